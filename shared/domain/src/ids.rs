@@ -1,0 +1,258 @@
+//! Identifiers. Each is its own type, so that a run's id can never stand where a stack's belongs.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{fmt, str::FromStr};
+
+/// A text that is not a valid identifier; the message says which rule it breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is not a valid {kind}: {rule}")]
+pub struct InvalidId {
+    kind: &'static str,
+    value: String,
+    rule: &'static str,
+}
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number_id!(
+    /// GitLab's numeric project id: stable when a project is renamed or moved.
+    ProjectId
+);
+number_id!(
+    /// A merge request's number within its target project (`!12`).
+    MergeRequestIid
+);
+number_id!(
+    /// GitLab's pipeline id.
+    PipelineId
+);
+number_id!(
+    /// GitLab's user id.
+    UserId
+);
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text as it was given.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(value: &str) -> Result<Self, InvalidId> {
+                let check: fn(&str) -> bool = $check;
+                if check(value) {
+                    Ok(Self(value.to_owned()))
+                } else {
+                    Err(InvalidId { kind: $kind, value: value.to_owned(), rule: $rule })
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(value: String) -> Result<Self, InvalidId> {
+                value.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+    };
+}
+
+fn is_lower_hex(value: &str) -> bool {
+    value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn is_key(value: &str) -> bool {
+    !value.is_empty()
+        && value.len() <= 64
+        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+text_id!(
+    /// A full commit id: 40 hexadecimal digits, or 64 in a SHA-256 repository.
+    CommitSha,
+    "commit id",
+    "40 or 64 lower-case hexadecimal digits, not all zero",
+    |v| matches!(v.len(), 40 | 64) && is_lower_hex(v) && v.bytes().any(|b| b != b'0')
+);
+text_id!(
+    /// A stack's immutable id.
+    StackId,
+    "stack id",
+    "1 to 64 of a-z, 0-9 and -",
+    is_key
+);
+text_id!(
+    /// A stack's unique, readable name in addresses, statuses and environments.
+    StackSlug,
+    "slug",
+    "1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit",
+    |v| is_key(v) && !v.starts_with('-') && !v.ends_with('-')
+);
+text_id!(
+    /// A run's id. It is derived from what the run is for, so that a repeated request finds the
+    /// run instead of making a second one.
+    RunId,
+    "run id",
+    "1 to 64 of a-z, 0-9 and -",
+    is_key
+);
+text_id!(
+    /// The id of something that happened: a webhook delivery, a comparison, a request by a person.
+    EventId,
+    "event id",
+    "1 to 128 of a-z, A-Z, 0-9, '-', '_', '.' and ':'",
+    |v| !v.is_empty()
+        && v.len() <= 128
+        && v.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+);
+
+impl CommitSha {
+    /// The first eight digits, as GitLab shows them.
+    pub fn short(&self) -> &str {
+        &self.0[..8]
+    }
+}
+
+impl StackSlug {
+    /// A slug made from a name that a person typed: lower case, everything else a dash.
+    pub fn from_name(name: &str) -> Result<Self, InvalidId> {
+        let mut slug = String::new();
+        for c in name.chars().flat_map(char::to_lowercase) {
+            if c.is_ascii_alphanumeric() {
+                slug.push(c);
+            } else if !slug.ends_with('-') && !slug.is_empty() {
+                slug.push('-');
+            }
+        }
+        slug.truncate(64);
+        slug.trim_end_matches('-').parse()
+    }
+}
+
+impl RunId {
+    /// The id of the run that `key` names in `stack`. Different pairs give different ids.
+    pub fn derive(stack: &StackId, key: &str) -> Self {
+        Self(short_digest(&[stack.as_str(), key]))
+    }
+}
+
+impl EventId {
+    /// An id made of what the event is about, for events that bring none of their own.
+    /// `kind` is a short word that stays readable at the front.
+    pub fn derive(kind: &str, parts: &[&str]) -> Self {
+        Self(format!("{kind}-{}", short_digest(parts)))
+    }
+
+    /// An id from a text that came from outside; what is not one is replaced by its digest.
+    pub fn from_untrusted(value: &str) -> Self {
+        value.parse().unwrap_or_else(|_| Self::derive("id", &[value]))
+    }
+}
+
+/// 26 characters (130 bits) of a SHA-256 over the parts, each preceded by its length.
+pub fn short_digest(parts: &[&str]) -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let digest = hasher.finalize();
+    (0..26)
+        .map(|i| {
+            let value = (0..5).fold(0u8, |acc, bit| {
+                let at = i * 5 + bit;
+                (acc << 1) | ((digest[at / 8] >> (7 - at % 8)) & 1)
+            });
+            ALPHABET[value as usize] as char
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn commit_ids_are_full_and_not_the_zero_id() {
+        assert!("0123456789abcdef0123456789abcdef01234567".parse::<CommitSha>().is_ok());
+        assert!("0".repeat(40).parse::<CommitSha>().is_err());
+        assert!("0123456".parse::<CommitSha>().is_err());
+        assert!("a".repeat(64).parse::<CommitSha>().is_ok());
+        assert!("A".repeat(40).parse::<CommitSha>().is_err());
+    }
+
+    #[test]
+    fn slugs_come_from_names() {
+        for (name, slug) in
+            [("Network: eu-west", "network-eu-west"), ("  A__b ", "a-b"), ("Größe", "gr-e")]
+        {
+            assert_eq!(StackSlug::from_name(name).unwrap().as_str(), slug);
+        }
+        assert!(StackSlug::from_name("---").is_err());
+    }
+
+    #[test]
+    fn parts_of_a_digest_do_not_run_together() {
+        assert_ne!(short_digest(&["ab", "c"]), short_digest(&["a", "bc"]));
+        insta::assert_snapshot!(short_digest(&["a", "b"]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_slug_is_valid_however_it_was_named(name in "\\PC{0,200}") {
+            if let Ok(slug) = StackSlug::from_name(&name) {
+                prop_assert!(slug.as_str().parse::<StackSlug>().is_ok());
+            }
+        }
+
+        #[test]
+        fn an_event_id_from_outside_is_always_valid(value in "\\PC{0,200}") {
+            prop_assert!(EventId::from_untrusted(&value).as_str().parse::<EventId>().is_ok());
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What Gantry knows without asking anybody: words, rules and texts.
+//!
+//! This crate is pure. It does no IO, knows no async runtime, no AWS, no HTTP and no clock
+//! (`now` is an argument), and cannot fail except by refusing what it was given.
+//! Everything else in the workspace fetches facts, asks this crate what they mean, and carries
+//! the answer out.
+
+pub mod decision;
+pub mod event;
+pub mod ids;
+pub mod integration;
+pub mod plan;
+pub mod protocol;
+pub mod run;
+pub mod stack;
+
+pub use ids::*;

@@ -1,0 +1,185 @@
+//! What runners and `runner-api` say to each other, under `/runner/v1/`.
+//!
+//! | request | token | meaning |
+//! |---|---|---|
+//! | `POST claim` [`ClaimRequest`] → [`ClaimAnswer`] | claim | take a phase of a run, once |
+//! | `GET source` → the commit's `tar.gz`; 202 + `Retry-After` while it is fetched | run | |
+//! | `POST log` [`LogChunk`] | run | append to the log |
+//! | `POST beat` → [`BeatAnswer`] | run | a sign of life, at least every 10 s |
+//! | `PUT plan` / `GET plan`: a `tar.gz` of workspace and plan | run | saved by plan, read by apply |
+//! | `PUT change` [`crate::plan::Change`] | run | what the plan found, masked |
+//! | `POST report` [`Report`] | run | what happened; the scheduler moves the run |
+//! | `GET state`, `POST state/lock`, `DELETE state/lock`, `PUT state/upload`, `POST state` | run | Terraform's state |
+//!
+//! A token that is no longer good gets 410: the runner stops. Every request carries
+//! [`VERSION_HEADER`].
+
+use crate::{
+    CommitSha, RunId, StackSlug,
+    plan::Delta,
+    run::{Phase, RunType},
+    stack::{Hooks, Tool},
+};
+use serde::{Deserialize, Serialize};
+
+/// The header that carries [`VERSION`].
+pub const VERSION_HEADER: &str = "gantry-protocol";
+/// The version that this code speaks; it also reads the one before.
+pub const VERSION: u32 = 1;
+
+/// What the runner sends to take a phase. The claim token travels as the bearer token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClaimRequest {
+    /// The runner's own name, for people (`local-4711`).
+    pub runner: String,
+}
+
+/// Everything a runner needs to execute one phase. Holds secrets: never logged, no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ClaimAnswer {
+    /// Good for this run, phase and attempt alone.
+    pub run_token: String,
+    /// The run.
+    pub run: RunId,
+    /// What to do.
+    pub phase: Phase,
+    /// The run's type; a proposed run never applies.
+    pub run_type: RunType,
+    /// The stack's slug.
+    pub stack: StackSlug,
+    /// The commit whose source is run.
+    pub commit: CommitSha,
+    /// The branch (or tag) it was started for.
+    pub branch: String,
+    /// The folder in the source to run in.
+    pub project_root: String,
+    /// The program.
+    pub tool: Tool,
+    /// Its version; the one on `PATH` when empty.
+    pub tool_version: Option<String>,
+    /// Apply right after a plan with changes.
+    pub autodeploy: bool,
+    /// Gantry keeps the state: serve the `http` backend.
+    pub manage_state: bool,
+    /// Shell commands around the phases.
+    pub hooks: Hooks,
+    /// Environment variables; `secret` ones are masked in everything that leaves the runner.
+    pub variables: Vec<RunVariable>,
+    /// Seconds until the phase is stopped.
+    pub timeout: u32,
+}
+
+/// A variable as a run gets it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct RunVariable {
+    /// The name.
+    pub name: String,
+    /// The value in clear.
+    pub value: String,
+    /// Masked wherever it appears.
+    pub secret: bool,
+}
+
+/// A piece of the log. `offset` counts bytes from the start of this attempt's log, so that a
+/// repeated chunk is recognised.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogChunk {
+    /// Bytes before this chunk.
+    pub offset: u64,
+    /// Masked UTF-8 text.
+    pub text: String,
+}
+
+/// The answer to a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeatAnswer {
+    /// Set when somebody wants the run to end: who or what, for the log.
+    pub stop: Option<String>,
+}
+
+/// What happened in a phase. `sequence` rises by one with each report of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Starts at 1 for each attempt (the claim itself is 0).
+    pub sequence: u32,
+    /// What happened.
+    pub what: ReportKind,
+}
+
+/// What happened in a phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ReportKind {
+    /// A runner took the phase. Made by `runner-api`, not by runners.
+    Claimed {
+        /// The runner's name.
+        runner: String,
+    },
+    /// Init is done, the plan begins.
+    Planning,
+    /// The plan is done and, unless it is clean, saved.
+    Planned {
+        /// What it would change.
+        delta: Delta,
+        /// The digest (SHA-256, hex) of the saved archive of plan and workspace.
+        plan_digest: Option<String>,
+    },
+    /// The apply is done.
+    Applied {
+        /// What was changed.
+        delta: Delta,
+    },
+    /// The phase failed.
+    Failed {
+        /// The first error's summary, masked: at most 200 characters.
+        summary: String,
+        /// Terraform's diagnostics, masked.
+        errors: Vec<String>,
+        /// The last lines of the log, masked, at most 30.
+        log_tail: Vec<String>,
+        /// True when Terraform itself ran and said no; false when it never came to that.
+        in_terraform: bool,
+    },
+    /// The phase ended because somebody asked it to, before anything was applied.
+    Stopped,
+    /// An apply was interrupted; its state was written as far as it came.
+    Interrupted {
+        /// The first error's summary, if Terraform gave one.
+        summary: String,
+    },
+}
+
+/// Terraform's lock information, as the `http` backend sends it. Terraform's own field names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "Terraform's own fields: statemgr.LockInfo")]
+pub struct LockInfo {
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "Operation", default)]
+    pub operation: String,
+    #[serde(rename = "Info", default)]
+    pub info: String,
+    #[serde(rename = "Who", default)]
+    pub who: String,
+    #[serde(rename = "Version", default)]
+    pub version: String,
+    #[serde(rename = "Created", default)]
+    pub created: String,
+    #[serde(rename = "Path", default)]
+    pub path: String,
+}
+
+/// A new state version whose body was uploaded before: `POST state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateCommit {
+    /// The lock this write is made under; none only where Terraform was told not to lock.
+    pub lock_id: Option<String>,
+    /// The body's SHA-256, hex: the name under which it was uploaded.
+    pub digest: String,
+    /// Keep it aside as *rescued*: never made current except by a person.
+    pub rescued: bool,
+}
+
+/// The answer to `GET state` when the storage cannot sign addresses is the body itself; these
+/// headers come with it.
+pub const STATE_SERIAL_HEADER: &str = "gantry-state-serial";

@@ -1,0 +1,235 @@
+//! What a stack is: a project, a tracked branch and a folder in it, with how to run it.
+
+use crate::{ProjectId, StackId, StackSlug};
+use serde::{Deserialize, Serialize};
+
+/// A stack as its admin made it. The scheduler only reads this record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// The immutable id.
+    pub id: StackId,
+    /// The readable, unique name.
+    pub slug: StackSlug,
+    /// The name as the admin typed it.
+    pub name: String,
+    /// The GitLab project.
+    pub project: ProjectId,
+    /// The project's path when it was last looked up (`group/sub/name`), for people.
+    pub project_path: String,
+    /// The integration's generation that `project` belongs to; see [`crate::integration::Integration`].
+    pub generation: u32,
+    /// True when the project can be read without signing in, at the last look.
+    pub project_is_public: bool,
+    /// The tracked branch's bare name.
+    pub branch: String,
+    /// The folder that Terraform runs in, relative to the repository: no leading or trailing
+    /// slash, empty for the repository's root.
+    pub project_root: String,
+    /// Further paths that affect the stack, as globs over the whole path.
+    pub project_globs: Vec<String>,
+    /// The program that runs it.
+    pub tool: Tool,
+    /// The program's version; the one on `PATH` when empty.
+    pub tool_version: Option<String>,
+    /// Apply tracked runs without asking.
+    pub autodeploy: bool,
+    /// Projects (path or id) or namespaces whose merge requests may run here.
+    pub allow_forks: Vec<String>,
+    /// What a push to the tracked branch starts.
+    pub on_push: OnPush,
+    /// What a tag starts; nothing when empty.
+    pub on_tag: Option<OnTag>,
+    /// What happens to queued tracked runs when a newer one comes.
+    pub tracked_queue: TrackedQueue,
+    /// How much of the change a merge request's note shows.
+    pub comment: CommentLevel,
+    /// Gantry keeps the Terraform state; false for a stack with a backend of its own.
+    pub manage_state: bool,
+    /// Free labels for searching.
+    pub labels: Vec<String>,
+    /// Environment variables of runs.
+    pub variables: Vec<Variable>,
+    /// Shell commands around the phases.
+    pub hooks: Hooks,
+    /// How long phases may take.
+    pub timeouts: Timeouts,
+    /// When it was made.
+    pub created_at: jiff::Timestamp,
+    /// Set when the stack was deleted; nothing runs any more.
+    pub deleted_at: Option<jiff::Timestamp>,
+}
+
+/// The program that executes a stack.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tool {
+    /// HashiCorp Terraform, the command `terraform`.
+    #[default]
+    Terraform,
+    /// OpenTofu, the command `tofu`.
+    #[serde(rename = "opentofu")]
+    OpenTofu,
+}
+
+impl Tool {
+    /// The command's name on `PATH`.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Terraform => "terraform",
+            Self::OpenTofu => "tofu",
+        }
+    }
+}
+
+/// What a push to the tracked branch starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnPush {
+    /// A run that can be applied.
+    #[default]
+    Tracked,
+    /// A preview only; applying is left to tags or to people.
+    Proposed,
+}
+
+/// What a tag starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnTag {
+    /// A glob over the tag's bare name (`v*`).
+    pub pattern: String,
+    /// The type of run.
+    pub run: OnPush,
+}
+
+/// What happens to queued tracked runs when a newer one comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrackedQueue {
+    /// All run, in order.
+    #[default]
+    Every,
+    /// A newer one cancels the older queued ones.
+    Latest,
+}
+
+/// How much of the change a merge request's note shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommentLevel {
+    /// Resource by resource, attribute by attribute.
+    #[default]
+    Full,
+    /// Counts only.
+    Summary,
+    /// The stack does not appear in notes.
+    None,
+}
+
+/// An environment variable of a stack's runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    /// The variable's name (`TF_VAR_region`, `AWS_PROFILE`).
+    pub name: String,
+    /// The value, in clear or sealed.
+    pub value: VariableValue,
+    /// Which runs get it.
+    pub runs: VariableRuns,
+}
+
+/// A variable's value as it is stored.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VariableValue {
+    /// Readable by everybody who may see the stack.
+    Plain(String),
+    /// Encrypted, bound to the stack's id and the variable's name; never shown again.
+    Sealed(String),
+}
+
+impl std::fmt::Debug for VariableValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain(value) => f.debug_tuple("Plain").field(value).finish(),
+            Self::Sealed(_) => f.write_str("Sealed"),
+        }
+    }
+}
+
+/// Which runs get a variable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VariableRuns {
+    /// Every run. A proposed run executes the code of its branch, so whoever can push one can
+    /// read the value.
+    #[default]
+    All,
+    /// Tracked runs only.
+    Tracked,
+}
+
+/// Shell commands around the phases, each list run in order by `sh -c` in the project root.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is what its name says: when it runs")]
+pub struct Hooks {
+    pub before_init: Vec<String>,
+    pub after_init: Vec<String>,
+    pub before_plan: Vec<String>,
+    pub after_plan: Vec<String>,
+    pub before_apply: Vec<String>,
+    pub after_apply: Vec<String>,
+}
+
+/// How long phases may take, in seconds from the moment the phase starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// Handed out, but no runner has claimed it.
+    pub claim: u32,
+    /// Init and plan together.
+    pub plan: u32,
+    /// Apply.
+    pub apply: u32,
+    /// Waiting for a person, then discarded.
+    pub unconfirmed: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { claim: 10 * 60, plan: 60 * 60, apply: 120 * 60, unconfirmed: 7 * 24 * 60 * 60 }
+    }
+}
+
+/// Why a project root cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a project root is a folder inside the repository, such as `infra/network`, without `..`")]
+pub struct InvalidRoot;
+
+/// A project root in its one form: no leading, trailing or doubled slash, no `.`; empty for the
+/// repository itself.
+pub fn normalize_root(root: &str) -> Result<String, InvalidRoot> {
+    let mut segments = Vec::new();
+    for segment in root.trim().split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => return Err(InvalidRoot),
+            other if other.chars().any(|c| c.is_control() || c == '\\') => return Err(InvalidRoot),
+            other => segments.push(other),
+        }
+    }
+    Ok(segments.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_has_one_form() {
+        assert_eq!(normalize_root("/infra//net/./").unwrap(), "infra/net");
+        assert_eq!(normalize_root(" . ").unwrap(), "");
+        assert!(normalize_root("a/../b").is_err());
+        assert!(normalize_root("a\nb").is_err());
+    }
+}
