@@ -1,11 +1,32 @@
 //! Queues: what travels through them, how it is sent, and how a batch becomes single messages.
 //!
 //! - [`message`]: every message of the system, with its queue, group and deduplication id.
+//! - [`Sender`]: sends them.
+//! - [`transport`]: the queue service, SQS or a file.
+//! - [`Driver`]: runs a [`Handler`] on each message of a batch; [`lambda`] and [`local`] give it
+//!   batches.
 
+mod driver;
+mod failures;
+mod handler;
+pub mod lambda;
+mod later;
+pub mod local;
 pub mod message;
 mod queues;
+mod sender;
+pub mod transport;
 
+pub use driver::{BatchOutcome, Driver, DriverOptions};
+pub use failures::{FailureCounts, MemoryFailures};
+pub use handler::{Context, Failure, Handler};
+pub use later::Resender;
 pub use message::{
     ClaimToken, Command, Envelope, Message, MessageIds, ParseError, Trigger, VERSION,
 };
 pub use queues::{QueueName, UnknownQueue};
+pub use sender::{MAX_HOPS, PartialSend, Sender};
+pub use transport::{
+    DeadLetter, DeadLetters, Now, Outgoing, Received, SendError, Transport, local::LocalQueues,
+    sqs::Sqs,
+};

@@ -1,0 +1,91 @@
+//! From Lambda's SQS event to received messages, and the answer back.
+
+use crate::{BatchOutcome, QueueName, transport::Received};
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use jiff::Timestamp;
+
+/// The queue that an event comes from; none when it is empty or from a queue that is not ours.
+/// An event holds messages of one queue.
+pub fn queue(event: &SqsEvent) -> Option<QueueName> {
+    let arn = event.records.first()?.event_source_arn.as_deref()?;
+    QueueName::from_real_name(arn)
+}
+
+/// The event's messages, in its order.
+pub fn received(event: SqsEvent) -> Vec<Received> {
+    event.records.into_iter().map(message).collect()
+}
+
+/// Tells Lambda which messages to keep.
+pub fn response(outcome: BatchOutcome) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = outcome
+        .failed
+        .into_iter()
+        .map(|id| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            failure
+        })
+        .collect();
+    response
+}
+
+fn message(record: SqsMessage) -> Received {
+    let attribute = |name: &str| record.attributes.get(name).cloned();
+    Received {
+        group: attribute("MessageGroupId"),
+        dedup: attribute("MessageDeduplicationId"),
+        receive_count: attribute("ApproximateReceiveCount")
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(1),
+        sent_at: attribute("SentTimestamp")
+            .and_then(|millis| millis.parse().ok())
+            .and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+        message_id: record.message_id.unwrap_or_default(),
+        receipt: record.receipt_handle.unwrap_or_default(),
+        body: record.body.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_becomes_messages_and_failures_become_an_answer() {
+        let event: SqsEvent = serde_json::from_str(
+            r#"{"Records": [{
+                "messageId": "059f36b4-87a3-44ab-83d2-661975830a7d",
+                "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+                "body": "{}",
+                "attributes": {
+                    "ApproximateReceiveCount": "3",
+                    "SentTimestamp": "1767323045000",
+                    "SequenceNumber": "18849496460467696128",
+                    "MessageGroupId": "proj:7",
+                    "SenderId": "AIDAIENQZJOLO23YVJ4VO",
+                    "MessageDeduplicationId": "hook.abc",
+                    "ApproximateFirstReceiveTimestamp": "1767323045012"
+                },
+                "messageAttributes": {},
+                "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:gantry-events.fifo",
+                "awsRegion": "eu-west-1"
+            }]}"#,
+        )
+        .unwrap();
+        assert_eq!(queue(&event), Some(QueueName::Events));
+        let messages = received(event);
+        assert_eq!(messages[0].receive_count, 3);
+        assert_eq!(messages[0].group.as_deref(), Some("proj:7"));
+        assert_eq!(messages[0].sent_at.unwrap().to_string(), "2026-01-02T03:04:05Z");
+
+        let outcome = BatchOutcome { failed: vec!["059f36b4".into()], dead: vec![] };
+        assert_eq!(
+            serde_json::to_string(&response(outcome)).unwrap(),
+            r#"{"batchItemFailures":[{"itemIdentifier":"059f36b4"}]}"#
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! The consumer of `later`: sends each nudge again, now that its time has come.
+
+use crate::{Context, Failure, Handler, Message, Sender};
+use async_trait::async_trait;
+
+/// Sends nudges again.
+pub struct Resender {
+    sender: Sender,
+}
+
+impl Resender {
+    /// A consumer that sends through `sender`.
+    pub fn new(sender: Sender) -> Self {
+        Self { sender }
+    }
+}
+
+#[async_trait]
+impl Handler for Resender {
+    async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
+        match message {
+            Message::Resend { message, cause } => {
+                self.sender.following(context.hops).resend(*message, &cause).await?;
+                Ok(())
+            }
+            other => Err(anyhow::anyhow!("{} does not belong into later", other.kind()).into()),
+        }
+    }
+}

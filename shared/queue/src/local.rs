@@ -1,0 +1,120 @@
+//! Consumes local queues as Lambda's event source mapping consumes SQS.
+
+use crate::{Driver, Handler, LocalQueues, QueueName, driver::by_group, transport::Received};
+use futures::FutureExt;
+use std::{sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::Instant};
+
+/// How a queue is consumed.
+#[derive(Debug, Clone)]
+pub struct ConsumeOptions {
+    /// How long a received message stays invisible; its handler has this long.
+    pub visibility: Duration,
+    /// How many groups are handled at the same time.
+    pub side_by_side: usize,
+}
+
+impl Default for ConsumeOptions {
+    fn default() -> Self {
+        Self { visibility: Duration::from_secs(60), side_by_side: 8 }
+    }
+}
+
+/// How long to wait when the file cannot be read.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Consumes a queue until `shutdown`, then lets what runs finish. Wakes at once when a message
+/// comes or becomes visible, and asks nothing in between.
+pub async fn consume(
+    queues: Arc<LocalQueues>,
+    queue: QueueName,
+    driver: Driver,
+    handler: Arc<dyn Handler>,
+    options: ConsumeOptions,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut running = JoinSet::new();
+    while (&mut shutdown).now_or_never().is_none() {
+        while running.try_join_next().is_some() {}
+        let mut changed = std::pin::pin!(queues.changed(queue));
+        // From here on no change is missed.
+        changed.as_mut().enable();
+        let room = options.side_by_side.max(1).saturating_sub(running.len());
+        match look(&queues, queue, room, options.visibility) {
+            Ok(Found::Messages(batch)) => {
+                // Groups end on their own, so that a slow one does not hold back the others.
+                for group in by_group(batch) {
+                    let (queues, driver, handler) =
+                        (Arc::clone(&queues), driver.clone(), Arc::clone(&handler));
+                    let deadline = Instant::now() + options.visibility;
+                    running.spawn(async move {
+                        run(&queues, queue, &driver, group, deadline, &handler).await;
+                    });
+                }
+                // Others get their turn between two batches.
+                tokio::task::yield_now().await;
+            }
+            Ok(Found::NothingFor(wait)) => {
+                let wait = wait.unwrap_or(Duration::from_secs(3600));
+                tokio::select! {
+                    () = &mut shutdown => break,
+                    () = changed => {}
+                    Some(_) = running.join_next() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+            Err(error) => {
+                tracing::error!(%queue, "the queue cannot be read: {error}");
+                tokio::select! {
+                    () = &mut shutdown => break,
+                    () = tokio::time::sleep(AFTER_ERROR) => {}
+                }
+            }
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+enum Found {
+    Messages(Vec<Received>),
+    NothingFor(Option<Duration>),
+}
+
+fn look(
+    queues: &LocalQueues,
+    queue: QueueName,
+    room: usize,
+    visibility: Duration,
+) -> rusqlite::Result<Found> {
+    if room > 0 {
+        let batch = queues.receive(queue, room, visibility)?;
+        if !batch.is_empty() {
+            return Ok(Found::Messages(batch));
+        }
+    }
+    let next = queues.next_visible_at(queue)?;
+    Ok(Found::NothingFor(next.map(|at| queues.until(at) + Duration::from_millis(1))))
+}
+
+async fn run(
+    queues: &LocalQueues,
+    queue: QueueName,
+    driver: &Driver,
+    group: Vec<Received>,
+    deadline: Instant,
+    handler: &Arc<dyn Handler>,
+) {
+    let receipts: Vec<(String, String)> =
+        group.iter().map(|m| (m.message_id.clone(), m.receipt.clone())).collect();
+    let outcome = driver.run_batch(queue, group, deadline, handler).await;
+    let done: Vec<&str> = receipts
+        .iter()
+        .filter(|(id, _)| !outcome.failed.contains(id))
+        .map(|(_, receipt)| receipt.as_str())
+        .collect();
+    if let Err(error) = queues.delete(queue, &done) {
+        // They are delivered again, which does no harm.
+        tracing::error!(%queue, "handled messages cannot be deleted: {error}");
+    }
+}
