@@ -7,11 +7,14 @@
 
 pub mod decision;
 pub mod event;
+pub mod feedback;
 pub mod ids;
 pub mod integration;
+pub mod masking;
 pub mod plan;
 pub mod protocol;
 pub mod run;
 pub mod stack;
+pub mod text;
 
 pub use ids::*;

@@ -1,0 +1,293 @@
+//! What a plan would change, read from Terraform's plan JSON.
+//!
+//! [`Change`] is small enough to keep as one JSON object and complete enough to draw notes and
+//! pages from. It never holds a value that the plan marks as sensitive.
+
+mod align;
+mod delta;
+mod read;
+mod walk;
+
+pub use delta::Delta;
+pub use read::PlanError;
+
+use serde::{Deserialize, Serialize};
+
+/// How much of a plan is kept. What is beyond is counted, never silently dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Resources and outputs that are listed at all.
+    pub resources: usize,
+    /// Attributes of one resource.
+    pub attributes: usize,
+    /// Characters of one value, and of one line of a value with several.
+    pub value_chars: usize,
+    /// Lines kept of one value's line-by-line difference.
+    pub lines: usize,
+    /// Bytes of all attributes together. Beyond it resources keep their address and action.
+    pub total_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            resources: 10_000,
+            attributes: 200,
+            value_chars: 400,
+            lines: 200,
+            total_bytes: 1_000_000,
+        }
+    }
+}
+
+/// What a plan found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Change {
+    /// The version of this record.
+    pub v: u32,
+    /// The version of the program that planned, as it says itself.
+    pub terraform_version: String,
+    /// The counts over everything, also over what is not listed.
+    pub delta: Delta,
+    /// The plan is incomplete because an error ended it.
+    pub errored: bool,
+    /// What would happen to resources, in Terraform's order.
+    pub resources: Vec<ResourceChange>,
+    /// Resources beyond the limit.
+    pub resources_cut: u32,
+    /// Outputs that would change, by name.
+    pub outputs: Vec<AttributeChange>,
+    /// Outputs' attributes beyond the limit.
+    pub outputs_cut: u32,
+    /// Resources that were changed outside Terraform.
+    pub drift: u32,
+    /// Resources put off to a later plan.
+    pub deferred: u32,
+    /// Checks and conditions that fail.
+    pub checks: Vec<CheckFailure>,
+}
+
+/// What would happen to one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceChange {
+    /// The address (`module.net.aws_subnet.a["x"]`).
+    pub address: String,
+    /// The address before a move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_address: Option<String>,
+    /// The resource type (`aws_subnet`).
+    #[serde(rename = "type")]
+    pub resource_type: String,
+    /// The provider's short name (`aws`).
+    pub provider: String,
+    /// What would be done.
+    pub action: Action,
+    /// The id under which it is imported, or an empty text when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import_id: Option<String>,
+    /// Terraform's reason for the action (`replace_because_tainted`); see [`Self::reason_text`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What changes in it.
+    #[serde(default)]
+    pub attributes: Vec<AttributeChange>,
+    /// Changed attributes beyond the limits.
+    #[serde(default)]
+    pub attributes_cut: u32,
+}
+
+/// What would be done to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Made.
+    Create,
+    /// Changed in place.
+    Update,
+    /// Destroyed.
+    Delete,
+    /// Destroyed and made anew.
+    Replace {
+        /// The new one is made first.
+        create_before_destroy: bool,
+    },
+    /// A data source that can only be read while applying.
+    Read,
+    /// Taken into the state and not changed.
+    Import,
+    /// Given another address and not changed.
+    Move,
+    /// Dropped from the state and not destroyed.
+    Forget,
+    /// Something that this version of Gantry does not know.
+    Other,
+}
+
+impl Action {
+    /// What would be done, in words: `will be created`.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Create => "will be created",
+            Self::Update => "will be updated in place",
+            Self::Delete => "will be destroyed",
+            Self::Replace { create_before_destroy: false } => {
+                "must be replaced: destroyed, then created"
+            }
+            Self::Replace { create_before_destroy: true } => {
+                "must be replaced: created, then the old one destroyed"
+            }
+            Self::Read => "will be read during apply",
+            Self::Import => "will be imported",
+            Self::Move => "will be moved",
+            Self::Forget => "will be forgotten, but not destroyed",
+            Self::Other => "will be changed in a way that Gantry does not know",
+        }
+    }
+}
+
+impl ResourceChange {
+    /// Why it is done, where Terraform says so.
+    pub fn reason_text(&self) -> Option<&'static str> {
+        Some(match self.reason.as_deref()? {
+            "replace_because_tainted" => "it is tainted",
+            "replace_because_cannot_update" => "a change cannot be made in place",
+            "replace_by_request" => "its replacement was asked for",
+            "replace_by_triggers" => "one of its replace_triggered_by changed",
+            "delete_because_no_resource_config" => "it is not in the configuration",
+            "delete_because_no_module" => "its module is not in the configuration",
+            "delete_because_wrong_repetition" => "count and for_each were exchanged",
+            "delete_because_count_index" => "its index is out of the range of count",
+            "delete_because_each_key" => "its key is not in for_each",
+            "delete_because_no_move_target" => "it was moved to an address that does not exist",
+            "read_because_config_unknown" => "its configuration is not known before apply",
+            "read_because_dependency_pending" => "it depends on something that changes",
+            "read_because_check_nested" => "it belongs to a check",
+            _ => return None,
+        })
+    }
+}
+
+/// What would happen to one attribute, or one output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttributeChange {
+    /// Where it is: `rule[0].cidr`, `tags["a"]`, an output's name.
+    pub path: String,
+    /// What it is now.
+    pub before: Value,
+    /// What it will be.
+    pub after: Value,
+    /// This change is why the resource is replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forces_replacement: bool,
+    /// The difference line by line, where a value has several lines or holds JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<Line>,
+}
+
+/// A value as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// Nothing, or null.
+    Absent,
+    /// The value as Terraform writes it, texts in quotes.
+    Known(String),
+    /// Marked as sensitive in the plan.
+    Sensitive,
+    /// Known only after the apply.
+    Unknown,
+    /// The start of a value that is too long, and how many characters were left out.
+    Truncated(String, u32),
+    /// A value of that many lines: look at [`AttributeChange::lines`].
+    Lines(u32),
+}
+
+/// One line of a difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// On both sides.
+    Same(String),
+    /// Only before.
+    Removed(String),
+    /// Only after.
+    Added(String),
+    /// That many equal lines are left out.
+    Skipped(u32),
+    /// That many lines are left out because the difference is too long.
+    Cut(u32),
+}
+
+/// A check, precondition or postcondition that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckFailure {
+    /// What was checked (`check.health`).
+    pub address: String,
+    /// The messages, at most ten.
+    pub problems: Vec<String>,
+}
+
+impl Change {
+    /// The version that this code writes.
+    pub const VERSION: u32 = 1;
+
+    /// An apply would do nothing: nothing but reads, and no output changes.
+    pub fn is_clean(&self) -> bool {
+        self.delta.is_empty()
+            && self.resources_cut == 0
+            && self.resources.iter().all(|r| r.action == Action::Read)
+    }
+
+    /// Passes every text through `mask`.
+    pub fn mask(&mut self, mask: impl Fn(&str) -> String) {
+        let mask = &mask;
+        let on = |text: &mut String| *text = mask(text);
+        for resource in &mut self.resources {
+            on(&mut resource.address);
+            resource.previous_address.iter_mut().for_each(on);
+            resource.import_id.iter_mut().for_each(on);
+            resource.attributes.iter_mut().for_each(|a| a.mask(mask));
+        }
+        self.outputs.iter_mut().for_each(|o| o.mask(mask));
+        for check in &mut self.checks {
+            on(&mut check.address);
+            check.problems.iter_mut().for_each(on);
+        }
+    }
+}
+
+impl AttributeChange {
+    fn mask(&mut self, mask: &impl Fn(&str) -> String) {
+        self.path = mask(&self.path);
+        for value in [&mut self.before, &mut self.after] {
+            if let Value::Known(text) | Value::Truncated(text, _) = value {
+                *text = mask(text);
+            }
+        }
+        for line in &mut self.lines {
+            if let Line::Same(text) | Line::Removed(text) | Line::Added(text) = line {
+                *text = mask(text);
+            }
+        }
+    }
+
+    /// About how many bytes this takes when it is kept.
+    fn size(&self) -> usize {
+        let value = |v: &Value| match v {
+            Value::Known(text) | Value::Truncated(text, _) => text.len() + 16,
+            _ => 16,
+        };
+        let line = |l: &Line| match l {
+            Line::Same(text) | Line::Removed(text) | Line::Added(text) => text.len() + 16,
+            _ => 16,
+        };
+        48 + self.path.len()
+            + value(&self.before)
+            + value(&self.after)
+            + self.lines.iter().map(line).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests;

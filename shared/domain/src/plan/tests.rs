@@ -1,0 +1,323 @@
+use super::{Action, AttributeChange, Change, Limits, Line, PlanError, ResourceChange, Value};
+use crate::masking::Masker;
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+fn keep(text: &str) -> String {
+    text.to_owned()
+}
+
+fn read(plan: &Json) -> Change {
+    Change::from_plan_json(plan, Limits::default(), &keep).unwrap()
+}
+
+/// A plan of one resource with this `change`.
+fn one(change: Json) -> Json {
+    json!({
+        "format_version": "1.2",
+        "resource_changes": [{
+            "address": "test.a", "mode": "managed", "type": "test",
+            "provider_name": "registry.terraform.io/acme/test", "change": change,
+        }],
+    })
+}
+
+fn show_value(value: &Value) -> String {
+    match value {
+        Value::Known(text) => text.clone(),
+        Value::Truncated(text, more) => format!("{text}…{more} more"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn show(attribute: &AttributeChange) -> String {
+    let AttributeChange { path, before, after, forces_replacement, lines } = attribute;
+    let mark = if *forces_replacement { " !" } else { "" };
+    let mut out = format!("{path}: {} -> {}{mark}\n", show_value(before), show_value(after));
+    for line in lines {
+        out += &match line {
+            Line::Same(text) => format!("      {text}\n"),
+            Line::Removed(text) => format!("    - {text}\n"),
+            Line::Added(text) => format!("    + {text}\n"),
+            other => format!("    {other:?}\n"),
+        };
+    }
+    out
+}
+
+fn show_resource(resource: &ResourceChange) -> String {
+    let from =
+        resource.previous_address.as_deref().map(|p| format!(" from {p}")).unwrap_or_default();
+    let reason = resource.reason_text().map(|r| format!(" because {r}")).unwrap_or_default();
+    let attributes: String = resource.attributes.iter().map(|a| format!("  {}", show(a))).collect();
+    format!(
+        "{}{from} [{}] {}{reason}\n{attributes}",
+        resource.address,
+        resource.provider,
+        resource.action.text()
+    )
+}
+
+fn show_all(change: &Change) -> String {
+    let resources: String = change.resources.iter().map(show_resource).collect();
+    let outputs: String = change.outputs.iter().map(|o| format!("output {}", show(o))).collect();
+    format!("{}\n{resources}{outputs}{:?}", change.delta, change.checks)
+}
+
+fn attributes(change: Json) -> String {
+    read(&one(change)).resources[0].attributes.iter().map(show).collect()
+}
+
+#[test]
+fn a_plan_that_terraform_wrote() {
+    let change = Change::from_plan_bytes(
+        include_bytes!("../../testdata/plan.json"),
+        Limits::default(),
+        &keep,
+    )
+    .unwrap();
+    insta::assert_snapshot!(show_all(&change), @r#"
+    1 to add, 2 to change, 1 to destroy, 1 to move, 1 to forget, 2 outputs
+    terraform_data.a [terraform] will be updated in place
+      input["list"][1]: Absent -> "z"
+      input["secret"]: Sensitive -> Sensitive
+      output: {"list":["a","b"],"name":"x","secret":"(sensitive value)"} -> Unknown
+    terraform_data.b [terraform] must be replaced: destroyed, then created because a change cannot be made in place
+      id: "ab0b4dfe-b693-9d5f-8d69-80909599d67f" -> Unknown
+      input: Lines(2) -> Lines(2)
+          line1
+        - line2
+        + line2b
+      output: "line1\nline2\n" -> Unknown
+      triggers_replace[0]: "one" -> "two" !
+    terraform_data.d from terraform_data.c [terraform] will be updated in place
+      input: Lines(4) -> Lines(4)
+          {
+        -   "a": 1,
+        +   "a": 2,
+            "b": "<x>"
+          }
+      output: "{\"a\":1,\"b\":\"\\u003cx\\u003e\"}" -> Unknown
+    terraform_data.zz [terraform] will be forgotten, but not destroyed because it is not in the configuration
+    output o: Sensitive -> Unknown
+    output p: "plain" -> "plain2"
+    [CheckFailure { address: "check.c", problems: ["never"] }]
+    "#);
+    assert!(!change.is_clean());
+    // A provider copied the sensitive input to an attribute that it did not mark.
+    let kept = serde_json::to_string(&change).unwrap();
+    assert!(!kept.contains("hunter"), "{kept}");
+    assert_eq!(serde_json::from_str::<Change>(&kept).unwrap(), change);
+}
+
+#[test]
+fn blocks_maps_and_lists() {
+    insta::assert_snapshot!(attributes(json!({
+        "actions": ["delete", "create"],
+        "before": {"tags": {"a b": "1", "b": "2"}, "rule": [{"cidr": "x", "port": 1}, {"cidr": "y"}], "n": 1, "gone": true, "e": []},
+        "after": {"tags": {"a b": "9", "c": "3"}, "rule": [{"cidr": "y"}, {"cidr": "z"}], "n": 2.5, "e": {}},
+        "after_unknown": {"id": true, "rule": [{}, {"id": true}]},
+        "replace_paths": [["rule", 0, "cidr"], ["n"]],
+    })), @r#"
+    e: [] -> {}
+    gone: true -> Absent
+    id: Absent -> Unknown
+    n: 1 -> 2.5 !
+    rule[0].cidr: "x" -> Absent !
+    rule[0].port: 1 -> Absent
+    rule[1].cidr: Absent -> "z"
+    rule[1].id: Absent -> Unknown
+    tags["a b"]: "1" -> "9"
+    tags["b"]: "2" -> Absent
+    tags["c"]: Absent -> "3"
+    "#);
+}
+
+#[test]
+fn marks_reach_down_and_across() {
+    insta::assert_snapshot!(attributes(json!({
+        "actions": ["update"],
+        "before": {"a": {"x": "one", "y": "two"}, "b": ["p", "q"], "c": {"k": "old"}, "d": "same", "e": "shown", "f": {"deep": {"s": "hide"}}},
+        "after": {"a": {"x": "one", "y": "three"}, "b": ["p", "r", "q"], "c": {"k": "new"}, "d": "same", "e": "hidden"},
+        "before_sensitive": {"a": {"y": true}, "b": [false, true], "c": true, "d": true, "f": {"deep": {"s": true}}},
+        "after_sensitive": {"a": {"y": true}, "b": [false, false, true], "c": true, "d": true, "e": true},
+        "after_unknown": {"f": true},
+    })), @r#"
+    a["y"]: Sensitive -> Sensitive
+    b[1]: Absent -> Sensitive
+    c: Sensitive -> Sensitive
+    e: Sensitive -> Sensitive
+    f: {"deep":{"s":"(sensitive value)"}} -> Unknown
+    "#);
+}
+
+#[test]
+fn texts_of_several_lines_and_json_are_compared_by_line() {
+    let policy =
+        |effect: &str| json!({"Version": "2012", "Effect": effect, "Sid": "s"}).to_string();
+    let before = (1..12).map(|i| format!("line {i}\n")).collect::<String>();
+    insta::assert_snapshot!(attributes(json!({
+        "actions": ["update"],
+        "before": {"p": policy("Allow"), "t": before, "u": "a\n", "v": "{\"a\":1}"},
+        "after": {"p": policy("Deny"), "t": before.replace("line 6", "changed"), "u": "a", "v": "{ \"a\": 1 }", "w": "new\ntext"},
+    })), @r#"
+    p: Lines(5) -> Lines(5)
+          {
+        -   "Effect": "Allow",
+        +   "Effect": "Deny",
+            "Sid": "s",
+            "Version": "2012"
+        Skipped(1)
+    t: Lines(11) -> Lines(11)
+        Skipped(3)
+          line 4
+          line 5
+        - line 6
+        + changed
+          line 7
+          line 8
+        Skipped(3)
+    u: "a\n" -> "a"
+    v: "{\"a\":1}" -> "{ \"a\": 1 }"
+    w: Absent -> Lines(2)
+        + new
+        + text
+    "#);
+}
+
+#[test]
+fn actions_are_counted_as_terraform_counts() {
+    let resource = |i: usize, actions: Json, more: Json| {
+        let mut r = json!({"address": format!("t.r{i}"), "mode": "managed", "change": {"actions": actions}});
+        for (k, v) in more.as_object().unwrap() {
+            if k == "importing" { r["change"][k] = v.clone() } else { r[k] = v.clone() }
+        }
+        r
+    };
+    let change = read(&json!({"format_version": "1.0", "resource_changes": [
+        resource(0, json!(["no-op"]), json!({})),
+        resource(1, json!(["create", "delete"]), json!({})),
+        resource(2, json!(["no-op"]), json!({"importing": {"id": "i-1"}})),
+        resource(3, json!(["update"]), json!({"importing": {"unknown": true}})),
+        resource(4, json!(["no-op"]), json!({"previous_address": "t.old"})),
+        resource(5, json!(["read"]), json!({"mode": "data"})),
+        resource(6, json!(["delete"]), json!({"mode": "data"})),
+        resource(7, json!(["forget"]), json!({})),
+        resource(8, json!(["create", "forget"]), json!({})),
+        resource(9, json!(["transmute"]), json!({})),
+    ]}));
+    insta::assert_snapshot!(change.delta, @"2 to add, 1 to change, 1 to destroy, 2 to import, 1 to move, 2 to forget");
+    let actions: Vec<Action> = change.resources.iter().map(|r| r.action).collect();
+    insta::assert_debug_snapshot!(actions, @"
+    [
+        Replace {
+            create_before_destroy: true,
+        },
+        Import,
+        Update,
+        Move,
+        Read,
+        Forget,
+        Create,
+        Other,
+    ]
+    ");
+}
+
+#[test]
+fn reads_alone_are_clean() {
+    let mut plan = one(json!({"actions": ["read"], "after": {"a": 1}}));
+    assert!(read(&plan).is_clean());
+    plan["output_changes"] = json!({"o": {"actions": ["create"], "after": 1}});
+    assert!(!read(&plan).is_clean());
+}
+
+#[test]
+fn secrets_are_masked_before_anything_is_cut() {
+    let masker = Masker::new(["hunter22hunter22"]);
+    let limits = Limits { value_chars: 12, ..Limits::default() };
+    let plan = one(json!({"actions": ["create"], "after": {
+        "a": "xxxxhunter22hunter22", "j": "{\"k\":\"hunter22hunter22\",\"l\":1}", "hunter22hunter22": 1,
+    }}));
+    let change = Change::from_plan_json(&plan, limits, &|t| masker.mask(t)).unwrap();
+    assert!(!serde_json::to_string(&change).unwrap().contains("hunter"), "{change:?}");
+}
+
+#[test]
+fn a_huge_plan_keeps_every_address() {
+    let big: Json = (0..50)
+        .map(|i| (format!("k{i}"), json!("v".repeat(1_000))))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let resources: Vec<Json> = (0..5_000)
+        .map(|i| json!({"address": format!("t.r[{i}]"), "change": {"actions": ["create"], "after": big}}))
+        .collect();
+    let change = read(&json!({"format_version": "1.2", "resource_changes": resources}));
+    assert_eq!(change.delta.add, 5_000);
+    assert_eq!(change.resources.len(), 5_000);
+    let cut: u32 = change.resources.iter().map(|r| r.attributes_cut).sum();
+    let kept: usize = change.resources.iter().map(|r| r.attributes.len()).sum();
+    assert_eq!(cut as usize + kept, 250_000);
+    assert!(serde_json::to_vec(&change).unwrap().len() < 2_500_000);
+}
+
+#[test]
+fn what_is_not_a_plan_is_refused() {
+    let refuse = |json: &str| {
+        Change::from_plan_bytes(json.as_bytes(), Limits::default(), &keep).unwrap_err()
+    };
+    assert!(matches!(refuse("{}"), PlanError::NotAPlan(_)));
+    assert!(matches!(refuse("nonsense"), PlanError::NotAPlan(_)));
+    insta::assert_snapshot!(refuse(r#"{"format_version":"2.0"}"#), @"the plan is in format 2.0; formats 1.x can be read");
+}
+
+/// Any JSON, a few levels deep, over few keys and values, so that the trees often meet.
+fn tree() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        (0..3u8).prop_map(Json::from),
+        "[ab\n{}\"]{0,4}".prop_map(Json::from),
+        Just(Json::from("topsecret")),
+    ];
+    leaf.prop_recursive(3, 16, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Json::from),
+            prop::collection::btree_map("[abc]", inner, 0..3)
+                .prop_map(|m| Json::Object(m.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_marks_on_any_values_are_survived(
+        before in tree(), after in tree(), unknown in tree(), bs in tree(), a_s in tree(),
+    ) {
+        let change = read(&one(json!({
+            "actions": ["update"], "before": before, "after": after, "after_unknown": unknown,
+            "before_sensitive": bs, "after_sensitive": a_s,
+        })));
+        let kept = serde_json::to_string(&change).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Change>(&kept).unwrap(), change);
+    }
+
+    #[test]
+    fn what_is_marked_as_a_whole_is_never_shown(before in tree(), after in tree()) {
+        let change = read(&one(json!({
+            "actions": ["update"], "before": {"x": before}, "after": {"x": after},
+            "before_sensitive": {"x": true}, "after_sensitive": {},
+        })));
+        prop_assert!(!serde_json::to_string(&change).unwrap().contains("topsecret"));
+        prop_assert!(change.resources[0].attributes.len() <= 1);
+    }
+
+    #[test]
+    fn equal_values_show_nothing(value in tree(), marks in tree()) {
+        let change = read(&one(json!({
+            "actions": ["update"], "before": value, "after": value,
+            "before_sensitive": marks, "after_sensitive": marks,
+        })));
+        prop_assert_eq!(&change.resources[0].attributes, &vec![]);
+    }
+}
