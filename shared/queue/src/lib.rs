@@ -3,20 +3,21 @@
 //! - [`message`]: every message of the system, with its queue, group and deduplication id.
 //! - [`Sender`]: sends them.
 //! - [`transport`]: the queue service, SQS or a file.
-//! - [`Driver`]: runs a [`Handler`] on each message of a batch; [`lambda`] and [`local`] give it
+//! - [`Driver`]: runs a [`Handler`] on each message of a batch; [`lambda`] and [`consume()`] give it
 //!   batches.
 
+mod consume;
 mod driver;
 mod failures;
 mod handler;
 pub mod lambda;
 mod later;
-pub mod local;
 pub mod message;
 mod queues;
 mod sender;
 pub mod transport;
 
+pub use consume::{ConsumeOptions, consume};
 pub use driver::{BatchOutcome, Driver, DriverOptions};
 pub use failures::{FailureCounts, MemoryFailures};
 pub use handler::{Context, Failure, Handler};

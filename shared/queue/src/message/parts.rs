@@ -1,0 +1,114 @@
+//! What messages are made of.
+
+use gantry_domain::{
+    CommitSha, ProjectId, RunId,
+    run::{RunType, Want},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// What an event asks a stack to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// The type.
+    pub run_type: RunType,
+    /// What makes it the same run when asked for again.
+    pub key: String,
+    /// The commit.
+    pub commit: CommitSha,
+    /// The branch or tag, a bare name.
+    pub git_ref: String,
+    /// The stack's tracked branch when it was decided.
+    pub tracked_branch: String,
+    /// The source project, when it is not the stack's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork_of: Option<ProjectId>,
+    /// What wants a proposed run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub want: Option<Want>,
+    /// How many stacks the event touches.
+    pub stacks_touched: u32,
+    /// Why, in one line for people.
+    pub reason: String,
+    /// Who asked, when a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// What a person can ask of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Command {
+    /// Apply the plan that was shown.
+    Confirm {
+        /// The run.
+        run: RunId,
+    },
+    /// Do not apply the plan.
+    Discard {
+        /// The run.
+        run: RunId,
+    },
+    /// End the run.
+    Stop {
+        /// The run.
+        run: RunId,
+    },
+    /// Run the same again, as a new run.
+    Retry {
+        /// The run.
+        run: RunId,
+        /// Also when its commit already has an answer.
+        force: bool,
+    },
+    /// Discard the unconfirmed run and all queued ones but the newest.
+    CatchUp,
+    /// Let the stack run again after a lost apply.
+    Unblock {
+        /// What the person found.
+        reason: String,
+    },
+    /// Start a run.
+    Trigger {
+        /// The type.
+        run_type: RunType,
+        /// A commit of the tracked branch; its live head when empty.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<CommitSha>,
+    },
+}
+
+/// The secret with which a runner takes a phase. `Debug` shows nothing of it.
+#[derive(Debug, Clone)]
+pub struct ClaimToken(SecretString);
+
+impl ClaimToken {
+    /// The token itself.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<String> for ClaimToken {
+    fn from(token: String) -> Self {
+        Self(token.into())
+    }
+}
+
+impl PartialEq for ClaimToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Serialize for ClaimToken {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for ClaimToken {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
