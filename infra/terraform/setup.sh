@@ -20,7 +20,10 @@ if ! cmp -s "$here/requirements.txt" "$environment/installed.txt"; then
     echo "No terraform on PATH: installing one into $environment" >&2
     rm -rf "$environment"
     mkdir -p "$target"
-    python3 -m venv "$environment"
+    python3 -m venv "$environment" || {
+        echo "Python has no venv module here: apt-get install python3-venv, or install terraform" >&2
+        exit 1
+    }
     "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
         --require-hashes --only-binary=:all: --requirement "$here/requirements.txt" >&2
     cp "$here/requirements.txt" "$environment/installed.txt"

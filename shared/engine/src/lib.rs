@@ -1,1 +1,20 @@
-//! (made next)
+//! Terraform and OpenTofu as child processes: the tool itself, the environment it may see, its
+//! workspace, its state backend's settings, and what it says.
+//!
+//! It knows nothing of runs, tokens or the runner API: `gantry-runner` puts the parts together.
+//! What a child process sees is decided in [`environment`] alone, and nothing is inherited.
+
+pub mod backend;
+pub mod diagnostics;
+pub mod environment;
+pub mod files;
+pub mod process;
+pub mod stop;
+pub mod terraform;
+pub mod tool;
+pub mod workspace;
+
+pub use environment::Environment;
+pub use process::{Ended, OnStop, Sink, Spec, Unprivileged};
+pub use stop::{StopKind, StopReason, StopSignal, Stopper};
+pub use terraform::Terraform;

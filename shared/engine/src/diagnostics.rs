@@ -1,0 +1,211 @@
+//! What went wrong, read from Terraform's output for people.
+//!
+//! The log is for people, so Terraform writes its own text, with colours; its `-json` output
+//! would have to be rendered again, and loses the change as Terraform shows it. With colours on,
+//! each diagnostic stands in a box (`╷ │ ╵`) of its own, which output of the code that runs does
+//! not begin with: Terraform puts the resource's address before that. Without (`-no-color` in
+//! `TF_CLI_ARGS`), a diagnostic begins with `Error: ` at the start of a line.
+
+use gantry_domain::plan::Delta;
+
+/// An error that Terraform reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Its first line, without `Error: `.
+    pub summary: String,
+    /// The whole text, without colours and box.
+    pub text: String,
+}
+
+/// Collects errors from lines.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    errors: Vec<Diagnostic>,
+    open: Option<Vec<String>>,
+    boxed: bool,
+}
+
+/// More errors than this help nobody.
+const MOST_ERRORS: usize = 50;
+/// Lines kept of one error.
+const MOST_LINES: usize = 100;
+
+impl Diagnostics {
+    /// Takes the next line of output.
+    pub fn feed(&mut self, line: &str) {
+        let line = strip_ansi(line);
+        let line = line.trim_end();
+        match line.chars().next() {
+            Some('╷') => {
+                self.close();
+                self.boxed = true;
+                self.open = Some(Vec::new());
+            }
+            Some('╵') => self.close(),
+            Some('│') if self.boxed => {
+                let text = line.trim_start_matches('│');
+                self.push(text.strip_prefix(' ').unwrap_or(text));
+            }
+            _ if !self.boxed && (is_error(line) || line.starts_with("Warning: ")) => {
+                self.close();
+                self.open = Some(vec![line.to_owned()]);
+            }
+            _ if self.boxed => self.close(),
+            _ => self.push(line),
+        }
+    }
+
+    /// The errors so far, in order.
+    pub fn finish(mut self) -> Vec<Diagnostic> {
+        self.close();
+        self.errors
+    }
+
+    fn push(&mut self, line: &str) {
+        if let Some(lines) = &mut self.open
+            && lines.len() < MOST_LINES
+        {
+            lines.push(line.to_owned());
+        }
+    }
+
+    fn close(&mut self) {
+        self.boxed = false;
+        let Some(lines) = self.open.take() else { return };
+        let text = lines.join("\n").trim().to_owned();
+        if let Some(rest) = text.strip_prefix("Error: ")
+            && self.errors.len() < MOST_ERRORS
+        {
+            let summary = rest.lines().next().unwrap_or_default().trim().to_owned();
+            self.errors.push(Diagnostic { summary, text });
+        }
+    }
+}
+
+fn is_error(line: &str) -> bool {
+    line.starts_with("Error: ")
+}
+
+/// The error that says most: the first that is not just the echo of an interruption.
+pub fn main_error(errors: &[Diagnostic]) -> Option<&Diagnostic> {
+    let echo = |d: &&Diagnostic| !matches!(d.summary.as_str(), "execution halted" | "Interrupted");
+    errors.iter().find(echo).or(errors.first())
+}
+
+/// `line` without colours, links and other control characters.
+pub fn strip_ansi(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut rest = line.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c != '\x1b' {
+            if c == '\t' || !c.is_control() {
+                text.push(c);
+            }
+            continue;
+        }
+        match rest.next() {
+            // A control sequence ends with the first of `@` to `~`.
+            Some('[') => while rest.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+            // An operating system command ends with BEL or ESC \.
+            Some(']') => while rest.next().is_some_and(|c| c != '\x07' && c != '\\') {},
+            _ => {}
+        }
+    }
+    text
+}
+
+/// The counts of `Apply complete! Resources: 1 added, 0 changed, 0 destroyed.`
+pub fn applied_counts(line: &str) -> Option<Delta> {
+    let line = strip_ansi(line);
+    let (before, counts) = line.split_once("Resources: ")?;
+    if !before.starts_with("Apply complete!") && !before.starts_with("Destroy complete!") {
+        return None;
+    }
+    let mut delta = Delta::default();
+    for count in counts.trim_end_matches('.').split(", ") {
+        let (number, word) = count.split_once(' ')?;
+        let number = number.parse().ok()?;
+        match word.trim_end_matches('.') {
+            "added" => delta.add = number,
+            "changed" => delta.change = number,
+            "destroyed" => delta.destroy = number,
+            "imported" => delta.import = number,
+            "forgotten" => delta.forget = number,
+            _ => {}
+        }
+    }
+    Some(delta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn errors(output: &str) -> Vec<Diagnostic> {
+        let mut diagnostics = Diagnostics::default();
+        output.lines().for_each(|line| diagnostics.feed(line));
+        diagnostics.finish()
+    }
+
+    const BOXED: &str = "\u{1b}[31m╷\u{1b}[0m\u{1b}[0m
+\u{1b}[31m│\u{1b}[0m \u{1b}[0m\u{1b}[1m\u{1b}[31mError: \u{1b}[0m\u{1b}[0m\u{1b}[1mexecution halted\u{1b}[0m
+\u{1b}[31m│\u{1b}[0m \u{1b}[0m
+\u{1b}[31m╵\u{1b}[0m\u{1b}[0m
+╷
+│ Warning: Deprecated
+╵
+\u{1b}[31m╷\u{1b}[0m\u{1b}[0m
+\u{1b}[31m│\u{1b}[0m \u{1b}[0m\u{1b}[1m\u{1b}[31mError: \u{1b}[0m\u{1b}[0m\u{1b}[1mlocal-exec provisioner error\u{1b}[0m
+\u{1b}[31m│\u{1b}[0m \u{1b}[0m
+\u{1b}[31m│\u{1b}[0m \u{1b}[0m\u{1b}[0m  with terraform_data.z,
+\u{1b}[31m│\u{1b}[0m \u{1b}[0m   4:  provisioner \"local-exec\" \u{1b}[4m{\u{1b}[0m \u{1b}[0m
+\u{1b}[31m╵\u{1b}[0m\u{1b}[0m
+Error: not in a box";
+
+    #[test]
+    fn boxes_are_read() {
+        let errors = errors(BOXED);
+        assert_eq!(errors.len(), 3);
+        let main = main_error(&errors).unwrap();
+        assert_eq!(main.summary, "local-exec provisioner error");
+        insta::assert_snapshot!(main.text, @r#"
+        Error: local-exec provisioner error
+
+          with terraform_data.z,
+           4:  provisioner "local-exec" {
+        "#);
+    }
+
+    #[test]
+    fn without_colours_an_error_begins_a_line() {
+        let errors = errors("\nError: Bad thing\n\n  on main.tf line 1:\n\nError: Other\n\nWhy.\n");
+        let summaries: Vec<_> = errors.iter().map(|e| e.summary.as_str()).collect();
+        assert_eq!(summaries, ["Bad thing", "Other"]);
+        assert_eq!(errors[0].text, "Error: Bad thing\n\n  on main.tf line 1:");
+    }
+
+    #[test]
+    fn what_the_code_prints_is_no_error_of_terraform() {
+        let printed = "\u{1b}[1mnull.x (local-exec):\u{1b}[0m ╷\nnull.x (local-exec): │ Error: no";
+        assert_eq!(errors(printed), []);
+    }
+
+    #[test]
+    fn an_apply_says_what_it_did() {
+        let line = "\u{1b}[1m\u{1b}[32mApply complete! Resources: 3 imported, 1 added, 20 changed, 0 destroyed.\u{1b}[0m";
+        let delta = applied_counts(line).unwrap();
+        assert_eq!((delta.import, delta.add, delta.change, delta.destroy), (3, 1, 20, 0));
+        assert_eq!(applied_counts("Plan: 1 to add"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_output_is_survived(output in "(\\PC|\u{1b}\\[|╷|│|╵|\n|Error: ){0,60}") {
+            for error in errors(&output) {
+                let escapes = error.text.contains('\u{1b}');
+                prop_assert!(!escapes);
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Files that a run's code may have had its hands on, handled without following it anywhere.
+
+use crate::Unprivileged;
+use nix::{fcntl::OFlag, unistd};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// Makes a folder, and those above it, with `mode`; one that exists stays as it is.
+pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path)
+}
+
+/// Makes an empty folder in place of whatever is there.
+pub fn make_fresh_folder(path: &Path, mode: u32) -> io::Result<()> {
+    remove_folder(path)?;
+    make_folder(path, mode)
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Opens a regular file for reading: no link, no pipe, no device.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("{} is not a regular file", path.display())));
+    }
+    Ok(file)
+}
+
+/// Writes a new file that only its owner can read, and waits until it is on the disk.
+pub fn write_private(path: &Path, body: &[u8]) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(body)?;
+    file.sync_all()
+}
+
+/// Gives a folder and all that is in it to `user`; links themselves, never what they lead to.
+pub fn give_to(path: &Path, user: Unprivileged) -> io::Result<()> {
+    let (uid, gid) = (unistd::Uid::from_raw(user.uid), unistd::Gid::from_raw(user.gid));
+    unistd::fchownat(
+        nix::fcntl::AT_FDCWD,
+        path,
+        Some(uid),
+        Some(gid),
+        nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
+    )?;
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give_to(&entry?.path(), user)?;
+        }
+    }
+    Ok(())
+}
+
+/// The SHA-256 of everything that `from` gives, hex, and its length.
+pub fn digest_of(mut from: impl Read) -> io::Result<(String, u64)> {
+    let mut sink = HashingWriter::new(io::sink());
+    let length = io::copy(&mut from, &mut sink)?;
+    Ok((sink.finish().1, length))
+}
+
+/// The SHA-256 of a text, hex.
+pub fn digest(body: &[u8]) -> String {
+    hex::encode(Sha256::digest(body))
+}
+
+/// Passes everything on and knows its digest at the end.
+pub(crate) struct HashingWriter<W> {
+    inner: W,
+    hasher: Sha256,
+}
+
+impl<W: Write> HashingWriter<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self { inner, hasher: Sha256::new() }
+    }
+
+    pub(crate) fn finish(self) -> (W, String) {
+        (self.inner, hex::encode(self.hasher.finalize()))
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, body: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(body)?;
+        self.hasher.update(&body[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

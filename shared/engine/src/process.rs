@@ -1,0 +1,205 @@
+//! One child process: its own group, its own environment, its output line by line, and its end.
+
+use crate::{Environment, StopSignal};
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{io::AsyncReadExt, net::unix::pipe, process::Child, time};
+
+/// Takes the output, line by line, without line ends; colours are left in.
+pub type Sink = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The program, as an absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Where it runs.
+    pub folder: PathBuf,
+    /// All that it sees; nothing is inherited.
+    pub environment: Environment,
+    /// Who it runs as; the runner itself when empty.
+    pub user: Option<Unprivileged>,
+}
+
+/// A user without rights, for a runner that is root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unprivileged {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Unprivileged {
+    /// The user of that name on this machine.
+    pub fn named(name: &str) -> io::Result<Self> {
+        let user = nix::unistd::User::from_name(name)?
+            .ok_or_else(|| io::Error::other(format!("this machine has no user {name:?}")))?;
+        Ok(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+    }
+}
+
+/// What a wish to stop does to the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStop {
+    /// SIGINT to the process, and after the grace SIGKILL to its group: nothing is lost by it.
+    Abandon {
+        /// How long it may take to end by itself.
+        grace: Duration,
+    },
+    /// As [`OnStop::Abandon`], with SIGTERM to the whole group first: a shell passes nothing on.
+    AbandonGroup {
+        /// How long it may take to end by itself.
+        grace: Duration,
+    },
+    /// Exactly one SIGINT to the process alone, then wait as long as it takes. A second one, or
+    /// one to its plugins, would lose what is in flight.
+    Interrupt,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// What the system says.
+    pub status: ExitStatus,
+    /// A wish to stop reached it before its end.
+    pub stopped: bool,
+}
+
+/// How long output is awaited from something that outlives the process and holds its pipe.
+const LINGER: Duration = Duration::from_secs(1);
+/// A line is cut into pieces of this many bytes.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// Runs to the end; standard output and standard error go to `sink` in the order of writing.
+pub async fn run(
+    spec: &Spec,
+    sink: &Sink,
+    stop: &mut StopSignal,
+    on_stop: OnStop,
+) -> io::Result<Ended> {
+    execute(spec, None, sink, stop, on_stop).await
+}
+
+/// Runs to the end; standard output goes into `file`, standard error to `sink`.
+pub async fn run_into(
+    spec: &Spec,
+    file: File,
+    sink: &Sink,
+    stop: &mut StopSignal,
+    on_stop: OnStop,
+) -> io::Result<Ended> {
+    execute(spec, Some(file), sink, stop, on_stop).await
+}
+
+async fn execute(
+    spec: &Spec,
+    stdout: Option<File>,
+    sink: &Sink,
+    stop: &mut StopSignal,
+    on_stop: OnStop,
+) -> io::Result<Ended> {
+    let (mut child, output) = spawn(spec, stdout)?;
+    let mut reader = tokio::spawn(read_lines(output, Arc::clone(sink)));
+    let ended = tokio::select! {
+        biased;
+        status = child.wait() => Ended { status: status?, stopped: false },
+        _ = stop.wait() => Ended { status: end(&mut child, on_stop).await?, stopped: true },
+    };
+    if time::timeout(LINGER, &mut reader).await.is_err() {
+        reader.abort();
+    }
+    Ok(ended)
+}
+
+fn spawn(spec: &Spec, stdout: Option<File>) -> io::Result<(Child, pipe::Receiver)> {
+    let (reader, writer) = io::pipe()?;
+    let stdout = match stdout {
+        Some(file) => Stdio::from(file),
+        None => Stdio::from(writer.try_clone()?),
+    };
+    let mut command = tokio::process::Command::new(&spec.program);
+    command
+        .args(&spec.arguments)
+        .current_dir(&spec.folder)
+        .env_clear()
+        .envs(spec.environment.iter())
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(writer)
+        .process_group(0);
+    if let Some(user) = spec.user {
+        command.uid(user.uid).gid(user.gid);
+    }
+    // The command holds the pipe's writing end: the reader sees its end once it is dropped.
+    let child = command.spawn()?;
+    drop(command);
+    Ok((child, pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?))
+}
+
+async fn end(child: &mut Child, on_stop: OnStop) -> io::Result<ExitStatus> {
+    // Not yet waited for, so the id cannot belong to another process.
+    let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) else {
+        return child.wait().await;
+    };
+    let grace = match on_stop {
+        OnStop::Interrupt => {
+            let _ = kill(pid, Signal::SIGINT);
+            return child.wait().await;
+        }
+        OnStop::Abandon { grace } => {
+            let _ = kill(pid, Signal::SIGINT);
+            grace
+        }
+        OnStop::AbandonGroup { grace } => {
+            let _ = killpg(pid, Signal::SIGTERM);
+            grace
+        }
+    };
+    let status = time::timeout(grace, child.wait()).await;
+    // What it started may still be there when it is gone itself.
+    let _ = killpg(pid, Signal::SIGKILL);
+    match status {
+        Ok(status) => status,
+        Err(_) => child.wait().await,
+    }
+}
+
+async fn read_lines(mut output: pipe::Receiver, sink: Sink) {
+    let mut pending = Vec::new();
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = output.read(&mut buffer).await {
+        pending.extend_from_slice(&buffer[..read]);
+        let mut start = 0;
+        while let Some(length) = pending[start..].iter().position(|b| *b == b'\n') {
+            emit(&pending[start..start + length], &sink);
+            start += length + 1;
+        }
+        pending.drain(..start);
+        if pending.len() >= LONGEST_LINE {
+            emit(&pending, &sink);
+            pending.clear();
+        }
+    }
+    if !pending.is_empty() {
+        emit(&pending, &sink);
+    }
+}
+
+fn emit(line: &[u8], sink: &Sink) {
+    sink(String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).as_ref());
+}

@@ -1,0 +1,122 @@
+//! Child processes: what they see, how their output comes, how they end.
+
+use gantry_engine::{
+    Ended, Environment, OnStop, Sink, Spec, StopKind, process, stop::stop_channel,
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+#[derive(Default, Clone)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn sink(&self) -> Sink {
+        let lines = Arc::clone(&self.0);
+        Arc::new(move |line| lines.lock().unwrap().push(line.to_owned()))
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    async fn has(&self, wanted: &str) {
+        for _ in 0..200 {
+            if self.all().iter().any(|line| line == wanted) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{wanted:?} is not in {:?}", self.all());
+    }
+}
+
+fn shell(script: &str) -> Spec {
+    let mut environment = Environment::default();
+    environment.set("PATH", "/usr/bin:/bin");
+    environment.set("ONLY", "this");
+    Spec {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        folder: "/".into(),
+        environment,
+        user: None,
+    }
+}
+
+async fn stop_after_ready(script: &str, on_stop: OnStop) -> (Ended, Lines) {
+    let (stopper, mut stop) = stop_channel();
+    let lines = Lines::default();
+    let (spec, sink) = (shell(script), lines.sink());
+    let running = tokio::spawn(async move { process::run(&spec, &sink, &mut stop, on_stop).await });
+    lines.has("ready").await;
+    stopper.stop(StopKind::Asked, "Stopped by alice");
+    stopper.stop(StopKind::Asked, "Stopped again");
+    (running.await.unwrap().unwrap(), lines)
+}
+
+#[tokio::test]
+async fn nothing_is_inherited_and_both_outputs_keep_their_order() {
+    let (_stopper, mut stop) = stop_channel();
+    let lines = Lines::default();
+    let spec = shell("echo 1; echo 2 >&2; printf '3\\r\\n'; printf '\\377x'; env >&2; exit 7");
+    let ended = process::run(&spec, &lines.sink(), &mut stop, OnStop::Interrupt).await.unwrap();
+    assert_eq!(ended.status.code(), Some(7));
+    let all = lines.all();
+    assert_eq!(all[..3], ["1", "2", "3"]);
+    let mut variables: Vec<_> = all[3..].iter().filter_map(|l| l.split('=').next()).collect();
+    variables.retain(|name| !matches!(*name, "PWD" | "_" | "SHLVL" | "OLDPWD"));
+    variables.sort_unstable();
+    assert_eq!(variables.len(), 2, "{variables:?}");
+}
+
+#[tokio::test]
+async fn abandoning_gives_a_grace_and_then_ends_the_whole_group() {
+    let script = "trap 'echo caught' INT; sleep 300 & echo $!; echo ready; wait; wait; sleep 300";
+    let started = Instant::now();
+    let grace = Duration::from_millis(300);
+    let (ended, lines) = stop_after_ready(script, OnStop::Abandon { grace }).await;
+    assert!(ended.stopped);
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(lines.all().contains(&"caught".to_owned()), "{:?}", lines.all());
+    let child: i32 = lines.all()[0].parse().unwrap();
+    for _ in 0..100 {
+        let status = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        if status.is_empty() || status.contains(") Z ") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{child} is still there");
+}
+
+#[tokio::test]
+async fn a_hook_ends_with_what_it_started() {
+    let started = Instant::now();
+    let grace = Duration::from_secs(60);
+    let (ended, _) =
+        stop_after_ready("echo ready; sleep 300", OnStop::AbandonGroup { grace }).await;
+    assert!(ended.stopped && !ended.status.success());
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn interrupting_is_one_signal_to_one_process_and_then_patience() {
+    let script = "trap 'echo caught' INT; (trap 'echo plugin' INT; sleep 2) & echo ready; \
+                  wait; wait; echo finished";
+    let (ended, lines) = stop_after_ready(script, OnStop::Interrupt).await;
+    assert!(ended.stopped && ended.status.success());
+    assert_eq!(lines.all(), ["ready", "caught", "finished"]);
+}
+
+#[tokio::test]
+async fn what_outlives_the_process_does_not_hold_it_up() {
+    let (_stopper, mut stop) = stop_channel();
+    let lines = Lines::default();
+    let started = Instant::now();
+    let spec = shell("sleep 20 & echo done");
+    process::run(&spec, &lines.sink(), &mut stop, OnStop::Interrupt).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(lines.all(), ["done"]);
+}
