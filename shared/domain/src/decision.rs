@@ -1,1 +1,343 @@
-//! (made next)
+//! What starts a run: one pure decision from (what happened, what GitLab has, the stack).
+//!
+//! Every answer carries its reason in words, also when nothing runs, so that "why did, or didn't,
+//! this run?" can always be answered.
+
+use crate::{
+    CommitSha, MergeRequestIid, ProjectId,
+    run::{RunType, Want},
+    stack::{OnPush, Stack},
+};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What lies between two commits, as far as GitLab could tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// Every changed path; both names of a rename.
+    Paths(BTreeSet<String>),
+    /// The list could not be had whole; what is known instead.
+    Unlisted {
+        /// Why, as the end of "GitLab's list of changes is …".
+        why: String,
+        /// For each project root that was looked at: whether its tree differs.
+        roots: BTreeMap<String, TreeChange>,
+    },
+}
+
+/// Whether a folder's tree differs between two commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeChange {
+    /// The same tree on both sides.
+    Same,
+    /// Different trees, or there on one side only.
+    Different,
+    /// It could not be found out.
+    Unknown,
+}
+
+/// What is known of the thing that happened, read from GitLab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Facts {
+    /// The stack's tracked branch moved.
+    TrackedBranch {
+        /// The branch's head now.
+        head: CommitSha,
+        /// What changed since the last decision; none for the first commit of a branch that was
+        /// missing before.
+        changes: Option<Changes>,
+    },
+    /// Another branch has this head, and no merge request.
+    Branch {
+        /// The branch.
+        branch: String,
+        /// What it would change in the stack's tracked branch.
+        changes: Changes,
+        /// Another stack tracks this branch.
+        is_tracked: bool,
+    },
+    /// A merge request to the stack's project is open.
+    MergeRequest {
+        /// Its number.
+        iid: MergeRequestIid,
+        /// Its target branch.
+        target_branch: String,
+        /// Set when the code comes from another project.
+        fork: Option<Fork>,
+        /// What it would change in its target branch.
+        changes: Changes,
+    },
+    /// A tag was made or moved.
+    Tag {
+        /// The tag.
+        tag: String,
+        /// Its commit is in the stack's tracked branch.
+        in_tracked_branch: bool,
+        /// GitLab protects the tag.
+        is_protected: bool,
+    },
+}
+
+/// The project that a fork's code comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fork {
+    /// Its id.
+    pub project: ProjectId,
+    /// Its path (`somebody/network`), when it could be read.
+    pub path: Option<String>,
+}
+
+/// What was decided for one stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Something runs.
+    Run {
+        /// The type of run.
+        run_type: RunType,
+        /// What keeps a proposed run alive.
+        want: Option<Want>,
+        /// Set when the code comes from another project: no secret variables.
+        fork_of: Option<ProjectId>,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing runs.
+    Nothing {
+        /// Why not.
+        reason: String,
+        /// The change does not touch the stack (as opposed to: it does, but it may not run).
+        untouched: bool,
+    },
+}
+
+impl Decision {
+    /// Why, or why not.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Run { reason, .. } | Self::Nothing { reason, .. } => reason,
+        }
+    }
+
+    /// Something runs.
+    pub fn runs(&self) -> bool {
+        matches!(self, Self::Run { .. })
+    }
+}
+
+fn nothing(reason: impl Into<String>) -> Decision {
+    Decision::Nothing { reason: reason.into(), untouched: false }
+}
+
+/// Decides what the facts mean for the stack.
+pub fn decide(facts: &Facts, stack: &Stack) -> Decision {
+    match facts {
+        Facts::TrackedBranch { head, changes } => tracked_branch(head, changes.as_ref(), stack),
+        Facts::Branch { branch, changes, is_tracked } => {
+            other_branch(branch, changes, *is_tracked, stack)
+        }
+        Facts::MergeRequest { iid, target_branch, fork, changes } => {
+            merge_request(*iid, target_branch, fork.as_ref(), changes, stack)
+        }
+        Facts::Tag { tag, in_tracked_branch, is_protected } => {
+            tagged(tag, *in_tracked_branch, *is_protected, stack)
+        }
+    }
+}
+
+fn tracked_branch(head: &CommitSha, changes: Option<&Changes>, stack: &Stack) -> Decision {
+    let because = match changes.map(|changes| affected(changes, stack)) {
+        None => "the branch is new, so everything counts as changed".to_owned(),
+        Some(Affected::Yes(because)) => because,
+        Some(Affected::No(because)) => return untouched(because),
+    };
+    let (run_type, want) = match stack.on_push {
+        OnPush::Tracked => (RunType::Tracked, None),
+        OnPush::Proposed => (RunType::Proposed, Some(Want::Branch(stack.branch.clone()))),
+    };
+    Decision::Run {
+        run_type,
+        want,
+        fork_of: None,
+        reason: format!("{} moved to {}: {because}", stack.branch, head.short()),
+    }
+}
+
+fn other_branch(branch: &str, changes: &Changes, is_tracked: bool, stack: &Stack) -> Decision {
+    if is_tracked {
+        return nothing(format!("{branch} is tracked by another stack of the project"));
+    }
+    match affected(changes, stack) {
+        Affected::No(because) => untouched(because),
+        Affected::Yes(because) => Decision::Run {
+            run_type: RunType::Proposed,
+            want: Some(Want::Branch(branch.to_owned())),
+            fork_of: None,
+            reason: format!("branch {branch} would change {}: {because}", stack.branch),
+        },
+    }
+}
+
+fn merge_request(
+    iid: MergeRequestIid,
+    target_branch: &str,
+    fork: Option<&Fork>,
+    changes: &Changes,
+    stack: &Stack,
+) -> Decision {
+    if stack.branch != target_branch {
+        return nothing(format!(
+            "the merge request's target is {target_branch}, the stack tracks {}",
+            stack.branch
+        ));
+    }
+    let because = match affected(changes, stack) {
+        Affected::No(because) => return untouched(because),
+        Affected::Yes(because) => because,
+    };
+    if let Some(fork) = fork
+        && !allows_fork(stack, fork)
+    {
+        let from = fork.path.clone().unwrap_or_else(|| format!("project {}", fork.project));
+        return nothing(format!(
+            "the code comes from the fork {from}, which the stack's allow_forks does not list"
+        ));
+    }
+    Decision::Run {
+        run_type: RunType::Proposed,
+        want: Some(Want::MergeRequest(iid)),
+        fork_of: fork.map(|fork| fork.project),
+        reason: format!("merge request !{iid} would change {target_branch}: {because}"),
+    }
+}
+
+fn tagged(tag: &str, in_tracked_branch: bool, is_protected: bool, stack: &Stack) -> Decision {
+    let Some(on_tag) = &stack.on_tag else {
+        return nothing("the stack does not run on tags");
+    };
+    if !glob(&on_tag.pattern).is_some_and(|g| g.is_match(tag)) {
+        return nothing(format!("the tag does not match the stack's pattern {}", on_tag.pattern));
+    }
+    match on_tag.run {
+        OnPush::Proposed => Decision::Run {
+            run_type: RunType::Proposed,
+            want: Some(Want::Tag(tag.to_owned())),
+            fork_of: None,
+            reason: format!("tag {tag} matches {}", on_tag.pattern),
+        },
+        OnPush::Tracked if in_tracked_branch || is_protected => Decision::Run {
+            run_type: RunType::Tracked,
+            want: None,
+            fork_of: None,
+            reason: format!("tag {tag} matches {}", on_tag.pattern),
+        },
+        OnPush::Tracked => nothing(format!(
+            "the tag's commit is not in {}, and the tag is not protected",
+            stack.branch
+        )),
+    }
+}
+
+/// True when the stack's `allow_forks` lists the fork's project (by id or path) or a namespace
+/// above it.
+pub fn allows_fork(stack: &Stack, fork: &Fork) -> bool {
+    stack.allow_forks.iter().any(|allowed| {
+        let allowed = allowed.trim_matches('/');
+        allowed == fork.project.to_string()
+            || fork.path.as_deref().is_some_and(|path| is_below(path, allowed))
+    })
+}
+
+enum Affected {
+    Yes(String),
+    No(String),
+}
+
+fn untouched(reason: String) -> Decision {
+    Decision::Nothing { reason, untouched: true }
+}
+
+fn affected(changes: &Changes, stack: &Stack) -> Affected {
+    match changes {
+        Changes::Paths(paths) => {
+            let globs = globs(&stack.project_globs);
+            let touches =
+                |path: &&String| is_below(path, &stack.project_root) || globs.is_match(path.as_str());
+            let mut touching = paths.iter().filter(touches);
+            match (touching.next(), touching.count()) {
+                (Some(first), 0) => Affected::Yes(format!("{} changed", shown(first))),
+                (Some(first), more) => {
+                    Affected::Yes(format!("{} and {more} more changed", shown(first)))
+                }
+                (None, _) if paths.is_empty() => Affected::No("no file changed".to_owned()),
+                (None, _) => Affected::No(format!(
+                    "none of the {} changed files is in {}{}",
+                    paths.len(),
+                    folder(&stack.project_root),
+                    if stack.project_globs.is_empty() { "" } else { " or matches its globs" },
+                )),
+            }
+        }
+        Changes::Unlisted { why, roots } => {
+            match roots.get(&stack.project_root).copied().unwrap_or(TreeChange::Unknown) {
+                TreeChange::Different => Affected::Yes(format!(
+                    "{} changed (GitLab's list of changes is {why})",
+                    folder(&stack.project_root)
+                )),
+                TreeChange::Same if stack.project_globs.is_empty() => Affected::No(format!(
+                    "{} is the same on both sides",
+                    folder(&stack.project_root)
+                )),
+                TreeChange::Same => Affected::Yes(format!(
+                    "its globs may match: GitLab's list of changes is {why}"
+                )),
+                TreeChange::Unknown => Affected::Yes(format!(
+                    "it counts as affected, because GitLab's list of changes is {why}"
+                )),
+            }
+        }
+    }
+}
+
+fn folder(root: &str) -> String {
+    if root.is_empty() { "the repository".to_owned() } else { format!("{root}/") }
+}
+
+fn shown(path: &str) -> String {
+    if path.chars().count() <= 100 {
+        return path.to_owned();
+    }
+    path.chars().take(99).chain(['…']).collect()
+}
+
+/// True when `path` is `root` or lies below it, by whole segments; everything lies below an
+/// empty root.
+pub fn is_below(path: &str, root: &str) -> bool {
+    root.is_empty()
+        || path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn glob(pattern: &str) -> Option<globset::GlobMatcher> {
+    GlobBuilder::new(pattern).literal_separator(true).build().ok().map(|g| g.compile_matcher())
+}
+
+fn globs(patterns: &[String]) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        if let Ok(glob) = GlobBuilder::new(pattern).literal_separator(true).build() {
+            set.add(glob);
+        }
+    }
+    set.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
+/// Says what is wrong with a glob, if something is.
+pub fn check_glob(pattern: &str) -> Result<(), String> {
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .map(|_| ())
+        .map_err(|error| error.kind().to_string())
+}
+
+#[cfg(test)]
+mod tests;

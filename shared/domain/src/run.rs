@@ -374,6 +374,8 @@ pub struct Run {
     pub created_at: Timestamp,
     /// When it entered the present state.
     pub since: Timestamp,
+    /// When the present attempt was handed to a runner.
+    pub handed_out_at: Option<Timestamp>,
 }
 
 impl Run {

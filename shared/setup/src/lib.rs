@@ -1,1 +1,12 @@
-//! (made next)
+//! What every program needs before it can begin: environment, telemetry, clock, SDK clients and
+//! object storage. Nothing in here knows what Gantry does.
+
+pub mod aws;
+pub mod clock;
+pub mod environment;
+pub mod objects;
+pub mod telemetry;
+
+pub use clock::Clock;
+pub use environment::Environment;
+pub use objects::Objects;

@@ -1,0 +1,30 @@
+//! SDK configuration: one HTTP client (rustls with ring) for all of them.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_smithy_http_client::{Builder, tls};
+
+/// The SDK's configuration from the environment, as Lambda sets it. Endpoints can be redirected
+/// with the SDK's own `AWS_ENDPOINT_URL_<SERVICE>` variables.
+pub async fn from_environment() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await
+}
+
+/// Configuration for a service on this machine that checks no credentials.
+pub fn for_loopback(endpoint: &str) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("local"))
+        .endpoint_url(endpoint)
+        .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
+            Credentials::new("local", "local", None, None, "gantry-local"),
+        ))
+        .http_client(http_client())
+        .build()
+}
+
+fn http_client() -> aws_sdk_dynamodb::config::SharedHttpClient {
+    Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https()
+}

@@ -1,0 +1,158 @@
+//! Object storage: archives, plans, states, changes. S3 on AWS, a folder on one machine.
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, WriteMultipart, path::Path};
+use std::sync::Arc;
+
+/// Storage could not do what was asked; trying again later may help.
+#[derive(Debug, thiserror::Error)]
+#[error("object storage failed at {key}")]
+pub struct ObjectError {
+    key: String,
+    source: object_store::Error,
+}
+
+/// A bucket, or a folder that stands in for one. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Objects(Arc<dyn ObjectStore>);
+
+/// A stored object being read.
+pub struct Reading {
+    /// Bytes in all.
+    pub size: u64,
+    /// The content.
+    pub stream: BoxStream<'static, Result<Bytes, ObjectError>>,
+}
+
+impl Objects {
+    /// Objects in a folder, which is made if it is missing.
+    pub fn in_folder(folder: &std::path::Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let store = object_store::local::LocalFileSystem::new_with_prefix(folder)
+            .map_err(std::io::Error::other)?;
+        Ok(Self(Arc::new(store)))
+    }
+
+    /// Objects in any store that the `object_store` crate knows.
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self(store)
+    }
+
+    /// Writes an object, replacing what was there.
+    pub async fn put(&self, key: &str, body: Bytes) -> Result<(), ObjectError> {
+        self.0.put(&Path::from(key), PutPayload::from_bytes(body)).await.map_err(at(key))?;
+        Ok(())
+    }
+
+    /// Writes an object unless one is there already; says whether it wrote.
+    pub async fn put_new(&self, key: &str, body: Bytes) -> Result<bool, ObjectError> {
+        match self.0.put_opts(&Path::from(key), body.into(), PutMode::Create.into()).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(source) => Err(at(key)(source)),
+        }
+    }
+
+    /// Begins an object that is written piece by piece; it appears when `finish` returns.
+    pub async fn begin(&self, key: &str) -> Result<Writing, ObjectError> {
+        let upload = self.0.put_multipart(&Path::from(key)).await.map_err(at(key))?;
+        Ok(Writing { key: key.to_owned(), upload: WriteMultipart::new(upload) })
+    }
+
+    /// The whole object, or none.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ObjectError> {
+        match self.0.get(&Path::from(key)).await {
+            Ok(found) => found.bytes().await.map(Some).map_err(at(key)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(at(key)(source)),
+        }
+    }
+
+    /// The object as a stream, or none.
+    pub async fn read(&self, key: &str) -> Result<Option<Reading>, ObjectError> {
+        use futures::TryStreamExt as _;
+        match self.0.get(&Path::from(key)).await {
+            Ok(found) => {
+                let size = found.meta.size;
+                let named = key.to_owned();
+                let stream = found.into_stream().map_err(move |source| at(&named)(source));
+                Ok(Some(Reading { size, stream: Box::pin(stream) }))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(at(key)(source)),
+        }
+    }
+
+    /// True when the object is there.
+    pub async fn exists(&self, key: &str) -> Result<bool, ObjectError> {
+        match self.0.head(&Path::from(key)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(at(key)(source)),
+        }
+    }
+
+    /// Removes the object; one that is not there is as good as removed.
+    pub async fn delete(&self, key: &str) -> Result<(), ObjectError> {
+        match self.0.delete(&Path::from(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(at(key)(source)),
+        }
+    }
+}
+
+/// An object being written piece by piece.
+pub struct Writing {
+    key: String,
+    upload: WriteMultipart,
+}
+
+impl Writing {
+    /// Adds a piece. Waits while earlier pieces are still on their way.
+    pub async fn write(&mut self, piece: &[u8]) -> Result<(), ObjectError> {
+        self.upload.wait_for_capacity(4).await.map_err(at(&self.key))?;
+        self.upload.write(piece);
+        Ok(())
+    }
+
+    /// Makes the object appear.
+    pub async fn finish(self) -> Result<(), ObjectError> {
+        self.upload.finish().await.map(|_| ()).map_err(at(&self.key))
+    }
+
+    /// Forgets what was written.
+    pub async fn abort(self) -> Result<(), ObjectError> {
+        self.upload.abort().await.map_err(at(&self.key))
+    }
+}
+
+fn at(key: &str) -> impl FnOnce(object_store::Error) -> ObjectError {
+    let key = key.to_owned();
+    move |source| ObjectError { key, source }
+}
+
+/// Where things lie. Keys name their content, so nothing is ever overwritten with something else.
+pub mod keys {
+    use std::fmt::Display;
+
+    /// A commit's archive as GitLab gave it, fetched once.
+    pub fn source(project: impl Display, commit: impl Display) -> String {
+        format!("source/{project}/{commit}.tar.gz")
+    }
+
+    /// Workspace and plan as the plan phase left them.
+    pub fn plan(run: impl Display, digest: impl Display) -> String {
+        format!("runs/{run}/plan-{digest}.tar.gz")
+    }
+
+    /// What the plan found, masked, as JSON.
+    pub fn change(run: impl Display, attempt: u32) -> String {
+        format!("runs/{run}/change-{attempt}.json")
+    }
+
+    /// A state body. `unique` keeps two uploads of one digest apart.
+    pub fn state(stack: impl Display, digest: impl Display, unique: impl Display) -> String {
+        format!("state/{stack}/{digest}-{unique}.tfstate")
+    }
+}

@@ -1,0 +1,126 @@
+//! Settings' records, besides [`gantry_domain::stack::Stack`] and
+//! [`gantry_domain::integration::Integration`].
+
+use crate::{Store, StoreError, Stored, keys};
+use gantry_domain::{ProjectId, StackId, StackSlug, integration::Integration, stack::Stack};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A slug and whose it is ([`crate::keys::slug`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlugEntry {
+    /// The stack.
+    pub stack: StackId,
+    /// The stack is gone; the slug stays reserved.
+    pub deleted: bool,
+}
+
+/// A stack's place among its project's stacks ([`crate::keys::project_stack`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectStack {
+    /// The stack.
+    pub stack: StackId,
+    /// Its tracked branch.
+    pub branch: String,
+}
+
+/// A project that has, or had, stacks ([`crate::keys::project`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectEntry {
+    /// The project.
+    pub project: ProjectId,
+    /// Its path when it was last looked up.
+    pub path: String,
+    /// The id of the hook that Gantry made there.
+    pub hook: Option<u64>,
+    /// Which statuses are posted.
+    #[serde(default)]
+    pub statuses: Statuses,
+}
+
+/// Which statuses a project shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statuses {
+    /// The gate and one for each stack.
+    #[default]
+    Both,
+    /// The gate alone.
+    Gate,
+    /// One for each stack, no gate.
+    Stacks,
+}
+
+/// What an admin key may do. Each role may do all that the ones before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look.
+    Read,
+    /// Confirm, discard, stop, retry.
+    Deploy,
+    /// Everything.
+    Admin,
+}
+
+/// An admin key; the key itself is nowhere ([`crate::keys::admin_key`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminKey {
+    /// Its name, shown wherever something was done with it.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Something that an admin did, or tried ([`crate::keys::activity`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// The key's name.
+    pub actor: String,
+    /// What, in words.
+    pub what: String,
+    /// How it ended, in words.
+    pub outcome: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Store {
+    /// The GitLab server, if one was set up.
+    pub async fn integration(&self) -> Result<Option<Stored<Integration>>, StoreError> {
+        self.get(&keys::integration()).await
+    }
+
+    /// A stack's definition.
+    pub async fn stack(&self, stack: &StackId) -> Result<Option<Stored<Stack>>, StoreError> {
+        self.get(&keys::stack_config(stack)).await
+    }
+
+    /// The stack that has the slug, if it was not deleted.
+    pub async fn stack_by_slug(
+        &self,
+        slug: &StackSlug,
+    ) -> Result<Option<Stored<Stack>>, StoreError> {
+        match self.get::<SlugEntry>(&keys::slug(slug)).await? {
+            Some(entry) if !entry.value.deleted => self.stack(&entry.value.stack).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// The definitions of a project's stacks, deleted ones left out.
+    pub async fn stacks_of_project(&self, project: ProjectId) -> Result<Vec<Stack>, StoreError> {
+        let entries = self.query_all::<ProjectStack>(&keys::project_stacks(project), "").await?;
+        let mut stacks = Vec::with_capacity(entries.len());
+        for chunk in entries.chunks(100) {
+            let wanted: Vec<_> = chunk.iter().map(|e| keys::stack_config(&e.value.stack)).collect();
+            stacks.extend(self.get_many::<Stack>(&wanted).await?);
+        }
+        Ok(stacks
+            .into_iter()
+            .map(|s| s.value)
+            .filter(|s| s.deleted_at.is_none() && s.project == project)
+            .collect())
+    }
+}

@@ -1,0 +1,253 @@
+//! Where everything lies.
+//!
+//! The first word of a partition key says who may write the partition, because IAM can restrict
+//! items by partition key alone:
+//!
+//! | first word | written by | holds |
+//! |---|---|---|
+//! | `config` | settings | integration, stacks, slugs, projects, admin keys, activity |
+//! | `run` | scheduler | runs, and which runs a commit has |
+//! | `stack` | scheduler | a stack's head, its list of runs, its queue |
+//! | `once` | scheduler | which run a (stack, key) became |
+//! | `decision` | scheduler | how far branches are decided; what was decided for each event |
+//! | `event` | scheduler | events, merge requests and branches as they were last decided |
+//! | `line`, `room` | scheduler | who waits for a runner, who has one |
+//! | `feedback` | publisher (the scheduler raises `want`) | what GitLab was told |
+//! | `beat`, `claim`, `lock`, `state`, `log` | runner-api | what runners say |
+//! | `poison` | the queue driver of each function | how often a message failed |
+
+use crate::Key;
+use gantry_domain::{CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug};
+use jiff::Timestamp;
+
+/// The sort key of an item that is alone in its partition, or at its head.
+pub const HEAD: &str = "#";
+
+fn millis(at: Timestamp) -> String {
+    format!("{:013}", at.as_millisecond().max(0))
+}
+
+/// The GitLab server.
+pub fn integration() -> Key {
+    Key::new("config/integration", HEAD)
+}
+
+/// A stack's definition.
+pub fn stack_config(stack: &StackId) -> Key {
+    Key::new(format!("config/stack/{stack}"), HEAD)
+}
+
+/// All slugs ever used; also the list of stacks.
+pub const SLUGS: &str = "config/slugs";
+
+/// A slug and whose it is. It stays reserved when its stack is deleted.
+pub fn slug(slug: &StackSlug) -> Key {
+    Key::new(SLUGS, slug.as_str())
+}
+
+/// The partition of a project's stacks: it decides who is asked when something happens there.
+pub fn project_stacks(project: ProjectId) -> String {
+    format!("config/project/{project}")
+}
+
+/// A stack's place among its project's stacks.
+pub fn project_stack(project: ProjectId, stack: &StackId) -> Key {
+    Key::new(project_stacks(project), stack.as_str())
+}
+
+/// The partition of projects that have, or had, stacks.
+pub const PROJECTS: &str = "config/projects";
+
+/// A project with stacks.
+pub fn project(project: ProjectId) -> Key {
+    Key::new(PROJECTS, project.to_string())
+}
+
+/// The partition of admin keys, by digest.
+pub const ADMIN_KEYS: &str = "config/keys";
+
+/// An admin key by its SHA-256 in hexadecimal digits.
+pub fn admin_key(digest: &str) -> Key {
+    Key::new(ADMIN_KEYS, digest)
+}
+
+/// The partition of what admins did, newest last.
+pub const ACTIVITY: &str = "config/activity";
+
+/// One thing that an admin did.
+pub fn activity(at: Timestamp, request: &EventId) -> Key {
+    Key::new(ACTIVITY, format!("{}#{request}", millis(at)))
+}
+
+/// A run.
+pub fn run(run: &RunId) -> Key {
+    Key::new(format!("run/{run}"), HEAD)
+}
+
+/// The partition of a commit's runs and of what the commit is the head of.
+pub fn commit_runs(project: ProjectId, commit: &CommitSha) -> String {
+    format!("run/commit/{project}/{commit}")
+}
+
+/// A run's place among its commit's runs.
+pub fn commit_run(project: ProjectId, commit: &CommitSha, run: &RunId) -> Key {
+    Key::new(commit_runs(project, commit), format!("run#{run}"))
+}
+
+/// That a branch or merge request has, or had, this commit as its head.
+pub fn commit_subject(project: ProjectId, commit: &CommitSha, subject: &str) -> Key {
+    Key::new(commit_runs(project, commit), format!("subject#{subject}"))
+}
+
+/// A stack's partition in the scheduler's records.
+pub fn stack_partition(stack: &StackId) -> String {
+    format!("stack/{stack}")
+}
+
+/// What the scheduler knows of a stack as a whole.
+pub fn stack_head(stack: &StackId) -> Key {
+    Key::new(stack_partition(stack), HEAD)
+}
+
+/// A run's place in its stack's list of runs.
+pub fn stack_run(stack: &StackId, created_at: Timestamp, run: &RunId) -> Key {
+    Key::new(stack_partition(stack), format!("run#{}#{run}", millis(created_at)))
+}
+
+/// A tracked run's place in its stack's queue.
+pub fn stack_queue(stack: &StackId, created_at: Timestamp, run: &RunId) -> Key {
+    Key::new(stack_partition(stack), format!("queue#{}#{run}", millis(created_at)))
+}
+
+/// A proposed run that waits because its stack is being applied.
+pub fn stack_waiting(stack: &StackId, run: &RunId) -> Key {
+    Key::new(stack_partition(stack), format!("waiting#{run}"))
+}
+
+/// Which run a key of a stack became.
+pub fn once(stack: &StackId, key: &str) -> Key {
+    Key::new(format!("once/{stack}"), key)
+}
+
+/// How far a tracked branch is decided.
+pub fn tracked_branch(project: ProjectId, branch: &str) -> Key {
+    Key::new(format!("decision/project/{project}"), format!("branch#{branch}"))
+}
+
+/// The partition of what was decided for an event, stack by stack.
+pub fn event_decisions(event: &EventId) -> String {
+    format!("decision/event/{event}")
+}
+
+/// What was decided for an event and a stack.
+pub fn decision(event: &EventId, stack: &StackId) -> Key {
+    Key::new(event_decisions(event), stack.as_str())
+}
+
+/// The partition of events received on a day, oldest first.
+pub fn events_of_day(at: Timestamp) -> String {
+    let text = at.to_string();
+    format!("event/day/{}", text.get(..10).unwrap_or(&text))
+}
+
+/// An event.
+pub fn event(at: Timestamp, event: &EventId) -> Key {
+    Key::new(events_of_day(at), format!("{}#{event}", millis(at)))
+}
+
+/// The partition of a project's merge requests as they were last decided.
+pub fn merge_requests(project: ProjectId) -> String {
+    format!("event/project/{project}")
+}
+
+/// A merge request as it was last decided.
+pub fn merge_request(project: ProjectId, iid: MergeRequestIid) -> Key {
+    Key::new(merge_requests(project), format!("mr#{:012}", iid.0))
+}
+
+/// A branch that is not tracked, as it was last decided.
+pub fn branch(project: ProjectId, branch: &str) -> Key {
+    Key::new(merge_requests(project), format!("branch#{branch}"))
+}
+
+/// A tag as it was last decided.
+pub fn tag(project: ProjectId, tag: &str) -> Key {
+    Key::new(merge_requests(project), format!("tag#{tag}"))
+}
+
+/// When a project is to be compared with GitLab next.
+pub fn comparing(project: ProjectId) -> Key {
+    Key::new(merge_requests(project), "comparing")
+}
+
+/// The health of the connection to GitLab, as `function` saw it.
+pub fn health(function: &str) -> Key {
+    let owner = if function == "publisher" { "feedback" } else { "event" };
+    Key::new(format!("{owner}/health"), function)
+}
+
+/// The partition of runs that wait for a runner, in the order in which they get one.
+pub const LINE: &str = "line/all";
+
+/// A run's place in the line. Lower classes go first: 0 tracked and confirmed, 1 proposed, 2 tests.
+pub fn line(class: u8, created_at: Timestamp, run: &RunId) -> Key {
+    Key::new(LINE, format!("{class}#{}#{run}", millis(created_at)))
+}
+
+/// The partition of runs that have a runner, or are about to get one.
+pub const ROOM: &str = "room/all";
+
+/// A run that has a runner.
+pub fn room(run: &RunId) -> Key {
+    Key::new(ROOM, run.as_str())
+}
+
+/// What is to be brought up to date at GitLab; `target` is the message group of its nudges.
+pub fn feedback(target: &str) -> Key {
+    Key::new(format!("feedback/{target}"), HEAD)
+}
+
+/// What the publisher remembers of a target.
+pub fn feedback_memory(target: &str) -> Key {
+    Key::new(format!("feedback/{target}"), "memory")
+}
+
+/// A runner's last sign of life.
+pub fn beat(run: &RunId) -> Key {
+    Key::new(format!("beat/{run}"), HEAD)
+}
+
+/// That an attempt was claimed.
+pub fn claim(run: &RunId, attempt: u32) -> Key {
+    Key::new(format!("claim/{run}"), format!("{attempt:06}"))
+}
+
+/// Who holds the lock on a stack's Terraform state.
+pub fn lock(stack: &StackId) -> Key {
+    Key::new(format!("lock/{stack}"), HEAD)
+}
+
+/// Which version of a stack's Terraform state is the current one.
+pub fn state(stack: &StackId) -> Key {
+    Key::new(format!("state/{stack}"), HEAD)
+}
+
+/// A version of a stack's Terraform state.
+pub fn state_version(stack: &StackId, number: u64) -> Key {
+    Key::new(format!("state/{stack}"), format!("version#{number:010}"))
+}
+
+/// The partition of a run's log.
+pub fn log_partition(run: &RunId) -> String {
+    format!("log/{run}")
+}
+
+/// A piece of a run's log.
+pub fn log(run: &RunId, attempt: u32, offset: u64) -> Key {
+    Key::new(log_partition(run), format!("{attempt:06}#{offset:012}"))
+}
+
+/// How often a message failed.
+pub fn poison(queue: &str, message: &str) -> Key {
+    Key::new(format!("poison/{queue}"), message)
+}

@@ -1,0 +1,79 @@
+//! `runner-api`'s records: signs of life, claims, Terraform's state and its lock, logs.
+
+use gantry_domain::{RunId, protocol::LockInfo, run::Phase};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A runner's last sign of life ([`crate::keys::beat`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// The attempt that is alive.
+    pub attempt: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// That an attempt was claimed ([`crate::keys::claim`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The phase.
+    pub phase: Phase,
+    /// The runner's name.
+    pub runner: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The lock on a stack's Terraform state ([`crate::keys::lock`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateLock {
+    /// Terraform's own words on it.
+    pub info: LockInfo,
+    /// The run that holds it.
+    pub run: RunId,
+    /// The attempt that holds it.
+    pub attempt: u32,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A version of a stack's Terraform state; the current one is also the pointer
+/// ([`crate::keys::state`], [`crate::keys::state_version`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateVersion {
+    /// Gantry's own number: 1 for the first, one more for each. Never used again.
+    pub number: u64,
+    /// Terraform's serial.
+    pub serial: u64,
+    /// Terraform's lineage.
+    pub lineage: String,
+    /// SHA-256 of the body, in hexadecimal digits.
+    pub digest: String,
+    /// Where the body lies in object storage.
+    pub object: String,
+    /// Bytes of the body.
+    pub size: u64,
+    /// How many resources it holds.
+    pub resources: u32,
+    /// The run that wrote it, if one did.
+    pub run: Option<RunId>,
+    /// Who wrote it, for people: a run's id or a key's name.
+    pub by: String,
+    /// It could not be delivered in time: only a person makes it current.
+    pub rescued: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A piece of a run's log ([`crate::keys::log`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPiece {
+    /// The phase that wrote it.
+    pub phase: Phase,
+    /// The attempt that wrote it.
+    pub attempt: u32,
+    /// Bytes of this attempt's log before it.
+    pub offset: u64,
+    /// Masked text.
+    pub text: String,
+}

@@ -1,0 +1,203 @@
+//! The scheduler's records, besides [`gantry_domain::run::Run`] itself.
+
+use gantry_domain::{
+    CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
+    run::{Phase, RunType},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What the scheduler knows of a stack as a whole ([`crate::keys::stack_head`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackHead {
+    /// The tracked run that holds the stack: from *preparing* to its end.
+    pub tracked: Option<RunId>,
+    /// That run is applying: proposed runs wait.
+    pub applying: bool,
+    /// Why no tracked run may start, until a person unblocks the stack.
+    pub blocked: Option<Blocked>,
+    /// The tracked branch is not there.
+    pub branch_missing: bool,
+    /// The last run that applied something, for "applied since" in notes.
+    pub last_applied: Option<LastApplied>,
+}
+
+/// Why a stack is blocked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// The run whose result is unknown.
+    pub run: RunId,
+    /// In words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The last apply of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastApplied {
+    /// The run.
+    pub run: RunId,
+    /// Its commit.
+    pub commit: CommitSha,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// A run's entry in a list: its stack's runs, its stack's queue, its commit's runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEntry {
+    /// The run.
+    pub run: RunId,
+    /// Its stack.
+    pub stack: StackId,
+    /// Its type.
+    pub run_type: RunType,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Which run a (stack, key) became. `generation` rises when a run that no longer counts is
+/// replaced by a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// The run.
+    pub run: RunId,
+    /// How many runs before it had the same key.
+    pub generation: u32,
+}
+
+/// A branch or merge request whose head a commit is, or was: where its statuses belong, and what
+/// the gate says when no stack is affected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The branch's bare name.
+    pub branch: String,
+    /// The merge request, when it is one.
+    pub merge_request: Option<MergeRequestIid>,
+    /// The project that the code is in, when it is not the stacks' own.
+    pub fork_of: Option<ProjectId>,
+    /// How many stacks it affects.
+    pub affected: u32,
+    /// It is a merge request to a tracked branch, or the tracked branch itself.
+    pub to_tracked: bool,
+}
+
+/// How far a tracked branch is decided ([`crate::keys::tracked_branch`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackedBranch {
+    /// The head up to which all stacks are decided; none while the branch was never there.
+    pub decided: Option<CommitSha>,
+    /// Rises by one with each decision.
+    pub number: u64,
+    /// A decision that is written but not yet handed to all stacks.
+    pub open: Option<OpenDecision>,
+    /// The branch was not there at the last look.
+    pub missing: bool,
+}
+
+/// A decision being carried out; a retry resumes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenDecision {
+    /// The event that made it.
+    pub event: EventId,
+    /// Its number.
+    pub number: u64,
+    /// The head before.
+    pub from: Option<CommitSha>,
+    /// The head now.
+    pub to: CommitSha,
+}
+
+/// What was decided for one event and one stack ([`crate::keys::decision`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionRecord {
+    /// The stack.
+    pub stack: StackId,
+    /// Its slug at that time.
+    pub slug: StackSlug,
+    /// Something runs for it.
+    pub runs: bool,
+    /// Why, or why not.
+    pub reason: String,
+    /// The commit that was looked at.
+    pub commit: Option<CommitSha>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A merge request as it was last decided ([`crate::keys::merge_request`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeRequestRecord {
+    /// Its number.
+    pub iid: MergeRequestIid,
+    /// GitLab's state: `opened`, `closed`, `merged`, `locked`.
+    pub state: String,
+    /// The head that was decided.
+    pub head: Option<CommitSha>,
+    /// The source branch's bare name.
+    pub source_branch: String,
+    /// The project of the source branch.
+    pub source_project: Option<ProjectId>,
+    /// The target branch's bare name.
+    pub target_branch: String,
+    /// The stacks that the head affects.
+    pub affected: Vec<StackId>,
+    /// The commit that the merge made on the target branch.
+    pub merged_as: Option<CommitSha>,
+    /// GitLab's `updated_at`, as it was given: where comparing goes on.
+    pub updated_at: Option<String>,
+}
+
+/// A branch that is not tracked, or a tag, as it was last decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefRecord {
+    /// The commit that was decided; none when the ref is gone.
+    pub head: Option<CommitSha>,
+}
+
+/// A place in the line for runners ([`crate::keys::line`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineEntry {
+    /// The run.
+    pub run: RunId,
+    /// Its stack.
+    pub stack: StackId,
+    /// What it waits to do.
+    pub phase: Phase,
+}
+
+/// A run that has a runner, or was granted one ([`crate::keys::room`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomEntry {
+    /// The run.
+    pub run: RunId,
+    /// Its stack.
+    pub stack: StackId,
+    /// The run took the grant.
+    pub taken: bool,
+    /// When it was granted.
+    pub at: Timestamp,
+}
+
+/// When and how a project is compared with GitLab ([`crate::keys::comparing`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparing {
+    /// When it was last done.
+    pub last_at: Option<Timestamp>,
+    /// The newest `updated_at` of a merge request that was seen.
+    pub updated_after: Option<String>,
+    /// When a webhook of the project was last received.
+    pub webhook_at: Option<Timestamp>,
+    /// GitLab's word on the project's hook (`executable`, `disabled`, …), or why it is not known.
+    pub hook_status: Option<String>,
+}
+
+/// Whether GitLab takes the token, as one function saw it ([`crate::keys::health`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Why the integration is broken; none when it works.
+    pub broken: Option<String>,
+    /// Since when it is as it is.
+    pub since: Option<Timestamp>,
+}

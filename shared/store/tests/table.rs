@@ -1,0 +1,129 @@
+//! The table against dynoxide, spoken to with the real SDK.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use gantry_setup::aws;
+use gantry_store::{Expect, Key, Outcome, Store, Write, feedback::Published};
+use jiff::{SignedDuration, Timestamp};
+
+async fn store() -> Store {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let database = dynoxide::Database::memory().unwrap();
+    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
+    let store = Store::new(client, "gantry".to_owned());
+    store.create_table_if_missing().await.unwrap();
+    store.create_table_if_missing().await.unwrap();
+    store
+}
+
+fn put(key: &Key, expect: Expect, value: &str) -> Write {
+    Write::put(key.clone(), expect, &value.to_owned()).unwrap()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+#[tokio::test]
+async fn a_write_states_what_it_expects() {
+    let store = store().await;
+    let key = Key::new("run/a", "#");
+    assert_eq!(
+        store.write(vec![put(&key, Expect::Absent, "one")]).await.unwrap(),
+        Outcome::Written
+    );
+    assert_eq!(store.write(vec![put(&key, Expect::Absent, "two")]).await.unwrap(), Outcome::Stale);
+    let read = store.get::<String>(&key).await.unwrap().unwrap();
+    assert_eq!((read.version, read.value.as_str()), (1, "one"));
+    let next = put(&key, read.unchanged(), "two");
+    assert_eq!(store.write(vec![next.clone()]).await.unwrap(), Outcome::Written);
+    assert_eq!(store.write(vec![next]).await.unwrap(), Outcome::Stale);
+    assert_eq!(store.get::<String>(&key).await.unwrap().unwrap().version, 2);
+}
+
+#[tokio::test]
+async fn a_transaction_is_all_or_nothing() {
+    let store = store().await;
+    let (a, b) = (Key::new("run/a", "#"), Key::new("stack/b", "#"));
+    assert_eq!(store.write(vec![put(&a, Expect::Absent, "a")]).await.unwrap(), Outcome::Written);
+    let both = vec![put(&b, Expect::Absent, "b"), put(&a, Expect::Absent, "again")];
+    assert_eq!(store.write(both).await.unwrap(), Outcome::Stale);
+    assert!(store.get::<String>(&b).await.unwrap().is_none());
+    let checked = vec![
+        put(&b, Expect::Absent, "b"),
+        Write::Check { key: a.clone(), expect: Expect::Version(1) },
+    ];
+    assert_eq!(store.write(checked).await.unwrap(), Outcome::Written);
+    let removed = vec![
+        Write::Delete { key: a.clone(), expect: Expect::Version(1) },
+        Write::Check { key: b, expect: Expect::Present },
+    ];
+    assert_eq!(store.write(removed).await.unwrap(), Outcome::Written);
+    assert!(store.get::<String>(&a).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn lists_come_in_order_and_in_pages() {
+    let store = store().await;
+    for i in 0..25 {
+        let key = Key::new("stack/s", format!("run#{i:02}"));
+        assert_eq!(
+            store.write(vec![put(&key, Expect::Absent, "x")]).await.unwrap(),
+            Outcome::Written
+        );
+    }
+    let other = put(&Key::new("stack/s", "#"), Expect::Absent, "head");
+    assert_eq!(store.write(vec![other]).await.unwrap(), Outcome::Written);
+    assert_eq!(store.query_all::<String>("stack/s", "run#").await.unwrap().len(), 25);
+    let newest = store.query::<String>("stack/s", "run#", None, true, 10).await.unwrap();
+    assert_eq!(newest.items[0].key.sk, "run#24");
+    let next = newest.next.unwrap();
+    let older = store.query::<String>("stack/s", "run#", Some(&next), true, 10).await.unwrap();
+    assert_eq!(older.items[0].key.sk, "run#14");
+    let keys: Vec<_> = (0..25).map(|i| Key::new("stack/s", format!("run#{i:02}"))).collect();
+    assert_eq!(store.get_many::<String>(&keys).await.unwrap().len(), 25);
+}
+
+#[tokio::test]
+async fn what_is_due_is_found_until_it_is_rewritten() {
+    let store = store().await;
+    let key = Key::new("run/a", "#");
+    let due = put(&key, Expect::Absent, "x").due(Some(at(100)));
+    assert_eq!(store.write(vec![due]).await.unwrap(), Outcome::Written);
+    let found = async |now| {
+        let mut found = Vec::new();
+        for shard in 0..gantry_store::table::ATTENTION_SHARDS {
+            found.extend(store.maybe_due(shard, at(now), 10).await.unwrap());
+        }
+        found
+    };
+    assert!(found(99).await.is_empty());
+    assert_eq!(found(100).await, vec![key.clone()]);
+    assert_eq!(
+        store.write(vec![put(&key, Expect::Version(1), "y")]).await.unwrap(),
+        Outcome::Written
+    );
+    assert!(found(100).await.is_empty());
+}
+
+#[tokio::test]
+async fn feedback_is_nudged_once_and_never_forgotten() {
+    let store = store().await;
+    let target = "status:1:abc";
+    let nudge = store.raise_want(target, at(0)).await.unwrap();
+    assert_eq!(nudge, Some(1));
+    store.nudge_sent(target, at(0)).await.unwrap();
+    assert_eq!(store.raise_want(target, at(1)).await.unwrap(), None, "one is on its way");
+    let counters = store.counters(target).await.unwrap();
+    assert_eq!((counters.want, counters.done), (2, 0));
+    assert_eq!(store.raise_want(target, at(2)).await.unwrap(), None);
+    let ended = store.published(target, counters.want, at(3)).await.unwrap();
+    assert_eq!(ended, Published::Again, "something changed while it was published");
+    assert_eq!(store.published(target, 3, at(4)).await.unwrap(), Published::UpToDate);
+    assert_eq!(store.raise_want(target, at(5)).await.unwrap(), Some(4), "the next change nudges");
+    store.nudge_sent(target, at(5)).await.unwrap();
+    let later = at(5) + SignedDuration::from_secs(121);
+    assert_eq!(store.raise_want(target, later).await.unwrap(), Some(5), "the nudge was lost");
+}
