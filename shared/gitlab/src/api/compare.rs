@@ -1,0 +1,141 @@
+//! What changed between two commits.
+
+use crate::{
+    Client, Error,
+    client::{Call, missing},
+};
+use gantry_domain::{CommitSha, ProjectId};
+use http::Method;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// From this many changed files on a list may be cut: GitLab's usual limit is 1,000
+/// (`diff_max_files`), gitlab.com's 3,000, and nothing in the answer says which.
+const MOST_TRUSTED: usize = 1000;
+
+/// The names of what changed between two commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compare {
+    /// The changed paths; both names of a rename.
+    pub paths: BTreeSet<String>,
+    /// False when there may be more than `paths`.
+    pub complete: bool,
+    /// Why not, for people.
+    pub why_incomplete: Option<String>,
+    /// The commits between the two.
+    pub commit_count: usize,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    diffs: Option<Vec<Diff>>,
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    commits: Vec<serde::de::IgnoredAny>,
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    compare_timeout: bool,
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    overflow: bool,
+}
+
+#[derive(Deserialize)]
+struct Diff {
+    #[serde(default, deserialize_with = "crate::reading::filled")]
+    old_path: Option<String>,
+    #[serde(default, deserialize_with = "crate::reading::filled")]
+    new_path: Option<String>,
+}
+
+impl From<Answer> for Compare {
+    fn from(answer: Answer) -> Self {
+        let Answer { diffs, commits, compare_timeout, overflow } = answer;
+        let listed = diffs.as_ref().map_or(0, Vec::len);
+        let nameless = |diff: &Diff| diff.old_path.is_none() && diff.new_path.is_none();
+        let why = if diffs.is_none() || diffs.iter().flatten().any(nameless) {
+            Some("GitLab did not list the changed files".to_owned())
+        } else if compare_timeout || overflow {
+            Some("GitLab gave up listing the changed files".to_owned())
+        } else if listed >= MOST_TRUSTED {
+            Some(format!("GitLab listed {listed} changed files, and there may be more"))
+        } else {
+            None
+        };
+        let paths =
+            diffs.into_iter().flatten().flat_map(|diff| [diff.old_path, diff.new_path]).flatten();
+        Self {
+            paths: paths.collect(),
+            complete: why.is_none(),
+            why_incomplete: why,
+            commit_count: commits.len(),
+        }
+    }
+}
+
+impl Client {
+    /// What changed from one commit to another; none when the repository lacks one of them.
+    /// `straight` compares the two (a push); otherwise `from` is replaced by the merge base
+    /// (what `to` would change if merged).
+    pub async fn compare(
+        &self,
+        project: ProjectId,
+        from: &CommitSha,
+        to: &CommitSha,
+        straight: bool,
+    ) -> Result<Option<Compare>, Error> {
+        let call = Call::project(Method::GET, project, &["repository", "compare"])
+            .query("from", from)
+            .query("to", to)
+            .query("straight", straight);
+        let Some(body) = missing(self.bytes(call).await)? else { return Ok(None) };
+        let Some(body) = body else {
+            return Ok(Some(Compare {
+                paths: BTreeSet::new(),
+                complete: false,
+                why_incomplete: Some("GitLab's comparison is too large to read".to_owned()),
+                commit_count: 0,
+            }));
+        };
+        self.decode::<Answer>(Some(&body)).map(|answer| Some(answer.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Compare {
+        serde_json::from_str::<Answer>(json).unwrap().into()
+    }
+
+    #[test]
+    fn both_names_of_a_rename_count() {
+        let compare = read(
+            r#"{"commits":[{"id":"x"},{"id":"y"}],"compare_timeout":false,"compare_same_ref":false,
+            "diffs":[{"old_path":"a/x.tf","new_path":"b/x.tf","renamed_file":true,"diff":""},
+            {"old_path":"c","new_path":"c","too_large":true,"collapsed":true}]}"#,
+        );
+        assert_eq!(Vec::from_iter(&compare.paths), ["a/x.tf", "b/x.tf", "c"]);
+        assert!(compare.complete, "cut patches do not matter, names do");
+        assert_eq!(compare.commit_count, 2);
+    }
+
+    #[test]
+    fn every_sign_of_a_cut_list_is_heard() {
+        for json in [
+            r#"{"diffs":[],"commits":[],"compare_timeout":true}"#,
+            r#"{"diffs":[],"overflow":true}"#,
+            r#"{"diffs":null}"#,
+            r#"{"commits":[]}"#,
+            r#"{"diffs":[{"old_path":null,"new_path":""}]}"#,
+        ] {
+            assert!(!read(json).complete, "{json}");
+        }
+        let many = |count| {
+            let diffs: Vec<String> =
+                (0..count).map(|i| format!(r#"{{"old_path":"{i}","new_path":"{i}"}}"#)).collect();
+            read(&format!(r#"{{"diffs":[{}]}}"#, diffs.join(",")))
+        };
+        assert!(many(999).complete);
+        assert!(!many(1000).complete);
+        assert!(read(r#"{"diffs":[],"commits":null,"compare_same_ref":true}"#).complete);
+    }
+}

@@ -1,0 +1,165 @@
+//! Merge requests as they are now.
+
+use crate::{
+    Client, Error,
+    client::{Call, missing},
+};
+use gantry_domain::{CommitSha, MergeRequestIid, PipelineId, ProjectId};
+use http::Method;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// A merge request. Lists leave out `head_pipeline`, `diff_refs` and `diverged_commits_count`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct MergeRequest {
+    /// Its number in the target project.
+    pub iid: MergeRequestIid,
+    /// Its title.
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    pub title: String,
+    /// `opened`, `closed`, `merged` or `locked` (being merged).
+    #[serde(default)]
+    pub state: String,
+    /// The head of the source branch; none for seconds after it was opened.
+    #[serde(default, deserialize_with = "crate::reading::sha")]
+    pub sha: Option<CommitSha>,
+    /// Where the branch is; none when the fork was deleted.
+    pub source_project_id: Option<ProjectId>,
+    /// Where it is to be merged.
+    pub target_project_id: ProjectId,
+    /// The bare name.
+    pub source_branch: String,
+    /// The bare name.
+    pub target_branch: String,
+    draft: Option<bool>,
+    work_in_progress: Option<bool>,
+    /// The merge, once merged with one.
+    #[serde(default, deserialize_with = "crate::reading::sha")]
+    pub merge_commit_sha: Option<CommitSha>,
+    /// The squashed commit, once merged by squashing.
+    #[serde(default, deserialize_with = "crate::reading::sha")]
+    pub squash_commit_sha: Option<CommitSha>,
+    /// The pipeline that gates the merge.
+    pub head_pipeline: Option<HeadPipeline>,
+    /// The commits of its diff; none while GitLab prepares it.
+    pub diff_refs: Option<DiffRefs>,
+    /// How many commits of the target the source lacks; only when asked for.
+    pub diverged_commits_count: Option<u64>,
+    /// Its page.
+    pub web_url: Option<String>,
+    prepared_at: Option<String>,
+    merge_status: Option<String>,
+    detailed_merge_status: Option<String>,
+    /// When it last changed.
+    #[serde(default, deserialize_with = "crate::reading::time")]
+    pub updated_at: Option<Timestamp>,
+}
+
+/// The pipeline that gates a merge request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct HeadPipeline {
+    /// GitLab's id.
+    pub id: PipelineId,
+    /// Its commit: the head, or (merged results) a merge of it that is in no branch.
+    pub sha: CommitSha,
+    /// A branch, or `refs/merge-requests/<iid>/head` or `/merge`.
+    #[serde(rename = "ref")]
+    pub git_ref: Option<String>,
+    /// The project that it belongs to; for forks often the source.
+    pub project_id: Option<ProjectId>,
+    /// `running`, `success`, …
+    pub status: Option<String>,
+    /// `push`, `merge_request_event`, `external`, …
+    pub source: Option<String>,
+}
+
+/// The commits of a merge request's diff.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DiffRefs {
+    /// The merge base.
+    #[serde(default, deserialize_with = "crate::reading::sha")]
+    pub base_sha: Option<CommitSha>,
+    /// The head.
+    #[serde(default, deserialize_with = "crate::reading::sha")]
+    pub head_sha: Option<CommitSha>,
+    /// The target branch's head when the diff was made.
+    #[serde(default, deserialize_with = "crate::reading::sha")]
+    pub start_sha: Option<CommitSha>,
+}
+
+impl MergeRequest {
+    /// True while it can still be merged or closed.
+    pub fn is_open(&self) -> bool {
+        self.state == "opened" || self.state == "locked"
+    }
+
+    /// Marked as a draft; older servers say "work in progress".
+    pub fn is_draft(&self) -> bool {
+        self.draft.or(self.work_in_progress).unwrap_or(false)
+    }
+
+    /// False for seconds after it was opened, while GitLab works out head and diff: ask again.
+    pub fn is_prepared(&self) -> bool {
+        let status = self.detailed_merge_status.as_deref().or(self.merge_status.as_deref());
+        self.sha.is_some() && (self.prepared_at.is_some() || status != Some("preparing"))
+    }
+
+    /// True when the source branch is in another project: untrusted code. A deleted source counts.
+    pub fn is_from_fork(&self) -> bool {
+        self.source_project_id != Some(self.target_project_id)
+    }
+}
+
+/// Which merge requests of a project to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MergeRequestFilter {
+    /// Closed and merged ones too; otherwise open ones only.
+    pub with_closed: bool,
+    /// Changed at or after that time.
+    pub updated_after: Option<Timestamp>,
+    /// With this source branch, in whichever project it is: forks may have the same name.
+    pub source_branch: Option<String>,
+    /// With this target branch.
+    pub target_branch: Option<String>,
+}
+
+impl Client {
+    /// A merge request of the target project, or none.
+    pub async fn merge_request(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+    ) -> Result<Option<MergeRequest>, Error> {
+        let call = Call::project(Method::GET, project, &["merge_requests", &iid.to_string()])
+            .query("include_diverged_commits_count", true);
+        self.find(call).await
+    }
+
+    /// Merge requests whose target is this project, the last changed first.
+    pub async fn merge_requests(
+        &self,
+        project: ProjectId,
+        filter: &MergeRequestFilter,
+    ) -> Result<Vec<MergeRequest>, Error> {
+        let call = Call::project(Method::GET, project, &["merge_requests"])
+            .query("state", if filter.with_closed { "all" } else { "opened" })
+            .query("order_by", "updated_at")
+            .query("sort", "desc")
+            .maybe("updated_after", filter.updated_after)
+            .maybe("source_branch", filter.source_branch.as_ref())
+            .maybe("target_branch", filter.target_branch.as_ref());
+        self.list(call).await
+    }
+
+    /// Merge requests of this project that have the commit, closed and merged ones too. Empty for
+    /// seconds after a push, and for a commit that the repository does not have.
+    pub async fn merge_requests_of_commit(
+        &self,
+        project: ProjectId,
+        sha: &CommitSha,
+    ) -> Result<Vec<MergeRequest>, Error> {
+        let path = ["repository", "commits", sha.as_str(), "merge_requests"];
+        let found = self.list(Call::project(Method::GET, project, &path)).await;
+        Ok(missing(found)?.unwrap_or_default())
+    }
+}

@@ -1,0 +1,30 @@
+//! The calls, by subject. Each answer has only the fields that Gantry uses.
+
+mod commits;
+mod compare;
+mod deployments;
+mod environments;
+mod hooks;
+mod merge_requests;
+mod notes;
+mod pipelines;
+mod projects;
+mod protection;
+mod refs;
+mod server;
+mod statuses;
+mod tree;
+
+pub use commits::Commit;
+pub use compare::Compare;
+pub use deployments::{Deployment, DeploymentState, NewDeployment};
+pub use environments::Environment;
+pub use hooks::{HookSettings, ProjectHook};
+pub use merge_requests::{DiffRefs, HeadPipeline, MergeRequest, MergeRequestFilter};
+pub use notes::{Author, Note};
+pub use pipelines::Pipeline;
+pub use projects::{ForkedFrom, Namespace, Project};
+pub use protection::{AccessRule, ProtectedBranch, ProtectedEnvironment};
+pub use refs::{Branch, Tag};
+pub use server::{CurrentUser, TokenSelf, Version};
+pub use statuses::{NewStatus, PostedStatus, StatusState};

@@ -1,0 +1,126 @@
+//! Comments on merge requests.
+
+use crate::{Client, Error, client::Call};
+use gantry_domain::{MergeRequestIid, ProjectId, UserId};
+use http::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+/// A comment.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Note {
+    /// GitLab's id.
+    pub id: u64,
+    /// The text as it was written, HTML comments included.
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    pub body: String,
+    /// Who wrote it; none when the user is gone.
+    pub author: Option<Author>,
+    /// True for GitLab's own remarks ("added 2 commits").
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    pub system: bool,
+}
+
+/// Who wrote a comment.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Author {
+    /// GitLab's id.
+    pub id: UserId,
+    /// The user name, without `@`.
+    #[serde(default)]
+    pub username: String,
+}
+
+#[derive(Deserialize)]
+struct MaybeNote {
+    id: Option<u64>,
+    body: Option<String>,
+    author: Option<Author>,
+}
+
+fn path<'a>(iid: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    [&["merge_requests", iid, "notes"], rest].concat()
+}
+
+impl Client {
+    /// Every comment of a merge request, the oldest first.
+    pub async fn notes(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+    ) -> Result<Vec<Note>, Error> {
+        self.notes_until(project, iid, |_| false).await
+    }
+
+    /// The oldest comment that `is_it` takes, reading no further than needed.
+    pub async fn find_note(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        is_it: impl Fn(&Note) -> bool,
+    ) -> Result<Option<Note>, Error> {
+        let mut read = self.notes_until(project, iid, &is_it).await?;
+        Ok(read.pop().filter(is_it))
+    }
+
+    async fn notes_until(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        is_last: impl Fn(&Note) -> bool,
+    ) -> Result<Vec<Note>, Error> {
+        let call = Call::project(Method::GET, project, &path(&iid.to_string(), &[]))
+            .query("order_by", "created_at")
+            .query("sort", "asc");
+        self.list_until(call, usize::MAX, is_last).await
+    }
+
+    /// One comment; none when somebody deleted it.
+    pub async fn note(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        note: u64,
+    ) -> Result<Option<Note>, Error> {
+        let (iid, note) = (iid.to_string(), note.to_string());
+        self.find(Call::project(Method::GET, project, &path(&iid, &[&note]))).await
+    }
+
+    /// Writes a comment. GitLab *executes* lines that begin with `/` and a quick action's name:
+    /// `body` must have been made inert.
+    pub async fn create_note(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        body: &str,
+    ) -> Result<Note, Error> {
+        let call = Call::project(Method::POST, project, &path(&iid.to_string(), &[]));
+        self.write_note(call, body).await
+    }
+
+    /// Replaces a comment's text; [`Error::NotFound`] when it was deleted. Of a text that is
+    /// nothing but quick actions GitLab *deletes* the comment: `body` must have been made inert.
+    pub async fn update_note(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        note: u64,
+        body: &str,
+    ) -> Result<Note, Error> {
+        let (iid, note) = (iid.to_string(), note.to_string());
+        let call = Call::project(Method::PUT, project, &path(&iid, &[&note]));
+        self.write_note(call, body).await
+    }
+
+    async fn write_note(&self, call: Call, body: &str) -> Result<Note, Error> {
+        let written: MaybeNote = self.json(call.body(json!({ "body": body }))).await?;
+        let MaybeNote { id, body, author } = written;
+        match id {
+            Some(id) => Ok(Note { id, body: body.unwrap_or_default(), author, system: false }),
+            None => Err(Error::Refused {
+                status: 202,
+                message: "GitLab took the comment for commands and did not keep it".to_owned(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Branches and tags.
+
+use crate::{Client, Error, client::Call};
+use gantry_domain::{CommitSha, ProjectId};
+use http::Method;
+use serde::Deserialize;
+
+/// A branch as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawBranch")]
+pub struct Branch {
+    /// The bare name.
+    pub name: String,
+    /// Its head.
+    pub sha: CommitSha,
+    /// Covered by a protection rule.
+    pub protected: bool,
+    /// Whether the token's user may push; where false, and merging is not allowed either, GitLab
+    /// refuses statuses.
+    pub can_push: Option<bool>,
+    /// The project's default branch.
+    pub default: bool,
+}
+
+/// A tag as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawTag")]
+pub struct Tag {
+    /// The bare name.
+    pub name: String,
+    /// The commit; for an annotated tag not the tag object.
+    pub sha: CommitSha,
+    /// Covered by a protection rule.
+    pub protected: bool,
+}
+
+#[derive(Deserialize)]
+struct RawBranch {
+    name: String,
+    commit: RawCommit,
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    protected: bool,
+    can_push: Option<bool>,
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    default: bool,
+}
+
+#[derive(Deserialize)]
+struct RawTag {
+    name: String,
+    commit: RawCommit,
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    protected: bool,
+}
+
+#[derive(Deserialize)]
+struct RawCommit {
+    id: CommitSha,
+}
+
+impl From<RawBranch> for Branch {
+    fn from(raw: RawBranch) -> Self {
+        let RawBranch { name, commit, protected, can_push, default } = raw;
+        Self { name, sha: commit.id, protected, can_push, default }
+    }
+}
+
+impl From<RawTag> for Tag {
+    fn from(raw: RawTag) -> Self {
+        Self { name: raw.name, sha: raw.commit.id, protected: raw.protected }
+    }
+}
+
+impl Client {
+    /// A branch, or none when the project has none of that name.
+    pub async fn branch(&self, project: ProjectId, name: &str) -> Result<Option<Branch>, Error> {
+        self.find(Call::project(Method::GET, project, &["repository", "branches", name])).await
+    }
+
+    /// Branches whose name has `search`, at most `limit`.
+    pub async fn branches(
+        &self,
+        project: ProjectId,
+        search: &str,
+        limit: usize,
+    ) -> Result<Vec<Branch>, Error> {
+        let call = Call::project(Method::GET, project, &["repository", "branches"])
+            .maybe("search", Some(search).filter(|text| !text.is_empty()));
+        self.list_until(call, limit, |_| false).await
+    }
+
+    /// A tag, or none when the project has none of that name.
+    pub async fn tag(&self, project: ProjectId, name: &str) -> Result<Option<Tag>, Error> {
+        self.find(Call::project(Method::GET, project, &["repository", "tags", name])).await
+    }
+
+    /// The project's tags, the newest first, at most `limit`.
+    pub async fn tags(
+        &self,
+        project: ProjectId,
+        search: &str,
+        limit: usize,
+    ) -> Result<Vec<Tag>, Error> {
+        let call = Call::project(Method::GET, project, &["repository", "tags"])
+            .query("order_by", "updated")
+            .query("sort", "desc")
+            .maybe("search", Some(search).filter(|text| !text.is_empty()));
+        self.list_until(call, limit, |_| false).await
+    }
+}

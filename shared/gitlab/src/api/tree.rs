@@ -1,0 +1,47 @@
+//! Tree ids: whether a folder is the same at two commits, when the list of changes was cut.
+
+use crate::{
+    Client, Error,
+    client::{Call, missing},
+};
+use gantry_domain::{CommitSha, ProjectId};
+use http::Method;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Entry {
+    id: String,
+    name: String,
+}
+
+impl Client {
+    /// The id of the folder (or file) at `path` in a commit; none when the commit has none.
+    /// Equal ids mean equal content. GitLab tells no id for the root, so the commit's id stands
+    /// for it: equal only for the same commit. An unknown commit is an error, never "no folder".
+    pub async fn tree_id(
+        &self,
+        project: ProjectId,
+        sha: &CommitSha,
+        path: &str,
+    ) -> Result<Option<String>, Error> {
+        let path = path.trim_matches('/');
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if name.is_empty() {
+            return Ok(Some(sha.to_string()));
+        }
+        let call = Call::project(Method::GET, project, &["repository", "tree"])
+            .query("ref", sha)
+            .maybe("path", Some(parent).filter(|parent| !parent.is_empty()));
+        let here = |entry: &Entry| entry.name == name;
+        if let Some(mut entries) = missing(self.list_until(call, usize::MAX, here).await)? {
+            let last = entries.pop().filter(here);
+            if last.is_some() {
+                return Ok(last.map(|entry| entry.id));
+            }
+        }
+        match self.commit(project, sha.as_str()).await? {
+            Some(_) => Ok(None),
+            None => Err(Error::NotFound { message: format!("commit {sha}") }),
+        }
+    }
+}

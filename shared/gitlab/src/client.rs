@@ -1,0 +1,414 @@
+//! The transport: one call in, one typed answer or [`Error`] out.
+
+use crate::{
+    ApiHost, Error, RateLimits,
+    connect::{CALL_SECONDS, CONNECT_SECONDS, no_answer},
+    limits::{Bucket, Limits, number, retry_after},
+};
+use bytes::{Bytes, BytesMut};
+use gantry_domain::ProjectId;
+use http::{HeaderValue, Method, header::LOCATION};
+use jiff::Timestamp;
+use reqwest::Response;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::{fmt, sync::Arc, time::Duration};
+use url::Url;
+
+/// Where the client takes the time from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The largest JSON answer that is read.
+const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
+/// Items on a page: the most that GitLab gives.
+const PAGE: usize = 100;
+/// Pages of one list: GitLab ends offset paging at 50,000 items.
+const MOST_PAGES: usize = 500;
+/// An archive may take long, but each piece of it only as long as a call.
+const DOWNLOAD: Duration = Duration::from_secs(14 * 60);
+
+/// What a [`Client`] needs to know.
+pub struct ClientConfig {
+    /// The server.
+    pub host: ApiHost,
+    /// The API token.
+    pub token: SecretString,
+    /// Certificates (PEM) of authorities to trust besides the machine's own.
+    pub ca_pem: Option<String>,
+    /// Where to take the time from.
+    pub clock: Clock,
+}
+
+/// Why no client can be made from a [`ClientConfig`]. Meant for the person who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidClient {
+    /// The token is empty or has characters that no header can carry, like a line break.
+    #[error("the API token is empty, or has characters that a token cannot have")]
+    Token,
+    /// The authority's certificate cannot be read.
+    #[error("the authority's certificate is not PEM (-----BEGIN CERTIFICATE-----)")]
+    Certificate,
+    /// The machine has no usable TLS set-up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+}
+
+/// Talks to one GitLab server as one user. Cheap to clone; clones share connections and limits.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    host: ApiHost,
+    token: HeaderValue,
+    limits: Limits,
+    clock: Clock,
+}
+
+/// One call. Paths are segments, because GitLab wants names in them encoded whole.
+pub(crate) struct Call {
+    method: Method,
+    segments: Vec<String>,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    download: bool,
+}
+
+impl Call {
+    pub(crate) fn new(method: Method, segments: &[&str]) -> Self {
+        let segments = segments.iter().map(|&segment| segment.to_owned()).collect();
+        Self { method, segments, query: Vec::new(), body: None, download: false }
+    }
+
+    pub(crate) fn get(segments: &[&str]) -> Self {
+        Self::new(Method::GET, segments)
+    }
+
+    /// A call below `/projects/:id`.
+    pub(crate) fn project(method: Method, project: ProjectId, segments: &[&str]) -> Self {
+        let id = project.to_string();
+        Self::new(method, &[&["projects", &id], segments].concat())
+    }
+
+    pub(crate) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    pub(crate) fn maybe(self, name: &'static str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.query(name, value),
+            None => self,
+        }
+    }
+
+    pub(crate) fn body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    fn bucket(&self) -> Bucket {
+        match self.segments.get(2..4) {
+            Some([a, b]) if a == "repository" && b == "files" => Bucket::Files,
+            _ => Bucket::General,
+        }
+    }
+}
+
+impl Client {
+    /// Makes a client. No call is made.
+    pub fn new(config: ClientConfig) -> Result<Self, InvalidClient> {
+        let mut token = HeaderValue::from_str(config.token.expose_secret().trim())
+            .map_err(|_| InvalidClient::Token)?;
+        if token.is_empty() {
+            return Err(InvalidClient::Token);
+        }
+        token.set_sensitive(true);
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // Fails only when somebody else was first, which is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")))
+            .timeout(Duration::from_secs(CALL_SECONDS))
+            .read_timeout(Duration::from_secs(CALL_SECONDS))
+            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
+            // A Lambda sleeps between invocations, and its old connections die meanwhile.
+            .pool_idle_timeout(Duration::from_secs(20))
+            .redirect(reqwest::redirect::Policy::none());
+        if config.host.is_loopback() {
+            builder = builder.no_proxy();
+        }
+        if config.host.as_str().starts_with("http://") {
+            // Reading the machine's certificates takes time, and none will be asked for.
+            builder = builder.tls_certs_only([]);
+        } else if let Some(pem) = &config.ca_pem {
+            let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+                .map_err(|_| InvalidClient::Certificate)?;
+            if certificates.is_empty() {
+                return Err(InvalidClient::Certificate);
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let http = builder.build().map_err(|problem| InvalidClient::Tls(chain(&problem)))?;
+        Ok(Self(Arc::new(Inner {
+            http,
+            host: config.host,
+            token,
+            limits: Limits::default(),
+            clock: config.clock,
+        })))
+    }
+
+    /// The server that this client talks to.
+    pub fn host(&self) -> &ApiHost {
+        &self.0.host
+    }
+
+    /// What the last answers said about GitLab's rate limit.
+    pub fn rate_limits(&self) -> RateLimits {
+        self.0.limits.read(Bucket::General)
+    }
+
+    /// The answer as JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
+        let response = self.send(&call).await?;
+        self.decode(self.read(response).await?.as_deref())
+    }
+
+    /// The answer as JSON, or none when the thing asked for is not in its project. A project that
+    /// is gone or hidden stays an error: it says nothing about the thing.
+    pub(crate) async fn find<T: DeserializeOwned>(&self, call: Call) -> Result<Option<T>, Error> {
+        missing(self.json(call).await)
+    }
+
+    /// Success without reading the answer.
+    pub(crate) async fn done(&self, call: Call) -> Result<(), Error> {
+        self.send(&call).await.map(drop)
+    }
+
+    /// The raw answer; none when it is larger than [`LARGEST_ANSWER`].
+    pub(crate) async fn bytes(&self, call: Call) -> Result<Option<Bytes>, Error> {
+        let response = self.send(&call).await?;
+        self.read(response).await
+    }
+
+    /// Every item of a list, through all pages.
+    pub(crate) async fn list<T: DeserializeOwned>(&self, call: Call) -> Result<Vec<T>, Error> {
+        self.list_until(call, usize::MAX, |_| false).await
+    }
+
+    /// The items of a list up to `limit`, or up to and with the first that `is_last`.
+    pub(crate) async fn list_until<T: DeserializeOwned>(
+        &self,
+        call: Call,
+        limit: usize,
+        is_last: impl Fn(&T) -> bool,
+    ) -> Result<Vec<T>, Error> {
+        let mut call = call.query("per_page", limit.clamp(1, PAGE)).query("page", 1);
+        let mut items = Vec::new();
+        for page in 1..=MOST_PAGES as u64 {
+            if let Some(last) = call.query.last_mut() {
+                last.1 = page.to_string();
+            }
+            let response = self.send(&call).await?;
+            // A page may hold fewer items than asked for, even none: only this says "the end".
+            let more = number(response.headers(), "x-next-page").is_some_and(|next| next > page);
+            let read: Vec<T> = self.decode(self.read(response).await?.as_deref())?;
+            for item in read {
+                let last = is_last(&item);
+                items.push(item);
+                if last || items.len() >= limit {
+                    return Ok(items);
+                }
+            }
+            if !more {
+                return Ok(items);
+            }
+        }
+        Err(Error::unexpected(format!("the list has more than {MOST_PAGES} pages")))
+    }
+
+    /// The answer as a stream of bytes.
+    pub(crate) async fn download(&self, mut call: Call) -> Result<Download, Error> {
+        call.download = true;
+        let response = self.send(&call).await?;
+        Ok(Download { response, host: self.0.host.clone() })
+    }
+
+    /// Sends a call, follows redirects of reads on the same server, and takes only 2xx.
+    async fn send(&self, call: &Call) -> Result<Response, Error> {
+        let mut url = self.0.host.endpoint(&call.segments).ok_or_else(|| Error::Refused {
+            status: 400,
+            message: "a name in the address is empty, or is . or ..".to_owned(),
+        })?;
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        for _ in 0..4 {
+            let response = self.attempt(call, &url).await?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            if !status.is_redirection() {
+                return Err(self.refusal(response).await);
+            }
+            url = self.redirected(call, &url, &response)?;
+        }
+        Err(Error::unexpected(format!("{} redirects in a circle", self.0.host.authority())))
+    }
+
+    /// One request. A read whose connection breaks is sent once more: idle connections die unseen.
+    async fn attempt(&self, call: &Call, url: &Url) -> Result<Response, Error> {
+        let Inner { limits, clock, host, .. } = &*self.0;
+        limits.take(call.bucket(), clock())?;
+        let mut answer = self.request(call, url).send().await;
+        if let Err(problem) = &answer
+            && call.method == Method::GET
+            && !problem.is_timeout()
+            && !problem.is_connect()
+        {
+            answer = self.request(call, url).send().await;
+        }
+        let response = answer.map_err(|problem| no_answer(&problem, host))?;
+        limits.learn(call.bucket(), response.headers(), clock());
+        Ok(response)
+    }
+
+    fn request(&self, call: &Call, url: &Url) -> reqwest::RequestBuilder {
+        let mut request = self
+            .0
+            .http
+            .request(call.method.clone(), url.clone())
+            .header("PRIVATE-TOKEN", self.0.token.clone());
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        if call.download {
+            request = request.timeout(DOWNLOAD);
+        }
+        request
+    }
+
+    /// Where a read goes on. Writes never do: a redirected POST would become a GET.
+    fn redirected(&self, call: &Call, from: &Url, response: &Response) -> Result<Url, Error> {
+        let host = &self.0.host;
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let Some(to) = location.and_then(|location| from.join(location).ok()) else {
+            return Err(Error::unexpected(format!("{} redirects to nowhere", host.authority())));
+        };
+        let server = to.origin().ascii_serialization();
+        if !host.has_same_origin(&to) {
+            return Err(Error::unexpected(format!(
+                "{host} redirects to {server}: if that is the server, use it as the address"
+            )));
+        }
+        if call.method != Method::GET {
+            return Err(Error::unexpected(format!(
+                "{host} redirects a write to another address: it was not sent on"
+            )));
+        }
+        Ok(to)
+    }
+
+    async fn refusal(&self, response: Response) -> Error {
+        let status = response.status();
+        let wait = retry_after(response.headers());
+        let body = match self.read(response).await {
+            Ok(body) => body.unwrap_or_default(),
+            Err(error) if status.is_server_error() => return error,
+            Err(_) => Bytes::new(),
+        };
+        Error::from_answer(status, wait, &body, self.0.host.authority())
+    }
+
+    /// The whole body; none when it is too large.
+    async fn read(&self, mut response: Response) -> Result<Option<Bytes>, Error> {
+        let mut body = BytesMut::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST_ANSWER => return Ok(None),
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return Ok(Some(body.freeze())),
+                Err(problem) => return Err(no_answer(&problem, &self.0.host)),
+            }
+        }
+    }
+
+    pub(crate) fn decode<T: DeserializeOwned>(&self, body: Option<&[u8]>) -> Result<T, Error> {
+        let name = self.0.host.authority();
+        let body = body.ok_or_else(|| Error::unexpected(format!("{name} answered too much")))?;
+        serde_json::from_slice(body).map_err(|problem| {
+            Error::unexpected(if body.trim_ascii_start().starts_with(b"<") {
+                format!(
+                    "{name} answered with a web page instead of GitLab's API: is this the base \
+                     address of a GitLab server?"
+                )
+            } else {
+                format!("{name} gave an answer that cannot be read as GitLab's: {problem}")
+            })
+        })
+    }
+}
+
+/// None when the answer is that the thing is not there, although its project is.
+pub(crate) fn missing<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error @ Error::NotFound { .. }) if !error.is_project_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn chain(problem: &dyn std::error::Error) -> String {
+    let mut text = problem.to_string();
+    let mut next = problem.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.0.host)
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientConfig({})", self.host)
+    }
+}
+
+/// A body that is read piece by piece. How much of it is wanted is the caller's decision.
+pub struct Download {
+    response: Response,
+    host: ApiHost,
+}
+
+impl Download {
+    /// The length in bytes, when the server tells it beforehand; archives come without.
+    pub fn length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
+    /// The next piece; none at the end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        self.response.chunk().await.map_err(|problem| no_answer(&problem, &self.host))
+    }
+
+    /// The answer itself, for those who want a stream.
+    pub fn into_response(self) -> Response {
+        self.response
+    }
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Download({:?} bytes from {})", self.length(), self.host)
+    }
+}

@@ -1,0 +1,316 @@
+//! What can go wrong with a call to GitLab, named for what the caller does next.
+
+use crate::api::StatusState;
+use http::StatusCode;
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long a message of GitLab's may be, in characters.
+const LONGEST_MESSAGE: usize = 600;
+
+/// The next try after a 429 that does not say when: GitLab counts by the minute.
+const UNSAID_WAIT: Duration = Duration::from_secs(60);
+
+/// A call to GitLab that did not bring what was asked for. No message holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// 401: the token is wrong, expired or revoked. Stop writing until a person replaces it.
+    #[error("GitLab rejected the token: {message}")]
+    TokenRejected {
+        /// GitLab's words.
+        message: String,
+    },
+    /// 403: the token works but lacks a scope. A person must make one with scope `api`.
+    #[error("the token's scopes are too small: {message}")]
+    ScopeMissing {
+        /// GitLab's words.
+        message: String,
+    },
+    /// 403: the bot user may not do this. A person must give it the role.
+    #[error("GitLab does not allow this: {message}")]
+    Forbidden {
+        /// GitLab's words.
+        message: String,
+    },
+    /// 404: not there, or not visible to the token.
+    #[error("GitLab does not have it: {message}")]
+    NotFound {
+        /// GitLab's words.
+        message: String,
+    },
+    /// 429, or the last answer said that the next call would be one: come back later.
+    #[error("GitLab's rate limit is reached: next try in {} s", retry_after.as_secs())]
+    RateLimited {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// 409: somebody else holds GitLab's lock. Try again soon.
+    #[error("GitLab is busy with the same object: {message}")]
+    Conflict {
+        /// GitLab's words.
+        message: String,
+    },
+    /// 400, 422 and the like: this request will never be taken as it is.
+    #[error("GitLab refused ({status}): {message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// GitLab's words.
+        message: String,
+    },
+    /// GitLab cannot be reached, or cannot answer now. Wait, lose nothing.
+    #[error("{message}")]
+    Unavailable {
+        /// A sentence that says which part failed.
+        message: String,
+        /// How long to wait, when the server says so.
+        retry_after: Option<Duration>,
+    },
+    /// The answer is not GitLab's, or not one that can be read.
+    #[error("{message}")]
+    Unexpected {
+        /// A sentence that says what came instead.
+        message: String,
+    },
+}
+
+impl Error {
+    /// True for trouble that ends by itself or by a person's hand: wait, lose nothing.
+    pub fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::TokenRejected { .. }
+        )
+    }
+
+    /// True for an answer about this one target that repeating will not change.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::ScopeMissing { .. }
+                | Self::Forbidden { .. }
+                | Self::NotFound { .. }
+                | Self::Refused { .. }
+        )
+    }
+
+    /// How long to wait before the next try, when GitLab said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// True when the whole project (or its repository) is gone or hidden from the token, not just
+    /// the thing in it that was asked for.
+    pub fn is_project_gone(&self) -> bool {
+        matches!(self, Self::NotFound { message }
+            if ["Project Not Found", "Repository Not Found"].iter().any(|s| message.contains(s)))
+    }
+
+    /// The state that GitLab names in "Cannot transition status via :run from :running".
+    pub fn transition_refused_from(&self) -> Option<&str> {
+        let Self::Refused { message, .. } = self else { return None };
+        let (_, after) = message.split_once("Cannot transition")?.1.split_once("from :")?;
+        let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        Some(&after[..end.unwrap_or(after.len())]).filter(|state| !state.is_empty())
+    }
+
+    /// True when GitLab refused a status because it already shows `wanted`: that is success.
+    pub fn already_there(&self, wanted: StatusState) -> bool {
+        self.transition_refused_from() == Some(wanted.as_str())
+    }
+
+    pub(crate) fn unexpected(message: impl Into<String>) -> Self {
+        Self::Unexpected { message: message.into() }
+    }
+
+    /// What an answer other than 2xx means.
+    pub(crate) fn from_answer(
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        body: &[u8],
+        host: &str,
+    ) -> Self {
+        let json: Option<Value> = serde_json::from_slice(body).ok().filter(Value::is_object);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Self::RateLimited { retry_after: retry_after.unwrap_or(UNSAID_WAIT) };
+        }
+        let message = json.as_ref().map_or_else(|| plain(status, body), |json| words(status, json));
+        if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
+            let message = format!("{host} answered {}: {message}", status.as_u16());
+            return Self::Unavailable { message, retry_after };
+        }
+        let refused_whole = [400, 413, 414, 422].contains(&status.as_u16());
+        let Some(json) = json else {
+            if refused_whole {
+                return Self::Refused { status: status.as_u16(), message };
+            }
+            let message = format!(
+                "{host} answered {} with {message} instead of GitLab's API: a proxy, or not the \
+                 address of a GitLab server",
+                status.as_u16()
+            );
+            return Self::Unavailable { message, retry_after };
+        };
+        match status.as_u16() {
+            401 => Self::TokenRejected { message },
+            403 if is_about_scope(&json) => Self::ScopeMissing { message },
+            403 if message.contains("read-only") => Self::Unavailable { message, retry_after },
+            403 => Self::Forbidden { message },
+            404 => Self::NotFound { message },
+            409 => Self::Conflict { message },
+            status => Self::Refused { status, message },
+        }
+    }
+}
+
+fn is_about_scope(json: &Value) -> bool {
+    json.get("error").and_then(Value::as_str).is_some_and(|error| error.starts_with("insufficient"))
+}
+
+/// GitLab's own words, from any of the shapes it gives errors.
+fn words(status: StatusCode, json: &Value) -> String {
+    let text = |key| json.get(key).map(flatten).filter(|text| !text.is_empty());
+    let mut said = match (text("message"), text("error"), text("error_description")) {
+        (Some(message), _, _) => message,
+        (None, Some(error), Some(more)) => format!("{more} ({error})"),
+        (None, Some(said), None) | (None, None, Some(said)) => said,
+        (None, None, None) => format!("HTTP {}", status.as_u16()),
+    };
+    if let Some(scope) = text("scope") {
+        said = format!("{said}; needed: {scope}");
+    }
+    shorten(&said)
+}
+
+/// One line from a message: text, list, or object of field names to lists.
+fn flatten(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Array(items) => items.iter().map(flatten).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(field, said)| match field.as_str() {
+                "base" => flatten(said),
+                _ => format!("{field} {}", flatten(said)),
+            })
+            .collect::<Vec<_>>()
+            .join("; "),
+        other => other.to_string(),
+    }
+}
+
+/// What to say of a body that is not JSON: pages are named, short texts quoted.
+fn plain(status: StatusCode, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
+    let text = text.trim();
+    if text.starts_with('<') {
+        "a web page".to_owned()
+    } else if text.is_empty() {
+        status.canonical_reason().unwrap_or("nothing").to_owned()
+    } else {
+        format!("{:?}", text.chars().take(120).collect::<String>())
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let mut clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST_MESSAGE + 1)
+        .collect();
+    if clean.chars().count() > LONGEST_MESSAGE {
+        clean = clean.chars().take(LONGEST_MESSAGE - 1).chain(['…']).collect();
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Error {
+        Error::from_answer(StatusCode::from_u16(status).unwrap(), None, body.as_bytes(), "host")
+    }
+
+    #[test]
+    fn gitlab_is_heard_in_every_shape_it_speaks() {
+        let said: Vec<String> = [
+            (401, r#"{"message":"401 Unauthorized"}"#),
+            (
+                401,
+                r#"{"error":"invalid_token","error_description":"Token is expired. You can either do re-authorization or token refresh."}"#,
+            ),
+            (403, r#"{"error":"insufficient_scope","error_description":"The request requires higher privileges than provided by the access token.","scope":"api"}"#),
+            (403, r#"{"error":"insufficient_granular_scope","error_description":"Access denied"}"#),
+            (403, r#"{"message":"403 Forbidden"}"#),
+            (403, r#"{"message":"You cannot perform write operations on a read-only instance"}"#),
+            (403, "<html>Attention required! | Cloudflare</html>"),
+            (403, "Forbidden\n"),
+            (404, r#"{"message":"404 Branch Not Found"}"#),
+            (404, r#"{"error":"404 Not Found"}"#),
+            (404, "<!DOCTYPE html><html>nginx</html>"),
+            (405, r#"{"message":"405 Method Not Allowed"}"#),
+            (409, r#"{"message":"Another update to this commit status is in progress"}"#),
+            (400, r#"{"message":{"description":["is too long (maximum is 255 characters)"],"target_url":["is blocked: Only allowed schemes are http, https"]}}"#),
+            (400, r#"{"message":{"base":["Something is wrong"]}}"#),
+            (400, r#"{"message":["one","two"]}"#),
+            (400, r#"{"error":"state does not have a valid value"}"#),
+            (400, r#"{"message":null}"#),
+            (413, "<html>413 Request Entity Too Large</html>"),
+            (422, r#"{"message":"The number of jobs has exceeded the limit"}"#),
+            (429, "Retry later\n"),
+            (500, r#"{"message":"500 Internal Server Error"}"#),
+            (502, "<html><body>GitLab is not responding</body></html>"),
+            (503, ""),
+        ]
+        .into_iter()
+        .map(|(status, body)| format!("{:?}", answer(status, body)))
+        .collect();
+        insta::assert_snapshot!(said.join("\n"), @"");
+    }
+
+    #[test]
+    fn a_refused_transition_tells_where_the_status_is() {
+        let refused = answer(
+            400,
+            r#"{"message":"Cannot transition status via :run from :running (Reason(s): Status cannot transition via \"run\")"}"#,
+        );
+        assert_eq!(refused.transition_refused_from(), Some("running"));
+        assert!(refused.already_there(StatusState::Running));
+        assert!(!refused.already_there(StatusState::Pending));
+        let end =
+            answer(400, r#"{"message":"Cannot transition status via :enqueue from :pending"}"#);
+        assert!(end.already_there(StatusState::Pending));
+        let other = answer(400, r#"{"message":"from :running"}"#);
+        assert_eq!(other.transition_refused_from(), None);
+    }
+
+    #[test]
+    fn only_what_ends_by_itself_is_trouble() {
+        for (status, trouble) in [
+            (400, false),
+            (401, true),
+            (403, false),
+            (404, false),
+            (409, false),
+            (429, true),
+            (500, true),
+        ] {
+            assert_eq!(answer(status, r#"{"message":"x"}"#).is_trouble(), trouble, "{status}");
+        }
+        assert!(answer(404, r#"{"message":"404 Project Not Found"}"#).is_project_gone());
+        assert!(!answer(404, r#"{"message":"404 Branch Not Found"}"#).is_project_gone());
+    }
+
+    #[test]
+    fn endless_messages_are_cut() {
+        let long = format!(r#"{{"message":"{}"}}"#, "ä".repeat(5000));
+        let Error::Refused { message, .. } = answer(400, &long) else { panic!() };
+        assert_eq!(message.chars().count(), LONGEST_MESSAGE);
+    }
+}

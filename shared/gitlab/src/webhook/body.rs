@@ -1,0 +1,161 @@
+//! The few fields of a webhook's body that Gantry looks at.
+//!
+//! Fields come and go between versions, and custom templates put anything anywhere: a field of
+//! another type than expected counts as missing. What is not looked at is not even parsed.
+
+use gantry_domain::{MergeRequestIid, ProjectId};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+/// The top level. Every field is kept as text until somebody asks for it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Body<'a> {
+    #[serde(borrow)]
+    object_kind: Raw<'a>,
+    #[serde(borrow)]
+    event_name: Raw<'a>,
+    #[serde(borrow, rename = "ref")]
+    full_ref: Raw<'a>,
+    #[serde(borrow)]
+    before: Raw<'a>,
+    #[serde(borrow)]
+    after: Raw<'a>,
+    #[serde(borrow)]
+    checkout_sha: Raw<'a>,
+    #[serde(borrow)]
+    project_id: Raw<'a>,
+    #[serde(borrow)]
+    project: Raw<'a>,
+    #[serde(borrow)]
+    object_attributes: Raw<'a>,
+    #[serde(borrow)]
+    external_approval_rule: Raw<'a>,
+    #[serde(borrow)]
+    external_status_check: Raw<'a>,
+}
+
+type Raw<'a> = Option<&'a RawValue>;
+
+/// The merge request or the note.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Attributes<'a> {
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
+    iid: Raw<'a>,
+    #[serde(borrow)]
+    action: Raw<'a>,
+    #[serde(borrow)]
+    updated_at: Raw<'a>,
+    #[serde(borrow)]
+    oldrev: Raw<'a>,
+    #[serde(borrow)]
+    last_commit: Raw<'a>,
+    #[serde(borrow)]
+    target_project_id: Raw<'a>,
+    #[serde(borrow)]
+    project_id: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct WithId<'a> {
+    #[serde(borrow)]
+    id: Raw<'a>,
+}
+
+impl<'a> Body<'a> {
+    /// None when the bytes are not a JSON object.
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// `push`, `merge_request`, …; system hooks say it in `event_name`.
+    pub(super) fn kind(&self) -> Option<String> {
+        text(self.object_kind).or_else(|| text(self.event_name))
+    }
+
+    pub(super) fn full_ref(&self) -> Option<String> {
+        text(self.full_ref)
+    }
+
+    pub(super) fn before(&self) -> Option<String> {
+        text(self.before)
+    }
+
+    pub(super) fn after(&self) -> Option<String> {
+        text(self.after)
+    }
+
+    pub(super) fn checkout_sha(&self) -> Option<String> {
+        text(self.checkout_sha)
+    }
+
+    /// The calls of GitLab's *external status checks* look like merge request hooks.
+    pub(super) fn is_status_check(&self) -> bool {
+        self.external_approval_rule.is_some() || self.external_status_check.is_some()
+    }
+
+    pub(super) fn attributes(&self) -> Attributes<'a> {
+        object(self.object_attributes).unwrap_or_default()
+    }
+
+    /// `project.id`, which older servers leave out, or one of the places that say the same.
+    pub(super) fn project(&self) -> Option<ProjectId> {
+        let attributes = self.attributes();
+        [
+            object::<WithId<'_>>(self.project).and_then(|project| project.id),
+            self.project_id,
+            attributes.target_project_id,
+            attributes.project_id,
+        ]
+        .into_iter()
+        .find_map(number)
+        .map(ProjectId)
+    }
+}
+
+impl Attributes<'_> {
+    pub(super) fn iid(&self) -> Option<MergeRequestIid> {
+        number(self.iid).map(MergeRequestIid)
+    }
+
+    pub(super) fn id(&self) -> Option<u64> {
+        number(self.id)
+    }
+
+    pub(super) fn action(&self) -> Option<String> {
+        text(self.action)
+    }
+
+    pub(super) fn updated_at(&self) -> Option<String> {
+        text(self.updated_at)
+    }
+
+    pub(super) fn oldrev(&self) -> Option<String> {
+        text(self.oldrev)
+    }
+
+    pub(super) fn last_commit(&self) -> Option<String> {
+        object::<WithId<'_>>(self.last_commit).and_then(|commit| text(commit.id))
+    }
+}
+
+fn object<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Option<T> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+fn read<T: DeserializeOwned>(raw: Raw<'_>) -> Option<T> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+/// A text that is not empty.
+fn text(raw: Raw<'_>) -> Option<String> {
+    read::<String>(raw).filter(|text| !text.is_empty())
+}
+
+/// A number above zero, in quotes or not.
+fn number(raw: Raw<'_>) -> Option<u64> {
+    read::<u64>(raw).or_else(|| read::<String>(raw)?.parse().ok()).filter(|&number| number > 0)
+}
