@@ -6,6 +6,7 @@ pub mod clock;
 pub mod environment;
 pub mod objects;
 pub mod telemetry;
+pub mod web;
 
 pub use clock::Clock;
 pub use environment::Environment;

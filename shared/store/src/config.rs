@@ -5,6 +5,7 @@ use crate::{Store, StoreError, Stored, keys};
 use gantry_domain::{ProjectId, StackId, StackSlug, integration::Integration, stack::Stack};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// A slug and whose it is ([`crate::keys::slug`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,12 @@ pub struct Activity {
     pub at: Timestamp,
 }
 
+/// What is stored of an admin key: its SHA-256 in hexadecimal digits. The keys themselves are
+/// 256 random bits, so a plain digest keeps them.
+pub fn admin_key_digest(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret.as_bytes()))
+}
+
 impl Store {
     /// The GitLab server, if one was set up.
     pub async fn integration(&self) -> Result<Option<Stored<Integration>>, StoreError> {
@@ -107,6 +114,12 @@ impl Store {
             Some(entry) if !entry.value.deleted => self.stack(&entry.value.stack).await,
             _ => Ok(None),
         }
+    }
+
+    /// The admin key that `secret` is, if it is one.
+    pub async fn admin_key(&self, secret: &str) -> Result<Option<AdminKey>, StoreError> {
+        let digest = admin_key_digest(secret);
+        Ok(self.get::<AdminKey>(&keys::admin_key(&digest)).await?.map(|found| found.value))
     }
 
     /// The definitions of a project's stacks, deleted ones left out.

@@ -129,6 +129,11 @@ pub fn once(stack: &StackId, key: &str) -> Key {
     Key::new(format!("once/{stack}"), key)
 }
 
+/// How a person's command ended.
+pub fn command(stack: &StackId, request: &EventId) -> Key {
+    Key::new(format!("once/{stack}"), format!("command#{request}"))
+}
+
 /// How far a tracked branch is decided.
 pub fn tracked_branch(project: ProjectId, branch: &str) -> Key {
     Key::new(format!("decision/project/{project}"), format!("branch#{branch}"))

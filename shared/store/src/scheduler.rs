@@ -156,6 +156,21 @@ pub struct RefRecord {
     pub head: Option<CommitSha>,
 }
 
+/// How a person's command ended ([`crate::keys::command`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandOutcome {
+    /// Who gave it.
+    pub actor: String,
+    /// It was carried out.
+    pub done: bool,
+    /// What was done, or why not, in words for that person.
+    pub message: String,
+    /// The run that it made or was about.
+    pub run: Option<RunId>,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A place in the line for runners ([`crate::keys::line`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineEntry {
