@@ -1,1 +1,171 @@
-//! Texts that people read.
+//! Every text that people read in GitLab: pure functions of what is known.
+//!
+//! What comes from outside (branch names, addresses, values, errors, logs) is untrusted.
+//! It passes through [`clean_line`] or [`markdown`] before it stands in any text.
+
+pub mod change;
+pub mod markdown;
+pub mod note;
+pub mod status;
+
+/// Removes what has no place in a text that people read: terminal escapes, control characters,
+/// and characters that reorder or hide text. Line breaks and tabs stay; every kind of line break
+/// becomes `\n`.
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut chars),
+            '\u{9b}' => skip_control_sequence(&mut chars),
+            '\r' => {
+                if chars.peek() != Some(&'\n') {
+                    out.push('\n');
+                }
+            }
+            '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push('\n'),
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() || is_invisible(c) => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// One clean line of at most `chars` characters: line breaks become spaces, runs of spaces one.
+pub fn clean_line(text: &str, chars: usize) -> String {
+    let line = clean(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    cut(&line, chars)
+}
+
+/// At most `chars` characters; the last one is `…` when something was cut.
+pub fn cut(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        None => text.to_owned(),
+        Some(_) => {
+            let kept: String = text.chars().take(chars.saturating_sub(1)).collect();
+            kept.trim_end().to_owned() + "…"
+        }
+    }
+}
+
+/// `1 stack`, `2 stacks`.
+pub fn counted(count: usize, word: &str) -> String {
+    format!("{} {word}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// A number with its thousands set apart: `4,213`.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Characters that reorder the text around them or that nobody sees. The zero-width joiners stay:
+/// scripts and emoji need them.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+/// After ESC: a control sequence, a string such as a title or link, or a single character.
+fn skip_escape(chars: &mut Chars<'_>) {
+    match chars.peek() {
+        Some('[') => {
+            chars.next();
+            skip_control_sequence(chars);
+        }
+        // OSC, DCS, SOS, PM, APC: up to BEL or ESC \. A line never belongs to one, so that a
+        // forged start cannot swallow the rest of a log.
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            chars.next();
+            while let Some(c) = chars.peek().copied() {
+                if c == '\n' || c == '\r' {
+                    return;
+                }
+                chars.next();
+                if c == '\u{7}' {
+                    return;
+                }
+                if c == '\u{1b}' {
+                    chars.next_if_eq(&'\\');
+                    return;
+                }
+            }
+        }
+        Some('(' | ')' | '#' | '%') => {
+            chars.next();
+            chars.next_if(|c| c.is_ascii_alphanumeric());
+        }
+        Some('@'..='~' | '0'..='9' | '=' | '>' | '<') => {
+            chars.next();
+        }
+        _ => {}
+    }
+}
+
+/// Parameters, then one final character.
+fn skip_control_sequence(chars: &mut Chars<'_>) {
+    while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
+    chars.next_if(|c| ('@'..='~').contains(c));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn terminals_words_are_taken_out() {
+        assert_eq!(clean("\u{1b}[1;31mError\u{1b}[0m: x\r\ny\rz"), "Error: x\ny\nz");
+        assert_eq!(clean("\u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{7}!"), "link!");
+        assert_eq!(clean("a\u{202e}b\u{0}c\u{200b}d\te"), "abcd\te");
+        assert_eq!(clean("\u{1b}]swallow\nkept"), "\nkept");
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        assert_eq!(clean_line(" a\n\n  b\tc ", 10), "a b c");
+        assert_eq!(clean_line("abcdef", 6), "abcdef");
+        assert_eq!(clean_line("abcdefg", 6), "abcde…");
+    }
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(4213), "4,213");
+        assert_eq!(counted(1, "line"), "1 line");
+        assert_eq!(counted(1_234_567, "line"), "1,234,567 lines");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_unclean_stays(text in any::<String>(), chars in 1usize..300) {
+            let clean = clean(&text);
+            prop_assert!(clean.chars().all(|c| c == '\n' || c == '\t' || !(c.is_control() || is_invisible(c))));
+            let line = clean_line(&text, chars);
+            prop_assert!(line.chars().count() <= chars);
+            prop_assert!(!line.contains(['\n', '\t']));
+        }
+    }
+}

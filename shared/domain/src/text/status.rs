@@ -1,0 +1,447 @@
+//! Statuses: GitLab's states, their names and descriptions.
+
+use super::{clean_line, counted};
+use crate::{
+    RunId, StackSlug,
+    plan::Delta,
+    run::{Run, RunState, RunType},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// GitLab's limit for a description, in characters.
+pub const DESCRIPTION_CHARS: usize = 255;
+
+/// The states that GitLab takes for a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "GitLab's own words")]
+pub enum CommitState {
+    Pending,
+    Running,
+    Success,
+    Failed,
+    Canceled,
+}
+
+impl CommitState {
+    /// GitLab's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// Whatever is posted after it makes a new record.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Success | Self::Failed | Self::Canceled)
+    }
+}
+
+impl fmt::Display for CommitState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a status says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// GitLab's state.
+    pub state: CommitState,
+    /// One clean line of at most [`DESCRIPTION_CHARS`] characters.
+    pub description: String,
+}
+
+impl Status {
+    fn new(state: CommitState, description: impl AsRef<str>) -> Self {
+        Self { state, description: clean_line(description.as_ref(), DESCRIPTION_CHARS) }
+    }
+}
+
+/// What texts need to know of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunView {
+    /// The run.
+    pub id: RunId,
+    /// What its status is called after the prefix: the slug, or `<module>/<test>`.
+    pub name: String,
+    /// What it is for.
+    pub run_type: RunType,
+    /// Where it is.
+    pub state: RunState,
+    /// What the plan found.
+    pub delta: Option<Delta>,
+    /// An apply was done.
+    pub applied: bool,
+    /// One line: the first error's summary, or who ended it.
+    pub summary: Option<String>,
+    /// Terraform itself said no.
+    pub in_terraform: bool,
+    /// The state in which it failed, was stopped or discarded.
+    pub ended_in: Option<RunState>,
+    /// Who caused the last step, when a person did.
+    pub by: Option<String>,
+    /// The newest run of a name is shown.
+    pub created_at: Timestamp,
+    /// The run's page, with whatever key a link in GitLab carries.
+    pub url: String,
+}
+
+impl RunView {
+    /// What texts need of `run`; `url` is the address of its page.
+    pub fn of(run: &Run, url: String) -> Self {
+        let last = run.history.last().filter(|step| step.state == run.state);
+        let before = run.history.iter().rev().map(|step| step.state).find(|s| *s != run.state);
+        Self {
+            id: run.id.clone(),
+            name: run.slug.to_string(),
+            run_type: run.run_type,
+            state: run.state,
+            delta: run.delta,
+            applied: run.applied,
+            summary: run.ending.as_ref().map(|e| e.summary.clone()).filter(|s| !s.is_empty()),
+            in_terraform: run.ending.as_ref().is_some_and(|e| e.in_terraform),
+            ended_in: before.filter(|_| run.state.is_final()),
+            by: last.and_then(|step| step.by.clone()),
+            created_at: run.created_at,
+            url,
+        }
+    }
+
+    /// The one-line reason of a failed run: `Plan failed: …`.
+    pub fn failure(&self) -> String {
+        let what = match self.ended_in {
+            Some(RunState::Initializing | RunState::Planning) => "Plan failed",
+            Some(RunState::Applying | RunState::Confirmed) => "Apply failed",
+            Some(RunState::Destroying) => "Destroy failed",
+            _ => "Failed",
+        };
+        match &self.summary {
+            // What Gantry itself says ("Interrupted by …", "result unknown: …") stands alone.
+            Some(summary) if !self.in_terraform => clean_line(summary, DESCRIPTION_CHARS),
+            Some(summary) => clean_line(&format!("{what}: {summary}"), DESCRIPTION_CHARS),
+            None => what.to_owned(),
+        }
+    }
+
+    /// How a run ended that was stopped, canceled or discarded: `Stopped by …`.
+    pub fn cancellation(&self) -> String {
+        let what = match self.state {
+            RunState::Stopped => "Stopped",
+            RunState::Discarded => "Discarded",
+            _ => "Canceled",
+        };
+        match (&self.summary, &self.by) {
+            (Some(summary), _) => clean_line(summary, DESCRIPTION_CHARS),
+            (None, Some(by)) => clean_line(&format!("{what} by {by}"), DESCRIPTION_CHARS),
+            (None, None) => what.to_owned(),
+        }
+    }
+}
+
+/// The status of one run.
+pub fn of_run(run: &RunView) -> Status {
+    let delta = run.delta.unwrap_or_default();
+    let tracked = run.run_type == RunType::Tracked;
+    match run.state {
+        RunState::Queued | RunState::Preparing if !tracked => {
+            Status::new(CommitState::Pending, "Queued")
+        }
+        RunState::Initializing | RunState::Planning if !tracked => {
+            let text = if run.run_type == RunType::Test { "Testing" } else { "Planning" };
+            Status::new(CommitState::Running, text)
+        }
+        RunState::Queued | RunState::Preparing | RunState::Initializing | RunState::Planning => {
+            Status::new(CommitState::Pending, "Queued or planning")
+        }
+        RunState::Unconfirmed => {
+            Status::new(CommitState::Running, format!("{delta}: waiting for confirmation"))
+        }
+        RunState::Confirmed | RunState::Applying | RunState::Destroying if !tracked => {
+            Status::new(CommitState::Running, "Testing")
+        }
+        RunState::Confirmed | RunState::Applying | RunState::Destroying => {
+            Status::new(CommitState::Running, format!("Applying: {delta}"))
+        }
+        RunState::Finished if run.run_type == RunType::Test => {
+            Status::new(CommitState::Success, "Passed")
+        }
+        RunState::Finished if run.applied => {
+            Status::new(CommitState::Success, format!("Applied: {}", delta.done()))
+        }
+        RunState::Finished => Status::new(CommitState::Success, delta.to_string()),
+        RunState::Failed => Status::new(CommitState::Failed, run.failure()),
+        RunState::Stopped | RunState::Canceled | RunState::Discarded => {
+            Status::new(CommitState::Canceled, run.cancellation())
+        }
+    }
+}
+
+/// The gate over the newest runs of a commit. It stays pending until the last of them has ended,
+/// with a text that is true all the time: GitLab does not let it change on the way.
+pub fn of_gate(runs: &[&RunView]) -> Status {
+    let noun = match runs.iter().filter(|r| r.run_type == RunType::Test).count() {
+        0 => "stack",
+        tests if tests == runs.len() => "test",
+        _ => "run",
+    };
+    let all = counted(runs.len(), noun);
+    if runs.is_empty() {
+        return Status::new(CommitState::Success, "No stack is affected");
+    }
+    if runs.iter().any(|r| !r.state.is_final()) {
+        return Status::new(CommitState::Pending, format!("Waiting for {all}"));
+    }
+    let with = |state: CommitState| {
+        let mut names: Vec<&str> =
+            runs.iter().filter(|r| of_run(r).state == state).map(|r| r.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    };
+    for (state, word) in [(CommitState::Failed, "failed"), (CommitState::Canceled, "canceled")] {
+        let names = with(state);
+        if !names.is_empty() {
+            let (some, total, names) = (names.len(), runs.len(), names.join(", "));
+            return Status::new(state, format!("{some} of {total} {word}: {names}"));
+        }
+    }
+    let sum =
+        runs.iter().filter_map(|r| r.delta).fold(Delta::default(), |sum, delta| sum.plus(delta));
+    let text = match () {
+        () if noun == "test" => format!("{all}: passed"),
+        () if sum.is_empty() => format!("{all}: no changes"),
+        () => format!("{all}: {}", sum.short()),
+    };
+    Status::new(CommitState::Success, text)
+}
+
+/// The first part of every status name and environment name (`gantry`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Prefix(String);
+
+/// Why a text cannot be a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a status prefix is 1 to 100 of A-Z, a-z, 0-9, '_', '.', '-' and '/', without '/' at its ends"
+)]
+pub struct InvalidPrefix;
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self("gantry".to_owned())
+    }
+}
+
+impl TryFrom<String> for Prefix {
+    type Error = InvalidPrefix;
+
+    fn try_from(value: String) -> Result<Self, InvalidPrefix> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_/.-".contains(&b);
+        let fits = (1..=100).contains(&value.len()) && value.bytes().all(allowed);
+        if fits && !value.starts_with('/') && !value.ends_with('/') {
+            Ok(Self(value))
+        } else {
+            Err(InvalidPrefix)
+        }
+    }
+}
+
+impl From<Prefix> for String {
+    fn from(value: Prefix) -> String {
+        value.0
+    }
+}
+
+impl Prefix {
+    /// The gate's status name.
+    pub fn gate(&self) -> &str {
+        &self.0
+    }
+
+    /// The status name of a run: `gantry/<slug>`, `gantry/<module>/<test>`.
+    pub fn status(&self, name: &str) -> String {
+        format!("{}/{name}", self.0)
+    }
+
+    /// A stack's environment: `gantry/<slug>`.
+    pub fn environment(&self, slug: &StackSlug) -> String {
+        format!("{}/{slug}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn view(run_type: RunType, state: RunState) -> RunView {
+        RunView {
+            id: "r1".parse().unwrap(),
+            name: "network".to_owned(),
+            run_type,
+            state,
+            delta: Some(Delta { add: 1, ..Delta::default() }),
+            applied: false,
+            summary: None,
+            in_terraform: true,
+            ended_in: Some(RunState::Planning),
+            by: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            url: "https://gantry.example/runs/r1".to_owned(),
+        }
+    }
+
+    fn said(run: &RunView) -> String {
+        let status = of_run(run);
+        format!("{} {}", status.state, status.description)
+    }
+
+    #[test]
+    fn every_state_of_every_type() {
+        let mut all = String::new();
+        for run_type in [RunType::Proposed, RunType::Tracked, RunType::Test] {
+            for state in RunState::ALL {
+                all += &format!("{run_type} {state}: {}\n", said(&view(run_type, state)));
+            }
+        }
+        insta::assert_snapshot!(all, @"
+        proposed queued: pending Queued
+        proposed preparing: pending Queued
+        proposed initializing: running Planning
+        proposed planning: running Planning
+        proposed unconfirmed: running 1 to add, 0 to change, 0 to destroy: waiting for confirmation
+        proposed confirmed: running Testing
+        proposed applying: running Testing
+        proposed destroying: running Testing
+        proposed finished: success 1 to add, 0 to change, 0 to destroy
+        proposed failed: failed Plan failed
+        proposed stopped: canceled Stopped
+        proposed canceled: canceled Canceled
+        proposed discarded: canceled Discarded
+        tracked queued: pending Queued or planning
+        tracked preparing: pending Queued or planning
+        tracked initializing: pending Queued or planning
+        tracked planning: pending Queued or planning
+        tracked unconfirmed: running 1 to add, 0 to change, 0 to destroy: waiting for confirmation
+        tracked confirmed: running Applying: 1 to add, 0 to change, 0 to destroy
+        tracked applying: running Applying: 1 to add, 0 to change, 0 to destroy
+        tracked destroying: running Applying: 1 to add, 0 to change, 0 to destroy
+        tracked finished: success 1 to add, 0 to change, 0 to destroy
+        tracked failed: failed Plan failed
+        tracked stopped: canceled Stopped
+        tracked canceled: canceled Canceled
+        tracked discarded: canceled Discarded
+        test queued: pending Queued
+        test preparing: pending Queued
+        test initializing: running Testing
+        test planning: running Testing
+        test unconfirmed: running 1 to add, 0 to change, 0 to destroy: waiting for confirmation
+        test confirmed: running Testing
+        test applying: running Testing
+        test destroying: running Testing
+        test finished: success Passed
+        test failed: failed Plan failed
+        test stopped: canceled Stopped
+        test canceled: canceled Canceled
+        test discarded: canceled Discarded
+        ");
+    }
+
+    #[test]
+    fn ends_say_why() {
+        let tracked = |state| view(RunType::Tracked, state);
+        let summary = Some("Invalid reference\nline 2".to_owned());
+        let all = [
+            RunView { applied: true, ..tracked(RunState::Finished) },
+            RunView { delta: None, ..tracked(RunState::Finished) },
+            RunView { summary: summary.clone(), ..tracked(RunState::Failed) },
+            RunView { summary, ended_in: Some(RunState::Applying), ..tracked(RunState::Failed) },
+            RunView {
+                summary: Some("Result unknown: check the state".to_owned()),
+                in_terraform: false,
+                ended_in: Some(RunState::Applying),
+                ..tracked(RunState::Failed)
+            },
+            RunView { by: Some("alice".to_owned()), ..tracked(RunState::Discarded) },
+            RunView {
+                summary: Some("Superseded by 0123abcd".to_owned()),
+                ..tracked(RunState::Canceled)
+            },
+        ];
+        insta::assert_snapshot!(all.iter().map(said).collect::<Vec<_>>().join("\n"), @"
+        success Applied: 1 added, 0 changed, 0 destroyed
+        success No changes
+        failed Plan failed: Invalid reference line 2
+        failed Apply failed: Invalid reference line 2
+        failed Result unknown: check the state
+        canceled Discarded by alice
+        canceled Superseded by 0123abcd
+        ");
+    }
+
+    #[test]
+    fn the_gate_waits_for_the_last_and_says_the_worst() {
+        let gate = |states: &[RunState]| {
+            let runs: Vec<RunView> = states
+                .iter()
+                .enumerate()
+                .map(|(i, s)| RunView { name: format!("s{i}"), ..view(RunType::Proposed, *s) })
+                .collect();
+            let status = of_gate(&runs.iter().collect::<Vec<_>>());
+            format!("{} {}", status.state, status.description)
+        };
+        use RunState::{Canceled, Failed, Finished, Planning};
+        let all = [
+            gate(&[]),
+            gate(&[Planning]),
+            gate(&[Finished, Failed, Planning]),
+            gate(&[Finished, Finished, Finished]),
+            gate(&[Finished, Failed, Canceled]),
+            gate(&[Failed, Failed, Finished]),
+            gate(&[Finished, Canceled]),
+            gate(&[Canceled]),
+            gate(&[Failed; 200]),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @"
+        success No stack is affected
+        pending Waiting for 1 stack
+        pending Waiting for 3 stacks
+        success 3 stacks: +3 ~0 −0
+        failed 1 of 3 failed: s1
+        failed 2 of 3 failed: s0, s1
+        canceled 1 of 2 canceled: s1
+        canceled 1 of 1 canceled: s0
+        failed 200 of 200 failed: s0, s1, s10, s100, s101, s102, s103, s104, s105, s106, s107, s108, s109, s11, s110, s111, s112, s113, s114, s115, s116, s117, s118, s119, s12, s120, s121, s122, s123, s124, s125, s126, s127, s128, s129, s13, s130, s131, s132, s133, s13…
+        ");
+    }
+
+    #[test]
+    fn names() {
+        let prefix = Prefix::default();
+        assert_eq!(prefix.gate(), "gantry");
+        assert_eq!(prefix.status("network"), "gantry/network");
+        for wrong in ["", "/a", "a/", "a b", "a:b"] {
+            assert!(Prefix::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_description_always_fits(summary in any::<String>(), state in 0..RunState::ALL.len()) {
+            let run = RunView {
+                summary: Some(summary),
+                ..view(RunType::Tracked, RunState::ALL[state])
+            };
+            let text = of_run(&run).description;
+            prop_assert!(text.chars().count() <= DESCRIPTION_CHARS);
+            prop_assert!(!text.chars().any(char::is_control));
+        }
+    }
+}
