@@ -1,0 +1,317 @@
+//! Which statuses GitLab lacks: what it should show for one commit, less what was posted.
+//!
+//! [`missing_statuses`] never repeats a post and never goes backwards, because GitLab refuses both;
+//! a repeat after its posts were [recorded](Posted::record) gives nothing. Whoever posts records
+//! each post before the next one, so that a crash costs one repeat at most, which GitLab answers
+//! with "Cannot transition" and which counts as done.
+
+use crate::{
+    CommitSha, PipelineId, RunId,
+    run::RunType,
+    text::{
+        counted,
+        status::{CommitState, Prefix, RunView, Status, of_gate, of_run},
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Above this many stacks on a commit only the gate is posted.
+pub const MOST_STACKS: usize = 50;
+/// GitLab's limit for a status's address, in characters.
+const URL_CHARS: usize = 255;
+
+/// Which statuses a project wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statuses {
+    /// One for each stack, and the gate.
+    #[default]
+    Both,
+    /// The gate alone.
+    Gate,
+    /// One for each stack.
+    Stacks,
+}
+
+/// Which runs a pipeline shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shows {
+    /// The newest run of each name.
+    #[default]
+    Everything,
+    /// All but tracked runs: a merge request's pipeline, whose commit may also be, after a
+    /// fast-forward merge, the head of the tracked branch.
+    Previews,
+    /// Tracked runs only.
+    Tracked,
+}
+
+/// Where statuses are posted to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// The pipeline; none to have GitLab make an external one for `git_ref`.
+    pub id: Option<PipelineId>,
+    /// The commit in the address of the request: the run's, or a merge that has it as a parent.
+    pub sha: CommitSha,
+    /// Sent as `ref` when there is one.
+    pub git_ref: Option<String>,
+    /// Which runs it shows.
+    #[serde(default)]
+    pub shows: Shows,
+}
+
+impl Pipeline {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self.id, other.id) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => self.git_ref == other.git_ref && self.sha == other.sha,
+            _ => false,
+        }
+    }
+}
+
+/// What should be shown for one (project, commit).
+#[derive(Debug, Clone)]
+pub struct CommitView<'a> {
+    /// The first part of every status name.
+    pub prefix: &'a Prefix,
+    /// What the project wants.
+    pub statuses: Statuses,
+    /// All runs of the commit, in any order.
+    pub runs: &'a [RunView],
+    /// How many stacks the event touched, when that is more than there are runs by now.
+    pub stacks_touched: usize,
+    /// The pipelines that belong to the commit now.
+    pub pipelines: &'a [Pipeline],
+    /// The page that the gate links to.
+    pub gate_url: Option<&'a str>,
+    /// Post a gate, "No stack is affected", when there is no run.
+    pub gate_without_runs: bool,
+}
+
+/// One request to GitLab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusPost {
+    /// Where to.
+    pub pipeline: Pipeline,
+    /// The status's name.
+    pub name: String,
+    /// The state to enter.
+    pub state: CommitState,
+    /// One line, at most 255 characters.
+    pub description: String,
+    /// A page, at most 255 characters.
+    pub target_url: Option<String>,
+    /// The run it is about; none for the gate.
+    pub run: Option<RunId>,
+}
+
+/// The last post of one name in one pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostedStatus {
+    /// Where to; with the id that GitLab answered, where it did.
+    pub pipeline: Pipeline,
+    /// The status's name.
+    pub name: String,
+    /// The state.
+    pub state: CommitState,
+    /// The description.
+    pub description: String,
+    /// The run it was about; none for the gate.
+    pub run: Option<RunId>,
+}
+
+/// Everything that was posted for one (project, commit).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// The version of this record.
+    pub v: u32,
+    /// The last post of each name in each pipeline.
+    pub statuses: Vec<PostedStatus>,
+}
+
+impl Default for Posted {
+    fn default() -> Self {
+        Self { v: 1, statuses: Vec::new() }
+    }
+}
+
+impl Posted {
+    /// Keeps a post that GitLab took, or answered with "Cannot transition … from the state you
+    /// want". `answered` is the pipeline in GitLab's answer: later posts go there, also those of
+    /// other names.
+    pub fn record(&mut self, post: &StatusPost, answered: Option<PipelineId>) {
+        let mut pipeline = self.resolve(&post.pipeline);
+        if pipeline.id.is_none() && answered.is_some() {
+            for status in &mut self.statuses {
+                if status.pipeline.is_same(&pipeline) {
+                    status.pipeline.id = answered;
+                }
+            }
+            pipeline.id = answered;
+        }
+        let kept = PostedStatus {
+            pipeline,
+            name: post.name.clone(),
+            state: post.state,
+            description: post.description.clone(),
+            run: post.run.clone(),
+        };
+        let same =
+            |s: &&mut PostedStatus| s.name == kept.name && s.pipeline.is_same(&kept.pipeline);
+        match self.statuses.iter_mut().find(same) {
+            Some(status) => *status = kept,
+            None => self.statuses.push(kept),
+        }
+    }
+
+    /// The pipeline with the id that GitLab gave it, once it is known. To be asked before every
+    /// post: the first one may have made the pipeline that the next one belongs to.
+    pub fn resolve(&self, pipeline: &Pipeline) -> Pipeline {
+        let known = self.statuses.iter().map(|s| &s.pipeline).find(|known| {
+            pipeline.id.is_none()
+                && known.id.is_some()
+                && known.git_ref == pipeline.git_ref
+                && known.sha == pipeline.sha
+        });
+        Pipeline { id: known.map_or(pipeline.id, |k| k.id), ..pipeline.clone() }
+    }
+
+    fn find(&self, pipeline: &Pipeline, name: &str) -> Option<&PostedStatus> {
+        self.statuses.iter().find(|s| s.name == name && s.pipeline.is_same(pipeline))
+    }
+}
+
+/// The posts that bring GitLab up to date, in the order in which they must be made.
+pub fn missing_statuses(view: &CommitView<'_>, posted: &Posted) -> Vec<StatusPost> {
+    let mut targets: Vec<(Pipeline, bool)> = Vec::new();
+    let present = view.pipelines.iter().map(|p| (posted.resolve(p), true));
+    // A pipeline that is no longer the commit's still gets the end of what was begun in it.
+    let open = posted.statuses.iter().filter(|s| !s.state.is_final());
+    for (pipeline, is_present) in present.chain(open.map(|s| (s.pipeline.clone(), false))) {
+        if !targets.iter().any(|(known, _)| known.is_same(&pipeline)) {
+            targets.push((pipeline, is_present));
+        }
+    }
+    targets
+        .into_iter()
+        .flat_map(|(pipeline, is_present)| Target { view, posted, pipeline, is_present }.posts())
+        .collect()
+}
+
+/// One pipeline to bring up to date.
+struct Target<'a> {
+    view: &'a CommitView<'a>,
+    posted: &'a Posted,
+    pipeline: Pipeline,
+    is_present: bool,
+}
+
+impl Target<'_> {
+    fn posts(&self) -> Vec<StatusPost> {
+        let shown = self.newest_runs();
+        let many = self.view.stacks_touched.max(shown.len()) > MOST_STACKS;
+        let shows_stacks = self.is_present && self.view.statuses != Statuses::Gate && !many;
+        let shows_gate = self.is_present && (self.view.statuses != Statuses::Stacks || many);
+
+        let mut posts: Vec<StatusPost> = shown
+            .iter()
+            .filter_map(|run| {
+                let name = self.view.prefix.status(&run.name);
+                let status = of_run(run);
+                let repeats = |p: &PostedStatus| p.run.as_ref() == Some(&run.id);
+                self.needs(&name, &status, shows_stacks, repeats)
+                    .then(|| self.post(name, status, Some(&run.url), Some(&run.id)))
+            })
+            .collect();
+
+        if shown.is_empty() && !self.view.gate_without_runs {
+            return posts;
+        }
+        let name = self.view.prefix.gate();
+        let gate = of_gate(&shown);
+        let repeats = |p: &PostedStatus| p.state == gate.state && p.description == gate.description;
+        if !self.needs(name, &gate, shows_gate, repeats) {
+            return posts;
+        }
+        let is_open = self.posted.find(&self.pipeline, name).is_some_and(|p| !p.state.is_final());
+        if !gate.state.is_final() || (!is_open && !posts.is_empty()) {
+            // Before the first stack's status, so that the pipeline cannot look done between two.
+            let waiting = Status {
+                state: CommitState::Pending,
+                description: if gate.state.is_final() {
+                    format!("Waiting for {}", counted(shown.len(), "stack"))
+                } else {
+                    gate.description.clone()
+                },
+            };
+            posts.insert(0, self.post(name.to_owned(), waiting, self.view.gate_url, None));
+        }
+        if gate.state.is_final() {
+            posts.push(self.post(name.to_owned(), gate, self.view.gate_url, None));
+        }
+        posts
+    }
+
+    /// The newest run of each name, by name.
+    fn newest_runs(&self) -> Vec<&RunView> {
+        let mut newest: BTreeMap<&str, &RunView> = BTreeMap::new();
+        for run in self.view.runs {
+            let is_shown = match self.pipeline.shows {
+                Shows::Everything => true,
+                Shows::Previews => run.run_type != RunType::Tracked,
+                Shows::Tracked => run.run_type == RunType::Tracked,
+            };
+            let age = |r: &RunView| (r.created_at, r.id.clone());
+            if is_shown && newest.get(run.name.as_str()).is_none_or(|kept| age(kept) < age(run)) {
+                newest.insert(&run.name, run);
+            }
+        }
+        newest.into_values().collect()
+    }
+
+    /// Whether GitLab lacks `status`. `may_begin` lets a new record start; what was begun is
+    /// always ended. `repeats` says whether a finished record is about the same.
+    fn needs(
+        &self,
+        name: &str,
+        status: &Status,
+        may_begin: bool,
+        repeats: impl Fn(&PostedStatus) -> bool,
+    ) -> bool {
+        match self.posted.find(&self.pipeline, name) {
+            None => may_begin,
+            Some(posted) if posted.state.is_final() => may_begin && !repeats(posted),
+            Some(_) if status.state.is_final() => true,
+            Some(posted) => {
+                may_begin
+                    && posted.state == CommitState::Pending
+                    && status.state == CommitState::Running
+            }
+        }
+    }
+
+    fn post(
+        &self,
+        name: String,
+        status: Status,
+        url: Option<&str>,
+        run: Option<&RunId>,
+    ) -> StatusPost {
+        // GitLab refuses the whole status for the address alone.
+        let fits = |url: &&str| url.starts_with("http") && url.chars().count() <= URL_CHARS;
+        StatusPost {
+            pipeline: self.pipeline.clone(),
+            name,
+            state: status.state,
+            description: status.description,
+            target_url: url.filter(fits).map(str::to_owned),
+            run: run.cloned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

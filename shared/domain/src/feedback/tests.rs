@@ -1,0 +1,310 @@
+use super::*;
+use crate::run::{RunEvent, RunState, next};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn pipeline(id: u64) -> Pipeline {
+    Pipeline {
+        id: Some(PipelineId(id)),
+        sha: SHA.parse().unwrap(),
+        git_ref: None,
+        shows: Shows::Everything,
+    }
+}
+
+fn external(git_ref: &str) -> Pipeline {
+    Pipeline { id: None, git_ref: Some(git_ref.to_owned()), ..pipeline(0) }
+}
+
+fn run(name: &str, number: i64, state: RunState) -> RunView {
+    RunView {
+        id: format!("{name}-{number}").parse().unwrap(),
+        name: name.to_owned(),
+        run_type: RunType::Proposed,
+        state,
+        delta: None,
+        applied: false,
+        summary: None,
+        in_terraform: true,
+        ended_in: None,
+        by: None,
+        created_at: Timestamp::from_second(number).unwrap(),
+        url: format!("https://gantry.example/runs/{name}-{number}"),
+    }
+}
+
+/// GitLab as far as statuses go: section 3.2 of its state machine, a record a (pipeline, name).
+#[derive(Default)]
+struct GitLab {
+    records: BTreeMap<(u64, String), CommitState>,
+}
+
+impl GitLab {
+    fn take(&mut self, post: &StatusPost) -> PipelineId {
+        use CommitState::{Pending, Running};
+        let id = post.pipeline.id.map_or(99, |id| id.0);
+        let before = self.records.get(&(id, post.name.clone())).filter(|s| !s.is_final());
+        let refused = match (before, post.state) {
+            (Some(_), Pending) => true,
+            (Some(Running), Running) => true,
+            _ => false,
+        };
+        assert!(!refused, "{} cannot go from {before:?} to {}", post.name, post.state);
+        assert!(post.description.chars().count() <= 255);
+        self.records.insert((id, post.name.clone()), post.state);
+        PipelineId(id)
+    }
+
+    fn looks_done(&self, id: u64) -> bool {
+        let mut of_pipeline = self.records.iter().filter(|((p, _), _)| *p == id).peekable();
+        of_pipeline.peek().is_some() && of_pipeline.all(|(_, s)| *s == CommitState::Success)
+    }
+}
+
+struct World {
+    gitlab: GitLab,
+    posted: Posted,
+    runs: Vec<RunView>,
+    pipelines: Vec<Pipeline>,
+    statuses: Statuses,
+    log: Vec<String>,
+}
+
+impl World {
+    fn new(statuses: Statuses, pipelines: Vec<Pipeline>) -> Self {
+        Self {
+            gitlab: GitLab::default(),
+            posted: Posted::default(),
+            runs: Vec::new(),
+            pipelines,
+            statuses,
+            log: Vec::new(),
+        }
+    }
+
+    fn missing(&self) -> Vec<StatusPost> {
+        let view = CommitView {
+            prefix: &Prefix::default(),
+            statuses: self.statuses,
+            runs: &self.runs,
+            stacks_touched: 0,
+            pipelines: &self.pipelines,
+            gate_url: None,
+            gate_without_runs: false,
+        };
+        missing_statuses(&view, &self.posted)
+    }
+
+    /// Posts what is missing, then checks that nothing is missing any more.
+    fn publish(&mut self) {
+        for mut post in self.missing() {
+            post.pipeline = self.posted.resolve(&post.pipeline);
+            let id = self.gitlab.take(&post);
+            self.posted.record(&post, Some(id));
+            self.log.push(format!("{id} {} {}: {}", post.name, post.state, post.description));
+            if self.statuses == Statuses::Both && self.gitlab.looks_done(id.0) {
+                let newest = |r: &&RunView| {
+                    !self.runs.iter().any(|o| o.name == r.name && o.created_at > r.created_at)
+                };
+                assert!(
+                    self.runs.iter().filter(newest).all(|r| r.state == RunState::Finished),
+                    "pipeline {id} looks done too early: {:#?}",
+                    self.log
+                );
+            }
+        }
+        assert_eq!(self.missing(), vec![]);
+    }
+
+    fn set(&mut self, run: RunView) {
+        self.runs.retain(|r| r.id != run.id);
+        self.runs.push(run);
+        self.publish();
+    }
+}
+
+#[test]
+fn a_commit_from_push_to_end() {
+    use RunState::{Failed, Finished, Planning, Queued};
+    let mut w = World::new(Statuses::Both, vec![external("feature")]);
+    w.set(run("a", 1, Queued));
+    w.set(run("b", 1, Queued));
+    w.set(run("a", 1, Planning));
+    // A merge request pipeline appears.
+    w.pipelines = vec![pipeline(7)];
+    w.set(run("a", 1, Finished));
+    w.set(run("b", 1, Failed));
+    // Somebody retries.
+    w.set(run("b", 2, Queued));
+    w.set(run("b", 2, Finished));
+    insta::assert_snapshot!(w.log.join("\n"), @"
+    99 gantry pending: Waiting for 1 stack
+    99 gantry/a pending: Queued
+    99 gantry/b pending: Queued
+    99 gantry/a running: Planning
+    7 gantry pending: Waiting for 2 stacks
+    7 gantry/a success: No changes
+    7 gantry/b pending: Queued
+    99 gantry/a success: No changes
+    7 gantry/b failed: Failed
+    7 gantry failed: 1 of 2 failed: b
+    99 gantry/b failed: Failed
+    99 gantry failed: 1 of 2 failed: b
+    7 gantry pending: Waiting for 2 stacks
+    7 gantry/b pending: Queued
+    7 gantry/b success: No changes
+    7 gantry success: 2 stacks: no changes
+    ");
+}
+
+#[test]
+fn one_kind_only() {
+    for (statuses, names) in [(Statuses::Gate, "gantry"), (Statuses::Stacks, "gantry/a")] {
+        let mut w = World::new(statuses, vec![pipeline(1)]);
+        w.set(run("a", 1, RunState::Queued));
+        w.set(run("a", 1, RunState::Finished));
+        assert!(w.posted.statuses.iter().all(|s| s.name == names), "{:?}", w.log);
+    }
+}
+
+#[test]
+fn above_fifty_stacks_the_gate_stands_alone_and_what_was_begun_is_ended() {
+    let mut w = World::new(Statuses::Both, vec![pipeline(1)]);
+    w.set(run("s0", 1, RunState::Queued));
+    w.runs.extend((1..60).map(|i| run(&format!("s{i}"), 1, RunState::Queued)));
+    w.publish();
+    for run in &mut w.runs {
+        run.state = RunState::Finished;
+    }
+    w.publish();
+    insta::assert_snapshot!(w.log.join("\n"), @"
+    1 gantry pending: Waiting for 1 stack
+    1 gantry/s0 pending: Queued
+    1 gantry/s0 success: No changes
+    1 gantry success: 60 stacks: no changes
+    ");
+}
+
+#[test]
+fn a_gate_without_runs() {
+    let prefix = Prefix::default();
+    let pipelines = [pipeline(1)];
+    let view = CommitView {
+        prefix: &prefix,
+        statuses: Statuses::Both,
+        runs: &[],
+        stacks_touched: 0,
+        pipelines: &pipelines,
+        gate_url: Some("https://gantry.example/"),
+        gate_without_runs: true,
+    };
+    let mut posted = Posted::default();
+    let posts = missing_statuses(&view, &posted);
+    assert_eq!(posts.len(), 1);
+    assert_eq!(posts[0].description, "No stack is affected");
+    posted.record(&posts[0], None);
+    assert_eq!(missing_statuses(&view, &posted), vec![]);
+    let kept = serde_json::to_string(&posted).unwrap();
+    assert_eq!(serde_json::from_str::<Posted>(&kept).unwrap(), posted);
+}
+
+#[test]
+fn a_pipeline_shows_its_own_kind_of_runs() {
+    let mut w = World::new(
+        Statuses::Stacks,
+        vec![
+            Pipeline { shows: Shows::Previews, ..pipeline(1) },
+            Pipeline { shows: Shows::Tracked, ..pipeline(2) },
+        ],
+    );
+    w.set(run("a", 1, RunState::Finished));
+    w.set(RunView { run_type: RunType::Tracked, ..run("a", 2, RunState::Queued) });
+    insta::assert_snapshot!(w.log.join("\n"), @"
+    1 gantry/a success: No changes
+    2 gantry/a pending: Queued or planning
+    ");
+}
+
+/// What happens between two times of publishing.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// A run of one of few names is made.
+    New(u8, RunType),
+    /// A run takes one of the steps that its state allows.
+    Step(prop::sample::Index, prop::sample::Index),
+    /// The commit's pipelines change.
+    Pipelines(Vec<u8>),
+    /// The project's setting changes.
+    Statuses(Statuses),
+    Publish,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let statuses = prop_oneof![
+        4 => Just(Statuses::Both),
+        1 => Just(Statuses::Gate),
+        1 => Just(Statuses::Stacks),
+    ];
+    prop_oneof![
+        3 => (0..3u8, prop_oneof![Just(RunType::Proposed), Just(RunType::Tracked)])
+            .prop_map(|(name, kind)| Happening::New(name, kind)),
+        12 => any::<(prop::sample::Index, prop::sample::Index)>()
+            .prop_map(|(run, step)| Happening::Step(run, step)),
+        1 => prop::collection::vec(0..4u8, 0..3).prop_map(Happening::Pipelines),
+        1 => statuses.prop_map(Happening::Statuses),
+        6 => Just(Happening::Publish),
+    ]
+}
+
+fn take_a_step(run: &mut RunView, step: &prop::sample::Index) {
+    let ways: Vec<RunState> = RunEvent::ALL
+        .into_iter()
+        .filter_map(|event| next(run.state, event).ok().map(|(state, _)| state))
+        .collect();
+    if !ways.is_empty() {
+        run.state = *step.get(&ways);
+    }
+}
+
+fn targets(numbers: &[u8]) -> Vec<Pipeline> {
+    let target = |n: &u8| if *n == 0 { external("feature") } else { pipeline(u64::from(*n)) };
+    numbers.iter().map(target).collect()
+}
+
+proptest! {
+    #[test]
+    fn gitlab_takes_every_post_and_everything_ends(
+        happenings in prop::collection::vec(happening(), 0..60),
+        pipelines in prop::collection::vec(0..4u8, 1..3),
+        one_kind in any::<bool>(),
+    ) {
+        let mut w = World::new(Statuses::Both, targets(&pipelines));
+        for (now, happening) in happenings.iter().enumerate() {
+            match happening {
+                Happening::New(name, run_type) => {
+                    let new = run(&format!("s{name}"), i64::try_from(now).unwrap(), RunState::Queued);
+                    w.runs.push(RunView { run_type: *run_type, ..new });
+                }
+                Happening::Step(index, step) if !w.runs.is_empty() => {
+                    let index = index.index(w.runs.len());
+                    take_a_step(&mut w.runs[index], step);
+                }
+                Happening::Step(..) => {}
+                Happening::Pipelines(numbers) => w.pipelines = targets(numbers),
+                Happening::Statuses(statuses) if !one_kind => w.statuses = *statuses,
+                Happening::Statuses(_) => {}
+                Happening::Publish => w.publish(),
+            }
+        }
+        // Whatever is under way comes to an end.
+        for run in &mut w.runs {
+            if !run.state.is_final() {
+                run.state = RunState::Finished;
+            }
+        }
+        w.publish();
+        prop_assert!(w.gitlab.records.values().all(|s| s.is_final()), "{:#?}", w.log);
+    }
+}
