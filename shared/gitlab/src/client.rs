@@ -1,18 +1,17 @@
 //! The transport: one call in, one typed answer or [`Error`] out.
 
 use crate::{
-    ApiHost, Error, RateLimits,
+    ApiHost, Download, Error, RateLimits,
+    call::Call,
     connect::{CALL_SECONDS, CONNECT_SECONDS, no_answer},
     limits::{Bucket, Limits, number, retry_after},
 };
 use bytes::{Bytes, BytesMut};
-use gantry_domain::ProjectId;
 use http::{HeaderValue, Method, header::LOCATION};
 use jiff::Timestamp;
 use reqwest::Response;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::{fmt, sync::Arc, time::Duration};
 use url::Url;
 
@@ -64,56 +63,6 @@ struct Inner {
     token: HeaderValue,
     limits: Limits,
     clock: Clock,
-}
-
-/// One call. Paths are segments, because GitLab wants names in them encoded whole.
-pub(crate) struct Call {
-    method: Method,
-    segments: Vec<String>,
-    query: Vec<(&'static str, String)>,
-    body: Option<Value>,
-    download: bool,
-}
-
-impl Call {
-    pub(crate) fn new(method: Method, segments: &[&str]) -> Self {
-        let segments = segments.iter().map(|&segment| segment.to_owned()).collect();
-        Self { method, segments, query: Vec::new(), body: None, download: false }
-    }
-
-    pub(crate) fn get(segments: &[&str]) -> Self {
-        Self::new(Method::GET, segments)
-    }
-
-    /// A call below `/projects/:id`.
-    pub(crate) fn project(method: Method, project: ProjectId, segments: &[&str]) -> Self {
-        let id = project.to_string();
-        Self::new(method, &[&["projects", &id], segments].concat())
-    }
-
-    pub(crate) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.query.push((name, value.to_string()));
-        self
-    }
-
-    pub(crate) fn maybe(self, name: &'static str, value: Option<impl ToString>) -> Self {
-        match value {
-            Some(value) => self.query(name, value),
-            None => self,
-        }
-    }
-
-    pub(crate) fn body(mut self, body: Value) -> Self {
-        self.body = Some(body);
-        self
-    }
-
-    fn bucket(&self) -> Bucket {
-        match self.segments.get(2..4) {
-            Some([a, b]) if a == "repository" && b == "files" => Bucket::Files,
-            _ => Bucket::General,
-        }
-    }
 }
 
 impl Client {
@@ -234,7 +183,7 @@ impl Client {
     pub(crate) async fn download(&self, mut call: Call) -> Result<Download, Error> {
         call.download = true;
         let response = self.send(&call).await?;
-        Ok(Download { response, host: self.0.host.clone() })
+        Ok(Download::new(response, self.0.host.clone()))
     }
 
     /// Sends a call, follows redirects of reads on the same server, and takes only 2xx.
@@ -381,34 +330,5 @@ impl fmt::Debug for Client {
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClientConfig({})", self.host)
-    }
-}
-
-/// A body that is read piece by piece. How much of it is wanted is the caller's decision.
-pub struct Download {
-    response: Response,
-    host: ApiHost,
-}
-
-impl Download {
-    /// The length in bytes, when the server tells it beforehand; archives come without.
-    pub fn length(&self) -> Option<u64> {
-        self.response.content_length()
-    }
-
-    /// The next piece; none at the end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        self.response.chunk().await.map_err(|problem| no_answer(&problem, &self.host))
-    }
-
-    /// The answer itself, for those who want a stream.
-    pub fn into_response(self) -> Response {
-        self.response
-    }
-}
-
-impl fmt::Debug for Download {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Download({:?} bytes from {})", self.length(), self.host)
     }
 }

@@ -138,32 +138,47 @@ impl Error {
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Self::RateLimited { retry_after: retry_after.unwrap_or(UNSAID_WAIT) };
         }
-        let message = json.as_ref().map_or_else(|| plain(status, body), |json| words(status, json));
-        if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-            let message = format!("{host} answered {}: {message}", status.as_u16());
-            return Self::Unavailable { message, retry_after };
-        }
-        let refused_whole = [400, 413, 414, 422].contains(&status.as_u16());
-        let Some(json) = json else {
-            if refused_whole {
-                return Self::Refused { status: status.as_u16(), message };
-            }
-            let message = format!(
-                "{host} answered {} with {message} instead of GitLab's API: a proxy, or not the \
-                 address of a GitLab server",
-                status.as_u16()
-            );
-            return Self::Unavailable { message, retry_after };
-        };
+        let Some(json) = json else { return Self::without_words(status, retry_after, body, host) };
+        let message = words(status, &json);
         match status.as_u16() {
             401 => Self::TokenRejected { message },
             403 if is_about_scope(&json) => Self::ScopeMissing { message },
-            403 if message.contains("read-only") => Self::Unavailable { message, retry_after },
+            403 if message.contains("read-only instance") => {
+                Self::Unavailable { message, retry_after }
+            }
             403 => Self::Forbidden { message },
             404 => Self::NotFound { message },
             409 => Self::Conflict { message },
+            408 | 500.. => {
+                let message = format!("{host} answered {}: {message}", status.as_u16());
+                Self::Unavailable { message, retry_after }
+            }
             status => Self::Refused { status, message },
         }
+    }
+
+    /// What an answer means that is not JSON: not from GitLab's API, but from something before it.
+    fn without_words(
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        body: &[u8],
+        host: &str,
+    ) -> Self {
+        let code = status.as_u16();
+        if [400, 413, 414, 422].contains(&code) {
+            let message = status.canonical_reason().unwrap_or_default().to_owned();
+            return Self::Refused { status: code, message };
+        }
+        let came = plain(body);
+        let message = if status.is_server_error() || code == 408 {
+            format!("{host} answered {code} with {came}: it is restarting, or a proxy fails")
+        } else {
+            format!(
+                "{host} answered {code} with {came} instead of GitLab's API: a proxy or firewall, \
+                 or not the base address of a GitLab server"
+            )
+        };
+        Self::Unavailable { message, retry_after }
     }
 }
 
@@ -205,13 +220,13 @@ fn flatten(value: &Value) -> String {
 }
 
 /// What to say of a body that is not JSON: pages are named, short texts quoted.
-fn plain(status: StatusCode, body: &[u8]) -> String {
+fn plain(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
     let text = text.trim();
     if text.starts_with('<') {
         "a web page".to_owned()
     } else if text.is_empty() {
-        status.canonical_reason().unwrap_or("nothing").to_owned()
+        "nothing".to_owned()
     } else {
         format!("{:?}", text.chars().take(120).collect::<String>())
     }
@@ -271,7 +286,32 @@ mod tests {
         .into_iter()
         .map(|(status, body)| format!("{:?}", answer(status, body)))
         .collect();
-        insta::assert_snapshot!(said.join("\n"), @"");
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        TokenRejected { message: "401 Unauthorized" }
+        TokenRejected { message: "Token is expired. You can either do re-authorization or token refresh. (invalid_token)" }
+        ScopeMissing { message: "The request requires higher privileges than provided by the access token. (insufficient_scope); needed: api" }
+        ScopeMissing { message: "Access denied (insufficient_granular_scope)" }
+        Forbidden { message: "403 Forbidden" }
+        Unavailable { message: "You cannot perform write operations on a read-only instance", retry_after: None }
+        Unavailable { message: "host answered 403 with a web page instead of GitLab's API: a proxy or firewall, or not the base address of a GitLab server", retry_after: None }
+        Unavailable { message: "host answered 403 with \"Forbidden\" instead of GitLab's API: a proxy or firewall, or not the base address of a GitLab server", retry_after: None }
+        NotFound { message: "404 Branch Not Found" }
+        NotFound { message: "404 Not Found" }
+        Unavailable { message: "host answered 404 with a web page instead of GitLab's API: a proxy or firewall, or not the base address of a GitLab server", retry_after: None }
+        Refused { status: 405, message: "405 Method Not Allowed" }
+        Conflict { message: "Another update to this commit status is in progress" }
+        Refused { status: 400, message: "description is too long (maximum is 255 characters); target_url is blocked: Only allowed schemes are http, https" }
+        Refused { status: 400, message: "Something is wrong" }
+        Refused { status: 400, message: "one, two" }
+        Refused { status: 400, message: "state does not have a valid value" }
+        Refused { status: 400, message: "HTTP 400" }
+        Refused { status: 413, message: "Payload Too Large" }
+        Refused { status: 422, message: "The number of jobs has exceeded the limit" }
+        RateLimited { retry_after: 60s }
+        Unavailable { message: "host answered 500: 500 Internal Server Error", retry_after: None }
+        Unavailable { message: "host answered 502 with a web page: it is restarting, or a proxy fails", retry_after: None }
+        Unavailable { message: "host answered 503 with nothing: it is restarting, or a proxy fails", retry_after: None }
+        "#);
     }
 
     #[test]

@@ -169,7 +169,18 @@ mod tests {
         .into_iter()
         .map(|typed| ApiHost::parse(typed).unwrap_err().to_string())
         .collect();
-        insta::assert_snapshot!(said.join("\n"), @"");
+        insta::assert_snapshot!(said.join("\n"), @r"
+        the address is empty: write https://gitlab.com or your server's
+        the address must begin with https://, like https://gitlab.com
+        the address must begin with https://, like https://localhost:3000
+        the address must begin with https://, not ssh://
+        http://gitlab.example.com would send the token unencrypted: use https://
+        leave the user name and password out of the address: the token has its own field
+        leave out everything from ? or # on
+        this is a page of GitLab: give the server's base address only
+        this is not an address: empty host
+        the address must begin with https://, like https://gitlab.com
+        ");
         assert!(ApiHost::parse_allowing_http("http://gitlab.example.com").is_ok());
     }
 

@@ -8,8 +8,10 @@
 //! brings a second TLS provider and a blocking client, and hides status and headers.
 
 mod api;
+mod call;
 mod client;
 mod connect;
+mod download;
 mod error;
 mod host;
 mod limits;
@@ -17,7 +19,8 @@ mod reading;
 pub mod webhook;
 
 pub use api::*;
-pub use client::{Client, ClientConfig, Clock, Download, InvalidClient};
+pub use client::{Client, ClientConfig, Clock, InvalidClient};
+pub use download::Download;
 pub use error::Error;
 pub use host::{ApiHost, InvalidHost};
 pub use limits::RateLimits;

@@ -1,9 +1,6 @@
 //! Commits: do they exist, what are their parents, which branches have them.
 
-use crate::{
-    Client, Download, Error,
-    client::{Call, missing},
-};
+use crate::{Client, Download, Error, call::Call, client::missing};
 use bytes::Bytes;
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;

@@ -1,9 +1,6 @@
 //! What changed between two commits.
 
-use crate::{
-    Client, Error,
-    client::{Call, missing},
-};
+use crate::{Client, Error, call::Call, client::missing};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! Deployments.
 
-use crate::{Client, Error, client::Call};
+use crate::{Client, Error, call::Call};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;

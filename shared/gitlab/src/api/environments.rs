@@ -1,6 +1,6 @@
 //! Environments.
 
-use crate::{Client, Error, client::Call};
+use crate::{Client, Error, call::Call};
 use gantry_domain::ProjectId;
 use http::Method;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! Project webhooks.
 
-use crate::{Client, Error, client::Call};
+use crate::{Client, Error, call::Call};
 use gantry_domain::ProjectId;
 use http::Method;
 use secrecy::{ExposeSecret as _, SecretString};

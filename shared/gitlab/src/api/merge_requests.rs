@@ -1,9 +1,6 @@
 //! Merge requests as they are now.
 
-use crate::{
-    Client, Error,
-    client::{Call, missing},
-};
+use crate::{Client, Error, call::Call, client::missing};
 use gantry_domain::{CommitSha, MergeRequestIid, PipelineId, ProjectId};
 use http::Method;
 use jiff::Timestamp;

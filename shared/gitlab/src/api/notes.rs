@@ -1,6 +1,6 @@
 //! Comments on merge requests.
 
-use crate::{Client, Error, client::Call};
+use crate::{Client, Error, call::Call};
 use gantry_domain::{MergeRequestIid, ProjectId, UserId};
 use http::Method;
 use serde::Deserialize;

@@ -1,9 +1,6 @@
 //! Pipelines, to which statuses belong.
 
-use crate::{
-    Client, Error,
-    client::{Call, missing},
-};
+use crate::{Client, Error, call::Call, client::missing};
 use gantry_domain::{CommitSha, MergeRequestIid, PipelineId, ProjectId};
 use http::Method;
 use serde::Deserialize;

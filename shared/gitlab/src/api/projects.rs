@@ -1,6 +1,6 @@
 //! Projects and who may do what in them.
 
-use crate::{Client, Error, client::Call};
+use crate::{Client, Error, call::Call};
 use gantry_domain::{ProjectId, UserId};
 use http::Method;
 use serde::Deserialize;

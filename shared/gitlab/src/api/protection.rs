@@ -1,9 +1,6 @@
 //! Protected branches and environments: what may keep statuses and deployments out.
 
-use crate::{
-    Client, Error,
-    client::{Call, missing},
-};
+use crate::{Client, Error, call::Call, client::missing};
 use gantry_domain::{ProjectId, UserId};
 use http::Method;
 use serde::Deserialize;

@@ -1,9 +1,6 @@
 //! The server and the token: what *Save* in the settings checks.
 
-use crate::{
-    Client, Error,
-    client::{Call, missing},
-};
+use crate::{Client, Error, call::Call, client::missing};
 use gantry_domain::UserId;
 use serde::Deserialize;
 

@@ -1,6 +1,6 @@
 //! Commit statuses.
 
-use crate::{Client, Error, client::Call};
+use crate::{Client, Error, call::Call};
 use gantry_domain::{CommitSha, PipelineId, ProjectId};
 use http::Method;
 use serde::Deserialize;

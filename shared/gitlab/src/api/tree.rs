@@ -1,9 +1,6 @@
 //! Tree ids: whether a folder is the same at two commits, when the list of changes was cut.
 
-use crate::{
-    Client, Error,
-    client::{Call, missing},
-};
+use crate::{Client, Error, call::Call, client::missing};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;
