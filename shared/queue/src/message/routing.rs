@@ -82,11 +82,11 @@ impl Message {
             // One event can ask a stack for two runs, or add two wants to one.
             Self::Trigger { stack, event, trigger } => {
                 let Trigger { run_type, key, want, .. } = trigger;
-                let what = short_digest(&[&run_type.to_string(), key, &format!("{want:?}")]);
+                let what = short_digest(&[&run_type.to_string(), key, &json(want)]);
                 format!("{event}.{stack}.{what}")
             }
             Self::Unwant { event, run, want, .. } => {
-                format!("unwant.{event}.{run}.{}", short_digest(&[&format!("{want:?}")]))
+                format!("unwant.{event}.{run}.{}", short_digest(&[&json(want)]))
             }
             Self::Command { request, .. } => format!("command.{request}"),
             Self::Report { run, attempt, report, .. } => {
@@ -181,4 +181,8 @@ pub(crate) fn at_most_128(id: String) -> String {
     } else {
         format!("digest.{}", short_digest(&[&id]))
     }
+}
+
+fn json(want: &impl serde::Serialize) -> String {
+    serde_json::to_string(want).unwrap_or_default()
 }
