@@ -1,13 +1,11 @@
 //! Local queues behave as SQS does where it shows.
 
-mod support;
-
+use crate::support::{Hand, compare, name_of, nudge, queues};
 use gantry_queue::{
     DeadLetters, Envelope, LocalQueues, Message, Outgoing, QueueName, Received, SendError, Sender,
     Transport,
 };
 use std::{fs, sync::Arc, time::Duration};
-use support::{Hand, compare, name_of, nudge, queues};
 
 const Q: QueueName = QueueName::Events;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -199,7 +197,7 @@ fn what_a_killed_process_was_told_is_there() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("go"), "").unwrap();
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_process_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "local::the_process_that_is_killed", "--ignored", "--nocapture"])
         .current_dir(folder.path())
         .stdout(std::process::Stdio::piped())
         .spawn()

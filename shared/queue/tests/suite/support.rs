@@ -13,46 +13,46 @@ use std::{
 
 /// A clock that stands until it is moved.
 #[derive(Clone)]
-pub struct Hand(Arc<AtomicI64>);
+pub(crate) struct Hand(Arc<AtomicI64>);
 
 impl Hand {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let start: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         Self(Arc::new(AtomicI64::new(start.as_millisecond())))
     }
 
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         let hand = self.clone();
         Arc::new(move || Timestamp::from_millisecond(hand.0.load(Ordering::SeqCst)).unwrap())
     }
 
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }
 
 /// Queues in memory under a clock that stands.
-pub fn queues() -> (Arc<LocalQueues>, Hand) {
+pub(crate) fn queues() -> (Arc<LocalQueues>, Hand) {
     let hand = Hand::new();
     (Arc::new(LocalQueues::in_memory(hand.now()).unwrap()), hand)
 }
 
-pub fn stack(name: &str) -> StackId {
+pub(crate) fn stack(name: &str) -> StackId {
     name.parse().unwrap()
 }
 
 /// A message of the group `stack:<name>`; `number` makes it another one.
-pub fn nudge(name: &str, number: u64) -> Message {
+pub(crate) fn nudge(name: &str, number: u64) -> Message {
     Message::StackDue { stack: stack(name), version: number }
 }
 
 /// A message of the group `proj:<project>`.
-pub fn compare(project: u64, cause: &str) -> Message {
+pub(crate) fn compare(project: u64, cause: &str) -> Message {
     Message::Compare { project: ProjectId(project), cause: cause.to_owned() }
 }
 
 /// `<stack>-<number>` of a message made by [`nudge`].
-pub fn name_of(message: &Message) -> String {
+pub(crate) fn name_of(message: &Message) -> String {
     match message {
         Message::StackDue { stack, version } => format!("{stack}-{version}"),
         Message::Compare { project, cause } => format!("{project}-{cause}"),
