@@ -1,1 +1,116 @@
-//! (made next)
+//! Executes one phase of a run: takes it from the runner API, runs Terraform or OpenTofu, and
+//! tells the runner API what happened.
+//!
+//! It speaks to the runner API alone ([`gantry_domain::protocol`]), keeps nothing between runs,
+//! and ends when its phase has ended. Its tokens never reach what it runs.
+
+mod api;
+mod beat;
+mod config;
+mod failure;
+mod job;
+mod log;
+mod phases;
+mod state;
+
+pub use config::{Arguments, CLAIM_TOKEN, Config, Timings};
+
+use anyhow::Context;
+use api::{Api, ApiError};
+use failure::Failure;
+use gantry_domain::{masking::Masker, protocol::ReportKind, run::Phase};
+use gantry_engine::{files, stop::stop_channel};
+use job::Job;
+use log::{Log, Pump};
+use std::{path::PathBuf, sync::Arc};
+
+/// How a runner's work ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The phase was taken by somebody else, or is not wanted any more.
+    NothingToDo,
+    /// The phase ended, well or not, and this was reported.
+    Reported(ReportKind),
+    /// The phase was given up meanwhile; there was nobody to report to.
+    GivenUp,
+}
+
+/// Takes a phase, executes it and reports.
+///
+/// # Errors
+/// When the phase cannot be taken, when its end cannot be reported, or when a state is left on
+/// this machine.
+pub async fn run(config: Config) -> anyhow::Result<Outcome> {
+    let timings = config.timings;
+    let mut api = Api::new(&config.api, config.claim_token.clone(), timings.patience)?;
+    let claim = match api.claim(&config.name).await {
+        Ok(claim) => claim,
+        Err(ApiError::Gone) => return Ok(Outcome::NothingToDo),
+        Err(error) => return Err(error).context("the phase could not be taken"),
+    };
+    tracing::info!(run.id = %claim.run, phase = %claim.phase, stack = %claim.stack, "took a phase");
+    let (stopper, _signal) = stop_channel();
+    let secrets = claim.variables.iter().filter(|v| v.secret).map(|v| v.value.as_str());
+    let masker = Arc::new(Masker::new(secrets));
+    let _beats = beat::start(api.clone(), stopper.clone(), timings.heartbeat);
+    let _signals = beat::signals(stopper.clone())?;
+    let (log, pump) = Log::open(api.clone(), Arc::clone(&masker), timings.log);
+
+    let mut job = Job::new(config, api, claim, log, masker, stopper);
+    let result = execute(&mut job).await;
+    finish(job, pump, result).await
+}
+
+async fn execute(job: &mut Job) -> Result<ReportKind, Failure> {
+    let deadline = |what| beat::deadline(job.stopper.clone(), job.claim.timeout, what);
+    match job.claim.phase {
+        Phase::Plan => {
+            let deadline = deadline("plan");
+            phases::plan(job, deadline).await
+        }
+        Phase::Apply => {
+            let _deadline = deadline("apply");
+            phases::apply(job).await
+        }
+    }
+}
+
+async fn finish(
+    mut job: Job,
+    pump: Pump,
+    result: Result<ReportKind, Failure>,
+) -> anyhow::Result<Outcome> {
+    let stop = job.stop.asked();
+    if let (Err(failure), Some(reason)) = (&result, &stop) {
+        tracing::info!(?failure, "the phase was stopped");
+        job.log.say(&format!("stopped: {}", reason.text));
+    } else if let Err(Failure::Other(text)) = &result {
+        job.log.say(text);
+    }
+    let tail = pump.finish().await;
+    let report = match result {
+        Ok(report) => report,
+        Err(failure) => failure.report(job.progress, stop, &job.masker, tail),
+    };
+    let outcome = match job.report(report.clone()).await {
+        Ok(()) => Ok(Outcome::Reported(report)),
+        Err(Failure::Stopped(_)) => Ok(Outcome::GivenUp),
+        Err(failure) => Err(anyhow::anyhow!("the end was not reported: {failure:?}")),
+    };
+    clean_up(&job)?;
+    outcome
+}
+
+/// Removes the run's files, but no state that is only here.
+fn clean_up(job: &Job) -> anyhow::Result<()> {
+    let folders = &job.folders;
+    let left: Vec<PathBuf> = std::fs::read_dir(&folders.states)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    if left.is_empty() {
+        files::remove_folder(&folders.run)?;
+        return Ok(());
+    }
+    files::remove_folder(&folders.job)?;
+    anyhow::bail!("states are left in {}: {} files", folders.states.display(), left.len())
+}

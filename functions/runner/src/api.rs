@@ -1,0 +1,348 @@
+//! The runner API's client. Every call is tried again until its patience ends; what comes back
+//! says what to do next.
+
+use bytes::Bytes;
+use gantry_domain::{
+    plan::Change,
+    protocol::{
+        BeatAnswer, ClaimAnswer, ClaimRequest, LogChunk, Report, StateCommit, Upload, UploadAnswer,
+        UploadRequest, VERSION, VERSION_HEADER,
+    },
+};
+use rand::RngExt;
+use reqwest::{
+    Client, Method, RequestBuilder, Response, StatusCode,
+    header::{CONTENT_LENGTH, LOCATION, RETRY_AFTER},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use std::{
+    fs::File,
+    io::Write,
+    path::Path,
+    time::{Duration, Instant},
+};
+use url::Url;
+
+/// What to do when a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// Stop: the token is no longer good.
+    #[error("the run belongs to this runner no more")]
+    Gone,
+    /// Do not try again.
+    #[error("{0}")]
+    Refused(String),
+    /// Somebody else was first; the body that says who.
+    #[error("the runner API answers with a conflict")]
+    Conflict(Bytes),
+    /// It was tried until patience ended.
+    #[error("the runner API cannot be reached: {0}")]
+    Unavailable(String),
+}
+
+/// Where a streamed body goes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const BEAT_TIMEOUT: Duration = Duration::from_secs(8);
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Of a refusal's text.
+const LONGEST_MESSAGE: usize = 1000;
+
+/// A client without redirects: they are followed by hand, without the token.
+pub(crate) fn http_client(redirects: bool) -> anyhow::Result<Client> {
+    // The first one stays; a second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let policy = match redirects {
+        true => reqwest::redirect::Policy::default(),
+        false => reqwest::redirect::Policy::none(),
+    };
+    let builder = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
+    Ok(builder.redirect(policy).build()?)
+}
+
+/// Speaks for one run. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api {
+    http: Client,
+    base: Url,
+    token: SecretString,
+    patience: Duration,
+}
+
+impl Api {
+    pub(crate) fn new(
+        api: &Url,
+        claim_token: SecretString,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
+        let mut base = api.clone();
+        base.path_segments_mut()
+            .map_err(|()| anyhow::anyhow!("{api} is not the address of a runner API"))?
+            .pop_if_empty()
+            .extend(["runner", "v1", ""]);
+        Ok(Self { http: http_client(false)?, base, token: claim_token, patience })
+    }
+
+    /// The same with another patience.
+    pub(crate) fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// Takes the phase and, with it, the token for everything else.
+    pub(crate) async fn claim(&mut self, runner: &str) -> Result<ClaimAnswer, ApiError> {
+        let nonce = hex::encode(rand::random::<[u8; 16]>());
+        let request = ClaimRequest { runner: runner.to_owned(), nonce };
+        let answer = self.send(|| self.request(Method::POST, "claim").json(&request)).await?;
+        let claim: ClaimAnswer = answer.json().await.map_err(unreadable)?;
+        self.token = claim.run_token.clone().into();
+        Ok(claim)
+    }
+
+    /// Downloads the commit's archive, for as long as it takes to be fetched.
+    pub(crate) async fn source(&self, to: &Path, limit: u64) -> Result<(), ApiError> {
+        loop {
+            let answer = self.get("source").await?;
+            if answer.status() != StatusCode::ACCEPTED {
+                return self.save(answer, to, limit).await;
+            }
+            let wait = retry_after(&answer).unwrap_or(Duration::from_secs(1));
+            tokio::time::sleep(wait.clamp(Duration::from_millis(50), LONGEST_WAIT)).await;
+        }
+    }
+
+    /// Downloads the saved plan.
+    pub(crate) async fn plan(&self, to: &Path, limit: u64) -> Result<(), ApiError> {
+        let answer = self.get("plan").await?;
+        self.save(answer, to, limit).await
+    }
+
+    pub(crate) async fn put_plan(
+        &self,
+        file: &Path,
+        digest: &str,
+        size: u64,
+    ) -> Result<(), ApiError> {
+        let path = format!("plan?digest={digest}");
+        let what = UploadRequest { what: Upload::Plan, digest: digest.to_owned(), size };
+        self.upload(&what, &path, || {
+            let file = File::open(file).map_err(|error| ApiError::Refused(error.to_string()))?;
+            Ok(reqwest::Body::from(tokio::fs::File::from_std(file)))
+        })
+        .await
+    }
+
+    pub(crate) async fn put_change(&self, change: &Change) -> Result<(), ApiError> {
+        self.send_json(Method::PUT, "change", change).await
+    }
+
+    pub(crate) async fn log(&self, chunk: &LogChunk) -> Result<(), ApiError> {
+        self.send_json(Method::POST, "log", chunk).await
+    }
+
+    pub(crate) async fn report(&self, report: &Report) -> Result<(), ApiError> {
+        self.send_json(Method::POST, "report", report).await
+    }
+
+    /// One sign of life; not tried again, the next one comes anyway.
+    pub(crate) async fn beat(&self) -> Result<BeatAnswer, ApiError> {
+        let request = self.request(Method::POST, "beat").timeout(BEAT_TIMEOUT);
+        let answer = check(request.send().await.map_err(unavailable)?).await?;
+        answer.json().await.map_err(unreadable)
+    }
+
+    /// The state; none while there is none.
+    pub(crate) async fn state(&self) -> Result<Option<Bytes>, ApiError> {
+        let answer = self.get("state").await?;
+        match answer.status() {
+            StatusCode::NO_CONTENT => Ok(None),
+            _ => Ok(Some(answer.bytes().await.map_err(unavailable)?)),
+        }
+    }
+
+    /// Locks the state for Terraform, which sent `info`.
+    pub(crate) async fn lock(&self, info: &Bytes) -> Result<(), ApiError> {
+        self.send(|| self.request(Method::POST, "state/lock").body(info.clone())).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn unlock(&self, info: &Bytes) -> Result<(), ApiError> {
+        self.send(|| self.request(Method::DELETE, "state/lock").body(info.clone())).await?;
+        Ok(())
+    }
+
+    /// Uploads a state's body and makes it the current one, or keeps it aside.
+    pub(crate) async fn put_state(
+        &self,
+        body: &Bytes,
+        commit: &StateCommit,
+    ) -> Result<(), ApiError> {
+        let digest = commit.digest.as_str();
+        let size = body.len() as u64;
+        let what = UploadRequest { what: Upload::State, digest: digest.to_owned(), size };
+        let path = format!("state/upload?digest={digest}");
+        self.upload(&what, &path, || Ok(body.clone().into())).await?;
+        self.send_json(Method::POST, "state", commit).await
+    }
+
+    async fn upload(
+        &self,
+        what: &UploadRequest,
+        path: &str,
+        body: impl Fn() -> Result<reqwest::Body, ApiError>,
+    ) -> Result<(), ApiError> {
+        let mut retry = Retry::new(self.patience);
+        loop {
+            // Asked for each time: a signed address is good for minutes.
+            let answer = self.send(|| self.request(Method::POST, "upload").json(what)).await?;
+            let target: UploadAnswer = answer.json().await.map_err(unreadable)?;
+            let request = match target.url {
+                None => self.request(Method::PUT, path),
+                Some(url) => target
+                    .headers
+                    .iter()
+                    .fold(self.http.put(url), |request, (name, value)| request.header(name, value)),
+            };
+            let request = request.header(CONTENT_LENGTH, what.size).body(body()?);
+            match attempt(request).await {
+                Err(error) => retry.after(error).await?,
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+
+    async fn send_json(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<(), ApiError> {
+        self.send(|| self.request(method.clone(), path).json(body)).await?;
+        Ok(())
+    }
+
+    /// A `GET`, followed to where the body is.
+    async fn get(&self, path: &str) -> Result<Response, ApiError> {
+        let mut retry = Retry::new(self.patience);
+        loop {
+            let answer = self.send(|| self.request(Method::GET, path)).await?;
+            let Some(location) = redirect_of(&answer) else { return Ok(answer) };
+            match attempt(self.http.get(location)).await {
+                Err(error) => retry.after(error).await?,
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    async fn save(&self, mut answer: Response, to: &Path, limit: u64) -> Result<(), ApiError> {
+        let broken = |error: std::io::Error| ApiError::Refused(format!("cannot write: {error}"));
+        let mut file = File::create(to).map_err(broken)?;
+        let mut size = 0;
+        while let Some(chunk) = answer.chunk().await.map_err(unavailable)? {
+            size += chunk.len() as u64;
+            if size > limit {
+                return Err(ApiError::Refused(format!("it is larger than {} MiB", limit >> 20)));
+            }
+            file.write_all(&chunk).map_err(broken)?;
+        }
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        // `path` is one of ours and always joins.
+        let url = self.base.join(path).unwrap_or_else(|_| self.base.clone());
+        self.http
+            .request(method, url)
+            .bearer_auth(self.token.expose_secret())
+            .header(VERSION_HEADER, VERSION)
+    }
+
+    async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, ApiError> {
+        let mut retry = Retry::new(self.patience);
+        loop {
+            match attempt(request()).await {
+                Err(error) => retry.after(error).await?,
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+}
+
+/// What one attempt may say beyond [`ApiError`]: how long to wait.
+struct Failed {
+    error: ApiError,
+    wait: Option<Duration>,
+}
+
+async fn attempt(request: RequestBuilder) -> Result<Response, Failed> {
+    match request.send().await {
+        Err(error) => Err(Failed { error: unavailable(error), wait: None }),
+        Ok(answer) => {
+            let wait = retry_after(&answer);
+            check(answer).await.map_err(|error| Failed { error, wait })
+        }
+    }
+}
+
+async fn check(answer: Response) -> Result<Response, ApiError> {
+    let status = answer.status();
+    if status.is_success() || status.is_redirection() {
+        return Ok(answer);
+    }
+    let body = answer.bytes().await.unwrap_or_default();
+    let text = || String::from_utf8_lossy(&body).trim().chars().take(LONGEST_MESSAGE).collect();
+    Err(match status {
+        StatusCode::GONE => ApiError::Gone,
+        StatusCode::CONFLICT | StatusCode::LOCKED => ApiError::Conflict(body),
+        _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            ApiError::Unavailable(format!("it answers {status}"))
+        }
+        _ if body.is_empty() => ApiError::Refused(format!("the runner API answers {status}")),
+        _ => ApiError::Refused(text()),
+    })
+}
+
+fn redirect_of(answer: &Response) -> Option<Url> {
+    let location = answer.headers().get(LOCATION)?.to_str().ok()?;
+    answer.status().is_redirection().then(|| answer.url().join(location).ok())?
+}
+
+fn retry_after(answer: &Response) -> Option<Duration> {
+    let seconds: f64 = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// Addresses may be signed and are left out of texts.
+fn unavailable(error: reqwest::Error) -> ApiError {
+    ApiError::Unavailable(error.without_url().to_string())
+}
+
+fn unreadable(error: reqwest::Error) -> ApiError {
+    ApiError::Refused(format!("the runner API's answer cannot be read: {}", error.without_url()))
+}
+
+/// Waits longer each time, until patience ends.
+struct Retry {
+    until: Instant,
+    wait: Duration,
+}
+
+impl Retry {
+    fn new(patience: Duration) -> Self {
+        Self { until: Instant::now() + patience, wait: FIRST_WAIT }
+    }
+
+    async fn after(&mut self, failed: Failed) -> Result<(), ApiError> {
+        let ApiError::Unavailable(_) = failed.error else { return Err(failed.error) };
+        if Instant::now() >= self.until {
+            return Err(failed.error);
+        }
+        tracing::warn!(error = %failed.error, "the runner API is asked again");
+        let jitter = rand::rng().random_range(0.5..1.0);
+        let wait = failed.wait.unwrap_or(self.wait.mul_f64(jitter)).min(LONGEST_WAIT);
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! The runner's settings, all from its environment.
+
+use gantry_engine::{Environment, Unprivileged, tool::Releases, workspace::Limits};
+use secrecy::SecretString;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use url::Url;
+
+/// Where the claim token is; never an argument, which everybody on the machine can read.
+pub const CLAIM_TOKEN: &str = "GANTRY_CLAIM_TOKEN";
+
+/// Settings as they are written. Each can also be given as an argument.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "gantry-runner",
+    version,
+    about = "Executes one phase of a Gantry run: takes it, runs Terraform or OpenTofu, reports",
+    after_help = "The claim token is read from the environment variable GANTRY_CLAIM_TOKEN."
+)]
+pub struct Arguments {
+    /// The runner API's address, without /runner/v1
+    #[arg(long, env = "GANTRY_RUNNER_API")]
+    api: Url,
+    /// This runner's name, for people; host name and process id when not given
+    #[arg(long, env = "GANTRY_RUNNER_NAME")]
+    name: Option<String>,
+    /// The folder for runs' files and for downloaded programs
+    #[arg(long, env = "GANTRY_RUNNER_WORK", default_value = "/tmp/gantry-runner")]
+    work: PathBuf,
+    /// The user that Terraform and hooks run as, where the runner is root
+    #[arg(long, env = "GANTRY_RUNNER_USER")]
+    user: Option<String>,
+    /// Names of further variables of the runner that runs may see, separated by commas
+    #[arg(long, env = "GANTRY_RUNNER_PASS", value_delimiter = ',')]
+    pass: Vec<String>,
+    /// Where Terraform's releases are
+    #[arg(
+        long,
+        env = "GANTRY_TERRAFORM_RELEASES",
+        default_value = "https://releases.hashicorp.com"
+    )]
+    terraform_releases: Url,
+    /// Where OpenTofu's releases are
+    #[arg(
+        long,
+        env = "GANTRY_OPENTOFU_RELEASES",
+        default_value = "https://github.com/opentofu/opentofu/releases/download"
+    )]
+    opentofu_releases: Url,
+}
+
+/// What a runner needs to know.
+#[derive(Clone)]
+pub struct Config {
+    /// The runner API's address, without `/runner/v1`.
+    pub api: Url,
+    /// Buys the phase, once.
+    pub claim_token: SecretString,
+    /// The runner's name, for people.
+    pub name: String,
+    /// The folder for runs' files.
+    pub work: PathBuf,
+    /// The folder for downloaded programs.
+    pub tools: PathBuf,
+    /// Where they come from.
+    pub releases: Releases,
+    /// What runs see of the runner's own environment.
+    pub environment: Environment,
+    /// Who Terraform and hooks run as; the runner itself when empty.
+    pub user: Option<Unprivileged>,
+    /// How large archives may be.
+    pub limits: Limits,
+    /// How long things take.
+    pub timings: Timings,
+}
+
+/// How long things take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timings {
+    /// Between two heartbeats.
+    pub heartbeat: Duration,
+    /// Between a line of output and its way to the runner API.
+    pub log: Duration,
+    /// Between asking a plan to end and ending it.
+    pub grace: Duration,
+    /// How long the runner API is asked again before the run fails.
+    pub patience: Duration,
+    /// How long it is asked to take a state while Terraform waits.
+    pub state_patience: Duration,
+    /// How long it is asked to take the final report.
+    pub report_patience: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(5),
+            log: Duration::from_secs(1),
+            grace: Duration::from_secs(30),
+            patience: Duration::from_secs(3 * 60),
+            state_patience: Duration::from_secs(5 * 60),
+            report_patience: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+impl Config {
+    /// The settings from arguments and environment. Errors name the setting.
+    pub fn new(
+        arguments: Arguments,
+        mut variables: BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
+        let claim_token =
+            variables.remove(CLAIM_TOKEN).filter(|token| !token.is_empty()).ok_or_else(|| {
+                anyhow::anyhow!("{CLAIM_TOKEN} is not set: it takes the phase to run")
+            })?;
+        let user = arguments
+            .user
+            .filter(|name| !name.is_empty())
+            .map(|name| Unprivileged::named(&name))
+            .transpose()?;
+        Ok(Self {
+            api: arguments.api,
+            claim_token: claim_token.into(),
+            name: arguments.name.unwrap_or_else(own_name),
+            tools: arguments.work.join("tools"),
+            work: arguments.work,
+            releases: Releases {
+                terraform: arguments.terraform_releases,
+                opentofu: arguments.opentofu_releases,
+            },
+            environment: Environment::allowed_of(variables, &arguments.pass),
+            user,
+            limits: Limits::default(),
+            timings: Timings::default(),
+        })
+    }
+}
+
+fn own_name() -> String {
+    let host = nix::sys::utsname::uname()
+        .ok()
+        .and_then(|name| name.nodename().to_str().map(str::to_owned))
+        .unwrap_or_else(|| "runner".to_owned());
+    format!("{host}-{}", std::process::id())
+}

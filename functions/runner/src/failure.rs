@@ -1,0 +1,175 @@
+//! Why a phase did not come to its end, and how that is reported.
+
+use crate::{api::ApiError, job::Progress};
+use gantry_domain::{masking::Masker, protocol::ReportKind};
+use gantry_engine::{
+    StopKind, StopReason,
+    diagnostics::{Diagnostic, main_error},
+    tool::ToolError,
+    workspace::ArchiveError,
+};
+
+/// Characters of a failure's one line.
+const LONGEST_SUMMARY: usize = 200;
+/// Characters of one error's text.
+const LONGEST_ERROR: usize = 4000;
+/// Errors that are reported.
+const MOST_ERRORS: usize = 20;
+
+/// Why a phase did not come to its end.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Somebody, or the time limit, asked for it.
+    Stopped(StopReason),
+    /// Terraform said no.
+    Terraform {
+        /// In one line, where Terraform gave no error.
+        fallback: String,
+        /// What it said.
+        errors: Vec<Diagnostic>,
+    },
+    /// It never came to that, or it was not Terraform.
+    Other(String),
+}
+
+impl Failure {
+    pub(crate) fn other(text: impl Into<String>) -> Self {
+        Self::Other(text.into())
+    }
+
+    /// Where nothing more can be reported: the token is refused.
+    fn gone() -> Self {
+        let text = "the run was given up".to_owned();
+        Self::Stopped(StopReason { kind: StopKind::Gone, text })
+    }
+
+    /// As `what` cannot be done.
+    pub(crate) fn api(what: &str, error: ApiError) -> Self {
+        match error {
+            ApiError::Gone => Self::gone(),
+            ApiError::Conflict(body) => {
+                Self::Other(format!("{what}: {}", String::from_utf8_lossy(&body)))
+            }
+            other => Self::Other(format!("{what}: {other}")),
+        }
+    }
+
+    /// The one line, not yet masked.
+    fn summary(&self) -> String {
+        match self {
+            Self::Stopped(reason) => reason.text.clone(),
+            Self::Terraform { fallback, errors } => {
+                main_error(errors).map_or(fallback, |error| &error.summary).clone()
+            }
+            Self::Other(text) => text.clone(),
+        }
+    }
+
+    fn errors(&self) -> Vec<&str> {
+        match self {
+            Self::Terraform { errors, .. } => errors.iter().map(|e| e.text.as_str()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What is told, given how far the phase came and whether it was asked to stop.
+    pub(crate) fn report(
+        self,
+        progress: Progress,
+        stop: Option<StopReason>,
+        masker: &Masker,
+        log_tail: Vec<String>,
+    ) -> ReportKind {
+        let Some(stop) = stop else { return self.failed(masker, log_tail) };
+        match (progress, stop.kind) {
+            (Progress::Planning, StopKind::TimedOut) => {
+                Self::Stopped(stop).failed(masker, log_tail)
+            }
+            (Progress::Planning, _) => ReportKind::Stopped,
+            (Progress::BeforeApply, _) => {
+                let summary = format!("Nothing was applied: {}", stop.text);
+                ReportKind::Interrupted { summary: line(&summary, masker) }
+            }
+            // Terraform's error is only the echo of a time limit, which nobody else tells of.
+            (Progress::Applying, StopKind::TimedOut) => {
+                ReportKind::Interrupted { summary: line(&stop.text, masker) }
+            }
+            (Progress::Applying, _) => {
+                ReportKind::Interrupted { summary: line(&self.summary(), masker) }
+            }
+        }
+    }
+
+    fn failed(self, masker: &Masker, log_tail: Vec<String>) -> ReportKind {
+        ReportKind::Failed {
+            summary: line(&self.summary(), masker),
+            errors: (self.errors().into_iter().take(MOST_ERRORS))
+                .map(|text| cut(&masker.mask(text), LONGEST_ERROR))
+                .collect(),
+            log_tail,
+            in_terraform: matches!(self, Self::Terraform { .. }),
+        }
+    }
+}
+
+/// One line, masked, and cut only then: half a secret would not be recognised.
+fn line(text: &str, masker: &Masker) -> String {
+    let masked = masker.mask(text);
+    cut(masked.split_whitespace().collect::<Vec<_>>().join(" ").as_str(), LONGEST_SUMMARY)
+}
+
+fn cut(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(longest - 1).chain(['…']).collect(),
+    }
+}
+
+/// An error with its causes, for people.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+impl From<ToolError> for Failure {
+    fn from(error: ToolError) -> Self {
+        Self::Other(chain(&error))
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        Self::Other(chain(&error))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Other(format!("the runner's machine fails: {error}"))
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(format!("the runner's machine fails: {error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_masked_before_it_is_cut() {
+        let masker = Masker::new(["hunter-hunter-hunter"]);
+        let text = format!("{}\n hunter-hunter-hunter", "x".repeat(189));
+        let line = line(&text, &masker);
+        assert!(line.ends_with("x (secret)"), "{line}");
+        assert_eq!(super::line(&"y".repeat(300), &masker).chars().count(), 200);
+    }
+}

@@ -1,0 +1,306 @@
+//! One claimed phase while it is executed: its folders, its program, its backend, and the steps
+//! that both phases are made of.
+
+use crate::{
+    api::{Api, http_client},
+    config::Config,
+    failure::Failure,
+    log::Log,
+    state::{Access, StateServer},
+};
+use gantry_domain::{
+    masking::Masker,
+    protocol::{ClaimAnswer, Report, ReportKind},
+    run::{Phase, RunType},
+};
+use gantry_engine::{
+    Ended, Environment, OnStop, Sink, Spec, StopSignal, Stopper, Terraform,
+    diagnostics::{Diagnostic, Diagnostics},
+    files, process, tool,
+    workspace::{PLAN, WORKSPACE},
+};
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Everything that a phase works with.
+pub(crate) struct Job {
+    pub(crate) config: Config,
+    pub(crate) api: Api,
+    pub(crate) claim: ClaimAnswer,
+    pub(crate) log: Log,
+    pub(crate) masker: Arc<Masker>,
+    pub(crate) stopper: Stopper,
+    pub(crate) stop: StopSignal,
+    /// How far it came.
+    pub(crate) progress: Progress,
+    pub(crate) folders: Folders,
+    pub(crate) state: Option<StateServer>,
+    sequence: u32,
+}
+
+/// How far a phase came, which decides what its end is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing will be applied.
+    Planning,
+    /// The run is applying, but Terraform has not begun to.
+    BeforeApply,
+    /// Something may have been applied.
+    Applying,
+}
+
+/// A run's folders on this machine. They are the same for plan and apply, so that a path that a
+/// plan holds is still right when it is applied here.
+pub(crate) struct Folders {
+    /// All of the run's.
+    pub(crate) run: PathBuf,
+    /// Workspace and plan.
+    pub(crate) job: PathBuf,
+    home: PathBuf,
+    temporary: PathBuf,
+    /// States on their way; kept when they do not get there.
+    pub(crate) states: PathBuf,
+}
+
+impl Folders {
+    fn new(run: PathBuf) -> Self {
+        Self {
+            job: run.join("job"),
+            home: run.join("home"),
+            temporary: run.join("tmp"),
+            states: run.join("states"),
+            run,
+        }
+    }
+
+    pub(crate) fn plan(&self) -> PathBuf {
+        self.job.join(PLAN)
+    }
+
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.job.join(WORKSPACE)
+    }
+
+    /// The archive of source or plan while it is unpacked or sent.
+    pub(crate) fn archive(&self) -> PathBuf {
+        self.run.join("archive.tar.gz")
+    }
+}
+
+/// The conditions under which a process is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// It can be ended.
+    Plan,
+    /// It is a shell command, which can be ended with all that it started.
+    Hook,
+    /// It is never ended, only asked once.
+    Apply,
+}
+
+impl Job {
+    pub(crate) fn new(
+        config: Config,
+        api: Api,
+        claim: ClaimAnswer,
+        log: Log,
+        masker: Arc<Masker>,
+        stopper: Stopper,
+    ) -> Self {
+        let folders = Folders::new(config.work.join(claim.run.as_str()));
+        let stop = stopper.signal();
+        let progress = match claim.phase {
+            Phase::Plan => Progress::Planning,
+            Phase::Apply => Progress::BeforeApply,
+        };
+        Self {
+            config,
+            api,
+            claim,
+            log,
+            masker,
+            stopper,
+            stop,
+            progress,
+            folders,
+            state: None,
+            sequence: 0,
+        }
+    }
+
+    /// Makes the run's folders, empty ones.
+    pub(crate) fn make_folders(&self) -> Result<(), Failure> {
+        let Folders { run, job, home, temporary, .. } = &self.folders;
+        // Passed through by the user that runs Terraform, and listed by nobody else.
+        files::make_folder(run, 0o711)?;
+        for folder in [job, home, temporary] {
+            files::make_fresh_folder(folder, 0o700)?;
+        }
+        files::make_folder(&self.folders.workspace(), 0o700)?;
+        match std::fs::remove_file(self.folders.archive()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds the program, serves the state and gathers what Terraform sees, once the workspace
+    /// is there.
+    pub(crate) async fn make_terraform(&mut self) -> Result<Terraform, Failure> {
+        let folder = self.project_root()?;
+        let path = self.config.environment.get("PATH").unwrap_or_default().to_owned();
+        let http = http_client(true)?;
+        let version = self.claim.tool_version.as_deref().filter(|version| !version.is_empty());
+        let tools = &self.config.tools;
+        let found =
+            tool::find(self.claim.tool, version, &path, tools, &self.config.releases, &http)
+                .await?;
+        self.log.say(&format!("{} {}", self.claim.tool.command(), found.version));
+
+        let mut environment = self.environment();
+        if self.claim.manage_state {
+            let access = match self.claim.run_type {
+                RunType::Tracked => Access::Write,
+                RunType::Proposed | RunType::Test => Access::Pinned,
+            };
+            let api = self.api.with_patience(self.config.timings.state_patience);
+            let server = StateServer::start(api, &self.folders.states, access).await?;
+            server.backend().describe_to(&mut environment);
+            gantry_engine::backend::write_override(&folder)?;
+            self.state = Some(server);
+        }
+        if let Some(user) = self.config.user {
+            let Folders { job, home, temporary, .. } = &self.folders;
+            for folder in [job, home, temporary] {
+                files::give_to(folder, user)?;
+            }
+        }
+        Ok(Terraform { program: found.program, folder, environment, user: self.config.user })
+    }
+
+    /// The folder to run in, as a folder of the workspace that no link leads out of.
+    pub(crate) fn project_root(&self) -> Result<PathBuf, Failure> {
+        let root = &self.claim.project_root;
+        let missing = || Failure::other(format!("the source has no folder {root:?}"));
+        let workspace = self.folders.workspace().canonicalize()?;
+        let folder = workspace.join(root).canonicalize().map_err(|_| missing())?;
+        match folder.starts_with(&workspace) && folder.is_dir() {
+            true => Ok(folder),
+            false => Err(missing()),
+        }
+    }
+
+    fn environment(&self) -> Environment {
+        let mut environment = self.config.environment.clone();
+        environment.prepare(&self.folders.home, &self.folders.temporary);
+        for variable in &self.claim.variables {
+            if !environment.set_for_stack(&variable.name, &variable.value) {
+                self.log.say(&format!("the variable {} was left out: its name", variable.name));
+            }
+        }
+        environment.set("TF_IN_AUTOMATION", "1");
+        environment.set("GANTRY_RUN_ID", self.claim.run.as_str());
+        environment.set("GANTRY_RUN_TYPE", self.claim.run_type.to_string());
+        environment.set("GANTRY_STACK", self.claim.stack.as_str());
+        environment.set("GANTRY_COMMIT_SHA", self.claim.commit.as_str());
+        environment.set("GANTRY_BRANCH", self.claim.branch.as_str());
+        environment
+    }
+
+    /// Stops here when somebody asked for it.
+    pub(crate) fn go_on(&self) -> Result<(), Failure> {
+        self.stop.asked().map_or(Ok(()), |reason| Err(Failure::Stopped(reason)))
+    }
+
+    /// Waits for `work` unless somebody asks to stop meanwhile.
+    pub(crate) async fn or_stop<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            reason = self.stop.wait() => Err(Failure::Stopped(reason)),
+            result = work => result,
+        }
+    }
+
+    /// Runs one of Terraform's commands with its output in the log. Its end and its errors; a
+    /// wish to stop is answered once it has ended.
+    pub(crate) async fn terraform(
+        &mut self,
+        spec: &Spec,
+        care: Care,
+        watch: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<(Ended, Vec<Diagnostic>), Failure> {
+        let shown: Vec<_> = spec.arguments.iter().map(|a| a.to_string_lossy()).collect();
+        self.log.say(&format!("$ {} {}", self.claim.tool.command(), shown.join(" ")));
+        let diagnostics = Arc::new(Mutex::new(Diagnostics::default()));
+        let (log, heard) = (self.log.clone(), Arc::clone(&diagnostics));
+        let sink: Sink = Arc::new(move |line| {
+            log.line(line);
+            watch(line);
+            heard.lock().unwrap_or_else(PoisonError::into_inner).feed(line);
+        });
+        let on_stop = self.on_stop(care);
+        let ended = process::run(spec, &sink, &mut self.stop, on_stop).await?;
+        let mut heard = diagnostics.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((ended, std::mem::take(&mut *heard).finish()))
+    }
+
+    /// The same where anything but success ends the phase.
+    pub(crate) async fn terraform_or_fail(
+        &mut self,
+        name: &str,
+        spec: &Spec,
+        good: &[i32],
+    ) -> Result<i32, Failure> {
+        let (ended, errors) = self.terraform(spec, Care::Plan, |_| ()).await?;
+        self.go_on()?;
+        match ended.status.code() {
+            Some(code) if good.contains(&code) => Ok(code),
+            _ => Err(Failure::Terraform { fallback: format!("{name}: {}", ended.status), errors }),
+        }
+    }
+
+    /// Runs a list of the stack's own commands; the first that fails ends the phase.
+    pub(crate) async fn hooks(
+        &mut self,
+        name: &str,
+        commands: &[String],
+        terraform: &Terraform,
+    ) -> Result<(), Failure> {
+        for command in commands {
+            self.log.say(&format!("{name}: {command}"));
+            let (spec, sink) = (terraform.hook(command), self.log.sink());
+            let on_stop = self.on_stop(Care::Hook);
+            let ended = process::run(&spec, &sink, &mut self.stop, on_stop).await?;
+            if !ended.status.success() {
+                self.go_on()?;
+                let status = ended.status;
+                return Err(Failure::other(format!(
+                    "The {name} hook failed ({status}): {command}"
+                )));
+            }
+        }
+        self.go_on()
+    }
+
+    pub(crate) fn on_stop(&self, care: Care) -> OnStop {
+        let grace = self.config.timings.grace;
+        match care {
+            Care::Plan => OnStop::Abandon { grace },
+            Care::Hook => OnStop::AbandonGroup { grace },
+            Care::Apply => OnStop::Interrupt,
+        }
+    }
+
+    /// Tells what happened, until it is taken.
+    pub(crate) async fn report(&mut self, what: ReportKind) -> Result<(), Failure> {
+        self.sequence += 1;
+        let report = Report { sequence: self.sequence, what };
+        let api = self.api.with_patience(self.config.timings.report_patience);
+        api.report(&report).await.map_err(|e| Failure::api("The report was not taken", e))
+    }
+}

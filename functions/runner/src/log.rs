@@ -1,0 +1,199 @@
+//! The run's log: lines in, masked chunks out, soon after they were written.
+
+use crate::api::{Api, ApiError};
+use gantry_domain::{masking::Masker, protocol::LogChunk};
+use gantry_engine::{Sink, diagnostics::strip_ansi};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// A chunk goes out when it has this many bytes, or the interval has passed.
+const CHUNK: usize = 64 * 1024;
+/// Beyond this a log helps nobody; what runs may print for ever.
+const LARGEST: u64 = 32 << 20;
+/// Lines that a failure shows.
+const TAIL: usize = 30;
+/// How long the end of the log may take.
+const LAST_FLUSH: Duration = Duration::from_secs(30);
+
+/// Takes lines. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Log {
+    lines: UnboundedSender<Event>,
+    taken: Arc<AtomicU64>,
+}
+
+enum Event {
+    Line(String),
+    End,
+}
+
+/// What carries the lines out.
+pub(crate) struct Pump {
+    lines: UnboundedSender<Event>,
+    tail: Arc<Mutex<Tail>>,
+    task: JoinHandle<()>,
+}
+
+impl Log {
+    /// Opens the log of one attempt.
+    pub(crate) fn open(api: Api, masker: Arc<Masker>, interval: Duration) -> (Self, Pump) {
+        let (lines, receiver) = unbounded_channel();
+        let tail = Arc::<Mutex<Tail>>::default();
+        let task = tokio::spawn(pump(api, masker, interval, receiver, Arc::clone(&tail)));
+        (Self { lines: lines.clone(), taken: Arc::default() }, Pump { lines, tail, task })
+    }
+
+    /// Appends a line.
+    pub(crate) fn line(&self, line: &str) {
+        let length = line.len() as u64 + 1;
+        let before = self.taken.fetch_add(length, Ordering::Relaxed);
+        // After its end nobody listens any more.
+        if before + length <= LARGEST {
+            let _ = self.lines.send(Event::Line(format!("{line}\n")));
+        } else if before <= LARGEST {
+            let end = format!("The log is cut here, after {} MiB\n", LARGEST >> 20);
+            let _ = self.lines.send(Event::Line(end));
+        }
+    }
+
+    /// Appends a line of the runner itself.
+    pub(crate) fn say(&self, line: &str) {
+        self.line(&format!("\u{1b}[36mgantry:\u{1b}[0m {line}"));
+    }
+
+    /// As something that takes the output of processes.
+    pub(crate) fn sink(&self) -> Sink {
+        let log = self.clone();
+        Arc::new(move |line| log.line(line))
+    }
+}
+
+impl Pump {
+    /// Sends what is left and gives the last lines, masked.
+    pub(crate) async fn finish(self) -> Vec<String> {
+        let _ = self.lines.send(Event::End);
+        if timeout(LAST_FLUSH, self.task).await.is_err() {
+            tracing::warn!("the end of the log was not taken");
+        }
+        lock(&self.tail).take()
+    }
+}
+
+fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
+    tail.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn pump(
+    api: Api,
+    masker: Arc<Masker>,
+    interval: Duration,
+    mut lines: UnboundedReceiver<Event>,
+    tail: Arc<Mutex<Tail>>,
+) {
+    let mut masked = masker.stream();
+    let mut sender = Sender { api, offset: 0, pending: String::new(), refused: false };
+    let take = |text: String, sender: &mut Sender| {
+        lock(&tail).push(&text);
+        sender.pending.push_str(&text);
+    };
+    let mut open = true;
+    while open {
+        let mut event = lines.recv().await.unwrap_or(Event::End);
+        let due = Instant::now() + interval;
+        loop {
+            match event {
+                Event::Line(line) => take(masked.push(&line), &mut sender),
+                Event::End => {
+                    open = false;
+                    break;
+                }
+            }
+            if sender.pending.len() >= CHUNK {
+                break;
+            }
+            match timeout_at(due, lines.recv()).await {
+                Ok(next) => event = next.unwrap_or(Event::End),
+                Err(_) => break,
+            }
+        }
+        if open {
+            sender.flush().await;
+        }
+    }
+    take(masked.finish(), &mut sender);
+    while !sender.pending.is_empty() && !sender.refused {
+        sender.flush().await;
+    }
+}
+
+struct Sender {
+    api: Api,
+    offset: u64,
+    pending: String,
+    refused: bool,
+}
+
+impl Sender {
+    async fn flush(&mut self) {
+        while !self.pending.is_empty() && !self.refused {
+            let end = self.pending.floor_char_boundary(CHUNK);
+            let chunk = LogChunk { offset: self.offset, text: self.pending[..end].to_owned() };
+            match self.api.log(&chunk).await {
+                Ok(()) => {
+                    self.offset += end as u64;
+                    self.pending.drain(..end);
+                }
+                // Kept: it is tried again with what comes next.
+                Err(ApiError::Unavailable(_)) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the log is not taken any more");
+                    self.refused = true;
+                }
+            }
+        }
+    }
+}
+
+/// The last lines, without colours.
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    open: String,
+}
+
+impl Tail {
+    fn push(&mut self, text: &str) {
+        for piece in text.split_inclusive('\n') {
+            self.open.push_str(piece);
+            if self.open.ends_with('\n') {
+                self.close();
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let line = strip_ansi(std::mem::take(&mut self.open).trim_end());
+        if self.lines.len() == TAIL {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line.chars().take(2000).collect());
+    }
+
+    fn take(&mut self) -> Vec<String> {
+        if !self.open.is_empty() {
+            self.close();
+        }
+        std::mem::take(&mut self.lines).into()
+    }
+}

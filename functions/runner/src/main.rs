@@ -1,0 +1,40 @@
+//! The runner program: one phase of one run, then it ends.
+
+use clap::Parser;
+use gantry_runner::{Arguments, Config, Outcome};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::builder().parse_lossy("info"))
+        .init();
+    hide_memory();
+    let arguments = Arguments::parse();
+    let run = async {
+        let config = Config::new(arguments, std::env::vars().collect())?;
+        gantry_runner::run(config).await
+    };
+    match run.await {
+        Ok(Outcome::NothingToDo) => {
+            tracing::info!("nothing to do: the phase is taken or not wanted any more");
+            ExitCode::SUCCESS
+        }
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the runner starts may belong to the same user; it shall not read the runner's tokens from
+/// `/proc`.
+fn hide_memory() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "the runner's memory is readable by what it starts");
+    }
+}

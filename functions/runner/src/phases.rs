@@ -1,0 +1,236 @@
+//! The two phases, step by step.
+
+use crate::{
+    beat,
+    failure::Failure,
+    job::{Care, Job, Progress},
+};
+use gantry_domain::{
+    plan::{Change, Delta, Limits},
+    protocol::ReportKind,
+    run::RunType,
+};
+use gantry_engine::{
+    Terraform,
+    diagnostics::applied_counts,
+    files, process,
+    terraform::EXIT_CHANGED,
+    workspace::{self, Packed},
+};
+use std::{
+    fs::File,
+    io::Read,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::task::spawn_blocking;
+
+/// The JSON of larger plans is not read.
+const LARGEST_PLAN_JSON: u64 = 512 << 20;
+
+/// Init and plan; with autodeploy the apply too. Returns what is reported last.
+pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportKind, Failure> {
+    let hooks = job.claim.hooks.clone();
+    job.make_folders()?;
+    fetch_source(job).await?;
+    let terraform = job.make_terraform().await?;
+
+    job.hooks("before_init", &hooks.before_init, &terraform).await?;
+    job.terraform_or_fail("init", &terraform.init(false), &[0]).await?;
+    job.hooks("after_init", &hooks.after_init, &terraform).await?;
+
+    job.report(ReportKind::Planning).await?;
+    job.hooks("before_plan", &hooks.before_plan, &terraform).await?;
+    let tracked = job.claim.run_type == RunType::Tracked;
+    let spec = terraform.plan(&job.folders.plan(), tracked);
+    let exit = job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED]).await?;
+    let change = read_change(job, &terraform).await?;
+    job.hooks("after_plan", &hooks.after_plan, &terraform).await?;
+
+    let api = job.api.clone();
+    job.or_stop(async {
+        api.put_change(&change).await.map_err(|e| Failure::api("The change was not taken", e))
+    })
+    .await?;
+    // Nobody applies a proposed plan, and a plan file holds secrets: it stays here.
+    let packed = match tracked && exit == EXIT_CHANGED {
+        true => Some(save_plan(job).await?),
+        false => None,
+    };
+    let planned = ReportKind::Planned {
+        delta: change.delta,
+        plan_digest: packed.as_ref().map(|packed| packed.digest.clone()),
+    };
+    if packed.is_none() || !job.claim.autodeploy {
+        return Ok(planned);
+    }
+
+    job.report(planned).await?;
+    job.progress = Progress::BeforeApply;
+    drop(deadline);
+    let _deadline = beat::deadline(job.stopper.clone(), job.claim.apply_timeout, "apply");
+    run_apply(job, &terraform, change.delta).await
+}
+
+/// The apply of a saved plan. Returns what is reported last.
+pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
+    if job.claim.run_type != RunType::Tracked {
+        return Err(Failure::other(format!("a {} run is never applied", job.claim.run_type)));
+    }
+    job.make_folders()?;
+    fetch_plan(job).await?;
+    let terraform = job.make_terraform().await?;
+    job.terraform_or_fail("init", &terraform.init(true), &[0]).await?;
+    run_apply(job, &terraform, Delta::default()).await
+}
+
+async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
+    let (archive, into) = (job.folders.archive(), job.folders.workspace());
+    let (api, limits) = (job.api.clone(), job.config.limits);
+    let commit = job.claim.commit.clone();
+    job.log.say(&format!("the source of {}", commit.short()));
+    job.or_stop(async {
+        api.source(&archive, limits.bytes)
+            .await
+            .map_err(|e| Failure::api("The source cannot be had", e))
+    })
+    .await?;
+    let left_out = spawn_blocking(move || {
+        let left_out = workspace::unpack_source(File::open(&archive)?, &into, limits)?;
+        std::fs::remove_file(archive)?;
+        Ok::<_, Failure>(left_out)
+    })
+    .await
+    .map_err(std::io::Error::other)??;
+    for link in left_out {
+        job.log.say(&format!("left out, because it leads outside of the source: {link}"));
+    }
+    Ok(())
+}
+
+async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
+    let Some(digest) = job.claim.plan_digest.clone() else {
+        return Err(Failure::other("the run has no saved plan"));
+    };
+    let (archive, into) = (job.folders.archive(), job.folders.job.clone());
+    let (api, limits) = (job.api.clone(), job.config.limits);
+    job.log.say(&format!("the plan {}", digest.get(..12).unwrap_or(&digest)));
+    job.or_stop(async {
+        api.plan(&archive, limits.bytes)
+            .await
+            .map_err(|e| Failure::api("The saved plan cannot be had", e))
+    })
+    .await?;
+    spawn_blocking(move || {
+        workspace::unpack_plan(&archive, &digest, &into, limits)?;
+        std::fs::remove_file(archive)?;
+        Ok(())
+    })
+    .await
+    .map_err(std::io::Error::other)?
+}
+
+async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Failure> {
+    let path = job.folders.run.join("plan.json");
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    // Open, and without a name: nobody else reads a plan that is not masked yet.
+    std::fs::remove_file(&path)?;
+    let spec = terraform.show(&job.folders.plan());
+    let on_stop = job.on_stop(Care::Plan);
+    let out = file.try_clone()?;
+    let ended = process::run_into(&spec, out, &job.log.sink(), &mut job.stop, on_stop).await?;
+    job.go_on()?;
+    if !ended.status.success() {
+        return Err(Failure::other(format!("the plan cannot be shown: {}", ended.status)));
+    }
+    let masker = Arc::clone(&job.masker);
+    spawn_blocking(move || {
+        let mut file = file;
+        std::io::Seek::rewind(&mut file)?;
+        if file.metadata()?.len() > LARGEST_PLAN_JSON {
+            return Err(Failure::other("the plan is too large to be read"));
+        }
+        let mut json = Vec::new();
+        file.read_to_end(&mut json)?;
+        Change::from_plan_bytes(&json, Limits::default(), &|text| masker.mask(text))
+            .map_err(|error| Failure::other(crate::failure::chain(&error)))
+    })
+    .await
+    .map_err(std::io::Error::other)?
+}
+
+async fn save_plan(job: &mut Job) -> Result<Packed, Failure> {
+    let (from, archive) = (job.folders.job.clone(), job.folders.archive());
+    let limits = job.config.limits;
+    let to = archive.clone();
+    let packed = spawn_blocking(move || workspace::pack_plan(&from, &to, limits))
+        .await
+        .map_err(std::io::Error::other)??;
+    let (api, kept) = (job.api.clone(), packed.clone());
+    job.or_stop(async {
+        api.put_plan(&archive, &kept.digest, kept.size)
+            .await
+            .map_err(|e| Failure::api("The plan was not taken", e))
+    })
+    .await?;
+    std::fs::remove_file(job.folders.archive())?;
+    Ok(packed)
+}
+
+/// From here on nothing is ended by force.
+async fn run_apply(
+    job: &mut Job,
+    terraform: &Terraform,
+    planned: Delta,
+) -> Result<ReportKind, Failure> {
+    let hooks = job.claim.hooks.clone();
+    job.hooks("before_apply", &hooks.before_apply, terraform).await?;
+    // The last moment in which a wish to stop costs nothing.
+    beat::once(&job.api, &job.stopper).await;
+    job.go_on()?;
+
+    job.progress = Progress::Applying;
+    let counts = Arc::new(Mutex::new(None));
+    let heard = Arc::clone(&counts);
+    let watch = move |line: &str| {
+        if let Some(delta) = applied_counts(line) {
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(delta);
+        }
+    };
+    let spec = terraform.apply(&job.folders.plan());
+    let (ended, errors) = job.terraform(&spec, Care::Apply, watch).await?;
+    rescue(job, terraform).await;
+    if !ended.status.success() {
+        return Err(Failure::Terraform { fallback: format!("apply: {}", ended.status), errors });
+    }
+    let counted = counts.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(planned);
+    let delta = Delta { moved: planned.moved, outputs: planned.outputs, ..counted };
+    // What is applied is applied, also when the wish to stop came too late for it.
+    if let Err(Failure::Other(text)) = job.hooks("after_apply", &hooks.after_apply, terraform).await
+    {
+        return Err(Failure::other(format!("Applied ({}), but: {text}", delta.done())));
+    }
+    Ok(ReportKind::Applied { delta })
+}
+
+async fn rescue(job: &Job, terraform: &Terraform) {
+    let Some(state) = &job.state else { return };
+    let rescue = state.rescue(&terraform.folder).await;
+    if rescue.delivered > 0 {
+        job.log.say("the state could not be made current and was kept aside: a person decides");
+    }
+    for path in rescue.left {
+        job.log.say(&format!("a state is still on the runner's machine: {}", path.display()));
+        if path.starts_with(&job.folders.job)
+            && let Err(error) = keep(&path, &job.folders.states)
+        {
+            tracing::error!(%error, path = %path.display(), "a state could not be kept");
+        }
+    }
+}
+
+/// Moves what lies in the workspace to where it outlives it.
+fn keep(path: &std::path::Path, states: &std::path::Path) -> std::io::Result<()> {
+    let mut body = Vec::new();
+    files::open_regular(path)?.read_to_end(&mut body)?;
+    files::write_private(&states.join("errored.tfstate"), &body)
+}

@@ -1,0 +1,266 @@
+//! Terraform's `http` backend, served on loopback for one run and answered by the runner API.
+//!
+//! A body that Terraform writes is on the disk before anything else is done with it, and stays
+//! there until the runner API has it. While that takes, Terraform waits for its answer.
+
+use crate::api::{Api, ApiError};
+use anyhow::Context;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Query, Request, State},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use gantry_domain::protocol::StateCommit;
+use gantry_engine::{backend::HttpBackend, files};
+use serde::Deserialize;
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use subtle::ConstantTimeEq;
+use tokio::{net::TcpListener, sync::OnceCell, task::JoinHandle};
+
+const USERNAME: &str = "gantry";
+/// Larger states than this are not kept.
+const LARGEST_STATE: usize = 512 << 20;
+
+/// What a run may do with the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reads one version for its whole life.
+    Pinned,
+    /// Locks, reads and writes.
+    Write,
+}
+
+/// The server; it ends when this is dropped.
+pub(crate) struct StateServer {
+    backend: HttpBackend,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    api: Api,
+    folder: PathBuf,
+    access: Access,
+    authorization: String,
+    pinned: OnceCell<Option<Bytes>>,
+    writes: AtomicU32,
+    /// The newest body that the runner API has not taken.
+    undelivered: Mutex<Option<PathBuf>>,
+}
+
+/// What became of bodies that could not be delivered in time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rescue {
+    /// The runner API keeps them aside.
+    pub(crate) delivered: usize,
+    /// They are still on this machine.
+    pub(crate) left: Vec<PathBuf>,
+}
+
+impl StateServer {
+    /// Serves on a port of its own, with a password of its own; bodies are kept in `folder`.
+    pub(crate) async fn start(api: Api, folder: &Path, access: Access) -> anyhow::Result<Self> {
+        files::make_folder(folder, 0o700)?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no port on loopback")?;
+        let backend = HttpBackend {
+            address: format!("http://{}", listener.local_addr()?),
+            username: USERNAME.to_owned(),
+            password: hex::encode(rand::random::<[u8; 32]>()),
+        };
+        let credentials = STANDARD.encode(format!("{USERNAME}:{}", backend.password));
+        let shared = Arc::new(Shared {
+            api,
+            folder: folder.to_owned(),
+            access,
+            authorization: format!("Basic {credentials}"),
+            pinned: OnceCell::new(),
+            writes: AtomicU32::new(0),
+            undelivered: Mutex::new(None),
+        });
+        let router = router(Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the state is not served any more");
+            }
+        });
+        Ok(Self { backend, shared, task })
+    }
+
+    /// What Terraform is told.
+    pub(crate) fn backend(&self) -> &HttpBackend {
+        &self.backend
+    }
+
+    /// Leaves with the runner API, kept aside, what it did not take in time, and what Terraform
+    /// wrote into the project root because it could not get rid of it.
+    pub(crate) async fn rescue(&self, project_root: &Path) -> Rescue {
+        let mut rescue = Rescue::default();
+        let mut last_digest = None;
+        let undelivered = self.shared.take_undelivered();
+        let errored = project_root.join("errored.tfstate");
+        for path in undelivered.into_iter().chain([errored]) {
+            let Some(body) = read(&path) else { continue };
+            let digest = files::digest(&body);
+            if last_digest.as_ref() == Some(&digest) {
+                continue;
+            }
+            let commit = StateCommit { lock_id: None, digest: digest.clone(), rescued: true };
+            match self.shared.api.put_state(&body, &commit).await {
+                Ok(()) => {
+                    rescue.delivered += 1;
+                    last_digest = Some(digest);
+                }
+                Err(error) => {
+                    tracing::error!(%error, path = %path.display(), "a state could not be rescued");
+                    rescue.left.push(path);
+                }
+            }
+        }
+        rescue
+    }
+}
+
+impl Drop for StateServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn read(path: &Path) -> Option<Bytes> {
+    let mut file = files::open_regular(path).ok()?;
+    let mut body = Vec::new();
+    std::io::Read::read_to_end(&mut file, &mut body).ok()?;
+    Some(body.into())
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/state", get(read_state).post(write_state))
+        .route("/lock", post(take_lock).delete(release_lock))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), authorize))
+        .layer(DefaultBodyLimit::max(LARGEST_STATE))
+        .with_state(shared)
+}
+
+/// Other users of this machine reach the port too.
+async fn authorize(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    request: Request,
+    next: Next,
+) -> Response {
+    let given = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+    match bool::from(given.ct_eq(shared.authorization.as_bytes())) {
+        true => next.run(request).await,
+        false => StatusCode::UNAUTHORIZED.into_response(),
+    }
+}
+
+async fn read_state(State(shared): State<Arc<Shared>>) -> Response {
+    let state = match shared.access {
+        Access::Write => shared.api.state().await,
+        Access::Pinned => shared.pinned.get_or_try_init(|| shared.api.state()).await.cloned(),
+    };
+    match state {
+        Ok(Some(body)) => body.into_response(),
+        Ok(None) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => refuse(&error),
+    }
+}
+
+#[derive(Deserialize)]
+struct LockId {
+    #[serde(rename = "ID")]
+    id: Option<String>,
+}
+
+async fn write_state(
+    State(shared): State<Arc<Shared>>,
+    Query(lock): Query<LockId>,
+    body: Bytes,
+) -> Response {
+    if shared.access != Access::Write {
+        return (StatusCode::FORBIDDEN, "this run cannot write the state").into_response();
+    }
+    // A task of its own: a Terraform that goes away does not end it.
+    let written = tokio::spawn(async move { shared.write(lock.id, body).await });
+    match written.await {
+        Ok(Ok(())) => StatusCode::OK.into_response(),
+        Ok(Err(text)) => (StatusCode::BAD_GATEWAY, text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+impl Shared {
+    async fn write(&self, lock_id: Option<String>, body: Bytes) -> Result<(), String> {
+        let number = self.writes.fetch_add(1, Ordering::SeqCst);
+        let path = self.folder.join(format!("{number:04}.tfstate"));
+        let (on_disk, copy) = (path.clone(), body.clone());
+        let kept = tokio::task::spawn_blocking(move || files::write_private(&on_disk, &copy)).await;
+        if let Ok(Err(error)) = kept {
+            tracing::error!(%error, "a state could not be written to the disk first");
+        }
+        let commit = StateCommit { lock_id, digest: files::digest(&body), rescued: false };
+        match self.api.put_state(&body, &commit).await {
+            Ok(()) => {
+                // It holds everything that an earlier one held.
+                self.take_undelivered();
+                let _ = std::fs::remove_file(&path);
+                Ok(())
+            }
+            Err(error) => {
+                self.set_undelivered(path);
+                Err(text_of(&error))
+            }
+        }
+    }
+
+    fn take_undelivered(&self) -> Option<PathBuf> {
+        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn set_undelivered(&self, path: PathBuf) {
+        *self.undelivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+    }
+}
+
+async fn take_lock(State(shared): State<Arc<Shared>>, info: Bytes) -> Response {
+    if shared.access != Access::Write {
+        return (StatusCode::FORBIDDEN, "this run cannot lock the state").into_response();
+    }
+    match shared.api.lock(&info).await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(ApiError::Conflict(holder)) => (StatusCode::LOCKED, holder).into_response(),
+        Err(error) => refuse(&error),
+    }
+}
+
+async fn release_lock(State(shared): State<Arc<Shared>>, info: Bytes) -> Response {
+    match shared.api.unlock(&info).await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(ApiError::Conflict(holder)) => (StatusCode::CONFLICT, holder).into_response(),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &ApiError) -> Response {
+    (StatusCode::BAD_GATEWAY, text_of(error)).into_response()
+}
+
+fn text_of(error: &ApiError) -> String {
+    match error {
+        ApiError::Conflict(body) => String::from_utf8_lossy(body).into_owned(),
+        other => other.to_string(),
+    }
+}
