@@ -46,11 +46,8 @@ impl GitLab {
         use CommitState::{Pending, Running};
         let id = post.pipeline.id.map_or(99, |id| id.0);
         let before = self.records.get(&(id, post.name.clone())).filter(|s| !s.is_final());
-        let refused = match (before, post.state) {
-            (Some(_), Pending) => true,
-            (Some(Running), Running) => true,
-            _ => false,
-        };
+        let refused = post.state == Pending && before.is_some()
+            || post.state == Running && before == Some(&Running);
         assert!(!refused, "{} cannot go from {before:?} to {}", post.name, post.state);
         assert!(post.description.chars().count() <= 255);
         self.records.insert((id, post.name.clone()), post.state);

@@ -2,7 +2,7 @@
 //!
 //! The first character says what happens, as in a `diff`: `+` comes, `-` goes, `!` changes.
 
-use super::{clean, counted, grouped};
+use super::{clean, counted, more};
 use crate::plan::{Action, AttributeChange, Change, Line, ResourceChange, Value};
 
 /// The whole change. Each element is one line, cleaned, but not yet safe to stand in Markdown:
@@ -17,7 +17,10 @@ pub fn lines(change: &Change) -> Vec<String> {
     }
     if change.resources_cut > 0 {
         out.gap();
-        out.add(' ', &format!("… {}: see the run", more(change.resources_cut, "resource")));
+        out.add(
+            ' ',
+            &format!("… {}: see the run", more(change.resources_cut as usize, "resource")),
+        );
     }
     if !change.outputs.is_empty() || change.outputs_cut > 0 {
         out.gap();
@@ -26,7 +29,10 @@ pub fn lines(change: &Change) -> Vec<String> {
             out.attribute(output);
         }
         if change.outputs_cut > 0 {
-            out.add(' ', &format!("  … {}: see the run", more(change.outputs_cut, "output")));
+            out.add(
+                ' ',
+                &format!("  … {}: see the run", more(change.outputs_cut as usize, "output")),
+            );
         }
     }
     for check in &change.checks {
@@ -48,11 +54,6 @@ pub fn lines(change: &Change) -> Vec<String> {
         out.add(' ', &format!("{count} put off to a later plan"));
     }
     out.0
-}
-
-fn more(count: u32, word: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} more {word}{plural}", grouped(count as usize))
 }
 
 struct Lines(Vec<String>);
@@ -97,7 +98,10 @@ impl Lines {
         if resource.attributes_cut > 0 {
             self.add(
                 ' ',
-                &format!("  … {}: see the run", more(resource.attributes_cut, "attribute")),
+                &format!(
+                    "  … {}: see the run",
+                    more(resource.attributes_cut as usize, "attribute")
+                ),
             );
         }
     }
@@ -122,7 +126,9 @@ impl Lines {
                 Line::Skipped(n) => {
                     self.add(' ', &format!("    … {}", counted(*n as usize, "equal line")));
                 }
-                Line::Cut(n) => self.add(' ', &format!("    … {}: see the run", more(*n, "line"))),
+                Line::Cut(n) => {
+                    self.add(' ', &format!("    … {}: see the run", more(*n as usize, "line")))
+                }
             }
         }
     }
@@ -142,7 +148,7 @@ fn value(value: &Value) -> String {
         Value::Known(text) => text.clone(),
         Value::Sensitive => "(sensitive value)".to_owned(),
         Value::Unknown => "(known after apply)".to_owned(),
-        Value::Truncated(text, rest) => format!("{text}… {}", more(*rest, "character")),
+        Value::Truncated(text, rest) => format!("{text}… {}", more(*rest as usize, "character")),
         Value::Lines(count) => counted(*count as usize, "line"),
     }
 }

@@ -20,13 +20,15 @@ pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(line.len() * 2);
     let mut chars = line.chars().peekable();
     let mut word = String::new();
-    let mut is_first = true;
+    let (mut is_first, mut is_number) = (true, true);
     while let Some(c) = chars.next() {
         let next = chars.peek().copied().unwrap_or(' ');
-        // Digits and signs at the start could make a list or a heading.
+        // Signs, or a number and a dot, at the start could make a list or a heading.
         let is_plain = c.is_alphabetic()
             || matches!(c, ' ' | ',' | ';' | '?' | '\'' | '"')
-            || (!is_first && (c.is_numeric() || matches!(c, '.' | '-' | '/' | '=')))
+            || c.is_numeric()
+            || (c == '.' && !is_number)
+            || (!is_first && matches!(c, '-' | '/' | '='))
             || (c == ':' && next == ' ');
         if is_plain || !c.is_ascii() {
             out.push(c);
@@ -45,6 +47,7 @@ pub fn plain(text: &str) -> String {
             word.clear();
         }
         is_first = false;
+        is_number &= c.is_ascii_digit();
     }
     out
 }
@@ -60,7 +63,9 @@ pub fn table_cell(text: &str, chars: usize) -> String {
 /// Text as code within a paragraph. Not for tables, where a `|` would end the cell: see
 /// [`code_cell`].
 pub fn inline_code(text: &str) -> String {
-    let line = disarm(&clean_line(text, usize::MAX));
+    // No run of two inside: the span then never starts with three, which at the beginning of a
+    // line would be a block.
+    let line = disarm(&clean_line(text, usize::MAX), 2);
     let fence = "`".repeat(longest_run(&line) + 1);
     // Spaces keep backticks at the ends apart from the fence; one on each side is not shown.
     let pad =
@@ -102,7 +107,7 @@ pub fn fence_lines(text: &str) -> impl Iterator<Item = String> {
 /// A clean line as it may stand within a fence: no run of three backticks, no slash in front, no
 /// beginning of an HTML comment.
 fn disarm_line(line: &str) -> String {
-    let line = disarm(line);
+    let line = disarm(line, 3);
     let start = line.len() - line.trim_start().len();
     let (indent, rest) = line.split_at(start);
     // `>>>` alone on a line begins a quote for GitLab's old regular expression.
@@ -113,13 +118,13 @@ fn disarm_line(line: &str) -> String {
     }
 }
 
-/// Breaks runs of three backticks and the beginnings of HTML comments.
-fn disarm(text: &str) -> String {
+/// Breaks runs of `most` backticks and the beginnings of HTML comments.
+fn disarm(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len());
     let mut run = 0;
     for c in text.chars() {
         run = if c == '`' { run + 1 } else { 0 };
-        if run == 3 || (c == '!' && out.ends_with('<')) {
+        if run == most || (c == '!' && out.ends_with('<')) {
             out.push(BREAK);
             run = run.min(1);
         }
@@ -182,9 +187,8 @@ pub(crate) mod oracle {
         out
     }
 
-    /// The text outside code spans, with entities decoded: what filters for mentions, references
-    /// and links look at.
-    pub(crate) fn spoken(markdown: &str) -> String {
+    /// Markdown with a sign in place of each code span.
+    pub(crate) fn without_code(markdown: &str) -> String {
         let mut out = String::new();
         let mut rest = markdown;
         while let Some(at) = rest.find('`') {
@@ -212,9 +216,19 @@ pub(crate) mod oracle {
                 }
             }
         }
-        out += rest;
+        out + rest
+    }
+
+    /// The text outside code spans, with entities decoded: what filters for mentions, references
+    /// and links look at.
+    pub(crate) fn spoken(markdown: &str) -> String {
+        decode(&without_code(markdown))
+    }
+
+    /// Numeric entities as the characters that they stand for.
+    pub(crate) fn decode(html: &str) -> String {
         let mut decoded = String::new();
-        let mut rest = out.as_str();
+        let mut rest = html;
         while let Some(at) = rest.find("&#") {
             decoded += &rest[..at];
             let Some(end) = rest[at..].find(';') else { break };
@@ -242,14 +256,14 @@ pub(crate) mod oracle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{oracle::*, *};
     use proptest::prelude::*;
 
     #[test]
     fn plain_text_is_nothing_but_text() {
         insta::assert_snapshot!(plain("# @all: see !12, <b>*x*</b> | `y`\n/close"), @"&#35; &#64;&#8203;all: see &#33;&#8203;12, &#60;b&#62;&#42;&#8203;x&#42;&#8203;&#60;/b&#62; &#124; &#96;y&#96; /close");
-        insta::assert_snapshot!(plain("1. https://gitlab.com/a/b/-/issues/1 www.x.y"), @"&#49;. https&#58;&#8203;//gitlab.com/a/b/-/issues/1 www.&#8203;x.y");
+        insta::assert_snapshot!(plain("1. https://gitlab.com/a/b/-/issues/1 www.x.y"), @"1&#46; https&#58;&#8203;//gitlab.com/a/b/-/issues/1 www.&#8203;x.y");
         insta::assert_snapshot!(plain("Invalid reference: a-b.c is 5/6 = x"), @"Invalid reference: a-b.c is 5/6 = x");
         insta::assert_snapshot!(plain("- /close"), @"&#45; /close");
     }
@@ -336,7 +350,7 @@ mod tests {
         fn inline_code_is_one_span(text in untrusted()) {
             let code = inline_code(&text);
             prop_assert_eq!(spoken(&code), "\u{fffc}");
-            prop_assert!(!code.contains("<!--"));
+            prop_assert!(!code.contains("<!--") && !code.contains("```"));
         }
 
         #[test]

@@ -54,12 +54,17 @@ pub fn counted(count: usize, word: &str) -> String {
     format!("{} {word}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
+/// `1 more line`, `2 more lines`.
+pub fn more(count: usize, word: &str) -> String {
+    format!("{} more {word}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
 /// A number with its thousands set apart: `4,213`.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

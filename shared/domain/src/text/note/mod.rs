@@ -1,0 +1,271 @@
+//! The note of a merge request: what its stacks would do, in one comment that is edited in place.
+//!
+//! The text depends on nothing but [`NoteInput`], so that an unchanged state gives an unchanged
+//! text and nothing is written. It never holds a moment or an age.
+
+mod budget;
+mod section;
+
+use super::{
+    counted, grouped,
+    markdown::{code_cell, inline_code, link, plain, table_cell},
+    more,
+    status::{CommitState, RunView, of_gate, of_run},
+};
+use crate::{
+    CommitSha, MergeRequestIid, ProjectId,
+    plan::Change,
+    run::{RunState, RunType},
+    stack::CommentLevel,
+};
+use section::Section;
+
+/// Bytes that a note may take. GitLab's limit is ten times that, but long notes are slow to show.
+pub const BUDGET: usize = 100_000;
+
+/// Characters of a result in the table.
+const RESULT_CHARS: usize = 160;
+/// Names listed in a sentence.
+const NAMES: usize = 10;
+
+/// What a note says.
+#[derive(Debug, Clone)]
+pub struct NoteInput {
+    /// The installation's id, for the marker.
+    pub installation: String,
+    /// The merge request's project.
+    pub project: ProjectId,
+    /// The merge request's number.
+    pub iid: MergeRequestIid,
+    /// The commit that the runs are for: the merge request's head.
+    pub commit: CommitSha,
+    /// The branch that it is to be merged into.
+    pub target_branch: String,
+    /// Commits of the target that the head lacks, when that is known.
+    pub behind: Option<u32>,
+    /// What became of the merge request.
+    pub state: MergeRequestState,
+    /// The affected stacks, in any order.
+    pub stacks: Vec<NoteStack>,
+    /// The tracked runs that the merge started.
+    pub tracked: Vec<RunView>,
+}
+
+/// What became of a merge request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MergeRequestState {
+    /// It may still be merged.
+    Open,
+    /// It was merged.
+    Merged,
+    /// It was closed without being merged.
+    Closed,
+}
+
+/// A stack in a note: its newest run for the commit.
+#[derive(Debug, Clone)]
+pub struct NoteStack {
+    /// The run.
+    pub run: RunView,
+    /// How much is shown of it.
+    pub level: CommentLevel,
+    /// What the plan found, when it is done and [`Self::level`] asks for it.
+    pub change: Option<Change>,
+    /// Terraform's errors, masked.
+    pub errors: Vec<String>,
+    /// The last lines of the log, masked.
+    pub log_tail: Vec<String>,
+    /// Another run of the stack was applied after this plan was made.
+    pub applied_since: bool,
+}
+
+/// The first line of a merge request's note, by which it is found again. Only a note of the bot's
+/// own user that *starts* with it is the one.
+pub fn marker(installation: &str, project: ProjectId, iid: MergeRequestIid) -> String {
+    let key = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || *c == '.';
+    let installation: String = installation.chars().filter(key).collect();
+    format!("<!-- gantry:{installation}:{project}:{iid} -->")
+}
+
+/// True when there is something to say. A note that exists is brought up to date even when not.
+pub fn is_wanted(input: &NoteInput) -> bool {
+    input.stacks.iter().any(|stack| stack.level != CommentLevel::None)
+}
+
+/// The whole note, at most [`BUDGET`] bytes.
+pub fn render(input: &NoteInput) -> String {
+    let mut stacks: Vec<&NoteStack> =
+        input.stacks.iter().filter(|s| s.level != CommentLevel::None).collect();
+    stacks.sort_by(|a, b| a.run.name.cmp(&b.run.name));
+
+    let mut note = marker(&input.installation, input.project, input.iid) + "\n";
+    let runs: Vec<&RunView> = stacks.iter().map(|s| &s.run).collect();
+    note += &format!("### Gantry: {}\n\n", plain(&of_gate(&runs).description));
+    note += &context(input, &stacks);
+    if !stacks.is_empty() {
+        let rows = stacks.iter().map(|s| (importance(&s.run), row(s))).collect();
+        note += "\n| Stack | Result | + | ~ | − | Run |\n|---|---|---:|---:|---:|---|\n";
+        note += &table(rows, BUDGET * 4 / 10, "stack");
+    }
+    if input.state == MergeRequestState::Merged {
+        note += &tracked(&input.tracked);
+    }
+    // Where space is short, what failed and what changes keep their place.
+    let mut sections: Vec<(u8, Section)> = stacks
+        .iter()
+        .filter(|s| s.level == CommentLevel::Full)
+        .filter_map(|s| Some((importance(&s.run), section::of(s)?)))
+        .collect();
+    note += &budget::share(&mut sections, BUDGET.saturating_sub(note.len()));
+    note
+}
+
+/// For which commit this is, and what has happened since.
+fn context(input: &NoteInput, stacks: &[&NoteStack]) -> String {
+    let branch = inline_code(&input.target_branch);
+    let behind = match input.behind {
+        None => String::new(),
+        Some(0) => format!(", up to date with {branch}"),
+        Some(n) => format!(", {} behind {branch}", counted(n as usize, "commit")),
+    };
+    let mut out = format!("Plan of commit `{}`{behind}.\n", input.commit.short());
+    match input.state {
+        MergeRequestState::Open => {}
+        MergeRequestState::Merged if input.tracked.is_empty() => {
+            out += "\n**Merged.** The runs that the merge starts will be linked here.\n";
+        }
+        MergeRequestState::Merged => out += "\n**Merged.** The merge started the runs below.\n",
+        MergeRequestState::Closed => {
+            out += "\n**Closed without merging.** Nothing of this will be applied.\n";
+        }
+    }
+    let applied: Vec<&str> = stacks
+        .iter()
+        .filter(|s| s.applied_since && input.state == MergeRequestState::Open)
+        .map(|s| s.run.name.as_str())
+        .collect();
+    if !applied.is_empty() {
+        let mut names: Vec<String> =
+            applied.iter().take(NAMES).map(|name| inline_code(name)).collect();
+        if applied.len() > NAMES {
+            names.push(format!("{} more", grouped(applied.len() - NAMES)));
+        }
+        let (was, plan) = if applied.len() == 1 { ("was", "plan") } else { ("were", "plans") };
+        out += &format!(
+            "\n⚠️ {} {was} applied after this plan. Retry the {plan} to see what the change does now.\n",
+            names.join(", ")
+        );
+    }
+    out
+}
+
+/// Small is important: what failed, what would change something, what is not done, the rest.
+fn importance(run: &RunView) -> u8 {
+    let changes = run.delta.is_some_and(|d| !d.is_empty());
+    match of_run(run).state {
+        CommitState::Failed => 0,
+        _ if changes => 1,
+        CommitState::Pending | CommitState::Running => 2,
+        CommitState::Canceled => 3,
+        CommitState::Success => 4,
+    }
+}
+
+/// What happened, in a few words, with a sign for the eye.
+fn result(run: &RunView) -> String {
+    match run.state {
+        RunState::Queued | RunState::Preparing => "⏳ Queued".to_owned(),
+        RunState::Initializing | RunState::Planning => "⏳ Planning".to_owned(),
+        RunState::Finished if run.run_type == RunType::Proposed => {
+            let delta = run.delta.unwrap_or_default();
+            let rest: Vec<String> = [
+                (delta.import, "to import"),
+                (delta.moved, "to move"),
+                (delta.forget, "to forget"),
+                (delta.outputs, if delta.outputs == 1 { "output" } else { "outputs" }),
+            ]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{} {word}", grouped(count as usize)))
+            .collect();
+            match (delta.is_empty(), rest.is_empty()) {
+                (true, _) => "✅ No changes".to_owned(),
+                (false, true) => "✅ Planned".to_owned(),
+                (false, false) => format!("✅ Planned, {}", rest.join(", ")),
+            }
+        }
+        _ => {
+            let status = of_run(run);
+            let sign = match status.state {
+                CommitState::Pending | CommitState::Running => "⏳",
+                CommitState::Success => "✅",
+                CommitState::Failed => "❌",
+                CommitState::Canceled => "⚪",
+            };
+            format!("{sign} {}", status.description)
+        }
+    }
+}
+
+fn row(stack: &NoteStack) -> String {
+    let run = &stack.run;
+    let counts = match run.delta.filter(|_| run.state == RunState::Finished) {
+        Some(d) => [d.add, d.change, d.destroy].map(|n| grouped(n as usize)).join(" | "),
+        None => " |  | ".to_owned(),
+    };
+    let since = if stack.applied_since { ", applied since" } else { "" };
+    format!(
+        "| {} | {}{since} | {counts} | {} |\n",
+        code_cell(&run.name, 100),
+        table_cell(&result(run), RESULT_CHARS),
+        link("run", &run.url),
+    )
+}
+
+/// The rows that fit, the important ones first to stay; what is left out is counted.
+fn table(rows: Vec<(u8, String)>, bytes: usize, noun: &str) -> String {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|i| rows[*i].0);
+    let mut left = bytes;
+    let mut kept: Vec<usize> = order
+        .into_iter()
+        .take_while(|i| {
+            let fits = rows[*i].1.len() <= left;
+            left = left.saturating_sub(rows[*i].1.len());
+            fits
+        })
+        .collect();
+    kept.sort_unstable();
+    let mut out: String = kept.iter().map(|i| rows[*i].1.as_str()).collect();
+    if kept.len() < rows.len() {
+        let cut = more(rows.len() - kept.len(), noun);
+        out += &format!("\n… {cut}, none of them more important than these.\n");
+    }
+    out
+}
+
+/// After the merge: the runs that it started, and how they ended.
+fn tracked(runs: &[RunView]) -> String {
+    if runs.is_empty() {
+        return String::new();
+    }
+    let mut runs: Vec<&RunView> = runs.iter().collect();
+    runs.sort_by(|a, b| a.name.cmp(&b.name).then(a.created_at.cmp(&b.created_at)));
+    let rows = runs
+        .iter()
+        .map(|run| {
+            let row = format!(
+                "| {} | {} | {} |\n",
+                code_cell(&run.name, 100),
+                table_cell(&result(run), RESULT_CHARS),
+                link("run", &run.url)
+            );
+            (importance(run), row)
+        })
+        .collect();
+    "\nRuns after the merge:\n\n| Stack | Result | Run |\n|---|---|---|\n".to_owned()
+        + &table(rows, BUDGET * 2 / 10, "run")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+use super::*;
+use crate::{
+    plan::{Delta, Limits},
+    text::markdown::{oracle::*, tests::untrusted},
+};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+fn run(name: &str, state: RunState) -> RunView {
+    RunView {
+        id: "r1".parse().unwrap(),
+        name: name.to_owned(),
+        run_type: RunType::Proposed,
+        state,
+        delta: None,
+        applied: false,
+        summary: None,
+        in_terraform: true,
+        ended_in: Some(RunState::Planning),
+        by: None,
+        created_at: Timestamp::UNIX_EPOCH,
+        url: format!("https://gantry.example/runs/{name}"),
+    }
+}
+
+fn stack(name: &str, state: RunState) -> NoteStack {
+    NoteStack {
+        run: run(name, state),
+        level: CommentLevel::Full,
+        change: None,
+        errors: Vec::new(),
+        log_tail: Vec::new(),
+        applied_since: false,
+    }
+}
+
+fn changed(name: &str, resources: usize, value: &str) -> NoteStack {
+    let resources: Vec<serde_json::Value> = (0..resources)
+        .map(|i| {
+            serde_json::json!({
+                "address": format!("test.r[{i}]"),
+                "change": {"actions": ["update"], "before": {"a": 1}, "after": {"a": value}},
+            })
+        })
+        .collect();
+    let plan = serde_json::json!({"format_version": "1.2", "resource_changes": resources});
+    let change = Change::from_plan_json(&plan, Limits::default(), &|t| t.to_owned()).unwrap();
+    let mut stack = stack(name, RunState::Finished);
+    stack.run.delta = Some(change.delta);
+    stack.change = Some(change);
+    stack
+}
+
+fn input(stacks: Vec<NoteStack>) -> NoteInput {
+    NoteInput {
+        installation: "i7".to_owned(),
+        project: ProjectId(12),
+        iid: MergeRequestIid(34),
+        commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+        target_branch: "main".to_owned(),
+        behind: Some(2),
+        state: MergeRequestState::Open,
+        stacks,
+        tracked: Vec::new(),
+    }
+}
+
+fn story() -> NoteInput {
+    let mut network = changed("network", 1, "x");
+    network.applied_since = true;
+    let mut database = stack("database", RunState::Failed);
+    database.run.summary = Some("Reference to undeclared resource".to_owned());
+    database.errors =
+        vec!["Error: Reference to undeclared resource\n\n  on main.tf line 3".to_owned()];
+    database.log_tail = vec!["Initializing...".to_owned(), "/bin/false".to_owned()];
+    let mut dns = changed("dns", 1, "x");
+    dns.level = CommentLevel::Summary;
+    let mut hidden = changed("hidden", 1, "x");
+    hidden.level = CommentLevel::None;
+    let mut clean = stack("clean", RunState::Finished);
+    clean.run.delta = Some(Delta::default());
+    input(vec![network, database, dns, hidden, clean, stack("web", RunState::Planning)])
+}
+
+#[test]
+fn an_open_merge_request() {
+    insta::assert_snapshot!(render(&story()).replace('\u{200b}', "¦"), @r#"
+    <!-- gantry:i7:12:34 -->
+    ### Gantry: Waiting for 5 stacks
+
+    Plan of commit `01234567`, 2 commits behind `main`.
+
+    ⚠️ `network` was applied after this plan. Retry the plan to see what the change does now.
+
+    | Stack | Result | + | ~ | − | Run |
+    |---|---|---:|---:|---:|---|
+    | <code>clean</code> | ✅ No changes | 0 | 0 | 0 | [run](https://gantry.example/runs/clean) |
+    | <code>database</code> | ❌ Plan failed: Reference to undeclared resource |  |  |  | [run](https://gantry.example/runs/database) |
+    | <code>dns</code> | ✅ Planned | 0 | 1 | 0 | [run](https://gantry.example/runs/dns) |
+    | <code>network</code> | ✅ Planned, applied since | 0 | 1 | 0 | [run](https://gantry.example/runs/network) |
+    | <code>web</code> | ⏳ Planning |  |  |  | [run](https://gantry.example/runs/web) |
+
+    <details><summary><code>database</code>: Plan failed: Reference to undeclared resource</summary>
+
+    ```
+    Error: Reference to undeclared resource
+
+      on main.tf line 3
+    ```
+
+    The end of the log:
+
+    ```
+    Initializing...
+    ¦/bin/false
+    ```
+
+    </details>
+
+    <details><summary><code>network</code>: 0 to add, 1 to change, 0 to destroy</summary>
+
+    ```diff
+    ! test.r[0] will be updated in place
+    !   a = 1 -> "x"
+    ```
+
+    </details>
+    "#);
+}
+
+#[test]
+fn after_the_merge_and_after_closing() {
+    let tracked = RunView {
+        run_type: RunType::Tracked,
+        delta: Some(Delta { add: 1, ..Delta::default() }),
+        ..run("network", RunState::Unconfirmed)
+    };
+    let done = RunView { applied: true, ..tracked.clone() };
+    let mut merged = input(vec![changed("network", 1, "x")]);
+    merged.state = MergeRequestState::Merged;
+    merged.tracked =
+        vec![tracked, RunView { name: "web".to_owned(), state: RunState::Finished, ..done }];
+    insta::assert_snapshot!(render(&merged), @r#"
+    <!-- gantry:i7:12:34 -->
+    ### Gantry: 1 stack: &#43;&#8203;0 &#126;&#8203;1 −0
+
+    Plan of commit `01234567`, 2 commits behind `main`.
+
+    **Merged.** The merge started the runs below.
+
+    | Stack | Result | + | ~ | − | Run |
+    |---|---|---:|---:|---:|---|
+    | <code>network</code> | ✅ Planned | 0 | 1 | 0 | [run](https://gantry.example/runs/network) |
+
+    Runs after the merge:
+
+    | Stack | Result | Run |
+    |---|---|---|
+    | <code>network</code> | ⏳ 1 to add, 0 to change, 0 to destroy: waiting for confirmation | [run](https://gantry.example/runs/network) |
+    | <code>web</code> | ✅ Applied: 1 added, 0 changed, 0 destroyed | [run](https://gantry.example/runs/network) |
+
+    <details><summary><code>network</code>: 0 to add, 1 to change, 0 to destroy</summary>
+
+    ```diff
+    ! test.r[0] will be updated in place
+    !   a = 1 -> "x"
+    ```
+
+    </details>
+    "#);
+
+    let mut closed = input(vec![stack("network", RunState::Canceled)]);
+    closed.state = MergeRequestState::Closed;
+    closed.behind = None;
+    insta::assert_snapshot!(render(&closed), @"
+    <!-- gantry:i7:12:34 -->
+    ### Gantry: 1 of 1 canceled: network
+
+    Plan of commit `01234567`.
+
+    **Closed without merging.** Nothing of this will be applied.
+
+    | Stack | Result | + | ~ | − | Run |
+    |---|---|---:|---:|---:|---|
+    | <code>network</code> | ⚪ Canceled |  |  |  | [run](https://gantry.example/runs/network) |
+    ");
+}
+
+#[test]
+fn no_stack_is_left() {
+    let mut none = input(vec![]);
+    none.behind = Some(0);
+    assert!(!is_wanted(&none));
+    insta::assert_snapshot!(render(&none), @"
+    <!-- gantry:i7:12:34 -->
+    ### Gantry: No stack is affected
+
+    Plan of commit `01234567`, up to date with `main`.
+    ");
+}
+
+#[test]
+fn space_is_shared_fairly_and_what_is_cut_is_counted() {
+    let value = "v".repeat(300);
+    let note = render(&input(vec![
+        changed("huge", 5_000, &value),
+        changed("large", 500, &value),
+        changed("small", 3, &value),
+    ]));
+    assert!(note.len() <= BUDGET && note.len() > BUDGET - 2_000, "{}", note.len());
+    let of = |name: &str| {
+        let from = note.find(&format!("<summary><code>{name}")).unwrap();
+        let to = note[from..].find("</details>").unwrap();
+        &note[from..from + to]
+    };
+    assert!(of("huge").len().abs_diff(of("large").len()) < 1_000);
+    assert!(!of("small").contains("more line"));
+    let cut: Vec<&str> = note.lines().filter(|l| l.starts_with('…')).collect();
+    insta::assert_snapshot!(cut.join("\n"), @"
+    … 14,587 more lines: [see the run](https://gantry.example/runs/huge)
+    … 1,087 more lines: [see the run](https://gantry.example/runs/large)
+    ");
+}
+
+#[test]
+fn thousands_of_stacks_fit() {
+    let mut stacks: Vec<NoteStack> =
+        (0..3_000).map(|i| changed(&format!("stack-{i:04}"), 2, "x")).collect();
+    let mut failed = stack("zzz", RunState::Failed);
+    failed.errors = vec!["Error: boom".to_owned()];
+    stacks.push(failed);
+    let note = render(&input(stacks));
+    assert!(note.len() <= BUDGET, "{}", note.len());
+    assert!(note.contains("Error: boom") && note.contains("<code>zzz</code>"));
+    let cut: Vec<&str> = note.lines().filter(|l| l.starts_with('…')).collect();
+    insta::assert_snapshot!(cut.join("\n"), @"
+    … 2,609 more stacks, none of them more important than these.
+    … 2,850 more stacks with details: see the runs in the table.
+    ");
+}
+
+#[test]
+fn only_what_is_said_matters() {
+    let a = render(&story());
+    let mut later = story();
+    later.stacks.reverse();
+    for stack in &mut later.stacks {
+        stack.run.created_at = Timestamp::from_second(1_000_000).unwrap();
+    }
+    assert_eq!(a, render(&later));
+}
+
+/// Every text that people or programs outside can choose.
+fn hostile() -> impl Strategy<Value = NoteInput> {
+    let texts = prop::collection::vec(untrusted(), 8);
+    (texts, 0..RunState::ALL.len(), 0..3usize).prop_map(|(t, state, mr)| {
+        let mut stack = changed("a", 1, &t[0]);
+        stack.run.state = RunState::ALL[state];
+        stack.run.summary = Some(t[1].clone());
+        stack.run.by = Some(t[2].clone());
+        stack.errors = vec![t[3].clone()];
+        stack.log_tail = t[4].lines().map(str::to_owned).collect();
+        stack.run.name = t[5].clone();
+        stack.applied_since = true;
+        let change = stack.change.as_mut().unwrap();
+        change.resources[0].address = t[6].clone();
+        change.resources[0].previous_address = Some(t[0].clone());
+        let mut input = input(vec![stack]);
+        input.target_branch = t[7].clone();
+        input.tracked = vec![RunView { name: t[6].clone(), ..input.stacks[0].run.clone() }];
+        input.state =
+            [MergeRequestState::Open, MergeRequestState::Merged, MergeRequestState::Closed][mr];
+        input
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_in_it_a_note_is_inert(input in hostile()) {
+        let note = render(&input);
+        prop_assert!(note.len() <= BUDGET);
+        prop_assert_eq!(quick_action_lines(&note), Vec::<&str>::new());
+        prop_assert!(note.starts_with(&marker("i7", ProjectId(12), MergeRequestIid(34))));
+        prop_assert_eq!(note.matches("<!--").count(), 1);
+        let unclean = note.contains(['\r', '\u{1b}', '\u{202e}']);
+        prop_assert!(!unclean);
+        let ours = [
+            "<!-- gantry:i7:12:34 -->", "<details>", "</details>", "<summary>", "</summary>",
+            "<code>", "</code>", "https://gantry.example/runs/a",
+        ];
+        for outside in [outside_new(&note), outside_old(&note)] {
+            let markup = without_code(&outside);
+            let count = |tag: &str| markup.matches(tag).count();
+            prop_assert_eq!(count("<details>"), count("</details>"));
+            prop_assert_eq!(count("<"), ours[..7].iter().map(|tag| count(tag)).sum::<usize>());
+            let said = ours.iter().fold(markup, |text, own| text.replace(own, ""));
+            prop_assert_eq!(mentions(&decode(&said)), None, "{}", note);
+        }
+    }
+}
