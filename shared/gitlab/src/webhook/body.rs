@@ -68,7 +68,9 @@ struct WithId<'a> {
 impl<'a> Body<'a> {
     /// None when the bytes are not a JSON object.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        // A list would do for serde, which takes it for the fields in their order.
+        let bytes = bytes.trim_ascii_start();
+        bytes.starts_with(b"{").then(|| serde_json::from_slice(bytes).ok())?
     }
 
     /// `push`, `merge_request`, …; system hooks say it in `event_name`.
@@ -143,7 +145,8 @@ impl Attributes<'_> {
 }
 
 fn object<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Option<T> {
-    serde_json::from_str(raw?.get()).ok()
+    let json = raw?.get();
+    json.starts_with('{').then(|| serde_json::from_str(json).ok())?
 }
 
 fn read<T: DeserializeOwned>(raw: Raw<'_>) -> Option<T> {

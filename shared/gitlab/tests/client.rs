@@ -1,0 +1,303 @@
+//! The client against a small server that says what it is told to.
+
+mod server;
+
+use gantry_domain::{MergeRequestIid, ProjectId};
+use gantry_gitlab::{Error, HookSettings, MergeRequestFilter, NewStatus, StatusState};
+use server::{Answer, Server, sha};
+use std::time::Duration;
+
+const PROJECT: ProjectId = ProjectId(7);
+
+fn status(state: StatusState) -> NewStatus {
+    NewStatus {
+        state,
+        name: "gantry/net".to_owned(),
+        target_url: None,
+        description: None,
+        git_ref: Some("main".to_owned()),
+        pipeline: None,
+    }
+}
+
+#[tokio::test]
+async fn a_call_carries_token_agent_and_encoded_names() {
+    let server = Server::start(|_| {
+        Answer::json(
+            200,
+            r#"{"name":"a/b","commit":{"id":"1111111111111111111111111111111111111111"},"protected":null}"#,
+        )
+    })
+    .await;
+    let branch = server.client("").branch(PROJECT, "a/b c#1").await.unwrap().unwrap();
+    assert_eq!(branch.sha, sha('1'));
+    assert!(!branch.protected);
+    let seen = server.seen();
+    assert_eq!(seen[0].line, "GET /api/v4/projects/7/repository/branches/a%2Fb%20c%231");
+    assert_eq!(seen[0].header("private-token"), "glpat-secret");
+    assert_eq!(seen[0].header("user-agent"), concat!("gantry/", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn a_server_below_a_path_is_asked_there() {
+    let server = Server::start(|_| Answer::json(200, r#"{"id":3,"username":"bot"}"#)).await;
+    for base in ["/gitlab", "/gitlab/", "/a/b/api/v4"] {
+        server.client(base).current_user().await.unwrap();
+    }
+    let lines: Vec<String> = server.seen().into_iter().map(|seen| seen.line).collect();
+    assert_eq!(
+        lines,
+        ["GET /gitlab/api/v4/user", "GET /gitlab/api/v4/user", "GET /a/b/api/v4/user"]
+    );
+}
+
+#[tokio::test]
+async fn lists_are_read_to_the_end_even_through_empty_pages() {
+    let server = Server::start(|seen| {
+        let note = |id: u64| format!(r#"{{"id":{id},"body":"b","system":false,"author":null}}"#);
+        let page = |body: String, next: &str| Answer::json(200, &body).header("x-next-page", next);
+        match seen.query("page").as_str() {
+            "1" => page(format!("[{},{}]", note(1), note(2)), "2"),
+            "2" => page("[]".to_owned(), "3"),
+            "3" => page(format!("[{}]", note(3)), ""),
+            other => panic!("page {other}"),
+        }
+    })
+    .await;
+    let client = server.client("");
+    let notes = client.notes(PROJECT, MergeRequestIid(1)).await.unwrap();
+    assert_eq!(notes.iter().map(|note| note.id).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(server.seen().len(), 3);
+    assert_eq!(server.seen()[0].query("per_page"), "100");
+    let found = client.find_note(PROJECT, MergeRequestIid(1), |note| note.id == 2).await.unwrap();
+    assert_eq!(found.unwrap().id, 2);
+    assert_eq!(server.seen().len(), 4, "one more page was enough");
+    let none = client.find_note(PROJECT, MergeRequestIid(1), |note| note.id == 9).await.unwrap();
+    assert!(none.is_none());
+}
+
+#[tokio::test]
+async fn a_list_that_names_itself_as_next_page_ends() {
+    let server = Server::start(|_| Answer::json(200, "[]").header("x-next-page", "1")).await;
+    let filter = MergeRequestFilter {
+        updated_after: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+        source_branch: Some("a&b=c+d".to_owned()),
+        ..Default::default()
+    };
+    assert!(server.client("").merge_requests(PROJECT, &filter).await.unwrap().is_empty());
+    let seen = server.seen();
+    assert_eq!(seen[0].query("source_branch"), "a&b=c+d");
+    assert_eq!(seen[0].query("updated_after"), "2026-01-02T03:04:05Z");
+    assert_eq!(seen[0].query("state"), "opened");
+}
+
+#[tokio::test]
+async fn reads_follow_redirects_on_the_same_server_and_writes_none() {
+    let server = Server::start(|seen| match seen.line.as_str() {
+        line if line.contains("/projects/8") => Answer::json(200, r#"{"id":1,"pipeline_id":2}"#),
+        _ => Answer::json(301, "{}").header("location", "/api/v4/projects/8/pipelines/1"),
+    })
+    .await;
+    let client = server.client("");
+    let moved = client.project(PROJECT).await.unwrap_err();
+    assert!(matches!(moved, Error::Unexpected { .. }), "followed, then not a project: {moved}");
+    assert_eq!(server.seen()[1].line, "GET /api/v4/projects/8/pipelines/1");
+    let before = server.seen().len();
+    let refused = client.post_status(PROJECT, &sha('1'), &status(StatusState::Running)).await;
+    assert!(matches!(refused, Err(Error::Unexpected { .. })), "{refused:?}");
+    assert_eq!(server.seen().len(), before + 1, "nothing was sent on");
+}
+
+#[tokio::test]
+async fn the_token_never_goes_to_another_server() {
+    let other = Server::start(|_| Answer::json(200, "{}")).await;
+    let to = format!("{}/api/v4/user", other.url);
+    let server = Server::start(move |_| Answer::json(302, "").header("location", &to)).await;
+    let error = server.client("").current_user().await.unwrap_err();
+    assert!(error.to_string().contains(&format!("redirects to {}", other.url)), "{error}");
+    assert!(other.seen().is_empty());
+    let circle = Server::start(|_| Answer::json(302, "").header("location", "/x")).await;
+    let error = circle.client("").current_user().await.unwrap_err();
+    assert!(matches!(error, Error::Unexpected { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_429_says_when_to_come_back_with_and_without_headers() {
+    let server = Server::start(|seen| match seen.line.as_str() {
+        line if line.contains("notes") => Answer::text(429, "Retry later\n"),
+        _ => Answer::text(429, "Retry later\n").header("retry-after", "17"),
+    })
+    .await;
+    let client = server.client("");
+    let error = client.project(PROJECT).await.unwrap_err();
+    assert_eq!(error, Error::RateLimited { retry_after: Duration::from_secs(17) });
+    let error = client.create_note(PROJECT, MergeRequestIid(1), "x").await.unwrap_err();
+    assert_eq!(error, Error::RateLimited { retry_after: Duration::from_secs(60) });
+    assert!(error.is_trouble());
+}
+
+#[tokio::test]
+async fn when_the_limit_is_used_up_no_call_is_made() {
+    let server = Server::start(|_| {
+        Answer::json(200, r#"{"id":3,"username":"bot"}"#)
+            .header("ratelimit-limit", "2000")
+            .header("ratelimit-remaining", "10")
+            .header("ratelimit-reset", &(server::NOW + 42).to_string())
+    })
+    .await;
+    let client = server.client("");
+    client.current_user().await.unwrap();
+    let limits = client.rate_limits();
+    assert_eq!((limits.limit, limits.remaining), (Some(2000), Some(10)));
+    let error = client.clone().current_user().await.unwrap_err();
+    assert_eq!(error, Error::RateLimited { retry_after: Duration::from_secs(42) });
+    assert_eq!(server.seen().len(), 1);
+    server.advance(42);
+    client.current_user().await.unwrap();
+}
+
+#[tokio::test]
+async fn pages_of_proxies_are_trouble_and_not_answers() {
+    let server = Server::start(|seen| match seen.line.as_str() {
+        line if line.contains("branches") => Answer::html(404),
+        line if line.contains("user") => Answer::html(200),
+        _ => Answer::html(502).header("retry-after", "5"),
+    })
+    .await;
+    let client = server.client("");
+    let error = client.project(PROJECT).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
+    let error = client.branch(PROJECT, "main").await.unwrap_err();
+    assert!(error.is_trouble(), "a proxy's 404 does not mean that the branch is gone: {error}");
+    let error = client.current_user().await.unwrap_err();
+    assert!(error.to_string().contains("a web page instead of GitLab's API"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_thing_is_not_a_missing_project() {
+    let server = Server::start(|seen| {
+        Answer::json(
+            404,
+            if seen.line.contains("/projects/7/") {
+                r#"{"message":"404 Branch Not Found"}"#
+            } else {
+                r#"{"message":"404 Project Not Found"}"#
+            },
+        )
+    })
+    .await;
+    let client = server.client("");
+    assert_eq!(client.branch(PROJECT, "x").await, Ok(None));
+    let gone = client.branch(ProjectId(8), "x").await.unwrap_err();
+    assert!(gone.is_project_gone());
+    assert_eq!(client.compare(PROJECT, &sha('1'), &sha('2'), true).await, Ok(None));
+    assert!(client.tree_id(PROJECT, &sha('1'), "a/b").await.is_err(), "the commit is unknown");
+    assert_eq!(client.delete_hook(PROJECT, 4).await, Ok(()));
+    assert!(client.delete_hook(ProjectId(8), 4).await.is_err());
+    let before = server.seen().len();
+    assert!(client.branch(PROJECT, "..").await.is_err());
+    assert_eq!(server.seen().len(), before, "a name that would change the address is not sent");
+}
+
+#[tokio::test]
+async fn tree_ids_come_from_the_folder_above() {
+    let server = Server::start(|seen| match (seen.path(), seen.query("path").as_str()) {
+        (path, "infra") if path.ends_with("/tree") => {
+            Answer::json(200, r#"[{"id":"t1","name":"net"},{"id":"t2","name":"netz"}]"#)
+        }
+        (path, "") if path.ends_with("/tree") => {
+            Answer::json(200, r#"[{"id":"t3","name":"infra"}]"#)
+        }
+        (path, _) if path.ends_with("/tree") => {
+            Answer::json(404, r#"{"message":"404 invalid revision or path Not Found"}"#)
+        }
+        _ => Answer::json(200, r#"{"id":"1111111111111111111111111111111111111111"}"#),
+    })
+    .await;
+    let client = server.client("");
+    for (path, id) in [
+        ("infra/net", Some("t1")),
+        ("infra/net/", Some("t1")),
+        ("infra/other", None),
+        ("infra", Some("t3")),
+        ("gone/net", None),
+        ("", Some(sha('1').as_str())),
+    ] {
+        let found = client.tree_id(PROJECT, &sha('1'), path).await.unwrap();
+        assert_eq!(found.as_deref(), id, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_is_cut_to_what_gitlab_takes() {
+    let server = Server::start(|_| Answer::json(201, r#"{"id":5,"pipeline_id":null}"#)).await;
+    let long = NewStatus {
+        description: Some("ä".repeat(300)),
+        target_url: Some(format!("https://x/{}", "a".repeat(250))),
+        pipeline: Some(gantry_domain::PipelineId(9)),
+        ..status(StatusState::Pending)
+    };
+    let posted = server.client("").post_status(PROJECT, &sha('1'), &long).await.unwrap();
+    assert_eq!((posted.id, posted.pipeline_id), (5, None));
+    let sent: serde_json::Value = serde_json::from_slice(&server.seen()[0].body).unwrap();
+    let description = "ä".repeat(255);
+    assert_eq!(
+        sent,
+        serde_json::json!({"state": "pending", "name": "gantry/net", "ref": "main",
+            "pipeline_id": 9, "description": description})
+    );
+}
+
+#[tokio::test]
+async fn a_comment_that_gitlab_executed_is_a_refusal() {
+    let server =
+        Server::start(|_| Answer::json(202, r#"{"commands_changes":{},"summary":["Closed"]}"#))
+            .await;
+    let error = server.client("").create_note(PROJECT, MergeRequestIid(1), "/close").await;
+    assert!(matches!(error, Err(Error::Refused { status: 202, .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn no_secret_is_shown() {
+    let server = Server::start(|_| Answer::json(422, r#"{"message":"Invalid url given"}"#)).await;
+    let settings = HookSettings {
+        url: "https://x/hook".to_owned(),
+        token: "hook-secret".into(),
+        signing_token: Some("whsec_secret".into()),
+        verify_tls: true,
+    };
+    let client = server.client("");
+    let error = client.create_hook(PROJECT, &settings).await.unwrap_err();
+    let shown = format!("{client:?} {settings:?} {error:?} {error} {:?}", server.config(""));
+    assert!(!shown.contains("secret\""), "{shown}");
+    assert!(!shown.contains("hook-secret") && !shown.contains("glpat"), "{shown}");
+    let sent: serde_json::Value = serde_json::from_slice(&server.seen()[0].body).unwrap();
+    assert_eq!(sent["token"], "hook-secret");
+    assert_eq!(sent["signing_token"], "whsec_secret");
+}
+
+#[tokio::test]
+async fn downloads_come_in_pieces() {
+    let server = Server::start(|_| Answer::text(200, &"x".repeat(300_000))).await;
+    let mut download = server.client("").archive(PROJECT, &sha('1')).await.unwrap();
+    assert_eq!(download.length(), Some(300_000));
+    let mut read = 0;
+    while let Some(chunk) = download.chunk().await.unwrap() {
+        read += chunk.len();
+    }
+    assert_eq!(read, 300_000);
+    assert_eq!(server.seen()[0].query("sha"), sha('1').as_str());
+}
+
+#[tokio::test]
+async fn old_servers_tell_their_version_elsewhere() {
+    let server = Server::start(|seen| match seen.path() {
+        "/api/v4/version" => Answer::json(200, r#"{"version":"13.4.0-ee","revision":"x"}"#),
+        _ => Answer::json(404, r#"{"error":"404 Not Found"}"#),
+    })
+    .await;
+    let client = server.client("");
+    assert_eq!(client.version().await.unwrap().numbers(), Some((13, 4)));
+    assert_eq!(client.token_self().await, Ok(None));
+}
