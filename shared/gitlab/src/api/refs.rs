@@ -23,8 +23,7 @@ pub struct Branch {
 }
 
 /// A tag as it is now.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "RawTag")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     /// The bare name.
     pub name: String,
@@ -48,7 +47,7 @@ struct RawBranch {
 #[derive(Deserialize)]
 struct RawTag {
     name: String,
-    commit: RawCommit,
+    commit: Option<RawCommit>,
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     protected: bool,
 }
@@ -65,9 +64,10 @@ impl From<RawBranch> for Branch {
     }
 }
 
-impl From<RawTag> for Tag {
-    fn from(raw: RawTag) -> Self {
-        Self { name: raw.name, sha: raw.commit.id, protected: raw.protected }
+impl RawTag {
+    /// None for a tag of something else than a commit, which Git allows.
+    fn of_commit(self) -> Option<Tag> {
+        Some(Tag { name: self.name, sha: self.commit?.id, protected: self.protected })
     }
 }
 
@@ -91,7 +91,8 @@ impl Client {
 
     /// A tag, or none when the project has none of that name.
     pub async fn tag(&self, project: ProjectId, name: &str) -> Result<Option<Tag>, Error> {
-        self.find(Call::project(Method::GET, project, &["repository", "tags", name])).await
+        let call = Call::project(Method::GET, project, &["repository", "tags", name]);
+        Ok(self.find::<RawTag>(call).await?.and_then(RawTag::of_commit))
     }
 
     /// The project's tags, the newest first, at most `limit`.
@@ -105,6 +106,7 @@ impl Client {
             .query("order_by", "updated")
             .query("sort", "desc")
             .maybe("search", Some(search).filter(|text| !text.is_empty()));
-        self.list_until(call, limit, |_| false).await
+        let tags: Vec<RawTag> = self.list_until(call, limit, |_| false).await?;
+        Ok(tags.into_iter().filter_map(RawTag::of_commit).collect())
     }
 }

@@ -1,8 +1,12 @@
 //! What is said when no answer comes, and whose certificates are trusted.
 
+use gantry_domain::{MergeRequestIid, ProjectId};
 use gantry_gitlab::{ApiHost, Client, ClientConfig, Error, InvalidClient};
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -16,7 +20,7 @@ use tokio_rustls::{
     },
 };
 
-const AUTHORITY: &str = include_str!("tls/authority.pem");
+const AUTHORITY: &str = include_str!("../tls/authority.pem");
 
 fn config(host: &str, ca_pem: Option<&str>) -> ClientConfig {
     ClientConfig {
@@ -34,8 +38,8 @@ async fn ask(host: &str, ca_pem: Option<&str>) -> Result<String, Error> {
 
 /// A TLS server for `localhost` with a certificate from [`AUTHORITY`]; gives its port.
 async fn tls_server() -> u16 {
-    let chain = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).expect("PEM");
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server-key.pem")).expect("PEM");
+    let chain = CertificateDer::from_pem_slice(include_bytes!("../tls/server.pem")).expect("PEM");
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../tls/server-key.pem")).expect("PEM");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("TLS versions")
@@ -101,6 +105,40 @@ async fn what_failed_is_said() {
     assert!(said.to_string().contains("speak TLS"), "{said}");
     let said = ask(&format!("http://127.0.0.1:{port}"), None).await.unwrap_err();
     assert!(said.is_trouble(), "{said}");
+}
+
+/// A server that closes its first connection instead of answering; counts the connections.
+async fn hangs_up_once() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let host = format!("http://{}", listener.local_addr().expect("an address"));
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            if counter.fetch_add(1, Ordering::SeqCst) > 0 {
+                let body = r#"{"id":1,"username":"bot"}"#;
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        }
+    });
+    (host, count)
+}
+
+#[tokio::test]
+async fn a_read_whose_connection_broke_is_sent_again_and_a_write_is_not() {
+    let (host, count) = hangs_up_once().await;
+    assert_eq!(ask(&host, None).await, Ok("bot".to_owned()));
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+
+    let (host, count) = hangs_up_once().await;
+    let client = Client::new(config(&host, None)).unwrap();
+    let error = client.create_note(ProjectId(1), MergeRequestIid(1), "x").await.unwrap_err();
+    assert!(error.is_trouble(), "{error}");
+    assert!(error.to_string().contains("broke"), "{error}");
+    assert_eq!(count.load(Ordering::SeqCst), 1);
 }
 
 #[test]

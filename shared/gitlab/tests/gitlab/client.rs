@@ -1,10 +1,8 @@
 //! The client against a small server that says what it is told to.
 
-mod server;
-
+use crate::server::{Answer, Server, sha};
 use gantry_domain::{MergeRequestIid, ProjectId};
 use gantry_gitlab::{Error, HookSettings, MergeRequestFilter, NewStatus, StatusState};
-use server::{Answer, Server, sha};
 use std::time::Duration;
 
 const PROJECT: ProjectId = ProjectId(7);
@@ -142,7 +140,7 @@ async fn when_the_limit_is_used_up_no_call_is_made() {
         Answer::json(200, r#"{"id":3,"username":"bot"}"#)
             .header("ratelimit-limit", "2000")
             .header("ratelimit-remaining", "10")
-            .header("ratelimit-reset", &(server::NOW + 42).to_string())
+            .header("ratelimit-reset", &(crate::server::NOW + 42).to_string())
     })
     .await;
     let client = server.client("");

@@ -1,0 +1,7 @@
+//! The crate as its users see it: webhooks from samples, the client against small servers.
+
+mod answers;
+mod client;
+mod connecting;
+mod server;
+mod webhooks;
