@@ -10,7 +10,8 @@ use crate::{
     run::RunType,
     text::{
         counted,
-        status::{CommitState, Prefix, RunView, Status, of_gate, of_run},
+        names::Prefix,
+        status::{CommitState, RunView, Status, of_gate, of_run},
     },
 };
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,7 @@
 mod align;
 mod delta;
 mod read;
+mod show;
 mod walk;
 
 pub use delta::Delta;

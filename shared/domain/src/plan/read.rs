@@ -2,7 +2,8 @@
 
 use super::{
     Action, Change, CheckFailure, Delta, Limits, ResourceChange,
-    walk::{Context, Key, Walk, clip, collect_marked, count, node_of, or_null, read_path},
+    show::{Context, Key, clip, count, read_path},
+    walk::{Walk, collect_marked, node_of, or_null},
 };
 use crate::masking::SHORTEST;
 use serde::Deserialize;

@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod markdown;
+pub mod names;
 pub mod note;
 pub mod status;
 

@@ -1,8 +1,8 @@
-//! Statuses: GitLab's states, their names and descriptions.
+//! Statuses: GitLab's states and their descriptions.
 
 use super::{clean_line, counted};
 use crate::{
-    RunId, StackSlug,
+    RunId,
     plan::Delta,
     run::{Run, RunState, RunType},
 };
@@ -221,67 +221,12 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
     Status::new(CommitState::Success, text)
 }
 
-/// The first part of every status name and environment name (`gantry`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Prefix(String);
-
-/// Why a text cannot be a prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a status prefix is 1 to 100 of A-Z, a-z, 0-9, '_', '.', '-' and '/', without '/' at its ends"
-)]
-pub struct InvalidPrefix;
-
-impl Default for Prefix {
-    fn default() -> Self {
-        Self("gantry".to_owned())
-    }
-}
-
-impl TryFrom<String> for Prefix {
-    type Error = InvalidPrefix;
-
-    fn try_from(value: String) -> Result<Self, InvalidPrefix> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_/.-".contains(&b);
-        let fits = (1..=100).contains(&value.len()) && value.bytes().all(allowed);
-        if fits && !value.starts_with('/') && !value.ends_with('/') {
-            Ok(Self(value))
-        } else {
-            Err(InvalidPrefix)
-        }
-    }
-}
-
-impl From<Prefix> for String {
-    fn from(value: Prefix) -> String {
-        value.0
-    }
-}
-
-impl Prefix {
-    /// The gate's status name.
-    pub fn gate(&self) -> &str {
-        &self.0
-    }
-
-    /// The status name of a run: `gantry/<slug>`, `gantry/<module>/<test>`.
-    pub fn status(&self, name: &str) -> String {
-        format!("{}/{name}", self.0)
-    }
-
-    /// A stack's environment: `gantry/<slug>`.
-    pub fn environment(&self, slug: &StackSlug) -> String {
-        format!("{}/{slug}", self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    pub(crate) fn view(run_type: RunType, state: RunState) -> RunView {
+    fn view(run_type: RunType, state: RunState) -> RunView {
         RunView {
             id: "r1".parse().unwrap(),
             name: "network".to_owned(),
@@ -420,16 +365,6 @@ mod tests {
         canceled 1 of 1 canceled: s0
         failed 200 of 200 failed: s0, s1, s10, s100, s101, s102, s103, s104, s105, s106, s107, s108, s109, s11, s110, s111, s112, s113, s114, s115, s116, s117, s118, s119, s12, s120, s121, s122, s123, s124, s125, s126, s127, s128, s129, s13, s130, s131, s132, s133, s13…
         ");
-    }
-
-    #[test]
-    fn names() {
-        let prefix = Prefix::default();
-        assert_eq!(prefix.gate(), "gantry");
-        assert_eq!(prefix.status("network"), "gantry/network");
-        for wrong in ["", "/a", "a/", "a b", "a:b"] {
-            assert!(Prefix::try_from(wrong.to_owned()).is_err(), "{wrong}");
-        }
     }
 
     proptest! {
