@@ -32,6 +32,7 @@ fn samples() -> Vec<(String, Vec<u8>)> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .expect("the samples")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".json"))
         .collect();
     names.sort();
     assert!(names.len() > 20, "the samples are there");
