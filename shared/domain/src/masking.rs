@@ -10,18 +10,18 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// What stands where a secret was.
 pub const MASK: &str = "(secret)";
 /// The shortest value that is masked, in characters.
 pub const SHORTEST: usize = 6;
 
-/// Knows the secrets of one run and takes them out of texts.
+/// Knows the secrets of one run and takes them out of texts. Cheap to clone.
 #[derive(Clone)]
 pub struct Masker {
     /// Sorted, so that "could this be the start of one?" is a binary search.
-    patterns: Vec<String>,
+    patterns: Arc<[String]>,
     automaton: Option<AhoCorasick>,
 }
 
@@ -52,10 +52,10 @@ impl Masker {
                 add_written_forms(line, &mut patterns);
             }
         }
-        let patterns: Vec<String> = patterns.into_iter().collect();
+        let patterns: Arc<[String]> = patterns.into_iter().collect();
         // Building fails only beyond 2^31 states; without an automaton everything is masked, so
         // that such a failure can never show a secret.
-        let automaton = AhoCorasick::new(&patterns).ok();
+        let automaton = AhoCorasick::new(patterns.iter()).ok();
         Self { patterns, automaton }
     }
 
@@ -78,8 +78,8 @@ impl Masker {
     }
 
     /// A masker for text that comes in pieces.
-    pub fn stream(&self) -> MaskStream<'_> {
-        MaskStream { masker: self, held: String::new(), open: None }
+    pub fn stream(&self) -> MaskStream {
+        MaskStream { masker: self.clone(), held: String::new(), open: None }
     }
 
     /// The byte ranges to hide, merged and in order. `open` is a range at the text's start that
@@ -118,14 +118,14 @@ impl Masker {
 /// Masks a text that comes in pieces. Only as much is held back as could be the beginning of a
 /// secret, so that a log line is visible at once unless it ends like one begins.
 #[derive(Debug)]
-pub struct MaskStream<'a> {
-    masker: &'a Masker,
+pub struct MaskStream {
+    masker: Masker,
     held: String,
     /// The last thing given out was [`MASK`], and it also covers this many bytes of `held`.
     open: Option<usize>,
 }
 
-impl MaskStream<'_> {
+impl MaskStream {
     /// Takes the next piece and gives what can be shown by now.
     pub fn push(&mut self, piece: &str) -> String {
         self.held.push_str(piece);
