@@ -1,0 +1,110 @@
+//! Pages of lists, by offset and by key.
+
+use serde_json::Value;
+
+use super::Call;
+use super::answer::{Answer, ApiResult, Refusal};
+
+/// A page by `page` and `per_page`, with all of GitLab's headers.
+pub(crate) fn page<T>(call: &Call, items: Vec<T>, shape: impl Fn(T) -> Value) -> ApiResult {
+    offset(call, items, true, shape)
+}
+
+/// A page of a list whose length GitLab does not count, such as commits.
+pub(crate) fn uncounted<T>(call: &Call, items: Vec<T>, shape: impl Fn(T) -> Value) -> ApiResult {
+    offset(call, items, false, shape)
+}
+
+fn offset<T>(call: &Call, items: Vec<T>, counted: bool, shape: impl Fn(T) -> Value) -> ApiResult {
+    let (page, size) = (call.params.number("page")?.unwrap_or(1), per_page(call)?);
+    if page == 0 {
+        return Err(Refusal::bad_value("page"));
+    }
+    if page.saturating_mul(size) > 50_000 + size {
+        let text = "Offset pagination has a maximum allowed offset of 50000 for requests that \
+                    return objects of this type. Remaining records can be retrieved using keyset \
+                    pagination.";
+        return Err(Refusal::error(405, text));
+    }
+    let total = items.len() as u64;
+    let pages = total.div_ceil(size).max(1);
+    let start = (page - 1).saturating_mul(size);
+    let taken: Vec<Value> =
+        items.into_iter().skip(start as usize).take(size as usize).map(shape).collect();
+    let next = (page < pages).then(|| page + 1);
+    let previous = (page > 1).then(|| page - 1);
+    let show = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+    let mut links = Vec::new();
+    let mut link = |number: Option<u64>, rel: &str| {
+        if let Some(number) = number {
+            links.push(format!("<{}>; rel=\"{rel}\"", with_page(call, number, size)));
+        }
+    };
+    link(previous, "prev");
+    link(next, "next");
+    link(Some(1), "first");
+    let counted = counted && total <= 10_000;
+    if counted {
+        link(Some(pages), "last");
+    }
+    let mut answer = Answer::ok(Value::Array(taken))
+        .header("x-page", page)
+        .header("x-per-page", size)
+        .header("x-next-page", show(next))
+        .header("x-prev-page", show(previous))
+        .header("link", links.join(", "));
+    if counted {
+        answer = answer.header("x-total", total).header("x-total-pages", pages);
+    }
+    Ok(answer)
+}
+
+/// A page by `page_token`: only `Link: rel="next"`, and none at the end.
+pub(crate) fn keyset<T>(
+    call: &Call,
+    items: Vec<T>,
+    key: impl Fn(&T) -> String,
+    shape: impl Fn(T) -> Value,
+) -> ApiResult {
+    let size = per_page(call)? as usize;
+    let after = call.params.filled("page_token");
+    let start = match &after {
+        None => 0,
+        Some(token) => {
+            let found = items.iter().position(|item| key(item) == *token);
+            found.ok_or_else(|| Refusal::invalid("page_token"))? + 1
+        }
+    };
+    let more = items.len() > start + size;
+    let taken: Vec<T> = items.into_iter().skip(start).take(size).collect();
+    let last = taken.last().map(&key);
+    let answer = Answer::ok(taken.into_iter().map(shape).collect());
+    let Some(last) = last.filter(|_| more) else { return Ok(answer) };
+    let mut query = without(&call.query, &["page_token"]);
+    query.push(format!("page_token={}", super::params::encode(&last)));
+    Ok(answer.header("link", format!("<{}?{}>; rel=\"next\"", call.url, query.join("&"))))
+}
+
+fn per_page(call: &Call) -> Result<u64, Refusal> {
+    match call.params.number("per_page")? {
+        None => Ok(20),
+        Some(0) => Err(Refusal::bad_value("per_page")),
+        Some(size) => Ok(size.min(100)),
+    }
+}
+
+fn with_page(call: &Call, page: u64, size: u64) -> String {
+    let mut query = without(&call.query, &["page", "per_page"]);
+    query.push(format!("page={page}"));
+    query.push(format!("per_page={size}"));
+    format!("{}?{}", call.url, query.join("&"))
+}
+
+fn without(query: &str, keys: &[&str]) -> Vec<String> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .filter(|pair| !keys.contains(&pair.split('=').next().unwrap_or_default()))
+        .map(str::to_owned)
+        .collect()
+}

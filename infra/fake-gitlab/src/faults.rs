@@ -1,0 +1,102 @@
+//! Trouble on request: errors, limits, dropped connections, a server that is down.
+
+use crate::git::Oid;
+use crate::model::ProjectId;
+
+/// Which requests a fault is for.
+#[derive(Clone, Debug, Default)]
+pub struct Matcher {
+    /// The HTTP method; `None` is any.
+    pub method: Option<String>,
+    /// A part of the path below the relative root; empty is any.
+    pub path_contains: String,
+}
+
+impl Matcher {
+    /// Any request.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// Requests of a method whose path contains something.
+    pub fn new(method: &str, path_contains: &str) -> Self {
+        Self { method: Some(method.to_owned()), path_contains: path_contains.to_owned() }
+    }
+
+    pub(crate) fn matches(&self, method: &str, path: &str) -> bool {
+        self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && path.contains(&self.path_contains)
+    }
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// An answer that is not GitLab's own, such as a proxy's 502.
+    Status {
+        /// The HTTP status.
+        code: u16,
+        /// The body.
+        body: String,
+        /// Headers of the answer.
+        headers: Vec<(String, String)>,
+    },
+    /// 429 with `Retry-After` and plain text.
+    RateLimited {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// The connection ends without an answer and nothing was done.
+    Drop,
+    /// The request is carried out and the connection ends without an answer.
+    ApplyThenDrop,
+}
+
+impl Fault {
+    /// An answer with this status and a JSON message.
+    #[must_use]
+    pub fn status(code: u16) -> Self {
+        let body = serde_json::json!({ "message": format!("{code} injected") }).to_string();
+        Self::Status { code, body, headers: Vec::new() }
+    }
+}
+
+/// The faults that wait for their requests.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) waiting: Vec<(Matcher, Fault, u32)>,
+    pub(crate) down: bool,
+    /// Statuses of a commit that answer 409 because "another update is in progress".
+    pub(crate) locked: Vec<(ProjectId, Oid, u32)>,
+}
+
+impl Faults {
+    /// The fault for a request, if one waits for it.
+    pub(crate) fn take(&mut self, method: &str, path: &str) -> Option<Fault> {
+        if self.down {
+            return Some(Fault::Status {
+                code: 503,
+                body: "GitLab is not responding".to_owned(),
+                headers: vec![("Retry-After".to_owned(), "30".to_owned())],
+            });
+        }
+        let at = self.waiting.iter().position(|(matcher, ..)| matcher.matches(method, path))?;
+        self.waiting[at].2 -= 1;
+        if self.waiting[at].2 == 0 {
+            return Some(self.waiting.remove(at).1);
+        }
+        Some(self.waiting[at].1.clone())
+    }
+
+    /// Whether the lock of a commit's statuses is held by "somebody else" this time.
+    pub(crate) fn is_locked(&mut self, project: ProjectId, sha: Oid) -> bool {
+        let wanted = |lock: &(ProjectId, Oid, u32)| lock.0 == project && lock.1 == sha;
+        let Some(at) = self.locked.iter().position(wanted) else { return false };
+        self.locked[at].2 -= 1;
+        if self.locked[at].2 == 0 {
+            self.locked.remove(at);
+        }
+        true
+    }
+}

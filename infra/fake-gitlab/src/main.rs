@@ -1,0 +1,3 @@
+//! The `gantry-fake-gitlab` command.
+
+fn main() {}

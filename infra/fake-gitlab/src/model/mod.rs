@@ -1,0 +1,19 @@
+//! Everything the server remembers.
+
+pub(crate) mod environment;
+pub(crate) mod hook;
+pub(crate) mod ids;
+pub(crate) mod merge_request;
+pub(crate) mod pipeline;
+pub(crate) mod project;
+pub(crate) mod state;
+pub(crate) mod user;
+
+pub(crate) use environment::{Deployment, Environment};
+pub(crate) use hook::{Hook, HookEvent};
+pub use ids::{MergeRequestIid, NoteId, PipelineId, ProjectId, UserId};
+pub(crate) use merge_request::{AutoMerge, DiffRefs, MergeRequest, MrState, Note};
+pub(crate) use pipeline::{Job, JobKind, Pipeline, Source};
+pub(crate) use project::Project;
+pub(crate) use state::State;
+pub(crate) use user::{Token, User};

@@ -1,0 +1,76 @@
+//! What a test can see of what happened.
+
+use std::collections::HashMap;
+
+use crate::model::{MergeRequestIid, ProjectId};
+
+/// One request as the fake saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// The HTTP method.
+    pub method: String,
+    /// The path below `/api/v4`, still percent-encoded; for git and pages the whole path.
+    pub path: String,
+    /// The query, still encoded.
+    pub query: String,
+    /// The status of the answer; 0 when the connection was dropped.
+    pub status: u16,
+    /// The user name of the token.
+    pub user: Option<String>,
+}
+
+/// A successful write by a bot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// What was written, in one line for people.
+    pub line: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The path below `/api/v4`.
+    pub path: String,
+}
+
+impl std::fmt::Display for Write {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+/// A quick action that a note executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuickAction {
+    /// The project of the merge request.
+    pub project: ProjectId,
+    /// The merge request.
+    pub iid: MergeRequestIid,
+    /// The user whose rights it had.
+    pub user: String,
+    /// The command without its slash, such as `close`.
+    pub command: String,
+    /// What followed the command.
+    pub argument: String,
+}
+
+/// Somebody who was notified because a note names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// The project of the merge request.
+    pub project: ProjectId,
+    /// The merge request.
+    pub iid: MergeRequestIid,
+    /// The name after the `@`.
+    pub name: String,
+}
+
+/// Everything that is kept for tests.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    pub(crate) requests: Vec<RequestRecord>,
+    pub(crate) unknown: Vec<RequestRecord>,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) quick_actions: Vec<QuickAction>,
+    pub(crate) mentions: Vec<Mention>,
+    pub(crate) clones: HashMap<ProjectId, u32>,
+    /// Compare answers as if it had run out of time.
+    pub(crate) compare_timeout: bool,
+}

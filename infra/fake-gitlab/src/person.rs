@@ -1,0 +1,317 @@
+//! Somebody who works with the server: commits, branches, tags, merge requests, comments.
+//!
+//! A person's actions are not checked for rights, only for what makes no sense.
+
+use crate::api::answer::Refusal;
+use crate::git::Oid;
+use crate::git::repo::FileChanges;
+use crate::model::{MergeRequestIid, NoteId, ProjectId, State, UserId};
+use crate::server::FakeGitlab;
+use crate::service::commits::NewCommit;
+use crate::service::merge::MergeOptions;
+use crate::service::merge_requests::{MergeRequestUpdate, NewMergeRequest};
+use crate::service::notes::NoteOutcome;
+
+/// What a merge request is opened with.
+#[derive(Clone, Debug, Default)]
+pub struct MergeRequestSpec {
+    /// The project of the source branch, when it is a fork.
+    pub source_project: Option<ProjectId>,
+    /// The source branch.
+    pub source_branch: String,
+    /// The target branch; empty is the default branch.
+    pub target_branch: String,
+    /// The title; empty is the source branch.
+    pub title: String,
+    /// The description.
+    pub description: String,
+    /// Squash on merge.
+    pub squash: bool,
+    /// Remove the source branch on merge.
+    pub remove_source_branch: bool,
+}
+
+impl MergeRequestSpec {
+    /// From a branch into the default branch.
+    pub fn from(source_branch: &str) -> Self {
+        Self { source_branch: source_branch.to_owned(), ..Self::default() }
+    }
+
+    /// Into another branch.
+    #[must_use]
+    pub fn into(mut self, target_branch: &str) -> Self {
+        target_branch.clone_into(&mut self.target_branch);
+        self
+    }
+
+    /// From a fork.
+    #[must_use]
+    pub fn of(mut self, source_project: ProjectId) -> Self {
+        self.source_project = Some(source_project);
+        self
+    }
+
+    /// With a title.
+    #[must_use]
+    pub fn titled(mut self, title: &str) -> Self {
+        title.clone_into(&mut self.title);
+        self
+    }
+}
+
+/// Somebody who works with the server.
+#[derive(Clone)]
+pub struct Person {
+    gitlab: FakeGitlab,
+    user: UserId,
+}
+
+type Done<T> = Result<T, Refusal>;
+
+impl Person {
+    pub(crate) fn new(gitlab: FakeGitlab, user: UserId) -> Self {
+        Self { gitlab, user }
+    }
+
+    /// The user.
+    #[must_use]
+    pub fn id(&self) -> UserId {
+        self.user
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State, UserId) -> T) -> T {
+        self.gitlab.with(|state| work(state, self.user))
+    }
+
+    /// Pushes a commit with these files to a branch, which is made from the default branch if it
+    /// is not there; `None` as content removes a file. Gives the commit's id.
+    ///
+    /// # Errors
+    /// When a file to remove is not there or the branch cannot have this name.
+    pub fn push_files(
+        &self,
+        project: ProjectId,
+        branch: &str,
+        files: &[(&str, Option<&str>)],
+        message: &str,
+    ) -> Done<String> {
+        let changes: FileChanges = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), text.map(|text| text.as_bytes().to_vec())))
+            .collect();
+        let new = NewCommit {
+            branch: branch.to_owned(),
+            message: message.to_owned(),
+            changes,
+            ..NewCommit::default()
+        };
+        self.with(|state, user| state.commit(project, user, new)).map(|id| id.to_string())
+    }
+
+    /// Pushes one file; see [`Self::push_files`].
+    ///
+    /// # Errors
+    /// When the branch cannot have this name.
+    pub fn push(&self, project: ProjectId, branch: &str, path: &str, text: &str) -> Done<String> {
+        self.push_files(project, branch, &[(path, Some(text))], &format!("Change {path}"))
+    }
+
+    /// Moves several refs in one push: full names, and commit ids (or names) or `None` to delete.
+    /// History may be rewritten.
+    ///
+    /// # Errors
+    /// When a commit is not there or a ref cannot have its name.
+    pub fn push_refs(&self, project: ProjectId, refs: &[(&str, Option<&str>)]) -> Done<()> {
+        self.with(|state, user| {
+            let found = state.project(project);
+            let resolve = |name: &str| {
+                let commit = found.repo.resolve(name, found.default_branch());
+                commit.map(|commit| commit.id).ok_or_else(|| Refusal::not_found("Commit"))
+            };
+            let moves: Vec<(String, Oid)> = refs
+                .iter()
+                .map(|(name, to)| Ok(((*name).to_owned(), to.map_or(Ok(Oid::ZERO), resolve)?)))
+                .collect::<Done<_>>()?;
+            state.push_refs(project, user, &moves)
+        })
+    }
+
+    /// Makes a branch, or moves it as a force push does.
+    ///
+    /// # Errors
+    /// When `to` is no commit, branch or tag.
+    pub fn set_branch(&self, project: ProjectId, name: &str, to: &str) -> Done<()> {
+        self.push_refs(project, &[(&format!("refs/heads/{name}"), Some(to))])
+    }
+
+    /// Deletes a branch.
+    ///
+    /// # Errors
+    /// Never for a branch that is there.
+    pub fn delete_branch(&self, project: ProjectId, name: &str) -> Done<()> {
+        self.push_refs(project, &[(&format!("refs/heads/{name}"), None)])
+    }
+
+    /// Makes a tag, annotated when there is a message; gives the id of the tag object or commit.
+    ///
+    /// # Errors
+    /// When the tag is there already or `from` is nothing.
+    pub fn tag(
+        &self,
+        project: ProjectId,
+        name: &str,
+        from: &str,
+        message: Option<&str>,
+    ) -> Done<String> {
+        let made = self.with(|state, user| state.create_tag(project, user, name, from, message));
+        made.map(|id| id.to_string())
+    }
+
+    /// Deletes a tag.
+    ///
+    /// # Errors
+    /// Never for a tag that is there.
+    pub fn delete_tag(&self, project: ProjectId, name: &str) -> Done<()> {
+        self.push_refs(project, &[(&format!("refs/tags/{name}"), None)])
+    }
+
+    /// Opens a merge request.
+    ///
+    /// # Errors
+    /// When a branch is missing or there is an open one for it already.
+    pub fn open_merge_request(
+        &self,
+        project: ProjectId,
+        spec: MergeRequestSpec,
+    ) -> Done<MergeRequestIid> {
+        self.with(|state, user| {
+            let or = |text: String, other: &str| {
+                if text.is_empty() { other.to_owned() } else { text }
+            };
+            let new = NewMergeRequest {
+                source_project: spec.source_project,
+                title: or(spec.title, &spec.source_branch),
+                source_branch: spec.source_branch,
+                target_branch: or(spec.target_branch, state.project(project).default_branch()),
+                description: spec.description,
+                labels: Vec::new(),
+                squash: spec.squash,
+                remove_source_branch: spec.remove_source_branch,
+            };
+            state.open_merge_request(project, user, new).map(MergeRequestIid)
+        })
+    }
+
+    fn update(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        update: MergeRequestUpdate,
+    ) -> Done<()> {
+        self.with(|state, user| {
+            state.project(project).merge_request(iid.0).ok_or_else(|| Refusal::not_found(""))?;
+            state.update_merge_request(project, iid.0, user, update)
+        })
+    }
+
+    fn change_state(&self, project: ProjectId, iid: MergeRequestIid, event: &str) -> Done<()> {
+        let state_event = Some(event.to_owned());
+        self.update(project, iid, MergeRequestUpdate { state_event, ..Default::default() })
+    }
+
+    /// Closes a merge request.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn close(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
+        self.change_state(project, iid, "close")
+    }
+
+    /// Reopens a merge request.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn reopen(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
+        self.change_state(project, iid, "reopen")
+    }
+
+    /// Changes the title; `Draft:` at its beginning makes a draft.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn set_title(&self, project: ProjectId, iid: MergeRequestIid, title: &str) -> Done<()> {
+        let title = Some(title.to_owned());
+        self.update(project, iid, MergeRequestUpdate { title, ..Default::default() })
+    }
+
+    /// Changes the labels.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn set_labels(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        labels: &[&str],
+    ) -> Done<()> {
+        let labels = Some(labels.iter().map(|label| (*label).to_owned()).collect());
+        self.update(project, iid, MergeRequestUpdate { labels, ..Default::default() })
+    }
+
+    /// Changes the target branch.
+    ///
+    /// # Errors
+    /// When it or the branch is not there.
+    pub fn retarget(&self, project: ProjectId, iid: MergeRequestIid, branch: &str) -> Done<()> {
+        let target_branch = Some(branch.to_owned());
+        self.update(project, iid, MergeRequestUpdate { target_branch, ..Default::default() })
+    }
+
+    /// Approves.
+    pub fn approve(&self, project: ProjectId, iid: MergeRequestIid) {
+        self.with(|state, user| state.approve(project, iid.0, user));
+    }
+
+    /// Merges now.
+    ///
+    /// # Errors
+    /// What the merge button would say: a draft, a conflict, a pipeline that must succeed.
+    pub fn merge(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
+        let options = MergeOptions::default();
+        self.with(|state, user| state.merge_now(project, iid.0, user, &options))
+    }
+
+    /// Merges as soon as the head pipeline succeeds, at once where nothing is in the way.
+    ///
+    /// # Errors
+    /// What the merge button would say.
+    pub fn auto_merge(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
+        let options = MergeOptions::default();
+        self.with(|state, user| state.set_auto_merge(project, iid.0, user, &options))
+    }
+
+    /// Comments; quick actions in the text are executed. `None` when nothing else was in it.
+    ///
+    /// # Errors
+    /// When the text is empty or too long.
+    pub fn comment(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        text: &str,
+    ) -> Done<Option<NoteId>> {
+        let outcome =
+            self.with(|state, user| state.create_note(project, iid.0, user, text, false))?;
+        Ok(match outcome {
+            NoteOutcome::Kept(id) => Some(NoteId(id)),
+            NoteOutcome::OnlyCommands(_) => None,
+        })
+    }
+
+    /// Deletes a comment, as its author or a maintainer would.
+    pub fn delete_comment(&self, project: ProjectId, iid: MergeRequestIid, note: NoteId) {
+        self.with(|state, _| {
+            state.merge_request_mut(project, iid.0).notes.retain(|known| known.id != note.0);
+        });
+    }
+}

@@ -1,0 +1,136 @@
+//! Every request: faults, where it goes, what is remembered of it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+
+use super::{Shared, api_http, git_http};
+use crate::faults::Fault;
+use crate::observe::RequestRecord;
+
+/// A connection that ends without an answer.
+#[derive(Debug)]
+pub(super) struct Dropped;
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection was dropped on request")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+/// A request that was read to its end.
+pub(super) struct Read {
+    pub(super) method: String,
+    /// Below the relative root, still encoded.
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) headers: http::HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Read {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// An answer and who asked.
+pub(super) struct Handled {
+    pub(super) response: Response<Bytes>,
+    pub(super) user: Option<String>,
+    /// Nothing has this address.
+    pub(super) unknown: bool,
+}
+
+impl Handled {
+    pub(super) fn new(response: Response<Bytes>, user: Option<String>) -> Self {
+        Self { response, user, unknown: false }
+    }
+}
+
+pub(super) async fn handle(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Dropped> {
+    let (parts, body) = request.into_parts();
+    let full = parts.uri.path().to_owned();
+    let path = full.strip_prefix(&shared.relative_root).map(str::to_owned);
+    let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+    let read = Read {
+        method: parts.method.to_string(),
+        path: path.clone().unwrap_or(full),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body,
+    };
+    let fault = shared.lock().faults.take(&read.method, &read.path);
+    let mut record = RequestRecord {
+        method: read.method.clone(),
+        path: read.path.strip_prefix("/api/v4").unwrap_or(&read.path).to_owned(),
+        query: read.query.clone(),
+        status: 0,
+        user: None,
+    };
+    let handled = match &fault {
+        Some(Fault::Drop) => {
+            shared.lock().observed.requests.push(record);
+            return Err(Dropped);
+        }
+        Some(Fault::Status { code, body, headers }) => {
+            Ok(Handled::new(plain(*code, body, headers), None))
+        }
+        Some(Fault::RateLimited { retry_after }) => {
+            let headers = [("Retry-After".to_owned(), retry_after.to_string())];
+            Ok(Handled::new(plain(429, "Retry later\n", &headers), None))
+        }
+        Some(Fault::ApplyThenDrop) | None if path.is_none() => {
+            Ok(Handled::new(plain(404, "Nothing here: see the relative root", &[]), None))
+        }
+        Some(Fault::ApplyThenDrop) | None => route(&shared, read).await,
+    };
+    let Ok(handled) = handled;
+    let dropped = matches!(fault, Some(Fault::ApplyThenDrop));
+    record.status = if dropped { 0 } else { handled.response.status().as_u16() };
+    record.user = handled.user;
+    let mut state = shared.lock();
+    if handled.unknown {
+        state.observed.unknown.push(record.clone());
+    }
+    state.observed.requests.push(record);
+    drop(state);
+    if dropped {
+        return Err(Dropped);
+    }
+    Ok(handled.response.map(Full::new))
+}
+
+async fn route(shared: &Arc<Shared>, read: Read) -> Result<Handled, Infallible> {
+    if read.path.starts_with("/api/") {
+        return Ok(api_http::handle(shared, read).await);
+    }
+    if let Some(service) = git_http::Service::of(&read) {
+        return Ok(git_http::handle(shared, service, read).await);
+    }
+    let mut handled = Handled::new(plain(404, "Not found", &[]), None);
+    handled.unknown = true;
+    Ok(handled)
+}
+
+/// An answer that is not the API's own.
+pub(super) fn plain(code: u16, body: &str, headers: &[(String, String)]) -> Response<Bytes> {
+    let mut builder = Response::builder()
+        .status(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    let kind = if body.starts_with(['{', '[']) { "application/json" } else { "text/plain" };
+    builder = builder.header("content-type", kind);
+    for (name, value) in headers {
+        builder = builder.header(name, value);
+    }
+    builder.body(Bytes::from(body.to_owned())).unwrap_or_default()
+}

@@ -1,0 +1,104 @@
+//! What a push sets off: hooks, merge requests that move, pipelines.
+
+use std::collections::HashMap;
+
+use crate::api::answer::Refusal;
+use crate::git::Oid;
+use crate::git::repo::{RefChange, is_valid_ref_name};
+use crate::model::{ProjectId, State, UserId};
+
+/// The most pipelines that one push makes of a kind of ref.
+const PIPELINES_PER_PUSH: usize = 4;
+
+impl State {
+    /// Moves refs as one push and does what follows from it.
+    pub(crate) fn push_refs(
+        &mut self,
+        project: ProjectId,
+        user: UserId,
+        moves: &[(String, Oid)],
+    ) -> Result<(), Refusal> {
+        let mut changes = Vec::new();
+        for (name, after) in moves {
+            let repo = &mut self.project_mut(project).repo;
+            let before = repo.refs().get(name).copied().unwrap_or(Oid::ZERO);
+            if before == *after {
+                continue;
+            }
+            let short = name.splitn(3, '/').nth(2).unwrap_or_default();
+            if *after != Oid::ZERO && !is_valid_ref_name(short) {
+                return Err(Refusal::message(400, "Branch name is invalid"));
+            }
+            repo.set_ref(name, *after).map_err(|_| {
+                Refusal::message(400, format!("{name} cannot be written beside another ref"))
+            })?;
+            changes.push(RefChange { name: name.clone(), before, after: *after });
+        }
+        self.after_push(project, user, &changes);
+        Ok(())
+    }
+
+    /// Hooks, merge requests and pipelines after refs have moved.
+    pub(crate) fn after_push(&mut self, project: ProjectId, user: UserId, changes: &[RefChange]) {
+        let now = self.now();
+        self.project_mut(project).last_activity_at = now;
+        self.adopt_first_branch(project, changes);
+        self.fire_push_hooks(project, user, changes);
+        for change in changes {
+            if let Some(branch) = change.name.strip_prefix("refs/heads/") {
+                self.refresh_merge_requests(project, user, branch, change);
+            }
+        }
+        let mut made: HashMap<bool, usize> = HashMap::new();
+        for change in changes.iter().filter(|change| change.after != Oid::ZERO) {
+            let tag = change.name.starts_with("refs/tags/");
+            let made = made.entry(tag).or_default();
+            *made += 1;
+            if *made <= PIPELINES_PER_PUSH {
+                self.plan_branch_pipeline(project, user, change, tag);
+            }
+        }
+    }
+
+    /// The first branch of an empty project becomes its default branch.
+    fn adopt_first_branch(&mut self, project: ProjectId, changes: &[RefChange]) {
+        let project = self.project_mut(project);
+        if project.repo.branch(project.default_branch()).is_some()
+            || project.repo.refs_below("refs/heads/").count() != 1
+        {
+            return;
+        }
+        let first = changes.iter().find_map(|change| change.name.strip_prefix("refs/heads/"));
+        if let Some(branch) = first.filter(|branch| project.repo.branch(branch).is_some()) {
+            project.options.default_branch = branch.to_owned();
+            // A wrong HEAD only changes what a clone checks out.
+            let _ = project.repo.set_head(branch);
+        }
+    }
+
+    /// Over the limit of a group (branch or tag, created, pushed or removed) that group's hooks
+    /// are withheld.
+    fn fire_push_hooks(&mut self, project: ProjectId, user: UserId, changes: &[RefChange]) {
+        let group = |change: &RefChange| {
+            let tag = change.name.starts_with("refs/tags/");
+            (tag, change.before == Oid::ZERO, change.after == Oid::ZERO)
+        };
+        let mut sizes: HashMap<_, usize> = HashMap::new();
+        for change in changes {
+            *sizes.entry(group(change)).or_default() += 1;
+        }
+        for change in changes {
+            if sizes[&group(change)] > self.config.limits.push_event_hooks_limit {
+                continue;
+            }
+            let body = self.push_event(self.project(project), user, change);
+            match change.name.strip_prefix("refs/heads/") {
+                Some(branch) => self.queue_hooks(project, "push_events", Some(branch), &body),
+                None if change.name.starts_with("refs/tags/") => {
+                    self.queue_hooks(project, "tag_push_events", None, &body);
+                }
+                None => {}
+            }
+        }
+    }
+}

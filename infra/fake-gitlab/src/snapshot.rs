@@ -1,0 +1,359 @@
+//! Looking at the state, for tests.
+
+use jiff::Timestamp;
+
+use crate::git::Oid;
+use crate::model::{Job, JobKind, MergeRequestIid, NoteId, Pipeline, PipelineId, ProjectId, State};
+use crate::observe::{Mention, QuickAction, RequestRecord, Write};
+use crate::server::FakeGitlab;
+
+/// A commit status or CI job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusView {
+    /// Its id.
+    pub id: u64,
+    /// The pipeline it is in.
+    pub pipeline: PipelineId,
+    /// The ref it was posted for.
+    pub ref_name: String,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub status: String,
+    /// The text beside it.
+    pub description: Option<String>,
+    /// Where it links to.
+    pub target_url: Option<String>,
+    /// Who posted it.
+    pub user: String,
+    /// Whether a newer one of the same name hides it.
+    pub retried: bool,
+    /// Whether it was posted from outside, not run by the project's own CI.
+    pub external: bool,
+}
+
+/// A pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PipelineView {
+    /// Its id.
+    pub id: PipelineId,
+    /// The commit.
+    pub sha: String,
+    /// The ref.
+    pub ref_name: String,
+    /// `push`, `merge_request_event` or `external`.
+    pub source: String,
+    /// The status that its jobs make together.
+    pub status: String,
+    /// Its merge request, if it is of one.
+    pub merge_request: Option<MergeRequestIid>,
+    /// All its jobs, hidden ones too, oldest first.
+    pub jobs: Vec<StatusView>,
+}
+
+/// A comment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoteView {
+    /// Its id.
+    pub id: NoteId,
+    /// The user name of its author.
+    pub author: String,
+    /// The text, Markdown.
+    pub body: String,
+    /// Whether GitLab wrote it by itself.
+    pub system: bool,
+}
+
+/// An environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentView {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub external_url: Option<String>,
+    /// Its tier.
+    pub tier: String,
+    /// `available` or `stopped`.
+    pub state: String,
+}
+
+/// A deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentView {
+    /// Its id.
+    pub id: u64,
+    /// The name of the environment.
+    pub environment: String,
+    /// The commit.
+    pub sha: String,
+    /// The branch or tag.
+    pub ref_name: String,
+    /// `running`, `success`, `failed` or `canceled`.
+    pub status: String,
+}
+
+/// A merge request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeRequestView {
+    /// Its number.
+    pub iid: MergeRequestIid,
+    /// `opened`, `closed` or `merged`.
+    pub state: String,
+    /// Its title.
+    pub title: String,
+    /// The source branch.
+    pub source_branch: String,
+    /// The target branch.
+    pub target_branch: String,
+    /// The newest head; `None` while it is prepared.
+    pub sha: Option<String>,
+    /// `detailed_merge_status`.
+    pub merge_status: String,
+    /// The pipeline that gates it.
+    pub head_pipeline: Option<PipelineId>,
+    /// The merge commit.
+    pub merge_commit: Option<String>,
+    /// Whether it waits for its pipeline.
+    pub auto_merge: bool,
+}
+
+/// A project hook, without its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookView {
+    /// Its id.
+    pub id: u64,
+    /// Its address.
+    pub url: String,
+    /// The events it wants.
+    pub events: Vec<&'static str>,
+    /// Whether it has a token.
+    pub token_present: bool,
+    /// Whether it has a signing token.
+    pub signing_token_present: bool,
+    /// `executable`, `temporarily_disabled` or `disabled`.
+    pub alert_status: String,
+    /// Until when it is disabled.
+    pub disabled_until: Option<Timestamp>,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+fn status_view(state: &State, pipeline: &Pipeline, job: &Job) -> StatusView {
+    StatusView {
+        id: job.id,
+        pipeline: PipelineId(pipeline.id),
+        ref_name: job.ref_name.clone(),
+        name: job.name.clone(),
+        status: job.status.clone(),
+        description: job.description.clone(),
+        target_url: job.target_url.clone(),
+        user: state.user(job.user).username.clone(),
+        retried: job.retried,
+        external: job.kind == JobKind::Status,
+    }
+}
+
+impl FakeGitlab {
+    /// The head of a branch.
+    #[must_use]
+    pub fn head(&self, project: ProjectId, branch: &str) -> Option<String> {
+        self.with(|state| state.project(project).repo.branch(branch)).map(|id| id.to_string())
+    }
+
+    /// The clone URL of a project.
+    #[must_use]
+    pub fn clone_url(&self, project: ProjectId) -> String {
+        self.with(|state| format!("{}.git", state.project_url(state.project(project))))
+    }
+
+    /// The path of a project.
+    #[must_use]
+    pub fn project_path(&self, project: ProjectId) -> String {
+        self.with(|state| state.project(project).path.clone())
+    }
+
+    /// All pipelines of a project, oldest first.
+    #[must_use]
+    pub fn pipelines(&self, project: ProjectId) -> Vec<PipelineView> {
+        self.with(|state| {
+            let view = |pipeline: &Pipeline| PipelineView {
+                id: PipelineId(pipeline.id),
+                sha: pipeline.sha.to_string(),
+                ref_name: pipeline.ref_name.clone(),
+                source: pipeline.source.name().to_owned(),
+                status: pipeline.status().to_owned(),
+                merge_request: pipeline.merge_request.map(MergeRequestIid),
+                jobs: pipeline.jobs.iter().map(|job| status_view(state, pipeline, job)).collect(),
+            };
+            state.project(project).pipelines.iter().map(view).collect()
+        })
+    }
+
+    /// The external statuses of a commit that are not hidden, over all its pipelines.
+    #[must_use]
+    pub fn statuses(&self, project: ProjectId, sha: &str) -> Vec<StatusView> {
+        self.pipelines(project)
+            .into_iter()
+            .filter(|pipeline| pipeline.sha == sha)
+            .flat_map(|pipeline| pipeline.jobs)
+            .filter(|job| job.external && !job.retried)
+            .collect()
+    }
+
+    /// The notes of a merge request, oldest first, without GitLab's own.
+    #[must_use]
+    pub fn notes(&self, project: ProjectId, iid: MergeRequestIid) -> Vec<NoteView> {
+        self.all_notes(project, iid).into_iter().filter(|note| !note.system).collect()
+    }
+
+    /// The notes of a merge request, oldest first, with GitLab's own.
+    #[must_use]
+    pub fn all_notes(&self, project: ProjectId, iid: MergeRequestIid) -> Vec<NoteView> {
+        self.with(|state| {
+            let mr = state.project(project).merge_request(iid.0);
+            let notes = mr.iter().flat_map(|mr| &mr.notes);
+            notes
+                .map(|note| NoteView {
+                    id: NoteId(note.id),
+                    author: state.user(note.author).username.clone(),
+                    body: note.body.clone(),
+                    system: note.system,
+                })
+                .collect()
+        })
+    }
+
+    /// The environments of a project.
+    #[must_use]
+    pub fn environments(&self, project: ProjectId) -> Vec<EnvironmentView> {
+        self.with(|state| {
+            let environments = state.project(project).environments.iter();
+            environments
+                .map(|known| EnvironmentView {
+                    id: known.id,
+                    name: known.name.clone(),
+                    external_url: known.external_url.clone(),
+                    tier: known.tier.clone(),
+                    state: if known.stopped { "stopped" } else { "available" }.to_owned(),
+                })
+                .collect()
+        })
+    }
+
+    /// The deployments of a project, oldest first.
+    #[must_use]
+    pub fn deployments(&self, project: ProjectId) -> Vec<DeploymentView> {
+        self.with(|state| {
+            let project = state.project(project);
+            let name = |id: u64| {
+                let found = project.environments.iter().find(|known| known.id == id);
+                found.map(|known| known.name.clone()).unwrap_or_default()
+            };
+            project
+                .deployments
+                .iter()
+                .map(|known| DeploymentView {
+                    id: known.id,
+                    environment: name(known.environment),
+                    sha: known.sha.to_string(),
+                    ref_name: known.ref_name.clone(),
+                    status: known.status.clone(),
+                })
+                .collect()
+        })
+    }
+
+    /// A merge request.
+    #[must_use]
+    pub fn mr(&self, project: ProjectId, iid: MergeRequestIid) -> Option<MergeRequestView> {
+        self.with(|state| {
+            let mr = state.project(project).merge_request(iid.0)?;
+            Some(MergeRequestView {
+                iid,
+                state: mr.state.name().to_owned(),
+                title: mr.title.clone(),
+                source_branch: mr.source_branch.clone(),
+                target_branch: mr.target_branch.clone(),
+                sha: mr.head().as_ref().map(Oid::to_string),
+                merge_status: state.detailed_merge_status(mr).to_owned(),
+                head_pipeline: state.head_pipeline(mr).map(|pipeline| PipelineId(pipeline.id)),
+                merge_commit: mr.merge_commit.as_ref().map(Oid::to_string),
+                auto_merge: mr.auto_merge.is_some(),
+            })
+        })
+    }
+
+    /// The hooks of a project.
+    #[must_use]
+    pub fn hooks(&self, project: ProjectId) -> Vec<HookView> {
+        self.with(|state| {
+            let now = state.now();
+            let hooks = state.project(project).hooks.iter();
+            hooks
+                .map(|hook| HookView {
+                    id: hook.id,
+                    url: hook.url.clone(),
+                    events: hook
+                        .events
+                        .iter()
+                        .filter(|(_, on)| **on)
+                        .map(|(name, _)| *name)
+                        .collect(),
+                    token_present: hook.token.is_some(),
+                    signing_token_present: hook.signing_token.is_some(),
+                    alert_status: hook.alert_status(now).to_owned(),
+                    disabled_until: hook.disabled_until,
+                    failures: hook.failures,
+                })
+                .collect()
+        })
+    }
+
+    /// Every request so far, in order of the answers.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.with(|state| state.observed.requests.clone())
+    }
+
+    /// Forgets the requests so far and gives them.
+    pub fn take_requests(&self) -> Vec<RequestRecord> {
+        self.with(|state| std::mem::take(&mut state.observed.requests))
+    }
+
+    /// Requests to addresses that this fake does not know: each is a gap here or a bug there.
+    #[must_use]
+    pub fn unknown_requests(&self) -> Vec<RequestRecord> {
+        self.with(|state| state.observed.unknown.clone())
+    }
+
+    /// The successful writes of bots since the last call, for a test to read.
+    pub fn take_writes(&self) -> Vec<Write> {
+        self.with(|state| std::mem::take(&mut state.observed.writes))
+    }
+
+    /// The writes that no test has read yet.
+    #[must_use]
+    pub fn unread_writes(&self) -> Vec<Write> {
+        self.with(|state| state.observed.writes.clone())
+    }
+
+    /// The quick actions that notes have executed.
+    #[must_use]
+    pub fn executed_quick_actions(&self) -> Vec<QuickAction> {
+        self.with(|state| state.observed.quick_actions.clone())
+    }
+
+    /// The people whom notes have notified.
+    #[must_use]
+    pub fn mentions(&self) -> Vec<Mention> {
+        self.with(|state| state.observed.mentions.clone())
+    }
+
+    /// How often a project was fetched with git.
+    #[must_use]
+    pub fn clones(&self, project: ProjectId) -> u32 {
+        self.with(|state| state.observed.clones.get(&project).copied().unwrap_or(0))
+    }
+}
