@@ -1,1 +1,245 @@
-//! (made next)
+//! The publisher: the only writer of feedback to GitLab.
+//!
+//! It is level-triggered: a message names what to bring up to date, never what to write. It reads
+//! the records, computes what GitLab should show, compares with what it last wrote, and writes the
+//! difference. Run twice, it writes nothing.
+
+mod environment;
+mod note;
+mod pipelines;
+mod status;
+
+use gantry_domain::{RunId, text::names::Prefix};
+use gantry_gitlab::{Connected, Connection, Error as GitlabError, NotConnected};
+use gantry_queue::{Context, Failure, Handler, Message, Sender};
+use gantry_setup::{Clock, Objects};
+use gantry_store::{
+    Expect, Outcome, Store, Stored, Write, feedback::Published, keys, scheduler::Health,
+};
+use jiff::SignedDuration;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{sync::Arc, time::Duration};
+
+/// The address of a run's page as links in GitLab carry it, at most 255 characters.
+pub type RunAddress = Arc<dyn Fn(&RunId) -> String + Send + Sync>;
+
+/// What the publisher works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The records.
+    pub store: Store,
+    /// The queues.
+    pub sender: Sender,
+    /// GitLab.
+    pub gitlab: Arc<Connection>,
+    /// What plans found.
+    pub objects: Objects,
+    /// The time.
+    pub clock: Clock,
+    /// The first part of status and environment names.
+    pub prefix: Prefix,
+    /// The addresses of runs.
+    pub run_address: RunAddress,
+    /// The installation's own address, for stack pages.
+    pub public_url: String,
+}
+
+/// Handles the messages of `feedback.fifo`.
+#[derive(Clone)]
+pub struct Publisher {
+    deps: Deps,
+}
+
+impl Publisher {
+    /// A publisher.
+    pub fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+}
+
+/// A change that comes while another is published is published in the same go, this often; then
+/// it is left to the next nudge.
+const ROUNDS: usize = 3;
+/// Looked at again when GitLab does not say when.
+const TROUBLE: Duration = Duration::from_secs(15);
+/// Longer waits are left to the sweep.
+const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
+
+#[async_trait::async_trait]
+impl Handler for Publisher {
+    async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
+        let Some(target) = message.group() else { return Ok(()) };
+        let sender = self.deps.sender.following(context.hops);
+        let work = Work { deps: Deps { sender, ..self.deps.clone() }, target };
+        for _ in 0..ROUNDS {
+            let want = work.deps.store.counters(&work.target).await?.want;
+            if let Err(trouble) = work.bring_up_to_date(&message).await {
+                return work.wait_for_gitlab(&message, trouble).await;
+            }
+            let now = work.deps.clock.now();
+            if work.deps.store.published(&work.target, want, now).await? == Published::UpToDate {
+                return Ok(());
+            }
+        }
+        work.nudge_later(&message, Duration::from_secs(1)).await
+    }
+}
+
+/// Why something was not published.
+pub(crate) enum Trouble {
+    /// GitLab's side: the item waits, the message is done.
+    Gitlab(GitlabError),
+    /// Nobody is connected: the item waits for a person.
+    NotConnected(NotConnected),
+    /// Ours: the message is delivered again.
+    Own(Failure),
+}
+
+impl From<GitlabError> for Trouble {
+    fn from(error: GitlabError) -> Self {
+        Self::Gitlab(error)
+    }
+}
+
+/// Errors of our own side, as opposed to GitLab's.
+macro_rules! own {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Trouble {
+            fn from(error: $error) -> Self {
+                Self::Own(error.into())
+            }
+        }
+    )*};
+}
+own!(gantry_store::StoreError, gantry_queue::SendError, gantry_setup::objects::ObjectError);
+
+/// The handling of one target.
+pub(crate) struct Work {
+    pub(crate) deps: Deps,
+    pub(crate) target: String,
+}
+
+impl Work {
+    async fn bring_up_to_date(&self, message: &Message) -> Result<(), Trouble> {
+        let connected = self.deps.gitlab.connected().await.map_err(Trouble::NotConnected)?;
+        let done = match message {
+            Message::Status { project, commit, .. } => {
+                self.publish_statuses(&connected, *project, commit).await
+            }
+            Message::Note { project, iid, .. } => {
+                self.publish_note(&connected, *project, *iid).await
+            }
+            Message::Environment { stack, .. } => self.publish_environment(&connected, stack).await,
+            other => {
+                tracing::error!(kind = other.kind(), "a message that is not the publisher's");
+                Ok(())
+            }
+        };
+        match &done {
+            Ok(()) => self.note_health(None).await?,
+            Err(Trouble::Gitlab(error @ GitlabError::TokenRejected { .. })) => {
+                self.note_health(Some(error.to_string())).await?;
+            }
+            Err(_) => {}
+        }
+        done
+    }
+
+    /// Trouble at GitLab is no poison: the item gets its next time, and the message is done.
+    async fn wait_for_gitlab(&self, message: &Message, trouble: Trouble) -> Result<(), Failure> {
+        let (why, wait) = match trouble {
+            Trouble::Own(failure) => return Err(failure),
+            Trouble::NotConnected(error) => (error.to_string(), Duration::from_secs(60)),
+            Trouble::Gitlab(error) => {
+                let wait = match &error {
+                    GitlabError::RateLimited { retry_after } => *retry_after,
+                    GitlabError::Unavailable { retry_after, .. } => retry_after.unwrap_or(TROUBLE),
+                    GitlabError::Conflict { .. } => Duration::from_secs(2),
+                    GitlabError::TokenRejected { .. } => Duration::from_secs(60),
+                    _ => TROUBLE,
+                };
+                (error.to_string(), wait)
+            }
+        };
+        tracing::warn!(target_of_feedback = %self.target, "GitLab is not up to date yet: {why}");
+        self.nudge_later(message, wait).await
+    }
+
+    pub(crate) async fn nudge_later(
+        &self,
+        message: &Message,
+        wait: Duration,
+    ) -> Result<(), Failure> {
+        let pause = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_mins(15));
+        let at = self.deps.clock.now() + pause;
+        self.deps.store.look_again(&self.target, at + SignedDuration::from_secs(5)).await?;
+        if wait <= LONGEST_DELAY {
+            self.deps.sender.send_later(message.clone(), wait).await?;
+        }
+        Ok(())
+    }
+
+    /// What was remembered of the target.
+    pub(crate) async fn memory<T: DeserializeOwned + Default>(&self) -> Result<Memory<T>, Trouble> {
+        let key = keys::feedback_memory(&self.target);
+        Ok(match self.deps.store.get::<T>(&key).await? {
+            Some(Stored { version, value, .. }) => {
+                Memory { expect: Expect::Version(version), value }
+            }
+            None => Memory { expect: Expect::Absent, value: T::default() },
+        })
+    }
+
+    /// Remembers at once, so that a crash costs one repeat at most.
+    pub(crate) async fn remember<T: Serialize>(
+        &self,
+        memory: &mut Memory<T>,
+    ) -> Result<(), Trouble> {
+        let key = keys::feedback_memory(&self.target);
+        let write = Write::put(key, memory.expect, &memory.value)?;
+        match self.deps.store.write(vec![write]).await? {
+            Outcome::Written => {
+                memory.expect = match memory.expect {
+                    Expect::Version(version) => Expect::Version(version + 1),
+                    _ => Expect::Version(1),
+                };
+                Ok(())
+            }
+            Outcome::Stale => Err(Trouble::Own(Failure::wait(
+                anyhow::anyhow!("another delivery publishes {} right now", self.target),
+                Duration::from_secs(1),
+            ))),
+        }
+    }
+
+    /// Marks the connection as broken or working; written only when that changes.
+    async fn note_health(&self, broken: Option<String>) -> Result<(), Trouble> {
+        let key = keys::health("publisher");
+        let found = self.deps.store.get::<Health>(&key).await?;
+        let known = found.as_ref().and_then(|h| h.value.broken.clone());
+        if known == broken {
+            return Ok(());
+        }
+        let health = Health { broken, since: Some(self.deps.clock.now()) };
+        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let _either_way = self.deps.store.write(vec![Write::put(key, expect, &health)?]).await?;
+        Ok(())
+    }
+}
+
+/// What the publisher remembers of a target, and what a write of it expects.
+pub(crate) struct Memory<T> {
+    expect: Expect,
+    pub(crate) value: T,
+}
+
+/// An answer that repeating will not change: GitLab's own words, kept for people.
+pub(crate) fn refusal(error: &GitlabError) -> Option<String> {
+    error.is_refusal().then(|| error.to_string())
+}
+
+pub(crate) use gantry_gitlab::Client;
+
+pub(crate) fn client(connected: &Connected) -> &Client {
+    &connected.client
+}

@@ -1,1 +1,152 @@
-//! (made next)
+//! The scheduler: the only writer of runs. It decides what runs, when, and what comes next.
+//!
+//! Messages of a project (`proj:`) decide: they read GitLab and send each touched stack a trigger.
+//! Messages of a stack (`stack:`) move that stack's runs, one at a time. Messages of the room
+//! (`room`) give runners to runs. The sweep finds what no message brought forward.
+
+mod commands;
+mod comparing;
+mod decide;
+mod dispatch;
+mod due;
+mod effects;
+mod facts;
+mod hooks;
+mod moves;
+mod reports;
+mod sweep;
+mod triggers;
+
+use gantry_gitlab::{Client, Connection, Error as GitlabError};
+use gantry_queue::{Context, Failure, Handler, Message, Sender};
+use gantry_secrets::Signer;
+use gantry_setup::Clock;
+use gantry_store::Store;
+use jiff::SignedDuration;
+use std::{sync::Arc, time::Duration};
+
+/// What the scheduler works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The records.
+    pub store: Store,
+    /// The queues.
+    pub sender: Sender,
+    /// GitLab, read only.
+    pub gitlab: Arc<Connection>,
+    /// Signs claim tokens.
+    pub signer: Signer,
+    /// The time.
+    pub clock: Clock,
+    /// The numbers that an operator may turn.
+    pub limits: Limits,
+}
+
+/// Numbers that an operator may turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many runners at once.
+    pub room: u32,
+    /// How often a project is compared with GitLab.
+    pub compare_every: SignedDuration,
+    /// How often while no webhook of the project was ever seen.
+    pub compare_unseen_every: SignedDuration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            room: 10,
+            compare_every: SignedDuration::from_mins(10),
+            compare_unseen_every: SignedDuration::from_mins(10),
+        }
+    }
+}
+
+/// Handles the messages of `events.fifo`.
+#[derive(Clone)]
+pub struct Scheduler {
+    deps: Deps,
+}
+
+impl Scheduler {
+    /// A scheduler.
+    pub fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for Scheduler {
+    async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
+        let sender = self.deps.sender.following(context.hops);
+        let work = Work { deps: Deps { sender, ..self.deps.clone() } };
+        work.handle(message).await
+    }
+}
+
+/// The handling of one message. Everything it sends counts as following that message.
+pub(crate) struct Work {
+    pub(crate) deps: Deps,
+}
+
+impl Work {
+    async fn handle(&self, message: Message) -> Result<(), Failure> {
+        match message {
+            Message::Hook { event, received_at, source, hook } => {
+                self.on_hook(event, received_at, source, hook).await
+            }
+            Message::Compare { project, .. } => self.on_compare(project).await,
+            Message::StackChanged { project, stack, .. } => {
+                self.on_stack_changed(project, &stack).await
+            }
+            Message::Trigger { stack, event, trigger } => {
+                self.on_trigger(&stack, Some(&event), trigger).await.map(|_| ())
+            }
+            Message::Unwant { run, want, because, .. } => {
+                self.on_unwant(&run, &want, &because).await
+            }
+            Message::Command { stack, request, actor, command } => {
+                self.on_command(&stack, &request, &actor, command).await
+            }
+            Message::Report { run, attempt, report, .. } => {
+                self.on_report(&run, attempt, report).await
+            }
+            Message::Grant { run, .. } => self.on_grant(&run).await,
+            Message::RunDue { run, .. } => self.on_run_due(&run).await,
+            Message::StackDue { stack, .. } => self.on_stack_due(&stack).await,
+            Message::Dispatch { .. } => self.on_dispatch().await,
+            Message::Sweep { .. } => self.on_sweep().await,
+            other => {
+                tracing::error!(kind = other.kind(), "a message that is not the scheduler's");
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        self.deps.clock.now()
+    }
+
+    /// The client for GitLab, or a wait: events are not lost while GitLab is not set up.
+    pub(crate) async fn gitlab(&self) -> Result<Arc<Client>, Failure> {
+        match self.deps.gitlab.current().await {
+            Ok(client) => Ok(client),
+            Err(error) => Err(Failure::wait(error, Duration::from_secs(30))),
+        }
+    }
+}
+
+/// Trouble at GitLab is no fault of the message: it waits. Everything else counts against it.
+pub(crate) fn gitlab_failure(error: GitlabError) -> Failure {
+    let wait = match &error {
+        GitlabError::RateLimited { retry_after } => *retry_after,
+        GitlabError::Unavailable { retry_after, .. } => {
+            retry_after.unwrap_or(Duration::from_secs(10))
+        }
+        GitlabError::TokenRejected { .. } => Duration::from_secs(60),
+        GitlabError::Conflict { .. } => Duration::from_secs(2),
+        _ => return Failure::from(error),
+    };
+    Failure::wait(error, wait)
+}

@@ -260,8 +260,9 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
     match changes {
         Changes::Paths(paths) => {
             let globs = globs(&stack.project_globs);
-            let touches =
-                |path: &&String| is_below(path, &stack.project_root) || globs.is_match(path.as_str());
+            let touches = |path: &&String| {
+                is_below(path, &stack.project_root) || globs.is_match(path.as_str())
+            };
             let mut touching = paths.iter().filter(touches);
             match (touching.next(), touching.count()) {
                 (Some(first), 0) => Affected::Yes(format!("{} changed", shown(first))),
@@ -287,9 +288,9 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
                     "{} is the same on both sides",
                     folder(&stack.project_root)
                 )),
-                TreeChange::Same => Affected::Yes(format!(
-                    "its globs may match: GitLab's list of changes is {why}"
-                )),
+                TreeChange::Same => {
+                    Affected::Yes(format!("its globs may match: GitLab's list of changes is {why}"))
+                }
                 TreeChange::Unknown => Affected::Yes(format!(
                     "it counts as affected, because GitLab's list of changes is {why}"
                 )),

@@ -274,11 +274,21 @@ pub enum Want {
     Person,
 }
 
-/// Who did something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Actor {
-    /// The key's name, or `gantry`.
-    pub name: String,
+/// Where a run stands on its way to a runner. Each place but `Nowhere` is an entry of a list, and
+/// the entry changes in the same transaction as the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// It needs no runner now.
+    Nowhere,
+    /// A tracked run behind another one of its stack.
+    Queue,
+    /// A proposed run whose stack is being applied.
+    Waiting,
+    /// In the line for a runner.
+    Line,
+    /// It has a runner, or is being handed to one.
+    Room,
 }
 
 /// A step of a run's life, kept for people.
@@ -376,6 +386,8 @@ pub struct Run {
     pub since: Timestamp,
     /// When the present attempt was handed to a runner.
     pub handed_out_at: Option<Timestamp>,
+    /// Where it stands on its way to a runner.
+    pub place: Place,
 }
 
 impl Run {
@@ -394,12 +406,22 @@ impl Run {
         Ok(())
     }
 
+    /// The order in the line: tracked and confirmed runs first, then proposed ones, then tests.
+    pub fn line_class(&self) -> u8 {
+        match self.run_type {
+            RunType::Tracked => 0,
+            RunType::Proposed => 1,
+            RunType::Test => 2,
+        }
+    }
+
     /// Counts as the one proposed run of its (stack, commit): live, finished, or failed in
     /// Terraform itself. Canceled, stopped and lost ones do not, and are planned again.
     pub fn answers_for_its_commit(&self) -> bool {
         match self.state {
             RunState::Canceled | RunState::Stopped | RunState::Discarded => false,
             RunState::Failed => self.ending.as_ref().is_some_and(|e| e.in_terraform),
+            RunState::Finished => true,
             _ => self.stop_asked.is_none(),
         }
     }

@@ -11,6 +11,7 @@ mod api;
 mod call;
 mod client;
 mod connect;
+mod connection;
 mod download;
 mod error;
 mod host;
@@ -20,6 +21,7 @@ pub mod webhook;
 
 pub use api::*;
 pub use client::{Client, ClientConfig, Clock, InvalidClient};
+pub use connection::{Connected, Connection, NotConnected};
 pub use download::Download;
 pub use error::Error;
 pub use host::{ApiHost, InvalidHost};

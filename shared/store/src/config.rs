@@ -2,7 +2,9 @@
 //! [`gantry_domain::integration::Integration`].
 
 use crate::{Store, StoreError, Stored, keys};
-use gantry_domain::{ProjectId, StackId, StackSlug, integration::Integration, stack::Stack};
+use gantry_domain::{
+    ProjectId, StackId, StackSlug, feedback::Statuses, integration::Integration, stack::Stack,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -37,19 +39,6 @@ pub struct ProjectEntry {
     /// Which statuses are posted.
     #[serde(default)]
     pub statuses: Statuses,
-}
-
-/// Which statuses a project shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Statuses {
-    /// The gate and one for each stack.
-    #[default]
-    Both,
-    /// The gate alone.
-    Gate,
-    /// One for each stack, no gate.
-    Stacks,
 }
 
 /// What an admin key may do. Each role may do all that the ones before it may.

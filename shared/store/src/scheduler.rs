@@ -16,8 +16,6 @@ pub struct StackHead {
     pub applying: bool,
     /// Why no tracked run may start, until a person unblocks the stack.
     pub blocked: Option<Blocked>,
-    /// The tracked branch is not there.
-    pub branch_missing: bool,
     /// The last run that applied something, for "applied since" in notes.
     pub last_applied: Option<LastApplied>,
 }
@@ -204,6 +202,9 @@ pub struct Comparing {
     pub updated_after: Option<String>,
     /// When a webhook of the project was last received.
     pub webhook_at: Option<Timestamp>,
+    /// The tags that were there before any stack asked for tags are recorded.
+    #[serde(default)]
+    pub tags_known: bool,
     /// GitLab's word on the project's hook (`executable`, `disabled`, …), or why it is not known.
     pub hook_status: Option<String>,
 }

@@ -3,12 +3,13 @@
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, SdkError},
+    error::{BuildError, DisplayErrorContext, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
     types::{
         AttributeDefinition, AttributeValue, BillingMode, ConditionCheck, Delete,
         GlobalSecondaryIndex, KeySchemaElement, KeyType, KeysAndAttributes, Projection,
-        ProjectionType, Put, ReturnValue, ScalarAttributeType, TransactWriteItem,
+        ProjectionType, Put, PutRequest, ReturnValue, ScalarAttributeType, TransactWriteItem,
+        WriteRequest,
     },
 };
 use jiff::Timestamp;
@@ -213,7 +214,7 @@ impl Store {
                 .key_schema(key("due", KeyType::Range)?)
                 .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
                 .build()?;
-            Ok::<_, aws_sdk_dynamodb::error::BuildError>(
+            Ok::<_, BuildError>(
                 self.client
                     .create_table()
                     .table_name(&self.table)
@@ -365,6 +366,36 @@ impl Store {
         }
     }
 
+    /// Writes items one by one, whatever was there, in batches; a retry writes the same again.
+    pub async fn put_all(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let unavailable_build = |error: BuildError| StoreError::Unavailable(error.to_string());
+        for chunk in writes.chunks(25) {
+            let mut open = Vec::with_capacity(chunk.len());
+            for write in chunk {
+                let put = PutRequest::builder()
+                    .set_item(Some(item_attributes(write)))
+                    .build()
+                    .map_err(unavailable_build)?;
+                open.push(WriteRequest::builder().put_request(put).build());
+            }
+            while !open.is_empty() {
+                let answer = self
+                    .client
+                    .batch_write_item()
+                    .request_items(&self.table, open)
+                    .send()
+                    .await
+                    .map_err(unavailable)?;
+                open = answer
+                    .unprocessed_items
+                    .unwrap_or_default()
+                    .remove(&self.table)
+                    .unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+
     async fn write_single(&self, write: &Write) -> Result<Outcome, StoreError> {
         let (names, values) = match write {
             Write::Put { expect, .. }
@@ -421,10 +452,7 @@ impl Store {
         }
     }
 
-    fn transact_item(
-        &self,
-        write: Write,
-    ) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
+    fn transact_item(&self, write: Write) -> Result<TransactWriteItem, BuildError> {
         let item = TransactWriteItem::builder();
         Ok(match &write {
             Write::Put { expect, .. } => {

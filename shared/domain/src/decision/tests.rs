@@ -46,12 +46,7 @@ fn head() -> CommitSha {
 }
 
 fn merge_request_from(fork: Option<Fork>, target: &str, changes: Changes) -> Facts {
-    Facts::MergeRequest {
-        iid: MergeRequestIid(3),
-        target_branch: target.to_owned(),
-        fork,
-        changes,
-    }
+    Facts::MergeRequest { iid: MergeRequestIid(3), target_branch: target.to_owned(), fork, changes }
 }
 
 /// Each line: what happened, what was decided, why.
@@ -70,11 +65,8 @@ fn the_reasons_people_read() {
     forks.allow_forks = vec!["friends".to_owned()];
 
     let moved = |changes| Facts::TrackedBranch { head: head(), changes };
-    let branch = |changes, is_tracked| Facts::Branch {
-        branch: "feature/x".to_owned(),
-        changes,
-        is_tracked,
-    };
+    let branch =
+        |changes, is_tracked| Facts::Branch { branch: "feature/x".to_owned(), changes, is_tracked };
     let tag = |tag: &str, in_tracked_branch, is_protected| Facts::Tag {
         tag: tag.to_owned(),
         in_tracked_branch,
@@ -102,8 +94,16 @@ fn the_reasons_people_read() {
         ("another target", &plain, merge_request_from(None, "dev", paths(&["infra/a.tf"]))),
         ("README only", &plain, merge_request_from(None, "main", paths(&["README.md"]))),
         ("a fork", &plain, merge_request_from(fork("evil/infra"), "main", paths(&["infra/a"]))),
-        ("a friend", &forks, merge_request_from(fork("friends/infra"), "main", paths(&["infra/a"]))),
-        ("no friend", &forks, merge_request_from(fork("friendsx/infra"), "main", paths(&["infra/a"]))),
+        (
+            "a friend",
+            &forks,
+            merge_request_from(fork("friends/infra"), "main", paths(&["infra/a"])),
+        ),
+        (
+            "no friend",
+            &forks,
+            merge_request_from(fork("friendsx/infra"), "main", paths(&["infra/a"])),
+        ),
         ("a tag", &plain, tag("v1", true, false)),
         ("a tag in the branch", &on_tag, tag("v1", true, false)),
         ("a protected tag", &on_tag, tag("v1", false, true)),
@@ -117,7 +117,10 @@ fn the_reasons_people_read() {
                 format!("{what}\n  {run_type} {want:?} {fork_of:?}\n  {reason}")
             }
             Decision::Nothing { reason, untouched } => {
-                format!("{what}\n  nothing{}\n  {reason}", if untouched { " (untouched)" } else { "" })
+                format!(
+                    "{what}\n  nothing{}\n  {reason}",
+                    if untouched { " (untouched)" } else { "" }
+                )
             }
         })
         .collect();

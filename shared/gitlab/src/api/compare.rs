@@ -70,16 +70,17 @@ impl From<Answer> for Compare {
 impl Client {
     /// What changed from one commit to another; none when the repository lacks one of them.
     /// `straight` compares the two (a push); otherwise `from` is replaced by the merge base
-    /// (what `to` would change if merged).
+    /// (what `to` would change if merged). `from` is a commit or a branch's name, which saves
+    /// asking for its head.
     pub async fn compare(
         &self,
         project: ProjectId,
-        from: &CommitSha,
+        from: impl AsRef<str>,
         to: &CommitSha,
         straight: bool,
     ) -> Result<Option<Compare>, Error> {
         let call = Call::project(Method::GET, project, &["repository", "compare"])
-            .query("from", from)
+            .query("from", from.as_ref())
             .query("to", to)
             .query("straight", straight);
         let Some(body) = missing(self.bytes(call).await)? else { return Ok(None) };

@@ -1,0 +1,255 @@
+//! The environment of one stack, and a deployment for each tracked run that planned.
+
+use crate::{Client, Memory, Trouble, Work, client, refusal};
+use gantry_domain::{
+    ProjectId, RunId, StackId,
+    run::{Run, RunState, RunType},
+    stack::Stack,
+};
+use gantry_gitlab::{Connected, DeploymentState, Error, NewDeployment};
+use gantry_store::{keys, scheduler::RunEntry};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Runs of a stack that are looked at: a deployment is made soon after its run.
+const NEWEST: i32 = 20;
+
+/// What was written for a stack.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct EnvironmentMemory {
+    /// The project that the environment is in.
+    project: Option<ProjectId>,
+    environment: Option<u64>,
+    external_url: Option<String>,
+    is_stopped: bool,
+    /// Deployments of the newest runs.
+    deployments: BTreeMap<RunId, Deployed>,
+    /// GitLab's own words where it refused.
+    #[serde(default)]
+    pub(crate) refusal: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Deployed {
+    /// None while a creation is under way, or after GitLab refused it.
+    id: Option<u64>,
+    state: String,
+}
+
+impl Work {
+    pub(crate) async fn publish_environment(
+        &self,
+        connected: &Connected,
+        stack: &StackId,
+    ) -> Result<(), Trouble> {
+        let gitlab = client(connected);
+        let Some(found) = self.deps.store.stack(stack).await? else { return Ok(()) };
+        let stack = found.value;
+        if stack.generation != connected.integration.value.generation {
+            return Ok(());
+        }
+        let mut memory: Memory<EnvironmentMemory> = self.memory().await?;
+        let done = self.bring_up(gitlab, &stack, &mut memory).await;
+        if let Err(Trouble::Gitlab(error)) = &done
+            && let Some(words) = refusal(error)
+        {
+            tracing::warn!(stack = %stack.slug, "{words}");
+            memory.value.refusal = Some(words);
+            return self.remember(&mut memory).await;
+        }
+        done
+    }
+
+    async fn bring_up(
+        &self,
+        gitlab: &Client,
+        stack: &Stack,
+        memory: &mut Memory<EnvironmentMemory>,
+    ) -> Result<(), Trouble> {
+        let left =
+            memory.value.project.filter(|p| *p != stack.project || stack.deleted_at.is_some());
+        if let (Some(project), Some(environment), false) =
+            (left, memory.value.environment, memory.value.is_stopped)
+        {
+            match gitlab.stop_environment(project, environment).await {
+                Ok(()) | Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            memory.value.is_stopped = true;
+            self.remember(memory).await?;
+        }
+        if stack.deleted_at.is_some() {
+            return Ok(());
+        }
+        if left.is_some() {
+            memory.value = EnvironmentMemory::default();
+        }
+        self.ensure_environment(gitlab, stack, memory).await?;
+        let partition = keys::stack_partition(&stack.id);
+        let newest =
+            self.deps.store.query::<RunEntry>(&partition, "run#", None, true, NEWEST).await?;
+        let mut shown = Vec::new();
+        // Oldest first, so that the newest deployment is the environment's last.
+        for entry in newest.items.iter().rev().filter(|e| e.value.run_type == RunType::Tracked) {
+            let Some(run) = self.deps.store.get::<Run>(&keys::run(&entry.value.run)).await? else {
+                continue;
+            };
+            shown.push(run.value.id.clone());
+            if run.value.project == stack.project {
+                self.deploy(gitlab, stack, &run.value, memory).await?;
+            }
+        }
+        let before = memory.value.deployments.len();
+        memory.value.deployments.retain(|run, _| shown.contains(run));
+        if memory.value.deployments.len() != before {
+            self.remember(memory).await?;
+        }
+        Ok(())
+    }
+
+    async fn ensure_environment(
+        &self,
+        gitlab: &Client,
+        stack: &Stack,
+        memory: &mut Memory<EnvironmentMemory>,
+    ) -> Result<(), Trouble> {
+        let address = format!("{}/stacks/{}", self.deps.public_url, stack.slug);
+        let url = (address.len() <= 255).then_some(address);
+        if memory.value.environment.is_some() && memory.value.external_url == url {
+            return Ok(());
+        }
+        let name = self.deps.prefix.environment(&stack.slug);
+        let environment = match gitlab.environment_by_name(stack.project, &name).await? {
+            Some(found) => {
+                if let Some(url) = &url
+                    && found.external_url.as_ref() != Some(url)
+                {
+                    gitlab.update_environment(stack.project, found.id, url).await?;
+                }
+                found
+            }
+            None => gitlab.create_environment(stack.project, &name, url.as_deref()).await?,
+        };
+        memory.value.project = Some(stack.project);
+        memory.value.environment = Some(environment.id);
+        memory.value.external_url = url;
+        memory.value.refusal = None;
+        self.remember(memory).await
+    }
+
+    async fn deploy(
+        &self,
+        gitlab: &Client,
+        stack: &Stack,
+        run: &Run,
+        memory: &mut Memory<EnvironmentMemory>,
+    ) -> Result<(), Trouble> {
+        let Some(wanted) = wanted(run) else { return Ok(()) };
+        let known = memory.value.deployments.get(&run.id).cloned();
+        let state = match &known {
+            Some(known) if known.state == wanted.as_str() && known.id.is_some() => return Ok(()),
+            Some(known) if known.state == REFUSED => return Ok(()),
+            Some(Deployed { id: Some(id), .. }) => {
+                self.update(gitlab, stack.project, *id, wanted).await?
+            }
+            // Nothing is known, or a creation was begun and never heard of: look before making one.
+            _ => {
+                let begun = Deployed { id: None, state: BEGUN.to_owned() };
+                memory.value.deployments.insert(run.id.clone(), begun);
+                self.remember(memory).await?;
+                self.make(gitlab, stack, run, wanted, known.is_some(), memory).await?
+            }
+        };
+        memory.value.deployments.insert(run.id.clone(), state);
+        self.remember(memory).await
+    }
+
+    async fn make(
+        &self,
+        gitlab: &Client,
+        stack: &Stack,
+        run: &Run,
+        wanted: DeploymentState,
+        may_exist: bool,
+        memory: &mut Memory<EnvironmentMemory>,
+    ) -> Result<Deployed, Trouble> {
+        let environment = self.deps.prefix.environment(&stack.slug);
+        if may_exist {
+            let ours: Vec<u64> =
+                memory.value.deployments.values().filter_map(|known| known.id).collect();
+            let there = gitlab.deployments(stack.project, &environment, &run.commit).await?;
+            if let Some(found) = there.into_iter().find(|d| !ours.contains(&d.id)) {
+                let id = Some(found.id);
+                memory
+                    .value
+                    .deployments
+                    .insert(run.id.clone(), Deployed { id, state: found.status.clone() });
+                if found.status == wanted.as_str() {
+                    return Ok(Deployed { id, state: found.status });
+                }
+                return self.update(gitlab, stack.project, found.id, wanted).await;
+            }
+        }
+        let deployment = NewDeployment {
+            environment,
+            sha: run.commit.clone(),
+            git_ref: run.git_ref.clone(),
+            is_tag: run.key.starts_with("tag#"),
+            state: wanted,
+        };
+        match gitlab.create_deployment(stack.project, &deployment).await {
+            Ok(made) => Ok(Deployed { id: Some(made.id), state: wanted.as_str().to_owned() }),
+            Err(error) => match refusal(&error) {
+                Some(words) => {
+                    tracing::warn!(stack = %stack.slug, run.id = %run.id, "{words}");
+                    memory.value.refusal = Some(words);
+                    Ok(Deployed { id: None, state: REFUSED.to_owned() })
+                }
+                None => Err(error.into()),
+            },
+        }
+    }
+
+    /// One final update; "it is that already" is what was wanted.
+    async fn update(
+        &self,
+        gitlab: &Client,
+        project: ProjectId,
+        deployment: u64,
+        wanted: DeploymentState,
+    ) -> Result<Deployed, Trouble> {
+        let state = wanted.as_str().to_owned();
+        match gitlab.update_deployment(project, deployment, wanted).await {
+            Ok(_) => {}
+            Err(error) => match refusal(&error) {
+                Some(words) => {
+                    let live = gitlab.deployment(project, deployment).await?;
+                    if live.is_some_and(|d| d.status != state) {
+                        tracing::warn!(project.id = project.0, deployment, "{words}");
+                    }
+                }
+                None => return Err(error.into()),
+            },
+        }
+        Ok(Deployed { id: Some(deployment), state })
+    }
+}
+
+const BEGUN: &str = "begun";
+const REFUSED: &str = "refused";
+
+/// What the run's deployment should say; none while the run has no plan.
+fn wanted(run: &Run) -> Option<DeploymentState> {
+    let planned = run.delta.is_some();
+    match run.state {
+        RunState::Unconfirmed | RunState::Confirmed | RunState::Applying => {
+            Some(DeploymentState::Running)
+        }
+        RunState::Finished => Some(DeploymentState::Success),
+        RunState::Failed if planned || run.ending.as_ref().is_some_and(|e| e.in_terraform) => {
+            Some(DeploymentState::Failed)
+        }
+        RunState::Discarded => Some(DeploymentState::Canceled),
+        _ => None,
+    }
+}

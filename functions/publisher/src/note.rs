@@ -1,0 +1,202 @@
+//! The one note of a merge request.
+
+use crate::{Client, Memory, Trouble, Work, client, refusal};
+use gantry_domain::{
+    CommitSha, MergeRequestIid, ProjectId, StackId,
+    plan::Change,
+    run::{Run, RunState, RunType, Want},
+    stack::CommentLevel,
+    text::{
+        note::{self, MergeRequestState, NoteInput, NoteStack},
+        status::RunView,
+    },
+};
+use gantry_gitlab::{Connected, Error};
+use gantry_setup::objects;
+use gantry_store::{
+    keys,
+    scheduler::{MergeRequestRecord, StackHead},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+
+/// What was written for a merge request.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct NoteMemory {
+    note: Option<u64>,
+    /// SHA-256 of the body.
+    body: Option<String>,
+    /// GitLab's own words where it refused.
+    #[serde(default)]
+    pub(crate) refusal: Option<String>,
+}
+
+impl Work {
+    pub(crate) async fn publish_note(
+        &self,
+        connected: &Connected,
+        project: ProjectId,
+        iid: MergeRequestIid,
+    ) -> Result<(), Trouble> {
+        let gitlab = client(connected);
+        let key = keys::merge_request(project, iid);
+        let Some(record) = self.deps.store.get::<MergeRequestRecord>(&key).await? else {
+            return Ok(());
+        };
+        let record = record.value;
+        let Some(head) = record.head.clone() else { return Ok(()) };
+        let live = gitlab.merge_request(project, iid).await?;
+        let state = match record.state.as_str() {
+            "merged" => MergeRequestState::Merged,
+            "closed" => MergeRequestState::Closed,
+            _ => MergeRequestState::Open,
+        };
+        let tracked = match &record.merged_as {
+            Some(commit) => self.tracked_runs(project, commit).await?,
+            None => Vec::new(),
+        };
+        let input = NoteInput {
+            installation: connected.integration.value.installation.clone(),
+            project,
+            iid,
+            commit: head.clone(),
+            target_branch: record.target_branch.clone(),
+            behind: live
+                .and_then(|mr| mr.diverged_commits_count)
+                .filter(|_| state == MergeRequestState::Open)
+                .and_then(|count| u32::try_from(count).ok()),
+            state,
+            stacks: self.note_stacks(project, &head, &record).await?,
+            tracked,
+        };
+        let mut memory: Memory<NoteMemory> = self.memory().await?;
+        if memory.value.note.is_none() && !note::is_wanted(&input) {
+            return Ok(());
+        }
+        let body = note::render(&input);
+        let digest = hex::encode(Sha256::digest(body.as_bytes()));
+        if memory.value.body.as_deref() == Some(&digest) {
+            return Ok(());
+        }
+        let marker = note::marker(&input.installation, project, iid);
+        let bot = connected.integration.value.bot.id;
+        let written = self
+            .write_note(gitlab, (project, iid), &body, memory.value.note, |found| {
+                found.author.as_ref().is_some_and(|a| a.id == bot)
+                    && found.body.starts_with(&marker)
+            })
+            .await;
+        match written {
+            Ok(id) => {
+                memory.value = NoteMemory { note: Some(id), body: Some(digest), refusal: None };
+            }
+            Err(error) => match refusal(&error) {
+                Some(words) => {
+                    tracing::warn!(project.id = project.0, merge_request = iid.0, "{words}");
+                    memory.value.body = Some(digest);
+                    memory.value.refusal = Some(words);
+                }
+                None => return Err(error.into()),
+            },
+        }
+        self.remember(&mut memory).await
+    }
+
+    /// Edits the note, or finds it again by its marker, or makes it. A note whose making timed out
+    /// is found, not made twice.
+    async fn write_note(
+        &self,
+        gitlab: &Client,
+        (project, iid): (ProjectId, MergeRequestIid),
+        body: &str,
+        known: Option<u64>,
+        is_ours: impl Fn(&gantry_gitlab::Note) -> bool,
+    ) -> Result<u64, Error> {
+        if let Some(known) = known {
+            match gitlab.update_note(project, iid, known, body).await {
+                Ok(note) => return Ok(note.id),
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(found) = gitlab.find_note(project, iid, is_ours).await? {
+            return Ok(gitlab.update_note(project, iid, found.id, body).await?.id);
+        }
+        Ok(gitlab.create_note(project, iid, body).await?.id)
+    }
+
+    /// The newest run of each stack that the head affects.
+    async fn note_stacks(
+        &self,
+        project: ProjectId,
+        head: &CommitSha,
+        record: &MergeRequestRecord,
+    ) -> Result<Vec<NoteStack>, Trouble> {
+        let want = Want::MergeRequest(record.iid);
+        let mut newest: BTreeMap<StackId, Run> = BTreeMap::new();
+        for run in self.runs_of_commit(project, head).await? {
+            let is_shown = run.wants.contains(&want) || record.affected.contains(&run.stack);
+            if run.run_type == RunType::Proposed && is_shown {
+                newest.insert(run.stack.clone(), run);
+            }
+        }
+        let mut stacks = Vec::with_capacity(newest.len());
+        for (id, run) in newest {
+            let Some(stack) = self.deps.store.stack(&id).await? else { continue };
+            let level = stack.value.comment;
+            let change = match level {
+                CommentLevel::Full if run.delta.is_some() => self.change(&run).await?,
+                _ => None,
+            };
+            let head = self.deps.store.get::<StackHead>(&keys::stack_head(&id)).await?;
+            let planned_at = run
+                .history
+                .iter()
+                .rev()
+                .find(|step| step.state == RunState::Planning)
+                .map(|step| step.at);
+            let applied_since = head
+                .and_then(|h| h.value.last_applied)
+                .is_some_and(|last| planned_at.is_some_and(|at| last.at > at));
+            let end = run.ending.clone();
+            let url = (self.deps.run_address)(&run.id);
+            let shows_errors = level == CommentLevel::Full;
+            stacks.push(NoteStack {
+                level,
+                change,
+                errors: end
+                    .as_ref()
+                    .filter(|_| shows_errors)
+                    .map(|e| e.errors.clone())
+                    .unwrap_or_default(),
+                log_tail: end.filter(|_| shows_errors).map(|e| e.log_tail).unwrap_or_default(),
+                applied_since: applied_since && record.state == "opened",
+                run: RunView::of(&run, url),
+            });
+        }
+        Ok(stacks)
+    }
+
+    /// What the run's plan found; none when it cannot be read, which only leaves out the details.
+    async fn change(&self, run: &Run) -> Result<Option<Change>, Trouble> {
+        let key = objects::keys::change(&run.id, run.attempt);
+        let Some(bytes) = self.deps.objects.get(&key).await? else { return Ok(None) };
+        Ok(serde_json::from_slice(&bytes)
+            .inspect_err(|error| tracing::error!(run.id = %run.id, "{key} cannot be read: {error}"))
+            .ok())
+    }
+
+    async fn tracked_runs(
+        &self,
+        project: ProjectId,
+        commit: &CommitSha,
+    ) -> Result<Vec<RunView>, Trouble> {
+        let runs = self.runs_of_commit(project, commit).await?;
+        Ok(runs
+            .iter()
+            .filter(|run| run.run_type == RunType::Tracked)
+            .map(|run| RunView::of(run, (self.deps.run_address)(&run.id)))
+            .collect())
+    }
+}

@@ -1,0 +1,111 @@
+//! Which pipelines a commit's statuses belong to.
+//!
+//! A status without a pipeline makes GitLab choose the newest of the commit, even one of another
+//! branch or merge request. So each is looked up, and only when there is none, and none is coming,
+//! GitLab is asked to make an external one.
+
+use crate::{Client, Trouble, Work};
+use gantry_domain::{
+    CommitSha, ProjectId,
+    feedback::{Pipeline, Shows},
+};
+use gantry_gitlab::Error;
+use gantry_store::scheduler::Subject;
+use std::collections::BTreeSet;
+
+/// The pipelines of a commit, as far as they are there.
+pub(crate) struct Found {
+    pub(crate) pipelines: Vec<Pipeline>,
+    /// A branch has none yet, and the project's own CI may be about to make one.
+    pub(crate) may_come: bool,
+}
+
+impl Work {
+    /// Looks up the pipelines for everything that the commit is the head of. `may_make` allows to
+    /// have GitLab make an external one where there is none.
+    pub(crate) async fn pipelines(
+        &self,
+        client: &Client,
+        project: ProjectId,
+        commit: &CommitSha,
+        subjects: &[Subject],
+        may_make: bool,
+    ) -> Result<Found, Trouble> {
+        let mut found = Found { pipelines: Vec::new(), may_come: false };
+        let has_tracked = subjects.iter().any(|s| s.to_tracked && s.merge_request.is_none());
+        let has_previews = subjects.iter().any(|s| s.merge_request.is_some());
+        let both = has_tracked && has_previews;
+        let previews = if both { Shows::Previews } else { Shows::Everything };
+        let tracked = if both { Shows::Tracked } else { Shows::Everything };
+
+        let mut of_merge_requests = BTreeSet::new();
+        for subject in subjects.iter().filter(|s| s.fork_of.is_none()) {
+            let Some(iid) = subject.merge_request else { continue };
+            let Some(live) = client.merge_request(project, iid).await? else { continue };
+            if live.sha.as_ref() != Some(commit) {
+                continue;
+            }
+            let Some(head) = live.head_pipeline else { continue };
+            let is_merge = head.sha != *commit;
+            if is_merge && !client.is_parent(project, commit, &head.sha).await? {
+                continue;
+            }
+            of_merge_requests.insert(subject.branch.clone());
+            found.add(Pipeline {
+                id: Some(head.id),
+                sha: head.sha,
+                git_ref: head.git_ref.filter(|_| !is_merge),
+                shows: previews,
+            });
+        }
+        for subject in subjects.iter().filter(|s| s.fork_of.is_none()) {
+            let is_tracked = subject.to_tracked && subject.merge_request.is_none();
+            if of_merge_requests.contains(&subject.branch) && !is_tracked {
+                continue;
+            }
+            let shows = if is_tracked { tracked } else { previews };
+            let newest =
+                client.pipelines(project, commit, Some(&subject.branch)).await?.into_iter().next();
+            let git_ref = Some(subject.branch.clone());
+            match newest {
+                Some(newest) => {
+                    found.add(Pipeline { id: Some(newest.id), sha: commit.clone(), git_ref, shows })
+                }
+                None if may_make => {
+                    found.add(Pipeline { id: None, sha: commit.clone(), git_ref, shows });
+                }
+                None => found.may_come = true,
+            }
+        }
+        Ok(found)
+    }
+
+    /// True when the project has CI of its own for the commit, so that GitLab may make a pipeline
+    /// a few seconds after the push.
+    pub(crate) async fn has_own_ci(
+        &self,
+        client: &Client,
+        project: ProjectId,
+        commit: &CommitSha,
+    ) -> Result<bool, Trouble> {
+        match client.file(project, commit.as_str(), ".gitlab-ci.yml").await {
+            Ok(file) => Ok(file.is_some()),
+            // Not allowed to look: waiting a few seconds does no harm.
+            Err(Error::Forbidden { .. } | Error::ScopeMissing { .. }) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Found {
+    fn add(&mut self, pipeline: Pipeline) {
+        let same = |known: &&Pipeline| match (known.id, pipeline.id) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => known.git_ref == pipeline.git_ref,
+            _ => false,
+        };
+        if !self.pipelines.iter().any(|known| same(&known)) {
+            self.pipelines.push(pipeline);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Statuses of one (project, commit), the gate among them.
+
+use crate::{Client, Memory, Trouble, Work, client, refusal};
+use gantry_domain::{
+    CommitSha, ProjectId,
+    feedback::{CommitView, Posted, StatusPost, missing_statuses},
+    run::Run,
+    text::status::{CommitState, RunView},
+};
+use gantry_gitlab::{Connected, NewStatus, StatusState};
+use gantry_queue::Message;
+use gantry_store::{
+    config::ProjectEntry,
+    keys,
+    scheduler::{RunEntry, Subject},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+
+/// How long a project with CI of its own gets to make its pipeline before an external one is made.
+const CI_MAY_TAKE: SignedDuration = SignedDuration::from_secs(15);
+/// After the first post, the pipelines of a project with CI of its own are looked up again: one
+/// that came later gets the present state too.
+const LATE_LOOKS: [Duration; 3] =
+    [Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(60)];
+
+/// What was posted for a commit.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct StatusMemory {
+    posted: Posted,
+    /// When the commit was first looked at.
+    first_seen: Option<Timestamp>,
+    /// The commit has CI of its own.
+    own_ci: Option<bool>,
+    /// How many late looks there were.
+    late_looks: usize,
+    /// GitLab's own words where it refused, by status name.
+    #[serde(default)]
+    pub(crate) refusals: BTreeMap<String, String>,
+}
+
+impl Work {
+    pub(crate) async fn publish_statuses(
+        &self,
+        connected: &Connected,
+        project: ProjectId,
+        commit: &CommitSha,
+    ) -> Result<(), Trouble> {
+        let gitlab = client(connected);
+        let runs = self.runs_of_commit(project, commit).await?;
+        let partition = keys::commit_runs(project, commit);
+        let subjects: Vec<Subject> = self
+            .deps
+            .store
+            .query_all::<Subject>(&partition, "subject#")
+            .await?
+            .into_iter()
+            .filter(|s| !s.key.sk.starts_with("subject#merged#"))
+            .map(|s| s.value)
+            .collect();
+        let subjects = with_refs_of_runs(subjects, &runs);
+        let gate_without_runs =
+            runs.is_empty() && self.wants_empty_gate(gitlab, project, &subjects).await?;
+        if runs.is_empty() && !gate_without_runs {
+            return Ok(());
+        }
+        let mut memory: Memory<StatusMemory> = self.memory().await?;
+        let now = self.deps.clock.now();
+        let first_seen = *memory.value.first_seen.get_or_insert(now);
+        let own_ci = match memory.value.own_ci {
+            Some(known) => known,
+            None => self.has_own_ci(gitlab, project, commit).await?,
+        };
+        memory.value.own_ci = Some(own_ci);
+        let may_make = !own_ci || now.duration_since(first_seen) >= CI_MAY_TAKE;
+        let found = self.pipelines(gitlab, project, commit, &subjects, may_make).await?;
+
+        let settings = self.deps.store.get::<ProjectEntry>(&keys::project(project)).await?;
+        let views: Vec<RunView> =
+            runs.iter().map(|run| RunView::of(run, (self.deps.run_address)(&run.id))).collect();
+        let touched = runs.iter().map(|r| r.stacks_touched).max().unwrap_or(0);
+        let view = CommitView {
+            prefix: &self.deps.prefix,
+            statuses: settings.map(|s| s.value.statuses).unwrap_or_default(),
+            runs: &views,
+            stacks_touched: touched as usize,
+            pipelines: &found.pipelines,
+            gate_url: None,
+            gate_without_runs,
+        };
+        for post in missing_statuses(&view, &memory.value.posted) {
+            self.post(gitlab, project, &post, &mut memory).await?;
+        }
+        self.look_again_later(project, commit, &mut memory, found.may_come, own_ci).await
+    }
+
+    async fn look_again_later(
+        &self,
+        project: ProjectId,
+        commit: &CommitSha,
+        memory: &mut Memory<StatusMemory>,
+        may_come: bool,
+        own_ci: bool,
+    ) -> Result<(), Trouble> {
+        let wait = if may_come {
+            Some(Duration::from_secs(3))
+        } else if own_ci && memory.value.late_looks < LATE_LOOKS.len() {
+            let wait = LATE_LOOKS[memory.value.late_looks];
+            memory.value.late_looks += 1;
+            Some(wait)
+        } else {
+            None
+        };
+        self.remember(memory).await?;
+        if let Some(wait) = wait {
+            let nudge = Message::Status { project, commit: commit.clone(), want: 0 };
+            self.deps.sender.send_later(nudge, wait).await?;
+        }
+        Ok(())
+    }
+
+    /// Posts one status and remembers it at once.
+    async fn post(
+        &self,
+        gitlab: &Client,
+        project: ProjectId,
+        post: &StatusPost,
+        memory: &mut Memory<StatusMemory>,
+    ) -> Result<(), Trouble> {
+        let pipeline = memory.value.posted.resolve(&post.pipeline);
+        let state = match post.state {
+            CommitState::Pending => StatusState::Pending,
+            CommitState::Running => StatusState::Running,
+            CommitState::Success => StatusState::Success,
+            CommitState::Failed => StatusState::Failed,
+            CommitState::Canceled => StatusState::Canceled,
+        };
+        let status = NewStatus {
+            state,
+            name: post.name.clone(),
+            target_url: post.target_url.clone(),
+            description: Some(post.description.clone()),
+            git_ref: pipeline.git_ref.clone(),
+            pipeline: pipeline.id,
+        };
+        let answered = match gitlab.post_status(project, &pipeline.sha, &status).await {
+            Ok(posted) => {
+                memory.value.refusals.remove(&post.name);
+                posted.pipeline_id
+            }
+            Err(error) if error.already_there(state) => pipeline.id,
+            Err(error) => match refusal(&error) {
+                // Asking again would be refused again: kept for people, until something changes.
+                Some(words) => {
+                    tracing::warn!(project.id = project.0, status = post.name, "{words}");
+                    memory.value.refusals.insert(post.name.clone(), words);
+                    pipeline.id
+                }
+                None => return Err(error.into()),
+            },
+        };
+        memory.value.posted.record(post, answered);
+        self.remember(memory).await
+    }
+
+    /// The runs of a commit.
+    pub(crate) async fn runs_of_commit(
+        &self,
+        project: ProjectId,
+        commit: &CommitSha,
+    ) -> Result<Vec<Run>, Trouble> {
+        let partition = keys::commit_runs(project, commit);
+        let entries = self.deps.store.query_all::<RunEntry>(&partition, "run#").await?;
+        let mut runs = Vec::with_capacity(entries.len());
+        for chunk in entries.chunks(100) {
+            let wanted: Vec<_> = chunk.iter().map(|e| keys::run(&e.value.run)).collect();
+            runs.extend(
+                self.deps.store.get_many::<Run>(&wanted).await?.into_iter().map(|r| r.value),
+            );
+        }
+        runs.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(runs)
+    }
+
+    /// A merge request that touches no stack, in a project whose pipelines must succeed, needs the
+    /// gate to be mergeable at all.
+    async fn wants_empty_gate(
+        &self,
+        gitlab: &Client,
+        project: ProjectId,
+        subjects: &[Subject],
+    ) -> Result<bool, Trouble> {
+        let is_candidate =
+            subjects.iter().any(|s| s.merge_request.is_some() && s.to_tracked && s.affected == 0);
+        if !is_candidate {
+            return Ok(false);
+        }
+        Ok(gitlab.project(project).await?.only_allow_merge_if_pipeline_succeeds)
+    }
+}
+
+/// A run started by hand has no subject of its own: its statuses belong to the ref it was started
+/// for.
+fn with_refs_of_runs(mut subjects: Vec<Subject>, runs: &[Run]) -> Vec<Subject> {
+    for run in runs.iter().filter(|r| r.fork_of.is_none()) {
+        if !subjects.iter().any(|s| s.branch == run.git_ref) {
+            subjects.push(Subject {
+                branch: run.git_ref.clone(),
+                merge_request: None,
+                fork_of: None,
+                affected: 1,
+                to_tracked: run.git_ref == run.tracked_branch,
+            });
+        }
+    }
+    subjects
+}

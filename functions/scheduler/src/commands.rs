@@ -1,0 +1,346 @@
+//! What people ask for. Each command stores how it ended, in the same transaction as what it did.
+
+use crate::{
+    Work,
+    effects::ending,
+    gitlab_failure,
+    moves::{Loaded, written},
+};
+use gantry_domain::{
+    CommitSha, EventId, RunId, StackId,
+    run::{Effect, Place, Run, RunEvent, RunState, RunType, Want},
+    stack::Stack,
+};
+use gantry_queue::{Command, Failure, Trigger};
+use gantry_store::{
+    Expect, Write, keys,
+    runner::Claim,
+    scheduler::{CommandOutcome, RunEntry, TrackedBranch},
+};
+
+/// One command of one person.
+struct Order<'a> {
+    stack: &'a StackId,
+    request: &'a EventId,
+    actor: &'a str,
+}
+
+impl Work {
+    pub(crate) async fn on_command(
+        &self,
+        stack: &StackId,
+        request: &EventId,
+        actor: &str,
+        command: Command,
+    ) -> Result<(), Failure> {
+        let key = keys::command(stack, request);
+        if self.deps.store.get::<CommandOutcome>(&key).await?.is_some() {
+            return Ok(());
+        }
+        let order = Order { stack, request, actor };
+        match command {
+            Command::Confirm { run } => self.confirm(&order, &run).await,
+            Command::Discard { run } => self.discard(&order, &run).await,
+            Command::Stop { run } => self.stop(&order, &run).await,
+            Command::Retry { run, force } => self.retry(&order, &run, force).await,
+            Command::CatchUp => self.catch_up(&order).await,
+            Command::Unblock { reason } => self.unblock(&order, &reason).await,
+            Command::Trigger { run_type, commit } => {
+                self.trigger_by_hand(&order, run_type, commit).await
+            }
+        }
+    }
+
+    fn outcome(
+        &self,
+        order: &Order<'_>,
+        done: bool,
+        message: impl Into<String>,
+        run: Option<&RunId>,
+    ) -> Result<Write, Failure> {
+        let outcome = CommandOutcome {
+            actor: order.actor.to_owned(),
+            done,
+            message: message.into(),
+            run: run.cloned(),
+            at: self.now(),
+        };
+        let key = keys::command(order.stack, order.request);
+        Ok(Write::put(key, Expect::Absent, &outcome)?.expires(self.now() + crate::hooks::KEPT))
+    }
+
+    async fn refuse(
+        &self,
+        order: &Order<'_>,
+        message: impl Into<String>,
+        run: Option<&RunId>,
+    ) -> Result<(), Failure> {
+        let write = self.outcome(order, false, message, run)?;
+        let _said_before_or_now = self.deps.store.write(vec![write]).await?;
+        Ok(())
+    }
+
+    /// The run, if it is one of the order's stack.
+    async fn ordered_run(&self, order: &Order<'_>, run: &RunId) -> Result<Option<Loaded>, Failure> {
+        match self.load(run).await? {
+            Some(loaded) if &loaded.run().stack == order.stack => Ok(Some(loaded)),
+            _ => {
+                self.refuse(order, "there is no such run of this stack", None).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn confirm(&self, order: &Order<'_>, run: &RunId) -> Result<(), Failure> {
+        let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
+        let mut run = loaded.run().clone();
+        if run.apply(RunEvent::Confirmed, self.now(), Some(order.actor)).is_err() {
+            let why = format!("the run is {}: only an unconfirmed run can be confirmed", run.state);
+            return self.refuse(order, why, Some(&run.id)).await;
+        }
+        if self.runnable(order.stack).await?.is_none() {
+            let why = "the stack is detached from its GitLab project: nothing is applied";
+            return self.refuse(order, why, Some(&run.id)).await;
+        }
+        run.phase = gantry_domain::run::Phase::Apply;
+        run.handed_out_at = None;
+        run.runner = None;
+        let said = self.outcome(order, true, "confirmed: it is applied next", Some(&run.id))?;
+        self.commit(loaded, run, vec![said]).await
+    }
+
+    async fn discard(&self, order: &Order<'_>, run: &RunId) -> Result<(), Failure> {
+        let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
+        let mut run = loaded.run().clone();
+        let mut extra = Vec::new();
+        if run.state == RunState::Confirmed && run.place == Place::Room {
+            let claim = keys::claim(&run.id, run.attempt);
+            if self.deps.store.get::<Claim>(&claim).await?.is_some() {
+                let why = "a runner is about to apply the run: stop it instead";
+                return self.refuse(order, why, Some(&run.id)).await;
+            }
+            extra.push(Write::Check { key: claim, expect: Expect::Absent });
+        }
+        if run.apply(RunEvent::Discarded, self.now(), Some(order.actor)).is_err() {
+            let why = format!(
+                "the run is {}: only an unconfirmed or confirmed run can be discarded",
+                run.state
+            );
+            return self.refuse(order, why, Some(&run.id)).await;
+        }
+        run.ending = Some(ending(format!("Discarded by {}", order.actor)));
+        extra.push(self.outcome(order, true, "discarded", Some(&run.id))?);
+        self.commit(loaded, run, extra).await
+    }
+
+    async fn stop(&self, order: &Order<'_>, run: &RunId) -> Result<(), Failure> {
+        let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
+        let mut run = loaded.run().clone();
+        let refused = match run.state {
+            RunState::Unconfirmed | RunState::Confirmed => {
+                Some("nothing is running: discard the run instead".to_owned())
+            }
+            state if state.is_final() => Some(format!("the run is {state} already")),
+            _ => None,
+        };
+        if let Some(why) = refused {
+            return self.refuse(order, why, Some(&run.id)).await;
+        }
+        let applying = run.state == RunState::Applying;
+        let mut extra = self.end(&mut run, &format!("Stopped by {}", order.actor)).await?;
+        if run.stop_asked.is_some() {
+            run.stop_asked = Some(order.actor.to_owned());
+        }
+        let message = match (run.state.is_final(), applying) {
+            (true, _) => "canceled: no runner had it yet",
+            (false, true) => {
+                "Terraform was asked to stop: it finishes what is in flight and writes its state"
+            }
+            (false, false) => "Terraform was asked to stop",
+        };
+        extra.push(self.outcome(order, true, message, Some(&run.id))?);
+        self.commit(loaded, run, extra).await
+    }
+
+    /// A retry is a new run of the same commit.
+    async fn retry(&self, order: &Order<'_>, run: &RunId, force: bool) -> Result<(), Failure> {
+        let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
+        let old = loaded.run();
+        if !old.state.is_final() {
+            let why = format!("the run is {}: only an ended run can be retried", old.state);
+            return self.refuse(order, why, Some(&old.id)).await;
+        }
+        let Some(stack) = self.takes_orders(order).await? else { return Ok(()) };
+        if old.run_type == RunType::Tracked && !force {
+            let key = keys::tracked_branch(stack.project, &stack.branch);
+            let head = self.deps.store.get::<TrackedBranch>(&key).await?;
+            let head = head.and_then(|b| b.value.decided);
+            if head.as_ref() != Some(&old.commit) {
+                let now_at = head.map(|h| h.short().to_owned()).unwrap_or_default();
+                let why = format!(
+                    "{} is at {now_at}, the run was for {}: repeat with force to run the older commit",
+                    stack.branch,
+                    old.commit.short()
+                );
+                return self.refuse(order, why, Some(&old.id)).await;
+            }
+        }
+        let trigger = Trigger {
+            run_type: old.run_type,
+            key: format!("retry#{}", order.request),
+            commit: old.commit.clone(),
+            git_ref: old.git_ref.clone(),
+            tracked_branch: stack.branch.clone(),
+            fork_of: old.fork_of,
+            want: Some(Want::Person).filter(|_| old.run_type == RunType::Proposed),
+            stacks_touched: old.stacks_touched,
+            reason: format!("{} retried run {}", order.actor, old.id),
+            by: Some(order.actor.to_owned()),
+        };
+        let wants = old.wants.clone();
+        self.start_by_hand(order, &stack, trigger, wants).await
+    }
+
+    async fn trigger_by_hand(
+        &self,
+        order: &Order<'_>,
+        run_type: RunType,
+        commit: Option<CommitSha>,
+    ) -> Result<(), Failure> {
+        let Some(stack) = self.takes_orders(order).await? else { return Ok(()) };
+        let client = self.gitlab().await?;
+        let live = client.branch(stack.project, &stack.branch).await.map_err(gitlab_failure)?;
+        let Some(live) = live else {
+            let why = format!("the branch {} is not there", stack.branch);
+            return self.refuse(order, why, None).await;
+        };
+        let commit = match commit {
+            None => live.sha,
+            Some(commit) if commit == live.sha => commit,
+            Some(commit) => {
+                let is_in_branch = client
+                    .is_commit_in_branch(stack.project, &commit, &stack.branch)
+                    .await
+                    .map_err(gitlab_failure)?;
+                if !is_in_branch {
+                    let why = format!("{} is not in {}", commit.short(), stack.branch);
+                    return self.refuse(order, why, None).await;
+                }
+                commit
+            }
+        };
+        let trigger = Trigger {
+            run_type,
+            key: format!("manual#{}", order.request),
+            commit,
+            git_ref: stack.branch.clone(),
+            tracked_branch: stack.branch.clone(),
+            fork_of: None,
+            want: Some(Want::Person).filter(|_| run_type == RunType::Proposed),
+            stacks_touched: 1,
+            reason: format!("{} started it", order.actor),
+            by: Some(order.actor.to_owned()),
+        };
+        self.start_by_hand(order, &stack, trigger, Default::default()).await
+    }
+
+    /// Makes the run and stores the outcome with it: a repeated command finds both.
+    async fn start_by_hand(
+        &self,
+        order: &Order<'_>,
+        stack: &Stack,
+        trigger: Trigger,
+        wants: std::collections::BTreeSet<Want>,
+    ) -> Result<(), Failure> {
+        let head = self.head(&stack.id).await?;
+        let place = match trigger.run_type {
+            RunType::Proposed if head.value.applying => Place::Waiting,
+            RunType::Proposed => Place::Line,
+            _ if head.value.tracked.is_some() => Place::Queue,
+            _ => Place::Line,
+        };
+        let key = trigger.key.clone();
+        let now = self.now();
+        let new = crate::moves::NewRun { stack, trigger, event: None, key, place, now };
+        let mut run = new.build();
+        run.wants.extend(wants);
+        let message = match place {
+            Place::Queue => "queued behind the stack's present run",
+            Place::Waiting => "waits until the stack's apply has ended",
+            _ => "queued",
+        };
+        let said = self.outcome(order, true, message, Some(&run.id))?;
+        written(self.create(head, run, vec![said]).await?, &stack.slug)
+    }
+
+    /// The stack, if people may start runs of it now.
+    async fn takes_orders(&self, order: &Order<'_>) -> Result<Option<Stack>, Failure> {
+        let Some(stack) = self.runnable(order.stack).await? else {
+            let why = "the stack is detached from its GitLab project, or deleted: it does not run";
+            self.refuse(order, why, None).await?;
+            return Ok(None);
+        };
+        if let Some(blocked) = self.head(order.stack).await?.value.blocked {
+            let why = format!("the stack is blocked: {}; unblock it first", blocked.reason);
+            self.refuse(order, why, Some(&blocked.run)).await?;
+            return Ok(None);
+        }
+        Ok(Some(stack))
+    }
+
+    /// Discards the unconfirmed run and cancels all queued ones but the newest.
+    async fn catch_up(&self, order: &Order<'_>) -> Result<(), Failure> {
+        let partition = keys::stack_partition(order.stack);
+        let queue = self.deps.store.query_all::<RunEntry>(&partition, "queue#").await?;
+        let Some((newest, older)) = queue.split_last() else {
+            return self.refuse(order, "no newer run waits", None).await;
+        };
+        let newest = newest.value.run.clone();
+        let by = self.deps.store.get::<Run>(&keys::run(&newest)).await?;
+        let by = by.map(|r| r.value.commit.short().to_owned()).unwrap_or_default();
+        for entry in older {
+            self.cancel_queued(&entry.value.run, &format!("Superseded by {by}")).await?;
+        }
+        let holding = self.head(order.stack).await?.value.tracked;
+        if let Some(holding) = holding
+            && let Some(loaded) = self.load(&holding).await?
+            && loaded.run().state == RunState::Unconfirmed
+        {
+            let mut run = loaded.run().clone();
+            run.apply(RunEvent::Discarded, self.now(), Some(order.actor))?;
+            run.ending = Some(ending(format!("Superseded by {by}")));
+            self.commit(loaded, run, Vec::new()).await?;
+        }
+        let message = format!("{} older runs made way", older.len());
+        let write = self.outcome(order, true, message, Some(&newest))?;
+        let _said_before_or_now = self.deps.store.write(vec![write]).await?;
+        Ok(())
+    }
+
+    /// Takes the stack back from a lost run: its token is no longer good, its lock can be taken.
+    async fn unblock(&self, order: &Order<'_>, reason: &str) -> Result<(), Failure> {
+        let head = self.head(order.stack).await?;
+        let Some(blocked) = head.value.blocked.clone() else {
+            return self.refuse(order, "the stack is not blocked", None).await;
+        };
+        let mut after = head.value.clone();
+        after.blocked = None;
+        let mut writes = vec![
+            Write::put(keys::stack_head(order.stack), head.expect, &after)?,
+            self.outcome(order, true, format!("unblocked: {reason}"), Some(&blocked.run))?,
+        ];
+        if let Some(lost) = self.deps.store.get::<Run>(&keys::run(&blocked.run)).await? {
+            let mut run = lost.value.clone();
+            run.lost = false;
+            run.outstanding.insert(Effect::Advance);
+            if let Some(end) = &mut run.ending {
+                end.errors.push(format!("{} unblocked the stack: {reason}", order.actor));
+            }
+            let soon = self.now() + jiff::SignedDuration::from_secs(30);
+            writes.push(Write::put(lost.key.clone(), lost.unchanged(), &run)?.due(Some(soon)));
+        }
+        written(self.deps.store.write(writes).await?, order.stack)?;
+        self.load(&blocked.run).await?;
+        Ok(())
+    }
+}

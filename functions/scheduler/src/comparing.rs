@@ -1,0 +1,239 @@
+//! Comparing what is decided with what GitLab has: what no webhook told is found here, and goes
+//! through the same decisions.
+
+use crate::{
+    Work,
+    hooks::{Dealt, Event},
+};
+use gantry_domain::{
+    EventId, ProjectId,
+    event::{EventSource, Hook},
+    stack::Stack,
+};
+use gantry_gitlab::{Client, Error, MergeRequestFilter};
+use gantry_queue::{Failure, Message};
+use gantry_store::{
+    Stored, Write, keys,
+    scheduler::{Comparing, MergeRequestRecord, RefRecord, TrackedBranch},
+};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+
+/// Where trouble says nothing better, the next try.
+const TROUBLE: SignedDuration = SignedDuration::from_secs(60);
+
+impl Work {
+    /// Compares one project. Trouble at GitLab is not the message's fault: the next look is set,
+    /// and the message is done.
+    pub(crate) async fn on_compare(&self, project: ProjectId) -> Result<(), Failure> {
+        let key = keys::comparing(project);
+        let Some(found) = self.deps.store.get::<Comparing>(&key).await? else { return Ok(()) };
+        let stacks = self.stacks_of(project).await?;
+        if stacks.is_empty() {
+            let write = Write::Delete { key, expect: found.unchanged() };
+            let _either_way = self.deps.store.write(vec![write]).await?;
+            return Ok(());
+        }
+        match self.compare_project(project, &stacks, &found.value).await {
+            Ok(after) => {
+                let wait = if after.webhook_at.is_some() {
+                    self.deps.limits.compare_every
+                } else {
+                    self.deps.limits.compare_unseen_every
+                };
+                self.compare_again(&found, after, wait).await
+            }
+            Err(failure) if failure.retry_after.is_some() => {
+                let wait = failure
+                    .retry_after
+                    .and_then(|wait| SignedDuration::try_from(wait).ok())
+                    .unwrap_or(TROUBLE);
+                tracing::warn!(project.id = project.0, "comparing waits: {:#}", failure.error);
+                self.compare_again(&found, found.value.clone(), wait.max(TROUBLE)).await
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn compare_again(
+        &self,
+        found: &Stored<Comparing>,
+        after: Comparing,
+        wait: SignedDuration,
+    ) -> Result<(), Failure> {
+        let due = Some(self.now() + wait);
+        let write = Write::put(found.key.clone(), found.unchanged(), &after)?.due(due);
+        let _either_way = self.deps.store.write(vec![write]).await?;
+        Ok(())
+    }
+
+    async fn compare_project(
+        &self,
+        project: ProjectId,
+        stacks: &[Stack],
+        before: &Comparing,
+    ) -> Result<Comparing, Failure> {
+        let client = self.gitlab().await?;
+        let mut after = Comparing { last_at: Some(self.now()), ..before.clone() };
+        self.compare_branches(&client, project, stacks).await?;
+        let seen = self.compare_merge_requests(&client, project, stacks, before).await?;
+        after.updated_after = seen.or_else(|| before.updated_after.clone());
+        if stacks.iter().any(|s| s.on_tag.is_some()) {
+            if before.tags_known {
+                self.compare_tags(&client, project, stacks).await?;
+            } else {
+                self.learn_tags(project).await?;
+                after.tags_known = true;
+            }
+        }
+        after.hook_status = Some(hook_status(&client, project).await);
+        Ok(after)
+    }
+
+    async fn compare_branches(
+        &self,
+        client: &Client,
+        project: ProjectId,
+        stacks: &[Stack],
+    ) -> Result<(), Failure> {
+        let tracked: BTreeSet<&str> = stacks.iter().map(|s| s.branch.as_str()).collect();
+        for branch in tracked {
+            let live =
+                client.branch(project, branch).await.map_err(crate::gitlab_failure)?.map(|b| b.sha);
+            let known = self
+                .deps
+                .store
+                .get::<TrackedBranch>(&keys::tracked_branch(project, branch))
+                .await?;
+            let is_known = known.as_ref().is_some_and(|k| {
+                k.value.open.is_none()
+                    && match &live {
+                        Some(head) => k.value.decided.as_ref() == Some(head) && !k.value.missing,
+                        None => k.value.missing,
+                    }
+            });
+            if is_known {
+                continue;
+            }
+            let head = live.as_ref().map(|h| h.to_string());
+            let hook =
+                Hook::Push { project, branch: branch.to_owned(), claimed_head: head.clone() };
+            let event = self.found(project, &hook, &[branch, head.as_deref().unwrap_or("")]);
+            let outcome = self.decide_tracked(&event, branch, stacks).await?;
+            self.write_outcome(&event, outcome).await?;
+        }
+        Ok(())
+    }
+
+    /// Answers the newest change that was seen.
+    async fn compare_merge_requests(
+        &self,
+        client: &Client,
+        project: ProjectId,
+        stacks: &[Stack],
+        before: &Comparing,
+    ) -> Result<Option<String>, Failure> {
+        let since: Option<Timestamp> =
+            before.updated_after.as_ref().and_then(|text| text.parse().ok());
+        let filter = MergeRequestFilter {
+            with_closed: true,
+            updated_after: since,
+            ..MergeRequestFilter::default()
+        };
+        let listed =
+            client.merge_requests(project, &filter).await.map_err(crate::gitlab_failure)?;
+        let mut newest = since;
+        for mr in &listed {
+            let known = self
+                .deps
+                .store
+                .get::<MergeRequestRecord>(&keys::merge_request(project, mr.iid))
+                .await?;
+            let is_open = mr.state == "opened";
+            let is_known = match &known {
+                Some(k) => {
+                    k.value.state == mr.state
+                        && k.value.target_branch == mr.target_branch
+                        && (!is_open || k.value.head == mr.sha)
+                }
+                // One that was opened and closed unseen never ran.
+                None => !is_open,
+            };
+            if !is_known {
+                let hook =
+                    Hook::MergeRequest { project, iid: mr.iid, action: Some(mr.state.clone()) };
+                let (iid, sha) = (mr.iid.to_string(), mr.sha.as_ref().map(|s| s.to_string()));
+                let parts =
+                    [iid.as_str(), &mr.state, &mr.target_branch, sha.as_deref().unwrap_or("")];
+                let event = self.found(project, &hook, &parts);
+                match self.decide_merge_request(&event, mr.iid, stacks).await? {
+                    Dealt::Done(outcome) => self.write_outcome(&event, outcome).await?,
+                    // Not ready: its own change of `updated_at` must bring it up again.
+                    Dealt::Later(_) => return Ok(before.updated_after.clone()),
+                }
+            }
+            newest = newest.max(mr.updated_at);
+        }
+        // GitLab's times have fractions that the filter may drop: one second is seen twice.
+        Ok(newest.map(|at| (at - SignedDuration::from_secs(1)).to_string()))
+    }
+
+    async fn compare_tags(
+        &self,
+        client: &Client,
+        project: ProjectId,
+        stacks: &[Stack],
+    ) -> Result<(), Failure> {
+        let tags = client.tags(project, "", 100).await.map_err(crate::gitlab_failure)?;
+        for tag in tags {
+            let known = self.deps.store.get::<RefRecord>(&keys::tag(project, &tag.name)).await?;
+            if known.is_some_and(|k| k.value.head.as_ref() == Some(&tag.sha)) {
+                continue;
+            }
+            let hook = Hook::Tag {
+                project,
+                tag: tag.name.clone(),
+                claimed_commit: Some(tag.sha.to_string()),
+            };
+            let event = self.found(project, &hook, &[&tag.name, tag.sha.as_str()]);
+            let outcome = self.decide_tag(&event, &tag.name, stacks).await?;
+            self.write_outcome(&event, outcome).await?;
+        }
+        Ok(())
+    }
+
+    /// A difference as an event. What was found names it, so that finding it again is the same.
+    fn found(&self, project: ProjectId, hook: &Hook, parts: &[&str]) -> Event {
+        let project_text = project.to_string();
+        let mut all = vec![project_text.as_str()];
+        all.extend(parts);
+        Event {
+            id: EventId::derive("found", &all),
+            source: EventSource::Comparing,
+            project,
+            received_at: self.now(),
+            what: format!("{} (found by comparing)", hook.describe()),
+        }
+    }
+
+    /// Nudges a comparison now, whenever it was due.
+    pub(crate) async fn compare_soon(
+        &self,
+        project: ProjectId,
+        cause: String,
+    ) -> Result<(), Failure> {
+        Ok(self.deps.sender.send(Message::Compare { project, cause }).await?)
+    }
+}
+
+/// GitLab's word on the project's hook that comes here, for the pages.
+async fn hook_status(client: &Client, project: ProjectId) -> String {
+    match client.hooks(project).await {
+        Ok(hooks) => hooks.iter().find(|h| h.url.ends_with("/webhooks/gitlab")).map_or_else(
+            || "missing".to_owned(),
+            |h| h.alert_status.clone().unwrap_or_else(|| "executable".to_owned()),
+        ),
+        Err(Error::Forbidden { .. } | Error::NotFound { .. }) => "not visible".to_owned(),
+        Err(_) => "unknown".to_owned(),
+    }
+}

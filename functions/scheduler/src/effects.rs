@@ -1,0 +1,172 @@
+//! What a transition leaves to be done. Each effect can be performed any number of times.
+
+use crate::Work;
+use gantry_domain::{
+    MergeRequestIid, StackId,
+    run::{Effect, Phase, Place, Run, RunType, Want},
+};
+use gantry_queue::{ClaimToken, Failure, Message};
+use gantry_secrets::{TokenFor, TokenKind};
+use gantry_store::{
+    Outcome, Stored, Write, keys,
+    scheduler::{RoomEntry, Subject},
+};
+use jiff::SignedDuration;
+use secrecy::ExposeSecret as _;
+
+impl Work {
+    /// Performs what is outstanding, then says so in the run. Losing the race for that last write
+    /// does no harm: whoever won it performs the effects again.
+    pub(crate) async fn perform(&self, stored: Stored<Run>) -> Result<(), Failure> {
+        let run = &stored.value;
+        if run.outstanding.is_empty() {
+            return Ok(());
+        }
+        for effect in &run.outstanding {
+            match effect {
+                Effect::Start => self.start(run).await?,
+                Effect::Dispatch => self.ask_for_room(&stored).await?,
+                Effect::Advance => self.nudge_stack(&run.stack, &stored).await?,
+                Effect::Feedback => self.tell_gitlab(run).await?,
+            }
+        }
+        let mut done = run.clone();
+        done.outstanding.clear();
+        let timeouts = match self.deps.store.stack(&run.stack).await? {
+            Some(stack) if !run.state.is_final() => stack.value.timeouts,
+            _ => gantry_domain::stack::Timeouts::default(),
+        };
+        let write = Write::put(stored.key.clone(), stored.unchanged(), &done)?
+            .due(crate::moves::next_look(&done, &timeouts, self.now()));
+        match self.deps.store.write(vec![write]).await? {
+            Outcome::Written | Outcome::Stale => Ok(()),
+        }
+    }
+
+    /// Has the source fetched and a runner started. Everything in the message derives from the
+    /// run, so that a repeated start is the same start.
+    async fn start(&self, run: &Run) -> Result<(), Failure> {
+        let Some(handed_out_at) = run.handed_out_at else { return Ok(()) };
+        if run.place != Place::Room || run.runner.is_some() {
+            return Ok(());
+        }
+        let claim_timeout = match self.deps.store.stack(&run.stack).await? {
+            Some(stack) => stack.value.timeouts.claim,
+            None => gantry_domain::stack::Timeouts::default().claim,
+        };
+        let expires_at = handed_out_at + SignedDuration::from_secs(claim_timeout.into());
+        if run.phase == Phase::Plan {
+            let cause = format!("{}.{}", run.id, run.attempt);
+            let (project, commit) = (run.fork_of.unwrap_or(run.project), run.commit.clone());
+            self.deps.sender.send(Message::Fetch { project, commit, cause }).await?;
+        }
+        let token = self.deps.signer.sign(&TokenFor {
+            kind: TokenKind::Claim,
+            run: run.id.clone(),
+            phase: run.phase,
+            attempt: run.attempt,
+            expires: Some(expires_at.as_second()),
+        });
+        let start = Message::Start {
+            run: run.id.clone(),
+            stack: run.stack.clone(),
+            phase: run.phase,
+            attempt: run.attempt,
+            claim_token: ClaimToken::from(token.expose_secret().to_owned()),
+            expires_at,
+        };
+        Ok(self.deps.sender.send(start).await?)
+    }
+
+    /// Nudges the dispatcher, unless every place is taken: whoever leaves one nudges it then.
+    async fn ask_for_room(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+        if stored.value.place == Place::Line {
+            let room = i32::try_from(self.deps.limits.room).unwrap_or(i32::MAX);
+            let taken =
+                self.deps.store.query::<RoomEntry>(keys::ROOM, "", None, false, room).await?;
+            if taken.items.len() >= self.deps.limits.room as usize {
+                return Ok(());
+            }
+        }
+        let cause = format!("{}.{}", stored.value.id, stored.version);
+        Ok(self.deps.sender.send(Message::Dispatch { cause }).await?)
+    }
+
+    async fn nudge_stack(&self, stack: &StackId, stored: &Stored<Run>) -> Result<(), Failure> {
+        let version = distinct(&(&stored.value.id, stored.version));
+        Ok(self.deps.sender.send(Message::StackDue { stack: stack.clone(), version }).await?)
+    }
+
+    /// Raises what GitLab should show of the run: its commit's statuses, the notes of the merge
+    /// requests that want it, and the stack's environment.
+    async fn tell_gitlab(&self, run: &Run) -> Result<(), Failure> {
+        let project = run.project;
+        self.want(Message::Status { project, commit: run.commit.clone(), want: 0 }).await?;
+        for iid in self.merge_requests_of(run).await? {
+            self.want(Message::Note { project, iid, want: 0 }).await?;
+        }
+        if run.run_type == RunType::Tracked {
+            self.want(Message::Environment { stack: run.stack.clone(), want: 0 }).await?;
+        }
+        Ok(())
+    }
+
+    async fn merge_requests_of(&self, run: &Run) -> Result<Vec<MergeRequestIid>, Failure> {
+        let mut found: Vec<MergeRequestIid> = run
+            .wants
+            .iter()
+            .filter_map(|want| match want {
+                Want::MergeRequest(iid) => Some(*iid),
+                _ => None,
+            })
+            .collect();
+        if run.run_type == RunType::Tracked {
+            let partition = keys::commit_runs(run.project, &run.commit);
+            let merged =
+                self.deps.store.query_all::<Subject>(&partition, "subject#merged#").await?;
+            found.extend(merged.into_iter().filter_map(|s| s.value.merge_request));
+        }
+        Ok(found)
+    }
+
+    /// Records that a target at GitLab is out of date, and nudges the publisher unless a nudge is
+    /// on its way. `nudge` names the target; its own `want` does not matter.
+    pub(crate) async fn want(&self, nudge: Message) -> Result<(), Failure> {
+        let Some(target) = nudge.group() else { return Ok(()) };
+        let now = self.now();
+        if let Some(number) = self.deps.store.raise_want(&target, now).await? {
+            self.deps.sender.send(numbered(nudge, number)).await?;
+            self.deps.store.nudge_sent(&target, now).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A number that is the same for the same cause and differs for others: it tells nudges apart.
+pub(crate) fn distinct(cause: &impl std::hash::Hash) -> u64 {
+    use std::hash::{DefaultHasher, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    cause.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The nudge with the number of the want that made it necessary.
+pub(crate) fn numbered(nudge: Message, number: i64) -> Message {
+    let want = number.unsigned_abs();
+    match nudge {
+        Message::Status { project, commit, .. } => Message::Status { project, commit, want },
+        Message::Note { project, iid, .. } => Message::Note { project, iid, want },
+        Message::Environment { stack, .. } => Message::Environment { stack, want },
+        other => other,
+    }
+}
+
+/// An ending that is one sentence.
+pub(crate) fn ending(summary: impl Into<String>) -> gantry_domain::run::Ending {
+    gantry_domain::run::Ending {
+        summary: summary.into(),
+        errors: Vec::new(),
+        log_tail: Vec::new(),
+        in_terraform: false,
+    }
+}

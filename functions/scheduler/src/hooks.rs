@@ -1,0 +1,185 @@
+//! Taking in an event: it is written down, then whatever it hints at is looked up and decided.
+
+use crate::Work;
+use gantry_domain::{
+    EventId, ProjectId, StackId,
+    event::{EventRecord, EventSource, Hook},
+    stack::Stack,
+};
+use gantry_queue::{Failure, Message};
+use gantry_store::{Expect, Write, keys, scheduler::Comparing};
+use jiff::{SignedDuration, Timestamp};
+
+/// Events and decisions are kept this long.
+pub(crate) const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
+
+/// An event being decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) id: EventId,
+    pub(crate) source: EventSource,
+    pub(crate) project: ProjectId,
+    pub(crate) received_at: Timestamp,
+    pub(crate) what: String,
+}
+
+/// How the event was dealt with as a whole, in words.
+pub(crate) enum Dealt {
+    /// Everything was decided.
+    Done(String),
+    /// GitLab is not ready; look again soon.
+    Later(String),
+}
+
+/// GitLab prepares a new merge request within seconds.
+const NOT_READY: std::time::Duration = std::time::Duration::from_secs(3);
+
+impl Work {
+    pub(crate) async fn on_hook(
+        &self,
+        id: EventId,
+        received_at: Timestamp,
+        source: EventSource,
+        hook: Hook,
+    ) -> Result<(), Failure> {
+        let what = hook.describe();
+        let Some(project) = hook.project() else {
+            let record = EventRecord {
+                id,
+                source,
+                project: None,
+                what,
+                received_at,
+                outcome: Some("it names no project: nothing to do".to_owned()),
+            };
+            return self.write_event(&record).await;
+        };
+        let event = Event { id, source, project, received_at, what };
+        if source == EventSource::Webhook {
+            self.webhook_seen(project).await?;
+        }
+        let dealt = self.deal(&event, &hook).await;
+        let outcome = match &dealt {
+            Ok(Dealt::Done(outcome) | Dealt::Later(outcome)) => outcome.clone(),
+            Err(failure) => format!("not decided yet: {:#}", failure.error),
+        };
+        self.write_outcome(&event, outcome).await?;
+        if matches!(dealt?, Dealt::Later(_)) {
+            let again = Message::Hook { event: event.id, received_at, source, hook };
+            self.deps.sender.send_later(again, NOT_READY).await?;
+        }
+        Ok(())
+    }
+
+    async fn deal(&self, event: &Event, hook: &Hook) -> Result<Dealt, Failure> {
+        let stacks = self.stacks_of(event.project).await?;
+        if stacks.is_empty() {
+            return Ok(Dealt::Done("no stack of this installation is in the project".to_owned()));
+        }
+        match hook {
+            Hook::Push { branch, .. } if stacks.iter().any(|s| &s.branch == branch) => {
+                let tracked = self.decide_tracked(event, branch, &stacks).await?;
+                // The branch may be a merge request's source as well; its own hook tells.
+                Ok(Dealt::Done(tracked))
+            }
+            Hook::Push { branch, .. } => {
+                self.decide_branch(event, branch, &stacks).await.map(Dealt::Done)
+            }
+            Hook::MergeRequest { iid, .. } => self.decide_merge_request(event, *iid, &stacks).await,
+            Hook::Tag { tag, .. } => self.decide_tag(event, tag, &stacks).await.map(Dealt::Done),
+            Hook::Note { .. } | Hook::Other { .. } => {
+                Ok(Dealt::Done("nothing runs for this kind of event".to_owned()))
+            }
+        }
+    }
+
+    /// The project's stacks that may run: not deleted, of the GitLab server that is linked.
+    pub(crate) async fn stacks_of(&self, project: ProjectId) -> Result<Vec<Stack>, Failure> {
+        let Some(integration) = self.deps.store.integration().await? else {
+            return Ok(Vec::new());
+        };
+        if !integration.value.linked {
+            return Ok(Vec::new());
+        }
+        let mut stacks = self.deps.store.stacks_of_project(project).await?;
+        stacks.retain(|s| s.generation == integration.value.generation);
+        stacks.sort_by(|a, b| a.slug.cmp(&b.slug));
+        Ok(stacks)
+    }
+
+    pub(crate) async fn write_outcome(
+        &self,
+        event: &Event,
+        outcome: String,
+    ) -> Result<(), Failure> {
+        let record = EventRecord {
+            id: event.id.clone(),
+            source: event.source,
+            project: Some(event.project),
+            what: event.what.clone(),
+            received_at: event.received_at,
+            outcome: Some(outcome),
+        };
+        self.write_event(&record).await
+    }
+
+    async fn write_event(&self, record: &EventRecord) -> Result<(), Failure> {
+        tracing::info!(
+            event = %record.id, project.id = record.project.map(|p| p.0),
+            "{}: {}", record.what, record.outcome.as_deref().unwrap_or("received")
+        );
+        let write = Write::put(keys::event(record.received_at, &record.id), Expect::Any, record)?
+            .expires(record.received_at + KEPT);
+        self.deps.store.put_all(&[write]).await?;
+        Ok(())
+    }
+
+    async fn webhook_seen(&self, project: ProjectId) -> Result<(), Failure> {
+        let key = keys::comparing(project);
+        let Some(found) = self.deps.store.get::<Comparing>(&key).await? else { return Ok(()) };
+        let now = self.now();
+        let is_news = found
+            .value
+            .webhook_at
+            .is_none_or(|at| now.duration_since(at) > SignedDuration::from_hours(1));
+        if !is_news {
+            return Ok(());
+        }
+        let seen = Comparing { webhook_at: Some(now), ..found.value.clone() };
+        let due = Some(now + self.deps.limits.compare_every);
+        let write = Write::put(key, found.unchanged(), &seen)?.due(due);
+        // Losing against a comparison is no loss: the next webhook says it again.
+        let _either_way = self.deps.store.write(vec![write]).await?;
+        Ok(())
+    }
+
+    /// Settings made, changed or deleted a stack: its branch's head becomes the point from which
+    /// changes count, and its project is compared with GitLab from now on.
+    pub(crate) async fn on_stack_changed(
+        &self,
+        project: ProjectId,
+        stack: &StackId,
+    ) -> Result<(), Failure> {
+        let stacks = self.stacks_of(project).await?;
+        let key = keys::comparing(project);
+        if self.deps.store.get::<Comparing>(&key).await?.is_none() && !stacks.is_empty() {
+            let now = self.now();
+            let begin = Comparing {
+                updated_after: Some((now - SignedDuration::from_secs(60)).to_string()),
+                ..Comparing::default()
+            };
+            let due = Some(now + self.deps.limits.compare_unseen_every);
+            let write = Write::put(key, Expect::Absent, &begin)?.due(due);
+            let _either_way = self.deps.store.write(vec![write]).await?;
+        }
+        if let Some(stack) = stacks.iter().find(|s| &s.id == stack) {
+            self.begin_branch(stack).await?;
+            if stack.on_tag.is_some() {
+                self.learn_tags(project).await?;
+            }
+        }
+        let version = crate::effects::distinct(&(stack, self.now().as_millisecond()));
+        self.deps.sender.send(Message::StackDue { stack: stack.clone(), version }).await?;
+        self.want(Message::Environment { stack: stack.clone(), want: 0 }).await
+    }
+}

@@ -1,0 +1,367 @@
+//! Moving runs: every change of a run, of its place and of its stack's head is one transaction,
+//! followed by the effects that the transaction recorded.
+
+use crate::Work;
+use gantry_domain::{
+    RunId, StackId,
+    run::{Effect, Phase, Place, Run, RunState, RunType},
+    stack::{Stack, Timeouts},
+};
+use gantry_queue::Failure;
+use gantry_store::{
+    Expect, Outcome, StoreError, Stored, Write, keys,
+    scheduler::{Blocked, LastApplied, LineEntry, RoomEntry, RunEntry, StackHead},
+};
+use jiff::{SignedDuration, Timestamp};
+
+/// An executing run without a sign of life for this long is lost, before it applies.
+pub(crate) const LOST_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// And while it applies.
+pub(crate) const APPLY_LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
+/// Effects that nobody performed by then are found by the sweep.
+const EFFECTS_LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
+/// A run that waits is looked at this often.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(10);
+
+/// A stack's head as it was read; a stack that never ran has none.
+pub(crate) struct Head {
+    pub(crate) expect: Expect,
+    pub(crate) value: StackHead,
+}
+
+/// A run with its stack's head: what a transition is based on.
+pub(crate) struct Loaded {
+    pub(crate) stored: Stored<Run>,
+    pub(crate) head: Head,
+}
+
+impl Loaded {
+    pub(crate) fn run(&self) -> &Run {
+        &self.stored.value
+    }
+}
+
+impl Work {
+    pub(crate) async fn head(&self, stack: &StackId) -> Result<Head, StoreError> {
+        let found = self.deps.store.get::<StackHead>(&keys::stack_head(stack)).await?;
+        Ok(match found {
+            Some(stored) => Head { expect: stored.unchanged(), value: stored.value },
+            None => Head { expect: Expect::Absent, value: StackHead::default() },
+        })
+    }
+
+    /// Loads a run, having done what was left to do for its last transition.
+    pub(crate) async fn load(&self, run: &RunId) -> Result<Option<Loaded>, Failure> {
+        let mut stored = match self.deps.store.get::<Run>(&keys::run(run)).await? {
+            Some(stored) => stored,
+            None => return Ok(None),
+        };
+        if !stored.value.outstanding.is_empty() {
+            self.perform(stored).await?;
+            stored = match self.deps.store.get::<Run>(&keys::run(run)).await? {
+                Some(stored) => stored,
+                None => return Ok(None),
+            };
+        }
+        let head = self.head(&stored.value.stack).await?;
+        Ok(Some(Loaded { stored, head }))
+    }
+
+    /// Reads a run as it is, also when something is still outstanding.
+    pub(crate) async fn peek(&self, run: &RunId) -> Result<Option<Loaded>, Failure> {
+        let Some(stored) = self.deps.store.get::<Run>(&keys::run(run)).await? else {
+            return Ok(None);
+        };
+        let head = self.head(&stored.value.stack).await?;
+        Ok(Some(Loaded { stored, head }))
+    }
+
+    /// Writes a changed run in one transaction with its place, its stack's head and `extra`, and
+    /// then performs its effects. Stale means that somebody was first and nothing was written:
+    /// the message is delivered again, and reads again.
+    pub(crate) async fn commit(
+        &self,
+        loaded: Loaded,
+        mut run: Run,
+        extra: Vec<Write>,
+    ) -> Result<(), Failure> {
+        settle_place(&mut run);
+        let timeouts = self.timeouts(&run).await?;
+        let mut writes =
+            vec![Write::put(keys::run(&run.id), loaded.stored.unchanged(), &run)?.due(next_look(
+                &run,
+                &timeouts,
+                self.now(),
+            ))];
+        writes.extend(place_writes(loaded.run(), &run, self.now())?);
+        let head = head_after(&loaded.head.value, loaded.run(), &run, self.now());
+        if head != loaded.head.value {
+            let key = keys::stack_head(&run.stack);
+            writes.push(Write::put(key, loaded.head.expect, &head)?);
+        } else if run.place != loaded.run().place {
+            writes.push(Write::Check {
+                key: keys::stack_head(&run.stack),
+                expect: loaded.head.expect,
+            });
+        }
+        writes.extend(extra);
+        written(self.deps.store.write(writes).await?, &run.id)?;
+        tracing::info!(
+            run.id = %run.id, stack = %run.slug, commit = %run.commit, state = %run.state,
+            "run is {}", run.state
+        );
+        let stored =
+            Stored { key: keys::run(&run.id), version: loaded.stored.version + 1, value: run };
+        self.perform(stored).await
+    }
+
+    /// Writes a run that does not exist yet, with its entries in the lists, and performs its
+    /// effects. Stale means that it exists.
+    pub(crate) async fn create(
+        &self,
+        head: Head,
+        mut run: Run,
+        extra: Vec<Write>,
+    ) -> Result<Outcome, Failure> {
+        settle_place(&mut run);
+        let entry = RunEntry {
+            run: run.id.clone(),
+            stack: run.stack.clone(),
+            run_type: run.run_type,
+            created_at: run.created_at,
+        };
+        let now = self.now();
+        let in_commit = keys::commit_run(run.project, &run.commit, &run.id);
+        let in_stack = keys::stack_run(&run.stack, run.created_at, &run.id);
+        let mut writes = vec![
+            Write::put(keys::run(&run.id), Expect::Absent, &run)?.due(next_look(
+                &run,
+                &Timeouts::default(),
+                now,
+            )),
+            Write::put(in_commit, Expect::Any, &entry)?,
+            Write::put(in_stack, Expect::Any, &entry)?,
+        ];
+        let nowhere = Run { place: Place::Nowhere, ..run.clone() };
+        writes.extend(place_writes(&nowhere, &run, now)?);
+        let key = keys::stack_head(&run.stack);
+        let after = head_after(&head.value, &nowhere, &run, now);
+        if after == head.value {
+            writes.push(Write::Check { key, expect: head.expect });
+        } else {
+            writes.push(Write::put(key, head.expect, &after)?);
+        }
+        writes.extend(extra);
+        match self.deps.store.write(writes).await? {
+            Outcome::Stale => Ok(Outcome::Stale),
+            Outcome::Written => {
+                let stored = Stored { key: keys::run(&run.id), version: 1, value: run };
+                self.perform(stored).await?;
+                Ok(Outcome::Written)
+            }
+        }
+    }
+
+    async fn timeouts(&self, run: &Run) -> Result<Timeouts, StoreError> {
+        if run.state.is_final() {
+            return Ok(Timeouts::default());
+        }
+        let stack = self.deps.store.stack(&run.stack).await?;
+        Ok(stack.map(|s: Stored<Stack>| s.value.timeouts).unwrap_or_default())
+    }
+}
+
+/// Turns "somebody was first" into another delivery of the message.
+pub(crate) fn written(outcome: Outcome, what: &impl std::fmt::Display) -> Result<(), Failure> {
+    match outcome {
+        Outcome::Written => Ok(()),
+        Outcome::Stale => Err(Failure::wait(
+            anyhow::anyhow!("{what} was changed by somebody else meanwhile"),
+            std::time::Duration::from_millis(200),
+        )),
+    }
+}
+
+/// A run that needs no runner stands nowhere; a confirmed one goes to the line.
+fn settle_place(run: &mut Run) {
+    run.place = match run.state {
+        state if state.is_final() => Place::Nowhere,
+        RunState::Unconfirmed => Place::Nowhere,
+        RunState::Confirmed if run.place == Place::Nowhere => Place::Line,
+        _ => run.place,
+    };
+}
+
+/// The list entries that change when a run goes from one place to another.
+fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>, StoreError> {
+    if before.place == after.place {
+        return Ok(Vec::new());
+    }
+    let mut writes = Vec::with_capacity(2);
+    let entry = RunEntry {
+        run: after.id.clone(),
+        stack: after.stack.clone(),
+        run_type: after.run_type,
+        created_at: after.created_at,
+    };
+    let key = |place, run: &Run| match place {
+        Place::Nowhere => None,
+        Place::Queue => Some(keys::stack_queue(&run.stack, run.created_at, &run.id)),
+        Place::Waiting => Some(keys::stack_waiting(&run.stack, &run.id)),
+        Place::Line => Some(keys::line(run.line_class(), run.created_at, &run.id)),
+        Place::Room => Some(keys::room(&run.id)),
+    };
+    if let Some(key) = key(before.place, before) {
+        writes.push(Write::Delete { key, expect: Expect::Any });
+    }
+    // A granted place is an entry of the room while the run still stands in the line.
+    if before.place == Place::Line && after.place != Place::Room {
+        writes.push(Write::Delete { key: keys::room(&before.id), expect: Expect::Any });
+    }
+    if let Some(key) = key(after.place, after) {
+        writes.push(match after.place {
+            Place::Line => {
+                let line = LineEntry {
+                    run: after.id.clone(),
+                    stack: after.stack.clone(),
+                    phase: after.phase,
+                };
+                Write::put(key, Expect::Any, &line)?
+            }
+            Place::Room => {
+                let room = RoomEntry {
+                    run: after.id.clone(),
+                    stack: after.stack.clone(),
+                    taken: true,
+                    at: now,
+                };
+                Write::put(key, Expect::Any, &room)?
+            }
+            _ => Write::put(key, Expect::Any, &entry)?,
+        });
+    }
+    Ok(writes)
+}
+
+/// What the stack's head says once the run has moved.
+fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> StackHead {
+    let mut head = head.clone();
+    if after.run_type != RunType::Tracked {
+        return head;
+    }
+    if after.place == Place::Line && before.place != Place::Line {
+        head.tracked = Some(after.id.clone());
+    }
+    let holds = head.tracked.as_ref() == Some(&after.id);
+    if !holds {
+        return head;
+    }
+    head.applying = after.state == RunState::Applying;
+    if after.state.is_final() {
+        head.tracked = None;
+        head.applying = false;
+        if after.applied && !before.applied {
+            head.last_applied =
+                Some(LastApplied { run: after.id.clone(), commit: after.commit.clone(), at: now });
+        }
+        if after.lost && !before.lost {
+            head.blocked = Some(Blocked {
+                run: after.id.clone(),
+                reason: "the runner was lost while it applied: the result is unknown".to_owned(),
+                since: now,
+            });
+        }
+    }
+    head
+}
+
+/// When somebody must look at the run again even if no message comes.
+pub(crate) fn next_look(run: &Run, timeouts: &Timeouts, now: Timestamp) -> Option<Timestamp> {
+    if !run.outstanding.is_empty() {
+        return Some(now + EFFECTS_LOST_AFTER);
+    }
+    let seconds = |n: u32| SignedDuration::from_secs(n.into());
+    match run.state {
+        RunState::Preparing | RunState::Confirmed => Some(match run.handed_out_at {
+            Some(at) if run.place == Place::Room => at + seconds(timeouts.claim),
+            _ => now + FORGOTTEN_AFTER,
+        }),
+        RunState::Initializing | RunState::Planning => {
+            let ends = phase_began(run) + seconds(timeouts.plan);
+            Some((now + LOST_AFTER).min(ends.max(now + SignedDuration::from_secs(1))))
+        }
+        RunState::Applying | RunState::Destroying => {
+            let ends = phase_began(run) + seconds(timeouts.apply);
+            Some((now + LOST_AFTER).min(ends.max(now + SignedDuration::from_secs(1))))
+        }
+        RunState::Unconfirmed => Some(run.since + seconds(timeouts.unconfirmed)),
+        // Should every nudge be lost, the sweep still comes by.
+        RunState::Queued => Some(now + FORGOTTEN_AFTER),
+        _ => None,
+    }
+}
+
+/// When the runner took the phase that is being executed.
+pub(crate) fn phase_began(run: &Run) -> Timestamp {
+    let first = match run.state {
+        RunState::Applying | RunState::Destroying => RunState::Applying,
+        _ => RunState::Initializing,
+    };
+    run.history.iter().rev().find(|step| step.state == first).map_or(run.since, |step| step.at)
+}
+
+/// A run as it is first written.
+pub(crate) struct NewRun<'a> {
+    pub(crate) stack: &'a Stack,
+    pub(crate) trigger: gantry_queue::Trigger,
+    pub(crate) event: Option<&'a gantry_domain::EventId>,
+    pub(crate) key: String,
+    pub(crate) place: Place,
+    pub(crate) now: Timestamp,
+}
+
+impl NewRun<'_> {
+    pub(crate) fn build(self) -> Run {
+        let Self { stack, trigger, event, key, place, now } = self;
+        Run {
+            id: RunId::derive(&stack.id, &key),
+            stack: stack.id.clone(),
+            slug: stack.slug.clone(),
+            project: stack.project,
+            run_type: trigger.run_type,
+            key,
+            commit: trigger.commit,
+            git_ref: trigger.git_ref,
+            tracked_branch: trigger.tracked_branch,
+            fork_of: trigger.fork_of,
+            stacks_touched: trigger.stacks_touched,
+            event: event.cloned(),
+            reason: trigger.reason,
+            by: trigger.by,
+            state: RunState::Queued,
+            history: vec![gantry_domain::run::Step { state: RunState::Queued, at: now, by: None }],
+            wants: trigger.want.into_iter().collect(),
+            phase: Phase::Plan,
+            attempt: 0,
+            last_report: 0,
+            runner: None,
+            stop_asked: None,
+            delta: None,
+            applied: false,
+            plan_digest: None,
+            ending: None,
+            lost: false,
+            outstanding: match place {
+                Place::Line => [Effect::Feedback, Effect::Dispatch].into(),
+                Place::Queue => [Effect::Feedback, Effect::Advance].into(),
+                _ => [Effect::Feedback].into(),
+            },
+            autodeploy: stack.autodeploy,
+            created_at: now,
+            since: now,
+            handed_out_at: None,
+            place,
+        }
+    }
+}

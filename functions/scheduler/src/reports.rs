@@ -1,0 +1,132 @@
+//! What runners say, turned into moves of the run.
+
+use crate::{Work, effects::ending, moves::Loaded};
+use gantry_domain::{
+    RunId,
+    plan::Delta,
+    protocol::{Report, ReportKind},
+    run::{Ending, Phase, Run, RunEvent, RunState, RunType},
+};
+use gantry_queue::Failure;
+
+impl Work {
+    /// Takes a report of the present attempt, once. Reports of a superseded attempt say nothing.
+    pub(crate) async fn on_report(
+        &self,
+        run: &RunId,
+        attempt: u32,
+        report: Report,
+    ) -> Result<(), Failure> {
+        let Some(mut loaded) = self.load(run).await? else { return Ok(()) };
+        if loaded.run().attempt != attempt {
+            return Ok(());
+        }
+        if let ReportKind::Claimed { runner } = &report.what {
+            return match loaded.run().state {
+                RunState::Preparing | RunState::Confirmed => self.take_claim(loaded, runner).await,
+                _ => Ok(()),
+            };
+        }
+        if report.sequence <= loaded.run().last_report {
+            return Ok(());
+        }
+        if matches!(loaded.run().state, RunState::Preparing | RunState::Confirmed) {
+            // The claim's own message is late; what the runner says proves the claim.
+            self.take_claim(loaded, "a runner").await?;
+            match self.load(run).await? {
+                Some(again) => loaded = again,
+                None => return Ok(()),
+            }
+        }
+        self.take_report(loaded, report).await
+    }
+
+    async fn take_report(&self, loaded: Loaded, report: Report) -> Result<(), Failure> {
+        let now = self.now();
+        let mut run = loaded.run().clone();
+        run.last_report = report.sequence;
+        if run.state.is_final() {
+            if run.lost {
+                note_late_report(&mut run, &report.what);
+                return self.commit(loaded, run, Vec::new()).await;
+            }
+            return Ok(());
+        }
+        if matches!(report.what, ReportKind::Planning | ReportKind::Planned { .. })
+            && run.state == RunState::Initializing
+        {
+            run.apply(RunEvent::Initialized, now, None)?;
+        }
+        match report.what {
+            ReportKind::Claimed { .. } | ReportKind::Planning => {}
+            ReportKind::Planned { delta, plan_digest } => {
+                run.delta = Some(delta);
+                run.plan_digest = plan_digest;
+                run.apply(planned(&run, delta), now, None)?;
+                if run.state == RunState::Applying {
+                    run.phase = Phase::Apply;
+                }
+            }
+            ReportKind::Applied { delta } => {
+                run.delta = Some(delta);
+                run.applied = true;
+                run.apply(RunEvent::Applied, now, None)?;
+            }
+            ReportKind::Failed { summary, errors, log_tail, in_terraform } => {
+                run.ending = Some(Ending { summary, errors, log_tail, in_terraform });
+                run.apply(RunEvent::Failed, now, None)?;
+            }
+            ReportKind::Stopped => {
+                let by = run.stop_asked.clone().unwrap_or_else(|| "the runner".to_owned());
+                run.ending = Some(ending(stopped_by(&by)));
+                run.apply(RunEvent::Stopped, now, None)?;
+            }
+            ReportKind::Interrupted { summary } => {
+                let by = run.stop_asked.clone().unwrap_or_else(|| "the runner".to_owned());
+                let mut end = ending(format!("Interrupted by {by}"));
+                if !summary.is_empty() {
+                    end.errors.push(summary);
+                }
+                run.ending = Some(end);
+                run.apply(RunEvent::Failed, now, None)?;
+            }
+        }
+        self.commit(loaded, run, Vec::new()).await
+    }
+}
+
+/// "Superseded by …" stays as it is; a name becomes "Stopped by …".
+fn stopped_by(who: &str) -> String {
+    if who.contains(' ') && who.starts_with(char::is_uppercase) {
+        who.to_owned()
+    } else {
+        format!("Stopped by {who}")
+    }
+}
+
+fn planned(run: &Run, delta: Delta) -> RunEvent {
+    if delta == Delta::default() {
+        RunEvent::PlanClean
+    } else if run.run_type != RunType::Tracked {
+        RunEvent::PlanPreviewed
+    } else if run.autodeploy && run.stop_asked.is_none() {
+        RunEvent::PlanAutodeployed
+    } else {
+        RunEvent::PlanChanged
+    }
+}
+
+fn note_late_report(run: &mut Run, what: &ReportKind) {
+    let said = match what {
+        ReportKind::Applied { .. } => "the apply was done",
+        ReportKind::Failed { .. } | ReportKind::Interrupted { .. } => "the apply failed",
+        _ => return,
+    };
+    if let ReportKind::Applied { delta } = what {
+        run.delta = Some(*delta);
+        run.applied = true;
+    }
+    if let Some(end) = &mut run.ending {
+        end.errors.push(format!("The lost runner reported afterwards: {said}."));
+    }
+}

@@ -1,0 +1,115 @@
+//! The sweep: what no message brought forward. It asks the index which items *might* be due, reads
+//! each of them, and nudges whoever owns it. It changes nothing itself.
+
+use crate::{
+    Work,
+    effects::{distinct, numbered},
+};
+use gantry_domain::{CommitSha, MergeRequestIid, ProjectId, run::Run};
+use gantry_queue::{Failure, Message};
+use gantry_store::{
+    Key, Store,
+    config::ProjectEntry,
+    keys,
+    scheduler::{Comparing, LineEntry, RoomEntry},
+    table::ATTENTION_SHARDS,
+};
+use std::time::Duration;
+
+/// Items of one shard that one sweep looks at; the rest is left to the next.
+const AT_ONCE: i32 = 100;
+
+impl Work {
+    pub(crate) async fn on_sweep(&self) -> Result<(), Failure> {
+        let now = self.now();
+        for shard in 0..ATTENTION_SHARDS {
+            for key in self.deps.store.maybe_due(shard, now, AT_ONCE).await? {
+                if let Err(failure) = self.bring_forward(&key).await {
+                    // One item must not hide the others.
+                    tracing::error!(item = %key, "the sweep passed over an item: {:#}", failure.error);
+                }
+            }
+        }
+        let line = self.deps.store.query::<LineEntry>(keys::LINE, "", None, false, 1).await?;
+        if !line.items.is_empty() {
+            let cause = format!("sweep.{}", now.as_millisecond());
+            self.deps.sender.send(Message::Dispatch { cause }).await?;
+        }
+        self.find_uncompared().await
+    }
+
+    async fn bring_forward(&self, key: &Key) -> Result<(), Failure> {
+        let cause = self.now().as_millisecond();
+        if let Some(target) = Store::feedback_target(key) {
+            let counters = self.deps.store.counters(target).await?;
+            if counters.want <= counters.done {
+                return Ok(());
+            }
+            let Some(nudge) = nudge_for(target) else { return Ok(()) };
+            // The same number may have been sent within the queue's five minutes: `later` gives
+            // the nudge an id of its own.
+            let nudge = numbered(nudge, counters.want);
+            return Ok(self.deps.sender.send_later(nudge, Duration::ZERO).await?);
+        }
+        let message = match key.pk.split('/').collect::<Vec<_>>().as_slice() {
+            ["run", _] => {
+                let Some(run) = self.deps.store.get::<Run>(key).await? else { return Ok(()) };
+                let version = distinct(&(run.version, cause / 60_000));
+                let (stack, run) = (run.value.stack, run.value.id);
+                Message::RunDue { stack, run, version }
+            }
+            ["room", _] => {
+                let Some(room) = self.deps.store.get::<RoomEntry>(key).await? else {
+                    return Ok(());
+                };
+                if room.value.taken {
+                    return Ok(());
+                }
+                let grant = distinct(&cause);
+                Message::Grant { stack: room.value.stack, run: room.value.run, grant }
+            }
+            ["event", "project", project] | ["decision", "project", project] => {
+                let Ok(project) = project.parse() else { return Ok(()) };
+                let project = ProjectId(project);
+                return self.compare_soon(project, cause.to_string()).await;
+            }
+            _ => return Ok(()),
+        };
+        Ok(self.deps.sender.send(message).await?)
+    }
+
+    /// Projects whose comparison never began, because the message that should begin it was lost.
+    async fn find_uncompared(&self) -> Result<(), Failure> {
+        let projects = self.deps.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
+        for entry in projects {
+            let project = entry.value.project;
+            if self.deps.store.get::<Comparing>(&keys::comparing(project)).await?.is_some() {
+                continue;
+            }
+            for stack in self.stacks_of(project).await? {
+                let cause = format!("sweep.{}", self.now().as_millisecond());
+                let message = Message::StackChanged { project, stack: stack.id, cause };
+                self.deps.sender.send(message).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The nudge whose group is `target`.
+fn nudge_for(target: &str) -> Option<Message> {
+    match target.split(':').collect::<Vec<_>>().as_slice() {
+        ["status", project, commit] => Some(Message::Status {
+            project: ProjectId(project.parse().ok()?),
+            commit: commit.parse::<CommitSha>().ok()?,
+            want: 0,
+        }),
+        ["note", project, iid] => Some(Message::Note {
+            project: ProjectId(project.parse().ok()?),
+            iid: MergeRequestIid(iid.parse().ok()?),
+            want: 0,
+        }),
+        ["env", stack] => Some(Message::Environment { stack: stack.parse().ok()?, want: 0 }),
+        _ => None,
+    }
+}
