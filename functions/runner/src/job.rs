@@ -166,7 +166,8 @@ impl Job {
                 RunType::Proposed | RunType::Test => Access::Pinned,
             };
             let api = self.api.with_patience(self.config.timings.state_patience);
-            let server = StateServer::start(api, &self.folders.states, access).await?;
+            let server =
+                StateServer::start(api, self.log.clone(), &self.folders.states, access).await?;
             server.backend().describe_to(&mut environment);
             gantry_engine::backend::write_override(&folder)?;
             self.state = Some(server);

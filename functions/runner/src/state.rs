@@ -3,7 +3,10 @@
 //! A body that Terraform writes is on the disk before anything else is done with it, and stays
 //! there until the runner API has it. While that takes, Terraform waits for its answer.
 
-use crate::api::{Api, ApiError};
+use crate::{
+    api::{Api, ApiError},
+    log::Log,
+};
 use anyhow::Context;
 use axum::{
     Router,
@@ -15,7 +18,7 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use gantry_domain::protocol::StateCommit;
+use gantry_domain::protocol::{LockInfo, StateCommit};
 use gantry_engine::{backend::HttpBackend, files};
 use serde::Deserialize;
 use std::{
@@ -50,6 +53,7 @@ pub(crate) struct StateServer {
 
 struct Shared {
     api: Api,
+    log: Log,
     folder: PathBuf,
     access: Access,
     authorization: String,
@@ -70,7 +74,12 @@ pub(crate) struct Rescue {
 
 impl StateServer {
     /// Serves on a port of its own, with a password of its own; bodies are kept in `folder`.
-    pub(crate) async fn start(api: Api, folder: &Path, access: Access) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        api: Api,
+        log: Log,
+        folder: &Path,
+        access: Access,
+    ) -> anyhow::Result<Self> {
         files::make_folder(folder, 0o700)?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port on loopback")?;
         let backend = HttpBackend {
@@ -81,6 +90,7 @@ impl StateServer {
         let credentials = STANDARD.encode(format!("{USERNAME}:{}", backend.password));
         let shared = Arc::new(Shared {
             api,
+            log,
             folder: folder.to_owned(),
             access,
             authorization: format!("Basic {credentials}"),
@@ -120,6 +130,7 @@ impl StateServer {
                 Ok(()) => {
                     rescue.delivered += 1;
                     last_digest = Some(digest);
+                    let _ = std::fs::remove_file(&path);
                 }
                 Err(error) => {
                     tracing::error!(%error, path = %path.display(), "a state could not be rescued");
@@ -220,8 +231,11 @@ impl Shared {
                 Ok(())
             }
             Err(error) => {
+                // Terraform does not show the answer's text.
+                let text = text_of(&error);
+                self.log.say(&format!("the state was not taken: {text}"));
                 self.set_undelivered(path);
-                Err(text_of(&error))
+                Err(text)
             }
         }
     }
@@ -241,12 +255,22 @@ async fn take_lock(State(shared): State<Arc<Shared>>, info: Bytes) -> Response {
     }
     match shared.api.lock(&info).await {
         Ok(()) => StatusCode::OK.into_response(),
-        Err(ApiError::Conflict(holder)) => (StatusCode::LOCKED, holder).into_response(),
+        Err(ApiError::Conflict(holder)) => {
+            // Terraform shows its own name and only the holder's id.
+            if let Ok(LockInfo { who, operation, created, .. }) = serde_json::from_slice(&holder) {
+                let line = format!("the state is locked by {who} ({operation}) since {created}");
+                shared.log.say(&line);
+            }
+            (StatusCode::LOCKED, holder).into_response()
+        }
         Err(error) => refuse(&error),
     }
 }
 
 async fn release_lock(State(shared): State<Arc<Shared>>, info: Bytes) -> Response {
+    if shared.access != Access::Write {
+        return (StatusCode::FORBIDDEN, "this run cannot unlock the state").into_response();
+    }
     match shared.api.unlock(&info).await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(ApiError::Conflict(holder)) => (StatusCode::CONFLICT, holder).into_response(),

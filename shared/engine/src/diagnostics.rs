@@ -11,7 +11,7 @@ use gantry_domain::plan::Delta;
 /// An error that Terraform reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Its first line, without `Error: `.
+    /// Its first paragraph as one line, without `Error: `.
     pub summary: String,
     /// The whole text, without colours and box.
     pub text: String,
@@ -76,7 +76,9 @@ impl Diagnostics {
         if let Some(rest) = text.strip_prefix("Error: ")
             && self.errors.len() < MOST_ERRORS
         {
-            let summary = rest.lines().next().unwrap_or_default().trim().to_owned();
+            let paragraph: Vec<_> =
+                rest.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let summary = paragraph.join(" ");
             self.errors.push(Diagnostic { summary, text });
         }
     }
@@ -86,10 +88,14 @@ fn is_error(line: &str) -> bool {
     line.starts_with("Error: ")
 }
 
-/// The error that says most: the first that is not just the echo of an interruption.
+/// The error that says most: the first that is more than the echo of an interruption or the
+/// announcement of another error.
 pub fn main_error(errors: &[Diagnostic]) -> Option<&Diagnostic> {
-    let echo = |d: &&Diagnostic| !matches!(d.summary.as_str(), "execution halted" | "Interrupted");
-    errors.iter().find(echo).or(errors.first())
+    let says_something = |error: &&Diagnostic| {
+        error.summary != "execution halted"
+            && !error.summary.contains("encountered problems during initiali")
+    };
+    errors.iter().find(says_something).or(errors.first())
 }
 
 /// `line` without colours, links and other control characters.

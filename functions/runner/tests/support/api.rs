@@ -1,0 +1,346 @@
+//! The runner API in memory.
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Query, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use gantry_domain::{
+    plan::Change,
+    protocol::{
+        BeatAnswer, ClaimAnswer, ClaimRequest, LockInfo, LogChunk, Report, ReportKind, StateCommit,
+        Upload, UploadAnswer, UploadRequest, VERSION, VERSION_HEADER,
+    },
+};
+use gantry_engine::files::digest;
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+/// Must never be seen in a log: the tests' runs have it as a secret variable.
+pub(crate) const LOG_SECRET: &str = "hunter-22-hunter";
+
+#[derive(Default)]
+pub(crate) struct Data {
+    offered: Option<(String, ClaimAnswer)>,
+    nonce: Option<String>,
+    run_token: String,
+    source: Vec<u8>,
+    /// Answers 202 this many times.
+    pub(crate) source_waits: u32,
+    log: String,
+    reports: Vec<ReportKind>,
+    last_sequence: u32,
+    pub(crate) plan: Option<Vec<u8>>,
+    change: Option<Change>,
+    pub(crate) stop: Option<String>,
+    /// Every token is refused.
+    pub(crate) gone: bool,
+    uploads: HashMap<String, Bytes>,
+    /// The versions of the state, the last one is current.
+    pub(crate) states: Vec<Bytes>,
+    pub(crate) rescued: Vec<Bytes>,
+    pub(crate) lock: Option<LockInfo>,
+    /// Answers 503 to this many commits of a state.
+    pub(crate) failing_commits: u32,
+    /// Answers 503 to this many requests of any kind.
+    pub(crate) failing: u32,
+    /// Sends large bodies to the storage's own addresses.
+    pub(crate) signs: bool,
+    pub(crate) state_reads: u32,
+}
+
+pub(crate) struct Api {
+    pub(crate) address: String,
+    shared: Shared,
+}
+
+#[derive(Clone)]
+struct Shared {
+    data: Arc<Mutex<Data>>,
+    address: String,
+}
+
+impl Shared {
+    fn data(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().unwrap()
+    }
+}
+
+impl Api {
+    pub(crate) async fn start(source: Vec<u8>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let data = Arc::new(Mutex::new(Data { source, ..Data::default() }));
+        let shared = Shared { data, address: address.clone() };
+        let router = router(shared.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address: format!("{address}/some/prefix/"), shared }
+    }
+
+    pub(crate) fn offer(&self, claim_token: &str, claim: ClaimAnswer) {
+        let mut data = self.data();
+        data.offered = Some((claim_token.to_owned(), claim));
+        (data.nonce, data.last_sequence) = (None, 0);
+        data.log.clear();
+    }
+
+    pub(crate) fn data(&self) -> MutexGuard<'_, Data> {
+        self.shared.data.lock().unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.data().log.clone()
+    }
+
+    pub(crate) fn reports(&self) -> Vec<ReportKind> {
+        self.data().reports.clone()
+    }
+
+    pub(crate) fn change(&self) -> Change {
+        self.data().change.clone().unwrap()
+    }
+}
+
+fn router(shared: Shared) -> Router {
+    let api = Router::new()
+        .route("/claim", post(claim))
+        .route("/source", get(source))
+        .route("/log", post(log))
+        .route("/beat", post(beat))
+        .route("/report", post(report))
+        .route("/change", put(change))
+        .route("/upload", post(upload))
+        .route("/plan", get(read_plan).put(write_body))
+        .route("/state", get(read_state).post(commit_state))
+        .route("/state/upload", put(write_body))
+        .route("/state/lock", post(lock).delete(unlock))
+        .layer(middleware::from_fn_with_state(shared.clone(), door));
+    Router::new()
+        .nest("/some/prefix/runner/v1", api)
+        .route("/storage/{*key}", get(storage_get).put(storage_put))
+        .with_state(shared)
+}
+
+async fn door(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    request: Request,
+    next: Next,
+) -> Response {
+    assert_eq!(headers[VERSION_HEADER], VERSION.to_string());
+    {
+        let mut data = shared.data();
+        if data.failing > 0 {
+            data.failing -= 1;
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        let bearer = headers[header::AUTHORIZATION].to_str().unwrap();
+        let claims = request.uri().path().ends_with("/claim");
+        let expected = match (&data.offered, claims) {
+            (Some((token, _)), true) => token.clone(),
+            _ => data.run_token.clone(),
+        };
+        if data.gone || bearer != format!("Bearer {expected}") {
+            return StatusCode::GONE.into_response();
+        }
+    }
+    next.run(request).await
+}
+
+async fn claim(State(shared): State<Shared>, Json(request): Json<ClaimRequest>) -> Response {
+    let mut data = shared.data();
+    assert_eq!(request.nonce.len(), 32);
+    if data.nonce.as_ref().is_some_and(|nonce| *nonce != request.nonce) {
+        return StatusCode::GONE.into_response();
+    }
+    data.nonce = Some(request.nonce);
+    let answer = data.offered.as_ref().unwrap().1.clone();
+    data.run_token = answer.run_token.clone();
+    Json(answer).into_response()
+}
+
+async fn source(State(shared): State<Shared>) -> Response {
+    let mut data = shared.data();
+    if data.source_waits > 0 {
+        data.source_waits -= 1;
+        return (StatusCode::ACCEPTED, [(header::RETRY_AFTER, "0")]).into_response();
+    }
+    let body = Bytes::from(data.source.clone());
+    shared.body(&mut data, body)
+}
+
+impl Shared {
+    /// The body, or where it is.
+    fn body(&self, data: &mut Data, body: Bytes) -> Response {
+        if !data.signs {
+            return body.into_response();
+        }
+        let key = digest(&body);
+        data.uploads.insert(key.clone(), body);
+        let location = format!("{}/storage/{key}?signature=x", self.address);
+        (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
+    }
+}
+
+async fn log(State(shared): State<Shared>, Json(chunk): Json<LogChunk>) -> StatusCode {
+    let mut data = shared.data();
+    assert!(!chunk.text.contains(LOG_SECRET), "{}", chunk.text);
+    if chunk.offset == data.log.len() as u64 {
+        data.log.push_str(&chunk.text);
+    }
+    StatusCode::NO_CONTENT
+}
+
+async fn beat(State(shared): State<Shared>) -> Json<BeatAnswer> {
+    Json(BeatAnswer { stop: shared.data().stop.clone() })
+}
+
+async fn report(State(shared): State<Shared>, Json(report): Json<Report>) -> StatusCode {
+    let mut data = shared.data();
+    assert!(report.sequence == data.last_sequence || report.sequence == data.last_sequence + 1);
+    if report.sequence > data.last_sequence {
+        data.last_sequence = report.sequence;
+        data.reports.push(report.what);
+    }
+    StatusCode::ACCEPTED
+}
+
+async fn change(State(shared): State<Shared>, Json(change): Json<Change>) -> StatusCode {
+    shared.data().change = Some(change);
+    StatusCode::NO_CONTENT
+}
+
+async fn upload(
+    State(shared): State<Shared>,
+    Json(request): Json<UploadRequest>,
+) -> Json<UploadAnswer> {
+    let signs = shared.data().signs;
+    let kind = match request.what {
+        Upload::Plan => "plan",
+        Upload::State => "state",
+    };
+    let url = signs.then(|| format!("{}/storage/{kind}/{}", shared.address, request.digest));
+    let headers = BTreeMap::from([("x-signed".to_owned(), request.size.to_string())]);
+    Json(UploadAnswer { url, headers })
+}
+
+#[derive(Deserialize)]
+struct Digest {
+    digest: String,
+}
+
+async fn write_body(
+    State(shared): State<Shared>,
+    Query(Digest { digest: expected }): Query<Digest>,
+    request: Request,
+) -> StatusCode {
+    let is_plan = request.uri().path().ends_with("/plan");
+    let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
+    shared.keep(&expected, body, is_plan)
+}
+
+impl Shared {
+    fn keep(&self, expected: &str, body: Bytes, is_plan: bool) -> StatusCode {
+        if digest(&body) != expected {
+            return StatusCode::UNPROCESSABLE_ENTITY;
+        }
+        let mut data = self.data();
+        if is_plan {
+            data.plan = Some(body.to_vec());
+        }
+        data.uploads.insert(expected.to_owned(), body);
+        StatusCode::NO_CONTENT
+    }
+}
+
+async fn storage_put(
+    State(shared): State<Shared>,
+    Path(key): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    // As S3: one kind of authorization, a known length, the signed headers.
+    if headers.contains_key(header::AUTHORIZATION) {
+        return StatusCode::BAD_REQUEST;
+    }
+    assert_eq!(headers["content-length"], headers["x-signed"]);
+    let (kind, digest) = key.split_once('/').unwrap();
+    shared.keep(digest, body, kind == "plan")
+}
+
+async fn storage_get(
+    State(shared): State<Shared>,
+    Path(key): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    shared.data().uploads.get(&key).cloned().unwrap().into_response()
+}
+
+async fn read_plan(State(shared): State<Shared>) -> Response {
+    let mut data = shared.data();
+    let plan = data.plan.clone().unwrap();
+    shared.body(&mut data, plan.into())
+}
+
+async fn read_state(State(shared): State<Shared>) -> Response {
+    let mut data = shared.data();
+    data.state_reads += 1;
+    match data.states.last().cloned() {
+        Some(state) => shared.body(&mut data, state),
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+async fn commit_state(State(shared): State<Shared>, Json(commit): Json<StateCommit>) -> Response {
+    let mut data = shared.data();
+    let Some(body) = data.uploads.get(&commit.digest).cloned() else {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "not uploaded").into_response();
+    };
+    if commit.rescued {
+        data.rescued.push(body);
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    if data.failing_commits > 0 {
+        data.failing_commits -= 1;
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if data.lock.as_ref().map(|lock| lock.id.clone()) != commit.lock_id {
+        return (StatusCode::CONFLICT, "the state is not locked by this run").into_response();
+    }
+    data.states.push(body);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn lock(State(shared): State<Shared>, body: Bytes) -> Response {
+    let info: LockInfo = serde_json::from_slice(&body).unwrap();
+    let mut data = shared.data();
+    match &data.lock {
+        Some(holder) if holder.id != info.id => {
+            (StatusCode::LOCKED, Json(holder.clone())).into_response()
+        }
+        _ => {
+            data.lock = Some(info);
+            StatusCode::NO_CONTENT.into_response()
+        }
+    }
+}
+
+async fn unlock(State(shared): State<Shared>, body: Bytes) -> StatusCode {
+    let info: LockInfo = serde_json::from_slice(&body).unwrap();
+    let mut data = shared.data();
+    if data.lock.as_ref().is_some_and(|holder| holder.id != info.id) {
+        return StatusCode::CONFLICT;
+    }
+    data.lock = None;
+    StatusCode::NO_CONTENT
+}

@@ -1,0 +1,163 @@
+//! A runner API that holds everything in memory and refuses what the real one refuses, and a
+//! world around it in which runners run on real Terraform.
+
+mod api;
+
+pub(crate) use api::{Api, LOG_SECRET};
+
+use flate2::{Compression, write::GzEncoder};
+use gantry_domain::{
+    protocol::{ClaimAnswer, ReportKind, RunVariable},
+    run::{Phase, RunType},
+    stack::{Hooks, Tool},
+};
+use gantry_engine::{Environment, tool::Releases, workspace::Limits};
+use gantry_runner::{Config, Outcome, Timings};
+use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
+
+/// `PATH` with a `terraform`: the machine's own, or one made of a package.
+pub(crate) fn path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/terraform/setup.sh");
+        let output = Command::new(script).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let folder = String::from_utf8(output.stdout).unwrap();
+        format!("{}:/usr/bin:/bin", folder.trim())
+    })
+}
+
+/// A commit's archive as GitLab makes it: everything below one folder.
+pub(crate) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (name, body) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(body.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, format!("project-0123/{name}"), body.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+/// One stack with one run.
+pub(crate) struct World {
+    pub(crate) api: Api,
+    pub(crate) claim: ClaimAnswer,
+    pub(crate) timings: Timings,
+    folders: tempfile::TempDir,
+    attempts: u32,
+}
+
+impl World {
+    /// A tracked run of `files` in the folder `infra`.
+    pub(crate) async fn new(files: &[(&str, &str)]) -> Self {
+        let api = Api::start(archive(files)).await;
+        let second = Duration::from_secs(1);
+        Self {
+            api,
+            claim: ClaimAnswer {
+                run_token: String::new(),
+                run: "run-1".parse().unwrap(),
+                phase: Phase::Plan,
+                run_type: RunType::Tracked,
+                stack: "net".parse().unwrap(),
+                commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+                branch: "main".into(),
+                project_root: "infra".into(),
+                tool: Tool::Terraform,
+                tool_version: None,
+                autodeploy: false,
+                manage_state: true,
+                hooks: Hooks::default(),
+                variables: Vec::new(),
+                timeout: 300,
+                apply_timeout: 300,
+                plan_digest: None,
+            },
+            timings: Timings {
+                heartbeat: Duration::from_millis(100),
+                log: Duration::from_millis(200),
+                grace: 10 * second,
+                patience: 5 * second,
+                state_patience: second,
+                report_patience: 5 * second,
+            },
+            folders: tempfile::tempdir().unwrap(),
+            attempts: 0,
+        }
+    }
+
+    pub(crate) fn variable(&mut self, name: &str, value: &str, secret: bool) {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.claim.variables.push(RunVariable { name, value, secret });
+    }
+
+    /// Offers the phase; what a runner in a folder of its own needs to take it.
+    pub(crate) fn offer(&mut self) -> Config {
+        self.attempts += 1;
+        self.claim.run_token = format!("run-token-{}", self.attempts);
+        let claim_token = format!("claim-token-{}", self.attempts);
+        self.api.offer(&claim_token, self.claim.clone());
+        let work = self.work();
+        let environment = [("PATH".to_owned(), path().to_owned())];
+        Config {
+            api: self.api.address.parse().unwrap(),
+            claim_token: claim_token.into(),
+            name: "test".into(),
+            tools: work.join("tools"),
+            work,
+            releases: Releases {
+                terraform: "http://127.0.0.1:9".parse().unwrap(),
+                opentofu: "http://127.0.0.1:9".parse().unwrap(),
+            },
+            environment: Environment::allowed_of(environment, &[]),
+            user: None,
+            limits: Limits::default(),
+            timings: self.timings,
+        }
+    }
+
+    /// The present attempt's folder.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.folders.path().join(format!("machine-{}", self.attempts))
+    }
+
+    /// Runs the phase to its end, which is what was reported last.
+    pub(crate) async fn run(&mut self) -> ReportKind {
+        let config = self.offer();
+        match gantry_runner::run(config).await {
+            Ok(Outcome::Reported(report)) => {
+                assert_eq!(self.api.reports().last(), Some(&report));
+                report
+            }
+            other => panic!("{other:?}\n{}", self.api.log()),
+        }
+    }
+
+    /// Goes on to the apply of what was planned, on another machine.
+    #[track_caller]
+    pub(crate) fn confirm(&mut self, planned: &ReportKind) {
+        let ReportKind::Planned { plan_digest: Some(digest), .. } = planned else {
+            panic!("{planned:?}\n{}", self.api.log())
+        };
+        self.claim.phase = Phase::Apply;
+        self.claim.plan_digest = Some(digest.clone());
+    }
+}
+
+/// Waits until `done`, with a limit that only a failure reaches.
+#[track_caller]
+pub(crate) fn until(
+    what: &'static str,
+    mut done: impl FnMut() -> bool,
+) -> impl Future<Output = ()> {
+    async move {
+        for _ in 0..600 {
+            if done() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("waited for nothing: {what}");
+    }
+}
