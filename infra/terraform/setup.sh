@@ -16,10 +16,15 @@ if [ "${1:-}" != --own ] && found=$(command -v terraform); then
     exit 0
 fi
 
+# Made by one at a time.
+mkdir -p "$target"
+until mkdir "$environment.lock" 2> /dev/null; do sleep 1; done
+trap 'rmdir "$environment.lock"' EXIT
+trap 'exit 1' INT TERM
+
 if ! cmp -s "$here/requirements.txt" "$environment/installed.txt"; then
     echo "No terraform on PATH: installing one into $environment" >&2
     rm -rf "$environment"
-    mkdir -p "$target"
     python3 -m venv "$environment" || {
         echo "Python has no venv module here: apt-get install python3-venv, or install terraform" >&2
         exit 1

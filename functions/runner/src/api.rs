@@ -41,7 +41,6 @@ pub(crate) enum ApiError {
     Unavailable(String),
 }
 
-/// Where a streamed body goes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const BEAT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -103,19 +102,18 @@ impl Api {
     /// Downloads the commit's archive, for as long as it takes to be fetched.
     pub(crate) async fn source(&self, to: &Path, limit: u64) -> Result<(), ApiError> {
         loop {
-            let answer = self.get("source").await?;
-            if answer.status() != StatusCode::ACCEPTED {
-                return self.save(answer, to, limit).await;
+            let answer = self.download("source", to, limit).await?;
+            if answer.status != StatusCode::ACCEPTED {
+                return Ok(());
             }
-            let wait = retry_after(&answer).unwrap_or(Duration::from_secs(1));
+            let wait = answer.wait.unwrap_or(Duration::from_secs(1));
             tokio::time::sleep(wait.clamp(Duration::from_millis(50), LONGEST_WAIT)).await;
         }
     }
 
     /// Downloads the saved plan.
     pub(crate) async fn plan(&self, to: &Path, limit: u64) -> Result<(), ApiError> {
-        let answer = self.get("plan").await?;
-        self.save(answer, to, limit).await
+        self.download("plan", to, limit).await.map(|_| ())
     }
 
     pub(crate) async fn put_plan(
@@ -154,10 +152,16 @@ impl Api {
 
     /// The state; none while there is none.
     pub(crate) async fn state(&self) -> Result<Option<Bytes>, ApiError> {
-        let answer = self.get("state").await?;
-        match answer.status() {
-            StatusCode::NO_CONTENT => Ok(None),
-            _ => Ok(Some(answer.bytes().await.map_err(unavailable)?)),
+        let mut retry = Retry::new(self.patience);
+        loop {
+            let answer = self.get("state").await?;
+            if answer.status() == StatusCode::NO_CONTENT {
+                return Ok(None);
+            }
+            match answer.bytes().await {
+                Err(error) => retry.after(unavailable(error).into()).await?,
+                Ok(body) => return Ok(Some(body)),
+            }
         }
     }
 
@@ -235,18 +239,17 @@ impl Api {
         }
     }
 
-    async fn save(&self, mut answer: Response, to: &Path, limit: u64) -> Result<(), ApiError> {
-        let broken = |error: std::io::Error| ApiError::Refused(format!("cannot write: {error}"));
-        let mut file = File::create(to).map_err(broken)?;
-        let mut size = 0;
-        while let Some(chunk) = answer.chunk().await.map_err(unavailable)? {
-            size += chunk.len() as u64;
-            if size > limit {
-                return Err(ApiError::Refused(format!("it is larger than {} MiB", limit >> 20)));
+    /// A body into a file, from its start again when the connection breaks.
+    async fn download(&self, path: &str, to: &Path, limit: u64) -> Result<Downloaded, ApiError> {
+        let mut retry = Retry::new(self.patience);
+        loop {
+            let answer = self.get(path).await?;
+            let downloaded = Downloaded { status: answer.status(), wait: retry_after(&answer) };
+            match save(answer, to, limit).await {
+                Err(error) => retry.after(error.into()).await?,
+                Ok(()) => return Ok(downloaded),
             }
-            file.write_all(&chunk).map_err(broken)?;
         }
-        Ok(())
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -275,9 +278,35 @@ struct Failed {
     wait: Option<Duration>,
 }
 
+impl From<ApiError> for Failed {
+    fn from(error: ApiError) -> Self {
+        Self { error, wait: None }
+    }
+}
+
+/// What is known of an answer whose body is in a file.
+struct Downloaded {
+    status: StatusCode,
+    wait: Option<Duration>,
+}
+
+async fn save(mut answer: Response, to: &Path, limit: u64) -> Result<(), ApiError> {
+    let broken = |error: std::io::Error| ApiError::Refused(format!("cannot write: {error}"));
+    let mut file = File::create(to).map_err(broken)?;
+    let mut size = 0;
+    while let Some(chunk) = answer.chunk().await.map_err(unavailable)? {
+        size += chunk.len() as u64;
+        if size > limit {
+            return Err(ApiError::Refused(format!("it is larger than {} MiB", limit >> 20)));
+        }
+        file.write_all(&chunk).map_err(broken)?;
+    }
+    Ok(())
+}
+
 async fn attempt(request: RequestBuilder) -> Result<Response, Failed> {
     match request.send().await {
-        Err(error) => Err(Failed { error: unavailable(error), wait: None }),
+        Err(error) => Err(unavailable(error).into()),
         Ok(answer) => {
             let wait = retry_after(&answer);
             check(answer).await.map_err(|error| Failed { error, wait })

@@ -23,8 +23,8 @@ pub struct Arguments {
     /// This runner's name, for people; host name and process id when not given
     #[arg(long, env = "GANTRY_RUNNER_NAME")]
     name: Option<String>,
-    /// The folder for runs' files and for downloaded programs
-    #[arg(long, env = "GANTRY_RUNNER_WORK", default_value = "/tmp/gantry-runner")]
+    /// The folder for runs' files and for downloaded programs; one that only this user can write
+    #[arg(long, env = "GANTRY_RUNNER_WORK")]
     work: PathBuf,
     /// The user that Terraform and hooks run as, where the runner is root
     #[arg(long, env = "GANTRY_RUNNER_USER")]

@@ -38,6 +38,7 @@ pub(crate) struct Job {
     pub(crate) progress: Progress,
     pub(crate) folders: Folders,
     pub(crate) state: Option<StateServer>,
+    state_password: String,
     sequence: u32,
 }
 
@@ -108,6 +109,7 @@ impl Job {
         claim: ClaimAnswer,
         log: Log,
         masker: Arc<Masker>,
+        state_password: String,
         stopper: Stopper,
     ) -> Self {
         let folders = Folders::new(config.work.join(claim.run.as_str()));
@@ -127,6 +129,7 @@ impl Job {
             progress,
             folders,
             state: None,
+            state_password,
             sequence: 0,
         }
     }
@@ -166,8 +169,9 @@ impl Job {
                 RunType::Proposed | RunType::Test => Access::Pinned,
             };
             let api = self.api.with_patience(self.config.timings.state_patience);
+            let (log, password) = (self.log.clone(), self.state_password.as_str());
             let server =
-                StateServer::start(api, self.log.clone(), &self.folders.states, access).await?;
+                StateServer::start(api, log, password, &self.folders.states, access).await?;
             server.backend().describe_to(&mut environment);
             gantry_engine::backend::write_override(&folder)?;
             self.state = Some(server);

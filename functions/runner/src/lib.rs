@@ -20,7 +20,7 @@ use api::{Api, ApiError};
 use failure::Failure;
 use gantry_domain::{masking::Masker, protocol::ReportKind, run::Phase};
 use gantry_engine::{files, stop::stop_channel};
-use job::Job;
+use job::{Job, Progress};
 use log::{Log, Pump};
 use std::{path::PathBuf, sync::Arc};
 
@@ -50,13 +50,15 @@ pub async fn run(config: Config) -> anyhow::Result<Outcome> {
     };
     tracing::info!(run.id = %claim.run, phase = %claim.phase, stack = %claim.stack, "took a phase");
     let (stopper, _signal) = stop_channel();
+    let state_password = hex::encode(rand::random::<[u8; 32]>());
     let secrets = claim.variables.iter().filter(|v| v.secret).map(|v| v.value.as_str());
+    let secrets = secrets.chain([claim.run_token.as_str(), state_password.as_str()]);
     let masker = Arc::new(Masker::new(secrets));
     let _beats = beat::start(api.clone(), stopper.clone(), timings.heartbeat);
     let _signals = beat::signals(stopper.clone())?;
     let (log, pump) = Log::open(api.clone(), Arc::clone(&masker), timings.log);
 
-    let mut job = Job::new(config, api, claim, log, masker, stopper);
+    let mut job = Job::new(config, api, claim, log, masker, state_password, stopper);
     let result = execute(&mut job).await;
     finish(job, pump, result).await
 }
@@ -86,6 +88,9 @@ async fn finish(
         job.log.say(&format!("stopped: {}", reason.text));
     } else if let Err(Failure::Other(text)) = &result {
         job.log.say(text);
+    }
+    if let (Progress::Planning, Some(state)) = (job.progress, &job.state) {
+        state.release().await;
     }
     let tail = pump.finish().await;
     let report = match result {

@@ -14,8 +14,11 @@ async fn main() -> ExitCode {
     hide_memory();
     let arguments = Arguments::parse();
     let run = async {
-        let config = Config::new(arguments, std::env::vars().collect())?;
-        gantry_runner::run(config).await
+        // What is no text cannot be one of ours, and is not passed on either.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        gantry_runner::run(Config::new(arguments, variables.collect())?).await
     };
     match run.await {
         Ok(Outcome::NothingToDo) => {

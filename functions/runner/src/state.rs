@@ -61,6 +61,8 @@ struct Shared {
     writes: AtomicU32,
     /// The newest body that the runner API has not taken.
     undelivered: Mutex<Option<PathBuf>>,
+    /// The lock as Terraform took it, until it gives it back.
+    held: Mutex<Option<Bytes>>,
 }
 
 /// What became of bodies that could not be delivered in time.
@@ -73,10 +75,11 @@ pub(crate) struct Rescue {
 }
 
 impl StateServer {
-    /// Serves on a port of its own, with a password of its own; bodies are kept in `folder`.
+    /// Serves on a port of its own to who knows the password; bodies are kept in `folder`.
     pub(crate) async fn start(
         api: Api,
         log: Log,
+        password: &str,
         folder: &Path,
         access: Access,
     ) -> anyhow::Result<Self> {
@@ -85,7 +88,7 @@ impl StateServer {
         let backend = HttpBackend {
             address: format!("http://{}", listener.local_addr()?),
             username: USERNAME.to_owned(),
-            password: hex::encode(rand::random::<[u8; 32]>()),
+            password: password.to_owned(),
         };
         let credentials = STANDARD.encode(format!("{USERNAME}:{}", backend.password));
         let shared = Arc::new(Shared {
@@ -97,6 +100,7 @@ impl StateServer {
             pinned: OnceCell::new(),
             writes: AtomicU32::new(0),
             undelivered: Mutex::new(None),
+            held: Mutex::new(None),
         });
         let router = router(Arc::clone(&shared));
         let task = tokio::spawn(async move {
@@ -112,12 +116,20 @@ impl StateServer {
         &self.backend
     }
 
+    /// Gives back the lock of a Terraform that was ended before it could, and had nothing to write.
+    pub(crate) async fn release(&self) {
+        let Some(info) = take(&self.shared.held) else { return };
+        if let Err(error) = self.shared.api.unlock(&info).await {
+            tracing::warn!(%error, "the lock of the state could not be given back");
+        }
+    }
+
     /// Leaves with the runner API, kept aside, what it did not take in time, and what Terraform
     /// wrote into the project root because it could not get rid of it.
     pub(crate) async fn rescue(&self, project_root: &Path) -> Rescue {
         let mut rescue = Rescue::default();
         let mut last_digest = None;
-        let undelivered = self.shared.take_undelivered();
+        let undelivered = take(&self.shared.undelivered);
         let errored = project_root.join("errored.tfstate");
         for path in undelivered.into_iter().chain([errored]) {
             let Some(body) = read(&path) else { continue };
@@ -216,7 +228,9 @@ async fn write_state(
 impl Shared {
     async fn write(&self, lock_id: Option<String>, body: Bytes) -> Result<(), String> {
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
-        let path = self.folder.join(format!("{number:04}.tfstate"));
+        // Never the name of one that an earlier runner had to leave here.
+        let name = format!("{}-{number:04}.tfstate", std::process::id());
+        let path = self.folder.join(name);
         let (on_disk, copy) = (path.clone(), body.clone());
         let kept = tokio::task::spawn_blocking(move || files::write_private(&on_disk, &copy)).await;
         if let Ok(Err(error)) = kept {
@@ -226,7 +240,7 @@ impl Shared {
         match self.api.put_state(&body, &commit).await {
             Ok(()) => {
                 // It holds everything that an earlier one held.
-                self.take_undelivered();
+                take(&self.undelivered);
                 let _ = std::fs::remove_file(&path);
                 Ok(())
             }
@@ -234,19 +248,19 @@ impl Shared {
                 // Terraform does not show the answer's text.
                 let text = text_of(&error);
                 self.log.say(&format!("the state was not taken: {text}"));
-                self.set_undelivered(path);
+                set(&self.undelivered, path);
                 Err(text)
             }
         }
     }
+}
 
-    fn take_undelivered(&self) -> Option<PathBuf> {
-        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
 
-    fn set_undelivered(&self, path: PathBuf) {
-        *self.undelivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
-    }
+fn set<T>(place: &Mutex<Option<T>>, value: T) {
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
 }
 
 async fn take_lock(State(shared): State<Arc<Shared>>, info: Bytes) -> Response {
@@ -254,7 +268,10 @@ async fn take_lock(State(shared): State<Arc<Shared>>, info: Bytes) -> Response {
         return (StatusCode::FORBIDDEN, "this run cannot lock the state").into_response();
     }
     match shared.api.lock(&info).await {
-        Ok(()) => StatusCode::OK.into_response(),
+        Ok(()) => {
+            set(&shared.held, info);
+            StatusCode::OK.into_response()
+        }
         Err(ApiError::Conflict(holder)) => {
             // Terraform shows its own name and only the holder's id.
             if let Ok(LockInfo { who, operation, created, .. }) = serde_json::from_slice(&holder) {
@@ -272,7 +289,10 @@ async fn release_lock(State(shared): State<Arc<Shared>>, info: Bytes) -> Respons
         return (StatusCode::FORBIDDEN, "this run cannot unlock the state").into_response();
     }
     match shared.api.unlock(&info).await {
-        Ok(()) => StatusCode::OK.into_response(),
+        Ok(()) => {
+            take(&shared.held);
+            StatusCode::OK.into_response()
+        }
         Err(ApiError::Conflict(holder)) => (StatusCode::CONFLICT, holder).into_response(),
         Err(error) => refuse(&error),
     }

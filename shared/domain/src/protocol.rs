@@ -172,7 +172,8 @@ pub enum ReportKind {
     Planned {
         /// What it would change.
         delta: Delta,
-        /// The digest (SHA-256, hex) of the saved archive of plan and workspace.
+        /// The digest (SHA-256, hex) of the saved archive of plan and workspace; none when there
+        /// is nothing to apply: a plan without changes, or any plan of a run that is never applied.
         plan_digest: Option<String>,
     },
     /// The apply is done.
@@ -193,9 +194,10 @@ pub enum ReportKind {
     },
     /// The phase ended because somebody asked it to, before anything was applied.
     Stopped,
-    /// An apply was interrupted; its state was written as far as it came.
+    /// An apply was interrupted, by a stop or its time limit; its state was written as far as it
+    /// came. Also when the apply had not begun yet.
     Interrupted {
-        /// The first error's summary, if Terraform gave one.
+        /// The first error's summary, the time limit, or that nothing was applied; masked.
         summary: String,
     },
 }

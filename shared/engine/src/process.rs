@@ -146,7 +146,9 @@ fn spawn(spec: &Spec, stdout: Option<File>) -> io::Result<(Child, pipe::Receiver
         command.uid(user.uid).gid(user.gid);
     }
     // The command holds the pipe's writing end: the reader sees its end once it is dropped.
-    let child = command.spawn()?;
+    let child = command.spawn().map_err(|error| {
+        io::Error::new(error.kind(), format!("{} cannot start: {error}", spec.program.display()))
+    })?;
     drop(command);
     Ok((child, pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?))
 }

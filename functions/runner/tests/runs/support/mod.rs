@@ -13,7 +13,10 @@ use gantry_domain::{
 };
 use gantry_engine::{Environment, tool::Releases, workspace::Limits};
 use gantry_runner::{Config, Outcome, Timings};
-use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
+use std::{
+    fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, sync::OnceLock,
+    time::Duration,
+};
 
 /// `PATH` with a `terraform`: the machine's own, or one made of a package.
 pub(crate) fn path() -> &'static str {
@@ -82,7 +85,10 @@ impl World {
                 state_patience: second,
                 report_patience: 5 * second,
             },
-            folders: tempfile::tempdir().unwrap(),
+            folders: tempfile::Builder::new()
+                .permissions(Permissions::from_mode(0o711))
+                .tempdir()
+                .unwrap(),
             attempts: 0,
         }
     }
@@ -146,18 +152,12 @@ impl World {
 }
 
 /// Waits until `done`, with a limit that only a failure reaches.
-#[track_caller]
-pub(crate) fn until(
-    what: &'static str,
-    mut done: impl FnMut() -> bool,
-) -> impl Future<Output = ()> {
-    async move {
-        for _ in 0..600 {
-            if done() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if done() {
+            return;
         }
-        panic!("waited for nothing: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    panic!("waited for nothing: {what}");
 }

@@ -1,11 +1,10 @@
 //! Plans on real Terraform: what is found, what is told, what is kept from whom.
 
-mod support;
-
+use crate::support::{LOG_SECRET, World, until};
 use gantry_domain::{plan::Delta, protocol::ReportKind, run::RunType};
+use gantry_engine::Unprivileged;
 use gantry_runner::Outcome;
 use std::{collections::BTreeMap, process::Command, time::Instant};
-use support::{LOG_SECRET, World, until};
 
 const ONE: &str = r#"
 resource "terraform_data" "one" {
@@ -110,10 +109,12 @@ check "never" {
     let mut w = World::new(&[("infra/main.tf", code)]).await;
     w.variable("TF_VAR_password", LOG_SECRET, true);
     w.variable("SHOWN", "not-a-secret", false);
-    w.claim.hooks.before_plan = vec!["echo $TF_VAR_password $SHOWN".into()];
+    w.claim.hooks.before_plan =
+        vec!["echo $TF_VAR_password $SHOWN".into(), "echo it is: $TF_HTTP_PASSWORD".into()];
     assert!(matches!(w.run().await, ReportKind::Planned { .. }), "{}", w.api.log());
     // The API itself refuses a log with the secret in it.
     assert!(w.api.log().contains("(secret) not-a-secret"), "{}", w.api.log());
+    assert!(w.api.log().contains("it is: (secret)\n"), "{}", w.api.log());
     let change = serde_json::to_string(&w.api.change()).unwrap();
     assert!(change.contains("(secret)") && !change.contains(LOG_SECRET), "{change}");
 
@@ -153,6 +154,41 @@ async fn terraform_is_asked_to_end_before_it_is_ended() {
     let outcome = running.await.unwrap().unwrap();
     assert_eq!(outcome, Outcome::Reported(ReportKind::Stopped));
     assert!(w.api.log().contains("Interrupt received"), "{}", w.api.log());
+}
+
+#[tokio::test]
+async fn a_plan_that_was_ended_leaves_no_lock() {
+    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
+    let info = r#"{"ID":"mine","Who":"me"}"#;
+    w.claim.hooks.before_plan = vec![format!(
+        "curl -s -d '{info}' -u $TF_HTTP_USERNAME:$TF_HTTP_PASSWORD $TF_HTTP_LOCK_ADDRESS; sleep 300"
+    )];
+    let running = tokio::spawn(gantry_runner::run(w.offer()));
+    until("the lock", || w.api.data().lock.is_some()).await;
+    w.api.data().stop = Some("Stopped by alice".into());
+    assert_eq!(running.await.unwrap().unwrap(), Outcome::Reported(ReportKind::Stopped));
+    assert!(w.api.data().lock.is_none());
+}
+
+#[tokio::test]
+async fn where_the_runner_is_root_what_it_runs_is_not() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
+    w.claim.hooks.before_init = vec![
+        "echo user $(id -u) groups $(id -G); touch made $HOME/made $TMPDIR/made && echo written"
+            .into(),
+        "cat /proc/$PPID/environ ../../../states/x /etc/shadow > /dev/null; ls ../../..".into(),
+    ];
+    let mut config = w.offer();
+    let nobody = Unprivileged::named("nobody").unwrap();
+    config.user = Some(nobody);
+    gantry_runner::run(config).await.unwrap();
+    let log = w.api.log();
+    let Unprivileged { uid, gid } = nobody;
+    assert!(log.contains(&format!("user {uid} groups {gid}\nwritten\n")), "{log}");
+    assert_eq!(log.matches("Permission denied").count(), 4, "{log}");
 }
 
 #[tokio::test]
@@ -219,7 +255,7 @@ async fn the_program_hands_nothing_of_its_own_to_what_it_runs() {
     w.offer();
     let work = w.work();
     let variables = BTreeMap::from([
-        ("PATH", support::path()),
+        ("PATH", crate::support::path()),
         ("GANTRY_CLAIM_TOKEN", "claim-token-1"),
         ("GANTRY_RUNNER_API", &w.api.address),
         ("GANTRY_RUNNER_WORK", work.to_str().unwrap()),

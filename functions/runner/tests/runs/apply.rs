@@ -1,12 +1,10 @@
 //! Applies on real Terraform: exactly the plan that was shown, and a state that is never lost.
 
-mod support;
-
+use crate::support::{World, until};
 use gantry_domain::{plan::Delta, protocol::ReportKind};
 use gantry_runner::Outcome;
 use serde_json::Value;
 use std::time::Duration;
-use support::{World, until};
 
 const ONE: &str = r#"
 resource "terraform_data" "one" {

@@ -1,0 +1,7 @@
+//! Runs on real Terraform against a runner API in memory.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
+
+mod apply;
+mod plan;
+mod support;
