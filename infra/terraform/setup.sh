@@ -16,10 +16,14 @@ if [ "${1:-}" != --own ] && found=$(command -v terraform); then
     exit 0
 fi
 
-# Made by one at a time.
+# Made by one at a time. Who finds the lock for minutes finds one that was left behind.
 mkdir -p "$target"
-until mkdir "$environment.lock" 2> /dev/null; do sleep 1; done
-trap 'rmdir "$environment.lock"' EXIT
+waited=0
+until mkdir "$environment.lock" 2> /dev/null || [ "$waited" -ge 180 ]; do
+    waited=$((waited + 1))
+    sleep 1
+done
+trap 'rmdir "$environment.lock" 2> /dev/null || true' EXIT
 trap 'exit 1' INT TERM
 
 if ! cmp -s "$here/requirements.txt" "$environment/installed.txt"; then
