@@ -51,8 +51,13 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         api.put_change(&change).await.map_err(|e| Failure::api("The change was not taken", e))
     })
     .await?;
+    // The counts decide, here and for who is told of them, so that both see the same run.
+    let clean = change.delta.is_empty();
+    if clean && exit == EXIT_CHANGED {
+        job.log.say("Terraform has something to do that is no change: it is not applied");
+    }
     // Nobody applies a proposed plan, and a plan file holds secrets: it stays here.
-    let packed = match tracked && exit == EXIT_CHANGED {
+    let packed = match tracked && !clean {
         true => Some(save_plan(job).await?),
         false => None,
     };
