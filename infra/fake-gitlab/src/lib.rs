@@ -19,6 +19,7 @@ mod faults;
 mod git;
 mod model;
 mod observe;
+mod pages;
 mod person;
 mod server;
 mod service;

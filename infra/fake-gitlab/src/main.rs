@@ -1,3 +1,75 @@
-//! The `gantry-fake-gitlab` command.
+//! The `gantry-fake-gitlab` command: a GitLab for trying things, on this machine.
 
-fn main() {}
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use gantry_fake_gitlab::{Config, FakeGitlab, ProjectOptions, ServerVersion, Visibility};
+use jiff::SignedDuration;
+
+/// A GitLab for trying things: git over HTTP, the REST API, webhooks, and a few pages.
+///
+/// Everything is in memory and gone when it stops. Whoever can reach it may do everything.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8929")]
+    addr: SocketAddr,
+    /// Where the repositories live while it runs [default: a temporary folder]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// The GitLab version to pretend, which decides what it can do
+    #[arg(long, value_name = "VERSION", default_value_t)]
+    version_of_gitlab: ServerVersion,
+    /// The path of a GitLab that does not live at the root of its host, such as /gitlab
+    #[arg(long, value_name = "PATH", default_value = "")]
+    relative_root: String,
+    /// Make a project at this path
+    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "demo/network")]
+    demo_project: String,
+    /// Give that project a CI of its own: a pipeline for each push that takes five seconds
+    #[arg(long)]
+    with_ci: bool,
+    /// Let only requests with a token push
+    #[arg(long)]
+    require_token: bool,
+}
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "the address and the token are what the command is for")]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let config = Config {
+        addr: arguments.addr,
+        data_dir: arguments.data_dir,
+        relative_root: arguments.relative_root,
+        version: arguments.version_of_gitlab,
+        anonymous_user: (!arguments.require_token).then(|| "root".to_owned()),
+        ..Config::default()
+    };
+    let gitlab = FakeGitlab::start(config).await?;
+    let root = gitlab.create_user("root");
+    gitlab.make_admin(root);
+    let mut options = ProjectOptions {
+        visibility: Visibility::Public,
+        files: vec![("README.md".to_owned(), "# A project to try things in\n".to_owned())],
+        ..ProjectOptions::default()
+    };
+    if arguments.with_ci {
+        options.ci.mode = gantry_fake_gitlab::CiMode::Branch;
+        options.ci.delay = SignedDuration::from_secs(1);
+        options.ci.duration = Some(SignedDuration::from_secs(5));
+    }
+    let project = gitlab.create_project(&arguments.demo_project, options)?;
+    let bot = gitlab.create_bot("demo_bot");
+    gitlab.set_member(project, bot, 40);
+    println!("GitLab    {}", gitlab.base_url());
+    println!("API       {}/api/v4", gitlab.base_url());
+    println!("Token     {}", gitlab.create_token(bot, &["api"], None));
+    println!("Project   {} (id {project})", arguments.demo_project);
+    println!("Clone     git clone {}", gitlab.clone_url(project));
+    println!("Stop      Ctrl-C");
+    tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
+}

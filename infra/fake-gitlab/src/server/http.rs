@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
@@ -12,6 +13,7 @@ use hyper::{Request, Response, StatusCode};
 use super::{Shared, api_http, git_http};
 use crate::faults::Fault;
 use crate::observe::RequestRecord;
+use crate::pages::{self, Page};
 
 /// A connection that ends without an answer.
 #[derive(Debug)]
@@ -118,9 +120,33 @@ async fn route(shared: &Arc<Shared>, read: Read) -> Result<Handled, Infallible> 
     if let Some(service) = git_http::Service::of(&read) {
         return Ok(git_http::handle(shared, service, read).await);
     }
-    let mut handled = Handled::new(plain(404, "Not found", &[]), None);
-    handled.unknown = true;
-    Ok(handled)
+    Ok(page(shared, &read))
+}
+
+/// The pages for people; an address that is none of theirs is no gap of the API.
+fn page(shared: &Arc<Shared>, read: &Read) -> Handled {
+    // A page elsewhere must not press our buttons.
+    let foreign =
+        read.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    let page = shared.with(|state| match read.method.as_str() {
+        "GET" | "HEAD" => pages::get(state, &read.path, &read.query),
+        "POST" if !foreign => pages::post(state, &read.path, &String::from_utf8_lossy(&read.body)),
+        _ => Page::Missing,
+    });
+    let html = |code: u16, text: String| {
+        let mut response = plain(code, "", &[]);
+        let kind = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert("content-type", kind);
+        *response.body_mut() = Bytes::from(text);
+        response
+    };
+    let response = match page {
+        Page::Html(text) => html(200, text),
+        Page::Refused(text) => html(422, text),
+        Page::Redirect(url) => plain(303, "", &[("location".to_owned(), url)]),
+        Page::Missing => plain(404, "There is no such page.\n", &[]),
+    };
+    Handled::new(response, None)
 }
 
 /// An answer that is not the API's own.

@@ -1,4 +1,15 @@
 //! The server seen from outside: over HTTP, through git, and through its Rust handle.
 
+#![expect(clippy::unwrap_used, reason = "a test helper may fail like a test")]
+
+mod access;
+mod deployments;
+mod git;
+mod hooks;
+mod merge_requests;
+mod notes;
+mod receiver;
+mod repository;
 mod statuses;
 mod support;
+mod trouble;

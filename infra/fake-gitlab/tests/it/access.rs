@@ -1,0 +1,105 @@
+//! Tokens, scopes, what is visible to whom.
+
+use gantry_fake_gitlab::{ProjectOptions, Visibility};
+use jiff::SignedDuration;
+use jiff::civil::date;
+use serde_json::json;
+
+use crate::support::{world, world_with};
+
+#[tokio::test]
+async fn tokens_are_checked() {
+    let w = world().await;
+    let ask = |token: Option<&'static str>| w.send("GET", "/user", token, None);
+    assert_eq!(ask(None).await.expect(401).message(), "401 Unauthorized");
+    assert_eq!(ask(Some("glpat-wrong")).await.expect(401).message(), "401 Unauthorized");
+    let me = w.get("/user").await.expect(200).body;
+    assert_eq!((me["id"].as_u64(), &me["bot"]), (Some(w.bot.0), &json!(true)));
+    let own = w.get("/personal_access_tokens/self").await.expect(200).body;
+    assert_eq!(own["scopes"], json!(["api"]));
+    w.gitlab.revoke_token(&w.token);
+    assert_eq!(w.get("/user").await.expect(401).body["error"], "invalid_token");
+}
+
+#[tokio::test]
+async fn tokens_die_at_midnight() {
+    let w = world().await;
+    // The clock stands at 2026-09-21T14:13:20Z.
+    let token = w.gitlab.create_token(w.bot, &["api"], Some(date(2026, 9, 22)));
+    w.send("GET", "/user", Some(&token), None).await.expect(200);
+    w.advance(SignedDuration::from_hours(10));
+    let dead = w.send("GET", "/user", Some(&token), None).await.expect(401);
+    assert!(dead.text.contains("Token is expired"));
+}
+
+#[tokio::test]
+async fn scopes_and_roles() {
+    let w = world().await;
+    let read = w.gitlab.create_token(w.bot, &["read_api"], None);
+    let hooks = w.path("/hooks");
+    w.send("GET", &w.path(""), Some(&read), None).await.expect(200);
+    let body = json!({ "url": "https://a.example" });
+    let refused = w.send("POST", &hooks, Some(&read), Some(body)).await.expect(403);
+    assert_eq!(refused.body["error"], "insufficient_scope");
+    let stranger = w.gitlab.create_user("stranger");
+    let token = w.gitlab.create_token(stranger, &["api"], None);
+    let hidden = w.send("GET", &w.path(""), Some(&token), None).await.expect(404);
+    assert_eq!(hidden.message(), "404 Project Not Found");
+    w.gitlab.configure(w.project, |options| options.visibility = Visibility::Internal);
+    w.send("GET", &w.path(""), Some(&token), None).await.expect(200);
+    w.send("GET", &hooks, Some(&token), None).await.expect(403);
+    w.send("GET", &w.path(""), None, None).await.expect(404);
+}
+
+#[tokio::test]
+async fn projects_are_found_by_number_path_and_search() {
+    let w = world().await;
+    let other = w.gitlab.create_project("acme/sub/other", ProjectOptions::default()).unwrap();
+    let by_path = w.get("/projects/acme%2Fnetwork").await.expect(200).body;
+    assert_eq!(by_path["id"], w.project.0);
+    assert_eq!(by_path["permissions"]["project_access"]["access_level"], 40);
+    w.get(&format!("/projects/{other}")).await.expect(404);
+    w.gitlab.set_member(other, w.bot, 30);
+    let all = w.get("/projects?membership=true&min_access_level=40").await.expect(200);
+    assert_eq!(all.body.as_array().unwrap().len(), 1);
+    assert_eq!(all.header("x-total"), "1");
+    let found = w.get("/projects?search=oth&per_page=1").await.expect(200);
+    assert_eq!(found.body[0]["path_with_namespace"], "acme/sub/other");
+    let keyset = "/projects?pagination=keyset&order_by=id&sort=asc&per_page=1";
+    let first = w.get(keyset).await.expect(200);
+    assert!(first.header("link").contains("rel=\"next\""));
+    let member = w.get(&format!("/projects/{other}/members/all/{}", w.bot)).await.expect(200);
+    assert_eq!(member.body["access_level"], 30);
+    w.get(&format!("/projects/{other}/members/all/9999")).await.expect(404);
+}
+
+#[tokio::test]
+async fn moved_projects_redirect() {
+    let w = world_with(|config| config.relative_root = "/gitlab/".into(), Default::default()).await;
+    assert!(w.gitlab.base_url().ends_with("/gitlab"));
+    w.gitlab.move_project(w.project, "acme/net").unwrap();
+    let moved = w.get("/projects/acme%2Fnetwork/hooks").await.expect(301);
+    let expected = format!("{}/api/v4/projects/{}/hooks", w.gitlab.base_url(), w.project);
+    assert_eq!(moved.header("location"), expected);
+    w.get("/projects/acme%2Fnet").await.expect(200);
+}
+
+#[tokio::test]
+async fn rotation_kills_the_old_token() {
+    let w = world().await;
+    let path = "/personal_access_tokens/self/rotate";
+    let new = w.post(path, json!({ "expires_at": "2027-01-01" })).await.expect(200).body;
+    w.get("/user").await.expect(401);
+    w.send("GET", "/user", new["token"].as_str(), None).await.expect(200);
+}
+
+#[tokio::test]
+async fn versions() {
+    let w =
+        world_with(|config| config.version = "15.1.0".parse().unwrap(), Default::default()).await;
+    assert_eq!(w.get("/version").await.expect(200).body["version"], "15.1.0");
+    w.get("/metadata").await.expect(404);
+    let w = world().await;
+    assert_eq!(w.get("/metadata").await.expect(200).body["enterprise"], true);
+    w.send("GET", "/version", None, None).await.expect(401);
+}

@@ -1,0 +1,79 @@
+//! Environments and deployments.
+
+use gantry_fake_gitlab::{ProjectOptions, ProtectedEnvironment};
+use serde_json::json;
+
+use crate::support::{world, world_with};
+
+#[tokio::test]
+async fn environments_have_names_addresses_and_an_end() {
+    let w = world().await;
+    let path = w.path("/environments");
+    let url = "https://gantry.example/stacks/network";
+    let body = json!({ "name": "gantry/network", "external_url": url });
+    let made = w.post(&path, body.clone()).await.expect(201).body;
+    assert!(made["slug"].as_str().unwrap().len() <= 24);
+    let taken = w.post(&path, body).await.expect(400);
+    assert_eq!(taken.body, json!({ "message": { "name": ["has already been taken"] } }));
+    w.post(&path, json!({ "name": "a:b" })).await.expect(400);
+    w.post(&path, json!({ "name": "x", "external_url": "javascript:x" })).await.expect(400);
+    w.get(&format!("{path}?search=ga")).await.expect(400);
+    let found = w.get(&format!("{path}?name=gantry%2Fnetwork")).await.expect(200);
+    assert_eq!(found.body[0]["id"], made["id"]);
+    let one = format!("{path}/{}", made["id"]);
+    w.delete(&one).await.expect(403);
+    let stopped = w.post(&format!("{one}/stop"), json!({})).await.expect(200).body;
+    assert_eq!(stopped["state"], "stopped");
+    w.delete(&one).await.expect(204);
+    w.get(&one).await.expect(404);
+}
+
+#[tokio::test]
+async fn deployments_move_once() {
+    let w = world().await;
+    let sha = w.gitlab.head(w.project, "main").unwrap();
+    let path = w.path("/deployments");
+    let body = json!({
+        "environment": "gantry/network", "sha": sha, "ref": "main", "tag": false,
+        "status": "running",
+    });
+    let mut wrong = body.clone();
+    wrong["ref"] = json!("gone");
+    let refused = w.post(&path, wrong).await.expect(400);
+    let text = json!({ "message": { "ref": ["The branch or tag does not exist"] } });
+    assert_eq!(refused.body, text);
+    let mut wrong = body.clone();
+    wrong["sha"] = json!("1".repeat(40));
+    w.post(&path, wrong).await.expect(400);
+    w.post(&path, json!({ "environment": "x" })).await.expect(400);
+    let made = w.post(&path, body).await.expect(201).body;
+    assert_eq!(made["environment"]["name"], "gantry/network");
+    let one = format!("{path}/{}", made["id"]);
+    w.put(&one, json!({ "status": "success" })).await.expect(200);
+    w.put(&one, json!({ "status": "success" })).await.expect(400);
+    w.put(&one, json!({ "status": "running" })).await.expect(400);
+    assert_eq!(w.gitlab.deployments(w.project)[0].status, "success");
+    w.get(&format!("{path}?updated_after=2020-01-01")).await.expect(400);
+    let ordered = format!("{path}?updated_after=2020-01-01&order_by=updated_at");
+    assert_eq!(w.get(&ordered).await.expect(200).body.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn protected_environments_refuse() {
+    let rule = ProtectedEnvironment {
+        name: "gantry/network".to_owned(),
+        level: None,
+        users: vec!["ada".to_owned()],
+    };
+    let options =
+        ProjectOptions { protected_environments: vec![rule], ..ProjectOptions::default() };
+    let w = world_with(|_| (), options).await;
+    let sha = w.gitlab.head(w.project, "main").unwrap();
+    let body = json!({
+        "environment": "gantry/network", "sha": sha, "ref": "main", "tag": false,
+        "status": "running",
+    });
+    w.post(&w.path("/deployments"), body).await.expect(403);
+    let rules = w.get(&w.path("/protected_environments")).await.expect(200);
+    assert_eq!(rules.body[0]["name"], "gantry/network");
+}

@@ -1,0 +1,154 @@
+//! Reading code: branches, compare, trees, files, archives.
+
+use std::io::Read;
+
+use gantry_fake_gitlab::ProjectOptions;
+use serde_json::json;
+
+use crate::support::{world, world_with};
+
+fn options(files: &[(&str, &str)]) -> ProjectOptions {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    ProjectOptions { files: files.collect(), ..ProjectOptions::default() }
+}
+
+#[tokio::test]
+async fn branches_with_strange_names() {
+    let w = world().await;
+    let ada = w.gitlab.person("ada");
+    let name = "feature/50%#ü";
+    let sha = ada.push(w.project, name, "a.tf", "1").unwrap();
+    let path = w.path("/repository/branches/feature%2F50%25%23%C3%BC");
+    let branch = w.get(&path).await.expect(200).body;
+    assert_eq!(
+        (branch["name"].as_str(), branch["commit"]["id"].as_str()),
+        (Some(name), Some(&*sha))
+    );
+    let list = w.get(&w.path("/repository/branches?search=^feature")).await.expect(200);
+    assert_eq!(list.body.as_array().unwrap().len(), 1);
+    w.get(&w.path("/repository/branches/none")).await.expect(404);
+    let commit = w.path("/repository/commits/feature%2F50%25%23%C3%BC");
+    assert_eq!(w.get(&commit).await.expect(200).body["id"], sha);
+    let refs = w.get(&w.path(&format!("/repository/commits/{sha}/refs?type=branch"))).await;
+    assert_eq!(refs.body, json!([{ "type": "branch", "name": name }]));
+}
+
+#[tokio::test]
+async fn compare_two_and_three_dots() {
+    let w = world_with(|_| (), options(&[("net/a.tf", "a\n"), ("old.tf", "1\n2\n3\n")])).await;
+    let ada = w.gitlab.person("ada");
+    let base = w.gitlab.head(w.project, "main").unwrap();
+    let moved = [("old.tf", None), ("new.tf", Some("1\n2\n3\n4\n"))];
+    ada.push_files(w.project, "topic", &moved, "Move").unwrap();
+    ada.push(w.project, "main", "net/a.tf", "b\n").unwrap();
+    let compare = |query: &str| {
+        let path = w.path(&format!("/repository/compare?{query}"));
+        let w = &w;
+        async move { w.get(&path).await }
+    };
+    let three = compare("from=main&to=topic").await.expect(200).body;
+    assert_eq!(three["diffs"].as_array().unwrap().len(), 1);
+    assert_eq!(three["diffs"][0]["renamed_file"], true);
+    assert_eq!(three["diffs"][0]["old_path"], "old.tf");
+    assert_eq!(three["diffs"][0]["diff"], "@@ -1,3 +1,4 @@\n 1\n 2\n 3\n+4\n");
+    assert_eq!(three["commits"].as_array().unwrap().len(), 1);
+    let two = compare("from=main&to=topic&straight=true").await.expect(200).body;
+    assert_eq!(two["diffs"].as_array().unwrap().len(), 2);
+    let none = compare(&format!("from={}&to=main", "1".repeat(40))).await.expect(404);
+    assert_eq!(none.message(), "404 Ref Not Found");
+    let both = w.get(&w.path("/repository/merge_base?refs[]=main&refs[]=topic")).await.expect(200);
+    assert_eq!(both.body["id"], base);
+    w.gitlab.set_limits(|limits| limits.diff_files = 1);
+    let cut = compare("from=main&to=topic&straight=true").await.expect(200).body;
+    assert_eq!(cut["diffs"].as_array().unwrap().len(), 1, "files over the limit are missing");
+    w.gitlab.set_compare_timeout(true);
+    let late = compare("from=main&to=topic").await.expect(200).body;
+    assert_eq!((&late["compare_timeout"], &late["diffs"]), (&json!(true), &json!([])));
+}
+
+#[tokio::test]
+async fn trees_in_pages() {
+    let w = world_with(|_| (), options(&[("a/b/c.tf", "1"), ("a/d.tf", "1"), ("e.tf", "1")])).await;
+    let path = w.path("/repository/tree");
+    let root = w.get(&path).await.expect(200).body;
+    let names: Vec<_> =
+        root.as_array().unwrap().iter().map(|entry| entry["path"].clone()).collect();
+    assert_eq!(names, ["a", "e.tf"]);
+    let below = w.get(&format!("{path}?path=a&recursive=true")).await.expect(200);
+    assert_eq!(below.body.as_array().unwrap().len(), 3);
+    w.get(&format!("{path}?path=none")).await.expect(404);
+    w.get(&format!("{path}?ref=none")).await.expect(404);
+    let mut link = format!("{path}?recursive=true&pagination=keyset&per_page=2");
+    let mut all = Vec::new();
+    loop {
+        let page = w.get(&link).await.expect(200);
+        all.extend(page.body.as_array().unwrap().iter().map(|entry| entry["path"].clone()));
+        let next = page.header("link");
+        let Some(url) = next.strip_prefix('<').and_then(|rest| rest.split('>').next()) else {
+            break;
+        };
+        link = url.split("/api/v4").nth(1).unwrap().to_owned();
+    }
+    assert_eq!(all.len(), 5);
+}
+
+#[tokio::test]
+async fn files_and_archives() {
+    let w = world_with(|_| (), options(&[("net/main.tf", "x\n"), ("b.tf", "y\n")])).await;
+    let sha = w.gitlab.head(w.project, "main").unwrap();
+    let file = w.path("/repository/files/net%2Fmain.tf");
+    let got = w.get(&format!("{file}?ref=main")).await.expect(200).body;
+    assert_eq!(got["content"], "eAo=");
+    assert_eq!(w.get(&format!("{file}/raw?ref=main")).await.expect(200).text, "x\n");
+    w.get(&w.path("/repository/files/none?ref=main")).await.expect(404);
+    let url =
+        format!("{}/api/v4{}?sha={sha}", w.gitlab.base_url(), w.path("/repository/archive.tar.gz"));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let bytes = client.get(url).header("PRIVATE-TOKEN", &w.token).send().await.unwrap();
+    let bytes = bytes.bytes().await.unwrap();
+    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(&bytes[..]));
+    let mut text = String::new();
+    let mut names = Vec::new();
+    for entry in tar.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        names.push(entry.path().unwrap().display().to_string());
+        if names.last().unwrap().ends_with("net/main.tf") {
+            entry.read_to_string(&mut text).unwrap();
+        }
+    }
+    assert_eq!(text, "x\n");
+    assert!(names.iter().all(|name| name.starts_with(&format!("network-{sha}-{sha}/"))));
+    for _ in 0..4 {
+        w.get(&w.path("/repository/archive.tar.gz")).await.expect(200);
+    }
+    let limited = w.get(&w.path("/repository/archive.tar.gz")).await.expect(429);
+    assert!(limited.body.is_null() && limited.header("ratelimit-limit").is_empty());
+}
+
+#[tokio::test]
+async fn commits_through_the_api() {
+    let w = world().await;
+    let body = json!({
+        "branch": "topic", "start_branch": "main", "commit_message": "One",
+        "actions": [
+            { "action": "create", "file_path": "a.tf", "content": "1" },
+            { "action": "move", "file_path": "READYOU.md", "previous_path": "README.md" },
+        ],
+    });
+    let path = w.path("/repository/commits");
+    let made = w.post(&path, body.clone()).await.expect(201).body;
+    assert_eq!(w.gitlab.head(w.project, "topic").unwrap(), made["id"].as_str().unwrap());
+    w.post(&path, body).await.expect(400);
+    let body = json!({
+        "branch": "topic", "commit_message": "Two",
+        "actions": [{ "action": "delete", "file_path": "none" }],
+    });
+    w.post(&path, body).await.expect(400);
+    let tag = json!({ "tag_name": "v1", "ref": "topic", "message": "One" });
+    let tag = w.post(&w.path("/repository/tags"), tag).await.expect(201).body;
+    assert_ne!(tag["target"], made["id"]);
+    assert_eq!(tag["commit"]["id"], made["id"]);
+    w.get(&w.path("/repository/tags/v1")).await.expect(200);
+    w.delete(&w.path("/repository/branches/main")).await.expect(405);
+    w.delete(&w.path("/repository/branches/topic")).await.expect(204);
+}

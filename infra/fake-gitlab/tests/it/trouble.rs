@@ -1,0 +1,85 @@
+//! Trouble on request, limits, and what is remembered of requests.
+
+use std::time::Duration;
+
+use gantry_fake_gitlab::{FakeGitlab, Fault, Matcher, ProjectOptions};
+use serde_json::json;
+
+use crate::support::{world, world_with};
+
+#[tokio::test]
+async fn requests_fail_when_told_to() {
+    let w = world().await;
+    let sha = w.gitlab.head(w.project, "main").unwrap();
+    w.gitlab.fail_next(Matcher::new("GET", "/user"), Fault::status(502));
+    w.get("/version").await.expect(200);
+    w.get("/user").await.expect(502);
+    w.get("/user").await.expect(200);
+    w.gitlab.fail_next(Matcher::any(), Fault::RateLimited { retry_after: 30 });
+    let limited = w.get("/user").await.expect(429);
+    assert_eq!(
+        (limited.header("retry-after").as_str(), limited.text.as_str()),
+        ("30", "Retry later\n")
+    );
+    let path = w.path(&format!("/statuses/{sha}"));
+    let send = || w.try_send("POST", &path, Some(&w.token), Some(json!({ "state": "pending" })));
+    w.gitlab.fail_next(Matcher::any(), Fault::Drop);
+    send().await.unwrap_err();
+    assert!(w.gitlab.statuses(w.project, &sha).is_empty());
+    w.gitlab.fail_next(Matcher::any(), Fault::ApplyThenDrop);
+    send().await.unwrap_err();
+    assert_eq!(w.gitlab.statuses(w.project, &sha).len(), 1);
+    w.gitlab.set_down(true);
+    w.get("/user").await.expect(503);
+    w.gitlab.set_down(false);
+    w.get("/user").await.expect(200);
+    let seen: Vec<u16> = w.gitlab.requests().iter().map(|request| request.status).collect();
+    assert_eq!(seen, [200, 502, 200, 429, 0, 0, 503, 200]);
+}
+
+#[tokio::test]
+async fn unknown_addresses_are_remembered() {
+    let w = world().await;
+    w.get(&w.path("/wikis")).await.expect(404);
+    w.get(&w.path("/hooks/1")).await.expect(404);
+    let unknown = w.gitlab.unknown_requests();
+    assert_eq!(unknown.len(), 1);
+    assert_eq!(unknown[0].path, w.path("/wikis"));
+    assert_eq!(unknown[0].user.as_deref(), Some("project_1_bot_abc"));
+}
+
+#[tokio::test]
+async fn rates_are_limited() {
+    let few = |config: &mut gantry_fake_gitlab::Config| {
+        config.limits.requests_per_minute = Some(2);
+    };
+    let w = world_with(few, ProjectOptions::default()).await;
+    let first = w.get("/user").await.expect(200);
+    assert_eq!(first.header("ratelimit-remaining"), "1");
+    w.get("/user").await.expect(200);
+    let over = w.get("/user").await.expect(429);
+    assert_eq!(over.text, "Retry later\n");
+    assert_eq!(over.header("retry-after"), "60");
+    w.advance(jiff::SignedDuration::from_secs(60));
+    w.get("/user").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_fake_ends_with_its_last_handle_and_starts_fast() {
+    let start = std::time::Instant::now();
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let config = gantry_fake_gitlab::Config::for_tests(|| jiff::Timestamp::UNIX_EPOCH);
+        let gitlab = FakeGitlab::start(config).await.unwrap();
+        gitlab.create_project("a/b", ProjectOptions::default()).unwrap();
+        all.push(gitlab);
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let addr = all[0].addr();
+    let other = all[0].clone();
+    drop(all);
+    tokio::net::TcpStream::connect(addr).await.unwrap();
+    drop(other);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::net::TcpStream::connect(addr).await.unwrap_err();
+}
