@@ -73,6 +73,9 @@ pub struct Config {
     pub addr: SocketAddr,
     /// The path of a GitLab that does not live at the root of its host, such as `/gitlab`.
     pub relative_root: String,
+    /// The address that people use, when it is not `addr` (a container, a tunnel); it includes
+    /// the relative root. It is in every link and in `X-Gitlab-Instance`.
+    pub external_url: Option<String>,
     /// The version that is pretended, with what it can and cannot do.
     pub version: ServerVersion,
     /// Where the time comes from.
@@ -105,6 +108,7 @@ impl Default for Config {
             data_dir: None,
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             relative_root: String::new(),
+            external_url: None,
             version: ServerVersion::newest(),
             now: Arc::new(machine_clock),
             delivery: DeliveryMode::Immediate,

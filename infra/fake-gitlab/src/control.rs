@@ -103,6 +103,16 @@ impl FakeGitlab {
         self.configure(project, |options| options.ci = ci);
     }
 
+    /// Removes a commit that no branch needs any more, as GitLab's garbage collection does some
+    /// time after a force push.
+    ///
+    /// # Panics
+    /// When `sha` is not a full commit id.
+    pub fn forget_commit(&self, project: ProjectId, sha: &str) {
+        let sha = Oid::parse(sha).expect("a full commit id");
+        self.with(|state| state.project(project).repo.objects.forget(sha));
+    }
+
     /// Gives a user an access level in a project (10 to 50); 0 takes the membership away.
     pub fn set_member(&self, project: ProjectId, user: UserId, level: u8) {
         self.with(|state| {

@@ -8,6 +8,9 @@ use sha2::Sha256;
 
 use crate::model::{HookEvent, ProjectId, State};
 
+/// How many deliveries a hook's log keeps.
+const LOG: usize = 1_000;
+
 /// A webhook that waits to be sent; a copy of it is a resend.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -182,6 +185,9 @@ impl State {
             Ok((code, body)) => (code.to_string(), body.chars().take(8 * 1024).collect()),
             Err(error) => ("internal error".to_owned(), error.clone()),
         };
+        if hook.log.len() >= LOG {
+            hook.log.remove(0);
+        }
         hook.log.push(HookEvent {
             id,
             url: hook.url.clone(),

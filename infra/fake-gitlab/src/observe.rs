@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use crate::model::{MergeRequestIid, ProjectId};
 
+/// How many requests are remembered.
+const REQUESTS: usize = 200_000;
+
 /// One request as the fake saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
@@ -28,6 +31,24 @@ pub struct Write {
     pub method: String,
     /// The path below `/api/v4`.
     pub path: String,
+}
+
+impl Observed {
+    /// Remembers a request; of very many the oldest are forgotten, for a demo that runs for days.
+    pub(crate) fn saw(&mut self, request: RequestRecord) {
+        if self.requests.len() >= REQUESTS {
+            self.requests.drain(..REQUESTS / 2);
+        }
+        self.requests.push(request);
+    }
+
+    /// Remembers a write; see [`Self::saw`].
+    pub(crate) fn wrote(&mut self, write: Write) {
+        if self.writes.len() >= REQUESTS {
+            self.writes.drain(..REQUESTS / 2);
+        }
+        self.writes.push(write);
+    }
 }
 
 impl std::fmt::Display for Write {

@@ -121,10 +121,8 @@ pub(crate) fn hook_json(state: &State, project: ProjectId, hook: &Hook) -> Value
     for event in EVENTS {
         body[event] = json!(hook.wants(event));
     }
-    if version.at_least(18, 0) {
-        body["token_present"] = json!(hook.token.is_some());
-    }
     if version.signs_webhooks() {
+        body["token_present"] = json!(hook.token.is_some());
         body["signing_token_present"] = json!(hook.signing_token.is_some());
     }
     body

@@ -15,6 +15,7 @@ use crate::git::repo::RefChange;
 use crate::git::{Oid, history};
 use crate::model::hook::EVENTS;
 use crate::model::{Hook, HookEvent, ProjectId, State, UserId};
+use crate::service::push_options::PushOptions;
 
 pub(crate) fn route(
     state: &mut State,
@@ -233,13 +234,13 @@ impl State {
                     before: before.unwrap_or(Oid::ZERO),
                     after: head,
                 };
-                Some(self.push_event(found, user, &change))
+                Some(self.push_event(found, user, &change, &PushOptions::default()))
             }
             "tag_push_events" => {
                 let (name, id) = found.repo.refs_below("refs/tags/").last()?;
                 let name = format!("refs/tags/{name}");
                 let change = RefChange { name, before: Oid::ZERO, after: id };
-                Some(self.push_event(found, user, &change))
+                Some(self.push_event(found, user, &change, &PushOptions::default()))
             }
             "merge_requests_events" => {
                 let mr = found.merge_requests.last()?;

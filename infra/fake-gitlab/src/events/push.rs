@@ -6,6 +6,7 @@ use super::remove;
 use crate::git::repo::RefChange;
 use crate::git::{Oid, diff, history};
 use crate::model::{Project, State, UserId};
+use crate::service::push_options::PushOptions;
 
 /// The most commits that a push hook carries.
 const COMMITS: usize = 20;
@@ -14,7 +15,13 @@ const PROCESS_COMMIT_LIMIT: usize = 100;
 
 impl State {
     /// The body for one moved branch or tag.
-    pub(crate) fn push_event(&self, project: &Project, user: UserId, change: &RefChange) -> Value {
+    pub(crate) fn push_event(
+        &self,
+        project: &Project,
+        user: UserId,
+        change: &RefChange,
+        options: &PushOptions,
+    ) -> Value {
         let is_tag = change.name.starts_with("refs/tags/");
         let kind = if is_tag { "tag_push" } else { "push" };
         let objects = &project.repo.objects;
@@ -63,7 +70,7 @@ impl State {
             "project": self.hook_project(project),
             "commits": newest,
             "total_commits_count": total,
-            "push_options": {},
+            "push_options": options.json(),
             "repository": self.hook_repository(project),
         });
         if !self.config.version.at_least(16, 0) {

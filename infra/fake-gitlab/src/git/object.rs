@@ -310,6 +310,16 @@ impl Objects {
         }
     }
 
+    /// Removes an object, as garbage collection does after a force push.
+    pub(crate) fn forget(&self, id: Oid) {
+        let name = id.to_string();
+        for folder in self.folders() {
+            // Most folders do not have it.
+            let _ = std::fs::remove_file(folder.join(&name[..2]).join(&name[2..]));
+        }
+        self.commits.borrow_mut().remove(&id);
+    }
+
     /// The one commit whose id begins with `prefix` (at least seven digits).
     pub(crate) fn commit_by_prefix(&self, prefix: &str) -> Option<Oid> {
         let prefix = prefix.to_ascii_lowercase();

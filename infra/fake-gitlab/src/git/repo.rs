@@ -163,6 +163,17 @@ impl Repo {
         Ok(changes)
     }
 
+    /// The options of the push that just ended, such as `ci.skip`.
+    pub(crate) fn take_push_options(&self) -> Vec<String> {
+        let path = self.folder.join("push-options");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        if !text.is_empty() {
+            // A file that stays would count for the next push too.
+            std::fs::remove_file(&path).expect("the data directory can be written");
+        }
+        text.lines().map(str::to_owned).collect()
+    }
+
     /// Writes the tree that `base` becomes with these changes.
     pub(crate) fn edit_tree(&self, base: Option<Oid>, changes: &FileChanges) -> Oid {
         let mut files = base.map(|base| tree::files(&self.objects, base)).unwrap_or_default();

@@ -88,6 +88,13 @@ impl State {
         self.projects.values().find(|project| project.path.eq_ignore_ascii_case(path))
     }
 
+    /// The project that is, or was, at a path.
+    pub(crate) fn project_once_at(&self, path: &str) -> Option<&Project> {
+        let was =
+            |project: &&Project| project.old_paths.iter().any(|old| old.eq_ignore_ascii_case(path));
+        self.project_at(path).or_else(|| self.projects.values().find(was))
+    }
+
     /// Takes one from a limit of so many a minute; refuses with GitLab's 429.
     pub(crate) fn take(&mut self, key: String, limit: Option<u32>) -> Result<(), Refusal> {
         let Some(limit) = limit else { return Ok(()) };

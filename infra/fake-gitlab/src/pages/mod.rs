@@ -33,7 +33,7 @@ pub(crate) fn get(state: &State, path: &str, query: &str) -> Page {
         return Page::Html(home::page(state));
     }
     let (project, rest) = split(path);
-    let Some(project) = state.project_at(&project) else { return Page::Missing };
+    let Some(project) = state.project_once_at(&project) else { return Page::Missing };
     let parts: Vec<&str> = rest.iter().map(String::as_str).collect();
     let page = match parts.as_slice() {
         [] => Some(project::page(state, project)),

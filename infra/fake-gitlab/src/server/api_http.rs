@@ -98,7 +98,7 @@ fn remember(state: &mut State, read: &Read, path: &str, user: Option<&str>, resu
     if let (true, false, Ok(answer)) = (bot, reads, result) {
         let path = format!("/{path}");
         let line = answer.wrote.clone().unwrap_or_else(|| format!("{} {path}", read.method));
-        state.observed.writes.push(Write { line, method: read.method.clone(), path });
+        state.observed.wrote(Write { line, method: read.method.clone(), path });
     }
 }
 

@@ -14,6 +14,9 @@ use crate::api::answer::Refusal;
 use crate::api::params::decode;
 use crate::git::backend::{self, SmartRequest};
 use crate::model::{Project, ProjectId, State, User, UserId};
+use crate::service::push_options::PushOptions;
+
+const LISTS: &[u8] = b"command=ls-refs";
 
 /// What a git client wants.
 pub(super) struct Service {
@@ -62,12 +65,15 @@ pub(super) async fn handle(shared: &Arc<Shared>, service: Service, read: Read) -
         body: read.body,
         environment: granted.environment,
     };
+    // Protocol 2 lists the refs by a request of its own, which is no fetch.
+    let lists = request.body.windows(LISTS.len()).any(|window| window == LISTS);
+    let fetches = service.action == "git-upload-pack" && !lists;
     let receives = service.push && service.action == "git-receive-pack";
     let _turn = if receives { Some(shared.pushes.lock().await) } else { None };
     let served = backend::serve(&granted.root, request).await;
     if receives {
         shared.with(|state| pushed(state, granted.project, granted.user));
-    } else if service.action == "git-upload-pack" {
+    } else if fetches {
         shared.with(|state| *state.observed.clones.entry(granted.project).or_default() += 1);
     }
     let response = served.unwrap_or_else(|error| plain(500, &format!("{error:#}"), &[]));
@@ -76,9 +82,11 @@ pub(super) async fn handle(shared: &Arc<Shared>, service: Service, read: Read) -
 
 /// Finds out which refs git moved and does what follows from it.
 fn pushed(state: &mut State, project: ProjectId, user: Option<UserId>) {
-    let changes = state.project_mut(project).repo.reload_refs().unwrap_or_default();
+    let repo = &mut state.project_mut(project).repo;
+    let options = PushOptions(repo.take_push_options());
+    let changes = repo.reload_refs().unwrap_or_default();
     if let Some(user) = user {
-        state.after_push(project, user, &changes);
+        state.after_push(project, user, &changes, &options);
     }
 }
 
@@ -87,7 +95,7 @@ fn grant(state: &mut State, service: &Service, read: &Read) -> Result<Granted, R
     let anonymous = state.config.anonymous_user.as_deref();
     let stand_in = anonymous.and_then(|name| state.user_named(name)).map(|user| user.id);
     let user = auth.user.or(stand_in);
-    let project = state.project_at(&service.project);
+    let project = state.project_once_at(&service.project);
     let project = project.filter(|project| state.can_see(project, user));
     let Some(project) = project else {
         return Err(if user.is_none() { challenge() } else { missing() });

@@ -82,7 +82,7 @@ pub(super) async fn handle(
     };
     let handled = match &fault {
         Some(Fault::Drop) => {
-            shared.lock().observed.requests.push(record);
+            shared.lock().observed.saw(record);
             return Err(Dropped);
         }
         Some(Fault::Status { code, body, headers }) => {
@@ -105,7 +105,7 @@ pub(super) async fn handle(
     if handled.unknown {
         state.observed.unknown.push(record.clone());
     }
-    state.observed.requests.push(record);
+    state.observed.saw(record);
     drop(state);
     if dropped {
         return Err(Dropped);

@@ -32,6 +32,7 @@ pub struct FakeGitlab {
 /// What requests, background work and handles share.
 pub(crate) struct Shared {
     state: Mutex<State>,
+    addr: SocketAddr,
     base_url: String,
     relative_root: String,
     /// Wakes the background work.
@@ -63,7 +64,8 @@ impl FakeGitlab {
     pub async fn start(config: Config) -> Result<Self> {
         let client = client()?;
         let (folder, data) = match &config.data_dir {
-            Some(path) => (None, path.clone()),
+            // A folder of our own: what is in it is removed at the start.
+            Some(path) => (None, path.join("fake-gitlab")),
             None => {
                 let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
                 let path = folder.path().to_path_buf();
@@ -80,10 +82,14 @@ impl FakeGitlab {
             .with_context(|| format!("cannot listen on {}", config.addr))?;
         let addr = listener.local_addr()?;
         let relative_root = normal_root(&config.relative_root);
-        let base_url = format!("http://{addr}{relative_root}");
+        let base_url = match &config.external_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{addr}{relative_root}"),
+        };
         let mode = config.delivery;
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(config, base_url.clone(), data)),
+            addr,
             base_url,
             relative_root,
             wake: Notify::new(),
@@ -104,14 +110,9 @@ impl FakeGitlab {
     }
 
     /// The address of its socket.
-    ///
-    /// # Panics
-    /// Never: the base URL is made from such an address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        let rest = self.shared.base_url.trim_start_matches("http://");
-        let addr = rest.split('/').next().unwrap_or_default();
-        addr.parse().expect("the base URL begins with a socket address")
+        self.shared.addr
     }
 
     /// Works on the state; hooks that this queues are sent afterwards.

@@ -7,6 +7,7 @@ pub(crate) mod merge;
 pub(crate) mod merge_requests;
 pub(crate) mod notes;
 pub(crate) mod projects;
+pub(crate) mod push_options;
 pub(crate) mod quick_actions;
 pub(crate) mod refs;
 pub(crate) mod statuses;

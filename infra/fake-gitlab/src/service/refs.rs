@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::push_options::PushOptions;
 use crate::api::answer::Refusal;
 use crate::git::Oid;
 use crate::git::repo::{RefChange, is_valid_ref_name};
@@ -34,21 +35,34 @@ impl State {
             })?;
             changes.push(RefChange { name: name.clone(), before, after: *after });
         }
-        self.after_push(project, user, &changes);
+        self.after_push(project, user, &changes, &PushOptions::default());
         Ok(())
     }
 
     /// Hooks, merge requests and pipelines after refs have moved.
-    pub(crate) fn after_push(&mut self, project: ProjectId, user: UserId, changes: &[RefChange]) {
+    pub(crate) fn after_push(
+        &mut self,
+        project: ProjectId,
+        user: UserId,
+        changes: &[RefChange],
+        options: &PushOptions,
+    ) {
         let now = self.now();
         self.project_mut(project).last_activity_at = now;
         self.adopt_first_branch(project, changes);
-        self.fire_push_hooks(project, user, changes);
+        self.fire_push_hooks(project, user, changes, options);
         for change in changes {
             if let Some(branch) = change.name.strip_prefix("refs/heads/") {
                 self.refresh_merge_requests(project, user, branch, change);
             }
         }
+        if !options.skips_ci() {
+            self.plan_pipelines(project, user, changes);
+        }
+        self.open_by_push(project, user, changes, options);
+    }
+
+    fn plan_pipelines(&mut self, project: ProjectId, user: UserId, changes: &[RefChange]) {
         let mut made: HashMap<bool, usize> = HashMap::new();
         for change in changes.iter().filter(|change| change.after != Oid::ZERO) {
             let tag = change.name.starts_with("refs/tags/");
@@ -78,7 +92,13 @@ impl State {
 
     /// Over the limit of a group (branch or tag, created, pushed or removed) that group's hooks
     /// are withheld.
-    fn fire_push_hooks(&mut self, project: ProjectId, user: UserId, changes: &[RefChange]) {
+    fn fire_push_hooks(
+        &mut self,
+        project: ProjectId,
+        user: UserId,
+        changes: &[RefChange],
+        options: &PushOptions,
+    ) {
         let group = |change: &RefChange| {
             let tag = change.name.starts_with("refs/tags/");
             (tag, change.before == Oid::ZERO, change.after == Oid::ZERO)
@@ -91,7 +111,7 @@ impl State {
             if sizes[&group(change)] > self.config.limits.push_event_hooks_limit {
                 continue;
             }
-            let body = self.push_event(self.project(project), user, change);
+            let body = self.push_event(self.project(project), user, change, options);
             match change.name.strip_prefix("refs/heads/") {
                 Some(branch) => self.queue_hooks(project, "push_events", Some(branch), &body),
                 None if change.name.starts_with("refs/tags/") => {

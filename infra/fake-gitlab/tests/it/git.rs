@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gantry_fake_gitlab::{MergeRequestSpec, ProjectOptions, Protection, Visibility};
+use gantry_fake_gitlab::{CiMode, MergeRequestSpec, ProjectOptions, Protection, Visibility};
 use serde_json::json;
 
 use crate::support::{World, world, world_with};
@@ -181,4 +181,35 @@ async fn a_demo_takes_pushes_without_a_password() {
     let work = folder.path().join("work");
     works(git(&work, &["push", "-q", "origin", "HEAD:refs/heads/x"]).await);
     assert!(w.gitlab.head(w.project, "x").is_some());
+}
+
+#[tokio::test]
+async fn push_options_open_merge_requests_and_skip_ci() {
+    let ci = gantry_fake_gitlab::Ci { mode: CiMode::Branch, ..Default::default() };
+    let w = world_with(|_| (), ProjectOptions { ci, ..ProjectOptions::default() }).await;
+    hook_everything(&w).await;
+    let folder = tempfile::tempdir().unwrap();
+    works(git(folder.path(), &["clone", "-q", &address(&w, &w.token), "work"]).await);
+    let work = folder.path().join("work");
+    works(git(&work, &["commit", "-q", "--allow-empty", "-m", "Work"]).await);
+    let options = ["-o", "ci.skip", "-o", "merge_request.create", "-o", "merge_request.title=A b"];
+    let push = ["push", "-q", "origin", "HEAD:refs/heads/topic"];
+    works(git(&work, &[&push[..], &options[..]].concat()).await);
+    let hooks: Vec<_> = w.gitlab.take_pending().iter().map(|hook| hook.json()).collect();
+    assert_eq!(hooks[0]["push_options"], json!({ "ci": { "skip": true } }));
+    assert_eq!(hooks[1]["object_attributes"]["title"], "A b");
+    assert!(w.gitlab.pipelines(w.project).is_empty());
+    works(git(&work, &["push", "-q", "origin", "HEAD:refs/heads/other"]).await);
+    assert_eq!(w.gitlab.take_pending()[0].json()["push_options"], json!({}));
+    assert_eq!(w.gitlab.pipelines(w.project).len(), 1);
+}
+
+#[tokio::test]
+async fn a_moved_project_is_still_cloned_from_its_old_address() {
+    let w = world().await;
+    let old = address(&w, &w.token);
+    w.gitlab.move_project(w.project, "acme/moved").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    works(git(folder.path(), &["clone", "-q", &old, "work"]).await);
+    assert_eq!(w.gitlab.clones(w.project), 1);
 }

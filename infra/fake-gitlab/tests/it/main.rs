@@ -8,6 +8,7 @@ mod git;
 mod hooks;
 mod merge_requests;
 mod notes;
+mod pages;
 mod receiver;
 mod repository;
 mod statuses;

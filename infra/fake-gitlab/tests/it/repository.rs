@@ -152,3 +152,16 @@ async fn commits_through_the_api() {
     w.delete(&w.path("/repository/branches/main")).await.expect(405);
     w.delete(&w.path("/repository/branches/topic")).await.expect(204);
 }
+
+#[tokio::test]
+async fn collected_commits_are_gone() {
+    let w = world().await;
+    let ada = w.gitlab.person("ada");
+    let old = ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    let start = w.gitlab.head(w.project, "main").unwrap();
+    ada.set_branch(w.project, "topic", &start).unwrap();
+    let path = w.path(&format!("/repository/compare?from={old}&to=topic&straight=true"));
+    w.get(&path).await.expect(200);
+    w.gitlab.forget_commit(w.project, &old);
+    w.get(&path).await.expect(404);
+}
