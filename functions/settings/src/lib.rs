@@ -1,1 +1,38 @@
-//! (made next)
+//! Settings: the admin's JSON API, and the page of a run that GitLab's links lead to.
+//!
+//! It answers people and their programs. It writes its own records (integration, stacks, keys,
+//! activity) and asks for everything else by message: the scheduler alone writes runs, the
+//! publisher alone writes feedback. The one thing that it writes to GitLab is the webhook.
+//!
+//! Every route stands in one table (`routes`) with the role that it needs; `access` lets callers
+//! in and records what they did. The API's description is `openapi.json`.
+
+mod access;
+mod app;
+mod commands;
+mod cursor;
+mod events;
+mod first_key;
+mod form;
+mod gitlab;
+mod integration;
+mod keys;
+mod links;
+mod pages;
+mod refusal;
+mod routes;
+mod runs;
+mod stacks;
+
+pub use app::{Deps, InvalidPublicUrl, PublicUrl};
+pub use first_key::{FirstKeyError, ensure_first_admin_key};
+pub use links::{read_link, run_page};
+pub use routes::router;
+
+/// The description of the API, as it is served at `/api/v1/openapi.json`.
+pub const OPENAPI: &str = include_str!("../openapi.json");
+
+/// Every route with its method, for the test that compares them with the description.
+pub fn documented_routes() -> Vec<(axum::http::Method, &'static str)> {
+    routes::documented()
+}

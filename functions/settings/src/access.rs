@@ -1,0 +1,162 @@
+//! Who may do what: the bearer key, its role, and a line in the list of activities for whatever
+//! changes something, also when it was refused.
+
+use crate::{app::App, refusal::Refusal};
+use axum::{
+    RequestExt as _,
+    extract::{RawPathParams, Request, State},
+    http::{HeaderMap, Method, StatusCode},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use gantry_domain::EventId;
+use gantry_setup::web::bearer;
+use gantry_store::{
+    Expect, Write,
+    config::{Activity, Role},
+};
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing, or the handler looks itself.
+    Open,
+    /// An admin key with at least this role.
+    Key(Role),
+}
+
+/// Who is asking. Handlers behind [`Access::Key`] get it as an extension.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// The key's name.
+    pub(crate) name: String,
+    /// What it may do.
+    pub(crate) role: Role,
+    /// The key's digest: what it is stored under.
+    pub(crate) digest: String,
+    /// The request's id: from `Idempotency-Key`, or random.
+    pub(crate) request: EventId,
+}
+
+/// How a request ended, in words; handlers that change something put it into their answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Done(String);
+
+impl Done {
+    pub(crate) fn new(outcome: impl Into<String>) -> Self {
+        Self(outcome.into())
+    }
+}
+
+/// What a route's guard knows.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) app: App,
+    pub(crate) needs: Role,
+    /// What the route does, in words: `delete the stack {slug}`.
+    pub(crate) what: &'static str,
+}
+
+/// Lets a caller with a good key through.
+pub(crate) async fn guard(
+    State(guard): State<Guard>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = match find_caller(&guard.app, request.headers()).await {
+        Ok(caller) => caller,
+        // Not recorded: whoever has no key could fill the table.
+        Err(refusal) => return refusal.into_response(),
+    };
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let what = if changes { describe(guard.what, &mut request).await } else { String::new() };
+    let response = if caller.role < guard.needs {
+        too_low(&caller, guard.needs).into_response()
+    } else {
+        request.extensions_mut().insert(caller.clone());
+        next.run(request).await
+    };
+    if changes {
+        record(&guard.app, caller, what, outcome(&response)).await;
+    }
+    response
+}
+
+/// The key that a request carries.
+pub(crate) async fn find_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    let unauthorized =
+        |detail: &str| Refusal::new(StatusCode::UNAUTHORIZED, "An admin key is needed", detail);
+    let secret = bearer(headers).ok_or_else(|| {
+        unauthorized("Send it as `Authorization: Bearer <key>`. The page / says where it lies.")
+    })?;
+    let key = app.store.admin_key(secret).await?.ok_or_else(|| {
+        tracing::warn!("a request carried a key that is none");
+        unauthorized("The key is not one of this installation's, or it was deleted.")
+    })?;
+    let digest = gantry_store::config::admin_key_digest(secret);
+    let request = headers
+        .get("idempotency-key")
+        .and_then(|value| value.to_str().ok())
+        .filter(|value| !value.trim().is_empty())
+        .map_or_else(new_request, |value| EventId::from_untrusted(value.trim()));
+    Ok(Caller { name: key.name, role: key.role, digest, request })
+}
+
+fn new_request() -> EventId {
+    EventId::derive("request", &[&rand::random::<u128>().to_string()])
+}
+
+fn too_low(caller: &Caller, needs: Role) -> Refusal {
+    let word = |role| match role {
+        Role::Read => "read",
+        Role::Deploy => "deploy",
+        Role::Admin => "admin",
+    };
+    Refusal::new(
+        StatusCode::FORBIDDEN,
+        "The key may not do this",
+        format!(
+            "The key {:?} has the role {}, this needs {}.",
+            caller.name,
+            word(caller.role),
+            word(needs)
+        ),
+    )
+}
+
+/// The route's words with the request's names in them.
+async fn describe(what: &'static str, request: &mut Request) -> String {
+    let mut text = what.to_owned();
+    if let Ok(params) = request.extract_parts::<RawPathParams>().await {
+        for (name, value) in &params {
+            let value: String = value.chars().filter(|c| !c.is_control()).take(80).collect();
+            text = text.replace(&format!("{{{name}}}"), &value);
+        }
+    }
+    text
+}
+
+/// How a request ended, as its answer says.
+fn outcome(response: &Response) -> String {
+    match response.extensions().get::<Done>() {
+        Some(Done(outcome)) => outcome.clone(),
+        None if response.status().is_success() => "done".to_owned(),
+        None => format!("refused with status {}", response.status().as_u16()),
+    }
+}
+
+/// Writes the line. A line that cannot be written is logged: what it tells of has happened.
+async fn record(app: &App, caller: Caller, what: String, outcome: String) {
+    tracing::info!(actor = caller.name, what, outcome, "somebody asked for a change");
+    let at = app.clock.now();
+    let activity = Activity { actor: caller.name, what, outcome, at };
+    // The request's own id may repeat; each try is a line of its own.
+    let key = gantry_store::keys::activity(at, &new_request());
+    let written = match Write::put(key, Expect::Absent, &activity) {
+        Ok(write) => app.store.write(vec![write]).await.map(drop),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = written {
+        tracing::error!(%error, actor = activity.actor, "an activity could not be recorded");
+    }
+}

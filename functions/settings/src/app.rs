@@ -1,0 +1,154 @@
+//! What the API works with.
+
+use crate::gitlab::Connector;
+use gantry_queue::Sender;
+use gantry_secrets::{Sealer, Secrets, Signer};
+use gantry_setup::{Clock, Objects};
+use gantry_store::Store;
+use std::{fmt, ops::Deref, str::FromStr, sync::Arc, time::Duration};
+use url::{Host, Url};
+
+/// What the API needs. `main`, the local host and the tests differ only in these values.
+pub struct Deps {
+    /// The records.
+    pub store: Store,
+    /// Sends commands and nudges.
+    pub sender: Sender,
+    /// The API token, the webhook secrets and the first admin key.
+    pub secrets: Arc<dyn Secrets>,
+    /// Seals secret variables.
+    pub sealer: Sealer,
+    /// Verifies the keys of run pages.
+    pub signer: Signer,
+    /// What plans found.
+    pub objects: Objects,
+    /// The time.
+    pub clock: Clock,
+    /// Where GitLab and people reach this installation; none when nobody said so.
+    pub public_url: Option<PublicUrl>,
+    /// Certificates (PEM) of authorities that GitLab's certificate may come from.
+    pub ca_pem: Option<String>,
+    /// How long a request waits for the outcome of its command; zero answers 202 at once.
+    pub command_wait: Duration,
+}
+
+/// [`Deps`], shared by all requests.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+pub(crate) struct Inner {
+    deps: Deps,
+    pub(crate) gitlab: Connector,
+}
+
+impl App {
+    pub(crate) fn new(deps: Deps) -> Self {
+        let gitlab = Connector::new(
+            deps.store.clone(),
+            Arc::clone(&deps.secrets),
+            deps.clock.clone(),
+            deps.ca_pem.clone(),
+        );
+        Self(Arc::new(Inner { deps, gitlab }))
+    }
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Deref for Inner {
+    type Target = Deps;
+
+    fn deref(&self) -> &Deps {
+        &self.deps
+    }
+}
+
+/// The address of this installation, as others reach it: no slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    text: String,
+    loopback: bool,
+}
+
+/// Why a text is no public address. Meant for the person who set it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidPublicUrl(&'static str);
+
+impl PublicUrl {
+    /// The longest one: GitLab takes links of 255 characters, and a run's page needs the rest.
+    pub const LONGEST: usize = 120;
+
+    /// The text, without a slash at the end.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Nobody but this machine reaches it.
+    pub fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = InvalidPublicUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPublicUrl> {
+        let text = text.trim().trim_end_matches('/');
+        let url = Url::parse(text).map_err(|_| InvalidPublicUrl("it is not an address"))?;
+        if !matches!(url.scheme(), "https" | "http") {
+            return Err(InvalidPublicUrl("it must begin with https:// or http://"));
+        }
+        if !url.username().is_empty() || url.query().is_some() || url.fragment().is_some() {
+            return Err(InvalidPublicUrl("leave out user names and everything from ? or # on"));
+        }
+        // GitLab takes {name} in a webhook's address for a variable.
+        if text.contains(['{', '}']) {
+            return Err(InvalidPublicUrl("braces have a meaning for GitLab: leave them out"));
+        }
+        if text.chars().count() > Self::LONGEST {
+            return Err(InvalidPublicUrl(
+                "it has more than 120 characters, too many for GitLab's links",
+            ));
+        }
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+            Some(Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+            None => return Err(InvalidPublicUrl("it has no host name")),
+        };
+        Ok(Self { text: text.to_owned(), loopback })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_address_has_one_form() {
+        let read = |text: &str| text.parse::<PublicUrl>();
+        let plain = read(" https://gantry.example.com/prod/ ").unwrap();
+        assert_eq!(plain.as_str(), "https://gantry.example.com/prod");
+        assert!(!plain.is_loopback());
+        assert!(read("http://127.0.0.1:8080").unwrap().is_loopback());
+        assert!(read("http://[::1]:8080").unwrap().is_loopback());
+        assert!(read("http://localhost").unwrap().is_loopback());
+        for wrong in ["gantry", "ftp://x", "https://a:b@c", "https://c/?x", "https://c/{x}"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(read(&format!("https://{}.com", "a".repeat(120))).is_err());
+    }
+}

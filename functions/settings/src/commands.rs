@@ -1,0 +1,315 @@
+//! What people ask of stacks and runs. Each request becomes a message to the scheduler, which
+//! alone decides; what is certain to be refused is said at once.
+
+use crate::{
+    access::{Caller, Done},
+    app::App,
+    form::{Body, Form},
+    gitlab::detached,
+    refusal::{Answer, Refusal},
+    runs, stacks,
+};
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use gantry_domain::{
+    CommitSha, EventId, RunId,
+    run::{Run, RunState, RunType},
+    stack::Stack,
+};
+use gantry_queue::{Command, Message};
+use gantry_store::{
+    keys,
+    scheduler::{CommandOutcome, RunEntry, TrackedBranch},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::time::Duration;
+
+/// A command's outcome, or that there is none yet.
+#[derive(Serialize)]
+struct CommandView {
+    request: EventId,
+    /// None while the scheduler has not decided.
+    done: Option<bool>,
+    message: Option<String>,
+    run: Option<RunId>,
+    actor: Option<String>,
+    at: Option<Timestamp>,
+    /// Where the outcome can be asked for.
+    outcome: String,
+}
+
+fn refuse(why: impl Into<String>) -> Refusal {
+    Refusal::conflict("It cannot be done now", why)
+}
+
+/// `POST /api/v1/stacks/{slug}/unblock {"reason"}`
+pub(crate) async fn unblock(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(slug): Path<String>,
+    Body(body): Body,
+) -> Answer<Response> {
+    let mut form = Form::new(body);
+    let reason = form.required_text("reason", "what you found about the lost apply");
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > 500) {
+        form.wrong("reason", "has more than 500 characters");
+    }
+    form.check()?;
+    let stack = stacks::find(&app, &slug).await?.value;
+    let check = async {
+        let head = stacks::head(&app, &stack.id).await?;
+        match head.and_then(|head| head.value.blocked) {
+            Some(_) => Ok(()),
+            None => Err(refuse("The stack is not blocked.")),
+        }
+    };
+    give(&app, &caller, &stack, Command::Unblock { reason: reason.unwrap_or_default() }, check)
+        .await
+}
+
+/// `POST /api/v1/stacks/{slug}/catch-up`
+pub(crate) async fn catch_up(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(slug): Path<String>,
+) -> Answer<Response> {
+    let stack = stacks::find(&app, &slug).await?.value;
+    let check = async {
+        let partition = keys::stack_partition(&stack.id);
+        let queued =
+            app.store.query::<RunEntry>(&partition, "queue#", None, false, 2).await?.items.len();
+        let waits = match stacks::head(&app, &stack.id).await?.and_then(|head| head.value.tracked) {
+            Some(run) => find_run(&app, &run).await?.state == RunState::Unconfirmed,
+            None => false,
+        };
+        match (queued, waits) {
+            (0, true) => Err(refuse("No newer run waits: discard the run instead.")),
+            (0 | 1, false) => Err(refuse("There is nothing to catch up with.")),
+            _ => Ok(()),
+        }
+    };
+    give(&app, &caller, &stack, Command::CatchUp, check).await
+}
+
+/// `POST /api/v1/stacks/{slug}/runs {"type"?, "commit"?}`
+pub(crate) async fn start_run(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(slug): Path<String>,
+    Body(body): Body,
+) -> Answer<Response> {
+    let mut form = Form::new(body);
+    let run_type = form.choice::<RunType>("type").unwrap_or(RunType::Tracked);
+    if run_type == RunType::Test {
+        form.wrong("type", "should be tracked or proposed");
+    }
+    let commit = form.choice::<CommitSha>("commit");
+    form.check()?;
+    let stack = stacks::find(&app, &slug).await?.value;
+    let check = async {
+        may_start(&app, &stack, run_type).await?;
+        let head = stacks::head(&app, &stack.id).await?;
+        if commit.is_none() && head.is_some_and(|head| head.value.branch_missing) {
+            return Err(refuse(format!("The branch {} is not there.", stack.branch)));
+        }
+        Ok(())
+    };
+    let command = Command::Trigger { run_type, commit: commit.clone() };
+    give(&app, &caller, &stack, command, check).await
+}
+
+/// `POST /api/v1/runs/{id}/confirm`
+pub(crate) async fn confirm(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer<Response> {
+    let (run, stack) = run_and_stack(&app, &id).await?;
+    let check = async {
+        if run.state != RunState::Unconfirmed {
+            return Err(refuse(format!("The run is {}: there is nothing to confirm.", run.state)));
+        }
+        may_start(&app, &stack, RunType::Tracked).await
+    };
+    give(&app, &caller, &stack, Command::Confirm { run: run.id.clone() }, check).await
+}
+
+/// `POST /api/v1/runs/{id}/discard`
+pub(crate) async fn discard(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer<Response> {
+    let (run, stack) = run_and_stack(&app, &id).await?;
+    let check = async {
+        match run.state {
+            RunState::Unconfirmed | RunState::Confirmed => Ok(()),
+            state if state.is_final() => Err(refuse(format!("The run is {state} already."))),
+            state => Err(refuse(format!("The run is {state}: stop it instead."))),
+        }
+    };
+    give(&app, &caller, &stack, Command::Discard { run: run.id.clone() }, check).await
+}
+
+/// `POST /api/v1/runs/{id}/stop`
+pub(crate) async fn stop(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer<Response> {
+    let (run, stack) = run_and_stack(&app, &id).await?;
+    let check = async {
+        match run.state {
+            RunState::Unconfirmed | RunState::Confirmed => {
+                Err(refuse(format!("The run is {}: discard it instead.", run.state)))
+            }
+            state if state.is_final() => Err(refuse(format!("The run is {state} already."))),
+            _ => Ok(()),
+        }
+    };
+    give(&app, &caller, &stack, Command::Stop { run: run.id.clone() }, check).await
+}
+
+/// `POST /api/v1/runs/{id}/retry {"force"?}`
+pub(crate) async fn retry(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Body(body): Body,
+) -> Answer<Response> {
+    let mut form = Form::new(body);
+    let force = form.flag("force").unwrap_or(false);
+    form.check()?;
+    let (run, stack) = run_and_stack(&app, &id).await?;
+    let check = async {
+        if !run.state.is_final() {
+            return Err(refuse(format!("The run is {}: it has not ended.", run.state)));
+        }
+        may_start(&app, &stack, run.run_type).await?;
+        if run.run_type == RunType::Tracked && !force {
+            not_behind(&app, &run).await?;
+        }
+        Ok(())
+    };
+    give(&app, &caller, &stack, Command::Retry { run: run.id.clone(), force }, check).await
+}
+
+/// `GET /api/v1/commands/{stack}/{request}`
+pub(crate) async fn outcome(
+    State(app): State<App>,
+    Path((slug, request)): Path<(String, String)>,
+) -> Answer<Response> {
+    let stack = stacks::find(&app, &slug).await?.value;
+    let request = EventId::from_untrusted(&request);
+    let found = app.store.get::<CommandOutcome>(&keys::command(&stack.id, &request)).await?;
+    let status = if found.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let view = view(&stack, request, found.map(|outcome| outcome.value));
+    Ok((status, Json(view)).into_response())
+}
+
+/// Sends a command unless it is certain to be refused, and waits a little for its outcome. The
+/// same request again gets the outcome that there is.
+async fn give(
+    app: &App,
+    caller: &Caller,
+    stack: &Stack,
+    command: Command,
+    check: impl Future<Output = Answer<()>>,
+) -> Answer<Response> {
+    let request = &caller.request;
+    let key = keys::command(&stack.id, request);
+    if let Some(known) = app.store.get::<CommandOutcome>(&key).await? {
+        return answer(stack, request, Some(known.value));
+    }
+    check.await?;
+    let (stack_id, actor) = (stack.id.clone(), caller.name.clone());
+    let message = Message::Command { stack: stack_id, request: request.clone(), actor, command };
+    app.sender.send(message).await?;
+    let until = tokio::time::Instant::now() + app.command_wait;
+    let mut pause = Duration::from_millis(20);
+    while tokio::time::Instant::now() < until {
+        tokio::time::sleep(pause).await;
+        if let Some(outcome) = app.store.get::<CommandOutcome>(&key).await? {
+            return answer(stack, request, Some(outcome.value));
+        }
+        pause = (pause * 2).min(Duration::from_millis(250));
+    }
+    answer(stack, request, None)
+}
+
+fn answer(stack: &Stack, request: &EventId, outcome: Option<CommandOutcome>) -> Answer<Response> {
+    let (status, done) = match &outcome {
+        Some(CommandOutcome { done: false, message, run, .. }) => {
+            let refusal = refuse(message.clone())
+                .with("request", request.as_str().into())
+                .with("run", run.as_ref().map(RunId::as_str).into());
+            return Err(refusal);
+        }
+        Some(outcome) => (StatusCode::OK, Done::new(outcome.message.clone())),
+        None => (StatusCode::ACCEPTED, Done::new(format!("asked for, as request {request}"))),
+    };
+    let view = view(stack, request.clone(), outcome);
+    let location = [(header::LOCATION, view.outcome.clone())];
+    Ok((status, location, Extension(done), Json(view)).into_response())
+}
+
+fn view(stack: &Stack, request: EventId, outcome: Option<CommandOutcome>) -> CommandView {
+    CommandView {
+        outcome: format!("/api/v1/commands/{}/{request}", stack.slug),
+        request,
+        done: outcome.as_ref().map(|known| known.done),
+        message: outcome.as_ref().map(|known| known.message.clone()),
+        run: outcome.as_ref().and_then(|known| known.run.clone()),
+        actor: outcome.as_ref().map(|known| known.actor.clone()),
+        at: outcome.map(|known| known.at),
+    }
+}
+
+/// Nothing runs for a stack that is detached, and nothing tracked for one that is blocked.
+async fn may_start(app: &App, stack: &Stack, run_type: RunType) -> Answer<()> {
+    let integration = app.store.integration().await?.map(|found| found.value);
+    if let Some(why) = detached(stack, integration.as_ref()) {
+        return Err(refuse(format!("The stack is detached: {why}.")));
+    }
+    let head = stacks::head(app, &stack.id).await?;
+    match head.and_then(|head| head.value.blocked) {
+        Some(blocked) if run_type == RunType::Tracked => Err(refuse(format!(
+            "The stack is blocked by run {} since {}: {}. Look at the state, then unblock it.",
+            blocked.run, blocked.since, blocked.reason
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Repeating an older commit would undo newer ones: that has to be said with `force`.
+async fn not_behind(app: &App, run: &Run) -> Answer<()> {
+    let key = keys::tracked_branch(run.project, &run.tracked_branch);
+    let head = app.store.get::<TrackedBranch>(&key).await?.and_then(|known| known.value.decided);
+    match head {
+        Some(head) if head != run.commit => Err(refuse(format!(
+            "The run is for {}, {} is at {} now: repeating it may undo what came since. Send \
+             {{\"force\": true}} to do it all the same.",
+            run.commit.short(),
+            run.tracked_branch,
+            head.short()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+async fn find_run(app: &App, run: &RunId) -> Answer<Run> {
+    runs::find(app, run.as_str()).await
+}
+
+async fn run_and_stack(app: &App, id: &str) -> Answer<(Run, Stack)> {
+    let run = runs::find(app, id).await?;
+    let stack = app.store.stack(&run.stack).await?.map(|found| found.value);
+    let stack = stack.filter(|stack| stack.deleted_at.is_none());
+    let stack = stack.ok_or_else(|| refuse("The run's stack was deleted."))?;
+    Ok((run, stack))
+}

@@ -1,0 +1,178 @@
+//! Why did, or didn't, this run? Every event with what was decided for each stack; and what
+//! admins did.
+
+use crate::{
+    app::App,
+    cursor,
+    form::Params,
+    refusal::{Answer, Refusal},
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::IntoResponse,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use gantry_domain::{
+    CommitSha, EventId, ProjectId, StackId, StackSlug,
+    event::{EventRecord, EventSource},
+};
+use gantry_store::{Stored, config::Activity, keys, scheduler::DecisionRecord};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Days without any event after which looking back ends.
+const QUIET_DAYS: u32 = 31;
+/// Events whose decisions are read at the same time.
+const AT_ONCE: usize = 8;
+/// Decisions of one event that are listed: one event can touch thousands of stacks.
+const MOST_DECISIONS: i32 = 200;
+
+/// Which events are asked for.
+#[derive(Deserialize)]
+pub(crate) struct EventQuery {
+    project: Option<u64>,
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct EventList {
+    events: Vec<EventView>,
+    /// The `before` of the next page; none at the end.
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct EventView {
+    id: EventId,
+    source: EventSource,
+    project: Option<ProjectId>,
+    what: String,
+    received_at: Timestamp,
+    /// What became of it as a whole.
+    outcome: Option<String>,
+    decisions: Vec<DecisionView>,
+    /// There are more decisions than are listed.
+    more_decisions: bool,
+}
+
+#[derive(Serialize)]
+struct DecisionView {
+    stack_id: StackId,
+    stack: StackSlug,
+    runs: bool,
+    reason: String,
+    commit: Option<CommitSha>,
+    at: Timestamp,
+}
+
+/// `GET /api/v1/events?project=&before=&limit=`: the newest first.
+pub(crate) async fn list(
+    State(app): State<App>,
+    Params(query): Params<EventQuery>,
+) -> Answer<impl IntoResponse> {
+    let limit = cursor::page_size(query.limit, 25);
+    let wanted = usize::try_from(limit).unwrap_or_default();
+    let before = query.before.as_deref().map(read_cursor).transpose()?;
+    let (mut day, mut after) = match before {
+        Some((at, key)) => (at, Some(key)),
+        None => (app.clock.now(), None),
+    };
+    let mut found: Vec<Stored<EventRecord>> = Vec::new();
+    let mut quiet = 0;
+    while found.len() < wanted && quiet < QUIET_DAYS {
+        let partition = keys::events_of_day(day);
+        let page =
+            app.store.query::<EventRecord>(&partition, "", after.as_deref(), true, limit).await?;
+        quiet = if page.items.is_empty() { quiet + 1 } else { 0 };
+        let asked = |event: &Stored<EventRecord>| {
+            query.project.is_none_or(|project| event.value.project == Some(ProjectId(project)))
+        };
+        found.extend(page.items.into_iter().filter(asked));
+        after = page.next;
+        if after.is_none() {
+            day -= SignedDuration::from_hours(24);
+        }
+    }
+    let more = found.len() >= wanted;
+    found.truncate(wanted);
+    let next = found.last().filter(|_| more).map(|event| cursor::from_key(&event.key.sk));
+    let events = stream::iter(found)
+        .map(|event| with_decisions(&app, event.value))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(Json(EventList { events, next }))
+}
+
+/// The day and the sort key that a cursor stands for: it begins with the milliseconds.
+fn read_cursor(cursor: &str) -> Answer<(Timestamp, String)> {
+    let key = cursor::to_key(cursor, "before")?;
+    let millis = key.split('#').next().and_then(|millis| millis.parse().ok());
+    match millis.and_then(|millis| Timestamp::from_millisecond(millis).ok()) {
+        Some(at) => Ok((at, key)),
+        None => Err(Refusal::field("before", "is not what an answer gave to go on with")),
+    }
+}
+
+/// `GET /api/v1/events/{id}`: what was decided for one event, however many stacks.
+pub(crate) async fn decisions(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Answer<impl IntoResponse> {
+    let id: EventId = id.parse().map_err(|_| Refusal::not_found("event", &id))?;
+    let found = app.store.query_all::<DecisionRecord>(&keys::event_decisions(&id), "").await?;
+    let decisions: Vec<_> = found.into_iter().map(|found| view(found.value)).collect();
+    Ok(Json(serde_json::json!({ "id": id, "decisions": decisions })))
+}
+
+async fn with_decisions(app: &App, event: EventRecord) -> Answer<EventView> {
+    let partition = keys::event_decisions(&event.id);
+    let page =
+        app.store.query::<DecisionRecord>(&partition, "", None, false, MOST_DECISIONS).await?;
+    let decisions = page.items.into_iter().map(|found| view(found.value)).collect();
+    Ok(EventView {
+        id: event.id,
+        source: event.source,
+        project: event.project,
+        what: event.what,
+        received_at: event.received_at,
+        outcome: event.outcome,
+        decisions,
+        more_decisions: page.next.is_some(),
+    })
+}
+
+fn view(record: DecisionRecord) -> DecisionView {
+    let DecisionRecord { stack, slug, runs, reason, commit, at } = record;
+    DecisionView { stack_id: stack, stack: slug, runs, reason, commit, at }
+}
+
+/// Which activities are asked for.
+#[derive(Deserialize)]
+pub(crate) struct ActivityQuery {
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct ActivityList {
+    activities: Vec<Activity>,
+    /// The `before` of the next page; none at the end.
+    next: Option<String>,
+}
+
+/// `GET /api/v1/activity?before=&limit=`: the newest first.
+pub(crate) async fn activity(
+    State(app): State<App>,
+    Params(query): Params<ActivityQuery>,
+) -> Answer<impl IntoResponse> {
+    let before = query.before.as_deref().map(|at| cursor::to_key(at, "before")).transpose()?;
+    let limit = cursor::page_size(query.limit, 50);
+    let page =
+        app.store.query::<Activity>(keys::ACTIVITY, "", before.as_deref(), true, limit).await?;
+    let next = page.next.as_deref().map(cursor::from_key);
+    let activities = page.items.into_iter().map(|found| found.value).collect();
+    Ok(Json(ActivityList { activities, next }))
+}

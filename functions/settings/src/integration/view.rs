@@ -1,0 +1,90 @@
+//! The connection as it is answered.
+
+use super::{Addresses, check::Found, webhook};
+use crate::{app::App, refusal::Answer};
+use gantry_domain::integration::Integration;
+use gantry_gitlab::webhook::WebhookSecrets;
+use gantry_secrets::SecretName;
+use gantry_store::{keys, scheduler::Health};
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// `GET` and `PUT /api/v1/integration`.
+#[derive(Serialize)]
+pub(super) struct IntegrationView {
+    linked: bool,
+    api_host: Option<String>,
+    saved_at: Option<Timestamp>,
+    found: Option<Value>,
+    /// What does not work, as the functions that call GitLab saw it.
+    broken: Vec<Broken>,
+    webhook: Value,
+    /// Why GitLab cannot call here; none when it can, as far as is known.
+    note: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Broken {
+    seen_by: &'static str,
+    reason: String,
+    since: Option<Timestamp>,
+}
+
+pub(super) async fn integration(
+    app: &App,
+    integration: Option<Integration>,
+    found: Option<Found>,
+    with_secrets: bool,
+) -> Answer<IntegrationView> {
+    let host = integration.as_ref().map_or("", |known| known.api_host.as_str());
+    let addresses = Addresses::of(app.public_url.as_ref(), host);
+    let signs = found.as_ref().is_some_and(Found::signs);
+    let mut hook = webhook::by_hand(addresses.endpoint.as_deref(), None, signs);
+    if let Some(members) = hook.as_object_mut()
+        && with_secrets
+        && let Some(kept) = app.secrets.get(SecretName::WebhookSecrets).await?
+        && let Ok(secrets) = WebhookSecrets::from_json(&kept)
+    {
+        show_secrets(members, &secrets, app.clock.now());
+    }
+    Ok(IntegrationView {
+        linked: integration.as_ref().is_some_and(|known| known.linked),
+        saved_at: integration.as_ref().map(|known| known.saved_at),
+        broken: broken(app).await?,
+        api_host: integration.map(|known| known.api_host),
+        found: found.map(|found| {
+            json!({
+                "version": found.version,
+                "bot_user": { "id": found.user.id, "username": found.user.username },
+                "scopes": found.scopes,
+                "expires_on": found.expires_on,
+                "warnings": found.warnings,
+            })
+        }),
+        webhook: hook,
+        note: addresses.note,
+    })
+}
+
+/// The webhook's secrets are shown to admins whenever they ask: hooks are also made by hand.
+pub(super) fn show_secrets(to: &mut Map<String, Value>, secrets: &WebhookSecrets, now: Timestamp) {
+    let signing = secrets.signing_token.as_ref().map(|secret| secret.expose_secret());
+    let previous = secrets.previous_token.as_ref().map(|previous| previous.expires_at);
+    to.insert("secret".to_owned(), secrets.token.expose_secret().into());
+    to.insert("signing_token".to_owned(), signing.into());
+    let until = previous.filter(|until| *until > now);
+    to.insert("previous_secret_until".to_owned(), json!(until));
+}
+
+async fn broken(app: &App) -> Answer<Vec<Broken>> {
+    let mut broken = Vec::new();
+    for function in ["publisher", "scheduler"] {
+        let health = app.store.get::<Health>(&keys::health(function)).await?;
+        if let Some(Health { broken: Some(reason), since }) = health.map(|health| health.value) {
+            broken.push(Broken { seen_by: function, reason, since });
+        }
+    }
+    Ok(broken)
+}

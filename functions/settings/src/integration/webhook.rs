@@ -1,0 +1,152 @@
+//! What a webhook needs to be made: here or by hand.
+
+use crate::{
+    app::{App, PublicUrl},
+    refusal::{Answer, Refusal},
+};
+use gantry_domain::ProjectId;
+use gantry_gitlab::webhook::WebhookSecrets;
+use gantry_secrets::SecretName;
+use serde_json::{Value, json};
+
+/// The path of the webhook endpoint below the public address.
+const PATH: &str = "/webhooks/gitlab";
+
+/// The events that a webhook has to be made for, as GitLab's API names them.
+const EVENTS: [&str; 3] = ["push_events", "tag_push_events", "merge_requests_events"];
+
+/// Where GitLab is to call, and whether it can.
+pub(crate) struct Addresses {
+    /// The webhook's address; none when nobody said how this installation is reached.
+    pub(crate) endpoint: Option<String>,
+    /// Why GitLab cannot call, in one line; none when nothing speaks against it.
+    pub(crate) note: Option<String>,
+}
+
+impl Addresses {
+    /// The addresses of this installation, for a GitLab on `api_host`.
+    pub(crate) fn of(public_url: Option<&PublicUrl>, api_host: &str) -> Self {
+        Self {
+            endpoint: public_url.map(|url| format!("{url}{PATH}")),
+            note: cannot_call(public_url, api_host),
+        }
+    }
+}
+
+/// Why GitLab cannot call here; none when nothing speaks against it. A GitLab on this machine
+/// can call a loopback address.
+pub(crate) fn cannot_call(public_url: Option<&PublicUrl>, api_host: &str) -> Option<String> {
+    let here = api_host.parse::<PublicUrl>().is_ok_and(|host| host.is_loopback());
+    let why = match public_url {
+        None => "GANTRY_PUBLIC_URL is not set".to_owned(),
+        Some(url) if url.is_loopback() && !here => format!("{url} is only this machine's"),
+        Some(_) => return None,
+    };
+    Some(format!(
+        "GitLab cannot call here: {why}. Changes are found by comparing with GitLab instead (every \
+         30 s on one machine). To change that, set GANTRY_PUBLIC_URL to an address that GitLab \
+         can reach and start again."
+    ))
+}
+
+/// The secrets that webhooks carry; made when GitLab is connected.
+pub(crate) async fn kept_secrets(app: &App) -> Answer<WebhookSecrets> {
+    let kept = app.secrets.get(SecretName::WebhookSecrets).await?.ok_or_else(|| {
+        Refusal::conflict("GitLab is not connected", "Connect it first: PUT /api/v1/integration.")
+    })?;
+    WebhookSecrets::from_json(&kept)
+        .map_err(|error| Refusal::from(gantry_setup::web::Problem::internal(&error)))
+}
+
+/// What somebody needs to make the webhook by hand. Secrets stay out of it: they are shown beside
+/// it, and have no place in Terraform code.
+pub(crate) fn by_hand(endpoint: Option<&str>, project: Option<ProjectId>, signs: bool) -> Value {
+    json!({
+        "endpoint": endpoint,
+        "events": EVENTS,
+        "terraform": terraform(endpoint, project, signs),
+    })
+}
+
+/// A `gitlab_project_hook` for GitLab's Terraform provider.
+fn terraform(endpoint: Option<&str>, project: Option<ProjectId>, signs: bool) -> String {
+    let project = project.map_or_else(
+        || "\"group/project\" # the project's path or id".to_owned(),
+        |project| project.to_string(),
+    );
+    let endpoint = endpoint.unwrap_or("https://<the address of Gantry>/webhooks/gitlab");
+    let mut names = vec!["gantry_webhook_secret"];
+    let mut fields = vec![
+        ("project", project),
+        ("url", quoted(endpoint)),
+        ("push_events", "true".to_owned()),
+        ("tag_push_events", "true".to_owned()),
+        ("merge_requests_events", "true".to_owned()),
+        ("token", "var.gantry_webhook_secret".to_owned()),
+    ];
+    if signs {
+        names.push("gantry_signing_token");
+        fields.push(("signing_token", "var.gantry_signing_token".to_owned()));
+    }
+    let mut text = String::new();
+    for name in names {
+        text.push_str(&format!(
+            "variable \"{name}\" {{\n  type      = string\n  sensitive = true\n}}\n\n"
+        ));
+    }
+    text.push_str("resource \"gitlab_project_hook\" \"gantry\" {\n");
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in fields {
+        text.push_str(&format!("  {name:width$} = {value}\n"));
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn quoted(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", text.replace("${", "$${").replace("%{", "%%{"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_terraform_block_is_ready() {
+        let text = terraform(Some("https://g.example/webhooks/gitlab"), Some(ProjectId(7)), true);
+        insta::assert_snapshot!(text, @r#"
+        variable "gantry_webhook_secret" {
+          type      = string
+          sensitive = true
+        }
+
+        variable "gantry_signing_token" {
+          type      = string
+          sensitive = true
+        }
+
+        resource "gitlab_project_hook" "gantry" {
+          project               = 7
+          url                   = "https://g.example/webhooks/gitlab"
+          push_events           = true
+          tag_push_events       = true
+          merge_requests_events = true
+          token                 = var.gantry_webhook_secret
+          signing_token         = var.gantry_signing_token
+        }
+        "#);
+        assert_eq!(quoted("a\"${b}"), "\"a\\\"$${b}\"");
+    }
+
+    #[test]
+    fn who_can_call_is_said() {
+        let url = |text: &str| text.parse::<PublicUrl>().unwrap();
+        let can = |here: Option<&PublicUrl>, host: &str| cannot_call(here, host).is_none();
+        let (local, public) = (url("http://127.0.0.1:1"), url("https://g.example"));
+        assert!(can(Some(&public), "https://gitlab.com"));
+        assert!(can(Some(&local), "http://localhost:3000"));
+        assert!(!can(Some(&local), "https://gitlab.com"));
+        assert!(!can(None, "http://localhost:3000"));
+    }
+}

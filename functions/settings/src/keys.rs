@@ -1,0 +1,127 @@
+//! Admin keys: named, each with a role, shown once.
+
+use crate::{
+    access::{Caller, Done},
+    app::App,
+    first_key,
+    form::{Body, Form},
+    refusal::{Answer, Refusal},
+};
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::StatusCode,
+    response::IntoResponse,
+};
+use gantry_secrets::SecretName;
+use gantry_store::{
+    Expect, Outcome, Stored, Write,
+    config::{AdminKey, Role, admin_key_digest},
+    keys,
+};
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+
+/// A key as it is listed.
+#[derive(Serialize)]
+struct KeyView {
+    /// The start of its digest.
+    id: String,
+    name: String,
+    role: Role,
+    created_at: Timestamp,
+}
+
+/// A key that was just made.
+#[derive(Serialize)]
+struct NewKey {
+    #[serde(flatten)]
+    view: KeyView,
+    /// The key itself: this is the only time that it is shown.
+    key: String,
+}
+
+#[derive(Serialize)]
+struct KeyList {
+    keys: Vec<KeyView>,
+}
+
+fn view(digest: &str, key: AdminKey) -> KeyView {
+    let id = digest.get(..16).unwrap_or(digest).to_owned();
+    KeyView { id, name: key.name, role: key.role, created_at: key.created_at }
+}
+
+async fn all(app: &App) -> Answer<Vec<Stored<AdminKey>>> {
+    let mut found = app.store.query_all::<AdminKey>(keys::ADMIN_KEYS, "").await?;
+    found.sort_by_key(|key| key.value.created_at);
+    Ok(found)
+}
+
+/// `GET /api/v1/keys`
+pub(crate) async fn list(State(app): State<App>) -> Answer<impl IntoResponse> {
+    let keys = all(&app).await?.into_iter().map(|key| view(&key.key.sk, key.value)).collect();
+    Ok(Json(KeyList { keys }))
+}
+
+/// `POST /api/v1/keys {"name", "role"}`
+pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
+    let mut form = Form::new(body);
+    let name = form.required_text("name", "what to call the key, such as its holder's name");
+    let role = form.choice::<Role>("role");
+    if role.is_none() {
+        form.wrong("role", "is missing: read, deploy or admin");
+    }
+    if let Some(name) = &name {
+        if name.chars().count() > 64 {
+            form.wrong("name", "has more than 64 characters");
+        }
+        if all(&app).await?.iter().any(|key| key.value.name == *name) {
+            form.wrong("name", "is the name of another key");
+        }
+    }
+    form.check()?;
+    let (Some(name), Some(role)) = (name, role) else {
+        return Err(Refusal::field("name", "is missing"));
+    };
+    let secret = first_key::new_key();
+    let digest = admin_key_digest(secret.expose_secret());
+    let key = AdminKey { name, role, created_at: app.clock.now() };
+    let write = Write::put(keys::admin_key(&digest), Expect::Absent, &key)?;
+    match app.store.write(vec![write]).await? {
+        Outcome::Written => {}
+        Outcome::Stale => return Err(Refusal::conflict("Try again", "The key was not made.")),
+    }
+    let done = Done::new(format!("made the key {:?}", key.name));
+    let key = NewKey { view: view(&digest, key), key: secret.expose_secret().to_owned() };
+    Ok((StatusCode::CREATED, Extension(done), Json(key)))
+}
+
+/// `DELETE /api/v1/keys/{key}`: by id or by name.
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(which): Path<String>,
+) -> Answer<impl IntoResponse> {
+    let found = all(&app).await?;
+    let key = found
+        .iter()
+        .find(|key| key.value.name == which || key.key.sk.get(..16) == Some(which.as_str()))
+        .ok_or_else(|| Refusal::not_found("key", &which))?;
+    if key.key.sk == caller.digest {
+        return Err(Refusal::conflict(
+            "The key is in use",
+            "This request carries it. Use another admin key to delete it.",
+        ));
+    }
+    // The first key is made anew from its secret whenever a program starts: so the secret goes
+    // with it. What is made then is known only to those who can read the secrets.
+    let first = app.secrets.get(SecretName::AdminKey).await?;
+    if first.is_some_and(|secret| admin_key_digest(secret.expose_secret()) == key.key.sk) {
+        app.secrets.put(SecretName::AdminKey, &first_key::new_key()).await?;
+    }
+    let delete = Write::Delete { key: key.key.clone(), expect: Expect::Any };
+    let _gone_either_way = app.store.write(vec![delete]).await?;
+    let done = Done::new(format!("deleted the key {:?}", key.value.name));
+    Ok((StatusCode::NO_CONTENT, Extension(done)))
+}

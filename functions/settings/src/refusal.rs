@@ -1,0 +1,152 @@
+//! How requests are refused: [`Problem`], and what each kind of trouble becomes.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use gantry_queue::transport::SendError;
+use gantry_secrets::{SealError, SecretError};
+use gantry_setup::{objects::ObjectError, web::Problem};
+use gantry_store::StoreError;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A [`Problem`], with members of its own where an answer helps the caller to go on by hand.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    problem: Problem,
+    more: Map<String, Value>,
+    retry_after: Option<u64>,
+}
+
+/// What a handler answers.
+pub(crate) type Answer<T> = Result<T, Refusal>;
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
+        Problem::new(status, title, detail).into()
+    }
+
+    /// 409: what was asked for does not fit what is there.
+    pub(crate) fn conflict(title: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, title, detail)
+    }
+
+    /// 404.
+    pub(crate) fn not_found(what: &str, which: &str) -> Self {
+        let detail = format!("There is no {what} {which:?}.");
+        Self::new(StatusCode::NOT_FOUND, "Not found", detail)
+    }
+
+    /// 422: everything that is wrong with the request's fields, at once.
+    pub(crate) fn fields(errors: BTreeMap<String, String>) -> Self {
+        let names: Vec<_> = errors.keys().map(String::as_str).collect();
+        let detail = format!("Nothing was changed. Look at: {}.", names.join(", "));
+        let mut problem =
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Some fields are wrong", detail);
+        problem.errors = errors;
+        problem.into()
+    }
+
+    /// 422 for one field.
+    pub(crate) fn field(name: &str, problem: impl Into<String>) -> Self {
+        Self::fields(BTreeMap::from([(name.to_owned(), problem.into())]))
+    }
+
+    /// The same with a member of its own.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    /// What is written to the list of activities. Holds no value from the request.
+    pub(crate) fn outcome(&self) -> String {
+        format!("refused: {}. {}", self.problem.title, self.problem.detail)
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { problem, more: Map::new(), retry_after: None }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Problem::internal(&error).into()
+    }
+}
+
+impl From<SecretError> for Refusal {
+    fn from(error: SecretError) -> Self {
+        Problem::internal(&error).into()
+    }
+}
+
+impl From<SealError> for Refusal {
+    fn from(error: SealError) -> Self {
+        Problem::internal(&error).into()
+    }
+}
+
+impl From<ObjectError> for Refusal {
+    fn from(error: ObjectError) -> Self {
+        Problem::internal(&error).into()
+    }
+}
+
+impl From<SendError> for Refusal {
+    fn from(error: SendError) -> Self {
+        Problem::internal(&error).into()
+    }
+}
+
+/// GitLab did not do what a request of ours needed. Its own words are shown: they hold no secret.
+impl From<gantry_gitlab::Error> for Refusal {
+    fn from(error: gantry_gitlab::Error) -> Self {
+        use gantry_gitlab::Error as E;
+        let (status, title) = match &error {
+            E::TokenRejected { .. } | E::ScopeMissing { .. } => {
+                (StatusCode::CONFLICT, "GitLab does not take the token")
+            }
+            E::Forbidden { .. } => (StatusCode::CONFLICT, "GitLab does not allow it"),
+            E::NotFound { .. } => (StatusCode::CONFLICT, "GitLab does not have it"),
+            E::RateLimited { .. } | E::Unavailable { .. } | E::Conflict { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "GitLab does not answer now")
+            }
+            E::Refused { .. } | E::Unexpected { .. } => {
+                (StatusCode::BAD_GATEWAY, "GitLab gave no usable answer")
+            }
+        };
+        let mut refusal = Self::new(status, title, error.to_string());
+        refusal.retry_after = error.retry_after().map(|wait| wait.as_secs());
+        refusal
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let outcome = crate::access::Done::new(self.outcome());
+        let mut response = if self.more.is_empty() {
+            self.problem.into_response()
+        } else {
+            let mut body = serde_json::to_value(&self.problem).unwrap_or_default();
+            if let Some(members) = body.as_object_mut() {
+                members.extend(self.more);
+            }
+            let content_type = HeaderValue::from_static("application/problem+json");
+            (self.problem.status, [(header::CONTENT_TYPE, content_type)], body.to_string())
+                .into_response()
+        };
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response.extensions_mut().insert(outcome);
+        response
+    }
+}

@@ -1,0 +1,127 @@
+//! Runs: the list of a stack's, one of them, what its plan found.
+
+mod log;
+mod view;
+
+pub(crate) use log::{log, tail};
+
+use crate::{
+    app::App,
+    cursor,
+    form::Params,
+    refusal::{Answer, Refusal},
+    stacks,
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::IntoResponse,
+};
+use gantry_domain::{RunId, plan::Change, run::Run};
+use gantry_setup::{objects, web::Problem};
+use gantry_store::{Stored, keys, scheduler::RunEntry};
+use serde::{Deserialize, Serialize};
+
+/// What a stack's runs have before their sort key's time.
+const PREFIX: &str = "run#";
+
+/// Which part of the list is asked for.
+#[derive(Deserialize)]
+pub(crate) struct ListQuery {
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct RunList {
+    runs: Vec<view::RunSummary>,
+    /// The `before` of the next page; none at the end.
+    next: Option<String>,
+}
+
+/// `GET /api/v1/stacks/{slug}/runs?before=&limit=`: the newest first.
+pub(crate) async fn list(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+    Params(query): Params<ListQuery>,
+) -> Answer<impl IntoResponse> {
+    let stack = stacks::find(&app, &slug).await?.value;
+    let before = match &query.before {
+        Some(cursor) => Some(format!("{PREFIX}{}", cursor::to_key(cursor, "before")?)),
+        None => None,
+    };
+    let limit = cursor::page_size(query.limit, 25);
+    let page = app
+        .store
+        .query::<RunEntry>(
+            &keys::stack_partition(&stack.id),
+            PREFIX,
+            before.as_deref(),
+            true,
+            limit,
+        )
+        .await?;
+    let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
+    let mut runs = app.store.get_many::<Run>(&wanted).await?;
+    runs.sort_by(|a, b| (b.value.created_at, &b.value.id).cmp(&(a.value.created_at, &a.value.id)));
+    let runs = runs.into_iter().map(|run| view::summary(&app, run.value)).collect();
+    let next = page.next.map(|sk| cursor::from_key(sk.strip_prefix(PREFIX).unwrap_or(&sk)));
+    Ok(Json(RunList { runs, next }))
+}
+
+/// `GET /api/v1/runs/{id}`
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Answer<impl IntoResponse> {
+    let run = find(&app, &id).await?;
+    let change = change(&app, &run).await?;
+    let stack = app.store.stack(&run.stack).await?.map(|found| found.value);
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let head = stacks::head(&app, &run.stack).await?.map(|head| head.value);
+    Ok(Json(view::of(&app, run, change.as_ref(), stack.as_ref(), integration.as_ref(), head)))
+}
+
+/// `GET /api/v1/runs/{id}/change`
+pub(crate) async fn show_change(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Answer<impl IntoResponse> {
+    let run = find(&app, &id).await?;
+    let change = change(&app, &run).await?.ok_or_else(|| {
+        let state = run.state;
+        Refusal::new(
+            axum::http::StatusCode::NOT_FOUND,
+            "Not found",
+            format!("The run is {state}; there is no plan to show."),
+        )
+    })?;
+    Ok(Json(change))
+}
+
+/// A run by its id.
+pub(crate) async fn find(app: &App, id: &str) -> Answer<Run> {
+    let missing = || Refusal::not_found("run", id);
+    let id: RunId = id.parse().map_err(|_| missing())?;
+    let run: Option<Stored<Run>> = app.store.get(&keys::run(&id)).await?;
+    run.map(|run| run.value).ok_or_else(missing)
+}
+
+/// What the run's plan found; none while it has not planned.
+///
+/// The record does not say which attempt planned: attempts are counted through all phases, and an
+/// attempt that was lost may have left a change of its own. The plan that counts is the last one.
+pub(crate) async fn change(app: &App, run: &Run) -> Answer<Option<Change>> {
+    if run.delta.is_none() {
+        return Ok(None);
+    }
+    for attempt in (0..=run.attempt).rev() {
+        let key = objects::keys::change(&run.id, attempt);
+        if let Some(bytes) = app.objects.get(&key).await? {
+            let change =
+                serde_json::from_slice(&bytes).map_err(|error| Problem::internal(&error))?;
+            return Ok(Some(change));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,183 @@
+//! A run as it is answered.
+
+use crate::{app::App, gitlab::detached, links::run_page};
+use gantry_domain::{
+    CommitSha, EventId, ProjectId, RunId, StackSlug,
+    integration::Integration,
+    plan::{Change, Delta},
+    run::{Ending, Phase, Run, RunState, RunType, Step, Want},
+    stack::Stack,
+};
+use gantry_store::scheduler::StackHead;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// A run in a list.
+#[derive(Serialize)]
+pub(super) struct RunSummary {
+    id: RunId,
+    stack: StackSlug,
+    #[serde(rename = "type")]
+    run_type: RunType,
+    state: RunState,
+    commit: CommitSha,
+    git_ref: String,
+    reason: String,
+    by: Option<String>,
+    delta: Option<Delta>,
+    applied: bool,
+    /// One line on how it ended other than well.
+    summary: Option<String>,
+    created_at: Timestamp,
+    /// When it entered its present state.
+    since: Timestamp,
+    /// The page for people; none when nobody said how this installation is reached.
+    page: Option<String>,
+}
+
+/// A run.
+#[derive(Serialize)]
+pub(super) struct RunView {
+    #[serde(flatten)]
+    summary: RunSummary,
+    project_id: ProjectId,
+    tracked_branch: String,
+    fork_of: Option<ProjectId>,
+    event: Option<EventId>,
+    history: Vec<Step>,
+    wants: BTreeSet<Want>,
+    phase: Phase,
+    attempt: u32,
+    runner: Option<String>,
+    /// Who or what asked it to end.
+    stop_asked: Option<String>,
+    autodeploy: bool,
+    /// Its apply was lost: the result is not known.
+    lost: bool,
+    ending: Option<Ending>,
+    change: Option<ChangeSummary>,
+    /// What can be asked of it now: `confirm`, `discard`, `stop`, `retry`.
+    actions: Vec<&'static str>,
+    links: Links,
+}
+
+/// What the plan found, in numbers; the whole is at `links.change`.
+#[derive(Serialize)]
+struct ChangeSummary {
+    terraform_version: String,
+    delta: Delta,
+    errored: bool,
+    resources: usize,
+    drift: u32,
+    deferred: u32,
+    failing_checks: usize,
+}
+
+#[derive(Serialize)]
+struct Links {
+    log: String,
+    change: Option<String>,
+    stack: String,
+    event: Option<String>,
+    /// The commit's page at GitLab.
+    commit: Option<String>,
+}
+
+pub(super) fn summary(app: &App, run: Run) -> RunSummary {
+    RunSummary {
+        page: app.public_url.as_ref().map(|url| run_page(url.as_str(), &run.id)),
+        summary: run.ending.map(|ending| ending.summary),
+        id: run.id,
+        stack: run.slug,
+        run_type: run.run_type,
+        state: run.state,
+        commit: run.commit,
+        git_ref: run.git_ref,
+        reason: run.reason,
+        by: run.by,
+        delta: run.delta,
+        applied: run.applied,
+        created_at: run.created_at,
+        since: run.since,
+    }
+}
+
+pub(super) fn of(
+    app: &App,
+    run: Run,
+    change: Option<&Change>,
+    stack: Option<&Stack>,
+    integration: Option<&Integration>,
+    head: Option<StackHead>,
+) -> RunView {
+    let is_blocked = head.is_some_and(|head| head.blocked.is_some());
+    let is_live = stack
+        .is_some_and(|stack| stack.deleted_at.is_none() && detached(stack, integration).is_none());
+    RunView {
+        links: links(&run, change.is_some(), stack, integration),
+        actions: actions(&run, is_live && !(is_blocked && run.run_type == RunType::Tracked)),
+        change: change.map(|change| ChangeSummary {
+            terraform_version: change.terraform_version.clone(),
+            delta: change.delta,
+            errored: change.errored,
+            resources: change.resources.len() + change.resources_cut as usize,
+            drift: change.drift,
+            deferred: change.deferred,
+            failing_checks: change.checks.len(),
+        }),
+        project_id: run.project,
+        tracked_branch: run.tracked_branch.clone(),
+        fork_of: run.fork_of,
+        event: run.event.clone(),
+        history: run.history.clone(),
+        wants: run.wants.clone(),
+        phase: run.phase,
+        attempt: run.attempt,
+        runner: run.runner.clone(),
+        stop_asked: run.stop_asked.clone(),
+        autodeploy: run.autodeploy,
+        lost: run.lost,
+        ending: run.ending.clone(),
+        summary: summary(app, run),
+    }
+}
+
+fn links(
+    run: &Run,
+    has_change: bool,
+    stack: Option<&Stack>,
+    integration: Option<&Integration>,
+) -> Links {
+    let commit = stack.zip(integration).and_then(|(stack, integration)| {
+        let is_there = stack.project == run.project
+            && stack.generation == integration.generation
+            && run.fork_of.is_none();
+        is_there.then(|| {
+            format!("{}/{}/-/commit/{}", integration.api_host, stack.project_path, run.commit)
+        })
+    });
+    Links {
+        log: format!("/api/v1/runs/{}/log", run.id),
+        change: has_change.then(|| format!("/api/v1/runs/{}/change", run.id)),
+        stack: format!("/api/v1/stacks/{}", run.slug),
+        event: run.event.as_ref().map(|event| format!("/api/v1/events/{event}")),
+        commit,
+    }
+}
+
+/// What can be asked of a run; `may_start` says whether anything may start for its stack.
+fn actions(run: &Run, may_start: bool) -> Vec<&'static str> {
+    match run.state {
+        RunState::Unconfirmed if may_start => vec!["confirm", "discard"],
+        RunState::Unconfirmed | RunState::Confirmed => vec!["discard"],
+        state if state.is_final() => {
+            if may_start && run.run_type != RunType::Test {
+                vec!["retry"]
+            } else {
+                Vec::new()
+            }
+        }
+        _ => vec!["stop"],
+    }
+}

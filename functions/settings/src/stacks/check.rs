@@ -1,0 +1,273 @@
+//! What will and will not work at a stack's project. Nothing of it prevents saving: rights can be
+//! given later, and a branch pushed later.
+
+use crate::gitlab::Linked;
+use gantry_domain::{
+    UserId,
+    stack::{CommentLevel, Stack, VariableRuns, VariableValue},
+};
+use gantry_gitlab::{AccessRule, Client, Error, Project};
+use serde::Serialize;
+
+/// GitLab's number for the role Developer: enough for statuses, notes and deployments.
+const DEVELOPER: u32 = 30;
+/// GitLab's number for the role Maintainer: needed for webhooks.
+const MAINTAINER: u32 = 40;
+
+/// One line of the check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Finding {
+    level: Level,
+    /// What was looked at, and how it is.
+    what: String,
+    /// What follows from it.
+    meaning: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Ok,
+    Warning,
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>, meaning: impl Into<String>) -> Self {
+        Self { level: Level::Ok, what: what.into(), meaning: meaning.into() }
+    }
+
+    fn warning(what: impl Into<String>, meaning: impl Into<String>) -> Self {
+        Self { level: Level::Warning, what: what.into(), meaning: meaning.into() }
+    }
+
+    /// GitLab did not say.
+    pub(crate) fn unknown(what: &str, error: &Error) -> Self {
+        let meaning = format!("It could not be found out: {error}");
+        Self::warning(format!("{what}: not known"), meaning)
+    }
+}
+
+/// Looks at the project with the eyes of the bot user.
+pub(super) async fn project(linked: &Linked, project: &Project, stack: &Stack) -> Vec<Finding> {
+    let Linked { client, integration } = linked;
+    let user = integration.bot.id;
+    let role = match client.member_access_level(project.id, user).await {
+        Ok(role) => role.or_else(|| project.own_access_level()),
+        Err(_) => project.own_access_level(),
+    };
+    let (branch, environment) = tokio::join!(
+        branch_and_root(client, stack, user, role),
+        protected_environment(client, stack, user, role)
+    );
+    let mut findings = vec![role_of(&integration.bot.username, role)];
+    findings.extend(webhook_rights(role));
+    findings.extend(project_settings(project));
+    findings.extend(branch);
+    findings.push(environment);
+    findings.extend(visibility(project, stack));
+    findings.extend(exposed_secrets(stack));
+    findings
+}
+
+fn role_of(username: &str, role: Option<u32>) -> Finding {
+    let name = role.map_or("no role", role_name);
+    let what = format!("{username} has the role {name}");
+    if role.is_some_and(|role| role >= DEVELOPER) {
+        Finding::ok(what, "Statuses, notes and deployments can be written.")
+    } else if role.is_some() {
+        Finding::warning(what, "GitLab refuses statuses, notes and deployments: give it Developer.")
+    } else {
+        Finding::warning(
+            format!("{username} is no member of the project, as far as GitLab says"),
+            "GitLab may refuse statuses, notes and deployments: give it Developer.",
+        )
+    }
+}
+
+fn role_name(level: u32) -> &'static str {
+    match level {
+        ..10 => "Minimal access",
+        10..20 => "Guest",
+        20..30 => "Reporter",
+        30..40 => "Developer",
+        40..50 => "Maintainer",
+        _ => "Owner",
+    }
+}
+
+fn webhook_rights(role: Option<u32>) -> Option<Finding> {
+    if role.is_some_and(|role| role >= MAINTAINER) {
+        let meaning = "Gantry can make the project's webhook.";
+        return Some(Finding::ok("webhook: may be made", meaning));
+    }
+    Some(Finding::warning(
+        "webhook: only Maintainers may make one",
+        "Gantry cannot make the project's webhook: give its user Maintainer, or make it by hand. \
+         Without one, changes are found by comparing with GitLab.",
+    ))
+}
+
+fn project_settings(project: &Project) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if project.archived {
+        findings.push(Finding::warning(
+            "the project is archived",
+            "GitLab refuses everything that would be written there.",
+        ));
+    }
+    findings.push(if project.has_ci() {
+        Finding::ok("CI/CD is on", "Statuses are shown with the project's pipelines.")
+    } else {
+        Finding::warning("CI/CD is off", "Statuses are kept by GitLab, but nobody sees them.")
+    });
+    findings.push(if project.only_allow_merge_if_pipeline_succeeds {
+        Finding::ok("pipelines must succeed", "A plan that fails holds a merge back.")
+    } else {
+        Finding::warning(
+            "pipelines need not succeed",
+            "A plan that fails is shown, but does not hold a merge back: that is the project's \
+             setting \"Pipelines must succeed\".",
+        )
+    });
+    findings
+}
+
+async fn branch_and_root(
+    client: &Client,
+    stack: &Stack,
+    user: UserId,
+    role: Option<u32>,
+) -> Vec<Finding> {
+    let named = format!("branch {}", stack.branch);
+    let branch = match client.branch(stack.project, &stack.branch).await {
+        Ok(Some(branch)) => branch,
+        Ok(None) => {
+            return vec![Finding::warning(
+                format!("{named} is not there"),
+                "Nothing runs until it is pushed.",
+            )];
+        }
+        Err(error) => return vec![Finding::unknown(&named, &error)],
+    };
+    let mut findings = vec![if branch.protected && branch.can_push != Some(true) {
+        protected_branch(client, stack, user, role).await
+    } else if branch.protected {
+        Finding::ok(
+            format!("{named} is protected, and may be pushed to"),
+            "Statuses can be written.",
+        )
+    } else {
+        Finding::ok(format!("{named} is there"), "It is what tracked runs are made of.")
+    }];
+    if !stack.project_root.is_empty() {
+        let root = format!("folder {}", stack.project_root);
+        findings.push(
+            match client.tree_id(stack.project, &branch.sha, &stack.project_root).await {
+                Ok(Some(_)) => Finding::ok(format!("{root} is there"), "Terraform runs in it."),
+                Ok(None) => Finding::warning(
+                    format!("{root} is not in {}", stack.branch),
+                    "Runs fail until it is there.",
+                ),
+                Err(error) => Finding::unknown(&root, &error),
+            },
+        );
+    }
+    findings
+}
+
+/// Who may neither push nor merge to a protected branch may not write statuses on it.
+async fn protected_branch(
+    client: &Client,
+    stack: &Stack,
+    user: UserId,
+    role: Option<u32>,
+) -> Finding {
+    let what = format!("branch {} is protected", stack.branch);
+    let rules = match client.protected_branch(stack.project, &stack.branch).await {
+        Ok(rules) => rules,
+        Err(error) => return Finding::unknown(&what, &error),
+    };
+    let allowed = |rules: &[AccessRule]| AccessRule::any_allows(rules, user, role);
+    let answers = rules
+        .iter()
+        .flat_map(|rule| [allowed(&rule.push_access_levels), allowed(&rule.merge_access_levels)])
+        .collect::<Vec<_>>();
+    if answers.contains(&Some(true)) {
+        Finding::ok(format!("{what}, and may be merged to"), "Statuses can be written.")
+    } else if answers.contains(&None) {
+        Finding::warning(
+            what,
+            "Whether Gantry's user may push or merge depends on a group: if not, GitLab refuses \
+             statuses on this branch.",
+        )
+    } else {
+        Finding::warning(
+            format!("{what}, and Gantry's user may neither push nor merge"),
+            "GitLab refuses statuses on this branch: allow the user to merge.",
+        )
+    }
+}
+
+async fn protected_environment(
+    client: &Client,
+    stack: &Stack,
+    user: UserId,
+    role: Option<u32>,
+) -> Finding {
+    let name = format!("gantry/{}", stack.slug);
+    let named = format!("environment {name}");
+    let rules = match client.protected_environments(stack.project).await {
+        Ok(environments) => environments.into_iter().find(|protected| protected.name == name),
+        // Servers without the feature, and roles that may not look.
+        Err(Error::Forbidden { .. } | Error::NotFound { .. }) => None,
+        Err(error) => return Finding::unknown(&named, &error),
+    };
+    let Some(rules) = rules else {
+        return Finding::ok(format!("{named} is not protected"), "Deployments can be written.");
+    };
+    match AccessRule::any_allows(&rules.deploy_access_levels, user, role) {
+        Some(true) => Finding::ok(
+            format!("{named} is protected, and may be deployed to"),
+            "Deployments can be written.",
+        ),
+        _ => Finding::warning(
+            format!("{named} is protected"),
+            "GitLab refuses deployments unless Gantry's user is allowed to deploy.",
+        ),
+    }
+}
+
+fn visibility(project: &Project, stack: &Stack) -> Option<Finding> {
+    if !project.is_public() {
+        return None;
+    }
+    Some(match stack.comment {
+        CommentLevel::Full => Finding::warning(
+            "the project is public, and notes show every change",
+            "Everybody on the internet can read what plans would change.",
+        ),
+        CommentLevel::Summary => Finding::ok(
+            "the project is public: notes show counts only",
+            "Set comment to full to show every change to everybody.",
+        ),
+        CommentLevel::None => Finding::ok("the project is public", "The stack is in no note."),
+    })
+}
+
+fn exposed_secrets(stack: &Stack) -> Option<Finding> {
+    let exposed: Vec<&str> = stack
+        .variables
+        .iter()
+        .filter(|variable| {
+            matches!(variable.value, VariableValue::Sealed(_)) && variable.runs == VariableRuns::All
+        })
+        .map(|variable| variable.name.as_str())
+        .collect();
+    if exposed.is_empty() {
+        return None;
+    }
+    Some(Finding::warning(
+        format!("secrets for all runs: {}", exposed.join(", ")),
+        "A plan executes the branch's code: whoever can push a branch can read them.",
+    ))
+}

@@ -1,0 +1,197 @@
+//! Making a stack.
+
+use super::{
+    changed_meanwhile, check, etag, form,
+    form::{ProjectRef, Wanted},
+    project, tell, variables, view,
+};
+use crate::{
+    access::Done,
+    app::App,
+    form::{Body, Errors},
+    gitlab::Linked,
+    integration::cannot_call,
+    refusal::{Answer, Refusal},
+};
+use axum::{
+    Extension, Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use gantry_domain::{
+    StackId, StackSlug,
+    ids::short_digest,
+    stack::{CommentLevel, Stack, Timeouts},
+};
+use gantry_gitlab::Project;
+use gantry_store::{
+    Expect, Outcome, Stored, Write,
+    config::{ProjectStack, SlugEntry},
+    keys,
+    scheduler::StackHead,
+};
+use serde::Serialize;
+
+/// A stack that was just made or pointed elsewhere, with what was found at its project.
+#[derive(Serialize)]
+pub(super) struct Checked {
+    #[serde(flatten)]
+    pub(super) stack: view::StackView,
+    pub(super) findings: Vec<check::Finding>,
+    /// Why GitLab cannot call here; none when it can, as far as is known.
+    pub(super) note: Option<String>,
+}
+
+/// `POST /api/v1/stacks`
+pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
+    let (mut wanted, mut errors) = form::read(body);
+    let linked = app.gitlab.linked().await?;
+    let slug = free_slug(&app, &wanted, &mut errors).await?;
+    let project = find_project(&linked, wanted.project.take(), &mut errors).await?;
+    let branch = project.as_ref().and_then(|project| {
+        let branch = wanted.branch.take().or_else(|| project.default_branch.clone());
+        if branch.is_none() {
+            let problem = "is missing: the repository is empty and has no default branch";
+            errors.entry("branch".to_owned()).or_insert_with(|| problem.to_owned());
+        }
+        branch
+    });
+    let id: StackId = short_digest(&[&rand::random::<u128>().to_string()])
+        .parse()
+        .map_err(|error| Refusal::from(gantry_setup::web::Problem::internal(&error)))?;
+    let variables = std::mem::take(&mut wanted.variables);
+    let variables = variables::keep(&app.sealer, &id, variables, None, &mut errors)?;
+    let (Some(slug), Some(project), Some(branch), true) =
+        (slug, project, branch, errors.is_empty())
+    else {
+        return Err(refuse(errors));
+    };
+    let comment = wanted.comment.unwrap_or_else(|| usual_comment(&project));
+    let stack = Stack {
+        id,
+        slug,
+        project: project.id,
+        project_path: project.path_with_namespace.clone(),
+        generation: linked.integration.generation,
+        project_is_public: project.is_public(),
+        branch,
+        variables,
+        comment,
+        timeouts: Timeouts::default(),
+        created_at: app.clock.now(),
+        deleted_at: None,
+        name: wanted.name,
+        project_root: wanted.project_root,
+        project_globs: wanted.project_globs,
+        tool: wanted.tool,
+        tool_version: wanted.tool_version,
+        autodeploy: wanted.autodeploy,
+        allow_forks: wanted.allow_forks,
+        on_push: wanted.on_push,
+        on_tag: wanted.on_tag,
+        tracked_queue: wanted.tracked_queue,
+        manage_state: wanted.manage_state,
+        labels: wanted.labels,
+        hooks: wanted.hooks,
+    };
+    save(&app, &stack).await?;
+    tell(&app, stack.project, &stack.id, "made".to_owned()).await;
+    let findings = check::project(&linked, &project, &stack).await;
+    let note = cannot_call(app.public_url.as_ref(), &linked.integration.api_host);
+    let done = Done::new(format!("made the stack {}", stack.slug));
+    let stored = Stored { key: keys::stack_config(&stack.id), version: 1, value: stack };
+    let location = format!("/api/v1/stacks/{}", stored.value.slug);
+    let stack = view::of(stored, StackHead::default(), Some(&linked.integration));
+    let headers = [(header::LOCATION, location), (header::ETAG, etag(1))];
+    Ok((StatusCode::CREATED, headers, Extension(done), Json(Checked { stack, findings, note })))
+}
+
+/// On a public project everybody can read the notes: they show counts unless asked for more.
+fn usual_comment(project: &Project) -> CommentLevel {
+    if project.is_public() { CommentLevel::Summary } else { CommentLevel::Full }
+}
+
+/// A slug that was never used; from the name when none was asked for.
+async fn free_slug(app: &App, wanted: &Wanted, errors: &mut Errors) -> Answer<Option<StackSlug>> {
+    if errors.contains_key("slug") || (wanted.slug.is_none() && wanted.name.is_empty()) {
+        return Ok(None);
+    }
+    let slug = match wanted.slug.clone().map_or_else(|| StackSlug::from_name(&wanted.name), Ok) {
+        Ok(slug) => slug,
+        Err(_) => {
+            let problem = "is missing: none can be made from the name; use a-z, 0-9 and -";
+            errors.insert("slug".to_owned(), problem.to_owned());
+            return Ok(None);
+        }
+    };
+    if let Some(taken) = app.store.get::<SlugEntry>(&keys::slug(&slug)).await? {
+        errors.insert("slug".to_owned(), taken_slug(&slug, taken.value.deleted));
+        return Ok(None);
+    }
+    Ok(Some(slug))
+}
+
+fn taken_slug(slug: &StackSlug, deleted: bool) -> String {
+    let whose = if deleted { "a stack that was deleted: it stays reserved" } else { "a stack" };
+    format!("{slug} belongs to {whose}; choose another one")
+}
+
+/// A slug that is taken is a conflict when nothing else is wrong.
+fn refuse(mut errors: Errors) -> Refusal {
+    if errors.len() == 1
+        && let Some(problem) = errors.remove("slug")
+    {
+        let mut taken = gantry_setup::web::Problem::new(
+            StatusCode::CONFLICT,
+            "The slug is not free",
+            format!("Nothing was made: the slug {problem}."),
+        );
+        taken = taken.field("slug", problem);
+        return taken.into();
+    }
+    Refusal::fields(errors)
+}
+
+/// The project at GitLab; what is wrong with it goes to the other errors.
+pub(super) async fn find_project(
+    linked: &Linked,
+    wanted: Option<ProjectRef>,
+    errors: &mut Errors,
+) -> Answer<Option<Project>> {
+    let Some(wanted) = wanted else {
+        let problem = "is missing: a project's path (group/project) or id".to_owned();
+        errors.entry("project".to_owned()).or_insert(problem);
+        return Ok(None);
+    };
+    match project::resolve(linked, &wanted).await? {
+        Ok(project) => Ok(Some(project)),
+        Err(problem) => {
+            errors.insert("project".to_owned(), problem);
+            Ok(None)
+        }
+    }
+}
+
+/// Slug, definition and place among the project's stacks: all or nothing.
+async fn save(app: &App, stack: &Stack) -> Answer<()> {
+    let slug = SlugEntry { stack: stack.id.clone(), deleted: false };
+    let place = ProjectStack { stack: stack.id.clone(), branch: stack.branch.clone() };
+    // The project's entry may change at the same time (a hook is made): look once more.
+    for _ in 0..3 {
+        let mut writes = vec![
+            Write::put(keys::slug(&stack.slug), Expect::Absent, &slug)?,
+            Write::put(keys::stack_config(&stack.id), Expect::Absent, stack)?,
+            Write::put(keys::project_stack(stack.project, &stack.id), Expect::Absent, &place)?,
+        ];
+        writes.extend(project::listed(app, stack.project, &stack.project_path).await?);
+        if app.store.write(writes).await? == Outcome::Written {
+            return Ok(());
+        }
+        if let Some(taken) = app.store.get::<SlugEntry>(&keys::slug(&stack.slug)).await? {
+            let problem = taken_slug(&stack.slug, taken.value.deleted);
+            return Err(refuse(Errors::from([("slug".to_owned(), problem)])));
+        }
+    }
+    Err(changed_meanwhile())
+}

@@ -1,0 +1,218 @@
+//! Editing a stack. What is left out of a request stays as it is; null takes the default.
+
+use super::{
+    changed_meanwhile, check,
+    create::{Checked, find_project},
+    etag, find, form,
+    form::{ProjectRef, Wanted},
+    head, nothing_unfinished, project, tell, variables, view,
+};
+use crate::{
+    access::Done,
+    app::App,
+    form::{Body, Errors},
+    integration::cannot_call,
+    refusal::{Answer, Refusal},
+};
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::{HeaderMap, header},
+    response::IntoResponse,
+};
+use gantry_domain::stack::Stack;
+use gantry_gitlab::Project;
+use gantry_store::{Expect, Outcome, Stored, Write, config::ProjectStack, keys};
+use serde_json::{Map, Value};
+
+/// `PUT /api/v1/stacks/{slug}`
+pub(crate) async fn edit(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Answer<impl IntoResponse> {
+    let before = find(&app, &slug).await?;
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let generation = integration.as_ref().map(|known| known.generation);
+    let is_attached = generation.is_none_or(|now| now == before.value.generation);
+    let (mut wanted, mut errors) = form::read(on_top_of(&before.value, is_attached, body));
+    expect_version(&headers, wanted.version, before.version)?;
+    if wanted.slug.take().is_some_and(|slug| slug != before.value.slug) {
+        let problem = "cannot change: statuses and environments at GitLab carry it";
+        errors.insert("slug".to_owned(), problem.to_owned());
+    }
+    let is_same =
+        wanted.project.as_ref().is_none_or(|project| is_attached && names(project, &before.value));
+    let project = if is_same {
+        None
+    } else {
+        let linked = app.gitlab.linked().await?;
+        find_project(&linked, wanted.project.take(), &mut errors).await?
+    };
+    let variables = std::mem::take(&mut wanted.variables);
+    let (sealer, old) = (&app.sealer, Some(&before.value));
+    let variables = variables::keep(sealer, &before.value.id, variables, old, &mut errors)?;
+    if !errors.is_empty() {
+        return Err(Refusal::fields(errors));
+    }
+    let mut after = with(&before.value, wanted, project.as_ref());
+    after.variables = variables;
+    if let (Some(_), Some(generation)) = (&project, generation) {
+        after.generation = generation;
+    }
+    save(&app, &before, &after).await?;
+    let version = before.version + 1;
+    if before.value.project != after.project {
+        tell(&app, before.value.project, &after.id, format!("v{version}.left")).await;
+    }
+    tell(&app, after.project, &after.id, format!("v{version}")).await;
+
+    let (findings, note) = if place(&before.value) == place(&after) {
+        (Vec::new(), None)
+    } else {
+        look(&app, project, &after).await
+    };
+    let done = Done::new(format!("changed {}", changed(&before.value, &after)));
+    let head = head(&app, &after.id).await?.map(|head| head.value).unwrap_or_default();
+    let stored = Stored { key: before.key, version, value: after };
+    let stack = view::of(stored, head, integration.as_ref());
+    let answer = Checked { stack, findings, note };
+    Ok(([(header::ETAG, etag(version))], Extension(done), Json(answer)))
+}
+
+/// The request's fields over the ones that are there.
+fn on_top_of(stack: &Stack, is_attached: bool, body: Map<String, Value>) -> Map<String, Value> {
+    let mut fields = match serde_json::to_value(view::definition(stack, is_attached)) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    // These two have no default to go back to.
+    for (name, value) in body {
+        if !(value.is_null() && matches!(name.as_str(), "project" | "branch" | "slug")) {
+            fields.insert(name, value);
+        }
+    }
+    fields
+}
+
+/// The version that the edit is based on, from the body or `If-Match`, has to be the present one.
+fn expect_version(headers: &HeaderMap, in_body: Option<u64>, version: u64) -> Answer<()> {
+    let tag = headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok()).map(str::trim);
+    let tag_matches = tag.is_none_or(|tag| {
+        tag == "*" || tag.trim_start_matches("W/").trim_matches('"') == version.to_string()
+    });
+    if tag_matches && in_body.is_none_or(|based_on| based_on == version) {
+        return Ok(());
+    }
+    Err(Refusal::conflict(
+        "Somebody else changed it",
+        format!("The stack is at version {version} now. Read it again and repeat the change."),
+    ))
+}
+
+fn names(project: &ProjectRef, stack: &Stack) -> bool {
+    match project {
+        ProjectRef::Id(id) => *id == stack.project,
+        ProjectRef::Path(path) => *path == stack.project_path,
+    }
+}
+
+fn with(before: &Stack, wanted: Wanted, project: Option<&Project>) -> Stack {
+    let mut after = Stack {
+        name: wanted.name,
+        branch: wanted.branch.unwrap_or_else(|| before.branch.clone()),
+        project_root: wanted.project_root,
+        project_globs: wanted.project_globs,
+        tool: wanted.tool,
+        tool_version: wanted.tool_version,
+        autodeploy: wanted.autodeploy,
+        allow_forks: wanted.allow_forks,
+        on_push: wanted.on_push,
+        on_tag: wanted.on_tag,
+        tracked_queue: wanted.tracked_queue,
+        comment: wanted.comment.unwrap_or_default(),
+        manage_state: wanted.manage_state,
+        labels: wanted.labels,
+        hooks: wanted.hooks,
+        ..before.clone()
+    };
+    if let Some(project) = project {
+        after.project = project.id;
+        after.project_path = project.path_with_namespace.clone();
+        after.project_is_public = project.is_public();
+    }
+    after
+}
+
+/// What may change only while nothing tracked is unfinished. Who keeps the state is one of them:
+/// a plan remembers where its state is.
+fn place(stack: &Stack) -> impl PartialEq + '_ {
+    (stack.project, stack.generation, &stack.branch, &stack.project_root, stack.manage_state)
+}
+
+async fn save(app: &App, before: &Stored<Stack>, after: &Stack) -> Answer<()> {
+    let old = &before.value;
+    let mut writes = vec![Write::put(before.key.clone(), before.unchanged(), after)?];
+    if place(old) != place(after) {
+        writes.push(
+            nothing_unfinished(
+                app,
+                old,
+                "Project, branch, root and state cannot change while a tracked run is unfinished",
+            )
+            .await?,
+        );
+        let place = ProjectStack { stack: after.id.clone(), branch: after.branch.clone() };
+        let key = keys::project_stack(after.project, &after.id);
+        writes.push(Write::put(key, Expect::Any, &place)?);
+        if old.project != after.project {
+            let key = keys::project_stack(old.project, &old.id);
+            writes.push(Write::Delete { key, expect: Expect::Any });
+        }
+        writes.extend(project::listed(app, after.project, &after.project_path).await?);
+    }
+    match app.store.write(writes).await? {
+        Outcome::Written => Ok(()),
+        Outcome::Stale => Err(changed_meanwhile()),
+    }
+}
+
+/// What the new place is like.
+async fn look(
+    app: &App,
+    project: Option<Project>,
+    stack: &Stack,
+) -> (Vec<check::Finding>, Option<String>) {
+    let Ok(linked) = app.gitlab.linked().await else {
+        return (Vec::new(), None);
+    };
+    let project = match project {
+        Some(project) => Ok(project),
+        None => linked.client.project(stack.project).await,
+    };
+    let findings = match project {
+        Ok(project) => check::project(&linked, &project, stack).await,
+        Err(error) => vec![check::Finding::unknown("project", &error)],
+    };
+    (findings, cannot_call(app.public_url.as_ref(), &linked.integration.api_host))
+}
+
+/// The names of the fields that changed, for the list of activities.
+fn changed(before: &Stack, after: &Stack) -> String {
+    let read = |stack: &Stack| match serde_json::to_value(view::definition(stack, true)) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let (old, mut new) = (read(before), read(after));
+    new.retain(|name, value| old.get(name) != Some(value));
+    let mut names: Errors = new.into_iter().map(|(name, _)| (name, String::new())).collect();
+    // Sealed values are not in a definition.
+    if before.variables != after.variables {
+        names.insert("variables".to_owned(), String::new());
+    }
+    match names.into_keys().collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "nothing".to_owned(),
+        names => names,
+    }
+}

@@ -1,0 +1,318 @@
+//! A stack as a person defines it: every field checked, everything wrong said at once.
+
+use super::variables::{self, WantedVariable};
+use crate::form::{Errors, Form};
+use gantry_domain::{
+    ProjectId, StackSlug, decision,
+    stack::{CommentLevel, Hooks, OnPush, OnTag, Tool, TrackedQueue, normalize_root},
+};
+use serde_json::{Map, Value};
+
+/// The fields that an answer has beside the definition; sent back, they change nothing.
+const READ_ONLY: &[&str] = &[
+    "id",
+    "project_id",
+    "project_path",
+    "created_at",
+    "page",
+    "status",
+    "findings",
+    "note",
+    "webhook",
+];
+
+/// A stack's definition as it was sent, checked as far as that goes without asking anybody.
+pub(super) struct Wanted {
+    pub(super) name: String,
+    pub(super) slug: Option<StackSlug>,
+    pub(super) project: Option<ProjectRef>,
+    /// The project's default branch when nothing was said.
+    pub(super) branch: Option<String>,
+    pub(super) project_root: String,
+    pub(super) project_globs: Vec<String>,
+    pub(super) tool: Tool,
+    pub(super) tool_version: Option<String>,
+    pub(super) autodeploy: bool,
+    pub(super) allow_forks: Vec<String>,
+    pub(super) on_push: OnPush,
+    pub(super) on_tag: Option<OnTag>,
+    pub(super) tracked_queue: TrackedQueue,
+    /// By the project's visibility when nothing was said.
+    pub(super) comment: Option<CommentLevel>,
+    pub(super) manage_state: bool,
+    pub(super) labels: Vec<String>,
+    pub(super) variables: Vec<WantedVariable>,
+    pub(super) hooks: Hooks,
+    /// The version that an edit is based on.
+    pub(super) version: Option<u64>,
+}
+
+/// A project as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ProjectRef {
+    Id(ProjectId),
+    Path(String),
+}
+
+/// Reads a definition. What is wrong is collected, so that the caller can add what it finds.
+pub(super) fn read(fields: Map<String, Value>) -> (Wanted, Errors) {
+    let mut form = Form::new(fields);
+    let name = form.required_text("name", "what people call the stack").unwrap_or_default();
+    if name.chars().count() > 100 {
+        form.wrong("name", "has more than 100 characters");
+    }
+    let slug = form.choice::<StackSlug>("slug");
+    if let Some(provider) = form.text("provider")
+        && provider != "gitlab"
+    {
+        form.wrong("provider", "is not known; there is: gitlab");
+    }
+    let wanted = Wanted {
+        name,
+        slug,
+        project: project(&mut form),
+        branch: branch(&mut form),
+        project_root: root(&mut form),
+        project_globs: form.texts("project_globs", 100, glob).unwrap_or_default(),
+        tool: form.choice("tool").unwrap_or_default(),
+        tool_version: tool_version(&mut form),
+        autodeploy: form.flag("autodeploy").unwrap_or(false),
+        allow_forks: form.texts("allow_forks", 100, fork).unwrap_or_default(),
+        on_push: form.choice("on_push").unwrap_or_default(),
+        on_tag: on_tag(&mut form),
+        tracked_queue: form.choice("tracked_queue").unwrap_or_default(),
+        comment: form.choice("comment"),
+        manage_state: form.flag("manage_state").unwrap_or(true),
+        labels: labels(&mut form),
+        variables: variables::read(&mut form),
+        hooks: hooks(&mut form),
+        version: form.choice("version"),
+    };
+    form.ignore(READ_ONLY);
+    (wanted, form.finish())
+}
+
+fn project(form: &mut Form) -> Option<ProjectRef> {
+    match form.value("project")? {
+        Value::Number(number) => match number.as_u64() {
+            Some(id) if id > 0 => return Some(ProjectRef::Id(ProjectId(id))),
+            _ => form.wrong("project", "is not a project's id"),
+        },
+        Value::String(text) => {
+            let text = text.trim().trim_matches('/').trim_end_matches(".git").to_owned();
+            if let Ok(id) = text.parse() {
+                return Some(ProjectRef::Id(ProjectId(id)));
+            }
+            if text.contains('/') && !text.contains(char::is_whitespace) {
+                return Some(ProjectRef::Path(text));
+            }
+            form.wrong("project", "should be a path like group/project, or a project's id");
+        }
+        _ => form.wrong("project", "should be a path like group/project, or a project's id"),
+    }
+    None
+}
+
+fn branch(form: &mut Form) -> Option<String> {
+    let branch = form.text("branch")?;
+    if let Some(bare) = branch.strip_prefix("refs/heads/") {
+        form.wrong("branch", format!("should be the bare name: {bare}"));
+        return None;
+    }
+    // Git's own rules (git check-ref-format).
+    let forbidden = branch.contains([' ', '~', '^', ':', '?', '*', '[', '\\'])
+        || ["..", "@{", "//"].iter().any(|part| branch.contains(part))
+        || branch.starts_with(['-', '/', '.'])
+        || branch.ends_with(['/', '.'])
+        || branch.ends_with(".lock");
+    if forbidden || branch.len() > 250 {
+        form.wrong("branch", "is not a name that a branch can have; patterns are not taken");
+        return None;
+    }
+    Some(branch)
+}
+
+fn root(form: &mut Form) -> String {
+    let root = form.text("project_root").unwrap_or_default();
+    match normalize_root(&root) {
+        Ok(root) if root.len() <= 500 => return root,
+        Ok(_) => form.wrong("project_root", "is longer than 500 bytes"),
+        Err(problem) => form.wrong("project_root", problem.to_string()),
+    }
+    String::new()
+}
+
+fn glob(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if text.starts_with('/') {
+        return Err("begins with /: globs are over paths inside the repository".to_owned());
+    }
+    decision::check_glob(text).map_err(|problem| format!("is no glob: {problem}"))?;
+    Ok(text.to_owned())
+}
+
+/// A released version: it becomes part of an address that the program is downloaded from.
+fn tool_version(form: &mut Form) -> Option<String> {
+    let text = form.text("tool_version")?;
+    let text = text.strip_prefix('v').unwrap_or(&text);
+    let (numbers, suffix) = text.split_once('-').map_or((text, None), |(n, s)| (n, Some(s)));
+    let parts: Vec<&str> = numbers.split('.').collect();
+    let is_number = |part: &&str| {
+        !part.is_empty() && part.len() <= 4 && part.bytes().all(|b| b.is_ascii_digit())
+    };
+    let is_suffix = |text: &str| {
+        !text.is_empty()
+            && text.len() <= 20
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
+    };
+    if parts.len() == 3 && parts.iter().all(is_number) && suffix.is_none_or(is_suffix) {
+        return Some(text.to_owned());
+    }
+    form.wrong("tool_version", "should be one released version, such as 1.9.8");
+    None
+}
+
+fn fork(text: &str) -> Result<String, String> {
+    let text = text.trim().trim_matches('/');
+    let usable = !text.is_empty()
+        && text.len() <= 300
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '*');
+    if usable {
+        Ok(text.to_owned())
+    } else {
+        Err("should be a project's path or id, or a namespace; patterns are not taken".to_owned())
+    }
+}
+
+fn on_tag(form: &mut Form) -> Option<OnTag> {
+    let (pattern, run) = form.object("on_tag", |form| {
+        let pattern = form.required_text("pattern", "which tags, such as v*");
+        if let Some(Err(problem)) = pattern.as_deref().map(decision::check_glob) {
+            form.wrong("pattern", format!("is no glob: {problem}"));
+        }
+        let run = form.choice("run");
+        if run.is_none() {
+            form.wrong("run", "is missing: tracked or proposed");
+        }
+        (pattern, run)
+    })?;
+    Some(OnTag { pattern: pattern?, run: run? })
+}
+
+fn labels(form: &mut Form) -> Vec<String> {
+    let label = |text: &str| {
+        let text = text.trim();
+        let usable = !text.is_empty()
+            && text.chars().count() <= 64
+            && !text.contains(|c: char| c.is_control());
+        if usable { Ok(text.to_owned()) } else { Err("should have 1 to 64 characters".to_owned()) }
+    };
+    let mut labels = form.texts("labels", 50, label).unwrap_or_default();
+    labels.sort();
+    labels.dedup();
+    labels
+}
+
+fn hooks(form: &mut Form) -> Hooks {
+    let command = |text: &str| match text {
+        _ if text.trim().is_empty() => Err("is empty".to_owned()),
+        _ if text.len() > 8192 => Err("is longer than 8 kB: put it into a script".to_owned()),
+        _ if text.contains('\0') => Err("has a zero character".to_owned()),
+        _ => Ok(text.to_owned()),
+    };
+    form.object("hooks", |form| {
+        let mut list = |name| form.texts(name, 20, command).unwrap_or_default();
+        Hooks {
+            before_init: list("before_init"),
+            after_init: list("after_init"),
+            before_plan: list("before_plan"),
+            after_plan: list("after_plan"),
+            before_apply: list("before_apply"),
+            after_apply: list("after_apply"),
+        }
+    })
+    .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn problems(body: Value) -> String {
+        let Value::Object(fields) = body else { panic!() };
+        let said = read(fields).1.into_iter().map(|(field, problem)| format!("{field} {problem}"));
+        said.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        insta::assert_snapshot!(problems(json!({
+            "slug": "Not A Slug", "provider": "github", "project": "network", "branch": "a..b",
+            "project_root": "../x", "project_globs": ["a/[", "/b", "ok/**"], "tool": "pulumi",
+            "tool_version": "latest", "autodeploy": "yes", "allow_forks": ["*"],
+            "on_push": "always", "on_tag": {"pattern": "v["}, "tracked_queue": "first",
+            "comment": "loud", "manage_state": 1, "labels": [""], "timeouts": {},
+            "variables": [
+                {"name": "1A", "value": "x"}, {"name": "GANTRY_RUN_ID", "value": "x"},
+                {"name": "TF_HTTP_ADDRESS", "value": "x"}, {"name": "PATH", "value": "x"},
+                {"name": "A", "value": 3}, {"name": "B", "value": "x", "secret": true},
+                {"name": "C", "value": "x"}, {"name": "C", "value": "y"}, {"name": "D"},
+                {"name": "E", "value": "x", "secret": true, "runs": "some"},
+            ],
+            "hooks": {"before_all": [], "after_plan": ["", "true"]},
+        })), @r#"
+        allow_forks[0] should be a project's path or id, or a namespace; patterns are not taken
+        autodeploy should be true or false, not a text
+        branch is not a name that a branch can have; patterns are not taken
+        comment unknown value `loud`, expected one of `full`, `summary`, `none`
+        hooks.after_plan[0] is empty
+        hooks.before_all is no field here; there are: before_init, after_init, before_plan, after_plan, before_apply, after_apply
+        labels[0] should have 1 to 64 characters
+        manage_state should be true or false, not a number
+        name is missing: what people call the stack
+        on_push unknown value `always`, expected `tracked` or `proposed`
+        on_tag.pattern is no glob: unclosed character class; missing ']'
+        on_tag.run is missing: tracked or proposed
+        project should be a path like group/project, or a project's id
+        project_globs[0] is no glob: unclosed character class; missing ']'
+        project_globs[1] begins with /: globs are over paths inside the repository
+        project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
+        provider is not known; there is: gitlab
+        slug "Not A Slug" is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
+        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, tool, tool_version, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version
+        tool unknown value `pulumi`, expected `terraform` or `opentofu`
+        tool_version should be one released version, such as 1.9.8
+        tracked_queue unknown value `first`, expected `every` or `latest`
+        variables[0].name should have letters, digits and _ only, and not begin with a digit
+        variables[1].name GANTRY_RUN_ID is set by Gantry, or would change what a run executes
+        variables[2].name TF_HTTP_ADDRESS is set by Gantry, or would change what a run executes
+        variables[3].name PATH is set by Gantry, or would change what a run executes
+        variables[4].value should be a text, not a number
+        variables[5].runs is missing: a secret needs a choice. all: proposed runs get it too, and a plan executes the branch's code, so whoever can push can read it. tracked: only runs of the tracked branch get it
+        variables[7].name C is there twice
+        variables[8].value is missing
+        variables[9].runs unknown value `some`, expected `all` or `tracked`
+        "#);
+    }
+
+    #[test]
+    fn what_is_right_is_taken() {
+        assert_eq!(
+            problems(json!({
+                "name": "Network", "slug": "network", "provider": "gitlab", "project": 7,
+                "branch": "release/1.x", "project_root": "/infra/", "project_globs": ["mod/**"],
+                "tool": "opentofu", "tool_version": "1.9.0-rc1", "autodeploy": true,
+                "allow_forks": [7, "team/"], "on_push": "proposed",
+                "on_tag": {"pattern": "v*", "run": "tracked"}, "tracked_queue": "latest",
+                "comment": "none", "manage_state": false, "labels": ["b", "a", "a"],
+                "variables": [{"name": "A", "value": "x", "secret": true, "runs": "tracked"}],
+                "hooks": {"after_plan": ["true"]}, "version": 3, "id": "x", "status": {},
+            })),
+            ""
+        );
+    }
+}

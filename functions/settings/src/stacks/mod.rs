@@ -1,0 +1,145 @@
+//! Stacks: list, create, edit, delete, and the webhook of their project.
+
+mod check;
+mod create;
+mod edit;
+mod form;
+mod project;
+mod remove;
+mod variables;
+mod view;
+mod webhook;
+
+pub(crate) use create::create;
+pub(crate) use edit::edit;
+pub(crate) use remove::remove;
+pub(crate) use webhook::make as make_webhook;
+
+use crate::{
+    app::App,
+    cursor,
+    form::Params,
+    refusal::{Answer, Refusal},
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::header,
+    response::IntoResponse,
+};
+use gantry_domain::{ProjectId, StackId, StackSlug, stack::Stack};
+use gantry_queue::Message;
+use gantry_store::{Expect, Stored, Write, config::SlugEntry, keys, scheduler::StackHead};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// Which part of the list is asked for.
+#[derive(Deserialize)]
+pub(crate) struct ListQuery {
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct StackList {
+    stacks: Vec<view::StackView>,
+    /// The `after` of the next page; none at the end.
+    next: Option<String>,
+}
+
+/// `GET /api/v1/stacks?after=&limit=`
+pub(crate) async fn list(
+    State(app): State<App>,
+    Params(query): Params<ListQuery>,
+) -> Answer<impl IntoResponse> {
+    let limit = cursor::page_size(query.limit, 50);
+    let page =
+        app.store.query::<SlugEntry>(keys::SLUGS, "", query.after.as_deref(), false, limit).await?;
+    let wanted: Vec<&StackId> = page
+        .items
+        .iter()
+        .filter(|entry| !entry.value.deleted)
+        .map(|entry| &entry.value.stack)
+        .collect();
+    let configs: Vec<_> = wanted.iter().map(|stack| keys::stack_config(stack)).collect();
+    let heads: Vec<_> = wanted.iter().map(|stack| keys::stack_head(stack)).collect();
+    let mut stacks = app.store.get_many::<Stack>(&configs).await?;
+    stacks.retain(|stack| stack.value.deleted_at.is_none());
+    stacks.sort_by(|a, b| a.value.slug.cmp(&b.value.slug));
+    let mut heads: HashMap<String, StackHead> = app
+        .store
+        .get_many::<StackHead>(&heads)
+        .await?
+        .into_iter()
+        .map(|head| (head.key.pk, head.value))
+        .collect();
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let stacks = stacks
+        .into_iter()
+        .map(|stack| {
+            let head = heads.remove(&keys::stack_partition(&stack.value.id)).unwrap_or_default();
+            view::of(stack, head, integration.as_ref())
+        })
+        .collect();
+    Ok(Json(StackList { stacks, next: page.next }))
+}
+
+/// `GET /api/v1/stacks/{slug}`
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+) -> Answer<impl IntoResponse> {
+    let stack = find(&app, &slug).await?;
+    let tag = etag(stack.version);
+    let head = head(&app, &stack.value.id).await?.map(|head| head.value).unwrap_or_default();
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let view = view::of(stack, head, integration.as_ref());
+    Ok(([(header::ETAG, tag)], Json(view)))
+}
+
+/// The stack with the slug, if it was not deleted.
+pub(crate) async fn find(app: &App, slug: &str) -> Answer<Stored<Stack>> {
+    let missing = || Refusal::not_found("stack", slug);
+    let slug: StackSlug = slug.parse().map_err(|_| missing())?;
+    let stack = app.store.stack_by_slug(&slug).await?;
+    stack.filter(|stack| stack.value.deleted_at.is_none()).ok_or_else(missing)
+}
+
+/// What the scheduler knows of the stack.
+pub(crate) async fn head(app: &App, stack: &StackId) -> Answer<Option<Stored<StackHead>>> {
+    Ok(app.store.get::<StackHead>(&keys::stack_head(stack)).await?)
+}
+
+/// A version as an entity tag.
+fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+/// A transaction's part that holds only while no tracked run of the stack is unfinished. A
+/// refusal when one is.
+async fn nothing_unfinished(app: &App, stack: &Stack, title: &str) -> Answer<Write> {
+    let head = head(app, &stack.id).await?;
+    if let Some(run) = head.as_ref().and_then(|head| head.value.tracked.as_ref()) {
+        return Err(Refusal::conflict(
+            title,
+            format!("The tracked run {run} of the stack is not finished: wait for it, or end it."),
+        ));
+    }
+    let expect = head.as_ref().map_or(Expect::Absent, Stored::unchanged);
+    Ok(Write::Check { key: keys::stack_head(&stack.id), expect })
+}
+
+/// Tells the scheduler of a change. Losing this loses nothing: the comparing finds it.
+async fn tell(app: &App, project: ProjectId, stack: &StackId, cause: String) {
+    let message = Message::StackChanged { project, stack: stack.clone(), cause };
+    if let Err(error) = app.sender.send(message).await {
+        tracing::warn!(%error, %stack, "the scheduler was not told of a changed stack");
+    }
+}
+
+fn changed_meanwhile() -> Refusal {
+    Refusal::conflict(
+        "Somebody else changed it",
+        "The stack, or what runs for it, changed at the same time. Read it again and repeat.",
+    )
+}

@@ -1,0 +1,93 @@
+//! Deleting a stack.
+
+use super::{changed_meanwhile, find, nothing_unfinished, tell};
+use crate::{
+    access::Done,
+    app::App,
+    form::Params,
+    refusal::{Answer, Refusal},
+};
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    response::IntoResponse,
+};
+use gantry_domain::stack::Stack;
+use gantry_store::{Expect, Outcome, Stored, Write, config::SlugEntry, keys, runner::StateVersion};
+use serde::Deserialize;
+use serde_json::json;
+
+/// What is to become of a state that still holds resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Keep {
+    /// It can be exported for 30 days.
+    Keep,
+    /// Nobody needs it.
+    Abandon,
+}
+
+/// The query of a deletion.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RemoveQuery {
+    state: Option<Keep>,
+}
+
+/// `DELETE /api/v1/stacks/{slug}?state=keep|abandon`
+pub(crate) async fn remove(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+    Params(query): Params<RemoveQuery>,
+) -> Answer<impl IntoResponse> {
+    let before = find(&app, &slug).await?;
+    let stack = &before.value;
+    let unfinished = nothing_unfinished(
+        &app,
+        stack,
+        "The stack cannot be deleted while a tracked run is unfinished",
+    )
+    .await?;
+    let state = app.store.get::<StateVersion>(&keys::state(&stack.id)).await?;
+    let resources = state.as_ref().map_or(0, |state| state.value.resources);
+    if resources > 0 && query.state.is_none() {
+        return Err(must_choose(resources));
+    }
+    let deleted = Stack { deleted_at: Some(app.clock.now()), ..stack.clone() };
+    let slug_entry = SlugEntry { stack: stack.id.clone(), deleted: true };
+    let writes = vec![
+        unfinished,
+        // What was said about the state has to be true of this state.
+        Write::Check {
+            key: keys::state(&stack.id),
+            expect: state.as_ref().map_or(Expect::Absent, Stored::unchanged),
+        },
+        Write::put(before.key.clone(), before.unchanged(), &deleted)?,
+        Write::put(keys::slug(&stack.slug), Expect::Present, &slug_entry)?,
+        Write::Delete { key: keys::project_stack(stack.project, &stack.id), expect: Expect::Any },
+    ];
+    match app.store.write(writes).await? {
+        Outcome::Written => {}
+        Outcome::Stale => return Err(changed_meanwhile()),
+    }
+    tell(&app, stack.project, &stack.id, "deleted".to_owned()).await;
+    let became = match (resources, query.state) {
+        (0, _) => "its state held nothing".to_owned(),
+        (_, Some(Keep::Abandon)) => format!("its state with {resources} resources is abandoned"),
+        (..) => format!("its state with {resources} resources is kept for 30 days"),
+    };
+    let done = Done::new(format!("deleted the stack {}; {became}", stack.slug));
+    let meaning = format!("Nothing runs for it any more; {became}. Its slug stays reserved.");
+    Ok((Extension(done), Json(json!({ "slug": stack.slug, "meaning": meaning }))))
+}
+
+fn must_choose(resources: u32) -> Refusal {
+    Refusal::conflict(
+        "The state still holds resources",
+        format!(
+            "Terraform's state of the stack has {resources} resources, which go on existing. Destroy \
+             them first, or say what is to become of the state: ?state=keep (it can be exported \
+             for 30 days) or ?state=abandon."
+        ),
+    )
+}

@@ -1,0 +1,134 @@
+//! A stack's variables: which names and values are taken, and how secret ones are kept.
+
+use crate::{
+    form::{Errors, Form},
+    refusal::Answer,
+};
+use gantry_domain::{
+    StackId,
+    stack::{Stack, Variable, VariableRuns, VariableValue},
+};
+use gantry_secrets::Sealer;
+use std::collections::HashSet;
+
+/// The most bytes of all values together: a stack has to fit into one record of 400 kB.
+const LARGEST: usize = 128 * 1024;
+
+/// Names that Gantry or the runner sets itself, or that change what a run executes.
+const RESERVED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "IFS",
+    "ENV",
+    "BASH_ENV",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "TF_INPUT",
+    "TF_IN_AUTOMATION",
+    "TF_DATA_DIR",
+    "CHECKPOINT_DISABLE",
+];
+
+/// Beginnings of names that are Gantry's.
+const RESERVED_PREFIXES: &[&str] = &["GANTRY_", "TF_HTTP_"];
+
+/// A variable as it was sent.
+pub(super) struct WantedVariable {
+    pub(super) name: String,
+    /// None keeps the sealed value that is there.
+    pub(super) value: Option<String>,
+    pub(super) secret: bool,
+    pub(super) runs: VariableRuns,
+}
+
+/// Reads `variables`.
+pub(super) fn read(form: &mut Form) -> Vec<WantedVariable> {
+    let variables = form.objects("variables", 200, variable).unwrap_or_default();
+    let mut names = HashSet::new();
+    for (place, variable) in variables.iter().enumerate() {
+        if !names.insert(variable.name.as_str()) && !variable.name.is_empty() {
+            let problem = format!("{} is there twice", variable.name);
+            form.wrong(&format!("variables[{place}].name"), problem);
+        }
+    }
+    let size: usize = variables.iter().filter_map(|v| v.value.as_ref()).map(String::len).sum();
+    if size > LARGEST {
+        let problem = format!("the values have {} kB, at most 128 kB are taken", size / 1024);
+        form.wrong("variables", problem);
+    }
+    variables
+}
+
+/// One of them; a wrong one too, so that the others keep their places.
+fn variable(form: &mut Form) -> Option<WantedVariable> {
+    let name = form.required_text("name", "the environment variable").unwrap_or_default();
+    if let Err(problem) = check_name(&name) {
+        form.wrong("name", problem);
+    }
+    let value = form.raw_text("value");
+    if value.as_ref().is_some_and(|value| value.contains('\0')) {
+        form.wrong("value", "has a zero character, which no variable can hold");
+    }
+    let secret = form.flag("secret").unwrap_or(false);
+    if !secret && value.is_none() {
+        form.wrong("value", "is missing");
+    }
+    if secret && value.as_ref().is_some_and(String::is_empty) {
+        form.wrong("value", "is empty: leave it out to keep the one that is there");
+    }
+    let runs = form.choice::<VariableRuns>("runs");
+    if secret && runs.is_none() {
+        form.wrong(
+            "runs",
+            "is missing: a secret needs a choice. all: proposed runs get it too, and a plan \
+             executes the branch's code, so whoever can push can read it. tracked: only runs of \
+             the tracked branch get it",
+        );
+    }
+    Some(WantedVariable { name, value, secret, runs: runs.unwrap_or_default() })
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let mut characters = name.bytes();
+    let begins = characters.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if !begins || !characters.all(|b| b.is_ascii_alphanumeric() || b == b'_') || name.len() > 255 {
+        return Err("should have letters, digits and _ only, and not begin with a digit".to_owned());
+    }
+    if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        return Err(format!("{name} is set by Gantry, or would change what a run executes"));
+    }
+    Ok(())
+}
+
+/// The variables as they are kept: secret ones sealed for this stack. A secret one without a value
+/// keeps the sealed one that `before` has.
+pub(super) fn keep(
+    sealer: &Sealer,
+    stack: &StackId,
+    wanted: Vec<WantedVariable>,
+    before: Option<&Stack>,
+    errors: &mut Errors,
+) -> Answer<Vec<Variable>> {
+    let mut kept = Vec::with_capacity(wanted.len());
+    for (place, wanted) in wanted.into_iter().enumerate() {
+        let WantedVariable { name, value, secret, runs } = wanted;
+        let old = before.and_then(|stack| stack.variables.iter().find(|old| old.name == name));
+        let value = match (secret, value, old.map(|old| &old.value)) {
+            (false, value, _) => VariableValue::Plain(value.unwrap_or_default()),
+            (true, Some(value), _) => VariableValue::Sealed(sealer.seal(stack, &name, &value)?),
+            (true, None, Some(VariableValue::Sealed(sealed))) => {
+                VariableValue::Sealed(sealed.clone())
+            }
+            (true, None, _) => {
+                errors
+                    .entry(format!("variables[{place}].value"))
+                    .or_insert_with(|| "is missing: there is no secret value to keep".to_owned());
+                continue;
+            }
+        };
+        kept.push(Variable { name, value, runs });
+    }
+    Ok(kept)
+}

@@ -1,0 +1,143 @@
+//! A stack as it is answered: its definition, which may be sent back as it is, and its status.
+
+use crate::gitlab::detached;
+use gantry_domain::{
+    ProjectId, RunId, StackId, StackSlug,
+    integration::Integration,
+    stack::{
+        CommentLevel, Hooks, OnPush, OnTag, Stack, Tool, TrackedQueue, Variable, VariableRuns,
+        VariableValue,
+    },
+};
+use gantry_store::{
+    Stored,
+    scheduler::{Blocked, LastApplied, StackHead},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// What a person defines. [`super::form`] reads the same fields.
+#[derive(Serialize)]
+pub(super) struct Definition {
+    name: String,
+    slug: StackSlug,
+    provider: &'static str,
+    /// None while the stack is detached: sending this back does not attach it by accident.
+    project: Option<String>,
+    branch: String,
+    project_root: String,
+    project_globs: Vec<String>,
+    tool: Tool,
+    tool_version: Option<String>,
+    autodeploy: bool,
+    allow_forks: Vec<String>,
+    on_push: OnPush,
+    on_tag: Option<OnTag>,
+    tracked_queue: TrackedQueue,
+    comment: CommentLevel,
+    manage_state: bool,
+    labels: Vec<String>,
+    variables: Vec<VariableView>,
+    hooks: Hooks,
+}
+
+#[derive(Serialize)]
+struct VariableView {
+    name: String,
+    /// None for secret ones: they are never shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    secret: bool,
+    runs: VariableRuns,
+}
+
+/// A stack in an answer.
+#[derive(Serialize)]
+pub(super) struct StackView {
+    id: StackId,
+    version: u64,
+    #[serde(flatten)]
+    definition: Definition,
+    project_id: ProjectId,
+    project_path: String,
+    created_at: Timestamp,
+    status: Status,
+}
+
+#[derive(Serialize)]
+struct Status {
+    /// Why nothing runs, as far as the connection goes.
+    detached: Option<String>,
+    /// Why no tracked run starts until a person unblocks the stack.
+    blocked: Option<Blocked>,
+    branch_missing: bool,
+    /// The tracked run that holds the stack.
+    tracked_run: Option<RunId>,
+    applying: bool,
+    last_applied: Option<LastApplied>,
+}
+
+/// The definition alone.
+pub(super) fn definition(stack: &Stack, is_attached: bool) -> Definition {
+    Definition {
+        name: stack.name.clone(),
+        slug: stack.slug.clone(),
+        provider: "gitlab",
+        project: is_attached.then(|| stack.project_path.clone()),
+        branch: stack.branch.clone(),
+        project_root: stack.project_root.clone(),
+        project_globs: stack.project_globs.clone(),
+        tool: stack.tool,
+        tool_version: stack.tool_version.clone(),
+        autodeploy: stack.autodeploy,
+        allow_forks: stack.allow_forks.clone(),
+        on_push: stack.on_push,
+        on_tag: stack.on_tag.clone(),
+        tracked_queue: stack.tracked_queue,
+        comment: stack.comment,
+        manage_state: stack.manage_state,
+        labels: stack.labels.clone(),
+        variables: stack.variables.iter().map(variable).collect(),
+        hooks: stack.hooks.clone(),
+    }
+}
+
+fn variable(variable: &Variable) -> VariableView {
+    let value = match &variable.value {
+        VariableValue::Plain(value) => Some(value.clone()),
+        VariableValue::Sealed(_) => None,
+    };
+    VariableView {
+        name: variable.name.clone(),
+        secret: value.is_none(),
+        value,
+        runs: variable.runs,
+    }
+}
+
+/// The stack with its status.
+pub(super) fn of(
+    stack: Stored<Stack>,
+    head: StackHead,
+    integration: Option<&Integration>,
+) -> StackView {
+    let Stored { version, value: stack, .. } = stack;
+    let detached = detached(&stack, integration);
+    let is_attached = integration.is_none_or(|known| known.generation == stack.generation);
+    StackView {
+        definition: definition(&stack, is_attached),
+        version,
+        id: stack.id,
+        project_id: stack.project,
+        project_path: stack.project_path,
+        created_at: stack.created_at,
+        status: Status {
+            detached,
+            blocked: head.blocked,
+            branch_missing: head.branch_missing,
+            tracked_run: head.tracked,
+            applying: head.applying,
+            last_applied: head.last_applied,
+        },
+    }
+}

@@ -1,0 +1,257 @@
+//! The project's one webhook: made, or repaired, never a second one.
+
+use super::{changed_meanwhile, find};
+use crate::{
+    access::Done,
+    app::App,
+    gitlab::{Linked, detached},
+    integration::{Addresses, by_hand, kept_secrets},
+    refusal::{Answer, Refusal},
+};
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    response::IntoResponse,
+};
+use gantry_domain::{ProjectId, stack::Stack};
+use gantry_gitlab::{Client, Error, HookSettings, ProjectHook};
+use gantry_store::{
+    Expect, Outcome, Stored, Write,
+    config::{ProjectEntry, Statuses},
+    keys,
+};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+
+/// `POST /api/v1/stacks/{slug}/webhook`
+#[derive(Serialize)]
+struct Made {
+    hook: HookView,
+    /// It was not there before.
+    created: bool,
+    /// What was wrong with the one that was there.
+    repaired: Vec<String>,
+    /// Other webhooks of the project that call the same address: delete them at GitLab.
+    duplicates: Vec<u64>,
+    warnings: Vec<String>,
+    /// Why GitLab cannot call here; none when it can, as far as is known.
+    note: Option<String>,
+}
+
+#[derive(Serialize)]
+struct HookView {
+    id: u64,
+    url: String,
+    project_id: ProjectId,
+    project_path: String,
+}
+
+/// Makes or repairs the webhook of the stack's project.
+pub(crate) async fn make(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+) -> Answer<impl IntoResponse> {
+    let stack = find(&app, &slug).await?.value;
+    let linked = app.gitlab.linked().await?;
+    if let Some(why) = detached(&stack, Some(&linked.integration)) {
+        return Err(Refusal::conflict("The stack is detached", why));
+    }
+    let secrets = kept_secrets(&app).await?;
+    let Addresses { endpoint, note } =
+        Addresses::of(app.public_url.as_ref(), &linked.integration.api_host);
+    let manual = |refusal: Refusal, endpoint: Option<&str>| {
+        let mut manual = by_hand(endpoint, Some(stack.project), true);
+        if let Some(members) = manual.as_object_mut() {
+            let signing = secrets.signing_token.as_ref().map(|secret| secret.expose_secret());
+            members.insert("secret".to_owned(), secrets.token.expose_secret().into());
+            members.insert("signing_token".to_owned(), signing.into());
+        }
+        refusal.with("webhook", manual)
+    };
+    let Some(url) = endpoint.clone().filter(|_| note.is_none()) else {
+        let why = note.unwrap_or_default();
+        let refusal = Refusal::conflict("GitLab cannot call here", why);
+        return Err(manual(refusal, endpoint.as_deref()));
+    };
+    let settings = HookSettings {
+        url,
+        token: secrets.token.clone(),
+        signing_token: secrets.signing_token.clone(),
+        verify_tls: true,
+    };
+    let remembered = entry(&app, &stack).await?;
+    let hook = remembered.as_ref().and_then(|entry| entry.value.hook);
+    let made = match ensure(&linked.client, stack.project, hook, &settings).await {
+        Ok(made) => made,
+        Err(error) if error.is_refusal() => {
+            return Err(manual(refused(&linked, &error), endpoint.as_deref()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    remember(&app, &stack, made.hook.id).await?;
+    let verb = if made.created { "made" } else { "repaired" };
+    let done = Done::new(format!("{verb} the webhook of {}", stack.project_path));
+    let warnings = warnings(&made.hook, &linked);
+    let answer = Made {
+        hook: HookView {
+            id: made.hook.id,
+            url: settings.url,
+            project_id: stack.project,
+            project_path: stack.project_path,
+        },
+        created: made.created,
+        repaired: made.repaired,
+        duplicates: made.duplicates,
+        warnings,
+        note: None,
+    };
+    Ok((Extension(done), Json(answer)))
+}
+
+struct Ensured {
+    hook: ProjectHook,
+    created: bool,
+    repaired: Vec<String>,
+    duplicates: Vec<u64>,
+}
+
+/// One webhook with the settings: the remembered one, or else the oldest that calls our address.
+async fn ensure(
+    client: &Client,
+    project: ProjectId,
+    remembered: Option<u64>,
+    settings: &HookSettings,
+) -> Result<Ensured, Error> {
+    let before = client.hooks(project).await?;
+    if let Some(hook) = choose(&before, remembered, &settings.url) {
+        return repair(client, project, hook, &before, settings).await;
+    }
+    let made = client.create_hook(project, settings).await?;
+    // Somebody may have done the same at the same time: the older one stays.
+    let now = client.hooks(project).await?;
+    match choose(&now, None, &settings.url) {
+        Some(older) if older.id != made.id => {
+            client.delete_hook(project, made.id).await?;
+            repair(client, project, older, &now, settings).await
+        }
+        _ => {
+            Ok(Ensured { hook: made, created: true, repaired: Vec::new(), duplicates: Vec::new() })
+        }
+    }
+}
+
+fn choose<'a>(
+    hooks: &'a [ProjectHook],
+    remembered: Option<u64>,
+    url: &str,
+) -> Option<&'a ProjectHook> {
+    let by_id = hooks.iter().find(|hook| Some(hook.id) == remembered);
+    by_id.or_else(|| hooks.iter().filter(|hook| is_same(&hook.url, url)).min_by_key(|hook| hook.id))
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+/// Writes all settings: GitLab never tells whether the secrets are the right ones, and forgets
+/// them when the address changes.
+async fn repair(
+    client: &Client,
+    project: ProjectId,
+    hook: &ProjectHook,
+    all: &[ProjectHook],
+    settings: &HookSettings,
+) -> Result<Ensured, Error> {
+    // Somebody switched the check of the certificate off for a reason of theirs.
+    let verify_tls = hook.enable_ssl_verification.unwrap_or(true);
+    let settings = HookSettings { verify_tls, ..settings.clone() };
+    let duplicates = all
+        .iter()
+        .filter(|other| other.id != hook.id && is_same(&other.url, &settings.url))
+        .map(|other| other.id)
+        .collect();
+    let repaired = faults(hook, &settings.url);
+    let hook = client.update_hook(project, hook.id, &settings).await?;
+    Ok(Ensured { hook, created: false, repaired, duplicates })
+}
+
+fn faults(hook: &ProjectHook, url: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !is_same(&hook.url, url) {
+        faults.push(format!("it called {}", hook.url));
+    }
+    for (on, events) in [
+        (hook.push_events, "pushes"),
+        (hook.tag_push_events, "tags"),
+        (hook.merge_requests_events, "merge requests"),
+    ] {
+        if !on {
+            faults.push(format!("it did not call for {events}"));
+        }
+    }
+    if let Some(filter) = &hook.push_events_branch_filter {
+        faults.push(format!("it called only for branches like {filter}"));
+    }
+    if hook.token_present == Some(false) {
+        faults.push("it carried no secret".to_owned());
+    }
+    faults
+}
+
+fn warnings(hook: &ProjectHook, linked: &Linked) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if hook.is_disabled() {
+        warnings.push(
+            "GitLab switched it off after failures: a test delivery that works (Settings, \
+             Webhooks, Test) switches it on again"
+                .to_owned(),
+        );
+    }
+    if hook.enable_ssl_verification == Some(false) {
+        warnings.push("GitLab does not check this installation's certificate".to_owned());
+    }
+    if hook.signing_token_present != Some(true) {
+        let version = linked.integration.server_version.as_deref().unwrap_or("this version");
+        warnings.push(format!(
+            "GitLab ({version}) does not sign its calls: they are known by their secret alone"
+        ));
+    }
+    warnings
+}
+
+fn refused(linked: &Linked, error: &Error) -> Refusal {
+    Refusal::conflict(
+        "GitLab does not let Gantry make the webhook",
+        format!(
+            "{error}. Give {} the role Maintainer and try again, or make the webhook by hand with \
+             what stands under `webhook`.",
+            linked.integration.bot.username
+        ),
+    )
+}
+
+async fn entry(app: &App, stack: &Stack) -> Answer<Option<Stored<ProjectEntry>>> {
+    Ok(app.store.get::<ProjectEntry>(&keys::project(stack.project)).await?)
+}
+
+/// Keeps the hook's id: rotating the secret rewrites it.
+async fn remember(app: &App, stack: &Stack, hook: u64) -> Answer<()> {
+    for _ in 0..3 {
+        let found = entry(app, stack).await?;
+        if found.as_ref().is_some_and(|entry| entry.value.hook == Some(hook)) {
+            return Ok(());
+        }
+        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let new = ProjectEntry {
+            project: stack.project,
+            path: stack.project_path.clone(),
+            hook: Some(hook),
+            statuses: found.map_or(Statuses::default(), |entry| entry.value.statuses),
+        };
+        let write = Write::put(keys::project(stack.project), expect, &new)?;
+        if app.store.write(vec![write]).await? == Outcome::Written {
+            return Ok(());
+        }
+    }
+    Err(changed_meanwhile())
+}
