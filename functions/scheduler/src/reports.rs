@@ -68,7 +68,7 @@ impl Work {
                 }
             }
             ReportKind::Applied { delta } => {
-                run.delta = Some(delta);
+                run.delta = Some(with_plans_counts(delta, run.delta));
                 run.applied = true;
                 run.apply(RunEvent::Applied, now, None)?;
             }
@@ -82,13 +82,21 @@ impl Work {
                 run.apply(RunEvent::Stopped, now, None)?;
             }
             ReportKind::Interrupted { summary } => {
-                let by = run.stop_asked.clone().unwrap_or_else(|| "the runner".to_owned());
-                let mut end = ending(format!("Interrupted by {by}"));
-                if !summary.is_empty() {
-                    end.errors.push(summary);
-                }
-                run.ending = Some(end);
-                run.apply(RunEvent::Failed, now, None)?;
+                run.ending = Some(match run.stop_asked.clone() {
+                    Some(by) => {
+                        let mut end = ending(format!("Interrupted by {by}"));
+                        end.errors.extend(Some(summary).filter(|s| !s.is_empty()));
+                        end
+                    }
+                    None if summary.is_empty() => ending("Interrupted"),
+                    None => ending(summary),
+                });
+                // A stop between an autodeploy's plan and its apply leaves the run unconfirmed.
+                let event = match run.state {
+                    RunState::Unconfirmed => RunEvent::Discarded,
+                    _ => RunEvent::Failed,
+                };
+                run.apply(event, now, None)?;
             }
         }
         self.commit(loaded, run, Vec::new()).await
@@ -116,6 +124,12 @@ fn planned(run: &Run, delta: Delta) -> RunEvent {
     }
 }
 
+/// Terraform's closing line counts neither outputs nor moves: what the plan said of them stays.
+fn with_plans_counts(applied: Delta, planned: Option<Delta>) -> Delta {
+    let planned = planned.unwrap_or_default();
+    Delta { outputs: planned.outputs, moved: planned.moved, ..applied }
+}
+
 fn note_late_report(run: &mut Run, what: &ReportKind) {
     let said = match what {
         ReportKind::Applied { .. } => "the apply was done",
@@ -123,7 +137,7 @@ fn note_late_report(run: &mut Run, what: &ReportKind) {
         _ => return,
     };
     if let ReportKind::Applied { delta } = what {
-        run.delta = Some(*delta);
+        run.delta = Some(with_plans_counts(*delta, run.delta));
         run.applied = true;
     }
     if let Some(end) = &mut run.ending {
