@@ -1,8 +1,31 @@
 //! From Lambda's SQS event to received messages, and the answer back.
 
-use crate::{BatchOutcome, QueueName, transport::Received};
+use crate::{BatchOutcome, Driver, Handler, QueueName, transport::Received};
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use jiff::Timestamp;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Runs an event's messages within the `remaining` time of the invocation. The event source
+/// mapping must report batch item failures.
+pub async fn run(
+    driver: &Driver,
+    event: SqsEvent,
+    remaining: Duration,
+    handler: &Arc<dyn Handler>,
+) -> SqsBatchResponse {
+    let deadline = Instant::now() + remaining;
+    let source = queue(&event);
+    let batch = received(event);
+    response(match source {
+        Some(queue) => driver.run_batch(queue, batch, deadline, handler).await,
+        None => {
+            tracing::error!(messages = batch.len(), "an event from a queue that is not ours");
+            let failed = batch.into_iter().map(|message| message.message_id).collect();
+            BatchOutcome { failed, ..BatchOutcome::default() }
+        }
+    })
+}
 
 /// The queue that an event comes from; none when it is empty or from a queue that is not ours.
 /// An event holds messages of one queue.

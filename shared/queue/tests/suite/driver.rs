@@ -145,7 +145,10 @@ async fn waits_grow_and_poison_leaves_without_its_followers() {
         assert!(w.receive().is_empty(), "{wait} s are not over");
         w.hand.advance(Duration::from_millis(1));
     }
-    assert_eq!(w.pump().await, ["a-2"], "in the same batch that gave a-1 up");
+    let batch = w.receive();
+    let dead = vec![batch[0].message_id.clone()];
+    assert_eq!(w.run(batch).await, BatchOutcome { failed: vec![], dead });
+    assert_eq!(w.scribe.take_done(), ["a-2"], "in the same batch that gave a-1 up");
     let dead = w.queues.dead_letters(Q).await.unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].error.as_deref(), Some("a-1 is broken: no"));
@@ -325,4 +328,40 @@ async fn a_closure_is_a_handler() {
         Driver::with_options(w.queues.clone(), Arc::new(MemoryFailures::default()), options);
     let outcome = driver.run_batch(Q, w.receive(), Instant::now() + MINUTE, &handler).await;
     assert_eq!(outcome, BatchOutcome::default());
+}
+
+#[tokio::test]
+async fn an_event_of_lambda_is_run_and_answered() {
+    let w = World::new();
+    w.scribe.tell("b-1", Told::Fail);
+    w.send(vec![nudge("a", 1), nudge("b", 1)]).await;
+    let records: Vec<serde_json::Value> = w
+        .receive()
+        .into_iter()
+        .map(|message| {
+            serde_json::json!({
+                "messageId": message.message_id,
+                "receiptHandle": message.receipt,
+                "body": message.body,
+                "attributes": {"MessageGroupId": message.group},
+                "messageAttributes": {},
+                "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:gantry-events.fifo",
+            })
+        })
+        .collect();
+    let event = |arn: &str| {
+        let mut records = records.clone();
+        records[0]["eventSourceARN"] = arn.into();
+        serde_json::from_value(serde_json::json!({ "Records": records })).unwrap()
+    };
+    let handler: Arc<dyn Handler> = w.scribe.clone();
+    let ours = event("arn:aws:sqs:eu-west-1:123456789012:gantry-events.fifo");
+    let answer = gantry_queue::lambda::run(&w.driver, ours, MINUTE, &handler).await;
+    let failed: Vec<_> = answer.batch_item_failures.iter().map(|f| &f.item_identifier).collect();
+    assert_eq!(failed, [records[1]["messageId"].as_str().unwrap()]);
+    assert_eq!(w.scribe.take_done(), ["a-1"]);
+
+    let strange = event("arn:aws:sqs:eu-west-1:123456789012:others");
+    let answer = gantry_queue::lambda::run(&w.driver, strange, MINUTE, &handler).await;
+    assert_eq!(answer.batch_item_failures.len(), 2, "nothing is dropped");
 }

@@ -6,13 +6,10 @@ use crate::{
     transport::{Outgoing, Received},
 };
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, Result, Row, params};
 
 /// As long as SQS recognises a deduplication id.
 const DEDUP_MILLIS: i64 = 5 * 60 * 1000;
-
-/// As `maxReceiveCount` of the real queues: only a backstop, the driver gives up much earlier.
-const MAX_RECEIVES: u32 = 50;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS messages (
@@ -28,6 +25,7 @@ CREATE TABLE IF NOT EXISTS messages (
 CREATE INDEX IF NOT EXISTS by_queue ON messages (queue, seq);
 CREATE INDEX IF NOT EXISTS by_group ON messages (queue, grp, visible_at);
 CREATE INDEX IF NOT EXISTS by_time ON messages (queue, visible_at);
+CREATE INDEX IF NOT EXISTS worn_out ON messages (queue) WHERE receives >= 50;
 CREATE TABLE IF NOT EXISTS dedups (
     queue TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -97,7 +95,8 @@ pub(super) fn receive(
 ) -> Result<Vec<Received>> {
     let seqs: Vec<i64> = connection
         .prepare_cached(
-            "SELECT seq FROM messages AS m
+            // In order from the front, rather than all that is visible and then sorted.
+            "SELECT seq FROM messages AS m INDEXED BY by_queue
              WHERE queue = ?1 AND visible_at <= ?2
                AND (?4 IS NULL OR grp = ?4) AND (?5 IS NULL OR seq = ?5)
                AND (grp IS NULL OR NOT EXISTS (
@@ -179,29 +178,20 @@ pub(super) fn bury(
     Ok(())
 }
 
-/// Moves what was received all too often to the dead letters.
+/// Moves what was received 50 times to the dead letters, as `maxReceiveCount` of the real queues
+/// does. It is only a backstop: the driver gives up much earlier.
 pub(super) fn bury_worn_out(connection: &Connection, queue: QueueName, now: i64) -> Result<()> {
-    let worn_out: Option<i64> = connection
-        .prepare_cached(
-            "SELECT seq FROM messages WHERE queue = ?1 AND visible_at <= ?2 AND receives >= ?3
-             LIMIT 1",
-        )?
-        .query_row(params![queue.as_str(), now, MAX_RECEIVES], |row| row.get(0))
-        .optional()?;
-    if worn_out.is_none() {
-        return Ok(());
+    let worn_out = "FROM messages WHERE queue = ?1 AND visible_at <= ?2 AND receives >= 50";
+    let these = params![queue.as_str(), now];
+    let buried = connection
+        .prepare_cached(&format!(
+            "INSERT OR REPLACE INTO dead (seq, queue, grp, dedup, body, sent_at, receives, error)
+             SELECT seq, queue, grp, dedup, body, sent_at, receives, NULL {worn_out}"
+        ))?
+        .execute(these)?;
+    if buried > 0 {
+        connection.execute(&format!("DELETE {worn_out}"), these)?;
     }
-    let these = params![queue.as_str(), now, MAX_RECEIVES];
-    connection.execute(
-        "INSERT OR REPLACE INTO dead (seq, queue, grp, dedup, body, sent_at, receives, error)
-         SELECT seq, queue, grp, dedup, body, sent_at, receives, NULL FROM messages
-         WHERE queue = ?1 AND visible_at <= ?2 AND receives >= ?3",
-        these,
-    )?;
-    connection.execute(
-        "DELETE FROM messages WHERE queue = ?1 AND visible_at <= ?2 AND receives >= ?3",
-        these,
-    )?;
     Ok(())
 }
 
