@@ -43,10 +43,11 @@ pub(crate) struct Inner {
 
 impl App {
     pub(crate) fn new(deps: Deps) -> Self {
+        let clock = deps.clock.clone();
         let gitlab = Connector::new(
             deps.store.clone(),
             Arc::clone(&deps.secrets),
-            deps.clock.clone(),
+            Arc::new(move || clock.now()),
             deps.ca_pem.clone(),
         );
         Self(Arc::new(Inner { deps, gitlab }))

@@ -113,8 +113,8 @@ pub(crate) async fn start_run(
     let stack = stacks::find(&app, &slug).await?.value;
     let check = async {
         may_start(&app, &stack, run_type).await?;
-        let head = stacks::head(&app, &stack.id).await?;
-        if commit.is_none() && head.is_some_and(|head| head.value.branch_missing) {
+        let known = stacks::tracked_branch(&app, &stack).await?;
+        if commit.is_none() && known.is_some_and(|known| known.missing) {
             return Err(refuse(format!("The branch {} is not there.", stack.branch)));
         }
         Ok(())

@@ -1,39 +1,39 @@
 //! The connection to GitLab, as the records have it.
 
 use crate::refusal::{Answer, Refusal};
+use axum::http::StatusCode;
 use gantry_domain::{integration::Integration, stack::Stack};
-use gantry_gitlab::{ApiHost, Client, ClientConfig, InvalidClient};
-use gantry_secrets::{SecretName, Secrets};
-use gantry_setup::Clock;
+use gantry_gitlab::{
+    ApiHost, Client, ClientConfig, Clock as GitlabClock, Connection, InvalidClient, NotConnected,
+};
+use gantry_secrets::Secrets;
+use gantry_setup::web::Problem;
 use gantry_store::Store;
-use jiff::Timestamp;
 use secrecy::SecretString;
 use std::sync::Arc;
-use tokio::sync::Mutex;
 
-/// Makes clients, and keeps the last one while the settings stay as they are.
+/// Makes clients: for the linked server, and for one that is about to be linked.
 pub(crate) struct Connector {
-    store: Store,
-    secrets: Arc<dyn Secrets>,
-    clock: Clock,
+    connection: Connection,
+    clock: GitlabClock,
     ca_pem: Option<String>,
-    last: Mutex<Option<(Timestamp, Client)>>,
 }
 
 /// A GitLab server that is linked, and a client for it.
 pub(crate) struct Linked {
     pub(crate) integration: Integration,
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
 }
 
 impl Connector {
     pub(crate) fn new(
         store: Store,
         secrets: Arc<dyn Secrets>,
-        clock: Clock,
+        clock: GitlabClock,
         ca_pem: Option<String>,
     ) -> Self {
-        Self { store, secrets, clock, ca_pem, last: Mutex::default() }
+        let connection = Connection::new(store, secrets, Arc::clone(&clock));
+        Self { connection: connection.trusting(ca_pem.clone()), clock, ca_pem }
     }
 
     /// A client for a server that is about to be linked.
@@ -42,43 +42,29 @@ impl Connector {
         host: ApiHost,
         token: SecretString,
     ) -> Result<Client, InvalidClient> {
-        let clock = self.clock.clone();
-        Client::new(ClientConfig {
-            host,
-            token,
-            ca_pem: self.ca_pem.clone(),
-            clock: Arc::new(move || clock.now()),
-        })
+        let (ca_pem, clock) = (self.ca_pem.clone(), Arc::clone(&self.clock));
+        Client::new(ClientConfig { host, token, ca_pem, clock })
     }
 
     /// The linked server; a refusal when there is none.
     pub(crate) async fn linked(&self) -> Answer<Linked> {
-        let integration = match self.store.integration().await? {
-            Some(found) if found.value.linked => found.value,
-            _ => return Err(not_connected()),
-        };
-        let mut last = self.last.lock().await;
-        if let Some((saved_at, client)) = &*last
-            && *saved_at == integration.saved_at
-        {
-            return Ok(Linked { client: client.clone(), integration });
+        match self.connection.connected().await {
+            Ok(found) => Ok(Linked { integration: found.integration.value, client: found.client }),
+            Err(NotConnected::Store(error)) => Err(error.into()),
+            Err(NotConnected::Secrets(error)) => Err(error.into()),
+            Err(why) => {
+                let mut problem = Problem::new(
+                    StatusCode::CONFLICT,
+                    "GitLab is not connected",
+                    format!("Connect it first, with PUT /api/v1/integration: {why}."),
+                );
+                if let Some(cause) = std::error::Error::source(&why) {
+                    problem.detail = format!("{} {cause}.", problem.detail);
+                }
+                Err(Refusal::from(problem))
+            }
         }
-        let token = self.secrets.get(SecretName::ApiToken).await?.ok_or_else(not_connected)?;
-        let unusable = |problem: String| {
-            Refusal::conflict("GitLab is not connected", format!("Connect it anew: {problem}"))
-        };
-        let host = integration
-            .api_host
-            .parse::<ApiHost>()
-            .map_err(|problem| unusable(problem.to_string()))?;
-        let client = self.client(host, token).map_err(|problem| unusable(problem.to_string()))?;
-        *last = Some((integration.saved_at, client.clone()));
-        Ok(Linked { integration, client })
     }
-}
-
-fn not_connected() -> Refusal {
-    Refusal::conflict("GitLab is not connected", "Connect it first: PUT /api/v1/integration.")
 }
 
 /// Why nothing runs for a stack as far as the connection goes; none when it does.

@@ -1,7 +1,7 @@
 //! Settings as a Lambda function behind API Gateway.
 
 use anyhow::Context as _;
-use gantry_queue::{QueueName, Sender, Sqs, transport::sqs::QueueUrls};
+use gantry_queue::{QueueName, QueueUrls, Sender, Sqs};
 use gantry_secrets::{ManagedSecrets, Sealer, SecretName, Secrets, Signer, random_secret};
 use gantry_settings::{Deps, PublicUrl, ensure_first_admin_key, router};
 use gantry_setup::{

@@ -1,8 +1,10 @@
 //! Does this GitLab work for us with this token? The answer names the field that is wrong.
 
 use crate::{form::Errors, refusal::Refusal};
-use gantry_domain::UserId;
-use gantry_domain::integration::{BotUser, Integration};
+use gantry_domain::{
+    UserId,
+    integration::{BotUser, Integration},
+};
 use gantry_gitlab::{Client, CurrentUser, Error, TokenSelf, Version};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 

@@ -102,7 +102,7 @@ pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<i
     let done = Done::new(format!("made the stack {}", stack.slug));
     let stored = Stored { key: keys::stack_config(&stack.id), version: 1, value: stack };
     let location = format!("/api/v1/stacks/{}", stored.value.slug);
-    let stack = view::of(stored, StackHead::default(), Some(&linked.integration));
+    let stack = view::of(stored, StackHead::default(), false, Some(&linked.integration));
     let headers = [(header::LOCATION, location), (header::ETAG, etag(1))];
     Ok((StatusCode::CREATED, headers, Extension(done), Json(Checked { stack, findings, note })))
 }

@@ -5,7 +5,7 @@ use super::{
     create::{Checked, find_project},
     etag, find, form,
     form::{ProjectRef, Wanted},
-    head, nothing_unfinished, project, tell, variables, view,
+    head, nothing_unfinished, project, tell, tracked_branch, variables, view,
 };
 use crate::{
     access::Done,
@@ -75,8 +75,9 @@ pub(crate) async fn edit(
     };
     let done = Done::new(format!("changed {}", changed(&before.value, &after)));
     let head = head(&app, &after.id).await?.map(|head| head.value).unwrap_or_default();
+    let missing = tracked_branch(&app, &after).await?.is_some_and(|known| known.missing);
     let stored = Stored { key: before.key, version, value: after };
-    let stack = view::of(stored, head, integration.as_ref());
+    let stack = view::of(stored, head, missing, integration.as_ref());
     let answer = Checked { stack, findings, note };
     Ok(([(header::ETAG, etag(version))], Extension(done), Json(answer)))
 }

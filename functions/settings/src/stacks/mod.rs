@@ -29,9 +29,14 @@ use axum::{
 };
 use gantry_domain::{ProjectId, StackId, StackSlug, stack::Stack};
 use gantry_queue::Message;
-use gantry_store::{Expect, Stored, Write, config::SlugEntry, keys, scheduler::StackHead};
+use gantry_store::{
+    Expect, Key, Stored, Write,
+    config::SlugEntry,
+    keys,
+    scheduler::{StackHead, TrackedBranch},
+};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Which part of the list is asked for.
 #[derive(Deserialize)]
@@ -73,12 +78,14 @@ pub(crate) async fn list(
         .into_iter()
         .map(|head| (head.key.pk, head.value))
         .collect();
+    let missing = missing_branches(&app, &stacks).await?;
     let integration = app.store.integration().await?.map(|found| found.value);
     let stacks = stacks
         .into_iter()
         .map(|stack| {
             let head = heads.remove(&keys::stack_partition(&stack.value.id)).unwrap_or_default();
-            view::of(stack, head, integration.as_ref())
+            let branch = keys::tracked_branch(stack.value.project, &stack.value.branch);
+            view::of(stack, head, missing.contains(&branch), integration.as_ref())
         })
         .collect();
     Ok(Json(StackList { stacks, next: page.next }))
@@ -93,7 +100,8 @@ pub(crate) async fn show(
     let tag = etag(stack.version);
     let head = head(&app, &stack.value.id).await?.map(|head| head.value).unwrap_or_default();
     let integration = app.store.integration().await?.map(|found| found.value);
-    let view = view::of(stack, head, integration.as_ref());
+    let missing = tracked_branch(&app, &stack.value).await?.is_some_and(|known| known.missing);
+    let view = view::of(stack, head, missing, integration.as_ref());
     Ok(([(header::ETAG, tag)], Json(view)))
 }
 
@@ -108,6 +116,23 @@ pub(crate) async fn find(app: &App, slug: &str) -> Answer<Stored<Stack>> {
 /// What the scheduler knows of the stack.
 pub(crate) async fn head(app: &App, stack: &StackId) -> Answer<Option<Stored<StackHead>>> {
     Ok(app.store.get::<StackHead>(&keys::stack_head(stack)).await?)
+}
+
+/// What the scheduler knows of the stack's tracked branch.
+pub(crate) async fn tracked_branch(app: &App, stack: &Stack) -> Answer<Option<TrackedBranch>> {
+    let key = keys::tracked_branch(stack.project, &stack.branch);
+    Ok(app.store.get::<TrackedBranch>(&key).await?.map(|known| known.value))
+}
+
+/// The tracked branches of the stacks that were not there at the last look.
+async fn missing_branches(app: &App, stacks: &[Stored<Stack>]) -> Answer<HashSet<Key>> {
+    let branches: HashSet<Key> = stacks
+        .iter()
+        .map(|stack| keys::tracked_branch(stack.value.project, &stack.value.branch))
+        .collect();
+    let branches: Vec<Key> = branches.into_iter().collect();
+    let known = app.store.get_many::<TrackedBranch>(&branches).await?;
+    Ok(known.into_iter().filter(|known| known.value.missing).map(|known| known.key).collect())
 }
 
 /// A version as an entity tag.

@@ -6,13 +6,9 @@ use crate::{
     gitlab::Linked,
     refusal::{Answer, Refusal},
 };
-use gantry_domain::ProjectId;
+use gantry_domain::{ProjectId, feedback::Statuses};
 use gantry_gitlab::{Error, Project};
-use gantry_store::{
-    Expect, Write,
-    config::{ProjectEntry, Statuses},
-    keys,
-};
+use gantry_store::{Expect, Write, config::ProjectEntry, keys};
 
 /// The project that a person named. What is wrong with the name is said of the field.
 pub(super) async fn resolve(

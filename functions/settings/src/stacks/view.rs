@@ -119,6 +119,7 @@ fn variable(variable: &Variable) -> VariableView {
 pub(super) fn of(
     stack: Stored<Stack>,
     head: StackHead,
+    branch_missing: bool,
     integration: Option<&Integration>,
 ) -> StackView {
     let Stored { version, value: stack, .. } = stack;
@@ -134,7 +135,7 @@ pub(super) fn of(
         status: Status {
             detached,
             blocked: head.blocked,
-            branch_missing: head.branch_missing,
+            branch_missing,
             tracked_run: head.tracked,
             applying: head.applying,
             last_applied: head.last_applied,

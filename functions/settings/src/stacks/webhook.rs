@@ -13,13 +13,9 @@ use axum::{
     extract::{Path, State},
     response::IntoResponse,
 };
-use gantry_domain::{ProjectId, stack::Stack};
+use gantry_domain::{ProjectId, feedback::Statuses, stack::Stack};
 use gantry_gitlab::{Client, Error, HookSettings, ProjectHook};
-use gantry_store::{
-    Expect, Outcome, Stored, Write,
-    config::{ProjectEntry, Statuses},
-    keys,
-};
+use gantry_store::{Expect, Outcome, Stored, Write, config::ProjectEntry, keys};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
