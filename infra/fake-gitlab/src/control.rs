@@ -93,6 +93,18 @@ impl FakeGitlab {
         self.with(|state| state.move_project(project, path))
     }
 
+    /// Removes a project; its id is never used again.
+    pub fn remove_project(&self, project: ProjectId) {
+        self.with(|state| {
+            state.projects.remove(&project);
+        });
+    }
+
+    /// Archives a project, which makes it read-only, or brings it back.
+    pub fn set_archived(&self, project: ProjectId, archived: bool) {
+        self.with(|state| state.project_mut(project).archived = archived);
+    }
+
     /// Changes a project's options; the files in them mean nothing any more.
     pub fn configure(&self, project: ProjectId, change: impl FnOnce(&mut ProjectOptions)) {
         self.with(|state| change(&mut state.project_mut(project).options));

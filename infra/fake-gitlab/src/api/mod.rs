@@ -88,6 +88,9 @@ pub(crate) fn dispatch(state: &mut State, call: &Call) -> Outcome {
         Ok(project) => project,
         Err(refusal) => return Outcome::Answer(Err(refusal)),
     };
+    if state.project(project).archived && !call.is_read() {
+        return Outcome::Answer(Err(Refusal::forbidden()));
+    }
     if let Some(outcome) = hooks::route(state, call, project, rest) {
         return outcome;
     }

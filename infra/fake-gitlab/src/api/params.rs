@@ -73,10 +73,10 @@ impl Params {
     }
 
     pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Refusal> {
-        match self.text(key).as_deref() {
+        match self.text(key).map(|text| text.to_ascii_lowercase()).as_deref() {
             None | Some("") => Ok(None),
-            Some("true" | "1" | "t" | "yes" | "on") => Ok(Some(true)),
-            Some("false" | "0" | "f" | "no" | "off") => Ok(Some(false)),
+            Some("true" | "1" | "t" | "yes" | "y" | "on") => Ok(Some(true)),
+            Some("false" | "0" | "f" | "no" | "n" | "off") => Ok(Some(false)),
             Some(_) => Err(Refusal::invalid(key)),
         }
     }

@@ -126,7 +126,14 @@ impl Repo {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        std::fs::write(&path, format!("{id}\n"))?;
+        // Git leaves the empty folders of deleted refs; a full one is a refusal.
+        if path.is_dir() {
+            std::fs::remove_dir(&path)?;
+        }
+        // A fetch that runs meanwhile sees the old or the new value, and git respects the lock.
+        let lock = self.folder.join(format!("{name}.lock"));
+        std::fs::write(&lock, format!("{id}\n"))?;
+        std::fs::rename(&lock, &path)?;
         self.refs.insert(name.to_owned(), id);
         Ok(())
     }
@@ -197,6 +204,9 @@ fn read_refs(folder: &Path, name: &str, refs: &mut BTreeMap<String, Oid>) -> io:
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let Ok(part) = entry.file_name().into_string() else { continue };
+        if part.ends_with(".lock") {
+            continue;
+        }
         let full = format!("{name}/{part}");
         if entry.file_type()?.is_dir() {
             read_refs(&entry.path(), &full, refs)?;

@@ -116,7 +116,7 @@ fn grant(state: &mut State, service: &Service, read: &Read) -> Result<Granted, R
     let who = user.map(|user| state.user(user));
     if service.push {
         let Some(who) = who else { return Err(challenge()) };
-        if project.level(who) < DEVELOPER {
+        if project.level(who) < DEVELOPER || project.archived {
             let text = "You are not allowed to push code to this project.\n";
             return Err(Refusal { status: 403, body: text.to_owned() });
         }
