@@ -14,6 +14,7 @@ pub mod masking;
 pub mod plan;
 pub mod protocol;
 pub mod run;
+pub mod source;
 pub mod stack;
 pub mod text;
 

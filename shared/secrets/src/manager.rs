@@ -12,13 +12,20 @@ const FRESH: Duration = Duration::from_secs(60);
 pub struct ManagedSecrets {
     client: Client,
     prefix: String,
+    fresh: Duration,
     cache: Mutex<HashMap<SecretName, (Instant, Option<SecretString>)>>,
 }
 
 impl ManagedSecrets {
     /// Secrets behind `prefix` (`gantry/`).
     pub fn new(client: Client, prefix: String) -> Self {
-        Self { client, prefix, cache: Mutex::default() }
+        Self { client, prefix, fresh: FRESH, cache: Mutex::default() }
+    }
+
+    /// The same with a cache of this age at most; none with zero.
+    #[must_use]
+    pub fn fresh_for(self, fresh: Duration) -> Self {
+        Self { fresh, ..self }
     }
 
     fn id(&self, name: SecretName) -> String {
@@ -31,7 +38,7 @@ impl Secrets for ManagedSecrets {
     async fn get(&self, name: SecretName) -> Result<Option<SecretString>, SecretError> {
         let mut cache = self.cache.lock().await;
         if let Some((at, value)) = cache.get(&name)
-            && at.elapsed() < FRESH
+            && at.elapsed() < self.fresh
         {
             return Ok(value.clone());
         }

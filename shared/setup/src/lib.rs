@@ -3,11 +3,13 @@
 
 pub mod aws;
 pub mod clock;
+pub mod deployment;
 pub mod environment;
 pub mod objects;
 pub mod telemetry;
 pub mod web;
 
 pub use clock::Clock;
+pub use deployment::Deployment;
 pub use environment::Environment;
 pub use objects::Objects;

@@ -1,9 +1,18 @@
 //! Object storage: archives, plans, states, changes. S3 on AWS, a folder on one machine.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, WriteMultipart, path::Path};
-use std::sync::Arc;
+use object_store::{
+    ObjectStore, ObjectStoreExt, PutMode, PutPayload, WriteMultipart,
+    aws::AmazonS3Builder,
+    path::Path,
+    signer::{HeaderName, HeaderValue, Method, SignedUrlOptions, Signer},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// What S3 compares a body with before it takes it.
+const CHECKSUM_HEADER: &str = "x-amz-checksum-sha256";
 
 /// Storage could not do what was asked; trying again later may help.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +24,19 @@ pub struct ObjectError {
 
 /// A bucket, or a folder that stands in for one. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Objects(Arc<dyn ObjectStore>);
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    signer: Option<Arc<dyn Signer>>,
+}
+
+/// An address at which one object can be written without credentials, for a short while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedWrite {
+    /// Where to `PUT` the body.
+    pub url: String,
+    /// Headers that must come with it exactly like this. They bind the address to one content.
+    pub headers: BTreeMap<String, String>,
+}
 
 /// A stored object being read.
 pub struct Reading {
@@ -31,23 +52,67 @@ impl Objects {
         std::fs::create_dir_all(folder)?;
         let store = object_store::local::LocalFileSystem::new_with_prefix(folder)
             .map_err(std::io::Error::other)?;
-        Ok(Self(Arc::new(store)))
+        Ok(Self::new(Arc::new(store)))
     }
 
-    /// Objects in any store that the `object_store` crate knows.
+    /// Objects in an S3 bucket, with region, credentials and endpoint from the environment as the
+    /// AWS SDKs read them (`AWS_REGION`, `AWS_ENDPOINT_URL_S3`, …). An endpoint with plain `http`
+    /// needs `AWS_ALLOW_HTTP=true`.
+    pub fn in_bucket(bucket: &str) -> Result<Self, ObjectError> {
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // Fails only when somebody else was first, which is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build();
+        let store = Arc::new(store.map_err(at(bucket))?);
+        Ok(Self { store: store.clone(), signer: Some(store) })
+    }
+
+    /// Objects in any store that the `object_store` crate knows. It signs no addresses.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self(store)
+        Self { store, signer: None }
+    }
+
+    /// An address at which whoever has it reads the object, for `good_for`; none where the storage
+    /// cannot sign. The object need not be there.
+    pub async fn sign_read(
+        &self,
+        key: &str,
+        good_for: Duration,
+    ) -> Result<Option<String>, ObjectError> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let url = signer.signed_url(Method::GET, &Path::from(key), good_for).await;
+        Ok(Some(url.map_err(at(key))?.into()))
+    }
+
+    /// An address at which whoever has it writes the object, for `good_for`, if the content has
+    /// this SHA-256; none where the storage cannot sign.
+    pub async fn sign_write(
+        &self,
+        key: &str,
+        sha256: [u8; 32],
+        good_for: Duration,
+    ) -> Result<Option<SignedWrite>, ObjectError> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let checksum = STANDARD.encode(sha256);
+        let mut options = SignedUrlOptions::new();
+        if let Ok(value) = HeaderValue::from_str(&checksum) {
+            options = options.with_signed_header(HeaderName::from_static(CHECKSUM_HEADER), value);
+        }
+        let url = signer.signed_url_opts(Method::PUT, &Path::from(key), good_for, &options).await;
+        let headers = BTreeMap::from([(CHECKSUM_HEADER.to_owned(), checksum)]);
+        Ok(Some(SignedWrite { url: url.map_err(at(key))?.into(), headers }))
     }
 
     /// Writes an object, replacing what was there.
     pub async fn put(&self, key: &str, body: Bytes) -> Result<(), ObjectError> {
-        self.0.put(&Path::from(key), PutPayload::from_bytes(body)).await.map_err(at(key))?;
+        self.store.put(&Path::from(key), PutPayload::from_bytes(body)).await.map_err(at(key))?;
         Ok(())
     }
 
     /// Writes an object unless one is there already; says whether it wrote.
     pub async fn put_new(&self, key: &str, body: Bytes) -> Result<bool, ObjectError> {
-        match self.0.put_opts(&Path::from(key), body.into(), PutMode::Create.into()).await {
+        match self.store.put_opts(&Path::from(key), body.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
             Err(source) => Err(at(key)(source)),
@@ -56,13 +121,13 @@ impl Objects {
 
     /// Begins an object that is written piece by piece; it appears when `finish` returns.
     pub async fn begin(&self, key: &str) -> Result<Writing, ObjectError> {
-        let upload = self.0.put_multipart(&Path::from(key)).await.map_err(at(key))?;
+        let upload = self.store.put_multipart(&Path::from(key)).await.map_err(at(key))?;
         Ok(Writing { key: key.to_owned(), upload: WriteMultipart::new(upload) })
     }
 
     /// The whole object, or none.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ObjectError> {
-        match self.0.get(&Path::from(key)).await {
+        match self.store.get(&Path::from(key)).await {
             Ok(found) => found.bytes().await.map(Some).map_err(at(key)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(at(key)(source)),
@@ -72,7 +137,7 @@ impl Objects {
     /// The object as a stream, or none.
     pub async fn read(&self, key: &str) -> Result<Option<Reading>, ObjectError> {
         use futures::TryStreamExt as _;
-        match self.0.get(&Path::from(key)).await {
+        match self.store.get(&Path::from(key)).await {
             Ok(found) => {
                 let size = found.meta.size;
                 let named = key.to_owned();
@@ -86,7 +151,7 @@ impl Objects {
 
     /// True when the object is there.
     pub async fn exists(&self, key: &str) -> Result<bool, ObjectError> {
-        match self.0.head(&Path::from(key)).await {
+        match self.store.head(&Path::from(key)).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(source) => Err(at(key)(source)),
@@ -95,7 +160,7 @@ impl Objects {
 
     /// Removes the object; one that is not there is as good as removed.
     pub async fn delete(&self, key: &str) -> Result<(), ObjectError> {
-        match self.0.delete(&Path::from(key)).await {
+        match self.store.delete(&Path::from(key)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(at(key)(source)),
         }
@@ -139,6 +204,11 @@ pub mod keys {
     /// A commit's archive as GitLab gave it, fetched once.
     pub fn source(project: impl Display, commit: impl Display) -> String {
         format!("source/{project}/{commit}.tar.gz")
+    }
+
+    /// Why a commit's archive cannot be had, where it lies instead of the archive.
+    pub fn source_failed(project: impl Display, commit: impl Display) -> String {
+        format!("source/{project}/{commit}.failed.json")
     }
 
     /// Workspace and plan as the plan phase left them.

@@ -234,12 +234,30 @@ pub fn lock(stack: &StackId) -> Key {
 
 /// Which version of a stack's Terraform state is the current one.
 pub fn state(stack: &StackId) -> Key {
-    Key::new(format!("state/{stack}"), HEAD)
+    Key::new(state_partition(stack), HEAD)
 }
 
 /// A version of a stack's Terraform state.
 pub fn state_version(stack: &StackId, number: u64) -> Key {
-    Key::new(format!("state/{stack}"), format!("version#{number:010}"))
+    Key::new(state_partition(stack), format!("{STATE_VERSIONS}{number:010}"))
+}
+
+/// The partition of a stack's Terraform state; its versions begin with [`STATE_VERSIONS`].
+pub fn state_partition(stack: &StackId) -> String {
+    format!("state/{stack}")
+}
+
+/// What the sort keys of state versions begin with.
+pub const STATE_VERSIONS: &str = "version#";
+
+/// Which version of the state a run reads.
+pub fn state_pin(stack: &StackId, run: &RunId) -> Key {
+    Key::new(state_partition(stack), format!("pin#{run}"))
+}
+
+/// Where a run's upload of a state body goes.
+pub fn state_upload(stack: &StackId, run: &RunId, attempt: u32, digest: &str) -> Key {
+    Key::new(state_partition(stack), format!("upload#{run}#{attempt:06}#{digest}"))
 }
 
 /// The partition of a run's log.

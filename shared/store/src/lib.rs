@@ -5,6 +5,7 @@
 //! consistent; the only index is asked which items *might* be due, never what is true.
 
 pub mod config;
+mod failures;
 pub mod feedback;
 pub mod keys;
 pub mod runner;

@@ -20,6 +20,9 @@ pub struct Claim {
     pub phase: Phase,
     /// The runner's name.
     pub runner: String,
+    /// What the runner sent with it: the same claim again gets the same answer.
+    #[serde(default)]
+    pub nonce: String,
     /// When.
     pub at: Timestamp,
 }
@@ -63,6 +66,21 @@ pub struct StateVersion {
     pub rescued: bool,
     /// When.
     pub at: Timestamp,
+}
+
+/// Which version of the state a run that changes nothing reads for its whole life
+/// ([`crate::keys::state_pin`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatePin {
+    /// The version's number; none when there was no state yet.
+    pub number: Option<u64>,
+}
+
+/// A state body on its way ([`crate::keys::state_upload`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateUpload {
+    /// Where the body lies, or will lie once it is uploaded.
+    pub object: String,
 }
 
 /// A piece of a run's log ([`crate::keys::log`]).

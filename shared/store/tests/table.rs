@@ -127,3 +127,15 @@ async fn feedback_is_nudged_once_and_never_forgotten() {
     let later = at(5) + SignedDuration::from_secs(121);
     assert_eq!(store.raise_want(target, later).await.unwrap(), Some(5), "the nudge was lost");
 }
+
+#[tokio::test]
+async fn failures_of_a_message_are_counted_until_it_is_handled() {
+    use gantry_queue::{FailureCounts as _, QueueName};
+    let store = store().await;
+    for count in 1..=2 {
+        assert_eq!(store.failed(QueueName::Events, "m").await.unwrap(), count);
+    }
+    assert_eq!(store.failed(QueueName::Source, "m").await.unwrap(), 1, "queues are apart");
+    store.clear(QueueName::Events, "m").await.unwrap();
+    assert_eq!(store.failed(QueueName::Events, "m").await.unwrap(), 1);
+}

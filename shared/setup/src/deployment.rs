@@ -1,0 +1,75 @@
+//! The variables that every deployed function reads, by their one name each.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `GANTRY_TABLE` | the DynamoDB table's name |
+//! | `GANTRY_BUCKET` | the S3 bucket's name |
+//! | `GANTRY_SECRETS_PREFIX` | what secrets' names begin with; `gantry/` when not set |
+//! | `GANTRY_QUEUE_<NAME>_URL` | a queue's address: `EVENTS`, `SOURCE`, `FEEDBACK`, `STARTS`, `LATER` |
+//! | `GANTRY_PUBLIC_URL` | the address in links and webhooks |
+//! | `GANTRY_GITLAB_CA` | a file with certificates (PEM) of the GitLab server's own authority |
+//! | `RUST_LOG` | what is logged; `info` when not set |
+//!
+//! A function asks only for those that it uses, and is given only those.
+
+use crate::{
+    Environment,
+    environment::EnvironmentError,
+    telemetry::{self, LogFormat},
+};
+
+/// The settings of a deployed function.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Deployment(Environment);
+
+impl Deployment {
+    /// Starts JSON logs, as every deployed function does first, and gives its settings.
+    pub fn start() -> Self {
+        telemetry::start(LogFormat::Json, Environment.optional("RUST_LOG").as_deref());
+        Self(Environment)
+    }
+
+    /// For settings that only one function has.
+    pub fn environment(self) -> Environment {
+        self.0
+    }
+
+    /// The table's name.
+    pub fn table(self) -> Result<String, EnvironmentError> {
+        self.0.required("GANTRY_TABLE", "the name of the DynamoDB table")
+    }
+
+    /// The bucket's name.
+    pub fn bucket(self) -> Result<String, EnvironmentError> {
+        self.0.required("GANTRY_BUCKET", "the name of the S3 bucket")
+    }
+
+    /// What the names of secrets begin with.
+    pub fn secrets_prefix(self) -> String {
+        self.0.optional("GANTRY_SECRETS_PREFIX").unwrap_or_else(|| "gantry/".to_owned())
+    }
+
+    /// A queue's address, by the queue's name (`EVENTS`).
+    pub fn queue_url(self, queue: &str) -> Result<String, EnvironmentError> {
+        let expected = "the address of an SQS queue (https://sqs.…/gantry-…)";
+        self.0.required(&format!("GANTRY_QUEUE_{queue}_URL"), expected)
+    }
+
+    /// The address in links and webhooks, without a trailing slash.
+    pub fn public_url(self) -> Result<String, EnvironmentError> {
+        let url =
+            self.0.required("GANTRY_PUBLIC_URL", "an address (https://gantry.example.com)")?;
+        Ok(url.trim_end_matches('/').to_owned())
+    }
+
+    /// Certificates of the GitLab server's own authority, if it has one.
+    pub fn gitlab_ca(self) -> Result<Option<String>, EnvironmentError> {
+        let name = "GANTRY_GITLAB_CA";
+        let Some(path) = self.0.optional(name) else { return Ok(None) };
+        std::fs::read_to_string(path).map(Some).map_err(|error| EnvironmentError::Wrong {
+            name: name.to_owned(),
+            expected: "a file with certificates (PEM)".to_owned(),
+            problem: error.to_string(),
+        })
+    }
+}
