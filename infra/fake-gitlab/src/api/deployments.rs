@@ -91,6 +91,17 @@ fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
     let (sha, ref_name) = (params.required("sha")?, params.required("ref")?);
     let tag = params.flag("tag")?.ok_or_else(|| Refusal::missing("tag"))?;
     let status = params.choice("status", &STATUSES)?.ok_or_else(|| Refusal::missing("status"))?;
+    // The environment is made first: it stays when the deployment is refused.
+    let existing = state
+        .project(project)
+        .environments
+        .iter()
+        .find(|known| known.name == name)
+        .map(|one| one.id);
+    let environment = match existing {
+        Some(id) => id,
+        None => state.create_environment(project, &name, None, None)?,
+    };
     state.authorize_deploy(project, user, &name)?;
     let found = state.project(project);
     let known_ref = if tag {
@@ -103,11 +114,6 @@ fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
     }
     let sha = Oid::parse(&sha).filter(|sha| found.repo.objects.commit(*sha).is_some());
     let sha = sha.ok_or_else(|| Refusal::field("sha", "The commit does not exist"))?;
-    let existing = found.environments.iter().find(|known| known.name == name).map(|one| one.id);
-    let environment = match existing {
-        Some(id) => id,
-        None => state.create_environment(project, &name, None, None)?,
-    };
     let (id, now) = (state.next_id("deployment"), state.now());
     let found = state.project_mut(project);
     let deployment = Deployment {

@@ -103,14 +103,19 @@ fn create(state: &mut State, call: &Call, project: ProjectId, iid: &str) -> ApiR
             Ok(Answer::created(state.note_json(mr, note)).wrote(line))
         }
         NoteOutcome::OnlyCommands(names) => {
-            let body = json!({
-                "commands_changes": {},
-                "summary": [format!("Applied {}.", names.join(", "))],
-            });
-            let answer = Answer::new(202, super::answer::Body::Json(body));
-            Ok(answer.wrote(format!("quick actions !{iid} {}", names.join(" "))))
+            let line = format!("quick actions !{iid} {}", names.join(" "));
+            Ok(only_commands(&names).wrote(line))
         }
     }
+}
+
+/// There is no note; as an edit, there is none any more.
+fn only_commands(names: &[String]) -> Answer {
+    let body = json!({
+        "commands_changes": {},
+        "summary": [format!("Applied {}.", names.join(", "))],
+    });
+    Answer::new(202, super::answer::Body::Json(body))
 }
 
 fn edit(state: &mut State, call: &Call, project: ProjectId, iid: &str, id: &str) -> ApiResult {
@@ -124,7 +129,7 @@ fn edit(state: &mut State, call: &Call, project: ProjectId, iid: &str, id: &str)
         }
         NoteOutcome::OnlyCommands(names) => {
             let line = format!("deleted note !{iid} by quick actions {}", names.join(" "));
-            Ok(Answer::no_content().wrote(line))
+            Ok(only_commands(&names).wrote(line))
         }
     }
 }

@@ -38,11 +38,14 @@ impl State {
                 let (mut added, mut modified, mut removed) = (vec![], vec![], vec![]);
                 let parent = commit.parents.first().and_then(|id| objects.commit(*id));
                 let before = parent.map(|parent| parent.tree);
-                for change in diff::paths(objects, before, Some(commit.tree)) {
-                    match (change.old, change.new) {
-                        (None, _) => added.push(change.new_path),
-                        (_, None) => removed.push(change.old_path),
-                        _ => modified.push(change.new_path),
+                for change in diff::with_renames(objects, before, Some(commit.tree)) {
+                    // The old path of a rename is in none of the lists.
+                    if change.new.is_none() {
+                        removed.push(change.old_path);
+                    } else if change.old.is_none() || change.is_rename() {
+                        added.push(change.new_path);
+                    } else {
+                        modified.push(change.new_path);
                     }
                 }
                 body["added"] = json!(added);

@@ -33,7 +33,7 @@ impl Change {
 }
 
 /// Changed paths of two trees, sorted; a rename shows as a removal and an addition.
-pub(crate) fn paths(objects: &Objects, old: Option<Oid>, new: Option<Oid>) -> Vec<Change> {
+fn paths(objects: &Objects, old: Option<Oid>, new: Option<Oid>) -> Vec<Change> {
     let mut changes = Vec::new();
     compare(objects, old, new, "", &mut changes);
     changes.sort_by(|a, b| a.new_path.cmp(&b.new_path));

@@ -6,7 +6,6 @@ use serde_json::json;
 
 use crate::api::answer::Refusal;
 use crate::events::merge_request::MrEvent;
-use crate::git::repo::RefChange;
 use crate::git::{Oid, history};
 use crate::model::{DiffRefs, MergeRequest, MrState, Note, Project, ProjectId, State, UserId};
 
@@ -139,7 +138,7 @@ impl State {
     }
 
     /// Takes the live head of the source branch as the head of the newest diff.
-    fn read_source_head(&mut self, project: ProjectId, iid: u64) {
+    pub(crate) fn read_source_head(&mut self, project: ProjectId, iid: u64) {
         let Some(mr) = self.project(project).merge_request(iid) else { return };
         let (source, fork) = (mr.source_project, mr.is_from_fork());
         let (head_ref, target_branch) = (mr.head_ref(), mr.target_branch.clone());
@@ -161,74 +160,6 @@ impl State {
             if mr.heads.last() != Some(&head) {
                 mr.heads.push(head);
             }
-        }
-    }
-
-    /// Lets the merge requests of a moved branch follow it, and notices those that a push merged.
-    pub(crate) fn refresh_merge_requests(
-        &mut self,
-        project: ProjectId,
-        user: UserId,
-        branch: &str,
-        change: &RefChange,
-    ) {
-        self.merge_by_push(project, user, branch, change);
-        let moved: Vec<(ProjectId, u64)> = self
-            .projects
-            .values()
-            .flat_map(|project| &project.merge_requests)
-            .filter(|mr| mr.is_open() && mr.prepared_at.is_some())
-            .filter(|mr| mr.source_project == project && mr.source_branch == branch)
-            .map(|mr| (mr.target_project, mr.iid))
-            .collect();
-        for (target, iid) in moved {
-            self.read_source_head(target, iid);
-            let now = self.now();
-            if change.after != Oid::ZERO {
-                let objects = &self.project(project).repo.objects;
-                let added = history::log(objects, change.after, &[change.before]).len();
-                let s = if added == 1 { "" } else { "s" };
-                self.add_system_note(target, iid, user, format!("added {added} commit{s}"));
-            }
-            let mr = self.merge_request_mut(target, iid);
-            mr.updated_at = now;
-            // New commits take back an auto-merge that somebody else asked for, as in GitLab.
-            mr.auto_merge = None;
-            let mr = mr.clone();
-            let event = MrEvent { oldrev: Some(change.before), ..MrEvent::new("update") };
-            self.fire_merge_request(&mr, user, &event);
-            if change.after != Oid::ZERO {
-                self.plan_merge_request_pipeline(target, iid, user);
-            }
-        }
-    }
-
-    /// A push that brings a merge request's head into its target merges it.
-    fn merge_by_push(
-        &mut self,
-        project: ProjectId,
-        user: UserId,
-        branch: &str,
-        change: &RefChange,
-    ) {
-        if change.after == Oid::ZERO || change.before == Oid::ZERO {
-            return;
-        }
-        let target = self.project(project);
-        let brought: BTreeSet<Oid> =
-            history::log(&target.repo.objects, change.after, &[change.before])
-                .iter()
-                .map(|commit| commit.id)
-                .collect();
-        let merged: Vec<u64> = target
-            .merge_requests
-            .iter()
-            .filter(|mr| mr.is_open() && mr.target_branch == branch)
-            .filter(|mr| mr.head().is_some_and(|head| brought.contains(&head)))
-            .map(|mr| mr.iid)
-            .collect();
-        for iid in merged {
-            self.mark_merged(project, iid, user, None, None);
         }
     }
 

@@ -9,5 +9,6 @@ pub(crate) mod notes;
 pub(crate) mod projects;
 pub(crate) mod push_options;
 pub(crate) mod quick_actions;
+pub(crate) mod refresh;
 pub(crate) mod refs;
 pub(crate) mod statuses;

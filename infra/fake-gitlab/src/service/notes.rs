@@ -1,10 +1,9 @@
 //! Comments on merge requests.
 
-use serde_json::json;
-
 use super::merge::MergeOptions;
 use super::merge_requests::MergeRequestUpdate;
 use super::quick_actions::{Extracted, extract, mentions};
+use crate::api::access::DEVELOPER;
 use crate::api::answer::Refusal;
 use crate::model::{MergeRequestIid, Note, ProjectId, State, UserId};
 use crate::observe::{Mention, QuickAction};
@@ -32,7 +31,7 @@ impl State {
         let Extracted { body, commands } = extract(body, &self.config.version);
         let names = self.execute(project, iid, user, commands);
         if body.trim().is_empty() {
-            return Ok(NoteOutcome::OnlyCommands(names));
+            return only_commands(names);
         }
         self.notify(project, iid, &body);
         let (id, now) = (self.next_id("note"), self.now());
@@ -69,7 +68,7 @@ impl State {
         let mr = self.merge_request_mut(project, iid);
         if body.trim().is_empty() {
             mr.notes.retain(|note| note.id != id);
-            return Ok(NoteOutcome::OnlyCommands(names));
+            return only_commands(names);
         }
         let Some(note) = mr.notes.iter_mut().find(|note| note.id == id) else {
             return Err(Refusal::not_found("Note"));
@@ -84,14 +83,15 @@ impl State {
 
     fn check_body(&self, body: &str) -> Result<(), Refusal> {
         let limit = self.config.limits.note_characters;
-        if body.trim().is_empty() {
-            return Err(Refusal::message(400, json!({ "note": ["can't be blank"] })));
-        }
-        if body.chars().count() > limit {
-            let problem = format!("is too long (maximum is {limit} characters)");
-            return Err(Refusal::message(400, json!({ "note": [problem] })));
-        }
-        Ok(())
+        let problem = if body.trim().is_empty() {
+            "can't be blank".to_owned()
+        } else if body.chars().count() > limit {
+            format!("is too long (maximum is {limit} characters)")
+        } else {
+            return Ok(());
+        };
+        // GitLab prints Ruby's own notation here.
+        Err(Refusal::bad_request(&format!("Note {{:note=>[{problem:?}]}}")))
     }
 
     fn notify(&mut self, project: ProjectId, iid: u64, body: &str) {
@@ -109,15 +109,17 @@ impl State {
     ) -> Vec<String> {
         let mut names = Vec::new();
         for (command, argument) in commands {
+            // A command that its author may not give, or that makes no sense, does nothing.
+            if self.execute_one(project, iid, user, &command, &argument).is_err() {
+                continue;
+            }
             self.observed.quick_actions.push(QuickAction {
                 project,
                 iid: MergeRequestIid(iid),
                 user: self.user(user).username.clone(),
                 command: command.clone(),
-                argument: argument.clone(),
+                argument,
             });
-            // A command that is not allowed is ignored, as in GitLab.
-            let _ = self.execute_one(project, iid, user, &command, &argument);
             names.push(command);
         }
         names
@@ -131,7 +133,17 @@ impl State {
         command: &str,
         argument: &str,
     ) -> Result<(), Refusal> {
-        let mr = self.merge_request_mut(project, iid);
+        let (found, who) = (self.project(project), self.user(user));
+        let mr = found.merge_request(iid).ok_or_else(|| Refusal::not_found(""))?;
+        let rights = found.branch_rights(who, &mr.target_branch);
+        let allowed = match command {
+            "merge" => rights.merge,
+            "approve" => found.level(who) >= DEVELOPER,
+            _ => mr.author == user || found.level(who) >= DEVELOPER,
+        };
+        if !allowed {
+            return Err(Refusal::forbidden());
+        }
         let mut update = MergeRequestUpdate::default();
         match command {
             "close" | "reopen" => update.state_event = Some(command.to_owned()),
@@ -170,4 +182,12 @@ impl State {
             self.fire_merge_request(&mr, user, &event);
         }
     }
+}
+
+/// Commands of which none could be applied are an error.
+fn only_commands(names: Vec<String>) -> Result<NoteOutcome, Refusal> {
+    if names.is_empty() {
+        return Err(Refusal::bad_request("Failed to apply commands."));
+    }
+    Ok(NoteOutcome::OnlyCommands(names))
 }

@@ -42,6 +42,7 @@ async fn deployments_move_once() {
     let refused = w.post(&path, wrong).await.expect(400);
     let text = json!({ "message": { "ref": ["The branch or tag does not exist"] } });
     assert_eq!(refused.body, text);
+    assert_eq!(w.gitlab.environments(w.project).len(), 1, "made before the refusal");
     let mut wrong = body.clone();
     wrong["sha"] = json!("1".repeat(40));
     w.post(&path, wrong).await.expect(400);

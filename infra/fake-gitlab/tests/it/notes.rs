@@ -21,7 +21,7 @@ async fn commands_are_executed_and_only_commands_delete() {
     let only = w.post(&path, json!({ "body": "/approve" })).await.expect(202);
     assert!(only.body["summary"].is_array());
     let note = format!("{path}/{}", made.body["id"]);
-    w.put(&note, json!({ "body": "/close" })).await.expect(204);
+    w.put(&note, json!({ "body": "/close" })).await.expect(202);
     w.put(&note, json!({ "body": "text" })).await.expect(404);
     assert_eq!(w.gitlab.mr(w.project, iid).unwrap().state, "closed");
     let names: Vec<String> =
@@ -99,4 +99,23 @@ async fn notes_echo() {
     assert_eq!(hooks[0]["object_attributes"]["action"], "create");
     assert_eq!(hooks[1]["object_attributes"]["action"], "update");
     assert_eq!(hooks[1]["user"]["id"], w.bot.0);
+}
+
+#[tokio::test]
+async fn commands_have_the_rights_of_their_author() {
+    let w = world().await;
+    let (iid, path) = with_mr(&w).await;
+    w.gitlab.configure(w.project, |options| {
+        options.visibility = gantry_fake_gitlab::Visibility::Public;
+    });
+    let visitor = w.gitlab.create_user("visitor");
+    let token = w.gitlab.create_token(visitor, &["api"], None);
+    let close = json!({ "body": "/close" });
+    let refused = w.send("POST", &path, Some(&token), Some(close)).await.expect(400);
+    assert_eq!(refused.message(), "400 Bad request - Failed to apply commands.");
+    assert_eq!(w.gitlab.mr(w.project, iid).unwrap().state, "opened");
+    assert!(w.gitlab.executed_quick_actions().is_empty());
+    w.gitlab.configure(w.project, |options| options.pipelines_must_succeed = true);
+    w.post(&path, json!({ "body": "/merge" })).await.expect(202);
+    assert!(w.gitlab.mr(w.project, iid).unwrap().auto_merge);
 }

@@ -39,7 +39,11 @@ async fn compare_two_and_three_dots() {
     let ada = w.gitlab.person("ada");
     let base = w.gitlab.head(w.project, "main").unwrap();
     let moved = [("old.tf", None), ("new.tf", Some("1\n2\n3\n4\n"))];
+    let hook = json!({ "url": "http://127.0.0.1:1/" });
+    w.post(&w.path("/hooks"), hook).await.expect(201);
     ada.push_files(w.project, "topic", &moved, "Move").unwrap();
+    let commit = w.gitlab.take_pending()[0].json()["commits"][0].clone();
+    assert_eq!((&commit["added"], &commit["removed"]), (&json!(["new.tf"]), &json!([])));
     ada.push(w.project, "main", "net/a.tf", "b\n").unwrap();
     let compare = |query: &str| {
         let path = w.path(&format!("/repository/compare?{query}"));

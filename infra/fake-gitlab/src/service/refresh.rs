@@ -1,0 +1,98 @@
+//! What a push does to the merge requests of its branch, and to those that target it.
+
+use std::collections::HashSet;
+
+use crate::events::merge_request::MrEvent;
+use crate::git::repo::RefChange;
+use crate::git::{Oid, history};
+use crate::model::{MergeRequest, ProjectId, State, UserId};
+
+impl State {
+    /// Lets merge requests follow a branch that moved.
+    pub(crate) fn refresh_merge_requests(
+        &mut self,
+        project: ProjectId,
+        user: UserId,
+        branch: &str,
+        change: &RefChange,
+    ) {
+        self.refresh_targeting(project, user, branch, change);
+        let moved: Vec<(ProjectId, u64)> = self
+            .projects
+            .values()
+            .flat_map(|project| &project.merge_requests)
+            .filter(|mr| mr.is_open() && mr.prepared_at.is_some())
+            .filter(|mr| mr.source_project == project && mr.source_branch == branch)
+            .map(|mr| (mr.target_project, mr.iid))
+            .collect();
+        for (target, iid) in moved {
+            self.read_source_head(target, iid);
+            self.add_system_note(target, iid, user, self.push_note(project, branch, change));
+            let now = self.now();
+            let mr = self.merge_request_mut(target, iid);
+            mr.updated_at = now;
+            // New commits take an auto-merge back.
+            mr.auto_merge = None;
+            let mr = mr.clone();
+            let event = MrEvent { oldrev: Some(change.before), ..MrEvent::new("update") };
+            self.fire_merge_request(&mr, user, &event);
+            if change.after != Oid::ZERO {
+                self.plan_merge_request_pipeline(target, iid, user);
+            }
+        }
+    }
+
+    /// What GitLab notes in a merge request about a push to its source branch.
+    fn push_note(&self, project: ProjectId, branch: &str, change: &RefChange) -> String {
+        if change.after == Oid::ZERO {
+            return format!("deleted source branch `{branch}`");
+        }
+        if change.before == Oid::ZERO {
+            return format!("restored source branch `{branch}`");
+        }
+        let objects = &self.project(project).repo.objects;
+        let added = history::log(objects, change.after, &[change.before]).len();
+        let s = if added == 1 { "" } else { "s" };
+        format!("added {added} commit{s}")
+    }
+
+    /// A push that brings a merge request's head into its target merges it; one that rewrites
+    /// the target, or brings some of its commits, changes its diff without a hook.
+    fn refresh_targeting(
+        &mut self,
+        project: ProjectId,
+        user: UserId,
+        branch: &str,
+        change: &RefChange,
+    ) {
+        if change.after == Oid::ZERO || change.before == Oid::ZERO {
+            return;
+        }
+        let target = self.project(project);
+        let objects = &target.repo.objects;
+        let brought: HashSet<Oid> = history::log(objects, change.after, &[change.before])
+            .iter()
+            .map(|commit| commit.id)
+            .collect();
+        let forced = !history::is_ancestor(objects, change.before, change.after);
+        let targeting = |mr: &&MergeRequest| {
+            mr.is_open() && mr.prepared_at.is_some() && mr.target_branch == branch
+        };
+        let (mut merged, mut reloaded) = (Vec::new(), Vec::new());
+        for mr in target.merge_requests.iter().filter(targeting) {
+            if mr.head().is_some_and(|head| brought.contains(&head)) {
+                merged.push(mr.iid);
+            } else if forced
+                || self.merge_request_commits(mr).iter().any(|known| brought.contains(&known.id))
+            {
+                reloaded.push(mr.iid);
+            }
+        }
+        for iid in merged {
+            self.mark_merged(project, iid, user, None, None);
+        }
+        for iid in reloaded {
+            self.read_source_head(project, iid);
+        }
+    }
+}
