@@ -1,0 +1,295 @@
+//! The admin API's part on Terraform's states: look, download, import, restore, unlock.
+
+use crate::{
+    Deps,
+    objects::send,
+    state::{Replacement, StateError},
+    state_routes::JSON,
+};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State},
+    http::{StatusCode, request::Parts},
+    response::Response,
+    routing::{delete, get},
+};
+use gantry_domain::{EventId, RunId, StackSlug, stack::Stack};
+use gantry_setup::web::{Problem, bearer};
+use gantry_store::{
+    Expect, Write,
+    config::{Activity, AdminKey, Role},
+    keys,
+    runner::{StateLock, StateVersion},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Versions on a page.
+const PAGE: i32 = 50;
+
+/// The routes below `/api/v1/stacks/{slug}/state`.
+///
+/// | request | role | meaning |
+/// |---|---|---|
+/// | `GET state?before=` | read | current version, lock, versions (newest first, 50 a page) |
+/// | `GET state/{version}` | admin | the body; `current` is a version too |
+/// | `POST state?force=` | admin | a state's JSON, or `{"restore": 7}`: makes it the current version |
+/// | `DELETE state/lock` | admin | takes the lock from whoever has it |
+///
+/// Changes answer 409 while a tracked run of the stack is unfinished or the stack is blocked.
+pub fn admin_state_router(deps: Deps) -> Router {
+    let limit = usize::try_from(deps.limits.state).unwrap_or(usize::MAX);
+    Router::new()
+        .route("/api/v1/stacks/{slug}/state", get(show).post(replace))
+        .route("/api/v1/stacks/{slug}/state/lock", delete(unlock))
+        .route("/api/v1/stacks/{slug}/state/{version}", get(download))
+        .layer(DefaultBodyLimit::max(limit))
+        .with_state(deps)
+}
+
+/// What is known of a stack's state.
+#[derive(Serialize)]
+struct StateView {
+    current: Option<VersionView>,
+    lock: Option<LockView>,
+    versions: Vec<VersionView>,
+    /// For `?before=`; none on the last page.
+    next: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct VersionView {
+    version: u64,
+    serial: u64,
+    lineage: String,
+    digest: String,
+    size: u64,
+    resources: u32,
+    run: Option<RunId>,
+    by: String,
+    /// It was kept aside: only a person makes it current.
+    rescued: bool,
+    at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct LockView {
+    id: String,
+    operation: String,
+    who: String,
+    run: RunId,
+    at: Timestamp,
+}
+
+impl From<StateVersion> for VersionView {
+    fn from(version: StateVersion) -> Self {
+        let StateVersion { number, serial, lineage, digest, size, resources, .. } = version;
+        let StateVersion { run, by, rescued, at, .. } = version;
+        Self { version: number, serial, lineage, digest, size, resources, run, by, rescued, at }
+    }
+}
+
+impl From<StateLock> for LockView {
+    fn from(lock: StateLock) -> Self {
+        let StateLock { info, run, at, .. } = lock;
+        Self { id: info.id, operation: info.operation, who: info.who, run, at }
+    }
+}
+
+#[derive(Deserialize)]
+struct ShowQuery {
+    before: Option<u64>,
+}
+
+async fn show(
+    State(deps): State<Deps>,
+    key: Caller,
+    Path(slug): Path<String>,
+    Query(query): Query<ShowQuery>,
+) -> Result<Json<StateView>, Problem> {
+    key.must_be(Role::Read)?;
+    let stack = stack(&deps, &slug).await?;
+    let states = deps.states();
+    let page = states.versions(&stack.id, query.before, PAGE).await?;
+    let versions: Vec<VersionView> = page.items.into_iter().map(|v| v.value.into()).collect();
+    Ok(Json(StateView {
+        current: states.current(&stack.id).await?.map(|current| current.value.into()),
+        lock: states.lock_of(&stack.id).await?.map(|lock| lock.value.into()),
+        next: page.next.and_then(|_| versions.last().map(|last| last.version)),
+        versions,
+    }))
+}
+
+async fn download(
+    State(deps): State<Deps>,
+    key: Caller,
+    Path((slug, version)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    key.must_be(Role::Admin)?;
+    let stack = stack(&deps, &slug).await?;
+    let states = deps.states();
+    let version = match version.parse() {
+        Ok(number) => states.version(&stack.id, number).await?,
+        Err(_) if version == "current" => {
+            let current = states.current(&stack.id).await?;
+            current.ok_or_else(|| missing("The stack has no state yet."))?.value
+        }
+        Err(_) => return Err(missing("A version is a number, or the word current.")),
+    };
+    let sent = send(&deps.objects, &version.object, JSON).await;
+    let body = sent.map_err(|_| trouble())?.ok_or_else(|| {
+        tracing::error!(object = version.object, "the body of a state is missing");
+        trouble()
+    })?;
+    let what = format!("downloaded version {} of the state of {slug}", version.number);
+    record(&deps, &key, what, "done".to_owned()).await?;
+    Ok(body)
+}
+
+#[derive(Deserialize)]
+struct ReplaceQuery {
+    #[serde(default)]
+    force: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Restore {
+    restore: u64,
+}
+
+async fn replace(
+    State(deps): State<Deps>,
+    key: Caller,
+    Path(slug): Path<String>,
+    Query(query): Query<ReplaceQuery>,
+    body: Bytes,
+) -> Result<Json<VersionView>, Problem> {
+    key.must_be(Role::Admin)?;
+    let stack = stack(&deps, &slug).await?;
+    if !stack.manage_state {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "Gantry does not keep this state",
+            "The stack has a backend of its own: change the state there.",
+        ));
+    }
+    let (replacement, what) = match serde_json::from_slice::<Restore>(&body) {
+        Ok(Restore { restore: number }) => (
+            Replacement::Restore { number },
+            format!("restored version {number} of the state of {slug}"),
+        ),
+        Err(_) => (
+            Replacement::Import { body, force: query.force },
+            format!("imported a state for {slug}{}", if query.force { " by force" } else { "" }),
+        ),
+    };
+    let done = deps.states().replace(&stack.id, replacement, &key.0.name).await;
+    let outcome = match &done {
+        Ok(version) => format!("it is version {}, serial {}", version.number, version.serial),
+        Err(error) => format!("refused: {error}"),
+    };
+    record(&deps, &key, what, outcome).await?;
+    Ok(Json(done?.into()))
+}
+
+async fn unlock(
+    State(deps): State<Deps>,
+    key: Caller,
+    Path(slug): Path<String>,
+) -> Result<StatusCode, Problem> {
+    key.must_be(Role::Admin)?;
+    let stack = stack(&deps, &slug).await?;
+    let done = deps.states().break_lock(&stack.id).await;
+    let outcome = match &done {
+        Ok(true) => "done".to_owned(),
+        Ok(false) => "it was not locked".to_owned(),
+        Err(error) => format!("refused: {error}"),
+    };
+    record(&deps, &key, format!("unlocked the state of {slug}"), outcome).await?;
+    done?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn stack(deps: &Deps, slug: &str) -> Result<Stack, Problem> {
+    let unknown = || missing("There is no stack with this slug.");
+    let slug: StackSlug = slug.parse().map_err(|_| unknown())?;
+    let found = deps.store.stack_by_slug(&slug).await.map_err(|e| Problem::internal(&e))?;
+    Ok(found.ok_or_else(unknown)?.value)
+}
+
+/// The admin key that a request came with.
+struct Caller(AdminKey);
+
+impl Caller {
+    fn must_be(&self, role: Role) -> Result<(), Problem> {
+        if self.0.role >= role {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "This key may not do that",
+            "States hold secrets: only a key with the role admin reads or changes them.",
+        ))
+    }
+}
+
+impl FromRequestParts<Deps> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, deps: &Deps) -> Result<Self, Problem> {
+        let refused = || {
+            let detail = "Send an admin key as the bearer token.";
+            Problem::new(StatusCode::UNAUTHORIZED, "Who are you?", detail)
+        };
+        let secret = bearer(&parts.headers).ok_or_else(refused)?;
+        let key = deps.store.admin_key(secret).await.map_err(|e| Problem::internal(&e))?;
+        key.map(Self).ok_or_else(refused)
+    }
+}
+
+/// Keeps who did what to a state, and how it ended.
+async fn record(deps: &Deps, key: &Caller, what: String, outcome: String) -> Result<(), Problem> {
+    let at = deps.clock.now();
+    let request = EventId::derive("state", &[&hex::encode(rand::random::<[u8; 16]>())]);
+    let activity = Activity { actor: key.0.name.clone(), what, outcome, at };
+    let kept = async {
+        let write = Write::put(keys::activity(at, &request), Expect::Absent, &activity)?;
+        deps.store.write(vec![write]).await
+    };
+    kept.await.map(drop).map_err(|error| Problem::internal(&error))
+}
+
+fn missing(detail: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "Not there", detail)
+}
+
+fn trouble() -> Problem {
+    let detail = "The state's body could not be read. The log says why; trying again is safe.";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here", detail)
+}
+
+impl From<StateError> for Problem {
+    fn from(error: StateError) -> Self {
+        let mut detail = error.to_string();
+        match error {
+            StateError::NotSuccessor(_) => {
+                detail.push_str(". To take it all the same, add ?force=true.");
+                Self::new(StatusCode::CONFLICT, "It does not follow the current state", detail)
+            }
+            StateError::RunUnfinished(_) | StateError::Blocked(_) => {
+                Self::new(StatusCode::CONFLICT, "The stack is in use", detail)
+            }
+            StateError::Unusable(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "It is no state", detail)
+            }
+            StateError::NoVersion(_) => missing(&detail),
+            StateError::Busy
+            | StateError::Locked(_)
+            | StateError::NotHeld
+            | StateError::Refused(_) => Self::new(StatusCode::CONFLICT, "Try again", detail),
+            StateError::Store(_) | StateError::Objects(_) => Self::internal(&error),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Taking a phase: once, by one runner.
+
+use crate::{Deps, Refusal, token::matching_run, variables};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use gantry_domain::{
+    protocol::{ClaimAnswer, ClaimRequest, Report, ReportKind},
+    run::{Phase, Run, RunState, RunType},
+    stack::Stack,
+};
+use gantry_queue::Message;
+use gantry_secrets::{Sealer, SecretName, TokenFor, TokenKind};
+use gantry_store::{Expect, Outcome, Stored, Write, keys, runner::Claim};
+use secrecy::ExposeSecret as _;
+
+/// How often the run may change under our hands before the runner has to ask again.
+const TRIES: u32 = 5;
+/// What a runner's name may be long, for people.
+const LONGEST_NAME: usize = 100;
+/// How much longer than its phase a token is good, in seconds. Attempts are fenced by the run's
+/// record: this only ends tokens that nobody needs any more.
+const MARGIN: i64 = 60 * 60;
+/// The same for runs that apply: a runner that was cut off may still bring its state the next day.
+const MARGIN_OF_APPLY: i64 = 24 * 60 * 60;
+
+const TAKEN: &str = "another runner has taken this phase";
+const NOT_WANTED: &str = "this phase is not to be done any more";
+
+/// `POST claim`.
+pub(crate) async fn claim(
+    State(deps): State<Deps>,
+    headers: HeaderMap,
+    Json(request): Json<ClaimRequest>,
+) -> Result<Json<ClaimAnswer>, Refusal> {
+    let token = deps.token(TokenKind::Claim, &headers).await?;
+    let (run, claim) = take(&deps, &token, &request).await?;
+    let stack = deps.store.stack(&run.value.stack).await?;
+    let stack = stack.ok_or_else(|| Refusal::gone("the stack is gone"))?.value;
+    let run = run.value;
+
+    let said = ReportKind::Claimed { runner: claim.runner.clone() };
+    tell(&deps, &run, Report { sequence: 0, what: said }).await?;
+    let variables = match variables::of_run(&stack, &run, sealer(&deps).await?.as_ref()) {
+        Ok(variables) => variables,
+        Err(sealed) => {
+            // The runner gets no token and so cannot say it itself.
+            tell(&deps, &run, Report { sequence: 1, what: failed(&sealed.to_string()) }).await?;
+            return Err(Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, sealed.to_string()));
+        }
+    };
+    let run_token = deps.signer().await?.sign(&run_token(&run, &stack, &claim));
+    tracing::info!(
+        run.id = %run.id, stack = %run.slug, phase = %run.phase, attempt = run.attempt,
+        runner = claim.runner, "a runner took a phase"
+    );
+    Ok(Json(ClaimAnswer {
+        run_token: run_token.expose_secret().to_owned(),
+        run: run.id,
+        phase: run.phase,
+        run_type: run.run_type,
+        stack: run.slug,
+        commit: run.commit,
+        branch: run.git_ref,
+        project_root: stack.project_root,
+        tool: stack.tool,
+        tool_version: stack.tool_version,
+        autodeploy: run.autodeploy && run.run_type == RunType::Tracked,
+        manage_state: stack.manage_state,
+        hooks: stack.hooks,
+        variables,
+        timeout: match run.phase {
+            Phase::Plan => stack.timeouts.plan,
+            Phase::Apply => stack.timeouts.apply,
+        },
+        apply_timeout: stack.timeouts.apply,
+        plan_digest: run.plan_digest.filter(|_| run.phase == Phase::Apply),
+    }))
+}
+
+/// Records the claim on condition that the run is as it was read and nobody has claimed the
+/// attempt. A claim that is repeated finds itself.
+async fn take(
+    deps: &Deps,
+    token: &TokenFor,
+    request: &ClaimRequest,
+) -> Result<(Stored<Run>, Claim), Refusal> {
+    let place = keys::claim(&token.run, token.attempt);
+    for _ in 0..TRIES {
+        let run = matching_run(&deps.store, token).await?;
+        let run = run.filter(|run| !run.value.state.is_final());
+        let run = run.ok_or_else(|| Refusal::gone(NOT_WANTED))?;
+        if let Some(claim) = deps.store.get::<Claim>(&place).await? {
+            let same = !request.nonce.is_empty() && claim.value.nonce == request.nonce;
+            return if same { Ok((run, claim.value)) } else { Err(Refusal::gone(TAKEN)) };
+        }
+        let waits = match run.value.phase {
+            Phase::Plan => run.value.state == RunState::Preparing,
+            Phase::Apply => run.value.state == RunState::Confirmed,
+        };
+        if !waits {
+            return Err(Refusal::gone(NOT_WANTED));
+        }
+        let claim = Claim {
+            phase: token.phase,
+            runner: readable(&request.runner),
+            nonce: request.nonce.clone(),
+            at: deps.clock.now(),
+        };
+        let writes = vec![
+            Write::Check { key: run.key.clone(), expect: run.unchanged() },
+            Write::put(place.clone(), Expect::Absent, &claim)?,
+        ];
+        if deps.store.write(writes).await? == Outcome::Written {
+            return Ok((run, claim));
+        }
+    }
+    Err(Refusal::busy())
+}
+
+fn run_token(run: &Run, stack: &Stack, claim: &Claim) -> TokenFor {
+    let limit = match run.phase {
+        Phase::Plan => stack.timeouts.plan.saturating_add(stack.timeouts.apply),
+        Phase::Apply => stack.timeouts.apply,
+    };
+    let margin = match run.run_type {
+        RunType::Proposed => MARGIN,
+        RunType::Tracked | RunType::Test => MARGIN_OF_APPLY,
+    };
+    TokenFor {
+        kind: TokenKind::Run,
+        run: run.id.clone(),
+        phase: run.phase,
+        attempt: run.attempt,
+        expires: Some(claim.at.as_second() + i64::from(limit) + margin),
+    }
+}
+
+async fn sealer(deps: &Deps) -> Result<Option<Sealer>, Refusal> {
+    let key = deps.secrets.get(SecretName::SealingKey).await?;
+    Ok(key.map(|key| Sealer::new(&key)))
+}
+
+async fn tell(deps: &Deps, run: &Run, report: Report) -> Result<(), Refusal> {
+    let (stack, run, attempt) = (run.stack.clone(), run.id.clone(), run.attempt);
+    Ok(deps.sender.send(Message::Report { stack, run, attempt, report }).await?)
+}
+
+fn failed(summary: &str) -> ReportKind {
+    ReportKind::Failed {
+        summary: summary.chars().take(200).collect(),
+        errors: Vec::new(),
+        log_tail: Vec::new(),
+        in_terraform: false,
+    }
+}
+
+/// A name from outside, short and without control characters.
+fn readable(name: &str) -> String {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+    if name.trim().is_empty() { "a runner".to_owned() } else { name }
+}

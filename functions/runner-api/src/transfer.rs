@@ -1,0 +1,141 @@
+//! Source, plan and change: what runs read before, and leave behind.
+
+use crate::{
+    Deps, Refusal,
+    objects::{ADDRESS_GOOD_FOR, BodyDigest, check_size, receive, send},
+    state_routes,
+    token::Holder,
+};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use gantry_domain::source::SourceFailed;
+use gantry_domain::{
+    plan::Change,
+    protocol::{Upload, UploadAnswer, UploadRequest},
+    run::{Phase, RunType},
+};
+use gantry_queue::Message;
+use gantry_setup::objects::keys as objects;
+use serde::Deserialize;
+
+/// Bodies that are gzip archives.
+const GZIP: &str = "application/gzip";
+
+/// `?digest=` of an upload.
+#[derive(Deserialize)]
+pub(crate) struct Named {
+    pub(crate) digest: String,
+}
+
+/// `GET source`: the archive, 202 while it is fetched, 422 when it cannot be had.
+pub(crate) async fn source(State(deps): State<Deps>, holder: Holder) -> Result<Response, Refusal> {
+    let run = &holder.run.value;
+    let key = objects::source(run.project, &run.commit);
+    if let Some(archive) = send(&deps.objects, &key, GZIP).await? {
+        return Ok(archive);
+    }
+    let since = run.handed_out_at.unwrap_or(run.created_at);
+    let failed = deps.objects.get(&objects::source_failed(run.project, &run.commit)).await?;
+    if let Some(failed) = failed.and_then(|body| SourceFailed::from_json(&body))
+        && failed.counts_at(since)
+    {
+        return Err(Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, failed.reason));
+    }
+    // Asked for again each minute: whatever became of the earlier wish, this one is another.
+    let minute = deps.clock.now().as_second() / 60;
+    let cause = format!("{}.{}.{minute}", run.id, run.attempt);
+    let (project, commit) = (run.project, run.commit.clone());
+    deps.sender.send(Message::Fetch { project, commit, cause }).await?;
+    let wait = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+    Ok((StatusCode::ACCEPTED, wait).into_response())
+}
+
+/// `POST upload`: where a body goes.
+pub(crate) async fn upload(
+    State(deps): State<Deps>,
+    holder: Holder,
+    Json(request): Json<UploadRequest>,
+) -> Result<Json<UploadAnswer>, Refusal> {
+    let digest = BodyDigest::parse(&request.digest)?;
+    match request.what {
+        Upload::Plan => {
+            may_save_plan(&holder)?;
+            check_size(request.size, deps.limits.plan)?;
+            let key = objects::plan(&holder.run.value.id, digest.hex());
+            address(&deps, &key, &digest).await
+        }
+        Upload::State => {
+            holder.may_change_state()?;
+            check_size(request.size, deps.limits.state)?;
+            state_routes::address(&deps, &holder, &digest).await
+        }
+    }
+}
+
+/// The signed address of `key`; no address where the storage cannot sign.
+pub(crate) async fn address(
+    deps: &Deps,
+    key: &str,
+    digest: &BodyDigest,
+) -> Result<Json<UploadAnswer>, Refusal> {
+    let signed = deps.objects.sign_write(key, digest.bytes(), ADDRESS_GOOD_FOR).await?;
+    Ok(Json(signed.map_or_else(UploadAnswer::default, |signed| UploadAnswer {
+        url: Some(signed.url),
+        headers: signed.headers,
+    })))
+}
+
+/// `PUT plan?digest=`.
+pub(crate) async fn write_plan(
+    State(deps): State<Deps>,
+    holder: Holder,
+    Query(named): Query<Named>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    may_save_plan(&holder)?;
+    let digest = BodyDigest::parse(&named.digest)?;
+    let key = objects::plan(&holder.run.value.id, digest.hex());
+    receive(&deps.objects, &key, &headers, body, &digest, deps.limits.plan).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET plan`: for the apply of the same run, and the plan that was shown.
+pub(crate) async fn read_plan(
+    State(deps): State<Deps>,
+    holder: Holder,
+) -> Result<Response, Refusal> {
+    let run = &holder.run.value;
+    if run.phase != Phase::Apply || run.run_type != RunType::Tracked {
+        return Err(Refusal::forbidden("only the apply of the run reads its plan"));
+    }
+    let missing = || Refusal::text(StatusCode::NOT_FOUND, "the run's saved plan is not there");
+    let digest = run.plan_digest.as_deref().ok_or_else(missing)?;
+    send(&deps.objects, &objects::plan(&run.id, digest), GZIP).await?.ok_or_else(missing)
+}
+
+/// `PUT change`. It was masked by the runner.
+pub(crate) async fn write_change(
+    State(deps): State<Deps>,
+    holder: Holder,
+    Json(change): Json<Change>,
+) -> Result<StatusCode, Refusal> {
+    let key = objects::change(&holder.run.value.id, holder.token.attempt);
+    let body = serde_json::to_vec(&change).map_err(|error| Refusal::trouble(&error))?;
+    deps.objects.put(&key, body.into()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A plan file holds secrets: what nobody will apply is not kept.
+fn may_save_plan(holder: &Holder) -> Result<(), Refusal> {
+    let run = &holder.run.value;
+    if run.phase == Phase::Plan && run.run_type == RunType::Tracked {
+        return Ok(());
+    }
+    Err(Refusal::forbidden("only the plan of a tracked run is saved"))
+}

@@ -1,0 +1,62 @@
+//! Which of a stack's variables a run gets. What a run can read, the code of its branch can read.
+
+use gantry_domain::{
+    protocol::RunVariable,
+    run::{Run, RunType},
+    stack::{Stack, Variable, VariableRuns, VariableValue},
+};
+use gantry_secrets::Sealer;
+use secrecy::ExposeSecret as _;
+
+/// A secret variable that this installation's key does not open. Meant for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("The secret variable {name} cannot be opened with this installation's key: set it again")]
+pub(crate) struct Sealed {
+    name: String,
+}
+
+/// The variables that `run` gets, opened. Tracked-only ones go to tracked runs alone; code from a
+/// fork gets no secret ones at all, whatever they say.
+pub(crate) fn of_run(
+    stack: &Stack,
+    run: &Run,
+    sealer: Option<&Sealer>,
+) -> Result<Vec<RunVariable>, Sealed> {
+    stack
+        .variables
+        .iter()
+        .filter(|variable| may_have(run, variable))
+        .map(|v| open(stack, v, sealer))
+        .collect()
+}
+
+fn may_have(run: &Run, variable: &Variable) -> bool {
+    let for_its_type = match variable.runs {
+        VariableRuns::All => true,
+        VariableRuns::Tracked => run.run_type == RunType::Tracked,
+    };
+    let secret = matches!(variable.value, VariableValue::Sealed(_));
+    for_its_type && !(secret && run.fork_of.is_some())
+}
+
+fn open(
+    stack: &Stack,
+    variable: &Variable,
+    sealer: Option<&Sealer>,
+) -> Result<RunVariable, Sealed> {
+    let name = variable.name.clone();
+    match &variable.value {
+        VariableValue::Plain(value) => {
+            Ok(RunVariable { name, value: value.clone(), secret: false })
+        }
+        VariableValue::Sealed(sealed) => {
+            let opened = sealer.and_then(|sealer| sealer.open(&stack.id, &name, sealed).ok());
+            match opened {
+                Some(value) => {
+                    Ok(RunVariable { name, value: value.expose_secret().to_owned(), secret: true })
+                }
+                None => Err(Sealed { name }),
+            }
+        }
+    }
+}

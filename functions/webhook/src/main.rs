@@ -1,0 +1,30 @@
+//! The webhook as a Lambda function behind an HTTP API.
+//!
+//! Settings: `GANTRY_QUEUE_EVENTS_URL`, `GANTRY_SECRETS_PREFIX`, `RUST_LOG`
+//! ([`gantry_setup::deployment`]).
+
+use gantry_queue::{QueueName, Sender, Sqs, transport::sqs::QueueUrls};
+use gantry_secrets::ManagedSecrets;
+use gantry_setup::{Clock, Deployment, aws};
+use gantry_webhook::{Deps, router};
+use std::{sync::Arc, time::Duration};
+
+// One request at a time: more threads would only cost start time.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    let deployment = Deployment::start();
+    let sdk = aws::from_environment().await;
+    let clock = Clock::system();
+    let events = deployment.queue_url("EVENTS")?;
+    let urls = QueueUrls::default().with(QueueName::Events, events)?;
+    let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), urls));
+    let secrets =
+        ManagedSecrets::new(aws_sdk_secretsmanager::Client::new(&sdk), deployment.secrets_prefix());
+    let now = clock.clone();
+    let deps = Deps {
+        sender: Sender::new(queues, Arc::new(move || now.now())),
+        secrets: Arc::new(secrets.fresh_for(Duration::ZERO)),
+        clock,
+    };
+    lambda_http::run(router(deps)).await
+}
