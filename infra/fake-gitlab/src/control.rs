@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use jiff::civil::Date;
+use serde_json::json;
 
+use crate::api::answer::Refusal;
+use crate::api::params::Params;
 use crate::config::{Ci, ProjectOptions};
 use crate::delivery::{Delivery, DeliveryResult};
 use crate::faults::{Fault, Matcher};
@@ -135,6 +138,30 @@ impl FakeGitlab {
                 members.insert(user, level);
             }
         });
+    }
+
+    /// Adds a hook, as a maintainer would on the settings page; gives its id. `events` are flags
+    /// such as `merge_requests_events`; what is not named is off.
+    ///
+    /// # Errors
+    /// When GitLab refuses the address or a secret, or there are too many.
+    pub fn add_hook(
+        &self,
+        project: ProjectId,
+        url: &str,
+        events: &[&str],
+        token: Option<&str>,
+        signing_token: Option<&str>,
+    ) -> std::result::Result<u64, Refusal> {
+        let mut params = Params::default();
+        params.set("url", json!(url));
+        params.set("push_events", json!(events.contains(&"push_events")));
+        for event in events {
+            params.set(event, json!(true));
+        }
+        params.set("token", json!(token));
+        params.set("signing_token", json!(signing_token));
+        self.with(|state| state.create_hook(project, &params)).map(|hook| hook.id)
     }
 
     /// Does what is due by the clock: pipelines to make, jobs to end, merge requests to prepare.

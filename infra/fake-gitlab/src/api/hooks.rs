@@ -1,12 +1,11 @@
 //! Project hooks: the API, test deliveries, the log and resending.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::access::MAINTAINER;
 use super::answer::{Answer, ApiResult, Refusal};
 use super::hook_fields::{apply, check_url, hook_json};
+use super::params::Params;
 use super::shapes::api_time;
 use super::{Call, Outcome, paging};
 use crate::delivery::{Delivery, event_header, uuid};
@@ -68,39 +67,9 @@ fn get(state: &State, project: ProjectId, id: &str) -> ApiResult {
 }
 
 fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
-    let url = call.params.required("url")?;
-    check_url(state, &url)?;
-    let limit = state.config.limits.hooks_per_project;
-    if state.project(project).hooks.len() >= limit {
-        let text = format!("Maximum number of project hooks ({limit}) exceeded");
-        return Err(Refusal::message(422, json!({ "base": [text] })));
-    }
-    let mut hook = Hook {
-        id: 0,
-        url: url.clone(),
-        name: None,
-        description: None,
-        events: EVENTS
-            .iter()
-            .map(|event| (*event, *event == "push_events"))
-            .collect::<BTreeMap<_, _>>(),
-        token: None,
-        signing_token: None,
-        enable_ssl_verification: true,
-        branch_filter: None,
-        branch_filter_strategy: "wildcard".to_owned(),
-        custom_headers: Vec::new(),
-        custom_template: None,
-        created_at: state.now(),
-        failures: 0,
-        disabled_until: None,
-        disabled: false,
-        log: Vec::new(),
-    };
-    apply(state, &mut hook, &call.params)?;
-    hook.id = state.next_id("hook");
-    state.project_mut(project).hooks.push(hook.clone());
-    Ok(Answer::created(hook_json(state, project, &hook)).wrote(format!("hook {url}")))
+    let hook = state.create_hook(project, &call.params)?;
+    let line = format!("hook {}", hook.url);
+    Ok(Answer::created(hook_json(state, project, &hook)).wrote(line))
 }
 
 fn update(state: &mut State, call: &Call, project: ProjectId, id: &str) -> ApiResult {
@@ -200,6 +169,26 @@ fn resend(
 }
 
 impl State {
+    /// Adds a hook with these fields.
+    pub(crate) fn create_hook(
+        &mut self,
+        project: ProjectId,
+        params: &Params,
+    ) -> Result<Hook, Refusal> {
+        let url = params.required("url")?;
+        check_url(self, &url)?;
+        let limit = self.config.limits.hooks_per_project;
+        if self.project(project).hooks.len() >= limit {
+            let text = format!("Maximum number of project hooks ({limit}) exceeded");
+            return Err(Refusal::message(422, json!({ "base": [text] })));
+        }
+        let mut hook = Hook::new(url, self.now());
+        apply(self, &mut hook, params)?;
+        hook.id = self.next_id("hook");
+        self.project_mut(project).hooks.push(hook.clone());
+        Ok(hook)
+    }
+
     /// The delivery of the "Test" button: made from what the project has.
     pub(crate) fn test_delivery(
         &mut self,

@@ -61,6 +61,29 @@ pub(crate) struct HookEvent {
 }
 
 impl Hook {
+    /// A hook as GitLab makes it when nothing but an address is given: it wants pushes.
+    pub(crate) fn new(url: String, now: Timestamp) -> Self {
+        Self {
+            id: 0,
+            url,
+            name: None,
+            description: None,
+            events: EVENTS.iter().map(|event| (*event, *event == "push_events")).collect(),
+            token: None,
+            signing_token: None,
+            enable_ssl_verification: true,
+            branch_filter: None,
+            branch_filter_strategy: "wildcard".to_owned(),
+            custom_headers: Vec::new(),
+            custom_template: None,
+            created_at: now,
+            failures: 0,
+            disabled_until: None,
+            disabled: false,
+            log: Vec::new(),
+        }
+    }
+
     pub(crate) fn wants(&self, event: &str) -> bool {
         self.events.get(event).copied().unwrap_or(false)
     }

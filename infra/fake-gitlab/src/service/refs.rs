@@ -20,23 +20,41 @@ impl State {
         moves: &[(String, Oid)],
     ) -> Result<(), Refusal> {
         let mut changes = Vec::new();
+        let mut outcome = Ok(());
         for (name, after) in moves {
-            let repo = &mut self.project_mut(project).repo;
-            let before = repo.refs().get(name).copied().unwrap_or(Oid::ZERO);
-            if before == *after {
-                continue;
+            match self.move_ref(project, name, *after) {
+                Ok(change) => changes.extend(change),
+                Err(refusal) => {
+                    outcome = Err(refusal);
+                    break;
+                }
             }
-            let short = name.splitn(3, '/').nth(2).unwrap_or_default();
-            if *after != Oid::ZERO && !is_valid_ref_name(short) {
-                return Err(Refusal::message(400, "Branch name is invalid"));
-            }
-            repo.set_ref(name, *after).map_err(|_| {
-                Refusal::message(400, format!("{name} cannot be written beside another ref"))
-            })?;
-            changes.push(RefChange { name: name.clone(), before, after: *after });
         }
+        // What has moved has moved, also when a later ref is refused.
         self.after_push(project, user, &changes, &PushOptions::default());
-        Ok(())
+        outcome
+    }
+
+    /// Moves one ref; `None` when it was there already.
+    fn move_ref(
+        &mut self,
+        project: ProjectId,
+        name: &str,
+        after: Oid,
+    ) -> Result<Option<RefChange>, Refusal> {
+        let repo = &mut self.project_mut(project).repo;
+        let before = repo.refs().get(name).copied().unwrap_or(Oid::ZERO);
+        if before == after {
+            return Ok(None);
+        }
+        let short = name.splitn(3, '/').nth(2).unwrap_or_default();
+        if after != Oid::ZERO && !is_valid_ref_name(short) {
+            return Err(Refusal::message(400, "Branch name is invalid"));
+        }
+        repo.set_ref(name, after).map_err(|_| {
+            Refusal::message(400, format!("{name} cannot be written beside another ref"))
+        })?;
+        Ok(Some(RefChange { name: name.to_owned(), before, after }))
     }
 
     /// Hooks, merge requests and pipelines after refs have moved.

@@ -165,6 +165,8 @@ async fn branch_filters_are_for_pushes_only() {
     let w = world().await;
     let more = json!({ "push_events_branch_filter": "release/*", "merge_requests_events": true });
     hook(&w, "http://127.0.0.1:1/", more).await;
+    let tags = w.gitlab.add_hook(w.project, "http://a.example", &["tag_push_events"], None, None);
+    assert_eq!(w.gitlab.hooks(w.project)[1].events, ["tag_push_events"], "{tags:?}");
     let ada = w.gitlab.person("ada");
     ada.push(w.project, "x", "a", "1").unwrap();
     assert_eq!(w.gitlab.drop_pending(), 0);

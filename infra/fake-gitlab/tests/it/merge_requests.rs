@@ -190,3 +190,97 @@ async fn pushing_the_head_to_the_target_merges() {
     assert_eq!(w.gitlab.mr(w.project, iid).unwrap().state, "merged");
     assert_eq!(actions(&w).pop().unwrap().0, "merge");
 }
+
+#[tokio::test]
+async fn merging_over_the_api() {
+    let w = world().await;
+    let ada = w.gitlab.person("ada");
+    let head = ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    ada.push(w.project, "main", "b.tf", "1").unwrap();
+    let before = w.gitlab.head(w.project, "main").unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let path = w.path(&format!("/merge_requests/{iid}/merge"));
+    w.put(&path, json!({ "sha": before })).await.expect(409);
+    w.gitlab.set_member(w.project, w.bot, 30);
+    w.put(&path, json!({ "sha": head })).await.expect(401);
+    w.gitlab.set_member(w.project, w.bot, 40);
+    let body = json!({ "sha": head, "squash": true, "should_remove_source_branch": true });
+    let merged = w.put(&path, body).await.expect(200).body;
+    assert_eq!(merged["state"], "merged");
+    assert_eq!(
+        w.gitlab.head(w.project, "main").unwrap(),
+        merged["merge_commit_sha"].as_str().unwrap()
+    );
+    let commit = merged["merge_commit_sha"].as_str().unwrap();
+    let commit = w.get(&w.path(&format!("/repository/commits/{commit}"))).await.body;
+    assert_eq!(commit["parent_ids"], json!([before, merged["squash_commit_sha"]]));
+    assert!(w.gitlab.head(w.project, "topic").is_none());
+    for file in ["a.tf", "b.tf"] {
+        w.get(&w.path(&format!("/repository/files/{file}?ref=main"))).await.expect(200);
+    }
+    w.put(&path, json!({})).await.expect(405);
+}
+
+#[tokio::test]
+async fn fast_forward_only() {
+    let options = ProjectOptions {
+        merge_method: gantry_fake_gitlab::MergeMethod::FastForward,
+        ..ProjectOptions::default()
+    };
+    let w = world_with(|_| (), options).await;
+    let ada = w.gitlab.person("ada");
+    let head = ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    let other = ada.push(w.project, "other", "b.tf", "1").unwrap();
+    assert_ne!(head, other);
+    let topic = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let late = ada.open_merge_request(w.project, MergeRequestSpec::from("other")).unwrap();
+    ada.merge(w.project, topic).unwrap();
+    assert_eq!(w.gitlab.head(w.project, "main"), Some(head));
+    assert!(w.gitlab.mr(w.project, topic).unwrap().merge_commit.is_none());
+    assert_eq!(w.gitlab.mr(w.project, late).unwrap().merge_status, "need_rebase");
+}
+
+#[tokio::test]
+async fn rewriting_the_target_changes_the_diff() {
+    let w = hooked(ProjectOptions::default()).await;
+    let ada = w.gitlab.person("ada");
+    let start = w.gitlab.head(w.project, "main").unwrap();
+    ada.push(w.project, "main", "b.tf", "1").unwrap();
+    ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let path = w.path(&format!("/merge_requests/{iid}"));
+    assert_eq!(w.get(&path).await.body["changes_count"], "1");
+    actions(&w);
+    ada.set_branch(w.project, "main", &start).unwrap();
+    assert_eq!(w.get(&path).await.body["changes_count"], "2");
+    assert!(actions(&w).is_empty());
+}
+
+#[tokio::test]
+async fn the_parts_of_a_merge_request() {
+    let ci = Ci { mode: CiMode::Branch, ..Ci::default() };
+    let w = world_with(|_| (), ProjectOptions { ci, ..Default::default() }).await;
+    let ada = w.gitlab.person("ada");
+    ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    let head = ada.push(w.project, "topic", "b.tf", "1").unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let part = |part: &str| w.path(&format!("/merge_requests/{iid}/{part}"));
+    let diffs = w.get(&part("diffs?per_page=1")).await.expect(200);
+    assert_eq!(
+        (diffs.header("x-next-page").as_str(), &diffs.body[0]["new_path"]),
+        ("2", &json!("a.tf"))
+    );
+    let commits = w.get(&part("commits")).await.expect(200).body;
+    assert_eq!((commits.as_array().unwrap().len(), &commits[0]["id"]), (2, &json!(head)));
+    let pipelines = w.get(&part("pipelines")).await.expect(200).body;
+    assert_eq!(pipelines[0]["sha"], head);
+    w.gitlab.set_limits(|limits| limits.diff_files = 1);
+    let mr = w.get(&w.path(&format!("/merge_requests/{iid}"))).await.body;
+    assert_eq!(mr["changes_count"], "1+");
+    assert_eq!(w.get(&part("changes")).await.body["overflow"], true);
+    let listed = w.get(&w.path("/merge_requests?source_branch=topic&state=opened")).await;
+    assert_eq!(listed.body[0]["iid"], iid.0);
+    let later = w.get(&w.path("/merge_requests?updated_after=2100-01-01T00:00:00Z")).await;
+    assert_eq!(later.body, json!([]));
+    w.get(&w.path("/merge_requests?updated_after=yesterday")).await.expect(400);
+}

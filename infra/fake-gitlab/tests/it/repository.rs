@@ -169,3 +169,17 @@ async fn collected_commits_are_gone() {
     w.gitlab.forget_commit(w.project, &old);
     w.get(&path).await.expect(404);
 }
+
+#[tokio::test]
+async fn a_branch_cannot_be_a_folder() {
+    let w = world().await;
+    let ada = w.gitlab.person("ada");
+    ada.push(w.project, "a/b", "x", "1").unwrap();
+    ada.push(w.project, "a", "x", "1").unwrap_err();
+    assert!(w.gitlab.head(w.project, "a").is_none());
+    ada.delete_branch(w.project, "a/b").unwrap();
+    ada.push(w.project, "a", "x", "1").unwrap();
+    let pushed = [("refs/heads/one", Some("a")), ("refs/tags/t", Some("main"))];
+    ada.push_refs(w.project, &pushed).unwrap();
+    assert_eq!(w.gitlab.head(w.project, "one"), w.gitlab.head(w.project, "a"));
+}
