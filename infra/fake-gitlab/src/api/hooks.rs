@@ -42,6 +42,9 @@ pub(crate) fn route(
         ("POST", [id, "events", event, "resend"]) if resends => {
             send(resend(state, call, project, id, event))
         }
+        ("POST", [_, "test", _] | [_, "events", _, "resend"]) | ("GET", [_, "events"]) => {
+            Err(Refusal::too_old()).into()
+        }
         _ => return None,
     };
     Some(outcome)

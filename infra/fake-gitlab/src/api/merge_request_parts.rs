@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, ApiResult};
+use super::answer::{Answer, ApiResult, Refusal};
 use super::merge_requests::find;
 use super::{Call, paging};
 use crate::model::{ProjectId, State};
@@ -19,6 +19,7 @@ pub(crate) fn route(
     }
     match *part {
         "diffs" if state.config.version.at_least(15, 7) => Some(diffs(state, call, project, iid)),
+        "diffs" => Some(Err(Refusal::too_old())),
         "changes" => Some(changes(state, call, project, iid)),
         "commits" => Some(commits(state, call, project, iid)),
         "pipelines" => Some(pipelines(state, call, project, iid)),

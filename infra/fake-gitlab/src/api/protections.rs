@@ -40,7 +40,8 @@ fn read(
     name: Option<&str>,
 ) -> ApiResult {
     // Reading protections needs more than seeing the project.
-    state.require(call, project, DEVELOPER)?;
+    let level = if kind == "protected_environments" { MAINTAINER } else { DEVELOPER };
+    state.require(call, project, level)?;
     let options = &state.project(project).options;
     let all: Vec<(String, Value)> = match kind {
         "protected_branches" => rules(state, &options.protected_branches, branch_json),

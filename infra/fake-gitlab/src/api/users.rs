@@ -9,23 +9,25 @@ use crate::model::{State, Token};
 
 pub(crate) fn route(state: &mut State, call: &Call, path: &[&str]) -> Option<ApiResult> {
     let version = &state.config.version;
-    match (call.method.as_str(), path) {
-        ("GET", ["version"]) => Some(call.user().map(|_| {
-            Answer::ok(json!({ "version": version.to_string(), "revision": "fa4e0c1d2b3" }))
-        })),
-        ("GET", ["metadata"]) if version.at_least(15, 2) => {
-            Some(call.user().map(|_| metadata(state)))
-        }
-        ("GET", ["user"]) => Some(me(state, call)),
-        ("GET", ["users"]) => Some(users(state, call)),
-        ("GET", ["personal_access_tokens", "self"]) if version.at_least(15, 5) => {
-            Some(own_token(state, call).map(|token| Answer::ok(token_json(token))))
+    let since = |major, minor, result: ApiResult| match version.at_least(major, minor) {
+        true => result,
+        false => Err(Refusal::too_old()),
+    };
+    let body = || json!({ "version": version.to_string(), "revision": "fa4e0c1d2b3" });
+    Some(match (call.method.as_str(), path) {
+        ("GET", ["version"]) => call.user().map(|_| Answer::ok(body())),
+        ("GET", ["metadata"]) => since(15, 2, call.user().map(|_| metadata(state))),
+        ("GET", ["user"]) => me(state, call),
+        ("GET", ["users"]) => users(state, call),
+        ("GET", ["personal_access_tokens", "self"]) => {
+            since(15, 5, own_token(state, call).map(|token| Answer::ok(token_json(token))))
         }
         ("POST", ["personal_access_tokens", "self", "rotate"]) if version.at_least(16, 10) => {
-            Some(rotate(state, call))
+            rotate(state, call)
         }
-        _ => None,
-    }
+        ("POST", ["personal_access_tokens", "self", "rotate"]) => Err(Refusal::too_old()),
+        _ => return None,
+    })
 }
 
 fn metadata(state: &State) -> Answer {

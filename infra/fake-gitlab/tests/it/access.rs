@@ -99,6 +99,7 @@ async fn versions() {
         world_with(|config| config.version = "15.1.0".parse().unwrap(), Default::default()).await;
     assert_eq!(w.get("/version").await.expect(200).body["version"], "15.1.0");
     w.get("/metadata").await.expect(404);
+    assert!(w.gitlab.unknown_requests().is_empty(), "an old server, not an unknown address");
     let w = world().await;
     assert_eq!(w.get("/metadata").await.expect(200).body["enterprise"], true);
     w.send("GET", "/version", None, None).await.expect(401);
