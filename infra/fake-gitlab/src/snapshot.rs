@@ -184,7 +184,7 @@ impl FakeGitlab {
                 ref_name: pipeline.ref_name.clone(),
                 source: pipeline.source.name().to_owned(),
                 status: pipeline.status().to_owned(),
-                merge_request: pipeline.merge_request.map(MergeRequestIid),
+                merge_request: pipeline.merge_request.map(|(_, iid)| MergeRequestIid(iid)),
                 jobs: pipeline.jobs.iter().map(|job| status_view(state, pipeline, job)).collect(),
             };
             state.project(project).pipelines.iter().map(view).collect()

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::UserId;
+use super::{ProjectId, UserId};
 use crate::git::Oid;
 
 /// What made a pipeline.
@@ -74,8 +74,8 @@ pub(crate) struct Pipeline {
     pub(crate) source: Source,
     pub(crate) tag: bool,
     pub(crate) user: UserId,
-    /// The merge request of a merge request pipeline.
-    pub(crate) merge_request: Option<u64>,
+    /// The merge request of a merge request pipeline: its target project and number.
+    pub(crate) merge_request: Option<(ProjectId, u64)>,
     /// The source head that a merged results pipeline merges.
     pub(crate) source_sha: Option<Oid>,
     pub(crate) archived: bool,

@@ -15,7 +15,7 @@ pub(crate) struct NewPipeline {
     pub(crate) source: Source,
     pub(crate) tag: bool,
     pub(crate) user: UserId,
-    pub(crate) merge_request: Option<u64>,
+    pub(crate) merge_request: Option<(ProjectId, u64)>,
     pub(crate) source_sha: Option<Oid>,
 }
 
@@ -111,15 +111,16 @@ impl State {
                 let open = self.project(project).merge_request(iid).filter(|mr| mr.is_open());
                 if let Some(mr) = open.filter(|mr| mr.head() == Some(sha)).cloned() {
                     let merged = self.merged_result(project, &mr, user);
+                    // A fork's pipelines run in the fork.
                     self.start_ci(
-                        project,
+                        mr.source_project,
                         NewPipeline {
                             sha: merged.unwrap_or(sha),
                             ref_name: if merged.is_some() { mr.merge_ref() } else { mr.head_ref() },
                             source: Source::MergeRequest,
                             tag: false,
                             user,
-                            merge_request: Some(iid),
+                            merge_request: Some((project, iid)),
                             source_sha: merged.map(|_| sha),
                         },
                     );
@@ -129,7 +130,8 @@ impl State {
         }
     }
 
-    /// The commit that a merged results pipeline runs on; `None` in other modes and on conflict.
+    /// The commit that a merged results pipeline runs on; `None` in other modes, for forks, and
+    /// on conflict.
     fn merged_result(
         &mut self,
         project: ProjectId,
@@ -138,7 +140,7 @@ impl State {
     ) -> Option<Oid> {
         let author = self.signature(user);
         let project = self.project_mut(project);
-        if project.ci().mode != CiMode::MergedResults {
+        if project.ci().mode != CiMode::MergedResults || mr.is_from_fork() {
             return None;
         }
         let objects = &project.repo.objects;
@@ -260,15 +262,13 @@ impl State {
         &'a self,
         mr: &'a MergeRequest,
     ) -> impl Iterator<Item = &'a Pipeline> {
-        let target = self.projects.get(&mr.target_project);
-        let own = target
-            .into_iter()
-            .flat_map(|project| project.pipelines.iter().rev())
-            .filter(|pipeline| pipeline.merge_request == Some(mr.iid));
-        let source = self.projects.get(&mr.source_project);
-        let branch = source
-            .into_iter()
-            .flat_map(|project| project.pipelines.iter().rev())
+        let newest = |id: ProjectId| {
+            let project = self.projects.get(&id);
+            project.into_iter().flat_map(|project| project.pipelines.iter().rev())
+        };
+        let own = newest(mr.source_project)
+            .filter(|pipeline| pipeline.merge_request == Some((mr.target_project, mr.iid)));
+        let branch = newest(mr.source_project)
             .filter(|pipeline| pipeline.merge_request.is_none() && !pipeline.tag)
             .filter(|pipeline| pipeline.ref_name == mr.source_branch);
         own.chain(branch)

@@ -166,7 +166,13 @@ async fn forks_and_their_deleted_branches() {
     let head = eve.push(fork, "topic", "a.tf", "1").unwrap();
     let spec = MergeRequestSpec::from("topic").of(fork);
     let iid = eve.open_merge_request(w.project, spec).unwrap();
+    let ci = Ci { mode: CiMode::MergedResults, ..Ci::default() };
+    w.gitlab.set_ci(w.project, ci);
+    eve.close(w.project, iid).unwrap();
+    eve.reopen(w.project, iid).unwrap();
     let mr = w.get(&w.path(&format!("/merge_requests/{iid}"))).await.expect(200).body;
+    assert_eq!(mr["head_pipeline"]["project_id"], fork.0);
+    assert_eq!(mr["head_pipeline"]["sha"], head);
     assert_eq!(mr["source_project_id"], fork.0);
     assert_eq!(mr["target_project_id"], w.project.0);
     w.get(&w.path(&format!("/repository/commits/{head}"))).await.expect(200);
