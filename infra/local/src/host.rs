@@ -1,0 +1,193 @@
+//! The one-machine host: a listener, the consumers of the queues, the timer and the runners.
+
+use crate::{
+    starter::Starter,
+    system::{Parts, System},
+    table,
+};
+use anyhow::Context as _;
+use gantry_queue::{ConsumeOptions, Handler, LocalQueues, Message, QueueName, consume};
+use gantry_scheduler::Limits;
+use gantry_secrets::FileSecrets;
+use gantry_settings::PublicUrl;
+use gantry_setup::{Clock, Objects};
+use jiff::SignedDuration;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+/// How the host is started.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Where people and GitLab reach it, when somebody said so.
+    pub public_url: Option<PublicUrl>,
+    /// How many runs execute at once.
+    pub runners: u32,
+    /// The runner program.
+    pub runner: PathBuf,
+    /// `PATH` for runners: where `terraform` and `tofu` are found.
+    pub path: String,
+    /// A file of certificates (PEM) that GitLab's certificate may come from.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A running host.
+pub struct Host {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The functions in it.
+    pub system: Arc<System>,
+    /// The file that holds the admin key.
+    pub secrets_file: PathBuf,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Between two sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// A laptop that GitLab cannot call finds changes by comparing this often.
+const COMPARE_UNSEEN_EVERY: SignedDuration = SignedDuration::from_secs(30);
+/// Messages of different groups that are handled at the same time, a queue.
+const SIDE_BY_SIDE: usize = 8;
+
+impl Host {
+    /// Starts everything. Answers once requests are taken.
+    pub async fn start(config: HostConfig) -> anyhow::Result<Self> {
+        let data = &config.data_dir;
+        std::fs::create_dir_all(data)
+            .with_context(|| format!("the folder {} cannot be made", data.display()))?;
+        let listener = TcpListener::bind(config.address).await.with_context(|| {
+            format!("{} is not free: choose another address with GANTRY_ADDR", config.address)
+        })?;
+        let address = listener.local_addr()?;
+        let own_address = format!("http://{address}");
+        let clock = Clock::system();
+        let now = {
+            let clock = clock.clone();
+            Arc::new(move || clock.now())
+        };
+        let secrets_file = data.join("secrets.json");
+        let queues = Arc::new(LocalQueues::open(&data.join("queues.db"), now)?);
+        let table = table::serve(Some(&data.join("table.db"))).await?;
+        let ca_pem = match &config.ca_file {
+            None => None,
+            Some(file) => Some(
+                std::fs::read_to_string(file)
+                    .with_context(|| format!("{} cannot be read", file.display()))?,
+            ),
+        };
+        let system = Arc::new(
+            System::new(Parts {
+                store: table::open(&table).await?,
+                queues,
+                secrets: Arc::new(FileSecrets::new(secrets_file.clone())),
+                objects: Objects::in_folder(&data.join("objects"))?,
+                clock,
+                public_url: config.public_url.clone(),
+                own_address: own_address.clone(),
+                limits: Limits {
+                    room: config.runners,
+                    compare_unseen_every: COMPARE_UNSEEN_EVERY,
+                    ..Limits::default()
+                },
+                ca_pem,
+                command_wait: Duration::from_secs(10),
+            })
+            .await?,
+        );
+        let starter = Starter {
+            program: config.runner,
+            api: own_address,
+            work: made(data.join("runners"))?,
+            logs: made(data.join("runner-logs"))?,
+            path: config.path,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let handlers =
+            system.handlers().chain([(QueueName::Starts, Arc::new(starter) as Arc<dyn Handler>)]);
+        for (queue, handler) in handlers {
+            let options = ConsumeOptions { side_by_side: SIDE_BY_SIDE, ..Default::default() };
+            let (queues, driver) = (Arc::clone(&system.queues), system.driver.clone());
+            let until = until_stopped(stopped.clone());
+            tasks.spawn(consume(queues, queue, driver, handler, options, until));
+        }
+        tasks.spawn(sweep(Arc::clone(&system), stopped.clone()));
+        let router = system.router.clone();
+        tasks.spawn(async move {
+            let served =
+                axum::serve(listener, router).with_graceful_shutdown(until_stopped(stopped));
+            if let Err(error) = served.await {
+                tracing::error!("the listener failed: {error}");
+            }
+        });
+        Ok(Self { address, system, secrets_file, stop, tasks })
+    }
+
+    /// Stops taking requests and messages, and ends when those under way are done. Runners go on.
+    pub async fn stop(mut self) {
+        let _nobody_listens = self.stop.send(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(10), all).await.is_err() {
+            tracing::warn!("something did not end in 10 s: it is taken up again at the next start");
+        }
+    }
+}
+
+fn made(folder: PathBuf) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    Ok(std::path::absolute(folder)?)
+}
+
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    // An error means that the host is gone, which is a stop as well.
+    let _stopped_or_gone = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn sweep(system: Arc<System>, stopped: watch::Receiver<bool>) {
+    let mut timer = tokio::time::interval(SWEEP_EVERY);
+    let mut stop = std::pin::pin!(until_stopped(stopped));
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            _ = timer.tick() => {
+                let cause = system.clock.now().as_millisecond().to_string();
+                if let Err(error) = system.sender.send(Message::Sweep { cause }).await {
+                    tracing::error!("the sweep could not be asked for: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// What the host says when it is up: where it is, where the key lies, what to do next.
+pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
+    let here = format!("http://{}", host.address);
+    let key = host.secrets_file.display();
+    let calls = match public_url {
+        Some(url) if !url.is_loopback() => format!("GitLab calls {url}/webhooks/gitlab."),
+        _ => "GitLab cannot call this machine: changes are found by comparing every 30 s. \
+              Set GANTRY_PUBLIC_URL to an address that it can call."
+            .to_owned(),
+    };
+    format!(
+        "Gantry is up at {here}\n\
+         The admin key is \"admin-key\" in {key}\n\
+         {calls}\n\n\
+         Next, connect your GitLab (a token with scope api, best of a machine user):\n\
+         \x20 KEY=$(python3 -c 'import json;print(json.load(open(\"{key}\"))[\"admin-key\"])')\n\
+         \x20 curl -X PUT {here}/api/v1/integration -H \"Authorization: Bearer $KEY\" \\\n\
+         \x20   -H 'Content-Type: application/json' \\\n\
+         \x20   -d '{{\"api_host\":\"https://gitlab.com\",\"token\":\"glpat-…\"}}'\n\
+         and then create a stack:\n\
+         \x20 curl -X POST {here}/api/v1/stacks -H \"Authorization: Bearer $KEY\" \\\n\
+         \x20   -H 'Content-Type: application/json' \\\n\
+         \x20   -d '{{\"name\":\"Network\",\"project\":\"group/project\",\"branch\":\"main\",\"project_root\":\"network\"}}'\n\
+         The whole API: {here}/api/v1/openapi.json\n\
+         Stop with Ctrl-C; everything is kept in the data folder."
+    )
+}

@@ -1,0 +1,106 @@
+//! The command `gantry`: the whole system on one machine, alone or with its demo.
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use gantry_local::{Host, HostConfig, demo};
+use gantry_settings::PublicUrl;
+use gantry_setup::{Environment, telemetry};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+/// Terraform and OpenTofu runs for a GitLab server, on one machine.
+#[derive(Parser)]
+#[command(name = "gantry", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start Gantry for your own GitLab.
+    Run(Settings),
+    /// Start Gantry with a GitLab of its own, and show what it does.
+    Demo {
+        #[command(flatten)]
+        settings: Settings,
+        /// End after the story: exit code 0, or 1 when something was missing.
+        #[arg(long)]
+        once: bool,
+        /// Where the demo's GitLab listens.
+        #[arg(long, env = "GANTRY_DEMO_GITLAB_ADDR", default_value = "127.0.0.1:8929")]
+        gitlab_addr: SocketAddr,
+    },
+}
+
+#[derive(Args)]
+struct Settings {
+    /// Where to listen.
+    #[arg(long, env = "GANTRY_ADDR", default_value = "127.0.0.1:8080")]
+    addr: SocketAddr,
+    /// Where everything is kept; it survives a restart.
+    #[arg(long, env = "GANTRY_DATA_DIR", default_value = ".gantry")]
+    data_dir: PathBuf,
+    /// The address at which people and GitLab reach this machine (https://gantry.example.com):
+    /// webhooks and links carry it. Without it, changes are found by comparing every 30 s.
+    #[arg(long, env = "GANTRY_PUBLIC_URL")]
+    public_url: Option<PublicUrl>,
+    /// How many runs execute at once; the number of CPUs when not given.
+    #[arg(long, env = "GANTRY_RUNNERS")]
+    runners: Option<u32>,
+    /// The runner program; the one beside this program when not given.
+    #[arg(long, env = "GANTRY_RUNNER")]
+    runner: Option<PathBuf>,
+    /// A file with certificates (PEM) of your own authority, when GitLab's certificate is from it.
+    #[arg(long, env = "GANTRY_CA_FILE")]
+    ca_file: Option<PathBuf>,
+    /// What is logged, in RUST_LOG's language.
+    #[arg(long, env = "RUST_LOG", default_value = "warn,gantry=info")]
+    log: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Run(settings) => run(settings).await.map(|()| true),
+        Command::Demo { settings, once, gitlab_addr } => {
+            telemetry::start(telemetry::LogFormat::Text, Some("error"));
+            match host_config(settings) {
+                Ok(config) => demo::run(config, gitlab_addr, once).await,
+                Err(error) => Err(error),
+            }
+        }
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    telemetry::start(telemetry::LogFormat::Text, Some(&settings.log));
+    let config = host_config(settings)?;
+    let public_url = config.public_url.clone();
+    let host = Host::start(config).await?;
+    demo::say(&gantry_local::host::welcome(&host, public_url.as_ref()));
+    tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for")?;
+    host.stop().await;
+    Ok(())
+}
+
+fn host_config(settings: Settings) -> anyhow::Result<HostConfig> {
+    let beside = std::env::current_exe()?.with_file_name("gantry-runner");
+    let cpus = std::thread::available_parallelism().map_or(2, |n| n.get());
+    Ok(HostConfig {
+        address: settings.addr,
+        data_dir: settings.data_dir,
+        public_url: settings.public_url,
+        runners: settings.runners.unwrap_or_else(|| u32::try_from(cpus).unwrap_or(2)),
+        runner: settings.runner.unwrap_or(beside),
+        path: Environment.optional("PATH").unwrap_or_default(),
+        ca_file: settings.ca_file,
+    })
+}

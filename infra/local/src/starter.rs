@@ -1,0 +1,58 @@
+//! Starting runners on this machine: each is a child process that outlives a restart of the host.
+
+use anyhow::Context as _;
+use gantry_queue::{Context, Failure, Handler, Message};
+use std::{path::PathBuf, process::Stdio};
+use tokio::process::Command;
+
+/// Starts the runner program for each start that the scheduler asks for.
+pub struct Starter {
+    /// The runner program.
+    pub program: PathBuf,
+    /// Where the runner API is.
+    pub api: String,
+    /// The folder that runners work in.
+    pub work: PathBuf,
+    /// The folder that the runners' own log lines go to.
+    pub logs: PathBuf,
+    /// Put in front of `PATH`, where `terraform` is found.
+    pub path: String,
+}
+
+#[async_trait::async_trait]
+impl Handler for Starter {
+    async fn handle(&self, _context: Context, message: Message) -> Result<(), Failure> {
+        let Message::Start { run, phase, attempt, claim_token, .. } = message else {
+            return Ok(());
+        };
+        let name = format!("{run}-{attempt}");
+        let log = std::fs::File::create(self.logs.join(format!("{name}.log")))
+            .context("the runner's log file cannot be made")?;
+        let mut child = Command::new(&self.program)
+            .env_clear()
+            .env("PATH", &self.path)
+            .env("GANTRY_RUNNER_API", &self.api)
+            .env("GANTRY_RUNNER_NAME", format!("local-{name}"))
+            .env("GANTRY_RUNNER_WORK", &self.work)
+            .env("GANTRY_CLAIM_TOKEN", claim_token.expose())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            // A group of its own: Ctrl-C at the host does not interrupt an apply.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("the runner {} cannot be started", self.program.display()))?;
+        tracing::info!(run.id = %run, %phase, attempt, pid = child.id(), "runner started");
+        // A process that ends must be waited for; what it did, it has reported itself.
+        tokio::spawn(async move {
+            match child.wait().await {
+                Ok(status) if status.success() => {}
+                Ok(status) => tracing::warn!(run.id = %run, "the runner ended with {status}"),
+                Err(error) => {
+                    tracing::warn!(run.id = %run, "the runner was not seen to end: {error}")
+                }
+            }
+        });
+        Ok(())
+    }
+}
