@@ -213,14 +213,17 @@ impl Objects {
         let folder = self.own.join(&name[..2]);
         let path = folder.join(&name[2..]);
         if !path.exists() {
-            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+            // Stored, not deflated: these repositories live for minutes.
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::none());
             let written = encoder
                 .write_all(header.as_bytes())
                 .and_then(|()| encoder.write_all(content))
                 .and_then(|()| encoder.finish())
                 .and_then(|bytes| {
-                    std::fs::create_dir_all(&folder)?;
-                    std::fs::write(&path, bytes)
+                    std::fs::write(&path, &bytes).or_else(|_| {
+                        std::fs::create_dir_all(&folder)?;
+                        std::fs::write(&path, &bytes)
+                    })
                 });
             written.expect("the data directory can be written");
         }
