@@ -149,7 +149,7 @@ pub(crate) async fn discard(
     let check = async {
         match run.state {
             RunState::Unconfirmed | RunState::Confirmed => Ok(()),
-            state if state.is_final() => Err(refuse(format!("The run is {state} already."))),
+            state if state.is_final() => Err(refuse(format!("The run has ended: {state}."))),
             state => Err(refuse(format!("The run is {state}: stop it instead."))),
         }
     };
@@ -168,7 +168,7 @@ pub(crate) async fn stop(
             RunState::Unconfirmed | RunState::Confirmed => {
                 Err(refuse(format!("The run is {}: discard it instead.", run.state)))
             }
-            state if state.is_final() => Err(refuse(format!("The run is {state} already."))),
+            state if state.is_final() => Err(refuse(format!("The run has ended: {state}."))),
             _ => Ok(()),
         }
     };

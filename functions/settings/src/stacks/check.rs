@@ -185,6 +185,12 @@ async fn protected_branch(
     let what = format!("branch {} is protected", stack.branch);
     let rules = match client.protected_branch(stack.project, &stack.branch).await {
         Ok(rules) => rules,
+        Err(Error::Forbidden { .. } | Error::NotFound { .. }) => {
+            return Finding::warning(
+                format!("{what}, and Gantry's user may not see how"),
+                "If it may neither push nor merge, GitLab refuses statuses on this branch.",
+            );
+        }
         Err(error) => return Finding::unknown(&what, &error),
     };
     let allowed = |rules: &[AccessRule]| AccessRule::any_allows(rules, user, role);

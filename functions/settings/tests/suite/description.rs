@@ -1,0 +1,157 @@
+//! The description fits: every route is in it and nothing else, and real answers have the shape
+//! that it promises. [`check`] runs on each answer that any test gets.
+
+use crate::support::Got;
+use gantry_settings::{OPENAPI, documented_routes};
+use serde_json::Value;
+use std::{collections::BTreeSet, sync::LazyLock};
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(OPENAPI).unwrap());
+
+#[test]
+fn every_route_is_described_and_nothing_else() {
+    let routes: BTreeSet<String> = documented_routes()
+        .into_iter()
+        .map(|(method, path)| format!("{} {path}", method.as_str()))
+        .collect();
+    let described: BTreeSet<String> = DOCUMENT["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().keys();
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    assert_eq!(routes, described);
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn walk(value: &Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(reference)) = members.get("$ref") {
+                    assert!(!resolve(value).is_null(), "{reference}");
+                }
+                members.values().for_each(walk);
+            }
+            Value::Array(items) => items.iter().for_each(walk),
+            _ => {}
+        }
+    }
+    walk(&DOCUMENT);
+}
+
+#[test]
+fn a_wrong_shape_is_noticed() {
+    let schema = &DOCUMENT["components"]["schemas"]["Finding"];
+    let good = serde_json::json!({ "level": "ok", "what": "a", "meaning": "b" });
+    assert_eq!(mismatch(schema, &good, "x"), None);
+    for bad in [
+        serde_json::json!({ "level": "fine", "what": "a", "meaning": "b" }),
+        serde_json::json!({ "level": "ok", "what": 1, "meaning": "b" }),
+        serde_json::json!({ "level": "ok", "what": "a" }),
+        serde_json::json!({ "level": "ok", "what": "a", "meaning": "b", "more": 1 }),
+    ] {
+        assert!(mismatch(schema, &bad, "x").is_some(), "{bad}");
+    }
+}
+
+/// Stops when an answer is not what the description says of it.
+#[track_caller]
+pub(crate) fn check(method: &str, path: &str, got: &Got) {
+    let path = path.split('?').next().unwrap_or(path);
+    // 404 and 405 of addresses that there are not are in no description.
+    let Some(operation) = find(&method.to_lowercase(), path) else { return };
+    if got.status == 405 || got.status == 500 {
+        return;
+    }
+    let described = &operation["responses"][got.status.to_string()];
+    assert!(!described.is_null(), "{method} {path} answers {}: {}", got.status, got.text);
+    let Some(content) = resolve(described)["content"].as_object() else {
+        assert!(got.text.is_empty(), "{method} {path} answers a body: {}", got.text);
+        return;
+    };
+    let kind = got.headers["content-type"].to_str().unwrap();
+    let kind = kind.split(';').next().unwrap();
+    let content = content.get(kind).unwrap_or_else(|| panic!("{method} {path} answers {kind}"));
+    if kind.ends_with("json")
+        && let Some(problem) = mismatch(&content["schema"], &got.body, "body")
+    {
+        panic!("{method} {path}: {problem} in {}", got.text);
+    }
+}
+
+fn find(method: &str, path: &str) -> Option<&'static Value> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let fits = |template: &str| {
+        let template: Vec<&str> = template.split('/').collect();
+        template.len() == parts.len()
+            && template.iter().zip(&parts).all(|(t, p)| t.starts_with('{') || t == p)
+    };
+    let paths = DOCUMENT["paths"].as_object()?;
+    paths.iter().find(|(template, _)| fits(template))?.1.get(method)
+}
+
+fn resolve(schema: &Value) -> &Value {
+    match schema.get("$ref").and_then(Value::as_str) {
+        Some(reference) => {
+            DOCUMENT.pointer(reference.trim_start_matches('#')).unwrap_or(&Value::Null)
+        }
+        None => schema,
+    }
+}
+
+/// The part of JSON Schema that the description uses: says what does not fit.
+fn mismatch(schema: &Value, value: &Value, at: &str) -> Option<String> {
+    let schema = resolve(schema);
+    if let Some(choices) = schema["anyOf"].as_array() {
+        let mut problems = Vec::new();
+        for choice in choices {
+            problems.push(mismatch(choice, value, at)?);
+        }
+        return Some(problems.join(", or "));
+    }
+    let kinds: Vec<&str> = match &schema["type"] {
+        Value::String(kind) => vec![kind],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    let is = |kind: &str| match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        _ => false,
+    };
+    if !kinds.iter().any(|kind| is(kind)) {
+        return Some(format!("{at} is no {}: {value}", kinds.join(" or ")));
+    }
+    if let Some(words) = schema["enum"].as_array()
+        && !words.contains(value)
+    {
+        return Some(format!("{at} is none of {words:?}: {value}"));
+    }
+    if let Some(items) = value.as_array() {
+        let each = |(place, item)| mismatch(&schema["items"], item, &format!("{at}[{place}]"));
+        return items.iter().enumerate().find_map(each);
+    }
+    let members = value.as_object()?;
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if !members.contains_key(name) {
+            return Some(format!("{at}.{name} is missing"));
+        }
+    }
+    members.iter().find_map(|(name, member)| {
+        let at = format!("{at}.{name}");
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (Value::Null, Value::Bool(false)) => Some(format!("{at} is not described")),
+            (Value::Null, Value::Null) => None,
+            (Value::Null, more) => mismatch(more, member, &at),
+            (property, _) => mismatch(property, member, &at),
+        }
+    })
+}

@@ -1,0 +1,13 @@
+//! The API as its callers see it, before the fake GitLab and a real table.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod access;
+mod commands;
+mod description;
+mod integration;
+mod pages;
+mod reads;
+mod stacks;
+mod support;
+mod webhook;

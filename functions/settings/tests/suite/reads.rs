@@ -1,0 +1,203 @@
+//! Runs, logs, events, activities.
+
+use crate::support::{World, connected};
+use bytes::Bytes;
+use gantry_domain::{
+    EventId,
+    event::{EventRecord, EventSource},
+    plan::{Change, Delta},
+    run::{Ending, Phase, Run, RunState, Want},
+};
+use gantry_setup::objects;
+use gantry_store::{keys, runner::LogPiece, scheduler::DecisionRecord};
+use serde_json::json;
+use std::time::Duration;
+
+async fn put_change(w: &World, run: &Run, attempt: u32, add: u32) {
+    let delta = Delta { add, ..Delta::default() };
+    let change = Change { v: 1, delta, ..Change::default() };
+    let body = Bytes::from(serde_json::to_vec(&change).unwrap());
+    w.objects.put(&objects::keys::change(&run.id, attempt), body).await.unwrap();
+}
+
+async fn put_log(w: &World, run: &Run, attempt: u32, offset: u64, text: &str) {
+    let text = text.to_owned();
+    let piece = LogPiece { phase: Phase::Plan, attempt, offset, text };
+    w.put(keys::log(&run.id, attempt, offset), &piece).await;
+}
+
+#[tokio::test]
+async fn a_run_shows_its_state_and_what_can_be_asked_of_it() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "a", RunState::Unconfirmed).await;
+    run.wants = [Want::Branch("x".to_owned()), Want::Person].into();
+    run.event = Some("e1".parse().unwrap());
+    run.attempt = 3;
+    w.save_run(&run).await;
+    put_change(&w, &run, 1, 7).await;
+    put_change(&w, &run, 2, 1).await;
+    let path = format!("/api/v1/runs/{}", run.id);
+    let got = w.get(&path).await.expect(200).body;
+    assert_eq!(got["actions"], json!(["confirm", "discard"]));
+    assert_eq!(got["change"]["delta"]["add"], 1, "the last attempt that planned counts");
+    let page = format!("https://gantry.example.com/runs/{}", run.id);
+    assert_eq!(got["page"], json!(page));
+    let commit = got["links"]["commit"].as_str().unwrap();
+    assert!(commit.ends_with(&format!("/acme/network/-/commit/{}", run.commit)), "{commit}");
+    let change = w.get(got["links"]["change"].as_str().unwrap()).await.expect(200).body;
+    assert_eq!(change["delta"]["add"], 1);
+    run.delta = None;
+    run.state = RunState::Failed;
+    run.ending = Some(Ending {
+        summary: "no".to_owned(),
+        errors: vec!["Error: no".to_owned()],
+        log_tail: vec![],
+        in_terraform: true,
+    });
+    w.save_run(&run).await;
+    let got = w.get(&path).await.expect(200).body;
+    assert_eq!((&got["change"], &got["summary"]), (&json!(null), &json!("no")));
+    assert_eq!(got["actions"], json!(["retry"]));
+    w.get(&format!("{path}/change")).await.expect(404);
+    w.get("/api/v1/runs/nowhere").await.expect(404);
+    w.get("/api/v1/runs/NO%20WHERE").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_stacks_runs_come_newest_first_in_pages() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut wanted = Vec::new();
+    for key in ["a", "b", "c", "d", "e"] {
+        wanted.insert(0, w.run(&stack, key, RunState::Finished).await.id.to_string());
+    }
+    let mut seen = Vec::new();
+    let mut path = "/api/v1/stacks/network/runs?limit=2".to_owned();
+    loop {
+        let page = w.get(&path).await.expect(200).body;
+        let runs = page["runs"].as_array().unwrap();
+        seen.extend(runs.iter().map(|run| run["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/v1/stacks/network/runs?limit=2&before={next}");
+    }
+    assert_eq!(seen, wanted);
+    w.get("/api/v1/stacks/network/runs?before=a%20b").await.expect(422);
+}
+
+#[tokio::test]
+async fn a_log_is_read_on_from_where_one_was() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Planning).await;
+    let path = format!("/api/v1/runs/{}/log", run.id);
+    let empty = w.get(&path).await.expect(200).body;
+    assert_eq!(empty, json!({ "pieces": [], "next": null, "more": false, "ended": false }));
+    put_log(&w, &run, 1, 0, "one\n").await;
+    put_log(&w, &run, 1, 4, "two\n").await;
+    let got = w.get(&path).await.expect(200).body;
+    let texts = |got: &serde_json::Value| -> String {
+        got["pieces"].as_array().unwrap().iter().map(|p| p["text"].as_str().unwrap()).collect()
+    };
+    assert_eq!(texts(&got), "one\ntwo\n");
+    let on = format!("{path}?after={}", got["next"].as_str().unwrap());
+    let nothing = w.get(&on).await.expect(200).body;
+    assert_eq!((texts(&nothing), &nothing["next"]), (String::new(), &got["next"]));
+    put_log(&w, &run, 2, 0, "three\n").await;
+    assert_eq!(texts(&w.get(&on).await.expect(200).body), "three\n");
+    for piece in 0..3 {
+        put_log(&w, &run, 3, piece * 600_000, &"x".repeat(60_000)).await;
+    }
+    w.save_run(&Run { state: RunState::Finished, ..run }).await;
+    let got = w.get(&on).await.expect(200).body;
+    assert_eq!(got["ended"], true);
+}
+
+#[tokio::test]
+async fn a_long_log_comes_in_parts() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Planning).await;
+    for piece in 0..8 {
+        put_log(&w, &run, 1, piece * 300_000, &"x".repeat(300_000)).await;
+    }
+    let path = format!("/api/v1/runs/{}/log", run.id);
+    let mut pieces = 0;
+    let mut after = String::new();
+    loop {
+        let got = w.get(&format!("{path}{after}")).await.expect(200);
+        assert!(got.text.len() < 2_000_000);
+        pieces += got.body["pieces"].as_array().unwrap().len();
+        after = format!("?after={}", got.body["next"].as_str().unwrap());
+        if got.body["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(pieces, 8);
+}
+
+async fn put_event(w: &World, id: &str, project: u64) {
+    let record = EventRecord {
+        id: id.parse().unwrap(),
+        source: EventSource::Webhook,
+        project: Some(gantry_domain::ProjectId(project)),
+        what: format!("push {id}"),
+        received_at: w.clock.now(),
+        outcome: None,
+    };
+    w.put(keys::event(record.received_at, &record.id), &record).await;
+}
+
+#[tokio::test]
+async fn events_tell_why_something_ran_or_did_not() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    for (id, project) in [("e:1", 7), ("e_2", 8), ("e.3", 7)] {
+        put_event(&w, id, project).await;
+        w.hand.advance(Duration::from_secs(30 * 60 * 60));
+    }
+    let event: EventId = "e.3".parse().unwrap();
+    let decision = DecisionRecord {
+        stack: stack.id.clone(),
+        slug: stack.slug.clone(),
+        runs: false,
+        reason: "no file changed".to_owned(),
+        commit: None,
+        at: w.clock.now(),
+    };
+    w.put(keys::decision(&event, &stack.id), &decision).await;
+    let ids = async |path: &str| {
+        let got = w.get(path).await.expect(200).body;
+        let events = got["events"].as_array().unwrap();
+        let ids: Vec<_> = events.iter().map(|e| e["id"].as_str().unwrap().to_owned()).collect();
+        (ids, got)
+    };
+    let (all, got) = ids("/api/v1/events").await;
+    assert_eq!(all, ["e.3", "e_2", "e:1"]);
+    assert_eq!(got["events"][0]["decisions"][0]["reason"], "no file changed");
+    assert_eq!(ids("/api/v1/events?project=7").await.0, ["e.3", "e:1"]);
+    let (first, got) = ids("/api/v1/events?limit=1&project=7").await;
+    assert_eq!(first, ["e.3"]);
+    let next = got["next"].as_str().unwrap();
+    let (second, got) = ids(&format!("/api/v1/events?project=7&limit=5&before={next}")).await;
+    assert_eq!((second, &got["next"]), (vec!["e:1".to_owned()], &json!(null)));
+    let got = w.get("/api/v1/events/e.3").await.expect(200).body;
+    assert_eq!(got["decisions"][0]["stack"], "network");
+    w.get("/api/v1/events?before=soon").await.expect(422);
+}
+
+#[tokio::test]
+async fn activities_come_newest_first_in_pages() {
+    let w = connected().await;
+    for name in ["one", "two", "three"] {
+        w.hand.advance(Duration::from_secs(1));
+        w.post("/api/v1/keys", json!({ "name": name, "role": "read" })).await.expect(201);
+    }
+    let page = w.get("/api/v1/activity?limit=2").await.expect(200).body;
+    assert_eq!(page["activities"][0]["outcome"], "made the key \"three\"");
+    let next = page["next"].as_str().unwrap();
+    let page = w.get(&format!("/api/v1/activity?before={next}")).await.expect(200).body;
+    let left: Vec<_> = page["activities"].as_array().unwrap().iter().collect();
+    assert_eq!(left.len(), 2);
+    assert_eq!(left[1]["what"], "connect GitLab");
+}

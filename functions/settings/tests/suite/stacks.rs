@@ -1,0 +1,314 @@
+//! Stacks: made, changed, deleted.
+
+use crate::support::{Options, World, connected, world, world_with};
+use gantry_domain::stack::{CommentLevel, Stack, VariableValue};
+use gantry_fake_gitlab::{Person, ProjectOptions, Protection, Visibility};
+use gantry_queue::Message;
+use gantry_secrets::Sealer;
+use gantry_store::{
+    config::{ProjectEntry, ProjectStack, SlugEntry},
+    keys,
+    runner::StateVersion,
+    scheduler::StackHead,
+};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+const PATH: &str = "/api/v1/stacks";
+const STACK: &str = "/api/v1/stacks/network";
+
+fn person(w: &World) -> Person {
+    let person = w.gitlab.person("alice");
+    w.gitlab.set_member(w.project, person.id(), 40);
+    person
+}
+
+fn findings(body: &Value) -> Vec<String> {
+    let line = |finding: &Value| {
+        let text = |name: &str| finding[name].as_str().unwrap().to_owned();
+        format!("{}: {}", text("level"), text("what"))
+    };
+    body["findings"].as_array().unwrap().iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn a_stack_needs_a_connection() {
+    let w = world().await;
+    let got = w.post(PATH, json!({ "name": "a", "project": 1 })).await.expect(409);
+    assert!(got.detail().contains("PUT /api/v1/integration"));
+    w.get(STACK).await.expect(404);
+}
+
+#[tokio::test]
+async fn making_one_says_what_was_found_and_writes_all_its_places() {
+    let w = connected().await;
+    person(&w).push(w.project, "main", "infra/net/main.tf", "").unwrap();
+    w.sent();
+    let body = json!({
+        "name": "Network: eu", "project": w.project.0, "project_root": "/infra/net/",
+        "variables": [
+            { "name": "REGION", "value": "eu" },
+            { "name": "TOKEN", "value": "hush", "secret": true, "runs": "all" },
+        ],
+    });
+    let got = w.post(PATH, body).await.expect(201);
+    assert_eq!(got.headers["location"], "/api/v1/stacks/network-eu");
+    assert_eq!(got.body["project"], "acme/network");
+    assert_eq!(got.body["branch"], "main");
+    assert_eq!(got.body["project_root"], "infra/net");
+    assert_eq!(got.body["variables"][1], json!({ "name": "TOKEN", "secret": true, "runs": "all" }));
+    assert!(!got.text.contains("hush"));
+    insta::assert_snapshot!(findings(&got.body).join("\n"), @"
+    ok: project_1_bot_abc has the role Maintainer
+    ok: webhook: may be made
+    ok: CI/CD is on
+    warning: pipelines need not succeed
+    ok: branch main is protected, and may be pushed to
+    ok: folder infra/net is there
+    ok: environment gantry/network-eu is not protected
+    warning: secrets for all runs: TOKEN
+    ");
+    let stack = w.stored_stack("network-eu").await;
+    let VariableValue::Sealed(sealed) = &stack.variables[1].value else { panic!() };
+    let opened = Sealer::new(&"sealing".into()).open(&stack.id, "TOKEN", sealed).unwrap();
+    assert_eq!(opened.expose_secret(), "hush");
+    let place = keys::project_stack(stack.project, &stack.id);
+    let place = w.store.get::<ProjectStack>(&place).await.unwrap().unwrap();
+    assert_eq!(place.value.branch, "main");
+    let entry = w.store.get::<ProjectEntry>(&keys::project(stack.project)).await.unwrap().unwrap();
+    assert_eq!(entry.value.path, "acme/network");
+    let sent = w.sent();
+    assert!(
+        matches!(&sent[..], [Message::StackChanged { stack: id, .. }] if *id == stack.id),
+        "{sent:?}"
+    );
+    assert!(w.gitlab.unknown_requests().is_empty());
+}
+
+#[tokio::test]
+async fn what_will_not_work_is_said_and_prevents_nothing() {
+    let project = ProjectOptions {
+        visibility: Visibility::Public,
+        builds_enabled: false,
+        protected_branches: vec![Protection::no_push("main")],
+        ..ProjectOptions::default()
+    };
+    let w = world_with(Options { project, public_url: None, ..Options::default() }).await;
+    w.connect().await.expect(200);
+    w.gitlab.set_member(w.project, w.bot, 20);
+    let body = json!({ "name": "Network", "project": "acme/network", "project_root": "nowhere" });
+    let got = w.post(PATH, body).await.expect(201).body;
+    insta::assert_snapshot!(findings(&got).join("\n"), @"
+    warning: project_1_bot_abc has the role Reporter
+    warning: webhook: only Maintainers may make one
+    warning: CI/CD is off
+    warning: pipelines need not succeed
+    warning: branch main is protected, and Gantry's user may not see how
+    warning: folder nowhere is not in main
+    ok: environment gantry/network is not protected
+    ok: the project is public: notes show counts only
+    ");
+    assert_eq!(got["comment"], "summary");
+    assert!(got["note"].as_str().unwrap().contains("GitLab cannot call here"));
+    let body =
+        json!({ "name": "b", "project": "acme/network", "branch": "later", "comment": "full" });
+    let got = w.post(PATH, body).await.expect(201).body;
+    insta::assert_snapshot!(findings(&got).join("\n"), @"
+    warning: project_1_bot_abc has the role Reporter
+    warning: webhook: only Maintainers may make one
+    warning: CI/CD is off
+    warning: pipelines need not succeed
+    warning: branch later is not there
+    ok: environment gantry/b is not protected
+    warning: the project is public, and notes show every change
+    ");
+}
+
+#[tokio::test]
+async fn everything_wrong_is_said_in_one_answer() {
+    let w = connected().await;
+    w.stack().await;
+    let body = json!({
+        "name": "Network", "project": "acme/other", "tool": "pulumi", "branch": "a b",
+        "variables": [{ "name": "A", "secret": true }], "colour": "red",
+    });
+    let got = w.post(PATH, body).await.expect(422);
+    let said = got.body["errors"].as_object().unwrap().iter();
+    let said: Vec<_> = said.map(|(field, problem)| format!("{field} {problem}")).collect();
+    let said = said.join("\n").replace(w.gitlab.base_url(), "GITLAB");
+    insta::assert_snapshot!(said, @r#"
+    branch "is not a name that a branch can have; patterns are not taken"
+    colour "is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, tool, tool_version, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version"
+    project "is not at GITLAB, or the user project_1_bot_abc may not see it: make it a member of the project"
+    slug "network belongs to a stack; choose another one"
+    tool "unknown value `pulumi`, expected `terraform` or `opentofu`"
+    variables[0].runs "is missing: a secret needs a choice. all: proposed runs get it too, and a plan executes the branch's code, so whoever can push can read it. tracked: only runs of the tracked branch get it"
+    variables[0].value "is missing: there is no secret value to keep"
+    "#);
+}
+
+#[tokio::test]
+async fn a_slug_stays_reserved() {
+    let w = connected().await;
+    w.stack().await;
+    let body = json!({ "name": "x", "slug": "network", "project": "acme/network" });
+    let got = w.post(PATH, body.clone()).await.expect(409);
+    assert!(got.error("slug").contains("belongs to a stack; choose"));
+    w.send("DELETE", STACK, json!({})).await.expect(200);
+    w.get(STACK).await.expect(404);
+    let got = w.post(PATH, body).await.expect(409);
+    assert!(got.error("slug").contains("it stays reserved"), "{}", got.text);
+    let list = w.get(PATH).await.expect(200).body;
+    assert_eq!(list["stacks"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_left_out_stays() {
+    let w = connected().await;
+    let body = json!({
+        "name": "Network", "project": "acme/network", "labels": ["prod"], "autodeploy": true,
+        "on_tag": { "pattern": "v*", "run": "tracked" },
+        "variables": [{ "name": "TOKEN", "value": "hush", "secret": true, "runs": "tracked" }],
+    });
+    let made = w.post(PATH, body).await.expect(201).body;
+    let sealed = w.stored_stack("network").await.variables;
+    // What was read can be sent back as it is.
+    let read = w.get(STACK).await.expect(200);
+    assert_eq!(read.headers["etag"], "\"1\"");
+    let got = w.send("PUT", STACK, read.body).await.expect(200).body;
+    assert_eq!((&got["version"], &got["labels"]), (&json!(2), &made["labels"]));
+    assert_eq!(w.stored_stack("network").await.variables, sealed);
+    let got =
+        w.send("PUT", STACK, json!({ "autodeploy": false, "on_tag": null })).await.expect(200);
+    assert_eq!(got.body["autodeploy"], false);
+    assert_eq!(got.body["on_tag"], json!(null));
+    assert_eq!(got.body["labels"], json!(["prod"]));
+    let w2: Stack = w.stored_stack("network").await;
+    assert_eq!(w2.variables, sealed);
+    let done = w.activities().await;
+    let line = |outcome: &str| done.iter().any(|done| done.2 == outcome);
+    assert!(line("changed autodeploy, on_tag") && line("changed nothing"), "{done:?}");
+    assert!(w.gitlab.unknown_requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_cannot_be_read_by_making_it_plain() {
+    let w = connected().await;
+    w.stack().await;
+    let variables = |variables: Value| w.send("PUT", STACK, json!({ "variables": variables }));
+    let new = variables(json!([{ "name": "A", "secret": true, "runs": "all" }])).await.expect(422);
+    assert!(new.error("variables[0].value").contains("no secret value to keep"));
+    let secret = json!([{ "name": "A", "value": "hush", "secret": true, "runs": "all" }]);
+    variables(secret).await.expect(200);
+    let got = variables(json!([{ "name": "A", "secret": false }])).await.expect(422);
+    assert_eq!(got.error("variables[0].value"), "is missing");
+    variables(json!([])).await.expect(200);
+    assert!(w.stored_stack("network").await.variables.is_empty());
+}
+
+#[tokio::test]
+async fn a_change_is_based_on_what_was_read() {
+    let w = connected().await;
+    w.stack().await;
+    w.send("PUT", STACK, json!({ "version": 1, "autodeploy": true })).await.expect(200);
+    w.send("PUT", STACK, json!({ "version": 1, "autodeploy": false })).await.expect(409);
+    let admin = Some(w.admin.as_str());
+    let change = async |tag: &str| {
+        w.ask("PUT", STACK, admin, &[("if-match", tag)], r#"{"autodeploy": false}"#).await
+    };
+    change("\"1\"").await.expect(409);
+    change("\"2\"").await.expect(200);
+    let got = w.send("PUT", STACK, json!({ "slug": "other" })).await.expect(422);
+    assert!(got.error("slug").contains("cannot change"));
+}
+
+#[tokio::test]
+async fn its_place_changes_only_while_nothing_tracked_is_unfinished() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let busy = StackHead { tracked: Some("r1".parse().unwrap()), ..StackHead::default() };
+    w.set_head(&stack.id, busy).await;
+    for change in [
+        json!({ "branch": "other" }),
+        json!({ "project_root": "infra" }),
+        json!({ "manage_state": false }),
+    ] {
+        let got = w.send("PUT", STACK, change).await.expect(409);
+        assert!(got.detail().contains("run r1"), "{}", got.detail());
+    }
+    w.send("DELETE", STACK, json!({})).await.expect(409);
+    w.send("PUT", STACK, json!({ "autodeploy": true })).await.expect(200);
+    w.set_head(&stack.id, StackHead::default()).await;
+    w.sent();
+    let other = w.gitlab.create_project("acme/other", ProjectOptions::default()).unwrap();
+    w.gitlab.set_member(other, w.bot, 40);
+    let got = w.send("PUT", STACK, json!({ "project": "acme/other", "branch": "x" })).await;
+    let got = got.expect(200).body;
+    assert_eq!((&got["project_id"], &got["branch"]), (&json!(other.0), &json!("x")));
+    assert!(findings(&got).contains(&"warning: branch x is not there".to_owned()));
+    let places = async |project| {
+        let partition = keys::project_stacks(project);
+        w.store.query_all::<ProjectStack>(&partition, "").await.unwrap().len()
+    };
+    let (old, new) = (stack.project, gantry_domain::ProjectId(other.0));
+    let told: Vec<_> = w
+        .sent()
+        .into_iter()
+        .map(|message| match message {
+            Message::StackChanged { project, .. } => project,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [old, new]);
+    assert_eq!((places(old).await, places(new).await), (0, 1));
+}
+
+#[tokio::test]
+async fn a_state_with_resources_is_not_dropped_by_accident() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let state = StateVersion {
+        number: 1,
+        serial: 1,
+        lineage: "l".to_owned(),
+        digest: "d".to_owned(),
+        object: "o".to_owned(),
+        size: 1,
+        resources: 3,
+        run: None,
+        by: "r".to_owned(),
+        rescued: false,
+        at: w.clock.now(),
+    };
+    w.put(keys::state(&stack.id), &state).await;
+    let got = w.send("DELETE", STACK, json!({})).await.expect(409);
+    assert!(got.detail().contains("3 resources"));
+    w.send("DELETE", &format!("{STACK}?state=burn"), json!({})).await.expect(400);
+    let got = w.send("DELETE", &format!("{STACK}?state=keep"), json!({})).await.expect(200).body;
+    assert!(got["meaning"].as_str().unwrap().contains("kept for 30 days"));
+    let slug = keys::slug(&stack.slug);
+    assert!(w.store.get::<SlugEntry>(&slug).await.unwrap().unwrap().value.deleted);
+    assert!(w.store.stacks_of_project(stack.project).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_list_comes_in_pages() {
+    let w = connected().await;
+    for name in ["c", "a", "d", "b"] {
+        let body = json!({ "name": name, "project": "acme/network", "comment": "none" });
+        w.post(PATH, body).await.expect(201);
+    }
+    assert_eq!(w.stored_stack("a").await.comment, CommentLevel::None);
+    let mut slugs = Vec::new();
+    let mut path = format!("{PATH}?limit=3");
+    loop {
+        let page = w.get(&path).await.expect(200).body;
+        let stacks = page["stacks"].as_array().unwrap();
+        slugs.extend(stacks.iter().map(|stack| stack["slug"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => path = format!("{PATH}?limit=3&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(slugs, ["a", "b", "c", "d"]);
+}

@@ -1,0 +1,106 @@
+//! The project's one webhook.
+
+use crate::support::{Options, connected, world_with};
+use gantry_gitlab::{ApiHost, Client, ClientConfig};
+use serde_json::json;
+use std::sync::Arc;
+
+const PATH: &str = "/api/v1/stacks/network/webhook";
+
+#[tokio::test]
+async fn it_is_made_once_and_repaired_after_that() {
+    let w = connected().await;
+    w.stack().await;
+    let made = w.post(PATH, json!({})).await.expect(200).body;
+    assert_eq!(made["created"], true);
+    let again = w.post(PATH, json!({})).await.expect(200).body;
+    assert_eq!((&again["created"], &again["repaired"]), (&json!(false), &json!([])));
+    assert_eq!(again["hook"]["id"], made["hook"]["id"]);
+    let hooks = w.gitlab.hooks(w.project);
+    assert_eq!(hooks.len(), 1);
+    assert_eq!(hooks[0].url, "https://gantry.example.com/webhooks/gitlab");
+    assert!(hooks[0].token_present && hooks[0].signing_token_present);
+    let mut events = hooks[0].events.clone();
+    events.sort_unstable();
+    assert_eq!(events, ["merge_requests_events", "push_events", "tag_push_events"]);
+    assert!(w.gitlab.unknown_requests().is_empty());
+}
+
+#[tokio::test]
+async fn hooks_made_by_hand_are_taken_over_and_doubles_named() {
+    let w = connected().await;
+    w.stack().await;
+    let client = by_hand(&w);
+    for _ in 0..2 {
+        client.create(&w, "https://gantry.example.com/webhooks/gitlab").await;
+    }
+    client.create(&w, "https://elsewhere.example.com/").await;
+    let got = w.post(PATH, json!({})).await.expect(200).body;
+    assert_eq!(got["created"], false);
+    assert_eq!(got["duplicates"].as_array().unwrap().len(), 1);
+    assert_eq!(w.gitlab.hooks(w.project).len(), 3);
+}
+
+/// Makes hooks as a person would, through GitLab's API.
+struct ByHand(Client);
+
+fn by_hand(w: &crate::support::World) -> ByHand {
+    let clock = w.clock.clone();
+    let host: ApiHost = w.gitlab.base_url().parse().unwrap();
+    let config = ClientConfig {
+        host,
+        token: w.token.clone().into(),
+        ca_pem: None,
+        clock: Arc::new(move || clock.now()),
+    };
+    ByHand(Client::new(config).unwrap())
+}
+
+impl ByHand {
+    async fn create(&self, w: &crate::support::World, url: &str) {
+        let settings = gantry_gitlab::HookSettings {
+            url: url.to_owned(),
+            token: "by hand".into(),
+            signing_token: None,
+            verify_tls: true,
+        };
+        let project = gantry_domain::ProjectId(w.project.0);
+        self.0.create_hook(project, &settings).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn where_it_cannot_be_made_all_is_said_to_make_it_by_hand() {
+    let w = connected().await;
+    w.stack().await;
+    w.gitlab.set_member(w.project, w.bot, 30);
+    let got = w.post(PATH, json!({})).await.expect(409);
+    assert!(got.detail().contains("Maintainer"), "{}", got.detail());
+    let hook = &got.body["webhook"];
+    assert_eq!(hook["endpoint"], "https://gantry.example.com/webhooks/gitlab");
+    assert_eq!(hook["events"].as_array().unwrap().len(), 3);
+    assert!(hook["secret"].is_string());
+    let id = format!("project               = {}", w.project.0);
+    assert!(hook["terraform"].as_str().unwrap().contains(&id), "{}", hook["terraform"]);
+    w.gitlab.set_down(true);
+    w.post(PATH, json!({})).await.expect(503);
+}
+
+#[tokio::test]
+async fn without_an_address_nothing_is_made() {
+    let w = world_with(Options { public_url: None, ..Options::default() }).await;
+    w.connect().await.expect(200);
+    w.stack().await;
+    let got = w.post(PATH, json!({})).await.expect(409);
+    assert!(got.detail().contains("GitLab cannot call here"), "{}", got.detail());
+    assert!(w.gitlab.hooks(w.project).is_empty());
+}
+
+#[tokio::test]
+async fn an_old_server_does_not_sign_and_that_is_said() {
+    let w = world_with(Options { version: "18.11.2-ee", ..Options::default() }).await;
+    w.connect().await.expect(200);
+    w.stack().await;
+    let got = w.post(PATH, json!({})).await.expect(200).body;
+    assert!(got["warnings"][0].as_str().unwrap().contains("does not sign"), "{got}");
+}
