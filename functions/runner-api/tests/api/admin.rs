@@ -1,0 +1,117 @@
+//! States by hand.
+
+use crate::support::{World, lock_info, stack_id, state_body};
+use axum::http::Method;
+use gantry_domain::{run::RunType, stack::Stack};
+use gantry_store::{
+    config::{Activity, Role},
+    keys,
+    scheduler::{Blocked, StackHead},
+};
+use serde_json::{Value, json};
+
+const STATE: &str = "/api/v1/stacks/network/state";
+
+async fn activity(world: &World) -> Vec<String> {
+    let all = world.store.query_all::<Activity>(keys::ACTIVITY, "").await.unwrap();
+    let mut lines: Vec<String> = all
+        .into_iter()
+        .map(|a| format!("{} {}: {}", a.value.actor, a.value.what, a.value.outcome))
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn states_are_imported_shown_and_restored() {
+    let world = World::new().await;
+    let admin = world.admin(Role::Admin).await;
+    let import = async |query: &str, body: String| {
+        world.send(Method::POST, &format!("{STATE}{query}"), &admin, body.into()).await
+    };
+    import("", "{}".to_owned()).await.expect(422);
+    import("", state_body(4, "l")).await.expect(200);
+    let refused: Value =
+        import("", state_body(4, "l").replace("\"a\"", "\"b\"")).await.expect(409).json();
+    assert!(refused["detail"].as_str().unwrap().contains("?force=true"));
+    import("", state_body(9, "other")).await.expect(409);
+    import("?force=true", state_body(1, "other")).await.expect(200);
+    let restored: Value = import("", json!({"restore": 1}).to_string()).await.expect(200).json();
+    assert_eq!((&restored["version"], &restored["serial"]), (&json!(3), &json!(4)));
+    import("", json!({"restore": 77}).to_string()).await.expect(404);
+
+    let shown: Value = world.get(STATE, &admin).await.expect(200).json();
+    assert_eq!(shown["current"]["lineage"], "l");
+    let numbers: Vec<_> =
+        shown["versions"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
+    assert_eq!(numbers, [3, 2, 1]);
+    let older: Value = world.get(&format!("{STATE}?before=2"), &admin).await.expect(200).json();
+    assert_eq!(older["versions"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        world.get(&format!("{STATE}/2"), &admin).await.expect(200).text(),
+        state_body(1, "other")
+    );
+    assert_eq!(
+        world.get(&format!("{STATE}/current"), &admin).await.expect(200).text(),
+        state_body(4, "l")
+    );
+    world.get(&format!("{STATE}/9"), &admin).await.expect(404);
+    world.get("/api/v1/stacks/nothing/state", &admin).await.expect(404);
+
+    let lines = activity(&world).await;
+    assert!(
+        lines.contains(
+            &"Admin imported a state for network by force: it is version 2, serial 1".to_owned()
+        ),
+        "{lines:?}"
+    );
+    assert!(lines.contains(&"Admin downloaded version 2 of the state of network: done".to_owned()));
+    assert!(lines.iter().any(|line| line.contains("refused: the state has lineage other")));
+}
+
+#[tokio::test]
+async fn keys_do_what_their_role_allows() {
+    let world = World::new().await;
+    let (read, deploy) = (world.admin(Role::Read).await, world.admin(Role::Deploy).await);
+    world.get(STATE, "nobody").await.expect(401);
+    world.get(STATE, &read).await.expect(200);
+    for key in [&read, &deploy] {
+        world.get(&format!("{STATE}/current"), key).await.expect(403);
+        world.send(Method::POST, STATE, key, state_body(1, "l").into()).await.expect(403);
+        world.send(Method::DELETE, &format!("{STATE}/lock"), key, vec![]).await.expect(403);
+    }
+}
+
+#[tokio::test]
+async fn a_stack_in_use_is_left_alone() {
+    let world = World::new().await;
+    let admin = world.admin(Role::Admin).await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let token = world.claimed(&run).await;
+    world.lock(&token, "a").await.expect(204);
+    let head = keys::stack_head(&stack_id());
+    let held = StackHead { tracked: Some(run.id.clone()), ..StackHead::default() };
+    let blocked = Blocked {
+        run: run.id.clone(),
+        reason: "result unknown".to_owned(),
+        since: world.clock.now(),
+    };
+    let blocked = StackHead { blocked: Some(blocked), ..StackHead::default() };
+    for head_now in [held, blocked] {
+        world.put(head.clone(), &head_now).await;
+        world.send(Method::POST, STATE, &admin, state_body(1, "l").into()).await.expect(409);
+        world.send(Method::DELETE, &format!("{STATE}/lock"), &admin, vec![]).await.expect(409);
+    }
+    let shown: Value = world.get(STATE, &admin).await.expect(200).json();
+    assert_eq!(shown["lock"]["who"], lock_info("a").who);
+
+    world.put(head, &StackHead::default()).await;
+    for _ in 0..2 {
+        world.send(Method::DELETE, &format!("{STATE}/lock"), &admin, vec![]).await.expect(204);
+    }
+    world.send(Method::POST, STATE, &admin, state_body(1, "l").into()).await.expect(200);
+
+    let own = Stack { manage_state: false, ..crate::support::stack() };
+    world.put(keys::stack_config(&stack_id()), &own).await;
+    world.send(Method::POST, STATE, &admin, state_body(2, "l").into()).await.expect(409);
+}

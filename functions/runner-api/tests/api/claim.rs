@@ -1,0 +1,178 @@
+//! Who gets a phase, and with it which secrets.
+
+use crate::support::{SEALING_KEY, World, stack_id};
+use axum::http::Method;
+use gantry_domain::{
+    ProjectId,
+    protocol::{ClaimAnswer, ReportKind},
+    run::{Phase, RunState, RunType},
+    stack::{Variable, VariableRuns, VariableValue},
+};
+use gantry_queue::{Message, QueueName};
+use gantry_secrets::{Sealer, TokenKind};
+use std::time::Duration;
+
+fn plain(name: &str, runs: VariableRuns) -> Variable {
+    Variable { name: name.to_owned(), value: VariableValue::Plain("shown".to_owned()), runs }
+}
+
+fn secret(name: &str, runs: VariableRuns) -> Variable {
+    let sealed = Sealer::new(&SEALING_KEY.into()).seal(&stack_id(), name, "hush").unwrap();
+    Variable { name: name.to_owned(), value: VariableValue::Sealed(sealed), runs }
+}
+
+fn names(answer: &ClaimAnswer) -> Vec<String> {
+    answer.variables.iter().map(|v| format!("{}={}", v.name, v.value)).collect()
+}
+
+fn reports(world: &World) -> Vec<(u32, ReportKind)> {
+    let reports = world.messages(QueueName::Events).into_iter().map(|message| match message {
+        Message::Report { report, .. } => (report.sequence, report.what),
+        other => panic!("{other:?}"),
+    });
+    reports.collect()
+}
+
+#[tokio::test]
+async fn a_phase_is_taken_once() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let first: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+    assert_eq!((first.phase, first.project_root.as_str()), (Phase::Plan, "infra"));
+    assert_eq!((first.timeout, first.apply_timeout), (3600, 7200));
+    let claimed = ReportKind::Claimed { runner: "local-1".to_owned() };
+    assert_eq!(reports(&world), [(0, claimed)]);
+
+    world.hand.advance(Duration::from_secs(30));
+    world.edit(&run.id, |run| run.state = RunState::Initializing).await;
+    let again: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+    assert_eq!(again.run_token, first.run_token, "its answer was lost");
+    assert_eq!(reports(&world).len(), 1, "the queue knows it");
+
+    let other = world.claim(&run, "b").await.expect(410);
+    assert_eq!(other.text(), "another runner has taken this phase");
+    world.claim(&run, "").await.expect(410);
+}
+
+#[tokio::test]
+async fn of_many_runners_one_gets_the_phase() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Proposed).await;
+    let (world, run) = (&world, &run);
+    let claims = (0..8).map(|i| async move { world.claim(run, &i.to_string()).await.status });
+    let answers = futures::future::join_all(claims).await;
+    assert_eq!(answers.iter().filter(|status| status.as_u16() == 200).count(), 1);
+    assert_eq!(answers.iter().filter(|status| status.as_u16() == 410).count(), 7);
+}
+
+#[tokio::test]
+async fn only_good_tokens_take_anything() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let claim = serde_json::json!({"runner": "x"});
+    for token in ["", "x", "x.y", &world.token(&run, TokenKind::Run)] {
+        world.json(Method::POST, "claim", token, &claim).await.expect(401);
+    }
+    let token = world.claim_token(&run);
+    world.get("source", &token).await.expect(401);
+    world.hand.advance(Duration::from_secs(600));
+    world.json(Method::POST, "claim", &token, &claim).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_phase_that_is_not_wanted_is_gone() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Tracked).await;
+    for state in [RunState::Queued, RunState::Canceled, RunState::Unconfirmed] {
+        world.edit(&run.id, |run| run.state = state).await;
+        world.claim(&run, "a").await.expect(410);
+    }
+    world.edit(&run.id, |run| (run.state, run.attempt) = (RunState::Preparing, 2)).await;
+    world.claim(&run, "a").await.expect(410);
+    let now = world.edit(&run.id, |_| ()).await;
+    world.claim(&now, "a").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_superseded_attempt_is_told_to_stop() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let token = world.claimed(&run).await;
+    world.json(Method::POST, "beat", &token, &()).await.expect(200);
+    world.edit(&run.id, |run| run.attempt = 2).await;
+    for path in ["beat", "log", "report", "upload", "state"] {
+        world.send(Method::POST, path, &token, vec![]).await.expect(410);
+    }
+    world.get("source", &token).await.expect(410);
+    world.edit(&run.id, |run| (run.attempt, run.state) = (1, RunState::Finished)).await;
+    world.json(Method::POST, "beat", &token, &()).await.expect(410);
+}
+
+#[tokio::test]
+async fn a_confirmed_run_is_claimed_for_its_apply() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let plan_token = world.claimed(&run).await;
+    let run = world
+        .edit(&run.id, |run| {
+            (run.state, run.phase, run.attempt) = (RunState::Confirmed, Phase::Apply, 2);
+            run.plan_digest = Some("d".repeat(64));
+        })
+        .await;
+    world.json(Method::POST, "beat", &plan_token, &()).await.expect(410);
+    let answer: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+    assert_eq!((answer.phase, answer.timeout), (Phase::Apply, 7200));
+    assert_eq!(answer.plan_digest, Some("d".repeat(64)));
+}
+
+#[tokio::test]
+async fn runs_get_the_variables_that_are_for_them() {
+    let world = World::new().await;
+    world
+        .set_variables(vec![
+            plain("ALL", VariableRuns::All),
+            secret("SECRET", VariableRuns::All),
+            plain("TRACKED", VariableRuns::Tracked),
+            secret("DEPLOY", VariableRuns::Tracked),
+        ])
+        .await;
+    let tracked = world.run("r1", RunType::Tracked).await;
+    let answer: ClaimAnswer = world.claim(&tracked, "a").await.expect(200).json();
+    assert_eq!(names(&answer), ["ALL=shown", "SECRET=hush", "TRACKED=shown", "DEPLOY=hush"]);
+    assert!(answer.variables.iter().all(|v| v.secret == (v.value == "hush")));
+
+    for (id, run_type) in [("r2", RunType::Proposed), ("r3", RunType::Test)] {
+        let run = world.run(id, run_type).await;
+        let answer: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+        assert_eq!(names(&answer), ["ALL=shown", "SECRET=hush"]);
+    }
+
+    let fork = world.run("r4", RunType::Proposed).await;
+    let fork = world.edit(&fork.id, |run| run.fork_of = Some(ProjectId(8))).await;
+    let answer: ClaimAnswer = world.claim(&fork, "a").await.expect(200).json();
+    assert_eq!(names(&answer), ["ALL=shown"]);
+}
+
+#[tokio::test]
+async fn a_secret_that_does_not_open_fails_the_run() {
+    let world = World::new().await;
+    let moved = Variable { name: "MOVED".to_owned(), ..secret("SECRET", VariableRuns::All) };
+    world.set_variables(vec![moved]).await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let answer = world.claim(&run, "a").await.expect(422);
+    assert!(answer.text().contains("MOVED"));
+    let reports = reports(&world);
+    assert!(
+        matches!(&reports[1], (1, ReportKind::Failed { summary, .. }) if summary == &answer.text())
+    );
+}
+
+#[tokio::test]
+async fn runners_of_another_version_are_told() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let token = world.claimed(&run).await;
+    let answer = world.send_version(&token, "99").await.expect(400);
+    assert!(answer.text().contains("speaks version 1"));
+    world.send_version(&token, "1").await.expect(200);
+}

@@ -1,0 +1,11 @@
+//! The runner API against dynoxide, a folder, and queues in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod admin;
+mod claim;
+mod locks;
+mod progress;
+mod states;
+mod support;
+mod transfer;

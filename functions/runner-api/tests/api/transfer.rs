@@ -1,0 +1,103 @@
+//! Source, plan and change.
+
+use crate::support::{COMMIT, PROJECT, World, digest};
+use axum::http::Method;
+use gantry_domain::{
+    plan::Change,
+    protocol::Report,
+    protocol::ReportKind,
+    run::{Phase, RunState, RunType},
+    source::SourceFailed,
+};
+use gantry_queue::{Message, QueueName};
+use gantry_setup::objects::keys;
+use std::time::Duration;
+
+#[tokio::test]
+async fn source_is_asked_for_until_it_is_there() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Proposed).await;
+    let token = world.claimed(&run).await;
+    for _ in 0..3 {
+        let answer = world.get("source", &token).await.expect(202);
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    let asked = world.messages(QueueName::Source);
+    assert!(
+        matches!(&asked[..], [Message::Fetch { project: PROJECT, commit, .. }] if commit.as_str() == COMMIT)
+    );
+    world.hand.advance(Duration::from_secs(61));
+    world.get("source", &token).await.expect(202);
+    assert_eq!(world.messages(QueueName::Source).len(), 2, "asked again after a minute");
+
+    world.objects.put(&keys::source(PROJECT, COMMIT), "archive".into()).await.unwrap();
+    let answer = world.get("source", &token).await.expect(200);
+    assert_eq!(answer.text(), "archive");
+    assert_eq!(answer.headers["content-length"], "7");
+}
+
+#[tokio::test]
+async fn source_that_cannot_be_had_says_why() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Proposed).await;
+    let token = world.claimed(&run).await;
+    let failed = SourceFailed::too_large(500_000_000, world.clock.now());
+    let marker = keys::source_failed(PROJECT, COMMIT);
+    world.objects.put(&marker, failed.to_json().into()).await.unwrap();
+    assert_eq!(world.get("source", &token).await.expect(422).text(), failed.reason);
+
+    // Mended meanwhile: a run that is handed out later asks again.
+    world.hand.advance(Duration::from_secs(601));
+    let run = world.run("r2", RunType::Proposed).await;
+    let token = world.claimed(&run).await;
+    world.get("source", &token).await.expect(202);
+}
+
+#[tokio::test]
+async fn the_plan_that_was_shown_is_the_plan_that_is_read() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let token = world.claimed(&run).await;
+    let put = async |token: &str, digest: &str, body: &str| {
+        world.send(Method::PUT, &format!("plan?digest={digest}"), token, body.into()).await
+    };
+    let planned = Report {
+        sequence: 1,
+        what: ReportKind::Planned { delta: Default::default(), plan_digest: Some(digest("plan")) },
+    };
+    world.json(Method::POST, "report", &token, &planned).await.expect(422);
+    put(&token, "../..", "plan").await.expect(422);
+    put(&token, &digest("plan"), "other").await.expect(422);
+    put(&token, &digest("large"), &"x".repeat((1 << 20) + 1)).await.expect(413);
+    assert!(!world.objects.exists(&keys::plan("r1", digest("plan"))).await.unwrap());
+    put(&token, &digest("plan"), "plan").await.expect(204);
+    put(&token, &digest("plan"), "plan").await.expect(204);
+    world.json(Method::POST, "report", &token, &planned).await.expect(204);
+    world.get("plan", &token).await.expect(403);
+
+    let run = world
+        .edit(&run.id, |run| {
+            (run.state, run.phase, run.attempt) = (RunState::Confirmed, Phase::Apply, 2);
+            run.plan_digest = Some(digest("plan"));
+        })
+        .await;
+    let apply = world.claimed(&run).await;
+    assert_eq!(world.get("plan", &apply).await.expect(200).text(), "plan");
+    put(&apply, &digest("p"), "p").await.expect(403);
+    let other = world.run("r2", RunType::Proposed).await;
+    let other = world.claimed(&other).await;
+    world.get("plan", &other).await.expect(403);
+    put(&other, &digest("p"), "p").await.expect(403);
+}
+
+#[tokio::test]
+async fn a_change_is_kept_for_its_attempt() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Proposed).await;
+    let token = world.claimed(&run).await;
+    let change = Change::default();
+    world.json(Method::PUT, "change", &token, &change).await.expect(204);
+    let kept = world.objects.get(&keys::change("r1", 1)).await.unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<Change>(&kept).unwrap(), change);
+    world.send(Method::PUT, "change", &token, b"[".to_vec()).await.expect(400);
+}

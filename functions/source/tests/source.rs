@@ -1,0 +1,225 @@
+//! What a fetch leaves in object storage.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use gantry_domain::{
+    ProjectId, UserId,
+    integration::{BotUser, Integration},
+    source::SourceFailed,
+};
+use gantry_gitlab::Connection;
+use gantry_queue::{Context, Failure, Handler, Message, QueueName};
+use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
+use gantry_setup::{Clock, Objects, aws, clock::ClockHand, objects::keys};
+use gantry_source::{Deps, handler};
+use gantry_store::{Expect, Outcome, Store, Write};
+use jiff::Timestamp;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+const PROJECT: ProjectId = ProjectId(7);
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const LARGEST: u64 = 1000;
+
+/// A GitLab that gives one answer.
+#[derive(Clone)]
+struct FakeGitLab {
+    answer: Arc<Mutex<Reply>>,
+    calls: Arc<AtomicU32>,
+}
+
+#[derive(Clone)]
+enum Reply {
+    Archive(Vec<u8>),
+    /// The connection breaks after these bytes.
+    Broken(Vec<u8>),
+    Status(u16, &'static str),
+}
+
+async fn answer(State(gitlab): State<FakeGitLab>) -> Response {
+    gitlab.calls.fetch_add(1, Ordering::SeqCst);
+    let reply = gitlab.answer.lock().unwrap().clone();
+    match reply {
+        Reply::Archive(bytes) => bytes.into_response(),
+        Reply::Broken(bytes) => {
+            let broken = Err(std::io::Error::other("broken"));
+            let pieces = futures::stream::iter([Ok(Bytes::from(bytes)), broken]);
+            Body::from_stream(pieces).into_response()
+        }
+        Reply::Status(status, body) => {
+            let status = StatusCode::from_u16(status).unwrap();
+            let headers = [(header::CONTENT_TYPE, "application/json"), (header::RETRY_AFTER, "17")];
+            (status, headers, body).into_response()
+        }
+    }
+}
+
+struct World {
+    gitlab: FakeGitLab,
+    objects: Objects,
+    handler: Box<dyn Handler>,
+    clock: Clock,
+    hand: ClockHand,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let gitlab = FakeGitLab {
+            answer: Arc::new(Mutex::new(Reply::Archive(gzip(b"archive")))),
+            calls: Arc::default(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().fallback(answer).with_state(gitlab.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::in_folder(&folder.path().join("objects")).unwrap();
+        let secrets = Arc::new(FileSecrets::new(folder.path().join("secrets.json")));
+        secrets.put(SecretName::ApiToken, &"token".into()).await.unwrap();
+        let (clock, hand) = Clock::stopped_at(Timestamp::from_second(1_767_323_045).unwrap());
+        let now = clock.clone();
+        let connection = Connection::new(store(host).await, secrets, Arc::new(move || now.now()));
+        let handler = Box::new(handler(Deps {
+            connection: Arc::new(connection),
+            objects: objects.clone(),
+            clock: clock.clone(),
+            largest: LARGEST,
+        }));
+        Self { gitlab, objects, handler, clock, hand, _folder: folder }
+    }
+
+    fn answers(&self, reply: Reply) {
+        *self.gitlab.answer.lock().unwrap() = reply;
+    }
+
+    fn calls(&self) -> u32 {
+        self.gitlab.calls.load(Ordering::SeqCst)
+    }
+
+    async fn fetch(&self) -> Result<(), Failure> {
+        let message = Message::Fetch {
+            project: PROJECT,
+            commit: COMMIT.parse().unwrap(),
+            cause: "test".to_owned(),
+        };
+        let context = Context {
+            queue: QueueName::Source,
+            message_id: "m".to_owned(),
+            receive_count: 1,
+            hops: 0,
+            sent_at: None,
+            deadline: tokio::time::Instant::now() + Duration::from_secs(60),
+        };
+        self.handler.handle(context, message).await
+    }
+
+    async fn archive(&self) -> Option<Bytes> {
+        self.objects.get(&keys::source(PROJECT, COMMIT)).await.unwrap()
+    }
+
+    async fn failed(&self) -> Option<String> {
+        let kept = self.objects.get(&keys::source_failed(PROJECT, COMMIT)).await.unwrap();
+        kept.map(|kept| SourceFailed::from_json(&kept).unwrap().reason)
+    }
+}
+
+async fn store(api_host: String) -> Store {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
+    let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
+    let store = Store::new(client, "gantry".to_owned());
+    store.create_table_if_missing().await.unwrap();
+    let integration = Integration {
+        api_host,
+        generation: 1,
+        linked: true,
+        server_version: None,
+        bot: BotUser { id: UserId(1), username: "gantry".to_owned() },
+        token_scopes: vec![],
+        token_expires_on: None,
+        saved_at: Timestamp::UNIX_EPOCH,
+        installation: "i".to_owned(),
+    };
+    let write =
+        Write::put(gantry_store::keys::integration(), Expect::Absent, &integration).unwrap();
+    assert_eq!(store.write(vec![write]).await.unwrap(), Outcome::Written);
+    store
+}
+
+/// Bytes that begin as a gzip file does.
+fn gzip(content: &[u8]) -> Vec<u8> {
+    [&[0x1f, 0x8b], content].concat()
+}
+
+#[tokio::test]
+async fn an_archive_is_fetched_once() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        world.fetch().await.unwrap();
+    }
+    assert_eq!(world.archive().await.unwrap(), gzip(b"archive"));
+    assert_eq!((world.calls(), world.failed().await), (1, None));
+}
+
+#[tokio::test]
+async fn what_cannot_be_had_says_why_and_is_asked_for_later_again() {
+    let world = World::new().await;
+    world.answers(Reply::Archive(gzip(&[0; LARGEST as usize])));
+    world.fetch().await.unwrap();
+    assert!(world.failed().await.unwrap().contains("larger than"));
+    assert_eq!(world.archive().await, None);
+    world.fetch().await.unwrap();
+    assert_eq!(world.calls(), 1);
+
+    world.hand.advance(Duration::from_secs(600));
+    world.answers(Reply::Status(404, r#"{"message":"404 Commit Not Found"}"#));
+    world.fetch().await.unwrap();
+    assert!(world.failed().await.unwrap().contains("404 Commit Not Found"));
+
+    world.hand.advance(Duration::from_secs(600));
+    world.answers(Reply::Archive(b"<html>".to_vec()));
+    world.fetch().await.unwrap();
+    assert!(world.failed().await.unwrap().contains("not a gzip archive"));
+    assert_eq!(world.archive().await, None);
+
+    world.hand.advance(Duration::from_secs(600));
+    world.answers(Reply::Archive(gzip(b"mended")));
+    world.fetch().await.unwrap();
+    assert_eq!(
+        (world.archive().await.unwrap(), world.failed().await),
+        (gzip(b"mended").into(), None)
+    );
+}
+
+#[tokio::test]
+async fn trouble_at_gitlab_is_waited_out() {
+    let world = World::new().await;
+    for (status, wait) in [(503, 17), (429, 17), (401, 60)] {
+        world.answers(Reply::Status(status, r#"{"message":"no"}"#));
+        let failure = world.fetch().await.unwrap_err();
+        assert_eq!(failure.retry_after, Some(Duration::from_secs(wait)), "{status}");
+        world.hand.advance(Duration::from_secs(60));
+    }
+    world.answers(Reply::Broken(gzip(b"half of it")));
+    assert!(world.fetch().await.unwrap_err().retry_after.is_some());
+    assert_eq!((world.archive().await, world.failed().await), (None, None));
+    world.hand.advance(Duration::from_secs(60));
+    world.answers(Reply::Archive(gzip(b"whole")));
+    world.fetch().await.unwrap();
+    assert!(world.archive().await.is_some());
+    assert!(world.clock.now() > Timestamp::UNIX_EPOCH);
+}
