@@ -1,7 +1,7 @@
 //! Who may do what: the bearer key, its role, and a line in the list of activities for whatever
 //! changes something, also when it was refused.
 
-use crate::{app::App, refusal::Refusal};
+use crate::{app::App, first_key, refusal::Refusal};
 use axum::{
     RequestExt as _,
     extract::{RawPathParams, Request, State},
@@ -129,6 +129,8 @@ async fn describe(what: &'static str, request: &mut Request) -> String {
     let mut text = what.to_owned();
     if let Ok(params) = request.extract_parts::<RawPathParams>().await {
         for (name, value) in &params {
+            // Somebody may have put a key itself where its name belongs.
+            let value = if value.starts_with(first_key::PREFIX) { "(a key)" } else { value };
             let value: String = value.chars().filter(|c| !c.is_control()).take(80).collect();
             text = text.replace(&format!("{{{name}}}"), &value);
         }

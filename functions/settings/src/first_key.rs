@@ -12,9 +12,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 /// The name of the first key.
 pub(crate) const NAME: &str = "first-admin-key";
 
-/// A new key. The prefix lets scanners find keys that were committed somewhere.
+/// What keys begin with: it lets scanners find those that were committed somewhere.
+pub(crate) const PREFIX: &str = "gantry_";
+
+/// A new key.
 pub(crate) fn new_key() -> SecretString {
-    SecretString::from(format!("gantry_{}", random_secret().expose_secret()))
+    SecretString::from(format!("{PREFIX}{}", random_secret().expose_secret()))
 }
 
 /// Makes sure that the first admin key exists among the secrets and is known by its digest.

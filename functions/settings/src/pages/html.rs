@@ -2,6 +2,8 @@
 
 /// A page being written.
 pub(super) struct Page {
+    /// The way to `/`, relative to the page: the public address may have a path.
+    root: &'static str,
     title: String,
     head: String,
     body: String,
@@ -25,8 +27,8 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 impl Page {
-    pub(super) fn new(title: &str) -> Self {
-        Self { title: title.to_owned(), head: String::new(), body: String::new() }
+    pub(super) fn new(root: &'static str, title: &str) -> Self {
+        Self { root, title: title.to_owned(), head: String::new(), body: String::new() }
     }
 
     /// Has the browser load the page again and again.
@@ -64,13 +66,13 @@ impl Page {
     }
 
     pub(super) fn finish(self) -> String {
-        let Self { title, head, body } = self;
+        let Self { root, title, head, body } = self;
         let title = escape(&title);
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"robots\" content=\"noindex\">\n{head}<title>{title}</title>\n\
-             <link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n<body>\n<main>\n\
+             <link rel=\"stylesheet\" href=\"{root}style.css\">\n</head>\n<body>\n<main>\n\
              <h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
         )
     }
@@ -83,7 +85,7 @@ mod tests {
     #[test]
     fn nothing_from_outside_becomes_html() {
         let evil = "<script>alert('1')</script>\" onload=\"&\u{1b}[31m";
-        let mut page = Page::new(evil);
+        let mut page = Page::new("", evil);
         page.paragraph(evil);
         page.heading(evil);
         page.facts(&[("a", evil.to_owned())]);

@@ -52,7 +52,7 @@ pub(crate) async fn style() -> impl IntoResponse {
 
 /// `GET /`
 pub(crate) async fn home(State(app): State<App>) -> Response {
-    let mut page = Page::new("Gantry");
+    let mut page = Page::new("", "Gantry");
     page.paragraph("This is Gantry: it turns pushes, tags and merge requests in GitLab into Terraform runs, and shows in GitLab what they found.");
     page.paragraph("There are no pages for settings yet; the JSON API does everything. Its description is at /api/v1/openapi.json. Every request carries an admin key:");
     let address = app.public_url.as_ref().map_or("http://<this address>", |url| url.as_str());

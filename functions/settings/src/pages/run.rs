@@ -25,6 +25,8 @@ use serde::Deserialize;
 /// Lines of the change and of the log that a page shows; the API has all of them.
 const MOST_LINES: usize = 2000;
 const LOG_LINES: usize = 300;
+/// The way from `/runs/{id}` to `/`.
+const ROOT: &str = "../";
 /// Seconds between looks at a run that has not ended.
 const REFRESH: u32 = 5;
 
@@ -68,7 +70,7 @@ async fn is_allowed(
 }
 
 fn no_access() -> Response {
-    let mut page = Page::new("A run of Gantry");
+    let mut page = Page::new(ROOT, "A run of Gantry");
     page.paragraph(
         "To see a run, follow the link in GitLab: in a private or internal project it carries a \
          key for that one run.",
@@ -85,7 +87,7 @@ async fn show(app: &App, id: &str) -> Answer<Page> {
     let run = runs::find(app, id).await?;
     let change = runs::change(app, &run).await?;
     let log = runs::tail(app, &run.id, LOG_LINES).await?;
-    let mut page = Page::new(&format!("{}: {} run, {}", run.slug, run.run_type, run.state));
+    let mut page = Page::new(ROOT, &format!("{}: {} run, {}", run.slug, run.run_type, run.state));
     if !run.state.is_final() {
         page.refresh(REFRESH);
     }

@@ -58,8 +58,9 @@ pub(crate) async fn list(
     Params(query): Params<ListQuery>,
 ) -> Answer<impl IntoResponse> {
     let limit = cursor::page_size(query.limit, 50);
+    let after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
     let page =
-        app.store.query::<SlugEntry>(keys::SLUGS, "", query.after.as_deref(), false, limit).await?;
+        app.store.query::<SlugEntry>(keys::SLUGS, "", after.as_deref(), false, limit).await?;
     let wanted: Vec<&StackId> = page
         .items
         .iter()

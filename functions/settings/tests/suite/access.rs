@@ -53,6 +53,9 @@ async fn a_key_dies_when_it_is_deleted() {
     w.ask("GET", "/api/v1/stacks", Some(&read), &[], "").await.expect(401);
     w.send("DELETE", "/api/v1/keys/read", json!({})).await.expect(404);
     w.send("DELETE", "/api/v1/keys/first-admin-key", json!({})).await.expect(409);
+    w.send("DELETE", &format!("/api/v1/keys/{read}"), json!({})).await.expect(404);
+    let done = w.activities().await;
+    assert!(done.iter().any(|done| done.1 == "delete the key (a key)"), "{done:?}");
 }
 
 #[tokio::test]

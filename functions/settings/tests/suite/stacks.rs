@@ -163,6 +163,17 @@ async fn a_slug_stays_reserved() {
 }
 
 #[tokio::test]
+async fn of_two_at_once_one_gets_the_slug() {
+    let w = connected().await;
+    let body = json!({ "name": "Network", "project": "acme/network" });
+    let (one, two) = tokio::join!(w.post(PATH, body.clone()), w.post(PATH, body));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409]);
+    assert_eq!(w.get(PATH).await.expect(200).body["stacks"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_left_out_stays() {
     let w = connected().await;
     let body = json!({

@@ -1,6 +1,7 @@
 //! The project's one webhook.
 
 use crate::support::{Options, connected, world_with};
+use gantry_fake_gitlab::{Fault, Matcher};
 use gantry_gitlab::{ApiHost, Client, ClientConfig};
 use serde_json::json;
 use std::sync::Arc;
@@ -24,6 +25,27 @@ async fn it_is_made_once_and_repaired_after_that() {
     events.sort_unstable();
     assert_eq!(events, ["merge_requests_events", "push_events", "tag_push_events"]);
     assert!(w.gitlab.unknown_requests().is_empty());
+}
+
+#[tokio::test]
+async fn two_people_at_once_make_one() {
+    let w = connected().await;
+    w.stack().await;
+    let (one, two) = tokio::join!(w.post(PATH, json!({})), w.post(PATH, json!({})));
+    let (one, two) = (one.expect(200).body, two.expect(200).body);
+    assert_eq!(one["hook"]["id"], two["hook"]["id"]);
+    assert_eq!(w.gitlab.hooks(w.project).len(), 1);
+}
+
+#[tokio::test]
+async fn a_hook_that_was_made_unseen_is_found_again() {
+    let w = connected().await;
+    w.stack().await;
+    w.gitlab.fail_next(Matcher::new("POST", "/hooks"), Fault::ApplyThenDrop);
+    w.post(PATH, json!({})).await.expect(503);
+    let got = w.post(PATH, json!({})).await.expect(200).body;
+    assert_eq!(got["created"], false);
+    assert_eq!(w.gitlab.hooks(w.project).len(), 1);
 }
 
 #[tokio::test]
