@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 /// Days without any event after which looking back ends.
 const QUIET_DAYS: u32 = 31;
+/// Reads of the table for one answer: of a project where little happens, a page may be short.
+const MOST_LOOKS: u32 = 60;
 /// Events whose decisions are read at the same time.
 const AT_ONCE: usize = 8;
 /// Decisions of one event that are listed: one event can touch thousands of stacks.
@@ -80,12 +82,15 @@ pub(crate) async fn list(
         None => (app.clock.now(), None),
     };
     let mut found: Vec<Stored<EventRecord>> = Vec::new();
-    let mut quiet = 0;
-    while found.len() < wanted && quiet < QUIET_DAYS {
+    let mut last_seen = None;
+    let (mut quiet, mut looks) = (0, 0);
+    while found.len() < wanted && quiet < QUIET_DAYS && looks < MOST_LOOKS {
         let partition = keys::events_of_day(day);
         let page =
             app.store.query::<EventRecord>(&partition, "", after.as_deref(), true, limit).await?;
+        looks += 1;
         quiet = if page.items.is_empty() { quiet + 1 } else { 0 };
+        last_seen = page.items.last().map(|event| event.key.sk.clone()).or(last_seen);
         let asked = |event: &Stored<EventRecord>| {
             query.project.is_none_or(|project| event.value.project == Some(ProjectId(project)))
         };
@@ -95,9 +100,13 @@ pub(crate) async fn list(
             day -= SignedDuration::from_hours(24);
         }
     }
-    let more = found.len() >= wanted;
-    found.truncate(wanted);
-    let next = found.last().filter(|_| more).map(|event| cursor::from_key(&event.key.sk));
+    let next = if found.len() >= wanted {
+        found.truncate(wanted);
+        found.last().map(|event| event.key.sk.clone())
+    } else {
+        last_seen.filter(|_| looks == MOST_LOOKS)
+    };
+    let next = next.as_deref().map(cursor::from_key);
     let events = stream::iter(found)
         .map(|event| with_decisions(&app, event.value))
         .buffered(AT_ONCE)
