@@ -17,7 +17,6 @@ mod form;
 mod gitlab;
 mod integration;
 mod keys;
-mod links;
 mod pages;
 mod refusal;
 mod routes;
@@ -26,7 +25,6 @@ mod stacks;
 
 pub use app::{Deps, InvalidPublicUrl, PublicUrl};
 pub use first_key::{FirstKeyError, ensure_first_admin_key};
-pub use links::{read_link, run_page};
 pub use routes::router;
 
 /// The description of the API, as it is served at `/api/v1/openapi.json`.

@@ -12,7 +12,7 @@ use gantry_setup::{Clock, Deployment, Objects, aws};
 use gantry_source::{Deps, LARGEST_ARCHIVE, handler};
 use gantry_store::Store;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 const MEGABYTE: u64 = 1_000_000;
 
@@ -43,8 +43,7 @@ async fn main() -> Result<(), Error> {
             )?,
     }));
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {
-        let now = u64::try_from(clock.now().as_millisecond()).unwrap_or_default();
-        let remaining = Duration::from_millis(event.context.deadline.saturating_sub(now));
+        let remaining = lambda::remaining(event.context.deadline, clock.now());
         let (driver, handler) = (driver.clone(), Arc::clone(&handler));
         async move { Ok::<_, Error>(lambda::run(&driver, event.payload, remaining, &handler).await) }
     }))

@@ -10,7 +10,7 @@ use gantry_queue::{
     Driver, Handler, LocalQueues, MemoryFailures, QueueName, Resender, Sender, Transport,
 };
 use gantry_scheduler::{Limits, Scheduler};
-use gantry_secrets::{Sealer, SecretName, Secrets, Signer, random_secret};
+use gantry_secrets::{Sealer, SecretName, Secrets, Signer, links, random_secret};
 use gantry_settings::PublicUrl;
 use gantry_setup::{Clock, Objects};
 use gantry_store::Store;
@@ -92,9 +92,7 @@ impl System {
         });
         let run_address = {
             let (signer, base) = (signer.clone(), base.clone());
-            Arc::new(move |run: &gantry_domain::RunId| {
-                gantry_settings::read_link(&signer, &base, run)
-            })
+            Arc::new(move |run: &gantry_domain::RunId| links::read_link(&signer, &base, run))
         };
         let publisher = Publisher::new(gantry_publisher::Deps {
             store: store.clone(),

@@ -27,6 +27,33 @@ pub async fn run(
     })
 }
 
+/// What a function that also has a timer is called with.
+#[derive(Debug)]
+pub enum Call {
+    /// Messages.
+    Batch(SqsEvent),
+    /// Anything else. EventBridge's timers send what their rule says, so its form is not looked at.
+    Timer,
+}
+
+impl TryFrom<serde_json::Value> for Call {
+    type Error = serde_json::Error;
+
+    fn try_from(event: serde_json::Value) -> Result<Self, serde_json::Error> {
+        if event.get("Records").is_some() {
+            serde_json::from_value(event).map(Self::Batch)
+        } else {
+            Ok(Self::Timer)
+        }
+    }
+}
+
+/// The time that an invocation has left: its deadline is in milliseconds since 1970.
+pub fn remaining(deadline: u64, now: Timestamp) -> Duration {
+    let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
+    Duration::from_millis(deadline.saturating_sub(now))
+}
+
 /// The queue that an event comes from; none when it is empty or from a queue that is not ours.
 /// An event holds messages of one queue.
 pub fn queue(event: &SqsEvent) -> Option<QueueName> {
@@ -74,6 +101,23 @@ fn message(record: SqsMessage) -> Received {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_brings_no_records_is_the_timer() {
+        let call = |event| Call::try_from(event);
+        let timer = serde_json::json!({"source": "aws.events", "detail": {}});
+        assert!(matches!(call(timer), Ok(Call::Timer)));
+        assert!(matches!(call(serde_json::json!({})), Ok(Call::Timer)));
+        assert!(matches!(call(serde_json::json!({"Records": []})), Ok(Call::Batch(_))));
+        assert!(call(serde_json::json!({"Records": 1})).is_err());
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_leaves_nothing() {
+        let now = Timestamp::from_millisecond(5_000).unwrap();
+        assert_eq!(remaining(5_250, now), Duration::from_millis(250));
+        assert_eq!(remaining(4_000, now), Duration::ZERO);
+    }
 
     #[test]
     fn an_event_becomes_messages_and_failures_become_an_answer() {

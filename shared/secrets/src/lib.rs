@@ -4,6 +4,7 @@
 //! Every secret is a [`SecretString`]: it has no `Display`, and its `Debug` says nothing.
 
 mod file;
+pub mod links;
 mod manager;
 mod sealing;
 mod tokens;

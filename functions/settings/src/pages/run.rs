@@ -5,7 +5,6 @@ use crate::{
     access::find_caller,
     app::App,
     form::Params,
-    links::may_read,
     refusal::{Answer, Refusal},
     runs,
 };
@@ -19,6 +18,7 @@ use gantry_domain::{
     run::{Run, RunType},
     text,
 };
+use gantry_secrets::links::may_read;
 use gantry_setup::web::bearer;
 use serde::Deserialize;
 

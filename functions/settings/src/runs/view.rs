@@ -1,6 +1,6 @@
 //! A run as it is answered.
 
-use crate::{app::App, gitlab::detached, links::run_page};
+use crate::{app::App, gitlab::detached};
 use gantry_domain::{
     CommitSha, EventId, ProjectId, RunId, StackSlug,
     integration::Integration,
@@ -8,6 +8,7 @@ use gantry_domain::{
     run::{Ending, Phase, Run, RunState, RunType, Step, Want},
     stack::Stack,
 };
+use gantry_secrets::links::run_page;
 use gantry_store::scheduler::StackHead;
 use jiff::Timestamp;
 use serde::Serialize;

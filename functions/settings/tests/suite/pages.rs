@@ -6,7 +6,7 @@ use gantry_domain::{
     plan::{Action, Change, Delta, ResourceChange},
     run::{Phase, RunState},
 };
-use gantry_settings::read_link;
+use gantry_secrets::links::read_link;
 use gantry_setup::objects;
 use gantry_store::{keys, runner::LogPiece};
 

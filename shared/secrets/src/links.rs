@@ -1,7 +1,7 @@
 //! Addresses of run pages, and the key in them that lets a reader see one run.
 
+use crate::{Signer, TokenFor, TokenKind};
 use gantry_domain::{RunId, run::Phase};
-use gantry_secrets::{Signer, TokenFor, TokenKind};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 
@@ -22,7 +22,7 @@ pub fn read_link(signer: &Signer, public_url: &str, run: &RunId) -> String {
 }
 
 /// True when `key` (from a link, or a whole read token) lets its bearer read the run.
-pub(crate) fn may_read(signer: &Signer, run: &RunId, key: &str, now: Timestamp) -> bool {
+pub fn may_read(signer: &Signer, run: &RunId, key: &str, now: Timestamp) -> bool {
     let whole = if key.contains('.') {
         key.to_owned()
     } else {
