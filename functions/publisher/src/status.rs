@@ -179,7 +179,7 @@ impl Work {
                 self.deps.store.get_many::<Run>(&wanted).await?.into_iter().map(|r| r.value),
             );
         }
-        runs.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        runs.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
         Ok(runs)
     }
 

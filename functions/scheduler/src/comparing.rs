@@ -163,8 +163,15 @@ impl Work {
                 let hook =
                     Hook::MergeRequest { project, iid: mr.iid, action: Some(mr.state.clone()) };
                 let (iid, sha) = (mr.iid.to_string(), mr.sha.as_ref().map(|s| s.to_string()));
-                let parts =
-                    [iid.as_str(), &mr.state, &mr.target_branch, sha.as_deref().unwrap_or("")];
+                // A merge request can be as it was before: its time tells the two apart.
+                let changed_at = mr.updated_at.map(|at| at.to_string()).unwrap_or_default();
+                let parts = [
+                    iid.as_str(),
+                    &mr.state,
+                    &mr.target_branch,
+                    sha.as_deref().unwrap_or(""),
+                    &changed_at,
+                ];
                 let event = self.found(project, &hook, &parts);
                 match self.decide_merge_request(&event, mr.iid, stacks).await? {
                     Dealt::Done(outcome) => self.write_outcome(&event, outcome).await?,

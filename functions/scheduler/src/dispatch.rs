@@ -37,7 +37,7 @@ impl Work {
             if in_room.iter().any(|r| r.value.run == entry.value.run) {
                 continue;
             }
-            let LineEntry { run, stack, .. } = entry.value;
+            let LineEntry { run, stack, attempt, .. } = entry.value;
             let now = self.now();
             let place = RoomEntry { run: run.clone(), stack: stack.clone(), taken: false, at: now };
             let granted = vec![
@@ -46,7 +46,7 @@ impl Work {
             ];
             if self.deps.store.write(granted).await? == Outcome::Written {
                 free -= 1;
-                let grant = distinct(&(&run, now.as_millisecond()));
+                let grant = distinct(&(&run, attempt, now.as_millisecond()));
                 self.deps.sender.send(Message::Grant { stack, run, grant }).await?;
             }
         }

@@ -125,6 +125,7 @@ impl Work {
         extra: Vec<Write>,
     ) -> Result<Outcome, Failure> {
         settle_place(&mut run);
+        run.number = head.value.last_number + 1;
         let entry = RunEntry {
             run: run.id.clone(),
             stack: run.stack.clone(),
@@ -133,7 +134,7 @@ impl Work {
         };
         let now = self.now();
         let in_commit = keys::commit_run(run.project, &run.commit, &run.id);
-        let in_stack = keys::stack_run(&run.stack, run.created_at, &run.id);
+        let in_stack = keys::stack_run(&run.stack, run.number);
         let mut writes = vec![
             Write::put(keys::run(&run.id), Expect::Absent, &run)?.due(next_look(
                 &run,
@@ -145,13 +146,9 @@ impl Work {
         ];
         let nowhere = Run { place: Place::Nowhere, ..run.clone() };
         writes.extend(place_writes(&nowhere, &run, now)?);
-        let key = keys::stack_head(&run.stack);
-        let after = head_after(&head.value, &nowhere, &run, now);
-        if after == head.value {
-            writes.push(Write::Check { key, expect: head.expect });
-        } else {
-            writes.push(Write::put(key, head.expect, &after)?);
-        }
+        let mut after = head_after(&head.value, &nowhere, &run, now);
+        after.last_number = run.number;
+        writes.push(Write::put(keys::stack_head(&run.stack), head.expect, &after)?);
         writes.extend(extra);
         match self.deps.store.write(writes).await? {
             Outcome::Stale => Ok(Outcome::Stale),
@@ -207,9 +204,9 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
     };
     let key = |place, run: &Run| match place {
         Place::Nowhere => None,
-        Place::Queue => Some(keys::stack_queue(&run.stack, run.created_at, &run.id)),
+        Place::Queue => Some(keys::stack_queue(&run.stack, run.number)),
         Place::Waiting => Some(keys::stack_waiting(&run.stack, &run.id)),
-        Place::Line => Some(keys::line(run.line_class(), run.created_at, &run.id)),
+        Place::Line => Some(keys::line(run.line_class(), run.created_at, run.number, &run.id)),
         Place::Room => Some(keys::room(&run.id)),
     };
     if let Some(key) = key(before.place, before) {
@@ -226,6 +223,7 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
                     run: after.id.clone(),
                     stack: after.stack.clone(),
                     phase: after.phase,
+                    attempt: after.attempt,
                 };
                 Write::put(key, Expect::Any, &line)?
             }
@@ -311,7 +309,7 @@ pub(crate) fn phase_began(run: &Run) -> Timestamp {
     run.history.iter().rev().find(|step| step.state == first).map_or(run.since, |step| step.at)
 }
 
-/// A run as it is first written.
+/// A run as it is first written; its number comes with the write.
 pub(crate) struct NewRun<'a> {
     pub(crate) stack: &'a Stack,
     pub(crate) trigger: gantry_queue::Trigger,
@@ -330,6 +328,7 @@ impl NewRun<'_> {
             slug: stack.slug.clone(),
             project: stack.project,
             run_type: trigger.run_type,
+            number: 0,
             key,
             commit: trigger.commit,
             git_ref: trigger.git_ref,

@@ -5,7 +5,7 @@ use gantry_domain::{
     RunId,
     plan::Delta,
     protocol::{Report, ReportKind},
-    run::{Ending, Phase, Run, RunEvent, RunState, RunType},
+    run::{Ending, Run, RunEvent, RunState, RunType},
 };
 use gantry_queue::Failure;
 
@@ -62,10 +62,8 @@ impl Work {
             ReportKind::Planned { delta, plan_digest } => {
                 run.delta = Some(delta);
                 run.plan_digest = plan_digest;
+                // With autodeploy the same runner goes on: its token stays good for its phase.
                 run.apply(planned(&run, delta), now, None)?;
-                if run.state == RunState::Applying {
-                    run.phase = Phase::Apply;
-                }
             }
             ReportKind::Applied { delta } => {
                 run.delta = Some(with_plans_counts(delta, run.delta));

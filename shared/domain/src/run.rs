@@ -332,6 +332,9 @@ pub struct Run {
     pub project: ProjectId,
     /// What it is for.
     pub run_type: RunType,
+    /// Its number within its stack: 1 for the first, one more for each. What is newer has a higher
+    /// one, whatever the clock says.
+    pub number: u64,
     /// What makes it the same run when asked for again.
     pub key: String,
     /// The commit.

@@ -109,14 +109,14 @@ pub fn stack_head(stack: &StackId) -> Key {
     Key::new(stack_partition(stack), HEAD)
 }
 
-/// A run's place in its stack's list of runs.
-pub fn stack_run(stack: &StackId, created_at: Timestamp, run: &RunId) -> Key {
-    Key::new(stack_partition(stack), format!("run#{}#{run}", millis(created_at)))
+/// A run's place in its stack's list of runs, by its number within the stack.
+pub fn stack_run(stack: &StackId, number: u64) -> Key {
+    Key::new(stack_partition(stack), format!("run#{number:012}"))
 }
 
 /// A tracked run's place in its stack's queue.
-pub fn stack_queue(stack: &StackId, created_at: Timestamp, run: &RunId) -> Key {
-    Key::new(stack_partition(stack), format!("queue#{}#{run}", millis(created_at)))
+pub fn stack_queue(stack: &StackId, number: u64) -> Key {
+    Key::new(stack_partition(stack), format!("queue#{number:012}"))
 }
 
 /// A proposed run that waits because its stack is being applied.
@@ -195,8 +195,8 @@ pub fn health(function: &str) -> Key {
 pub const LINE: &str = "line/all";
 
 /// A run's place in the line. Lower classes go first: 0 tracked and confirmed, 1 proposed, 2 tests.
-pub fn line(class: u8, created_at: Timestamp, run: &RunId) -> Key {
-    Key::new(LINE, format!("{class}#{}#{run}", millis(created_at)))
+pub fn line(class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
+    Key::new(LINE, format!("{class}#{}#{number:012}#{run}", millis(created_at)))
 }
 
 /// The partition of runs that have a runner, or are about to get one.

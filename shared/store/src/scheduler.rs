@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// What the scheduler knows of a stack as a whole ([`crate::keys::stack_head`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackHead {
+    /// The number of the newest run.
+    #[serde(default)]
+    pub last_number: u64,
     /// The tracked run that holds the stack: from *preparing* to its end.
     pub tracked: Option<RunId>,
     /// That run is applying: proposed runs wait.
@@ -178,6 +181,9 @@ pub struct LineEntry {
     pub stack: StackId,
     /// What it waits to do.
     pub phase: Phase,
+    /// How often it was handed out before.
+    #[serde(default)]
+    pub attempt: u32,
 }
 
 /// A run that has a runner, or was granted one ([`crate::keys::room`]).

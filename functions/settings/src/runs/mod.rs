@@ -63,7 +63,7 @@ pub(crate) async fn list(
         .await?;
     let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
     let mut runs = app.store.get_many::<Run>(&wanted).await?;
-    runs.sort_by(|a, b| (b.value.created_at, &b.value.id).cmp(&(a.value.created_at, &a.value.id)));
+    runs.sort_by_key(|run| std::cmp::Reverse(run.value.number));
     let runs = runs.into_iter().map(|run| view::summary(&app, run.value)).collect();
     let next = page.next.map(|sk| cursor::from_key(sk.strip_prefix(PREFIX).unwrap_or(&sk)));
     Ok(Json(RunList { runs, next }))

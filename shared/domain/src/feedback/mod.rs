@@ -265,7 +265,7 @@ impl Target<'_> {
                 Shows::Previews => run.run_type != RunType::Tracked,
                 Shows::Tracked => run.run_type == RunType::Tracked,
             };
-            let age = |r: &RunView| (r.created_at, r.id.clone());
+            let age = |r: &RunView| (r.number, r.id.clone());
             if is_shown && newest.get(run.name.as_str()).is_none_or(|kept| age(kept) < age(run)) {
                 newest.insert(&run.name, run);
             }

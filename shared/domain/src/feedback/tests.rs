@@ -30,6 +30,7 @@ fn run(name: &str, number: i64, state: RunState) -> RunView {
         in_terraform: true,
         ended_in: None,
         by: None,
+        number: number.unsigned_abs(),
         created_at: Timestamp::from_second(number).unwrap(),
         url: format!("https://gantry.example/runs/{name}-{number}"),
     }
@@ -103,7 +104,7 @@ impl World {
             self.log.push(format!("{id} {} {}: {}", post.name, post.state, post.description));
             if self.statuses == Statuses::Both && self.gitlab.looks_done(id.0) {
                 let newest = |r: &&RunView| {
-                    !self.runs.iter().any(|o| o.name == r.name && o.created_at > r.created_at)
+                    !self.runs.iter().any(|o| o.name == r.name && o.number > r.number)
                 };
                 assert!(
                     self.runs.iter().filter(newest).all(|r| r.state == RunState::Finished),

@@ -87,7 +87,9 @@ pub struct RunView {
     pub ended_in: Option<RunState>,
     /// Who caused the last step, when a person did.
     pub by: Option<String>,
-    /// The newest run of a name is shown.
+    /// Its number within its stack: the newest run of a name is shown.
+    pub number: u64,
+    /// When it was made.
     pub created_at: Timestamp,
     /// The run's page, with whatever key a link in GitLab carries.
     pub url: String,
@@ -109,6 +111,7 @@ impl RunView {
             in_terraform: run.ending.as_ref().is_some_and(|e| e.in_terraform),
             ended_in: before.filter(|_| run.state.is_final()),
             by: last.and_then(|step| step.by.clone()),
+            number: run.number,
             created_at: run.created_at,
             url,
         }
@@ -238,6 +241,7 @@ mod tests {
             in_terraform: true,
             ended_in: Some(RunState::Planning),
             by: None,
+            number: 1,
             created_at: Timestamp::UNIX_EPOCH,
             url: "https://gantry.example/runs/r1".to_owned(),
         }

@@ -250,7 +250,7 @@ fn tracked(runs: &[RunView]) -> String {
         return String::new();
     }
     let mut runs: Vec<&RunView> = runs.iter().collect();
-    runs.sort_by(|a, b| a.name.cmp(&b.name).then(a.created_at.cmp(&b.created_at)));
+    runs.sort_by(|a, b| a.name.cmp(&b.name).then(a.number.cmp(&b.number)));
     let rows = runs
         .iter()
         .map(|run| {

@@ -18,6 +18,7 @@ fn run(name: &str, state: RunState) -> RunView {
         in_terraform: true,
         ended_in: Some(RunState::Planning),
         by: None,
+        number: 1,
         created_at: Timestamp::UNIX_EPOCH,
         url: format!("https://gantry.example/runs/{name}"),
     }
@@ -245,6 +246,7 @@ fn only_what_is_said_matters() {
     let mut later = story();
     later.stacks.reverse();
     for stack in &mut later.stacks {
+        stack.run.number = 2;
         stack.run.created_at = Timestamp::from_second(1_000_000).unwrap();
     }
     assert_eq!(a, render(&later));
