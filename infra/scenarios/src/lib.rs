@@ -1,1 +1,22 @@
-//! (made next)
+//! System tests as short stories.
+//!
+//! [`run_test`] drives the whole system in process against the fake GitLab: real routers, real SDK
+//! calls to dynoxide, real HTTP, hand-pumped queues and a hand-set clock, so nothing sleeps. Every
+//! story runs in each [`Mode`]: as it is, with every message delivered twice and groups shuffled,
+//! with stale index reads, and without any webhook. At the end nothing may be left.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a story that cannot go on should stop where it is"
+)]
+
+mod modes;
+mod proxy;
+mod pump;
+mod runner;
+mod world;
+
+pub use modes::{Mode, run_test, run_test_in};
+pub use runner::Planned;
+pub use world::{StackOptions, World, with_files};

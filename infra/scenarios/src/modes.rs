@@ -1,0 +1,48 @@
+//! The ways in which every story is told.
+
+use crate::World;
+use std::future::Future;
+
+/// What is made harder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Every message and every webhook is delivered twice, and groups take turns at random.
+    pub twice_and_shuffled: Option<u64>,
+    /// The attention index answers as it was a few writes ago, and refuses consistent reads.
+    pub stale_index: bool,
+    /// GitLab cannot call: everything is found by comparing.
+    pub no_webhooks: bool,
+}
+
+impl Mode {
+    /// Every mode that a story about webhooks runs in.
+    pub const ALL: [Self; 4] = [
+        Self { twice_and_shuffled: None, stale_index: false, no_webhooks: false },
+        Self { twice_and_shuffled: Some(1), stale_index: false, no_webhooks: false },
+        Self { twice_and_shuffled: Some(2), stale_index: true, no_webhooks: false },
+        Self { twice_and_shuffled: None, stale_index: false, no_webhooks: true },
+    ];
+}
+
+/// Tells the story in every mode.
+pub async fn run_test<F, Fut>(story: F)
+where
+    F: Fn(World) -> Fut,
+    Fut: Future<Output = World>,
+{
+    run_test_in(&Mode::ALL, story).await;
+}
+
+/// Tells the story in the given modes, and looks at the end whether anything is left.
+pub async fn run_test_in<F, Fut>(modes: &[Mode], story: F)
+where
+    F: Fn(World) -> Fut,
+    Fut: Future<Output = World>,
+{
+    for mode in modes {
+        eprintln!("=== {mode:?}");
+        let world = World::new(*mode).await.unwrap();
+        let mut world = story(world).await;
+        world.expect_nothing_left().await;
+    }
+}

@@ -1,0 +1,167 @@
+//! Pumping the queues by hand until nothing moves any more.
+
+use crate::{World, modes::Mode};
+use gantry_queue::{Envelope, Handler, Message, QueueName, Received};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Longer than any handler takes here.
+const HANDLING: Duration = Duration::from_secs(60);
+/// More steps than any story needs: beyond it something goes in a circle.
+const TOO_MANY: usize = 200_000;
+
+pub(crate) struct Pump {
+    random: StdRng,
+    twice: bool,
+    shuffled: bool,
+}
+
+impl Pump {
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self {
+            random: StdRng::seed_from_u64(mode.twice_and_shuffled.unwrap_or(0)),
+            twice: mode.twice_and_shuffled.is_some(),
+            shuffled: mode.twice_and_shuffled.is_some(),
+        }
+    }
+
+    fn pick(&mut self, of: usize) -> usize {
+        if self.shuffled { self.random.random_range(0..of) } else { 0 }
+    }
+}
+
+impl World {
+    /// Lets everything happen that can happen now: webhooks, messages, runners. Messages that wait
+    /// for a moment get it; the clock moves on by what they wait.
+    pub async fn settle(&mut self) {
+        for _ in 0..TOO_MANY {
+            if self.deliver_hooks().await || self.handle_one().await || self.runners.step().await {
+                continue;
+            }
+            if !self.wait_for_delayed() {
+                return;
+            }
+        }
+        panic!("it never settles:\n{}", self.history());
+    }
+
+    async fn deliver_hooks(&mut self) -> bool {
+        let mut pending = self.gitlab.take_pending();
+        if pending.is_empty() || self.mode.no_webhooks {
+            return false;
+        }
+        if self.pump.shuffled {
+            let at = self.pump.pick(pending.len());
+            pending.rotate_left(at);
+        }
+        for delivery in pending {
+            if self.pump.twice {
+                self.gitlab.deliver(delivery.clone()).await;
+            }
+            let result = self.gitlab.deliver(delivery).await;
+            assert!(result.is_success(), "a webhook was refused: {result:?}");
+        }
+        true
+    }
+
+    /// Handles one message of one queue. True when there was one.
+    async fn handle_one(&mut self) -> bool {
+        let mut waiting = Vec::new();
+        for queue in [
+            QueueName::Events,
+            QueueName::Source,
+            QueueName::Feedback,
+            QueueName::Starts,
+            QueueName::Later,
+        ] {
+            if self.system.queues.counts(queue).unwrap().visible > 0 {
+                waiting.push(queue);
+            }
+        }
+        if waiting.is_empty() {
+            return false;
+        }
+        let queue = waiting[self.pump.pick(waiting.len())];
+        let Some(received) = self.receive(queue) else { return false };
+        if queue == QueueName::Starts {
+            self.start_runner(&received).await;
+            self.system.queues.delete(queue, &[&received.receipt]).unwrap();
+            return true;
+        }
+        let handler = self.handler(queue);
+        self.run(queue, received.clone(), &handler).await;
+        if self.pump.twice {
+            self.run(queue, received, &handler).await;
+        }
+        true
+    }
+
+    /// Any group's first message; groups take turns at random when shuffled.
+    fn receive(&mut self, queue: QueueName) -> Option<Received> {
+        let visibility = HANDLING * 2;
+        if self.pump.shuffled {
+            let mut groups: Vec<Option<String>> =
+                self.system.queues.peek(queue).unwrap().into_iter().map(|m| m.group).collect();
+            groups.dedup();
+            let at = self.pump.pick(groups.len().max(1));
+            if let Some(Some(group)) = groups.get(at) {
+                let found = self.system.queues.receive_group(queue, group, 1, visibility).unwrap();
+                if let Some(found) = found.into_iter().next() {
+                    return Some(found);
+                }
+            }
+        }
+        self.system.queues.receive(queue, 1, visibility).unwrap().into_iter().next()
+    }
+
+    async fn run(&mut self, queue: QueueName, received: Received, handler: &Arc<dyn Handler>) {
+        let what = Envelope::from_body(&received.body)
+            .map(|e| format!("{queue} {} {:?}", e.message.kind(), e.message.ids()))
+            .unwrap_or_default();
+        let receipt = received.receipt.clone();
+        let deadline = Instant::now() + HANDLING;
+        let outcome = self.system.driver.run_batch(queue, vec![received], deadline, handler).await;
+        if outcome.failed.is_empty() {
+            self.system.queues.delete(queue, &[&receipt]).unwrap();
+        }
+        let end = if outcome.failed.is_empty() { "" } else { " (again later)" };
+        self.told.push(format!("{what}{end}"));
+        assert!(outcome.dead.is_empty(), "a message was given up:\n{}", self.history());
+    }
+
+    async fn start_runner(&mut self, received: &Received) {
+        let envelope = Envelope::from_body(&received.body).unwrap();
+        let Message::Start { run, attempt, claim_token, .. } = envelope.message else {
+            panic!("not a start: {:?}", envelope.message.kind());
+        };
+        self.runners.start(&run, attempt, claim_token.expose()).await;
+        if self.pump.twice {
+            self.runners.start(&run, attempt, claim_token.expose()).await;
+        }
+    }
+
+    /// Moves the clock to the next message that waits for its moment, unless that is far away.
+    fn wait_for_delayed(&mut self) -> bool {
+        let now = self.system.clock.now();
+        let next = [
+            QueueName::Events,
+            QueueName::Source,
+            QueueName::Feedback,
+            QueueName::Later,
+            QueueName::Starts,
+        ]
+        .into_iter()
+        .filter_map(|queue| self.system.queues.next_visible_at(queue).unwrap())
+        .min();
+        match next {
+            Some(at) => {
+                let wait = at.duration_since(now).unsigned_abs() + Duration::from_millis(1);
+                self.hand.advance(wait);
+                self.gitlab.create_due_pipelines();
+                true
+            }
+            None => false,
+        }
+    }
+}

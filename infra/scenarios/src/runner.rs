@@ -1,0 +1,307 @@
+//! Runners that say what a story tells them to, over the real runner API.
+//!
+//! They run no Terraform: what real runners do is tested with them. What is tested here is what
+//! the system makes of it.
+
+use gantry_domain::{
+    RunId,
+    plan::{Action, Change, Delta, Limits},
+    protocol::{
+        BeatAnswer, ClaimAnswer, ClaimRequest, LogChunk, Report, ReportKind, VERSION,
+        VERSION_HEADER,
+    },
+    run::{Phase, RunType},
+};
+use reqwest::{Client, StatusCode};
+use serde_json::json;
+use std::collections::{HashMap, HashSet};
+
+/// What a plan finds.
+#[derive(Debug, Clone)]
+pub enum Planned {
+    /// Nothing to do.
+    Clean,
+    /// This many resources to add.
+    Adds(u32),
+    /// Terraform says no.
+    Fails(String),
+}
+
+/// The runners of a story.
+pub(crate) struct Runners {
+    http: Client,
+    api: String,
+    pub(crate) plans: HashMap<String, Planned>,
+    /// Stacks whose runners stay in the middle of their phase.
+    pub(crate) held: HashSet<String>,
+    active: Vec<Active>,
+    /// How many were ever active at once.
+    pub(crate) most_at_once: usize,
+    /// Phases that were executed, in order: `network plan`, `network apply`.
+    pub(crate) done: Vec<String>,
+}
+
+struct Active {
+    claim: ClaimAnswer,
+    phase: Phase,
+    sequence: u32,
+    announced: bool,
+}
+
+impl Runners {
+    pub(crate) fn new(http: Client, api: String) -> Self {
+        Self {
+            http,
+            api,
+            plans: HashMap::new(),
+            held: HashSet::new(),
+            active: Vec::new(),
+            most_at_once: 0,
+            done: Vec::new(),
+        }
+    }
+
+    /// Takes the phase of a start message, as a new process would.
+    pub(crate) async fn start(&mut self, run: &RunId, attempt: u32, token: &str) {
+        let body = ClaimRequest {
+            runner: format!("scenario-{run}-{attempt}"),
+            nonce: format!("{run}-{attempt}"),
+        };
+        let answer = self
+            .http
+            .post(format!("{}/runner/v1/claim", self.api))
+            .header(VERSION_HEADER, VERSION)
+            .bearer_auth(token)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        if !answer.status().is_success() {
+            // Taken already, or not wanted any more.
+            assert!(
+                matches!(
+                    answer.status(),
+                    StatusCode::CONFLICT | StatusCode::GONE | StatusCode::UNAUTHORIZED
+                ),
+                "the claim was answered with {}: {}",
+                answer.status(),
+                answer.text().await.unwrap_or_default()
+            );
+            return;
+        }
+        let claim: ClaimAnswer = answer.json().await.unwrap();
+        if self.active.iter().any(|a| a.claim.run == claim.run && a.phase == claim.phase) {
+            return;
+        }
+        let phase = claim.phase;
+        self.active.push(Active { claim, phase, sequence: 0, announced: false });
+        self.most_at_once = self.most_at_once.max(self.active.len());
+    }
+
+    /// Lets every runner that is not held do its next step. True when one did something.
+    pub(crate) async fn step(&mut self) -> bool {
+        let mut moved = false;
+        let mut index = 0;
+        while index < self.active.len() {
+            let ended = self.step_one(index, &mut moved).await;
+            if ended {
+                let active = self.active.remove(index);
+                self.done.push(format!("{} {}", active.claim.stack, active.phase));
+            } else {
+                index += 1;
+            }
+        }
+        moved
+    }
+
+    async fn step_one(&mut self, index: usize, moved: &mut bool) -> bool {
+        let slug = self.active[index].claim.stack.to_string();
+        if !self.active[index].announced {
+            self.active[index].announced = true;
+            *moved = true;
+            if self.active[index].phase == Phase::Plan {
+                return !self.report(index, ReportKind::Planning).await;
+            }
+        }
+        let Some(beat) = self.beat(index).await else { return true };
+        if beat.stop.is_some() {
+            *moved = true;
+            let what = match self.active[index].phase {
+                Phase::Plan => ReportKind::Stopped,
+                Phase::Apply => ReportKind::Interrupted { summary: String::new() },
+            };
+            self.report(index, what).await;
+            return true;
+        }
+        if self.held.contains(&slug) {
+            return false;
+        }
+        *moved = true;
+        match self.active[index].phase {
+            Phase::Plan => self.plan(index, &slug).await,
+            Phase::Apply => self.apply(index, &slug).await,
+        }
+    }
+
+    async fn plan(&mut self, index: usize, slug: &str) -> bool {
+        let planned = self.plans.get(slug).cloned().unwrap_or(Planned::Adds(1));
+        let delta = match &planned {
+            Planned::Fails(summary) => {
+                self.report(index, failed(summary)).await;
+                return true;
+            }
+            Planned::Clean => Delta::default(),
+            Planned::Adds(add) => Delta { add: *add, ..Delta::default() },
+        };
+        self.log(index, "planning\n").await;
+        let change = change(delta.add);
+        self.put(index, "change", serde_json::to_vec(&change).unwrap()).await;
+        let plan_digest = match planned {
+            Planned::Clean => None,
+            _ if self.active[index].claim.run_type != RunType::Tracked => None,
+            _ => {
+                let archive = b"a saved plan".to_vec();
+                let digest = sha256(&archive);
+                self.put(index, &format!("plan?digest={digest}"), archive).await;
+                Some(digest)
+            }
+        };
+        self.report(index, ReportKind::Planned { delta, plan_digest }).await;
+        let active = &mut self.active[index];
+        let goes_on = active.claim.autodeploy
+            && active.claim.run_type == RunType::Tracked
+            && !delta.is_empty();
+        if goes_on {
+            self.done.push(format!("{slug} plan"));
+            self.active[index].phase = Phase::Apply;
+        }
+        !goes_on
+    }
+
+    async fn apply(&mut self, index: usize, slug: &str) -> bool {
+        let add = match self.plans.get(slug) {
+            Some(Planned::Adds(add)) => *add,
+            Some(Planned::Fails(summary)) => {
+                let summary = summary.clone();
+                self.report(index, failed(&summary)).await;
+                return true;
+            }
+            _ => 1,
+        };
+        self.report(index, ReportKind::Applied { delta: Delta { add, ..Delta::default() } }).await;
+        true
+    }
+
+    /// False when the run is not this runner's any more.
+    async fn report(&mut self, index: usize, what: ReportKind) -> bool {
+        let active = &mut self.active[index];
+        active.sequence += 1;
+        let report = Report { sequence: active.sequence, what };
+        let status = self.send(index, "report", serde_json::to_vec(&report).unwrap()).await;
+        assert!(status.is_success() || status == StatusCode::GONE, "a report got {status}");
+        status.is_success()
+    }
+
+    async fn beat(&self, index: usize) -> Option<BeatAnswer> {
+        let answer = self
+            .http
+            .post(format!("{}/runner/v1/beat", self.api))
+            .header(VERSION_HEADER, VERSION)
+            .bearer_auth(&self.active[index].claim.run_token)
+            .json(&json!({}))
+            .send()
+            .await
+            .unwrap();
+        if answer.status() == StatusCode::GONE {
+            return None;
+        }
+        assert!(answer.status().is_success(), "a heartbeat got {}", answer.status());
+        Some(answer.json().await.unwrap())
+    }
+
+    async fn log(&self, index: usize, text: &str) {
+        let chunk = LogChunk { offset: 0, text: text.to_owned() };
+        self.send(index, "log", serde_json::to_vec(&chunk).unwrap()).await;
+    }
+
+    async fn send(&self, index: usize, path: &str, body: Vec<u8>) -> StatusCode {
+        let answer = self
+            .http
+            .post(format!("{}/runner/v1/{path}", self.api))
+            .header(VERSION_HEADER, VERSION)
+            .header("content-type", "application/json")
+            .bearer_auth(&self.active[index].claim.run_token)
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        answer.status()
+    }
+
+    async fn put(&self, index: usize, path: &str, body: Vec<u8>) {
+        let answer = self
+            .http
+            .put(format!("{}/runner/v1/{path}", self.api))
+            .header(VERSION_HEADER, VERSION)
+            .header("content-type", "application/json")
+            .bearer_auth(&self.active[index].claim.run_token)
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        let status = answer.status();
+        assert!(
+            status.is_success() || status == StatusCode::GONE,
+            "PUT {path} got {status}: {}",
+            answer.text().await.unwrap_or_default()
+        );
+    }
+}
+
+fn failed(summary: &str) -> ReportKind {
+    ReportKind::Failed {
+        summary: summary.to_owned(),
+        errors: vec![format!("Error: {summary}")],
+        log_tail: Vec::new(),
+        in_terraform: true,
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    gantry_domain::ids::sha256(bytes).iter().fold(String::new(), |mut text, byte| {
+        let _cannot_fail = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A change of `add` resources, as real plans bring it.
+fn change(add: u32) -> Change {
+    let resources: Vec<_> = (0..add)
+        .map(|i| {
+            json!({
+                "address": format!("terraform_data.made[{i}]"),
+                "mode": "managed",
+                "type": "terraform_data",
+                "name": "made",
+                "provider_name": "terraform.io/builtin/terraform",
+                "change": {
+                    "actions": ["create"],
+                    "before": null,
+                    "after": { "input": format!("value {i}") },
+                    "after_unknown": {},
+                    "before_sensitive": false,
+                    "after_sensitive": {},
+                },
+            })
+        })
+        .collect();
+    let plan = json!({
+        "format_version": "1.2",
+        "terraform_version": "1.11.4",
+        "resource_changes": resources,
+    });
+    let change = Change::from_plan_json(&plan, Limits::default(), &str::to_owned).unwrap();
+    assert!(change.resources.iter().all(|r| r.action == Action::Create));
+    change
+}

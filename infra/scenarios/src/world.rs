@@ -1,0 +1,423 @@
+//! One installation with its GitLab, for one story.
+
+use crate::{
+    modes::Mode,
+    proxy,
+    pump::Pump,
+    runner::{Planned, Runners},
+};
+use gantry_fake_gitlab::{
+    Config, FakeGitlab, MergeRequestIid, MergeRequestSpec, Person, ProjectId, ProjectOptions,
+    StatusView, UserId,
+};
+use gantry_local::{Parts, System, table};
+use gantry_queue::{Handler, LocalQueues, Message, QueueName};
+use gantry_scheduler::Limits;
+use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
+use gantry_setup::{Clock, Objects, clock::ClockHand};
+use jiff::{SignedDuration, Timestamp};
+use reqwest::{Client, Method, StatusCode};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+/// What a story wants of a stack beyond the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct StackOptions {
+    /// Further fields of the API's request.
+    pub fields: Value,
+}
+
+/// One installation with its GitLab.
+pub struct World {
+    /// GitLab.
+    pub gitlab: FakeGitlab,
+    /// A person who pushes and merges.
+    pub dev: Person,
+    /// The bot user of the token.
+    pub bot: UserId,
+    pub(crate) system: System,
+    pub(crate) hand: ClockHand,
+    pub(crate) mode: Mode,
+    pub(crate) pump: Pump,
+    pub(crate) runners: Runners,
+    pub(crate) told: Vec<String>,
+    handlers: Vec<(QueueName, Arc<dyn Handler>)>,
+    http: Client,
+    base: String,
+    key: String,
+    _folder: TempDir,
+}
+
+impl World {
+    /// A linked installation without stacks.
+    pub(crate) async fn new(mode: Mode) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let start: Timestamp = "2026-03-02T09:00:00Z".parse()?;
+        let (clock, hand) = Clock::stopped_at(start);
+        let now = {
+            let clock = clock.clone();
+            move || clock.now()
+        };
+        let gitlab = FakeGitlab::start(Config::for_tests(now.clone())).await?;
+        let bot = gitlab.create_bot("gantry-bot");
+        let token = gitlab.create_token(bot, &["api"], None);
+        let dev = gitlab.person("dev");
+
+        let mut address = table::serve(None).await?;
+        if mode.stale_index {
+            address = proxy::serve(address).await?;
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let base = format!("http://{}", listener.local_addr()?);
+        let secrets = Arc::new(FileSecrets::new(folder.path().join("secrets.json")));
+        let system = System::new(Parts {
+            store: table::open(&address).await?,
+            queues: Arc::new(LocalQueues::in_memory(Arc::new(now))?),
+            secrets: Arc::clone(&secrets) as _,
+            objects: Objects::in_folder(&folder.path().join("objects"))?,
+            clock,
+            public_url: None,
+            own_address: base.clone(),
+            limits: Limits {
+                room: 4,
+                compare_every: SignedDuration::from_mins(10),
+                compare_unseen_every: SignedDuration::from_secs(30),
+            },
+            ca_pem: None,
+            command_wait: Duration::ZERO,
+        })
+        .await?;
+        let router = system.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let key = secrets.get(SecretName::AdminKey).await?.unwrap().expose_secret().to_owned();
+        let http = Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
+        let handlers = system.handlers().collect();
+        let mut world = Self {
+            runners: Runners::new(http.clone(), base.clone()),
+            pump: Pump::new(mode),
+            told: Vec::new(),
+            gitlab,
+            dev,
+            bot,
+            system,
+            hand,
+            mode,
+            handlers,
+            http,
+            base,
+            key,
+            _folder: folder,
+        };
+        let body = json!({ "api_host": world.gitlab.base_url(), "token": token });
+        let (status, answer) = world.api(Method::PUT, "/integration", Some(body)).await;
+        assert!(status.is_success(), "connecting failed: {answer}");
+        world.settle().await;
+        Ok(world)
+    }
+
+    pub(crate) fn handler(&self, queue: QueueName) -> Arc<dyn Handler> {
+        let found = self.handlers.iter().find(|(known, _)| *known == queue);
+        Arc::clone(&found.unwrap().1)
+    }
+
+    /// A request to the admin API.
+    pub async fn api(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request =
+            self.http.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.key);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// A project whose members are the bot (Maintainer) and the developer.
+    pub fn project(&self, path: &str, options: ProjectOptions) -> ProjectId {
+        let project = self.gitlab.create_project(path, options).unwrap();
+        self.gitlab.set_member(project, self.bot, 40);
+        self.gitlab.set_member(project, self.dev.id(), 40);
+        project
+    }
+
+    /// A project with Terraform code in `infra/` and no CI of its own.
+    pub fn plain_project(&self, path: &str) -> ProjectId {
+        self.project(path, with_files(&["infra/main.tf", "README.md"]))
+    }
+
+    /// A stack on `main`, with the project's webhook unless the story has none. Settles.
+    pub async fn stack(
+        &mut self,
+        project: ProjectId,
+        name: &str,
+        root: &str,
+        options: StackOptions,
+    ) {
+        let mut body = json!({
+            "name": name,
+            "project": project.0,
+            "branch": "main",
+            "project_root": root,
+        });
+        if let Value::Object(fields) = options.fields {
+            for (field, value) in fields {
+                body[field] = value;
+            }
+        }
+        let (status, answer) = self.api(Method::POST, "/stacks", Some(body)).await;
+        assert!(status.is_success(), "the stack was refused: {answer}");
+        if !self.mode.no_webhooks {
+            let path = format!("/stacks/{name}/webhook");
+            let (status, answer) = self.api(Method::POST, &path, Some(json!({}))).await;
+            assert!(status.is_success(), "the webhook was refused: {answer}");
+        }
+        self.settle().await;
+    }
+
+    /// What the next plans of a stack find.
+    pub fn plans(&mut self, slug: &str, planned: Planned) {
+        self.runners.plans.insert(slug.to_owned(), planned);
+    }
+
+    /// Runners of the stack stay in the middle of their phase.
+    pub fn hold(&mut self, slug: &str) {
+        self.runners.held.insert(slug.to_owned());
+    }
+
+    /// And go on.
+    pub fn release(&mut self, slug: &str) {
+        self.runners.held.remove(slug);
+    }
+
+    /// How many runners were ever active at once.
+    pub fn most_runners_at_once(&self) -> usize {
+        self.runners.most_at_once
+    }
+
+    /// Phases that runners executed, in order: `network plan`.
+    pub fn executed(&self) -> &[String] {
+        &self.runners.done
+    }
+
+    /// Pushes a file, and lets everything happen.
+    #[track_caller]
+    pub fn push(
+        &mut self,
+        project: ProjectId,
+        branch: &str,
+        path: &str,
+        text: &str,
+    ) -> impl Future<Output = String> {
+        let commit = self.dev.push(project, branch, path, text).unwrap();
+        async move {
+            self.catch_up().await;
+            commit
+        }
+    }
+
+    /// Opens a merge request into `main`, and lets everything happen.
+    pub async fn open(&mut self, project: ProjectId, branch: &str) -> MergeRequestIid {
+        let iid = self.dev.open_merge_request(project, MergeRequestSpec::from(branch)).unwrap();
+        self.catch_up().await;
+        iid
+    }
+
+    /// Lets everything happen that GitLab told, or that comparing finds.
+    pub async fn catch_up(&mut self) {
+        self.settle().await;
+        if self.mode.no_webhooks {
+            self.pass(Duration::from_secs(31)).await;
+        }
+    }
+
+    /// Lets time pass, sweeping now and then as the timer does.
+    pub async fn pass(&mut self, time: Duration) {
+        let step = (time / 10).max(Duration::from_secs(5)).min(time);
+        let mut left = time;
+        while !left.is_zero() {
+            let now = step.min(left);
+            self.hand.advance(now);
+            self.gitlab.create_due_pipelines();
+            left -= now;
+            self.sweep().await;
+            self.settle().await;
+        }
+    }
+
+    /// One sweep. With stale index reads, as many as it takes to see what is there now.
+    pub async fn sweep(&mut self) {
+        let times = if self.mode.stale_index { 3 } else { 1 };
+        for i in 0..times {
+            let cause = format!("{}.{i}", self.system.clock.now().as_millisecond());
+            self.system.sender.send(Message::Sweep { cause }).await.unwrap();
+            self.settle().await;
+        }
+    }
+
+    /// True when GitLab cannot call in this story.
+    pub fn is_without_webhooks(&self) -> bool {
+        self.mode.no_webhooks
+    }
+
+    /// The webhook's secret and address.
+    pub async fn webhook(&mut self) -> (String, String) {
+        let (status, answer) = self.api(Method::GET, "/integration", None).await;
+        assert!(status.is_success(), "{answer}");
+        let secret = answer.pointer("/webhook/secret").and_then(Value::as_str);
+        (secret.unwrap().to_owned(), format!("{}/webhooks/gitlab", self.base))
+    }
+
+    /// Posts a webhook as GitLab does, and answers the status.
+    pub async fn post_webhook(&self, url: &str, secret: &str, event: &str, body: &Value) -> u16 {
+        let request = self
+            .http
+            .post(url)
+            .header("X-Gitlab-Token", secret)
+            .header("X-Gitlab-Event", event)
+            .json(body);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// A second hook on the project, made by somebody by hand.
+    pub async fn second_hook(&self, project: ProjectId, url: &str, secret: &str) {
+        let token = self.gitlab.create_token(self.dev.id(), &["api"], None);
+        let answer = self
+            .http
+            .post(format!("{}/api/v4/projects/{}/hooks", self.gitlab.base_url(), project.0))
+            .header("PRIVATE-TOKEN", token)
+            .json(&json!({
+                "url": format!("{url}?again"),
+                "token": secret,
+                "push_events": true,
+                "merge_requests_events": true,
+            }))
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// A command of the admin; true when it was carried out, and what was said.
+    pub async fn command(&mut self, path: &str, body: Value) -> (bool, String) {
+        let (status, answer) = self.api(Method::POST, path, Some(body)).await;
+        if status != StatusCode::ACCEPTED {
+            return (status.is_success(), answer.to_string());
+        }
+        self.settle().await;
+        let outcome = answer.get("outcome").and_then(Value::as_str).unwrap();
+        let url = outcome.trim_start_matches("/api/v1").to_owned();
+        let (status, answer) = self.api(Method::GET, &url, None).await;
+        assert!(status.is_success(), "the outcome of {path} is not there: {answer}");
+        let done = answer.get("done").and_then(Value::as_bool).unwrap_or(false);
+        (done, answer.to_string())
+    }
+
+    /// A command that is carried out.
+    pub async fn order(&mut self, path: &str, body: Value) {
+        let (done, said) = self.command(path, body).await;
+        assert!(done, "{path}: {said}");
+    }
+
+    /// The runs of a stack, newest first.
+    pub async fn runs(&mut self, slug: &str) -> Vec<Value> {
+        let (status, answer) = self.api(Method::GET, &format!("/stacks/{slug}/runs"), None).await;
+        assert!(status.is_success(), "{answer}");
+        answer.get("runs").and_then(Value::as_array).cloned().unwrap_or_default()
+    }
+
+    /// The runs of a stack as `type state commit`, newest first.
+    pub async fn run_lines(&mut self, slug: &str) -> Vec<String> {
+        let word = |run: &Value, name: &str| {
+            run.get(name).and_then(Value::as_str).unwrap_or("?").to_owned()
+        };
+        self.runs(slug)
+            .await
+            .iter()
+            .map(|run| {
+                let commit = word(run, "commit");
+                format!("{} {} {}", word(run, "type"), word(run, "state"), &commit[..8])
+            })
+            .collect()
+    }
+
+    /// The id of the newest run of a stack in the given state.
+    pub async fn run_in(&mut self, slug: &str, state: &str) -> String {
+        let runs = self.runs(slug).await;
+        let found = runs.iter().find(|r| r.get("state").and_then(Value::as_str) == Some(state));
+        match found.and_then(|r| r.get("id")).and_then(Value::as_str) {
+            Some(id) => id.to_owned(),
+            None => panic!("no run of {slug} is {state}: {runs:#?}\n{}", self.history()),
+        }
+    }
+
+    /// The present status of a name on a commit.
+    pub fn status(&self, project: ProjectId, commit: &str, name: &str) -> Option<StatusView> {
+        let all = self.gitlab.statuses(project, commit);
+        all.into_iter().rev().find(|s| s.name == name && !s.retried)
+    }
+
+    /// Expects the present status of a name on a commit: `success: 1 to add, …`.
+    #[track_caller]
+    pub fn expect_status(&self, project: ProjectId, commit: &str, name: &str, expected: &str) {
+        let found = self.status(project, commit, name).map_or_else(
+            || "nothing".to_owned(),
+            |s| format!("{}: {}", s.status, s.description.unwrap_or_default()),
+        );
+        assert!(
+            found.starts_with(expected),
+            "{name} is {found:?}, expected {expected:?}\n{}",
+            self.history()
+        );
+    }
+
+    /// Gantry's note on a merge request.
+    #[track_caller]
+    pub fn note(&self, project: ProjectId, iid: MergeRequestIid) -> String {
+        let mut notes = self.gitlab.notes(project, iid);
+        notes.retain(|n| n.author == "gantry-bot");
+        assert_eq!(notes.len(), 1, "one note was expected\n{}", self.history());
+        notes.remove(0).body
+    }
+
+    /// What happened so far, for a story that went wrong.
+    pub fn history(&self) -> String {
+        let writes: Vec<String> =
+            self.gitlab.unread_writes().iter().map(|w| format!("  {w:?}")).collect();
+        let told = &self.told[self.told.len().saturating_sub(120)..];
+        format!("messages:\n  {}\nwrites to GitLab:\n{}", told.join("\n  "), writes.join("\n"))
+    }
+
+    /// At the end nothing may be left: no message, no dead letter, no place in the room, no
+    /// request that GitLab does not know.
+    pub async fn expect_nothing_left(&mut self) {
+        self.settle().await;
+        for queue in [QueueName::Events, QueueName::Source, QueueName::Feedback, QueueName::Starts]
+        {
+            let left = self.system.queues.peek(queue).unwrap();
+            assert!(left.is_empty(), "{queue} is not empty: {left:?}\n{}", self.history());
+        }
+        let room =
+            self.system.store.query_all::<Value>(gantry_store::keys::ROOM, "").await.unwrap();
+        assert!(room.is_empty(), "places are still taken: {room:?}\n{}", self.history());
+        let unknown = self.gitlab.unknown_requests();
+        assert!(unknown.is_empty(), "GitLab was asked for what it does not have: {unknown:?}");
+        assert!(self.gitlab.executed_quick_actions().is_empty());
+    }
+}
+
+/// A project's options with these files.
+pub fn with_files(paths: &[&str]) -> ProjectOptions {
+    ProjectOptions {
+        files: paths.iter().map(|p| ((*p).to_owned(), format!("# {p}\n"))).collect(),
+        ..ProjectOptions::default()
+    }
+}

@@ -1,0 +1,12 @@
+//! One program, so that the system is linked once.
+#![expect(clippy::unwrap_used, reason = "a story that cannot go on should stop where it is")]
+
+mod stories {
+    mod branches;
+    mod commands;
+    mod feedback;
+    mod hints;
+    mod merge_requests;
+    mod scale;
+    mod tracked;
+}

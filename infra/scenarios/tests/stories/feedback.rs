@@ -1,0 +1,110 @@
+//! What GitLab shows: pipelines, the gate, mergeability.
+
+use gantry_fake_gitlab::{Ci, CiMode, ProjectOptions};
+use gantry_scenarios::{StackOptions, run_test, with_files};
+use jiff::SignedDuration;
+use std::time::Duration;
+
+fn with_ci(mode: CiMode, delay: i64) -> ProjectOptions {
+    ProjectOptions {
+        ci: Ci {
+            mode,
+            delay: SignedDuration::from_secs(delay),
+            duration: None,
+            job: "build".to_owned(),
+        },
+        pipelines_must_succeed: true,
+        ..with_files(&["infra/main.tf", "README.md", ".gitlab-ci.yml"])
+    }
+}
+
+async fn lands_on_the_projects_own_pipeline(mode: CiMode, delay: i64) {
+    run_test(|mut w| async move {
+        let project = w.project("acme/network", with_ci(mode, delay));
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+        let iid = w.open(project, "change").await;
+        w.pass(Duration::from_secs(60)).await;
+        w.gitlab.finish_all_ci(project, "success");
+        w.pass(Duration::from_secs(60)).await;
+        let merge_request = w.gitlab.mr(project, iid).unwrap();
+        let pipelines = w.gitlab.pipelines(project);
+        let head = pipelines.iter().find(|p| Some(p.id) == merge_request.head_pipeline).unwrap();
+        let names: Vec<_> =
+            head.jobs.iter().filter(|j| !j.retried).map(|j| j.name.as_str()).collect();
+        for name in ["build", "gantry", "gantry/network"] {
+            assert!(names.contains(&name), "{names:?}\n{}", w.history());
+        }
+        assert_eq!(head.status, "success");
+        for pipeline in &pipelines {
+            for job in pipeline.jobs.iter().filter(|j| j.external && !j.retried) {
+                assert_eq!(job.status, "success", "{pipeline:#?}");
+            }
+        }
+        w.dev.merge(project, iid).unwrap();
+        w.catch_up().await;
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn statuses_land_on_a_branch_pipeline() {
+    lands_on_the_projects_own_pipeline(CiMode::Branch, 0).await;
+}
+
+#[tokio::test]
+async fn statuses_land_on_a_merge_request_pipeline_that_comes_late() {
+    lands_on_the_projects_own_pipeline(CiMode::MergeRequest, 4).await;
+}
+
+#[tokio::test]
+async fn statuses_land_on_a_merged_results_pipeline() {
+    lands_on_the_projects_own_pipeline(CiMode::MergedResults, 2).await;
+}
+
+#[tokio::test]
+async fn auto_merge_waits_for_both_stacks() {
+    run_test(|mut w| async move {
+        let options = ProjectOptions {
+            pipelines_must_succeed: true,
+            ..with_files(&["fast/main.tf", "slow/main.tf"])
+        };
+        let project = w.project("acme/two", options);
+        w.stack(project, "fast", "fast", StackOptions::default()).await;
+        w.stack(project, "slow", "slow", StackOptions::default()).await;
+        w.hold("slow");
+        let files = [("fast/main.tf", Some("# one")), ("slow/main.tf", Some("# one"))];
+        w.dev.push_files(project, "change", &files, "Change both").unwrap();
+        let iid = w.open(project, "change").await;
+        w.dev.auto_merge(project, iid).unwrap();
+        w.catch_up().await;
+        assert_eq!(w.gitlab.mr(project, iid).unwrap().state, "opened");
+        w.release("slow");
+        w.catch_up().await;
+        w.settle().await;
+        assert_eq!(w.gitlab.mr(project, iid).unwrap().state, "merged", "{}", w.history());
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_readme_only_merge_request_is_mergeable_where_pipelines_must_succeed() {
+    run_test(|mut w| async move {
+        let options = ProjectOptions {
+            pipelines_must_succeed: true,
+            ..with_files(&["infra/main.tf", "README.md"])
+        };
+        let project = w.project("acme/network", options);
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let commit = w.dev.push(project, "docs", "README.md", "better").unwrap();
+        let iid = w.open(project, "docs").await;
+        w.expect_status(project, &commit, "gantry", "success: No stack is affected");
+        w.dev.merge(project, iid).unwrap();
+        w.catch_up().await;
+        assert!(w.runs("network").await.is_empty());
+        w
+    })
+    .await;
+}

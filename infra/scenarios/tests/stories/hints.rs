@@ -1,0 +1,137 @@
+//! A webhook is a hint, never a fact.
+
+use gantry_scenarios::{Mode, StackOptions, run_test, run_test_in};
+use serde_json::json;
+
+const WITH_WEBHOOKS: [Mode; 2] = [
+    Mode { twice_and_shuffled: None, stale_index: false, no_webhooks: false },
+    Mode { twice_and_shuffled: Some(7), stale_index: true, no_webhooks: false },
+];
+
+#[tokio::test]
+async fn an_old_push_sent_again_starts_nothing() {
+    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.dev.push(project, "main", "infra/main.tf", "# one").unwrap();
+        let old = w.gitlab.take_pending();
+        for delivery in &old {
+            w.gitlab.deliver(delivery.clone()).await;
+        }
+        w.settle().await;
+        w.push(project, "main", "infra/main.tf", "# two").await;
+        let before = w.run_lines("network").await;
+        w.pass(std::time::Duration::from_secs(400)).await;
+        for delivery in old {
+            w.gitlab.deliver(delivery).await;
+        }
+        w.settle().await;
+        assert_eq!(w.run_lines("network").await, before);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pushes_that_arrive_in_the_wrong_order_make_one_run_of_the_newest() {
+    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.dev.push(project, "main", "infra/main.tf", "# b").unwrap();
+        let newest = w.dev.push(project, "main", "infra/main.tf", "# c").unwrap();
+        let mut hooks = w.gitlab.take_pending();
+        assert_eq!(hooks.len(), 2);
+        hooks.reverse();
+        for delivery in hooks {
+            w.gitlab.deliver(delivery).await;
+        }
+        w.settle().await;
+        assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &newest[..8])]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_authentic_body_that_names_an_unmerged_commit_starts_nothing() {
+    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let unmerged = w.push(project, "evil", "infra/main.tf", "# evil").await;
+        let before = w.run_lines("network").await;
+        let (secret, base) = w.webhook().await;
+        let body = json!({
+            "object_kind": "push",
+            "ref": "refs/heads/main",
+            "before": "1111111111111111111111111111111111111111",
+            "after": unmerged,
+            "project_id": project.0,
+            "project": { "id": project.0 },
+        });
+        let status = w.post_webhook(&base, &secret, "Push Hook", &body).await;
+        assert_eq!(status, 200);
+        w.settle().await;
+        assert_eq!(w.run_lines("network").await, before);
+        let status = w.post_webhook(&base, "not the secret", "Push Hook", &body).await;
+        assert_eq!(status, 401);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_decision_can_be_asked_for_with_its_reason() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "main", "README.md", "changed").await;
+        assert!(w.runs("network").await.is_empty());
+        let (_, events) = w.api(reqwest::Method::GET, "/events", None).await;
+        let text = events.to_string();
+        assert!(text.contains("none of the 1 changed files is in infra/"), "{events:#}");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_hooks_on_one_project_make_one_run() {
+    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let (secret, base) = w.webhook().await;
+        w.second_hook(project, &base, &secret).await;
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &commit[..8])]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_refs_than_gitlab_tells_of_are_found_by_comparing() {
+    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+        let project = w.plain_project("acme/network");
+        for branch in ["one", "two", "three", "four"] {
+            w.dev.set_branch(project, branch, "main").unwrap();
+        }
+        w.gitlab.drop_pending();
+        let commit = w.dev.push(project, "side", "infra/main.tf", "# one").unwrap();
+        w.gitlab.drop_pending();
+        for branch in ["one", "two", "three", "four"] {
+            let fields = json!({ "branch": branch });
+            w.stack(project, branch, "infra", StackOptions { fields }).await;
+        }
+        let names: Vec<String> =
+            ["one", "two", "three", "four"].iter().map(|b| format!("refs/heads/{b}")).collect();
+        let refs: Vec<_> = names.iter().map(|n| (n.as_str(), Some(commit.as_str()))).collect();
+        w.dev.push_refs(project, &refs).unwrap();
+        assert!(w.gitlab.pending().is_empty(), "GitLab tells of three refs at most");
+        w.pass(std::time::Duration::from_secs(660)).await;
+        for branch in ["one", "two", "three", "four"] {
+            assert_eq!(w.runs(branch).await.len(), 1, "{branch}");
+        }
+        w
+    })
+    .await;
+}

@@ -1,0 +1,185 @@
+//! Merge requests: one run a commit, one note, wants that come and go.
+
+use gantry_fake_gitlab::MergeRequestSpec;
+use gantry_scenarios::{Planned, StackOptions, run_test};
+
+#[tokio::test]
+async fn a_push_and_its_merge_request_make_one_run_and_one_note() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let commit = w.push(project, "change", "infra/main.tf", "# one").await;
+        let iid = w.open(project, "change").await;
+        assert_eq!(w.run_lines("network").await, [format!("proposed finished {}", &commit[..8])]);
+        w.expect_status(
+            project,
+            &commit,
+            "gantry/network",
+            "success: 1 to add, 0 to change, 0 to destroy",
+        );
+        w.expect_status(project, &commit, "gantry", "success");
+        let note = w.note(project, iid);
+        assert!(note.contains("value 0"), "the exact change is shown: {note}");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_merge_request_that_is_opened_before_its_push_is_seen_makes_one_run() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+        let iid = w.open(project, "change").await;
+        assert_eq!(w.runs("network").await.len(), 1);
+        w.note(project, iid);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_push_supersedes_the_old_one() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.hold("network");
+        let old = w.push(project, "change", "infra/main.tf", "# one").await;
+        let iid = w.open(project, "change").await;
+        w.expect_status(project, &old, "gantry/network", "running: Planning");
+        let new = w.push(project, "change", "infra/main.tf", "# two").await;
+        w.release("network");
+        w.settle().await;
+        w.expect_status(project, &new, "gantry/network", "success");
+        w.expect_status(
+            project,
+            &old,
+            "gantry/network",
+            &format!("canceled: Superseded by {}", &new[..8]),
+        );
+        assert!(w.note(project, iid).contains(&new[..8]));
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn closing_cancels_and_reopening_plans_again() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+        w.gitlab.drop_pending();
+        w.hold("network");
+        let iid = w.open(project, "change").await;
+        w.dev.close(project, iid).unwrap();
+        w.catch_up().await;
+        w.release("network");
+        let lines = w.run_lines("network").await;
+        assert!(lines.iter().all(|l| l.contains("stopped") || l.contains("canceled")), "{lines:?}");
+        w.dev.reopen(project, iid).unwrap();
+        w.catch_up().await;
+        let lines = w.run_lines("network").await;
+        assert!(lines[0].contains("proposed finished"), "{lines:?}");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_merge_requests_on_one_head_closing_one_leaves_the_other() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let commit = w.push(project, "one", "infra/main.tf", "# one").await;
+        w.dev.set_branch(project, "two", &commit).unwrap();
+        let first = w.open(project, "one").await;
+        let second = w.open(project, "two").await;
+        w.dev.close(project, first).unwrap();
+        w.catch_up().await;
+        assert_eq!(w.run_lines("network").await, [format!("proposed finished {}", &commit[..8])]);
+        assert!(w.note(project, second).contains("value 0"));
+        w.note(project, first);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_title_edit_starts_nothing() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "change", "infra/main.tf", "# one").await;
+        let iid = w.open(project, "change").await;
+        let before = w.note(project, iid);
+        w.dev.set_title(project, iid, "Another title").unwrap();
+        w.catch_up().await;
+        assert_eq!(w.runs("network").await.len(), 1);
+        assert_eq!(w.note(project, iid), before);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fork_starts_nothing_unless_the_stack_lists_it() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let stranger = w.gitlab.person("stranger");
+        w.gitlab.set_member(project, stranger.id(), 20);
+        let fork = w.gitlab.fork(project, "stranger/network", stranger.id()).unwrap();
+        stranger.push(fork, "evil", "infra/main.tf", "# evil").unwrap();
+        let spec = MergeRequestSpec::from("evil").of(fork);
+        stranger.open_merge_request(project, spec).unwrap();
+        w.catch_up().await;
+        assert!(w.runs("network").await.is_empty());
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_retarget_starts_a_run_only_where_none_exists() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.dev.set_branch(project, "stable", "main").unwrap();
+        w.gitlab.drop_pending();
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let fields = serde_json::json!({ "branch": "stable" });
+        w.stack(project, "stable", "infra", StackOptions { fields }).await;
+        w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+        w.gitlab.drop_pending();
+        let iid = w.open(project, "change").await;
+        assert_eq!(w.runs("network").await.len(), 1);
+        let before = w.runs("stable").await.len();
+        w.dev.retarget(project, iid, "stable").unwrap();
+        w.catch_up().await;
+        assert_eq!(w.runs("stable").await.len(), 1, "there were {before}");
+        assert!(w.note(project, iid).contains("stable"));
+        w.dev.retarget(project, iid, "main").unwrap();
+        w.catch_up().await;
+        assert_eq!(w.runs("network").await.len(), 1);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_the_merge_the_note_links_the_tracked_run() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "change", "infra/main.tf", "# one").await;
+        let iid = w.open(project, "change").await;
+        w.plans("network", Planned::Clean);
+        w.dev.merge(project, iid).unwrap();
+        w.catch_up().await;
+        let run = w.run_in("network", "finished").await;
+        assert!(w.note(project, iid).contains(&run), "{}", w.note(project, iid));
+        w
+    })
+    .await;
+}

@@ -1,0 +1,178 @@
+//! The tracked branch: decisions, the queue, confirmation, autodeploy.
+
+use gantry_scenarios::{Planned, StackOptions, run_test};
+use serde_json::json;
+
+fn options(fields: serde_json::Value) -> StackOptions {
+    StackOptions { fields }
+}
+
+#[tokio::test]
+async fn a_push_to_the_tracked_branch_is_planned_confirmed_and_applied() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        assert!(w.runs("network").await.is_empty(), "making a stack starts nothing");
+
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        w.expect_status(
+            project,
+            &commit,
+            "gantry/network",
+            "running: 1 to add, 0 to change, 0 to destroy: waiting",
+        );
+        w.expect_status(project, &commit, "gantry", "pending");
+        let run = w.run_in("network", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.expect_status(project, &commit, "gantry/network", "success: Applied");
+        w.expect_status(project, &commit, "gantry", "success");
+        let deployments = w.gitlab.deployments(project);
+        assert_eq!(deployments.len(), 1, "{deployments:?}");
+        assert_eq!(deployments[0].status, "success");
+        assert_eq!(w.executed(), ["network plan", "network apply"]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_roots_in_one_project_run_only_what_is_touched() {
+    run_test(|mut w| async move {
+        let files = gantry_scenarios::with_files(&["a/main.tf", "b/main.tf"]);
+        let project = w.project("acme/two", files);
+        w.stack(project, "a", "a", StackOptions::default()).await;
+        w.stack(project, "b", "b", StackOptions::default()).await;
+        let commit = w.push(project, "main", "a/main.tf", "# changed").await;
+        assert_eq!(w.runs("a").await.len(), 1);
+        assert!(w.runs("b").await.is_empty());
+        w.expect_status(project, &commit, "gantry/a", "running");
+        assert!(w.status(project, &commit, "gantry/b").is_none());
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn queued_tracked_runs_go_in_order() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let one = w.push(project, "main", "infra/main.tf", "# one").await;
+        let two = w.push(project, "main", "infra/main.tf", "# two").await;
+        w.expect_status(project, &two, "gantry/network", "pending");
+        let first = w.run_in("network", "unconfirmed").await;
+        w.order(&format!("/runs/{first}/confirm"), json!({})).await;
+        w.expect_status(project, &one, "gantry/network", "success");
+        w.expect_status(project, &two, "gantry/network", "running: 1 to add");
+        let second = w.run_in("network", "unconfirmed").await;
+        w.order(&format!("/runs/{second}/discard"), json!({})).await;
+        w.expect_status(project, &two, "gantry/network", "canceled: Discarded by");
+        let states: Vec<_> = w.gitlab.deployments(project).into_iter().map(|d| d.status).collect();
+        assert_eq!(states, ["success", "canceled"]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_the_latest_queued_run_goes_where_that_is_asked_for() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", options(json!({"tracked_queue": "latest"}))).await;
+        w.push(project, "main", "infra/main.tf", "# one").await;
+        let two = w.push(project, "main", "infra/main.tf", "# two").await;
+        let three = w.push(project, "main", "infra/main.tf", "# three").await;
+        w.expect_status(
+            project,
+            &two,
+            "gantry/network",
+            &format!("canceled: Superseded by {}", &three[..8]),
+        );
+        w.expect_status(project, &three, "gantry/network", "pending");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn catching_up_makes_way_for_the_newest() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let one = w.push(project, "main", "infra/main.tf", "# one").await;
+        let two = w.push(project, "main", "infra/main.tf", "# two").await;
+        let three = w.push(project, "main", "infra/main.tf", "# three").await;
+        w.order("/stacks/network/catch-up", json!({})).await;
+        w.expect_status(project, &one, "gantry/network", "canceled: Superseded by");
+        w.expect_status(project, &two, "gantry/network", "canceled: Superseded by");
+        w.expect_status(project, &three, "gantry/network", "running: 1 to add");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn autodeploy_applies_without_asking() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", options(json!({"autodeploy": true}))).await;
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        w.expect_status(project, &commit, "gantry/network", "success: Applied");
+        assert_eq!(w.run_lines("network").await, [format!("tracked finished {}", &commit[..8])]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_without_changes_ends_well_by_itself() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.plans("network", Planned::Clean);
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        w.expect_status(project, &commit, "gantry/network", "success: No changes");
+        assert_eq!(w.gitlab.deployments(project)[0].status, "success");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn going_back_to_an_applied_commit_runs_it_again() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", options(json!({"autodeploy": true}))).await;
+        let one = w.push(project, "main", "infra/main.tf", "# one").await;
+        w.push(project, "main", "infra/main.tf", "# two").await;
+        w.dev.set_branch(project, "main", &one).unwrap();
+        w.catch_up().await;
+        let lines = w.run_lines("network").await;
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines[0], format!("tracked finished {}", &one[..8]));
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failed_plan_says_why() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.plans("network", Planned::Fails("Unsupported argument".to_owned()));
+        let commit = w.push(project, "main", "infra/main.tf", "# broken").await;
+        w.expect_status(
+            project,
+            &commit,
+            "gantry/network",
+            "failed: Plan failed: Unsupported argument",
+        );
+        w.expect_status(project, &commit, "gantry", "failed");
+        w.plans("network", Planned::Adds(2));
+        let fixed = w.push(project, "main", "infra/main.tf", "# fixed").await;
+        w.expect_status(project, &fixed, "gantry/network", "running: 2 to add");
+        w
+    })
+    .await;
+}
