@@ -32,6 +32,30 @@ pub struct HostConfig {
     pub path: String,
     /// A file of certificates (PEM) that GitLab's certificate may come from.
     pub ca_file: Option<PathBuf>,
+    /// How often it looks by itself.
+    pub intervals: Intervals,
+}
+
+/// How often the host looks by itself for what no message told.
+#[derive(Debug, Clone, Copy)]
+pub struct Intervals {
+    /// Between two sweeps. What is due waits at most this long.
+    pub sweep: Duration,
+    /// Between two comparisons of a project with GitLab.
+    pub compare: SignedDuration,
+    /// The same while no webhook of the project was seen.
+    pub compare_unseen: SignedDuration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            sweep: Duration::from_secs(5),
+            compare: Limits::default().compare_every,
+            // A laptop that GitLab cannot call.
+            compare_unseen: SignedDuration::from_secs(30),
+        }
+    }
 }
 
 /// A running host.
@@ -46,10 +70,6 @@ pub struct Host {
     tasks: JoinSet<()>,
 }
 
-/// Between two sweeps.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// A laptop that GitLab cannot call finds changes by comparing this often.
-const COMPARE_UNSEEN_EVERY: SignedDuration = SignedDuration::from_secs(30);
 /// Messages of different groups that are handled at the same time, a queue.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -90,8 +110,8 @@ impl Host {
                 own_address: own_address.clone(),
                 limits: Limits {
                     room: config.runners,
-                    compare_unseen_every: COMPARE_UNSEEN_EVERY,
-                    ..Limits::default()
+                    compare_every: config.intervals.compare,
+                    compare_unseen_every: config.intervals.compare_unseen,
                 },
                 ca_pem,
                 command_wait: Duration::from_secs(10),
@@ -115,7 +135,7 @@ impl Host {
             let until = until_stopped(stopped.clone());
             tasks.spawn(consume(queues, queue, driver, handler, options, until));
         }
-        tasks.spawn(sweep(Arc::clone(&system), stopped.clone()));
+        tasks.spawn(sweep(Arc::clone(&system), config.intervals.sweep, stopped.clone()));
         let router = system.router.clone();
         tasks.spawn(async move {
             let served =
@@ -148,8 +168,8 @@ async fn until_stopped(mut stopped: watch::Receiver<bool>) {
     let _stopped_or_gone = stopped.wait_for(|stop| *stop).await;
 }
 
-async fn sweep(system: Arc<System>, stopped: watch::Receiver<bool>) {
-    let mut timer = tokio::time::interval(SWEEP_EVERY);
+async fn sweep(system: Arc<System>, every: Duration, stopped: watch::Receiver<bool>) {
+    let mut timer = tokio::time::interval(every);
     let mut stop = std::pin::pin!(until_stopped(stopped));
     loop {
         tokio::select! {

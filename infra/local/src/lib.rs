@@ -10,5 +10,5 @@ pub mod starter;
 pub mod system;
 pub mod table;
 
-pub use host::{Host, HostConfig};
+pub use host::{Host, HostConfig, Intervals};
 pub use system::{Parts, System};

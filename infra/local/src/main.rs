@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use gantry_local::{Host, HostConfig, demo};
+use gantry_local::{Host, HostConfig, Intervals, demo};
 use gantry_settings::PublicUrl;
 use gantry_setup::{Environment, telemetry};
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -102,5 +102,6 @@ fn host_config(settings: Settings) -> anyhow::Result<HostConfig> {
         runner: settings.runner.unwrap_or(beside),
         path: Environment.optional("PATH").unwrap_or_default(),
         ca_file: settings.ca_file,
+        intervals: Intervals::default(),
     })
 }

@@ -1,0 +1,12 @@
+//! One machine as a person has it: the real host, the real runner program, real Terraform and a
+//! GitLab that refuses what GitLab refuses.
+//!
+//! The runner is a program of another package: `make test` builds it first.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
+
+mod comparing;
+mod killed;
+mod secrets;
+mod state;
+mod support;

@@ -1,0 +1,201 @@
+//! A secret that nobody marked sensitive is shown nowhere, and GitLab's token reaches no run.
+
+use crate::support::{Kind, SLUG, World, array, text};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use gantry_fake_gitlab::MergeRequestIid;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// With characters that JSON, HTML and addresses write in other ways.
+const SECRET: &str = "Zx9/never+shown&\"at<all>=42";
+
+/// Prints the secret wherever Terraform prints anything.
+const CARELESS: &str = r#"variable "x" {
+  type = string
+}
+
+resource "terraform_data" "raw" {
+  input = var.x
+}
+
+resource "terraform_data" "address" {
+  input = { json = jsonencode({ password = var.x }), url = "https://u:${urlencode(var.x)}@host" }
+}
+
+output "encoded" {
+  value = base64encode("user:${var.x}")
+}
+"#;
+
+const ERROR: &str = r#"
+resource "terraform_data" "refused" {
+  lifecycle {
+    precondition {
+      condition     = var.x == ""
+      error_message = "the password ${var.x} is refused"
+    }
+  }
+}
+"#;
+
+/// Prints the environment, and that of every ancestor that it may look at.
+const ENVIRONMENTS: &str = r#"env | sort
+pid=$$
+while [ "$pid" -gt 1 ]; do
+  echo "environment of $(cat /proc/$pid/comm)"
+  tr '\0' '\n' 2> /dev/null < /proc/$pid/environ || echo "not allowed"
+  pid=$(sed 's/.*) //' /proc/$pid/stat | cut -d' ' -f2)
+done"#;
+
+/// Everything that must be shown nowhere, with a name for people.
+struct Hidden(Vec<(&'static str, String)>);
+
+impl Hidden {
+    fn of(token: &str) -> Self {
+        let json = json!(SECRET).to_string().trim_matches('"').to_owned();
+        let go = json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+        let html = SECRET.replace('&', "&amp;").replace('"', "&quot;");
+        let html = html.replace('<', "&lt;").replace('>', "&gt;");
+        Self(vec![
+            ("the secret", SECRET.to_owned()),
+            ("the secret in JSON", json),
+            ("the secret in Terraform's JSON", go),
+            ("the secret in HTML", html),
+            ("the secret in base64", STANDARD.encode(SECRET)),
+            ("a part of the secret", "never+shown".to_owned()),
+            ("GitLab's token", token.to_owned()),
+        ])
+    }
+
+    /// The names of what is in a text.
+    fn found_in(&self, bytes: &[u8]) -> Vec<&'static str> {
+        let is_in = |secret: &str| bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
+        self.0.iter().filter(|(_, secret)| is_in(secret)).map(|(name, _)| *name).collect()
+    }
+
+    #[track_caller]
+    fn are_not_in(&self, place: &str, text: &str) {
+        let found = self.found_in(text.as_bytes());
+        assert!(found.is_empty(), "{place} shows {found:?}:\n{text}");
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
+    }
+    all
+}
+
+/// The files below the data folder that hold something hidden, as `file: what`.
+fn stored(w: &World, hidden: &Hidden) -> Vec<String> {
+    let data = w.data_dir();
+    let found = files(&data).into_iter().filter_map(|path| {
+        let found = hidden.found_in(&std::fs::read(&path).ok()?);
+        let path = path.strip_prefix(&data).unwrap().display().to_string();
+        (!found.is_empty()).then(|| format!("{path}: {found:?}"))
+    });
+    found.collect()
+}
+
+/// Everything that GitLab shows.
+fn at_gitlab(w: &World, iids: &[MergeRequestIid]) -> String {
+    let notes: Vec<_> = iids.iter().map(|iid| w.gitlab.all_notes(w.project, *iid)).collect();
+    let pipelines = w.gitlab.pipelines(w.project);
+    let environments = w.gitlab.environments(w.project);
+    let said: String = notes.iter().flatten().map(|note| note.body.as_str()).collect();
+    format!("{said}\n{notes:?}\n{pipelines:?}\n{environments:?}")
+}
+
+/// Every answer of the API to somebody who may read, and every run's page.
+async fn at_gantry(w: &World) -> String {
+    let mut all = String::new();
+    let mut paths: Vec<String> = ["/integration", "/stacks", "/events", "/keys", "/activity"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    paths.push(format!("/stacks/{SLUG}"));
+    paths.push(format!("/stacks/{SLUG}/state"));
+    for run in w.runs().await {
+        let id = text(&run, "/id");
+        paths.extend(["", "/change", "/log"].map(|part| format!("/runs/{id}{part}")));
+        all.push_str(&w.log(&id).await);
+    }
+    for path in paths {
+        all.push_str(&w.api.get(&path).await.body);
+    }
+    let events = w.api.get("/events").await.good();
+    for event in array(&events, "/events") {
+        all.push_str(&w.api.get(&format!("/events/{}", text(event, "/id"))).await.body);
+    }
+    let jobs = w.gitlab.pipelines(w.project).into_iter().flat_map(|pipeline| pipeline.jobs);
+    let pages: Vec<_> = jobs.filter_map(|job| job.target_url).collect();
+    assert!(pages.len() >= w.runs().await.len(), "{pages:?}");
+    for page in pages {
+        let page = w.api.page(&page).await;
+        assert!(page.status.is_success(), "{page:?}");
+        all.push_str(&page.body);
+    }
+    all
+}
+
+async fn shown(w: &World, hidden: &Hidden, iids: &[MergeRequestIid]) {
+    hidden.are_not_in("GitLab", &at_gitlab(w, iids));
+    hidden.are_not_in("the API or a page", &at_gantry(w).await);
+    hidden.are_not_in("a log for operators", &w.operator_logs());
+}
+
+fn stack() -> Value {
+    let shouts = "echo plain $TF_VAR_x; printf %s \"$TF_VAR_x\" | base64 -w0; echo; \
+                  printf 'user:%s' \"$TF_VAR_x\" | base64 -w0; echo; printf %s \"$TF_VAR_x\" >&2";
+    json!({
+        "variables": [{ "name": "TF_VAR_x", "value": SECRET, "secret": true, "runs": "all" }],
+        "hooks": { "before_plan": [shouts, ENVIRONMENTS], "before_apply": [shouts, ENVIRONMENTS] },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_careless_secret_is_shown_nowhere() {
+    let w = World::new(Kind::Program, &[("main.tf", "# Nothing yet.\n")]).await;
+    let hidden = Hidden::of(&w.token);
+    w.stack(stack()).await;
+    w.webhook().await;
+
+    let good = w.push("topic", CARELESS);
+    let first = w.open("topic");
+    let run = w.run_is(&good, "finished").await;
+    let bad = w.push("bad", &format!("{CARELESS}{ERROR}"));
+    let second = w.open("bad");
+    let failed = w.run_is(&bad, "failed").await;
+    w.note(first, "address").await;
+    w.note(second, "is refused").await;
+    w.settle().await;
+    // It was printed, and looked for: this is no empty test.
+    for run in [&run, &failed] {
+        let log = w.log(run).await;
+        for line in ["TF_VAR_x=(secret)", "plain (secret)", "environment of gantry-runner"] {
+            assert!(log.lines().any(|said| said == line), "{line}\n{log}");
+        }
+    }
+    let at_gitlab = at_gitlab(&w, &[first, second]);
+    assert!(at_gitlab.contains("the password (secret) is refused"), "{at_gitlab}");
+    shown(&w, &hidden, &[first, second]).await;
+    let integration = ["secrets.json: [\"GitLab's token\"]"];
+    assert_eq!(stored(&w, &hidden), integration);
+
+    let head = w.merge(first);
+    w.run_is(&head, "unconfirmed").await;
+    w.settle().await;
+    shown(&w, &hidden, &[first, second]).await;
+    assert_eq!(stored(&w, &hidden), integration);
+
+    w.apply(&head).await;
+    w.settle().await;
+    shown(&w, &hidden, &[first, second]).await;
+    // Terraform's state holds what it manages, in the clear: only administrators read it.
+    let elsewhere = |file: &String| !file.starts_with("objects/state/");
+    let left: Vec<_> = stored(&w, &hidden).into_iter().filter(elsewhere).collect();
+    assert_eq!(left, integration);
+}

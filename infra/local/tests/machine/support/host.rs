@@ -1,0 +1,192 @@
+//! The host: the program, which can be killed, or the library, whose intervals can be chosen.
+
+use gantry_local::{Host, HostConfig, Intervals};
+use gantry_setup::Environment;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use std::{
+    fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Which one.
+pub(crate) enum Kind {
+    /// The program `gantry run`.
+    Program,
+    /// The library, in the test's own process.
+    Inside(Intervals),
+}
+
+/// A host that runs, with its folder.
+pub(crate) struct Running {
+    server: Server,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+enum Server {
+    Program(Option<tokio::process::Child>),
+    Inside(Host),
+}
+
+impl Running {
+    pub(crate) async fn start(kind: Kind) -> Self {
+        let folder = TempDir::with_prefix("gantry-machine-").unwrap();
+        let (server, address) = match kind {
+            Kind::Program => (Server::Program(None), free_address()),
+            Kind::Inside(intervals) => {
+                let host = Host::start(HostConfig {
+                    address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                    data_dir: folder.path().join("data"),
+                    public_url: None,
+                    runners: 2,
+                    runner: runner(),
+                    path: path().to_owned(),
+                    ca_file: None,
+                    intervals,
+                });
+                let host = host.await.unwrap();
+                let address = host.address;
+                (Server::Inside(host), address)
+            }
+        };
+        let mut running = Self { server, address, folder };
+        if matches!(running.server, Server::Program(_)) {
+            running.start_again().await;
+        }
+        running
+    }
+
+    /// Starts the program, again where it was before.
+    pub(crate) async fn start_again(&mut self) {
+        let Server::Program(child) = &mut self.server else { panic!("only a program") };
+        assert!(child.is_none(), "the host runs already");
+        let log = self.folder.path().join("host.log");
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let started = tokio::process::Command::new(env!("CARGO_BIN_EXE_gantry"))
+            .env_clear()
+            .env("PATH", path())
+            .env("RUST_LOG", "info,gantry=debug")
+            .args(["run", "--runners", "2", "--addr", &self.address.to_string()])
+            .arg("--data-dir")
+            .arg(self.folder.path().join("data"))
+            .arg("--runner")
+            .arg(runner())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn();
+        let child = child.insert(started.unwrap());
+        let began = Instant::now();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build();
+        let (http, health) = (http.unwrap(), format!("http://{}/healthz", self.address));
+        while http.get(&health).send().await.is_err() {
+            let ended = child.try_wait().unwrap();
+            let waits = ended.is_none() && began.elapsed() < Duration::from_secs(30);
+            assert!(waits, "the host is not up ({ended:?})\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// `kill -9`.
+    pub(crate) async fn kill(&mut self) {
+        let Server::Program(child) = &mut self.server else { panic!("only a program") };
+        child.take().unwrap().kill().await.unwrap();
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The first key, as a person finds it.
+    pub(crate) fn admin_key(&self) -> String {
+        let secrets = match &self.server {
+            Server::Program(_) => self.data_dir().join("secrets.json"),
+            Server::Inside(host) => host.secrets_file.clone(),
+        };
+        let secrets: Value = serde_json::from_slice(&std::fs::read(secrets).unwrap()).unwrap();
+        super::text(&secrets, "/admin-key")
+    }
+
+    /// The runners' process ids, oldest first.
+    pub(crate) fn runners(&self) -> Vec<u32> {
+        let pids = std::fs::read_to_string(self.data_dir().join("runners.pids"));
+        pids.unwrap_or_default().lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    /// What the program and the runners have logged.
+    pub(crate) fn logs(&self) -> String {
+        let mut all = vec![self.folder.path().join("host.log")];
+        let runners = std::fs::read_dir(self.data_dir().join("runner-logs"));
+        all.extend(runners.into_iter().flatten().map(|entry| entry.unwrap().path()));
+        let show = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            format!("--- {}\n{text}", path.display())
+        };
+        all.iter().map(show).collect()
+    }
+}
+
+impl Drop for Running {
+    /// Runners outlive their host on purpose, and would outlive a test that failed.
+    fn drop(&mut self) {
+        for pid in self.runners() {
+            let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if command.trim() == "gantry-runner" {
+                // An error means that it has ended just now.
+                let _ended = kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+/// An address that is free now and that no outgoing connection is given while the host is down:
+/// its port is below those.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// The runner program, which is found on [`path`].
+fn runner() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/machine/runner.sh"))
+}
+
+/// `PATH` with the runner program and a `terraform`: the machine's own, or one made of a package.
+fn path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let programs = Path::new(env!("CARGO_BIN_EXE_gantry")).parent().unwrap();
+        let runner = programs.join("gantry-runner");
+        assert!(runner.exists(), "{} is missing: `make test` builds it", runner.display());
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../terraform/setup.sh");
+        let output = Command::new(script).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let terraform = String::from_utf8(output.stdout).unwrap();
+        let rest = Environment.optional("PATH").unwrap_or_default();
+        format!("{}:{}:{rest}", programs.display(), terraform.trim())
+    })
+}
