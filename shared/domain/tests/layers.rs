@@ -2,6 +2,8 @@
 //! fails with the lines that are where they should not be. It stands with `domain` because that
 //! builds fast.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
