@@ -7,7 +7,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::missing_panics_doc,
+    clippy::print_stderr,
     reason = "a story that cannot go on should stop where it is"
 )]
 
