@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 /// A [`Problem`], with members of its own where an answer helps the caller to go on by hand.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    problem: Problem,
+    /// Boxed, so that an answer stays small.
+    problem: Box<Problem>,
     more: Map<String, Value>,
     retry_after: Option<u64>,
 }
@@ -68,7 +69,7 @@ impl Refusal {
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { problem, more: Map::new(), retry_after: None }
+        Self { problem: Box::new(problem), more: Map::new(), retry_after: None }
     }
 }
 

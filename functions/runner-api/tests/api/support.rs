@@ -304,6 +304,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         slug: stack().slug,
         project: PROJECT,
         run_type,
+        number: 1,
         key: format!("key of {id}"),
         commit: COMMIT.parse().unwrap(),
         git_ref: "main".to_owned(),

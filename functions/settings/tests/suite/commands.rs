@@ -188,7 +188,7 @@ async fn catching_up_needs_something_to_catch_up_with() {
         run_type: RunType::Tracked,
         created_at: next.created_at,
     };
-    w.put(keys::stack_queue(&stack.id, next.created_at, &next.id), &entry).await;
+    w.put(keys::stack_queue(&stack.id, next.number), &entry).await;
     w.post(path, json!({})).await.expect(202);
     assert_eq!(command(&w), Command::CatchUp);
 }

@@ -302,7 +302,8 @@ impl World {
         self.hand.advance(Duration::from_secs(1));
         let run: Run = serde_json::from_value(json!({
             "id": RunId::derive(&stack.id, key), "stack": stack.id, "slug": stack.slug,
-            "project": stack.project, "run_type": "tracked", "key": key, "commit": COMMIT,
+            "project": stack.project, "run_type": "tracked",
+            "number": created_at.as_second(), "key": key, "commit": COMMIT,
             "git_ref": "main", "tracked_branch": "main", "fork_of": null, "stacks_touched": 1,
             "event": null, "reason": "main moved", "by": null, "state": state,
             "history": [{ "state": state, "at": created_at, "by": "somebody" }], "wants": [],
@@ -325,7 +326,7 @@ impl World {
             created_at: run.created_at,
         };
         self.put(keys::run(&run.id), run).await;
-        self.put(keys::stack_run(&run.stack, run.created_at, &run.id), &entry).await;
+        self.put(keys::stack_run(&run.stack, run.number), &entry).await;
     }
 
     pub(crate) async fn activities(&self) -> Vec<(String, String, String)> {
