@@ -1,9 +1,12 @@
 //! Settings from the environment, with errors that name the variable and say what it should be.
 
-use std::{fmt::Display, str::FromStr};
+use std::{
+    fmt::{self, Display},
+    str::FromStr,
+};
 
 /// A setting that is missing or wrong. It stops the start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvironmentError {
     /// Not there, or empty.
     #[error("{name} is not set: it should be {expected}")]
@@ -23,6 +26,13 @@ pub enum EnvironmentError {
         /// What is wrong with the value.
         problem: String,
     },
+}
+
+/// A `main` that fails prints its error's `Debug`: that is the text for people here.
+impl fmt::Debug for EnvironmentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
 }
 
 /// The environment of the process, read in one place a program.
@@ -57,5 +67,16 @@ impl Environment {
                 problem: error.to_string(),
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_start_says_which_variable_and_what_it_should_be() {
+        let error = Environment.required("GANTRY_NOT_THERE", "a name").unwrap_err();
+        assert_eq!(format!("{error:?}"), "GANTRY_NOT_THERE is not set: it should be a name");
     }
 }
