@@ -184,6 +184,16 @@ async fn sweep(system: Arc<System>, every: Duration, stopped: watch::Receiver<bo
     }
 }
 
+/// Waits for Ctrl-C, or for the polite end that service managers ask for.
+pub async fn asked_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+    tokio::select! {
+        asked = tokio::signal::ctrl_c() => asked.context("Ctrl-C cannot be waited for"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
 /// What the host says when it is up: where it is, where the key lies, what to do next.
 pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
     let here = format!("http://{}", host.address);

@@ -1,6 +1,5 @@
 //! The command `gantry`: the whole system on one machine, alone or with its demo.
 
-use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use gantry_local::{Host, HostConfig, Intervals, demo};
 use gantry_settings::PublicUrl;
@@ -86,7 +85,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let public_url = config.public_url.clone();
     let host = Host::start(config).await?;
     demo::say(&gantry_local::host::welcome(&host, public_url.as_ref()));
-    tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for")?;
+    gantry_local::host::asked_to_stop().await?;
     host.stop().await;
     Ok(())
 }

@@ -6,9 +6,7 @@
 use gantry_domain::text::names::Prefix;
 use gantry_gitlab::Connection;
 use gantry_publisher::Publisher;
-use gantry_queue::{
-    Driver, Handler, LocalQueues, MemoryFailures, QueueName, Resender, Sender, Transport,
-};
+use gantry_queue::{Driver, Handler, LocalQueues, QueueName, Resender, Sender, Transport};
 use gantry_scheduler::{Limits, Scheduler};
 use gantry_secrets::{Sealer, SecretName, Secrets, Signer, links, random_secret};
 use gantry_settings::PublicUrl;
@@ -139,7 +137,7 @@ impl System {
                 ca_pem: parts.ca_pem,
                 command_wait: parts.command_wait,
             }));
-        let driver = Driver::new(transport, Arc::new(MemoryFailures::default()));
+        let driver = Driver::new(transport, Arc::new(store.clone()));
         let handlers: Vec<(QueueName, Arc<dyn Handler>)> = vec![
             (QueueName::Events, Arc::new(scheduler)),
             (QueueName::Feedback, Arc::new(publisher)),

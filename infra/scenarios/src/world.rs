@@ -175,7 +175,7 @@ impl World {
         }
         let (status, answer) = self.api(Method::POST, "/stacks", Some(body)).await;
         assert!(status.is_success(), "the stack was refused: {answer}");
-        if !self.mode.no_webhooks {
+        if !self.mode.no_webhooks && self.gitlab.hooks(project).is_empty() {
             let path = format!("/stacks/{name}/webhook");
             let (status, answer) = self.api(Method::POST, &path, Some(json!({}))).await;
             assert!(status.is_success(), "the webhook was refused: {answer}");

@@ -6,7 +6,8 @@
 
 use crate::{Key, Outcome, Store, StoreError, keys};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::HashMap;
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap};
 
 /// A nudge that was not followed by `done` within this time is taken for lost.
 pub const NUDGE_LOST_AFTER: SignedDuration = SignedDuration::from_secs(120);
@@ -26,6 +27,15 @@ impl Counters {
         let number = |name| numbers.get(name).copied().unwrap_or(0);
         Self { want: number("want"), done: number("done"), nudged_at: number("nudged_at") }
     }
+}
+
+/// What every target's memory says of GitLab's refusals.
+#[derive(Deserialize)]
+struct Refused {
+    #[serde(default)]
+    refusals: BTreeMap<String, String>,
+    #[serde(default)]
+    refusal: Option<String>,
 }
 
 /// How a publication ended.
@@ -91,6 +101,16 @@ impl Store {
     pub async fn look_again(&self, target: &str, at: Timestamp) -> Result<(), StoreError> {
         let _unconditional = self.set_numbers(&keys::feedback(target), &[], Some(at), None).await?;
         Ok(())
+    }
+
+    /// GitLab's own words where it refused something of a target.
+    pub async fn refusals(&self, target: &str) -> Result<Vec<String>, StoreError> {
+        let found = self.get::<Refused>(&keys::feedback_memory(target)).await?;
+        Ok(found.map_or_else(Vec::new, |memory| {
+            let Refused { refusals, refusal } = memory.value;
+            let named = refusals.into_iter().map(|(name, words)| format!("{name}: {words}"));
+            named.chain(refusal).collect()
+        }))
     }
 
     /// The target that a key of the attention index belongs to, if it is one.

@@ -17,7 +17,12 @@ use axum::{
     extract::{Path, State},
     response::IntoResponse,
 };
-use gantry_domain::{RunId, plan::Change, run::Run};
+use gantry_domain::{
+    RunId,
+    plan::Change,
+    run::{Run, RunType, Want},
+};
+use gantry_queue::Message;
 use gantry_setup::{objects, web::Problem};
 use gantry_store::{Stored, keys, scheduler::RunEntry};
 use serde::{Deserialize, Serialize};
@@ -79,7 +84,27 @@ pub(crate) async fn show(
     let stack = app.store.stack(&run.stack).await?.map(|found| found.value);
     let integration = app.store.integration().await?.map(|found| found.value);
     let head = stacks::head(&app, &run.stack).await?.map(|head| head.value);
-    Ok(Json(view::of(&app, run, change.as_ref(), stack.as_ref(), integration.as_ref(), head)))
+    let refused = refused_by_gitlab(&app, &run).await?;
+    let (stack, integration) = (stack.as_ref(), integration.as_ref());
+    Ok(Json(view::of(&app, run, change.as_ref(), stack, integration, head, refused)))
+}
+
+/// GitLab's own words where it refused what the run should show there.
+async fn refused_by_gitlab(app: &App, run: &Run) -> Answer<Vec<String>> {
+    let project = run.project;
+    let mut targets = vec![Message::Status { project, commit: run.commit.clone(), want: 0 }];
+    targets.extend(run.wants.iter().filter_map(|want| match want {
+        Want::MergeRequest(iid) => Some(Message::Note { project, iid: *iid, want: 0 }),
+        _ => None,
+    }));
+    if run.run_type == RunType::Tracked {
+        targets.push(Message::Environment { stack: run.stack.clone(), want: 0 });
+    }
+    let mut words = Vec::new();
+    for target in targets.iter().filter_map(Message::group) {
+        words.extend(app.store.refusals(&target).await?);
+    }
+    Ok(words)
 }
 
 /// `GET /api/v1/runs/{id}/change`

@@ -60,6 +60,8 @@ pub(super) struct RunView {
     change: Option<ChangeSummary>,
     /// What can be asked of it now: `confirm`, `discard`, `stop`, `retry`.
     actions: Vec<&'static str>,
+    /// GitLab's own words where it refused a status, the note or a deployment.
+    refused_by_gitlab: Vec<String>,
     links: Links,
 }
 
@@ -111,11 +113,13 @@ pub(super) fn of(
     stack: Option<&Stack>,
     integration: Option<&Integration>,
     head: Option<StackHead>,
+    refused_by_gitlab: Vec<String>,
 ) -> RunView {
     let is_blocked = head.is_some_and(|head| head.blocked.is_some());
     let is_live = stack
         .is_some_and(|stack| stack.deleted_at.is_none() && detached(stack, integration).is_none());
     RunView {
+        refused_by_gitlab,
         links: links(&run, change.is_some(), stack, integration),
         actions: actions(&run, is_live && !(is_blocked && run.run_type == RunType::Tracked)),
         change: change.map(|change| ChangeSummary {

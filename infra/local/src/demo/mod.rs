@@ -61,7 +61,7 @@ pub async fn run(
     let all_there = story::tell(&world).await;
     if !once {
         say(&afterwards(&world));
-        tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for")?;
+        crate::host::asked_to_stop().await?;
     }
     world.host.stop().await;
     Ok(all_there)
