@@ -49,10 +49,16 @@ impl TryFrom<serde_json::Value> for Call {
 }
 
 /// The time that an invocation has left: its deadline is in milliseconds since 1970.
+///
+/// `cargo lambda watch` always says 600000, which is over since 1970: it is taken as the time left.
 pub fn remaining(deadline: u64, now: Timestamp) -> Duration {
     let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
-    Duration::from_millis(deadline.saturating_sub(now))
+    let left = if deadline <= LONGEST_INVOCATION { deadline } else { deadline.saturating_sub(now) };
+    Duration::from_millis(left)
 }
+
+/// 15 minutes in milliseconds.
+const LONGEST_INVOCATION: u64 = 900_000;
 
 /// The queue that an event comes from; none when it is empty or from a queue that is not ours.
 /// An event holds messages of one queue.
@@ -114,9 +120,10 @@ mod tests {
 
     #[test]
     fn a_deadline_that_has_passed_leaves_nothing() {
-        let now = Timestamp::from_millisecond(5_000).unwrap();
-        assert_eq!(remaining(5_250, now), Duration::from_millis(250));
-        assert_eq!(remaining(4_000, now), Duration::ZERO);
+        let now = Timestamp::from_millisecond(1_767_323_045_000).unwrap();
+        assert_eq!(remaining(1_767_323_045_250, now), Duration::from_millis(250));
+        assert_eq!(remaining(600_000, now), Duration::from_secs(600));
+        assert_eq!(remaining(1_767_323_044_000, now), Duration::ZERO);
     }
 
     #[test]
