@@ -111,6 +111,8 @@ impl Function {
             .env("GANTRY_QUEUE_EVENTS_URL", queue)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            // Logs are written, as on Lambda, and go nowhere.
+            .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("{} cannot be started", program.display()))?;
         Ok(Self { child, asked, events, answers })
