@@ -136,7 +136,7 @@ impl Work {
         let now = self.now();
         if let Some(number) = self.deps.store.raise_want(&target, now).await? {
             self.deps.sender.send(numbered(nudge, number)).await?;
-            self.deps.store.nudge_sent(&target, now).await?;
+            self.deps.store.nudge_sent(&target, number, now).await?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
 use gantry_settings::PublicUrl;
 use gantry_setup::{Clock, Objects};
+use gantry_store::{config::ProjectEntry, keys};
 use jiff::SignedDuration;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -91,6 +92,7 @@ impl Host {
         };
         let secrets_file = data.join("secrets.json");
         let queues = Arc::new(LocalQueues::open(&data.join("queues.db"), now)?);
+        queues.take_back()?;
         let table = table::serve(Some(&data.join("table.db"))).await?;
         let ca_pem = match &config.ca_file {
             None => None,
@@ -118,6 +120,7 @@ impl Host {
             })
             .await?,
         );
+        compare_all(&system).await?;
         let starter = Starter {
             program: config.runner,
             api: own_address,
@@ -166,6 +169,17 @@ fn made(folder: PathBuf) -> anyhow::Result<PathBuf> {
 async fn until_stopped(mut stopped: watch::Receiver<bool>) {
     // An error means that the host is gone, which is a stop as well.
     let _stopped_or_gone = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Hooks that came while nobody listened are lost. What they would have told is found here.
+async fn compare_all(system: &System) -> anyhow::Result<()> {
+    let projects = system.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
+    let cause = format!("start.{}", system.clock.now().as_millisecond());
+    for entry in projects {
+        let project = entry.value.project;
+        system.sender.send(Message::Compare { project, cause: cause.clone() }).await?;
+    }
+    Ok(())
 }
 
 async fn sweep(system: Arc<System>, every: Duration, stopped: watch::Receiver<bool>) {

@@ -19,13 +19,20 @@ pub struct Counters {
     pub want: i64,
     /// The `want` that GitLab shows.
     pub done: i64,
+    /// The `want` that the last nudge was sent for, and when.
+    nudged: i64,
     nudged_at: i64,
 }
 
 impl Counters {
     fn read(numbers: &HashMap<String, i64>) -> Self {
         let number = |name| numbers.get(name).copied().unwrap_or(0);
-        Self { want: number("want"), done: number("done"), nudged_at: number("nudged_at") }
+        Self {
+            want: number("want"),
+            done: number("done"),
+            nudged: number("nudged"),
+            nudged_at: number("nudged_at"),
+        }
     }
 }
 
@@ -60,13 +67,19 @@ impl Store {
         let counters = Counters::read(&self.raise(&key, "want", now + NUDGE_LOST_AFTER).await?);
         let is_recent =
             now.as_millisecond() - counters.nudged_at < NUDGE_LOST_AFTER.as_millis() as i64;
-        let on_its_way = counters.want - 1 > counters.done && is_recent;
+        // A want whose nudge was never sent, because its sender died, is not one on its way.
+        let on_its_way = counters.nudged > counters.done && is_recent;
         Ok((!on_its_way).then_some(counters.want))
     }
 
-    /// Remembers that a nudge for `target` was sent.
-    pub async fn nudge_sent(&self, target: &str, now: Timestamp) -> Result<(), StoreError> {
-        let set = [("nudged_at", now.as_millisecond())];
+    /// Remembers that a nudge for `target` was sent, with the number that it was asked for with.
+    pub async fn nudge_sent(
+        &self,
+        target: &str,
+        number: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let set = [("nudged", number), ("nudged_at", now.as_millisecond())];
         let _unconditional = self
             .set_numbers(&keys::feedback(target), &set, Some(now + NUDGE_LOST_AFTER), None)
             .await?;

@@ -88,7 +88,7 @@ async fn at_any_moment_each_commit_gets_one_run_with_one_end() {
     w.webhook().await;
 
     let mut commits = Vec::new();
-    for (at, wait) in [0, 60, 150, 300, 600, 1000, 1600].into_iter().enumerate() {
+    for (at, wait) in [0, 100, 300, 700, 1500].into_iter().enumerate() {
         let commit = w.push(&format!("topic-{at}"), &format!("{ONE}{TWO}# {at}\n"));
         w.eventually("the run", async || w.runs_of(&commit).await.into_iter().next()).await;
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -108,4 +108,25 @@ async fn at_any_moment_each_commit_gets_one_run_with_one_end() {
             assert_eq!(w.jobs(commit, name).len(), 1, "{name} of {commit}\n{}", w.told());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gitlab_told_while_nobody_listened_is_found() {
+    let mut w = World::new(Kind::Program, &[("main.tf", ONE)]).await;
+    w.stack(json!({})).await;
+    w.webhook().await;
+    // Hooks come: comparing is rare from here on.
+    w.run_is(&w.push("before", TWO), "finished").await;
+
+    w.kill().await;
+    let topic = w.push("topic", &format!("{ONE}{TWO}"));
+    let iid = w.open("topic");
+    let main = w.push("main", &format!("{ONE}# Another line.\n"));
+    w.start_again().await;
+    w.run_is(&topic, "finished").await;
+    w.run_is(&main, "unconfirmed").await;
+    w.note(iid, "two").await;
+    w.settle().await;
+    assert_eq!(w.runs_of(&topic).await.len(), 1);
+    assert_eq!(w.runs_of(&main).await.len(), 1);
 }

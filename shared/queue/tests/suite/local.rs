@@ -190,6 +190,19 @@ async fn what_was_accepted_survives_a_kill() {
     assert_eq!(names(&queues.receive(Q, 10, MINUTE).unwrap()), ["a-2", "7-x"]);
 }
 
+#[tokio::test]
+async fn what_a_killed_process_had_received_is_taken_back_at_once() {
+    let (queues, hand) = queues();
+    send(&queues, &hand, vec![nudge("a", 1), nudge("a", 2)]).await;
+    let first = queues.receive(Q, 1, MINUTE).unwrap();
+    assert!(queues.receive(Q, 10, MINUTE).unwrap().is_empty());
+    queues.take_back().unwrap();
+    assert_eq!(names(&queues.receive(Q, 10, MINUTE).unwrap()), ["a-1", "a-2"]);
+    // The receipt of the process that is gone ends nothing.
+    delete(&queues, &first);
+    assert_eq!(names(&queues.peek(Q).unwrap()), ["a-1", "a-2"]);
+}
+
 /// The same with a process that really dies.
 #[test]
 fn what_a_killed_process_was_told_is_there() {

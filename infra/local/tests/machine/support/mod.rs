@@ -58,7 +58,8 @@ impl World {
         Self { gitlab, project, you, token, api, host }
     }
 
-    /// Makes the world's one stack; `more` are fields beside the usual ones.
+    /// Makes the world's one stack; `more` are fields beside the usual ones. Changes of its branch
+    /// count from when its environment is there.
     pub(crate) async fn stack(&self, more: Value) {
         let mut stack = json!({
             "name": "Network", "slug": SLUG, "project": "acme/network", "branch": "main",
@@ -68,6 +69,10 @@ impl World {
         };
         fields.extend(more);
         self.api.post("/stacks", &stack).await.good();
+        self.eventually("the stack's environment", async || {
+            self.gitlab.environments(self.project).iter().any(|e| e.name == STATUS).then_some(())
+        })
+        .await;
     }
 
     /// Lets GitLab call the host.

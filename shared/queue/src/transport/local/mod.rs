@@ -115,6 +115,15 @@ impl LocalQueues {
         Ok(())
     }
 
+    /// Makes visible what a process received that is gone. For the one process that consumes the
+    /// file, when it starts: nobody else holds anything then.
+    pub fn take_back(&self) -> rusqlite::Result<()> {
+        let now = self.millis();
+        self.with(|connection| sql::take_back(connection, now))?;
+        QueueName::ALL.into_iter().for_each(|queue| self.wake(queue));
+        Ok(())
+    }
+
     /// How many messages a queue holds.
     pub fn counts(&self, queue: QueueName) -> rusqlite::Result<QueueCounts> {
         let now = self.millis();

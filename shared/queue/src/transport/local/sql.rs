@@ -161,6 +161,13 @@ pub(super) fn change_visibility(
     Ok(())
 }
 
+/// Ends the invisibility of what was received; what is only delayed stays so.
+pub(super) fn take_back(connection: &Connection, now: i64) -> Result<()> {
+    let sql = "UPDATE messages SET visible_at = ?1 WHERE receives > 0 AND visible_at > ?1";
+    connection.execute(sql, params![now])?;
+    Ok(())
+}
+
 /// Copies a message to the dead letters, over an earlier copy of it.
 pub(super) fn bury(
     connection: &Connection,
