@@ -1,5 +1,6 @@
 //! The sweep: what no message brought forward. It asks the index which items *might* be due, reads
-//! each of them, and nudges whoever owns it. It changes nothing itself.
+//! each of them, and nudges whoever owns it. It changes nothing itself but due times that say
+//! nothing any more.
 
 use crate::{
     Work,
@@ -43,7 +44,9 @@ impl Work {
         if let Some(target) = Store::feedback_target(key) {
             let counters = self.deps.store.counters(target).await?;
             if counters.want <= counters.done {
-                return Ok(());
+                // Left by a nudge that was done before it was noted as sent. Items that need
+                // nothing must not stand before those that do.
+                return Ok(self.deps.store.no_longer_due(target, counters).await?);
             }
             let Some(nudge) = nudge_for(target) else { return Ok(()) };
             // The same number may have been sent within the queue's five minutes: `later` gives

@@ -217,7 +217,7 @@ impl Driver {
     async fn failed(&self, queue: QueueName, message: &Received, failure: Failure) -> Fate {
         let error = format!("{:#}", failure.error);
         if let Some(wait) = failure.retry_after {
-            let wait = wait.min(LONGEST_WAIT);
+            let wait = wait.max(patience(message.receive_count)).min(LONGEST_WAIT);
             tracing::warn!(wait_s = wait.as_secs(), error, "not handled yet, trouble elsewhere");
             return Fate::Again(wait);
         }
@@ -255,6 +255,17 @@ impl Driver {
             tracing::debug!("a count of failures stays: {error:#}");
         }
     }
+}
+
+/// The least that a message waits for trouble elsewhere to end. The queue itself gives a message
+/// up at its 50th delivery: an outage of hours must not use them up.
+fn patience(deliveries: u32) -> Duration {
+    Duration::from_secs(match deliveries {
+        0..=10 => 0,
+        11..=20 => 60,
+        21..=25 => 300,
+        _ => 900,
+    })
 }
 
 /// How long a message waits after its n-th failure.

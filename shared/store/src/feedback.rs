@@ -126,6 +126,14 @@ impl Store {
         }))
     }
 
+    /// Takes the due time from a target that is up to date, unless `want` was raised since
+    /// `counters` were read.
+    pub async fn no_longer_due(&self, target: &str, counters: Counters) -> Result<(), StoreError> {
+        let unchanged = Some(("want", counters.want));
+        let _either_way = self.set_numbers(&keys::feedback(target), &[], None, unchanged).await?;
+        Ok(())
+    }
+
     /// The target that a key of the attention index belongs to, if it is one.
     pub fn feedback_target(key: &Key) -> Option<&str> {
         (key.sk == keys::HEAD).then(|| key.pk.strip_prefix("feedback/")).flatten()
