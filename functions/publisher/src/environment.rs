@@ -7,9 +7,12 @@ use gantry_domain::{
     stack::Stack,
 };
 use gantry_gitlab::{Connected, DeploymentState, Error, NewDeployment};
-use gantry_store::{keys, scheduler::RunEntry};
+use gantry_store::{
+    keys,
+    scheduler::{RunEntry, StackHead},
+};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs of a stack that are looked at: a deployment is made soon after its run.
 const NEWEST: i32 = 20;
@@ -34,6 +37,13 @@ struct Deployed {
     /// None while a creation is under way, or after GitLab refused it.
     id: Option<u64>,
     state: String,
+}
+
+impl Deployed {
+    /// Nothing more is to be written of it.
+    fn is_over(&self) -> bool {
+        matches!(self.state.as_str(), "success" | "failed" | "canceled" | REFUSED)
+    }
 }
 
 impl Work {
@@ -88,16 +98,22 @@ impl Work {
         let partition = keys::stack_partition(&stack.id);
         let newest =
             self.deps.store.query::<RunEntry>(&partition, "run#", None, true, NEWEST).await?;
-        let mut shown = Vec::new();
+        let tracked = newest.items.iter().filter(|e| e.value.run_type == RunType::Tracked);
+        let mut shown: BTreeSet<RunId> = tracked.map(|e| e.value.run.clone()).collect();
+        // Many previews may have come since: what holds the stack, and what is not ended at
+        // GitLab, is looked at however old it is.
+        let head = self.deps.store.get::<StackHead>(&keys::stack_head(&stack.id)).await?;
+        shown.extend(head.and_then(|h| h.value.tracked));
+        let open = memory.value.deployments.iter().filter(|(_, deployed)| !deployed.is_over());
+        shown.extend(open.map(|(run, _)| run.clone()));
+        let mut runs = Vec::with_capacity(shown.len());
+        for run in &shown {
+            runs.extend(self.deps.store.get::<Run>(&keys::run(run)).await?.map(|r| r.value));
+        }
         // Oldest first, so that the newest deployment is the environment's last.
-        for entry in newest.items.iter().rev().filter(|e| e.value.run_type == RunType::Tracked) {
-            let Some(run) = self.deps.store.get::<Run>(&keys::run(&entry.value.run)).await? else {
-                continue;
-            };
-            shown.push(run.value.id.clone());
-            if run.value.project == stack.project {
-                self.deploy(gitlab, stack, &run.value, memory).await?;
-            }
+        runs.sort_by_key(|run| run.number);
+        for run in runs.iter().filter(|run| run.project == stack.project) {
+            self.deploy(gitlab, stack, run, memory).await?;
         }
         let before = memory.value.deployments.len();
         memory.value.deployments.retain(|run, _| shown.contains(run));

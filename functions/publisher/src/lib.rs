@@ -171,7 +171,13 @@ impl Work {
         wait: Duration,
     ) -> Result<(), Failure> {
         let pause = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_mins(15));
-        let at = self.deps.clock.now() + pause;
+        let now = self.deps.clock.now();
+        let at = now + pause;
+        let counters = self.deps.store.counters(&self.target).await?;
+        if counters.want <= counters.done {
+            // A later look: the sweep would not know that it is still to be done.
+            self.deps.store.raise_want(&self.target, now).await?;
+        }
         self.deps.store.look_again(&self.target, at + SignedDuration::from_secs(5)).await?;
         if wait <= LONGEST_DELAY {
             self.deps.sender.send_later(message.clone(), wait).await?;

@@ -4,7 +4,7 @@ use crate::{Client, Memory, Trouble, Work, client, refusal};
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
     plan::Change,
-    run::{Run, RunState, RunType, Want},
+    run::{Run, RunState, RunType},
     stack::CommentLevel,
     text::{
         note::{self, MergeRequestState, NoteInput, NoteStack},
@@ -133,10 +133,10 @@ impl Work {
         head: &CommitSha,
         record: &MergeRequestRecord,
     ) -> Result<Vec<NoteStack>, Trouble> {
-        let want = Want::MergeRequest(record.iid);
         let mut newest: BTreeMap<StackId, Run> = BTreeMap::new();
         for run in self.runs_of_commit(project, head).await? {
-            let is_shown = run.wants.contains(&want) || record.affected.contains(&run.stack);
+            // Not by the run's wants: they are taken away some time after the record says so.
+            let is_shown = record.affected.contains(&run.stack);
             if run.run_type == RunType::Proposed && is_shown {
                 newest.insert(run.stack.clone(), run);
             }

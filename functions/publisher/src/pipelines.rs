@@ -39,7 +39,7 @@ impl Work {
         let tracked = if both { Shows::Tracked } else { Shows::Everything };
 
         let mut of_merge_requests = BTreeSet::new();
-        for subject in subjects.iter().filter(|s| s.fork_of.is_none()) {
+        for subject in subjects.iter().filter(|s| is_shown(s)) {
             let Some(iid) = subject.merge_request else { continue };
             let Some(live) = client.merge_request(project, iid).await? else { continue };
             if live.sha.as_ref() != Some(commit) {
@@ -50,30 +50,38 @@ impl Work {
             if is_merge && !client.is_parent(project, commit, &head.sha).await? {
                 continue;
             }
-            of_merge_requests.insert(subject.branch.clone());
+            of_merge_requests.insert((subject.fork_of, subject.branch.clone()));
             found.add(Pipeline {
+                fork: subject.fork_of.filter(|fork| head.project_id == Some(*fork)),
                 id: Some(head.id),
                 sha: head.sha,
                 git_ref: head.git_ref.filter(|_| !is_merge),
                 shows: previews,
             });
         }
-        for subject in subjects.iter().filter(|s| s.fork_of.is_none()) {
+        for subject in subjects.iter().filter(|s| is_shown(s)) {
             let is_tracked = subject.to_tracked && subject.merge_request.is_none();
-            if of_merge_requests.contains(&subject.branch) && !is_tracked {
+            let place = (subject.fork_of, subject.branch.clone());
+            if of_merge_requests.contains(&place) && !is_tracked {
                 continue;
             }
             let shows = if is_tracked { tracked } else { previews };
-            let newest =
-                client.pipelines(project, commit, Some(&subject.branch)).await?.into_iter().next();
+            let fork = subject.fork_of;
+            let there =
+                client.pipelines(fork.unwrap_or(project), commit, Some(&subject.branch)).await;
+            let newest = match there {
+                Ok(pipelines) => pipelines.into_iter().next(),
+                // A fork that the token does not reach: the note says it all.
+                Err(Error::Forbidden { .. } | Error::NotFound { .. }) if fork.is_some() => continue,
+                Err(error) => return Err(error.into()),
+            };
             let git_ref = Some(subject.branch.clone());
+            let sha = commit.clone();
             match newest {
                 Some(newest) => {
-                    found.add(Pipeline { id: Some(newest.id), sha: commit.clone(), git_ref, shows })
+                    found.add(Pipeline { fork, id: Some(newest.id), sha, git_ref, shows });
                 }
-                None if may_make => {
-                    found.add(Pipeline { id: None, sha: commit.clone(), git_ref, shows });
-                }
+                None if may_make => found.add(Pipeline { fork, id: None, sha, git_ref, shows }),
                 None => found.may_come = true,
             }
         }
@@ -97,15 +105,23 @@ impl Work {
     }
 }
 
+/// A fork's merge request is shown, in the fork, when it runs at all.
+fn is_shown(subject: &Subject) -> bool {
+    subject.fork_of.is_none() || subject.affected > 0
+}
+
 impl Found {
     fn add(&mut self, pipeline: Pipeline) {
         let same = |known: &&Pipeline| match (known.id, pipeline.id) {
             (Some(a), Some(b)) => a == b,
-            (None, None) => known.git_ref == pipeline.git_ref,
+            (None, None) => known.fork == pipeline.fork && known.git_ref == pipeline.git_ref,
             _ => false,
         };
-        if !self.pipelines.iter().any(|known| same(&known)) {
-            self.pipelines.push(pipeline);
+        match self.pipelines.iter_mut().find(|known| same(&&**known)) {
+            // A tracked branch can be a merge request's source: both show in its one pipeline.
+            Some(known) if known.shows != pipeline.shows => known.shows = Shows::Everything,
+            Some(_) => {}
+            None => self.pipelines.push(pipeline),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::{Client, Memory, Trouble, Work, client, refusal};
 use gantry_domain::{
-    CommitSha, ProjectId,
+    CommitSha, ProjectId, StackId,
     feedback::{CommitView, Posted, StatusPost, missing_statuses},
-    run::Run,
+    run::{Run, RunType},
     text::status::{CommitState, RunView},
 };
 use gantry_gitlab::{Connected, NewStatus, StatusState};
@@ -16,7 +16,10 @@ use gantry_store::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// How long a project with CI of its own gets to make its pipeline before an external one is made.
 const CI_MAY_TAKE: SignedDuration = SignedDuration::from_secs(15);
@@ -24,6 +27,9 @@ const CI_MAY_TAKE: SignedDuration = SignedDuration::from_secs(15);
 /// that came later gets the present state too.
 const LATE_LOOKS: [Duration; 3] =
     [Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(60)];
+
+/// How long the gate waits for the runs of stacks that a decision affects.
+const FAN_OUT_MAY_TAKE: SignedDuration = SignedDuration::from_mins(2);
 
 /// What was posted for a commit.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -80,6 +86,7 @@ impl Work {
         let views: Vec<RunView> =
             runs.iter().map(|run| RunView::of(run, (self.deps.run_address)(&run.id))).collect();
         let touched = runs.iter().map(|r| r.stacks_touched).max().unwrap_or(0);
+        let held_until = fan_out_ends(&subjects, &runs, now);
         let view = CommitView {
             prefix: &self.deps.prefix,
             statuses: settings.map(|s| s.value.statuses).unwrap_or_default(),
@@ -88,31 +95,14 @@ impl Work {
             pipelines: &found.pipelines,
             gate_url: None,
             gate_without_runs,
+            gate_may_end: held_until.is_none(),
         };
         for post in missing_statuses(&view, &memory.value.posted) {
             self.post(gitlab, project, &post, &mut memory).await?;
         }
-        self.look_again_later(project, commit, &mut memory, found.may_come, own_ci).await
-    }
-
-    async fn look_again_later(
-        &self,
-        project: ProjectId,
-        commit: &CommitSha,
-        memory: &mut Memory<StatusMemory>,
-        may_come: bool,
-        own_ci: bool,
-    ) -> Result<(), Trouble> {
-        let wait = if may_come {
-            Some(Duration::from_secs(3))
-        } else if own_ci && memory.value.late_looks < LATE_LOOKS.len() {
-            let wait = LATE_LOOKS[memory.value.late_looks];
-            memory.value.late_looks += 1;
-            Some(wait)
-        } else {
-            None
-        };
-        self.remember(memory).await?;
+        let held = held_until.map(|until| until.duration_since(now).unsigned_abs());
+        let wait = wait_for_pipelines(&mut memory.value, found.may_come, own_ci).or(held);
+        self.remember(&mut memory).await?;
         if let Some(wait) = wait {
             let nudge = Message::Status { project, commit: commit.clone(), want: 0 };
             self.deps.sender.send_later(nudge, wait).await?;
@@ -144,7 +134,8 @@ impl Work {
             git_ref: pipeline.git_ref.clone(),
             pipeline: pipeline.id,
         };
-        let answered = match gitlab.post_status(project, &pipeline.sha, &status).await {
+        let place = pipeline.fork.unwrap_or(project);
+        let answered = match gitlab.post_status(place, &pipeline.sha, &status).await {
             Ok(posted) => {
                 memory.value.refusals.remove(&post.name);
                 posted.pipeline_id
@@ -200,6 +191,35 @@ impl Work {
     }
 }
 
+/// After how long pipelines that may still come are looked for again.
+fn wait_for_pipelines(memory: &mut StatusMemory, may_come: bool, own_ci: bool) -> Option<Duration> {
+    if may_come {
+        return Some(Duration::from_secs(3));
+    }
+    let wait = LATE_LOOKS.get(memory.late_looks).copied().filter(|_| own_ci)?;
+    memory.late_looks += 1;
+    Some(wait)
+}
+
+/// Until when the gate is held because not every affected stack has its run yet: the first may
+/// have ended before the last is made. A stack that takes no runs any more never makes one.
+fn fan_out_ends(subjects: &[Subject], runs: &[Run], now: Timestamp) -> Option<Timestamp> {
+    let ends = subjects.iter().filter_map(|subject| {
+        let until = subject.decided_at? + FAN_OUT_MAY_TAKE;
+        let is_tracked = subject.to_tracked && subject.merge_request.is_none();
+        let stacks: BTreeSet<&StackId> = runs
+            .iter()
+            .filter(|run| {
+                // A preview of the same commit does not stand for its tracked run.
+                !is_tracked || run.run_type == RunType::Tracked || run.git_ref == subject.branch
+            })
+            .map(|run| &run.stack)
+            .collect();
+        (now < until && stacks.len() < subject.affected as usize).then_some(until)
+    });
+    ends.max()
+}
+
 /// A run started by hand has no subject of its own: its statuses belong to the ref it was started
 /// for.
 fn with_refs_of_runs(mut subjects: Vec<Subject>, runs: &[Run]) -> Vec<Subject> {
@@ -211,6 +231,7 @@ fn with_refs_of_runs(mut subjects: Vec<Subject>, runs: &[Run]) -> Vec<Subject> {
                 fork_of: None,
                 affected: 1,
                 to_tracked: run.git_ref == run.tracked_branch,
+                decided_at: None,
             });
         }
     }

@@ -102,6 +102,12 @@ impl Work {
             let why = "the stack is detached from its GitLab project: nothing is applied";
             return self.refuse(order, why, Some(&run.id)).await;
         }
+        if let Some(blocked) = &loaded.head.value.blocked {
+            let why = format!("the stack is blocked: {}; unblock it first", blocked.reason);
+            return self.refuse(order, why, Some(&run.id)).await;
+        }
+        // A stop, or a time limit, that the plan outran is not meant for its apply.
+        run.stop_asked = None;
         run.phase = gantry_domain::run::Phase::Apply;
         run.handed_out_at = None;
         run.runner = None;
@@ -208,26 +214,15 @@ impl Work {
         commit: Option<CommitSha>,
     ) -> Result<(), Failure> {
         let Some(stack) = self.takes_orders(order).await? else { return Ok(()) };
-        let client = self.gitlab().await?;
-        let live = client.branch(stack.project, &stack.branch).await.map_err(gitlab_failure)?;
-        let Some(live) = live else {
-            let why = format!("the branch {} is not there", stack.branch);
-            return self.refuse(order, why, None).await;
-        };
-        let commit = match commit {
-            None => live.sha,
-            Some(commit) if commit == live.sha => commit,
-            Some(commit) => {
-                let is_in_branch = client
-                    .is_commit_in_branch(stack.project, &commit, &stack.branch)
-                    .await
-                    .map_err(gitlab_failure)?;
-                if !is_in_branch {
-                    let why = format!("{} is not in {}", commit.short(), stack.branch);
-                    return self.refuse(order, why, None).await;
-                }
-                commit
+        let commit = match self.commit_by_hand(&stack, commit).await {
+            Ok(Ok(commit)) => commit,
+            Ok(Err(why)) => return self.refuse(order, why, None).await,
+            // The command must not wait: behind it wait the reports of the stack's runners.
+            Err(failure) if failure.retry_after.is_some() => {
+                let why = format!("GitLab cannot be asked now, try again: {:#}", failure.error);
+                return self.refuse(order, why, None).await;
             }
+            Err(failure) => return Err(failure),
         };
         let trigger = Trigger {
             run_type,
@@ -244,6 +239,28 @@ impl Work {
         self.start_by_hand(order, &stack, trigger, Default::default()).await
     }
 
+    /// The commit to run, or why it cannot be run.
+    async fn commit_by_hand(
+        &self,
+        stack: &Stack,
+        commit: Option<CommitSha>,
+    ) -> Result<Result<CommitSha, String>, Failure> {
+        let client = self.gitlab().await?;
+        let live = client.branch(stack.project, &stack.branch).await.map_err(gitlab_failure)?;
+        let Some(live) = live else {
+            return Ok(Err(format!("the branch {} is not there", stack.branch)));
+        };
+        let Some(commit) = commit.filter(|commit| *commit != live.sha) else {
+            return Ok(Ok(live.sha));
+        };
+        let is_in_branch = client
+            .is_commit_in_branch(stack.project, &commit, &stack.branch)
+            .await
+            .map_err(gitlab_failure)?;
+        let elsewhere = || format!("{} is not in {}", commit.short(), stack.branch);
+        Ok(if is_in_branch { Ok(commit) } else { Err(elsewhere()) })
+    }
+
     /// Makes the run and stores the outcome with it: a repeated command finds both.
     async fn start_by_hand(
         &self,
@@ -256,8 +273,7 @@ impl Work {
         let place = match trigger.run_type {
             RunType::Proposed if head.value.applying => Place::Waiting,
             RunType::Proposed => Place::Line,
-            _ if head.value.tracked.is_some() => Place::Queue,
-            _ => Place::Line,
+            _ => self.tracked_place(&stack.id, &head).await?,
         };
         let key = trigger.key.clone();
         let now = self.now();

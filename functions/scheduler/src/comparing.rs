@@ -36,6 +36,7 @@ impl Work {
         }
         match self.compare_project(project, &stacks, &found.value).await {
             Ok(after) => {
+                self.note_health(None).await?;
                 let wait = if after.webhook_at.is_some() {
                     self.deps.limits.compare_every
                 } else {
@@ -44,6 +45,7 @@ impl Work {
                 self.compare_again(&found, after, wait).await
             }
             Err(failure) if failure.retry_after.is_some() => {
+                self.note_rejection(&failure).await?;
                 let wait = failure
                     .retry_after
                     .and_then(|wait| SignedDuration::try_from(wait).ok())
@@ -118,7 +120,10 @@ impl Work {
             let head = live.as_ref().map(|h| h.to_string());
             let hook =
                 Hook::Push { project, branch: branch.to_owned(), claimed_head: head.clone() };
-            let event = self.found(project, &hook, &[branch, head.as_deref().unwrap_or("")]);
+            // A branch can go there and back: the number of its decisions tells the times apart.
+            let decided = known.as_ref().map_or(0, |k| k.value.number).to_string();
+            let parts = [branch, head.as_deref().unwrap_or(""), &decided];
+            let event = self.found(project, &hook, &parts);
             let outcome = self.decide_tracked(&event, branch, stacks).await?;
             self.write_outcome(&event, outcome).await?;
         }
@@ -143,6 +148,7 @@ impl Work {
         let listed =
             client.merge_requests(project, &filter).await.map_err(crate::gitlab_failure)?;
         let mut newest = since;
+        let mut all_ready = true;
         for mr in &listed {
             let known = self
                 .deps
@@ -175,14 +181,18 @@ impl Work {
                 let event = self.found(project, &hook, &parts);
                 match self.decide_merge_request(&event, mr.iid, stacks).await? {
                     Dealt::Done(outcome) => self.write_outcome(&event, outcome).await?,
-                    // Not ready: its own change of `updated_at` must bring it up again.
-                    Dealt::Later(_) => return Ok(before.updated_after.clone()),
+                    Dealt::Later(_) => all_ready = false,
                 }
             }
             newest = newest.max(mr.updated_at);
         }
+        if !all_ready {
+            // What was not ready is listed again next time.
+            return Ok(before.updated_after.clone());
+        }
         // GitLab's times have fractions that the filter may drop: one second is seen twice.
-        Ok(newest.map(|at| (at - SignedDuration::from_secs(1)).to_string()))
+        let seen = newest.map(|at| at - SignedDuration::from_secs(1)).max(since);
+        Ok(seen.map(|at| at.to_string()))
     }
 
     async fn compare_tags(

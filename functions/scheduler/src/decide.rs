@@ -10,7 +10,7 @@ use crate::{
     hooks::{Dealt, Event, KEPT},
 };
 use gantry_domain::{
-    CommitSha, MergeRequestIid, ProjectId, StackId,
+    CommitSha, MergeRequestIid, ProjectId, RunId, StackId,
     decision::{Changes, Decision, Facts, Fork, decide},
     run::{RunType, Want},
     stack::{OnPush, Stack},
@@ -60,25 +60,25 @@ impl Work {
     ) -> Result<String, Failure> {
         let client = self.gitlab().await?;
         let key = keys::tracked_branch(event.project, branch);
-        let mut found = self.deps.store.get::<TrackedBranch>(&key).await?;
-        if let Some(stored) = &found
-            && let Some(open) = stored.value.open.clone()
-        {
-            self.carry_out(event, branch, stored, &open, stacks).await?;
-            found = self.deps.store.get::<TrackedBranch>(&key).await?;
-        }
-        let live = client.branch(event.project, branch).await.map_err(gitlab_failure)?;
-        let Some(stored) = found else {
-            let begun = TrackedBranch {
-                decided: live.as_ref().map(|b| b.sha.clone()),
-                number: 0,
-                open: None,
-                missing: live.is_none(),
-            };
-            self.replace(Write::put(key, Expect::Absent, &begun)?).await?;
+        let found = self.deps.store.get::<TrackedBranch>(&key).await?;
+        let Some(mut stored) = found.filter(|found| !found.value.left) else {
+            self.begin_branch(event.project, branch).await?;
             return Ok(format!("{branch} is recorded as it is: changes count from here"));
         };
+        if let Some(open) = stored.value.open.clone() {
+            self.carry_out(event, branch, &stored, &open, stacks).await?;
+            match self.deps.store.get::<TrackedBranch>(&key).await? {
+                Some(again) => stored = again,
+                None => return Ok(format!("{branch} is not tracked any more")),
+            }
+        }
+        let live = client.branch(event.project, branch).await.map_err(gitlab_failure)?;
         let Some(live) = live else {
+            if let Some(old) = &stored.value.decided {
+                let want = Want::Branch(branch.to_owned());
+                let because = format!("Branch {branch} was deleted");
+                self.unwant_all(event, old, &want, &because, &[], |_| true).await?;
+            }
             let missing = TrackedBranch { missing: true, ..stored.value.clone() };
             self.replace(Write::put(key, stored.unchanged(), &missing)?).await?;
             return Ok(format!("{branch} is not there: its stacks do not run"));
@@ -141,7 +141,7 @@ impl Work {
         {
             let want = Want::Branch(branch.to_owned());
             let because = format!("Superseded by {}", open.to.short());
-            self.unwant_all(event, from, &want, &because, |_| true).await?;
+            self.unwant_all(event, from, &want, &because, &[], |_| true).await?;
         }
         let subject = Subject {
             branch: branch.to_owned(),
@@ -149,6 +149,7 @@ impl Work {
             fork_of: None,
             affected: u32::try_from(decided.affected().len()).unwrap_or(u32::MAX),
             to_tracked: true,
+            decided_at: Some(self.now()),
         };
         self.hand_over(event, &decided, &format!("branch#{branch}"), &subject).await?;
         let closed = TrackedBranch {
@@ -156,26 +157,54 @@ impl Work {
             number: open.number,
             open: None,
             missing: false,
+            left: false,
         };
         self.replace(Write::put(stored.key.clone(), stored.unchanged(), &closed)?).await?;
         Ok(decided.summary())
     }
 
-    /// Records the head of a new stack's branch, unless another stack of it did.
-    pub(crate) async fn begin_branch(&self, stack: &Stack) -> Result<(), Failure> {
-        let key = keys::tracked_branch(stack.project, &stack.branch);
-        if self.deps.store.get::<TrackedBranch>(&key).await?.is_some() {
+    /// Marks branches that no stack of the project tracks any more. Their records stay: decisions
+    /// are numbered, and runs named, by them.
+    pub(crate) async fn leave_branches(&self, project: ProjectId) -> Result<(), Failure> {
+        let stacks = self.deps.store.stacks_of_project(project).await?;
+        let partition = keys::tracked_branches(project);
+        let known =
+            self.deps.store.query_all::<TrackedBranch>(&partition, keys::TRACKED_BRANCHES).await?;
+        for branch in known.into_iter().filter(|branch| !branch.value.left) {
+            let is_tracked = stacks.iter().any(|stack| {
+                stack.deleted_at.is_none()
+                    && keys::tracked_branch(project, &stack.branch) == branch.key
+            });
+            if !is_tracked {
+                let left = TrackedBranch { left: true, open: None, ..branch.value.clone() };
+                self.replace(Write::put(branch.key.clone(), branch.unchanged(), &left)?).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a branch's head when its first stack is made.
+    pub(crate) async fn begin_branch(
+        &self,
+        project: ProjectId,
+        branch: &str,
+    ) -> Result<(), Failure> {
+        let key = keys::tracked_branch(project, branch);
+        let found = self.deps.store.get::<TrackedBranch>(&key).await?;
+        if found.as_ref().is_some_and(|found| !found.value.left) {
             return Ok(());
         }
         let client = self.gitlab().await?;
-        let live = client.branch(stack.project, &stack.branch).await.map_err(gitlab_failure)?;
+        let live = client.branch(project, branch).await.map_err(gitlab_failure)?;
         let begun = TrackedBranch {
             missing: live.is_none(),
             decided: live.map(|b| b.sha),
-            number: 0,
+            number: found.as_ref().map_or(0, |found| found.value.number),
             open: None,
+            left: false,
         };
-        self.replace(Write::put(key, Expect::Absent, &begun)?).await
+        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        self.replace(Write::put(key, expect, &begun)?).await
     }
 
     /// Another branch moved: previews for the stacks that it would change.
@@ -203,14 +232,15 @@ impl Work {
                 None => format!("Branch {branch} was deleted"),
             };
             let want = Want::Branch(branch.to_owned());
-            self.unwant_all(event, old, &want, &because, |_| true).await?;
+            let asked = known.as_ref().map(|k| k.value.affected.as_slice()).unwrap_or_default();
+            self.unwant_all(event, old, &want, &because, asked, |_| true).await?;
         }
-        let outcome = match &live {
-            None => format!("{branch} was deleted"),
+        let (outcome, affected) = match &live {
+            None => (format!("{branch} was deleted"), Vec::new()),
             Some(head) => self.propose_branch(event, branch, head, stacks).await?,
         };
         let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        self.replace(Write::put(key, expect, &RefRecord { head: live })?).await?;
+        self.replace(Write::put(key, expect, &RefRecord { head: live, affected })?).await?;
         Ok(outcome)
     }
 
@@ -220,7 +250,7 @@ impl Work {
         branch: &str,
         head: &CommitSha,
         stacks: &[Stack],
-    ) -> Result<String, Failure> {
+    ) -> Result<(String, Vec<StackId>), Failure> {
         let client = self.gitlab().await?;
         let filter = MergeRequestFilter {
             source_branch: Some(branch.to_owned()),
@@ -260,9 +290,10 @@ impl Work {
             fork_of: None,
             affected: u32::try_from(decided.affected().len()).unwrap_or(u32::MAX),
             to_tracked: false,
+            decided_at: Some(self.now()),
         };
         self.hand_over(event, &decided, &format!("branch#{branch}"), &subject).await?;
-        Ok(decided.summary())
+        Ok((decided.summary(), decided.affected()))
     }
 
     /// Something about a merge request changed: only head, target and state count.
@@ -291,6 +322,10 @@ impl Work {
                 && (!is_open || k.value.head == live.sha)
         });
         if is_same {
+            if known.is_some_and(|k| k.value.event.as_ref() == Some(&event.id)) {
+                // This very event was written down; whether its note was asked for is not known.
+                self.want(Message::Note { project: event.project, iid, want: 0 }).await?;
+            }
             return Ok(Dealt::Done(
                 "already decided: neither head, target nor state changed".to_owned(),
             ));
@@ -305,6 +340,7 @@ impl Work {
             affected: Vec::new(),
             merged_as: merged_as.clone(),
             updated_at: live.updated_at.map(|at| at.to_string()),
+            event: Some(event.id.clone()),
         };
         let outcome = match &live.sha {
             Some(head) if is_open => {
@@ -376,6 +412,7 @@ impl Work {
             fork_of: fork.map(|f| f.project),
             affected: u32::try_from(affected.len()).unwrap_or(u32::MAX),
             to_tracked: !tracking.is_empty(),
+            decided_at: Some(self.now()),
         };
         self.hand_over(event, &decided, &format!("mr#{}", live.iid), &subject).await?;
         if affected.is_empty() && !tracking.is_empty() {
@@ -393,20 +430,22 @@ impl Work {
         after: &MergeRequestRecord,
         is_open: bool,
     ) -> Result<(), Failure> {
-        let Some(old) = before.and_then(|b| b.head.as_ref()) else { return Ok(()) };
+        let Some(before) = before else { return Ok(()) };
+        let Some(old) = before.head.as_ref() else { return Ok(()) };
+        let asked = before.affected.as_slice();
         let want = Want::MergeRequest(after.iid);
         if !is_open {
             let because = format!("Merge request !{} was {}", after.iid, after.state);
-            return self.unwant_all(event, old, &want, &because, |_| true).await;
+            return self.unwant_all(event, old, &want, &because, asked, |_| true).await;
         }
         if after.head.as_ref() == Some(old) {
             let because = format!("Merge request !{} has another target now", after.iid);
             let gone = |stack: &StackId| !after.affected.contains(stack);
-            return self.unwant_all(event, old, &want, &because, gone).await;
+            return self.unwant_all(event, old, &want, &because, asked, gone).await;
         }
         let newer = after.head.as_ref().map(|h| h.short().to_owned()).unwrap_or_default();
         let because = format!("Superseded by {newer}");
-        self.unwant_all(event, old, &want, &because, |_| true).await
+        self.unwant_all(event, old, &want, &because, asked, |_| true).await
     }
 
     /// The note of a merged merge request shows the tracked runs of the commit that it became.
@@ -423,6 +462,7 @@ impl Work {
             fork_of: None,
             affected: 0,
             to_tracked: true,
+            decided_at: Some(self.now()),
         };
         let key = keys::commit_subject(project, commit, &format!("merged#{}", live.iid));
         let write = Write::put(key, Expect::Any, &subject)?.expires(self.now() + KEPT);
@@ -448,9 +488,12 @@ impl Work {
         }
         if let Some(old) = &before {
             let because = format!("Tag {tag} was moved or deleted");
-            self.unwant_all(event, old, &Want::Tag(tag.to_owned()), &because, |_| true).await?;
+            let asked = known.as_ref().map(|k| k.value.affected.as_slice()).unwrap_or_default();
+            let want = Want::Tag(tag.to_owned());
+            self.unwant_all(event, old, &want, &because, asked, |_| true).await?;
         }
         let mut outcome = format!("tag {tag} was deleted");
+        let mut affected = Vec::new();
         if let Some(live) = &live {
             let mut decided = Decided {
                 commit: &live.sha,
@@ -486,12 +529,14 @@ impl Work {
                 fork_of: None,
                 affected: u32::try_from(decided.affected().len()).unwrap_or(u32::MAX),
                 to_tracked: false,
+                decided_at: Some(self.now()),
             };
             self.hand_over(event, &decided, &format!("tag#{tag}"), &subject).await?;
             outcome = decided.summary();
+            affected = decided.affected();
         }
         let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        self.replace(Write::put(key, expect, &RefRecord { head })?).await?;
+        self.replace(Write::put(key, expect, &RefRecord { head, affected })?).await?;
         Ok(outcome)
     }
 
@@ -499,7 +544,7 @@ impl Work {
     pub(crate) async fn learn_tags(&self, project: ProjectId) -> Result<(), Failure> {
         let client = self.gitlab().await?;
         for tag in client.tags(project, "", 100).await.map_err(gitlab_failure)? {
-            let record = RefRecord { head: Some(tag.sha) };
+            let record = RefRecord { head: Some(tag.sha), affected: Vec::new() };
             let write = Write::put(keys::tag(project, &tag.name), Expect::Absent, &record)?;
             let _known_or_new = self.deps.store.write(vec![write]).await?;
         }
@@ -554,27 +599,39 @@ impl Work {
         Ok(self.deps.sender.send_all(triggers.collect()).await?)
     }
 
-    /// Takes a want from the proposed runs of a commit whose stack `applies_to`.
+    /// Takes a want from the proposed runs of a commit whose stack `applies_to`. `asked` are the
+    /// stacks that were asked for one.
     async fn unwant_all(
         &self,
         event: &Event,
         commit: &CommitSha,
         want: &Want,
         because: &str,
+        asked: &[StackId],
         applies_to: impl Fn(&StackId) -> bool,
     ) -> Result<(), Failure> {
         let partition = keys::commit_runs(event.project, commit);
-        let runs = self.deps.store.query_all::<RunEntry>(&partition, "run#").await?;
-        let messages = runs
-            .into_iter()
-            .map(|entry| entry.value)
-            .filter(|entry| entry.run_type == RunType::Proposed && applies_to(&entry.stack))
-            .map(|entry| Message::Unwant {
-                stack: entry.stack,
-                run: entry.run,
-                want: want.clone(),
-                event: event.id.clone(),
-                because: because.to_owned(),
+        let entries = self.deps.store.query_all::<RunEntry>(&partition, "run#").await?;
+        let mut runs: BTreeSet<(StackId, RunId)> = entries
+            .iter()
+            .filter(|entry| entry.value.run_type == RunType::Proposed)
+            .map(|entry| (entry.value.stack.clone(), entry.value.run.clone()))
+            .collect();
+        // A stack that was asked may not have come to it yet. Its run will have this name, and is
+        // there when this message is handled: behind the trigger.
+        let have: BTreeSet<StackId> = runs.iter().map(|(stack, _)| stack.clone()).collect();
+        for stack in asked.iter().filter(|stack| !have.contains(stack)) {
+            runs.insert((stack.clone(), crate::triggers::first_proposed(stack, commit)));
+        }
+        let messages =
+            runs.into_iter().filter(|(stack, _)| applies_to(stack)).map(|(stack, run)| {
+                Message::Unwant {
+                    stack,
+                    run,
+                    want: want.clone(),
+                    event: event.id.clone(),
+                    because: because.to_owned(),
+                }
             });
         Ok(self.deps.sender.send_all(messages.collect()).await?)
     }

@@ -57,7 +57,9 @@ impl Work {
         let expires_at = handed_out_at + SignedDuration::from_secs(claim_timeout.into());
         if run.phase == Phase::Plan {
             let cause = format!("{}.{}", run.id, run.attempt);
-            let (project, commit) = (run.fork_of.unwrap_or(run.project), run.commit.clone());
+            // A fork's commit is in the target project too, as its merge request's head; there
+            // the token may read, and there runner-api looks for the archive.
+            let (project, commit) = (run.project, run.commit.clone());
             self.deps.sender.send(Message::Fetch { project, commit, cause }).await?;
         }
         let token = self.deps.signer.sign(&TokenFor {

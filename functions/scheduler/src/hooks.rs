@@ -59,6 +59,9 @@ impl Work {
             self.webhook_seen(project).await?;
         }
         let dealt = self.deal(&event, &hook).await;
+        if let Err(failure) = &dealt {
+            self.note_rejection(failure).await?;
+        }
         let outcome = match &dealt {
             Ok(Dealt::Done(outcome) | Dealt::Later(outcome)) => outcome.clone(),
             Err(failure) => format!("not decided yet: {:#}", failure.error),
@@ -172,8 +175,9 @@ impl Work {
             let write = Write::put(key, Expect::Absent, &begin)?.due(due);
             let _either_way = self.deps.store.write(vec![write]).await?;
         }
+        self.leave_branches(project).await?;
         if let Some(stack) = stacks.iter().find(|s| &s.id == stack) {
-            self.begin_branch(stack).await?;
+            self.begin_branch(project, &stack.branch).await?;
             if stack.on_tag.is_some() {
                 self.learn_tags(project).await?;
             }

@@ -21,7 +21,7 @@ use gantry_gitlab::{Client, Connection, Error as GitlabError};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::Clock;
-use gantry_store::Store;
+use gantry_store::{Expect, Store, Stored, Write, keys, scheduler::Health};
 use jiff::SignedDuration;
 use std::{sync::Arc, time::Duration};
 
@@ -126,6 +126,29 @@ impl Work {
 
     pub(crate) fn now(&self) -> jiff::Timestamp {
         self.deps.clock.now()
+    }
+
+    /// Marks the connection as broken or working; written only when that changes.
+    pub(crate) async fn note_health(&self, broken: Option<String>) -> Result<(), Failure> {
+        let key = keys::health("scheduler");
+        let found = self.deps.store.get::<Health>(&key).await?;
+        if found.as_ref().and_then(|h| h.value.broken.as_ref()) == broken.as_ref() {
+            return Ok(());
+        }
+        let health = Health { broken, since: Some(self.now()) };
+        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let _either_way = self.deps.store.write(vec![Write::put(key, expect, &health)?]).await?;
+        Ok(())
+    }
+
+    /// Writes down that GitLab rejected the token, if that is what went wrong.
+    pub(crate) async fn note_rejection(&self, failure: &Failure) -> Result<(), Failure> {
+        match failure.error.downcast_ref::<GitlabError>() {
+            Some(error @ GitlabError::TokenRejected { .. }) => {
+                self.note_health(Some(error.to_string())).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The client for GitLab, or a wait: events are not lost while GitLab is not set up.

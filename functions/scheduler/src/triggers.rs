@@ -3,15 +3,19 @@
 use crate::{
     Work,
     effects::ending,
-    moves::{NewRun, written},
+    moves::{Head, NewRun, written},
 };
 use gantry_domain::{
-    EventId, RunId, StackId,
+    CommitSha, EventId, RunId, StackId,
     run::{Effect, Place, Run, RunEvent, RunState, RunType, Want},
     stack::Stack,
 };
 use gantry_queue::{Failure, Trigger};
-use gantry_store::{Expect, Stored, Write, keys, runner::Claim, scheduler::Once};
+use gantry_store::{
+    Expect, Stored, Write, keys,
+    runner::Claim,
+    scheduler::{Once, RunEntry},
+};
 
 impl Work {
     /// Makes the run that the trigger names, or adds what the trigger knows to the run that is
@@ -54,14 +58,28 @@ impl Work {
             return Ok(Some(found.value.run));
         }
         let head = self.head(&stack.id).await?;
-        let is_free = head.value.tracked.is_none() && head.value.blocked.is_none();
-        let place = if is_free { Place::Line } else { Place::Queue };
+        let place = self.tracked_place(&stack.id, &head).await?;
         let key = trigger.key.clone();
         let run = NewRun { stack, trigger, event, key, place, now: self.now() }.build();
         let (id, mark) = (run.id.clone(), Once { run: run.id.clone(), generation: 0 });
         let mark = Write::put(once, Expect::Absent, &mark)?;
         written(self.create(head, run, vec![mark]).await?, &stack.slug)?;
         Ok(Some(id))
+    }
+
+    /// Where a new tracked run begins. A stack that is free while older runs still queue is about
+    /// to take the first of them: a newer one must not go before it.
+    pub(crate) async fn tracked_place(
+        &self,
+        stack: &StackId,
+        head: &Head,
+    ) -> Result<Place, Failure> {
+        if head.value.tracked.is_some() || head.value.blocked.is_some() {
+            return Ok(Place::Queue);
+        }
+        let partition = keys::stack_partition(stack);
+        let queue = self.deps.store.query::<RunEntry>(&partition, "queue#", None, false, 1).await?;
+        Ok(if queue.items.is_empty() { Place::Line } else { Place::Queue })
     }
 
     async fn propose(
@@ -87,7 +105,7 @@ impl Work {
         };
         let head = self.head(&stack.id).await?;
         let place = if head.value.applying { Place::Waiting } else { Place::Line };
-        let key = format!("proposed#{}#{generation}", trigger.commit);
+        let key = proposed_key(&trigger.commit, generation);
         let run = NewRun { stack, trigger, event, key, place, now: self.now() }.build();
         let (id, mark) = (run.id.clone(), Once { run: run.id.clone(), generation });
         let mark = Write::put(once, expect, &mark)?;
@@ -153,4 +171,14 @@ impl Work {
             }
         }
     }
+}
+
+/// The key of the `generation`th proposed run of a commit.
+fn proposed_key(commit: &CommitSha, generation: u32) -> String {
+    format!("proposed#{commit}#{generation}")
+}
+
+/// The first proposed run of a commit, whether it is there yet or not.
+pub(crate) fn first_proposed(stack: &StackId, commit: &CommitSha) -> RunId {
+    RunId::derive(stack, &proposed_key(commit, 0))
 }

@@ -136,8 +136,17 @@ pub fn command(stack: &StackId, request: &EventId) -> Key {
 
 /// How far a tracked branch is decided.
 pub fn tracked_branch(project: ProjectId, branch: &str) -> Key {
-    Key::new(format!("decision/project/{project}"), format!("branch#{branch}"))
+    Key::new(tracked_branches(project), format!("{TRACKED_BRANCHES}{branch}"))
 }
+
+/// The partition of a project's tracked branches; their sort keys begin with
+/// [`TRACKED_BRANCHES`].
+pub fn tracked_branches(project: ProjectId) -> String {
+    format!("decision/project/{project}")
+}
+
+/// What the sort keys of tracked branches begin with.
+pub const TRACKED_BRANCHES: &str = "branch#";
 
 /// The partition of what was decided for an event, stack by stack.
 pub fn event_decisions(event: &EventId) -> String {

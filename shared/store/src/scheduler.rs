@@ -82,6 +82,9 @@ pub struct Subject {
     pub affected: u32,
     /// It is a merge request to a tracked branch, or the tracked branch itself.
     pub to_tracked: bool,
+    /// When that was decided: the stacks make their runs soon after.
+    #[serde(default)]
+    pub decided_at: Option<Timestamp>,
 }
 
 /// How far a tracked branch is decided ([`crate::keys::tracked_branch`]).
@@ -95,6 +98,9 @@ pub struct TrackedBranch {
     pub open: Option<OpenDecision>,
     /// The branch was not there at the last look.
     pub missing: bool,
+    /// No stack tracks it any more: the next one that does begins at the branch's head then.
+    #[serde(default)]
+    pub left: bool,
 }
 
 /// A decision being carried out; a retry resumes it.
@@ -148,6 +154,9 @@ pub struct MergeRequestRecord {
     pub merged_as: Option<CommitSha>,
     /// GitLab's `updated_at`, as it was given: where comparing goes on.
     pub updated_at: Option<String>,
+    /// The event that was decided last.
+    #[serde(default)]
+    pub event: Option<EventId>,
 }
 
 /// A branch that is not tracked, or a tag, as it was last decided.
@@ -155,6 +164,9 @@ pub struct MergeRequestRecord {
 pub struct RefRecord {
     /// The commit that was decided; none when the ref is gone.
     pub head: Option<CommitSha>,
+    /// The stacks that were asked for a run of it.
+    #[serde(default)]
+    pub affected: Vec<StackId>,
 }
 
 /// How a person's command ended ([`crate::keys::command`]).

@@ -140,7 +140,8 @@ async fn a_run_is_started_at_the_head_or_at_a_commit() {
     assert_eq!(command(&w), wanted);
     let got = start(json!({ "type": "test", "commit": "abc", "now": true })).await.expect(422);
     assert_eq!(got.body["errors"].as_object().unwrap().len(), 3);
-    let missing = TrackedBranch { decided: None, number: 1, open: None, missing: true };
+    let missing =
+        TrackedBranch { decided: None, number: 1, open: None, missing: true, left: false };
     w.put(keys::tracked_branch(stack.project, "main"), &missing).await;
     let got = start(json!({})).await.expect(409);
     assert!(got.detail().contains("main is not there"));
@@ -203,6 +204,7 @@ async fn repeating_an_older_commit_has_to_be_insisted_on() {
         number: 2,
         open: None,
         missing: false,
+        left: false,
     };
     w.put(keys::tracked_branch(stack.project, "main"), &head).await;
     let path = format!("/api/v1/runs/{}/retry", run.id);

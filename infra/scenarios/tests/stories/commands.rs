@@ -71,3 +71,18 @@ async fn stopping_a_plan_stops_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_run_by_hand_does_not_wait_for_a_gitlab_that_is_down() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.gitlab.set_down(true);
+        let (done, said) = w.command("/stacks/network/runs", json!({})).await;
+        assert!(!done && said.contains("GitLab cannot be asked now"), "{said}");
+        w.gitlab.set_down(false);
+        w.order("/stacks/network/runs", json!({})).await;
+        w
+    })
+    .await;
+}

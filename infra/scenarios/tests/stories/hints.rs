@@ -1,6 +1,8 @@
 //! A webhook is a hint, never a fact.
 
+use gantry_fake_gitlab::{Fault, Matcher};
 use gantry_scenarios::{Mode, StackOptions, run_test, run_test_in};
+use reqwest::Method;
 use serde_json::json;
 
 const WITH_WEBHOOKS: [Mode; 2] = [
@@ -131,6 +133,24 @@ async fn more_refs_than_gitlab_tells_of_are_found_by_comparing() {
         for branch in ["one", "two", "three", "four"] {
             assert_eq!(w.runs(branch).await.len(), 1, "{branch}");
         }
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rejected_token_is_shown_as_broken_until_it_works() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.gitlab.fail_times(Matcher::any(), Fault::status(401), 1000);
+        w.pass(std::time::Duration::from_secs(660)).await;
+        let (_, answer) = w.api(Method::GET, "/integration", None).await;
+        assert!(answer.to_string().contains(r#""seen_by":"scheduler""#), "{answer:#}");
+        w.gitlab.clear_faults();
+        w.pass(std::time::Duration::from_secs(660)).await;
+        let (_, answer) = w.api(Method::GET, "/integration", None).await;
+        assert!(!answer.to_string().contains(r#""seen_by":"scheduler""#), "{answer:#}");
         w
     })
     .await;

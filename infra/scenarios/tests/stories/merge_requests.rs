@@ -183,3 +183,36 @@ async fn after_the_merge_the_note_links_the_tracked_run() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_allowed_fork_is_shown_in_the_fork_where_the_token_reaches_it() {
+    for reaches in [true, false] {
+        run_test(|mut w| async move {
+            let project = w.plain_project("acme/network");
+            let friend = w.gitlab.person("friend");
+            w.gitlab.set_member(project, friend.id(), 20);
+            let fork = w.gitlab.fork(project, "friend/network", friend.id()).unwrap();
+            // By its id: the path of a fork that the token does not reach is not known.
+            let fields = serde_json::json!({ "allow_forks": [fork.0.to_string()] });
+            w.stack(project, "network", "infra", StackOptions { fields }).await;
+            if reaches {
+                w.gitlab.set_member(fork, w.bot, 30);
+            }
+            let commit = friend.push(fork, "change", "infra/main.tf", "# one").unwrap();
+            let spec = MergeRequestSpec::from("change").of(fork);
+            let iid = friend.open_merge_request(project, spec).unwrap();
+            w.catch_up().await;
+            assert!(w.note(project, iid).contains("network"));
+            assert!(w.gitlab.statuses(project, &commit).is_empty());
+            if reaches {
+                w.expect_status(fork, &commit, "gantry/network", "success: 1 to add");
+                w.expect_status(fork, &commit, "gantry", "success");
+                assert!(w.gitlab.mr(project, iid).unwrap().head_pipeline.is_some());
+            } else {
+                assert!(w.gitlab.statuses(fork, &commit).is_empty());
+            }
+            w
+        })
+        .await;
+    }
+}

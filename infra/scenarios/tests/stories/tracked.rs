@@ -1,7 +1,9 @@
 //! The tracked branch: decisions, the queue, confirmation, autodeploy.
 
-use gantry_scenarios::{Planned, StackOptions, run_test};
+use gantry_scenarios::{Mode, Planned, StackOptions, run_test, run_test_in};
+use reqwest::Method;
 use serde_json::json;
+use std::time::Duration;
 
 fn options(fields: serde_json::Value) -> StackOptions {
     StackOptions { fields }
@@ -172,6 +174,88 @@ async fn a_failed_plan_says_why() {
         w.plans("network", Planned::Adds(2));
         let fixed = w.push(project, "main", "infra/main.tf", "# fixed").await;
         w.expect_status(project, &fixed, "gantry/network", "running: 2 to add");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_newer_run_never_goes_before_one_that_queues() {
+    let shuffled =
+        |seed| Mode { twice_and_shuffled: Some(seed), stale_index: false, no_webhooks: false };
+    run_test_in(&[1, 2, 3, 4, 5, 6].map(shuffled), |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "main", "infra/main.tf", "# one").await;
+        let two = w.push(project, "main", "infra/main.tf", "# two").await;
+        // The end of the first and the third come at the same moment.
+        let first = w.run_in("network", "unconfirmed").await;
+        w.api(Method::POST, &format!("/runs/{first}/discard"), Some(json!({}))).await;
+        let three = w.push(project, "main", "infra/main.tf", "# three").await;
+        w.expect_status(project, &two, "gantry/network", "running: 1 to add");
+        w.expect_status(project, &three, "gantry/network", "pending");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deployment_is_ended_however_many_previews_came_since() {
+    run_test_in(&[Mode::default()], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "main", "infra/main.tf", "# one").await;
+        for i in 0..21 {
+            w.push(project, "change", "infra/main.tf", &format!("# {i}")).await;
+        }
+        let run = w.run_in("network", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        let states: Vec<_> = w.gitlab.deployments(project).into_iter().map(|d| d.status).collect();
+        assert_eq!(states, ["success"]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tracked_branch_that_is_a_merge_requests_source_shows_both() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.dev.set_branch(project, "develop", "main").unwrap();
+        w.gitlab.drop_pending();
+        w.stack(project, "live", "infra", StackOptions::default()).await;
+        w.stack(project, "trial", "infra", options(json!({"branch": "develop"}))).await;
+        w.push(project, "develop", "infra/main.tf", "# one").await;
+        let iid = w.open(project, "develop").await;
+        let commit = w.push(project, "develop", "infra/main.tf", "# two").await;
+        let first = w.run_in("trial", "unconfirmed").await;
+        w.order(&format!("/runs/{first}/discard"), json!({})).await;
+        w.expect_status(project, &commit, "gantry/live", "success: 1 to add");
+        w.expect_status(project, &commit, "gantry/trial", "running: 1 to add");
+        let run = w.run_in("trial", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.expect_status(project, &commit, "gantry/trial", "success: Applied");
+        w.expect_status(project, &commit, "gantry", "success: 2 stacks");
+        assert!(w.note(project, iid).contains("live"));
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_branch_that_was_left_is_begun_anew() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "old", "infra", StackOptions::default()).await;
+        let (status, answer) = w.api(Method::DELETE, "/stacks/old", Some(json!({}))).await;
+        assert!(status.is_success(), "{answer}");
+        w.settle().await;
+        w.push(project, "main", "infra/main.tf", "# nobody looks").await;
+        w.stack(project, "new", "infra", StackOptions::default()).await;
+        w.pass(Duration::from_secs(660)).await;
+        assert!(w.runs("new").await.is_empty(), "making a stack starts nothing");
+        let commit = w.push(project, "main", "infra/main.tf", "# two").await;
+        assert_eq!(w.run_lines("new").await, [format!("tracked unconfirmed {}", &commit[..8])]);
         w
     })
     .await;

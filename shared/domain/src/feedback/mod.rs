@@ -6,7 +6,7 @@
 //! with "Cannot transition" and which counts as done.
 
 use crate::{
-    CommitSha, PipelineId, RunId,
+    CommitSha, PipelineId, ProjectId, RunId,
     run::RunType,
     text::{
         counted,
@@ -52,6 +52,9 @@ pub enum Shows {
 /// Where statuses are posted to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pipeline {
+    /// The project that it is in, when that is not the stacks' own but a fork.
+    #[serde(default)]
+    pub fork: Option<ProjectId>,
     /// The pipeline; none to have GitLab make an external one for `git_ref`.
     pub id: Option<PipelineId>,
     /// The commit in the address of the request: the run's, or a merge that has it as a parent.
@@ -67,9 +70,13 @@ impl Pipeline {
     fn is_same(&self, other: &Self) -> bool {
         match (self.id, other.id) {
             (Some(a), Some(b)) => a == b,
-            (None, None) => self.git_ref == other.git_ref && self.sha == other.sha,
+            (None, None) => self.is_for_same(other),
             _ => false,
         }
+    }
+
+    fn is_for_same(&self, other: &Self) -> bool {
+        self.fork == other.fork && self.git_ref == other.git_ref && self.sha == other.sha
     }
 }
 
@@ -90,6 +97,8 @@ pub struct CommitView<'a> {
     pub gate_url: Option<&'a str>,
     /// Post a gate, "No stack is affected", when there is no run.
     pub gate_without_runs: bool,
+    /// Every run that is to come is there. Until then the gate waits, whatever the runs say.
+    pub gate_may_end: bool,
 }
 
 /// One request to GitLab.
@@ -172,10 +181,7 @@ impl Posted {
     /// post: the first one may have made the pipeline that the next one belongs to.
     pub fn resolve(&self, pipeline: &Pipeline) -> Pipeline {
         let known = self.statuses.iter().map(|s| &s.pipeline).find(|known| {
-            pipeline.id.is_none()
-                && known.id.is_some()
-                && known.git_ref == pipeline.git_ref
-                && known.sha == pipeline.sha
+            pipeline.id.is_none() && known.id.is_some() && known.is_for_same(pipeline)
         });
         Pipeline { id: known.map_or(pipeline.id, |k| k.id), ..pipeline.clone() }
     }
@@ -232,7 +238,14 @@ impl Target<'_> {
             return posts;
         }
         let name = self.view.prefix.gate();
-        let gate = of_gate(&shown);
+        let gate = match of_gate(&shown) {
+            gate if gate.state.is_final() && !self.view.gate_may_end => {
+                let all = self.view.stacks_touched.max(shown.len());
+                let description = format!("Waiting for {}", counted(all, "stack"));
+                Status { state: CommitState::Pending, description }
+            }
+            gate => gate,
+        };
         let repeats = |p: &PostedStatus| p.state == gate.state && p.description == gate.description;
         if !self.needs(name, &gate, shows_gate, repeats) {
             return posts;

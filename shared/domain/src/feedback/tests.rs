@@ -7,6 +7,7 @@ const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn pipeline(id: u64) -> Pipeline {
     Pipeline {
+        fork: None,
         id: Some(PipelineId(id)),
         sha: SHA.parse().unwrap(),
         git_ref: None,
@@ -67,6 +68,7 @@ struct World {
     runs: Vec<RunView>,
     pipelines: Vec<Pipeline>,
     statuses: Statuses,
+    gate_may_end: bool,
     log: Vec<String>,
 }
 
@@ -78,6 +80,7 @@ impl World {
             runs: Vec::new(),
             pipelines,
             statuses,
+            gate_may_end: true,
             log: Vec::new(),
         }
     }
@@ -91,6 +94,7 @@ impl World {
             pipelines: &self.pipelines,
             gate_url: None,
             gate_without_runs: false,
+            gate_may_end: self.gate_may_end,
         };
         missing_statuses(&view, &self.posted)
     }
@@ -158,6 +162,26 @@ fn a_commit_from_push_to_end() {
 }
 
 #[test]
+fn the_gate_waits_for_runs_that_are_still_to_come() {
+    use RunState::{Finished, Queued};
+    let mut w = World::new(Statuses::Both, vec![pipeline(1)]);
+    w.gate_may_end = false;
+    w.set(run("a", 1, Queued));
+    w.set(run("a", 1, Finished));
+    w.set(run("b", 1, Queued));
+    w.gate_may_end = true;
+    w.set(run("b", 1, Finished));
+    insta::assert_snapshot!(w.log.join("\n"), @"
+    1 gantry pending: Waiting for 1 stack
+    1 gantry/a pending: Queued
+    1 gantry/a success: No changes
+    1 gantry/b pending: Queued
+    1 gantry/b success: No changes
+    1 gantry success: 2 stacks: no changes
+    ");
+}
+
+#[test]
 fn one_kind_only() {
     for (statuses, names) in [(Statuses::Gate, "gantry"), (Statuses::Stacks, "gantry/a")] {
         let mut w = World::new(statuses, vec![pipeline(1)]);
@@ -197,6 +221,7 @@ fn a_gate_without_runs() {
         pipelines: &pipelines,
         gate_url: Some("https://gantry.example/"),
         gate_without_runs: true,
+        gate_may_end: true,
     };
     let mut posted = Posted::default();
     let posts = missing_statuses(&view, &posted);
