@@ -65,6 +65,20 @@ async fn a_transaction_is_all_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_check_alone_changes_nothing() {
+    let store = store().await;
+    let key = Key::new("run/a", "#");
+    let check = |expect| vec![Write::Check { key: key.clone(), expect }];
+    assert_eq!(store.write(check(Expect::Present)).await.unwrap(), Outcome::Stale);
+    assert_eq!(
+        store.write(vec![put(&key, Expect::Absent, "one")]).await.unwrap(),
+        Outcome::Written
+    );
+    assert_eq!(store.write(check(Expect::Version(1))).await.unwrap(), Outcome::Written);
+    assert!(store.get::<String>(&key).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn lists_come_in_order_and_in_pages() {
     let store = store().await;
     for i in 0..25 {
