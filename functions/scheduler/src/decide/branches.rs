@@ -1,0 +1,99 @@
+//! Branches that nobody tracks: previews of what they would change.
+
+use super::Decided;
+use crate::facts::Between;
+use crate::hooks::Event;
+use crate::{Work, gitlab_failure};
+use gantry_domain::decision::{Decision, Facts, decide};
+use gantry_domain::run::Want;
+use gantry_domain::stack::Stack;
+use gantry_domain::{CommitSha, StackId};
+use gantry_gitlab::MergeRequestFilter;
+use gantry_queue::Failure;
+use gantry_store::scheduler::RefRecord;
+use gantry_store::{Expect, Stored, Write, keys};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Work {
+    /// Another branch moved: previews for the stacks that it would change.
+    pub(crate) async fn decide_branch(
+        &self,
+        event: &Event,
+        branch: &str,
+        stacks: &[Stack],
+    ) -> Result<String, Failure> {
+        let client = self.gitlab().await?;
+        let project = event.project;
+        let key = keys::branch(project, branch);
+        let known = self.deps.store.get::<RefRecord>(&key).await?;
+        let live = client.branch(project, branch).await.map_err(gitlab_failure)?.map(|b| b.sha);
+        let before = known.as_ref().and_then(|k| k.value.head.clone());
+        if known.is_some() && before == live {
+            return Ok(match live {
+                Some(head) => format!("already decided: {branch} is at {}", head.short()),
+                None => format!("already decided: {branch} is not there"),
+            });
+        }
+        if let Some(old) = &before {
+            let because = match &live {
+                Some(head) => format!("Superseded by {}", head.short()),
+                None => format!("Branch {branch} was deleted"),
+            };
+            let want = Want::Branch(branch.to_owned());
+            let asked = known.as_ref().map(|k| k.value.affected.as_slice()).unwrap_or_default();
+            self.unwant_all(event, old, &want, &because, asked, |_| true).await?;
+        }
+        let (outcome, affected) = match &live {
+            None => (format!("{branch} was deleted"), Vec::new()),
+            Some(head) => self.propose_branch(event, branch, head, stacks).await?,
+        };
+        let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        self.replace(Write::put(key, expect, &RefRecord { head: live, affected })?).await?;
+        Ok(outcome)
+    }
+
+    async fn propose_branch(
+        &self,
+        event: &Event,
+        branch: &str,
+        head: &CommitSha,
+        stacks: &[Stack],
+    ) -> Result<(String, Vec<StackId>), Failure> {
+        let client = self.gitlab().await?;
+        let filter = MergeRequestFilter {
+            source_branch: Some(branch.to_owned()),
+            ..MergeRequestFilter::default()
+        };
+        let targets: BTreeSet<String> = client
+            .merge_requests(event.project, &filter)
+            .await
+            .map_err(gitlab_failure)?
+            .into_iter()
+            .filter(|mr| mr.source_project_id == Some(event.project))
+            .map(|mr| mr.target_branch)
+            .collect();
+        let mut by_branch: BTreeMap<&str, Vec<&Stack>> = BTreeMap::new();
+        let mut decided =
+            Decided { commit: head, git_ref: branch, tracked_key: String::new(), each: Vec::new() };
+        for stack in stacks {
+            if targets.is_empty() || targets.contains(&stack.branch) {
+                by_branch.entry(&stack.branch).or_default().push(stack);
+            } else {
+                let reason = format!(
+                    "{branch} has an open merge request, whose target is not {}",
+                    stack.branch
+                );
+                decided.each.push((stack, Decision::Nothing { reason, untouched: true }));
+            }
+        }
+        for (tracked, tracking) in by_branch {
+            let between = Between { from: tracked, base: None, to: head, straight: false };
+            let changes = self.changes(&client, event.project, &between, &tracking).await?;
+            let facts = Facts::Branch { branch: branch.to_owned(), changes, is_tracked: false };
+            decided.each.extend(tracking.into_iter().map(|s| (s, decide(&facts, s))));
+        }
+        let subject = decided.subject(false, self.now());
+        self.hand_over(event, &decided, &format!("branch#{branch}"), &subject).await?;
+        Ok((decided.summary(), decided.affected()))
+    }
+}

@@ -1,0 +1,198 @@
+//! Merge requests: only head, target and state count.
+
+use super::Decided;
+use crate::facts::Between;
+use crate::hooks::{Dealt, Event, KEPT};
+use crate::{Work, gitlab_failure};
+use gantry_domain::decision::{Changes, Facts, Fork, decide};
+use gantry_domain::run::Want;
+use gantry_domain::stack::Stack;
+use gantry_domain::{CommitSha, MergeRequestIid, ProjectId, StackId};
+use gantry_gitlab::MergeRequest;
+use gantry_queue::{Failure, Message};
+use gantry_store::scheduler::{MergeRequestRecord, Subject};
+use gantry_store::{Expect, Stored, Write, keys};
+use std::collections::BTreeSet;
+
+impl Work {
+    /// Something about a merge request changed: only head, target and state count.
+    pub(crate) async fn decide_merge_request(
+        &self,
+        event: &Event,
+        iid: MergeRequestIid,
+        stacks: &[Stack],
+    ) -> Result<Dealt, Failure> {
+        let client = self.gitlab().await?;
+        let live = client.merge_request(event.project, iid).await.map_err(gitlab_failure)?;
+        let key = keys::merge_request(event.project, iid);
+        let known = self.deps.store.get::<MergeRequestRecord>(&key).await?;
+        let Some(live) = live else {
+            return Ok(Dealt::Done(format!("merge request !{iid} is not there")));
+        };
+        let is_open = live.state == "opened";
+        if is_open && live.sha.is_none() {
+            return Ok(Dealt::Later("GitLab is still preparing the merge request".to_owned()));
+        }
+        let merged_as = merged_as(&live);
+        let is_same = known.as_ref().is_some_and(|k| {
+            k.value.state == live.state
+                && k.value.target_branch == live.target_branch
+                && k.value.merged_as == merged_as
+                && (!is_open || k.value.head == live.sha)
+        });
+        if is_same {
+            if known.is_some_and(|k| k.value.event.as_ref() == Some(&event.id)) {
+                // This very event was written down; whether its note was asked for is not known.
+                self.want(Message::Note { project: event.project, iid, want: 0 }).await?;
+            }
+            return Ok(Dealt::Done(
+                "already decided: neither head, target nor state changed".to_owned(),
+            ));
+        }
+        let mut record = MergeRequestRecord {
+            iid,
+            state: live.state.clone(),
+            head: live.sha.clone(),
+            source_branch: live.source_branch.clone(),
+            source_project: live.source_project_id,
+            target_branch: live.target_branch.clone(),
+            affected: Vec::new(),
+            merged_as: merged_as.clone(),
+            updated_at: live.updated_at.map(|at| at.to_string()),
+            event: Some(event.id.clone()),
+        };
+        let outcome = match &live.sha {
+            Some(head) if is_open => {
+                let (outcome, affected) =
+                    self.propose_merge_request(event, &live, head, stacks).await?;
+                record.affected = affected;
+                outcome
+            }
+            _ => {
+                record.affected =
+                    known.as_ref().map(|k| k.value.affected.clone()).unwrap_or_default();
+                self.remember_merge(event.project, &live, merged_as.as_ref()).await?;
+                format!("merge request !{iid} is {}", live.state)
+            }
+        };
+        self.leave_old_head(event, known.as_ref().map(|k| &k.value), &record, is_open).await?;
+        let had_note = known.as_ref().is_some_and(|k| !k.value.affected.is_empty());
+        let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let has_note = had_note || !record.affected.is_empty();
+        self.replace(Write::put(key, expect, &record)?).await?;
+        if has_note {
+            self.want(Message::Note { project: event.project, iid, want: 0 }).await?;
+        }
+        Ok(Dealt::Done(outcome))
+    }
+
+    async fn propose_merge_request(
+        &self,
+        event: &Event,
+        live: &MergeRequest,
+        head: &CommitSha,
+        stacks: &[Stack],
+    ) -> Result<(String, Vec<StackId>), Failure> {
+        let client = self.gitlab().await?;
+        let project = event.project;
+        let tracking: Vec<&Stack> =
+            stacks.iter().filter(|s| s.branch == live.target_branch).collect();
+        let changes = if tracking.is_empty() {
+            Changes::Paths(BTreeSet::new())
+        } else {
+            let base = live.diff_refs.as_ref().and_then(|refs| refs.base_sha.as_ref());
+            let between = Between { from: &live.target_branch, base, to: head, straight: false };
+            self.changes(&client, project, &between, &tracking).await?
+        };
+        let fork = match live.source_project_id {
+            Some(source) if source != project => {
+                // A fork that cannot be read can still be allowed by its id.
+                let path = client.project(source).await.ok().map(|p| p.path_with_namespace);
+                Some(Fork { project: source, path })
+            }
+            _ => None,
+        };
+        let facts = Facts::MergeRequest {
+            iid: live.iid,
+            target_branch: live.target_branch.clone(),
+            fork: fork.clone(),
+            changes,
+        };
+        let decided = Decided {
+            commit: head,
+            git_ref: &live.source_branch,
+            tracked_key: String::new(),
+            each: stacks.iter().map(|s| (s, decide(&facts, s))).collect(),
+        };
+        let affected = decided.affected();
+        let subject = Subject {
+            merge_request: Some(live.iid),
+            fork_of: fork.map(|f| f.project),
+            ..decided.subject(!tracking.is_empty(), self.now())
+        };
+        self.hand_over(event, &decided, &format!("mr#{}", live.iid), &subject).await?;
+        if affected.is_empty() && !tracking.is_empty() {
+            let commit = head.clone();
+            self.want(Message::Status { project, commit, want: 0 }).await?;
+        }
+        Ok((decided.summary(), affected))
+    }
+
+    /// Takes the merge request's want from the runs that are no longer for it.
+    async fn leave_old_head(
+        &self,
+        event: &Event,
+        before: Option<&MergeRequestRecord>,
+        after: &MergeRequestRecord,
+        is_open: bool,
+    ) -> Result<(), Failure> {
+        let Some(before) = before else { return Ok(()) };
+        let Some(old) = before.head.as_ref() else { return Ok(()) };
+        let asked = before.affected.as_slice();
+        let want = Want::MergeRequest(after.iid);
+        if !is_open {
+            let because = format!("Merge request !{} was {}", after.iid, after.state);
+            return self.unwant_all(event, old, &want, &because, asked, |_| true).await;
+        }
+        if after.head.as_ref() == Some(old) {
+            let because = format!("Merge request !{} has another target now", after.iid);
+            let gone = |stack: &StackId| !after.affected.contains(stack);
+            return self.unwant_all(event, old, &want, &because, asked, gone).await;
+        }
+        let newer = after.head.as_ref().map(|h| h.short().to_owned()).unwrap_or_default();
+        let because = format!("Superseded by {newer}");
+        self.unwant_all(event, old, &want, &because, asked, |_| true).await
+    }
+
+    /// The note of a merged merge request shows the tracked runs of the commit that it became.
+    async fn remember_merge(
+        &self,
+        project: ProjectId,
+        live: &MergeRequest,
+        merged_as: Option<&CommitSha>,
+    ) -> Result<(), Failure> {
+        let Some(commit) = merged_as else { return Ok(()) };
+        let subject = Subject {
+            branch: live.target_branch.clone(),
+            merge_request: Some(live.iid),
+            fork_of: None,
+            affected: 0,
+            to_tracked: true,
+            decided_at: Some(self.now()),
+        };
+        let key = keys::commit_subject(project, commit, &format!("merged#{}", live.iid));
+        let write = Write::put(key, Expect::Any, &subject)?.expires(self.now() + KEPT);
+        Ok(self.deps.store.put_all(&[write]).await?)
+    }
+}
+
+/// The commit that a merge made on the target branch.
+fn merged_as(live: &MergeRequest) -> Option<CommitSha> {
+    if live.state != "merged" {
+        return None;
+    }
+    live.merge_commit_sha
+        .clone()
+        .or_else(|| live.squash_commit_sha.clone())
+        .or_else(|| live.sha.clone())
+}

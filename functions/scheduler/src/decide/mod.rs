@@ -1,0 +1,152 @@
+//! Deciding what an event means for each stack of its project, and handing it to them.
+//!
+//! Each of these can be repeated from the start: what was already decided is recognised, triggers
+//! name what makes them necessary, and the record that closes a decision is written last.
+
+mod branches;
+mod merge_requests;
+mod tags;
+mod tracked;
+
+use crate::Work;
+use crate::hooks::{Event, KEPT};
+use gantry_domain::decision::Decision;
+use gantry_domain::run::{RunType, Want};
+use gantry_domain::stack::Stack;
+use gantry_domain::{CommitSha, RunId, StackId};
+use gantry_queue::{Failure, Message, Trigger};
+use gantry_store::scheduler::{DecisionRecord, RunEntry, Subject};
+use gantry_store::{Expect, Outcome, Write, keys};
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+
+/// What was decided for the stacks of a project, on the way to their triggers.
+struct Decided<'a> {
+    commit: &'a CommitSha,
+    git_ref: &'a str,
+    /// Names a tracked run; proposed ones are named by their commit.
+    tracked_key: String,
+    each: Vec<(&'a Stack, Decision)>,
+}
+
+impl Decided<'_> {
+    fn affected(&self) -> Vec<StackId> {
+        self.each.iter().filter(|(_, d)| d.runs()).map(|(s, _)| s.id.clone()).collect()
+    }
+
+    /// What the commit is the head of: `git_ref`, and what runs for it.
+    fn subject(&self, to_tracked: bool, now: Timestamp) -> Subject {
+        Subject {
+            branch: self.git_ref.to_owned(),
+            merge_request: None,
+            fork_of: None,
+            affected: u32::try_from(self.affected().len()).unwrap_or(u32::MAX),
+            to_tracked,
+            decided_at: Some(now),
+        }
+    }
+
+    fn summary(&self) -> String {
+        let runs = self.affected().len();
+        match (runs, self.each.len()) {
+            (0, 1) => "the stack is not run".to_owned(),
+            (0, all) => format!("none of {all} stacks is run"),
+            (runs, all) => format!("{runs} of {all} stacks run"),
+        }
+    }
+}
+
+impl Work {
+    /// Writes down what was decided and sends each stack its trigger.
+    async fn hand_over(
+        &self,
+        event: &Event,
+        decided: &Decided<'_>,
+        subject_name: &str,
+        subject: &Subject,
+    ) -> Result<(), Failure> {
+        let now = self.now();
+        let key = keys::commit_subject(event.project, decided.commit, subject_name);
+        let mut writes = vec![Write::put(key, Expect::Any, subject)?.expires(now + KEPT)];
+        for (stack, decision) in &decided.each {
+            let record = DecisionRecord {
+                stack: stack.id.clone(),
+                slug: stack.slug.clone(),
+                runs: decision.runs(),
+                reason: decision.reason().to_owned(),
+                commit: Some(decided.commit.clone()),
+                at: now,
+            };
+            let key = keys::decision(&event.id, &stack.id);
+            writes.push(Write::put(key, Expect::Any, &record)?.expires(now + KEPT));
+        }
+        self.deps.store.put_all(&writes).await?;
+        let triggers = decided.each.iter().filter_map(|(stack, decision)| {
+            let Decision::Run { run_type, want, fork_of, reason } = decision else { return None };
+            let key = match run_type {
+                RunType::Proposed => format!("proposed#{}", decided.commit),
+                _ => decided.tracked_key.clone(),
+            };
+            let trigger = Trigger {
+                run_type: *run_type,
+                key,
+                commit: decided.commit.clone(),
+                git_ref: decided.git_ref.to_owned(),
+                tracked_branch: stack.branch.clone(),
+                fork_of: *fork_of,
+                want: want.clone(),
+                stacks_touched: subject.affected,
+                reason: reason.clone(),
+                by: None,
+            };
+            let (stack, event) = (stack.id.clone(), event.id.clone());
+            Some(Message::Trigger { stack, event, trigger })
+        });
+        Ok(self.deps.sender.send_all(triggers.collect()).await?)
+    }
+
+    /// Takes a want from the proposed runs of a commit whose stack `applies_to`. `asked` are the
+    /// stacks that were asked for one.
+    async fn unwant_all(
+        &self,
+        event: &Event,
+        commit: &CommitSha,
+        want: &Want,
+        because: &str,
+        asked: &[StackId],
+        applies_to: impl Fn(&StackId) -> bool,
+    ) -> Result<(), Failure> {
+        let partition = keys::commit_runs(event.project, commit);
+        let entries = self.deps.store.query_all::<RunEntry>(&partition, "run#").await?;
+        let mut runs: BTreeSet<(StackId, RunId)> = entries
+            .iter()
+            .filter(|entry| entry.value.run_type == RunType::Proposed)
+            .map(|entry| (entry.value.stack.clone(), entry.value.run.clone()))
+            .collect();
+        // A stack that was asked may not have come to it yet. Its run will have this name, and is
+        // there when this message is handled: behind the trigger.
+        let have: BTreeSet<StackId> = runs.iter().map(|(stack, _)| stack.clone()).collect();
+        for stack in asked.iter().filter(|stack| !have.contains(stack)) {
+            runs.insert((stack.clone(), crate::triggers::first_proposed(stack, commit)));
+        }
+        let messages =
+            runs.into_iter().filter(|(stack, _)| applies_to(stack)).map(|(stack, run)| {
+                Message::Unwant {
+                    stack,
+                    run,
+                    want: want.clone(),
+                    event: event.id.clone(),
+                    because: because.to_owned(),
+                }
+            });
+        Ok(self.deps.sender.send_all(messages.collect()).await?)
+    }
+
+    /// A single write that is based on a read; somebody being first means: read again.
+    async fn replace(&self, write: Write) -> Result<(), Failure> {
+        match self.deps.store.write(vec![write]).await? {
+            Outcome::Written => Ok(()),
+            Outcome::Stale => crate::moves::written(Outcome::Stale, &"a record"),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A tracked branch: a push says that it may have moved, and what lies between the last decision and
+//! its head now is decided once, under a number.
+
+use super::Decided;
+use crate::facts::Between;
+use crate::hooks::Event;
+use crate::{Work, gitlab_failure};
+use gantry_domain::ProjectId;
+use gantry_domain::decision::{Changes, Facts, decide};
+use gantry_domain::run::Want;
+use gantry_domain::stack::{OnPush, Stack};
+use gantry_queue::Failure;
+use gantry_store::scheduler::{OpenDecision, TrackedBranch};
+use gantry_store::{Expect, Stored, Write, keys};
+use std::collections::BTreeSet;
+
+impl Work {
+    /// A tracked branch may have moved.
+    pub(crate) async fn decide_tracked(
+        &self,
+        event: &Event,
+        branch: &str,
+        stacks: &[Stack],
+    ) -> Result<String, Failure> {
+        let client = self.gitlab().await?;
+        let key = keys::tracked_branch(event.project, branch);
+        let found = self.deps.store.get::<TrackedBranch>(&key).await?;
+        let Some(mut stored) = found.filter(|found| !found.value.left) else {
+            self.begin_branch(event.project, branch).await?;
+            return Ok(format!("{branch} is recorded as it is: changes count from here"));
+        };
+        if let Some(open) = stored.value.open.clone() {
+            self.carry_out(event, branch, &stored, &open, stacks).await?;
+            match self.deps.store.get::<TrackedBranch>(&key).await? {
+                Some(again) => stored = again,
+                None => return Ok(format!("{branch} is not tracked any more")),
+            }
+        }
+        let live = client.branch(event.project, branch).await.map_err(gitlab_failure)?;
+        let Some(live) = live else {
+            if let Some(old) = &stored.value.decided {
+                let want = Want::Branch(branch.to_owned());
+                let because = format!("Branch {branch} was deleted");
+                self.unwant_all(event, old, &want, &because, &[], |_| true).await?;
+            }
+            let missing = TrackedBranch { missing: true, ..stored.value.clone() };
+            self.replace(Write::put(key, stored.unchanged(), &missing)?).await?;
+            return Ok(format!("{branch} is not there: its stacks do not run"));
+        };
+        if stored.value.decided.as_ref() == Some(&live.sha) {
+            if stored.value.missing {
+                let back = TrackedBranch { missing: false, ..stored.value.clone() };
+                self.replace(Write::put(key, stored.unchanged(), &back)?).await?;
+            }
+            return Ok(format!("already decided: {branch} is at {}", live.sha.short()));
+        }
+        let open = OpenDecision {
+            event: event.id.clone(),
+            number: stored.value.number + 1,
+            from: stored.value.decided.clone(),
+            to: live.sha,
+        };
+        let opened =
+            TrackedBranch { open: Some(open.clone()), missing: false, ..stored.value.clone() };
+        let due = Some(self.now() + jiff::SignedDuration::from_secs(60));
+        self.replace(Write::put(key.clone(), stored.unchanged(), &opened)?.due(due)).await?;
+        let stored = Stored { key, version: stored.version + 1, value: opened };
+        self.carry_out(event, branch, &stored, &open, stacks).await
+    }
+
+    /// Carries out a recorded decision: what changed, one trigger a stack, then it is closed.
+    async fn carry_out(
+        &self,
+        event: &Event,
+        branch: &str,
+        stored: &Stored<TrackedBranch>,
+        open: &OpenDecision,
+        stacks: &[Stack],
+    ) -> Result<String, Failure> {
+        let client = self.gitlab().await?;
+        let tracking: Vec<&Stack> = stacks.iter().filter(|s| s.branch == branch).collect();
+        let changes = match &open.from {
+            None => None,
+            Some(from) => {
+                let between =
+                    Between { from: from.as_str(), base: Some(from), to: &open.to, straight: true };
+                Some(self.changes(&client, event.project, &between, &tracking).await?)
+            }
+        };
+        let facts = Facts::TrackedBranch { head: open.to.clone(), changes };
+        let elsewhere = Facts::Branch {
+            branch: branch.to_owned(),
+            changes: Changes::Paths(BTreeSet::new()),
+            is_tracked: true,
+        };
+        let facts_for = |stack: &Stack| if stack.branch == branch { &facts } else { &elsewhere };
+        let decided = Decided {
+            commit: &open.to,
+            git_ref: branch,
+            tracked_key: format!("decision#{branch}#{}", open.number),
+            each: stacks.iter().map(|s| (s, decide(facts_for(s), s))).collect(),
+        };
+        if let Some(from) = &open.from
+            && tracking.iter().any(|s| s.on_push == OnPush::Proposed)
+        {
+            let want = Want::Branch(branch.to_owned());
+            let because = format!("Superseded by {}", open.to.short());
+            self.unwant_all(event, from, &want, &because, &[], |_| true).await?;
+        }
+        let subject = decided.subject(true, self.now());
+        self.hand_over(event, &decided, &format!("branch#{branch}"), &subject).await?;
+        let closed = TrackedBranch {
+            decided: Some(open.to.clone()),
+            number: open.number,
+            open: None,
+            missing: false,
+            left: false,
+        };
+        self.replace(Write::put(stored.key.clone(), stored.unchanged(), &closed)?).await?;
+        Ok(decided.summary())
+    }
+
+    /// Marks branches that no stack of the project tracks any more. Their records stay: decisions
+    /// are numbered, and runs named, by them.
+    pub(crate) async fn leave_branches(&self, project: ProjectId) -> Result<(), Failure> {
+        let stacks = self.deps.store.stacks_of_project(project).await?;
+        let partition = keys::tracked_branches(project);
+        let known =
+            self.deps.store.query_all::<TrackedBranch>(&partition, keys::TRACKED_BRANCHES).await?;
+        for branch in known.into_iter().filter(|branch| !branch.value.left) {
+            let is_tracked = stacks.iter().any(|stack| {
+                stack.deleted_at.is_none()
+                    && keys::tracked_branch(project, &stack.branch) == branch.key
+            });
+            if !is_tracked {
+                let left = TrackedBranch { left: true, open: None, ..branch.value.clone() };
+                self.replace(Write::put(branch.key.clone(), branch.unchanged(), &left)?).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a branch's head when its first stack is made.
+    pub(crate) async fn begin_branch(
+        &self,
+        project: ProjectId,
+        branch: &str,
+    ) -> Result<(), Failure> {
+        let key = keys::tracked_branch(project, branch);
+        let found = self.deps.store.get::<TrackedBranch>(&key).await?;
+        if found.as_ref().is_some_and(|found| !found.value.left) {
+            return Ok(());
+        }
+        let client = self.gitlab().await?;
+        let live = client.branch(project, branch).await.map_err(gitlab_failure)?;
+        let begun = TrackedBranch {
+            missing: live.is_none(),
+            decided: live.map(|b| b.sha),
+            number: found.as_ref().map_or(0, |found| found.value.number),
+            open: None,
+            left: false,
+        };
+        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        self.replace(Write::put(key, expect, &begun)?).await
+    }
+}
