@@ -6,7 +6,7 @@ use super::{
     walk::{NULL, Node, is_true, item},
 };
 use serde_json::Value as Json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Equal lines kept around a changed one.
 const CONTEXT: usize = 2;
@@ -131,9 +131,13 @@ impl Context<'_> {
             Json::Array(items) => {
                 items.iter().enumerate().map(|(i, v)| self.redact(v, item(sensitive, i))).collect()
             }
+            // By name: two documents that say the same must not differ by their order, and
+            // `serde_json` keeps that order when any crate of the build asks for it.
             Json::Object(map) => map
                 .iter()
                 .map(|(k, v)| (k.clone(), self.redact(v, sensitive.get(k).unwrap_or(&NULL))))
+                .collect::<BTreeMap<_, _>>()
+                .into_iter()
                 .collect(),
             other => other.clone(),
         }
