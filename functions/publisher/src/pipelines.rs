@@ -96,7 +96,12 @@ impl Work {
         project: ProjectId,
         commit: &CommitSha,
     ) -> Result<bool, Trouble> {
-        match client.file(project, commit.as_str(), ".gitlab-ci.yml").await {
+        let settings = client.project(project).await?;
+        if !settings.has_ci() {
+            return Ok(false);
+        }
+        let Some(path) = settings.ci_file() else { return Ok(true) };
+        match client.file(project, commit.as_str(), path).await {
             Ok(file) => Ok(file.is_some()),
             // Not allowed to look: waiting a few seconds does no harm.
             Err(Error::Forbidden { .. } | Error::ScopeMissing { .. }) => Ok(true),

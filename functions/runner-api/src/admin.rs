@@ -109,7 +109,7 @@ async fn show(
     Query(query): Query<ShowQuery>,
 ) -> Result<Json<StateView>, Problem> {
     key.must_be(Role::Read)?;
-    let stack = stack(&deps, &slug).await?;
+    let stack = stack_or_remains(&deps, &slug).await?;
     let states = deps.states();
     let page = states.versions(&stack.id, query.before, PAGE).await?;
     let versions: Vec<VersionView> = page.items.into_iter().map(|v| v.value.into()).collect();
@@ -127,7 +127,7 @@ async fn download(
     Path((slug, version)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     key.must_be(Role::Admin)?;
-    let stack = stack(&deps, &slug).await?;
+    let stack = stack_or_remains(&deps, &slug).await?;
     let states = deps.states();
     let version = match version.parse() {
         Ok(number) => states.version(&stack.id, number).await?,
@@ -213,10 +213,27 @@ async fn unlock(
 }
 
 async fn stack(deps: &Deps, slug: &str) -> Result<Stack, Problem> {
+    let found = stack_or_remains(deps, slug).await?;
+    match found.deleted_at {
+        None => Ok(found),
+        Some(_) => Err(missing("The stack was deleted: its state can only be read.")),
+    }
+}
+
+/// The stack, or what is left of it: the state of a deleted one can be exported for a while.
+async fn stack_or_remains(deps: &Deps, slug: &str) -> Result<Stack, Problem> {
     let unknown = || missing("There is no stack with this slug.");
     let slug: StackSlug = slug.parse().map_err(|_| unknown())?;
-    let found = deps.store.stack_by_slug(&slug).await.map_err(|e| Problem::internal(&e))?;
-    Ok(found.ok_or_else(unknown)?.value)
+    let found = deps.store.stack_ever(&slug).await.map_err(|e| Problem::internal(&e))?;
+    let stack = found.ok_or_else(unknown)?.value;
+    let is_kept = stack.state_kept_until.is_some_and(|until| deps.clock.now() < until);
+    match stack.deleted_at {
+        Some(at) if !is_kept => {
+            let day = at.strftime("%Y-%m-%d");
+            Err(missing(&format!("The stack was deleted on {day}, and its state is not kept.")))
+        }
+        _ => Ok(stack),
+    }
 }
 
 /// The admin key that a request came with.

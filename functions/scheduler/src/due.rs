@@ -18,6 +18,8 @@ use gantry_store::{
 };
 use jiff::{SignedDuration, Timestamp};
 
+/// A phase that was handed out this often and never claimed is given up: runners do not start.
+const HANDED_OUT_AT_MOST: u32 = 3;
 /// Waiting runs that one message brings to the line; the rest is left to the next.
 const WOKEN_AT_ONCE: i32 = 50;
 
@@ -169,6 +171,17 @@ impl Work {
             return self.take_claim(loaded, &found.value.runner).await;
         }
         let mut run = run.clone();
+        run.unclaimed += 1;
+        let unclaimed = Write::Check { key: claim, expect: Expect::Absent };
+        if run.unclaimed >= HANDED_OUT_AT_MOST {
+            run.apply(RunEvent::Failed, now, None)?;
+            let (times, minutes) = (run.unclaimed, timeouts.claim / 60);
+            run.ending = Some(ending(format!(
+                "No runner took it: it was handed out {times} times, {minutes} minutes each"
+            )));
+            tracing::error!(run.id = %run.id, stack = %run.slug, "no runner ever claimed the run");
+            return self.commit(loaded, run, vec![unclaimed]).await;
+        }
         if run.state == RunState::Preparing {
             run.apply(RunEvent::HandedBack, now, None)?;
         } else {
@@ -176,7 +189,6 @@ impl Work {
         }
         run.place = Place::Line;
         run.handed_out_at = None;
-        let unclaimed = Write::Check { key: claim, expect: Expect::Absent };
         tracing::warn!(run.id = %run.id, stack = %run.slug, "no runner claimed the run: handed out again");
         self.commit(loaded, run, vec![unclaimed]).await
     }
@@ -238,6 +250,7 @@ impl Work {
         let mut run = loaded.run().clone();
         run.apply(RunEvent::Claimed, self.now(), None)?;
         run.runner = Some(runner.to_owned());
+        run.unclaimed = 0;
         if run.phase == Phase::Apply {
             run.place = Place::Room;
         }

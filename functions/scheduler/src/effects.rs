@@ -9,10 +9,14 @@ use gantry_queue::{ClaimToken, Failure, Message};
 use gantry_secrets::{TokenFor, TokenKind};
 use gantry_store::{
     Outcome, Stored, Write, keys,
-    scheduler::{RoomEntry, Subject},
+    scheduler::{RoomEntry, RunEntry, Subject},
 };
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
+use std::collections::BTreeSet;
+
+/// How many of a stack's newest runs are looked through for previews that an apply made old.
+const RECENT_RUNS: i32 = 100;
 
 impl Work {
     /// Performs what is outstanding, then says so in the run. Losing the race for that last write
@@ -107,6 +111,11 @@ impl Work {
         for iid in self.merge_requests_of(run).await? {
             self.want(Message::Note { project, iid, want: 0 }).await?;
         }
+        if run.applied {
+            for iid in self.previewed_before(run).await? {
+                self.want(Message::Note { project, iid, want: 0 }).await?;
+            }
+        }
         if run.run_type == RunType::Tracked {
             self.want(Message::Environment { stack: run.stack.clone(), want: 0 }).await?;
         }
@@ -129,6 +138,27 @@ impl Work {
             found.extend(merged.into_iter().filter_map(|s| s.value.merge_request));
         }
         Ok(found)
+    }
+
+    /// Merge requests whose previews are older than this apply: their notes say so.
+    async fn previewed_before(&self, run: &Run) -> Result<BTreeSet<MergeRequestIid>, Failure> {
+        let partition = keys::stack_partition(&run.stack);
+        let recent =
+            self.deps.store.query::<RunEntry>(&partition, "run#", None, true, RECENT_RUNS).await?;
+        let previews: Vec<_> = recent
+            .items
+            .iter()
+            .filter(|entry| entry.value.run_type == RunType::Proposed)
+            .map(|entry| keys::run(&entry.value.run))
+            .collect();
+        let previews = self.deps.store.get_many::<Run>(&previews).await?;
+        let wants = previews.into_iter().flat_map(|preview| preview.value.wants);
+        Ok(wants
+            .filter_map(|want| match want {
+                Want::MergeRequest(iid) => Some(iid),
+                _ => None,
+            })
+            .collect())
     }
 
     /// Records that a target at GitLab is out of date, and nudges the publisher unless a nudge is

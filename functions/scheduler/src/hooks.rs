@@ -7,7 +7,10 @@ use gantry_domain::{
     stack::Stack,
 };
 use gantry_queue::{Failure, Message};
-use gantry_store::{Expect, Write, keys, scheduler::Comparing};
+use gantry_store::{
+    Expect, Write, keys,
+    scheduler::{Comparing, TrackedBranch},
+};
 use jiff::{SignedDuration, Timestamp};
 
 /// Events and decisions are kept this long.
@@ -177,7 +180,11 @@ impl Work {
         }
         self.leave_branches(project).await?;
         if let Some(stack) = stacks.iter().find(|s| &s.id == stack) {
-            self.begin_branch(project, &stack.branch).await?;
+            let key = keys::tracked_branch(project, &stack.branch);
+            let known = self.deps.store.get::<TrackedBranch>(&key).await?;
+            if known.as_ref().is_none_or(|known| known.value.left) {
+                self.begin_branch(project, &stack.branch, &stacks, known).await?;
+            }
             if stack.on_tag.is_some() {
                 self.learn_tags(project).await?;
             }

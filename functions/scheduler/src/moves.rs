@@ -251,6 +251,11 @@ fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> St
     if after.place == Place::Line && before.place != Place::Line {
         head.tracked = Some(after.id.clone());
     }
+    // A lost runner can say so when the run holds the stack no more.
+    if after.applied && !before.applied {
+        head.last_applied =
+            Some(LastApplied { run: after.id.clone(), commit: after.commit.clone(), at: now });
+    }
     let holds = head.tracked.as_ref() == Some(&after.id);
     if !holds {
         return head;
@@ -259,10 +264,6 @@ fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> St
     if after.state.is_final() {
         head.tracked = None;
         head.applying = false;
-        if after.applied && !before.applied {
-            head.last_applied =
-                Some(LastApplied { run: after.id.clone(), commit: after.commit.clone(), at: now });
-        }
         if after.lost && !before.lost {
             head.blocked = Some(Blocked {
                 run: after.id.clone(),
@@ -360,6 +361,7 @@ impl NewRun<'_> {
             created_at: now,
             since: now,
             handed_out_at: None,
+            unclaimed: 0,
             place,
         }
     }

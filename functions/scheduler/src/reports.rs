@@ -5,7 +5,7 @@ use gantry_domain::{
     RunId,
     plan::Delta,
     protocol::{Report, ReportKind},
-    run::{Ending, Run, RunEvent, RunState, RunType},
+    run::{Effect, Ending, Run, RunEvent, RunState, RunType},
 };
 use gantry_queue::Failure;
 
@@ -48,6 +48,7 @@ impl Work {
         if run.state.is_final() {
             if run.lost {
                 note_late_report(&mut run, &report.what);
+                run.outstanding.insert(Effect::Feedback);
                 return self.commit(loaded, run, Vec::new()).await;
             }
             return Ok(());

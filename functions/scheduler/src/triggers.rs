@@ -94,8 +94,10 @@ impl Work {
             None => (Expect::Absent, 0),
             Some(Stored { value, .. }) => {
                 let loaded = self.load(&value.run).await?;
+                // A fork's run had no secrets: it does not answer for the project's own code.
                 if let Some(loaded) = loaded
                     && loaded.run().answers_for_its_commit()
+                    && (loaded.run().fork_of.is_none() || trigger.fork_of.is_some())
                 {
                     let id = value.run.clone();
                     return self.enrich(loaded, &trigger).await.map(|()| Some(id));

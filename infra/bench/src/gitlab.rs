@@ -111,6 +111,7 @@ impl World {
             data_dir: data.path().join("gantry"),
             public_url: None,
             runners,
+            runner_user: None,
             runner: "/bin/true".into(),
             path: String::new(),
             ca_file: None,

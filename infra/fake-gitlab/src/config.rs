@@ -266,6 +266,8 @@ pub struct ProjectOptions {
     pub files: Vec<(String, String)>,
     /// The project's own CI.
     pub ci: Ci,
+    /// Where the file of the project's CI is; empty for `.gitlab-ci.yml`.
+    pub ci_config_path: String,
     /// "Pipelines must succeed".
     pub pipelines_must_succeed: bool,
     /// "Skipped pipelines are considered successful".
@@ -301,6 +303,7 @@ impl Default for ProjectOptions {
             default_branch: "main".to_owned(),
             files: vec![("README.md".to_owned(), "# A project\n".to_owned())],
             ci: Ci::default(),
+            ci_config_path: String::new(),
             pipelines_must_succeed: false,
             allow_merge_on_skipped_pipeline: false,
             builds_enabled: true,

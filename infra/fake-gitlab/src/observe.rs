@@ -31,6 +31,8 @@ pub struct Write {
     pub method: String,
     /// The path below `/api/v4`.
     pub path: String,
+    /// What GitLab answered: the thing as it is after the write; null where it says nothing.
+    pub answer: serde_json::Value,
 }
 
 impl Observed {

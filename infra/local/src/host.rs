@@ -11,7 +11,7 @@ use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
 use gantry_settings::PublicUrl;
 use gantry_setup::{Clock, Objects};
-use gantry_store::{config::ProjectEntry, keys};
+use gantry_store::{config::ProjectEntry, keys, scheduler::RoomEntry};
 use jiff::SignedDuration;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -31,6 +31,8 @@ pub struct HostConfig {
     pub runner: PathBuf,
     /// `PATH` for runners: where `terraform` and `tofu` are found.
     pub path: String,
+    /// The user that Terraform and hooks run as, where the host is root.
+    pub runner_user: Option<String>,
     /// A file of certificates (PEM) that GitLab's certificate may come from.
     pub ca_file: Option<PathBuf>,
     /// How often it looks by itself.
@@ -121,12 +123,14 @@ impl Host {
             .await?,
         );
         compare_all(&system).await?;
+        grant_again(&system).await?;
         let starter = Starter {
             program: config.runner,
             api: own_address,
             work: made(data.join("runners"))?,
             logs: made(data.join("runner-logs"))?,
             path: config.path,
+            user: config.runner_user,
         };
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -178,6 +182,18 @@ async fn compare_all(system: &System) -> anyhow::Result<()> {
     for entry in projects {
         let project = entry.value.project;
         system.sender.send(Message::Compare { project, cause: cause.clone() }).await?;
+    }
+    Ok(())
+}
+
+/// A place in the room that was granted by a message which was never sent, or never handled.
+async fn grant_again(system: &System) -> anyhow::Result<()> {
+    let cause = system.clock.now().as_millisecond().unsigned_abs();
+    for place in system.store.query_all::<RoomEntry>(keys::ROOM, "").await? {
+        let RoomEntry { run, stack, taken, .. } = place.value;
+        if !taken {
+            system.sender.send(Message::Grant { stack, run, grant: cause }).await?;
+        }
     }
     Ok(())
 }

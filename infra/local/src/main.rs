@@ -49,11 +49,14 @@ struct Settings {
     /// The runner program; the one beside this program when not given.
     #[arg(long, env = "GANTRY_RUNNER")]
     runner: Option<PathBuf>,
+    /// The user that Terraform and hooks run as, where this runs as root; its own otherwise.
+    #[arg(long, env = "GANTRY_RUNNER_USER")]
+    runner_user: Option<String>,
     /// A file with certificates (PEM) of your own authority, when GitLab's certificate is from it.
     #[arg(long, env = "GANTRY_CA_FILE")]
     ca_file: Option<PathBuf>,
     /// What is logged, in RUST_LOG's language.
-    #[arg(long, env = "RUST_LOG", default_value = "warn,gantry=info")]
+    #[arg(long, env = "RUST_LOG", default_value = "warn,dynoxide=error,gantry=info")]
     log: String,
 }
 
@@ -100,6 +103,7 @@ fn host_config(settings: Settings) -> anyhow::Result<HostConfig> {
         runners: settings.runners.unwrap_or_else(|| u32::try_from(cpus).unwrap_or(2)),
         runner: settings.runner.unwrap_or(beside),
         path: Environment.optional("PATH").unwrap_or_default(),
+        runner_user: settings.runner_user,
         ca_file: settings.ca_file,
         intervals: Intervals::default(),
     })

@@ -17,6 +17,8 @@ pub struct Starter {
     pub logs: PathBuf,
     /// Put in front of `PATH`, where `terraform` is found.
     pub path: String,
+    /// The user that Terraform and hooks run as, where the host is root.
+    pub user: Option<String>,
 }
 
 #[async_trait::async_trait]
@@ -35,6 +37,7 @@ impl Handler for Starter {
             .env("GANTRY_RUNNER_NAME", format!("local-{name}"))
             .env("GANTRY_RUNNER_WORK", &self.work)
             .env("GANTRY_CLAIM_TOKEN", claim_token.expose())
+            .envs(self.user.as_ref().map(|user| ("GANTRY_RUNNER_USER", user)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

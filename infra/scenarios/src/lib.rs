@@ -16,6 +16,7 @@ mod proxy;
 mod pump;
 mod runner;
 mod world;
+mod writes;
 
 pub use modes::{Mode, run_test, run_test_in};
 pub use runner::Planned;

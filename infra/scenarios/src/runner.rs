@@ -34,6 +34,8 @@ pub(crate) struct Runners {
     pub(crate) plans: HashMap<String, Planned>,
     /// Stacks whose runners stay in the middle of their phase.
     pub(crate) held: HashSet<String>,
+    /// No runner ever comes up: starts lead to nothing.
+    pub(crate) absent: bool,
     active: Vec<Active>,
     /// How many were ever active at once.
     pub(crate) most_at_once: usize,
@@ -55,6 +57,7 @@ impl Runners {
             api,
             plans: HashMap::new(),
             held: HashSet::new(),
+            absent: false,
             active: Vec::new(),
             most_at_once: 0,
             done: Vec::new(),
@@ -63,6 +66,9 @@ impl Runners {
 
     /// Takes the phase of a start message, as a new process would.
     pub(crate) async fn start(&mut self, run: &RunId, attempt: u32, token: &str) {
+        if self.absent {
+            return;
+        }
         let body = ClaimRequest {
             runner: format!("scenario-{run}-{attempt}"),
             nonce: format!("{run}-{attempt}"),

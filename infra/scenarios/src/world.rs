@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -196,6 +196,11 @@ impl World {
     /// And go on.
     pub fn release(&mut self, slug: &str) {
         self.runners.held.remove(slug);
+    }
+
+    /// No runner comes up from now on.
+    pub fn without_runners(&mut self) {
+        self.runners.absent = true;
     }
 
     /// How many runners were ever active at once.
@@ -411,6 +416,24 @@ impl World {
         let unknown = self.gitlab.unknown_requests();
         assert!(unknown.is_empty(), "GitLab was asked for what it does not have: {unknown:?}");
         assert!(self.gitlab.executed_quick_actions().is_empty());
+        let runs = self.runs_by_commit().await;
+        let wrong = crate::writes::unnecessary(&self.gitlab.unread_writes(), &runs);
+        assert!(wrong.is_empty(), "written in vain:\n  {}\n{}", wrong.join("\n  "), self.history());
+    }
+
+    /// How many runs each commit had.
+    async fn runs_by_commit(&mut self) -> HashMap<String, usize> {
+        let (_, answer) = self.api(Method::GET, "/stacks?limit=200", None).await;
+        let stacks = answer.get("stacks").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut counts = HashMap::new();
+        for stack in stacks {
+            let slug = stack.get("slug").and_then(Value::as_str).unwrap_or_default().to_owned();
+            for run in self.runs(&slug).await {
+                let commit = run.get("commit").and_then(Value::as_str).unwrap_or_default();
+                *counts.entry(commit.to_owned()).or_insert(0) += 1;
+            }
+        }
+        counts
     }
 }
 

@@ -389,6 +389,9 @@ pub struct Run {
     pub since: Timestamp,
     /// When the present attempt was handed to a runner.
     pub handed_out_at: Option<Timestamp>,
+    /// How often the phase was handed out and nobody claimed it.
+    #[serde(default)]
+    pub unclaimed: u32,
     /// Where it stands on its way to a runner.
     pub place: Place,
 }

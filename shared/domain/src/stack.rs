@@ -1,6 +1,6 @@
 //! What a stack is: a project, a tracked branch and a folder in it, with how to run it.
 
-use crate::{ProjectId, StackId, StackSlug};
+use crate::{CommitSha, ProjectId, StackId, StackSlug};
 use serde::{Deserialize, Serialize};
 
 /// A stack as its admin made it. The scheduler only reads this record.
@@ -22,6 +22,10 @@ pub struct Stack {
     pub project_is_public: bool,
     /// The tracked branch's bare name.
     pub branch: String,
+    /// The branch's head when the stack was made or came to the branch, where GitLab said it:
+    /// changes count from there. The branch may have moved before the scheduler first looks.
+    #[serde(default)]
+    pub begins_at: Option<CommitSha>,
     /// The folder that Terraform runs in, relative to the repository: no leading or trailing
     /// slash, empty for the repository's root.
     pub project_root: String,
@@ -57,6 +61,9 @@ pub struct Stack {
     pub created_at: jiff::Timestamp,
     /// Set when the stack was deleted; nothing runs any more.
     pub deleted_at: Option<jiff::Timestamp>,
+    /// Until when a deleted stack's state can still be exported.
+    #[serde(default)]
+    pub state_kept_until: Option<jiff::Timestamp>,
 }
 
 /// The program that executes a stack.

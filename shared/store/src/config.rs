@@ -99,9 +99,14 @@ impl Store {
         &self,
         slug: &StackSlug,
     ) -> Result<Option<Stored<Stack>>, StoreError> {
+        Ok(self.stack_ever(slug).await?.filter(|stack| stack.value.deleted_at.is_none()))
+    }
+
+    /// The stack that has or had the slug: no other ever gets it.
+    pub async fn stack_ever(&self, slug: &StackSlug) -> Result<Option<Stored<Stack>>, StoreError> {
         match self.get::<SlugEntry>(&keys::slug(slug)).await? {
-            Some(entry) if !entry.value.deleted => self.stack(&entry.value.stack).await,
-            _ => Ok(None),
+            Some(entry) => self.stack(&entry.value.stack).await,
+            None => Ok(None),
         }
     }
 

@@ -294,6 +294,8 @@ pub(crate) fn stack() -> Stack {
         timeouts: Timeouts::default(),
         created_at: Timestamp::UNIX_EPOCH,
         deleted_at: None,
+        begins_at: None,
+        state_kept_until: None,
     }
 }
 
@@ -333,5 +335,6 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         created_at: now,
         since: now,
         handed_out_at: Some(now),
+        unclaimed: 0,
     }
 }

@@ -27,6 +27,9 @@ impl Work {
         let key = keys::merge_request(event.project, iid);
         let known = self.deps.store.get::<MergeRequestRecord>(&key).await?;
         let Some(live) = live else {
+            if let Some(known) = known {
+                self.forget_merge_request(event, &known).await?;
+            }
             return Ok(Dealt::Done(format!("merge request !{iid} is not there")));
         };
         let is_open = live.state == "opened";
@@ -136,6 +139,25 @@ impl Work {
             self.want(Message::Status { project, commit, want: 0 }).await?;
         }
         Ok((decided.summary(), affected))
+    }
+
+    /// GitLab deleted it, or does not show it any more: nothing runs for it.
+    async fn forget_merge_request(
+        &self,
+        event: &Event,
+        known: &Stored<MergeRequestRecord>,
+    ) -> Result<(), Failure> {
+        let gone = MergeRequestRecord {
+            state: "deleted".to_owned(),
+            affected: Vec::new(),
+            event: Some(event.id.clone()),
+            ..known.value.clone()
+        };
+        if known.value.state == gone.state {
+            return Ok(());
+        }
+        self.leave_old_head(event, Some(&known.value), &gone, false).await?;
+        self.replace(Write::put(known.key.clone(), known.unchanged(), &gone)?).await
     }
 
     /// Takes the merge request's want from the runs that are no longer for it.

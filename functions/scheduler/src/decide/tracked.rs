@@ -24,10 +24,9 @@ impl Work {
     ) -> Result<String, Failure> {
         let client = self.gitlab().await?;
         let key = keys::tracked_branch(event.project, branch);
-        let found = self.deps.store.get::<TrackedBranch>(&key).await?;
-        let Some(mut stored) = found.filter(|found| !found.value.left) else {
-            self.begin_branch(event.project, branch).await?;
-            return Ok(format!("{branch} is recorded as it is: changes count from here"));
+        let mut stored = match self.deps.store.get::<TrackedBranch>(&key).await? {
+            Some(found) if !found.value.left => found,
+            before => self.begin_branch(event.project, branch, stacks, before).await?,
         };
         if let Some(open) = stored.value.open.clone() {
             self.carry_out(event, branch, &stored, &open, stacks).await?;
@@ -140,27 +139,35 @@ impl Work {
         Ok(())
     }
 
-    /// Records a branch's head when its first stack is made.
+    /// Records where the changes of a branch begin to count: at its head when its first stack was
+    /// made. It may have moved since.
     pub(crate) async fn begin_branch(
         &self,
         project: ProjectId,
         branch: &str,
-    ) -> Result<(), Failure> {
-        let key = keys::tracked_branch(project, branch);
-        let found = self.deps.store.get::<TrackedBranch>(&key).await?;
-        if found.as_ref().is_some_and(|found| !found.value.left) {
-            return Ok(());
-        }
-        let client = self.gitlab().await?;
-        let live = client.branch(project, branch).await.map_err(gitlab_failure)?;
+        stacks: &[Stack],
+        before: Option<Stored<TrackedBranch>>,
+    ) -> Result<Stored<TrackedBranch>, Failure> {
+        let first = stacks.iter().filter(|s| s.branch == branch).min_by_key(|s| s.created_at);
+        let begins_at = match first.and_then(|stack| stack.begins_at.clone()) {
+            Some(head) => Some(head),
+            None => {
+                let client = self.gitlab().await?;
+                client.branch(project, branch).await.map_err(gitlab_failure)?.map(|b| b.sha)
+            }
+        };
         let begun = TrackedBranch {
-            missing: live.is_none(),
-            decided: live.map(|b| b.sha),
-            number: found.as_ref().map_or(0, |found| found.value.number),
+            missing: begins_at.is_none(),
+            decided: begins_at,
+            number: before.as_ref().map_or(0, |before| before.value.number),
             open: None,
             left: false,
         };
-        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        self.replace(Write::put(key, expect, &begun)?).await
+        let key = keys::tracked_branch(project, branch);
+        let expect = before.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let write = Write::put(key.clone(), expect, &begun)?;
+        self.replace(write).await?;
+        let version = before.map_or(1, |before| before.version + 1);
+        Ok(Stored { key, version, value: begun })
     }
 }

@@ -68,6 +68,7 @@ pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<i
         return Err(refuse(errors));
     };
     let comment = wanted.comment.unwrap_or_else(|| usual_comment(&project));
+    let begins_at = project::head(&linked, project.id, &branch).await;
     let stack = Stack {
         id,
         slug,
@@ -76,11 +77,13 @@ pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<i
         generation: linked.integration.generation,
         project_is_public: project.is_public(),
         branch,
+        begins_at,
         variables,
         comment,
         timeouts: Timeouts::default(),
         created_at: app.clock.now(),
         deleted_at: None,
+        state_kept_until: None,
         name: wanted.name,
         project_root: wanted.project_root,
         project_globs: wanted.project_globs,

@@ -61,6 +61,13 @@ pub(crate) async fn edit(
     if let (Some(_), Some(generation)) = (&project, generation) {
         after.generation = generation;
     }
+    let code = |stack: &Stack| (stack.project, stack.generation, stack.branch.clone());
+    if code(&before.value) != code(&after) {
+        after.begins_at = match app.gitlab.linked().await {
+            Ok(linked) => project::head(&linked, after.project, &after.branch).await,
+            Err(_) => None,
+        };
+    }
     save(&app, &before, &after).await?;
     let version = before.version + 1;
     if before.value.project != after.project {

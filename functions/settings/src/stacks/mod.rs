@@ -111,7 +111,7 @@ pub(crate) async fn find(app: &App, slug: &str) -> Answer<Stored<Stack>> {
     let missing = || Refusal::not_found("stack", slug);
     let slug: StackSlug = slug.parse().map_err(|_| missing())?;
     let stack = app.store.stack_by_slug(&slug).await?;
-    stack.filter(|stack| stack.value.deleted_at.is_none()).ok_or_else(missing)
+    stack.ok_or_else(missing)
 }
 
 /// What the scheduler knows of the stack.

@@ -6,7 +6,7 @@ use crate::{
     gitlab::Linked,
     refusal::{Answer, Refusal},
 };
-use gantry_domain::{ProjectId, feedback::Statuses};
+use gantry_domain::{CommitSha, ProjectId, feedback::Statuses};
 use gantry_gitlab::{Error, Project};
 use gantry_store::{Expect, Write, config::ProjectEntry, keys};
 
@@ -31,6 +31,11 @@ pub(super) async fn resolve(
         Err(Error::Forbidden { message }) => Ok(Err(format!("GitLab does not show it: {message}"))),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The branch's head as it is now; none when it is not there, or GitLab does not say.
+pub(super) async fn head(linked: &Linked, project: ProjectId, branch: &str) -> Option<CommitSha> {
+    linked.client.branch(project, branch).await.ok().flatten().map(|branch| branch.sha)
 }
 
 /// A path may be pasted as an address.

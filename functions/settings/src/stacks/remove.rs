@@ -14,8 +14,12 @@ use axum::{
 };
 use gantry_domain::stack::Stack;
 use gantry_store::{Expect, Outcome, Stored, Write, config::SlugEntry, keys, runner::StateVersion};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::json;
+
+/// How long the state of a deleted stack can be exported.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What is to become of a state that still holds resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -53,7 +57,10 @@ pub(crate) async fn remove(
     if resources > 0 && query.state.is_none() {
         return Err(must_choose(resources));
     }
-    let deleted = Stack { deleted_at: Some(app.clock.now()), ..stack.clone() };
+    let now = app.clock.now();
+    let kept = if query.state == Some(Keep::Abandon) { SignedDuration::ZERO } else { KEPT };
+    let deleted =
+        Stack { deleted_at: Some(now), state_kept_until: Some(now + kept), ..stack.clone() };
     let slug_entry = SlugEntry { stack: stack.id.clone(), deleted: true };
     let writes = vec![
         unfinished,

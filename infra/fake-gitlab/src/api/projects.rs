@@ -159,7 +159,7 @@ pub(crate) fn project_json(state: &State, call: &Call, id: ProjectId) -> Value {
         "merge_requests_enabled": true,
         "merge_requests_access_level": "enabled",
         "environments_access_level": "enabled",
-        "ci_config_path": "",
+        "ci_config_path": project.options.ci_config_path,
         "only_allow_merge_if_pipeline_succeeds": project.options.pipelines_must_succeed,
         "allow_merge_on_skipped_pipeline": project.options.allow_merge_on_skipped_pipeline,
         "only_allow_merge_if_all_discussions_are_resolved": false,

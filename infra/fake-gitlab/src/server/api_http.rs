@@ -98,7 +98,11 @@ fn remember(state: &mut State, read: &Read, path: &str, user: Option<&str>, resu
     if let (true, false, Ok(answer)) = (bot, reads, result) {
         let path = format!("/{path}");
         let line = answer.wrote.clone().unwrap_or_else(|| format!("{} {path}", read.method));
-        state.observed.wrote(Write { line, method: read.method.clone(), path });
+        let body = match &answer.body {
+            Body::Json(body) => body.clone(),
+            _ => serde_json::Value::Null,
+        };
+        state.observed.wrote(Write { line, method: read.method.clone(), path, answer: body });
     }
 }
 

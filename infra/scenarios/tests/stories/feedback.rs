@@ -18,9 +18,9 @@ fn with_ci(mode: CiMode, delay: i64) -> ProjectOptions {
     }
 }
 
-async fn lands_on_the_projects_own_pipeline(mode: CiMode, delay: i64) {
-    run_test(|mut w| async move {
-        let project = w.project("acme/network", with_ci(mode, delay));
+async fn lands_on_the_projects_own_pipeline(options: ProjectOptions) {
+    run_test(async |mut w| {
+        let project = w.project("acme/network", options.clone());
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
         let iid = w.open(project, "change").await;
@@ -50,17 +50,27 @@ async fn lands_on_the_projects_own_pipeline(mode: CiMode, delay: i64) {
 
 #[tokio::test]
 async fn statuses_land_on_a_branch_pipeline() {
-    lands_on_the_projects_own_pipeline(CiMode::Branch, 0).await;
+    lands_on_the_projects_own_pipeline(with_ci(CiMode::Branch, 0)).await;
 }
 
 #[tokio::test]
 async fn statuses_land_on_a_merge_request_pipeline_that_comes_late() {
-    lands_on_the_projects_own_pipeline(CiMode::MergeRequest, 4).await;
+    lands_on_the_projects_own_pipeline(with_ci(CiMode::MergeRequest, 4)).await;
 }
 
 #[tokio::test]
 async fn statuses_land_on_a_merged_results_pipeline() {
-    lands_on_the_projects_own_pipeline(CiMode::MergedResults, 2).await;
+    lands_on_the_projects_own_pipeline(with_ci(CiMode::MergedResults, 2)).await;
+}
+
+#[tokio::test]
+async fn statuses_land_on_a_late_pipeline_whose_file_lies_elsewhere() {
+    let elsewhere = ProjectOptions {
+        ci_config_path: "ci/main.yml@acme/pipelines".to_owned(),
+        files: with_files(&["infra/main.tf", "README.md"]).files,
+        ..with_ci(CiMode::Branch, 4)
+    };
+    lands_on_the_projects_own_pipeline(elsewhere).await;
 }
 
 #[tokio::test]

@@ -40,6 +40,24 @@ async fn a_merge_request_that_is_opened_before_its_push_is_seen_makes_one_run() 
 }
 
 #[tokio::test]
+async fn an_apply_is_said_in_the_notes_of_older_previews() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "change", "infra/main.tf", "# one").await;
+        let iid = w.open(project, "change").await;
+        assert!(!w.note(project, iid).contains("applied since"));
+        w.pass(std::time::Duration::from_secs(10)).await;
+        w.push(project, "main", "infra/other.tf", "# two").await;
+        let run = w.run_in("network", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), serde_json::json!({})).await;
+        assert!(w.note(project, iid).contains("applied since"), "{}", w.note(project, iid));
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_new_push_supersedes_the_old_one() {
     run_test(|mut w| async move {
         let project = w.plain_project("acme/network");

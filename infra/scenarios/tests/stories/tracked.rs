@@ -38,6 +38,41 @@ async fn a_push_to_the_tracked_branch_is_planned_confirmed_and_applied() {
 }
 
 #[tokio::test]
+async fn a_push_right_after_the_stack_was_made_is_not_taken_for_its_beginning() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        let stack = json!({ "name": "network", "project": project.0, "project_root": "infra" });
+        let (status, answer) = w.api(Method::POST, "/stacks", Some(stack)).await;
+        assert!(status.is_success(), "{answer}");
+        if !w.is_without_webhooks() {
+            let (status, answer) =
+                w.api(Method::POST, "/stacks/network/webhook", Some(json!({}))).await;
+            assert!(status.is_success(), "{answer}");
+        }
+        // Nobody has handled a message yet.
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &commit[..8])]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_no_runner_ever_takes_ends() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.without_runners();
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        w.expect_status(project, &commit, "gantry/network", "pending");
+        w.pass(Duration::from_secs(45 * 60)).await;
+        w.expect_status(project, &commit, "gantry/network", "failed: No runner took it");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn two_roots_in_one_project_run_only_what_is_touched() {
     run_test(|mut w| async move {
         let files = gantry_scenarios::with_files(&["a/main.tf", "b/main.tf"]);

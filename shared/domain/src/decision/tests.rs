@@ -29,6 +29,8 @@ pub(crate) fn stack() -> Stack {
         timeouts: Timeouts::default(),
         created_at: jiff::Timestamp::UNIX_EPOCH,
         deleted_at: None,
+        begins_at: None,
+        state_kept_until: None,
     }
 }
 

@@ -26,6 +26,7 @@ pub struct Project {
     permissions: Option<Permissions>,
     builds_access_level: Option<String>,
     jobs_enabled: Option<bool>,
+    ci_config_path: Option<String>,
     /// *Pipelines must succeed* before a merge.
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     pub only_allow_merge_if_pipeline_succeeds: bool,
@@ -88,6 +89,16 @@ impl Project {
         match &self.builds_access_level {
             Some(level) => level != "disabled",
             None => self.jobs_enabled.unwrap_or(true),
+        }
+    }
+
+    /// The file that describes the project's CI, unless the project says that it lies elsewhere:
+    /// in another project (`path@group/project`) or at an address.
+    pub fn ci_file(&self) -> Option<&str> {
+        match self.ci_config_path.as_deref() {
+            None | Some("") => Some(".gitlab-ci.yml"),
+            Some(path) if path.contains('@') || path.contains("://") => None,
+            Some(path) => Some(path),
         }
     }
 

@@ -51,6 +51,7 @@ impl Running {
                     data_dir: folder.path().join("data"),
                     public_url: None,
                     runners: 2,
+                    runner_user: None,
                     runner: runner(),
                     path: path().to_owned(),
                     ca_file: None,

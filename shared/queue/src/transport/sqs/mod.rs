@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
+    operation::send_message::SendMessageError,
     types::{MessageAttributeValue, SendMessageBatchRequestEntry},
 };
 use futures::StreamExt;
@@ -94,9 +95,35 @@ impl Sqs {
         };
         let mut results = Vec::with_capacity(lane.len());
         for batch in batches(lane) {
-            results.extend(self.send_batch(queue, url, batch).await);
+            match <[_; 1]>::try_from(batch) {
+                Ok([(at, one)]) => results.push((at, self.send_one(queue, url, one).await)),
+                Err(batch) => results.extend(self.send_batch(queue, url, batch).await),
+            }
         }
         results
+    }
+
+    /// A single message needs no batch, whose answer would have to be read entry by entry.
+    async fn send_one(
+        &self,
+        queue: QueueName,
+        url: &str,
+        message: Outgoing,
+    ) -> Result<(), SendError> {
+        let delay = delay_seconds(&message);
+        let sent = self
+            .client
+            .send_message()
+            .queue_url(url)
+            .message_body(message.body)
+            .set_message_group_id(message.group)
+            .set_message_deduplication_id(message.dedup)
+            .set_delay_seconds(delay)
+            .send();
+        match sent.await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused_or_unavailable(queue, &error)),
+        }
     }
 
     async fn send_batch(
@@ -271,12 +298,26 @@ fn entry(
         .message_body(&message.body)
         .set_message_group_id(message.group.clone())
         .set_message_deduplication_id(message.dedup.clone())
-        .set_delay_seconds(
-            message.delay.map(|delay| {
-                i32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(900).min(900)
-            }),
-        )
+        .set_delay_seconds(delay_seconds(message))
         .build()
+}
+
+fn delay_seconds(message: &Outgoing) -> Option<i32> {
+    let seconds = message.delay?.as_millis().div_ceil(1000);
+    Some(i32::try_from(seconds).unwrap_or(900).min(900))
+}
+
+/// What is wrong with the message stays wrong; everything else may pass.
+fn refused_or_unavailable(queue: QueueName, error: &SdkError<SendMessageError>) -> SendError {
+    let message = describe(error);
+    match error.as_service_error() {
+        Some(
+            SendMessageError::InvalidMessageContents(_)
+            | SendMessageError::UnsupportedOperation(_)
+            | SendMessageError::InvalidAddress(_),
+        ) => SendError::Refused { queue, message },
+        _ => SendError::Unavailable { queue, message },
+    }
 }
 
 /// An attribute takes XML characters only, and counts towards the message's size.

@@ -1,0 +1,116 @@
+//! Counters: items that several writers raise, without reading them first.
+
+use super::{
+    Outcome, Store, StoreError,
+    item::{Item, key_attributes, number, shard},
+    unavailable,
+};
+use crate::Key;
+use aws_sdk_dynamodb::types::ReturnValue;
+use jiff::Timestamp;
+use std::collections::HashMap;
+
+impl Store {
+    /// Raises the counter `attribute` of an item by one and sets its due time; makes the item when
+    /// it is missing. Answers all numbers of the item *after* the change.
+    pub async fn raise(
+        &self,
+        key: &Key,
+        attribute: &str,
+        due: Timestamp,
+    ) -> Result<HashMap<String, i64>, StoreError> {
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key_attributes(key)))
+            .update_expression("ADD #a :one SET #shard = :shard, #due = :due")
+            .expression_attribute_names("#a", attribute)
+            .expression_attribute_names("#shard", "shard")
+            .expression_attribute_names("#due", "due")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":shard", number(shard(key).into()))
+            .expression_attribute_values(":due", number(due.as_millisecond()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(unavailable)?;
+        Ok(numbers(&answer.attributes.unwrap_or_default()))
+    }
+
+    /// Sets numbers of an item and its due time (none removes it), on condition that the counter
+    /// `unless_raised` is still what it was read as. Answers the item's numbers, after the change
+    /// or as they stand when the condition did not hold.
+    pub async fn set_numbers(
+        &self,
+        key: &Key,
+        set: &[(&str, i64)],
+        due: Option<Timestamp>,
+        unless_raised: Option<(&str, i64)>,
+    ) -> Result<(Outcome, HashMap<String, i64>), StoreError> {
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key_attributes(key)))
+            .expression_attribute_names("#shard", "shard")
+            .expression_attribute_names("#due", "due")
+            .return_values(ReturnValue::AllNew);
+        let mut assignments = Vec::new();
+        for (i, (name, value)) in set.iter().enumerate() {
+            assignments.push(format!("#n{i} = :n{i}"));
+            update = update
+                .expression_attribute_names(format!("#n{i}"), *name)
+                .expression_attribute_values(format!(":n{i}"), number(*value));
+        }
+        let mut expression = String::new();
+        if let Some(due) = due {
+            assignments.push("#shard = :shard, #due = :due".to_owned());
+            update = update
+                .expression_attribute_values(":shard", number(shard(key).into()))
+                .expression_attribute_values(":due", number(due.as_millisecond()));
+        } else {
+            expression.push_str("REMOVE #shard, #due ");
+        }
+        if !assignments.is_empty() {
+            expression.push_str(&format!("SET {}", assignments.join(", ")));
+        }
+        if let Some((name, value)) = unless_raised {
+            update = update
+                .condition_expression("#c = :c")
+                .expression_attribute_names("#c", name)
+                .expression_attribute_values(":c", number(value));
+        }
+        match update.update_expression(expression).send().await {
+            Ok(answer) => Ok((Outcome::Written, numbers(&answer.attributes.unwrap_or_default()))),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+            {
+                Ok((Outcome::Stale, self.numbers(key).await?))
+            }
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// The numbers of an item that [`Store::raise`] made; empty when it is missing.
+    pub async fn numbers(&self, key: &Key) -> Result<HashMap<String, i64>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key_attributes(key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable)?;
+        Ok(numbers(&answer.item.unwrap_or_default()))
+    }
+}
+
+fn numbers(item: &Item) -> HashMap<String, i64> {
+    item.iter()
+        .filter_map(|(name, value)| Some((name.clone(), value.as_n().ok()?.parse().ok()?)))
+        .collect()
+}

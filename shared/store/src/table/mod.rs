@@ -1,0 +1,361 @@
+//! DynamoDB as Gantry uses it: versioned JSON items, transactions that state what they expect,
+//! consistent queries, one sparse index of items with something due.
+
+mod counters;
+mod create;
+mod item;
+
+pub use item::{Expect, Key, Outcome, Stored, Write};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::{BuildError, DisplayErrorContext, SdkError},
+    operation::{
+        delete_item::DeleteItemError, put_item::PutItemError,
+        transact_write_items::TransactWriteItemsError,
+    },
+    types::{
+        AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, PutRequest,
+        TransactWriteItem, WriteRequest,
+    },
+};
+use item::{
+    Item, condition, condition_parts, item_attributes, item_key, key_attributes, number, read_item,
+    text,
+};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+/// The sparse index of items with something due: shard, then time in milliseconds.
+pub const ATTENTION_INDEX: &str = "attention";
+/// How many shards the index has, so that no partition of it becomes hot.
+pub const ATTENTION_SHARDS: u16 = 16;
+
+/// The table could not answer, or holds something that this code cannot read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// DynamoDB did not do it; trying again later may help.
+    #[error("the table did not answer: {0}")]
+    Unavailable(String),
+    /// An item is not what it should be.
+    #[error("the item {key} cannot be read: {problem}")]
+    Unreadable {
+        /// Which item.
+        key: Key,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+fn unavailable<E>(error: SdkError<E>) -> StoreError
+where
+    SdkError<E>: std::error::Error,
+{
+    StoreError::Unavailable(DisplayErrorContext(&error).to_string())
+}
+
+/// A conditional write's end: a condition that did not hold is an outcome.
+fn outcome<T, E>(
+    sent: Result<T, SdkError<E>>,
+    is_stale: impl Fn(&E) -> bool,
+) -> Result<Outcome, StoreError>
+where
+    SdkError<E>: std::error::Error,
+{
+    match sent {
+        Ok(_) => Ok(Outcome::Written),
+        Err(error) if error.as_service_error().is_some_and(is_stale) => Ok(Outcome::Stale),
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
+/// Part of a list, with where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, in the asked order.
+    pub items: Vec<Stored<T>>,
+    /// The sort key to go on after; none at the end.
+    pub next: Option<String>,
+}
+
+/// The table. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: Client,
+    table: String,
+}
+
+impl Store {
+    /// The table `table`, spoken to with `client`.
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Reads one item, consistently.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        key: &Key,
+    ) -> Result<Option<Stored<T>>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key_attributes(key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable)?;
+        answer.item.map(read_item).transpose()
+    }
+
+    /// Reads the items of a partition whose sort key begins with `prefix`, in order, consistently.
+    /// `after` is a sort key to go on behind; `newest_first` turns the order around.
+    pub async fn query<T: DeserializeOwned>(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        newest_first: bool,
+        limit: i32,
+    ) -> Result<Page<T>, StoreError> {
+        let start = after.map(|sk| key_attributes(&Key::new(pk, sk)));
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .scan_index_forward(!newest_first)
+            .limit(limit)
+            .set_exclusive_start_key(start)
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
+        query = if prefix.is_empty() {
+            query.key_condition_expression("pk = :pk")
+        } else {
+            query
+                .key_condition_expression("pk = :pk AND begins_with(sk, :sk)")
+                .expression_attribute_values(":sk", AttributeValue::S(prefix.to_owned()))
+        };
+        let answer = query.send().await.map_err(unavailable)?;
+        let next = answer.last_evaluated_key.as_ref().and_then(|key| text(key, "sk"));
+        let items = answer
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .map(read_item)
+            .collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
+    }
+
+    /// Every item of a partition whose sort key begins with `prefix`, page by page, consistently.
+    pub async fn query_all<T: DeserializeOwned>(
+        &self,
+        pk: &str,
+        prefix: &str,
+    ) -> Result<Vec<Stored<T>>, StoreError> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.query(pk, prefix, after.as_deref(), false, 1000).await?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Reads up to 100 items, consistently, in no particular order; missing ones are left out.
+    pub async fn get_many<T: DeserializeOwned>(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<Stored<T>>, StoreError> {
+        let wanted = |keys: Vec<Item>| {
+            KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build()
+        };
+        let mut open: Vec<Item> = keys.iter().map(key_attributes).collect();
+        let mut found = Vec::with_capacity(keys.len());
+        while !open.is_empty() {
+            let ask = wanted(open).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.table, ask)
+                .send()
+                .await
+                .map_err(unavailable)?;
+            for item in answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default()
+            {
+                found.push(read_item(item)?);
+            }
+            open = answer
+                .unprocessed_keys
+                .unwrap_or_default()
+                .remove(&self.table)
+                .map(|left| left.keys)
+                .unwrap_or_default();
+        }
+        Ok(found)
+    }
+
+    /// Writes all of `writes` or nothing.
+    pub async fn write(&self, writes: Vec<Write>) -> Result<Outcome, StoreError> {
+        // One write needs no transaction, which costs twice as much.
+        match writes.as_slice() {
+            [single @ Write::Put { expect, .. }] => return self.put_one(single, *expect).await,
+            [Write::Delete { key, expect }] => return self.delete_one(key, *expect).await,
+            _ => {}
+        }
+        let items = writes
+            .into_iter()
+            .map(|write| self.transact_item(write))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        match self.client.transact_write_items().set_transact_items(Some(items)).send().await {
+            Ok(_) => Ok(Outcome::Written),
+            Err(error) if was_stale(&error) => Ok(Outcome::Stale),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// Writes items one by one, whatever was there, in batches; a retry writes the same again.
+    pub async fn put_all(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let unavailable_build = |error: BuildError| StoreError::Unavailable(error.to_string());
+        for chunk in writes.chunks(25) {
+            let mut open = Vec::with_capacity(chunk.len());
+            for write in chunk {
+                let put = PutRequest::builder()
+                    .set_item(Some(item_attributes(write)))
+                    .build()
+                    .map_err(unavailable_build)?;
+                open.push(WriteRequest::builder().put_request(put).build());
+            }
+            while !open.is_empty() {
+                let answer = self
+                    .client
+                    .batch_write_item()
+                    .request_items(&self.table, open)
+                    .send()
+                    .await
+                    .map_err(unavailable)?;
+                open = answer
+                    .unprocessed_items
+                    .unwrap_or_default()
+                    .remove(&self.table)
+                    .unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_one(&self, write: &Write, expect: Expect) -> Result<Outcome, StoreError> {
+        let (names, values) = condition_parts(expect);
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item_attributes(write)))
+            .set_condition_expression(condition(expect))
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
+            .send()
+            .await;
+        outcome(sent, PutItemError::is_conditional_check_failed_exception)
+    }
+
+    async fn delete_one(&self, key: &Key, expect: Expect) -> Result<Outcome, StoreError> {
+        let (names, values) = condition_parts(expect);
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key_attributes(key)))
+            .set_condition_expression(condition(expect))
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
+            .send()
+            .await;
+        outcome(sent, DeleteItemError::is_conditional_check_failed_exception)
+    }
+
+    fn transact_item(&self, write: Write) -> Result<TransactWriteItem, BuildError> {
+        let item = TransactWriteItem::builder();
+        Ok(match &write {
+            Write::Put { expect, .. } => {
+                let (names, values) = condition_parts(*expect);
+                item.put(
+                    Put::builder()
+                        .table_name(&self.table)
+                        .set_item(Some(item_attributes(&write)))
+                        .set_condition_expression(condition(*expect))
+                        .set_expression_attribute_names(names)
+                        .set_expression_attribute_values(values)
+                        .build()?,
+                )
+            }
+            Write::Delete { key, expect } => {
+                let (names, values) = condition_parts(*expect);
+                item.delete(
+                    Delete::builder()
+                        .table_name(&self.table)
+                        .set_key(Some(key_attributes(key)))
+                        .set_condition_expression(condition(*expect))
+                        .set_expression_attribute_names(names)
+                        .set_expression_attribute_values(values)
+                        .build()?,
+                )
+            }
+            Write::Check { key, expect } => {
+                let (names, values) = condition_parts(*expect);
+                item.condition_check(
+                    ConditionCheck::builder()
+                        .table_name(&self.table)
+                        .set_key(Some(key_attributes(key)))
+                        .set_condition_expression(condition(*expect))
+                        .set_expression_attribute_names(names)
+                        .set_expression_attribute_values(values)
+                        .build()?,
+                )
+            }
+        }
+        .build())
+    }
+
+    /// Keys that might be due by `now`, at most `limit` of a shard. The index may be behind:
+    /// whoever is told of a key reads the item itself before deciding anything.
+    pub async fn maybe_due(
+        &self,
+        index_shard: u16,
+        now: Timestamp,
+        limit: i32,
+    ) -> Result<Vec<Key>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(ATTENTION_INDEX)
+            .key_condition_expression("#shard = :shard AND #due <= :now")
+            .expression_attribute_names("#shard", "shard")
+            .expression_attribute_names("#due", "due")
+            .expression_attribute_values(":shard", number(index_shard.into()))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(unavailable)?;
+        Ok(answer.items.unwrap_or_default().iter().filter_map(item_key).collect())
+    }
+}
+
+/// True when at least one condition did not hold, or another transaction was on the same items,
+/// and nothing else was wrong.
+fn was_stale(error: &SdkError<TransactWriteItemsError>) -> bool {
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled
+            .cancellation_reasons()
+            .iter()
+            .filter_map(|reason| reason.code())
+            .filter(|code| *code != "None")
+            .all(|code| matches!(code, "ConditionalCheckFailed" | "TransactionConflict")),
+        _ => false,
+    }
+}
