@@ -7,7 +7,7 @@ use gantry_domain::{
     run::{Run, RunType},
     text::status::{CommitState, RunView},
 };
-use gantry_gitlab::{Connected, NewStatus, StatusState};
+use gantry_gitlab::{Connected, Error, NewStatus, StatusState};
 use gantry_queue::Message;
 use gantry_store::{
     config::ProjectEntry,
@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -98,7 +99,7 @@ impl Work {
             gate_may_end: held_until.is_none(),
         };
         for post in missing_statuses(&view, &memory.value.posted) {
-            self.post(gitlab, project, &post, &mut memory).await?;
+            self.post(connected, project, &post, &mut memory).await?;
         }
         let held = held_until.map(|until| until.duration_since(now).unsigned_abs());
         let wait = wait_for_pipelines(&mut memory.value, found.may_come, own_ci).or(held);
@@ -113,7 +114,7 @@ impl Work {
     /// Posts one status and remembers it at once.
     async fn post(
         &self,
-        gitlab: &Client,
+        connected: &Connected,
         project: ProjectId,
         post: &StatusPost,
         memory: &mut Memory<StatusMemory>,
@@ -135,7 +136,22 @@ impl Work {
             pipeline: pipeline.id,
         };
         let place = pipeline.fork.unwrap_or(project);
-        let answered = match gitlab.post_status(place, &pipeline.sha, &status).await {
+        let bot = connected.integration.value.bot.id;
+        let began = memory.value.posted.began(&pipeline, &post.name).unwrap_or(bot);
+        let (mut by, mut poster) = (bot, Arc::clone(&connected.client));
+        if began != bot {
+            let previous = self.deps.gitlab.previous(connected, began).await;
+            if let Some(previous) = previous.map_err(Trouble::NotConnected)? {
+                (by, poster) = (began, previous);
+            }
+        }
+        let mut sent = poster.post_status(place, &pipeline.sha, &status).await;
+        if by != bot && matches!(sent, Err(Error::TokenRejected { .. })) {
+            // Its token was revoked: a second job of the name is better than none that ends.
+            by = bot;
+            sent = connected.client.post_status(place, &pipeline.sha, &status).await;
+        }
+        let answered = match sent {
             Ok(posted) => {
                 memory.value.refusals.remove(&post.name);
                 posted.pipeline_id
@@ -151,7 +167,7 @@ impl Work {
                 None => return Err(error.into()),
             },
         };
-        memory.value.posted.record(post, answered);
+        memory.value.posted.record(post, answered, by);
         self.remember(memory).await
     }
 

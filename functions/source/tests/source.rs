@@ -149,6 +149,7 @@ async fn store(api_host: String) -> Store {
         linked: true,
         server_version: None,
         bot: BotUser { id: UserId(1), username: "gantry".to_owned() },
+        previous_bot: None,
         token_scopes: vec![],
         token_expires_on: None,
         saved_at: Timestamp::UNIX_EPOCH,

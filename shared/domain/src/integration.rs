@@ -17,6 +17,9 @@ pub struct Integration {
     pub server_version: Option<String>,
     /// The user behind the API token. Statuses belong to this user.
     pub bot: BotUser,
+    /// The user before, whose open statuses are still ended with its own token.
+    #[serde(default)]
+    pub previous_bot: Option<BotUser>,
     /// The token's scopes, when the server tells them.
     pub token_scopes: Vec<String>,
     /// The day on which the token dies at 00:00 UTC (`2027-01-31`).

@@ -5,7 +5,7 @@
 //! client's connections and rate limits outlive the message that it was first made for.
 
 use crate::{ApiHost, Client, ClientConfig, Clock, InvalidClient, InvalidHost};
-use gantry_domain::integration::Integration;
+use gantry_domain::{UserId, integration::Integration};
 use gantry_secrets::{SecretError, SecretName, Secrets};
 use gantry_store::{Store, StoreError, Stored};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -93,15 +93,38 @@ impl Connection {
         {
             return Ok(Connected { client: Arc::clone(&last.client), integration });
         }
-        // Whether plain http is taken was decided when the settings were saved.
-        let client = Arc::new(Client::new(ClientConfig {
-            host: ApiHost::parse_allowing_http(&integration.value.api_host)?,
-            token: token.clone(),
-            ca_pem: self.ca_pem.clone(),
-            clock: Arc::clone(&self.clock),
-        })?);
+        let client = self.client(&integration.value, token.clone())?;
         let version = integration.version;
         *last = Some(Last { version, token, client: Arc::clone(&client) });
         Ok(Connected { client, integration })
+    }
+
+    /// A client that acts as the user before the present one, if that was `user`: for finishing
+    /// what only that user may finish. It is seldom needed, so it is made each time.
+    pub async fn previous(
+        &self,
+        connected: &Connected,
+        user: UserId,
+    ) -> Result<Option<Arc<Client>>, NotConnected> {
+        let integration = &connected.integration.value;
+        if integration.previous_bot.as_ref().is_none_or(|previous| previous.id != user) {
+            return Ok(None);
+        }
+        let token = self.secrets.get(SecretName::PreviousApiToken).await?;
+        token.map(|token| self.client(integration, token)).transpose()
+    }
+
+    fn client(
+        &self,
+        integration: &Integration,
+        token: SecretString,
+    ) -> Result<Arc<Client>, NotConnected> {
+        Ok(Arc::new(Client::new(ClientConfig {
+            // Whether plain http is taken was decided when the settings were saved.
+            host: ApiHost::parse_allowing_http(&integration.api_host)?,
+            token,
+            ca_pem: self.ca_pem.clone(),
+            clock: Arc::clone(&self.clock),
+        })?))
     }
 }

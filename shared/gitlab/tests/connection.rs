@@ -31,6 +31,7 @@ fn integration(api_host: &str, linked: bool) -> Integration {
         linked,
         server_version: None,
         bot: BotUser { id: UserId(1), username: "gantry".to_owned() },
+        previous_bot: None,
         token_scopes: vec![],
         token_expires_on: None,
         saved_at: Timestamp::UNIX_EPOCH,

@@ -24,6 +24,8 @@ use secrecy::SecretString;
 pub enum SecretName {
     /// GitLab's API token.
     ApiToken,
+    /// The API token of the user that was replaced by another one, to finish what it began.
+    PreviousApiToken,
     /// What webhooks must prove that they know: JSON, current and previous.
     WebhookSecrets,
     /// The keys that sign claim, run and session tokens: JSON, current and previous.
@@ -39,6 +41,7 @@ impl SecretName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ApiToken => "gitlab-api-token",
+            Self::PreviousApiToken => "gitlab-api-token-previous",
             Self::WebhookSecrets => "webhook-secrets",
             Self::SigningKeys => "signing-keys",
             Self::SealingKey => "sealing-key",

@@ -94,7 +94,8 @@ fn read(body: serde_json::Map<String, serde_json::Value>) -> Answer<(ApiHost, Se
 fn another_user(before: &Integration, found: &Found) -> String {
     format!(
         "The token acts as another user: {} instead of {}. GitLab lets a user finish only its own \
-         statuses: those that {} left open stay as they are",
+         statuses: those that {} has open are finished with its old token, so revoke that one \
+         when their runs have ended",
         found.user.username, before.bot.username, before.bot.username
     )
 }
@@ -118,6 +119,17 @@ async fn save(
             *version += 1;
         }
     }
+    let previous_bot = match &before {
+        Some(known) if known.linked && same_host && known.bot.id != found.user.id => {
+            let old = app.secrets.get(SecretName::ApiToken).await?;
+            if let Some(old) = old {
+                app.secrets.put(SecretName::PreviousApiToken, &old).await?;
+            }
+            Some(known.bot.clone())
+        }
+        Some(known) if same_host => known.previous_bot.clone(),
+        _ => None,
+    };
     app.secrets.put(SecretName::ApiToken, token).await?;
     let integration = Integration {
         api_host: host.to_string(),
@@ -129,6 +141,7 @@ async fn save(
         linked: true,
         server_version: Some(found.version.clone()),
         bot: found.bot(),
+        previous_bot,
         token_scopes: found.scopes.clone(),
         token_expires_on: found.expires_on.clone(),
         saved_at: now,
@@ -183,10 +196,17 @@ pub(crate) async fn unlink(State(app): State<App>) -> Answer<impl IntoResponse> 
         return Err(Refusal::conflict("GitLab is not connected", "There is nothing to unlink."));
     };
     let expect = before.unchanged();
-    let unlinked = Integration { linked: false, saved_at: app.clock.now(), ..before.value };
+    let unlinked = Integration {
+        linked: false,
+        previous_bot: None,
+        saved_at: app.clock.now(),
+        ..before.value
+    };
     put(&app, expect, &unlinked).await?;
     // Secrets can be replaced but not removed; nothing looks at this one while nothing is linked.
-    app.secrets.put(SecretName::ApiToken, &SecretString::from("unlinked")).await?;
+    for token in [SecretName::ApiToken, SecretName::PreviousApiToken] {
+        app.secrets.put(token, &SecretString::from("unlinked")).await?;
+    }
     nudge(&app, &unlinked).await;
     let meaning = "Webhooks are still answered. Nothing runs. Stacks stay, detached, until a \
                    server is connected again; revoke the token at GitLab.";

@@ -118,3 +118,37 @@ async fn a_readme_only_merge_request_is_mergeable_where_pipelines_must_succeed()
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_replaced_user_began_is_finished_with_its_own_token() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.hold("network");
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        w.expect_status(project, &commit, "gantry/network", "pending");
+
+        let next = w.gitlab.create_bot("next-bot");
+        w.gitlab.set_member(project, next, 40);
+        let token = w.gitlab.create_token(next, &["api"], None);
+        let link = serde_json::json!({ "api_host": w.gitlab.base_url(), "token": token });
+        let (status, answer) = w.api(reqwest::Method::PUT, "/integration", Some(link)).await;
+        assert!(status.is_success(), "{answer}");
+        assert!(answer.to_string().contains("finished with its old token"), "{answer}");
+
+        w.plans("network", gantry_scenarios::Planned::Clean);
+        w.release("network");
+        w.settle().await;
+        w.expect_status(project, &commit, "gantry/network", "success: No changes");
+        let jobs = w.gitlab.statuses(project, &commit);
+        let of_stack: Vec<_> = jobs.iter().filter(|job| job.name == "gantry/network").collect();
+        assert_eq!(of_stack.len(), 1, "no second job: {of_stack:#?}");
+
+        let later = w.push(project, "change", "infra/main.tf", "# two").await;
+        w.open(project, "change").await;
+        w.expect_status(project, &later, "gantry/network", "success");
+        assert!(w.gitlab.statuses(project, &later).iter().all(|job| job.user == "next-bot"));
+        w
+    })
+    .await;
+}

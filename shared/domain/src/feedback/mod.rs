@@ -6,7 +6,7 @@
 //! with "Cannot transition" and which counts as done.
 
 use crate::{
-    CommitSha, PipelineId, ProjectId, RunId,
+    CommitSha, PipelineId, ProjectId, RunId, UserId,
     run::RunType,
     text::{
         counted,
@@ -131,6 +131,10 @@ pub struct PostedStatus {
     pub description: String,
     /// The run it was about; none for the gate.
     pub run: Option<RunId>,
+    /// Who posted it: GitLab lets a user change only its own statuses, and gives another one a
+    /// second job of the same name.
+    #[serde(default)]
+    pub by: Option<UserId>,
 }
 
 /// Everything that was posted for one (project, commit).
@@ -151,8 +155,8 @@ impl Default for Posted {
 impl Posted {
     /// Keeps a post that GitLab took, or answered with "Cannot transition … from the state you
     /// want". `answered` is the pipeline in GitLab's answer: later posts go there, also those of
-    /// other names.
-    pub fn record(&mut self, post: &StatusPost, answered: Option<PipelineId>) {
+    /// other names. `by` is the user who posted.
+    pub fn record(&mut self, post: &StatusPost, answered: Option<PipelineId>, by: UserId) {
         let mut pipeline = self.resolve(&post.pipeline);
         if pipeline.id.is_none() && answered.is_some() {
             for status in &mut self.statuses {
@@ -168,6 +172,7 @@ impl Posted {
             state: post.state,
             description: post.description.clone(),
             run: post.run.clone(),
+            by: Some(by),
         };
         let same =
             |s: &&mut PostedStatus| s.name == kept.name && s.pipeline.is_same(&kept.pipeline);
@@ -184,6 +189,11 @@ impl Posted {
             pipeline.id.is_none() && known.id.is_some() && known.is_for_same(pipeline)
         });
         Pipeline { id: known.map_or(pipeline.id, |k| k.id), ..pipeline.clone() }
+    }
+
+    /// Who began a record that is not at its end: the only one who can end it.
+    pub fn began(&self, pipeline: &Pipeline, name: &str) -> Option<UserId> {
+        self.find(pipeline, name).filter(|posted| !posted.state.is_final())?.by
     }
 
     fn find(&self, pipeline: &Pipeline, name: &str) -> Option<&PostedStatus> {

@@ -104,7 +104,7 @@ impl World {
         for mut post in self.missing() {
             post.pipeline = self.posted.resolve(&post.pipeline);
             let id = self.gitlab.take(&post);
-            self.posted.record(&post, Some(id));
+            self.posted.record(&post, Some(id), UserId(1));
             self.log.push(format!("{id} {} {}: {}", post.name, post.state, post.description));
             if self.statuses == Statuses::Both && self.gitlab.looks_done(id.0) {
                 let newest = |r: &&RunView| {
@@ -227,7 +227,7 @@ fn a_gate_without_runs() {
     let posts = missing_statuses(&view, &posted);
     assert_eq!(posts.len(), 1);
     assert_eq!(posts[0].description, "No stack is affected");
-    posted.record(&posts[0], None);
+    posted.record(&posts[0], None, UserId(1));
     assert_eq!(missing_statuses(&view, &posted), vec![]);
     let kept = serde_json::to_string(&posted).unwrap();
     assert_eq!(serde_json::from_str::<Posted>(&kept).unwrap(), posted);
