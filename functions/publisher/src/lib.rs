@@ -60,6 +60,10 @@ impl Publisher {
 /// A change that comes while another is published is published in the same go, this often; then
 /// it is left to the next nudge.
 const ROUNDS: usize = 3;
+/// A commit of more runs than this is looked at again after a pause, however much changes
+/// meanwhile: each look reads all of them.
+const MANY_RUNS: usize = 50;
+const BETWEEN_LARGE_LOOKS: Duration = Duration::from_secs(3);
 /// Looked at again when GitLab does not say when.
 const TROUBLE: Duration = Duration::from_secs(15);
 /// Longer waits are left to the sweep.
@@ -73,12 +77,16 @@ impl Handler for Publisher {
         let work = Work { deps: Deps { sender, ..self.deps.clone() }, target };
         for _ in 0..ROUNDS {
             let want = work.deps.store.counters(&work.target).await?.want;
-            if let Err(trouble) = work.bring_up_to_date(&message).await {
-                return work.wait_for_gitlab(&message, trouble).await;
-            }
+            let runs = match work.bring_up_to_date(&message).await {
+                Ok(runs) => runs,
+                Err(trouble) => return work.wait_for_gitlab(&message, trouble).await,
+            };
             let now = work.deps.clock.now();
             if work.deps.store.published(&work.target, want, now).await? == Published::UpToDate {
                 return Ok(());
+            }
+            if runs > MANY_RUNS {
+                return work.nudge_later(&message, BETWEEN_LARGE_LOOKS).await;
             }
         }
         work.nudge_later(&message, Duration::from_secs(1)).await
@@ -120,23 +128,26 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    async fn bring_up_to_date(&self, message: &Message) -> Result<(), Trouble> {
+    /// Answers how many runs were looked at.
+    async fn bring_up_to_date(&self, message: &Message) -> Result<usize, Trouble> {
         let connected = self.deps.gitlab.connected().await.map_err(Trouble::NotConnected)?;
         let done = match message {
             Message::Status { project, commit, .. } => {
                 self.publish_statuses(&connected, *project, commit).await
             }
             Message::Note { project, iid, .. } => {
-                self.publish_note(&connected, *project, *iid).await
+                self.publish_note(&connected, *project, *iid).await.map(|()| 1)
             }
-            Message::Environment { stack, .. } => self.publish_environment(&connected, stack).await,
+            Message::Environment { stack, .. } => {
+                self.publish_environment(&connected, stack).await.map(|()| 1)
+            }
             other => {
                 tracing::error!(kind = other.kind(), "a message that is not the publisher's");
-                Ok(())
+                Ok(0)
             }
         };
         match &done {
-            Ok(()) => self.note_health(None).await?,
+            Ok(_) => self.note_health(None).await?,
             Err(Trouble::Gitlab(error @ GitlabError::TokenRejected { .. })) => {
                 self.note_health(Some(error.to_string())).await?;
             }

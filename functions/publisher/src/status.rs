@@ -48,12 +48,13 @@ pub(crate) struct StatusMemory {
 }
 
 impl Work {
+    /// Answers how many runs the commit has.
     pub(crate) async fn publish_statuses(
         &self,
         connected: &Connected,
         project: ProjectId,
         commit: &CommitSha,
-    ) -> Result<(), Trouble> {
+    ) -> Result<usize, Trouble> {
         let gitlab = client(connected);
         let runs = self.runs_of_commit(project, commit).await?;
         let partition = keys::commit_runs(project, commit);
@@ -70,7 +71,7 @@ impl Work {
         let gate_without_runs =
             runs.is_empty() && self.wants_empty_gate(gitlab, project, &subjects).await?;
         if runs.is_empty() && !gate_without_runs {
-            return Ok(());
+            return Ok(0);
         }
         let mut memory: Memory<StatusMemory> = self.memory().await?;
         let now = self.deps.clock.now();
@@ -108,7 +109,7 @@ impl Work {
             let nudge = Message::Status { project, commit: commit.clone(), want: 0 };
             self.deps.sender.send_later(nudge, wait).await?;
         }
-        Ok(())
+        Ok(runs.len())
     }
 
     /// Posts one status and remembers it at once.

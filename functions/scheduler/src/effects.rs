@@ -3,7 +3,7 @@
 use crate::Work;
 use gantry_domain::{
     MergeRequestIid, StackId,
-    run::{Effect, Phase, Place, Run, RunType, Want},
+    run::{Effect, Phase, Place, Run, RunState, RunType, Want},
 };
 use gantry_queue::{ClaimToken, Failure, Message};
 use gantry_secrets::{TokenFor, TokenKind};
@@ -36,10 +36,7 @@ impl Work {
         }
         let mut done = run.clone();
         done.outstanding.clear();
-        let timeouts = match self.deps.store.stack(&run.stack).await? {
-            Some(stack) if !run.state.is_final() => stack.value.timeouts,
-            _ => gantry_domain::stack::Timeouts::default(),
-        };
+        let timeouts = self.timeouts(run).await?;
         let write = Write::put(stored.key.clone(), stored.unchanged(), &done)?
             .due(crate::moves::next_look(&done, &timeouts, self.now()));
         match self.deps.store.write(vec![write]).await? {
@@ -86,6 +83,9 @@ impl Work {
 
     /// Nudges the dispatcher, unless every place is taken: whoever leaves one nudges it then.
     async fn ask_for_room(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+        if self.deps.limits.room == 0 {
+            return Ok(());
+        }
         if stored.value.place == Place::Line {
             let room = i32::try_from(self.deps.limits.room).unwrap_or(i32::MAX);
             let taken =
@@ -116,7 +116,7 @@ impl Work {
                 self.want(Message::Note { project, iid, want: 0 }).await?;
             }
         }
-        if run.run_type == RunType::Tracked {
+        if run.run_type == RunType::Tracked && has_deployment(run.state) {
             self.want(Message::Environment { stack: run.stack.clone(), want: 0 }).await?;
         }
         Ok(())
@@ -172,6 +172,12 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// A deployment begins when the plan is done or has failed.
+fn has_deployment(state: RunState) -> bool {
+    matches!(state, RunState::Unconfirmed | RunState::Confirmed | RunState::Applying)
+        || state.is_final()
 }
 
 /// A number that is the same for the same cause and differs for others: it tells nudges apart.

@@ -148,6 +148,9 @@ impl Work {
         writes.extend(place_writes(&nowhere, &run, now)?);
         let mut after = head_after(&head.value, &nowhere, &run, now);
         after.last_number = run.number;
+        if run.run_type == RunType::Tracked {
+            after.latest = Some(run.id.clone());
+        }
         writes.push(Write::put(keys::stack_head(&run.stack), head.expect, &after)?);
         writes.extend(extra);
         match self.deps.store.write(writes).await? {
@@ -160,8 +163,9 @@ impl Work {
         }
     }
 
-    async fn timeouts(&self, run: &Run) -> Result<Timeouts, StoreError> {
-        if run.state.is_final() {
+    pub(crate) async fn timeouts(&self, run: &Run) -> Result<Timeouts, StoreError> {
+        // No time limit of the stack's own counts then.
+        if run.state.is_final() || run.state == RunState::Queued {
             return Ok(Timeouts::default());
         }
         let stack = self.deps.store.stack(&run.stack).await?;
@@ -180,12 +184,12 @@ pub(crate) fn written(outcome: Outcome, what: &impl std::fmt::Display) -> Result
     }
 }
 
-/// A run that needs no runner stands nowhere; a confirmed one goes to the line.
+/// A run that has ended stands nowhere; one that was confirmed goes to the line.
 fn settle_place(run: &mut Run) {
     run.place = match run.state {
         state if state.is_final() => Place::Nowhere,
-        RunState::Unconfirmed => Place::Nowhere,
-        RunState::Confirmed if run.place == Place::Nowhere => Place::Line,
+        RunState::Unconfirmed => Place::Person,
+        RunState::Confirmed if run.place == Place::Person => Place::Line,
         _ => run.place,
     };
 }
@@ -208,6 +212,7 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
         Place::Waiting => Some(keys::stack_waiting(&run.stack, &run.id)),
         Place::Line => Some(keys::line(run.line_class(), run.created_at, run.number, &run.id)),
         Place::Room => Some(keys::room(&run.id)),
+        Place::Person => Some(keys::waiting(run.created_at, &run.id)),
     };
     if let Some(key) = key(before.place, before) {
         writes.push(Write::Delete { key, expect: Expect::Any });

@@ -13,6 +13,8 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    // Fails only when somebody has chosen already.
+    let _chosen_before = rustls::crypto::ring::default_provider().install_default();
     // The programs that are measured lie beside this one.
     let programs = std::env::current_exe()?.with_file_name("");
     let chosen: Vec<String> = std::env::args().skip(1).collect();

@@ -289,6 +289,8 @@ pub enum Place {
     Line,
     /// It has a runner, or is being handed to one.
     Room,
+    /// It waits for a person to confirm it.
+    Person,
 }
 
 /// A step of a run's life, kept for people.

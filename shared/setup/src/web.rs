@@ -1,11 +1,12 @@
 //! What every HTTP API of Gantry has in common: how it refuses, and who is asking.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr};
 
 /// A refusal as `application/problem+json` (RFC 9457): what happened, why, what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,6 +63,23 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let content_type = HeaderValue::from_static("application/problem+json");
         (self.status, [(header::CONTENT_TYPE, content_type)], body).into_response()
+    }
+}
+
+/// Where a request comes from, as far as the server that took it says: the address of the
+/// client's connection, never what a header claims.
+#[derive(Debug, Clone)]
+pub struct ClientAddress(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let said = parts.extensions.get::<Self>().cloned();
+        let connected = || parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(said
+            .or_else(|| connected().map(|from| Self(from.0.ip().to_string())))
+            .unwrap_or_else(|| Self("unknown".to_owned())))
     }
 }
 

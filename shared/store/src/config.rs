@@ -1,11 +1,11 @@
 //! Settings' records, besides [`gantry_domain::stack::Stack`] and
 //! [`gantry_domain::integration::Integration`].
 
-use crate::{Store, StoreError, Stored, keys};
+use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys};
 use gantry_domain::{
     ProjectId, StackId, StackSlug, feedback::Statuses, integration::Integration, stack::Stack,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -16,6 +16,36 @@ pub struct SlugEntry {
     pub stack: StackId,
     /// The stack is gone; the slug stays reserved.
     pub deleted: bool,
+    /// What people look for it by: its name, project and labels.
+    #[serde(default)]
+    pub found_by: FoundBy,
+}
+
+/// What people look for a stack by. It stands in the list of stacks, so that looking through
+/// thousands of them reads only the list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundBy {
+    /// The name as the admin typed it.
+    pub name: String,
+    /// The project's path.
+    pub project: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+}
+
+impl SlugEntry {
+    /// The entry of a stack.
+    pub fn of(stack: &Stack) -> Self {
+        Self {
+            stack: stack.id.clone(),
+            deleted: stack.deleted_at.is_some(),
+            found_by: FoundBy {
+                name: stack.name.clone(),
+                project: stack.project_path.clone(),
+                labels: stack.labels.clone(),
+            },
+        }
+    }
 }
 
 /// A stack's place among its project's stacks ([`crate::keys::project_stack`]).
@@ -112,8 +142,34 @@ impl Store {
 
     /// The admin key that `secret` is, if it is one.
     pub async fn admin_key(&self, secret: &str) -> Result<Option<AdminKey>, StoreError> {
-        let digest = admin_key_digest(secret);
-        Ok(self.get::<AdminKey>(&keys::admin_key(&digest)).await?.map(|found| found.value))
+        self.admin_key_by_digest(&admin_key_digest(secret)).await
+    }
+
+    /// The admin key with this digest, if there is one.
+    pub async fn admin_key_by_digest(&self, digest: &str) -> Result<Option<AdminKey>, StoreError> {
+        Ok(self.get::<AdminKey>(&keys::admin_key(digest)).await?.map(|found| found.value))
+    }
+
+    /// How many wrong keys came from an address in the minute of `now`.
+    pub async fn wrong_keys(&self, address: &str, now: Timestamp) -> Result<u32, StoreError> {
+        let found = self.get::<u32>(&keys::wrong_keys(address, now)).await?;
+        Ok(found.map_or(0, |found| found.value))
+    }
+
+    /// Counts one more wrong key from an address.
+    pub async fn count_wrong_key(&self, address: &str, now: Timestamp) -> Result<(), StoreError> {
+        let key = keys::wrong_keys(address, now);
+        for _ in 0..5 {
+            let found = self.get::<u32>(&key).await?;
+            let (expect, count) =
+                found.map_or((Expect::Absent, 0), |found| (found.unchanged(), found.value));
+            let write = Write::put(key.clone(), expect, &(count + 1))?
+                .expires(now + SignedDuration::from_hours(1));
+            if self.write(vec![write]).await? == Outcome::Written {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The definitions of a project's stacks, deleted ones left out.

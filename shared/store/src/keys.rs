@@ -216,6 +216,23 @@ pub fn room(run: &RunId) -> Key {
     Key::new(ROOM, run.as_str())
 }
 
+/// How many wrong admin keys came from an address in one minute.
+pub fn wrong_keys(address: &str, now: Timestamp) -> Key {
+    let minute = now.as_second() / 60;
+    Key::new(
+        format!("config/tries/{}", gantry_domain::ids::short_digest(&[address])),
+        minute.to_string(),
+    )
+}
+
+/// The partition of runs that wait for a person, the oldest first.
+pub const WAITING: &str = "line/person";
+
+/// A run that waits for a person.
+pub fn waiting(created_at: Timestamp, run: &RunId) -> Key {
+    Key::new(WAITING, format!("{}#{run}", millis(created_at)))
+}
+
 /// What is to be brought up to date at GitLab; `target` is the message group of its nudges.
 pub fn feedback(target: &str) -> Key {
     Key::new(format!("feedback/{target}"), HEAD)

@@ -13,6 +13,9 @@ pub struct StackHead {
     /// The number of the newest run.
     #[serde(default)]
     pub last_number: u64,
+    /// The newest tracked run, whatever became of it.
+    #[serde(default)]
+    pub latest: Option<RunId>,
     /// The tracked run that holds the stack: from *preparing* to its end.
     pub tracked: Option<RunId>,
     /// That run is applying: proposed runs wait.

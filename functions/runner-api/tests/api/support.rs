@@ -99,7 +99,7 @@ impl World {
         let signer = Signer::new(&"signing".into());
         let world = Self { router, store, queues, objects, clock, hand, signer, _folder: folder };
         world.put(keys::stack_config(&stack_id()), &stack()).await;
-        let entry = SlugEntry { stack: stack_id(), deleted: false };
+        let entry = SlugEntry { stack: stack_id(), deleted: false, found_by: Default::default() };
         world.put(keys::slug(&stack().slug), &entry).await;
         world
     }

@@ -178,7 +178,7 @@ pub(super) async fn find_project(
 
 /// Slug, definition and place among the project's stacks: all or nothing.
 async fn save(app: &App, stack: &Stack) -> Answer<()> {
-    let slug = SlugEntry { stack: stack.id.clone(), deleted: false };
+    let slug = SlugEntry::of(stack);
     let place = ProjectStack { stack: stack.id.clone(), branch: stack.branch.clone() };
     // The project's entry may change at the same time (a hook is made): look once more.
     for _ in 0..3 {

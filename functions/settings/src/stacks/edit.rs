@@ -22,7 +22,11 @@ use axum::{
 };
 use gantry_domain::stack::Stack;
 use gantry_gitlab::Project;
-use gantry_store::{Expect, Outcome, Stored, Write, config::ProjectStack, keys};
+use gantry_store::{
+    Expect, Outcome, Stored, Write,
+    config::{ProjectStack, SlugEntry},
+    keys,
+};
 use serde_json::{Map, Value};
 
 /// `PUT /api/v1/stacks/{slug}`
@@ -161,7 +165,10 @@ fn place(stack: &Stack) -> impl PartialEq + '_ {
 
 async fn save(app: &App, before: &Stored<Stack>, after: &Stack) -> Answer<()> {
     let old = &before.value;
-    let mut writes = vec![Write::put(before.key.clone(), before.unchanged(), after)?];
+    let mut writes = vec![
+        Write::put(before.key.clone(), before.unchanged(), after)?,
+        Write::put(keys::slug(&after.slug), Expect::Present, &SlugEntry::of(after))?,
+    ];
     if place(old) != place(after) {
         writes.push(
             nothing_unfinished(

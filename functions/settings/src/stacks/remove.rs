@@ -61,7 +61,7 @@ pub(crate) async fn remove(
     let kept = if query.state == Some(Keep::Abandon) { SignedDuration::ZERO } else { KEPT };
     let deleted =
         Stack { deleted_at: Some(now), state_kept_until: Some(now + kept), ..stack.clone() };
-    let slug_entry = SlugEntry { stack: stack.id.clone(), deleted: true };
+    let slug_entry = SlugEntry::of(&deleted);
     let writes = vec![
         unfinished,
         // What was said about the state has to be true of this state.
