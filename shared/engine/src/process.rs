@@ -15,7 +15,13 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, net::unix::pipe, process::Child, time};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe,
+    process::Child,
+    signal::unix::{SignalKind, signal},
+    time,
+};
 
 /// Takes the output, line by line, without line ends; colours are left in.
 pub type Sink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -127,6 +133,9 @@ async fn execute(
 }
 
 fn spawn(spec: &Spec, stdout: Option<File>) -> io::Result<(Child, pipe::Receiver)> {
+    // A child inherits that an interrupt is ignored, as it is in whatever a shell script started
+    // with `&`: Terraform could then not be asked to stop. That it is caught, it does not inherit.
+    let _caught_from_now_on = signal(SignalKind::interrupt())?;
     let (reader, writer) = io::pipe()?;
     let stdout = match stdout {
         Some(file) => Stdio::from(file),
