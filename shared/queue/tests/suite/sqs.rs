@@ -66,6 +66,10 @@ fn entries(body: &Value) -> &Vec<Value> {
     body["Entries"].as_array().unwrap()
 }
 
+fn sent() -> Value {
+    json!({ "MessageId": "m", "MD5OfMessageBody": "d41d8cd98f00b204e9800998ecf8427e" })
+}
+
 /// Accepts every entry but those that `verdict` refuses: true when it is the sender's fault.
 fn batch(body: &Value, verdict: impl Fn(&str) -> Option<bool>) -> (u16, Value) {
     let (mut good, mut bad) = (vec![], vec![]);
@@ -107,16 +111,40 @@ async fn many_messages_go_in_batches_of_ten_and_groups_keep_their_order() {
 
 #[tokio::test]
 async fn a_batch_is_cut_by_its_size_too() {
-    let (sqs, requests) = sqs(|_, body| batch(body, |_| None));
+    let (sqs, requests) = sqs(|operation, body| match operation {
+        "SendMessage" => (200, sent()),
+        _ => batch(body, |_| None),
+    });
     let large = |n| Outgoing { body: "x".repeat(100_000), ..outgoing("g", n) };
     let mut all: Vec<Outgoing> = (0..5).map(large).collect();
     all.push(Outgoing { body: "x".repeat(300_000), ..outgoing("g", 9) });
     let results = sqs.send(all).await;
     assert!(results[..5].iter().all(Result::is_ok));
     assert!(matches!(results[5], Err(SendError::Refused { .. })), "{:?}", results[5]);
-    let sizes: Vec<usize> =
-        requests.lock().unwrap().iter().map(|(_, body)| entries(body).len()).collect();
-    assert_eq!(sizes, [2, 2, 1]);
+    let requests = requests.lock().unwrap();
+    let sizes: Vec<_> = requests
+        .iter()
+        .map(|(operation, body)| (operation.as_str(), body["Entries"].as_array().map(Vec::len)))
+        .collect();
+    let (batch, single) = ("SendMessageBatch", "SendMessage");
+    assert_eq!(sizes, [(batch, Some(2)), (batch, Some(2)), (single, None)]);
+}
+
+#[tokio::test]
+async fn one_message_needs_no_batch() {
+    let (sqs, requests) = sqs(|_, body| match body["MessageBody"].as_str() {
+        Some("g-1") => (200, sent()),
+        _ => {
+            (400, json!({ "__type": "com.amazonaws.sqs#InvalidMessageContents", "message": "no" }))
+        }
+    });
+    assert_eq!(sqs.send(vec![outgoing("g", 1)]).await, [Ok(())]);
+    let refused = sqs.send(vec![outgoing("g", 2)]).await;
+    assert!(matches!(refused[..], [Err(SendError::Refused { .. })]), "{refused:?}");
+    let requests = requests.lock().unwrap();
+    let (operation, body) = &requests[0];
+    assert_eq!((operation.as_str(), &body["MessageGroupId"]), ("SendMessage", &json!("g")));
+    assert_eq!(body["MessageDeduplicationId"], "g.1");
 }
 
 #[tokio::test(start_paused = true)]
