@@ -23,6 +23,8 @@ pub(crate) enum Access {
     Open,
     /// An admin key with at least this role.
     Key(Role),
+    /// A page: a session of a key with at least this role.
+    Page(Role),
 }
 
 /// Who is asking. Handlers behind [`Access::Key`] get it as an extension.
@@ -77,7 +79,7 @@ pub(crate) async fn guard(
         next.run(request).await
     };
     if changes {
-        record(&guard.app, caller, what, outcome(&response)).await;
+        record(&guard.app, caller.name, what, outcome(&response)).await;
     }
     response
 }
@@ -102,11 +104,11 @@ pub(crate) async fn find_caller(app: &App, headers: &HeaderMap) -> Result<Caller
     Ok(Caller { name: key.name, role: key.role, digest, request })
 }
 
-fn new_request() -> EventId {
+pub(crate) fn new_request() -> EventId {
     EventId::derive("request", &[&rand::random::<u128>().to_string()])
 }
 
-fn too_low(caller: &Caller, needs: Role) -> Refusal {
+pub(crate) fn too_low(caller: &Caller, needs: Role) -> Refusal {
     let word = |role| match role {
         Role::Read => "read",
         Role::Deploy => "deploy",
@@ -125,7 +127,7 @@ fn too_low(caller: &Caller, needs: Role) -> Refusal {
 }
 
 /// The route's words with the request's names in them.
-async fn describe(what: &'static str, request: &mut Request) -> String {
+pub(crate) async fn describe(what: &'static str, request: &mut Request) -> String {
     let mut text = what.to_owned();
     if let Ok(params) = request.extract_parts::<RawPathParams>().await {
         for (name, value) in &params {
@@ -139,7 +141,7 @@ async fn describe(what: &'static str, request: &mut Request) -> String {
 }
 
 /// How a request ended, as its answer says.
-fn outcome(response: &Response) -> String {
+pub(crate) fn outcome(response: &Response) -> String {
     match response.extensions().get::<Done>() {
         Some(Done(outcome)) => outcome.clone(),
         None if response.status().is_success() => "done".to_owned(),
@@ -148,10 +150,10 @@ fn outcome(response: &Response) -> String {
 }
 
 /// Writes the line. A line that cannot be written is logged: what it tells of has happened.
-async fn record(app: &App, caller: Caller, what: String, outcome: String) {
-    tracing::info!(actor = caller.name, what, outcome, "somebody asked for a change");
+pub(crate) async fn record(app: &App, actor: String, what: String, outcome: String) {
+    tracing::info!(actor, what, outcome, "somebody asked for a change");
     let at = app.clock.now();
-    let activity = Activity { actor: caller.name, what, outcome, at };
+    let activity = Activity { actor, what, outcome, at };
     // The request's own id may repeat; each try is a line of its own.
     let key = gantry_store::keys::activity(at, &new_request());
     let written = match Write::put(key, Expect::Absent, &activity) {

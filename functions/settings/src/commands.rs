@@ -27,16 +27,17 @@ use gantry_store::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// A command's outcome, or that there is none yet.
 #[derive(Serialize)]
-struct CommandView {
-    request: EventId,
+pub(crate) struct CommandView {
+    pub(crate) request: EventId,
     /// None while the scheduler has not decided.
     done: Option<bool>,
-    message: Option<String>,
-    run: Option<RunId>,
+    pub(crate) message: Option<String>,
+    pub(crate) run: Option<RunId>,
     actor: Option<String>,
     at: Option<Timestamp>,
     /// Where the outcome can be asked for.
@@ -54,22 +55,31 @@ pub(crate) async fn unblock(
     Path(slug): Path<String>,
     Body(body): Body,
 ) -> Answer<Response> {
+    answer(ask_unblock(&app, &caller, &slug, body).await?)
+}
+
+/// Asks to unblock a stack.
+pub(crate) async fn ask_unblock(
+    app: &App,
+    caller: &Caller,
+    slug: &str,
+    body: Map<String, Value>,
+) -> Answer<CommandView> {
     let mut form = Form::new(body);
     let reason = form.required_text("reason", "what you found about the lost apply");
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > 500) {
         form.wrong("reason", "has more than 500 characters");
     }
     form.check()?;
-    let stack = stacks::find(&app, &slug).await?.value;
+    let stack = stacks::find(app, slug).await?.value;
     let check = async {
-        let head = stacks::head(&app, &stack.id).await?;
+        let head = stacks::head(app, &stack.id).await?;
         match head.and_then(|head| head.value.blocked) {
             Some(_) => Ok(()),
             None => Err(refuse("The stack is not blocked.")),
         }
     };
-    give(&app, &caller, &stack, Command::Unblock { reason: reason.unwrap_or_default() }, check)
-        .await
+    give(app, caller, &stack, Command::Unblock { reason: reason.unwrap_or_default() }, check).await
 }
 
 /// `POST /api/v1/stacks/{slug}/catch-up`
@@ -78,13 +88,18 @@ pub(crate) async fn catch_up(
     Extension(caller): Extension<Caller>,
     Path(slug): Path<String>,
 ) -> Answer<Response> {
-    let stack = stacks::find(&app, &slug).await?.value;
+    answer(ask_catch_up(&app, &caller, &slug).await?)
+}
+
+/// Asks to catch up with a stack's newest commit.
+pub(crate) async fn ask_catch_up(app: &App, caller: &Caller, slug: &str) -> Answer<CommandView> {
+    let stack = stacks::find(app, slug).await?.value;
     let check = async {
         let partition = keys::stack_partition(&stack.id);
         let queued =
             app.store.query::<RunEntry>(&partition, "queue#", None, false, 2).await?.items.len();
-        let waits = match stacks::head(&app, &stack.id).await?.and_then(|head| head.value.tracked) {
-            Some(run) => find_run(&app, &run).await?.state == RunState::Unconfirmed,
+        let waits = match stacks::head(app, &stack.id).await?.and_then(|head| head.value.tracked) {
+            Some(run) => find_run(app, &run).await?.state == RunState::Unconfirmed,
             None => false,
         };
         match (queued, waits) {
@@ -93,7 +108,7 @@ pub(crate) async fn catch_up(
             _ => Ok(()),
         }
     };
-    give(&app, &caller, &stack, Command::CatchUp, check).await
+    give(app, caller, &stack, Command::CatchUp, check).await
 }
 
 /// `POST /api/v1/stacks/{slug}/runs {"type"?, "commit"?}`
@@ -103,6 +118,16 @@ pub(crate) async fn start_run(
     Path(slug): Path<String>,
     Body(body): Body,
 ) -> Answer<Response> {
+    answer(ask_run(&app, &caller, &slug, body).await?)
+}
+
+/// Asks for a run of a stack.
+pub(crate) async fn ask_run(
+    app: &App,
+    caller: &Caller,
+    slug: &str,
+    body: Map<String, Value>,
+) -> Answer<CommandView> {
     let mut form = Form::new(body);
     let run_type = form.choice::<RunType>("type").unwrap_or(RunType::Tracked);
     if run_type == RunType::Test {
@@ -110,17 +135,17 @@ pub(crate) async fn start_run(
     }
     let commit = form.choice::<CommitSha>("commit");
     form.check()?;
-    let stack = stacks::find(&app, &slug).await?.value;
+    let stack = stacks::find(app, slug).await?.value;
     let check = async {
-        may_start(&app, &stack, run_type).await?;
-        let known = stacks::tracked_branch(&app, &stack).await?;
+        may_start(app, &stack, run_type).await?;
+        let known = stacks::tracked_branch(app, &stack).await?;
         if commit.is_none() && known.is_some_and(|known| known.missing) {
             return Err(refuse(format!("The branch {} is not there.", stack.branch)));
         }
         Ok(())
     };
     let command = Command::Trigger { run_type, commit: commit.clone() };
-    give(&app, &caller, &stack, command, check).await
+    give(app, caller, &stack, command, check).await
 }
 
 /// `POST /api/v1/runs/{id}/confirm`
@@ -129,14 +154,19 @@ pub(crate) async fn confirm(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Answer<Response> {
-    let (run, stack) = run_and_stack(&app, &id).await?;
+    answer(ask_confirm(&app, &caller, &id).await?)
+}
+
+/// Asks to confirm a run.
+pub(crate) async fn ask_confirm(app: &App, caller: &Caller, id: &str) -> Answer<CommandView> {
+    let (run, stack) = run_and_stack(app, id).await?;
     let check = async {
         if run.state != RunState::Unconfirmed {
             return Err(refuse(format!("The run is {}: there is nothing to confirm.", run.state)));
         }
-        may_start(&app, &stack, RunType::Tracked).await
+        may_start(app, &stack, RunType::Tracked).await
     };
-    give(&app, &caller, &stack, Command::Confirm { run: run.id.clone() }, check).await
+    give(app, caller, &stack, Command::Confirm { run: run.id.clone() }, check).await
 }
 
 /// `POST /api/v1/runs/{id}/discard`
@@ -145,7 +175,12 @@ pub(crate) async fn discard(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Answer<Response> {
-    let (run, stack) = run_and_stack(&app, &id).await?;
+    answer(ask_discard(&app, &caller, &id).await?)
+}
+
+/// Asks to discard a run.
+pub(crate) async fn ask_discard(app: &App, caller: &Caller, id: &str) -> Answer<CommandView> {
+    let (run, stack) = run_and_stack(app, id).await?;
     let check = async {
         match run.state {
             RunState::Unconfirmed | RunState::Confirmed => Ok(()),
@@ -153,7 +188,7 @@ pub(crate) async fn discard(
             state => Err(refuse(format!("The run is {state}: stop it instead."))),
         }
     };
-    give(&app, &caller, &stack, Command::Discard { run: run.id.clone() }, check).await
+    give(app, caller, &stack, Command::Discard { run: run.id.clone() }, check).await
 }
 
 /// `POST /api/v1/runs/{id}/stop`
@@ -162,7 +197,12 @@ pub(crate) async fn stop(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Answer<Response> {
-    let (run, stack) = run_and_stack(&app, &id).await?;
+    answer(ask_stop(&app, &caller, &id).await?)
+}
+
+/// Asks to stop a run.
+pub(crate) async fn ask_stop(app: &App, caller: &Caller, id: &str) -> Answer<CommandView> {
+    let (run, stack) = run_and_stack(app, id).await?;
     let check = async {
         match run.state {
             RunState::Unconfirmed | RunState::Confirmed => {
@@ -172,7 +212,7 @@ pub(crate) async fn stop(
             _ => Ok(()),
         }
     };
-    give(&app, &caller, &stack, Command::Stop { run: run.id.clone() }, check).await
+    give(app, caller, &stack, Command::Stop { run: run.id.clone() }, check).await
 }
 
 /// `POST /api/v1/runs/{id}/retry {"force"?}`
@@ -182,21 +222,31 @@ pub(crate) async fn retry(
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Answer<Response> {
+    answer(ask_retry(&app, &caller, &id, body).await?)
+}
+
+/// Asks for another run of a run's commit.
+pub(crate) async fn ask_retry(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    body: Map<String, Value>,
+) -> Answer<CommandView> {
     let mut form = Form::new(body);
     let force = form.flag("force").unwrap_or(false);
     form.check()?;
-    let (run, stack) = run_and_stack(&app, &id).await?;
+    let (run, stack) = run_and_stack(app, id).await?;
     let check = async {
         if !run.state.is_final() {
             return Err(refuse(format!("The run is {}: it has not ended.", run.state)));
         }
-        may_start(&app, &stack, run.run_type).await?;
+        may_start(app, &stack, run.run_type).await?;
         if run.run_type == RunType::Tracked && !force {
-            not_behind(&app, &run).await?;
+            not_behind(app, &run).await?;
         }
         Ok(())
     };
-    give(&app, &caller, &stack, Command::Retry { run: run.id.clone(), force }, check).await
+    give(app, caller, &stack, Command::Retry { run: run.id.clone(), force }, check).await
 }
 
 /// `GET /api/v1/commands/{stack}/{request}`
@@ -220,11 +270,11 @@ async fn give(
     stack: &Stack,
     command: Command,
     check: impl Future<Output = Answer<()>>,
-) -> Answer<Response> {
+) -> Answer<CommandView> {
     let request = &caller.request;
     let key = keys::command(&stack.id, request);
     if let Some(known) = app.store.get::<CommandOutcome>(&key).await? {
-        return answer(stack, request, Some(known.value));
+        return decided(stack, request, Some(known.value));
     }
     check.await?;
     let (stack_id, actor) = (stack.id.clone(), caller.name.clone());
@@ -235,25 +285,34 @@ async fn give(
     while tokio::time::Instant::now() < until {
         tokio::time::sleep(pause).await;
         if let Some(outcome) = app.store.get::<CommandOutcome>(&key).await? {
-            return answer(stack, request, Some(outcome.value));
+            return decided(stack, request, Some(outcome.value));
         }
         pause = (pause * 2).min(Duration::from_millis(250));
     }
-    answer(stack, request, None)
+    decided(stack, request, None)
 }
 
-fn answer(stack: &Stack, request: &EventId, outcome: Option<CommandOutcome>) -> Answer<Response> {
-    let (status, done) = match &outcome {
-        Some(CommandOutcome { done: false, message, run, .. }) => {
-            let refusal = refuse(message.clone())
-                .with("request", request.as_str().into())
-                .with("run", run.as_ref().map(RunId::as_str).into());
-            return Err(refusal);
+/// What became of a command, as far as that is known; a refusal when the scheduler refused.
+fn decided(
+    stack: &Stack,
+    request: &EventId,
+    outcome: Option<CommandOutcome>,
+) -> Answer<CommandView> {
+    if let Some(CommandOutcome { done: false, message, run, .. }) = outcome {
+        return Err(refuse(message)
+            .with("request", request.as_str().into())
+            .with("run", run.as_ref().map(RunId::as_str).into()));
+    }
+    Ok(view(stack, request.clone(), outcome))
+}
+
+fn answer(view: CommandView) -> Answer<Response> {
+    let (status, done) = match &view.message {
+        Some(message) => (StatusCode::OK, Done::new(message.clone())),
+        None => {
+            (StatusCode::ACCEPTED, Done::new(format!("asked for, as request {}", view.request)))
         }
-        Some(outcome) => (StatusCode::OK, Done::new(outcome.message.clone())),
-        None => (StatusCode::ACCEPTED, Done::new(format!("asked for, as request {request}"))),
     };
-    let view = view(stack, request.clone(), outcome);
     let location = [(header::LOCATION, view.outcome.clone())];
     Ok((status, location, Extension(done), Json(view)).into_response())
 }

@@ -31,41 +31,44 @@ const AT_ONCE: usize = 8;
 const MOST_DECISIONS: i32 = 200;
 
 /// Which events are asked for.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct EventQuery {
-    project: Option<u64>,
-    before: Option<String>,
-    limit: Option<u32>,
+    pub(crate) project: Option<u64>,
+    pub(crate) before: Option<String>,
+    pub(crate) limit: Option<u32>,
 }
 
+/// A page of events.
 #[derive(Serialize)]
-struct EventList {
-    events: Vec<EventView>,
+pub(crate) struct EventList {
+    pub(crate) events: Vec<EventView>,
     /// The `before` of the next page; none at the end.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
+/// An event with what was decided for each stack.
 #[derive(Serialize)]
-struct EventView {
-    id: EventId,
-    source: EventSource,
-    project: Option<ProjectId>,
-    what: String,
-    received_at: Timestamp,
+pub(crate) struct EventView {
+    pub(crate) id: EventId,
+    pub(crate) source: EventSource,
+    pub(crate) project: Option<ProjectId>,
+    pub(crate) what: String,
+    pub(crate) received_at: Timestamp,
     /// What became of it as a whole.
-    outcome: Option<String>,
-    decisions: Vec<DecisionView>,
+    pub(crate) outcome: Option<String>,
+    pub(crate) decisions: Vec<DecisionView>,
     /// There are more decisions than are listed.
-    more_decisions: bool,
+    pub(crate) more_decisions: bool,
 }
 
+/// What was decided for one stack.
 #[derive(Serialize)]
-struct DecisionView {
+pub(crate) struct DecisionView {
     stack_id: StackId,
-    stack: StackSlug,
-    runs: bool,
-    reason: String,
-    commit: Option<CommitSha>,
+    pub(crate) stack: StackSlug,
+    pub(crate) runs: bool,
+    pub(crate) reason: String,
+    pub(crate) commit: Option<CommitSha>,
     at: Timestamp,
 }
 
@@ -74,6 +77,11 @@ pub(crate) async fn list(
     State(app): State<App>,
     Params(query): Params<EventQuery>,
 ) -> Answer<impl IntoResponse> {
+    find_page(&app, &query).await.map(Json)
+}
+
+/// A page of events, the newest first.
+pub(crate) async fn find_page(app: &App, query: &EventQuery) -> Answer<EventList> {
     let limit = cursor::page_size(query.limit, 25);
     let wanted = usize::try_from(limit).unwrap_or_default();
     let before = query.before.as_deref().map(read_cursor).transpose()?;
@@ -108,11 +116,11 @@ pub(crate) async fn list(
     };
     let next = next.as_deref().map(cursor::from_key);
     let events = stream::iter(found)
-        .map(|event| with_decisions(&app, event.value))
+        .map(|event| with_decisions(app, event.value))
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    Ok(Json(EventList { events, next }))
+    Ok(EventList { events, next })
 }
 
 /// The day and the sort key that a cursor stands for: it begins with the milliseconds.
@@ -159,17 +167,18 @@ fn view(record: DecisionRecord) -> DecisionView {
 }
 
 /// Which activities are asked for.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct ActivityQuery {
-    before: Option<String>,
-    limit: Option<u32>,
+    pub(crate) before: Option<String>,
+    pub(crate) limit: Option<u32>,
 }
 
+/// A page of activities.
 #[derive(Serialize)]
-struct ActivityList {
-    activities: Vec<Activity>,
+pub(crate) struct ActivityList {
+    pub(crate) activities: Vec<Activity>,
     /// The `before` of the next page; none at the end.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// `GET /api/v1/activity?before=&limit=`: the newest first.
@@ -177,11 +186,16 @@ pub(crate) async fn activity(
     State(app): State<App>,
     Params(query): Params<ActivityQuery>,
 ) -> Answer<impl IntoResponse> {
+    activities(&app, &query).await.map(Json)
+}
+
+/// A page of activities, the newest first.
+pub(crate) async fn activities(app: &App, query: &ActivityQuery) -> Answer<ActivityList> {
     let before = query.before.as_deref().map(|at| cursor::to_key(at, "before")).transpose()?;
     let limit = cursor::page_size(query.limit, 50);
     let page =
         app.store.query::<Activity>(keys::ACTIVITY, "", before.as_deref(), true, limit).await?;
     let next = page.next.as_deref().map(cursor::from_key);
     let activities = page.items.into_iter().map(|found| found.value).collect();
-    Ok(Json(ActivityList { activities, next }))
+    Ok(ActivityList { activities, next })
 }

@@ -22,24 +22,25 @@ use gantry_store::{
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// A key as it is listed.
 #[derive(Serialize)]
-struct KeyView {
+pub(crate) struct KeyView {
     /// The start of its digest.
-    id: String,
-    name: String,
-    role: Role,
-    created_at: Timestamp,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) created_at: Timestamp,
 }
 
 /// A key that was just made.
 #[derive(Serialize)]
-struct NewKey {
+pub(crate) struct NewKey {
     #[serde(flatten)]
-    view: KeyView,
+    pub(crate) view: KeyView,
     /// The key itself: this is the only time that it is shown.
-    key: String,
+    pub(crate) key: String,
 }
 
 #[derive(Serialize)]
@@ -60,12 +61,23 @@ async fn all(app: &App) -> Answer<Vec<Stored<AdminKey>>> {
 
 /// `GET /api/v1/keys`
 pub(crate) async fn list(State(app): State<App>) -> Answer<impl IntoResponse> {
-    let keys = all(&app).await?.into_iter().map(|key| view(&key.key.sk, key.value)).collect();
-    Ok(Json(KeyList { keys }))
+    Ok(Json(KeyList { keys: listed(&app).await? }))
+}
+
+/// All keys, the oldest first.
+pub(crate) async fn listed(app: &App) -> Answer<Vec<KeyView>> {
+    Ok(all(app).await?.into_iter().map(|key| view(&key.key.sk, key.value)).collect())
 }
 
 /// `POST /api/v1/keys {"name", "role"}`
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
+    let made = make(&app, body).await?;
+    let done = Done::new(format!("made the key {:?}", made.view.name));
+    Ok((StatusCode::CREATED, Extension(done), Json(made)))
+}
+
+/// Makes a key.
+pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<NewKey> {
     let mut form = Form::new(body);
     let name = form.required_text("name", "what to call the key, such as its holder's name");
     let role = form.choice::<Role>("role");
@@ -76,7 +88,7 @@ pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<i
         if name.chars().count() > 64 {
             form.wrong("name", "has more than 64 characters");
         }
-        if all(&app).await?.iter().any(|key| key.value.name == *name) {
+        if all(app).await?.iter().any(|key| key.value.name == *name) {
             form.wrong("name", "is the name of another key");
         }
     }
@@ -92,9 +104,7 @@ pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<i
         Outcome::Written => {}
         Outcome::Stale => return Err(Refusal::conflict("Try again", "The key was not made.")),
     }
-    let done = Done::new(format!("made the key {:?}", key.name));
-    let key = NewKey { view: view(&digest, key), key: secret.expose_secret().to_owned() };
-    Ok((StatusCode::CREATED, Extension(done), Json(key)))
+    Ok(NewKey { view: view(&digest, key), key: secret.expose_secret().to_owned() })
 }
 
 /// `DELETE /api/v1/keys/{key}`: by id or by name.
@@ -103,11 +113,18 @@ pub(crate) async fn delete(
     Extension(caller): Extension<Caller>,
     Path(which): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    let found = all(&app).await?;
+    let name = revoke(&app, &caller, &which).await?;
+    let done = Done::new(format!("deleted the key {name:?}"));
+    Ok((StatusCode::NO_CONTENT, Extension(done)))
+}
+
+/// Ends a key, and with it every session that was begun with it. Answers its name.
+pub(crate) async fn revoke(app: &App, caller: &Caller, which: &str) -> Answer<String> {
+    let found = all(app).await?;
     let key = found
         .iter()
-        .find(|key| key.value.name == which || key.key.sk.get(..16) == Some(which.as_str()))
-        .ok_or_else(|| Refusal::not_found("key", &which))?;
+        .find(|key| key.value.name == which || key.key.sk.get(..16) == Some(which))
+        .ok_or_else(|| Refusal::not_found("key", which))?;
     if key.key.sk == caller.digest {
         return Err(Refusal::conflict(
             "The key is in use",
@@ -122,6 +139,5 @@ pub(crate) async fn delete(
     }
     let delete = Write::Delete { key: key.key.clone(), expect: Expect::Any };
     let _gone_either_way = app.store.write(vec![delete]).await?;
-    let done = Done::new(format!("deleted the key {:?}", key.value.name));
-    Ok((StatusCode::NO_CONTENT, Extension(done)))
+    Ok(key.value.name.clone())
 }

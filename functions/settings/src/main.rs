@@ -5,18 +5,31 @@
 //! `GANTRY_COMMAND_WAIT_MS`: how long a request waits for the outcome of its command.
 
 use anyhow::Context as _;
+use axum::middleware::map_request;
 use gantry_queue::{QueueName, QueueUrls, Sender, Sqs};
 use gantry_secrets::{ManagedSecrets, Sealer, SecretName, Secrets, Signer, random_secret};
 use gantry_settings::{Deps, PublicUrl, ensure_first_admin_key, router};
-use gantry_setup::{Clock, Deployment, Objects, aws};
+use gantry_setup::{Clock, Deployment, Objects, aws, web::ClientAddress};
 use gantry_store::Store;
+use lambda_http::request::RequestContext;
 use std::{sync::Arc, time::Duration};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
     let deps = connect(Deployment::start()).await?;
     ensure_first_admin_key(&deps.store, deps.secrets.as_ref(), &deps.clock).await?;
-    lambda_http::run(router(deps)).await
+    lambda_http::run(router(deps).layer(map_request(with_address))).await
+}
+
+/// Tells handlers where a request comes from, as API Gateway saw it.
+async fn with_address(mut request: axum::extract::Request) -> axum::extract::Request {
+    if let Some(RequestContext::ApiGatewayV2(context)) =
+        request.extensions().get::<RequestContext>()
+        && let Some(address) = context.http.source_ip.clone()
+    {
+        request.extensions_mut().insert(ClientAddress(address));
+    }
+    request
 }
 
 async fn connect(deployment: Deployment) -> anyhow::Result<Deps> {

@@ -61,6 +61,16 @@ impl Refusal {
         self
     }
 
+    /// What is wrong with single fields.
+    pub(crate) fn errors(&self) -> &BTreeMap<String, String> {
+        &self.problem.errors
+    }
+
+    /// What happened, in words.
+    pub(crate) fn words(&self) -> String {
+        format!("{}. {}", self.problem.title, self.problem.detail)
+    }
+
     /// What is written to the list of activities. Holds no value from the request.
     pub(crate) fn outcome(&self) -> String {
         format!("refused: {}. {}", self.problem.title, self.problem.detail)
@@ -129,6 +139,8 @@ impl From<gantry_gitlab::Error> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let outcome = crate::access::Done::new(self.outcome());
+        // A page shows it in its own way.
+        let problem = (*self.problem).clone();
         let mut response = if self.more.is_empty() {
             self.problem.into_response()
         } else {
@@ -148,6 +160,7 @@ impl IntoResponse for Refusal {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         response.extensions_mut().insert(outcome);
+        response.extensions_mut().insert(problem);
         response
     }
 }

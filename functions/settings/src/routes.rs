@@ -84,18 +84,79 @@ fn put<H: Handler<T, App>, T: 'static>(
     change(Method::PUT, path, needs, what, handler)
 }
 
+/// A page that shows something.
+fn see<H: Handler<T, App>, T: 'static>(path: &'static str, needs: Role, handler: H) -> Route {
+    route(Method::GET, path, Access::Page(needs), handler)
+}
+
+/// A page's form that changes something.
+fn send<H: Handler<T, App>, T: 'static>(
+    path: &'static str,
+    needs: Role,
+    what: &'static str,
+    handler: H,
+) -> Route {
+    Route { what, ..route(Method::POST, path, Access::Page(needs), handler) }
+}
+
 const INTEGRATION: &str = "/api/v1/integration";
 const STACKS: &str = "/api/v1/stacks";
 const STACK: &str = "/api/v1/stacks/{slug}";
 const STACK_RUNS: &str = "/api/v1/stacks/{slug}/runs";
 const KEYS: &str = "/api/v1/keys";
 
-fn all() -> Vec<Route> {
+/// The pages. Forms send POST alone, and each part of a path has a name of its own, so that
+/// activities read well.
+fn pages() -> Vec<Route> {
+    use pages::handlers as page;
     vec![
-        open("/", pages::home),
-        open("/healthz", pages::health),
-        open("/style.css", pages::style),
-        open("/runs/{id}", pages::run),
+        open("/healthz", page::health),
+        open("/assets/{name}", pages::asset),
+        open("/sign-in", page::sign_in),
+        route(Method::POST, "/sign-in", Access::Open, page::try_key),
+        see("/", Read, page::overview),
+        send("/sign-out", Read, "sign out", page::sign_out),
+        see("/gitlab", Read, page::gitlab),
+        send("/gitlab", Admin, "connect GitLab", page::connect_gitlab),
+        send("/gitlab/rotate", Admin, "replace the webhook secret", page::rotate_secret),
+        send("/gitlab/unlink", Admin, "unlink GitLab", page::unlink_gitlab),
+        see("/stacks/new", Admin, page::new_stack),
+        send("/stacks/new", Admin, "make a stack", page::create_stack),
+        see("/stacks/{slug}", Read, page::stack),
+        see("/stacks/{slug}/edit", Admin, page::edit_stack),
+        send("/stacks/{slug}/edit", Admin, "change the stack {slug}", page::save_stack),
+        see("/stacks/{slug}/check", Admin, page::check_stack),
+        send(
+            "/stacks/{slug}/webhook",
+            Admin,
+            "make or repair the webhook of the stack {slug}",
+            page::repair_webhook,
+        ),
+        send("/stacks/{slug}/unblock", Admin, "unblock the stack {slug}", page::unblock),
+        send("/stacks/{slug}/catch-up", Deploy, "catch up with the stack {slug}", page::catch_up),
+        send("/stacks/{slug}/runs", Deploy, "start a run of the stack {slug}", page::start_run),
+        send("/stacks/{slug}/delete", Admin, "delete the stack {slug}", page::delete_stack),
+        open("/runs/{id}", page::run),
+        open("/runs/{id}/log", page::log),
+        open("/runs/{id}/log.txt", page::log_text),
+        send("/runs/{id}/confirm", Deploy, "confirm the run {id}", page::confirm),
+        send("/runs/{id}/discard", Deploy, "discard the run {id}", page::discard),
+        send("/runs/{id}/stop", Deploy, "stop the run {id}", page::stop),
+        send("/runs/{id}/retry", Deploy, "retry the run {id}", page::retry),
+        see("/events", Read, page::events),
+        see("/activity", Read, page::activity),
+        see("/keys", Admin, page::keys),
+        send("/keys", Admin, "make a key", page::make_key),
+        send("/keys/delete", Admin, "delete a key", page::delete_key),
+        see("/pick/projects", Admin, page::pick_project),
+        see("/pick/branches", Admin, page::pick_branch),
+        see("/pick/root", Admin, page::pick_root),
+    ]
+}
+
+/// The API.
+fn api() -> Vec<Route> {
+    vec![
         open("/api/v1/openapi.json", openapi),
         read(INTEGRATION, Read, integration::show),
         put(INTEGRATION, Admin, "connect GitLab", integration::connect),
@@ -129,6 +190,7 @@ fn all() -> Vec<Route> {
         ),
         read(STACK_RUNS, Read, runs::list),
         post(STACK_RUNS, Deploy, "start a run of the stack {slug}", commands::start_run),
+        read("/api/v1/waiting", Read, runs::waiting_list),
         read("/api/v1/runs/{id}", Read, runs::show),
         read("/api/v1/runs/{id}/log", Read, runs::log),
         read("/api/v1/runs/{id}/change", Read, runs::show_change),
@@ -148,12 +210,16 @@ fn all() -> Vec<Route> {
 pub fn router(deps: Deps) -> Router {
     let app = App::new(deps);
     let mut router = Router::new();
-    for route in all() {
+    for route in api().into_iter().chain(pages()) {
         let handler = match route.access {
             Access::Open => route.handler,
             Access::Key(needs) => {
                 let state = Guard { app: app.clone(), needs, what: route.what };
                 route.handler.route_layer(from_fn_with_state(state, guard))
+            }
+            Access::Page(needs) => {
+                let state = Guard { app: app.clone(), needs, what: route.what };
+                route.handler.route_layer(from_fn_with_state(state, pages::guard))
             }
         };
         router = router.route(route.path, handler);
@@ -166,7 +232,7 @@ pub fn router(deps: Deps) -> Router {
 
 /// The routes that the description has.
 pub(crate) fn documented() -> Vec<(Method, &'static str)> {
-    all().into_iter().map(|route| (route.method, route.path)).collect()
+    api().into_iter().map(|route| (route.method, route.path)).collect()
 }
 
 async fn openapi() -> impl IntoResponse {

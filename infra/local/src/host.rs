@@ -145,8 +145,9 @@ impl Host {
         tasks.spawn(sweep(Arc::clone(&system), config.intervals.sweep, stopped.clone()));
         let router = system.router.clone();
         tasks.spawn(async move {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
             let served =
-                axum::serve(listener, router).with_graceful_shutdown(until_stopped(stopped));
+                axum::serve(listener, service).with_graceful_shutdown(until_stopped(stopped));
             if let Err(error) = served.await {
                 tracing::error!("the listener failed: {error}");
             }
@@ -238,7 +239,8 @@ pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
         "Gantry is up at {here}\n\
          The admin key is \"admin-key\" in {key}\n\
          {calls}\n\n\
-         Next, connect your GitLab (a token with scope api, best of a machine user):\n\
+         Next, sign in at {here} and connect your GitLab, or do the same with the API\n\
+         (a token with scope api, best of a machine user):\n\
          \x20 KEY=$(python3 -c 'import json;print(json.load(open(\"{key}\"))[\"admin-key\"])')\n\
          \x20 curl -X PUT {here}/api/v1/integration -H \"Authorization: Bearer $KEY\" \\\n\
          \x20   -H 'Content-Type: application/json' \\\n\

@@ -13,7 +13,7 @@ mod tokens;
 pub use file::FileSecrets;
 pub use manager::ManagedSecrets;
 pub use sealing::{SealError, Sealer};
-pub use session::{SESSION_LASTS, Session};
+pub use session::{SESSION_COOKIE, SESSION_LASTS, Session};
 pub use tokens::{Signer, TokenFor, TokenKind, TokenRefused};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -15,6 +15,9 @@ use subtle::ConstantTimeEq as _;
 /// How long a session is good.
 pub const SESSION_LASTS: SignedDuration = SignedDuration::from_hours(12);
 
+/// The name of the cookie.
+pub const SESSION_COOKIE: &str = "gantry_session";
+
 const COOKIE: &str = "session";
 const FORM: &str = "form";
 
@@ -62,6 +65,20 @@ impl Session {
         Ok(session)
     }
 
+    /// The good session among the values of `Cookie` headers, if there is one.
+    pub fn among<'a>(
+        signer: &Signer,
+        cookies: impl IntoIterator<Item = &'a str>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        cookies
+            .into_iter()
+            .flat_map(|value| value.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .filter(|(name, _)| *name == SESSION_COOKIE)
+            .find_map(|(_, value)| Self::from_cookie(signer, value, now).ok())
+    }
+
     /// What every form of this session carries: another site cannot know it.
     pub fn form_token(&self, signer: &Signer) -> SecretString {
         signer.sign_text(FORM, &format!("{}.{}.{}", self.key, self.expires, self.nonce))
@@ -86,6 +103,9 @@ mod tests {
         let cookie = session.to_cookie(&here);
         let cookie = cookie.expose_secret();
         assert_eq!(Session::from_cookie(&here, cookie, now).unwrap(), session);
+        let header = format!("a=b; {SESSION_COOKIE}=forged; {SESSION_COOKIE}={cookie}");
+        assert_eq!(Session::among(&here, ["x=y", &header], now), Some(session.clone()));
+        assert_eq!(Session::among(&there, [header.as_str()], now), None);
         let end = now + SESSION_LASTS;
         assert_eq!(Session::from_cookie(&here, cookie, end), Err(TokenRefused::Expired));
         assert_eq!(Session::from_cookie(&there, cookie, now), Err(TokenRefused::Wrong));

@@ -5,6 +5,7 @@
 //! 2,000 looks, and the last state always arrives.
 
 use crate::{Key, Outcome, Store, StoreError, keys};
+use gantry_domain::feedback::Posted;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
@@ -43,6 +44,12 @@ struct Refused {
     refusals: BTreeMap<String, String>,
     #[serde(default)]
     refusal: Option<String>,
+}
+
+/// What the memory of a commit's statuses says of what was posted.
+#[derive(Deserialize)]
+struct Remembered {
+    posted: Posted,
 }
 
 /// How a publication ended.
@@ -124,6 +131,12 @@ impl Store {
             let named = refusals.into_iter().map(|(name, words)| format!("{name}: {words}"));
             named.chain(refusal).collect()
         }))
+    }
+
+    /// The statuses that GitLab shows for a commit, as the publisher remembers them.
+    pub async fn posted(&self, target: &str) -> Result<Posted, StoreError> {
+        let found = self.get::<Remembered>(&keys::feedback_memory(target)).await?;
+        Ok(found.map(|memory| memory.value.posted).unwrap_or_default())
     }
 
     /// Takes the due time from a target that is up to date, unless `want` was raised since

@@ -7,27 +7,28 @@ use gantry_domain::{
 };
 use gantry_gitlab::{Client, CurrentUser, Error, TokenSelf, Version};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde::Serialize;
 
 /// The oldest GitLab that is taken: from this version on it tells what a token may do.
 const OLDEST: (u32, u32) = (15, 5);
 /// Days before the token's end from which on it is said.
-const SOON: i32 = 14;
+const SOON: i32 = 30;
 
 /// What was found at the server.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub(super) version: String,
     pub(super) user: User,
     pub(super) scopes: Vec<String>,
     pub(super) expires_on: Option<String>,
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The user that the token acts as.
-#[derive(Debug, Clone)]
-pub(super) struct User {
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct User {
     pub(super) id: UserId,
-    pub(super) username: String,
+    pub(crate) username: String,
 }
 
 impl Found {

@@ -5,7 +5,9 @@ mod rotate;
 mod view;
 mod webhook;
 
-pub(crate) use rotate::rotate;
+pub(crate) use check::Found;
+pub(crate) use rotate::{rotate, rotate_secret};
+pub(crate) use view::{IntegrationView, broken};
 pub(crate) use webhook::{Addresses, by_hand, cannot_call, kept_secrets};
 
 use crate::{
@@ -15,7 +17,6 @@ use crate::{
     refusal::{Answer, Refusal},
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
-use check::Found;
 use gantry_domain::integration::Integration;
 use gantry_gitlab::{ApiHost, InvalidClient, webhook::WebhookSecrets};
 use gantry_queue::Message;
@@ -27,22 +28,36 @@ use gantry_store::{
 };
 use jiff::Timestamp;
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// `GET /api/v1/integration`
 pub(crate) async fn show(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<impl IntoResponse> {
+    present(&app, caller.role >= Role::Admin).await.map(Json)
+}
+
+/// The connection as it is now; its secrets are for admins.
+pub(crate) async fn present(app: &App, with_secrets: bool) -> Answer<IntegrationView> {
     let integration = app.store.integration().await?.map(|found| found.value);
     let found = integration.as_ref().map(|known| Found::recorded(known, app.clock.now()));
-    view::integration(&app, integration, found, caller.role >= Role::Admin).await.map(Json)
+    view::integration(app, integration, found, with_secrets).await
 }
 
 /// `PUT /api/v1/integration {"api_host", "token"}`
 ///
 /// Nothing is saved unless GitLab answered and takes the token.
 pub(crate) async fn connect(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
+    let (integration, found) = link(&app, body).await?;
+    let done =
+        Done::new(format!("connected {} as {}", integration.api_host, integration.bot.username));
+    let view = view::integration(&app, Some(integration), Some(found), true).await?;
+    Ok((Extension(done), Json(view)))
+}
+
+/// Checks a server and a token, and saves both.
+pub(crate) async fn link(app: &App, body: Map<String, Value>) -> Answer<(Integration, Found)> {
     let (host, token) = read(body)?;
     let client =
         app.gitlab.client(host.clone(), token.clone()).map_err(|problem| match problem {
@@ -60,19 +75,16 @@ pub(crate) async fn connect(State(app): State<App>, Body(body): Body) -> Answer<
     {
         found.warnings.insert(0, another_user(&before.value, &found));
     }
-    let integration = save(&app, before, &host, &token, &found, now).await?;
+    let integration = save(app, before, &host, &token, &found, now).await?;
     app.secrets
         .get_or_make(SecretName::WebhookSecrets, || WebhookSecrets::generate().to_json())
         .await?;
     // What waits for a token that works goes on.
-    nudge(&app, &integration).await;
-    let done =
-        Done::new(format!("connected {} as {}", integration.api_host, integration.bot.username));
-    let view = view::integration(&app, Some(integration), Some(found), true).await?;
-    Ok((Extension(done), Json(view)))
+    nudge(app, &integration).await;
+    Ok((integration, found))
 }
 
-fn read(body: serde_json::Map<String, serde_json::Value>) -> Answer<(ApiHost, SecretString)> {
+fn read(body: Map<String, Value>) -> Answer<(ApiHost, SecretString)> {
     let mut form = Form::new(body);
     let host = form.required_text("api_host", "GitLab's address, such as https://gitlab.com");
     let token = form.raw_text("token").map(|token| token.trim().to_owned());
@@ -192,6 +204,16 @@ async fn nudge(app: &App, integration: &Integration) {
 
 /// `DELETE /api/v1/integration`: webhooks are still answered, nothing runs, stacks stay.
 pub(crate) async fn unlink(State(app): State<App>) -> Answer<impl IntoResponse> {
+    let unlinked = end(&app).await?;
+    let meaning = "Webhooks are still answered. Nothing runs. Stacks stay, detached, until a \
+                   server is connected again; revoke the token at GitLab.";
+    let done = Done::new(format!("unlinked {}", unlinked.api_host));
+    let answer = json!({ "linked": false, "api_host": unlinked.api_host, "meaning": meaning });
+    Ok((Extension(done), Json(answer)))
+}
+
+/// Unlinks the server.
+pub(crate) async fn end(app: &App) -> Answer<Integration> {
     let Some(before) = app.store.integration().await?.filter(|found| found.value.linked) else {
         return Err(Refusal::conflict("GitLab is not connected", "There is nothing to unlink."));
     };
@@ -202,15 +224,11 @@ pub(crate) async fn unlink(State(app): State<App>) -> Answer<impl IntoResponse> 
         saved_at: app.clock.now(),
         ..before.value
     };
-    put(&app, expect, &unlinked).await?;
+    put(app, expect, &unlinked).await?;
     // Secrets can be replaced but not removed; nothing looks at this one while nothing is linked.
     for token in [SecretName::ApiToken, SecretName::PreviousApiToken] {
         app.secrets.put(token, &SecretString::from("unlinked")).await?;
     }
-    nudge(&app, &unlinked).await;
-    let meaning = "Webhooks are still answered. Nothing runs. Stacks stay, detached, until a \
-                   server is connected again; revoke the token at GitLab.";
-    let done = Done::new(format!("unlinked {}", unlinked.api_host));
-    let answer = json!({ "linked": false, "api_host": unlinked.api_host, "meaning": meaning });
-    Ok((Extension(done), Json(answer)))
+    nudge(app, &unlinked).await;
+    Ok(unlinked)
 }

@@ -18,7 +18,7 @@ use gantry_store::{
     keys,
 };
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// How long the old secret still counts.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -27,12 +27,19 @@ const AT_ONCE: usize = 8;
 
 /// `POST /api/v1/integration/rotate-secret {"end"?, "force"?}`
 pub(crate) async fn rotate(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
+    let (answer, outcome) = rotate_secret(&app, body).await?;
+    Ok((Extension(Done::new(outcome)), Json(answer)))
+}
+
+/// Replaces the webhooks' secret, or ends the one before. Answers what the API answers, and one
+/// line for people.
+pub(crate) async fn rotate_secret(app: &App, body: Map<String, Value>) -> Answer<(Value, String)> {
     let mut form = Form::new(body);
     let end = form.flag("end").unwrap_or(false);
     let force = form.flag("force").unwrap_or(false);
     form.check()?;
     let now = app.clock.now();
-    let before = kept_secrets(&app).await?;
+    let before = kept_secrets(app).await?;
     let open = before.previous_token.as_ref().filter(|previous| previous.expires_at > now);
     if let Some(previous) = open
         && !end
@@ -54,7 +61,7 @@ pub(crate) async fn rotate(State(app): State<App>, Body(body): Body) -> Answer<i
     let host = app.store.integration().await?.map(|known| known.value.api_host).unwrap_or_default();
     let addresses = Addresses::of(app.public_url.as_ref(), &host);
     let endpoint = addresses.endpoint.as_deref();
-    let hooks = if end { Vec::new() } else { renew_hooks(&app, &secrets, endpoint).await? };
+    let hooks = if end { Vec::new() } else { renew_hooks(app, &secrets, endpoint).await? };
     let old: Vec<&Value> = hooks.iter().filter(|hook| hook["renewed"] == false).collect();
     let mut shown = webhook::by_hand(endpoint, None, true);
     if let Some(members) = shown.as_object_mut() {
@@ -66,7 +73,7 @@ pub(crate) async fn rotate(State(app): State<App>, Body(body): Body) -> Answer<i
         format!("replaced the webhook secret; {} projects still use the old one", old.len())
     };
     let answer = json!({ "webhook": shown, "projects": hooks, "still_on_previous": old });
-    Ok((Extension(Done::new(outcome)), Json(answer)))
+    Ok((answer, outcome))
 }
 
 /// Rewrites every hook that Gantry made, and says which projects it could not do.

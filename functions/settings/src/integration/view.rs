@@ -1,6 +1,10 @@
 //! The connection as it is answered.
 
-use super::{Addresses, check::Found, webhook};
+use super::{
+    Addresses,
+    check::{Found, User},
+    webhook,
+};
 use crate::{app::App, refusal::Answer};
 use gantry_domain::integration::Integration;
 use gantry_gitlab::webhook::WebhookSecrets;
@@ -13,22 +17,33 @@ use serde_json::{Map, Value, json};
 
 /// `GET` and `PUT /api/v1/integration`.
 #[derive(Serialize)]
-pub(super) struct IntegrationView {
-    linked: bool,
-    api_host: Option<String>,
-    saved_at: Option<Timestamp>,
-    found: Option<Value>,
+pub(crate) struct IntegrationView {
+    pub(crate) linked: bool,
+    pub(crate) api_host: Option<String>,
+    pub(crate) saved_at: Option<Timestamp>,
+    pub(crate) found: Option<FoundView>,
     /// What does not work, as the functions that call GitLab saw it.
-    broken: Vec<Broken>,
-    webhook: Value,
+    pub(crate) broken: Vec<Broken>,
+    pub(crate) webhook: Value,
     /// Why GitLab cannot call here; none when it can, as far as is known.
-    note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
+/// What was found at the server.
 #[derive(Serialize)]
-struct Broken {
+pub(crate) struct FoundView {
+    pub(crate) version: String,
+    pub(crate) bot_user: User,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) expires_on: Option<String>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What a function saw that does not work.
+#[derive(Serialize)]
+pub(crate) struct Broken {
     seen_by: &'static str,
-    reason: String,
+    pub(crate) reason: String,
     since: Option<Timestamp>,
 }
 
@@ -54,14 +69,12 @@ pub(super) async fn integration(
         saved_at: integration.as_ref().map(|known| known.saved_at),
         broken: broken(app).await?,
         api_host: integration.map(|known| known.api_host),
-        found: found.map(|found| {
-            json!({
-                "version": found.version,
-                "bot_user": { "id": found.user.id, "username": found.user.username },
-                "scopes": found.scopes,
-                "expires_on": found.expires_on,
-                "warnings": found.warnings,
-            })
+        found: found.map(|found| FoundView {
+            version: found.version,
+            bot_user: found.user,
+            scopes: found.scopes,
+            expires_on: found.expires_on,
+            warnings: found.warnings,
         }),
         webhook: hook,
         note: addresses.note,
@@ -78,7 +91,7 @@ pub(super) fn show_secrets(to: &mut Map<String, Value>, secrets: &WebhookSecrets
     to.insert("previous_secret_until".to_owned(), json!(until));
 }
 
-async fn broken(app: &App) -> Answer<Vec<Broken>> {
+pub(crate) async fn broken(app: &App) -> Answer<Vec<Broken>> {
     let mut broken = Vec::new();
     for function in ["publisher", "scheduler"] {
         let health = app.store.get::<Health>(&keys::health(function)).await?;

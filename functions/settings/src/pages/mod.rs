@@ -1,29 +1,46 @@
-//! The few pages that there are: what this is, and a run, for links from GitLab.
+//! The pages, on top of the API's own functions: they have no power that the API lacks.
 //!
-//! A page holds no script and no style of its own; everything that comes from outside is escaped.
+//! Pages are rendered here and work without scripts, but for a log that follows; scripts and styles
+//! come from here alone. Everything from outside is escaped by the templates.
 
-mod html;
+mod ansi;
+mod assets;
+mod changes;
+mod escape;
+mod events;
+mod fields;
+mod forms;
+mod gitlab;
+mod guard;
+mod overview;
+mod people;
+mod pick;
 mod run;
+mod shell;
+mod show;
+mod sign_in;
+mod stack;
+mod stack_form;
 
-pub(crate) use run::run;
+pub(crate) use assets::asset;
+pub(crate) use guard::guard;
 
-use crate::app::App;
+use askama::Template;
 use axum::{
     Json,
-    extract::State,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use html::Page;
 use serde_json::json;
 
-/// What a browser may do with a page: show it, with the stylesheet from here, and nothing else.
-/// Addresses can hold a read key, so they are told to nobody and kept in no cache.
+/// What a browser may do with a page: show it with styles and scripts from here, send its forms
+/// here, and nothing else. Addresses can hold a read key, so they are told to nobody and kept in
+/// no cache.
 const HEADERS: [(HeaderName, &str); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'",
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
+         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -31,12 +48,30 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_TYPE, "text/html; charset=utf-8"),
 ];
 
-fn respond(status: StatusCode, page: Page) -> Response {
-    let mut response = (status, page.finish()).into_response();
+/// A page as an answer.
+fn respond(status: StatusCode, page: &impl Template) -> Response {
+    let html = match page.render() {
+        Ok(html) => html,
+        Err(error) => {
+            tracing::error!(%error, "a page could not be written");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let mut response = (status, html).into_response();
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+fn page(page: &impl Template) -> Response {
+    respond(StatusCode::OK, page)
+}
+
+/// After a form: on to the page that shows what became of it. `to` is relative to the request.
+fn go_to(to: &str) -> Response {
+    let location = HeaderValue::from_str(to).unwrap_or_else(|_| HeaderValue::from_static("."));
+    (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
 /// `GET /healthz`: the program runs. It asks nobody else.
@@ -44,22 +79,26 @@ pub(crate) async fn health() -> impl IntoResponse {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /style.css`
-pub(crate) async fn style() -> impl IntoResponse {
-    let headers = [(header::CONTENT_TYPE, "text/css"), (header::CACHE_CONTROL, "max-age=3600")];
-    (headers, include_str!("style.css"))
-}
-
-/// `GET /`
-pub(crate) async fn home(State(app): State<App>) -> Response {
-    let mut page = Page::new("", "Gantry");
-    page.paragraph("This is Gantry: it turns pushes, tags and merge requests in GitLab into Terraform runs, and shows in GitLab what they found.");
-    page.paragraph("There are no pages for settings yet; the JSON API does everything. Its description is at /api/v1/openapi.json. Every request carries an admin key:");
-    let address = app.public_url.as_ref().map_or("http://<this address>", |url| url.as_str());
-    page.preformatted(&[format!(
-        "curl -H \"Authorization: Bearer $GANTRY_KEY\" {address}/api/v1/integration"
-    )]);
-    page.paragraph("The first admin key was made when Gantry first started. On AWS it is in Secrets Manager, in the secret whose name ends in admin-key; on one machine it is in the file secrets.json of Gantry's data folder, under admin-key.");
-    page.paragraph("To begin, PUT /api/v1/integration with {\"api_host\": \"https://gitlab.com\", \"token\": \"…\"}, then POST /api/v1/stacks.");
-    respond(StatusCode::OK, page)
+/// The handlers of the routes.
+pub(crate) mod handlers {
+    pub(crate) use super::{
+        events::show as events,
+        gitlab::{
+            connect as connect_gitlab, rotate as rotate_secret, show as gitlab,
+            unlink as unlink_gitlab,
+        },
+        health,
+        overview::show as overview,
+        people::{activity, delete_key, keys, make_key},
+        pick::{branches as pick_branch, projects as pick_project, root as pick_root},
+        run::{confirm, discard, log, log_text, retry, show as run, stop},
+        sign_in::{leave as sign_out, show as sign_in, try_key},
+        stack::{
+            catch_up, check as check_stack, remove as delete_stack, repair_webhook, show as stack,
+            start_run, unblock,
+        },
+        stack_form::{
+            create as create_stack, edit as edit_stack, new as new_stack, save as save_stack,
+        },
+    };
 }

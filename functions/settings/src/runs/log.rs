@@ -6,7 +6,10 @@ use axum::{
     extract::{Path, State},
     response::IntoResponse,
 };
-use gantry_domain::{RunId, run::Phase};
+use gantry_domain::{
+    RunId,
+    run::{Phase, Run},
+};
 use gantry_store::{keys, runner::LogPiece};
 use serde::{Deserialize, Serialize};
 
@@ -15,29 +18,31 @@ use serde::{Deserialize, Serialize};
 const ENOUGH: usize = 1024 * 1024;
 
 /// Where to go on.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct LogQuery {
     after: Option<String>,
 }
 
+/// A part of a log.
 #[derive(Serialize)]
-struct LogPart {
-    pieces: Vec<Piece>,
+pub(crate) struct LogPart {
+    pub(crate) pieces: Vec<Piece>,
     /// The `after` of the next request: there may be more later.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
     /// More is there already.
-    more: bool,
+    pub(crate) more: bool,
     /// The run has ended: nothing comes after what is there.
-    ended: bool,
+    pub(crate) ended: bool,
 }
 
+/// What a runner sent at once.
 #[derive(Serialize)]
-struct Piece {
+pub(crate) struct Piece {
     phase: Phase,
     attempt: u32,
     /// Bytes of this attempt's log before it.
     offset: u64,
-    text: String,
+    pub(crate) text: String,
 }
 
 /// `GET /api/v1/runs/{id}/log?after=`
@@ -47,6 +52,11 @@ pub(crate) async fn log(
     Params(query): Params<LogQuery>,
 ) -> Answer<impl IntoResponse> {
     let run = runs::find(&app, &id).await?;
+    part(&app, &run, &query).await.map(Json)
+}
+
+/// A part of a run's log, from where the query says.
+pub(crate) async fn part(app: &App, run: &Run, query: &LogQuery) -> Answer<LogPart> {
     let mut after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
     let partition = keys::log_partition(&run.id);
     let mut pieces = Vec::new();
@@ -70,15 +80,30 @@ pub(crate) async fn log(
         }
     };
     let next = after.as_deref().map(cursor::from_key);
-    Ok(Json(LogPart { pieces, next, more, ended: run.state.is_final() }))
+    Ok(LogPart { pieces, next, more, ended: run.state.is_final() })
+}
+
+impl LogQuery {
+    /// What comes after a part.
+    pub(crate) fn after(after: Option<String>) -> Self {
+        Self { after }
+    }
+}
+
+/// The end of a log, and where it goes on.
+pub(crate) struct Tail {
+    pub(crate) lines: Vec<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// The last `lines` lines of a run's log.
-pub(crate) async fn tail(app: &App, run: &RunId, lines: usize) -> Answer<Vec<String>> {
+pub(crate) async fn tail(app: &App, run: &RunId, lines: usize) -> Answer<Tail> {
     let partition = keys::log_partition(run);
     let mut page = app.store.query::<LogPiece>(&partition, "", None, true, 40).await?;
     page.items.reverse();
+    let next = page.items.last().map(|piece| cursor::from_key(&piece.key.sk));
     let text: String = page.items.into_iter().map(|piece| piece.value.text).collect();
     let all: Vec<&str> = text.lines().collect();
-    Ok(all[all.len().saturating_sub(lines)..].iter().map(|&line| line.to_owned()).collect())
+    let from = all.len().saturating_sub(lines);
+    Ok(Tail { lines: all[from..].iter().map(|&line| line.to_owned()).collect(), next })
 }

@@ -3,7 +3,8 @@
 mod log;
 mod view;
 
-pub(crate) use log::{log, tail};
+pub(crate) use log::{LogQuery, log, part, tail};
+pub(crate) use view::{actions, project_page};
 
 use crate::{
     app::App,
@@ -21,20 +22,21 @@ use gantry_domain::{
     RunId,
     plan::Change,
     run::{Run, RunType, Want},
+    stack::Stack,
 };
 use gantry_queue::Message;
 use gantry_setup::{objects, web::Problem};
-use gantry_store::{Stored, keys, scheduler::RunEntry};
+use gantry_store::{Key, Stored, keys, scheduler::RunEntry};
 use serde::{Deserialize, Serialize};
 
 /// What a stack's runs have before their sort key's time.
 const PREFIX: &str = "run#";
 
 /// Which part of the list is asked for.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct ListQuery {
-    before: Option<String>,
-    limit: Option<u32>,
+    pub(crate) before: Option<String>,
+    pub(crate) limit: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +53,17 @@ pub(crate) async fn list(
     Params(query): Params<ListQuery>,
 ) -> Answer<impl IntoResponse> {
     let stack = stacks::find(&app, &slug).await?.value;
+    let (runs, next) = page(&app, &stack, &query).await?;
+    let runs = runs.into_iter().map(|run| view::summary(&app, run)).collect();
+    Ok(Json(RunList { runs, next }))
+}
+
+/// A stack's runs, the newest first, and the `before` of the next page.
+pub(crate) async fn page(
+    app: &App,
+    stack: &Stack,
+    query: &ListQuery,
+) -> Answer<(Vec<Run>, Option<String>)> {
     let before = match &query.before {
         Some(cursor) => Some(format!("{PREFIX}{}", cursor::to_key(cursor, "before")?)),
         None => None,
@@ -67,11 +80,43 @@ pub(crate) async fn list(
         )
         .await?;
     let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
-    let mut runs = app.store.get_many::<Run>(&wanted).await?;
-    runs.sort_by_key(|run| std::cmp::Reverse(run.value.number));
-    let runs = runs.into_iter().map(|run| view::summary(&app, run.value)).collect();
+    let runs = by_id(app, &wanted).await?;
     let next = page.next.map(|sk| cursor::from_key(sk.strip_prefix(PREFIX).unwrap_or(&sk)));
-    Ok(Json(RunList { runs, next }))
+    Ok((runs, next))
+}
+
+/// Runs by their keys, the newest first.
+async fn by_id(app: &App, keys: &[Key]) -> Answer<Vec<Run>> {
+    let found = app.store.get_many::<Run>(keys).await?;
+    let mut runs: Vec<Run> = found.into_iter().map(|run| run.value).collect();
+    runs.sort_by_key(|run| std::cmp::Reverse(run.number));
+    Ok(runs)
+}
+
+/// `GET /api/v1/waiting`: runs that wait for a person, the oldest first, at most a hundred.
+pub(crate) async fn waiting_list(State(app): State<App>) -> Answer<impl IntoResponse> {
+    let (runs, more) = waiting(&app).await?;
+    let runs: Vec<_> = runs.into_iter().map(|run| view::summary(&app, run)).collect();
+    Ok(Json(serde_json::json!({ "runs": runs, "more": more })))
+}
+
+/// Runs that wait for a person, the oldest first, and whether there are more.
+pub(crate) async fn waiting(app: &App) -> Answer<(Vec<Run>, bool)> {
+    let page = app.store.query::<RunEntry>(keys::WAITING, "", None, false, 100).await?;
+    let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
+    let mut runs = by_id(app, &wanted).await?;
+    runs.sort_by_key(|run| run.since);
+    Ok((runs, page.next.is_some()))
+}
+
+/// A stack's runs in a list of its partition: those that queue, or wait for its apply.
+pub(crate) async fn listed(app: &App, stack: &Stack, list: &str) -> Answer<Vec<Run>> {
+    let partition = keys::stack_partition(&stack.id);
+    let page = app.store.query::<RunEntry>(&partition, list, None, false, 100).await?;
+    let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
+    let mut runs = by_id(app, &wanted).await?;
+    runs.reverse();
+    Ok(runs)
 }
 
 /// `GET /api/v1/runs/{id}`
@@ -90,7 +135,7 @@ pub(crate) async fn show(
 }
 
 /// GitLab's own words where it refused what the run should show there.
-async fn refused_by_gitlab(app: &App, run: &Run) -> Answer<Vec<String>> {
+pub(crate) async fn refused_by_gitlab(app: &App, run: &Run) -> Answer<Vec<String>> {
     let project = run.project;
     let mut targets = vec![Message::Status { project, commit: run.commit.clone(), want: 0 }];
     targets.extend(run.wants.iter().filter_map(|want| match want {

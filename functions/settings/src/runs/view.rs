@@ -154,14 +154,9 @@ fn links(
     stack: Option<&Stack>,
     integration: Option<&Integration>,
 ) -> Links {
-    let commit = stack.zip(integration).and_then(|(stack, integration)| {
-        let is_there = stack.project == run.project
-            && stack.generation == integration.generation
-            && run.fork_of.is_none();
-        is_there.then(|| {
-            format!("{}/{}/-/commit/{}", integration.api_host, stack.project_path, run.commit)
-        })
-    });
+    let commit = project_page(run, stack, integration)
+        .filter(|_| run.fork_of.is_none())
+        .map(|project| format!("{project}/-/commit/{}", run.commit));
     Links {
         log: format!("/api/v1/runs/{}/log", run.id),
         change: has_change.then(|| format!("/api/v1/runs/{}/change", run.id)),
@@ -171,8 +166,19 @@ fn links(
     }
 }
 
+/// The page of the run's project at GitLab; none when it is not known to be there.
+pub(crate) fn project_page(
+    run: &Run,
+    stack: Option<&Stack>,
+    integration: Option<&Integration>,
+) -> Option<String> {
+    let (stack, integration) = stack.zip(integration)?;
+    let is_there = stack.project == run.project && stack.generation == integration.generation;
+    is_there.then(|| format!("{}/{}", integration.api_host, stack.project_path))
+}
+
 /// What can be asked of a run; `may_start` says whether anything may start for its stack.
-fn actions(run: &Run, may_start: bool) -> Vec<&'static str> {
+pub(crate) fn actions(run: &Run, may_start: bool) -> Vec<&'static str> {
     match run.state {
         RunState::Unconfirmed if may_start => vec!["confirm", "discard"],
         RunState::Unconfirmed | RunState::Confirmed => vec!["discard"],

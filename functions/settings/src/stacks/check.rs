@@ -19,9 +19,9 @@ const MAINTAINER: u32 = 40;
 pub(crate) struct Finding {
     level: Level,
     /// What was looked at, and how it is.
-    what: String,
+    pub(crate) what: String,
     /// What follows from it.
-    meaning: String,
+    pub(crate) meaning: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,6 +32,11 @@ enum Level {
 }
 
 impl Finding {
+    /// Something will not work.
+    pub(crate) fn is_warning(&self) -> bool {
+        self.level == Level::Warning
+    }
+
     fn ok(what: impl Into<String>, meaning: impl Into<String>) -> Self {
         Self { level: Level::Ok, what: what.into(), meaning: meaning.into() }
     }
@@ -48,7 +53,7 @@ impl Finding {
 }
 
 /// Looks at the project with the eyes of the bot user.
-pub(super) async fn project(linked: &Linked, project: &Project, stack: &Stack) -> Vec<Finding> {
+pub(crate) async fn project(linked: &Linked, project: &Project, stack: &Stack) -> Vec<Finding> {
     let Linked { client, integration } = linked;
     let user = integration.bot.id;
     let role = match client.member_access_level(project.id, user).await {

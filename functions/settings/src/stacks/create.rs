@@ -32,22 +32,32 @@ use gantry_store::{
     scheduler::StackHead,
 };
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// A stack that was just made or pointed elsewhere, with what was found at its project.
 #[derive(Serialize)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     #[serde(flatten)]
-    pub(super) stack: view::StackView,
-    pub(super) findings: Vec<check::Finding>,
+    pub(crate) stack: view::StackView,
+    pub(crate) findings: Vec<check::Finding>,
     /// Why GitLab cannot call here; none when it can, as far as is known.
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// `POST /api/v1/stacks`
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
+    let made = make(&app, body).await?;
+    let slug = made.stack.slug();
+    let done = Done::new(format!("made the stack {slug}"));
+    let headers = [(header::LOCATION, format!("/api/v1/stacks/{slug}")), (header::ETAG, etag(1))];
+    Ok((StatusCode::CREATED, headers, Extension(done), Json(made)))
+}
+
+/// Makes a stack of what a person defined.
+pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<Checked> {
     let (mut wanted, mut errors) = form::read(body);
     let linked = app.gitlab.linked().await?;
-    let slug = free_slug(&app, &wanted, &mut errors).await?;
+    let slug = free_slug(app, &wanted, &mut errors).await?;
     let project = find_project(&linked, wanted.project.take(), &mut errors).await?;
     let branch = project.as_ref().and_then(|project| {
         let branch = wanted.branch.take().or_else(|| project.default_branch.clone());
@@ -98,16 +108,13 @@ pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<i
         labels: wanted.labels,
         hooks: wanted.hooks,
     };
-    save(&app, &stack).await?;
-    tell(&app, stack.project, &stack.id, "made".to_owned()).await;
+    save(app, &stack).await?;
+    tell(app, stack.project, &stack.id, "made".to_owned()).await;
     let findings = check::project(&linked, &project, &stack).await;
     let note = cannot_call(app.public_url.as_ref(), &linked.integration.api_host);
-    let done = Done::new(format!("made the stack {}", stack.slug));
     let stored = Stored { key: keys::stack_config(&stack.id), version: 1, value: stack };
-    let location = format!("/api/v1/stacks/{}", stored.value.slug);
     let stack = view::of(stored, StackHead::default(), false, Some(&linked.integration));
-    let headers = [(header::LOCATION, location), (header::ETAG, etag(1))];
-    Ok((StatusCode::CREATED, headers, Extension(done), Json(Checked { stack, findings, note })))
+    Ok(Checked { stack, findings, note })
 }
 
 /// On a public project everybody can read the notes: they show counts unless asked for more.

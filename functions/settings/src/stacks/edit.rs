@@ -37,11 +37,25 @@ pub(crate) async fn edit(
     Body(body): Body,
 ) -> Answer<impl IntoResponse> {
     let before = find(&app, &slug).await?;
+    let based_on = tag_of(&headers);
+    let (answer, version, changed) = change(&app, before, body, based_on).await?;
+    let done = Done::new(format!("changed {changed}"));
+    Ok(([(header::ETAG, etag(version))], Extension(done), Json(answer)))
+}
+
+/// Changes a stack to what a person defined: fields that are left out stay as they are. Answers
+/// the stack, its version, and which fields changed.
+pub(crate) async fn change(
+    app: &App,
+    before: Stored<Stack>,
+    body: Map<String, Value>,
+    based_on: Option<String>,
+) -> Answer<(Checked, u64, String)> {
     let integration = app.store.integration().await?.map(|found| found.value);
     let generation = integration.as_ref().map(|known| known.generation);
     let is_attached = generation.is_none_or(|now| now == before.value.generation);
     let (mut wanted, mut errors) = form::read(on_top_of(&before.value, is_attached, body));
-    expect_version(&headers, wanted.version, before.version)?;
+    expect_version(based_on.as_deref(), wanted.version, before.version)?;
     if wanted.slug.take().is_some_and(|slug| slug != before.value.slug) {
         let problem = "cannot change: statuses and environments at GitLab carry it";
         errors.insert("slug".to_owned(), problem.to_owned());
@@ -72,25 +86,29 @@ pub(crate) async fn edit(
             Err(_) => None,
         };
     }
-    save(&app, &before, &after).await?;
+    save(app, &before, &after).await?;
     let version = before.version + 1;
     if before.value.project != after.project {
-        tell(&app, before.value.project, &after.id, format!("v{version}.left")).await;
+        tell(app, before.value.project, &after.id, format!("v{version}.left")).await;
     }
-    tell(&app, after.project, &after.id, format!("v{version}")).await;
+    tell(app, after.project, &after.id, format!("v{version}")).await;
 
     let (findings, note) = if place(&before.value) == place(&after) {
         (Vec::new(), None)
     } else {
-        look(&app, project, &after).await
+        look(app, project, &after).await
     };
-    let done = Done::new(format!("changed {}", changed(&before.value, &after)));
-    let head = head(&app, &after.id).await?.map(|head| head.value).unwrap_or_default();
-    let missing = tracked_branch(&app, &after).await?.is_some_and(|known| known.missing);
+    let changed = changed(&before.value, &after);
+    let head = head(app, &after.id).await?.map(|head| head.value).unwrap_or_default();
+    let missing = tracked_branch(app, &after).await?.is_some_and(|known| known.missing);
     let stored = Stored { key: before.key, version, value: after };
     let stack = view::of(stored, head, missing, integration.as_ref());
-    let answer = Checked { stack, findings, note };
-    Ok(([(header::ETAG, etag(version))], Extension(done), Json(answer)))
+    Ok((Checked { stack, findings, note }, version, changed))
+}
+
+fn tag_of(headers: &HeaderMap) -> Option<String> {
+    let tag = headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok())?;
+    Some(tag.trim().trim_start_matches("W/").trim_matches('"').to_owned())
 }
 
 /// The request's fields over the ones that are there.
@@ -109,11 +127,8 @@ fn on_top_of(stack: &Stack, is_attached: bool, body: Map<String, Value>) -> Map<
 }
 
 /// The version that the edit is based on, from the body or `If-Match`, has to be the present one.
-fn expect_version(headers: &HeaderMap, in_body: Option<u64>, version: u64) -> Answer<()> {
-    let tag = headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok()).map(str::trim);
-    let tag_matches = tag.is_none_or(|tag| {
-        tag == "*" || tag.trim_start_matches("W/").trim_matches('"') == version.to_string()
-    });
+fn expect_version(tag: Option<&str>, in_body: Option<u64>, version: u64) -> Answer<()> {
+    let tag_matches = tag.is_none_or(|tag| tag == "*" || tag == version.to_string());
     if tag_matches && in_body.is_none_or(|based_on| based_on == version) {
         return Ok(());
     }

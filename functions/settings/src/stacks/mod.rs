@@ -4,21 +4,23 @@ mod check;
 mod create;
 mod edit;
 mod form;
+mod list;
 mod project;
 mod remove;
 mod variables;
 mod view;
 mod webhook;
 
-pub(crate) use create::create;
-pub(crate) use edit::edit;
-pub(crate) use remove::remove;
-pub(crate) use webhook::make as make_webhook;
+pub(crate) use check::{Finding, project as check_project};
+pub(crate) use create::{create, make};
+pub(crate) use edit::{change, edit};
+pub(crate) use list::{ListQuery, Row, find_page, list};
+pub(crate) use remove::{Keep, delete, remove};
+pub(crate) use view::definition;
+pub(crate) use webhook::{HookHealth, ensure_hook, health as webhook_health, make as make_webhook};
 
 use crate::{
     app::App,
-    cursor,
-    form::Params,
     refusal::{Answer, Refusal},
 };
 use axum::{
@@ -30,67 +32,9 @@ use axum::{
 use gantry_domain::{ProjectId, StackId, StackSlug, stack::Stack};
 use gantry_queue::Message;
 use gantry_store::{
-    Expect, Key, Stored, Write,
-    config::SlugEntry,
-    keys,
+    Expect, Stored, Write, keys,
     scheduler::{StackHead, TrackedBranch},
 };
-use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
-
-/// Which part of the list is asked for.
-#[derive(Deserialize)]
-pub(crate) struct ListQuery {
-    after: Option<String>,
-    limit: Option<u32>,
-}
-
-#[derive(Serialize)]
-struct StackList {
-    stacks: Vec<view::StackView>,
-    /// The `after` of the next page; none at the end.
-    next: Option<String>,
-}
-
-/// `GET /api/v1/stacks?after=&limit=`
-pub(crate) async fn list(
-    State(app): State<App>,
-    Params(query): Params<ListQuery>,
-) -> Answer<impl IntoResponse> {
-    let limit = cursor::page_size(query.limit, 50);
-    let after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
-    let page =
-        app.store.query::<SlugEntry>(keys::SLUGS, "", after.as_deref(), false, limit).await?;
-    let wanted: Vec<&StackId> = page
-        .items
-        .iter()
-        .filter(|entry| !entry.value.deleted)
-        .map(|entry| &entry.value.stack)
-        .collect();
-    let configs: Vec<_> = wanted.iter().map(|stack| keys::stack_config(stack)).collect();
-    let heads: Vec<_> = wanted.iter().map(|stack| keys::stack_head(stack)).collect();
-    let mut stacks = app.store.get_many::<Stack>(&configs).await?;
-    stacks.retain(|stack| stack.value.deleted_at.is_none());
-    stacks.sort_by(|a, b| a.value.slug.cmp(&b.value.slug));
-    let mut heads: HashMap<String, StackHead> = app
-        .store
-        .get_many::<StackHead>(&heads)
-        .await?
-        .into_iter()
-        .map(|head| (head.key.pk, head.value))
-        .collect();
-    let missing = missing_branches(&app, &stacks).await?;
-    let integration = app.store.integration().await?.map(|found| found.value);
-    let stacks = stacks
-        .into_iter()
-        .map(|stack| {
-            let head = heads.remove(&keys::stack_partition(&stack.value.id)).unwrap_or_default();
-            let branch = keys::tracked_branch(stack.value.project, &stack.value.branch);
-            view::of(stack, head, missing.contains(&branch), integration.as_ref())
-        })
-        .collect();
-    Ok(Json(StackList { stacks, next: page.next }))
-}
 
 /// `GET /api/v1/stacks/{slug}`
 pub(crate) async fn show(
@@ -123,17 +67,6 @@ pub(crate) async fn head(app: &App, stack: &StackId) -> Answer<Option<Stored<Sta
 pub(crate) async fn tracked_branch(app: &App, stack: &Stack) -> Answer<Option<TrackedBranch>> {
     let key = keys::tracked_branch(stack.project, &stack.branch);
     Ok(app.store.get::<TrackedBranch>(&key).await?.map(|known| known.value))
-}
-
-/// The tracked branches of the stacks that were not there at the last look.
-async fn missing_branches(app: &App, stacks: &[Stored<Stack>]) -> Answer<HashSet<Key>> {
-    let branches: HashSet<Key> = stacks
-        .iter()
-        .map(|stack| keys::tracked_branch(stack.value.project, &stack.value.branch))
-        .collect();
-    let branches: Vec<Key> = branches.into_iter().collect();
-    let known = app.store.get_many::<TrackedBranch>(&branches).await?;
-    Ok(known.into_iter().filter(|known| known.value.missing).map(|known| known.key).collect())
 }
 
 /// A version as an entity tag.

@@ -12,7 +12,7 @@ use axum::{
     extract::{Path, State},
     response::IntoResponse,
 };
-use gantry_domain::stack::Stack;
+use gantry_domain::{StackSlug, stack::Stack};
 use gantry_store::{Expect, Outcome, Stored, Write, config::SlugEntry, keys, runner::StateVersion};
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// What is to become of a state that still holds resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Keep {
+pub(crate) enum Keep {
     /// It can be exported for 30 days.
     Keep,
     /// Nobody needs it.
@@ -44,21 +44,33 @@ pub(crate) async fn remove(
     Path(slug): Path<String>,
     Params(query): Params<RemoveQuery>,
 ) -> Answer<impl IntoResponse> {
-    let before = find(&app, &slug).await?;
+    let (slug, became) = delete(&app, &slug, query.state).await?;
+    let done = Done::new(format!("deleted the stack {slug}; {became}"));
+    let meaning = format!("Nothing runs for it any more; {became}. Its slug stays reserved.");
+    Ok((Extension(done), Json(json!({ "slug": slug, "meaning": meaning }))))
+}
+
+/// Deletes a stack. Answers its slug, and what became of its state, in words.
+pub(crate) async fn delete(
+    app: &App,
+    slug: &str,
+    state_is: Option<Keep>,
+) -> Answer<(StackSlug, String)> {
+    let before = find(app, slug).await?;
     let stack = &before.value;
     let unfinished = nothing_unfinished(
-        &app,
+        app,
         stack,
         "The stack cannot be deleted while a tracked run is unfinished",
     )
     .await?;
     let state = app.store.get::<StateVersion>(&keys::state(&stack.id)).await?;
     let resources = state.as_ref().map_or(0, |state| state.value.resources);
-    if resources > 0 && query.state.is_none() {
+    if resources > 0 && state_is.is_none() {
         return Err(must_choose(resources));
     }
     let now = app.clock.now();
-    let kept = if query.state == Some(Keep::Abandon) { SignedDuration::ZERO } else { KEPT };
+    let kept = if state_is == Some(Keep::Abandon) { SignedDuration::ZERO } else { KEPT };
     let deleted =
         Stack { deleted_at: Some(now), state_kept_until: Some(now + kept), ..stack.clone() };
     let slug_entry = SlugEntry::of(&deleted);
@@ -77,15 +89,13 @@ pub(crate) async fn remove(
         Outcome::Written => {}
         Outcome::Stale => return Err(changed_meanwhile()),
     }
-    tell(&app, stack.project, &stack.id, "deleted".to_owned()).await;
-    let became = match (resources, query.state) {
+    tell(app, stack.project, &stack.id, "deleted".to_owned()).await;
+    let became = match (resources, state_is) {
         (0, _) => "its state held nothing".to_owned(),
         (_, Some(Keep::Abandon)) => format!("its state with {resources} resources is abandoned"),
         (..) => format!("its state with {resources} resources is kept for 30 days"),
     };
-    let done = Done::new(format!("deleted the stack {}; {became}", stack.slug));
-    let meaning = format!("Nothing runs for it any more; {became}. Its slug stays reserved.");
-    Ok((Extension(done), Json(json!({ "slug": stack.slug, "meaning": meaning }))))
+    Ok((stack.slug.clone(), became))
 }
 
 fn must_choose(resources: u32) -> Refusal {

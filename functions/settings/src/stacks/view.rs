@@ -18,7 +18,7 @@ use serde::Serialize;
 
 /// What a person defines. [`super::form`] reads the same fields.
 #[derive(Serialize)]
-pub(super) struct Definition {
+pub(crate) struct Definition {
     name: String,
     slug: StackSlug,
     provider: &'static str,
@@ -53,7 +53,7 @@ struct VariableView {
 
 /// A stack in an answer.
 #[derive(Serialize)]
-pub(super) struct StackView {
+pub(crate) struct StackView {
     id: StackId,
     version: u64,
     #[serde(flatten)]
@@ -77,8 +77,15 @@ struct Status {
     last_applied: Option<LastApplied>,
 }
 
+impl StackView {
+    /// The stack's slug.
+    pub(crate) fn slug(&self) -> &StackSlug {
+        &self.definition.slug
+    }
+}
+
 /// The definition alone.
-pub(super) fn definition(stack: &Stack, is_attached: bool) -> Definition {
+pub(crate) fn definition(stack: &Stack, is_attached: bool) -> Definition {
     Definition {
         name: stack.name.clone(),
         slug: stack.slug.clone(),

@@ -21,12 +21,12 @@ use serde::Serialize;
 
 /// `POST /api/v1/stacks/{slug}/webhook`
 #[derive(Serialize)]
-struct Made {
+pub(crate) struct Made {
     hook: HookView,
     /// It was not there before.
-    created: bool,
+    pub(crate) created: bool,
     /// What was wrong with the one that was there.
-    repaired: Vec<String>,
+    pub(crate) repaired: Vec<String>,
     /// Other webhooks of the project that call the same address: delete them at GitLab.
     duplicates: Vec<u64>,
     warnings: Vec<String>,
@@ -48,11 +48,19 @@ pub(crate) async fn make(
     Path(slug): Path<String>,
 ) -> Answer<impl IntoResponse> {
     let stack = find(&app, &slug).await?.value;
+    let made = ensure_hook(&app, &stack).await?;
+    let verb = if made.created { "made" } else { "repaired" };
+    let done = Done::new(format!("{verb} the webhook of {}", made.hook.project_path));
+    Ok((Extension(done), Json(made)))
+}
+
+/// Makes the webhook of the stack's project, or writes all that it should be to the one there is.
+pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
     let linked = app.gitlab.linked().await?;
-    if let Some(why) = detached(&stack, Some(&linked.integration)) {
+    if let Some(why) = detached(stack, Some(&linked.integration)) {
         return Err(Refusal::conflict("The stack is detached", why));
     }
-    let secrets = kept_secrets(&app).await?;
+    let secrets = kept_secrets(app).await?;
     let Addresses { endpoint, note } =
         Addresses::of(app.public_url.as_ref(), &linked.integration.api_host);
     let manual = |refusal: Refusal, endpoint: Option<&str>| {
@@ -75,7 +83,7 @@ pub(crate) async fn make(
         signing_token: secrets.signing_token.clone(),
         verify_tls: true,
     };
-    let remembered = entry(&app, &stack).await?;
+    let remembered = entry(app, stack).await?;
     let hook = remembered.as_ref().and_then(|entry| entry.value.hook);
     let made = match ensure(&linked.client, stack.project, hook, &settings).await {
         Ok(made) => made,
@@ -84,24 +92,61 @@ pub(crate) async fn make(
         }
         Err(error) => return Err(error.into()),
     };
-    remember(&app, &stack, made.hook.id).await?;
-    let verb = if made.created { "made" } else { "repaired" };
-    let done = Done::new(format!("{verb} the webhook of {}", stack.project_path));
+    remember(app, stack, made.hook.id).await?;
     let warnings = warnings(&made.hook, &linked);
-    let answer = Made {
+    Ok(Made {
         hook: HookView {
             id: made.hook.id,
             url: settings.url,
             project_id: stack.project,
-            project_path: stack.project_path,
+            project_path: stack.project_path.clone(),
         },
         created: made.created,
         repaired: made.repaired,
         duplicates: made.duplicates,
         warnings,
         note: None,
+    })
+}
+
+/// How the project's webhook is, without changing anything.
+pub(crate) struct HookHealth {
+    /// What is wrong with it, or that it is missing; empty when all is well.
+    pub(crate) problems: Vec<String>,
+    /// There is one that calls here.
+    pub(crate) is_there: bool,
+    /// Why GitLab cannot call here at all.
+    pub(crate) note: Option<String>,
+}
+
+/// Looks at the project's webhook.
+pub(crate) async fn health(app: &App, linked: &Linked, stack: &Stack) -> Answer<HookHealth> {
+    let Addresses { endpoint, note } =
+        Addresses::of(app.public_url.as_ref(), &linked.integration.api_host);
+    let url = endpoint.unwrap_or_default();
+    let remembered = entry(app, stack).await?.and_then(|entry| entry.value.hook);
+    let hooks = match linked.client.hooks(stack.project).await {
+        Ok(hooks) => hooks,
+        Err(error) if error.is_refusal() => {
+            let problems = vec![format!("GitLab does not show the project's webhooks: {error}")];
+            return Ok(HookHealth { problems, is_there: false, note });
+        }
+        Err(error) => return Err(error.into()),
     };
-    Ok((Extension(done), Json(answer)))
+    let Some(hook) = choose(&hooks, remembered, &url) else {
+        let problems = vec!["the project has no webhook that calls here".to_owned()];
+        return Ok(HookHealth { problems, is_there: false, note });
+    };
+    let mut problems = faults(hook, &url);
+    let same = hooks.iter().filter(|other| other.id != hook.id && is_same(&other.url, &url));
+    let same: Vec<String> = same.map(|other| other.id.to_string()).collect();
+    if !same.is_empty() {
+        problems.push(format!("more webhooks call here (ids {}): delete them", same.join(", ")));
+    }
+    if hook.is_disabled() {
+        problems.push("GitLab switched it off after failures: send a test from GitLab".to_owned());
+    }
+    Ok(HookHealth { problems, is_there: true, note })
 }
 
 struct Ensured {

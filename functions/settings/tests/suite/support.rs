@@ -243,6 +243,13 @@ impl World {
         got
     }
 
+    /// Asks, and answers headers and the body's size.
+    pub(crate) async fn raw(&self, request: Request<Body>) -> (HeaderMap, usize) {
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let headers = answer.headers().clone();
+        (headers, to_bytes(answer.into_body(), usize::MAX).await.unwrap().len())
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Got {
         self.ask("GET", path, Some(&self.admin), &[], "").await
     }

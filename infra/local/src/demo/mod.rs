@@ -74,7 +74,7 @@ fn afterwards(world: &World) -> String {
     format!(
         "\nNow it is yours. Both servers stay up until Ctrl-C.\n\
          \x20 GitLab     {gitlab}/{path}\n\
-         \x20 Gantry     http://{gantry}   (the admin key is in {})\n\n\
+         \x20 Gantry     http://{gantry}   (sign in with \"admin-key\" from {})\n\n\
          Try it:\n\
          \x20 git clone {clone} network && cd network\n\
          \x20 git switch -c wider && sed -i 's/10.0/10.9/' network/main.tf\n\

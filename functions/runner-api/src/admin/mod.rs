@@ -1,5 +1,7 @@
 //! The admin API's part on Terraform's states: look, download, import, restore, unlock.
 
+mod pages;
+
 use crate::{
     Deps,
     objects::send,
@@ -12,7 +14,7 @@ use axum::{
     extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State},
     http::{StatusCode, request::Parts},
     response::Response,
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use gantry_domain::{EventId, RunId, StackSlug, stack::Stack};
 use gantry_setup::web::{Problem, bearer};
@@ -37,6 +39,9 @@ const PAGE: i32 = 50;
 /// | `POST state?force=` | admin | a state's JSON, or `{"restore": 7}`: makes it the current version |
 /// | `DELETE state/lock` | admin | takes the lock from whoever has it |
 ///
+/// The same for the stack's page, with a session instead of a key, below `/stacks/{slug}/state`:
+/// `GET {version}`, and the forms `restore` and `unlock`.
+///
 /// Changes answer 409 while a tracked run of the stack is unfinished or the stack is blocked.
 pub fn admin_state_router(deps: Deps) -> Router {
     let limit = usize::try_from(deps.limits.state).unwrap_or(usize::MAX);
@@ -44,6 +49,9 @@ pub fn admin_state_router(deps: Deps) -> Router {
         .route("/api/v1/stacks/{slug}/state", get(show).post(replace))
         .route("/api/v1/stacks/{slug}/state/lock", delete(unlock))
         .route("/api/v1/stacks/{slug}/state/{version}", get(download))
+        .route("/stacks/{slug}/state/{version}", get(pages::download))
+        .route("/stacks/{slug}/state/restore", post(pages::restore))
+        .route("/stacks/{slug}/state/unlock", post(pages::unlock))
         .layer(DefaultBodyLimit::max(limit))
         .with_state(deps)
 }
@@ -126,8 +134,17 @@ async fn download(
     key: Caller,
     Path((slug, version)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
+    send_version(&deps, &key, &slug, &version).await
+}
+
+async fn send_version(
+    deps: &Deps,
+    key: &Caller,
+    slug: &str,
+    version: &str,
+) -> Result<Response, Problem> {
     key.must_be(Role::Admin)?;
-    let stack = stack_or_remains(&deps, &slug).await?;
+    let stack = stack_or_remains(deps, slug).await?;
     let states = deps.states();
     let version = match version.parse() {
         Ok(number) => states.version(&stack.id, number).await?,
@@ -143,7 +160,7 @@ async fn download(
         trouble()
     })?;
     let what = format!("downloaded version {} of the state of {slug}", version.number);
-    record(&deps, &key, what, "done".to_owned()).await?;
+    record(deps, key, what, "done".to_owned()).await?;
     Ok(body)
 }
 
@@ -166,8 +183,18 @@ async fn replace(
     Query(query): Query<ReplaceQuery>,
     body: Bytes,
 ) -> Result<Json<VersionView>, Problem> {
+    replace_state(&deps, &key, &slug, body, query.force).await.map(Json)
+}
+
+async fn replace_state(
+    deps: &Deps,
+    key: &Caller,
+    slug: &str,
+    body: Bytes,
+    force: bool,
+) -> Result<VersionView, Problem> {
     key.must_be(Role::Admin)?;
-    let stack = stack(&deps, &slug).await?;
+    let stack = stack(deps, slug).await?;
     if !stack.manage_state {
         return Err(Problem::new(
             StatusCode::CONFLICT,
@@ -181,8 +208,8 @@ async fn replace(
             format!("restored version {number} of the state of {slug}"),
         ),
         Err(_) => (
-            Replacement::Import { body, force: query.force },
-            format!("imported a state for {slug}{}", if query.force { " by force" } else { "" }),
+            Replacement::Import { body, force },
+            format!("imported a state for {slug}{}", if force { " by force" } else { "" }),
         ),
     };
     let done = deps.states().replace(&stack.id, replacement, &key.0.name).await;
@@ -190,8 +217,8 @@ async fn replace(
         Ok(version) => format!("it is version {}, serial {}", version.number, version.serial),
         Err(error) => format!("refused: {error}"),
     };
-    record(&deps, &key, what, outcome).await?;
-    Ok(Json(done?.into()))
+    record(deps, key, what, outcome).await?;
+    Ok(done?.into())
 }
 
 async fn unlock(
@@ -199,17 +226,22 @@ async fn unlock(
     key: Caller,
     Path(slug): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    break_lock(&deps, &key, &slug).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn break_lock(deps: &Deps, key: &Caller, slug: &str) -> Result<(), Problem> {
     key.must_be(Role::Admin)?;
-    let stack = stack(&deps, &slug).await?;
+    let stack = stack(deps, slug).await?;
     let done = deps.states().break_lock(&stack.id).await;
     let outcome = match &done {
         Ok(true) => "done".to_owned(),
         Ok(false) => "it was not locked".to_owned(),
         Err(error) => format!("refused: {error}"),
     };
-    record(&deps, &key, format!("unlocked the state of {slug}"), outcome).await?;
+    record(deps, key, format!("unlocked the state of {slug}"), outcome).await?;
     done?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }
 
 async fn stack(deps: &Deps, slug: &str) -> Result<Stack, Problem> {

@@ -1,0 +1,99 @@
+//! The same for a stack's page: a session instead of a key, and forms that carry its token.
+
+use super::{Caller, break_lock, replace_state, send_version, trouble};
+use crate::Deps;
+use axum::{
+    Form,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use gantry_secrets::{SecretName, Session, Signer};
+use gantry_setup::web::Problem;
+use serde::Deserialize;
+use serde_json::json;
+
+pub(super) async fn download(
+    State(deps): State<Deps>,
+    headers: HeaderMap,
+    Path((slug, version)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let (_, key) = session(&deps, &headers).await?;
+    let mut body = send_version(&deps, &key, &slug, &version).await?;
+    let name = format!("attachment; filename=\"{slug}-{version}.tfstate\"");
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        body.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(body)
+}
+
+pub(super) async fn restore(
+    State(deps): State<Deps>,
+    headers: HeaderMap,
+    Path(slug): Path<String>,
+    Form(form): Form<PageForm>,
+) -> Result<Response, Problem> {
+    let key = form_of(&deps, &headers, &form).await?;
+    let body = json!({ "restore": form.version.unwrap_or_default() }).to_string();
+    let done = replace_state(&deps, &key, &slug, body.into(), false).await;
+    Ok(back(&slug, done.map(drop)))
+}
+
+pub(super) async fn unlock(
+    State(deps): State<Deps>,
+    headers: HeaderMap,
+    Path(slug): Path<String>,
+    Form(form): Form<PageForm>,
+) -> Result<Response, Problem> {
+    let key = form_of(&deps, &headers, &form).await?;
+    let done = break_lock(&deps, &key, &slug).await;
+    Ok(back(&slug, done))
+}
+
+/// A form of the stack's page.
+#[derive(Deserialize)]
+pub(super) struct PageForm {
+    #[serde(rename = "_token")]
+    token: String,
+    version: Option<u64>,
+}
+
+/// Who sent a form of a page, when it is one of their own session.
+async fn form_of(deps: &Deps, headers: &HeaderMap, form: &PageForm) -> Result<Caller, Problem> {
+    let (session, key) = session(deps, headers).await?;
+    let signer = signer(deps).await?;
+    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    let is_from_here = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
+    if is_from_here && session.is_form_token(&signer, &form.token) {
+        return Ok(key);
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "The form is not from this session",
+        "Nothing was changed. Load the page again and repeat.",
+    ))
+}
+
+async fn session(deps: &Deps, headers: &HeaderMap) -> Result<(Session, Caller), Problem> {
+    let signer = signer(deps).await?;
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let refused = || Problem::new(StatusCode::UNAUTHORIZED, "Who are you?", "Sign in to do this.");
+    let session = Session::among(&signer, cookies, deps.clock.now()).ok_or_else(refused)?;
+    let key = deps.store.admin_key_by_digest(&session.key).await;
+    let key = key.map_err(|error| Problem::internal(&error))?.ok_or_else(refused)?;
+    Ok((session, Caller(key)))
+}
+
+async fn signer(deps: &Deps) -> Result<Signer, Problem> {
+    let keys = deps.secrets.get(SecretName::SigningKeys).await;
+    let keys = keys.map_err(|error| Problem::internal(&error))?;
+    keys.map(|keys| Signer::new(&keys)).ok_or_else(trouble)
+}
+
+/// Back to the stack's page. Why something was refused stands in the list of activities, which
+/// the page looks up.
+fn back(slug: &str, done: Result<(), Problem>) -> Response {
+    let word = if done.is_ok() { "done" } else { "refused" };
+    let to = format!("../../{slug}?state={word}#state");
+    (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
+}

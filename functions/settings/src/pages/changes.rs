@@ -1,0 +1,255 @@
+//! What a plan found, as a page shows it: filtered, a part at a time, values unfolded on demand.
+
+use gantry_domain::{
+    plan::{Action, AttributeChange, Change, Line, ResourceChange, Value},
+    text::{clean, clean_line, counted, more},
+};
+use serde::Deserialize;
+
+/// Resources on one page.
+const A_PAGE: usize = 100;
+
+/// Which part of a change is asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Filter {
+    pub(super) action: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) page: Option<usize>,
+}
+
+/// A part of a change.
+pub(super) struct ChangeView {
+    /// `create`, its name, how many, whether it is the one that is chosen.
+    pub(super) actions: Vec<ActionOption>,
+    pub(super) text: String,
+    pub(super) resources: Vec<ResourceView>,
+    pub(super) outputs: Vec<RowView>,
+    /// What is to be said beside: drift, what was cut, failing checks.
+    pub(super) remarks: Vec<String>,
+    pub(super) found: String,
+    pub(super) previous: Option<usize>,
+    pub(super) next: Option<usize>,
+    pub(super) is_filtered: bool,
+}
+
+pub(super) struct ActionOption {
+    pub(super) value: &'static str,
+    pub(super) name: String,
+    pub(super) chosen: bool,
+}
+
+pub(super) struct ResourceView {
+    pub(super) address: String,
+    pub(super) class: &'static str,
+    pub(super) glyph: &'static str,
+    pub(super) what: String,
+    pub(super) rows: Vec<RowView>,
+    pub(super) cut: Option<String>,
+}
+
+pub(super) struct RowView {
+    pub(super) path: String,
+    pub(super) before: String,
+    pub(super) after: String,
+    pub(super) forces: bool,
+    pub(super) lines: Vec<LineView>,
+}
+
+pub(super) struct LineView {
+    pub(super) class: &'static str,
+    pub(super) text: String,
+}
+
+/// An action's word in addresses, its class, its sign, its name.
+fn action(action: Action) -> (&'static str, &'static str, &'static str, &'static str) {
+    match action {
+        Action::Create => ("create", "add", "+", "create"),
+        Action::Update => ("update", "change", "~", "update"),
+        Action::Delete => ("delete", "destroy", "−", "destroy"),
+        Action::Replace { .. } => ("replace", "destroy", "±", "replace"),
+        Action::Read => ("read", "quiet", "←", "read"),
+        Action::Import => ("import", "add", "↓", "import"),
+        Action::Move => ("move", "quiet", "→", "move"),
+        Action::Forget => ("forget", "quiet", "·", "forget"),
+        Action::Other => ("other", "quiet", "?", "other"),
+    }
+}
+
+impl ChangeView {
+    pub(super) fn of(change: &Change, filter: &Filter) -> Self {
+        let wanted_action = filter.action.as_deref().filter(|action| !action.is_empty());
+        let text = filter.text.as_deref().unwrap_or_default().trim().to_lowercase();
+        let matches: Vec<&ResourceChange> = change
+            .resources
+            .iter()
+            .filter(|r| wanted_action.is_none_or(|wanted| action(r.action).0 == wanted))
+            .filter(|r| text.is_empty() || holds(r, &text))
+            .collect();
+        let page = filter.page.unwrap_or(0).min(matches.len().saturating_sub(1) / A_PAGE);
+        let shown = matches.iter().skip(page * A_PAGE).take(A_PAGE);
+        let is_filtered = wanted_action.is_some() || !text.is_empty();
+        let outputs = if is_filtered || page > 0 { &[][..] } else { &change.outputs };
+        Self {
+            actions: actions(change, wanted_action),
+            text: filter.text.clone().unwrap_or_default(),
+            resources: shown.map(|resource| resource_view(resource)).collect(),
+            outputs: outputs.iter().map(row).collect(),
+            remarks: remarks(change),
+            found: found(matches.len(), change.resources.len(), page),
+            previous: page.checked_sub(1),
+            next: (matches.len() > (page + 1) * A_PAGE).then_some(page + 1),
+            is_filtered,
+        }
+    }
+}
+
+fn holds(resource: &ResourceChange, text: &str) -> bool {
+    resource.address.to_lowercase().contains(text)
+        || resource.attributes.iter().any(|a| a.path.to_lowercase().contains(text))
+}
+
+fn actions(change: &Change, wanted: Option<&str>) -> Vec<ActionOption> {
+    let mut counts: Vec<(&'static str, &'static str, usize)> = Vec::new();
+    for resource in &change.resources {
+        let (value, _, _, name) = action(resource.action);
+        match counts.iter_mut().find(|(known, ..)| *known == value) {
+            Some((.., count)) => *count += 1,
+            None => counts.push((value, name, 1)),
+        }
+    }
+    counts
+        .into_iter()
+        .map(|(value, name, count)| ActionOption {
+            value,
+            name: format!("{name} ({count})"),
+            chosen: wanted == Some(value),
+        })
+        .collect()
+}
+
+fn found(matches: usize, all: usize, page: usize) -> String {
+    let from = page * A_PAGE + 1;
+    let to = (from + A_PAGE - 1).min(matches);
+    match matches {
+        0 => format!("None of {} matches.", counted(all, "resource")),
+        _ if matches <= A_PAGE => counted(matches, "resource"),
+        _ => format!("{from} to {to} of {}", counted(matches, "resource")),
+    }
+}
+
+fn remarks(change: &Change) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if change.errored {
+        remarks.push("The plan is incomplete: an error ended it.".to_owned());
+    }
+    if change.resources_cut > 0 {
+        remarks
+            .push(format!("{} are not listed.", more(change.resources_cut as usize, "resource")));
+    }
+    if change.drift > 0 {
+        let drift = counted(change.drift as usize, "resource");
+        remarks.push(format!("{drift} changed outside Terraform."));
+    }
+    if change.deferred > 0 {
+        let deferred = counted(change.deferred as usize, "resource");
+        remarks.push(format!("{deferred} put off to a later plan."));
+    }
+    for check in &change.checks {
+        let problems = check.problems.join("; ");
+        remarks.push(clean_line(&format!("{} fails: {problems}", check.address), 400));
+    }
+    remarks
+}
+
+fn resource_view(resource: &ResourceChange) -> ResourceView {
+    let (_, class, glyph, _) = action(resource.action);
+    let mut what = resource.action.text().to_owned();
+    if let Some(reason) = resource.reason_text() {
+        what.push_str(&format!(" ({reason})"));
+    }
+    if let Some(before) = &resource.previous_address {
+        what.push_str(&format!(", was {}", clean_line(before, 200)));
+    }
+    ResourceView {
+        address: clean_line(&resource.address, 300),
+        class,
+        glyph,
+        what,
+        rows: resource.attributes.iter().map(row).collect(),
+        cut: (resource.attributes_cut > 0)
+            .then(|| more(resource.attributes_cut as usize, "attribute")),
+    }
+}
+
+fn row(attribute: &AttributeChange) -> RowView {
+    RowView {
+        path: clean_line(&attribute.path, 300),
+        before: value(&attribute.before),
+        after: value(&attribute.after),
+        forces: attribute.forces_replacement,
+        lines: attribute.lines.iter().map(line).collect(),
+    }
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Absent => "–".to_owned(),
+        Value::Known(text) => clean(text),
+        Value::Sensitive => "(sensitive value)".to_owned(),
+        Value::Unknown => "(known after apply)".to_owned(),
+        Value::Truncated(text, left) => {
+            format!("{}… {}", clean(text), more(*left as usize, "character"))
+        }
+        Value::Lines(count) => counted(*count as usize, "line"),
+    }
+}
+
+fn line(line: &Line) -> LineView {
+    let (class, text) = match line {
+        Line::Same(text) => ("same", format!("  {}", clean_line(text, 1000))),
+        Line::Removed(text) => ("removed", format!("- {}", clean(text))),
+        Line::Added(text) => ("added", format!("+ {}", clean(text))),
+        Line::Skipped(count) => {
+            ("skipped", format!("… {}", counted(*count as usize, "equal line")))
+        }
+        Line::Cut(count) => ("skipped", format!("… {}", more(*count as usize, "line"))),
+    };
+    LineView { class, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change() -> Change {
+        let resource = |number: usize| ResourceChange {
+            address: format!("terraform_data.r[{number}]"),
+            previous_address: None,
+            resource_type: "terraform_data".to_owned(),
+            provider: "terraform".to_owned(),
+            action: if number.is_multiple_of(10) { Action::Delete } else { Action::Create },
+            import_id: None,
+            reason: None,
+            attributes: Vec::new(),
+            attributes_cut: 0,
+        };
+        Change { resources: (0..5000).map(resource).collect(), ..Change::default() }
+    }
+
+    #[test]
+    fn five_thousand_resources_are_shown_in_parts() {
+        let change = change();
+        let first = ChangeView::of(&change, &Filter::default());
+        assert_eq!((first.resources.len(), first.next, first.previous), (100, Some(1), None));
+        assert_eq!(first.found, "1 to 100 of 5,000 resources");
+        let filter =
+            Filter { action: Some("delete".to_owned()), page: Some(99), ..Filter::default() };
+        let last = ChangeView::of(&change, &filter);
+        assert_eq!((last.resources.len(), last.next, last.previous), (100, None, Some(3)));
+        let filter = Filter { text: Some("R[4999]".to_owned()), ..Filter::default() };
+        let one = ChangeView::of(&change, &filter);
+        assert_eq!((one.resources.len(), one.found.as_str()), (1, "1 resource"));
+        let filter = Filter { text: Some("nothing".to_owned()), ..Filter::default() };
+        assert_eq!(ChangeView::of(&change, &filter).found, "None of 5,000 resources matches.");
+    }
+}

@@ -1,0 +1,112 @@
+//! A form as it is shown: what was typed, or what is there, and what is wrong with it.
+
+use crate::{form::Errors, refusal::Refusal};
+use serde_json::{Map, Value};
+
+/// The fields of a form, as the API takes them, with the errors that belong to them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FormView {
+    values: Map<String, Value>,
+    errors: Errors,
+    /// What is wrong as a whole.
+    pub(super) problem: Option<String>,
+}
+
+impl FormView {
+    pub(super) fn of(values: Map<String, Value>) -> Self {
+        Self { values, errors: Errors::new(), problem: None }
+    }
+
+    /// The same, with what a refusal says.
+    pub(super) fn refused(values: Map<String, Value>, refusal: &Refusal) -> Self {
+        Self { values, errors: refusal.errors().clone(), problem: Some(refusal.words()) }
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        let mut parts = name.split('.');
+        let first = self.values.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| value.get(part))
+    }
+
+    /// A field as text; a list as lines.
+    pub(super) fn text(&self, name: &str) -> String {
+        match self.value(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::Array(lines)) => {
+                lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+            }
+            _ => String::new(),
+        }
+    }
+
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.value(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    pub(super) fn is(&self, name: &str, word: &str) -> bool {
+        self.value(name).and_then(Value::as_str) == Some(word)
+    }
+
+    /// What is wrong with a field or with a part of it.
+    pub(super) fn error(&self, name: &str) -> Option<String> {
+        let is_part = |field: &str| {
+            field
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+        };
+        let mut said =
+            self.errors.iter().filter(|(field, _)| is_part(field)).map(|(field, why)| {
+                let place = field.strip_prefix(name).unwrap_or_default();
+                let line = place.strip_prefix('[').and_then(|rest| rest.split(']').next());
+                match line.and_then(|line| line.parse::<usize>().ok()) {
+                    Some(line) => format!("line {}: {why}", line + 1),
+                    None => why.clone(),
+                }
+            });
+        let first = said.next()?;
+        Some(said.fold(first, |all, next| format!("{all}; {next}")))
+    }
+
+    /// True when some field is wrong: then the errors beside the fields say more than the whole.
+    pub(super) fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// The rows of `variables`.
+    pub(super) fn variables(&self) -> Vec<VariableRow> {
+        let rows = self.value("variables").and_then(Value::as_array).cloned().unwrap_or_default();
+        rows.iter().enumerate().map(|(at, row)| self.variable(at, row)).collect()
+    }
+
+    fn variable(&self, at: usize, row: &Value) -> VariableRow {
+        let text =
+            |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let error = |part: &str| self.errors.get(&format!("variables[{at}].{part}")).cloned();
+        let secret = row.get("secret").and_then(Value::as_bool).unwrap_or(false);
+        VariableRow {
+            at,
+            name: text("name"),
+            // A secret value is never written into a page.
+            value: if secret { String::new() } else { text("value") },
+            secret,
+            runs: text("runs"),
+            name_error: error("name"),
+            value_error: error("value"),
+            runs_error: error("runs"),
+        }
+    }
+}
+
+/// One variable in the form.
+#[derive(Debug, Clone, Default)]
+pub(super) struct VariableRow {
+    pub(super) at: usize,
+    pub(super) name: String,
+    pub(super) value: String,
+    pub(super) secret: bool,
+    pub(super) runs: String,
+    pub(super) name_error: Option<String>,
+    pub(super) value_error: Option<String>,
+    pub(super) runs_error: Option<String>,
+}

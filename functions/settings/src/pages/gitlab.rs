@@ -1,0 +1,174 @@
+//! The connection to GitLab: set up, looked at, replaced, unlinked.
+
+use super::{
+    fields::Fields,
+    forms::FormView,
+    go_to, page, respond,
+    shell::{Frame, Shell},
+};
+use crate::{
+    access::Done,
+    app::App,
+    form::Params,
+    integration::{self, IntegrationView},
+    refusal::Answer,
+};
+use askama::Template;
+use axum::{
+    Extension,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+#[derive(Template)]
+#[template(path = "gitlab.html")]
+struct Page {
+    shell: Shell,
+    view: IntegrationView,
+    /// The form is open: nothing is linked, or somebody asked for it.
+    form: Option<FormView>,
+    /// Secrets are shown because somebody asked for them.
+    secrets: Option<Secrets>,
+    endpoint: String,
+    terraform: String,
+    said: Vec<String>,
+}
+
+struct Secrets {
+    secret: String,
+    signing: Option<String>,
+    previous_until: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Shown {
+    show: Option<String>,
+    replace: Option<String>,
+}
+
+/// `GET /gitlab?show=secrets&replace=`
+pub(crate) async fn show(
+    State(app): State<App>,
+    frame: Frame,
+    Params(query): Params<Shown>,
+) -> Answer<Response> {
+    let shell = frame.shell("gitlab", "GitLab");
+    let with_secrets = query.show.as_deref() == Some("secrets") && shell.is_admin();
+    let form = query.replace.is_some().then(FormView::default);
+    draw(&app, shell, StatusCode::OK, form, with_secrets, Vec::new()).await
+}
+
+async fn draw(
+    app: &App,
+    shell: Shell,
+    status: StatusCode,
+    form: Option<FormView>,
+    with_secrets: bool,
+    said: Vec<String>,
+) -> Answer<Response> {
+    let view = integration::present(app, with_secrets).await?;
+    let host = || {
+        let mut values = Map::new();
+        if let Some(host) = view.api_host.clone() {
+            values.insert("api_host".to_owned(), host.into());
+        }
+        FormView::of(values)
+    };
+    let form = match form {
+        Some(form) if form.text("api_host").is_empty() && !form.has_errors() => Some(host()),
+        Some(form) => Some(form),
+        None if !view.linked => Some(host()),
+        None => None,
+    };
+    let text = |name: &str| view.webhook.get(name).and_then(Value::as_str).map(str::to_owned);
+    let secrets = text("secret").filter(|_| with_secrets).map(|secret| Secrets {
+        secret,
+        signing: text("signing_token"),
+        previous_until: text("previous_secret_until"),
+    });
+    let (endpoint, terraform) =
+        (text("endpoint").unwrap_or_default(), text("terraform").unwrap_or_default());
+    Ok(respond(status, &Page { shell, view, form, secrets, endpoint, terraform, said }))
+}
+
+/// `POST /gitlab`
+pub(crate) async fn connect(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let mut values = Map::new();
+    for name in ["api_host", "token"] {
+        values.insert(name.to_owned(), fields.value(name));
+    }
+    match integration::link(&app, values.clone()).await {
+        Ok((known, found)) => {
+            let outcome = format!("connected {} as {}", known.api_host, known.bot.username);
+            let shell = frame.shell("gitlab", "GitLab");
+            let mut said = vec![format!("Saved: {outcome}.")];
+            said.extend(found.warnings);
+            let mut response = draw(&app, shell, StatusCode::OK, None, false, said).await?;
+            response.extensions_mut().insert(Done::new(outcome));
+            Ok(response)
+        }
+        Err(refusal) => {
+            // The token is not written into a page, not even to be sent again.
+            values.remove("token");
+            let form = FormView::refused(values, &refusal);
+            let shell = frame.shell("gitlab", "GitLab");
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let mut response = draw(&app, shell, status, Some(form), false, Vec::new()).await?;
+            response.extensions_mut().insert(Done::new(refusal.outcome()));
+            Ok(response)
+        }
+    }
+}
+
+/// `POST /gitlab/rotate`
+pub(crate) async fn rotate(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let mut body = Map::new();
+    for name in ["end", "force"] {
+        body.insert(name.to_owned(), fields.has(name).into());
+    }
+    let (answer, outcome) = integration::rotate_secret(&app, body).await?;
+    let old =
+        answer.get("still_on_previous").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut said = vec![format!("Done: {outcome}.")];
+    said.extend(old.iter().map(|project| {
+        let text = |name: &str| project.get(name).and_then(Value::as_str).unwrap_or_default();
+        format!("{} still uses the old secret: {}", text("path"), text("problem"))
+    }));
+    let page = Said {
+        shell: frame.shell("gitlab", "The webhook's secret"),
+        said,
+        back: "gitlab?show=secrets".to_owned(),
+        to: "Show the new secret".to_owned(),
+    };
+    let mut response = self::page(&page);
+    response.extensions_mut().insert(Done::new(outcome));
+    Ok(response)
+}
+
+/// `POST /gitlab/unlink`
+pub(crate) async fn unlink(State(app): State<App>, frame: Frame) -> Answer<Response> {
+    let unlinked = integration::end(&app).await?;
+    let done = Done::new(format!("unlinked {}", unlinked.api_host));
+    Ok((Extension(done), go_to(&format!("{}gitlab", frame.root))).into_response())
+}
+
+/// What was done, where there is more to say than fits on the page that shows it.
+#[derive(Template)]
+#[template(path = "said.html")]
+struct Said {
+    shell: Shell,
+    said: Vec<String>,
+    back: String,
+    to: String,
+}

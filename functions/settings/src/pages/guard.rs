@@ -1,0 +1,142 @@
+//! Who sees a page, and which forms are taken: the session's cookie, the key's role, the form's
+//! token. What changes something becomes a line in the list of activities, also when refused.
+
+use super::{fields::Fields, shell, sign_in};
+use crate::{
+    access::{self, Caller, Guard},
+    app::App,
+    refusal::Refusal,
+};
+use axum::{
+    body::{Body, to_bytes},
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use gantry_domain::EventId;
+use gantry_secrets::{SESSION_COOKIE, Session};
+use gantry_setup::web::Problem;
+use secrecy::ExposeSecret as _;
+
+/// The largest form.
+const LARGEST: usize = 300 * 1024;
+
+/// Somebody who is signed in, as pages need them.
+#[derive(Debug, Clone)]
+pub(crate) struct Viewer {
+    pub(super) caller: Caller,
+    pub(super) form_token: String,
+}
+
+/// The way from the page at `path` (as the route is written) to `/`. The public address may have
+/// a path of its own, so links are relative.
+pub(super) fn root_of(path: &str) -> String {
+    "../".repeat(path.matches('/').count().saturating_sub(1))
+}
+
+/// Lets somebody with a session, and the role that the route needs, see a page.
+pub(crate) async fn guard(
+    State(guard): State<Guard>,
+    path: MatchedPath,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let root = root_of(path.as_str());
+    let viewer = match viewer(&guard.app, request.headers()).await {
+        Ok(Some(viewer)) => viewer,
+        Ok(None) => return sign_in::send_there(&root, request.headers(), request.uri()),
+        Err(refusal) => return shell::refusal(&root, None, refusal.into_response()),
+    };
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let what =
+        if changes { access::describe(guard.what, &mut request).await } else { String::new() };
+    let response = if viewer.caller.role < guard.needs {
+        access::too_low(&viewer.caller, guard.needs).into_response()
+    } else if changes {
+        change(&guard.app, &viewer, request, next).await
+    } else {
+        request.extensions_mut().insert(viewer.clone());
+        request.extensions_mut().insert(viewer.caller.clone());
+        next.run(request).await
+    };
+    if changes {
+        access::record(&guard.app, viewer.caller.name.clone(), what, access::outcome(&response))
+            .await;
+    }
+    shell::refusal(&root, Some(&viewer), response)
+}
+
+async fn change(app: &App, viewer: &Viewer, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, LARGEST).await else {
+        let detail = format!("The form may have {} kB.", LARGEST / 1024);
+        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", detail)
+            .into_response();
+    };
+    let fields = Fields::read(&body);
+    let is_ours = session(app, &parts.headers)
+        .is_some_and(|session| session.is_form_token(&app.signer, fields.text("_token")));
+    if !is_ours || is_from_elsewhere(&parts.headers) {
+        tracing::warn!(actor = viewer.caller.name, "a form without its token was refused");
+        return Refusal::new(
+            StatusCode::FORBIDDEN,
+            "The form is not from this session",
+            "Nothing was changed. Load the page again and repeat; if you did not send this form, \
+             another site tried to.",
+        )
+        .into_response();
+    }
+    let mut caller = viewer.caller.clone();
+    // The same form sent twice is one request.
+    if let Some(request) = Some(fields.text("_request")).filter(|text| !text.is_empty()) {
+        caller.request = EventId::derive("form", &[&caller.digest, request]);
+    }
+    parts.extensions.insert(Viewer { caller: caller.clone(), ..viewer.clone() });
+    parts.extensions.insert(caller);
+    parts.extensions.insert(fields);
+    next.run(Request::from_parts(parts, Body::empty())).await
+}
+
+/// A browser says where a form comes from; one that does not is held back by the token.
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
+}
+
+/// The session of a request, if its cookie is good.
+pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<Session> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    Session::among(&app.signer, cookies, app.clock.now())
+}
+
+/// Who is signed in; none when nobody is, or the key was deleted.
+pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<Viewer>, Refusal> {
+    let Some(session) = session(app, headers) else { return Ok(None) };
+    let Some(key) = app.store.admin_key_by_digest(&session.key).await? else { return Ok(None) };
+    let caller = Caller {
+        name: key.name,
+        role: key.role,
+        digest: session.key.clone(),
+        request: access::new_request(),
+    };
+    let form_token = session.form_token(&app.signer).expose_secret().to_owned();
+    Ok(Some(Viewer { caller, form_token }))
+}
+
+/// A refusal that a handler answered with, if it did.
+pub(super) fn refused(response: &Response) -> Option<Problem> {
+    response.extensions().get::<Problem>().cloned()
+}
+
+/// A cookie that only this origin's requests carry, and no script reads.
+pub(super) fn cookie(app: &App, value: &str, seconds: i64) -> HeaderValue {
+    let secure = match &app.public_url {
+        Some(url) if url.as_str().starts_with("https://") => "; Secure",
+        _ => "",
+    };
+    let text = format!(
+        "{SESSION_COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    );
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

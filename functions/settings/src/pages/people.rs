@@ -1,0 +1,155 @@
+//! Keys, and what was done with them.
+
+use super::{
+    fields::Fields,
+    forms::FormView,
+    go_to, page, respond,
+    shell::{Frame, Shell},
+    show::Moment,
+};
+use crate::{
+    access::{Caller, Done},
+    app::App,
+    events::{self, ActivityQuery},
+    form::Params,
+    keys::{self as api, KeyView, NewKey},
+    refusal::Answer,
+};
+use askama::Template;
+use axum::{
+    Extension,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use gantry_store::config::Role;
+use serde_json::Map;
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct Keys {
+    shell: Shell,
+    keys: Vec<KeyRow>,
+    form: FormView,
+    /// The key that was just made: this is the only time that it is shown.
+    made: Option<NewKey>,
+}
+
+struct KeyRow {
+    id: String,
+    name: String,
+    role: &'static str,
+    made: Moment,
+    /// It is the one of this session.
+    own: bool,
+}
+
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Read => "read",
+        Role::Deploy => "deploy",
+        Role::Admin => "admin",
+    }
+}
+
+async fn draw(
+    app: &App,
+    frame: &Frame,
+    status: StatusCode,
+    form: FormView,
+    made: Option<NewKey>,
+) -> Answer<Response> {
+    let now = app.clock.now();
+    let own = frame.viewer.as_ref().and_then(|viewer| viewer.caller.digest.get(..16));
+    let row = |key: KeyView| KeyRow {
+        own: own == Some(key.id.as_str()),
+        role: word(key.role),
+        made: Moment::at(key.created_at, now),
+        id: key.id,
+        name: key.name,
+    };
+    let keys = api::listed(app).await?.into_iter().map(row).collect();
+    Ok(respond(status, &Keys { shell: frame.shell("keys", "Keys"), keys, form, made }))
+}
+
+/// `GET /keys`
+pub(crate) async fn keys(State(app): State<App>, frame: Frame) -> Answer<Response> {
+    draw(&app, &frame, StatusCode::OK, FormView::default(), None).await
+}
+
+/// `POST /keys`
+pub(crate) async fn make_key(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let mut values = Map::new();
+    for name in ["name", "role"] {
+        values.insert(name.to_owned(), fields.value(name));
+    }
+    match api::make(&app, values.clone()).await {
+        Ok(made) => {
+            let done = Done::new(format!("made the key {:?}", made.view.name));
+            let response =
+                draw(&app, &frame, StatusCode::CREATED, FormView::default(), Some(made)).await?;
+            Ok((Extension(done), response).into_response())
+        }
+        Err(refusal) => {
+            let form = FormView::refused(values, &refusal);
+            let done = Done::new(refusal.outcome());
+            let response = draw(&app, &frame, StatusCode::UNPROCESSABLE_ENTITY, form, None).await?;
+            Ok((Extension(done), response).into_response())
+        }
+    }
+}
+
+/// `POST /keys/delete`
+pub(crate) async fn delete_key(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(caller): Extension<Caller>,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let name = api::revoke(&app, &caller, fields.text("key")).await?;
+    let done = Done::new(format!("deleted the key {name:?}"));
+    Ok((Extension(done), go_to(&format!("{}keys", frame.root))).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "activity.html")]
+struct ActivityPage {
+    shell: Shell,
+    rows: Vec<ActivityRow>,
+    next: Option<String>,
+}
+
+struct ActivityRow {
+    at: Moment,
+    actor: String,
+    what: String,
+    outcome: String,
+    refused: bool,
+}
+
+/// `GET /activity?before=`
+pub(crate) async fn activity(
+    State(app): State<App>,
+    frame: Frame,
+    Params(query): Params<ActivityQuery>,
+) -> Answer<Response> {
+    let found = events::activities(&app, &query).await?;
+    let now = app.clock.now();
+    let rows = found
+        .activities
+        .into_iter()
+        .map(|activity| ActivityRow {
+            at: Moment::at(activity.at, now),
+            refused: activity.outcome.starts_with("refused"),
+            actor: activity.actor,
+            what: activity.what,
+            outcome: activity.outcome,
+        })
+        .collect();
+    let shell = frame.shell("activity", "Activity");
+    Ok(page(&ActivityPage { shell, rows, next: found.next }))
+}

@@ -1,0 +1,324 @@
+//! A run: where *Details* in GitLab leads, and where people confirm.
+//!
+//! With a session it shows everything and what may be done; with the read key of a link from
+//! GitLab it shows state, change and log of that one run, and leads nowhere else.
+
+mod log;
+mod orders;
+
+pub(crate) use log::{log, log_text};
+pub(crate) use orders::{confirm, discard, retry, stop};
+
+use super::{
+    ansi,
+    changes::{ChangeView, Filter},
+    guard, page, respond,
+    shell::{self, Frame, Shell},
+    show::{Chip, Moment, short, span},
+    stack,
+};
+use crate::{app::App, form::Params, gitlab::detached, refusal::Answer, runs, stacks};
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use gantry_domain::{
+    RunId,
+    run::{Run, RunState, RunType, Want},
+    stack::Stack,
+    text,
+};
+use gantry_secrets::links::may_read;
+use gantry_setup::web::bearer;
+use gantry_store::keys;
+use gantry_store::scheduler::TrackedBranch;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// Lines of the log that the page begins with; it loads the rest on demand.
+const LOG_LINES: usize = 400;
+/// A plan that is older than this is better made again.
+const OLD_PLAN: i64 = 24 * 60 * 60;
+
+#[derive(Template)]
+#[template(path = "run.html")]
+struct Page {
+    shell: Shell,
+    id: String,
+    /// `?key=…` for readers without a session.
+    key: String,
+    slug: String,
+    number: u64,
+    run_type: String,
+    chip: Chip,
+    is_final: bool,
+    outcome: Option<(bool, String)>,
+    commit: String,
+    commit_url: Option<String>,
+    merge_requests: Vec<(String, Option<String>)>,
+    git_ref: String,
+    reason: String,
+    by: Option<String>,
+    stop_asked: Option<String>,
+    lost: bool,
+    steps: Vec<Step>,
+    ending: Option<Ending>,
+    actions: Actions,
+    change: Option<ChangeView>,
+    delta: Option<String>,
+    log: String,
+    log_next: String,
+    published: Vec<(String, Option<String>)>,
+    refused: Vec<String>,
+    /// Identifies the forms of this page: a form that is sent twice is one request.
+    request: String,
+}
+
+struct Step {
+    chip: Chip,
+    at: Moment,
+    took: Option<String>,
+    by: Option<String>,
+}
+
+struct Ending {
+    summary: String,
+    errors: Vec<String>,
+}
+
+/// What may be asked of the run, and what is to be known before.
+#[derive(Default)]
+struct Actions {
+    confirm: bool,
+    discard: bool,
+    stop: bool,
+    retry: bool,
+    /// Newer runs that wait behind this one.
+    newer: usize,
+    /// The plan's age when it is old.
+    old: Option<String>,
+    /// Where the branch is, when that is not the run's commit.
+    behind: Option<String>,
+    /// An apply is stopped differently from a plan.
+    applying: bool,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Query {
+    key: Option<String>,
+    asked: Option<String>,
+    action: Option<String>,
+    text: Option<String>,
+    page: Option<usize>,
+}
+
+/// `GET /runs/{id}?key=`
+pub(crate) async fn show(
+    State(app): State<App>,
+    mut frame: Frame,
+    Path(id): Path<String>,
+    Params(query): Params<Query>,
+    headers: HeaderMap,
+) -> Response {
+    let drawn = async {
+        match reader(&app, &id, query.key.as_deref(), &headers).await? {
+            Reader::Nobody => Ok(no_access(&frame)),
+            Reader::Link => draw(&app, &frame, &id, &query).await,
+            Reader::Session(viewer) => {
+                frame.viewer = Some(viewer);
+                draw(&app, &frame, &id, &query).await
+            }
+        }
+    };
+    let drawn: Answer<Response> = drawn.await;
+    drawn.unwrap_or_else(|refusal| {
+        shell::refusal(&frame.root, frame.viewer.as_ref(), refusal.into_response())
+    })
+}
+
+/// Who looks at a run.
+enum Reader {
+    Nobody,
+    /// Whoever has the link.
+    Link,
+    Session(guard::Viewer),
+}
+
+async fn reader(app: &App, id: &str, key: Option<&str>, headers: &HeaderMap) -> Answer<Reader> {
+    if let Some(viewer) = guard::viewer(app, headers).await? {
+        return Ok(Reader::Session(viewer));
+    }
+    let Ok(run) = id.parse::<RunId>() else { return Ok(Reader::Nobody) };
+    if key.is_some_and(|key| may_read(&app.signer, &run, key, app.clock.now())) {
+        return Ok(Reader::Link);
+    }
+    // A program with an admin key may look as well.
+    if bearer(headers).is_some() && crate::access::find_caller(app, headers).await.is_ok() {
+        return Ok(Reader::Link);
+    }
+    // The same answer for runs that there are and runs that there are not.
+    Ok(Reader::Nobody)
+}
+
+#[derive(Template)]
+#[template(path = "no_access.html")]
+struct NoAccess {
+    shell: Shell,
+}
+
+fn no_access(frame: &Frame) -> Response {
+    respond(StatusCode::UNAUTHORIZED, &NoAccess { shell: frame.shell("", "A run of Gantry") })
+}
+
+async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Response> {
+    let run = runs::find(app, id).await?;
+    let now = app.clock.now();
+    let stack = app.store.stack(&run.stack).await?.map(|found| found.value);
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let filter =
+        Filter { action: query.action.clone(), text: query.text.clone(), page: query.page };
+    let (change, log, refused) = tokio::try_join!(
+        runs::change(app, &run),
+        runs::tail(app, &run.id, LOG_LINES),
+        runs::refused_by_gitlab(app, &run)
+    )?;
+    let project = runs::project_page(&run, stack.as_ref(), integration.as_ref());
+    let commit_url = project
+        .as_ref()
+        .filter(|_| run.fork_of.is_none())
+        .map(|project| format!("{project}/-/commit/{}", run.commit));
+    let merge_requests = run.wants.iter().filter_map(|want| match want {
+        Want::MergeRequest(iid) => Some((
+            format!("!{iid}"),
+            project.as_ref().map(|project| format!("{project}/-/merge_requests/{iid}")),
+        )),
+        _ => None,
+    });
+    let merge_requests = merge_requests.collect();
+    let shell = frame.shell("stacks", format!("{} #{}", run.slug, run.number));
+    let is_detached = stack
+        .as_ref()
+        .is_none_or(|s| s.deleted_at.is_some() || detached(s, integration.as_ref()).is_some());
+    let actions = match &stack {
+        Some(stack) if shell.may_deploy() => actions(app, &run, stack, is_detached, now).await?,
+        _ => Actions::default(),
+    };
+    let outcome = match &stack {
+        Some(known) if shell.who.is_some() => {
+            stack::outcome(app, known, query.asked.as_deref()).await?
+        }
+        _ => None,
+    };
+    let chip = Chip::of(run.state, run.run_type);
+    let key = match (&shell.who, &query.key) {
+        (None, Some(key)) => format!("?key={}", super::show::encoded(key)),
+        _ => String::new(),
+    };
+    let log_html = ansi::to_html(&log.lines.join("\n"));
+    Ok(page(&Page {
+        id: run.id.to_string(),
+        key,
+        slug: run.slug.to_string(),
+        number: run.number,
+        run_type: run.run_type.to_string(),
+        is_final: run.state.is_final(),
+        outcome,
+        commit: run.commit.short().to_owned(),
+        commit_url,
+        merge_requests,
+        git_ref: short(&run.git_ref, 120),
+        reason: short(&run.reason, 400),
+        by: run.by.clone(),
+        stop_asked: run.stop_asked.clone().filter(|_| !run.state.is_final()),
+        lost: run.lost,
+        steps: steps(&run, now),
+        ending: run.ending.as_ref().map(|ending| Ending {
+            summary: text::clean_line(&ending.summary, 600),
+            errors: ending.errors.iter().map(|error| text::clean(error)).collect(),
+        }),
+        actions,
+        change: change.as_ref().map(|change| ChangeView::of(change, &filter)),
+        delta: run.delta.map(|delta| if run.applied { delta.done() } else { delta.to_string() }),
+        log: log_html,
+        log_next: log.next.unwrap_or_default(),
+        published: published(app, &run, project.as_deref()).await?,
+        refused,
+        request: format!("{:x}", rand::random::<u64>()),
+        shell,
+        chip,
+    }))
+}
+
+fn steps(run: &Run, now: Timestamp) -> Vec<Step> {
+    let ends = run.history.iter().skip(1).map(|next| Some(next.at)).chain([None]);
+    run.history
+        .iter()
+        .zip(ends)
+        .map(|(step, end)| {
+            let until = end.or_else(|| (!step.state.is_final()).then_some(now));
+            Step {
+                chip: Chip::of(step.state, run.run_type),
+                at: Moment::at(step.at, now),
+                took: until.map(|until| span(until.duration_since(step.at).as_secs().max(0))),
+                by: step.by.clone(),
+            }
+        })
+        .collect()
+}
+
+async fn actions(
+    app: &App,
+    run: &Run,
+    stack: &Stack,
+    is_detached: bool,
+    now: Timestamp,
+) -> Answer<Actions> {
+    let head = stacks::head(app, &stack.id).await?.map(|head| head.value).unwrap_or_default();
+    let may_start = !(is_detached || (head.blocked.is_some() && run.run_type == RunType::Tracked));
+    let can = runs::actions(run, may_start);
+    let mut actions = Actions {
+        confirm: can.contains(&"confirm"),
+        discard: can.contains(&"discard"),
+        stop: can.contains(&"stop"),
+        retry: can.contains(&"retry"),
+        applying: run.state == RunState::Applying,
+        ..Actions::default()
+    };
+    if actions.confirm {
+        actions.newer = runs::listed(app, stack, "queue#").await?.len();
+        let age = now.duration_since(run.since).as_secs();
+        actions.old = (age > OLD_PLAN).then(|| span(age));
+    }
+    if actions.retry && run.run_type == RunType::Tracked {
+        let key = keys::tracked_branch(run.project, &run.tracked_branch);
+        let known = app.store.get::<TrackedBranch>(&key).await?;
+        let head = known.and_then(|known| known.value.decided);
+        actions.behind =
+            head.filter(|head| *head != run.commit).map(|head| head.short().to_owned());
+    }
+    Ok(actions)
+}
+
+/// What GitLab shows of the run: each status with its pipeline.
+async fn published(
+    app: &App,
+    run: &Run,
+    project: Option<&str>,
+) -> Answer<Vec<(String, Option<String>)>> {
+    let target =
+        gantry_queue::Message::Status { project: run.project, commit: run.commit.clone(), want: 0 };
+    let Some(group) = target.group() else { return Ok(Vec::new()) };
+    let posted = app.store.posted(&group).await?;
+    Ok(posted
+        .statuses
+        .into_iter()
+        .filter(|status| status.run.as_ref().is_none_or(|of| *of == run.id))
+        .map(|status| {
+            let url = status.pipeline.id.zip(project.filter(|_| status.pipeline.fork.is_none()));
+            let url = url.map(|(id, project)| format!("{project}/-/pipelines/{id}"));
+            (format!("{}: {}", status.name, status.description), url)
+        })
+        .collect())
+}

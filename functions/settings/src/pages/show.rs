@@ -1,0 +1,117 @@
+//! How states, times and numbers look on pages.
+
+use gantry_domain::run::{RunState, RunType};
+use jiff::Timestamp;
+
+/// A state as a small sign: never by its colour alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Chip {
+    /// The class that colours it: `ok`, `bad`, `busy`, `wait`, `quiet`.
+    pub(super) class: &'static str,
+    pub(super) glyph: &'static str,
+    pub(super) text: &'static str,
+}
+
+impl Chip {
+    pub(super) fn of(state: RunState, run_type: RunType) -> Self {
+        let (class, glyph, text) = match state {
+            RunState::Queued => ("quiet", "○", "Queued"),
+            RunState::Preparing => ("busy", "◔", "Preparing"),
+            RunState::Initializing => ("busy", "◔", "Initializing"),
+            RunState::Planning => ("busy", "◑", "Planning"),
+            RunState::Unconfirmed => ("wait", "‖", "Waits for a person"),
+            RunState::Confirmed => ("busy", "◕", "Confirmed"),
+            RunState::Applying => ("busy", "▶", "Applying"),
+            RunState::Destroying => ("busy", "▶", "Destroying"),
+            RunState::Finished if run_type == RunType::Proposed => ("ok", "✓", "Planned"),
+            RunState::Finished => ("ok", "✓", "Finished"),
+            RunState::Failed => ("bad", "✕", "Failed"),
+            RunState::Stopped => ("quiet", "■", "Stopped"),
+            RunState::Canceled => ("quiet", "⊘", "Canceled"),
+            RunState::Discarded => ("quiet", "⊘", "Discarded"),
+        };
+        Self { class, glyph, text }
+    }
+}
+
+/// A time, for `<time>`: exact for machines and the mouse, its age for the eye.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Moment {
+    pub(super) exact: String,
+    pub(super) age: String,
+}
+
+impl Moment {
+    pub(super) fn at(at: Timestamp, now: Timestamp) -> Self {
+        let seconds = now.duration_since(at).as_secs();
+        let age = match seconds {
+            ..0 => format!("in {}", span(-seconds)),
+            0..5 => "just now".to_owned(),
+            _ => format!("{} ago", span(seconds)),
+        };
+        Self { exact: at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(), age }
+    }
+}
+
+/// A span of time in its two largest units.
+pub(super) fn span(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..600 => format!("{minutes} min {} s", seconds % 60),
+        600..7_200 => format!("{minutes} min"),
+        7_200..172_800 => format!("{hours} h"),
+        _ => format!("{days} days"),
+    }
+}
+
+/// Bytes for people.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// A text cut to a number of characters.
+pub(super) fn short(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(most).collect();
+    format!("{cut}…")
+}
+
+/// A text as one part of an address.
+pub(super) fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_for_people() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let age = |seconds| Moment::at(now - jiff::SignedDuration::from_secs(seconds), now).age;
+        let ages: Vec<String> =
+            [0, 42, 61, 3_000, 9_000, 400_000, -90].into_iter().map(age).collect();
+        assert_eq!(
+            ages,
+            [
+                "just now",
+                "42 s ago",
+                "1 min 1 s ago",
+                "50 min ago",
+                "2 h ago",
+                "4 days ago",
+                "in 1 min 30 s"
+            ]
+        );
+        assert_eq!(Moment::at(now, now).exact, "2026-03-01 12:00:00 UTC");
+        assert_eq!([size(7), size(1_200), size(2_500_000)], ["7 B", "1.2 kB", "2.5 MB"]);
+        assert_eq!((short("abc", 2), encoded("a b/c")), ("ab…".to_owned(), "a+b%2Fc".to_owned()));
+    }
+}

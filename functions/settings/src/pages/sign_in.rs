@@ -1,0 +1,170 @@
+//! Signing in with an admin key, and out again.
+
+use super::{
+    fields::Fields,
+    go_to,
+    guard::cookie,
+    respond,
+    shell::{self, Frame, Shell},
+    show::encoded,
+};
+use crate::{access, app::App, form::Params, refusal::Answer};
+use askama::Template;
+use axum::{
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse as _, Response},
+};
+use gantry_secrets::{SESSION_LASTS, Session};
+use gantry_setup::web::ClientAddress;
+use gantry_store::config::admin_key_digest;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+
+/// Wrong keys that one address may try in a minute.
+const TRIES_A_MINUTE: u32 = 5;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn {
+    shell: Shell,
+    /// Where to go afterwards, relative to `/`.
+    next: String,
+    problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NextQuery {
+    next: Option<String>,
+}
+
+/// To the sign-in, remembering where somebody wanted to go.
+pub(super) fn send_there(root: &str, headers: &HeaderMap, uri: &Uri) -> Response {
+    // The part below `/`, whatever path the public address has before it.
+    let depth = root.matches("../").count() + 1;
+    let segments: Vec<&str> = uri.path().split('/').collect();
+    let mut next = segments[segments.len().saturating_sub(depth)..].join("/");
+    if let Some(query) = uri.query() {
+        next = format!("{next}?{query}");
+    }
+    let to = format!("{root}sign-in?next={}", encoded(&next));
+    if headers.contains_key("hx-request") {
+        let to = HeaderValue::from_str(&to).unwrap_or_else(|_| HeaderValue::from_static("/"));
+        return (StatusCode::NO_CONTENT, [("hx-redirect", to)]).into_response();
+    }
+    go_to(&to)
+}
+
+/// `GET /sign-in`
+pub(crate) async fn show(frame: Frame, Params(query): Params<NextQuery>) -> Response {
+    let next = safe(query.next.as_deref().unwrap_or_default());
+    let shell = frame.shell("", "Sign in");
+    respond(StatusCode::OK, &SignIn { shell, next, problem: None })
+}
+
+/// `POST /sign-in`
+pub(crate) async fn try_key(
+    State(app): State<App>,
+    frame: Frame,
+    address: ClientAddress,
+    body: Bytes,
+) -> Response {
+    let fields = Fields::read(body.get(..4096).unwrap_or(&body));
+    match begin(&app, &frame, &address, &fields).await {
+        Ok(response) => response,
+        Err(refusal) => shell::refusal(&frame.root, None, refusal.into_response()),
+    }
+}
+
+async fn begin(
+    app: &App,
+    frame: &Frame,
+    address: &ClientAddress,
+    fields: &Fields,
+) -> Answer<Response> {
+    let next = safe(fields.text("next"));
+    let again = |status, problem: &str| {
+        let page = SignIn {
+            shell: frame.shell("", "Sign in"),
+            next: next.clone(),
+            problem: Some(problem.to_owned()),
+        };
+        respond(status, &page)
+    };
+    let now = app.clock.now();
+    if app.store.wrong_keys(&address.0, now).await? >= TRIES_A_MINUTE {
+        let mut slow = again(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many wrong keys from your address. Wait a minute.",
+        );
+        slow.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+        return Ok(slow);
+    }
+    let secret = fields.text("key").trim();
+    let Some(key) = app.store.admin_key(secret).await? else {
+        app.store.count_wrong_key(&address.0, now).await?;
+        tracing::warn!(client = address.0, "somebody tried a key that is none");
+        return Ok(again(StatusCode::UNAUTHORIZED, "This is not one of the keys."));
+    };
+    let session = Session::begin(admin_key_digest(secret), now);
+    let value = session.to_cookie(&app.signer);
+    access::record(app, key.name, "sign in".to_owned(), "done".to_owned()).await;
+    let to = format!("{}{next}", if frame.root.is_empty() { "./" } else { &frame.root });
+    let mut response = go_to(&to);
+    let cookie = cookie(app, value.expose_secret(), SESSION_LASTS.as_secs());
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// `POST /sign-out`
+pub(crate) async fn leave(State(app): State<App>, frame: Frame) -> Response {
+    let mut response = go_to(&format!("{}sign-in", frame.root));
+    response.headers_mut().insert(header::SET_COOKIE, cookie(&app, "", 0));
+    response
+}
+
+/// A way below `/` that stays below it; the overview when it would lead elsewhere.
+fn safe(next: &str) -> String {
+    let leads_away = next.starts_with(['/', '\\'])
+        || next.contains("//")
+        || next.contains('\\')
+        || next.contains("..")
+        || next.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':'))
+        || next.chars().any(char::is_control);
+    if leads_away { String::new() } else { next.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_stays_here() {
+        for kept in ["", "stacks/network", "runs/r1?action=create", "events?project=7"] {
+            assert_eq!(safe(kept), kept);
+        }
+        for away in [
+            "//evil",
+            "/\\evil",
+            "https://evil",
+            "javascript:alert(1)",
+            "\\evil",
+            "a//evil",
+            "../x",
+        ] {
+            assert_eq!(safe(away), "", "{away}");
+        }
+    }
+
+    #[test]
+    fn somebody_is_sent_to_sign_in_and_back() {
+        let to = |root: &str, uri: &str| {
+            let response = send_there(root, &HeaderMap::new(), &uri.parse().unwrap());
+            response.headers()[header::LOCATION].to_str().unwrap().to_owned()
+        };
+        assert_eq!(to("", "/"), "sign-in?next=");
+        assert_eq!(to("../", "/runs/r1?a=b"), "../sign-in?next=runs%2Fr1%3Fa%3Db");
+        assert_eq!(to("../../", "/prod/stacks/net/edit"), "../../sign-in?next=stacks%2Fnet%2Fedit");
+    }
+}

@@ -1,0 +1,331 @@
+//! A stack: what runs for it, what waits, its state, its settings.
+
+mod orders;
+
+pub(super) use orders::asked;
+pub(crate) use orders::{catch_up, remove, repair_webhook, start_run, unblock};
+
+use super::{
+    overview::RunRow,
+    page,
+    shell::{Frame, Shell},
+    show::{Moment, short, size},
+};
+use crate::{
+    app::App,
+    events::{self, ActivityQuery},
+    form::Params,
+    gitlab::detached,
+    refusal::{Answer, Refusal},
+    runs::{self, ListQuery},
+    stacks,
+};
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use gantry_domain::{
+    integration::Integration,
+    stack::{CommentLevel, OnPush, Stack, TrackedQueue, VariableRuns, VariableValue},
+    text::counted,
+};
+use gantry_store::{
+    keys,
+    runner::{StateLock, StateVersion},
+    scheduler::{CommandOutcome, StackHead},
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// Versions of the state that the page lists.
+const VERSIONS: i32 = 20;
+
+#[derive(Template)]
+#[template(path = "stack.html")]
+struct Page {
+    shell: Shell,
+    slug: String,
+    name: String,
+    project: String,
+    project_url: Option<String>,
+    environment_url: Option<String>,
+    branch: String,
+    root: String,
+    made: Option<String>,
+    /// What became of the last command.
+    outcome: Option<(bool, String)>,
+    detached: Option<String>,
+    blocked: Option<(String, String, Moment)>,
+    branch_missing: bool,
+    /// The run that holds the stack.
+    holds: Option<RunRow>,
+    queue: Vec<RunRow>,
+    waiting: Vec<RunRow>,
+    can_catch_up: bool,
+    runs: Vec<RunRow>,
+    next: Option<String>,
+    facts: Vec<(&'static str, String)>,
+    variables: Vec<(String, String, &'static str)>,
+    state: Option<StateRow>,
+    versions: Vec<StateRow>,
+    lock: Option<(String, String, Moment)>,
+    manages_state: bool,
+    resources: u32,
+}
+
+struct StateRow {
+    number: u64,
+    serial: u64,
+    resources: u32,
+    size: String,
+    by: String,
+    at: Moment,
+    rescued: bool,
+    current: bool,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Query {
+    made: Option<String>,
+    asked: Option<String>,
+    before: Option<String>,
+    state: Option<String>,
+}
+
+/// `GET /stacks/{slug}`
+pub(crate) async fn show(
+    State(app): State<App>,
+    frame: Frame,
+    Path(slug): Path<String>,
+    Params(query): Params<Query>,
+) -> Answer<Response> {
+    let stack = stacks::find(&app, &slug).await?.value;
+    let now = app.clock.now();
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let head = stacks::head(&app, &stack.id).await?.map(|head| head.value).unwrap_or_default();
+    let list = ListQuery { before: query.before.clone(), limit: None };
+    let (found, queue, waiting) = tokio::try_join!(
+        runs::page(&app, &stack, &list),
+        runs::listed(&app, &stack, "queue#"),
+        runs::listed(&app, &stack, "waiting#"),
+    )?;
+    let row = |run: &gantry_domain::run::Run| RunRow::of(run, now);
+    let holds = match &head.tracked {
+        Some(run) => Some(row(&runs::find(&app, run.as_str()).await?)),
+        None => None,
+    };
+    let missing = stacks::tracked_branch(&app, &stack).await?.is_some_and(|known| known.missing);
+    let (state, versions, lock) = state(&app, &stack, now).await?;
+    let project_url = project_url(&stack, integration.as_ref());
+    let can_catch_up = queue.len() > 1
+        || (!queue.is_empty() && holds.as_ref().is_some_and(|run| run.chip.class == "wait"));
+    let outcome = match query.state.as_deref() {
+        Some(word) => state_outcome(&app, &stack, word).await?,
+        None => outcome(&app, &stack, query.asked.as_deref()).await?,
+    };
+    Ok(page(&Page {
+        shell: frame.shell("stacks", stack.name.clone()),
+        slug: stack.slug.to_string(),
+        name: stack.name.clone(),
+        project: short(&stack.project_path, 120),
+        environment_url: project_url.as_ref().map(|url| format!("{url}/-/environments")),
+        project_url,
+        branch: short(&stack.branch, 80),
+        root: if stack.project_root.is_empty() {
+            "/".to_owned()
+        } else {
+            stack.project_root.clone()
+        },
+        made: query.made,
+        outcome,
+        detached: detached(&stack, integration.as_ref()),
+        blocked: blocked(&head, now),
+        branch_missing: missing,
+        holds,
+        queue: queue.iter().map(row).collect(),
+        waiting: waiting.iter().map(row).collect(),
+        can_catch_up,
+        runs: found.0.iter().map(row).collect(),
+        next: found.1,
+        facts: facts(&stack),
+        variables: variables(&stack),
+        resources: state.as_ref().map_or(0, |state| state.resources),
+        state,
+        versions,
+        lock,
+        manages_state: stack.manage_state,
+    }))
+}
+
+fn blocked(head: &StackHead, now: Timestamp) -> Option<(String, String, Moment)> {
+    let blocked = head.blocked.as_ref()?;
+    Some((blocked.run.to_string(), blocked.reason.clone(), Moment::at(blocked.since, now)))
+}
+
+fn project_url(stack: &Stack, integration: Option<&Integration>) -> Option<String> {
+    let known = integration.filter(|known| known.generation == stack.generation)?;
+    Some(format!("{}/{}", known.api_host, stack.project_path))
+}
+
+/// What became of a command that somebody just gave, if that is known.
+pub(super) async fn outcome(
+    app: &App,
+    stack: &Stack,
+    asked: Option<&str>,
+) -> Answer<Option<(bool, String)>> {
+    let Some(request) = asked.and_then(|asked| asked.parse().ok()) else { return Ok(None) };
+    let found = app.store.get::<CommandOutcome>(&keys::command(&stack.id, &request)).await?;
+    Ok(Some(match found {
+        Some(outcome) => (outcome.value.done, outcome.value.message),
+        None => (true, "asked for: the page shows it as soon as it is done".to_owned()),
+    }))
+}
+
+/// What became of a change of the state: runner-api made it, and wrote down how it ended.
+async fn state_outcome(app: &App, stack: &Stack, word: &str) -> Answer<Option<(bool, String)>> {
+    let found = events::activities(app, &ActivityQuery::default()).await?;
+    let about = format!("the state of {}", stack.slug);
+    let last = found.activities.into_iter().find(|activity| activity.what.contains(&about));
+    Ok(last.map(|activity| (word == "done", format!("{}: {}", activity.what, activity.outcome))))
+}
+
+type StateRows = (Option<StateRow>, Vec<StateRow>, Option<(String, String, Moment)>);
+
+async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
+    let current = app.store.get::<StateVersion>(&keys::state(&stack.id)).await?;
+    let partition = keys::state_partition(&stack.id);
+    let prefix = keys::STATE_VERSIONS;
+    let versions =
+        app.store.query::<StateVersion>(&partition, prefix, None, true, VERSIONS).await?;
+    let lock = app.store.get::<StateLock>(&keys::lock(&stack.id)).await?;
+    let number = current.as_ref().map(|current| current.value.number);
+    let row = |version: StateVersion| StateRow {
+        current: number == Some(version.number),
+        number: version.number,
+        serial: version.serial,
+        resources: version.resources,
+        size: size(version.size),
+        by: version.by,
+        at: Moment::at(version.at, now),
+        rescued: version.rescued,
+    };
+    let lock = lock.map(|lock| {
+        (lock.value.run.to_string(), lock.value.info.operation, Moment::at(lock.value.at, now))
+    });
+    let versions = versions.items.into_iter().map(|version| row(version.value)).collect();
+    Ok((current.map(|current| row(current.value)), versions, lock))
+}
+
+fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
+    let tool = match &stack.tool_version {
+        Some(version) => format!("{} {version}", stack.tool.command()),
+        None => format!("{}, the runner's own version", stack.tool.command()),
+    };
+    let on_push = match stack.on_push {
+        OnPush::Tracked => "plans, and applies once confirmed",
+        OnPush::Proposed => "shows a preview only",
+    };
+    let mut facts = vec![
+        ("Tool", tool),
+        ("A push to the branch", on_push.to_owned()),
+        (
+            "Applies",
+            if stack.autodeploy { "by itself" } else { "once a person confirms" }.to_owned(),
+        ),
+        (
+            "Queued runs",
+            match stack.tracked_queue {
+                TrackedQueue::Every => "every commit, in order",
+                TrackedQueue::Latest => "only the latest commit",
+            }
+            .to_owned(),
+        ),
+        (
+            "In the merge request",
+            match stack.comment {
+                CommentLevel::Full => "the exact change",
+                CommentLevel::Summary => "counts only",
+                CommentLevel::None => "nothing",
+            }
+            .to_owned(),
+        ),
+        (
+            "Terraform state",
+            if stack.manage_state { "kept by Gantry" } else { "the stack's own backend" }
+                .to_owned(),
+        ),
+    ];
+    if let Some(tag) = &stack.on_tag {
+        let run = if tag.run == OnPush::Tracked { "a tracked run" } else { "a preview" };
+        facts.push(("Tags", format!("{} start {run}", tag.pattern)));
+    }
+    let lists = [
+        ("Further paths", &stack.project_globs),
+        ("Forks that may run", &stack.allow_forks),
+        ("Labels", &stack.labels),
+    ];
+    facts.extend(
+        lists
+            .into_iter()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(name, list)| (name, short(&list.join(", "), 400))),
+    );
+    let hooks = [
+        &stack.hooks.before_init,
+        &stack.hooks.after_init,
+        &stack.hooks.before_plan,
+        &stack.hooks.after_plan,
+        &stack.hooks.before_apply,
+        &stack.hooks.after_apply,
+    ];
+    match hooks.iter().map(|hooks| hooks.len()).sum::<usize>() {
+        0 => {}
+        count => facts.push(("Hooks", counted(count, "command"))),
+    }
+    facts
+}
+
+fn variables(stack: &Stack) -> Vec<(String, String, &'static str)> {
+    let row = |variable: &gantry_domain::stack::Variable| {
+        let value = match &variable.value {
+            VariableValue::Plain(value) => short(value, 200),
+            VariableValue::Sealed(_) => "secret".to_owned(),
+        };
+        let runs = match variable.runs {
+            VariableRuns::All => "all runs",
+            VariableRuns::Tracked => "tracked runs",
+        };
+        (variable.name.clone(), value, runs)
+    };
+    stack.variables.iter().map(row).collect()
+}
+
+#[derive(Template)]
+#[template(path = "stack_check.html")]
+struct Check {
+    shell: Shell,
+    slug: String,
+    findings: Vec<stacks::Finding>,
+    hook: stacks::HookHealth,
+}
+
+/// `GET /stacks/{slug}/check`: what will not work at the project, and how its webhook is.
+pub(crate) async fn check(
+    State(app): State<App>,
+    frame: Frame,
+    Path(slug): Path<String>,
+) -> Answer<Response> {
+    let stack = stacks::find(&app, &slug).await?.value;
+    let linked = app.gitlab.linked().await?;
+    if let Some(why) = detached(&stack, Some(&linked.integration)) {
+        return Err(Refusal::conflict("The stack is detached", why));
+    }
+    let project = linked.client.project(stack.project).await?;
+    let (findings, hook) = tokio::join!(
+        stacks::check_project(&linked, &project, &stack),
+        stacks::webhook_health(&app, &linked, &stack)
+    );
+    let shell = frame.shell("stacks", format!("Check of {}", stack.name));
+    Ok(page(&Check { shell, slug, findings, hook: hook? }))
+}

@@ -1,0 +1,301 @@
+//! The form of a stack: made, and changed. Its fields become the JSON that the API takes.
+
+use super::{
+    fields::{Fields, Row},
+    forms::{FormView, VariableRow},
+    go_to, respond,
+    shell::{Frame, Shell},
+};
+use crate::{
+    access::Done,
+    app::App,
+    refusal::{Answer, Refusal},
+    stacks,
+};
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use gantry_domain::stack::Stack;
+use gantry_store::Stored;
+use serde_json::{Map, Value, json};
+
+/// Empty rows that a form has for further variables.
+const SPARE_ROWS: usize = 3;
+
+#[derive(Template)]
+#[template(path = "stack_form.html")]
+struct Page {
+    shell: Shell,
+    form: FormView,
+    variables: Vec<VariableRow>,
+    /// The slug of the stack that is changed; none for a new one.
+    slug: Option<String>,
+    /// The version that the change is based on.
+    version: u64,
+    hook: bool,
+    /// What somebody else changed meanwhile: field, what is there now, what was typed.
+    differences: Vec<(String, String, String)>,
+}
+
+fn draw(
+    shell: Shell,
+    status: StatusCode,
+    form: FormView,
+    edits: Option<(&str, u64)>,
+    hook: bool,
+    differences: Vec<(String, String, String)>,
+) -> Response {
+    let mut variables = form.variables();
+    let filled = variables.len();
+    variables
+        .extend((filled..filled + SPARE_ROWS).map(|at| VariableRow { at, ..Default::default() }));
+    let (slug, version) = match edits {
+        Some((slug, version)) => (Some(slug.to_owned()), version),
+        None => (None, 0),
+    };
+    respond(status, &Page { shell, form, variables, slug, version, hook, differences })
+}
+
+/// `GET /stacks/new`
+pub(crate) async fn new(frame: Frame) -> Response {
+    let Value::Object(usual) = json!({
+        "provider": "gitlab", "tool": "terraform", "on_push": "tracked", "tracked_queue": "every",
+        "manage_state": true,
+    }) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let shell = frame.shell("stacks", "New stack");
+    draw(shell, StatusCode::OK, FormView::of(usual), None, true, Vec::new())
+}
+
+/// `POST /stacks/new`
+pub(crate) async fn create(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let values = read(&fields);
+    let hook = fields.has("make_webhook");
+    let mut wanted = values.clone();
+    wanted.retain(|_, value| !value.is_null());
+    match stacks::make(&app, wanted).await {
+        Ok(made) => {
+            let slug = made.stack.slug().clone();
+            let mut outcome = format!("made the stack {slug}");
+            let stack = stacks::find(&app, slug.as_str()).await?.value;
+            let mut hint = "checked";
+            if hook {
+                match stacks::ensure_hook(&app, &stack).await {
+                    Ok(_) => outcome.push_str(" and its project's webhook"),
+                    Err(refusal) => {
+                        hint = "no-webhook";
+                        outcome.push_str(&format!("; no webhook: {}", refusal.outcome()));
+                    }
+                }
+            }
+            let to = format!("{}stacks/{slug}?made={hint}#check", frame.root);
+            Ok((Extension(Done::new(outcome)), go_to(&to)).into_response())
+        }
+        Err(refusal) => {
+            let form = FormView::refused(values, &refusal);
+            let shell = frame.shell("stacks", "New stack");
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let response = draw(shell, status, form, None, hook, Vec::new());
+            Ok((Extension(Done::new(refusal.outcome())), response).into_response())
+        }
+    }
+}
+
+/// `GET /stacks/{slug}/edit`
+pub(crate) async fn edit(
+    State(app): State<App>,
+    frame: Frame,
+    Path(slug): Path<String>,
+) -> Answer<Response> {
+    let stack = stacks::find(&app, &slug).await?;
+    let form = FormView::of(definition(&stack.value));
+    let shell = frame.shell("stacks", format!("Change {}", stack.value.name));
+    Ok(draw(shell, StatusCode::OK, form, Some((&slug, stack.version)), false, Vec::new()))
+}
+
+/// `POST /stacks/{slug}/edit`
+pub(crate) async fn save(
+    State(app): State<App>,
+    frame: Frame,
+    Path(slug): Path<String>,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let before = stacks::find(&app, &slug).await?;
+    let mut values = read(&fields);
+    values.remove("slug");
+    let based_on = fields.text("version").to_owned();
+    match stacks::change(&app, before.clone(), values.clone(), Some(based_on.clone())).await {
+        Ok((_, _, changed)) => {
+            let done = Done::new(format!("changed {changed}"));
+            let to = format!("{}stacks/{slug}?made=changed#check", frame.root);
+            Ok((Extension(done), go_to(&to)).into_response())
+        }
+        Err(refusal) => {
+            Ok(refused(&app, &frame, &slug, &before, values, &based_on, &refusal).await?)
+        }
+    }
+}
+
+/// The form again, with what was typed; and, where somebody else was first, with both versions.
+async fn refused(
+    app: &App,
+    frame: &Frame,
+    slug: &str,
+    before: &Stored<Stack>,
+    values: Map<String, Value>,
+    based_on: &str,
+    refusal: &Refusal,
+) -> Answer<Response> {
+    let now = stacks::find(app, slug).await?;
+    let differences = if based_on == now.version.to_string() {
+        Vec::new()
+    } else {
+        differences(&definition(&now.value), &values)
+    };
+    let mut form = FormView::refused(values, refusal);
+    if !differences.is_empty() {
+        form.problem = Some(
+            "Somebody else changed the stack meanwhile. Nothing of yours was saved. Below is what \
+             is there now beside what you typed; save again to put yours over it."
+                .to_owned(),
+        );
+    }
+    let shell = frame.shell("stacks", format!("Change {}", before.value.name));
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    let response = draw(shell, status, form, Some((slug, now.version)), false, differences);
+    Ok((Extension(Done::new(refusal.outcome())), response).into_response())
+}
+
+fn definition(stack: &Stack) -> Map<String, Value> {
+    match serde_json::to_value(stacks::definition(stack, true)) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// Fields that are not the same: name, what is there now, what was typed.
+fn differences(
+    now: &Map<String, Value>,
+    typed: &Map<String, Value>,
+) -> Vec<(String, String, String)> {
+    let words = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let same = |name: &str, value: &Value| {
+        // A secret value is in no definition, and variables are compared by what can be seen.
+        name == "variables" || now.get(name).is_none_or(|there| there == value)
+    };
+    typed
+        .iter()
+        .filter(|(name, value)| !same(name, value))
+        .map(|(name, value)| {
+            (name.clone(), words(now.get(name).unwrap_or(&Value::Null)), words(value))
+        })
+        .collect()
+}
+
+/// The form's fields as the API takes them: null where nothing was typed.
+fn read(fields: &Fields) -> Map<String, Value> {
+    let mut values = Map::new();
+    let mut set = |name: &str, value: Value| {
+        values.insert(name.to_owned(), value);
+    };
+    for name in [
+        "name",
+        "slug",
+        "provider",
+        "project",
+        "branch",
+        "project_root",
+        "tool",
+        "tool_version",
+        "on_push",
+        "tracked_queue",
+        "comment",
+    ] {
+        set(name, fields.value(name));
+    }
+    for name in ["project_globs", "labels", "allow_forks"] {
+        set(name, fields.lines(name));
+    }
+    for name in ["autodeploy", "manage_state"] {
+        set(name, fields.has(name).into());
+    }
+    let pattern = fields.value("on_tag.pattern");
+    set(
+        "on_tag",
+        match pattern {
+            Value::Null => Value::Null,
+            pattern => json!({ "pattern": pattern, "run": fields.value("on_tag.run") }),
+        },
+    );
+    let keep = |row: &Row<'_>| !row.text("name").trim().is_empty() || !row.text("value").is_empty();
+    let variables = fields.rows("variables", keep).into_iter().map(variable).collect();
+    set("variables", Value::Array(variables));
+    let mut hooks = Map::new();
+    for name in
+        ["before_init", "after_init", "before_plan", "after_plan", "before_apply", "after_apply"]
+    {
+        hooks.insert(name.to_owned(), fields.lines(&format!("hooks.{name}")));
+    }
+    set("hooks", Value::Object(hooks));
+    values
+}
+
+/// A row of the form as the API takes it. A secret one without a value keeps the value it has.
+fn variable(row: Value) -> Value {
+    let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let secret = !text("secret").is_empty();
+    let mut variable = Map::new();
+    variable.insert("name".to_owned(), text("name").trim().into());
+    variable.insert("secret".to_owned(), secret.into());
+    if !(secret && text("value").is_empty()) {
+        variable.insert("value".to_owned(), text("value").into());
+    }
+    match text("runs").as_str() {
+        "" if secret => {}
+        "" => drop(variable.insert("runs".to_owned(), "all".into())),
+        runs => drop(variable.insert("runs".to_owned(), runs.into())),
+    }
+    Value::Object(variable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_becomes_what_the_api_takes() {
+        let fields = Fields::read(
+            b"name=Net&slug=&project=a/b&branch=main&project_root=&labels=x%0D%0Ay&manage_state=on\
+              &on_tag.pattern=v*&on_tag.run=tracked&variables[0].name=A&variables[0].value=1\
+              &variables[0].runs=&variables[1].name=S&variables[1].value=&variables[1].secret=on\
+              &variables[1].runs=&variables[2].name=&variables[2].value=\
+              &hooks.after_plan=true%0D%0A",
+        );
+        let values = Value::Object(read(&fields));
+        assert_eq!(values["slug"], Value::Null);
+        assert_eq!(values["labels"], json!(["x", "y"]));
+        assert_eq!((&values["autodeploy"], &values["manage_state"]), (&json!(false), &json!(true)));
+        assert_eq!(values["on_tag"], json!({"pattern": "v*", "run": "tracked"}));
+        assert_eq!(
+            values["variables"],
+            json!([
+                {"name": "A", "secret": false, "value": "1", "runs": "all"},
+                {"name": "S", "secret": true},
+            ])
+        );
+        assert_eq!(values["hooks"]["after_plan"], json!(["true"]));
+    }
+}

@@ -1,0 +1,156 @@
+//! The list of stacks: page by page, or those that people look for.
+
+use super::view;
+use crate::{app::App, cursor, form::Params, refusal::Answer};
+use axum::{Json, extract::State, response::IntoResponse};
+use gantry_domain::{StackId, run::Run, stack::Stack};
+use gantry_store::{
+    Key, Stored,
+    config::{FoundBy, SlugEntry},
+    keys,
+    scheduler::{StackHead, TrackedBranch},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+
+/// Entries of the list that one read brings.
+const A_READ: i32 = 1000;
+
+/// Which part of the list is asked for.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ListQuery {
+    pub(crate) after: Option<String>,
+    pub(crate) limit: Option<u32>,
+    /// Words that the slug, the name or the project's path must all hold.
+    pub(crate) search: Option<String>,
+    /// A label that the stack must have.
+    pub(crate) label: Option<String>,
+}
+
+/// A page of stacks.
+pub(crate) struct StackPage {
+    pub(crate) rows: Vec<Row>,
+    /// The `after` of the next page; none at the end.
+    pub(crate) next: Option<String>,
+}
+
+/// A stack with what is known of it.
+pub(crate) struct Row {
+    pub(crate) stack: Stored<Stack>,
+    pub(crate) head: StackHead,
+    pub(crate) branch_missing: bool,
+    /// The newest tracked run.
+    pub(crate) latest: Option<Run>,
+}
+
+#[derive(Serialize)]
+struct StackList {
+    stacks: Vec<view::StackView>,
+    /// The `after` of the next page; none at the end.
+    next: Option<String>,
+}
+
+/// `GET /api/v1/stacks?after=&limit=&search=&label=`
+pub(crate) async fn list(
+    State(app): State<App>,
+    Params(query): Params<ListQuery>,
+) -> Answer<impl IntoResponse> {
+    let page = find_page(&app, &query).await?;
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let view = |row: Row| view::of(row.stack, row.head, row.branch_missing, integration.as_ref());
+    let stacks = page.rows.into_iter().map(view).collect();
+    Ok(Json(StackList { stacks, next: page.next }))
+}
+
+/// The stacks of a page, by slug.
+pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage> {
+    let limit = cursor::page_size(query.limit, 50);
+    let wanted = usize::try_from(limit).unwrap_or_default();
+    let mut after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
+    let is_search = query.search.is_some() || query.label.is_some();
+    let mut found: Vec<SlugEntryAt> = Vec::new();
+    let mut next = None;
+    loop {
+        // One more than a page holds tells whether there is a next one.
+        let a_read = if is_search { A_READ } else { limit + 1 };
+        let page =
+            app.store.query::<SlugEntry>(keys::SLUGS, "", after.as_deref(), false, a_read).await?;
+        after = page.next;
+        for entry in page.items {
+            if entry.value.deleted || !matches(query, &entry.key.sk, &entry.value.found_by) {
+                continue;
+            }
+            if found.len() == wanted {
+                next = found.last().map(|last: &SlugEntryAt| cursor::from_key(&last.slug));
+                break;
+            }
+            found.push(SlugEntryAt { slug: entry.key.sk, stack: entry.value.stack });
+        }
+        if next.is_some() || after.is_none() {
+            break;
+        }
+    }
+    let ids: Vec<&StackId> = found.iter().map(|entry| &entry.stack).collect();
+    Ok(StackPage { rows: rows(app, &ids).await?, next })
+}
+
+struct SlugEntryAt {
+    slug: String,
+    stack: StackId,
+}
+
+fn matches(query: &ListQuery, slug: &str, by: &FoundBy) -> bool {
+    let has_label = |label: &String| by.labels.contains(label);
+    if query.label.as_ref().is_some_and(|label| !has_label(label)) {
+        return false;
+    }
+    let Some(search) = &query.search else { return true };
+    let all = format!("{slug}\n{}\n{}\n{}", by.name, by.project, by.labels.join("\n"));
+    let all = all.to_lowercase();
+    search.to_lowercase().split_whitespace().all(|word| all.contains(word))
+}
+
+/// What is known of these stacks, by slug.
+async fn rows(app: &App, ids: &[&StackId]) -> Answer<Vec<Row>> {
+    let configs: Vec<_> = ids.iter().map(|stack| keys::stack_config(stack)).collect();
+    let heads: Vec<_> = ids.iter().map(|stack| keys::stack_head(stack)).collect();
+    let (stacks, heads) =
+        tokio::try_join!(app.store.get_many::<Stack>(&configs), app.store.get_many(&heads))?;
+    let mut heads: HashMap<String, StackHead> =
+        heads.into_iter().map(|head: Stored<StackHead>| (head.key.pk, head.value)).collect();
+    let latest: Vec<_> =
+        heads.values().filter_map(|head| head.latest.as_ref()).map(keys::run).collect();
+    let (missing, latest) =
+        tokio::try_join!(missing_branches(app, &stacks), app.store.get_many::<Run>(&latest))?;
+    let mut latest: HashMap<StackId, Run> =
+        latest.into_iter().map(|run| (run.value.stack.clone(), run.value)).collect();
+    let mut rows: Vec<Row> = stacks
+        .into_iter()
+        .filter(|stack| stack.value.deleted_at.is_none())
+        .map(|stack| {
+            let branch = keys::tracked_branch(stack.value.project, &stack.value.branch);
+            Row {
+                head: heads.remove(&keys::stack_partition(&stack.value.id)).unwrap_or_default(),
+                branch_missing: missing.contains(&branch),
+                latest: latest.remove(&stack.value.id),
+                stack,
+            }
+        })
+        .collect();
+    rows.sort_by(|a, b| a.stack.value.slug.cmp(&b.stack.value.slug));
+    Ok(rows)
+}
+
+/// The tracked branches of the stacks that were not there at the last look.
+async fn missing_branches(
+    app: &App,
+    stacks: &[Stored<Stack>],
+) -> Result<HashSet<Key>, gantry_store::StoreError> {
+    let branches: HashSet<Key> = stacks
+        .iter()
+        .map(|stack| keys::tracked_branch(stack.value.project, &stack.value.branch))
+        .collect();
+    let branches: Vec<Key> = branches.into_iter().collect();
+    let known = app.store.get_many::<TrackedBranch>(&branches).await?;
+    Ok(known.into_iter().filter(|known| known.value.missing).map(|known| known.key).collect())
+}
