@@ -1,0 +1,123 @@
+//! What holds on every page.
+
+use crate::support::{Page, Screen, World};
+use thirtyfour::{TypingData, prelude::*};
+
+/// What a page may make a browser download, everything together.
+const LARGEST: u64 = 100_000;
+
+/// All pages, with a run whose plan waits for a person.
+async fn pages(page: &Page) -> Vec<(&'static str, String)> {
+    page.go("/stacks/network").await;
+    page.wait_for("Waits for a person").await;
+    let run = page.find("#live tbody a").await.attr("href").await.unwrap().unwrap();
+    let run = format!("/{}", run.trim_start_matches("../"));
+    [
+        ("overview", "/"),
+        ("gitlab", "/gitlab?show=secrets"),
+        ("gitlab-replace", "/gitlab?replace=1"),
+        ("stack", "/stacks/network"),
+        ("stack-new", "/stacks/new"),
+        ("stack-edit", "/stacks/network/edit"),
+        ("stack-check", "/stacks/network/check"),
+        ("events", "/events"),
+        ("keys", "/keys"),
+        ("activity", "/activity"),
+    ]
+    .into_iter()
+    .map(|(name, path)| (name, path.to_owned()))
+    .chain([("run", run), ("sign-in", "/sign-in".to_owned())])
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_accessible_small_and_fits_the_screen() {
+    let w = World::with_a_stack().await;
+    w.push("main", "two");
+    let mut wrong = Vec::new();
+    for screen in [
+        Screen::default(),
+        Screen { dark: true, narrow: false },
+        Screen { dark: false, narrow: true },
+        Screen { dark: true, narrow: true },
+    ] {
+        let page = w.browser(screen).await;
+        page.sign_in(&w.key).await;
+        for (name, path) in pages(&page).await {
+            page.go(&path).await;
+            page.run("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+                .await;
+            for violation in page.violations().await {
+                wrong.push(format!("{name} {screen:?}: {violation}"));
+            }
+            let size = page
+                .run(
+                    "return performance.getEntriesByType('resource')
+                       .concat(performance.getEntriesByType('navigation'))
+                       .reduce((sum, e) => sum + (e.transferSize || e.encodedBodySize), 0)",
+                )
+                .await;
+            if size.as_f64().unwrap_or(f64::MAX) > LARGEST as f64 {
+                wrong.push(format!("{name}: {size} bytes"));
+            }
+            let overflow =
+                page.run("return document.documentElement.scrollWidth - window.innerWidth").await;
+            if overflow.as_i64().unwrap_or(1) > 0 {
+                wrong.push(format!("{name} {screen:?} is {overflow} pixels too wide"));
+            }
+            page.picture(name).await;
+        }
+        page.close().await;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_can_be_done_with_the_keyboard() {
+    let w = World::with_a_stack().await;
+    w.push("main", "two");
+    let page = w.browser(Screen::default()).await;
+    page.go("/").await;
+    // The field has the focus already.
+    type_keys(&page, w.key.as_str()).await;
+    type_keys(&page, Key::Enter).await;
+    page.wait_for("Stacks").await;
+    page.wait_for("Waits for a person").await;
+    tab_to(&page, "network #1").await;
+    type_keys(&page, Key::Enter).await;
+    page.wait_for("Confirm and apply").await;
+    tab_to(&page, "Confirm and apply").await;
+    let outline = page
+        .run(
+            "const s = getComputedStyle(document.activeElement);
+             return s.boxShadow !== 'none' || s.outlineStyle !== 'none'",
+        )
+        .await;
+    assert_eq!(outline, true, "what has the focus can be seen");
+    type_keys(&page, Key::Enter).await;
+    page.wait_for("Finished").await;
+    // The first stop on a page leads past the navigation.
+    page.go("/events").await;
+    type_keys(&page, Key::Tab).await;
+    assert_eq!(focused(&page).await, "Skip to the content");
+    page.close().await;
+}
+
+async fn type_keys(page: &Page, keys: impl Into<TypingData>) {
+    page.driver.active_element().await.unwrap().send_keys(keys).await.unwrap();
+}
+
+async fn focused(page: &Page) -> String {
+    let text = page.run("return document.activeElement.innerText.trim()").await;
+    text.as_str().unwrap_or_default().to_owned()
+}
+
+async fn tab_to(page: &Page, words: &str) {
+    for _ in 0..60 {
+        type_keys(page, Key::Tab).await;
+        if focused(page).await == words {
+            return;
+        }
+    }
+    panic!("the tabulator does not reach {words:?}\n{}", page.text().await);
+}

@@ -1,0 +1,105 @@
+//! From the first sign-in to the first deployment, with a browser and a `git push`.
+
+use crate::support::{Screen, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_the_first_sign_in_to_a_deployment() {
+    let w = World::new().await;
+    let page = w.browser(Screen::default()).await;
+    page.go("/").await;
+    assert_eq!(page.place().await, "/sign-in?next=");
+    page.fill("key", "gantry_no").await;
+    page.press("Sign in").await;
+    page.wait_for("This is not one of the keys.").await;
+    page.sign_in(&w.key).await;
+    page.wait_for("Connect GitLab").await;
+
+    page.press("Set up").await;
+    page.fill("api_host", w.gitlab.base_url()).await;
+    page.fill("token", "glpat-nobody").await;
+    page.press("Save").await;
+    page.wait_for("look at the fields").await;
+    let token = page.find("[name=token]").await;
+    assert_eq!(token.attr("aria-invalid").await.unwrap().as_deref(), Some("true"));
+    page.fill("token", &w.token).await;
+    page.press("Save").await;
+    page.wait_for("Saved: connected").await;
+    page.picture("gitlab").await;
+
+    page.go("/").await;
+    page.press("Make the first stack").await;
+    page.fill("name", "Network").await;
+    page.fill("project", "netw").await;
+    page.find("#projects option[value='acme/network']").await;
+    page.fill("project", "acme/network").await;
+    page.fill("branch", "ma").await;
+    page.find("#branches option[value='main']").await;
+    page.fill("branch", "main").await;
+    page.fill("project_root", "network").await;
+    page.find("[name=labels]").await.send_keys("office").await.unwrap();
+    page.wait_for("network is there.").await;
+    page.press("Make the stack").await;
+    page.wait_for("It is there and as it should be.").await;
+    page.picture("stack-made").await;
+    assert_eq!(w.gitlab.hooks(w.project).len(), 1);
+
+    // Nothing is loaded again from here on but by the page itself.
+    let commit = w.push("main", "two");
+    page.go("/").await;
+    page.wait_for("Waits for a person").await;
+    page.picture("overview").await;
+    page.click("#live tbody a").await;
+    page.wait_for("1 to add, 0 to change, 0 to destroy").await;
+    page.wait_for("terraform_data.office").await;
+    let log = page.find("#log").await.text().await.unwrap();
+    assert!(log.contains("Terraform will perform the following actions"), "{log}");
+    page.run("document.querySelectorAll('details.resource').forEach((d) => { d.open = true })")
+        .await;
+    page.picture("run").await;
+    page.press("Confirm and apply").await;
+    page.wait_for("Finished").await;
+    page.wait_for("Applied: 1 added").await;
+    let deployments = w.gitlab.deployments(w.project);
+    assert_eq!(deployments.len(), 1);
+    assert_eq!(
+        (deployments[0].status.as_str(), deployments[0].sha.as_str()),
+        ("success", &*commit)
+    );
+    page.picture("run-finished").await;
+
+    page.go("/stacks/network").await;
+    page.wait_for("Serial 1, 1 resource").await;
+    page.go("/events").await;
+    page.wait_for("network/main.tf changed").await;
+    page.go("/activity").await;
+    page.wait_for("confirm the run").await;
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_follows_pauses_and_is_searched() {
+    let w = World::with_a_stack().await;
+    let page = w.browser(Screen::default()).await;
+    page.sign_in(&w.key).await;
+    page.go("/stacks/network/edit").await;
+    page.press("Shell commands around the phases, one a line").await;
+    let hook = "for i in 1 2 3 4 5 6; do echo \"line $i of the hook\"; sleep 1; done";
+    page.fill("hooks.before_plan", hook).await;
+    page.press("Save").await;
+    page.wait_for("Saved.").await;
+    w.push("main", "slow");
+    page.go("/stacks/network").await;
+    page.wait_for("#1").await;
+    page.click("#live tbody a").await;
+    page.wait_for("line 2 of the hook").await;
+    assert!(!page.text().await.contains("line 6 of the hook"), "the log is there while it runs");
+    page.press("Pause").await;
+    page.wait_for("Follow").await;
+    page.press("Follow").await;
+    page.wait_for("line 6 of the hook").await;
+    page.wait_for("Confirm and apply").await;
+    page.fill_id("log-find", "line 5 of").await;
+    let marked = page.find("#log mark").await.text().await.unwrap();
+    assert_eq!(marked, "line 5 of");
+    page.close().await;
+}

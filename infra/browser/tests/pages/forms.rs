@@ -1,0 +1,107 @@
+//! Errors stand beside the fields that caused them, and what was typed stays.
+
+use crate::support::{Page, Screen, World};
+use thirtyfour::prelude::*;
+
+/// What a field's error says.
+async fn error_of(page: &Page, name: &str) -> String {
+    page.find(&format!("[id='p-{name}']")).await.text().await.unwrap()
+}
+
+async fn value_of(page: &Page, name: &str) -> String {
+    page.find(&format!("[name='{name}']")).await.value().await.unwrap().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_form_says_what_is_wrong_beside_its_fields() {
+    let w = World::new().await;
+    let page = w.browser(Screen::default()).await;
+    page.sign_in(&w.key).await;
+    for (host, said) in [
+        ("http://127.0.0.1:1", "127.0.0.1"),
+        ("ftp://gitlab.example", ""),
+        ("http://gitlab.example", "https"),
+    ] {
+        page.go("/gitlab").await;
+        page.fill("api_host", host).await;
+        page.fill("token", "glpat-x").await;
+        page.press("Save").await;
+        let problem = error_of(&page, "api_host").await;
+        assert!(problem.contains(said), "{host}: {problem}");
+        assert_eq!(value_of(&page, "api_host").await, host);
+        assert_eq!(value_of(&page, "token").await, "", "a token is typed again");
+    }
+    page.set_up_gitlab(&w).await;
+
+    page.go("/stacks/new").await;
+    page.run("document.querySelectorAll('[required]').forEach((f) => { f.required = false })")
+        .await;
+    page.fill("slug", "Not A Slug").await;
+    page.fill("project", "acme/nowhere").await;
+    page.fill("branch", "a..b").await;
+    page.fill("project_root", "../up").await;
+    page.fill("project_globs", "ok/**").await;
+    page.find("[name=project_globs]").await.send_keys(Key::Enter + "/bad").await.unwrap();
+    page.fill("tool_version", "latest").await;
+    page.fill("on_tag.pattern", "v[").await;
+    page.fill("variables[0].name", "1A").await;
+    page.fill("variables[0].value", "x").await;
+    page.fill("variables[1].name", "SECRET").await;
+    page.fill("variables[1].value", "geheim").await;
+    page.click("[name='variables[1].secret']").await;
+    page.press("Another variable").await;
+    page.find("[name='variables[3].name']").await;
+    page.press("Make the stack").await;
+    page.wait_for("look at the fields").await;
+    for (field, said) in [
+        ("name", "is missing"),
+        ("slug", "not a valid slug"),
+        ("project", "the user gantry-bot may not see it"),
+        ("branch", "not a name"),
+        ("project_root", "without"),
+        ("project_globs", "line 2"),
+        ("tool_version", "released version"),
+        ("on_tag.pattern", "no glob"),
+    ] {
+        let problem = error_of(&page, field).await;
+        assert!(problem.contains(said), "{field}: {problem}");
+    }
+    assert_eq!(value_of(&page, "branch").await, "a..b");
+    assert_eq!(value_of(&page, "project_globs").await, "ok/**\n/bad");
+    assert_eq!(value_of(&page, "variables[0].name").await, "1A");
+    let text = page.text().await;
+    assert!(text.contains("letters, digits and _ only"), "{text}");
+    assert!(text.contains("a secret needs a choice"), "{text}");
+    assert!(!page.driver.source().await.unwrap().contains("geheim"));
+    page.picture("stack-form-errors").await;
+
+    page.go("/keys").await;
+    page.fill("name", "first-admin-key").await;
+    page.find("[name=role] option[value=read]").await.click().await.unwrap();
+    page.press("Make the key").await;
+    assert!(error_of(&page, "name").await.contains("another key"));
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_scripts_everything_is_there() {
+    let w = World::with_a_stack().await;
+    w.push("main", "two");
+    let page = w.browser(Screen { dark: false, narrow: false }).await;
+    page.sign_in(&w.key).await;
+    page.go("/").await;
+    // What a browser without scripts sends: the forms themselves, and plain links.
+    page.wait_for("Waits for a person").await;
+    page.click("#live tbody a").await;
+    page.wait_for("Confirm and apply").await;
+    let forms = page
+        .run(
+            "return [...document.forms].every((f) => f.method === 'get' ||
+               (f.method === 'post' && f.action && f.querySelector('[name=_token]')))",
+        )
+        .await;
+    assert_eq!(forms, true);
+    page.run("document.querySelector('form[action$=\"/confirm\"]').submit()").await;
+    page.wait_for("Finished").await;
+    page.close().await;
+}
