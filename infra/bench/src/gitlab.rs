@@ -19,11 +19,11 @@ const PUSHES: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(300);
 const SIDE_BY_SIDE: usize = 4;
 
-struct World {
+pub(crate) struct World {
     gitlab: FakeGitlab,
-    host: Host,
+    pub(crate) host: Host,
     project: ProjectId,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     key: SecretString,
     _data: tempfile::TempDir,
 }
@@ -102,7 +102,7 @@ pub(crate) async fn many_stacks(stacks: usize) -> anyhow::Result<()> {
 }
 
 impl World {
-    async fn new(runners: u32) -> anyhow::Result<Self> {
+    pub(crate) async fn new(runners: u32) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let gitlab = FakeGitlab::start(Config::default()).await?;
         let bot = gitlab.create_bot("gantry-bot");
@@ -133,6 +133,10 @@ impl World {
         Ok(world)
     }
 
+    pub(crate) fn key(&self) -> &str {
+        self.key.expose_secret()
+    }
+
     fn ask(&self, path: &str) -> reqwest::RequestBuilder {
         let url = format!("http://{}/api/v1{path}", self.host.address);
         self.http.get(url).bearer_auth(self.key.expose_secret())
@@ -143,7 +147,7 @@ impl World {
         self.http.post(url).bearer_auth(self.key.expose_secret()).json(body)
     }
 
-    fn stack(&self, number: usize) -> impl Future<Output = anyhow::Result<Value>> + Send + use<> {
+    pub(crate) fn stack(&self, number: usize) -> impl Future<Output = anyhow::Result<Value>> + Send + use<> {
         answered(self.tell(
             "/stacks",
             &json!({
@@ -167,7 +171,7 @@ impl World {
     }
 
     /// Waits until nothing has been asked of GitLab for a while.
-    async fn quiet(&self) -> anyhow::Result<()> {
+    pub(crate) async fn quiet(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         let mut seen = self.gitlab.requests().len();
         loop {

@@ -2,10 +2,11 @@
 //! because of a number: it is for people, on a machine that does nothing else meanwhile.
 //!
 //! `make bench` builds what it needs with the release profile. Words after it choose parts:
-//! `webhook`, `start`, `push`, `many`.
+//! `webhook`, `start`, `push`, `many`, `pages`.
 
 mod gitlab;
 mod lambda;
+mod pages;
 mod start;
 mod webhook;
 
@@ -32,6 +33,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wants("many") {
         gitlab::many_stacks(2_000).await?;
+    }
+    if wants("pages") {
+        pages::measure().await?;
     }
     Ok(())
 }

@@ -68,6 +68,11 @@ impl FormView {
         Some(said.fold(first, |all, next| format!("{all}; {next}")))
     }
 
+    /// What is wrong with a field as a whole, its parts aside.
+    pub(super) fn whole_error(&self, name: &str) -> Option<&str> {
+        self.errors.get(name).map(String::as_str)
+    }
+
     /// True when some field is wrong: then the errors beside the fields say more than the whole.
     pub(super) fn has_errors(&self) -> bool {
         !self.errors.is_empty()

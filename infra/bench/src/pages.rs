@@ -1,0 +1,130 @@
+//! The pages, with a table as a large installation has it.
+
+use crate::{gitlab::World, median, ms, row};
+use anyhow::Context as _;
+use gantry_domain::{
+    RunId, StackId,
+    run::{Run, RunState},
+    stack::Stack,
+};
+use gantry_store::{
+    Expect, Write,
+    config::SlugEntry,
+    keys,
+    scheduler::{RunEntry, StackHead},
+};
+use jiff::{SignedDuration, Timestamp};
+use std::time::Instant;
+
+const STACKS: u64 = 2_000;
+const RUNS_EACH: u64 = 10;
+const LOOKS: usize = 20;
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+pub(crate) async fn measure() -> anyhow::Result<()> {
+    let world = World::new(1).await?;
+    world.stack(0).await?;
+    world.quiet().await?;
+    let run = fill(&world).await?;
+    let cookie = sign_in(&world).await?;
+    for (name, path) in [
+        ("overview", "/".to_owned()),
+        ("overview, searched", "/?search=s19".to_owned()),
+        ("a stack", "/stacks/s0".to_owned()),
+        ("a run", format!("/runs/{run}")),
+        ("events", "/events".to_owned()),
+        ("activity", "/activity".to_owned()),
+        ("keys", "/keys".to_owned()),
+        ("GitLab", "/gitlab".to_owned()),
+        ("the stack form", "/stacks/s0/edit".to_owned()),
+    ] {
+        let mut times = Vec::with_capacity(LOOKS);
+        for _ in 0..LOOKS {
+            let url = format!("http://{}{path}", world.host.address);
+            let started = Instant::now();
+            let answer = world.http.get(url).header("cookie", &cookie).send().await?;
+            let status = answer.status();
+            let page = answer.bytes().await?;
+            times.push(started.elapsed());
+            anyhow::ensure!(status.is_success() && page.len() > 500, "{path}: {status}");
+        }
+        let what = format!("page: {name} ({STACKS} stacks, {} runs)", STACKS * RUNS_EACH);
+        row(&what, &ms(median(times)), "< 50 ms");
+    }
+    world.host.stop().await;
+    Ok(())
+}
+
+/// Writes stacks and runs as settings and the scheduler would. Answers a run.
+async fn fill(world: &World) -> anyhow::Result<RunId> {
+    let store = &world.host.system.store;
+    let first = store.stack_by_slug(&"s0".parse()?).await?.context("there is no stack")?.value;
+    let now = gantry_setup::Clock::system().now();
+    let mut one = None;
+    for number in 0..STACKS {
+        let slug = format!("s{number}");
+        let id: StackId = match number {
+            0 => first.id.clone(),
+            _ => gantry_domain::ids::short_digest(&[&slug]).parse()?,
+        };
+        let stack = Stack { id, slug: slug.parse()?, name: slug, ..first.clone() };
+        let mut writes = vec![
+            Write::put(keys::slug(&stack.slug), Expect::Any, &SlugEntry::of(&stack))?,
+            Write::put(keys::stack_config(&stack.id), Expect::Any, &stack)?,
+        ];
+        for run in 0..RUNS_EACH {
+            let created_at = now - SignedDuration::from_mins(i64::try_from(run * 10)?);
+            let run = run_of(&stack, RUNS_EACH - run, created_at)?;
+            let entry = RunEntry {
+                run: run.id.clone(),
+                stack: stack.id.clone(),
+                run_type: run.run_type,
+                created_at,
+            };
+            writes.push(Write::put(keys::run(&run.id), Expect::Any, &run)?);
+            writes.push(Write::put(keys::stack_run(&stack.id, run.number), Expect::Any, &entry)?);
+            if run.number == RUNS_EACH {
+                let head = StackHead {
+                    last_number: RUNS_EACH,
+                    latest: Some(run.id.clone()),
+                    ..StackHead::default()
+                };
+                writes.push(Write::put(keys::stack_head(&stack.id), Expect::Any, &head)?);
+                if number < 150 {
+                    let key = keys::waiting(created_at, &run.id);
+                    writes.push(Write::put(key, Expect::Any, &entry)?);
+                }
+                one = Some(run.id);
+            }
+        }
+        store.put_all(&writes).await?;
+    }
+    one.context("no run was written")
+}
+
+fn run_of(stack: &Stack, number: u64, at: Timestamp) -> anyhow::Result<Run> {
+    let state = if number == RUNS_EACH { RunState::Unconfirmed } else { RunState::Finished };
+    Ok(serde_json::from_value(serde_json::json!({
+        "id": RunId::derive(&stack.id, &number.to_string()), "stack": stack.id,
+        "slug": stack.slug, "project": stack.project, "run_type": "tracked", "number": number,
+        "key": number.to_string(), "commit": COMMIT, "git_ref": "main", "tracked_branch": "main",
+        "fork_of": null, "stacks_touched": 1, "event": null, "reason": "main moved", "by": null,
+        "state": state, "history": [{ "state": state, "at": at, "by": null }], "wants": [],
+        "phase": "plan", "attempt": 1, "last_report": 0, "runner": null, "stop_asked": null,
+        "delta": { "add": 1 }, "applied": false, "plan_digest": null, "ending": null,
+        "lost": false, "outstanding": [], "autodeploy": false, "created_at": at, "since": at,
+        "handed_out_at": null, "place": "nowhere",
+    }))?)
+}
+
+async fn sign_in(world: &World) -> anyhow::Result<String> {
+    let url = format!("http://{}/sign-in", world.host.address);
+    let http = reqwest::Client::builder()
+        .timeout(std::time::Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()?;
+    let answer = http.post(url).form(&[("key", world.key()), ("next", "")]).send().await?;
+    let cookie = answer.headers().get("set-cookie").context("the key was not taken")?;
+    Ok(cookie.to_str()?.split(';').next().unwrap_or_default().to_owned())
+}
