@@ -184,11 +184,14 @@ impl Work {
         let pause = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_mins(15));
         let now = self.deps.clock.now();
         let at = now + pause;
-        let counters = self.deps.store.counters(&self.target).await?;
+        let mut counters = self.deps.store.counters(&self.target).await?;
         if counters.want <= counters.done {
             // A later look: the sweep would not know that it is still to be done.
             self.deps.store.raise_want(&self.target, now).await?;
+            counters.want += 1;
         }
+        // This nudge is on its way: whoever raises the want meanwhile needs no other.
+        self.deps.store.nudge_sent(&self.target, counters.want, now).await?;
         self.deps.store.look_again(&self.target, at + SignedDuration::from_secs(5)).await?;
         if wait <= LONGEST_DELAY {
             self.deps.sender.send_later(message.clone(), wait).await?;

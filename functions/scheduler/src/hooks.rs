@@ -166,9 +166,10 @@ impl Work {
         project: ProjectId,
         stack: &StackId,
     ) -> Result<(), Failure> {
-        let stacks = self.stacks_of(project).await?;
+        // The stack alone is looked at, where that is enough: a project may have thousands.
+        let own = self.runnable(stack).await?.filter(|stack| stack.project == project);
         let key = keys::comparing(project);
-        if self.deps.store.get::<Comparing>(&key).await?.is_none() && !stacks.is_empty() {
+        if own.is_some() && self.deps.store.get::<Comparing>(&key).await?.is_none() {
             let now = self.now();
             let begin = Comparing {
                 updated_after: Some((now - SignedDuration::from_secs(60)).to_string()),
@@ -178,11 +179,12 @@ impl Work {
             let write = Write::put(key, Expect::Absent, &begin)?.due(due);
             let _either_way = self.deps.store.write(vec![write]).await?;
         }
-        self.leave_branches(project).await?;
-        if let Some(stack) = stacks.iter().find(|s| &s.id == stack) {
+        self.leave_branches(project, own.as_ref().map(|stack| stack.branch.as_str())).await?;
+        if let Some(stack) = &own {
             let key = keys::tracked_branch(project, &stack.branch);
             let known = self.deps.store.get::<TrackedBranch>(&key).await?;
             if known.as_ref().is_none_or(|known| known.value.left) {
+                let stacks = self.stacks_of(project).await?;
                 self.begin_branch(project, &stack.branch, &stacks, known).await?;
             }
             if stack.on_tag.is_some() {

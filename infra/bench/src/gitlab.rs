@@ -147,7 +147,10 @@ impl World {
         self.http.post(url).bearer_auth(self.key.expose_secret()).json(body)
     }
 
-    pub(crate) fn stack(&self, number: usize) -> impl Future<Output = anyhow::Result<Value>> + Send + use<> {
+    pub(crate) fn stack(
+        &self,
+        number: usize,
+    ) -> impl Future<Output = anyhow::Result<Value>> + Send + use<> {
         answered(self.tell(
             "/stacks",
             &json!({

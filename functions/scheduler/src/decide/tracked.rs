@@ -120,13 +120,22 @@ impl Work {
     }
 
     /// Marks branches that no stack of the project tracks any more. Their records stay: decisions
-    /// are numbered, and runs named, by them.
-    pub(crate) async fn leave_branches(&self, project: ProjectId) -> Result<(), Failure> {
-        let stacks = self.deps.store.stacks_of_project(project).await?;
+    /// are numbered, and runs named, by them. `tracked` is one that is known to be tracked.
+    pub(crate) async fn leave_branches(
+        &self,
+        project: ProjectId,
+        tracked: Option<&str>,
+    ) -> Result<(), Failure> {
+        let tracked = tracked.map(|branch| keys::tracked_branch(project, branch));
         let partition = keys::tracked_branches(project);
-        let known =
+        let mut known =
             self.deps.store.query_all::<TrackedBranch>(&partition, keys::TRACKED_BRANCHES).await?;
-        for branch in known.into_iter().filter(|branch| !branch.value.left) {
+        known.retain(|branch| !branch.value.left && Some(&branch.key) != tracked.as_ref());
+        if known.is_empty() {
+            return Ok(());
+        }
+        let stacks = self.deps.store.stacks_of_project(project).await?;
+        for branch in known {
             let is_tracked = stacks.iter().any(|stack| {
                 stack.deleted_at.is_none()
                     && keys::tracked_branch(project, &stack.branch) == branch.key
