@@ -109,9 +109,12 @@ impl Store {
         let unchanged = Some(("want", want));
         match self.set_numbers(&key, &[("done", want)], None, unchanged).await? {
             (Outcome::Written, _) => Ok(Published::UpToDate),
-            (Outcome::Stale, _) => {
+            (Outcome::Stale, found) => {
+                // Who publishes looks again by itself: that counts as a nudge on its way.
+                let wanted = Counters::read(&found).want;
+                let set = [("done", want), ("nudged", wanted), ("nudged_at", now.as_millisecond())];
                 let due = Some(now + NUDGE_LOST_AFTER);
-                let _unconditional = self.set_numbers(&key, &[("done", want)], due, None).await?;
+                let _unconditional = self.set_numbers(&key, &set, due, None).await?;
                 Ok(Published::Again)
             }
         }
