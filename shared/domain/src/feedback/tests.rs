@@ -106,7 +106,16 @@ impl World {
             let id = self.gitlab.take(&post);
             self.posted.record(&post, Some(id), UserId(1));
             self.log.push(format!("{id} {} {}: {}", post.name, post.state, post.description));
-            if self.statuses == Statuses::Both && self.gitlab.looks_done(id.0) {
+            // One that is not the commit's any more, and never had a gate, only gets the ends of
+            // what was begun in it.
+            let has_gate = self
+                .posted
+                .statuses
+                .iter()
+                .any(|s| s.pipeline.id == Some(id) && s.name == Prefix::default().gate());
+            let is_present = self.pipelines.iter().any(|p| self.posted.resolve(p).id == Some(id));
+            let is_gated = self.statuses == Statuses::Both && (is_present || has_gate);
+            if is_gated && self.gitlab.looks_done(id.0) {
                 let newest = |r: &&RunView| {
                     !self.runs.iter().any(|o| o.name == r.name && o.number > r.number)
                 };
