@@ -12,9 +12,12 @@ browser() {
 }
 
 if [ -z "$(browser)" ] || ! command -v chromedriver > /dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root="sudo -n"
+    if command -v apt-get > /dev/null && $as_root true 2> /dev/null; then
         echo "No Chromium with chromedriver: installing Debian's" >&2
-        { apt-get update && apt-get install -y --no-install-recommends chromium chromium-driver; } >&2
+        $as_root apt-get update >&2
+        $as_root apt-get install -y --no-install-recommends chromium chromium-driver >&2
     else
         echo "The browser tests need chromium and chromedriver: install them" \
             "(Debian: apt-get install chromium chromium-driver)" >&2
@@ -26,7 +29,10 @@ axe=$target/axe
 if ! cmp -s "$here/requirements.txt" "$axe/installed.txt"; then
     rm -rf "$axe" "$axe.new"
     mkdir -p "$axe.new"
-    python3 -m venv "$axe.new/venv"
+    python3 -m venv "$axe.new/venv" || {
+        echo "Python has no venv module here: apt-get install python3-venv" >&2
+        exit 1
+    }
     "$axe.new/venv/bin/python" -m pip download --quiet --disable-pip-version-check \
         --require-hashes --no-deps --only-binary=:all: --dest "$axe.new" \
         --requirement "$here/requirements.txt" >&2

@@ -84,13 +84,13 @@ async fn each_form_says_what_is_wrong_beside_its_fields() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_scripts_everything_is_there() {
+async fn every_form_can_be_sent_past_all_scripts() {
     let w = World::with_a_stack().await;
     w.push("main", "two");
-    let page = w.browser(Screen { dark: false, narrow: false }).await;
+    let page = w.browser(Screen::default()).await;
     page.sign_in(&w.key).await;
     page.go("/").await;
-    // What a browser without scripts sends: the forms themselves, and plain links.
+    // Each form has a target and its token, and `submit()` asks no listener.
     page.wait_for("Waits for a person").await;
     page.click("#live tbody a").await;
     page.wait_for("Confirm and apply").await;
