@@ -1,9 +1,10 @@
 //! Starting runners on this machine: each is a child process that outlives a restart of the host.
 
 use anyhow::Context as _;
-use gantry_queue::{Context, Failure, Handler, Message};
+use gantry_domain::RunId;
+use gantry_queue::{ClaimToken, Context, Failure, Handler, Message};
 use std::{path::PathBuf, process::Stdio};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// Starts the runner program for each start that the scheduler asks for.
 pub struct Starter {
@@ -21,22 +22,22 @@ pub struct Starter {
     pub user: Option<String>,
 }
 
-#[async_trait::async_trait]
-impl Handler for Starter {
-    async fn handle(&self, _context: Context, message: Message) -> Result<(), Failure> {
-        let Message::Start { run, phase, attempt, claim_token, .. } = message else {
-            return Ok(());
-        };
+impl Starter {
+    /// Starts the runner program for one attempt.
+    ///
+    /// # Errors
+    /// When its log file cannot be made, or the program not be started.
+    pub fn start(&self, run: &RunId, attempt: u32, token: &ClaimToken) -> anyhow::Result<Child> {
         let name = format!("{run}-{attempt}");
         let log = std::fs::File::create(self.logs.join(format!("{name}.log")))
             .context("the runner's log file cannot be made")?;
-        let mut child = Command::new(&self.program)
+        Command::new(&self.program)
             .env_clear()
             .env("PATH", &self.path)
             .env("GANTRY_RUNNER_API", &self.api)
             .env("GANTRY_RUNNER_NAME", format!("local-{name}"))
             .env("GANTRY_RUNNER_WORK", &self.work)
-            .env("GANTRY_CLAIM_TOKEN", claim_token.expose())
+            .env("GANTRY_CLAIM_TOKEN", token.expose())
             .envs(self.user.as_ref().map(|user| ("GANTRY_RUNNER_USER", user)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -44,7 +45,17 @@ impl Handler for Starter {
             // A group of its own: Ctrl-C at the host does not interrupt an apply.
             .process_group(0)
             .spawn()
-            .with_context(|| format!("the runner {} cannot be started", self.program.display()))?;
+            .with_context(|| format!("the runner {} cannot be started", self.program.display()))
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for Starter {
+    async fn handle(&self, _context: Context, message: Message) -> Result<(), Failure> {
+        let Message::Start { run, phase, attempt, claim_token, .. } = message else {
+            return Ok(());
+        };
+        let mut child = self.start(&run, attempt, &claim_token)?;
         tracing::info!(run.id = %run, %phase, attempt, pid = child.id(), "runner started");
         // A process that ends must be waited for; what it did, it has reported itself.
         tokio::spawn(async move {

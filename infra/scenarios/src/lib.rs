@@ -3,7 +3,9 @@
 //! [`run_test`] drives the whole system in process against the fake GitLab: real routers, real SDK
 //! calls to dynoxide, real HTTP, hand-pumped queues and a hand-set clock, so nothing sleeps. Every
 //! story runs in each [`Mode`]: as it is, with every message delivered twice and groups shuffled,
-//! with stale index reads, and without any webhook. At the end nothing may be left.
+//! with stale index reads, without any webhook, and with a process that ends after every message.
+//! At the end nothing may be left. Where only real Terraform shows what happens, a story has the
+//! real runner program.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,7 +13,9 @@
     reason = "a story that cannot go on should stop where it is"
 )]
 
+mod installation;
 mod modes;
+mod programs;
 mod proxy;
 mod pump;
 mod runner;

@@ -12,16 +12,28 @@ pub struct Mode {
     pub stale_index: bool,
     /// GitLab cannot call: everything is found by comparing.
     pub no_webhooks: bool,
+    /// After every message, before it is deleted, the process ends and another one takes over.
+    pub restarts: bool,
 }
 
 impl Mode {
-    /// Every mode that a story about webhooks runs in.
-    pub const ALL: [Self; 4] = [
-        Self { twice_and_shuffled: None, stale_index: false, no_webhooks: false },
-        Self { twice_and_shuffled: Some(1), stale_index: false, no_webhooks: false },
-        Self { twice_and_shuffled: Some(2), stale_index: true, no_webhooks: false },
-        Self { twice_and_shuffled: None, stale_index: false, no_webhooks: true },
+    /// Every mode.
+    pub const ALL: [Self; 5] = [
+        Self::PLAIN,
+        Self { twice_and_shuffled: Some(1), ..Self::PLAIN },
+        Self { twice_and_shuffled: Some(2), stale_index: true, ..Self::PLAIN },
+        Self { restarts: true, ..Self::PLAIN },
+        Self { no_webhooks: true, ..Self::PLAIN },
     ];
+    /// The modes of stories about what only a webhook tells, such as a branch without a merge
+    /// request.
+    pub const WITH_WEBHOOKS: [Self; 4] = {
+        let [one, two, three, four, _] = Self::ALL;
+        [one, two, three, four]
+    };
+    /// Nothing is made harder.
+    pub const PLAIN: Self =
+        Self { twice_and_shuffled: None, stale_index: false, no_webhooks: false, restarts: false };
 }
 
 /// Tells the story in every mode.

@@ -3,11 +3,13 @@
 use crate::{World, modes::Mode};
 use gantry_queue::{Envelope, Handler, Message, QueueName, Received};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Longer than any handler takes here.
 const HANDLING: Duration = Duration::from_secs(60);
+/// How long runner programs work between two looks at the queues.
+const A_MOMENT: Duration = Duration::from_millis(10);
 /// More steps than any story needs: beyond it something goes in a circle.
 const TOO_MANY: usize = 200_000;
 
@@ -15,6 +17,9 @@ pub(crate) struct Pump {
     random: StdRng,
     twice: bool,
     shuffled: bool,
+    restarts: bool,
+    /// Messages over which a process has ended. Each ends one only.
+    fatal: HashSet<String>,
 }
 
 impl Pump {
@@ -23,6 +28,8 @@ impl Pump {
             random: StdRng::seed_from_u64(mode.twice_and_shuffled.unwrap_or(0)),
             twice: mode.twice_and_shuffled.is_some(),
             shuffled: mode.twice_and_shuffled.is_some(),
+            restarts: mode.restarts,
+            fatal: HashSet::new(),
         }
     }
 
@@ -37,6 +44,9 @@ impl World {
     pub async fn settle(&mut self) {
         for _ in 0..TOO_MANY {
             if self.deliver_hooks().await || self.handle_one().await || self.runners.step().await {
+                continue;
+            }
+            if self.wait_for_programs().await {
                 continue;
             }
             if !self.wait_for_delayed() {
@@ -119,10 +129,12 @@ impl World {
         let what = Envelope::from_body(&received.body)
             .map(|e| format!("{queue} {} {:?}", e.message.kind(), e.message.ids()))
             .unwrap_or_default();
-        let receipt = received.receipt.clone();
+        let (receipt, message) = (received.receipt.clone(), received.message_id.clone());
         let deadline = Instant::now() + HANDLING;
         let outcome = self.system.driver.run_batch(queue, vec![received], deadline, handler).await;
-        if outcome.failed.is_empty() {
+        if self.pump.restarts && self.pump.fatal.insert(message) {
+            self.restart().await;
+        } else if outcome.failed.is_empty() {
             self.system.queues.delete(queue, &[&receipt]).unwrap();
         }
         let end = if outcome.failed.is_empty() { "" } else { " (again later)" };
@@ -135,10 +147,21 @@ impl World {
         let Message::Start { run, attempt, claim_token, .. } = envelope.message else {
             panic!("not a start: {:?}", envelope.message.kind());
         };
-        self.runners.start(&run, attempt, claim_token.expose()).await;
-        if self.pump.twice {
-            self.runners.start(&run, attempt, claim_token.expose()).await;
+        for _ in 0..=usize::from(self.pump.twice) {
+            if !self.programs.start(&run, attempt, &claim_token) {
+                self.runners.start(&run, attempt, claim_token.expose()).await;
+            }
         }
+    }
+
+    /// Lets runner programs work for a moment. True while there are any.
+    async fn wait_for_programs(&mut self) -> bool {
+        if !self.programs.are_running() {
+            return false;
+        }
+        tokio::time::sleep(A_MOMENT).await;
+        self.hand.advance(A_MOMENT);
+        true
     }
 
     /// Moves the clock to the next message that waits for its moment, unless that is far away.

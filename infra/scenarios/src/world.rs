@@ -1,7 +1,9 @@
 //! One installation with its GitLab, for one story.
 
 use crate::{
+    installation::Installation,
     modes::Mode,
+    programs::Programs,
     proxy,
     pump::Pump,
     runner::{Planned, Runners},
@@ -10,18 +12,13 @@ use gantry_fake_gitlab::{
     Config, FakeGitlab, MergeRequestIid, MergeRequestSpec, Person, ProjectId, ProjectOptions,
     StatusView, UserId,
 };
-use gantry_local::{Parts, System, table};
-use gantry_queue::{Handler, LocalQueues, Message, QueueName};
-use gantry_scheduler::Limits;
-use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
-use gantry_setup::{Clock, Objects, clock::ClockHand};
-use jiff::{SignedDuration, Timestamp};
+use gantry_local::{System, table};
+use gantry_queue::{Handler, Message, QueueName};
+use gantry_setup::{Clock, clock::ClockHand};
+use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode};
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
-use tempfile::TempDir;
-use tokio::net::TcpListener;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// What a story wants of a stack beyond the defaults.
 #[derive(Debug, Clone, Default)]
@@ -44,24 +41,22 @@ pub struct World {
     pub(crate) pump: Pump,
     pub(crate) runners: Runners,
     pub(crate) told: Vec<String>,
-    handlers: Vec<(QueueName, Arc<dyn Handler>)>,
+    pub(crate) programs: Programs,
+    pub(crate) installation: Installation,
     http: Client,
-    base: String,
     key: String,
-    _folder: TempDir,
 }
 
 impl World {
     /// A linked installation without stacks.
     pub(crate) async fn new(mode: Mode) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
         let start: Timestamp = "2026-03-02T09:00:00Z".parse()?;
         let (clock, hand) = Clock::stopped_at(start);
         let now = {
             let clock = clock.clone();
             move || clock.now()
         };
-        let gitlab = FakeGitlab::start(Config::for_tests(now.clone())).await?;
+        let gitlab = FakeGitlab::start(Config::for_tests(now)).await?;
         let bot = gitlab.create_bot("gantry-bot");
         let token = gitlab.create_token(bot, &["api"], None);
         let dev = gitlab.person("dev");
@@ -70,33 +65,13 @@ impl World {
         if mode.stale_index {
             address = proxy::serve(address).await?;
         }
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let base = format!("http://{}", listener.local_addr()?);
-        let secrets = Arc::new(FileSecrets::new(folder.path().join("secrets.json")));
-        let system = System::new(Parts {
-            store: table::open(&address).await?,
-            queues: Arc::new(LocalQueues::in_memory(Arc::new(now))?),
-            secrets: Arc::clone(&secrets) as _,
-            objects: Objects::in_folder(&folder.path().join("objects"))?,
-            clock,
-            public_url: None,
-            own_address: base.clone(),
-            limits: Limits {
-                room: 4,
-                compare_every: SignedDuration::from_mins(10),
-                compare_unseen_every: SignedDuration::from_secs(30),
-            },
-            ca_pem: None,
-            command_wait: Duration::ZERO,
-        })
-        .await?;
-        let router = system.router.clone();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let key = secrets.get(SecretName::AdminKey).await?.unwrap().expose_secret().to_owned();
+        let installation = Installation::new(clock, address).await?;
+        let system = installation.start().await?;
+        let key = installation.admin_key().await?;
         let http = Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
-        let handlers = system.handlers().collect();
         let mut world = Self {
-            runners: Runners::new(http.clone(), base.clone()),
+            runners: Runners::new(http.clone(), installation.base.clone()),
+            programs: Programs::default(),
             pump: Pump::new(mode),
             told: Vec::new(),
             gitlab,
@@ -105,11 +80,9 @@ impl World {
             system,
             hand,
             mode,
-            handlers,
+            installation,
             http,
-            base,
             key,
-            _folder: folder,
         };
         let body = json!({ "api_host": world.gitlab.base_url(), "token": token });
         let (status, answer) = world.api(Method::PUT, "/integration", Some(body)).await;
@@ -119,8 +92,18 @@ impl World {
     }
 
     pub(crate) fn handler(&self, queue: QueueName) -> Arc<dyn Handler> {
-        let found = self.handlers.iter().find(|(known, _)| *known == queue);
-        Arc::clone(&found.unwrap().1)
+        let found = self.system.handlers().find(|(known, _)| *known == queue);
+        found.unwrap().1
+    }
+
+    /// The process ends, and another one takes over. Runners go on.
+    pub async fn restart(&mut self) {
+        self.system = self.installation.start().await.unwrap();
+    }
+
+    /// From now on each phase is executed by the real runner program, on real Terraform.
+    pub fn with_real_runners(&mut self) {
+        self.programs.start_from_now_on(&self.installation);
     }
 
     /// A request to the admin API.
@@ -130,8 +113,10 @@ impl World {
         path: &str,
         body: Option<Value>,
     ) -> (StatusCode, Value) {
-        let mut request =
-            self.http.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.key);
+        let mut request = self
+            .http
+            .request(method, format!("{}/api/v1{path}", self.installation.base))
+            .bearer_auth(&self.key);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -278,7 +263,7 @@ impl World {
         let (status, answer) = self.api(Method::GET, "/integration", None).await;
         assert!(status.is_success(), "{answer}");
         let secret = answer.pointer("/webhook/secret").and_then(Value::as_str);
-        (secret.unwrap().to_owned(), format!("{}/webhooks/gitlab", self.base))
+        (secret.unwrap().to_owned(), format!("{}/webhooks/gitlab", self.installation.base))
     }
 
     /// Posts a webhook as GitLab does, and answers the status.

@@ -8,5 +8,6 @@ mod stories {
     mod hints;
     mod merge_requests;
     mod scale;
+    mod state;
     mod tracked;
 }

@@ -253,9 +253,9 @@ async fn the_program_hands_nothing_of_its_own_to_what_it_runs() {
         "grep -c . /proc/$PPID/environ && exit 1; cat ../../home/x; ls -d $HOME $TMPDIR".into(),
     ];
     w.offer();
-    let work = w.work();
+    let (work, path) = (w.work(), crate::support::path());
     let variables = BTreeMap::from([
-        ("PATH", crate::support::path()),
+        ("PATH", path.as_str()),
         ("GANTRY_CLAIM_TOKEN", "claim-token-1"),
         ("GANTRY_RUNNER_API", &w.api.address),
         ("GANTRY_RUNNER_WORK", work.to_str().unwrap()),

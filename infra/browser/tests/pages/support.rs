@@ -2,11 +2,10 @@
 
 use gantry_fake_gitlab::{Config, FakeGitlab, Limits, Person, ProjectId, ProjectOptions};
 use gantry_local::{Host, HostConfig, Intervals};
-use gantry_setup::Environment;
 use serde_json::{Value, json};
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
@@ -83,8 +82,8 @@ impl World {
             public_url: None,
             runners: 2,
             runner_user: None,
-            runner: programs().join("gantry-runner"),
-            path: path().to_owned(),
+            runner: gantry_terraform::runner(),
+            path: gantry_terraform::path(),
             ca_file: None,
             intervals: Intervals::default(),
         });
@@ -119,21 +118,6 @@ impl World {
 /// Terraform code that needs no provider.
 fn code(value: &str) -> String {
     format!("resource \"terraform_data\" \"office\" {{\n  input = \"{value}\"\n}}\n")
-}
-
-fn programs() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let programs = test.parent().unwrap().parent().unwrap().to_owned();
-    assert!(programs.join("gantry-runner").exists(), "gantry-runner is missing: `make test`");
-    programs
-}
-
-fn path() -> &'static str {
-    static PATH: OnceLock<String> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let rest = Environment.optional("PATH").unwrap_or_default();
-        format!("{}:{rest}", script("../terraform/setup.sh").trim())
-    })
 }
 
 /// A browser at Gantry's pages.
@@ -298,7 +282,7 @@ impl Page {
             (false, true) => "-narrow",
             (true, true) => "-dark-narrow",
         };
-        let folder = programs().join("../pictures");
+        let folder = gantry_terraform::runner().with_file_name("../pictures");
         std::fs::create_dir_all(&folder).unwrap();
         let height = self.run("return document.documentElement.scrollHeight").await;
         if !narrow {

@@ -3,15 +3,9 @@
 use gantry_scenarios::{Mode, StackOptions, run_test, run_test_in};
 use serde_json::json;
 
-/// Branches without a merge request are not compared: a webhook must tell.
-const WITH_WEBHOOKS: [Mode; 2] = [
-    Mode { twice_and_shuffled: None, stale_index: false, no_webhooks: false },
-    Mode { twice_and_shuffled: Some(5), stale_index: true, no_webhooks: false },
-];
-
 #[tokio::test]
 async fn a_branch_forced_away_and_back_is_planned_again() {
-    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.hold("network");
@@ -32,7 +26,7 @@ async fn a_branch_forced_away_and_back_is_planned_again() {
 
 #[tokio::test]
 async fn a_deleted_branch_cancels_its_run() {
-    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.hold("network");

@@ -5,14 +5,9 @@ use gantry_scenarios::{Mode, StackOptions, run_test, run_test_in};
 use reqwest::Method;
 use serde_json::json;
 
-const WITH_WEBHOOKS: [Mode; 2] = [
-    Mode { twice_and_shuffled: None, stale_index: false, no_webhooks: false },
-    Mode { twice_and_shuffled: Some(7), stale_index: true, no_webhooks: false },
-];
-
 #[tokio::test]
 async fn an_old_push_sent_again_starts_nothing() {
-    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.dev.push(project, "main", "infra/main.tf", "# one").unwrap();
@@ -36,7 +31,7 @@ async fn an_old_push_sent_again_starts_nothing() {
 
 #[tokio::test]
 async fn pushes_that_arrive_in_the_wrong_order_make_one_run_of_the_newest() {
-    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.dev.push(project, "main", "infra/main.tf", "# b").unwrap();
@@ -56,7 +51,7 @@ async fn pushes_that_arrive_in_the_wrong_order_make_one_run_of_the_newest() {
 
 #[tokio::test]
 async fn an_authentic_body_that_names_an_unmerged_commit_starts_nothing() {
-    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         let unmerged = w.push(project, "evil", "infra/main.tf", "# evil").await;
@@ -98,7 +93,7 @@ async fn every_decision_can_be_asked_for_with_its_reason() {
 
 #[tokio::test]
 async fn two_hooks_on_one_project_make_one_run() {
-    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         let (secret, base) = w.webhook().await;
@@ -112,7 +107,7 @@ async fn two_hooks_on_one_project_make_one_run() {
 
 #[tokio::test]
 async fn more_refs_than_gitlab_tells_of_are_found_by_comparing() {
-    run_test_in(&WITH_WEBHOOKS, |mut w| async move {
+    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
         let project = w.plain_project("acme/network");
         for branch in ["one", "two", "three", "four"] {
             w.dev.set_branch(project, branch, "main").unwrap();

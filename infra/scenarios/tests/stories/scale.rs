@@ -3,10 +3,8 @@
 use gantry_scenarios::{Mode, StackOptions, run_test_in};
 
 /// Each takes a minute: as it is, and with everything made harder at once.
-const MODES: [Mode; 2] = [
-    Mode { twice_and_shuffled: None, stale_index: false, no_webhooks: false },
-    Mode { twice_and_shuffled: Some(1), stale_index: true, no_webhooks: false },
-];
+const MODES: [Mode; 2] =
+    [Mode::PLAIN, Mode { twice_and_shuffled: Some(1), stale_index: true, ..Mode::PLAIN }];
 
 #[tokio::test]
 async fn many_stacks_touched_by_one_push_share_the_room() {

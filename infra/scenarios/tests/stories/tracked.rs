@@ -216,8 +216,7 @@ async fn a_failed_plan_says_why() {
 
 #[tokio::test]
 async fn a_newer_run_never_goes_before_one_that_queues() {
-    let shuffled =
-        |seed| Mode { twice_and_shuffled: Some(seed), stale_index: false, no_webhooks: false };
+    let shuffled = |seed| Mode { twice_and_shuffled: Some(seed), ..Mode::PLAIN };
     run_test_in(&[1, 2, 3, 4, 5, 6].map(shuffled), |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
@@ -291,6 +290,42 @@ async fn a_branch_that_was_left_is_begun_anew() {
         assert!(w.runs("new").await.is_empty(), "making a stack starts nothing");
         let commit = w.push(project, "main", "infra/main.tf", "# two").await;
         assert_eq!(w.run_lines("new").await, [format!("tracked unconfirmed {}", &commit[..8])]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restart_in_the_middle_of_everything_changes_nothing() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.dev.push(project, "topic", "infra/main.tf", "# topic").unwrap();
+        w.hold("network");
+        // GitLab has told it; nobody has listened yet.
+        w.restart().await;
+        w.open(project, "topic").await;
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        w.expect_status(project, &commit, "gantry/network", "pending: Queued or planning");
+        // Two runners are in the middle of their plans, and come back to another process.
+        w.restart().await;
+        w.release("network");
+        w.settle().await;
+        w.expect_status(project, &commit, "gantry/network", "running: 1 to add");
+        let run = w.run_in("network", "unconfirmed").await;
+        w.restart().await;
+        w.hold("network");
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        // In the middle of the apply.
+        w.run_in("network", "applying").await;
+        w.restart().await;
+        w.settle().await;
+        w.run_in("network", "applying").await;
+        w.release("network");
+        w.settle().await;
+        w.expect_status(project, &commit, "gantry/network", "success: Applied");
+        assert_eq!(w.runs("network").await.len(), 2);
+        assert_eq!(w.executed().iter().filter(|done| *done == "network apply").count(), 1);
         w
     })
     .await;

@@ -13,21 +13,11 @@ use gantry_domain::{
 };
 use gantry_engine::{Environment, tool::Releases, workspace::Limits};
 use gantry_runner::{Config, Outcome, Timings};
-use std::{
-    fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, sync::OnceLock,
-    time::Duration,
-};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
-/// `PATH` with a `terraform`: the machine's own, or one made of a package.
-pub(crate) fn path() -> &'static str {
-    static PATH: OnceLock<String> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/terraform/setup.sh");
-        let output = Command::new(script).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let folder = String::from_utf8(output.stdout).unwrap();
-        format!("{}:/usr/bin:/bin", folder.trim())
-    })
+/// `PATH` with a `terraform`, and little else.
+pub(crate) fn path() -> String {
+    format!("{}:/usr/bin:/bin", gantry_terraform::folder().display())
 }
 
 /// A commit's archive as GitLab makes it: everything below one folder.
@@ -105,7 +95,7 @@ impl World {
         let claim_token = format!("claim-token-{}", self.attempts);
         self.api.offer(&claim_token, self.claim.clone());
         let work = self.work();
-        let environment = [("PATH".to_owned(), path().to_owned())];
+        let environment = [("PATH".to_owned(), path())];
         Config {
             api: self.api.address.parse().unwrap(),
             claim_token: claim_token.into(),

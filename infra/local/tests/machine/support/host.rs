@@ -1,7 +1,6 @@
 //! The host: the program, which can be killed, or the library, whose intervals can be chosen.
 
 use gantry_local::{Host, HostConfig, Intervals};
-use gantry_setup::Environment;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -10,12 +9,9 @@ use serde_json::Value;
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU16, Ordering},
-    },
+    path::PathBuf,
+    process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -53,7 +49,7 @@ impl Running {
                     runners: 2,
                     runner_user: None,
                     runner: runner(),
-                    path: path().to_owned(),
+                    path: path(),
                     ca_file: None,
                     intervals,
                 });
@@ -176,18 +172,11 @@ fn runner() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/machine/runner.sh"))
 }
 
-/// `PATH` with the runner program and a `terraform`: the machine's own, or one made of a package.
-fn path() -> &'static str {
-    static PATH: OnceLock<String> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let programs = Path::new(env!("CARGO_BIN_EXE_gantry")).parent().unwrap();
-        let runner = programs.join("gantry-runner");
-        assert!(runner.exists(), "{} is missing: `make test` builds it", runner.display());
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../terraform/setup.sh");
-        let output = Command::new(script).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let terraform = String::from_utf8(output.stdout).unwrap();
-        let rest = Environment.optional("PATH").unwrap_or_default();
-        format!("{}:{}:{rest}", programs.display(), terraform.trim())
-    })
+/// `PATH` with the runner program and a `terraform`.
+fn path() -> String {
+    format!(
+        "{}:{}",
+        gantry_terraform::runner().parent().unwrap().display(),
+        gantry_terraform::path()
+    )
 }

@@ -1,0 +1,99 @@
+//! The part of an installation that ends with its process, and what outlives it.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::Response,
+};
+use gantry_local::{Parts, System, table};
+use gantry_queue::LocalQueues;
+use gantry_scheduler::Limits;
+use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
+use gantry_setup::{Clock, Objects};
+use jiff::SignedDuration;
+use secrecy::ExposeSecret as _;
+use std::{
+    convert::Infallible,
+    net::Ipv4Addr,
+    path::Path,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+
+/// What outlives the process: the table, the files, the address.
+pub(crate) struct Installation {
+    folder: TempDir,
+    table: String,
+    clock: Clock,
+    /// The address of every HTTP route.
+    pub(crate) base: String,
+    /// The routes of the process that runs now.
+    routes: Arc<RwLock<Router>>,
+}
+
+impl Installation {
+    /// An empty one, with the table at an address.
+    pub(crate) async fn new(clock: Clock, table: String) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let base = format!("http://{}", listener.local_addr()?);
+        let routes = Arc::new(RwLock::new(Router::new()));
+        let router = Router::new().fallback(to_current).with_state(Arc::clone(&routes));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(Self { folder: tempfile::tempdir()?, table, clock, base, routes })
+    }
+
+    /// A process. It has nothing of the one before but what that one has written.
+    pub(crate) async fn start(&self) -> anyhow::Result<System> {
+        let now = {
+            let clock = self.clock.clone();
+            move || clock.now()
+        };
+        let queues = LocalQueues::open(&self.folder().join("queues.db"), Arc::new(now))?;
+        queues.take_back()?;
+        let system = System::new(Parts {
+            store: table::open(&self.table).await?,
+            queues: Arc::new(queues),
+            secrets: Arc::new(self.secrets()),
+            objects: Objects::in_folder(&self.folder().join("objects"))?,
+            clock: self.clock.clone(),
+            public_url: None,
+            own_address: self.base.clone(),
+            limits: Limits {
+                room: 4,
+                compare_every: SignedDuration::from_mins(10),
+                compare_unseen_every: SignedDuration::from_secs(30),
+            },
+            ca_pem: None,
+            command_wait: Duration::ZERO,
+        })
+        .await?;
+        *self.routes.write().unwrap() = system.router.clone();
+        Ok(system)
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The key of the first admin.
+    pub(crate) async fn admin_key(&self) -> anyhow::Result<String> {
+        let key = self.secrets().get(SecretName::AdminKey).await?;
+        Ok(key.unwrap().expose_secret().to_owned())
+    }
+
+    fn secrets(&self) -> FileSecrets {
+        FileSecrets::new(self.folder().join("secrets.json"))
+    }
+}
+
+async fn to_current(
+    State(routes): State<Arc<RwLock<Router>>>,
+    request: Request,
+) -> Result<Response, Infallible> {
+    let current = routes.read().unwrap().clone();
+    current.oneshot(request).await
+}

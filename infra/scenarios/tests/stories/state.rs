@@ -1,0 +1,159 @@
+//! The state that Gantry keeps for a stack, with the real runner on real Terraform.
+
+use gantry_scenarios::{StackOptions, World, run_test};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const ONE: &str = "resource \"terraform_data\" \"one\" {\n  input = \"one\"\n}\n";
+const TWO: &str = "resource \"terraform_data\" \"two\" {\n  input = \"two\"\n}\n";
+/// The time at which it was planned is in the plan: only that plan's apply has it.
+const PLANNED: &str = "resource \"terraform_data\" \"when\" {\n  input = plantimestamp()\n}\n";
+
+/// Tries what Terraform may do in a tracked run, and what the runner may do.
+const ATTACK: &str = r#"
+import base64, json, os, urllib.error, urllib.request
+
+password = os.environ["TF_HTTP_PASSWORD"]
+basic = base64.b64encode(f"{os.environ['TF_HTTP_USERNAME']}:{password}".encode()).decode()
+
+def ask(name, method, address, body, authorization):
+    request = urllib.request.Request(address, data=body.encode(), method=method)
+    request.add_header("Authorization", authorization)
+    request.add_header("Content-Type", "application/json")
+    try:
+        print(name, urllib.request.urlopen(request).status)
+    except urllib.error.HTTPError as refused:
+        print(name, refused.code)
+
+state = os.environ["TF_HTTP_ADDRESS"]
+lock = os.environ["TF_HTTP_LOCK_ADDRESS"]
+forged = '{"version": 4, "serial": 99, "lineage": "forged", "resources": []}'
+info = '{"ID": "mine", "Operation": "attack", "Who": "me"}'
+ask("write:", "POST", state, forged, "Basic " + basic)
+ask("write with a lock:", "POST", state + "?ID=mine", forged, "Basic " + basic)
+ask("lock:", "POST", lock, info, "Basic " + basic)
+ask("unlock:", "DELETE", lock, info, "Basic " + basic)
+
+# Whoever may read the runner's environment finds a token that was good once.
+def parent(pid):
+    return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+
+pid = os.getpid()
+while pid > 1:
+    try:
+        pairs = open(f"/proc/{pid}/environ").read().split("\0")
+    except PermissionError:
+        pairs = []
+    seen = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    if "GANTRY_CLAIM_TOKEN" in seen:
+        api, token = seen["GANTRY_RUNNER_API"] + "/runner/v1/", "Bearer " + seen["GANTRY_CLAIM_TOKEN"]
+        claim = '{"runner": "mine", "nonce": "0123456789abcdef0123456789abcdef"}'
+        commit = '{"lock_id": null, "digest": "' + "0" * 64 + '", "rescued": false}'
+        ask("claim:", "POST", api + "claim", claim, token)
+        ask("commit:", "POST", api + "state", commit, token)
+    pid = parent(pid)
+"#;
+
+/// What a hook has said after `word` in a log: in the plan's part and in the apply's.
+fn said<'a>(log: &'a str, word: &str) -> Vec<&'a str> {
+    log.lines().filter_map(|line| line.strip_prefix(word)).collect()
+}
+
+async fn body_of(w: &mut World, path: &str) -> Value {
+    let (status, answer) = w.api(Method::GET, path, None).await;
+    assert!(status.is_success(), "{path}: {answer}\n{}", w.history());
+    answer
+}
+
+/// The names of the resources in the current state.
+async fn names(w: &mut World) -> Vec<String> {
+    let state = body_of(w, "/stacks/network/state/current").await;
+    let name = |resource: &Value| resource["name"].as_str().unwrap_or_default().to_owned();
+    state["resources"].as_array().unwrap().iter().map(name).collect()
+}
+
+async fn log(w: &mut World, run: &str) -> String {
+    let log = body_of(w, &format!("/runs/{run}/log")).await;
+    assert_ne!(log["more"], json!(true), "the log is longer than one answer");
+    let pieces = log["pieces"].as_array().unwrap();
+    pieces.iter().map(|piece| piece["text"].as_str().unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+async fn an_apply_is_of_the_shown_plan_by_another_process_and_builds_on_the_one_before() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.with_real_runners();
+        let hook = "echo port=$TF_HTTP_ADDRESS; echo runner=$PPID";
+        let hooks = json!({ "hooks": { "before_plan": [hook], "before_apply": [hook] } });
+        w.stack(project, "network", "infra", StackOptions { fields: hooks }).await;
+
+        let code = format!("{ONE}{PLANNED}");
+        let first = w.push(project, "main", "infra/main.tf", &code).await;
+        let run = w.run_in("network", "unconfirmed").await;
+        let shown = body_of(&mut w, &format!("/runs/{run}/change")).await;
+        // Waits in line: what is confirmed is the plan that was shown, not the newest commit.
+        let second = w.push(project, "main", "infra/main.tf", &format!("{code}{TWO}")).await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.expect_status(project, &first, "gantry/network", "success: Applied: 2 added");
+        let one = body_of(&mut w, "/stacks/network/state").await;
+        let applied = body_of(&mut w, "/stacks/network/state/current").await;
+        let resources = applied["resources"].as_array().unwrap();
+        let when = resources.iter().find(|resource| resource["name"] == "when").unwrap();
+        let when = when.pointer("/instances/0/attributes/input/value").unwrap().as_str().unwrap();
+        assert!(shown.to_string().contains(when), "{when} was not shown: {shown:#}");
+
+        let log = log(&mut w, &run).await;
+        for word in ["port=", "runner="] {
+            let said: BTreeSet<_> = said(&log, word).into_iter().collect();
+            assert_eq!(said.len(), 2, "{word}{said:?}\n{log}");
+        }
+
+        w.expect_status(project, &second, "gantry/network", "running: 1 to add");
+        let run = w.run_in("network", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.expect_status(project, &second, "gantry/network", "success: Applied: 1 added");
+        let two = body_of(&mut w, "/stacks/network/state").await;
+        assert_eq!(names(&mut w).await, ["one", "two", "when"]);
+        assert_eq!(one["current"]["lineage"], two["current"]["lineage"]);
+        let serial = |state: &Value| state["current"]["serial"].as_u64().unwrap();
+        assert!(serial(&one) < serial(&two), "{two:#}");
+        assert_eq!(two["lock"], Value::Null);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_proposed_run_cannot_write_it() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.with_real_runners();
+        let attack = "if [ -e attack.py ]; then python3 attack.py; fi";
+        let fields = json!({ "hooks": { "before_plan": [attack] }, "autodeploy": true });
+        w.stack(project, "network", "infra", StackOptions { fields }).await;
+        let commit = w.push(project, "main", "infra/main.tf", ONE).await;
+        w.expect_status(project, &commit, "gantry/network", "success: Applied: 1 added");
+        let before = body_of(&mut w, "/stacks/network/state").await;
+
+        w.dev.push(project, "topic", "infra/attack.py", ATTACK).unwrap();
+        let commit = w.dev.push(project, "topic", "infra/main.tf", TWO).unwrap();
+        w.open(project, "topic").await;
+        w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+        let runs = w.runs("network").await;
+        let run = runs.iter().find(|run| run["commit"] == commit.as_str()).unwrap();
+        let log = log(&mut w, run["id"].as_str().unwrap()).await;
+        for line in ["write: 403", "write with a lock: 403", "lock: 403", "unlock: 403"] {
+            assert!(log.lines().any(|said| said == line), "{line}\n{log}");
+        }
+        for (word, refusal) in [("claim: ", "410"), ("commit: ", "401")] {
+            let said = said(&log, word);
+            assert!(said.iter().all(|status| *status == refusal), "{word}{said:?}");
+        }
+        assert_eq!(body_of(&mut w, "/stacks/network/state").await, before);
+        assert_eq!(names(&mut w).await, ["one"]);
+        w
+    })
+    .await;
+}
