@@ -76,8 +76,10 @@ impl Work {
         stack: &Stack,
         memory: &mut Memory<EnvironmentMemory>,
     ) -> Result<(), Trouble> {
-        let left =
-            memory.value.project.filter(|p| *p != stack.project || stack.deleted_at.is_some());
+        let left = memory
+            .value
+            .project
+            .filter(|p| Some(*p) != stack.project() || stack.deleted_at.is_some());
         if let (Some(project), Some(environment), false) =
             (left, memory.value.environment, memory.value.is_stopped)
         {
@@ -94,7 +96,8 @@ impl Work {
         if left.is_some() {
             memory.value = EnvironmentMemory::default();
         }
-        self.ensure_environment(gitlab, stack, memory).await?;
+        let Some(project) = stack.project() else { return Ok(()) };
+        self.ensure_environment(gitlab, project, stack, memory).await?;
         let partition = keys::stack_partition(&stack.id);
         let newest =
             self.deps.store.query::<RunEntry>(&partition, "run#", None, true, NEWEST).await?;
@@ -112,8 +115,8 @@ impl Work {
         }
         // Oldest first, so that the newest deployment is the environment's last.
         runs.sort_by_key(|run| run.number);
-        for run in runs.iter().filter(|run| run.project == stack.project) {
-            self.deploy(gitlab, stack, run, memory).await?;
+        for run in runs.iter().filter(|run| run.repository == stack.repository) {
+            self.deploy(gitlab, project, run, memory).await?;
         }
         let before = memory.value.deployments.len();
         memory.value.deployments.retain(|run, _| shown.contains(run));
@@ -126,6 +129,7 @@ impl Work {
     async fn ensure_environment(
         &self,
         gitlab: &Client,
+        project: ProjectId,
         stack: &Stack,
         memory: &mut Memory<EnvironmentMemory>,
     ) -> Result<(), Trouble> {
@@ -135,18 +139,18 @@ impl Work {
             return Ok(());
         }
         let name = self.deps.prefix.environment(&stack.slug);
-        let environment = match gitlab.environment_by_name(stack.project, &name).await? {
+        let environment = match gitlab.environment_by_name(project, &name).await? {
             Some(found) => {
                 if let Some(url) = &url
                     && found.external_url.as_ref() != Some(url)
                 {
-                    gitlab.update_environment(stack.project, found.id, url).await?;
+                    gitlab.update_environment(project, found.id, url).await?;
                 }
                 found
             }
-            None => gitlab.create_environment(stack.project, &name, url.as_deref()).await?,
+            None => gitlab.create_environment(project, &name, url.as_deref()).await?,
         };
-        memory.value.project = Some(stack.project);
+        memory.value.project = Some(project);
         memory.value.environment = Some(environment.id);
         memory.value.external_url = url;
         memory.value.refusal = None;
@@ -156,7 +160,7 @@ impl Work {
     async fn deploy(
         &self,
         gitlab: &Client,
-        stack: &Stack,
+        project: ProjectId,
         run: &Run,
         memory: &mut Memory<EnvironmentMemory>,
     ) -> Result<(), Trouble> {
@@ -166,14 +170,14 @@ impl Work {
             Some(known) if known.state == wanted.as_str() && known.id.is_some() => return Ok(()),
             Some(known) if known.state == REFUSED => return Ok(()),
             Some(Deployed { id: Some(id), .. }) => {
-                self.update(gitlab, stack.project, *id, wanted).await?
+                self.update(gitlab, project, *id, wanted).await?
             }
             // Nothing is known, or a creation was begun and never heard of: look before making one.
             _ => {
                 let begun = Deployed { id: None, state: BEGUN.to_owned() };
                 memory.value.deployments.insert(run.id.clone(), begun);
                 self.remember(memory).await?;
-                self.make(gitlab, stack, run, wanted, known.is_some(), memory).await?
+                self.make(gitlab, project, run, wanted, known.is_some(), memory).await?
             }
         };
         memory.value.deployments.insert(run.id.clone(), state);
@@ -183,17 +187,17 @@ impl Work {
     async fn make(
         &self,
         gitlab: &Client,
-        stack: &Stack,
+        project: ProjectId,
         run: &Run,
         wanted: DeploymentState,
         may_exist: bool,
         memory: &mut Memory<EnvironmentMemory>,
     ) -> Result<Deployed, Trouble> {
-        let environment = self.deps.prefix.environment(&stack.slug);
+        let environment = self.deps.prefix.environment(&run.slug);
         if may_exist {
             let ours: Vec<u64> =
                 memory.value.deployments.values().filter_map(|known| known.id).collect();
-            let there = gitlab.deployments(stack.project, &environment, &run.commit).await?;
+            let there = gitlab.deployments(project, &environment, &run.commit).await?;
             if let Some(found) = there.into_iter().find(|d| !ours.contains(&d.id)) {
                 let id = Some(found.id);
                 memory
@@ -203,7 +207,7 @@ impl Work {
                 if found.status == wanted.as_str() {
                     return Ok(Deployed { id, state: found.status });
                 }
-                return self.update(gitlab, stack.project, found.id, wanted).await;
+                return self.update(gitlab, project, found.id, wanted).await;
             }
         }
         let deployment = NewDeployment {
@@ -213,11 +217,11 @@ impl Work {
             is_tag: run.key.starts_with("tag#"),
             state: wanted,
         };
-        match gitlab.create_deployment(stack.project, &deployment).await {
+        match gitlab.create_deployment(project, &deployment).await {
             Ok(made) => Ok(Deployed { id: Some(made.id), state: wanted.as_str().to_owned() }),
             Err(error) => match refusal(&error) {
                 Some(words) => {
-                    tracing::warn!(stack = %stack.slug, run.id = %run.id, "{words}");
+                    tracing::warn!(stack = %run.slug, run.id = %run.id, "{words}");
                     memory.value.refusal = Some(words);
                     Ok(Deployed { id: None, state: REFUSED.to_owned() })
                 }

@@ -35,12 +35,13 @@ pub(crate) struct Named {
 /// `GET source`: the archive, 202 while it is fetched, 422 when it cannot be had.
 pub(crate) async fn source(State(deps): State<Deps>, holder: Holder) -> Result<Response, Refusal> {
     let run = &holder.run.value;
-    let key = objects::source(run.project, &run.commit);
+    let key = objects::source(run.repository.key(), &run.commit);
     if let Some(archive) = send(&deps.objects, &key, GZIP).await? {
         return Ok(archive);
     }
     let since = run.handed_out_at.unwrap_or(run.created_at);
-    let failed = deps.objects.get(&objects::source_failed(run.project, &run.commit)).await?;
+    let failed =
+        deps.objects.get(&objects::source_failed(run.repository.key(), &run.commit)).await?;
     if let Some(failed) = failed.and_then(|body| SourceFailed::from_json(&body))
         && failed.counts_at(since)
     {
@@ -49,8 +50,8 @@ pub(crate) async fn source(State(deps): State<Deps>, holder: Holder) -> Result<R
     // Asked for again each minute: whatever became of the earlier wish, this one is another.
     let minute = deps.clock.now().as_second() / 60;
     let cause = format!("{}.{}.{minute}", run.id, run.attempt);
-    let (project, commit) = (run.project, run.commit.clone());
-    deps.sender.send(Message::Fetch { project, commit, cause }).await?;
+    let (repository, commit) = (run.repository.clone(), run.commit.clone());
+    deps.sender.send(Message::Fetch { repository, commit, cause }).await?;
     let wait = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
     Ok((StatusCode::ACCEPTED, wait).into_response())
 }

@@ -177,8 +177,8 @@ impl Work {
             return self.refuse(order, why, Some(&old.id)).await;
         }
         let Some(stack) = self.takes_orders(order).await? else { return Ok(()) };
-        if old.run_type == RunType::Tracked && !force {
-            let key = keys::tracked_branch(stack.project, &stack.branch);
+        if let (RunType::Tracked, Some(project), false) = (old.run_type, stack.project(), force) {
+            let key = keys::tracked_branch(project, &stack.branch);
             let head = self.deps.store.get::<TrackedBranch>(&key).await?;
             let head = head.and_then(|b| b.value.decided);
             if head.as_ref() != Some(&old.commit) {
@@ -245,8 +245,12 @@ impl Work {
         stack: &Stack,
         commit: Option<CommitSha>,
     ) -> Result<Result<CommitSha, String>, Failure> {
+        let Some(project) = stack.project() else {
+            // Whoever ordered it has looked there: the head of the branch, at that moment.
+            return Ok(commit.ok_or_else(|| "the order names no commit".to_owned()));
+        };
         let client = self.gitlab().await?;
-        let live = client.branch(stack.project, &stack.branch).await.map_err(gitlab_failure)?;
+        let live = client.branch(project, &stack.branch).await.map_err(gitlab_failure)?;
         let Some(live) = live else {
             return Ok(Err(format!("the branch {} is not there", stack.branch)));
         };
@@ -254,7 +258,7 @@ impl Work {
             return Ok(Ok(live.sha));
         };
         let is_in_branch = client
-            .is_commit_in_branch(stack.project, &commit, &stack.branch)
+            .is_commit_in_branch(project, &commit, &stack.branch)
             .await
             .map_err(gitlab_failure)?;
         let elsewhere = || format!("{} is not in {}", commit.short(), stack.branch);

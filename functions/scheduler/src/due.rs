@@ -62,7 +62,7 @@ impl Work {
                 continue;
             };
             let is_for_it = now_is.as_ref().is_some_and(|s| {
-                s.project == run.value.project && s.branch == run.value.tracked_branch
+                s.repository == run.value.repository && s.branch == run.value.tracked_branch
             });
             if !is_for_it {
                 self.cancel_queued(&run.value.id, "The stack was deleted or moved").await?;

@@ -2,7 +2,7 @@
 
 use crate::Work;
 use gantry_domain::{
-    MergeRequestIid, StackId,
+    MergeRequestIid, ProjectId, StackId,
     run::{Effect, Phase, Place, Run, RunState, RunType, Want},
 };
 use gantry_queue::{ClaimToken, Failure, Message};
@@ -60,8 +60,8 @@ impl Work {
             let cause = format!("{}.{}", run.id, run.attempt);
             // A fork's commit is in the target project too, as its merge request's head; there
             // the token may read, and there runner-api looks for the archive.
-            let (project, commit) = (run.project, run.commit.clone());
-            self.deps.sender.send(Message::Fetch { project, commit, cause }).await?;
+            let (repository, commit) = (run.repository.clone(), run.commit.clone());
+            self.deps.sender.send(Message::Fetch { repository, commit, cause }).await?;
         }
         let token = self.deps.signer.sign(&TokenFor {
             kind: TokenKind::Claim,
@@ -106,9 +106,9 @@ impl Work {
     /// Raises what GitLab should show of the run: its commit's statuses, the notes of the merge
     /// requests that want it, and the stack's environment.
     async fn tell_gitlab(&self, run: &Run) -> Result<(), Failure> {
-        let project = run.project;
+        let Some(project) = run.project() else { return Ok(()) };
         self.want(Message::Status { project, commit: run.commit.clone(), want: 0 }).await?;
-        for iid in self.merge_requests_of(run).await? {
+        for iid in self.merge_requests_of(project, run).await? {
             self.want(Message::Note { project, iid, want: 0 }).await?;
         }
         if run.applied {
@@ -122,7 +122,11 @@ impl Work {
         Ok(())
     }
 
-    async fn merge_requests_of(&self, run: &Run) -> Result<Vec<MergeRequestIid>, Failure> {
+    async fn merge_requests_of(
+        &self,
+        project: ProjectId,
+        run: &Run,
+    ) -> Result<Vec<MergeRequestIid>, Failure> {
         let mut found: Vec<MergeRequestIid> = run
             .wants
             .iter()
@@ -132,7 +136,7 @@ impl Work {
             })
             .collect();
         if run.run_type == RunType::Tracked {
-            let partition = keys::commit_runs(run.project, &run.commit);
+            let partition = keys::commit_runs(project, &run.commit);
             let merged =
                 self.deps.store.query_all::<Subject>(&partition, "subject#merged#").await?;
             found.extend(merged.into_iter().filter_map(|s| s.value.merge_request));

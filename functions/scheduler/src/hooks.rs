@@ -167,7 +167,7 @@ impl Work {
         stack: &StackId,
     ) -> Result<(), Failure> {
         // The stack alone is looked at, where that is enough: a project may have thousands.
-        let own = self.runnable(stack).await?.filter(|stack| stack.project == project);
+        let own = self.runnable(stack).await?.filter(|stack| stack.project() == Some(project));
         let key = keys::comparing(project);
         if own.is_some() && self.deps.store.get::<Comparing>(&key).await?.is_none() {
             let now = self.now();

@@ -133,7 +133,6 @@ impl Work {
             created_at: run.created_at,
         };
         let now = self.now();
-        let in_commit = keys::commit_run(run.project, &run.commit, &run.id);
         let in_stack = keys::stack_run(&run.stack, run.number);
         let mut writes = vec![
             Write::put(keys::run(&run.id), Expect::Absent, &run)?.due(next_look(
@@ -141,9 +140,12 @@ impl Work {
                 &Timeouts::default(),
                 now,
             )),
-            Write::put(in_commit, Expect::Any, &entry)?,
             Write::put(in_stack, Expect::Any, &entry)?,
         ];
+        if let Some(project) = run.project() {
+            let in_commit = keys::commit_run(project, &run.commit, &run.id);
+            writes.push(Write::put(in_commit, Expect::Any, &entry)?);
+        }
         let nowhere = Run { place: Place::Nowhere, ..run.clone() };
         writes.extend(place_writes(&nowhere, &run, now)?);
         let mut after = head_after(&head.value, &nowhere, &run, now);
@@ -332,7 +334,7 @@ impl NewRun<'_> {
             id: RunId::derive(&stack.id, &key),
             stack: stack.id.clone(),
             slug: stack.slug.clone(),
-            project: stack.project,
+            repository: stack.repository.clone(),
             run_type: trigger.run_type,
             number: 0,
             key,

@@ -37,13 +37,9 @@ impl Work {
     pub(crate) async fn runnable(&self, stack: &StackId) -> Result<Option<Stack>, Failure> {
         let Some(found) = self.deps.store.stack(stack).await? else { return Ok(None) };
         let stack = found.value;
-        let linked = self
-            .deps
-            .store
-            .integration()
-            .await?
-            .is_some_and(|i| i.value.linked && i.value.generation == stack.generation);
-        Ok((linked && stack.deleted_at.is_none()).then_some(stack))
+        let integration = self.deps.store.integration().await?.map(|found| found.value);
+        let runs = stack.is_attached(integration.as_ref()) && stack.deleted_at.is_none();
+        Ok(runs.then_some(stack))
     }
 
     async fn track(

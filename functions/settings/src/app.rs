@@ -1,6 +1,7 @@
 //! What the API works with.
 
 use crate::gitlab::Connector;
+use gantry_git::Git;
 use gantry_queue::Sender;
 use gantry_secrets::{Sealer, Secrets, Signer};
 use gantry_setup::{Clock, Objects};
@@ -39,6 +40,8 @@ pub(crate) struct App(Arc<Inner>);
 pub(crate) struct Inner {
     deps: Deps,
     pub(crate) gitlab: Connector,
+    /// Reads repositories that are not at GitLab.
+    pub(crate) git: Git,
 }
 
 impl App {
@@ -50,7 +53,8 @@ impl App {
             Arc::new(move || clock.now()),
             deps.ca_pem.clone(),
         );
-        Self(Arc::new(Inner { deps, gitlab }))
+        let git = Git::trusting(deps.ca_pem.clone());
+        Self(Arc::new(Inner { deps, gitlab, git }))
     }
 }
 

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use gantry_domain::{
-    CommitSha, EventId, RunId,
+    CommitSha, EventId, Repository, RunId,
     run::{Run, RunState, RunType},
     stack::Stack,
 };
@@ -133,9 +133,20 @@ pub(crate) async fn ask_run(
     if run_type == RunType::Test {
         form.wrong("type", "should be tracked or proposed");
     }
-    let commit = form.choice::<CommitSha>("commit");
+    let mut commit = form.choice::<CommitSha>("commit");
     form.check()?;
     let stack = stacks::find(app, slug).await?.value;
+    if let Repository::Git(url) = &stack.repository {
+        let head = stacks::head_of(app, url, &stack.branch).await?;
+        if commit.as_ref().is_some_and(|commit| *commit != head) {
+            return Err(refuse(format!(
+                "{} is at {}: only that commit can be run, because the code is not at GitLab.",
+                stack.branch,
+                head.short()
+            )));
+        }
+        commit = Some(head);
+    }
     let check = async {
         may_start(app, &stack, run_type).await?;
         let known = stacks::tracked_branch(app, &stack).await?;
@@ -347,18 +358,24 @@ async fn may_start(app: &App, stack: &Stack, run_type: RunType) -> Answer<()> {
 
 /// Repeating an older commit would undo newer ones: that has to be said with `force`.
 async fn not_behind(app: &App, run: &Run) -> Answer<()> {
-    let key = keys::tracked_branch(run.project, &run.tracked_branch);
-    let head = app.store.get::<TrackedBranch>(&key).await?.and_then(|known| known.value.decided);
-    match head {
-        Some(head) if head != run.commit => Err(refuse(format!(
+    match newer_head(app, run).await? {
+        Some(head) => Err(refuse(format!(
             "The run is for {}, {} is at {} now: repeating it may undo what came since. Send \
              {{\"force\": true}} to do it all the same.",
             run.commit.short(),
             run.tracked_branch,
             head.short()
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
+}
+
+/// Where the run's branch is now, if not at the run's commit and as far as that is known.
+pub(crate) async fn newer_head(app: &App, run: &Run) -> Answer<Option<CommitSha>> {
+    let Some(project) = run.project() else { return Ok(None) };
+    let key = keys::tracked_branch(project, &run.tracked_branch);
+    let known = app.store.get::<TrackedBranch>(&key).await?;
+    Ok(known.and_then(|known| known.value.decided).filter(|head| *head != run.commit))
 }
 
 async fn find_run(app: &App, run: &RunId) -> Answer<Run> {

@@ -69,16 +69,18 @@ impl Connector {
 
 /// Why nothing runs for a stack as far as the connection goes; none when it does.
 pub(crate) fn detached(stack: &Stack, integration: Option<&Integration>) -> Option<String> {
+    if stack.is_attached(integration) {
+        return None;
+    }
     match integration {
         None => Some("GitLab is not connected".to_owned()),
         Some(integration) if !integration.linked => {
             Some(format!("{} was unlinked", integration.api_host))
         }
-        Some(integration) if integration.generation != stack.generation => Some(format!(
+        Some(integration) => Some(format!(
             "its project belongs to a GitLab server that was linked before {}: point the stack \
              at a project there",
             integration.api_host
         )),
-        Some(_) => None,
     }
 }

@@ -1,16 +1,22 @@
-//! Fetches a commit's archive from GitLab into object storage, once.
+//! Fetches a commit's archive into object storage, once: from GitLab, or from a repository that
+//! everybody can read.
 //!
 //! GitLab allows five archives a minute, so every run of a commit shares one. An archive appears
 //! when it is whole; where it cannot be had, a [`SourceFailed`] lies beside its place and says why.
-//! Trouble at GitLab is neither: the message waits.
+//! Trouble at GitLab, or on the way, is neither: the message waits.
 
 use anyhow::anyhow;
 use async_trait::async_trait;
-use gantry_domain::{CommitSha, ProjectId, source::SourceFailed};
+use gantry_domain::{CommitSha, GitUrl, ProjectId, Repository, source::SourceFailed};
+use gantry_git::{Git, GitError};
 use gantry_gitlab::{Connection, Download, Error, NotConnected};
 use gantry_queue::{Context, Failure, Handler, Message};
-use gantry_setup::{Clock, Objects, objects::keys};
+use gantry_setup::{
+    Clock, Objects,
+    objects::{Writing, keys},
+};
 use std::{sync::Arc, time::Duration};
+use tokio::io::AsyncReadExt as _;
 
 /// The largest archive that is kept, where nothing else is set: 500 MB.
 pub const LARGEST_ARCHIVE: u64 = 500_000_000;
@@ -19,6 +25,8 @@ pub const LARGEST_ARCHIVE: u64 = 500_000_000;
 const UNSAID_WAIT: Duration = Duration::from_secs(20);
 /// The wait for a person.
 const PERSON_WAIT: Duration = Duration::from_secs(60);
+/// How much of an archive is passed on at once.
+const PIECE: usize = 1 << 20;
 /// What every gzip file begins with (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -27,6 +35,8 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 pub struct Deps {
     /// Gives the client for the linked GitLab server.
     pub connection: Arc<Connection>,
+    /// Reads repositories that are not at GitLab.
+    pub git: Git,
     /// Where archives go.
     pub objects: Objects,
     /// The time.
@@ -46,7 +56,7 @@ struct Fetcher(Deps);
 impl Handler for Fetcher {
     async fn handle(&self, _: Context, message: Message) -> Result<(), Failure> {
         match message {
-            Message::Fetch { project, commit, .. } => self.fetch(project, &commit).await,
+            Message::Fetch { repository, commit, .. } => self.fetch(&repository, &commit).await,
             other => Err(anyhow!("{} does not belong into source", other.kind()).into()),
         }
     }
@@ -61,20 +71,22 @@ enum Fetched {
 }
 
 impl Fetcher {
-    async fn fetch(&self, project: ProjectId, commit: &CommitSha) -> Result<(), Failure> {
-        let Deps { objects, clock, connection, .. } = &self.0;
-        let marker = keys::source_failed(project, commit);
-        if objects.exists(&keys::source(project, commit)).await? {
+    async fn fetch(&self, repository: &Repository, commit: &CommitSha) -> Result<(), Failure> {
+        let Deps { objects, clock, .. } = &self.0;
+        let (archive, marker) =
+            (keys::source(repository.key(), commit), keys::source_failed(repository.key(), commit));
+        if objects.exists(&archive).await? {
             return Ok(());
         }
         let failed = objects.get(&marker).await?.and_then(|kept| SourceFailed::from_json(&kept));
         if failed.is_some_and(|failed| failed.counts_at(clock.now())) {
             return Ok(());
         }
-        let client = connection.current().await.map_err(not_connected)?;
-        let fetched = match client.archive(project, commit).await {
-            Ok(download) => self.save(project, commit, download).await?,
-            Err(error) => Fetched::Never(self.reason(error)?),
+        let fetched = match repository {
+            Repository::Gitlab(project) => {
+                self.fetch_from_gitlab(*project, commit, &archive).await?
+            }
+            Repository::Git(url) => self.fetch_from_git(url, commit, &archive).await?,
         };
         match fetched {
             Fetched::Whole(size) => {
@@ -89,18 +101,65 @@ impl Fetcher {
         Ok(())
     }
 
-    async fn save(
+    async fn fetch_from_gitlab(
         &self,
         project: ProjectId,
         commit: &CommitSha,
-        mut download: Download,
+        key: &str,
     ) -> Result<Fetched, Failure> {
+        let client = self.0.connection.current().await.map_err(not_connected)?;
+        match client.archive(project, commit).await {
+            Ok(download) => self.save(key, download).await,
+            Err(error) => Ok(Fetched::Never(self.reason(error)?)),
+        }
+    }
+
+    async fn fetch_from_git(
+        &self,
+        url: &GitUrl,
+        commit: &CommitSha,
+        key: &str,
+    ) -> Result<Fetched, Failure> {
+        let Deps { objects, clock, git, largest, .. } = &self.0;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("archive.tar.gz");
+        match git.archive(url, commit, *largest, file.clone()).await {
+            Ok(()) => {}
+            Err(GitError::TooLarge) => {
+                return Ok(Fetched::Never(SourceFailed::too_large(*largest, clock.now())));
+            }
+            Err(error) if error.is_temporary() => return Err(Failure::wait(error, UNSAID_WAIT)),
+            Err(error) => {
+                let said = format!("{url}: {error}");
+                return Ok(Fetched::Never(SourceFailed::refused(&said, clock.now())));
+            }
+        }
+        let mut archive = tokio::fs::File::open(&file).await?;
+        let size = archive.metadata().await?.len();
+        let mut writing = objects.begin(key).await?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = match archive.read(&mut piece).await {
+                Ok(0) => break,
+                Ok(read) => writing.write(&piece[..read]).await.map_err(Failure::from),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(failure) = read {
+                discard(writing).await;
+                return Err(failure);
+            }
+        }
+        writing.finish().await?;
+        Ok(Fetched::Whole(size))
+    }
+
+    async fn save(&self, key: &str, mut download: Download) -> Result<Fetched, Failure> {
         let Deps { objects, clock, largest, .. } = &self.0;
         let too_large = || Fetched::Never(SourceFailed::too_large(*largest, clock.now()));
         if download.length().is_some_and(|length| length > *largest) {
             return Ok(too_large());
         }
-        let mut writing = objects.begin(&keys::source(project, commit)).await?;
+        let mut writing = objects.begin(key).await?;
         let mut size = 0u64;
         let mut head: Vec<u8> = Vec::with_capacity(GZIP.len());
         let end = loop {
@@ -133,9 +192,7 @@ impl Fetcher {
                 Ok(never)
             }
             Err(failure) => {
-                if let Err(error) = writing.abort().await {
-                    tracing::warn!(%error, "a broken download was not cleaned up");
-                }
+                discard(writing).await;
                 Err(failure)
             }
         }
@@ -155,6 +212,12 @@ impl Fetcher {
             | Error::Conflict { .. }
             | Error::Unavailable { .. } => Err(wait(error)),
         }
+    }
+}
+
+async fn discard(writing: Writing) {
+    if let Err(error) = writing.abort().await {
+        tracing::warn!(%error, "a broken download was not cleaned up");
     }
 }
 

@@ -5,6 +5,7 @@
 //! `GANTRY_SOURCE_LARGEST_MB`: the largest archive that is kept, in megabytes (500).
 
 use aws_lambda_events::event::sqs::SqsEvent;
+use gantry_git::Git;
 use gantry_gitlab::Connection;
 use gantry_queue::{Driver, Handler, QueueName, Sqs, lambda, transport::sqs::QueueUrls};
 use gantry_secrets::ManagedSecrets;
@@ -31,8 +32,10 @@ async fn main() -> Result<(), Error> {
     let driver = Driver::new(queues, Arc::new(store.clone()));
     let now = clock.clone();
     let connection = Connection::new(store, secrets, Arc::new(move || now.now()));
+    let ca_pem = deployment.gitlab_ca()?;
     let handler: Arc<dyn Handler> = Arc::new(handler(Deps {
-        connection: Arc::new(connection.trusting(deployment.gitlab_ca()?)),
+        git: Git::trusting(ca_pem.clone()),
+        connection: Arc::new(connection.trusting(ca_pem)),
         objects: Objects::in_bucket(&deployment.bucket()?)?,
         clock: clock.clone(),
         largest: MEGABYTE

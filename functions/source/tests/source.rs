@@ -10,10 +10,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use gantry_domain::{
-    ProjectId, UserId,
+    ProjectId, Repository, UserId,
     integration::{BotUser, Integration},
     source::SourceFailed,
 };
+use gantry_fake_gitlab::{Config, FakeGitlab, ProjectOptions, Visibility};
+use gantry_git::Git;
 use gantry_gitlab::Connection;
 use gantry_queue::{Context, Failure, Handler, Message, QueueName};
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
@@ -94,6 +96,7 @@ impl World {
         let connection = Connection::new(store(host).await, secrets, Arc::new(move || now.now()));
         let handler = Box::new(handler(Deps {
             connection: Arc::new(connection),
+            git: Git::default(),
             objects: objects.clone(),
             clock: clock.clone(),
             largest: LARGEST,
@@ -110,11 +113,12 @@ impl World {
     }
 
     async fn fetch(&self) -> Result<(), Failure> {
-        let message = Message::Fetch {
-            project: PROJECT,
-            commit: COMMIT.parse().unwrap(),
-            cause: "test".to_owned(),
-        };
+        self.fetch_of(Repository::Gitlab(PROJECT), COMMIT).await
+    }
+
+    async fn fetch_of(&self, repository: Repository, commit: &str) -> Result<(), Failure> {
+        let commit = commit.parse().unwrap();
+        let message = Message::Fetch { repository, commit, cause: "test".to_owned() };
         let context = Context {
             queue: QueueName::Source,
             message_id: "m".to_owned(),
@@ -223,4 +227,35 @@ async fn trouble_at_gitlab_is_waited_out() {
     world.fetch().await.unwrap();
     assert!(world.archive().await.is_some());
     assert!(world.clock.now() > Timestamp::UNIX_EPOCH);
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_at_gitlab_is_read_too() {
+    let elsewhere = FakeGitlab::start(Config::default()).await.unwrap();
+    let project = |name: &str, visibility| {
+        let options = ProjectOptions {
+            files: vec![("main.tf".to_owned(), "# main\n".to_owned())],
+            visibility,
+            ..ProjectOptions::default()
+        };
+        let project = elsewhere.create_project(name, options).unwrap();
+        let url = format!("{}/{name}.git", elsewhere.base_url());
+        (Repository::Git(url.parse().unwrap()), elsewhere.head(project, "main").unwrap())
+    };
+    let w = World::new().await;
+    let (open, commit) = project("acme/open", Visibility::Public);
+    w.fetch_of(open.clone(), &commit).await.unwrap();
+    let archive = w.objects.get(&keys::source(open.key(), &commit)).await.unwrap().unwrap();
+    assert_eq!(archive[..2], [0x1f, 0x8b]);
+
+    let (closed, commit) = project("acme/closed", Visibility::Private);
+    w.fetch_of(closed.clone(), &commit).await.unwrap();
+    let kept = w.objects.get(&keys::source_failed(closed.key(), &commit)).await.unwrap().unwrap();
+    let reason = SourceFailed::from_json(&kept).unwrap().reason;
+    assert!(reason.contains("acme/closed.git: there is no repository"), "{reason}");
+    assert_eq!(w.calls(), 0, "GitLab is not asked");
+
+    let away = Repository::Git("http://127.0.0.1:1/a/b".parse().unwrap());
+    let waits = w.fetch_of(away, &commit).await.unwrap_err();
+    assert!(waits.retry_after.is_some(), "{:?}", waits.error);
 }

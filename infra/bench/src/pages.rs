@@ -106,7 +106,7 @@ fn run_of(stack: &Stack, number: u64, at: Timestamp) -> anyhow::Result<Run> {
     let state = if number == RUNS_EACH { RunState::Unconfirmed } else { RunState::Finished };
     Ok(serde_json::from_value(serde_json::json!({
         "id": RunId::derive(&stack.id, &number.to_string()), "stack": stack.id,
-        "slug": stack.slug, "project": stack.project, "run_type": "tracked", "number": number,
+        "slug": stack.slug, "repository": stack.repository, "run_type": "tracked", "number": number,
         "key": number.to_string(), "commit": COMMIT, "git_ref": "main", "tracked_branch": "main",
         "fork_of": null, "stacks_touched": 1, "event": null, "reason": "main moved", "by": null,
         "state": state, "history": [{ "state": state, "at": at, "by": null }], "wants": [],

@@ -4,6 +4,7 @@
 //! changes anything in them.
 
 use gantry_domain::text::names::Prefix;
+use gantry_git::Git;
 use gantry_gitlab::Connection;
 use gantry_publisher::Publisher;
 use gantry_queue::{Driver, Handler, LocalQueues, QueueName, Resender, Sender, Transport};
@@ -104,6 +105,7 @@ impl System {
         });
         let source = gantry_source::handler(gantry_source::Deps {
             connection,
+            git: Git::trusting(parts.ca_pem.clone()),
             objects: objects.clone(),
             clock: clock.clone(),
             largest: gantry_source::LARGEST_ARCHIVE,

@@ -13,6 +13,13 @@ pub struct InvalidId {
     rule: &'static str,
 }
 
+impl InvalidId {
+    /// The refusal of `value` as a `kind`, because of `rule`.
+    pub(crate) fn new(kind: &'static str, value: &str, rule: &'static str) -> Self {
+        Self { kind, value: value.to_owned(), rule }
+    }
+}
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

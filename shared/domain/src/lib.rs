@@ -13,9 +13,11 @@ pub mod integration;
 pub mod masking;
 pub mod plan;
 pub mod protocol;
+pub mod repository;
 pub mod run;
 pub mod source;
 pub mod stack;
 pub mod text;
 
 pub use ids::*;
+pub use repository::{GitUrl, Repository};

@@ -4,7 +4,8 @@
 //! [`RunEvent::PlanChanged`], …), so that a transition is a lookup and nothing else.
 
 use crate::{
-    CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug, plan::Delta,
+    CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
+    plan::Delta,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -330,8 +331,8 @@ pub struct Run {
     pub stack: StackId,
     /// The stack's slug when the run was made.
     pub slug: StackSlug,
-    /// The stack's project when the run was made.
-    pub project: ProjectId,
+    /// Where the stack's code lay when the run was made.
+    pub repository: Repository,
     /// What it is for.
     pub run_type: RunType,
     /// Its number within its stack: 1 for the first, one more for each. What is newer has a higher
@@ -412,6 +413,11 @@ impl Run {
         self.outstanding.extend(effects);
         self.history.push(Step { state, at: now, by: by.map(str::to_owned) });
         Ok(())
+    }
+
+    /// The GitLab project; none where the code lies elsewhere.
+    pub fn project(&self) -> Option<ProjectId> {
+        self.repository.project()
     }
 
     /// The order in the line: tracked and confirmed runs first, then proposed ones, then tests.

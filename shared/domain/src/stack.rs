@@ -1,6 +1,6 @@
 //! What a stack is: a project, a tracked branch and a folder in it, with how to run it.
 
-use crate::{CommitSha, ProjectId, StackId, StackSlug};
+use crate::{CommitSha, ProjectId, Repository, StackId, StackSlug, integration::Integration};
 use serde::{Deserialize, Serialize};
 
 /// A stack as its admin made it. The scheduler only reads this record.
@@ -12,11 +12,13 @@ pub struct Stack {
     pub slug: StackSlug,
     /// The name as the admin typed it.
     pub name: String,
-    /// The GitLab project.
-    pub project: ProjectId,
-    /// The project's path when it was last looked up (`group/sub/name`), for people.
+    /// Where its code lies.
+    pub repository: Repository,
+    /// The project's path when it was last looked up (`group/sub/name`), for people; the address
+    /// of a repository that is not at GitLab.
     pub project_path: String,
-    /// The integration's generation that `project` belongs to; see [`crate::integration::Integration`].
+    /// The integration's generation that the project belongs to; see
+    /// [`crate::integration::Integration`].
     pub generation: u32,
     /// True when the project can be read without signing in, at the last look.
     pub project_is_public: bool,
@@ -64,6 +66,24 @@ pub struct Stack {
     /// Until when a deleted stack's state can still be exported.
     #[serde(default)]
     pub state_kept_until: Option<jiff::Timestamp>,
+}
+
+impl Stack {
+    /// The GitLab project; none where the code lies elsewhere.
+    pub fn project(&self) -> Option<ProjectId> {
+        self.repository.project()
+    }
+
+    /// True when its project belongs to the server that is linked now. What does not lie at GitLab
+    /// needs no server.
+    pub fn is_attached(&self, integration: Option<&Integration>) -> bool {
+        match self.repository {
+            Repository::Gitlab(_) => {
+                integration.is_some_and(|now| now.linked && now.generation == self.generation)
+            }
+            Repository::Git(_) => true,
+        }
+    }
 }
 
 /// The program that executes a stack.

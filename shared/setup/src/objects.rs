@@ -201,14 +201,14 @@ fn at(key: &str) -> impl FnOnce(object_store::Error) -> ObjectError {
 pub mod keys {
     use std::fmt::Display;
 
-    /// A commit's archive as GitLab gave it, fetched once.
-    pub fn source(project: impl Display, commit: impl Display) -> String {
-        format!("source/{project}/{commit}.tar.gz")
+    /// A commit's archive, fetched once; `repository` is a `Repository::key`.
+    pub fn source(repository: impl Display, commit: impl Display) -> String {
+        format!("source/{repository}/{commit}.tar.gz")
     }
 
     /// Why a commit's archive cannot be had, where it lies instead of the archive.
-    pub fn source_failed(project: impl Display, commit: impl Display) -> String {
-        format!("source/{project}/{commit}.failed.json")
+    pub fn source_failed(repository: impl Display, commit: impl Display) -> String {
+        format!("source/{repository}/{commit}.failed.json")
     }
 
     /// Workspace and plan as the plan phase left them.

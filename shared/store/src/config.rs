@@ -183,7 +183,7 @@ impl Store {
         Ok(stacks
             .into_iter()
             .map(|s| s.value)
-            .filter(|s| s.deleted_at.is_none() && s.project == project)
+            .filter(|s| s.deleted_at.is_none() && s.project() == Some(project))
             .collect())
     }
 }

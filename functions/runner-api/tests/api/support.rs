@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use gantry_domain::{
-    ProjectId, RunId, StackId,
+    ProjectId, Repository, RunId, StackId,
     protocol::{ClaimAnswer, ClaimRequest, LockInfo, StateCommit},
     run::{Phase, Place, Run, RunState, RunType},
     stack::{Hooks, Stack, Timeouts, Variable},
@@ -272,7 +272,7 @@ pub(crate) fn stack() -> Stack {
         id: stack_id(),
         slug: "network".parse().unwrap(),
         name: "Network".to_owned(),
-        project: PROJECT,
+        repository: Repository::Gitlab(PROJECT),
         project_path: "group/network".to_owned(),
         generation: 1,
         project_is_public: false,
@@ -304,7 +304,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         id: id.parse().unwrap(),
         stack: stack_id(),
         slug: stack().slug,
-        project: PROJECT,
+        repository: Repository::Gitlab(PROJECT),
         run_type,
         number: 1,
         key: format!("key of {id}"),

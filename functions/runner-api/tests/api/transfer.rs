@@ -3,6 +3,7 @@
 use crate::support::{COMMIT, PROJECT, World, digest};
 use axum::http::Method;
 use gantry_domain::{
+    Repository,
     plan::Change,
     protocol::Report,
     protocol::ReportKind,
@@ -24,7 +25,7 @@ async fn source_is_asked_for_until_it_is_there() {
     }
     let asked = world.messages(QueueName::Source);
     assert!(
-        matches!(&asked[..], [Message::Fetch { project: PROJECT, commit, .. }] if commit.as_str() == COMMIT)
+        matches!(&asked[..], [Message::Fetch { repository: Repository::Gitlab(PROJECT), commit, .. }] if commit.as_str() == COMMIT)
     );
     world.hand.advance(Duration::from_secs(61));
     world.get("source", &token).await.expect(202);

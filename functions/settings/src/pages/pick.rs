@@ -4,7 +4,7 @@ use super::page;
 use crate::{app::App, form::Params, refusal::Answer};
 use askama::Template;
 use axum::{extract::State, response::Response};
-use gantry_domain::{ProjectId, stack::normalize_root};
+use gantry_domain::{GitUrl, InvalidId, ProjectId, stack::normalize_root};
 use gantry_gitlab::Client;
 use serde::Deserialize;
 
@@ -14,11 +14,20 @@ const OFFERED: usize = 20;
 #[derive(Deserialize)]
 pub(crate) struct Query {
     #[serde(default)]
+    provider: String,
+    #[serde(default)]
     project: String,
     #[serde(default)]
     branch: String,
     #[serde(default)]
     project_root: String,
+}
+
+impl Query {
+    /// The repository, where it is not at GitLab.
+    fn repository(&self) -> Option<Result<GitUrl, InvalidId>> {
+        (self.provider == "git").then(|| self.project.parse())
+    }
 }
 
 #[derive(Template)]
@@ -45,6 +54,9 @@ pub(crate) async fn projects(
     State(app): State<App>,
     Params(query): Params<Query>,
 ) -> Answer<Response> {
+    if query.repository().is_some() {
+        return Ok(page(&Options { options: Vec::new() }));
+    }
     let linked = app.gitlab.linked().await?;
     let text = query.project.rsplit('/').next().unwrap_or_default();
     let found = linked.client.search_projects(text, OFFERED).await?;
@@ -57,6 +69,16 @@ pub(crate) async fn branches(
     State(app): State<App>,
     Params(query): Params<Query>,
 ) -> Answer<Response> {
+    if let Some(repository) = query.repository() {
+        let seen = match repository {
+            Ok(url) => app.git.branches(&url).await.ok(),
+            Err(_) => None,
+        };
+        let begins = |name: &String| name.starts_with(query.branch.trim());
+        let names = seen.into_iter().flat_map(|seen| seen.all).map(|branch| branch.name);
+        let options = names.filter(begins).take(OFFERED).collect();
+        return Ok(page(&Options { options }));
+    }
     let linked = app.gitlab.linked().await?;
     let options = match project_id(&linked.client, &query.project).await {
         Some(project) => {
@@ -76,6 +98,9 @@ pub(crate) async fn root(State(app): State<App>, Params(query): Params<Query>) -
     };
     if root.is_empty() {
         return Ok(hint(true, "The whole repository.".to_owned()));
+    }
+    if query.repository().is_some() {
+        return Ok(hint(true, format!("{root} is looked for when a run starts.")));
     }
     let linked = app.gitlab.linked().await?;
     let Some(project) = project_id(&linked.client, &query.project).await else {

@@ -88,7 +88,7 @@ pub(crate) async fn create(
             let mut outcome = format!("made the stack {slug}");
             let stack = stacks::find(&app, slug.as_str()).await?.value;
             let mut hint = "checked";
-            if hook {
+            if hook && stack.project().is_some() {
                 match stacks::ensure_hook(&app, &stack).await {
                     Ok(_) => outcome.push_str(" and its project's webhook"),
                     Err(refusal) => {

@@ -136,7 +136,7 @@ pub(crate) async fn show(
 
 /// GitLab's own words where it refused what the run should show there.
 pub(crate) async fn refused_by_gitlab(app: &App, run: &Run) -> Answer<Vec<String>> {
-    let project = run.project;
+    let Some(project) = run.project() else { return Ok(Vec::new()) };
     let mut targets = vec![Message::Status { project, commit: run.commit.clone(), want: 0 }];
     targets.extend(run.wants.iter().filter_map(|want| match want {
         Want::MergeRequest(iid) => Some(Message::Note { project, iid: *iid, want: 0 }),

@@ -42,7 +42,8 @@ pub(super) struct RunSummary {
 pub(super) struct RunView {
     #[serde(flatten)]
     summary: RunSummary,
-    project_id: ProjectId,
+    /// None where the code is not at GitLab.
+    project_id: Option<ProjectId>,
     tracked_branch: String,
     fork_of: Option<ProjectId>,
     event: Option<EventId>,
@@ -131,7 +132,7 @@ pub(super) fn of(
             deferred: change.deferred,
             failing_checks: change.checks.len(),
         }),
-        project_id: run.project,
+        project_id: run.project(),
         tracked_branch: run.tracked_branch.clone(),
         fork_of: run.fork_of,
         event: run.event.clone(),
@@ -173,7 +174,9 @@ pub(crate) fn project_page(
     integration: Option<&Integration>,
 ) -> Option<String> {
     let (stack, integration) = stack.zip(integration)?;
-    let is_there = stack.project == run.project && stack.generation == integration.generation;
+    let is_there = stack.project().is_some()
+        && stack.repository == run.repository
+        && stack.generation == integration.generation;
     is_there.then(|| format!("{}/{}", integration.api_host, stack.project_path))
 }
 

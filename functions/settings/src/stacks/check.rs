@@ -1,11 +1,13 @@
 //! What will and will not work at a stack's project. Nothing of it prevents saving: rights can be
 //! given later, and a branch pushed later.
 
+use super::place::{Place, Seen};
 use crate::gitlab::Linked;
 use gantry_domain::{
-    UserId,
+    ProjectId, UserId,
     stack::{CommentLevel, Stack, VariableRuns, VariableValue},
 };
+use gantry_git::Branches;
 use gantry_gitlab::{AccessRule, Client, Error, Project};
 use serde::Serialize;
 
@@ -52,8 +54,33 @@ impl Finding {
     }
 }
 
+/// Looks at where a stack's code lies.
+pub(crate) async fn check(place: &Place, stack: &Stack) -> Vec<Finding> {
+    match &place.seen {
+        Seen::Project(found, linked) => project(linked, found, stack).await,
+        Seen::Repository(branches) => repository(branches, stack),
+    }
+}
+
+/// A repository that is not at GitLab.
+fn repository(branches: &Branches, stack: &Stack) -> Vec<Finding> {
+    let named = format!("branch {}", stack.branch);
+    let branch = match branches.head(&stack.branch) {
+        Some(head) => Finding::ok(
+            format!("{named} is there, at {}", head.short()),
+            "A run that is started by hand is of its newest commit.",
+        ),
+        None => Finding::warning(format!("{named} is not there"), "Nothing runs until it is."),
+    };
+    let by_hand = Finding::ok(
+        "everybody can read it",
+        "Runs are started by hand: nobody tells when it changes, and nothing is written there.",
+    );
+    [by_hand, branch].into_iter().chain(exposed_secrets(stack)).collect()
+}
+
 /// Looks at the project with the eyes of the bot user.
-pub(crate) async fn project(linked: &Linked, project: &Project, stack: &Stack) -> Vec<Finding> {
+async fn project(linked: &Linked, project: &Project, stack: &Stack) -> Vec<Finding> {
     let Linked { client, integration } = linked;
     let user = integration.bot.id;
     let role = match client.member_access_level(project.id, user).await {
@@ -61,8 +88,8 @@ pub(crate) async fn project(linked: &Linked, project: &Project, stack: &Stack) -
         Err(_) => project.own_access_level(),
     };
     let (branch, environment) = tokio::join!(
-        branch_and_root(client, stack, user, role),
-        protected_environment(client, stack, user, role)
+        branch_and_root(client, project.id, stack, user, role),
+        protected_environment(client, project.id, stack, user, role)
     );
     let mut findings = vec![role_of(&integration.bot.username, role)];
     findings.extend(webhook_rights(role));
@@ -139,12 +166,13 @@ fn project_settings(project: &Project) -> Vec<Finding> {
 
 async fn branch_and_root(
     client: &Client,
+    project: ProjectId,
     stack: &Stack,
     user: UserId,
     role: Option<u32>,
 ) -> Vec<Finding> {
     let named = format!("branch {}", stack.branch);
-    let branch = match client.branch(stack.project, &stack.branch).await {
+    let branch = match client.branch(project, &stack.branch).await {
         Ok(Some(branch)) => branch,
         Ok(None) => {
             return vec![Finding::warning(
@@ -155,7 +183,7 @@ async fn branch_and_root(
         Err(error) => return vec![Finding::unknown(&named, &error)],
     };
     let mut findings = vec![if branch.protected && branch.can_push != Some(true) {
-        protected_branch(client, stack, user, role).await
+        protected_branch(client, project, stack, user, role).await
     } else if branch.protected {
         Finding::ok(
             format!("{named} is protected, and may be pushed to"),
@@ -166,16 +194,14 @@ async fn branch_and_root(
     }];
     if !stack.project_root.is_empty() {
         let root = format!("folder {}", stack.project_root);
-        findings.push(
-            match client.tree_id(stack.project, &branch.sha, &stack.project_root).await {
-                Ok(Some(_)) => Finding::ok(format!("{root} is there"), "Terraform runs in it."),
-                Ok(None) => Finding::warning(
-                    format!("{root} is not in {}", stack.branch),
-                    "Runs fail until it is there.",
-                ),
-                Err(error) => Finding::unknown(&root, &error),
-            },
-        );
+        findings.push(match client.tree_id(project, &branch.sha, &stack.project_root).await {
+            Ok(Some(_)) => Finding::ok(format!("{root} is there"), "Terraform runs in it."),
+            Ok(None) => Finding::warning(
+                format!("{root} is not in {}", stack.branch),
+                "Runs fail until it is there.",
+            ),
+            Err(error) => Finding::unknown(&root, &error),
+        });
     }
     findings
 }
@@ -183,12 +209,13 @@ async fn branch_and_root(
 /// Who may neither push nor merge to a protected branch may not write statuses on it.
 async fn protected_branch(
     client: &Client,
+    project: ProjectId,
     stack: &Stack,
     user: UserId,
     role: Option<u32>,
 ) -> Finding {
     let what = format!("branch {} is protected", stack.branch);
-    let rules = match client.protected_branch(stack.project, &stack.branch).await {
+    let rules = match client.protected_branch(project, &stack.branch).await {
         Ok(rules) => rules,
         Err(Error::Forbidden { .. } | Error::NotFound { .. }) => {
             return Finding::warning(
@@ -221,13 +248,14 @@ async fn protected_branch(
 
 async fn protected_environment(
     client: &Client,
+    project: ProjectId,
     stack: &Stack,
     user: UserId,
     role: Option<u32>,
 ) -> Finding {
     let name = format!("gantry/{}", stack.slug);
     let named = format!("environment {name}");
-    let rules = match client.protected_environments(stack.project).await {
+    let rules = match client.protected_environments(project).await {
         Ok(environments) => environments.into_iter().find(|protected| protected.name == name),
         // Servers without the feature, and roles that may not look.
         Err(Error::Forbidden { .. } | Error::NotFound { .. }) => None,

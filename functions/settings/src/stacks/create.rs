@@ -2,8 +2,9 @@
 
 use super::{
     changed_meanwhile, check, etag, form,
-    form::{ProjectRef, Wanted},
-    project, tell, variables, view,
+    form::Wanted,
+    place::{self, Place, Seen},
+    tell, variables, view,
 };
 use crate::{
     access::Done,
@@ -24,7 +25,6 @@ use gantry_domain::{
     ids::short_digest,
     stack::{CommentLevel, Stack, Timeouts},
 };
-use gantry_gitlab::Project;
 use gantry_store::{
     Expect, Outcome, Stored, Write,
     config::{ProjectStack, SlugEntry},
@@ -56,11 +56,14 @@ pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<i
 /// Makes a stack of what a person defined.
 pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<Checked> {
     let (mut wanted, mut errors) = form::read(body);
-    let linked = app.gitlab.linked().await?;
     let slug = free_slug(app, &wanted, &mut errors).await?;
-    let project = find_project(&linked, wanted.project.take(), &mut errors).await?;
-    let branch = project.as_ref().and_then(|project| {
-        let branch = wanted.branch.take().or_else(|| project.default_branch.clone());
+    let is_named = !errors.contains_key("project");
+    let place = match wanted.project.take() {
+        None if !is_named => None,
+        named => place::find(app, named, &mut errors).await?,
+    };
+    let branch = place.as_ref().and_then(|place| {
+        let branch = wanted.branch.take().or_else(|| place.default_branch.clone());
         if branch.is_none() {
             let problem = "is missing: the repository is empty and has no default branch";
             errors.entry("branch".to_owned()).or_insert_with(|| problem.to_owned());
@@ -72,20 +75,19 @@ pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<Checked>
         .map_err(|error| Refusal::from(gantry_setup::web::Problem::internal(&error)))?;
     let variables = std::mem::take(&mut wanted.variables);
     let variables = variables::keep(&app.sealer, &id, variables, None, &mut errors)?;
-    let (Some(slug), Some(project), Some(branch), true) =
-        (slug, project, branch, errors.is_empty())
+    let (Some(slug), Some(place), Some(branch), true) = (slug, place, branch, errors.is_empty())
     else {
         return Err(refuse(errors));
     };
-    let comment = wanted.comment.unwrap_or_else(|| usual_comment(&project));
-    let begins_at = project::head(&linked, project.id, &branch).await;
+    let comment = wanted.comment.unwrap_or_else(|| usual_comment(&place));
+    let begins_at = place.head(&branch).await;
     let stack = Stack {
         id,
         slug,
-        project: project.id,
-        project_path: project.path_with_namespace.clone(),
-        generation: linked.integration.generation,
-        project_is_public: project.is_public(),
+        repository: place.repository.clone(),
+        project_path: place.path.clone(),
+        generation: place.generation,
+        project_is_public: place.is_public,
         branch,
         begins_at,
         variables,
@@ -109,17 +111,22 @@ pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<Checked>
         hooks: wanted.hooks,
     };
     save(app, &stack).await?;
-    tell(app, stack.project, &stack.id, "made".to_owned()).await;
-    let findings = check::project(&linked, &project, &stack).await;
-    let note = cannot_call(app.public_url.as_ref(), &linked.integration.api_host);
+    tell(app, stack.project(), &stack.id, "made".to_owned()).await;
+    let findings = check::check(&place, &stack).await;
+    let (integration, note) = match &place.seen {
+        Seen::Project(_, Linked { integration, .. }) => {
+            (Some(integration), cannot_call(app.public_url.as_ref(), &integration.api_host))
+        }
+        Seen::Repository(_) => (None, None),
+    };
     let stored = Stored { key: keys::stack_config(&stack.id), version: 1, value: stack };
-    let stack = view::of(stored, StackHead::default(), false, Some(&linked.integration));
+    let stack = view::of(stored, StackHead::default(), false, integration);
     Ok(Checked { stack, findings, note })
 }
 
 /// On a public project everybody can read the notes: they show counts unless asked for more.
-fn usual_comment(project: &Project) -> CommentLevel {
-    if project.is_public() { CommentLevel::Summary } else { CommentLevel::Full }
+fn usual_comment(place: &Place) -> CommentLevel {
+    if place.is_public { CommentLevel::Summary } else { CommentLevel::Full }
 }
 
 /// A slug that was never used; from the name when none was asked for.
@@ -163,38 +170,21 @@ fn refuse(mut errors: Errors) -> Refusal {
     Refusal::fields(errors)
 }
 
-/// The project at GitLab; what is wrong with it goes to the other errors.
-pub(super) async fn find_project(
-    linked: &Linked,
-    wanted: Option<ProjectRef>,
-    errors: &mut Errors,
-) -> Answer<Option<Project>> {
-    let Some(wanted) = wanted else {
-        let problem = "is missing: a project's path (group/project) or id".to_owned();
-        errors.entry("project".to_owned()).or_insert(problem);
-        return Ok(None);
-    };
-    match project::resolve(linked, &wanted).await? {
-        Ok(project) => Ok(Some(project)),
-        Err(problem) => {
-            errors.insert("project".to_owned(), problem);
-            Ok(None)
-        }
-    }
-}
-
 /// Slug, definition and place among the project's stacks: all or nothing.
 async fn save(app: &App, stack: &Stack) -> Answer<()> {
     let slug = SlugEntry::of(stack);
-    let place = ProjectStack { stack: stack.id.clone(), branch: stack.branch.clone() };
+    let entry = ProjectStack { stack: stack.id.clone(), branch: stack.branch.clone() };
     // The project's entry may change at the same time (a hook is made): look once more.
     for _ in 0..3 {
         let mut writes = vec![
             Write::put(keys::slug(&stack.slug), Expect::Absent, &slug)?,
             Write::put(keys::stack_config(&stack.id), Expect::Absent, stack)?,
-            Write::put(keys::project_stack(stack.project, &stack.id), Expect::Absent, &place)?,
         ];
-        writes.extend(project::listed(app, stack.project, &stack.project_path).await?);
+        if let Some(project) = stack.project() {
+            let key = keys::project_stack(project, &stack.id);
+            writes.push(Write::put(key, Expect::Absent, &entry)?);
+        }
+        writes.extend(place::listed(app, stack).await?);
         if app.store.write(writes).await? == Outcome::Written {
             return Ok(());
         }

@@ -2,10 +2,12 @@
 
 use super::{
     changed_meanwhile, check,
-    create::{Checked, find_project},
+    create::Checked,
     etag, find, form,
     form::{ProjectRef, Wanted},
-    head, nothing_unfinished, project, tell, tracked_branch, variables, view,
+    head, nothing_unfinished,
+    place::{self, Place, Seen},
+    tell, tracked_branch, variables, view,
 };
 use crate::{
     access::Done,
@@ -20,8 +22,7 @@ use axum::{
     http::{HeaderMap, header},
     response::IntoResponse,
 };
-use gantry_domain::stack::Stack;
-use gantry_gitlab::Project;
+use gantry_domain::{Repository, stack::Stack};
 use gantry_store::{
     Expect, Outcome, Stored, Write,
     config::{ProjectStack, SlugEntry},
@@ -52,8 +53,7 @@ pub(crate) async fn change(
     based_on: Option<String>,
 ) -> Answer<(Checked, u64, String)> {
     let integration = app.store.integration().await?.map(|found| found.value);
-    let generation = integration.as_ref().map(|known| known.generation);
-    let is_attached = generation.is_none_or(|now| now == before.value.generation);
+    let is_attached = view::is_there(&before.value, integration.as_ref());
     let (mut wanted, mut errors) = form::read(on_top_of(&before.value, is_attached, body));
     expect_version(based_on.as_deref(), wanted.version, before.version)?;
     if wanted.slug.take().is_some_and(|slug| slug != before.value.slug) {
@@ -62,11 +62,10 @@ pub(crate) async fn change(
     }
     let is_same =
         wanted.project.as_ref().is_none_or(|project| is_attached && names(project, &before.value));
-    let project = if is_same {
+    let found = if is_same || errors.contains_key("project") {
         None
     } else {
-        let linked = app.gitlab.linked().await?;
-        find_project(&linked, wanted.project.take(), &mut errors).await?
+        place::find(app, wanted.project.take(), &mut errors).await?
     };
     let variables = std::mem::take(&mut wanted.variables);
     let (sealer, old) = (&app.sealer, Some(&before.value));
@@ -74,29 +73,33 @@ pub(crate) async fn change(
     if !errors.is_empty() {
         return Err(Refusal::fields(errors));
     }
-    let mut after = with(&before.value, wanted, project.as_ref());
+    let mut after = with(&before.value, wanted, found.as_ref());
     after.variables = variables;
-    if let (Some(_), Some(generation)) = (&project, generation) {
-        after.generation = generation;
-    }
-    let code = |stack: &Stack| (stack.project, stack.generation, stack.branch.clone());
+    let code = |stack: &Stack| (stack.repository.clone(), stack.generation, stack.branch.clone());
+    let seen = if settled(&before.value) == settled(&after) {
+        None
+    } else {
+        match found {
+            Some(found) => Some(found),
+            None => place::of(app, &after).await.ok(),
+        }
+    };
     if code(&before.value) != code(&after) {
-        after.begins_at = match app.gitlab.linked().await {
-            Ok(linked) => project::head(&linked, after.project, &after.branch).await,
-            Err(_) => None,
+        after.begins_at = match &seen {
+            Some(seen) => seen.head(&after.branch).await,
+            None => None,
         };
     }
     save(app, &before, &after).await?;
     let version = before.version + 1;
-    if before.value.project != after.project {
-        tell(app, before.value.project, &after.id, format!("v{version}.left")).await;
+    if before.value.repository != after.repository {
+        tell(app, before.value.project(), &after.id, format!("v{version}.left")).await;
     }
-    tell(app, after.project, &after.id, format!("v{version}")).await;
+    tell(app, after.project(), &after.id, format!("v{version}")).await;
 
-    let (findings, note) = if place(&before.value) == place(&after) {
-        (Vec::new(), None)
-    } else {
-        look(app, project, &after).await
+    let (findings, note) = match &seen {
+        Some(seen) => (check::check(seen, &after).await, note(app, seen)),
+        None => (Vec::new(), None),
     };
     let changed = changed(&before.value, &after);
     let head = head(app, &after.id).await?.map(|head| head.value).unwrap_or_default();
@@ -140,12 +143,13 @@ fn expect_version(tag: Option<&str>, in_body: Option<u64>, version: u64) -> Answ
 
 fn names(project: &ProjectRef, stack: &Stack) -> bool {
     match project {
-        ProjectRef::Id(id) => *id == stack.project,
-        ProjectRef::Path(path) => *path == stack.project_path,
+        ProjectRef::Id(id) => stack.project() == Some(*id),
+        ProjectRef::Path(path) => stack.project().is_some() && *path == stack.project_path,
+        ProjectRef::Git(url) => stack.repository == Repository::Git(url.clone()),
     }
 }
 
-fn with(before: &Stack, wanted: Wanted, project: Option<&Project>) -> Stack {
+fn with(before: &Stack, wanted: Wanted, place: Option<&Place>) -> Stack {
     let mut after = Stack {
         name: wanted.name,
         branch: wanted.branch.unwrap_or_else(|| before.branch.clone()),
@@ -164,18 +168,19 @@ fn with(before: &Stack, wanted: Wanted, project: Option<&Project>) -> Stack {
         hooks: wanted.hooks,
         ..before.clone()
     };
-    if let Some(project) = project {
-        after.project = project.id;
-        after.project_path = project.path_with_namespace.clone();
-        after.project_is_public = project.is_public();
+    if let Some(place) = place {
+        after.repository = place.repository.clone();
+        after.project_path = place.path.clone();
+        after.project_is_public = place.is_public;
+        after.generation = place.generation;
     }
     after
 }
 
 /// What may change only while nothing tracked is unfinished. Who keeps the state is one of them:
 /// a plan remembers where its state is.
-fn place(stack: &Stack) -> impl PartialEq + '_ {
-    (stack.project, stack.generation, &stack.branch, &stack.project_root, stack.manage_state)
+fn settled(stack: &Stack) -> impl PartialEq + '_ {
+    (&stack.repository, stack.generation, &stack.branch, &stack.project_root, stack.manage_state)
 }
 
 async fn save(app: &App, before: &Stored<Stack>, after: &Stack) -> Answer<()> {
@@ -184,7 +189,7 @@ async fn save(app: &App, before: &Stored<Stack>, after: &Stack) -> Answer<()> {
         Write::put(before.key.clone(), before.unchanged(), after)?,
         Write::put(keys::slug(&after.slug), Expect::Present, &SlugEntry::of(after))?,
     ];
-    if place(old) != place(after) {
+    if settled(old) != settled(after) {
         writes.push(
             nothing_unfinished(
                 app,
@@ -194,13 +199,15 @@ async fn save(app: &App, before: &Stored<Stack>, after: &Stack) -> Answer<()> {
             .await?,
         );
         let place = ProjectStack { stack: after.id.clone(), branch: after.branch.clone() };
-        let key = keys::project_stack(after.project, &after.id);
-        writes.push(Write::put(key, Expect::Any, &place)?);
-        if old.project != after.project {
-            let key = keys::project_stack(old.project, &old.id);
+        if let Some(project) = after.project() {
+            let key = keys::project_stack(project, &after.id);
+            writes.push(Write::put(key, Expect::Any, &place)?);
+        }
+        if let Some(left) = old.project().filter(|left| after.project() != Some(*left)) {
+            let key = keys::project_stack(left, &old.id);
             writes.push(Write::Delete { key, expect: Expect::Any });
         }
-        writes.extend(project::listed(app, after.project, &after.project_path).await?);
+        writes.extend(place::listed(app, after).await?);
     }
     match app.store.write(writes).await? {
         Outcome::Written => Ok(()),
@@ -208,24 +215,14 @@ async fn save(app: &App, before: &Stored<Stack>, after: &Stack) -> Answer<()> {
     }
 }
 
-/// What the new place is like.
-async fn look(
-    app: &App,
-    project: Option<Project>,
-    stack: &Stack,
-) -> (Vec<check::Finding>, Option<String>) {
-    let Ok(linked) = app.gitlab.linked().await else {
-        return (Vec::new(), None);
-    };
-    let project = match project {
-        Some(project) => Ok(project),
-        None => linked.client.project(stack.project).await,
-    };
-    let findings = match project {
-        Ok(project) => check::project(&linked, &project, stack).await,
-        Err(error) => vec![check::Finding::unknown("project", &error)],
-    };
-    (findings, cannot_call(app.public_url.as_ref(), &linked.integration.api_host))
+/// Why GitLab cannot call here; none when it can, or need not.
+fn note(app: &App, seen: &Place) -> Option<String> {
+    match &seen.seen {
+        Seen::Project(_, linked) => {
+            cannot_call(app.public_url.as_ref(), &linked.integration.api_host)
+        }
+        Seen::Repository(_) => None,
+    }
 }
 
 /// The names of the fields that changed, for the list of activities.

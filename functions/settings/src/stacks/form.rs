@@ -3,9 +3,10 @@
 use super::variables::{self, WantedVariable};
 use crate::form::{Errors, Form};
 use gantry_domain::{
-    ProjectId, StackSlug, decision,
+    GitUrl, ProjectId, StackSlug, decision,
     stack::{CommentLevel, Hooks, OnPush, OnTag, Tool, TrackedQueue, normalize_root},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// The fields that an answer has beside the definition; sent back, they change nothing.
@@ -47,11 +48,23 @@ pub(super) struct Wanted {
     pub(super) version: Option<u64>,
 }
 
-/// A project as a person names it.
+/// Where code can lie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Provider {
+    /// A project of the linked GitLab server.
+    #[default]
+    Gitlab,
+    /// A repository that everybody can read.
+    Git,
+}
+
+/// A project or repository as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProjectRef {
     Id(ProjectId),
     Path(String),
+    Git(GitUrl),
 }
 
 /// Reads a definition. What is wrong is collected, so that the caller can add what it finds.
@@ -62,15 +75,11 @@ pub(super) fn read(fields: Map<String, Value>) -> (Wanted, Errors) {
         form.wrong("name", "has more than 100 characters");
     }
     let slug = form.choice::<StackSlug>("slug");
-    if let Some(provider) = form.text("provider")
-        && provider != "gitlab"
-    {
-        form.wrong("provider", "is not known; there is: gitlab");
-    }
+    let provider = form.choice::<Provider>("provider").unwrap_or_default();
     let wanted = Wanted {
         name,
         slug,
-        project: project(&mut form),
+        project: project(&mut form, provider),
         branch: branch(&mut form),
         project_root: root(&mut form),
         project_globs: form.texts("project_globs", 100, glob).unwrap_or_default(),
@@ -92,7 +101,10 @@ pub(super) fn read(fields: Map<String, Value>) -> (Wanted, Errors) {
     (wanted, form.finish())
 }
 
-fn project(form: &mut Form) -> Option<ProjectRef> {
+fn project(form: &mut Form, provider: Provider) -> Option<ProjectRef> {
+    if provider == Provider::Git {
+        return form.choice::<GitUrl>("project").map(ProjectRef::Git);
+    }
     match form.value("project")? {
         Value::Number(number) => match number.as_u64() {
             Some(id) if id > 0 => return Some(ProjectRef::Id(ProjectId(id))),
@@ -281,7 +293,7 @@ mod tests {
         project_globs[0] is no glob: unclosed character class; missing ']'
         project_globs[1] begins with /: globs are over paths inside the repository
         project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
-        provider is not known; there is: gitlab
+        provider unknown value `github`, expected `gitlab` or `git`
         slug "Not A Slug" is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
         timeouts is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, tool, tool_version, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version
         tool unknown value `pulumi`, expected `terraform` or `opentofu`

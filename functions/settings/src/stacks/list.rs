@@ -128,10 +128,10 @@ async fn rows(app: &App, ids: &[&StackId]) -> Answer<Vec<Row>> {
         .into_iter()
         .filter(|stack| stack.value.deleted_at.is_none())
         .map(|stack| {
-            let branch = keys::tracked_branch(stack.value.project, &stack.value.branch);
+            let branch = tracked_branch(&stack.value);
             Row {
                 head: heads.remove(&keys::stack_partition(&stack.value.id)).unwrap_or_default(),
-                branch_missing: missing.contains(&branch),
+                branch_missing: branch.is_some_and(|branch| missing.contains(&branch)),
                 latest: latest.remove(&stack.value.id),
                 stack,
             }
@@ -141,15 +141,17 @@ async fn rows(app: &App, ids: &[&StackId]) -> Answer<Vec<Row>> {
     Ok(rows)
 }
 
+fn tracked_branch(stack: &Stack) -> Option<Key> {
+    Some(keys::tracked_branch(stack.project()?, &stack.branch))
+}
+
 /// The tracked branches of the stacks that were not there at the last look.
 async fn missing_branches(
     app: &App,
     stacks: &[Stored<Stack>],
 ) -> Result<HashSet<Key>, gantry_store::StoreError> {
-    let branches: HashSet<Key> = stacks
-        .iter()
-        .map(|stack| keys::tracked_branch(stack.value.project, &stack.value.branch))
-        .collect();
+    let branches: HashSet<Key> =
+        stacks.iter().filter_map(|stack| tracked_branch(&stack.value)).collect();
     let branches: Vec<Key> = branches.into_iter().collect();
     let known = app.store.get_many::<TrackedBranch>(&branches).await?;
     Ok(known.into_iter().filter(|known| known.value.missing).map(|known| known.key).collect())

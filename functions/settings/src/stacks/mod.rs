@@ -5,20 +5,22 @@ mod create;
 mod edit;
 mod form;
 mod list;
-mod project;
+mod place;
 mod remove;
 mod variables;
 mod view;
 mod webhook;
 
-pub(crate) use check::{Finding, project as check_project};
+pub(crate) use check::Finding;
 pub(crate) use create::{create, make};
 pub(crate) use edit::{change, edit};
 pub(crate) use list::{ListQuery, Row, find_page, list};
+pub(crate) use place::head_of;
 pub(crate) use remove::{Keep, delete, remove};
 pub(crate) use view::definition;
-pub(crate) use webhook::{HookHealth, ensure_hook, health as webhook_health, make as make_webhook};
+pub(crate) use webhook::{HookHealth, ensure_hook, make as make_webhook};
 
+use self::place::Seen;
 use crate::{
     app::App,
     refusal::{Answer, Refusal},
@@ -58,6 +60,22 @@ pub(crate) async fn find(app: &App, slug: &str) -> Answer<Stored<Stack>> {
     stack.ok_or_else(missing)
 }
 
+/// What will not work where the stack's code lies; and how its webhook is, where there can be one.
+pub(crate) async fn inspect(
+    app: &App,
+    stack: &Stack,
+) -> Answer<(Vec<Finding>, Option<HookHealth>)> {
+    let place = place::of(app, stack).await?;
+    let hook = async {
+        Answer::Ok(match &place.seen {
+            Seen::Project(project, linked) => Some(webhook::health(app, linked, project.id).await?),
+            Seen::Repository(_) => None,
+        })
+    };
+    let (findings, hook) = tokio::join!(check::check(&place, stack), hook);
+    Ok((findings, hook?))
+}
+
 /// What the scheduler knows of the stack.
 pub(crate) async fn head(app: &App, stack: &StackId) -> Answer<Option<Stored<StackHead>>> {
     Ok(app.store.get::<StackHead>(&keys::stack_head(stack)).await?)
@@ -65,7 +83,8 @@ pub(crate) async fn head(app: &App, stack: &StackId) -> Answer<Option<Stored<Sta
 
 /// What the scheduler knows of the stack's tracked branch.
 pub(crate) async fn tracked_branch(app: &App, stack: &Stack) -> Answer<Option<TrackedBranch>> {
-    let key = keys::tracked_branch(stack.project, &stack.branch);
+    let Some(project) = stack.project() else { return Ok(None) };
+    let key = keys::tracked_branch(project, &stack.branch);
     Ok(app.store.get::<TrackedBranch>(&key).await?.map(|known| known.value))
 }
 
@@ -89,10 +108,17 @@ async fn nothing_unfinished(app: &App, stack: &Stack, title: &str) -> Answer<Wri
 }
 
 /// Tells the scheduler of a change. Losing this loses nothing: the comparing finds it.
-async fn tell(app: &App, project: ProjectId, stack: &StackId, cause: String) {
-    let message = Message::StackChanged { project, stack: stack.clone(), cause };
+async fn tell(app: &App, project: Option<ProjectId>, stack: &StackId, cause: String) {
+    let stack = stack.clone();
+    let message = match project {
+        Some(project) => Message::StackChanged { project, stack, cause },
+        // Nothing is compared there; what it has queued may have to go.
+        None => {
+            Message::StackDue { stack, version: app.clock.now().as_millisecond().unsigned_abs() }
+        }
+    };
     if let Err(error) = app.sender.send(message).await {
-        tracing::warn!(%error, %stack, "the scheduler was not told of a changed stack");
+        tracing::warn!(%error, "the scheduler was not told of a changed stack");
     }
 }
 

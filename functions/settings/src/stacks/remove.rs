@@ -74,7 +74,7 @@ pub(crate) async fn delete(
     let deleted =
         Stack { deleted_at: Some(now), state_kept_until: Some(now + kept), ..stack.clone() };
     let slug_entry = SlugEntry::of(&deleted);
-    let writes = vec![
+    let mut writes = vec![
         unfinished,
         // What was said about the state has to be true of this state.
         Write::Check {
@@ -83,13 +83,16 @@ pub(crate) async fn delete(
         },
         Write::put(before.key.clone(), before.unchanged(), &deleted)?,
         Write::put(keys::slug(&stack.slug), Expect::Present, &slug_entry)?,
-        Write::Delete { key: keys::project_stack(stack.project, &stack.id), expect: Expect::Any },
     ];
+    if let Some(project) = stack.project() {
+        let key = keys::project_stack(project, &stack.id);
+        writes.push(Write::Delete { key, expect: Expect::Any });
+    }
     match app.store.write(writes).await? {
         Outcome::Written => {}
         Outcome::Stale => return Err(changed_meanwhile()),
     }
-    tell(app, stack.project, &stack.id, "deleted".to_owned()).await;
+    tell(app, stack.project(), &stack.id, "deleted".to_owned()).await;
     let became = match (resources, state_is) {
         (0, _) => "its state held nothing".to_owned(),
         (_, Some(Keep::Abandon)) => format!("its state with {resources} resources is abandoned"),

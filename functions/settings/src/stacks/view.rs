@@ -1,8 +1,9 @@
 //! A stack as it is answered: its definition, which may be sent back as it is, and its status.
 
+use super::form::Provider;
 use crate::gitlab::detached;
 use gantry_domain::{
-    ProjectId, RunId, StackId, StackSlug,
+    ProjectId, Repository, RunId, StackId, StackSlug,
     integration::Integration,
     stack::{
         CommentLevel, Hooks, OnPush, OnTag, Stack, Tool, TrackedQueue, Variable, VariableRuns,
@@ -21,8 +22,8 @@ use serde::Serialize;
 pub(crate) struct Definition {
     name: String,
     slug: StackSlug,
-    provider: &'static str,
-    /// None while the stack is detached: sending this back does not attach it by accident.
+    provider: Provider,
+    /// A path at GitLab or an address. None while the stack is detached: sending this back does not attach it by accident.
     project: Option<String>,
     branch: String,
     project_root: String,
@@ -58,7 +59,8 @@ pub(crate) struct StackView {
     version: u64,
     #[serde(flatten)]
     definition: Definition,
-    project_id: ProjectId,
+    /// None where the code is not at GitLab.
+    project_id: Option<ProjectId>,
     project_path: String,
     created_at: Timestamp,
     status: Status,
@@ -84,12 +86,21 @@ impl StackView {
     }
 }
 
+/// False when the project that the stack names is not one of the server that was linked last.
+pub(super) fn is_there(stack: &Stack, integration: Option<&Integration>) -> bool {
+    stack.project().is_none()
+        || integration.is_none_or(|known| known.generation == stack.generation)
+}
+
 /// The definition alone.
 pub(crate) fn definition(stack: &Stack, is_attached: bool) -> Definition {
     Definition {
         name: stack.name.clone(),
         slug: stack.slug.clone(),
-        provider: "gitlab",
+        provider: match stack.repository {
+            Repository::Gitlab(_) => Provider::Gitlab,
+            Repository::Git(_) => Provider::Git,
+        },
         project: is_attached.then(|| stack.project_path.clone()),
         branch: stack.branch.clone(),
         project_root: stack.project_root.clone(),
@@ -131,12 +142,12 @@ pub(super) fn of(
 ) -> StackView {
     let Stored { version, value: stack, .. } = stack;
     let detached = detached(&stack, integration);
-    let is_attached = integration.is_none_or(|known| known.generation == stack.generation);
+    let is_attached = is_there(&stack, integration);
     StackView {
         definition: definition(&stack, is_attached),
         version,
+        project_id: stack.project(),
         id: stack.id,
-        project_id: stack.project,
         project_path: stack.project_path,
         created_at: stack.created_at,
         status: Status {

@@ -56,6 +56,7 @@ pub(crate) async fn make(
 
 /// Makes the webhook of the stack's project, or writes all that it should be to the one there is.
 pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
+    let project = project_of(stack)?;
     let linked = app.gitlab.linked().await?;
     if let Some(why) = detached(stack, Some(&linked.integration)) {
         return Err(Refusal::conflict("The stack is detached", why));
@@ -64,7 +65,7 @@ pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
     let Addresses { endpoint, note } =
         Addresses::of(app.public_url.as_ref(), &linked.integration.api_host);
     let manual = |refusal: Refusal, endpoint: Option<&str>| {
-        let mut manual = by_hand(endpoint, Some(stack.project), true);
+        let mut manual = by_hand(endpoint, Some(project), true);
         if let Some(members) = manual.as_object_mut() {
             let signing = secrets.signing_token.as_ref().map(|secret| secret.expose_secret());
             members.insert("secret".to_owned(), secrets.token.expose_secret().into());
@@ -83,22 +84,22 @@ pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
         signing_token: secrets.signing_token.clone(),
         verify_tls: true,
     };
-    let remembered = entry(app, stack).await?;
+    let remembered = entry(app, project).await?;
     let hook = remembered.as_ref().and_then(|entry| entry.value.hook);
-    let made = match ensure(&linked.client, stack.project, hook, &settings).await {
+    let made = match ensure(&linked.client, project, hook, &settings).await {
         Ok(made) => made,
         Err(error) if error.is_refusal() => {
             return Err(manual(refused(&linked, &error), endpoint.as_deref()));
         }
         Err(error) => return Err(error.into()),
     };
-    remember(app, stack, made.hook.id).await?;
+    remember(app, project, stack, made.hook.id).await?;
     let warnings = warnings(&made.hook, &linked);
     Ok(Made {
         hook: HookView {
             id: made.hook.id,
             url: settings.url,
-            project_id: stack.project,
+            project_id: project,
             project_path: stack.project_path.clone(),
         },
         created: made.created,
@@ -120,12 +121,12 @@ pub(crate) struct HookHealth {
 }
 
 /// Looks at the project's webhook.
-pub(crate) async fn health(app: &App, linked: &Linked, stack: &Stack) -> Answer<HookHealth> {
+pub(crate) async fn health(app: &App, linked: &Linked, project: ProjectId) -> Answer<HookHealth> {
     let Addresses { endpoint, note } =
         Addresses::of(app.public_url.as_ref(), &linked.integration.api_host);
     let url = endpoint.unwrap_or_default();
-    let remembered = entry(app, stack).await?.and_then(|entry| entry.value.hook);
-    let hooks = match linked.client.hooks(stack.project).await {
+    let remembered = entry(app, project).await?.and_then(|entry| entry.value.hook);
+    let hooks = match linked.client.hooks(project).await {
         Ok(hooks) => hooks,
         Err(error) if error.is_refusal() => {
             let problems = vec![format!("GitLab does not show the project's webhooks: {error}")];
@@ -271,25 +272,34 @@ fn refused(linked: &Linked, error: &Error) -> Refusal {
     )
 }
 
-async fn entry(app: &App, stack: &Stack) -> Answer<Option<Stored<ProjectEntry>>> {
-    Ok(app.store.get::<ProjectEntry>(&keys::project(stack.project)).await?)
+fn project_of(stack: &Stack) -> Answer<ProjectId> {
+    stack.project().ok_or_else(|| {
+        Refusal::conflict(
+            "There is no webhook to make",
+            "The stack's code is not at GitLab: its runs are started by hand.",
+        )
+    })
+}
+
+async fn entry(app: &App, project: ProjectId) -> Answer<Option<Stored<ProjectEntry>>> {
+    Ok(app.store.get::<ProjectEntry>(&keys::project(project)).await?)
 }
 
 /// Keeps the hook's id: rotating the secret rewrites it.
-async fn remember(app: &App, stack: &Stack, hook: u64) -> Answer<()> {
+async fn remember(app: &App, project: ProjectId, stack: &Stack, hook: u64) -> Answer<()> {
     for _ in 0..3 {
-        let found = entry(app, stack).await?;
+        let found = entry(app, project).await?;
         if found.as_ref().is_some_and(|entry| entry.value.hook == Some(hook)) {
             return Ok(());
         }
         let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
         let new = ProjectEntry {
-            project: stack.project,
+            project,
             path: stack.project_path.clone(),
             hook: Some(hook),
             statuses: found.map_or(Statuses::default(), |entry| entry.value.statuses),
         };
-        let write = Write::put(keys::project(stack.project), expect, &new)?;
+        let write = Write::put(keys::project(project), expect, &new)?;
         if app.store.write(vec![write]).await? == Outcome::Written {
             return Ok(());
         }

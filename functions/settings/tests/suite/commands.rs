@@ -142,7 +142,7 @@ async fn a_run_is_started_at_the_head_or_at_a_commit() {
     assert_eq!(got.body["errors"].as_object().unwrap().len(), 3);
     let missing =
         TrackedBranch { decided: None, number: 1, open: None, missing: true, left: false };
-    w.put(keys::tracked_branch(stack.project, "main"), &missing).await;
+    w.put(keys::tracked_branch(stack.project().unwrap(), "main"), &missing).await;
     let got = start(json!({})).await.expect(409);
     assert!(got.detail().contains("main is not there"));
     let got = w.get("/api/v1/stacks/network").await.expect(200).body;
@@ -206,7 +206,7 @@ async fn repeating_an_older_commit_has_to_be_insisted_on() {
         missing: false,
         left: false,
     };
-    w.put(keys::tracked_branch(stack.project, "main"), &head).await;
+    w.put(keys::tracked_branch(stack.project().unwrap(), "main"), &head).await;
     let path = format!("/api/v1/runs/{}/retry", run.id);
     let got = w.post(&path, json!({})).await.expect(409);
     assert!(got.detail().contains("main is at ffffffff now"), "{}", got.detail());

@@ -128,7 +128,12 @@ async fn another_server_detaches_stacks_until_they_are_pointed_there() {
     let body = json!({ "api_host": other.gitlab.base_url(), "token": other.token });
     w.send("PUT", PATH, body).await.expect(200);
     assert_eq!(saved(&w).await.unwrap().generation, 2);
-    let entry = w.store.get::<ProjectEntry>(&keys::project(stack.project)).await.unwrap().unwrap();
+    let entry = w
+        .store
+        .get::<ProjectEntry>(&keys::project(stack.project().unwrap()))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(entry.value.hook, None, "the id of a hook belongs to its server");
     let shown = w.get("/api/v1/stacks/network").await.expect(200).body;
     assert_eq!(shown["project"], json!(null));

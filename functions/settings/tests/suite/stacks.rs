@@ -3,7 +3,7 @@
 use crate::support::{Options, World, connected, world, world_with};
 use gantry_domain::stack::{CommentLevel, Stack, VariableValue};
 use gantry_fake_gitlab::{Person, ProjectOptions, Protection, Visibility};
-use gantry_queue::Message;
+use gantry_queue::{Command, Message};
 use gantry_secrets::Sealer;
 use gantry_store::{
     config::{ProjectEntry, ProjectStack, SlugEntry},
@@ -40,6 +40,66 @@ async fn a_stack_needs_a_connection() {
 }
 
 #[tokio::test]
+async fn a_repository_elsewhere_needs_no_gitlab_and_runs_by_hand() {
+    let w = world().await;
+    let open = |name: &str, visibility| {
+        let files = vec![("main.tf".to_owned(), "# main\n".to_owned())];
+        let options = ProjectOptions { files, visibility, ..ProjectOptions::default() };
+        let project = w.gitlab.create_project(name, options).unwrap();
+        (format!("{}/{name}.git", w.gitlab.base_url()), w.gitlab.head(project, "main").unwrap())
+    };
+    let (url, head) = open("acme/open", Visibility::Public);
+    let (closed, _) = open("acme/closed", Visibility::Private);
+
+    let wrong = json!({ "name": "a", "provider": "git", "project": "acme/network" });
+    let got = w.post(PATH, wrong).await.expect(422);
+    assert!(got.error("project").contains("begins with https://"), "{}", got.text);
+    let wrong = json!({ "name": "a", "provider": "git", "project": closed });
+    let got = w.post(PATH, wrong).await.expect(422);
+    assert!(got.error("project").contains("no repository that everybody can read"), "{}", got.text);
+
+    let body = json!({ "name": "Network", "provider": "git", "project": url });
+    let got = w.post(PATH, body).await.expect(201);
+    assert_eq!((&got.body["provider"], &got.body["project"]), (&json!("git"), &json!(url)));
+    assert_eq!(got.body["branch"], "main");
+    assert_eq!(got.body["project_id"], Value::Null);
+    assert_eq!(got.body["status"]["detached"], Value::Null);
+    assert_eq!(
+        findings(&got.body),
+        ["ok: everybody can read it", &format!("ok: branch main is there, at {}", &head[..8])]
+    );
+    // What was answered can be sent back.
+    w.send("PUT", STACK, got.body.clone()).await.expect(200);
+    let got = w.post(&format!("{STACK}/webhook"), json!({})).await.expect(409);
+    assert!(got.detail().contains("started by hand"), "{}", got.text);
+
+    w.sent();
+    w.post(&format!("{STACK}/runs"), json!({})).await.expect(202);
+    let sent = w.sent();
+    let commit = match &sent[..] {
+        [Message::Command { command: Command::Trigger { commit, .. }, .. }] => commit.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(commit.unwrap().as_str(), head, "the head at that moment is what is run");
+    let other = json!({ "commit": "1".repeat(40) });
+    let got = w.post(&format!("{STACK}/runs"), other).await.expect(409);
+    assert!(got.detail().contains("only that commit"), "{}", got.text);
+    w.send("PUT", STACK, json!({ "branch": "gone" })).await.expect(200);
+    let got = w.post(&format!("{STACK}/runs"), json!({})).await.expect(409);
+    assert!(got.detail().contains("gone is not there"), "{}", got.text);
+
+    // It can move to GitLab, and back.
+    w.connect().await.expect(200);
+    let project = json!({ "provider": "gitlab", "project": "acme/network", "branch": "main" });
+    w.send("PUT", STACK, project).await.expect(200);
+    let stack = w.stored_stack("network").await;
+    assert_eq!(w.store.stacks_of_project(stack.project().unwrap()).await.unwrap().len(), 1);
+    w.send("PUT", STACK, json!({ "provider": "git", "project": url })).await.expect(200);
+    assert!(w.store.stacks_of_project(stack.project().unwrap()).await.unwrap().is_empty());
+    w.send("DELETE", STACK, json!({})).await.expect(200);
+}
+
+#[tokio::test]
 async fn making_one_says_what_was_found_and_writes_all_its_places() {
     let w = connected().await;
     person(&w).push(w.project, "main", "infra/net/main.tf", "").unwrap();
@@ -72,10 +132,15 @@ async fn making_one_says_what_was_found_and_writes_all_its_places() {
     let VariableValue::Sealed(sealed) = &stack.variables[1].value else { panic!() };
     let opened = Sealer::new(&"sealing".into()).open(&stack.id, "TOKEN", sealed).unwrap();
     assert_eq!(opened.expose_secret(), "hush");
-    let place = keys::project_stack(stack.project, &stack.id);
+    let place = keys::project_stack(stack.project().unwrap(), &stack.id);
     let place = w.store.get::<ProjectStack>(&place).await.unwrap().unwrap();
     assert_eq!(place.value.branch, "main");
-    let entry = w.store.get::<ProjectEntry>(&keys::project(stack.project)).await.unwrap().unwrap();
+    let entry = w
+        .store
+        .get::<ProjectEntry>(&keys::project(stack.project().unwrap()))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(entry.value.path, "acme/network");
     let sent = w.sent();
     assert!(
@@ -261,7 +326,7 @@ async fn its_place_changes_only_while_nothing_tracked_is_unfinished() {
         let partition = keys::project_stacks(project);
         w.store.query_all::<ProjectStack>(&partition, "").await.unwrap().len()
     };
-    let (old, new) = (stack.project, gantry_domain::ProjectId(other.0));
+    let (old, new) = (stack.project().unwrap(), gantry_domain::ProjectId(other.0));
     let told: Vec<_> = w
         .sent()
         .into_iter()
@@ -299,7 +364,7 @@ async fn a_state_with_resources_is_not_dropped_by_accident() {
     assert!(got["meaning"].as_str().unwrap().contains("kept for 30 days"));
     let slug = keys::slug(&stack.slug);
     assert!(w.store.get::<SlugEntry>(&slug).await.unwrap().unwrap().value.deleted);
-    assert!(w.store.stacks_of_project(stack.project).await.unwrap().is_empty());
+    assert!(w.store.stacks_of_project(stack.project().unwrap()).await.unwrap().is_empty());
 }
 
 #[tokio::test]

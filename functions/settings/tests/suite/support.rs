@@ -309,7 +309,7 @@ impl World {
         self.hand.advance(Duration::from_secs(1));
         let run: Run = serde_json::from_value(json!({
             "id": RunId::derive(&stack.id, key), "stack": stack.id, "slug": stack.slug,
-            "project": stack.project, "run_type": "tracked",
+            "repository": stack.repository, "run_type": "tracked",
             "number": created_at.as_second(), "key": key, "commit": COMMIT,
             "git_ref": "main", "tracked_branch": "main", "fork_of": null, "stacks_touched": 1,
             "event": null, "reason": "main moved", "by": null, "state": state,

@@ -1,6 +1,7 @@
 //! The state that Gantry keeps for a stack, with the real runner on real Terraform.
 
-use gantry_scenarios::{StackOptions, World, run_test};
+use gantry_fake_gitlab::{ProjectOptions, Visibility};
+use gantry_scenarios::{StackOptions, World, run_test, with_files};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -153,6 +154,37 @@ async fn a_proposed_run_cannot_write_it() {
         }
         assert_eq!(body_of(&mut w, "/stacks/network/state").await, before);
         assert_eq!(names(&mut w).await, ["one"]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn code_that_is_not_at_gitlab_is_run_by_hand_and_nothing_is_written_there() {
+    run_test(|mut w| async move {
+        let options =
+            ProjectOptions { visibility: Visibility::Public, ..with_files(&["README.md"]) };
+        let project = w.project("elsewhere/network", options);
+        w.with_real_runners();
+        let address = format!("{}/elsewhere/network.git", w.gitlab.base_url());
+        let commit = w.dev.push(project, "main", "infra/main.tf", ONE).unwrap();
+        let body = json!({
+            "name": "network", "provider": "git", "project": address, "project_root": "infra",
+        });
+        let (status, answer) = w.api(Method::POST, "/stacks", Some(body)).await;
+        assert!(status.is_success(), "{answer}");
+        w.catch_up().await;
+        assert!(w.runs("network").await.is_empty(), "nobody tells of it");
+
+        w.order("/stacks/network/runs", json!({})).await;
+        assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &commit[..8])]);
+        let run = w.run_in("network", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        assert_eq!(w.run_lines("network").await, [format!("tracked finished {}", &commit[..8])]);
+        assert_eq!(names(&mut w).await, ["one"]);
+        w.order(&format!("/runs/{run}/retry"), json!({})).await;
+        assert!(w.status(project, &commit, "gantry/network").is_none());
+        assert!(w.gitlab.environments(project).is_empty());
         w
     })
     .await;

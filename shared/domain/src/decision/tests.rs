@@ -1,4 +1,5 @@
 use super::*;
+use crate::Repository;
 use crate::stack::{CommentLevel, Hooks, OnTag, Timeouts, Tool, TrackedQueue};
 use proptest::prelude::*;
 
@@ -7,7 +8,7 @@ pub(crate) fn stack() -> Stack {
         id: "s1".parse().unwrap(),
         slug: "network".parse().unwrap(),
         name: "Network".to_owned(),
-        project: ProjectId(7),
+        repository: Repository::Gitlab(ProjectId(7)),
         project_path: "ops/infra".to_owned(),
         generation: 1,
         project_is_public: false,

@@ -17,7 +17,7 @@ pub use routing::MessageIds;
 pub(crate) use routing::at_most_128;
 
 use gantry_domain::{
-    CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId,
+    CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId,
     event::{EventSource, Hook},
     protocol::Report,
     run::{Phase, Want},
@@ -201,8 +201,8 @@ pub enum Message {
     // source.fifo
     /// Fetch a commit's archive, unless it is there.
     Fetch {
-        /// The project.
-        project: ProjectId,
+        /// Where the commit is.
+        repository: Repository,
         /// The commit.
         commit: CommitSha,
         /// What made it necessary: an archive that expired is asked for again.

@@ -59,7 +59,7 @@ impl Message {
             | Self::StackDue { stack, .. } => format!("stack:{stack}"),
             Self::Dispatch { .. } => "room".to_owned(),
             Self::Sweep { .. } => "sweep".to_owned(),
-            Self::Fetch { project, .. } => format!("src:{project}"),
+            Self::Fetch { repository, .. } => format!("src:{}", repository.key()),
             Self::Status { project, commit, .. } => format!("status:{project}:{commit}"),
             Self::Note { project, iid, .. } => format!("note:{project}:{iid}"),
             Self::Environment { stack, .. } => format!("env:{stack}"),
@@ -97,7 +97,9 @@ impl Message {
             Self::StackDue { stack, version } => format!("stack-due.{stack}.{version}"),
             Self::Dispatch { cause } => format!("dispatch.{cause}"),
             Self::Sweep { cause } => format!("sweep.{cause}"),
-            Self::Fetch { project, commit, cause } => format!("fetch.{project}.{commit}.{cause}"),
+            Self::Fetch { repository, commit, cause } => {
+                format!("fetch.{}.{commit}.{cause}", repository.key())
+            }
             Self::Status { project, commit, want } => format!("status.{project}.{commit}.{want}"),
             Self::Note { project, iid, want } => format!("note.{project}.{iid}.{want}"),
             Self::Environment { stack, want } => format!("env.{stack}.{want}"),
@@ -164,7 +166,10 @@ impl Message {
             Self::StackDue { stack, .. } | Self::Environment { stack, .. } => {
                 MessageIds { stack: Some(stack), ..none }
             }
-            Self::Fetch { project, commit, .. } | Self::Status { project, commit, .. } => {
+            Self::Fetch { repository, commit, .. } => {
+                MessageIds { project: repository.project(), commit: Some(commit), ..none }
+            }
+            Self::Status { project, commit, .. } => {
                 MessageIds { project: Some(*project), commit: Some(commit), ..none }
             }
             Self::Dispatch { .. } | Self::Sweep { .. } => none,

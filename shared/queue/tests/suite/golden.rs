@@ -2,7 +2,7 @@
 //! stay readable. A sample without a file gets one, and the test fails once.
 
 use gantry_domain::{
-    EventId, MergeRequestIid, ProjectId, RunId,
+    EventId, MergeRequestIid, ProjectId, Repository, RunId,
     event::{EventSource, Hook},
     plan::Delta,
     protocol::{Report, ReportKind},
@@ -129,7 +129,14 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("stack-due", Message::StackDue { stack: stack(), version: 6 }),
         ("dispatch", Message::Dispatch { cause: "run-1.finished".into() }),
         ("sweep", Message::Sweep { cause: "2026-01-02T03:04:00Z".into() }),
-        ("fetch", Message::Fetch { project: PROJECT, commit: id(COMMIT), cause: "run-1.2".into() }),
+        (
+            "fetch",
+            Message::Fetch {
+                repository: Repository::Gitlab(PROJECT),
+                commit: id(COMMIT),
+                cause: "run-1.2".into(),
+            },
+        ),
         ("status", status()),
         ("note", Message::Note { project: PROJECT, iid: MergeRequestIid(12), want: 4 }),
         ("environment", Message::Environment { stack: stack(), want: 2 }),

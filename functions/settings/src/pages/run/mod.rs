@@ -17,7 +17,7 @@ use super::{
     show::{Chip, Moment, short, span},
     stack,
 };
-use crate::{app::App, form::Params, gitlab::detached, refusal::Answer, runs, stacks};
+use crate::{app::App, commands, form::Params, gitlab::detached, refusal::Answer, runs, stacks};
 use askama::Template;
 use axum::{
     extract::{Path, State},
@@ -32,8 +32,6 @@ use gantry_domain::{
 };
 use gantry_secrets::links::may_read;
 use gantry_setup::web::bearer;
-use gantry_store::keys;
-use gantry_store::scheduler::TrackedBranch;
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -292,11 +290,7 @@ async fn actions(
         actions.old = (age > OLD_PLAN).then(|| span(age));
     }
     if actions.retry && run.run_type == RunType::Tracked {
-        let key = keys::tracked_branch(run.project, &run.tracked_branch);
-        let known = app.store.get::<TrackedBranch>(&key).await?;
-        let head = known.and_then(|known| known.value.decided);
-        actions.behind =
-            head.filter(|head| *head != run.commit).map(|head| head.short().to_owned());
+        actions.behind = commands::newer_head(app, run).await?.map(|head| head.short().to_owned());
     }
     Ok(actions)
 }
@@ -307,8 +301,8 @@ async fn published(
     run: &Run,
     project: Option<&str>,
 ) -> Answer<Vec<(String, Option<String>)>> {
-    let target =
-        gantry_queue::Message::Status { project: run.project, commit: run.commit.clone(), want: 0 };
+    let Some(at) = run.project() else { return Ok(Vec::new()) };
+    let target = gantry_queue::Message::Status { project: at, commit: run.commit.clone(), want: 0 };
     let Some(group) = target.group() else { return Ok(Vec::new()) };
     let posted = app.store.posted(&group).await?;
     Ok(posted

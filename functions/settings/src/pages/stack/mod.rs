@@ -26,6 +26,7 @@ use axum::{
     response::Response,
 };
 use gantry_domain::{
+    Repository,
     integration::Integration,
     stack::{CommentLevel, OnPush, Stack, TrackedQueue, VariableRuns, VariableValue},
     text::counted,
@@ -58,6 +59,8 @@ struct Page {
     detached: Option<String>,
     blocked: Option<(String, String, Moment)>,
     branch_missing: bool,
+    /// Nothing but a person starts its runs: the code is not at GitLab.
+    by_hand: bool,
     /// The run that holds the stack.
     holds: Option<RunRow>,
     queue: Vec<RunRow>,
@@ -129,7 +132,11 @@ pub(crate) async fn show(
         slug: stack.slug.to_string(),
         name: stack.name.clone(),
         project: short(&stack.project_path, 120),
-        environment_url: project_url.as_ref().map(|url| format!("{url}/-/environments")),
+        environment_url: project_url
+            .as_ref()
+            .filter(|_| stack.project().is_some())
+            .map(|url| format!("{url}/-/environments")),
+        by_hand: stack.project().is_none(),
         project_url,
         branch: short(&stack.branch, 80),
         root: if stack.project_root.is_empty() {
@@ -164,6 +171,9 @@ fn blocked(head: &StackHead, now: Timestamp) -> Option<(String, String, Moment)>
 }
 
 fn project_url(stack: &Stack, integration: Option<&Integration>) -> Option<String> {
+    if let Repository::Git(url) = &stack.repository {
+        return Some(url.to_string());
+    }
     let known = integration.filter(|known| known.generation == stack.generation)?;
     Some(format!("{}/{}", known.api_host, stack.project_path))
 }
@@ -307,7 +317,8 @@ struct Check {
     shell: Shell,
     slug: String,
     findings: Vec<stacks::Finding>,
-    hook: stacks::HookHealth,
+    /// None where the code is not at GitLab.
+    hook: Option<stacks::HookHealth>,
 }
 
 /// `GET /stacks/{slug}/check`: what will not work at the project, and how its webhook is.
@@ -317,15 +328,11 @@ pub(crate) async fn check(
     Path(slug): Path<String>,
 ) -> Answer<Response> {
     let stack = stacks::find(&app, &slug).await?.value;
-    let linked = app.gitlab.linked().await?;
-    if let Some(why) = detached(&stack, Some(&linked.integration)) {
+    let integration = app.store.integration().await?.map(|found| found.value);
+    if let Some(why) = detached(&stack, integration.as_ref()) {
         return Err(Refusal::conflict("The stack is detached", why));
     }
-    let project = linked.client.project(stack.project).await?;
-    let (findings, hook) = tokio::join!(
-        stacks::check_project(&linked, &project, &stack),
-        stacks::webhook_health(&app, &linked, &stack)
-    );
+    let (findings, hook) = stacks::inspect(&app, &stack).await?;
     let shell = frame.shell("stacks", format!("Check of {}", stack.name));
-    Ok(page(&Check { shell, slug, findings, hook: hook? }))
+    Ok(page(&Check { shell, slug, findings, hook }))
 }
