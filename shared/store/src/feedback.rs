@@ -142,6 +142,16 @@ impl Store {
         Ok(found.map(|memory| memory.value.posted).unwrap_or_default())
     }
 
+    /// The id of a stack's environment at GitLab, as the publisher remembers it.
+    pub async fn environment(&self, target: &str) -> Result<Option<u64>, StoreError> {
+        #[derive(Deserialize)]
+        struct Made {
+            environment: Option<u64>,
+        }
+        let found = self.get::<Made>(&keys::feedback_memory(target)).await?;
+        Ok(found.and_then(|memory| memory.value.environment))
+    }
+
     /// Takes the due time from a target that is up to date, unless `want` was raised since
     /// `counters` were read.
     pub async fn no_longer_due(&self, target: &str, counters: Counters) -> Result<(), StoreError> {

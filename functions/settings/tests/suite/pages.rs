@@ -9,6 +9,7 @@ use gantry_domain::{
 use gantry_secrets::links::read_link;
 use gantry_setup::objects;
 use gantry_store::{keys, runner::LogPiece, scheduler::StackHead};
+use serde_json::json;
 use std::time::Duration;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -350,6 +351,48 @@ async fn a_stack_is_deleted_only_by_its_name() {
     browser.send("/stacks/network/delete", "slug=network").await.expect(303);
     let gone = browser.get("/stacks/network").await.expect(404).text;
     assert!(gone.contains("<h1>Not found</h1>"), "{gone}");
+}
+
+#[tokio::test]
+async fn a_webhooks_health_is_seen_and_repaired() {
+    let w = connected().await;
+    w.stack().await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let seen = async || browser.get("/stacks/network/check").await.expect(200).text;
+    let missing = seen().await;
+    assert!(missing.contains("the project has no webhook that calls here"), "{missing}");
+    assert!(missing.contains("Create the webhook"), "{missing}");
+    browser.send("/stacks/network/webhook", "").await.expect(303);
+    assert!(seen().await.contains("It is there and as it should be."));
+
+    let hooks = format!("{}/api/v4/projects/{}/hooks", w.gitlab.base_url(), w.project.0);
+    let by_hand = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
+    let by_hand = by_hand.unwrap();
+    let id = w.gitlab.hooks(w.project)[0].id;
+    let asked = by_hand.put(format!("{hooks}/{id}")).header("PRIVATE-TOKEN", &w.token);
+    let url = "https://gantry.example.com/webhooks/gitlab";
+    let changed = json!({ "url": url, "push_events": false });
+    assert!(asked.json(&changed).send().await.unwrap().status().is_success());
+    let asked = by_hand.post(&hooks).header("PRIVATE-TOKEN", &w.token);
+    assert!(asked.json(&json!({ "url": url })).send().await.unwrap().status().is_success());
+    let wrong = seen().await;
+    assert!(wrong.contains("it did not call for pushes"), "{wrong}");
+    assert!(wrong.contains("more webhooks call here"), "{wrong}");
+    assert!(wrong.contains(">Repair</button>"), "{wrong}");
+    browser.send("/stacks/network/webhook", "").await.expect(303);
+    assert!(!seen().await.contains("it did not call for pushes"));
+
+    // Nobody answers at that address: GitLab gives up after four deliveries.
+    let dev = w.gitlab.person("dev");
+    w.gitlab.set_member(w.project, dev.id(), 40);
+    for i in 0..4 {
+        dev.push(w.project, "main", "main.tf", &format!("# {i}\n")).unwrap();
+        for delivery in w.gitlab.take_pending() {
+            assert!(!w.gitlab.deliver(delivery).await.is_success());
+        }
+    }
+    let given_up = seen().await;
+    assert!(given_up.contains("GitLab switched it off after failures"), "{given_up}");
 }
 
 #[tokio::test]

@@ -37,9 +37,9 @@ async fn every_page_is_accessible_small_and_fits_the_screen() {
     let mut wrong = Vec::new();
     for screen in [
         Screen::default(),
-        Screen { dark: true, narrow: false },
-        Screen { dark: false, narrow: true },
-        Screen { dark: true, narrow: true },
+        Screen { dark: true, ..Screen::default() },
+        Screen { narrow: true, ..Screen::default() },
+        Screen { dark: true, narrow: true, ..Screen::default() },
     ] {
         let page = w.browser(screen).await;
         page.sign_in(&w.key).await;

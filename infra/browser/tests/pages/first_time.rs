@@ -69,6 +69,9 @@ async fn from_the_first_sign_in_to_a_deployment() {
 
     page.go("/stacks/network").await;
     page.wait_for("Serial 1, 1 resource").await;
+    let environment = page.find("a[href*='/-/environments/']").await.attr("href").await.unwrap();
+    let id = w.gitlab.environments(w.project)[0].id;
+    assert!(environment.unwrap().ends_with(&format!("acme/network/-/environments/{id}")));
     page.go("/events").await;
     page.wait_for("network/main.tf changed").await;
     page.go("/activity").await;

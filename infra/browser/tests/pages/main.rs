@@ -7,3 +7,4 @@ mod every_page;
 mod first_time;
 mod forms;
 mod support;
+mod without_scripts;

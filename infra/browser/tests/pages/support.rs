@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) struct Screen {
     pub(crate) dark: bool,
     pub(crate) narrow: bool,
+    /// The browser runs no script of a page.
+    pub(crate) without_scripts: bool,
 }
 
 /// Where the tools are: Chromium, chromedriver, axe-core.
@@ -144,6 +146,10 @@ impl Page {
                 format!("--blink-settings=preferredColorScheme={}", u8::from(!screen.dark)),
             ],
         });
+        if screen.without_scripts {
+            // 2 is block.
+            options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
+        }
         if screen.narrow {
             options["mobileEmulation"] =
                 json!({ "deviceMetrics": { "width": width, "height": height, "pixelRatio": 1.0 } });
@@ -226,8 +232,11 @@ impl Page {
 
     /// All that the page says.
     pub(crate) async fn text(&self) -> String {
-        let value = self.run("return document.body.innerText").await;
-        value.as_str().unwrap_or_default().to_owned()
+        // It may be gone at once, when the page loads another one.
+        match self.driver.find(By::Css("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
     }
 
     pub(crate) async fn run(&self, script: &str) -> Value {
@@ -245,6 +254,17 @@ impl Page {
                 self.text().await
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Loads the page again and again until it says something.
+    pub(crate) async fn reload_until(&self, words: &str) {
+        let began = Instant::now();
+        while !self.text().await.contains(words) {
+            let here = self.place().await;
+            assert!(began.elapsed() < PATIENCE, "{words:?} does not come at {here}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.driver.refresh().await.unwrap();
         }
     }
 
@@ -275,7 +295,7 @@ impl Page {
 
     /// A picture of the whole page, to be looked at.
     pub(crate) async fn picture(&self, name: &str) {
-        let Screen { dark, narrow } = self.screen;
+        let Screen { dark, narrow, .. } = self.screen;
         let suffix = match (dark, narrow) {
             (false, false) => "",
             (true, false) => "-dark",

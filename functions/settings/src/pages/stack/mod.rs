@@ -31,6 +31,7 @@ use gantry_domain::{
     stack::{CommentLevel, OnPush, Stack, TrackedQueue, VariableRuns, VariableValue},
     text::counted,
 };
+use gantry_queue::Message;
 use gantry_store::{
     keys,
     runner::{StateLock, StateVersion},
@@ -132,10 +133,7 @@ pub(crate) async fn show(
         slug: stack.slug.to_string(),
         name: stack.name.clone(),
         project: short(&stack.project_path, 120),
-        environment_url: project_url
-            .as_ref()
-            .filter(|_| stack.project().is_some())
-            .map(|url| format!("{url}/-/environments")),
+        environment_url: environment_url(&app, &stack, project_url.as_deref()).await?,
         by_hand: stack.project().is_none(),
         project_url,
         branch: short(&stack.branch, 80),
@@ -176,6 +174,20 @@ fn project_url(stack: &Stack, integration: Option<&Integration>) -> Option<Strin
     }
     let known = integration.filter(|known| known.generation == stack.generation)?;
     Some(format!("{}/{}", known.api_host, stack.project_path))
+}
+
+/// The stack's environment at GitLab, once it is made.
+async fn environment_url(
+    app: &App,
+    stack: &Stack,
+    project: Option<&str>,
+) -> Answer<Option<String>> {
+    let target = Message::Environment { stack: stack.id.clone(), want: 0 }.group();
+    let (Some(project), Some(target), Some(_)) = (project, target, stack.project()) else {
+        return Ok(None);
+    };
+    let id = app.store.environment(&target).await?;
+    Ok(id.map(|id| format!("{project}/-/environments/{id}")))
 }
 
 /// What became of a command that somebody just gave, if that is known.
@@ -236,36 +248,28 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
         OnPush::Tracked => "plans, and applies once confirmed",
         OnPush::Proposed => "shows a preview only",
     };
-    let mut facts = vec![
-        ("Tool", tool),
-        ("A push to the branch", on_push.to_owned()),
-        (
-            "Applies",
-            if stack.autodeploy { "by itself" } else { "once a person confirms" }.to_owned(),
-        ),
-        (
-            "Queued runs",
-            match stack.tracked_queue {
-                TrackedQueue::Every => "every commit, in order",
-                TrackedQueue::Latest => "only the latest commit",
-            }
-            .to_owned(),
-        ),
-        (
-            "In the merge request",
-            match stack.comment {
-                CommentLevel::Full => "the exact change",
-                CommentLevel::Summary => "counts only",
-                CommentLevel::None => "nothing",
-            }
-            .to_owned(),
-        ),
-        (
-            "Terraform state",
-            if stack.manage_state { "kept by Gantry" } else { "the stack's own backend" }
-                .to_owned(),
-        ),
-    ];
+    let applies = if stack.autodeploy { "by itself" } else { "once a person confirms" };
+    let queued = match stack.tracked_queue {
+        TrackedQueue::Every => "every commit, in order",
+        TrackedQueue::Latest => "only the latest commit",
+    };
+    let comment = match stack.comment {
+        CommentLevel::Full => "the exact change",
+        CommentLevel::Summary => "counts only",
+        CommentLevel::None => "nothing",
+    };
+    let state = if stack.manage_state { "kept by Gantry" } else { "the stack's own backend" };
+    let mut facts = vec![("Tool", tool)];
+    match stack.project() {
+        Some(_) => facts.push(("A push to the branch", on_push.to_owned())),
+        None => facts.push(("Runs", "are started by hand".to_owned())),
+    }
+    facts.push(("Applies", applies.to_owned()));
+    facts.push(("Queued runs", queued.to_owned()));
+    if stack.project().is_some() {
+        facts.push(("In the merge request", comment.to_owned()));
+    }
+    facts.push(("Terraform state", state.to_owned()));
     if let Some(tag) = &stack.on_tag {
         let run = if tag.run == OnPush::Tracked { "a tracked run" } else { "a preview" };
         facts.push(("Tags", format!("{} start {run}", tag.pattern)));

@@ -1,0 +1,67 @@
+//! Everything but the live log works in a browser that runs no scripts.
+
+use crate::support::{Page, Screen, World};
+use gantry_fake_gitlab::{ProjectOptions, Visibility};
+
+/// Chooses an option of a list by its value.
+async fn choose(page: &Page, name: &str, value: &str) {
+    page.click(&format!("main [name='{name}'] option[value='{value}']")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_the_first_sign_in_to_an_apply_and_to_the_end_of_the_stack() {
+    let w = World::new().await;
+    let options = ProjectOptions {
+        files: vec![("main.tf".to_owned(), "resource \"terraform_data\" \"one\" {}\n".to_owned())],
+        visibility: Visibility::Public,
+        ..ProjectOptions::default()
+    };
+    w.gitlab.create_project("elsewhere/open", options).unwrap();
+    let page = w.browser(Screen { without_scripts: true, ..Screen::default() }).await;
+    page.sign_in(&w.key).await;
+    page.set_up_gitlab(&w).await;
+    page.make_stack("Network").await;
+    // A script would have asked by itself.
+    page.press("Check the project and its webhook").await;
+    page.wait_for("It is there and as it should be.").await;
+
+    // A repository that is not at GitLab, whose runs are started by hand.
+    page.go("/stacks/new").await;
+    let more = page.find("[data-add-row]").await;
+    assert!(!more.is_displayed().await.unwrap(), "a script has run");
+    page.fill("name", "Open").await;
+    choose(&page, "provider", "git").await;
+    page.fill("project", "elsewhere/open").await;
+    page.press("Make the stack").await;
+    page.wait_for("it begins with https://").await;
+    page.fill("project", &format!("{}/elsewhere/open.git", w.gitlab.base_url())).await;
+    page.press("Make the stack").await;
+    page.wait_for("The stack is made. Start its first run with Trigger.").await;
+    page.press("Check the repository").await;
+    page.wait_for("branch main is there").await;
+    page.press("Back to the stack").await;
+    page.press("Trigger").await;
+    page.press("Start").await;
+    page.reload_until("Waits for a person").await;
+    page.reload_until("terraform_data.one").await;
+    page.press("Confirm and apply").await;
+    page.reload_until("Finished").await;
+    page.reload_until("1 added").await;
+
+    page.go("/stacks/open").await;
+    page.wait_for("Serial 1, 1 resource").await;
+    page.press("Change").await;
+    page.fill("name", "Wide open").await;
+    page.press("Save").await;
+    page.wait_for("Saved.").await;
+    page.go("/?search=wide").await;
+    page.wait_for("Wide open").await;
+    page.go("/stacks/open").await;
+    page.press("Delete this stack").await;
+    choose(&page, "state", "keep").await;
+    page.fill("slug", "open").await;
+    page.press("Delete").await;
+    page.go("/activity").await;
+    page.wait_for("deleted the stack open").await;
+    page.close().await;
+}
