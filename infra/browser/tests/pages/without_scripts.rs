@@ -61,6 +61,7 @@ async fn from_the_first_sign_in_to_an_apply_and_to_the_end_of_the_stack() {
     choose(&page, "state", "keep").await;
     page.fill("slug", "open").await;
     page.press("Delete").await;
+    page.wait_for("Last change").await;
     page.go("/activity").await;
     page.wait_for("deleted the stack open").await;
     page.close().await;
