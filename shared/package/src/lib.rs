@@ -1,0 +1,62 @@
+//! Packs a Terraform module out of a commit's archive, for a module registry.
+//!
+//! Pure but for the reader and the writer that it is given. It runs nothing of the module: what
+//! the module takes and gives is read from its text.
+
+mod archive;
+mod error;
+mod hcl;
+mod json;
+mod metadata;
+mod write;
+
+pub use error::PackageError;
+pub use metadata::{Input, Metadata, Output, ProviderRequirement};
+
+use std::{
+    io::{Read, Write},
+    path::Path,
+};
+
+/// How much is taken from an archive that anybody could have made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the whole archive, unpacked: also of what lies outside of the module, because it
+    /// has to be read as well. As much of it as is the module's is held in memory.
+    pub unpacked: u64,
+    /// Files, folders and links of the module.
+    pub files: usize,
+    /// Bytes of the largest file with code, or README, that metadata is read from.
+    pub file: u64,
+}
+
+/// What was packed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packed {
+    /// SHA-256 of what was written, hex.
+    pub digest: String,
+    /// How many bytes were written.
+    pub size: u64,
+    /// What the module says about itself.
+    pub metadata: Metadata,
+}
+
+/// Packs the module in the folder `root` (without slashes around it; empty for the whole
+/// repository) of a commit's `archive`, a `tar.gz` with everything below one top folder.
+///
+/// Writes a `tar.gz` with the module's files at its top: all of them but `.git` and the links
+/// that may lead out of the module. The same files give the same bytes, in whatever order and
+/// with whatever times and owners the archive has them. Nothing is written before the archive
+/// has been read to its end and is found good.
+pub fn pack(
+    archive: impl Read,
+    root: &str,
+    out: impl Write,
+    limits: Limits,
+) -> Result<Packed, PackageError> {
+    let module = archive::read(archive, Path::new(root), limits)?;
+    let metadata = metadata::read(&module, limits.file)?
+        .ok_or_else(|| PackageError::NoCode { root: root.to_owned() })?;
+    let (digest, size) = write::write(&module, out)?;
+    Ok(Packed { digest, size, metadata })
+}
