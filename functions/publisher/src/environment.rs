@@ -96,7 +96,9 @@ impl Work {
         if left.is_some() {
             memory.value = EnvironmentMemory::default();
         }
-        let Some(project) = stack.project() else { return Ok(()) };
+        let Some(project) = stack.project().filter(|_| stack.module.is_none()) else {
+            return Ok(());
+        };
         self.ensure_environment(gitlab, project, stack, memory).await?;
         let partition = keys::stack_partition(&stack.id);
         let newest =

@@ -134,19 +134,31 @@ impl Work {
         record: &MergeRequestRecord,
     ) -> Result<Vec<NoteStack>, Trouble> {
         let mut newest: BTreeMap<StackId, Run> = BTreeMap::new();
+        let mut tests = Vec::new();
         for run in self.runs_of_commit(project, head).await? {
             // Not by the run's wants: they are taken away some time after the record says so.
             let is_shown = record.affected.contains(&run.stack);
-            if run.run_type == RunType::Proposed && is_shown {
-                newest.insert(run.stack.clone(), run);
+            match run.run_type {
+                RunType::Proposed if is_shown => drop(newest.insert(run.stack.clone(), run)),
+                RunType::Test if is_shown => tests.push(run),
+                _ => {}
             }
         }
-        let mut stacks = Vec::with_capacity(newest.len());
-        for (id, run) in newest {
+        // A module's run with the tests that it consists of.
+        tests.retain(|test| {
+            let suite = newest.get(&test.stack).map(|suite| &suite.id);
+            test.test.as_ref().is_some_and(|of| Some(&of.suite) == suite)
+        });
+        let shown = newest.into_values().chain(tests);
+        let mut stacks = Vec::new();
+        for run in shown {
+            let id = run.stack.clone();
             let Some(stack) = self.deps.store.stack(&id).await? else { continue };
             let level = stack.value.comment;
             let change = match level {
-                CommentLevel::Full if run.delta.is_some() => self.change(&run).await?,
+                CommentLevel::Full if run.delta.is_some() && run.test.is_none() => {
+                    self.change(&run).await?
+                }
                 _ => None,
             };
             let head = self.deps.store.get::<StackHead>(&keys::stack_head(&id)).await?;

@@ -7,9 +7,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use gantry_domain::{
-    protocol::{ClaimAnswer, ClaimRequest, Report, ReportKind},
-    run::{Phase, Run, RunState, RunType},
-    stack::Stack,
+    protocol::{ClaimAnswer, ClaimRequest, Registry, Report, ReportKind},
+    run::{Phase, Run, RunState, RunType, TestOf},
+    stack::{Stack, Tool},
 };
 use gantry_queue::Message;
 use gantry_secrets::{Sealer, SecretName, TokenFor, TokenKind};
@@ -51,7 +51,14 @@ pub(crate) async fn claim(
             return Err(Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, sealed.to_string()));
         }
     };
-    let run_token = deps.signer().await?.sign(&run_token(&run, &stack, &claim));
+    let place = Where::of(&stack, &run);
+    let token = run_token(&run, &stack, &claim);
+    let signer = deps.signer().await?;
+    let run_token = signer.sign(&token);
+    let registry = host_of(&deps.public_url).map(|host| {
+        let token = signer.sign(&TokenFor { kind: TokenKind::Registry, ..token });
+        Registry { host, token: token.expose_secret().to_owned() }
+    });
     tracing::info!(
         run.id = %run.id, stack = %run.slug, phase = %run.phase, attempt = run.attempt,
         runner = claim.runner, "a runner took a phase"
@@ -64,10 +71,10 @@ pub(crate) async fn claim(
         stack: run.slug,
         commit: run.commit,
         branch: run.git_ref,
-        project_root: stack.project_root,
-        tool: stack.tool,
-        tool_version: stack.tool_version,
-        autodeploy: run.autodeploy && run.run_type == RunType::Tracked,
+        project_root: place.root,
+        tool: place.tool,
+        tool_version: place.tool_version,
+        autodeploy: run.autodeploy && run.run_type != RunType::Proposed,
         manage_state: stack.manage_state,
         hooks: stack.hooks,
         variables,
@@ -76,8 +83,38 @@ pub(crate) async fn claim(
             Phase::Apply => stack.timeouts.apply,
         },
         apply_timeout: stack.timeouts.apply,
+        registry,
         plan_digest: run.plan_digest.filter(|_| run.phase == Phase::Apply),
     }))
+}
+
+/// The host of an address, with its port where it has one.
+fn host_of(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    rest.split('/').next().filter(|host| !host.is_empty()).map(str::to_owned)
+}
+
+/// Where and with what a run is executed: a test has its own folder and versions.
+struct Where {
+    root: String,
+    tool: Tool,
+    tool_version: Option<String>,
+}
+
+impl Where {
+    fn of(stack: &Stack, run: &Run) -> Self {
+        let Some(TestOf { case, .. }) = &run.test else {
+            let (tool, tool_version) = (stack.tool, stack.tool_version.clone());
+            return Self { root: stack.project_root.clone(), tool, tool_version };
+        };
+        let both = [stack.project_root.as_str(), case.project_root.as_str()];
+        let parts: Vec<&str> = both.into_iter().filter(|part| !part.is_empty()).collect();
+        Self {
+            root: parts.join("/"),
+            tool: case.tool.unwrap_or(stack.tool),
+            tool_version: case.tool_version.clone().or_else(|| stack.tool_version.clone()),
+        }
+    }
 }
 
 /// Records the claim on condition that the run is as it was read and nobody has claimed the

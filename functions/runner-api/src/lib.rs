@@ -53,6 +53,8 @@ pub struct Deps {
     pub clock: Clock,
     /// How large bodies may be.
     pub limits: Limits,
+    /// The address of this installation, whose host is the registry's.
+    pub public_url: String,
 }
 
 /// How large bodies may be, in bytes.

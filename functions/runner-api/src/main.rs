@@ -31,6 +31,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         )),
         clock,
         limits: Limits::default(),
+        public_url: deployment.public_url()?,
     };
     lambda_http::run(router(deps.clone()).merge(admin_state_router(deps))).await
 }

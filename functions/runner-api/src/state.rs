@@ -189,7 +189,7 @@ impl States {
 
     fn upload_place(&self, holder: &Holder, digest: &str) -> gantry_store::Key {
         let run = &holder.run.value;
-        keys::state_upload(&run.stack, &run.id, holder.token.attempt, digest)
+        keys::state_upload(&run.state_owner(), &run.id, holder.token.attempt, digest)
     }
 
     /// Makes an uploaded body the current version, or keeps it aside. The same commit again
@@ -200,7 +200,7 @@ impl States {
         commit: &StateCommit,
     ) -> Result<(), StateError> {
         holder.may_change_state()?;
-        let stack = holder.run.value.stack.clone();
+        let stack = holder.run.value.state_owner();
         if self.is_known(&stack, commit).await? {
             return Ok(());
         }

@@ -34,8 +34,10 @@ pub(crate) async fn read(State(deps): State<Deps>, holder: Holder) -> Result<Res
     let run = &holder.run.value;
     let states = deps.states();
     let version = match run.run_type {
-        RunType::Tracked => states.current(&run.stack).await?.map(|current| current.value),
-        RunType::Proposed | RunType::Test => states.pinned(run).await?,
+        RunType::Tracked | RunType::Test => {
+            states.current(&run.state_owner()).await?.map(|current| current.value)
+        }
+        RunType::Proposed => states.pinned(run).await?,
     };
     let Some(version) = version else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let mut answer = send(&deps.objects, &version.object, JSON).await?.ok_or_else(|| {
@@ -56,7 +58,7 @@ pub(crate) async fn upload(
 ) -> Result<StatusCode, Refusal> {
     holder.may_change_state()?;
     let digest = BodyDigest::parse(&named.digest)?;
-    let object = States::new_object(&holder.run.value.stack, &digest);
+    let object = States::new_object(&holder.run.value.state_owner(), &digest);
     receive(&deps.objects, &object, &headers, body, &digest, deps.limits.state).await?;
     deps.states().uploads_to(&holder, &digest, object).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -68,7 +70,7 @@ pub(crate) async fn address(
     holder: &Holder,
     digest: &BodyDigest,
 ) -> Result<Json<UploadAnswer>, Refusal> {
-    let object = States::new_object(&holder.run.value.stack, digest);
+    let object = States::new_object(&holder.run.value.state_owner(), digest);
     let answer = transfer::address(deps, &object, digest).await?;
     if answer.url.is_some() {
         deps.states().uploads_to(holder, digest, object).await?;

@@ -34,11 +34,11 @@ impl Holder {
         Write::Check { key: run.key.clone(), expect: Expect::Version(run.version) }
     }
 
-    /// Only tracked runs change anything. What a plan's own hooks do to the state counts too, but
+    /// Only tracked runs change anything, and tests what is their own. What a plan's own hooks do to the state counts too, but
     /// not once the plan waits for a person.
     pub(crate) fn may_change_state(&self) -> Result<(), Refusal> {
         use gantry_domain::run::RunState::Unconfirmed;
-        if self.run.value.run_type != RunType::Tracked {
+        if self.run.value.run_type == RunType::Proposed {
             return Err(Refusal::forbidden("only a tracked run may change the state"));
         }
         if self.run.value.state == Unconfirmed {

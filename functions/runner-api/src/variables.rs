@@ -22,18 +22,28 @@ pub(crate) fn of_run(
     run: &Run,
     sealer: Option<&Sealer>,
 ) -> Result<Vec<RunVariable>, Sealed> {
-    stack
+    let mut variables = stack
         .variables
         .iter()
         .filter(|variable| may_have(run, variable))
         .map(|v| open(stack, v, sealer))
-        .collect()
+        .collect::<Result<Vec<_>, Sealed>>()?;
+    let of_test = run.test.iter().flat_map(|test| &test.case.variables);
+    for (name, value) in of_test {
+        variables.retain(|variable| variable.name != *name);
+        let (name, value) = (name.clone(), value.clone());
+        variables.push(RunVariable { name, value, secret: false });
+    }
+    Ok(variables)
 }
 
 fn may_have(run: &Run, variable: &Variable) -> bool {
     let for_its_type = match variable.runs {
         VariableRuns::All => true,
-        VariableRuns::Tracked => run.run_type == RunType::Tracked,
+        VariableRuns::Tracked => match &run.test {
+            Some(test) => test.tracked,
+            None => run.run_type == RunType::Tracked,
+        },
     };
     let secret = matches!(variable.value, VariableValue::Sealed(_));
     for_its_type && !(secret && run.fork_of.is_some())

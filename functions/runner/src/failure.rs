@@ -97,6 +97,19 @@ impl Failure {
             (Progress::Applying, _) => {
                 ReportKind::Interrupted { summary: line(&self.summary(), masker) }
             }
+            // No wish to stop ends a destroy.
+            (Progress::Destroying, _) => self.failed(masker, log_tail),
+        }
+    }
+
+    /// What is told of a test's apply, before what it made is destroyed.
+    pub(crate) fn of_apply(&self, masker: &Masker) -> ReportKind {
+        ReportKind::ApplyFailed {
+            summary: line(&self.summary(), masker),
+            errors: (self.errors().into_iter().take(MOST_ERRORS))
+                .map(|text| cut(&masker.mask(text), LONGEST_ERROR))
+                .collect(),
+            log_tail: Vec::new(),
         }
     }
 

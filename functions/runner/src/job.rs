@@ -16,7 +16,7 @@ use gantry_domain::{
 use gantry_engine::{
     Ended, Environment, OnStop, Sink, Spec, StopSignal, Stopper, Terraform,
     diagnostics::{Diagnostic, Diagnostics},
-    files, process, tool,
+    files, process, registry, tool,
     workspace::{PLAN, WORKSPACE},
 };
 use std::{
@@ -51,6 +51,8 @@ pub(crate) enum Progress {
     BeforeApply,
     /// Something may have been applied.
     Applying,
+    /// What a test made is being destroyed.
+    Destroying,
 }
 
 /// A run's folders on this machine. They are the same for plan and apply, so that a path that a
@@ -165,8 +167,8 @@ impl Job {
         let mut environment = self.environment();
         if self.claim.manage_state {
             let access = match self.claim.run_type {
-                RunType::Tracked => Access::Write,
-                RunType::Proposed | RunType::Test => Access::Pinned,
+                RunType::Tracked | RunType::Test => Access::Write,
+                RunType::Proposed => Access::Pinned,
             };
             let api = self.api.with_patience(self.config.timings.state_patience);
             let (log, password) = (self.log.clone(), self.state_password.as_str());
@@ -175,6 +177,12 @@ impl Job {
             server.backend().describe_to(&mut environment);
             gantry_engine::backend::write_override(&folder)?;
             self.state = Some(server);
+        }
+        if let Some(registry) = &self.claim.registry {
+            let base = self.config.api.as_str().trim_end_matches('/');
+            let service = format!("{base}/registry/v1/modules/");
+            let (home, token) = (&self.folders.home, &registry.token);
+            registry::describe(&mut environment, home, &registry.host, &service, token)?;
         }
         if let Some(user) = self.config.user {
             let Folders { job, home, temporary, .. } = &self.folders;

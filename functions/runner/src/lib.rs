@@ -53,6 +53,7 @@ pub async fn run(config: Config) -> anyhow::Result<Outcome> {
     let state_password = hex::encode(rand::random::<[u8; 32]>());
     let secrets = claim.variables.iter().filter(|v| v.secret).map(|v| v.value.as_str());
     let secrets = secrets.chain([claim.run_token.as_str(), state_password.as_str()]);
+    let secrets = secrets.chain(claim.registry.as_ref().map(|registry| registry.token.as_str()));
     let masker = Arc::new(Masker::new(secrets));
     let _beats = beat::start(api.clone(), stopper.clone(), timings.heartbeat);
     let _signals = beat::signals(stopper.clone())?;

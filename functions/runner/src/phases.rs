@@ -1,4 +1,4 @@
-//! The two phases, step by step.
+//! The two phases, step by step. A test is planned, applied and destroyed in one.
 
 use crate::{
     beat,
@@ -14,6 +14,7 @@ use gantry_engine::{
     Terraform,
     diagnostics::applied_counts,
     files, process,
+    stop::stop_channel,
     terraform::EXIT_CHANGED,
     workspace::{self, Packed},
 };
@@ -41,7 +42,8 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     job.report(ReportKind::Planning).await?;
     job.hooks("before_plan", &hooks.before_plan, &terraform).await?;
     let tracked = job.claim.run_type == RunType::Tracked;
-    let spec = terraform.plan(&job.folders.plan(), tracked);
+    let is_test = job.claim.run_type == RunType::Test;
+    let spec = terraform.plan(&job.folders.plan(), tracked || is_test);
     let exit = job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED]).await?;
     let change = read_change(job, &terraform).await?;
     job.hooks("after_plan", &hooks.after_plan, &terraform).await?;
@@ -53,7 +55,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     .await?;
     // The counts decide, here and for who is told of them, so that both see the same run.
     let clean = change.delta.is_empty();
-    if clean && exit == EXIT_CHANGED {
+    if clean && exit == EXIT_CHANGED && !is_test {
         job.log.say("Terraform has something to do that is no change: it is not applied");
     }
     // Nobody applies a proposed plan, and a plan file holds secrets: it stays here.
@@ -65,7 +67,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         delta: change.delta,
         plan_digest: packed.as_ref().map(|packed| packed.digest.clone()),
     };
-    if packed.is_none() || !job.claim.autodeploy {
+    if !(is_test || packed.is_some() && job.claim.autodeploy) {
         return Ok(planned);
     }
 
@@ -73,7 +75,40 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     job.progress = Progress::BeforeApply;
     drop(deadline);
     let _deadline = beat::deadline(job.stopper.clone(), job.claim.apply_timeout, "apply");
+    if is_test {
+        return apply_and_destroy(job, &terraform, change.delta).await;
+    }
     run_apply(job, &terraform, change.delta).await
+}
+
+/// The rest of a test. Whatever the apply made is destroyed, however it ended.
+async fn apply_and_destroy(
+    job: &mut Job,
+    terraform: &Terraform,
+    planned: Delta,
+) -> Result<ReportKind, Failure> {
+    let applied = run_apply(job, terraform, planned).await;
+    if job.progress != Progress::Applying {
+        return applied;
+    }
+    let told = match applied {
+        Ok(applied) => applied,
+        Err(failure) => failure.of_apply(&job.masker),
+    };
+    job.report(told).await?;
+    job.progress = Progress::Destroying;
+    // Who asked the test to stop does not want that its resources stay.
+    let (stopper, signal) = stop_channel();
+    let asked = std::mem::replace(&mut job.stop, signal);
+    let _deadline = beat::deadline(stopper, job.claim.apply_timeout, "destroy");
+    let destroyed = job.terraform(&terraform.destroy(), Care::Apply, |_| ()).await;
+    job.stop = asked;
+    rescue(job, terraform).await;
+    let (ended, errors) = destroyed?;
+    match ended.status.success() {
+        true => Ok(ReportKind::Destroyed),
+        false => Err(Failure::Terraform { fallback: format!("destroy: {}", ended.status), errors }),
+    }
 }
 
 /// The apply of a saved plan. Returns what is reported last.

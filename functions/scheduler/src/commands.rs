@@ -15,8 +15,9 @@ use gantry_queue::{Command, Failure, Trigger};
 use gantry_store::{
     Expect, Write, keys,
     runner::Claim,
-    scheduler::{CommandOutcome, RunEntry, TrackedBranch},
+    scheduler::{CommandOutcome, RunEntry, TrackedBranch, VersionRecord, Yanked},
 };
+use semver::Version;
 
 /// One command of one person.
 struct Order<'a> {
@@ -46,7 +47,11 @@ impl Work {
             Command::CatchUp => self.catch_up(&order).await,
             Command::Unblock { reason } => self.unblock(&order, &reason).await,
             Command::Trigger { run_type, commit } => {
-                self.trigger_by_hand(&order, run_type, commit).await
+                self.trigger_by_hand(&order, run_type, commit, None).await
+            }
+            Command::Yank { version, note } => self.yank(&order, &version, note).await,
+            Command::MakeVersion { version, commit } => {
+                self.trigger_by_hand(&order, RunType::Tracked, commit, Some(version)).await
             }
         }
     }
@@ -176,6 +181,10 @@ impl Work {
             let why = format!("the run is {}: only an ended run can be retried", old.state);
             return self.refuse(order, why, Some(&old.id)).await;
         }
+        if old.run_type == RunType::Test {
+            let why = "a test alone is not repeated: retry the module's run that it belongs to";
+            return self.refuse(order, why, Some(&old.id)).await;
+        }
         let Some(stack) = self.takes_orders(order).await? else { return Ok(()) };
         if let (RunType::Tracked, Some(project), false) = (old.run_type, stack.project(), force) {
             let key = keys::tracked_branch(project, &stack.branch);
@@ -202,6 +211,7 @@ impl Work {
             stacks_touched: old.stacks_touched,
             reason: format!("{} retried run {}", order.actor, old.id),
             by: Some(order.actor.to_owned()),
+            version: old.version.clone(),
         };
         let wants = old.wants.clone();
         self.start_by_hand(order, &stack, trigger, wants).await
@@ -212,6 +222,7 @@ impl Work {
         order: &Order<'_>,
         run_type: RunType,
         commit: Option<CommitSha>,
+        version: Option<Version>,
     ) -> Result<(), Failure> {
         let Some(stack) = self.takes_orders(order).await? else { return Ok(()) };
         let commit = match self.commit_by_hand(&stack, commit).await {
@@ -235,6 +246,7 @@ impl Work {
             stacks_touched: 1,
             reason: format!("{} started it", order.actor),
             by: Some(order.actor.to_owned()),
+            version,
         };
         self.start_by_hand(order, &stack, trigger, Default::default()).await
     }
@@ -306,6 +318,31 @@ impl Work {
             return Ok(None);
         }
         Ok(Some(stack))
+    }
+
+    /// Nobody is to use a version any more; without a note, they may again.
+    async fn yank(
+        &self,
+        order: &Order<'_>,
+        version: &Version,
+        note: Option<String>,
+    ) -> Result<(), Failure> {
+        let place = keys::version(order.stack, version);
+        let Some(found) = self.deps.store.get::<VersionRecord>(&place).await? else {
+            return self.refuse(order, format!("there is no version {version}"), None).await;
+        };
+        let said = match &note {
+            Some(_) => format!("{version} is yanked: the registry does not offer it any more"),
+            None => format!("{version} is offered again"),
+        };
+        let (by, at) = (order.actor.to_owned(), self.now());
+        let yanked = note.map(|note| Yanked { note, by, at });
+        let record = VersionRecord { yanked, ..found.value.clone() };
+        let writes = vec![
+            Write::put(place, found.unchanged(), &record)?,
+            self.outcome(order, true, said, None)?,
+        ];
+        written(self.deps.store.write(writes).await?, order.stack)
     }
 
     /// Discards the unconfirmed run and cancels all queued ones but the newest.

@@ -7,6 +7,7 @@ use crate::{
 };
 use gantry_domain::{
     EventId, ProjectId,
+    decision::runs_on_tags,
     event::{EventSource, Hook},
     stack::Stack,
 };
@@ -80,7 +81,7 @@ impl Work {
         self.compare_branches(&client, project, stacks).await?;
         let seen = self.compare_merge_requests(&client, project, stacks, before).await?;
         after.updated_after = seen.or_else(|| before.updated_after.clone());
-        if stacks.iter().any(|s| s.on_tag.is_some()) {
+        if stacks.iter().any(runs_on_tags) {
             if before.tags_known {
                 self.compare_tags(&client, project, stacks).await?;
             } else {

@@ -29,6 +29,7 @@ impl Work {
     pub(crate) async fn on_stack_due(&self, stack: &StackId) -> Result<(), Failure> {
         self.cancel_outdated(stack).await?;
         self.advance_tracked(stack).await?;
+        self.advance_tests(stack).await?;
         if self.head(stack).await?.value.applying {
             return Ok(());
         }
@@ -98,9 +99,20 @@ impl Work {
         if run.state != RunState::Queued || !matches!(run.place, Place::Queue | Place::Waiting) {
             return Ok(());
         }
-        run.place = Place::Line;
-        run.outstanding.insert(Effect::Dispatch);
+        if run.module {
+            run.place = Place::Tests;
+            run.outstanding.insert(Effect::Advance);
+        } else {
+            run.place = Place::Line;
+            run.outstanding.insert(Effect::Dispatch);
+        }
         self.commit(loaded, run, Vec::new()).await
+    }
+
+    /// Nudges the module again, after what was just written.
+    pub(crate) async fn nudge_soon(&self, run: &Run) -> Result<(), Failure> {
+        let version = distinct(&(&run.id, self.now().as_millisecond()));
+        Ok(self.deps.sender.send(Message::StackDue { stack: run.stack.clone(), version }).await?)
     }
 
     /// Cancels a run that no runner has; any other is left as it is.
@@ -130,6 +142,7 @@ impl Work {
             RunState::Queued | RunState::Confirmed if loaded.run().place != Place::Room => {
                 self.remind(loaded).await
             }
+            RunState::Testing => self.remind(loaded).await,
             RunState::Preparing | RunState::Confirmed => {
                 self.hand_out_again(loaded, &timeouts, now).await
             }

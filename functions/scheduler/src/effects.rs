@@ -116,7 +116,7 @@ impl Work {
                 self.want(Message::Note { project, iid, want: 0 }).await?;
             }
         }
-        if run.run_type == RunType::Tracked && has_deployment(run.state) {
+        if run.run_type == RunType::Tracked && !run.module && has_deployment(run.state) {
             self.want(Message::Environment { stack: run.stack.clone(), want: 0 }).await?;
         }
         Ok(())

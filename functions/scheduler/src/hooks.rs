@@ -3,6 +3,7 @@
 use crate::Work;
 use gantry_domain::{
     EventId, ProjectId, StackId,
+    decision::runs_on_tags,
     event::{EventRecord, EventSource, Hook},
     stack::Stack,
 };
@@ -159,6 +160,22 @@ impl Work {
         Ok(())
     }
 
+    /// Tags that are there when the first stack asks for them start nothing; later ones do.
+    async fn begin_with_tags(&self, project: ProjectId) -> Result<(), Failure> {
+        let key = keys::comparing(project);
+        let Some(found) = self.deps.store.get::<Comparing>(&key).await? else { return Ok(()) };
+        if found.value.tags_known {
+            return Ok(());
+        }
+        self.learn_tags(project).await?;
+        let known = Comparing { tags_known: true, ..found.value.clone() };
+        let due = Some(self.now() + self.deps.limits.compare_unseen_every);
+        let write = Write::put(key, found.unchanged(), &known)?.due(due);
+        // A comparison that was first knows them too.
+        let _either_way = self.deps.store.write(vec![write]).await?;
+        Ok(())
+    }
+
     /// Settings made, changed or deleted a stack: its branch's head becomes the point from which
     /// changes count, and its project is compared with GitLab from now on.
     pub(crate) async fn on_stack_changed(
@@ -187,8 +204,8 @@ impl Work {
                 let stacks = self.stacks_of(project).await?;
                 self.begin_branch(project, &stack.branch, &stacks, known).await?;
             }
-            if stack.on_tag.is_some() {
-                self.learn_tags(project).await?;
+            if runs_on_tags(stack) {
+                self.begin_with_tags(project).await?;
             }
         }
         let version = crate::effects::distinct(&(stack, self.now().as_millisecond()));

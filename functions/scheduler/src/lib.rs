@@ -14,6 +14,7 @@ mod facts;
 mod hooks;
 mod moves;
 mod reports;
+mod suites;
 mod sweep;
 mod triggers;
 
@@ -112,6 +113,7 @@ impl Work {
             Message::Report { run, attempt, report, .. } => {
                 self.on_report(&run, attempt, report).await
             }
+            Message::Packaged { run, packed, .. } => self.on_packaged(&run, packed).await,
             Message::Grant { run, .. } => self.on_grant(&run).await,
             Message::RunDue { run, .. } => self.on_run_due(&run).await,
             Message::StackDue { stack, .. } => self.on_stack_due(&stack).await,

@@ -1,10 +1,10 @@
 //! Moving runs: every change of a run, of its place and of its stack's head is one transaction,
 //! followed by the effects that the transaction recorded.
 
-use crate::Work;
+use crate::{Work, suites::test_key};
 use gantry_domain::{
     RunId, StackId,
-    run::{Effect, Phase, Place, Run, RunState, RunType},
+    run::{Effect, Phase, Place, Run, RunState, RunType, TestOf},
     stack::{Stack, Timeouts},
 };
 use gantry_queue::Failure;
@@ -23,6 +23,9 @@ const EFFECTS_LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// A run that waits is looked at this often.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(10);
+
+/// A module's run whose configuration is not read yet is looked at this often.
+const SOON: SignedDuration = SignedDuration::from_secs(30);
 
 /// A stack's head as it was read; a stack that never ran has none.
 pub(crate) struct Head {
@@ -215,6 +218,7 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
         Place::Line => Some(keys::line(run.line_class(), run.created_at, run.number, &run.id)),
         Place::Room => Some(keys::room(&run.id)),
         Place::Person => Some(keys::waiting(run.created_at, &run.id)),
+        Place::Tests => Some(keys::stack_tests(&run.stack, run.number)),
     };
     if let Some(key) = key(before.place, before) {
         writes.push(Write::Delete { key, expect: Expect::Any });
@@ -252,10 +256,18 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
 /// What the stack's head says once the run has moved.
 fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> StackHead {
     let mut head = head.clone();
+    if let Some(test) = after.test.as_ref().filter(|_| leaves_behind(before, after)) {
+        head.blocked = Some(Blocked {
+            run: after.id.clone(),
+            reason: format!("what the test {} made may still be there", test.case.name),
+            since: now,
+        });
+    }
     if after.run_type != RunType::Tracked {
         return head;
     }
-    if after.place == Place::Line && before.place != Place::Line {
+    let goes = |run: &Run| matches!(run.place, Place::Line | Place::Tests);
+    if goes(after) && !goes(before) {
         head.tracked = Some(after.id.clone());
     }
     // A lost runner can say so when the run holds the stack no more.
@@ -282,6 +294,11 @@ fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> St
     head
 }
 
+/// The test run ends now, and what it made is not known to be gone.
+fn leaves_behind(before: &Run, after: &Run) -> bool {
+    (after.lost && !before.lost) || (after.left_behind && !before.left_behind)
+}
+
 /// When somebody must look at the run again even if no message comes.
 pub(crate) fn next_look(run: &Run, timeouts: &Timeouts, now: Timestamp) -> Option<Timestamp> {
     if !run.outstanding.is_empty() {
@@ -302,7 +319,10 @@ pub(crate) fn next_look(run: &Run, timeouts: &Timeouts, now: Timestamp) -> Optio
             Some((now + LOST_AFTER).min(ends.max(now + SignedDuration::from_secs(1))))
         }
         RunState::Unconfirmed => Some(run.since + seconds(timeouts.unconfirmed)),
+        // GitLab may have been in trouble when its configuration was to be read.
+        RunState::Queued if run.place == Place::Tests => Some(now + SOON),
         // Should every nudge be lost, the sweep still comes by.
+        RunState::Testing => Some(now + FORGOTTEN_AFTER),
         RunState::Queued => Some(now + FORGOTTEN_AFTER),
         _ => None,
     }
@@ -329,7 +349,10 @@ pub(crate) struct NewRun<'a> {
 
 impl NewRun<'_> {
     pub(crate) fn build(self) -> Run {
-        let Self { stack, trigger, event, key, place, now } = self;
+        let Self { stack, trigger, event, key, mut place, now } = self;
+        if stack.module.is_some() && place == Place::Line {
+            place = Place::Tests;
+        }
         Run {
             id: RunId::derive(&stack.id, &key),
             stack: stack.id.clone(),
@@ -361,7 +384,7 @@ impl NewRun<'_> {
             lost: false,
             outstanding: match place {
                 Place::Line => [Effect::Feedback, Effect::Dispatch].into(),
-                Place::Queue => [Effect::Feedback, Effect::Advance].into(),
+                Place::Queue | Place::Tests => [Effect::Feedback, Effect::Advance].into(),
                 _ => [Effect::Feedback].into(),
             },
             autodeploy: stack.autodeploy,
@@ -370,6 +393,47 @@ impl NewRun<'_> {
             handed_out_at: None,
             unclaimed: 0,
             place,
+            module: stack.module.is_some(),
+            test: None,
+            version: trigger.version,
+            verdict: None,
+            left_behind: false,
+        }
+    }
+
+    /// One test of a module's run.
+    pub(crate) fn test(
+        stack: &Stack,
+        suite: &Run,
+        test: TestOf,
+        place: Place,
+        now: Timestamp,
+    ) -> Run {
+        let key = test_key(&suite.id, &test.case.name);
+        Run {
+            id: RunId::derive(&stack.id, &key),
+            run_type: RunType::Test,
+            number: 0,
+            key,
+            reason: format!("test {} of run #{}", test.case.name, suite.number),
+            state: RunState::Queued,
+            history: vec![gantry_domain::run::Step { state: RunState::Queued, at: now, by: None }],
+            wants: Default::default(),
+            stop_asked: None,
+            ending: None,
+            outstanding: match place {
+                Place::Line => [Effect::Feedback, Effect::Dispatch].into(),
+                _ => [Effect::Feedback].into(),
+            },
+            autodeploy: true,
+            created_at: now,
+            since: now,
+            place,
+            module: false,
+            test: Some(test),
+            version: None,
+            verdict: None,
+            ..suite.clone()
         }
     }
 }

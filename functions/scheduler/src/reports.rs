@@ -5,9 +5,11 @@ use gantry_domain::{
     RunId,
     plan::Delta,
     protocol::{Report, ReportKind},
-    run::{Effect, Ending, Run, RunEvent, RunState, RunType},
+    run::{Effect, Ending, Refused, Run, RunEvent, RunState, RunType},
+    text,
 };
 use gantry_queue::Failure;
+use jiff::Timestamp;
 
 impl Work {
     /// Takes a report of the present attempt, once. Reports of a superseded attempt say nothing.
@@ -69,15 +71,27 @@ impl Work {
             ReportKind::Applied { delta } => {
                 run.delta = Some(with_plans_counts(delta, run.delta));
                 run.applied = true;
-                run.apply(RunEvent::Applied, now, None)?;
+                let event = match run.run_type {
+                    RunType::Test => RunEvent::TestApplied,
+                    _ => RunEvent::Applied,
+                };
+                run.apply(event, now, None)?;
             }
             ReportKind::Failed { summary, errors, log_tail, in_terraform } => {
-                run.ending = Some(Ending { summary, errors, log_tail, in_terraform });
-                run.apply(RunEvent::Failed, now, None)?;
+                let end = Ending { summary, errors, log_tail, in_terraform };
+                fail(&mut run, end, now)?;
             }
+            ReportKind::ApplyFailed { summary, errors, log_tail } => {
+                run.ending = Some(match &run.stop_asked {
+                    Some(by) => Ending { errors, ..ending(format!("Interrupted by {by}")) },
+                    None => Ending { summary, errors, log_tail, in_terraform: true },
+                });
+                run.apply(RunEvent::TestFailed, now, None)?;
+            }
+            ReportKind::Destroyed => end_test(&mut run, now)?,
             ReportKind::Stopped => {
                 let by = run.stop_asked.clone().unwrap_or_else(|| "the runner".to_owned());
-                run.ending = Some(ending(stopped_by(&by)));
+                run.ending = Some(ending(text::stopped_by(&by)));
                 run.apply(RunEvent::Stopped, now, None)?;
             }
             ReportKind::Interrupted { summary } => {
@@ -102,17 +116,45 @@ impl Work {
     }
 }
 
-/// "Superseded by …" stays as it is; a name becomes "Stopped by …".
-fn stopped_by(who: &str) -> String {
-    if who.contains(' ') && who.starts_with(char::is_uppercase) {
-        who.to_owned()
-    } else {
-        format!("Stopped by {who}")
+/// A phase went wrong. A test that was to fail in its plan has passed by that; one whose resources
+/// are still there has left them behind.
+fn fail(run: &mut Run, end: Ending, now: Timestamp) -> Result<(), Refused> {
+    if run.state == RunState::Destroying {
+        run.left_behind = true;
+    }
+    if run.state == RunState::Planning && is_negative(run) && end.in_terraform {
+        run.verdict = Some(text::module::failed_as_expected(&end.summary));
+        return run.apply(RunEvent::PlanPreviewed, now, None);
+    }
+    run.ending = Some(end);
+    run.apply(RunEvent::Failed, now, None)
+}
+
+/// What a test made is gone: it has passed if it ended as it should.
+fn end_test(run: &mut Run, now: Timestamp) -> Result<(), Refused> {
+    let stopped = run.stop_asked.is_some();
+    match (run.ending.take(), is_negative(run)) {
+        (Some(end), true) if !stopped => {
+            run.verdict = Some(text::module::failed_as_expected(&end.summary));
+            run.apply(RunEvent::Destroyed, now, None)
+        }
+        (None, false) => run.apply(RunEvent::Destroyed, now, None),
+        (end, _) => {
+            run.ending = Some(end.unwrap_or_else(|| ending(text::module::DID_NOT_FAIL)));
+            run.apply(RunEvent::Failed, now, None)
+        }
     }
 }
 
+fn is_negative(run: &Run) -> bool {
+    run.test.as_ref().is_some_and(|test| test.case.negative)
+}
+
 fn planned(run: &Run, delta: Delta) -> RunEvent {
-    if delta == Delta::default() {
+    if run.run_type == RunType::Test {
+        // Also without changes: what it checks may be checked in apply.
+        RunEvent::PlanAutodeployed
+    } else if delta == Delta::default() {
         RunEvent::PlanClean
     } else if run.run_type != RunType::Tracked {
         RunEvent::PlanPreviewed

@@ -163,6 +163,11 @@ impl Work {
                 run.ending = Some(ending(because));
                 Ok(vec![Write::Check { key: claim, expect: Expect::Absent }])
             }
+            RunState::Testing => {
+                run.stop_asked = Some(because.to_owned());
+                run.outstanding.insert(Effect::Advance);
+                Ok(Vec::new())
+            }
             _ => {
                 run.stop_asked = Some(because.to_owned());
                 Ok(Vec::new())

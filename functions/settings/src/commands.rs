@@ -273,6 +273,26 @@ pub(crate) async fn outcome(
     Ok((status, Json(view)).into_response())
 }
 
+/// Sends a command that nothing stands against.
+pub(crate) async fn give_at_once(
+    app: &App,
+    caller: &Caller,
+    stack: &Stack,
+    command: Command,
+) -> Answer<CommandView> {
+    give(app, caller, stack, command, async { Ok(()) }).await
+}
+
+/// Sends a command to a stack or module that may start runs.
+pub(crate) async fn give_freely(
+    app: &App,
+    caller: &Caller,
+    stack: &Stack,
+    command: Command,
+) -> Answer<CommandView> {
+    give(app, caller, stack, command, may_start(app, stack, RunType::Tracked)).await
+}
+
 /// Sends a command unless it is certain to be refused, and waits a little for its outcome. The
 /// same request again gets the outcome that there is.
 async fn give(
@@ -317,7 +337,8 @@ fn decided(
     Ok(view(stack, request.clone(), outcome))
 }
 
-fn answer(view: CommandView) -> Answer<Response> {
+/// A command's outcome as an answer of the API.
+pub(crate) fn answer(view: CommandView) -> Answer<Response> {
     let (status, done) = match &view.message {
         Some(message) => (StatusCode::OK, Done::new(message.clone())),
         None => {

@@ -3,9 +3,9 @@
 use crate::{
     access::{Access, Guard, guard},
     app::{App, Deps},
-    commands, events, integration, keys, pages,
+    commands, events, integration, keys, modules, pages,
     refusal::Refusal,
-    runs, stacks,
+    registry, runs, stacks,
 };
 use axum::{
     Router,
@@ -103,15 +103,25 @@ const INTEGRATION: &str = "/api/v1/integration";
 const STACKS: &str = "/api/v1/stacks";
 const STACK: &str = "/api/v1/stacks/{slug}";
 const STACK_RUNS: &str = "/api/v1/stacks/{slug}/runs";
+const MODULES: &str = "/api/v1/modules";
+const MODULE: &str = "/api/v1/modules/{slug}";
+const VERSIONS: &str = "/api/v1/modules/{slug}/versions";
 const KEYS: &str = "/api/v1/keys";
 
-/// The pages. Forms send POST alone, and each part of a path has a name of its own, so that
+/// The pages, and the registry, which Terraform asks. Forms send POST alone, and each part of a path has a name of its own, so that
 /// activities read well.
 fn pages() -> Vec<Route> {
     use pages::handlers as page;
     vec![
         open("/healthz", page::health),
         open("/assets/{name}", pages::asset),
+        open("/.well-known/terraform.json", registry::discovery),
+        open("/registry/v1/modules/{namespace}/{name}/{provider}/versions", registry::versions),
+        open(
+            "/registry/v1/modules/{namespace}/{name}/{provider}/{version}/download",
+            registry::download,
+        ),
+        open("/registry/v1/archives/{module}/{file}", registry::archive),
         open("/sign-in", page::sign_in),
         route(Method::POST, "/sign-in", Access::Open, page::try_key),
         see("/", Read, page::overview),
@@ -136,6 +146,20 @@ fn pages() -> Vec<Route> {
         send("/stacks/{slug}/catch-up", Deploy, "catch up with the stack {slug}", page::catch_up),
         send("/stacks/{slug}/runs", Deploy, "start a run of the stack {slug}", page::start_run),
         send("/stacks/{slug}/delete", Admin, "delete the stack {slug}", page::delete_stack),
+        see("/modules", Read, page::modules),
+        see("/modules/new", Admin, page::new_module),
+        send("/modules/new", Admin, "make a module", page::create_module),
+        see("/modules/{slug}", Read, page::module),
+        see("/modules/{slug}/edit", Admin, page::edit_module),
+        send("/modules/{slug}/edit", Admin, "change the module {slug}", page::save_module),
+        send(
+            "/modules/{slug}/versions",
+            Deploy,
+            "make a version of the module {slug}",
+            page::make_version,
+        ),
+        send("/modules/{slug}/yank", Admin, "yank a version of the module {slug}", page::yank),
+        send("/modules/{slug}/delete", Admin, "delete the module {slug}", page::delete_module),
         open("/runs/{id}", page::run),
         open("/runs/{id}/log", page::log),
         open("/runs/{id}/log.txt", page::log_text),
@@ -190,6 +214,21 @@ fn api() -> Vec<Route> {
         ),
         read(STACK_RUNS, Read, runs::list),
         post(STACK_RUNS, Deploy, "start a run of the stack {slug}", commands::start_run),
+        open("/api/v1/module-config.schema.json", modules::schema),
+        read(MODULES, Read, modules::list),
+        post(MODULES, Admin, "make a module", modules::create),
+        read(MODULE, Read, modules::show),
+        put(MODULE, Admin, "change the module {slug}", modules::edit),
+        delete(MODULE, Admin, "delete the module {slug}", modules::remove),
+        read(VERSIONS, Read, modules::versions),
+        post(VERSIONS, Deploy, "make a version of the module {slug}", modules::make_version),
+        read("/api/v1/modules/{slug}/versions/{version}", Read, modules::version),
+        post(
+            "/api/v1/modules/{slug}/versions/{version}/yank",
+            Admin,
+            "yank the version {version} of the module {slug}, or take that back",
+            modules::yank,
+        ),
         read("/api/v1/waiting", Read, runs::waiting_list),
         read("/api/v1/runs/{id}", Read, runs::show),
         read("/api/v1/runs/{id}/log", Read, runs::log),

@@ -4,13 +4,17 @@
 //! GitLab allows five archives a minute, so every run of a commit shares one. An archive appears
 //! when it is whole; where it cannot be had, a [`SourceFailed`] lies beside its place and says why.
 //! Trouble at GitLab, or on the way, is neither: the message waits.
+//!
+//! It also packs the code of a module's version for the registry, which is made of such an archive.
+
+mod package;
 
 use anyhow::anyhow;
 use async_trait::async_trait;
 use gantry_domain::{CommitSha, GitUrl, ProjectId, Repository, source::SourceFailed};
 use gantry_git::{Git, GitError};
 use gantry_gitlab::{Connection, Download, Error, NotConnected};
-use gantry_queue::{Context, Failure, Handler, Message};
+use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_setup::{
     Clock, Objects,
     objects::{Writing, keys},
@@ -39,13 +43,15 @@ pub struct Deps {
     pub git: Git,
     /// Where archives go.
     pub objects: Objects,
+    /// Tells what became of a module's packing.
+    pub sender: Sender,
     /// The time.
     pub clock: Clock,
     /// The largest archive that is kept, in bytes.
     pub largest: u64,
 }
 
-/// The handler of [`Message::Fetch`].
+/// The handler of [`Message::Fetch`] and [`Message::Package`].
 pub fn handler(deps: Deps) -> impl Handler {
     Fetcher(deps)
 }
@@ -57,6 +63,11 @@ impl Handler for Fetcher {
     async fn handle(&self, _: Context, message: Message) -> Result<(), Failure> {
         match message {
             Message::Fetch { repository, commit, .. } => self.fetch(&repository, &commit).await,
+            Message::Package { stack, run, repository, commit, root } => {
+                self.fetch(&repository, &commit).await?;
+                let packed = package::pack(&self.0, &stack, &repository, &commit, &root).await?;
+                Ok(self.0.sender.send(Message::Packaged { stack, run, packed }).await?)
+            }
             other => Err(anyhow!("{} does not belong into source", other.kind()).into()),
         }
     }

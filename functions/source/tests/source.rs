@@ -12,12 +12,13 @@ use axum::{
 use gantry_domain::{
     ProjectId, Repository, UserId,
     integration::{BotUser, Integration},
+    module::Packed,
     source::SourceFailed,
 };
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectOptions, Visibility};
 use gantry_git::Git;
 use gantry_gitlab::Connection;
-use gantry_queue::{Context, Failure, Handler, Message, QueueName};
+use gantry_queue::{Context, Envelope, Failure, Handler, LocalQueues, Message, QueueName, Sender};
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
 use gantry_setup::{Clock, Objects, aws, clock::ClockHand, objects::keys};
 use gantry_source::{Deps, handler};
@@ -71,6 +72,7 @@ async fn answer(State(gitlab): State<FakeGitLab>) -> Response {
 struct World {
     gitlab: FakeGitLab,
     objects: Objects,
+    queues: Arc<LocalQueues>,
     handler: Box<dyn Handler>,
     clock: Clock,
     hand: ClockHand,
@@ -92,16 +94,19 @@ impl World {
         let secrets = Arc::new(FileSecrets::new(folder.path().join("secrets.json")));
         secrets.put(SecretName::ApiToken, &"token".into()).await.unwrap();
         let (clock, hand) = Clock::stopped_at(Timestamp::from_second(1_767_323_045).unwrap());
-        let now = clock.clone();
+        let (now, sent_at) = (clock.clone(), clock.clone());
+        let queue_time = clock.clone();
+        let queues = Arc::new(LocalQueues::in_memory(Arc::new(move || queue_time.now())).unwrap());
         let connection = Connection::new(store(host).await, secrets, Arc::new(move || now.now()));
         let handler = Box::new(handler(Deps {
             connection: Arc::new(connection),
             git: Git::default(),
+            sender: Sender::new(Arc::clone(&queues) as _, Arc::new(move || sent_at.now())),
             objects: objects.clone(),
             clock: clock.clone(),
             largest: LARGEST,
         }));
-        Self { gitlab, objects, handler, clock, hand, _folder: folder }
+        Self { gitlab, objects, queues, handler, clock, hand, _folder: folder }
     }
 
     fn answers(&self, reply: Reply) {
@@ -118,7 +123,10 @@ impl World {
 
     async fn fetch_of(&self, repository: Repository, commit: &str) -> Result<(), Failure> {
         let commit = commit.parse().unwrap();
-        let message = Message::Fetch { repository, commit, cause: "test".to_owned() };
+        self.handle(Message::Fetch { repository, commit, cause: "test".to_owned() }).await
+    }
+
+    async fn handle(&self, message: Message) -> Result<(), Failure> {
         let context = Context {
             queue: QueueName::Source,
             message_id: "m".to_owned(),
@@ -258,4 +266,55 @@ async fn a_repository_that_is_not_at_gitlab_is_read_too() {
     let away = Repository::Git("http://127.0.0.1:1/a/b".parse().unwrap());
     let waits = w.fetch_of(away, &commit).await.unwrap_err();
     assert!(waits.retry_after.is_some(), "{:?}", waits.error);
+}
+
+#[tokio::test]
+async fn a_module_is_packed_from_its_commit() {
+    let elsewhere = FakeGitlab::start(Config::default()).await.unwrap();
+    let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let options = ProjectOptions {
+        files: vec![
+            file("net/main.tf", "variable \"name\" {\n  type = string\n}\n"),
+            file("net/README.md", "# Network\n"),
+            file("other/main.tf", "# not of the module\n"),
+        ],
+        visibility: Visibility::Public,
+        ..ProjectOptions::default()
+    };
+    let project = elsewhere.create_project("acme/modules", options).unwrap();
+    let url = format!("{}/acme/modules.git", elsewhere.base_url());
+    let repository = Repository::Git(url.parse().unwrap());
+    let w = World::new().await;
+    let pack = |root: &str| Message::Package {
+        stack: "m1".parse().unwrap(),
+        run: format!("r-{root}").parse().unwrap(),
+        repository: repository.clone(),
+        commit: elsewhere.head(project, "main").unwrap().parse().unwrap(),
+        root: root.to_owned(),
+    };
+    w.handle(pack("net")).await.unwrap();
+    w.handle(pack("gone")).await.unwrap();
+    let told: Vec<Message> = w
+        .queues
+        .peek(QueueName::Events)
+        .unwrap()
+        .iter()
+        .map(|sent| Envelope::from_body(&sent.body).unwrap().message)
+        .collect();
+    let [
+        Message::Packaged { packed: Packed::Done { digest }, .. },
+        Message::Packaged { packed, .. },
+    ] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    let reason =
+        "The module cannot be packed for the registry: the folder gone is not in the commit";
+    assert_eq!(*packed, Packed::Impossible { reason: reason.to_owned() });
+    let archive = w.objects.get(&keys::module("m1", digest)).await.unwrap().unwrap();
+    assert_eq!(archive[..2], [0x1f, 0x8b]);
+    let metadata = w.objects.get(&keys::module_metadata("m1", digest)).await.unwrap().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata).unwrap();
+    assert_eq!(metadata["inputs"][0]["name"], "name");
+    assert_eq!(metadata["readme"], "# Network\n");
 }

@@ -99,6 +99,31 @@ impl Person {
             .iter()
             .map(|(path, text)| ((*path).to_owned(), text.map(|text| text.as_bytes().to_vec())))
             .collect();
+        self.push_changes(project, branch, changes, message)
+    }
+
+    /// Pushes one file that need not be text; see [`Self::push_files`].
+    ///
+    /// # Errors
+    /// When the branch cannot have this name.
+    pub fn push_bytes(
+        &self,
+        project: ProjectId,
+        branch: &str,
+        path: &str,
+        content: &[u8],
+    ) -> Done<String> {
+        let changes = [(path.to_owned(), Some(content.to_vec()))].into_iter().collect();
+        self.push_changes(project, branch, changes, &format!("Change {path}"))
+    }
+
+    fn push_changes(
+        &self,
+        project: ProjectId,
+        branch: &str,
+        changes: FileChanges,
+        message: &str,
+    ) -> Done<String> {
         let new = NewCommit {
             branch: branch.to_owned(),
             message: message.to_owned(),

@@ -106,6 +106,7 @@ impl System {
         let source = gantry_source::handler(gantry_source::Deps {
             connection,
             git: Git::trusting(parts.ca_pem.clone()),
+            sender: sender.clone(),
             objects: objects.clone(),
             clock: clock.clone(),
             largest: gantry_source::LARGEST_ARCHIVE,
@@ -118,6 +119,7 @@ impl System {
             secrets: Arc::clone(&secrets),
             clock: clock.clone(),
             limits: gantry_runner_api::Limits::default(),
+            public_url: base.clone(),
         };
         let router = axum::Router::new()
             .merge(gantry_webhook::router(gantry_webhook::Deps {

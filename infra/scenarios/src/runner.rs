@@ -132,8 +132,15 @@ impl Runners {
         let Some(beat) = self.beat(index).await else { return true };
         if beat.stop.is_some() {
             *moved = true;
+            let is_test = self.active[index].claim.run_type == RunType::Test;
             let what = match self.active[index].phase {
                 Phase::Plan => ReportKind::Stopped,
+                Phase::Apply if is_test => {
+                    let (summary, errors, log_tail) = (String::new(), Vec::new(), Vec::new());
+                    let failed = ReportKind::ApplyFailed { summary, errors, log_tail };
+                    self.report(index, failed).await;
+                    ReportKind::Destroyed
+                }
                 Phase::Apply => ReportKind::Interrupted { summary: String::new() },
             };
             self.report(index, what).await;
@@ -175,8 +182,7 @@ impl Runners {
         self.report(index, ReportKind::Planned { delta, plan_digest }).await;
         let active = &mut self.active[index];
         let goes_on = active.claim.autodeploy
-            && active.claim.run_type == RunType::Tracked
-            && !delta.is_empty();
+            && (active.claim.run_type == RunType::Test || !delta.is_empty());
         if goes_on {
             self.done.push(format!("{slug} plan"));
             self.active[index].phase = Phase::Apply;
@@ -195,6 +201,9 @@ impl Runners {
             _ => 1,
         };
         self.report(index, ReportKind::Applied { delta: Delta { add, ..Delta::default() } }).await;
+        if self.active[index].claim.run_type == RunType::Test {
+            self.report(index, ReportKind::Destroyed).await;
+        }
         true
     }
 

@@ -106,6 +106,11 @@ impl World {
         self.programs.start_from_now_on(&self.installation);
     }
 
+    /// The host of this installation, with its port, as it stands in modules' addresses.
+    pub fn host(&self) -> &str {
+        self.installation.base.trim_start_matches("http://")
+    }
+
     /// A request to the admin API.
     pub async fn api(
         &mut self,
@@ -319,7 +324,8 @@ impl World {
 
     /// The runs of a stack, newest first.
     pub async fn runs(&mut self, slug: &str) -> Vec<Value> {
-        let (status, answer) = self.api(Method::GET, &format!("/stacks/{slug}/runs"), None).await;
+        let (status, answer) =
+            self.api(Method::GET, &format!("/stacks/{slug}/runs?limit=100"), None).await;
         assert!(status.is_success(), "{answer}");
         answer.get("runs").and_then(Value::as_array).cloned().unwrap_or_default()
     }

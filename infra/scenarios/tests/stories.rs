@@ -7,6 +7,7 @@ mod stories {
     mod feedback;
     mod hints;
     mod merge_requests;
+    mod modules;
     mod scale;
     mod state;
     mod tracked;

@@ -5,10 +5,12 @@
 
 use crate::{
     CommitSha, MergeRequestIid, ProjectId,
+    module::from_tag,
     run::{RunType, Want},
-    stack::{OnPush, Stack},
+    stack::{Module, OnPush, Stack},
 };
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use semver::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What lies between two commits, as far as GitLab could tell.
@@ -98,6 +100,8 @@ pub enum Decision {
         want: Option<Want>,
         /// Set when the code comes from another project: no secret variables.
         fork_of: Option<ProjectId>,
+        /// The version of a module that a tag asks for.
+        version: Option<Version>,
         /// Why.
         reason: String,
     },
@@ -158,6 +162,7 @@ fn tracked_branch(head: &CommitSha, changes: Option<&Changes>, stack: &Stack) ->
         run_type,
         want,
         fork_of: None,
+        version: None,
         reason: format!("{} moved to {}: {because}", stack.branch, head.short()),
     }
 }
@@ -172,6 +177,7 @@ fn other_branch(branch: &str, changes: &Changes, is_tracked: bool, stack: &Stack
             run_type: RunType::Proposed,
             want: Some(Want::Branch(branch.to_owned())),
             fork_of: None,
+            version: None,
             reason: format!("branch {branch} would change {}: {because}", stack.branch),
         },
     }
@@ -206,11 +212,15 @@ fn merge_request(
         run_type: RunType::Proposed,
         want: Some(Want::MergeRequest(iid)),
         fork_of: fork.map(|fork| fork.project),
+        version: None,
         reason: format!("merge request !{iid} would change {target_branch}: {because}"),
     }
 }
 
 fn tagged(tag: &str, in_tracked_branch: bool, is_protected: bool, stack: &Stack) -> Decision {
+    if let Some(module) = &stack.module {
+        return versioned(tag, in_tracked_branch || is_protected, stack, module);
+    }
     let Some(on_tag) = &stack.on_tag else {
         return nothing("the stack does not run on tags");
     };
@@ -222,12 +232,14 @@ fn tagged(tag: &str, in_tracked_branch: bool, is_protected: bool, stack: &Stack)
             run_type: RunType::Proposed,
             want: Some(Want::Tag(tag.to_owned())),
             fork_of: None,
+            version: None,
             reason: format!("tag {tag} matches {}", on_tag.pattern),
         },
         OnPush::Tracked if in_tracked_branch || is_protected => Decision::Run {
             run_type: RunType::Tracked,
             want: None,
             fork_of: None,
+            version: None,
             reason: format!("tag {tag} matches {}", on_tag.pattern),
         },
         OnPush::Tracked => nothing(format!(
@@ -235,6 +247,37 @@ fn tagged(tag: &str, in_tracked_branch: bool, is_protected: bool, stack: &Stack)
             stack.branch
         )),
     }
+}
+
+/// A tag that names a version of a module.
+fn versioned(tag: &str, may: bool, stack: &Stack, module: &Module) -> Decision {
+    let Some(version) = from_tag(tag, &module.tag_prefix) else {
+        let form = format!("{}1.2.3 or {0}v1.2.3", module.tag_prefix);
+        return nothing(format!("the tag names no version of the module, such as {form}"));
+    };
+    if !may {
+        return nothing(format!(
+            "the tag's commit is not in {}, and the tag is not protected: it makes no version",
+            stack.branch
+        ));
+    }
+    Decision::Run {
+        run_type: RunType::Tracked,
+        want: None,
+        fork_of: None,
+        reason: format!("tag {tag} asks for version {version}"),
+        version: Some(version),
+    }
+}
+
+/// True when a tag may start something of the stack, as far as its settings go.
+pub fn runs_on_tags(stack: &Stack) -> bool {
+    stack.on_tag.is_some() || stack.module.is_some()
+}
+
+/// True when whether a tag starts something depends on its commit being in the tracked branch.
+pub fn tag_needs_branch(stack: &Stack) -> bool {
+    stack.module.is_some() || stack.on_tag.as_ref().is_some_and(|tag| tag.run == OnPush::Tracked)
 }
 
 /// True when the stack's `allow_forks` lists the fork's project (by id or path) or a namespace

@@ -156,6 +156,16 @@ text_id!(
         && v.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
 );
 
+text_id!(
+    /// A test's name, unique in its module.
+    TestName,
+    "test name",
+    "1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit",
+    |v| v.len() <= 64
+        && v.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && v.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+);
+
 impl CommitSha {
     /// The first eight digits, as GitLab shows them.
     pub fn short(&self) -> &str {
@@ -176,6 +186,14 @@ impl StackSlug {
         }
         slug.truncate(64);
         slug.trim_end_matches('-').parse()
+    }
+}
+
+impl StackId {
+    /// Under which a test run keeps a Terraform state of its own: runs' ids are ids of stacks that
+    /// nobody makes.
+    pub fn of_test(run: &RunId) -> Self {
+        Self(run.0.clone())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod feedback;
 pub mod ids;
 pub mod integration;
 pub mod masking;
+pub mod module;
 pub mod plan;
 pub mod protocol;
 pub mod repository;

@@ -78,6 +78,9 @@ pub struct ClaimAnswer {
     /// Seconds until an apply right after the plan is stopped (autodeploy).
     #[serde(default = "default_apply_timeout")]
     pub apply_timeout: u32,
+    /// The module registry of this installation, where the run's code may find modules.
+    #[serde(default)]
+    pub registry: Option<Registry>,
     /// For an apply: the digest that [`ReportKind::Planned`] brought. The runner applies nothing
     /// else.
     #[serde(default)]
@@ -86,6 +89,15 @@ pub struct ClaimAnswer {
 
 fn default_apply_timeout() -> u32 {
     crate::stack::Timeouts::default().apply
+}
+
+/// How a run reaches the module registry. Its routes are below the runner API's own address.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Registry {
+    /// The host in modules' addresses, with its port where it has one.
+    pub host: String,
+    /// Lets the run read, while it lasts.
+    pub token: String,
 }
 
 /// A variable as a run gets it.
@@ -181,6 +193,17 @@ pub enum ReportKind {
         /// What was changed.
         delta: Delta,
     },
+    /// A test's apply failed or was interrupted; what it made is destroyed next.
+    ApplyFailed {
+        /// The first error's summary, masked: at most 200 characters.
+        summary: String,
+        /// Terraform's diagnostics, masked.
+        errors: Vec<String>,
+        /// The last lines of the log, masked, at most 30.
+        log_tail: Vec<String>,
+    },
+    /// What a test made is destroyed.
+    Destroyed,
     /// The phase failed.
     Failed {
         /// The first error's summary, masked: at most 200 characters.

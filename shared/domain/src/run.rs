@@ -5,9 +5,10 @@
 
 use crate::{
     CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
-    plan::Delta,
+    module::TestCase, plan::Delta,
 };
 use jiff::Timestamp;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
 
@@ -68,6 +69,7 @@ pub enum RunState {
     Confirmed,
     Applying,
     Destroying,
+    Testing,
     Finished,
     Failed,
     Stopped,
@@ -77,7 +79,7 @@ pub enum RunState {
 
 impl RunState {
     /// Every state, in the order of a run's life.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Queued,
         Self::Preparing,
         Self::Initializing,
@@ -86,6 +88,7 @@ impl RunState {
         Self::Confirmed,
         Self::Applying,
         Self::Destroying,
+        Self::Testing,
         Self::Finished,
         Self::Failed,
         Self::Stopped,
@@ -118,6 +121,7 @@ impl fmt::Display for RunState {
             Self::Confirmed => "confirmed",
             Self::Applying => "applying",
             Self::Destroying => "destroying",
+            Self::Testing => "testing",
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
@@ -161,6 +165,10 @@ pub enum RunEvent {
     Failed,
     /// A test run's apply went wrong or was stopped: destroy what it made.
     TestFailed,
+    /// A module's run: its configuration was read, its tests may run.
+    TestsBegun,
+    /// A module's run: all its tests have passed.
+    TestsPassed,
     /// A runner ended it on request, before anything was applied.
     Stopped,
     /// Nobody wants it any more, and no runner has it.
@@ -169,7 +177,7 @@ pub enum RunEvent {
 
 impl RunEvent {
     /// Every event.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Granted,
         Self::HandedBack,
         Self::Claimed,
@@ -185,6 +193,8 @@ impl RunEvent {
         Self::Destroyed,
         Self::Failed,
         Self::TestFailed,
+        Self::TestsBegun,
+        Self::TestsPassed,
         Self::Stopped,
         Self::Canceled,
     ];
@@ -215,6 +225,8 @@ pub type Row = (RunState, RunEvent, RunState, &'static [Effect]);
 pub const TABLE: &[Row] = &[
     (S::Queued, E::Granted, S::Preparing, &[Start]),
     (S::Queued, E::Canceled, S::Canceled, &[Feedback, Dispatch, Advance]),
+    (S::Queued, E::TestsBegun, S::Testing, &[Feedback, Advance]),
+    (S::Queued, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
     (S::Preparing, E::Claimed, S::Initializing, &[Feedback]),
     (S::Preparing, E::HandedBack, S::Queued, &[Dispatch]),
     (S::Preparing, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
@@ -238,6 +250,9 @@ pub const TABLE: &[Row] = &[
     (S::Applying, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
     (S::Applying, E::TestApplied, S::Destroying, &[]),
     (S::Applying, E::TestFailed, S::Destroying, &[]),
+    (S::Testing, E::TestsPassed, S::Finished, &[Feedback, Advance]),
+    (S::Testing, E::Failed, S::Failed, &[Feedback, Advance]),
+    (S::Testing, E::Stopped, S::Stopped, &[Feedback, Advance]),
     (S::Destroying, E::Destroyed, S::Finished, &[Feedback, Dispatch, Advance]),
     (S::Destroying, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
 ];
@@ -292,6 +307,8 @@ pub enum Place {
     Room,
     /// It waits for a person to confirm it.
     Person,
+    /// A module's run whose tests are under way.
+    Tests,
 }
 
 /// A step of a run's life, kept for people.
@@ -397,6 +414,32 @@ pub struct Run {
     pub unclaimed: u32,
     /// Where it stands on its way to a runner.
     pub place: Place,
+    /// A run of a module: it is carried out by test runs, and no runner takes it itself.
+    #[serde(default)]
+    pub module: bool,
+    /// For a test run: which test of which run of the module it is.
+    #[serde(default)]
+    pub test: Option<TestOf>,
+    /// The version that a tag or a person asked for.
+    #[serde(default)]
+    pub version: Option<Version>,
+    /// How a module's run, or a test run, ended well, in one line.
+    #[serde(default)]
+    pub verdict: Option<String>,
+    /// A test run's resources are still there: what it made could not be destroyed.
+    #[serde(default)]
+    pub left_behind: bool,
+}
+
+/// Which test a test run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestOf {
+    /// The module's run that it belongs to.
+    pub suite: RunId,
+    /// The test, as the module's configuration has it.
+    pub case: TestCase,
+    /// The module's run is of its tracked branch, or of a tag on it.
+    pub tracked: bool,
 }
 
 impl Run {
@@ -418,6 +461,22 @@ impl Run {
     /// The GitLab project; none where the code lies elsewhere.
     pub fn project(&self) -> Option<ProjectId> {
         self.repository.project()
+    }
+
+    /// The name of its status after the prefix: the slug, or `<module>/<test>`.
+    pub fn status_name(&self) -> String {
+        match &self.test {
+            Some(test) => format!("{}/{}", self.slug, test.case.name),
+            None => self.slug.to_string(),
+        }
+    }
+
+    /// Whose Terraform state it works on: its stack's, or one that is a test run's own.
+    pub fn state_owner(&self) -> StackId {
+        match self.run_type {
+            RunType::Test => StackId::of_test(&self.id),
+            RunType::Proposed | RunType::Tracked => self.stack.clone(),
+        }
     }
 
     /// The order in the line: tracked and confirmed runs first, then proposed ones, then tests.

@@ -66,6 +66,20 @@ pub struct Stack {
     /// Until when a deleted stack's state can still be exported.
     #[serde(default)]
     pub state_kept_until: Option<jiff::Timestamp>,
+    /// Set for a module: its code is tested, and nothing of it is applied for good.
+    #[serde(default)]
+    pub module: Option<Module>,
+}
+
+/// What a module has besides what it shares with stacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Module {
+    /// The first part of its address in the registry; its name is the second.
+    pub namespace: String,
+    /// The main provider (`aws`), the last part of its address in the registry.
+    pub terraform_provider: String,
+    /// What its tags begin with before the version, where a project has several modules.
+    pub tag_prefix: String,
 }
 
 impl Stack {

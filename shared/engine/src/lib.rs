@@ -9,6 +9,7 @@ pub mod diagnostics;
 pub mod environment;
 pub mod files;
 pub mod process;
+pub mod registry;
 pub mod stop;
 pub mod terraform;
 pub mod tool;

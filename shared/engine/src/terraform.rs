@@ -56,6 +56,11 @@ impl Terraform {
         self.spec(vec!["apply".into(), "-input=false".into(), plan.into()])
     }
 
+    /// `destroy` of everything in the state.
+    pub fn destroy(&self) -> Spec {
+        self.spec(vec!["destroy".into(), "-input=false".into(), "-auto-approve".into()])
+    }
+
     /// A shell command of the stack's own, in the same place and with the same environment.
     pub fn hook(&self, command: &str) -> Spec {
         Spec { program: "/bin/sh".into(), ..self.spec(vec!["-c".into(), command.into()]) }

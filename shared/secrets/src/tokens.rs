@@ -18,6 +18,8 @@ pub enum TokenKind {
     Run,
     /// Lets a reader see one run.
     Read,
+    /// Lets a run read the module registry, or whoever has it one archive there.
+    Registry,
 }
 
 /// What a token says. Everything in it is readable by its bearer.

@@ -211,6 +211,16 @@ pub mod keys {
         format!("source/{repository}/{commit}.failed.json")
     }
 
+    /// A version of a module as the registry hands it out. It is named by what it holds.
+    pub fn module(module: impl Display, digest: impl Display) -> String {
+        format!("modules/{module}/{digest}.tar.gz")
+    }
+
+    /// What the code of such a version says of itself: inputs, outputs, providers, README.
+    pub fn module_metadata(module: impl Display, digest: impl Display) -> String {
+        format!("modules/{module}/{digest}.json")
+    }
+
     /// Workspace and plan as the plan phase left them.
     pub fn plan(run: impl Display, digest: impl Display) -> String {
         format!("runs/{run}/plan-{digest}.tar.gz")

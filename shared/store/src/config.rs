@@ -16,6 +16,9 @@ pub struct SlugEntry {
     pub stack: StackId,
     /// The stack is gone; the slug stays reserved.
     pub deleted: bool,
+    /// It is a module.
+    #[serde(default)]
+    pub module: bool,
     /// What people look for it by: its name, project and labels.
     #[serde(default)]
     pub found_by: FoundBy,
@@ -39,6 +42,7 @@ impl SlugEntry {
         Self {
             stack: stack.id.clone(),
             deleted: stack.deleted_at.is_some(),
+            module: stack.module.is_some(),
             found_by: FoundBy {
                 name: stack.name.clone(),
                 project: stack.project_path.clone(),
@@ -55,6 +59,13 @@ pub struct ProjectStack {
     pub stack: StackId,
     /// Its tracked branch.
     pub branch: String,
+}
+
+/// A module's address in the registry ([`crate::keys::registry`]). It stays reserved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryEntry {
+    /// The module.
+    pub module: StackId,
 }
 
 /// A project that has, or had, stacks ([`crate::keys::project`]).

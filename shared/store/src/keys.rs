@@ -17,8 +17,11 @@
 //! | `poison` | the queue driver of each function | how often a message failed |
 
 use crate::Key;
-use gantry_domain::{CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug};
+use gantry_domain::{
+    CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug, module::sort_key,
+};
 use jiff::Timestamp;
+use semver::Version;
 
 /// The sort key of an item that is alone in its partition, or at its head.
 pub const HEAD: &str = "#";
@@ -61,6 +64,11 @@ pub const PROJECTS: &str = "config/projects";
 /// A project with stacks.
 pub fn project(project: ProjectId) -> Key {
     Key::new(PROJECTS, project.to_string())
+}
+
+/// Which module has an address in the registry.
+pub fn registry(namespace: &str, name: &str, provider: &str) -> Key {
+    Key::new("config/registry", format!("{namespace}/{name}/{provider}"))
 }
 
 /// The partition of admin keys, by digest.
@@ -123,6 +131,27 @@ pub fn stack_queue(stack: &StackId, number: u64) -> Key {
 pub fn stack_waiting(stack: &StackId, run: &RunId) -> Key {
     Key::new(stack_partition(stack), format!("waiting#{run}"))
 }
+
+/// A module's run whose tests may go, or are under way.
+pub fn stack_tests(stack: &StackId, number: u64) -> Key {
+    Key::new(stack_partition(stack), format!("{OPEN_TESTS}{number:012}"))
+}
+
+/// What the sort keys of module runs under way begin with.
+pub const OPEN_TESTS: &str = "tests#";
+
+/// What a module's run tests.
+pub fn suite(run: &RunId) -> Key {
+    Key::new(format!("run/{run}"), "suite")
+}
+
+/// A version of a module. They sort as SemVer says.
+pub fn version(module: &StackId, version: &Version) -> Key {
+    Key::new(stack_partition(module), format!("{VERSIONS}{}", sort_key(version)))
+}
+
+/// What the sort keys of a module's versions begin with.
+pub const VERSIONS: &str = "version#";
 
 /// Which run a key of a stack became.
 pub fn once(stack: &StackId, key: &str) -> Key {

@@ -2,9 +2,11 @@
 
 use gantry_domain::{
     CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
+    module::{ModuleConfig, Packed},
     run::{Phase, RunType},
 };
 use jiff::Timestamp;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 /// What the scheduler knows of a stack as a whole ([`crate::keys::stack_head`]).
@@ -69,6 +71,58 @@ pub struct Once {
     pub run: RunId,
     /// How many runs before it had the same key.
     pub generation: u32,
+}
+
+/// What a module's run tests ([`crate::keys::suite`]): its configuration, read once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suite {
+    /// What the commit's configuration file says.
+    pub config: ModuleConfig,
+    /// The code as the registry hands it out, once it is packed.
+    #[serde(default)]
+    pub packed: Option<Packed>,
+}
+
+/// A version of a module ([`crate::keys::version`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// The number.
+    pub version: Version,
+    /// Whether it can be used.
+    pub state: VersionState,
+    /// The commit that was tested.
+    pub commit: CommitSha,
+    /// The module's run that tested it.
+    pub run: RunId,
+    /// The tag that asked for it.
+    pub tag: Option<String>,
+    /// When the tests ended.
+    pub at: Timestamp,
+    /// The SHA-256 of its archive, in hexadecimal digits; none for one that failed.
+    pub digest: Option<String>,
+    /// Set while nobody is to use it.
+    pub yanked: Option<Yanked>,
+}
+
+/// Why a version is not to be used any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Yanked {
+    /// Why, in a person's words.
+    pub note: String,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Whether a version of a module can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionState {
+    /// Its tests have passed. The number is never used again.
+    Active,
+    /// Its tests have failed. Another commit may take the number.
+    Failed,
 }
 
 /// A branch or merge request whose head a commit is, or was: where its statuses belong, and what

@@ -18,7 +18,7 @@ impl States {
     /// taken over.
     pub(crate) async fn lock(&self, mut holder: Holder, info: &LockInfo) -> Result<(), StateError> {
         holder.may_change_state()?;
-        let stack = holder.run.value.stack.clone();
+        let stack = holder.run.value.state_owner();
         for attempt in 0..TRIES {
             if attempt > 0 {
                 holder.refresh(&self.store).await?;
@@ -56,7 +56,7 @@ impl States {
     /// Gives the lock back. One that is free already is as good as given back; `id` none is the
     /// run's own lock, whichever it is.
     pub(crate) async fn unlock(&self, holder: &Holder, id: Option<&str>) -> Result<(), StateError> {
-        let stack = &holder.run.value.stack;
+        let stack = &holder.run.value.state_owner();
         for _ in 0..TRIES {
             let Some(held) = self.lock_of(stack).await? else { return Ok(()) };
             let same_id = id.is_none_or(|id| held.value.info.id == id);
@@ -77,7 +77,7 @@ impl States {
         holder: &Holder,
         id: Option<&str>,
     ) -> Result<Write, StateError> {
-        let key = keys::lock(&holder.run.value.stack);
+        let key = keys::lock(&holder.run.value.state_owner());
         match (self.store.get::<StateLock>(&key).await?, id) {
             (Some(held), Some(id)) if is_of(&held.value, holder) && held.value.info.id == id => {
                 Ok(Write::Check { key, expect: held.unchanged() })

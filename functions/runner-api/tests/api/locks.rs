@@ -64,12 +64,15 @@ async fn a_lock_falls_to_others_when_its_holder_is_over() {
 }
 
 #[tokio::test]
-async fn only_tracked_runs_lock() {
+async fn a_preview_locks_nothing_and_a_test_only_what_is_its_own() {
     let world = World::new().await;
-    for (id, run_type) in [("r1", RunType::Proposed), ("r2", RunType::Test)] {
-        let run = world.run(id, run_type).await;
-        let token = world.claimed(&run).await;
-        world.lock(&token, "a").await.expect(403);
+    let preview = world.run("r1", RunType::Proposed).await;
+    let token = world.claimed(&preview).await;
+    world.lock(&token, "a").await.expect(403);
+    let tests = [world.run("r2", RunType::Test).await, world.run("r3", RunType::Test).await];
+    for (test, id) in tests.iter().zip(["b", "c"]) {
+        let token = world.claimed(test).await;
+        world.lock(&token, id).await.expect(204);
     }
-    assert_eq!(holder(&world).await, None);
+    assert_eq!(holder(&world).await, None, "the stack's own state is not locked");
 }

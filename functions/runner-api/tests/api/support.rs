@@ -93,13 +93,19 @@ impl World {
             objects: objects.clone(),
             secrets,
             clock: clock.clone(),
+            public_url: "https://gantry.example.com".to_owned(),
             limits: Limits { plan: 1 << 20, state: 64 << 10, ..Limits::default() },
         };
         let router = router(deps.clone()).merge(admin_state_router(deps));
         let signer = Signer::new(&"signing".into());
         let world = Self { router, store, queues, objects, clock, hand, signer, _folder: folder };
         world.put(keys::stack_config(&stack_id()), &stack()).await;
-        let entry = SlugEntry { stack: stack_id(), deleted: false, found_by: Default::default() };
+        let entry = SlugEntry {
+            stack: stack_id(),
+            deleted: false,
+            module: false,
+            found_by: Default::default(),
+        };
         world.put(keys::slug(&stack().slug), &entry).await;
         world
     }
@@ -296,6 +302,7 @@ pub(crate) fn stack() -> Stack {
         deleted_at: None,
         begins_at: None,
         state_kept_until: None,
+        module: None,
     }
 }
 
@@ -336,5 +343,10 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         since: now,
         handed_out_at: Some(now),
         unclaimed: 0,
+        module: false,
+        test: None,
+        version: None,
+        verdict: None,
+        left_behind: false,
     }
 }

@@ -82,7 +82,9 @@ impl Work {
         }
         self.deps.store.put_all(&writes).await?;
         let triggers = decided.each.iter().filter_map(|(stack, decision)| {
-            let Decision::Run { run_type, want, fork_of, reason } = decision else { return None };
+            let Decision::Run { run_type, want, fork_of, version, reason } = decision else {
+                return None;
+            };
             let key = match run_type {
                 RunType::Proposed => format!("proposed#{}", decided.commit),
                 _ => decided.tracked_key.clone(),
@@ -98,6 +100,7 @@ impl Work {
                 stacks_touched: subject.affected,
                 reason: reason.clone(),
                 by: None,
+                version: version.clone(),
             };
             let (stack, event) = (stack.id.clone(), event.id.clone());
             Some(Message::Trigger { stack, event, trigger })

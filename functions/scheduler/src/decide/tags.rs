@@ -4,9 +4,9 @@ use super::Decided;
 use crate::hooks::Event;
 use crate::{Work, gitlab_failure};
 use gantry_domain::ProjectId;
-use gantry_domain::decision::{Facts, decide};
+use gantry_domain::decision::{Facts, decide, tag_needs_branch};
 use gantry_domain::run::Want;
-use gantry_domain::stack::{OnPush, Stack};
+use gantry_domain::stack::Stack;
 use gantry_queue::Failure;
 use gantry_store::scheduler::RefRecord;
 use gantry_store::{Expect, Stored, Write, keys};
@@ -47,7 +47,7 @@ impl Work {
             };
             let mut in_branch: BTreeMap<&str, bool> = BTreeMap::new();
             for stack in stacks {
-                let needs_branch = stack.on_tag.as_ref().is_some_and(|t| t.run == OnPush::Tracked);
+                let needs_branch = tag_needs_branch(stack);
                 let in_tracked_branch = match in_branch.get(stack.branch.as_str()) {
                     Some(known) => *known,
                     None if needs_branch && !live.protected => {

@@ -12,6 +12,7 @@ mod fields;
 mod forms;
 mod gitlab;
 mod guard;
+mod module;
 mod overview;
 mod people;
 mod pick;
@@ -88,6 +89,7 @@ pub(crate) mod handlers {
             unlink as unlink_gitlab,
         },
         health,
+        module::{list as modules, make_version, remove as delete_module, show as module, yank},
         overview::show as overview,
         people::{activity, delete_key, keys, make_key},
         pick::{branches as pick_branch, projects as pick_project, root as pick_root},
@@ -98,7 +100,8 @@ pub(crate) mod handlers {
             start_run, unblock,
         },
         stack_form::{
-            create as create_stack, edit as edit_stack, new as new_stack, save as save_stack,
+            create as create_stack, create_module, edit as edit_stack, edit_module,
+            new as new_stack, new_module, save as save_stack, save_module,
         },
     };
 }

@@ -13,6 +13,10 @@ pub(super) struct Chip {
 }
 
 impl Chip {
+    pub(super) fn new(class: &'static str, glyph: &'static str, text: &'static str) -> Self {
+        Self { class, glyph, text }
+    }
+
     pub(super) fn of(state: RunState, run_type: RunType) -> Self {
         let (class, glyph, text) = match state {
             RunState::Queued => ("quiet", "○", "Queued"),
@@ -23,7 +27,9 @@ impl Chip {
             RunState::Confirmed => ("busy", "◕", "Confirmed"),
             RunState::Applying => ("busy", "▶", "Applying"),
             RunState::Destroying => ("busy", "▶", "Destroying"),
+            RunState::Testing => ("busy", "▶", "Testing"),
             RunState::Finished if run_type == RunType::Proposed => ("ok", "✓", "Planned"),
+            RunState::Finished if run_type == RunType::Test => ("ok", "✓", "Passed"),
             RunState::Finished => ("ok", "✓", "Finished"),
             RunState::Failed => ("bad", "✕", "Failed"),
             RunState::Stopped => ("quiet", "■", "Stopped"),

@@ -10,7 +10,7 @@ use crate::{
     access::Done,
     app::App,
     refusal::{Answer, Refusal},
-    stacks,
+    stacks::{self, Kind},
 };
 use askama::Template;
 use axum::{
@@ -41,7 +41,28 @@ struct Page {
     differences: Vec<(String, String, String)>,
 }
 
+#[derive(Template)]
+#[template(path = "module_form.html")]
+struct ModulePage {
+    shell: Shell,
+    form: FormView,
+    variables: Vec<VariableRow>,
+    slug: Option<String>,
+    version: u64,
+    hook: bool,
+    differences: Vec<(String, String, String)>,
+}
+
+/// The part of the addresses, and of the navigation, that pages of this kind have.
+fn place(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Stack => "stacks",
+        Kind::Module => "modules",
+    }
+}
+
 fn draw(
+    kind: Kind,
     shell: Shell,
     status: StatusCode,
     form: FormView,
@@ -57,7 +78,15 @@ fn draw(
         Some((slug, version)) => (Some(slug.to_owned()), version),
         None => (None, 0),
     };
-    respond(status, &Page { shell, form, variables, slug, version, hook, differences })
+    match kind {
+        Kind::Stack => {
+            respond(status, &Page { shell, form, variables, slug, version, hook, differences })
+        }
+        Kind::Module => {
+            let page = ModulePage { shell, form, variables, slug, version, hook, differences };
+            respond(status, &page)
+        }
+    }
 }
 
 /// `GET /stacks/new`
@@ -69,7 +98,45 @@ pub(crate) async fn new(frame: Frame) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let shell = frame.shell("stacks", "New stack");
-    draw(shell, StatusCode::OK, FormView::of(usual), None, true, Vec::new())
+    draw(Kind::Stack, shell, StatusCode::OK, FormView::of(usual), None, true, Vec::new())
+}
+
+/// `GET /modules/new`
+pub(crate) async fn new_module(frame: Frame) -> Response {
+    let usual = Map::from_iter([
+        ("provider".to_owned(), Value::from("gitlab")),
+        ("tool".to_owned(), Value::from("terraform")),
+    ]);
+    let shell = frame.shell("modules", "New module");
+    draw(Kind::Module, shell, StatusCode::OK, FormView::of(usual), None, true, Vec::new())
+}
+
+/// `POST /modules/new`
+pub(crate) async fn create_module(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    make(&app, &frame, Kind::Module, &fields).await
+}
+
+/// `GET /modules/{slug}/edit`
+pub(crate) async fn edit_module(
+    State(app): State<App>,
+    frame: Frame,
+    Path(slug): Path<String>,
+) -> Answer<Response> {
+    begin(&app, &frame, Kind::Module, &slug).await
+}
+
+/// `POST /modules/{slug}/edit`
+pub(crate) async fn save_module(
+    State(app): State<App>,
+    frame: Frame,
+    Path(slug): Path<String>,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    keep(&app, &frame, Kind::Module, &slug, &fields).await
 }
 
 /// `POST /stacks/new`
@@ -78,18 +145,22 @@ pub(crate) async fn create(
     frame: Frame,
     Extension(fields): Extension<Fields>,
 ) -> Answer<Response> {
-    let values = read(&fields);
+    make(&app, &frame, Kind::Stack, &fields).await
+}
+
+async fn make(app: &App, frame: &Frame, kind: Kind, fields: &Fields) -> Answer<Response> {
+    let values = read(kind, fields);
     let hook = fields.has("make_webhook");
     let mut wanted = values.clone();
     wanted.retain(|_, value| !value.is_null());
-    match stacks::make(&app, wanted).await {
+    match stacks::make(app, kind, wanted).await {
         Ok(made) => {
             let slug = made.stack.slug().clone();
-            let mut outcome = format!("made the stack {slug}");
-            let stack = stacks::find(&app, slug.as_str()).await?.value;
+            let mut outcome = format!("made the {} {slug}", kind.word());
+            let stack = stacks::find(app, slug.as_str()).await?.value;
             let mut hint = "checked";
             if hook && stack.project().is_some() {
-                match stacks::ensure_hook(&app, &stack).await {
+                match stacks::ensure_hook(app, &stack).await {
                     Ok(_) => outcome.push_str(" and its project's webhook"),
                     Err(refusal) => {
                         hint = "no-webhook";
@@ -97,14 +168,14 @@ pub(crate) async fn create(
                     }
                 }
             }
-            let to = format!("{}stacks/{slug}?made={hint}#check", frame.root);
+            let to = format!("{}{}/{slug}?made={hint}#check", frame.root, place(kind));
             Ok((Extension(Done::new(outcome)), go_to(&to)).into_response())
         }
         Err(refusal) => {
             let form = FormView::refused(values, &refusal);
-            let shell = frame.shell("stacks", "New stack");
+            let shell = frame.shell(place(kind), format!("New {}", kind.word()));
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            let response = draw(shell, status, form, None, hook, Vec::new());
+            let response = draw(kind, shell, status, form, None, hook, Vec::new());
             Ok((Extension(Done::new(refusal.outcome())), response).into_response())
         }
     }
@@ -116,10 +187,14 @@ pub(crate) async fn edit(
     frame: Frame,
     Path(slug): Path<String>,
 ) -> Answer<Response> {
-    let stack = stacks::find(&app, &slug).await?;
+    begin(&app, &frame, Kind::Stack, &slug).await
+}
+
+async fn begin(app: &App, frame: &Frame, kind: Kind, slug: &str) -> Answer<Response> {
+    let stack = stacks::find_of(app, kind, slug).await?;
     let form = FormView::of(definition(&stack.value));
-    let shell = frame.shell("stacks", format!("Change {}", stack.value.name));
-    Ok(draw(shell, StatusCode::OK, form, Some((&slug, stack.version)), false, Vec::new()))
+    let shell = frame.shell(place(kind), format!("Change {}", stack.value.name));
+    Ok(draw(kind, shell, StatusCode::OK, form, Some((slug, stack.version)), false, Vec::new()))
 }
 
 /// `POST /stacks/{slug}/edit`
@@ -129,19 +204,27 @@ pub(crate) async fn save(
     Path(slug): Path<String>,
     Extension(fields): Extension<Fields>,
 ) -> Answer<Response> {
-    let before = stacks::find(&app, &slug).await?;
-    let mut values = read(&fields);
+    keep(&app, &frame, Kind::Stack, &slug, &fields).await
+}
+
+async fn keep(
+    app: &App,
+    frame: &Frame,
+    kind: Kind,
+    slug: &str,
+    fields: &Fields,
+) -> Answer<Response> {
+    let before = stacks::find_of(app, kind, slug).await?;
+    let mut values = read(kind, fields);
     values.remove("slug");
     let based_on = fields.text("version").to_owned();
-    match stacks::change(&app, before.clone(), values.clone(), Some(based_on.clone())).await {
+    match stacks::change(app, before.clone(), values.clone(), Some(based_on.clone())).await {
         Ok((_, _, changed)) => {
             let done = Done::new(format!("changed {changed}"));
-            let to = format!("{}stacks/{slug}?made=changed#check", frame.root);
+            let to = format!("{}{}/{slug}?made=changed#check", frame.root, place(kind));
             Ok((Extension(done), go_to(&to)).into_response())
         }
-        Err(refusal) => {
-            Ok(refused(&app, &frame, &slug, &before, values, &based_on, &refusal).await?)
-        }
+        Err(refusal) => Ok(refused(app, frame, slug, &before, values, &based_on, &refusal).await?),
     }
 }
 
@@ -169,17 +252,15 @@ async fn refused(
                 .to_owned(),
         );
     }
-    let shell = frame.shell("stacks", format!("Change {}", before.value.name));
+    let kind = Kind::of(&before.value);
+    let shell = frame.shell(place(kind), format!("Change {}", before.value.name));
     let status = StatusCode::UNPROCESSABLE_ENTITY;
-    let response = draw(shell, status, form, Some((slug, now.version)), false, differences);
+    let response = draw(kind, shell, status, form, Some((slug, now.version)), false, differences);
     Ok((Extension(Done::new(refusal.outcome())), response).into_response())
 }
 
 fn definition(stack: &Stack) -> Map<String, Value> {
-    match serde_json::to_value(stacks::definition(stack, true)) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    }
+    stacks::definition(stack, true)
 }
 
 /// Fields that are not the same: name, what is there now, what was typed.
@@ -206,7 +287,43 @@ fn differences(
 }
 
 /// The form's fields as the API takes them: null where nothing was typed.
-fn read(fields: &Fields) -> Map<String, Value> {
+fn read(kind: Kind, fields: &Fields) -> Map<String, Value> {
+    match kind {
+        Kind::Stack => read_stack(fields),
+        Kind::Module => read_module(fields),
+    }
+}
+
+fn read_module(fields: &Fields) -> Map<String, Value> {
+    let mut values = Map::new();
+    for name in [
+        "name",
+        "slug",
+        "provider",
+        "terraform_provider",
+        "project",
+        "branch",
+        "project_root",
+        "tag_prefix",
+        "tool",
+        "tool_version",
+        "comment",
+    ] {
+        values.insert(name.to_owned(), fields.value(name));
+    }
+    for name in ["labels", "allow_forks"] {
+        values.insert(name.to_owned(), fields.lines(name));
+    }
+    values.insert("variables".to_owned(), read_variables(fields));
+    values
+}
+
+fn read_variables(fields: &Fields) -> Value {
+    let keep = |row: &Row<'_>| !row.text("name").trim().is_empty() || !row.text("value").is_empty();
+    Value::Array(fields.rows("variables", keep).into_iter().map(variable).collect())
+}
+
+fn read_stack(fields: &Fields) -> Map<String, Value> {
     let mut values = Map::new();
     let mut set = |name: &str, value: Value| {
         values.insert(name.to_owned(), value);
@@ -240,9 +357,7 @@ fn read(fields: &Fields) -> Map<String, Value> {
             pattern => json!({ "pattern": pattern, "run": fields.value("on_tag.run") }),
         },
     );
-    let keep = |row: &Row<'_>| !row.text("name").trim().is_empty() || !row.text("value").is_empty();
-    let variables = fields.rows("variables", keep).into_iter().map(variable).collect();
-    set("variables", Value::Array(variables));
+    set("variables", read_variables(fields));
     let mut hooks = Map::new();
     for name in
         ["before_init", "after_init", "before_plan", "after_plan", "before_apply", "after_apply"]
@@ -284,7 +399,7 @@ mod tests {
               &variables[1].runs=&variables[2].name=&variables[2].value=\
               &hooks.after_plan=true%0D%0A",
         );
-        let values = Value::Object(read(&fields));
+        let values = Value::Object(read_stack(&fields));
         assert_eq!(values["slug"], Value::Null);
         assert_eq!(values["labels"], json!(["x", "y"]));
         assert_eq!((&values["autodeploy"], &values["manage_state"]), (&json!(false), &json!(true)));

@@ -2,7 +2,7 @@
 
 use super::{
     changed_meanwhile, check, etag, form,
-    form::Wanted,
+    form::{Kind, Wanted},
     place::{self, Place, Seen},
     tell, variables, view,
 };
@@ -23,11 +23,12 @@ use axum::{
 use gantry_domain::{
     StackId, StackSlug,
     ids::short_digest,
-    stack::{CommentLevel, Stack, Timeouts},
+    module,
+    stack::{CommentLevel, Module, Stack, Timeouts},
 };
 use gantry_store::{
     Expect, Outcome, Stored, Write,
-    config::{ProjectStack, SlugEntry},
+    config::{ProjectStack, RegistryEntry, SlugEntry},
     keys,
     scheduler::StackHead,
 };
@@ -46,22 +47,26 @@ pub(crate) struct Checked {
 
 /// `POST /api/v1/stacks`
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
-    let made = make(&app, body).await?;
+    let made = make(&app, Kind::Stack, body).await?;
     let slug = made.stack.slug();
     let done = Done::new(format!("made the stack {slug}"));
     let headers = [(header::LOCATION, format!("/api/v1/stacks/{slug}")), (header::ETAG, etag(1))];
     Ok((StatusCode::CREATED, headers, Extension(done), Json(made)))
 }
 
-/// Makes a stack of what a person defined.
-pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<Checked> {
-    let (mut wanted, mut errors) = form::read(body);
-    let slug = free_slug(app, &wanted, &mut errors).await?;
+/// Makes a stack, or a module, of what a person defined.
+pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Answer<Checked> {
+    let (mut wanted, mut errors) = form::read(kind, body);
     let is_named = !errors.contains_key("project");
     let place = match wanted.project.take() {
         None if !is_named => None,
         named => place::find(app, named, &mut errors).await?,
     };
+    let named = match (&wanted.module, &place) {
+        (Some(_), Some(place)) => name_module(&mut wanted, place, &mut errors),
+        _ => None,
+    };
+    let slug = free_slug(app, &wanted, &mut errors).await?;
     let branch = place.as_ref().and_then(|place| {
         let branch = wanted.branch.take().or_else(|| place.default_branch.clone());
         if branch.is_none() {
@@ -96,6 +101,7 @@ pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<Checked>
         created_at: app.clock.now(),
         deleted_at: None,
         state_kept_until: None,
+        module: named,
         name: wanted.name,
         project_root: wanted.project_root,
         project_globs: wanted.project_globs,
@@ -122,6 +128,44 @@ pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<Checked>
     let stored = Stored { key: keys::stack_config(&stack.id), version: 1, value: stack };
     let stack = view::of(stored, StackHead::default(), false, integration);
     Ok(Checked { stack, findings, note })
+}
+
+/// What a module is called in the registry, as far as nobody said it: by its project's name.
+fn name_module(wanted: &mut Wanted, place: &Place, errors: &mut Errors) -> Option<Module> {
+    let said = wanted.module.as_ref()?;
+    let guessed = module::guess(&place.path);
+    let unknown = |what: &str| {
+        format!(
+            "is missing: {what} cannot be guessed, because {} is not called \
+             terraform-<provider>-<name>",
+            place.path
+        )
+    };
+    if wanted.name.is_empty() {
+        match &guessed {
+            Some((name, _)) => wanted.name = (*name).to_owned(),
+            None => drop(errors.entry("name".to_owned()).or_insert(unknown("the name"))),
+        }
+    }
+    let guessed = guessed.map(|(_, provider)| provider.to_owned());
+    let provider = said.terraform_provider.clone().or(guessed);
+    let Some(terraform_provider) = provider else {
+        errors.entry("terraform_provider".to_owned()).or_insert(unknown("the provider"));
+        return None;
+    };
+    let tag_prefix = said.tag_prefix.clone();
+    Some(Module { namespace: namespace(&place.path), terraform_provider, tag_prefix })
+}
+
+/// The first part of a module's address: the project's top group, in the registry's letters.
+fn namespace(path: &str) -> String {
+    let group = path.split('/').next().unwrap_or_default().to_lowercase();
+    let letters = group.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+    let name: String = letters.take(64).collect();
+    match name.trim_matches('-') {
+        "" => "modules".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// On a public project everybody can read the notes: they show counts unless asked for more.
@@ -185,8 +229,22 @@ async fn save(app: &App, stack: &Stack) -> Answer<()> {
             writes.push(Write::put(key, Expect::Absent, &entry)?);
         }
         writes.extend(place::listed(app, stack).await?);
+        let address = stack.module.as_ref().map(|module| {
+            keys::registry(&module.namespace, &stack.name, &module.terraform_provider)
+        });
+        if let Some(address) = &address {
+            let entry = RegistryEntry { module: stack.id.clone() };
+            writes.push(Write::put(address.clone(), Expect::Absent, &entry)?);
+        }
         if app.store.write(writes).await? == Outcome::Written {
             return Ok(());
+        }
+        if let Some(address) = address
+            && app.store.get::<RegistryEntry>(&address).await?.is_some()
+        {
+            let problem =
+                format!("{} is the address of another module in the registry", address.sk);
+            return Err(Refusal::fields(Errors::from([("name".to_owned(), problem)])));
         }
         if let Some(taken) = app.store.get::<SlugEntry>(&keys::slug(&stack.slug)).await? {
             let problem = taken_slug(&stack.slug, taken.value.deleted);

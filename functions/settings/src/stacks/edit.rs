@@ -3,8 +3,8 @@
 use super::{
     changed_meanwhile, check,
     create::Checked,
-    etag, find, form,
-    form::{ProjectRef, Wanted},
+    etag, find_of, form,
+    form::{Kind, ProjectRef, Wanted},
     head, nothing_unfinished,
     place::{self, Place, Seen},
     tell, tracked_branch, variables, view,
@@ -37,7 +37,7 @@ pub(crate) async fn edit(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Answer<impl IntoResponse> {
-    let before = find(&app, &slug).await?;
+    let before = find_of(&app, Kind::Stack, &slug).await?;
     let based_on = tag_of(&headers);
     let (answer, version, changed) = change(&app, before, body, based_on).await?;
     let done = Done::new(format!("changed {changed}"));
@@ -54,11 +54,21 @@ pub(crate) async fn change(
 ) -> Answer<(Checked, u64, String)> {
     let integration = app.store.integration().await?.map(|found| found.value);
     let is_attached = view::is_there(&before.value, integration.as_ref());
-    let (mut wanted, mut errors) = form::read(on_top_of(&before.value, is_attached, body));
+    let (mut wanted, mut errors) =
+        form::read(Kind::of(&before.value), on_top_of(&before.value, is_attached, body));
     expect_version(based_on.as_deref(), wanted.version, before.version)?;
     if wanted.slug.take().is_some_and(|slug| slug != before.value.slug) {
         let problem = "cannot change: statuses and environments at GitLab carry it";
         errors.insert("slug".to_owned(), problem.to_owned());
+    }
+    if let (Some(now), Some(wants)) = (&before.value.module, &wanted.module) {
+        let fixed = "cannot change: it is a part of the module's address in the registry";
+        if wanted.name != before.value.name {
+            errors.insert("name".to_owned(), fixed.to_owned());
+        }
+        if wants.terraform_provider.as_ref().is_some_and(|name| *name != now.terraform_provider) {
+            errors.insert("terraform_provider".to_owned(), fixed.to_owned());
+        }
     }
     let is_same =
         wanted.project.as_ref().is_none_or(|project| is_attached && names(project, &before.value));
@@ -109,17 +119,15 @@ pub(crate) async fn change(
     Ok((Checked { stack, findings, note }, version, changed))
 }
 
-fn tag_of(headers: &HeaderMap) -> Option<String> {
+/// The version that a request says it is based on.
+pub(crate) fn tag_of(headers: &HeaderMap) -> Option<String> {
     let tag = headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok())?;
     Some(tag.trim().trim_start_matches("W/").trim_matches('"').to_owned())
 }
 
 /// The request's fields over the ones that are there.
 fn on_top_of(stack: &Stack, is_attached: bool, body: Map<String, Value>) -> Map<String, Value> {
-    let mut fields = match serde_json::to_value(view::definition(stack, is_attached)) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    };
+    let mut fields = view::definition(stack, is_attached);
     // These two have no default to go back to.
     for (name, value) in body {
         if !(value.is_null() && matches!(name.as_str(), "project" | "branch" | "slug")) {
@@ -168,6 +176,9 @@ fn with(before: &Stack, wanted: Wanted, place: Option<&Place>) -> Stack {
         hooks: wanted.hooks,
         ..before.clone()
     };
+    if let (Some(now), Some(wanted)) = (&mut after.module, wanted.module) {
+        now.tag_prefix = wanted.tag_prefix;
+    }
     if let Some(place) = place {
         after.repository = place.repository.clone();
         after.project_path = place.path.clone();
@@ -227,10 +238,7 @@ fn note(app: &App, seen: &Place) -> Option<String> {
 
 /// The names of the fields that changed, for the list of activities.
 fn changed(before: &Stack, after: &Stack) -> String {
-    let read = |stack: &Stack| match serde_json::to_value(view::definition(stack, true)) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    };
+    let read = |stack: &Stack| view::definition(stack, true);
     let (old, mut new) = (read(before), read(after));
     new.retain(|name, value| old.get(name) != Some(value));
     let mut names: Errors = new.into_iter().map(|(name, _)| (name, String::new())).collect();

@@ -4,7 +4,7 @@ use super::variables::{self, WantedVariable};
 use crate::form::{Errors, Form};
 use gantry_domain::{
     GitUrl, ProjectId, StackSlug, decision,
-    stack::{CommentLevel, Hooks, OnPush, OnTag, Tool, TrackedQueue, normalize_root},
+    stack::{CommentLevel, Hooks, OnPush, OnTag, Stack, Tool, TrackedQueue, normalize_root},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -46,6 +46,38 @@ pub(super) struct Wanted {
     pub(super) hooks: Hooks,
     /// The version that an edit is based on.
     pub(super) version: Option<u64>,
+    /// What only modules have.
+    pub(super) module: Option<WantedModule>,
+}
+
+/// What a module's definition has besides what it shares with stacks.
+pub(super) struct WantedModule {
+    /// Guessed from the project's name when nothing was said.
+    pub(super) terraform_provider: Option<String>,
+    pub(super) tag_prefix: String,
+}
+
+/// What a definition is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Code that is applied.
+    Stack,
+    /// Code that stacks use, and that is only tested.
+    Module,
+}
+
+impl Kind {
+    pub(crate) fn of(stack: &Stack) -> Self {
+        if stack.module.is_some() { Self::Module } else { Self::Stack }
+    }
+
+    /// The word for people.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Stack => "stack",
+            Self::Module => "module",
+        }
+    }
 }
 
 /// Where code can lie.
@@ -67,8 +99,73 @@ pub(super) enum ProjectRef {
     Git(GitUrl),
 }
 
-/// Reads a definition. What is wrong is collected, so that the caller can add what it finds.
-pub(super) fn read(fields: Map<String, Value>) -> (Wanted, Errors) {
+/// Reads the definition of a stack or a module. What is wrong is collected, so that the caller can
+/// add what it finds.
+pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
+    match kind {
+        Kind::Stack => read_stack(fields),
+        Kind::Module => read_module(fields),
+    }
+}
+
+fn read_module(fields: Map<String, Value>) -> (Wanted, Errors) {
+    let mut form = Form::new(fields);
+    let name = form.text("name").unwrap_or_default();
+    if !name.is_empty() && !is_registry_name(&name) {
+        form.wrong("name", "should be 1 to 64 of a-z, 0-9, - and _, as it stands in its address");
+    }
+    let slug = form.choice::<StackSlug>("slug");
+    if form.choice::<Provider>("provider") == Some(Provider::Git) {
+        form.wrong("provider", "should be gitlab: a module's code is in a project there");
+    }
+    let terraform_provider = form.text("terraform_provider");
+    if terraform_provider.as_ref().is_some_and(|name| !is_provider_name(name)) {
+        form.wrong("terraform_provider", "should be 1 to 64 of a-z and 0-9, such as aws");
+    }
+    let tag_prefix = form.text("tag_prefix").unwrap_or_default();
+    if tag_prefix.len() > 100 || tag_prefix.contains(char::is_whitespace) {
+        form.wrong("tag_prefix", "should be what tags begin with, such as network/");
+    }
+    let wanted = Wanted {
+        name,
+        slug,
+        project: project(&mut form, Provider::Gitlab),
+        branch: branch(&mut form),
+        project_root: root(&mut form),
+        project_globs: Vec::new(),
+        tool: form.choice("tool").unwrap_or_default(),
+        tool_version: tool_version(&mut form),
+        autodeploy: false,
+        allow_forks: form.texts("allow_forks", 100, fork).unwrap_or_default(),
+        on_push: OnPush::Tracked,
+        on_tag: None,
+        tracked_queue: TrackedQueue::Every,
+        comment: form.choice("comment"),
+        manage_state: true,
+        labels: labels(&mut form),
+        variables: variables::read(&mut form),
+        hooks: Hooks::default(),
+        version: form.choice("version"),
+        module: Some(WantedModule { terraform_provider, tag_prefix }),
+    };
+    form.ignore(READ_ONLY);
+    form.ignore(&["namespace", "source", "current"]);
+    (wanted, form.finish())
+}
+
+fn is_registry_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+    (1..=64).contains(&name.len())
+        && name.bytes().all(allowed)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn is_provider_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+fn read_stack(fields: Map<String, Value>) -> (Wanted, Errors) {
     let mut form = Form::new(fields);
     let name = form.required_text("name", "what people call the stack").unwrap_or_default();
     if name.chars().count() > 100 {
@@ -96,6 +193,7 @@ pub(super) fn read(fields: Map<String, Value>) -> (Wanted, Errors) {
         variables: variables::read(&mut form),
         hooks: hooks(&mut form),
         version: form.choice("version"),
+        module: None,
     };
     form.ignore(READ_ONLY);
     (wanted, form.finish())
@@ -256,7 +354,10 @@ mod tests {
 
     fn problems(body: Value) -> String {
         let Value::Object(fields) = body else { panic!() };
-        let said = read(fields).1.into_iter().map(|(field, problem)| format!("{field} {problem}"));
+        let said = read(Kind::Stack, fields)
+            .1
+            .into_iter()
+            .map(|(field, problem)| format!("{field} {problem}"));
         said.collect::<Vec<_>>().join("\n")
     }
 

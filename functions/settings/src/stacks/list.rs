@@ -25,6 +25,9 @@ pub(crate) struct ListQuery {
     pub(crate) search: Option<String>,
     /// A label that the stack must have.
     pub(crate) label: Option<String>,
+    /// Modules instead of stacks.
+    #[serde(skip)]
+    pub(crate) modules: bool,
 }
 
 /// A page of stacks.
@@ -77,7 +80,10 @@ pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage>
             app.store.query::<SlugEntry>(keys::SLUGS, "", after.as_deref(), false, a_read).await?;
         after = page.next;
         for entry in page.items {
-            if entry.value.deleted || !matches(query, &entry.key.sk, &entry.value.found_by) {
+            if entry.value.deleted
+                || entry.value.module != query.modules
+                || !matches(query, &entry.key.sk, &entry.value.found_by)
+            {
                 continue;
             }
             if found.len() == wanted {

@@ -13,11 +13,12 @@ mod webhook;
 
 pub(crate) use check::Finding;
 pub(crate) use create::{create, make};
-pub(crate) use edit::{change, edit};
+pub(crate) use edit::{change, edit, tag_of};
+pub(crate) use form::Kind;
 pub(crate) use list::{ListQuery, Row, find_page, list};
 pub(crate) use place::head_of;
 pub(crate) use remove::{Keep, delete, remove};
-pub(crate) use view::definition;
+pub(crate) use view::{definition, of as view_of};
 pub(crate) use webhook::{HookHealth, ensure_hook, make as make_webhook};
 
 use self::place::Seen;
@@ -43,7 +44,7 @@ pub(crate) async fn show(
     State(app): State<App>,
     Path(slug): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    let stack = find(&app, &slug).await?;
+    let stack = find_of(&app, Kind::Stack, &slug).await?;
     let tag = etag(stack.version);
     let head = head(&app, &stack.value.id).await?.map(|head| head.value).unwrap_or_default();
     let integration = app.store.integration().await?.map(|found| found.value);
@@ -52,7 +53,15 @@ pub(crate) async fn show(
     Ok(([(header::ETAG, tag)], Json(view)))
 }
 
-/// The stack with the slug, if it was not deleted.
+/// The stack or the module with the slug, if it was not deleted.
+pub(crate) async fn find_of(app: &App, kind: Kind, slug: &str) -> Answer<Stored<Stack>> {
+    let missing = || Refusal::not_found(kind.word(), slug);
+    let slug: StackSlug = slug.parse().map_err(|_| missing())?;
+    let found = app.store.stack_by_slug(&slug).await?;
+    found.filter(|found| Kind::of(&found.value) == kind).ok_or_else(missing)
+}
+
+/// The stack or module with the slug, if it was not deleted: both have runs.
 pub(crate) async fn find(app: &App, slug: &str) -> Answer<Stored<Stack>> {
     let missing = || Refusal::not_found("stack", slug);
     let slug: StackSlug = slug.parse().map_err(|_| missing())?;
@@ -89,7 +98,7 @@ pub(crate) async fn tracked_branch(app: &App, stack: &Stack) -> Answer<Option<Tr
 }
 
 /// A version as an entity tag.
-fn etag(version: u64) -> String {
+pub(crate) fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 

@@ -1,6 +1,6 @@
 //! Deleting a stack.
 
-use super::{changed_meanwhile, find, nothing_unfinished, tell};
+use super::{Kind, changed_meanwhile, find, find_of, nothing_unfinished, tell};
 use crate::{
     access::Done,
     app::App,
@@ -44,6 +44,7 @@ pub(crate) async fn remove(
     Path(slug): Path<String>,
     Params(query): Params<RemoveQuery>,
 ) -> Answer<impl IntoResponse> {
+    find_of(&app, Kind::Stack, &slug).await?;
     let (slug, became) = delete(&app, &slug, query.state).await?;
     let done = Done::new(format!("deleted the stack {slug}; {became}"));
     let meaning = format!("Nothing runs for it any more; {became}. Its slug stays reserved.");

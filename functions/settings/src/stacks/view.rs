@@ -6,8 +6,8 @@ use gantry_domain::{
     ProjectId, Repository, RunId, StackId, StackSlug,
     integration::Integration,
     stack::{
-        CommentLevel, Hooks, OnPush, OnTag, Stack, Tool, TrackedQueue, Variable, VariableRuns,
-        VariableValue,
+        CommentLevel, Hooks, Module, OnPush, OnTag, Stack, Tool, TrackedQueue, Variable,
+        VariableRuns, VariableValue,
     },
 };
 use gantry_store::{
@@ -16,10 +16,11 @@ use gantry_store::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// What a person defines. [`super::form`] reads the same fields.
 #[derive(Serialize)]
-pub(crate) struct Definition {
+struct Definition {
     name: String,
     slug: StackSlug,
     provider: Provider,
@@ -58,7 +59,9 @@ pub(crate) struct StackView {
     id: StackId,
     version: u64,
     #[serde(flatten)]
-    definition: Definition,
+    definition: Map<String, Value>,
+    #[serde(skip)]
+    slug: StackSlug,
     /// None where the code is not at GitLab.
     project_id: Option<ProjectId>,
     project_path: String,
@@ -82,7 +85,7 @@ struct Status {
 impl StackView {
     /// The stack's slug.
     pub(crate) fn slug(&self) -> &StackSlug {
-        &self.definition.slug
+        &self.slug
     }
 }
 
@@ -92,8 +95,58 @@ pub(super) fn is_there(stack: &Stack, integration: Option<&Integration>) -> bool
         || integration.is_none_or(|known| known.generation == stack.generation)
 }
 
-/// The definition alone.
-pub(crate) fn definition(stack: &Stack, is_attached: bool) -> Definition {
+/// The definition alone, as it may be sent back.
+pub(crate) fn definition(stack: &Stack, is_attached: bool) -> Map<String, Value> {
+    let fields = match &stack.module {
+        None => serde_json::to_value(stack_definition(stack, is_attached)),
+        Some(module) => serde_json::to_value(module_definition(stack, module, is_attached)),
+    };
+    match fields {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// What a person defines of a module.
+#[derive(Serialize)]
+struct ModuleDefinition {
+    name: String,
+    slug: StackSlug,
+    provider: Provider,
+    terraform_provider: String,
+    /// None while the module is detached.
+    project: Option<String>,
+    branch: String,
+    project_root: String,
+    tag_prefix: String,
+    tool: Tool,
+    tool_version: Option<String>,
+    allow_forks: Vec<String>,
+    comment: CommentLevel,
+    labels: Vec<String>,
+    variables: Vec<VariableView>,
+}
+
+fn module_definition(stack: &Stack, module: &Module, is_attached: bool) -> ModuleDefinition {
+    ModuleDefinition {
+        name: stack.name.clone(),
+        slug: stack.slug.clone(),
+        provider: Provider::Gitlab,
+        terraform_provider: module.terraform_provider.clone(),
+        project: is_attached.then(|| stack.project_path.clone()),
+        branch: stack.branch.clone(),
+        project_root: stack.project_root.clone(),
+        tag_prefix: module.tag_prefix.clone(),
+        tool: stack.tool,
+        tool_version: stack.tool_version.clone(),
+        allow_forks: stack.allow_forks.clone(),
+        comment: stack.comment,
+        labels: stack.labels.clone(),
+        variables: stack.variables.iter().map(variable).collect(),
+    }
+}
+
+fn stack_definition(stack: &Stack, is_attached: bool) -> Definition {
     Definition {
         name: stack.name.clone(),
         slug: stack.slug.clone(),
@@ -134,7 +187,7 @@ fn variable(variable: &Variable) -> VariableView {
 }
 
 /// The stack with its status.
-pub(super) fn of(
+pub(crate) fn of(
     stack: Stored<Stack>,
     head: StackHead,
     branch_missing: bool,
@@ -145,6 +198,7 @@ pub(super) fn of(
     let is_attached = is_there(&stack, integration);
     StackView {
         definition: definition(&stack, is_attached),
+        slug: stack.slug.clone(),
         version,
         project_id: stack.project(),
         id: stack.id,

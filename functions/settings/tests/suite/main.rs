@@ -6,6 +6,7 @@ mod access;
 mod commands;
 mod description;
 mod integration;
+mod modules;
 mod pages;
 mod reads;
 mod stacks;

@@ -32,6 +32,7 @@ pub(crate) fn stack() -> Stack {
         deleted_at: None,
         begins_at: None,
         state_kept_until: None,
+        module: None,
     }
 }
 
@@ -116,7 +117,7 @@ fn the_reasons_people_read() {
     let lines: Vec<String> = cases
         .iter()
         .map(|(what, stack, facts)| match decide(facts, stack) {
-            Decision::Run { run_type, want, fork_of, reason } => {
+            Decision::Run { run_type, want, fork_of, reason, version: _ } => {
                 format!("{what}\n  {run_type} {want:?} {fork_of:?}\n  {reason}")
             }
             Decision::Nothing { reason, untouched } => {

@@ -34,6 +34,10 @@ fn run(name: &str, number: i64, state: RunState) -> RunView {
         number: number.unsigned_abs(),
         created_at: Timestamp::from_second(number).unwrap(),
         url: format!("https://gantry.example/runs/{name}-{number}"),
+        module: false,
+        suite: None,
+        verdict: None,
+        left_behind: false,
     }
 }
 

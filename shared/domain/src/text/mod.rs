@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod markdown;
+pub mod module;
 pub mod names;
 pub mod note;
 pub mod status;
@@ -31,6 +32,16 @@ pub fn clean(text: &str) -> String {
         }
     }
     out
+}
+
+/// Who or what ended a run, as a sentence: "Superseded by …" stays as it is, a name becomes
+/// "Stopped by …".
+pub fn stopped_by(who: &str) -> String {
+    if who.contains(' ') && who.starts_with(char::is_uppercase) {
+        who.to_owned()
+    } else {
+        format!("Stopped by {who}")
+    }
 }
 
 /// One clean line of at most `chars` characters: line breaks become spaces, runs of spaces one.

@@ -93,6 +93,14 @@ pub struct RunView {
     pub created_at: Timestamp,
     /// The run's page, with whatever key a link in GitLab carries.
     pub url: String,
+    /// A module's run, which is carried out by test runs.
+    pub module: bool,
+    /// For a test run: the module's run that it belongs to.
+    pub suite: Option<RunId>,
+    /// How a module's run ended well, in one line.
+    pub verdict: Option<String>,
+    /// What a test made could not be destroyed.
+    pub left_behind: bool,
 }
 
 impl RunView {
@@ -102,7 +110,7 @@ impl RunView {
         let before = run.history.iter().rev().map(|step| step.state).find(|s| *s != run.state);
         Self {
             id: run.id.clone(),
-            name: run.slug.to_string(),
+            name: run.status_name(),
             run_type: run.run_type,
             state: run.state,
             delta: run.delta,
@@ -114,6 +122,10 @@ impl RunView {
             number: run.number,
             created_at: run.created_at,
             url,
+            module: run.module,
+            suite: run.test.as_ref().map(|test| test.suite.clone()),
+            verdict: run.verdict.clone(),
+            left_behind: run.left_behind,
         }
     }
 
@@ -122,12 +134,16 @@ impl RunView {
         let what = match self.ended_in {
             Some(RunState::Initializing | RunState::Planning) => "Plan failed",
             Some(RunState::Applying | RunState::Confirmed) => "Apply failed",
-            Some(RunState::Destroying) => "Destroy failed",
+            Some(RunState::Destroying) if self.left_behind => "Destroy failed",
+            // What the apply made is gone; that it failed is still the news.
+            Some(RunState::Destroying) => "Apply failed",
             _ => "Failed",
         };
         match &self.summary {
             // What Gantry itself says ("Interrupted by …", "result unknown: …") stands alone.
-            Some(summary) if !self.in_terraform => clean_line(summary, DESCRIPTION_CHARS),
+            Some(summary) if !self.in_terraform || self.module => {
+                clean_line(summary, DESCRIPTION_CHARS)
+            }
             Some(summary) => clean_line(&format!("{what}: {summary}"), DESCRIPTION_CHARS),
             None => what.to_owned(),
         }
@@ -151,8 +167,12 @@ impl RunView {
 /// The status of one run.
 pub fn of_run(run: &RunView) -> Status {
     let delta = run.delta.unwrap_or_default();
-    let tracked = run.run_type == RunType::Tracked;
+    let tracked = run.run_type == RunType::Tracked && !run.module;
     match run.state {
+        RunState::Testing => Status::new(CommitState::Running, "Testing"),
+        RunState::Finished if run.module => {
+            Status::new(CommitState::Success, run.verdict.as_deref().unwrap_or("Passed"))
+        }
         RunState::Queued | RunState::Preparing if !tracked => {
             Status::new(CommitState::Pending, "Queued")
         }
@@ -173,7 +193,7 @@ pub fn of_run(run: &RunView) -> Status {
             Status::new(CommitState::Running, format!("Applying: {delta}"))
         }
         RunState::Finished if run.run_type == RunType::Test => {
-            Status::new(CommitState::Success, "Passed")
+            Status::new(CommitState::Success, run.verdict.as_deref().unwrap_or("Passed"))
         }
         RunState::Finished if run.applied => {
             Status::new(CommitState::Success, format!("Applied: {}", delta.done()))
@@ -186,19 +206,33 @@ pub fn of_run(run: &RunView) -> Status {
     }
 }
 
+/// The runs that the gate counts: a module's run is told of by its tests, where it has any.
+fn told<'a>(runs: &[&'a RunView]) -> Vec<&'a RunView> {
+    let has_tests = |run: &RunView| runs.iter().any(|other| other.suite.as_ref() == Some(&run.id));
+    runs.iter().filter(|run| !(run.module && has_tests(run))).copied().collect()
+}
+
+fn noun(runs: &[&RunView]) -> &'static str {
+    let all = |is: fn(&RunView) -> bool| !runs.is_empty() && runs.iter().all(|run| is(run));
+    match () {
+        () if all(|run| run.run_type == RunType::Test) => "test",
+        () if all(|run| run.module) => "module",
+        () if runs.iter().any(|run| run.module || run.run_type == RunType::Test) => "run",
+        () => "stack",
+    }
+}
+
 /// The gate over the newest runs of a commit. It stays pending until the last of them has ended,
 /// with a text that is true all the time: GitLab does not let it change on the way.
 pub fn of_gate(runs: &[&RunView]) -> Status {
-    let noun = match runs.iter().filter(|r| r.run_type == RunType::Test).count() {
-        0 => "stack",
-        tests if tests == runs.len() => "test",
-        _ => "run",
-    };
+    let waits = runs.iter().any(|r| !r.state.is_final());
+    let runs = told(runs);
+    let noun = noun(&runs);
     let all = counted(runs.len(), noun);
     if runs.is_empty() {
         return Status::new(CommitState::Success, "No stack is affected");
     }
-    if runs.iter().any(|r| !r.state.is_final()) {
+    if waits {
         return Status::new(CommitState::Pending, format!("Waiting for {all}"));
     }
     let with = |state: CommitState| {
@@ -214,10 +248,11 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
             return Status::new(state, format!("{some} of {total} {word}: {names}"));
         }
     }
-    let sum =
-        runs.iter().filter_map(|r| r.delta).fold(Delta::default(), |sum, delta| sum.plus(delta));
+    // What tests make, they destroy.
+    let stays = runs.iter().filter(|r| r.run_type != RunType::Test);
+    let sum = stays.filter_map(|r| r.delta).fold(Delta::default(), |sum, delta| sum.plus(delta));
     let text = match () {
-        () if noun == "test" => format!("{all}: passed"),
+        () if matches!(noun, "test" | "module") => format!("{all}: passed"),
         () if sum.is_empty() => format!("{all}: no changes"),
         () => format!("{all}: {}", sum.short()),
     };
@@ -244,6 +279,10 @@ mod tests {
             number: 1,
             created_at: Timestamp::UNIX_EPOCH,
             url: "https://gantry.example/runs/r1".to_owned(),
+            module: false,
+            suite: None,
+            verdict: None,
+            left_behind: false,
         }
     }
 
@@ -269,6 +308,7 @@ mod tests {
         proposed confirmed: running Testing
         proposed applying: running Testing
         proposed destroying: running Testing
+        proposed testing: running Testing
         proposed finished: success 1 to add, 0 to change, 0 to destroy
         proposed failed: failed Plan failed
         proposed stopped: canceled Stopped
@@ -282,6 +322,7 @@ mod tests {
         tracked confirmed: running Applying: 1 to add, 0 to change, 0 to destroy
         tracked applying: running Applying: 1 to add, 0 to change, 0 to destroy
         tracked destroying: running Applying: 1 to add, 0 to change, 0 to destroy
+        tracked testing: running Testing
         tracked finished: success 1 to add, 0 to change, 0 to destroy
         tracked failed: failed Plan failed
         tracked stopped: canceled Stopped
@@ -295,6 +336,7 @@ mod tests {
         test confirmed: running Testing
         test applying: running Testing
         test destroying: running Testing
+        test testing: running Testing
         test finished: success Passed
         test failed: failed Plan failed
         test stopped: canceled Stopped

@@ -19,6 +19,7 @@ pub(crate) use routing::at_most_128;
 use gantry_domain::{
     CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId,
     event::{EventSource, Hook},
+    module::Packed,
     protocol::Report,
     run::{Phase, Want},
 };
@@ -180,6 +181,15 @@ pub enum Message {
         /// The record's version that was due.
         version: u64,
     },
+    /// A module's code was packed, or cannot be.
+    Packaged {
+        /// The module.
+        stack: StackId,
+        /// The module's run that asked for it.
+        run: RunId,
+        /// What became of it.
+        packed: Packed,
+    },
     /// Something about a stack is due: look whether its next runs may go.
     StackDue {
         /// The stack.
@@ -207,6 +217,20 @@ pub enum Message {
         commit: CommitSha,
         /// What made it necessary: an archive that expired is asked for again.
         cause: String,
+    },
+
+    /// Pack a module's code for the registry.
+    Package {
+        /// The module.
+        stack: StackId,
+        /// The module's run that tested it.
+        run: RunId,
+        /// Where the commit is.
+        repository: Repository,
+        /// The commit.
+        commit: CommitSha,
+        /// The module's folder.
+        root: String,
     },
 
     // feedback.fifo

@@ -5,6 +5,7 @@ use gantry_domain::{
     run::{RunType, Want},
 };
 use secrecy::{ExposeSecret, SecretString};
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 /// What an event asks a stack to run.
@@ -33,6 +34,9 @@ pub struct Trigger {
     /// Who asked, when a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The version of a module that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
 }
 
 /// What a person can ask of a stack.
@@ -72,6 +76,22 @@ pub enum Command {
     Trigger {
         /// The type.
         run_type: RunType,
+        /// A commit of the tracked branch; its live head when empty.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<CommitSha>,
+    },
+    /// Have nobody use a version of a module any more, or take that back.
+    Yank {
+        /// The number.
+        version: Version,
+        /// Why; none takes it back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// Test a module's commit, and make a version of it when its tests pass.
+    MakeVersion {
+        /// The number.
+        version: Version,
         /// A commit of the tracked branch; its live head when empty.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         commit: Option<CommitSha>,

@@ -29,9 +29,10 @@ impl Message {
             | Self::Grant { .. }
             | Self::RunDue { .. }
             | Self::StackDue { .. }
+            | Self::Packaged { .. }
             | Self::Dispatch { .. }
             | Self::Sweep { .. } => QueueName::Events,
-            Self::Fetch { .. } => QueueName::Source,
+            Self::Fetch { .. } | Self::Package { .. } => QueueName::Source,
             Self::Status { .. } | Self::Note { .. } | Self::Environment { .. } => {
                 QueueName::Feedback
             }
@@ -56,10 +57,13 @@ impl Message {
             | Self::Report { stack, .. }
             | Self::Grant { stack, .. }
             | Self::RunDue { stack, .. }
+            | Self::Packaged { stack, .. }
             | Self::StackDue { stack, .. } => format!("stack:{stack}"),
             Self::Dispatch { .. } => "room".to_owned(),
             Self::Sweep { .. } => "sweep".to_owned(),
-            Self::Fetch { repository, .. } => format!("src:{}", repository.key()),
+            Self::Fetch { repository, .. } | Self::Package { repository, .. } => {
+                format!("src:{}", repository.key())
+            }
             Self::Status { project, commit, .. } => format!("status:{project}:{commit}"),
             Self::Note { project, iid, .. } => format!("note:{project}:{iid}"),
             Self::Environment { stack, .. } => format!("env:{stack}"),
@@ -100,6 +104,8 @@ impl Message {
             Self::Fetch { repository, commit, cause } => {
                 format!("fetch.{}.{commit}.{cause}", repository.key())
             }
+            Self::Package { run, .. } => format!("package.{run}"),
+            Self::Packaged { run, .. } => format!("packaged.{run}"),
             Self::Status { project, commit, want } => format!("status.{project}.{commit}.{want}"),
             Self::Note { project, iid, want } => format!("note.{project}.{iid}.{want}"),
             Self::Environment { stack, want } => format!("env.{stack}.{want}"),
@@ -124,6 +130,8 @@ impl Message {
             Self::Dispatch { .. } => "dispatch",
             Self::Sweep { .. } => "sweep",
             Self::Fetch { .. } => "fetch",
+            Self::Package { .. } => "package",
+            Self::Packaged { .. } => "packaged",
             Self::Status { .. } => "status",
             Self::Note { .. } => "note",
             Self::Environment { .. } => "environment",
@@ -158,6 +166,8 @@ impl Message {
                 MessageIds { event: Some(request), stack: Some(stack), ..none }
             }
             Self::Report { stack, run, .. }
+            | Self::Package { stack, run, .. }
+            | Self::Packaged { stack, run, .. }
             | Self::Grant { stack, run, .. }
             | Self::RunDue { stack, run, .. }
             | Self::Start { stack, run, .. } => {

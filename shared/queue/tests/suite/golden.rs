@@ -4,11 +4,13 @@
 use gantry_domain::{
     EventId, MergeRequestIid, ProjectId, Repository, RunId,
     event::{EventSource, Hook},
+    module::Packed,
     plan::Delta,
     protocol::{Report, ReportKind},
     run::{Phase, RunType, Want},
 };
 use gantry_queue::{ClaimToken, Command, Envelope, Message, ParseError, Trigger, VERSION};
+use semver::Version;
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -40,6 +42,7 @@ fn trigger(run_type: RunType, want: Option<Want>, fork_of: Option<ProjectId>) ->
         stacks_touched: 3,
         reason: "infra/network/main.tf changed".into(),
         by: None,
+        version: None,
     };
     Message::Trigger { stack: id("network"), event: id("push-1"), trigger }
 }
@@ -111,6 +114,14 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("command-stop", command(Command::Stop { run: run() })),
         ("command-retry", command(Command::Retry { run: run(), force: true })),
         ("command-catch-up", command(Command::CatchUp)),
+        (
+            "command-make-version",
+            command(Command::MakeVersion { version: Version::new(1, 2, 0), commit: None }),
+        ),
+        (
+            "command-yank",
+            command(Command::Yank { version: Version::new(1, 2, 0), note: Some("broken".into()) }),
+        ),
         ("command-unblock", command(Command::Unblock { reason: "state checked".into() })),
         (
             "command-trigger",
@@ -124,6 +135,23 @@ fn samples() -> Vec<(&'static str, Message)> {
                 plan_digest: Some("ab".repeat(32)),
             }),
         ),
+        (
+            "report-apply-failed",
+            report(ReportKind::ApplyFailed {
+                summary: "Invalid value".into(),
+                errors: vec!["Error: Invalid value".into()],
+                log_tail: Vec::new(),
+            }),
+        ),
+        ("report-destroyed", report(ReportKind::Destroyed)),
+        (
+            "packaged",
+            Message::Packaged {
+                stack: stack(),
+                run: run(),
+                packed: Packed::Done { digest: "ab".repeat(32) },
+            },
+        ),
         ("grant", Message::Grant { stack: stack(), run: run(), grant: 17 }),
         ("run-due", Message::RunDue { stack: stack(), run: run(), version: 5 }),
         ("stack-due", Message::StackDue { stack: stack(), version: 6 }),
@@ -135,6 +163,16 @@ fn samples() -> Vec<(&'static str, Message)> {
                 repository: Repository::Gitlab(PROJECT),
                 commit: id(COMMIT),
                 cause: "run-1.2".into(),
+            },
+        ),
+        (
+            "package",
+            Message::Package {
+                stack: stack(),
+                run: run(),
+                repository: Repository::Gitlab(PROJECT),
+                commit: id(COMMIT),
+                root: "modules/network".into(),
             },
         ),
         ("status", status()),

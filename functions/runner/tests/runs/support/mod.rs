@@ -66,6 +66,7 @@ impl World {
                 timeout: 300,
                 apply_timeout: 300,
                 plan_digest: None,
+                registry: None,
             },
             timings: Timings {
                 heartbeat: Duration::from_millis(100),

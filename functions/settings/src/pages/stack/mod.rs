@@ -163,12 +163,12 @@ pub(crate) async fn show(
     }))
 }
 
-fn blocked(head: &StackHead, now: Timestamp) -> Option<(String, String, Moment)> {
+pub(super) fn blocked(head: &StackHead, now: Timestamp) -> Option<(String, String, Moment)> {
     let blocked = head.blocked.as_ref()?;
     Some((blocked.run.to_string(), blocked.reason.clone(), Moment::at(blocked.since, now)))
 }
 
-fn project_url(stack: &Stack, integration: Option<&Integration>) -> Option<String> {
+pub(super) fn project_url(stack: &Stack, integration: Option<&Integration>) -> Option<String> {
     if let Repository::Git(url) = &stack.repository {
         return Some(url.to_string());
     }

@@ -176,7 +176,7 @@ fn result(run: &RunView) -> String {
     match run.state {
         RunState::Queued | RunState::Preparing => "⏳ Queued".to_owned(),
         RunState::Initializing | RunState::Planning => "⏳ Planning".to_owned(),
-        RunState::Finished if run.run_type == RunType::Proposed => {
+        RunState::Finished if run.run_type == RunType::Proposed && !run.module => {
             let delta = run.delta.unwrap_or_default();
             let rest: Vec<String> = [
                 (delta.import, "to import"),
@@ -209,7 +209,9 @@ fn result(run: &RunView) -> String {
 
 fn row(stack: &NoteStack) -> String {
     let run = &stack.run;
-    let counts = match run.delta.filter(|_| run.state == RunState::Finished) {
+    // What a test makes, it destroys.
+    let stays = run.state == RunState::Finished && run.run_type != RunType::Test;
+    let counts = match run.delta.filter(|_| stays) {
         Some(d) => [d.add, d.change, d.destroy].map(|n| grouped(n as usize)).join(" | "),
         None => " |  | ".to_owned(),
     };

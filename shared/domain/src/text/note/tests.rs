@@ -21,6 +21,10 @@ fn run(name: &str, state: RunState) -> RunView {
         number: 1,
         created_at: Timestamp::UNIX_EPOCH,
         url: format!("https://gantry.example/runs/{name}"),
+        module: false,
+        suite: None,
+        verdict: None,
+        left_behind: false,
     }
 }
 

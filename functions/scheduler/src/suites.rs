@@ -1,0 +1,372 @@
+//! A module's runs. No runner takes one: its configuration is read, its tests run as runs of their
+//! own, and what became of them is its end.
+//!
+//! Everything here looks at what is there and does what is missing, so that it may be repeated
+//! after any step.
+
+use crate::{
+    Work,
+    effects::ending,
+    gitlab_failure,
+    moves::{Loaded, NewRun, written},
+};
+use gantry_domain::{
+    ProjectId, RunId, StackId,
+    module::{self, ModuleConfig, Packed, TestCase, TestName},
+    run::{Effect, Place, Run, RunEvent, RunState, RunType, TestOf},
+    stack::Stack,
+    text::{self, module::Outcome},
+};
+use gantry_queue::{Failure, Message};
+use gantry_store::{
+    Expect, Stored, Write, keys,
+    scheduler::{RunEntry, Suite, VersionRecord, VersionState},
+};
+use semver::Version;
+use std::collections::BTreeMap;
+
+/// How large a configuration may be once its defaults are in every test: it has to fit into one
+/// record.
+const LARGEST: usize = 256 << 10;
+
+impl Work {
+    /// Brings all runs of a module that are under way as far as they can go now.
+    pub(crate) async fn advance_tests(&self, stack: &StackId) -> Result<(), Failure> {
+        let partition = keys::stack_partition(stack);
+        let open = self.deps.store.query_all::<RunEntry>(&partition, keys::OPEN_TESTS).await?;
+        for entry in open {
+            let Some(loaded) = self.peek(&entry.value.run).await? else { continue };
+            match loaded.run().state {
+                RunState::Queued => self.read_config(loaded).await?,
+                RunState::Testing => self.run_tests(loaded).await?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the commit says is to be tested, once.
+    async fn read_config(&self, loaded: Loaded) -> Result<(), Failure> {
+        if loaded.head.value.blocked.is_some() {
+            return Ok(());
+        }
+        let mut run = loaded.run().clone();
+        let Some(stack) = self.runnable(&run.stack).await? else {
+            return self.cancel_queued(&run.id, "The module was deleted or moved").await;
+        };
+        let Some(project) = run.project() else { return Ok(()) };
+        let read = match self.config_of(project, &stack, &run).await {
+            Ok(read) => read,
+            // The reports of the module's tests come behind this message: it must not wait.
+            Err(failure) if failure.retry_after.is_some() => {
+                tracing::warn!(run.id = %run.id, "the configuration cannot be read now: {:#}", failure.error);
+                return Ok(());
+            }
+            Err(failure) => return Err(failure),
+        };
+        let now = self.now();
+        match read {
+            Ok(config) => {
+                run.apply(RunEvent::TestsBegun, now, None)?;
+                let suite = {
+                    let suite = Suite { config, packed: None };
+                    Write::put(keys::suite(&run.id), Expect::Any, &suite)?
+                };
+                self.commit(loaded, run, vec![suite]).await
+            }
+            Err(problem) => {
+                run.apply(RunEvent::Failed, now, None)?;
+                let mut end = ending(&problem);
+                // The same commit has the same file: asking again would say the same.
+                end.in_terraform = true;
+                end.errors.push(problem);
+                run.ending = Some(end);
+                let failed = self.failed_version(&run, None).await?;
+                self.commit(loaded, run, failed).await
+            }
+        }
+    }
+
+    /// The configuration of a commit, or what is wrong with it.
+    async fn config_of(
+        &self,
+        project: ProjectId,
+        stack: &Stack,
+        run: &Run,
+    ) -> Result<Result<ModuleConfig, String>, Failure> {
+        let client = self.gitlab().await?;
+        let path = match stack.project_root.as_str() {
+            "" => module::config::PATH.to_owned(),
+            root => format!("{root}/{}", module::config::PATH),
+        };
+        let found =
+            client.file(project, run.commit.as_str(), &path).await.map_err(gitlab_failure)?;
+        Ok(match found {
+            None => Err(format!("{path} is not in the commit: it says what is to be tested")),
+            Some(bytes) => module::read(&bytes)
+                .map_err(|error| format!("{path}: {error}"))
+                .and_then(|config| fits(config, &path)),
+        })
+    }
+
+    /// Makes the test runs that are missing, lets those go whose time has come, and ends the run
+    /// when all of them have ended.
+    async fn run_tests(&self, loaded: Loaded) -> Result<(), Failure> {
+        let run = loaded.run().clone();
+        let Some(suite) = self.deps.store.get::<Suite>(&keys::suite(&run.id)).await? else {
+            return Ok(());
+        };
+        let config = &suite.value.config;
+        let ids: Vec<_> = config.tests.iter().map(|case| test_id(&run, &case.name)).collect();
+        let places: Vec<_> = ids.iter().map(keys::run).collect();
+        let found = self.deps.store.get_many::<Run>(&places).await?;
+        let found: BTreeMap<RunId, Run> =
+            found.into_iter().map(|test| (test.value.id.clone(), test.value)).collect();
+        let mut all: Vec<(&TestCase, &RunId, Option<&Run>)> = Vec::new();
+        for (case, id) in config.tests.iter().zip(&ids) {
+            all.push((case, id, found.get(id)));
+        }
+        if let Some(who) = &run.stop_asked {
+            for (_, id, test) in &all {
+                if test.is_some_and(|test| !test.state.is_final()) {
+                    self.stop_test(id, who).await?;
+                }
+            }
+            let under_way =
+                all.iter().any(|(_, _, test)| test.is_some_and(|t| !t.state.is_final()));
+            return if under_way {
+                Ok(())
+            } else {
+                self.conclude(loaded, &suite.value, &found).await
+            };
+        }
+        let missing = all.iter().filter(|(_, _, test)| test.is_none()).map(|(case, ..)| *case);
+        let missing: Vec<&TestCase> = missing.collect();
+        if !missing.is_empty() {
+            let Some(stack) = self.runnable(&run.stack).await? else {
+                return Ok(());
+            };
+            for case in missing {
+                self.make_test(&stack, &run, case).await?;
+            }
+            // The next look finds them.
+            return self.nudge_soon(&run).await;
+        }
+        let passed: BTreeMap<TestName, bool> = all
+            .iter()
+            .filter_map(|(case, _, test)| {
+                let state = test.filter(|test| test.state.is_final())?.state;
+                Some((case.name.clone(), state == RunState::Finished))
+            })
+            .collect();
+        let ready = module::ready(&config.tests, &passed);
+        for (case, because) in ready.skip {
+            self.cancel_queued(&test_id(&run, &case.name), &text::module::skipped(because)).await?;
+        }
+        for case in ready.start {
+            self.let_test_go(&test_id(&run, &case.name)).await?;
+        }
+        if all.iter().all(|(_, _, test)| test.is_some_and(|test| test.state.is_final())) {
+            return self.conclude(loaded, &suite.value, &found).await;
+        }
+        Ok(())
+    }
+
+    async fn make_test(&self, stack: &Stack, suite: &Run, case: &TestCase) -> Result<(), Failure> {
+        let head = self.head(&stack.id).await?;
+        let place = if case.depends_on.is_empty() { Place::Line } else { Place::Nowhere };
+        let test = TestOf {
+            suite: suite.id.clone(),
+            case: case.clone(),
+            tracked: suite.run_type == RunType::Tracked,
+        };
+        let run = NewRun::test(stack, suite, test, place, self.now());
+        // Stale can mean that it is there: the next look tells.
+        written(self.create(head, run, Vec::new()).await?, &stack.slug)
+    }
+
+    /// A test whose dependencies have passed goes to the line.
+    async fn let_test_go(&self, id: &RunId) -> Result<(), Failure> {
+        let Some(loaded) = self.peek(id).await? else { return Ok(()) };
+        let mut run = loaded.run().clone();
+        if run.state != RunState::Queued || run.place != Place::Nowhere {
+            return Ok(());
+        }
+        run.place = Place::Line;
+        run.outstanding.insert(Effect::Dispatch);
+        self.commit(loaded, run, Vec::new()).await
+    }
+
+    async fn stop_test(&self, id: &RunId, who: &str) -> Result<(), Failure> {
+        let Some(loaded) = self.peek(id).await? else { return Ok(()) };
+        let mut run = loaded.run().clone();
+        if run.state.is_final() || run.stop_asked.is_some() {
+            return Ok(());
+        }
+        let extra = self.end(&mut run, who).await?;
+        self.commit(loaded, run, extra).await
+    }
+
+    /// Ends a module's run whose tests have all ended.
+    async fn conclude(
+        &self,
+        loaded: Loaded,
+        suite: &Suite,
+        found: &BTreeMap<RunId, Run>,
+    ) -> Result<(), Failure> {
+        let config = &suite.config;
+        let mut run = loaded.run().clone();
+        let now = self.now();
+        if let Some(who) = run.stop_asked.clone() {
+            run.apply(RunEvent::Stopped, now, None)?;
+            run.ending = Some(ending(text::stopped_by(&who)));
+            return self.commit(loaded, run, Vec::new()).await;
+        }
+        let ended = |case: &&TestCase, state: RunState| {
+            found.get(&test_id(&run, &case.name)).is_some_and(|test| test.state == state)
+        };
+        let failed: Vec<&TestName> = config
+            .tests
+            .iter()
+            .filter(|case| !ended(case, RunState::Finished) && !ended(case, RunState::Canceled))
+            .map(|case| &case.name)
+            .collect();
+        let skipped = config.tests.iter().filter(|case| ended(case, RunState::Canceled)).count();
+        if !failed.is_empty() || skipped > 0 {
+            let summary = text::module::failed(config.tests.len(), &failed, skipped);
+            run.apply(RunEvent::Failed, now, None)?;
+            let mut end = ending(summary);
+            end.in_terraform = true;
+            run.ending = Some(end);
+            let writes = self.failed_version(&run, config.module_version.as_ref()).await?;
+            return self.commit(loaded, run, writes).await;
+        }
+        let Some((said, writes)) = self.version_of(&run, suite).await? else {
+            return Ok(());
+        };
+        if let Err(reason) = &said {
+            run.apply(RunEvent::Failed, now, None)?;
+            let mut end = ending(reason);
+            end.in_terraform = true;
+            run.ending = Some(end);
+            return self.commit(loaded, run, writes).await;
+        }
+        run.verdict = said.ok().map(|said| text::module::passed(config.tests.len(), &said));
+        run.apply(RunEvent::TestsPassed, now, None)?;
+        self.commit(loaded, run, writes).await
+    }
+
+    /// What the passed tests mean for the module's versions; none while the code is being packed.
+    /// An error is why it cannot be packed.
+    async fn version_of(&self, run: &Run, suite: &Suite) -> Result<Option<Concluded>, Failure> {
+        let Some(number) = run.version.as_ref().or(suite.config.module_version.as_ref()) else {
+            return Ok(Some((Ok(Outcome::NoNumber), Vec::new())));
+        };
+        let place = keys::version(&run.stack, number);
+        let known = self.deps.store.get::<VersionRecord>(&place).await?;
+        if known.as_ref().is_some_and(|known| known.value.state == VersionState::Active) {
+            return Ok(Some((Ok(Outcome::Exists(number.clone())), Vec::new())));
+        }
+        if run.run_type != RunType::Tracked {
+            return Ok(Some((Ok(Outcome::WouldMake(number.clone())), Vec::new())));
+        }
+        let digest = match &suite.packed {
+            Some(Packed::Done { digest }) => digest.clone(),
+            Some(Packed::Impossible { reason }) => {
+                let failed = self.failed_version(run, Some(number)).await?;
+                return Ok(Some((Err(reason.clone()), failed)));
+            }
+            None => {
+                self.ask_for_package(run).await?;
+                return Ok(None);
+            }
+        };
+        let mut record = self.version_record(run, number, VersionState::Active);
+        record.digest = Some(digest);
+        let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let writes = vec![Write::put(place, expect, &record)?];
+        Ok(Some((Ok(Outcome::Made(number.clone())), writes)))
+    }
+
+    /// Has the module's code packed for the registry. The answer comes as a message.
+    async fn ask_for_package(&self, run: &Run) -> Result<(), Failure> {
+        let Some(stack) = self.runnable(&run.stack).await? else { return Ok(()) };
+        let message = Message::Package {
+            stack: run.stack.clone(),
+            run: run.id.clone(),
+            repository: run.repository.clone(),
+            commit: run.commit.clone(),
+            root: stack.project_root,
+        };
+        Ok(self.deps.sender.send(message).await?)
+    }
+
+    /// A module's code was packed, or cannot be.
+    pub(crate) async fn on_packaged(&self, run: &RunId, packed: Packed) -> Result<(), Failure> {
+        let place = keys::suite(run);
+        let Some(found) = self.deps.store.get::<Suite>(&place).await? else { return Ok(()) };
+        if found.value.packed.is_none() {
+            let suite = Suite { packed: Some(packed), ..found.value.clone() };
+            let write = Write::put(place, found.unchanged(), &suite)?;
+            written(self.deps.store.write(vec![write]).await?, run)?;
+        }
+        match self.peek(run).await? {
+            Some(loaded) if loaded.run().state == RunState::Testing => self.run_tests(loaded).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Records that a version's tests have failed, unless it exists.
+    async fn failed_version(
+        &self,
+        run: &Run,
+        configured: Option<&Version>,
+    ) -> Result<Vec<Write>, Failure> {
+        let Some(number) = run.version.as_ref().or(configured) else { return Ok(Vec::new()) };
+        if run.run_type != RunType::Tracked {
+            return Ok(Vec::new());
+        }
+        let place = keys::version(&run.stack, number);
+        let known = self.deps.store.get::<VersionRecord>(&place).await?;
+        if known.as_ref().is_some_and(|known| known.value.state == VersionState::Active) {
+            return Ok(Vec::new());
+        }
+        let record = self.version_record(run, number, VersionState::Failed);
+        let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        Ok(vec![Write::put(place, expect, &record)?])
+    }
+
+    fn version_record(&self, run: &Run, number: &Version, state: VersionState) -> VersionRecord {
+        VersionRecord {
+            version: number.clone(),
+            state,
+            commit: run.commit.clone(),
+            run: run.id.clone(),
+            tag: run.version.as_ref().map(|_| run.git_ref.clone()),
+            at: self.now(),
+            digest: None,
+            yanked: None,
+        }
+    }
+}
+
+/// What passed tests come to, with what is to be written for it; or why nothing can come of them.
+type Concluded = (Result<Outcome, String>, Vec<Write>);
+
+fn fits(config: ModuleConfig, path: &str) -> Result<ModuleConfig, String> {
+    let bytes = serde_json::to_vec(&config).map_or(usize::MAX, |json| json.len());
+    if bytes <= LARGEST {
+        return Ok(config);
+    }
+    Err(format!("{path}: with the defaults in every test, the variables take more than 256 kB"))
+}
+
+/// The id of a test run: the same test of the same run of a module is the same test run.
+fn test_id(suite: &Run, name: &TestName) -> RunId {
+    RunId::derive(&suite.stack, &test_key(&suite.id, name))
+}
+
+/// What makes a test run the same when asked for again.
+pub(crate) fn test_key(suite: &RunId, name: &TestName) -> String {
+    format!("test#{suite}#{name}")
+}

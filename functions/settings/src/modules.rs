@@ -1,0 +1,328 @@
+//! Modules: list, create, edit, delete, and their versions. A module is kept as a stack is, with
+//! what makes it a module.
+
+use crate::{
+    access::{Caller, Done},
+    app::App,
+    commands::{self, CommandView},
+    cursor,
+    form::{Body, Form, Params},
+    refusal::{Answer, Refusal},
+    runs,
+    stacks::{self, Kind, ListQuery},
+};
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use gantry_domain::{CommitSha, RunId, StackId, stack::Stack};
+use gantry_package::Metadata;
+use gantry_queue::Command;
+use gantry_setup::{objects::keys as objects, web::Problem};
+use gantry_store::{
+    Stored, keys,
+    scheduler::{RunEntry, VersionRecord, VersionState, Yanked},
+};
+use jiff::Timestamp;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// The JSON Schema of a module's configuration file, for editors.
+pub(crate) async fn schema() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/schema+json")], gantry_domain::module::SCHEMA)
+}
+
+/// `GET /api/v1/modules?after=&limit=&search=&label=`
+pub(crate) async fn list(
+    State(app): State<App>,
+    Params(query): Params<ListQuery>,
+) -> Answer<impl IntoResponse> {
+    let page = stacks::find_page(&app, &ListQuery { modules: true, ..query }).await?;
+    let mut modules = Vec::with_capacity(page.rows.len());
+    for row in page.rows {
+        modules.push(view(&app, row.stack).await?);
+    }
+    Ok(Json(json!({ "modules": modules, "next": page.next })))
+}
+
+/// `POST /api/v1/modules`
+pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
+    let made = stacks::make(&app, Kind::Module, body).await?;
+    let slug = made.stack.slug().clone();
+    let done = Done::new(format!("made the module {slug}"));
+    let module = stacks::find_of(&app, Kind::Module, slug.as_str()).await?;
+    let mut answer = view(&app, module).await?;
+    answer["findings"] = json!(made.findings);
+    answer["note"] = json!(made.note);
+    let headers =
+        [(header::LOCATION, format!("/api/v1/modules/{slug}")), (header::ETAG, stacks::etag(1))];
+    Ok((StatusCode::CREATED, headers, Extension(done), Json(answer)))
+}
+
+/// `GET /api/v1/modules/{slug}`
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+) -> Answer<impl IntoResponse> {
+    let module = stacks::find_of(&app, Kind::Module, &slug).await?;
+    let tag = stacks::etag(module.version);
+    Ok(([(header::ETAG, tag)], Json(view(&app, module).await?)))
+}
+
+/// `PUT /api/v1/modules/{slug}`
+pub(crate) async fn edit(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Answer<impl IntoResponse> {
+    let before = stacks::find_of(&app, Kind::Module, &slug).await?;
+    let based_on = stacks::tag_of(&headers);
+    let (_, version, changed) = stacks::change(&app, before, body, based_on).await?;
+    let module = stacks::find_of(&app, Kind::Module, &slug).await?;
+    let done = Done::new(format!("changed {changed}"));
+    let tag = [(header::ETAG, stacks::etag(version))];
+    Ok((tag, Extension(done), Json(view(&app, module).await?)))
+}
+
+/// `DELETE /api/v1/modules/{slug}`
+pub(crate) async fn remove(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+) -> Answer<impl IntoResponse> {
+    stacks::find_of(&app, Kind::Module, &slug).await?;
+    let (slug, _) = stacks::delete(&app, &slug, None).await?;
+    let done = Done::new(format!("deleted the module {slug}"));
+    let meaning = "Its tests do not run any more. Its slug stays reserved.";
+    Ok((Extension(done), Json(json!({ "slug": slug, "meaning": meaning }))))
+}
+
+/// A module in an answer: its definition, its status and its current version.
+async fn view(app: &App, module: Stored<Stack>) -> Answer<Value> {
+    let id = module.value.id.clone();
+    let namespace = module.value.module.as_ref().map(|module| module.namespace.clone());
+    let head = stacks::head(app, &id).await?.map(|head| head.value).unwrap_or_default();
+    let missing = stacks::tracked_branch(app, &module.value).await?.is_some_and(|b| b.missing);
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let mut view = json!(stacks::view_of(module, head, missing, integration.as_ref()));
+    view["namespace"] = json!(namespace);
+    view["current"] = json!(current(app, &id).await?.map(|version| version.version));
+    Ok(view)
+}
+
+/// The version that somebody gets who asks for the newest: no pre-release.
+pub(crate) async fn current(app: &App, module: &StackId) -> Answer<Option<VersionRecord>> {
+    Ok(newest(&versions_of(app, module).await?).cloned())
+}
+
+/// The same of these versions, of which the lowest is the first.
+pub(crate) fn newest(all: &[VersionRecord]) -> Option<&VersionRecord> {
+    let usable = |version: &&VersionRecord| {
+        version.state == VersionState::Active
+            && version.yanked.is_none()
+            && version.version.pre.is_empty()
+    };
+    all.iter().rev().find(usable)
+}
+
+/// A module's address in the registry, without the host.
+pub(crate) fn address_of(module: &Stack) -> String {
+    let (namespace, provider) = match &module.module {
+        Some(of) => (of.namespace.as_str(), of.terraform_provider.as_str()),
+        None => Default::default(),
+    };
+    format!("{namespace}/{}/{provider}", module.name)
+}
+
+/// What the code of a version says of itself, as far as it was kept and can be read.
+pub(crate) async fn code_of(
+    app: &App,
+    module: &StackId,
+    version: &VersionRecord,
+) -> Answer<Option<Metadata>> {
+    let Some(digest) = &version.digest else { return Ok(None) };
+    let kept = app.objects.get(&objects::module_metadata(module, digest)).await;
+    let kept = kept.map_err(|error| Problem::internal(&error))?;
+    Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()))
+}
+
+/// All versions, the lowest first.
+pub(crate) async fn versions_of(app: &App, module: &StackId) -> Answer<Vec<VersionRecord>> {
+    let partition = keys::stack_partition(module);
+    let found = app.store.query_all::<VersionRecord>(&partition, keys::VERSIONS).await?;
+    Ok(found.into_iter().map(|version| version.value).collect())
+}
+
+/// A version in an answer.
+#[derive(Serialize)]
+struct VersionView {
+    version: Version,
+    state: VersionState,
+    commit: CommitSha,
+    tag: Option<String>,
+    at: Timestamp,
+    /// The module's run that tested it.
+    run: RunId,
+    /// Set while nobody is to use it.
+    yanked: Option<Yanked>,
+}
+
+impl From<VersionRecord> for VersionView {
+    fn from(record: VersionRecord) -> Self {
+        let VersionRecord { version, state, commit, run, tag, at, yanked, digest: _ } = record;
+        Self { version, state, commit, tag, at, run, yanked }
+    }
+}
+
+/// Which part of the list is asked for.
+#[derive(Debug, Deserialize)]
+pub(crate) struct VersionQuery {
+    /// Versions lower than this one.
+    before: Option<Version>,
+    limit: Option<u32>,
+}
+
+/// `GET /api/v1/modules/{slug}/versions?before=&limit=`: the highest first.
+pub(crate) async fn versions(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+    Params(query): Params<VersionQuery>,
+) -> Answer<impl IntoResponse> {
+    let module = stacks::find_of(&app, Kind::Module, &slug).await?.value;
+    let limit = usize::try_from(cursor::page_size(query.limit, 50)).unwrap_or_default();
+    let mut all = versions_of(&app, &module.id).await?;
+    all.retain(|known| query.before.as_ref().is_none_or(|before| known.version < *before));
+    let next = (all.len() > limit).then(|| all[all.len() - limit].version.clone());
+    let versions: Vec<VersionView> =
+        all.into_iter().rev().take(limit).map(VersionView::from).collect();
+    Ok(Json(json!({ "versions": versions, "next": next })))
+}
+
+/// `GET /api/v1/modules/{slug}/versions/{version}`: with its tests.
+pub(crate) async fn version(
+    State(app): State<App>,
+    Path((slug, version)): Path<(String, String)>,
+) -> Answer<impl IntoResponse> {
+    let module = stacks::find_of(&app, Kind::Module, &slug).await?.value;
+    let missing = || Refusal::not_found("version", &version);
+    let number: Version = version.parse().map_err(|_| missing())?;
+    let found = app.store.get::<VersionRecord>(&keys::version(&module.id, &number)).await?;
+    let record = found.ok_or_else(missing)?.value;
+    let tests = tests_of(&app, &module, &record.run).await?;
+    let code = code_of(&app, &module.id, &record).await?;
+    let mut view = json!(VersionView::from(record));
+    view["tests"] = json!(tests);
+    view["code"] = json!(code);
+    Ok(Json(view))
+}
+
+/// `POST /api/v1/modules/{slug}/versions/{version}/yank {"note"?}`: nobody is to use it any more;
+/// without a note, it may be used again.
+pub(crate) async fn yank(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((slug, version)): Path<(String, String)>,
+    Body(body): Body,
+) -> Answer<Response> {
+    commands::answer(ask_yank(&app, &caller, &slug, &version, body).await?)
+}
+
+/// Asks to have a version used by nobody any more, or to take that back.
+pub(crate) async fn ask_yank(
+    app: &App,
+    caller: &Caller,
+    slug: &str,
+    version: &str,
+    body: Map<String, Value>,
+) -> Answer<CommandView> {
+    let mut form = Form::new(body);
+    let note = form.text("note");
+    if note.as_ref().is_some_and(|note| note.chars().count() > 500) {
+        form.wrong("note", "has more than 500 characters");
+    }
+    form.check()?;
+    let module = stacks::find_of(app, Kind::Module, slug).await?.value;
+    let missing = || Refusal::not_found("version", version);
+    let number: Version = version.parse().map_err(|_| missing())?;
+    let found = app.store.get::<VersionRecord>(&keys::version(&module.id, &number)).await?;
+    if found.ok_or_else(missing)?.value.state != VersionState::Active {
+        return Err(Refusal::conflict(
+            "It cannot be yanked",
+            "Its tests failed: nobody can use it.",
+        ));
+    }
+    let command = Command::Yank { version: number, note };
+    commands::give_at_once(app, caller, &module, command).await
+}
+
+/// The tests of a module's run, with their own runs.
+async fn tests_of(app: &App, module: &Stack, suite: &RunId) -> Answer<Vec<Value>> {
+    let suite = runs::find(app, suite.as_str()).await?;
+    let partition = module.project().map(|project| keys::commit_runs(project, &suite.commit));
+    let entries = match partition {
+        Some(partition) => app.store.query_all::<RunEntry>(&partition, "run#").await?,
+        None => Vec::new(),
+    };
+    let wanted: Vec<_> = entries.iter().map(|entry| keys::run(&entry.value.run)).collect();
+    let mut tests = Vec::new();
+    for chunk in wanted.chunks(100) {
+        for run in app.store.get_many::<gantry_domain::run::Run>(chunk).await? {
+            let run = run.value;
+            let Some(test) = run.test.as_ref().filter(|test| test.suite == suite.id) else {
+                continue;
+            };
+            tests.push(json!({
+                "name": test.case.name, "negative": test.case.negative, "run": run.id,
+                "state": run.state, "summary": run.ending.as_ref().map(|end| &end.summary),
+            }));
+        }
+    }
+    tests.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    Ok(tests)
+}
+
+/// `POST /api/v1/modules/{slug}/versions {"version", "commit"?}`: tests a commit, and makes a
+/// version of it when they pass.
+pub(crate) async fn make_version(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(slug): Path<String>,
+    Body(body): Body,
+) -> Answer<Response> {
+    commands::answer(ask_version(&app, &caller, &slug, body).await?)
+}
+
+/// Asks for a version of a module.
+pub(crate) async fn ask_version(
+    app: &App,
+    caller: &Caller,
+    slug: &str,
+    body: Map<String, Value>,
+) -> Answer<CommandView> {
+    let mut form = Form::new(body);
+    let version = form.required_text("version", "the number of the version, such as 1.2.0");
+    let commit = form.choice::<CommitSha>("commit");
+    let version = version.and_then(|text| match text.parse::<Version>() {
+        Ok(version) if version.build.is_empty() => Some(version),
+        _ => {
+            form.wrong("version", "should be a version as SemVer has them, such as 1.2.0");
+            None
+        }
+    });
+    form.check()?;
+    let module = stacks::find_of(app, Kind::Module, slug).await?.value;
+    let Some(version) = version else { return Err(Refusal::not_found("version", "")) };
+    let key = keys::version(&module.id, &version);
+    let known = app.store.get::<VersionRecord>(&key).await?;
+    if known.is_some_and(|known| known.value.state == VersionState::Active) {
+        return Err(Refusal::conflict(
+            "The version exists",
+            format!("{version} of {slug} exists, and a number is never used again."),
+        ));
+    }
+    let command = Command::MakeVersion { version, commit };
+    commands::give_freely(app, caller, &module, command).await
+}

@@ -1,0 +1,336 @@
+//! Modules: all of them, and one with its versions, its tests and how to use it.
+
+use super::{
+    fields::Fields,
+    go_to,
+    overview::RunRow,
+    page,
+    shell::{Frame, Shell},
+    show::{Chip, Moment, short},
+    stack,
+};
+use crate::{
+    access::{Caller, Done},
+    app::App,
+    form::Params,
+    gitlab::detached,
+    modules,
+    refusal::{Answer, Refusal},
+    runs,
+    stacks::{self, Kind, ListQuery},
+};
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{Path, State},
+    response::{IntoResponse as _, Response},
+};
+use gantry_domain::run::{Run, RunType};
+use gantry_package::{Input, Metadata, Output};
+use gantry_store::scheduler::{VersionRecord, VersionState};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Versions that the page lists.
+const VERSIONS: usize = 50;
+
+#[derive(Template)]
+#[template(path = "modules.html")]
+struct List {
+    shell: Shell,
+    linked: bool,
+    rows: Vec<ModuleRow>,
+    next: Option<String>,
+    search: String,
+    label: String,
+}
+
+struct ModuleRow {
+    slug: String,
+    name: String,
+    project: String,
+    branch: String,
+    labels: Vec<String>,
+    current: Option<String>,
+    trouble: Option<String>,
+    latest: Option<RunRow>,
+}
+
+/// `GET /modules`
+pub(crate) async fn list(
+    State(app): State<App>,
+    frame: Frame,
+    Params(query): Params<ListQuery>,
+) -> Answer<Response> {
+    let filled = |text: &Option<String>| {
+        text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let (search, label) = (filled(&query.search), filled(&query.label));
+    let query = ListQuery { search: search.clone(), label: label.clone(), modules: true, ..query };
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let found = stacks::find_page(&app, &query).await?;
+    let now = app.clock.now();
+    let mut rows = Vec::with_capacity(found.rows.len());
+    for row in &found.rows {
+        let module = &row.stack.value;
+        let current = modules::current(&app, &module.id).await?;
+        let blocked = row.head.blocked.as_ref().map(|_| "Blocked".to_owned());
+        let is_detached = detached(module, integration.as_ref()).is_some();
+        rows.push(ModuleRow {
+            slug: module.slug.to_string(),
+            name: short(&module.name, 80),
+            project: short(&module.project_path, 80),
+            branch: short(&module.branch, 40),
+            labels: module.labels.iter().map(|label| short(label, 40)).collect(),
+            current: current.map(|version| version.version.to_string()),
+            trouble: blocked.or(is_detached.then(|| "Detached".to_owned())),
+            latest: row.latest.as_ref().map(|run| RunRow::of(run, now)),
+        });
+    }
+    Ok(page(&List {
+        shell: frame.shell("modules", "Modules"),
+        linked: integration.is_some_and(|known| known.linked),
+        rows,
+        next: found.next,
+        search: search.unwrap_or_default(),
+        label: label.unwrap_or_default(),
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "module.html")]
+struct Page {
+    shell: Shell,
+    slug: String,
+    name: String,
+    project: String,
+    project_url: Option<String>,
+    branch: String,
+    root: String,
+    made: Option<String>,
+    outcome: Option<(bool, String)>,
+    detached: Option<String>,
+    branch_missing: bool,
+    blocked: Option<(String, String, Moment)>,
+    current: Option<String>,
+    usage: String,
+    token_variable: String,
+    tag: String,
+    versions: Vec<VersionRow>,
+    inputs: Vec<InputRow>,
+    outputs: Vec<OutputRow>,
+    readme: Option<String>,
+    runs: Vec<RunRow>,
+}
+
+struct VersionRow {
+    number: String,
+    current: bool,
+    active: bool,
+    chip: Chip,
+    tag: Option<String>,
+    yanked: Option<String>,
+    run: String,
+    commit: String,
+    at: Moment,
+}
+
+struct InputRow {
+    name: String,
+    kind: String,
+    required: bool,
+    default: String,
+    description: String,
+}
+
+struct OutputRow {
+    name: String,
+    description: String,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Query {
+    made: Option<String>,
+    asked: Option<String>,
+}
+
+/// `GET /modules/{slug}`
+pub(crate) async fn show(
+    State(app): State<App>,
+    frame: Frame,
+    Path(slug): Path<String>,
+    Params(query): Params<Query>,
+) -> Answer<Response> {
+    let module = stacks::find_of(&app, Kind::Module, &slug).await?.value;
+    let now = app.clock.now();
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let head = stacks::head(&app, &module.id).await?.map(|head| head.value).unwrap_or_default();
+    let missing = stacks::tracked_branch(&app, &module).await?.is_some_and(|b| b.missing);
+    let all = modules::versions_of(&app, &module.id).await?;
+    let current = modules::newest(&all).cloned();
+    let code = match &current {
+        Some(current) => modules::code_of(&app, &module.id, current).await?,
+        None => None,
+    };
+    let Metadata { inputs, outputs, readme, .. } = code.unwrap_or_default();
+    let asked = runs::ListQuery { before: None, limit: Some(100) };
+    let found = runs::page(&app, &module, &asked).await?.0;
+    // The tests stand on the page of the run that they belong to.
+    let own = |run: &&Run| run.run_type != RunType::Test;
+    let runs: Vec<RunRow> =
+        found.iter().filter(own).take(25).map(|run| RunRow::of(run, now)).collect();
+    let host = host(&app);
+    let address = modules::address_of(&module);
+    let tag_prefix = module.module.as_ref().map(|of| of.tag_prefix.clone()).unwrap_or_default();
+    let number = current.as_ref().map(|version| version.version.to_string());
+    let versions = all.iter().rev().take(VERSIONS);
+    let row = |version: &VersionRecord| version_row(version, current.as_ref(), now);
+    Ok(page(&Page {
+        shell: frame.shell("modules", module.name.clone()),
+        slug: module.slug.to_string(),
+        name: module.name.clone(),
+        project: short(&module.project_path, 120),
+        project_url: stack::project_url(&module, integration.as_ref()),
+        branch: short(&module.branch, 80),
+        root: match module.project_root.as_str() {
+            "" => "/".to_owned(),
+            root => root.to_owned(),
+        },
+        made: query.made,
+        outcome: stack::outcome(&app, &module, query.asked.as_deref()).await?,
+        detached: detached(&module, integration.as_ref()),
+        branch_missing: missing,
+        blocked: stack::blocked(&head, now),
+        usage: usage(&module.name, &host, &address, number.as_deref(), &inputs),
+        token_variable: token_variable(&host),
+        tag: format!("{tag_prefix}v1.0.0"),
+        versions: versions.map(row).collect(),
+        inputs: inputs.into_iter().map(input_row).collect(),
+        outputs: outputs.into_iter().map(output_row).collect(),
+        readme: readme.map(|text| gantry_domain::text::clean(&text)),
+        current: number,
+        runs,
+    }))
+}
+
+/// The host in modules' addresses.
+fn host(app: &App) -> String {
+    let url = app.public_url.as_ref().map(|url| url.as_str().to_owned()).unwrap_or_default();
+    let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default().to_owned()
+}
+
+/// The variable in which Terraform looks for a host's token.
+fn token_variable(host: &str) -> String {
+    let name = host.split(':').next().unwrap_or_default();
+    format!("TF_TOKEN_{}", name.replace('-', "__").replace('.', "_"))
+}
+
+fn usage(name: &str, host: &str, address: &str, version: Option<&str>, inputs: &[Input]) -> String {
+    let mut lines = vec![
+        format!("module \"{name}\" {{"),
+        format!("  source  = \"{host}/{address}\""),
+        format!("  version = \"{}\"", version.unwrap_or("0.0.0")),
+    ];
+    let required: Vec<&Input> = inputs.iter().filter(|input| input.required).collect();
+    if !required.is_empty() {
+        lines.push(String::new());
+        lines.extend(required.iter().map(|input| format!("  {} = …", short(&input.name, 60))));
+    }
+    lines.push("}".to_owned());
+    lines.join("\n")
+}
+
+fn version_row(
+    version: &VersionRecord,
+    current: Option<&VersionRecord>,
+    now: Timestamp,
+) -> VersionRow {
+    let active = version.state == VersionState::Active;
+    let chip = match (active, &version.yanked) {
+        (false, _) => Chip::new("bad", "✕", "Failed"),
+        (true, Some(_)) => Chip::new("quiet", "⊘", "Yanked"),
+        (true, None) => Chip::new("ok", "✓", "Active"),
+    };
+    VersionRow {
+        number: version.version.to_string(),
+        current: current.is_some_and(|current| current.version == version.version),
+        active,
+        chip,
+        tag: version.tag.as_deref().map(|tag| short(tag, 60)),
+        yanked: version.yanked.as_ref().map(|yanked| short(&yanked.note, 160)),
+        run: version.run.to_string(),
+        commit: version.commit.short().to_owned(),
+        at: Moment::at(version.at, now),
+    }
+}
+
+fn input_row(input: Input) -> InputRow {
+    InputRow {
+        name: short(&input.name, 80),
+        kind: short(&input.type_.unwrap_or_else(|| "any".to_owned()), 200),
+        required: input.required,
+        default: short(&input.default.unwrap_or_default(), 120),
+        description: short(&input.description.unwrap_or_default(), 400),
+    }
+}
+
+fn output_row(output: Output) -> OutputRow {
+    OutputRow {
+        name: short(&output.name, 80),
+        description: short(&output.description.unwrap_or_default(), 400),
+    }
+}
+
+/// `POST /modules/{slug}/versions`
+pub(crate) async fn make_version(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(caller): Extension<Caller>,
+    Path(slug): Path<String>,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let view = modules::ask_version(&app, &caller, &slug, body(&fields, &["version", "commit"]));
+    let view = view.await?;
+    let to = match &view.run {
+        Some(run) => format!("runs/{run}"),
+        None => format!("modules/{slug}"),
+    };
+    Ok(stack::asked(&frame, &to, view))
+}
+
+/// `POST /modules/{slug}/yank`
+pub(crate) async fn yank(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(caller): Extension<Caller>,
+    Path(slug): Path<String>,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let number = fields.text("version").to_owned();
+    let view = modules::ask_yank(&app, &caller, &slug, &number, body(&fields, &["note"])).await?;
+    Ok(stack::asked(&frame, &format!("modules/{slug}"), view))
+}
+
+/// `POST /modules/{slug}/delete`
+pub(crate) async fn remove(
+    State(app): State<App>,
+    frame: Frame,
+    Path(slug): Path<String>,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    if fields.text("slug").trim() != slug {
+        return Err(Refusal::field("slug", format!("should be {slug}: that is what is deleted")));
+    }
+    stacks::find_of(&app, Kind::Module, &slug).await?;
+    let (slug, _) = stacks::delete(&app, &slug, None).await?;
+    let done = Done::new(format!("deleted the module {slug}"));
+    Ok((Extension(done), go_to(&format!("{}modules", frame.root))).into_response())
+}
+
+/// The fields that were filled in.
+fn body(fields: &Fields, names: &[&str]) -> Map<String, Value> {
+    let filled = names.iter().map(|name| ((*name).to_owned(), fields.value(name)));
+    filled.filter(|(_, value)| !value.is_null()).collect()
+}

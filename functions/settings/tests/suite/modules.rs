@@ -1,0 +1,169 @@
+//! Modules: made, changed, deleted, and their versions.
+
+use crate::support::{World, connected};
+use gantry_fake_gitlab::{Person, ProjectOptions};
+use gantry_queue::{Command, Message};
+use gantry_store::{
+    Expect, Write, keys,
+    scheduler::{VersionRecord, VersionState, Yanked},
+};
+use semver::Version;
+use serde_json::{Value, json};
+
+const PATH: &str = "/api/v1/modules";
+const MODULE: &str = "/api/v1/modules/network";
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn project(w: &World, path: &str) -> u64 {
+    let files = vec![("main.tf".to_owned(), "# main\n".to_owned())];
+    let options = ProjectOptions { files, ..ProjectOptions::default() };
+    let project = w.gitlab.create_project(path, options).unwrap();
+    w.gitlab.set_member(project, w.bot, 40);
+    let dev: Person = w.gitlab.person("dev");
+    w.gitlab.set_member(project, dev.id(), 40);
+    project.0
+}
+
+#[tokio::test]
+async fn a_module_is_named_by_its_project() {
+    let w = connected().await;
+    let body = json!({ "project": project(&w, "Acme Ops/terraform-aws-network") });
+    let made = w.post(PATH, body).await.expect(201);
+    assert_eq!(made.headers["location"], MODULE);
+    for (field, value) in [
+        ("name", "network"),
+        ("slug", "network"),
+        ("terraform_provider", "aws"),
+        ("namespace", "acme-ops"),
+        ("branch", "main"),
+    ] {
+        assert_eq!(made.body[field], value, "{field}");
+    }
+    assert_eq!(made.body["current"], Value::Null);
+    assert!(!made.body["findings"].as_array().unwrap().is_empty());
+
+    let body = json!({ "project": project(&w, "acme/plain") });
+    let got = w.post(PATH, body.clone()).await.expect(422);
+    assert!(got.error("name").contains("cannot be guessed"), "{}", got.text);
+    assert!(got.error("terraform_provider").contains("cannot be guessed"), "{}", got.text);
+    let mut named = body;
+    named["name"] = "Not A Name".into();
+    named["terraform_provider"] = "AWS!".into();
+    named["provider"] = "git".into();
+    named["autodeploy"] = true.into();
+    let got = w.post(PATH, named).await.expect(422);
+    for field in ["name", "terraform_provider", "provider", "autodeploy"] {
+        assert!(!got.error(field).is_empty(), "{field}: {}", got.text);
+    }
+}
+
+#[tokio::test]
+async fn modules_and_stacks_share_slugs_but_no_lists() {
+    let w = connected().await;
+    w.stack().await;
+    let project = project(&w, "acme/terraform-aws-network");
+    let got = w.post(PATH, json!({ "project": project })).await.expect(409);
+    assert!(got.detail().contains("belongs to a stack"), "{}", got.text);
+    w.post(PATH, json!({ "project": project, "slug": "net" })).await.expect(201);
+    let names = |list: &Value| {
+        let slug = |one: &Value| one["slug"].as_str().unwrap().to_owned();
+        list.as_array().unwrap().iter().map(slug).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&w.get(PATH).await.expect(200).body["modules"]), ["net"]);
+    assert_eq!(names(&w.get("/api/v1/stacks").await.expect(200).body["stacks"]), ["network"]);
+    w.get("/api/v1/modules/network").await.expect(404);
+    w.get("/api/v1/stacks/net").await.expect(404);
+    w.send("PUT", "/api/v1/stacks/net", json!({ "name": "x" })).await.expect(404);
+    w.send("DELETE", "/api/v1/stacks/net", json!({})).await.expect(404);
+
+    let path = "/api/v1/modules/net";
+    let before = w.get(path).await.expect(200).body;
+    let changed = w
+        .send("PUT", path, json!({ "tag_prefix": "net/", "labels": ["a"] }))
+        .await
+        .expect(200)
+        .body;
+    assert_eq!((&changed["tag_prefix"], &changed["labels"]), (&json!("net/"), &json!(["a"])));
+    // What was answered can be sent back.
+    w.send("PUT", path, changed).await.expect(200);
+    w.send("PUT", path, before).await.expect(409);
+    w.send("DELETE", path, json!({})).await.expect(200);
+    w.get(path).await.expect(404);
+}
+
+#[tokio::test]
+async fn versions_are_listed_asked_for_and_yanked() {
+    let w = connected().await;
+    let project = project(&w, "acme/terraform-aws-network");
+    w.post(PATH, json!({ "project": project })).await.expect(201);
+    let module = w.stored_stack("network").await;
+    let run = w.run(&module, "tracked#1", gantry_domain::run::RunState::Finished).await;
+    let versions = [("1.2.0", false, false), ("1.10.0", false, false), ("1.11.0", false, true)];
+    let more = [("2.0.0-rc.1", false, false), ("3.0.0", true, false)];
+    for (number, failed, yanked) in versions.into_iter().chain(more) {
+        let version: Version = number.parse().unwrap();
+        let at = w.clock.now();
+        let record = VersionRecord {
+            state: if failed { VersionState::Failed } else { VersionState::Active },
+            commit: COMMIT.parse().unwrap(),
+            run: run.id.clone(),
+            tag: None,
+            at,
+            digest: None,
+            yanked: yanked.then(|| Yanked {
+                note: "broken".to_owned(),
+                by: "alice".to_owned(),
+                at,
+            }),
+            version: version.clone(),
+        };
+        let write = Write::put(keys::version(&module.id, &version), Expect::Absent, &record);
+        let _written = w.store.write(vec![write.unwrap()]).await.unwrap();
+    }
+    assert_eq!(w.get(MODULE).await.expect(200).body["current"], "1.10.0");
+    let page = w.get(&format!("{MODULE}/versions?limit=2")).await.expect(200).body;
+    assert_eq!(page["versions"][0]["version"], "3.0.0");
+    assert_eq!(
+        (&page["versions"][1]["version"], &page["next"]),
+        (&json!("2.0.0-rc.1"), &json!("2.0.0-rc.1"))
+    );
+    let page = w.get(&format!("{MODULE}/versions?before=2.0.0-rc.1")).await.expect(200).body;
+    assert_eq!(page["versions"].as_array().unwrap().len(), 3);
+    assert_eq!(page["versions"][0]["yanked"]["note"], "broken");
+    let one = w.get(&format!("{MODULE}/versions/1.2.0")).await.expect(200).body;
+    assert_eq!(one["tests"], json!([]));
+    w.get(&format!("{MODULE}/versions/9.9.9")).await.expect(404);
+
+    w.sent();
+    let got =
+        w.post(&format!("{MODULE}/versions"), json!({ "version": "1.2.0" })).await.expect(409);
+    assert!(got.detail().contains("never used again"), "{}", got.text);
+    w.post(&format!("{MODULE}/versions"), json!({ "version": "v1" })).await.expect(422);
+    w.post(&format!("{MODULE}/versions"), json!({ "version": "3.0.0" })).await.expect(202);
+    let yank = |number: &str| format!("{MODULE}/versions/{number}/yank");
+    w.post(&yank("3.0.0"), json!({ "note": "x" })).await.expect(409);
+    w.post(&yank("1.2.0"), json!({ "note": "leaks" })).await.expect(202);
+    let commands: Vec<Command> = w
+        .sent()
+        .into_iter()
+        .filter_map(|message| match message {
+            Message::Command { command, .. } => Some(command),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        matches!(
+            &commands[..],
+            [Command::MakeVersion { commit: None, .. }, Command::Yank { note: Some(note), .. }]
+                if note == "leaks"
+        ),
+        "{commands:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_schema_of_the_configuration_is_served_to_editors() {
+    let w = connected().await;
+    let got = w.ask("GET", "/api/v1/module-config.schema.json", None, &[], "").await.expect(200);
+    assert_eq!(got.body["properties"]["version"]["const"], 1);
+}

@@ -1,0 +1,289 @@
+//! Modules: their tests run, and versions are made of what passed.
+
+use gantry_scenarios::{Planned, StackOptions, World, run_test};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// A module that refuses the name "bad", and fails to be applied with the name "worse".
+const MODULE: &str = r#"
+variable "name" {
+  type    = string
+  default = "good"
+  validation {
+    condition     = var.name != "bad"
+    error_message = "The name must not be bad."
+  }
+}
+
+resource "terraform_data" "made" {
+  input = var.name
+  provisioner "local-exec" {
+    command = "test ${var.name} != worse"
+  }
+}
+
+output "name" {
+  value = terraform_data.made.output
+}
+"#;
+
+const CONFIG: &str = "\
+version: 1
+module_version: 1.0.0
+tests:
+  - name: basic
+  - name: refuses
+    negative: true
+    variables: { TF_VAR_name: bad }
+  - name: after
+    depends_on: [basic]
+";
+
+async fn module(w: &mut World, files: &[(&str, &str)]) -> gantry_fake_gitlab::ProjectId {
+    let project = w.plain_project("acme/terraform-aws-network");
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, Some(*text))).collect();
+    w.dev.push_files(project, "main", &files, "The module").unwrap();
+    let (status, answer) =
+        w.api(Method::POST, "/modules", Some(json!({ "project": project.0 }))).await;
+    assert!(status.is_success(), "the module was refused: {answer}");
+    assert_eq!(
+        (&answer["name"], &answer["terraform_provider"]),
+        (&json!("network"), &json!("aws"))
+    );
+    if !w.is_without_webhooks() {
+        let (status, answer) =
+            w.api(Method::POST, "/stacks/network/webhook", Some(json!({}))).await;
+        assert!(status.is_success(), "the webhook was refused: {answer}");
+    }
+    w.settle().await;
+    project
+}
+
+async fn versions(w: &mut World) -> Vec<String> {
+    let (status, answer) = w.api(Method::GET, "/modules/network/versions", None).await;
+    assert!(status.is_success(), "{answer}");
+    let word = |version: &Value, name: &str| version[name].as_str().unwrap_or("?").to_owned();
+    let versions = answer["versions"].as_array().unwrap();
+    versions.iter().map(|v| format!("{} {}", word(v, "version"), word(v, "state"))).collect()
+}
+
+#[tokio::test]
+async fn a_merge_request_is_tested_and_its_merge_makes_a_version() {
+    run_test(|mut w| async move {
+        let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
+        w.with_real_runners();
+        let files = [("main.tf", Some(MODULE)), (".gantry/config.yml", Some(CONFIG))];
+        let commit = w.dev.push_files(project, "topic", &files, "Begin").unwrap();
+        let iid = w.open(project, "topic").await;
+        w.expect_status(project, &commit, "gantry/network/basic", "success: Passed");
+        w.expect_status(
+            project,
+            &commit,
+            "gantry/network/refuses",
+            "success: Failed, as it should: Invalid value for variable",
+        );
+        w.expect_status(project, &commit, "gantry/network/after", "success: Passed");
+        w.expect_status(
+            project,
+            &commit,
+            "gantry/network",
+            "success: 3 tests passed: a merge makes version 1.0.0",
+        );
+        w.expect_status(project, &commit, "gantry", "success: 3 tests: passed");
+        let note = w.note(project, iid);
+        assert!(note.contains("a merge makes version 1.0.0"), "{note}");
+        assert!(note.contains("network/refuses"), "{note}");
+        assert!(versions(&mut w).await.is_empty(), "a merge request makes no version");
+
+        w.dev.merge(project, iid).unwrap();
+        w.catch_up().await;
+        let merged = w.gitlab.head(project, "main").unwrap();
+        w.expect_status(
+            project,
+            &merged,
+            "gantry/network",
+            "success: 3 tests passed: version 1.0.0",
+        );
+        assert_eq!(versions(&mut w).await, ["1.0.0 active"]);
+        let (_, version) = w.api(Method::GET, "/modules/network/versions/1.0.0", None).await;
+        assert_eq!(version["tests"].as_array().unwrap().len(), 3, "{version:#}");
+        assert_eq!(version["code"]["inputs"][0]["name"], "name", "{version:#}");
+        let (_, module) = w.api(Method::GET, "/modules/network", None).await;
+        assert_eq!(module["current"], "1.0.0");
+        assert!(w.gitlab.environments(project).is_empty(), "a module is deployed nowhere");
+
+        // The number is not used again.
+        let next = w.push(project, "main", "README.md", "# Network\n").await;
+        w.expect_status(
+            project,
+            &next,
+            "gantry/network",
+            "success: 3 tests passed: 1.0.0 exists, no version is made",
+        );
+        assert_eq!(versions(&mut w).await, ["1.0.0 active"]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stack_uses_a_module_through_the_registry() {
+    run_test(|mut w| async move {
+        let config = "version: 1\nmodule_version: 1.0.0\n";
+        let files = [("main.tf", MODULE), (".gantry/config.yml", config)];
+        let project = module(&mut w, &files).await;
+        w.push(project, "main", "README.md", "# Network\n").await;
+        let newer = "version: 1\nmodule_version: 1.1.0\n";
+        w.push(project, "main", ".gantry/config.yml", newer).await;
+        let older = "version: 1\nmodule_version: 2.0.0\n";
+        w.push(project, "main", ".gantry/config.yml", older).await;
+        assert_eq!(versions(&mut w).await, ["2.0.0 active", "1.1.0 active", "1.0.0 active"]);
+        w.order("/modules/network/versions/1.1.0/yank", json!({ "note": "it leaks" })).await;
+
+        w.with_real_runners();
+        let office = w.plain_project("acme/office");
+        w.stack(office, "office", "infra", StackOptions::default()).await;
+        let code = format!(
+            "module \"net\" {{\n  source  = \"{}/acme/network/aws\"\n  version = \"~> 1.0\"\n  \
+             name    = \"office\"\n}}\n\noutput \"name\" {{\n  value = module.net.name\n}}\n",
+            w.host()
+        );
+        let commit = w.push(office, "main", "infra/main.tf", &code).await;
+        w.expect_status(office, &commit, "gantry/office", "running: 1 to add");
+        let run = w.run_in("office", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.expect_status(office, &commit, "gantry/office", "success: Applied: 1 added");
+        let (_, log) = w.api(Method::GET, &format!("/runs/{run}/log"), None).await;
+        let log = log.to_string();
+        assert!(
+            log.contains("acme/network/aws 1.0.0 for net"),
+            "the yanked one is left out: {log}"
+        );
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_failed_test_made_is_destroyed_and_what_depends_on_it_is_skipped() {
+    run_test(|mut w| async move {
+        let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
+        w.with_real_runners();
+        let config = "version: 1\nmodule_version: 2.0.0\ntests:\n  - name: broken\n    variables: { \
+                      TF_VAR_name: worse }\n  - name: after\n    depends_on: [broken]\n";
+        let files = [("main.tf", Some(MODULE)), (".gantry/config.yml", Some(config))];
+        let commit = w.dev.push_files(project, "main", &files, "Broken").unwrap();
+        w.catch_up().await;
+        w.expect_status(project, &commit, "gantry/network/broken", "failed: Apply failed: ");
+        w.expect_status(
+            project,
+            &commit,
+            "gantry/network/after",
+            "canceled: Skipped: broken failed",
+        );
+        w.expect_status(
+            project,
+            &commit,
+            "gantry/network",
+            "failed: 1 of 2 tests failed: broken; 1 skipped",
+        );
+        w.expect_status(project, &commit, "gantry", "failed: 1 of 2 failed: network/broken");
+        assert_eq!(versions(&mut w).await, ["2.0.0 failed"]);
+
+        // Another commit may take the number.
+        let config = "version: 1\nmodule_version: 2.0.0\n";
+        let next = w.push(project, "main", ".gantry/config.yml", config).await;
+        w.expect_status(project, &next, "gantry/network", "success: No tests: version 2.0.0");
+        w.expect_status(project, &next, "gantry", "success: 1 module: passed");
+        assert_eq!(versions(&mut w).await, ["2.0.0 active"]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_a_failed_status_with_line_and_reason() {
+    run_test(|mut w| async move {
+        let project = module(&mut w, &[("main.tf", MODULE)]).await;
+        let bad: [(&str, &[u8], &str); 7] = [
+            ("empty", b"", "is empty"),
+            ("text", b"version: 1\ntests: 3\n", "line 2"),
+            ("unknown", b"version: 1\nteests: []\n", "teests"),
+            ("utf", b"version: 1\n# \xff\n", "UTF-8"),
+            (
+                "cycle",
+                b"version: 1\ntests:\n  - { name: a, depends_on: [b] }\n  - { name: b, depends_on: [a] }\n",
+                "→",
+            ),
+            ("twice", b"version: 1\ntests:\n  - { name: a }\n  - { name: a }\n", "line 4"),
+            ("large", &[b'#'; 1_000_000], "at most 65536"),
+        ];
+        let missing = w.push(project, "main", "README.md", "# Without\n").await;
+        w.expect_status(
+            project,
+            &missing,
+            "gantry/network",
+            "failed: .gantry/config.yml is not in the commit",
+        );
+        for (branch, text, said) in bad {
+            let commit = w.dev.push_bytes(project, branch, ".gantry/config.yml", text).unwrap();
+            let iid = w.open(project, branch).await;
+            w.expect_status(project, &commit, "gantry/network", "failed: .gantry/config.yml");
+            let status = w.status(project, &commit, "gantry/network").unwrap();
+            let description = status.description.unwrap_or_default();
+            assert!(description.contains(said), "{branch}: {description}");
+            let note = w.note(project, iid);
+            assert!(note.contains(".gantry/config.yml"), "{branch}: {note}");
+        }
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tag_makes_a_version_of_its_commit() {
+    run_test(|mut w| async move {
+        let config = "version: 1\n";
+        let files = [("main.tf", MODULE), (".gantry/config.yml", config)];
+        let project = module(&mut w, &files).await;
+        let main = w.gitlab.head(project, "main").unwrap();
+        w.dev.tag(project, "v1.2.3", &main, None).unwrap();
+        w.catch_up().await;
+        assert_eq!(versions(&mut w).await, ["1.2.3 active"]);
+        // Elsewhere than in the branch, and not protected.
+        let topic = w.dev.push(project, "topic", "main.tf", "# topic\n").unwrap();
+        w.catch_up().await;
+        w.dev.tag(project, "v1.3.0", &topic, None).unwrap();
+        w.dev.tag(project, "nonsense", &main, Some("annotated")).unwrap();
+        w.catch_up().await;
+        assert_eq!(versions(&mut w).await, ["1.2.3 active"]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn thirty_tests_share_the_room_and_a_stop_ends_them() {
+    run_test(|mut w| async move {
+        let mut config = "version: 1\ntests:\n".to_owned();
+        for i in 0..30 {
+            config += &format!("  - name: test-{i}\n");
+        }
+        let project = module(&mut w, &[("main.tf", MODULE)]).await;
+        w.plans("network", Planned::Adds(1));
+        let commit = w.push(project, "main", ".gantry/config.yml", &config).await;
+        w.expect_status(project, &commit, "gantry", "success: 30 tests: passed");
+        assert_eq!(w.most_runners_at_once(), 4);
+        w.hold("network");
+        let commit = w.push(project, "main", "main.tf", "# again\n").await;
+        w.expect_status(project, &commit, "gantry/network", "running: Testing");
+        let run = w.run_in("network", "testing").await;
+        w.order(&format!("/runs/{run}/stop"), json!({})).await;
+        w.release("network");
+        w.settle().await;
+        w.expect_status(project, &commit, "gantry/network", "canceled: Stopped by");
+        w.expect_status(project, &commit, "gantry/network/test-29", "canceled");
+        w
+    })
+    .await;
+}
