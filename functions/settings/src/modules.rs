@@ -17,7 +17,11 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use gantry_domain::{CommitSha, RunId, StackId, stack::Stack};
+use gantry_domain::{
+    CommitSha, RunId, StackId,
+    run::{Run, RunType},
+    stack::Stack,
+};
 use gantry_package::Metadata;
 use gantry_queue::Command;
 use gantry_setup::{objects::keys as objects, web::Problem};
@@ -211,7 +215,7 @@ pub(crate) async fn version(
     let number: Version = version.parse().map_err(|_| missing())?;
     let found = app.store.get::<VersionRecord>(&keys::version(&module.id, &number)).await?;
     let record = found.ok_or_else(missing)?.value;
-    let tests = tests_of(&app, &module, &record.run).await?;
+    let tests = tests_of(&app, &record.run).await?;
     let code = code_of(&app, &module.id, &record).await?;
     let mut view = json!(VersionView::from(record));
     view["tests"] = json!(tests);
@@ -259,28 +263,35 @@ pub(crate) async fn ask_yank(
 }
 
 /// The tests of a module's run, with their own runs.
-async fn tests_of(app: &App, module: &Stack, suite: &RunId) -> Answer<Vec<Value>> {
+async fn tests_of(app: &App, suite: &RunId) -> Answer<Vec<Value>> {
     let suite = runs::find(app, suite.as_str()).await?;
-    let partition = module.project().map(|project| keys::commit_runs(project, &suite.commit));
-    let entries = match partition {
-        Some(partition) => app.store.query_all::<RunEntry>(&partition, "run#").await?,
-        None => Vec::new(),
+    let tests = test_runs(app, &suite).await?;
+    let view = |run: &Run| {
+        let case = run.test.as_ref().map(|test| &test.case);
+        json!({
+            "name": case.map(|case| &case.name), "run": run.id, "state": run.state,
+            "negative": case.is_some_and(|case| case.negative),
+            "summary": run.ending.as_ref().map(|end| &end.summary),
+        })
     };
-    let wanted: Vec<_> = entries.iter().map(|entry| keys::run(&entry.value.run)).collect();
+    Ok(tests.iter().map(view).collect())
+}
+
+/// The test runs of a module's run, by name.
+pub(crate) async fn test_runs(app: &App, suite: &Run) -> Answer<Vec<Run>> {
+    let Some(project) = suite.project() else { return Ok(Vec::new()) };
+    let partition = keys::commit_runs(project, &suite.commit);
+    let entries = app.store.query_all::<RunEntry>(&partition, "run#").await?;
+    let is_test = |entry: &&Stored<RunEntry>| entry.value.run_type == RunType::Test;
+    let wanted: Vec<_> =
+        entries.iter().filter(is_test).map(|entry| keys::run(&entry.value.run)).collect();
     let mut tests = Vec::new();
     for chunk in wanted.chunks(100) {
-        for run in app.store.get_many::<gantry_domain::run::Run>(chunk).await? {
-            let run = run.value;
-            let Some(test) = run.test.as_ref().filter(|test| test.suite == suite.id) else {
-                continue;
-            };
-            tests.push(json!({
-                "name": test.case.name, "negative": test.case.negative, "run": run.id,
-                "state": run.state, "summary": run.ending.as_ref().map(|end| &end.summary),
-            }));
-        }
+        let found = app.store.get_many::<Run>(chunk).await?;
+        tests.extend(found.into_iter().map(|run| run.value));
     }
-    tests.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    tests.retain(|run| run.test.as_ref().is_some_and(|test| test.suite == suite.id));
+    tests.sort_by_key(Run::status_name);
     Ok(tests)
 }
 

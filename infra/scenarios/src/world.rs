@@ -414,10 +414,13 @@ impl World {
 
     /// How many runs each commit had.
     async fn runs_by_commit(&mut self) -> HashMap<String, usize> {
-        let (_, answer) = self.api(Method::GET, "/stacks?limit=200", None).await;
-        let stacks = answer.get("stacks").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut all = Vec::new();
+        for kind in ["stacks", "modules"] {
+            let (_, answer) = self.api(Method::GET, &format!("/{kind}?limit=200"), None).await;
+            all.extend(answer.get(kind).and_then(Value::as_array).cloned().unwrap_or_default());
+        }
         let mut counts = HashMap::new();
-        for stack in stacks {
+        for stack in all {
             let slug = stack.get("slug").and_then(Value::as_str).unwrap_or_default().to_owned();
             for run in self.runs(&slug).await {
                 let commit = run.get("commit").and_then(Value::as_str).unwrap_or_default();

@@ -16,7 +16,11 @@ use axum::{
     response::Response,
     routing::{delete, get, post},
 };
-use gantry_domain::{EventId, RunId, StackSlug, stack::Stack};
+use gantry_domain::{
+    EventId, RunId, StackId, StackSlug,
+    run::{Run, RunType},
+    stack::Stack,
+};
 use gantry_setup::web::{Problem, bearer};
 use gantry_store::{
     Expect, Write,
@@ -39,6 +43,8 @@ const PAGE: i32 = 50;
 /// | `POST state?force=` | admin | a state's JSON, or `{"restore": 7}`: makes it the current version |
 /// | `DELETE state/lock` | admin | takes the lock from whoever has it |
 ///
+/// `GET /api/v1/runs/{run}/state/{version}` is the state that a test run keeps, for admins.
+///
 /// The same for the stack's page, with a session instead of a key, below `/stacks/{slug}/state`:
 /// `GET {version}`, and the forms `restore` and `unlock`.
 ///
@@ -49,6 +55,8 @@ pub fn admin_state_router(deps: Deps) -> Router {
         .route("/api/v1/stacks/{slug}/state", get(show).post(replace))
         .route("/api/v1/stacks/{slug}/state/lock", delete(unlock))
         .route("/api/v1/stacks/{slug}/state/{version}", get(download))
+        .route("/api/v1/runs/{run}/state/{version}", get(download_of_test))
+        .route("/runs/{run}/state/{version}", get(pages::download_of_test))
         .route("/stacks/{slug}/state/{version}", get(pages::download))
         .route("/stacks/{slug}/state/restore", post(pages::restore))
         .route("/stacks/{slug}/state/unlock", post(pages::unlock))
@@ -134,10 +142,18 @@ async fn download(
     key: Caller,
     Path((slug, version)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    send_version(&deps, &key, &slug, &version).await
+    send_of_stack(&deps, &key, &slug, &version).await
 }
 
-async fn send_version(
+async fn download_of_test(
+    State(deps): State<Deps>,
+    key: Caller,
+    Path((run, version)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    send_of_test(&deps, &key, &run, &version).await
+}
+
+async fn send_of_stack(
     deps: &Deps,
     key: &Caller,
     slug: &str,
@@ -145,12 +161,39 @@ async fn send_version(
 ) -> Result<Response, Problem> {
     key.must_be(Role::Admin)?;
     let stack = stack_or_remains(deps, slug).await?;
+    send_version(deps, key, &stack.id, slug, version).await
+}
+
+/// The state that a test run keeps: what it made and could not destroy.
+async fn send_of_test(
+    deps: &Deps,
+    key: &Caller,
+    run: &str,
+    version: &str,
+) -> Result<Response, Problem> {
+    key.must_be(Role::Admin)?;
+    let no_test = || missing("There is no test run with this id.");
+    let id: RunId = run.parse().map_err(|_| no_test())?;
+    let found = deps.store.get::<Run>(&keys::run(&id)).await;
+    let found = found.map_err(|error| Problem::internal(&error))?;
+    let found = found.map(|found| found.value).filter(|run| run.run_type == RunType::Test);
+    let owner = found.ok_or_else(no_test)?.state_owner();
+    send_version(deps, key, &owner, &format!("the test run {run}"), version).await
+}
+
+async fn send_version(
+    deps: &Deps,
+    key: &Caller,
+    owner: &StackId,
+    name: &str,
+    version: &str,
+) -> Result<Response, Problem> {
     let states = deps.states();
     let version = match version.parse() {
-        Ok(number) => states.version(&stack.id, number).await?,
+        Ok(number) => states.version(owner, number).await?,
         Err(_) if version == "current" => {
-            let current = states.current(&stack.id).await?;
-            current.ok_or_else(|| missing("The stack has no state yet."))?.value
+            let current = states.current(owner).await?;
+            current.ok_or_else(|| missing("There is no state yet."))?.value
         }
         Err(_) => return Err(missing("A version is a number, or the word current.")),
     };
@@ -159,7 +202,7 @@ async fn send_version(
         tracing::error!(object = version.object, "the body of a state is missing");
         trouble()
     })?;
-    let what = format!("downloaded version {} of the state of {slug}", version.number);
+    let what = format!("downloaded version {} of the state of {name}", version.number);
     record(deps, key, what, "done".to_owned()).await?;
     Ok(body)
 }

@@ -1,6 +1,6 @@
 //! The same for a stack's page: a session instead of a key, and forms that carry its token.
 
-use super::{Caller, break_lock, replace_state, send_version, trouble};
+use super::{Caller, break_lock, replace_state, send_of_stack, send_of_test, trouble};
 use crate::Deps;
 use axum::{
     Form,
@@ -19,12 +19,26 @@ pub(super) async fn download(
     Path((slug, version)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let (_, key) = session(&deps, &headers).await?;
-    let mut body = send_version(&deps, &key, &slug, &version).await?;
-    let name = format!("attachment; filename=\"{slug}-{version}.tfstate\"");
+    let body = send_of_stack(&deps, &key, &slug, &version).await?;
+    Ok(as_file(body, &slug, &version))
+}
+
+pub(super) async fn download_of_test(
+    State(deps): State<Deps>,
+    headers: HeaderMap,
+    Path((run, version)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let (_, key) = session(&deps, &headers).await?;
+    let body = send_of_test(&deps, &key, &run, &version).await?;
+    Ok(as_file(body, &run, &version))
+}
+
+fn as_file(mut body: Response, name: &str, version: &str) -> Response {
+    let name = format!("attachment; filename=\"{name}-{version}.tfstate\"");
     if let Ok(name) = HeaderValue::from_str(&name) {
         body.headers_mut().insert(header::CONTENT_DISPOSITION, name);
     }
-    Ok(body)
+    body
 }
 
 pub(super) async fn restore(

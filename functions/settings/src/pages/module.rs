@@ -115,7 +115,9 @@ struct Page {
     blocked: Option<(String, String, Moment)>,
     current: Option<String>,
     usage: String,
-    token_variable: String,
+    /// Where Terraform looks for a token of the host; none where it has a port.
+    token_variable: Option<String>,
+    host: String,
     tag: String,
     versions: Vec<VersionRow>,
     inputs: Vec<InputRow>,
@@ -204,6 +206,7 @@ pub(crate) async fn show(
         blocked: stack::blocked(&head, now),
         usage: usage(&module.name, &host, &address, number.as_deref(), &inputs),
         token_variable: token_variable(&host),
+        host,
         tag: format!("{tag_prefix}v1.0.0"),
         versions: versions.map(row).collect(),
         inputs: inputs.into_iter().map(input_row).collect(),
@@ -221,10 +224,12 @@ fn host(app: &App) -> String {
     rest.split('/').next().unwrap_or_default().to_owned()
 }
 
-/// The variable in which Terraform looks for a host's token.
-fn token_variable(host: &str) -> String {
-    let name = host.split(':').next().unwrap_or_default();
-    format!("TF_TOKEN_{}", name.replace('-', "__").replace('.', "_"))
+/// The variable in which Terraform looks for a host's token; hosts with a port have none.
+fn token_variable(host: &str) -> Option<String> {
+    if host.contains(':') {
+        return None;
+    }
+    Some(format!("TF_TOKEN_{}", host.replace('-', "__").replace('.', "_")))
 }
 
 fn usage(name: &str, host: &str, address: &str, version: Option<&str>, inputs: &[Input]) -> String {

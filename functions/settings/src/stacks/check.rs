@@ -95,7 +95,9 @@ async fn project(linked: &Linked, project: &Project, stack: &Stack) -> Vec<Findi
     findings.extend(webhook_rights(role));
     findings.extend(project_settings(project));
     findings.extend(branch);
-    findings.push(environment);
+    if stack.module.is_none() {
+        findings.push(environment);
+    }
     findings.extend(visibility(project, stack));
     findings.extend(exposed_secrets(stack));
     findings

@@ -60,7 +60,9 @@ impl<'a> Browser<'a> {
 }
 
 /// Every page that needs a session, and the least role that sees it.
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 11] = [
+    ("/modules", "read"),
+    ("/modules/new", "admin"),
     ("/", "read"),
     ("/gitlab", "read"),
     ("/stacks/network", "read"),
@@ -73,7 +75,12 @@ const PAGES: [(&str, &str); 9] = [
 ];
 
 /// Every form, and the least role that may send it.
-const FORMS: [(&str, &str); 15] = [
+const FORMS: [(&str, &str); 20] = [
+    ("/modules/new", "admin"),
+    ("/modules/network/edit", "admin"),
+    ("/modules/network/versions", "deploy"),
+    ("/modules/network/yank", "admin"),
+    ("/modules/network/delete", "admin"),
     ("/gitlab", "admin"),
     ("/gitlab/rotate", "admin"),
     ("/gitlab/unlink", "admin"),

@@ -12,6 +12,10 @@ async fn pages(page: &Page) -> Vec<(&'static str, String)> {
     page.wait_for("Waits for a person").await;
     let run = page.find("#live tbody a").await.attr("href").await.unwrap().unwrap();
     let run = format!("/{}", run.trim_start_matches("../"));
+    page.go("/modules/network-module").await;
+    page.wait_for("Finished").await;
+    let tests = page.find("#live tbody a").await.attr("href").await.unwrap().unwrap();
+    let tests = format!("/{}", tests.trim_start_matches("../"));
     [
         ("overview", "/"),
         ("gitlab", "/gitlab?show=secrets"),
@@ -20,19 +24,27 @@ async fn pages(page: &Page) -> Vec<(&'static str, String)> {
         ("stack-new", "/stacks/new"),
         ("stack-edit", "/stacks/network/edit"),
         ("stack-check", "/stacks/network/check"),
+        ("modules", "/modules"),
+        ("module", "/modules/network-module"),
+        ("module-new", "/modules/new"),
+        ("module-edit", "/modules/network-module/edit"),
         ("events", "/events"),
         ("keys", "/keys"),
         ("activity", "/activity"),
     ]
     .into_iter()
     .map(|(name, path)| (name, path.to_owned()))
-    .chain([("run", run), ("sign-in", "/sign-in".to_owned())])
+    .chain([("run", run), ("module-run", tests), ("sign-in", "/sign-in".to_owned())])
     .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_small_and_fits_the_screen() {
     let w = World::with_a_stack().await;
+    let page = w.browser(Screen::default()).await;
+    page.sign_in(&w.key).await;
+    w.make_module(&page).await;
+    page.close().await;
     w.push("main", "two");
     let mut wrong = Vec::new();
     for screen in [

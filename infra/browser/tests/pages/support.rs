@@ -1,6 +1,6 @@
 //! A world with a browser in it: GitLab, the host, chromedriver, and what a person does there.
 
-use gantry_fake_gitlab::{Config, FakeGitlab, Limits, Person, ProjectId, ProjectOptions};
+use gantry_fake_gitlab::{Config, FakeGitlab, Limits, Person, ProjectId, ProjectOptions, UserId};
 use gantry_local::{Host, HostConfig, Intervals};
 use serde_json::{Value, json};
 use std::{
@@ -54,6 +54,7 @@ pub(crate) struct World {
     pub(crate) gitlab: FakeGitlab,
     pub(crate) project: ProjectId,
     pub(crate) you: Person,
+    bot: UserId,
     /// GitLab's token.
     pub(crate) token: String,
     pub(crate) host: Host,
@@ -93,7 +94,7 @@ impl World {
         let secrets: Value =
             serde_json::from_slice(&std::fs::read(&host.secrets_file).unwrap()).unwrap();
         let key = secrets["admin-key"].as_str().unwrap().to_owned();
-        Self { gitlab, project, you, token, host, key, _folder: folder }
+        Self { gitlab, project, you, bot, token, host, key, _folder: folder }
     }
 
     /// One with GitLab connected and a stack, made by hand at the pages.
@@ -107,6 +108,31 @@ impl World {
         w
     }
 
+    /// A module made by hand at the pages, with a version.
+    pub(crate) async fn make_module(&self, page: &Page) {
+        let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+        let config = "version: 1\nmodule_version: 1.0.0\ntests:\n  - name: basic\n  - name: refuses\n    \
+                      negative: true\n    variables: { TF_VAR_name: bad }\n";
+        let options = ProjectOptions {
+            files: vec![file("main.tf", MODULE), file("README.md", "# Network\n\nOur networks.\n")],
+            ..ProjectOptions::default()
+        };
+        let project = self.gitlab.create_project("acme/terraform-aws-network", options).unwrap();
+        self.gitlab.set_member(project, self.bot, 40);
+        self.gitlab.set_member(project, self.you.id(), 40);
+        page.go("/modules").await;
+        page.press("Make the first module").await;
+        page.fill("project", "acme/terraform-aws-network").await;
+        page.fill("slug", "network-module").await;
+        page.press("Make the module").await;
+        page.wait_for("The module is made.").await;
+        self.you.push(project, "main", ".gantry/config.yml", config).unwrap();
+        page.wait_for("Finished").await;
+        page.go("/modules/network-module").await;
+        page.wait_for("Version 1.0.0 is the current one").await;
+        page.wait_for("acme/network/aws").await;
+    }
+
     pub(crate) async fn browser(&self, screen: Screen) -> Page {
         Page::open(&format!("http://{}", self.host.address), screen).await
     }
@@ -116,6 +142,28 @@ impl World {
         self.you.push(self.project, branch, "network/main.tf", &code(value)).unwrap()
     }
 }
+
+/// A module whose name must not be "bad".
+const MODULE: &str = r#"
+variable "name" {
+  type        = string
+  default     = "office"
+  description = "What it is called."
+  validation {
+    condition     = var.name != "bad"
+    error_message = "The name must not be bad."
+  }
+}
+
+resource "terraform_data" "made" {
+  input = var.name
+}
+
+output "name" {
+  value       = terraform_data.made.output
+  description = "What it is called now."
+}
+"#;
 
 /// Terraform code that needs no provider.
 fn code(value: &str) -> String {

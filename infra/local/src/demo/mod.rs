@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) network: ProjectId,
     /// A project with CI of its own.
     pub(crate) platform: ProjectId,
+    /// A module's project.
+    pub(crate) module: ProjectId,
 }
 
 /// Starts both servers and tells the story. True when everything was there. Without `once` both
@@ -57,7 +59,8 @@ pub async fn run(
     let token = gitlab.create_token(bot, &["api"], None);
     let network = projects::network(&gitlab, bot)?;
     let platform = projects::platform(&gitlab, bot)?;
-    let world = World { gitlab, host, api, token, network, platform };
+    let module = projects::module(&gitlab, bot)?;
+    let world = World { gitlab, host, api, token, network, platform, module };
     let all_there = story::tell(&world).await;
     if !once {
         say(&afterwards(&world));

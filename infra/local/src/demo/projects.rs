@@ -98,3 +98,57 @@ pub(crate) fn platform(gitlab: &FakeGitlab, bot: UserId) -> anyhow::Result<Proje
     };
     make(gitlab, bot, "acme/platform", options)
 }
+
+/// A module that takes only names of lower-case letters.
+pub(crate) const MODULE: &str = r#"variable "name" {
+  type        = string
+  description = "What the zone is called."
+  validation {
+    condition     = can(regex("^[a-z]+$", var.name))
+    error_message = "A zone's name has lower-case letters only."
+  }
+}
+
+resource "terraform_data" "zone" {
+  input = var.name
+}
+
+output "zone" {
+  value       = "${terraform_data.zone.output}.example.com"
+  description = "The zone's full name."
+}
+"#;
+
+/// Its tests: one that passes, and one that must fail.
+pub(crate) const MODULE_CONFIG: &str = "version: 1
+module_version: 1.0.0
+tests:
+  - name: office
+    variables: { TF_VAR_name: office }
+  - name: refuses-capitals
+    negative: true
+    variables: { TF_VAR_name: Office }
+";
+
+/// Code of a stack that uses the module through the registry at `host`.
+pub(crate) fn uses_module(host: &str) -> String {
+    format!(
+        r#"
+module "zone" {{
+  source  = "{host}/acme/zone/dns"
+  version = "~> 1.0"
+  name    = "office"
+}}
+"#
+    )
+}
+
+/// `acme/terraform-dns-zone`: a module, not yet written.
+pub(crate) fn module(gitlab: &FakeGitlab, bot: UserId) -> anyhow::Result<ProjectId> {
+    let readme = "# DNS zone\n\nA module; its tests stand in `.gantry/config.yml`.\n";
+    let options = ProjectOptions {
+        files: vec![("README.md".to_owned(), readme.to_owned())],
+        ..ProjectOptions::default()
+    };
+    make(gitlab, bot, "acme/terraform-dns-zone", options)
+}

@@ -40,7 +40,68 @@ async fn steps(world: &World) -> anyhow::Result<()> {
     let run = merge(world, &you, iid).await?;
     confirm(world, &run, "3 added, 0 changed, 0 destroyed").await?;
     second_change(world, &you).await?;
-    with_own_ci(world, &you).await
+    with_own_ci(world, &you).await?;
+    module(world, &you).await?;
+    use_module(world, &you).await
+}
+
+/// A module: tested in its merge request, a version once it is merged.
+async fn module(world: &World, you: &Person) -> anyhow::Result<()> {
+    let refused = |refusal| anyhow::anyhow!("{refusal:?}");
+    let path = world.gitlab.project_path(world.module);
+    say(&format!("\n9. Make a module of {path} (POST /api/v1/modules), and write it"));
+    let made = world.api.post("/modules", &json!({ "project": path })).await?;
+    let slug = text(&made, "/slug");
+    world.api.post(&format!("/stacks/{slug}/webhook"), &json!({})).await?;
+    let files = [
+        ("main.tf", Some(projects::MODULE)),
+        (".gantry/config.yml", Some(projects::MODULE_CONFIG)),
+    ];
+    let commit = you.push_files(world.module, "begin", &files, "A zone").map_err(refused)?;
+    let spec = MergeRequestSpec::from("begin").titled("A zone");
+    let iid = you.open_merge_request(world.module, spec).map_err(refused)?;
+    for name in ["gantry/zone/office", "gantry/zone/refuses-capitals", "gantry/zone"] {
+        let done = succeeded(world, world.module, &commit, name).await?;
+        seen(&format!("{name}: {}", done.description.unwrap_or_default()));
+    }
+    wait("Gantry's comment with the version that a merge makes", || {
+        let notes = world.gitlab.notes(world.module, iid);
+        notes.into_iter().find(|note| note.body.contains("a merge makes version 1.0.0"))
+    })
+    .await?;
+    look(&format!("{}/{path}/-/merge_requests/{}", world.gitlab.base_url(), iid.0));
+
+    say("\n10. Merge it: the version exists once the tests have passed there too");
+    you.merge(world.module, iid).map_err(refused)?;
+    let head = world.gitlab.head(world.module, "main").context("main is gone")?;
+    let done = succeeded(world, world.module, &head, "gantry/zone").await?;
+    let said = done.description.unwrap_or_default();
+    let version = world.api.get("/modules/zone/versions/1.0.0").await?;
+    if !said.ends_with("version 1.0.0") || text(&version, "/state") != "active" {
+        bail!("the status says {said:?}, and the version is {version}");
+    }
+    seen(&format!("gantry/zone: {said}"));
+    look(&format!("http://{}/modules/zone", world.host.address));
+    Ok(())
+}
+
+/// A stack that uses the module through the registry.
+async fn use_module(world: &World, you: &Person) -> anyhow::Result<()> {
+    say("\n11. The stack Network uses the module through the registry");
+    let host = world.host.address.to_string();
+    let code = projects::network_main("10.0.0.0/16") + projects::DNS;
+    let code = code + &projects::uses_module(&host);
+    let commit = you
+        .push(world.network, "own-zone", "network/main.tf", &code)
+        .map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    let done = succeeded(world, world.network, &commit, "gantry/network").await?;
+    let said = done.description.unwrap_or_default();
+    if !said.starts_with("1 to add, ") {
+        bail!("the status says {said:?}");
+    }
+    seen(&format!("gantry/network: {said}, from {host}/acme/zone/dns"));
+    look(done.target_url.as_deref().unwrap_or_default());
+    Ok(())
 }
 
 async fn connect(world: &World) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Modules: their tests run, and versions are made of what passed.
 
-use gantry_scenarios::{Planned, StackOptions, World, run_test};
+use gantry_scenarios::{Planned, StackOptions, World, run_test, with_files};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -283,6 +283,126 @@ async fn thirty_tests_share_the_room_and_a_stop_ends_them() {
         w.settle().await;
         w.expect_status(project, &commit, "gantry/network", "canceled: Stopped by");
         w.expect_status(project, &commit, "gantry/network/test-29", "canceled");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_destroyed_is_kept_and_blocks_the_module() {
+    run_test(|mut w| async move {
+        let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
+        w.with_real_runners();
+        let code = "resource \"terraform_data\" \"made\" {\n  provisioner \"local-exec\" {\n    when    = \
+                    destroy\n    command = \"exit 1\"\n  }\n}\n";
+        let config = "version: 1\ntests:\n  - name: stays\n";
+        let files = [("main.tf", Some(code)), (".gantry/config.yml", Some(config))];
+        let commit = w.dev.push_files(project, "main", &files, "Stays").unwrap();
+        w.catch_up().await;
+        w.expect_status(project, &commit, "gantry/network/stays", "failed: Destroy failed: ");
+        let (_, module) = w.api(Method::GET, "/modules/network", None).await;
+        let blocked = &module["status"]["blocked"];
+        assert_eq!(blocked["reason"], "what the test stays made may still be there");
+        let run = blocked["run"].as_str().unwrap();
+        let (status, state) = w.api(Method::GET, &format!("/runs/{run}/state/current"), None).await;
+        assert!(status.is_success(), "{state}");
+        assert_eq!(state["resources"].as_array().unwrap().len(), 1, "{state:#}");
+
+        // The next tests wait.
+        let fixed = "# Nothing.\n";
+        let next = w.push(project, "main", "main.tf", fixed).await;
+        w.expect_status(project, &next, "gantry/network", "pending: Queued");
+        w.order("/stacks/network/unblock", json!({ "reason": "removed it by hand" })).await;
+        w.expect_status(project, &next, "gantry/network", "success: 1 test passed");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_modules_and_a_stack_in_one_project_each_do_their_part() {
+    run_test(|mut w| async move {
+        let config = "version: 1\ntests:\n  - name: basic\n";
+        let files = with_files(&["a/main.tf", "b/main.tf", "infra/main.tf"]);
+        let project = w.project("acme/platform", files);
+        for name in ["a", "b"] {
+            let path = format!("{name}/.gantry/config.yml");
+            w.dev.push(project, "main", &path, config).unwrap();
+        }
+        for name in ["a", "b"] {
+            let body = json!({
+                "name": name, "terraform_provider": "null", "project": project.0,
+                "project_root": name, "tag_prefix": format!("{name}/"),
+            });
+            let (status, answer) = w.api(Method::POST, "/modules", Some(body)).await;
+            assert!(status.is_success(), "{answer}");
+        }
+        w.stack(project, "infra", "infra", StackOptions::default()).await;
+        let everywhere: Vec<_> =
+            ["a/x.tf", "infra/x.tf"].into_iter().map(|path| (path, Some("# x\n"))).collect();
+        let commit = w.dev.push_files(project, "main", &everywhere, "Both").unwrap();
+        w.catch_up().await;
+        w.expect_status(project, &commit, "gantry/a/basic", "success: Passed");
+        w.expect_status(project, &commit, "gantry/infra", "running: 1 to add");
+        w.expect_status(project, &commit, "gantry", "pending");
+        assert!(w.status(project, &commit, "gantry/b").is_none());
+        let run = w.run_in("infra", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.expect_status(project, &commit, "gantry", "success: 2 runs: +1 ~0 −0");
+
+        w.dev.tag(project, "a/v1.0.0", &commit, Some("annotated")).unwrap();
+        w.dev.tag(project, "b/2.0.0", &commit, None).unwrap();
+        w.catch_up().await;
+        let of = async |w: &mut World, slug: &str| {
+            let (_, answer) = w.api(Method::GET, &format!("/modules/{slug}/versions"), None).await;
+            let versions = answer["versions"].as_array().unwrap().clone();
+            let text = |version: &Value| {
+                format!(
+                    "{} {}",
+                    version["version"].as_str().unwrap(),
+                    version["tag"].as_str().unwrap()
+                )
+            };
+            versions.iter().map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&mut w, "a").await, ["1.0.0 a/v1.0.0"]);
+        assert_eq!(of(&mut w, "b").await, ["2.0.0 b/2.0.0"]);
+
+        // A version stays what it is, whatever becomes of its tag.
+        let newer = w.push(project, "main", "a/y.tf", "# y\n").await;
+        w.dev.push_refs(project, &[("refs/tags/a/v1.0.0", Some(&newer))]).unwrap();
+        w.catch_up().await;
+        w.expect_status(project, &newer, "gantry/a", "success: 1 test passed: 1.0.0 exists");
+        w.dev.push_refs(project, &[("refs/tags/b/2.0.0", None)]).unwrap();
+        w.catch_up().await;
+        assert_eq!(of(&mut w, "a").await, ["1.0.0 a/v1.0.0"]);
+        assert_eq!(of(&mut w, "b").await, ["2.0.0 b/2.0.0"]);
+        let (_, version) = w.api(Method::GET, "/modules/a/versions/1.0.0", None).await;
+        assert_eq!(version["commit"], commit.as_str());
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_by_hand_is_of_the_branchs_head_and_two_want_one_number_once() {
+    run_test(|mut w| async move {
+        let files = [("main.tf", MODULE), (".gantry/config.yml", "version: 1\n")];
+        let project = module(&mut w, &files).await;
+        let one = w.gitlab.head(project, "main").unwrap();
+        let both = json!({ "version": "1.0.0" });
+        w.order("/modules/network/versions", both.clone()).await;
+        assert_eq!(versions(&mut w).await, ["1.0.0 active"]);
+        let two = w.push(project, "main", "main.tf", "# two\n").await;
+        // Two tags of one number on two commits: one gets it.
+        w.dev.tag(project, "v2.0.0", &one, None).unwrap();
+        w.dev.tag(project, "2.0.0", &two, None).unwrap();
+        w.catch_up().await;
+        assert_eq!(versions(&mut w).await, ["2.0.0 active", "1.0.0 active"]);
+        let (_, version) = w.api(Method::GET, "/modules/network/versions/2.0.0", None).await;
+        assert!([&one, &two].contains(&&version["commit"].as_str().unwrap().to_owned()));
+        let (done, said) = w.command("/modules/network/versions", both).await;
+        assert!(!done && said.contains("never used again"), "{said}");
         w
     })
     .await;

@@ -17,7 +17,9 @@ use super::{
     show::{Chip, Moment, short, span},
     stack,
 };
-use crate::{app::App, commands, form::Params, gitlab::detached, refusal::Answer, runs, stacks};
+use crate::{
+    app::App, commands, form::Params, gitlab::detached, modules, refusal::Answer, runs, stacks,
+};
 use askama::Template;
 use axum::{
     extract::{Path, State},
@@ -32,6 +34,7 @@ use gantry_domain::{
 };
 use gantry_secrets::links::may_read;
 use gantry_setup::web::bearer;
+use gantry_store::{keys, runner::StateVersion};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -69,8 +72,28 @@ struct Page {
     log_next: String,
     published: Vec<(String, Option<String>)>,
     refused: Vec<String>,
+    /// Where the page of its stack or module is.
+    home: &'static str,
+    /// A module's run has none: its tests do.
+    has_log: bool,
+    /// How a module's run, or a test, ended well.
+    verdict: Option<String>,
+    /// The tests of a module's run.
+    tests: Vec<TestRow>,
+    /// For a test: its name, and the module's run that it belongs to.
+    of: Option<(String, String)>,
+    /// Resources of a test that could not be destroyed.
+    left: Option<u32>,
     /// Identifies the forms of this page: a form that is sent twice is one request.
     request: String,
+}
+
+struct TestRow {
+    id: String,
+    name: String,
+    negative: bool,
+    chip: Chip,
+    said: String,
 }
 
 struct Step {
@@ -194,7 +217,10 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         _ => None,
     });
     let merge_requests = merge_requests.collect();
-    let shell = frame.shell("stacks", format!("{} #{}", run.slug, run.number));
+    let shell = frame.shell(
+        if run.module || run.test.is_some() { "modules" } else { "stacks" },
+        format!("{} #{}", run.slug, run.number),
+    );
     let is_detached = stack
         .as_ref()
         .is_none_or(|s| s.deleted_at.is_some() || detached(s, integration.as_ref()).is_some());
@@ -241,10 +267,43 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         log_next: log.next.unwrap_or_default(),
         published: published(app, &run, project.as_deref()).await?,
         refused,
+        home: if run.module || run.test.is_some() { "modules" } else { "stacks" },
+        has_log: !run.module,
+        verdict: run.verdict.as_ref().map(|said| text::clean_line(said, 600)),
+        tests: tests(app, &run).await?,
+        of: run.test.as_ref().map(|of| (of.case.name.to_string(), of.suite.to_string())),
+        left: left(app, &run).await?,
         request: format!("{:x}", rand::random::<u64>()),
         shell,
         chip,
     }))
+}
+
+async fn tests(app: &App, run: &Run) -> Answer<Vec<TestRow>> {
+    if !run.module {
+        return Ok(Vec::new());
+    }
+    let row = |test: &Run| TestRow {
+        id: test.id.to_string(),
+        name: test.test.as_ref().map(|of| of.case.name.to_string()).unwrap_or_default(),
+        negative: test.test.as_ref().is_some_and(|of| of.case.negative),
+        chip: Chip::of(test.state, test.run_type),
+        said: match (&test.verdict, &test.ending) {
+            (Some(said), _) => text::clean_line(said, 200),
+            (None, Some(ending)) => text::clean_line(&ending.summary, 200),
+            (None, None) => String::new(),
+        },
+    };
+    Ok(modules::test_runs(app, run).await?.iter().map(row).collect())
+}
+
+/// How many resources a test left behind, as its state has it.
+async fn left(app: &App, run: &Run) -> Answer<Option<u32>> {
+    if run.run_type != RunType::Test || !(run.left_behind || run.lost) {
+        return Ok(None);
+    }
+    let state = app.store.get::<StateVersion>(&keys::state(&run.state_owner())).await?;
+    Ok(Some(state.map_or(0, |state| state.value.resources)))
 }
 
 fn steps(run: &Run, now: Timestamp) -> Vec<Step> {

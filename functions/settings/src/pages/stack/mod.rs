@@ -105,6 +105,10 @@ pub(crate) async fn show(
     Params(query): Params<Query>,
 ) -> Answer<Response> {
     let stack = stacks::find(&app, &slug).await?.value;
+    if stack.module.is_some() {
+        let made = query.made.map(|made| format!("?made={made}")).unwrap_or_default();
+        return Ok(super::go_to(&format!("{}modules/{slug}{made}", frame.root)));
+    }
     let now = app.clock.now();
     let integration = app.store.integration().await?.map(|found| found.value);
     let head = stacks::head(&app, &stack.id).await?.map(|head| head.value).unwrap_or_default();
