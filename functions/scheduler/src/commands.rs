@@ -151,6 +151,9 @@ impl Work {
             RunState::Unconfirmed | RunState::Confirmed => {
                 Some("nothing is running: discard the run instead".to_owned())
             }
+            RunState::Destroying => {
+                Some("what the test made is being destroyed: that is not stopped".to_owned())
+            }
             state if state.is_final() => Some(format!("the run is {state} already")),
             _ => None,
         };

@@ -219,6 +219,9 @@ pub(crate) async fn ask_stop(app: &App, caller: &Caller, id: &str) -> Answer<Com
             RunState::Unconfirmed | RunState::Confirmed => {
                 Err(refuse(format!("The run is {}: discard it instead.", run.state)))
             }
+            RunState::Destroying => {
+                Err(refuse("What the test made is being destroyed: that is not stopped."))
+            }
             state if state.is_final() => Err(refuse(format!("The run has ended: {state}."))),
             _ => Ok(()),
         }

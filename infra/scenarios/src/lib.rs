@@ -19,9 +19,11 @@ mod programs;
 mod proxy;
 mod pump;
 mod runner;
+mod tls;
 mod world;
 mod writes;
 
 pub use modes::{Mode, run_test, run_test_in};
 pub use runner::Planned;
+pub use tls::Secure;
 pub use world::{StackOptions, World, with_files};

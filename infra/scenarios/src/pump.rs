@@ -56,6 +56,25 @@ impl World {
         panic!("it never settles:\n{}", self.history());
     }
 
+    /// Lets things happen until a run of the stack is in a state; its id.
+    pub async fn settle_until(&mut self, slug: &str, state: &str) -> String {
+        for i in 0..TOO_MANY {
+            if i % 20 == 0 {
+                let runs = self.runs(slug).await;
+                let found = runs.iter().find(|run| run.get("state").is_some_and(|s| s == state));
+                if let Some(id) = found.and_then(|run| run.get("id")).and_then(|id| id.as_str()) {
+                    return id.to_owned();
+                }
+            }
+            let moved =
+                self.deliver_hooks().await || self.handle_one().await || self.runners.step().await;
+            if !moved && !self.wait_for_programs().await && !self.wait_for_delayed() {
+                break;
+            }
+        }
+        panic!("no run of {slug} becomes {state}:\n{}", self.history());
+    }
+
     async fn deliver_hooks(&mut self) -> bool {
         let mut pending = self.gitlab.take_pending();
         if pending.is_empty() || self.mode.no_webhooks {

@@ -193,6 +193,11 @@ impl World {
         self.runners.absent = true;
     }
 
+    /// And they come up again.
+    pub fn with_runners_again(&mut self) {
+        self.runners.absent = false;
+    }
+
     /// How many runners were ever active at once.
     pub fn most_runners_at_once(&self) -> usize {
         self.runners.most_at_once

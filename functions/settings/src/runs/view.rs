@@ -185,6 +185,7 @@ pub(crate) fn actions(run: &Run, may_start: bool) -> Vec<&'static str> {
     match run.state {
         RunState::Unconfirmed if may_start => vec!["confirm", "discard"],
         RunState::Unconfirmed | RunState::Confirmed => vec!["discard"],
+        RunState::Destroying => Vec::new(),
         state if state.is_final() => {
             if may_start && run.run_type != RunType::Test {
                 vec!["retry"]

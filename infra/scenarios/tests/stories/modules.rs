@@ -1,6 +1,8 @@
 //! Modules: their tests run, and versions are made of what passed.
 
-use gantry_scenarios::{Planned, StackOptions, World, run_test, with_files};
+use gantry_scenarios::{
+    Mode, Planned, Secure, StackOptions, World, run_test, run_test_in, with_files,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -293,8 +295,22 @@ async fn what_cannot_be_destroyed_is_kept_and_blocks_the_module() {
     run_test(|mut w| async move {
         let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
         w.with_real_runners();
-        let code = "resource \"terraform_data\" \"made\" {\n  provisioner \"local-exec\" {\n    when    = \
-                    destroy\n    command = \"exit 1\"\n  }\n}\n";
+        // Its apply fails after the first resource is made, and that one cannot be destroyed.
+        let code = r#"
+resource "terraform_data" "made" {
+  provisioner "local-exec" {
+    when    = destroy
+    command = "exit 1"
+  }
+}
+
+resource "terraform_data" "broken" {
+  depends_on = [terraform_data.made]
+  provisioner "local-exec" {
+    command = "exit 1"
+  }
+}
+"#;
         let config = "version: 1\ntests:\n  - name: stays\n";
         let files = [("main.tf", Some(code)), (".gantry/config.yml", Some(config))];
         let commit = w.dev.push_files(project, "main", &files, "Stays").unwrap();
@@ -306,7 +322,10 @@ async fn what_cannot_be_destroyed_is_kept_and_blocks_the_module() {
         let run = blocked["run"].as_str().unwrap();
         let (status, state) = w.api(Method::GET, &format!("/runs/{run}/state/current"), None).await;
         assert!(status.is_success(), "{state}");
-        assert_eq!(state["resources"].as_array().unwrap().len(), 1, "{state:#}");
+        assert_eq!(state["resources"][0]["name"], "made", "{state:#}");
+        let (_, told) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+        let steps = told["history"].as_array().unwrap();
+        assert!(steps.iter().any(|step| step["state"] == "destroying"), "{told:#}");
 
         // The next tests wait.
         let fixed = "# Nothing.\n";
@@ -403,6 +422,93 @@ async fn a_version_by_hand_is_of_the_branchs_head_and_two_want_one_number_once()
         assert!([&one, &two].contains(&&version["commit"].as_str().unwrap().to_owned()));
         let (done, said) = w.command("/modules/network/versions", both).await;
         assert!(!done && said.contains("never used again"), "{said}");
+        w
+    })
+    .await;
+}
+
+/// Terraform finds the registry by itself, over HTTPS, as on anybody's machine.
+#[tokio::test]
+async fn terraform_discovers_the_registry_over_https() {
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let config = "version: 1\nmodule_version: 1.0.0\n";
+        let project = module(&mut w, &[("main.tf", MODULE)]).await;
+        w.push(project, "main", ".gantry/config.yml", config).await;
+        let secure = Secure::before(w.host()).await.unwrap();
+        let reader = json!({ "name": "terraform", "role": "read" });
+        let (_, key) = w.api(Method::POST, "/keys", Some(reader)).await;
+        let folder = secure.folder();
+        let code = format!(
+            "module \"net\" {{\n  source  = \"{}/acme/network/aws\"\n  version = \"~> 1.0\"\n}}\n",
+            secure.host
+        );
+        std::fs::write(folder.join("main.tf"), code).unwrap();
+        let init = async |token: &str| {
+            let rc = format!("credentials \"{}\" {{\n  token = \"{token}\"\n}}\n", secure.host);
+            std::fs::write(folder.join("terraform.rc"), rc).unwrap();
+            let mut terraform = tokio::process::Command::new("terraform");
+            terraform
+                .args(["init", "-input=false", "-no-color"])
+                .current_dir(folder)
+                .env("PATH", gantry_terraform::path())
+                .env("HOME", folder)
+                .env("TF_CLI_CONFIG_FILE", folder.join("terraform.rc"))
+                .env("SSL_CERT_FILE", &secure.certificate)
+                .env("CHECKPOINT_DISABLE", "1");
+            let output = terraform.output().await.unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr);
+            (output.status.success(), said)
+        };
+        let (done, said) = init("gantry_nobody").await;
+        assert!(!done, "without a key nothing is handed out: {said}");
+        let (done, said) = init(key["key"].as_str().unwrap()).await;
+        assert!(done && said.contains("acme/network/aws 1.0.0 for net"), "{said}");
+        let unpacked = std::fs::read_to_string(folder.join(".terraform/modules/net/main.tf"));
+        assert_eq!(unpacked.unwrap(), MODULE);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_test_that_is_stopped_leaves_nothing() {
+    let slow = "resource \"terraform_data\" \"made\" {\n  provisioner \"local-exec\" {\n    command = \
+                \"sleep 8\"\n  }\n}\n";
+    run_test_in(&[Mode::PLAIN, Mode::ALL[1]], |mut w| async move {
+        let project = module(&mut w, &[("main.tf", slow)]).await;
+        let config = "version: 1\ntests:\n  - name: slow\n";
+        // Nobody has it yet.
+        w.without_runners();
+        let commit = w.push(project, "main", ".gantry/config.yml", config).await;
+        let test = w.run_in("network", "preparing").await;
+        w.order(&format!("/runs/{test}/stop"), json!({})).await;
+        w.expect_status(project, &commit, "gantry/network/slow", "canceled: Stopped by");
+        w.expect_status(project, &commit, "gantry/network", "failed: 1 of 1 test did not run");
+        w.with_runners_again();
+
+        w.hold("network");
+        let commit = w.push(project, "main", "README.md", "# Planned\n").await;
+        let test = w.run_in("network", "planning").await;
+        w.order(&format!("/runs/{test}/stop"), json!({})).await;
+        w.release("network");
+        w.settle().await;
+        w.expect_status(project, &commit, "gantry/network/slow", "canceled: Stopped by");
+        w.expect_status(project, &commit, "gantry/network", "failed: 1 of 1 test failed: slow");
+
+        w.with_real_runners();
+        let commit = w.dev.push(project, "main", "README.md", "# Again\n").unwrap();
+        let test = w.settle_until("network", "applying").await;
+        let (status, _) = w.api(Method::POST, &format!("/runs/{test}/stop"), Some(json!({}))).await;
+        assert!(status.is_success());
+        w.settle().await;
+        w.expect_status(project, &commit, "gantry/network/slow", "failed: Interrupted by");
+        let (_, run) = w.api(Method::GET, &format!("/runs/{test}"), None).await;
+        let states: Vec<_> =
+            run["history"].as_array().unwrap().iter().map(|step| step["state"].clone()).collect();
+        assert!(states.contains(&json!("destroying")), "{states:?}");
+        let (_, module) = w.api(Method::GET, "/modules/network", None).await;
+        assert_eq!(module["status"]["blocked"], Value::Null, "what it made is gone");
         w
     })
     .await;

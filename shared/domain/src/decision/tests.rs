@@ -143,3 +143,34 @@ proptest! {
         prop_assert!(is_below(&path, ""));
     }
 }
+
+#[test]
+fn a_tag_names_a_version_of_a_module() {
+    let module = crate::stack::Module {
+        namespace: "ops".to_owned(),
+        terraform_provider: "aws".to_owned(),
+        tag_prefix: "net/".to_owned(),
+    };
+    let module = Stack { module: Some(module), ..stack() };
+    let said = |tag: &str, in_tracked_branch, is_protected| {
+        let facts = Facts::Tag { tag: tag.to_owned(), in_tracked_branch, is_protected };
+        match decide(&facts, &module) {
+            Decision::Run { run_type, version, reason, .. } => {
+                format!("{run_type} {}: {reason}", version.unwrap())
+            }
+            Decision::Nothing { reason, .. } => reason,
+        }
+    };
+    let all = [
+        said("net/v1.2.3", true, false),
+        said("net/1.2.3-rc.1", false, true),
+        said("net/v1.2.3", false, false),
+        said("v1.2.3", true, true),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @"
+    tracked 1.2.3: tag net/v1.2.3 asks for version 1.2.3
+    tracked 1.2.3-rc.1: tag net/1.2.3-rc.1 asks for version 1.2.3-rc.1
+    the tag's commit is not in main, and the tag is not protected: it makes no version
+    the tag names no version of the module, such as net/1.2.3 or net/v1.2.3
+    ");
+}

@@ -36,17 +36,20 @@ pub fn passed(tests: usize, outcome: &Outcome) -> String {
 }
 
 /// Which tests failed: `2 of 5 tests failed: basic, large; 1 skipped`.
-pub fn failed(tests: usize, failed: &[&TestName], skipped: usize) -> String {
+pub fn failed(tests: usize, failed: &[&TestName], skipped_count: usize) -> String {
     let names: Vec<&str> = failed.iter().take(NAMES).map(|name| name.as_str()).collect();
     let more = match failed.len().saturating_sub(NAMES) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let skipped = match skipped {
+    let skipped = match skipped_count {
         0 => String::new(),
         skipped => format!("; {skipped} skipped"),
     };
     let all = counted(tests, "test");
+    if failed.is_empty() {
+        return format!("{skipped_count} of {all} did not run");
+    }
     format!("{} of {all} failed: {}{more}{skipped}", failed.len(), names.join(", "))
 }
 
@@ -80,6 +83,7 @@ mod tests {
             passed(2, &Outcome::NoNumber),
             failed(5, &names[..2], 1),
             failed(6, &names, 0),
+            failed(3, &[], 1),
             skipped(names[0]),
             failed_as_expected("Invalid value"),
         ];
@@ -90,6 +94,7 @@ mod tests {
         2 tests passed: no version, module_version is not set
         2 of 5 tests failed: a, b; 1 skipped
         6 of 6 tests failed: a, b, c, d, e and 1 more
+        1 of 3 tests did not run
         Skipped: a failed
         Failed, as it should: Invalid value
         ");
