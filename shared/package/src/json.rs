@@ -19,7 +19,7 @@ pub(crate) fn read(text: &str, declared: &mut Declared) -> Result<(), Unparsable
             name: name.clone(),
             type_: string(body, "type").map(|text| tidy(&text)),
             description: string(body, "description"),
-            default: body.get("default").map(Value::to_string),
+            default: body.get("default").map(sorted),
             sensitive: flag(body, "sensitive"),
             ..Input::default()
         });
@@ -72,6 +72,13 @@ fn blocks<'a>(file: &'a Value, kind: &str) -> impl Iterator<Item = &'a Map<Strin
 fn objects(value: &Value) -> impl Iterator<Item = &Map<String, Value>> {
     let list = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     list.iter().filter_map(Value::as_object)
+}
+
+/// The text of a value, with its keys in one order whatever order they are kept in.
+fn sorted(value: &Value) -> String {
+    let mut value = value.clone();
+    value.sort_all_objects();
+    value.to_string()
 }
 
 fn string(body: &Map<String, Value>, key: &str) -> Option<String> {
