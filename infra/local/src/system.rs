@@ -88,6 +88,7 @@ impl System {
             signer: signer.clone(),
             clock: clock.clone(),
             limits: parts.limits,
+            roles: None,
         });
         let run_address = {
             let (signer, base) = (signer.clone(), base.clone());
@@ -120,6 +121,7 @@ impl System {
             clock: clock.clone(),
             limits: gantry_runner_api::Limits::default(),
             public_url: base.clone(),
+            identities: None,
         };
         let router = axum::Router::new()
             .merge(gantry_webhook::router(gantry_webhook::Deps {

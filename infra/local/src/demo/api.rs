@@ -1,8 +1,6 @@
 //! Gantry's admin API, as a person with `curl` uses it.
 
-use crate::Host;
-use anyhow::{Context as _, bail};
-use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
+use anyhow::bail;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::time::Duration;
@@ -15,12 +13,10 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) async fn new(host: &Host) -> anyhow::Result<Self> {
-        let secrets = FileSecrets::new(host.secrets_file.clone());
-        let key = secrets.get(SecretName::AdminKey).await?.context("there is no admin key")?;
+    pub(crate) fn new(gantry: &str, key: SecretString) -> anyhow::Result<Self> {
         let http =
             reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?;
-        Ok(Self { http, base: format!("http://{}/api/v1", host.address), key })
+        Ok(Self { http, base: format!("{gantry}/api/v1"), key })
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {

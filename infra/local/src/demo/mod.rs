@@ -8,6 +8,8 @@ use crate::{Host, HostConfig};
 use anyhow::Context as _;
 use api::Api;
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId};
+use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
+use secrecy::SecretString;
 use std::{io::Write as _, net::SocketAddr};
 
 /// Writes a line for the person at the terminal.
@@ -16,11 +18,12 @@ pub fn say(text: &str) {
     let _closed = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Everything that the story needs.
-pub(crate) struct World {
+/// Everything that the story needs: a GitLab with sample projects, and a Gantry.
+pub struct World {
     pub(crate) gitlab: FakeGitlab,
-    pub(crate) host: Host,
     pub(crate) api: Api,
+    /// Where Gantry is: `http://127.0.0.1:8080`.
+    pub(crate) gantry: String,
     pub(crate) token: String,
     /// A project without CI of its own.
     pub(crate) network: ProjectId,
@@ -28,6 +31,31 @@ pub(crate) struct World {
     pub(crate) platform: ProjectId,
     /// A module's project.
     pub(crate) module: ProjectId,
+}
+
+impl World {
+    /// Sample projects on `gitlab`, for the Gantry at an address, with its admin key.
+    ///
+    /// # Errors
+    /// When GitLab refuses the projects.
+    pub fn new(
+        gitlab: FakeGitlab,
+        gantry: String,
+        admin_key: SecretString,
+    ) -> anyhow::Result<Self> {
+        let api = Api::new(&gantry, admin_key)?;
+        let bot = gitlab.create_bot("gantry-bot");
+        let token = gitlab.create_token(bot, &["api"], None);
+        let network = projects::network(&gitlab, bot)?;
+        let platform = projects::platform(&gitlab, bot)?;
+        let module = projects::module(&gitlab, bot)?;
+        Ok(Self { gitlab, api, gantry, token, network, platform, module })
+    }
+
+    /// Tells the story. True when everything that should be seen was seen.
+    pub async fn tell(&self) -> bool {
+        story::tell(self).await
+    }
 }
 
 /// Starts both servers and tells the story. True when everything was there. Without `once` both
@@ -54,35 +82,31 @@ pub async fn run(
         format!("{gitlab_addr} is not free: choose another with GANTRY_DEMO_GITLAB_ADDR")
     })?;
     let host = Host::start(config).await?;
-    let api = Api::new(&host).await?;
-    let bot = gitlab.create_bot("gantry-bot");
-    let token = gitlab.create_token(bot, &["api"], None);
-    let network = projects::network(&gitlab, bot)?;
-    let platform = projects::platform(&gitlab, bot)?;
-    let module = projects::module(&gitlab, bot)?;
-    let world = World { gitlab, host, api, token, network, platform, module };
-    let all_there = story::tell(&world).await;
+    let secrets = FileSecrets::new(host.secrets_file.clone());
+    let key = secrets.get(SecretName::AdminKey).await?.context("there is no admin key")?;
+    let world = World::new(gitlab, format!("http://{}", host.address), key)?;
+    let all_there = world.tell().await;
     if !once {
-        say(&afterwards(&world));
+        say(&afterwards(&world, &host));
         crate::host::asked_to_stop().await?;
     }
-    world.host.stop().await;
+    host.stop().await;
     Ok(all_there)
 }
 
-fn afterwards(world: &World) -> String {
+fn afterwards(world: &World, host: &Host) -> String {
     let clone = world.gitlab.clone_url(world.network);
-    let (gitlab, gantry) = (world.gitlab.base_url(), world.host.address);
+    let (gitlab, gantry) = (world.gitlab.base_url(), &world.gantry);
     let path = world.gitlab.project_path(world.network);
     format!(
         "\nNow it is yours. Both servers stay up until Ctrl-C.\n\
          \x20 GitLab     {gitlab}/{path}\n\
-         \x20 Gantry     http://{gantry}   (sign in with \"admin-key\" from {})\n\n\
+         \x20 Gantry     {gantry}   (sign in with \"admin-key\" from {})\n\n\
          Try it:\n\
          \x20 git clone {clone} network && cd network\n\
          \x20 git switch -c wider && sed -i 's/10.0/10.9/' network/main.tf\n\
          \x20 git commit -am 'Widen the network' && git push -u origin wider\n\
          and open a merge request on GitLab's page.",
-        world.host.secrets_file.display()
+        host.secrets_file.display()
     )
 }

@@ -81,14 +81,14 @@ async fn module(world: &World, you: &Person) -> anyhow::Result<()> {
         bail!("the status says {said:?}, and the version is {version}");
     }
     seen(&format!("gantry/zone: {said}"));
-    look(&format!("http://{}/modules/zone", world.host.address));
+    look(&format!("{}/modules/zone", world.gantry));
     Ok(())
 }
 
 /// A stack that uses the module through the registry.
 async fn use_module(world: &World, you: &Person) -> anyhow::Result<()> {
     say("\n11. The stack Network uses the module through the registry");
-    let host = world.host.address.to_string();
+    let host = world.gantry.split("://").last().unwrap_or_default().to_owned();
     let code = projects::network_main("10.0.0.0/16") + projects::DNS;
     let code = code + &projects::uses_module(&host);
     let commit = you
@@ -223,7 +223,7 @@ async fn merge(world: &World, you: &Person, iid: MergeRequestIid) -> anyhow::Res
     .await?;
     seen(&format!("gantry/network: {}", waiting.description.unwrap_or_default()));
     let run = tracked_run(world, "network", &head).await?;
-    look(&format!("http://{}/api/v1/runs/{run}", world.host.address));
+    look(&format!("{}/api/v1/runs/{run}", world.gantry));
     Ok(run)
 }
 
