@@ -4,15 +4,14 @@
 //! `GANTRY_QUEUE_LATER_URL`, `GANTRY_PUBLIC_URL`, `GANTRY_GITLAB_CA`, `RUST_LOG`
 //! ([`gantry_setup::deployment`]).
 
-use aws_lambda_events::event::sqs::SqsEvent;
 use gantry_domain::{RunId, text::names::Prefix};
 use gantry_gitlab::Connection;
 use gantry_publisher::{Deps, Publisher};
 use gantry_queue::{Driver, Handler, QueueName, QueueUrls, Sender, Sqs, lambda};
-use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer, links, random_secret};
+use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer, links};
 use gantry_setup::{Clock, Deployment, Objects, aws};
 use gantry_store::Store;
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::Error;
 use std::sync::Arc;
 
 #[tokio::main]
@@ -37,27 +36,21 @@ async fn main() -> Result<(), Error> {
     ));
     let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), urls));
     let driver = Driver::new(Arc::clone(&queues) as _, Arc::new(store.clone()));
-    let signer = Signer::new(&secrets.get_or_make(SecretName::SigningKeys, random_secret).await?);
+    let signer = Signer::new(&secrets.required(SecretName::SigningKeys).await?);
+    store.is_there().await?;
     let run_address = {
         let public_url = public_url.clone();
         Arc::new(move |run: &RunId| links::read_link(&signer, &public_url, run))
     };
     let publisher: Arc<dyn Handler> = Arc::new(Publisher::new(Deps {
         sender: Sender::new(queues, now.clone()),
-        gitlab: Arc::new(Connection::new(store.clone(), secrets, now).trusting(gitlab_ca)),
+        gitlab: Arc::new(Connection::new(store.clone(), secrets, now.clone()).trusting(gitlab_ca)),
         store,
         objects,
-        clock: clock.clone(),
+        clock,
         prefix: Prefix::default(),
         run_address,
         public_url,
     }));
-    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {
-        let remaining = lambda::remaining(event.context.deadline, clock.now());
-        let (driver, publisher) = (driver.clone(), Arc::clone(&publisher));
-        async move {
-            Ok::<_, Error>(lambda::run(&driver, event.payload, remaining, &publisher).await)
-        }
-    }))
-    .await
+    lambda::serve(driver, now, &[(QueueName::Feedback, publisher)], None).await
 }

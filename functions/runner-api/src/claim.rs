@@ -7,12 +7,16 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use gantry_domain::{
-    protocol::{ClaimAnswer, ClaimRequest, Registry, Report, ReportKind},
+    protocol::{ClaimAnswer, ClaimRequest, Registry, Report, ReportKind, claim_purpose},
     run::{Phase, Run, RunState, RunType, TestOf},
     stack::{Stack, Tool},
 };
 use gantry_queue::Message;
 use gantry_secrets::{Sealer, SecretName, TokenFor, TokenKind};
+use gantry_setup::{
+    identity::{IdentityError, is_session_of},
+    web::bearer,
+};
 use gantry_store::{Expect, Outcome, Stored, Write, keys, runner::Claim};
 use secrecy::ExposeSecret as _;
 
@@ -26,6 +30,7 @@ const MARGIN: i64 = 60 * 60;
 /// The same for runs that apply: a runner that was cut off may still bring its state the next day.
 const MARGIN_OF_APPLY: i64 = 24 * 60 * 60;
 
+const WRONG_ROLE: &str = "the runner does not have the role that the run was started with";
 const TAKEN: &str = "another runner has taken this phase";
 const NOT_WANTED: &str = "this phase is not to be done any more";
 
@@ -36,7 +41,8 @@ pub(crate) async fn claim(
     Json(request): Json<ClaimRequest>,
 ) -> Result<Json<ClaimAnswer>, Refusal> {
     let token = deps.token(TokenKind::Claim, &headers).await?;
-    let (run, claim) = take(&deps, &token, &request).await?;
+    let proven = proven_role(&deps, &headers, &request).await?;
+    let (run, claim) = take(&deps, &token, &request, proven.as_deref()).await?;
     let stack = deps.store.stack(&run.value.stack).await?;
     let stack = stack.ok_or_else(|| Refusal::gone("the stack is gone"))?.value;
     let run = run.value;
@@ -123,15 +129,32 @@ async fn take(
     deps: &Deps,
     token: &TokenFor,
     request: &ClaimRequest,
+    proven: Option<&str>,
 ) -> Result<(Stored<Run>, Claim), Refusal> {
     let place = keys::claim(&token.run, token.attempt);
     for _ in 0..TRIES {
         let run = matching_run(&deps.store, token).await?;
         let run = run.filter(|run| !run.value.state.is_final());
         let run = run.ok_or_else(|| Refusal::gone(NOT_WANTED))?;
+        if let Some(role) = &run.value.role
+            && !proven.is_some_and(|session| is_session_of(session, role))
+        {
+            tracing::error!(
+                run.id = %run.value.id, attempt = token.attempt, role, proven,
+                security = true, "a claim was refused: it does not prove the run's role"
+            );
+            return Err(Refusal::forbidden(WRONG_ROLE));
+        }
         if let Some(claim) = deps.store.get::<Claim>(&place).await? {
-            let same = !request.nonce.is_empty() && claim.value.nonce == request.nonce;
-            return if same { Ok((run, claim.value)) } else { Err(Refusal::gone(TAKEN)) };
+            if !request.nonce.is_empty() && claim.value.nonce == request.nonce {
+                return Ok((run, claim.value));
+            }
+            tracing::error!(
+                run.id = %run.value.id, attempt = token.attempt, first = claim.value.runner,
+                second = readable(&request.runner), security = true,
+                "a claim was refused: the attempt was claimed before"
+            );
+            return Err(Refusal::gone(TAKEN));
         }
         let waits = match run.value.phase {
             Phase::Plan => run.value.state == RunState::Preparing,
@@ -155,6 +178,26 @@ async fn take(
         }
     }
     Err(Refusal::busy())
+}
+
+/// The session that the request proves, where it proves one.
+async fn proven_role(
+    deps: &Deps,
+    headers: &HeaderMap,
+    request: &ClaimRequest,
+) -> Result<Option<String>, Refusal> {
+    let (Some(proof), Some(verifier)) = (&request.identity, &deps.identities) else {
+        return Ok(None);
+    };
+    let purpose = claim_purpose(bearer(headers).unwrap_or_default());
+    match verifier.arn(proof, &purpose).await {
+        Ok(arn) => Ok(Some(arn)),
+        Err(error @ IdentityError::Unavailable(_)) => {
+            tracing::warn!(%error, "a claim waits");
+            Err(Refusal::busy())
+        }
+        Err(error) => Err(Refusal::forbidden(&error.to_string())),
+    }
 }
 
 fn run_token(run: &Run, stack: &Stack, claim: &Claim) -> TokenFor {

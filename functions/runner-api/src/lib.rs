@@ -32,7 +32,7 @@ use axum::{
 use gantry_domain::protocol::{VERSION, VERSION_HEADER};
 use gantry_queue::Sender;
 use gantry_secrets::Secrets;
-use gantry_setup::{Clock, Objects};
+use gantry_setup::{Clock, Objects, identity::Verifier};
 use gantry_store::Store;
 use refusal::Refusal;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub struct Deps {
     pub limits: Limits,
     /// The address of this installation, whose host is the registry's.
     pub public_url: String,
+    /// Asks the cloud which role a runner has, where runners have one.
+    pub identities: Option<Verifier>,
 }
 
 /// How large bodies may be, in bytes.

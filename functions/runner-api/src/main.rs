@@ -2,12 +2,16 @@
 //! admin routes to states.
 //!
 //! Settings: `GANTRY_TABLE`, `GANTRY_BUCKET`, `GANTRY_SECRETS_PREFIX`, `GANTRY_QUEUE_EVENTS_URL`,
-//! `GANTRY_QUEUE_SOURCE_URL`, `RUST_LOG` ([`gantry_setup::deployment`]).
+//! `GANTRY_QUEUE_SOURCE_URL`, `GANTRY_PUBLIC_URL`, `GANTRY_ADMIN_CIDRS`, `RUST_LOG` ([`gantry_setup::deployment`]).
 
 use gantry_queue::{QueueName, Sender, Sqs, transport::sqs::QueueUrls};
 use gantry_runner_api::{Deps, Limits, admin_state_router, router};
-use gantry_secrets::ManagedSecrets;
-use gantry_setup::{Clock, Deployment, Objects, aws};
+use gantry_secrets::{ManagedSecrets, SecretName};
+use gantry_setup::{
+    Clock, Deployment, Objects, aws,
+    identity::Verifier,
+    lambda::{self, Networks},
+};
 use gantry_store::Store;
 use std::sync::Arc;
 
@@ -31,7 +35,17 @@ async fn main() -> Result<(), lambda_http::Error> {
         )),
         clock,
         limits: Limits::default(),
-        public_url: deployment.public_url()?,
+        // Said with the first request, at the latest.
+        public_url: String::new(),
+        identities: Some(Verifier::new(&sdk)?),
     };
-    lambda_http::run(router(deps.clone()).merge(admin_state_router(deps))).await
+    deps.store.is_there().await?;
+    deps.secrets.required(SecretName::SigningKeys).await?;
+    deps.secrets.required(SecretName::SealingKey).await?;
+    let networks = Networks::from_environment(deployment)?;
+    lambda::serve(deployment.public_url_if_set(), networks, |public_url| {
+        let deps = Deps { public_url, ..deps.clone() };
+        router(deps.clone()).merge(admin_state_router(deps))
+    })
+    .await
 }

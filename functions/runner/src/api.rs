@@ -90,9 +90,13 @@ impl Api {
     }
 
     /// Takes the phase and, with it, the token for everything else.
-    pub(crate) async fn claim(&mut self, runner: &str) -> Result<ClaimAnswer, ApiError> {
+    pub(crate) async fn claim(
+        &mut self,
+        runner: &str,
+        identity: Option<String>,
+    ) -> Result<ClaimAnswer, ApiError> {
         let nonce = hex::encode(rand::random::<[u8; 16]>());
-        let request = ClaimRequest { runner: runner.to_owned(), nonce };
+        let request = ClaimRequest { runner: runner.to_owned(), nonce, identity };
         let answer = self.send(|| self.request(Method::POST, "claim").json(&request)).await?;
         let claim: ClaimAnswer = answer.json().await.map_err(unreadable)?;
         self.token = claim.run_token.clone().into();

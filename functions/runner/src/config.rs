@@ -1,6 +1,7 @@
 //! The runner's settings, all from its environment.
 
 use gantry_engine::{Environment, Unprivileged, tool::Releases, workspace::Limits};
+use gantry_setup::identity::Prover;
 use secrecy::SecretString;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use url::Url;
@@ -32,6 +33,9 @@ pub struct Arguments {
     /// Names of further variables of the runner that runs may see, separated by commas
     #[arg(long, env = "GANTRY_RUNNER_PASS", value_delimiter = ',')]
     pass: Vec<String>,
+    /// The version of runs that name none, where no program is on PATH
+    #[arg(long, env = "GANTRY_TERRAFORM_VERSION")]
+    terraform_version: Option<String>,
     /// Where Terraform's releases are
     #[arg(
         long,
@@ -65,6 +69,10 @@ pub struct Config {
     pub releases: Releases,
     /// What runs see of the runner's own environment.
     pub environment: Environment,
+    /// The version of runs that name none, where no program is on `PATH`.
+    pub terraform_version: Option<String>,
+    /// Proves the runner's cloud role, where it has one.
+    pub identity: Option<Prover>,
     /// Who Terraform and hooks run as; the runner itself when empty.
     pub user: Option<Unprivileged>,
     /// How large archives may be.
@@ -129,6 +137,8 @@ impl Config {
                 opentofu: arguments.opentofu_releases,
             },
             environment: Environment::allowed_of(variables, &arguments.pass),
+            terraform_version: arguments.terraform_version.filter(|version| !version.is_empty()),
+            identity: None,
             user,
             limits: Limits::default(),
             timings: Timings::default(),

@@ -12,11 +12,13 @@ use gantry_domain::{
     masking::Masker,
     protocol::{ClaimAnswer, Report, ReportKind},
     run::{Phase, RunType},
+    stack::Tool,
 };
 use gantry_engine::{
     Ended, Environment, OnStop, Sink, Spec, StopSignal, Stopper, Terraform,
     diagnostics::{Diagnostic, Diagnostics},
-    files, process, registry, tool,
+    files, process, registry,
+    tool::{self, ToolError},
     workspace::{PLAN, WORKSPACE},
 };
 use std::{
@@ -157,11 +159,20 @@ impl Job {
         let folder = self.project_root()?;
         let path = self.config.environment.get("PATH").unwrap_or_default().to_owned();
         let http = http_client(true)?;
-        let version = self.claim.tool_version.as_deref().filter(|version| !version.is_empty());
+        let named = self.claim.tool_version.as_deref().filter(|version| !version.is_empty());
+        let default = self.config.terraform_version.as_deref();
+        let default = default.filter(|_| self.claim.tool == Tool::Terraform);
         let tools = &self.config.tools;
         let found =
-            tool::find(self.claim.tool, version, &path, tools, &self.config.releases, &http)
-                .await?;
+            match tool::find(self.claim.tool, named, &path, tools, &self.config.releases, &http)
+                .await
+            {
+                Err(ToolError::NotInstalled(_)) if default.is_some() => {
+                    let releases = &self.config.releases;
+                    tool::find(self.claim.tool, default, &path, tools, releases, &http).await?
+                }
+                found => found?,
+            };
         self.log.say(&format!("{} {}", self.claim.tool.command(), found.version));
 
         let mut environment = self.environment();

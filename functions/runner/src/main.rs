@@ -2,8 +2,13 @@
 
 use clap::Parser;
 use gantry_runner::{Arguments, Config, Outcome};
+use gantry_setup::{Clock, identity::Prover};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+
+/// `aws`: the runner proves its role with its AWS credentials.
+const IDENTITY: &str = "GANTRY_RUNNER_IDENTITY";
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -18,7 +23,13 @@ async fn main() -> ExitCode {
         let variables = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        gantry_runner::run(Config::new(arguments, variables.collect())?).await
+        let variables: BTreeMap<String, String> = variables.collect();
+        let proves = variables.get(IDENTITY).is_some_and(|value| value == "aws");
+        let mut config = Config::new(arguments, variables)?;
+        if proves {
+            config.identity = Some(Prover::from_environment(Clock::system()).await?);
+        }
+        gantry_runner::run(config).await
     };
     match run.await {
         Ok(Outcome::NothingToDo) => {

@@ -3,15 +3,19 @@
 //! The dispatcher writes no run. It grants a place by a message to the stack's group, which takes
 //! it in one transaction with the run, or gives it back.
 
-use crate::{Work, effects::distinct};
+use crate::{
+    Work,
+    effects::{distinct, ending},
+};
 use gantry_domain::{
     RunId,
-    run::{Effect, Phase, Place, RunEvent, RunState, RunType},
+    run::{Effect, Phase, Place, Run, RunEvent, RunState, RunType},
 };
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, Message, NotStarted};
 use gantry_store::{
     Expect, Outcome, Write, keys,
-    scheduler::{LineEntry, RoomEntry},
+    runner::Claim,
+    scheduler::{LineEntry, RoomEntry, RoomLimit},
 };
 use jiff::SignedDuration;
 
@@ -21,7 +25,7 @@ const TAKEN_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 impl Work {
     /// Gives free places to the first of the line.
     pub(crate) async fn on_dispatch(&self) -> Result<(), Failure> {
-        let limit = self.deps.limits.room as usize;
+        let limit = self.room().await? as usize;
         let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
         let mut free = limit.saturating_sub(in_room.len());
         if free == 0 {
@@ -88,7 +92,67 @@ impl Work {
         run.last_report = 0;
         run.runner = None;
         run.handed_out_at = Some(now);
+        run.role = self.role_of(&run).await?;
         self.commit(loaded, run, Vec::new()).await
+    }
+
+    /// The cloud role that the run's runner gets.
+    async fn role_of(&self, run: &Run) -> Result<Option<String>, Failure> {
+        let Some(roles) = &self.deps.roles else { return Ok(None) };
+        let stack = self.deps.store.stack(&run.stack).await?;
+        let own = stack.and_then(|stack| stack.value.roles.of(run.run_type).cloned());
+        Ok(own.or_else(|| roles.of(run.run_type).cloned()))
+    }
+
+    /// How many runs may have a runner now.
+    async fn room(&self) -> Result<u32, Failure> {
+        let set = self.deps.limits.room;
+        let limit = self.deps.store.get::<RoomLimit>(&keys::room_limit()).await?;
+        Ok(limit.map_or(set, |limit| limit.value.allows(set, self.now())))
+    }
+
+    /// A runner was not started, or ended before it claimed the phase. Where the cloud has no room
+    /// the run goes back to the line, and fewer runs get a runner for a while; what it refuses, or
+    /// what ended, fails the run with the cloud's own words. A runner that has claimed it wins.
+    pub(crate) async fn on_not_started(
+        &self,
+        run: &RunId,
+        attempt: u32,
+        why: NotStarted,
+        words: &str,
+    ) -> Result<(), Failure> {
+        let Some(loaded) = self.load(run).await? else { return Ok(()) };
+        let waits = matches!(loaded.run().state, RunState::Preparing | RunState::Confirmed);
+        if loaded.run().attempt != attempt || !waits || loaded.run().place != Place::Room {
+            return Ok(());
+        }
+        let claim = keys::claim(run, attempt);
+        if let Some(found) = self.deps.store.get::<Claim>(&claim).await? {
+            return self.take_claim(loaded, &found.value.runner).await;
+        }
+        let now = self.now();
+        let mut run = loaded.run().clone();
+        let mut writes = vec![Write::Check { key: claim, expect: Expect::Absent }];
+        if why == NotStarted::NoRoom {
+            let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?.len();
+            let runners = u32::try_from(in_room.saturating_sub(1)).unwrap_or(0);
+            let limit = RoomLimit { runners, since: now, words: words.to_owned() };
+            writes.push(Write::put(keys::room_limit(), Expect::Any, &limit)?);
+            if run.state == RunState::Preparing {
+                run.apply(RunEvent::HandedBack, now, None)?;
+            }
+            run.outstanding.insert(Effect::Dispatch);
+            run.place = Place::Line;
+            run.handed_out_at = None;
+            tracing::warn!(run.id = %run.id, runners, words, "no room for a runner: back to the line");
+        } else {
+            run.apply(RunEvent::Failed, now, None)?;
+            run.ending = Some(ending(match why {
+                NotStarted::Ended => format!("The runner ended before it began: {words}"),
+                _ => format!("The runner could not be started: {words}"),
+            }));
+        }
+        self.commit(loaded, run, writes).await
     }
 
     async fn give_back(&self, run: &RunId, expect: Expect) -> Result<(), Failure> {

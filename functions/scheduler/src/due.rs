@@ -229,6 +229,9 @@ impl Work {
             }));
             run.lost = is_applying;
             run.apply(RunEvent::Failed, now, None)?;
+            if !is_applying {
+                run.outstanding.insert(Effect::EndRunner);
+            }
             tracing::error!(run.id = %run.id, stack = %run.slug, "the runner was lost");
             return self.commit(loaded, run, Vec::new()).await;
         }

@@ -32,6 +32,7 @@ impl Work {
                 Effect::Dispatch => self.ask_for_room(&stored).await?,
                 Effect::Advance => self.nudge_stack(&run.stack, &stored).await?,
                 Effect::Feedback => self.tell_gitlab(run).await?,
+                Effect::EndRunner => self.end_runner(run).await?,
             }
         }
         let mut done = run.clone();
@@ -77,8 +78,16 @@ impl Work {
             attempt: run.attempt,
             claim_token: ClaimToken::from(token.expose_secret().to_owned()),
             expires_at,
+            role: run.role.clone(),
         };
         Ok(self.deps.sender.send(start).await?)
+    }
+
+    /// Has the machine of a lost runner ended, where it was started for the run.
+    async fn end_runner(&self, run: &Run) -> Result<(), Failure> {
+        let (Some(_), Some(runner)) = (&run.role, &run.runner) else { return Ok(()) };
+        let (run, runner) = (run.id.clone(), runner.clone());
+        Ok(self.deps.sender.send(Message::EndRunner { run, runner }).await?)
     }
 
     /// Nudges the dispatcher, unless every place is taken: whoever leaves one nudges it then.

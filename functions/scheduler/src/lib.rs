@@ -4,6 +4,7 @@
 //! Messages of a stack (`stack:`) move that stack's runs, one at a time. Messages of the room
 //! (`room`) give runners to runs. The sweep finds what no message brought forward.
 
+mod builds;
 mod commands;
 mod comparing;
 mod decide;
@@ -18,6 +19,9 @@ mod suites;
 mod sweep;
 mod triggers;
 
+pub use builds::{Starter, told};
+
+use gantry_domain::stack::Roles;
 use gantry_gitlab::{Client, Connection, Error as GitlabError};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_secrets::Signer;
@@ -41,6 +45,8 @@ pub struct Deps {
     pub clock: Clock,
     /// The numbers that an operator may turn.
     pub limits: Limits,
+    /// The cloud roles of runs whose stack names none; none where runners have no roles.
+    pub roles: Option<Roles>,
 }
 
 /// Numbers that an operator may turn.
@@ -112,6 +118,9 @@ impl Work {
             }
             Message::Report { run, attempt, report, .. } => {
                 self.on_report(&run, attempt, report).await
+            }
+            Message::NotStarted { run, attempt, why, words, .. } => {
+                self.on_not_started(&run, attempt, why, &words).await
             }
             Message::Packaged { run, packed, .. } => self.on_packaged(&run, packed).await,
             Message::Grant { run, .. } => self.on_grant(&run).await,

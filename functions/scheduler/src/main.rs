@@ -1,25 +1,25 @@
-//! The scheduler as a Lambda function behind `events.fifo`, `later` and a timer.
+//! The scheduler as a Lambda function behind `events.fifo`, `starts`, `later` and EventBridge.
 //!
-//! Messages of `events.fifo` are the scheduler's own. Messages of `later`, which are nudges whose
-//! time has come, are sent again to where they belong: this function knows every queue. Any other
-//! event is the timer's, from EventBridge once a minute: it sends one sweep to `events.fifo`.
+//! Messages of `events.fifo` are the scheduler's own, those of `starts` become builds. Messages of
+//! `later`, which are nudges whose time has come, are sent again to where they belong: this function
+//! knows every queue. EventBridge tells of builds that ended badly; any other event is its timer's,
+//! once a minute, and sends one sweep to `events.fifo`.
 //!
 //! Settings: `GANTRY_TABLE`, `GANTRY_SECRETS_PREFIX`, `GANTRY_QUEUE_<NAME>_URL` of all five queues,
-//! `GANTRY_GITLAB_CA`, `RUST_LOG` ([`gantry_setup::deployment`]), and
+//! `GANTRY_PUBLIC_URL`, `GANTRY_GITLAB_CA`, `RUST_LOG` ([`gantry_setup::deployment`]), and
+//! `GANTRY_CODEBUILD_PROJECT`: where runners are started;
+//! `GANTRY_PLAN_ROLE`, `GANTRY_APPLY_ROLE`: the roles (ARN) of runs whose stack names none;
 //! `GANTRY_RUNNERS`: how many runs execute at once (10);
 //! `GANTRY_COMPARE_EVERY`: how often a project is compared with GitLab (`10m`).
 
-use aws_lambda_events::event::sqs::SqsBatchResponse;
+use gantry_domain::stack::Roles;
 use gantry_gitlab::Connection;
-use gantry_queue::{
-    Driver, Handler, Message, QueueName, QueueUrls, Resender, Sender, Sqs,
-    lambda::{self, Call},
-};
-use gantry_scheduler::{Deps, Limits, Scheduler};
-use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer, random_secret};
-use gantry_setup::{Clock, Deployment, aws};
+use gantry_queue::{Driver, Handler, QueueName, QueueUrls, Resender, Sender, Sqs, lambda};
+use gantry_scheduler::{Deps, Limits, Scheduler, Starter};
+use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer};
+use gantry_setup::{Clock, Deployment, aws, builds::CodeBuild};
 use gantry_store::Store;
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::Error;
 use std::sync::Arc;
 
 #[tokio::main]
@@ -33,6 +33,7 @@ async fn main() -> Result<(), Error> {
         .with(QueueName::Starts, deployment.queue_url("STARTS")?)?
         .with(QueueName::Later, deployment.queue_url("LATER")?)?;
     let (table, gitlab_ca) = (deployment.table()?, deployment.gitlab_ca()?);
+    let (project, roles, api) = runners(deployment)?;
     let sdk = aws::from_environment().await;
     let clock = Clock::system();
     let now = {
@@ -47,8 +48,16 @@ async fn main() -> Result<(), Error> {
     let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), urls));
     let sender = Sender::new(Arc::clone(&queues) as _, now.clone());
     let driver = Driver::new(queues, Arc::new(store.clone()));
-    let signing = secrets.get_or_make(SecretName::SigningKeys, random_secret).await?;
-    let connection = Connection::new(store.clone(), secrets, now).trusting(gitlab_ca);
+    let signing = secrets.required(SecretName::SigningKeys).await?;
+    store.is_there().await?;
+    let connection = Connection::new(store.clone(), secrets, now.clone()).trusting(gitlab_ca);
+    let starter: Arc<dyn Handler> = Arc::new(Starter {
+        store: store.clone(),
+        sender: sender.clone(),
+        builds: Arc::new(CodeBuild::new(&sdk, project)),
+        clock: clock.clone(),
+        api,
+    });
     let scheduler: Arc<dyn Handler> = Arc::new(Scheduler::new(Deps {
         store,
         sender: sender.clone(),
@@ -56,28 +65,23 @@ async fn main() -> Result<(), Error> {
         signer: Signer::new(&signing),
         clock: clock.clone(),
         limits,
+        roles: Some(roles),
     }));
-    let resender: Arc<dyn Handler> = Arc::new(Resender::new(sender.clone()));
-    lambda_runtime::run(service_fn(|event: LambdaEvent<serde_json::Value>| {
-        let remaining = lambda::remaining(event.context.deadline, clock.now());
-        let (driver, sender) = (driver.clone(), sender.clone());
-        let (scheduler, resender) = (Arc::clone(&scheduler), Arc::clone(&resender));
-        async move {
-            match Call::try_from(event.payload)? {
-                Call::Batch(batch) => {
-                    let later = lambda::queue(&batch) == Some(QueueName::Later);
-                    let handler = if later { &resender } else { &scheduler };
-                    Ok::<_, Error>(lambda::run(&driver, batch, remaining, handler).await)
-                }
-                Call::Timer => {
-                    // Lambda calls again with the same id when this fails.
-                    sender.send(Message::Sweep { cause: event.context.request_id }).await?;
-                    Ok(SqsBatchResponse::default())
-                }
-            }
-        }
-    }))
-    .await
+    let handlers = [
+        (QueueName::Events, scheduler),
+        (QueueName::Starts, starter),
+        (QueueName::Later, Arc::new(Resender::new(sender.clone())) as Arc<dyn Handler>),
+    ];
+    lambda::serve(driver, now, &handlers, Some((sender, gantry_scheduler::told))).await
+}
+
+/// Where runners are started, with which roles, and where they call.
+fn runners(deployment: Deployment) -> Result<(String, Roles, String), Error> {
+    let required = |name, expected| deployment.environment().required(name, expected);
+    let project = required("GANTRY_CODEBUILD_PROJECT", "the name of the CodeBuild project")?;
+    let role = |name| required(name, "the ARN of a role").map(Some);
+    let roles = Roles { plan: role("GANTRY_PLAN_ROLE")?, apply: role("GANTRY_APPLY_ROLE")? };
+    Ok((project, roles, deployment.public_url()?))
 }
 
 fn limits(deployment: Deployment) -> Result<Limits, Error> {

@@ -392,6 +392,7 @@ impl NewRun<'_> {
             since: now,
             handed_out_at: None,
             unclaimed: 0,
+            role: None,
             place,
             module: stack.module.is_some(),
             test: None,

@@ -10,6 +10,7 @@ use std::{fmt, ops::Deref, str::FromStr, sync::Arc, time::Duration};
 use url::{Host, Url};
 
 /// What the API needs. `main`, the local host and the tests differ only in these values.
+#[derive(Clone)]
 pub struct Deps {
     /// The records.
     pub store: Store,

@@ -72,6 +72,7 @@ impl Runners {
         let body = ClaimRequest {
             runner: format!("scenario-{run}-{attempt}"),
             nonce: format!("{run}-{attempt}"),
+            identity: None,
         };
         let answer = self
             .http

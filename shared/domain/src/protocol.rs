@@ -40,6 +40,15 @@ pub struct ClaimRequest {
     /// Random. A claim repeated with the same one is the same claim, whose answer got lost.
     #[serde(default)]
     pub nonce: String,
+    /// Proof of the runner's cloud role, bound to [`claim_purpose`]. Start parameters, the token
+    /// among them, can be read by whoever sees the cloud's console.
+    #[serde(default)]
+    pub identity: Option<String>,
+}
+
+/// What the proof in [`ClaimRequest::identity`] is bound to: the digest of the claim token.
+pub fn claim_purpose(claim_token: &str) -> String {
+    format!("claim.{}", crate::ids::short_digest(&[claim_token]))
 }
 
 /// Everything a runner needs to execute one phase. Holds secrets: never logged, no `Debug`.

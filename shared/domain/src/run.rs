@@ -212,6 +212,8 @@ pub enum Effect {
     Start,
     /// Look whether the stack's next runs may go: the tracked queue, proposed runs that wait.
     Advance,
+    /// End the machine of a runner that was lost before it applied anything.
+    EndRunner,
 }
 
 use Effect::{Advance, Dispatch, Feedback, Start};
@@ -409,6 +411,9 @@ pub struct Run {
     pub since: Timestamp,
     /// When the present attempt was handed to a runner.
     pub handed_out_at: Option<Timestamp>,
+    /// The cloud role that its runner has to prove (an ARN); none where runners have none.
+    #[serde(default)]
+    pub role: Option<String>,
     /// How often the phase was handed out and nobody claimed it.
     #[serde(default)]
     pub unclaimed: u32,

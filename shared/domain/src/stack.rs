@@ -1,6 +1,8 @@
 //! What a stack is: a project, a tracked branch and a folder in it, with how to run it.
 
-use crate::{CommitSha, ProjectId, Repository, StackId, StackSlug, integration::Integration};
+use crate::{
+    CommitSha, ProjectId, Repository, StackId, StackSlug, integration::Integration, run::RunType,
+};
 use serde::{Deserialize, Serialize};
 
 /// A stack as its admin made it. The scheduler only reads this record.
@@ -59,6 +61,9 @@ pub struct Stack {
     pub hooks: Hooks,
     /// How long phases may take.
     pub timeouts: Timeouts,
+    /// The cloud roles that its runs get.
+    #[serde(default)]
+    pub roles: Roles,
     /// When it was made.
     pub created_at: jiff::Timestamp,
     /// Set when the stack was deleted; nothing runs any more.
@@ -220,6 +225,27 @@ pub struct Hooks {
     pub after_plan: Vec<String>,
     pub before_apply: Vec<String>,
     pub after_apply: Vec<String>,
+}
+
+/// The cloud roles (ARNs) that runs get; the installation's own where none is named. A preview
+/// executes the code of its branch, so it never gets the role that may change things.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Roles {
+    /// For proposed runs and tests.
+    pub plan: Option<String>,
+    /// For tracked runs.
+    pub apply: Option<String>,
+}
+
+impl Roles {
+    /// The role for runs of a type.
+    pub fn of(&self, run_type: RunType) -> Option<&String> {
+        match run_type {
+            RunType::Proposed | RunType::Test => self.plan.as_ref(),
+            RunType::Tracked => self.apply.as_ref(),
+        }
+    }
 }
 
 /// How long phases may take, in seconds from the moment the phase starts.

@@ -1,10 +1,50 @@
-//! From Lambda's SQS event to received messages, and the answer back.
+//! A function behind queues: from Lambda's SQS event to received messages, and the answer back.
 
-use crate::{BatchOutcome, Driver, Handler, QueueName, transport::Received};
+use crate::{
+    BatchOutcome, Driver, Handler, Message, QueueName, Sender,
+    transport::{Now, Received},
+};
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use jiff::Timestamp;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
+
+/// What an event that brings no messages means: it, and the id of the invocation, which is the same
+/// when Lambda calls again.
+pub type Told = fn(event: &serde_json::Value, request: &str) -> Message;
+
+/// Handles what Lambda calls with until it ends the process: messages of each queue by its handler,
+/// and anything else by sending the message that `told` makes of it.
+pub async fn serve(
+    driver: Driver,
+    now: Now,
+    handlers: &[(QueueName, Arc<dyn Handler>)],
+    told: Option<(Sender, Told)>,
+) -> Result<(), Error> {
+    lambda_runtime::run(service_fn(|event: LambdaEvent<serde_json::Value>| {
+        let remaining = remaining(event.context.deadline, now());
+        let (driver, told) = (driver.clone(), told.clone());
+        async move {
+            match (Call::try_from(event.payload)?, told) {
+                (Call::Batch(batch), _) => {
+                    let from = queue(&batch);
+                    let handler = handlers.iter().find(|(queue, _)| Some(*queue) == from);
+                    // An event from elsewhere fails as a whole, and says so.
+                    let handler = handler.or(handlers.first()).map(|(_, handler)| handler);
+                    let handler = handler.ok_or("no queue has a handler")?;
+                    Ok::<_, Error>(run(&driver, batch, remaining, handler).await)
+                }
+                (Call::Other(event_told), Some((sender, told))) => {
+                    sender.send(told(&event_told, &event.context.request_id)).await?;
+                    Ok(SqsBatchResponse::default())
+                }
+                (Call::Other(_), None) => Err("an event without messages".into()),
+            }
+        }
+    }))
+    .await
+}
 
 /// Runs an event's messages within the `remaining` time of the invocation. The event source
 /// mapping must report batch item failures.
@@ -32,8 +72,8 @@ pub async fn run(
 pub enum Call {
     /// Messages.
     Batch(SqsEvent),
-    /// Anything else. EventBridge's timers send what their rule says, so its form is not looked at.
-    Timer,
+    /// Anything else: what EventBridge tells.
+    Other(serde_json::Value),
 }
 
 impl TryFrom<serde_json::Value> for Call {
@@ -43,7 +83,7 @@ impl TryFrom<serde_json::Value> for Call {
         if event.get("Records").is_some() {
             serde_json::from_value(event).map(Self::Batch)
         } else {
-            Ok(Self::Timer)
+            Ok(Self::Other(event))
         }
     }
 }
@@ -109,11 +149,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_brings_no_records_is_the_timer() {
+    fn whatever_brings_no_records_is_told_as_it_is() {
         let call = |event| Call::try_from(event);
         let timer = serde_json::json!({"source": "aws.events", "detail": {}});
-        assert!(matches!(call(timer), Ok(Call::Timer)));
-        assert!(matches!(call(serde_json::json!({})), Ok(Call::Timer)));
+        assert!(matches!(call(timer), Ok(Call::Other(told)) if told["source"] == "aws.events"));
+        assert!(matches!(call(serde_json::json!({})), Ok(Call::Other(_))));
         assert!(matches!(call(serde_json::json!({"Records": []})), Ok(Call::Batch(_))));
         assert!(call(serde_json::json!({"Records": 1})).is_err());
     }

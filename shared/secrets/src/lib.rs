@@ -18,7 +18,7 @@ pub use tokens::{Signer, TokenFor, TokenKind, TokenRefused};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::Rng as _;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// The secrets that an installation has. Each is its own entry, so that access can be given one
 /// by one: `webhook` reads only [`SecretName::WebhookSecrets`].
@@ -69,6 +69,16 @@ pub trait Secrets: Send + Sync {
 
     /// Replaces the secret's value.
     async fn put(&self, name: SecretName, value: &SecretString) -> Result<(), SecretError>;
+
+    /// The secret's value; an error that names it when it is missing or empty.
+    async fn required(&self, name: SecretName) -> Result<SecretString, SecretError> {
+        let found = self.get(name).await?;
+        found.filter(|value| !value.expose_secret().trim().is_empty()).ok_or(SecretError {
+            name: name.as_str(),
+            attempted: "used",
+            problem: "it is missing or empty".to_owned(),
+        })
+    }
 
     /// The secret's value; made by `make` and written when there is none yet.
     async fn get_or_make(

@@ -7,7 +7,7 @@
 //! | `GANTRY_SECRETS_PREFIX` | what secrets' names begin with; `gantry/` when not set |
 //! | `GANTRY_QUEUE_<NAME>_URL` | a queue's address: `EVENTS`, `SOURCE`, `FEEDBACK`, `STARTS`, `LATER` |
 //! | `GANTRY_PUBLIC_URL` | the address in links and webhooks |
-//! | `GANTRY_GITLAB_CA` | a file with certificates (PEM) of the GitLab server's own authority |
+//! | `GANTRY_GITLAB_CA` | certificates (PEM) of the GitLab server's own authority, or a file with them |
 //! | `RUST_LOG` | what is logged; `info` when not set |
 //!
 //! A function asks only for those that it uses, and is given only those.
@@ -55,6 +55,11 @@ impl Deployment {
         self.0.required(&format!("GANTRY_QUEUE_{queue}_URL"), expected)
     }
 
+    /// The address in links and webhooks, where it is known before the first request.
+    pub fn public_url_if_set(self) -> Option<String> {
+        self.0.optional("GANTRY_PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned())
+    }
+
     /// The address in links and webhooks, without a trailing slash.
     pub fn public_url(self) -> Result<String, EnvironmentError> {
         let url =
@@ -66,9 +71,12 @@ impl Deployment {
     pub fn gitlab_ca(self) -> Result<Option<String>, EnvironmentError> {
         let name = "GANTRY_GITLAB_CA";
         let Some(path) = self.0.optional(name) else { return Ok(None) };
+        if path.contains("-----BEGIN CERTIFICATE-----") {
+            return Ok(Some(path));
+        }
         std::fs::read_to_string(path).map(Some).map_err(|error| EnvironmentError::Wrong {
             name: name.to_owned(),
-            expected: "a file with certificates (PEM)".to_owned(),
+            expected: "certificates (PEM), or a file with them".to_owned(),
             problem: error.to_string(),
         })
     }

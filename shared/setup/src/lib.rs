@@ -1,10 +1,13 @@
-//! What every program needs before it can begin: environment, telemetry, clock, SDK clients and
-//! object storage. Nothing in here knows what Gantry does.
+//! What every program needs before it can begin: environment, telemetry, clock, SDK clients,
+//! object storage, and what AWS alone has. Nothing in here knows what Gantry does.
 
 pub mod aws;
+pub mod builds;
 pub mod clock;
 pub mod deployment;
 pub mod environment;
+pub mod identity;
+pub mod lambda;
 pub mod objects;
 pub mod telemetry;
 pub mod web;

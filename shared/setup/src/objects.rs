@@ -11,6 +11,14 @@ use object_store::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+/// reqwest asks the process for its cryptography.
+pub(crate) fn install_crypto() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Fails only when somebody else was first, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
 /// What S3 compares a body with before it takes it.
 const CHECKSUM_HEADER: &str = "x-amz-checksum-sha256";
 
@@ -59,10 +67,7 @@ impl Objects {
     /// AWS SDKs read them (`AWS_REGION`, `AWS_ENDPOINT_URL_S3`, …). An endpoint with plain `http`
     /// needs `AWS_ALLOW_HTTP=true`.
     pub fn in_bucket(bucket: &str) -> Result<Self, ObjectError> {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Fails only when somebody else was first, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        install_crypto();
         let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build();
         let store = Arc::new(store.map_err(at(bucket))?);
         Ok(Self { store: store.clone(), signer: Some(store) })
@@ -223,7 +228,7 @@ pub mod keys {
 
     /// Workspace and plan as the plan phase left them.
     pub fn plan(run: impl Display, digest: impl Display) -> String {
-        format!("runs/{run}/plan-{digest}.tar.gz")
+        format!("plans/{run}/{digest}.tar.gz")
     }
 
     /// What the plan found, masked, as JSON.

@@ -245,6 +245,11 @@ pub fn room(run: &RunId) -> Key {
     Key::new(ROOM, run.as_str())
 }
 
+/// How many runners the cloud takes, when it takes fewer than the installation is set to.
+pub fn room_limit() -> Key {
+    Key::new("room/limit", HEAD)
+}
+
 /// How many wrong admin keys came from an address in one minute.
 pub fn wrong_keys(address: &str, now: Timestamp) -> Key {
     let minute = now.as_second() / 60;

@@ -268,6 +268,27 @@ pub struct RoomEntry {
     pub at: Timestamp,
 }
 
+/// That the cloud takes fewer runners than the installation is set to
+/// ([`crate::keys::room_limit`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomLimit {
+    /// How many it took.
+    pub runners: u32,
+    /// When it said so.
+    pub since: Timestamp,
+    /// Its own words.
+    pub words: String,
+}
+
+impl RoomLimit {
+    /// How many runs may have a runner now, of the `set` ones: one more is tried each minute.
+    pub fn allows(&self, set: u32, now: Timestamp) -> u32 {
+        let minutes = now.duration_since(self.since).as_secs() / 60;
+        let more = u32::try_from(minutes).unwrap_or(0);
+        set.min(self.runners.saturating_add(more))
+    }
+}
+
 /// When and how a project is compared with GitLab ([`crate::keys::comparing`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparing {

@@ -94,6 +94,7 @@ impl World {
             secrets,
             clock: clock.clone(),
             public_url: "https://gantry.example.com".to_owned(),
+            identities: None,
             limits: Limits { plan: 1 << 20, state: 64 << 10, ..Limits::default() },
         };
         let router = router(deps.clone()).merge(admin_state_router(deps));
@@ -151,7 +152,8 @@ impl World {
     }
 
     pub(crate) async fn claim(&self, run: &Run, nonce: &str) -> Answer {
-        let request = ClaimRequest { runner: "local-1".to_owned(), nonce: nonce.to_owned() };
+        let request =
+            ClaimRequest { runner: "local-1".to_owned(), nonce: nonce.to_owned(), identity: None };
         self.json(Method::POST, "claim", &self.claim_token(run), &request).await
     }
 
@@ -275,6 +277,7 @@ pub(crate) fn stack_id() -> StackId {
 
 pub(crate) fn stack() -> Stack {
     Stack {
+        roles: Default::default(),
         id: stack_id(),
         slug: "network".parse().unwrap(),
         name: "Network".to_owned(),
@@ -308,6 +311,7 @@ pub(crate) fn stack() -> Stack {
 
 fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
     Run {
+        role: None,
         id: id.parse().unwrap(),
         stack: stack_id(),
         slug: stack().slug,

@@ -307,6 +307,7 @@ fn read_module(fields: &Fields) -> Map<String, Value> {
         "tag_prefix",
         "tool",
         "tool_version",
+        "plan_role",
         "comment",
     ] {
         values.insert(name.to_owned(), fields.value(name));
@@ -337,6 +338,8 @@ fn read_stack(fields: &Fields) -> Map<String, Value> {
         "project_root",
         "tool",
         "tool_version",
+        "plan_role",
+        "apply_role",
         "on_push",
         "tracked_queue",
         "comment",

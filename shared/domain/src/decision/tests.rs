@@ -1,10 +1,11 @@
 use super::*;
 use crate::Repository;
-use crate::stack::{CommentLevel, Hooks, OnTag, Timeouts, Tool, TrackedQueue};
+use crate::stack::{CommentLevel, Hooks, OnTag, Roles, Timeouts, Tool, TrackedQueue};
 use proptest::prelude::*;
 
 pub(crate) fn stack() -> Stack {
     Stack {
+        roles: Roles::default(),
         id: "s1".parse().unwrap(),
         slug: "network".parse().unwrap(),
         name: "Network".to_owned(),

@@ -11,7 +11,7 @@
 mod parts;
 mod routing;
 
-pub use parts::{ClaimToken, Command, Trigger};
+pub use parts::{ClaimToken, Command, NotStarted, Trigger};
 pub use routing::MessageIds;
 
 pub(crate) use routing::at_most_128;
@@ -181,6 +181,19 @@ pub enum Message {
         /// The record's version that was due.
         version: u64,
     },
+    /// A runner was not started, or ended before it claimed the phase.
+    NotStarted {
+        /// The run's stack.
+        stack: StackId,
+        /// The run.
+        run: RunId,
+        /// The attempt that was to be started.
+        attempt: u32,
+        /// How it came.
+        why: NotStarted,
+        /// The cloud's own words.
+        words: String,
+    },
     /// A module's code was packed, or cannot be.
     Packaged {
         /// The module.
@@ -275,6 +288,16 @@ pub enum Message {
         claim_token: ClaimToken,
         /// When the token dies.
         expires_at: Timestamp,
+        /// The cloud role that the runner gets, where runners have one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+    },
+    /// End the machine of a runner that was lost.
+    EndRunner {
+        /// The run that it was lost with.
+        run: RunId,
+        /// The runner's name: the build's id.
+        runner: String,
     },
 
     // later

@@ -98,6 +98,29 @@ pub enum Command {
     },
 }
 
+/// How it came that no runner took a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotStarted {
+    /// The cloud has no room for it now.
+    NoRoom,
+    /// The cloud will not start it.
+    Refused,
+    /// It was started and ended before it claimed the phase.
+    Ended,
+}
+
+impl NotStarted {
+    /// Its name, as it is part of a deduplication id.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRoom => "no_room",
+            Self::Refused => "refused",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// The secret with which a runner takes a phase. `Debug` shows nothing of it.
 #[derive(Debug, Clone)]
 pub struct ClaimToken(SecretString);

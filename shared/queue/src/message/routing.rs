@@ -30,13 +30,14 @@ impl Message {
             | Self::RunDue { .. }
             | Self::StackDue { .. }
             | Self::Packaged { .. }
+            | Self::NotStarted { .. }
             | Self::Dispatch { .. }
             | Self::Sweep { .. } => QueueName::Events,
             Self::Fetch { .. } | Self::Package { .. } => QueueName::Source,
             Self::Status { .. } | Self::Note { .. } | Self::Environment { .. } => {
                 QueueName::Feedback
             }
-            Self::Start { .. } => QueueName::Starts,
+            Self::Start { .. } | Self::EndRunner { .. } => QueueName::Starts,
             Self::Resend { .. } => QueueName::Later,
         }
     }
@@ -58,6 +59,7 @@ impl Message {
             | Self::Grant { stack, .. }
             | Self::RunDue { stack, .. }
             | Self::Packaged { stack, .. }
+            | Self::NotStarted { stack, .. }
             | Self::StackDue { stack, .. } => format!("stack:{stack}"),
             Self::Dispatch { .. } => "room".to_owned(),
             Self::Sweep { .. } => "sweep".to_owned(),
@@ -67,7 +69,7 @@ impl Message {
             Self::Status { project, commit, .. } => format!("status:{project}:{commit}"),
             Self::Note { project, iid, .. } => format!("note:{project}:{iid}"),
             Self::Environment { stack, .. } => format!("env:{stack}"),
-            Self::Start { .. } | Self::Resend { .. } => return None,
+            Self::Start { .. } | Self::EndRunner { .. } | Self::Resend { .. } => return None,
         };
         Some(at_most_128(group))
     }
@@ -109,7 +111,11 @@ impl Message {
             Self::Status { project, commit, want } => format!("status.{project}.{commit}.{want}"),
             Self::Note { project, iid, want } => format!("note.{project}.{iid}.{want}"),
             Self::Environment { stack, want } => format!("env.{stack}.{want}"),
+            Self::NotStarted { run, attempt, why, .. } => {
+                format!("not-started.{run}.{attempt}.{}", why.as_str())
+            }
             Self::Start { run, attempt, .. } => format!("start.{run}.{attempt}"),
+            Self::EndRunner { run, .. } => format!("end-runner.{run}"),
             Self::Resend { message, cause } => format!("again.{cause}.{}", message.occasion()),
         }
     }
@@ -135,7 +141,9 @@ impl Message {
             Self::Status { .. } => "status",
             Self::Note { .. } => "note",
             Self::Environment { .. } => "environment",
+            Self::NotStarted { .. } => "not_started",
             Self::Start { .. } => "start",
+            Self::EndRunner { .. } => "end_runner",
             Self::Resend { .. } => "resend",
         }
     }
@@ -170,12 +178,14 @@ impl Message {
             | Self::Packaged { stack, run, .. }
             | Self::Grant { stack, run, .. }
             | Self::RunDue { stack, run, .. }
+            | Self::NotStarted { stack, run, .. }
             | Self::Start { stack, run, .. } => {
                 MessageIds { stack: Some(stack), run: Some(run), ..none }
             }
             Self::StackDue { stack, .. } | Self::Environment { stack, .. } => {
                 MessageIds { stack: Some(stack), ..none }
             }
+            Self::EndRunner { run, .. } => MessageIds { run: Some(run), ..none },
             Self::Fetch { repository, commit, .. } => {
                 MessageIds { project: repository.project(), commit: Some(commit), ..none }
             }

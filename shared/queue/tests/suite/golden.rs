@@ -9,7 +9,9 @@ use gantry_domain::{
     protocol::{Report, ReportKind},
     run::{Phase, RunType, Want},
 };
-use gantry_queue::{ClaimToken, Command, Envelope, Message, ParseError, Trigger, VERSION};
+use gantry_queue::{
+    ClaimToken, Command, Envelope, Message, NotStarted, ParseError, Trigger, VERSION,
+};
 use semver::Version;
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::PathBuf};
@@ -187,6 +189,30 @@ fn samples() -> Vec<(&'static str, Message)> {
                 attempt: 1,
                 claim_token: ClaimToken::from("secret-claim".to_owned()),
                 expires_at: id("2026-01-02T03:14:05Z"),
+                role: None,
+            },
+        ),
+        (
+            "start_as",
+            Message::Start {
+                run: run(),
+                stack: stack(),
+                phase: Phase::Apply,
+                attempt: 1,
+                claim_token: ClaimToken::from("secret-claim".to_owned()),
+                expires_at: id("2026-01-02T03:14:05Z"),
+                role: Some("arn:aws:iam::123456789012:role/gantry/apply/r".into()),
+            },
+        ),
+        ("end_runner", Message::EndRunner { run: run(), runner: "gantry-runner:1f2e".into() }),
+        (
+            "not_started",
+            Message::NotStarted {
+                stack: stack(),
+                run: run(),
+                attempt: 1,
+                why: NotStarted::Ended,
+                words: "FAILED, PROVISIONING: no such image".into(),
             },
         ),
         (

@@ -37,6 +37,9 @@ pub enum StoreError {
     /// DynamoDB did not do it; trying again later may help.
     #[error("the table did not answer: {0}")]
     Unavailable(String),
+    /// There is no such table.
+    #[error("the table {0} is not there (GANTRY_TABLE, in the function's region and account)")]
+    NoTable(String),
     /// An item is not what it should be.
     #[error("the item {key} cannot be read: {problem}")]
     Unreadable {
@@ -89,6 +92,28 @@ impl Store {
     /// The table `table`, spoken to with `client`.
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
+    }
+
+    /// Makes sure that the table is there and may be read, so that a program fails at its start.
+    pub async fn is_there(&self) -> Result<(), StoreError> {
+        let asked = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key_attributes(&crate::keys::integration())))
+            .send()
+            .await;
+        match asked {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_resource_not_found_exception()) =>
+            {
+                Err(StoreError::NoTable(self.table.clone()))
+            }
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     /// Reads one item, consistently.

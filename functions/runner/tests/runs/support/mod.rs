@@ -98,6 +98,8 @@ impl World {
         let work = self.work();
         let environment = [("PATH".to_owned(), path())];
         Config {
+            terraform_version: None,
+            identity: None,
             api: self.api.address.parse().unwrap(),
             claim_token: claim_token.into(),
             name: "test".into(),

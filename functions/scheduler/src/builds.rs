@@ -1,0 +1,230 @@
+//! Starting runners as builds. It takes what the scheduler has decided to start, and tells the
+//! scheduler only when that came to nothing: everything else the runner says itself.
+
+use async_trait::async_trait;
+use gantry_domain::{
+    RunId, StackId,
+    run::{Run, RunState},
+};
+use gantry_queue::{ClaimToken, Context, Failure, Handler, Message, NotStarted as Why, Sender};
+use gantry_setup::{
+    Clock,
+    builds::{BuildStart, Builds, NotStarted},
+};
+use gantry_store::{Store, keys, runner::Claim};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// The variables that tell a build which attempt it was started for.
+const RUN: &str = "GANTRY_RUN";
+const STACK: &str = "GANTRY_STACK_ID";
+const ATTEMPT: &str = "GANTRY_ATTEMPT";
+
+/// Starts a build for each start that the scheduler asks for, and ends those of lost runners.
+pub struct Starter {
+    /// The records, which it only reads.
+    pub store: Store,
+    /// Tells the scheduler.
+    pub sender: Sender,
+    /// The builds.
+    pub builds: Arc<dyn Builds>,
+    /// The time.
+    pub clock: Clock,
+    /// The address of the runner API.
+    pub api: String,
+}
+
+impl Starter {
+    /// True when the attempt still waits for its runner.
+    async fn is_wanted(&self, run: &RunId, attempt: u32) -> Result<bool, Failure> {
+        let Some(stored) = self.store.get::<Run>(&keys::run(run)).await? else { return Ok(false) };
+        let run = stored.value;
+        let waits = matches!(run.state, RunState::Preparing | RunState::Confirmed);
+        if run.attempt != attempt || !waits {
+            return Ok(false);
+        }
+        let claim = self.store.get::<Claim>(&keys::claim(&run.id, attempt)).await?;
+        Ok(claim.is_none())
+    }
+
+    /// Everything in it derives from the message, so that a repeated start is the same start.
+    fn build(&self, run: &RunId, stack: &StackId, attempt: u32, token: &ClaimToken) -> BuildStart {
+        let variables = [
+            ("GANTRY_RUNNER_API", self.api.clone()),
+            ("GANTRY_CLAIM_TOKEN", token.expose().to_owned()),
+            (RUN, run.to_string()),
+            (STACK, stack.to_string()),
+            (ATTEMPT, attempt.to_string()),
+        ];
+        BuildStart {
+            token: format!("{run}-{attempt}"),
+            role: None,
+            variables: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Starter {
+    async fn handle(&self, _context: Context, message: Message) -> Result<(), Failure> {
+        let (run, stack, attempt, build) = match message {
+            Message::Start { run, stack, attempt, claim_token, expires_at, role, .. } => {
+                // Late: the sweep hands it out again.
+                if self.clock.now() >= expires_at || !self.is_wanted(&run, attempt).await? {
+                    return Ok(());
+                }
+                let build = BuildStart { role, ..self.build(&run, &stack, attempt, &claim_token) };
+                (run, stack, attempt, build)
+            }
+            Message::EndRunner { run, runner } => {
+                tracing::warn!(run.id = %run, runner, "ending the build of a lost runner");
+                return Ok(self.builds.stop(&runner).await.map_err(anyhow::Error::from)?);
+            }
+            _ => return Ok(()),
+        };
+        let (why, words) = match self.builds.start(&build).await {
+            Ok(()) => {
+                tracing::info!(run.id = %run, attempt, "a build was started");
+                return Ok(());
+            }
+            Err(NotStarted::NoRoom(words)) => (Why::NoRoom, words),
+            Err(NotStarted::Refused(words)) => (Why::Refused, words),
+            Err(error @ NotStarted::Unavailable(_)) => {
+                return Err(anyhow::Error::from(error).into());
+            }
+        };
+        tracing::error!(run.id = %run, attempt, words, "a build was not started");
+        Ok(self.sender.send(Message::NotStarted { stack, run, attempt, why, words }).await?)
+    }
+}
+
+/// What EventBridge tells of a build that did not end well (`CodeBuild Build State Change`).
+/// <https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html>
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Ended {
+    build_status: String,
+    additional_information: Information,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Information {
+    environment: Environment,
+    #[serde(default)]
+    phases: Vec<BuildPhase>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Environment {
+    environment_variables: Vec<Variable>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Variable {
+    name: String,
+    value: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct BuildPhase {
+    phase_type: String,
+    #[serde(default)]
+    phase_context: Vec<String>,
+    #[serde(default)]
+    phase_status: Option<String>,
+}
+
+/// What EventBridge tells: a build that ended badly, or that it is time to sweep.
+pub fn told(event: &serde_json::Value, request: &str) -> Message {
+    ended_build(event).unwrap_or_else(|| Message::Sweep { cause: request.to_owned() })
+}
+
+/// The message for a build that ended badly; none for an event that tells of none of ours.
+fn ended_build(event: &serde_json::Value) -> Option<Message> {
+    if event.get("detail-type")?.as_str()? != "CodeBuild Build State Change" {
+        return None;
+    }
+    let ended = Ended::deserialize(event.get("detail")?).ok()?;
+    let variables = &ended.additional_information.environment.environment_variables;
+    let value = |name: &str| variables.iter().find(|v| v.name == name).map(|v| v.value.as_str());
+    Some(Message::NotStarted {
+        stack: value(STACK)?.parse().ok()?,
+        run: value(RUN)?.parse().ok()?,
+        attempt: value(ATTEMPT)?.parse().ok()?,
+        why: Why::Ended,
+        words: words(&ended),
+    })
+}
+
+/// The first phase that went wrong, in CodeBuild's words.
+fn words(ended: &Ended) -> String {
+    let phases = &ended.additional_information.phases;
+    let went_wrong = phases.iter().find_map(|phase| {
+        let status = phase.phase_status.as_deref()?;
+        let said = phase.phase_context.join(" ");
+        let said = said.trim().trim_matches(':').trim();
+        (status != "SUCCEEDED").then(|| match said.is_empty() {
+            true => format!("{} {status}", phase.phase_type),
+            false => format!("{}: {said}", phase.phase_type),
+        })
+    });
+    let status = &ended.build_status;
+    let words = went_wrong.map_or_else(|| status.clone(), |phase| format!("{status}, {phase}"));
+    words.chars().take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(variables: serde_json::Value) -> serde_json::Value {
+        json!({
+            "source": "aws.codebuild",
+            "detail-type": "CodeBuild Build State Change",
+            "detail": {
+                "build-status": "FAILED",
+                "project-name": "gantry-runner",
+                "build-id": "arn:aws:codebuild:eu-west-1:123456789012:build/gantry-runner:1f2e",
+                "additional-information": {
+                    "environment": { "environment-variables": variables },
+                    "phases": [
+                        { "phase-type": "SUBMITTED", "phase-context": [], "phase-status": "SUCCEEDED" },
+                        {
+                            "phase-type": "PROVISIONING",
+                            "phase-context": ["BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE: no such image"],
+                            "phase-status": "FAILED",
+                        },
+                        { "phase-type": "COMPLETED" },
+                    ],
+                },
+            },
+        })
+    }
+
+    #[test]
+    fn a_build_that_ended_badly_says_for_which_attempt_and_why() {
+        let variables = json!([
+            { "name": "GANTRY_RUN", "value": "r1", "type": "PLAINTEXT" },
+            { "name": "GANTRY_STACK_ID", "value": "s1", "type": "PLAINTEXT" },
+            { "name": "GANTRY_ATTEMPT", "value": "2", "type": "PLAINTEXT" },
+        ]);
+        let message = ended_build(&event(variables)).unwrap();
+        let Message::NotStarted { run, attempt, why, words, .. } = message else { panic!() };
+        assert_eq!((run.as_str(), attempt, why), ("r1", 2, Why::Ended));
+        assert_eq!(
+            words,
+            "FAILED, PROVISIONING: BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE: no such image"
+        );
+    }
+
+    #[test]
+    fn other_events_and_other_builds_are_none() {
+        let timer = json!({"source": "aws.events", "detail": {}});
+        assert_eq!(told(&timer, "r1"), Message::Sweep { cause: "r1".to_owned() });
+        assert_eq!(ended_build(&event(json!([]))), None);
+    }
+}
