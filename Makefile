@@ -5,7 +5,7 @@ ARGS ?=
 # Where terraform (or tofu) is: the machine's own, or one made of a PyPI package under target/.
 TOOLS = PATH="$$(infra/terraform/setup.sh):$$PATH"
 
-.PHONY: help demo run test check bench fake-gitlab
+.PHONY: help build programs demo run test test-aws check bench fake-gitlab
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,8 +22,14 @@ run: build ## Start Gantry for your own GitLab. ARGS=--help lists the settings.
 fake-gitlab: ## Start the demo's GitLab alone.
 	cargo run --locked -p gantry-fake-gitlab -- $(ARGS)
 
-test: build ## Run all tests.
+programs:
+	cargo build --locked --workspace --bins
+
+test: programs ## Run all tests.
 	$(TOOLS) cargo test --locked --workspace $(ARGS)
+
+test-aws: programs ## Run the tests of the Lambda functions on stand-ins for AWS alone.
+	$(TOOLS) cargo test --locked --workspace --test aws $(ARGS)
 
 check: ## Format and lint, as CI does.
 	cargo fmt --all --check

@@ -12,11 +12,14 @@ use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer, links};
 use gantry_setup::{Clock, Deployment, Objects, aws};
 use gantry_store::Store;
 use lambda_runtime::Error;
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
-    let deployment = Deployment::start();
+async fn main() -> ExitCode {
+    Deployment::run(run).await
+}
+
+async fn run(deployment: Deployment) -> Result<(), Error> {
     let urls = QueueUrls::default()
         .with(QueueName::Feedback, deployment.queue_url("FEEDBACK")?)?
         .with(QueueName::Later, deployment.queue_url("LATER")?)?;

@@ -13,11 +13,14 @@ use gantry_setup::{
     lambda::{self, Networks},
 };
 use gantry_store::Store;
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 #[tokio::main]
-async fn main() -> Result<(), lambda_http::Error> {
-    let deployment = Deployment::start();
+async fn main() -> ExitCode {
+    Deployment::run(run).await
+}
+
+async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
     let sdk = aws::from_environment().await;
     let clock = Clock::system();
     let urls = QueueUrls::default()

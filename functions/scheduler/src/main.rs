@@ -20,11 +20,14 @@ use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer};
 use gantry_setup::{Clock, Deployment, aws, builds::CodeBuild};
 use gantry_store::Store;
 use lambda_runtime::Error;
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
-    let deployment = Deployment::start();
+async fn main() -> ExitCode {
+    Deployment::run(run).await
+}
+
+async fn run(deployment: Deployment) -> Result<(), Error> {
     let limits = limits(deployment)?;
     let urls = QueueUrls::default()
         .with(QueueName::Events, deployment.queue_url("EVENTS")?)?

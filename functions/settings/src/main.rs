@@ -14,11 +14,14 @@ use gantry_setup::{
     lambda::{self, Networks},
 };
 use gantry_store::Store;
-use std::{sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 #[tokio::main]
-async fn main() -> Result<(), lambda_http::Error> {
-    let deployment = Deployment::start();
+async fn main() -> ExitCode {
+    Deployment::run(run).await
+}
+
+async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
     let (url, networks) = (public_url(deployment)?, Networks::from_environment(deployment)?);
     let deps = connect(deployment).await?;
     ensure_first_admin_key(&deps.store, deps.secrets.as_ref(), &deps.clock).await?;

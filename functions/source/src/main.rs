@@ -12,13 +12,16 @@ use gantry_setup::{Clock, Deployment, Objects, aws};
 use gantry_source::{Deps, LARGEST_ARCHIVE, handler};
 use gantry_store::Store;
 use lambda_runtime::Error;
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 const MEGABYTE: u64 = 1_000_000;
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
-    let deployment = Deployment::start();
+async fn main() -> ExitCode {
+    Deployment::run(run).await
+}
+
+async fn run(deployment: Deployment) -> Result<(), Error> {
     let sdk = aws::from_environment().await;
     let clock = Clock::system();
     let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), deployment.table()?);

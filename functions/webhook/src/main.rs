@@ -7,13 +7,20 @@ use gantry_queue::{QueueName, Sender, Sqs, transport::sqs::QueueUrls};
 use gantry_secrets::ManagedSecrets;
 use gantry_setup::{Clock, Deployment, aws};
 use gantry_webhook::{Deps, router};
-use std::{sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+/// GitLab gives up after 10 seconds. Who cannot say by then that the queue has the message says that
+/// it has not.
+const PATIENCE: Duration = Duration::from_millis(9500);
 
 // One request at a time: more threads would only cost start time.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
-    let deployment = Deployment::start();
-    let sdk = aws::from_environment().await;
+async fn main() -> ExitCode {
+    Deployment::run(run).await
+}
+
+async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
+    let sdk = aws::from_environment_within(PATIENCE).await;
     let clock = Clock::system();
     let events = deployment.queue_url("EVENTS")?;
     let urls = QueueUrls::default().with(QueueName::Events, events)?;

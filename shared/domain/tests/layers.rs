@@ -59,6 +59,7 @@ const EDGES: &[&str] = &[
     "shared/setup/",
     "infra/local/",
     "infra/bench/",
+    "infra/aws/",
 ];
 
 #[test]

@@ -1,13 +1,20 @@
 //! SDK configuration: one HTTP client (rustls with ring) for all of them.
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
 use aws_credential_types::Credentials;
 use aws_smithy_http_client::{Builder, tls};
+use std::time::Duration;
 
 /// The SDK's configuration from the environment, as Lambda sets it. Endpoints can be redirected
 /// with the SDK's own `AWS_ENDPOINT_URL_<SERVICE>` variables.
 pub async fn from_environment() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await
+}
+
+/// As [`from_environment`], and a call that has no answer within `limit`, retries included, fails.
+pub async fn from_environment_within(limit: Duration) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().operation_timeout(limit).build();
+    from_environment().await.into_builder().timeout_config(timeouts).build()
 }
 
 /// Configuration for a service on this machine that checks no credentials.

@@ -17,16 +17,28 @@ use crate::{
     environment::EnvironmentError,
     telemetry::{self, LogFormat},
 };
+use std::{error::Error, process::ExitCode};
 
 /// The settings of a deployed function.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Deployment(Environment);
 
 impl Deployment {
-    /// Starts JSON logs, as every deployed function does first, and gives its settings.
-    pub fn start() -> Self {
+    /// Starts JSON logs and runs a function with its settings. An error that ends it is one line
+    /// of the log: a missing variable, table or secret is named there.
+    pub async fn run<F, E>(function: impl FnOnce(Self) -> F) -> ExitCode
+    where
+        F: Future<Output = Result<(), E>>,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
         telemetry::start(LogFormat::Json, Environment.optional("RUST_LOG").as_deref());
-        Self(Environment)
+        match function(Self(Environment)).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("the function ends: {}", with_causes(&*error.into()));
+                ExitCode::FAILURE
+            }
+        }
     }
 
     /// For settings that only one function has.
@@ -80,4 +92,16 @@ impl Deployment {
             problem: error.to_string(),
         })
     }
+}
+
+/// An error and its causes in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text.replace('\n', " ")
 }

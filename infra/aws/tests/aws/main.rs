@@ -1,0 +1,8 @@
+//! Gantry's Lambda functions, deployed by the template. `make test-aws` runs these alone.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+mod alone;
+mod story;
+mod template;
+mod webhook;
