@@ -7,10 +7,12 @@
 
 mod body;
 mod by_hand;
+mod from_storage;
 mod locks;
 
 pub(crate) use body::StateBody;
 pub(crate) use by_hand::Replacement;
+pub(crate) use from_storage::Restored;
 
 use crate::{
     Refusal,

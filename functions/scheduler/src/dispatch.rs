@@ -13,7 +13,9 @@ use gantry_domain::{
 };
 use gantry_queue::{Failure, Message, NotStarted};
 use gantry_store::{
-    Expect, Outcome, Write, keys,
+    Expect, Outcome, Write,
+    config::Pause,
+    keys,
     runner::Claim,
     scheduler::{LineEntry, RoomEntry, RoomLimit},
 };
@@ -25,6 +27,9 @@ const TAKEN_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 impl Work {
     /// Gives free places to the first of the line.
     pub(crate) async fn on_dispatch(&self) -> Result<(), Failure> {
+        if self.deps.store.get::<Pause>(&keys::pause()).await?.is_some() {
+            return Ok(());
+        }
         let limit = self.room().await? as usize;
         let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
         let mut free = limit.saturating_sub(in_room.len());
@@ -136,7 +141,8 @@ impl Work {
         if why == NotStarted::NoRoom {
             let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?.len();
             let runners = u32::try_from(in_room.saturating_sub(1)).unwrap_or(0);
-            let limit = RoomLimit { runners, since: now, words: words.to_owned() };
+            let set = self.deps.limits.room;
+            let limit = RoomLimit { runners, set, since: now, words: words.to_owned() };
             writes.push(Write::put(keys::room_limit(), Expect::Any, &limit)?);
             if run.state == RunState::Preparing {
                 run.apply(RunEvent::HandedBack, now, None)?;

@@ -2,7 +2,7 @@
 
 use crate::gitlab::Connector;
 use gantry_git::Git;
-use gantry_queue::Sender;
+use gantry_queue::{DeadLetters, Sender};
 use gantry_secrets::{Sealer, Secrets, Signer};
 use gantry_setup::{Clock, Objects};
 use gantry_store::Store;
@@ -16,6 +16,8 @@ pub struct Deps {
     pub store: Store,
     /// Sends commands and nudges.
     pub sender: Sender,
+    /// Messages that were given up.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// The API token, the webhook secrets and the first admin key.
     pub secrets: Arc<dyn Secrets>,
     /// Seals secret variables.

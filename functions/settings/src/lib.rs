@@ -18,6 +18,7 @@ mod gitlab;
 mod integration;
 mod keys;
 mod modules;
+mod operations;
 mod pages;
 mod refusal;
 mod registry;

@@ -1,6 +1,6 @@
 //! Settings as a Lambda function behind an HTTP API.
 //!
-//! Settings: `GANTRY_TABLE`, `GANTRY_BUCKET`, `GANTRY_SECRETS_PREFIX`, `GANTRY_QUEUE_EVENTS_URL`,
+//! Settings: `GANTRY_TABLE`, `GANTRY_BUCKET`, `GANTRY_SECRETS_PREFIX`, `GANTRY_QUEUE_<NAME>_URL` of all five queues,
 //! `GANTRY_PUBLIC_URL`, `GANTRY_GITLAB_CA`, `RUST_LOG` ([`gantry_setup::deployment`]), and
 //! `GANTRY_ADMIN_CIDRS`: the networks that people may come from;
 //! `GANTRY_COMMAND_WAIT_MS`: how long a request waits for the outcome of its command.
@@ -33,7 +33,12 @@ async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
 
 async fn connect(deployment: Deployment) -> anyhow::Result<Deps> {
     let wait = deployment.environment().parsed("GANTRY_COMMAND_WAIT_MS", "milliseconds", 3000)?;
-    let queues = QueueUrls::default().with(QueueName::Events, deployment.queue_url("EVENTS")?)?;
+    let queues = QueueUrls::default()
+        .with(QueueName::Events, deployment.queue_url("EVENTS")?)?
+        .with(QueueName::Source, deployment.queue_url("SOURCE")?)?
+        .with(QueueName::Feedback, deployment.queue_url("FEEDBACK")?)?
+        .with(QueueName::Starts, deployment.queue_url("STARTS")?)?
+        .with(QueueName::Later, deployment.queue_url("LATER")?)?;
     let table = deployment.table()?;
     let objects = Objects::in_bucket(&deployment.bucket()?)?;
     let sdk = aws::from_environment().await;
@@ -47,11 +52,12 @@ async fn connect(deployment: Deployment) -> anyhow::Result<Deps> {
     secrets.required(SecretName::AdminKey).await?;
     let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), table);
     store.is_there().await?;
-    let transport = Sqs::new(aws_sdk_sqs::Client::new(&sdk), queues);
+    let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), queues));
     let now = clock.clone();
     Ok(Deps {
         store,
-        sender: Sender::new(Arc::new(transport), Arc::new(move || now.now())),
+        sender: Sender::new(Arc::clone(&queues) as _, Arc::new(move || now.now())),
+        dead_letters: queues,
         secrets,
         sealer: Sealer::new(&sealing),
         signer: Signer::new(&signing),

@@ -3,7 +3,7 @@
 use crate::{
     access::{Access, Guard, guard},
     app::{App, Deps},
-    commands, events, integration, keys, modules, pages,
+    commands, events, integration, keys, modules, operations, pages,
     refusal::Refusal,
     registry, runs, stacks,
 };
@@ -172,6 +172,9 @@ fn pages() -> Vec<Route> {
         see("/keys", Admin, page::keys),
         send("/keys", Admin, "make a key", page::make_key),
         send("/keys/delete", Admin, "delete a key", page::delete_key),
+        see("/operations", Admin, page::operations),
+        send("/operations/redrive", Admin, "send messages again that were given up", page::redrive),
+        send("/operations/pause", Admin, "hold runners back, or let them start", page::pause),
         see("/pick/projects", Admin, page::pick_project),
         see("/pick/branches", Admin, page::pick_branch),
         see("/pick/root", Admin, page::pick_root),
@@ -241,6 +244,19 @@ fn api() -> Vec<Route> {
         read("/api/v1/events", Read, events::list),
         read("/api/v1/events/{id}", Read, events::decisions),
         read("/api/v1/activity", Read, events::activity),
+        read("/api/v1/operations", Admin, operations::show),
+        post(
+            "/api/v1/operations/redrive",
+            Admin,
+            "send messages again that were given up",
+            operations::redrive,
+        ),
+        put(
+            "/api/v1/operations/pause",
+            Admin,
+            "hold runners back, or let them start",
+            operations::pause,
+        ),
     ]
 }
 

@@ -11,10 +11,11 @@ use crate::{
     wire::{REGION, Wire},
 };
 use anyhow::{Context as _, bail};
+use aws_sdk_dynamodb::types::AttributeValue;
 use gantry_setup::aws;
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File, Permissions},
     net::Ipv4Addr,
     os::unix::fs::PermissionsExt as _,
@@ -206,6 +207,40 @@ impl Cloud {
     pub fn requests_of(&self, function: &str) -> Vec<Request> {
         let calls = self.wire.calls().into_iter().filter(|call| call.caller == function);
         calls.flat_map(|call| call.requests).collect()
+    }
+
+    /// All items of the table.
+    ///
+    /// # Errors
+    /// When dynoxide does not answer.
+    pub async fn items(&self) -> anyhow::Result<Vec<HashMap<String, AttributeValue>>> {
+        let mut items = Vec::new();
+        let mut pages =
+            self.dynamodb().scan().table_name(&self.deployed.table).into_paginator().items().send();
+        while let Some(item) = pages.next().await {
+            items.push(item?);
+        }
+        Ok(items)
+    }
+
+    /// Makes these the items of the table, as a restore to an earlier time does.
+    ///
+    /// # Errors
+    /// When dynoxide does not answer.
+    pub async fn restore(&self, items: Vec<HashMap<String, AttributeValue>>) -> anyhow::Result<()> {
+        let (client, table) = (self.dynamodb(), &self.deployed.table);
+        for item in self.items().await? {
+            let delete = client.delete_item().table_name(table);
+            delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await?;
+        }
+        for item in items {
+            client.put_item().table_name(table).set_item(Some(item)).send().await?;
+        }
+        Ok(())
+    }
+
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&aws::for_loopback(&self.dynoxide))
     }
 
     /// The value of a secret by the end of its name (`admin-key`).

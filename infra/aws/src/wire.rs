@@ -122,6 +122,11 @@ impl Wire {
         locked(&self.planned).push(Planned { caller, name, trouble, after, times });
     }
 
+    /// Ends all trouble that is still to come.
+    pub fn calm(&self) {
+        locked(&self.planned).clear();
+    }
+
     /// Waits until a call hangs.
     pub async fn hung(&self) {
         self.hung.notified().await;

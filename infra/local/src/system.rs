@@ -134,6 +134,7 @@ impl System {
             .merge(gantry_settings::router(gantry_settings::Deps {
                 store: store.clone(),
                 sender: sender.clone(),
+                dead_letters: Arc::clone(&queues) as _,
                 secrets: Arc::clone(&secrets),
                 sealer,
                 signer,

@@ -163,6 +163,26 @@ impl Objects {
         }
     }
 
+    /// The names below `folder` (`state`) that have objects below them, in order.
+    pub async fn folders(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+        let found = self.store.list_with_delimiter(Some(&Path::from(folder))).await;
+        let paths = found.map_err(at(folder))?.common_prefixes;
+        let mut names: Vec<String> =
+            paths.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The keys of the objects below `folder`, in order.
+    pub async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+        use futures::TryStreamExt as _;
+        let found = self.store.list(Some(&Path::from(folder)));
+        let keys = found.map_ok(|object| String::from(object.location));
+        let mut keys: Vec<String> = keys.try_collect().await.map_err(at(folder))?;
+        keys.sort();
+        Ok(keys)
+    }
+
     /// Removes the object; one that is not there is as good as removed.
     pub async fn delete(&self, key: &str) -> Result<(), ObjectError> {
         match self.store.delete(&Path::from(key)).await {
@@ -238,6 +258,9 @@ pub mod keys {
 
     /// A state body. `unique` keeps two uploads of one digest apart.
     pub fn state(stack: impl Display, digest: impl Display, unique: impl Display) -> String {
-        format!("state/{stack}/{digest}-{unique}.tfstate")
+        format!("{STATES}/{stack}/{digest}-{unique}.tfstate")
     }
+
+    /// What the keys of states begin with; a folder for each stack, or test run, is below.
+    pub const STATES: &str = "state";
 }

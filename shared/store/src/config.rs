@@ -118,6 +118,15 @@ pub struct Activity {
     pub at: Timestamp,
 }
 
+/// No runner is started while it is there ([`crate::keys::pause`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// The name of the key that asked for it.
+    pub by: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// What is stored of an admin key: its SHA-256 in hexadecimal digits. The keys themselves are
 /// 256 random bits, so a plain digest keeps them.
 pub fn admin_key_digest(secret: &str) -> String {

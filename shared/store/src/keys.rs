@@ -87,6 +87,11 @@ pub fn activity(at: Timestamp, request: &EventId) -> Key {
     Key::new(ACTIVITY, format!("{}#{request}", millis(at)))
 }
 
+/// That no runner is started, by an operator's wish.
+pub fn pause() -> Key {
+    Key::new("config/pause", HEAD)
+}
+
 /// A run.
 pub fn run(run: &RunId) -> Key {
     Key::new(format!("run/{run}"), HEAD)

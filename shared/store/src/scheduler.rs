@@ -274,6 +274,9 @@ pub struct RoomEntry {
 pub struct RoomLimit {
     /// How many it took.
     pub runners: u32,
+    /// How many were set then.
+    #[serde(default)]
+    pub set: u32,
     /// When it said so.
     pub since: Timestamp,
     /// Its own words.
@@ -286,6 +289,11 @@ impl RoomLimit {
         let minutes = now.duration_since(self.since).as_secs() / 60;
         let more = u32::try_from(minutes).unwrap_or(0);
         set.min(self.runners.saturating_add(more))
+    }
+
+    /// True while it keeps runs waiting.
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        self.allows(self.set, now) < self.set
     }
 }
 

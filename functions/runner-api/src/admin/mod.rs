@@ -5,7 +5,7 @@ mod pages;
 use crate::{
     Deps,
     objects::send,
-    state::{Replacement, StateError},
+    state::{Replacement, Restored, StateError},
     state_routes::JSON,
 };
 use axum::{
@@ -24,15 +24,18 @@ use gantry_domain::{
 use gantry_setup::web::{Problem, bearer};
 use gantry_store::{
     Expect, Write,
-    config::{Activity, AdminKey, Role},
+    config::{Activity, AdminKey, Pause, Role},
     keys,
     runner::{StateLock, StateVersion},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 
 /// Versions on a page.
 const PAGE: i32 = 50;
+/// How long one request looks for states: API Gateway gives an answer 30 seconds.
+const RESTORE_FOR: Duration = Duration::from_secs(15);
 
 /// The routes below `/api/v1/stacks/{slug}/state`.
 ///
@@ -48,6 +51,9 @@ const PAGE: i32 = 50;
 /// The same for the stack's page, with a session instead of a key, below `/stacks/{slug}/state`:
 /// `GET {version}`, and the forms `restore` and `unlock`.
 ///
+/// `POST /api/v1/operations/restore-states?after=`, for admins, finds states again after the
+/// records were restored to an earlier time.
+///
 /// Changes answer 409 while a tracked run of the stack is unfinished or the stack is blocked.
 pub fn admin_state_router(deps: Deps) -> Router {
     let limit = usize::try_from(deps.limits.state).unwrap_or(usize::MAX);
@@ -56,6 +62,7 @@ pub fn admin_state_router(deps: Deps) -> Router {
         .route("/api/v1/stacks/{slug}/state/lock", delete(unlock))
         .route("/api/v1/stacks/{slug}/state/{version}", get(download))
         .route("/api/v1/runs/{run}/state/{version}", get(download_of_test))
+        .route("/api/v1/operations/restore-states", post(restore_states))
         .route("/runs/{run}/state/{version}", get(pages::download_of_test))
         .route("/stacks/{slug}/state/{version}", get(pages::download))
         .route("/stacks/{slug}/state/restore", post(pages::restore))
@@ -285,6 +292,54 @@ async fn break_lock(deps: &Deps, key: &Caller, slug: &str) -> Result<(), Problem
     record(deps, key, format!("unlocked the state of {slug}"), outcome).await?;
     done?;
     Ok(())
+}
+
+#[derive(Deserialize)]
+struct RestoreQuery {
+    #[serde(default)]
+    after: String,
+}
+
+/// What was found, and where to go on.
+#[derive(Serialize)]
+struct RestoredStates {
+    stacks: Vec<Restored>,
+    /// For `?after=`; none at the end.
+    next: Option<StackId>,
+}
+
+async fn restore_states(
+    State(deps): State<Deps>,
+    key: Caller,
+    Query(query): Query<RestoreQuery>,
+) -> Result<Json<RestoredStates>, Problem> {
+    key.must_be(Role::Admin)?;
+    let pause = deps.store.get::<Pause>(&keys::pause()).await;
+    if pause.map_err(|error| Problem::internal(&error))?.is_none() {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "Runners are not held back",
+            "A run that starts meanwhile could plan against an old state. Hold runners back first: \
+             PUT /api/v1/operations/pause {\"paused\": true}, or the page Operations.",
+        ));
+    }
+    let (states, began) = (deps.states(), Instant::now());
+    let mut stacks = Vec::new();
+    let mut next = None;
+    for owner in states.in_storage(&query.after).await? {
+        if let Some(restored) = states.restore_from_storage(&owner, &key.0.name).await? {
+            tracing::warn!(?restored, "states were found that the records did not know");
+            stacks.push(restored);
+        }
+        if began.elapsed() > RESTORE_FOR {
+            next = Some(owner);
+            break;
+        }
+    }
+    let found: usize = stacks.iter().map(|stack| stack.found).sum();
+    let outcome = format!("{found} states of {} stacks were not known", stacks.len());
+    record(&deps, &key, "restored states from object storage".to_owned(), outcome).await?;
+    Ok(Json(RestoredStates { stacks, next }))
 }
 
 async fn stack(deps: &Deps, slug: &str) -> Result<Stack, Problem> {

@@ -13,6 +13,7 @@ mod forms;
 mod gitlab;
 mod guard;
 mod module;
+mod operations;
 mod overview;
 mod people;
 mod pick;
@@ -90,6 +91,7 @@ pub(crate) mod handlers {
         },
         health,
         module::{list as modules, make_version, remove as delete_module, show as module, yank},
+        operations::{pause, redrive, show as operations},
         overview::show as overview,
         people::{activity, delete_key, keys, make_key},
         pick::{branches as pick_branch, projects as pick_project, root as pick_root},

@@ -17,6 +17,7 @@ use crate::{
 use askama::Template;
 use axum::{extract::State, response::Response};
 use gantry_domain::{integration::Integration, run::Run};
+use gantry_store::{config::Pause, keys};
 use jiff::Timestamp;
 
 #[derive(Template)]
@@ -25,6 +26,8 @@ struct Overview {
     shell: Shell,
     linked: bool,
     broken: Vec<String>,
+    /// Who holds runners back.
+    paused_by: Option<String>,
     waiting: Vec<RunRow>,
     more_wait: bool,
     rows: Vec<StackRow>,
@@ -101,6 +104,7 @@ pub(crate) async fn show(
         shell: frame.shell("stacks", "Stacks"),
         linked: integration.is_some_and(|known| known.linked),
         broken,
+        paused_by: app.store.get::<Pause>(&keys::pause()).await?.map(|pause| pause.value.by),
         waiting: waiting.iter().map(|run| RunRow::of(run, now)).collect(),
         more_wait,
         rows,

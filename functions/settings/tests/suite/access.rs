@@ -1,6 +1,7 @@
 //! Keys, roles, and the list of what was done.
 
 use crate::support::{World, world};
+use gantry_queue::{Message, QueueName};
 use gantry_secrets::SecretName;
 use gantry_settings::ensure_first_admin_key;
 use secrecy::ExposeSecret as _;
@@ -93,4 +94,32 @@ async fn what_is_no_request_is_refused_readably() {
     assert_eq!(got.status, 413);
     w.get("/api/v1/stacks?limit=many").await.expect(400);
     w.get("/api/v1/activity?before=%00").await.expect(422);
+}
+
+#[tokio::test]
+async fn operators_hold_runners_back_and_send_messages_again() {
+    let w = world().await;
+    let deploy = w.key("deploy").await;
+    w.ask("GET", "/api/v1/operations", Some(&deploy), &[], "").await.expect(403);
+    w.send("PUT", "/api/v1/operations/pause", json!({})).await.expect(422);
+    w.send("PUT", "/api/v1/operations/pause", json!({"paused": true})).await.expect(200);
+    let shown = w.get("/api/v1/operations").await.expect(200).body;
+    assert_eq!(shown["pause"]["by"], "first-admin-key");
+    assert!(w.sent().is_empty());
+    w.send("PUT", "/api/v1/operations/pause", json!({"paused": false})).await.expect(200);
+    assert!(matches!(w.sent()[..], [Message::Dispatch { .. }]));
+    assert_eq!(w.get("/api/v1/operations").await.expect(200).body["pause"], json!(null));
+
+    for queue in [QueueName::Events, QueueName::Events, QueueName::Later] {
+        w.give_up(queue, "the table was gone");
+    }
+    let shown = w.get("/api/v1/operations").await.expect(200).body;
+    assert_eq!(shown["dead_letters"][0]["queue"], "events");
+    assert_eq!(shown["dead_letters"][0]["messages"][1]["error"], "the table was gone");
+    let redrive = "/api/v1/operations/redrive";
+    w.post(redrive, json!({"queue": "no-such"})).await.expect(422);
+    let sent = w.post(redrive, json!({"queue": "events"})).await.expect(200).body;
+    assert_eq!(sent, json!({"events": 2}));
+    let sent = w.post(redrive, json!({})).await.expect(200).body;
+    assert_eq!((&sent["events"], &sent["later"]), (&json!(0), &json!(1)));
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use std::{collections::BTreeSet, sync::LazyLock};
 
 /// Described here, served by `runner-api`, which alone may write states and locks.
-const ELSEWHERE: [&str; 4] = [
+const ELSEWHERE: [&str; 5] = [
+    "POST /api/v1/operations/restore-states",
     "GET /api/v1/stacks/{slug}/state",
     "POST /api/v1/stacks/{slug}/state",
     "GET /api/v1/stacks/{slug}/state/{version}",

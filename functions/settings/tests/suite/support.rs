@@ -14,7 +14,8 @@ use gantry_domain::{
 };
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, ProjectOptions, UserId};
 use gantry_queue::{
-    Envelope, Message, Outgoing, QueueName, Received, SendError, Sender, Transport,
+    DeadLetter, DeadLetters, Envelope, Message, Outgoing, QueueName, Received, SendError, Sender,
+    Transport,
 };
 use gantry_secrets::{FileSecrets, Sealer, SecretName, Secrets, Signer};
 use gantry_settings::{Deps, ensure_first_admin_key, router};
@@ -38,7 +39,22 @@ pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// Keeps what is sent; nobody receives it.
 #[derive(Default)]
-struct Recorder(Mutex<Vec<Message>>);
+struct Recorder(Mutex<Vec<Message>>, Mutex<Vec<(QueueName, DeadLetter)>>);
+
+#[async_trait]
+impl DeadLetters for Recorder {
+    async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
+        let dead = self.1.lock().unwrap();
+        Ok(dead.iter().filter(|(of, _)| *of == queue).map(|(_, letter)| letter.clone()).collect())
+    }
+
+    async fn redrive(&self, queue: QueueName) -> anyhow::Result<usize> {
+        let mut dead = self.1.lock().unwrap();
+        let before = dead.len();
+        dead.retain(|(of, _)| *of != queue);
+        Ok(before - dead.len())
+    }
+}
 
 #[async_trait]
 impl Transport for Recorder {
@@ -167,6 +183,7 @@ pub(crate) async fn world_with(options: Options) -> World {
     let router = router(Deps {
         store: store.clone(),
         sender: Sender::new(Arc::clone(&sent) as _, Arc::new(move || now.now())),
+        dead_letters: Arc::clone(&sent) as _,
         secrets: Arc::clone(&secrets),
         sealer: Sealer::new(&"sealing".into()),
         signer: signer(),
@@ -288,6 +305,18 @@ impl World {
     /// The messages since the last look.
     pub(crate) fn sent(&self) -> Vec<Message> {
         std::mem::take(&mut self.sent.0.lock().unwrap())
+    }
+
+    /// A message of the queue was given up.
+    pub(crate) fn give_up(&self, queue: QueueName, error: &str) {
+        let letter = DeadLetter {
+            id: "m".to_owned(),
+            group: None,
+            kind: Some("hook"),
+            error: Some(error.to_owned()),
+            sent_at: None,
+        };
+        self.sent.1.lock().unwrap().push((queue, letter));
     }
 
     pub(crate) async fn put<T: Serialize>(&self, key: Key, value: &T) {

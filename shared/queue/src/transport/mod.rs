@@ -144,7 +144,8 @@ pub trait DeadLetters: Send + Sync {
     /// Some of the queue's dead letters, the oldest first as far as the service can tell.
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>>;
 
-    /// Sends all dead letters of a queue again, each as a new message, and says how many.
+    /// Sends a queue's dead letters again, each as a new message, and says how many: all, or some
+    /// hundreds when there are more.
     async fn redrive(&self, queue: QueueName) -> anyhow::Result<usize>;
 }
 

@@ -12,6 +12,8 @@ use jiff::Timestamp;
 
 /// Seconds that dead letters stay invisible while they are looked at.
 const LOOKING: i32 = 60;
+/// How many are sent again by one call.
+const AT_ONCE: usize = 500;
 
 #[async_trait]
 impl DeadLetters for Sqs {
@@ -44,7 +46,7 @@ impl DeadLetters for Sqs {
         let mut count = 0;
         loop {
             let messages = self.take_dead(&url).await?;
-            if messages.is_empty() {
+            if messages.is_empty() || count >= AT_ONCE {
                 return Ok(count);
             }
             for message in messages {

@@ -1,0 +1,161 @@
+//! What operators do: looking at messages that were given up and sending them again, and holding
+//! runners back for a while.
+
+use crate::{
+    access::{Caller, Done},
+    app::App,
+    form::{Body, Form},
+    refusal::{Answer, Refusal},
+};
+use axum::{Extension, Json, extract::State, response::IntoResponse};
+use futures::future::try_join_all;
+use gantry_queue::{DeadLetter, Message, QueueName};
+use gantry_store::{Expect, Write, config::Pause, keys, scheduler::RoomLimit};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// How things stand.
+#[derive(Serialize)]
+pub(crate) struct Operations {
+    /// Why no runner is started, when that is so.
+    pub(crate) pause: Option<Pause>,
+    /// The cloud takes fewer runners than are set, in its own words.
+    pub(crate) fewer_runners: Option<FewerRunners>,
+    /// Messages that were given up, by queue.
+    pub(crate) dead_letters: Vec<DeadQueue>,
+}
+
+/// The cloud's limit, while it is in force.
+#[derive(Serialize)]
+pub(crate) struct FewerRunners {
+    /// How many runners it had taken.
+    pub(crate) runners: u32,
+    pub(crate) since: Timestamp,
+    pub(crate) words: String,
+}
+
+/// The dead letters of a queue; at most about a hundred are shown.
+#[derive(Serialize)]
+pub(crate) struct DeadQueue {
+    pub(crate) queue: &'static str,
+    pub(crate) messages: Vec<DeadMessage>,
+}
+
+/// A message that was given up.
+#[derive(Serialize)]
+pub(crate) struct DeadMessage {
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) group: Option<String>,
+    /// Why.
+    pub(crate) error: Option<String>,
+    pub(crate) sent_at: Option<Timestamp>,
+}
+
+impl From<DeadLetter> for DeadMessage {
+    fn from(letter: DeadLetter) -> Self {
+        let DeadLetter { kind, group, error, sent_at, .. } = letter;
+        Self { kind, group, error, sent_at }
+    }
+}
+
+/// `GET /api/v1/operations`
+pub(crate) async fn show(State(app): State<App>) -> Answer<impl IntoResponse> {
+    Ok(Json(look(&app).await?))
+}
+
+/// How things stand now. Queues of AWS are asked, which takes a second.
+pub(crate) async fn look(app: &App) -> Answer<Operations> {
+    let queues = QueueName::ALL.map(|queue| async move {
+        let letters = app.dead_letters.dead_letters(queue).await?;
+        let messages = letters.into_iter().map(DeadMessage::from).collect();
+        Ok::<_, anyhow::Error>(DeadQueue { queue: word(queue), messages })
+    });
+    let dead_letters = try_join_all(queues).await.map_err(|error| trouble(&error))?;
+    let limit = app.store.get::<RoomLimit>(&keys::room_limit()).await?;
+    let now = app.clock.now();
+    let fewer_runners =
+        limit.map(|found| found.value).filter(|limit| limit.is_in_force(now)).map(|limit| {
+            FewerRunners { runners: limit.runners, since: limit.since, words: limit.words }
+        });
+    let pause = app.store.get::<Pause>(&keys::pause()).await?.map(|found| found.value);
+    Ok(Operations { pause, fewer_runners, dead_letters })
+}
+
+/// `POST /api/v1/operations/redrive {"queue"?}`: one queue, or all.
+pub(crate) async fn redrive(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
+    let (sent, done) = send_again(&app, body).await?;
+    Ok((Extension(done), Json(sent)))
+}
+
+/// Sends dead letters again; says how many of which queue.
+pub(crate) async fn send_again(
+    app: &App,
+    body: Map<String, Value>,
+) -> Answer<(BTreeMap<&'static str, usize>, Done)> {
+    let mut form = Form::new(body);
+    let named = form.text("queue").filter(|name| !name.is_empty());
+    let chosen: Vec<QueueName> = QueueName::ALL
+        .into_iter()
+        .filter(|queue| named.as_ref().is_none_or(|name| name == word(*queue)))
+        .collect();
+    if chosen.is_empty() {
+        form.wrong("queue", "is one of events, source, feedback, starts and later");
+    }
+    form.check()?;
+    let mut sent = BTreeMap::new();
+    for queue in chosen {
+        let count = app.dead_letters.redrive(queue).await.map_err(|error| trouble(&error))?;
+        sent.insert(word(queue), count);
+    }
+    let all: usize = sent.values().sum();
+    tracing::info!(messages = all, "dead letters were sent again");
+    let done = Done::new(format!("sent {all} messages again"));
+    Ok((sent, done))
+}
+
+/// `PUT /api/v1/operations/pause {"paused"}`
+pub(crate) async fn pause(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(body): Body,
+) -> Answer<impl IntoResponse> {
+    let mut form = Form::new(body);
+    let paused = form.flag("paused");
+    if paused.is_none() {
+        form.wrong("paused", "is missing: true or false");
+    }
+    form.check()?;
+    let done = set_pause(&app, &caller, paused == Some(true)).await?;
+    Ok((Extension(done), Json(serde_json::json!({ "paused": paused }))))
+}
+
+/// Holds runners back, or lets them start again.
+pub(crate) async fn set_pause(app: &App, caller: &Caller, paused: bool) -> Answer<Done> {
+    let key = keys::pause();
+    if paused {
+        let pause = Pause { by: caller.name.clone(), since: app.clock.now() };
+        // Who paused first stays named.
+        let _outcome = app.store.write(vec![Write::put(key, Expect::Absent, &pause)?]).await?;
+        return Ok(Done::new("no runner is started from now on"));
+    }
+    let _outcome = app.store.write(vec![Write::Delete { key, expect: Expect::Any }]).await?;
+    let cause = format!("resume.{}", caller.request);
+    app.sender.send(Message::Dispatch { cause }).await.map_err(|error| trouble(&error.into()))?;
+    Ok(Done::new("runners are started again"))
+}
+
+/// A queue's name without its kind.
+fn word(queue: QueueName) -> &'static str {
+    queue.as_str().trim_end_matches(".fifo")
+}
+
+fn trouble(error: &anyhow::Error) -> Refusal {
+    tracing::error!("the queues cannot be reached: {error:#}");
+    Refusal::new(
+        axum::http::StatusCode::SERVICE_UNAVAILABLE,
+        "The queues cannot be reached",
+        format!("{error:#}. Trying again is safe."),
+    )
+}

@@ -1,0 +1,106 @@
+//! The operators' page: dead letters, and holding runners back.
+
+use super::{
+    fields::Fields,
+    go_to, page,
+    shell::{Frame, Shell},
+    show::{Moment, short},
+};
+use crate::{access::Caller, app::App, operations as api, refusal::Answer};
+use askama::Template;
+use axum::{
+    Extension,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use jiff::Timestamp;
+use serde_json::Map;
+
+#[derive(Template)]
+#[template(path = "operations.html")]
+struct OperationsPage {
+    shell: Shell,
+    pause: Option<PauseView>,
+    fewer_runners: Option<FewerView>,
+    /// Those with messages.
+    queues: Vec<QueueView>,
+}
+
+struct PauseView {
+    by: String,
+    since: Moment,
+}
+
+struct FewerView {
+    runners: u32,
+    since: Moment,
+    words: String,
+}
+
+struct QueueView {
+    name: &'static str,
+    rows: Vec<MessageRow>,
+}
+
+struct MessageRow {
+    sent_at: Option<Moment>,
+    kind: &'static str,
+    group: String,
+    error: String,
+}
+
+impl MessageRow {
+    fn of(message: api::DeadMessage, now: Timestamp) -> Self {
+        Self {
+            sent_at: message.sent_at.map(|at| Moment::at(at, now)),
+            kind: message.kind.unwrap_or("not readable"),
+            group: short(&message.group.unwrap_or_default(), 80),
+            error: short(&message.error.unwrap_or_default(), 400),
+        }
+    }
+}
+
+/// `GET /operations`
+pub(crate) async fn show(State(app): State<App>, frame: Frame) -> Answer<Response> {
+    let found = api::look(&app).await?;
+    let now = app.clock.now();
+    let queues = found.dead_letters.into_iter().filter(|queue| !queue.messages.is_empty());
+    let queues = queues.map(|queue| QueueView {
+        name: queue.queue,
+        rows: queue.messages.into_iter().map(|m| MessageRow::of(m, now)).collect(),
+    });
+    Ok(page(&OperationsPage {
+        shell: frame.shell("operations", "Operations"),
+        pause: found
+            .pause
+            .map(|pause| PauseView { by: pause.by, since: Moment::at(pause.since, now) }),
+        fewer_runners: found.fewer_runners.map(|fewer| FewerView {
+            runners: fewer.runners,
+            since: Moment::at(fewer.since, now),
+            words: short(&fewer.words, 300),
+        }),
+        queues: queues.collect(),
+    }))
+}
+
+/// `POST /operations/redrive`
+pub(crate) async fn redrive(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let body = Map::from_iter([("queue".to_owned(), fields.value("queue"))]);
+    let (_sent, done) = api::send_again(&app, body).await?;
+    Ok((Extension(done), go_to(&format!("{}operations", frame.root))).into_response())
+}
+
+/// `POST /operations/pause`
+pub(crate) async fn pause(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(caller): Extension<Caller>,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let done = api::set_pause(&app, &caller, fields.text("paused") == "true").await?;
+    Ok((Extension(done), go_to(&format!("{}operations", frame.root))).into_response())
+}

@@ -1,0 +1,37 @@
+#!/bin/sh
+# What can be known of the template without an AWS account: SAM's lint, CloudFormation's lint of what
+# SAM makes of it, and a build of every function and of the runner's layer as `sam deploy` uploads
+# them. Where Rust's standard library for arm64 is not installed, the build is one for x86-64.
+set -eu
+
+cd "$(dirname -- "$0")/../.."
+commands=$(infra/aws/setup.sh)
+PATH=$commands:$PATH
+export PATH SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1
+out=$PWD/target/sam
+mkdir -p "$out"
+
+echo "sam validate --lint"
+sam validate --lint --region eu-west-1
+
+echo "cfn-lint of the transformed template"
+python infra/aws/template.py > "$out/transformed.json"
+# W1020: SAM writes Fn::Sub where nothing is substituted.
+cfn-lint --ignore-checks W1020 --regions eu-west-1 -- "$out/transformed.json"
+
+architecture=arm64
+template=template.yaml
+if ! [ -d "$(rustc --print sysroot)/lib/rustlib/aarch64-unknown-linux-gnu" ]; then
+    architecture=x86-64
+    template=$out/x86-64.yaml
+    sed -e 's/\[arm64\]/[x86_64]/; s/BuildArchitecture: arm64/BuildArchitecture: x86_64/' template.yaml > "$template"
+    # No cross-compiler is needed.
+    export CARGO_LAMBDA_COMPILER=cargo
+fi
+echo "sam build for $architecture"
+RUNNER_ARCHITECTURE=$architecture sam build --config-file "$PWD/samconfig.toml" --template "$template" --base-dir . --build-dir "$out/build"
+
+for name in Webhook Scheduler Publisher Source Settings RunnerApi; do
+    test -x "$out/build/$name/bootstrap"
+done
+test -x "$out/build/RunnerLayer/gantry-runner"

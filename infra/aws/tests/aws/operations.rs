@@ -1,0 +1,220 @@
+//! What operators and the cloud do to a running system: messages are given up and sent again,
+//! builds do not start, the table is restored to an earlier time.
+
+use gantry_aws::{Cloud, wire::Trouble};
+use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, ProjectOptions, StatusView};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+struct World {
+    cloud: Cloud,
+    gitlab: FakeGitlab,
+    project: ProjectId,
+    http: Client,
+    key: String,
+}
+
+impl World {
+    /// A connected Gantry with the stack `network`, whose webhook is made.
+    async fn new(name: &str) -> Self {
+        let cloud = Cloud::start(name).await.unwrap();
+        let gitlab = FakeGitlab::start(Config::default()).await.unwrap();
+        let bot = gitlab.create_bot("gantry-bot");
+        let token = gitlab.create_token(bot, &["api"], None);
+        let project = gitlab.create_project("acme/network", ProjectOptions::default()).unwrap();
+        gitlab.set_member(project, bot, 40);
+        let person = gitlab.person("you");
+        person.push(project, "main", "main.tf", "# empty\n").unwrap();
+        let key = cloud.secret("admin-key").await.unwrap();
+        let http = Client::builder().no_proxy().build().unwrap();
+        let world = Self { cloud, gitlab, project, http, key };
+        let host = world.gitlab.base_url();
+        world.api(Method::PUT, "/integration", json!({"api_host": host, "token": token})).await;
+        let stack = json!({"name": "Network", "project": "acme/network", "branch": "main"});
+        world.api(Method::POST, "/stacks", stack).await;
+        world.api(Method::POST, "/stacks/network/webhook", json!({})).await;
+        world
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let url = format!("{}/api/v1{path}", self.cloud.address);
+        let mut request = self.http.request(method.clone(), url).bearer_auth(&self.key);
+        if method != Method::GET {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    async fn api(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, answer) = self.ask(method, path, body).await;
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        answer
+    }
+
+    fn push(&self, branch: &str, name: &str) -> String {
+        let code = format!("resource \"terraform_data\" \"{name}\" {{}}\n");
+        self.gitlab.person("you").push(self.project, branch, "main.tf", &code).unwrap()
+    }
+
+    fn status(&self, commit: &str) -> Option<StatusView> {
+        let all = self.gitlab.statuses(self.project, commit);
+        all.into_iter().find(|status| status.name == "gantry/network" && !status.retried)
+    }
+
+    /// The last status of the stack for the commit.
+    async fn ended(&self, commit: &str) -> StatusView {
+        let end = |status: &StatusView| matches!(status.status.as_str(), "success" | "failed");
+        eventually(&format!("the end of {commit}"), async || self.status(commit).filter(end)).await
+    }
+
+    async fn dead(&self) -> usize {
+        let shown = self.api(Method::GET, "/operations", Value::Null).await;
+        let queues = shown["dead_letters"].as_array().unwrap();
+        queues.iter().map(|queue| queue["messages"].as_array().unwrap().len()).sum()
+    }
+}
+
+async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "{what} was not seen");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// While the records refuse the scheduler's writes, everything that it is sent is given up in the
+/// end. Sent again, it becomes what it would have become.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_given_up_is_sent_again_as_if_nothing_had_happened() {
+    let world = World::new("redrive").await;
+    let write = "dynamodb:TransactWriteItems";
+    world.cloud.wire.trouble("Scheduler", write, Trouble::Refuse, 0, usize::MAX);
+    let commit = world.push("wider", "a");
+    eventually("a dead letter", async || (world.dead().await > 0).then_some(())).await;
+    assert!(world.status(&commit).is_none());
+
+    world.cloud.wire.calm();
+    let sent = world.api(Method::POST, "/operations/redrive", json!({})).await;
+    assert!(sent["events"].as_u64().unwrap() > 0, "{sent}");
+    let status = world.ended(&commit).await;
+    assert_eq!(status.description.as_deref(), Some("1 to add, 0 to change, 0 to destroy"));
+    eventually("no dead letter", async || (world.dead().await == 0).then_some(())).await;
+    let runs = world.api(Method::GET, "/stacks/network/runs", Value::Null).await;
+    let of_commit = |run: &&Value| run["commit"] == commit.as_str();
+    assert_eq!(runs["runs"].as_array().unwrap().iter().filter(of_commit).count(), 1);
+    let forbidden = world.cloud.forbidden_calls().unwrap();
+    assert!(forbidden.is_empty(), "{forbidden:#?}");
+}
+
+/// A scheduler that dies in the middle of a batch, and a publisher that dies before it could say
+/// what GitLab has taken, lose nothing and say nothing twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_die_in_the_middle_of_their_batches() {
+    let world = World::new("killed").await;
+    let hang = |function: &str, call: &str, after: usize| {
+        world.cloud.wire.trouble(function, call, Trouble::Hang, after, 1);
+    };
+    hang("Scheduler", "dynamodb:TransactWriteItems", 1);
+    let killed = async |function: &str| {
+        world.cloud.wire.hung().await;
+        world.cloud.lambda.kill(function);
+    };
+    let commits = ["a", "b", "c"].map(|name| world.push(name, name));
+    killed("Scheduler").await;
+    hang("Scheduler", "sqs:SendMessage", 0);
+    killed("Scheduler").await;
+    hang("Publisher", "dynamodb:PutItem", 0);
+    killed("Publisher").await;
+    hang("RunnerApi", "sqs:SendMessage", 0);
+    killed("RunnerApi").await;
+    for commit in &commits {
+        assert_eq!(world.ended(commit).await.status, "success");
+        // Each state was said once.
+        let all = world.gitlab.statuses(world.project, commit);
+        let ends = all.iter().filter(|s| s.name == "gantry/network" && s.status == "success");
+        assert_eq!(ends.count(), 1);
+    }
+    let runs = world.api(Method::GET, "/stacks/network/runs", Value::Null).await;
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 3, "{runs}");
+    assert_eq!(world.dead().await, 0);
+}
+
+/// What CodeBuild refuses for want of room waits, and is shown; what fails in its hands fails the
+/// run with its words.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn builds_that_do_not_start() {
+    let world = World::new("builds").await;
+    let image = "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE: no such image";
+    world.cloud.codebuild.set_broken(Some(image));
+    let status = world.ended(&world.push("broken", "a")).await;
+    assert_eq!(status.status, "failed");
+    let text = status.description.unwrap();
+    assert!(text.contains("before it began") && text.contains("UNABLE_TO_PULL_IMAGE"), "{text}");
+    world.cloud.codebuild.set_broken(None);
+
+    world.cloud.codebuild.set_quota(Some(0));
+    let commit = world.push("crowded", "b");
+    let shown = eventually("fewer runners", async || {
+        let shown = world.api(Method::GET, "/operations", Value::Null).await;
+        shown["fewer_runners"].is_object().then_some(shown)
+    })
+    .await;
+    let words = shown["fewer_runners"]["words"].as_str().unwrap();
+    assert!(words.starts_with("AccountLimitExceededException"), "{words}");
+    assert_ne!(world.status(&commit).map(|status| status.status).as_deref(), Some("failed"));
+    world.cloud.codebuild.set_quota(None);
+    assert_eq!(world.ended(&commit).await.status, "success");
+    let forbidden = world.cloud.forbidden_calls().unwrap();
+    assert!(forbidden.is_empty(), "{forbidden:#?}");
+}
+
+/// After the table was restored to an hour ago, no stack stays on an older state than object
+/// storage holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn states_are_found_again_after_the_table_was_restored() {
+    let world = World::new("restore").await;
+    let state = |serial: u64, lineage: &str| json!({"version": 4, "serial": serial, "lineage": lineage, "resources": []});
+    let current = async || {
+        let shown = world.api(Method::GET, "/stacks/network/state", Value::Null).await;
+        (shown["current"]["serial"].as_u64(), shown["versions"].as_array().unwrap().len())
+    };
+    world.api(Method::POST, "/stacks/network/state", state(4, "l")).await;
+    let an_hour_ago = world.cloud.items().await.unwrap();
+    for serial in [5, 6] {
+        world.api(Method::POST, "/stacks/network/state", state(serial, "l")).await;
+    }
+    world.api(Method::POST, "/stacks/network/state?force=true", state(1, "other")).await;
+    world.cloud.restore(an_hour_ago).await.unwrap();
+    assert_eq!(current().await, (Some(4), 1));
+
+    let restore = "/operations/restore-states";
+    let (refused, why) = world.ask(Method::POST, restore, Value::Null).await;
+    assert_eq!(refused, StatusCode::CONFLICT, "{why}");
+    world.api(Method::PUT, "/operations/pause", json!({"paused": true})).await;
+    let waiting = world.push("while-paused", "a");
+    let restored = world.api(Method::POST, restore, Value::Null).await;
+    assert_eq!(
+        restored["stacks"],
+        json!([{
+            "stack": "network", "before": 4, "current": 6, "found": 3,
+            "conflict": "states of 1 other lineages are kept aside",
+        }])
+    );
+    assert_eq!(current().await, (Some(6), 4));
+    let again = world.api(Method::POST, restore, Value::Null).await;
+    assert_eq!(again, json!({"stacks": [], "next": null}));
+
+    // Nothing was started meanwhile, and nothing is forgotten.
+    assert!(world.cloud.codebuild.builds().is_empty());
+    world.api(Method::PUT, "/operations/pause", json!({"paused": false})).await;
+    assert_eq!(world.ended(&waiting).await.status, "success");
+    let forbidden = world.cloud.forbidden_calls().unwrap();
+    assert!(forbidden.is_empty(), "{forbidden:#?}");
+}
