@@ -9,6 +9,7 @@ use gantry_domain::{
 };
 use gantry_gitlab::{Connected, Error, NewStatus, StatusState};
 use gantry_queue::Message;
+use gantry_setup::metrics;
 use gantry_store::{
     config::ProjectEntry,
     keys,
@@ -99,8 +100,14 @@ impl Work {
             gate_without_runs,
             gate_may_end: held_until.is_none(),
         };
+        let is_first = memory.value.posted.statuses.is_empty();
         for post in missing_statuses(&view, &memory.value.posted) {
             self.post(connected, project, &post, &mut memory).await?;
+        }
+        let asked_at = runs.iter().filter_map(|run| run.asked_at).min();
+        if let Some(asked_at) = asked_at.filter(|_| is_first) {
+            let took = self.deps.clock.now().duration_since(asked_at);
+            metrics::time("FirstStatus", took.try_into().unwrap_or_default());
         }
         let held = held_until.map(|until| until.duration_since(now).unsigned_abs());
         let wait = wait_for_pipelines(&mut memory.value, found.may_come, own_ci).or(held);

@@ -15,6 +15,7 @@ use gantry_queue::Message;
 use gantry_secrets::{Sealer, SecretName, TokenFor, TokenKind};
 use gantry_setup::{
     identity::{IdentityError, is_session_of},
+    metrics,
     web::bearer,
 };
 use gantry_store::{Expect, Outcome, Stored, Write, keys, runner::Claim};
@@ -139,6 +140,7 @@ async fn take(
         if let Some(role) = &run.value.role
             && !proven.is_some_and(|session| is_session_of(session, role))
         {
+            metrics::count("ClaimsRefused", 1);
             tracing::error!(
                 run.id = %run.value.id, attempt = token.attempt, role, proven,
                 security = true, "a claim was refused: it does not prove the run's role"
@@ -149,6 +151,7 @@ async fn take(
             if !request.nonce.is_empty() && claim.value.nonce == request.nonce {
                 return Ok((run, claim.value));
             }
+            metrics::count("ClaimsRefused", 1);
             tracing::error!(
                 run.id = %run.value.id, attempt = token.attempt, first = claim.value.runner,
                 second = readable(&request.runner), security = true,

@@ -150,29 +150,34 @@ fn ended_build(event: &serde_json::Value) -> Option<Message> {
     let ended = Ended::deserialize(event.get("detail")?).ok()?;
     let variables = &ended.additional_information.environment.environment_variables;
     let value = |name: &str| variables.iter().find(|v| v.name == name).map(|v| v.value.as_str());
+    let went_wrong = went_wrong(&ended);
+    // It waited for a machine until its time was over.
+    let queued = went_wrong.is_some_and(|phase| phase.phase_type == "QUEUED");
     Some(Message::NotStarted {
         stack: value(STACK)?.parse().ok()?,
         run: value(RUN)?.parse().ok()?,
         attempt: value(ATTEMPT)?.parse().ok()?,
-        why: Why::Ended,
-        words: words(&ended),
+        why: if queued { Why::NoRoom } else { Why::Ended },
+        words: words(&ended.build_status, went_wrong),
     })
 }
 
-/// The first phase that went wrong, in CodeBuild's words.
-fn words(ended: &Ended) -> String {
+/// The first phase that went wrong.
+fn went_wrong(ended: &Ended) -> Option<&BuildPhase> {
     let phases = &ended.additional_information.phases;
-    let went_wrong = phases.iter().find_map(|phase| {
-        let status = phase.phase_status.as_deref()?;
-        let said = phase.phase_context.join(" ");
-        let said = said.trim().trim_matches(':').trim();
-        (status != "SUCCEEDED").then(|| match said.is_empty() {
-            true => format!("{} {status}", phase.phase_type),
-            false => format!("{}: {said}", phase.phase_type),
-        })
-    });
-    let status = &ended.build_status;
-    let words = went_wrong.map_or_else(|| status.clone(), |phase| format!("{status}, {phase}"));
+    phases.iter().find(|phase| phase.phase_status.as_deref().is_some_and(|s| s != "SUCCEEDED"))
+}
+
+/// How a build ended, in CodeBuild's words.
+fn words(status: &str, went_wrong: Option<&BuildPhase>) -> String {
+    let Some(phase) = went_wrong else { return status.to_owned() };
+    let said = phase.phase_context.join(" ");
+    let said = said.trim().trim_matches(':').trim();
+    let (kind, how) = (&phase.phase_type, phase.phase_status.as_deref().unwrap_or_default());
+    let words = match said.is_empty() {
+        true => format!("{status}, {kind} {how}"),
+        false => format!("{status}, {kind}: {said}"),
+    };
     words.chars().take(500).collect()
 }
 
@@ -219,6 +224,21 @@ mod tests {
             words,
             "FAILED, PROVISIONING: BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE: no such image"
         );
+    }
+
+    #[test]
+    fn a_build_that_waited_for_a_machine_in_vain_found_no_room() {
+        let mut event = event(json!([
+            { "name": "GANTRY_RUN", "value": "r1" },
+            { "name": "GANTRY_STACK_ID", "value": "s1" },
+            { "name": "GANTRY_ATTEMPT", "value": "2" },
+        ]));
+        event["detail"]["build-status"] = json!("TIMED_OUT");
+        event["detail"]["additional-information"]["phases"] =
+            json!([{ "phase-type": "QUEUED", "phase-status": "TIMED_OUT" }]);
+        let message = ended_build(&event).unwrap();
+        let Message::NotStarted { why, words, .. } = message else { panic!() };
+        assert_eq!((why, words.as_str()), (Why::NoRoom, "TIMED_OUT, QUEUED TIMED_OUT"));
     }
 
     #[test]

@@ -214,6 +214,7 @@ impl Work {
             stacks_touched: old.stacks_touched,
             reason: format!("{} retried run {}", order.actor, old.id),
             by: Some(order.actor.to_owned()),
+            asked_at: None,
             version: old.version.clone(),
         };
         let wants = old.wants.clone();
@@ -249,6 +250,7 @@ impl Work {
             stacks_touched: 1,
             reason: format!("{} started it", order.actor),
             by: Some(order.actor.to_owned()),
+            asked_at: None,
             version,
         };
         self.start_by_hand(order, &stack, trigger, Default::default()).await

@@ -13,6 +13,7 @@ use gantry_domain::{
 };
 use gantry_gitlab::{Client, Error, MergeRequestFilter};
 use gantry_queue::{Failure, Message};
+use gantry_setup::metrics;
 use gantry_store::{
     Stored, Write, keys,
     scheduler::{Comparing, MergeRequestRecord, RefRecord, TrackedBranch},
@@ -222,6 +223,7 @@ impl Work {
 
     /// A difference as an event. What was found names it, so that finding it again is the same.
     fn found(&self, project: ProjectId, hook: &Hook, parts: &[&str]) -> Event {
+        metrics::count("FoundByComparing", 1);
         let project_text = project.to_string();
         let mut all = vec![project_text.as_str()];
         all.extend(parts);

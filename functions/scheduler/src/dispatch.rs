@@ -12,6 +12,7 @@ use gantry_domain::{
     run::{Effect, Phase, Place, Run, RunEvent, RunState, RunType},
 };
 use gantry_queue::{Failure, Message, NotStarted};
+use gantry_setup::metrics;
 use gantry_store::{
     Expect, Outcome, Write,
     config::Pause,
@@ -134,6 +135,9 @@ impl Work {
         let claim = keys::claim(run, attempt);
         if let Some(found) = self.deps.store.get::<Claim>(&claim).await? {
             return self.take_claim(loaded, &found.value.runner).await;
+        }
+        if why != NotStarted::Ended {
+            metrics::count("StartsRefused", 1);
         }
         let now = self.now();
         let mut run = loaded.run().clone();

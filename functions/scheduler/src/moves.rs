@@ -8,6 +8,7 @@ use gantry_domain::{
     stack::{Stack, Timeouts},
 };
 use gantry_queue::Failure;
+use gantry_setup::metrics;
 use gantry_store::{
     Expect, Outcome, StoreError, Stored, Write, keys,
     scheduler::{Blocked, LastApplied, LineEntry, RoomEntry, RunEntry, StackHead},
@@ -110,6 +111,12 @@ impl Work {
         }
         writes.extend(extra);
         written(self.deps.store.write(writes).await?, &run.id)?;
+        if head.blocked.is_some() && loaded.head.value.blocked.is_none() {
+            metrics::level("BlockedStacks", 1);
+        }
+        if run.state.is_final() && !loaded.run().state.is_final() {
+            metrics::count_of("RunsEnded", "State", &run.state.to_string(), 1);
+        }
         tracing::info!(
             run.id = %run.id, stack = %run.slug, commit = %run.commit, state = %run.state,
             "run is {}", run.state
@@ -389,6 +396,7 @@ impl NewRun<'_> {
             },
             autodeploy: stack.autodeploy,
             created_at: now,
+            asked_at: trigger.asked_at,
             since: now,
             handed_out_at: None,
             unclaimed: 0,

@@ -6,13 +6,14 @@ use crate::{
     Work,
     effects::{distinct, numbered},
 };
-use gantry_domain::{CommitSha, MergeRequestIid, ProjectId, run::Run};
+use gantry_domain::{CommitSha, MergeRequestIid, ProjectId, integration::days_left, run::Run};
 use gantry_queue::{Failure, Message};
+use gantry_setup::metrics;
 use gantry_store::{
-    Key, Store,
+    Key, Store, Stored,
     config::ProjectEntry,
     keys,
-    scheduler::{Comparing, LineEntry, RoomEntry},
+    scheduler::{Comparing, Health, LineEntry, RoomEntry},
     table::ATTENTION_SHARDS,
 };
 use std::time::Duration;
@@ -31,12 +32,36 @@ impl Work {
                 }
             }
         }
-        let line = self.deps.store.query::<LineEntry>(keys::LINE, "", None, false, 1).await?;
+        let line = self.deps.store.query::<LineEntry>(keys::LINE, "", None, false, 1000).await?;
+        self.measure(&line.items).await?;
         if !line.items.is_empty() {
             let cause = format!("sweep.{}", now.as_millisecond());
             self.deps.sender.send(Message::Dispatch { cause }).await?;
         }
         self.find_uncompared().await
+    }
+
+    /// How things stand, for graphs and alarms.
+    async fn measure(&self, line: &[Stored<LineEntry>]) -> Result<(), Failure> {
+        let now = self.now();
+        let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?.len();
+        let oldest = line.iter().filter_map(|entry| keys::in_line_since(&entry.key)).min();
+        let waits = oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs());
+        metrics::level("InRoom", i64::try_from(in_room).unwrap_or(i64::MAX));
+        metrics::level("InLine", i64::try_from(line.len()).unwrap_or(i64::MAX));
+        metrics::level("OldestInLine", waits);
+        let mut broken = 0;
+        for function in ["scheduler", "publisher"] {
+            let health = self.deps.store.get::<Health>(&keys::health(function)).await?;
+            broken |= i64::from(health.is_some_and(|health| health.value.broken.is_some()));
+        }
+        metrics::level("IntegrationBroken", broken);
+        let integration = self.deps.store.integration().await?;
+        let expires = integration.and_then(|found| found.value.token_expires_on);
+        if let Some(days) = expires.and_then(|day| days_left(&day, now)) {
+            metrics::level("TokenDaysLeft", days.into());
+        }
+        Ok(())
     }
 
     async fn bring_forward(&self, key: &Key) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use gantry_domain::event::EventSource;
 use gantry_gitlab::webhook::{VerifyError, WebhookSecrets, delivery_id, parse, verify};
 use gantry_queue::{Message, Sender};
 use gantry_secrets::Secrets;
-use gantry_setup::Clock;
+use gantry_setup::{Clock, metrics};
 use secrets::KnownSecrets;
 use std::sync::Arc;
 
@@ -98,6 +98,7 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body)
         Ok(()) => {
             let project = project.map(tracing::field::display);
             tracing::info!(event.id = %event, project.id = project, "took a webhook");
+            metrics::count("WebhooksTaken", 1);
             StatusCode::OK.into_response()
         }
         Err(error) => {
@@ -109,5 +110,6 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body)
 
 fn refuse(error: &VerifyError) -> Response {
     tracing::warn!(%error, "refused a webhook");
+    metrics::count("WebhooksRefused", 1);
     (StatusCode::UNAUTHORIZED, UNAUTHORIZED).into_response()
 }

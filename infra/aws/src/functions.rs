@@ -186,6 +186,25 @@ impl Lambda {
         self.folder.join(format!("{name}.log"))
     }
 
+    /// The metrics that functions wrote, by name: the sums of their values.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn metrics(&self) -> anyhow::Result<BTreeMap<String, f64>> {
+        let mut sums = BTreeMap::new();
+        for name in self.functions.keys() {
+            let log = std::fs::read_to_string(self.log(name))?;
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            for line in lines.filter(|line| line["_aws"].is_object()) {
+                let metric = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"];
+                let metric = metric.as_str().context("a metric without a name")?;
+                *sums.entry(metric.to_owned()).or_default() +=
+                    line[metric].as_f64().context("a metric without a value")?;
+            }
+        }
+        Ok(sums)
+    }
+
     /// The function's answer to an event, as Lambda gives it: one that does not come before the
     /// function's timeout never comes, and the next event finds a new process.
     ///

@@ -1,6 +1,7 @@
 //! The one GitLab server of an installation, as the records keep it. No secret is in here.
 
 use crate::UserId;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 /// The GitLab server that this installation works with.
@@ -25,7 +26,7 @@ pub struct Integration {
     /// The day on which the token dies at 00:00 UTC (`2027-01-31`).
     pub token_expires_on: Option<String>,
     /// When the settings were last saved.
-    pub saved_at: jiff::Timestamp,
+    pub saved_at: Timestamp,
     /// A random id of this installation, carried by the hidden marker of its notes.
     pub installation: String,
 }
@@ -37,4 +38,11 @@ pub struct BotUser {
     pub id: UserId,
     /// The user name, without `@`.
     pub username: String,
+}
+
+/// How many days are left until `day` (`2027-01-31`) begins; none when it is no day.
+pub fn days_left(day: &str, now: Timestamp) -> Option<i32> {
+    let day: Date = day.parse().ok()?;
+    let today = now.to_zoned(TimeZone::UTC).date();
+    today.until(day).ok().map(|span| span.get_days())
 }

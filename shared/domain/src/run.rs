@@ -407,6 +407,9 @@ pub struct Run {
     pub autodeploy: bool,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When the webhook came that asked for it, or whatever else did.
+    #[serde(default)]
+    pub asked_at: Option<Timestamp>,
     /// When it entered the present state.
     pub since: Timestamp,
     /// When the present attempt was handed to a runner.

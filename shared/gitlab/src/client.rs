@@ -7,7 +7,8 @@ use crate::{
     limits::{Bucket, Limits, number, retry_after},
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, header::LOCATION};
+use gantry_setup::metrics;
+use http::{HeaderValue, Method, StatusCode, header::LOCATION};
 use jiff::Timestamp;
 use reqwest::Response;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -221,7 +222,16 @@ impl Client {
         {
             answer = self.request(call, url).send().await;
         }
-        let response = answer.map_err(|problem| no_answer(&problem, host))?;
+        metrics::count("GitlabCalls", 1);
+        let response = answer.map_err(|problem| {
+            metrics::count("GitlabTrouble", 1);
+            no_answer(&problem, host)
+        })?;
+        match response.status() {
+            StatusCode::TOO_MANY_REQUESTS => metrics::count("GitlabLimited", 1),
+            status if status.is_server_error() => metrics::count("GitlabTrouble", 1),
+            _ => {}
+        }
         limits.learn(call.bucket(), response.headers(), clock());
         Ok(response)
     }

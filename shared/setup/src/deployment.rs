@@ -8,6 +8,7 @@
 //! | `GANTRY_QUEUE_<NAME>_URL` | a queue's address: `EVENTS`, `SOURCE`, `FEEDBACK`, `STARTS`, `LATER` |
 //! | `GANTRY_PUBLIC_URL` | the address in links and webhooks |
 //! | `GANTRY_GITLAB_CA` | certificates (PEM) of the GitLab server's own authority, or a file with them |
+//! | `GANTRY_INSTALLATION` | the name that its metrics carry; no metrics when not set |
 //! | `RUST_LOG` | what is logged; `info` when not set |
 //!
 //! A function asks only for those that it uses, and is given only those.
@@ -15,6 +16,7 @@
 use crate::{
     Environment,
     environment::EnvironmentError,
+    metrics,
     telemetry::{self, LogFormat},
 };
 use std::{error::Error, process::ExitCode};
@@ -32,6 +34,9 @@ impl Deployment {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         telemetry::start(LogFormat::Json, Environment.optional("RUST_LOG").as_deref());
+        if let Some(installation) = Environment.optional("GANTRY_INSTALLATION") {
+            metrics::start(installation);
+        }
         match function(Self(Environment)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

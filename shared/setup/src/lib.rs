@@ -8,6 +8,7 @@ pub mod deployment;
 pub mod environment;
 pub mod identity;
 pub mod lambda;
+pub mod metrics;
 pub mod objects;
 pub mod telemetry;
 pub mod web;

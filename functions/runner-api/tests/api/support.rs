@@ -344,6 +344,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         place: Place::Room,
         autodeploy: false,
         created_at: now,
+        asked_at: None,
         since: now,
         handed_out_at: Some(now),
         unclaimed: 0,

@@ -15,6 +15,7 @@ use gantry_domain::run::{RunType, Want};
 use gantry_domain::stack::Stack;
 use gantry_domain::{CommitSha, RunId, StackId};
 use gantry_queue::{Failure, Message, Trigger};
+use gantry_setup::metrics;
 use gantry_store::scheduler::{DecisionRecord, RunEntry, Subject};
 use gantry_store::{Expect, Outcome, Write, keys};
 use jiff::Timestamp;
@@ -81,6 +82,9 @@ impl Work {
             writes.push(Write::put(key, Expect::Any, &record)?.expires(now + KEPT));
         }
         self.deps.store.put_all(&writes).await?;
+        let runs = decided.affected().len();
+        metrics::count_of("Decisions", "Outcome", "run", runs);
+        metrics::count_of("Decisions", "Outcome", "skip", decided.each.len() - runs);
         let triggers = decided.each.iter().filter_map(|(stack, decision)| {
             let Decision::Run { run_type, want, fork_of, version, reason } = decision else {
                 return None;
@@ -100,6 +104,7 @@ impl Work {
                 stacks_touched: subject.affected,
                 reason: reason.clone(),
                 by: None,
+                asked_at: Some(event.received_at),
                 version: version.clone(),
             };
             let (stack, event) = (stack.id.clone(), event.id.clone());

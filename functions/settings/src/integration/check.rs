@@ -3,10 +3,10 @@
 use crate::{form::Errors, refusal::Refusal};
 use gantry_domain::{
     UserId,
-    integration::{BotUser, Integration},
+    integration::{BotUser, Integration, days_left},
 };
 use gantry_gitlab::{Client, CurrentUser, Error, TokenSelf, Version};
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// The oldest GitLab that is taken: from this version on it tells what a token may do.
@@ -125,7 +125,8 @@ fn check_token(
     if token.active == Some(false) {
         return Err("is revoked or has expired: make a new one at GitLab".to_owned());
     }
-    if days_left(token.expires_at.as_deref(), now).is_some_and(|days| days <= 0) {
+    if token.expires_at.as_deref().and_then(|day| days_left(day, now)).is_some_and(|days| days <= 0)
+    {
         let day = token.expires_at.unwrap_or_default();
         return Err(format!("expired on {day}: make a new one at GitLab"));
     }
@@ -147,16 +148,10 @@ fn check_token(
     Ok((token.scopes, token.expires_at))
 }
 
-fn days_left(day: Option<&str>, now: Timestamp) -> Option<i32> {
-    let day: Date = day?.parse().ok()?;
-    let today = now.to_zoned(TimeZone::UTC).date();
-    today.until(day).ok().map(|span| span.get_days())
-}
-
 /// Says that the token has ended, or ends soon.
 pub(super) fn expiry_warning(day: Option<&str>, now: Timestamp) -> Option<String> {
-    let left = days_left(day, now)?;
     let day = day?;
+    let left = days_left(day, now)?;
     match left {
         ..=0 => Some(format!("The token expired on {day}: replace it")),
         1..=SOON => Some(format!("The token dies on {day}, in {left} days: replace it before")),

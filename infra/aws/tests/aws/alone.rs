@@ -10,6 +10,7 @@ use std::{
 
 /// Variables that have a meaning when they are missing.
 const OPTIONAL: &[&str] = &[
+    "GANTRY_INSTALLATION",
     "GANTRY_PUBLIC_URL",
     "GANTRY_GITLAB_CA",
     "GANTRY_ADMIN_CIDRS",

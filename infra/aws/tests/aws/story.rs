@@ -15,6 +15,8 @@ const NOT_IN_THE_STORY: &[(&str, &str)] = &[
     ("Activity", "a state is imported, restored or unlocked by hand"),
     ("Missing", "a state or an archive that is not there"),
     ("Poison", "a message fails"),
+    ("DeadLetters", "an operator looks at them, or sends them again"),
+    ("Nudge", "an operator sends dead letters again, to the queue that they came from"),
 ];
 
 /// Everything that the story shows, over API Gateway's events, SQS, Secrets Manager, S3 and
@@ -48,6 +50,19 @@ async fn the_demos_story_passes_through_the_functions() {
         }
     }
     assert!(unused.is_empty(), "nobody needs these statements: {unused:?}");
+
+    // What graphs show of it.
+    let metrics = cloud.lambda.metrics().unwrap();
+    let value = |name: &str| *metrics.get(name).unwrap_or(&-1.0);
+    for name in ["WebhooksTaken", "Decisions", "RunsEnded", "FirstStatus", "GitlabCalls"] {
+        assert!(value(name) > 0.0, "{name}: {metrics:?}");
+    }
+    for name in ["InRoom", "InLine", "OldestInLine", "IntegrationBroken"] {
+        assert!(value(name) >= 0.0, "{name}: {metrics:?}");
+    }
+    for name in ["StartsRefused", "ClaimsRefused", "BlockedStacks", "GitlabTrouble"] {
+        assert!(value(name) <= 0.0, "{name}: {metrics:?}");
+    }
 
     // Previews and module tests got the plan role; what was to be applied, the apply role.
     let roles: BTreeSet<String> = cloud.codebuild.builds().into_iter().map(|b| b.role).collect();

@@ -111,6 +111,36 @@ fn roles_name_what_they_may_do_and_to_what() {
     }
 }
 
+/// Alarms and graphs ask for metrics that functions write: the names stand in their sources.
+#[test]
+fn every_metric_is_written_by_somebody() {
+    let text = template().to_string();
+    let mut asked: BTreeSet<String> = BTreeSet::new();
+    for part in text.split(r#""Namespace":"Gantry","MetricName":""#).skip(1) {
+        asked.insert(part.split('"').next().unwrap().to_owned());
+    }
+    for part in text.split(r#"[\"Gantry\", \""#).skip(1) {
+        asked.insert(part.split('\\').next().unwrap().to_owned());
+    }
+    assert!(asked.len() >= 15, "the template was not understood: {asked:?}");
+    let mut sources = String::new();
+    let mut folders =
+        vec![tools::repository().join("functions"), tools::repository().join("shared")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let missing: Vec<_> =
+        asked.iter().filter(|name| !sources.contains(&format!("(\"{name}\""))).collect();
+    assert!(missing.is_empty(), "nobody writes {missing:?}");
+}
+
 /// Settings alone writes the integration's secrets, webhook reads its own, and what runners talk
 /// to reads none of GitLab's.
 #[test]
@@ -141,6 +171,6 @@ fn secrets_are_for_whom_they_are_for() {
     }
     assert_eq!(
         secrets("SettingsRole", write),
-        names(&["ApiToken", "PreviousApiToken", "WebhookSecrets"])
+        names(&["ApiToken", "PreviousApiToken", "WebhookSecrets", "AdminKey"])
     );
 }

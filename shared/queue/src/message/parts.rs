@@ -4,6 +4,7 @@ use gantry_domain::{
     CommitSha, ProjectId, RunId,
     run::{RunType, Want},
 };
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub struct Trigger {
     /// Who asked, when a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// When the webhook came, or whatever else asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
     /// The version of a module that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,

@@ -44,6 +44,7 @@ fn trigger(run_type: RunType, want: Option<Want>, fork_of: Option<ProjectId>) ->
         stacks_touched: 3,
         reason: "infra/network/main.tf changed".into(),
         by: None,
+        asked_at: None,
         version: None,
     };
     Message::Trigger { stack: id("network"), event: id("push-1"), trigger }
