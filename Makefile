@@ -5,7 +5,7 @@ ARGS ?=
 # Where terraform (or tofu) is: the machine's own, or one made of a PyPI package under target/.
 TOOLS = PATH="$$(infra/terraform/setup.sh):$$PATH"
 
-.PHONY: help build programs demo run test test-aws check bench fake-gitlab
+.PHONY: help build programs demo run test test-aws check check-aws deploy destroy bench fake-gitlab
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,15 @@ test-aws: programs ## Run the tests of the Lambda functions on stand-ins for AWS
 check: ## Format and lint, as CI does.
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+check-aws: ## Lint the SAM template, and build everything that it deploys.
+	infra/aws/check.sh
+
+deploy: ## Build, and deploy to AWS with your credentials. PARAMETERS="Runners=20 AlarmEmail=…"
+	infra/aws/deploy.sh $(ARGS)
+
+destroy: ## Remove it from AWS. The records stay; DATA=yes removes them too.
+	"$$(infra/aws/setup.sh)/python" infra/aws/destroy.py $${STACK:+--stack "$$STACK"} $(if $(filter yes,$(DATA)),--data) $(ARGS)
 
 bench: ## Measure the numbers that we hold.
 	infra/bench/run.sh $(ARGS)

@@ -68,7 +68,8 @@ pub fn free_port() -> anyhow::Result<u16> {
 /// The Lambda service.
 pub struct Lambda {
     http: reqwest::Client,
-    address: String,
+    /// Where `cargo lambda watch` is: `http://127.0.0.1:1`.
+    pub address: String,
     folder: PathBuf,
     functions: BTreeMap<String, Function>,
     /// Variables of every function, besides its own.

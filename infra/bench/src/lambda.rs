@@ -79,7 +79,8 @@ struct Api {
 }
 
 impl Function {
-    /// Starts the program with a Runtime API of its own and this AWS.
+    /// Starts the program with a Runtime API of its own, this AWS, and every setting that one of the
+    /// functions needs.
     pub(crate) async fn start(program: &Path, aws: &str) -> anyhow::Result<Self> {
         let (asked_sender, asked) = mpsc::unbounded_channel();
         let (events, events_receiver) = mpsc::unbounded_channel();
@@ -95,7 +96,13 @@ impl Function {
             .route("/2018-06-01/runtime/invocation/{id}/{outcome}", post(answer))
             .with_state(Arc::new(api));
         let address = serve(router).await?;
-        let queue = format!("http://{aws}/123456789012/gantry-events.fifo");
+        let queues = ["events.fifo", "source.fifo", "feedback.fifo", "starts", "later"];
+        let queues = queues.map(|queue| {
+            let name = queue.trim_end_matches(".fifo").to_uppercase();
+            let url = format!("http://{aws}/123456789012/gantry-{queue}");
+            (format!("GANTRY_QUEUE_{name}_URL"), url)
+        });
+        let role = "arn:aws:iam::123456789012:role/gantry/plan/r";
         let child = Command::new(program)
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address)
@@ -108,7 +115,13 @@ impl Function {
             .env("AWS_REGION", "eu-west-1")
             .env("AWS_ACCESS_KEY_ID", "bench")
             .env("AWS_SECRET_ACCESS_KEY", "bench")
-            .env("GANTRY_QUEUE_EVENTS_URL", queue)
+            .envs(queues)
+            .env("GANTRY_TABLE", "gantry")
+            .env("GANTRY_BUCKET", "gantry")
+            .env("GANTRY_PUBLIC_URL", "https://gantry.example.com")
+            .env("GANTRY_CODEBUILD_PROJECT", "gantry-runner")
+            .env("GANTRY_PLAN_ROLE", role)
+            .env("GANTRY_APPLY_ROLE", role)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             // Logs are written, as on Lambda, and go nowhere.
@@ -127,8 +140,19 @@ impl Function {
         let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await;
         let took = started.elapsed();
         let answer = answer.context("the function does not answer")?.unwrap_or_default();
-        anyhow::ensure!(answer["statusCode"] == 200, "the function answered {answer}");
+        let status = answer["statusCode"].as_u64();
+        let well =
+            status.is_some_and(|status| status < 500) || answer["batchItemFailures"].is_array();
+        anyhow::ensure!(well, "the function answered {answer}");
         Ok(took)
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        Ok(peak.context("its memory is not in /proc")? * 1024)
     }
 }
 

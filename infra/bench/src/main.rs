@@ -2,8 +2,9 @@
 //! because of a number: it is for people, on a machine that does nothing else meanwhile.
 //!
 //! `make bench` builds what it needs with the release profile. Words after it choose parts:
-//! `webhook`, `start`, `push`, `many`, `pages`.
+//! `webhook`, `functions`, `start`, `push`, `many`, `pages`.
 
+mod functions;
 mod gitlab;
 mod lambda;
 mod pages;
@@ -24,6 +25,9 @@ async fn main() -> anyhow::Result<()> {
     row("----", "--------", "------");
     if wants("webhook") {
         webhook::measure(&programs).await?;
+    }
+    if wants("functions") {
+        functions::measure(&programs).await?;
     }
     if wants("start") {
         start::measure(&programs).await?;

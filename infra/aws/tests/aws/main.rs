@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod alone;
+mod destroy;
+mod events;
 mod operations;
 mod story;
 mod template;

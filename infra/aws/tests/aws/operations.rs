@@ -1,11 +1,14 @@
 //! What operators and the cloud do to a running system: messages are given up and sent again,
 //! builds do not start, the table is restored to an earlier time.
 
-use gantry_aws::{Cloud, wire::Trouble};
+use gantry_aws::{Cloud, tools, wire::Trouble};
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, ProjectOptions, StatusView};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 struct World {
     cloud: Cloud,
@@ -71,6 +74,19 @@ impl World {
         eventually(&format!("the end of {commit}"), async || self.status(commit).filter(end)).await
     }
 
+    /// What `infra/operate.py` says.
+    fn operate(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("python3");
+        command
+            .arg(tools::repository().join("infra/operate.py"))
+            .args(arguments)
+            .env("GANTRY_URL", &self.cloud.address)
+            .env("GANTRY_KEY", &self.key);
+        let output = tokio::task::block_in_place(|| command.output()).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     async fn dead(&self) -> usize {
         let shown = self.api(Method::GET, "/operations", Value::Null).await;
         let queues = shown["dead_letters"].as_array().unwrap();
@@ -101,8 +117,10 @@ async fn what_was_given_up_is_sent_again_as_if_nothing_had_happened() {
     assert!(world.status(&commit).is_none());
 
     world.cloud.wire.calm();
-    let sent = world.api(Method::POST, "/operations/redrive", json!({})).await;
-    assert!(sent["events"].as_u64().unwrap() > 0, "{sent}");
+    let shown = world.operate(&["dead-letters"]);
+    assert!(shown.starts_with("events\t"), "{shown}");
+    let sent = world.operate(&["redrive"]);
+    assert!(sent.contains("sent again") && !sent.contains("events: 0 "), "{sent}");
     let status = world.ended(&commit).await;
     assert_eq!(status.description.as_deref(), Some("1 to add, 0 to change, 0 to destroy"));
     eventually("no dead letter", async || (world.dead().await == 0).then_some(())).await;
@@ -197,7 +215,7 @@ async fn states_are_found_again_after_the_table_was_restored() {
     let restore = "/operations/restore-states";
     let (refused, why) = world.ask(Method::POST, restore, Value::Null).await;
     assert_eq!(refused, StatusCode::CONFLICT, "{why}");
-    world.api(Method::PUT, "/operations/pause", json!({"paused": true})).await;
+    assert_eq!(world.operate(&["pause"]), "no runner is started from now on");
     let waiting = world.push("while-paused", "a");
     let restored = world.api(Method::POST, restore, Value::Null).await;
     assert_eq!(
@@ -208,12 +226,12 @@ async fn states_are_found_again_after_the_table_was_restored() {
         }])
     );
     assert_eq!(current().await, (Some(6), 4));
-    let again = world.api(Method::POST, restore, Value::Null).await;
-    assert_eq!(again, json!({"stacks": [], "next": null}));
+    let again = "0 stacks had states that the records did not know, 0 wait for your decision";
+    assert_eq!(world.operate(&["restore"]), again);
 
     // Nothing was started meanwhile, and nothing is forgotten.
     assert!(world.cloud.codebuild.builds().is_empty());
-    world.api(Method::PUT, "/operations/pause", json!({"paused": false})).await;
+    assert_eq!(world.operate(&["resume"]), "runners are started again");
     assert_eq!(world.ended(&waiting).await.status, "success");
     let forbidden = world.cloud.forbidden_calls().unwrap();
     assert!(forbidden.is_empty(), "{forbidden:#?}");

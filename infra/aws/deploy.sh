@@ -1,0 +1,25 @@
+#!/bin/sh
+# Builds Gantry and deploys it to AWS with the credentials of the environment. Words are given to
+# `sam deploy` (`--guided` asks for everything; `--no-confirm-changeset` asks for nothing).
+#
+# STACK is the stack's name (gantry), PARAMETERS are template parameters ("Runners=20 AlarmEmail=…");
+# those that are not given stay as they are.
+set -eu
+
+cd "$(dirname -- "$0")/../.."
+need() {
+    command -v "$1" > /dev/null 2>&1 || {
+        echo "$1 is missing: $2" >&2
+        exit 1
+    }
+}
+need sam "https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html"
+need cargo-lambda "https://www.cargo-lambda.info/guide/installation.html"
+case $(uname -m) in
+    aarch64 | arm64) ;;
+    *) need zig "cargo lambda needs it to build for arm64: https://www.cargo-lambda.info/guide/installation.html" ;;
+esac
+sam build
+# The words of PARAMETERS are separate arguments.
+# shellcheck disable=SC2086
+exec sam deploy --stack-name "${STACK:-gantry}" ${PARAMETERS:+--parameter-overrides $PARAMETERS} "$@"

@@ -1,0 +1,66 @@
+//! The sample events, each given to its function as `infra/events/README.md` says.
+
+use gantry_aws::{Cloud, functions::package, tools};
+use serde_json::{Value, json};
+use std::process::Command;
+
+/// What comes back: a status, or the messages that are to be kept.
+const EVENTS: &[(&str, &str)] = &[
+    ("webhook", "Webhook"),
+    ("scheduler", "Scheduler"),
+    ("scheduler-later", "Scheduler"),
+    ("scheduler-timer", "Scheduler"),
+    ("scheduler-build", "Scheduler"),
+    ("publisher", "Publisher"),
+    ("source", "Source"),
+    ("settings", "Settings"),
+    ("runner-api", "RunnerApi"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_function_takes_its_sample_event() {
+    let cloud = Cloud::deploy("events").await.unwrap();
+    cloud.set_secret("webhook-secrets", r#"{"token":"sample-secret"}"#).await.unwrap();
+    for function in cloud.lambda.names() {
+        cloud.lambda.spawn(&function).unwrap();
+    }
+    let port = cloud.lambda.address.rsplit(':').next().unwrap().to_owned();
+    let folder = tools::repository().join("infra/events");
+    let mut answers = Vec::new();
+    for (event, function) in EVENTS {
+        let mut command = Command::new(tools::folder().unwrap().join("cargo-lambda"));
+        command
+            .args(["lambda", "invoke", "--invoke-address", "127.0.0.1", "--invoke-port", &port])
+            .arg("--data-file")
+            .arg(folder.join(event).with_extension("json"))
+            .arg(package(function))
+            .current_dir(tools::repository());
+        let output = tokio::task::block_in_place(|| command.output()).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{event}: {said}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let kept = answer["batchItemFailures"].as_array().map(Vec::len);
+        answers.push(json!([event, kept.map_or(answer["statusCode"].clone(), Value::from)]));
+    }
+    // The two that wait are told that no GitLab is connected.
+    assert_eq!(
+        Value::from(answers),
+        json!([
+            ["webhook", 200],
+            ["scheduler", 0],
+            ["scheduler-later", 0],
+            ["scheduler-timer", 0],
+            ["scheduler-build", 0],
+            ["publisher", 0],
+            ["source", 1],
+            ["settings", 200],
+            ["runner-api", 401],
+        ])
+    );
+    let samples = std::fs::read_dir(folder).unwrap();
+    let samples = samples.filter(|entry| {
+        entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "json")
+    });
+    assert_eq!(samples.count(), EVENTS.len(), "a sample that nobody tries");
+    assert_eq!(cloud.forbidden_calls().unwrap(), [].into());
+}
