@@ -133,11 +133,16 @@ impl Cloud {
         Ok(cloud)
     }
 
-    /// Starts the mappings and the timer.
-    pub fn feed(&self) {
+    /// Starts the mappings alone.
+    pub fn feed_messages(&self) {
         for mapping in &self.deployed.mappings {
             mapping::start(self.sqs(), mapping.clone(), Arc::clone(&self.lambda));
         }
+    }
+
+    /// Starts the mappings and the timer.
+    pub fn feed(&self) {
+        self.feed_messages();
         let lambda = Arc::clone(&self.lambda);
         tokio::spawn(async move {
             loop {

@@ -10,7 +10,10 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -75,6 +78,7 @@ pub struct Lambda {
     /// Variables of every function, besides its own.
     common: BTreeMap<String, String>,
     processes: Mutex<BTreeMap<String, Process>>,
+    invocations: AtomicUsize,
     _service: Process,
 }
 
@@ -114,7 +118,7 @@ impl Lambda {
         for _ in 0..600 {
             // A request would wait for a function.
             if tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
-                let processes = Mutex::default();
+                let (processes, invocations) = (Mutex::default(), AtomicUsize::new(0));
                 let folder = folder.to_owned();
                 return Ok(Self {
                     http,
@@ -123,6 +127,7 @@ impl Lambda {
                     functions,
                     common,
                     processes,
+                    invocations,
                     _service: service,
                 });
             }
@@ -182,6 +187,11 @@ impl Lambda {
         Ok(variables)
     }
 
+    /// How often functions were invoked so far.
+    pub fn invocations(&self) -> usize {
+        self.invocations.load(Ordering::Relaxed)
+    }
+
     /// The file with what the function of this name logged.
     pub fn log(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.log"))
@@ -212,6 +222,7 @@ impl Lambda {
     /// # Errors
     /// See [`InvokeError`].
     pub async fn invoke(&self, name: &str, event: &Value) -> Result<Value, InvokeError> {
+        self.invocations.fetch_add(1, Ordering::Relaxed);
         let timeout = self.functions.get(name).map_or(30, |function| function.timeout);
         let url = format!("{}/2015-03-31/functions/{}/invocations", self.address, package(name));
         let sent = self.http.post(url).json(event).send();

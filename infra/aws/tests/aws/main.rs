@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod alone;
+mod calls;
 mod destroy;
 mod events;
 mod operations;
 mod story;
 mod template;
 mod webhook;
+mod world;
