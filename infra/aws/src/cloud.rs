@@ -290,7 +290,11 @@ fn id(secret: &str) -> String {
     format!("gantry/{secret}")
 }
 
-async fn start_moto(folder: &std::path::Path) -> anyhow::Result<(Process, String)> {
+/// moto's server on a free port, with its log in `folder`, and its address.
+///
+/// # Errors
+/// When it does not come up.
+pub async fn start_moto(folder: &std::path::Path) -> anyhow::Result<(Process, String)> {
     let port = free_port()?;
     let log = File::create(folder.join("moto.log"))?;
     let mut moto = Process::start(

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutPayload, WriteMultipart,
-    aws::AmazonS3Builder,
+    aws::{AmazonS3, AmazonS3Builder},
     path::Path,
     signer::{HeaderName, HeaderValue, Method, SignedUrlOptions, Signer},
 };
@@ -69,8 +69,13 @@ impl Objects {
     pub fn in_bucket(bucket: &str) -> Result<Self, ObjectError> {
         install_crypto();
         let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build();
-        let store = Arc::new(store.map_err(at(bucket))?);
-        Ok(Self { store: store.clone(), signer: Some(store) })
+        Ok(Self::in_s3(store.map_err(at(bucket))?))
+    }
+
+    /// Objects in S3 with settings of one's own.
+    pub fn in_s3(store: AmazonS3) -> Self {
+        let store = Arc::new(store);
+        Self { store: store.clone(), signer: Some(store) }
     }
 
     /// Objects in any store that the `object_store` crate knows. It signs no addresses.
