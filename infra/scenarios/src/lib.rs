@@ -23,6 +23,7 @@ mod tls;
 mod world;
 mod writes;
 
+pub use gantry_queue::NotStarted;
 pub use modes::{Mode, run_test, run_test_in};
 pub use runner::Planned;
 pub use tls::Secure;

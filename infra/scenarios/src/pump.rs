@@ -163,9 +163,14 @@ impl World {
 
     async fn start_runner(&mut self, received: &Received) {
         let envelope = Envelope::from_body(&received.body).unwrap();
-        let Message::Start { run, attempt, claim_token, .. } = envelope.message else {
+        let Message::Start { stack, run, attempt, claim_token, .. } = envelope.message else {
             panic!("not a start: {:?}", envelope.message.kind());
         };
+        if let Some((why, words)) = self.runners.refused.clone() {
+            let message = Message::NotStarted { stack, run, attempt, why, words };
+            self.system.sender.send(message).await.unwrap();
+            return;
+        }
         for _ in 0..=usize::from(self.pump.twice) {
             if !self.programs.start(&run, attempt, &claim_token) {
                 self.runners.start(&run, attempt, claim_token.expose()).await;

@@ -12,6 +12,7 @@ use gantry_domain::{
     },
     run::{Phase, RunType},
 };
+use gantry_queue::NotStarted;
 use reqwest::{Client, StatusCode};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -34,6 +35,8 @@ pub(crate) struct Runners {
     pub(crate) plans: HashMap<String, Planned>,
     /// Stacks whose runners stay in the middle of their phase.
     pub(crate) held: HashSet<String>,
+    /// The cloud starts none, and says why.
+    pub(crate) refused: Option<(NotStarted, String)>,
     /// No runner ever comes up: starts lead to nothing.
     pub(crate) absent: bool,
     active: Vec<Active>,
@@ -57,6 +60,7 @@ impl Runners {
             api,
             plans: HashMap::new(),
             held: HashSet::new(),
+            refused: None,
             absent: false,
             active: Vec::new(),
             most_at_once: 0,

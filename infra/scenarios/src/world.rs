@@ -13,7 +13,7 @@ use gantry_fake_gitlab::{
     StatusView, UserId,
 };
 use gantry_local::{System, table};
-use gantry_queue::{Handler, Message, QueueName};
+use gantry_queue::{Handler, Message, NotStarted, QueueName};
 use gantry_setup::{Clock, clock::ClockHand};
 use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode};
@@ -196,6 +196,11 @@ impl World {
     /// And they come up again.
     pub fn with_runners_again(&mut self) {
         self.runners.absent = false;
+    }
+
+    /// From now on the cloud starts no runner and says why; none lets it start them again.
+    pub fn cloud_refuses(&mut self, why: Option<(NotStarted, &str)>) {
+        self.runners.refused = why.map(|(why, words)| (why, words.to_owned()));
     }
 
     /// How many runners were ever active at once.

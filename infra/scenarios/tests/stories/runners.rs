@@ -1,0 +1,83 @@
+//! Runners that do not start: because the cloud has no room, because it will not, because somebody
+//! holds them back.
+
+use gantry_scenarios::{NotStarted, StackOptions, run_test};
+use reqwest::Method;
+use serde_json::json;
+use std::time::Duration;
+
+#[tokio::test]
+async fn where_the_cloud_has_no_room_runs_wait_and_are_tried_again() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.stack(project, "cluster", "infra", StackOptions::default()).await;
+        w.cloud_refuses(Some((NotStarted::NoRoom, "AccountLimitExceededException: 0 builds")));
+        let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
+        w.open(project, "wider").await;
+        w.expect_status(project, &commit, "gantry/network", "pending");
+        w.run_in("network", "queued").await;
+        let (_, shown) = w.api(Method::GET, "/operations", None).await;
+        let fewer = shown.get("fewer_runners").unwrap();
+        assert_eq!(fewer["words"], "AccountLimitExceededException: 0 builds", "{shown}");
+
+        // It is tried again now and then, and waits as long as it takes.
+        w.pass(Duration::from_secs(300)).await;
+        w.run_in("network", "queued").await;
+        w.cloud_refuses(None);
+        w.pass(Duration::from_secs(300)).await;
+        w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+        w.expect_status(project, &commit, "gantry/cluster", "success: 1 to add");
+        assert_eq!(w.executed().len(), 2, "{:?}", w.executed());
+        let (_, shown) = w.api(Method::GET, "/operations", None).await;
+        assert!(shown["fewer_runners"].is_null(), "{shown}");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_cloud_will_not_start_fails_in_its_words() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let image = "FAILED, PROVISIONING: no such image";
+        w.cloud_refuses(Some((NotStarted::Ended, image)));
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        let text = format!("failed: The runner ended before it began: {image}");
+        w.expect_status(project, &commit, "gantry/network", &text);
+        // The stack is free for the next one.
+        w.cloud_refuses(None);
+        let next = w.push(project, "main", "infra/main.tf", "# two").await;
+        w.expect_status(project, &next, "gantry/network", "running: 1 to add");
+        let run = w.run_in("network", "unconfirmed").await;
+        w.cloud_refuses(Some((NotStarted::Refused, "AccessDeniedException: no such role")));
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        let text = "failed: The runner could not be started: AccessDeniedException: no such role";
+        w.expect_status(project, &next, "gantry/network", text);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_runners_are_held_back_everything_is_decided_and_nothing_starts() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let pause = |paused: bool| Some(json!({ "paused": paused }));
+        let (status, _) = w.api(Method::PUT, "/operations/pause", pause(true)).await;
+        assert!(status.is_success());
+        let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
+        w.open(project, "wider").await;
+        w.pass(Duration::from_secs(1200)).await;
+        w.expect_status(project, &commit, "gantry/network", "pending");
+        assert!(w.executed().is_empty());
+        let (status, _) = w.api(Method::PUT, "/operations/pause", pause(false)).await;
+        assert!(status.is_success());
+        w.settle().await;
+        w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+        w
+    })
+    .await;
+}
