@@ -8,7 +8,6 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 target=$(CDPATH='' cd -- "$here/../.." && pwd)/target
-environment=$target/terraform-venv
 commands=$target/terraform
 
 if [ "${1:-}" != --own ] && found=$(command -v terraform); then
@@ -16,27 +15,8 @@ if [ "${1:-}" != --own ] && found=$(command -v terraform); then
     exit 0
 fi
 
-# Made by one at a time. Who finds the lock for minutes finds one that was left behind.
-mkdir -p "$target"
-waited=0
-until mkdir "$environment.lock" 2> /dev/null || [ "$waited" -ge 180 ]; do
-    waited=$((waited + 1))
-    sleep 1
-done
-trap 'rmdir "$environment.lock" 2> /dev/null || true' EXIT
-trap 'exit 1' INT TERM
-
-if ! cmp -s "$here/requirements.txt" "$environment/installed.txt"; then
-    echo "No terraform on PATH: installing one into $environment" >&2
-    rm -rf "$environment"
-    python3 -m venv "$environment" || {
-        echo "Python has no venv module here: apt-get install python3-venv, or install terraform" >&2
-        exit 1
-    }
-    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --require-hashes --only-binary=:all: --requirement "$here/requirements.txt" >&2
-    cp "$here/requirements.txt" "$environment/installed.txt"
-fi
+environment=$("$here/../venv.sh" terraform-venv "$here/requirements.txt" \
+    "terraform, because none is on PATH,")
 
 # `exec`, so that the process that is started, and signalled, is Terraform itself. `-I` keeps
 # Python from reading the environment of the run.

@@ -31,6 +31,7 @@ async fn pages(page: &Page) -> Vec<(&'static str, String)> {
         ("events", "/events"),
         ("keys", "/keys"),
         ("activity", "/activity"),
+        ("operations", "/operations"),
     ]
     .into_iter()
     .map(|(name, path)| (name, path.to_owned()))

@@ -80,6 +80,17 @@ async fn each_form_says_what_is_wrong_beside_its_fields() {
     page.find("[name=role] option[value=read]").await.click().await.unwrap();
     page.press("Make the key").await;
     assert!(error_of(&page, "name").await.contains("another key"));
+
+    page.go("/operations").await;
+    assert!(page.text().await.contains("Every message was handled."));
+    page.press("Hold runners back").await;
+    page.wait_for("first-admin-key asked for it").await;
+    page.picture("operations-paused").await;
+    page.go("/").await;
+    page.wait_for("No runner is started.").await;
+    page.click("a[href$=operations]").await;
+    page.press("Start runners again").await;
+    page.wait_for("Runners are started.").await;
     page.close().await;
 }
 
