@@ -23,9 +23,28 @@ def parse():
 
 
 def physical(formation, stack):
-    """Names of what the stack made, by its names in the template."""
+    """Names of what the stack has, by its names in the template."""
     pages = formation.get_paginator("list_stack_resources").paginate(StackName=stack)
-    return {r["LogicalResourceId"]: r["PhysicalResourceId"] for page in pages for r in page["StackResourceSummaries"]}
+    resources = [r for page in pages for r in page["StackResourceSummaries"]]
+    return {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources if r.get("PhysicalResourceId") and r["ResourceStatus"] != "DELETE_COMPLETE"}
+
+
+def data_of(stack):
+    """What stays when a stack goes, by the names that the template gives."""
+    account, region = boto3.client("sts").get_caller_identity()["Account"], boto3.session.Session().region_name
+    return {"Table": stack, "Bucket": f"{stack}-{account}-{region}", "SealingKey": f"{stack}/sealing-key"}
+
+
+def removed(what, remove, name):
+    """Removes one of them; what is not there is as good as removed."""
+    try:
+        remove(name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ResourceNotFoundException", "NoSuchBucket"):
+            raise
+        print(f"{what} {name}: not there")
+    else:
+        print(f"{what} {name}: removed")
 
 
 def remove_table(name):
@@ -33,45 +52,49 @@ def remove_table(name):
     client.update_table(TableName=name, DeletionProtectionEnabled=False)
     client.get_waiter("table_exists").wait(TableName=name)
     client.delete_table(TableName=name)
-    print(f"table {name}: removed")
 
 
 def remove_bucket(name):
     client = boto3.client("s3")
-    removed = 0
+    count = 0
     for page in client.get_paginator("list_object_versions").paginate(Bucket=name):
         found = page.get("Versions", []) + page.get("DeleteMarkers", [])
         if found:
             objects = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in found]
             client.delete_objects(Bucket=name, Delete={"Objects": objects, "Quiet": True})
-            removed += len(found)
-            print(f"bucket {name}: {removed} objects removed", flush=True)
+            count += len(found)
+            print(f"bucket {name}: {count} objects removed", flush=True)
     client.delete_bucket(Bucket=name)
-    print(f"bucket {name}: removed")
+
+
+def remove_secret(name):
+    boto3.client("secretsmanager").delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
 
 def main():
     asked = parse()
     formation = boto3.client("cloudformation")
+    data = data_of(asked.stack)
     try:
         made = physical(formation, asked.stack)
     except ClientError as error:
-        sys.exit(f"There is no stack {asked.stack} in this account and region: {error}")
-    kept = {name: made[name] for name in ("Table", "Bucket", "SealingKey") if name in made}
-    print(f"Removes the stack {asked.stack}: {len(made) - len(kept)} resources.")
-    print(f"{'Removes for ever' if asked.data else 'Keeps'}: {', '.join(kept.values())}.")
+        if not asked.data:
+            sys.exit(f"There is no stack {asked.stack} in this account and region: {error}")
+        made = {}
+    rest = len([name for name in made if name not in data])
+    print(f"Removes the stack {asked.stack}: {rest} resources." if made else f"The stack {asked.stack} is gone already.")
+    print(f"{'Removes for ever' if asked.data else 'Keeps'}: {', '.join(data.values())}.")
     if not asked.yes and input(f"Type {asked.stack} to go on: ").strip() != asked.stack:
         sys.exit("Nothing was removed.")
-    formation.delete_stack(StackName=asked.stack)
-    print("Waiting for CloudFormation", flush=True)
-    formation.get_waiter("stack_delete_complete").wait(StackName=asked.stack)
-    print(f"stack {asked.stack}: removed")
+    if made:
+        formation.delete_stack(StackName=asked.stack)
+        print("Waiting for CloudFormation", flush=True)
+        formation.get_waiter("stack_delete_complete").wait(StackName=asked.stack)
+        print(f"stack {asked.stack}: removed")
     if asked.data:
-        remove_table(kept["Table"])
-        remove_bucket(kept["Bucket"])
-        if "SealingKey" in kept:
-            boto3.client("secretsmanager").delete_secret(SecretId=kept["SealingKey"], ForceDeleteWithoutRecovery=True)
-            print(f"secret {kept['SealingKey']}: removed")
+        removed("table", remove_table, data["Table"])
+        removed("bucket", remove_bucket, data["Bucket"])
+        removed("secret", remove_secret, data["SealingKey"])
 
 
 main()

@@ -226,6 +226,7 @@ impl States {
                 run: Some(run.id.clone()),
                 by: run.id.to_string(),
                 rescued: commit.rescued,
+                found: false,
                 at: self.clock.now(),
             };
             let mut writes = vec![

@@ -6,9 +6,10 @@ use gantry_domain::{
     plan::Change,
     protocol::{
         BeatAnswer, ClaimAnswer, ClaimRequest, LogChunk, Report, StateCommit, Upload, UploadAnswer,
-        UploadRequest, VERSION, VERSION_HEADER,
+        UploadRequest, VERSION, VERSION_HEADER, claim_purpose,
     },
 };
+use gantry_setup::identity::Prover;
 use rand::RngExt;
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
@@ -93,11 +94,23 @@ impl Api {
     pub(crate) async fn claim(
         &mut self,
         runner: &str,
-        identity: Option<String>,
+        prover: Option<&Prover>,
     ) -> Result<ClaimAnswer, ApiError> {
         let nonce = hex::encode(rand::random::<[u8; 16]>());
-        let request = ClaimRequest { runner: runner.to_owned(), nonce, identity };
-        let answer = self.send(|| self.request(Method::POST, "claim").json(&request)).await?;
+        let mut request = ClaimRequest { runner: runner.to_owned(), nonce, identity: None };
+        let purpose = claim_purpose(self.token.expose_secret());
+        let mut retry = Retry::new(self.patience);
+        let answer = loop {
+            // Anew for each try: a proof is good for a minute.
+            if let Some(prover) = prover {
+                let proof = prover.prove(&purpose).await;
+                request.identity = Some(proof.map_err(|e| ApiError::Refused(e.to_string()))?);
+            }
+            match attempt(self.request(Method::POST, "claim").json(&request)).await {
+                Err(error) => retry.after(error).await?,
+                Ok(answer) => break answer,
+            }
+        };
         let claim: ClaimAnswer = answer.json().await.map_err(unreadable)?;
         self.token = claim.run_token.clone().into();
         Ok(claim)

@@ -18,15 +18,10 @@ pub use config::{Arguments, CLAIM_TOKEN, Config, Timings};
 use anyhow::Context;
 use api::{Api, ApiError};
 use failure::Failure;
-use gantry_domain::{
-    masking::Masker,
-    protocol::{ReportKind, claim_purpose},
-    run::Phase,
-};
+use gantry_domain::{masking::Masker, protocol::ReportKind, run::Phase};
 use gantry_engine::{files, stop::stop_channel};
 use job::{Job, Progress};
 use log::{Log, Pump};
-use secrecy::ExposeSecret as _;
 use std::{path::PathBuf, sync::Arc};
 
 /// How a runner's work ended.
@@ -48,14 +43,7 @@ pub enum Outcome {
 pub async fn run(config: Config) -> anyhow::Result<Outcome> {
     let timings = config.timings;
     let mut api = Api::new(&config.api, config.claim_token.clone(), timings.patience)?;
-    let identity = match &config.identity {
-        Some(prover) => {
-            let purpose = claim_purpose(config.claim_token.expose_secret());
-            Some(prover.prove(&purpose).await.context("the runner's role cannot be proven")?)
-        }
-        None => None,
-    };
-    let claim = match api.claim(&config.name, identity).await {
+    let claim = match api.claim(&config.name, config.identity.as_ref()).await {
         Ok(claim) => claim,
         Err(ApiError::Gone) => return Ok(Outcome::NothingToDo),
         Err(error) => return Err(error).context("the phase could not be taken"),

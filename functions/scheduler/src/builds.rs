@@ -13,12 +13,15 @@ use gantry_setup::{
 };
 use gantry_store::{Store, keys, runner::Claim};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The variables that tell a build which attempt it was started for.
 const RUN: &str = "GANTRY_RUN";
 const STACK: &str = "GANTRY_STACK_ID";
 const ATTEMPT: &str = "GANTRY_ATTEMPT";
+
+/// How long a message waits when CodeBuild cannot be asked. That is not its fault.
+const OUTAGE: Duration = Duration::from_secs(10);
 
 /// Starts a build for each start that the scheduler asks for, and ends those of lost runners.
 pub struct Starter {
@@ -78,7 +81,8 @@ impl Handler for Starter {
             }
             Message::EndRunner { run, runner } => {
                 tracing::warn!(run.id = %run, runner, "ending the build of a lost runner");
-                return Ok(self.builds.stop(&runner).await.map_err(anyhow::Error::from)?);
+                let stopped = self.builds.stop(&runner).await;
+                return stopped.map_err(|error| Failure::wait(error, OUTAGE));
             }
             _ => return Ok(()),
         };
@@ -89,9 +93,7 @@ impl Handler for Starter {
             }
             Err(NotStarted::NoRoom(words)) => (Why::NoRoom, words),
             Err(NotStarted::Refused(words)) => (Why::Refused, words),
-            Err(error @ NotStarted::Unavailable(_)) => {
-                return Err(anyhow::Error::from(error).into());
-            }
+            Err(error @ NotStarted::Unavailable(_)) => return Err(Failure::wait(error, OUTAGE)),
         };
         tracing::error!(run.id = %run, attempt, words, "a build was not started");
         Ok(self.sender.send(Message::NotStarted { stack, run, attempt, why, words }).await?)

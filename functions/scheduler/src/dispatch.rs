@@ -5,6 +5,7 @@
 
 use crate::{
     Work,
+    due::HANDED_OUT_AT_MOST,
     effects::{distinct, ending},
 };
 use gantry_domain::{
@@ -118,8 +119,9 @@ impl Work {
     }
 
     /// A runner was not started, or ended before it claimed the phase. Where the cloud has no room
-    /// the run goes back to the line, and fewer runs get a runner for a while; what it refuses, or
-    /// what ended, fails the run with the cloud's own words. A runner that has claimed it wins.
+    /// the run goes back to the line, and fewer runs get a runner for a while; what ended goes back
+    /// too, but not for ever. What the cloud refuses, or what ended again and again, fails the run with
+    /// the cloud's own words. A runner that has claimed it wins.
     pub(crate) async fn on_not_started(
         &self,
         run: &RunId,
@@ -142,23 +144,35 @@ impl Work {
         let now = self.now();
         let mut run = loaded.run().clone();
         let mut writes = vec![Write::Check { key: claim, expect: Expect::Absent }];
+        run.unclaimed += u32::from(why == NotStarted::Ended);
+        let again = match why {
+            NotStarted::NoRoom => true,
+            // It may have been the cloud's own trouble.
+            NotStarted::Ended => run.unclaimed < HANDED_OUT_AT_MOST,
+            NotStarted::Refused => false,
+        };
         if why == NotStarted::NoRoom {
             let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?.len();
             let runners = u32::try_from(in_room.saturating_sub(1)).unwrap_or(0);
             let set = self.deps.limits.room;
             let limit = RoomLimit { runners, set, since: now, words: words.to_owned() };
             writes.push(Write::put(keys::room_limit(), Expect::Any, &limit)?);
+        }
+        if again {
             if run.state == RunState::Preparing {
                 run.apply(RunEvent::HandedBack, now, None)?;
             }
             run.outstanding.insert(Effect::Dispatch);
             run.place = Place::Line;
             run.handed_out_at = None;
-            tracing::warn!(run.id = %run.id, runners, words, "no room for a runner: back to the line");
+            tracing::warn!(run.id = %run.id, ?why, words, "it did not start: back to the line");
         } else {
             run.apply(RunEvent::Failed, now, None)?;
             run.ending = Some(ending(match why {
-                NotStarted::Ended => format!("The runner ended before it began: {words}"),
+                NotStarted::Ended => {
+                    let times = run.unclaimed;
+                    format!("The runner ended before it began, {times} times: {words}")
+                }
                 _ => format!("The runner could not be started: {words}"),
             }));
         }

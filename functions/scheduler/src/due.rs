@@ -19,7 +19,7 @@ use gantry_store::{
 use jiff::{SignedDuration, Timestamp};
 
 /// A phase that was handed out this often and never claimed is given up: runners do not start.
-const HANDED_OUT_AT_MOST: u32 = 3;
+pub(crate) const HANDED_OUT_AT_MOST: u32 = 3;
 /// Waiting runs that one message brings to the line; the rest is left to the next.
 const WOKEN_AT_ONCE: i32 = 50;
 

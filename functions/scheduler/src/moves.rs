@@ -242,6 +242,7 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
                     stack: after.stack.clone(),
                     phase: after.phase,
                     attempt: after.attempt,
+                    since: Some(now),
                 };
                 Write::put(key, Expect::Any, &line)?
             }

@@ -33,19 +33,22 @@ impl Work {
             }
         }
         let line = self.deps.store.query::<LineEntry>(keys::LINE, "", None, false, 1000).await?;
-        self.measure(&line.items).await?;
         if !line.items.is_empty() {
             let cause = format!("sweep.{}", now.as_millisecond());
             self.deps.sender.send(Message::Dispatch { cause }).await?;
         }
-        self.find_uncompared().await
+        self.find_uncompared().await?;
+        if let Err(failure) = self.measure(&line.items).await {
+            tracing::error!("the sweep did not measure: {:#}", failure.error);
+        }
+        Ok(())
     }
 
     /// How things stand, for graphs and alarms.
     async fn measure(&self, line: &[Stored<LineEntry>]) -> Result<(), Failure> {
         let now = self.now();
         let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?.len();
-        let oldest = line.iter().filter_map(|entry| keys::in_line_since(&entry.key)).min();
+        let oldest = line.iter().filter_map(|entry| entry.value.since).min();
         let waits = oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs());
         metrics::level("InRoom", i64::try_from(in_room).unwrap_or(i64::MAX));
         metrics::level("InLine", i64::try_from(line.len()).unwrap_or(i64::MAX));

@@ -242,12 +242,6 @@ pub fn line(class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
     Key::new(LINE, format!("{class}#{}#{number:012}#{run}", millis(created_at)))
 }
 
-/// When the run of a place in the line was made.
-pub fn in_line_since(place: &Key) -> Option<Timestamp> {
-    let millis = place.sk.split('#').nth(1)?.parse().ok()?;
-    Timestamp::from_millisecond(millis).ok()
-}
-
 /// The partition of runs that have a runner, or are about to get one.
 pub const ROOM: &str = "room/all";
 

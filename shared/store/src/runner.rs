@@ -64,6 +64,9 @@ pub struct StateVersion {
     pub by: String,
     /// It could not be delivered in time: only a person makes it current.
     pub rescued: bool,
+    /// It was found in object storage, after the records were restored to a time before it.
+    #[serde(default)]
+    pub found: bool,
     /// When.
     pub at: Timestamp,
 }

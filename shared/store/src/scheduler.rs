@@ -253,6 +253,9 @@ pub struct LineEntry {
     /// How often it was handed out before.
     #[serde(default)]
     pub attempt: u32,
+    /// Since when it stands there.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
 }
 
 /// A run that has a runner, or was granted one ([`crate::keys::room`]).

@@ -305,7 +305,7 @@ struct RestoreQuery {
 struct RestoredStates {
     stacks: Vec<Restored>,
     /// For `?after=`; none at the end.
-    next: Option<StackId>,
+    next: Option<String>,
 }
 
 async fn restore_states(
@@ -323,16 +323,24 @@ async fn restore_states(
              PUT /api/v1/operations/pause {\"paused\": true}, or the page Operations.",
         ));
     }
-    let (states, began) = (deps.states(), Instant::now());
-    let mut stacks = Vec::new();
-    let mut next = None;
+    let (states, until) = (deps.states(), Instant::now() + RESTORE_FOR);
+    let (mut stacks, mut next, mut done) = (Vec::new(), None, query.after.clone());
     for owner in states.in_storage(&query.after).await? {
-        if let Some(restored) = states.restore_from_storage(&owner, &key.0.name).await? {
+        let result = states.restore_from_storage(&owner, &key.0.name, until).await;
+        let (restored, unfinished) = result.unwrap_or_else(|error| {
+            // The others are not to wait for it.
+            tracing::error!(%owner, %error, "a stack's states were not restored");
+            (Some(Restored::failed(&owner, &error)), false)
+        });
+        if let Some(restored) = restored {
             tracing::warn!(?restored, "states were found that the records did not know");
             stacks.push(restored);
         }
-        if began.elapsed() > RESTORE_FOR {
-            next = Some(owner);
+        if !unfinished {
+            done = owner.to_string();
+        }
+        if unfinished || Instant::now() >= until {
+            next = Some(done);
             break;
         }
     }

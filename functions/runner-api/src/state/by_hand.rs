@@ -57,6 +57,7 @@ impl States {
                 run: None,
                 by: by.to_owned(),
                 rescued: false,
+                found: false,
                 at: self.clock.now(),
                 ..wanted.clone()
             };
@@ -119,6 +120,7 @@ impl States {
             run: None,
             by: String::new(),
             rescued: false,
+            found: false,
             at: self.clock.now(),
         })
     }

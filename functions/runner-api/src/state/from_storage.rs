@@ -7,7 +7,7 @@ use gantry_domain::StackId;
 use gantry_setup::objects::keys::STATES;
 use gantry_store::{Expect, Outcome, Stored, Write, keys, runner::StateVersion};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 /// What was found for one stack, or test run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,6 +24,14 @@ pub(crate) struct Restored {
     pub(crate) conflict: Option<String>,
 }
 
+impl Restored {
+    /// It could not be looked at, or not be written.
+    pub(crate) fn failed(stack: &StackId, error: &StateError) -> Self {
+        let conflict = Some(format!("it failed, do it again: {error}"));
+        Self { stack: stack.to_string(), before: None, current: None, found: 0, conflict }
+    }
+}
+
 impl States {
     /// Those that have a state in storage, by id, after this one.
     pub(crate) async fn in_storage(&self, after: &str) -> Result<Vec<StackId>, StateError> {
@@ -34,55 +42,73 @@ impl States {
 
     /// Records the bodies that the records do not know, and makes the one with the highest serial
     /// of the current lineage the current version. What cannot be told is left to a person: other
-    /// lineages, and different bodies of the same serial. None when nothing was found.
+    /// lineages, and different bodies of the same serial. None when there is nothing to say.
     ///
-    /// It writes only while runners are held back.
+    /// It writes only while runners are held back. It goes on where an earlier call ended, at
+    /// `until` at the latest: then the second value is true.
     pub(crate) async fn restore_from_storage(
         &self,
         owner: &StackId,
         by: &str,
-    ) -> Result<Option<Restored>, StateError> {
-        let partition = keys::state_partition(owner);
-        let known = self.store.query_all::<StateVersion>(&partition, keys::STATE_VERSIONS).await?;
-        let known: BTreeSet<&str> = known.iter().map(|v| v.value.object.as_str()).collect();
+        until: Instant,
+    ) -> Result<(Option<Restored>, bool), StateError> {
+        let known = self.known(owner).await?;
+        let objects: BTreeSet<&str> = known.iter().map(|v| v.object.as_str()).collect();
+        // The same body twice is what a commit leaves that was refused, and rescued later.
+        let digests: BTreeSet<&str> = known.iter().map(|v| v.digest.as_str()).collect();
+        let is_known = |object: &str| {
+            let name = object.rsplit('/').next().unwrap_or_default();
+            let digest = name.split('-').next().unwrap_or_default();
+            objects.contains(object) || digests.contains(digest)
+        };
         let stored = self.objects.list(&format!("{STATES}/{owner}")).await?;
-        let unknown: Vec<String> =
-            stored.into_iter().filter(|object| !known.contains(object.as_str())).collect();
-        if unknown.is_empty() {
-            return Ok(None);
-        }
-        let found = unknown.len();
-        let mut conflicts = Vec::new();
-        let mut versions = Vec::with_capacity(found);
-        for object in unknown {
-            match self.describe(&object, by).await? {
-                Some(version) => versions.push(version),
+        let (mut found, mut conflicts, mut unfinished) = (0, Vec::new(), false);
+        for object in stored.iter().filter(|object| !is_known(object)) {
+            if Instant::now() >= until {
+                unfinished = true;
+                break;
+            }
+            match self.describe(object, by).await? {
+                Some(version) => {
+                    self.record(owner, &version, None).await?;
+                    found += 1;
+                }
                 None => conflicts.push(format!("{object} is no state, or not whole")),
             }
         }
-        versions.sort_by_key(|version| version.serial);
         let current = self.current(owner).await?;
-        let newest = newest(current.as_ref().map(|c| &c.value), &versions, &mut conflicts);
-        for version in versions.iter().filter(|v| newest.is_none_or(|n| n.object != v.object)) {
-            self.record(owner, version, None).await?;
+        let before = current.as_ref().map(|current| current.value.serial);
+        let mut after = before;
+        if !unfinished {
+            let versions: Vec<StateVersion> =
+                self.known(owner).await?.into_iter().filter(|version| version.found).collect();
+            let (newest, unclear) =
+                newest(current.as_ref().map(|c| &c.value), &versions, found > 0);
+            conflicts.extend(unclear);
+            if let Some(newest) = newest {
+                let pointer = current.as_ref().map_or(Expect::Absent, Stored::unchanged);
+                self.record(owner, newest, Some(pointer)).await?;
+                after = Some(newest.serial);
+            }
         }
-        if let Some(newest) = newest {
-            self.record(
-                owner,
-                newest,
-                Some(current.as_ref().map_or(Expect::Absent, Stored::unchanged)),
-            )
-            .await?;
+        if found == 0 && after == before && conflicts.is_empty() {
+            return Ok((None, unfinished));
         }
         let stack = self.store.stack(owner).await?;
-        let before = current.map(|current| current.value.serial);
-        Ok(Some(Restored {
+        let restored = Restored {
             stack: stack.map_or(owner.to_string(), |stack| stack.value.slug.to_string()),
             before,
-            current: newest.map(|version| version.serial).or(before),
+            current: after,
             found,
             conflict: (!conflicts.is_empty()).then(|| conflicts.join("; ")),
-        }))
+        };
+        Ok((Some(restored), unfinished))
+    }
+
+    async fn known(&self, owner: &StackId) -> Result<Vec<StateVersion>, StateError> {
+        let partition = keys::state_partition(owner);
+        let known = self.store.query_all::<StateVersion>(&partition, keys::STATE_VERSIONS).await?;
+        Ok(known.into_iter().map(|version| version.value).collect())
     }
 
     /// A stored body as a version; none when it is not what its key says.
@@ -102,6 +128,7 @@ impl States {
             run: None,
             by: by.to_owned(),
             rescued: true,
+            found: true,
             at: self.clock.now(),
         }))
     }
@@ -132,37 +159,43 @@ impl States {
     }
 }
 
-/// The version that is to be the current one. `versions` are in the order of their serials.
+/// Which of the versions that were found is to be the current one, and what a person must decide.
+/// Other lineages are told of when they are `new`; what keeps the newest from being current, always.
 fn newest<'a>(
     current: Option<&StateVersion>,
     versions: &'a [StateVersion],
-    conflicts: &mut Vec<String>,
-) -> Option<&'a StateVersion> {
+    new: bool,
+) -> (Option<&'a StateVersion>, Vec<String>) {
+    let mut conflicts = Vec::new();
     let lineages: BTreeSet<&str> =
         versions.iter().map(|version| version.lineage.as_str()).collect();
-    let lineage = match current {
-        Some(current) => current.lineage.as_str(),
-        None if lineages.len() == 1 => lineages.first()?,
-        None => {
+    let lineage = match (current, lineages.first()) {
+        (Some(current), _) => current.lineage.as_str(),
+        (None, Some(only)) if lineages.len() == 1 => only,
+        (None, None) => return (None, conflicts),
+        (None, Some(_)) => {
             conflicts.push(format!("there are {} lineages, and none is current", lineages.len()));
-            return None;
+            return (None, conflicts);
         }
     };
     let others = lineages.iter().filter(|other| **other != lineage).count();
-    if others > 0 {
+    if new && others > 0 {
         conflicts.push(format!("states of {others} other lineages are kept aside"));
     }
     let newer = |version: &&StateVersion| {
         version.lineage == lineage && current.is_none_or(|c| version.serial > c.serial)
     };
-    let newest = versions.iter().rfind(newer)?;
+    let Some(newest) = versions.iter().filter(newer).max_by_key(|version| version.serial) else {
+        return (None, conflicts);
+    };
     let same = versions.iter().filter(newer).filter(|v| v.serial == newest.serial);
-    if same.clone().any(|version| version.digest != newest.digest) {
-        let count = same.count();
-        conflicts.push(format!("{count} different states have the serial {}", newest.serial));
-        return None;
+    let different: BTreeSet<&str> = same.map(|version| version.digest.as_str()).collect();
+    if different.len() > 1 {
+        let (count, serial) = (different.len(), newest.serial);
+        conflicts.push(format!("{count} different states have the serial {serial}"));
+        return (None, conflicts);
     }
-    Some(newest)
+    (Some(newest), conflicts)
 }
 
 #[cfg(test)]
@@ -181,14 +214,14 @@ mod tests {
             run: None,
             by: String::new(),
             rescued: false,
+            found: true,
             at: jiff::Timestamp::UNIX_EPOCH,
         }
     }
 
     fn chosen(current: Option<StateVersion>, versions: &[StateVersion]) -> (Option<u64>, String) {
-        let mut conflicts = Vec::new();
-        let newest = newest(current.as_ref(), versions, &mut conflicts).map(|v| v.serial);
-        (newest, conflicts.join("; "))
+        let (newest, conflicts) = newest(current.as_ref(), versions, true);
+        (newest.map(|version| version.serial), conflicts.join("; "))
     }
 
     #[test]

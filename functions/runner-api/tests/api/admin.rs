@@ -1,10 +1,10 @@
 //! States by hand.
 
-use crate::support::{World, lock_info, stack_id, state_body};
+use crate::support::{World, digest, lock_info, stack_id, state_body};
 use axum::http::Method;
 use gantry_domain::{run::RunType, stack::Stack};
 use gantry_store::{
-    config::{Activity, Role},
+    config::{Activity, Pause, Role},
     keys,
     scheduler::{Blocked, StackHead},
 };
@@ -114,4 +114,58 @@ async fn a_stack_in_use_is_left_alone() {
     let own = Stack { manage_state: false, ..crate::support::stack() };
     world.put(keys::stack_config(&stack_id()), &own).await;
     world.send(Method::POST, STATE, &admin, state_body(2, "l").into()).await.expect(409);
+}
+
+#[tokio::test]
+async fn states_that_the_records_forgot_are_found_in_storage() {
+    let world = World::new().await;
+    let admin = world.admin(Role::Admin).await;
+    let restore = async || {
+        let path = "/api/v1/operations/restore-states";
+        world.send(Method::POST, path, &admin, "".into()).await
+    };
+    restore().await.expect(409);
+    let pause = Pause { by: "test".to_owned(), since: world.clock.now() };
+    world.put(keys::pause(), &pause).await;
+    let nothing: Value = restore().await.expect(200).json();
+    assert_eq!(nothing, json!({"stacks": [], "next": null}));
+
+    world.send(Method::POST, STATE, &admin, state_body(4, "l").into()).await.expect(200);
+    let keep = async |serial: u64, text: &str, unique: &str| {
+        let body = state_body(serial, "l").replace("\"a\"", &format!("\"{text}\""));
+        let key = gantry_setup::objects::keys::state(stack_id(), digest(&body), unique);
+        world.objects.put(&key, body.into()).await.unwrap();
+    };
+    // The same body once more is nothing new.
+    keep(4, "a", "twin").await;
+    let nothing: Value = restore().await.expect(200).json();
+    assert_eq!(nothing["stacks"], json!([]));
+
+    keep(5, "b", "u").await;
+    world.objects.put("state/s1/broken.tfstate", "no state".into()).await.unwrap();
+    let found: Value = restore().await.expect(200).json();
+    let said = &found["stacks"][0];
+    assert_eq!(
+        (&said["before"], &said["current"], &said["found"]),
+        (&json!(4), &json!(5), &json!(1))
+    );
+    assert_eq!(said["conflict"], "state/s1/broken.tfstate is no state, or not whole");
+
+    // Two of the same serial: a person decides, and is asked until it is done.
+    keep(7, "c", "u").await;
+    keep(7, "d", "u").await;
+    for found in [2, 0] {
+        let told: Value = restore().await.expect(200).json();
+        let said = &told["stacks"][0];
+        assert_eq!((&said["current"], &said["found"]), (&json!(5), &json!(found)));
+        let conflict = said["conflict"].as_str().unwrap();
+        assert!(conflict.contains("2 different states have the serial 7"), "{conflict}");
+    }
+    let shown: Value = world.get(STATE, &admin).await.expect(200).json();
+    let newest = shown["versions"][0]["version"].clone();
+    assert_eq!(shown["versions"][0]["rescued"], true);
+    let choose = json!({"restore": newest}).to_string();
+    world.send(Method::POST, STATE, &admin, choose.into()).await.expect(200);
+    let told: Value = restore().await.expect(200).json();
+    assert!(!told.to_string().contains("different states"), "{told}");
 }

@@ -309,6 +309,11 @@ fn role(form: &mut Form, field: &'static str) -> Option<String> {
         );
         return None;
     }
+    // Whoever can push a branch can do what its previews' role may.
+    if field == "plan_role" && text.contains(":role/") && text.contains("/apply/") {
+        form.wrong(field, "is a role for applying, and previews execute the code of any branch");
+        return None;
+    }
     Some(text)
 }
 

@@ -354,6 +354,7 @@ async fn a_state_with_resources_is_not_dropped_by_accident() {
         run: None,
         by: "r".to_owned(),
         rescued: false,
+        found: false,
         at: w.clock.now(),
     };
     w.put(keys::state(&stack.id), &state).await;

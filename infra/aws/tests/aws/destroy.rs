@@ -50,4 +50,8 @@ async fn records_are_removed_only_on_request() {
     }
     let none = destroy(&cloud, &[], "gantry\n");
     assert!(String::from_utf8_lossy(&none.stderr).contains("There is no stack gantry"));
+    // What an earlier call kept can be removed later; what is not there is no trouble.
+    let again = destroy(&cloud, &["--data", "--yes"], "");
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("table gantry: not there"));
 }

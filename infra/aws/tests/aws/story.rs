@@ -33,6 +33,8 @@ async fn the_demos_story_passes_through_the_functions() {
     let key = cloud.secret("admin-key").await.unwrap();
     let world = World::new(gitlab, cloud.address.clone(), key.into()).unwrap();
     assert!(world.tell().await, "the logs are in {}", cloud.folder.display());
+    let runs = world.look_at_runs().await.unwrap();
+    assert!(runs.iter().any(|run| run["attempt"] == 2), "no run was applied: {runs:?}");
 
     assert_eq!(cloud.wire.problems(), [""; 0]);
     let forbidden = cloud.forbidden_calls().unwrap();

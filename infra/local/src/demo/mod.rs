@@ -52,6 +52,23 @@ impl World {
         Ok(Self { gitlab, api, gantry, token, network, platform, module })
     }
 
+    /// What the API says of every run of the stacks that the story made.
+    ///
+    /// # Errors
+    /// When one cannot be shown.
+    pub async fn look_at_runs(&self) -> anyhow::Result<Vec<serde_json::Value>> {
+        let mut runs = Vec::new();
+        for slug in ["network", "platform"] {
+            let listed = self.api.get(&format!("/stacks/{slug}/runs")).await?;
+            for run in listed["runs"].as_array().into_iter().flatten() {
+                let id = run["id"].as_str().unwrap_or_default();
+                runs.push(self.api.get(&format!("/runs/{id}")).await?);
+                self.api.get(&format!("/runs/{id}/log")).await?;
+            }
+        }
+        Ok(runs)
+    }
+
     /// Tells the story. True when everything that should be seen was seen.
     pub async fn tell(&self) -> bool {
         story::tell(self).await

@@ -44,7 +44,7 @@ async fn what_the_cloud_will_not_start_fails_in_its_words() {
         let image = "FAILED, PROVISIONING: no such image";
         w.cloud_refuses(Some((NotStarted::Ended, image)));
         let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        let text = format!("failed: The runner ended before it began: {image}");
+        let text = format!("failed: The runner ended before it began, 3 times: {image}");
         w.expect_status(project, &commit, "gantry/network", &text);
         // The stack is free for the next one.
         w.cloud_refuses(None);
