@@ -151,6 +151,10 @@ async fn take(
             if !request.nonce.is_empty() && claim.value.nonce == request.nonce {
                 return Ok((run, claim.value));
             }
+            // Workers of a pool race for its runs.
+            if run.value.pool.is_some() {
+                return Err(Refusal::gone(TAKEN));
+            }
             metrics::count("ClaimsRefused", 1);
             tracing::error!(
                 run.id = %run.value.id, attempt = token.attempt, first = claim.value.runner,

@@ -10,6 +10,7 @@
 
 mod admin;
 mod claim;
+mod next;
 mod objects;
 mod progress;
 mod refusal;
@@ -83,6 +84,7 @@ pub fn router(deps: Deps) -> Router {
     let limits = deps.limits;
     let routes = Router::new()
         .route("/claim", post(claim::claim))
+        .route("/next", post(next::next))
         .route("/source", get(transfer::source))
         .route("/upload", post(transfer::upload))
         .route("/plan", get(transfer::read_plan).put(transfer::write_plan))

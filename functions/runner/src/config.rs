@@ -18,6 +18,13 @@ pub const CLAIM_TOKEN: &str = "GANTRY_CLAIM_TOKEN";
     after_help = "The claim token is read from the environment variable GANTRY_CLAIM_TOKEN."
 )]
 pub struct Arguments {
+    /// Take runs of a pool, one after the other, until asked to end; the worker's key is read from
+    /// GANTRY_WORKER_KEY
+    #[arg(long)]
+    poll: bool,
+    /// How many runs a worker executes at once
+    #[arg(long, env = "GANTRY_RUNNER_SLOTS", default_value_t = 1)]
+    slots: usize,
     /// The runner API's address, without /runner/v1
     #[arg(long, env = "GANTRY_RUNNER_API")]
     api: Url,
@@ -50,6 +57,44 @@ pub struct Arguments {
         default_value = "https://github.com/opentofu/opentofu/releases/download"
     )]
     opentofu_releases: Url,
+}
+
+impl Arguments {
+    /// It is a worker, which takes runs of a pool.
+    pub fn is_worker(&self) -> bool {
+        self.poll
+    }
+
+    pub(crate) fn api(&self) -> Url {
+        let mut api = self.api.clone();
+        if !api.path().ends_with('/') {
+            api.set_path(&format!("{}/", self.api.path()));
+        }
+        api
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    pub(crate) fn own_name(&self) -> String {
+        self.name.clone().unwrap_or_else(own_name)
+    }
+
+    /// The same settings for a runner that executes one run.
+    pub(crate) fn as_variables(&self) -> Vec<(String, String)> {
+        let set = [
+            ("GANTRY_RUNNER_API", Some(self.api.to_string())),
+            ("GANTRY_RUNNER_WORK", Some(self.work.display().to_string())),
+            ("GANTRY_RUNNER_USER", self.user.clone()),
+            ("GANTRY_RUNNER_PASS", Some(self.pass.join(","))),
+            ("GANTRY_TERRAFORM_VERSION", self.terraform_version.clone()),
+            ("GANTRY_TERRAFORM_RELEASES", Some(self.terraform_releases.to_string())),
+            ("GANTRY_OPENTOFU_RELEASES", Some(self.opentofu_releases.to_string())),
+        ];
+        let set = set.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        set.filter(|(_, value)| !value.is_empty()).map(|(n, v)| (n.to_owned(), v)).collect()
+    }
 }
 
 /// What a runner needs to know.

@@ -11,6 +11,7 @@ mod failure;
 mod job;
 mod log;
 mod phases;
+pub mod poll;
 mod state;
 
 pub use config::{Arguments, CLAIM_TOKEN, Config, Timings};

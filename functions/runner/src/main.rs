@@ -1,7 +1,7 @@
 //! The runner program: one phase of one run, then it ends.
 
 use clap::Parser;
-use gantry_runner::{Arguments, Config, Outcome};
+use gantry_runner::{Arguments, Config, Outcome, poll::Worker};
 use gantry_setup::{Clock, identity::Prover};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -24,6 +24,10 @@ async fn main() -> ExitCode {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         let variables: BTreeMap<String, String> = variables.collect();
+        if arguments.is_worker() {
+            Worker::new(&arguments, variables)?.work().await?;
+            return Ok(Outcome::NothingToDo);
+        }
         let proves = variables.get(IDENTITY).is_some_and(|value| value == "aws");
         let mut config = Config::new(arguments, variables)?;
         if proves {

@@ -15,7 +15,7 @@ use gantry_domain::{
 use gantry_queue::{Failure, Message, NotStarted};
 use gantry_setup::metrics;
 use gantry_store::{
-    Expect, Outcome, Write,
+    Expect, Outcome, Stored, Write,
     config::Pause,
     keys,
     runner::Claim,
@@ -34,34 +34,49 @@ impl Work {
         }
         let limit = self.room().await? as usize;
         let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
-        let mut free = limit.saturating_sub(in_room.len());
+        let is_granted = |entry: &Stored<LineEntry>| {
+            in_room.iter().any(|room| room.value.run == entry.value.run)
+        };
+        // Workers come when they like: their runs need no place of the installation's own.
+        let of_pools = self.deps.store.query_all::<LineEntry>(keys::LINE, keys::POOLS).await?;
+        for entry in of_pools.into_iter().filter(|entry| !is_granted(entry)) {
+            self.grant(entry).await?;
+        }
+        let taken = in_room.iter().filter(|room| room.value.pool.is_none()).count();
+        let mut free = limit.saturating_sub(taken);
         if free == 0 {
             return Ok(());
         }
         // Runs that were granted a place still stand in the line until they take it.
-        let look_at = i32::try_from(free + in_room.len()).unwrap_or(i32::MAX);
+        let look_at = i32::try_from(free + taken).unwrap_or(i32::MAX);
         let line = self.deps.store.query::<LineEntry>(keys::LINE, "", None, false, look_at).await?;
-        for entry in line.items {
-            if free == 0 {
+        for entry in line.items.into_iter().filter(|entry| !is_granted(entry)) {
+            if free == 0 || entry.key.sk.starts_with(keys::POOLS) {
                 break;
             }
-            if in_room.iter().any(|r| r.value.run == entry.value.run) {
-                continue;
-            }
-            let LineEntry { run, stack, attempt, .. } = entry.value;
-            let now = self.now();
-            let place = RoomEntry { run: run.clone(), stack: stack.clone(), taken: false, at: now };
-            let granted = vec![
-                Write::put(keys::room(&run), Expect::Absent, &place)?.due(Some(now + TAKEN_WITHIN)),
-                Write::Check { key: entry.key, expect: Expect::Present },
-            ];
-            if self.deps.store.write(granted).await? == Outcome::Written {
+            if self.grant(entry).await? {
                 free -= 1;
-                let grant = distinct(&(&run, attempt, now.as_millisecond()));
-                self.deps.sender.send(Message::Grant { stack, run, grant }).await?;
             }
         }
         Ok(())
+    }
+
+    /// Gives the run a place, unless it left the line meanwhile.
+    async fn grant(&self, entry: Stored<LineEntry>) -> Result<bool, Failure> {
+        let LineEntry { run, stack, attempt, pool, .. } = entry.value;
+        let now = self.now();
+        let place =
+            RoomEntry { run: run.clone(), stack: stack.clone(), pool, taken: false, at: now };
+        let granted = vec![
+            Write::put(keys::room(&run), Expect::Absent, &place)?.due(Some(now + TAKEN_WITHIN)),
+            Write::Check { key: entry.key, expect: Expect::Present },
+        ];
+        if self.deps.store.write(granted).await? != Outcome::Written {
+            return Ok(false);
+        }
+        let grant = distinct(&(&run, attempt, now.as_millisecond()));
+        self.deps.sender.send(Message::Grant { stack, run, grant }).await?;
+        Ok(true)
     }
 
     /// The run takes the place that it was granted, or gives it back.
@@ -105,7 +120,10 @@ impl Work {
 
     /// The cloud role that the run's runner gets.
     async fn role_of(&self, run: &Run) -> Result<Option<String>, Failure> {
-        let Some(roles) = &self.deps.roles else { return Ok(None) };
+        // A worker is what its machine is.
+        let Some(roles) = self.deps.roles.as_ref().filter(|_| run.pool.is_none()) else {
+            return Ok(None);
+        };
         let stack = self.deps.store.stack(&run.stack).await?;
         let own = stack.and_then(|stack| stack.value.roles.of(run.run_type).cloned());
         Ok(own.or_else(|| roles.of(run.run_type).cloned()))

@@ -175,13 +175,16 @@ impl Work {
     ) -> Result<(), Failure> {
         let run = loaded.run();
         let since = run.handed_out_at.unwrap_or(run.since);
-        if now < since + SignedDuration::from_secs(timeouts.claim.into()) {
+        if run.pool.is_none() && now < since + SignedDuration::from_secs(timeouts.claim.into()) {
             return Ok(());
         }
         let claim = keys::claim(&run.id, run.attempt);
         if let Some(found) = self.deps.store.get::<Claim>(&claim).await? {
             // The runner has it; only the message that says so is missing.
             return self.take_claim(loaded, &found.value.runner).await;
+        }
+        if run.pool.is_some() {
+            return Ok(());
         }
         let mut run = run.clone();
         run.unclaimed += 1;

@@ -64,6 +64,10 @@ impl Work {
             let (repository, commit) = (run.repository.clone(), run.commit.clone());
             self.deps.sender.send(Message::Fetch { repository, commit, cause }).await?;
         }
+        // A worker asks for it, and gets its token then.
+        if run.pool.is_some() {
+            return Ok(());
+        }
         let token = self.deps.signer.sign(&TokenFor {
             kind: TokenKind::Claim,
             run: run.id.clone(),
@@ -95,7 +99,7 @@ impl Work {
         if self.deps.limits.room == 0 {
             return Ok(());
         }
-        if stored.value.place == Place::Line {
+        if stored.value.place == Place::Line && stored.value.pool.is_none() {
             let room = i32::try_from(self.deps.limits.room).unwrap_or(i32::MAX);
             let taken =
                 self.deps.store.query::<RoomEntry>(keys::ROOM, "", None, false, room).await?;

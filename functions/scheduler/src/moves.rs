@@ -243,6 +243,7 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
                     phase: after.phase,
                     attempt: after.attempt,
                     since: Some(now),
+                    pool: after.pool.clone(),
                 };
                 Write::put(key, Expect::Any, &line)?
             }
@@ -250,6 +251,7 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
                 let room = RoomEntry {
                     run: after.id.clone(),
                     stack: after.stack.clone(),
+                    pool: after.pool.clone(),
                     taken: true,
                     at: now,
                 };
@@ -315,7 +317,10 @@ pub(crate) fn next_look(run: &Run, timeouts: &Timeouts, now: Timestamp) -> Optio
     let seconds = |n: u32| SignedDuration::from_secs(n.into());
     match run.state {
         RunState::Preparing | RunState::Confirmed => Some(match run.handed_out_at {
-            Some(at) if run.place == Place::Room => at + seconds(timeouts.claim),
+            // A worker takes it whenever there is one.
+            Some(at) if run.place == Place::Room && run.pool.is_none() => {
+                at + seconds(timeouts.claim)
+            }
             _ => now + FORGOTTEN_AFTER,
         }),
         RunState::Initializing | RunState::Planning => {
@@ -397,6 +402,7 @@ impl NewRun<'_> {
             },
             autodeploy: stack.autodeploy,
             created_at: now,
+            pool: stack.pool.clone(),
             asked_at: trigger.asked_at,
             since: now,
             handed_out_at: None,

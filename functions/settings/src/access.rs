@@ -110,6 +110,7 @@ pub(crate) fn new_request() -> EventId {
 
 pub(crate) fn too_low(caller: &Caller, needs: Role) -> Refusal {
     let word = |role| match role {
+        Role::Worker => "worker",
         Role::Read => "read",
         Role::Deploy => "deploy",
         Role::Admin => "admin",

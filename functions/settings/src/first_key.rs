@@ -28,7 +28,8 @@ pub async fn ensure_first_admin_key(
     clock: &Clock,
 ) -> Result<(), FirstKeyError> {
     let secret = secrets.get_or_make(SecretName::AdminKey, new_key).await?;
-    let key = AdminKey { name: NAME.to_owned(), role: Role::Admin, created_at: clock.now() };
+    let key =
+        AdminKey { name: NAME.to_owned(), role: Role::Admin, pool: None, created_at: clock.now() };
     let place = keys::admin_key(&admin_key_digest(secret.expose_secret()));
     // Somebody who was first wrote the same.
     let _written_or_there = store.write(vec![Write::put(place, Expect::Absent, &key)?]).await?;

@@ -98,6 +98,11 @@ impl Form {
         self.errors.entry(path).or_insert_with(|| problem.into());
     }
 
+    /// Something was said against the field.
+    pub(crate) fn is_wrong(&self, name: &str) -> bool {
+        self.errors.contains_key(&self.path(name))
+    }
+
     /// A field's value, whatever it is.
     pub(crate) fn value(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);

@@ -6,6 +6,7 @@ use crate::{
     first_key,
     form::{Body, Form},
     refusal::{Answer, Refusal},
+    stacks::pool,
 };
 use axum::{
     Extension, Json,
@@ -13,6 +14,7 @@ use axum::{
     http::StatusCode,
     response::IntoResponse,
 };
+use gantry_domain::stack::Pool;
 use gantry_secrets::SecretName;
 use gantry_store::{
     Expect, Outcome, Stored, Write,
@@ -31,6 +33,8 @@ pub(crate) struct KeyView {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// Of a worker's key: whose runs it takes.
+    pub(crate) pool: Option<Pool>,
     pub(crate) created_at: Timestamp,
 }
 
@@ -50,7 +54,7 @@ struct KeyList {
 
 fn view(digest: &str, key: AdminKey) -> KeyView {
     let id = digest.get(..16).unwrap_or(digest).to_owned();
-    KeyView { id, name: key.name, role: key.role, created_at: key.created_at }
+    KeyView { id, name: key.name, role: key.role, pool: key.pool, created_at: key.created_at }
 }
 
 async fn all(app: &App) -> Answer<Vec<Stored<AdminKey>>> {
@@ -69,7 +73,7 @@ pub(crate) async fn listed(app: &App) -> Answer<Vec<KeyView>> {
     Ok(all(app).await?.into_iter().map(|key| view(&key.key.sk, key.value)).collect())
 }
 
-/// `POST /api/v1/keys {"name", "role"}`
+/// `POST /api/v1/keys {"name", "role", "pool"?}`
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
     let made = make(&app, body).await?;
     let done = Done::new(format!("made the key {:?}", made.view.name));
@@ -82,7 +86,17 @@ pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<NewKey> 
     let name = form.required_text("name", "what to call the key, such as its holder's name");
     let role = form.choice::<Role>("role");
     if role.is_none() {
-        form.wrong("role", "is missing: read, deploy or admin");
+        form.wrong("role", "is missing: worker, read, deploy or admin");
+    }
+    let pool = pool(&mut form);
+    match role {
+        Some(Role::Worker) if pool.is_none() && !form.is_wrong("pool") => {
+            form.wrong("pool", "is missing: whose runs the worker takes");
+        }
+        Some(role) if role != Role::Worker && pool.is_some() => {
+            form.wrong("pool", "is for keys of workers alone");
+        }
+        _ => {}
     }
     if let Some(name) = &name {
         if name.chars().count() > 64 {
@@ -98,7 +112,7 @@ pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<NewKey> 
     };
     let secret = first_key::new_key();
     let digest = admin_key_digest(secret.expose_secret());
-    let key = AdminKey { name, role, created_at: app.clock.now() };
+    let key = AdminKey { name, role, pool, created_at: app.clock.now() };
     let write = Write::put(keys::admin_key(&digest), Expect::Absent, &key)?;
     match app.store.write(vec![write]).await? {
         Outcome::Written => {}

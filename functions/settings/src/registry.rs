@@ -24,7 +24,7 @@ use gantry_setup::{
 };
 use gantry_store::{
     Stored,
-    config::RegistryEntry,
+    config::{RegistryEntry, Role},
     keys,
     scheduler::{VersionRecord, VersionState},
 };
@@ -154,12 +154,13 @@ async fn find(app: &App, address: &Address) -> Answer<Stack> {
     module.ok_or_else(missing)
 }
 
-/// Any key of this installation, or the token of a run.
+/// Any key of this installation that may read, or the token of a run.
 async fn authorize(app: &App, headers: &HeaderMap) -> Answer<()> {
     let sent = bearer(headers).unwrap_or_default();
     let known = match app.signer.verify(TokenKind::Registry, sent, app.clock.now()) {
         Ok(_) => true,
-        Err(_) => !sent.is_empty() && app.store.admin_key(sent).await?.is_some(),
+        Err(_) if sent.is_empty() => false,
+        Err(_) => app.store.admin_key(sent).await?.is_some_and(|key| key.role >= Role::Read),
     };
     if known {
         return Ok(());

@@ -46,6 +46,16 @@ pub struct ClaimRequest {
     pub identity: Option<String>,
 }
 
+/// What a worker gets that asked for a run of its pool (`POST next`): it takes the phase as any
+/// runner does, with this token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextAnswer {
+    /// The run.
+    pub run: RunId,
+    /// Buys the phase, once.
+    pub claim_token: String,
+}
+
 /// What the proof in [`ClaimRequest::identity`] is bound to: the digest of the claim token.
 pub fn claim_purpose(claim_token: &str) -> String {
     format!("claim.{}", crate::ids::short_digest(&[claim_token]))

@@ -5,7 +5,7 @@
 
 use crate::{
     CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
-    module::TestCase, plan::Delta,
+    module::TestCase, plan::Delta, stack::Pool,
 };
 use jiff::Timestamp;
 use semver::Version;
@@ -407,6 +407,9 @@ pub struct Run {
     pub autodeploy: bool,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The pool whose workers take it; the installation's own runners when none.
+    #[serde(default)]
+    pub pool: Option<Pool>,
     /// When the webhook came that asked for it, or whatever else did.
     #[serde(default)]
     pub asked_at: Option<Timestamp>,
@@ -488,7 +491,11 @@ impl Run {
     }
 
     /// The order in the line: tracked and confirmed runs first, then proposed ones, then tests.
+    /// Runs of pools stand behind all others: they wait for no place, but for a worker.
     pub fn line_class(&self) -> u8 {
+        if self.pool.is_some() {
+            return 9;
+        }
         match self.run_type {
             RunType::Tracked => 0,
             RunType::Proposed => 1,

@@ -61,6 +61,9 @@ pub struct Stack {
     pub hooks: Hooks,
     /// How long phases may take.
     pub timeouts: Timeouts,
+    /// The pool whose workers take its runs; the installation's own runners when none.
+    #[serde(default)]
+    pub pool: Option<Pool>,
     /// The cloud roles that its runs get.
     #[serde(default)]
     pub roles: Roles,
@@ -225,6 +228,42 @@ pub struct Hooks {
     pub after_plan: Vec<String>,
     pub before_apply: Vec<String>,
     pub after_apply: Vec<String>,
+}
+
+/// The name of a pool of workers: 1 to 40 of `a-z`, `0-9` and `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pool(String);
+
+impl Pool {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Pool> for String {
+    fn from(pool: Pool) -> Self {
+        pool.0
+    }
+}
+
+impl TryFrom<String> for Pool {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        match (1..=40).contains(&name.len()) && name.chars().all(fits) {
+            true => Ok(Self(name)),
+            false => Err("the name of a pool has 1 to 40 of a-z, 0-9 and -"),
+        }
+    }
 }
 
 /// The cloud roles (ARNs) that runs get; the installation's own where none is named. A preview

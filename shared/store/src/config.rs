@@ -3,7 +3,10 @@
 
 use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys};
 use gantry_domain::{
-    ProjectId, StackId, StackSlug, feedback::Statuses, integration::Integration, stack::Stack,
+    ProjectId, StackId, StackSlug,
+    feedback::Statuses,
+    integration::Integration,
+    stack::{Pool, Stack},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -86,6 +89,8 @@ pub struct ProjectEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// Take runs of a pool, and nothing else.
+    Worker,
     /// Look.
     Read,
     /// Confirm, discard, stop, retry.
@@ -101,6 +106,9 @@ pub struct AdminKey {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// The pool of a worker's key.
+    #[serde(default)]
+    pub pool: Option<Pool>,
     /// When it was made.
     pub created_at: Timestamp,
 }

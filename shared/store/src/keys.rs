@@ -242,6 +242,9 @@ pub fn line(class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
     Key::new(LINE, format!("{class}#{}#{number:012}#{run}", millis(created_at)))
 }
 
+/// What the places of pools' runs in the line begin with.
+pub const POOLS: &str = "9#";
+
 /// The partition of runs that have a runner, or are about to get one.
 pub const ROOM: &str = "room/all";
 

@@ -4,6 +4,7 @@ use gantry_domain::{
     CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
     module::{ModuleConfig, Packed},
     run::{Phase, RunType},
+    stack::Pool,
 };
 use jiff::Timestamp;
 use semver::Version;
@@ -256,6 +257,9 @@ pub struct LineEntry {
     /// Since when it stands there.
     #[serde(default)]
     pub since: Option<Timestamp>,
+    /// The pool whose workers take it.
+    #[serde(default)]
+    pub pool: Option<Pool>,
 }
 
 /// A run that has a runner, or was granted one ([`crate::keys::room`]).
@@ -265,6 +269,9 @@ pub struct RoomEntry {
     pub run: RunId,
     /// Its stack.
     pub stack: StackId,
+    /// The pool whose workers take it. Its entries do not count as the installation's runners.
+    #[serde(default)]
+    pub pool: Option<Pool>,
     /// The run took the grant.
     pub taken: bool,
     /// When it was granted.

@@ -242,7 +242,8 @@ impl World {
     /// An admin key with this role.
     pub(crate) async fn admin(&self, role: Role) -> String {
         let secret = format!("key of {role:?}");
-        let key = AdminKey { name: format!("{role:?}"), role, created_at: self.clock.now() };
+        let key =
+            AdminKey { name: format!("{role:?}"), role, pool: None, created_at: self.clock.now() };
         self.put(keys::admin_key(&admin_key_digest(&secret)), &key).await;
         secret
     }
@@ -277,6 +278,7 @@ pub(crate) fn stack_id() -> StackId {
 
 pub(crate) fn stack() -> Stack {
     Stack {
+        pool: None,
         roles: Default::default(),
         id: stack_id(),
         slug: "network".parse().unwrap(),
@@ -344,6 +346,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         place: Place::Room,
         autodeploy: false,
         created_at: now,
+        pool: None,
         asked_at: None,
         since: now,
         handed_out_at: Some(now),

@@ -39,6 +39,7 @@ struct KeyRow {
     id: String,
     name: String,
     role: &'static str,
+    pool: String,
     made: Moment,
     /// It is the one of this session.
     own: bool,
@@ -46,6 +47,7 @@ struct KeyRow {
 
 fn word(role: Role) -> &'static str {
     match role {
+        Role::Worker => "worker",
         Role::Read => "read",
         Role::Deploy => "deploy",
         Role::Admin => "admin",
@@ -64,6 +66,7 @@ async fn draw(
     let row = |key: KeyView| KeyRow {
         own: own == Some(key.id.as_str()),
         role: word(key.role),
+        pool: key.pool.map(|pool| pool.to_string()).unwrap_or_default(),
         made: Moment::at(key.created_at, now),
         id: key.id,
         name: key.name,
@@ -84,7 +87,7 @@ pub(crate) async fn make_key(
     Extension(fields): Extension<Fields>,
 ) -> Answer<Response> {
     let mut values = Map::new();
-    for name in ["name", "role"] {
+    for name in ["name", "role", "pool"] {
         values.insert(name.to_owned(), fields.value(name));
     }
     match api::make(&app, values.clone()).await {

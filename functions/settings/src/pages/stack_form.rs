@@ -307,6 +307,7 @@ fn read_module(fields: &Fields) -> Map<String, Value> {
         "tag_prefix",
         "tool",
         "tool_version",
+        "pool",
         "plan_role",
         "comment",
     ] {
@@ -338,6 +339,7 @@ fn read_stack(fields: &Fields) -> Map<String, Value> {
         "project_root",
         "tool",
         "tool_version",
+        "pool",
         "plan_role",
         "apply_role",
         "on_push",

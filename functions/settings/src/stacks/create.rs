@@ -107,6 +107,7 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         project_globs: wanted.project_globs,
         tool: wanted.tool,
         tool_version: wanted.tool_version,
+        pool: wanted.pool,
         roles: wanted.roles,
         autodeploy: wanted.autodeploy,
         allow_forks: wanted.allow_forks,

@@ -165,6 +165,7 @@ fn with(before: &Stack, wanted: Wanted, place: Option<&Place>) -> Stack {
         project_globs: wanted.project_globs,
         tool: wanted.tool,
         tool_version: wanted.tool_version,
+        pool: wanted.pool,
         roles: wanted.roles,
         autodeploy: wanted.autodeploy,
         allow_forks: wanted.allow_forks,

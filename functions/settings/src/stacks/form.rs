@@ -4,7 +4,9 @@ use super::variables::{self, WantedVariable};
 use crate::form::{Errors, Form};
 use gantry_domain::{
     GitUrl, ProjectId, StackSlug, decision,
-    stack::{CommentLevel, Hooks, OnPush, OnTag, Roles, Stack, Tool, TrackedQueue, normalize_root},
+    stack::{
+        CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Stack, Tool, TrackedQueue, normalize_root,
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,6 +35,7 @@ pub(super) struct Wanted {
     pub(super) project_globs: Vec<String>,
     pub(super) tool: Tool,
     pub(super) tool_version: Option<String>,
+    pub(super) pool: Option<Pool>,
     pub(super) roles: Roles,
     pub(super) autodeploy: bool,
     pub(super) allow_forks: Vec<String>,
@@ -136,6 +139,7 @@ fn read_module(fields: Map<String, Value>) -> (Wanted, Errors) {
         project_globs: Vec::new(),
         tool: form.choice("tool").unwrap_or_default(),
         tool_version: tool_version(&mut form),
+        pool: pool(&mut form),
         roles: Roles { plan: role(&mut form, "plan_role"), apply: None },
         autodeploy: false,
         allow_forks: form.texts("allow_forks", 100, fork).unwrap_or_default(),
@@ -184,6 +188,7 @@ fn read_stack(fields: Map<String, Value>) -> (Wanted, Errors) {
         project_globs: form.texts("project_globs", 100, glob).unwrap_or_default(),
         tool: form.choice("tool").unwrap_or_default(),
         tool_version: tool_version(&mut form),
+        pool: pool(&mut form),
         roles: Roles { plan: role(&mut form, "plan_role"), apply: role(&mut form, "apply_role") },
         autodeploy: form.flag("autodeploy").unwrap_or(false),
         allow_forks: form.texts("allow_forks", 100, fork).unwrap_or_default(),
@@ -286,6 +291,18 @@ fn tool_version(form: &mut Form) -> Option<String> {
     }
     form.wrong("tool_version", "should be one released version, such as 1.9.8");
     None
+}
+
+/// The pool of workers that takes the runs.
+pub(crate) fn pool(form: &mut Form) -> Option<Pool> {
+    let name = form.text("pool").filter(|name| !name.trim().is_empty())?;
+    match Pool::try_from(name.trim().to_owned()) {
+        Ok(pool) => Some(pool),
+        Err(problem) => {
+            form.wrong("pool", problem);
+            None
+        }
+    }
 }
 
 /// The ARN of a role. Whether it may be used, AWS says when a run is started.
@@ -428,7 +445,7 @@ mod tests {
         project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
         provider unknown value `github`, expected `gitlab` or `git`
         slug "Not A Slug" is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
-        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, tool, tool_version, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version
+        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version
         tool unknown value `pulumi`, expected `terraform` or `opentofu`
         tool_version should be one released version, such as 1.9.8
         tracked_queue unknown value `first`, expected `every` or `latest`

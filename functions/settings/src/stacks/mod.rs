@@ -14,7 +14,7 @@ mod webhook;
 pub(crate) use check::Finding;
 pub(crate) use create::{create, make};
 pub(crate) use edit::{change, edit, tag_of};
-pub(crate) use form::Kind;
+pub(crate) use form::{Kind, pool};
 pub(crate) use list::{ListQuery, Row, find_page, list};
 pub(crate) use place::head_of;
 pub(crate) use remove::{Keep, delete, remove};

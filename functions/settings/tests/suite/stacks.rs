@@ -203,7 +203,7 @@ async fn everything_wrong_is_said_in_one_answer() {
     let said = said.join("\n").replace(w.gitlab.base_url(), "GITLAB");
     insta::assert_snapshot!(said, @r#"
     branch "is not a name that a branch can have; patterns are not taken"
-    colour "is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, tool, tool_version, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version"
+    colour "is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version"
     project "is not at GITLAB, or the user project_1_bot_abc may not see it: make it a member of the project"
     slug "network belongs to a stack; choose another one"
     tool "unknown value `pulumi`, expected `terraform` or `opentofu`"

@@ -11,4 +11,5 @@ mod operations;
 mod story;
 mod template;
 mod webhook;
+mod workers;
 mod world;

@@ -13,8 +13,8 @@ pub(crate) struct World {
     pub(crate) cloud: Cloud,
     pub(crate) gitlab: FakeGitlab,
     pub(crate) project: ProjectId,
-    http: Client,
-    key: String,
+    pub(crate) http: Client,
+    pub(crate) key: String,
 }
 
 impl World {
@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look().await {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 pub(crate) fn stack() -> Stack {
     Stack {
+        pool: None,
         roles: Roles::default(),
         id: "s1".parse().unwrap(),
         slug: "network".parse().unwrap(),

@@ -34,7 +34,7 @@ use gantry_domain::{
 };
 use gantry_secrets::links::may_read;
 use gantry_setup::web::bearer;
-use gantry_store::{keys, runner::StateVersion};
+use gantry_store::{config::Role, keys, runner::StateVersion};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -175,7 +175,10 @@ async fn reader(app: &App, id: &str, key: Option<&str>, headers: &HeaderMap) -> 
         return Ok(Reader::Link);
     }
     // A program with an admin key may look as well.
-    if bearer(headers).is_some() && crate::access::find_caller(app, headers).await.is_ok() {
+    if bearer(headers).is_some()
+        && let Ok(caller) = crate::access::find_caller(app, headers).await
+        && caller.role >= Role::Read
+    {
         return Ok(Reader::Link);
     }
     // The same answer for runs that there are and runs that there are not.

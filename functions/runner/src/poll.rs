@@ -1,0 +1,172 @@
+//! A worker of a pool: it asks for runs, and executes each in a runner program of its own.
+
+use crate::{Arguments, CLAIM_TOKEN, api::http_client};
+use anyhow::{Context as _, bail};
+use gantry_domain::protocol::{NextAnswer, VERSION, VERSION_HEADER};
+use rand::RngExt as _;
+use reqwest::StatusCode;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use url::Url;
+
+/// Where the worker's key is; never an argument, which everybody on the machine can read.
+pub const WORKER_KEY: &str = "GANTRY_WORKER_KEY";
+
+/// Between two questions when there is nothing to do.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+/// Between two tries when the runner API cannot be reached, at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// A worker.
+pub struct Worker {
+    api: Url,
+    key: SecretString,
+    slots: usize,
+    program: PathBuf,
+    name: String,
+    variables: BTreeMap<String, String>,
+}
+
+impl Worker {
+    /// The worker that these settings describe. Its runners get the same ones, but not its key.
+    ///
+    /// # Errors
+    /// When the key is missing, or the program does not know where it lies itself.
+    pub fn new(
+        arguments: &Arguments,
+        mut variables: BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
+        let key = variables.remove(WORKER_KEY).filter(|key| !key.is_empty());
+        let key = key.with_context(|| {
+            format!("{WORKER_KEY} is not set: an admin makes a key with the role worker and a pool")
+        })?;
+        variables.extend(arguments.as_variables());
+        Ok(Self {
+            api: arguments.api().join("runner/v1/next")?,
+            key: key.into(),
+            slots: arguments.slots().max(1),
+            program: std::env::current_exe()?,
+            name: arguments.own_name(),
+            variables,
+        })
+    }
+
+    /// Takes runs until the process is asked to end (SIGTERM, SIGINT), then lets those end that it
+    /// has. A second signal ends the worker alone: its runners go on by themselves.
+    ///
+    /// # Errors
+    /// When the key is refused, or a runner cannot be started.
+    pub async fn work(self) -> anyhow::Result<()> {
+        let http = http_client(false)?;
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut runners: JoinSet<()> = JoinSet::new();
+        let (mut draining, mut wait, mut number) = (false, Duration::ZERO, 0_u64);
+        tracing::info!(slots = self.slots, "the worker asks for runs");
+        loop {
+            if draining && runners.is_empty() {
+                tracing::info!("the worker ends: nothing is left to do");
+                return Ok(());
+            }
+            let asks = !draining && runners.len() < self.slots;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                Some(_ended) = runners.join_next() => {
+                    wait = Duration::ZERO;
+                    continue;
+                }
+                () = tokio::time::sleep(wait), if asks => {
+                    match self.next(&http).await? {
+                        Answer::Run(next) => {
+                            number += 1;
+                            let child = self.start(&next, number)?;
+                            runners.spawn(watch(child, next.run.to_string()));
+                            wait = Duration::ZERO;
+                        }
+                        Answer::Nothing => wait = ASK_EVERY.mul_f64(rand::rng().random_range(0.8..1.2)),
+                        Answer::Trouble(problem) => {
+                            wait = (wait * 2).clamp(ASK_EVERY, LONGEST_WAIT);
+                            tracing::warn!(wait_s = wait.as_secs(), problem, "the runner API does not answer");
+                        }
+                    }
+                    continue;
+                }
+            }
+            if draining {
+                tracing::warn!(runners = runners.len(), "the worker ends, its runners go on");
+                runners.detach_all();
+                return Ok(());
+            }
+            draining = true;
+            tracing::info!(
+                runners = runners.len(),
+                "the worker takes no more runs, and waits for those it has"
+            );
+        }
+    }
+
+    async fn next(&self, http: &reqwest::Client) -> anyhow::Result<Answer> {
+        let asked = http
+            .post(self.api.clone())
+            .bearer_auth(self.key.expose_secret())
+            .header(VERSION_HEADER, VERSION)
+            .send()
+            .await;
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Answer::Trouble(error.without_url().to_string())),
+        };
+        match answer.status() {
+            StatusCode::OK => match answer.json().await {
+                Ok(next) => Ok(Answer::Run(next)),
+                Err(error) => Ok(Answer::Trouble(error.without_url().to_string())),
+            },
+            StatusCode::NO_CONTENT => Ok(Answer::Nothing),
+            status @ (StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::BAD_REQUEST) => {
+                bail!(
+                    "the runner API answers {status}: {}",
+                    answer.text().await.unwrap_or_default()
+                )
+            }
+            status => Ok(Answer::Trouble(format!("it answers {status}"))),
+        }
+    }
+
+    /// A runner for one run, in a process group of its own: what interrupts the worker does not
+    /// interrupt an apply.
+    fn start(&self, next: &NextAnswer, number: u64) -> anyhow::Result<Child> {
+        tracing::info!(run.id = %next.run, "taking a run");
+        Command::new(&self.program)
+            .env_clear()
+            .envs(&self.variables)
+            .env("GANTRY_RUNNER_NAME", format!("{}.{number}", self.name))
+            .env(CLAIM_TOKEN, &next.claim_token)
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", self.program.display()))
+    }
+}
+
+enum Answer {
+    Run(NextAnswer),
+    Nothing,
+    Trouble(String),
+}
+
+/// What a runner did, it has reported itself.
+async fn watch(mut child: Child, run: String) {
+    match child.wait().await {
+        Ok(status) if status.success() => {}
+        Ok(status) => tracing::warn!(run.id = run, "the runner ended with {status}"),
+        Err(error) => tracing::warn!(run.id = run, "the runner was not seen to end: {error}"),
+    }
+}
