@@ -105,7 +105,8 @@ impl Work {
             self.post(connected, project, &post, &mut memory).await?;
         }
         let asked_at = runs.iter().filter_map(|run| run.asked_at).min();
-        if let Some(asked_at) = asked_at.filter(|_| is_first) {
+        let posted = !memory.value.posted.statuses.is_empty();
+        if let Some(asked_at) = asked_at.filter(|_| is_first && posted) {
             let took = self.deps.clock.now().duration_since(asked_at);
             metrics::time("FirstStatus", took.try_into().unwrap_or_default());
         }

@@ -19,6 +19,8 @@ pub const WORKER_KEY: &str = "GANTRY_WORKER_KEY";
 
 /// Between two questions when there is nothing to do.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// After a run was taken: by then its runner has claimed it, and it is not handed out again.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(1);
 /// Between two tries when the runner API cannot be reached, at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -65,7 +67,7 @@ impl Worker {
         let http = http_client(false)?;
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut runners: JoinSet<()> = JoinSet::new();
+        let mut runners: JoinSet<bool> = JoinSet::new();
         let (mut draining, mut wait, mut number) = (false, Duration::ZERO, 0_u64);
         tracing::info!(slots = self.slots, "the worker asks for runs");
         loop {
@@ -77,8 +79,9 @@ impl Worker {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
-                Some(_ended) = runners.join_next() => {
-                    wait = Duration::ZERO;
+                Some(ended) = runners.join_next() => {
+                    // What fails here at once would fail again at once.
+                    wait = if ended.unwrap_or(false) { Duration::ZERO } else { ASK_EVERY };
                     continue;
                 }
                 () = tokio::time::sleep(wait), if asks => {
@@ -87,7 +90,7 @@ impl Worker {
                             number += 1;
                             let child = self.start(&next, number)?;
                             runners.spawn(watch(child, next.run.to_string()));
-                            wait = Duration::ZERO;
+                            wait = CLAIMED_WITHIN;
                         }
                         Answer::Nothing => wait = ASK_EVERY.mul_f64(rand::rng().random_range(0.8..1.2)),
                         Answer::Trouble(problem) => {
@@ -162,11 +165,12 @@ enum Answer {
     Trouble(String),
 }
 
-/// What a runner did, it has reported itself.
-async fn watch(mut child: Child, run: String) {
+/// What a runner did, it has reported itself; whether it ended well.
+async fn watch(mut child: Child, run: String) -> bool {
     match child.wait().await {
-        Ok(status) if status.success() => {}
+        Ok(status) if status.success() => return true,
         Ok(status) => tracing::warn!(run.id = run, "the runner ended with {status}"),
         Err(error) => tracing::warn!(run.id = run, "the runner was not seen to end: {error}"),
     }
+    false
 }

@@ -26,6 +26,11 @@ use jiff::SignedDuration;
 /// A granted place that nobody took by then is looked at.
 const TAKEN_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
+/// How many of the places are for the installation's own runners, not for workers of pools.
+pub(crate) fn count_own(places: &[Stored<RoomEntry>]) -> usize {
+    places.iter().filter(|place| place.value.pool.is_none()).count()
+}
+
 impl Work {
     /// Gives free places to the first of the line.
     pub(crate) async fn on_dispatch(&self) -> Result<(), Failure> {
@@ -42,7 +47,7 @@ impl Work {
         for entry in of_pools.into_iter().filter(|entry| !is_granted(entry)) {
             self.grant(entry).await?;
         }
-        let taken = in_room.iter().filter(|room| room.value.pool.is_none()).count();
+        let taken = count_own(&in_room);
         let mut free = limit.saturating_sub(taken);
         if free == 0 {
             return Ok(());
@@ -170,8 +175,8 @@ impl Work {
             NotStarted::Refused => false,
         };
         if why == NotStarted::NoRoom {
-            let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?.len();
-            let runners = u32::try_from(in_room.saturating_sub(1)).unwrap_or(0);
+            let places = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
+            let runners = u32::try_from(count_own(&places).saturating_sub(1)).unwrap_or(0);
             let set = self.deps.limits.room;
             let limit = RoomLimit { runners, set, since: now, words: words.to_owned() };
             writes.push(Write::put(keys::room_limit(), Expect::Any, &limit)?);

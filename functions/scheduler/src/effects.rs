@@ -1,6 +1,6 @@
 //! What a transition leaves to be done. Each effect can be performed any number of times.
 
-use crate::Work;
+use crate::{Work, dispatch::count_own};
 use gantry_domain::{
     MergeRequestIid, ProjectId, StackId,
     run::{Effect, Phase, Place, Run, RunState, RunType, Want},
@@ -96,14 +96,9 @@ impl Work {
 
     /// Nudges the dispatcher, unless every place is taken: whoever leaves one nudges it then.
     async fn ask_for_room(&self, stored: &Stored<Run>) -> Result<(), Failure> {
-        if self.deps.limits.room == 0 {
-            return Ok(());
-        }
         if stored.value.place == Place::Line && stored.value.pool.is_none() {
-            let room = i32::try_from(self.deps.limits.room).unwrap_or(i32::MAX);
-            let taken =
-                self.deps.store.query::<RoomEntry>(keys::ROOM, "", None, false, room).await?;
-            if taken.items.len() >= self.deps.limits.room as usize {
+            let places = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
+            if count_own(&places) >= self.deps.limits.room as usize {
                 return Ok(());
             }
         }

@@ -4,6 +4,7 @@
 
 use crate::{
     Work,
+    dispatch::count_own,
     effects::{distinct, numbered},
 };
 use gantry_domain::{CommitSha, MergeRequestIid, ProjectId, integration::days_left, run::Run};
@@ -47,7 +48,7 @@ impl Work {
     /// How things stand, for graphs and alarms.
     async fn measure(&self, line: &[Stored<LineEntry>]) -> Result<(), Failure> {
         let now = self.now();
-        let in_room = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?.len();
+        let in_room = count_own(&self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?);
         let oldest = line.iter().filter_map(|entry| entry.value.since).min();
         let waits = oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs());
         metrics::level("InRoom", i64::try_from(in_room).unwrap_or(i64::MAX));

@@ -5,9 +5,7 @@ use crate::{
     deployed::Deployed,
     front::Front,
     functions::{Lambda, Process, free_port},
-    mapping,
-    policy::{self, Request},
-    tools,
+    mapping, policy, tools,
     wire::{REGION, Wire},
 };
 use anyhow::{Context as _, bail};
@@ -206,12 +204,6 @@ impl Cloud {
             }
         }
         Ok(used)
-    }
-
-    /// What calls it to be allowed: for a message to people.
-    pub fn requests_of(&self, function: &str) -> Vec<Request> {
-        let calls = self.wire.calls().into_iter().filter(|call| call.caller == function);
-        calls.flat_map(|call| call.requests).collect()
     }
 
     /// All items of the table.

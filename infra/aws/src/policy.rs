@@ -5,6 +5,7 @@
 
 use crate::wire::{ACCOUNT, REGION};
 use anyhow::{Context as _, bail};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use std::fmt;
 
@@ -173,7 +174,7 @@ pub fn codebuild(operation: &str, body: &Value) -> anyhow::Result<Vec<Request>> 
 /// # Errors
 /// For methods that nobody uses.
 pub fn s3(method: &str, path: &str, query: &str, body: &[u8]) -> anyhow::Result<Vec<Request>> {
-    let path = percent_decoded(path.trim_start_matches('/'));
+    let path = percent_decode_str(path.trim_start_matches('/')).decode_utf8_lossy();
     let arn = format!("arn:aws:s3:::{}", path.trim_end_matches('/'));
     let has =
         |name: &str| url::form_urlencoded::parse(query.as_bytes()).any(|(found, _)| found == name);
@@ -194,14 +195,6 @@ pub fn s3(method: &str, path: &str, query: &str, body: &[u8]) -> anyhow::Result<
         other => bail!("S3 is called with {other} {query}"),
     };
     Ok(vec![Request::new(action, arn)])
-}
-
-fn percent_decoded(path: &str) -> String {
-    let plain = path.replace('+', "%2B");
-    url::form_urlencoded::parse(plain.as_bytes())
-        .next()
-        .map(|(path, _)| path.into_owned())
-        .unwrap_or_default()
 }
 
 /// The statements of a role's policies.

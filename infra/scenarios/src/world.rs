@@ -8,6 +8,7 @@ use crate::{
     pump::Pump,
     runner::{Planned, Runners},
 };
+use gantry_domain::protocol::NextAnswer;
 use gantry_fake_gitlab::{
     Config, FakeGitlab, MergeRequestIid, MergeRequestSpec, Person, ProjectId, ProjectOptions,
     StatusView, UserId,
@@ -129,6 +130,24 @@ impl World {
         let status = answer.status();
         let text = answer.text().await.unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// A worker of the pool comes by: runners take every run that waits for one.
+    pub async fn worker(&mut self, pool: &str) {
+        let body = json!({ "name": format!("worker-{pool}"), "role": "worker", "pool": pool });
+        let (status, made) = self.api(Method::POST, "/keys", Some(body)).await;
+        assert!(status.is_success(), "{made}");
+        let key = made.get("key").and_then(Value::as_str).unwrap().to_owned();
+        loop {
+            let url = format!("{}/runner/v1/next", self.installation.base);
+            let answer = self.http.post(url).bearer_auth(&key).send().await.unwrap();
+            if answer.status() == StatusCode::NO_CONTENT {
+                return;
+            }
+            let next: NextAnswer = answer.json().await.unwrap();
+            self.runners.start(&next.run, 0, &next.claim_token).await;
+            self.settle().await;
+        }
     }
 
     /// A project whose members are the bot (Maintainer) and the developer.

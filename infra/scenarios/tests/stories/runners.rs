@@ -81,3 +81,31 @@ async fn while_runners_are_held_back_everything_is_decided_and_nothing_starts() 
     })
     .await;
 }
+
+#[tokio::test]
+async fn runs_of_a_pool_wait_for_a_worker_and_take_no_room() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        // More of them than the installation has runners.
+        for number in 1..=5 {
+            let fields = json!({ "pool": "office" });
+            let name = format!("office-{number}");
+            w.stack(project, &name, "infra", StackOptions { fields }).await;
+        }
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
+        w.open(project, "wider").await;
+        w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+        assert_eq!(w.executed(), ["network plan"]);
+
+        // No claim is waited for: it takes as long as it takes.
+        w.pass(Duration::from_secs(3 * 3600)).await;
+        w.run_in("office-1", "preparing").await;
+        w.worker("office").await;
+        for number in 1..=5 {
+            w.expect_status(project, &commit, &format!("gantry/office-{number}"), "success: 1");
+        }
+        w
+    })
+    .await;
+}
