@@ -85,6 +85,7 @@ pub fn router(deps: Deps) -> Router {
     let routes = Router::new()
         .route("/claim", post(claim::claim))
         .route("/next", post(next::next))
+        .route("/further", post(next::further))
         .route("/source", get(transfer::source))
         .route("/upload", post(transfer::upload))
         .route("/plan", get(transfer::read_plan).put(transfer::write_plan))

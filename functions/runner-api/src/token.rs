@@ -10,7 +10,8 @@ use gantry_secrets::{SecretName, Signer, TokenFor, TokenKind, TokenRefused};
 use gantry_setup::web::bearer;
 use gantry_store::{Expect, Store, StoreError, Stored, Write, keys};
 
-const SUPERSEDED: &str = "this attempt was given up: the run goes on without this runner";
+pub(crate) const SUPERSEDED: &str =
+    "this attempt was given up: the run goes on without this runner";
 const ENDED: &str = "the run has ended";
 
 /// Proof that a request speaks for the attempt that counts, as the run's record had it.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use gantry_domain::{
     plan::Change,
     protocol::{
-        BeatAnswer, ClaimAnswer, ClaimRequest, LogChunk, Report, StateCommit, Upload, UploadAnswer,
-        UploadRequest, VERSION, VERSION_HEADER, claim_purpose,
+        BeatAnswer, ClaimAnswer, ClaimRequest, FurtherRequest, LogChunk, NextAnswer, Report,
+        StateCommit, Upload, UploadAnswer, UploadRequest, VERSION, VERSION_HEADER, claim_purpose,
     },
 };
 use gantry_setup::identity::Prover;
@@ -158,6 +158,18 @@ impl Api {
 
     pub(crate) async fn report(&self, report: &Report) -> Result<(), ApiError> {
         self.send_json(Method::POST, "report", report).await
+    }
+
+    /// Another run for this machine, when there is one now.
+    pub(crate) async fn further(
+        &self,
+        request: &FurtherRequest,
+    ) -> Result<Option<NextAnswer>, ApiError> {
+        let answer = self.send(|| self.request(Method::POST, "further").json(request)).await?;
+        match answer.status() {
+            StatusCode::NO_CONTENT => Ok(None),
+            _ => answer.json().await.map(Some).map_err(unreadable),
+        }
     }
 
     /// One sign of life; not tried again, the next one comes anyway.

@@ -25,6 +25,13 @@ pub struct Arguments {
     /// How many runs a worker executes at once
     #[arg(long, env = "GANTRY_RUNNER_SLOTS", default_value_t = 1)]
     slots: usize,
+    /// How many runs it executes, one after the other, where further ones wait that are like the
+    /// first; more than one only with a user for Terraform
+    #[arg(long, env = "GANTRY_RUNNER_RUNS", default_value_t = 1)]
+    runs: u32,
+    /// How long this machine is there; a run that may take longer is not begun
+    #[arg(long, env = "GANTRY_RUNNER_MINUTES")]
+    minutes: Option<u32>,
     /// The runner API's address, without /runner/v1
     #[arg(long, env = "GANTRY_RUNNER_API")]
     api: Url,
@@ -71,6 +78,14 @@ impl Arguments {
             api.set_path(&format!("{}/", self.api.path()));
         }
         api
+    }
+
+    pub(crate) fn runs(&self) -> u32 {
+        self.runs
+    }
+
+    pub(crate) fn minutes(&self) -> Option<u32> {
+        self.minutes
     }
 
     pub(crate) fn slots(&self) -> usize {

@@ -320,6 +320,11 @@ impl Job {
         }
     }
 
+    /// The sequence of the last report.
+    pub(crate) fn last_report(&self) -> u32 {
+        self.sequence
+    }
+
     /// Tells what happened, until it is taken.
     pub(crate) async fn report(&mut self, what: ReportKind) -> Result<(), Failure> {
         self.sequence += 1;

@@ -1,13 +1,14 @@
 //! Executes one phase of a run: takes it from the runner API, runs Terraform or OpenTofu, and
 //! tells the runner API what happened.
 //!
-//! It speaks to the runner API alone ([`gantry_domain::protocol`]), keeps nothing between runs,
-//! and ends when its phase has ended. Its tokens never reach what it runs.
+//! It speaks to the runner API alone ([`gantry_domain::protocol`]), and its tokens never reach what
+//! it runs. It ends when its phase has ended, or takes [`further`] runs where it may.
 
 mod api;
 mod beat;
 mod config;
 mod failure;
+pub mod further;
 mod job;
 mod log;
 mod phases;
@@ -19,6 +20,7 @@ pub use config::{Arguments, CLAIM_TOKEN, Config, Timings};
 use anyhow::Context;
 use api::{Api, ApiError};
 use failure::Failure;
+use further::EndedRun;
 use gantry_domain::{masking::Masker, protocol::ReportKind, run::Phase};
 use gantry_engine::{files, stop::stop_channel};
 use job::{Job, Progress};
@@ -42,11 +44,16 @@ pub enum Outcome {
 /// When the phase cannot be taken, when its end cannot be reported, or when a state is left on
 /// this machine.
 pub async fn run(config: Config) -> anyhow::Result<Outcome> {
+    Ok(one(config).await?.0)
+}
+
+/// The same, and what it needs to go on if it has ended as it should.
+async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
     let timings = config.timings;
     let mut api = Api::new(&config.api, config.claim_token.clone(), timings.patience)?;
     let claim = match api.claim(&config.name, config.identity.as_ref()).await {
         Ok(claim) => claim,
-        Err(ApiError::Gone) => return Ok(Outcome::NothingToDo),
+        Err(ApiError::Gone) => return Ok((Outcome::NothingToDo, None)),
         Err(error) => return Err(error).context("the phase could not be taken"),
     };
     tracing::info!(run.id = %claim.run, phase = %claim.phase, stack = %claim.stack, "took a phase");
@@ -83,7 +90,7 @@ async fn finish(
     mut job: Job,
     pump: Pump,
     result: Result<ReportKind, Failure>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
     let stop = job.stop.asked();
     if let (Err(failure), Some(reason)) = (&result, &stop) {
         tracing::info!(?failure, "the phase was stopped");
@@ -100,8 +107,11 @@ async fn finish(
         Err(failure) => failure.report(job.progress, stop, &job.masker, tail),
     };
     let outcome = match job.report(report.clone()).await {
-        Ok(()) => Ok(Outcome::Reported(report)),
-        Err(Failure::Stopped(_)) => Ok(Outcome::GivenUp),
+        Ok(()) => {
+            let ended = EndedRun { api: job.api.clone(), last_report: job.last_report() };
+            Ok((Outcome::Reported(report), Some(ended)))
+        }
+        Err(Failure::Stopped(_)) => Ok((Outcome::GivenUp, None)),
         Err(failure) => Err(anyhow::anyhow!("the end was not reported: {failure:?}")),
     };
     clean_up(&job)?;

@@ -1,7 +1,7 @@
-//! The runner program: one phase of one run, then it ends.
+//! The runner program: one phase of one run, and further ones where it may.
 
 use clap::Parser;
-use gantry_runner::{Arguments, Config, Outcome, poll::Worker};
+use gantry_runner::{Arguments, Config, Outcome, further::Machine, poll::Worker};
 use gantry_setup::{Clock, identity::Prover};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -29,11 +29,12 @@ async fn main() -> ExitCode {
             return Ok(Outcome::NothingToDo);
         }
         let proves = variables.get(IDENTITY).is_some_and(|value| value == "aws");
+        let machine = Machine::new(&arguments);
         let mut config = Config::new(arguments, variables)?;
         if proves {
             config.identity = Some(Prover::from_environment(Clock::system()).await?);
         }
-        gantry_runner::run(config).await
+        gantry_runner::further::run_all(config, machine).await
     };
     match run.await {
         Ok(Outcome::NothingToDo) => {

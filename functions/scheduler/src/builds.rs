@@ -11,7 +11,11 @@ use gantry_setup::{
     Clock,
     builds::{BuildStart, Builds, NotStarted},
 };
-use gantry_store::{Store, keys, runner::Claim};
+use gantry_store::{
+    Expect, Outcome, Store, Write, keys,
+    runner::{Claim, HandedOn},
+    scheduler::RoomEntry,
+};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
@@ -50,6 +54,29 @@ impl Starter {
         Ok(claim.is_none())
     }
 
+    /// Records that a build is started for the attempt. False when a build that has ended its own
+    /// run takes this one too, or when it has lost its place.
+    async fn is_ours(&self, run: &RunId, attempt: u32) -> Result<bool, Failure> {
+        let (room, handed_on) = (keys::room(run), keys::handed_on(run, attempt));
+        loop {
+            let Some(place) = self.store.get::<RoomEntry>(&room).await? else { return Ok(false) };
+            if place.value.started == attempt {
+                return Ok(true);
+            }
+            let started = RoomEntry { started: attempt, ..place.value.clone() };
+            let writes = vec![
+                Write::put(room.clone(), place.unchanged(), &started)?,
+                Write::Check { key: handed_on.clone(), expect: Expect::Absent },
+            ];
+            if self.store.write(writes).await? == Outcome::Written {
+                return Ok(true);
+            }
+            if self.store.get::<HandedOn>(&handed_on).await?.is_some() {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Everything in it derives from the message, so that a repeated start is the same start.
     fn build(&self, run: &RunId, stack: &StackId, attempt: u32, token: &ClaimToken) -> BuildStart {
         let variables = [
@@ -73,7 +100,10 @@ impl Handler for Starter {
         let (run, stack, attempt, build) = match message {
             Message::Start { run, stack, attempt, claim_token, expires_at, role, .. } => {
                 // Late: the sweep hands it out again.
-                if self.clock.now() >= expires_at || !self.is_wanted(&run, attempt).await? {
+                if self.clock.now() >= expires_at
+                    || !self.is_wanted(&run, attempt).await?
+                    || !self.is_ours(&run, attempt).await?
+                {
                     return Ok(());
                 }
                 let build = BuildStart { role, ..self.build(&run, &stack, attempt, &claim_token) };

@@ -70,8 +70,14 @@ impl Work {
     async fn grant(&self, entry: Stored<LineEntry>) -> Result<bool, Failure> {
         let LineEntry { run, stack, attempt, pool, .. } = entry.value;
         let now = self.now();
-        let place =
-            RoomEntry { run: run.clone(), stack: stack.clone(), pool, taken: false, at: now };
+        let place = RoomEntry {
+            run: run.clone(),
+            stack: stack.clone(),
+            pool,
+            taken: false,
+            started: 0,
+            at: now,
+        };
         let granted = vec![
             Write::put(keys::room(&run), Expect::Absent, &place)?.due(Some(now + TAKEN_WITHIN)),
             Write::Check { key: entry.key, expect: Expect::Present },

@@ -9,14 +9,17 @@ use gantry_queue::{ClaimToken, Failure, Message};
 use gantry_secrets::{TokenFor, TokenKind};
 use gantry_store::{
     Outcome, Stored, Write, keys,
+    runner::FreeRunner,
     scheduler::{RoomEntry, RunEntry, Subject},
 };
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// How many of a stack's newest runs are looked through for previews that an apply made old.
 const RECENT_RUNS: i32 = 100;
+/// How long the start of a runner waits where a free one may take the run: those ask once a second.
+const HELD_BACK: Duration = Duration::from_secs(2);
 
 impl Work {
     /// Performs what is outstanding, then says so in the run. Losing the race for that last write
@@ -84,7 +87,21 @@ impl Work {
             expires_at,
             role: run.role.clone(),
         };
-        Ok(self.deps.sender.send(start).await?)
+        match self.is_runner_free(run).await? {
+            true => Ok(self.deps.sender.send_later(start, HELD_BACK).await?),
+            false => Ok(self.deps.sender.send(start).await?),
+        }
+    }
+
+    /// True when a runner that has ended its run asks for one like this. It may be that somebody
+    /// else gets it: a runner of its own is started all the same, a little later.
+    async fn is_runner_free(&self, run: &Run) -> Result<bool, Failure> {
+        let Some(role) = &run.role else { return Ok(false) };
+        let now = keys::free_at(self.now());
+        let free =
+            self.deps.store.query::<FreeRunner>(keys::FREE_RUNNERS, "", Some(&now), false, 100);
+        let is_like = |free: &FreeRunner| free.role == *role && free.run_type == run.run_type;
+        Ok(free.await?.items.iter().any(|free| is_like(&free.value)))
     }
 
     /// Has the machine of a lost runner ended, where it was started for the run.

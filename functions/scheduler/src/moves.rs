@@ -253,6 +253,7 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
                     stack: after.stack.clone(),
                     pool: after.pool.clone(),
                     taken: true,
+                    started: 0,
                     at: now,
                 };
                 Write::put(key, Expect::Any, &room)?

@@ -62,7 +62,7 @@ impl Cloud {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(folder.join("runners"))?;
-        fs::set_permissions(folder.join("runners"), Permissions::from_mode(0o700))?;
+        fs::set_permissions(folder.join("runners"), Permissions::from_mode(0o711))?;
         let (moto, moto_address) = start_moto(&folder).await?;
         let deployed = tokio::task::spawn_blocking({
             let moto = moto_address.clone();

@@ -5,7 +5,7 @@ use crate::{deployed::Project, functions::Process, wire::REGION};
 use anyhow::Context as _;
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path as InPath, State},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -15,7 +15,8 @@ use std::{
     collections::BTreeMap,
     fs::File,
     net::Ipv4Addr,
-    path::PathBuf,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
     time::Duration,
@@ -44,6 +45,8 @@ struct Builds {
     quota: Option<usize>,
     /// Builds end before they do anything, with these words of CodeBuild.
     broken: Option<String>,
+    /// Terraform runs as the user that the project names.
+    with_user: bool,
 }
 
 /// The service.
@@ -108,6 +111,17 @@ impl CodeBuild {
         self.locked().broken = words.map(str::to_owned);
     }
 
+    /// From now on Terraform has a user of its own in builds, as the project says: each build is
+    /// root, and so are we. False where we are not, or where that user cannot reach the folder.
+    pub fn set_with_user(&self) -> bool {
+        let is_open = |folder: &Path| {
+            folder.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
+        };
+        let can = nix::unistd::geteuid().is_root() && self.folder.ancestors().all(is_open);
+        self.locked().with_user = can;
+        can
+    }
+
     fn locked(&self) -> std::sync::MutexGuard<'_, Builds> {
         self.builds.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -158,7 +172,7 @@ impl CodeBuild {
         if let Some(words) = builds.broken.clone() {
             self.tell(&build, "FAILED", "PROVISIONING", &words);
         } else {
-            let process = self.launch(&build)?;
+            let process = self.launch(&build, builds.with_user)?;
             builds.processes.insert(id.clone(), process);
         }
         builds.list.push(build);
@@ -179,8 +193,8 @@ impl CodeBuild {
 
     /// The commands of the build spec's `build` phase, with the project's variables, those of
     /// the call, and CodeBuild's own. What an image brings is this machine's: the layer's place,
-    /// the folder to work in, and the user that Terraform runs as.
-    fn launch(&self, build: &Build) -> anyhow::Result<Process> {
+    /// the folder to work in, and mostly the user that Terraform runs as.
+    fn launch(&self, build: &Build, with_user: bool) -> anyhow::Result<Process> {
         let log = File::create(self.folder.join(format!("build-{}.log", build.id)))?;
         let commands =
             commands(&self.project.buildspec).context("the build spec has no commands")?;
@@ -203,7 +217,7 @@ impl CodeBuild {
                 .envs(&self.project.variables)
                 .envs(overrides)
                 .env("GANTRY_RUNNER_WORK", self.folder.join("runners"))
-                .env("GANTRY_RUNNER_USER", "")
+                .envs((!with_user).then_some(("GANTRY_RUNNER_USER", "")))
                 .stdout(log.try_clone()?)
                 .stderr(log),
         )
@@ -259,7 +273,10 @@ async fn watch(service: std::sync::Weak<CodeBuild>) {
 
 /// What a container gets from its credentials' address: a session of the build's role.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
-async fn credentials(State(service): State<Arc<CodeBuild>>, Path(id): Path<String>) -> Response {
+async fn credentials(
+    State(service): State<Arc<CodeBuild>>,
+    InPath(id): InPath<String>,
+) -> Response {
     let build = service.locked().list.iter().find(|build| build.id == id).cloned();
     let Some(build) = build else { return StatusCode::NOT_FOUND.into_response() };
     match assume(&service, &build).await {

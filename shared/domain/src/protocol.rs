@@ -3,6 +3,8 @@
 //! | request | token | meaning |
 //! |---|---|---|
 //! | `POST claim` [`ClaimRequest`] → [`ClaimAnswer`] | claim | take a phase of a run, once |
+//! | `POST next` → [`NextAnswer`]; 204 when there is none | a worker's key | a run of the worker's pool |
+//! | `POST further` [`FurtherRequest`] → [`NextAnswer`]; 204 while there is none | run, which has ended | another run for the same machine |
 //! | `GET source` → the commit's `tar.gz`; 202 + `Retry-After` while it is fetched | run | 422 with a text for people: it cannot be had |
 //! | `POST log` [`LogChunk`] | run | append to the log |
 //! | `POST beat` → [`BeatAnswer`] | run | a sign of life, at least every 10 s |
@@ -46,8 +48,19 @@ pub struct ClaimRequest {
     pub identity: Option<String>,
 }
 
-/// What a worker gets that asked for a run of its pool (`POST next`): it takes the phase as any
-/// runner does, with this token.
+/// What a runner sends that has ended its phase and takes another one, of a run with the same role
+/// and type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FurtherRequest {
+    /// The sequence of its last report. What it says must have been recorded before.
+    pub last_report: u32,
+    /// How long its machine is still there. A run that may take longer is not for it: with 0 it only
+    /// says that it will be free in a moment.
+    pub seconds_left: u32,
+}
+
+/// What is handed to whoever asked for a run (`POST next`, `POST further`): it takes the phase as
+/// any runner does, with this token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextAnswer {
     /// The run.

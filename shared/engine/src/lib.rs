@@ -8,6 +8,7 @@ pub mod backend;
 pub mod diagnostics;
 pub mod environment;
 pub mod files;
+pub mod leftovers;
 pub mod process;
 pub mod registry;
 pub mod stop;

@@ -295,6 +295,24 @@ pub fn claim(run: &RunId, attempt: u32) -> Key {
     Key::new(format!("claim/{run}"), format!("{attempt:06}"))
 }
 
+/// That an attempt goes to a runner that has ended its own run.
+pub fn handed_on(run: &RunId, attempt: u32) -> Key {
+    Key::new(format!("claim/{run}"), format!("{attempt:06}#handed-on"))
+}
+
+/// The partition of runners that have ended their run and take another one.
+pub const FREE_RUNNERS: &str = "claim/free";
+
+/// A runner that takes another run until then; `ended` is the run that it has ended.
+pub fn free_runner(until: Timestamp, ended: &RunId) -> Key {
+    Key::new(FREE_RUNNERS, format!("{}#{ended}", free_at(until)))
+}
+
+/// What comes before the sort keys of all runners that are still free then.
+pub fn free_at(then: Timestamp) -> String {
+    millis(then)
+}
+
 /// Who holds the lock on a stack's Terraform state.
 pub fn lock(stack: &StackId) -> Key {
     Key::new(format!("lock/{stack}"), HEAD)

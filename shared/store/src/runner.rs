@@ -1,6 +1,10 @@
 //! `runner-api`'s records: signs of life, claims, Terraform's state and its lock, logs.
 
-use gantry_domain::{RunId, protocol::LockInfo, run::Phase};
+use gantry_domain::{
+    RunId,
+    protocol::LockInfo,
+    run::{Phase, RunType},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +29,25 @@ pub struct Claim {
     pub nonce: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// That an attempt goes to a runner that has ended its own run, and none is started for it
+/// ([`crate::keys::handed_on`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOn {
+    /// The run that the runner has ended.
+    pub to: RunId,
+    /// Its attempt.
+    pub attempt: u32,
+}
+
+/// A runner that has ended its run and takes another one ([`crate::keys::free_runner`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeRunner {
+    /// The role that it has.
+    pub role: String,
+    /// The type of the runs that it takes.
+    pub run_type: RunType,
 }
 
 /// The lock on a stack's Terraform state ([`crate::keys::lock`]).

@@ -274,6 +274,9 @@ pub struct RoomEntry {
     pub pool: Option<Pool>,
     /// The run took the grant.
     pub taken: bool,
+    /// The attempt that a build was started for; 0 while there is none.
+    #[serde(default)]
+    pub started: u32,
     /// When it was granted.
     pub at: Timestamp,
 }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod claim;
+mod further;
 mod locks;
 mod progress;
 mod states;

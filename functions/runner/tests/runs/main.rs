@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 mod apply;
+mod further;
 mod plan;
 mod support;

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod alone;
+mod builds;
 mod calls;
 mod destroy;
 mod events;

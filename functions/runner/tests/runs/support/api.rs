@@ -54,6 +54,8 @@ pub(crate) struct Data {
     /// Sends large bodies to the storage's own addresses.
     pub(crate) signs: bool,
     pub(crate) state_reads: u32,
+    /// How often it was asked for a further run.
+    pub(crate) asked_further: u32,
 }
 
 pub(crate) struct Api {
@@ -111,6 +113,7 @@ impl Api {
 fn router(shared: Shared) -> Router {
     let api = Router::new()
         .route("/claim", post(claim))
+        .route("/further", post(further))
         .route("/source", get(source))
         .route("/log", post(log))
         .route("/beat", post(beat))
@@ -164,6 +167,11 @@ async fn claim(State(shared): State<Shared>, Json(request): Json<ClaimRequest>) 
     let answer = data.offered.as_ref().unwrap().1.clone();
     data.run_token = answer.run_token.clone();
     Json(answer).into_response()
+}
+
+async fn further(State(shared): State<Shared>) -> StatusCode {
+    shared.data().asked_further += 1;
+    StatusCode::NO_CONTENT
 }
 
 async fn source(State(shared): State<Shared>) -> Response {

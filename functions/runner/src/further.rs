@@ -1,0 +1,163 @@
+//! A machine that was started for one run takes further ones, one after the other, while it has
+//! time left and somebody waits. Between two runs nothing of the first is left on it.
+
+use crate::{Arguments, Config, Outcome, api::ApiError, one};
+use anyhow::Context as _;
+use gantry_domain::protocol::FurtherRequest;
+use gantry_engine::{
+    Unprivileged,
+    leftovers::{self, SHARED_FOLDERS},
+};
+use secrecy::SecretString;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
+};
+
+/// Between two questions.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long it is asked until the machine is given back.
+const FREE_FOR: Duration = Duration::from_secs(20);
+
+/// What the machine may do.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// How many runs it executes, at most.
+    pub runs: u32,
+    /// When it goes away, if that is known.
+    pub until: Option<Instant>,
+    /// Where runs can leave files, besides their own folders.
+    pub shared_folders: Vec<PathBuf>,
+}
+
+impl Machine {
+    /// What the settings say.
+    pub fn new(arguments: &Arguments) -> Self {
+        let time = arguments.minutes().map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
+        Self {
+            runs: arguments.runs(),
+            until: time.and_then(|time| Instant::now().checked_add(time)),
+            shared_folders: SHARED_FOLDERS.map(PathBuf::from).to_vec(),
+        }
+    }
+
+    fn seconds_left(&self) -> u32 {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        left.map_or(u32::MAX, |left| u32::try_from(left.as_secs()).unwrap_or(u32::MAX))
+    }
+}
+
+/// Executes the phase that the claim token is for, then phases of further runs with the same role
+/// and type. How the last one ended.
+///
+/// # Errors
+/// As [`crate::run`]; nothing follows an error.
+pub async fn run_all(mut config: Config, machine: Machine) -> anyhow::Result<Outcome> {
+    let cleaner = match machine.runs {
+        0 | 1 => None,
+        _ => Cleaner::new(&config, &machine),
+    };
+    let mut runs = 1;
+    loop {
+        let (outcome, ended) = one(config.clone()).await?;
+        let (Some(cleaner), Some(ended)) = (&cleaner, ended) else { return Ok(outcome) };
+        if runs >= machine.runs {
+            return Ok(outcome);
+        }
+        announce(&ended).await;
+        if let Err(error) = cleaner.clean().await {
+            tracing::error!("it takes no further run: {error:#}");
+            return Ok(outcome);
+        }
+        match next(&ended, &machine).await? {
+            None => return Ok(outcome),
+            Some(token) => (config.claim_token, runs) = (token, runs + 1),
+        }
+    }
+}
+
+/// A run that has ended, and was reported: it speaks for the machine.
+pub(crate) struct EndedRun {
+    pub(crate) api: crate::api::Api,
+    pub(crate) last_report: u32,
+}
+
+/// Says that the machine is free in a moment, so that none is started meanwhile for who comes next.
+async fn announce(ended: &EndedRun) {
+    let request = FurtherRequest { last_report: ended.last_report, seconds_left: 0 };
+    if let Err(error) = ended.api.with_patience(Duration::ZERO).further(&request).await {
+        tracing::debug!(%error, "it was not taken, and will be asked again");
+    }
+}
+
+/// Asks for another run until there is one, or nobody needs the machine.
+async fn next(ended: &EndedRun, machine: &Machine) -> anyhow::Result<Option<SecretString>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let api = ended.api.with_patience(FREE_FOR);
+    let until = Instant::now() + FREE_FOR;
+    while Instant::now() < until {
+        let seconds_left = machine.seconds_left();
+        let request = FurtherRequest { last_report: ended.last_report, seconds_left };
+        match api.further(&request).await {
+            Ok(Some(next)) => {
+                tracing::info!(run.id = %next.run, "taking a further run");
+                return Ok(Some(next.claim_token.into()));
+            }
+            Ok(None) => {}
+            Err(ApiError::Gone) => return Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "no further run can be asked for");
+                return Ok(None);
+            }
+        }
+        tokio::select! {
+            _ = terminate.recv() => return Ok(None),
+            _ = interrupt.recv() => return Ok(None),
+            () = tokio::time::sleep(ASK_EVERY) => {}
+        }
+    }
+    tracing::info!("nobody waits for a runner");
+    Ok(None)
+}
+
+/// Removes what a run has left.
+struct Cleaner {
+    user: Unprivileged,
+    folders: Vec<PathBuf>,
+}
+
+impl Cleaner {
+    /// None where one run cannot be kept from what another one left.
+    fn new(config: &Config, machine: &Machine) -> Option<Self> {
+        let Some(user) = config.user else {
+            tracing::warn!(
+                "it takes one run only: what a run leaves can be told from the runner's own where \
+                 Terraform has a user of its own (GANTRY_RUNNER_USER)"
+            );
+            return None;
+        };
+        if let Err(error) = leftovers::adopt_orphans() {
+            tracing::warn!(%error, "it takes one run only: what a run starts cannot be found");
+            return None;
+        }
+        Some(Self { user, folders: machine.shared_folders.clone() })
+    }
+
+    async fn clean(&self) -> anyhow::Result<()> {
+        leftovers::end_processes().await?;
+        let (user, folders) = (self.user, self.folders.clone());
+        spawn_blocking(move || {
+            for folder in folders {
+                leftovers::remove_files(user, &folder)
+                    .with_context(|| format!("{} cannot be cleaned", folder.display()))?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+}
