@@ -279,8 +279,9 @@ impl Job {
         name: &str,
         spec: &Spec,
         good: &[i32],
+        watch: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<i32, Failure> {
-        let (ended, errors) = self.terraform(spec, Care::Plan, |_| ()).await?;
+        let (ended, errors) = self.terraform(spec, Care::Plan, watch).await?;
         self.go_on()?;
         match ended.status.code() {
             Some(code) if good.contains(&code) => Ok(code),

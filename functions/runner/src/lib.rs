@@ -13,6 +13,7 @@ mod job;
 mod log;
 mod phases;
 pub mod poll;
+mod providers;
 mod state;
 
 pub use config::{Arguments, CLAIM_TOKEN, Config, Timings};

@@ -4,6 +4,7 @@ use crate::{
     beat,
     failure::Failure,
     job::{Care, Job, Progress},
+    providers,
 };
 use gantry_domain::{
     plan::{Change, Delta, Limits},
@@ -36,7 +37,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     let terraform = job.make_terraform().await?;
 
     job.hooks("before_init", &hooks.before_init, &terraform).await?;
-    job.terraform_or_fail("init", &terraform.init(false), &[0]).await?;
+    providers::init(job, &terraform, false).await?;
     job.hooks("after_init", &hooks.after_init, &terraform).await?;
 
     job.report(ReportKind::Planning).await?;
@@ -44,7 +45,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     let tracked = job.claim.run_type == RunType::Tracked;
     let is_test = job.claim.run_type == RunType::Test;
     let spec = terraform.plan(&job.folders.plan(), tracked || is_test);
-    let exit = job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED]).await?;
+    let exit = job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], |_| ()).await?;
     let change = read_change(job, &terraform).await?;
     job.hooks("after_plan", &hooks.after_plan, &terraform).await?;
 
@@ -119,7 +120,7 @@ pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
     job.make_folders()?;
     fetch_plan(job).await?;
     let terraform = job.make_terraform().await?;
-    job.terraform_or_fail("init", &terraform.init(true), &[0]).await?;
+    providers::init(job, &terraform, true).await?;
     run_apply(job, &terraform, Delta::default()).await
 }
 

@@ -5,4 +5,5 @@
 mod apply;
 mod further;
 mod plan;
+mod providers;
 mod support;

@@ -1,0 +1,94 @@
+//! Providers that stay on a machine between runs.
+
+use crate::support::{World, path};
+use gantry_engine::Unprivileged;
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+const CODE: &str = r#"
+terraform {
+  required_providers {
+    fake = { source = "example.com/acme/fake" }
+  }
+}
+"#;
+
+/// A mirror with one provider, and settings that name it. Nobody can call the provider: runs get
+/// no further than its installation.
+fn make_mirror(folder: &Path) -> String {
+    let platform = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let platform = format!("{}_{platform}", std::env::consts::OS);
+    let mirror = folder.join("mirror");
+    let package = mirror.join("example.com/acme/fake");
+    fs::create_dir_all(&package).unwrap();
+    let file = package.join(format!("terraform-provider-fake_1.0.0_{platform}.zip"));
+    let mut archive = zip::ZipWriter::new(fs::File::create(file).unwrap());
+    let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
+    archive.start_file("terraform-provider-fake_v1.0.0", options).unwrap();
+    archive.finish().unwrap();
+    format!("provider_installation {{\n filesystem_mirror {{\n path = {mirror:?}\n }}\n}}\n")
+}
+
+/// What `terraform init` writes for the code.
+fn lock_file(folder: &Path, settings: &str) -> String {
+    fs::write(folder.join("settings.tfrc"), settings).unwrap();
+    fs::write(folder.join("main.tf"), CODE).unwrap();
+    let mut init = Command::new("terraform");
+    init.args(["init", "-input=false"]).current_dir(folder).env("PATH", path());
+    init.env("TF_CLI_CONFIG_FILE", folder.join("settings.tfrc"));
+    let output = init.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::read_to_string(folder.join(".terraform.lock.hcl")).unwrap()
+}
+
+/// One run of the world on the one machine; what its init has said of the provider.
+async fn init(w: &mut World, machine: &Path) -> String {
+    let mut config = w.offer();
+    config.work = machine.to_owned();
+    // As in a build, where it can be.
+    let is_root = nix::unistd::geteuid().is_root();
+    config.user = is_root.then(|| Unprivileged::named("nobody").unwrap());
+    gantry_runner::run(config).await.unwrap();
+    let log = w.api.log();
+    let of_provider = log.lines().filter(|line| line.contains("acme/fake v1.0.0"));
+    of_provider.map(|line| format!("{line}\n")).collect()
+}
+
+#[tokio::test]
+async fn providers_are_installed_once_for_a_lock_file_and_again_where_they_were_changed() {
+    let open = fs::Permissions::from_mode(0o755);
+    let folder = tempfile::Builder::new().permissions(open).tempdir().unwrap();
+    let settings = make_mirror(folder.path());
+    let lock = lock_file(folder.path(), &settings);
+    let files = [("infra/main.tf", CODE), ("infra/.terraform.lock.hcl", lock.as_str())];
+    let mut w = World::new(&files).await;
+    w.claim.hooks.before_init = vec![format!("printf '%s' '{settings}' > $HOME/.terraformrc")];
+    let machine = folder.path().join("machine");
+    let said = init(&mut w, &machine).await;
+    assert!(said.contains("- Installing"), "{said}");
+    for _ in 0..2 {
+        let said = init(&mut w, &machine).await;
+        assert!(said.contains("previously-installed") && !said.contains("Installing"), "{said}");
+    }
+
+    // What a run has changed there, Terraform does not take.
+    let kept = || fs::read_dir(machine.join("providers")).unwrap().map(|e| e.unwrap().path());
+    let program = kept().next().unwrap().join("example.com/acme/fake/1.0.0");
+    let program = fs::read_dir(program).unwrap().next().unwrap().unwrap().path();
+    let program = program.join("terraform-provider-fake_v1.0.0");
+    fs::write(&program, "something else").unwrap();
+    let said = init(&mut w, &machine).await;
+    assert!(said.contains("- Installing"), "{said}");
+    assert_eq!(fs::read(&program).unwrap(), b"", "as it should be");
+    assert_eq!(kept().count(), 1);
+
+    // Another lock file is another matter, and one that is not complete says nothing for sure.
+    let (before, rest) = lock.split_once("  hashes").unwrap();
+    let other = format!("{before}{}", rest.split_once("]\n").unwrap().1);
+    let files = [("infra/main.tf", CODE), ("infra/.terraform.lock.hcl", other.as_str())];
+    let mut w = World::new(&files).await;
+    w.claim.hooks.before_init = vec![format!("printf '%s' '{settings}' > $HOME/.terraformrc")];
+    let said = init(&mut w, &machine).await;
+    assert!(said.contains("- Installing"), "{}", w.api.log());
+    assert!(w.api.log().contains("providers lock -platform="), "{}", w.api.log());
+    assert_eq!(kept().count(), 1);
+}
