@@ -12,7 +12,7 @@ use axum::{
 };
 use gantry_domain::{
     protocol::{FurtherRequest, NextAnswer},
-    run::{Run, RunState},
+    run::{Run, RunState, RunType},
     stack::Pool,
 };
 use gantry_secrets::{TokenFor, TokenKind};
@@ -31,6 +31,8 @@ use secrecy::ExposeSecret as _;
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// A runner that asks for another run asks again within this time, as long as it does.
 const ASKS_WITHIN: SignedDuration = SignedDuration::from_secs(3);
+/// An apply that is asked to end finishes what it has begun, and its end has to be told, in seconds.
+const AFTER_THE_LIMIT: u32 = 60 * 60;
 /// How long what free runners left is kept: nobody reads it once its time is over.
 const KEPT: SignedDuration = SignedDuration::from_mins(10);
 
@@ -112,11 +114,18 @@ async fn waiting_run(deps: &Deps, place: &Stored<RoomEntry>) -> Result<Option<Ru
     Ok(run.filter(|run| matches!(run.state, RunState::Preparing | RunState::Confirmed)))
 }
 
-/// True when the run's phase ends within the time, whatever it does.
+/// True when the run's phase, and what follows its time limit, ends within the time.
 async fn fits(deps: &Deps, run: &Run, seconds_left: u32) -> Result<bool, Refusal> {
-    let stack = deps.store.stack(&run.stack).await?;
-    let longest = stack.map(|stack| stack.value.timeouts);
-    Ok(longest.is_some_and(|times| times.plan.saturating_add(times.apply) <= seconds_left))
+    let Some(stack) = deps.store.stack(&run.stack).await? else { return Ok(false) };
+    let limits = stack.value.timeouts;
+    let changes = match run.run_type {
+        RunType::Proposed => 0,
+        RunType::Tracked => limits.apply,
+        // It destroys what it has applied.
+        RunType::Test => limits.apply.saturating_mul(2),
+    };
+    let longest = limits.plan.saturating_add(changes).saturating_add(AFTER_THE_LIMIT);
+    Ok(longest <= seconds_left)
 }
 
 /// Makes the run this runner's. The same runner, whose answer was lost, gets it again.

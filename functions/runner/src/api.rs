@@ -165,10 +165,19 @@ impl Api {
         &self,
         request: &FurtherRequest,
     ) -> Result<Option<NextAnswer>, ApiError> {
-        let answer = self.send(|| self.request(Method::POST, "further").json(request)).await?;
-        match answer.status() {
-            StatusCode::NO_CONTENT => Ok(None),
-            _ => answer.json().await.map(Some).map_err(unreadable),
+        let mut retry = Retry::new(self.patience);
+        loop {
+            let answer = self.send(|| self.request(Method::POST, "further").json(request)).await?;
+            if answer.status() == StatusCode::NO_CONTENT {
+                return Ok(None);
+            }
+            match answer.bytes().await {
+                Err(error) => retry.after(unavailable(error).into()).await?,
+                Ok(body) => {
+                    let unreadable = |error| ApiError::Refused(format!("no run is in it: {error}"));
+                    return serde_json::from_slice(&body).map(Some).map_err(unreadable);
+                }
+            }
         }
     }
 

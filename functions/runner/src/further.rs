@@ -68,7 +68,9 @@ pub async fn run_all(mut config: Config, machine: Machine) -> anyhow::Result<Out
         if runs >= machine.runs {
             return Ok(outcome);
         }
-        announce(&ended).await;
+        if !announce(&ended).await {
+            return Ok(outcome);
+        }
         if let Err(error) = cleaner.clean().await {
             tracing::error!("it takes no further run: {error:#}");
             return Ok(outcome);
@@ -87,10 +89,16 @@ pub(crate) struct EndedRun {
 }
 
 /// Says that the machine is free in a moment, so that none is started meanwhile for who comes next.
-async fn announce(ended: &EndedRun) {
+/// False when there is nothing for it to do.
+async fn announce(ended: &EndedRun) -> bool {
     let request = FurtherRequest { last_report: ended.last_report, seconds_left: 0 };
-    if let Err(error) = ended.api.with_patience(Duration::ZERO).further(&request).await {
-        tracing::debug!(%error, "it was not taken, and will be asked again");
+    match ended.api.with_patience(Duration::ZERO).further(&request).await {
+        Ok(_) => true,
+        Err(ApiError::Gone) => false,
+        Err(error) => {
+            tracing::debug!(%error, "it was not taken, and will be asked again");
+            true
+        }
     }
 }
 
@@ -98,7 +106,8 @@ async fn announce(ended: &EndedRun) {
 async fn next(ended: &EndedRun, machine: &Machine) -> anyhow::Result<Option<SecretString>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let api = ended.api.with_patience(FREE_FOR);
+    // Longer than it asks: an answer that got lost may have handed out a run.
+    let api = ended.api.with_patience(2 * FREE_FOR);
     let until = Instant::now() + FREE_FOR;
     while Instant::now() < until {
         let seconds_left = machine.seconds_left();
@@ -149,7 +158,7 @@ impl Cleaner {
     }
 
     async fn clean(&self) -> anyhow::Result<()> {
-        leftovers::end_processes().await?;
+        leftovers::end_processes(self.user).await?;
         let (user, folders) = (self.user, self.folders.clone());
         spawn_blocking(move || {
             for folder in folders {

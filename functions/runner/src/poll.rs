@@ -48,6 +48,8 @@ impl Worker {
             format!("{WORKER_KEY} is not set: an admin makes a key with the role worker and a pool")
         })?;
         variables.extend(arguments.as_variables());
+        // Each of its runners has one run: the worker asks for the next one.
+        variables.remove("GANTRY_RUNNER_RUNS");
         Ok(Self {
             api: arguments.api().join("runner/v1/next")?,
             key: key.into(),

@@ -1,22 +1,24 @@
 //! Providers that an earlier run on this machine has installed, by dependency lock file and
 //! platform.
 //!
-//! What is kept is an offer and not trusted: before Terraform uses what lies in
-//! `.terraform/providers` it checks it against the lock file's `h1:` checksums, and installs anew
-//! what does not match (<https://developer.hashicorp.com/terraform/language/files/dependency-lock>).
-//! Copies are made by the user that Terraform runs as, who wrote what is copied: the runner follows
-//! nothing of a run's.
+//! What is kept belongs to the user that runs' code runs as, and is an offer. Terraform checks the
+//! folder of each provider against the lock file's `h1:` checksums
+//! (<https://developer.hashicorp.com/terraform/language/files/dependency-lock>). What does not
+//! match it would install over, and so mix with what was there: as soon as it installs anything,
+//! the offer is withdrawn, and it starts from nothing. Copies are made by that user too: the runner
+//! follows nothing of a run's.
 
 use crate::{
     failure::Failure,
     job::{Care, Job},
 };
-use gantry_engine::{Sink, Spec, Terraform, files, process};
+use gantry_engine::{Sink, Terraform, files, process};
 use gantry_setup::Clock;
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, lchown},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -27,17 +29,22 @@ use tokio::task::spawn_blocking;
 
 /// Terraform's name for the file.
 const LOCK_FILE: &str = ".terraform.lock.hcl";
-const LARGEST_LOCK_FILE: u64 = 1 << 20;
+/// Bytes. A larger one does not fit an argument, and locks more than a hundred providers.
+const LARGEST_LOCK_FILE: u64 = 100_000;
 /// Bytes of all that is kept; what was used least recently goes first.
 const LARGEST: u64 = 4 << 30;
 /// What Terraform and OpenTofu say for each provider that they do not find installed.
 const INSTALLING: &str = "- Installing ";
+/// The folder of what is kept, in a folder that is the runner's own.
+const KEPT: &str = "providers";
 
-/// Takes the folder in `$1`, makes it the project's providers.
-const BRING: &str = r#"mkdir -p .terraform && cp -RP "$1" .terraform/providers ||
-{ rm -rf .terraform/providers; exit 1; }"#;
-/// Copies the project's providers into the folder in `$1`.
-const KEEP: &str = r#"cp -RP .terraform/providers/. "$1""#;
+/// Offers the folder `$1` as the project's providers. They share the disk with what is kept.
+const OFFER: &str = r#"test ! -e .terraform/providers && mkdir -p .terraform || exit 1
+cp -RPl "$1" .terraform/providers || { rm -rf .terraform/providers; exit 1; }"#;
+/// Withdraws the offer; `$1` is the lock file as it was.
+const WITHDRAW: &str = r#"rm -rf .terraform/providers && printf %s "$1" > .terraform.lock.hcl"#;
+/// Puts the project's providers into the folder `$1`.
+const KEEP: &str = r#"cp -RPl .terraform/providers/. "$1""#;
 
 /// `terraform init`, with the providers of an earlier run and for a later one.
 pub(crate) async fn init(
@@ -45,26 +52,28 @@ pub(crate) async fn init(
     terraform: &Terraform,
     locked: bool,
 ) -> Result<(), Failure> {
-    let lock = lock_digest(terraform);
-    let entry = lock
-        .as_ref()
-        .map(|digest| job.config.work.join("providers").join(format!("{}-{digest}", platform())));
-    if let Some(entry) = entry.as_ref().filter(|entry| entry.is_dir()) {
-        // Where it does not work out, Terraform installs them.
-        let now = Clock::system().now().into();
-        let _touched = File::open(entry).and_then(|folder| folder.set_modified(now));
-        copy(job, terraform, BRING, entry).await?;
-    }
-    let installed = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&installed);
-    let watch = move |line: &str| {
-        if line.contains(INSTALLING) {
-            heard.store(true, Ordering::Relaxed);
+    let spec = terraform.init(locked);
+    let lock = lock_file(terraform);
+    let entry = lock.as_deref().map(|lock| {
+        let digest = files::digest(lock.as_bytes());
+        job.config.work.join("providers").join(format!("{}-{digest}", platform()))
+    });
+    if let (Some(lock), Some(entry)) = (&lock, &entry)
+        && offer(job, terraform, entry).await?
+    {
+        let (installs, watch) = watch();
+        let (ended, _) = job.terraform(&spec, Care::Plan, watch).await?;
+        job.go_on()?;
+        if ended.status.success() && !installs.load(Ordering::Relaxed) {
+            return Ok(());
         }
-    };
-    job.terraform_or_fail("init", &terraform.init(locked), &[0], watch).await?;
-    let Some(entry) = entry.filter(|_| installed.load(Ordering::Relaxed)) else { return Ok(()) };
-    if lock_digest(terraform) == lock {
+        job.log.say("once more, without the providers that an earlier run has left here");
+        withdraw(job, terraform, entry, lock).await?;
+    }
+    let (installs, watch) = watch();
+    job.terraform_or_fail("init", &spec, &[0], watch).await?;
+    let Some(entry) = entry.filter(|_| installs.load(Ordering::Relaxed)) else { return Ok(()) };
+    if lock_file(terraform) == lock {
         return keep(job, terraform, &entry).await;
     }
     let (program, platform) = (job.claim.tool.command(), platform());
@@ -75,16 +84,53 @@ pub(crate) async fn init(
     Ok(())
 }
 
-/// The digest of the dependency lock file, where there is one that counts.
-fn lock_digest(terraform: &Terraform) -> Option<String> {
+/// Whether Terraform installs a provider, and what finds it out.
+fn watch() -> (Arc<AtomicBool>, impl Fn(&str) + Send + Sync + 'static) {
+    let installs = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&installs);
+    let watch = move |line: &str| {
+        if line.contains(INSTALLING) {
+            heard.store(true, Ordering::Relaxed);
+        }
+    };
+    (installs, watch)
+}
+
+/// The dependency lock file, where there is one that counts.
+fn lock_file(terraform: &Terraform) -> Option<String> {
     // The run has its providers somewhere else.
     if terraform.environment.get("TF_DATA_DIR").is_some() {
         return None;
     }
     let file = files::open_regular(&terraform.folder.join(LOCK_FILE)).ok()?;
-    let mut body = Vec::new();
-    file.take(LARGEST_LOCK_FILE).read_to_end(&mut body).ok()?;
-    Some(files::digest(&body))
+    let mut body = String::new();
+    file.take(LARGEST_LOCK_FILE + 1).read_to_string(&mut body).ok()?;
+    (body.len() as u64 <= LARGEST_LOCK_FILE).then_some(body)
+}
+
+/// Whether there was something, and it lies where Terraform looks.
+async fn offer(job: &mut Job, terraform: &Terraform, entry: &Path) -> Result<bool, Failure> {
+    if !entry.is_dir() {
+        return Ok(false);
+    }
+    let now = Clock::system().now().into();
+    let _touched = File::open(entry).and_then(|folder| folder.set_modified(now));
+    script(job, terraform, OFFER, entry.join(KEPT).as_os_str()).await
+}
+
+async fn withdraw(
+    job: &mut Job,
+    terraform: &Terraform,
+    entry: &Path,
+    lock: &str,
+) -> Result<(), Failure> {
+    let entry = entry.to_owned();
+    let removed = spawn_blocking(move || files::remove_folder(&entry)).await;
+    removed.map_err(io::Error::other)??;
+    match script(job, terraform, WITHDRAW, OsStr::new(lock)).await? {
+        true => Ok(()),
+        false => Err(Failure::other("the providers of an earlier run cannot be removed")),
+    }
 }
 
 /// As Terraform names it.
@@ -97,21 +143,20 @@ fn platform() -> String {
     format!("{}_{architecture}", std::env::consts::OS)
 }
 
-/// Keeps what Terraform has installed, in place of what was kept for this lock file and was not
-/// taken. That it cannot be kept is no trouble of the run's.
+/// Keeps what Terraform has installed. That it cannot be kept is no trouble of the run's.
 async fn keep(job: &mut Job, terraform: &Terraform, entry: &Path) -> Result<(), Failure> {
     let mut name = entry.as_os_str().to_owned();
     name.push(format!(".{}", job.claim.run));
     let new = PathBuf::from(name);
     let made = make_place(&new, terraform);
-    let copied = made.is_ok() && copy(job, terraform, KEEP, &new).await?;
-    let (into, from) = (entry.to_owned(), new);
+    let copied = made.is_ok() && script(job, terraform, KEEP, new.join(KEPT).as_os_str()).await?;
+    let into = entry.to_owned();
     let placed = spawn_blocking(move || {
         let placed = made.and_then(|()| match copied {
-            true => put_in_place(&from, &into),
+            true => put_in_place(&new, &into),
             false => Ok(()),
         });
-        files::remove_folder(&from).and(placed)
+        files::remove_folder(&new).and(placed)
     });
     if let Err(error) = placed.await.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, "providers were not kept");
@@ -120,11 +165,10 @@ async fn keep(job: &mut Job, terraform: &Terraform, entry: &Path) -> Result<(), 
 }
 
 fn make_place(new: &Path, terraform: &Terraform) -> io::Result<()> {
-    if let Some(folder) = new.parent() {
-        files::make_folder(folder, 0o711)?;
-    }
-    files::make_fresh_folder(new, 0o700)?;
-    terraform.user.map_or(Ok(()), |user| files::give_to(new, user))
+    files::make_fresh_folder(new, 0o711)?;
+    let kept = new.join(KEPT);
+    files::make_folder(&kept, 0o700)?;
+    terraform.user.map_or(Ok(()), |user| lchown(kept, Some(user.uid), Some(user.gid)))
 }
 
 fn put_in_place(new: &Path, entry: &Path) -> io::Result<()> {
@@ -133,12 +177,17 @@ fn put_in_place(new: &Path, entry: &Path) -> io::Result<()> {
     entry.parent().map_or(Ok(()), |folder| prune(folder, LARGEST))
 }
 
-/// Removes what was used least recently until the rest is small enough.
+/// Removes what cannot be looked at, and then what was used least recently until the rest is small
+/// enough.
 fn prune(folder: &Path, largest: u64) -> io::Result<()> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        entries.push((fs::metadata(&path)?.modified()?, size_of(&path)?, path));
+        let used = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        match used.and_then(|used| Ok((used, size_of(&path)?))) {
+            Ok((used, size)) => entries.push((used, size, path)),
+            Err(_) => files::remove_folder(&path)?,
+        }
     }
     entries.sort();
     let mut all: u64 = entries.iter().map(|(_, size, _)| size).sum();
@@ -161,14 +210,14 @@ fn size_of(path: &Path) -> io::Result<u64> {
 }
 
 /// Runs one of the scripts above in the project's folder; whether it worked.
-async fn copy(
+async fn script(
     job: &mut Job,
     terraform: &Terraform,
     script: &str,
-    folder: &Path,
+    argument: &OsStr,
 ) -> Result<bool, Failure> {
-    let mut spec: Spec = terraform.hook(script);
-    spec.arguments.extend(["providers".into(), folder.into()]);
+    let mut spec = terraform.hook(script);
+    spec.arguments.extend(["providers".into(), argument.to_owned()]);
     let sink: Sink = Arc::new(|line| tracing::warn!(line, "providers were not copied"));
     let on_stop = job.on_stop(Care::Hook);
     let ended = process::run(&spec, &sink, &mut job.stop, on_stop).await?;

@@ -63,6 +63,9 @@ impl Starter {
             if place.value.started == attempt {
                 return Ok(true);
             }
+            if !place.value.taken {
+                return Ok(false);
+            }
             let started = RoomEntry { started: attempt, ..place.value.clone() };
             let writes = vec![
                 Write::put(room.clone(), place.unchanged(), &started)?,

@@ -7,7 +7,11 @@ use crate::{
     dispatch::count_own,
     effects::{distinct, numbered},
 };
-use gantry_domain::{CommitSha, MergeRequestIid, ProjectId, integration::days_left, run::Run};
+use gantry_domain::{
+    CommitSha, MergeRequestIid, ProjectId,
+    integration::days_left,
+    run::{Run, RunState},
+};
 use gantry_queue::{Failure, Message};
 use gantry_setup::metrics;
 use gantry_store::{
@@ -17,6 +21,7 @@ use gantry_store::{
     scheduler::{Comparing, Health, LineEntry, RoomEntry},
     table::ATTENTION_SHARDS,
 };
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// Items of one shard that one sweep looks at; the rest is left to the next.
@@ -48,8 +53,10 @@ impl Work {
     /// How things stand, for graphs and alarms.
     async fn measure(&self, line: &[Stored<LineEntry>]) -> Result<(), Failure> {
         let now = self.now();
-        let in_room = count_own(&self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?);
-        let oldest = line.iter().filter_map(|entry| entry.value.since).min();
+        let places = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
+        let in_room = count_own(&places);
+        let of_line = line.iter().filter_map(|entry| entry.value.since).min();
+        let oldest = of_line.into_iter().chain(self.waits_for_worker(&places).await?).min();
         let waits = oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs());
         metrics::level("InRoom", i64::try_from(in_room).unwrap_or(i64::MAX));
         metrics::level("InLine", i64::try_from(line.len()).unwrap_or(i64::MAX));
@@ -66,6 +73,24 @@ impl Work {
             metrics::level("TokenDaysLeft", days.into());
         }
         Ok(())
+    }
+
+    /// Since when the oldest run waits that has a place, and no worker of its pool has taken it.
+    async fn waits_for_worker(
+        &self,
+        places: &[Stored<RoomEntry>],
+    ) -> Result<Option<Timestamp>, Failure> {
+        let mut oldest = None;
+        for place in places.iter().filter(|place| place.value.pool.is_some()) {
+            let run = self.deps.store.get::<Run>(&keys::run(&place.value.run)).await?;
+            let waits = |run: &Stored<Run>| {
+                matches!(run.value.state, RunState::Preparing | RunState::Confirmed)
+            };
+            if run.as_ref().is_some_and(waits) {
+                oldest = oldest.into_iter().chain([place.value.at]).min();
+            }
+        }
+        Ok(oldest)
     }
 
     async fn bring_forward(&self, key: &Key) -> Result<(), Failure> {

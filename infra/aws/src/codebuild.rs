@@ -26,6 +26,9 @@ use tokio::{net::TcpListener, sync::mpsc};
 /// Where the template's build spec puts the runner's layer.
 const LAYER: &str = "/opt/gantry/";
 
+/// What gives a command processes of its own, which end with it.
+const ALONE: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
 /// One build.
 #[derive(Debug, Clone)]
 pub struct Build {
@@ -111,13 +114,16 @@ impl CodeBuild {
         self.locked().broken = words.map(str::to_owned);
     }
 
-    /// From now on Terraform has a user of its own in builds, as the project says: each build is
-    /// root, and so are we. False where we are not, or where that user cannot reach the folder.
+    /// From now on Terraform has a user of its own in builds, as the project says, and each build
+    /// sees its own processes alone, as in a container. False where only root can do that, or where
+    /// that user cannot reach the folder.
     pub fn set_with_user(&self) -> bool {
         let is_open = |folder: &Path| {
             folder.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
         };
-        let can = nix::unistd::geteuid().is_root() && self.folder.ancestors().all(is_open);
+        let alone = Command::new(ALONE[0]).args(&ALONE[1..]).arg("true").status();
+        let can =
+            alone.is_ok_and(|status| status.success()) && self.folder.ancestors().all(is_open);
         self.locked().with_user = can;
         can
     }
@@ -204,9 +210,11 @@ impl CodeBuild {
             Some((variable["name"].as_str()?.to_owned(), variable["value"].as_str()?.to_owned()))
         });
         let credentials = format!("{}/credentials/{}", self.address, build.id);
+        let mut start: Vec<&str> = if with_user { ALONE.to_vec() } else { Vec::new() };
+        start.extend(["sh", "-e", "-c", &commands]);
         Process::start(
-            Command::new("sh")
-                .args(["-e", "-c", &commands])
+            Command::new(start[0])
+                .args(&start[1..])
                 .env_clear()
                 .env("PATH", &self.path)
                 .env("HOME", &self.folder)

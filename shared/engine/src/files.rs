@@ -1,7 +1,7 @@
 //! Files that a run's code may have had its hands on, handled without following it anywhere.
 
 use crate::Unprivileged;
-use nix::{fcntl::OFlag, unistd};
+use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File, OpenOptions},
@@ -48,21 +48,15 @@ pub fn write_private(path: &Path, body: &[u8]) -> io::Result<()> {
 }
 
 /// Gives a folder and all that is in it to `user`; links themselves, never what they lead to.
+///
+/// The folder itself goes last. As long as it is closed to the user, nobody puts links in the way.
 pub fn give_to(path: &Path, user: Unprivileged) -> io::Result<()> {
-    let (uid, gid) = (unistd::Uid::from_raw(user.uid), unistd::Gid::from_raw(user.gid));
-    unistd::fchownat(
-        nix::fcntl::AT_FDCWD,
-        path,
-        Some(uid),
-        Some(gid),
-        nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
-    )?;
     if fs::symlink_metadata(path)?.is_dir() {
         for entry in fs::read_dir(path)? {
             give_to(&entry?.path(), user)?;
         }
     }
-    Ok(())
+    std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
 }
 
 /// The SHA-256 of everything that `from` gives, hex, and its length.

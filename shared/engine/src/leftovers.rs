@@ -10,7 +10,8 @@ use nix::{
     },
     unistd::Pid,
 };
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path, process::Stdio, time::Duration};
+use tokio::process::Command;
 
 /// Where every user can leave files.
 pub const SHARED_FOLDERS: [&str; 7] = [
@@ -39,13 +40,18 @@ pub fn adopt_orphans() -> io::Result<()> {
     return Err(io::Error::from(io::ErrorKind::Unsupported));
 }
 
-/// Ends every process that this one has started, directly or not. No child may be awaited
-/// meanwhile: its end would be heard of here.
+/// Ends every process that this one has started, directly or not, and all others of `user`. No
+/// child may be awaited meanwhile: its end would be heard of here.
 ///
 /// # Errors
-/// When processes come faster than they go.
-pub async fn end_processes() -> io::Result<()> {
+/// When something is left.
+pub async fn end_processes(user: Unprivileged) -> io::Result<()> {
     for _ in 0..ROUNDS {
+        // The system's own way is the only one that misses nobody who starts others meanwhile.
+        let mut everybody = Command::new("/bin/sh");
+        everybody.args(["-c", "kill -s KILL -- -1"]).uid(user.uid).gid(user.gid);
+        everybody.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        everybody.status().await?;
         reap()?;
         let left = descendants()?;
         if left.is_empty() {
@@ -78,9 +84,16 @@ fn descendants() -> io::Result<Vec<Pid>> {
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        // It may have ended meanwhile.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        all.extend(parent_of(&stat).map(|parent| (pid, parent)));
+        match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => {
+                let parent = parent_of(&stat).ok_or_else(|| {
+                    io::Error::other(format!("/proc/{pid}/stat is not what it should be"))
+                })?;
+                all.push((pid, parent));
+            }
+            Err(error) if has_ended(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
     let mut found = vec![Pid::this().as_raw()];
     let mut looked_at = 0;
@@ -91,10 +104,16 @@ fn descendants() -> io::Result<Vec<Pid>> {
     Ok(found.into_iter().skip(1).map(Pid::from_raw).collect())
 }
 
-/// The second field behind the program's name, which is in parentheses and may hold anything:
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
+}
+
+/// The second field behind the program's name, which is in parentheses and may hold any bytes:
 /// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>.
-fn parent_of(stat: &str) -> Option<i32> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+fn parent_of(stat: &[u8]) -> Option<i32> {
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
+    fields.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Removes what belongs to `user` in `folder`, if there is such a folder. Only when nothing of the
@@ -133,8 +152,9 @@ mod tests {
 
     #[test]
     fn a_programs_name_may_look_like_fields() {
-        assert_eq!(parent_of("42 (a) 7 (b) S 7 42 42 0 -1"), Some(7));
-        assert_eq!(parent_of("42"), None);
+        assert_eq!(parent_of(b"42 (a) 7 (b) S 7 42 42 0 -1"), Some(7));
+        assert_eq!(parent_of(b"42 (\xff) S 7 42 42 0 -1"), Some(7));
+        assert_eq!(parent_of(b"42"), None);
     }
 
     #[test]

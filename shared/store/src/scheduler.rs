@@ -274,11 +274,16 @@ pub struct RoomEntry {
     pub pool: Option<Pool>,
     /// The run took the grant.
     pub taken: bool,
-    /// The attempt that a build was started for; 0 while there is none.
-    #[serde(default)]
+    /// The attempt that a build was started for; 0 while there is none. What the version before
+    /// wrote does not say, and counts as started.
+    #[serde(default = "started_before")]
     pub started: u32,
     /// When it was granted.
     pub at: Timestamp,
+}
+
+fn started_before() -> u32 {
+    u32::MAX
 }
 
 /// That the cloud takes fewer runners than the installation is set to

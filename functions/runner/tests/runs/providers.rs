@@ -40,13 +40,17 @@ fn lock_file(folder: &Path, settings: &str) -> String {
     fs::read_to_string(folder.join(".terraform.lock.hcl")).unwrap()
 }
 
+/// Who runs execute as: as in a build, where it can be.
+fn user() -> Option<Unprivileged> {
+    let is_root = nix::unistd::geteuid().is_root();
+    is_root.then(|| Unprivileged::named("nobody").unwrap())
+}
+
 /// One run of the world on the one machine; what its init has said of the provider.
 async fn init(w: &mut World, machine: &Path) -> String {
     let mut config = w.offer();
     config.work = machine.to_owned();
-    // As in a build, where it can be.
-    let is_root = nix::unistd::geteuid().is_root();
-    config.user = is_root.then(|| Unprivileged::named("nobody").unwrap());
+    config.user = user();
     gantry_runner::run(config).await.unwrap();
     let log = w.api.log();
     let of_provider = log.lines().filter(|line| line.contains("acme/fake v1.0.0"));
@@ -70,15 +74,27 @@ async fn providers_are_installed_once_for_a_lock_file_and_again_where_they_were_
         assert!(said.contains("previously-installed") && !said.contains("Installing"), "{said}");
     }
 
-    // What a run has changed there, Terraform does not take.
+    // What a run has changed there, or laid beside it, is not taken: nothing of it is left.
     let kept = || fs::read_dir(machine.join("providers")).unwrap().map(|e| e.unwrap().path());
-    let program = kept().next().unwrap().join("example.com/acme/fake/1.0.0");
-    let program = fs::read_dir(program).unwrap().next().unwrap().unwrap().path();
-    let program = program.join("terraform-provider-fake_v1.0.0");
-    fs::write(&program, "something else").unwrap();
+    let package = || {
+        let package = kept().next().unwrap().join("providers/example.com/acme/fake/1.0.0");
+        fs::read_dir(package).unwrap().next().unwrap().unwrap().path()
+    };
+    for name in ["terraform-provider-fake_v1.0.0", "terraform-provider-fake"] {
+        let file = package().join(name);
+        fs::write(&file, "something else").unwrap();
+        if let Some(Unprivileged { uid, gid }) = user() {
+            std::os::unix::fs::lchown(file, Some(uid), Some(gid)).unwrap();
+        }
+        let said = init(&mut w, &machine).await;
+        assert_eq!(said.matches("- Installing").count(), 2, "{said}");
+        assert!(w.api.log().contains("once more"), "{}", w.api.log());
+        let files: Vec<_> = fs::read_dir(package()).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(files, [package().join("terraform-provider-fake_v1.0.0")]);
+        assert_eq!(fs::read(&files[0]).unwrap(), b"", "as it should be");
+    }
     let said = init(&mut w, &machine).await;
-    assert!(said.contains("- Installing"), "{said}");
-    assert_eq!(fs::read(&program).unwrap(), b"", "as it should be");
+    assert!(said.contains("previously-installed") && !said.contains("Installing"), "{said}");
     assert_eq!(kept().count(), 1);
 
     // Another lock file is another matter, and one that is not complete says nothing for sure.

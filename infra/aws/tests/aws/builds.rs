@@ -20,8 +20,9 @@ async fn a_build_takes_further_runs_on_a_clean_machine() {
         "hooks": {"before_init": [
             format!("! ls {left}"),
             "! grep --files-with-matches gantry-left /proc/[0-9]*/comm",
-            format!("touch {left}; cp /bin/sleep $TMPDIR/gantry-left"),
-            "setsid $TMPDIR/gantry-left 600 > /dev/null 2>&1 < /dev/null & sleep 0.2",
+            // A name that is no text does not hide it.
+            format!("touch {left}; cp /bin/sleep \"$TMPDIR/$(printf 'gantry-left\\377')\""),
+            "setsid $TMPDIR/gantry-left* 600 > /dev/null 2>&1 < /dev/null & sleep 0.2",
             "grep --quiet gantry-left /proc/[0-9]*/comm",
         ]},
     });
