@@ -35,7 +35,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), table);
     let secrets: Arc<dyn Secrets> = Arc::new(ManagedSecrets::new(
         aws_sdk_secretsmanager::Client::new(&sdk),
-        deployment.secrets_prefix(),
+        deployment.secrets_prefix()?,
     ));
     let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), urls));
     let driver = Driver::new(Arc::clone(&queues) as _, Arc::new(store.clone()));

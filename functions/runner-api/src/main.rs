@@ -34,7 +34,7 @@ async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
         objects: Objects::in_bucket(&deployment.bucket()?)?,
         secrets: Arc::new(ManagedSecrets::new(
             aws_sdk_secretsmanager::Client::new(&sdk),
-            deployment.secrets_prefix(),
+            deployment.secrets_prefix()?,
         )),
         clock,
         limits: Limits::default(),

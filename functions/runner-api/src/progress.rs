@@ -15,7 +15,7 @@ use gantry_store::{
 use jiff::{SignedDuration, Timestamp};
 
 /// How long logs and signs of life are kept.
-const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+const KEPT: SignedDuration = SignedDuration::from_hours(60 * 24);
 /// Of a piece's text as JSON, in bytes: an item holds at most 400 kB.
 const LARGEST_PIECE: usize = 300_000;
 /// A log that is longer helps nobody.

@@ -14,8 +14,9 @@ use gantry_setup::{
 use gantry_store::{
     Expect, Outcome, Store, Write, keys,
     runner::{Claim, HandedOn},
-    scheduler::RoomEntry,
+    scheduler::{RoomEntry, StartedBuild},
 };
+use jiff::SignedDuration;
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +27,9 @@ const ATTEMPT: &str = "GANTRY_ATTEMPT";
 
 /// How long a message waits when CodeBuild cannot be asked. That is not its fault.
 const OUTAGE: Duration = Duration::from_secs(10);
+
+/// How long a build's id is kept: no build lasts longer.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Starts a build for each start that the scheduler asks for, and ends those of lost runners.
 pub struct Starter {
@@ -80,6 +84,22 @@ impl Starter {
         }
     }
 
+    /// The build of the runner with this name, or else the one that was started for the run's last
+    /// attempt. One of an attempt before may have other runs by now.
+    async fn build_of(
+        &self,
+        run: &RunId,
+        runner: Option<String>,
+    ) -> Result<Option<String>, Failure> {
+        if runner.is_some() {
+            return Ok(runner);
+        }
+        let started = self.store.get::<StartedBuild>(&keys::build(run)).await?;
+        let run = self.store.get::<Run>(&keys::run(run)).await?;
+        let (Some(started), Some(run)) = (started, run) else { return Ok(None) };
+        Ok((started.value.attempt == run.value.attempt).then_some(started.value.id))
+    }
+
     /// Everything in it derives from the message, so that a repeated start is the same start.
     fn build(&self, run: &RunId, stack: &StackId, attempt: u32, token: &ClaimToken) -> BuildStart {
         let variables = [
@@ -113,15 +133,20 @@ impl Handler for Starter {
                 (run, stack, attempt, build)
             }
             Message::EndRunner { run, runner } => {
-                tracing::warn!(run.id = %run, runner, "ending the build of a lost runner");
-                let stopped = self.builds.stop(&runner).await;
+                let Some(build) = self.build_of(&run, runner).await? else { return Ok(()) };
+                tracing::warn!(run.id = %run, build, "ending a build that is lost or not needed");
+                let stopped = self.builds.stop(&build).await;
                 return stopped.map_err(|error| Failure::wait(error, OUTAGE));
             }
             _ => return Ok(()),
         };
         let (why, words) = match self.builds.start(&build).await {
-            Ok(()) => {
-                tracing::info!(run.id = %run, attempt, "a build was started");
+            Ok(id) => {
+                tracing::info!(run.id = %run, attempt, build = id, "a build was started");
+                let write =
+                    Write::put(keys::build(&run), Expect::Any, &StartedBuild { id, attempt })?;
+                let until = self.clock.now() + KEPT;
+                let _ = self.store.write(vec![write.expires(until)]).await?;
                 return Ok(());
             }
             Err(NotStarted::NoRoom(words)) => (Why::NoRoom, words),

@@ -167,7 +167,7 @@ impl Work {
         if let Some(found) = self.deps.store.get::<Claim>(&claim).await? {
             return self.take_claim(loaded, &found.value.runner).await;
         }
-        if why != NotStarted::Ended {
+        if why == NotStarted::NoRoom {
             metrics::count("StartsRefused", 1);
         }
         let now = self.now();

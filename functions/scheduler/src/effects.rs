@@ -104,10 +104,12 @@ impl Work {
         Ok(free.await?.items.iter().any(|free| is_like(&free.value)))
     }
 
-    /// Has the machine of a lost runner ended, where it was started for the run.
+    /// Has the machine of the run's runner ended, where one was started for it.
     async fn end_runner(&self, run: &Run) -> Result<(), Failure> {
-        let (Some(_), Some(runner)) = (&run.role, &run.runner) else { return Ok(()) };
-        let (run, runner) = (run.id.clone(), runner.clone());
+        if run.role.is_none() {
+            return Ok(());
+        }
+        let (run, runner) = (run.id.clone(), run.runner.clone());
         Ok(self.deps.sender.send(Message::EndRunner { run, runner }).await?)
     }
 

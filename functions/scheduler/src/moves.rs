@@ -91,6 +91,12 @@ impl Work {
         extra: Vec<Write>,
     ) -> Result<(), Failure> {
         settle_place(&mut run);
+        // No runner has claimed it, and none shall.
+        let before = loaded.run();
+        let was_handed_out = before.place == Place::Room && before.runner.is_none();
+        if was_handed_out && run.state.is_final() && run.role.is_some() {
+            run.outstanding.insert(Effect::EndRunner);
+        }
         let timeouts = self.timeouts(&run).await?;
         let mut writes =
             vec![Write::put(keys::run(&run.id), loaded.stored.unchanged(), &run)?.due(next_look(

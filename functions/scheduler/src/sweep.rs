@@ -8,7 +8,7 @@ use crate::{
     effects::{distinct, numbered},
 };
 use gantry_domain::{
-    CommitSha, MergeRequestIid, ProjectId,
+    CommitSha, MergeRequestIid, ProjectId, RunId,
     integration::days_left,
     run::{Run, RunState},
 };
@@ -18,14 +18,17 @@ use gantry_store::{
     Key, Store, Stored,
     config::ProjectEntry,
     keys,
-    scheduler::{Comparing, Health, LineEntry, RoomEntry},
+    scheduler::{Comparing, Health, LineEntry, RoomEntry, RunEntry},
     table::ATTENTION_SHARDS,
 };
-use jiff::Timestamp;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Items of one shard that one sweep looks at; the rest is left to the next.
 const AT_ONCE: i32 = 100;
+
+fn waits_for_runner(state: &RunState) -> bool {
+    matches!(state, RunState::Preparing | RunState::Confirmed)
+}
 
 impl Work {
     pub(crate) async fn on_sweep(&self) -> Result<(), Failure> {
@@ -54,13 +57,28 @@ impl Work {
     async fn measure(&self, line: &[Stored<LineEntry>]) -> Result<(), Failure> {
         let now = self.now();
         let places = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
+        let runs = self.runs_of(&places).await?;
         let in_room = count_own(&places);
-        let of_line = line.iter().filter_map(|entry| entry.value.since).min();
-        let oldest = of_line.into_iter().chain(self.waits_for_worker(&places).await?).min();
+        // A run with a pool has its place at once, and waits there for a worker.
+        let of_pools = places.iter().filter(|place| {
+            place.value.pool.is_some() && runs.get(&place.value.run).is_some_and(waits_for_runner)
+        });
+        let of_pools = of_pools.map(|place| place.value.at);
+        let oldest = line.iter().filter_map(|entry| entry.value.since).chain(of_pools).min();
         let waits = oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs());
         metrics::level("InRoom", i64::try_from(in_room).unwrap_or(i64::MAX));
         metrics::level("InLine", i64::try_from(line.len()).unwrap_or(i64::MAX));
         metrics::level("OldestInLine", waits);
+        let mut states = BTreeMap::from([("waiting".to_owned(), line.len())]);
+        let unconfirmed =
+            self.deps.store.query::<RunEntry>(keys::WAITING, "", None, false, 1000).await?;
+        states.insert(RunState::Unconfirmed.to_string(), unconfirmed.items.len());
+        for state in runs.values() {
+            *states.entry(state.to_string()).or_default() += 1;
+        }
+        for (state, how_many) in states {
+            metrics::level_of("RunsNow", "State", &state, how_many);
+        }
         let mut broken = 0;
         for function in ["scheduler", "publisher"] {
             let health = self.deps.store.get::<Health>(&keys::health(function)).await?;
@@ -75,22 +93,18 @@ impl Work {
         Ok(())
     }
 
-    /// Since when the oldest run waits that has a place, and no worker of its pool has taken it.
-    async fn waits_for_worker(
+    /// The states of the runs that have a place.
+    async fn runs_of(
         &self,
         places: &[Stored<RoomEntry>],
-    ) -> Result<Option<Timestamp>, Failure> {
-        let mut oldest = None;
-        for place in places.iter().filter(|place| place.value.pool.is_some()) {
-            let run = self.deps.store.get::<Run>(&keys::run(&place.value.run)).await?;
-            let waits = |run: &Stored<Run>| {
-                matches!(run.value.state, RunState::Preparing | RunState::Confirmed)
-            };
-            if run.as_ref().is_some_and(waits) {
-                oldest = oldest.into_iter().chain([place.value.at]).min();
-            }
+    ) -> Result<BTreeMap<RunId, RunState>, Failure> {
+        let mut states = BTreeMap::new();
+        let keys: Vec<Key> = places.iter().map(|place| keys::run(&place.value.run)).collect();
+        for keys in keys.chunks(100) {
+            let runs = self.deps.store.get_many::<Run>(keys).await?;
+            states.extend(runs.into_iter().map(|run| (run.value.id, run.value.state)));
         }
-        Ok(oldest)
+        Ok(states)
     }
 
     async fn bring_forward(&self, key: &Key) -> Result<(), Failure> {

@@ -45,7 +45,7 @@ async fn connect(deployment: Deployment) -> anyhow::Result<Deps> {
     let clock = Clock::system();
     let secrets: Arc<dyn Secrets> = Arc::new(ManagedSecrets::new(
         aws_sdk_secretsmanager::Client::new(&sdk),
-        deployment.secrets_prefix(),
+        deployment.secrets_prefix()?,
     ));
     let sealing = secrets.required(SecretName::SealingKey).await?;
     let signing = secrets.required(SecretName::SigningKeys).await?;

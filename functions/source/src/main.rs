@@ -28,7 +28,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     store.is_there().await?;
     let secrets = Arc::new(ManagedSecrets::new(
         aws_sdk_secretsmanager::Client::new(&sdk),
-        deployment.secrets_prefix(),
+        deployment.secrets_prefix()?,
     ));
     let urls = QueueUrls::default()
         .with(QueueName::Source, deployment.queue_url("SOURCE")?)?

@@ -55,7 +55,18 @@ struct Shared {
 
 /// `POST /webhooks/gitlab`.
 pub fn router(deps: Deps) -> Router {
-    let secrets = KnownSecrets::new(deps.secrets, deps.clock.clone());
+    let secrets = KnownSecrets::new(deps.secrets.clone(), deps.clock.clone());
+    routes(deps, secrets)
+}
+
+/// The same, with the secrets read before the first request. Without them it reads them then.
+pub async fn ready_router(deps: Deps) -> Router {
+    let secrets = KnownSecrets::new(deps.secrets.clone(), deps.clock.clone());
+    secrets.prepare().await;
+    routes(deps, secrets)
+}
+
+fn routes(deps: Deps, secrets: KnownSecrets) -> Router {
     let shared = Shared { sender: deps.sender, clock: deps.clock, secrets };
     Router::new().route(PATH, post(take).fallback(explain)).with_state(Arc::new(shared))
 }

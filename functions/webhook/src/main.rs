@@ -6,7 +6,7 @@
 use gantry_queue::{QueueName, Sender, Sqs, transport::sqs::QueueUrls};
 use gantry_secrets::ManagedSecrets;
 use gantry_setup::{Clock, Deployment, aws};
-use gantry_webhook::{Deps, router};
+use gantry_webhook::{Deps, ready_router};
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 /// GitLab gives up after 10 seconds. Who cannot say by then that the queue has the message says that
@@ -25,13 +25,17 @@ async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
     let events = deployment.queue_url("EVENTS")?;
     let urls = QueueUrls::default().with(QueueName::Events, events)?;
     let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), urls));
-    let secrets =
-        ManagedSecrets::new(aws_sdk_secretsmanager::Client::new(&sdk), deployment.secrets_prefix());
+    let secrets = ManagedSecrets::new(
+        aws_sdk_secretsmanager::Client::new(&sdk),
+        deployment.secrets_prefix()?,
+    );
     let now = clock.clone();
     let deps = Deps {
-        sender: Sender::new(queues, Arc::new(move || now.now())),
+        sender: Sender::new(Arc::clone(&queues) as _, Arc::new(move || now.now())),
         secrets: Arc::new(secrets.fresh_for(Duration::ZERO)),
         clock,
     };
-    lambda_http::run(router(deps)).await
+    // Two calls before the first event, at the same time: it then costs one, on open connections.
+    let (router, ()) = tokio::join!(ready_router(deps), queues.connect(QueueName::Events));
+    lambda_http::run(router).await
 }

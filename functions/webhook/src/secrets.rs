@@ -65,6 +65,16 @@ impl KnownSecrets {
         }
     }
 
+    /// Reads the secrets before anybody has asked for them. None yet means that Gantry is not
+    /// connected: the first request looks again.
+    pub(crate) async fn prepare(&self) {
+        self.keep_fresh().await;
+        let mut known = self.known.lock().await;
+        if known.secrets.is_none() {
+            known.asked_at = None;
+        }
+    }
+
     /// Reads the secrets again when that was done long ago.
     pub(crate) async fn keep_fresh(&self) {
         if let Err(error) = self.read_if_older_than(FRESH).await {

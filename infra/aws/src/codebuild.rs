@@ -38,6 +38,8 @@ pub struct Build {
     pub role: String,
     /// What StartBuild was called with.
     pub started_with: Value,
+    /// StopBuild was called for it.
+    pub stopped: bool,
 }
 
 #[derive(Default)]
@@ -50,6 +52,8 @@ struct Builds {
     broken: Option<String>,
     /// Terraform runs as the user that the project names.
     with_user: bool,
+    /// Builds get no machine.
+    waiting: bool,
 }
 
 /// The service.
@@ -114,6 +118,18 @@ impl CodeBuild {
         self.locked().broken = words.map(str::to_owned);
     }
 
+    /// From now on builds wait for a machine, or not.
+    pub fn set_waiting(&self, waiting: bool) {
+        self.locked().waiting = waiting;
+    }
+
+    /// The machine of a build is gone, and nobody says so.
+    pub fn freeze(&self, id: &str) {
+        if let Some(process) = self.locked().processes.get(id) {
+            process.freeze();
+        }
+    }
+
     /// From now on Terraform has a user of its own in builds, as the project says, and each build
     /// sees its own processes alone, as in a container. False where only root can do that, or where
     /// that user cannot reach the folder.
@@ -174,11 +190,14 @@ impl CodeBuild {
         }
         let id = format!("{}:{}", self.project.name, builds.list.len() + 1);
         let role = asked["serviceRoleOverride"].as_str().unwrap_or(&self.project.role).to_owned();
-        let build = Build { id: id.clone(), role, started_with: asked };
+        let build = Build { id: id.clone(), role, started_with: asked, stopped: false };
         if let Some(words) = builds.broken.clone() {
             self.tell(&build, "FAILED", "PROVISIONING", &words);
         } else {
-            let process = self.launch(&build, builds.with_user)?;
+            let process = match builds.waiting {
+                true => Process::start(Command::new("sleep").arg("600"))?,
+                false => self.launch(&build, builds.with_user)?,
+            };
             builds.processes.insert(id.clone(), process);
         }
         builds.list.push(build);
@@ -188,9 +207,11 @@ impl CodeBuild {
     fn stop_build(&self, asked: &Value) -> anyhow::Result<Response> {
         let id = asked["id"].as_str().unwrap_or_default();
         let mut builds = self.locked();
-        let Some(build) = builds.list.iter().find(|build| build.id == id).cloned() else {
+        let Some(build) = builds.list.iter_mut().find(|build| build.id == id) else {
             return Ok(refusal("ResourceNotFoundException", "no such build"));
         };
+        build.stopped = true;
+        let build = build.clone();
         if builds.processes.remove(id).is_some() {
             self.tell(&build, "STOPPED", "BUILD", "");
         }

@@ -45,6 +45,13 @@ impl Process {
         }
     }
 
+    /// Stops it where it is, as a machine does that is gone.
+    pub fn freeze(&self) {
+        let group = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
+        // It may have ended by itself.
+        let _gone = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGSTOP);
+    }
+
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         let group = nix::unistd::Pid::from_raw(self.0.id().cast_signed());

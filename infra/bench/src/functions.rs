@@ -1,4 +1,5 @@
-//! Every function: how large its program is, how fast it begins, how much memory it takes.
+//! Every function: how fast it begins and goes on, how large its program is, how much memory it
+//! takes.
 
 use crate::{
     lambda::{Function, aws, serve},
@@ -8,6 +9,8 @@ use serde_json::{Value, json};
 use std::{path::Path, time::Instant};
 
 const STARTS: usize = 15;
+/// Requests to each process after its first.
+const REQUESTS: usize = 20;
 
 pub(crate) async fn measure(programs: &Path) -> anyhow::Result<()> {
     let aws = serve(aws()).await?;
@@ -32,18 +35,22 @@ pub(crate) async fn measure(programs: &Path) -> anyhow::Result<()> {
     ];
     for (name, event) in functions {
         let path = program(programs, name)?;
-        let (mut starts, mut memory) = (Vec::new(), 0);
+        let (mut starts, mut warm, mut memory) = (Vec::new(), Vec::new(), 0);
         for _ in 0..STARTS {
             let started = Instant::now();
             let mut function = Function::start(&path, &aws).await?;
             function.invoke(&event).await?;
             starts.push(started.elapsed());
+            for _ in 0..REQUESTS {
+                warm.push(function.invoke(&event).await?);
+            }
             memory = memory.max(function.peak_memory()?);
         }
         let size = std::fs::metadata(&path)?.len();
         let (size, memory) = (megabytes(size), megabytes(memory));
-        let measured = format!("{} · {size} · {memory}", ms(median(starts)));
-        row(&format!("{name}: cold start · program · peak memory"), &measured, "");
+        let (starts, warm) = (ms(median(starts)), ms(median(warm)));
+        let measured = format!("{starts} · {warm} · {size} · {memory}");
+        row(&format!("{name}: cold · warm · program · peak memory"), &measured, "");
     }
     Ok(())
 }

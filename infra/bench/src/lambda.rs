@@ -116,6 +116,8 @@ impl Function {
             .env("AWS_ACCESS_KEY_ID", "bench")
             .env("AWS_SECRET_ACCESS_KEY", "bench")
             .envs(queues)
+            .env("GANTRY_INSTALLATION", "gantry")
+            .env("GANTRY_SECRETS_PREFIX", "gantry/")
             .env("GANTRY_TABLE", "gantry")
             .env("GANTRY_BUCKET", "gantry")
             .env("GANTRY_PUBLIC_URL", "https://gantry.example.com")

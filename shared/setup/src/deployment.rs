@@ -34,13 +34,17 @@ impl Deployment {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         telemetry::start(LogFormat::Json, Environment.optional("RUST_LOG").as_deref());
-        if let Some(installation) = Environment.optional("GANTRY_INSTALLATION") {
+        let started = async {
+            // Without it every metric, and with it every alarm, would be silent.
+            let installation =
+                Environment.required("GANTRY_INSTALLATION", "the installation's name (gantry)")?;
             metrics::start(installation);
-        }
-        match function(Self(Environment)).await {
+            function(Self(Environment)).await.map_err(Into::into)
+        };
+        match started.await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                tracing::error!("the function ends: {}", with_causes(&*error.into()));
+                tracing::error!("the function ends: {}", with_causes(&*error));
                 ExitCode::FAILURE
             }
         }
@@ -62,8 +66,8 @@ impl Deployment {
     }
 
     /// What the names of secrets begin with.
-    pub fn secrets_prefix(self) -> String {
-        self.0.optional("GANTRY_SECRETS_PREFIX").unwrap_or_else(|| "gantry/".to_owned())
+    pub fn secrets_prefix(self) -> Result<String, EnvironmentError> {
+        self.0.required("GANTRY_SECRETS_PREFIX", "what the names of secrets begin with (gantry/)")
     }
 
     /// A queue's address, by the queue's name (`EVENTS`).

@@ -253,6 +253,11 @@ pub fn room(run: &RunId) -> Key {
     Key::new(ROOM, run.as_str())
 }
 
+/// The build that was started for a run.
+pub fn build(run: &RunId) -> Key {
+    Key::new("room/builds", run.as_str())
+}
+
 /// How many runners the cloud takes, when it takes fewer than the installation is set to.
 pub fn room_limit() -> Key {
     Key::new("room/limit", HEAD)

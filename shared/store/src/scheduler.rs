@@ -282,6 +282,16 @@ pub struct RoomEntry {
     pub at: Timestamp,
 }
 
+/// The build that was started for a run, to end it if it is not needed any more
+/// ([`crate::keys::build`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedBuild {
+    /// CodeBuild's id of it.
+    pub id: String,
+    /// The attempt that it was started for.
+    pub attempt: u32,
+}
+
 fn started_before() -> u32 {
     u32::MAX
 }

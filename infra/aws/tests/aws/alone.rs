@@ -9,15 +9,11 @@ use std::{
 };
 
 /// Variables that have a meaning when they are missing.
-const OPTIONAL: &[&str] = &[
-    "GANTRY_INSTALLATION",
-    "GANTRY_PUBLIC_URL",
-    "GANTRY_GITLAB_CA",
-    "GANTRY_ADMIN_CIDRS",
-    "GANTRY_SECRETS_PREFIX",
-    "GANTRY_RUNNERS",
-    "GANTRY_COMPARE_EVERY",
-];
+const OPTIONAL: &[&str] =
+    &["GANTRY_GITLAB_CA", "GANTRY_ADMIN_CIDRS", "GANTRY_RUNNERS", "GANTRY_COMPARE_EVERY"];
+const ADDRESS: &str = "GANTRY_PUBLIC_URL";
+/// Those that are called by address take it from the request where none is set.
+const NEED_THE_ADDRESS: &[&str] = &["Scheduler", "Publisher"];
 
 /// What the function says when it is started like this, which must be its end.
 fn said(function: &str, variables: &BTreeMap<String, String>) -> String {
@@ -60,7 +56,11 @@ async fn what_is_missing_is_named_when_a_function_starts() {
     for function in cloud.lambda.names() {
         let variables = cloud.lambda.variables(&function).unwrap();
         let own = variables.keys().filter(|name| name.starts_with("GANTRY_"));
-        for name in own.filter(|name| !OPTIONAL.contains(&name.as_str())) {
+        let is_needed = |name: &str| match name {
+            ADDRESS => NEED_THE_ADDRESS.contains(&function.as_str()),
+            _ => !OPTIONAL.contains(&name),
+        };
+        for name in own.filter(|name| is_needed(name)) {
             let mut without = variables.clone();
             without.remove(name);
             one_line(&function, &without, name);

@@ -31,8 +31,8 @@ fn bill(calls: &[Call], invocations: usize) -> Bill {
     bill
 }
 
-/// A push to a branch: webhook, decision, plan, statuses; and the same for an apply. A message costs
-/// a send, a share of a receive, and a delete, of which only the send is the function's own call.
+/// A push to a branch: webhook, decision, plan, statuses. A message costs a send, a share of a
+/// receive, and a delete, of which only the send is the function's own call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_costs_what_the_guide_says() {
     let cloud = Cloud::deploy("calls").await.unwrap();
@@ -51,16 +51,21 @@ async fn a_run_costs_what_the_guide_says() {
     let calls = world.cloud.wire.calls();
     let bill = bill(&calls[before.0..], world.cloud.lambda.invocations() - before.1);
     println!("{bill:#?}");
-    for (what, most) in [
-        ("Lambda invocations", 45),
-        ("DynamoDB read units", 160),
-        ("DynamoDB write units", 130),
-        ("SQS requests", 30),
-        ("S3 reads", 10),
-        ("S3 writes", 10),
-        ("Secrets Manager calls", 6),
+    for (what, said) in [
+        ("Lambda invocations", 22),
+        ("DynamoDB read units", 84),
+        ("DynamoDB write units", 68),
+        ("SQS requests", 14),
+        ("S3 reads", 4),
+        ("S3 writes", 5),
+        ("Secrets Manager calls", 0),
     ] {
         let count = bill.get(what).copied().unwrap_or_default();
-        assert!(count <= most, "{what}: {count}, and docs/aws.md says at most {most}\n{bill:#?}");
+        // How a run's log is cut differs with the machine's speed.
+        let (least, most) = (said * 3 / 4, said * 4 / 3 + 1);
+        assert!(
+            (least..=most).contains(&count),
+            "{what}: {count}, and docs/aws.md says {said}\n{bill:#?}"
+        );
     }
 }

@@ -97,6 +97,49 @@ async fn builds_that_do_not_start() {
     assert!(forbidden.is_empty(), "{forbidden:#?}");
 }
 
+/// The build of a run that ended before its claim is ended, and that of a runner that was lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn builds_that_nobody_needs_are_ended() {
+    let world = World::new("stopped").await;
+    let run_of = async |commit: &str, state: &str| {
+        eventually(&format!("{commit} {state}"), async || {
+            let runs = world.api(Method::GET, "/stacks/network/runs", Value::Null).await;
+            let mut runs = runs["runs"].as_array().unwrap().iter();
+            let run = runs.find(|run| run["commit"] == commit && run["state"] == state)?;
+            Some(run["id"].as_str().unwrap().to_owned())
+        })
+        .await
+    };
+    let stopped = async |number: usize| {
+        eventually("StopBuild", async || {
+            world.cloud.codebuild.builds()[number].stopped.then_some(())
+        })
+        .await;
+    };
+    world.cloud.codebuild.set_waiting(true);
+    let commit = world.push("canceled", "a");
+    let run = run_of(&commit, "preparing").await;
+    eventually("a build", async || (!world.cloud.codebuild.builds().is_empty()).then_some(()))
+        .await;
+    world.api(Method::POST, &format!("/runs/{run}/stop"), json!({})).await;
+    stopped(0).await;
+    world.cloud.codebuild.set_waiting(false);
+
+    let stack = json!({
+        "name": "Network", "project": "acme/network", "branch": "main",
+        "hooks": {"before_plan": ["sleep 600"]},
+    });
+    world.api(Method::PUT, "/stacks/network", stack).await;
+    let commit = world.push("lost", "b");
+    run_of(&commit, "planning").await;
+    let build = &world.cloud.codebuild.builds()[1].id;
+    world.cloud.codebuild.freeze(build);
+    run_of(&commit, "failed").await;
+    stopped(1).await;
+    let forbidden = world.cloud.forbidden_calls().unwrap();
+    assert!(forbidden.is_empty(), "{forbidden:#?}");
+}
+
 /// After the table was restored to an hour ago, no stack stays on an older state than object
 /// storage holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,13 +1,102 @@
 //! What `sam validate` and cfn-lint do not see.
 
 use gantry_aws::{policy::each, tools};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Statements whose resource is `*`, and why. Actions are always named whole.
-const EVERYTHING: &[(&str, &str)] = &[
-    ("Traces", "X-Ray has no resources to name"),
-    ("Network", "EC2 has network interfaces without names when they are made, and describes all"),
+/// Where SAM's permissions for API Gateway begin; the rest is the method and the path.
+const API: &str = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:\
+                   ${__ApiId__}/${__Stage__}";
+
+/// Stands for the statement that a Lambda permission is.
+const PERMISSION: &str = "Permission";
+
+/// Patterns that policies allow, and indexes: whose policies, which statement of them (its `Sid` or
+/// number), what it says, and why. Actions are always named whole.
+const WIDE: &[(&[&str], &str, &str, &str)] = &[
+    (
+        &[
+            "WebhookRole",
+            "SchedulerRole",
+            "PublisherRole",
+            "SourceRole",
+            "SettingsRole",
+            "RunnerApiRole",
+        ],
+        "Traces",
+        "*",
+        "X-Ray has no resources to name",
+    ),
+    (
+        &["NetworkPolicy", "RunnerNetworkPolicy"],
+        "Network",
+        "*",
+        "EC2 has network interfaces without names when they are made, and describes all",
+    ),
+    (
+        &["RunnerNetworkPolicy"],
+        "NetworkPermission",
+        "arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:network-interface/*",
+        "CodeBuild makes a build's network interface; a condition names CodeBuild",
+    ),
+    (
+        &["RunnerPolicy"],
+        "Program",
+        "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:\
+         layer:${AWS::StackName}-runner:*",
+        "builds from before an upgrade fetch their own version of the layer",
+    ),
+    (
+        &["SchedulerRole"],
+        "RunnersRoles",
+        "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${AWS::StackName}/plan/*",
+        "stacks may have roles of their own, below this path",
+    ),
+    (
+        &["SchedulerRole"],
+        "RunnersRoles",
+        "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${AWS::StackName}/apply/*",
+        "stacks may have roles of their own, below this path",
+    ),
+    (
+        &["SchedulerRole"],
+        "Due",
+        "${Table.Arn}/index/attention",
+        "what is due is looked up in all partitions",
+    ),
+    // API Gateway calls functions; in routes `*` is any method, or a part of the path.
+    (&["SettingsEverythingPermission"], PERMISSION, "/*", "it answers what no other route does"),
+    (&["RunnerApiRunnersPermission"], PERMISSION, "/*/runner/*", "the route of runners"),
+    (
+        &["RunnerApiApiStatePermission"],
+        PERMISSION,
+        "/*/api/v1/stacks/*/state",
+        "the route of a stack's state",
+    ),
+    (
+        &["RunnerApiApiStateOfPermission"],
+        PERMISSION,
+        "/*/api/v1/stacks/*/state/*",
+        "the route of a stack's states",
+    ),
+    (
+        &["RunnerApiApiStateOfRunPermission"],
+        PERMISSION,
+        "/*/api/v1/runs/*/state/*",
+        "the route of a run's states",
+    ),
+    (
+        &["RunnerApiPageStatePermission"],
+        PERMISSION,
+        "/*/stacks/*/state/*",
+        "the route of the pages of a stack's states",
+    ),
+    (
+        &["RunnerApiPageStateOfRunPermission"],
+        PERMISSION,
+        "/*/runs/*/state/*",
+        "the route of the pages of a run's states",
+    ),
 ];
 
 fn template() -> Value {
@@ -74,41 +163,178 @@ fn resources_do_not_wait_for_each_other() {
     // The mistake that this is for: a function that its API leads to is told the API's address.
     let mut wrong = template;
     wrong["Resources"]["Settings"]["Properties"]["Environment"]["Variables"]["GANTRY_PUBLIC_URL"] =
-        serde_json::json!({"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.amazonaws.com"});
+        json!({"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.amazonaws.com"});
     let waiting = cycle(needs(&wrong));
     assert!(waiting.contains(&"Api".to_owned()) && waiting.contains(&"Settings".to_owned()));
+}
+
+/// The statements of all policies in a resource, wherever they stand in it, by `Sid` or number.
+fn statements<'a>(value: &'a Value, found: &mut Vec<(String, &'a Value)>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| statements(item, found)),
+        Value::Object(fields) => {
+            if let Some(several) = fields.get("Statement") {
+                let one = std::slice::from_ref(several);
+                let several = several.as_array().map_or(one, Vec::as_slice);
+                for (number, statement) in several.iter().enumerate() {
+                    let sid = statement["Sid"].as_str().map(str::to_owned);
+                    found.push((sid.unwrap_or_else(|| number.to_string()), statement));
+                }
+            }
+            fields.values().for_each(|field| statements(field, found));
+        }
+        Value::String(text) => {
+            assert!(!text.contains("\"Statement\""), "a policy that nobody reads: {text}");
+        }
+        _ => {}
+    }
+}
+
+/// All that is allowed: whose policy it is, which statement, and the statement.
+fn allowed(template: &Value) -> Vec<(&str, String, &Value)> {
+    let mut allowed = Vec::new();
+    for (name, resource) in template["Resources"].as_object().unwrap() {
+        let mut found = Vec::new();
+        statements(&resource["Properties"], &mut found);
+        for (sid, statement) in found {
+            match statement["Effect"].as_str() {
+                Some("Allow") => allowed.push((name.as_str(), sid, statement)),
+                // It may deny as much as it likes.
+                Some("Deny") => {}
+                _ => panic!("{name} {sid} is not understood: {statement}"),
+            }
+        }
+        let kind = resource["Type"].as_str().unwrap();
+        if kind.starts_with("AWS::Lambda::") && kind.ends_with("Permission") {
+            allowed.push((name.as_str(), PERMISSION.to_owned(), &resource["Properties"]));
+        }
+    }
+    allowed
+}
+
+/// Each string in the value, after the names of the fields that lead to it.
+fn strings<'a>(value: &'a Value, path: &[&'a str], found: &mut Vec<(Vec<&'a str>, &'a str)>) {
+    match value {
+        Value::String(text) => found.push((path.to_vec(), text.as_str())),
+        Value::Array(items) => items.iter().for_each(|item| strings(item, path, found)),
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let mut path = path.to_vec();
+                path.push(name.as_str());
+                strings(field, &path, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Patterns that need no reason.
+fn is_narrow(path: &[&str], text: &str) -> bool {
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+    let below_words =
+        |text: &str| text.strip_suffix("/*").is_some_and(|words| words.split('/').all(word));
+    match path {
+        // Partitions of one kind. Only what compares so: `StringNotLike` would be all others.
+        ["Condition", "ForAllValues:StringLike", "dynamodb:LeadingKeys"] => below_words(text),
+        // Objects of one kind.
+        ["Resource", "Fn::Sub"] => text.strip_prefix("${Bucket.Arn}/").is_some_and(below_words),
+        // SAM names no stage, and the API has one.
+        ["SourceArn", "Fn::Sub", "__Stage__"] => text == "*",
+        _ => false,
+    }
+}
+
+/// What is allowed on more than one thing, one line each.
+fn wide(template: &Value) -> BTreeSet<String> {
+    let mut wide = BTreeSet::new();
+    for (name, sid, statement) in allowed(template) {
+        // These are everything else.
+        for field in ["NotAction", "NotPrincipal", "NotResource"] {
+            if !statement[field].is_null() {
+                wide.insert(format!("{name} {sid}: {field}"));
+            }
+        }
+        let mut found = Vec::new();
+        strings(statement, &[], &mut found);
+        for (path, text) in found {
+            // An index has the records of all partitions.
+            let several = text.contains(['*', '?']) || text.contains("/index/");
+            if several && !is_narrow(&path, text) {
+                let text = text.strip_prefix(API).unwrap_or(text);
+                wide.insert(format!("{name} {sid}: {text}"));
+            }
+        }
+    }
+    wide
 }
 
 #[test]
 fn roles_name_what_they_may_do_and_to_what() {
     let template = template();
-    let mut documents = Vec::new();
     for (name, resource) in template["Resources"].as_object().unwrap() {
-        let properties = &resource["Properties"];
-        let inline = properties["Policies"].as_array().into_iter().flatten();
-        documents.extend(inline.map(|policy| (name, &policy["PolicyDocument"])));
-        if resource["Type"] == "AWS::IAM::ManagedPolicy" {
-            documents.push((name, &properties["PolicyDocument"]));
-        }
-        let managed = properties["ManagedPolicyArns"].to_string();
-        assert!(!managed.contains("arn:aws"), "{name} has a policy of AWS's: {managed}");
+        let managed = resource["Properties"]["ManagedPolicyArns"].to_string();
+        // Those of the template are referred to.
+        assert!(!managed.contains("arn:"), "{name} has a policy of AWS's: {managed}");
     }
-    assert!(documents.len() >= 8, "policies were not found");
-    for (name, document) in documents {
-        for statement in document["Statement"].as_array().unwrap() {
-            let sid = statement["Sid"].as_str().unwrap_or_default();
-            for action in each(&statement["Action"]) {
-                assert!(!action.contains('*'), "{name} {sid}: {action}");
-            }
-            let all = each(&statement["Resource"]).contains(&"*");
-            let reason = EVERYTHING.iter().find(|(excused, _)| *excused == sid);
-            assert!(!all || reason.is_some(), "{name} {sid} is allowed on everything");
-            let table = statement["Resource"].to_string().contains("Table");
-            let index = statement["Resource"].to_string().contains("/index/");
-            let bound = statement["Condition"].to_string().contains("dynamodb:LeadingKeys");
-            assert!(!table || index || bound, "{name} {sid} is allowed on the whole table");
+    assert!(allowed(&template).len() >= 70, "policies were not found");
+    let mut excused = BTreeSet::new();
+    for (names, sid, text, _why) in WIDE {
+        excused.extend(names.iter().map(|name| format!("{name} {sid}: {text}")));
+    }
+    let wide = wide(&template);
+    let without: Vec<_> = wide.difference(&excused).collect();
+    assert!(without.is_empty(), "allowed without a reason: {without:#?}");
+    let unused: Vec<_> = excused.difference(&wide).collect();
+    assert!(unused.is_empty(), "reasons for what no policy says: {unused:#?}");
+}
+
+#[test]
+fn a_policy_that_allows_more_is_noticed() {
+    let template = template();
+    let noticed = |role: &str, sid: &str, field: &str, value: Value| -> Vec<String> {
+        let mut wrong = template.clone();
+        let policies = &mut wrong["Resources"][role]["Properties"]["Policies"];
+        let several = policies[0]["PolicyDocument"]["Statement"].as_array_mut().unwrap();
+        several.iter_mut().find(|statement| statement["Sid"] == sid).unwrap()[field] = value;
+        wide(&wrong).difference(&wide(&template)).cloned().collect()
+    };
+    let keys = |operator: &str, key: &str| json!({operator: {"dynamodb:LeadingKeys": [key]}});
+    let like = "ForAllValues:StringLike";
+    assert_eq!(noticed("SourceRole", "Read", "Condition", keys(like, "run/*")), [""; 0]);
+    for (sid, field, value, text) in [
+        ("Read", "Condition", keys(like, "*"), "*"),
+        ("Read", "Condition", keys(like, "/*"), "/*"),
+        ("Read", "Condition", keys(like, "ru*"), "ru*"),
+        ("Read", "Condition", keys("ForAllValues:StringNotLike", "run/*"), "run/*"),
+        ("Objects", "Resource", json!([{"Fn::Sub": "${Bucket.Arn}/*"}]), "${Bucket.Arn}/*"),
+        ("Objects", "Resource", json!({"Fn::Join": ["/", ["arn:x", "a?"]]}), "a?"),
+        ("Objects", "Action", json!("s3:Get*"), "s3:Get*"),
+        ("Objects", "NotAction", json!("s3:GetObject"), "NotAction"),
+        ("Send", "Principal", json!({"AWS": "*"}), "*"),
+    ] {
+        assert_eq!(noticed("SourceRole", sid, field, value), [format!("SourceRole {sid}: {text}")]);
+    }
+}
+
+#[test]
+fn the_table_is_allowed_by_partition() {
+    let template = template();
+    let mut bound = 0;
+    for (name, sid, statement) in allowed(&template) {
+        let resource = &statement["Resource"];
+        let several = resource.as_array().map_or(std::slice::from_ref(resource), Vec::as_slice);
+        // Indexes are on the list above.
+        let table = several
+            .iter()
+            .map(Value::to_string)
+            .any(|one| one.contains("Table") && !one.contains("/index/"));
+        if table {
+            let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+            assert!(!each(keys).is_empty(), "{name} {sid} is allowed on the whole table");
+            bound += 1;
         }
     }
+    assert!(bound >= 10, "policies were not found");
 }
 
 /// Alarms and graphs ask for metrics that functions write: the names stand in their sources.

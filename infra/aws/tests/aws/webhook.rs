@@ -37,6 +37,7 @@ async fn a_webhook_is_one_call_and_its_queue_may_be_in_trouble() {
     assert_eq!(deliver(&cloud, "first").await, StatusCode::OK);
     let cold = cloud.wire.take("Webhook");
     assert!(cold.len() <= 3, "a cold one makes {cold:?}");
+    assert_eq!(cold.last().unwrap(), "sqs:SendMessage", "the others come before the first event");
     assert_eq!(deliver(&cloud, "second").await, StatusCode::OK);
     assert_eq!(cloud.wire.take("Webhook"), ["sqs:SendMessage"], "a warm one");
     assert_eq!(waiting(&cloud).await, 2);

@@ -1,7 +1,7 @@
 //! A connected Gantry with one stack, and what tests do with it.
 
 use gantry_aws::{Cloud, tools};
-use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, ProjectOptions, StatusView};
+use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, ProjectOptions, StatusView, UserId};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
@@ -13,6 +13,8 @@ pub(crate) struct World {
     pub(crate) cloud: Cloud,
     pub(crate) gitlab: FakeGitlab,
     pub(crate) project: ProjectId,
+    /// Whose token Gantry has.
+    pub(crate) bot: UserId,
     pub(crate) http: Client,
     pub(crate) key: String,
 }
@@ -34,7 +36,7 @@ impl World {
         person.push(project, "main", "main.tf", "# empty\n").unwrap();
         let key = cloud.secret("admin-key").await.unwrap();
         let http = Client::builder().no_proxy().build().unwrap();
-        let world = Self { cloud, gitlab, project, http, key };
+        let world = Self { cloud, gitlab, project, bot, http, key };
         let host = world.gitlab.base_url();
         world.api(Method::PUT, "/integration", json!({"api_host": host, "token": token})).await;
         let stack = json!({"name": "Network", "project": "acme/network", "branch": "main"});

@@ -292,12 +292,12 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         role: Option<String>,
     },
-    /// End the machine of a runner that was lost.
+    /// End the machine of a runner that was lost, or that has not begun and is not needed any more.
     EndRunner {
-        /// The run that it was lost with.
+        /// The run that it was lost with, or started for.
         run: RunId,
-        /// The runner's name: the build's id.
-        runner: String,
+        /// The runner's name: the build's id. None when it has not said it.
+        runner: Option<String>,
     },
 
     // later

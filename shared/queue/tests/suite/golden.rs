@@ -205,7 +205,11 @@ fn samples() -> Vec<(&'static str, Message)> {
                 role: Some("arn:aws:iam::123456789012:role/gantry/apply/r".into()),
             },
         ),
-        ("end_runner", Message::EndRunner { run: run(), runner: "gantry-runner:1f2e".into() }),
+        (
+            "end_runner",
+            Message::EndRunner { run: run(), runner: Some("gantry-runner:1f2e".into()) },
+        ),
+        ("end_build", Message::EndRunner { run: run(), runner: None }),
         (
             "not_started",
             Message::NotStarted {

@@ -7,6 +7,7 @@ use crate::QueueName;
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
+    error::DisplayErrorContext,
     error::{ProvideErrorMetadata, SdkError},
     operation::send_message::SendMessageError,
     types::{MessageAttributeValue, SendMessageBatchRequestEntry},
@@ -78,6 +79,15 @@ impl Sqs {
     /// Queues at these addresses.
     pub fn new(client: Client, urls: QueueUrls) -> Self {
         Self { client, urls }
+    }
+
+    /// Connects, so that the first message need not wait for that. It costs one call, and what goes
+    /// wrong with it goes wrong again, and is told, with the first message.
+    pub async fn connect(&self, queue: QueueName) {
+        let Ok(url) = self.urls.get(queue) else { return };
+        if let Err(error) = self.client.get_queue_attributes().queue_url(url).send().await {
+            tracing::debug!(%queue, error = %DisplayErrorContext(&error), "not connected yet");
+        }
     }
 
     /// Sends a lane's batches one after the other, so that its groups keep their order.

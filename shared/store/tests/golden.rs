@@ -1,0 +1,715 @@
+//! Records as they are kept. `golden/v<N>/` holds what builds of that version wrote; every one must
+//! stay readable. A sample without a file gets one, and the test fails once.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+use gantry_domain::{
+    CommitSha, EventId, MergeRequestIid, PipelineId, ProjectId, Repository, RunId, StackId, UserId,
+    event::{EventRecord, EventSource},
+    feedback::{Pipeline, Posted, PostedStatus, Shows, Statuses},
+    integration::{BotUser, Integration},
+    module::{ModuleConfig, Packed, TestCase},
+    plan::Delta,
+    protocol::LockInfo,
+    run::{Effect, Ending, Phase, Place, Run, RunState, RunType, Step, TestOf, Want},
+    stack::{
+        CommentLevel, Hooks, Module, OnPush, OnTag, Pool, Roles, Stack, Timeouts, Tool,
+        TrackedQueue, Variable, VariableRuns, VariableValue,
+    },
+    text::status::CommitState,
+};
+use gantry_store::{
+    config::{
+        Activity, AdminKey, FoundBy, Pause, ProjectEntry, ProjectStack, RegistryEntry, Role,
+        SlugEntry,
+    },
+    runner::{
+        Beat, Claim, FreeRunner, HandedOn, LogPiece, StateLock, StatePin, StateUpload, StateVersion,
+    },
+    scheduler::{
+        Blocked, CommandOutcome, Comparing, DecisionRecord, Health, LastApplied, LineEntry,
+        MergeRequestRecord, Once, OpenDecision, RefRecord, RoomEntry, RoomLimit, RunEntry,
+        StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
+        Yanked,
+    },
+};
+use jiff::Timestamp;
+use semver::Version;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
+
+/// Raised when a record is written in another form. The folder before stays: it must be readable.
+const VERSION: u32 = 1;
+
+type Reader = dyn Fn(&str) -> Result<bool, serde_json::Error>;
+
+/// A record as it is written, and whether a text is read as the same record.
+struct Sample {
+    name: &'static str,
+    body: String,
+    is_same: Box<Reader>,
+}
+
+fn sample<T>(name: &'static str, value: T) -> Sample
+where
+    T: Serialize + DeserializeOwned + PartialEq + 'static,
+{
+    let body = serde_json::to_string(&value).unwrap();
+    let is_same =
+        Box::new(move |text: &str| serde_json::from_str::<T>(text).map(|read| read == value));
+    Sample { name, body, is_same }
+}
+
+fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_767_323_045 + second).unwrap()
+}
+
+fn run_id() -> RunId {
+    id("run-1")
+}
+
+fn stack_id() -> StackId {
+    id("network")
+}
+
+fn commit() -> CommitSha {
+    id("0123456789abcdef0123456789abcdef01234567")
+}
+
+fn older_commit() -> CommitSha {
+    id("89abcdef0123456789abcdef0123456789abcdef")
+}
+
+fn event_id() -> EventId {
+    id("f8a4c2d0-1b2c-4d5e-8f90-a1b2c3d4e5f6")
+}
+
+fn pool() -> Option<Pool> {
+    Some(Pool::try_from("on-premises".to_owned()).unwrap())
+}
+
+fn digest() -> String {
+    "ab".repeat(32)
+}
+
+const PROJECT: ProjectId = ProjectId(42);
+const FORK: ProjectId = ProjectId(99);
+
+fn test_case() -> TestCase {
+    TestCase {
+        name: id("Two.zones"),
+        project_root: "tests/zones".into(),
+        variables: BTreeMap::from([("TF_VAR_zones".into(), "2".into())]),
+        negative: true,
+        depends_on: vec![id("basic")],
+        tool: Some(Tool::OpenTofu),
+        tool_version: Some("1.9.0".into()),
+    }
+}
+
+/// No run is all of this at once: it has every field filled.
+fn run() -> Run {
+    Run {
+        id: run_id(),
+        stack: stack_id(),
+        slug: id("network-eu"),
+        repository: Repository::Gitlab(PROJECT),
+        run_type: RunType::Tracked,
+        number: 7,
+        key: "decision-7".into(),
+        commit: commit(),
+        git_ref: "feature/subnets".into(),
+        tracked_branch: "main".into(),
+        fork_of: Some(FORK),
+        stacks_touched: 3,
+        event: Some(event_id()),
+        reason: "infra/network/main.tf changed".into(),
+        by: Some("ops".into()),
+        state: RunState::Failed,
+        history: vec![
+            Step { state: RunState::Preparing, at: at(1), by: None },
+            Step { state: RunState::Failed, at: at(2), by: Some("ops".into()) },
+        ],
+        wants: BTreeSet::from([
+            Want::Branch("feature/subnets".into()),
+            Want::MergeRequest(MergeRequestIid(12)),
+            Want::Tag("v1.2.0".into()),
+            Want::Person,
+        ]),
+        phase: Phase::Apply,
+        attempt: 2,
+        last_report: 5,
+        runner: Some("gantry-runner:1f2e".into()),
+        stop_asked: Some("ops".into()),
+        delta: Some(Delta {
+            add: 1,
+            change: 2,
+            destroy: 3,
+            import: 4,
+            moved: 5,
+            forget: 6,
+            outputs: 7,
+        }),
+        applied: true,
+        plan_digest: Some(digest()),
+        ending: Some(Ending {
+            summary: "Invalid value".into(),
+            errors: vec!["Error: Invalid value".into()],
+            log_tail: vec!["Planning failed.".into()],
+            in_terraform: true,
+        }),
+        lost: true,
+        outstanding: BTreeSet::from([
+            Effect::Feedback,
+            Effect::Dispatch,
+            Effect::Start,
+            Effect::Advance,
+            Effect::EndRunner,
+        ]),
+        autodeploy: true,
+        created_at: at(0),
+        pool: pool(),
+        asked_at: Some(at(-1)),
+        since: at(2),
+        handed_out_at: Some(at(1)),
+        role: Some("arn:aws:iam::123456789012:role/gantry/apply/r".into()),
+        unclaimed: 1,
+        place: Place::Room,
+        module: true,
+        test: Some(TestOf { suite: id("run-0"), case: test_case(), tracked: true }),
+        version: Some(Version::new(1, 2, 0)),
+        verdict: Some("all 4 tests have passed".into()),
+        left_behind: true,
+    }
+}
+
+/// No stack is all of this at once: it has every field filled.
+fn stack() -> Stack {
+    let variable = |name: &str, value, runs| Variable { name: name.into(), value, runs };
+    Stack {
+        id: stack_id(),
+        slug: id("network-eu"),
+        name: "Network: EU".into(),
+        repository: Repository::Gitlab(PROJECT),
+        project_path: "infra/network".into(),
+        generation: 2,
+        project_is_public: true,
+        branch: "main".into(),
+        begins_at: Some(commit()),
+        project_root: "infra/network".into(),
+        project_globs: vec!["modules/**".into()],
+        tool: Tool::OpenTofu,
+        tool_version: Some("1.9.0".into()),
+        autodeploy: true,
+        allow_forks: vec!["partners".into()],
+        on_push: OnPush::Proposed,
+        on_tag: Some(OnTag { pattern: "v*".into(), run: OnPush::Tracked }),
+        tracked_queue: TrackedQueue::Latest,
+        comment: CommentLevel::Summary,
+        manage_state: true,
+        labels: vec!["network".into(), "eu".into()],
+        variables: vec![
+            variable("TF_VAR_region", VariableValue::Plain("eu-1".into()), VariableRuns::All),
+            variable("TOKEN", VariableValue::Sealed("v1.c2VhbGVk".into()), VariableRuns::Tracked),
+        ],
+        hooks: Hooks {
+            before_init: vec!["echo 1".into()],
+            after_init: vec!["echo 2".into()],
+            before_plan: vec!["echo 3".into()],
+            after_plan: vec!["echo 4".into()],
+            before_apply: vec!["echo 5".into()],
+            after_apply: vec!["echo 6".into()],
+        },
+        timeouts: Timeouts { claim: 1, plan: 2, apply: 3, unconfirmed: 4 },
+        pool: pool(),
+        roles: Roles {
+            plan: Some("arn:aws:iam::123456789012:role/gantry/plan/r".into()),
+            apply: Some("arn:aws:iam::123456789012:role/gantry/apply/r".into()),
+        },
+        created_at: at(0),
+        deleted_at: Some(at(1)),
+        state_kept_until: Some(at(2)),
+        module: Some(Module {
+            namespace: "platform".into(),
+            terraform_provider: "aws".into(),
+            tag_prefix: "network/".into(),
+        }),
+    }
+}
+
+fn of_settings() -> Vec<Sample> {
+    vec![
+        sample("stack", stack()),
+        sample(
+            "integration",
+            Integration {
+                api_host: "https://gitlab.example".into(),
+                generation: 2,
+                linked: true,
+                server_version: Some("19.1.0-ee".into()),
+                bot: BotUser { id: UserId(7), username: "gantry".into() },
+                previous_bot: Some(BotUser { id: UserId(6), username: "gantry-old".into() }),
+                token_scopes: vec!["api".into()],
+                token_expires_on: Some("2027-01-31".into()),
+                saved_at: at(0),
+                installation: "1f2e3d4c".into(),
+            },
+        ),
+        sample(
+            "slug-entry",
+            SlugEntry {
+                stack: stack_id(),
+                deleted: true,
+                module: true,
+                found_by: FoundBy {
+                    name: "Network: EU".into(),
+                    project: "infra/network".into(),
+                    labels: vec!["eu".into()],
+                },
+            },
+        ),
+        sample("project-stack", ProjectStack { stack: stack_id(), branch: "main".into() }),
+        sample("registry-entry", RegistryEntry { module: stack_id() }),
+        sample(
+            "project-entry",
+            ProjectEntry {
+                project: PROJECT,
+                path: "infra/network".into(),
+                hook: Some(11),
+                statuses: Statuses::Gate,
+            },
+        ),
+        sample(
+            "admin-key",
+            AdminKey { name: "ops".into(), role: Role::Worker, pool: pool(), created_at: at(0) },
+        ),
+        sample(
+            "activity",
+            Activity {
+                actor: "ops".into(),
+                what: "confirm run-1".into(),
+                outcome: "done".into(),
+                at: at(0),
+            },
+        ),
+        sample("pause", Pause { by: "ops".into(), since: at(0) }),
+    ]
+}
+
+fn of_the_scheduler() -> Vec<Sample> {
+    vec![
+        sample("run", run()),
+        sample(
+            "stack-head",
+            StackHead {
+                last_number: 7,
+                latest: Some(run_id()),
+                tracked: Some(id("run-2")),
+                applying: true,
+                blocked: Some(Blocked {
+                    run: id("run-3"),
+                    reason: "the runner was lost while it applied".into(),
+                    since: at(0),
+                }),
+                last_applied: Some(LastApplied { run: id("run-4"), commit: commit(), at: at(1) }),
+            },
+        ),
+        sample(
+            "run-entry",
+            RunEntry {
+                run: run_id(),
+                stack: stack_id(),
+                run_type: RunType::Proposed,
+                created_at: at(0),
+            },
+        ),
+        sample("once", Once { run: run_id(), generation: 1 }),
+        sample(
+            "suite",
+            Suite {
+                config: ModuleConfig {
+                    module_version: Some(Version::new(1, 2, 0)),
+                    tests: vec![test_case()],
+                },
+                packed: Some(Packed::Done { digest: digest() }),
+            },
+        ),
+        sample(
+            "version-record",
+            VersionRecord {
+                version: Version::new(1, 2, 0),
+                state: VersionState::Active,
+                commit: commit(),
+                run: run_id(),
+                tag: Some("network/v1.2.0".into()),
+                at: at(0),
+                digest: Some(digest()),
+                yanked: Some(Yanked { note: "broken".into(), by: "ops".into(), at: at(1) }),
+            },
+        ),
+        sample(
+            "subject",
+            Subject {
+                branch: "feature/subnets".into(),
+                merge_request: Some(MergeRequestIid(12)),
+                fork_of: Some(FORK),
+                affected: 3,
+                to_tracked: true,
+                decided_at: Some(at(0)),
+            },
+        ),
+        sample(
+            "tracked-branch",
+            TrackedBranch {
+                decided: Some(older_commit()),
+                number: 6,
+                open: Some(OpenDecision {
+                    event: event_id(),
+                    number: 7,
+                    from: Some(older_commit()),
+                    to: commit(),
+                }),
+                missing: true,
+                left: true,
+            },
+        ),
+        sample(
+            "decision-record",
+            DecisionRecord {
+                stack: stack_id(),
+                slug: id("network-eu"),
+                runs: true,
+                reason: "infra/network/main.tf changed".into(),
+                commit: Some(commit()),
+                at: at(0),
+            },
+        ),
+        sample(
+            "merge-request-record",
+            MergeRequestRecord {
+                iid: MergeRequestIid(12),
+                state: "merged".into(),
+                head: Some(older_commit()),
+                source_branch: "feature/subnets".into(),
+                source_project: Some(FORK),
+                target_branch: "main".into(),
+                affected: vec![stack_id()],
+                merged_as: Some(commit()),
+                updated_at: Some("2026-01-02T03:04:05.678Z".into()),
+                event: Some(event_id()),
+            },
+        ),
+        sample("ref-record", RefRecord { head: Some(commit()), affected: vec![stack_id()] }),
+        sample(
+            "event-record",
+            EventRecord {
+                id: event_id(),
+                source: EventSource::Webhook,
+                project: Some(PROJECT),
+                what: "push to main (01234567)".into(),
+                received_at: at(0),
+                outcome: Some("no stack tracks it".into()),
+            },
+        ),
+        sample(
+            "command-outcome",
+            CommandOutcome {
+                actor: "ops".into(),
+                done: true,
+                message: "run-1 is confirmed".into(),
+                run: Some(run_id()),
+                at: at(0),
+            },
+        ),
+        sample(
+            "line-entry",
+            LineEntry {
+                run: run_id(),
+                stack: stack_id(),
+                phase: Phase::Plan,
+                attempt: 1,
+                since: Some(at(0)),
+                pool: pool(),
+            },
+        ),
+        sample(
+            "room-entry",
+            RoomEntry {
+                run: run_id(),
+                stack: stack_id(),
+                pool: pool(),
+                taken: true,
+                started: 2,
+                at: at(0),
+            },
+        ),
+        sample("started-build", StartedBuild { id: "gantry-runner:1f2e".into(), attempt: 2 }),
+        sample(
+            "room-limit",
+            RoomLimit { runners: 5, set: 20, since: at(0), words: "limit exceeded".into() },
+        ),
+        sample(
+            "comparing",
+            Comparing {
+                last_at: Some(at(0)),
+                updated_after: Some("2026-01-02T03:04:05.678Z".into()),
+                webhook_at: Some(at(1)),
+                tags_known: true,
+                hook_status: Some("executable".into()),
+            },
+        ),
+        sample("health", Health { broken: Some("401".into()), since: Some(at(0)) }),
+    ]
+}
+
+fn of_runners() -> Vec<Sample> {
+    vec![
+        sample("beat", Beat { attempt: 2, at: at(0) }),
+        sample(
+            "claim",
+            Claim {
+                phase: Phase::Plan,
+                runner: "gantry-runner:1f2e".into(),
+                nonce: "4d5e6f".into(),
+                at: at(0),
+            },
+        ),
+        sample("handed-on", HandedOn { to: run_id(), attempt: 2 }),
+        sample(
+            "free-runner",
+            FreeRunner {
+                role: "arn:aws:iam::123456789012:role/gantry/plan/r".into(),
+                run_type: RunType::Proposed,
+            },
+        ),
+        sample(
+            "state-lock",
+            StateLock {
+                info: LockInfo {
+                    id: "6f2c".into(),
+                    operation: "OperationTypeApply".into(),
+                    info: "by hand".into(),
+                    who: "ops@host".into(),
+                    version: "1.9.0".into(),
+                    created: "2026-01-02T03:04:05.678Z".into(),
+                    path: "network".into(),
+                },
+                run: run_id(),
+                attempt: 2,
+                at: at(0),
+            },
+        ),
+        sample(
+            "state-version",
+            StateVersion {
+                number: 3,
+                serial: 9,
+                lineage: "3f2b".into(),
+                digest: digest(),
+                object: "state/network/3".into(),
+                size: 4096,
+                resources: 12,
+                run: Some(run_id()),
+                by: "run-1".into(),
+                rescued: true,
+                found: true,
+                at: at(0),
+            },
+        ),
+        sample("state-pin", StatePin { number: Some(3) }),
+        sample("state-upload", StateUpload { object: "state/network/3".into() }),
+        sample(
+            "log-piece",
+            LogPiece { phase: Phase::Apply, attempt: 2, offset: 512, text: "Applying\n".into() },
+        ),
+    ]
+}
+
+fn of_the_publisher() -> Vec<Sample> {
+    let pipeline = Pipeline {
+        fork: Some(FORK),
+        id: Some(PipelineId(77)),
+        sha: commit(),
+        git_ref: Some("feature/subnets".into()),
+        shows: Shows::Previews,
+    };
+    let status = PostedStatus {
+        pipeline,
+        name: "gantry/network-eu".into(),
+        state: CommitState::Success,
+        description: "+1 ~0 −0".into(),
+        run: Some(run_id()),
+        by: Some(UserId(7)),
+    };
+    vec![sample("posted", Posted { v: 1, statuses: vec![status] })]
+}
+
+/// The words for what has a few values only, and what comes in several forms.
+fn words() -> Vec<Sample> {
+    vec![
+        sample(
+            "run-states",
+            [
+                RunState::Queued,
+                RunState::Preparing,
+                RunState::Initializing,
+                RunState::Planning,
+                RunState::Unconfirmed,
+                RunState::Confirmed,
+                RunState::Applying,
+                RunState::Destroying,
+                RunState::Testing,
+                RunState::Finished,
+                RunState::Failed,
+                RunState::Stopped,
+                RunState::Canceled,
+                RunState::Discarded,
+            ],
+        ),
+        sample("run-types", [RunType::Proposed, RunType::Tracked, RunType::Test]),
+        sample("phases", [Phase::Plan, Phase::Apply]),
+        sample(
+            "places",
+            [
+                Place::Nowhere,
+                Place::Queue,
+                Place::Waiting,
+                Place::Line,
+                Place::Room,
+                Place::Person,
+                Place::Tests,
+            ],
+        ),
+        sample(
+            "repositories",
+            [
+                Repository::Gitlab(PROJECT),
+                Repository::Git(id("https://git.example/infra/network.git")),
+            ],
+        ),
+        sample(
+            "packed",
+            [
+                Packed::Done { digest: digest() },
+                Packed::Impossible { reason: "it holds a link out of its folder".into() },
+            ],
+        ),
+        sample("tools", [Tool::Terraform, Tool::OpenTofu]),
+        sample("on-push", [OnPush::Tracked, OnPush::Proposed]),
+        sample("tracked-queues", [TrackedQueue::Every, TrackedQueue::Latest]),
+        sample("comment-levels", [CommentLevel::Full, CommentLevel::Summary, CommentLevel::None]),
+        sample("roles", [Role::Worker, Role::Read, Role::Deploy, Role::Admin]),
+        sample("statuses", [Statuses::Both, Statuses::Gate, Statuses::Stacks]),
+        sample("shows", [Shows::Everything, Shows::Previews, Shows::Tracked]),
+        sample(
+            "commit-states",
+            [
+                CommitState::Pending,
+                CommitState::Running,
+                CommitState::Success,
+                CommitState::Failed,
+                CommitState::Canceled,
+            ],
+        ),
+        sample(
+            "event-sources",
+            [EventSource::Webhook, EventSource::Comparing, EventSource::Person],
+        ),
+        sample("version-states", [VersionState::Active, VersionState::Failed]),
+    ]
+}
+
+fn samples() -> Vec<Sample> {
+    [of_settings(), of_the_scheduler(), of_runners(), of_the_publisher(), words()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn golden(version: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("golden/v{version}"))
+}
+
+#[test]
+fn every_record_is_written_as_it_was_and_read_back() {
+    let mut made = Vec::new();
+    for Sample { name, body, is_same } in samples() {
+        assert!(is_same(&body).unwrap(), "{name} there and back");
+        let written: Value = serde_json::from_str(&body).unwrap();
+        let path = golden(VERSION).join(format!("{name}.json"));
+        let Ok(file) = fs::read_to_string(&path) else {
+            fs::create_dir_all(golden(VERSION)).unwrap();
+            fs::write(&path, serde_json::to_string_pretty(&written).unwrap() + "\n").unwrap();
+            made.push(name);
+            continue;
+        };
+        let is_same = is_same(&file).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(is_same, "{name} is read as something else than it was");
+        let before: Value = serde_json::from_str(&file).unwrap();
+        assert_eq!(written, before, "{name} is written in another form: raise VERSION");
+    }
+    assert!(
+        made.is_empty(),
+        "{made:?} were missing and are made now: look at them and commit them"
+    );
+}
+
+#[test]
+fn every_record_of_this_version_and_the_last_is_readable() {
+    let samples = samples();
+    for version in VERSION.saturating_sub(1)..=VERSION {
+        let Ok(files) = fs::read_dir(golden(version)) else { continue };
+        for file in files {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let sample = samples.iter().find(|sample| sample.name == name);
+            let sample = sample.unwrap_or_else(|| panic!("{} has no sample", path.display()));
+            let body = fs::read_to_string(&path).unwrap();
+            let _as_it_is_read_now =
+                (sample.is_same)(&body).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        }
+    }
+}
+
+#[test]
+fn no_two_samples_have_the_same_name() {
+    let samples = samples();
+    let names: BTreeSet<&str> = samples.iter().map(|sample| sample.name).collect();
+    assert_eq!(names.len(), samples.len());
+}
+
+#[test]
+fn what_it_does_not_know_does_not_stop_a_reader() {
+    for Sample { name, body, is_same } in samples() {
+        let mut value: Value = serde_json::from_str(&body).unwrap();
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("new".into(), true.into());
+            assert!(is_same(&value.to_string()).unwrap(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_place_in_the_room_from_before_pools_counts_as_started() {
+    let before =
+        r#"{"run": "run-1", "stack": "network", "taken": true, "at": "2026-01-02T03:04:05Z"}"#;
+    let entry: RoomEntry = serde_json::from_str(before).unwrap();
+    let expected = RoomEntry {
+        run: run_id(),
+        stack: stack_id(),
+        pool: None,
+        taken: true,
+        started: u32::MAX,
+        at: id("2026-01-02T03:04:05Z"),
+    };
+    assert_eq!(entry, expected);
+}
