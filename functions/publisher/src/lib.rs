@@ -7,6 +7,8 @@
 mod environment;
 mod note;
 mod pipelines;
+#[cfg(test)]
+mod remembered;
 mod status;
 
 use gantry_domain::{RunId, text::names::Prefix};
