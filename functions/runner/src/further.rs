@@ -10,7 +10,7 @@ use gantry_engine::{
 };
 use secrecy::SecretString;
 use std::{
-    path::PathBuf,
+    path::Path,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -24,14 +24,12 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const FREE_FOR: Duration = Duration::from_secs(20);
 
 /// What the machine may do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Machine {
     /// How many runs it executes, at most.
     pub runs: u32,
     /// When it goes away, if that is known.
     pub until: Option<Instant>,
-    /// Where runs can leave files, besides their own folders.
-    pub shared_folders: Vec<PathBuf>,
 }
 
 impl Machine {
@@ -41,7 +39,6 @@ impl Machine {
         Self {
             runs: arguments.runs(),
             until: time.and_then(|time| Instant::now().checked_add(time)),
-            shared_folders: SHARED_FOLDERS.map(PathBuf::from).to_vec(),
         }
     }
 
@@ -59,7 +56,7 @@ impl Machine {
 pub async fn run_all(mut config: Config, machine: Machine) -> anyhow::Result<Outcome> {
     let cleaner = match machine.runs {
         0 | 1 => None,
-        _ => Cleaner::new(&config, &machine),
+        _ => Cleaner::new(&config),
     };
     let mut runs = 1;
     loop {
@@ -75,6 +72,7 @@ pub async fn run_all(mut config: Config, machine: Machine) -> anyhow::Result<Out
             tracing::error!("it takes no further run: {error:#}");
             return Ok(outcome);
         }
+        tracing::info!("the machine is clean, and takes another run");
         match next(&ended, &machine).await? {
             None => return Ok(outcome),
             Some(token) => (config.claim_token, runs) = (token, runs + 1),
@@ -92,7 +90,7 @@ pub(crate) struct EndedRun {
 /// False when there is nothing for it to do.
 async fn announce(ended: &EndedRun) -> bool {
     let request = FurtherRequest { last_report: ended.last_report, seconds_left: 0 };
-    match ended.api.with_patience(Duration::ZERO).further(&request).await {
+    match ended.api.with_patience(Duration::ZERO).ask_for_run("further", &request).await {
         Ok(_) => true,
         Err(ApiError::Gone) => false,
         Err(error) => {
@@ -112,7 +110,7 @@ async fn next(ended: &EndedRun, machine: &Machine) -> anyhow::Result<Option<Secr
     while Instant::now() < until {
         let seconds_left = machine.seconds_left();
         let request = FurtherRequest { last_report: ended.last_report, seconds_left };
-        match api.further(&request).await {
+        match api.ask_for_run("further", &request).await {
             Ok(Some(next)) => {
                 tracing::info!(run.id = %next.run, "taking a further run");
                 return Ok(Some(next.claim_token.into()));
@@ -134,15 +132,12 @@ async fn next(ended: &EndedRun, machine: &Machine) -> anyhow::Result<Option<Secr
     Ok(None)
 }
 
-/// Removes what a run has left.
-struct Cleaner {
-    user: Unprivileged,
-    folders: Vec<PathBuf>,
-}
+/// Removes what a run of this user has left.
+struct Cleaner(Unprivileged);
 
 impl Cleaner {
     /// None where one run cannot be kept from what another one left.
-    fn new(config: &Config, machine: &Machine) -> Option<Self> {
+    fn new(config: &Config) -> Option<Self> {
         let Some(user) = config.user else {
             tracing::warn!(
                 "it takes one run only: what a run leaves can be told from the runner's own where \
@@ -154,16 +149,16 @@ impl Cleaner {
             tracing::warn!(%error, "it takes one run only: what a run starts cannot be found");
             return None;
         }
-        Some(Self { user, folders: machine.shared_folders.clone() })
+        Some(Self(user))
     }
 
     async fn clean(&self) -> anyhow::Result<()> {
-        leftovers::end_processes(self.user).await?;
-        let (user, folders) = (self.user, self.folders.clone());
+        let user = self.0;
+        leftovers::end_processes(user).await?;
         spawn_blocking(move || {
-            for folder in folders {
-                leftovers::remove_files(user, &folder)
-                    .with_context(|| format!("{} cannot be cleaned", folder.display()))?;
+            for folder in SHARED_FOLDERS {
+                leftovers::remove_files(user, Path::new(folder))
+                    .with_context(|| format!("{folder} cannot be cleaned"))?;
             }
             Ok(())
         })

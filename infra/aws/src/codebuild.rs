@@ -1,7 +1,7 @@
 //! CodeBuild in small: a build is the runner's real program with the variables that CodeBuild sets,
 //! started by the commands of the template's own build spec.
 
-use crate::{deployed::Project, functions::Process, wire::REGION};
+use crate::{deployed::Project, functions::Process, tools, wire::REGION};
 use anyhow::Context as _;
 use axum::{
     Json, Router,
@@ -26,8 +26,24 @@ use tokio::{net::TcpListener, sync::mpsc};
 /// Where the template's build spec puts the runner's layer.
 const LAYER: &str = "/opt/gantry/";
 
-/// What gives a command processes of its own, which end with it.
-const ALONE: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+/// What gives a command processes of its own, which end with it, and mounts.
+const ALONE: [&str; 9] =
+    ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-e", "-c"];
+
+/// Gives the command that follows the first two arguments folders of its own where every user can
+/// write. Those two are folders that it needs, wherever they are.
+const OWN_FOLDERS: &str = r#"
+exec 3<"$1" 4<"$2"
+for folder in /tmp /var/tmp /dev/shm /dev/mqueue /run/lock /codebuild; do
+    if [ -d "$folder" ]; then mount -t tmpfs -o mode=1777 gantry "$folder"; fi
+done
+mkdir -p "$1" "$2"
+mount --no-canonicalize --bind /proc/self/fd/3 "$1"
+mount --no-canonicalize --bind /proc/self/fd/4 "$2"
+exec 3<&- 4<&-
+shift 2
+exec "$@"
+"#;
 
 /// One build.
 #[derive(Debug, Clone)]
@@ -131,17 +147,25 @@ impl CodeBuild {
     }
 
     /// From now on Terraform has a user of its own in builds, as the project says, and each build
-    /// sees its own processes alone, as in a container. False where only root can do that, or where
-    /// that user cannot reach the folder.
+    /// sees its own processes alone, and nobody else's files in the folders that all users share, as
+    /// in a container. False where only root can do that, or where that user cannot reach the folder.
     pub fn set_with_user(&self) -> bool {
         let is_open = |folder: &Path| {
             folder.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
         };
-        let alone = Command::new(ALONE[0]).args(&ALONE[1..]).arg("true").status();
+        let alone = self.alone().arg("true").status();
         let can =
             alone.is_ok_and(|status| status.success()) && self.folder.ancestors().all(is_open);
         self.locked().with_user = can;
         can
+    }
+
+    /// Executes its arguments as in a container.
+    fn alone(&self) -> Command {
+        let mut command = Command::new(ALONE[0]);
+        command.args(&ALONE[1..]).args([OWN_FOLDERS, ALONE[0]]);
+        command.arg(tools::repository()).arg(&self.programs);
+        command
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Builds> {
@@ -231,11 +255,13 @@ impl CodeBuild {
             Some((variable["name"].as_str()?.to_owned(), variable["value"].as_str()?.to_owned()))
         });
         let credentials = format!("{}/credentials/{}", self.address, build.id);
-        let mut start: Vec<&str> = if with_user { ALONE.to_vec() } else { Vec::new() };
-        start.extend(["sh", "-e", "-c", &commands]);
+        let mut shell = match with_user {
+            true => self.alone(),
+            false => Command::new("env"),
+        };
         Process::start(
-            Command::new(start[0])
-                .args(&start[1..])
+            shell
+                .args(["sh", "-e", "-c", &commands])
                 .env_clear()
                 .env("PATH", &self.path)
                 .env("HOME", &self.folder)
