@@ -5,8 +5,8 @@ use bytes::Bytes;
 use gantry_domain::{
     plan::Change,
     protocol::{
-        BeatAnswer, ClaimAnswer, ClaimRequest, FurtherRequest, LogChunk, NextAnswer, Report,
-        StateCommit, Upload, UploadAnswer, UploadRequest, VERSION, VERSION_HEADER, claim_purpose,
+        BeatAnswer, ClaimAnswer, ClaimRequest, LogChunk, NextAnswer, Report, StateCommit, Upload,
+        UploadAnswer, UploadRequest, VERSION, VERSION_HEADER, claim_purpose,
     },
 };
 use gantry_setup::identity::Prover;
@@ -160,14 +160,16 @@ impl Api {
         self.send_json(Method::POST, "report", report).await
     }
 
-    /// Another run for this machine, when there is one now.
-    pub(crate) async fn further(
+    /// Another run, when there is one now: `next` for a worker, `further` for a machine whose run
+    /// has ended.
+    pub(crate) async fn ask_for_run(
         &self,
-        request: &FurtherRequest,
+        path: &str,
+        request: &impl Serialize,
     ) -> Result<Option<NextAnswer>, ApiError> {
         let mut retry = Retry::new(self.patience);
         loop {
-            let answer = self.send(|| self.request(Method::POST, "further").json(request)).await?;
+            let answer = self.send(|| self.request(Method::POST, path).json(request)).await?;
             if answer.status() == StatusCode::NO_CONTENT {
                 return Ok(None);
             }

@@ -72,12 +72,8 @@ impl Arguments {
         self.poll
     }
 
-    pub(crate) fn api(&self) -> Url {
-        let mut api = self.api.clone();
-        if !api.path().ends_with('/') {
-            api.set_path(&format!("{}/", self.api.path()));
-        }
-        api
+    pub(crate) fn api(&self) -> &Url {
+        &self.api
     }
 
     pub(crate) fn runs(&self) -> u32 {

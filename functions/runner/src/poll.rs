@@ -1,18 +1,18 @@
 //! A worker of a pool: it asks for runs, and executes each in a runner program of its own.
 
-use crate::{Arguments, CLAIM_TOKEN, api::http_client};
-use anyhow::{Context as _, bail};
-use gantry_domain::protocol::{NextAnswer, VERSION, VERSION_HEADER};
+use crate::{
+    Arguments, CLAIM_TOKEN,
+    api::{Api, ApiError},
+};
+use anyhow::Context as _;
+use gantry_domain::protocol::NextAnswer;
 use rand::RngExt as _;
-use reqwest::StatusCode;
-use secrecy::{ExposeSecret as _, SecretString};
 use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
-use url::Url;
 
 /// Where the worker's key is; never an argument, which everybody on the machine can read.
 pub const WORKER_KEY: &str = "GANTRY_WORKER_KEY";
@@ -26,8 +26,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A worker.
 pub struct Worker {
-    api: Url,
-    key: SecretString,
+    api: Api,
     slots: usize,
     program: PathBuf,
     name: String,
@@ -51,8 +50,8 @@ impl Worker {
         // Each of its runners has one run: the worker asks for the next one.
         variables.remove("GANTRY_RUNNER_RUNS");
         Ok(Self {
-            api: arguments.api().join("runner/v1/next")?,
-            key: key.into(),
+            // It asks again by itself.
+            api: Api::new(arguments.api(), key.into(), Duration::ZERO)?,
             slots: arguments.slots().max(1),
             program: std::env::current_exe()?,
             name: arguments.own_name(),
@@ -66,7 +65,6 @@ impl Worker {
     /// # Errors
     /// When the key is refused, or a runner cannot be started.
     pub async fn work(self) -> anyhow::Result<()> {
-        let http = http_client(false)?;
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut runners: JoinSet<bool> = JoinSet::new();
@@ -87,18 +85,19 @@ impl Worker {
                     continue;
                 }
                 () = tokio::time::sleep(wait), if asks => {
-                    match self.next(&http).await? {
-                        Answer::Run(next) => {
+                    match self.api.ask_for_run("next", &()).await {
+                        Ok(Some(next)) => {
                             number += 1;
                             let child = self.start(&next, number)?;
                             runners.spawn(watch(child, next.run.to_string()));
                             wait = CLAIMED_WITHIN;
                         }
-                        Answer::Nothing => wait = ASK_EVERY.mul_f64(rand::rng().random_range(0.8..1.2)),
-                        Answer::Trouble(problem) => {
+                        Ok(None) => wait = ASK_EVERY.mul_f64(rand::rng().random_range(0.8..1.2)),
+                        Err(ApiError::Unavailable(problem)) => {
                             wait = (wait * 2).clamp(ASK_EVERY, LONGEST_WAIT);
                             tracing::warn!(wait_s = wait.as_secs(), problem, "the runner API does not answer");
                         }
+                        Err(error) => return Err(error).context("the worker takes no runs"),
                     }
                     continue;
                 }
@@ -116,35 +115,6 @@ impl Worker {
         }
     }
 
-    async fn next(&self, http: &reqwest::Client) -> anyhow::Result<Answer> {
-        let asked = http
-            .post(self.api.clone())
-            .bearer_auth(self.key.expose_secret())
-            .header(VERSION_HEADER, VERSION)
-            .send()
-            .await;
-        let answer = match asked {
-            Ok(answer) => answer,
-            Err(error) => return Ok(Answer::Trouble(error.without_url().to_string())),
-        };
-        match answer.status() {
-            StatusCode::OK => match answer.json().await {
-                Ok(next) => Ok(Answer::Run(next)),
-                Err(error) => Ok(Answer::Trouble(error.without_url().to_string())),
-            },
-            StatusCode::NO_CONTENT => Ok(Answer::Nothing),
-            status @ (StatusCode::UNAUTHORIZED
-            | StatusCode::FORBIDDEN
-            | StatusCode::BAD_REQUEST) => {
-                bail!(
-                    "the runner API answers {status}: {}",
-                    answer.text().await.unwrap_or_default()
-                )
-            }
-            status => Ok(Answer::Trouble(format!("it answers {status}"))),
-        }
-    }
-
     /// A runner for one run, in a process group of its own: what interrupts the worker does not
     /// interrupt an apply.
     fn start(&self, next: &NextAnswer, number: u64) -> anyhow::Result<Child> {
@@ -159,12 +129,6 @@ impl Worker {
             .spawn()
             .with_context(|| format!("{} cannot be started", self.program.display()))
     }
-}
-
-enum Answer {
-    Run(NextAnswer),
-    Nothing,
-    Trouble(String),
 }
 
 /// What a runner did, it has reported itself; whether it ended well.

@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     job::{Care, Job},
 };
-use gantry_engine::{Sink, Terraform, files, process};
+use gantry_engine::{Sink, Terraform, files, process, tool::platform};
 use gantry_setup::Clock;
 use std::{
     ffi::OsStr,
@@ -131,16 +131,6 @@ async fn withdraw(
         true => Ok(()),
         false => Err(Failure::other("the providers of an earlier run cannot be removed")),
     }
-}
-
-/// As Terraform names it.
-fn platform() -> String {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("{}_{architecture}", std::env::consts::OS)
 }
 
 /// Keeps what Terraform has installed. That it cannot be kept is no trouble of the run's.

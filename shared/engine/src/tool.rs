@@ -148,6 +148,13 @@ async fn version_of(program: &Path, path: &str) -> io::Result<String> {
         .ok_or_else(|| io::Error::other(format!("{} names no version", program.display())))
 }
 
+/// This machine, as Terraform names it (`linux_arm64`).
+pub fn platform() -> String {
+    let os = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
+    let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    format!("{os}_{machine}")
+}
+
 struct Release {
     folder: String,
     archive: String,
@@ -156,8 +163,7 @@ struct Release {
 
 impl Release {
     fn of(tool: Tool, version: &str, releases: &Releases) -> Self {
-        let os = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
-        let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        let platform = platform();
         let command = tool.command();
         let folder = match tool {
             Tool::Terraform => format!("{}/terraform/{version}", base(&releases.terraform)),
@@ -165,7 +171,7 @@ impl Release {
         };
         Self {
             folder,
-            archive: format!("{command}_{version}_{os}_{machine}.zip"),
+            archive: format!("{command}_{version}_{platform}.zip"),
             sums: format!("{command}_{version}_SHA256SUMS"),
         }
     }

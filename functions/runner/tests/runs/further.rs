@@ -7,7 +7,7 @@ use gantry_runner::further::{Machine, run_all};
 #[tokio::test]
 async fn a_machine_whose_runs_have_no_user_of_their_own_takes_one() {
     let mut w = World::new(&[("infra/main.tf", "# empty")]).await;
-    run_all(w.offer(), Machine { runs: 2, until: None, shared_folders: Vec::new() }).await.unwrap();
+    run_all(w.offer(), Machine { runs: 2, until: None }).await.unwrap();
     assert_eq!(w.api.data().asked_further, 0);
     assert_eq!(w.api.reports().len(), 2, "{:?}", w.api.reports());
 }
