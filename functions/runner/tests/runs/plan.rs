@@ -148,8 +148,7 @@ async fn terraform_is_asked_to_end_before_it_is_ended() {
     let holder = r#"{"ID":"1","Operation":"","Info":"","Who":"bob","Version":"","Created":"2026-01-01T00:00:00Z","Path":""}"#;
     w.api.data().lock = Some(serde_json::from_str(holder).unwrap());
     let running = tokio::spawn(gantry_runner::run(w.offer()));
-    until("the plan", || w.api.log().contains("$ terraform plan")).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    until("that it waits", || w.api.data().locks_refused > 0).await;
     w.api.data().stop = Some("Stopped by alice".into());
     let outcome = running.await.unwrap().unwrap();
     assert_eq!(outcome, Outcome::Reported(ReportKind::Stopped));

@@ -47,6 +47,8 @@ pub(crate) struct Data {
     pub(crate) states: Vec<Bytes>,
     pub(crate) rescued: Vec<Bytes>,
     pub(crate) lock: Option<LockInfo>,
+    /// How often somebody wanted the lock that another one has.
+    pub(crate) locks_refused: u32,
     /// Answers 503 to this many commits of a state.
     pub(crate) failing_commits: u32,
     /// Answers 503 to this many requests of any kind.
@@ -332,15 +334,12 @@ async fn commit_state(State(shared): State<Shared>, Json(commit): Json<StateComm
 async fn lock(State(shared): State<Shared>, body: Bytes) -> Response {
     let info: LockInfo = serde_json::from_slice(&body).unwrap();
     let mut data = shared.data();
-    match &data.lock {
-        Some(holder) if holder.id != info.id => {
-            (StatusCode::LOCKED, Json(holder.clone())).into_response()
-        }
-        _ => {
-            data.lock = Some(info);
-            StatusCode::NO_CONTENT.into_response()
-        }
+    if let Some(holder) = data.lock.clone().filter(|holder| holder.id != info.id) {
+        data.locks_refused += 1;
+        return (StatusCode::LOCKED, Json(holder)).into_response();
     }
+    data.lock = Some(info);
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn unlock(State(shared): State<Shared>, body: Bytes) -> StatusCode {
