@@ -11,7 +11,7 @@ use gantry_queue::Failure;
 use gantry_setup::metrics;
 use gantry_store::{
     Expect, Outcome, StoreError, Stored, Write, keys,
-    scheduler::{Blocked, LastApplied, LineEntry, RoomEntry, RunEntry, StackHead},
+    scheduler::{Blocked, BlockedStack, LastApplied, LineEntry, RoomEntry, RunEntry, StackHead},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -115,11 +115,15 @@ impl Work {
                 expect: loaded.head.expect,
             });
         }
+        if head.blocked.is_some() && head.blocked != loaded.head.value.blocked {
+            writes.push(Write::put(
+                keys::blocked(&run.stack),
+                Expect::Any,
+                &BlockedStack { stack: run.stack.clone() },
+            )?);
+        }
         writes.extend(extra);
         written(self.deps.store.write(writes).await?, &run.id)?;
-        if head.blocked.is_some() && loaded.head.value.blocked.is_none() {
-            metrics::level("BlockedStacks", 1);
-        }
         if run.state.is_final() && !loaded.run().state.is_final() {
             metrics::count_of("RunsEnded", "State", &run.state.to_string(), 1);
         }

@@ -15,10 +15,10 @@ use gantry_domain::{
 use gantry_queue::{Failure, Message};
 use gantry_setup::metrics;
 use gantry_store::{
-    Key, Store, Stored,
+    Key, Store, Stored, Write,
     config::ProjectEntry,
     keys,
-    scheduler::{Comparing, Health, LineEntry, RoomEntry, RunEntry},
+    scheduler::{BlockedStack, Comparing, Health, LineEntry, RoomEntry, RunEntry},
     table::ATTENTION_SHARDS,
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -79,6 +79,7 @@ impl Work {
         for (state, how_many) in states {
             metrics::level_of("RunsNow", "State", &state, how_many);
         }
+        metrics::level("BlockedStacks", self.count_blocked().await?);
         let mut broken = 0;
         for function in ["scheduler", "publisher"] {
             let health = self.deps.store.get::<Health>(&keys::health(function)).await?;
@@ -91,6 +92,22 @@ impl Work {
             metrics::level("TokenDaysLeft", days.into());
         }
         Ok(())
+    }
+
+    /// How many stacks are blocked. Those that are not any more leave the list.
+    async fn count_blocked(&self) -> Result<i64, Failure> {
+        let mut blocked = 0;
+        for listed in self.deps.store.query_all::<BlockedStack>(keys::BLOCKED, "").await? {
+            let stack = &listed.value.stack;
+            let is_there = self.deps.store.stack(stack).await?.is_some();
+            if is_there && self.head(stack).await?.value.blocked.is_some() {
+                blocked += 1;
+            } else {
+                let gone = Write::Delete { key: listed.key.clone(), expect: listed.unchanged() };
+                let _or_blocked_again = self.deps.store.write(vec![gone]).await?;
+            }
+        }
+        Ok(blocked)
     }
 
     /// The states of the runs that have a place.

@@ -421,6 +421,11 @@ impl World {
         format!("messages:\n  {}\nwrites to GitLab:\n{}", told.join("\n  "), writes.join("\n"))
     }
 
+    /// How many stacks the sweep knows as blocked.
+    pub async fn blocked(&self) -> usize {
+        self.system.store.query_all::<Value>(gantry_store::keys::BLOCKED, "").await.unwrap().len()
+    }
+
     /// At the end nothing may be left: no message, no dead letter, no place in the room, no
     /// request that GitLab does not know.
     pub async fn expect_nothing_left(&mut self) {

@@ -272,6 +272,14 @@ pub fn wrong_keys(address: &str, now: Timestamp) -> Key {
     )
 }
 
+/// The partition of stacks that were blocked, each until somebody sees that it is not any more.
+pub const BLOCKED: &str = "line/blocked";
+
+/// A stack that was blocked.
+pub fn blocked(stack: &StackId) -> Key {
+    Key::new(BLOCKED, stack.to_string())
+}
+
 /// The partition of runs that wait for a person, the oldest first.
 pub const WAITING: &str = "line/person";
 

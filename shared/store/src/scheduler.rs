@@ -40,6 +40,14 @@ pub struct Blocked {
     pub since: Timestamp,
 }
 
+/// That a stack was blocked, for those who count ([`crate::keys::blocked`]). Its head says whether it
+/// is still.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedStack {
+    /// The stack.
+    pub stack: StackId,
+}
+
 /// The last apply of a stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastApplied {

@@ -331,7 +331,11 @@ resource "terraform_data" "broken" {
         let fixed = "# Nothing.\n";
         let next = w.push(project, "main", "main.tf", fixed).await;
         w.expect_status(project, &next, "gantry/network", "pending: Queued");
+        w.sweep().await;
+        assert_eq!(w.blocked().await, 1);
         w.order("/stacks/network/unblock", json!({ "reason": "removed it by hand" })).await;
+        w.sweep().await;
+        assert_eq!(w.blocked().await, 0);
         w.expect_status(project, &next, "gantry/network", "success: 1 test passed");
         w
     })

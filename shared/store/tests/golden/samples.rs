@@ -25,10 +25,10 @@ use gantry_store::{
         Beat, Claim, FreeRunner, HandedOn, LogPiece, StateLock, StatePin, StateUpload, StateVersion,
     },
     scheduler::{
-        Blocked, CommandOutcome, Comparing, DecisionRecord, Health, LastApplied, LineEntry,
-        MergeRequestRecord, Once, OpenDecision, RefRecord, RoomEntry, RoomLimit, RunEntry,
-        StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
-        Yanked,
+        Blocked, BlockedStack, CommandOutcome, Comparing, DecisionRecord, Health, LastApplied,
+        LineEntry, MergeRequestRecord, Once, OpenDecision, RefRecord, RoomEntry, RoomLimit,
+        RunEntry, StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord,
+        VersionState, Yanked,
     },
 };
 use jiff::Timestamp;
@@ -422,6 +422,7 @@ fn of_the_scheduler() -> Vec<Sample> {
                 at: at(0),
             },
         ),
+        sample("blocked-stack", BlockedStack { stack: stack_id() }),
         sample("started-build", StartedBuild { id: "gantry-runner:1f2e".into(), attempt: 2 }),
         sample(
             "room-limit",
