@@ -30,7 +30,7 @@ async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
     let now = clock.clone();
     let deps = Deps {
         store: Store::new(aws_sdk_dynamodb::Client::new(&sdk), deployment.table()?),
-        sender: Sender::new(queues, Arc::new(move || now.now())),
+        sender: Sender::new(Arc::clone(&queues) as _, Arc::new(move || now.now())),
         objects: Objects::in_bucket(&deployment.bucket()?)?,
         secrets: Arc::new(ManagedSecrets::new(
             aws_sdk_secretsmanager::Client::new(&sdk),
@@ -42,7 +42,8 @@ async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
         public_url: String::new(),
         identities: Some(Verifier::new(&sdk)?),
     };
-    deps.store.is_there().await?;
+    let ((), there) = tokio::join!(queues.connect(QueueName::Events), deps.store.is_there());
+    there?;
     deps.secrets.required(SecretName::SigningKeys).await?;
     deps.secrets.required(SecretName::SealingKey).await?;
     let networks = Networks::from_environment(deployment)?;

@@ -19,7 +19,7 @@ use gantry_secrets::{TokenFor, TokenKind};
 use gantry_setup::web::bearer;
 use gantry_store::{
     Expect, Outcome, Stored, Write,
-    config::Role,
+    config::{Pause, Role},
     keys,
     runner::{Claim, FreeRunner, HandedOn},
     scheduler::RoomEntry,
@@ -37,13 +37,16 @@ const AFTER_THE_LIMIT: u32 = 60 * 60;
 const KEPT: SignedDuration = SignedDuration::from_mins(10);
 
 /// `POST next`: a claim token for a run of the worker's pool that nobody has claimed, the oldest
-/// place first; 204 when there is none. Two workers can get the same one: the second one's claim is
+/// place first; 204 when there is none, and while starts are paused. Two workers can get the same one: the second one's claim is
 /// refused, and it asks again.
 pub(crate) async fn next(
     State(deps): State<Deps>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let pool = pool_of(&deps, &headers).await?;
+    if deps.store.get::<Pause>(&keys::pause()).await?.is_some() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     for place in places(&deps).await? {
         if place.value.pool.as_ref() != Some(&pool) {
             continue;

@@ -232,7 +232,7 @@ impl Work {
             }));
             run.lost = is_applying;
             run.apply(RunEvent::Failed, now, None)?;
-            if !is_applying {
+            if !loaded.run().may_be_applying() {
                 run.outstanding.insert(Effect::EndRunner);
             }
             tracing::error!(run.id = %run.id, stack = %run.slug, "the runner was lost");

@@ -20,6 +20,8 @@ use std::{collections::BTreeSet, time::Duration};
 const RECENT_RUNS: i32 = 100;
 /// How long the start of a runner waits where a free one may take the run: those ask once a second.
 const HELD_BACK: Duration = Duration::from_secs(2);
+/// How long a claim token can be read. An attempt that is given up before takes no claim.
+const CLAIMABLE: SignedDuration = SignedDuration::from_hours(24);
 
 impl Work {
     /// Performs what is outstanding, then says so in the run. Losing the race for that last write
@@ -71,12 +73,14 @@ impl Work {
         if run.pool.is_some() {
             return Ok(());
         }
+        // A build is started with it, and a repeated start must be the same, whatever becomes of the
+        // stack's settings: when an attempt is over is known without it.
         let token = self.deps.signer.sign(&TokenFor {
             kind: TokenKind::Claim,
             run: run.id.clone(),
             phase: run.phase,
             attempt: run.attempt,
-            expires: Some(expires_at.as_second()),
+            expires: Some((handed_out_at + CLAIMABLE).as_second()),
         });
         let start = Message::Start {
             run: run.id.clone(),

@@ -39,10 +39,8 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     let (project, roles, api) = runners(deployment)?;
     let sdk = aws::from_environment().await;
     let clock = Clock::system();
-    let now = {
-        let clock = clock.clone();
-        Arc::new(move || clock.now())
-    };
+    let time = clock.clone();
+    let now = Arc::new(move || time.now());
     let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), table);
     let secrets: Arc<dyn Secrets> = Arc::new(ManagedSecrets::new(
         aws_sdk_secretsmanager::Client::new(&sdk),
@@ -50,9 +48,10 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     ));
     let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), urls));
     let sender = Sender::new(Arc::clone(&queues) as _, now.clone());
+    let ((), there) = tokio::join!(queues.connect(QueueName::Events), store.is_there());
+    there?;
     let driver = Driver::new(queues, Arc::new(store.clone()));
     let signing = secrets.required(SecretName::SigningKeys).await?;
-    store.is_there().await?;
     let connection = Connection::new(store.clone(), secrets, now.clone()).trusting(gitlab_ca);
     let starter: Arc<dyn Handler> = Arc::new(Starter {
         store: store.clone(),

@@ -454,6 +454,21 @@ pub struct TestOf {
 }
 
 impl Run {
+    /// Its runner may have begun to change things, also where its last report has not come yet:
+    /// nothing may end that runner.
+    pub fn may_be_applying(&self) -> bool {
+        let goes_on_after_plan = match self.run_type {
+            RunType::Proposed => false,
+            RunType::Tracked => self.autodeploy,
+            RunType::Test => true,
+        };
+        match self.state {
+            RunState::Applying | RunState::Destroying => true,
+            RunState::Initializing | RunState::Planning => goes_on_after_plan,
+            _ => false,
+        }
+    }
+
     /// Moves the run by one event: state, history and outstanding effects change together.
     pub fn apply(
         &mut self,

@@ -80,8 +80,8 @@ impl States {
         let before = current.as_ref().map(|current| current.value.serial);
         let mut after = before;
         if !unfinished {
-            let versions: Vec<StateVersion> =
-                self.known(owner).await?.into_iter().filter(|version| version.found).collect();
+            let (versions, kept_aside): (Vec<_>, Vec<_>) =
+                self.known(owner).await?.into_iter().partition(|version| version.found);
             let (newest, unclear) =
                 newest(current.as_ref().map(|c| &c.value), &versions, found > 0);
             conflicts.extend(unclear);
@@ -90,6 +90,8 @@ impl States {
                 self.record(owner, newest, Some(pointer)).await?;
                 after = Some(newest.serial);
             }
+            let current = newest.or(current.as_ref().map(|current| &current.value));
+            conflicts.extend(chosen_since(current, &kept_aside));
         }
         if found == 0 && after == before && conflicts.is_empty() {
             return Ok((None, unfinished));
@@ -198,9 +200,40 @@ fn newest<'a>(
     (Some(newest), conflicts)
 }
 
+/// The newest state that was kept aside when the records were as they are again: a person may have
+/// made it the current one since, which nothing but that person remembers.
+fn chosen_since(current: Option<&StateVersion>, kept_aside: &[StateVersion]) -> Option<String> {
+    let could_be = |version: &&StateVersion| {
+        version.rescued
+            && current.is_none_or(|c| version.lineage == c.lineage && version.serial > c.serial)
+    };
+    let newest = kept_aside.iter().filter(could_be).max_by_key(|version| version.serial)?;
+    let (number, serial) = (newest.number, newest.serial);
+    Some(format!(
+        "version {number} with the serial {serial} was kept aside and is newer: if somebody has \
+         made it current, make it current again"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_person_may_have_chosen_is_told() {
+        let rescued = |serial, lineage: &str| StateVersion {
+            number: serial + 10,
+            rescued: true,
+            found: false,
+            ..version(serial, lineage, "a")
+        };
+        let current = version(5, "l", "c");
+        let told = |versions: &[StateVersion]| chosen_since(Some(&current), versions);
+        assert_eq!(told(&[rescued(5, "l"), rescued(9, "m"), version(7, "l", "b")]), None);
+        let text = told(&[rescued(6, "l"), rescued(7, "l")]).unwrap();
+        assert!(text.starts_with("version 17 with the serial 7 was kept aside"), "{text}");
+        assert!(chosen_since(None, &[rescued(1, "l")]).is_some());
+    }
 
     fn version(serial: u64, lineage: &str, digest: &str) -> StateVersion {
         StateVersion {

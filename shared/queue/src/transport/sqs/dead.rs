@@ -44,16 +44,18 @@ impl DeadLetters for Sqs {
     async fn redrive(&self, queue: QueueName) -> anyhow::Result<usize> {
         let url = self.urls.dead_letters(queue)?;
         let mut count = 0;
-        loop {
+        // Who takes letters sends them: what is only looked at holds back its group for a while.
+        while count < AT_ONCE {
             let messages = self.take_dead(&url).await?;
-            if messages.is_empty() || count >= AT_ONCE {
-                return Ok(count);
+            if messages.is_empty() {
+                break;
             }
             for message in messages {
                 self.send_again(queue, &url, &message).await?;
                 count += 1;
             }
         }
+        Ok(count)
     }
 }
 
