@@ -165,6 +165,7 @@ json.dump({
         "queue": made[m["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]],
         "function": m["Properties"]["FunctionName"]["Ref"],
         "batch": m["Properties"]["BatchSize"],
+        "reports_failures": "ReportBatchItemFailures" in m["Properties"].get("FunctionResponseTypes", []),
     } for m in mappings.values()],
     "project": project(),
     "apply_role": role("ApplyRole")["arn"],

@@ -19,6 +19,9 @@ case $(uname -m) in
     aarch64 | arm64) ;;
     *) need zig "cargo lambda needs it to build for arm64: https://www.cargo-lambda.info/guide/installation.html" ;;
 esac
+# SAM reads the region from the second name alone; the AWS CLI prefers the first.
+export AWS_DEFAULT_REGION="${AWS_REGION:-${AWS_DEFAULT_REGION:-}}"
+[ -n "$AWS_DEFAULT_REGION" ] || unset AWS_DEFAULT_REGION
 sam build
 # The words of PARAMETERS are separate arguments.
 # shellcheck disable=SC2086

@@ -8,10 +8,16 @@ variables. With --data they are removed too, and no backup is left but the table
 anything is removed, the stack's name is to be typed, or --yes given.
 """
 import argparse
+import os
 import sys
 
 import boto3
 from botocore.exceptions import ClientError
+
+
+# boto3 reads the region from the second name alone; the AWS CLI prefers the first.
+if os.environ.get("AWS_REGION"):
+    os.environ["AWS_DEFAULT_REGION"] = os.environ["AWS_REGION"]
 
 
 def parse():

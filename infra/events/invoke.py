@@ -97,6 +97,7 @@ def main():
         "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "sample", "AWS_SECRET_ACCESS_KEY": "sample",
         "GANTRY_TABLE": "gantry", "GANTRY_BUCKET": "gantry", "GANTRY_PUBLIC_URL": "https://gantry.example.com",
         "GANTRY_CODEBUILD_PROJECT": "gantry-runner", "GANTRY_INSTALLATION": "gantry",
+        "GANTRY_SECRETS_PREFIX": "gantry/",
         "GANTRY_PLAN_ROLE": "arn:aws:iam::123456789012:role/gantry/plan/sample",
         "GANTRY_APPLY_ROLE": "arn:aws:iam::123456789012:role/gantry/apply/sample",
         **{f"GANTRY_QUEUE_{name}_URL": f"http://{address}/123456789012/gantry-{real}" for name, real in names.items()},

@@ -40,7 +40,8 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), urls));
     let driver = Driver::new(Arc::clone(&queues) as _, Arc::new(store.clone()));
     let signer = Signer::new(&secrets.required(SecretName::SigningKeys).await?);
-    store.is_there().await?;
+    let ((), there) = tokio::join!(queues.connect(QueueName::Feedback), store.is_there());
+    there?;
     let run_address = {
         let public_url = public_url.clone();
         Arc::new(move |run: &RunId| links::read_link(&signer, &public_url, run))

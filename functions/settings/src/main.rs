@@ -51,8 +51,9 @@ async fn connect(deployment: Deployment) -> anyhow::Result<Deps> {
     let signing = secrets.required(SecretName::SigningKeys).await?;
     secrets.required(SecretName::AdminKey).await?;
     let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), table);
-    store.is_there().await?;
     let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), queues));
+    let ((), there) = tokio::join!(queues.connect(QueueName::Events), store.is_there());
+    there?;
     let now = clock.clone();
     Ok(Deps {
         store,

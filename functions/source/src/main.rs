@@ -25,7 +25,6 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     let sdk = aws::from_environment().await;
     let clock = Clock::system();
     let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), deployment.table()?);
-    store.is_there().await?;
     let secrets = Arc::new(ManagedSecrets::new(
         aws_sdk_secretsmanager::Client::new(&sdk),
         deployment.secrets_prefix()?,
@@ -34,6 +33,8 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
         .with(QueueName::Source, deployment.queue_url("SOURCE")?)?
         .with(QueueName::Events, deployment.queue_url("EVENTS")?)?;
     let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), urls));
+    let ((), there) = tokio::join!(queues.connect(QueueName::Source), store.is_there());
+    there?;
     let driver = Driver::new(Arc::clone(&queues) as _, Arc::new(store.clone()));
     let now = {
         let clock = clock.clone();

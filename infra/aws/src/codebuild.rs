@@ -220,7 +220,7 @@ impl CodeBuild {
         } else {
             let process = match builds.waiting {
                 true => Process::start(Command::new("sleep").arg("600"))?,
-                false => self.launch(&build, builds.with_user)?,
+                false => self.launch(&build, &build.id, builds.with_user)?,
             };
             builds.processes.insert(id.clone(), process);
         }
@@ -242,19 +242,39 @@ impl CodeBuild {
         Ok(Json(json!({"build": {"id": id}})).into_response())
     }
 
+    /// Executes a build's commands with the role of another build, as somebody does who has read its
+    /// parameters. What it says, once it has ended.
+    ///
+    /// # Errors
+    /// When there is no such build, or its commands cannot be executed.
+    pub async fn execute(&self, id: &str, role_of: &str) -> anyhow::Result<String> {
+        let build = self.builds().into_iter().find(|build| build.id == id);
+        let build = build.context("there is no such build")?;
+        let mut process = self.launch(&build, role_of, false)?;
+        while process.runs() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(std::fs::read_to_string(self.log(id))?)
+    }
+
+    /// Where a build's output goes.
+    pub fn log(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("build-{id}.log"))
+    }
+
     /// The commands of the build spec's `build` phase, with the project's variables, those of
     /// the call, and CodeBuild's own. What an image brings is this machine's: the layer's place,
     /// the folder to work in, and mostly the user that Terraform runs as.
-    fn launch(&self, build: &Build, with_user: bool) -> anyhow::Result<Process> {
-        let log = File::create(self.folder.join(format!("build-{}.log", build.id)))?;
+    fn launch(&self, build: &Build, role_of: &str, with_user: bool) -> anyhow::Result<Process> {
+        let log = File::create(self.log(&build.id))?;
         let commands =
-            commands(&self.project.buildspec).context("the build spec has no commands")?;
+            commands(&self.project.buildspec, "build").context("the build spec has no commands")?;
         let commands = commands.replace(LAYER, &format!("{}/", self.programs.display()));
         let overrides = build.started_with["environmentVariablesOverride"].as_array();
         let overrides = overrides.into_iter().flatten().filter_map(|variable| {
             Some((variable["name"].as_str()?.to_owned(), variable["value"].as_str()?.to_owned()))
         });
-        let credentials = format!("{}/credentials/{}", self.address, build.id);
+        let credentials = format!("{}/credentials/{role_of}", self.address);
         let mut shell = match with_user {
             true => self.alone(),
             false => Command::new("env"),
@@ -373,9 +393,10 @@ async fn assume(service: &CodeBuild, build: &Build) -> anyhow::Result<Value> {
 }
 
 /// The commands of the `build` phase, one a line.
-fn commands(buildspec: &str) -> Option<String> {
-    let (_, build) = buildspec.split_once("  build:\n")?;
-    let (_, commands) = build.split_once("commands:\n")?;
+/// The commands of a phase of a build spec.
+pub fn commands(buildspec: &str, phase: &str) -> Option<String> {
+    let (_, phase) = buildspec.split_once(&format!("  {phase}:\n"))?;
+    let (_, commands) = phase.split_once("commands:\n")?;
     let commands = commands.lines().map_while(|line| line.trim_start().strip_prefix("- "));
     Some(commands.collect::<Vec<_>>().join("\n"))
 }
@@ -391,6 +412,8 @@ mod tests {
     fn the_commands_of_the_build_phase_are_run() {
         let spec = "version: 0.2\nphases:\n  install:\n    commands:\n      - a\n  build:\n    \
                     commands:\n      - b 1\n      - c\n";
-        assert_eq!(super::commands(spec).as_deref(), Some("b 1\nc"));
+        assert_eq!(super::commands(spec, "build").as_deref(), Some("b 1\nc"));
+        assert_eq!(super::commands(spec, "install").as_deref(), Some("a"));
+        assert_eq!(super::commands(spec, "post_build"), None);
     }
 }

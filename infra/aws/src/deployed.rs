@@ -63,6 +63,8 @@ pub struct Mapping {
     pub function: String,
     /// The most messages of a batch.
     pub batch: i32,
+    /// The function's answer says which messages failed (`ReportBatchItemFailures`).
+    pub reports_failures: bool,
 }
 
 /// A CodeBuild project.

@@ -43,6 +43,8 @@ async fn feed(client: &Client, mapping: &Mapping, lambda: &Lambda) -> Option<()>
     }
     let answer = lambda.invoke(&mapping.function, &event(mapping, &messages)).await;
     let failed: Vec<String> = match &answer {
+        // Without the setting nobody reads it.
+        Ok(_) if !mapping.reports_failures => Vec::new(),
         Ok(answer) => {
             let failures = answer["batchItemFailures"].as_array();
             let ids = failures.into_iter().flatten().map(|f| f["itemIdentifier"].as_str());

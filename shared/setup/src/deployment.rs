@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `GANTRY_TABLE` | the DynamoDB table's name |
 //! | `GANTRY_BUCKET` | the S3 bucket's name |
-//! | `GANTRY_SECRETS_PREFIX` | what secrets' names begin with; `gantry/` when not set |
+//! | `GANTRY_SECRETS_PREFIX` | what secrets' names begin with: `gantry/` |
 //! | `GANTRY_QUEUE_<NAME>_URL` | a queue's address: `EVENTS`, `SOURCE`, `FEEDBACK`, `STARTS`, `LATER` |
 //! | `GANTRY_PUBLIC_URL` | the address in links and webhooks |
 //! | `GANTRY_GITLAB_CA` | certificates (PEM) of the GitLab server's own authority, or a file with them |
-//! | `GANTRY_INSTALLATION` | the name that its metrics carry; no metrics when not set |
+//! | `GANTRY_INSTALLATION` | the name that its metrics carry |
 //! | `RUST_LOG` | what is logged; `info` when not set |
 //!
 //! A function asks only for those that it uses, and is given only those.

@@ -58,9 +58,7 @@ async fn a_build_takes_further_runs_on_a_clean_machine() {
 
 /// What all builds have printed.
 fn logs(world: &World) -> String {
-    let print = |build: Build| {
-        let log = world.cloud.folder.join(format!("build-{}.log", build.id));
-        fs::read_to_string(log).unwrap_or_default()
-    };
+    let print =
+        |build: Build| fs::read_to_string(world.cloud.codebuild.log(&build.id)).unwrap_or_default();
     world.cloud.codebuild.builds().into_iter().map(print).collect()
 }

@@ -17,6 +17,21 @@ const EVENTS: &[(&str, &str)] = &[
     ("runner-api", "RunnerApi"),
 ];
 
+/// The script needs nothing but the program.
+#[test]
+fn every_function_takes_its_sample_event_on_its_own() {
+    let folder = tools::repository().join("infra/events");
+    for (event, function) in EVENTS {
+        let output = Command::new("python3")
+            .arg(folder.join("invoke.py"))
+            .arg(tools::program(&package(function)).unwrap())
+            .arg(folder.join(event).with_extension("json"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{event}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_function_takes_its_sample_event() {
     let cloud = Cloud::deploy("events").await.unwrap();

@@ -7,6 +7,7 @@ mod admin;
 mod alone;
 mod builds;
 mod calls;
+mod claims;
 mod destroy;
 mod events;
 mod operations;

@@ -5,6 +5,7 @@ use crate::world::{World, eventually};
 use gantry_aws::wire::Trouble;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// While the records refuse the scheduler's writes, everything that it is sent is given up in the
 /// end. Sent again, it becomes what it would have become.
@@ -134,8 +135,21 @@ async fn builds_that_nobody_needs_are_ended() {
     run_of(&commit, "planning").await;
     let build = &world.cloud.codebuild.builds()[1].id;
     world.cloud.codebuild.freeze(build);
+    // One that applies without another word may have begun with it.
+    let stack = json!({
+        "name": "Network", "project": "acme/network", "branch": "main", "autodeploy": true,
+        "hooks": {"before_plan": ["sleep 600"]},
+    });
+    world.api(Method::PUT, "/stacks/network", stack).await;
+    let tracked = world.push("main", "c");
+    run_of(&tracked, "planning").await;
+    let build = &world.cloud.codebuild.builds()[2].id;
+    world.cloud.codebuild.freeze(build);
     run_of(&commit, "failed").await;
     stopped(1).await;
+    run_of(&tracked, "failed").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!world.cloud.codebuild.builds()[2].stopped, "it may be applying");
     let forbidden = world.cloud.forbidden_calls().unwrap();
     assert!(forbidden.is_empty(), "{forbidden:#?}");
 }

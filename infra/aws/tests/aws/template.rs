@@ -103,6 +103,13 @@ fn template() -> Value {
     serde_json::from_str(tools::transformed().unwrap()).unwrap()
 }
 
+/// What a build does.
+pub(crate) fn buildspec() -> String {
+    let template = template();
+    let project = &template["Resources"]["RunnerProject"]["Properties"];
+    project["Source"]["BuildSpec"].as_str().unwrap().to_owned()
+}
+
 /// What each resource refers to: `Ref`, `Fn::GetAtt`, `Fn::Sub` and `DependsOn`.
 fn needs(template: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let resources = template["Resources"].as_object().unwrap();
@@ -335,6 +342,118 @@ fn the_table_is_allowed_by_partition() {
         }
     }
     assert!(bound >= 10, "policies were not found");
+}
+
+/// The time of functions, of their messages, and how many they get at once.
+#[test]
+fn queues_fit_the_functions_that_they_feed() {
+    let template = template();
+    let resources = template["Resources"].as_object().unwrap();
+    let mut mappings = 0;
+    for (queue, function, timeout, visibility, batch) in [
+        ("Events", "Scheduler", 30, 180, 10),
+        ("Starts", "Scheduler", 30, 180, 5),
+        ("Later", "Scheduler", 30, 180, 10),
+        ("Feedback", "Publisher", 60, 360, 2),
+        ("Source", "Source", 900, 960, 1),
+    ] {
+        let source = format!("{queue}Queue");
+        let mapping = resources.values().find(|resource| {
+            resource["Type"] == "AWS::Lambda::EventSourceMapping"
+                && resource["Properties"]["EventSourceArn"]
+                    == json!({"Fn::GetAtt": [source, "Arn"]})
+        });
+        let mapping = &mapping.unwrap()["Properties"];
+        assert_eq!(mapping["FunctionName"], json!({"Ref": function}), "{queue}");
+        assert_eq!(mapping["BatchSize"], batch, "{queue}");
+        assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]), "{queue}");
+        assert!(mapping["ScalingConfig"]["MaximumConcurrency"].is_u64(), "{queue}");
+        assert_eq!(resources[function]["Properties"]["Timeout"], timeout, "{function}");
+        let properties = &resources[&source]["Properties"];
+        assert_eq!(properties["VisibilityTimeout"], visibility, "{queue}");
+        assert_eq!(properties["RedrivePolicy"]["maxReceiveCount"], 50, "{queue}");
+        let dead = &resources[&format!("{queue}Dead")]["Properties"];
+        for (name, queue) in [(&source, properties), (&format!("{queue}Dead"), dead)] {
+            assert_eq!(queue["SqsManagedSseEnabled"], true, "{name}");
+        }
+        assert_eq!(properties["FifoQueue"], dead["FifoQueue"], "{queue}");
+        if properties["FifoQueue"] == true {
+            assert_eq!(properties["DeduplicationScope"], "messageGroup", "{queue}");
+            assert_eq!(properties["FifoThroughputLimit"], "perMessageGroupId", "{queue}");
+        }
+        mappings += 1;
+    }
+    let all = resources.values().filter(|r| r["Type"] == "AWS::Lambda::EventSourceMapping");
+    assert_eq!(all.count(), mappings);
+    for function in ["Scheduler", "Publisher", "Source"] {
+        assert_eq!(resources[function]["Properties"]["RecursiveLoop"], "Allow", "{function}");
+    }
+}
+
+/// The functions are tested on the table that one machine makes: AWS makes the same.
+#[tokio::test]
+async fn the_table_is_the_one_that_functions_are_tested_with() {
+    let template = template();
+    let made = &template["Resources"]["Table"]["Properties"];
+    let tested = gantry_local::table::serve(None).await.unwrap();
+    gantry_local::table::open(&tested).await.unwrap();
+    let client = aws_sdk_dynamodb::Client::new(&gantry_setup::aws::for_loopback(&tested));
+    let name = client.list_tables().send().await.unwrap().table_names.unwrap().remove(0);
+    let tested = client.describe_table().table_name(name).send().await.unwrap().table.unwrap();
+    let keys = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| {
+        let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| json!({"AttributeName": key.attribute_name, "KeyType": key.key_type.as_str()});
+        Value::Array(keys.iter().map(key).collect())
+    };
+    assert_eq!(made["KeySchema"], keys(tested.key_schema()));
+    let indexes = tested.global_secondary_indexes();
+    let index = |index: &aws_sdk_dynamodb::types::GlobalSecondaryIndexDescription| {
+        let projection = index.projection.as_ref().unwrap().projection_type.as_ref().unwrap();
+        json!({
+            "IndexName": index.index_name,
+            "KeySchema": keys(index.key_schema()),
+            "Projection": {"ProjectionType": projection.as_str()},
+        })
+    };
+    let indexes = Value::Array(indexes.iter().map(index).collect());
+    assert_eq!(made["GlobalSecondaryIndexes"], indexes);
+    let of_template = made["AttributeDefinitions"].as_array().unwrap().iter();
+    let of_template: BTreeSet<String> = of_template
+        .map(|one| format!("{} {}", one["AttributeName"], one["AttributeType"]))
+        .collect();
+    let of_tested = tested.attribute_definitions().iter();
+    let of_tested: BTreeSet<String> = of_tested
+        .map(|one| format!("{:?} {:?}", one.attribute_name, one.attribute_type.as_str()))
+        .collect();
+    assert_eq!(of_template, of_tested);
+}
+
+/// What people would miss is neither deleted with the stack nor by time.
+#[test]
+fn records_and_states_are_protected() {
+    let template = template();
+    for name in ["Table", "Bucket", "SealingKey"] {
+        assert_eq!(template["Resources"][name]["DeletionPolicy"], "Retain", "{name}");
+        assert_eq!(template["Resources"][name]["UpdateReplacePolicy"], "Retain", "{name}");
+    }
+    let table = &template["Resources"]["Table"]["Properties"];
+    assert_eq!(table["DeletionProtectionEnabled"], true);
+    assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+    assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "ttl", "Enabled": true}));
+    let bucket = &template["Resources"]["Bucket"]["Properties"];
+    assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
+    let public = bucket["PublicAccessBlockConfiguration"].as_object().unwrap();
+    assert!(public.len() == 4 && public.values().all(|is_blocked| is_blocked == true));
+    let rules = bucket["LifecycleConfiguration"]["Rules"].as_array().unwrap();
+    let expiring: BTreeMap<_, _> = rules
+        .iter()
+        .filter(|rule| !rule["ExpirationInDays"].is_null())
+        .map(|rule| (rule["Prefix"].as_str().unwrap(), rule["ExpirationInDays"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(expiring, BTreeMap::from([("plans/", 8), ("runs/", 60), ("source/", 8)]));
+    for rule in rules.iter().filter(|rule| !rule["NoncurrentVersionExpiration"].is_null()) {
+        assert!(expiring.contains_key(rule["Prefix"].as_str().unwrap()), "{rule}");
+    }
 }
 
 /// Alarms and graphs ask for metrics that functions write: the names stand in their sources.

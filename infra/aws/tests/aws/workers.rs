@@ -65,6 +65,12 @@ async fn workers_take_the_runs_of_their_pool_and_end_when_they_are_asked_to() {
     let stacks = world.http.get(format!("{}/api/v1/stacks", world.cloud.address));
     assert_eq!(stacks.bearer_auth(key).send().await.unwrap().status(), StatusCode::FORBIDDEN);
 
+    // Nothing starts while starts are paused, here neither.
+    world.api(Method::PUT, "/operations/pause", json!({"paused": true})).await;
+    assert_eq!(next(key).await, StatusCode::NO_CONTENT);
+    world.api(Method::PUT, "/operations/pause", json!({"paused": false})).await;
+    assert_eq!(next(key).await, StatusCode::OK);
+
     let mut process = worker(&world, key);
     assert_eq!(world.ended(&first).await.status, "success");
     // Several at once, and no more once it was asked to end.
