@@ -76,7 +76,8 @@ impl Handler for Publisher {
     async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
         let Some(target) = message.group() else { return Ok(()) };
         let sender = self.deps.sender.following(context.hops);
-        let work = Work { deps: Deps { sender, ..self.deps.clone() }, target };
+        let was_interrupted = context.receive_count > 1;
+        let work = Work { deps: Deps { sender, ..self.deps.clone() }, target, was_interrupted };
         for _ in 0..ROUNDS {
             let want = work.deps.store.counters(&work.target).await?.want;
             let runs = match work.bring_up_to_date(&message).await {
@@ -127,6 +128,8 @@ own!(gantry_store::StoreError, gantry_queue::SendError, gantry_setup::objects::O
 pub(crate) struct Work {
     pub(crate) deps: Deps,
     pub(crate) target: String,
+    /// It was begun before, and GitLab may know more than what is remembered.
+    pub(crate) was_interrupted: bool,
 }
 
 impl Work {

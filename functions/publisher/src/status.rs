@@ -3,11 +3,11 @@
 use crate::{Client, Memory, Trouble, Work, client, refusal};
 use gantry_domain::{
     CommitSha, ProjectId, StackId,
-    feedback::{CommitView, Posted, StatusPost, missing_statuses},
+    feedback::{CommitView, Pipeline, Posted, StatusPost, missing_statuses},
     run::{Run, RunType},
     text::status::{CommitState, RunView},
 };
-use gantry_gitlab::{Connected, Error, NewStatus, StatusState};
+use gantry_gitlab::{Connected, Error, NewStatus, PostedStatus, StatusState};
 use gantry_queue::Message;
 use gantry_setup::metrics;
 use gantry_store::{
@@ -46,6 +46,9 @@ pub(crate) struct StatusMemory {
     /// GitLab's own words where it refused, by status name.
     #[serde(default)]
     pub(crate) refusals: BTreeMap<String, String>,
+    /// A post had no answer: GitLab may have taken it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unsure: bool,
 }
 
 impl Work {
@@ -154,6 +157,14 @@ impl Work {
                 (by, poster) = (began, previous);
             }
         }
+        if memory.value.unsure || self.was_interrupted {
+            let there = find_end(&connected.client, place, &pipeline, &status).await?;
+            if let Some(there) = there {
+                memory.value.unsure = false;
+                memory.value.posted.record(post, there.pipeline_id.or(pipeline.id), by);
+                return self.remember(memory).await;
+            }
+        }
         let mut sent = poster.post_status(place, &pipeline.sha, &status).await;
         if by != bot && matches!(sent, Err(Error::TokenRejected { .. })) {
             // Its token was revoked: a second job of the name is better than none that ends.
@@ -173,9 +184,14 @@ impl Work {
                     memory.value.refusals.insert(post.name.clone(), words);
                     pipeline.id
                 }
-                None => return Err(error.into()),
+                None => {
+                    memory.value.unsure = true;
+                    self.remember(memory).await?;
+                    return Err(error.into());
+                }
             },
         };
+        memory.value.unsure = false;
         memory.value.posted.record(post, answered, by);
         self.remember(memory).await
     }
@@ -214,6 +230,34 @@ impl Work {
         }
         Ok(gitlab.project(project).await?.only_allow_merge_if_pipeline_succeeds)
     }
+}
+
+/// The status, where GitLab has it already and it is an end. An end that is posted again makes a
+/// second job of the same name; any other state is refused as being there.
+async fn find_end(
+    gitlab: &Client,
+    project: ProjectId,
+    pipeline: &Pipeline,
+    status: &NewStatus,
+) -> Result<Option<PostedStatus>, Trouble> {
+    if matches!(status.state, StatusState::Pending | StatusState::Running) {
+        return Ok(None);
+    }
+    let latest = gitlab.statuses(project, &pipeline.sha).await?;
+    let mut of_name = latest.into_iter().filter(|there| {
+        let is_here = match (there.pipeline_id, pipeline.id) {
+            (Some(there), Some(here)) => there == here,
+            // Rather one job too many than none that ends.
+            _ => there.git_ref.is_some() && there.git_ref == pipeline.git_ref,
+        };
+        there.name == status.name && is_here
+    });
+    // The newest, which may be of another run: its address tells.
+    Ok(of_name.next().filter(|there| {
+        there.status == status.state.as_str()
+            && there.description == status.description
+            && there.target_url == status.target_url
+    }))
 }
 
 /// After how long pipelines that may still come are looked for again.

@@ -1,6 +1,6 @@
 //! What GitLab shows: pipelines, the gate, mergeability.
 
-use gantry_fake_gitlab::{Ci, CiMode, ProjectOptions};
+use gantry_fake_gitlab::{Ci, CiMode, Fault, Matcher, ProjectOptions};
 use gantry_scenarios::{StackOptions, run_test, with_files};
 use jiff::SignedDuration;
 use std::time::Duration;
@@ -148,6 +148,30 @@ async fn what_a_replaced_user_began_is_finished_with_its_own_token() {
         w.open(project, "change").await;
         w.expect_status(project, &later, "gantry/network", "success");
         assert!(w.gitlab.statuses(project, &later).iter().all(|job| job.user == "next-bot"));
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_end_whose_answer_was_lost_is_not_posted_again() {
+    run_test(async |mut w| {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.hold("network");
+        let commit = w.push(project, "change", "infra/main.tf", "# one").await;
+        w.open(project, "change").await;
+        w.expect_status(project, &commit, "gantry/network", "running");
+        w.gitlab.fail_next(Matcher::new("POST", "/statuses/"), Fault::ApplyThenDrop);
+        w.release("network");
+        w.pass(Duration::from_secs(60)).await;
+        w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+        w.expect_status(project, &commit, "gantry", "success");
+        for name in ["gantry", "gantry/network"] {
+            let all = w.gitlab.statuses(project, &commit);
+            let of_name = all.iter().filter(|status| status.name == name).count();
+            assert_eq!(of_name, 1, "{name}\n{}", w.history());
+        }
         w
     })
     .await;

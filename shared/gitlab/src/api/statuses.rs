@@ -84,6 +84,8 @@ pub struct PostedStatus {
     pub git_ref: Option<String>,
     /// Its line.
     pub description: Option<String>,
+    /// Where it leads.
+    pub target_url: Option<String>,
 }
 
 impl Client {
