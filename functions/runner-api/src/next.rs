@@ -37,8 +37,8 @@ const AFTER_THE_LIMIT: u32 = 60 * 60;
 const KEPT: SignedDuration = SignedDuration::from_mins(10);
 
 /// `POST next`: a claim token for a run of the worker's pool that nobody has claimed, the oldest
-/// place first; 204 when there is none, and while starts are paused. Two workers can get the same one: the second one's claim is
-/// refused, and it asks again.
+/// place first; 204 when there is none, and while starts are paused. Two workers can get the same
+/// one: the second one's claim is refused, and it asks again.
 pub(crate) async fn next(
     State(deps): State<Deps>,
     headers: HeaderMap,

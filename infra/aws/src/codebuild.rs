@@ -26,10 +26,6 @@ use tokio::{net::TcpListener, sync::mpsc};
 /// Where the template's build spec puts the runner's layer.
 const LAYER: &str = "/opt/gantry/";
 
-/// What gives a command processes of its own, which end with it, and mounts.
-const ALONE: [&str; 9] =
-    ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-e", "-c"];
-
 /// Gives the command that follows the first two arguments folders of its own where every user can
 /// write. Those two are folders that it needs, wherever they are.
 const OWN_FOLDERS: &str = r#"
@@ -160,10 +156,12 @@ impl CodeBuild {
         can
     }
 
-    /// Executes its arguments as in a container.
+    /// Executes its arguments with processes of their own, which end with it, and mounts, as in a
+    /// container.
     fn alone(&self) -> Command {
-        let mut command = Command::new(ALONE[0]);
-        command.args(&ALONE[1..]).args([OWN_FOLDERS, ALONE[0]]);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(["sh", "-e", "-c", OWN_FOLDERS, "sh"]);
         command.arg(tools::repository()).arg(&self.programs);
         command
     }
@@ -392,8 +390,7 @@ async fn assume(service: &CodeBuild, build: &Build) -> anyhow::Result<Value> {
     }))
 }
 
-/// The commands of the `build` phase, one a line.
-/// The commands of a phase of a build spec.
+/// The commands of a phase of a build spec, one a line.
 pub fn commands(buildspec: &str, phase: &str) -> Option<String> {
     let (_, phase) = buildspec.split_once(&format!("  {phase}:\n"))?;
     let (_, commands) = phase.split_once("commands:\n")?;

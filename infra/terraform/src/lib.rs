@@ -1,39 +1,103 @@
-//! Where tests find the programs that they run for real: Terraform and the runner.
+//! Where tests find the programs that they run for real: Terraform, OpenTofu and the runner.
 
 #![expect(clippy::panic, reason = "a test without its tools cannot begin")]
 
+use gantry_domain::stack::Tool;
 use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
 };
 
-/// The folder that holds a `terraform`: the machine's own, or one made of a package.
+/// The folder that holds a tool's command: the machine's own, or one that is made for the tests.
+/// None where OpenTofu is neither installed nor can be built, which CI does not accept.
 ///
 /// # Panics
 /// When there is none and none can be made.
-pub fn folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/setup.sh")).output();
-        match output {
-            Ok(output) if output.status.success() => {
-                PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-            }
-            Ok(output) => panic!("no terraform: {}", String::from_utf8_lossy(&output.stderr)),
-            Err(error) => panic!("no terraform: setup.sh cannot be started: {error}"),
+pub fn folder(tool: Tool) -> Option<&'static Path> {
+    static TERRAFORM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    static OPENTOFU: OnceLock<Option<PathBuf>> = OnceLock::new();
+    match tool {
+        Tool::Terraform => {
+            TERRAFORM.get_or_init(|| set_up(concat!(env!("CARGO_MANIFEST_DIR"), "/setup.sh")))
         }
-    })
+        Tool::OpenTofu => OPENTOFU
+            .get_or_init(|| set_up(concat!(env!("CARGO_MANIFEST_DIR"), "/../opentofu/setup.sh"))),
+    }
+    .as_deref()
 }
 
-/// `PATH` with Terraform in front.
+/// What the script exits with where it cannot make what it should.
+const NOT_HERE: i32 = 3;
+
+#[expect(clippy::disallowed_methods, reason = "what the tests were started with, not a setting")]
+fn set_up(script: &str) -> Option<PathBuf> {
+    let output = match Command::new(script).output() {
+        Ok(output) => output,
+        Err(error) => panic!("{script} cannot be started: {error}"),
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => Some(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())),
+        Some(NOT_HERE) if std::env::var_os("CI").is_none() => None,
+        _ => panic!("{script}: {said}"),
+    }
+}
+
+/// Whether tests can run `tool`; says so where they are left out.
 ///
 /// # Panics
-/// When there is no Terraform and none can be made.
+/// In CI, where none may be left out.
+pub fn has(tool: Tool) -> bool {
+    let has = folder(tool).is_some();
+    if !has {
+        let message = "left out: no tofu on PATH, and no Go to build it with\n";
+        let _nobody_reads = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+    }
+    has
+}
+
+/// The folders of all tools, as the front of a `PATH`.
+pub fn folders() -> String {
+    let folders = [Tool::Terraform, Tool::OpenTofu].into_iter().filter_map(folder);
+    folders.map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(":")
+}
+
+/// `PATH` with the tools in front.
 #[expect(clippy::disallowed_methods, reason = "what the tests were started with, not a setting")]
 pub fn path() -> String {
-    let rest = std::env::var("PATH").unwrap_or_default();
-    format!("{}:{rest}", folder().display())
+    format!("{}:{}", folders(), std::env::var("PATH").unwrap_or_default())
+}
+
+/// Makes two tests of each story: `<name>::terraform` and `<name>::opentofu`.
+///
+/// ```ignore
+/// on_each_tool! {
+///     async fn a_plan_is_shown(tool) { … }
+/// }
+/// ```
+#[macro_export]
+macro_rules! on_each_tool {
+    ($($(#[$meta:meta])* async fn $name:ident($tool:ident) $story:block)+) => {$(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            async fn story($tool: gantry_domain::stack::Tool) $story
+
+            #[tokio::test]
+            async fn terraform() {
+                story(gantry_domain::stack::Tool::Terraform).await;
+            }
+
+            #[tokio::test]
+            async fn opentofu() {
+                if $crate::has(gantry_domain::stack::Tool::OpenTofu) {
+                    story(gantry_domain::stack::Tool::OpenTofu).await;
+                }
+            }
+        }
+    )+};
 }
 
 /// The runner program, beside the test's own.

@@ -131,20 +131,20 @@ async fn builds_that_nobody_needs_are_ended() {
         "hooks": {"before_plan": ["sleep 600"]},
     });
     world.api(Method::PUT, "/stacks/network", stack).await;
-    let commit = world.push("lost", "b");
-    run_of(&commit, "planning").await;
-    let build = &world.cloud.codebuild.builds()[1].id;
-    world.cloud.codebuild.freeze(build);
+    let lost = async |branch: &str, name: &str, number: usize| {
+        let commit = world.push(branch, name);
+        run_of(&commit, "planning").await;
+        world.cloud.codebuild.freeze(&world.cloud.codebuild.builds()[number].id);
+        commit
+    };
+    let commit = lost("lost", "b", 1).await;
     // One that applies without another word may have begun with it.
     let stack = json!({
         "name": "Network", "project": "acme/network", "branch": "main", "autodeploy": true,
         "hooks": {"before_plan": ["sleep 600"]},
     });
     world.api(Method::PUT, "/stacks/network", stack).await;
-    let tracked = world.push("main", "c");
-    run_of(&tracked, "planning").await;
-    let build = &world.cloud.codebuild.builds()[2].id;
-    world.cloud.codebuild.freeze(build);
+    let tracked = lost("main", "c", 2).await;
     run_of(&commit, "failed").await;
     stopped(1).await;
     run_of(&tracked, "failed").await;

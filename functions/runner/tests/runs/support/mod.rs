@@ -15,9 +15,9 @@ use gantry_engine::{Environment, tool::Releases, workspace::Limits};
 use gantry_runner::{Config, Outcome, Timings};
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
-/// `PATH` with a `terraform`, and little else.
+/// `PATH` with both tools, and little else.
 pub(crate) fn path() -> String {
-    format!("{}:/usr/bin:/bin", gantry_terraform::folder().display())
+    format!("{}:/usr/bin:/bin", gantry_terraform::folders())
 }
 
 /// A commit's archive as GitLab makes it: everything below one folder.
