@@ -17,7 +17,9 @@ use gantry_domain::{
 use gantry_engine::{
     Ended, Environment, OnStop, Sink, Spec, StopSignal, Stopper, Terraform,
     diagnostics::{Diagnostic, Diagnostics},
-    files, process, registry,
+    files,
+    kept::KeptOutput,
+    process, registry,
     tool::{self, ToolError},
     workspace::{PLAN, WORKSPACE},
 };
@@ -26,6 +28,9 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
+
+/// What errors show of a line that came in parts.
+const TOO_LONG: &str = "(a line of more than 1 MiB: see the log)";
 
 /// Everything that a phase works with.
 pub(crate) struct Job {
@@ -87,6 +92,11 @@ impl Folders {
 
     pub(crate) fn workspace(&self) -> PathBuf {
         self.job.join(WORKSPACE)
+    }
+
+    /// What Terraform says while it applies, so that it can go on when the runner cannot.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.run.join("output")
     }
 
     /// The archive of source or plan while it is unpacked or sent.
@@ -262,13 +272,23 @@ impl Job {
         self.log.say(&format!("$ {} {}", self.claim.tool.command(), shown.join(" ")));
         let diagnostics = Arc::new(Mutex::new(Diagnostics::default()));
         let (log, heard) = (self.log.clone(), Arc::clone(&diagnostics));
-        let sink: Sink = Arc::new(move |line| {
-            log.line(line);
-            watch(line);
-            heard.lock().unwrap_or_else(PoisonError::into_inner).feed(line);
+        let sink: Sink = Arc::new(move |piece| {
+            log.piece(piece);
+            // Half of a secret is not recognised: what is quoted elsewhere is never a part of a line.
+            let line = piece.line().or(piece.ends.then_some(TOO_LONG));
+            if let Some(line) = line {
+                watch(line);
+                heard.lock().unwrap_or_else(PoisonError::into_inner).feed(line);
+            }
         });
         let on_stop = self.on_stop(care);
-        let ended = process::run(spec, &sink, &mut self.stop, on_stop).await?;
+        let ended = match care {
+            Care::Apply => {
+                let output = KeptOutput::create(&self.folders.output())?;
+                process::run_kept(spec, output, &sink, &mut self.stop, on_stop).await?
+            }
+            _ => process::run(spec, &sink, &mut self.stop, on_stop).await?,
+        };
         let mut heard = diagnostics.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((ended, std::mem::take(&mut *heard).finish()))
     }

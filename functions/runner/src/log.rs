@@ -2,7 +2,7 @@
 
 use crate::api::{Api, ApiError};
 use gantry_domain::{masking::Masker, protocol::LogChunk};
-use gantry_engine::{Sink, diagnostics::strip_ansi};
+use gantry_engine::{Piece, Sink, diagnostics::strip_ansi};
 use std::{
     collections::VecDeque,
     sync::{
@@ -34,7 +34,10 @@ pub(crate) struct Log {
 }
 
 enum Event {
-    Line(String),
+    /// Text, with its line end where it has one.
+    Text(String),
+    /// Nothing of what comes after this is wanted: the text that says so.
+    Cut(String),
     End,
 }
 
@@ -56,14 +59,20 @@ impl Log {
 
     /// Appends a line.
     pub(crate) fn line(&self, line: &str) {
-        let length = line.len() as u64 + 1;
+        self.piece(Piece { text: line, begins: true, ends: true });
+    }
+
+    /// Appends a line, or a part of one. Masking sees the parts of a line as one text.
+    pub(crate) fn piece(&self, piece: Piece<'_>) {
+        let end = if piece.ends { "\n" } else { "" };
+        let length = (piece.text.len() + end.len()) as u64;
         let before = self.taken.fetch_add(length, Ordering::Relaxed);
         // After its end nobody listens any more.
         if before + length <= LARGEST {
-            let _ = self.lines.send(Event::Line(format!("{line}\n")));
+            let _ = self.lines.send(Event::Text(format!("{}{end}", piece.text)));
         } else if before <= LARGEST {
-            let end = format!("The log is cut here, after {} MiB\n", LARGEST >> 20);
-            let _ = self.lines.send(Event::Line(end));
+            let cut = format!("The log is cut here, after {} MiB\n", LARGEST >> 20);
+            let _ = self.lines.send(Event::Cut(cut));
         }
     }
 
@@ -75,7 +84,7 @@ impl Log {
     /// As something that takes the output of processes.
     pub(crate) fn sink(&self) -> Sink {
         let log = self.clone();
-        Arc::new(move |line| log.line(line))
+        Arc::new(move |piece| log.piece(piece))
     }
 }
 
@@ -113,7 +122,12 @@ async fn pump(
         let due = Instant::now() + interval;
         loop {
             match event {
-                Event::Line(line) => take(masked.push(&line), &mut sender),
+                Event::Text(text) => take(masked.push(&text), &mut sender),
+                // What was held back may be the first half of a secret: it goes with the rest.
+                Event::Cut(text) => {
+                    masked = masker.stream();
+                    take(masked.push(&format!("\n{text}")), &mut sender);
+                }
                 Event::End => {
                     open = false;
                     break;

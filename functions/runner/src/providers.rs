@@ -208,7 +208,8 @@ async fn script(
 ) -> Result<bool, Failure> {
     let mut spec = terraform.hook(script);
     spec.arguments.extend(["providers".into(), argument.to_owned()]);
-    let sink: Sink = Arc::new(|line| tracing::warn!(line, "providers were not copied"));
+    let sink: Sink =
+        Arc::new(|piece| tracing::warn!(line = piece.text, "providers were not copied"));
     let on_stop = job.on_stop(Care::Hook);
     let ended = process::run(&spec, &sink, &mut job.stop, on_stop).await?;
     job.go_on()?;

@@ -8,7 +8,9 @@ pub mod backend;
 pub mod diagnostics;
 pub mod environment;
 pub mod files;
+pub mod kept;
 pub mod leftovers;
+mod lines;
 pub mod process;
 pub mod registry;
 pub mod stop;
@@ -17,6 +19,7 @@ pub mod tool;
 pub mod workspace;
 
 pub use environment::Environment;
+pub use lines::Piece;
 pub use process::{Ended, OnStop, Sink, Spec, Unprivileged};
 pub use stop::{StopKind, StopReason, StopSignal, Stopper};
 pub use terraform::Terraform;

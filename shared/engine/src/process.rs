@@ -1,6 +1,10 @@
 //! One child process: its own group, its own environment, its output line by line, and its end.
 
-use crate::{Environment, StopSignal};
+use crate::{
+    Environment, StopSignal,
+    kept::KeptOutput,
+    lines::{Piece, Splitter},
+};
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
@@ -23,8 +27,8 @@ use tokio::{
     time,
 };
 
-/// Takes the output, line by line, without line ends; colours are left in.
-pub type Sink = Arc<dyn Fn(&str) + Send + Sync>;
+/// Takes the output, line by line.
+pub type Sink = Arc<dyn Fn(Piece<'_>) + Send + Sync>;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -88,8 +92,6 @@ pub struct Ended {
 
 /// How long output is awaited from something that outlives the process and holds its pipe.
 const LINGER: Duration = Duration::from_secs(1);
-/// A line is cut into pieces of this many bytes.
-const LONGEST_LINE: usize = 1 << 20;
 
 /// Runs to the end; standard output and standard error go to `sink` in the order of writing.
 pub async fn run(
@@ -112,6 +114,26 @@ pub async fn run_into(
     execute(spec, Some(file), sink, stop, on_stop).await
 }
 
+/// Runs to the end; standard output and standard error go into a file that is there when this
+/// process is not, and from there to `sink`.
+pub async fn run_kept(
+    spec: &Spec,
+    output: KeptOutput,
+    sink: &Sink,
+    stop: &mut StopSignal,
+    on_stop: OnStop,
+) -> io::Result<Ended> {
+    let (writer, mut follower) = output.into_parts();
+    let stdout = writer.try_clone()?;
+    let mut child = spawn(spec, stdout.into(), writer.into())?;
+    let ended = tokio::select! {
+        ended = wait(&mut child, stop, on_stop) => ended?,
+        never = follower.follow(&**sink) => never,
+    };
+    follower.finish(&**sink, LINGER).await;
+    Ok(ended)
+}
+
 async fn execute(
     spec: &Spec,
     stdout: Option<File>,
@@ -119,28 +141,35 @@ async fn execute(
     stop: &mut StopSignal,
     on_stop: OnStop,
 ) -> io::Result<Ended> {
-    let (mut child, output) = spawn(spec, stdout)?;
-    let mut reader = tokio::spawn(read_lines(output, Arc::clone(sink)));
-    let ended = tokio::select! {
-        biased;
-        status = child.wait() => Ended { status: status?, stopped: false },
-        _ = stop.wait() => Ended { status: end(&mut child, on_stop).await?, stopped: true },
+    let (reader, writer) = io::pipe()?;
+    let stdout = match stdout {
+        Some(file) => Stdio::from(file),
+        None => Stdio::from(writer.try_clone()?),
     };
+    let mut child = spawn(spec, stdout, writer.into())?;
+    let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    let mut reader = tokio::spawn(read_lines(output, Arc::clone(sink)));
+    let ended = wait(&mut child, stop, on_stop).await?;
     if time::timeout(LINGER, &mut reader).await.is_err() {
         reader.abort();
     }
     Ok(ended)
 }
 
-fn spawn(spec: &Spec, stdout: Option<File>) -> io::Result<(Child, pipe::Receiver)> {
+async fn wait(child: &mut Child, stop: &mut StopSignal, on_stop: OnStop) -> io::Result<Ended> {
+    tokio::select! {
+        biased;
+        status = child.wait() => Ok(Ended { status: status?, stopped: false }),
+        _ = stop.wait() => Ok(Ended { status: end(child, on_stop).await?, stopped: true }),
+    }
+}
+
+/// Starts it. What it writes to is open nowhere in this process afterwards, so that a pipe's reader
+/// sees its end.
+fn spawn(spec: &Spec, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
     // A child inherits that an interrupt is ignored, as it is in whatever a shell script started
     // with `&`: Terraform could then not be asked to stop. That it is caught, it does not inherit.
     let _caught_from_now_on = signal(SignalKind::interrupt())?;
-    let (reader, writer) = io::pipe()?;
-    let stdout = match stdout {
-        Some(file) => Stdio::from(file),
-        None => Stdio::from(writer.try_clone()?),
-    };
     let mut command = tokio::process::Command::new(&spec.program);
     command
         .args(&spec.arguments)
@@ -149,17 +178,14 @@ fn spawn(spec: &Spec, stdout: Option<File>) -> io::Result<(Child, pipe::Receiver
         .envs(spec.environment.iter())
         .stdin(Stdio::null())
         .stdout(stdout)
-        .stderr(writer)
+        .stderr(stderr)
         .process_group(0);
     if let Some(user) = spec.user {
         command.uid(user.uid).gid(user.gid);
     }
-    // The command holds the pipe's writing end: the reader sees its end once it is dropped.
-    let child = command.spawn().map_err(|error| {
+    command.spawn().map_err(|error| {
         io::Error::new(error.kind(), format!("{} cannot start: {error}", spec.program.display()))
-    })?;
-    drop(command);
-    Ok((child, pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?))
+    })
 }
 
 async fn end(child: &mut Child, on_stop: OnStop) -> io::Result<ExitStatus> {
@@ -191,26 +217,10 @@ async fn end(child: &mut Child, on_stop: OnStop) -> io::Result<ExitStatus> {
 }
 
 async fn read_lines(mut output: pipe::Receiver, sink: Sink) {
-    let mut pending = Vec::new();
+    let mut lines = Splitter::default();
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = output.read(&mut buffer).await {
-        pending.extend_from_slice(&buffer[..read]);
-        let mut start = 0;
-        while let Some(length) = pending[start..].iter().position(|b| *b == b'\n') {
-            emit(&pending[start..start + length], &sink);
-            start += length + 1;
-        }
-        pending.drain(..start);
-        if pending.len() >= LONGEST_LINE {
-            emit(&pending, &sink);
-            pending.clear();
-        }
+        lines.feed(&buffer[..read], &*sink);
     }
-    if !pending.is_empty() {
-        emit(&pending, &sink);
-    }
-}
-
-fn emit(line: &[u8], sink: &Sink) {
-    sink(String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).as_ref());
+    lines.finish(&*sink);
 }

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 use gantry_engine::{
-    Ended, Environment, OnStop, Sink, Spec, StopKind, process, stop::stop_channel,
+    Ended, Environment, OnStop, Sink, Spec, StopKind,
+    kept::{KeptOutput, is_being_written},
+    process,
+    stop::stop_channel,
 };
 use std::{
     sync::{Arc, Mutex},
@@ -16,7 +19,7 @@ struct Lines(Arc<Mutex<Vec<String>>>);
 impl Lines {
     fn sink(&self) -> Sink {
         let lines = Arc::clone(&self.0);
-        Arc::new(move |line| lines.lock().unwrap().push(line.to_owned()))
+        Arc::new(move |piece| lines.lock().unwrap().push(piece.text.to_owned()))
     }
 
     fn all(&self) -> Vec<String> {
@@ -121,4 +124,66 @@ async fn what_outlives_the_process_does_not_hold_it_up() {
     process::run(&spec, &lines.sink(), &mut stop, OnStop::Interrupt).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(lines.all(), ["done"]);
+}
+
+/// Kept output is followed while it grows, and gone again when it was read.
+#[tokio::test]
+async fn kept_output_is_followed_and_takes_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("output");
+    let (stopper, mut stop) = stop_channel();
+    let lines = Lines::default();
+    let script = "head -c 30000000 /dev/zero | tr '\\0' x; echo; echo ready; \
+                  trap 'echo caught; exit 3' INT; sleep 300 & wait";
+    let (spec, sink) = (shell(script), lines.sink());
+    let output = KeptOutput::create(&path).unwrap();
+    let running = tokio::spawn(async move {
+        process::run_kept(&spec, output, &sink, &mut stop, OnStop::Interrupt).await
+    });
+    lines.has("ready").await;
+    assert!(is_being_written(&path).unwrap());
+    assert!(KeptOutput::create(&path).is_err(), "two processes would write into it");
+    let metadata = path.metadata().unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600);
+    let on_disk = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
+    assert!(metadata.len() > 30_000_000 && on_disk < 10_000_000, "{on_disk}");
+    stopper.stop(StopKind::Asked, "Stopped by alice");
+    let ended = running.await.unwrap().unwrap();
+    assert!(ended.stopped && ended.status.code() == Some(3));
+    assert_eq!(lines.all().last().unwrap(), "caught");
+    assert_eq!(lines.all().concat().len(), 30_000_000 + "ready".len() + "caught".len());
+}
+
+/// The process goes on when whoever follows its output is gone, and who asks can tell.
+#[tokio::test]
+async fn kept_output_outlives_its_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, go, done) =
+        (folder.path().join("output"), folder.path().join("go"), folder.path().join("done"));
+    let script = format!(
+        "echo ready; until [ -e {} ]; do sleep 0.05; done; \
+         seq 10000 && /bin/sh -c 'seq 10000' && touch {}",
+        go.display(),
+        done.display()
+    );
+    let (_stopper, mut stop) = stop_channel();
+    let lines = Lines::default();
+    let (spec, sink) = (shell(&script), lines.sink());
+    let output = KeptOutput::create(&path).unwrap();
+    let running = tokio::spawn(async move {
+        process::run_kept(&spec, output, &sink, &mut stop, OnStop::Interrupt).await
+    });
+    lines.has("ready").await;
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    assert!(is_being_written(&path).unwrap());
+    std::fs::write(go, "").unwrap();
+    for _ in 0..500 {
+        if !is_being_written(&path).unwrap() {
+            assert!(done.exists());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it is still there");
 }

@@ -285,3 +285,18 @@ async fn the_program_hands_nothing_of_its_own_to_what_it_runs() {
          TF_IN_AUTOMATION TMPDIR"
     );
 }
+
+/// A line that is too long for one piece is masked as one text, wherever it is cut.
+#[tokio::test]
+async fn a_secret_across_the_cut_of_a_long_line_is_hidden() {
+    let mut w = World::new(&[("infra/main.tf", "")]).await;
+    w.variable("PASSWORD", LOG_SECRET, true);
+    let long = "head -c 1048568 /dev/zero | tr '\\0' x; echo \"$PASSWORD\"; echo after";
+    w.claim.hooks.before_init = vec![long.into()];
+    w.run().await;
+    let log = w.api.log();
+    assert!(log.contains("xxx(secret)\nafter\n"), "{}", &log[log.len().saturating_sub(2000)..]);
+    for half in [&LOG_SECRET[..8], &LOG_SECRET[8..]] {
+        assert!(!log.contains(half), "{half}");
+    }
+}
