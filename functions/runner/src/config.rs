@@ -1,6 +1,9 @@
 //! The runner's settings, all from its environment.
 
-use gantry_engine::{Environment, Unprivileged, tool::Releases, workspace::Limits};
+use gantry_engine::{
+    Confinement, Environment, Unprivileged, confine::MachinePolicy, tool::Releases,
+    workspace::Limits,
+};
 use gantry_setup::identity::Prover;
 use secrecy::SecretString;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -44,6 +47,22 @@ pub struct Arguments {
     /// The user that Terraform and hooks run as, where the runner is root
     #[arg(long, env = "GANTRY_RUNNER_USER")]
     user: Option<String>,
+    /// A file or folder that runs may read besides what they need; may be given several times
+    #[arg(long, env = "GANTRY_RUNS_MAY_READ", value_delimiter = ':')]
+    runs_may_read: Vec<PathBuf>,
+    /// A file or folder that runs may read and change besides their own; may be given several times
+    #[arg(long, env = "GANTRY_RUNS_MAY_WRITE", value_delimiter = ':')]
+    runs_may_write: Vec<PathBuf>,
+    /// Do not confine what runs start: code in a merge request can then read whatever its user can
+    #[arg(
+        long,
+        env = "GANTRY_UNCONFINED_RUNS",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    unconfined_runs: bool,
+    /// A folder of Gantry's that no run may see, besides --work; may be given several times
+    #[arg(long, env = "GANTRY_RUNNER_PRIVATE", value_delimiter = ':')]
+    private: Vec<PathBuf>,
     /// Names of further variables of the runner that runs may see, separated by commas
     #[arg(long, env = "GANTRY_RUNNER_PASS", value_delimiter = ',')]
     pass: Vec<String>,
@@ -99,6 +118,10 @@ impl Arguments {
             ("GANTRY_RUNNER_WORK", Some(self.work.display().to_string())),
             ("GANTRY_RUNNER_USER", self.user.clone()),
             ("GANTRY_RUNNER_PASS", Some(self.pass.join(","))),
+            ("GANTRY_RUNS_MAY_READ", Some(joined(&self.runs_may_read))),
+            ("GANTRY_RUNS_MAY_WRITE", Some(joined(&self.runs_may_write))),
+            ("GANTRY_RUNNER_PRIVATE", Some(joined(&self.private))),
+            ("GANTRY_UNCONFINED_RUNS", self.unconfined_runs.then(|| "true".to_owned())),
             ("GANTRY_TERRAFORM_VERSION", self.terraform_version.clone()),
             ("GANTRY_TERRAFORM_RELEASES", Some(self.terraform_releases.to_string())),
             ("GANTRY_OPENTOFU_RELEASES", Some(self.opentofu_releases.to_string())),
@@ -131,6 +154,8 @@ pub struct Config {
     pub identity: Option<Prover>,
     /// Who Terraform and hooks run as; the runner itself when empty.
     pub user: Option<Unprivileged>,
+    /// How what runs start is confined; not at all when empty.
+    pub confinement: Option<Confinement>,
     /// How large archives may be.
     pub limits: Limits,
     /// How long things take.
@@ -182,6 +207,19 @@ impl Config {
             .filter(|name| !name.is_empty())
             .map(|name| Unprivileged::named(&name))
             .transpose()?;
+        let environment = Environment::allowed_of(variables, &arguments.pass);
+        let machine = MachinePolicy {
+            private: [vec![arguments.work.clone()], arguments.private].concat(),
+            path: environment.get("PATH").unwrap_or_default().to_owned(),
+            named: environment.named_files(),
+            may_read: arguments.runs_may_read,
+            may_write: arguments.runs_may_write,
+            has_user: user.is_some(),
+        };
+        let confinement = match arguments.unconfined_runs {
+            true => None,
+            false => Confinement::by_this_program(machine.policy()?),
+        };
         Ok(Self {
             api: arguments.api,
             claim_token: claim_token.into(),
@@ -192,14 +230,20 @@ impl Config {
                 terraform: arguments.terraform_releases,
                 opentofu: arguments.opentofu_releases,
             },
-            environment: Environment::allowed_of(variables, &arguments.pass),
+            environment,
             terraform_version: arguments.terraform_version.filter(|version| !version.is_empty()),
             identity: None,
             user,
+            confinement,
             limits: Limits::default(),
             timings: Timings::default(),
         })
     }
+}
+
+fn joined(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+    paths.join(":")
 }
 
 fn own_name() -> String {

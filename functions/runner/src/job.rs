@@ -15,7 +15,7 @@ use gantry_domain::{
     stack::Tool,
 };
 use gantry_engine::{
-    Ended, Environment, OnStop, Sink, Spec, StopSignal, Stopper, Terraform,
+    Confinement, Ended, Environment, OnStop, Sink, Spec, StopSignal, Stopper, Terraform,
     diagnostics::{Diagnostic, Diagnostics},
     files,
     kept::KeptOutput,
@@ -25,7 +25,7 @@ use gantry_engine::{
 };
 use std::{
     future::Future,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -71,6 +71,8 @@ pub(crate) struct Folders {
     pub(crate) job: PathBuf,
     home: PathBuf,
     temporary: PathBuf,
+    /// Providers that an earlier run has left here, which no process of this one can change.
+    pub(crate) providers: PathBuf,
     /// States on their way; kept when they do not get there.
     pub(crate) states: PathBuf,
 }
@@ -81,6 +83,7 @@ impl Folders {
             job: run.join("job"),
             home: run.join("home"),
             temporary: run.join("tmp"),
+            providers: run.join("providers"),
             states: run.join("states"),
             run,
         }
@@ -148,12 +151,35 @@ impl Job {
         }
     }
 
+    /// Nothing is started where it cannot be confined, unless an admin has said that it need not be.
+    pub(crate) async fn check_confinement(&self) -> Result<(), Failure> {
+        let Some(confinement) = &self.config.confinement else {
+            tracing::warn!("runs are not confined: they can read whatever their user can");
+            return Ok(());
+        };
+        match confinement.check(self.config.user).await {
+            Ok(strength) => {
+                tracing::info!("{strength}");
+                Ok(())
+            }
+            Err(error) => Err(Failure::other(error.to_string())),
+        }
+    }
+
+    /// What the processes of this run are kept from: everything but its own folders.
+    fn confinement(&self, program: &Path) -> Option<Confinement> {
+        let Folders { job, home, temporary, providers, .. } = &self.folders;
+        let machine = self.config.confinement.clone()?;
+        let run = machine.reading(program).reading(providers).writing(job).writing(home);
+        Some(run.with_temporary(temporary))
+    }
+
     /// Makes the run's folders, empty ones.
     pub(crate) fn make_folders(&self) -> Result<(), Failure> {
-        let Folders { run, job, home, temporary, .. } = &self.folders;
+        let Folders { run, job, home, temporary, providers, .. } = &self.folders;
         // Passed through by the user that runs Terraform, and listed by nobody else.
         files::make_folder(run, 0o711)?;
-        for folder in [job, home, temporary] {
+        for folder in [job, home, temporary, providers] {
             files::make_fresh_folder(folder, 0o700)?;
         }
         files::make_folder(&self.folders.workspace(), 0o700)?;
@@ -173,13 +199,14 @@ impl Job {
         let default = self.config.terraform_version.as_deref();
         let default = default.filter(|_| self.claim.tool == Tool::Terraform);
         let tools = &self.config.tools;
+        let confined = self.config.confinement.as_ref();
+        let releases = &self.config.releases;
         let found =
-            match tool::find(self.claim.tool, named, &path, tools, &self.config.releases, &http)
-                .await
+            match tool::find(self.claim.tool, named, &path, tools, releases, &http, confined).await
             {
                 Err(ToolError::NotInstalled(_)) if default.is_some() => {
-                    let releases = &self.config.releases;
-                    tool::find(self.claim.tool, default, &path, tools, releases, &http).await?
+                    let tool = self.claim.tool;
+                    tool::find(tool, default, &path, tools, releases, &http, confined).await?
                 }
                 found => found?,
             };
@@ -206,12 +233,14 @@ impl Job {
             registry::describe(&mut environment, home, &registry.host, &service, token)?;
         }
         if let Some(user) = self.config.user {
-            let Folders { job, home, temporary, .. } = &self.folders;
-            for folder in [job, home, temporary] {
+            let Folders { job, home, temporary, providers, .. } = &self.folders;
+            for folder in [job, home, temporary, providers] {
                 files::give_to(folder, user)?;
             }
         }
-        Ok(Terraform { program: found.program, folder, environment, user: self.config.user })
+        let confinement = self.confinement(&found.program);
+        let user = self.config.user;
+        Ok(Terraform { program: found.program, folder, environment, user, confinement })
     }
 
     /// The folder to run in, as a folder of the workspace that no link leads out of.

@@ -74,6 +74,7 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
 }
 
 async fn execute(job: &mut Job) -> Result<ReportKind, Failure> {
+    job.check_confinement().await?;
     let deadline = |what| beat::deadline(job.stopper.clone(), job.claim.timeout, what);
     match job.claim.phase {
         Phase::Plan => {

@@ -10,8 +10,13 @@ use tracing_subscriber::EnvFilter;
 /// `aws`: the runner proves its role with its AWS credentials.
 const IDENTITY: &str = "GANTRY_RUNNER_IDENTITY";
 
+/// What a run starts begins as this program too, which then confines itself and becomes it.
+fn main() -> ExitCode {
+    gantry_engine::confine::launch_if_asked().unwrap_or_else(run)
+}
+
 #[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(EnvFilter::builder().parse_lossy("info"))

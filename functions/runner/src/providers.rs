@@ -6,13 +6,14 @@
 //! (<https://developer.hashicorp.com/terraform/language/files/dependency-lock>). What does not
 //! match it would install over, and so mix with what was there: as soon as it installs anything,
 //! the offer is withdrawn, and it starts from nothing. Copies are made by that user too: the runner
-//! follows nothing of a run's.
+//! follows nothing of a run's. Between that check and their end nobody changes them: a run's own
+//! processes, where they are confined, can only read what is kept and what is lent.
 
 use crate::{
     failure::Failure,
     job::{Care, Job},
 };
-use gantry_engine::{Sink, Terraform, files, process, tool::platform};
+use gantry_engine::{Confinement, Environment, Sink, Terraform, files, process, tool::platform};
 use gantry_setup::Clock;
 use std::{
     ffi::OsStr,
@@ -38,13 +39,19 @@ const INSTALLING: &str = "- Installing ";
 /// The folder of what is kept, in a folder that is the runner's own.
 const KEPT: &str = "providers";
 
-/// Offers the folder `$1` as the project's providers. They share the disk with what is kept.
-const OFFER: &str = r#"test ! -e .terraform/providers && mkdir -p .terraform || exit 1
-cp -RPl "$1" .terraform/providers || { rm -rf .terraform/providers; exit 1; }"#;
+/// Puts what is kept in the folder `$1` into the run's folder `$2`. They share the disk.
+const LEND: &str = r#"cp -RPl "$1/." "$2""#;
+/// Offers the packages in the folder `$1` as the project's, by links as those of a plugin cache.
+const OFFER: &str = r#"test ! -e .terraform/providers && mkdir -p .terraform/providers || exit 1
+for package in "$1"/*/*/*/*/*; do
+  name=.terraform/providers/${package#"$1"/}
+  mkdir -p "${name%/*}" && ln -s "$package" "$name" || { rm -rf .terraform/providers; exit 1; }
+done"#;
 /// Withdraws the offer; `$1` is the lock file as it was.
 const WITHDRAW: &str = r#"rm -rf .terraform/providers && printf %s "$1" > .terraform.lock.hcl"#;
-/// Puts the project's providers into the folder `$1`.
-const KEEP: &str = r#"cp -RPl .terraform/providers/. "$1""#;
+/// Puts copies of the project's providers into the folder `$1`: whoever has the originals can
+/// change them.
+const KEEP: &str = r#"cp -RP .terraform/providers/. "$1""#;
 
 /// `terraform init`, with the providers of an earlier run and for a later one.
 pub(crate) async fn init(
@@ -115,7 +122,14 @@ async fn offer(job: &mut Job, terraform: &Terraform, entry: &Path) -> Result<boo
     }
     let now = Clock::system().now().into();
     let _touched = File::open(entry).and_then(|folder| folder.set_modified(now));
-    script(job, terraform, OFFER, entry.join(KEPT).as_os_str()).await
+    let (kept, lent) = (entry.join(KEPT), job.folders.providers.clone());
+    let linking =
+        |confinement: Confinement| confinement.writing(&kept).writing(&lent).seeing_machine();
+    let lend = Script { text: LEND, arguments: vec![kept.as_os_str(), lent.as_os_str()] };
+    Ok(lend.run(job, terraform, linking).await?
+        && Script { text: OFFER, arguments: vec![lent.as_os_str()] }
+            .run(job, terraform, |as_it_is| as_it_is)
+            .await?)
 }
 
 async fn withdraw(
@@ -127,7 +141,8 @@ async fn withdraw(
     let entry = entry.to_owned();
     let removed = spawn_blocking(move || files::remove_folder(&entry)).await;
     removed.map_err(io::Error::other)??;
-    match script(job, terraform, WITHDRAW, OsStr::new(lock)).await? {
+    let withdraw = Script { text: WITHDRAW, arguments: vec![OsStr::new(lock)] };
+    match withdraw.run(job, terraform, |as_it_is| as_it_is).await? {
         true => Ok(()),
         false => Err(Failure::other("the providers of an earlier run cannot be removed")),
     }
@@ -139,7 +154,9 @@ async fn keep(job: &mut Job, terraform: &Terraform, entry: &Path) -> Result<(), 
     name.push(format!(".{}", job.claim.run));
     let new = PathBuf::from(name);
     let made = make_place(&new, terraform);
-    let copied = made.is_ok() && script(job, terraform, KEEP, new.join(KEPT).as_os_str()).await?;
+    let kept = new.join(KEPT);
+    let keep = Script { text: KEEP, arguments: vec![kept.as_os_str()] };
+    let copied = made.is_ok() && keep.run(job, terraform, |c| c.writing(&kept)).await?;
     let into = entry.to_owned();
     let placed = spawn_blocking(move || {
         let placed = made.and_then(|()| match copied {
@@ -199,21 +216,34 @@ fn size_of(path: &Path) -> io::Result<u64> {
     fs::read_dir(path)?.map(|entry| size_of(&entry?.path())).sum()
 }
 
-/// Runs one of the scripts above in the project's folder; whether it worked.
-async fn script(
-    job: &mut Job,
-    terraform: &Terraform,
-    script: &str,
-    argument: &OsStr,
-) -> Result<bool, Failure> {
-    let mut spec = terraform.hook(script);
-    spec.arguments.extend(["providers".into(), argument.to_owned()]);
-    let sink: Sink =
-        Arc::new(|piece| tracing::warn!(line = piece.text, "providers were not copied"));
-    let on_stop = job.on_stop(Care::Hook);
-    let ended = process::run(&spec, &sink, &mut job.stop, on_stop).await?;
-    job.go_on()?;
-    Ok(ended.status.success())
+/// One of the scripts above.
+struct Script<'a> {
+    text: &'static str,
+    arguments: Vec<&'a OsStr>,
+}
+
+impl Script<'_> {
+    /// Runs it in the project's folder; whether it worked. Nothing of the stack's is in its
+    /// environment: it reaches more than the run does.
+    async fn run(
+        self,
+        job: &mut Job,
+        terraform: &Terraform,
+        confine: impl FnOnce(Confinement) -> Confinement,
+    ) -> Result<bool, Failure> {
+        let mut spec = terraform.hook(self.text);
+        spec.arguments.push("providers".into());
+        spec.arguments.extend(self.arguments.into_iter().map(OsStr::to_owned));
+        spec.environment = Environment::default();
+        spec.environment.set("PATH", job.config.environment.get("PATH").unwrap_or_default());
+        spec.confinement = spec.confinement.map(confine);
+        let sink: Sink =
+            Arc::new(|piece| tracing::warn!(line = piece.text, "providers were not copied"));
+        let on_stop = job.on_stop(Care::Hook);
+        let ended = process::run(&spec, &sink, &mut job.stop, on_stop).await?;
+        job.go_on()?;
+        Ok(ended.status.success())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What a child process sees: an allow-list of the runner's own variables, the stack's, and ours.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// The variables of one child process. Values may be secret: it is never logged.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -25,6 +28,9 @@ pub const ALLOWED: &[&str] = &[
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
 ];
+
+/// Those that name files.
+const FILES: &[&str] = &["SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
 
 /// Names that a stack's variables cannot take: they say what the run is and where its state is.
 fn is_reserved(name: &str) -> bool {
@@ -73,6 +79,12 @@ impl Environment {
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// The files and folders that the runner's own variables name, and that runs must find.
+    pub fn named_files(&self) -> Vec<PathBuf> {
+        let named = FILES.iter().filter_map(|name| self.get(name));
+        named.filter(|path| path.starts_with('/')).map(PathBuf::from).collect()
     }
 
     /// Every variable, by name.

@@ -6,13 +6,23 @@ use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
-/// Makes a folder, and those above it, with `mode`; one that exists stays as it is.
+/// Makes a folder, and those above it that are missing, with `mode`, whatever the umask; one that
+/// exists stays as it is.
 pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(mode).create(path)
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+            make_folder(above.ok_or(error)?, mode)?;
+            make_folder(path, mode)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes an empty folder in place of whatever is there.

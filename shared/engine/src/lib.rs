@@ -5,6 +5,7 @@
 //! What a child process sees is decided in [`environment`] alone, and nothing is inherited.
 
 pub mod backend;
+pub mod confine;
 pub mod diagnostics;
 pub mod environment;
 pub mod files;
@@ -18,6 +19,7 @@ pub mod terraform;
 pub mod tool;
 pub mod workspace;
 
+pub use confine::{Confinement, Policy, Strength};
 pub use environment::Environment;
 pub use lines::Piece;
 pub use process::{Ended, OnStop, Sink, Spec, Unprivileged};

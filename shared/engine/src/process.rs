@@ -1,7 +1,7 @@
 //! One child process: its own group, its own environment, its output line by line, and its end.
 
 use crate::{
-    Environment, StopSignal,
+    Confinement, Environment, StopSignal, confine,
     kept::KeptOutput,
     lines::{Piece, Splitter},
 };
@@ -9,6 +9,7 @@ use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
     fs::File,
@@ -43,10 +44,12 @@ pub struct Spec {
     pub environment: Environment,
     /// Who it runs as; the runner itself when empty.
     pub user: Option<Unprivileged>,
+    /// What it is kept from; nothing when empty.
+    pub confinement: Option<Confinement>,
 }
 
 /// A user without rights, for a runner that is root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unprivileged {
     /// User id.
     pub uid: u32,
@@ -170,19 +173,8 @@ fn spawn(spec: &Spec, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
     // A child inherits that an interrupt is ignored, as it is in whatever a shell script started
     // with `&`: Terraform could then not be asked to stop. That it is caught, it does not inherit.
     let _caught_from_now_on = signal(SignalKind::interrupt())?;
-    let mut command = tokio::process::Command::new(&spec.program);
-    command
-        .args(&spec.arguments)
-        .current_dir(&spec.folder)
-        .env_clear()
-        .envs(spec.environment.iter())
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(stderr)
-        .process_group(0);
-    if let Some(user) = spec.user {
-        command.uid(user.uid).gid(user.gid);
-    }
+    let mut command = confine::command(spec)?;
+    command.stdout(stdout).stderr(stderr);
     command.spawn().map_err(|error| {
         io::Error::new(error.kind(), format!("{} cannot start: {error}", spec.program.display()))
     })

@@ -1,6 +1,6 @@
 //! The commands of Terraform and OpenTofu that a run consists of.
 
-use crate::{Environment, Spec, Unprivileged};
+use crate::{Confinement, Environment, Spec, Unprivileged};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -17,6 +17,8 @@ pub struct Terraform {
     pub environment: Environment,
     /// Who it runs as.
     pub user: Option<Unprivileged>,
+    /// What it is kept from.
+    pub confinement: Option<Confinement>,
 }
 
 /// What `-detailed-exitcode` says of a plan that has changes.
@@ -73,6 +75,7 @@ impl Terraform {
             folder: self.folder.clone(),
             environment: self.environment.clone(),
             user: self.user,
+            confinement: self.confinement.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The program that executes a stack: on `PATH`, or a release that is downloaded once.
 
 use crate::{
-    Environment, OnStop, Spec,
+    Confinement, Environment, OnStop, Spec,
     files::{self, HashingWriter},
     process,
     stop::stop_channel,
@@ -82,18 +82,19 @@ pub async fn find(
     cache: &Path,
     releases: &Releases,
     http: &reqwest::Client,
+    confinement: Option<&Confinement>,
 ) -> Result<Found, ToolError> {
     let on_path = on_path(tool.command(), path);
     let Some(wanted) = version else {
         let program = on_path.ok_or(ToolError::NotInstalled(tool.command()))?;
-        let version = version_of(&program, path).await?;
+        let version = version_of(&program, path, confinement).await?;
         return Ok(Found { program, version });
     };
     if !is_version(wanted) {
         return Err(ToolError::NotAVersion(wanted.to_owned()));
     }
     if let Some(program) = on_path
-        && version_of(&program, path).await.is_ok_and(|found| found == wanted)
+        && version_of(&program, path, confinement).await.is_ok_and(|found| found == wanted)
     {
         return Ok(Found { program, version: wanted.to_owned() });
     }
@@ -123,7 +124,11 @@ fn is_version(text: &str) -> bool {
 }
 
 /// What `version -json` says.
-async fn version_of(program: &Path, path: &str) -> io::Result<String> {
+async fn version_of(
+    program: &Path,
+    path: &str,
+    confinement: Option<&Confinement>,
+) -> io::Result<String> {
     let home = tempfile::tempdir()?;
     let mut environment = Environment::default();
     environment.set("PATH", path);
@@ -134,6 +139,8 @@ async fn version_of(program: &Path, path: &str) -> io::Result<String> {
         folder: home.path().to_owned(),
         environment,
         user: None,
+        confinement: confinement
+            .map(|all| all.clone().reading(program).with_temporary(home.path())),
     };
     let (stopper, mut stop) = stop_channel();
     let out = tempfile::NamedTempFile::new()?;

@@ -47,6 +47,7 @@ fn shell(script: &str) -> Spec {
         folder: "/".into(),
         environment,
         user: None,
+        confinement: None,
     }
 }
 

@@ -51,6 +51,8 @@ async fn init(w: &mut World, machine: &Path) -> String {
     let mut config = w.offer();
     config.work = machine.to_owned();
     config.user = user();
+    let mirror = machine.with_file_name("mirror");
+    config.confinement = Some(crate::support::confinement(machine).reading(mirror));
     gantry_runner::run(config).await.unwrap();
     let log = w.api.log();
     let of_provider = log.lines().filter(|line| line.contains("acme/fake v1.0.0"));
@@ -68,7 +70,7 @@ async fn providers_are_installed_once_for_a_lock_file_and_again_where_they_were_
     w.claim.hooks.before_init = vec![format!("printf '%s' '{settings}' > $HOME/.terraformrc")];
     let machine = folder.path().join("machine");
     let said = init(&mut w, &machine).await;
-    assert!(said.contains("- Installing"), "{said}");
+    assert!(said.contains("- Installing"), "{said}{}", w.api.log());
     for _ in 0..2 {
         let said = init(&mut w, &machine).await;
         assert!(said.contains("previously-installed") && !said.contains("Installing"), "{said}");

@@ -11,13 +11,27 @@ use gantry_domain::{
     run::{Phase, RunType},
     stack::{Hooks, Tool},
 };
-use gantry_engine::{Environment, tool::Releases, workspace::Limits};
+use gantry_engine::{
+    Confinement, Environment, confine::MachinePolicy, tool::Releases, workspace::Limits,
+};
 use gantry_runner::{Config, Outcome, Timings};
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// `PATH` with both tools, and little else.
 pub(crate) fn path() -> String {
     format!("{}:/usr/bin:/bin", gantry_terraform::folders())
+}
+
+/// How the runner's program confines what runs start, with a folder that none may see.
+pub(crate) fn confinement(work: &Path) -> Confinement {
+    let machine =
+        MachinePolicy { private: vec![work.to_owned()], path: path(), ..MachinePolicy::default() };
+    Confinement::new(env!("CARGO_BIN_EXE_gantry-runner").as_ref(), machine.policy().unwrap())
 }
 
 /// A commit's archive as GitLab makes it: everything below one folder.
@@ -97,12 +111,14 @@ impl World {
         self.api.offer(&claim_token, self.claim.clone());
         let work = self.work();
         let environment = [("PATH".to_owned(), path())];
+        std::fs::create_dir_all(&work).unwrap();
         Config {
             terraform_version: None,
             identity: None,
             api: self.api.address.parse().unwrap(),
             claim_token: claim_token.into(),
             name: "test".into(),
+            confinement: Some(confinement(&work)),
             tools: work.join("tools"),
             work,
             releases: Releases {
