@@ -79,6 +79,7 @@ pub(crate) async fn claim(
         commit: run.commit,
         branch: run.git_ref,
         project_root: place.root,
+        var_files: place.var_files,
         tool: place.tool,
         tool_version: place.tool_version,
         autodeploy: run.autodeploy && run.run_type != RunType::Proposed,
@@ -104,6 +105,8 @@ fn host_of(url: &str) -> Option<String> {
 /// Where and with what a run is executed: a test has its own folder and versions.
 struct Where {
     root: String,
+    /// From `root`.
+    var_files: Vec<String>,
     tool: Tool,
     tool_version: Option<String>,
 }
@@ -112,16 +115,24 @@ impl Where {
     fn of(stack: &Stack, run: &Run) -> Self {
         let Some(TestOf { case, .. }) = &run.test else {
             let (tool, tool_version) = (stack.tool, stack.tool_version.clone());
-            return Self { root: stack.project_root.clone(), tool, tool_version };
+            let (root, var_files) = (stack.project_root.clone(), stack.var_files.clone());
+            return Self { root, var_files, tool, tool_version };
         };
         let both = [stack.project_root.as_str(), case.project_root.as_str()];
         let parts: Vec<&str> = both.into_iter().filter(|part| !part.is_empty()).collect();
         Self {
             root: parts.join("/"),
+            var_files: from_below(&case.project_root, &stack.var_files),
             tool: case.tool.unwrap_or(stack.tool),
             tool_version: case.tool_version.clone().or_else(|| stack.tool_version.clone()),
         }
     }
+}
+
+/// Paths from a folder as paths from one below it.
+fn from_below(below: &str, paths: &[String]) -> Vec<String> {
+    let up = "../".repeat(below.split('/').filter(|segment| !segment.is_empty()).count());
+    paths.iter().map(|path| format!("{up}{path}")).collect()
 }
 
 /// Records the claim on condition that the run is as it was read and nobody has claimed the

@@ -7,7 +7,7 @@ use crate::{
     CommitSha, MergeRequestIid, ProjectId,
     module::from_tag,
     run::{RunType, Want},
-    stack::{Module, OnPush, Stack},
+    stack::{Module, OnPush, Stack, in_repository},
 };
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use semver::Version;
@@ -303,8 +303,11 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
     match changes {
         Changes::Paths(paths) => {
             let globs = globs(&stack.project_globs);
+            let var_files = var_files_elsewhere(stack);
             let touches = |path: &&String| {
-                is_below(path, &stack.project_root) || globs.is_match(path.as_str())
+                is_below(path, &stack.project_root)
+                    || globs.is_match(path.as_str())
+                    || var_files.contains(path)
             };
             let mut touching = paths.iter().filter(touches);
             match (touching.next(), touching.count()) {
@@ -314,10 +317,11 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
                 }
                 (None, _) if paths.is_empty() => Affected::No("no file changed".to_owned()),
                 (None, _) => Affected::No(format!(
-                    "none of the {} changed files is in {}{}",
+                    "none of the {} changed files is in {}{}{}",
                     paths.len(),
                     folder(&stack.project_root),
                     if stack.project_globs.is_empty() { "" } else { " or matches its globs" },
+                    if var_files.is_empty() { "" } else { " or is one of its variable files" },
                 )),
             }
         }
@@ -327,19 +331,30 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
                     "{} changed (GitLab's list of changes is {why})",
                     folder(&stack.project_root)
                 )),
-                TreeChange::Same if stack.project_globs.is_empty() => Affected::No(format!(
+                TreeChange::Same if !stack.project_globs.is_empty() => {
+                    Affected::Yes(format!("its globs may match: GitLab's list of changes is {why}"))
+                }
+                TreeChange::Same if !var_files_elsewhere(stack).is_empty() => {
+                    Affected::Yes(format!(
+                        "its variable files may have changed: GitLab's list of changes is {why}"
+                    ))
+                }
+                TreeChange::Same => Affected::No(format!(
                     "{} is the same on both sides",
                     folder(&stack.project_root)
                 )),
-                TreeChange::Same => {
-                    Affected::Yes(format!("its globs may match: GitLab's list of changes is {why}"))
-                }
                 TreeChange::Unknown => Affected::Yes(format!(
                     "it counts as affected, because GitLab's list of changes is {why}"
                 )),
             }
         }
     }
+}
+
+/// The variable files that are not in the project root, by their paths in the repository.
+fn var_files_elsewhere(stack: &Stack) -> Vec<String> {
+    let paths = stack.var_files.iter().map(|path| in_repository(&stack.project_root, path));
+    paths.filter(|path| !is_below(path, &stack.project_root)).collect()
 }
 
 fn folder(root: &str) -> String {

@@ -93,6 +93,10 @@ pub struct ClaimAnswer {
     pub branch: String,
     /// The folder in the source to run in.
     pub project_root: String,
+    /// Files of values for Terraform's variables, relative to the project root, in the order in
+    /// which Terraform gets them.
+    #[serde(default)]
+    pub var_files: Vec<String>,
     /// The program.
     pub tool: Tool,
     /// Its version; the one on `PATH` when empty.

@@ -5,6 +5,10 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
+mod paths;
+
+pub use paths::{InvalidRoot, InvalidVarFile, in_repository, normalize_root, normalize_var_file};
+
 /// A stack as its admin made it. The scheduler only reads this record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
@@ -35,6 +39,10 @@ pub struct Stack {
     pub project_root: String,
     /// Further paths that affect the stack, as globs over the whole path.
     pub project_globs: Vec<String>,
+    /// Files of values for Terraform's variables, in the order in which they are given to it:
+    /// relative to the project root, in the form of [`normalize_var_file`].
+    #[serde(default)]
+    pub var_files: Vec<String>,
     /// The program that runs it.
     pub tool: Tool,
     /// The program's version; the one on `PATH` when empty.
@@ -304,38 +312,5 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self { claim: 10 * 60, plan: 60 * 60, apply: 120 * 60, unconfirmed: 7 * 24 * 60 * 60 }
-    }
-}
-
-/// Why a project root cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a project root is a folder inside the repository, such as `infra/network`, without `..`")]
-pub struct InvalidRoot;
-
-/// A project root in its one form: no leading, trailing or doubled slash, no `.`; empty for the
-/// repository itself.
-pub fn normalize_root(root: &str) -> Result<String, InvalidRoot> {
-    let mut segments = Vec::new();
-    for segment in root.trim().split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => return Err(InvalidRoot),
-            other if other.chars().any(|c| c.is_control() || c == '\\') => return Err(InvalidRoot),
-            other => segments.push(other),
-        }
-    }
-    Ok(segments.join("/"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_root_has_one_form() {
-        assert_eq!(normalize_root("/infra//net/./").unwrap(), "infra/net");
-        assert_eq!(normalize_root(" . ").unwrap(), "");
-        assert!(normalize_root("a/../b").is_err());
-        assert!(normalize_root("a\nb").is_err());
     }
 }

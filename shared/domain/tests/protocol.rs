@@ -45,6 +45,7 @@ fn claim_answer() -> Value {
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "branch": "main",
         "project_root": "infra/network",
+        "var_files": ["../eu.tfvars"],
         "tool": "terraform",
         "tool_version": "1.9.8",
         "autodeploy": true,
@@ -87,6 +88,8 @@ fn what_the_first_runners_did_not_say_has_a_meaning() {
         same[field] = Value::Null;
     }
     same["apply_timeout"] = json!(7200);
+    before.as_object_mut().unwrap().remove("var_files");
+    same["var_files"] = json!([]);
     is_read_as::<ClaimAnswer>(&before, &same);
     is_read_as::<UploadAnswer>(&json!({}), &json!({"url": null, "headers": {}}));
 }

@@ -1,15 +1,16 @@
 //! Who gets a phase, and with it which secrets.
 
-use crate::support::{SEALING_KEY, World, stack_id};
+use crate::support::{SEALING_KEY, World, stack, stack_id};
 use axum::http::Method;
 use gantry_domain::{
     ProjectId,
     protocol::{ClaimAnswer, ReportKind},
-    run::{Phase, RunState, RunType},
+    run::{Phase, RunState, RunType, TestOf},
     stack::{Variable, VariableRuns, VariableValue},
 };
 use gantry_queue::{Message, QueueName};
 use gantry_secrets::{Sealer, TokenKind};
+use gantry_store::keys;
 use std::time::Duration;
 
 fn plain(name: &str, runs: VariableRuns) -> Variable {
@@ -52,6 +53,29 @@ async fn a_phase_is_taken_once() {
     let other = world.claim(&run, "b").await.expect(410);
     assert_eq!(other.text(), "another runner has taken this phase");
     world.claim(&run, "").await.expect(410);
+}
+
+/// A module's paths count from the module, and a test has a folder of its own.
+#[tokio::test]
+async fn variable_files_are_named_from_where_the_run_is() {
+    let world = World::new().await;
+    let mut stack = stack();
+    stack.var_files = vec!["eu.tfvars".to_owned(), "../all.tfvars".to_owned()];
+    world.put(keys::stack_config(&stack.id), &stack).await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let claimed: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+    assert_eq!(claimed.var_files, ["eu.tfvars", "../all.tfvars"]);
+    let run = world.run("r2", RunType::Test).await;
+    let case = serde_json::from_value(serde_json::json!({
+        "name": "basic", "project_root": "examples/basic", "negative": false, "tool": null,
+        "tool_version": null, "variables": {}, "depends_on": [],
+    }));
+    let suite = "suite".parse().unwrap();
+    let test = TestOf { suite, case: case.unwrap(), tracked: true };
+    let run = world.edit(&run.id, |run| run.test = Some(test)).await;
+    let claimed: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+    assert_eq!(claimed.project_root, "infra/examples/basic");
+    assert_eq!(claimed.var_files, ["../../eu.tfvars", "../../../all.tfvars"]);
 }
 
 #[tokio::test]

@@ -290,6 +290,7 @@ pub(crate) fn stack() -> Stack {
         branch: "main".to_owned(),
         project_root: "infra".to_owned(),
         project_globs: vec![],
+        var_files: vec![],
         tool: gantry_domain::stack::Tool::Terraform,
         tool_version: None,
         autodeploy: false,

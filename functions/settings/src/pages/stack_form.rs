@@ -313,7 +313,7 @@ fn read_module(fields: &Fields) -> Map<String, Value> {
     ] {
         values.insert(name.to_owned(), fields.value(name));
     }
-    for name in ["labels", "allow_forks"] {
+    for name in ["var_files", "labels", "allow_forks"] {
         values.insert(name.to_owned(), fields.lines(name));
     }
     values.insert("variables".to_owned(), read_variables(fields));
@@ -348,7 +348,7 @@ fn read_stack(fields: &Fields) -> Map<String, Value> {
     ] {
         set(name, fields.value(name));
     }
-    for name in ["project_globs", "labels", "allow_forks"] {
+    for name in ["project_globs", "var_files", "labels", "allow_forks"] {
         set(name, fields.lines(name));
     }
     for name in ["autodeploy", "manage_state"] {

@@ -105,6 +105,7 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         name: wanted.name,
         project_root: wanted.project_root,
         project_globs: wanted.project_globs,
+        var_files: wanted.var_files,
         tool: wanted.tool,
         tool_version: wanted.tool_version,
         pool: wanted.pool,

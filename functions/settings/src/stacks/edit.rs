@@ -163,6 +163,7 @@ fn with(before: &Stack, wanted: Wanted, place: Option<&Place>) -> Stack {
         branch: wanted.branch.unwrap_or_else(|| before.branch.clone()),
         project_root: wanted.project_root,
         project_globs: wanted.project_globs,
+        var_files: wanted.var_files,
         tool: wanted.tool,
         tool_version: wanted.tool_version,
         pool: wanted.pool,

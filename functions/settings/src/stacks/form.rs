@@ -6,6 +6,7 @@ use gantry_domain::{
     GitUrl, ProjectId, StackSlug, decision,
     stack::{
         CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Stack, Tool, TrackedQueue, normalize_root,
+        normalize_var_file,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,7 @@ pub(super) struct Wanted {
     pub(super) branch: Option<String>,
     pub(super) project_root: String,
     pub(super) project_globs: Vec<String>,
+    pub(super) var_files: Vec<String>,
     pub(super) tool: Tool,
     pub(super) tool_version: Option<String>,
     pub(super) pool: Option<Pool>,
@@ -130,12 +132,16 @@ fn read_module(fields: Map<String, Value>) -> (Wanted, Errors) {
     if tag_prefix.len() > 100 || tag_prefix.contains(char::is_whitespace) {
         form.wrong("tag_prefix", "should be what tags begin with, such as network/");
     }
+    let project = project(&mut form, Provider::Gitlab);
+    let branch = branch(&mut form);
+    let project_root = root(&mut form);
     let wanted = Wanted {
         name,
         slug,
-        project: project(&mut form, Provider::Gitlab),
-        branch: branch(&mut form),
-        project_root: root(&mut form),
+        project,
+        branch,
+        var_files: var_files(&mut form, &project_root),
+        project_root,
         project_globs: Vec::new(),
         tool: form.choice("tool").unwrap_or_default(),
         tool_version: tool_version(&mut form),
@@ -179,13 +185,17 @@ fn read_stack(fields: Map<String, Value>) -> (Wanted, Errors) {
     }
     let slug = form.choice::<StackSlug>("slug");
     let provider = form.choice::<Provider>("provider").unwrap_or_default();
+    let project = project(&mut form, provider);
+    let branch = branch(&mut form);
+    let project_root = root(&mut form);
     let wanted = Wanted {
         name,
         slug,
-        project: project(&mut form, provider),
-        branch: branch(&mut form),
-        project_root: root(&mut form),
+        project,
+        branch,
         project_globs: form.texts("project_globs", 100, glob).unwrap_or_default(),
+        var_files: var_files(&mut form, &project_root),
+        project_root,
         tool: form.choice("tool").unwrap_or_default(),
         tool_version: tool_version(&mut form),
         pool: pool(&mut form),
@@ -258,6 +268,15 @@ fn root(form: &mut Form) -> String {
         Err(problem) => form.wrong("project_root", problem.to_string()),
     }
     String::new()
+}
+
+fn var_files(form: &mut Form, root: &str) -> Vec<String> {
+    let var_file = |text: &str| match normalize_var_file(root, text) {
+        Ok(path) if path.len() <= 500 => Ok(path),
+        Ok(_) => Err("is longer than 500 bytes".to_owned()),
+        Err(problem) => Err(problem.to_string()),
+    };
+    form.texts("var_files", 20, var_file).unwrap_or_default()
 }
 
 fn glob(text: &str) -> Result<String, String> {
@@ -414,7 +433,7 @@ mod tests {
     fn every_wrong_field_is_named() {
         insta::assert_snapshot!(problems(json!({
             "slug": "Not A Slug", "provider": "github", "project": "network", "branch": "a..b",
-            "project_root": "../x", "project_globs": ["a/[", "/b", "ok/**"], "tool": "pulumi",
+            "project_root": "../x", "var_files": ["/a", "../b", ""], "project_globs": ["a/[", "/b", "ok/**"], "tool": "pulumi",
             "tool_version": "latest", "autodeploy": "yes", "allow_forks": ["*"],
             "on_push": "always", "on_tag": {"pattern": "v["}, "tracked_queue": "first",
             "comment": "loud", "manage_state": 1, "labels": [""], "timeouts": {},
@@ -430,25 +449,28 @@ mod tests {
         allow_forks[0] should be a project's path or id, or a namespace; patterns are not taken
         autodeploy should be true or false, not a text
         branch is not a name that a branch can have; patterns are not taken
-        comment unknown value `loud`, expected one of `full`, `summary`, `none`
+        comment should be one of `full`, `summary`, `none`
         hooks.after_plan[0] is empty
         hooks.before_all is no field here; there are: before_init, after_init, before_plan, after_plan, before_apply, after_apply
         labels[0] should have 1 to 64 characters
         manage_state should be true or false, not a number
         name is missing: what people call the stack
-        on_push unknown value `always`, expected `tracked` or `proposed`
+        on_push should be `tracked` or `proposed`
         on_tag.pattern is no glob: unclosed character class; missing ']'
         on_tag.run is missing: tracked or proposed
         project should be a path like group/project, or a project's id
         project_globs[0] is no glob: unclosed character class; missing ']'
         project_globs[1] begins with /: globs are over paths inside the repository
         project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
-        provider unknown value `github`, expected `gitlab` or `git`
-        slug "Not A Slug" is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
-        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version
-        tool unknown value `pulumi`, expected `terraform` or `opentofu`
+        provider should be `gitlab` or `git`
+        slug is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
+        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, var_files, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version
+        tool should be `terraform` or `opentofu`
         tool_version should be one released version, such as 1.9.8
-        tracked_queue unknown value `first`, expected `every` or `latest`
+        tracked_queue should be `every` or `latest`
+        var_files[0] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        var_files[1] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        var_files[2] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
         variables[0].name should have letters, digits and _ only, and not begin with a digit
         variables[1].name GANTRY_RUN_ID is set by Gantry, or would change what a run executes
         variables[2].name TF_HTTP_ADDRESS is set by Gantry, or would change what a run executes
@@ -457,7 +479,7 @@ mod tests {
         variables[5].runs is missing: a secret needs a choice. all: proposed runs get it too, and a plan executes the branch's code, so whoever can push can read it. tracked: only runs of the tracked branch get it
         variables[7].name C is there twice
         variables[8].value is missing
-        variables[9].runs unknown value `some`, expected `all` or `tracked`
+        variables[9].runs should be `all` or `tracked`
         "#);
     }
 
@@ -466,7 +488,7 @@ mod tests {
         assert_eq!(
             problems(json!({
                 "name": "Network", "slug": "network", "provider": "gitlab", "project": 7,
-                "branch": "release/1.x", "project_root": "/infra/", "project_globs": ["mod/**"],
+                "branch": "release/1.x", "project_root": "/infra/", "var_files": ["../eu.tfvars"], "project_globs": ["mod/**"],
                 "tool": "opentofu", "tool_version": "1.9.0-rc1", "autodeploy": true,
                 "allow_forks": [7, "team/"], "on_push": "proposed",
                 "on_tag": {"pattern": "v*", "run": "tracked"}, "tracked_queue": "latest",

@@ -203,7 +203,7 @@ async fn everything_wrong_is_said_in_one_answer() {
     let said = said.join("\n").replace(w.gitlab.base_url(), "GITLAB");
     insta::assert_snapshot!(said, @r#"
     branch "is not a name that a branch can have; patterns are not taken"
-    colour "is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version"
+    colour "is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, var_files, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version"
     project "is not at GITLAB, or the user project_1_bot_abc may not see it: make it a member of the project"
     slug "network belongs to a stack; choose another one"
     tool "unknown value `pulumi`, expected `terraform` or `opentofu`"
@@ -265,6 +265,22 @@ async fn what_is_left_out_stays() {
     let line = |outcome: &str| done.iter().any(|done| done.2 == outcome);
     assert!(line("changed autodeploy, on_tag") && line("changed nothing"), "{done:?}");
     assert!(w.gitlab.unknown_requests().is_empty());
+}
+
+#[tokio::test]
+async fn variable_files_stay_in_the_repository_when_the_root_moves() {
+    let w = connected().await;
+    w.stack().await;
+    let body =
+        json!({ "project_root": "infra/net", "var_files": ["./eu.tfvars", "../../a.tfvars"] });
+    let got = w.send("PUT", STACK, body).await.expect(200).body;
+    assert_eq!(got["var_files"], json!(["eu.tfvars", "../../a.tfvars"]));
+    assert_eq!(w.stored_stack("network").await.var_files, ["eu.tfvars", "../../a.tfvars"]);
+    let got = w.send("PUT", STACK, json!({ "project_root": "infra" })).await.expect(422);
+    assert!(got.error("var_files[1]").contains("inside the repository"), "{}", got.text);
+    let many = json!({ "var_files": vec!["a"; 21] });
+    let got = w.send("PUT", STACK, many).await.expect(422);
+    assert!(got.error("var_files").contains("21 entries"), "{}", got.text);
 }
 
 #[tokio::test]

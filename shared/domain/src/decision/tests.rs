@@ -17,6 +17,7 @@ pub(crate) fn stack() -> Stack {
         branch: "main".to_owned(),
         project_root: "infra".to_owned(),
         project_globs: Vec::new(),
+        var_files: Vec::new(),
         tool: Tool::Terraform,
         tool_version: None,
         autodeploy: false,
@@ -61,6 +62,8 @@ fn the_reasons_people_read() {
     let plain = stack();
     let mut with_globs = stack();
     with_globs.project_globs = vec!["modules/**/*.tf".to_owned()];
+    let mut with_files = stack();
+    with_files.var_files = vec!["eu.tfvars".to_owned(), "../vars/eu.tfvars".to_owned()];
     let mut whole = stack();
     whole.project_root = String::new();
     let mut previews = stack();
@@ -86,12 +89,19 @@ fn the_reasons_people_read() {
         ("a folder with a similar name", &plain, moved(Some(paths(&["infrastructure/a.tf"])))),
         ("a glob", &with_globs, moved(Some(paths(&["modules/vpc/main.tf"])))),
         ("not a glob", &with_globs, moved(Some(paths(&["modules/vpc/README.md"])))),
+        ("a variable file", &with_files, moved(Some(paths(&["vars/eu.tfvars"])))),
+        ("not a variable file", &with_files, moved(Some(paths(&["vars/us.tfvars"])))),
         ("an empty root", &whole, moved(Some(paths(&["anything"])))),
         ("nothing", &whole, moved(Some(paths(&[])))),
         ("a new branch", &plain, moved(None)),
         ("truncated, root differs", &plain, moved(Some(unlisted("infra", TreeChange::Different)))),
         ("truncated, root the same", &plain, moved(Some(unlisted("infra", TreeChange::Same)))),
         ("truncated, but globs", &with_globs, moved(Some(unlisted("infra", TreeChange::Same)))),
+        (
+            "truncated, but variable files",
+            &with_files,
+            moved(Some(unlisted("infra", TreeChange::Same))),
+        ),
         ("truncated, unknown", &plain, moved(Some(unlisted("other", TreeChange::Same)))),
         ("previews only", &previews, moved(Some(paths(&["infra/a.tf"])))),
         ("a branch", &plain, branch(paths(&["infra/a.tf"]), false)),

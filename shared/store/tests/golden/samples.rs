@@ -177,6 +177,7 @@ fn stack() -> Stack {
         begins_at: Some(commit()),
         project_root: "infra/network".into(),
         project_globs: vec!["modules/**".into()],
+        var_files: vec!["../eu.tfvars".into()],
         tool: Tool::OpenTofu,
         tool_version: Some("1.9.0".into()),
         autodeploy: true,

@@ -71,6 +71,7 @@ impl World {
                 commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
                 branch: "main".into(),
                 project_root: "infra".into(),
+                var_files: Vec::new(),
                 tool: Tool::Terraform,
                 tool_version: None,
                 autodeploy: false,

@@ -280,6 +280,7 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
     }
     let lists = [
         ("Further paths", &stack.project_globs),
+        ("Variable files", &stack.var_files),
         ("Forks that may run", &stack.allow_forks),
         ("Labels", &stack.labels),
     ];
