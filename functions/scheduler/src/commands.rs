@@ -334,7 +334,7 @@ impl Work {
     ) -> Result<(), Failure> {
         let place = keys::version(order.stack, version);
         let Some(found) = self.deps.store.get::<VersionRecord>(&place).await? else {
-            return self.refuse(order, format!("there is no version {version}"), None).await;
+            return self.refuse(order, "there is no such version", None).await;
         };
         let said = match &note {
             Some(_) => format!("{version} is yanked: the registry does not offer it any more"),

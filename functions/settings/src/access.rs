@@ -1,7 +1,7 @@
 //! Who may do what: the bearer key, its role, and a line in the list of activities for whatever
 //! changes something, also when it was refused.
 
-use crate::{app::App, first_key, refusal::Refusal};
+use crate::{app::App, refusal::Refusal};
 use axum::{
     RequestExt as _,
     extract::{RawPathParams, Request, State},
@@ -9,11 +9,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use gantry_domain::EventId;
+use gantry_domain::{EventId, StackId, run::Run};
 use gantry_setup::web::bearer;
 use gantry_store::{
     Expect, Write,
-    config::{Activity, Role},
+    config::{Activity, Role, SlugEntry},
+    keys,
+    scheduler::VersionRecord,
 };
 
 /// What a route asks of its caller.
@@ -71,7 +73,7 @@ pub(crate) async fn guard(
         Err(refusal) => return refusal.into_response(),
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let what = if changes { describe(guard.what, &mut request).await } else { String::new() };
+    let what = if changes { describe(&guard.app, guard.what, &mut request).await } else { String::new() };
     let response = if caller.role < guard.needs {
         too_low(&caller, guard.needs).into_response()
     } else {
@@ -127,18 +129,48 @@ pub(crate) fn too_low(caller: &Caller, needs: Role) -> Refusal {
     )
 }
 
-/// The route's words with the request's names in them.
-pub(crate) async fn describe(what: &'static str, request: &mut Request) -> String {
+/// The route's words with the names in them that the request's path has. A part of a path is
+/// written down only where it names something that is there: anything else may be a secret in the
+/// wrong place.
+pub(crate) async fn describe(app: &App, what: &'static str, request: &mut Request) -> String {
     let mut text = what.to_owned();
+    if !text.contains('{') {
+        return text;
+    }
     if let Ok(params) = request.extract_parts::<RawPathParams>().await {
+        let mut module = None;
         for (name, value) in &params {
-            // Somebody may have put a key itself where its name belongs.
-            let value = if value.starts_with(first_key::PREFIX) { "(a key)" } else { value };
-            let value: String = value.chars().filter(|c| !c.is_control()).take(80).collect();
-            text = text.replace(&format!("{{{name}}}"), &value);
+            let known = match name {
+                "slug" => {
+                    module = entry_of(app, value).await;
+                    module.is_some()
+                }
+                "id" => is_run(app, value).await,
+                "version" => is_version(app, module.as_ref(), value).await,
+                _ => false,
+            };
+            let shown = if known { value } else { "(not found)" };
+            text = text.replace(&format!("{{{name}}}"), shown);
         }
     }
     text
+}
+
+/// Trouble counts as not known: the handler meets it too, and says so.
+async fn entry_of(app: &App, slug: &str) -> Option<StackId> {
+    let found = app.store.get::<SlugEntry>(&keys::slug(&slug.parse().ok()?)).await;
+    Some(found.ok()??.value.stack)
+}
+
+async fn is_run(app: &App, id: &str) -> bool {
+    let Ok(id) = id.parse() else { return false };
+    matches!(app.store.get::<Run>(&keys::run(&id)).await, Ok(Some(_)))
+}
+
+async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool {
+    let (Some(module), Ok(version)) = (module, version.parse()) else { return false };
+    let key = keys::version(module, &version);
+    matches!(app.store.get::<VersionRecord>(&key).await, Ok(Some(_)))
 }
 
 /// How a request ended, as its answer says.
@@ -156,7 +188,7 @@ pub(crate) async fn record(app: &App, actor: String, what: String, outcome: Stri
     let at = app.clock.now();
     let activity = Activity { actor, what, outcome, at };
     // The request's own id may repeat; each try is a line of its own.
-    let key = gantry_store::keys::activity(at, &new_request());
+    let key = keys::activity(at, &new_request());
     let written = match Write::put(key, Expect::Absent, &activity) {
         Ok(write) => app.store.write(vec![write]).await.map(drop),
         Err(error) => Err(error),

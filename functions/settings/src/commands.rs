@@ -344,9 +344,7 @@ fn decided(
 pub(crate) fn answer(view: CommandView) -> Answer<Response> {
     let (status, done) = match &view.message {
         Some(message) => (StatusCode::OK, Done::new(message.clone())),
-        None => {
-            (StatusCode::ACCEPTED, Done::new(format!("asked for, as request {}", view.request)))
-        }
+        None => (StatusCode::ACCEPTED, Done::new("asked for")),
     };
     let location = [(header::LOCATION, view.outcome.clone())];
     Ok((status, location, Extension(done), Json(view)).into_response())

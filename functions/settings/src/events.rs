@@ -138,7 +138,7 @@ pub(crate) async fn decisions(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    let id: EventId = id.parse().map_err(|_| Refusal::not_found("event", &id))?;
+    let id: EventId = id.parse().map_err(|_| Refusal::not_found("event"))?;
     let found = app.store.query_all::<DecisionRecord>(&keys::event_decisions(&id), "").await?;
     let decisions: Vec<_> = found.into_iter().map(|found| view(found.value)).collect();
     Ok(Json(serde_json::json!({ "id": id, "decisions": decisions })))

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub(crate) const NAME: &str = "first-admin-key";
 
 /// What keys begin with: it lets scanners find those that were committed somewhere.
-pub(crate) const PREFIX: &str = "gantry_";
+const PREFIX: &str = "gantry_";
 
 /// A new key.
 pub(crate) fn new_key() -> SecretString {

@@ -37,8 +37,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Answer<Self> {
         let read = Query::<T>::try_from_uri(&parts.uri);
-        read.map(|Query(query)| Self(query)).map_err(|problem| {
-            let detail = format!("What follows ? cannot be read: {}.", problem.body_text());
+        // Its own words quote what cannot be read, which may be a secret.
+        read.map(|Query(query)| Self(query)).map_err(|_| {
+            let detail = "What follows ? cannot be read. /api/v1/openapi.json lists what may stand \
+                          there.";
             Refusal::new(StatusCode::BAD_REQUEST, "The address is not right", detail)
         })
     }
@@ -68,6 +70,14 @@ fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+/// What should have been there, by serde's words. They begin with what was, which may be a secret.
+fn expected(words: &str) -> String {
+    match words.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("should be {expected}"),
+        None => words.to_owned(),
     }
 }
 
@@ -158,7 +168,7 @@ impl Form {
         match serde_json::from_value(value) {
             Ok(choice) => Some(choice),
             Err(error) => {
-                self.wrong(name, error.to_string().replace("unknown variant", "unknown value"));
+                self.wrong(name, expected(&error.to_string()));
                 None
             }
         }

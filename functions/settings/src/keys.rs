@@ -121,7 +121,7 @@ pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<NewKey> 
     Ok(NewKey { view: view(&digest, key), key: secret.expose_secret().to_owned() })
 }
 
-/// `DELETE /api/v1/keys/{key}`: by id or by name.
+/// `DELETE /api/v1/keys/{id}`: by id, by name, or by the key itself.
 pub(crate) async fn delete(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -135,10 +135,13 @@ pub(crate) async fn delete(
 /// Ends a key, and with it every session that was begun with it. Answers its name.
 pub(crate) async fn revoke(app: &App, caller: &Caller, which: &str) -> Answer<String> {
     let found = all(app).await?;
-    let key = found
-        .iter()
-        .find(|key| key.value.name == which || key.key.sk.get(..16) == Some(which))
-        .ok_or_else(|| Refusal::not_found("key", which))?;
+    let digest = admin_key_digest(which);
+    let find = |is_it: &dyn Fn(&Stored<AdminKey>) -> bool| found.iter().find(|key| is_it(key));
+    // Who sends the key itself means it, and wants it ended all the more.
+    let key = find(&|key| key.key.sk == digest)
+        .or_else(|| find(&|key| key.key.sk.get(..16) == Some(which)))
+        .or_else(|| find(&|key| key.value.name == which))
+        .ok_or_else(|| Refusal::not_found("key"))?;
     if key.key.sk == caller.digest {
         return Err(Refusal::conflict(
             "The key is in use",

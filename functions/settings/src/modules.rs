@@ -211,7 +211,7 @@ pub(crate) async fn version(
     Path((slug, version)): Path<(String, String)>,
 ) -> Answer<impl IntoResponse> {
     let module = stacks::find_of(&app, Kind::Module, &slug).await?.value;
-    let missing = || Refusal::not_found("version", &version);
+    let missing = || Refusal::not_found("version");
     let number: Version = version.parse().map_err(|_| missing())?;
     let found = app.store.get::<VersionRecord>(&keys::version(&module.id, &number)).await?;
     let record = found.ok_or_else(missing)?.value;
@@ -249,7 +249,7 @@ pub(crate) async fn ask_yank(
     }
     form.check()?;
     let module = stacks::find_of(app, Kind::Module, slug).await?.value;
-    let missing = || Refusal::not_found("version", version);
+    let missing = || Refusal::not_found("version");
     let number: Version = version.parse().map_err(|_| missing())?;
     let found = app.store.get::<VersionRecord>(&keys::version(&module.id, &number)).await?;
     if found.ok_or_else(missing)?.value.state != VersionState::Active {
@@ -325,13 +325,13 @@ pub(crate) async fn ask_version(
     });
     form.check()?;
     let module = stacks::find_of(app, Kind::Module, slug).await?.value;
-    let Some(version) = version else { return Err(Refusal::not_found("version", "")) };
+    let Some(version) = version else { return Err(Refusal::not_found("version")) };
     let key = keys::version(&module.id, &version);
     let known = app.store.get::<VersionRecord>(&key).await?;
     if known.is_some_and(|known| known.value.state == VersionState::Active) {
         return Err(Refusal::conflict(
             "The version exists",
-            format!("{version} of {slug} exists, and a number is never used again."),
+            "The module has it already, and a number is never used again.",
         ));
     }
     let command = Command::MakeVersion { version, commit };

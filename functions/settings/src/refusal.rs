@@ -33,9 +33,9 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, title, detail)
     }
 
-    /// 404.
-    pub(crate) fn not_found(what: &str, which: &str) -> Self {
-        let detail = format!("There is no {what} {which:?}.");
+    /// 404. What was asked for is not repeated: it may be a secret in the wrong place.
+    pub(crate) fn not_found(what: &str) -> Self {
+        let detail = format!("There is no such {what}.");
         Self::new(StatusCode::NOT_FOUND, "Not found", detail)
     }
 
@@ -71,9 +71,13 @@ impl Refusal {
         format!("{}. {}", self.problem.title, self.problem.detail)
     }
 
-    /// What is written to the list of activities. Holds no value from the request.
+    /// What is written to the list of activities. Holds nothing from the request, not even the
+    /// names of its fields: a field that is none of ours may be anything.
     pub(crate) fn outcome(&self) -> String {
-        format!("refused: {}. {}", self.problem.title, self.problem.detail)
+        match self.problem.errors.is_empty() {
+            true => format!("refused: {}", self.words()),
+            false => format!("refused: {}. Nothing was changed.", self.problem.title),
+        }
     }
 }
 

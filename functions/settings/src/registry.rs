@@ -76,7 +76,7 @@ pub(crate) async fn download(
 ) -> Answer<Response> {
     authorize(&app, &headers).await?;
     let module = find(&app, &Address { namespace, name, provider }).await?;
-    let missing = || Refusal::not_found("version", &version);
+    let missing = || Refusal::not_found("version");
     let number: Version = version.parse().map_err(|_| missing())?;
     let found = app.store.get::<VersionRecord>(&keys::version(&module.id, &number)).await?;
     // Who has locked a version that was yanked since still gets it.
@@ -110,7 +110,7 @@ pub(crate) async fn archive(
     Path((module, file)): Path<(String, String)>,
     Params(query): Params<ArchiveQuery>,
 ) -> Answer<Response> {
-    let missing = || Refusal::not_found("archive", &file);
+    let missing = || Refusal::not_found("archive");
     let digest = file.strip_suffix(".tar.gz").ok_or_else(missing)?;
     let module: StackId = module.parse().map_err(|_| missing())?;
     let token = app.signer.verify(TokenKind::Registry, &query.key, app.clock.now());
@@ -146,7 +146,7 @@ fn is_offered(version: &VersionRecord) -> bool {
 /// The module at an address.
 async fn find(app: &App, address: &Address) -> Answer<Stack> {
     let Address { namespace, name, provider } = address;
-    let missing = || Refusal::not_found("module", &format!("{namespace}/{name}/{provider}"));
+    let missing = || Refusal::not_found("module");
     let key = keys::registry(namespace, name, provider);
     let entry: Option<Stored<RegistryEntry>> = app.store.get(&key).await?;
     let module = app.store.stack(&entry.ok_or_else(missing)?.value.module).await?;

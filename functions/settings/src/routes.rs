@@ -196,7 +196,7 @@ fn api() -> Vec<Route> {
         ),
         read(KEYS, Admin, keys::list),
         post(KEYS, Admin, "make a key", keys::create),
-        delete("/api/v1/keys/{key}", Admin, "delete the key {key}", keys::delete),
+        delete("/api/v1/keys/{id}", Admin, "delete a key", keys::delete),
         read(STACKS, Read, stacks::list),
         post(STACKS, Admin, "make a stack", stacks::create),
         read(STACK, Read, stacks::show),

@@ -4,19 +4,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
 
-/// A text that is not a valid identifier; the message says which rule it breaks.
+/// A text that is not a valid identifier; the message says which rule it breaks, and does not repeat
+/// the text: it may be a secret in the wrong place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{value:?} is not a valid {kind}: {rule}")]
+#[error("is not a valid {kind}: {rule}")]
 pub struct InvalidId {
     kind: &'static str,
-    value: String,
     rule: &'static str,
 }
 
 impl InvalidId {
-    /// The refusal of `value` as a `kind`, because of `rule`.
-    pub(crate) fn new(kind: &'static str, value: &str, rule: &'static str) -> Self {
-        Self { kind, value: value.to_owned(), rule }
+    /// The refusal of a `kind`, because of `rule`.
+    pub(crate) fn new(kind: &'static str, rule: &'static str) -> Self {
+        Self { kind, rule }
     }
 }
 
@@ -86,7 +86,7 @@ macro_rules! text_id {
                 if check(value) {
                     Ok(Self(value.to_owned()))
                 } else {
-                    Err(InvalidId { kind: $kind, value: value.to_owned(), rule: $rule })
+                    Err(InvalidId { kind: $kind, rule: $rule })
                 }
             }
         }

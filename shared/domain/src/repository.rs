@@ -67,12 +67,10 @@ impl FromStr for GitUrl {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let invalid = |rule| InvalidId::new(KIND, text, rule);
+        let invalid = |rule| InvalidId::new(KIND, rule);
         let address = text.trim().trim_end_matches('/');
-        if let Some((_, rest)) = address.rsplit_once('@') {
-            // What stands before may be a password: it is not repeated.
-            let rule = "it holds no user and no password: everybody can read it";
-            return Err(InvalidId::new(KIND, rest, rule));
+        if address.contains('@') {
+            return Err(invalid("it holds no user and no password: everybody can read it"));
         }
         let rest = match address.split_once("://") {
             Some(("https", rest)) => rest,
@@ -150,16 +148,16 @@ mod tests {
         ];
         let said = refused.map(|text| text.parse::<GitUrl>().unwrap_err().to_string()).join("\n");
         insta::assert_snapshot!(said, @r#"
-        "git.example/a/b" is not a valid repository address: it begins with https://, as for reading without an account
-        "http://git.example/a/b" is not a valid repository address: it begins with https://, as for reading without an account
-        "http://localhost.example/a/b" is not a valid repository address: it begins with https://, as for reading without an account
-        "git.example/a/b" is not a valid repository address: it holds no user and no password: everybody can read it
-        "git.example/a/b" is not a valid repository address: it holds no user and no password: everybody can read it
-        "https://git.example" is not a valid repository address: it is a host and a path, such as https://host/group/project.git
-        "https://git.example/a b" is not a valid repository address: it is a host and a path, such as https://host/group/project.git
-        "https://git.example/a?x=1" is not a valid repository address: it is a host and a path, such as https://host/group/project.git
-        "https://git.example/a/../b" is not a valid repository address: its path has no empty part, no . and no ..
-        "https://git.example/a//b" is not a valid repository address: its path has no empty part, no . and no ..
+        is not a valid repository address: it begins with https://, as for reading without an account
+        is not a valid repository address: it begins with https://, as for reading without an account
+        is not a valid repository address: it begins with https://, as for reading without an account
+        is not a valid repository address: it holds no user and no password: everybody can read it
+        is not a valid repository address: it holds no user and no password: everybody can read it
+        is not a valid repository address: it is a host and a path, such as https://host/group/project.git
+        is not a valid repository address: it is a host and a path, such as https://host/group/project.git
+        is not a valid repository address: it is a host and a path, such as https://host/group/project.git
+        is not a valid repository address: its path has no empty part, no . and no ..
+        is not a valid repository address: its path has no empty part, no . and no ..
         "#);
     }
 

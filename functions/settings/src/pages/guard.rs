@@ -50,7 +50,7 @@ pub(crate) async fn guard(
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let what =
-        if changes { access::describe(guard.what, &mut request).await } else { String::new() };
+        if changes { access::describe(&guard.app, guard.what, &mut request).await } else { String::new() };
     let response = if viewer.caller.role < guard.needs {
         access::too_low(&viewer.caller, guard.needs).into_response()
     } else if changes {

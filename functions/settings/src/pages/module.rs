@@ -325,10 +325,10 @@ pub(crate) async fn remove(
     Path(slug): Path<String>,
     Extension(fields): Extension<Fields>,
 ) -> Answer<Response> {
+    let slug = stacks::find_of(&app, Kind::Module, &slug).await?.value.slug.to_string();
     if fields.text("slug").trim() != slug {
         return Err(Refusal::field("slug", format!("should be {slug}: that is what is deleted")));
     }
-    stacks::find_of(&app, Kind::Module, &slug).await?;
     let (slug, _) = stacks::delete(&app, &slug, None).await?;
     let done = Done::new(format!("deleted the module {slug}"));
     Ok((Extension(done), go_to(&format!("{}modules", frame.root))).into_response())

@@ -171,7 +171,7 @@ pub(crate) async fn show_change(
 
 /// A run by its id.
 pub(crate) async fn find(app: &App, id: &str) -> Answer<Run> {
-    let missing = || Refusal::not_found("run", id);
+    let missing = || Refusal::not_found("run");
     let id: RunId = id.parse().map_err(|_| missing())?;
     let run: Option<Stored<Run>> = app.store.get(&keys::run(&id)).await?;
     run.map(|run| run.value).ok_or_else(missing)

@@ -55,7 +55,7 @@ pub(crate) async fn show(
 
 /// The stack or the module with the slug, if it was not deleted.
 pub(crate) async fn find_of(app: &App, kind: Kind, slug: &str) -> Answer<Stored<Stack>> {
-    let missing = || Refusal::not_found(kind.word(), slug);
+    let missing = || Refusal::not_found(kind.word());
     let slug: StackSlug = slug.parse().map_err(|_| missing())?;
     let found = app.store.stack_by_slug(&slug).await?;
     found.filter(|found| Kind::of(&found.value) == kind).ok_or_else(missing)
@@ -63,7 +63,7 @@ pub(crate) async fn find_of(app: &App, kind: Kind, slug: &str) -> Answer<Stored<
 
 /// The stack or module with the slug, if it was not deleted: both have runs.
 pub(crate) async fn find(app: &App, slug: &str) -> Answer<Stored<Stack>> {
-    let missing = || Refusal::not_found("stack", slug);
+    let missing = || Refusal::not_found("stack");
     let slug: StackSlug = slug.parse().map_err(|_| missing())?;
     let stack = app.store.stack_by_slug(&slug).await?;
     stack.ok_or_else(missing)

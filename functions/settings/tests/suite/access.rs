@@ -1,6 +1,9 @@
 //! Keys, roles, and the list of what was done.
 
-use crate::support::{World, world};
+use crate::{
+    description::routes,
+    support::{World, connected, world},
+};
 use gantry_queue::{Message, QueueName};
 use gantry_secrets::SecretName;
 use gantry_settings::ensure_first_admin_key;
@@ -35,8 +38,8 @@ async fn a_role_may_what_its_name_says() {
     let line = |what: &str, outcome: &str| {
         assert!(done.iter().any(|d| d.1 == what && d.2.contains(outcome)), "{what}: {done:?}");
     };
-    line("confirm the run x", "The key \"read\" has the role read, this needs deploy");
-    line("confirm the run x", "There is no run \"x\"");
+    line("confirm the run (not found)", "The key \"read\" has the role read, this needs deploy");
+    line("confirm the run (not found)", "There is no such run");
     line("make a stack", "this needs admin");
     line("make a key", "made the key \"deploy\"");
 }
@@ -55,8 +58,62 @@ async fn a_key_dies_when_it_is_deleted() {
     w.send("DELETE", "/api/v1/keys/read", json!({})).await.expect(404);
     w.send("DELETE", "/api/v1/keys/first-admin-key", json!({})).await.expect(409);
     w.send("DELETE", &format!("/api/v1/keys/{read}"), json!({})).await.expect(404);
+}
+
+/// Whoever sends the key itself has shown it to somebody: it must not go on working.
+#[tokio::test]
+async fn a_key_is_deleted_by_itself_and_written_down_nowhere() {
+    let w = world().await;
+    let read = w.key("read").await;
+    w.send("DELETE", &format!("/api/v1/keys/{read}"), json!({})).await.expect(204);
+    w.ask("GET", "/api/v1/stacks", Some(&read), &[], "").await.expect(401);
     let done = w.activities().await;
-    assert!(done.iter().any(|done| done.1 == "delete the key (a key)"), "{done:?}");
+    let deleted = ("delete a key".to_owned(), "deleted the key \"read\"".to_owned());
+    assert!(done.iter().any(|done| (&done.1, &done.2) == (&deleted.0, &deleted.1)), "{done:?}");
+    assert!(!format!("{done:?}").contains(&read), "{done:?}");
+}
+
+/// Every route, with a secret in place of each part of its path, as a field that is none, and as the
+/// value of every field: neither what is refused nor what is written down has it.
+#[tokio::test]
+async fn what_is_put_into_the_wrong_place_is_not_repeated() {
+    const SECRET: &str = "glpat-5ecret5ecret5ecret";
+    let w = connected().await;
+    w.stack().await;
+    let body = json!({
+        SECRET: SECRET, "type": SECRET, "commit": SECRET, "version": SECRET, "role": SECRET,
+        "slug": SECRET, "provider": SECRET, "tool": SECRET, "on_tag": SECRET, "pool": SECRET,
+        "queue": SECRET, "paused": SECRET, "force": SECRET, "api_host": SECRET, "branch": "a..b",
+        "variables": [{ "name": format!("1{SECRET}"), "value": 3, SECRET: SECRET }],
+    });
+    for (method, path) in routes() {
+        let path = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { SECRET } else { part })
+            .collect::<Vec<_>>()
+            .join("/");
+        let got = w.send(&method, &path, body.clone()).await;
+        if got.status < 400 {
+            // Who asks for an event of that name learns that nothing was decided for it.
+            continue;
+        }
+        let mut said = got.body.clone();
+        if let Some(errors) = said.get_mut("errors").and_then(|errors| errors.as_object_mut()) {
+            // The caller learns which of its fields is none.
+            errors.retain(|field, _| !field.contains(SECRET));
+        }
+        if let Some(fields) = said.as_object_mut().filter(|_| got.status == 422) {
+            fields.remove("detail");
+        }
+        assert!(!said.to_string().contains(SECRET), "{method} {path}: {said}");
+    }
+    for path in ["/api/v1/stacks", "/api/v1/events", "/api/v1/stacks/network/runs"] {
+        let got = w.get(&format!("{path}?limit={SECRET}")).await.expect(400);
+        assert!(!got.text.contains(SECRET), "{path}: {}", got.text);
+    }
+    let done = w.activities().await;
+    assert!(done.len() > 20, "{done:?}");
+    assert!(!format!("{done:?}").contains(SECRET), "{done:?}");
 }
 
 #[tokio::test]

@@ -37,6 +37,11 @@ fn every_route_is_described_and_nothing_else() {
     assert!(routes.is_disjoint(&elsewhere));
 }
 
+/// Every route of the API: method and path.
+pub(crate) fn routes() -> Vec<(String, &'static str)> {
+    documented_routes().into_iter().map(|(method, path)| (method.to_string(), path)).collect()
+}
+
 #[test]
 fn every_reference_leads_somewhere() {
     fn walk(value: &Value) {

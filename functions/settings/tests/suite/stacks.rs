@@ -206,7 +206,7 @@ async fn everything_wrong_is_said_in_one_answer() {
     colour "is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, var_files, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version"
     project "is not at GITLAB, or the user project_1_bot_abc may not see it: make it a member of the project"
     slug "network belongs to a stack; choose another one"
-    tool "unknown value `pulumi`, expected `terraform` or `opentofu`"
+    tool "should be `terraform` or `opentofu`"
     variables[0].runs "is missing: a secret needs a choice. all: proposed runs get it too, and a plan executes the branch's code, so whoever can push can read it. tracked: only runs of the tracked branch get it"
     variables[0].value "is missing: there is no secret value to keep"
     "#);

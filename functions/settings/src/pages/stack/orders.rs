@@ -91,6 +91,7 @@ pub(crate) async fn remove(
     Path(slug): Path<String>,
     Extension(fields): Extension<Fields>,
 ) -> Answer<Response> {
+    let slug = stacks::find(&app, &slug).await?.value.slug.to_string();
     if fields.text("slug").trim() != slug {
         return Err(Refusal::field("slug", format!("should be {slug}: that is what is deleted")));
     }

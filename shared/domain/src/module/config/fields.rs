@@ -86,6 +86,7 @@ pub(super) fn flag(node: Node) -> Result<bool, ConfigError> {
 pub(super) fn test_name(node: Node, what: &str) -> Result<(Place, TestName), ConfigError> {
     let (at, name) = text(node, what)?;
     // What is cut is too long before and after.
-    let name = cut(&name, 80).parse().map_err(|error| at.error(format!("{error}")));
+    let name = cut(&name, 80);
+    let name = name.parse().map_err(|error| at.error(format!("{name:?} {error}")));
     Ok((at, name?))
 }
