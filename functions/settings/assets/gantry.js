@@ -38,17 +38,18 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 
 function addRow(body) {
-  const number = body.rows.length;
-  const row = body.rows[number - 1].cloneNode(true);
-  for (const field of row.querySelectorAll("input, select")) {
+  const number = body.children.length;
+  const row = body.lastElementChild.cloneNode(true);
+  for (const field of row.querySelectorAll("input, select, textarea")) {
     field.name = field.name.replace(/\[\d+\]/, `[${number}]`);
     field.setAttribute("aria-label", field.getAttribute("aria-label").replace(/\d+/, number + 1));
     field.removeAttribute("aria-invalid");
     if (field.type === "checkbox") field.checked = false; else field.value = "";
+    if (field.rows) { field.rows = 1; field.placeholder = ""; }
   }
   for (const problem of row.querySelectorAll(".problem")) problem.remove();
   body.append(row);
-  row.querySelector("input").focus();
+  row.querySelector("input, textarea").focus();
 }
 
 function follow(log) {

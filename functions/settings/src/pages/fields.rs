@@ -1,5 +1,6 @@
 //! A form as a browser sends it, and its way into the JSON that the API takes.
 
+use gantry_domain::text::clean;
 use serde_json::{Map, Value};
 
 /// The fields of a form, in the order in which they were sent.
@@ -13,6 +14,16 @@ impl Fields {
         Self(pairs.map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n"))).collect())
     }
 
+    /// What a browser sends of a form that shows these values and that nobody has changed. A page
+    /// shows no control characters, and a browser ends every line in the same way.
+    pub(super) fn of(values: &Map<String, Value>) -> Self {
+        let mut fields = Vec::new();
+        for (name, value) in values {
+            add(&mut fields, name, value);
+        }
+        Self(fields)
+    }
+
     /// A field's text; empty when it is not there.
     pub(super) fn text(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
@@ -21,6 +32,16 @@ impl Fields {
     /// True for a box that is ticked, or a button that was pressed.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)
+    }
+
+    /// The fields as the query of an address, without those that are the page's own.
+    pub(super) fn as_query(&self, address: &str) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(self.0.iter().filter(|(name, _)| !name.starts_with('_')));
+        match query.finish() {
+            none if none.is_empty() => address.to_owned(),
+            query => format!("{address}?{query}"),
+        }
     }
 
     /// A text, or null when nothing was typed.
@@ -34,6 +55,21 @@ impl Fields {
     /// The lines of a text that are not empty.
     pub(super) fn lines(&self, name: &str) -> Value {
         self.text(name).lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+    }
+
+    /// The texts of fields `name[0]`, `name[1]`, as they were typed; those that are not empty.
+    pub(super) fn items(&self, name: &str) -> Value {
+        let number = |field: &str| -> Option<usize> {
+            field.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+        };
+        let mut items: Vec<(usize, &str)> = self
+            .0
+            .iter()
+            .filter_map(|(field, text)| Some((number(field)?, text.as_str())))
+            .filter(|(_, text)| !text.trim().is_empty())
+            .collect();
+        items.sort_by_key(|(number, _)| *number);
+        items.into_iter().map(|(_, text)| text).collect()
     }
 
     /// The rows of a table of fields `name[0].part`, by their numbers; those that `keep` wants.
@@ -50,6 +86,29 @@ impl Fields {
             .filter(keep)
             .map(|row| Value::Object(row.to_map()))
             .collect()
+    }
+}
+
+/// The fields that show a value: see [`Fields::of`].
+fn add(fields: &mut Vec<(String, String)>, name: &str, value: &Value) {
+    match value {
+        Value::String(shown) => fields.push((name.to_owned(), clean(shown))),
+        Value::Bool(true) => fields.push((name.to_owned(), "on".to_owned())),
+        Value::Object(parts) => {
+            for (part, value) in parts {
+                add(fields, &format!("{name}.{part}"), value);
+            }
+        }
+        Value::Array(items) if name.contains('.') || items.iter().any(Value::is_object) => {
+            for (place, item) in items.iter().enumerate() {
+                add(fields, &format!("{name}[{place}]"), item);
+            }
+        }
+        Value::Array(lines) => {
+            let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
+            fields.push((name.to_owned(), clean(&lines.join("\n"))));
+        }
+        Value::Null | Value::Bool(false) | Value::Number(_) => {}
     }
 }
 

@@ -84,16 +84,31 @@ impl FormView {
         rows.iter().enumerate().map(|(at, row)| self.variable(at, row)).collect()
     }
 
+    /// The commands of a list of hooks, with one place more.
+    pub(super) fn commands(&self, name: &str) -> Vec<CommandRow> {
+        let known = self.value(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        let row = |(at, command): (usize, &Value)| {
+            let text = command.as_str().unwrap_or_default().to_owned();
+            let error = self.errors.get(&format!("{name}[{at}]")).cloned();
+            CommandRow { at, lines: lines_of(&text), text, error }
+        };
+        let mut rows: Vec<CommandRow> = known.iter().enumerate().map(row).collect();
+        rows.push(CommandRow { at: rows.len(), lines: 1, ..CommandRow::default() });
+        rows
+    }
+
     fn variable(&self, at: usize, row: &Value) -> VariableRow {
         let text =
             |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let error = |part: &str| self.errors.get(&format!("variables[{at}].{part}")).cloned();
         let secret = row.get("secret").and_then(Value::as_bool).unwrap_or(false);
+        // A secret value is never written into a page.
+        let value = if secret { String::new() } else { text("value") };
         VariableRow {
             at,
             name: text("name"),
-            // A secret value is never written into a page.
-            value: if secret { String::new() } else { text("value") },
+            lines: lines_of(&value),
+            value,
             secret,
             runs: text("runs"),
             name_error: error("name"),
@@ -109,9 +124,26 @@ pub(super) struct VariableRow {
     pub(super) at: usize,
     pub(super) name: String,
     pub(super) value: String,
+    /// How many lines its field has.
+    pub(super) lines: usize,
     pub(super) secret: bool,
     pub(super) runs: String,
     pub(super) name_error: Option<String>,
     pub(super) value_error: Option<String>,
     pub(super) runs_error: Option<String>,
+}
+
+/// One command of a hook in the form.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CommandRow {
+    pub(super) at: usize,
+    pub(super) text: String,
+    /// How many lines its field has.
+    pub(super) lines: usize,
+    pub(super) error: Option<String>,
+}
+
+/// How many lines a text's field has: all of them, as far as that is no page of its own.
+fn lines_of(text: &str) -> usize {
+    text.split('\n').count().clamp(1, 15)
 }

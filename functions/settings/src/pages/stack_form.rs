@@ -2,7 +2,7 @@
 
 use super::{
     fields::{Fields, Row},
-    forms::{FormView, VariableRow},
+    forms::{CommandRow, FormView, VariableRow},
     go_to, respond,
     shell::{Frame, Shell},
 };
@@ -32,6 +32,7 @@ struct Page {
     shell: Shell,
     form: FormView,
     variables: Vec<VariableRow>,
+    hooks: Vec<HookList>,
     /// The slug of the stack that is changed; none for a new one.
     slug: Option<String>,
     /// The version that the change is based on.
@@ -39,6 +40,13 @@ struct Page {
     hook: bool,
     /// What somebody else changed meanwhile: field, what is there now, what was typed.
     differences: Vec<(String, String, String)>,
+}
+
+/// The commands that run at one moment.
+struct HookList {
+    name: &'static str,
+    label: &'static str,
+    rows: Vec<CommandRow>,
 }
 
 #[derive(Template)]
@@ -72,15 +80,24 @@ fn draw(
 ) -> Response {
     let mut variables = form.variables();
     let filled = variables.len();
-    variables
-        .extend((filled..filled + SPARE_ROWS).map(|at| VariableRow { at, ..Default::default() }));
+    variables.extend((filled..filled + SPARE_ROWS).map(|at| VariableRow {
+        at,
+        lines: 1,
+        ..Default::default()
+    }));
     let (slug, version) = match edits {
         Some((slug, version)) => (Some(slug.to_owned()), version),
         None => (None, 0),
     };
     match kind {
         Kind::Stack => {
-            respond(status, &Page { shell, form, variables, slug, version, hook, differences })
+            let hooks = HOOKS.map(|(name, label)| {
+                let rows = form.commands(&format!("hooks.{name}"));
+                HookList { name, label, rows }
+            });
+            let hooks = hooks.into();
+            let page = Page { shell, form, variables, hooks, slug, version, hook, differences };
+            respond(status, &page)
         }
         Kind::Module => {
             let page = ModulePage { shell, form, variables, slug, version, hook, differences };
@@ -218,7 +235,11 @@ async fn keep(
     let mut values = read(kind, fields);
     values.remove("slug");
     let based_on = fields.text("version").to_owned();
-    match stacks::change(app, before.clone(), values.clone(), Some(based_on.clone())).await {
+    let integration = app.store.integration().await?.map(|found| found.value);
+    let is_attached = stacks::is_there(&before.value, integration.as_ref());
+    let shown = stacks::definition(&before.value, is_attached);
+    let wanted = changed_only(kind, &shown, values.clone());
+    match stacks::change(app, before.clone(), wanted, Some(based_on.clone())).await {
         Ok((_, _, changed)) => {
             let done = Done::new(format!("changed {changed}"));
             let to = format!("{}{}/{slug}?made=changed#check", frame.root, place(kind));
@@ -294,6 +315,54 @@ fn read(kind: Kind, fields: &Fields) -> Map<String, Value> {
     }
 }
 
+/// The fields that somebody has changed, and of lists the parts. What comes back as it was shown is
+/// what is there: a browser does not keep how a value's lines end.
+fn changed_only(
+    kind: Kind,
+    there: &Map<String, Value>,
+    mut typed: Map<String, Value>,
+) -> Map<String, Value> {
+    let shown = read(kind, &Fields::of(there));
+    typed.retain(|name, value| shown.get(name) != Some(value));
+    for (name, value) in &mut typed {
+        let (Some(there), Some(shown)) = (there.get(name), shown.get(name)) else { continue };
+        match name.as_str() {
+            "variables" => keep_unchanged(value, shown, there),
+            "hooks" => {
+                for (list, value) in value.as_object_mut().into_iter().flatten() {
+                    keep_unchanged(value, &shown[list], &there[list]);
+                }
+            }
+            _ => {}
+        }
+    }
+    typed
+}
+
+/// Puts what is there in the place of each item that came back as it was shown.
+fn keep_unchanged(typed: &mut Value, shown: &Value, there: &Value) {
+    let (Some(typed), Some(shown), Some(there)) =
+        (typed.as_array_mut(), shown.as_array(), there.as_array())
+    else {
+        return;
+    };
+    for item in typed {
+        if let Some(there) = shown.iter().zip(there).find(|(shown, _)| *shown == item) {
+            *item = there.1.clone();
+        }
+    }
+}
+
+/// The lists of hooks, in the order in which they run.
+const HOOKS: [(&str, &str); 6] = [
+    ("before_init", "Before init"),
+    ("after_init", "After init"),
+    ("before_plan", "Before plan"),
+    ("after_plan", "After plan"),
+    ("before_apply", "Before apply"),
+    ("after_apply", "After apply"),
+];
+
 fn read_module(fields: &Fields) -> Map<String, Value> {
     let mut values = Map::new();
     for name in [
@@ -364,10 +433,8 @@ fn read_stack(fields: &Fields) -> Map<String, Value> {
     );
     set("variables", read_variables(fields));
     let mut hooks = Map::new();
-    for name in
-        ["before_init", "after_init", "before_plan", "after_plan", "before_apply", "after_apply"]
-    {
-        hooks.insert(name.to_owned(), fields.lines(&format!("hooks.{name}")));
+    for (name, _) in HOOKS {
+        hooks.insert(name.to_owned(), fields.items(&format!("hooks.{name}")));
     }
     set("hooks", Value::Object(hooks));
     values
@@ -402,7 +469,8 @@ mod tests {
               &on_tag.pattern=v*&on_tag.run=tracked&variables[0].name=A&variables[0].value=1\
               &variables[0].runs=&variables[1].name=S&variables[1].value=&variables[1].secret=on\
               &variables[1].runs=&variables[2].name=&variables[2].value=\
-              &hooks.after_plan=true%0D%0A",
+              &hooks.after_plan[1]=true&hooks.after_plan[0]=if+x%0D%0Athen+y%0D%0Afi&\
+              hooks.after_plan[2]=+%0D%0A",
         );
         let values = Value::Object(read_stack(&fields));
         assert_eq!(values["slug"], Value::Null);
@@ -416,6 +484,63 @@ mod tests {
                 {"name": "S", "secret": true},
             ])
         );
-        assert_eq!(values["hooks"]["after_plan"], json!(["true"]));
+        assert_eq!(values["hooks"]["after_plan"], json!(["if x\nthen y\nfi", "true"]));
+    }
+
+    fn object(value: Value) -> Map<String, Value> {
+        let Value::Object(fields) = value else { panic!() };
+        fields
+    }
+
+    /// Values that a browser, or the reading of a form, does not give back as they are.
+    fn awkward() -> Map<String, Value> {
+        object(json!({
+            "name": "Net", "project": "a/b", "branch": "main", "project_root": "", "pool": null,
+            "project_globs": ["a/**"], "var_files": ["eu.tfvars"], "labels": ["x", "y"],
+            "allow_forks": [], "autodeploy": false, "manage_state": true, "comment": "full",
+            "on_tag": { "pattern": "v*", "run": "tracked" }, "tool": "terraform",
+            "variables": [
+                { "name": "PEM", "value": "-----\r\nabc\r\n-----\r\n", "secret": false, "runs": "all" },
+                { "name": "LINES", "value": "\none\ntwo\n", "secret": false, "runs": "all" },
+                { "name": "SPACES", "value": "  x\u{1b}[0m\u{202e} ", "secret": false, "runs": "tracked" },
+                { "name": "S", "secret": true, "runs": "tracked" },
+            ],
+            "hooks": {
+                "before_init": ["set -e\r\nmake\rx\r\n", "  true  "], "after_init": [],
+                "before_plan": ["one\n\ntwo"], "after_plan": [], "before_apply": [],
+                "after_apply": [],
+            },
+        }))
+    }
+
+    #[test]
+    fn a_form_that_is_sent_as_it_was_shown_changes_nothing() {
+        let there = awkward();
+        let mut fields = Fields::of(&there);
+        let sent = changed_only(Kind::Stack, &there, read_stack(&fields));
+        let said: Vec<&String> =
+            sent.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name).collect();
+        assert!(said.is_empty(), "{sent:?}");
+        fields = Fields::read(fields.as_query("?").trim_start_matches("??").as_bytes());
+        assert!(
+            changed_only(Kind::Stack, &there, read_stack(&fields)).values().all(Value::is_null)
+        );
+    }
+
+    #[test]
+    fn what_is_changed_leaves_the_rest_of_its_list_as_it_is() {
+        let there = awkward();
+        let mut changed = there.clone();
+        changed["variables"][2]["value"] = "y".into();
+        changed["hooks"]["before_init"][1] = "false".into();
+        let sent = changed_only(Kind::Stack, &there, read_stack(&Fields::of(&changed)));
+        assert_eq!(sent["variables"][0], there["variables"][0]);
+        assert_eq!(sent["variables"][1], there["variables"][1]);
+        assert_eq!(sent["variables"][2]["value"], "y");
+        assert_eq!(sent["variables"][3], there["variables"][3]);
+        assert_eq!(sent["hooks"]["before_init"][0], there["hooks"]["before_init"][0]);
+        assert_eq!(sent["hooks"]["before_init"][1], "false");
+        assert_eq!(sent["hooks"]["before_plan"], there["hooks"]["before_plan"]);
+        assert!(!sent.contains_key("labels"));
     }
 }

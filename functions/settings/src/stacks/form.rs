@@ -284,6 +284,9 @@ fn glob(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
+    if text.contains(char::is_control) {
+        return Err("has a line break or another control character".to_owned());
+    }
     if text.starts_with('/') {
         return Err("begins with /: globs are over paths inside the repository".to_owned());
     }

@@ -94,7 +94,7 @@ impl StackView {
 }
 
 /// False when the project that the stack names is not one of the server that was linked last.
-pub(super) fn is_there(stack: &Stack, integration: Option<&Integration>) -> bool {
+pub(crate) fn is_there(stack: &Stack, integration: Option<&Integration>) -> bool {
     stack.project().is_none()
         || integration.is_none_or(|known| known.generation == stack.generation)
 }
