@@ -59,6 +59,8 @@ pub(crate) struct Guard {
     pub(crate) needs: Role,
     /// What the route does, in words: `delete the stack {slug}`.
     pub(crate) what: &'static str,
+    /// A form without the answer to the address's question leads to it.
+    pub(crate) asks: bool,
 }
 
 /// Lets a caller with a good key through.
@@ -73,7 +75,8 @@ pub(crate) async fn guard(
         Err(refusal) => return refusal.into_response(),
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let what = if changes { describe(&guard.app, guard.what, &mut request).await } else { String::new() };
+    let what =
+        if changes { describe(&guard.app, guard.what, &mut request).await } else { String::new() };
     let response = if caller.role < guard.needs {
         too_low(&caller, guard.needs).into_response()
     } else {

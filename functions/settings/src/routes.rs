@@ -24,6 +24,8 @@ struct Route {
     access: Access,
     /// What a request for a change asks for, for the list of activities.
     what: &'static str,
+    /// The address has a question, without whose answer nothing is done.
+    asks: bool,
     handler: MethodRouter<App>,
 }
 
@@ -33,7 +35,7 @@ where
     T: 'static,
 {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
-    Route { method, path, access, what: "", handler: on(filter, handler) }
+    Route { method, path, access, what: "", asks: false, handler: on(filter, handler) }
 }
 
 /// A route that everybody may read.
@@ -99,6 +101,16 @@ fn send<H: Handler<T, App>, T: 'static>(
     Route { what, ..route(Method::POST, path, Access::Page(needs), handler) }
 }
 
+/// The same, which is done only once its question is answered: what the same address shows.
+fn sure<H: Handler<T, App>, T: 'static>(
+    path: &'static str,
+    needs: Role,
+    what: &'static str,
+    handler: H,
+) -> Route {
+    Route { asks: true, ..send(path, needs, what, handler) }
+}
+
 const INTEGRATION: &str = "/api/v1/integration";
 const STACKS: &str = "/api/v1/stacks";
 const STACK: &str = "/api/v1/stacks/{slug}";
@@ -128,8 +140,10 @@ fn pages() -> Vec<Route> {
         send("/sign-out", Read, "sign out", page::sign_out),
         see("/gitlab", Read, page::gitlab),
         send("/gitlab", Admin, "connect GitLab", page::connect_gitlab),
-        send("/gitlab/rotate", Admin, "replace the webhook secret", page::rotate_secret),
-        send("/gitlab/unlink", Admin, "unlink GitLab", page::unlink_gitlab),
+        see("/gitlab/rotate", Admin, page::ask_rotate),
+        sure("/gitlab/rotate", Admin, "replace the webhook secret", page::rotate_secret),
+        see("/gitlab/unlink", Admin, page::ask_unlink),
+        sure("/gitlab/unlink", Admin, "unlink GitLab", page::unlink_gitlab),
         see("/stacks/new", Admin, page::new_stack),
         send("/stacks/new", Admin, "make a stack", page::create_stack),
         see("/stacks/{slug}", Read, page::stack),
@@ -143,7 +157,10 @@ fn pages() -> Vec<Route> {
             page::repair_webhook,
         ),
         send("/stacks/{slug}/unblock", Admin, "unblock the stack {slug}", page::unblock),
-        send("/stacks/{slug}/catch-up", Deploy, "catch up with the stack {slug}", page::catch_up),
+        see("/stacks/{slug}/catch-up", Deploy, page::ask_catch_up),
+        sure("/stacks/{slug}/catch-up", Deploy, "catch up with the stack {slug}", page::catch_up),
+        see("/stacks/{slug}/restore", Admin, page::ask_restore),
+        see("/stacks/{slug}/unlock", Admin, page::ask_unlock),
         send("/stacks/{slug}/runs", Deploy, "start a run of the stack {slug}", page::start_run),
         send("/stacks/{slug}/delete", Admin, "delete the stack {slug}", page::delete_stack),
         see("/modules", Read, page::modules),
@@ -165,15 +182,18 @@ fn pages() -> Vec<Route> {
         open("/runs/{id}/log.txt", page::log_text),
         send("/runs/{id}/confirm", Deploy, "confirm the run {id}", page::confirm),
         send("/runs/{id}/discard", Deploy, "discard the run {id}", page::discard),
-        send("/runs/{id}/stop", Deploy, "stop the run {id}", page::stop),
+        see("/runs/{id}/stop", Deploy, page::ask_stop),
+        sure("/runs/{id}/stop", Deploy, "stop the run {id}", page::stop),
         send("/runs/{id}/retry", Deploy, "retry the run {id}", page::retry),
         see("/events", Read, page::events),
         see("/activity", Read, page::activity),
         see("/keys", Admin, page::keys),
         send("/keys", Admin, "make a key", page::make_key),
-        send("/keys/delete", Admin, "delete a key", page::delete_key),
+        see("/keys/delete", Admin, page::ask_revoke),
+        sure("/keys/delete", Admin, "delete a key", page::delete_key),
         see("/operations", Admin, page::operations),
-        send("/operations/redrive", Admin, "send messages again that were given up", page::redrive),
+        see("/operations/redrive", Admin, page::ask_redrive),
+        sure("/operations/redrive", Admin, "send messages again that were given up", page::redrive),
         send("/operations/pause", Admin, "hold runners back, or let them start", page::pause),
         see("/pick/projects", Admin, page::pick_project),
         see("/pick/branches", Admin, page::pick_branch),
@@ -269,11 +289,11 @@ pub fn router(deps: Deps) -> Router {
         let handler = match route.access {
             Access::Open => route.handler,
             Access::Key(needs) => {
-                let state = Guard { app: app.clone(), needs, what: route.what };
+                let state = Guard { app: app.clone(), needs, what: route.what, asks: route.asks };
                 route.handler.route_layer(from_fn_with_state(state, guard))
             }
             Access::Page(needs) => {
-                let state = Guard { app: app.clone(), needs, what: route.what };
+                let state = Guard { app: app.clone(), needs, what: route.what, asks: route.asks };
                 route.handler.route_layer(from_fn_with_state(state, pages::guard))
             }
         };

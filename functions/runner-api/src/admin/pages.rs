@@ -48,6 +48,10 @@ pub(super) async fn restore(
     Form(form): Form<PageForm>,
 ) -> Result<Response, Problem> {
     let key = form_of(&deps, &headers, &form).await?;
+    if form.sure.is_none() {
+        let version = form.version.unwrap_or_default();
+        return Ok(see_other(format!("../restore?version={version}")));
+    }
     let body = json!({ "restore": form.version.unwrap_or_default() }).to_string();
     let done = replace_state(&deps, &key, &slug, body.into(), false).await;
     Ok(back(&slug, done.map(drop)))
@@ -60,6 +64,9 @@ pub(super) async fn unlock(
     Form(form): Form<PageForm>,
 ) -> Result<Response, Problem> {
     let key = form_of(&deps, &headers, &form).await?;
+    if form.sure.is_none() {
+        return Ok(see_other("../unlock".to_owned()));
+    }
     let done = break_lock(&deps, &key, &slug).await;
     Ok(back(&slug, done))
 }
@@ -70,6 +77,8 @@ pub(super) struct PageForm {
     #[serde(rename = "_token")]
     token: String,
     version: Option<u64>,
+    /// Somebody has read the page that asks whether it is meant: settings shows it.
+    sure: Option<String>,
 }
 
 /// Who sent a form of a page, when it is one of their own session.
@@ -108,6 +117,9 @@ async fn signer(deps: &Deps) -> Result<Signer, Problem> {
 /// the page looks up.
 fn back(slug: &str, done: Result<(), Problem>) -> Response {
     let word = if done.is_ok() { "done" } else { "refused" };
-    let to = format!("../../{slug}?state={word}#state");
+    see_other(format!("../../{slug}?state={word}#state"))
+}
+
+fn see_other(to: String) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
 }

@@ -160,7 +160,7 @@ pub(crate) async fn rotate(
 pub(crate) async fn unlink(State(app): State<App>, frame: Frame) -> Answer<Response> {
     let unlinked = integration::end(&app).await?;
     let done = Done::new(format!("unlinked {}", unlinked.api_host));
-    Ok((Extension(done), go_to(&format!("{}gitlab", frame.root))).into_response())
+    Ok((Extension(done), go_to(&format!("{}gitlab?done=unlinked", frame.root))).into_response())
 }
 
 /// What was done, where there is more to say than fits on the page that shows it.

@@ -1,13 +1,14 @@
 //! Who sees a page, and which forms are taken: the session's cookie, the key's role, the form's
 //! token. What changes something becomes a line in the list of activities, also when refused.
 
-use super::{fields::Fields, shell, sign_in};
+use super::{ask, fields::Fields, go_to, shell, sign_in};
 use crate::{
-    access::{self, Caller, Guard},
+    access::{self, Caller, Done, Guard},
     app::App,
     refusal::Refusal,
 };
 use axum::{
+    Extension,
     body::{Body, to_bytes},
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
@@ -49,12 +50,15 @@ pub(crate) async fn guard(
         Err(refusal) => return shell::refusal(&root, None, refusal.into_response()),
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let what =
-        if changes { access::describe(&guard.app, guard.what, &mut request).await } else { String::new() };
+    let what = if changes {
+        access::describe(&guard.app, guard.what, &mut request).await
+    } else {
+        String::new()
+    };
     let response = if viewer.caller.role < guard.needs {
         access::too_low(&viewer.caller, guard.needs).into_response()
     } else if changes {
-        change(&guard.app, &viewer, request, next).await
+        change(&guard, &viewer, request, next).await
     } else {
         request.extensions_mut().insert(viewer.clone());
         request.extensions_mut().insert(viewer.caller.clone());
@@ -67,7 +71,8 @@ pub(crate) async fn guard(
     shell::refusal(&root, Some(&viewer), response)
 }
 
-async fn change(app: &App, viewer: &Viewer, request: Request, next: Next) -> Response {
+async fn change(guard: &Guard, viewer: &Viewer, request: Request, next: Next) -> Response {
+    let app = &guard.app;
     let (mut parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST).await else {
         let detail = format!("The form may have {} kB.", LARGEST / 1024);
@@ -86,6 +91,11 @@ async fn change(app: &App, viewer: &Viewer, request: Request, next: Next) -> Res
              another site tried to.",
         )
         .into_response();
+    }
+    if guard.asks && !fields.has(ask::SURE) {
+        let to = fields.as_query(parts.uri.path().rsplit('/').next().unwrap_or_default());
+        return (Extension(Done::new("asked first whether it is meant")), go_to(&to))
+            .into_response();
     }
     let mut caller = viewer.caller.clone();
     // The same form sent twice is one request.

@@ -4,6 +4,7 @@
 //! come from here alone. Everything from outside is escaped by the templates.
 
 mod ansi;
+mod ask;
 mod assets;
 mod changes;
 mod escape;
@@ -84,6 +85,11 @@ pub(crate) async fn health() -> impl IntoResponse {
 /// The handlers of the routes.
 pub(crate) mod handlers {
     pub(crate) use super::{
+        ask::{
+            catch_up as ask_catch_up, redrive as ask_redrive, restore as ask_restore,
+            revoke as ask_revoke, rotate as ask_rotate, stop as ask_stop, unlink as ask_unlink,
+            unlock as ask_unlock,
+        },
         events::show as events,
         gitlab::{
             connect as connect_gitlab, rotate as rotate_secret, show as gitlab,

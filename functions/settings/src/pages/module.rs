@@ -331,7 +331,8 @@ pub(crate) async fn remove(
     }
     let (slug, _) = stacks::delete(&app, &slug, None).await?;
     let done = Done::new(format!("deleted the module {slug}"));
-    Ok((Extension(done), go_to(&format!("{}modules", frame.root))).into_response())
+    Ok((Extension(done), go_to(&format!("{}modules?done=module-deleted", frame.root)))
+        .into_response())
 }
 
 /// The fields that were filled in.

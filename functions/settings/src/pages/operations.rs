@@ -91,7 +91,7 @@ pub(crate) async fn redrive(
 ) -> Answer<Response> {
     let body = Map::from_iter([("queue".to_owned(), fields.value("queue"))]);
     let (_sent, done) = api::send_again(&app, body).await?;
-    Ok((Extension(done), go_to(&format!("{}operations", frame.root))).into_response())
+    Ok((Extension(done), go_to(&format!("{}operations?done=sent", frame.root))).into_response())
 }
 
 /// `POST /operations/pause`

@@ -115,7 +115,7 @@ pub(crate) async fn delete_key(
 ) -> Answer<Response> {
     let name = api::revoke(&app, &caller, fields.text("key")).await?;
     let done = Done::new(format!("deleted the key {name:?}"));
-    Ok((Extension(done), go_to(&format!("{}keys", frame.root))).into_response())
+    Ok((Extension(done), go_to(&format!("{}keys?done=revoked", frame.root))).into_response())
 }
 
 #[derive(Template)]

@@ -23,6 +23,8 @@ pub(super) struct Shell {
     pub(super) here: &'static str,
     /// Nobody on the pages that need no session.
     pub(super) who: Option<Who>,
+    /// What was just done.
+    pub(super) done: Option<&'static str>,
 }
 
 /// Who is signed in.
@@ -71,6 +73,8 @@ impl Shell {
 pub(crate) struct Frame {
     pub(super) root: String,
     pub(super) viewer: Option<Viewer>,
+    /// What was just done.
+    pub(super) done: Option<&'static str>,
 }
 
 impl Frame {
@@ -80,8 +84,22 @@ impl Frame {
             title: title.into(),
             here,
             who: self.viewer.as_ref().map(Who::of),
+            done: self.done,
         }
     }
+}
+
+/// The message that `?done=` of an address asks for.
+fn said(query: Option<&str>) -> Option<&'static str> {
+    let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
+    Some(match pairs.find(|(name, _)| name == "done")?.1.as_ref() {
+        "revoked" => "The key is revoked. It works no more, and its sessions have ended.",
+        "unlinked" => "GitLab is unlinked. Nothing runs until a server is connected again.",
+        "stack-deleted" => "The stack is deleted. Nothing runs for it any more.",
+        "module-deleted" => "The module is deleted. Its tests do not run any more.",
+        "sent" => "The messages were sent again. What fails comes back here.",
+        _ => return None,
+    })
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Frame {
@@ -89,7 +107,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Frame {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let path = parts.extensions.get::<MatchedPath>().map_or("/", MatchedPath::as_str);
-        Ok(Self { root: root_of(path), viewer: parts.extensions.get::<Viewer>().cloned() })
+        let viewer = parts.extensions.get::<Viewer>().cloned();
+        Ok(Self { root: root_of(path), viewer, done: said(parts.uri.query()) })
     }
 }
 
@@ -104,7 +123,7 @@ struct RefusalPage {
 /// A handler's refusal as a page; every other answer as it is.
 pub(super) fn refusal(root: &str, viewer: Option<&Viewer>, response: Response) -> Response {
     let Some(problem) = guard::refused(&response) else { return response };
-    let frame = Frame { root: root.to_owned(), viewer: viewer.cloned() };
+    let frame = Frame { root: root.to_owned(), viewer: viewer.cloned(), done: None };
     let page = RefusalPage {
         shell: frame.shell("", problem.title),
         detail: problem.detail,

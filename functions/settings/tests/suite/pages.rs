@@ -60,7 +60,7 @@ impl<'a> Browser<'a> {
 }
 
 /// Every page that needs a session, and the least role that sees it.
-const PAGES: [(&str, &str); 11] = [
+const PAGES: [(&str, &str); 14] = [
     ("/modules", "read"),
     ("/modules/new", "admin"),
     ("/", "read"),
@@ -72,6 +72,9 @@ const PAGES: [(&str, &str); 11] = [
     ("/stacks/network/edit", "admin"),
     ("/stacks/network/check", "admin"),
     ("/keys", "admin"),
+    ("/gitlab/unlink", "admin"),
+    ("/gitlab/rotate", "admin"),
+    ("/stacks/network/catch-up", "deploy"),
 ];
 
 /// Every form, and the least role that may send it.
@@ -416,8 +419,160 @@ async fn keys_are_made_shown_once_and_revoked() {
     assert!(list.contains("Ada") && !list.contains(key), "it is shown once");
     let (_, rest) = list.split_once("name=\"key\" value=\"").unwrap();
     let id = rest.split('"').next().unwrap();
-    browser.send("/keys/delete", &format!("key={id}")).await.expect(303);
+    let revoked = browser.send("/keys/delete", &format!("key={id}&sure=yes")).await.expect(303);
+    assert_eq!(revoked.headers["location"], "../keys?done=revoked");
     w.ask("GET", "/api/v1/stacks", Some(key), &[], "").await.expect(401);
+    let page = browser.get("/keys?done=revoked").await.expect(200).text;
+    assert!(page.contains("The key is revoked."), "{page}");
+}
+
+/// Every form that is done once it is meant: where it goes, where it asks, a part of the question.
+#[tokio::test]
+async fn what_cannot_be_undone_is_asked_once_before_it_is_done() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Applying).await;
+    w.key("read").await;
+    let keys = w.get("/api/v1/keys").await.body;
+    let id = keys["keys"].as_array().unwrap().iter().find(|key| key["name"] == "read").unwrap();
+    let id = id["id"].as_str().unwrap();
+    w.give_up(gantry_queue::QueueName::Events, "no");
+    let stop = format!("/runs/{}/stop", run.id);
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let integration = w.store.integration().await.unwrap().unwrap().version;
+    w.sent();
+    for (form, fields, words, button) in [
+        ("/keys/delete", format!("key={id}"), "Revoke the key read?", "Revoke"),
+        ("/gitlab/unlink", String::new(), "runs that wait are canceled", "Unlink"),
+        ("/gitlab/rotate", "end=on".to_owned(), "The previous secret ends now.", "Replace"),
+        ("/gitlab/rotate", String::new(), "works for seven more days", "Replace"),
+        ("/operations/redrive", "queue=events".to_owned(), "Send 1 message again?", "Send again"),
+        ("/stacks/network/catch-up", String::new(), "is discarded", "Catch up"),
+        (&stop, String::new(), "What it had not begun is left undone", "Stop"),
+    ] {
+        let asked = browser.send(form, &fields).await.expect(303);
+        let last = form.rsplit('/').next().unwrap();
+        let query = if fields.is_empty() { String::new() } else { format!("?{fields}") };
+        assert_eq!(asked.headers["location"], format!("{last}{query}"), "{form}");
+        let page = browser.get(&format!("{form}{query}")).await.expect(200).text;
+        assert!(page.contains(words) && page.contains(&format!(">{button}</button>")), "{page}");
+        assert!(page.contains("name=\"sure\"") && page.contains(">Cancel</a>"), "{page}");
+    }
+    assert!(w.sent().is_empty(), "nothing was done");
+    assert_eq!(w.store.integration().await.unwrap().unwrap().version, integration);
+    assert_eq!(w.get("/api/v1/keys").await.body, keys);
+    for (form, fields) in
+        [("/keys/delete", format!("key={id}&sure=yes")), ("/gitlab/unlink", "sure=yes".to_owned())]
+    {
+        browser.send(form, &fields).await.expect(303);
+    }
+    assert!(!w.store.integration().await.unwrap().unwrap().value.linked);
+    assert_ne!(w.get("/api/v1/keys").await.body, keys);
+}
+
+/// Sends the form of a page as a browser does: what it shows, with lines that end as HTML says.
+#[tokio::test]
+async fn a_label_is_changed_and_nothing_else() {
+    let w = connected().await;
+    w.stack().await;
+    let pem = "-----BEGIN\r\nabc\r\n-----END\r\n";
+    let body = json!({
+        "labels": ["a"],
+        "variables": [
+            { "name": "PEM", "value": pem, "secret": false, "runs": "all" },
+            { "name": "MANY", "value": "\none\n two \n", "secret": false, "runs": "tracked" },
+            { "name": "SECRET", "value": "one\ntwo\n", "secret": true, "runs": "tracked" },
+        ],
+        "hooks": { "before_init": ["if true\nthen echo 1\nfi", " echo 2 "] },
+    });
+    w.send("PUT", "/api/v1/stacks/network", body).await.expect(200);
+    let before = w.stored_stack("network").await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get("/stacks/network/edit").await.expect(200).text;
+    assert!(!page.contains("one\ntwo"), "a secret is not shown");
+    let form = as_sent(&page);
+    assert_eq!(form.iter().filter(|(name, _)| name.starts_with("hooks.before_init[")).count(), 3);
+    let send = async |form: &[(String, String)]| {
+        let fields = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form.iter().filter(|(name, _)| name != "_token"))
+            .finish();
+        browser.send("/stacks/network/edit", &fields).await.expect(303);
+        w.stored_stack("network").await
+    };
+    let mut changed = form.clone();
+    for (name, value) in &mut changed {
+        if name == "labels" {
+            *value = "a\r\nb".to_owned();
+        }
+    }
+    let after = send(&changed).await;
+    assert_eq!(after.labels, ["a", "b"]);
+    assert_eq!((&after.variables, &after.hooks), (&before.variables, &before.hooks));
+    let done = w.activities().await;
+    assert!(done.iter().any(|done| done.2 == "changed labels"), "{done:?}");
+
+    // A secret of several lines can be typed.
+    let mut changed = as_sent(&browser.get("/stacks/network/edit").await.expect(200).text);
+    for (name, value) in &mut changed {
+        if name == "variables[2].value" {
+            *value = "three\r\nfour\r\n".to_owned();
+        }
+    }
+    let after = send(&changed).await;
+    assert_eq!(after.variables[..2], before.variables[..2]);
+    let gantry_domain::stack::VariableValue::Sealed(sealed) = &after.variables[2].value else {
+        panic!("it is no secret any more")
+    };
+    let sealer = gantry_secrets::Sealer::new(&"sealing".into());
+    let opened = sealer.open(&after.id, "SECRET", sealed).unwrap();
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&opened), "three\nfour\n");
+}
+
+/// The fields of the page's main form, as a browser sends them when nothing is typed.
+fn as_sent(page: &str) -> Vec<(String, String)> {
+    let (_, form) = page.split_once("/edit\">").unwrap();
+    let (form, _) = form.split_once("</form>").unwrap();
+    let plain = |text: &str| {
+        let mut text = text.to_owned();
+        for (code, sign) in
+            [("&#34;", "\""), ("&#38;", "&"), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">")]
+        {
+            text = text.replace(code, sign);
+        }
+        text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n")
+    };
+    let mut sent = Vec::new();
+    for tag in form.split('<').skip(1) {
+        let (head, rest) = tag.split_once('>').unwrap();
+        let attribute = |name: &str| {
+            let (_, rest) = head.split_once(&format!(" {name}=\""))?;
+            rest.split_once('"').map(|(value, _)| value.to_owned())
+        };
+        let Some(name) = attribute("name") else {
+            // The options of the list before.
+            if head.starts_with("option") && head.ends_with(" selected") {
+                let value = attribute("value").unwrap();
+                sent.last_mut().map(|(_, chosen): &mut (String, String)| *chosen = value);
+            }
+            continue;
+        };
+        let checked = head.ends_with(" checked");
+        match head.split(' ').next().unwrap() {
+            "textarea" => {
+                // The first line break belongs to the tag.
+                let text = rest.strip_prefix('\n').unwrap_or(rest);
+                sent.push((name, plain(text)));
+            }
+            "select" => sent.push((name, String::new())),
+            "input" if head.contains("type=\"checkbox\"") => {
+                if checked {
+                    sent.push((name, "on".to_owned()));
+                }
+            }
+            _ => sent.push((name, plain(&attribute("value").unwrap_or_default()))),
+        }
+    }
+    sent
 }
 
 #[tokio::test]

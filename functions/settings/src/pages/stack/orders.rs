@@ -102,6 +102,6 @@ pub(crate) async fn remove(
     };
     let (slug, became) = stacks::delete(&app, &slug, keep).await?;
     let done = Done::new(format!("deleted the stack {slug}; {became}"));
-    let to = if frame.root.is_empty() { "." } else { &frame.root };
-    Ok((Extension(done), go_to(to)).into_response())
+    let to = format!("{}?done=stack-deleted", frame.root);
+    Ok((Extension(done), go_to(&to)).into_response())
 }
