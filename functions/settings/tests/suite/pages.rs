@@ -551,8 +551,8 @@ fn as_sent(page: &str) -> Vec<(String, String)> {
         let Some(name) = attribute("name") else {
             // The options of the list before.
             if head.starts_with("option") && head.ends_with(" selected") {
-                let value = attribute("value").unwrap();
-                sent.last_mut().map(|(_, chosen): &mut (String, String)| *chosen = value);
+                let (_, chosen): &mut (String, String) = sent.last_mut().unwrap();
+                *chosen = attribute("value").unwrap();
             }
             continue;
         };
