@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use gantry_domain::{
+    outdated,
     protocol::{ClaimAnswer, ClaimRequest, Registry, Report, ReportKind, claim_purpose},
     run::{Phase, Run, RunState, RunType, TestOf},
     stack::{Stack, Tool},
@@ -181,14 +182,25 @@ async fn take(
         if !waits {
             return Err(Refusal::gone(NOT_WANTED));
         }
+        let stack = deps.store.stack(&run.value.stack).await?;
+        let integration = deps.store.integration().await?.map(|found| found.value);
+        let now_is = stack.as_ref().map(|stack| &stack.value);
+        if let Some(why) = outdated(&run.value, now_is, integration.as_ref()) {
+            let (stack, run, version) = (run.value.stack, run.value.id, run.version);
+            tracing::info!(run.id = %run, why, "a claim was refused: the run is outdated");
+            deps.sender.send(Message::RunDue { stack, run, version }).await?;
+            return Err(Refusal::gone(&why));
+        }
         let claim = Claim {
             phase: token.phase,
             runner: readable(&request.runner),
             nonce: request.nonce.clone(),
             at: deps.clock.now(),
         };
+        let stack_is = stack.as_ref().map_or(Expect::Absent, Stored::unchanged);
         let writes = vec![
             Write::Check { key: run.key.clone(), expect: run.unchanged() },
+            Write::Check { key: keys::stack_config(&run.value.stack), expect: stack_is },
             Write::put(place.clone(), Expect::Absent, &claim)?,
         ];
         if deps.store.write(writes).await? == Outcome::Written {

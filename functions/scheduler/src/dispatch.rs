@@ -7,6 +7,7 @@ use crate::{
     Work,
     due::HANDED_OUT_AT_MOST,
     effects::{distinct, ending},
+    moves::Loaded,
 };
 use gantry_domain::{
     RunId,
@@ -106,6 +107,9 @@ impl Work {
             Place::Line => {}
             _ => return self.give_back(&run.id, granted.unchanged()).await,
         }
+        if let Some(why) = self.outdated(&run).await? {
+            return self.end_unclaimed(loaded, &why, Vec::new()).await;
+        }
         let now = self.now();
         if run.run_type == RunType::Proposed && loaded.head.value.applying {
             run.place = Place::Waiting;
@@ -127,6 +131,23 @@ impl Work {
         run.handed_out_at = Some(now);
         run.role = self.role_of(&run).await?;
         self.commit(loaded, run, Vec::new()).await
+    }
+
+    /// Ends a run that no runner has: canceled, or discarded where it was to be applied.
+    pub(crate) async fn end_unclaimed(
+        &self,
+        loaded: Loaded,
+        why: &str,
+        checks: Vec<Write>,
+    ) -> Result<(), Failure> {
+        let mut run = loaded.run().clone();
+        let end = match run.state {
+            RunState::Confirmed => RunEvent::Discarded,
+            _ => RunEvent::Canceled,
+        };
+        run.apply(end, self.now(), None)?;
+        run.ending = Some(ending(why));
+        self.commit(loaded, run, checks).await
     }
 
     /// The cloud role that the run's runner gets.

@@ -49,24 +49,16 @@ impl Work {
         Ok(())
     }
 
-    /// Cancels tracked runs that wait for a stack which was deleted, or moved to another project
-    /// or branch, since they were made.
+    /// Cancels tracked runs that queue for a stack which is not what they were made for any more.
     async fn cancel_outdated(&self, stack: &StackId) -> Result<(), Failure> {
         let partition = keys::stack_partition(stack);
         let queue = self.deps.store.query_all::<RunEntry>(&partition, "queue#").await?;
-        if queue.is_empty() {
-            return Ok(());
-        }
-        let now_is = self.runnable(stack).await?;
         for entry in queue {
             let Some(run) = self.deps.store.get::<Run>(&keys::run(&entry.value.run)).await? else {
                 continue;
             };
-            let is_for_it = now_is.as_ref().is_some_and(|s| {
-                s.repository == run.value.repository && s.branch == run.value.tracked_branch
-            });
-            if !is_for_it {
-                self.cancel_queued(&run.value.id, "The stack was deleted or moved").await?;
+            if let Some(why) = self.outdated(&run.value).await? {
+                self.cancel_queued(&run.value.id, &why).await?;
             }
         }
         Ok(())
@@ -174,8 +166,10 @@ impl Work {
         now: Timestamp,
     ) -> Result<(), Failure> {
         let run = loaded.run();
+        let outdated = self.outdated(run).await?;
         let since = run.handed_out_at.unwrap_or(run.since);
-        if run.pool.is_none() && now < since + SignedDuration::from_secs(timeouts.claim.into()) {
+        let ends = since + SignedDuration::from_secs(timeouts.claim.into());
+        if outdated.is_none() && run.pool.is_none() && now < ends {
             return Ok(());
         }
         let claim = keys::claim(&run.id, run.attempt);
@@ -183,12 +177,15 @@ impl Work {
             // The runner has it; only the message that says so is missing.
             return self.take_claim(loaded, &found.value.runner).await;
         }
+        let unclaimed = Write::Check { key: claim, expect: Expect::Absent };
+        if let Some(why) = outdated {
+            return self.end_unclaimed(loaded, &why, vec![unclaimed]).await;
+        }
         if run.pool.is_some() {
             return Ok(());
         }
         let mut run = run.clone();
         run.unclaimed += 1;
-        let unclaimed = Write::Check { key: claim, expect: Expect::Absent };
         if run.unclaimed >= HANDED_OUT_AT_MOST {
             run.apply(RunEvent::Failed, now, None)?;
             let (times, minutes) = (run.unclaimed, timeouts.claim / 60);

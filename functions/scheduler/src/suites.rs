@@ -51,9 +51,10 @@ impl Work {
             return Ok(());
         }
         let mut run = loaded.run().clone();
-        let Some(stack) = self.runnable(&run.stack).await? else {
-            return self.cancel_queued(&run.id, "The module was deleted or moved").await;
-        };
+        if let Some(why) = self.outdated(&run).await? {
+            return self.cancel_queued(&run.id, &why).await;
+        }
+        let Some(stack) = self.runnable(&run.stack).await? else { return Ok(()) };
         let Some(project) = run.project() else { return Ok(()) };
         let read = match self.config_of(project, &stack, &run).await {
             Ok(read) => read,
@@ -143,9 +144,13 @@ impl Work {
         let missing = all.iter().filter(|(_, _, test)| test.is_none()).map(|(case, ..)| *case);
         let missing: Vec<&TestCase> = missing.collect();
         if !missing.is_empty() {
-            let Some(stack) = self.runnable(&run.stack).await? else {
-                return Ok(());
-            };
+            if let Some(why) = self.outdated(&run).await? {
+                let mut run = run;
+                run.stop_asked = Some(why);
+                run.outstanding.insert(Effect::Advance);
+                return self.commit(loaded, run, Vec::new()).await;
+            }
+            let Some(stack) = self.runnable(&run.stack).await? else { return Ok(()) };
             for case in missing {
                 self.make_test(&stack, &run, case).await?;
             }

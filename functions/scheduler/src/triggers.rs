@@ -6,7 +6,7 @@ use crate::{
     moves::{Head, NewRun, written},
 };
 use gantry_domain::{
-    CommitSha, EventId, RunId, StackId,
+    CommitSha, EventId, RunId, StackId, outdated,
     run::{Effect, Place, Run, RunEvent, RunState, RunType, Want},
     stack::Stack,
 };
@@ -40,6 +40,13 @@ impl Work {
         let integration = self.deps.store.integration().await?.map(|found| found.value);
         let runs = stack.is_attached(integration.as_ref()) && stack.deleted_at.is_none();
         Ok(runs.then_some(stack))
+    }
+
+    /// Why the run gets no runner any more, if its stack is not what it was made for.
+    pub(crate) async fn outdated(&self, run: &Run) -> Result<Option<String>, Failure> {
+        let stack = self.deps.store.stack(&run.stack).await?.map(|found| found.value);
+        let integration = self.deps.store.integration().await?.map(|found| found.value);
+        Ok(outdated(run, stack.as_ref(), integration.as_ref()))
     }
 
     async fn track(

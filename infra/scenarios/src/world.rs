@@ -46,6 +46,8 @@ pub struct World {
     pub(crate) installation: Installation,
     http: Client,
     key: String,
+    /// GitLab's token.
+    token: String,
 }
 
 impl World {
@@ -84,12 +86,24 @@ impl World {
             installation,
             http,
             key,
+            token,
         };
-        let body = json!({ "api_host": world.gitlab.base_url(), "token": token });
-        let (status, answer) = world.api(Method::PUT, "/integration", Some(body)).await;
-        assert!(status.is_success(), "connecting failed: {answer}");
-        world.settle().await;
+        world.link().await;
         Ok(world)
+    }
+
+    /// Connects GitLab.
+    pub async fn link(&mut self) {
+        let body = json!({ "api_host": self.gitlab.base_url(), "token": self.token });
+        let (status, answer) = self.api(Method::PUT, "/integration", Some(body)).await;
+        assert!(status.is_success(), "connecting failed: {answer}");
+        self.settle().await;
+    }
+
+    /// Unlinks GitLab. What should be shown there is tried again and again until it is back.
+    pub async fn unlink(&mut self) {
+        let (status, answer) = self.api(Method::DELETE, "/integration", None).await;
+        assert!(status.is_success(), "unlinking failed: {answer}");
     }
 
     pub(crate) fn handler(&self, queue: QueueName) -> Arc<dyn Handler> {
@@ -205,6 +219,21 @@ impl World {
     /// And go on.
     pub fn release(&mut self, slug: &str) {
         self.runners.held.remove(slug);
+    }
+
+    /// From now on what should make runs of the stack gets lost on its way to it.
+    pub async fn lose_triggers(&mut self, slug: &str) {
+        let found = self.system.store.stack_by_slug(&slug.parse().unwrap()).await.unwrap();
+        self.pump.loses.insert(found.unwrap().value.id);
+    }
+
+    /// What got lost comes after all.
+    pub async fn find_triggers(&mut self) {
+        self.pump.loses.clear();
+        for message in std::mem::take(&mut self.pump.lost) {
+            self.system.sender.send_later(message, Duration::ZERO).await.unwrap();
+        }
+        self.settle().await;
     }
 
     /// No runner comes up from now on.

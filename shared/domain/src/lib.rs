@@ -12,6 +12,7 @@ pub mod ids;
 pub mod integration;
 pub mod masking;
 pub mod module;
+mod outdated;
 pub mod plan;
 pub mod protocol;
 pub mod repository;
@@ -21,4 +22,5 @@ pub mod stack;
 pub mod text;
 
 pub use ids::*;
+pub use outdated::outdated;
 pub use repository::{GitUrl, Repository};

@@ -3,10 +3,10 @@
 use crate::support::{SEALING_KEY, World, stack, stack_id};
 use axum::http::Method;
 use gantry_domain::{
-    ProjectId,
+    ProjectId, Repository,
     protocol::{ClaimAnswer, ReportKind},
     run::{Phase, RunState, RunType, TestOf},
-    stack::{Variable, VariableRuns, VariableValue},
+    stack::{Stack, Variable, VariableRuns, VariableValue},
 };
 use gantry_queue::{Message, QueueName};
 use gantry_secrets::{Sealer, TokenKind};
@@ -76,6 +76,30 @@ async fn variable_files_are_named_from_where_the_run_is() {
     let claimed: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
     assert_eq!(claimed.project_root, "infra/examples/basic");
     assert_eq!(claimed.var_files, ["../../eu.tfvars", "../../../all.tfvars"]);
+}
+
+/// What it would get are the stack's present variables and hooks.
+#[tokio::test]
+async fn a_run_of_a_stack_that_is_gone_or_elsewhere_is_not_claimed() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Proposed).await;
+    let gone = Stack { deleted_at: Some(world.clock.now()), ..stack() };
+    let elsewhere = Stack { repository: Repository::Gitlab(ProjectId(8)), ..stack() };
+    let of_another_server = Stack { generation: 2, ..stack() };
+    for (now_is, why) in [
+        (gone, "The stack was deleted"),
+        (elsewhere, "The stack was moved to another project or branch"),
+        (of_another_server, "The stack was detached from its GitLab server"),
+    ] {
+        world.put(keys::stack_config(&stack_id()), &now_is).await;
+        let refused = world.claim(&run, "a").await.expect(410);
+        assert_eq!(refused.text(), why);
+    }
+    // The scheduler ends it.
+    let due = world.messages(QueueName::Events);
+    assert!(matches!(&due[..], [Message::RunDue { .. }]), "one nudge is enough: {due:?}");
+    world.put(keys::stack_config(&stack_id()), &stack()).await;
+    world.claim(&run, "a").await.expect(200);
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use gantry_domain::{
-    ProjectId, Repository, RunId, StackId,
+    ProjectId, Repository, RunId, StackId, UserId,
+    integration::{BotUser, Integration},
     protocol::{ClaimAnswer, ClaimRequest, LockInfo, StateCommit},
     run::{Phase, Place, Run, RunState, RunType},
     stack::{Hooks, Stack, Timeouts, Variable},
@@ -101,6 +102,7 @@ impl World {
         let signer = Signer::new(&"signing".into());
         let world = Self { router, store, queues, objects, clock, hand, signer, _folder: folder };
         world.put(keys::stack_config(&stack_id()), &stack()).await;
+        world.put(keys::integration(), &integration()).await;
         let entry = SlugEntry {
             stack: stack_id(),
             deleted: false,
@@ -274,6 +276,21 @@ pub(crate) fn lock_info(id: &str) -> LockInfo {
 
 pub(crate) fn stack_id() -> StackId {
     "s1".parse().unwrap()
+}
+
+fn integration() -> Integration {
+    Integration {
+        api_host: "https://gitlab.example.com".to_owned(),
+        generation: 1,
+        linked: true,
+        server_version: None,
+        bot: BotUser { id: UserId(1), username: "gantry".to_owned() },
+        previous_bot: None,
+        token_scopes: vec![],
+        token_expires_on: None,
+        saved_at: Timestamp::UNIX_EPOCH,
+        installation: "one".to_owned(),
+    }
 }
 
 pub(crate) fn stack() -> Stack {

@@ -1,7 +1,7 @@
 //! Runners that do not start: because the cloud has no room, because it will not, because somebody
 //! holds them back.
 
-use gantry_scenarios::{NotStarted, StackOptions, run_test};
+use gantry_scenarios::{NotStarted, StackOptions, World, run_test};
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
@@ -105,6 +105,109 @@ async fn runs_of_a_pool_wait_for_a_worker_and_take_no_room() {
         for number in 1..=5 {
             w.expect_status(project, &commit, &format!("gantry/office-{number}"), "success: 1");
         }
+        w
+    })
+    .await;
+}
+
+/// Starts are held back, or let go.
+async fn hold_back(w: &mut World, paused: bool) {
+    let body = json!({ "paused": paused });
+    let (status, said) = w.api(Method::PUT, "/operations/pause", Some(body)).await;
+    assert!(status.is_success(), "{said}");
+    w.settle().await;
+}
+
+/// A run's state, and how it ended.
+async fn state_of(w: &mut World, run: &str) -> String {
+    let (_, shown) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+    let summary = shown["ending"]["summary"].as_str().unwrap_or_default();
+    format!("{}: {summary}", shown["state"].as_str().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_preview_that_waits_does_not_run_for_a_stack_that_is_gone_or_elsewhere() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.plain_project("acme/other");
+        let all = ["deleted", "moved", "another-branch", "kept"];
+        for name in all {
+            w.stack(project, name, "infra", StackOptions::default()).await;
+        }
+        hold_back(&mut w, true).await;
+        w.push(project, "wider", "infra/main.tf", "# one").await;
+        w.open(project, "wider").await;
+        let mut runs = Vec::new();
+        for name in all {
+            runs.push(w.run_in(name, "queued").await);
+        }
+        let (status, said) = w.api(Method::DELETE, "/stacks/deleted", None).await;
+        assert!(status.is_success(), "{said}");
+        for (name, change) in [
+            ("moved", json!({ "project": "acme/other" })),
+            ("another-branch", json!({ "branch": "release" })),
+        ] {
+            let (status, said) = w.api(Method::PUT, &format!("/stacks/{name}"), Some(change)).await;
+            assert!(status.is_success(), "{said}");
+        }
+        hold_back(&mut w, false).await;
+        let mut ends = Vec::new();
+        for run in &runs {
+            ends.push(state_of(&mut w, run).await);
+        }
+        let moved = "canceled: The stack was moved to another project or branch";
+        assert_eq!(ends, ["canceled: The stack was deleted", moved, moved, "finished: "]);
+        assert_eq!(w.executed(), ["kept plan"]);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_that_waits_runs_once_gitlab_is_unlinked() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "main", "infra/main.tf", "# one").await;
+        let tracked = w.run_in("network", "unconfirmed").await;
+        hold_back(&mut w, true).await;
+        w.order(&format!("/runs/{tracked}/confirm"), json!({})).await;
+        w.push(project, "wider", "infra/main.tf", "# two").await;
+        w.open(project, "wider").await;
+        let preview = w.run_in("network", "queued").await;
+        let before = w.executed().len();
+        w.unlink().await;
+        let (status, said) =
+            w.api(Method::PUT, "/operations/pause", Some(json!({ "paused": false }))).await;
+        assert!(status.is_success(), "{said}");
+        w.settle_until("network", "discarded").await;
+        w.settle_until("network", "canceled").await;
+        let why = "The stack was detached from its GitLab server";
+        assert_eq!(state_of(&mut w, &tracked).await, format!("discarded: {why}"));
+        assert_eq!(state_of(&mut w, &preview).await, format!("canceled: {why}"));
+        assert_eq!(w.executed().len(), before, "{:?}", w.executed());
+        w.link().await;
+        w.pass(Duration::from_secs(120)).await;
+        w
+    })
+    .await;
+}
+
+/// Whoever gets a place before its stack is gone is refused at its claim.
+#[tokio::test]
+async fn a_worker_gets_no_run_of_a_stack_that_is_gone() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        let fields = json!({ "pool": "office" });
+        w.stack(project, "network", "infra", StackOptions { fields }).await;
+        w.push(project, "wider", "infra/main.tf", "# one").await;
+        w.open(project, "wider").await;
+        let run = w.run_in("network", "preparing").await;
+        let (status, said) = w.api(Method::DELETE, "/stacks/network", None).await;
+        assert!(status.is_success(), "{said}");
+        w.worker("office").await;
+        assert_eq!(state_of(&mut w, &run).await, "canceled: The stack was deleted");
+        assert!(w.executed().is_empty(), "{:?}", w.executed());
         w
     })
     .await;
