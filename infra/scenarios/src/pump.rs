@@ -1,13 +1,17 @@
 //! Pumping the queues by hand until nothing moves any more.
 
 use crate::{World, modes::Mode};
+use gantry_domain::StackId;
 use gantry_queue::{Envelope, Handler, Message, QueueName, Received};
+use jiff::SignedDuration;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Longer than any handler takes here.
 const HANDLING: Duration = Duration::from_secs(60);
+/// What waits for longer is left to stories that let time pass.
+const FAR_AWAY: SignedDuration = SignedDuration::from_mins(5);
 /// How long runner programs work between two looks at the queues.
 const A_MOMENT: Duration = Duration::from_millis(10);
 /// More steps than any story needs: beyond it something goes in a circle.
@@ -20,6 +24,10 @@ pub(crate) struct Pump {
     restarts: bool,
     /// Messages over which a process has ended. Each ends one only.
     fatal: HashSet<String>,
+    /// Stacks whose triggers get lost on their way.
+    pub(crate) loses: HashSet<StackId>,
+    /// What got lost.
+    pub(crate) lost: Vec<Message>,
 }
 
 impl Pump {
@@ -30,6 +38,8 @@ impl Pump {
             shuffled: mode.twice_and_shuffled.is_some(),
             restarts: mode.restarts,
             fatal: HashSet::new(),
+            loses: HashSet::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -118,12 +128,28 @@ impl World {
             self.system.queues.delete(queue, &[&received.receipt]).unwrap();
             return true;
         }
+        if self.is_lost(&received) {
+            self.system.queues.delete(queue, &[&received.receipt]).unwrap();
+            return true;
+        }
         let handler = self.handler(queue);
         self.run(queue, received.clone(), &handler).await;
         if self.pump.twice {
             self.run(queue, received, &handler).await;
         }
         true
+    }
+
+    fn is_lost(&mut self, received: &Received) -> bool {
+        let Ok(Envelope { message, .. }) = Envelope::from_body(&received.body) else {
+            return false;
+        };
+        let is_lost =
+            matches!(&message, Message::Trigger { stack, .. } if self.pump.loses.contains(stack));
+        if is_lost {
+            self.pump.lost.push(message);
+        }
+        is_lost
     }
 
     /// Any group's first message; groups take turns at random when shuffled.
@@ -201,7 +227,7 @@ impl World {
         .into_iter()
         .filter_map(|queue| self.system.queues.next_visible_at(queue).unwrap())
         .min();
-        match next {
+        match next.filter(|at| at.duration_since(now) <= FAR_AWAY) {
             Some(at) => {
                 let wait = at.duration_since(now).unsigned_abs() + Duration::from_millis(1);
                 self.hand.advance(wait);
