@@ -5,6 +5,7 @@ use gantry_domain::{
     CommitSha, ProjectId, StackId,
     feedback::{CommitView, Pipeline, Posted, StatusPost, missing_statuses},
     run::{Run, RunType},
+    stack::Stack,
     text::status::{CommitState, RunView},
 };
 use gantry_gitlab::{Connected, Error, NewStatus, PostedStatus, StatusState};
@@ -30,8 +31,12 @@ const CI_MAY_TAKE: SignedDuration = SignedDuration::from_secs(15);
 const LATE_LOOKS: [Duration; 3] =
     [Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(60)];
 
-/// How long the gate waits for the runs of stacks that a decision affects.
-const FAN_OUT_MAY_TAKE: SignedDuration = SignedDuration::from_mins(2);
+/// The gate waits for the runs of stacks that a decision affects. A run that is made says so; what
+/// became of its stack instead is looked up after this time first, then ever more seldom.
+const FIRST_LOOK_FOR_RUNS: SignedDuration = SignedDuration::from_mins(2);
+const LATEST_LOOK_FOR_RUNS: SignedDuration = SignedDuration::from_mins(15);
+/// From then on nothing looks by itself, and the gate stays as it is.
+const RUNS_LOOKED_FOR: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 /// What was posted for a commit.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -92,7 +97,7 @@ impl Work {
         let views: Vec<RunView> =
             runs.iter().map(|run| RunView::of(run, (self.deps.run_address)(&run.id))).collect();
         let touched = runs.iter().map(|r| r.stacks_touched).max().unwrap_or(0);
-        let held_until = fan_out_ends(&subjects, &runs, now);
+        let held = self.waits_for_runs(project, &subjects, &runs).await?;
         let view = CommitView {
             prefix: &self.deps.prefix,
             statuses: settings.map(|s| s.value.statuses).unwrap_or_default(),
@@ -101,7 +106,7 @@ impl Work {
             pipelines: &found.pipelines,
             gate_url: None,
             gate_without_runs,
-            gate_may_end: held_until.is_none(),
+            gate_may_end: held.is_none(),
         };
         let is_first = memory.value.posted.statuses.is_empty();
         for post in missing_statuses(&view, &memory.value.posted) {
@@ -113,7 +118,7 @@ impl Work {
             let took = self.deps.clock.now().duration_since(asked_at);
             metrics::time("FirstStatus", took.try_into().unwrap_or_default());
         }
-        let held = held_until.map(|until| until.duration_since(now).unsigned_abs());
+        let held = held.and_then(|since| next_look_for_runs(since, now));
         let wait = wait_for_pipelines(&mut memory.value, found.may_come, own_ci).or(held);
         self.remember(&mut memory).await?;
         if let Some(wait) = wait {
@@ -215,6 +220,40 @@ impl Work {
         Ok(runs)
     }
 
+    /// Since when the gate waits because an affected stack that may run has no run yet: the first
+    /// may have ended before the last is made, and what should make it may be lost. A stack that
+    /// was deleted, detached or moved never makes one.
+    async fn waits_for_runs(
+        &self,
+        project: ProjectId,
+        subjects: &[Subject],
+        runs: &[Run],
+    ) -> Result<Option<Timestamp>, Trouble> {
+        let integration = self.deps.store.integration().await?.map(|found| found.value);
+        let mut since = None;
+        for subject in subjects {
+            let Some(decided_at) = subject.decided_at else { continue };
+            let missing = without_run(subject, runs);
+            // A record of before says how many, not which.
+            let mut waits = subject.stacks.is_empty()
+                && runs.len() < subject.affected as usize
+                && self.deps.clock.now() < decided_at + FIRST_LOOK_FOR_RUNS;
+            for chunk in missing.chunks(100) {
+                let wanted: Vec<_> = chunk.iter().map(keys::stack_config).collect();
+                let found = self.deps.store.get_many::<Stack>(&wanted).await?;
+                waits |= found.iter().any(|stack| {
+                    stack.value.deleted_at.is_none()
+                        && stack.value.project() == Some(project)
+                        && stack.value.is_attached(integration.as_ref())
+                });
+            }
+            if waits {
+                since = since.max(Some(decided_at));
+            }
+        }
+        Ok(since)
+    }
+
     /// A merge request that touches no stack, in a project whose pipelines must succeed, needs the
     /// gate to be mergeable at all.
     async fn wants_empty_gate(
@@ -274,23 +313,25 @@ fn wait_for_pipelines(memory: &mut StatusMemory, may_come: bool, own_ci: bool) -
     Some(wait)
 }
 
-/// Until when the gate is held because not every affected stack has its run yet: the first may
-/// have ended before the last is made. A stack that takes no runs any more never makes one.
-fn fan_out_ends(subjects: &[Subject], runs: &[Run], now: Timestamp) -> Option<Timestamp> {
-    let ends = subjects.iter().filter_map(|subject| {
-        let until = subject.decided_at? + FAN_OUT_MAY_TAKE;
-        let is_tracked = subject.to_tracked && subject.merge_request.is_none();
-        let stacks: BTreeSet<&StackId> = runs
-            .iter()
-            .filter(|run| {
-                // A preview of the same commit does not stand for its tracked run.
-                !is_tracked || run.run_type == RunType::Tracked || run.git_ref == subject.branch
-            })
-            .map(|run| &run.stack)
-            .collect();
-        (now < until && stacks.len() < subject.affected as usize).then_some(until)
-    });
-    ends.max()
+/// The affected stacks that have no run yet.
+fn without_run(subject: &Subject, runs: &[Run]) -> Vec<StackId> {
+    let is_tracked = subject.to_tracked && subject.merge_request.is_none();
+    let have: BTreeSet<&StackId> = runs
+        .iter()
+        .filter(|run| {
+            // A preview of the same commit does not stand for its tracked run.
+            !is_tracked || run.run_type == RunType::Tracked || run.git_ref == subject.branch
+        })
+        .map(|run| &run.stack)
+        .collect();
+    subject.stacks.iter().filter(|stack| !have.contains(stack)).cloned().collect()
+}
+
+/// When a gate that waits since then is looked at again without being asked.
+fn next_look_for_runs(since: Timestamp, now: Timestamp) -> Option<Duration> {
+    let waited = now.duration_since(since);
+    let wait = waited.clamp(FIRST_LOOK_FOR_RUNS, LATEST_LOOK_FOR_RUNS);
+    (waited < RUNS_LOOKED_FOR).then(|| wait.unsigned_abs())
 }
 
 /// A run started by hand has no subject of its own: its statuses belong to the ref it was started
@@ -303,6 +344,7 @@ fn with_refs_of_runs(mut subjects: Vec<Subject>, runs: &[Run]) -> Vec<Subject> {
                 merge_request: None,
                 fork_of: None,
                 affected: 1,
+                stacks: Vec::new(),
                 to_tracked: run.git_ref == run.tracked_branch,
                 decided_at: None,
             });

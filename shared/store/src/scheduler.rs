@@ -146,6 +146,9 @@ pub struct Subject {
     pub fork_of: Option<ProjectId>,
     /// How many stacks it affects.
     pub affected: u32,
+    /// Which they are. Empty in records of before, and where nothing says it.
+    #[serde(default)]
+    pub stacks: Vec<StackId>,
     /// It is a merge request to a tracked branch, or the tracked branch itself.
     pub to_tracked: bool,
     /// When that was decided: the stacks make their runs soon after.
@@ -342,11 +345,24 @@ pub struct Comparing {
     pub updated_after: Option<String>,
     /// When a webhook of the project was last received.
     pub webhook_at: Option<Timestamp>,
-    /// The tags that were there before any stack asked for tags are recorded.
+    /// The tags that were there before any stack asked for tags are recorded, all of them.
     #[serde(default)]
     pub tags_known: bool,
+    /// When the first look at them began. None in records of before, which knew the newest only.
+    #[serde(default)]
+    pub tags_from: Option<Timestamp>,
+    /// How many pages of them are recorded, while more are left.
+    #[serde(default)]
+    pub tag_pages: u32,
     /// GitLab's word on the project's hook (`executable`, `disabled`, …), or why it is not known.
     pub hook_status: Option<String>,
+}
+
+impl Comparing {
+    /// Every tag that was there at the first look is recorded.
+    pub fn knows_tags(&self) -> bool {
+        self.tags_known && self.tags_from.is_some()
+    }
 }
 
 /// Whether GitLab takes the token, as one function saw it ([`crate::keys::health`]).

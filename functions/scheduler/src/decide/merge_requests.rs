@@ -199,6 +199,7 @@ impl Work {
             merge_request: Some(live.iid),
             fork_of: None,
             affected: 0,
+            stacks: Vec::new(),
             to_tracked: true,
             decided_at: Some(self.now()),
         };

@@ -37,11 +37,13 @@ impl Decided<'_> {
 
     /// What the commit is the head of: `git_ref`, and what runs for it.
     fn subject(&self, to_tracked: bool, now: Timestamp) -> Subject {
+        let stacks = self.affected();
         Subject {
             branch: self.git_ref.to_owned(),
             merge_request: None,
             fork_of: None,
-            affected: u32::try_from(self.affected().len()).unwrap_or(u32::MAX),
+            affected: u32::try_from(stacks.len()).unwrap_or(u32::MAX),
+            stacks,
             to_tracked,
             decided_at: Some(now),
         }

@@ -3,6 +3,7 @@
 use gantry_fake_gitlab::{Ci, CiMode, Fault, Matcher, ProjectOptions};
 use gantry_scenarios::{StackOptions, run_test, with_files};
 use jiff::SignedDuration;
+use reqwest::Method;
 use std::time::Duration;
 
 fn with_ci(mode: CiMode, delay: i64) -> ProjectOptions {
@@ -172,6 +173,39 @@ async fn an_end_whose_answer_was_lost_is_not_posted_again() {
             let of_name = all.iter().filter(|status| status.name == name).count();
             assert_eq!(of_name, 1, "{name}\n{}", w.history());
         }
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_gate_waits_for_every_affected_stack_as_long_as_it_takes() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        for name in ["network", "cluster"] {
+            w.stack(project, name, "infra", StackOptions::default()).await;
+        }
+        w.lose_triggers("cluster").await;
+        let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
+        w.open(project, "wider").await;
+        w.expect_status(project, &commit, "gantry/network", "success");
+        for minutes in [5, 60, 600] {
+            w.pass(Duration::from_secs(minutes * 60)).await;
+            w.expect_status(project, &commit, "gantry", "pending");
+        }
+        w.find_triggers().await;
+        w.expect_status(project, &commit, "gantry/cluster", "success");
+        w.expect_status(project, &commit, "gantry", "success");
+
+        // A stack that is gone makes no run any more.
+        w.lose_triggers("cluster").await;
+        let commit = w.push(project, "wider", "infra/main.tf", "# two").await;
+        w.pass(Duration::from_secs(5 * 60)).await;
+        w.expect_status(project, &commit, "gantry", "pending");
+        let (status, said) = w.api(Method::DELETE, "/stacks/cluster", None).await;
+        assert!(status.is_success(), "{said}");
+        w.pass(Duration::from_secs(30 * 60)).await;
+        w.expect_status(project, &commit, "gantry", "success");
         w
     })
     .await;
