@@ -85,9 +85,9 @@ async fn a_log_follows_pauses_and_is_searched() {
     let page = w.browser(Screen::default()).await;
     page.sign_in(&w.key).await;
     page.go("/stacks/network/edit").await;
-    page.press("Shell commands around the phases, one a line").await;
+    page.press("Shell commands around the phases").await;
     let hook = "for i in 1 2 3 4 5 6; do echo \"line $i of the hook\"; sleep 1; done";
-    page.fill("hooks.before_plan", hook).await;
+    page.fill("hooks.before_plan[0]", hook).await;
     page.press("Save").await;
     page.wait_for("Saved.").await;
     w.push("main", "slow");
