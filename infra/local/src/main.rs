@@ -1,6 +1,7 @@
 //! The command `gantry`: the whole system on one machine, alone or with its demo.
 
 use clap::{Args, Parser, Subcommand};
+use gantry_domain::stack::Tool;
 use gantry_local::{Host, HostConfig, Intervals, demo};
 use gantry_settings::PublicUrl;
 use gantry_setup::{Environment, telemetry};
@@ -25,6 +26,10 @@ enum Command {
         /// End after the story: exit code 0, or 1 when something was missing.
         #[arg(long)]
         once: bool,
+        /// The tool that the story is told with; when not given, Terraform where it is on PATH,
+        /// and OpenTofu otherwise.
+        #[arg(long, value_parser = tool)]
+        tool: Option<Tool>,
         /// Where the demo's GitLab listens.
         #[arg(long, env = "GANTRY_DEMO_GITLAB_ADDR", default_value = "127.0.0.1:8929")]
         gitlab_addr: SocketAddr,
@@ -64,10 +69,10 @@ struct Settings {
 async fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Run(settings) => run(settings).await.map(|()| true),
-        Command::Demo { settings, once, gitlab_addr } => {
+        Command::Demo { settings, once, tool, gitlab_addr } => {
             telemetry::start(telemetry::LogFormat::Text, Some("error"));
             match host_config(settings) {
-                Ok(config) => demo::run(config, gitlab_addr, once).await,
+                Ok(config) => demo::run(config, gitlab_addr, tool, once).await,
                 Err(error) => Err(error),
             }
         }
@@ -79,6 +84,14 @@ async fn main() -> ExitCode {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn tool(name: &str) -> Result<Tool, &'static str> {
+    match name {
+        "terraform" => Ok(Tool::Terraform),
+        "opentofu" => Ok(Tool::OpenTofu),
+        _ => Err("should be terraform or opentofu"),
     }
 }
 

@@ -84,7 +84,7 @@ pub async fn find(
     http: &reqwest::Client,
     confinement: Option<&Confinement>,
 ) -> Result<Found, ToolError> {
-    let on_path = on_path(tool.command(), path);
+    let on_path = on_path(tool, path);
     let Some(wanted) = version else {
         let program = on_path.ok_or(ToolError::NotInstalled(tool.command()))?;
         let version = version_of(&program, path, confinement).await?;
@@ -106,8 +106,9 @@ pub async fn find(
     Ok(Found { program, version: wanted.to_owned() })
 }
 
-fn on_path(command: &str, path: &str) -> Option<PathBuf> {
-    env::split_paths(path).map(|folder| folder.join(command)).find(|file| {
+/// The tool's program in the folders of `path`.
+pub fn on_path(tool: Tool, path: &str) -> Option<PathBuf> {
+    env::split_paths(path).map(|folder| folder.join(tool.command())).find(|file| {
         file.is_absolute()
             && fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
     })

