@@ -21,7 +21,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use gantry_domain::protocol::{LockInfo, StateCommit};
 use gantry_engine::{backend::HttpBackend, files};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -128,20 +130,21 @@ impl StateServer {
     /// wrote into the project root because it could not get rid of it.
     pub(crate) async fn rescue(&self, project_root: &Path) -> Rescue {
         let mut rescue = Rescue::default();
-        let mut last_digest = None;
+        let mut last = None;
         let undelivered = take(&self.shared.undelivered);
         let errored = project_root.join("errored.tfstate");
         for path in undelivered.into_iter().chain([errored]) {
             let Some(body) = read(&path) else { continue };
-            let digest = files::digest(&body);
-            if last_digest.as_ref() == Some(&digest) {
+            let content = content(&body);
+            if last.as_ref() == Some(&content) {
                 continue;
             }
-            let commit = StateCommit { lock_id: None, digest: digest.clone(), rescued: true };
+            let digest = files::digest(&body);
+            let commit = StateCommit { lock_id: None, digest, rescued: true };
             match self.shared.api.put_state(&body, &commit).await {
                 Ok(()) => {
                     rescue.delivered += 1;
-                    last_digest = Some(digest);
+                    last = Some(content);
                     let _ = std::fs::remove_file(&path);
                 }
                 Err(error) => {
@@ -158,6 +161,28 @@ impl Drop for StateServer {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// What a state says, whatever its form. OpenTofu sends it without white space, and writes what it
+/// could not send with some, under the next serial.
+fn content(body: &[u8]) -> Vec<u8> {
+    let Ok(mut fields) = serde_json::from_slice::<BTreeMap<&str, &RawValue>>(body) else {
+        return body.to_vec();
+    };
+    fields.remove("serial");
+    let mut content = Vec::new();
+    for (name, value) in fields {
+        content.extend_from_slice(name.as_bytes());
+        let (mut in_text, mut escaped) = (false, false);
+        for byte in value.get().bytes() {
+            if in_text || !byte.is_ascii_whitespace() {
+                content.push(byte);
+            }
+            in_text ^= byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+        }
+    }
+    content
 }
 
 fn read(path: &Path) -> Option<Bytes> {
@@ -306,5 +331,25 @@ fn text_of(error: &ApiError) -> String {
     match error {
         ApiError::Conflict(body) => String::from_utf8_lossy(body).into_owned(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_the_same_in_another_form_and_under_another_serial() {
+        let sent = br#"{"version":4,"serial":1,"outputs":{"a":{"value":"x \" y","n":1.50}}}"#;
+        let written = br#"{
+            "version": 4, "serial": 2,
+            "outputs": { "a": { "value": "x \" y", "n": 1.50 } }
+        }"#;
+        assert_eq!(content(sent), content(written));
+        for other in [r#"x \"  y"#, r#"x \" z"#] {
+            let other = String::from_utf8_lossy(sent).replace(r#"x \" y"#, other);
+            assert_ne!(content(sent), content(other.as_bytes()), "{other}");
+        }
+        assert_ne!(content(b"no JSON"), content(b"no  JSON"));
     }
 }
