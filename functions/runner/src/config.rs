@@ -66,6 +66,10 @@ pub struct Arguments {
     /// Names of further variables of the runner that runs may see, separated by commas
     #[arg(long, env = "GANTRY_RUNNER_PASS", value_delimiter = ',')]
     pass: Vec<String>,
+    /// A file in the form of ~/.terraformrc: the CLI configuration of Terraform and OpenTofu for
+    /// every run that brings none of its own
+    #[arg(long, env = "GANTRY_TERRAFORM_CONFIG")]
+    terraform_config: Option<String>,
     /// The version of runs that name none, where no program is on PATH
     #[arg(long, env = "GANTRY_TERRAFORM_VERSION")]
     terraform_version: Option<String>,
@@ -107,6 +111,11 @@ impl Arguments {
         self.slots
     }
 
+    /// The installation's CLI configuration, where it has one.
+    pub(crate) fn terraform_config(&self) -> Option<PathBuf> {
+        named_file(self.terraform_config.clone())
+    }
+
     pub(crate) fn own_name(&self) -> String {
         self.name.clone().unwrap_or_else(own_name)
     }
@@ -122,6 +131,7 @@ impl Arguments {
             ("GANTRY_RUNS_MAY_WRITE", Some(joined(&self.runs_may_write))),
             ("GANTRY_RUNNER_PRIVATE", Some(joined(&self.private))),
             ("GANTRY_UNCONFINED_RUNS", self.unconfined_runs.then(|| "true".to_owned())),
+            ("GANTRY_TERRAFORM_CONFIG", self.terraform_config.clone()),
             ("GANTRY_TERRAFORM_VERSION", self.terraform_version.clone()),
             ("GANTRY_TERRAFORM_RELEASES", Some(self.terraform_releases.to_string())),
             ("GANTRY_OPENTOFU_RELEASES", Some(self.opentofu_releases.to_string())),
@@ -148,6 +158,8 @@ pub struct Config {
     pub releases: Releases,
     /// What runs see of the runner's own environment.
     pub environment: Environment,
+    /// The CLI configuration of Terraform and OpenTofu for runs that bring none.
+    pub terraform_config: Option<PathBuf>,
     /// The version of runs that name none, where no program is on `PATH`.
     pub terraform_version: Option<String>,
     /// Proves the runner's cloud role, where it has one.
@@ -231,6 +243,7 @@ impl Config {
                 opentofu: arguments.opentofu_releases,
             },
             environment,
+            terraform_config: named_file(arguments.terraform_config),
             terraform_version: arguments.terraform_version.filter(|version| !version.is_empty()),
             identity: None,
             user,
@@ -244,6 +257,11 @@ impl Config {
 fn joined(paths: &[PathBuf]) -> String {
     let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
     paths.join(":")
+}
+
+/// In a build, what is not set is empty.
+fn named_file(name: Option<String>) -> Option<PathBuf> {
+    name.filter(|name| !name.is_empty()).map(PathBuf::from)
 }
 
 fn own_name() -> String {

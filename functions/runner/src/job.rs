@@ -3,6 +3,7 @@
 
 use crate::{
     api::{Api, http_client},
+    cli_config,
     config::Config,
     failure::Failure,
     log::Log,
@@ -19,7 +20,7 @@ use gantry_engine::{
     diagnostics::{Diagnostic, Diagnostics},
     files,
     kept::KeptOutput,
-    process, registry,
+    process,
     tool::{self, ToolError},
     workspace::{PLAN, WORKSPACE},
 };
@@ -45,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) progress: Progress,
     pub(crate) folders: Folders,
     pub(crate) state: Option<StateServer>,
+    /// The installation's CLI configuration.
+    pub(crate) installations: Option<String>,
     state_password: String,
     sequence: u32,
 }
@@ -69,7 +72,7 @@ pub(crate) struct Folders {
     pub(crate) run: PathBuf,
     /// Workspace and plan.
     pub(crate) job: PathBuf,
-    home: PathBuf,
+    pub(crate) home: PathBuf,
     temporary: PathBuf,
     /// Providers that an earlier run has left here, which no process of this one can change.
     pub(crate) providers: PathBuf,
@@ -146,6 +149,7 @@ impl Job {
             progress,
             folders,
             state: None,
+            installations: None,
             state_password,
             sequence: 0,
         }
@@ -171,6 +175,9 @@ impl Job {
         let Folders { job, home, temporary, providers, .. } = &self.folders;
         let machine = self.config.confinement.clone()?;
         let run = machine.reading(program).reading(providers).writing(job).writing(home);
+        let mirrors = self.installations.as_deref().map(gantry_engine::cli_config::mirrors);
+        let mirrors = mirrors.into_iter().flatten().filter(|mirror| mirror.exists());
+        let run = mirrors.fold(run, Confinement::reading);
         Some(run.with_temporary(temporary))
     }
 
@@ -226,12 +233,7 @@ impl Job {
             gantry_engine::backend::write_override(&folder)?;
             self.state = Some(server);
         }
-        if let Some(registry) = &self.claim.registry {
-            let base = self.config.api.as_str().trim_end_matches('/');
-            let service = format!("{base}/registry/v1/modules/");
-            let (home, token) = (&self.folders.home, &registry.token);
-            registry::describe(&mut environment, home, &registry.host, &service, token)?;
-        }
+        cli_config::write(self)?;
         if let Some(user) = self.config.user {
             let Folders { job, home, temporary, providers, .. } = &self.folders;
             for folder in [job, home, temporary, providers] {

@@ -6,6 +6,7 @@
 
 mod api;
 mod beat;
+mod cli_config;
 mod config;
 mod failure;
 pub mod further;
@@ -63,12 +64,16 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
     let secrets = claim.variables.iter().filter(|v| v.secret).map(|v| v.value.as_str());
     let secrets = secrets.chain([claim.run_token.as_str(), state_password.as_str()]);
     let secrets = secrets.chain(claim.registry.as_ref().map(|registry| registry.token.as_str()));
-    let masker = Arc::new(Masker::new(secrets));
+    let installations = cli_config::installations(&config);
+    let in_config = installations.as_deref().map(gantry_engine::cli_config::secrets);
+    let in_config = in_config.unwrap_or_default();
+    let masker = Arc::new(Masker::new(secrets.chain(in_config.iter().map(String::as_str))));
     let _beats = beat::start(api.clone(), stopper.clone(), timings.heartbeat);
     let _signals = beat::signals(stopper.clone())?;
     let (log, pump) = Log::open(api.clone(), Arc::clone(&masker), timings.log);
 
     let mut job = Job::new(config, api, claim, log, masker, state_password, stopper);
+    job.installations = installations;
     let result = execute(&mut job).await;
     finish(job, pump, result).await
 }

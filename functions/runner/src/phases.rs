@@ -1,7 +1,7 @@
 //! The two phases, step by step. A test is planned, applied and destroyed in one.
 
 use crate::{
-    beat,
+    beat, cli_config,
     failure::Failure,
     job::{Care, Job, Progress},
     providers,
@@ -34,9 +34,10 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     let hooks = job.claim.hooks.clone();
     job.make_folders()?;
     fetch_source(job).await?;
-    let terraform = job.make_terraform().await?;
+    let mut terraform = job.make_terraform().await?;
 
     job.hooks("before_init", &hooks.before_init, &terraform).await?;
+    cli_config::settle(job, &mut terraform).await?;
     providers::init(job, &terraform, false).await?;
     job.hooks("after_init", &hooks.after_init, &terraform).await?;
 
@@ -119,7 +120,8 @@ pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
     }
     job.make_folders()?;
     fetch_plan(job).await?;
-    let terraform = job.make_terraform().await?;
+    let mut terraform = job.make_terraform().await?;
+    cli_config::put_back(job, &mut terraform).await?;
     providers::init(job, &terraform, true).await?;
     run_apply(job, &terraform, Delta::default()).await
 }

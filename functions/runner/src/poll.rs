@@ -46,6 +46,11 @@ impl Worker {
         let key = key.with_context(|| {
             format!("{WORKER_KEY} is not set: an admin makes a key with the role worker and a pool")
         })?;
+        if let Some(file) = arguments.terraform_config() {
+            std::fs::File::open(&file).with_context(|| {
+                format!("--terraform-config: {} cannot be read", file.display())
+            })?;
+        }
         variables.extend(arguments.as_variables());
         // Each of its runners has one run: the worker asks for the next one.
         variables.remove("GANTRY_RUNNER_RUNS");

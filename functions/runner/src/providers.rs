@@ -44,6 +44,7 @@ const LEND: &str = r#"cp -RPl "$1/." "$2""#;
 /// Offers the packages in the folder `$1` as the project's, by links as those of a plugin cache.
 const OFFER: &str = r#"test ! -e .terraform/providers && mkdir -p .terraform/providers || exit 1
 for package in "$1"/*/*/*/*/*; do
+  [ -d "$package" ] || continue
   name=.terraform/providers/${package#"$1"/}
   mkdir -p "${name%/*}" && ln -s "$package" "$name" || { rm -rf .terraform/providers; exit 1; }
 done"#;

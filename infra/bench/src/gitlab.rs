@@ -118,6 +118,7 @@ impl World {
             runner_user: None,
             runner: "/bin/true".into(),
             path: String::new(),
+            terraform_config: None,
             ca_file: None,
             intervals: gantry_local::Intervals::default(),
         })

@@ -13,7 +13,12 @@ use gantry_settings::PublicUrl;
 use gantry_setup::{Clock, Objects};
 use gantry_store::{config::ProjectEntry, keys, scheduler::RoomEntry};
 use jiff::SignedDuration;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 /// How the host is started.
@@ -31,6 +36,8 @@ pub struct HostConfig {
     pub runner: PathBuf,
     /// `PATH` for runners: where `terraform` and `tofu` are found.
     pub path: String,
+    /// The CLI configuration of Terraform and OpenTofu for runs that bring none.
+    pub terraform_config: Option<PathBuf>,
     /// The user that Terraform and hooks run as, where the host is root.
     pub runner_user: Option<String>,
     /// A file of certificates (PEM) that GitLab's certificate may come from.
@@ -82,6 +89,7 @@ impl Host {
         let data = &config.data_dir;
         std::fs::create_dir_all(data)
             .with_context(|| format!("the folder {} cannot be made", data.display()))?;
+        let terraform_config = config.terraform_config.as_deref().map(readable).transpose()?;
         let listener = TcpListener::bind(config.address).await.with_context(|| {
             format!("{} is not free: choose another address with GANTRY_ADDR", config.address)
         })?;
@@ -130,6 +138,7 @@ impl Host {
             work: made(data.join("runners"))?,
             logs: made(data.join("runner-logs"))?,
             path: config.path,
+            terraform_config,
             user: config.runner_user,
         };
         let (stop, stopped) = watch::channel(false);
@@ -169,6 +178,13 @@ fn made(folder: PathBuf) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     Ok(std::path::absolute(folder)?)
+}
+
+/// A file that must be there, wherever runners look from.
+fn readable(file: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::File::open(file)
+        .with_context(|| format!("--terraform-config: {} cannot be read", file.display()))?;
+    Ok(std::path::absolute(file)?)
 }
 
 async fn until_stopped(mut stopped: watch::Receiver<bool>) {

@@ -57,6 +57,10 @@ struct Settings {
     /// The user that Terraform and hooks run as, where this runs as root; its own otherwise.
     #[arg(long, env = "GANTRY_RUNNER_USER")]
     runner_user: Option<String>,
+    /// A file in the form of ~/.terraformrc: the CLI configuration of Terraform and OpenTofu for
+    /// every run that brings none of its own, such as a mirror of providers.
+    #[arg(long, env = "GANTRY_TERRAFORM_CONFIG")]
+    terraform_config: Option<PathBuf>,
     /// A file with certificates (PEM) of your own authority, when GitLab's certificate is from it.
     #[arg(long, env = "GANTRY_CA_FILE")]
     ca_file: Option<PathBuf>,
@@ -116,6 +120,7 @@ fn host_config(settings: Settings) -> anyhow::Result<HostConfig> {
         runners: settings.runners.unwrap_or_else(|| u32::try_from(cpus).unwrap_or(2)),
         runner: settings.runner.unwrap_or(beside),
         path: Environment.optional("PATH").unwrap_or_default(),
+        terraform_config: settings.terraform_config,
         runner_user: settings.runner_user,
         ca_file: settings.ca_file,
         intervals: Intervals::default(),

@@ -18,6 +18,8 @@ pub struct Starter {
     pub logs: PathBuf,
     /// Put in front of `PATH`, where `terraform` is found.
     pub path: String,
+    /// The CLI configuration of Terraform and OpenTofu for runs that bring none.
+    pub terraform_config: Option<PathBuf>,
     /// The user that Terraform and hooks run as, where the host is root.
     pub user: Option<String>,
 }
@@ -39,6 +41,7 @@ impl Starter {
             .env("GANTRY_RUNNER_WORK", &self.work)
             .env("GANTRY_CLAIM_TOKEN", token.expose())
             .envs(self.user.as_ref().map(|user| ("GANTRY_RUNNER_USER", user)))
+            .envs(self.terraform_config.as_ref().map(|file| ("GANTRY_TERRAFORM_CONFIG", file)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -28,6 +28,7 @@ impl Programs {
             work: made("runners"),
             logs: made("runner-logs"),
             path: gantry_terraform::path(),
+            terraform_config: None,
             user: None,
         });
     }

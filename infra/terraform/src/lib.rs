@@ -27,6 +27,21 @@ pub fn folder(tool: Tool) -> Option<&'static Path> {
     .as_deref()
 }
 
+/// A filesystem mirror with the provider hashicorp/time, for both tools, that is made for the
+/// tests. None where it cannot be built, which CI does not accept.
+///
+/// # Panics
+/// When it should be there and is not.
+pub fn mirror() -> Option<&'static Path> {
+    static MIRROR: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../provider/setup.sh");
+    let mirror = MIRROR.get_or_init(|| set_up(script)).as_deref();
+    if mirror.is_none() {
+        left_out("no Go to build a provider with");
+    }
+    mirror
+}
+
 /// What the script exits with where it cannot make what it should.
 const NOT_HERE: i32 = 3;
 
@@ -51,10 +66,14 @@ fn set_up(script: &str) -> Option<PathBuf> {
 pub fn has(tool: Tool) -> bool {
     let has = folder(tool).is_some();
     if !has {
-        let message = "left out: no tofu on PATH, and no Go to build it with\n";
-        let _nobody_reads = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+        left_out("no tofu on PATH, and no Go to build it with");
     }
     has
+}
+
+fn left_out(why: &str) {
+    let message = format!("left out: {why}\n");
+    let _nobody_reads = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
 }
 
 /// The folders of all tools, as the front of a `PATH`.
@@ -85,12 +104,12 @@ macro_rules! on_each_tool {
 
             async fn story($tool: gantry_domain::stack::Tool) $story
 
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn terraform() {
                 story(gantry_domain::stack::Tool::Terraform).await;
             }
 
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn opentofu() {
                 if $crate::has(gantry_domain::stack::Tool::OpenTofu) {
                     story(gantry_domain::stack::Tool::OpenTofu).await;

@@ -55,6 +55,11 @@ impl Environment {
         self.0.insert(name.to_owned(), value.into());
     }
 
+    /// Takes a variable away.
+    pub fn unset(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Sets a stack's variable. False, and nothing happens, when the name is ours or is none.
     pub fn set_for_stack(&mut self, name: &str, value: &str) -> bool {
         let valid = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');

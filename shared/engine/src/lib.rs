@@ -5,6 +5,7 @@
 //! What a child process sees is decided in [`environment`] alone, and nothing is inherited.
 
 pub mod backend;
+pub mod cli_config;
 pub mod confine;
 pub mod diagnostics;
 pub mod environment;
@@ -13,7 +14,6 @@ pub mod kept;
 pub mod leftovers;
 mod lines;
 pub mod process;
-pub mod registry;
 pub mod stop;
 pub mod terraform;
 pub mod tool;

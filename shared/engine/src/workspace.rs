@@ -19,6 +19,9 @@ pub const WORKSPACE: &str = "workspace";
 /// The plan file, beside it.
 pub const PLAN: &str = "plan.tfplan";
 
+/// The folder of the run's own CLI configuration, where it has one.
+pub const CLI_CONFIG: &str = "cli-config";
+
 /// How much an archive may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -71,7 +74,7 @@ pub fn unpack_source(
     unpack(archive, into, 1, limits)
 }
 
-/// Unpacks a saved plan, [`PLAN`] and [`WORKSPACE`], into the empty folder `into`, if it is the
+/// Unpacks a saved plan, [`PLAN`], [`WORKSPACE`] and [`CLI_CONFIG`], into the empty folder `into`, if it is the
 /// one with that digest.
 pub fn unpack_plan(
     archive: &Path,
@@ -96,7 +99,7 @@ pub struct Packed {
     pub size: u64,
 }
 
-/// Packs [`PLAN`] and [`WORKSPACE`] of the folder `from` into the file `to`, as they are: what
+/// Packs [`PLAN`], [`WORKSPACE`] and [`CLI_CONFIG`] of the folder `from` into the file `to`, as they are: what
 /// the plan generated, the modules and the dependency lock file included. Providers are left out:
 /// they are downloaded again and checked against the lock file.
 pub fn pack_plan(from: &Path, to: &Path, limits: Limits) -> Result<Packed, ArchiveError> {
@@ -106,6 +109,10 @@ pub fn pack_plan(from: &Path, to: &Path, limits: Limits) -> Result<Packed, Archi
     let mut budget = Budget { left: limits, limits };
     append_file(&mut archive, &from.join(PLAN), Path::new(PLAN), &mut budget)?;
     append_folder(&mut archive, &from.join(WORKSPACE), Path::new(WORKSPACE), &mut budget)?;
+    let cli_config = from.join(CLI_CONFIG);
+    if fs::symlink_metadata(&cli_config).is_ok_and(|metadata| metadata.is_dir()) {
+        append_folder(&mut archive, &cli_config, Path::new(CLI_CONFIG), &mut budget)?;
+    }
     let (mut file, digest) = archive.into_inner()?.finish()?.finish();
     file.flush()?;
     Ok(Packed { digest, size: fs::metadata(to)?.len() })

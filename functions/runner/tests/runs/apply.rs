@@ -3,6 +3,7 @@
 use crate::support::{World, until};
 use gantry_domain::{plan::Delta, protocol::ReportKind};
 use gantry_runner::Outcome;
+use gantry_terraform::on_each_tool;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -40,221 +41,233 @@ fn resources(state: &Value) -> Vec<&str> {
     state["resources"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect()
 }
 
-#[tokio::test]
-async fn what_was_planned_is_applied_on_another_machine() {
-    let generated = (
-        "infra/main.tf",
-        "resource \"terraform_data\" \"one\" {\n  input = file(\"${path.module}/generated\")\n}\n",
-    );
-    for signs in [false, true] {
-        let mut w = World::new(&[generated]).await;
-        w.api.data().signs = signs;
-        w.claim.hooks.before_init = vec!["echo once >> generated".into()];
-        w.claim.hooks.before_apply = vec!["echo before the apply; cat generated".into()];
-        w.claim.hooks.after_apply = vec!["echo after the apply".into()];
+on_each_tool! {
+    async fn what_was_planned_is_applied_on_another_machine(tool) {
+        let generated = (
+            "infra/main.tf",
+            "resource \"terraform_data\" \"one\" {\n  input = file(\"${path.module}/generated\")\n}\n",
+        );
+        for signs in [false, true] {
+            let mut w = World::on(tool, &[generated]).await;
+            w.api.data().signs = signs;
+            w.claim.hooks.before_init = vec!["echo once >> generated".into()];
+            w.claim.hooks.before_apply = vec!["echo before the apply; cat generated".into()];
+            w.claim.hooks.after_apply = vec!["echo after the apply".into()];
+            let planned = w.run().await;
+            assert!(w.api.data().states.is_empty() && w.api.data().lock.is_none());
+            w.confirm(&planned);
+            let applied = w.run().await;
+            let delta = Delta { add: 1, ..Delta::default() };
+            assert_eq!(applied, ReportKind::Applied { delta }, "{}", w.api.log());
+            assert_eq!(resources(&state(&w)), ["one"]);
+            let log = w.api.log();
+            assert!(log.contains("-lockfile=readonly") && !log.contains("before_init"), "{log}");
+            assert!(log.contains("\nonce\n") && log.contains("\nafter the apply\n"), "{log}");
+            assert!(w.api.data().lock.is_none());
+
+            // The next run sees what this one made.
+            w.claim.phase = gantry_domain::run::Phase::Plan;
+            w.claim.plan_digest = None;
+            let again = w.run().await;
+            assert_eq!(again, ReportKind::Planned { delta: Delta::default(), plan_digest: None });
+        }
+    }
+}
+
+on_each_tool! {
+    async fn autodeploy_applies_at_once(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        w.claim.autodeploy = true;
+        w.claim.hooks.after_apply = vec!["exit 5".into()];
+        let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
+        assert_eq!(
+            summary,
+            "Applied (1 added, 0 changed, 0 destroyed, 1 output), but: The after_apply hook failed (exit status: 5): exit 5"
+        );
+        assert!(!in_terraform);
+        let kinds: Vec<_> = w.api.reports();
+        assert!(matches!(kinds[1], ReportKind::Planned { plan_digest: Some(_), .. }));
+
+        w.claim.hooks.after_apply.clear();
+        let mut w2 = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        w2.claim.autodeploy = true;
+        let delta = Delta { add: 1, outputs: 1, ..Delta::default() };
+        assert_eq!(w2.run().await, ReportKind::Applied { delta });
+        assert_eq!(state(&w2)["outputs"]["shown"]["value"], "a");
+    }
+}
+
+on_each_tool! {
+    async fn another_plan_than_the_one_shown_is_refused(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        w.claim.hooks.before_apply = vec!["echo reached".into()];
         let planned = w.run().await;
-        assert!(w.api.data().states.is_empty() && w.api.data().lock.is_none());
         w.confirm(&planned);
-        let applied = w.run().await;
-        let delta = Delta { add: 1, ..Delta::default() };
-        assert_eq!(applied, ReportKind::Applied { delta }, "{}", w.api.log());
-        assert_eq!(resources(&state(&w)), ["one"]);
-        let log = w.api.log();
-        assert!(log.contains("-lockfile=readonly") && !log.contains("before_init"), "{log}");
-        assert!(log.contains("\nonce\n") && log.contains("\nafter the apply\n"), "{log}");
-        assert!(w.api.data().lock.is_none());
+        w.api.data().plan.as_mut().unwrap().push(0);
+        let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
+        assert!(summary.starts_with("the saved plan is not the one that was shown"), "{summary}");
+        assert!(!in_terraform && !w.api.log().contains("init"), "{}", w.api.log());
 
-        // The next run sees what this one made.
-        w.claim.phase = gantry_domain::run::Phase::Plan;
         w.claim.plan_digest = None;
-        let again = w.run().await;
-        assert_eq!(again, ReportKind::Planned { delta: Delta::default(), plan_digest: None });
+        let ReportKind::Failed { summary, .. } = w.run().await else { panic!() };
+        assert_eq!(summary, "the run has no saved plan");
+        assert!(w.api.data().states.is_empty());
     }
 }
 
-#[tokio::test]
-async fn autodeploy_applies_at_once() {
-    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
-    w.claim.autodeploy = true;
-    w.claim.hooks.after_apply = vec!["exit 5".into()];
-    let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
-    assert_eq!(
-        summary,
-        "Applied (1 added, 0 changed, 0 destroyed, 1 output), but: The after_apply hook failed (exit status: 5): exit 5"
-    );
-    assert!(!in_terraform);
-    let kinds: Vec<_> = w.api.reports();
-    assert!(matches!(kinds[1], ReportKind::Planned { plan_digest: Some(_), .. }));
-
-    w.claim.hooks.after_apply.clear();
-    let mut w2 = World::new(&[("infra/main.tf", ONE)]).await;
-    w2.claim.autodeploy = true;
-    let delta = Delta { add: 1, outputs: 1, ..Delta::default() };
-    assert_eq!(w2.run().await, ReportKind::Applied { delta });
-    assert_eq!(state(&w2)["outputs"]["shown"]["value"], "a");
-}
-
-#[tokio::test]
-async fn another_plan_than_the_one_shown_is_refused() {
-    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
-    w.claim.hooks.before_apply = vec!["echo reached".into()];
-    let planned = w.run().await;
-    w.confirm(&planned);
-    w.api.data().plan.as_mut().unwrap().push(0);
-    let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
-    assert!(summary.starts_with("the saved plan is not the one that was shown"), "{summary}");
-    assert!(!in_terraform && !w.api.log().contains("init"), "{}", w.api.log());
-
-    w.claim.plan_digest = None;
-    let ReportKind::Failed { summary, .. } = w.run().await else { panic!() };
-    assert_eq!(summary, "the run has no saved plan");
-    assert!(w.api.data().states.is_empty());
-}
-
-#[tokio::test]
-async fn a_state_that_moved_makes_the_plan_stale() {
-    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
-    let planned = w.run().await;
-    w.api.data().states.push(
-        r#"{"version":4,"terraform_version":"1.0.0","serial":9,"lineage":"x","outputs":{},"resources":[]}"#
-            .into(),
-    );
-    w.confirm(&planned);
-    let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
-    assert!(summary.contains("Saved plan"), "{summary}");
-    assert!(in_terraform);
-    assert_eq!(w.api.data().states.len(), 1);
-}
-
-#[tokio::test]
-async fn a_proposed_run_cannot_write_the_state() {
-    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
-    w.claim.run_type = gantry_domain::run::RunType::Proposed;
-    // What its code can do at most: ask the backend itself.
-    let ask = |method: &str, path: &str| {
-        format!(
-            "curl -s -o /dev/null -w '{method} {path} %{{http_code}}\\n' -X {method} -d '{{}}' \
-             -u $TF_HTTP_USERNAME:$TF_HTTP_PASSWORD ${{TF_HTTP_ADDRESS%state}}{path}"
-        )
-    };
-    w.claim.hooks.before_plan = vec![
-        ask("POST", "state"),
-        ask("POST", "lock"),
-        ask("DELETE", "lock"),
-        "curl -s -o /dev/null -w 'without %{http_code}\\n' $TF_HTTP_ADDRESS".into(),
-    ];
-    w.run().await;
-    let log = w.api.log();
-    for said in ["POST state 403", "POST lock 403", "DELETE lock 403", "without 401"] {
-        assert!(log.contains(said), "{log}");
+on_each_tool! {
+    async fn a_state_that_moved_makes_the_plan_stale(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        let planned = w.run().await;
+        w.api.data().states.push(
+            r#"{"version":4,"terraform_version":"1.0.0","serial":9,"lineage":"x","outputs":{},"resources":[]}"#
+                .into(),
+        );
+        w.confirm(&planned);
+        let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
+        assert!(summary.contains("Saved plan"), "{summary}");
+        assert!(in_terraform);
+        assert_eq!(w.api.data().states.len(), 1);
     }
-    assert!(w.api.data().states.is_empty());
-    // And a run of that type is never applied, whoever asks.
-    w.claim.phase = gantry_domain::run::Phase::Apply;
-    w.claim.plan_digest = Some("00".repeat(32));
-    let ReportKind::Failed { summary, .. } = w.run().await else { panic!() };
-    assert_eq!(summary, "a proposed run is never applied");
 }
 
-#[tokio::test]
-async fn an_interrupted_apply_finishes_what_is_in_flight_and_writes_its_state() {
-    let mut w = World::new(&[("infra/main.tf", SLOW)]).await;
-    w.variable("TF_VAR_seconds", "30", false);
-    w.claim.autodeploy = true;
-    let running = tokio::spawn(gantry_runner::run(w.offer()));
-    until("the apply", || w.api.log().contains("has begun\n")).await;
-    w.api.data().stop = Some("Stopped by alice".into());
-    let Ok(Outcome::Reported(report)) = running.await.unwrap() else { panic!() };
-    let ReportKind::Interrupted { summary } = report else { panic!("{report:?}") };
-    assert_eq!(summary, "local-exec provisioner error");
-    let state = state(&w);
-    assert_eq!(resources(&state), ["first", "slow"]);
-    assert_eq!(state["resources"][1]["instances"][0]["status"], "tainted");
-    let log = w.api.log();
-    assert_eq!(log.matches("Interrupt received").count(), 1, "{log}");
-    assert!(w.api.data().lock.is_none());
+on_each_tool! {
+    async fn a_proposed_run_cannot_write_the_state(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        w.claim.run_type = gantry_domain::run::RunType::Proposed;
+        // What its code can do at most: ask the backend itself.
+        let ask = |method: &str, path: &str| {
+            format!(
+                "curl -s -o /dev/null -w '{method} {path} %{{http_code}}\\n' -X {method} -d '{{}}' \
+                 -u $TF_HTTP_USERNAME:$TF_HTTP_PASSWORD ${{TF_HTTP_ADDRESS%state}}{path}"
+            )
+        };
+        w.claim.hooks.before_plan = vec![
+            ask("POST", "state"),
+            ask("POST", "lock"),
+            ask("DELETE", "lock"),
+            "curl -s -o /dev/null -w 'without %{http_code}\\n' $TF_HTTP_ADDRESS".into(),
+        ];
+        w.run().await;
+        let log = w.api.log();
+        for said in ["POST state 403", "POST lock 403", "DELETE lock 403", "without 401"] {
+            assert!(log.contains(said), "{log}");
+        }
+        assert!(w.api.data().states.is_empty());
+        // And a run of that type is never applied, whoever asks.
+        w.claim.phase = gantry_domain::run::Phase::Apply;
+        w.claim.plan_digest = Some("00".repeat(32));
+        let ReportKind::Failed { summary, .. } = w.run().await else { panic!() };
+        assert_eq!(summary, "a proposed run is never applied");
+    }
 }
 
-#[tokio::test]
-async fn an_apply_that_takes_too_long_is_interrupted() {
-    let mut w = World::new(&[("infra/main.tf", SLOW)]).await;
-    w.variable("TF_VAR_seconds", "60", false);
-    let planned = w.run().await;
-    w.confirm(&planned);
-    w.claim.timeout = 4;
-    let ReportKind::Interrupted { summary } = w.run().await else { panic!("{}", w.api.log()) };
-    assert_eq!(summary, "The apply took longer than 4 seconds");
-    assert_eq!(resources(&state(&w)), ["first", "slow"]);
+on_each_tool! {
+    async fn an_interrupted_apply_finishes_what_is_in_flight_and_writes_its_state(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", SLOW)]).await;
+        w.variable("TF_VAR_seconds", "30", false);
+        w.claim.autodeploy = true;
+        let running = tokio::spawn(gantry_runner::run(w.offer()));
+        until("the apply", || w.api.log().contains("has begun\n")).await;
+        w.api.data().stop = Some("Stopped by alice".into());
+        let Ok(Outcome::Reported(report)) = running.await.unwrap() else { panic!() };
+        let ReportKind::Interrupted { summary } = report else { panic!("{report:?}") };
+        assert_eq!(summary, "local-exec provisioner error");
+        let state = state(&w);
+        assert_eq!(resources(&state), ["first", "slow"]);
+        assert_eq!(state["resources"][1]["instances"][0]["status"], "tainted");
+        let log = w.api.log();
+        assert_eq!(log.matches("Interrupt received").count(), 1, "{log}");
+        assert!(w.api.data().lock.is_none());
+    }
 }
 
-#[tokio::test]
-async fn a_stop_before_the_apply_costs_nothing() {
-    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
-    let planned = w.run().await;
-    w.confirm(&planned);
-    w.claim.hooks.before_apply = vec!["echo in the hook; sleep 300".into()];
-    let running = tokio::spawn(gantry_runner::run(w.offer()));
-    until("the hook", || w.api.log().contains("\nin the hook\n")).await;
-    w.api.data().stop = Some("Stopped by alice".into());
-    let outcome = running.await.unwrap().unwrap();
-    let summary = "Nothing was applied: Stopped by alice".into();
-    assert_eq!(outcome, Outcome::Reported(ReportKind::Interrupted { summary }));
-    assert!(w.api.data().states.is_empty());
+on_each_tool! {
+    async fn an_apply_that_takes_too_long_is_interrupted(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", SLOW)]).await;
+        w.variable("TF_VAR_seconds", "60", false);
+        let planned = w.run().await;
+        w.confirm(&planned);
+        w.claim.timeout = 4;
+        let ReportKind::Interrupted { summary } = w.run().await else { panic!("{}", w.api.log()) };
+        assert_eq!(summary, "The apply took longer than 4 seconds");
+        assert_eq!(resources(&state(&w)), ["first", "slow"]);
+    }
 }
 
-#[tokio::test]
-async fn a_failing_apply_keeps_what_it_made() {
-    let code = SLOW.replace("sleep ${var.seconds}", "exit 4");
-    let mut w = World::new(&[("infra/main.tf", &code)]).await;
-    w.variable("TF_VAR_seconds", "0", false);
-    w.claim.autodeploy = true;
-    let ReportKind::Failed { summary, in_terraform, errors, .. } = w.run().await else { panic!() };
-    assert_eq!(summary, "local-exec provisioner error");
-    assert!(in_terraform && errors[0].contains("exit status 4"));
-    assert_eq!(resources(&state(&w)), ["first", "slow"]);
+on_each_tool! {
+    async fn a_stop_before_the_apply_costs_nothing(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        let planned = w.run().await;
+        w.confirm(&planned);
+        w.claim.hooks.before_apply = vec!["echo in the hook; sleep 300".into()];
+        let running = tokio::spawn(gantry_runner::run(w.offer()));
+        until("the hook", || w.api.log().contains("\nin the hook\n")).await;
+        w.api.data().stop = Some("Stopped by alice".into());
+        let outcome = running.await.unwrap().unwrap();
+        let summary = "Nothing was applied: Stopped by alice".into();
+        assert_eq!(outcome, Outcome::Reported(ReportKind::Interrupted { summary }));
+        assert!(w.api.data().states.is_empty());
+    }
 }
 
-#[tokio::test]
-async fn a_state_waits_for_the_runner_api() {
-    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
-    w.timings.state_patience = Duration::from_secs(20);
-    w.claim.autodeploy = true;
-    w.api.data().failing_commits = 3;
-    assert!(matches!(w.run().await, ReportKind::Applied { .. }), "{}", w.api.log());
-    assert_eq!(resources(&state(&w)), ["one"]);
-    assert!(w.api.data().rescued.is_empty());
+on_each_tool! {
+    async fn a_failing_apply_keeps_what_it_made(tool) {
+        let code = SLOW.replace("sleep ${var.seconds}", "exit 4");
+        let mut w = World::on(tool, &[("infra/main.tf", &code)]).await;
+        w.variable("TF_VAR_seconds", "0", false);
+        w.claim.autodeploy = true;
+        let ReportKind::Failed { summary, in_terraform, errors, .. } = w.run().await else { panic!() };
+        assert_eq!(summary, "local-exec provisioner error");
+        assert!(in_terraform && errors[0].contains("exit status 4"));
+        assert_eq!(resources(&state(&w)), ["first", "slow"]);
+    }
 }
 
-#[tokio::test]
-async fn a_state_that_cannot_be_made_current_is_kept_aside() {
-    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
-    w.claim.autodeploy = true;
-    w.api.data().failing_commits = 1000;
-    let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
-    assert_eq!(summary, "Failed to save state");
-    assert!(in_terraform);
-    let data = w.api.data();
-    assert!(data.states.is_empty());
-    let rescued: Value = serde_json::from_slice(&data.rescued[0]).unwrap();
-    assert_eq!(resources(&rescued), ["one"]);
-    assert_eq!(data.rescued.len(), 1, "the same state twice");
+on_each_tool! {
+    async fn a_state_waits_for_the_runner_api(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        w.timings.state_patience = Duration::from_secs(20);
+        w.claim.autodeploy = true;
+        w.api.data().failing_commits = 3;
+        assert!(matches!(w.run().await, ReportKind::Applied { .. }), "{}", w.api.log());
+        assert_eq!(resources(&state(&w)), ["one"]);
+        assert!(w.api.data().rescued.is_empty());
+    }
 }
 
-#[tokio::test]
-async fn a_state_that_nobody_takes_stays_on_the_machine() {
-    let mut w = World::new(&[("infra/main.tf", SLOW)]).await;
-    w.variable("TF_VAR_seconds", "3", false);
-    w.claim.autodeploy = true;
-    let running = tokio::spawn(gantry_runner::run(w.offer()));
-    until("the apply", || w.api.log().contains("has begun\n")).await;
-    w.api.data().gone = true;
-    let error = running.await.unwrap().unwrap_err().to_string();
-    assert!(error.contains("states are left in"), "{error}");
-    let left = std::fs::read_dir(w.work().join("run-1/states")).unwrap();
-    let newest = left.map(|entry| entry.unwrap().path()).max().unwrap();
-    let body = std::fs::read(&newest).unwrap();
-    let state: Value = serde_json::from_slice(&body).unwrap();
-    assert!(resources(&state).contains(&"slow"), "{state}");
-    let mode = std::os::unix::fs::PermissionsExt::mode(&newest.metadata().unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600);
+on_each_tool! {
+    async fn a_state_that_cannot_be_made_current_is_kept_aside(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        w.claim.autodeploy = true;
+        w.api.data().failing_commits = 1000;
+        let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
+        assert_eq!(summary, "Failed to save state");
+        assert!(in_terraform);
+        let data = w.api.data();
+        assert!(data.states.is_empty());
+        let rescued: Value = serde_json::from_slice(&data.rescued[0]).unwrap();
+        assert_eq!(resources(&rescued), ["one"]);
+        assert_eq!(data.rescued.len(), 1, "the same state twice");
+    }
+}
+
+on_each_tool! {
+    async fn a_state_that_nobody_takes_stays_on_the_machine(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", SLOW)]).await;
+        w.variable("TF_VAR_seconds", "3", false);
+        w.claim.autodeploy = true;
+        let running = tokio::spawn(gantry_runner::run(w.offer()));
+        until("the apply", || w.api.log().contains("has begun\n")).await;
+        w.api.data().gone = true;
+        let error = running.await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("states are left in"), "{error}");
+        let left = std::fs::read_dir(w.work().join("run-1/states")).unwrap();
+        let newest = left.map(|entry| entry.unwrap().path()).max().unwrap();
+        let body = std::fs::read(&newest).unwrap();
+        let state: Value = serde_json::from_slice(&body).unwrap();
+        assert!(resources(&state).contains(&"slow"), "{state}");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&newest.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }

@@ -1,8 +1,9 @@
-//! Runs on real Terraform against a runner API in memory.
+//! Runs on real Terraform and OpenTofu against a runner API in memory.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 mod apply;
+mod cli_config;
 mod confined;
 mod further;
 mod plan;

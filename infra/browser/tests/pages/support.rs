@@ -87,6 +87,7 @@ impl World {
             runner_user: None,
             runner: gantry_terraform::runner(),
             path: gantry_terraform::path(),
+            terraform_config: None,
             ca_file: None,
             intervals: Intervals::default(),
         });

@@ -41,7 +41,7 @@ const TEST_KEYS: &[&str] =
 /// Beginnings of names of variables that are Gantry's.
 const RESERVED_PREFIXES: &[&str] = &["GANTRY_", "TF_HTTP_"];
 /// Names of variables that Gantry sets itself.
-const RESERVED: &[&str] = &["PATH", "HOME", "TF_CLI_CONFIG_FILE", "TF_DATA_DIR"];
+const RESERVED: &[&str] = &["PATH", "HOME", "TF_DATA_DIR"];
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,7 +42,9 @@ pub(crate) struct Data {
     pub(crate) stop: Option<String>,
     /// Every token is refused.
     pub(crate) gone: bool,
-    uploads: HashMap<String, Bytes>,
+    pub(crate) uploads: HashMap<String, Bytes>,
+    /// The tokens with which the registry was asked for versions of a module.
+    pub(crate) registry_tokens: Vec<String>,
     /// The versions of the state, the last one is current.
     pub(crate) states: Vec<Bytes>,
     pub(crate) rescued: Vec<Bytes>,
@@ -129,6 +131,8 @@ fn router(shared: Shared) -> Router {
         .layer(middleware::from_fn_with_state(shared.clone(), door));
     Router::new()
         .nest("/some/prefix/runner/v1", api)
+        .route("/some/prefix/registry/v1/modules/acme/zone/dns/versions", get(versions))
+        .route("/some/prefix/registry/v1/modules/acme/zone/dns/1.0.0/download", get(download))
         .route("/storage/{*key}", get(storage_get).put(storage_put))
         .with_state(shared)
 }
@@ -169,6 +173,17 @@ async fn claim(State(shared): State<Shared>, Json(request): Json<ClaimRequest>) 
     let answer = data.offered.as_ref().unwrap().1.clone();
     data.run_token = answer.run_token.clone();
     Json(answer).into_response()
+}
+
+async fn versions(State(shared): State<Shared>, headers: HeaderMap) -> Json<serde_json::Value> {
+    let token = headers[header::AUTHORIZATION].to_str().unwrap().to_owned();
+    shared.data().registry_tokens.push(token);
+    Json(serde_json::json!({ "modules": [{ "versions": [{ "version": "1.0.0" }] }] }))
+}
+
+async fn download(State(shared): State<Shared>) -> impl IntoResponse {
+    let address = format!("{}/storage/zone.tar.gz//project-0123", shared.address);
+    (StatusCode::NO_CONTENT, [("x-terraform-get", address)])
 }
 
 async fn further(State(shared): State<Shared>) -> StatusCode {

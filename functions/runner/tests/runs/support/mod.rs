@@ -1,5 +1,5 @@
 //! A runner API that holds everything in memory and refuses what the real one refuses, and a
-//! world around it in which runners run on real Terraform.
+//! world around it in which runners run on real Terraform or OpenTofu.
 
 mod api;
 
@@ -51,13 +51,22 @@ pub(crate) struct World {
     pub(crate) api: Api,
     pub(crate) claim: ClaimAnswer,
     pub(crate) timings: Timings,
+    /// What runs may read besides what they need.
+    pub(crate) may_read: Vec<PathBuf>,
+    /// The installation's CLI configuration.
+    pub(crate) terraform_config: Option<PathBuf>,
     folders: tempfile::TempDir,
     attempts: u32,
 }
 
 impl World {
-    /// A tracked run of `files` in the folder `infra`.
+    /// A tracked run of `files` in the folder `infra`, on Terraform.
     pub(crate) async fn new(files: &[(&str, &str)]) -> Self {
+        Self::on(Tool::Terraform, files).await
+    }
+
+    /// The same on a tool.
+    pub(crate) async fn on(tool: Tool, files: &[(&str, &str)]) -> Self {
         let api = Api::start(archive(files)).await;
         let second = Duration::from_secs(1);
         Self {
@@ -72,7 +81,7 @@ impl World {
                 branch: "main".into(),
                 project_root: "infra".into(),
                 var_files: Vec::new(),
-                tool: Tool::Terraform,
+                tool,
                 tool_version: None,
                 autodeploy: false,
                 manage_state: true,
@@ -95,6 +104,8 @@ impl World {
                 .permissions(Permissions::from_mode(0o711))
                 .tempdir()
                 .unwrap(),
+            may_read: Vec::new(),
+            terraform_config: None,
             attempts: 0,
         }
     }
@@ -115,11 +126,14 @@ impl World {
         std::fs::create_dir_all(&work).unwrap();
         Config {
             terraform_version: None,
+            terraform_config: self.terraform_config.clone(),
             identity: None,
             api: self.api.address.parse().unwrap(),
             claim_token: claim_token.into(),
             name: "test".into(),
-            confinement: Some(confinement(&work)),
+            confinement: Some(
+                self.may_read.iter().fold(confinement(&work), |c, path| c.reading(path)),
+            ),
             tools: work.join("tools"),
             work,
             releases: Releases {

@@ -50,6 +50,7 @@ impl Running {
                     runner_user: None,
                     runner: runner(),
                     path: path(),
+                    terraform_config: None,
                     ca_file: None,
                     intervals,
                 });
