@@ -2,6 +2,8 @@
 
 SHELL := /bin/sh
 ARGS ?=
+# What builds the demo: in CI it has the programs that were tested.
+BUILD ?= build
 # Where terraform and tofu are: the machine's own, or made under target/ where they are needed.
 TOOLS = PATH="$$(infra/tools.sh $@ $(ARGS))" && export PATH &&
 
@@ -10,11 +12,10 @@ TOOLS = PATH="$$(infra/tools.sh $@ $(ARGS))" && export PATH &&
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-# Of the whole workspace, so that what `programs` has built serves here too.
 build:
-	cargo build --locked --workspace --bin gantry --bin gantry-runner
+	cargo build --locked -p gantry-local -p gantry-runner
 
-demo: build ## Show the whole story on this machine. ARGS="--once --tool=opentofu" ends after it.
+demo: $(BUILD) ## Show the whole story on this machine. ARGS="--once --tool=opentofu" ends after it.
 	$(TOOLS) target/debug/gantry demo $(ARGS)
 
 run: build ## Start Gantry for your own GitLab. ARGS=--help lists the settings.
@@ -23,8 +24,10 @@ run: build ## Start Gantry for your own GitLab. ARGS=--help lists the settings.
 fake-gitlab: ## Start the demo's GitLab alone.
 	cargo run --locked -p gantry-fake-gitlab -- $(ARGS)
 
+# With the tests: what they are built on has features that programs alone do not ask for, and
+# would be built twice.
 programs:
-	cargo build --locked --workspace --bins
+	cargo build --locked --workspace --bins --tests
 
 test: programs ## Run all tests.
 	$(TOOLS) cargo test --locked --workspace $(ARGS)
