@@ -1,7 +1,10 @@
 //! Why a phase did not come to its end, and how that is reported.
 
 use crate::{api::ApiError, job::Progress};
-use gantry_domain::{masking::Masker, protocol::ReportKind};
+use gantry_domain::{
+    masking::{CUT, Masker},
+    protocol::ReportKind,
+};
 use gantry_engine::{
     StopKind, StopReason,
     diagnostics::{Diagnostic, main_error},
@@ -16,8 +19,7 @@ const LONGEST_ERROR: usize = 4000;
 /// Errors that are reported.
 const MOST_ERRORS: usize = 20;
 
-/// Why a phase did not come to its end.
-#[derive(Debug)]
+/// Why a phase did not come to its end. It holds what Terraform said, with secrets: no `Debug`.
 pub(crate) enum Failure {
     /// Somebody, or the time limit, asked for it.
     Stopped(StopReason),
@@ -63,6 +65,16 @@ impl Failure {
             }
             Self::Other(text) => text.clone(),
         }
+    }
+
+    /// For the runner's own log: what kind it is and, masked, its one line.
+    pub(crate) fn for_log(&self, masker: &Masker) -> String {
+        let kind = match self {
+            Self::Stopped(_) => "stopped",
+            Self::Terraform { .. } => "Terraform failed",
+            Self::Other(_) => "failed",
+        };
+        format!("{kind}: {}", line(&self.summary(), masker))
     }
 
     fn errors(&self) -> Vec<&str> {
@@ -131,10 +143,11 @@ fn line(text: &str, masker: &Masker) -> String {
     cut(masked.split_whitespace().collect::<Vec<_>>().join(" ").as_str(), LONGEST_SUMMARY)
 }
 
-fn cut(text: &str, longest: usize) -> String {
+/// The text up to so many characters, with a sign at its end where some were left out.
+pub(crate) fn cut(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         None => text.to_owned(),
-        Some(_) => text.chars().take(longest - 1).chain(['…']).collect(),
+        Some(_) => text.chars().take(longest - 1).chain([CUT]).collect(),
     }
 }
 
@@ -184,5 +197,16 @@ mod tests {
         let line = line(&text, &masker);
         assert!(line.ends_with("x (secret)"), "{line}");
         assert_eq!(super::line(&"y".repeat(300), &masker).chars().count(), 200);
+    }
+
+    #[test]
+    fn the_runners_log_gets_no_secret() {
+        let masker = Masker::new(["hunter22"]);
+        let error = Diagnostic {
+            summary: "no hunter22 here".to_owned(),
+            text: "Error: no hunter22 here".to_owned(),
+        };
+        let failure = Failure::Terraform { fallback: String::new(), errors: vec![error] };
+        insta::assert_snapshot!(failure.for_log(&masker), @"Terraform failed: no (secret) here");
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     state::{Access, StateServer},
 };
 use gantry_domain::{
-    masking::Masker,
+    masking::{Masker, hide_import_id},
     protocol::{ClaimAnswer, Report, ReportKind},
     run::{Phase, RunType},
     stack::Tool,
@@ -308,6 +308,7 @@ impl Job {
             // Half of a secret is not recognised: what is quoted elsewhere is never a part of a line.
             let line = piece.line().or(piece.ends.then_some(TOO_LONG));
             if let Some(line) = line {
+                let line = &*hide_import_id(line);
                 watch(line);
                 heard.lock().unwrap_or_else(PoisonError::into_inner).feed(line);
             }

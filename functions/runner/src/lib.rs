@@ -100,7 +100,7 @@ async fn finish(
 ) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
     let stop = job.stop.asked();
     if let (Err(failure), Some(reason)) = (&result, &stop) {
-        tracing::info!(?failure, "the phase was stopped");
+        tracing::info!(failure = failure.for_log(&job.masker), "the phase was stopped");
         job.log.say(&format!("stopped: {}", reason.text));
     } else if let Err(Failure::Other(text)) = &result {
         job.log.say(text);
@@ -119,7 +119,9 @@ async fn finish(
             Ok((Outcome::Reported(report), Some(ended)))
         }
         Err(Failure::Stopped(_)) => Ok((Outcome::GivenUp, None)),
-        Err(failure) => Err(anyhow::anyhow!("the end was not reported: {failure:?}")),
+        Err(failure) => {
+            Err(anyhow::anyhow!("the end was not reported: {}", failure.for_log(&job.masker)))
+        }
     };
     clean_up(&job)?;
     outcome

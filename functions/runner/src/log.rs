@@ -1,7 +1,13 @@
 //! The run's log: lines in, masked chunks out, soon after they were written.
 
-use crate::api::{Api, ApiError};
-use gantry_domain::{masking::Masker, protocol::LogChunk};
+use crate::{
+    api::{Api, ApiError},
+    failure::cut,
+};
+use gantry_domain::{
+    masking::{Masker, hide_import_id},
+    protocol::LogChunk,
+};
 use gantry_engine::{Piece, Sink, diagnostics::strip_ansi};
 use std::{
     collections::VecDeque,
@@ -23,6 +29,8 @@ const CHUNK: usize = 64 * 1024;
 const LARGEST: u64 = 32 << 20;
 /// Lines that a failure shows.
 const TAIL: usize = 30;
+/// Characters of each of them.
+const LONGEST_TAIL_LINE: usize = 2000;
 /// How long the end of the log may take.
 const LAST_FLUSH: Duration = Duration::from_secs(30);
 
@@ -57,19 +65,20 @@ impl Log {
         (Self { lines: lines.clone(), taken: Arc::default() }, Pump { lines, tail, task })
     }
 
-    /// Appends a line.
+    /// Appends a line. Ids of imports are left out: nobody knows yet which are secrets.
     pub(crate) fn line(&self, line: &str) {
         self.piece(Piece { text: line, begins: true, ends: true });
     }
 
     /// Appends a line, or a part of one. Masking sees the parts of a line as one text.
     pub(crate) fn piece(&self, piece: Piece<'_>) {
+        let text = hide_import_id(piece.text);
         let end = if piece.ends { "\n" } else { "" };
-        let length = (piece.text.len() + end.len()) as u64;
+        let length = (text.len() + end.len()) as u64;
         let before = self.taken.fetch_add(length, Ordering::Relaxed);
         // After its end nobody listens any more.
         if before + length <= LARGEST {
-            let _ = self.lines.send(Event::Text(format!("{}{end}", piece.text)));
+            let _ = self.lines.send(Event::Text(format!("{text}{end}")));
         } else if before <= LARGEST {
             let cut = format!("The log is cut here, after {} MiB\n", LARGEST >> 20);
             let _ = self.lines.send(Event::Cut(cut));
@@ -123,9 +132,9 @@ async fn pump(
         loop {
             match event {
                 Event::Text(text) => take(masked.push(&text), &mut sender),
-                // What was held back may be the first half of a secret: it goes with the rest.
                 Event::Cut(text) => {
-                    masked = masker.stream();
+                    let before = std::mem::replace(&mut masked, masker.stream());
+                    take(before.finish_cut(), &mut sender);
                     take(masked.push(&format!("\n{text}")), &mut sender);
                 }
                 Event::End => {
@@ -145,7 +154,8 @@ async fn pump(
             sender.flush().await;
         }
     }
-    take(masked.finish(), &mut sender);
+    // What was killed may have been writing a secret.
+    take(masked.finish_cut(), &mut sender);
     while !sender.pending.is_empty() && !sender.refused {
         sender.flush().await;
     }
@@ -201,7 +211,7 @@ impl Tail {
         if self.lines.len() == TAIL {
             self.lines.pop_front();
         }
-        self.lines.push_back(line.chars().take(2000).collect());
+        self.lines.push_back(cut(&line, LONGEST_TAIL_LINE));
     }
 
     fn take(&mut self) -> Vec<String> {

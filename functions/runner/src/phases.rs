@@ -194,7 +194,7 @@ async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Fai
         }
         let mut json = Vec::new();
         file.read_to_end(&mut json)?;
-        Change::from_plan_bytes(&json, Limits::default(), &|text| masker.mask(text))
+        Change::from_plan_bytes(&json, Limits::default(), &masker)
             .map_err(|error| Failure::other(crate::failure::chain(&error)))
     })
     .await

@@ -321,7 +321,12 @@ fn change(add: u32) -> Change {
         "terraform_version": "1.11.4",
         "resource_changes": resources,
     });
-    let change = Change::from_plan_json(&plan, Limits::default(), &str::to_owned).unwrap();
+    let change = Change::from_plan_json(
+        &plan,
+        Limits::default(),
+        &gantry_domain::masking::Masker::default(),
+    )
+    .unwrap();
     assert!(change.resources.iter().all(|r| r.action == Action::Create));
     change
 }

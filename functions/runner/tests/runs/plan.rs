@@ -321,3 +321,29 @@ on_each_tool! {
         }
     }
 }
+
+gantry_terraform::on_each_tool! {
+    /// For some resources the id is the secret, and the output comes before anything says so.
+    async fn ids_of_imports_are_not_in_the_log(tool) {
+        let code = r#"
+import {
+  to = terraform_data.one
+  id = "the-secret-id"
+}
+resource "terraform_data" "one" {
+  input = "a"
+}
+"#;
+        let mut w = World::new(&[("infra/main.tf", code)]).await;
+        w.claim.tool = tool;
+        w.claim.autodeploy = true;
+        assert!(matches!(w.run().await, ReportKind::Applied { .. }), "{}", w.api.log());
+        let log = w.api.log();
+        let shown = |line: &&str| line.contains("mport") && line.contains("the-secret-id");
+        assert_eq!(log.lines().find(shown), None);
+        for said in ["Preparing import...", "Importing...", "Import complete"] {
+            assert!(log.contains(&format!("{said} [id=(secret)]")), "{log}");
+        }
+        assert!(log.contains("(imported from \"(secret)\")"), "{log}");
+    }
+}

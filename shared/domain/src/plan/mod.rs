@@ -5,6 +5,8 @@
 
 mod align;
 mod delta;
+mod hide;
+mod marks;
 mod read;
 mod show;
 mod walk;
@@ -239,40 +241,9 @@ impl Change {
             && self.resources_cut == 0
             && self.resources.iter().all(|r| r.action == Action::Read)
     }
-
-    /// Passes every text through `mask`.
-    pub fn mask(&mut self, mask: impl Fn(&str) -> String) {
-        let mask = &mask;
-        let on = |text: &mut String| *text = mask(text);
-        for resource in &mut self.resources {
-            on(&mut resource.address);
-            resource.previous_address.iter_mut().for_each(on);
-            resource.import_id.iter_mut().for_each(on);
-            resource.attributes.iter_mut().for_each(|a| a.mask(mask));
-        }
-        self.outputs.iter_mut().for_each(|o| o.mask(mask));
-        for check in &mut self.checks {
-            on(&mut check.address);
-            check.problems.iter_mut().for_each(on);
-        }
-    }
 }
 
 impl AttributeChange {
-    fn mask(&mut self, mask: &impl Fn(&str) -> String) {
-        self.path = mask(&self.path);
-        for value in [&mut self.before, &mut self.after] {
-            if let Value::Known(text) | Value::Truncated(text, _) = value {
-                *text = mask(text);
-            }
-        }
-        for line in &mut self.lines {
-            if let Line::Same(text) | Line::Removed(text) | Line::Added(text) = line {
-                *text = mask(text);
-            }
-        }
-    }
-
     /// About how many bytes this takes when it is kept.
     fn size(&self) -> usize {
         let value = |v: &Value| match v {

@@ -2,13 +2,14 @@
 
 use super::{
     Action, Change, CheckFailure, Delta, Limits, ResourceChange,
-    show::{Context, Key, clip, count, read_path},
-    walk::{Walk, collect_marked, node_of, or_null},
+    marks::with_marked,
+    show::{Context, Key, SENSITIVE, clip, count, read_path},
+    walk::{Walk, node_of},
 };
-use crate::masking::SHORTEST;
+use crate::masking::Masker;
 use serde::Deserialize;
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Addresses and messages are cut beyond this, in characters.
 const TEXT_CHARS: usize = 1_000;
@@ -25,66 +26,66 @@ pub enum PlanError {
 }
 
 #[derive(Deserialize)]
-struct RawPlan {
+pub(super) struct RawPlan {
     format_version: String,
     terraform_version: Option<String>,
-    variables: Option<BTreeMap<String, Json>>,
-    configuration: Option<Json>,
-    resource_changes: Option<Vec<RawResource>>,
+    pub(super) variables: Option<BTreeMap<String, Json>>,
+    pub(super) configuration: Option<Json>,
+    pub(super) resource_changes: Option<Vec<RawResource>>,
     resource_drift: Option<Vec<serde::de::IgnoredAny>>,
     deferred_changes: Option<Vec<serde::de::IgnoredAny>>,
-    output_changes: Option<BTreeMap<String, BTreeMap<String, Json>>>,
+    pub(super) output_changes: Option<BTreeMap<String, BTreeMap<String, Json>>>,
     checks: Option<Vec<Json>>,
     errored: Option<bool>,
 }
 
 #[derive(Deserialize)]
-struct RawResource {
+pub(super) struct RawResource {
     #[serde(default)]
     address: String,
     previous_address: Option<String>,
     mode: Option<String>,
     #[serde(rename = "type", default)]
-    resource_type: String,
+    pub(super) resource_type: String,
     provider_name: Option<String>,
     action_reason: Option<String>,
     #[serde(default)]
-    change: BTreeMap<String, Json>,
+    pub(super) change: BTreeMap<String, Json>,
 }
 
 impl Change {
-    /// Reads a plan from parsed JSON. Every text is passed through `mask` *before* anything is
-    /// cut or taken apart, so that half a secret cannot slip through.
-    pub fn from_plan_json(
-        plan: &Json,
-        limits: Limits,
-        mask: &dyn Fn(&str) -> String,
-    ) -> Result<Self, PlanError> {
-        RawPlan::deserialize(plan).map_err(PlanError::NotAPlan)?.read(limits, mask)
+    /// Reads a plan from parsed JSON. Every text is masked *before* anything is cut or taken apart,
+    /// so that half a secret cannot slip through; what the plan marks as sensitive is masked as
+    /// the secrets are that `masker` knows.
+    pub fn from_plan_json(plan: &Json, limits: Limits, masker: &Masker) -> Result<Self, PlanError> {
+        RawPlan::deserialize(plan).map_err(PlanError::NotAPlan)?.read(limits, masker)
     }
 
     /// Reads a plan from the bytes that Terraform printed; see [`Self::from_plan_json`].
     pub fn from_plan_bytes(
         plan: &[u8],
         limits: Limits,
-        mask: &dyn Fn(&str) -> String,
+        masker: &Masker,
     ) -> Result<Self, PlanError> {
-        serde_json::from_slice::<RawPlan>(plan).map_err(PlanError::NotAPlan)?.read(limits, mask)
+        serde_json::from_slice::<RawPlan>(plan).map_err(PlanError::NotAPlan)?.read(limits, masker)
     }
 }
 
 impl RawPlan {
-    fn read(self, limits: Limits, mask: &dyn Fn(&str) -> String) -> Result<Change, PlanError> {
+    fn read(mut self, limits: Limits, masker: &Masker) -> Result<Change, PlanError> {
         if self.format_version.split('.').next() != Some("1") {
             return Err(PlanError::Format(clip(&self.format_version, 20).0));
         }
-        let text = |value: &str| clip(&mask(value), TEXT_CHARS).0;
-        let mut context = Context {
-            limits,
-            mask,
-            sensitive: self.sensitive_texts(),
-            bytes_left: limits.total_bytes,
+        self.mark_copies();
+        let sensitive = self.sensitive_texts();
+        let masker = with_marked(masker, &sensitive);
+        let mask = |text: &str| masker.mask(text);
+        let text = |value: &str| match clip(&mask(value), TEXT_CHARS) {
+            (text, 0) => text,
+            (text, _) => text + "…",
         };
+        let mut context =
+            Context { limits, mask: &mask, sensitive, bytes_left: limits.total_bytes };
         let mut change = Change {
             v: Change::VERSION,
             terraform_version: text(self.terraform_version.as_deref().unwrap_or_default()),
@@ -123,30 +124,16 @@ impl RawPlan {
                 change.resources.push(raw.read(action, &mut context, &text));
             }
         }
+        change.hide_other_sides();
         Ok(change)
-    }
-
-    /// Every text that is marked as sensitive in this plan.
-    fn sensitive_texts(&self) -> BTreeSet<String> {
-        let mut texts = BTreeSet::new();
-        let resources = self.resource_changes.iter().flatten().map(|r| &r.change);
-        for change in resources.chain(self.output_changes.iter().flatten().map(|(_, c)| c)) {
-            let node = node_of(change);
-            collect_marked(node.before, node.before_sensitive, SHORTEST, &mut texts);
-            collect_marked(node.after, node.after_sensitive, SHORTEST, &mut texts);
-        }
-        let declared =
-            self.configuration.as_ref().and_then(|c| c.pointer("/root_module/variables"));
-        for (name, variable) in self.variables.iter().flatten() {
-            let marked =
-                or_null(declared.and_then(|d| d.get(name)).and_then(|v| v.get("sensitive")));
-            collect_marked(or_null(variable.get("value")), marked, SHORTEST, &mut texts);
-        }
-        texts
     }
 }
 
 impl RawResource {
+    pub(super) fn import_id(&self) -> Option<&str> {
+        self.change.get("importing")?.get("id")?.as_str()
+    }
+
     fn is_imported(&self) -> bool {
         self.change.get("importing").is_some_and(|i| !i.is_null())
     }
@@ -203,8 +190,6 @@ impl RawResource {
         if !matches!(action, Action::Forget | Action::Move) {
             walk.visit(&mut Vec::new(), node_of(&self.change));
         }
-        let import_id =
-            self.change.get("importing").and_then(|i| i.get("id")).and_then(Json::as_str);
         ResourceChange {
             address: text(&self.address),
             previous_address: self
@@ -220,7 +205,10 @@ impl RawResource {
                     .unwrap_or_default(),
             ),
             action,
-            import_id: self.is_imported().then(|| text(import_id.unwrap_or_default())),
+            import_id: self.is_imported().then(|| match self.import_id() {
+                Some(_) if self.import_id_is_sensitive() => SENSITIVE.to_owned(),
+                id => text(id.unwrap_or_default()),
+            }),
             reason: self.action_reason.as_deref().map(text),
             attributes: walk.changes,
             attributes_cut: walk.cut,

@@ -3,12 +3,8 @@ use crate::masking::Masker;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-fn keep(text: &str) -> String {
-    text.to_owned()
-}
-
 fn read(plan: &Json) -> Change {
-    Change::from_plan_json(plan, Limits::default(), &keep).unwrap()
+    Change::from_plan_json(plan, Limits::default(), &Masker::default()).unwrap()
 }
 
 /// A plan of one resource with this `change`.
@@ -73,7 +69,7 @@ fn a_plan_that_terraform_wrote() {
     let change = Change::from_plan_bytes(
         include_bytes!("../../testdata/plan.json"),
         Limits::default(),
-        &keep,
+        &Masker::default(),
     )
     .unwrap();
     insta::assert_snapshot!(show_all(&change), @r#"
@@ -239,8 +235,132 @@ fn secrets_are_masked_before_anything_is_cut() {
     let plan = one(json!({"actions": ["create"], "after": {
         "a": "xxxxhunter22hunter22", "j": "{\"k\":\"hunter22hunter22\",\"l\":1}", "hunter22hunter22": 1,
     }}));
-    let change = Change::from_plan_json(&plan, limits, &|t| masker.mask(t)).unwrap();
+    let change = Change::from_plan_json(&plan, limits, &masker).unwrap();
     assert!(!serde_json::to_string(&change).unwrap().contains("hunter"), "{change:?}");
+}
+
+#[test]
+fn what_is_marked_is_hidden_inside_other_texts_too() {
+    insta::assert_snapshot!(attributes(json!({
+        "actions": ["create"],
+        "after": {"secret": "topsecretvalue", "pin": 48151623, "url": "https://u:topsecretvalue@h/", "list": ["48151623", 48151623, 4711], "k": "{\"p\":\"topsecretvalue\",\"q\":1}", "short": 4711},
+        "after_sensitive": {"secret": true, "pin": true, "short": true},
+    })), @r#"
+    k: Absent -> Lines(4)
+        + {
+        +   "p": "(secret)",
+        +   "q": 1
+        + }
+    list[0]: Absent -> Sensitive
+    list[1]: Absent -> (secret)
+    list[2]: Absent -> 4711
+    pin: Absent -> Sensitive
+    secret: Absent -> Sensitive
+    short: Absent -> Sensitive
+    url: Absent -> "https://u:(secret)@h/"
+    "#);
+}
+
+#[test]
+fn beside_a_secret_the_other_side_is_hidden() {
+    let masker = Masker::new(["the-new-secret"]);
+    let plan = one(json!({
+        "actions": ["update"],
+        "before": {"a": "the-old-secret", "b": "u:the-old-secret@h", "c": {"d": "the-old-secret"}, "doc": "{\"p\":\"the-old-secret\",\"q\":1}", "note": "plain", "both": "x the-new-secret"},
+        "after": {"a": "the-new-secret", "b": "u:the-new-secret@h", "doc": "{\"p\":\"the-new-secret\",\"q\":1}", "note": "other", "both": "y the-new-secret"},
+        "after_unknown": {"c": true},
+    }));
+    let change = Change::from_plan_json(&plan, Limits::default(), &masker).unwrap();
+    let shown: String = change.resources[0].attributes.iter().map(show).collect();
+    insta::assert_snapshot!(shown, @r#"
+    a: Sensitive -> "(secret)"
+    b: Sensitive -> "u:(secret)@h"
+    both: "x (secret)" -> "y (secret)"
+    c: {"d":(secret)} -> Unknown
+    doc: Lines(4) -> Lines(4)
+          {
+        - (sensitive value)
+        +   "p": "(secret)",
+            "q": 1
+          }
+    note: "plain" -> "other"
+    "#);
+    // The same for who knows the secret only afterwards.
+    let mut later = read(&plan);
+    later.hide(&masker);
+    assert_eq!(later.resources[0].attributes.iter().map(show).collect::<String>(), shown);
+}
+
+#[test]
+fn a_secret_of_several_lines_and_one_that_was_cut_are_hidden_later() {
+    let limits = Limits { value_chars: 12, ..Limits::default() };
+    let plan = one(json!({"actions": ["update"],
+        "before": {"t": "first\nab\ncd\nef\nlast", "v": "123456hunter22hunter22"},
+        "after": {"t": "second\nab\ncd\nef\nend", "v": "123hunter22"},
+    }));
+    let mut change = Change::from_plan_json(&plan, limits, &Masker::default()).unwrap();
+    change.hide(&Masker::new(["ab\ncd\nef", "hunter22hunter22"]));
+    insta::assert_snapshot!(change.resources[0].attributes.iter().map(show).collect::<String>(), @r#"
+    t: Lines(5) -> Lines(5)
+        - first
+        + second
+          (secret)
+          (secret)
+          (secret)
+        - last
+        + end
+    v: "123456(secret)…12 more -> "123(secret)…1 more
+    "#);
+}
+
+#[test]
+fn an_import_by_a_secret_does_not_show_it() {
+    let import = |id: &str, after: Json, marks: Json| {
+        let change = read(&one(json!({
+            "actions": ["no-op"], "importing": {"id": id}, "before": after, "after": after,
+            "before_sensitive": marks, "after_sensitive": marks,
+        })));
+        change.resources[0].import_id.clone().unwrap()
+    };
+    let password = |text: &str| json!({"id": "none", "result": text});
+    let marked = json!({"result": true});
+    let hidden = "(sensitive value)";
+    assert_eq!(import("hunter22", password("hunter22"), marked.clone()), hidden);
+    assert_eq!(import("pw1", password("pw1"), marked.clone()), hidden);
+    assert_eq!(import("us/hunter22", password("hunter22"), marked.clone()), hidden);
+    assert_eq!(import("hunter", password("hunter22"), marked.clone()), hidden);
+    assert_eq!(import("i-1234", password("hunter22"), marked), "i-1234");
+    // What stands elsewhere in the plan is the same secret.
+    let mut plan = one(json!({
+        "actions": ["no-op"], "importing": {"id": "x/hunter"}, "before": {"r": "hunter"},
+        "before_sensitive": {"r": true},
+    }));
+    plan["checks"] =
+        json!([{"status": "fail", "instances": [{"problems": [{"message": "not x/hunter"}]}]}]);
+    assert!(!serde_json::to_string(&read(&plan)).unwrap().contains("x/"));
+}
+
+#[test]
+fn what_terraform_data_gives_out_is_as_secret_as_what_it_took() {
+    let plan = |marks: Json| {
+        let change = json!({
+            "actions": ["update"],
+            "before": {"input": "abc", "output": "abc", "store": [{"input": {"a": "abc", "b": 1}, "output": {"a": "abc", "b": 1}}]},
+            "after": {"input": "abd", "output": "abd", "store": [{"input": {"a": "abd", "b": 2}, "output": {"a": "abd", "b": 2}}]},
+            "before_sensitive": marks, "after_sensitive": marks,
+        });
+        let mut plan = one(change);
+        plan["resource_changes"][0]["type"] = json!("terraform_data");
+        read(&plan).resources[0].attributes.iter().map(show).collect::<String>()
+    };
+    insta::assert_snapshot!(plan(json!({"store": [{"input": {"a": true}}], "input": true})), @r#"
+    input: Sensitive -> Sensitive
+    output: Sensitive -> Sensitive
+    store[0].input["a"]: Sensitive -> Sensitive
+    store[0].input["b"]: 1 -> 2
+    store[0].output["a"]: Sensitive -> Sensitive
+    store[0].output["b"]: 1 -> 2
+    "#);
 }
 
 #[test]
@@ -264,7 +384,7 @@ fn a_huge_plan_keeps_every_address() {
 #[test]
 fn what_is_not_a_plan_is_refused() {
     let refuse = |json: &str| {
-        Change::from_plan_bytes(json.as_bytes(), Limits::default(), &keep).unwrap_err()
+        Change::from_plan_bytes(json.as_bytes(), Limits::default(), &Masker::default()).unwrap_err()
     };
     assert!(matches!(refuse("{}"), PlanError::NotAPlan(_)));
     assert!(matches!(refuse("nonsense"), PlanError::NotAPlan(_)));

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) static NULL: Json = Json::Null;
-static TRUE: Json = Json::Bool(true);
+pub(crate) static TRUE: Json = Json::Bool(true);
 
 /// One place in the plan: both values and the three marks, each a tree of the same shape.
 #[derive(Clone, Copy)]
@@ -187,38 +187,6 @@ pub(crate) fn any_true(value: &Json) -> bool {
         Json::Array(items) => items.iter().any(any_true),
         Json::Object(map) => map.values().any(any_true),
         _ => false,
-    }
-}
-
-/// Adds the texts under the marks of a tree, from `shortest` characters.
-pub(crate) fn collect_marked(
-    value: &Json,
-    sensitive: &Json,
-    shortest: usize,
-    into: &mut BTreeSet<String>,
-) {
-    let whole = is_true(sensitive);
-    let mark = |part: Option<&'_ Json>| {
-        if whole { TRUE.clone() } else { part.cloned().unwrap_or(Json::Null) }
-    };
-    if !whole && !any_true(sensitive) {
-        return;
-    }
-    match value {
-        Json::String(text) if whole && text.chars().nth(shortest.saturating_sub(1)).is_some() => {
-            into.insert(text.clone());
-        }
-        Json::Array(items) => {
-            for (i, v) in items.iter().enumerate() {
-                collect_marked(v, &mark(sensitive.get(i)), shortest, into);
-            }
-        }
-        Json::Object(map) => {
-            for (k, v) in map {
-                collect_marked(v, &mark(sensitive.get(k)), shortest, into);
-            }
-        }
-        _ => {}
     }
 }
 

@@ -162,7 +162,8 @@ mod tests {
     fn a_plan_that_terraform_wrote() {
         let plan = include_bytes!("../../testdata/plan.json");
         let change =
-            Change::from_plan_bytes(plan, Limits::default(), &|text| text.to_owned()).unwrap();
+            Change::from_plan_bytes(plan, Limits::default(), &crate::masking::Masker::default())
+                .unwrap();
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
         ! terraform_data.a will be updated in place
         +   input["list"][1] = "z"
@@ -213,7 +214,8 @@ mod tests {
             ],
         });
         let limits = Limits { attributes: 2, value_chars: 6, resources: 2, ..Limits::default() };
-        let change = Change::from_plan_json(&plan, limits, &|text| text.to_owned()).unwrap();
+        let change =
+            Change::from_plan_json(&plan, limits, &crate::masking::Masker::default()).unwrap();
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
           The plan ended with an error and is incomplete.
 

@@ -49,7 +49,9 @@ fn changed(name: &str, resources: usize, value: &str) -> NoteStack {
         })
         .collect();
     let plan = serde_json::json!({"format_version": "1.2", "resource_changes": resources});
-    let change = Change::from_plan_json(&plan, Limits::default(), &|t| t.to_owned()).unwrap();
+    let change =
+        Change::from_plan_json(&plan, Limits::default(), &crate::masking::Masker::default())
+            .unwrap();
     let mut stack = stack(name, RunState::Finished);
     stack.run.delta = Some(change.delta);
     stack.change = Some(change);

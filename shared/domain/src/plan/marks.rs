@@ -1,0 +1,147 @@
+//! What a plan marks as sensitive, and what follows from it: the same values are hidden wherever
+//! they stand, because providers copy values to attributes that nobody marked.
+
+use super::{
+    read::{RawPlan, RawResource},
+    walk::{TRUE, any_true, is_true, node_of, or_null},
+};
+use crate::masking::{Masker, SHORTEST};
+use serde_json::Value as Json;
+use std::collections::BTreeSet;
+
+/// Bytes of marked texts that are looked for inside of other texts, the short ones first. The
+/// others are hidden where they stand as a whole.
+const MOST_INSIDE: usize = 128 * 1024;
+
+/// `masker`, and it knows the texts that a plan marks too.
+pub(super) fn with_marked(masker: &Masker, marked: &BTreeSet<String>) -> Masker {
+    let mut by_length: Vec<&String> = marked.iter().collect();
+    by_length.sort_by_key(|text| text.len());
+    let mut bytes = 0;
+    masker.and(by_length.into_iter().map(String::as_str).take_while(|text| {
+        bytes += text.len();
+        bytes <= MOST_INSIDE
+    }))
+}
+
+impl RawPlan {
+    /// Marks what is a copy of something marked. `terraform_data` gives its input out again, and
+    /// the mark does not go with it: not out of its `store`, and not where it was applied before
+    /// the mark was set.
+    pub(super) fn mark_copies(&mut self) {
+        let resources = self.resource_changes.iter_mut().flatten();
+        for resource in resources.filter(|r| r.resource_type == "terraform_data") {
+            for marks in ["before_sensitive", "after_sensitive"] {
+                let Some(marks) = resource.change.get_mut(marks) else { continue };
+                mark_output(marks);
+                match marks.get_mut("store") {
+                    Some(Json::Array(stores)) => stores.iter_mut().for_each(mark_output),
+                    Some(store) => mark_output(store),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Every text from six characters and number from six digits that is marked in this plan.
+    pub(super) fn sensitive_texts(&self) -> BTreeSet<String> {
+        let mut texts = BTreeSet::new();
+        let resources = self.resource_changes.iter().flatten().map(|r| &r.change);
+        for change in resources.chain(self.output_changes.iter().flatten().map(|(_, c)| c)) {
+            let node = node_of(change);
+            collect(node.before, node.before_sensitive, SHORTEST, &mut texts);
+            collect(node.after, node.after_sensitive, SHORTEST, &mut texts);
+        }
+        let declared =
+            self.configuration.as_ref().and_then(|c| c.pointer("/root_module/variables"));
+        for (name, variable) in self.variables.iter().flatten() {
+            let marked =
+                or_null(declared.and_then(|d| d.get(name)).and_then(|v| v.get("sensitive")));
+            collect(or_null(variable.get("value")), marked, SHORTEST, &mut texts);
+        }
+        for resource in self.resource_changes.iter().flatten() {
+            if let Some(id) = resource.import_id()
+                && id.chars().count() >= SHORTEST
+                && resource.import_id_is_sensitive()
+            {
+                texts.insert(id.to_owned());
+            }
+        }
+        texts
+    }
+}
+
+impl RawResource {
+    /// The id is, holds, or is a part of a value of the resource that is marked: some resources
+    /// are imported by what they keep secret.
+    pub(super) fn import_id_is_sensitive(&self) -> bool {
+        let Some(id) = self.import_id().filter(|id| !id.is_empty()) else { return false };
+        let node = node_of(&self.change);
+        let mut marked = BTreeSet::new();
+        collect(node.before, node.before_sensitive, 1, &mut marked);
+        collect(node.after, node.after_sensitive, 1, &mut marked);
+        marked.iter().any(|text| text.contains(id) || id.contains(text.as_str()))
+    }
+}
+
+fn mark_output(marks: &mut Json) {
+    let Some(marks) = marks.as_object_mut() else { return };
+    if let Some(input) = marks.get("input").filter(|input| any_true(input)).cloned() {
+        let output = marks.remove("output").unwrap_or(Json::Null);
+        marks.insert("output".to_owned(), either(output, input));
+    }
+}
+
+/// Both trees of marks in one.
+fn either(one: Json, other: Json) -> Json {
+    match (one, other) {
+        (Json::Bool(true), _) | (_, Json::Bool(true)) => TRUE.clone(),
+        (Json::Object(mut one), Json::Object(other)) => {
+            for (key, marks) in other {
+                let both = either(one.remove(&key).unwrap_or(Json::Null), marks);
+                one.insert(key, both);
+            }
+            one.into()
+        }
+        (Json::Array(mut one), Json::Array(other)) => {
+            one.resize(one.len().max(other.len()), Json::Null);
+            for (at, marks) in other.into_iter().enumerate() {
+                one[at] = either(one[at].take(), marks);
+            }
+            one.into()
+        }
+        (Json::Null | Json::Bool(false), marks) | (marks, _) => marks,
+    }
+}
+
+/// Adds the texts under the marks of a tree from `shortest` characters, and the numbers from as
+/// many digits.
+fn collect(value: &Json, marks: &Json, shortest: usize, into: &mut BTreeSet<String>) {
+    let whole = is_true(marks);
+    if !whole && !any_true(marks) {
+        return;
+    }
+    let of = |part: Option<&'_ Json>| if whole { TRUE.clone() } else { or_null(part).clone() };
+    match value {
+        Json::String(text) if whole && text.chars().count() >= shortest => {
+            into.insert(text.clone());
+        }
+        Json::Number(number) if whole => {
+            let number = number.to_string();
+            if number.bytes().filter(u8::is_ascii_digit).count() >= shortest {
+                into.insert(number);
+            }
+        }
+        Json::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                collect(item, &of(marks.get(i)), shortest, into);
+            }
+        }
+        Json::Object(members) => {
+            for (key, member) in members {
+                collect(member, &of(marks.get(key)), shortest, into);
+            }
+        }
+        _ => {}
+    }
+}
