@@ -13,7 +13,7 @@ use gantry_domain::{
     stack::{Stack, Tool},
 };
 use gantry_queue::Message;
-use gantry_secrets::{Sealer, SecretName, TokenFor, TokenKind};
+use gantry_secrets::{TokenFor, TokenKind};
 use gantry_setup::{
     identity::{IdentityError, is_session_of},
     metrics,
@@ -46,25 +46,30 @@ pub(crate) async fn claim(
     let proven = proven_role(&deps, &headers, &request).await?;
     let (run, claim) = take(&deps, &token, &request, proven.as_deref()).await?;
     let stack = deps.store.stack(&run.value.stack).await?;
-    let stack = stack.ok_or_else(|| Refusal::gone("the stack is gone"))?.value;
-    let run = run.value;
+    let stored = stack.ok_or_else(|| Refusal::gone("the stack is gone"))?;
+    let (stack, run) = (&stored.value, run.value);
 
     let said = ReportKind::Claimed { runner: claim.runner.clone() };
     tell(&deps, &run, Report { sequence: 0, what: said }).await?;
-    let variables = match variables::of_run(&stack, &run, sealer(&deps).await?.as_ref()) {
-        Ok(variables) => variables,
-        Err(sealed) => {
-            // The runner gets no token and so cannot say it itself.
-            tell(&deps, &run, Report { sequence: 1, what: failed(&sealed.to_string()) }).await?;
-            return Err(Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, sealed.to_string()));
-        }
+    let token = run_token(&run, stack, &claim);
+    let variables = match variables::of_run(stack, &run, deps.sealer().await?.as_ref()) {
+        // What the run says must be masked with all the others too.
+        Ok(variables) => deps.wall_of(&stored, &run, &token).await.map(|_| variables),
+        Err(sealed) => Err(Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, sealed.to_string())),
     };
-    let place = Where::of(&stack, &run);
-    let token = run_token(&run, &stack, &claim);
+    let variables = match variables {
+        Err(Refusal::Text(status @ StatusCode::UNPROCESSABLE_ENTITY, why)) => {
+            // The runner gets no token and so cannot say it itself.
+            tell(&deps, &run, Report { sequence: 1, what: failed(&why) }).await?;
+            return Err(Refusal::Text(status, why));
+        }
+        other => other?,
+    };
+    let place = Where::of(stack, &run);
     let signer = deps.signer().await?;
     let run_token = signer.sign(&token);
     let registry = host_of(&deps.public_url).map(|host| {
-        let token = signer.sign(&TokenFor { kind: TokenKind::Registry, ..token });
+        let token = signer.sign(&TokenFor { kind: TokenKind::Registry, ..token.clone() });
         Registry { host, token: token.expose_secret().to_owned() }
     });
     tracing::info!(
@@ -85,7 +90,7 @@ pub(crate) async fn claim(
         tool_version: place.tool_version,
         autodeploy: run.autodeploy && run.run_type != RunType::Proposed,
         manage_state: stack.manage_state,
-        hooks: stack.hooks,
+        hooks: stack.hooks.clone(),
         variables,
         timeout: match run.phase {
             Phase::Plan => stack.timeouts.plan,
@@ -246,11 +251,6 @@ fn run_token(run: &Run, stack: &Stack, claim: &Claim) -> TokenFor {
         attempt: run.attempt,
         expires: Some(claim.at.as_second() + i64::from(limit) + margin),
     }
-}
-
-async fn sealer(deps: &Deps) -> Result<Option<Sealer>, Refusal> {
-    let key = deps.secrets.get(SecretName::SealingKey).await?;
-    Ok(key.map(|key| Sealer::new(&key)))
 }
 
 async fn tell(deps: &Deps, run: &Run, report: Report) -> Result<(), Refusal> {

@@ -10,6 +10,7 @@
 
 mod admin;
 mod claim;
+mod log;
 mod next;
 mod objects;
 mod progress;
@@ -19,8 +20,10 @@ mod state_routes;
 mod token;
 mod transfer;
 mod variables;
+mod wall;
 
 pub use admin::admin_state_router;
+pub use wall::Walls;
 
 use axum::{
     Router,
@@ -50,6 +53,8 @@ pub struct Deps {
     /// The keys that sign tokens and seal variables. Read for each request, so that a replaced
     /// one counts at once; the secret store has its own cache.
     pub secrets: Arc<dyn Secrets>,
+    /// The maskers of what runs say.
+    pub walls: Walls,
     /// The time.
     pub clock: Clock,
     /// How large bodies may be.
@@ -90,7 +95,7 @@ pub fn router(deps: Deps) -> Router {
         .route("/upload", post(transfer::upload))
         .route("/plan", get(transfer::read_plan).put(transfer::write_plan))
         .route("/change", put(transfer::write_change).layer(DefaultBodyLimit::max(limits.change)))
-        .route("/log", post(progress::log))
+        .route("/log", post(log::log))
         .route("/beat", post(progress::beat))
         .route("/report", post(progress::report))
         .route("/state", get(state_routes::read).post(state_routes::commit))

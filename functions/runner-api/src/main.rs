@@ -29,6 +29,7 @@ async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
     let queues = Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), urls));
     let now = clock.clone();
     let deps = Deps {
+        walls: Default::default(),
         store: Store::new(aws_sdk_dynamodb::Client::new(&sdk), deployment.table()?),
         sender: Sender::new(Arc::clone(&queues) as _, Arc::new(move || now.now())),
         objects: Objects::in_bucket(&deployment.bucket()?)?,

@@ -1,104 +1,23 @@
-//! What runners say while they work: log, signs of life, reports.
+//! What runners say while they work, besides the log: signs of life, reports.
 
-use crate::{Deps, Refusal, token::Holder};
+use crate::{Deps, Refusal, log, token::Holder, wall};
 use axum::{Json, extract::State, http::StatusCode};
 use gantry_domain::{
-    protocol::{BeatAnswer, LogChunk, Report, ReportKind},
+    protocol::{BeatAnswer, Report, ReportKind},
     run::{Phase, RunType},
 };
 use gantry_queue::Message;
 use gantry_setup::objects::keys as objects;
-use gantry_store::{
-    Expect, Outcome, Stored, Write, keys,
-    runner::{Beat, LogPiece},
-};
+use gantry_store::{Expect, Write, keys, runner::Beat};
 use jiff::{SignedDuration, Timestamp};
 
 /// How long logs and signs of life are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(60 * 24);
-/// Of a piece's text as JSON, in bytes: an item holds at most 400 kB.
-const LARGEST_PIECE: usize = 300_000;
-/// A log that is longer helps nobody.
-const LONGEST_LOG: u64 = 256 << 20;
-/// How often a piece may change under our hands.
-const TRIES: u32 = 5;
 /// Limits of a report, which travels in a message of at most 256 KiB.
 const LONGEST_TEXT: usize = 3_000;
 const MOST_ERRORS: usize = 10;
 const MOST_LINES: usize = 30;
 const LONGEST_LINE: usize = 1_000;
-
-/// `POST log`.
-pub(crate) async fn log(
-    State(deps): State<Deps>,
-    holder: Holder,
-    Json(chunk): Json<LogChunk>,
-) -> Result<StatusCode, Refusal> {
-    if chunk.offset.saturating_add(chunk.text.len() as u64) > LONGEST_LOG {
-        let text = format!("the log is longer than {} MiB", LONGEST_LOG >> 20);
-        return Err(Refusal::text(StatusCode::PAYLOAD_TOO_LARGE, text));
-    }
-    let expires = kept_until(deps.clock.now());
-    let mut offset = chunk.offset;
-    for text in pieces(&chunk.text) {
-        let piece = LogPiece {
-            phase: holder.token.phase,
-            attempt: holder.token.attempt,
-            offset,
-            text: text.to_owned(),
-        };
-        keep(&deps, &holder, &piece, expires).await?;
-        offset += text.len() as u64;
-    }
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Writes a piece. One at the same offset is the same piece, maybe with less of what followed:
-/// a runner sends again what it is not sure of, with what came since.
-async fn keep(
-    deps: &Deps,
-    holder: &Holder,
-    piece: &LogPiece,
-    expires: Timestamp,
-) -> Result<(), Refusal> {
-    let key = keys::log(&holder.token.run, piece.attempt, piece.offset);
-    let mut expect = Expect::Absent;
-    for _ in 0..TRIES {
-        let write = Write::put(key.clone(), expect, piece)?.expires(expires);
-        if deps.store.write(vec![write]).await? == Outcome::Written {
-            return Ok(());
-        }
-        let there: Option<Stored<LogPiece>> = deps.store.get(&key).await?;
-        match there {
-            Some(there) if there.value.text.len() >= piece.text.len() => return Ok(()),
-            Some(there) => expect = there.unchanged(),
-            None => expect = Expect::Absent,
-        }
-    }
-    Err(Refusal::busy())
-}
-
-/// Cuts a text into pieces that fit an item. The same beginning is always cut at the same places.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let mut cost = 0;
-        let end = rest
-            .char_indices()
-            .find(|(_, c)| {
-                cost += match c {
-                    '"' | '\\' => 2,
-                    c if c.is_control() => 6,
-                    c => c.len_utf8(),
-                };
-                cost > LARGEST_PIECE
-            })
-            .map_or(rest.len(), |(at, _)| at);
-        let (piece, after) = rest.split_at(end);
-        rest = after;
-        (!piece.is_empty()).then_some(piece)
-    })
-}
 
 /// `POST beat`.
 pub(crate) async fn beat(
@@ -141,7 +60,21 @@ pub(crate) async fn report(
         }
         _ => {}
     }
-    let report = Report { sequence: report.sequence, what: bounded(report.what) };
+    let last = wall::is_last(&report, run);
+    let what = match deps.wall(&holder).await {
+        Ok(masker) => {
+            if last {
+                log::end(&deps, &holder, &masker).await?;
+            }
+            wall::masked(report.what, &masker)
+        }
+        // The end of the run is told even so.
+        Err(Refusal::Text(StatusCode::UNPROCESSABLE_ENTITY, why)) => {
+            wall::without_texts(report.what, &why)
+        }
+        Err(refusal) => return Err(refusal),
+    };
+    let report = Report { sequence: report.sequence, what: bounded(what) };
     let (stack, id, attempt) = (run.stack.clone(), run.id.clone(), holder.token.attempt);
     deps.sender.send(Message::Report { stack, run: id, attempt, report }).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -150,24 +83,25 @@ pub(crate) async fn report(
 /// The report within the limits of a message.
 fn bounded(what: ReportKind) -> ReportKind {
     let cut = |text: String, longest: usize| text.chars().take(longest).collect::<String>();
+    let texts = |errors: Vec<String>| {
+        errors.into_iter().take(MOST_ERRORS).map(|e| cut(e, LONGEST_TEXT)).collect()
+    };
+    let lines = |lines: Vec<String>| {
+        let skipped = lines.len().saturating_sub(MOST_LINES);
+        lines.into_iter().skip(skipped).map(|l| cut(l, LONGEST_LINE)).collect()
+    };
     match what {
-        ReportKind::Failed { summary, errors, log_tail, in_terraform } => {
-            let skipped = log_tail.len().saturating_sub(MOST_LINES);
-            ReportKind::Failed {
-                summary: cut(summary, 200),
-                errors: errors
-                    .into_iter()
-                    .take(MOST_ERRORS)
-                    .map(|e| cut(e, LONGEST_TEXT))
-                    .collect(),
-                log_tail: log_tail
-                    .into_iter()
-                    .skip(skipped)
-                    .map(|l| cut(l, LONGEST_LINE))
-                    .collect(),
-                in_terraform,
-            }
-        }
+        ReportKind::Failed { summary, errors, log_tail, in_terraform } => ReportKind::Failed {
+            summary: cut(summary, 200),
+            errors: texts(errors),
+            log_tail: lines(log_tail),
+            in_terraform,
+        },
+        ReportKind::ApplyFailed { summary, errors, log_tail } => ReportKind::ApplyFailed {
+            summary: cut(summary, 200),
+            errors: texts(errors),
+            log_tail: lines(log_tail),
+        },
         ReportKind::Interrupted { summary } => {
             ReportKind::Interrupted { summary: cut(summary, 200) }
         }
@@ -175,25 +109,6 @@ fn bounded(what: ReportKind) -> ReportKind {
     }
 }
 
-fn kept_until(now: Timestamp) -> Timestamp {
+pub(crate) fn kept_until(now: Timestamp) -> Timestamp {
     now.saturating_add(KEPT).unwrap_or(now)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_fit_an_item_and_lose_nothing() {
-        let text = "\u{1b}[31mé\"\n".repeat(40_000);
-        let cut: Vec<&str> = pieces(&text).collect();
-        assert!(cut.len() > 1);
-        assert_eq!(cut.concat(), text);
-        for piece in &cut {
-            assert!(serde_json::to_string(piece).unwrap().len() <= LARGEST_PIECE + 2);
-        }
-        let longer: Vec<&str> = pieces(&text[..text.len() - 10]).collect();
-        assert_eq!(cut[0], longer[0], "cut at the same places");
-        assert_eq!(pieces("").count(), 0);
-    }
 }

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode, request::Parts},
 };
 use gantry_domain::run::{Run, RunType};
-use gantry_secrets::{SecretName, Signer, TokenFor, TokenKind, TokenRefused};
+use gantry_secrets::{Sealer, SecretName, Signer, TokenFor, TokenKind, TokenRefused};
 use gantry_setup::web::bearer;
 use gantry_store::{Expect, Store, StoreError, Stored, Write, keys};
 
@@ -93,6 +93,12 @@ impl Deps {
             (TokenKind::Run, TokenRefused::Expired) => Refusal::gone(ENDED),
             _ => refuse(refused.to_string()),
         })
+    }
+
+    /// What opens the secrets of stacks; none where there never was one.
+    pub(crate) async fn sealer(&self) -> Result<Option<Sealer>, Refusal> {
+        let key = self.secrets.get(SecretName::SealingKey).await?;
+        Ok(key.map(|key| Sealer::new(&key)))
     }
 
     pub(crate) async fn signer(&self) -> Result<Signer, Refusal> {

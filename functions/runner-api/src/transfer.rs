@@ -5,6 +5,7 @@ use crate::{
     objects::{ADDRESS_GOOD_FOR, BodyDigest, check_size, receive, send},
     state_routes,
     token::Holder,
+    wall::off_the_runtime,
 };
 use axum::{
     Json,
@@ -120,14 +121,19 @@ pub(crate) async fn read_plan(
     send(&deps.objects, &objects::plan(&run.id, digest), GZIP).await?.ok_or_else(missing)
 }
 
-/// `PUT change`. It was masked by the runner.
+/// `PUT change`. The runner masked it with the secrets that it knows.
 pub(crate) async fn write_change(
     State(deps): State<Deps>,
     holder: Holder,
-    Json(change): Json<Change>,
+    Json(mut change): Json<Change>,
 ) -> Result<StatusCode, Refusal> {
+    let wall = deps.wall(&holder).await?;
+    let body = off_the_runtime(move || {
+        change.hide(&wall);
+        serde_json::to_vec(&change)
+    });
+    let body = body.await?.map_err(|error| Refusal::trouble(&error))?;
     let key = objects::change(&holder.run.value.id, holder.token.attempt);
-    let body = serde_json::to_vec(&change).map_err(|error| Refusal::trouble(&error))?;
     deps.objects.put(&key, body.into()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

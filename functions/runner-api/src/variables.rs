@@ -3,16 +3,23 @@
 use gantry_domain::{
     protocol::RunVariable,
     run::{Run, RunType},
-    stack::{Stack, Variable, VariableRuns, VariableValue},
+    stack::{Retired, Stack, Variable, VariableRuns, VariableValue},
 };
 use gantry_secrets::Sealer;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// A secret variable that this installation's key does not open. Meant for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("The secret variable {name} cannot be opened with this installation's key: set it again")]
-pub(crate) struct Sealed {
-    name: String,
+pub(crate) enum Sealed {
+    /// It is the value that the variable has.
+    #[error("The secret variable {0} cannot be opened with this installation's key: set it again")]
+    Present(String),
+    /// It is one that the variable had before.
+    #[error(
+        "An earlier value of the secret variable {0} cannot be opened with this installation's \
+         key, so it cannot be masked: save the stack again, which drops it"
+    )]
+    Retired(String),
 }
 
 /// The variables that `run` gets, opened. Tracked-only ones go to tracked runs alone; code from a
@@ -35,6 +42,27 @@ pub(crate) fn of_run(
         variables.push(RunVariable { name, value, secret: false });
     }
     Ok(variables)
+}
+
+/// Every secret that the stack's runs may show: those of all audiences, and those that the state
+/// may still hold.
+pub(crate) fn all_secrets(
+    stack: &Stack,
+    retired: &[&Retired],
+    sealer: Option<&Sealer>,
+) -> Result<Vec<SecretString>, Sealed> {
+    let open = |name: &str, sealed: &str| sealer?.open(&stack.id, name, sealed).ok();
+    let mut secrets = Vec::new();
+    for variable in &stack.variables {
+        if let VariableValue::Sealed(sealed) = &variable.value {
+            let opened = open(&variable.name, sealed);
+            secrets.push(opened.ok_or_else(|| Sealed::Present(variable.name.clone()))?);
+        }
+    }
+    for Retired { name, sealed, .. } in retired {
+        secrets.push(open(name, sealed).ok_or_else(|| Sealed::Retired(name.clone()))?);
+    }
+    Ok(secrets)
 }
 
 fn may_have(run: &Run, variable: &Variable) -> bool {
@@ -65,7 +93,7 @@ fn open(
                 Some(value) => {
                     Ok(RunVariable { name, value: value.expose_secret().to_owned(), secret: true })
                 }
-                None => Err(Sealed { name }),
+                None => Err(Sealed::Present(name)),
             }
         }
     }

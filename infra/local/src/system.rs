@@ -114,6 +114,7 @@ impl System {
         });
 
         let runner_api = gantry_runner_api::Deps {
+            walls: Default::default(),
             store: store.clone(),
             sender: sender.clone(),
             objects: objects.clone(),

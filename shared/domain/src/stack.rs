@@ -65,6 +65,10 @@ pub struct Stack {
     pub labels: Vec<String>,
     /// Environment variables of runs.
     pub variables: Vec<Variable>,
+    /// Secret values that its variables had before. They are masked as long as Terraform's state
+    /// may still hold them: see [`Retired::counts`].
+    #[serde(default)]
+    pub retired: Vec<Retired>,
     /// Shell commands around the phases.
     pub hooks: Hooks,
     /// How long phases may take.
@@ -210,6 +214,31 @@ impl std::fmt::Debug for VariableValue {
             Self::Plain(value) => f.debug_tuple("Plain").field(value).finish(),
             Self::Sealed(_) => f.write_str("Sealed"),
         }
+    }
+}
+
+/// A secret value that a variable of the stack had before.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// The name of the variable, which may be gone.
+    pub name: String,
+    /// The value, sealed as it was.
+    pub sealed: String,
+    /// When it was replaced or removed.
+    pub since: jiff::Timestamp,
+}
+
+impl std::fmt::Debug for Retired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Retired({}, {})", self.name, self.since)
+    }
+}
+
+impl Retired {
+    /// The state may still hold it: no run has been applied that was made after it had gone.
+    /// `applied` is when the run was made that was applied last.
+    pub fn counts(&self, applied: Option<jiff::Timestamp>) -> bool {
+        applied.is_none_or(|made| made <= self.since)
     }
 }
 

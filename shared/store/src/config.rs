@@ -1,11 +1,12 @@
 //! Settings' records, besides [`gantry_domain::stack::Stack`] and
 //! [`gantry_domain::integration::Integration`].
 
-use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys};
+use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys, scheduler::StackHead};
 use gantry_domain::{
     ProjectId, StackId, StackSlug,
     feedback::Statuses,
     integration::Integration,
+    run::Run,
     stack::{Pool, Stack},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -150,6 +151,17 @@ impl Store {
     /// A stack's definition.
     pub async fn stack(&self, stack: &StackId) -> Result<Option<Stored<Stack>>, StoreError> {
         self.get(&keys::stack_config(stack)).await
+    }
+
+    /// When the run was made that was applied last to a stack; it took its variables later.
+    pub async fn applied_run_made_at(
+        &self,
+        stack: &StackId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let head = self.get::<StackHead>(&keys::stack_head(stack)).await?;
+        let Some(applied) = head.and_then(|head| head.value.last_applied) else { return Ok(None) };
+        let run = self.get::<Run>(&keys::run(&applied.run)).await?;
+        Ok(run.map(|run| run.value.created_at))
     }
 
     /// The stack that has the slug, if it was not deleted.

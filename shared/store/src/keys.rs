@@ -369,6 +369,11 @@ pub fn log(run: &RunId, attempt: u32, offset: u64) -> Key {
     Key::new(log_partition(run), format!("{attempt:06}#{offset:012}"))
 }
 
+/// How far the log of an attempt was taken.
+pub fn log_held(run: &RunId, attempt: u32) -> Key {
+    Key::new(format!("log/{run}/held"), format!("{attempt:06}"))
+}
+
 /// How often a message failed.
 pub fn poison(queue: &str, message: &str) -> Key {
     Key::new(format!("poison/{queue}"), message)

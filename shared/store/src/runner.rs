@@ -4,6 +4,7 @@ use gantry_domain::{
     RunId,
     protocol::LockInfo,
     run::{Phase, RunType},
+    stack::VariableValue,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,20 @@ pub struct StateUpload {
     pub object: String,
 }
 
+/// How far the log of an attempt was taken, and what of it is held back until more comes, because
+/// it may be the beginning of a secret ([`crate::keys::log_held`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHeld {
+    /// Bytes that the runner has sent.
+    pub received: u64,
+    /// Bytes of the pieces that were written.
+    pub given: u64,
+    /// What is held back. Sealed where there is a key.
+    pub held: VariableValue,
+    /// The last piece ends with the mask of a secret, which goes on for so many bytes of `held`.
+    pub open: Option<usize>,
+}
+
 /// A piece of a run's log ([`crate::keys::log`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPiece {
@@ -116,7 +131,7 @@ pub struct LogPiece {
     pub phase: Phase,
     /// The attempt that wrote it.
     pub attempt: u32,
-    /// Bytes of this attempt's log before it.
+    /// Bytes of this attempt's masked log before it.
     pub offset: u64,
     /// Masked text.
     pub text: String,

@@ -10,3 +10,4 @@ mod progress;
 mod states;
 mod support;
 mod transfer;
+mod wall;

@@ -5,10 +5,13 @@ use super::place::{Place, Seen};
 use crate::gitlab::Linked;
 use gantry_domain::{
     ProjectId, UserId,
-    stack::{CommentLevel, Stack, VariableRuns, VariableValue},
+    masking::Weakness,
+    stack::{CommentLevel, Stack, Variable, VariableRuns, VariableValue},
 };
 use gantry_git::Branches;
 use gantry_gitlab::{AccessRule, Client, Error, Project};
+use gantry_secrets::Sealer;
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
 /// GitLab's number for the role Developer: enough for statuses, notes and deployments.
@@ -293,6 +296,23 @@ fn visibility(project: &Project, stack: &Stack) -> Option<Finding> {
         ),
         CommentLevel::None => Finding::ok("the project is public", "The stack is in no note."),
     })
+}
+
+/// Secrets that nothing can hide, because they are too short. Looked at as they are kept, so that
+/// it is said as long as it is so.
+pub(super) fn weak_secrets(stack: &Stack, sealer: &Sealer) -> Vec<Finding> {
+    let weakness = |variable: &Variable| match &variable.value {
+        VariableValue::Sealed(sealed) => {
+            let value = sealer.open(&stack.id, &variable.name, sealed).ok()?;
+            Weakness::of(value.expose_secret())
+        }
+        VariableValue::Plain(_) => None,
+    };
+    let findings = stack.variables.iter().filter_map(|variable| {
+        let what = format!("secret {}: cannot be masked", variable.name);
+        Some(Finding::warning(what, weakness(variable)?.text()))
+    });
+    findings.collect()
 }
 
 fn exposed_secrets(stack: &Stack) -> Option<Finding> {

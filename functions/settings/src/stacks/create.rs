@@ -96,6 +96,7 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         branch,
         begins_at,
         variables,
+        retired: Vec::new(),
         comment,
         timeouts: Timeouts::default(),
         created_at: app.clock.now(),
@@ -121,7 +122,8 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
     };
     save(app, &stack).await?;
     tell(app, stack.project(), &stack.id, "made".to_owned()).await;
-    let findings = check::check(&place, &stack).await;
+    let mut findings = check::weak_secrets(&stack, &app.sealer);
+    findings.extend(check::check(&place, &stack).await);
     let (integration, note) = match &place.seen {
         Seen::Project(_, Linked { integration, .. }) => {
             (Some(integration), cannot_call(app.public_url.as_ref(), &integration.api_host))

@@ -85,6 +85,8 @@ pub(crate) async fn change(
     }
     let mut after = with(&before.value, wanted, found.as_ref());
     after.variables = variables;
+    let applied = app.store.applied_run_made_at(&after.id).await?;
+    after.retired = variables::retire(sealer, &before.value, &after, applied, app.clock.now())?;
     let code = |stack: &Stack| (stack.repository.clone(), stack.generation, stack.branch.clone());
     let seen = if settled(&before.value) == settled(&after) {
         None
@@ -107,9 +109,13 @@ pub(crate) async fn change(
     }
     tell(app, after.project(), &after.id, format!("v{version}")).await;
 
-    let (findings, note) = match &seen {
-        Some(seen) => (check::check(seen, &after).await, note(app, seen)),
-        None => (Vec::new(), None),
+    let mut findings = check::weak_secrets(&after, sealer);
+    let note = match &seen {
+        Some(seen) => {
+            findings.extend(check::check(seen, &after).await);
+            note(app, seen)
+        }
+        None => None,
     };
     let changed = changed(&before.value, &after);
     let head = head(app, &after.id).await?.map(|head| head.value).unwrap_or_default();

@@ -2,17 +2,24 @@
 
 use crate::{
     form::{Errors, Form},
-    refusal::Answer,
+    refusal::{Answer, Refusal},
 };
 use gantry_domain::{
     StackId,
-    stack::{Stack, Variable, VariableRuns, VariableValue},
+    stack::{Retired, Stack, Variable, VariableRuns, VariableValue},
 };
 use gantry_secrets::Sealer;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 
 /// The most bytes of all values together: a stack has to fit into one record of 400 kB.
 const LARGEST: usize = 128 * 1024;
+
+/// The same of the sealed values that the state may still hold.
+const LARGEST_RETIRED: usize = 96 * 1024;
+
+/// How long the values that a module had before are masked.
+const MODULES_KEEP: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Names that Gantry or the runner sets itself, or that change what a run executes.
 const RESERVED: &[&str] = &[
@@ -88,6 +95,44 @@ fn variable(form: &mut Form) -> Option<WantedVariable> {
         );
     }
     Some(WantedVariable { name, value, secret, runs: runs.unwrap_or_default() })
+}
+
+/// The secret values that the stack had before and that Terraform's state may still hold: those
+/// of before that still count, and those that `after` has no more.
+pub(super) fn retire(
+    sealer: &Sealer,
+    before: &Stack,
+    after: &Stack,
+    applied: Option<Timestamp>,
+    now: Timestamp,
+) -> Answer<Vec<Retired>> {
+    let stays = |name: &str, sealed: &str| {
+        let same = VariableValue::Sealed(sealed.to_owned());
+        after.variables.iter().any(|now| now.name == name && now.value == same)
+    };
+    // Nothing of a module is applied for good: only tests under way know what it had.
+    let is_old = |retired: &Retired| before.module.is_some() && retired.since < now - MODULES_KEEP;
+    let gone = before.variables.iter().filter_map(|variable| match &variable.value {
+        VariableValue::Sealed(sealed) if !stays(&variable.name, sealed) => {
+            Some(Retired { name: variable.name.clone(), sealed: sealed.clone(), since: now })
+        }
+        _ => None,
+    });
+    let retired: Vec<Retired> = (before.retired.iter())
+        .filter(|retired| retired.counts(applied) && !is_old(retired))
+        .cloned()
+        .chain(gone)
+        // What does not open any more cannot be masked by anybody.
+        .filter(|retired| sealer.open(&before.id, &retired.name, &retired.sealed).is_ok())
+        .collect();
+    if retired.iter().map(|retired| retired.sealed.len()).sum::<usize>() > LARGEST_RETIRED {
+        return Err(Refusal::field(
+            "variables",
+            "there are too many earlier secret values that the state may still hold: apply a \
+             tracked run first, which ends that",
+        ));
+    }
+    Ok(retired)
 }
 
 fn check_name(name: &str) -> Result<(), String> {

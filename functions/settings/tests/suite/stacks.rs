@@ -1,7 +1,10 @@
 //! Stacks: made, changed, deleted.
 
 use crate::support::{Options, World, connected, world, world_with};
-use gantry_domain::stack::{CommentLevel, Stack, VariableValue};
+use gantry_domain::{
+    run::{Run, RunState},
+    stack::{CommentLevel, Retired, Stack, VariableValue},
+};
 use gantry_fake_gitlab::{Person, ProjectOptions, Protection, Visibility};
 use gantry_queue::{Command, Message};
 use gantry_secrets::Sealer;
@@ -9,7 +12,7 @@ use gantry_store::{
     config::{ProjectEntry, ProjectStack, SlugEntry},
     keys,
     runner::StateVersion,
-    scheduler::StackHead,
+    scheduler::{LastApplied, StackHead},
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -119,6 +122,7 @@ async fn making_one_says_what_was_found_and_writes_all_its_places() {
     assert_eq!(got.body["variables"][1], json!({ "name": "TOKEN", "secret": true, "runs": "all" }));
     assert!(!got.text.contains("hush"));
     insta::assert_snapshot!(findings(&got.body).join("\n"), @"
+    warning: secret TOKEN: cannot be masked
     ok: project_1_bot_abc has the role Maintainer
     ok: webhook: may be made
     ok: CI/CD is on
@@ -148,6 +152,84 @@ async fn making_one_says_what_was_found_and_writes_all_its_places() {
         "{sent:?}"
     );
     assert!(w.gitlab.unknown_requests().is_empty());
+}
+
+#[tokio::test]
+async fn earlier_secret_values_are_kept_until_an_apply_without_them() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let secret = |name: &str, value: Option<&str>| match value {
+        Some(value) => json!({ "name": name, "value": value, "secret": true, "runs": "tracked" }),
+        None => json!({ "name": name, "secret": true, "runs": "tracked" }),
+    };
+    let save = async |variables: Value| {
+        let got = w.send("PUT", STACK, json!({ "variables": variables })).await.expect(200);
+        assert!(!got.text.contains("retired") && !got.text.contains("sealed"), "{}", got.text);
+        let kept = w.stored_stack("network").await.retired;
+        let sealer = Sealer::new(&"sealing".into());
+        let open = |kept: &Retired| {
+            let value = sealer.open(&stack.id, &kept.name, &kept.sealed).unwrap();
+            format!("{}={}", kept.name, value.expose_secret())
+        };
+        kept.iter().map(open).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        save(json!([secret("A", Some("first-a")), secret("B", Some("first-b"))])).await,
+        [""; 0]
+    );
+    assert_eq!(save(json!([secret("A", None), secret("B", None)])).await, [""; 0]);
+    // Replaced; renamed; made plain.
+    assert_eq!(
+        save(json!([secret("A", Some("second-a")), secret("B", None)])).await,
+        ["A=first-a"]
+    );
+    let all = ["A=first-a", "B=first-b"];
+    assert_eq!(save(json!([secret("A", None), secret("C", Some("first-b"))])).await, all);
+    let plain = json!({ "name": "C", "value": "shown" });
+    let all = ["A=first-a", "B=first-b", "C=first-b"];
+    assert_eq!(save(json!([secret("A", None), plain])).await, all);
+
+    // A run that was made before has been applied, and then one that was made after.
+    let since = w.stored_stack("network").await.retired[0].since;
+    let run = w.run(&stack, "k1", RunState::Finished).await;
+    let applied = async |created_at| {
+        w.save_run(&Run { created_at, ..run.clone() }).await;
+        let (run, commit) = (run.id.clone(), run.commit.clone());
+        let last_applied = Some(LastApplied { run, commit, at: created_at });
+        w.set_head(&stack.id, StackHead { last_applied, ..StackHead::default() }).await;
+    };
+    applied(since).await;
+    assert_eq!(save(json!([secret("A", None)])).await, all);
+    applied(since + jiff::SignedDuration::from_hours(1)).await;
+    assert_eq!(save(json!([secret("A", None)])).await, [""; 0]);
+    assert_eq!(save(json!([])).await, ["A=second-a"]);
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_masked_is_said_so() {
+    let w = connected().await;
+    w.stack().await;
+    let secret = |name: &str, value: &str| json!({ "name": name, "value": value, "secret": true, "runs": "tracked" });
+    let variables = json!([
+        secret("PIN", "4711"),
+        secret("DB", r#"{"user":"app","pin":4711}"#),
+        secret("GOOD", r#"{"user":"app","password":"correct-horse-1"}"#),
+    ]);
+    let got = w.send("PUT", STACK, json!({ "variables": variables })).await.expect(200);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&got.body["findings"]).unwrap(), @r#"
+    [
+      {
+        "level": "warning",
+        "what": "secret PIN: cannot be masked",
+        "meaning": "The value has fewer than 6 characters. It is not hidden in logs, plans and notes."
+      },
+      {
+        "level": "warning",
+        "what": "secret DB: cannot be masked",
+        "meaning": "The value is a document, and no value in it has 6 characters. It is hidden only as a whole: the values in it are not hidden in logs, plans and notes."
+      }
+    ]
+    "#);
 }
 
 #[tokio::test]

@@ -51,8 +51,8 @@ async fn a_run_costs_what_the_guide_says() {
     println!("{bill:#?}");
     for (what, said) in [
         ("Lambda invocations", 22),
-        ("DynamoDB read units", 84),
-        ("DynamoDB write units", 68),
+        ("DynamoDB read units", 96),
+        ("DynamoDB write units", 80),
         ("SQS requests", 14),
         ("S3 reads", 4),
         ("S3 writes", 5),

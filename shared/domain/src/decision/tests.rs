@@ -29,6 +29,7 @@ pub(crate) fn stack() -> Stack {
         manage_state: true,
         labels: Vec::new(),
         variables: Vec::new(),
+        retired: vec![],
         hooks: Hooks::default(),
         timeouts: Timeouts::default(),
         created_at: jiff::Timestamp::UNIX_EPOCH,

@@ -11,7 +11,7 @@ use gantry_domain::{
     protocol::LockInfo,
     run::{Effect, Ending, Phase, Place, Run, RunState, RunType, Step, TestOf, Want},
     stack::{
-        CommentLevel, Hooks, Module, OnPush, OnTag, Pool, Roles, Stack, Timeouts, Tool,
+        CommentLevel, Hooks, Module, OnPush, OnTag, Pool, Retired, Roles, Stack, Timeouts, Tool,
         TrackedQueue, Variable, VariableRuns, VariableValue,
     },
     text::status::CommitState,
@@ -22,7 +22,8 @@ use gantry_store::{
         SlugEntry,
     },
     runner::{
-        Beat, Claim, FreeRunner, HandedOn, LogPiece, StateLock, StatePin, StateUpload, StateVersion,
+        Beat, Claim, FreeRunner, HandedOn, LogHeld, LogPiece, StateLock, StatePin, StateUpload,
+        StateVersion,
     },
     scheduler::{
         Blocked, BlockedStack, CommandOutcome, Comparing, DecisionRecord, Health, LastApplied,
@@ -192,6 +193,11 @@ fn stack() -> Stack {
             variable("TF_VAR_region", VariableValue::Plain("eu-1".into()), VariableRuns::All),
             variable("TOKEN", VariableValue::Sealed("v1.c2VhbGVk".into()), VariableRuns::Tracked),
         ],
+        retired: vec![Retired {
+            name: "TF_VAR_token".into(),
+            sealed: "sealed-before".into(),
+            since: at(3),
+        }],
         hooks: Hooks {
             before_init: vec!["echo 1".into()],
             after_init: vec!["echo 2".into()],
@@ -505,6 +511,15 @@ fn of_runners() -> Vec<Sample> {
         sample(
             "log-piece",
             LogPiece { phase: Phase::Apply, attempt: 2, offset: 512, text: "Applying\n".into() },
+        ),
+        sample(
+            "log-held",
+            LogHeld {
+                received: 640,
+                given: 512,
+                held: VariableValue::Sealed("sealed-part".into()),
+                open: Some(3),
+            },
         ),
     ]
 }

@@ -1,0 +1,154 @@
+//! The second wall: what leaves a run is masked here, where the run's code cannot reach, with
+//! every secret of its stack. The runner masks too, but it knows only the secrets that its run
+//! gets, and the run's code may reach it.
+
+use crate::{Deps, Refusal, token::Holder, variables};
+use axum::http::StatusCode;
+use gantry_domain::{
+    RunId,
+    masking::Masker,
+    protocol::{Report, ReportKind},
+    run::{Run, RunType},
+    stack::{Retired, Stack},
+};
+use gantry_secrets::{TokenFor, TokenKind};
+use gantry_store::Stored;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::spawn_blocking;
+
+/// Maskers that are kept. One takes some milliseconds to build, and pieces of log come often.
+const KEPT: usize = 32;
+
+/// The maskers of the runs that said something last. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Walls(Arc<Mutex<Vec<Wall>>>);
+
+struct Wall {
+    run: RunId,
+    attempt: u32,
+    /// Of the stack's record.
+    version: u64,
+    masker: Masker,
+}
+
+impl Walls {
+    fn find(&self, run: &Run, version: u64) -> Option<Masker> {
+        let walls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_run = |w: &&Wall| (&w.run, w.attempt, w.version) == (&run.id, run.attempt, version);
+        walls.iter().find(of_run).map(|wall| wall.masker.clone())
+    }
+
+    fn keep(&self, run: &Run, version: u64, masker: Masker) {
+        let mut walls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        walls.retain(|wall| wall.run != run.id);
+        if walls.len() >= KEPT {
+            walls.remove(0);
+        }
+        walls.push(Wall { run: run.id.clone(), attempt: run.attempt, version, masker });
+    }
+}
+
+impl Deps {
+    /// What masks everything that the run says. A refusal when a secret cannot be opened: what is
+    /// not known cannot be masked.
+    pub(crate) async fn wall(&self, holder: &Holder) -> Result<Masker, Refusal> {
+        let run = &holder.run.value;
+        let stack = self.store.stack(&run.stack).await?;
+        let stack = stack.ok_or_else(|| Refusal::gone("the stack is gone"))?;
+        self.wall_of(&stack, run, &holder.token).await
+    }
+
+    /// The same before there is a [`Holder`]: `token` is the run's token.
+    pub(crate) async fn wall_of(
+        &self,
+        stack: &Stored<Stack>,
+        run: &Run,
+        token: &TokenFor,
+    ) -> Result<Masker, Refusal> {
+        if let Some(masker) = self.walls.find(run, stack.version) {
+            return Ok(masker);
+        }
+        let applied = match stack.value.retired.is_empty() {
+            true => None,
+            false => self.store.applied_run_made_at(&stack.value.id).await?,
+        };
+        let retired = stack.value.retired.iter().filter(|retired| retired.counts(applied));
+        let retired: Vec<&Retired> = retired.collect();
+        let secrets = variables::all_secrets(&stack.value, &retired, self.sealer().await?.as_ref());
+        let mut secrets = secrets.map_err(|sealed| {
+            Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, sealed.to_string())
+        })?;
+        let signer = self.signer().await?;
+        let registry = TokenFor { kind: TokenKind::Registry, ..token.clone() };
+        secrets.extend([signer.sign(token), signer.sign(&registry)]);
+        let masker =
+            off_the_runtime(move || Masker::new(secrets.iter().map(SecretString::expose_secret)))
+                .await?;
+        self.walls.keep(run, stack.version, masker.clone());
+        Ok(masker)
+    }
+}
+
+/// Work that takes long enough to hold up others.
+pub(crate) async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    spawn_blocking(work).await.map_err(|error| Refusal::trouble(&error))
+}
+
+/// A report with every secret masked. It was cut by the runner, who did not know all of them.
+pub(crate) fn masked(what: ReportKind, wall: &Masker) -> ReportKind {
+    with_texts(what, &|text| wall.mask_clipped(&text))
+}
+
+/// A report without what the run says itself, where that cannot be masked; `why` stands there.
+pub(crate) fn without_texts(what: ReportKind, why: &str) -> ReportKind {
+    with_texts(what, &|text| if text.is_empty() { text } else { why.to_owned() })
+}
+
+fn with_texts(what: ReportKind, change: &dyn Fn(String) -> String) -> ReportKind {
+    let each = |texts: Vec<String>| texts.into_iter().map(change).collect();
+    // A secret of several lines is in no line alone.
+    let lines = |lines: Vec<String>| {
+        let text = change(lines.join("\n"));
+        text.lines().map(str::to_owned).collect()
+    };
+    match what {
+        ReportKind::Failed { summary, errors, log_tail, in_terraform } => ReportKind::Failed {
+            summary: change(summary),
+            errors: each(errors),
+            log_tail: lines(log_tail),
+            in_terraform,
+        },
+        ReportKind::ApplyFailed { summary, errors, log_tail } => ReportKind::ApplyFailed {
+            summary: change(summary),
+            errors: each(errors),
+            log_tail: lines(log_tail),
+        },
+        ReportKind::Interrupted { summary } => ReportKind::Interrupted { summary: change(summary) },
+        ReportKind::Claimed { runner } => ReportKind::Claimed { runner },
+        ReportKind::Planning => ReportKind::Planning,
+        ReportKind::Planned { delta, plan_digest } => ReportKind::Planned { delta, plan_digest },
+        ReportKind::Applied { delta } => ReportKind::Applied { delta },
+        ReportKind::Destroyed => ReportKind::Destroyed,
+        ReportKind::Stopped => ReportKind::Stopped,
+    }
+}
+
+/// True when the runner says nothing any more in this attempt.
+pub(crate) fn is_last(report: &Report, run: &Run) -> bool {
+    match &report.what {
+        ReportKind::Claimed { .. } | ReportKind::Planning | ReportKind::ApplyFailed { .. } => false,
+        ReportKind::Planned { plan_digest, .. } => match run.run_type {
+            RunType::Proposed => true,
+            RunType::Tracked => plan_digest.is_none() || !run.autodeploy,
+            RunType::Test => false,
+        },
+        ReportKind::Applied { .. } => run.run_type != RunType::Test,
+        ReportKind::Destroyed
+        | ReportKind::Failed { .. }
+        | ReportKind::Stopped
+        | ReportKind::Interrupted { .. } => true,
+    }
+}

@@ -1,0 +1,247 @@
+//! What leaves a run is masked with all secrets of its stack, not only with those that it got.
+
+use crate::support::{SEALING_KEY, World, stack_id};
+use axum::http::Method;
+use gantry_domain::{
+    masking::Masker,
+    plan::{Change, Limits},
+    protocol::{LogChunk, Report, ReportKind},
+    run::{Run, RunType},
+    stack::{Retired, Stack, Variable, VariableRuns, VariableValue},
+};
+use gantry_queue::{Message, QueueName};
+use gantry_secrets::Sealer;
+use gantry_setup::objects::keys as objects;
+use gantry_store::{
+    keys,
+    runner::{LogHeld, LogPiece},
+    scheduler::{LastApplied, StackHead},
+};
+use serde_json::json;
+
+/// Only tracked runs get it.
+const SECRET: &str = "correct-horse-1";
+/// What it was before.
+const BEFORE: &str = "battery-staple-2";
+
+fn sealed(name: &str, value: &str) -> String {
+    Sealer::new(&SEALING_KEY.into()).seal(&stack_id(), name, value).unwrap()
+}
+
+fn secret(value: &str) -> Variable {
+    let value = VariableValue::Sealed(sealed("TF_VAR_p", value));
+    Variable { name: "TF_VAR_p".to_owned(), value, runs: VariableRuns::Tracked }
+}
+
+impl World {
+    async fn set_secret(&self, variables: Vec<Variable>, retired: Vec<Retired>) {
+        let stack = Stack { variables, retired, ..crate::support::stack() };
+        self.put(keys::stack_config(&stack_id()), &stack).await;
+    }
+
+    async fn retire(&self, value: &str) {
+        let sealed = sealed("TF_VAR_p", value);
+        let retired = Retired { name: "TF_VAR_p".to_owned(), sealed, since: self.clock.now() };
+        self.set_secret(vec![secret(SECRET)], vec![retired]).await;
+    }
+
+    /// Sends the change of a plan that somebody read who knew no secret, and gives what is kept.
+    async fn change(&self, run: &Run, token: &str) -> String {
+        let plan = json!({"format_version": "1.2", "resource_changes": [{
+            "address": "t.a", "type": "t",
+            "change": {"actions": ["update"],
+                "before": {"input": BEFORE, "url": format!("https://u:{SECRET}@h"), "long": format!("{}{SECRET}", "x".repeat(390))},
+                "after": {"input": "none", "url": "https://u:other@h", "long": "short"}},
+        }]});
+        let change = Change::from_plan_json(&plan, Limits::default(), &Masker::default()).unwrap();
+        self.json(Method::PUT, "change", token, &change).await.expect(204);
+        let kept = self.objects.get(&objects::change(&run.id, 1)).await.unwrap().unwrap();
+        String::from_utf8(kept.to_vec()).unwrap()
+    }
+
+    async fn send_log(&self, token: &str, offset: u64, text: &str) {
+        let chunk = LogChunk { offset, text: text.to_owned() };
+        self.json(Method::POST, "log", token, &chunk).await.expect(204);
+    }
+
+    async fn shown_log(&self, run: &Run) -> String {
+        let all = self.store.query_all::<LogPiece>(&keys::log_partition(&run.id), "").await;
+        let mut shown = String::new();
+        for piece in all.unwrap() {
+            assert_eq!(piece.value.offset, shown.len() as u64, "pieces follow each other");
+            shown += &piece.value.text;
+        }
+        shown
+    }
+}
+
+#[tokio::test]
+async fn a_preview_shows_no_secret_that_it_did_not_get() {
+    let world = World::new().await;
+    world.retire(BEFORE).await;
+    let run = world.run("r1", RunType::Proposed).await;
+    let token = world.claimed(&run).await;
+    let kept = world.change(&run, &token).await;
+    for part in [SECRET, BEFORE, &SECRET[..10], "other@h"] {
+        assert!(!kept.contains(part), "{part} in {kept}");
+    }
+    assert!(kept.contains("https://u:(secret)@h"), "{kept}");
+
+    world.send_log(&token, 0, &format!("p = {BEFORE} -> {SECRET}\n")).await;
+    assert_eq!(world.shown_log(&run).await, "p = (secret) -> (secret)\n");
+    let what = ReportKind::Failed {
+        summary: format!("no {SECRET} and no {}…", &SECRET[..8]),
+        errors: vec![format!("Error: {BEFORE}")],
+        log_tail: vec!["one".to_owned(), format!("t {token} {SECRET}")],
+        in_terraform: true,
+    };
+    world.json(Method::POST, "report", &token, &Report { sequence: 1, what }).await.expect(204);
+    let messages = world.messages(QueueName::Events);
+    let Message::Report { report, .. } = &messages[1] else { panic!("{messages:?}") };
+    insta::assert_debug_snapshot!(report.what, @r#"
+    Failed {
+        summary: "no (secret) and no (secret)…",
+        errors: [
+            "Error: (secret)",
+        ],
+        log_tail: [
+            "one",
+            "t (secret) (secret)",
+        ],
+        in_terraform: true,
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn an_earlier_value_is_hidden_until_an_apply_without_it() {
+    let world = World::new().await;
+    let old = world.run("r0", RunType::Tracked).await;
+    world.retire(BEFORE).await;
+    let applied = async |run: &Run| {
+        let (run, commit, at) = (run.id.clone(), run.commit.clone(), world.clock.now());
+        let head =
+            StackHead { last_applied: Some(LastApplied { run, commit, at }), ..Default::default() };
+        world.put(keys::stack_head(&stack_id()), &head).await;
+    };
+    let shows = async |id: &str| {
+        let run = world.run(id, RunType::Proposed).await;
+        let token = world.claimed(&run).await;
+        world.change(&run, &token).await.contains(BEFORE)
+    };
+    assert!(!shows("r1").await);
+    // It was made before the value was replaced, so its plan may hold it.
+    applied(&old).await;
+    assert!(!shows("r2").await);
+    world.hand.advance(std::time::Duration::from_secs(1));
+    let new = world.run("r3", RunType::Tracked).await;
+    applied(&new).await;
+    assert!(shows("r4").await, "what is in no state is no secret any more");
+}
+
+#[tokio::test]
+async fn what_cannot_be_masked_is_not_begun() {
+    let world = World::new().await;
+    let broken = |name: &str| Variable {
+        name: name.to_owned(),
+        value: VariableValue::Sealed("nonsense".to_owned()),
+        runs: VariableRuns::Tracked,
+    };
+    world.set_secret(vec![broken("TF_VAR_p")], vec![]).await;
+    let run = world.run("r1", RunType::Proposed).await;
+    insta::assert_snapshot!(world.claim(&run, "n").await.expect(422).text(), @"The secret variable TF_VAR_p cannot be opened with this installation's key: set it again");
+    let messages = world.messages(QueueName::Events);
+    assert!(matches!(&messages[1], Message::Report { report, .. } if report.sequence == 1));
+
+    let since = world.clock.now();
+    let retired = Retired { name: "TF_VAR_q".to_owned(), sealed: "nonsense".to_owned(), since };
+    world.set_secret(vec![], vec![retired.clone()]).await;
+    let run = world.run("r2", RunType::Proposed).await;
+    insta::assert_snapshot!(world.claim(&run, "n").await.expect(422).text(), @"An earlier value of the secret variable TF_VAR_q cannot be opened with this installation's key, so it cannot be masked: save the stack again, which drops it");
+
+    // It breaks while the run goes on: nothing of it is kept, and its end is told even so.
+    world.set_secret(vec![], vec![]).await;
+    let run = world.run("r3", RunType::Proposed).await;
+    let token = world.claimed(&run).await;
+    world.set_secret(vec![], vec![retired]).await;
+    let chunk = LogChunk { offset: 0, text: "x".to_owned() };
+    world.json(Method::POST, "log", &token, &chunk).await.expect(422);
+    world.json(Method::PUT, "change", &token, &Change::default()).await.expect(422);
+    let what = ReportKind::Interrupted { summary: "what it says".to_owned() };
+    world.json(Method::POST, "report", &token, &Report { sequence: 1, what }).await.expect(403);
+    let what = ReportKind::Failed {
+        summary: "what it says".to_owned(),
+        errors: vec![],
+        log_tail: vec!["what it says".to_owned()],
+        in_terraform: true,
+    };
+    world.json(Method::POST, "report", &token, &Report { sequence: 1, what }).await.expect(204);
+    let last = format!("{:?}", world.messages(QueueName::Events).last());
+    assert!(!last.contains("what it says") && last.contains("TF_VAR_q"), "{last}");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_cut_by_pieces_of_log_is_hidden() {
+    let world = World::new().await;
+    world.set_secret(vec![secret(SECRET)], vec![]).await;
+    let text = format!("one {SECRET} two\nthree {SECRET}{SECRET}\n");
+    // Cut once, at each place; sent as it is sent when answers get lost.
+    for cut in 1..text.len() {
+        let run = world.run(&format!("r{cut}"), RunType::Proposed).await;
+        let token = world.claimed(&run).await;
+        let (first, second) = text.split_at(cut);
+        world.send_log(&token, 0, first).await;
+        let visible = world.shown_log(&run).await;
+        assert!(visible.len() + SECRET.len() >= first.replace(SECRET, "(secret)").len());
+        tokio::join!(
+            world.send_log(&token, 0, &text),
+            world.send_log(&token, cut as u64, second),
+            world.send_log(&token, 0, first),
+        );
+        let shown = "one (secret) two\nthree (secret)\n";
+        assert_eq!(world.shown_log(&run).await, shown, "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_sealed_and_comes_with_the_end() {
+    let world = World::new().await;
+    world.set_secret(vec![secret(SECRET)], vec![]).await;
+    let held = async |run: &Run| {
+        let held = world.store.get::<LogHeld>(&keys::log_held(&run.id, 1)).await.unwrap();
+        serde_json::to_string(&held.unwrap().value).unwrap()
+    };
+    let failed = |sequence| {
+        let (summary, errors, log_tail) = ("no".to_owned(), vec![], vec![]);
+        Report {
+            sequence,
+            what: ReportKind::Failed { summary, errors, log_tail, in_terraform: true },
+        }
+    };
+    for (id, said, shown) in [("r1", "a co", "a co"), ("r2", "a correct-horse", "a (secret)")] {
+        let run = world.run(id, RunType::Proposed).await;
+        let token = world.claimed(&run).await;
+        world.send_log(&token, 0, said).await;
+        assert_eq!(world.shown_log(&run).await, "a ");
+        assert!(!held(&run).await.contains("co"), "{}", held(&run).await);
+        let planning = Report { sequence: 1, what: ReportKind::Planning };
+        world.json(Method::POST, "report", &token, &planning).await.expect(204);
+        assert_eq!(world.shown_log(&run).await, "a ", "more may come");
+        for _ in 0..2 {
+            world.json(Method::POST, "report", &token, &failed(2)).await.expect(204);
+            assert_eq!(world.shown_log(&run).await, shown);
+        }
+    }
+}
+
+#[tokio::test]
+async fn long_lines_are_masked_too() {
+    let world = World::new().await;
+    world.set_secret(vec![secret(SECRET)], vec![]).await;
+    let run = world.run("r1", RunType::Proposed).await;
+    let token = world.claimed(&run).await;
+    let line = format!("{SECRET}{}", "x".repeat(262_144 - 8 - SECRET.len())).repeat(12);
+    world.send_log(&token, 0, &line).await;
+    world.send_log(&token, line.len() as u64, "\n").await;
+    assert_eq!(world.shown_log(&run).await, line.replace(SECRET, "(secret)") + "\n");
+}
