@@ -4,8 +4,11 @@ SHELL := /bin/sh
 ARGS ?=
 # What builds the demo: in CI it has the programs that were tested.
 BUILD ?= build
-# Where terraform and tofu are: the machine's own, or made under target/ where they are needed.
-TOOLS = PATH="$$(infra/tools.sh $@ $(ARGS))" && export PATH &&
+# Where terraform and tofu are: the machine's own, or made under target/ where they are needed; and
+# what runs must be able to read for one that was made there.
+TOOLS = PATH="$$(infra/tools.sh $@ $(ARGS))" && export PATH && \
+	GANTRY_RUNS_MAY_READ="$$(infra/terraform/setup.sh --needs):$$GANTRY_RUNS_MAY_READ" && \
+	export GANTRY_RUNS_MAY_READ &&
 
 .PHONY: help build programs demo run test test-aws check check-aws deploy destroy bench fake-gitlab
 

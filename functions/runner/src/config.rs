@@ -49,10 +49,10 @@ pub struct Arguments {
     user: Option<String>,
     /// A file or folder that runs may read besides what they need; may be given several times
     #[arg(long, env = "GANTRY_RUNS_MAY_READ", value_delimiter = ':')]
-    runs_may_read: Vec<PathBuf>,
+    runs_may_read: Vec<String>,
     /// A file or folder that runs may read and change besides their own; may be given several times
     #[arg(long, env = "GANTRY_RUNS_MAY_WRITE", value_delimiter = ':')]
-    runs_may_write: Vec<PathBuf>,
+    runs_may_write: Vec<String>,
     /// Do not confine what runs start: code in a merge request can then read whatever its user can
     #[arg(
         long,
@@ -62,7 +62,7 @@ pub struct Arguments {
     unconfined_runs: bool,
     /// A folder of Gantry's that no run may see, besides --work; may be given several times
     #[arg(long, env = "GANTRY_RUNNER_PRIVATE", value_delimiter = ':')]
-    private: Vec<PathBuf>,
+    private: Vec<String>,
     /// Names of further variables of the runner that runs may see, separated by commas
     #[arg(long, env = "GANTRY_RUNNER_PASS", value_delimiter = ',')]
     pass: Vec<String>,
@@ -127,9 +127,9 @@ impl Arguments {
             ("GANTRY_RUNNER_WORK", Some(self.work.display().to_string())),
             ("GANTRY_RUNNER_USER", self.user.clone()),
             ("GANTRY_RUNNER_PASS", Some(self.pass.join(","))),
-            ("GANTRY_RUNS_MAY_READ", Some(joined(&self.runs_may_read))),
-            ("GANTRY_RUNS_MAY_WRITE", Some(joined(&self.runs_may_write))),
-            ("GANTRY_RUNNER_PRIVATE", Some(joined(&self.private))),
+            ("GANTRY_RUNS_MAY_READ", Some(self.runs_may_read.join(":"))),
+            ("GANTRY_RUNS_MAY_WRITE", Some(self.runs_may_write.join(":"))),
+            ("GANTRY_RUNNER_PRIVATE", Some(self.private.join(":"))),
             ("GANTRY_UNCONFINED_RUNS", self.unconfined_runs.then(|| "true".to_owned())),
             ("GANTRY_TERRAFORM_CONFIG", self.terraform_config.clone()),
             ("GANTRY_TERRAFORM_VERSION", self.terraform_version.clone()),
@@ -221,11 +221,11 @@ impl Config {
             .transpose()?;
         let environment = Environment::allowed_of(variables, &arguments.pass);
         let machine = MachinePolicy {
-            private: [vec![arguments.work.clone()], arguments.private].concat(),
+            private: [vec![arguments.work.clone()], paths(arguments.private)].concat(),
             path: environment.get("PATH").unwrap_or_default().to_owned(),
             named: environment.named_files(),
-            may_read: arguments.runs_may_read,
-            may_write: arguments.runs_may_write,
+            may_read: paths(arguments.runs_may_read),
+            may_write: paths(arguments.runs_may_write),
             has_user: user.is_some(),
         };
         let confinement = match arguments.unconfined_runs {
@@ -254,9 +254,9 @@ impl Config {
     }
 }
 
-fn joined(paths: &[PathBuf]) -> String {
-    let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
-    paths.join(":")
+/// A variable that is empty names none.
+fn paths(named: Vec<String>) -> Vec<PathBuf> {
+    named.into_iter().filter(|path| !path.is_empty()).map(PathBuf::from).collect()
 }
 
 /// In a build, what is not set is empty.

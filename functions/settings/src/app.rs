@@ -6,6 +6,7 @@ use gantry_queue::{DeadLetters, Sender};
 use gantry_secrets::{Sealer, Secrets, Signer};
 use gantry_setup::{Clock, Objects};
 use gantry_store::Store;
+use serde::Serialize;
 use std::{fmt, ops::Deref, str::FromStr, sync::Arc, time::Duration};
 use url::{Host, Url};
 
@@ -34,6 +35,17 @@ pub struct Deps {
     pub ca_pem: Option<String>,
     /// How long a request waits for the outcome of its command; zero answers 202 at once.
     pub command_wait: Duration,
+    /// What runs on this installation's own machine are kept from; none where it has none.
+    pub confinement: Option<RunsConfinement>,
+}
+
+/// What keeps runs from Gantry's own files.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunsConfinement {
+    /// False where runs can read whatever their user can.
+    pub confined: bool,
+    /// What it means, for people.
+    pub words: String,
 }
 
 /// [`Deps`], shared by all requests.

@@ -26,7 +26,7 @@ mod routes;
 mod runs;
 mod stacks;
 
-pub use app::{Deps, InvalidPublicUrl, PublicUrl};
+pub use app::{Deps, InvalidPublicUrl, PublicUrl, RunsConfinement};
 pub use first_key::{FirstKeyError, ensure_first_admin_key};
 pub use routes::router;
 

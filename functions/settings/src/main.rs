@@ -68,6 +68,8 @@ async fn connect(deployment: Deployment) -> anyhow::Result<Deps> {
         public_url: None,
         ca_pem: deployment.gitlab_ca()?,
         command_wait: Duration::from_millis(wait),
+        // Builds and workers say it in their own logs.
+        confinement: None,
     })
 }
 

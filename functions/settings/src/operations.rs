@@ -3,7 +3,7 @@
 
 use crate::{
     access::{Caller, Done},
-    app::App,
+    app::{App, RunsConfinement},
     form::{Body, Form},
     refusal::{Answer, Refusal},
 };
@@ -23,6 +23,8 @@ pub(crate) struct Operations {
     pub(crate) pause: Option<Pause>,
     /// The cloud takes fewer runners than are set, in its own words.
     pub(crate) fewer_runners: Option<FewerRunners>,
+    /// What runs on this installation's own machine are kept from.
+    pub(crate) runs: Option<RunsConfinement>,
     /// Messages that were given up, by queue.
     pub(crate) dead_letters: Vec<DeadQueue>,
 }
@@ -80,7 +82,8 @@ pub(crate) async fn look(app: &App) -> Answer<Operations> {
             FewerRunners { runners: limit.runners, since: limit.since, words: limit.words }
         });
     let pause = app.store.get::<Pause>(&keys::pause()).await?.map(|found| found.value);
-    Ok(Operations { pause, fewer_runners, dead_letters })
+    let runs = app.confinement.clone();
+    Ok(Operations { pause, fewer_runners, runs, dead_letters })
 }
 
 /// `POST /api/v1/operations/redrive {"queue"?}`: one queue, or all.

@@ -69,7 +69,7 @@ impl Cloud {
             move || tools::python("deploy.py", &[&moto], tools::transformed()?)
         });
         let deployed: Deployed = serde_json::from_str(&deployed.await??)?;
-        let dynoxide = gantry_local::table::serve(None).await?;
+        let dynoxide = gantry_local::table::serve().await?;
         gantry_local::table::open(&dynoxide).await?;
         let (codebuild, mut told) = CodeBuild::start(
             deployed.project.clone(),

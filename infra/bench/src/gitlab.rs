@@ -116,6 +116,8 @@ impl World {
             public_url: None,
             runners,
             runner_user: None,
+            // Nothing is started.
+            reach: gantry_local::Reach { unconfined: true, ..Default::default() },
             runner: "/bin/true".into(),
             path: String::new(),
             terraform_config: None,

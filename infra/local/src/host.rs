@@ -1,6 +1,8 @@
 //! The one-machine host: a listener, the consumers of the queues, the timer and the runners.
 
 use crate::{
+    folder,
+    reach::Reach,
     starter::Starter,
     system::{Parts, System},
     table,
@@ -9,7 +11,7 @@ use anyhow::Context as _;
 use gantry_queue::{ConsumeOptions, Handler, LocalQueues, Message, QueueName, consume};
 use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
-use gantry_settings::PublicUrl;
+use gantry_settings::{PublicUrl, RunsConfinement};
 use gantry_setup::{Clock, Objects};
 use gantry_store::{config::ProjectEntry, keys, scheduler::RoomEntry};
 use jiff::SignedDuration;
@@ -40,6 +42,8 @@ pub struct HostConfig {
     pub terraform_config: Option<PathBuf>,
     /// The user that Terraform and hooks run as, where the host is root.
     pub runner_user: Option<String>,
+    /// What runs may reach besides their own.
+    pub reach: Reach,
     /// A file of certificates (PEM) that GitLab's certificate may come from.
     pub ca_file: Option<PathBuf>,
     /// How often it looks by itself.
@@ -76,6 +80,8 @@ pub struct Host {
     pub system: Arc<System>,
     /// The file that holds the admin key.
     pub secrets_file: PathBuf,
+    /// What runs are kept from.
+    pub confinement: RunsConfinement,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -87,9 +93,16 @@ impl Host {
     /// Starts everything. Answers once requests are taken.
     pub async fn start(config: HostConfig) -> anyhow::Result<Self> {
         let data = &config.data_dir;
-        std::fs::create_dir_all(data)
-            .with_context(|| format!("the folder {} cannot be made", data.display()))?;
         let terraform_config = config.terraform_config.as_deref().map(readable).transpose()?;
+        let closed = folder::prepare(data, config.runner_user.is_some())?;
+        if closed > 0 {
+            tracing::warn!(
+                files = closed,
+                "other users could look into the folder {}: it is closed to them now",
+                data.display()
+            );
+        }
+        let reach = config.reach.checked(&config).await?;
         let listener = TcpListener::bind(config.address).await.with_context(|| {
             format!("{} is not free: choose another address with GANTRY_ADDR", config.address)
         })?;
@@ -103,7 +116,6 @@ impl Host {
         let secrets_file = data.join("secrets.json");
         let queues = Arc::new(LocalQueues::open(&data.join("queues.db"), now)?);
         queues.take_back()?;
-        let table = table::serve(Some(&data.join("table.db"))).await?;
         let ca_pem = match &config.ca_file {
             None => None,
             Some(file) => Some(
@@ -113,7 +125,7 @@ impl Host {
         };
         let system = Arc::new(
             System::new(Parts {
-                store: table::open(&table).await?,
+                store: table::open_own(&data.join("table.db")).await?,
                 queues,
                 secrets: Arc::new(FileSecrets::new(secrets_file.clone())),
                 objects: Objects::in_folder(&data.join("objects"))?,
@@ -127,6 +139,7 @@ impl Host {
                 },
                 ca_pem,
                 command_wait: Duration::from_secs(10),
+                confinement: Some(reach.clone()),
             })
             .await?,
         );
@@ -135,7 +148,9 @@ impl Host {
         let starter = Starter {
             program: config.runner,
             api: own_address,
-            work: made(data.join("runners"))?,
+            work: made(data.join(folder::RUNNERS))?,
+            data: std::path::absolute(data)?,
+            reach: config.reach,
             logs: made(data.join("runner-logs"))?,
             path: config.path,
             terraform_config,
@@ -161,7 +176,7 @@ impl Host {
                 tracing::error!("the listener failed: {error}");
             }
         });
-        Ok(Self { address, system, secrets_file, stop, tasks })
+        Ok(Self { address, system, secrets_file, confinement: reach, stop, tasks })
     }
 
     /// Stops taking requests and messages, and ends when those under way are done. Runners go on.
@@ -245,6 +260,7 @@ pub async fn asked_to_stop() -> anyhow::Result<()> {
 pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
     let here = format!("http://{}", host.address);
     let key = host.secrets_file.display();
+    let runs = &host.confinement.words;
     let calls = match public_url {
         Some(url) if !url.is_loopback() => format!("GitLab calls {url}/webhooks/gitlab."),
         _ => "GitLab cannot call this machine: changes are found by comparing every 30 s. \
@@ -254,7 +270,8 @@ pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
     format!(
         "Gantry is up at {here}\n\
          The admin key is \"admin-key\" in {key}\n\
-         {calls}\n\n\
+         {calls}\n\
+         {runs}\n\n\
          Next, sign in at {here} and connect your GitLab, or do the same with the API\n\
          (a token with scope api, best of a machine user):\n\
          \x20 KEY=$(python3 -c 'import json;print(json.load(open(\"{key}\"))[\"admin-key\"])')\n\

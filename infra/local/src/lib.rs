@@ -5,10 +5,13 @@
 //! object storage is a folder, the runner is a child process.
 
 pub mod demo;
+pub mod folder;
 pub mod host;
+mod reach;
 pub mod starter;
 pub mod system;
 pub mod table;
 
 pub use host::{Host, HostConfig, Intervals};
+pub use reach::Reach;
 pub use system::{Parts, System};

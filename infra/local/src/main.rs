@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use gantry_domain::stack::Tool;
-use gantry_local::{Host, HostConfig, Intervals, demo};
+use gantry_local::{Host, HostConfig, Intervals, Reach, demo};
 use gantry_settings::PublicUrl;
 use gantry_setup::{Environment, telemetry};
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -61,6 +61,8 @@ struct Settings {
     /// every run that brings none of its own, such as a mirror of providers.
     #[arg(long, env = "GANTRY_TERRAFORM_CONFIG")]
     terraform_config: Option<PathBuf>,
+    #[command(flatten)]
+    reach: ReachSettings,
     /// A file with certificates (PEM) of your own authority, when GitLab's certificate is from it.
     #[arg(long, env = "GANTRY_CA_FILE")]
     ca_file: Option<PathBuf>,
@@ -69,8 +71,27 @@ struct Settings {
     log: String,
 }
 
+#[derive(Args)]
+struct ReachSettings {
+    /// A file or folder that runs may read besides what they need (a kubeconfig); may be given
+    /// several times, in the environment separated by colons.
+    #[arg(long, env = "GANTRY_RUNS_MAY_READ", value_delimiter = ':')]
+    runs_may_read: Vec<String>,
+    /// The same for what runs may read and change.
+    #[arg(long, env = "GANTRY_RUNS_MAY_WRITE", value_delimiter = ':')]
+    runs_may_write: Vec<String>,
+    /// Do not confine runs: code in a merge request can then read whatever their user can.
+    #[arg(
+        long,
+        env = "GANTRY_UNCONFINED_RUNS",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    unconfined_runs: bool,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
+    gantry_local::folder::write_for_owner_only();
     let ended = match Cli::parse().command {
         Command::Run(settings) => run(settings).await.map(|()| true),
         Command::Demo { settings, once, tool, gitlab_addr } => {
@@ -121,8 +142,18 @@ fn host_config(settings: Settings) -> anyhow::Result<HostConfig> {
         runner: settings.runner.unwrap_or(beside),
         path: Environment.optional("PATH").unwrap_or_default(),
         terraform_config: settings.terraform_config,
-        runner_user: settings.runner_user,
+        runner_user: settings.runner_user.filter(|user| !user.is_empty()),
+        reach: Reach {
+            may_read: paths(settings.reach.runs_may_read),
+            may_write: paths(settings.reach.runs_may_write),
+            unconfined: settings.reach.unconfined_runs,
+        },
         ca_file: settings.ca_file,
         intervals: Intervals::default(),
     })
+}
+
+/// A variable that is empty names none.
+fn paths(named: Vec<String>) -> Vec<PathBuf> {
+    named.into_iter().filter(|path| !path.is_empty()).map(PathBuf::from).collect()
 }

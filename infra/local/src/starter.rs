@@ -1,5 +1,6 @@
 //! Starting runners on this machine: each is a child process that outlives a restart of the host.
 
+use crate::reach::Reach;
 use anyhow::Context as _;
 use gantry_domain::RunId;
 use gantry_queue::{ClaimToken, Context, Failure, Handler, Message};
@@ -14,6 +15,10 @@ pub struct Starter {
     pub api: String,
     /// The folder that runners work in.
     pub work: PathBuf,
+    /// The folder that no run may see.
+    pub data: PathBuf,
+    /// What runs may reach besides their own.
+    pub reach: Reach,
     /// The folder that the runners' own log lines go to.
     pub logs: PathBuf,
     /// Put in front of `PATH`, where `terraform` is found.
@@ -40,8 +45,10 @@ impl Starter {
             .env("GANTRY_RUNNER_NAME", format!("local-{name}"))
             .env("GANTRY_RUNNER_WORK", &self.work)
             .env("GANTRY_CLAIM_TOKEN", token.expose())
+            .env("GANTRY_RUNNER_PRIVATE", &self.data)
             .envs(self.user.as_ref().map(|user| ("GANTRY_RUNNER_USER", user)))
             .envs(self.terraform_config.as_ref().map(|file| ("GANTRY_TERRAFORM_CONFIG", file)))
+            .envs(self.reach.as_variables())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -10,7 +10,7 @@ use gantry_publisher::Publisher;
 use gantry_queue::{Driver, Handler, LocalQueues, QueueName, Resender, Sender, Transport};
 use gantry_scheduler::{Limits, Scheduler};
 use gantry_secrets::{Sealer, SecretName, Secrets, Signer, links, random_secret};
-use gantry_settings::PublicUrl;
+use gantry_settings::{PublicUrl, RunsConfinement};
 use gantry_setup::{Clock, Objects};
 use gantry_store::Store;
 use std::{sync::Arc, time::Duration};
@@ -37,6 +37,8 @@ pub struct Parts {
     pub ca_pem: Option<String>,
     /// How long an API request waits for the outcome of its command.
     pub command_wait: Duration,
+    /// What runs on this machine are kept from.
+    pub confinement: Option<RunsConfinement>,
 }
 
 /// The functions, ready to be called.
@@ -144,6 +146,7 @@ impl System {
                 public_url,
                 ca_pem: parts.ca_pem,
                 command_wait: parts.command_wait,
+                confinement: parts.confinement,
             }));
         let driver = Driver::new(transport, Arc::new(store.clone()));
         let handlers: Vec<(QueueName, Arc<dyn Handler>)> = vec![

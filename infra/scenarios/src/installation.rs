@@ -68,6 +68,7 @@ impl Installation {
             },
             ca_pem: None,
             command_wait: Duration::ZERO,
+            confinement: None,
         })
         .await?;
         *self.routes.write().unwrap() = system.router.clone();

@@ -2,7 +2,7 @@
 
 use crate::installation::Installation;
 use gantry_domain::RunId;
-use gantry_local::starter::Starter;
+use gantry_local::{Reach, starter::Starter};
 use gantry_queue::ClaimToken;
 use tokio::process::Child;
 
@@ -30,6 +30,8 @@ impl Programs {
             path: gantry_terraform::path(),
             terraform_config: None,
             user: None,
+            data: installation.folder().to_owned(),
+            reach: Reach { may_read: gantry_terraform::needs(), ..Reach::default() },
         });
     }
 

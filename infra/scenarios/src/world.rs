@@ -64,7 +64,7 @@ impl World {
         let token = gitlab.create_token(bot, &["api"], None);
         let dev = gitlab.person("dev");
 
-        let mut address = table::serve(None).await?;
+        let mut address = table::serve().await?;
         if mode.stale_index {
             address = proxy::serve(address).await?;
         }

@@ -76,6 +76,24 @@ fn left_out(why: &str) {
     let _nobody_reads = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
 }
 
+/// What the tools need besides those folders: a `terraform` that was made of a PyPI package needs
+/// its Python.
+///
+/// # Panics
+/// When it cannot be found out.
+pub fn needs() -> Vec<PathBuf> {
+    static NEEDS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/setup.sh");
+    let needs = NEEDS.get_or_init(|| match Command::new(script).arg("--needs").env("PATH", path()).output() {
+        Ok(output) if output.status.success() => {
+            let needs = String::from_utf8_lossy(&output.stdout);
+            needs.trim().split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+        }
+        failed => panic!("{script}: {failed:?}"),
+    });
+    needs.clone()
+}
+
 /// The folders of all tools, as the front of a `PATH`.
 pub fn folders() -> String {
     let folders = [Tool::Terraform, Tool::OpenTofu].into_iter().filter_map(folder);

@@ -1,6 +1,7 @@
 //! SDK configuration: one HTTP client (rustls with ring) for all of them.
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+pub use aws_config::SdkConfig;
+use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_credential_types::Credentials;
 use aws_smithy_http_client::{Builder, tls};
 use std::time::Duration;
@@ -19,12 +20,17 @@ pub async fn from_environment_within(limit: Duration) -> SdkConfig {
 
 /// Configuration for a service on this machine that checks no credentials.
 pub fn for_loopback(endpoint: &str) -> SdkConfig {
+    for_loopback_with_key(endpoint, "local")
+}
+
+/// Configuration for a service on this machine that answers whoever knows its access key id.
+pub fn for_loopback_with_key(endpoint: &str, key_id: &str) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("local"))
         .endpoint_url(endpoint)
         .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
-            Credentials::new("local", "local", None, None, "gantry-local"),
+            Credentials::new(key_id, "local", None, None, "gantry-local"),
         ))
         .http_client(http_client())
         .build()

@@ -143,11 +143,13 @@ impl Machine {
             return self.w.api.log();
         }
         let path = crate::support::path();
+        let needs = std::env::join_paths(gantry_terraform::needs()).unwrap();
         let variables = BTreeMap::from([
             ("PATH", path.as_str()),
             ("GANTRY_CLAIM_TOKEN", "claim-token-2"),
             ("GANTRY_RUNNER_API", &self.w.api.address),
             ("GANTRY_RUNNER_WORK", work.to_str().unwrap()),
+            ("GANTRY_RUNS_MAY_READ", needs.to_str().unwrap()),
         ]);
         let Unprivileged { uid, gid } = Unprivileged::named("nobody").unwrap();
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gantry-runner"));

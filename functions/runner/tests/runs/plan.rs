@@ -272,11 +272,13 @@ on_each_tool! {
         ];
         w.offer();
         let (work, path) = (w.work(), crate::support::path());
+        let needs = std::env::join_paths(gantry_terraform::needs()).unwrap().into_string().unwrap();
         let variables = BTreeMap::from([
             ("PATH", path.as_str()),
             ("GANTRY_CLAIM_TOKEN", "claim-token-1"),
             ("GANTRY_RUNNER_API", &w.api.address),
             ("GANTRY_RUNNER_WORK", work.to_str().unwrap()),
+            ("GANTRY_RUNS_MAY_READ", needs.as_str()),
             ("AWS_SECRET_ACCESS_KEY", "parent"),
             ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/cloud"),
             ("HOME", "/root"),

@@ -6,7 +6,12 @@ use super::{
     shell::{Frame, Shell},
     show::{Moment, short},
 };
-use crate::{access::Caller, app::App, operations as api, refusal::Answer};
+use crate::{
+    access::Caller,
+    app::{App, RunsConfinement},
+    operations as api,
+    refusal::Answer,
+};
 use askama::Template;
 use axum::{
     Extension,
@@ -22,6 +27,7 @@ struct OperationsPage {
     shell: Shell,
     pause: Option<PauseView>,
     fewer_runners: Option<FewerView>,
+    runs: Option<RunsConfinement>,
     /// Those with messages.
     queues: Vec<QueueView>,
 }
@@ -79,6 +85,7 @@ pub(crate) async fn show(State(app): State<App>, frame: Frame) -> Answer<Respons
             since: Moment::at(fewer.since, now),
             words: short(&fewer.words, 300),
         }),
+        runs: found.runs,
         queues: queues.collect(),
     }))
 }

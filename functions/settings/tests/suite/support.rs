@@ -18,7 +18,7 @@ use gantry_queue::{
     Transport,
 };
 use gantry_secrets::{FileSecrets, Sealer, SecretName, Secrets, Signer};
-use gantry_settings::{Deps, ensure_first_admin_key, router};
+use gantry_settings::{Deps, RunsConfinement, ensure_first_admin_key, router};
 use gantry_setup::{Clock, Objects, aws, clock::ClockHand};
 use gantry_store::{
     Expect, Key, Store, Write, keys,
@@ -93,6 +93,7 @@ impl Transport for Recorder {
 pub(crate) struct Options {
     pub(crate) public_url: Option<&'static str>,
     pub(crate) command_wait: Duration,
+    pub(crate) confinement: Option<RunsConfinement>,
     pub(crate) version: &'static str,
     pub(crate) project: ProjectOptions,
 }
@@ -102,6 +103,7 @@ impl Default for Options {
         Self {
             public_url: Some("https://gantry.example.com"),
             command_wait: Duration::ZERO,
+            confinement: None,
             version: "19.1.0-ee",
             project: ProjectOptions::default(),
         }
@@ -192,6 +194,7 @@ pub(crate) async fn world_with(options: Options) -> World {
         public_url: options.public_url.map(|url| url.parse().unwrap()),
         ca_pem: None,
         command_wait: options.command_wait,
+        confinement: options.confinement,
     });
     let admin = admin.expose_secret().to_owned();
     let _folder = folder;

@@ -395,7 +395,7 @@ fn queues_fit_the_functions_that_they_feed() {
 async fn the_table_is_the_one_that_functions_are_tested_with() {
     let template = template();
     let made = &template["Resources"]["Table"]["Properties"];
-    let tested = gantry_local::table::serve(None).await.unwrap();
+    let tested = gantry_local::table::serve().await.unwrap();
     gantry_local::table::open(&tested).await.unwrap();
     let client = aws_sdk_dynamodb::Client::new(&gantry_setup::aws::for_loopback(&tested));
     let name = client.list_tables().send().await.unwrap().table_names.unwrap().remove(0);

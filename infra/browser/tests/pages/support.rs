@@ -1,7 +1,7 @@
 //! A world with a browser in it: GitLab, the host, chromedriver, and what a person does there.
 
 use gantry_fake_gitlab::{Config, FakeGitlab, Limits, Person, ProjectId, ProjectOptions, UserId};
-use gantry_local::{Host, HostConfig, Intervals};
+use gantry_local::{Host, HostConfig, Intervals, Reach};
 use serde_json::{Value, json};
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -85,6 +85,7 @@ impl World {
             public_url: None,
             runners: 2,
             runner_user: None,
+            reach: Reach { may_read: gantry_terraform::needs(), ..Reach::default() },
             runner: gantry_terraform::runner(),
             path: gantry_terraform::path(),
             terraform_config: None,

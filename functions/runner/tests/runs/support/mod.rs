@@ -29,8 +29,12 @@ pub(crate) fn path() -> String {
 
 /// How the runner's program confines what runs start, with a folder that none may see.
 pub(crate) fn confinement(work: &Path) -> Confinement {
-    let machine =
-        MachinePolicy { private: vec![work.to_owned()], path: path(), ..MachinePolicy::default() };
+    let machine = MachinePolicy {
+        private: vec![work.to_owned()],
+        path: path(),
+        may_read: gantry_terraform::needs(),
+        ..MachinePolicy::default()
+    };
     Confinement::new(env!("CARGO_BIN_EXE_gantry-runner").as_ref(), machine.policy().unwrap())
 }
 

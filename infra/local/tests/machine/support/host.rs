@@ -1,12 +1,13 @@
 //! The host: the program, which can be killed, or the library, whose intervals can be chosen.
 
-use gantry_local::{Host, HostConfig, Intervals};
+use gantry_local::{Host, HostConfig, Intervals, Reach};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde_json::Value;
 use std::{
+    ffi::OsString,
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
@@ -48,6 +49,7 @@ impl Running {
                     public_url: None,
                     runners: 2,
                     runner_user: None,
+                    reach: Reach { may_read: gantry_terraform::needs(), ..Reach::default() },
                     runner: runner(),
                     path: path(),
                     terraform_config: None,
@@ -76,6 +78,7 @@ impl Running {
             .env_clear()
             .env("PATH", path())
             .env("RUST_LOG", "info,gantry=debug")
+            .envs(needs().map(|needs| ("GANTRY_RUNS_MAY_READ", needs)))
             .args(["run", "--runners", "2", "--addr", &self.address.to_string()])
             .arg("--data-dir")
             .arg(self.folder.path().join("data"))
@@ -166,6 +169,12 @@ fn free_address() -> SocketAddr {
             return address;
         }
     }
+}
+
+/// What the tools need besides, as a setting.
+fn needs() -> Option<OsString> {
+    let needs = gantry_terraform::needs();
+    (!needs.is_empty()).then(|| std::env::join_paths(needs).unwrap())
 }
 
 /// The runner program, which is found on [`path`].
