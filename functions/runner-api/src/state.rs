@@ -20,6 +20,7 @@ use crate::{
     token::Holder,
 };
 use axum::http::StatusCode;
+use bytes::Bytes;
 use gantry_domain::{RunId, StackId, protocol::LockInfo, protocol::StateCommit, run::Run};
 use gantry_setup::{Clock, Objects, objects::ObjectError};
 use gantry_store::{
@@ -207,7 +208,26 @@ impl States {
             return Ok(());
         }
         let digest = BodyDigest::parse(&commit.digest)?;
-        let (object, body) = self.uploaded(&holder, &digest).await?;
+        let (object, bytes) = self.uploaded(&holder, &digest).await?;
+        // What no tool could write again is never thrown away for its form.
+        let (body, unreadable) = match StateBody::read(&bytes) {
+            Ok(body) => (body, None),
+            Err(error) => (StateBody::unreadable(&bytes), Some(error)),
+        };
+        if let (Some(error), true) = (&unreadable, bytes.is_empty()) {
+            return Err(StateError::Unusable(error.to_string()));
+        }
+        let rescued = commit.rescued || unreadable.is_some();
+        let refused = |error: Option<StateError>| match error {
+            Some(error) if !commit.rescued => {
+                Err(StateError::Unusable(format!("{error}. It is kept aside")))
+            }
+            _ => Ok(()),
+        };
+        let as_kept = StateCommit { rescued, ..commit.clone() };
+        if rescued && self.is_known(&stack, &as_kept).await? {
+            return refused(unreadable);
+        }
         for attempt in 0..TRIES {
             if attempt > 0 {
                 holder.refresh(&self.store).await?;
@@ -223,9 +243,10 @@ impl States {
                 object: object.clone(),
                 size: body.size,
                 resources: body.resources,
+                form: body.form,
                 run: Some(run.id.clone()),
                 by: run.id.to_string(),
-                rescued: commit.rescued,
+                rescued,
                 found: false,
                 at: self.clock.now(),
             };
@@ -233,7 +254,7 @@ impl States {
                 Write::put(keys::state_version(&stack, number), Expect::Absent, &version)?,
                 holder.still_counts(),
             ];
-            if !commit.rescued {
+            if !rescued {
                 writes.push(self.held_lock(&holder, commit.lock_id.as_deref()).await?);
                 let current = self.current(&stack).await?;
                 body.check_follows(current.as_ref().map(|current| &current.value))?;
@@ -243,13 +264,13 @@ impl States {
             if self.store.write(writes).await? == Outcome::Written {
                 tracing::info!(
                     stack.id = %stack, run.id = %run.id, number, serial = body.serial,
-                    rescued = commit.rescued, "a state was written"
+                    rescued, "a state was written"
                 );
-                return Ok(());
+                return refused(unreadable);
             }
             // The winner may have been this very commit, sent twice.
-            if self.is_known(&stack, commit).await? {
-                return Ok(());
+            if self.is_known(&stack, &as_kept).await? {
+                return refused(unreadable);
             }
         }
         Err(StateError::Busy)
@@ -272,7 +293,7 @@ impl States {
         &self,
         holder: &Holder,
         digest: &BodyDigest,
-    ) -> Result<(String, StateBody), StateError> {
+    ) -> Result<(String, Bytes), StateError> {
         let missing = || StateError::Unusable("the state's body was not uploaded".to_owned());
         let place = self.upload_place(holder, digest.hex());
         let upload: Option<Stored<StateUpload>> = self.store.get(&place).await?;
@@ -284,7 +305,7 @@ impl States {
             let text = "the state's body is not what its digest says";
             return Err(StateError::Unusable(text.to_owned()));
         }
-        Ok((object, StateBody::read(&body)?))
+        Ok((object, body))
     }
 
     async fn next_number(&self, stack: &StackId) -> Result<u64, StateError> {

@@ -19,6 +19,7 @@ pub mod repository;
 pub mod run;
 pub mod source;
 pub mod stack;
+pub mod state;
 pub mod text;
 
 pub use ids::*;

@@ -5,6 +5,7 @@ use gantry_domain::{
     protocol::LockInfo,
     run::{Phase, RunType},
     stack::VariableValue,
+    state::StateForm,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -80,8 +81,11 @@ pub struct StateVersion {
     pub object: String,
     /// Bytes of the body.
     pub size: u64,
-    /// How many resources it holds.
-    pub resources: u32,
+    /// How many resources it holds; none when that cannot be read.
+    pub resources: Option<u32>,
+    /// What can be read of it.
+    #[serde(default, skip_serializing_if = "StateForm::is_plain")]
+    pub form: StateForm,
     /// The run that wrote it, if one did.
     pub run: Option<RunId>,
     /// Who wrote it, for people: a run's id or a key's name.

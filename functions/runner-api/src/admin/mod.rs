@@ -20,6 +20,7 @@ use gantry_domain::{
     EventId, RunId, StackId, StackSlug,
     run::{Run, RunType},
     stack::Stack,
+    state::StateForm,
 };
 use gantry_setup::web::{Problem, bearer};
 use gantry_store::{
@@ -54,7 +55,8 @@ const RESTORE_FOR: Duration = Duration::from_secs(15);
 /// `POST /api/v1/operations/restore-states?after=`, for admins, finds states again after the
 /// records were restored to an earlier time.
 ///
-/// Changes answer 409 while a tracked run of the stack is unfinished or the stack is blocked.
+/// Changes answer 409 while a tracked run of the stack is unfinished. A blocked stack's state can be
+/// put right before somebody unblocks it; its lock goes with the unblocking.
 pub fn admin_state_router(deps: Deps) -> Router {
     let limit = usize::try_from(deps.limits.state).unwrap_or(usize::MAX);
     Router::new()
@@ -88,7 +90,9 @@ struct VersionView {
     lineage: String,
     digest: String,
     size: u64,
-    resources: u32,
+    /// None when they cannot be counted.
+    resources: Option<u32>,
+    form: StateForm,
     run: Option<RunId>,
     by: String,
     /// It was kept aside: only a person makes it current.
@@ -107,9 +111,10 @@ struct LockView {
 
 impl From<StateVersion> for VersionView {
     fn from(version: StateVersion) -> Self {
-        let StateVersion { number, serial, lineage, digest, size, resources, .. } = version;
+        let StateVersion { number, serial, lineage, digest, size, resources, form, .. } = version;
         let StateVersion { run, by, rescued, at, .. } = version;
-        Self { version: number, serial, lineage, digest, size, resources, run, by, rescued, at }
+        let version = number;
+        Self { version, serial, lineage, digest, size, resources, form, run, by, rescued, at }
     }
 }
 

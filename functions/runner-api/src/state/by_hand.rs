@@ -3,7 +3,7 @@
 use super::{StateBody, StateError, States, TRIES};
 use crate::objects::BodyDigest;
 use bytes::Bytes;
-use gantry_domain::StackId;
+use gantry_domain::{StackId, state::StateForm};
 use gantry_store::{
     Expect, Outcome, Stored, Write, keys, runner::StateVersion, scheduler::StackHead,
 };
@@ -34,19 +34,20 @@ impl States {
         by: &str,
     ) -> Result<StateVersion, StateError> {
         // Before anything is stored; what counts is asked again with the write.
-        self.is_free(stack).await?;
+        self.no_run_writes(stack).await?;
         let (wanted, force) = match replacement {
             Replacement::Import { body, force } => (self.keep(stack, body).await?, force),
-            Replacement::Restore { number } => (self.version(stack, number).await?, true),
+            Replacement::Restore { number } => (self.readable(stack, number).await?, true),
         };
         for _ in 0..TRIES {
-            let free = self.is_free(stack).await?;
+            let free = self.no_run_writes(stack).await?;
             let current = self.current(stack).await?;
             if !force {
                 let body = StateBody {
                     serial: wanted.serial,
                     lineage: wanted.lineage.clone(),
                     resources: wanted.resources,
+                    form: wanted.form,
                     size: wanted.size,
                 };
                 body.check_follows(current.as_ref().map(|current| &current.value))?;
@@ -74,6 +75,18 @@ impl States {
         Err(StateError::Busy)
     }
 
+    /// A version that others can follow.
+    async fn readable(&self, stack: &StackId, number: u64) -> Result<StateVersion, StateError> {
+        let version = self.version(stack, number).await?;
+        if version.form == StateForm::Unknown && version.lineage.is_empty() {
+            return Err(StateError::Unusable(format!(
+                "version {number} is no state that Gantry can read: download it, and import what \
+                 you make of it"
+            )));
+        }
+        Ok(version)
+    }
+
     /// Takes the lock from whoever has it. Answers whether there was one.
     pub(crate) async fn break_lock(&self, stack: &StackId) -> Result<bool, StateError> {
         for _ in 0..TRIES {
@@ -87,20 +100,30 @@ impl States {
         Err(StateError::Busy)
     }
 
-    /// The part of a write that fails if a run took the stack since.
+    /// The part of a write that fails if a run took the stack since. A blocked stack runs nothing:
+    /// its state is put right before it is unblocked, or the next run plans against the old one.
+    async fn no_run_writes(&self, stack: &StackId) -> Result<Write, StateError> {
+        Ok(self.head_of(stack).await?.0)
+    }
+
+    /// The same where the late writes of a lost run are still taken.
     async fn is_free(&self, stack: &StackId) -> Result<Write, StateError> {
+        let (free, head) = self.head_of(stack).await?;
+        match head.blocked {
+            Some(blocked) => Err(StateError::Blocked(blocked.reason)),
+            None => Ok(free),
+        }
+    }
+
+    async fn head_of(&self, stack: &StackId) -> Result<(Write, StackHead), StateError> {
         let key = keys::stack_head(stack);
         let head: Option<Stored<StackHead>> = self.store.get(&key).await?;
         let expect = head.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        if let Some(head) = head {
-            if let Some(run) = head.value.tracked {
-                return Err(StateError::RunUnfinished(run));
-            }
-            if let Some(blocked) = head.value.blocked {
-                return Err(StateError::Blocked(blocked.reason));
-            }
+        let head = head.map(|head| head.value).unwrap_or_default();
+        match head.tracked {
+            Some(run) => Err(StateError::RunUnfinished(run)),
+            None => Ok((Write::Check { key, expect }, head)),
         }
-        Ok(Write::Check { key, expect })
     }
 
     /// Stores an imported body. Its number and author are set when it becomes current.
@@ -117,6 +140,7 @@ impl States {
             object,
             size: read.size,
             resources: read.resources,
+            form: read.form,
             run: None,
             by: String::new(),
             rescued: false,

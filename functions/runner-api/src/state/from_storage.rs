@@ -127,6 +127,7 @@ impl States {
             object: object.to_owned(),
             size: read.size,
             resources: read.resources,
+            form: read.form,
             run: None,
             by: by.to_owned(),
             rescued: true,
@@ -218,6 +219,7 @@ fn chosen_since(current: Option<&StateVersion>, kept_aside: &[StateVersion]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_domain::state::StateForm;
 
     #[test]
     fn what_a_person_may_have_chosen_is_told() {
@@ -243,7 +245,8 @@ mod tests {
             digest: digest.to_owned(),
             object: format!("state/s/{digest}-{serial}.tfstate"),
             size: 1,
-            resources: 0,
+            resources: Some(0),
+            form: StateForm::Plain,
             run: None,
             by: String::new(),
             rescued: false,

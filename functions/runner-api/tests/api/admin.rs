@@ -97,11 +97,13 @@ async fn a_stack_in_use_is_left_alone() {
         since: world.clock.now(),
     };
     let blocked = StackHead { blocked: Some(blocked), ..StackHead::default() };
-    for head_now in [held, blocked] {
-        world.put(head.clone(), &head_now).await;
-        world.send(Method::POST, STATE, &admin, state_body(1, "l").into()).await.expect(409);
-        world.send(Method::DELETE, &format!("{STATE}/lock"), &admin, vec![]).await.expect(409);
-    }
+    world.put(head.clone(), &held).await;
+    world.send(Method::POST, STATE, &admin, state_body(1, "l").into()).await.expect(409);
+    world.send(Method::DELETE, &format!("{STATE}/lock"), &admin, vec![]).await.expect(409);
+    // Before it is unblocked, and the next run plans against it.
+    world.put(head.clone(), &blocked).await;
+    world.send(Method::POST, STATE, &admin, state_body(1, "l").into()).await.expect(200);
+    world.send(Method::DELETE, &format!("{STATE}/lock"), &admin, vec![]).await.expect(409);
     let shown: Value = world.get(STATE, &admin).await.expect(200).json();
     assert_eq!(shown["lock"]["who"], lock_info("a").who);
 
@@ -109,11 +111,11 @@ async fn a_stack_in_use_is_left_alone() {
     for _ in 0..2 {
         world.send(Method::DELETE, &format!("{STATE}/lock"), &admin, vec![]).await.expect(204);
     }
-    world.send(Method::POST, STATE, &admin, state_body(1, "l").into()).await.expect(200);
+    world.send(Method::POST, STATE, &admin, state_body(2, "l").into()).await.expect(200);
 
     let own = Stack { manage_state: false, ..crate::support::stack() };
     world.put(keys::stack_config(&stack_id()), &own).await;
-    world.send(Method::POST, STATE, &admin, state_body(2, "l").into()).await.expect(409);
+    world.send(Method::POST, STATE, &admin, state_body(3, "l").into()).await.expect(409);
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use axum::http::Method;
 use gantry_domain::{
     protocol::{STATE_SERIAL_HEADER, StateCommit, Upload, UploadAnswer, UploadRequest},
     run::{RunState, RunType},
+    state::StateForm,
 };
 use gantry_store::{keys, runner::StateVersion};
+use serde_json::json;
 
 async fn versions(world: &World) -> Vec<StateVersion> {
     let partition = keys::state_partition(&stack_id());
@@ -38,7 +40,7 @@ async fn states_follow_each_other() {
     world.write_state(&token, Some("a"), &state_body(5, "l")).await.expect(204);
     let all = versions(&world).await;
     let numbers: Vec<_> = all.iter().map(|v| (v.number, v.serial, v.resources)).collect();
-    assert_eq!(numbers, [(1, 1, 1), (2, 5, 1)]);
+    assert_eq!(numbers, [(1, 1, Some(1)), (2, 5, Some(1))]);
     assert_eq!(all[1].run, Some(run.id));
     assert_ne!(all[0].object, all[1].object);
 }
@@ -112,11 +114,53 @@ async fn a_rescued_state_stays_aside() {
 }
 
 #[tokio::test]
+async fn a_state_that_nobody_can_list_is_kept_as_it_is() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let token = world.claimed(&run).await;
+    let encrypted = |serial: u64| {
+        let body = json!({"serial": serial, "lineage": "l", "meta": {"key_provider.pbkdf2.k": "e30="},
+            "encrypted_data": "aGlkZGVu", "encryption_version": "v0"});
+        body.to_string()
+    };
+    // Turned on, written again, and turned off.
+    world.write_state(&token, None, &state_body(1, "l")).await.expect(204);
+    world.write_state(&token, None, &encrypted(2)).await.expect(204);
+    assert_eq!(world.get("state", &token).await.expect(200).text(), encrypted(2));
+    world.write_state(&token, None, &encrypted(1)).await.expect(409);
+    world.write_state(&token, None, &encrypted(3)).await.expect(204);
+    world.write_state(&token, None, &state_body(4, "l")).await.expect(204);
+    let seen: Vec<_> = versions(&world).await.iter().map(|v| (v.form, v.resources)).collect();
+    let (plain, hidden) = ((StateForm::Plain, Some(1)), (StateForm::Encrypted, None));
+    assert_eq!(seen, [plain, hidden, hidden, plain]);
+}
+
+#[tokio::test]
+async fn what_is_no_state_is_kept_aside() {
+    let world = World::new().await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let token = world.claimed(&run).await;
+    world.write_state(&token, None, &state_body(1, "l")).await.expect(204);
+    let body = r#"{"written": "by a tool of the future"}"#;
+    for _ in 0..2 {
+        let refused = world.write_state(&token, None, body).await.expect(422);
+        assert!(refused.text().ends_with("It is kept aside"), "{}", refused.text());
+    }
+    // The runner rescues what was refused.
+    let commit = StateCommit { lock_id: None, digest: digest(body), rescued: true };
+    world.json(Method::POST, "state", &token, &commit).await.expect(204);
+    let seen: Vec<_> = versions(&world).await.iter().map(|v| (v.number, v.rescued)).collect();
+    assert_eq!(seen, [(1, false), (2, true)]);
+    assert_eq!(world.get("state", &token).await.expect(200).text(), state_body(1, "l"));
+}
+
+#[tokio::test]
 async fn what_is_no_state_is_refused() {
     let world = World::new().await;
     let run = world.run("r1", RunType::Tracked).await;
     let token = world.claimed(&run).await;
-    world.write_state(&token, None, "{}").await.expect(422);
+    world.write_state(&token, None, "").await.expect(422);
+    assert_eq!(versions(&world).await.len(), 0);
     let commit = StateCommit { lock_id: None, digest: digest("never sent"), rescued: false };
     world.json(Method::POST, "state", &token, &commit).await.expect(422);
     let wrong = format!("state/upload?digest={}", digest("x"));

@@ -20,7 +20,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use gantry_domain::{run::RunState, stack::Stack, text::counted};
+use gantry_domain::{run::RunState, stack::Stack, state::contents, text::counted};
 use gantry_store::{
     keys,
     runner::{StateLock, StateVersion},
@@ -169,19 +169,18 @@ pub(crate) async fn restore(
     let key = keys::state_version(&stack.id, number);
     let version = app.store.get::<StateVersion>(&key).await?.ok_or_else(missing)?.value;
     let at = Moment::at(version.at, app.clock.now());
-    let resources = usize::try_from(version.resources).unwrap_or(usize::MAX);
+    let holds = contents(version.form, version.resources);
     Ok(of_stack(
         &frame,
         &stack,
         format!("Restore version {number} of the state?"),
         vec![
             format!(
-                "Terraform's state of {} becomes what it was {}: serial {}, {}, by {}. What is \
+                "Terraform's state of {} becomes what it was {}: serial {}, {holds}, by {}. What is \
                  current now stays in the list of versions.",
                 stack.slug,
                 at.age,
                 version.serial,
-                counted(resources, "resource"),
                 version.by
             ),
             "Nothing that exists is changed. But the next plan knows only what this version knows: \

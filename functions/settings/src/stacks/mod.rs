@@ -17,7 +17,7 @@ pub(crate) use edit::{change, edit, tag_of};
 pub(crate) use form::{Kind, pool};
 pub(crate) use list::{ListQuery, Row, find_page, list};
 pub(crate) use place::head_of;
-pub(crate) use remove::{Keep, delete, remove};
+pub(crate) use remove::{Keep, delete, holds, remove};
 pub(crate) use view::{definition, is_there, of as view_of};
 pub(crate) use webhook::{HookHealth, ensure_hook, make as make_webhook};
 

@@ -12,7 +12,7 @@ use axum::{
     extract::{Path, State},
     response::IntoResponse,
 };
-use gantry_domain::{StackSlug, stack::Stack};
+use gantry_domain::{StackSlug, stack::Stack, state};
 use gantry_store::{Expect, Outcome, Stored, Write, config::SlugEntry, keys, runner::StateVersion};
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -66,9 +66,9 @@ pub(crate) async fn delete(
     )
     .await?;
     let state = app.store.get::<StateVersion>(&keys::state(&stack.id)).await?;
-    let resources = state.as_ref().map_or(0, |state| state.value.resources);
-    if resources > 0 && state_is.is_none() {
-        return Err(must_choose(resources));
+    let holds = state.as_ref().and_then(|stored| holds(&stored.value));
+    if let (Some(holds), None) = (&holds, state_is) {
+        return Err(must_choose(holds));
     }
     let now = app.clock.now();
     let kept = if state_is == Some(Keep::Abandon) { SignedDuration::ZERO } else { KEPT };
@@ -94,20 +94,25 @@ pub(crate) async fn delete(
         Outcome::Stale => return Err(changed_meanwhile()),
     }
     tell(app, stack.project(), &stack.id, "deleted".to_owned()).await;
-    let became = match (resources, state_is) {
-        (0, _) => "its state held nothing".to_owned(),
-        (_, Some(Keep::Abandon)) => format!("its state with {resources} resources is abandoned"),
-        (..) => format!("its state with {resources} resources is kept for 30 days"),
+    let became = match (holds, state_is) {
+        (None, _) => "its state held nothing".to_owned(),
+        (Some(holds), Some(Keep::Abandon)) => format!("its state ({holds}) is abandoned"),
+        (Some(holds), _) => format!("its state ({holds}) is kept for 30 days"),
     };
     Ok((stack.slug.clone(), became))
 }
 
-fn must_choose(resources: u32) -> Refusal {
+/// What a state may hold, in words; none when it holds nothing. What cannot be counted may be there.
+pub(crate) fn holds(version: &StateVersion) -> Option<String> {
+    (version.resources != Some(0)).then(|| state::contents(version.form, version.resources))
+}
+
+fn must_choose(holds: &str) -> Refusal {
     Refusal::conflict(
         "The state still holds resources",
         format!(
-            "Terraform's state of the stack has {resources} resources, which go on existing. Destroy \
-             them first, or say what is to become of the state: ?state=keep (it can be exported \
+            "What the stack's state holds ({holds}) goes on existing. Destroy \
+             it first, or say what is to become of the state: ?state=keep (it can be exported \
              for 30 days) or ?state=abandon."
         ),
     )

@@ -4,6 +4,7 @@ use crate::support::{Options, World, connected, world, world_with};
 use gantry_domain::{
     run::{Run, RunState},
     stack::{CommentLevel, Retired, Stack, VariableValue},
+    state::StateForm,
 };
 use gantry_fake_gitlab::{Person, ProjectOptions, Protection, Visibility};
 use gantry_queue::{Command, Message};
@@ -448,7 +449,8 @@ async fn a_state_with_resources_is_not_dropped_by_accident() {
         digest: "d".to_owned(),
         object: "o".to_owned(),
         size: 1,
-        resources: 3,
+        resources: Some(3),
+        form: StateForm::Plain,
         run: None,
         by: "r".to_owned(),
         rescued: false,
@@ -458,6 +460,11 @@ async fn a_state_with_resources_is_not_dropped_by_accident() {
     w.put(keys::state(&stack.id), &state).await;
     let got = w.send("DELETE", STACK, json!({})).await.expect(409);
     assert!(got.detail().contains("3 resources"));
+    let hidden = StateVersion { resources: None, form: StateForm::Encrypted, ..state.clone() };
+    w.put(keys::state(&stack.id), &hidden).await;
+    let got = w.send("DELETE", STACK, json!({})).await.expect(409);
+    assert!(got.detail().contains("(encrypted by OpenTofu)"), "{}", got.detail());
+    w.put(keys::state(&stack.id), &state).await;
     w.send("DELETE", &format!("{STACK}?state=burn"), json!({})).await.expect(400);
     let got = w.send("DELETE", &format!("{STACK}?state=keep"), json!({})).await.expect(200).body;
     assert!(got["meaning"].as_str().unwrap().contains("kept for 30 days"));

@@ -1,6 +1,7 @@
 //! The state that Gantry keeps for a stack.
 
 use crate::support::{Kind, SLUG, World, array, text};
+use gantry_domain::stack::Tool;
 use gantry_local::Intervals;
 use serde_json::{Value, json};
 
@@ -82,4 +83,50 @@ async fn a_person_reads_imports_restores_and_unlocks_it_while_no_run_needs_it() 
     let planned = w.api.get(&format!("/runs/{planned}")).await.good();
     let expected = (2 + usize::from(names(&old).is_empty())).to_string();
     assert_eq!(text(&planned, "/delta/add"), expected, "{planned:#}");
+}
+
+/// OpenTofu encrypts the state, in the code's own words, and stops to do so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_opentofu_encrypts_is_kept_as_it_is() {
+    if !gantry_terraform::has(Tool::OpenTofu) {
+        return;
+    }
+    let w = World::new(Kind::Inside(Intervals::default()), &[("main.tf", "# Nothing yet.\n")]);
+    let w = w.await;
+    w.stack(json!({ "tool": "opentofu" })).await;
+    w.webhook().await;
+    let path = format!("/stacks/{SLUG}/state");
+    let encryption = |now: &str, before: &str| {
+        format!(
+            "terraform {{\n  encryption {{\n    key_provider \"pbkdf2\" \"k\" {{\n      passphrase = \
+             \"correct-horse-battery\"\n    }}\n    method \"aes_gcm\" \"m\" {{\n      keys = \
+             key_provider.pbkdf2.k\n    }}\n    method \"unencrypted\" \"u\" {{}}\n    state {{\n      \
+             method = method.{now}\n      fallback {{\n        method = method.{before}\n      \
+             }}\n    }}\n  }}\n}}\n"
+        )
+    };
+    let (hidden, clear) = ("aes_gcm.m", "unencrypted.u");
+
+    w.apply(&w.push("main", ONE)).await;
+    assert_eq!(state(&w).await["current"]["form"], "plain");
+    w.apply(&w.push("main", &format!("{}{ONE}{TWO}", encryption(hidden, clear)))).await;
+    let now = state(&w).await["current"].clone();
+    assert_eq!((&now["form"], &now["resources"]), (&json!("encrypted"), &Value::Null));
+    let encrypted = body(&w, "current").await;
+    assert_eq!(encrypted["serial"], now["serial"]);
+    assert!(encrypted["encrypted_data"].is_string() && encrypted["version"].is_null());
+
+    // Nobody can count what it holds: it counts as holding something.
+    assert!(w.api.delete(&format!("/stacks/{SLUG}")).await.refused(409).contains("encrypted"));
+    // A person gets it back as it is, by restoring and by importing.
+    let restored = w.api.post(&path, &json!({ "restore": now["version"] })).await.good();
+    assert_eq!(restored["form"], "encrypted");
+    w.api.post(&format!("{path}?force=true"), &encrypted).await.good();
+    assert_eq!(body(&w, "current").await, encrypted);
+
+    w.apply(&w.push("main", &format!("{}{ONE}", encryption(clear, hidden)))).await;
+    assert_eq!(names(&body(&w, "current").await), ["one"]);
+    let current = state(&w).await["current"].clone();
+    assert_eq!((&current["form"], &current["resources"]), (&json!("plain"), &json!(1)));
+    assert_eq!(current["lineage"], now["lineage"]);
 }

@@ -30,6 +30,7 @@ use gantry_domain::{
     RunId,
     run::{Run, RunState, RunType, Want},
     stack::Stack,
+    state::{StateForm, contents},
     text,
 };
 use gantry_secrets::links::may_read;
@@ -83,7 +84,7 @@ struct Page {
     /// For a test: its name, and the module's run that it belongs to.
     of: Option<(String, String)>,
     /// Resources of a test that could not be destroyed.
-    left: Option<u32>,
+    left: Option<String>,
     /// Identifies the forms of this page: a form that is sent twice is one request.
     request: String,
 }
@@ -300,13 +301,14 @@ async fn tests(app: &App, run: &Run) -> Answer<Vec<TestRow>> {
     Ok(modules::test_runs(app, run).await?.iter().map(row).collect())
 }
 
-/// How many resources a test left behind, as its state has it.
-async fn left(app: &App, run: &Run) -> Answer<Option<u32>> {
+/// What a test left behind, as its state has it.
+async fn left(app: &App, run: &Run) -> Answer<Option<String>> {
     if run.run_type != RunType::Test || !(run.left_behind || run.lost) {
         return Ok(None);
     }
     let state = app.store.get::<StateVersion>(&keys::state(&run.state_owner())).await?;
-    Ok(Some(state.map_or(0, |state| state.value.resources)))
+    let found = state.map_or((StateForm::Plain, Some(0)), |s| (s.value.form, s.value.resources));
+    Ok(Some(contents(found.0, found.1)))
 }
 
 fn steps(run: &Run, now: Timestamp) -> Vec<Step> {

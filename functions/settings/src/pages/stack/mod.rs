@@ -29,6 +29,7 @@ use gantry_domain::{
     Repository,
     integration::Integration,
     stack::{CommentLevel, OnPush, Stack, TrackedQueue, VariableRuns, VariableValue},
+    state::{contents, unreadable},
     text::counted,
 };
 use gantry_queue::Message;
@@ -75,13 +76,16 @@ struct Page {
     versions: Vec<StateRow>,
     lock: Option<(String, String, Moment)>,
     manages_state: bool,
-    resources: u32,
+    /// What goes on existing when the stack is deleted.
+    remains: Option<String>,
 }
 
 struct StateRow {
     number: u64,
     serial: u64,
-    resources: u32,
+    contents: String,
+    /// Why its resources are not listed.
+    unreadable: Option<&'static str>,
     size: String,
     by: String,
     at: Moment,
@@ -124,7 +128,7 @@ pub(crate) async fn show(
         None => None,
     };
     let missing = stacks::tracked_branch(&app, &stack).await?.is_some_and(|known| known.missing);
-    let (state, versions, lock) = state(&app, &stack, now).await?;
+    let StateRows { current: state, versions, lock, remains } = state(&app, &stack, now).await?;
     let project_url = project_url(&stack, integration.as_ref());
     let can_catch_up = queue.len() > 1
         || (!queue.is_empty() && holds.as_ref().is_some_and(|run| run.chip.class == "wait"));
@@ -159,7 +163,7 @@ pub(crate) async fn show(
         next: found.1,
         facts: facts(&stack),
         variables: variables(&stack),
-        resources: state.as_ref().map_or(0, |state| state.resources),
+        remains,
         state,
         versions,
         lock,
@@ -216,7 +220,13 @@ async fn state_outcome(app: &App, stack: &Stack, word: &str) -> Answer<Option<(b
     Ok(last.map(|activity| (word == "done", format!("{}: {}", activity.what, activity.outcome))))
 }
 
-type StateRows = (Option<StateRow>, Vec<StateRow>, Option<(String, String, Moment)>);
+/// What a page shows of a state.
+struct StateRows {
+    current: Option<StateRow>,
+    versions: Vec<StateRow>,
+    lock: Option<(String, String, Moment)>,
+    remains: Option<String>,
+}
 
 async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
     let current = app.store.get::<StateVersion>(&keys::state(&stack.id)).await?;
@@ -230,7 +240,8 @@ async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
         current: number == Some(version.number),
         number: version.number,
         serial: version.serial,
-        resources: version.resources,
+        contents: contents(version.form, version.resources),
+        unreadable: unreadable(version.form),
         size: size(version.size),
         by: version.by,
         at: Moment::at(version.at, now),
@@ -240,7 +251,8 @@ async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
         (lock.value.run.to_string(), lock.value.info.operation, Moment::at(lock.value.at, now))
     });
     let versions = versions.items.into_iter().map(|version| row(version.value)).collect();
-    Ok((current.map(|current| row(current.value)), versions, lock))
+    let remains = current.as_ref().and_then(|current| stacks::holds(&current.value));
+    Ok(StateRows { current: current.map(|current| row(current.value)), versions, lock, remains })
 }
 
 fn facts(stack: &Stack) -> Vec<(&'static str, String)> {

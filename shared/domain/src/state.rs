@@ -1,0 +1,69 @@
+//! The forms of a state, and what is said of one.
+
+use serde::{Deserialize, Serialize};
+
+/// What can be read of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateForm {
+    /// Everything.
+    #[default]
+    Plain,
+    /// OpenTofu encrypted it: only its serial and lineage.
+    Encrypted,
+    /// A form that Gantry does not know: nothing of what it holds.
+    Unknown,
+}
+
+impl StateForm {
+    /// True for what needs no word of its own.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
+}
+
+/// What a state holds, for people. `resources` is none where nobody can tell.
+pub fn contents(form: StateForm, resources: Option<u32>) -> String {
+    match (form, resources) {
+        (_, Some(count)) => more_or_one(count),
+        (StateForm::Encrypted, None) => "encrypted by OpenTofu".to_owned(),
+        (StateForm::Plain | StateForm::Unknown, None) => "of a form Gantry cannot read".to_owned(),
+    }
+}
+
+/// Why resources and outputs are not listed, where they are not.
+pub fn unreadable(form: StateForm) -> Option<&'static str> {
+    match form {
+        StateForm::Plain => None,
+        StateForm::Encrypted => Some(
+            "OpenTofu encrypted it: Gantry keeps it as it is and cannot list its resources and \
+             outputs.",
+        ),
+        StateForm::Unknown => Some(
+            "Gantry does not know its form: it keeps it as it is and cannot list its resources \
+             and outputs.",
+        ),
+    }
+}
+
+fn more_or_one(count: u32) -> String {
+    match count {
+        1 => "1 resource".to_owned(),
+        _ => format!("{count} resources"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_is_never_nothing() {
+        let said = |form, resources| contents(form, resources);
+        assert_eq!(said(StateForm::Plain, Some(0)), "0 resources");
+        assert_eq!(said(StateForm::Plain, Some(1)), "1 resource");
+        assert_eq!(said(StateForm::Encrypted, None), "encrypted by OpenTofu");
+        assert_eq!(said(StateForm::Unknown, None), "of a form Gantry cannot read");
+        assert_eq!(unreadable(StateForm::Plain), None);
+    }
+}
