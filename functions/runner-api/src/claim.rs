@@ -50,7 +50,7 @@ pub(crate) async fn claim(
     let (stack, run) = (&stored.value, run.value);
 
     let said = ReportKind::Claimed { runner: claim.runner.clone() };
-    tell(&deps, &run, Report { sequence: 0, what: said }).await?;
+    tell(&deps, &run, Report::new(0, said)).await?;
     let token = run_token(&run, stack, &claim);
     let variables = match variables::of_run(stack, &run, deps.sealer().await?.as_ref()) {
         // What the run says must be masked with all the others too.
@@ -60,7 +60,7 @@ pub(crate) async fn claim(
     let variables = match variables {
         Err(Refusal::Text(status @ StatusCode::UNPROCESSABLE_ENTITY, why)) => {
             // The runner gets no token and so cannot say it itself.
-            tell(&deps, &run, Report { sequence: 1, what: failed(&why) }).await?;
+            tell(&deps, &run, Report::new(1, failed(&why))).await?;
             return Err(Refusal::Text(status, why));
         }
         other => other?,

@@ -74,7 +74,7 @@ pub(crate) async fn report(
         }
         Err(refusal) => return Err(refusal),
     };
-    let report = Report { sequence: report.sequence, what: bounded(what) };
+    let report = Report { sequence: report.sequence, what: bounded(what), doubt: report.doubt };
     let (stack, id, attempt) = (run.stack.clone(), run.id.clone(), holder.token.attempt);
     deps.sender.send(Message::Report { stack, run: id, attempt, report }).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -13,6 +13,12 @@ use tokio::{
 /// A task that ends with its owner.
 pub(crate) struct Guard(JoinHandle<()>);
 
+impl Guard {
+    pub(crate) fn of(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task))
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         self.0.abort();

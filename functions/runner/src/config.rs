@@ -99,6 +99,10 @@ impl Arguments {
         &self.api
     }
 
+    pub(crate) fn work(&self) -> PathBuf {
+        self.work.clone()
+    }
+
     pub(crate) fn runs(&self) -> u32 {
         self.runs
     }

@@ -7,11 +7,12 @@ use crate::{
     config::Config,
     failure::Failure,
     log::Log,
+    record::{Held, Record, Stage},
     state::{Access, StateServer},
 };
 use gantry_domain::{
     masking::{Masker, hide_import_id},
-    protocol::{ClaimAnswer, Report, ReportKind},
+    protocol::{ClaimAnswer, Report, ReportKind, StateDoubt},
     run::{Phase, RunType},
     stack::Tool,
 };
@@ -48,6 +49,10 @@ pub(crate) struct Job {
     pub(crate) state: Option<StateServer>,
     /// The installation's CLI configuration.
     pub(crate) installations: Option<String>,
+    /// Why a person must look at the state, if somebody must.
+    pub(crate) doubt: Option<StateDoubt>,
+    /// The run's folder, and what is written down of the run.
+    pub(crate) held: Option<(Held, Record)>,
     state_password: String,
     sequence: u32,
 }
@@ -150,6 +155,8 @@ impl Job {
             folders,
             state: None,
             installations: None,
+            doubt: None,
+            held: None,
             state_password,
             sequence: 0,
         }
@@ -182,10 +189,21 @@ impl Job {
     }
 
     /// Makes the run's folders, empty ones.
-    pub(crate) fn make_folders(&self) -> Result<(), Failure> {
+    pub(crate) async fn make_folders(&mut self) -> Result<(), Failure> {
         let Folders { run, job, home, temporary, providers, .. } = &self.folders;
         // Passed through by the user that runs Terraform, and listed by nobody else.
-        files::make_folder(run, 0o711)?;
+        let held = Held::make(run, 0o711).await?;
+        let record = Record {
+            api: self.config.api.clone(),
+            token: self.claim.run_token.clone(),
+            run: self.claim.run.to_string(),
+            stage: Stage::Before,
+            root: self.claim.project_root.clone(),
+            sequence: 0,
+            end: None,
+        };
+        held.write(&record)?;
+        self.held = Some((held, record));
         for folder in [job, home, temporary, providers] {
             files::make_fresh_folder(folder, 0o700)?;
         }
@@ -193,6 +211,30 @@ impl Job {
         match std::fs::remove_file(self.folders.archive()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
+        }
+    }
+
+    /// Goes on to the next part of the phase. What follows is known to whoever finds the run.
+    pub(crate) fn enter(&mut self, progress: Progress) -> Result<(), Failure> {
+        if progress == Progress::Applying {
+            self.note(|record| record.stage = Stage::Applying)?;
+        }
+        self.progress = progress;
+        Ok(())
+    }
+
+    fn note(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), Failure> {
+        if let Some((held, record)) = &mut self.held {
+            change(record);
+            held.write(record)?;
+        }
+        Ok(())
+    }
+
+    /// For what is told to the runner API as well.
+    fn note_if_possible(&mut self, change: impl FnOnce(&mut Record)) {
+        if let Err(failure) = self.note(change) {
+            tracing::error!(?failure, "it could not be written down how far the run came");
         }
     }
 
@@ -248,13 +290,8 @@ impl Job {
     /// The folder to run in, as a folder of the workspace that no link leads out of.
     pub(crate) fn project_root(&self) -> Result<PathBuf, Failure> {
         let root = &self.claim.project_root;
-        let missing = || Failure::other(format!("the source has no folder {root:?}"));
-        let workspace = self.folders.workspace().canonicalize()?;
-        let folder = workspace.join(root).canonicalize().map_err(|_| missing())?;
-        match folder.starts_with(&workspace) && folder.is_dir() {
-            true => Ok(folder),
-            false => Err(missing()),
-        }
+        files::within(&self.folders.workspace(), root)
+            .ok_or_else(|| Failure::other(format!("the source has no folder {root:?}")))
     }
 
     fn environment(&self) -> Environment {
@@ -381,8 +418,22 @@ impl Job {
     /// Tells what happened, until it is taken.
     pub(crate) async fn report(&mut self, what: ReportKind) -> Result<(), Failure> {
         self.sequence += 1;
-        let report = Report { sequence: self.sequence, what };
+        let sequence = self.sequence;
+        self.note_if_possible(|record| record.sequence = sequence);
+        self.send(&Report::new(sequence, what)).await
+    }
+
+    /// The same at the end. Should the runner die before it is taken, somebody else tells it.
+    pub(crate) async fn report_end(&mut self, what: ReportKind) -> Result<(), Failure> {
+        self.sequence += 1;
+        let report = Report { doubt: self.doubt, ..Report::new(self.sequence, what) };
+        let (sequence, end) = (report.sequence, report.clone());
+        self.note_if_possible(|record| (record.sequence, record.end) = (sequence, Some(end)));
+        self.send(&report).await
+    }
+
+    async fn send(&self, report: &Report) -> Result<(), Failure> {
         let api = self.api.with_patience(self.config.timings.report_patience);
-        api.report(&report).await.map_err(|e| Failure::api("The report was not taken", e))
+        api.report(report).await.map_err(|e| Failure::api("The report was not taken", e))
     }
 }

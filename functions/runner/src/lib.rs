@@ -15,6 +15,8 @@ mod log;
 mod phases;
 pub mod poll;
 mod providers;
+mod record;
+pub mod rescue;
 mod state;
 
 pub use config::{Arguments, CLAIM_TOKEN, Config, Timings};
@@ -74,7 +76,10 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
 
     let mut job = Job::new(config, api, claim, log, masker, state_password, stopper);
     job.installations = installations;
-    let result = execute(&mut job).await;
+    let result = match job.make_folders().await {
+        Ok(()) => execute(&mut job).await,
+        Err(failure) => Err(failure),
+    };
     finish(job, pump, result).await
 }
 
@@ -113,7 +118,7 @@ async fn finish(
         Ok(report) => report,
         Err(failure) => failure.report(job.progress, stop, &job.masker, tail),
     };
-    let outcome = match job.report(report.clone()).await {
+    let outcome = match job.report_end(report.clone()).await {
         Ok(()) => {
             let ended = EndedRun { api: job.api.clone(), last_report: job.last_report() };
             Ok((Outcome::Reported(report), Some(ended)))
@@ -123,20 +128,23 @@ async fn finish(
             Err(anyhow::anyhow!("the end was not reported: {}", failure.for_log(&job.masker)))
         }
     };
-    clean_up(&job)?;
+    clean_up(job)?;
     outcome
 }
 
 /// Removes the run's files, but no state that is only here.
-fn clean_up(job: &Job) -> anyhow::Result<()> {
+fn clean_up(job: Job) -> anyhow::Result<()> {
     let folders = &job.folders;
     let left: Vec<PathBuf> = std::fs::read_dir(&folders.states)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default();
     if left.is_empty() {
-        files::remove_folder(&folders.run)?;
+        if let Some((held, _)) = job.held {
+            held.remove()?;
+        }
         return Ok(());
     }
+    // Whoever looks after the machine tries to deliver them again.
     files::remove_folder(&folders.job)?;
     anyhow::bail!("states are left in {}: {} files", folders.states.display(), left.len())
 }

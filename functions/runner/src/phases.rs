@@ -4,11 +4,11 @@ use crate::{
     beat, cli_config,
     failure::Failure,
     job::{Care, Job, Progress},
-    providers,
+    providers, rescue, state,
 };
 use gantry_domain::{
     plan::{Change, Delta, Limits},
-    protocol::ReportKind,
+    protocol::{ReportKind, StateDoubt},
     run::RunType,
 };
 use gantry_engine::{
@@ -32,7 +32,6 @@ const LARGEST_PLAN_JSON: u64 = 512 << 20;
 /// Init and plan; with autodeploy the apply too. Returns what is reported last.
 pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportKind, Failure> {
     let hooks = job.claim.hooks.clone();
-    job.make_folders()?;
     fetch_source(job).await?;
     let mut terraform = job.make_terraform().await?;
 
@@ -74,7 +73,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     }
 
     job.report(planned).await?;
-    job.progress = Progress::BeforeApply;
+    job.enter(Progress::BeforeApply)?;
     drop(deadline);
     let _deadline = beat::deadline(job.stopper.clone(), job.claim.apply_timeout, "apply");
     if is_test {
@@ -98,14 +97,14 @@ async fn apply_and_destroy(
         Err(failure) => failure.of_apply(&job.masker),
     };
     job.report(told).await?;
-    job.progress = Progress::Destroying;
+    job.enter(Progress::Destroying)?;
     // Who asked the test to stop does not want that its resources stay.
     let (stopper, signal) = stop_channel();
     let asked = std::mem::replace(&mut job.stop, signal);
     let _deadline = beat::deadline(stopper, job.claim.apply_timeout, "destroy");
     let destroyed = job.terraform(&terraform.destroy(), Care::Apply, |_| ()).await;
     job.stop = asked;
-    rescue(job, terraform).await;
+    rescue_states(job).await;
     let (ended, errors) = destroyed?;
     match ended.status.success() {
         true => Ok(ReportKind::Destroyed),
@@ -118,7 +117,6 @@ pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
     if job.claim.run_type != RunType::Tracked {
         return Err(Failure::other(format!("a {} run is never applied", job.claim.run_type)));
     }
-    job.make_folders()?;
     fetch_plan(job).await?;
     let mut terraform = job.make_terraform().await?;
     cli_config::put_back(job, &mut terraform).await?;
@@ -231,7 +229,7 @@ async fn run_apply(
     beat::once(&job.api, &job.stopper).await;
     job.go_on()?;
 
-    job.progress = Progress::Applying;
+    job.enter(Progress::Applying)?;
     let counts = Arc::new(Mutex::new(None));
     let heard = Arc::clone(&counts);
     let watch = move |line: &str| {
@@ -241,7 +239,7 @@ async fn run_apply(
     };
     let spec = terraform.apply(&job.folders.plan());
     let (ended, errors) = job.terraform(&spec, Care::Apply, watch).await?;
-    rescue(job, terraform).await;
+    rescue_states(job).await;
     if !ended.status.success() {
         return Err(Failure::Terraform { fallback: format!("apply: {}", ended.status), errors });
     }
@@ -255,13 +253,26 @@ async fn run_apply(
     Ok(ReportKind::Applied { delta })
 }
 
-async fn rescue(job: &Job, terraform: &Terraform) {
-    let Some(state) = &job.state else { return };
-    let rescue = state.rescue(&terraform.folder).await;
-    if rescue.delivered > 0 {
+/// Leaves with the runner API what it has not taken, and notes what a person must look at.
+async fn rescue_states(job: &mut Job) {
+    if job.state.is_none() {
+        return;
+    }
+    // What is only here is worth waiting for: nobody else can bring it.
+    let api = job.api.with_patience(job.config.timings.report_patience);
+    let rescue =
+        state::rescue(&api, &rescue::left(&job.folders.run, &job.claim.project_root)).await;
+    if rescue.kept_aside > 0 {
+        job.doubt = Some(StateDoubt::KeptAside);
         job.log.say("the state could not be made current and was kept aside: a person decides");
     }
+    if rescue.left.is_empty()
+        && let Err(error) = files::make_fresh_folder(&job.folders.states, 0o700)
+    {
+        tracing::error!(%error, "states that the runner API has are still here");
+    }
     for path in rescue.left {
+        job.doubt = Some(StateDoubt::NotDelivered);
         job.log.say(&format!("a state is still on the runner's machine: {}", path.display()));
         if path.starts_with(&job.folders.job)
             && let Err(error) = keep(&path, &job.folders.states)

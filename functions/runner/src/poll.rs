@@ -3,6 +3,8 @@
 use crate::{
     Arguments, CLAIM_TOKEN,
     api::{Api, ApiError},
+    beat,
+    rescue::Rescuer,
 };
 use anyhow::Context as _;
 use gantry_domain::protocol::NextAnswer;
@@ -31,6 +33,7 @@ pub struct Worker {
     program: PathBuf,
     name: String,
     variables: BTreeMap<String, String>,
+    rescuer: Rescuer,
 }
 
 impl Worker {
@@ -61,6 +64,7 @@ impl Worker {
             program: std::env::current_exe()?,
             name: arguments.own_name(),
             variables,
+            rescuer: Rescuer::new(arguments.work(), Some(arguments.api().clone())),
         })
     }
 
@@ -75,6 +79,7 @@ impl Worker {
         let mut runners: JoinSet<bool> = JoinSet::new();
         let (mut draining, mut wait, mut number) = (false, Duration::ZERO, 0_u64);
         tracing::info!(slots = self.slots, "the worker asks for runs");
+        let _rescuer = beat::Guard::of(self.rescuer.clone().watch());
         loop {
             if draining && runners.is_empty() {
                 tracing::info!("the worker ends: nothing is left to do");

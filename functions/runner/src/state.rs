@@ -61,8 +61,6 @@ struct Shared {
     authorization: String,
     pinned: OnceCell<Option<Bytes>>,
     writes: AtomicU32,
-    /// The newest body that the runner API has not taken.
-    undelivered: Mutex<Option<PathBuf>>,
     /// The lock as Terraform took it, until it gives it back.
     held: Mutex<Option<Bytes>>,
 }
@@ -71,9 +69,54 @@ struct Shared {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rescue {
     /// The runner API keeps them aside.
-    pub(crate) delivered: usize,
+    pub(crate) kept_aside: usize,
     /// They are still on this machine.
     pub(crate) left: Vec<PathBuf>,
+    /// The runner API did not answer: it is worth trying again.
+    pub(crate) is_unavailable: bool,
+}
+
+/// Leaves with the runner API, kept aside, what it did not take in time: the bodies at `paths`,
+/// those that are there. What it has is removed here.
+pub(crate) async fn rescue(api: &Api, paths: &[PathBuf]) -> Rescue {
+    let mut rescue = Rescue::default();
+    let mut last = None;
+    for path in paths {
+        let Some(body) = read(path) else { continue };
+        let content = content(&body);
+        let delivered = match last.as_ref() == Some(&content) {
+            true => Ok(()),
+            false => keep_aside(api, &body, &content, &mut rescue).await,
+        };
+        match delivered {
+            Ok(()) => {
+                last = Some(content);
+                let _ = std::fs::remove_file(path);
+            }
+            Err(error) => {
+                tracing::error!(%error, path = %path.display(), "a state could not be rescued");
+                rescue.is_unavailable |= matches!(error, ApiError::Unavailable(_));
+                rescue.left.push(path.clone());
+            }
+        }
+    }
+    rescue
+}
+
+/// Unless it is the current one: whoever brought it may have died before it was told so.
+async fn keep_aside(
+    api: &Api,
+    body: &Bytes,
+    content: &[u8],
+    rescue: &mut Rescue,
+) -> Result<(), ApiError> {
+    if api.state().await?.is_some_and(|current| self::content(&current) == content) {
+        return Ok(());
+    }
+    let commit = StateCommit { lock_id: None, digest: files::digest(body), rescued: true };
+    api.put_state(body, &commit).await?;
+    rescue.kept_aside += 1;
+    Ok(())
 }
 
 impl StateServer {
@@ -101,7 +144,6 @@ impl StateServer {
             authorization: format!("Basic {credentials}"),
             pinned: OnceCell::new(),
             writes: AtomicU32::new(0),
-            undelivered: Mutex::new(None),
             held: Mutex::new(None),
         });
         let router = router(Arc::clone(&shared));
@@ -124,36 +166,6 @@ impl StateServer {
         if let Err(error) = self.shared.api.unlock(&info).await {
             tracing::warn!(%error, "the lock of the state could not be given back");
         }
-    }
-
-    /// Leaves with the runner API, kept aside, what it did not take in time, and what Terraform
-    /// wrote into the project root because it could not get rid of it.
-    pub(crate) async fn rescue(&self, project_root: &Path) -> Rescue {
-        let mut rescue = Rescue::default();
-        let mut last = None;
-        let undelivered = take(&self.shared.undelivered);
-        let errored = project_root.join("errored.tfstate");
-        for path in undelivered.into_iter().chain([errored]) {
-            let Some(body) = read(&path) else { continue };
-            let content = content(&body);
-            if last.as_ref() == Some(&content) {
-                continue;
-            }
-            let digest = files::digest(&body);
-            let commit = StateCommit { lock_id: None, digest, rescued: true };
-            match self.shared.api.put_state(&body, &commit).await {
-                Ok(()) => {
-                    rescue.delivered += 1;
-                    last = Some(content);
-                    let _ = std::fs::remove_file(&path);
-                }
-                Err(error) => {
-                    tracing::error!(%error, path = %path.display(), "a state could not be rescued");
-                    rescue.left.push(path);
-                }
-            }
-        }
-        rescue
     }
 }
 
@@ -257,7 +269,13 @@ impl Shared {
         let name = format!("{}-{number:04}.tfstate", std::process::id());
         let path = self.folder.join(name);
         let (on_disk, copy) = (path.clone(), body.clone());
-        let kept = tokio::task::spawn_blocking(move || files::write_private(&on_disk, &copy)).await;
+        // Half of one is none.
+        let part = path.with_extension("part");
+        let kept = tokio::task::spawn_blocking(move || {
+            files::write_private(&part, &copy)?;
+            std::fs::rename(part, on_disk)
+        });
+        let kept = kept.await;
         if let Ok(Err(error)) = kept {
             tracing::error!(%error, "a state could not be written to the disk first");
         }
@@ -265,15 +283,16 @@ impl Shared {
         match self.api.put_state(&body, &commit).await {
             Ok(()) => {
                 // It holds everything that an earlier one held.
-                take(&self.undelivered);
-                let _ = std::fs::remove_file(&path);
+                let left = std::fs::read_dir(&self.folder);
+                for body in left.into_iter().flatten().flatten() {
+                    let _ = std::fs::remove_file(body.path());
+                }
                 Ok(())
             }
             Err(error) => {
                 // Terraform does not show the answer's text.
                 let text = text_of(&error);
                 self.log.say(&format!("the state was not taken: {text}"));
-                set(&self.undelivered, path);
                 Err(text)
             }
         }

@@ -6,6 +6,7 @@ use gantry_domain::{
     RunId, StackId,
     run::{Effect, Phase, Place, Run, RunState, RunType, TestOf},
     stack::{Stack, Timeouts},
+    text,
 };
 use gantry_queue::Failure;
 use gantry_setup::metrics;
@@ -304,12 +305,13 @@ fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> St
     if after.state.is_final() {
         head.tracked = None;
         head.applying = false;
-        if after.lost && !before.lost {
-            head.blocked = Some(Blocked {
-                run: after.id.clone(),
-                reason: "the runner was lost while it applied: the result is unknown".to_owned(),
-                since: now,
-            });
+        let reason = match after.doubt {
+            Some(doubt) => Some(text::why_blocked(doubt)),
+            None => after.lost.then_some(text::LOST_WHILE_APPLYING),
+        };
+        if let Some(reason) = reason {
+            let (run, reason) = (after.id.clone(), reason.to_owned());
+            head.blocked = Some(Blocked { run, reason, since: now });
         }
     }
     head
@@ -406,6 +408,7 @@ impl NewRun<'_> {
             plan_digest: None,
             ending: None,
             lost: false,
+            doubt: None,
             outstanding: match place {
                 Place::Line => [Effect::Feedback, Effect::Dispatch].into(),
                 Place::Queue | Place::Tests => [Effect::Feedback, Effect::Advance].into(),
@@ -448,6 +451,7 @@ impl NewRun<'_> {
             wants: Default::default(),
             stop_asked: None,
             ending: None,
+            doubt: None,
             outstanding: match place {
                 Place::Line => [Effect::Feedback, Effect::Dispatch].into(),
                 _ => [Effect::Feedback].into(),

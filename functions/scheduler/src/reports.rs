@@ -4,7 +4,7 @@ use crate::{Work, effects::ending, moves::Loaded};
 use gantry_domain::{
     RunId,
     plan::Delta,
-    protocol::{Report, ReportKind},
+    protocol::{Report, ReportKind, StateDoubt},
     run::{Effect, Ending, Refused, Run, RunEvent, RunState, RunType},
     text,
 };
@@ -47,9 +47,10 @@ impl Work {
         let now = self.now();
         let mut run = loaded.run().clone();
         run.last_report = report.sequence;
+        doubt(&mut run, report.doubt);
         if run.state.is_final() {
             if run.lost {
-                note_late_report(&mut run, &report.what);
+                note_late_report(&mut run, &report);
                 run.outstanding.insert(Effect::Feedback);
                 return self.commit(loaded, run, Vec::new()).await;
             }
@@ -173,7 +174,24 @@ fn with_plans_counts(applied: Delta, planned: Option<Delta>) -> Delta {
     Delta { outputs: planned.outputs, moved: planned.moved, ..applied }
 }
 
-fn note_late_report(run: &mut Run, what: &ReportKind) {
+/// What the runner does not know, the scheduler cannot know: the run blocks its stack, and while a
+/// state is on its way late writes are taken.
+fn doubt(run: &mut Run, doubt: Option<StateDoubt>) {
+    let Some(doubt) = doubt else { return };
+    run.doubt = Some(doubt);
+    if doubt == StateDoubt::NotDelivered {
+        run.lost = true;
+    }
+    if run.run_type == RunType::Test {
+        run.left_behind = true;
+    }
+}
+
+fn note_late_report(run: &mut Run, report: &Report) {
+    if let (Some(StateDoubt::KeptAside), Some(end)) = (report.doubt, &mut run.ending) {
+        end.errors.push("The state that the lost runner could not deliver was kept aside.".into());
+    }
+    let what = &report.what;
     let said = match what {
         ReportKind::Applied { .. } => "the apply was done",
         ReportKind::Failed { .. } | ReportKind::Interrupted { .. } => "the apply failed",

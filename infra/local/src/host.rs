@@ -9,6 +9,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use gantry_queue::{ConsumeOptions, Handler, LocalQueues, Message, QueueName, consume};
+use gantry_runner::rescue::Rescuer;
 use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
 use gantry_settings::{PublicUrl, RunsConfinement};
@@ -156,8 +157,10 @@ impl Host {
             terraform_config,
             user: config.runner_user,
         };
+        let rescuer = Rescuer::new(starter.work.clone(), Some(starter.api.parse()?));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        tasks.spawn(rescue(rescuer, stopped.clone()));
         let handlers =
             system.handlers().chain([(QueueName::Starts, Arc::new(starter) as Arc<dyn Handler>)]);
         for (queue, handler) in handlers {
@@ -228,6 +231,14 @@ async fn grant_again(system: &System) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Looks after runs whose runner has died, those of an earlier host too.
+async fn rescue(rescuer: Rescuer, stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        () = until_stopped(stopped) => {}
+        () = rescuer.watch() => {}
+    }
 }
 
 async fn sweep(system: Arc<System>, every: Duration, stopped: watch::Receiver<bool>) {

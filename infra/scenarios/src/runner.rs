@@ -216,7 +216,7 @@ impl Runners {
     async fn report(&mut self, index: usize, what: ReportKind) -> bool {
         let active = &mut self.active[index];
         active.sequence += 1;
-        let report = Report { sequence: active.sequence, what };
+        let report = Report::new(active.sequence, what);
         let status = self.send(index, "report", serde_json::to_vec(&report).unwrap()).await;
         assert!(status.is_success() || status == StatusCode::GONE, "a report got {status}");
         status.is_success()

@@ -203,6 +203,28 @@ pub struct Report {
     pub sequence: u32,
     /// What happened.
     pub what: ReportKind,
+    /// Set where a person must look at the state before anything else is planned against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<StateDoubt>,
+}
+
+impl Report {
+    /// A report that leaves no doubt.
+    pub fn new(sequence: u32, what: ReportKind) -> Self {
+        Self { sequence, what, doubt: None }
+    }
+}
+
+/// Why the current state may not be what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateDoubt {
+    /// A state could not be made current and was kept aside.
+    KeptAside,
+    /// A state is still on the runner's machine, and not with Gantry.
+    NotDelivered,
+    /// The runner died while it applied, and no state of what was done was found.
+    RunnerDied,
 }
 
 /// What happened in a phase.

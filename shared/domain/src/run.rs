@@ -5,7 +5,7 @@
 
 use crate::{
     CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
-    module::TestCase, plan::Delta, stack::Pool,
+    module::TestCase, plan::Delta, protocol::StateDoubt, stack::Pool,
 };
 use jiff::Timestamp;
 use semver::Version;
@@ -401,6 +401,9 @@ pub struct Run {
     pub ending: Option<Ending>,
     /// Set when an apply was lost: late writes are still taken until a person unblocks the stack.
     pub lost: bool,
+    /// Set when it ended and the current state may not be what there is: the stack is blocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<StateDoubt>,
     /// What is still to be done for the last transition.
     pub outstanding: BTreeSet<Effect>,
     /// The stack's autodeploy setting when the run was made.

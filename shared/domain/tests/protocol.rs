@@ -112,6 +112,10 @@ fn a_phase_is_followed() {
         json!({"kind": "interrupted", "summary": "its time was over"}),
     ] {
         is_read_and_written_as::<Report>(&json!({"sequence": 3, "what": what}));
+        for doubt in ["kept_aside", "not_delivered", "runner_died"] {
+            let report = json!({"sequence": 3, "what": what, "doubt": doubt});
+            is_read_and_written_as::<Report>(&report);
+        }
     }
 }
 

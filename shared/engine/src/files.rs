@@ -7,7 +7,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Makes a folder, and those above it that are missing, with `mode`, whatever the umask; one that
@@ -47,6 +47,13 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         return Err(io::Error::other(format!("{} is not a regular file", path.display())));
     }
     Ok(file)
+}
+
+/// The folder at `inner` within `outer`, where no link leads elsewhere.
+pub fn within(outer: &Path, inner: &str) -> Option<PathBuf> {
+    let outer = outer.canonicalize().ok()?;
+    let folder = outer.join(inner).canonicalize().ok()?;
+    (folder.starts_with(&outer) && folder.is_dir()).then_some(folder)
 }
 
 /// Writes a new file that only its owner can read, and waits until it is on the disk.

@@ -69,7 +69,7 @@ async fn reports_go_to_the_stacks_queue() {
     let run = world.run("r1", RunType::Proposed).await;
     let token = world.claimed(&run).await;
     let send = async |sequence, what: ReportKind| {
-        world.json(Method::POST, "report", &token, &Report { sequence, what }).await
+        world.json(Method::POST, "report", &token, &Report::new(sequence, what)).await
     };
     send(1, ReportKind::Planning).await.expect(204);
     send(1, ReportKind::Planning).await.expect(204);
@@ -102,7 +102,7 @@ async fn a_lost_run_may_still_report() {
     let token = world.claimed(&run).await;
     world.edit(&run.id, |run| (run.state, run.lost) = (RunState::Failed, true)).await;
     let what = ReportKind::Applied { delta: Default::default() };
-    let report = Report { sequence: 1, what };
+    let report = Report::new(1, what);
     world.json(Method::POST, "report", &token, &report).await.expect(204);
     world.edit(&run.id, |run| run.lost = false).await;
     world.json(Method::POST, "report", &token, &report).await.expect(410);

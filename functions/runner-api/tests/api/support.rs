@@ -362,6 +362,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         plan_digest: None,
         ending: None,
         lost: false,
+        doubt: None,
         outstanding: Default::default(),
         place: Place::Room,
         autodeploy: false,

@@ -95,7 +95,7 @@ async fn a_preview_shows_no_secret_that_it_did_not_get() {
         log_tail: vec!["one".to_owned(), format!("t {token} {SECRET}")],
         in_terraform: true,
     };
-    world.json(Method::POST, "report", &token, &Report { sequence: 1, what }).await.expect(204);
+    world.json(Method::POST, "report", &token, &Report::new(1, what)).await.expect(204);
     let messages = world.messages(QueueName::Events);
     let Message::Report { report, .. } = &messages[1] else { panic!("{messages:?}") };
     insta::assert_debug_snapshot!(report.what, @r#"
@@ -168,14 +168,14 @@ async fn what_cannot_be_masked_is_not_begun() {
     world.json(Method::POST, "log", &token, &chunk).await.expect(422);
     world.json(Method::PUT, "change", &token, &Change::default()).await.expect(422);
     let what = ReportKind::Interrupted { summary: "what it says".to_owned() };
-    world.json(Method::POST, "report", &token, &Report { sequence: 1, what }).await.expect(403);
+    world.json(Method::POST, "report", &token, &Report::new(1, what)).await.expect(403);
     let what = ReportKind::Failed {
         summary: "what it says".to_owned(),
         errors: vec![],
         log_tail: vec!["what it says".to_owned()],
         in_terraform: true,
     };
-    world.json(Method::POST, "report", &token, &Report { sequence: 1, what }).await.expect(204);
+    world.json(Method::POST, "report", &token, &Report::new(1, what)).await.expect(204);
     let last = format!("{:?}", world.messages(QueueName::Events).last());
     assert!(!last.contains("what it says") && last.contains("TF_VAR_q"), "{last}");
 }
@@ -213,10 +213,8 @@ async fn what_is_held_back_is_sealed_and_comes_with_the_end() {
     };
     let failed = |sequence| {
         let (summary, errors, log_tail) = ("no".to_owned(), vec![], vec![]);
-        Report {
-            sequence,
-            what: ReportKind::Failed { summary, errors, log_tail, in_terraform: true },
-        }
+        let what = ReportKind::Failed { summary, errors, log_tail, in_terraform: true };
+        Report::new(sequence, what)
     };
     for (id, said, shown) in [("r1", "a co", "a co"), ("r2", "a correct-horse", "a (secret)")] {
         let run = world.run(id, RunType::Proposed).await;
@@ -224,7 +222,7 @@ async fn what_is_held_back_is_sealed_and_comes_with_the_end() {
         world.send_log(&token, 0, said).await;
         assert_eq!(world.shown_log(&run).await, "a ");
         assert!(!held(&run).await.contains("co"), "{}", held(&run).await);
-        let planning = Report { sequence: 1, what: ReportKind::Planning };
+        let planning = Report::new(1, ReportKind::Planning);
         world.json(Method::POST, "report", &token, &planning).await.expect(204);
         assert_eq!(world.shown_log(&run).await, "a ", "more may come");
         for _ in 0..2 {

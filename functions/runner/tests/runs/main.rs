@@ -8,4 +8,5 @@ mod confined;
 mod further;
 mod plan;
 mod providers;
+mod rescued;
 mod support;

@@ -7,6 +7,7 @@
 
 mod comparing;
 mod killed;
+mod rescued;
 mod secrets;
 mod state;
 mod support;

@@ -10,6 +10,8 @@ pub mod names;
 pub mod note;
 pub mod status;
 
+use crate::protocol::StateDoubt;
+
 /// Removes what has no place in a text that people read: terminal escapes, control characters,
 /// and characters that reorder or hide text. Line breaks and tabs stay; every kind of line break
 /// becomes `\n`.
@@ -41,6 +43,24 @@ pub fn stopped_by(who: &str) -> String {
         who.to_owned()
     } else {
         format!("Stopped by {who}")
+    }
+}
+
+/// Why a stack is blocked whose runner was not heard of any more.
+pub const LOST_WHILE_APPLYING: &str = "the runner was lost while it applied: the result is unknown";
+
+/// Why a stack is blocked, where its runner could tell.
+pub fn why_blocked(doubt: StateDoubt) -> &'static str {
+    match doubt {
+        StateDoubt::KeptAside => {
+            "the newest state could not be made current and was kept aside: restore it if it is right"
+        }
+        StateDoubt::NotDelivered => {
+            "a state of its last apply is only on the runner's machine: the runner's log names the file"
+        }
+        StateDoubt::RunnerDied => {
+            "the runner died while it applied and left no state: the result is unknown"
+        }
     }
 }
 

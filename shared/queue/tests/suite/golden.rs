@@ -59,7 +59,7 @@ fn report(what: ReportKind) -> Message {
         stack: id("network"),
         run: id("run-1"),
         attempt: 2,
-        report: Report { sequence: 3, what },
+        report: Report::new(3, what),
     }
 }
 

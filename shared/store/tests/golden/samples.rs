@@ -8,7 +8,7 @@ use gantry_domain::{
     integration::{BotUser, Integration},
     module::{ModuleConfig, Packed, TestCase},
     plan::Delta,
-    protocol::LockInfo,
+    protocol::{LockInfo, StateDoubt},
     run::{Effect, Ending, Phase, Place, Run, RunState, RunType, Step, TestOf, Want},
     stack::{
         CommentLevel, Hooks, Module, OnPush, OnTag, Pool, Retired, Roles, Stack, Timeouts, Tool,
@@ -140,6 +140,7 @@ fn run() -> Run {
             in_terraform: true,
         }),
         lost: true,
+        doubt: None,
         outstanding: BTreeSet::from([
             Effect::Feedback,
             Effect::Dispatch,
@@ -286,6 +287,7 @@ fn of_settings() -> Vec<Sample> {
 fn of_the_scheduler() -> Vec<Sample> {
     vec![
         sample("run", run()),
+        sample("run-in-doubt", Run { doubt: Some(StateDoubt::KeptAside), ..run() }),
         sample(
             "stack-head",
             StackHead {

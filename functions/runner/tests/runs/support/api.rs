@@ -13,7 +13,7 @@ use gantry_domain::{
     plan::Change,
     protocol::{
         BeatAnswer, ClaimAnswer, ClaimRequest, LockInfo, LogChunk, Report, ReportKind, StateCommit,
-        Upload, UploadAnswer, UploadRequest, VERSION, VERSION_HEADER,
+        StateDoubt, Upload, UploadAnswer, UploadRequest, VERSION, VERSION_HEADER,
     },
 };
 use gantry_engine::files::digest;
@@ -35,7 +35,9 @@ pub(crate) struct Data {
     /// Answers 202 this many times.
     pub(crate) source_waits: u32,
     log: String,
-    reports: Vec<ReportKind>,
+    pub(crate) reports: Vec<ReportKind>,
+    /// What the last report says a person must look at.
+    pub(crate) doubt: Option<StateDoubt>,
     last_sequence: u32,
     pub(crate) plan: Option<Vec<u8>>,
     change: Option<Change>,
@@ -58,8 +60,21 @@ pub(crate) struct Data {
     /// Sends large bodies to the storage's own addresses.
     pub(crate) signs: bool,
     pub(crate) state_reads: u32,
+    /// Where the report that an apply is done gets no answer.
+    pub(crate) hang: Option<Hang>,
+    /// One waits for its answer.
+    pub(crate) hangs: bool,
     /// How often it was asked for a further run.
     pub(crate) asked_further: u32,
+}
+
+/// When an answer to the report that an apply is done is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hang {
+    /// Before it was taken.
+    BeforeTheEnd,
+    /// After that.
+    AfterTheEnd,
 }
 
 pub(crate) struct Api {
@@ -228,13 +243,26 @@ async fn beat(State(shared): State<Shared>) -> Json<BeatAnswer> {
 }
 
 async fn report(State(shared): State<Shared>, Json(report): Json<Report>) -> StatusCode {
+    let is_end = matches!(report.what, ReportKind::Applied { .. });
+    let hang = shared.data().hang.filter(|_| is_end);
+    if hang != Some(Hang::BeforeTheEnd) {
+        take_report(&shared, report);
+    }
+    if hang.is_some() {
+        shared.data().hangs = true;
+        std::future::pending::<()>().await;
+    }
+    StatusCode::ACCEPTED
+}
+
+fn take_report(shared: &Shared, report: Report) {
     let mut data = shared.data();
     assert!(report.sequence == data.last_sequence || report.sequence == data.last_sequence + 1);
     if report.sequence > data.last_sequence {
         data.last_sequence = report.sequence;
+        data.doubt = report.doubt;
         data.reports.push(report.what);
     }
-    StatusCode::ACCEPTED
 }
 
 async fn change(State(shared): State<Shared>, Json(change): Json<Change>) -> StatusCode {

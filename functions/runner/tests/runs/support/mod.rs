@@ -3,7 +3,7 @@
 
 mod api;
 
-pub(crate) use api::{Api, LOG_SECRET};
+pub(crate) use api::{Api, Hang, LOG_SECRET};
 
 use flate2::{Compression, write::GzEncoder};
 use gantry_domain::{
@@ -149,6 +149,23 @@ impl World {
             limits: Limits::default(),
             timings: self.timings,
         }
+    }
+
+    /// Offers the phase; the runner program that takes it, to be started.
+    pub(crate) fn program(&mut self) -> std::process::Command {
+        let config = self.offer();
+        std::fs::create_dir_all(&config.work).unwrap();
+        let log = std::fs::File::create(config.work.join("runner.log")).unwrap();
+        let mut command = std::process::Command::new(gantry_terraform::runner());
+        command
+            .env_clear()
+            .env("PATH", path())
+            .env("GANTRY_RUNNER_API", config.api.as_str())
+            .env("GANTRY_RUNNER_WORK", &config.work)
+            .env("GANTRY_CLAIM_TOKEN", format!("claim-token-{}", self.attempts))
+            .stdin(std::process::Stdio::null())
+            .stderr(log);
+        command
     }
 
     /// The present attempt's folder.

@@ -1,0 +1,220 @@
+//! What dead runners leave: states that nobody has, ends that nobody was told, folders.
+//!
+//! Whoever looks after a machine (the host, a worker) looks regularly. A folder whose runner lives
+//! is left alone, and so is one whose Terraform still applies: it goes on without its runner, and
+//! leaves its state in the project root when it cannot deliver it. Nothing is ever applied here.
+
+use crate::{
+    api::{Api, ApiError},
+    record::{Held, Record, Stage},
+    state::{self, Rescue},
+};
+use gantry_domain::protocol::{Report, ReportKind, StateDoubt};
+use gantry_engine::{files, kept::is_being_written, workspace::WORKSPACE};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use url::Url;
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After a look that did not come to an end: the runner API may be away, or have refused a state.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const AGAIN_AFTER_REFUSAL: Duration = Duration::from_secs(10 * 60);
+
+/// Looks after the runs of one machine.
+#[derive(Clone)]
+pub struct Rescuer {
+    work: PathBuf,
+    /// Where the runner API is now; where the run said it was when none.
+    api: Option<Url>,
+    /// Not looked at before then.
+    later: BTreeMap<PathBuf, Instant>,
+}
+
+/// What became of a folder.
+enum Seen {
+    /// It is gone, or belongs to a runner that lives.
+    Done,
+    /// Terraform still works in it, or the runner API is away.
+    Waits,
+    /// A state in it is wanted by nobody.
+    Refused,
+}
+
+impl Rescuer {
+    /// For the runs below `work`. `api` is asked instead of the address that the run knew.
+    pub fn new(work: PathBuf, api: Option<Url>) -> Self {
+        Self { work, api, later: BTreeMap::new() }
+    }
+
+    /// Looks again and again, for ever.
+    pub async fn watch(mut self) {
+        loop {
+            self.look().await;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Looks once at each folder whose time has come. True when nothing was left behind.
+    pub async fn look(&mut self) -> bool {
+        let folders: Vec<PathBuf> = fs::read_dir(&self.work)
+            .map(|entries| entries.flatten().map(|entry| entry.path()))
+            .map(|paths| paths.filter(|path| path.is_dir()).collect())
+            .unwrap_or_default();
+        let now = Instant::now();
+        self.later.retain(|folder, until| folders.contains(folder) && *until > now);
+        let mut clean = true;
+        for folder in folders {
+            if self.later.contains_key(&folder) {
+                clean = false;
+                continue;
+            }
+            let wait = match self.visit(&folder).await {
+                Ok(Seen::Done) => continue,
+                Ok(Seen::Waits) => AGAIN_AFTER,
+                Ok(Seen::Refused) => AGAIN_AFTER_REFUSAL,
+                Err(error) => {
+                    tracing::error!(%error, folder = %folder.display(), "it is not cleaned up");
+                    AGAIN_AFTER_REFUSAL
+                }
+            };
+            clean = false;
+            self.later.insert(folder, Instant::now() + wait);
+        }
+        clean
+    }
+
+    async fn visit(&self, folder: &Path) -> io::Result<Seen> {
+        let Some(held) = Held::take(folder)? else { return Ok(Seen::Done) };
+        let Some(mut record) = held.read()? else {
+            held.remove()?;
+            return Ok(Seen::Done);
+        };
+        let api = self.api.as_ref().unwrap_or(&record.api);
+        let api = Api::new(api, record.token.clone().into(), Duration::ZERO);
+        let api = api.map_err(io::Error::other)?;
+        if record.stage == Stage::Applying && is_being_written(&folder.join("output"))? {
+            // Somebody still applies, and nobody is to take the run for lost.
+            let _nobody_listens = api.beat().await;
+            return Ok(Seen::Waits);
+        }
+        tracing::warn!(run.id = record.run, "its runner has died: cleaning up after it");
+        let rescue = state::rescue(&api, &left(folder, &record.root)).await;
+        if rescue.is_unavailable {
+            return Ok(Seen::Waits);
+        }
+        let end = end_of(&record, &rescue);
+        if record.end.is_none() {
+            record.end = Some(end.clone());
+            record.sequence = end.sequence;
+            held.write(&record)?;
+        }
+        match api.report(&end).await {
+            Ok(()) | Err(ApiError::Gone) => {}
+            Err(ApiError::Unavailable(_)) => return Ok(Seen::Waits),
+            Err(error) => {
+                tracing::error!(run.id = record.run, %error, "the end of a run was refused");
+            }
+        }
+        if rescue.left.is_empty() {
+            held.remove()?;
+            return Ok(Seen::Done);
+        }
+        for path in rescue.left {
+            tracing::error!(
+                run.id = record.run, path = %path.display(),
+                "nobody takes this state: it is only here"
+            );
+        }
+        Ok(Seen::Refused)
+    }
+}
+
+/// Where states may lie, the oldest first.
+pub(crate) fn left(folder: &Path, root: &str) -> Vec<PathBuf> {
+    let states = fs::read_dir(folder.join("states"));
+    let states = states.into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut states: Vec<PathBuf> =
+        states.filter(|path| path.extension().is_some_and(|e| e == "tfstate")).collect();
+    states.sort_by_key(|path| path.metadata().and_then(|m| m.modified()).ok());
+    // Its last one holds everything that those before it held.
+    let newest = states.pop();
+    let workspace = folder.join("job").join(WORKSPACE);
+    let errored = files::within(&workspace, root).map(|root| root.join("errored.tfstate"));
+    newest.into_iter().chain(errored).collect()
+}
+
+/// What is reported of a run whose runner has died: the end that it knew, or what can be told now.
+fn end_of(record: &Record, rescue: &Rescue) -> Report {
+    let kept_aside = (rescue.kept_aside > 0).then_some(StateDoubt::KeptAside);
+    let not_delivered = (!rescue.left.is_empty()).then_some(StateDoubt::NotDelivered);
+    let found = not_delivered.or(kept_aside);
+    if let Some(end) = &record.end {
+        return Report { doubt: end.doubt.or(found), ..end.clone() };
+    }
+    let sequence = record.sequence + 1;
+    if record.stage == Stage::Before {
+        let summary = "The runner died before anything was applied".to_owned();
+        let what = ReportKind::Failed {
+            summary,
+            errors: Vec::new(),
+            log_tail: Vec::new(),
+            in_terraform: false,
+        };
+        return Report { doubt: found, ..Report::new(sequence, what) };
+    }
+    let summary = match found {
+        Some(StateDoubt::KeptAside) => {
+            "The runner died while it applied. Terraform went on to its end; its state was kept \
+             aside"
+        }
+        Some(_) => {
+            "The runner died while it applied. Terraform went on to its end; its state is only on \
+             the runner's machine"
+        }
+        None => "The runner died while it applied: what was done is not known",
+    };
+    let doubt = Some(found.unwrap_or(StateDoubt::RunnerDied));
+    Report {
+        doubt,
+        ..Report::new(sequence, ReportKind::Interrupted { summary: summary.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(stage: Stage, end: Option<Report>) -> Record {
+        Record {
+            api: "http://127.0.0.1:9".parse().unwrap(),
+            token: "t".to_owned(),
+            run: "r".to_owned(),
+            stage,
+            root: String::new(),
+            sequence: 3,
+            end,
+        }
+    }
+
+    #[test]
+    fn a_run_that_applied_is_never_taken_for_one_that_did_not() {
+        let none = Rescue::default();
+        let aside = Rescue { kept_aside: 1, ..Rescue::default() };
+        let left = Rescue { kept_aside: 1, left: vec!["x".into()], ..Rescue::default() };
+        let doubt = |record: &Record, rescue: &Rescue| end_of(record, rescue).doubt;
+        let applying = record(Stage::Applying, None);
+        assert_eq!(doubt(&applying, &none), Some(StateDoubt::RunnerDied));
+        assert_eq!(doubt(&applying, &aside), Some(StateDoubt::KeptAside));
+        assert_eq!(doubt(&applying, &left), Some(StateDoubt::NotDelivered));
+        let before = end_of(&record(Stage::Before, None), &none);
+        assert_eq!((before.sequence, before.doubt), (4, None));
+        // The end that the runner knew is told as it is.
+        let end = Report::new(3, ReportKind::Applied { delta: Default::default() });
+        assert_eq!(end_of(&record(Stage::Applying, Some(end.clone())), &none), end);
+    }
+}

@@ -1,0 +1,160 @@
+//! The runner program is killed: Terraform goes on, and what it made is not lost.
+
+use crate::support::{Hang, World, until};
+use gantry_domain::{
+    protocol::{ReportKind, StateDoubt},
+    stack::Tool,
+};
+use gantry_engine::kept::is_being_written;
+use gantry_runner::rescue::Rescuer;
+use gantry_terraform::on_each_tool;
+use serde_json::Value;
+use std::{path::Path, time::Duration};
+
+/// Waits within the run's own folder until the test lets it go on, and says much afterwards.
+const SLOW: &str = r#"
+resource "terraform_data" "slow" {
+  provisioner "local-exec" {
+    command = "echo made >> $TMPDIR/made; until [ -e $TMPDIR/go ]; do sleep 0.05; done; seq 2000"
+  }
+}
+resource "terraform_data" "after" {
+  input = terraform_data.slow.id
+  provisioner "local-exec" {
+    command = "echo made >> $TMPDIR/made"
+  }
+}
+"#;
+
+/// When the runner is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Point {
+    /// Terraform may not have said anything yet.
+    Begins,
+    /// A resource is being made.
+    Applying,
+    /// The state is with Gantry, the end is not.
+    StateWritten,
+    /// Gantry knows the end, and the runner has not cleaned up.
+    Reported,
+}
+
+fn names(state: &[u8]) -> Vec<String> {
+    let state: Value = serde_json::from_slice(state).unwrap();
+    let all = state["resources"].as_array().unwrap().iter();
+    all.map(|resource| resource["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Looks until nothing is left; a rescuer of its own each time, so that none waits in between.
+async fn rescued(w: &World) {
+    for _ in 0..200 {
+        if Rescuer::new(w.work(), None).look().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it is still there: {:?}", std::fs::read_dir(w.work()).unwrap().collect::<Vec<_>>());
+}
+
+async fn terraform_has_ended(run: &Path) {
+    until("the end of Terraform", || !is_being_written(&run.join("output")).unwrap()).await;
+}
+
+async fn killed_at(point: Point, tool: Tool) {
+    let mut w = World::new(&[("infra/main.tf", SLOW)]).await;
+    w.claim.tool = tool;
+    w.claim.autodeploy = true;
+    w.api.data().hang = match point {
+        Point::StateWritten => Some(Hang::BeforeTheEnd),
+        Point::Reported => Some(Hang::AfterTheEnd),
+        _ => None,
+    };
+    let mut runner = w.program().spawn().unwrap();
+    let run = w.work().join("run-1");
+    let (go, made) = (run.join("tmp/go"), run.join("tmp/made"));
+    match point {
+        Point::Begins => until("the apply", || run.join("output").exists()).await,
+        Point::Applying => until("the resource", || made.exists()).await,
+        _ => {
+            until("the resource", || made.exists()).await;
+            std::fs::write(&go, "").unwrap();
+            until("the end", || w.api.data().hangs).await;
+        }
+    }
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    w.api.data().hang = None;
+    if point == Point::Applying {
+        assert!(is_being_written(&run.join("output")).unwrap(), "Terraform died with its runner");
+        assert!(!Rescuer::new(w.work(), None).look().await, "nobody waits for Terraform");
+        assert!(made.exists());
+    }
+    let _not_there_where_all_is_gone = std::fs::write(&go, "");
+    terraform_has_ended(&run).await;
+    let made = std::fs::read_to_string(&made).unwrap_or_default();
+    // The network is gone for a while as well.
+    w.api.data().failing = 4;
+    rescued(&w).await;
+
+    assert!(!run.exists());
+    assert!(made.lines().count() <= 2, "{made}");
+    let data = w.api.data();
+    let end = data.reports.last().unwrap();
+    match point {
+        Point::Begins => {
+            assert!(matches!(end, ReportKind::Interrupted { .. }), "{end:?}");
+            assert!(data.doubt.is_some());
+            // Made by Terraform, or not begun: never made and unknown.
+            let kept = data.rescued.last().map(|state| names(state)).unwrap_or_default();
+            assert_eq!(kept.len(), made.lines().count(), "{kept:?}");
+        }
+        Point::Applying => {
+            assert!(matches!(end, ReportKind::Interrupted { .. }), "{end:?}");
+            assert_eq!(data.doubt, Some(StateDoubt::KeptAside));
+            assert_eq!(data.rescued.len(), 1);
+            assert_eq!(names(&data.rescued[0]), ["after", "slow"]);
+        }
+        Point::StateWritten | Point::Reported => {
+            assert!(matches!(end, ReportKind::Applied { .. }), "{end:?}");
+            assert_eq!((data.doubt, data.rescued.len()), (None, 0));
+            assert_eq!(names(data.states.last().unwrap()), ["after", "slow"]);
+        }
+    }
+}
+
+on_each_tool! {
+    async fn killed_before_the_first_output(tool) {
+        killed_at(Point::Begins, tool).await;
+    }
+
+    async fn killed_while_a_resource_is_made(tool) {
+        killed_at(Point::Applying, tool).await;
+    }
+
+    async fn killed_between_the_state_and_the_report(tool) {
+        killed_at(Point::StateWritten, tool).await;
+    }
+
+    async fn killed_between_the_report_and_the_clean_up(tool) {
+        killed_at(Point::Reported, tool).await;
+    }
+}
+
+/// Nothing was applied: the run fails at once, and nothing is left of it.
+#[tokio::test]
+async fn killed_while_it_plans() {
+    let mut w = World::new(&[("infra/main.tf", SLOW)]).await;
+    w.claim.hooks.before_plan = vec!["echo > $TMPDIR/plans; sleep 300".into()];
+    let mut runner = w.program().spawn().unwrap();
+    let run = w.work().join("run-1");
+    until("the plan", || run.join("tmp/plans").exists()).await;
+    assert!(Rescuer::new(w.work(), None).look().await, "a runner that lives is left alone");
+    assert!(run.exists());
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    rescued(&w).await;
+    assert!(!run.exists());
+    let ReportKind::Failed { summary, .. } = w.api.reports().pop().unwrap() else { panic!() };
+    assert_eq!(summary, "The runner died before anything was applied");
+    assert_eq!(w.api.data().doubt, None);
+}
