@@ -3,7 +3,7 @@
 use crate::{Deps, Refusal, log, token::Holder, wall};
 use axum::{Json, extract::State, http::StatusCode};
 use gantry_domain::{
-    protocol::{BeatAnswer, Report, ReportKind},
+    protocol::{BeatAnswer, LeftBehind, Report, ReportKind},
     run::{Phase, RunType},
 };
 use gantry_queue::Message;
@@ -18,6 +18,7 @@ const LONGEST_TEXT: usize = 3_000;
 const MOST_ERRORS: usize = 10;
 const MOST_LINES: usize = 30;
 const LONGEST_LINE: usize = 1_000;
+const MOST_LEFT: usize = 50;
 
 /// `POST beat`.
 pub(crate) async fn beat(
@@ -97,14 +98,27 @@ fn bounded(what: ReportKind) -> ReportKind {
             log_tail: lines(log_tail),
             in_terraform,
         },
-        ReportKind::ApplyFailed { summary, errors, log_tail } => ReportKind::ApplyFailed {
-            summary: cut(summary, 200),
-            errors: texts(errors),
-            log_tail: lines(log_tail),
-        },
+        ReportKind::ApplyFailed { summary, errors, log_tail, in_terraform } => {
+            ReportKind::ApplyFailed {
+                summary: cut(summary, 200),
+                errors: texts(errors),
+                log_tail: lines(log_tail),
+                in_terraform,
+            }
+        }
         ReportKind::Interrupted { summary } => {
             ReportKind::Interrupted { summary: cut(summary, 200) }
         }
+        ReportKind::Destroyed { left } => ReportKind::Destroyed {
+            left: left
+                .into_iter()
+                .take(MOST_LEFT)
+                .map(|LeftBehind { address, id }| LeftBehind {
+                    address: cut(address, LONGEST_LINE),
+                    id: id.map(|id| cut(id, LONGEST_LINE)),
+                })
+                .collect(),
+        },
         other => other,
     }
 }

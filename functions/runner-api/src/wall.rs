@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use gantry_domain::{
     RunId,
     masking::Masker,
-    protocol::{Report, ReportKind},
+    protocol::{LeftBehind, Report, ReportKind},
     run::{Run, RunType},
     stack::{Retired, Stack},
 };
@@ -121,17 +121,26 @@ fn with_texts(what: ReportKind, change: &dyn Fn(String) -> String) -> ReportKind
             log_tail: lines(log_tail),
             in_terraform,
         },
-        ReportKind::ApplyFailed { summary, errors, log_tail } => ReportKind::ApplyFailed {
-            summary: change(summary),
-            errors: each(errors),
-            log_tail: lines(log_tail),
-        },
+        ReportKind::ApplyFailed { summary, errors, log_tail, in_terraform } => {
+            ReportKind::ApplyFailed {
+                summary: change(summary),
+                errors: each(errors),
+                log_tail: lines(log_tail),
+                in_terraform,
+            }
+        }
         ReportKind::Interrupted { summary } => ReportKind::Interrupted { summary: change(summary) },
         ReportKind::Claimed { runner } => ReportKind::Claimed { runner },
         ReportKind::Planning => ReportKind::Planning,
         ReportKind::Planned { delta, plan_digest } => ReportKind::Planned { delta, plan_digest },
         ReportKind::Applied { delta } => ReportKind::Applied { delta },
-        ReportKind::Destroyed => ReportKind::Destroyed,
+        ReportKind::Destroyed { left } => {
+            let left = left.into_iter().map(|LeftBehind { address, id }| LeftBehind {
+                address: change(address),
+                id: id.map(change),
+            });
+            ReportKind::Destroyed { left: left.collect() }
+        }
         ReportKind::Stopped => ReportKind::Stopped,
     }
 }
@@ -146,7 +155,7 @@ pub(crate) fn is_last(report: &Report, run: &Run) -> bool {
             RunType::Test => false,
         },
         ReportKind::Applied { .. } => run.run_type != RunType::Test,
-        ReportKind::Destroyed
+        ReportKind::Destroyed { .. }
         | ReportKind::Failed { .. }
         | ReportKind::Stopped
         | ReportKind::Interrupted { .. } => true,

@@ -122,6 +122,7 @@ impl Failure {
                 .map(|text| cut(&masker.mask(text), LONGEST_ERROR))
                 .collect(),
             log_tail: Vec::new(),
+            in_terraform: matches!(self, Self::Terraform { .. }),
         }
     }
 

@@ -101,6 +101,11 @@ impl Folders {
         self.job.join(PLAN)
     }
 
+    /// How what a test created is destroyed.
+    pub(crate) fn destroy_plan(&self) -> PathBuf {
+        self.job.join("destroy.tfplan")
+    }
+
     pub(crate) fn workspace(&self) -> PathBuf {
         self.job.join(WORKSPACE)
     }
@@ -223,7 +228,7 @@ impl Job {
         Ok(())
     }
 
-    fn note(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), Failure> {
+    fn note(&mut self, change: impl FnOnce(&mut Record)) -> std::io::Result<()> {
         if let Some((held, record)) = &mut self.held {
             change(record);
             held.write(record)?;
@@ -233,8 +238,8 @@ impl Job {
 
     /// For what is told to the runner API as well.
     fn note_if_possible(&mut self, change: impl FnOnce(&mut Record)) {
-        if let Err(failure) = self.note(change) {
-            tracing::error!(?failure, "it could not be written down how far the run came");
+        if let Err(error) = self.note(change) {
+            tracing::error!(%error, "it could not be written down how far the run came");
         }
     }
 
@@ -272,7 +277,6 @@ impl Job {
             let server =
                 StateServer::start(api, log, password, &self.folders.states, access).await?;
             server.backend().describe_to(&mut environment);
-            gantry_engine::backend::write_override(&folder)?;
             self.state = Some(server);
         }
         cli_config::write(self)?;
@@ -282,9 +286,14 @@ impl Job {
                 files::give_to(folder, user)?;
             }
         }
-        let confinement = self.confinement(&found.program);
-        let user = self.config.user;
-        Ok(Terraform { program: found.program, folder, environment, user, confinement })
+        Ok(Terraform {
+            confinement: self.confinement(&found.program),
+            program: found.program,
+            folder,
+            var_files: Vec::new(),
+            environment,
+            user: self.config.user,
+        })
     }
 
     /// The folder to run in, as a folder of the workspace that no link leads out of.
@@ -417,23 +426,39 @@ impl Job {
 
     /// Tells what happened, until it is taken.
     pub(crate) async fn report(&mut self, what: ReportKind) -> Result<(), Failure> {
+        let report = self.next_report(what);
+        self.reporter().send(&report).await
+    }
+
+    /// The next report, for whoever sends it.
+    pub(crate) fn next_report(&mut self, what: ReportKind) -> Report {
         self.sequence += 1;
         let sequence = self.sequence;
         self.note_if_possible(|record| record.sequence = sequence);
-        self.send(&Report::new(sequence, what)).await
+        Report::new(sequence, what)
     }
 
-    /// The same at the end. Should the runner die before it is taken, somebody else tells it.
+    /// Tells the end. Should the runner die before it is accepted, somebody else tells it.
     pub(crate) async fn report_end(&mut self, what: ReportKind) -> Result<(), Failure> {
         self.sequence += 1;
         let report = Report { doubt: self.doubt, ..Report::new(self.sequence, what) };
         let (sequence, end) = (report.sequence, report.clone());
         self.note_if_possible(|record| (record.sequence, record.end) = (sequence, Some(end)));
-        self.send(&report).await
+        self.reporter().send(&report).await
     }
 
-    async fn send(&self, report: &Report) -> Result<(), Failure> {
-        let api = self.api.with_patience(self.config.timings.report_patience);
-        api.report(report).await.map_err(|e| Failure::api("The report was not taken", e))
+    /// Who sends reports.
+    pub(crate) fn reporter(&self) -> Reporter {
+        Reporter(self.api.with_patience(self.config.timings.report_patience))
+    }
+}
+
+/// Sends reports, also beside other work.
+pub(crate) struct Reporter(Api);
+
+impl Reporter {
+    /// Tells what happened, until it is accepted.
+    pub(crate) async fn send(&self, report: &Report) -> Result<(), Failure> {
+        self.0.report(report).await.map_err(|e| Failure::api("The report was not accepted", e))
     }
 }

@@ -17,7 +17,9 @@ pub mod poll;
 mod providers;
 mod record;
 pub mod rescue;
+mod root;
 mod state;
+mod testing;
 
 pub use config::{Arguments, CLAIM_TOKEN, Config, Timings};
 

@@ -1,31 +1,39 @@
-//! The two phases, step by step. A test is planned, applied and destroyed in one.
+//! The two phases, step by step. A test is planned, applied and destroyed in one ([`testing`]).
 
 use crate::{
     beat, cli_config,
     failure::Failure,
     job::{Care, Job, Progress},
-    providers, rescue, state,
+    providers, rescue, root,
+    state::{self, Rescue},
+    testing,
 };
 use gantry_domain::{
     plan::{Change, Delta, Limits},
     protocol::{ReportKind, StateDoubt},
     run::RunType,
+    text,
 };
 use gantry_engine::{
     Terraform,
-    diagnostics::applied_counts,
+    diagnostics::{applied_counts, strip_ansi},
     files, process,
-    stop::stop_channel,
     terraform::EXIT_CHANGED,
     workspace::{self, Packed},
 };
 use std::{
     fs::File,
     io::Read,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::task::spawn_blocking;
 
+/// Where a tool that was given no backend keeps the state.
+const LOCAL_STATE: &str = "terraform.tfstate";
 /// The JSON of larger plans is not read.
 const LARGEST_PLAN_JSON: u64 = 512 << 20;
 
@@ -37,16 +45,35 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
 
     job.hooks("before_init", &hooks.before_init, &terraform).await?;
     cli_config::settle(job, &mut terraform).await?;
+    let admitted = root::admit(job, &mut terraform)?;
     providers::init(job, &terraform, false).await?;
     job.hooks("after_init", &hooks.after_init, &terraform).await?;
 
     job.report(ReportKind::Planning).await?;
     job.hooks("before_plan", &hooks.before_plan, &terraform).await?;
+    root::check_backend(job, &terraform)?;
     let tracked = job.claim.run_type == RunType::Tracked;
     let is_test = job.claim.run_type == RunType::Test;
     let spec = terraform.plan(&job.folders.plan(), tracked || is_test);
-    let exit = job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], |_| ()).await?;
-    let change = read_change(job, &terraform).await?;
+    let targeted = Arc::new(AtomicBool::new(admitted.partial));
+    let heard = Arc::clone(&targeted);
+    let watch = move |line: &str| {
+        if is_targeting(line) {
+            heard.store(true, Ordering::Relaxed);
+        }
+    };
+    let exit = job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], watch).await?;
+    let mut change = read_change(job, &terraform).await?;
+    if change.errored {
+        let fallback = "the plan is incomplete because an error ended it".to_owned();
+        return Err(Failure::Terraform { fallback, errors: Vec::new() });
+    }
+    change.partial |= targeted.load(Ordering::Relaxed);
+    change.remarks = admitted.remarks.iter().map(|remark| job.masker.mask(remark)).collect();
+    root::remark_on_destroyed(job, &terraform, &mut change).await?;
+    if change.partial {
+        job.log.say(text::PARTIAL_PLAN);
+    }
     job.hooks("after_plan", &hooks.after_plan, &terraform).await?;
 
     let api = job.api.clone();
@@ -77,39 +104,9 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     drop(deadline);
     let _deadline = beat::deadline(job.stopper.clone(), job.claim.apply_timeout, "apply");
     if is_test {
-        return apply_and_destroy(job, &terraform, change.delta).await;
+        return testing::apply_and_destroy(job, &terraform, change.delta).await;
     }
     run_apply(job, &terraform, change.delta).await
-}
-
-/// The rest of a test. Whatever the apply made is destroyed, however it ended.
-async fn apply_and_destroy(
-    job: &mut Job,
-    terraform: &Terraform,
-    planned: Delta,
-) -> Result<ReportKind, Failure> {
-    let applied = run_apply(job, terraform, planned).await;
-    if job.progress != Progress::Applying {
-        return applied;
-    }
-    let told = match applied {
-        Ok(applied) => applied,
-        Err(failure) => failure.of_apply(&job.masker),
-    };
-    job.report(told).await?;
-    job.enter(Progress::Destroying)?;
-    // Who asked the test to stop does not want that its resources stay.
-    let (stopper, signal) = stop_channel();
-    let asked = std::mem::replace(&mut job.stop, signal);
-    let _deadline = beat::deadline(stopper, job.claim.apply_timeout, "destroy");
-    let destroyed = job.terraform(&terraform.destroy(), Care::Apply, |_| ()).await;
-    job.stop = asked;
-    rescue_states(job).await;
-    let (ended, errors) = destroyed?;
-    match ended.status.success() {
-        true => Ok(ReportKind::Destroyed),
-        false => Err(Failure::Terraform { fallback: format!("destroy: {}", ended.status), errors }),
-    }
 }
 
 /// The apply of a saved plan. Returns what is reported last.
@@ -121,6 +118,7 @@ pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
     let mut terraform = job.make_terraform().await?;
     cli_config::put_back(job, &mut terraform).await?;
     providers::init(job, &terraform, true).await?;
+    root::check_backend(job, &terraform)?;
     run_apply(job, &terraform, Delta::default()).await
 }
 
@@ -171,11 +169,28 @@ async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
 }
 
 async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Failure> {
+    let plan = job.folders.plan();
+    let json = show(job, terraform, &plan).await?;
+    let masker = Arc::clone(&job.masker);
+    spawn_blocking(move || {
+        Change::from_plan_bytes(&json, Limits::default(), &masker)
+            .map_err(|error| Failure::other(crate::failure::chain(&error)))
+    })
+    .await
+    .map_err(std::io::Error::other)?
+}
+
+/// The JSON of a plan, not masked yet.
+pub(crate) async fn show(
+    job: &mut Job,
+    terraform: &Terraform,
+    plan: &Path,
+) -> Result<Vec<u8>, Failure> {
     let path = job.folders.run.join("plan.json");
     let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
     // Open, and without a name: nobody else reads a plan that is not masked yet.
     std::fs::remove_file(&path)?;
-    let spec = terraform.show(&job.folders.plan());
+    let spec = terraform.show(plan);
     let on_stop = job.on_stop(Care::Plan);
     let out = file.try_clone()?;
     let ended = process::run_into(&spec, out, &job.log.sink(), &mut job.stop, on_stop).await?;
@@ -183,7 +198,6 @@ async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Fai
     if !ended.status.success() {
         return Err(Failure::other(format!("the plan cannot be shown: {}", ended.status)));
     }
-    let masker = Arc::clone(&job.masker);
     spawn_blocking(move || {
         let mut file = file;
         std::io::Seek::rewind(&mut file)?;
@@ -192,11 +206,15 @@ async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Fai
         }
         let mut json = Vec::new();
         file.read_to_end(&mut json)?;
-        Change::from_plan_bytes(&json, Limits::default(), &masker)
-            .map_err(|error| Failure::other(crate::failure::chain(&error)))
+        Ok(json)
     })
     .await
     .map_err(std::io::Error::other)?
+}
+
+/// Whether the tool warns that it looks at a part only.
+fn is_targeting(line: &str) -> bool {
+    strip_ansi(line).contains("Warning: Resource targeting is in effect")
 }
 
 async fn save_plan(job: &mut Job) -> Result<Packed, Failure> {
@@ -218,7 +236,7 @@ async fn save_plan(job: &mut Job) -> Result<Packed, Failure> {
 }
 
 /// From here on nothing is ended by force.
-async fn run_apply(
+pub(crate) async fn run_apply(
     job: &mut Job,
     terraform: &Terraform,
     planned: Delta,
@@ -237,14 +255,31 @@ async fn run_apply(
             *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(delta);
         }
     };
+    let terraform = &root::for_apply(job, terraform)?;
     let spec = terraform.apply(&job.folders.plan());
+    let local = terraform.folder.join(LOCAL_STATE);
+    let before = digest(&local);
     let (ended, errors) = job.terraform(&spec, Care::Apply, watch).await?;
     rescue_states(job).await;
+    let is_elsewhere = rescue_local(job, &local, before).await;
     if !ended.status.success() {
         return Err(Failure::Terraform { fallback: format!("apply: {}", ended.status), errors });
     }
     let counted = counts.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(planned);
     let delta = Delta { moved: planned.moved, outputs: planned.outputs, ..counted };
+    if job.state.as_ref().is_some_and(|state| !state.was_written()) && !delta.is_empty() {
+        let where_ = match is_elsewhere {
+            true => "the state that lay in the run's folder was kept aside: a person decides",
+            false => {
+                job.doubt = Some(StateDoubt::NotDelivered);
+                "where the state is, is not known"
+            }
+        };
+        return Err(Failure::other(format!(
+            "Applied ({}), but no state came to Gantry: {where_}",
+            delta.done()
+        )));
+    }
     // What is applied is applied, also when the wish to stop came too late for it.
     if let Err(Failure::Other(text)) = job.hooks("after_apply", &hooks.after_apply, terraform).await
     {
@@ -253,37 +288,54 @@ async fn run_apply(
     Ok(ReportKind::Applied { delta })
 }
 
-/// Leaves with the runner API what it has not taken, and notes what a person must look at.
-async fn rescue_states(job: &mut Job) {
+/// Leaves with the runner API what it has not accepted.
+pub(crate) async fn rescue_states(job: &mut Job) {
     if job.state.is_none() {
         return;
     }
-    // What is only here is worth waiting for: nobody else can bring it.
-    let api = job.api.with_patience(job.config.timings.report_patience);
-    let rescue =
-        state::rescue(&api, &rescue::left(&job.folders.run, &job.claim.project_root)).await;
-    if rescue.kept_aside > 0 {
-        job.doubt = Some(StateDoubt::KeptAside);
-        job.log.say("the state could not be made current and was kept aside: a person decides");
-    }
+    let paths = rescue::left(&job.folders.run, &job.claim.project_root);
+    let rescue = keep_aside(job, &paths).await;
     if rescue.left.is_empty()
         && let Err(error) = files::make_fresh_folder(&job.folders.states, 0o700)
     {
         tracing::error!(%error, "states that the runner API has are still here");
     }
-    for path in rescue.left {
+}
+
+/// Keeps these states aside, and notes what a person must look at.
+async fn keep_aside(job: &mut Job, paths: &[PathBuf]) -> Rescue {
+    // What is only here is worth waiting for: nobody else can bring it.
+    let api = job.api.with_patience(job.config.timings.report_patience);
+    let rescue = state::rescue(&api, paths).await;
+    if rescue.kept_aside > 0 {
+        job.doubt = Some(StateDoubt::KeptAside);
+        job.log.say("the state could not be made current and was kept aside: a person decides");
+    }
+    for path in &rescue.left {
         job.doubt = Some(StateDoubt::NotDelivered);
         job.log.say(&format!("a state is still on the runner's machine: {}", path.display()));
         if path.starts_with(&job.folders.job)
-            && let Err(error) = keep(&path, &job.folders.states)
+            && let Err(error) = keep(path, &job.folders.states)
         {
             tracing::error!(%error, path = %path.display(), "a state could not be kept");
         }
     }
+    rescue
+}
+
+/// Keeps the state aside that an apply wrote into the project root instead of giving it to Gantry.
+async fn rescue_local(job: &mut Job, path: &Path, before: Option<String>) -> bool {
+    let brought_none = job.state.as_ref().is_some_and(|state| !state.was_written());
+    let is_new = digest(path).is_some_and(|now| before.as_ref() != Some(&now));
+    brought_none && is_new && keep_aside(job, &[path.to_owned()]).await.kept_aside > 0
+}
+
+fn digest(path: &Path) -> Option<String> {
+    files::digest_of(files::open_regular(path).ok()?).ok().map(|(digest, _)| digest)
 }
 
 /// Moves what lies in the workspace to where it outlives it.
-fn keep(path: &std::path::Path, states: &std::path::Path) -> std::io::Result<()> {
+fn keep(path: &Path, states: &Path) -> std::io::Result<()> {
     let mut body = Vec::new();
     files::open_regular(path)?.read_to_end(&mut body)?;
     files::write_private(&states.join("errored.tfstate"), &body)

@@ -167,6 +167,11 @@ impl StateServer {
             tracing::warn!(%error, "the lock of the state could not be given back");
         }
     }
+
+    /// Whether Terraform has brought a state.
+    pub(crate) fn was_written(&self) -> bool {
+        self.shared.writes.load(Ordering::SeqCst) > 0
+    }
 }
 
 impl Drop for StateServer {

@@ -4,7 +4,7 @@ use crate::{Work, effects::ending, moves::Loaded};
 use gantry_domain::{
     RunId,
     plan::Delta,
-    protocol::{Report, ReportKind, StateDoubt},
+    protocol::{LeftBehind, Report, ReportKind, StateDoubt},
     run::{Effect, Ending, Refused, Run, RunEvent, RunState, RunType},
     text,
 };
@@ -82,14 +82,15 @@ impl Work {
                 let end = Ending { summary, errors, log_tail, in_terraform };
                 fail(&mut run, end, now)?;
             }
-            ReportKind::ApplyFailed { summary, errors, log_tail } => {
+            ReportKind::ApplyFailed { summary, errors, log_tail, in_terraform } => {
                 run.ending = Some(match &run.stop_asked {
                     Some(by) => Ending { errors, ..ending(format!("Interrupted by {by}")) },
-                    None => Ending { summary, errors, log_tail, in_terraform: true },
+                    None => Ending { summary, errors, log_tail, in_terraform },
                 });
                 run.apply(RunEvent::TestFailed, now, None)?;
             }
-            ReportKind::Destroyed => end_test(&mut run, now)?,
+            ReportKind::Destroyed { left } if left.is_empty() => end_test(&mut run, now)?,
+            ReportKind::Destroyed { left } => left_behind(&mut run, &left, now)?,
             ReportKind::Stopped => {
                 let by = run.stop_asked.clone().unwrap_or_else(|| "the runner".to_owned());
                 run.ending = Some(ending(text::stopped_by(&by)));
@@ -120,7 +121,10 @@ impl Work {
 /// A phase went wrong. A test that was to fail in its plan has passed by that; one whose resources
 /// are still there has left them behind.
 fn fail(run: &mut Run, end: Ending, now: Timestamp) -> Result<(), Refused> {
-    if run.state == RunState::Destroying {
+    // A runner tells of a test's apply before it tells of the destroy, and of a test that did not
+    // come to its apply that it has nothing to destroy.
+    let is_applying = run.state == RunState::Applying && run.run_type == RunType::Test;
+    if is_applying || run.state == RunState::Destroying {
         run.left_behind = true;
     }
     if run.state == RunState::Planning && is_negative(run) && end.in_terraform {
@@ -135,7 +139,7 @@ fn fail(run: &mut Run, end: Ending, now: Timestamp) -> Result<(), Refused> {
 fn end_test(run: &mut Run, now: Timestamp) -> Result<(), Refused> {
     let stopped = run.stop_asked.is_some();
     match (run.ending.take(), is_negative(run)) {
-        (Some(end), true) if !stopped => {
+        (Some(end), true) if !stopped && end.in_terraform => {
             run.verdict = Some(text::module::failed_as_expected(&end.summary));
             run.apply(RunEvent::Destroyed, now, None)
         }
@@ -145,6 +149,17 @@ fn end_test(run: &mut Run, now: Timestamp) -> Result<(), Refused> {
             run.apply(RunEvent::Failed, now, None)
         }
     }
+}
+
+/// The destroy was done, and something is still there: a person has to look at it.
+fn left_behind(run: &mut Run, left: &[LeftBehind], now: Timestamp) -> Result<(), Refused> {
+    let summary = text::module::left_behind(left);
+    let before = run.ending.take();
+    let mut errors: Vec<_> = left.iter().map(LeftBehind::to_string).collect();
+    errors.extend(before.map(|end| end.summary));
+    run.ending = Some(Ending { errors, ..ending(summary) });
+    run.left_behind = true;
+    run.apply(RunEvent::Failed, now, None)
 }
 
 fn is_negative(run: &Run) -> bool {

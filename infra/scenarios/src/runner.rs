@@ -142,9 +142,10 @@ impl Runners {
                 Phase::Plan => ReportKind::Stopped,
                 Phase::Apply if is_test => {
                     let (summary, errors, log_tail) = (String::new(), Vec::new(), Vec::new());
-                    let failed = ReportKind::ApplyFailed { summary, errors, log_tail };
+                    let failed =
+                        ReportKind::ApplyFailed { summary, errors, log_tail, in_terraform: true };
                     self.report(index, failed).await;
-                    ReportKind::Destroyed
+                    ReportKind::Destroyed { left: Vec::new() }
                 }
                 Phase::Apply => ReportKind::Interrupted { summary: String::new() },
             };
@@ -207,7 +208,7 @@ impl Runners {
         };
         self.report(index, ReportKind::Applied { delta: Delta { add, ..Delta::default() } }).await;
         if self.active[index].claim.run_type == RunType::Test {
-            self.report(index, ReportKind::Destroyed).await;
+            self.report(index, ReportKind::Destroyed { left: Vec::new() }).await;
         }
         true
     }

@@ -16,6 +16,7 @@ mod outdated;
 pub mod plan;
 pub mod protocol;
 pub mod repository;
+pub mod root;
 pub mod run;
 pub mod source;
 pub mod stack;

@@ -259,9 +259,16 @@ pub enum ReportKind {
         errors: Vec<String>,
         /// The last lines of the log, masked, at most 30.
         log_tail: Vec<String>,
+        /// True when Terraform itself ran and said no.
+        #[serde(default = "yes", skip_serializing_if = "is_true")]
+        in_terraform: bool,
     },
     /// What a test made is destroyed.
-    Destroyed,
+    Destroyed {
+        /// What is still there, because the code or arguments say not to destroy it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<LeftBehind>,
+    },
     /// The phase failed.
     Failed {
         /// The first error's summary, masked: at most 200 characters.
@@ -281,6 +288,32 @@ pub enum ReportKind {
         /// The first error's summary, the time limit, or that nothing was applied; masked.
         summary: String,
     },
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+/// An object that a destroy has left where it was.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LeftBehind {
+    /// Its address, masked.
+    pub address: String,
+    /// Its id, masked, where it has one that may be shown.
+    pub id: Option<String>,
+}
+
+impl std::fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "{} ({id})", self.address),
+            None => f.write_str(&self.address),
+        }
+    }
 }
 
 /// Terraform's lock information, as the `http` backend sends it. Terraform's own field names.

@@ -83,12 +83,11 @@ fn what_the_first_runners_did_not_say_has_a_meaning() {
         &json!({"runner": "local-4711", "nonce": "", "identity": null}),
     );
     let (mut before, mut same) = (claim_answer(), claim_answer());
-    for field in ["apply_timeout", "registry", "plan_digest"] {
+    for field in ["apply_timeout", "registry", "plan_digest", "var_files"] {
         before.as_object_mut().unwrap().remove(field);
         same[field] = Value::Null;
     }
     same["apply_timeout"] = json!(7200);
-    before.as_object_mut().unwrap().remove("var_files");
     same["var_files"] = json!([]);
     is_read_as::<ClaimAnswer>(&before, &same);
     is_read_as::<UploadAnswer>(&json!({}), &json!({"url": null, "headers": {}}));
@@ -105,8 +104,12 @@ fn a_phase_is_followed() {
         json!({"kind": "planned", "delta": delta, "plan_digest": "9f86d081"}),
         json!({"kind": "planned", "delta": delta, "plan_digest": null}),
         json!({"kind": "applied", "delta": delta}),
-        json!({"kind": "apply_failed", "summary": "no", "errors": ["no"], "log_tail": ["no"]}),
+        json!({
+            "kind": "apply_failed", "summary": "no", "errors": ["no"], "log_tail": ["no"],
+            "in_terraform": false,
+        }),
         json!({"kind": "destroyed"}),
+        json!({"kind": "destroyed", "left": [{"address": "a.b", "id": "i-1"}]}),
         json!({"kind": "failed", "summary": "no", "errors": [], "log_tail": [], "in_terraform": true}),
         json!({"kind": "stopped"}),
         json!({"kind": "interrupted", "summary": "its time was over"}),
@@ -175,6 +178,8 @@ fn a_change_is_shown() {
         "terraform_version": "1.9.8",
         "delta": delta(),
         "errored": false,
+        "partial": true,
+        "remarks": ["backend \"gcs\" is not used"],
         "resources": resources,
         "resources_cut": 1,
         "outputs": [{"path": "address", "before": "absent", "after": "unknown"}],

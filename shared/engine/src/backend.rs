@@ -1,15 +1,10 @@
 //! Gantry as the keeper of a stack's state, told to Terraform without a word in its code.
 //!
 //! A plan file remembers its backend block, so the block is empty and everything in it, the
-//! password above all, comes from `TF_HTTP_*`. An override file replaces whatever `backend` or
-//! `cloud` block the code has.
+//! password above all, comes from `TF_HTTP_*`. An override file ([`gantry_domain::root`]) replaces
+//! whatever `backend` or `cloud` block the code has.
 
 use crate::Environment;
-use std::{fs, io, path::Path};
-
-/// The file's name. Override files are merged in the order of their names, and this one is last.
-pub const OVERRIDE_FILE: &str = "zz_gantry_backend_override.tf";
-const OVERRIDE: &str = "terraform {\n  backend \"http\" {}\n}\n";
 
 /// Where the `http` backend is served.
 #[derive(Clone)]
@@ -20,16 +15,6 @@ pub struct HttpBackend {
     pub username: String,
     /// Good for this process's server alone.
     pub password: String,
-}
-
-/// Puts the override file into the project root, in place of whatever has its name.
-pub fn write_override(project_root: &Path) -> io::Result<()> {
-    let path = project_root.join(OVERRIDE_FILE);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    fs::write(path, OVERRIDE)
 }
 
 impl HttpBackend {

@@ -13,6 +13,9 @@ pub struct Terraform {
     pub program: PathBuf,
     /// The project root.
     pub folder: PathBuf,
+    /// Variable files that plans get, relative to the folder, and applies where a plan does not
+    /// hold the values.
+    pub var_files: Vec<String>,
     /// All that it sees.
     pub environment: Environment,
     /// Who it runs as.
@@ -36,16 +39,24 @@ impl Terraform {
 
     /// `plan` into `file`; exits with [`EXIT_CHANGED`] when there is something to apply.
     pub fn plan(&self, file: &Path, lock: bool) -> Spec {
+        let lock = if lock { "-lock=true" } else { "-lock=false" };
+        self.plan_with(&["-detailed-exitcode", lock], file)
+    }
+
+    /// `plan` into `file` of how everything in the state is destroyed.
+    pub fn plan_to_destroy(&self, file: &Path) -> Spec {
+        self.plan_with(&["-destroy"], file)
+    }
+
+    fn plan_with(&self, arguments: &[&str], file: &Path) -> Spec {
         let mut out = OsString::from("-out=");
         out.push(file);
-        let lock = if lock { "-lock=true" } else { "-lock=false" };
-        self.spec(vec![
-            "plan".into(),
-            "-input=false".into(),
-            "-detailed-exitcode".into(),
-            lock.into(),
-            out,
-        ])
+        let all = ["plan", "-input=false"].iter().chain(arguments).map(OsString::from);
+        self.spec(all.chain(self.variables()).chain([out]).collect())
+    }
+
+    fn variables(&self) -> impl Iterator<Item = OsString> {
+        self.var_files.iter().map(|file| OsString::from(format!("-var-file={file}")))
     }
 
     /// `show -json` of a plan file.
@@ -55,12 +66,8 @@ impl Terraform {
 
     /// `apply` of a plan file.
     pub fn apply(&self, plan: &Path) -> Spec {
-        self.spec(vec!["apply".into(), "-input=false".into(), plan.into()])
-    }
-
-    /// `destroy` of everything in the state.
-    pub fn destroy(&self) -> Spec {
-        self.spec(vec!["destroy".into(), "-input=false".into(), "-auto-approve".into()])
+        let all = ["apply", "-input=false"].iter().map(OsString::from);
+        self.spec(all.chain(self.variables()).chain([plan.into()]).collect())
     }
 
     /// A shell command of the stack's own, in the same place and with the same environment.

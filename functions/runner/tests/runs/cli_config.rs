@@ -83,7 +83,7 @@ on_each_tool! {
         let mut w = world(tool).await;
         w.claim.run_type = RunType::Test;
         w.terraform_config = Some(installations);
-        assert_eq!(w.run().await, ReportKind::Destroyed, "{}", w.api.log());
+        assert_eq!(w.run().await, ReportKind::Destroyed { left: Vec::new() }, "{}", w.api.log());
     }
 }
 
@@ -120,7 +120,7 @@ on_each_tool! {
         w.terraform_config = Some(installations.clone());
         w.variable("TF_CLI_CONFIG_FILE", &own, false);
         w.claim.run_type = RunType::Test;
-        assert_eq!(w.run().await, ReportKind::Destroyed, "{}", w.api.log());
+        assert_eq!(w.run().await, ReportKind::Destroyed { left: Vec::new() }, "{}", w.api.log());
 
         if tool == Tool::OpenTofu {
             let mut w = world(tool).await;

@@ -5,7 +5,9 @@
 mod apply;
 mod cli_config;
 mod confined;
+mod destroys;
 mod further;
+mod meant;
 mod plan;
 mod providers;
 mod rescued;

@@ -1,6 +1,6 @@
 //! Plans on real Terraform: what is found, what is told, what is kept from whom.
 
-use crate::support::{LOG_SECRET, World, until};
+use crate::support::{LOG_SECRET, World, archive, until};
 use gantry_domain::{plan::Delta, protocol::ReportKind, run::RunType};
 use gantry_engine::Unprivileged;
 use gantry_runner::Outcome;
@@ -76,8 +76,9 @@ on_each_tool! {
 
 on_each_tool! {
     async fn a_stack_with_a_backend_of_its_own_keeps_it(tool) {
-        let backend = "terraform {\n  backend \"local\" {\n    path = \"own.tfstate\"\n  }\n}\n";
-        let mut w = World::on(tool, &[("infra/main.tf", ONE), ("infra/backend.tf", backend)]).await;
+        let mut w = World::on(tool, &[]).await;
+        let backend = w.api.own_backend();
+        w.api.push(archive(&[("infra/main.tf", ONE), ("infra/backend.tf", &backend)]));
         w.claim.manage_state = false;
         w.claim.hooks.after_init = vec!["env; ls".into()];
         assert!(matches!(w.run().await, ReportKind::Planned { plan_digest: Some(_), .. }));

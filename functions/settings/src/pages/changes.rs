@@ -2,7 +2,7 @@
 
 use gantry_domain::{
     plan::{Action, AttributeChange, Change, Line, ResourceChange, Value},
-    text::{clean, clean_line, counted, more},
+    text::{PARTIAL_PLAN, clean, clean_line, counted, more},
 };
 use serde::Deserialize;
 
@@ -142,6 +142,10 @@ fn remarks(change: &Change) -> Vec<String> {
     if change.errored {
         remarks.push("The plan is incomplete: an error ended it.".to_owned());
     }
+    if change.partial {
+        remarks.push(PARTIAL_PLAN.to_owned());
+    }
+    remarks.extend(change.remarks.iter().map(|remark| clean_line(remark, 1000)));
     if change.resources_cut > 0 {
         remarks
             .push(format!("{} are not listed.", more(change.resources_cut as usize, "resource")));

@@ -44,6 +44,7 @@ impl Change {
             resource.import_id.iter_mut().for_each(on);
             resource.reason.iter_mut().for_each(on);
         }
+        self.remarks.iter_mut().for_each(on);
         for check in &mut self.checks {
             on(&mut check.address);
             check.problems.iter_mut().for_each(on);

@@ -6,12 +6,14 @@
 mod align;
 mod delta;
 mod hide;
+mod left;
 mod marks;
 mod read;
 mod show;
 mod walk;
 
 pub use delta::Delta;
+pub use left::left_by_destroy;
 pub use read::PlanError;
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +57,10 @@ pub struct Change {
     pub delta: Delta,
     /// The plan is incomplete because an error ended it.
     pub errored: bool,
+    /// The plan does not cover the whole configuration: arguments leave something out.
+    pub partial: bool,
+    /// What people should know before they confirm it, masked, one line each.
+    pub remarks: Vec<String>,
     /// What would happen to resources, in Terraform's order.
     pub resources: Vec<ResourceChange>,
     /// Resources beyond the limit.

@@ -37,6 +37,7 @@ pub(super) struct RawPlan {
     pub(super) output_changes: Option<BTreeMap<String, BTreeMap<String, Json>>>,
     checks: Option<Vec<Json>>,
     errored: Option<bool>,
+    complete: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +91,7 @@ impl RawPlan {
             v: Change::VERSION,
             terraform_version: text(self.terraform_version.as_deref().unwrap_or_default()),
             errored: self.errored.unwrap_or(false),
+            partial: self.complete == Some(false) && self.errored != Some(true),
             drift: count(self.resource_drift.map_or(0, |d| d.len())),
             deferred: count(self.deferred_changes.map_or(0, |d| d.len())),
             checks: self.checks.iter().flatten().filter_map(|c| failed_check(c, &text)).collect(),

@@ -2,7 +2,7 @@
 //!
 //! The first character says what happens, as in a `diff`: `+` comes, `-` goes, `!` changes.
 
-use super::{clean, counted, more};
+use super::{PARTIAL_PLAN, clean, counted, more};
 use crate::plan::{Action, AttributeChange, Change, Line, ResourceChange, Value};
 
 /// The whole change. Each element is one line, cleaned, but not yet safe to stand in Markdown:
@@ -11,6 +11,12 @@ pub fn lines(change: &Change) -> Vec<String> {
     let mut out = Lines(Vec::new());
     if change.errored {
         out.add(' ', "The plan ended with an error and is incomplete.");
+    }
+    if change.partial {
+        out.add('!', PARTIAL_PLAN);
+    }
+    for remark in &change.remarks {
+        out.add('!', remark);
     }
     for resource in &change.resources {
         out.resource(resource);

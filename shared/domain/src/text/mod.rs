@@ -36,6 +36,9 @@ pub fn clean(text: &str) -> String {
     out
 }
 
+/// What is said of a plan whose arguments leave something out.
+pub const PARTIAL_PLAN: &str = "This plan covers only a part of the configuration.";
+
 /// Who or what ended a run, as a sentence: "Superseded by …" stays as it is, a name becomes
 /// "Stopped by …".
 pub fn stopped_by(who: &str) -> String {

@@ -1,7 +1,7 @@
 //! What is said of a module's runs.
 
 use super::counted;
-use crate::module::TestName;
+use crate::{module::TestName, protocol::LeftBehind};
 use semver::Version;
 
 /// Names listed in a sentence.
@@ -66,6 +66,16 @@ pub fn failed_as_expected(summary: &str) -> String {
 /// Why a test failed that was to fail, and did not.
 pub const DID_NOT_FAIL: &str = "It was to fail in plan or apply, and did not";
 
+/// Why a test failed whose destroy has left something where it was.
+pub fn left_behind(left: &[LeftBehind]) -> String {
+    let objects: Vec<_> = left.iter().take(NAMES).map(LeftBehind::to_string).collect();
+    let more = match left.len().saturating_sub(NAMES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("Left behind {}: {}{more}", counted(left.len(), "object"), objects.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +96,10 @@ mod tests {
             failed(3, &[], 1),
             skipped(names[0]),
             failed_as_expected("Invalid value"),
+            left_behind(&[
+                LeftBehind { address: "a.b".to_owned(), id: Some("i-1".to_owned()) },
+                LeftBehind { address: "a.c".to_owned(), id: None },
+            ]),
         ];
         insta::assert_snapshot!(all.join("\n"), @"
         3 tests passed: version 1.2.0
@@ -97,6 +111,7 @@ mod tests {
         1 of 3 tests did not run
         Skipped: a failed
         Failed, as it should: Invalid value
+        Left behind 2 objects: a.b (i-1), a.c
         ");
     }
 }

@@ -6,7 +6,7 @@ use gantry_domain::{
     event::{EventSource, Hook},
     module::Packed,
     plan::Delta,
-    protocol::{Report, ReportKind},
+    protocol::{LeftBehind, Report, ReportKind},
     run::{Phase, RunType, Want},
 };
 use gantry_queue::{
@@ -144,9 +144,19 @@ fn samples() -> Vec<(&'static str, Message)> {
                 summary: "Invalid value".into(),
                 errors: vec!["Error: Invalid value".into()],
                 log_tail: Vec::new(),
+                in_terraform: true,
             }),
         ),
-        ("report-destroyed", report(ReportKind::Destroyed)),
+        ("report-destroyed", report(ReportKind::Destroyed { left: Vec::new() })),
+        (
+            "report-left-behind",
+            report(ReportKind::Destroyed {
+                left: vec![LeftBehind {
+                    address: "terraform_data.kept".into(),
+                    id: Some("i-1".into()),
+                }],
+            }),
+        ),
         (
             "packaged",
             Message::Packaged {
