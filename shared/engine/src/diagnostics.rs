@@ -79,9 +79,24 @@ impl Diagnostics {
             let paragraph: Vec<_> =
                 rest.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
             let summary = paragraph.join(" ");
+            let summary = without_a_lock(&summary, &text).unwrap_or(summary);
             self.errors.push(Diagnostic { summary, text });
         }
     }
+}
+
+/// How the tools begin whatever goes wrong between the wish for a lock and the state, also where
+/// nobody holds one.
+const LOCKING: &str = "Error acquiring the state lock";
+
+/// What such an error is about if it names no lock.
+fn without_a_lock(summary: &str, text: &str) -> Option<String> {
+    if summary != LOCKING || text.contains("Lock Info:") {
+        return None;
+    }
+    let (_, said) = text.split_once("Error message: ")?;
+    let said: Vec<_> = said.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    Some(format!("The state cannot be read: {}", said.join(" ")))
 }
 
 fn is_error(line: &str) -> bool {
@@ -189,6 +204,18 @@ Error: not in a box";
         let summaries: Vec<_> = errors.iter().map(|e| e.summary.as_str()).collect();
         assert_eq!(summaries, ["Bad thing", "Other"]);
         assert_eq!(errors[0].text, "Error: Bad thing\n\n  on main.tf line 1:");
+    }
+
+    #[test]
+    fn a_lock_is_known_from_the_lock() {
+        let unread = "Error: Error acquiring the state lock\n\nError message: Unsupported state file \
+                      format: This\nstate file is encrypted\n\nOpenTofu acquires a state lock to protect\n";
+        let summary =
+            "The state cannot be read: Unsupported state file format: This state file is encrypted";
+        assert_eq!(errors(unread)[0].summary, summary);
+        let held = "Error: Error acquiring the state lock\n\nError message: HTTP remote state already \
+                    locked: ID=x\nLock Info:\n  ID: x\n";
+        assert_eq!(errors(held)[0].summary, "Error acquiring the state lock");
     }
 
     #[test]
