@@ -207,6 +207,28 @@ mod tests {
     }
 
     #[test]
+    fn what_people_should_know_comes_first() {
+        let plan = serde_json::json!({
+            "format_version": "1.2",
+            "complete": false,
+            "resource_changes": [{"address": "a.a", "change": {"actions": ["delete"]}}],
+        });
+        let read = |plan| Change::from_plan_json(plan, Limits::default(), &str::to_owned).unwrap();
+        let mut change = read(&plan);
+        change.remarks = vec!["backend \"gcs\" is not used".to_owned()];
+        insta::assert_snapshot!(lines(&change).join("\n"), @r#"
+        ! This plan covers only a part of the configuration.
+        ! backend "gcs" is not used
+
+        - a.a will be destroyed
+        "#);
+        let failed = serde_json::json!({
+            "format_version": "1.2", "complete": false, "errored": true,
+        });
+        assert!(!read(&failed).partial, "what an error ended is told as that");
+    }
+
+    #[test]
     fn what_was_cut_is_counted() {
         let plan = serde_json::json!({
             "format_version": "1.2",

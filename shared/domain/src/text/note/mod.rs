@@ -216,8 +216,13 @@ fn row(stack: &NoteStack) -> String {
         None => " |  | ".to_owned(),
     };
     let since = if stack.applied_since { ", applied since" } else { "" };
+    let said = stack.change.as_ref().map_or("", |change| match change {
+        change if change.partial => ", but only for a part: see below",
+        change if !change.remarks.is_empty() => ", with a remark: see below",
+        _ => "",
+    });
     format!(
-        "| {} | {}{since} | {counts} | {} |\n",
+        "| {} | {}{said}{since} | {counts} | {} |\n",
         code_cell(&run.name, 100),
         table_cell(&result(run), RESULT_CHARS),
         link("run", &run.url),

@@ -90,6 +90,20 @@ fn story() -> NoteInput {
 }
 
 #[test]
+fn what_people_should_know_of_a_plan_is_told() {
+    let mut part = changed("part", 1, "x");
+    part.change.as_mut().unwrap().partial = true;
+    let mut remark = stack("remark", RunState::Finished);
+    remark.run.delta = Some(Delta::default());
+    remark.change =
+        Some(Change { remarks: vec!["backend is not used".to_owned()], ..Change::default() });
+    let note = render(&input(vec![part, remark]));
+    assert!(note.contains("✅ Planned, but only for a part: see below |"), "{note}");
+    assert!(note.contains("✅ No changes, with a remark: see below |"), "{note}");
+    assert!(note.contains("\n! backend is not used\n"), "{note}");
+}
+
+#[test]
 fn an_open_merge_request() {
     insta::assert_snapshot!(render(&story()).replace('\u{200b}', "¦"), @r#"
     <!-- gantry:i7:12:34 -->
