@@ -220,3 +220,62 @@ fn note_late_report(run: &mut Run, report: &Report) {
         end.errors.push(format!("The lost runner reported afterwards: {said}."));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A test of a module, while it is in `state`.
+    fn test(state: RunState, negative: bool) -> Run {
+        let golden = include_str!("../../../shared/store/golden/v1/run.json");
+        let mut run: Run = serde_json::from_str(golden).unwrap();
+        (run.state, run.run_type) = (state, RunType::Test);
+        (run.left_behind, run.lost, run.ending, run.verdict) = (false, false, None, None);
+        run.stop_asked = None;
+        run.test.as_mut().unwrap().case.negative = negative;
+        run
+    }
+
+    fn said(in_terraform: bool) -> Ending {
+        Ending { in_terraform, ..ending("no") }
+    }
+
+    #[test]
+    fn a_test_that_failed_while_applying_has_left_behind_what_it_created() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (state, is_left) in
+            [(RunState::Planning, false), (RunState::Applying, true), (RunState::Destroying, true)]
+        {
+            let mut run = test(state, false);
+            fail(&mut run, said(true), now).unwrap();
+            assert_eq!((run.state, run.left_behind), (RunState::Failed, is_left));
+        }
+        let mut run = Run { run_type: RunType::Tracked, ..test(RunState::Applying, false) };
+        fail(&mut run, said(true), now).unwrap();
+        assert!(!run.left_behind, "its state is the stack's");
+    }
+
+    #[test]
+    fn what_a_destroy_leaves_fails_the_test_and_is_named() {
+        let left = [LeftBehind { address: "a.b".into(), id: Some("i-1".into()) }];
+        for negative in [false, true] {
+            let mut run = test(RunState::Destroying, negative);
+            run.ending = negative.then(|| said(true));
+            left_behind(&mut run, &left, Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!((run.state, run.left_behind), (RunState::Failed, true));
+            let end = run.ending.unwrap();
+            assert_eq!(end.summary, "Left behind 1 object: a.b (i-1)");
+            assert_eq!(end.errors.len(), 1 + usize::from(negative));
+        }
+    }
+
+    #[test]
+    fn only_terraform_fails_a_test_as_expected() {
+        for (in_terraform, state) in [(true, RunState::Finished), (false, RunState::Failed)] {
+            let mut run = test(RunState::Destroying, true);
+            run.ending = Some(said(in_terraform));
+            end_test(&mut run, Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!((run.state, run.left_behind), (state, false));
+        }
+    }
+}

@@ -83,8 +83,8 @@ struct Page {
     tests: Vec<TestRow>,
     /// For a test: its name, and the module's run that it belongs to.
     of: Option<(String, String)>,
-    /// Resources of a test that could not be destroyed.
-    left: Option<String>,
+    /// What a test left behind, and which version of its state has it.
+    left: Option<(String, String)>,
     /// Identifies the forms of this page: a form that is sent twice is one request.
     request: String,
 }
@@ -302,13 +302,21 @@ async fn tests(app: &App, run: &Run) -> Answer<Vec<TestRow>> {
 }
 
 /// What a test left behind, as its state has it.
-async fn left(app: &App, run: &Run) -> Answer<Option<String>> {
+async fn left(app: &App, run: &Run) -> Answer<Option<(String, String)>> {
     if run.run_type != RunType::Test || !(run.left_behind || run.lost) {
         return Ok(None);
     }
-    let state = app.store.get::<StateVersion>(&keys::state(&run.state_owner())).await?;
+    let owner = run.state_owner();
+    let (partition, prefix) = (keys::state_partition(&owner), keys::STATE_VERSIONS);
+    let newest = app.store.query::<StateVersion>(&partition, prefix, None, true, 1).await?;
+    // What a destroy forgets is in the last state that had it, which was kept aside.
+    let newest = newest.items.into_iter().next().map(|version| version.value);
+    if let Some(kept) = newest.filter(|version| version.rescued) {
+        return Ok(Some((contents(kept.form, kept.resources), kept.number.to_string())));
+    }
+    let state = app.store.get::<StateVersion>(&keys::state(&owner)).await?;
     let found = state.map_or((StateForm::Plain, Some(0)), |s| (s.value.form, s.value.resources));
-    Ok(Some(contents(found.0, found.1)))
+    Ok(Some((contents(found.0, found.1), "current".to_owned())))
 }
 
 fn steps(run: &Run, now: Timestamp) -> Vec<Step> {
