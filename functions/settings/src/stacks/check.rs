@@ -1,7 +1,10 @@
 //! What will and will not work at a stack's project. Nothing of it prevents saving: rights can be
 //! given later, and a branch pushed later.
 
-use super::place::{Place, Seen};
+use super::{
+    code,
+    place::{Place, Seen},
+};
 use crate::gitlab::Linked;
 use gantry_domain::{
     ProjectId, UserId,
@@ -46,7 +49,7 @@ impl Finding {
         Self { level: Level::Ok, what: what.into(), meaning: meaning.into() }
     }
 
-    fn warning(what: impl Into<String>, meaning: impl Into<String>) -> Self {
+    pub(super) fn warning(what: impl Into<String>, meaning: impl Into<String>) -> Self {
         Self { level: Level::Warning, what: what.into(), meaning: meaning.into() }
     }
 
@@ -197,9 +200,12 @@ async fn branch_and_root(
     } else {
         Finding::ok(format!("{named} is there"), "It is what tracked runs are made of.")
     }];
+    let mut is_there = true;
     if !stack.project_root.is_empty() {
         let root = format!("folder {}", stack.project_root);
-        findings.push(match client.tree_id(project, &branch.sha, &stack.project_root).await {
+        let found = client.tree_id(project, &branch.sha, &stack.project_root).await;
+        is_there = matches!(found, Ok(Some(_)));
+        findings.push(match found {
             Ok(Some(_)) => Finding::ok(format!("{root} is there"), "Terraform runs in it."),
             Ok(None) => Finding::warning(
                 format!("{root} is not in {}", stack.branch),
@@ -207,6 +213,9 @@ async fn branch_and_root(
             ),
             Err(error) => Finding::unknown(&root, &error),
         });
+    }
+    if is_there && stack.module.is_none() {
+        findings.extend(code::findings(client, project, &branch.sha, stack).await);
     }
     findings
 }

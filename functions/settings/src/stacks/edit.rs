@@ -1,7 +1,7 @@
 //! Editing a stack. What is left out of a request stays as it is; null takes the default.
 
 use super::{
-    changed_meanwhile, check,
+    changed_meanwhile, check, code,
     create::Checked,
     etag, find_of, form,
     form::{Kind, ProjectRef, Wanted},
@@ -117,6 +117,7 @@ pub(crate) async fn change(
         }
         None => None,
     };
+    findings.extend(code::of_another_tool(&before.value, &after));
     let changed = changed(&before.value, &after);
     let head = head(app, &after.id).await?.map(|head| head.value).unwrap_or_default();
     let missing = tracked_branch(app, &after).await?.is_some_and(|known| known.missing);

@@ -1,6 +1,7 @@
 //! Stacks: list, create, edit, delete, and the webhook of their project.
 
 mod check;
+mod code;
 mod create;
 mod edit;
 mod form;

@@ -234,6 +234,29 @@ async fn a_secret_that_cannot_be_masked_is_said_so() {
 }
 
 #[tokio::test]
+async fn what_the_code_means_for_the_state_is_said() {
+    let w = connected().await;
+    let gcs = "terraform {\n  backend \"gcs\" {}\n}\n";
+    person(&w).push(w.project, "main", "infra/net/backend.tf", gcs).unwrap();
+    let warnings = |body: &Value| {
+        let found = body["findings"].as_array().unwrap().iter();
+        let texts = found.filter(|f| f["what"].as_str().unwrap().contains("the code has"));
+        texts.map(|f| f["meaning"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let body = json!({ "name": "Network", "project": "acme/network", "project_root": "infra/net" });
+    let got = w.post(PATH, body).await.expect(201).body;
+    insta::assert_snapshot!(warnings(&got).join("\n"), @r#"backend "gcs" in backend.tf line 2 is not used: Gantry keeps the state of this stack. If that backend holds a state, import it first, or set manage_state to false"#);
+    let own = json!({ "manage_state": false });
+    let got = w.send("PUT", STACK, own).await.expect(200).body;
+    assert!(warnings(&got).is_empty());
+    let got = w.send("PUT", STACK, json!({ "project_root": "infra" })).await.expect(200).body;
+    assert!(findings(&got).contains(&"warning: runs are refused".to_owned()), "{got}");
+    let got = w.send("PUT", STACK, json!({ "tool": "opentofu" })).await.expect(200).body;
+    assert_eq!(findings(&got), ["warning: the tool is tofu now"]);
+    assert!(w.gitlab.unknown_requests().is_empty());
+}
+
+#[tokio::test]
 async fn what_will_not_work_is_said_and_prevents_nothing() {
     let project = ProjectOptions {
         visibility: Visibility::Public,

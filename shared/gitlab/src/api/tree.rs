@@ -1,4 +1,5 @@
-//! Tree ids: whether a folder is the same at two commits, when the list of changes was cut.
+//! Trees: whether a folder is the same at two commits, when the list of changes was cut, and which
+//! files it has.
 
 use crate::{Client, Error, call::Call, client::missing};
 use gantry_domain::{CommitSha, ProjectId};
@@ -9,6 +10,8 @@ use serde::Deserialize;
 struct Entry {
     id: String,
     name: String,
+    #[serde(rename = "type", default)]
+    kind: String,
 }
 
 impl Client {
@@ -40,5 +43,21 @@ impl Client {
             Some(_) => Ok(None),
             None => Err(Error::NotFound { message: format!("commit {sha}") }),
         }
+    }
+
+    /// The names of the files that lie directly in the folder `path`, empty for the repository
+    /// itself, in a commit.
+    pub async fn files_in(
+        &self,
+        project: ProjectId,
+        sha: &CommitSha,
+        path: &str,
+    ) -> Result<Vec<String>, Error> {
+        let call = Call::project(Method::GET, project, &["repository", "tree"])
+            .query("ref", sha)
+            .maybe("path", Some(path).filter(|path| !path.is_empty()));
+        let none = |_: &Entry| false;
+        let entries = missing(self.list_until(call, usize::MAX, none).await)?.unwrap_or_default();
+        Ok(entries.into_iter().filter(|entry| entry.kind == "blob").map(|e| e.name).collect())
     }
 }
