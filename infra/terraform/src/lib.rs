@@ -84,12 +84,14 @@ fn left_out(why: &str) {
 pub fn needs() -> Vec<PathBuf> {
     static NEEDS: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/setup.sh");
-    let needs = NEEDS.get_or_init(|| match Command::new(script).arg("--needs").env("PATH", path()).output() {
-        Ok(output) if output.status.success() => {
-            let needs = String::from_utf8_lossy(&output.stdout);
-            needs.trim().split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+    let needs = NEEDS.get_or_init(|| {
+        match Command::new(script).arg("--needs").env("PATH", path()).output() {
+            Ok(output) if output.status.success() => {
+                let needs = String::from_utf8_lossy(&output.stdout);
+                needs.trim().split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+            }
+            failed => panic!("{script}: {failed:?}"),
         }
-        failed => panic!("{script}: {failed:?}"),
     });
     needs.clone()
 }

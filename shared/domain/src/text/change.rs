@@ -162,14 +162,12 @@ fn value(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Limits;
+    use crate::{masking::Masker, plan::Limits};
 
     #[test]
     fn a_plan_that_terraform_wrote() {
         let plan = include_bytes!("../../testdata/plan.json");
-        let change =
-            Change::from_plan_bytes(plan, Limits::default(), &crate::masking::Masker::default())
-                .unwrap();
+        let change = Change::from_plan_bytes(plan, Limits::default(), &Masker::default()).unwrap();
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
         ! terraform_data.a will be updated in place
         +   input["list"][1] = "z"
@@ -213,7 +211,8 @@ mod tests {
             "complete": false,
             "resource_changes": [{"address": "a.a", "change": {"actions": ["delete"]}}],
         });
-        let read = |plan| Change::from_plan_json(plan, Limits::default(), &str::to_owned).unwrap();
+        let read =
+            |plan| Change::from_plan_json(plan, Limits::default(), &Masker::default()).unwrap();
         let mut change = read(&plan);
         change.remarks = vec!["backend \"gcs\" is not used".to_owned()];
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
@@ -242,8 +241,7 @@ mod tests {
             ],
         });
         let limits = Limits { attributes: 2, value_chars: 6, resources: 2, ..Limits::default() };
-        let change =
-            Change::from_plan_json(&plan, limits, &crate::masking::Masker::default()).unwrap();
+        let change = Change::from_plan_json(&plan, limits, &Masker::default()).unwrap();
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
           The plan ended with an error and is incomplete.
 

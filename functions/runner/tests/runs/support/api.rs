@@ -272,17 +272,18 @@ async fn write_own(State(shared): State<Shared>, body: Bytes) {
 async fn report(State(shared): State<Shared>, Json(report): Json<Report>) -> StatusCode {
     let is_end = matches!(report.what, ReportKind::Applied { .. });
     let hang = shared.data().hang.filter(|_| is_end);
-    if hang != Some(Hang::BeforeTheEnd) {
-        take_report(&shared, report);
-    }
+    let answer = match hang {
+        Some(Hang::BeforeTheEnd) => StatusCode::ACCEPTED,
+        _ => take_report(&shared, report),
+    };
     if hang.is_some() {
         shared.data().hangs = true;
         std::future::pending::<()>().await;
     }
-    StatusCode::ACCEPTED
+    answer
 }
 
-fn take_report(shared: &Shared, report: Report) {
+fn take_report(shared: &Shared, report: Report) -> StatusCode {
     let mut data = shared.data();
     if data.refused_applied > 0 && matches!(report.what, ReportKind::Applied { .. }) {
         data.refused_applied -= 1;
@@ -295,6 +296,7 @@ fn take_report(shared: &Shared, report: Report) {
         data.doubt = report.doubt;
         data.reports.push(report.what);
     }
+    StatusCode::ACCEPTED
 }
 
 async fn change(State(shared): State<Shared>, Json(change): Json<Change>) -> StatusCode {
