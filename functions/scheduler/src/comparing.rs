@@ -11,7 +11,7 @@ use gantry_domain::{
     event::{EventSource, Hook},
     stack::Stack,
 };
-use gantry_gitlab::{Client, Error, MergeRequestFilter};
+use gantry_gitlab::{Client, Error, MergeRequestFilter, TagOrder};
 use gantry_queue::{Failure, Message};
 use gantry_setup::metrics;
 use gantry_store::{
@@ -23,6 +23,10 @@ use std::collections::BTreeSet;
 
 /// Where trouble says nothing better, the next try.
 const TROUBLE: SignedDuration = SignedDuration::from_secs(60);
+
+/// How many pages of the newest tags are looked through for those that no webhook told: the first
+/// without any ends it.
+const NEWEST_TAG_PAGES: u32 = 10;
 
 impl Work {
     /// Compares one project. Trouble at GitLab is not the message's fault: the next look is set,
@@ -44,7 +48,8 @@ impl Work {
                 } else {
                     self.deps.limits.compare_unseen_every
                 };
-                self.compare_again(&found, after, wait).await
+                self.compare_again(&found, after.clone(), wait).await?;
+                self.go_on_learning(project, &after).await
             }
             Err(failure) if failure.retry_after.is_some() => {
                 self.note_rejection(&failure).await?;
@@ -82,13 +87,13 @@ impl Work {
         self.compare_branches(&client, project, stacks).await?;
         let seen = self.compare_merge_requests(&client, project, stacks, before).await?;
         after.updated_after = seen.or_else(|| before.updated_after.clone());
-        if stacks.iter().any(runs_on_tags) {
-            if before.tags_known {
-                self.compare_tags(&client, project, stacks).await?;
-            } else {
-                self.learn_tags(project).await?;
-                after.tags_known = true;
-            }
+        if !stacks.iter().any(runs_on_tags) {
+            // Whoever asks for tags again begins with those that are there then.
+            (after.tags_known, after.tags_from, after.tag_pages) = (false, None, 0);
+        } else if before.knows_tags() {
+            self.compare_tags(&client, project, stacks).await?;
+        } else {
+            after = self.learn_tags(project, after).await?;
         }
         after.hook_status = Some(hook_status(&client, project).await);
         Ok(after)
@@ -203,22 +208,45 @@ impl Work {
         project: ProjectId,
         stacks: &[Stack],
     ) -> Result<(), Failure> {
-        let tags = client.tags(project, "", 100).await.map_err(crate::gitlab_failure)?;
-        for tag in tags {
-            let known = self.deps.store.get::<RefRecord>(&keys::tag(project, &tag.name)).await?;
-            if known.is_some_and(|k| k.value.head.as_ref() == Some(&tag.sha)) {
-                continue;
+        for page in 1..=NEWEST_TAG_PAGES {
+            let (tags, more) = client
+                .tags(project, TagOrder::Newest, page)
+                .await
+                .map_err(crate::gitlab_failure)?;
+            let mut is_news = false;
+            for tag in tags {
+                let key = keys::tag(project, &tag.name);
+                let known = self.deps.store.get::<RefRecord>(&key).await?;
+                if known.is_some_and(|k| k.value.head.as_ref() == Some(&tag.sha)) {
+                    continue;
+                }
+                is_news = true;
+                let hook = Hook::Tag {
+                    project,
+                    tag: tag.name.clone(),
+                    claimed_commit: Some(tag.sha.to_string()),
+                };
+                let event = self.found(project, &hook, &[&tag.name, tag.sha.as_str()]);
+                let outcome = self.decide_tag(&event, &tag.name, stacks).await?;
+                self.write_outcome(&event, outcome).await?;
             }
-            let hook = Hook::Tag {
-                project,
-                tag: tag.name.clone(),
-                claimed_commit: Some(tag.sha.to_string()),
-            };
-            let event = self.found(project, &hook, &[&tag.name, tag.sha.as_str()]);
-            let outcome = self.decide_tag(&event, &tag.name, stacks).await?;
-            self.write_outcome(&event, outcome).await?;
+            if !is_news || !more {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// The next look at tags that are still to be learned.
+    pub(crate) async fn go_on_learning(
+        &self,
+        project: ProjectId,
+        known: &Comparing,
+    ) -> Result<(), Failure> {
+        if known.tags_from.is_none() || known.tags_known {
+            return Ok(());
+        }
+        self.compare_soon(project, format!("tags.{}", known.tag_pages)).await
     }
 
     /// A difference as an event. What was found names it, so that finding it again is the same.

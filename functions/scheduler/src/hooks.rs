@@ -164,16 +164,15 @@ impl Work {
     async fn begin_with_tags(&self, project: ProjectId) -> Result<(), Failure> {
         let key = keys::comparing(project);
         let Some(found) = self.deps.store.get::<Comparing>(&key).await? else { return Ok(()) };
-        if found.value.tags_known {
+        if found.value.knows_tags() {
             return Ok(());
         }
-        self.learn_tags(project).await?;
-        let known = Comparing { tags_known: true, ..found.value.clone() };
+        let known = self.learn_tags(project, found.value.clone()).await?;
         let due = Some(self.now() + self.deps.limits.compare_unseen_every);
         let write = Write::put(key, found.unchanged(), &known)?.due(due);
         // A comparison that was first knows them too.
         let _either_way = self.deps.store.write(vec![write]).await?;
-        Ok(())
+        self.go_on_learning(project, &known).await
     }
 
     /// Settings made, changed or deleted a stack: its branch's head becomes the point from which

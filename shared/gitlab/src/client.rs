@@ -22,7 +22,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// The largest JSON answer that is read.
 const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Items on a page: the most that GitLab gives.
-const PAGE: usize = 100;
+pub(crate) const PAGE: usize = 100;
 /// Pages of one list: GitLab ends offset paging at 50,000 items.
 const MOST_PAGES: usize = 500;
 /// An archive may take long, but each piece of it only as long as a call.
@@ -159,13 +159,7 @@ impl Client {
         let mut call = call.query("per_page", limit.clamp(1, PAGE)).query("page", 1);
         let mut items = Vec::new();
         for page in 1..=MOST_PAGES as u64 {
-            if let Some(last) = call.query.last_mut() {
-                last.1 = page.to_string();
-            }
-            let response = self.send(&call).await?;
-            // A page may hold fewer items than asked for, even none: only this says "the end".
-            let more = number(response.headers(), "x-next-page").is_some_and(|next| next > page);
-            let read: Vec<T> = self.decode(self.read(response).await?.as_deref())?;
+            let (read, more) = self.list_page(&mut call, page).await?;
             for item in read {
                 let last = is_last(&item);
                 items.push(item);
@@ -178,6 +172,22 @@ impl Client {
             }
         }
         Err(Error::unexpected(format!("the list has more than {MOST_PAGES} pages")))
+    }
+
+    /// One page of a list, counted from 1, and whether more follow. The last parameter of the call
+    /// is the page.
+    pub(crate) async fn list_page<T: DeserializeOwned>(
+        &self,
+        call: &mut Call,
+        page: u64,
+    ) -> Result<(Vec<T>, bool), Error> {
+        if let Some(last) = call.query.last_mut() {
+            last.1 = page.to_string();
+        }
+        let response = self.send(call).await?;
+        // A page may hold fewer items than asked for, even none: only this says "the end".
+        let more = number(response.headers(), "x-next-page").is_some_and(|next| next > page);
+        Ok((self.decode(self.read(response).await?.as_deref())?, more))
     }
 
     /// The answer as a stream of bytes.

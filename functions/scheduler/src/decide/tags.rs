@@ -5,12 +5,19 @@ use crate::hooks::Event;
 use crate::{Work, gitlab_failure};
 use gantry_domain::ProjectId;
 use gantry_domain::decision::{Facts, decide, tag_needs_branch};
+use gantry_domain::event::EventSource;
 use gantry_domain::run::Want;
 use gantry_domain::stack::Stack;
+use gantry_gitlab::{Tag, TagOrder};
 use gantry_queue::Failure;
-use gantry_store::scheduler::RefRecord;
+use gantry_store::scheduler::{Comparing, RefRecord};
 use gantry_store::{Expect, Stored, Write, keys};
 use std::collections::BTreeMap;
+
+/// Pages of tags that one message learns; the next one goes on.
+const PAGES_AT_ONCE: u32 = 20;
+/// GitLab lists no more than 50,000 in pages.
+const MOST_PAGES: u32 = 500;
 
 impl Work {
     /// A tag was made, moved or deleted.
@@ -38,7 +45,13 @@ impl Work {
         }
         let mut outcome = format!("tag {tag} was deleted");
         let mut affected = Vec::new();
-        if let Some(live) = &live {
+        let old = match &live {
+            Some(live) if known.is_none() => self.may_be_old(event, live).await?,
+            _ => None,
+        };
+        if let Some(why) = old {
+            outcome = why;
+        } else if let Some(live) = &live {
             let mut decided = Decided {
                 commit: &live.sha,
                 git_ref: tag,
@@ -77,14 +90,53 @@ impl Work {
         Ok(outcome)
     }
 
-    /// Records tags that are there already: they start nothing.
-    pub(crate) async fn learn_tags(&self, project: ProjectId) -> Result<(), Failure> {
+    /// Records tags that are there already: they start nothing. Answers how far it came: a project
+    /// may have more than fit into one go.
+    pub(crate) async fn learn_tags(
+        &self,
+        project: ProjectId,
+        mut known: Comparing,
+    ) -> Result<Comparing, Failure> {
         let client = self.gitlab().await?;
-        for tag in client.tags(project, "", 100).await.map_err(gitlab_failure)? {
-            let record = RefRecord { head: Some(tag.sha), affected: Vec::new() };
-            let write = Write::put(keys::tag(project, &tag.name), Expect::Absent, &record)?;
-            let _known_or_new = self.deps.store.write(vec![write]).await?;
+        if known.tags_from.is_none() {
+            known.tags_from = Some(self.now());
+            known.tags_known = false;
+            known.tag_pages = 0;
         }
-        Ok(())
+        for _ in 0..PAGES_AT_ONCE {
+            let page = known.tag_pages + 1;
+            let (tags, more) =
+                client.tags(project, TagOrder::Name, page).await.map_err(gitlab_failure)?;
+            for tag in tags {
+                let record = RefRecord { head: Some(tag.sha), affected: Vec::new() };
+                let write = Write::put(keys::tag(project, &tag.name), Expect::Absent, &record)?;
+                let _known_or_new = self.deps.store.write(vec![write]).await?;
+            }
+            known.tag_pages = page;
+            if !more || page >= MOST_PAGES {
+                known.tags_known = true;
+                break;
+            }
+        }
+        Ok(known)
+    }
+
+    /// Why a tag that was not known starts nothing: it may have been there before the first look.
+    /// A webhook tells that it is new, once all that were there are known.
+    async fn may_be_old(&self, event: &Event, tag: &Tag) -> Result<Option<String>, Failure> {
+        let comparing = self.deps.store.get::<Comparing>(&keys::comparing(event.project)).await?;
+        let comparing = comparing.map(|found| found.value).unwrap_or_default();
+        if event.source == EventSource::Webhook && comparing.knows_tags() {
+            return Ok(None);
+        }
+        let is_newer =
+            comparing.tags_from.zip(tag.committed_at).is_some_and(|(from, at)| at >= from);
+        Ok((!is_newer).then(|| {
+            format!(
+                "tag {} starts nothing by itself: its commit is older than the first look at the \
+                 project's tags",
+                tag.name
+            )
+        }))
     }
 }

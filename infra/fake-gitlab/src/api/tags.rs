@@ -52,9 +52,11 @@ fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult {
         .collect();
     let order = call.params.choice("order_by", &["name", "updated", "version"])?;
     if order != Some("name") {
+        // Git's `creatordate`: an annotated tag has a date of its own.
         tags.sort_by_key(|(_, id)| {
-            let commit = repo.peel(*id).and_then(|id| repo.objects.commit(id));
-            commit.map(|commit| commit.committer.time)
+            let tagged = repo.objects.tag(*id).and_then(|tag| tag.tagger).map(|tagger| tagger.time);
+            let commit = || repo.peel(*id).and_then(|id| repo.objects.commit(id));
+            tagged.or_else(|| commit().map(|commit| commit.committer.time))
         });
     }
     if call.params.choice("sort", &["asc", "desc"])? != Some("asc") {

@@ -134,6 +134,7 @@ impl Commit {
 #[derive(Clone, Debug)]
 pub(crate) struct Tag {
     pub(crate) target: Oid,
+    pub(crate) tagger: Option<Signature>,
     pub(crate) message: String,
 }
 
@@ -290,8 +291,10 @@ impl Objects {
         let (Kind::Tag, raw) = self.read(id)? else { return None };
         let text = String::from_utf8_lossy(&raw);
         let (head, message) = text.split_once("\n\n")?;
-        let target = head.lines().find_map(|line| line.strip_prefix("object "))?;
-        Some(Tag { target: Oid::parse(target)?, message: message.trim_end().to_owned() })
+        let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let tagger = value("tagger ").and_then(Signature::parse);
+        let target = Oid::parse(value("object ")?)?;
+        Some(Tag { target, tagger, message: message.trim_end().to_owned() })
     }
 
     /// The entries of a tree.

@@ -2,6 +2,7 @@
 
 use gantry_scenarios::{Mode, StackOptions, run_test, run_test_in};
 use serde_json::json;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_branch_forced_away_and_back_is_planned_again() {
@@ -60,6 +61,53 @@ async fn a_tag_starts_what_the_stack_says() {
         let lines = w.run_lines("network").await;
         assert_eq!(lines[0], format!("tracked unconfirmed {}", &commit[..8]), "{lines:?}");
         assert_eq!(lines.len(), 2, "{lines:?}");
+        w
+    })
+    .await;
+}
+
+/// Only the newest hundred tags are looked at again and again: what was older may slide into them.
+#[tokio::test]
+async fn tags_that_were_there_before_start_nothing_when_newer_ones_go() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        for i in 0..300 {
+            // Some have a date of their own, others the commit's.
+            let message = (i % 3 == 0).then_some("a release");
+            w.dev.tag(project, &format!("v{i:03}"), "main", message).unwrap();
+        }
+        w.pass(Duration::from_secs(60)).await;
+        let fields = json!({ "on_tag": { "pattern": "v*", "run": "tracked" } });
+        w.stack(project, "network", "infra", StackOptions { fields }).await;
+        w.pass(Duration::from_secs(60)).await;
+        for i in 280..300 {
+            w.dev.delete_tag(project, &format!("v{i:03}")).unwrap();
+        }
+        w.pass(Duration::from_secs(30 * 60)).await;
+        assert!(w.runs("network").await.is_empty(), "{:?}", w.run_lines("network").await);
+
+        // One that is made now starts what the stack says.
+        let commit = w.push(project, "main", "README.md", "# for a tag").await;
+        w.dev.tag(project, "v300", &commit, None).unwrap();
+        w.pass(Duration::from_secs(20 * 60)).await;
+        assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &commit[..8])]);
+        w
+    })
+    .await;
+}
+
+/// Where no webhook tells, a tag on a commit from before may be from before too.
+#[tokio::test]
+async fn a_tag_on_an_old_commit_runs_where_a_webhook_tells_that_it_is_new() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.pass(Duration::from_secs(60)).await;
+        let fields = json!({ "on_tag": { "pattern": "v*", "run": "tracked" } });
+        w.stack(project, "network", "infra", StackOptions { fields }).await;
+        w.catch_up().await;
+        w.dev.tag(project, "v1", "main", None).unwrap();
+        w.pass(Duration::from_secs(20 * 60)).await;
+        assert_eq!(w.runs("network").await.len(), usize::from(!w.is_without_webhooks()));
         w
     })
     .await;

@@ -25,6 +25,6 @@ pub use notes::{Author, Note};
 pub use pipelines::Pipeline;
 pub use projects::{ForkedFrom, Namespace, Project};
 pub use protection::{AccessRule, ProtectedBranch, ProtectedEnvironment};
-pub use refs::{Branch, Tag};
+pub use refs::{Branch, Tag, TagOrder};
 pub use server::{CurrentUser, TokenSelf, Version};
 pub use statuses::{NewStatus, PostedStatus, StatusState};

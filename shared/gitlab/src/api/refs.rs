@@ -1,8 +1,9 @@
 //! Branches and tags.
 
-use crate::{Client, Error, call::Call};
+use crate::{Client, Error, call::Call, client::PAGE};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// A branch as it is now.
@@ -31,6 +32,17 @@ pub struct Tag {
     pub sha: CommitSha,
     /// Covered by a protection rule.
     pub protected: bool,
+    /// When the commit was made, by its committer's clock.
+    pub committed_at: Option<Timestamp>,
+}
+
+/// In which order tags are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagOrder {
+    /// By name: a page is where it was when the next one is read.
+    Name,
+    /// The newest first: of an annotated tag its own date counts, of others their commit's.
+    Newest,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +67,8 @@ struct RawTag {
 #[derive(Deserialize)]
 struct RawCommit {
     id: CommitSha,
+    #[serde(default, deserialize_with = "crate::reading::time")]
+    committed_date: Option<Timestamp>,
 }
 
 impl From<RawBranch> for Branch {
@@ -67,7 +81,9 @@ impl From<RawBranch> for Branch {
 impl RawTag {
     /// None for a tag of something else than a commit, which Git allows.
     fn of_commit(self) -> Option<Tag> {
-        Some(Tag { name: self.name, sha: self.commit?.id, protected: self.protected })
+        let RawCommit { id, committed_date } = self.commit?;
+        let Self { name, protected, .. } = self;
+        Some(Tag { name, sha: id, protected, committed_at: committed_date })
     }
 }
 
@@ -95,18 +111,23 @@ impl Client {
         Ok(self.find::<RawTag>(call).await?.and_then(RawTag::of_commit))
     }
 
-    /// The project's tags, the newest first, at most `limit`.
+    /// A page of the project's tags, counted from 1, and whether more follow.
     pub async fn tags(
         &self,
         project: ProjectId,
-        search: &str,
-        limit: usize,
-    ) -> Result<Vec<Tag>, Error> {
-        let call = Call::project(Method::GET, project, &["repository", "tags"])
-            .query("order_by", "updated")
-            .query("sort", "desc")
-            .maybe("search", Some(search).filter(|text| !text.is_empty()));
-        let tags: Vec<RawTag> = self.list_until(call, limit, |_| false).await?;
-        Ok(tags.into_iter().filter_map(RawTag::of_commit).collect())
+        order: TagOrder,
+        page: u32,
+    ) -> Result<(Vec<Tag>, bool), Error> {
+        let (order, sort) = match order {
+            TagOrder::Name => ("name", "asc"),
+            TagOrder::Newest => ("updated", "desc"),
+        };
+        let mut call = Call::project(Method::GET, project, &["repository", "tags"])
+            .query("order_by", order)
+            .query("sort", sort)
+            .query("per_page", PAGE)
+            .query("page", page);
+        let (tags, more) = self.list_page::<RawTag>(&mut call, page.into()).await?;
+        Ok((tags.into_iter().filter_map(RawTag::of_commit).collect(), more))
     }
 }

@@ -3,7 +3,7 @@
 use crate::server::{Answer, Server, sha};
 use gantry_domain::{MergeRequestIid, PipelineId, ProjectId, UserId};
 use gantry_gitlab::{
-    Client, DeploymentState, HookSettings, MergeRequestFilter, NewDeployment, ProjectHook,
+    Client, DeploymentState, HookSettings, MergeRequestFilter, NewDeployment, ProjectHook, TagOrder,
 };
 use serde_json::{Value, json};
 
@@ -126,8 +126,8 @@ async fn tags_of_other_things_than_commits_are_left_out() {
     let tag = |name: &str, commit: Value| json!({"name": name, "commit": commit, "target": "x"});
     let (client, _server) =
         answering(json!([tag("blob", Value::Null), tag("v1", json!({"id": sha('1')}))])).await;
-    let tags = client.tags(PROJECT, "", 50).await.unwrap();
-    assert_eq!((tags.len(), &tags[0].sha), (1, &sha('1')));
+    let (tags, more) = client.tags(PROJECT, TagOrder::Newest, 1).await.unwrap();
+    assert_eq!((tags.len(), &tags[0].sha, more), (1, &sha('1'), false));
     let (client, _server) = answering(tag("blob", Value::Null)).await;
     assert_eq!(client.tag(PROJECT, "blob").await, Ok(None));
 }
