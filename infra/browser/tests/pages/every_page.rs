@@ -32,6 +32,7 @@ async fn pages(page: &Page) -> Vec<(&'static str, String)> {
         ("keys", "/keys"),
         ("activity", "/activity"),
         ("operations", "/operations"),
+        ("question", "/gitlab/unlink"),
     ]
     .into_iter()
     .map(|(name, path)| (name, path.to_owned()))

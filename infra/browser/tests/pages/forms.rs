@@ -1,6 +1,7 @@
 //! Errors stand beside the fields that caused them, and what was typed stays.
 
 use crate::support::{Page, Screen, World};
+use serde_json::{Value, json};
 use thirtyfour::prelude::*;
 
 /// What a field's error says.
@@ -115,4 +116,84 @@ async fn every_form_can_be_sent_past_all_scripts() {
     page.run("document.querySelector('form[action$=\"/confirm\"]').submit()").await;
     page.wait_for("Finished").await;
     page.close().await;
+}
+
+/// A text as a browser has it: of several lines, ended as on another system, with a break at its end.
+const PEM: &str = "-----BEGIN-----\r\nabc\r\n-----END-----\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_label_is_changed_and_nothing_else() {
+    let w = World::with_a_stack().await;
+    let page = w.browser(Screen::default()).await;
+    page.sign_in(&w.key).await;
+    let definition = json!({
+        "variables": [
+            { "name": "PEM", "value": PEM, "secret": false, "runs": "all" },
+            { "name": "LINES", "value": "\n one\n\ntwo \n\n", "secret": false, "runs": "all" },
+            { "name": "SECRET", "value": "one\ntwo", "secret": true, "runs": "tracked" },
+        ],
+        "hooks": {
+            "before_init": ["if true\nthen\n  echo one\nfi\n", "echo two"],
+            "after_apply": ["echo \"an end\"\r\n"],
+        },
+    });
+    page.go("/stacks/network").await;
+    let mut before = page.api(&w.key, "PUT", "/stacks/network", definition).await;
+    assert_eq!(before["variables"][0]["value"], PEM, "{before}");
+    page.go("/stacks/network/edit").await;
+    page.press("Shell commands around the phases").await;
+    let commands = page.driver.find_all(By::Css("[name^='hooks.before_init[']")).await.unwrap();
+    assert_eq!(commands.len(), 3, "each has its own field, and one is free");
+    assert_eq!(value_of(&page, "variables[1].value").await, "\n one\n\ntwo \n\n");
+    assert_eq!(value_of(&page, "variables[2].value").await, "");
+    page.fill("labels", "office").await;
+    page.press("Save").await;
+    page.wait_for("Saved.").await;
+    let after = page.api(&w.key, "GET", "/stacks/network", Value::Null).await;
+    before["labels"] = json!(["office"]);
+    for field in before.as_object().unwrap().keys().filter(|field| after.get(field).is_some()) {
+        if !["version", "status"].contains(&field.as_str()) {
+            assert_eq!(before[field], after[field], "{field}");
+        }
+    }
+    page.go("/activity").await;
+    page.wait_for("changed labels").await;
+
+    // A secret and a hook of several lines are typed.
+    page.go("/stacks/network/edit").await;
+    page.find("[name='variables[2].value']")
+        .await
+        .send_keys("three" + Key::Enter + "four")
+        .await
+        .unwrap();
+    page.press("Shell commands around the phases").await;
+    page.find("[name='hooks.before_plan[0]']")
+        .await
+        .send_keys("one" + Key::Enter + "two")
+        .await
+        .unwrap();
+    page.click("[data-add-row=commands-before_plan]").await;
+    page.fill("hooks.before_plan[1]", "three").await;
+    page.press("Save").await;
+    page.wait_for("Saved.").await;
+    let after = page.api(&w.key, "GET", "/stacks/network", Value::Null).await;
+    assert_eq!(after["hooks"]["before_plan"], json!(["one\ntwo", "three"]));
+    assert_eq!(after["hooks"]["before_init"], before["hooks"]["before_init"]);
+    assert_eq!(after["variables"][0]["value"], PEM);
+    page.close().await;
+
+    for screen in [
+        Screen::default(),
+        Screen { dark: true, ..Screen::default() },
+        Screen { narrow: true, ..Screen::default() },
+    ] {
+        let page = w.browser(screen).await;
+        page.sign_in(&w.key).await;
+        page.go("/stacks/network/edit").await;
+        page.press("Shell commands around the phases").await;
+        page.picture("stack-edit-lines").await;
+        page.go("/gitlab/unlink").await;
+        page.picture("question").await;
+        page.close().await;
+    }
 }

@@ -293,6 +293,18 @@ impl Page {
         self.driver.execute(script, Vec::new()).await.unwrap().json().clone()
     }
 
+    /// Asks the admin API, from the page.
+    pub(crate) async fn api(&self, key: &str, method: &str, path: &str, body: Value) -> Value {
+        let body = if body.is_null() { Value::Null } else { body.to_string().into() };
+        let options = json!({
+            "method": method, "body": body, "headers": { "authorization": format!("Bearer {key}") },
+        });
+        self.run(&format!(
+            "return fetch('/api/v1{path}', {options}).then((answer) => answer.json())"
+        ))
+        .await
+    }
+
     /// Waits until the page says something, without loading it again.
     pub(crate) async fn wait_for(&self, words: &str) {
         let began = Instant::now();

@@ -66,3 +66,26 @@ async fn from_the_first_sign_in_to_an_apply_and_to_the_end_of_the_stack() {
     page.wait_for("deleted the stack open").await;
     page.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_revoked_once_it_is_meant() {
+    let w = World::new().await;
+    let page = w.browser(Screen { without_scripts: true, ..Screen::default() }).await;
+    page.sign_in(&w.key).await;
+    page.go("/keys").await;
+    page.fill("name", "Ada").await;
+    choose(&page, "role", "read").await;
+    page.press("Make the key").await;
+    page.wait_for("it is not shown again").await;
+    page.go("/keys").await;
+    page.press("Revoke").await;
+    page.wait_for("Revoke the key Ada?").await;
+    page.press("Cancel").await;
+    page.wait_for("Ada").await;
+    page.press("Revoke").await;
+    page.wait_for("It cannot be brought back").await;
+    page.press("Revoke").await;
+    page.wait_for("The key is revoked.").await;
+    assert!(!page.text().await.contains("Ada"));
+    page.close().await;
+}
