@@ -24,7 +24,7 @@ mod world;
 mod writes;
 
 pub use gantry_queue::NotStarted;
-pub use modes::{Mode, run_test, run_test_in};
+pub use modes::{Mode, run_test, run_test_in, run_test_on};
 pub use runner::Planned;
 pub use tls::Secure;
 pub use world::{StackOptions, World, with_files};

@@ -1,6 +1,7 @@
 //! The ways in which every story is told.
 
 use crate::World;
+use gantry_domain::stack::Tool;
 use std::future::Future;
 
 /// What is made harder.
@@ -43,6 +44,24 @@ where
     Fut: Future<Output = World>,
 {
     run_test_in(&Mode::ALL, story).await;
+}
+
+/// Tells the story on a tool: on Terraform in every mode, and on another one as it is. How messages
+/// come makes no difference to what a tool does.
+pub async fn run_test_on<F, Fut>(tool: Tool, story: F)
+where
+    F: Fn(World) -> Fut,
+    Fut: Future<Output = World>,
+{
+    let modes: &[Mode] = match tool {
+        Tool::Terraform => &Mode::ALL,
+        Tool::OpenTofu => &[Mode::PLAIN],
+    };
+    run_test_in(modes, |mut world| {
+        world.tool = tool;
+        story(world)
+    })
+    .await;
 }
 
 /// Tells the story in the given modes, and looks at the end whether anything is left.

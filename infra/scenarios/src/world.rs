@@ -8,7 +8,7 @@ use crate::{
     pump::Pump,
     runner::{Planned, Runners},
 };
-use gantry_domain::protocol::NextAnswer;
+use gantry_domain::{protocol::NextAnswer, stack::Tool};
 use gantry_fake_gitlab::{
     Config, FakeGitlab, MergeRequestIid, MergeRequestSpec, Person, ProjectId, ProjectOptions,
     StatusView, UserId,
@@ -36,6 +36,8 @@ pub struct World {
     pub dev: Person,
     /// The bot user of the token.
     pub bot: UserId,
+    /// The tool of the stacks and modules that are made.
+    pub tool: Tool,
     pub(crate) system: System,
     pub(crate) hand: ClockHand,
     pub(crate) mode: Mode,
@@ -77,6 +79,7 @@ impl World {
             programs: Programs::default(),
             pump: Pump::new(mode),
             told: Vec::new(),
+            tool: Tool::Terraform,
             gitlab,
             dev,
             bot,
@@ -116,7 +119,7 @@ impl World {
         self.system = self.installation.start().await.unwrap();
     }
 
-    /// From now on each phase is executed by the real runner program, on real Terraform.
+    /// From now on each phase is executed by the real runner program, on the real tool.
     pub fn with_real_runners(&mut self) {
         self.programs.start_from_now_on(&self.installation);
     }
@@ -190,6 +193,7 @@ impl World {
             "project": project.0,
             "branch": "main",
             "project_root": root,
+            "tool": self.tool,
         });
         if let Value::Object(fields) = options.fields {
             for (field, value) in fields {

@@ -1,8 +1,9 @@
 //! Modules: their tests run, and versions are made of what passed.
 
 use gantry_scenarios::{
-    Mode, Planned, Secure, StackOptions, World, run_test, run_test_in, with_files,
+    Mode, Planned, Secure, StackOptions, World, run_test, run_test_in, run_test_on, with_files,
 };
+use gantry_terraform::on_each_tool;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -45,8 +46,9 @@ async fn module(w: &mut World, files: &[(&str, &str)]) -> gantry_fake_gitlab::Pr
     let project = w.plain_project("acme/terraform-aws-network");
     let files: Vec<_> = files.iter().map(|(path, text)| (*path, Some(*text))).collect();
     w.dev.push_files(project, "main", &files, "The module").unwrap();
-    let (status, answer) =
-        w.api(Method::POST, "/modules", Some(json!({ "project": project.0 }))).await;
+    let (status, answer) = w
+        .api(Method::POST, "/modules", Some(json!({ "project": project.0, "tool": w.tool })))
+        .await;
     assert!(status.is_success(), "the module was refused: {answer}");
     assert_eq!(
         (&answer["name"], &answer["terraform_provider"]),
@@ -69,138 +71,141 @@ async fn versions(w: &mut World) -> Vec<String> {
     versions.iter().map(|v| format!("{} {}", word(v, "version"), word(v, "state"))).collect()
 }
 
-#[tokio::test]
-async fn a_merge_request_is_tested_and_its_merge_makes_a_version() {
-    run_test(|mut w| async move {
-        let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
-        w.with_real_runners();
-        let files = [("main.tf", Some(MODULE)), (".gantry/config.yml", Some(CONFIG))];
-        let commit = w.dev.push_files(project, "topic", &files, "Begin").unwrap();
-        let iid = w.open(project, "topic").await;
-        w.expect_status(project, &commit, "gantry/network/basic", "success: Passed");
-        w.expect_status(
-            project,
-            &commit,
-            "gantry/network/refuses",
-            "success: Failed, as it should: Invalid value for variable",
-        );
-        w.expect_status(project, &commit, "gantry/network/after", "success: Passed");
-        w.expect_status(
-            project,
-            &commit,
-            "gantry/network",
-            "success: 3 tests passed: a merge makes version 1.0.0",
-        );
-        w.expect_status(project, &commit, "gantry", "success: 3 tests: passed");
-        let note = w.note(project, iid);
-        assert!(note.contains("a merge makes version 1.0.0"), "{note}");
-        assert!(note.contains("network/refuses"), "{note}");
-        assert!(versions(&mut w).await.is_empty(), "a merge request makes no version");
+on_each_tool! {
+    async fn a_merge_request_is_tested_and_its_merge_makes_a_version(tool) {
+        run_test_on(tool, |mut w| async move {
+            let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
+            w.with_real_runners();
+            let files = [("main.tf", Some(MODULE)), (".gantry/config.yml", Some(CONFIG))];
+            let commit = w.dev.push_files(project, "topic", &files, "Begin").unwrap();
+            let iid = w.open(project, "topic").await;
+            w.expect_status(project, &commit, "gantry/network/basic", "success: Passed");
+            w.expect_status(
+                project,
+                &commit,
+                "gantry/network/refuses",
+                "success: Failed, as it should: Invalid value for variable",
+            );
+            w.expect_status(project, &commit, "gantry/network/after", "success: Passed");
+            w.expect_status(
+                project,
+                &commit,
+                "gantry/network",
+                "success: 3 tests passed: a merge makes version 1.0.0",
+            );
+            w.expect_status(project, &commit, "gantry", "success: 3 tests: passed");
+            let note = w.note(project, iid);
+            assert!(note.contains("a merge makes version 1.0.0"), "{note}");
+            assert!(note.contains("network/refuses"), "{note}");
+            assert!(versions(&mut w).await.is_empty(), "a merge request makes no version");
 
-        w.dev.merge(project, iid).unwrap();
-        w.catch_up().await;
-        let merged = w.gitlab.head(project, "main").unwrap();
-        w.expect_status(
-            project,
-            &merged,
-            "gantry/network",
-            "success: 3 tests passed: version 1.0.0",
-        );
-        assert_eq!(versions(&mut w).await, ["1.0.0 active"]);
-        let (_, version) = w.api(Method::GET, "/modules/network/versions/1.0.0", None).await;
-        assert_eq!(version["tests"].as_array().unwrap().len(), 3, "{version:#}");
-        assert_eq!(version["code"]["inputs"][0]["name"], "name", "{version:#}");
-        let (_, module) = w.api(Method::GET, "/modules/network", None).await;
-        assert_eq!(module["current"], "1.0.0");
-        assert!(w.gitlab.environments(project).is_empty(), "a module is deployed nowhere");
+            w.dev.merge(project, iid).unwrap();
+            w.catch_up().await;
+            let merged = w.gitlab.head(project, "main").unwrap();
+            w.expect_status(
+                project,
+                &merged,
+                "gantry/network",
+                "success: 3 tests passed: version 1.0.0",
+            );
+            assert_eq!(versions(&mut w).await, ["1.0.0 active"]);
+            let (_, version) = w.api(Method::GET, "/modules/network/versions/1.0.0", None).await;
+            assert_eq!(version["tests"].as_array().unwrap().len(), 3, "{version:#}");
+            assert_eq!(version["code"]["inputs"][0]["name"], "name", "{version:#}");
+            let (_, module) = w.api(Method::GET, "/modules/network", None).await;
+            assert_eq!(module["current"], "1.0.0");
+            assert!(w.gitlab.environments(project).is_empty(), "a module is deployed nowhere");
 
-        // The number is not used again.
-        let next = w.push(project, "main", "README.md", "# Network\n").await;
-        w.expect_status(
-            project,
-            &next,
-            "gantry/network",
-            "success: 3 tests passed: 1.0.0 exists, no version is made",
-        );
-        assert_eq!(versions(&mut w).await, ["1.0.0 active"]);
-        w
-    })
-    .await;
+            // The number is not used again.
+            let next = w.push(project, "main", "README.md", "# Network\n").await;
+            w.expect_status(
+                project,
+                &next,
+                "gantry/network",
+                "success: 3 tests passed: 1.0.0 exists, no version is made",
+            );
+            assert_eq!(versions(&mut w).await, ["1.0.0 active"]);
+            w
+        })
+        .await;
+    }
 }
 
-#[tokio::test]
-async fn a_stack_uses_a_module_through_the_registry() {
-    run_test(|mut w| async move {
-        let config = "version: 1\nmodule_version: 1.0.0\n";
-        let files = [("main.tf", MODULE), (".gantry/config.yml", config)];
-        let project = module(&mut w, &files).await;
-        w.push(project, "main", "README.md", "# Network\n").await;
-        let newer = "version: 1\nmodule_version: 1.1.0\n";
-        w.push(project, "main", ".gantry/config.yml", newer).await;
-        let older = "version: 1\nmodule_version: 2.0.0\n";
-        w.push(project, "main", ".gantry/config.yml", older).await;
-        assert_eq!(versions(&mut w).await, ["2.0.0 active", "1.1.0 active", "1.0.0 active"]);
-        w.order("/modules/network/versions/1.1.0/yank", json!({ "note": "it leaks" })).await;
+on_each_tool! {
+    async fn a_stack_uses_a_module_through_the_registry(tool) {
+        run_test_on(tool, |mut w| async move {
+            let config = "version: 1\nmodule_version: 1.0.0\n";
+            let files = [("main.tf", MODULE), (".gantry/config.yml", config)];
+            let project = module(&mut w, &files).await;
+            w.push(project, "main", "README.md", "# Network\n").await;
+            let newer = "version: 1\nmodule_version: 1.1.0\n";
+            w.push(project, "main", ".gantry/config.yml", newer).await;
+            let older = "version: 1\nmodule_version: 2.0.0\n";
+            w.push(project, "main", ".gantry/config.yml", older).await;
+            assert_eq!(versions(&mut w).await, ["2.0.0 active", "1.1.0 active", "1.0.0 active"]);
+            w.order("/modules/network/versions/1.1.0/yank", json!({ "note": "it leaks" })).await;
 
-        w.with_real_runners();
-        let office = w.plain_project("acme/office");
-        w.stack(office, "office", "infra", StackOptions::default()).await;
-        let code = format!(
-            "module \"net\" {{\n  source  = \"{}/acme/network/aws\"\n  version = \"~> 1.0\"\n  \
-             name    = \"office\"\n}}\n\noutput \"name\" {{\n  value = module.net.name\n}}\n",
-            w.host()
-        );
-        let commit = w.push(office, "main", "infra/main.tf", &code).await;
-        w.expect_status(office, &commit, "gantry/office", "running: 1 to add");
-        let run = w.run_in("office", "unconfirmed").await;
-        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
-        w.expect_status(office, &commit, "gantry/office", "success: Applied: 1 added");
-        let (_, log) = w.api(Method::GET, &format!("/runs/{run}/log"), None).await;
-        let log = log.to_string();
-        assert!(
-            log.contains("acme/network/aws 1.0.0 for net"),
-            "the yanked one is left out: {log}"
-        );
-        w
-    })
-    .await;
+            w.with_real_runners();
+            let office = w.plain_project("acme/office");
+            w.stack(office, "office", "infra", StackOptions::default()).await;
+            let code = format!(
+                "module \"net\" {{\n  source  = \"{}/acme/network/aws\"\n  version = \"~> 1.0\"\n  \
+                 name    = \"office\"\n}}\n\noutput \"name\" {{\n  value = module.net.name\n}}\n",
+                w.host()
+            );
+            let commit = w.push(office, "main", "infra/main.tf", &code).await;
+            w.expect_status(office, &commit, "gantry/office", "running: 1 to add");
+            let run = w.run_in("office", "unconfirmed").await;
+            w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+            w.expect_status(office, &commit, "gantry/office", "success: Applied: 1 added");
+            let (_, log) = w.api(Method::GET, &format!("/runs/{run}/log"), None).await;
+            let log = log.to_string();
+            assert!(
+                log.contains("acme/network/aws 1.0.0 for net"),
+                "the yanked one is left out: {log}"
+            );
+            w
+        })
+        .await;
+    }
 }
 
-#[tokio::test]
-async fn what_a_failed_test_made_is_destroyed_and_what_depends_on_it_is_skipped() {
-    run_test(|mut w| async move {
-        let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
-        w.with_real_runners();
-        let config = "version: 1\nmodule_version: 2.0.0\ntests:\n  - name: broken\n    variables: { \
-                      TF_VAR_name: worse }\n  - name: after\n    depends_on: [broken]\n";
-        let files = [("main.tf", Some(MODULE)), (".gantry/config.yml", Some(config))];
-        let commit = w.dev.push_files(project, "main", &files, "Broken").unwrap();
-        w.catch_up().await;
-        w.expect_status(project, &commit, "gantry/network/broken", "failed: Apply failed: ");
-        w.expect_status(
-            project,
-            &commit,
-            "gantry/network/after",
-            "canceled: Skipped: broken failed",
-        );
-        w.expect_status(
-            project,
-            &commit,
-            "gantry/network",
-            "failed: 1 of 2 tests failed: broken; 1 skipped",
-        );
-        w.expect_status(project, &commit, "gantry", "failed: 1 of 2 failed: network/broken");
-        assert_eq!(versions(&mut w).await, ["2.0.0 failed"]);
+on_each_tool! {
+    async fn what_a_failed_test_made_is_destroyed_and_what_depends_on_it_is_skipped(tool) {
+        run_test_on(tool, |mut w| async move {
+            let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
+            w.with_real_runners();
+            let config = "version: 1\nmodule_version: 2.0.0\ntests:\n  - name: broken\n    variables: { \
+                          TF_VAR_name: worse }\n  - name: after\n    depends_on: [broken]\n";
+            let files = [("main.tf", Some(MODULE)), (".gantry/config.yml", Some(config))];
+            let commit = w.dev.push_files(project, "main", &files, "Broken").unwrap();
+            w.catch_up().await;
+            w.expect_status(project, &commit, "gantry/network/broken", "failed: Apply failed: ");
+            w.expect_status(
+                project,
+                &commit,
+                "gantry/network/after",
+                "canceled: Skipped: broken failed",
+            );
+            w.expect_status(
+                project,
+                &commit,
+                "gantry/network",
+                "failed: 1 of 2 tests failed: broken; 1 skipped",
+            );
+            w.expect_status(project, &commit, "gantry", "failed: 1 of 2 failed: network/broken");
+            assert_eq!(versions(&mut w).await, ["2.0.0 failed"]);
 
-        // Another commit may take the number.
-        let config = "version: 1\nmodule_version: 2.0.0\n";
-        let next = w.push(project, "main", ".gantry/config.yml", config).await;
-        w.expect_status(project, &next, "gantry/network", "success: No tests: version 2.0.0");
-        w.expect_status(project, &next, "gantry", "success: 1 module: passed");
-        assert_eq!(versions(&mut w).await, ["2.0.0 active"]);
-        w
-    })
-    .await;
+            // Another commit may take the number.
+            let config = "version: 1\nmodule_version: 2.0.0\n";
+            let next = w.push(project, "main", ".gantry/config.yml", config).await;
+            w.expect_status(project, &next, "gantry/network", "success: No tests: version 2.0.0");
+            w.expect_status(project, &next, "gantry", "success: 1 module: passed");
+            assert_eq!(versions(&mut w).await, ["2.0.0 active"]);
+            w
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -290,13 +295,13 @@ async fn thirty_tests_share_the_room_and_a_stop_ends_them() {
     .await;
 }
 
-#[tokio::test]
-async fn what_cannot_be_destroyed_is_kept_and_blocks_the_module() {
-    run_test(|mut w| async move {
-        let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
-        w.with_real_runners();
-        // Its apply fails after the first resource is made, and that one cannot be destroyed.
-        let code = r#"
+on_each_tool! {
+    async fn what_cannot_be_destroyed_is_kept_and_blocks_the_module(tool) {
+        run_test_on(tool, |mut w| async move {
+            let project = module(&mut w, &[("main.tf", "# Nothing yet.\n")]).await;
+            w.with_real_runners();
+            // Its apply fails after the first resource is made, and that one cannot be destroyed.
+            let code = r#"
 resource "terraform_data" "made" {
   provisioner "local-exec" {
     when    = destroy
@@ -311,35 +316,36 @@ resource "terraform_data" "broken" {
   }
 }
 "#;
-        let config = "version: 1\ntests:\n  - name: stays\n";
-        let files = [("main.tf", Some(code)), (".gantry/config.yml", Some(config))];
-        let commit = w.dev.push_files(project, "main", &files, "Stays").unwrap();
-        w.catch_up().await;
-        w.expect_status(project, &commit, "gantry/network/stays", "failed: Destroy failed: ");
-        let (_, module) = w.api(Method::GET, "/modules/network", None).await;
-        let blocked = &module["status"]["blocked"];
-        assert_eq!(blocked["reason"], "what the test stays made may still be there");
-        let run = blocked["run"].as_str().unwrap();
-        let (status, state) = w.api(Method::GET, &format!("/runs/{run}/state/current"), None).await;
-        assert!(status.is_success(), "{state}");
-        assert_eq!(state["resources"][0]["name"], "made", "{state:#}");
-        let (_, told) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
-        let steps = told["history"].as_array().unwrap();
-        assert!(steps.iter().any(|step| step["state"] == "destroying"), "{told:#}");
+            let config = "version: 1\ntests:\n  - name: stays\n";
+            let files = [("main.tf", Some(code)), (".gantry/config.yml", Some(config))];
+            let commit = w.dev.push_files(project, "main", &files, "Stays").unwrap();
+            w.catch_up().await;
+            w.expect_status(project, &commit, "gantry/network/stays", "failed: Destroy failed: ");
+            let (_, module) = w.api(Method::GET, "/modules/network", None).await;
+            let blocked = &module["status"]["blocked"];
+            assert_eq!(blocked["reason"], "what the test stays made may still be there");
+            let run = blocked["run"].as_str().unwrap();
+            let (status, state) = w.api(Method::GET, &format!("/runs/{run}/state/current"), None).await;
+            assert!(status.is_success(), "{state}");
+            assert_eq!(state["resources"][0]["name"], "made", "{state:#}");
+            let (_, told) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+            let steps = told["history"].as_array().unwrap();
+            assert!(steps.iter().any(|step| step["state"] == "destroying"), "{told:#}");
 
-        // The next tests wait.
-        let fixed = "# Nothing.\n";
-        let next = w.push(project, "main", "main.tf", fixed).await;
-        w.expect_status(project, &next, "gantry/network", "pending: Queued");
-        w.sweep().await;
-        assert_eq!(w.blocked().await, 1);
-        w.order("/stacks/network/unblock", json!({ "reason": "removed it by hand" })).await;
-        w.sweep().await;
-        assert_eq!(w.blocked().await, 0);
-        w.expect_status(project, &next, "gantry/network", "success: 1 test passed");
-        w
-    })
-    .await;
+            // The next tests wait.
+            let fixed = "# Nothing.\n";
+            let next = w.push(project, "main", "main.tf", fixed).await;
+            w.expect_status(project, &next, "gantry/network", "pending: Queued");
+            w.sweep().await;
+            assert_eq!(w.blocked().await, 1);
+            w.order("/stacks/network/unblock", json!({ "reason": "removed it by hand" })).await;
+            w.sweep().await;
+            assert_eq!(w.blocked().await, 0);
+            w.expect_status(project, &next, "gantry/network", "success: 1 test passed");
+            w
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -431,89 +437,93 @@ async fn a_version_by_hand_is_of_the_branchs_head_and_two_want_one_number_once()
     .await;
 }
 
-/// Terraform finds the registry by itself, over HTTPS, as on anybody's machine.
-#[tokio::test]
-async fn terraform_discovers_the_registry_over_https() {
-    run_test_in(&[Mode::PLAIN], |mut w| async move {
-        let config = "version: 1\nmodule_version: 1.0.0\n";
-        let project = module(&mut w, &[("main.tf", MODULE)]).await;
-        w.push(project, "main", ".gantry/config.yml", config).await;
-        let secure = Secure::before(w.host()).await.unwrap();
-        let reader = json!({ "name": "terraform", "role": "read" });
-        let (_, key) = w.api(Method::POST, "/keys", Some(reader)).await;
-        let folder = secure.folder();
-        let code = format!(
-            "module \"net\" {{\n  source  = \"{}/acme/network/aws\"\n  version = \"~> 1.0\"\n}}\n",
-            secure.host
-        );
-        std::fs::write(folder.join("main.tf"), code).unwrap();
-        let init = async |token: &str| {
-            let rc = format!("credentials \"{}\" {{\n  token = \"{token}\"\n}}\n", secure.host);
-            std::fs::write(folder.join("terraform.rc"), rc).unwrap();
-            let mut terraform = tokio::process::Command::new("terraform");
-            terraform
-                .args(["init", "-input=false", "-no-color"])
-                .current_dir(folder)
-                .env("PATH", gantry_terraform::path())
-                .env("HOME", folder)
-                .env("TF_CLI_CONFIG_FILE", folder.join("terraform.rc"))
-                .env("SSL_CERT_FILE", &secure.certificate)
-                .env("CHECKPOINT_DISABLE", "1");
-            let output = terraform.output().await.unwrap();
-            let said = String::from_utf8_lossy(&output.stdout).into_owned()
-                + &String::from_utf8_lossy(&output.stderr);
-            (output.status.success(), said)
-        };
-        let (done, said) = init("gantry_nobody").await;
-        assert!(!done, "without a key nothing is handed out: {said}");
-        let (done, said) = init(key["key"].as_str().unwrap()).await;
-        assert!(done && said.contains("acme/network/aws 1.0.0 for net"), "{said}");
-        let unpacked = std::fs::read_to_string(folder.join(".terraform/modules/net/main.tf"));
-        assert_eq!(unpacked.unwrap(), MODULE);
-        w
-    })
-    .await;
+on_each_tool! {
+    /// The tool finds the registry by itself, over HTTPS, as on anybody's machine.
+    async fn anybody_discovers_the_registry_over_https(tool) {
+        run_test_in(&[Mode::PLAIN], |mut w| async move {
+            w.tool = tool;
+            let config = "version: 1\nmodule_version: 1.0.0\n";
+            let project = module(&mut w, &[("main.tf", MODULE)]).await;
+            w.push(project, "main", ".gantry/config.yml", config).await;
+            let secure = Secure::before(w.host()).await.unwrap();
+            let reader = json!({ "name": "terraform", "role": "read" });
+            let (_, key) = w.api(Method::POST, "/keys", Some(reader)).await;
+            let folder = secure.folder();
+            let code = format!(
+                "module \"net\" {{\n  source  = \"{}/acme/network/aws\"\n  version = \"~> 1.0\"\n}}\n",
+                secure.host
+            );
+            std::fs::write(folder.join("main.tf"), code).unwrap();
+            let init = async |token: &str| {
+                let rc = format!("credentials \"{}\" {{\n  token = \"{token}\"\n}}\n", secure.host);
+                std::fs::write(folder.join("terraform.rc"), rc).unwrap();
+                let mut terraform = tokio::process::Command::new(tool.command());
+                terraform
+                    .args(["init", "-input=false", "-no-color"])
+                    .current_dir(folder)
+                    .env("PATH", gantry_terraform::path())
+                    .env("HOME", folder)
+                    .env("TF_CLI_CONFIG_FILE", folder.join("terraform.rc"))
+                    .env("SSL_CERT_FILE", &secure.certificate)
+                    .env("CHECKPOINT_DISABLE", "1");
+                let output = terraform.output().await.unwrap();
+                let said = String::from_utf8_lossy(&output.stdout).into_owned()
+                    + &String::from_utf8_lossy(&output.stderr);
+                (output.status.success(), said)
+            };
+            let (done, said) = init("gantry_nobody").await;
+            assert!(!done, "without a key nothing is handed out: {said}");
+            let (done, said) = init(key["key"].as_str().unwrap()).await;
+            assert!(done && said.contains("acme/network/aws 1.0.0 for net"), "{said}");
+            let unpacked = std::fs::read_to_string(folder.join(".terraform/modules/net/main.tf"));
+            assert_eq!(unpacked.unwrap(), MODULE);
+            w
+        })
+        .await;
+    }
 }
 
-#[tokio::test]
-async fn a_test_that_is_stopped_leaves_nothing() {
-    let slow = "resource \"terraform_data\" \"made\" {\n  provisioner \"local-exec\" {\n    command = \
-                \"sleep 8\"\n  }\n}\n";
-    run_test_in(&[Mode::PLAIN, Mode::ALL[1]], |mut w| async move {
-        let project = module(&mut w, &[("main.tf", slow)]).await;
-        let config = "version: 1\ntests:\n  - name: slow\n";
-        // Nobody has it yet.
-        w.without_runners();
-        let commit = w.push(project, "main", ".gantry/config.yml", config).await;
-        let test = w.run_in("network", "preparing").await;
-        w.order(&format!("/runs/{test}/stop"), json!({})).await;
-        w.expect_status(project, &commit, "gantry/network/slow", "canceled: Stopped by");
-        w.expect_status(project, &commit, "gantry/network", "failed: 1 of 1 test did not run");
-        w.with_runners_again();
+on_each_tool! {
+    async fn a_test_that_is_stopped_leaves_nothing(tool) {
+        let slow = "resource \"terraform_data\" \"made\" {\n  provisioner \"local-exec\" {\n    command = \
+                    \"sleep 8\"\n  }\n}\n";
+        run_test_in(&[Mode::PLAIN, Mode::ALL[1]], |mut w| async move {
+            w.tool = tool;
+            let project = module(&mut w, &[("main.tf", slow)]).await;
+            let config = "version: 1\ntests:\n  - name: slow\n";
+            // Nobody has it yet.
+            w.without_runners();
+            let commit = w.push(project, "main", ".gantry/config.yml", config).await;
+            let test = w.run_in("network", "preparing").await;
+            w.order(&format!("/runs/{test}/stop"), json!({})).await;
+            w.expect_status(project, &commit, "gantry/network/slow", "canceled: Stopped by");
+            w.expect_status(project, &commit, "gantry/network", "failed: 1 of 1 test did not run");
+            w.with_runners_again();
 
-        w.hold("network");
-        let commit = w.push(project, "main", "README.md", "# Planned\n").await;
-        let test = w.run_in("network", "planning").await;
-        w.order(&format!("/runs/{test}/stop"), json!({})).await;
-        w.release("network");
-        w.settle().await;
-        w.expect_status(project, &commit, "gantry/network/slow", "canceled: Stopped by");
-        w.expect_status(project, &commit, "gantry/network", "failed: 1 of 1 test failed: slow");
+            w.hold("network");
+            let commit = w.push(project, "main", "README.md", "# Planned\n").await;
+            let test = w.run_in("network", "planning").await;
+            w.order(&format!("/runs/{test}/stop"), json!({})).await;
+            w.release("network");
+            w.settle().await;
+            w.expect_status(project, &commit, "gantry/network/slow", "canceled: Stopped by");
+            w.expect_status(project, &commit, "gantry/network", "failed: 1 of 1 test failed: slow");
 
-        w.with_real_runners();
-        let commit = w.dev.push(project, "main", "README.md", "# Again\n").unwrap();
-        let test = w.settle_until("network", "applying").await;
-        let (status, _) = w.api(Method::POST, &format!("/runs/{test}/stop"), Some(json!({}))).await;
-        assert!(status.is_success());
-        w.settle().await;
-        w.expect_status(project, &commit, "gantry/network/slow", "failed: Interrupted by");
-        let (_, run) = w.api(Method::GET, &format!("/runs/{test}"), None).await;
-        let states: Vec<_> =
-            run["history"].as_array().unwrap().iter().map(|step| step["state"].clone()).collect();
-        assert!(states.contains(&json!("destroying")), "{states:?}");
-        let (_, module) = w.api(Method::GET, "/modules/network", None).await;
-        assert_eq!(module["status"]["blocked"], Value::Null, "what it made is gone");
-        w
-    })
-    .await;
+            w.with_real_runners();
+            let commit = w.dev.push(project, "main", "README.md", "# Again\n").unwrap();
+            let test = w.settle_until("network", "applying").await;
+            let (status, _) = w.api(Method::POST, &format!("/runs/{test}/stop"), Some(json!({}))).await;
+            assert!(status.is_success());
+            w.settle().await;
+            w.expect_status(project, &commit, "gantry/network/slow", "failed: Interrupted by");
+            let (_, run) = w.api(Method::GET, &format!("/runs/{test}"), None).await;
+            let states: Vec<_> =
+                run["history"].as_array().unwrap().iter().map(|step| step["state"].clone()).collect();
+            assert!(states.contains(&json!("destroying")), "{states:?}");
+            let (_, module) = w.api(Method::GET, "/modules/network", None).await;
+            assert_eq!(module["status"]["blocked"], Value::Null, "what it made is gone");
+            w
+        })
+        .await;
+    }
 }
