@@ -1,6 +1,7 @@
 //! The host is killed in the middle of everything, and started again where it was.
 
 use crate::support::{BOT, GATE, Kind, SLUG, STATUS, World, array, text};
+use gantry_terraform::on_each_tool;
 use serde_json::json;
 use std::time::Duration;
 
@@ -14,70 +15,72 @@ const SLOW: &str = r#"resource "terraform_data" "slow" {
 }
 "#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plan_goes_on_and_nothing_is_doubled() {
-    let mut w = World::new(Kind::Program, &[("main.tf", ONE)]).await;
-    w.stack(json!({ "hooks": { "before_plan": ["sleep 3"] } })).await;
-    w.webhook().await;
+on_each_tool! {
+    async fn a_plan_goes_on_and_nothing_is_doubled(tool) {
+        let mut w = World::on(tool, Kind::Program, &[("main.tf", ONE)]).await;
+        w.stack(json!({ "hooks": { "before_plan": ["sleep 3"] } })).await;
+        w.webhook().await;
 
-    let commit = w.push("topic", &format!("{ONE}{TWO}"));
-    let iid = w.open("topic");
-    let run = w.run_is(&commit, "planning").await;
-    w.logged(&run, "sleep 3").await;
-    w.kill().await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    w.start_again().await;
+        let commit = w.push("topic", &format!("{ONE}{TWO}"));
+        let iid = w.open("topic");
+        let run = w.run_is(&commit, "planning").await;
+        w.logged(&run, "sleep 3").await;
+        w.kill().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        w.start_again().await;
 
-    assert_eq!(w.run_is(&commit, "finished").await, run);
-    let done = "2 to add, 0 to change, 0 to destroy";
-    assert!(w.succeeded(&commit, STATUS).await.contains(done));
-    w.succeeded(&commit, GATE).await;
-    w.note(iid, "two").await;
-    w.settle().await;
-    assert_eq!(w.runs().await.len(), 1);
-    assert_eq!(w.runners().len(), 1, "{}", w.told());
-    assert_eq!(w.gitlab.notes(w.project, iid).iter().filter(|n| n.author == BOT).count(), 1);
-    for name in [STATUS, GATE] {
-        assert_eq!(w.jobs(&commit, name).len(), 1, "{}", w.told());
+        assert_eq!(w.run_is(&commit, "finished").await, run);
+        let done = "2 to add, 0 to change, 0 to destroy";
+        assert!(w.succeeded(&commit, STATUS).await.contains(done));
+        w.succeeded(&commit, GATE).await;
+        w.note(iid, "two").await;
+        w.settle().await;
+        assert_eq!(w.runs().await.len(), 1);
+        assert_eq!(w.runners().len(), 1, "{}", w.told());
+        assert_eq!(w.gitlab.notes(w.project, iid).iter().filter(|n| n.author == BOT).count(), 1);
+        for name in [STATUS, GATE] {
+            assert_eq!(w.jobs(&commit, name).len(), 1, "{}", w.told());
+        }
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_apply_goes_on_and_its_state_arrives() {
-    let mut w = World::new(Kind::Program, &[("main.tf", ONE)]).await;
-    w.stack(json!({})).await;
-    w.webhook().await;
+on_each_tool! {
+    async fn an_apply_goes_on_and_its_state_arrives(tool) {
+        let mut w = World::on(tool, Kind::Program, &[("main.tf", ONE)]).await;
+        w.stack(json!({})).await;
+        w.webhook().await;
 
-    let commit = w.push("main", &format!("{ONE}{SLOW}"));
-    let run = w.run_is(&commit, "unconfirmed").await;
-    w.confirm(&run).await;
-    w.run_is(&commit, "applying").await;
-    w.logged(&run, "it begins").await;
-    w.kill().await;
-    // Terraform writes its state while nobody takes it.
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    w.start_again().await;
+        let commit = w.push("main", &format!("{ONE}{SLOW}"));
+        let run = w.run_is(&commit, "unconfirmed").await;
+        w.confirm(&run).await;
+        w.run_is(&commit, "applying").await;
+        w.logged(&run, "it begins").await;
+        w.kill().await;
+        // Terraform writes its state while nobody takes it.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        w.start_again().await;
 
-    assert_eq!(w.run_is(&commit, "finished").await, run);
-    let done = "2 added, 0 changed, 0 destroyed";
-    assert!(w.succeeded(&commit, STATUS).await.contains(done));
-    w.settle().await;
-    assert_eq!(w.runs().await.len(), 1);
-    assert_eq!(w.jobs(&commit, STATUS).len(), 1, "{}", w.told());
-    let deployments = w.gitlab.deployments(w.project);
-    let ends: Vec<_> = deployments.iter().map(|d| d.status.as_str()).collect();
-    assert_eq!(ends, ["success"]);
+        assert_eq!(w.run_is(&commit, "finished").await, run);
+        let done = "2 added, 0 changed, 0 destroyed";
+        assert!(w.succeeded(&commit, STATUS).await.contains(done));
+        w.settle().await;
+        assert_eq!(w.runs().await.len(), 1);
+        assert_eq!(w.jobs(&commit, STATUS).len(), 1, "{}", w.told());
+        let deployments = w.gitlab.deployments(w.project);
+        let ends: Vec<_> = deployments.iter().map(|d| d.status.as_str()).collect();
+        assert_eq!(ends, ["success"]);
 
-    let stack = w.api.get(&format!("/stacks/{SLUG}")).await.good();
-    assert_eq!(text(&stack, "/status/blocked"), "");
-    let state = w.api.get(&format!("/stacks/{SLUG}/state")).await.good();
-    assert_eq!(text(&state, "/current/resources"), "2", "{state:#}");
-    assert_eq!(text(&state, "/lock"), "");
-    assert!(array(&state, "/versions").iter().all(|v| v["rescued"] == json!(false)), "{state:#}");
+        let stack = w.api.get(&format!("/stacks/{SLUG}")).await.good();
+        assert_eq!(text(&stack, "/status/blocked"), "");
+        let state = w.api.get(&format!("/stacks/{SLUG}/state")).await.good();
+        assert_eq!(text(&state, "/current/resources"), "2", "{state:#}");
+        assert_eq!(text(&state, "/lock"), "");
+        assert!(array(&state, "/versions").iter().all(|v| v["rescued"] == json!(false)), "{state:#}");
 
-    let again = w.push("main", &format!("# The same.\n{ONE}{SLOW}"));
-    w.run_is(&again, "finished").await;
-    assert!(w.succeeded(&again, STATUS).await.contains("No changes"));
+        let again = w.push("main", &format!("# The same.\n{ONE}{SLOW}"));
+        w.run_is(&again, "finished").await;
+        assert!(w.succeeded(&again, STATUS).await.contains("No changes"));
+    }
 }
 
 /// From the moment a run is known to the one in which it has ended.

@@ -1,5 +1,5 @@
-//! One machine as a person has it: the real host, the real runner program, real Terraform and a
-//! GitLab that refuses what GitLab refuses.
+//! One machine as a person has it: the real host, the real runner program, real Terraform and
+//! OpenTofu, and a GitLab that refuses what GitLab refuses.
 //!
 //! The runner is a program of another package: `make test` builds it first.
 
@@ -7,6 +7,7 @@
 
 mod comparing;
 mod killed;
+mod mirror;
 mod rescued;
 mod secrets;
 mod state;

@@ -3,6 +3,7 @@
 use crate::support::{Kind, SLUG, World, array, text};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gantry_fake_gitlab::MergeRequestIid;
+use gantry_terraform::on_each_tool;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -156,46 +157,47 @@ fn stack() -> Value {
     })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_careless_secret_is_shown_nowhere() {
-    let w = World::new(Kind::Program, &[("main.tf", "# Nothing yet.\n")]).await;
-    let hidden = Hidden::of(&w.token);
-    w.stack(stack()).await;
-    w.webhook().await;
+on_each_tool! {
+    async fn a_careless_secret_is_shown_nowhere(tool) {
+        let w = World::on(tool, Kind::Program, &[("main.tf", "# Nothing yet.\n")]).await;
+        let hidden = Hidden::of(&w.token);
+        w.stack(stack()).await;
+        w.webhook().await;
 
-    let good = w.push("topic", CARELESS);
-    let first = w.open("topic");
-    let run = w.run_is(&good, "finished").await;
-    let bad = w.push("bad", &format!("{CARELESS}{ERROR}"));
-    let second = w.open("bad");
-    let failed = w.run_is(&bad, "failed").await;
-    w.note(first, "address").await;
-    w.note(second, "is refused").await;
-    w.settle().await;
-    // It was printed, and looked for: this is no empty test.
-    for run in [&run, &failed] {
-        let log = w.log(run).await;
-        for line in ["TF_VAR_x=(secret)", "plain (secret)", "not allowed"] {
-            assert!(log.lines().any(|said| said == line), "{line}\n{log}");
+        let good = w.push("topic", CARELESS);
+        let first = w.open("topic");
+        let run = w.run_is(&good, "finished").await;
+        let bad = w.push("bad", &format!("{CARELESS}{ERROR}"));
+        let second = w.open("bad");
+        let failed = w.run_is(&bad, "failed").await;
+        w.note(first, "address").await;
+        w.note(second, "is refused").await;
+        w.settle().await;
+        // It was printed, and looked for: this is no empty test.
+        for run in [&run, &failed] {
+            let log = w.log(run).await;
+            for line in ["TF_VAR_x=(secret)", "plain (secret)", "not allowed"] {
+                assert!(log.lines().any(|said| said == line), "{line}\n{log}");
+            }
         }
+        let at_gitlab = at_gitlab(&w, &[first, second]);
+        assert!(at_gitlab.contains("the password (secret) is refused"), "{at_gitlab}");
+        shown(&w, &hidden, &[first, second]).await;
+        let integration = ["secrets.json: [\"GitLab's token\"]"];
+        assert_eq!(stored(&w, &hidden), integration);
+
+        let head = w.merge(first);
+        w.run_is(&head, "unconfirmed").await;
+        w.settle().await;
+        shown(&w, &hidden, &[first, second]).await;
+        assert_eq!(stored(&w, &hidden), integration);
+
+        w.apply(&head).await;
+        w.settle().await;
+        shown(&w, &hidden, &[first, second]).await;
+        // Terraform's state holds what it manages, in the clear: only administrators read it.
+        let elsewhere = |file: &String| !file.starts_with("objects/state/");
+        let left: Vec<_> = stored(&w, &hidden).into_iter().filter(elsewhere).collect();
+        assert_eq!(left, integration);
     }
-    let at_gitlab = at_gitlab(&w, &[first, second]);
-    assert!(at_gitlab.contains("the password (secret) is refused"), "{at_gitlab}");
-    shown(&w, &hidden, &[first, second]).await;
-    let integration = ["secrets.json: [\"GitLab's token\"]"];
-    assert_eq!(stored(&w, &hidden), integration);
-
-    let head = w.merge(first);
-    w.run_is(&head, "unconfirmed").await;
-    w.settle().await;
-    shown(&w, &hidden, &[first, second]).await;
-    assert_eq!(stored(&w, &hidden), integration);
-
-    w.apply(&head).await;
-    w.settle().await;
-    shown(&w, &hidden, &[first, second]).await;
-    // Terraform's state holds what it manages, in the clear: only administrators read it.
-    let elsewhere = |file: &String| !file.starts_with("objects/state/");
-    let left: Vec<_> = stored(&w, &hidden).into_iter().filter(elsewhere).collect();
-    assert_eq!(left, integration);
 }

@@ -3,6 +3,7 @@
 use crate::support::{Kind, SLUG, World, array, text};
 use gantry_domain::stack::Tool;
 use gantry_local::Intervals;
+use gantry_terraform::on_each_tool;
 use serde_json::{Value, json};
 
 const ONE: &str = "resource \"terraform_data\" \"one\" {\n  input = \"one\"\n}\n";
@@ -10,8 +11,8 @@ const TWO: &str = "resource \"terraform_data\" \"two\" {\n  input = \"two\"\n}\n
 /// The time at which it was planned is in the plan: only that plan's apply has it.
 const PLANNED: &str = "resource \"terraform_data\" \"when\" {\n  input = plantimestamp()\n}\n";
 
-async fn world(hooks: Value) -> World {
-    let w = World::new(Kind::Inside(Intervals::default()), &[("main.tf", "# Nothing yet.\n")]);
+async fn world(tool: Tool, hooks: Value) -> World {
+    let w = World::on(tool, Kind::Inside(Intervals::default()), &[("main.tf", "# Nothing yet.\n")]);
     let w = w.await;
     w.stack(json!({ "hooks": hooks })).await;
     w.webhook().await;
@@ -31,58 +32,59 @@ fn names(state: &Value) -> Vec<String> {
     array(state, "/resources").iter().map(|resource| text(resource, "/name")).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_person_reads_imports_restores_and_unlocks_it_while_no_run_needs_it() {
-    let w = world(json!({})).await;
-    let path = format!("/stacks/{SLUG}/state");
-    w.api.get(&format!("{path}/current")).await.refused(404);
-    w.apply(&w.push("main", ONE)).await;
-    w.apply(&w.push("main", &format!("{ONE}{TWO}"))).await;
+on_each_tool! {
+    async fn a_person_reads_imports_restores_and_unlocks_it_while_no_run_needs_it(tool) {
+        let w = world(tool, json!({})).await;
+        let path = format!("/stacks/{SLUG}/state");
+        w.api.get(&format!("{path}/current")).await.refused(404);
+        w.apply(&w.push("main", ONE)).await;
+        w.apply(&w.push("main", &format!("{ONE}{TWO}"))).await;
 
-    let now = state(&w).await;
-    let newest = now["current"]["version"].as_u64().unwrap();
-    let versions = array(&now, "/versions").iter().map(|v| text(v, "/version"));
-    assert_eq!(versions.rev().map(|v| v.parse::<u64>().unwrap()).next_back(), Some(newest));
-    let oldest = text(array(&now, "/versions").last().unwrap(), "/version");
-    let old = body(&w, &oldest).await;
-    let current = body(&w, "current").await;
-    assert_eq!(names(&current), ["one", "two"]);
-    assert_eq!(body(&w, &newest.to_string()).await, current);
-    w.api.get(&format!("{path}/9999")).await.refused(404);
-    let reader = w.api.post("/keys", &json!({ "name": "reader", "role": "read" })).await.good();
-    let reader = w.api.with_key(&text(&reader, "/key"));
-    reader.get(&path).await.good();
-    reader.get(&format!("{path}/current")).await.refused(403);
+        let now = state(&w).await;
+        let newest = now["current"]["version"].as_u64().unwrap();
+        let versions = array(&now, "/versions").iter().map(|v| text(v, "/version"));
+        assert_eq!(versions.rev().map(|v| v.parse::<u64>().unwrap()).next_back(), Some(newest));
+        let oldest = text(array(&now, "/versions").last().unwrap(), "/version");
+        let old = body(&w, &oldest).await;
+        let current = body(&w, "current").await;
+        assert_eq!(names(&current), ["one", "two"]);
+        assert_eq!(body(&w, &newest.to_string()).await, current);
+        w.api.get(&format!("{path}/9999")).await.refused(404);
+        let reader = w.api.post("/keys", &json!({ "name": "reader", "role": "read" })).await.good();
+        let reader = w.api.with_key(&text(&reader, "/key"));
+        reader.get(&path).await.good();
+        reader.get(&format!("{path}/current")).await.refused(403);
 
-    // A plan that waits was made for this state: nobody changes it meanwhile.
-    let next = w.push("main", &format!("{ONE}{TWO}{PLANNED}"));
-    let run = w.run_is(&next, "unconfirmed").await;
-    assert!(w.api.post(&path, &current).await.refused(409).contains(&run));
-    let restore = json!({ "restore": oldest.parse::<u64>().unwrap() });
-    w.api.post(&path, &restore).await.refused(409);
-    w.api.delete(&format!("{path}/lock")).await.refused(409);
-    w.api.post(&format!("/runs/{run}/discard"), &json!({})).await.good();
-    w.run_is(&next, "discarded").await;
+        // A plan that waits was made for this state: nobody changes it meanwhile.
+        let next = w.push("main", &format!("{ONE}{TWO}{PLANNED}"));
+        let run = w.run_is(&next, "unconfirmed").await;
+        assert!(w.api.post(&path, &current).await.refused(409).contains(&run));
+        let restore = json!({ "restore": oldest.parse::<u64>().unwrap() });
+        w.api.post(&path, &restore).await.refused(409);
+        w.api.delete(&format!("{path}/lock")).await.refused(409);
+        w.api.post(&format!("/runs/{run}/discard"), &json!({})).await.good();
+        w.run_is(&next, "discarded").await;
 
-    w.api.post(&path, &json!({ "no": "state" })).await.refused(422);
-    let foreign = json!({ "version": 4, "serial": 1, "lineage": "foreign", "resources": [] });
-    w.api.post(&path, &foreign).await.refused(409);
-    w.api.post(&format!("{path}?force=true"), &foreign).await.good();
-    assert_eq!(body(&w, "current").await, foreign);
-    assert_eq!(w.api.delete(&format!("{path}/lock")).await.status, 204);
-    let restored = w.api.post(&path, &restore).await.good();
-    assert_eq!(restored["version"].as_u64().unwrap(), newest + 2);
-    assert_eq!(body(&w, "current").await, old);
-    // Every version stays.
-    assert_eq!(body(&w, &newest.to_string()).await, current);
+        w.api.post(&path, &json!({ "no": "state" })).await.refused(422);
+        let foreign = json!({ "version": 4, "serial": 1, "lineage": "foreign", "resources": [] });
+        w.api.post(&path, &foreign).await.refused(409);
+        w.api.post(&format!("{path}?force=true"), &foreign).await.good();
+        assert_eq!(body(&w, "current").await, foreign);
+        assert_eq!(w.api.delete(&format!("{path}/lock")).await.status, 204);
+        let restored = w.api.post(&path, &restore).await.good();
+        assert_eq!(restored["version"].as_u64().unwrap(), newest + 2);
+        assert_eq!(body(&w, "current").await, old);
+        // Every version stays.
+        assert_eq!(body(&w, &newest.to_string()).await, current);
 
-    // What comes next is planned against what was restored.
-    let retry = w.api.post(&format!("/runs/{run}/retry"), &json!({})).await.good();
-    assert!(!text(&retry, "/id").is_empty() || !retry.is_null());
-    let planned = w.run_is(&next, "unconfirmed").await;
-    let planned = w.api.get(&format!("/runs/{planned}")).await.good();
-    let expected = (2 + usize::from(names(&old).is_empty())).to_string();
-    assert_eq!(text(&planned, "/delta/add"), expected, "{planned:#}");
+        // What comes next is planned against what was restored.
+        let retry = w.api.post(&format!("/runs/{run}/retry"), &json!({})).await.good();
+        assert!(!text(&retry, "/id").is_empty() || !retry.is_null());
+        let planned = w.run_is(&next, "unconfirmed").await;
+        let planned = w.api.get(&format!("/runs/{planned}")).await.good();
+        let expected = (2 + usize::from(names(&old).is_empty())).to_string();
+        assert_eq!(text(&planned, "/delta/add"), expected, "{planned:#}");
+    }
 }
 
 /// OpenTofu encrypts the state, in the code's own words, and stops to do so.

@@ -30,6 +30,7 @@ pub(crate) struct Running {
     server: Server,
     address: SocketAddr,
     folder: TempDir,
+    terraform_config: Option<PathBuf>,
 }
 
 enum Server {
@@ -38,7 +39,7 @@ enum Server {
 }
 
 impl Running {
-    pub(crate) async fn start(kind: Kind) -> Self {
+    pub(crate) async fn start(kind: Kind, terraform_config: Option<PathBuf>) -> Self {
         let folder = TempDir::with_prefix("gantry-machine-").unwrap();
         let (server, address) = match kind {
             Kind::Program => (Server::Program(None), free_address()),
@@ -52,7 +53,7 @@ impl Running {
                     reach: Reach { may_read: gantry_terraform::needs(), ..Reach::default() },
                     runner: runner(),
                     path: path(),
-                    terraform_config: None,
+                    terraform_config: terraform_config.clone(),
                     ca_file: None,
                     intervals,
                 });
@@ -61,7 +62,7 @@ impl Running {
                 (Server::Inside(host), address)
             }
         };
-        let mut running = Self { server, address, folder };
+        let mut running = Self { server, address, folder, terraform_config };
         if matches!(running.server, Server::Program(_)) {
             running.start_again().await;
         }
@@ -84,6 +85,7 @@ impl Running {
             .arg(self.folder.path().join("data"))
             .arg("--runner")
             .arg(runner())
+            .envs(self.terraform_config.as_ref().map(|file| ("GANTRY_TERRAFORM_CONFIG", file)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -6,9 +6,10 @@ mod host;
 pub(crate) use api::{Api, array, text};
 pub(crate) use host::Kind;
 
+use gantry_domain::stack::Tool;
 use gantry_fake_gitlab::{
     Config, FakeGitlab, Limits, MergeRequestIid, MergeRequestSpec, Person, ProjectId,
-    ProjectOptions, StatusView,
+    ProjectOptions, StatusView, UserId,
 };
 use host::Running;
 use serde_json::{Value, json};
@@ -34,13 +35,31 @@ pub(crate) struct World {
     pub(crate) you: Person,
     /// GitLab's token as it was given to Gantry.
     pub(crate) token: String,
+    pub(crate) bot: UserId,
     pub(crate) api: Api,
+    /// The tool of its stacks and modules.
+    pub(crate) tool: Tool,
     host: Running,
 }
 
 impl World {
     /// A GitLab with a project that holds `files`, connected with a host.
     pub(crate) async fn new(kind: Kind, files: &[(&str, &str)]) -> Self {
+        Self::on(Tool::Terraform, kind, files).await
+    }
+
+    /// The same with stacks on a tool.
+    pub(crate) async fn on(tool: Tool, kind: Kind, files: &[(&str, &str)]) -> Self {
+        Self::configured(tool, kind, files, None).await
+    }
+
+    /// The same with a CLI configuration of the installation.
+    pub(crate) async fn configured(
+        tool: Tool,
+        kind: Kind,
+        files: &[(&str, &str)],
+        terraform_config: Option<PathBuf>,
+    ) -> Self {
         let limits = Limits { archives_per_minute: None, ..Limits::default() };
         let gitlab = FakeGitlab::start(Config { limits, ..Config::default() }).await.unwrap();
         let bot = gitlab.create_bot(BOT);
@@ -51,11 +70,11 @@ impl World {
         let project = gitlab.create_project("acme/network", options).unwrap();
         gitlab.set_member(project, bot, 40);
         let you = gitlab.person("you");
-        let host = Running::start(kind).await;
+        let host = Running::start(kind, terraform_config).await;
         let api = Api::new(host.address(), &host.admin_key());
         let integration = json!({ "api_host": gitlab.base_url(), "token": token });
         api.put("/integration", &integration).await.good();
-        Self { gitlab, project, you, token, api, host }
+        Self { gitlab, project, you, token, bot, api, tool, host }
     }
 
     /// Makes the world's one stack; `more` are fields beside the usual ones. Changes of its branch
@@ -63,6 +82,7 @@ impl World {
     pub(crate) async fn stack(&self, more: Value) {
         let mut stack = json!({
             "name": "Network", "slug": SLUG, "project": "acme/network", "branch": "main",
+            "tool": self.tool,
         });
         let (Some(fields), Value::Object(more)) = (stack.as_object_mut(), more) else {
             panic!("fields are an object")
@@ -236,6 +256,11 @@ impl World {
     /// Starts the host again where it was.
     pub(crate) async fn start_again(&mut self) {
         self.host.start_again().await;
+    }
+
+    /// Where the host listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.host.address()
     }
 
     /// Where the host keeps everything.
