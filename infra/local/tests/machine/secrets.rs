@@ -201,3 +201,83 @@ on_each_tool! {
         assert_eq!(left, integration);
     }
 }
+
+/// What the secret is replaced by.
+const NEXT: &str = "next-password-1";
+/// A part of a document that is a secret.
+const PART: &str = "correct-horse-7";
+
+/// Previews get the default, and the state holds the secret.
+const WITH_DEFAULT: &str = r#"variable "x" {
+  type    = string
+  default = "none"
+}
+
+variable "db" {
+  type    = string
+  default = "{}"
+}
+
+resource "terraform_data" "raw" {
+  input = var.x
+}
+
+resource "terraform_data" "address" {
+  input = {
+    json = jsonencode({ password = var.x })
+    url  = "https://u:${urlencode(var.x)}@host"
+    db   = "postgres://app:${try(jsondecode(var.db).password, "none")}@db"
+  }
+}
+
+output "encoded" {
+  value = base64encode("user:${var.x}")
+}
+"#;
+
+gantry_terraform::on_each_tool! {
+    /// The runner of a preview does not know the secret that the state holds, and nobody but
+    /// Gantry knows the one that was there before.
+    async fn a_preview_shows_no_secret_of_the_state(tool) {
+        let w = World::new(Kind::Program, &[("main.tf", "# Nothing yet.\n")]).await;
+        let mut hidden = Hidden::of(&w.token);
+        hidden.0.push(("the next secret", NEXT.to_owned()));
+        hidden.0.push(("a part of a document", PART.to_owned()));
+        let variables = |x: &str| {
+            let db = json!({ "user": "app", "password": PART }).to_string();
+            json!([
+                { "name": "TF_VAR_x", "value": x, "secret": true, "runs": "tracked" },
+                { "name": "TF_VAR_db", "value": db, "secret": true, "runs": "tracked" },
+            ])
+        };
+        w.stack(json!({ "tool": tool, "variables": variables(SECRET) })).await;
+        w.webhook().await;
+        w.push("topic", WITH_DEFAULT);
+        let first = w.open("topic");
+        let head = w.merge(first);
+        w.run_is(&head, "unconfirmed").await;
+        w.apply(&head).await;
+
+        let seen = w.push("preview", &format!("{WITH_DEFAULT}# The same.\n"));
+        let second = w.open("preview");
+        let run = w.run_is(&seen, "finished").await;
+        w.note(second, "address").await;
+        w.settle().await;
+        let log = w.log(&run).await;
+        assert!(log.contains("https://u:(secret)@host"), "{log}");
+        shown(&w, &hidden, &[first, second]).await;
+
+        // The secret is replaced: the state still holds the one before.
+        let changed = json!({ "variables": variables(NEXT) });
+        w.api.put(&format!("/stacks/{SLUG}"), &changed).await.good();
+        let seen = w.push("other", &format!("{WITH_DEFAULT}# The same again.\n"));
+        let third = w.open("other");
+        w.run_is(&seen, "finished").await;
+        w.note(third, "address").await;
+        let head = w.merge(third);
+        w.run_is(&head, "unconfirmed").await;
+        w.apply(&head).await;
+        w.settle().await;
+        shown(&w, &hidden, &[first, second, third]).await;
+    }
+}
