@@ -14,47 +14,36 @@ const PLANNED: &str = "resource \"terraform_data\" \"when\" {\n  input = plantim
 
 /// Tries what Terraform may do in a tracked run, and what the runner may do.
 const ATTACK: &str = r#"
-import base64, json, os, urllib.error, urllib.request
+ask() {
+    name=$1 authorization=$2; shift 2
+    status=$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: $authorization" \
+        -H 'Content-Type: application/json' "$@")
+    echo "$name $status"
+}
 
-password = os.environ["TF_HTTP_PASSWORD"]
-basic = base64.b64encode(f"{os.environ['TF_HTTP_USERNAME']}:{password}".encode()).decode()
-
-def ask(name, method, address, body, authorization):
-    request = urllib.request.Request(address, data=body.encode(), method=method)
-    request.add_header("Authorization", authorization)
-    request.add_header("Content-Type", "application/json")
-    try:
-        print(name, urllib.request.urlopen(request).status)
-    except urllib.error.HTTPError as refused:
-        print(name, refused.code)
-
-state = os.environ["TF_HTTP_ADDRESS"]
-lock = os.environ["TF_HTTP_LOCK_ADDRESS"]
-forged = '{"version": 4, "serial": 99, "lineage": "forged", "resources": []}'
-info = '{"ID": "mine", "Operation": "attack", "Who": "me"}'
-ask("write:", "POST", state, forged, "Basic " + basic)
-ask("write with a lock:", "POST", state + "?ID=mine", forged, "Basic " + basic)
-ask("lock:", "POST", lock, info, "Basic " + basic)
-ask("unlock:", "DELETE", lock, info, "Basic " + basic)
+basic="Basic $(printf %s "$TF_HTTP_USERNAME:$TF_HTTP_PASSWORD" | base64 -w 0)"
+forged='{"version": 4, "serial": 99, "lineage": "forged", "resources": []}'
+info='{"ID": "mine", "Operation": "attack", "Who": "me"}'
+ask write: "$basic" -X POST -d "$forged" "$TF_HTTP_ADDRESS"
+ask 'write with a lock:' "$basic" -X POST -d "$forged" "$TF_HTTP_ADDRESS?ID=mine"
+ask lock: "$basic" -X POST -d "$info" "$TF_HTTP_LOCK_ADDRESS"
+ask unlock: "$basic" -X DELETE -d "$info" "$TF_HTTP_LOCK_ADDRESS"
 
 # Whoever may read the runner's environment finds a token that was good once.
-def parent(pid):
-    return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
-
-pid = os.getpid()
-while pid > 1:
-    try:
-        pairs = open(f"/proc/{pid}/environ").read().split("\0")
-    except PermissionError:
-        pairs = []
-    seen = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    if "GANTRY_CLAIM_TOKEN" in seen:
-        api, token = seen["GANTRY_RUNNER_API"] + "/runner/v1/", "Bearer " + seen["GANTRY_CLAIM_TOKEN"]
-        claim = '{"runner": "mine", "nonce": "0123456789abcdef0123456789abcdef"}'
-        commit = '{"lock_id": null, "digest": "' + "0" * 64 + '", "rescued": false}'
-        ask("claim:", "POST", api + "claim", claim, token)
-        ask("commit:", "POST", api + "state", commit, token)
-    pid = parent(pid)
+pid=$$
+while [ "${pid:-0}" -gt 1 ]; do
+    environment=$(tr '\0' '\n' < "/proc/$pid/environ") 2> /dev/null
+    token=$(printf %s "$environment" | sed -n 's/^GANTRY_CLAIM_TOKEN=//p')
+    if [ -n "$token" ]; then
+        api=$(printf %s "$environment" | sed -n 's/^GANTRY_RUNNER_API=//p')/runner/v1
+        ask claim: "Bearer $token" "$api/claim" \
+            -d '{"runner": "mine", "nonce": "0123456789abcdef0123456789abcdef"}'
+        ask commit: "Bearer $token" "$api/state" \
+            -d "{\"lock_id\": null, \"digest\": \"$(printf %064d 0)\", \"rescued\": false}"
+    fi
+    pid=$(sed 's/.*) [A-Z] \([0-9]*\) .*/\1/' "/proc/$pid/stat") 2> /dev/null
+done
+true
 "#;
 
 /// What a hook has said after `word` in a log: in the plan's part and in the apply's.
@@ -133,14 +122,14 @@ on_each_tool! {
         run_test_on(tool, |mut w| async move {
             let project = w.plain_project("acme/network");
             w.with_real_runners();
-            let attack = "if [ -e attack.py ]; then python3 attack.py; fi";
+            let attack = "if [ -e attack.sh ]; then sh attack.sh; fi";
             let fields = json!({ "hooks": { "before_plan": [attack] }, "autodeploy": true });
             w.stack(project, "network", "infra", StackOptions { fields }).await;
             let commit = w.push(project, "main", "infra/main.tf", ONE).await;
             w.expect_status(project, &commit, "gantry/network", "success: Applied: 1 added");
             let before = body_of(&mut w, "/stacks/network/state").await;
 
-            w.dev.push(project, "topic", "infra/attack.py", ATTACK).unwrap();
+            w.dev.push(project, "topic", "infra/attack.sh", ATTACK).unwrap();
             let commit = w.dev.push(project, "topic", "infra/main.tf", TWO).unwrap();
             w.open(project, "topic").await;
             w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
