@@ -15,7 +15,7 @@ async fn a_build_takes_further_runs_on_a_clean_machine() {
         // Only root can give Terraform a user of its own; without one a build takes one run.
         return;
     }
-    let left = "/tmp/gantry-left";
+    let left = "/tmp/left-behind";
     let stack = json!({
         "name": "Network", "project": "acme/network", "branch": "main",
         "hooks": {"before_init": [
