@@ -140,12 +140,6 @@ pub fn admit(files: &[RootFile<'_>], asked: &Asked<'_>) -> Result<Admitted, Refu
     Ok(admitted)
 }
 
-/// The backend and cloud blocks that are not used where Gantry keeps the state, as remarks.
-pub fn unused_backends(files: &[RootFile<'_>], tool: Tool) -> Vec<String> {
-    let configuration = files::configuration(files, tool);
-    backends(&configuration).iter().map(|(_, place)| not_used(place)).collect()
-}
-
 const LOCAL: &str = "backend \"local\"";
 
 /// The file that makes Gantry the keeper, in the form that wins for the tool.
