@@ -56,6 +56,8 @@ struct Machine {
     /// A process of the same user.
     neighbour: Child,
     abstract_name: String,
+    /// The number of shared memory of the same user.
+    shared_memory: String,
 }
 
 impl Machine {
@@ -87,23 +89,29 @@ impl Machine {
         }
         let mut neighbour = Command::new("sleep");
         neighbour.arg("600").env("NEIGHBOUR", SECRET);
+        let mut memory = Command::new("ipcmk");
+        memory.args(["--shmem", "64"]);
         if who != Who::Same {
             use std::os::unix::process::CommandExt as _;
             let Unprivileged { uid, gid } = Unprivileged::named("nobody").unwrap();
             neighbour.uid(uid).gid(gid);
+            memory.uid(uid).gid(gid);
             give_all(&data, uid);
         }
         let neighbour = neighbour.spawn().unwrap();
-        Self { w, who, data, neighbour, abstract_name }
+        let made = String::from_utf8(memory.output().unwrap().stdout).unwrap();
+        let shared_memory = made.rsplit(' ').next().unwrap().trim().to_owned();
+        Self { w, who, data, neighbour, abstract_name, shared_memory }
     }
 
     /// The variables that attacks name their targets with.
     fn targets(&self) -> String {
         format!(
-            "DATA={} NEIGHBOUR={} ABSTRACT={}; ",
+            "DATA={} NEIGHBOUR={} ABSTRACT={} MEMORY={}\ncall() {{ /usr/bin/python3 -c '{CALL}' \"$@\"; }}\n",
             self.data.display(),
             self.neighbour.id(),
-            self.abstract_name
+            self.abstract_name,
+            self.shared_memory
         )
     }
 
@@ -163,8 +171,38 @@ impl Drop for Machine {
     fn drop(&mut self) {
         let _ended = self.neighbour.kill();
         let _awaited = self.neighbour.wait();
+        let _removed = Command::new("ipcrm").args(["--shmem-id", &self.shared_memory]).status();
     }
 }
+
+/// Makes a system call. It worked when the kernel did not refuse to be asked: its arguments are
+/// numbers, `=text`, `@bytes`, and a few that only Python knows.
+const CALL: &str = r#"
+import ctypes, os, platform, sys
+numbers = dict(
+    add_key=(248, 217), bpf=(321, 280), clone3=(435, 435), io_uring_enter=(426, 426),
+    io_uring_register=(427, 427), io_uring_setup=(425, 425), ioctl=(16, 29), kcmp=(312, 272),
+    keyctl=(250, 219), migrate_pages=(256, 238), move_pages=(279, 239),
+    perf_event_open=(298, 241), pidfd_getfd=(438, 438), process_madvise=(440, 440),
+    process_mrelease=(448, 448), process_vm_readv=(310, 270), process_vm_writev=(311, 271),
+    ptrace=(101, 117), request_key=(249, 218), sched_setparam=(142, 118),
+    sched_setscheduler=(144, 119), shmat=(30, 196), socket=(41, 198), userfaultfd=(323, 282))
+def argument(text):
+    if text[0] in "=@":
+        body = text[1:].encode() if text[0] == "=" else bytes.fromhex(text[1:])
+        return ctypes.create_string_buffer(body, 256)
+    if text == "self":
+        return ctypes.c_long(os.getpid())
+    if text == "pidfd":
+        return ctypes.c_long(os.pidfd_open(os.getpid()))
+    return ctypes.c_long(int(text, 0))
+number = numbers[sys.argv[1]][platform.machine() == "aarch64"]
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+result = libc.syscall(ctypes.c_long(number), *map(argument, sys.argv[2:]))
+refusals = (1, 13, 22, 38) if sys.argv[1] == "shmat" else (1, 13, 38)
+sys.exit(result == -1 and ctypes.get_errno() in refusals)
+"#;
 
 fn give_all(path: &Path, uid: u32) {
     if fs::symlink_metadata(path).unwrap().is_dir() {
@@ -232,6 +270,43 @@ const ATTACKS: &[&str] = &[
     "timeout 2 strace -o /dev/null -p $NEIGHBOUR; test $? = 124",
     "timeout 2 gdb -p $NEIGHBOUR -batch -ex 'info proc' 2>&1 | grep exe",
     "fuser -k $DATA/socket",
+    "renice -n 5 -p $NEIGHBOUR",
+    "renice -n 6 -u $(id -u)",
+    "prlimit --pid $NEIGHBOUR --nofile=64",
+    "prlimit --pid $NEIGHBOUR",
+    "ionice -c 3 -p $NEIGHBOUR",
+    "ionice -c 2 -n 4 -u $(id -u)",
+    "taskset -p 1 $NEIGHBOUR",
+    "chrt --batch -p 0 $NEIGHBOUR",
+    "call sched_setparam $NEIGHBOUR @",
+    "call sched_setscheduler $NEIGHBOUR 3 @",
+    "call ptrace 16 $NEIGHBOUR 0 0 && call ptrace 17 $NEIGHBOUR 0 0",
+    "call ptrace 0 0 0 0",
+    "call process_vm_readv self @ 0 @ 0 0",
+    "call process_vm_writev self @ 0 @ 0 0",
+    "call process_madvise pidfd @ 0 20 0",
+    "call process_mrelease pidfd 0",
+    "call pidfd_getfd pidfd 0 0",
+    "call kcmp self self 0 0 1",
+    "call migrate_pages 0 0 0 0",
+    "call move_pages 0 0 0 0 0 0",
+    "call shmat $MEMORY 0 0",
+    // The kernel.
+    "call keyctl 0 -3 1",
+    "call add_key =user =gantry-was-here =x 1 -2",
+    "call request_key =user =gantry-was-here 0 0",
+    "call io_uring_setup 1 @",
+    "call io_uring_enter 0 1 0 0 0 0",
+    "call io_uring_register 0 0 0 0",
+    "call userfaultfd 1",
+    "call bpf 5 @ 120",
+    "call perf_event_open @010000004000000000000000000000000000000000000000000000000000000000\
+     00000000000000600000000000000000 0 -1 -1 0",
+    "call clone3 @ 0",
+    "call socket 38 5 0",
+    "call socket 40 1 0",
+    "call ioctl 1 0x5412 =x",
+    "unshare -U true",
     // Ways around.
     "cat /proc/self/root$DATA/secrets.json",
     "cat /proc/1/root$DATA/secrets.json",
@@ -323,6 +398,31 @@ async fn the_attacks_work_where_nothing_confines_them() {
         "cat /proc/$NEIGHBOUR/environ",
         "cat /proc/*/cmdline | grep -a sleep",
         "cat /proc/$NEIGHBOUR/root$DATA/secrets.json",
+        "renice -n 5 -p $NEIGHBOUR",
+        "renice -n 6 -u $(id -u)",
+        "prlimit --pid $NEIGHBOUR --nofile=64",
+        "ionice -c 3 -p $NEIGHBOUR",
+        "ionice -c 2 -n 4 -u $(id -u)",
+        "taskset -p 1 $NEIGHBOUR",
+        "chrt --batch -p 0 $NEIGHBOUR",
+        "call sched_setparam $NEIGHBOUR @",
+        "call sched_setscheduler $NEIGHBOUR 3 @",
+        "call ptrace 16 $NEIGHBOUR 0 0 && call ptrace 17 $NEIGHBOUR 0 0",
+        "call ptrace 0 0 0 0",
+        "call process_vm_readv self @ 0 @ 0 0",
+        "call process_vm_writev self @ 0 @ 0 0",
+        "call process_madvise pidfd @ 0 20 0",
+        "call process_mrelease pidfd 0",
+        "call pidfd_getfd pidfd 0 0",
+        "call kcmp self self 0 0 1",
+        "call shmat $MEMORY 0 0",
+        "call keyctl 0 -3 1",
+        "call add_key =user =gantry-was-here =x 1 -2",
+        "call request_key =user =gantry-was-here 0 0",
+        "call io_uring_setup 1 @",
+        "call userfaultfd 1",
+        "call clone3 @ 0",
+        "unshare -U true",
         "unshare -rm mount -t tmpfs none $HOME",
         "curl -s --max-time 5 --unix-socket $DATA/socket http://x/",
         "curl -s --max-time 5 --abstract-unix-socket $ABSTRACT http://x/",
@@ -422,6 +522,12 @@ output "link" {{ value = try(file("${{path.module}}/link"), "nothing") }}
                  s.listen(); c = socket.socket(socket.AF_UNIX); c.connect(p); \
                  subprocess.run([\"true\"], check=True); ssl.create_default_context()'",
                 "test $(umask) = 0022",
+                "nice -n 5 true",
+                "ionice -c 3 true",
+                "taskset 1 true",
+                "ulimit -n 256 && test $(ulimit -n) = 256",
+                "! test -x /usr/bin/node || /usr/bin/node -e 'require(\"fs\").promises.readFile(\"/etc/hosts\")'",
+                "! test -x /usr/bin/java || /usr/bin/java -version",
             ]
             .map(str::to_owned)
             .to_vec();

@@ -1,6 +1,6 @@
 //! The launcher: a process that gives up all that it could do, and becomes the program of a run.
 
-use super::{Order, Strength, landlock, view};
+use super::{Order, Strength, calls, landlock, view};
 use crate::Unprivileged;
 use nix::{
     sched::{CloneFlags, unshare},
@@ -42,11 +42,13 @@ fn confine(order: &Order) -> Result<Strength, String> {
     let mut user = order.user;
     let own_view = make_view(order, &mut user).map_err(step("no view of its own"))?;
     let rules = landlock::rules(&order.policy).map_err(|e| format!("Landlock: {e}"))?;
+    let filters = calls::filters(own_view).map_err(|e| format!("system calls: {e}"))?;
     drop_rights(user).map_err(step("rights cannot be given up"))?;
     let landlock = rules.apply().map_err(|e| format!("Landlock: {e}"))?;
     if landlock.is_none() && !order.policy.landlock_may_be_missing {
         return Err("this kernel has no Landlock, or it is not enabled".to_owned());
     }
+    filters.apply().map_err(step("system calls cannot be refused"))?;
     Ok(Strength { landlock, own_view })
 }
 

@@ -7,8 +7,11 @@
 //!
 //! Two walls, each of them enough for files: a view of the file system in which nothing else
 //! exists (`view`, where the machine lets us have mount namespaces), and Landlock (`landlock`),
-//! which also keeps a run from signalling and tracing processes that are not its own.
+//! which also keeps a run from signalling and tracing processes that are not its own. What neither
+//! of them covers is refused as a system call (`calls`).
 
+#[cfg(target_os = "linux")]
+mod calls;
 #[cfg(target_os = "linux")]
 mod landlock;
 #[cfg(target_os = "linux")]
@@ -152,8 +155,9 @@ impl std::fmt::Display for Strength {
         }
         if self.landlock.is_some_and(|version| version < 6) {
             f.write_str(
-                " Before Linux 6.12 they can signal other processes of the same user: use a user \
-                 of their own (GANTRY_RUNNER_USER) where that matters.",
+                " Before Linux 6.12 they can signal other processes of the same user, and connect to \
+                 abstract Unix sockets: use a user of their own (GANTRY_RUNNER_USER) where that \
+                 matters.",
             )?;
         }
         Ok(())
