@@ -130,17 +130,17 @@ async fn finish(
             Err(anyhow::anyhow!("the end was not reported: {}", failure.for_log(&job.masker)))
         }
     };
-    clean_up(job)?;
+    clean_up(job, outcome.is_ok())?;
     outcome
 }
 
-/// Removes the run's files, but no state that is only here.
-fn clean_up(job: Job) -> anyhow::Result<()> {
+/// Removes the run's files, but no state that is only here, and no end that nobody was told.
+fn clean_up(job: Job, is_told: bool) -> anyhow::Result<()> {
     let folders = &job.folders;
     let left: Vec<PathBuf> = std::fs::read_dir(&folders.states)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default();
-    if left.is_empty() {
+    if left.is_empty() && is_told {
         if let Some((held, _)) = job.held {
             held.remove()?;
         }
@@ -148,5 +148,8 @@ fn clean_up(job: Job) -> anyhow::Result<()> {
     }
     // Whoever looks after the machine tries to deliver them again.
     files::remove_folder(&folders.job)?;
+    if left.is_empty() {
+        return Ok(());
+    }
     anyhow::bail!("states are left in {}: {} files", folders.states.display(), left.len())
 }

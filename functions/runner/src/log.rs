@@ -156,9 +156,7 @@ async fn pump(
     }
     // What was killed may have been writing a secret.
     take(masked.finish_cut(), &mut sender);
-    while !sender.pending.is_empty() && !sender.refused {
-        sender.flush().await;
-    }
+    sender.flush().await;
 }
 
 struct Sender {

@@ -313,11 +313,18 @@ async fn keep_aside(job: &mut Job, paths: &[PathBuf]) -> Rescue {
     }
     for path in &rescue.left {
         job.doubt = Some(StateDoubt::NotDelivered);
-        job.log.say(&format!("a state is still on the runner's machine: {}", path.display()));
-        if path.starts_with(&job.folders.job)
-            && let Err(error) = keep(path, &job.folders.states)
-        {
-            tracing::error!(%error, path = %path.display(), "a state could not be kept");
+        let kept = match path.starts_with(&job.folders.job) {
+            true => keep(path, &job.folders.states),
+            false => Ok(path.clone()),
+        };
+        match kept {
+            Ok(path) => {
+                job.log
+                    .say(&format!("a state is still on the runner's machine: {}", path.display()));
+            }
+            Err(error) => {
+                tracing::error!(%error, path = %path.display(), "a state could not be kept");
+            }
         }
     }
     rescue
@@ -335,8 +342,10 @@ fn digest(path: &Path) -> Option<String> {
 }
 
 /// Moves what lies in the workspace to where it outlives it.
-fn keep(path: &Path, states: &Path) -> std::io::Result<()> {
+fn keep(path: &Path, states: &Path) -> std::io::Result<PathBuf> {
     let mut body = Vec::new();
     files::open_regular(path)?.read_to_end(&mut body)?;
-    files::write_private(&states.join("errored.tfstate"), &body)
+    let kept = states.join("errored.tfstate");
+    files::write_private(&kept, &body)?;
+    Ok(kept)
 }

@@ -108,7 +108,7 @@ impl Rescuer {
             return Ok(Seen::Waits);
         }
         let end = end_of(&record, &rescue);
-        if record.end.is_none() {
+        if record.end.as_ref() != Some(&end) {
             record.end = Some(end.clone());
             record.sequence = end.sequence;
             held.write(&record)?;
@@ -153,10 +153,18 @@ fn end_of(record: &Record, rescue: &Rescue) -> Report {
     let kept_aside = (rescue.kept_aside > 0).then_some(StateDoubt::KeptAside);
     let not_delivered = (!rescue.left.is_empty()).then_some(StateDoubt::NotDelivered);
     let found = not_delivered.or(kept_aside);
-    if let Some(end) = &record.end {
-        return Report { doubt: end.doubt.or(found), ..end.clone() };
-    }
     let sequence = record.sequence + 1;
+    if let Some(end) = &record.end {
+        let was_delivered = rescue.left.is_empty() && rescue.kept_aside + rescue.current > 0;
+        let doubt = match end.doubt {
+            Some(StateDoubt::NotDelivered) if was_delivered => kept_aside,
+            doubt => doubt.or(found),
+        };
+        return match doubt == end.doubt {
+            true => end.clone(),
+            false => Report { sequence, doubt, ..end.clone() },
+        };
+    }
     if record.stage == Stage::Before {
         let summary = "The runner died before anything was applied".to_owned();
         let what = ReportKind::Failed {
@@ -216,5 +224,14 @@ mod tests {
         // The end that the runner knew is told as it is.
         let end = Report::new(3, ReportKind::Applied { delta: Default::default() });
         assert_eq!(end_of(&record(Stage::Applying, Some(end.clone())), &none), end);
+        // Unless what it could not deliver is delivered by now: then it is another report.
+        let end = Report { doubt: Some(StateDoubt::NotDelivered), ..end };
+        let known = record(Stage::Applying, Some(end.clone()));
+        assert_eq!(end_of(&known, &none), end);
+        assert_eq!(end_of(&known, &left), end);
+        let brought = end_of(&known, &aside);
+        assert_eq!((brought.sequence, brought.doubt), (4, Some(StateDoubt::KeptAside)));
+        let current = Rescue { current: 1, ..Rescue::default() };
+        assert_eq!(doubt(&known, &current), None);
     }
 }

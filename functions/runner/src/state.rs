@@ -111,6 +111,7 @@ async fn keep_aside(
     rescue: &mut Rescue,
 ) -> Result<(), ApiError> {
     if api.state().await?.is_some_and(|current| self::content(&current) == content) {
+        rescue.current += 1;
         return Ok(());
     }
     let commit = StateCommit { lock_id: None, digest: files::digest(body), rescued: true };
@@ -144,6 +145,7 @@ impl StateServer {
             authorization: format!("Basic {credentials}"),
             pinned: OnceCell::new(),
             writes: AtomicU32::new(0),
+            last_read: AtomicU64::new(0),
             held: Mutex::new(None),
         });
         let router = router(Arc::clone(&shared));

@@ -297,6 +297,12 @@ fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> St
         head.last_applied =
             Some(LastApplied { run: after.id.clone(), commit: after.commit.clone(), at: now });
     }
+    // Where its state is may become known when it has ended.
+    if let (Some(blocked), Some(doubt)) = (&mut head.blocked, after.doubt)
+        && blocked.run == after.id
+    {
+        blocked.reason = text::why_blocked(doubt).to_owned();
+    }
     let holds = head.tracked.as_ref() == Some(&after.id);
     if !holds {
         return head;

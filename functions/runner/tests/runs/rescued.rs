@@ -1,6 +1,6 @@
 //! The runner program is killed: Terraform goes on, and what it made is not lost.
 
-use crate::support::{Hang, World, until};
+use crate::support::{Cut, Hang, World, until};
 use gantry_domain::{
     protocol::{ReportKind, StateDoubt},
     stack::Tool,
@@ -157,4 +157,92 @@ async fn killed_while_it_plans() {
     let ReportKind::Failed { summary, .. } = w.api.reports().pop().unwrap() else { panic!() };
     assert_eq!(summary, "The runner died before anything was applied");
     assert_eq!(w.api.data().doubt, None);
+}
+
+/// A resource that is made once, however often somebody applies.
+const ONE: &str = r#"
+resource "terraform_data" "one" {
+  provisioner "local-exec" {
+    command = "echo made >> $TMPDIR/made"
+  }
+}
+"#;
+
+/// The runner lives, and tries longer than it has patience for.
+async fn given_up(cut: Option<Cut>, tool: Tool) {
+    let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+    w.claim.autodeploy = true;
+    let short = Duration::from_millis(300);
+    (w.timings.patience, w.timings.report_patience) = (2 * short, short);
+    w.timings.state_patience = short;
+    (w.api.data().cut, w.api.data().refuses_states) = (cut, cut.is_none());
+    let ended = gantry_runner::run(w.offer()).await;
+    let run = w.work().join("run-1");
+    let made = || std::fs::read_to_string(run.join("tmp/made")).unwrap_or_default();
+    assert_eq!(made(), "made\n");
+    let error = ended.unwrap_err().to_string();
+    match cut {
+        Some(Cut::BeforeTheEnd) => assert!(error.contains("the end was not reported"), "{error}"),
+        _ => assert!(error.contains("states are left in"), "{error}"),
+    }
+    if cut.is_none() {
+        // Who refuses a state can be told so.
+        let ReportKind::Failed { summary, .. } = w.api.reports().pop().unwrap() else { panic!() };
+        assert_eq!(summary, "Failed to save state");
+        assert_eq!(w.api.data().doubt, Some(StateDoubt::NotDelivered));
+        let log = w.api.log();
+        let named = log.lines().filter_map(|line| line.split_once("runner's machine: "));
+        let named: Vec<_> = named.map(|(_, path)| Path::new(path)).collect();
+        assert!(!named.is_empty() && named.iter().all(|path| path.exists()), "{named:?}");
+        assert!(!Rescuer::new(w.work(), None).look().await, "it is refused still");
+    } else {
+        assert!(!matches!(w.api.reports().pop(), Some(ReportKind::Failed { .. })));
+        assert!(!Rescuer::new(w.work(), None).look().await, "the network is gone still");
+    }
+    assert!(run.exists());
+    w.api.data().mend();
+    rescued(&w).await;
+
+    assert!(!run.exists());
+    let data = w.api.data();
+    let end = data.reports.last().unwrap();
+    let (states, rescued): (Vec<_>, Vec<_>) = (
+        data.states.iter().map(|s| names(s)).collect(),
+        data.rescued.iter().map(|s| names(s)).collect(),
+    );
+    match cut {
+        None | Some(Cut::BeforeTheState) => {
+            assert!(matches!(end, ReportKind::Failed { .. }), "{end:?}");
+            assert_eq!(
+                (data.doubt, rescued),
+                (Some(StateDoubt::KeptAside), vec![vec!["one".to_owned()]])
+            );
+        }
+        Some(Cut::AfterTheState) => {
+            assert!(matches!(end, ReportKind::Failed { .. }), "{end:?}");
+            assert_eq!((data.doubt, rescued.len(), states.len()), (None, 0, 1), "{states:?}");
+        }
+        Some(Cut::BeforeTheEnd) => {
+            assert!(matches!(end, ReportKind::Applied { .. }), "{end:?}");
+            assert_eq!((data.doubt, rescued.len(), states.len()), (None, 0, 1), "{states:?}");
+        }
+    }
+}
+
+on_each_tool! {
+    async fn a_state_that_is_refused_is_brought_once_it_is_wanted(tool) {
+        given_up(None, tool).await;
+    }
+
+    async fn a_network_that_is_cut_before_the_state_came(tool) {
+        given_up(Some(Cut::BeforeTheState), tool).await;
+    }
+
+    async fn a_network_that_is_cut_before_the_state_was_acknowledged(tool) {
+        given_up(Some(Cut::AfterTheState), tool).await;
+    }
+
+    async fn a_network_that_is_cut_before_the_end_was_told(tool) {
+        given_up(Some(Cut::BeforeTheEnd), tool).await;
+    }
 }

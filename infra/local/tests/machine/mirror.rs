@@ -5,7 +5,7 @@ use gantry_fake_gitlab::ProjectOptions;
 use gantry_local::Intervals;
 use gantry_terraform::on_each_tool;
 use serde_json::json;
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 const CODE: &str = r#"terraform {
   required_providers {
@@ -62,23 +62,9 @@ on_each_tool! {
         let mut stack = w.api.get(&format!("/stacks/{SLUG}")).await.good();
         stack["pool"] = json!("office");
         w.api.put(&format!("/stacks/{SLUG}"), &stack).await.good();
-        let key = json!({ "name": "office-1", "role": "worker", "pool": "office" });
-        let key = text(&w.api.post("/keys", &key).await.good(), "/key");
-        let work = folder.path().join("worker");
-        fs::create_dir(&work).unwrap();
-        let worker = tokio::process::Command::new(gantry_terraform::runner())
-            .args(["--poll", "--terraform-config"])
-            .arg(&config)
-            .env_clear()
-            .env("PATH", gantry_terraform::path())
-            .env("GANTRY_RUNNER_API", format!("http://{}", w.address()))
-            .env("GANTRY_RUNNER_WORK", work)
-            .env("GANTRY_WORKER_KEY", key)
-            .stdin(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("worker.log")).unwrap())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let key = w.worker_key("office").await;
+        let mut worker = w.worker(&key, &folder.path().join("worker"));
+        let worker = worker.arg("--terraform-config").arg(&config).spawn().unwrap();
         let commit = w.push("main", &format!("{uses}{CODE}"));
         let run = w.apply(&commit).await;
         assert!(w.succeeded(&commit, STATUS).await.contains("1 added"));

@@ -57,6 +57,10 @@ pub(crate) struct Data {
     pub(crate) failing_commits: u32,
     /// Answers 503 to this many requests of any kind.
     pub(crate) failing: u32,
+    /// Answers 422 to every commit of a state.
+    pub(crate) refuses_states: bool,
+    /// When the network is gone, until the test says otherwise.
+    pub(crate) cut: Option<Cut>,
     /// Answers 422 to this many reports of an apply that was done.
     pub(crate) refused_applied: u32,
     /// What a backend of the code's own holds, at `own/state`.
@@ -79,6 +83,33 @@ pub(crate) enum Hang {
     BeforeTheEnd,
     /// After that.
     AfterTheEnd,
+}
+
+/// When nobody answers any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Before a state is taken.
+    BeforeTheState,
+    /// A state is taken, and nobody is told so.
+    AfterTheState,
+    /// The report of the end is not taken.
+    BeforeTheEnd,
+}
+
+impl Data {
+    /// The network is gone from here on, if it was to be.
+    fn is_cut(&mut self, at: Cut) -> bool {
+        let is_now = self.cut == Some(at);
+        if is_now {
+            self.failing = u32::MAX;
+        }
+        is_now
+    }
+
+    /// The network is back.
+    pub(crate) fn mend(&mut self) {
+        (self.failing, self.cut, self.refuses_states) = (0, None, false);
+    }
 }
 
 pub(crate) struct Api {
@@ -285,6 +316,10 @@ async fn report(State(shared): State<Shared>, Json(report): Json<Report>) -> Sta
 
 fn take_report(shared: &Shared, report: Report) -> StatusCode {
     let mut data = shared.data();
+    let is_applied = matches!(report.what, ReportKind::Applied { .. });
+    if is_applied && data.is_cut(Cut::BeforeTheEnd) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     if data.refused_applied > 0 && matches!(report.what, ReportKind::Applied { .. }) {
         data.refused_applied -= 1;
         return StatusCode::UNPROCESSABLE_ENTITY;
@@ -405,7 +440,10 @@ async fn commit_state(State(shared): State<Shared>, Json(commit): Json<StateComm
         return (StatusCode::CONFLICT, "the state is not locked by this run").into_response();
     }
     data.states.push(body);
-    StatusCode::NO_CONTENT.into_response()
+    match data.is_cut(Cut::AfterTheState) {
+        true => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        false => StatusCode::NO_CONTENT.into_response(),
+    }
 }
 
 async fn lock(State(shared): State<Shared>, body: Bytes) -> Response {

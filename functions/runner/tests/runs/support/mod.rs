@@ -3,7 +3,7 @@
 
 mod api;
 
-pub(crate) use api::{Api, Hang, LOG_SECRET};
+pub(crate) use api::{Api, Cut, Hang, LOG_SECRET};
 
 use flate2::{Compression, write::GzEncoder};
 use gantry_domain::{

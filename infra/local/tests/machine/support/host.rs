@@ -174,7 +174,7 @@ fn free_address() -> SocketAddr {
 }
 
 /// What the tools need besides, as a setting.
-fn needs() -> Option<OsString> {
+pub(super) fn needs() -> Option<OsString> {
     let needs = gantry_terraform::needs();
     (!needs.is_empty()).then(|| std::env::join_paths(needs).unwrap())
 }

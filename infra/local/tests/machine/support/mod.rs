@@ -14,7 +14,7 @@ use gantry_fake_gitlab::{
 use host::Running;
 use serde_json::{Value, json};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -239,6 +239,33 @@ impl World {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Makes a worker's key for a pool.
+    pub(crate) async fn worker_key(&self, pool: &str) -> String {
+        let key = json!({ "name": format!("{pool}-1"), "role": "worker", "pool": pool });
+        text(&self.api.post("/keys", &key).await.good(), "/key")
+    }
+
+    /// A private worker that keeps its runs in `work` and its log beside it, to be started. It ends
+    /// with what this starts.
+    pub(crate) fn worker(&self, key: &str, work: &Path) -> tokio::process::Command {
+        std::fs::create_dir_all(work).unwrap();
+        let log = work.with_extension("log");
+        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut command = tokio::process::Command::new(gantry_terraform::runner());
+        command
+            .arg("--poll")
+            .env_clear()
+            .env("PATH", gantry_terraform::path())
+            .env("GANTRY_RUNNER_API", format!("http://{}", self.address()))
+            .env("GANTRY_RUNNER_WORK", work)
+            .env("GANTRY_WORKER_KEY", key)
+            .envs(host::needs().map(|needs| ("GANTRY_RUNS_MAY_READ", needs)))
+            .stdin(std::process::Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true);
+        command
     }
 
     /// What was written to GitLab, and what host and runners said.
