@@ -98,6 +98,7 @@ pub(crate) async fn claim(
         },
         apply_timeout: stack.timeouts.apply,
         registry,
+        largest_state: deps.limits.state,
         plan_digest: run.plan_digest.filter(|_| run.phase == Phase::Apply),
     }))
 }

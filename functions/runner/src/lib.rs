@@ -18,6 +18,7 @@ mod providers;
 mod record;
 pub mod rescue;
 mod root;
+mod size;
 mod state;
 mod testing;
 

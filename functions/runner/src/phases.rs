@@ -4,7 +4,7 @@ use crate::{
     beat, cli_config,
     failure::Failure,
     job::{Care, Job, Progress},
-    providers, rescue, root,
+    providers, rescue, root, size,
     state::{self, Rescue},
     testing,
 };
@@ -171,6 +171,7 @@ async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
 async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Failure> {
     let plan = job.folders.plan();
     let json = show(job, terraform, &plan).await?;
+    size::check(job, &json)?;
     let masker = Arc::clone(&job.masker);
     spawn_blocking(move || {
         Change::from_plan_bytes(&json, Limits::default(), &masker)

@@ -27,15 +27,13 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 use subtle::ConstantTimeEq;
 use tokio::{net::TcpListener, sync::OnceCell, task::JoinHandle};
 
 const USERNAME: &str = "gantry";
-/// Larger states than this are not kept.
-const LARGEST_STATE: usize = 512 << 20;
 
 /// What a run may do with the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +59,8 @@ struct Shared {
     authorization: String,
     pinned: OnceCell<Option<Bytes>>,
     writes: AtomicU32,
+    /// The size of the state that Terraform read last.
+    last_read: AtomicU64,
     /// The lock as Terraform took it, until it gives it back.
     held: Mutex<Option<Bytes>>,
 }
@@ -70,6 +70,8 @@ struct Shared {
 pub(crate) struct Rescue {
     /// The runner API keeps them aside.
     pub(crate) kept_aside: usize,
+    /// The runner API has them already, as the current state.
+    pub(crate) current: usize,
     /// They are still on this machine.
     pub(crate) left: Vec<PathBuf>,
     /// The runner API did not answer: it is worth trying again.
@@ -170,6 +172,11 @@ impl StateServer {
         }
     }
 
+    /// How many bytes the state has that Terraform read last; 0 while there was none.
+    pub(crate) fn last_read(&self) -> u64 {
+        self.shared.last_read.load(Ordering::SeqCst)
+    }
+
     /// Whether Terraform has brought a state.
     pub(crate) fn was_written(&self) -> bool {
         self.shared.writes.load(Ordering::SeqCst) > 0
@@ -216,7 +223,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/state", get(read_state).post(write_state))
         .route("/lock", post(take_lock).delete(release_lock))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), authorize))
-        .layer(DefaultBodyLimit::max(LARGEST_STATE))
+        // What Terraform has made is kept, whatever its size: the runner API says what it takes.
+        .layer(DefaultBodyLimit::disable())
         .with_state(shared)
 }
 
@@ -240,7 +248,10 @@ async fn read_state(State(shared): State<Arc<Shared>>) -> Response {
         Access::Pinned => shared.pinned.get_or_try_init(|| shared.api.state()).await.cloned(),
     };
     match state {
-        Ok(Some(body)) => body.into_response(),
+        Ok(Some(body)) => {
+            shared.last_read.store(body.len() as u64, Ordering::SeqCst);
+            body.into_response()
+        }
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => refuse(&error),
     }

@@ -117,6 +117,9 @@ pub struct ClaimAnswer {
     /// The module registry of this installation, where the run's code may find modules.
     #[serde(default)]
     pub registry: Option<Registry>,
+    /// The most bytes that a state may have: what may become larger is not applied.
+    #[serde(default = "default_largest_state")]
+    pub largest_state: u64,
     /// For an apply: the digest that [`ReportKind::Planned`] brought. The runner applies nothing
     /// else.
     #[serde(default)]
@@ -125,6 +128,10 @@ pub struct ClaimAnswer {
 
 fn default_apply_timeout() -> u32 {
     crate::stack::Timeouts::default().apply
+}
+
+fn default_largest_state() -> u64 {
+    256 << 20
 }
 
 /// How a run reaches the module registry. Its routes are below the runner API's own address.

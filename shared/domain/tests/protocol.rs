@@ -61,6 +61,7 @@ fn claim_answer() -> Value {
         "variables": [{"name": "TF_VAR_zone", "value": "b", "secret": false}],
         "timeout": 3600,
         "apply_timeout": 5400,
+        "largest_state": 536870912,
         "registry": {"host": "gantry.example.com", "token": "registry-token"},
         "plan_digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     })
@@ -83,11 +84,12 @@ fn what_the_first_runners_did_not_say_has_a_meaning() {
         &json!({"runner": "local-4711", "nonce": "", "identity": null}),
     );
     let (mut before, mut same) = (claim_answer(), claim_answer());
-    for field in ["apply_timeout", "registry", "plan_digest", "var_files"] {
+    for field in ["apply_timeout", "registry", "largest_state", "plan_digest", "var_files"] {
         before.as_object_mut().unwrap().remove(field);
         same[field] = Value::Null;
     }
     same["apply_timeout"] = json!(7200);
+    same["largest_state"] = json!(256 << 20);
     same["var_files"] = json!([]);
     is_read_as::<ClaimAnswer>(&before, &same);
     is_read_as::<UploadAnswer>(&json!({}), &json!({"url": null, "headers": {}}));

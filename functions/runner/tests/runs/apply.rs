@@ -1,7 +1,10 @@
 //! Applies on real Terraform: exactly the plan that was shown, and a state that is never lost.
 
 use crate::support::{World, until};
-use gantry_domain::{plan::Delta, protocol::ReportKind};
+use gantry_domain::{
+    plan::Delta,
+    protocol::{ReportKind, StateDoubt},
+};
 use gantry_runner::Outcome;
 use gantry_terraform::on_each_tool;
 use serde_json::Value;
@@ -269,5 +272,54 @@ on_each_tool! {
         assert!(resources(&state).contains(&"slow"), "{state}");
         let mode = std::os::unix::fs::PermissionsExt::mode(&newest.metadata().unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+/// An output of 1000 texts.
+fn long(text: &str) -> String {
+    format!(
+        "resource \"terraform_data\" \"id\" {{}}\noutput \"long\" {{\n  \
+         value = join(\"\", [for i in range(1000) : {text}])\n}}\n"
+    )
+}
+
+on_each_tool! {
+    async fn what_would_make_too_large_a_state_is_not_applied(tool) {
+        let known = |length| long(&format!("\"{}\"", "x".repeat(length)));
+        let mut w = World::on(tool, &[("infra/main.tf", &known(100))]).await;
+        w.claim.autodeploy = true;
+        w.claim.largest_state = 100_000;
+        let ReportKind::Failed { summary, .. } = w.run().await else { panic!("{}", w.api.log()) };
+        assert!(summary.starts_with("The state would have about 19"), "{summary}");
+        assert!(summary.contains("at most 97 KiB: nothing is applied. Split"), "{summary}");
+        assert!(w.api.data().states.is_empty() && w.api.data().lock.is_none());
+        // What fits is applied, and what it grows to is judged by the state that is there.
+        w.claim.largest_state = 250_000;
+        assert!(matches!(w.run().await, ReportKind::Applied { .. }), "{}", w.api.log());
+        w.api.push(crate::support::archive(&[("infra/main.tf", &known(300))]));
+        let ReportKind::Failed { summary, .. } = w.run().await else { panic!("{}", w.api.log()) };
+        assert!(summary.starts_with("The state would have about 29"), "{summary}");
+        assert_eq!(w.api.data().states.len(), 1);
+    }
+}
+
+on_each_tool! {
+    async fn a_state_that_grew_too_large_unseen_is_kept_on_the_machine(tool) {
+        let unknown = long("\"${terraform_data.id.id}${terraform_data.id.id}\"");
+        let mut w = World::on(tool, &[("infra/main.tf", &unknown)]).await;
+        w.claim.autodeploy = true;
+        w.claim.largest_state = 50_000;
+        let error = gantry_runner::run(w.offer()).await.unwrap_err().to_string();
+        assert!(error.contains("states are left in"), "{error}");
+        let ReportKind::Failed { summary, .. } = w.api.reports().pop().unwrap() else { panic!() };
+        assert_eq!(summary, "Failed to save state");
+        assert_eq!(w.api.data().doubt, Some(StateDoubt::NotDelivered));
+        let log = w.api.log();
+        assert!(log.contains("the state was not taken: it is too large"), "{log}");
+        let left = std::fs::read_dir(w.work().join("run-1/states")).unwrap();
+        let newest = left.map(|entry| entry.unwrap().path()).max().unwrap();
+        let body: Value = serde_json::from_slice(&std::fs::read(newest).unwrap()).unwrap();
+        assert_eq!(resources(&body), ["id"]);
+        assert!(body["outputs"]["long"]["value"].as_str().unwrap().len() == 72_000);
     }
 }

@@ -339,18 +339,19 @@ async fn change(State(shared): State<Shared>, Json(change): Json<Change>) -> Sta
     StatusCode::NO_CONTENT
 }
 
-async fn upload(
-    State(shared): State<Shared>,
-    Json(request): Json<UploadRequest>,
-) -> Json<UploadAnswer> {
+async fn upload(State(shared): State<Shared>, Json(request): Json<UploadRequest>) -> Response {
     let signs = shared.data().signs;
+    let largest = shared.data().offered.as_ref().unwrap().1.largest_state;
+    if request.what == Upload::State && request.size > largest {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "it is too large").into_response();
+    }
     let kind = match request.what {
         Upload::Plan => "plan",
         Upload::State => "state",
     };
     let url = signs.then(|| format!("{}/storage/{kind}/{}", shared.address, request.digest));
     let headers = BTreeMap::from([("x-signed".to_owned(), request.size.to_string())]);
-    Json(UploadAnswer { url, headers })
+    Json(UploadAnswer { url, headers }).into_response()
 }
 
 #[derive(Deserialize)]
@@ -428,6 +429,12 @@ async fn commit_state(State(shared): State<Shared>, Json(commit): Json<StateComm
     let Some(body) = data.uploads.get(&commit.digest).cloned() else {
         return (StatusCode::UNPROCESSABLE_ENTITY, "not uploaded").into_response();
     };
+    if data.refuses_states {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "no state is taken").into_response();
+    }
+    if data.is_cut(Cut::BeforeTheState) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     if commit.rescued {
         data.rescued.push(body);
         return StatusCode::NO_CONTENT.into_response();

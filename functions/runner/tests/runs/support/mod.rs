@@ -95,6 +95,7 @@ impl World {
                 apply_timeout: 300,
                 plan_digest: None,
                 registry: None,
+                largest_state: 256 << 20,
             },
             timings: Timings {
                 heartbeat: Duration::from_millis(100),
