@@ -6,6 +6,7 @@ mod admin;
 mod claim;
 mod further;
 mod locks;
+mod pages;
 mod progress;
 mod states;
 mod support;

@@ -14,7 +14,9 @@ use gantry_domain::{
 };
 use gantry_queue::{Envelope, LocalQueues, Message, QueueName, Sender};
 use gantry_runner_api::{Deps, Limits, admin_state_router, router};
-use gantry_secrets::{FileSecrets, SecretName, Secrets, Signer, TokenFor, TokenKind};
+use gantry_secrets::{
+    FileSecrets, SESSION_COOKIE, SecretName, Secrets, Session, Signer, TokenFor, TokenKind,
+};
 use gantry_setup::{Clock, Objects, aws, clock::ClockHand};
 use gantry_store::{
     Expect, Outcome, Store, Stored, Write,
@@ -213,6 +215,18 @@ impl World {
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .header(gantry_domain::protocol::VERSION_HEADER, version)
             .body(Body::empty())
+            .unwrap();
+        self.answer(request).await
+    }
+
+    /// A form of a page, from a session of this admin key.
+    pub(crate) async fn form(&self, path: &str, key: &str, fields: &str) -> Answer {
+        let session = Session::begin(admin_key_digest(key), self.clock.now());
+        let (cookie, token) = (session.to_cookie(&self.signer), session.form_token(&self.signer));
+        let request = Request::post(path)
+            .header(header::COOKIE, format!("{SESSION_COOKIE}={}", cookie.expose_secret()))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(format!("_token={}&{fields}", token.expose_secret())))
             .unwrap();
         self.answer(request).await
     }

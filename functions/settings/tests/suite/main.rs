@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod access;
+mod browser;
 mod commands;
 mod description;
 mod integration;
 mod modules;
 mod pages;
+mod questions;
 mod reads;
 mod stacks;
 mod support;

@@ -1,6 +1,9 @@
 //! The pages: who sees them, which forms are taken, and that everything from outside stays text.
 
-use crate::support::{COMMIT, Got, World, connected, signer, world};
+use crate::{
+    browser::{Browser, FORM},
+    support::{COMMIT, connected, signer, world},
+};
 use bytes::Bytes;
 use gantry_domain::{
     plan::{Action, AttributeChange, Change, Delta, ResourceChange, Value as Shown},
@@ -11,53 +14,6 @@ use gantry_setup::objects;
 use gantry_store::{keys, runner::LogPiece, scheduler::StackHead};
 use serde_json::json;
 use std::time::Duration;
-
-const FORM: &str = "application/x-www-form-urlencoded";
-
-/// Somebody at the pages.
-struct Browser<'a> {
-    w: &'a World,
-    cookie: String,
-}
-
-impl<'a> Browser<'a> {
-    /// Signs in with a key.
-    async fn sign_in(w: &'a World, key: &str) -> Self {
-        let body = format!("key={key}&next=");
-        let got = w.ask("POST", "/sign-in", None, &[("content-type", FORM)], body).await;
-        let got = got.expect(303);
-        assert_eq!(got.headers["location"], "./");
-        let cookie = got.headers["set-cookie"].to_str().unwrap();
-        for part in ["HttpOnly", "SameSite=Lax", "Secure", "Max-Age=43200"] {
-            assert!(cookie.contains(part), "{cookie}");
-        }
-        let cookie = cookie.split(';').next().unwrap().to_owned();
-        Self { w, cookie }
-    }
-
-    async fn get(&self, path: &str) -> Got {
-        self.w.ask("GET", path, None, &[("cookie", &self.cookie)], "").await
-    }
-
-    /// The token that a page's forms carry.
-    async fn token(&self, page: &str) -> String {
-        let text = self.get(page).await.expect(200).text;
-        let (_, rest) = text.split_once("name=\"_token\" value=\"").unwrap();
-        rest.split('"').next().unwrap().to_owned()
-    }
-
-    /// Sends a form as the browser does.
-    async fn send(&self, path: &str, fields: &str) -> Got {
-        let token = self.token("/events").await;
-        self.send_with(path, &format!("_token={token}&{fields}"), &[]).await
-    }
-
-    async fn send_with(&self, path: &str, fields: &str, headers: &[(&str, &str)]) -> Got {
-        let mut all = vec![("cookie", self.cookie.as_str()), ("content-type", FORM)];
-        all.extend_from_slice(headers);
-        self.w.ask("POST", path, None, &all, fields.to_owned()).await
-    }
-}
 
 /// Every page that needs a session, and the least role that sees it.
 const PAGES: [(&str, &str); 14] = [
@@ -424,50 +380,6 @@ async fn keys_are_made_shown_once_and_revoked() {
     w.ask("GET", "/api/v1/stacks", Some(key), &[], "").await.expect(401);
     let page = browser.get("/keys?done=revoked").await.expect(200).text;
     assert!(page.contains("The key is revoked."), "{page}");
-}
-
-/// Every form that is done once it is meant: where it goes, where it asks, a part of the question.
-#[tokio::test]
-async fn what_cannot_be_undone_is_asked_once_before_it_is_done() {
-    let w = connected().await;
-    let stack = w.stack().await;
-    let run = w.run(&stack, "a", RunState::Applying).await;
-    w.key("read").await;
-    let keys = w.get("/api/v1/keys").await.body;
-    let id = keys["keys"].as_array().unwrap().iter().find(|key| key["name"] == "read").unwrap();
-    let id = id["id"].as_str().unwrap();
-    w.give_up(gantry_queue::QueueName::Events, "no");
-    let stop = format!("/runs/{}/stop", run.id);
-    let browser = Browser::sign_in(&w, &w.admin).await;
-    let integration = w.store.integration().await.unwrap().unwrap().version;
-    w.sent();
-    for (form, fields, words, button) in [
-        ("/keys/delete", format!("key={id}"), "Revoke the key read?", "Revoke"),
-        ("/gitlab/unlink", String::new(), "runs that wait are canceled", "Unlink"),
-        ("/gitlab/rotate", "end=on".to_owned(), "The previous secret ends now.", "Replace"),
-        ("/gitlab/rotate", String::new(), "works for seven more days", "Replace"),
-        ("/operations/redrive", "queue=events".to_owned(), "Send 1 message again?", "Send again"),
-        ("/stacks/network/catch-up", String::new(), "is discarded", "Catch up"),
-        (&stop, String::new(), "What it had not begun is left undone", "Stop"),
-    ] {
-        let asked = browser.send(form, &fields).await.expect(303);
-        let last = form.rsplit('/').next().unwrap();
-        let query = if fields.is_empty() { String::new() } else { format!("?{fields}") };
-        assert_eq!(asked.headers["location"], format!("{last}{query}"), "{form}");
-        let page = browser.get(&format!("{form}{query}")).await.expect(200).text;
-        assert!(page.contains(words) && page.contains(&format!(">{button}</button>")), "{page}");
-        assert!(page.contains("name=\"sure\"") && page.contains(">Cancel</a>"), "{page}");
-    }
-    assert!(w.sent().is_empty(), "nothing was done");
-    assert_eq!(w.store.integration().await.unwrap().unwrap().version, integration);
-    assert_eq!(w.get("/api/v1/keys").await.body, keys);
-    for (form, fields) in
-        [("/keys/delete", format!("key={id}&sure=yes")), ("/gitlab/unlink", "sure=yes".to_owned())]
-    {
-        browser.send(form, &fields).await.expect(303);
-    }
-    assert!(!w.store.integration().await.unwrap().unwrap().value.linked);
-    assert_ne!(w.get("/api/v1/keys").await.body, keys);
 }
 
 /// Sends the form of a page as a browser does: what it shows, with lines that end as HTML says.

@@ -216,7 +216,7 @@ pub(super) async fn outcome(
 async fn state_outcome(app: &App, stack: &Stack, word: &str) -> Answer<Option<(bool, String)>> {
     let found = events::activities(app, &ActivityQuery::default()).await?;
     let about = format!("the state of {}", stack.slug);
-    let last = found.activities.into_iter().find(|activity| activity.what.contains(&about));
+    let last = found.activities.into_iter().find(|activity| activity.what.ends_with(&about));
     Ok(last.map(|activity| (word == "done", format!("{}: {}", activity.what, activity.outcome))))
 }
 
