@@ -1,25 +1,40 @@
 //! A form as it is shown: what was typed, or what is there, and what is wrong with it.
 
 use crate::{form::Errors, refusal::Refusal};
+use gantry_domain::masking::Weakness;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// The fields of a form, as the API takes them, with the errors that belong to them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FormView {
     values: Map<String, Value>,
     errors: Errors,
+    /// Secrets that are kept and cannot be masked, by the names of their variables.
+    weak: BTreeMap<String, Weakness>,
     /// What is wrong as a whole.
     pub(super) problem: Option<String>,
 }
 
 impl FormView {
     pub(super) fn of(values: Map<String, Value>) -> Self {
-        Self { values, errors: Errors::new(), problem: None }
+        Self { values, ..Self::default() }
     }
 
     /// The same, with what a refusal says.
     pub(super) fn refused(values: Map<String, Value>, refusal: &Refusal) -> Self {
-        Self { values, errors: refusal.errors().clone(), problem: Some(refusal.words()) }
+        let (errors, problem) = (refusal.errors().clone(), Some(refusal.words()));
+        Self { values, errors, problem, ..Self::default() }
+    }
+
+    /// The same, and it tells of secrets that are kept and cannot be masked.
+    #[must_use]
+    pub(super) fn warning_of<'a>(
+        mut self,
+        weak: impl IntoIterator<Item = (&'a str, Weakness)>,
+    ) -> Self {
+        self.weak = weak.into_iter().map(|(name, weakness)| (name.to_owned(), weakness)).collect();
+        self
     }
 
     fn value(&self, name: &str) -> Option<&Value> {
@@ -102,6 +117,11 @@ impl FormView {
             |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let error = |part: &str| self.errors.get(&format!("variables[{at}].{part}")).cloned();
         let secret = row.get("secret").and_then(Value::as_bool).unwrap_or(false);
+        // What was typed replaces what is kept.
+        let weakness = match text("value") {
+            kept if kept.is_empty() => self.weak.get(&text("name")).copied(),
+            typed => Weakness::of(&typed),
+        };
         // A secret value is never written into a page.
         let value = if secret { String::new() } else { text("value") };
         VariableRow {
@@ -113,6 +133,7 @@ impl FormView {
             runs: text("runs"),
             name_error: error("name"),
             value_error: error("value"),
+            warning: weakness.filter(|_| secret).map(Weakness::text),
             runs_error: error("runs"),
         }
     }
@@ -130,6 +151,8 @@ pub(super) struct VariableRow {
     pub(super) runs: String,
     pub(super) name_error: Option<String>,
     pub(super) value_error: Option<String>,
+    /// Why the secret cannot be masked.
+    pub(super) warning: Option<&'static str>,
     pub(super) runs_error: Option<String>,
 }
 

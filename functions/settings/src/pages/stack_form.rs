@@ -209,7 +209,8 @@ pub(crate) async fn edit(
 
 async fn begin(app: &App, frame: &Frame, kind: Kind, slug: &str) -> Answer<Response> {
     let stack = stacks::find_of(app, kind, slug).await?;
-    let form = FormView::of(definition(&stack.value));
+    let weak = stacks::weaknesses(&stack.value, &app.sealer);
+    let form = FormView::of(definition(&stack.value)).warning_of(weak);
     let shell = frame.shell(place(kind), format!("Change {}", stack.value.name));
     Ok(draw(kind, shell, StatusCode::OK, form, Some((slug, stack.version)), false, Vec::new()))
 }
@@ -265,7 +266,8 @@ async fn refused(
     } else {
         differences(&definition(&now.value), &values)
     };
-    let mut form = FormView::refused(values, refusal);
+    let weak = stacks::weaknesses(&now.value, &app.sealer);
+    let mut form = FormView::refused(values, refusal).warning_of(weak);
     if !differences.is_empty() {
         form.problem = Some(
             "Somebody else changed the stack meanwhile. Nothing of yours was saved. Below is what \

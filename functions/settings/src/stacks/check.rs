@@ -310,18 +310,22 @@ fn visibility(project: &Project, stack: &Stack) -> Option<Finding> {
 /// Secrets that nothing can hide, because they are too short. Looked at as they are kept, so that
 /// it is said as long as it is so.
 pub(super) fn weak_secrets(stack: &Stack, sealer: &Sealer) -> Vec<Finding> {
-    let weakness = |variable: &Variable| match &variable.value {
+    let warning = |(name, weakness): (&str, Weakness)| {
+        Finding::warning(format!("secret {name}: cannot be masked"), weakness.text())
+    };
+    weaknesses(stack, sealer).into_iter().map(warning).collect()
+}
+
+/// The same, by the names of the variables.
+pub(crate) fn weaknesses<'a>(stack: &'a Stack, sealer: &Sealer) -> Vec<(&'a str, Weakness)> {
+    let weakness = |variable: &'a Variable| match &variable.value {
         VariableValue::Sealed(sealed) => {
             let value = sealer.open(&stack.id, &variable.name, sealed).ok()?;
-            Weakness::of(value.expose_secret())
+            Some((variable.name.as_str(), Weakness::of(value.expose_secret())?))
         }
         VariableValue::Plain(_) => None,
     };
-    let findings = stack.variables.iter().filter_map(|variable| {
-        let what = format!("secret {}: cannot be masked", variable.name);
-        Some(Finding::warning(what, weakness(variable)?.text()))
-    });
-    findings.collect()
+    stack.variables.iter().filter_map(weakness).collect()
 }
 
 fn exposed_secrets(stack: &Stack) -> Option<Finding> {

@@ -12,7 +12,7 @@ mod variables;
 mod view;
 mod webhook;
 
-pub(crate) use check::Finding;
+pub(crate) use check::{Finding, weaknesses};
 pub(crate) use create::{create, make};
 pub(crate) use edit::{change, edit, tag_of};
 pub(crate) use form::{Kind, pool};

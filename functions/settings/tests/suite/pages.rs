@@ -382,6 +382,42 @@ async fn keys_are_made_shown_once_and_revoked() {
     assert!(page.contains("The key is revoked."), "{page}");
 }
 
+/// Beside the field, whenever the form is shown: with what is kept, and with what was typed.
+#[tokio::test]
+async fn a_secret_that_cannot_be_masked_is_told_beside_its_field() {
+    const SHORT: &str = "The value has fewer than 6 characters.";
+    let w = connected().await;
+    w.stack().await;
+    let secret = |name: &str, value: &str| json!({ "name": name, "value": value, "secret": true, "runs": "tracked" });
+    let variables = json!([secret("GOOD", "correct-horse-1"), secret("PIN", "4711")]);
+    w.send("PUT", "/api/v1/stacks/network", json!({ "variables": variables })).await.expect(200);
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    /// What stands in the cell of a variable's value.
+    fn cell(page: &str, at: usize) -> &str {
+        let (_, rest) = page.split_once(&format!("name=\"variables[{at}].value\"")).unwrap();
+        rest.split("</td>").next().unwrap()
+    }
+    let page = browser.get("/stacks/network/edit").await.expect(200).text;
+    assert!(cell(&page, 1).contains(SHORT), "{page}");
+    assert!(!cell(&page, 0).contains("warning") && !cell(&page, 2).contains("warning"), "{page}");
+
+    // Something else is wrong, so nothing is saved: what was typed counts.
+    let row = |at: usize, name: &str, value: &str| {
+        let field = |part: &str, value: &str| format!("&variables%5B{at}%5D.{part}={value}");
+        let (name, value) = (field("name", name), field("value", value));
+        format!("{name}{value}{}{}", field("secret", "on"), field("runs", "tracked"))
+    };
+    let version = w.get("/api/v1/stacks/network").await.body["version"].clone();
+    let typed = format!(
+        "version={version}&name=&project=acme%2Fnetwork&branch=main{}{}",
+        row(0, "GOOD", "0815"),
+        row(1, "PIN", "long+enough")
+    );
+    let page = browser.send("/stacks/network/edit", &typed).await.expect(422).text;
+    assert!(cell(&page, 0).contains(SHORT) && !cell(&page, 1).contains("warning"), "{page}");
+    assert!(!page.contains("0815") && !page.contains("4711"), "{page}");
+}
+
 /// Sends the form of a page as a browser does: what it shows, with lines that end as HTML says.
 #[tokio::test]
 async fn a_label_is_changed_and_nothing_else() {
