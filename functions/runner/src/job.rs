@@ -299,8 +299,13 @@ impl Job {
     /// The folder to run in, as a folder of the workspace that no link leads out of.
     pub(crate) fn project_root(&self) -> Result<PathBuf, Failure> {
         let root = &self.claim.project_root;
-        files::within(&self.folders.workspace(), root)
+        files::within(&self.folders.job, &Path::new(WORKSPACE).join(root))
             .ok_or_else(|| Failure::other(format!("the source has no folder {root:?}")))
+    }
+
+    /// Opens a regular file of the run's, none elsewhere, whatever links are in the way.
+    pub(crate) fn open_own(&self, path: &Path) -> std::io::Result<std::fs::File> {
+        files::open_regular(&self.folders.job, path)
     }
 
     fn environment(&self) -> Environment {

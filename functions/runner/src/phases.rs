@@ -259,7 +259,7 @@ pub(crate) async fn run_apply(
     let terraform = &root::for_apply(job, terraform)?;
     let spec = terraform.apply(&job.folders.plan());
     let local = terraform.folder.join(LOCAL_STATE);
-    let before = digest(&local);
+    let before = digest(job, &local);
     let (ended, errors) = job.terraform(&spec, Care::Apply, watch).await?;
     rescue_states(job).await;
     let is_elsewhere = rescue_local(job, &local, before).await;
@@ -307,7 +307,7 @@ pub(crate) async fn rescue_states(job: &mut Job) {
 async fn keep_aside(job: &mut Job, paths: &[PathBuf]) -> Rescue {
     // What is only here is worth waiting for: nobody else can bring it.
     let api = job.api.with_patience(job.config.timings.report_patience);
-    let rescue = state::rescue(&api, paths).await;
+    let rescue = state::rescue(&api, &job.folders.run, paths).await;
     if rescue.kept_aside > 0 {
         job.doubt = Some(StateDoubt::KeptAside);
         job.log.say("the state could not be made current and was kept aside: a person decides");
@@ -315,7 +315,7 @@ async fn keep_aside(job: &mut Job, paths: &[PathBuf]) -> Rescue {
     for path in &rescue.left {
         job.doubt = Some(StateDoubt::NotDelivered);
         let kept = match path.starts_with(&job.folders.job) {
-            true => keep(path, &job.folders.states),
+            true => keep(job, path),
             false => Ok(path.clone()),
         };
         match kept {
@@ -334,19 +334,19 @@ async fn keep_aside(job: &mut Job, paths: &[PathBuf]) -> Rescue {
 /// Keeps the state aside that an apply wrote into the project root instead of giving it to Gantry.
 async fn rescue_local(job: &mut Job, path: &Path, before: Option<String>) -> bool {
     let brought_none = job.state.as_ref().is_some_and(|state| !state.was_written());
-    let is_new = digest(path).is_some_and(|now| before.as_ref() != Some(&now));
+    let is_new = digest(job, path).is_some_and(|now| before.as_ref() != Some(&now));
     brought_none && is_new && keep_aside(job, &[path.to_owned()]).await.kept_aside > 0
 }
 
-fn digest(path: &Path) -> Option<String> {
-    files::digest_of(files::open_regular(path).ok()?).ok().map(|(digest, _)| digest)
+fn digest(job: &Job, path: &Path) -> Option<String> {
+    files::digest_of(job.open_own(path).ok()?).ok().map(|(digest, _)| digest)
 }
 
 /// Moves what lies in the workspace to where it outlives it.
-fn keep(path: &Path, states: &Path) -> std::io::Result<PathBuf> {
+fn keep(job: &Job, path: &Path) -> std::io::Result<PathBuf> {
     let mut body = Vec::new();
-    files::open_regular(path)?.read_to_end(&mut body)?;
-    let kept = states.join("errored.tfstate");
+    job.open_own(path)?.read_to_end(&mut body)?;
+    let kept = job.folders.states.join("errored.tfstate");
     files::write_private(&kept, &body)?;
     Ok(kept)
 }

@@ -61,7 +61,7 @@ pub(crate) async fn init(
     locked: bool,
 ) -> Result<(), Failure> {
     let spec = terraform.init(locked);
-    let lock = lock_file(terraform);
+    let lock = lock_file(job, terraform);
     let entry = lock.as_deref().map(|lock| {
         let digest = files::digest(lock.as_bytes());
         job.config.work.join("providers").join(format!("{}-{digest}", platform()))
@@ -81,7 +81,7 @@ pub(crate) async fn init(
     let (installs, watch) = watch();
     job.terraform_or_fail("init", &spec, &[0], watch).await?;
     let Some(entry) = entry.filter(|_| installs.load(Ordering::Relaxed)) else { return Ok(()) };
-    if lock_file(terraform) == lock {
+    if lock_file(job, terraform) == lock {
         return keep(job, terraform, &entry).await;
     }
     let (program, platform) = (job.claim.tool.command(), platform());
@@ -105,12 +105,12 @@ fn watch() -> (Arc<AtomicBool>, impl Fn(&str) + Send + Sync + 'static) {
 }
 
 /// The dependency lock file, where there is one that counts.
-fn lock_file(terraform: &Terraform) -> Option<String> {
+fn lock_file(job: &Job, terraform: &Terraform) -> Option<String> {
     // The run has its providers somewhere else.
     if terraform.environment.get("TF_DATA_DIR").is_some() {
         return None;
     }
-    let file = files::open_regular(&terraform.folder.join(LOCK_FILE)).ok()?;
+    let file = job.open_own(&terraform.folder.join(LOCK_FILE)).ok()?;
     let mut body = String::new();
     file.take(LARGEST_LOCK_FILE + 1).read_to_string(&mut body).ok()?;
     (body.len() as u64 <= LARGEST_LOCK_FILE).then_some(body)

@@ -103,7 +103,7 @@ impl Rescuer {
             return Ok(Seen::Waits);
         }
         tracing::warn!(run.id = record.run, "its runner has died: cleaning up after it");
-        let rescue = state::rescue(&api, &left(folder, &record.root)).await;
+        let rescue = state::rescue(&api, folder, &left(folder, &record.root)).await;
         if rescue.is_unavailable {
             return Ok(Seen::Waits);
         }
@@ -143,8 +143,9 @@ pub(crate) fn left(folder: &Path, root: &str) -> Vec<PathBuf> {
     states.sort_by_key(|path| path.metadata().and_then(|m| m.modified()).ok());
     // Its last one holds everything that those before it held.
     let newest = states.pop();
-    let workspace = folder.join("job").join(WORKSPACE);
-    let errored = files::within(&workspace, root).map(|root| root.join("errored.tfstate"));
+    let root = Path::new(WORKSPACE).join(root);
+    let root = files::within(&folder.join("job"), &root);
+    let errored = root.map(|root| root.join("errored.tfstate"));
     newest.into_iter().chain(errored).collect()
 }
 

@@ -8,14 +8,17 @@ use gantry_domain::{
     run::RunType,
     stack::Tool,
 };
-use gantry_engine::{Terraform, files};
-use nix::fcntl::OFlag;
+use gantry_engine::{
+    Terraform,
+    files::{self, Folder},
+};
+use nix::sys::stat::SFlag;
 use serde::Deserialize;
 use std::{
     collections::BTreeSet,
-    fs::{self, File, OpenOptions},
+    fs::{File, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -35,8 +38,10 @@ pub(crate) fn admit(job: &Job, terraform: &mut Terraform) -> Result<Admitted, Fa
     }
     if let Some((name, text)) = &admitted.override_file {
         // Whatever has the name was refused, also a link.
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).open(folder.join(name))?.write_all(text.as_bytes())?;
+        let held = Folder::within(&job.folders.job, &folder)?;
+        let mut file = held.create_new(name.as_ref())?;
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(text.as_bytes())?;
     }
     terraform.var_files = var_files(job, &folder)?;
     Ok(admitted)
@@ -44,10 +49,10 @@ pub(crate) fn admit(job: &Job, terraform: &mut Terraform) -> Result<Admitted, Fa
 
 /// The stack's variable files, each of which has to lie in the source.
 pub(crate) fn var_files(job: &Job, folder: &Path) -> Result<Vec<String>, Failure> {
-    let workspace = job.folders.workspace().canonicalize()?;
+    let own = job.folders.job.canonicalize()?;
     for name in &job.claim.var_files {
         let path = folder.join(name).canonicalize();
-        if !path.is_ok_and(|path| path.starts_with(&workspace) && path.is_file()) {
+        if !path.is_ok_and(|path| path.starts_with(&own) && path.is_file()) {
             return Err(Failure::other(format!("the source has no variable file {name:?}")));
         }
     }
@@ -75,8 +80,7 @@ pub(crate) fn check_backend(job: &Job, terraform: &Terraform) -> Result<(), Fail
     if is_test(job) && !job.claim.manage_state {
         return Ok(());
     }
-    let path = data_folder(terraform).join("terraform.tfstate");
-    let written = match files::open_regular(&path) {
+    let written = match data_file(job, terraform, "terraform.tfstate") {
         Ok(file) => {
             let mut body = Vec::new();
             file.take(LARGEST_FILE).read_to_end(&mut body)?;
@@ -137,19 +141,12 @@ struct Module {
 
 /// The modules that init installed, by address, as far as they lie in the run's workspace.
 fn modules(job: &Job, terraform: &Terraform) -> Vec<(String, PathBuf)> {
-    let path = data_folder(terraform).join("modules/modules.json");
-    let manifest = files::open_regular(&path)
+    let manifest = data_file(job, terraform, "modules/modules.json")
         .ok()
         .and_then(|file| serde_json::from_reader(file.take(LARGEST_FILE)).ok());
-    let (Some(Manifest { modules }), Ok(workspace)) =
-        (manifest, job.folders.workspace().canonicalize())
-    else {
-        return Vec::new();
-    };
-    let inside = |folder: PathBuf| {
-        let folder = terraform.folder.join(folder).canonicalize().ok()?;
-        (folder.starts_with(&workspace) && folder.is_dir()).then_some(folder)
-    };
+    let Some(Manifest { modules }) = manifest else { return Vec::new() };
+    let inside =
+        |folder| files::within(&job.folders.job, &terraform.folder.join::<PathBuf>(folder));
     let named = modules.into_iter().filter(|module| !module.key.is_empty());
     named
         .filter_map(|Module { key, folder }| {
@@ -159,10 +156,15 @@ fn modules(job: &Job, terraform: &Terraform) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-/// Where the tool keeps what it knows of the folder.
-fn data_folder(terraform: &Terraform) -> PathBuf {
+/// Opens a file of the folder where the tool keeps what it knows of the project's.
+fn data_file(job: &Job, terraform: &Terraform, name: &str) -> io::Result<File> {
     let named = terraform.environment.get("TF_DATA_DIR").filter(|name| !name.is_empty());
-    terraform.folder.join(named.unwrap_or(".terraform"))
+    let folder = terraform.folder.join(named.unwrap_or(".terraform"));
+    match folder.starts_with(&terraform.folder) {
+        true => job.open_own(&folder.join(name)),
+        // The stack's settings name it, no code of the run's.
+        false => files::open_regular(&folder, &folder.join(name)),
+    }
 }
 
 fn is_test(job: &Job) -> bool {
@@ -180,13 +182,13 @@ fn with_asked<T>(job: &Job, terraform: &Terraform, then: impl FnOnce(&Asked<'_>)
 
 /// The files of a folder that either tool may read as configuration, with their texts.
 fn configuration(job: &Job, folder: &Path) -> Result<Vec<(String, String)>, Failure> {
-    let workspace = job.folders.workspace().canonicalize()?;
+    let held = Folder::within(&job.folders.job, folder)?;
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if root::is_configuration(&name, Tool::OpenTofu) && !entry.file_type()?.is_dir() {
-            let text = text_of(&entry.path(), &workspace)?;
+    for entry in held.names()? {
+        let name = entry.to_string_lossy().into_owned();
+        let is_folder = held.kind(&entry)? == SFlag::S_IFDIR;
+        if root::is_configuration(&name, Tool::OpenTofu) && !is_folder {
+            let text = text_of(job, &folder.join(entry))?;
             found.push((name, text));
         }
     }
@@ -194,22 +196,13 @@ fn configuration(job: &Job, folder: &Path) -> Result<Vec<(String, String)>, Fail
     Ok(found)
 }
 
-/// What a file says. Links within the source are followed, as the tools do; what is no file of it
-/// says nothing.
-fn text_of(path: &Path, workspace: &Path) -> Result<String, Failure> {
-    let Ok(path) = path.canonicalize() else { return Ok(String::new()) };
-    if !path.starts_with(workspace) {
-        return Ok(String::new());
-    }
-    let flags = OFlag::O_NONBLOCK.bits();
-    let Ok(file) = File::options().read(true).custom_flags(flags).open(&path) else {
+/// What a file says. Links within the run's folder are followed, as the tools do; what is no file of
+/// it says nothing.
+fn text_of(job: &Job, path: &Path) -> Result<String, Failure> {
+    let Ok(file) = path.canonicalize().and_then(|path| job.open_own(&path)) else {
         return Ok(String::new());
     };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(String::new());
-    }
-    if metadata.len() > LARGEST_FILE {
+    if file.metadata()?.len() > LARGEST_FILE {
         let name = path.file_name().unwrap_or_default();
         return Err(Failure::other(format!("the configuration file {name:?} is too large")));
     }

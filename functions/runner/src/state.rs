@@ -78,13 +78,13 @@ pub(crate) struct Rescue {
     pub(crate) is_unavailable: bool,
 }
 
-/// Leaves with the runner API, kept aside, what it did not take in time: the bodies at `paths`,
-/// those that are there. What it has is removed here.
-pub(crate) async fn rescue(api: &Api, paths: &[PathBuf]) -> Rescue {
+/// Leaves with the runner API, kept aside, what it did not take in time: the bodies at `paths` in a
+/// run's folder, those that are there. What it has is removed here.
+pub(crate) async fn rescue(api: &Api, run: &Path, paths: &[PathBuf]) -> Rescue {
     let mut rescue = Rescue::default();
     let mut last = None;
     for path in paths {
-        let Some(body) = read(path) else { continue };
+        let Some(body) = read(run, path) else { continue };
         let content = content(&body);
         let delivered = match last.as_ref() == Some(&content) {
             true => Ok(()),
@@ -93,7 +93,7 @@ pub(crate) async fn rescue(api: &Api, paths: &[PathBuf]) -> Rescue {
         match delivered {
             Ok(()) => {
                 last = Some(content);
-                let _ = std::fs::remove_file(path);
+                let _ = files::remove_file(run, path);
             }
             Err(error) => {
                 tracing::error!(%error, path = %path.display(), "a state could not be rescued");
@@ -211,8 +211,8 @@ fn content(body: &[u8]) -> Vec<u8> {
     content
 }
 
-fn read(path: &Path) -> Option<Bytes> {
-    let mut file = files::open_regular(path).ok()?;
+fn read(run: &Path, path: &Path) -> Option<Bytes> {
+    let mut file = files::open_regular(run, path).ok()?;
     let mut body = Vec::new();
     std::io::Read::read_to_end(&mut file, &mut body).ok()?;
     Some(body.into())

@@ -67,7 +67,7 @@ pub fn write_installations(home: &Path, text: &str) -> io::Result<()> {
 
 /// Whether the home's file is another one than the installation's.
 pub fn is_changed(home: &Path, installations: Option<&str>) -> bool {
-    let file = files::open_regular(&home.join(FILE)).and_then(io::read_to_string);
+    let file = files::open_regular(home, &home.join(FILE)).and_then(io::read_to_string);
     file.ok().as_deref() != installations
 }
 

@@ -1,13 +1,25 @@
 //! Files that a run's code may have had its hands on, handled without following it anywhere.
 
 use crate::Unprivileged;
-use nix::fcntl::OFlag;
+use nix::{
+    dir::Dir,
+    fcntl::{AtFlags, OFlag, openat, readlinkat},
+    sys::stat::{Mode, SFlag, fstatat},
+    unistd::{UnlinkatFlags, unlinkat},
+};
 use sha2::{Digest, Sha256};
 use std::{
+    ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            ffi::OsStrExt,
+            fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+        },
+    },
+    path::{Component, Path, PathBuf},
 };
 
 /// Makes a folder, and those above it that are missing, with `mode`, whatever the umask; one that
@@ -39,18 +51,103 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a regular file for reading: no link, no pipe, no device.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!("{} is not a regular file", path.display())));
+/// A folder, held open: what is reached through it lies in it, whatever links a run's code puts in
+/// the way meanwhile.
+#[derive(Debug)]
+pub struct Folder(OwnedFd);
+
+impl Folder {
+    /// The folder at `path`, which lies in `outer`. Nobody but us can replace `outer`; links below
+    /// it are followed as long as they lead to what lies in it too.
+    pub fn within(outer: &Path, path: &Path) -> io::Result<Self> {
+        let outer = outer.canonicalize()?;
+        let path = path.canonicalize()?;
+        let Ok(inner) = path.strip_prefix(&outer) else {
+            let problem = format!("{} is not in {}", path.display(), outer.display());
+            return Err(io::Error::other(problem));
+        };
+        let opened = nix::fcntl::open(&outer, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+        // By now a link may be where none was: it is not followed.
+        inner.components().try_fold(Self(opened?), |folder, part| folder.folder(part.as_os_str()))
     }
-    Ok(file)
+
+    /// A folder in it that is no link.
+    pub fn folder(&self, name: &OsStr) -> io::Result<Self> {
+        Ok(Self(self.open(name, OFlag::O_DIRECTORY, Mode::empty())?))
+    }
+
+    /// A regular file in it, for reading: no link, no pipe, no device.
+    pub fn file(&self, name: &OsStr) -> io::Result<File> {
+        let file = File::from(self.open(name, OFlag::O_NONBLOCK, Mode::empty())?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other(format!("{} is not a regular file", name.display())));
+        }
+        Ok(file)
+    }
+
+    /// Makes a file in it where nothing has that name.
+    pub fn create_new(&self, name: &OsStr) -> io::Result<File> {
+        let new = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        Ok(self.open(name, new, Mode::from_bits_truncate(0o666))?.into())
+    }
+
+    fn open(&self, name: &OsStr, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
+        let mut parts = Path::new(name).components();
+        let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else {
+            return Err(io::Error::other(format!("{} is no file's name", name.display())));
+        };
+        Ok(openat(&self.0, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, mode)?)
+    }
+
+    /// The names of all that is in it.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::from_fd(self.0.try_clone()?)?.iter() {
+            let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Of what kind something in it is, a link itself and not what it leads to.
+    pub fn kind(&self, name: &OsStr) -> io::Result<SFlag> {
+        let found = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        Ok(SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT)
+    }
+
+    /// What a link in it says.
+    pub fn link(&self, name: &OsStr) -> io::Result<PathBuf> {
+        Ok(readlinkat(&self.0, name)?.into())
+    }
+
+    /// Removes a file or a link in it.
+    pub fn remove(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?)
+    }
+}
+
+/// Opens a regular file that lies in `outer`, as [`Folder::within`] finds its folder.
+pub fn open_regular(outer: &Path, path: &Path) -> io::Result<File> {
+    let (folder, name) = place(path)?;
+    Folder::within(outer, folder)?.file(name)
+}
+
+/// Removes a file that lies in `outer`, as [`open_regular`] finds it.
+pub fn remove_file(outer: &Path, path: &Path) -> io::Result<()> {
+    let (folder, name) = place(path)?;
+    Folder::within(outer, folder)?.remove(name)
+}
+
+fn place(path: &Path) -> io::Result<(&Path, &OsStr)> {
+    path.parent()
+        .zip(path.file_name())
+        .ok_or_else(|| io::Error::other(format!("{} is no file's path", path.display())))
 }
 
 /// The folder at `inner` within `outer`, where no link leads elsewhere.
-pub fn within(outer: &Path, inner: &str) -> Option<PathBuf> {
+pub fn within(outer: &Path, inner: &Path) -> Option<PathBuf> {
     let outer = outer.canonicalize().ok()?;
     let folder = outer.join(inner).canonicalize().ok()?;
     (folder.starts_with(&outer) && folder.is_dir()).then_some(folder)

@@ -3,8 +3,9 @@
 //! Archives hold what anybody could push. Nothing in one can name a place outside the folder it
 //! is unpacked into, neither by its own path nor through a link, whatever the order of entries.
 
-use crate::files::{self, HashingWriter};
+use crate::files::{self, Folder, HashingWriter};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use nix::sys::stat::SFlag;
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
@@ -107,10 +108,12 @@ pub fn pack_plan(from: &Path, to: &Path, limits: Limits) -> Result<Packed, Archi
     let writer = GzEncoder::new(HashingWriter::new(io::BufWriter::new(file)), Compression::fast());
     let mut archive = tar::Builder::new(writer);
     let mut budget = Budget { left: limits, limits };
-    append_file(&mut archive, &from.join(PLAN), Path::new(PLAN), &mut budget)?;
-    append_folder(&mut archive, &from.join(WORKSPACE), Path::new(WORKSPACE), &mut budget)?;
-    let cli_config = from.join(CLI_CONFIG);
-    if fs::symlink_metadata(&cli_config).is_ok_and(|metadata| metadata.is_dir()) {
+    let from = Folder::within(from, from)?;
+    append_file(&mut archive, from.file(PLAN.as_ref())?, Path::new(PLAN), &mut budget)?;
+    let workspace = from.folder(WORKSPACE.as_ref())?;
+    append_folder(&mut archive, &workspace, Path::new(WORKSPACE), &mut budget)?;
+    if from.kind(CLI_CONFIG.as_ref()).is_ok_and(|kind| kind == SFlag::S_IFDIR) {
+        let cli_config = from.folder(CLI_CONFIG.as_ref())?;
         append_folder(&mut archive, &cli_config, Path::new(CLI_CONFIG), &mut budget)?;
     }
     let (mut file, digest) = archive.into_inner()?.finish()?.finish();
@@ -118,27 +121,29 @@ pub fn pack_plan(from: &Path, to: &Path, limits: Limits) -> Result<Packed, Archi
     Ok(Packed { digest, size: fs::metadata(to)?.len() })
 }
 
+/// What is neither file, folder nor link is left out.
 fn append_folder<W: Write>(
     archive: &mut tar::Builder<W>,
-    folder: &Path,
+    folder: &Folder,
     name: &Path,
     budget: &mut Budget,
 ) -> Result<(), ArchiveError> {
     let mut header = header(EntryType::Directory, 0o755);
     archive.append_data(&mut header, name, io::empty())?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let (path, name) = (entry.path(), name.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() && !name.ends_with(".terraform/providers") {
-            budget.take(0)?;
-            append_folder(archive, &path, &name, budget)?;
-        } else if kind.is_file() {
-            append_file(archive, &path, &name, budget)?;
-        } else if kind.is_symlink() {
-            budget.take(0)?;
-            let mut header = self::header(EntryType::Symlink, 0o777);
-            archive.append_link(&mut header, &name, fs::read_link(&path)?)?;
+    for entry in folder.names()? {
+        let name = name.join(&entry);
+        match folder.kind(&entry)? {
+            SFlag::S_IFDIR if !name.ends_with(".terraform/providers") => {
+                budget.take(0)?;
+                append_folder(archive, &folder.folder(&entry)?, &name, budget)?;
+            }
+            SFlag::S_IFREG => append_file(archive, folder.file(&entry)?, &name, budget)?,
+            SFlag::S_IFLNK => {
+                budget.take(0)?;
+                let mut header = self::header(EntryType::Symlink, 0o777);
+                archive.append_link(&mut header, &name, folder.link(&entry)?)?;
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -146,11 +151,10 @@ fn append_folder<W: Write>(
 
 fn append_file<W: Write>(
     archive: &mut tar::Builder<W>,
-    path: &Path,
+    file: File,
     name: &Path,
     budget: &mut Budget,
 ) -> Result<(), ArchiveError> {
-    let file = files::open_regular(path)?;
     let metadata = file.metadata()?;
     budget.take(metadata.len())?;
     let executable = metadata.permissions().mode() & 0o111 != 0;

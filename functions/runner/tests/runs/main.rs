@@ -9,6 +9,7 @@ mod destroys;
 mod further;
 mod meant;
 mod plan;
+mod planted;
 mod providers;
 mod rescued;
 mod support;
