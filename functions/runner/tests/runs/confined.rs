@@ -145,14 +145,14 @@ impl Machine {
         if self.who != Who::Same {
             config.user = Some(Unprivileged::named("nobody").unwrap());
         }
-        if self.who != Who::User {
+        if !matches!(self.who, Who::User | Who::RootAndUser) {
             // It complains of the state that lies there for attackers.
             let _left = gantry_runner::run(config).await;
             return self.w.api.log();
         }
         let path = crate::support::path();
         let needs = std::env::join_paths(gantry_terraform::needs()).unwrap();
-        let variables = BTreeMap::from([
+        let mut variables = BTreeMap::from([
             ("PATH", path.as_str()),
             ("GANTRY_CLAIM_TOKEN", "claim-token-2"),
             ("GANTRY_RUNNER_API", &self.w.api.address),
@@ -160,8 +160,14 @@ impl Machine {
             ("GANTRY_RUNS_MAY_READ", needs.to_str().unwrap()),
         ]);
         let Unprivileged { uid, gid } = Unprivileged::named("nobody").unwrap();
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gantry-runner"));
-        command.env_clear().envs(variables).uid(uid).gid(gid);
+        // As the host starts it: what the runner writes is its user's alone.
+        let mut command = tokio::process::Command::new("/bin/sh");
+        command.args(["-c", "umask 077 && exec \"$0\"", env!("CARGO_BIN_EXE_gantry-runner")]);
+        match self.who {
+            Who::User => _ = command.uid(uid).gid(gid),
+            _ => _ = variables.insert("GANTRY_RUNNER_USER", "nobody"),
+        }
+        command.env_clear().envs(variables);
         let output = command.output().await.unwrap();
         format!("{}{}", self.w.api.log(), String::from_utf8_lossy(&output.stderr))
     }
@@ -441,6 +447,24 @@ on_each_tool! {
             assert!(log.contains("\nattacked\n") && log.contains("\nplanned\n"), "{who:?} {log}");
             assert_eq!(fs::read_to_string(machine.data.join("secrets.json")).unwrap(), SECRET);
             assert!(machine.neighbour.try_wait().unwrap().is_none(), "the neighbour was ended");
+        }
+    }
+
+    async fn what_a_run_cannot_change_any_more_is_removed(tool) {
+        for who in Who::all() {
+            let w = World::new(&[("infra/main.tf", ONE)]).await;
+            let mut machine = Machine::new(w, *who, tool);
+            let run = machine.data.join("machine-1/run-1");
+            fs::remove_dir_all(&run).unwrap();
+            machine.w.claim.hooks.after_plan = vec![
+                "mkdir -p $HOME/go/mod/x closed/x && touch $HOME/go/mod/x/y closed/x/y && ln -s \
+                 / closed/x/link && chmod -R a-w $HOME/go && chmod 0 closed/x closed"
+                    .to_owned(),
+            ];
+            let log = machine.run().await;
+            let last = machine.w.api.reports().last().cloned();
+            assert!(matches!(last, Some(ReportKind::Planned { .. })), "{who:?} {last:?} {log}");
+            assert!(!run.exists(), "{who:?} {log}");
         }
     }
 

@@ -21,12 +21,13 @@ use std::{
 pub(super) fn launch() -> Result<(), String> {
     let order: Order = serde_json::from_reader(io::stdin().lock())
         .map_err(|_| "it was told nothing".to_owned())?;
+    // However strict the runner's own is: a run's user passes through the folders of its view, and
+    // a run's files get the modes that they get anywhere.
+    umask(Mode::from_bits_truncate(0o022));
     let strength = confine(&order)?;
     let Some(program) = &order.program else {
         return serde_json::to_writer(io::stdout().lock(), &strength).map_err(|e| e.to_string());
     };
-    // However strict the runner's own is, a run's files get the modes that they get anywhere.
-    umask(Mode::from_bits_truncate(0o022));
     let mut command = Command::new(program);
     command.args(&order.arguments).current_dir(&order.folder);
     command.env_clear().envs(&order.environment).stdin(Stdio::null());
