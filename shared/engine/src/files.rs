@@ -4,7 +4,7 @@ use crate::Unprivileged;
 use nix::{
     dir::Dir,
     fcntl::{AtFlags, OFlag, openat, readlinkat},
-    sys::stat::{Mode, SFlag, fstatat},
+    sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat},
     unistd::{UnlinkatFlags, unlinkat},
 };
 use sha2::{Digest, Sha256};
@@ -43,9 +43,18 @@ pub fn make_fresh_folder(path: &Path, mode: u32) -> io::Result<()> {
     make_folder(path, mode)
 }
 
-/// Removes a folder with all that is in it, if it is there.
+/// Removes a folder that nobody but us can replace, with all that is in it, if it is there.
 pub fn remove_folder(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
+    let removed = match fs::remove_dir_all(path) {
+        // Go makes its module cache read-only.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+            Folder::within(path, path)?.open_up()?;
+            fs::remove_dir_all(path)
+        }
+        other => other,
+    };
+    match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
@@ -109,6 +118,18 @@ impl Folder {
             }
         }
         Ok(names)
+    }
+
+    /// Lets its owner change all folders in it.
+    fn open_up(&self) -> io::Result<()> {
+        for name in self.names()? {
+            if self.kind(&name)? == SFlag::S_IFDIR {
+                let itself = FchmodatFlags::NoFollowSymlink;
+                fchmodat(&self.0, name.as_os_str(), Mode::S_IRWXU, itself)?;
+                self.folder(&name)?.open_up()?;
+            }
+        }
+        Ok(())
     }
 
     /// Of what kind something in it is, a link itself and not what it leads to.
