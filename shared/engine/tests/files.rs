@@ -1,7 +1,5 @@
 //! Files that a run's code may have had its hands on.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
-
 use gantry_engine::files::{self, Folder};
 use nix::sys::stat::SFlag;
 use std::{
