@@ -14,8 +14,9 @@ shift
 
 has() { command -v "$1" > /dev/null; }
 add() { PATH=$1:$PATH; }
-terraform() { folder=$("$here/terraform/setup.sh"); add "$folder"; }
-opentofu() { folder=$("$here/opentofu/setup.sh"); add "$folder"; }
+# Not by the name of a command: a function would count as one that is installed.
+set_up_terraform() { folder=$("$here/terraform/setup.sh"); add "$folder"; }
+set_up_opentofu() { folder=$("$here/opentofu/setup.sh"); add "$folder"; }
 
 wanted= previous=
 for argument in "$@"; do
@@ -26,7 +27,7 @@ done
 
 case $target:$wanted in
 test*)
-    terraform
+    set_up_terraform
     # Without Go, what runs on OpenTofu is left out; in CI nothing is.
     status=0
     folder=$("$here/opentofu/setup.sh") || status=$?
@@ -38,12 +39,12 @@ test*)
         echo "tests on OpenTofu are left out" >&2
     fi
     ;;
-*:opentofu) opentofu ;;
-*:terraform) terraform ;;
+*:opentofu) set_up_opentofu ;;
+*:terraform) set_up_terraform ;;
 *)
-    has tofu || [ ! -x "$here/../target/opentofu/tofu" ] || opentofu
-    has terraform || [ ! -x "$here/../target/terraform/terraform" ] || terraform
-    has terraform || has tofu || terraform
+    has tofu || [ ! -x "$here/../target/opentofu/tofu" ] || set_up_opentofu
+    has terraform || [ ! -x "$here/../target/terraform/terraform" ] || set_up_terraform
+    has terraform || has tofu || set_up_terraform
     ;;
 esac
 echo "$PATH"
