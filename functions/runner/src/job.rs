@@ -78,7 +78,7 @@ pub(crate) struct Folders {
     /// Workspace and plan.
     pub(crate) job: PathBuf,
     pub(crate) home: PathBuf,
-    temporary: PathBuf,
+    pub(crate) temporary: PathBuf,
     /// Providers that an earlier run has left here, which no process of this one can change.
     pub(crate) providers: PathBuf,
     /// States on their way; kept when they do not get there.
@@ -368,7 +368,9 @@ impl Job {
         let ended = match care {
             Care::Apply => {
                 let output = KeptOutput::create(&self.folders.output())?;
-                process::run_kept(spec, output, &sink, &mut self.stop, on_stop).await?
+                let (log, taken) = (self.log.clone(), output.taken());
+                let passed = move |bytes| log.mark(bytes, &taken);
+                process::run_kept(spec, output, &sink, &passed, &mut self.stop, on_stop).await?
             }
             _ => process::run(spec, &sink, &mut self.stop, on_stop).await?,
         };

@@ -8,9 +8,10 @@ use gantry_domain::{
     masking::{Masker, hide_import_id},
     protocol::LogChunk,
 };
-use gantry_engine::{Piece, Sink, diagnostics::strip_ansi};
+use gantry_engine::{Piece, Sink, diagnostics::strip_ansi, kept};
 use std::{
     collections::VecDeque,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -31,6 +32,8 @@ const LARGEST: u64 = 32 << 20;
 const TAIL: usize = 30;
 /// Characters of each of them.
 const LONGEST_TAIL_LINE: usize = 2000;
+/// Where in the log the rest of an output goes: after everything that its runner may have said.
+const REST: u64 = 2 * LARGEST;
 /// How long the end of the log may take.
 const LAST_FLUSH: Duration = Duration::from_secs(30);
 
@@ -46,6 +49,8 @@ enum Event {
     Text(String),
     /// Nothing of what comes after this is wanted: the text that says so.
     Cut(String),
+    /// So many bytes of an output end here.
+    Mark(u64, Arc<AtomicU64>),
     End,
 }
 
@@ -85,9 +90,15 @@ impl Log {
         }
     }
 
+    /// Tells `taken` that this many bytes of an output were taken, once the runner API has everything
+    /// that came until now.
+    pub(crate) fn mark(&self, bytes: u64, taken: &Arc<AtomicU64>) {
+        let _ = self.lines.send(Event::Mark(bytes, Arc::clone(taken)));
+    }
+
     /// Appends a line of the runner itself.
     pub(crate) fn say(&self, line: &str) {
-        self.line(&format!("\u{1b}[36mgantry:\u{1b}[0m {line}"));
+        self.line(&of_the_runner(line));
     }
 
     /// As something that takes the output of processes.
@@ -95,6 +106,33 @@ impl Log {
         let log = self.clone();
         Arc::new(move |piece| log.piece(piece))
     }
+}
+
+fn of_the_runner(line: &str) -> String {
+    format!("\u{1b}[36mgantry:\u{1b}[0m {line}")
+}
+
+/// Brings what is in the file at `output` and no runner has brought. The same again changes nothing.
+pub(crate) async fn bring_rest(api: &Api, output: &Path, masker: &Masker) -> Result<(), ApiError> {
+    let mut rest = String::new();
+    let read = kept::pass_rest(output, |piece| {
+        if rest.len() as u64 <= LARGEST {
+            rest.push_str(&hide_import_id(piece.text));
+            rest.push_str(if piece.ends { "\n" } else { "" });
+        }
+    });
+    if let Err(error) = read {
+        tracing::error!(%error, "the rest of a log cannot be read");
+    }
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let died =
+        of_the_runner("its runner brought the log up to here; the rest was found on its machine:");
+    let text = format!("\n{died}\n{}", masker.mask(&rest));
+    let mut sender = Sender::new(api.clone(), REST);
+    sender.pending = text;
+    sender.flush().await.map_or(Ok(()), Err)
 }
 
 impl Pump {
@@ -120,7 +158,7 @@ async fn pump(
     tail: Arc<Mutex<Tail>>,
 ) {
     let mut masked = masker.stream();
-    let mut sender = Sender { api, offset: 0, pending: String::new(), refused: false };
+    let mut sender = Sender::new(api, 0);
     let take = |text: String, sender: &mut Sender| {
         lock(&tail).push(&text);
         sender.pending.push_str(&text);
@@ -137,6 +175,9 @@ async fn pump(
                     take(before.finish_cut(), &mut sender);
                     take(masked.push(&format!("\n{text}")), &mut sender);
                 }
+                // What is held back belongs to the next one.
+                Event::Mark(bytes, taken) if masked.holds_nothing() => sender.mark(bytes, taken),
+                Event::Mark(..) => {}
                 Event::End => {
                     open = false;
                     break;
@@ -151,12 +192,12 @@ async fn pump(
             }
         }
         if open {
-            sender.flush().await;
+            let _again_with_what_comes = sender.flush().await;
         }
     }
     // What was killed may have been writing a secret.
     take(masked.finish_cut(), &mut sender);
-    sender.flush().await;
+    let _not_taken = sender.flush().await;
 }
 
 struct Sender {
@@ -164,10 +205,34 @@ struct Sender {
     offset: u64,
     pending: String,
     refused: bool,
+    /// Who is to be told what, once so much of the log was taken.
+    marks: VecDeque<(u64, u64, Arc<AtomicU64>)>,
 }
 
 impl Sender {
-    async fn flush(&mut self) {
+    fn new(api: Api, offset: u64) -> Self {
+        Self { api, offset, pending: String::new(), refused: false, marks: VecDeque::new() }
+    }
+
+    fn mark(&mut self, bytes: u64, taken: Arc<AtomicU64>) {
+        let length = self.offset + self.pending.len() as u64;
+        // Of many in one chunk the last one counts.
+        if self.marks.back().is_some_and(|(before, ..)| *before == length) {
+            self.marks.pop_back();
+        }
+        self.marks.push_back((length, bytes, taken));
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let told = |mark: &mut (u64, u64, Arc<AtomicU64>)| mark.0 <= self.offset || self.refused;
+        while let Some((_, bytes, taken)) = self.marks.pop_front_if(told) {
+            taken.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends what there is; an error when the runner API was away.
+    async fn flush(&mut self) -> Option<ApiError> {
         while !self.pending.is_empty() && !self.refused {
             let end = self.pending.floor_char_boundary(CHUNK);
             let chunk = LogChunk { offset: self.offset, text: self.pending[..end].to_owned() };
@@ -175,15 +240,18 @@ impl Sender {
                 Ok(()) => {
                     self.offset += end as u64;
                     self.pending.drain(..end);
+                    self.tell();
                 }
                 // Kept: it is tried again with what comes next.
-                Err(ApiError::Unavailable(_)) => return,
+                Err(error @ ApiError::Unavailable(_)) => return Some(error),
                 Err(error) => {
                     tracing::warn!(%error, "the log is not taken any more");
                     self.refused = true;
+                    self.tell();
                 }
             }
         }
+        None
     }
 }
 

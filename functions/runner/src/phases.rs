@@ -8,6 +8,7 @@ use crate::{
     state::{self, Rescue},
     testing,
 };
+use axum::body::Bytes;
 use gantry_domain::{
     plan::{Change, Delta, Limits},
     protocol::{ReportKind, StateDoubt},
@@ -248,6 +249,15 @@ pub(crate) async fn run_apply(
     beat::once(&job.api, &job.stopper).await;
     job.go_on()?;
 
+    if let Some(state) = &job.state {
+        state.reserve().map_err(|error| {
+            Failure::other(format!(
+                "The runner's machine has no room for a state ({error}): nothing was applied. Make \
+                 room for 32 MiB in {}, then retry",
+                job.folders.run.display()
+            ))
+        })?;
+    }
     job.enter(Progress::Applying)?;
     let counts = Arc::new(Mutex::new(None));
     let heard = Arc::clone(&counts);
@@ -291,11 +301,17 @@ pub(crate) async fn run_apply(
 
 /// Leaves with the runner API what it has not accepted.
 pub(crate) async fn rescue_states(job: &mut Job) {
-    if job.state.is_none() {
-        return;
+    let Some(state) = &job.state else { return };
+    let mut in_memory = state.take_unsaved();
+    if let Some(body) = &in_memory {
+        // Nothing runs any more that needs it, and it may be what filled the disk.
+        let _as_far_as_it_goes = files::empty_folder(&job.folders.temporary);
+        if state.save(body).is_ok() {
+            in_memory = None;
+        }
     }
     let paths = rescue::left(&job.folders.run, &job.claim.project_root);
-    let rescue = keep_aside(job, &paths).await;
+    let rescue = keep_aside(job, &paths, in_memory).await;
     if rescue.left.is_empty()
         && let Err(error) = files::make_fresh_folder(&job.folders.states, 0o700)
     {
@@ -304,13 +320,24 @@ pub(crate) async fn rescue_states(job: &mut Job) {
 }
 
 /// Keeps these states aside, and notes what a person must look at.
-async fn keep_aside(job: &mut Job, paths: &[PathBuf]) -> Rescue {
+async fn keep_aside(job: &mut Job, paths: &[PathBuf], in_memory: Option<Bytes>) -> Rescue {
     // What is only here is worth waiting for: nobody else can bring it.
     let api = job.api.with_patience(job.config.timings.report_patience);
-    let rescue = state::rescue(&api, &job.folders.run, paths).await;
+    let mut rescue = state::rescue(&api, &job.folders.run, paths).await;
+    let is_lost = match in_memory {
+        Some(body) => !state::rescue_from_memory(&api, &body, &mut rescue).await,
+        None => false,
+    };
     if rescue.kept_aside > 0 {
         job.doubt = Some(StateDoubt::KeptAside);
         job.log.say("the state could not be made current and was kept aside: a person decides");
+    }
+    if is_lost {
+        job.doubt = Some(StateDoubt::NotDelivered);
+        job.log.say(
+            "the state is lost: the runner API did not take it, and the runner's machine has no \
+             room for it. Import what was made, or remove it by hand",
+        );
     }
     for path in &rescue.left {
         job.doubt = Some(StateDoubt::NotDelivered);
@@ -335,7 +362,7 @@ async fn keep_aside(job: &mut Job, paths: &[PathBuf]) -> Rescue {
 async fn rescue_local(job: &mut Job, path: &Path, before: Option<String>) -> bool {
     let brought_none = job.state.as_ref().is_some_and(|state| !state.was_written());
     let is_new = digest(job, path).is_some_and(|now| before.as_ref() != Some(&now));
-    brought_none && is_new && keep_aside(job, &[path.to_owned()]).await.kept_aside > 0
+    brought_none && is_new && keep_aside(job, &[path.to_owned()], None).await.kept_aside > 0
 }
 
 fn digest(job: &Job, path: &Path) -> Option<String> {

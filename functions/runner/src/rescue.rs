@@ -6,11 +6,19 @@
 
 use crate::{
     api::{Api, ApiError},
+    log::bring_rest,
     record::{Held, Record, Stage},
     state::{self, Rescue},
 };
-use gantry_domain::protocol::{Report, ReportKind, StateDoubt};
-use gantry_engine::{files, kept::is_being_written, workspace::WORKSPACE};
+use gantry_domain::{
+    masking::Masker,
+    protocol::{BeatAnswer, Report, ReportKind, StateDoubt},
+};
+use gantry_engine::{
+    cli_config, files,
+    kept::{interrupt, is_being_written},
+    workspace::WORKSPACE,
+};
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -97,9 +105,14 @@ impl Rescuer {
         let api = self.api.as_ref().unwrap_or(&record.api);
         let api = Api::new(api, record.token.clone().into(), Duration::ZERO);
         let api = api.map_err(io::Error::other)?;
-        if record.stage == Stage::Applying && is_being_written(&folder.join("output"))? {
+        let output = folder.join("output");
+        if record.stage == Stage::Applying && is_being_written(&output)? {
             // Somebody still applies, and nobody is to take the run for lost.
-            let _nobody_listens = api.beat().await;
+            if let Ok(BeatAnswer { stop: Some(reason) }) = api.beat().await
+                && interrupt(&output)?
+            {
+                tracing::warn!(run.id = record.run, reason, "an apply was asked to stop");
+            }
             return Ok(Seen::Waits);
         }
         tracing::warn!(run.id = record.run, "its runner has died: cleaning up after it");
@@ -112,6 +125,9 @@ impl Rescuer {
             record.end = Some(end.clone());
             record.sequence = end.sequence;
             held.write(&record)?;
+        }
+        if bring_rest(&api, &output, &masker(folder)).await.is_err() {
+            return Ok(Seen::Waits);
         }
         match api.report(&end).await {
             Ok(()) | Err(ApiError::Gone) => {}
@@ -132,6 +148,13 @@ impl Rescuer {
         }
         Ok(Seen::Refused)
     }
+}
+
+/// Hides what the runner API does not know: the secrets of this machine's CLI configuration.
+fn masker(folder: &Path) -> Masker {
+    let in_config = cli_config::of_home(&folder.join("home"));
+    let secrets = in_config.as_deref().map(cli_config::secrets).unwrap_or_default();
+    Masker::new(secrets.iter().map(String::as_str))
 }
 
 /// Where states may lie, the oldest first.

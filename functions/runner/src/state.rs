@@ -1,7 +1,8 @@
 //! Terraform's `http` backend, served on loopback for one run and answered by the runner API.
 //!
 //! A body that Terraform writes is on the disk before anything else is done with it, and stays
-//! there until the runner API has it. While that takes, Terraform waits for its answer.
+//! there until the runner API has it. While that takes, Terraform waits for its answer. Room for it
+//! is reserved before anything is applied; what finds none even so stays in memory.
 
 use crate::{
     api::{Api, ApiError},
@@ -34,6 +35,10 @@ use subtle::ConstantTimeEq;
 use tokio::{net::TcpListener, sync::OnceCell, task::JoinHandle};
 
 const USERNAME: &str = "gantry";
+/// Room on the disk for a state that comes when the disk is full.
+const RESERVE: u64 = 32 << 20;
+/// The file that keeps that room.
+const RESERVED: &str = "reserved";
 
 /// What a run may do with the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +68,8 @@ struct Shared {
     last_read: AtomicU64,
     /// The lock as Terraform took it, until it gives it back.
     held: Mutex<Option<Bytes>>,
+    /// The newest state, where it is neither on the disk nor with the runner API.
+    unsaved: Mutex<Option<Bytes>>,
 }
 
 /// What became of bodies that could not be delivered in time.
@@ -103,6 +110,15 @@ pub(crate) async fn rescue(api: &Api, run: &Path, paths: &[PathBuf]) -> Rescue {
         }
     }
     rescue
+}
+
+/// The same with a body that is nowhere else.
+pub(crate) async fn rescue_from_memory(api: &Api, body: &Bytes, rescue: &mut Rescue) -> bool {
+    let delivered = keep_aside(api, body, &content(body), rescue).await;
+    if let Err(error) = &delivered {
+        tracing::error!(%error, "a state could not be rescued, and is in memory alone");
+    }
+    delivered.is_ok()
 }
 
 /// Unless it is the current one: whoever brought it may have died before it was told so.
@@ -149,6 +165,7 @@ impl StateServer {
             writes: AtomicU32::new(0),
             last_read: AtomicU64::new(0),
             held: Mutex::new(None),
+            unsaved: Mutex::new(None),
         });
         let router = router(Arc::clone(&shared));
         let task = tokio::spawn(async move {
@@ -172,6 +189,21 @@ impl StateServer {
         }
     }
 
+    /// Makes sure that there is room for a state.
+    pub(crate) fn reserve(&self) -> std::io::Result<()> {
+        files::reserve(&self.shared.reserved(), RESERVE)
+    }
+
+    /// Takes the state that is in memory alone.
+    pub(crate) fn take_unsaved(&self) -> Option<Bytes> {
+        take(&self.shared.unsaved)
+    }
+
+    /// Tries to put a state onto the disk.
+    pub(crate) fn save(&self, body: &Bytes) -> std::io::Result<()> {
+        self.shared.save(body)
+    }
+
     /// How many bytes the state has that Terraform read last; 0 while there was none.
     pub(crate) fn last_read(&self) -> u64 {
         self.shared.last_read.load(Ordering::SeqCst)
@@ -186,6 +218,7 @@ impl StateServer {
 impl Drop for StateServer {
     fn drop(&mut self) {
         self.task.abort();
+        let _gone_with_its_folder = std::fs::remove_file(self.shared.reserved());
     }
 }
 
@@ -215,7 +248,8 @@ fn read(run: &Path, path: &Path) -> Option<Bytes> {
     let mut file = files::open_regular(run, path).ok()?;
     let mut body = Vec::new();
     std::io::Read::read_to_end(&mut file, &mut body).ok()?;
-    Some(body.into())
+    // A disk that is full lets Terraform make a file, and write nothing into it.
+    (!body.is_empty()).then(|| body.into())
 }
 
 fn router(shared: Arc<Shared>) -> Router {
@@ -281,26 +315,19 @@ async fn write_state(
 }
 
 impl Shared {
-    async fn write(&self, lock_id: Option<String>, body: Bytes) -> Result<(), String> {
-        let number = self.writes.fetch_add(1, Ordering::SeqCst);
-        // Never the name of one that an earlier runner had to leave here.
-        let name = format!("{}-{number:04}.tfstate", std::process::id());
-        let path = self.folder.join(name);
-        let (on_disk, copy) = (path.clone(), body.clone());
-        // Half of one is none.
-        let part = path.with_extension("part");
-        let kept = tokio::task::spawn_blocking(move || {
-            files::write_private(&part, &copy)?;
-            std::fs::rename(part, on_disk)
-        });
-        let kept = kept.await;
-        if let Ok(Err(error)) = kept {
+    async fn write(self: Arc<Self>, lock_id: Option<String>, body: Bytes) -> Result<(), String> {
+        let (shared, copy) = (Arc::clone(&self), body.clone());
+        let saved = tokio::task::spawn_blocking(move || shared.save(&copy)).await;
+        let saved = saved.map_err(std::io::Error::other).flatten();
+        set_or_take(&self.unsaved, saved.is_err().then(|| body.clone()));
+        if let Err(error) = &saved {
             tracing::error!(%error, "a state could not be written to the disk first");
         }
         let commit = StateCommit { lock_id, digest: files::digest(&body), rescued: false };
         match self.api.put_state(&body, &commit).await {
             Ok(()) => {
                 // It holds everything that an earlier one held.
+                take(&self.unsaved);
                 let left = std::fs::read_dir(&self.folder);
                 for body in left.into_iter().flatten().flatten() {
                     let _ = std::fs::remove_file(body.path());
@@ -311,9 +338,35 @@ impl Shared {
                 // Terraform does not show the answer's text.
                 let text = text_of(&error);
                 self.log.say(&format!("the state was not taken: {text}"));
+                if let Err(error) = saved {
+                    let folder = self.folder.display();
+                    let line = format!("the state cannot be kept in {folder} either: {error}");
+                    self.log.say(&line);
+                }
                 Err(text)
             }
         }
+    }
+
+    /// Puts a body onto the disk, into the room that was reserved where there is no other.
+    fn save(&self, body: &Bytes) -> std::io::Result<()> {
+        let number = self.writes.fetch_add(1, Ordering::SeqCst);
+        // Never the name of one that an earlier runner had to leave here.
+        let name = format!("{}-{number:04}.tfstate", std::process::id());
+        let path = self.folder.join(name);
+        // Half of one is none.
+        let part = path.with_extension("part");
+        let write = || files::write_private(&part, body);
+        write()
+            .or_else(|_| std::fs::remove_file(self.reserved()).and_then(|()| write()))
+            .and_then(|()| std::fs::rename(&part, &path))
+            .inspect_err(|_| {
+                let _nothing_of_it_helps = std::fs::remove_file(&part);
+            })
+    }
+
+    fn reserved(&self) -> PathBuf {
+        self.folder.with_file_name(RESERVED)
     }
 }
 
@@ -321,8 +374,12 @@ fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
     place.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
+fn set_or_take<T>(place: &Mutex<Option<T>>, value: Option<T>) {
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = value;
+}
+
 fn set<T>(place: &Mutex<Option<T>>, value: T) {
-    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    set_or_take(place, Some(value));
 }
 
 async fn take_lock(State(shared): State<Arc<Shared>>, info: Bytes) -> Response {

@@ -67,8 +67,12 @@ pub fn write_installations(home: &Path, text: &str) -> io::Result<()> {
 
 /// Whether the home's file is another one than the installation's.
 pub fn is_changed(home: &Path, installations: Option<&str>) -> bool {
-    let file = files::open_regular(home, &home.join(FILE)).and_then(io::read_to_string);
-    file.ok().as_deref() != installations
+    of_home(home).as_deref() != installations
+}
+
+/// What the home's file says; none where there is none that can be read.
+pub fn of_home(home: &Path) -> Option<String> {
+    files::open_regular(home, &home.join(FILE)).and_then(io::read_to_string).ok()
 }
 
 /// Writes Gantry's registry into a run's new home. `service` is the address of its modules.

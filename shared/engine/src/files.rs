@@ -60,6 +60,18 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes all that is in a folder, which stays whose it is.
+pub fn empty_folder(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => remove_folder(&entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
 /// A folder, held open: what is reached through it lies in it, whatever links a run's code puts in
 /// the way meanwhile.
 #[derive(Debug)]
@@ -180,6 +192,32 @@ pub fn write_private(path: &Path, body: &[u8]) -> io::Result<()> {
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(body)?;
     file.sync_all()
+}
+
+/// Makes a file that takes this much room on the disk, so that removing it leaves as much. Where the
+/// file system cannot promise room, there is none.
+pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::{
+            errno::Errno,
+            fcntl::{FallocateFlags, fallocate},
+        };
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let bytes = i64::try_from(bytes).map_err(io::Error::other)?;
+        match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+            Err(Errno::EOPNOTSUPP) => {}
+            Err(error) => {
+                fs::remove_file(path)?;
+                return Err(error.into());
+            }
+            Ok(()) => {}
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (path, bytes);
+    Ok(())
 }
 
 /// Gives a folder and all that is in it to `user`; links themselves, never what they lead to.

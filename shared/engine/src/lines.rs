@@ -50,6 +50,11 @@ impl Splitter {
         }
     }
 
+    /// How many bytes were taken and not yet passed on.
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending.len() as u64
+    }
+
     /// Passes on what is left: nothing comes any more.
     pub(crate) fn finish(mut self, mut sink: impl FnMut(Piece<'_>)) {
         if !self.pending.is_empty() || self.goes_on {

@@ -2,7 +2,7 @@
 
 use crate::{
     Confinement, Environment, StopSignal, confine,
-    kept::KeptOutput,
+    kept::{KeptOutput, ProcessFile, Taker},
     lines::{Piece, Splitter},
 };
 use nix::{
@@ -118,22 +118,26 @@ pub async fn run_into(
 }
 
 /// Runs to the end; standard output and standard error go into a file that is there when this
-/// process is not, and from there to `sink`.
+/// process is not, and from there to `sink`. `passed` is told how many bytes that were.
 pub async fn run_kept(
     spec: &Spec,
     output: KeptOutput,
     sink: &Sink,
+    passed: &(dyn Fn(u64) + Send + Sync),
     stop: &mut StopSignal,
     on_stop: OnStop,
 ) -> io::Result<Ended> {
-    let (writer, mut follower) = output.into_parts();
+    let (writer, mut follower, process) = output.into_parts();
     let stdout = writer.try_clone()?;
     let mut child = spawn(spec, stdout.into(), writer.into())?;
+    process.write(child.id());
+    let to = Taker { sink: &**sink, passed };
     let ended = tokio::select! {
-        ended = wait(&mut child, stop, on_stop) => ended?,
-        never = follower.follow(&**sink) => never,
+        ended = wait(&mut child, stop, on_stop, Some(&process)) => ended?,
+        never = follower.follow(&to) => never,
     };
-    follower.finish(&**sink, LINGER).await;
+    process.take();
+    follower.finish(&to, LINGER).await;
     Ok(ended)
 }
 
@@ -152,18 +156,27 @@ async fn execute(
     let mut child = spawn(spec, stdout, writer.into())?;
     let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let mut reader = tokio::spawn(read_lines(output, Arc::clone(sink)));
-    let ended = wait(&mut child, stop, on_stop).await?;
+    let ended = wait(&mut child, stop, on_stop, None).await?;
     if time::timeout(LINGER, &mut reader).await.is_err() {
         reader.abort();
     }
     Ok(ended)
 }
 
-async fn wait(child: &mut Child, stop: &mut StopSignal, on_stop: OnStop) -> io::Result<Ended> {
+async fn wait(
+    child: &mut Child,
+    stop: &mut StopSignal,
+    on_stop: OnStop,
+    process: Option<&ProcessFile>,
+) -> io::Result<Ended> {
     tokio::select! {
         biased;
         status = child.wait() => Ok(Ended { status: status?, stopped: false }),
-        _ = stop.wait() => Ok(Ended { status: end(child, on_stop).await?, stopped: true }),
+        _ = stop.wait() => {
+            // From here on nobody else asks it, whatever becomes of this process.
+            let _named = process.map(ProcessFile::take);
+            Ok(Ended { status: end(child, on_stop).await?, stopped: true })
+        }
     }
 }
 

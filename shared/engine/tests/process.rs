@@ -4,12 +4,12 @@
 
 use gantry_engine::{
     Ended, Environment, OnStop, Sink, Spec, StopKind,
-    kept::{KeptOutput, is_being_written},
+    kept::{KeptOutput, interrupt, is_being_written, pass_rest},
     process,
     stop::stop_channel,
 };
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -138,8 +138,10 @@ async fn kept_output_is_followed_and_takes_no_room() {
                   trap 'echo caught; exit 3' INT; sleep 300 & wait";
     let (spec, sink) = (shell(script), lines.sink());
     let output = KeptOutput::create(&path).unwrap();
+    let taken = output.taken();
     let running = tokio::spawn(async move {
-        process::run_kept(&spec, output, &sink, &mut stop, OnStop::Interrupt).await
+        let passed = move |bytes| taken.store(bytes, Ordering::Relaxed);
+        process::run_kept(&spec, output, &sink, &passed, &mut stop, OnStop::Interrupt).await
     });
     lines.has("ready").await;
     assert!(is_being_written(&path).unwrap());
@@ -171,8 +173,10 @@ async fn kept_output_outlives_its_reader() {
     let lines = Lines::default();
     let (spec, sink) = (shell(&script), lines.sink());
     let output = KeptOutput::create(&path).unwrap();
+    let taken = output.taken();
     let running = tokio::spawn(async move {
-        process::run_kept(&spec, output, &sink, &mut stop, OnStop::Interrupt).await
+        let passed = move |bytes| taken.store(bytes, Ordering::Relaxed);
+        process::run_kept(&spec, output, &sink, &passed, &mut stop, OnStop::Interrupt).await
     });
     lines.has("ready").await;
     running.abort();
@@ -182,9 +186,38 @@ async fn kept_output_outlives_its_reader() {
     for _ in 0..500 {
         if !is_being_written(&path).unwrap() {
             assert!(done.exists());
+            // What nobody has taken is found, and nothing else.
+            let (mut rest, mut lines) = (String::new(), 0);
+            pass_rest(&path, |piece| {
+                rest.push_str(piece.text);
+                lines += u32::from(piece.ends);
+            })
+            .unwrap();
+            assert!(lines == 20_000 && rest.starts_with("123") && rest.ends_with("10000"));
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("it is still there");
+}
+
+/// Whoever asks the process to end: it is asked once.
+#[tokio::test]
+async fn a_kept_process_is_interrupted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("output");
+    assert!(!interrupt(&path).unwrap(), "there is none");
+    let (_stopper, mut stop) = stop_channel();
+    let lines = Lines::default();
+    let script = "trap 'echo caught' INT; echo ready; for i in 1 2 3; do sleep 0.3; done; exit 7";
+    let (spec, sink) = (shell(script), lines.sink());
+    let output = KeptOutput::create(&path).unwrap();
+    let running = tokio::spawn(async move {
+        process::run_kept(&spec, output, &sink, &|_| (), &mut stop, OnStop::Interrupt).await
+    });
+    lines.has("ready").await;
+    assert!(interrupt(&path).unwrap());
+    assert!(!interrupt(&path).unwrap(), "it was asked");
+    assert_eq!(running.await.unwrap().unwrap().status.code(), Some(7));
+    assert_eq!(lines.all(), ["ready", "caught"]);
 }

@@ -6,6 +6,8 @@ mod apply;
 mod cli_config;
 mod confined;
 mod destroys;
+mod endless;
+mod full;
 mod further;
 mod meant;
 mod plan;

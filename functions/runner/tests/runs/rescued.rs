@@ -26,6 +26,9 @@ resource "terraform_data" "after" {
 }
 "#;
 
+/// What Terraform says before it waits.
+const CREATING: &str = "slow: Creating...";
+
 /// When the runner is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Point {
@@ -39,14 +42,14 @@ enum Point {
     Reported,
 }
 
-fn names(state: &[u8]) -> Vec<String> {
+pub(crate) fn names(state: &[u8]) -> Vec<String> {
     let state: Value = serde_json::from_slice(state).unwrap();
     let all = state["resources"].as_array().unwrap().iter();
     all.map(|resource| resource["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Looks until nothing is left; a rescuer of its own each time, so that none waits in between.
-async fn rescued(w: &World) {
+pub(crate) async fn rescued(w: &World) {
     for _ in 0..200 {
         if Rescuer::new(w.work(), None).look().await {
             return;
@@ -81,6 +84,9 @@ async fn killed_at(point: Point, tool: Tool) {
             until("the end", || w.api.data().hangs).await;
         }
     }
+    if point == Point::Applying {
+        until("its log", || w.api.log().contains(CREATING)).await;
+    }
     runner.kill().unwrap();
     runner.wait().unwrap();
     w.api.data().hang = None;
@@ -113,6 +119,18 @@ async fn killed_at(point: Point, tool: Tool) {
             assert_eq!(data.doubt, Some(StateDoubt::KeptAside));
             assert_eq!(data.rescued.len(), 1);
             assert_eq!(names(&data.rescued[0]), ["after", "slow"]);
+            // What was said without it is there, and once.
+            drop(data);
+            let log = w.api.log();
+            let died = log.find("the rest was found on its machine:").unwrap();
+            for line in ["1999\n", "after: Creation complete", "Failed to save state"] {
+                assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+                assert!(log.find(line).unwrap() > died, "{line}: {log}");
+            }
+            assert!(
+                log.find(CREATING).unwrap() < died && log.matches(CREATING).count() == 1,
+                "{log}"
+            );
         }
         Point::StateWritten | Point::Reported => {
             assert!(matches!(end, ReportKind::Applied { .. }), "{end:?}");
@@ -137,6 +155,29 @@ on_each_tool! {
 
     async fn killed_between_the_report_and_the_clean_up(tool) {
         killed_at(Point::Reported, tool).await;
+    }
+}
+
+on_each_tool! {
+    /// As long as it takes, somebody waits, who passes on a wish to stop: once.
+    async fn an_apply_without_its_runner_is_asked_to_stop(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", SLOW)]).await;
+        w.claim.autodeploy = true;
+        let mut runner = w.program().spawn().unwrap();
+        let run = w.work().join("run-1");
+        until("the apply", || run.join("tmp/made").exists()).await;
+        runner.kill().unwrap();
+        runner.wait().unwrap();
+        w.api.data().stop = Some("Stopped by alice".into());
+        assert!(!Rescuer::new(w.work(), None).look().await, "nobody waits for Terraform");
+        rescued(&w).await;
+        let log = w.api.log();
+        assert_eq!(log.matches("Interrupt received").count(), 1, "{log}");
+        let data = w.api.data();
+        assert!(matches!(data.reports.last(), Some(ReportKind::Interrupted { .. })));
+        let state: Value = serde_json::from_slice(&data.rescued[0]).unwrap();
+        assert_eq!(names(&data.rescued[0]), ["slow"]);
+        assert_eq!(state["resources"][0]["instances"][0]["status"], "tainted");
     }
 }
 

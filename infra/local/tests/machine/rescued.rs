@@ -32,10 +32,12 @@ const ONE: &str = "resource \"terraform_data\" \"one\" {\n  input = \"one\"\n}\n
 /// Waits in the run's own folder until the test lets it go on, and says much afterwards.
 const SLOW: &str = r#"resource "terraform_data" "slow" {
   provisioner "local-exec" {
-    command = "echo it begins; until [ -e $TMPDIR/go ]; do sleep 0.05; done; seq 2000"
+    command = "echo it begins; until [ -e $TMPDIR/go ]; do sleep 0.05; done; seq 2000; echo hush: $HUSH"
   }
 }
 "#;
+
+const SECRET: &str = "hunter-22-hunter";
 
 /// Who is killed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,7 +111,8 @@ async fn killed(tool: Tool, who: Killed) {
         false => (w.data_dir().join("runners"), ""),
     };
     // What comes next would be applied without a word.
-    w.stack(json!({ "autodeploy": true, "pool": pool })).await;
+    let secret = json!({ "name": "HUSH", "value": SECRET, "secret": true, "runs": "all" });
+    w.stack(json!({ "autodeploy": true, "pool": pool, "variables": [secret] })).await;
     w.webhook().await;
     let mut worker = None;
     if who.has_worker() {
@@ -149,6 +152,10 @@ async fn killed(tool: Tool, who: Killed) {
 
     let ends = if who == Killed::Worker { "finished" } else { "failed" };
     w.run_is(&commit, ends).await;
+    // What was said without the runner is there too, and masked.
+    let log = w.log(&run).await;
+    assert!(log.contains("1999\n") && log.contains("hush: (secret)\n"), "{log}");
+    assert!(!log.contains(SECRET), "{log}");
     w.eventually("an empty folder", async || (!work.join(&run).exists()).then_some(())).await;
     if who == Killed::Worker {
         let known = state(&w).await;

@@ -51,6 +51,11 @@ impl MaskStream {
         Suspended { held: self.held, open }
     }
 
+    /// Whether everything that was taken has been given out.
+    pub fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Takes the next piece and gives what can be shown by now.
     pub fn push(&mut self, piece: &str) -> String {
         self.take(piece);
