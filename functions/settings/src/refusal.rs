@@ -130,9 +130,7 @@ impl From<gantry_gitlab::Error> for Refusal {
             E::RateLimited { .. } | E::Unavailable { .. } | E::Conflict { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "GitLab does not answer now")
             }
-            E::Refused { .. } | E::Unexpected { .. } => {
-                (StatusCode::BAD_GATEWAY, "GitLab gave no usable answer")
-            }
+            E::Refused { .. } => (StatusCode::BAD_GATEWAY, "GitLab gave no usable answer"),
         };
         let mut refusal = Self::new(status, title, error.to_string());
         refusal.retry_after = error.retry_after().map(|wait| wait.as_secs());

@@ -11,10 +11,11 @@ use axum::{
     Router,
     handler::Handler,
     http::{HeaderValue, Method, StatusCode, header},
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     response::IntoResponse,
     routing::{MethodFilter, MethodRouter, on},
 };
+use gantry_setup::web::in_time;
 use gantry_store::config::Role::{self, Admin, Deploy, Read};
 
 /// A route.
@@ -302,6 +303,7 @@ pub fn router(deps: Deps) -> Router {
     router
         .method_not_allowed_fallback(wrong_method)
         .route("/api/{*rest}", axum::routing::any(unknown))
+        .layer(from_fn(in_time))
         .with_state(app)
 }
 

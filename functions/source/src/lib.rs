@@ -214,10 +214,9 @@ impl Fetcher {
         let now = self.0.clock.now();
         match error {
             Error::NotFound { message } => Ok(SourceFailed::not_found(&message, now)),
-            Error::Forbidden { .. }
-            | Error::ScopeMissing { .. }
-            | Error::Refused { .. }
-            | Error::Unexpected { .. } => Ok(SourceFailed::refused(&error.to_string(), now)),
+            Error::Forbidden { .. } | Error::ScopeMissing { .. } | Error::Refused { .. } => {
+                Ok(SourceFailed::refused(&error.to_string(), now))
+            }
             Error::TokenRejected { .. }
             | Error::RateLimited { .. }
             | Error::Conflict { .. }

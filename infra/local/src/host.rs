@@ -8,7 +8,7 @@ use crate::{
     table,
 };
 use anyhow::Context as _;
-use gantry_queue::{ConsumeOptions, Handler, LocalQueues, Message, QueueName, consume};
+use gantry_queue::{Handler, LocalQueues, Message, QueueName, consume};
 use gantry_runner::rescue::Rescuer;
 use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
@@ -127,6 +127,7 @@ impl Host {
         let system = Arc::new(
             System::new(Parts {
                 store: table::open_own(&data.join("table.db")).await?,
+                transport: Arc::clone(&queues) as _,
                 queues,
                 secrets: Arc::new(FileSecrets::new(secrets_file.clone())),
                 objects: Objects::in_folder(&data.join("objects"))?,
@@ -164,10 +165,9 @@ impl Host {
         let handlers =
             system.handlers().chain([(QueueName::Starts, Arc::new(starter) as Arc<dyn Handler>)]);
         for (queue, handler) in handlers {
-            let options = ConsumeOptions { side_by_side: SIDE_BY_SIDE, ..Default::default() };
             let (queues, driver) = (Arc::clone(&system.queues), system.driver.clone());
             let until = until_stopped(stopped.clone());
-            tasks.spawn(consume(queues, queue, driver, handler, options, until));
+            tasks.spawn(consume(queues, queue, driver, handler, SIDE_BY_SIDE, until));
         }
         tasks.spawn(sweep(Arc::clone(&system), config.intervals.sweep, stopped.clone()));
         let router = system.router.clone();

@@ -21,6 +21,8 @@ pub struct Parts {
     pub store: Store,
     /// The queues.
     pub queues: Arc<LocalQueues>,
+    /// What messages go into them by.
+    pub transport: Arc<dyn Transport>,
     /// The secrets.
     pub secrets: Arc<dyn Secrets>,
     /// Archives, plans, states, changes.
@@ -63,7 +65,8 @@ pub struct System {
 impl System {
     /// Puts the functions together. Keys that are missing are made.
     pub async fn new(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { store, queues, secrets, objects, clock, public_url, own_address, .. } = parts;
+        let Parts { store, queues, transport, secrets, objects, clock, .. } = parts;
+        let Parts { public_url, own_address, .. } = parts;
         // Without an address that others reach, links carry this machine's own.
         let public_url = public_url.or_else(|| own_address.parse().ok());
         let base = public_url.as_ref().map_or(own_address, |url| url.as_str().to_owned());
@@ -71,7 +74,6 @@ impl System {
             let clock = clock.clone();
             Arc::new(move || clock.now())
         };
-        let transport: Arc<dyn Transport> = Arc::clone(&queues) as _;
         let sender = Sender::new(Arc::clone(&transport), now.clone());
         let signer =
             Signer::new(&secrets.get_or_make(SecretName::SigningKeys, random_secret).await?);

@@ -7,12 +7,15 @@ use crate::{
     limits::{Bucket, Limits, number, retry_after},
 };
 use bytes::{Bytes, BytesMut};
-use gantry_setup::metrics;
-use http::{HeaderValue, Method, StatusCode, header::LOCATION};
+use gantry_setup::{deadline, metrics};
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{CONTENT_TYPE, LOCATION},
+};
 use jiff::Timestamp;
 use reqwest::Response;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::{fmt, sync::Arc, time::Duration};
 use url::Url;
 
@@ -81,7 +84,6 @@ impl Client {
         }
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")))
-            .timeout(Duration::from_secs(CALL_SECONDS))
             .read_timeout(Duration::from_secs(CALL_SECONDS))
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
             // A Lambda sleeps between invocations, and its old connections die meanwhile.
@@ -133,9 +135,13 @@ impl Client {
         missing(self.json(call).await)
     }
 
-    /// Success without reading the answer.
+    /// Success, whatever GitLab's answer says besides.
     pub(crate) async fn done(&self, call: Call) -> Result<(), Error> {
-        self.send(&call).await.map(drop)
+        let response = self.send(&call).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        self.decode::<IgnoredAny>(self.read(response).await?.as_deref()).map(drop)
     }
 
     /// The raw answer; none when it is larger than [`LARGEST_ANSWER`].
@@ -171,7 +177,7 @@ impl Client {
                 return Ok(items);
             }
         }
-        Err(Error::unexpected(format!("the list has more than {MOST_PAGES} pages")))
+        Err(Error::not_gitlabs(format!("the list has more than {MOST_PAGES} pages")))
     }
 
     /// One page of a list, counted from 1, and whether more follow. The last parameter of the call
@@ -210,32 +216,44 @@ impl Client {
             let response = self.attempt(call, &url).await?;
             let status = response.status();
             if status.is_success() {
-                return Ok(response);
+                return self.unless_page(response);
             }
             if !status.is_redirection() {
                 return Err(self.refusal(response).await);
             }
             url = self.redirected(call, &url, &response)?;
         }
-        Err(Error::unexpected(format!("{} redirects in a circle", self.0.host.authority())))
+        Err(Error::not_gitlabs(format!("{} redirects in a circle", self.0.host.authority())))
+    }
+
+    /// The answer, unless it is a page: GitLab's API gives none, files and archives included.
+    fn unless_page(&self, response: Response) -> Result<Response, Error> {
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if kind.is_some_and(|kind| kind.starts_with("text/html")) {
+            let status = response.status();
+            return Err(Error::without_words(status, None, b"<", self.0.host.authority()));
+        }
+        Ok(response)
     }
 
     /// One request. A read whose connection breaks is sent once more: idle connections die unseen.
     async fn attempt(&self, call: &Call, url: &Url) -> Result<Response, Error> {
         let Inner { limits, clock, host, .. } = &*self.0;
         limits.take(call.bucket(), clock())?;
-        let mut answer = self.request(call, url).send().await;
+        let most = if call.download { DOWNLOAD } else { Duration::from_secs(CALL_SECONDS) };
+        let most = deadline::at_most(most);
+        let mut answer = self.request(call, url).timeout(most).send().await;
         if let Err(problem) = &answer
             && call.method == Method::GET
             && !problem.is_timeout()
             && !problem.is_connect()
         {
-            answer = self.request(call, url).send().await;
+            answer = self.request(call, url).timeout(most).send().await;
         }
         metrics::count("GitlabCalls", 1);
         let response = answer.map_err(|problem| {
             metrics::count("GitlabTrouble", 1);
-            no_answer(&problem, host)
+            no_answer(&problem, host, most)
         })?;
         match response.status() {
             StatusCode::TOO_MANY_REQUESTS => metrics::count("GitlabLimited", 1),
@@ -255,9 +273,6 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        if call.download {
-            request = request.timeout(DOWNLOAD);
-        }
         request
     }
 
@@ -266,16 +281,16 @@ impl Client {
         let host = &self.0.host;
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let Some(to) = location.and_then(|location| from.join(location).ok()) else {
-            return Err(Error::unexpected(format!("{} redirects to nowhere", host.authority())));
+            return Err(Error::not_gitlabs(format!("{} redirects to nowhere", host.authority())));
         };
         let server = to.origin().ascii_serialization();
         if !host.has_same_origin(&to) {
-            return Err(Error::unexpected(format!(
+            return Err(Error::not_gitlabs(format!(
                 "{host} redirects to {server}: if that is the server, use it as the address"
             )));
         }
         if call.method != Method::GET {
-            return Err(Error::unexpected(format!(
+            return Err(Error::not_gitlabs(format!(
                 "{host} redirects a write to another address: it was not sent on"
             )));
         }
@@ -301,23 +316,28 @@ impl Client {
                 Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST_ANSWER => return Ok(None),
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(Some(body.freeze())),
-                Err(problem) => return Err(no_answer(&problem, &self.0.host)),
+                Err(problem) => {
+                    return Err(no_answer(
+                        &problem,
+                        &self.0.host,
+                        Duration::from_secs(CALL_SECONDS),
+                    ));
+                }
             }
         }
     }
 
     pub(crate) fn decode<T: DeserializeOwned>(&self, body: Option<&[u8]>) -> Result<T, Error> {
         let name = self.0.host.authority();
-        let body = body.ok_or_else(|| Error::unexpected(format!("{name} answered too much")))?;
+        let body = body.ok_or_else(|| Error::not_gitlabs(format!("{name} answered too much")))?;
         serde_json::from_slice(body).map_err(|problem| {
-            Error::unexpected(if body.trim_ascii_start().starts_with(b"<") {
-                format!(
-                    "{name} answered with a web page instead of GitLab's API: is this the base \
-                     address of a GitLab server?"
-                )
-            } else {
-                format!("{name} gave an answer that cannot be read as GitLab's: {problem}")
-            })
+            if body.trim_ascii_start().starts_with(b"<") {
+                return Error::without_words(StatusCode::OK, None, body, name);
+            }
+            let came = if body.is_empty() { "nothing" } else { "an answer" };
+            Error::not_gitlabs(format!(
+                "{name} gave {came} that cannot be read as GitLab's: {problem}"
+            ))
         })
     }
 }

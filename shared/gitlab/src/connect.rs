@@ -1,14 +1,14 @@
 //! What kept us from getting an answer at all, in words for the settings page.
 
 use crate::{ApiHost, Error};
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, io, time::Duration};
 
 /// The seconds that a call may take, and those of them for the connection.
 pub(crate) const CALL_SECONDS: u64 = 30;
 pub(crate) const CONNECT_SECONDS: u64 = 10;
 
-/// The error for a request without an answer, or with half of one.
-pub(crate) fn no_answer(problem: &reqwest::Error, host: &ApiHost) -> Error {
+/// The error for a request without an answer, or with half of one, that might take `most`.
+pub(crate) fn no_answer(problem: &reqwest::Error, host: &ApiHost, most: Duration) -> Error {
     let name = host.authority();
     let message = match find_cause(problem) {
         Some(Cause::Certificate(why)) => certificate(name, &why),
@@ -24,7 +24,9 @@ pub(crate) fn no_answer(problem: &reqwest::Error, host: &ApiHost) -> Error {
         None if problem.is_timeout() && problem.is_connect() => {
             format!("{name} did not take the connection within {CONNECT_SECONDS} s")
         }
-        None if problem.is_timeout() => format!("{name} did not answer within {CALL_SECONDS} s"),
+        None if problem.is_timeout() => {
+            format!("{name} did not answer within {} s", most.as_secs())
+        }
         None if problem.is_connect() => format!("no connection to {name}: {}", innermost(problem)),
         None => format!("the connection to {name} broke: {}", innermost(problem)),
     };

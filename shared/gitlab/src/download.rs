@@ -1,9 +1,12 @@
 //! An answer too large to hold.
 
-use crate::{ApiHost, Error, connect::no_answer};
+use crate::{
+    ApiHost, Error,
+    connect::{CALL_SECONDS, no_answer},
+};
 use bytes::Bytes;
 use reqwest::Response;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// A body that is read piece by piece. How much of it is wanted is the caller's decision.
 pub struct Download {
@@ -23,7 +26,10 @@ impl Download {
 
     /// The next piece; none at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        self.response.chunk().await.map_err(|problem| no_answer(&problem, &self.host))
+        self.response
+            .chunk()
+            .await
+            .map_err(|problem| no_answer(&problem, &self.host, Duration::from_secs(CALL_SECONDS)))
     }
 
     /// The answer itself, for those who want a stream.

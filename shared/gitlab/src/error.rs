@@ -58,19 +58,14 @@ pub enum Error {
         /// GitLab's words.
         message: String,
     },
-    /// GitLab cannot be reached, or cannot answer now. Wait, lose nothing.
+    /// GitLab cannot be reached, cannot answer now, or something else answered in its place (a
+    /// page, a redirect, nothing, another service's JSON). Wait, lose nothing.
     #[error("{message}")]
     Unavailable {
         /// A sentence that says which part failed.
         message: String,
         /// How long to wait, when the server says so.
         retry_after: Option<Duration>,
-    },
-    /// The answer is not GitLab's, or not one that can be read.
-    #[error("{message}")]
-    Unexpected {
-        /// A sentence that says what came instead.
-        message: String,
     },
 }
 
@@ -123,8 +118,9 @@ impl Error {
         self.transition_refused_from() == Some(wanted.as_str())
     }
 
-    pub(crate) fn unexpected(message: impl Into<String>) -> Self {
-        Self::Unexpected { message: message.into() }
+    /// What came was not GitLab's answer: a sentence says what it was instead.
+    pub(crate) fn not_gitlabs(message: impl Into<String>) -> Self {
+        Self::Unavailable { message: message.into(), retry_after: None }
     }
 
     /// What an answer other than 2xx means.
@@ -158,7 +154,7 @@ impl Error {
     }
 
     /// What an answer means that is not JSON: not from GitLab's API, but from something before it.
-    fn without_words(
+    pub(crate) fn without_words(
         status: StatusCode,
         retry_after: Option<Duration>,
         body: &[u8],

@@ -5,32 +5,19 @@ use futures::FutureExt;
 use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 
-/// How a queue is consumed.
-#[derive(Debug, Clone)]
-pub struct ConsumeOptions {
-    /// How long a received message stays invisible; its handler has this long.
-    pub visibility: Duration,
-    /// How many groups are handled at the same time.
-    pub side_by_side: usize,
-}
-
-impl Default for ConsumeOptions {
-    fn default() -> Self {
-        Self { visibility: Duration::from_secs(60), side_by_side: 8 }
-    }
-}
-
+/// A received message stays invisible this much longer than its handler may take.
+const SPARE: Duration = Duration::from_secs(10);
 /// How long to wait when the file cannot be read.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Consumes a queue until `shutdown`, then lets what runs finish. Wakes at once when a message
+/// Consumes a queue until `shutdown`, `side_by_side` groups at the same time, then lets what runs finish. Wakes at once when a message
 /// comes or becomes visible, and asks nothing in between.
 pub async fn consume(
     queues: Arc<LocalQueues>,
     queue: QueueName,
     driver: Driver,
     handler: Arc<dyn Handler>,
-    options: ConsumeOptions,
+    side_by_side: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
@@ -40,14 +27,14 @@ pub async fn consume(
         let mut changed = std::pin::pin!(queues.changed(queue));
         // From here on no change is missed.
         changed.as_mut().enable();
-        let room = options.side_by_side.max(1).saturating_sub(running.len());
-        match look(&queues, queue, room, options.visibility) {
+        let room = side_by_side.max(1).saturating_sub(running.len());
+        match look(&queues, queue, room) {
             Ok(Found::Messages(batch)) => {
                 // Groups end on their own, so that a slow one does not hold back the others.
                 for group in by_group(batch) {
                     let (queues, driver, handler) =
                         (Arc::clone(&queues), driver.clone(), Arc::clone(&handler));
-                    let deadline = Instant::now() + options.visibility;
+                    let deadline = Instant::now() + queue.handling_time();
                     running.spawn(async move {
                         run(&queues, queue, &driver, group, deadline, &handler).await;
                     });
@@ -81,14 +68,9 @@ enum Found {
     NothingFor(Option<Duration>),
 }
 
-fn look(
-    queues: &LocalQueues,
-    queue: QueueName,
-    room: usize,
-    visibility: Duration,
-) -> rusqlite::Result<Found> {
+fn look(queues: &LocalQueues, queue: QueueName, room: usize) -> rusqlite::Result<Found> {
     if room > 0 {
-        let batch = queues.receive(queue, room, visibility)?;
+        let batch = queues.receive(queue, room, queue.handling_time() + SPARE)?;
         if !batch.is_empty() {
             return Ok(Found::Messages(batch));
         }

@@ -10,6 +10,7 @@ use crate::{
     transport::{Received, Transport},
 };
 use futures::StreamExt;
+use gantry_setup::deadline;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     task::{JoinError, JoinSet},
@@ -201,7 +202,9 @@ impl Driver {
             deadline,
         };
         let handler = Arc::clone(handler);
-        let work = async move { handler.handle(context, envelope.message).await };
+        let work = async move {
+            deadline::until(deadline, handler.handle(context, envelope.message)).await
+        };
         // A set aborts its tasks when it is dropped, by the time limit or with the whole batch.
         let mut task = JoinSet::new();
         task.spawn(work.in_current_span());
@@ -209,7 +212,11 @@ impl Driver {
             Ok(Some(Ok(result))) => result,
             Ok(Some(Err(error))) => Err(anyhow::anyhow!(panic_text(error)).into()),
             Ok(None) => Err(anyhow::anyhow!("the handler did not run").into()),
-            Err(_) => Err(anyhow::anyhow!("the handler was not done in time").into()),
+            // Whatever took so long, the message is not to blame: what was done so far stays done.
+            Err(_) => {
+                let error = anyhow::anyhow!("the handler was not done in time");
+                Err(Failure::wait(error, delay(message.receive_count)))
+            }
         }
     }
 
@@ -225,7 +232,7 @@ impl Driver {
             Ok(count) => count,
             Err(uncounted) => {
                 // While the records cannot be reached nothing is given up.
-                let wait = delay(message.receive_count);
+                let wait = delay(message.receive_count).max(patience(message.receive_count));
                 let uncounted = format!("{uncounted:#}");
                 tracing::warn!(wait_s = wait.as_secs(), error, uncounted, "not handled");
                 return Fate::Again(wait);

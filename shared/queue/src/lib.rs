@@ -17,7 +17,7 @@ mod queues;
 mod sender;
 pub mod transport;
 
-pub use consume::{ConsumeOptions, consume};
+pub use consume::consume;
 pub use driver::{BatchOutcome, Driver, DriverOptions};
 pub use failures::{FailureCounts, MemoryFailures};
 pub use handler::{Context, Failure, Handler};

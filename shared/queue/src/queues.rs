@@ -1,7 +1,7 @@
 //! The queues there are.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// A queue. Each has a dead-letter queue of the same kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +44,16 @@ impl QueueName {
             Self::Starts => "starts-dead",
             Self::Later => "later-dead",
         }
+    }
+
+    /// How long the handling of a batch may take: the time of the queue's function on AWS, and as
+    /// long on one machine. An archive of a large repository takes minutes to fetch.
+    pub fn handling_time(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Events | Self::Starts | Self::Later => 30,
+            Self::Feedback => 60,
+            Self::Source => 900,
+        })
     }
 
     /// First in, first out within a group, with deduplication; the others are standard queues.

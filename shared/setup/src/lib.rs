@@ -4,6 +4,7 @@
 pub mod aws;
 pub mod builds;
 pub mod clock;
+pub mod deadline;
 pub mod deployment;
 pub mod environment;
 pub mod identity;

@@ -1,12 +1,23 @@
 //! What every HTTP API of Gantry has in common: how it refuses, and who is asking.
 
+use crate::deadline;
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
+    extract::{ConnectInfo, FromRequestParts, Request},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr};
+use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, time::Duration};
+use tokio::time::Instant;
+
+/// How long an answer may take. API Gateway waits for 30 s, and the functions live for 29.
+const ANSWER: Duration = Duration::from_secs(28);
+
+/// Middleware: calls that a request makes know how long they may take ([`crate::deadline`]).
+pub async fn in_time(request: Request, next: Next) -> Response {
+    deadline::until(Instant::now() + ANSWER, next.run(request)).await
+}
 
 /// A refusal as `application/problem+json` (RFC 9457): what happened, why, what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -179,7 +179,7 @@ fn about(error: Error) -> Refusal {
             ),
         ),
         Error::RateLimited { .. } => return Refusal::from(error),
-        Error::Unavailable { message, .. } | Error::Unexpected { message } => ("api_host", message),
+        Error::Unavailable { message, .. } => ("api_host", message),
         Error::Conflict { message } | Error::Refused { message, .. } => {
             ("api_host", format!("did not answer as GitLab does: {message}"))
         }

@@ -1,6 +1,7 @@
 //! What `sam validate` and cfn-lint do not see.
 
 use gantry_aws::{policy::each, tools};
+use gantry_queue::QueueName;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -350,13 +351,15 @@ fn queues_fit_the_functions_that_they_feed() {
     let template = template();
     let resources = template["Resources"].as_object().unwrap();
     let mut mappings = 0;
-    for (queue, function, timeout, visibility, batch) in [
-        ("Events", "Scheduler", 30, 180, 10),
-        ("Starts", "Scheduler", 30, 180, 5),
-        ("Later", "Scheduler", 30, 180, 10),
-        ("Feedback", "Publisher", 60, 360, 2),
-        ("Source", "Source", 900, 960, 1),
+    for (queue, function, visibility, batch) in [
+        (QueueName::Events, "Scheduler", 180, 10),
+        (QueueName::Starts, "Scheduler", 180, 5),
+        (QueueName::Later, "Scheduler", 180, 10),
+        (QueueName::Feedback, "Publisher", 360, 2),
+        (QueueName::Source, "Source", 960, 1),
     ] {
+        let timeout = queue.handling_time().as_secs();
+        let queue = format!("{queue:?}");
         let source = format!("{queue}Queue");
         let mapping = resources.values().find(|resource| {
             resource["Type"] == "AWS::Lambda::EventSourceMapping"

@@ -82,7 +82,10 @@ impl Client {
         let call = Call::project(Method::GET, project, &["repository", "files", path, "raw"])
             .query("ref", at);
         match missing(self.bytes(call).await)? {
-            Some(None) => Err(Error::unexpected(format!("the file {path} is too large to read"))),
+            Some(None) => Err(Error::Refused {
+                status: 413,
+                message: format!("the file {path} is too large to read"),
+            }),
             found => Ok(found.flatten()),
         }
     }

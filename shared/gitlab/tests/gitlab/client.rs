@@ -98,11 +98,11 @@ async fn reads_follow_redirects_on_the_same_server_and_writes_none() {
     .await;
     let client = server.client("");
     let moved = client.project(PROJECT).await.unwrap_err();
-    assert!(matches!(moved, Error::Unexpected { .. }), "followed, then not a project: {moved}");
+    assert!(matches!(moved, Error::Unavailable { .. }), "followed, then not a project: {moved}");
     assert_eq!(server.seen()[1].line, "GET /api/v4/projects/8/pipelines/1");
     let before = server.seen().len();
     let refused = client.post_status(PROJECT, &sha('1'), &status(StatusState::Running)).await;
-    assert!(matches!(refused, Err(Error::Unexpected { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
     assert_eq!(server.seen().len(), before + 1, "nothing was sent on");
 }
 
@@ -116,7 +116,7 @@ async fn the_token_never_goes_to_another_server() {
     assert!(other.seen().is_empty());
     let circle = Server::start(|_| Answer::json(302, "").header("location", "/x")).await;
     let error = circle.client("").current_user().await.unwrap_err();
-    assert!(matches!(error, Error::Unexpected { .. }), "{error}");
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -158,7 +158,8 @@ async fn when_the_limit_is_used_up_no_call_is_made() {
 async fn pages_of_proxies_are_trouble_and_not_answers() {
     let server = Server::start(|seen| match seen.line.as_str() {
         line if line.contains("branches") => Answer::html(404),
-        line if line.contains("user") => Answer::html(200),
+        line if line.contains("user") || line.contains("repository") => Answer::html(200),
+        line if line.contains("stop") => Answer::text(200, ""),
         _ => Answer::html(502).header("retry-after", "5"),
     })
     .await;
@@ -170,6 +171,13 @@ async fn pages_of_proxies_are_trouble_and_not_answers() {
     assert!(error.is_trouble(), "a proxy's 404 does not mean that the branch is gone: {error}");
     let error = client.current_user().await.unwrap_err();
     assert!(error.to_string().contains("a web page instead of GitLab's API"), "{error}");
+    assert!(error.is_trouble(), "{error:?}");
+    let error = client.file(PROJECT, "main", ".gantry/config.yml").await.unwrap_err();
+    assert!(error.is_trouble(), "a page is no file: {error:?}");
+    let error = client.archive(PROJECT, &sha('1')).await.map(drop).unwrap_err();
+    assert!(error.is_trouble(), "a page is no archive: {error:?}");
+    let error = client.stop_environment(PROJECT, 3).await.unwrap_err();
+    assert!(error.is_trouble(), "an empty answer is none: {error:?}");
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use crate::support::{name_of, nudge};
 use gantry_queue::{
-    ConsumeOptions, Context, Driver, Handler, LocalQueues, MemoryFailures, Message, Now, QueueName,
-    Sender, consume,
+    Context, Driver, Envelope, Handler, LocalQueues, MemoryFailures, Message, Now, Outgoing,
+    QueueName, Sender, Transport, consume,
 };
 use std::{
     sync::{
@@ -27,7 +27,11 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-fn start(handler: Arc<dyn Handler>, options: ConsumeOptions) -> Running {
+fn start(handler: Arc<dyn Handler>, side_by_side: usize) -> Running {
+    start_on(Q, handler, side_by_side)
+}
+
+fn start_on(queue: QueueName, handler: Arc<dyn Handler>, side_by_side: usize) -> Running {
     let (start, began) = (crate::support::Hand::new().now()(), Instant::now());
     let now: Now = Arc::new(move || start + began.elapsed());
     let queues = Arc::new(LocalQueues::in_memory(now.clone()).unwrap());
@@ -36,7 +40,8 @@ fn start(handler: Arc<dyn Handler>, options: ConsumeOptions) -> Running {
     let shutdown = async {
         let _ = stopped.await;
     };
-    let task = tokio::spawn(consume(queues.clone(), Q, driver, handler, options, shutdown));
+    let task =
+        tokio::spawn(consume(queues.clone(), queue, driver, handler, side_by_side, shutdown));
     Running { sender: Sender::new(queues.clone(), now), queues, stop, task }
 }
 
@@ -60,7 +65,7 @@ async fn messages_are_handled_at_once_failed_ones_again_and_slow_groups_hold_up_
             Ok(())
         }
     };
-    let running = start(Arc::new(handler), ConsumeOptions::default());
+    let running = start(Arc::new(handler), 8);
     sleep(Duration::from_secs(10)).await;
     let first = vec![nudge("slow", 1), nudge("a", 1), nudge("b", 1), nudge("b", 2)];
     running.sender.send_all(first).await.unwrap();
@@ -89,8 +94,7 @@ async fn what_runs_is_finished_before_the_end() {
             Ok(())
         }
     };
-    let options = ConsumeOptions { side_by_side: 2, ..ConsumeOptions::default() };
-    let running = start(Arc::new(handler), options);
+    let running = start(Arc::new(handler), 2);
     let messages = (0..5).map(|n| nudge(&format!("s{n}"), 1)).collect();
     running.sender.send_all(messages).await.unwrap();
     sleep(Duration::from_secs(1)).await;
@@ -98,4 +102,31 @@ async fn what_runs_is_finished_before_the_end() {
     running.task.await.unwrap();
     assert_eq!(done.load(Ordering::SeqCst), 2, "two at a time, and no third was begun");
     assert_eq!(running.queues.counts(Q).unwrap().visible, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_queue_has_the_time_that_its_work_takes() {
+    for (queue, takes, is_done) in
+        [(QueueName::Source, 600, true), (QueueName::Feedback, 50, true), (Q, 600, false)]
+    {
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let done = Arc::new(AtomicUsize::new(0));
+        let (begun, counter) = (attempts.clone(), done.clone());
+        let handler = move |_: Context, _: Message| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let counter = counter.clone();
+            async move {
+                sleep(Duration::from_secs(takes)).await;
+                counter.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+        };
+        let running = start_on(queue, Arc::new(handler), 2);
+        let body = Envelope { v: 1, message: nudge("a", 1), hops: 0, sent_at: None }.to_body();
+        let (group, dedup) = (Some("g".to_owned()), Some("d".to_owned()));
+        running.queues.send(vec![Outgoing { queue, group, dedup, delay: None, body }]).await;
+        sleep(Duration::from_secs(takes + 5)).await;
+        let begun = attempts.load(Ordering::SeqCst);
+        assert_eq!((done.load(Ordering::SeqCst) == 1, begun == 1), (is_done, is_done), "{queue}");
+    }
 }
