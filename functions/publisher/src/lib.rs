@@ -222,12 +222,10 @@ impl Work {
     ) -> Result<(), Trouble> {
         let key = keys::feedback_memory(&self.target);
         let write = Write::put(key, memory.expect, &memory.value)?;
+        let version = write.version();
         match self.deps.store.write(vec![write]).await? {
             Outcome::Written => {
-                memory.expect = match memory.expect {
-                    Expect::Version(version) => Expect::Version(version + 1),
-                    _ => Expect::Version(1),
-                };
+                memory.expect = version.map_or(Expect::Absent, Expect::Version);
                 Ok(())
             }
             Outcome::Stale => Err(Trouble::Own(Failure::wait(

@@ -155,14 +155,10 @@ impl Work {
         };
         let now = self.now();
         let in_stack = keys::stack_run(&run.stack, run.number);
-        let mut writes = vec![
-            Write::put(keys::run(&run.id), Expect::Absent, &run)?.due(next_look(
-                &run,
-                &Timeouts::default(),
-                now,
-            )),
-            Write::put(in_stack, Expect::Any, &entry)?,
-        ];
+        let made = Write::put(keys::run(&run.id), Expect::Absent, &run)?;
+        let version = made.version().unwrap_or_default();
+        let due = next_look(&run, &Timeouts::default(), now);
+        let mut writes = vec![made.due(due), Write::put(in_stack, Expect::Any, &entry)?];
         if let Some(project) = run.project() {
             let in_commit = keys::commit_run(project, &run.commit, &run.id);
             writes.push(Write::put(in_commit, Expect::Any, &entry)?);
@@ -179,7 +175,7 @@ impl Work {
         match self.deps.store.write(writes).await? {
             Outcome::Stale => Ok(Outcome::Stale),
             Outcome::Written => {
-                let stored = Stored { key: keys::run(&run.id), version: 1, value: run };
+                let stored = Stored { key: keys::run(&run.id), version, value: run };
                 self.perform(stored).await?;
                 Ok(Outcome::Written)
             }

@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use axum::http::StatusCode;
 use gantry_setup::aws;
 use gantry_store::{Expect, Key, Outcome, Store, Write, feedback::Published};
 use jiff::{SignedDuration, Timestamp};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 async fn store() -> Store {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -36,11 +41,75 @@ async fn a_write_states_what_it_expects() {
     );
     assert_eq!(store.write(vec![put(&key, Expect::Absent, "two")]).await.unwrap(), Outcome::Stale);
     let read = store.get::<String>(&key).await.unwrap().unwrap();
-    assert_eq!((read.version, read.value.as_str()), (1, "one"));
+    assert_eq!(read.value, "one");
     let next = put(&key, read.unchanged(), "two");
     assert_eq!(store.write(vec![next.clone()]).await.unwrap(), Outcome::Written);
     assert_eq!(store.write(vec![next]).await.unwrap(), Outcome::Stale);
-    assert_eq!(store.get::<String>(&key).await.unwrap().unwrap().version, 2);
+    let now = store.get::<String>(&key).await.unwrap().unwrap().version;
+    assert_eq!(now, read.version + 1);
+}
+
+async fn version_of(store: &Store, key: &Key) -> u64 {
+    store.get::<String>(key).await.unwrap().unwrap().version
+}
+
+#[tokio::test]
+async fn what_is_made_again_is_not_what_was_read_before() {
+    let store = store().await;
+    let key = Key::new("scheduler/blocked", "a");
+    let write = async |write| assert_eq!(store.write(vec![write]).await.unwrap(), Outcome::Written);
+    write(put(&key, Expect::Absent, "first")).await;
+    for again in [Expect::Any, Expect::Present] {
+        let read = store.get::<String>(&key).await.unwrap().unwrap();
+        write(put(&key, again, "second")).await;
+        let gone = Write::Delete { key: key.clone(), expect: read.unchanged() };
+        assert_eq!(store.write(vec![gone]).await.unwrap(), Outcome::Stale, "{again:?}");
+    }
+    let read = store.get::<String>(&key).await.unwrap().unwrap();
+    write(Write::Delete { key: key.clone(), expect: Expect::Any }).await;
+    write(put(&key, Expect::Absent, "third")).await;
+    let old = put(&key, read.unchanged(), "fourth");
+    assert_eq!(store.write(vec![old]).await.unwrap(), Outcome::Stale);
+}
+
+/// A table where another transaction is on the item for the first requests.
+async fn busy(times: usize) -> Store {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answer = move || {
+        let is_busy = asked.fetch_add(1, Ordering::SeqCst) < times;
+        async move {
+            match is_busy {
+                true => (StatusCode::BAD_REQUEST, CONFLICT),
+                false => (StatusCode::OK, r#"{"Attributes":{"want":{"N":"7"}}}"#),
+            }
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
+    Store::new(client, "gantry".to_owned())
+}
+
+/// In DynamoDB's words.
+const CONFLICT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#;
+
+#[tokio::test]
+async fn an_item_that_is_in_a_transaction_is_waited_for_and_is_stale_then() {
+    let key = Key::new("run/a", "#");
+    let writes =
+        [put(&key, Expect::Any, "one"), Write::Delete { key: key.clone(), expect: Expect::Any }];
+    for write in writes {
+        let write = vec![write];
+        assert_eq!(busy(2).await.write(write.clone()).await.unwrap(), Outcome::Written);
+        assert_eq!(busy(100).await.write(write).await.unwrap(), Outcome::Stale);
+    }
+    let raised = busy(2).await.raise(&key, "want", at(0)).await.unwrap();
+    assert_eq!(raised.get("want"), Some(&7));
+    let set = async |store: Store| store.set_numbers(&key, &[("done", 1)], None, None).await;
+    assert_eq!(set(busy(2).await).await.unwrap().0, Outcome::Written);
+    assert_eq!(set(busy(6).await).await.unwrap().0, Outcome::Stale);
 }
 
 #[tokio::test]
@@ -53,11 +122,11 @@ async fn a_transaction_is_all_or_nothing() {
     assert!(store.get::<String>(&b).await.unwrap().is_none());
     let checked = vec![
         put(&b, Expect::Absent, "b"),
-        Write::Check { key: a.clone(), expect: Expect::Version(1) },
+        Write::Check { key: a.clone(), expect: Expect::Version(version_of(&store, &a).await) },
     ];
     assert_eq!(store.write(checked).await.unwrap(), Outcome::Written);
     let removed = vec![
-        Write::Delete { key: a.clone(), expect: Expect::Version(1) },
+        Write::Delete { key: a.clone(), expect: Expect::Version(version_of(&store, &a).await) },
         Write::Check { key: b, expect: Expect::Present },
     ];
     assert_eq!(store.write(removed).await.unwrap(), Outcome::Written);
@@ -74,7 +143,8 @@ async fn a_check_alone_changes_nothing() {
         store.write(vec![put(&key, Expect::Absent, "one")]).await.unwrap(),
         Outcome::Written
     );
-    assert_eq!(store.write(check(Expect::Version(1))).await.unwrap(), Outcome::Written);
+    let version = version_of(&store, &key).await;
+    assert_eq!(store.write(check(Expect::Version(version))).await.unwrap(), Outcome::Written);
     assert!(store.get::<String>(&key).await.unwrap().is_some());
 }
 
@@ -115,8 +185,9 @@ async fn what_is_due_is_found_until_it_is_rewritten() {
     };
     assert!(found(99).await.is_empty());
     assert_eq!(found(100).await, vec![key.clone()]);
+    let version = version_of(&store, &key).await;
     assert_eq!(
-        store.write(vec![put(&key, Expect::Version(1), "y")]).await.unwrap(),
+        store.write(vec![put(&key, Expect::Version(version), "y")]).await.unwrap(),
         Outcome::Written
     );
     assert!(found(100).await.is_empty());

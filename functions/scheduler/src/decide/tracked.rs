@@ -175,8 +175,8 @@ impl Work {
         let key = keys::tracked_branch(project, branch);
         let expect = before.as_ref().map_or(Expect::Absent, Stored::unchanged);
         let write = Write::put(key.clone(), expect, &begun)?;
+        let version = write.version().unwrap_or_default();
         self.replace(write).await?;
-        let version = before.map_or(1, |before| before.version + 1);
         Ok(Stored { key, version, value: begun })
     }
 }

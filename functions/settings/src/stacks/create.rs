@@ -120,7 +120,7 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         labels: wanted.labels,
         hooks: wanted.hooks,
     };
-    save(app, &stack).await?;
+    let version = save(app, &stack).await?;
     tell(app, stack.project(), &stack.id, "made".to_owned()).await;
     let mut findings = check::weak_secrets(&stack, &app.sealer);
     findings.extend(check::check(&place, &stack).await);
@@ -130,7 +130,7 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         }
         Seen::Repository(_) => (None, None),
     };
-    let stored = Stored { key: keys::stack_config(&stack.id), version: 1, value: stack };
+    let stored = Stored { key: keys::stack_config(&stack.id), version, value: stack };
     let stack = view::of(stored, StackHead::default(), false, integration);
     Ok(Checked { stack, findings, note })
 }
@@ -220,15 +220,15 @@ fn refuse(mut errors: Errors) -> Refusal {
 }
 
 /// Slug, definition and place among the project's stacks: all or nothing.
-async fn save(app: &App, stack: &Stack) -> Answer<()> {
+/// The version of the stack that was saved.
+async fn save(app: &App, stack: &Stack) -> Answer<u64> {
     let slug = SlugEntry::of(stack);
     let entry = ProjectStack { stack: stack.id.clone(), branch: stack.branch.clone() };
     // The project's entry may change at the same time (a hook is made): look once more.
     for _ in 0..3 {
-        let mut writes = vec![
-            Write::put(keys::slug(&stack.slug), Expect::Absent, &slug)?,
-            Write::put(keys::stack_config(&stack.id), Expect::Absent, stack)?,
-        ];
+        let config = Write::put(keys::stack_config(&stack.id), Expect::Absent, stack)?.first();
+        let version = config.version().unwrap_or_default();
+        let mut writes = vec![Write::put(keys::slug(&stack.slug), Expect::Absent, &slug)?, config];
         if let Some(project) = stack.project() {
             let key = keys::project_stack(project, &stack.id);
             writes.push(Write::put(key, Expect::Absent, &entry)?);
@@ -242,7 +242,7 @@ async fn save(app: &App, stack: &Stack) -> Answer<()> {
             writes.push(Write::put(address.clone(), Expect::Absent, &entry)?);
         }
         if app.store.write(writes).await? == Outcome::Written {
-            return Ok(());
+            return Ok(version);
         }
         if let Some(address) = address
             && app.store.get::<RegistryEntry>(&address).await?.is_some()

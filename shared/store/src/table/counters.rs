@@ -1,9 +1,9 @@
 //! Counters: items that several writers raise, without reading them first.
 
 use super::{
-    Outcome, Store, StoreError,
+    Outcome, Store, StoreError, is_stale,
     item::{Item, key_attributes, number, shard},
-    unavailable,
+    patiently, unavailable,
 };
 use crate::Key;
 use aws_sdk_dynamodb::types::ReturnValue;
@@ -19,22 +19,23 @@ impl Store {
         attribute: &str,
         due: Timestamp,
     ) -> Result<HashMap<String, i64>, StoreError> {
-        let answer = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_attributes(key)))
-            .update_expression("ADD #a :one SET #shard = :shard, #due = :due")
-            .expression_attribute_names("#a", attribute)
-            .expression_attribute_names("#shard", "shard")
-            .expression_attribute_names("#due", "due")
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":shard", number(shard(key).into()))
-            .expression_attribute_values(":due", number(due.as_millisecond()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await
-            .map_err(unavailable)?;
+        let raise = || async {
+            self.client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key_attributes(key)))
+                .update_expression("ADD #a :one SET #shard = :shard, #due = :due")
+                .expression_attribute_names("#a", attribute)
+                .expression_attribute_names("#shard", "shard")
+                .expression_attribute_names("#due", "due")
+                .expression_attribute_values(":one", number(1))
+                .expression_attribute_values(":shard", number(shard(key).into()))
+                .expression_attribute_values(":due", number(due.as_millisecond()))
+                .return_values(ReturnValue::AllNew)
+                .send()
+                .await
+        };
+        let answer = patiently(raise).await.map_err(unavailable)?;
         Ok(numbers(&answer.attributes.unwrap_or_default()))
     }
 
@@ -81,15 +82,10 @@ impl Store {
                 .expression_attribute_names("#c", name)
                 .expression_attribute_values(":c", number(value));
         }
-        match update.update_expression(expression).send().await {
+        let update = update.update_expression(expression);
+        match patiently(|| update.clone().send()).await {
             Ok(answer) => Ok((Outcome::Written, numbers(&answer.attributes.unwrap_or_default()))),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                Ok((Outcome::Stale, self.numbers(key).await?))
-            }
+            Err(error) if is_stale(&error) => Ok((Outcome::Stale, self.numbers(key).await?)),
             Err(error) => Err(unavailable(error)),
         }
     }

@@ -10,6 +10,10 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
+/// First versions are below this: numbers that every reader of JSON keeps exactly, with room to
+/// rise.
+const LARGEST_FIRST: u64 = 1 << 48;
+
 /// An item's key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -37,7 +41,8 @@ impl fmt::Display for Key {
 pub struct Stored<T> {
     /// Where it lies.
     pub key: Key,
-    /// Rises by one with each write.
+    /// Rises by one with each write that is based on a read, and is never the same again for
+    /// something else at this key.
     pub version: u64,
     /// The content.
     pub value: T,
@@ -82,7 +87,7 @@ pub enum Write {
         key: Key,
         /// What is expected there.
         expect: Expect,
-        /// The new version: one more than the expected one.
+        /// The new version: one more than the expected one, or one that was never there.
         version: u64,
         /// The content as JSON.
         body: String,
@@ -114,8 +119,30 @@ impl Write {
             key: key.clone(),
             problem: error.to_string(),
         })?;
-        let version = if let Expect::Version(read) = expect { read + 1 } else { 1 };
+        let version = match expect {
+            Expect::Version(read) => read + 1,
+            // What was removed and is made again is not what somebody read before.
+            Expect::Absent | Expect::Present | Expect::Any => rand::random_range(1..LARGEST_FIRST),
+        };
         Ok(Self::Put { key, expect, version, body, due: None, expires: None })
+    }
+
+    /// The same write of an item whose key is never used again: its versions, which people read,
+    /// begin at 1.
+    #[must_use]
+    pub fn first(mut self) -> Self {
+        if let Self::Put { version, .. } = &mut self {
+            *version = 1;
+        }
+        self
+    }
+
+    /// The version that the item has after it; none where no item is written.
+    pub fn version(&self) -> Option<u64> {
+        match self {
+            Self::Put { version, .. } => Some(*version),
+            Self::Delete { .. } | Self::Check { .. } => None,
+        }
     }
 
     /// The same write with a time at which the item needs attention.

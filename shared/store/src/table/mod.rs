@@ -9,11 +9,8 @@ pub use item::{Expect, Key, Outcome, Stored, Write};
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{BuildError, DisplayErrorContext, SdkError},
-    operation::{
-        delete_item::DeleteItemError, put_item::PutItemError,
-        transact_write_items::TransactWriteItemsError,
-    },
+    error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::transact_write_items::TransactWriteItemsError,
     types::{
         AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, PutRequest,
         TransactWriteItem, WriteRequest,
@@ -25,6 +22,7 @@ use item::{
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// The sparse index of items with something due: shard, then time in milliseconds.
 pub const ATTENTION_INDEX: &str = "attention";
@@ -57,20 +55,58 @@ where
     StoreError::Unavailable(DisplayErrorContext(&error).to_string())
 }
 
-/// A conditional write's end: a condition that did not hold is an outcome.
-fn outcome<T, E>(
-    sent: Result<T, SdkError<E>>,
-    is_stale: impl Fn(&E) -> bool,
-) -> Result<Outcome, StoreError>
+/// A conditional write's end: a condition that did not hold is an outcome, and so is a transaction
+/// that is on the same item at this moment.
+fn outcome<T, E>(sent: Result<T, SdkError<E>>) -> Result<Outcome, StoreError>
 where
     SdkError<E>: std::error::Error,
+    E: ProvideErrorMetadata,
 {
     match sent {
         Ok(_) => Ok(Outcome::Written),
-        Err(error) if error.as_service_error().is_some_and(is_stale) => Ok(Outcome::Stale),
+        Err(error) if is_stale(&error) => Ok(Outcome::Stale),
         Err(error) => Err(unavailable(error)),
     }
 }
+
+fn is_stale<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    code == Some("ConditionalCheckFailedException") || is_in_conflict(error)
+}
+
+/// DynamoDB refuses a single write while a transaction is on the same item. The SDK does not try
+/// it again.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html>
+fn is_in_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    code == Some("TransactionConflictException")
+}
+
+/// Sends a single write again while a transaction is on its item.
+async fn patiently<T, E, F>(send: impl Fn() -> F) -> Result<T, SdkError<E>>
+where
+    E: ProvideErrorMetadata,
+    F: Future<Output = Result<T, SdkError<E>>>,
+{
+    for times in 1..CONFLICTS {
+        match send().await {
+            Err(error) if is_in_conflict(&error) => pause(times).await,
+            sent => return sent,
+        }
+    }
+    send().await
+}
+
+/// A single write is not given up before it met this many transactions.
+const CONFLICTS: u32 = 6;
+
+/// A pause before DynamoDB is asked again for what it left undone, longer each time.
+async fn pause(times: u32) {
+    let most = FIRST_PAUSE * 2_u32.pow(times.min(5));
+    tokio::time::sleep(rand::random_range(most / 2..=most)).await;
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Part of a list, with where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,7 +235,13 @@ impl Store {
         };
         let mut open: Vec<Item> = keys.iter().map(key_attributes).collect();
         let mut found = Vec::with_capacity(keys.len());
-        while !open.is_empty() {
+        for times in 0.. {
+            if open.is_empty() {
+                break;
+            }
+            if times > 0 {
+                pause(times).await;
+            }
             let ask = wanted(open).map_err(|error| StoreError::Unavailable(error.to_string()))?;
             let answer = self
                 .client
@@ -254,7 +296,13 @@ impl Store {
                     .map_err(unavailable_build)?;
                 open.push(WriteRequest::builder().put_request(put).build());
             }
-            while !open.is_empty() {
+            for times in 0.. {
+                if open.is_empty() {
+                    break;
+                }
+                if times > 0 {
+                    pause(times).await;
+                }
                 let answer = self
                     .client
                     .batch_write_item()
@@ -273,33 +321,32 @@ impl Store {
     }
 
     async fn put_one(&self, write: &Write, expect: Expect) -> Result<Outcome, StoreError> {
-        let (names, values) = condition_parts(expect);
-        let sent = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item_attributes(write)))
-            .set_condition_expression(condition(expect))
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(values)
-            .send()
-            .await;
-        outcome(sent, PutItemError::is_conditional_check_failed_exception)
+        let put = || async {
+            let (names, values) = condition_parts(expect);
+            let put = self.client.put_item().table_name(&self.table);
+            put.set_item(Some(item_attributes(write)))
+                .set_condition_expression(condition(expect))
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(values)
+                .send()
+                .await
+        };
+        outcome(patiently(put).await)
     }
 
     async fn delete_one(&self, key: &Key, expect: Expect) -> Result<Outcome, StoreError> {
-        let (names, values) = condition_parts(expect);
-        let sent = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(key_attributes(key)))
-            .set_condition_expression(condition(expect))
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(values)
-            .send()
-            .await;
-        outcome(sent, DeleteItemError::is_conditional_check_failed_exception)
+        let delete = || async {
+            let (names, values) = condition_parts(expect);
+            let delete = self.client.delete_item().table_name(&self.table);
+            delete
+                .set_key(Some(key_attributes(key)))
+                .set_condition_expression(condition(expect))
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(values)
+                .send()
+                .await
+        };
+        outcome(patiently(delete).await)
     }
 
     fn transact_item(&self, write: Write) -> Result<TransactWriteItem, BuildError> {
