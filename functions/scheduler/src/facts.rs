@@ -42,34 +42,62 @@ impl Work {
             None => "not to be had, because one side is gone".to_owned(),
         };
         let wanted: BTreeSet<&str> = stacks.iter().map(|s| s.project_root.as_str()).collect();
-        let mut roots = BTreeMap::new();
-        for root in wanted {
-            let change = match between.base {
-                Some(base) => self.tree_change(client, project, base, between.to, root).await?,
-                None => TreeChange::Unknown,
-            };
-            roots.insert(root.to_owned(), change);
-        }
+        let roots = match between.base {
+            Some(base) => self.tree_changes(client, project, base, between.to, &wanted).await?,
+            None => all(&wanted, TreeChange::Unknown),
+        };
         Ok(Changes::Unlisted { why, roots })
     }
 
-    async fn tree_change(
+    /// Which of the folders differ between two commits. Reads the trees from the top, and goes on
+    /// only where both sides have a folder with different content and one of `wanted` below it: two
+    /// lists for each such folder, however many lie in it.
+    async fn tree_changes(
         &self,
         client: &Client,
         project: ProjectId,
         from: &CommitSha,
         to: &CommitSha,
-        root: &str,
-    ) -> Result<TreeChange, Failure> {
-        if root.is_empty() {
-            return Ok(if from == to { TreeChange::Same } else { TreeChange::Different });
+        wanted: &BTreeSet<&str>,
+    ) -> Result<BTreeMap<String, TreeChange>, Failure> {
+        let mut known = BTreeMap::new();
+        let mut open = vec![(String::new(), wanted.clone())];
+        while let Some((folder, wanted)) = open.pop() {
+            let entries = |at| client.entries(project, at, &folder);
+            let (before, after) =
+                futures::try_join!(entries(from), entries(to)).map_err(gitlab_failure)?;
+            let (Some(before), Some(after)) = (before, after) else {
+                // A commit that GitLab does not have any more says nothing about its folders.
+                known.extend(all(&wanted, TreeChange::Unknown));
+                continue;
+            };
+            let mut below: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+            for root in wanted {
+                let rest = root.strip_prefix(folder.as_str()).unwrap_or(root);
+                let name = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+                let path = match folder.as_str() {
+                    "" => name.to_owned(),
+                    folder => format!("{folder}/{name}"),
+                };
+                let change = match (before.get(name), after.get(name)) {
+                    _ if root.is_empty() && from == to => TreeChange::Same,
+                    _ if root.is_empty() => TreeChange::Different,
+                    (None, None) => TreeChange::Unknown,
+                    (before, after) if before == after => TreeChange::Same,
+                    (Some(_), Some(_)) if path != root => {
+                        below.entry(path).or_default().insert(root);
+                        continue;
+                    }
+                    _ => TreeChange::Different,
+                };
+                known.insert(root.to_owned(), change);
+            }
+            open.extend(below);
         }
-        let before = client.tree_id(project, from, root).await.map_err(gitlab_failure)?;
-        let after = client.tree_id(project, to, root).await.map_err(gitlab_failure)?;
-        Ok(match (before, after) {
-            (None, None) => TreeChange::Unknown,
-            (before, after) if before == after => TreeChange::Same,
-            _ => TreeChange::Different,
-        })
+        Ok(known)
     }
+}
+
+fn all(roots: &BTreeSet<&str>, change: TreeChange) -> BTreeMap<String, TreeChange> {
+    roots.iter().map(|root| ((*root).to_owned(), change)).collect()
 }

@@ -1,6 +1,6 @@
 //! Branches that are not tracked, and tags.
 
-use gantry_scenarios::{Mode, StackOptions, run_test, run_test_in};
+use gantry_scenarios::{Mode, StackOptions, World, run_test, run_test_in, with_files};
 use serde_json::json;
 use std::time::Duration;
 
@@ -109,6 +109,50 @@ async fn a_tag_on_an_old_commit_runs_where_a_webhook_tells_that_it_is_new() {
         w.dev.tag(project, "v1", "main", None).unwrap();
         w.pass(Duration::from_secs(20 * 60)).await;
         assert_eq!(w.runs("network").await.len(), usize::from(!w.is_without_webhooks()));
+        w
+    })
+    .await;
+}
+
+/// GitLab lists no changes beyond its limits: the trees of both sides say what changed.
+#[tokio::test]
+async fn what_gitlab_does_not_list_is_told_by_the_trees() {
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let files: Vec<String> = (0..250).map(|i| format!("live/s{i:03}/main.tf")).collect();
+        let mut files: Vec<&str> = files.iter().map(String::as_str).collect();
+        files.extend(["other/deep/er/main.tf", "README.md"]);
+        let project = w.project("acme/many", with_files(&files));
+        let roots = ["live/s000", "live/s249", "other/deep/er", "gone/away"];
+        for root in roots {
+            let name = root.replace('/', "-");
+            w.stack(project, &name, root, StackOptions::default()).await;
+        }
+        w.gitlab.set_compare_timeout(true);
+        w.gitlab.take_requests();
+        let before = w.gitlab.head(project, "main").unwrap();
+        let changed = [("live/s249/main.tf", Some("# new")), ("live/s100/main.tf", Some("# new"))];
+        w.dev.push_files(project, "main", &changed, "Change two").unwrap();
+        w.catch_up().await;
+        let runs = async |w: &mut World| {
+            let mut counts = Vec::new();
+            for root in roots {
+                counts.push(w.runs(&root.replace('/', "-")).await.len());
+            }
+            counts
+        };
+        assert_eq!(runs(&mut w).await, [0, 1, 0, 1], "what cannot be told counts as affected");
+        let reads = w.gitlab.take_requests();
+        let lists = reads.iter().filter(|read| read.path.ends_with("/repository/tree"));
+        // The top, and three pages of the one folder that differs, on both sides.
+        assert_eq!(lists.count(), 2 + 2 * 3);
+
+        // The commit that was decided last is gone: a restored backup, a rewritten history.
+        let decided = w.gitlab.head(project, "main").unwrap();
+        w.dev.set_branch(project, "main", &before).unwrap();
+        w.dev.push_files(project, "main", &[("README.md", Some("# new"))], "Change one").unwrap();
+        w.gitlab.forget_commit(project, &decided);
+        w.catch_up().await;
+        assert_eq!(runs(&mut w).await, [1, 2, 1, 2], "{}", w.history());
         w
     })
     .await;

@@ -5,6 +5,7 @@ use crate::{Client, Error, call::Call, client::missing};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
 struct Entry {
@@ -43,6 +44,22 @@ impl Client {
             Some(_) => Ok(None),
             None => Err(Error::NotFound { message: format!("commit {sha}") }),
         }
+    }
+
+    /// What lies directly in the folder `path`, empty for the repository itself, in a commit: ids
+    /// by name; equal ids mean equal content. None when the commit, or the folder in it, is not
+    /// there.
+    pub async fn entries(
+        &self,
+        project: ProjectId,
+        sha: &CommitSha,
+        path: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, Error> {
+        let call = Call::project(Method::GET, project, &["repository", "tree"])
+            .query("ref", sha)
+            .maybe("path", Some(path).filter(|path| !path.is_empty()));
+        let entries: Option<Vec<Entry>> = missing(self.list(call).await)?;
+        Ok(entries.map(|entries| entries.into_iter().map(|e| (e.name, e.id)).collect()))
     }
 
     /// The names of the files that lie directly in the folder `path`, empty for the repository
