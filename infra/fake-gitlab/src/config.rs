@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,9 @@ impl Default for Limits {
     }
 }
 
+/// See [`Config::gate`].
+pub type Gate = Arc<dyn Fn(&str, &str) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 /// What a fake is started with.
 #[derive(Clone)]
 pub struct Config {
@@ -92,6 +96,9 @@ pub struct Config {
     pub limits: Limits,
     /// Who somebody without a token acts as, in git and on the pages: for demos.
     pub anonymous_user: Option<String>,
+    /// What each request passes before anything is done for it, with its method and its path below
+    /// the relative root. One that it keeps is never carried out.
+    pub gate: Option<Gate>,
 }
 
 impl Config {
@@ -117,6 +124,7 @@ impl Default for Config {
             allow_local_hooks: true,
             limits: Limits::default(),
             anonymous_user: None,
+            gate: None,
         }
     }
 }

@@ -28,7 +28,7 @@ mod version;
 
 pub use api::answer::Refusal;
 pub use config::{
-    Ci, CiMode, Clock, Config, DeliveryMode, Limits, MergeMethod, ProjectOptions,
+    Ci, CiMode, Clock, Config, DeliveryMode, Gate, Limits, MergeMethod, ProjectOptions,
     ProtectedEnvironment, Protection, Visibility,
 };
 pub use delivery::{Delivery, DeliveryResult};

@@ -156,10 +156,31 @@ fn status_view(state: &State, pipeline: &Pipeline, job: &Job) -> StatusView {
 }
 
 impl FakeGitlab {
+    /// Every project, oldest first.
+    #[must_use]
+    pub fn projects(&self) -> Vec<ProjectId> {
+        self.with(|state| state.projects.keys().copied().collect())
+    }
+
     /// The head of a branch.
     #[must_use]
     pub fn head(&self, project: ProjectId, branch: &str) -> Option<String> {
         self.with(|state| state.project(project).repo.branch(branch)).map(|id| id.to_string())
+    }
+
+    /// The commits of a project that anybody has asked for: id, title and tree.
+    #[must_use]
+    pub fn commits(&self, project: ProjectId) -> Vec<(String, String, String)> {
+        self.with(|state| {
+            let known = state.project(project).repo.objects.known_commits();
+            known
+                .iter()
+                .map(|commit| {
+                    let title = commit.title().to_owned();
+                    (commit.id.to_string(), title, commit.tree.to_string())
+                })
+                .collect()
+        })
     }
 
     /// The clone URL of a project.
@@ -282,6 +303,15 @@ impl FakeGitlab {
                 merge_commit: mr.merge_commit.as_ref().map(Oid::to_string),
                 auto_merge: mr.auto_merge.is_some(),
             })
+        })
+    }
+
+    /// The merge requests of a project, oldest first.
+    #[must_use]
+    pub fn merge_requests(&self, project: ProjectId) -> Vec<MergeRequestIid> {
+        self.with(|state| {
+            let known = state.project(project).merge_requests.iter();
+            known.map(|mr| MergeRequestIid(mr.iid)).collect()
         })
     }
 

@@ -1,9 +1,11 @@
 //! The part of an installation that ends with its process, and what outlives it.
 
+use crate::stops::{BeforeObjects, BeforeQueues, Stops};
 use axum::{
     Router,
     extract::{Request, State},
-    response::Response,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
 };
 use gantry_local::{Parts, System, table};
 use gantry_queue::LocalQueues;
@@ -11,6 +13,7 @@ use gantry_scheduler::Limits;
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
 use gantry_setup::{Clock, Objects};
 use jiff::SignedDuration;
+use object_store::local::LocalFileSystem;
 use secrecy::ExposeSecret as _;
 use std::{
     convert::Infallible,
@@ -32,17 +35,21 @@ pub(crate) struct Installation {
     pub(crate) base: String,
     /// The routes of the process that runs now.
     routes: Arc<RwLock<Router>>,
+    stops: Stops,
 }
 
 impl Installation {
     /// An empty one, with the table at an address.
-    pub(crate) async fn new(clock: Clock, table: String) -> anyhow::Result<Self> {
+    pub(crate) async fn new(clock: Clock, table: String, stops: Stops) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let base = format!("http://{}", listener.local_addr()?);
         let routes = Arc::new(RwLock::new(Router::new()));
-        let router = Router::new().fallback(to_current).with_state(Arc::clone(&routes));
+        let front = (Arc::clone(&routes), stops.clone());
+        let router = Router::new().fallback(to_current).with_state(front);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { folder: tempfile::tempdir()?, table, clock, base, routes })
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir(folder.path().join("objects"))?;
+        Ok(Self { folder, table, clock, base, routes, stops })
     }
 
     /// A process. It has nothing of the one before but what that one has written.
@@ -53,11 +60,17 @@ impl Installation {
         };
         let queues = LocalQueues::open(&self.folder().join("queues.db"), Arc::new(now))?;
         queues.take_back()?;
+        let queues = Arc::new(queues);
+        let transport =
+            BeforeQueues { stops: self.stops.clone(), queues: Arc::clone(&queues) as _ };
+        let objects = LocalFileSystem::new_with_prefix(self.folder().join("objects"))?;
+        let objects = BeforeObjects { stops: self.stops.clone(), objects: Arc::new(objects) };
         let system = System::new(Parts {
             store: table::open(&self.table).await?,
-            queues: Arc::new(queues),
+            queues,
+            transport: Arc::new(transport),
             secrets: Arc::new(self.secrets()),
-            objects: Objects::in_folder(&self.folder().join("objects"))?,
+            objects: Objects::new(Arc::new(objects)),
             clock: self.clock.clone(),
             public_url: None,
             own_address: self.base.clone(),
@@ -91,10 +104,15 @@ impl Installation {
     }
 }
 
+/// A process that ends over a runner's call gives no answer; whoever is before it says so.
 async fn to_current(
-    State(routes): State<Arc<RwLock<Router>>>,
+    State((routes, stops)): State<(Arc<RwLock<Router>>, Stops)>,
     request: Request,
 ) -> Result<Response, Infallible> {
     let current = routes.read().unwrap().clone();
-    current.oneshot(request).await
+    if !request.uri().path().starts_with("/runner/") {
+        return current.oneshot(request).await;
+    }
+    let answer = stops.watch(current.oneshot(request)).await;
+    answer.unwrap_or_else(|| Ok(StatusCode::BAD_GATEWAY.into_response()))
 }

@@ -4,8 +4,10 @@
 //! calls to dynoxide, real HTTP, hand-pumped queues and a hand-set clock, so nothing sleeps. Every
 //! story runs in each [`Mode`]: as it is, with every message delivered twice and groups shuffled,
 //! with stale index reads, without any webhook, and with a process that ends after every message.
-//! At the end nothing may be left. Where only real Terraform shows what happens, a story has the
-//! real runner program.
+//! At the end nothing may be left. With `GANTRY_STOPS` a story is told again with a process that
+//! ends before one of its side effects: the end must be the same (`stops`, `end`). `GANTRY_SEED`
+//! chooses what is left to chance (`seed`). Where only real Terraform shows what happens, a story
+//! has the real runner program.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,12 +15,15 @@
     reason = "a story that cannot go on should stop where it is"
 )]
 
+mod end;
 mod installation;
 mod modes;
 mod programs;
 mod proxy;
 mod pump;
 mod runner;
+mod seed;
+mod stops;
 mod tls;
 mod world;
 mod writes;

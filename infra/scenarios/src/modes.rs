@@ -1,13 +1,15 @@
 //! The ways in which every story is told.
 
-use crate::World;
+use crate::{World, end, seed::SEED, stops};
+use futures::FutureExt as _;
 use gantry_domain::stack::Tool;
-use std::future::Future;
+use std::{future::Future, panic::AssertUnwindSafe};
 
 /// What is made harder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mode {
     /// Every message and every webhook is delivered twice, and groups take turns at random.
+    /// With one number they do so in the same way, as long as the seed is the same.
     pub twice_and_shuffled: Option<u64>,
     /// The attention index answers as it was a few writes ago, and refuses consistent reads.
     pub stale_index: bool,
@@ -15,6 +17,8 @@ pub struct Mode {
     pub no_webhooks: bool,
     /// After every message, before it is deleted, the process ends and another one takes over.
     pub restarts: bool,
+    /// The process ends before this side effect, counted from 0.
+    pub stops_before: Option<usize>,
 }
 
 impl Mode {
@@ -33,8 +37,13 @@ impl Mode {
         [one, two, three, four]
     };
     /// Nothing is made harder.
-    pub const PLAIN: Self =
-        Self { twice_and_shuffled: None, stale_index: false, no_webhooks: false, restarts: false };
+    pub const PLAIN: Self = Self {
+        twice_and_shuffled: None,
+        stale_index: false,
+        no_webhooks: false,
+        restarts: false,
+        stops_before: None,
+    };
 }
 
 /// Tells the story in every mode.
@@ -64,16 +73,43 @@ where
     .await;
 }
 
-/// Tells the story in the given modes, and looks at the end whether anything is left.
+/// Tells the story in the given modes, and looks at the end whether anything is left. Then again
+/// with a process that ends before one of its side effects: the end must be the same.
 pub async fn run_test_in<F, Fut>(modes: &[Mode], story: F)
 where
     F: Fn(World) -> Fut,
     Fut: Future<Output = World>,
 {
+    let mut plain = None;
     for mode in modes {
-        eprintln!("=== {mode:?}");
-        let world = World::new(*mode).await.unwrap();
-        let mut world = story(world).await;
-        world.expect_nothing_left().await;
+        let mut world = tell(*mode, &story).await;
+        if *mode == Mode::PLAIN {
+            plain = Some((world.end().await, world.stops.seen()));
+        }
     }
+    let Some((end, effects)) = plain else { return };
+    let mut wrong = Vec::new();
+    for number in stops::chosen(std::any::type_name::<F>(), effects) {
+        let mode = Mode { stops_before: Some(number), ..Mode::PLAIN };
+        let told = AssertUnwindSafe(async {
+            let mut world = tell(mode, &story).await;
+            let differ = end::differences(&end, &world.end().await);
+            assert!(differ.is_empty(), "{}\n{}", differ.join("\n"), world.history());
+        });
+        if told.catch_unwind().await.is_err() {
+            wrong.push(number);
+        }
+    }
+    assert!(wrong.is_empty(), "of {effects} side effects, stops before {wrong:?} change the end");
+}
+
+async fn tell<F, Fut>(mode: Mode, story: &F) -> World
+where
+    F: Fn(World) -> Fut,
+    Fut: Future<Output = World>,
+{
+    eprintln!("=== GANTRY_SEED={} {mode:?}", *SEED);
+    let mut world = story(World::new(mode).await.unwrap()).await;
+    world.expect_nothing_left().await;
+    world
 }

@@ -1,6 +1,10 @@
-//! A proxy before dynoxide. dynoxide's reads are always strong; DynamoDB's index reads are not.
-//! This one answers index queries as they were a few queries ago, and refuses consistent ones.
+//! A proxy before dynoxide: the door to the table, through which every write passes (`stops`).
+//!
+//! dynoxide's reads are always strong; DynamoDB's index reads are not. Where a story wants it, this
+//! one answers index queries as they were a few queries ago, refuses consistent ones, and now and
+//! then a single write, as DynamoDB does while a transaction is on the item.
 
+use crate::{seed::random, stops::Stops};
 use axum::{
     Router,
     body::Bytes,
@@ -8,6 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use rand::{RngExt as _, rngs::StdRng};
 use serde_json::Value;
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,18 +24,26 @@ use tokio::net::TcpListener;
 
 /// How many answers the index is behind.
 const BEHIND: usize = 2;
+/// One of so many single writes meets a transaction.
+const CONFLICTS: u32 = 30;
+/// In DynamoDB's words.
+const CONFLICT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#;
 
 #[derive(Clone)]
 struct Proxy {
     http: reqwest::Client,
     table: String,
+    stops: Stops,
+    is_stale: bool,
+    random: Arc<Mutex<StdRng>>,
     older: Arc<Mutex<HashMap<String, VecDeque<Bytes>>>>,
 }
 
 /// Starts the proxy before the table at `table` and answers its own address.
-pub(crate) async fn serve(table: String) -> anyhow::Result<String> {
+pub(crate) async fn serve(table: String, stops: Stops, is_stale: bool) -> anyhow::Result<String> {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
-    let proxy = Proxy { http, table, older: Arc::default() };
+    let random = Arc::new(Mutex::new(random("conflicts")));
+    let proxy = Proxy { http, table, stops, is_stale, random, older: Arc::default() };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = format!("http://{}", listener.local_addr()?);
     let router = Router::new().fallback(pass_on).with_state(proxy);
@@ -40,10 +53,19 @@ pub(crate) async fn serve(table: String) -> anyhow::Result<String> {
 
 async fn pass_on(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) -> Response {
     let query: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let on_index = query.get("IndexName").is_some();
+    let on_index = proxy.is_stale && query.get("IndexName").is_some();
     if on_index && query.get("ConsistentRead") == Some(&Value::Bool(true)) {
         let refusal = r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"Consistent reads are not supported on global secondary indexes"}"#;
         return (StatusCode::BAD_REQUEST, refusal).into_response();
+    }
+    if let Some(operation) = write(&headers) {
+        proxy.stops.before(|| format!("{operation} {}", keys(&query).join(", "))).await;
+    }
+    if proxy.is_stale
+        && is_single(&headers)
+        && proxy.random.lock().unwrap().random_ratio(1, CONFLICTS)
+    {
+        return (StatusCode::BAD_REQUEST, CONFLICT).into_response();
     }
     let mut request = proxy.http.post(&proxy.table).body(body);
     for name in ["x-amz-target", "content-type", "authorization", "x-amz-date"] {
@@ -69,6 +91,34 @@ async fn pass_on(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
     };
     let kind = HeaderValue::from_static("application/x-amz-json-1.0");
     (status, [(header::CONTENT_TYPE, kind)], shown).into_response()
+}
+
+/// A write of one item, which DynamoDB refuses while a transaction is on the item.
+fn is_single(headers: &HeaderMap) -> bool {
+    write(headers).is_some_and(|name| ["PutItem", "UpdateItem", "DeleteItem"].contains(&name))
+}
+
+/// The operation, where it writes.
+fn write(headers: &HeaderMap) -> Option<&str> {
+    let target = headers.get("x-amz-target")?.to_str().ok()?;
+    let (_, operation) = target.rsplit_once('.')?;
+    let reads = ["GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "CreateTable"];
+    (!reads.contains(&operation)).then_some(operation)
+}
+
+/// The partitions and items that a request names.
+fn keys(request: &Value) -> Vec<String> {
+    match request {
+        Value::Object(fields) => {
+            let key = |name: &str| fields.get(name)?.get("S")?.as_str();
+            match (key("pk"), key("sk")) {
+                (Some(partition), Some(item)) => vec![format!("{partition} {item}")],
+                _ => fields.values().flat_map(keys).collect(),
+            }
+        }
+        Value::Array(parts) => parts.iter().flat_map(keys).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn empty() -> Bytes {

@@ -1,10 +1,10 @@
 //! Pumping the queues by hand until nothing moves any more.
 
-use crate::{World, modes::Mode};
+use crate::{World, modes::Mode, seed};
 use gantry_domain::StackId;
 use gantry_queue::{Envelope, Handler, Message, QueueName, Received};
 use jiff::SignedDuration;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{RngExt as _, rngs::StdRng};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -12,6 +12,8 @@ use tokio::time::Instant;
 const HANDLING: Duration = Duration::from_secs(60);
 /// What waits for longer is left to stories that let time pass.
 const FAR_AWAY: SignedDuration = SignedDuration::from_mins(5);
+/// How often the timer sends a sweep.
+const TIMER: Duration = Duration::from_secs(60);
 /// How long runner programs work between two looks at the queues.
 const A_MOMENT: Duration = Duration::from_millis(10);
 /// More steps than any story needs: beyond it something goes in a circle.
@@ -33,7 +35,7 @@ pub(crate) struct Pump {
 impl Pump {
     pub(crate) fn new(mode: Mode) -> Self {
         Self {
-            random: StdRng::seed_from_u64(mode.twice_and_shuffled.unwrap_or(0)),
+            random: seed::random(mode.twice_and_shuffled),
             twice: mode.twice_and_shuffled.is_some(),
             shuffled: mode.twice_and_shuffled.is_some(),
             restarts: mode.restarts,
@@ -53,15 +55,20 @@ impl World {
     /// for a moment get it; the clock moves on by what they wait.
     pub async fn settle(&mut self) {
         for _ in 0..TOO_MANY {
-            if self.deliver_hooks().await || self.handle_one().await || self.runners.step().await {
+            if self.do_one().await {
                 continue;
             }
             if self.wait_for_programs().await {
                 continue;
             }
-            if !self.wait_for_delayed() {
+            if self.wait_for_delayed() {
+                continue;
+            }
+            if !self.recovers {
                 return;
             }
+            self.recovers = false;
+            self.timer_comes_by().await;
         }
         panic!("it never settles:\n{}", self.history());
     }
@@ -76,13 +83,36 @@ impl World {
                     return id.to_owned();
                 }
             }
-            let moved =
-                self.deliver_hooks().await || self.handle_one().await || self.runners.step().await;
+            let moved = self.do_one().await;
             if !moved && !self.wait_for_programs().await && !self.wait_for_delayed() {
                 break;
             }
         }
         panic!("no run of {slug} becomes {state}:\n{}", self.history());
+    }
+
+    /// The next thing that can happen now. True when there was one.
+    async fn do_one(&mut self) -> bool {
+        if self.ended != self.stops.ended() {
+            let before = self.stops.stopped_before().unwrap_or_default();
+            self.told.push(format!("=== the process ended before: {before}"));
+            eprintln!("    the process ended before: {before}");
+            self.restart().await;
+            self.recovers = true;
+            return true;
+        }
+        self.deliver_hooks().await || self.handle_one().await || self.runners.step().await
+    }
+
+    /// What a process left that ended is found a minute later at the latest. Runners go on meanwhile.
+    async fn timer_comes_by(&mut self) {
+        for _ in 0..6 {
+            self.hand.advance(TIMER / 6);
+            self.runners.step().await;
+        }
+        self.gitlab.create_due_pipelines();
+        let cause = self.system.clock.now().as_millisecond().to_string();
+        self.system.sender.send(Message::Sweep { cause }).await.unwrap();
     }
 
     async fn deliver_hooks(&mut self) -> bool {
@@ -176,7 +206,11 @@ impl World {
             .unwrap_or_default();
         let (receipt, message) = (received.receipt.clone(), received.message_id.clone());
         let deadline = Instant::now() + HANDLING;
-        let outcome = self.system.driver.run_batch(queue, vec![received], deadline, handler).await;
+        let work = self.system.driver.run_batch(queue, vec![received], deadline, handler);
+        let Some(outcome) = self.stops.watch(work).await else {
+            self.told.push(format!("{what} (not to its end)"));
+            return;
+        };
         if self.pump.restarts && self.pump.fatal.insert(message) {
             self.restart().await;
         } else if outcome.failed.is_empty() {

@@ -13,7 +13,7 @@ use gantry_domain::{
     run::{Phase, RunType},
 };
 use gantry_queue::NotStarted;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 
@@ -78,15 +78,13 @@ impl Runners {
             nonce: format!("{run}-{attempt}"),
             identity: None,
         };
-        let answer = self
+        let claim = self
             .http
             .post(format!("{}/runner/v1/claim", self.api))
             .header(VERSION_HEADER, VERSION)
             .bearer_auth(token)
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
+            .json(&body);
+        let answer = answer(claim).await;
         if !answer.status().is_success() {
             // Taken already, or not wanted any more.
             assert!(
@@ -224,15 +222,13 @@ impl Runners {
     }
 
     async fn beat(&self, index: usize) -> Option<BeatAnswer> {
-        let answer = self
+        let beat = self
             .http
             .post(format!("{}/runner/v1/beat", self.api))
             .header(VERSION_HEADER, VERSION)
             .bearer_auth(&self.active[index].claim.run_token)
-            .json(&json!({}))
-            .send()
-            .await
-            .unwrap();
+            .json(&json!({}));
+        let answer = answer(beat).await;
         if answer.status() == StatusCode::GONE {
             return None;
         }
@@ -246,36 +242,43 @@ impl Runners {
     }
 
     async fn send(&self, index: usize, path: &str, body: Vec<u8>) -> StatusCode {
-        let answer = self
+        let call = self
             .http
             .post(format!("{}/runner/v1/{path}", self.api))
             .header(VERSION_HEADER, VERSION)
             .header("content-type", "application/json")
             .bearer_auth(&self.active[index].claim.run_token)
-            .body(body)
-            .send()
-            .await
-            .unwrap();
+            .body(body);
+        let answer = answer(call).await;
         answer.status()
     }
 
     async fn put(&self, index: usize, path: &str, body: Vec<u8>) {
-        let answer = self
+        let call = self
             .http
             .put(format!("{}/runner/v1/{path}", self.api))
             .header(VERSION_HEADER, VERSION)
             .header("content-type", "application/json")
             .bearer_auth(&self.active[index].claim.run_token)
-            .body(body)
-            .send()
-            .await
-            .unwrap();
+            .body(body);
+        let answer = answer(call).await;
         let status = answer.status();
         assert!(
             status.is_success() || status == StatusCode::GONE,
             "PUT {path} got {status}: {}",
             answer.text().await.unwrap_or_default()
         );
+    }
+}
+
+/// The answer to a call. Where a process ended over it there is none, and it is made again, as
+/// runners do.
+pub(crate) async fn answer(call: RequestBuilder) -> Response {
+    loop {
+        let answer = call.try_clone().unwrap().send().await.unwrap();
+        if answer.status() != StatusCode::BAD_GATEWAY {
+            return answer;
+        }
     }
 }
 

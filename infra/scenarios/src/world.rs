@@ -6,7 +6,8 @@ use crate::{
     programs::Programs,
     proxy,
     pump::Pump,
-    runner::{Planned, Runners},
+    runner::{Planned, Runners, answer},
+    stops::{self, Stops},
 };
 use gantry_domain::{protocol::NextAnswer, stack::Tool};
 use gantry_fake_gitlab::{
@@ -46,6 +47,11 @@ pub struct World {
     pub(crate) told: Vec<String>,
     pub(crate) programs: Programs,
     pub(crate) installation: Installation,
+    pub(crate) stops: Stops,
+    /// How many processes had ended when the present one began.
+    pub(crate) ended: usize,
+    /// A process has ended, and no timer has come by since.
+    pub(crate) recovers: bool,
     http: Client,
     key: String,
     /// GitLab's token.
@@ -61,16 +67,17 @@ impl World {
             let clock = clock.clone();
             move || clock.now()
         };
-        let gitlab = FakeGitlab::start(Config::for_tests(now)).await?;
+        let stops = Stops::new(mode.stops_before);
+        let mut config = Config::for_tests(now);
+        config.gate = Some(stops::before_gitlab(&stops));
+        let gitlab = FakeGitlab::start(config).await?;
         let bot = gitlab.create_bot("gantry-bot");
         let token = gitlab.create_token(bot, &["api"], None);
         let dev = gitlab.person("dev");
 
-        let mut address = table::serve().await?;
-        if mode.stale_index {
-            address = proxy::serve(address).await?;
-        }
-        let installation = Installation::new(clock, address).await?;
+        let table = table::serve().await?;
+        let table = proxy::serve(table, stops.clone(), mode.stale_index).await?;
+        let installation = Installation::new(clock, table, stops.clone()).await?;
         let system = installation.start().await?;
         let key = installation.admin_key().await?;
         let http = Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
@@ -87,6 +94,9 @@ impl World {
             hand,
             mode,
             installation,
+            stops,
+            ended: 0,
+            recovers: false,
             http,
             key,
             token,
@@ -116,6 +126,7 @@ impl World {
 
     /// The process ends, and another one takes over. Runners go on.
     pub async fn restart(&mut self) {
+        self.ended = self.stops.ended();
         self.system = self.installation.start().await.unwrap();
     }
 
@@ -157,7 +168,7 @@ impl World {
         let key = made.get("key").and_then(Value::as_str).unwrap().to_owned();
         loop {
             let url = format!("{}/runner/v1/next", self.installation.base);
-            let answer = self.http.post(url).bearer_auth(&key).send().await.unwrap();
+            let answer = answer(self.http.post(url).bearer_auth(&key)).await;
             if answer.status() == StatusCode::NO_CONTENT {
                 return;
             }
@@ -475,7 +486,8 @@ impl World {
         assert!(unknown.is_empty(), "GitLab was asked for what it does not have: {unknown:?}");
         assert!(self.gitlab.executed_quick_actions().is_empty());
         let runs = self.runs_by_commit().await;
-        let wrong = crate::writes::unnecessary(&self.gitlab.unread_writes(), &runs);
+        let wrong =
+            crate::writes::unnecessary(&self.gitlab.unread_writes(), &runs, self.stops.ended());
         assert!(wrong.is_empty(), "written in vain:\n  {}\n{}", wrong.join("\n  "), self.history());
     }
 

@@ -286,6 +286,11 @@ impl Objects {
         Some(commit)
     }
 
+    /// The commits that were read or made so far.
+    pub(crate) fn known_commits(&self) -> Vec<Arc<Commit>> {
+        self.commits.borrow().values().cloned().collect()
+    }
+
     /// The annotated tag with this id.
     pub(crate) fn tag(&self, id: Oid) -> Option<Tag> {
         let (Kind::Tag, raw) = self.read(id)? else { return None };

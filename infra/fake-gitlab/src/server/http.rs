@@ -72,6 +72,9 @@ pub(super) async fn handle(
         headers: parts.headers,
         body,
     };
+    if let Some(gate) = &shared.gate {
+        gate(&read.method, &read.path).await;
+    }
     let fault = shared.lock().faults.take(&read.method, &read.path);
     let mut record = RequestRecord {
         method: read.method.clone(),

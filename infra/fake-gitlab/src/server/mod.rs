@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::config::{Config, DeliveryMode};
+use crate::config::{Config, DeliveryMode, Gate};
 use crate::git::backend;
 use crate::model::State;
 
@@ -40,6 +40,7 @@ pub(crate) struct Shared {
     /// One push at a time, so that it is clear whose refs moved.
     pushes: tokio::sync::Mutex<()>,
     client: reqwest::Client,
+    gate: Option<Gate>,
 }
 
 /// Ends the server when the last handle goes.
@@ -87,6 +88,7 @@ impl FakeGitlab {
             None => format!("http://{addr}{relative_root}"),
         };
         let mode = config.delivery;
+        let gate = config.gate.clone();
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(config, base_url.clone(), data)),
             addr,
@@ -95,6 +97,7 @@ impl FakeGitlab {
             wake: Notify::new(),
             pushes: tokio::sync::Mutex::new(()),
             client,
+            gate,
         });
         let mut tasks = vec![tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle()];
         if mode == DeliveryMode::Immediate {

@@ -1,0 +1,243 @@
+//! Processes that end before one of their side effects.
+//!
+//! A side effect is a write to the table, a message that is sent, a write to GitLab or an object
+//! that is written: each passes a door, which counts it. Where a process is to end, the door never
+//! lets the effect through, and whoever watches the work sees it end there, as by `kill -9`. What
+//! lies between two effects leaves no trace, so "before each effect" and "after the last" (the
+//! mode with restarts) are all there is.
+
+use crate::seed::{asked, random};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use gantry_fake_gitlab::Gate;
+use gantry_queue::{Outgoing, QueueName, Received, SendError, Transport};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
+};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// Counts the side effects of what is watched, and ends the process at one of them.
+#[derive(Clone)]
+pub(crate) struct Stops(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    /// How many processes have ended.
+    ended: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How much of what goes on is watched.
+    watching: usize,
+    seen: usize,
+    /// The effect that is never let through.
+    at: Option<usize>,
+    /// What it would have been.
+    stopped_before: Option<String>,
+}
+
+impl Stops {
+    /// The process ends before effect number `at`, counted from 0; never without a number.
+    pub(crate) fn new(at: Option<usize>) -> Self {
+        let state = State { at, ..State::default() };
+        Self(Arc::new(Inner { state: Mutex::new(state), ended: watch::Sender::new(0) }))
+    }
+
+    /// How many effects there were.
+    pub(crate) fn seen(&self) -> usize {
+        self.0.state.lock().unwrap().seen
+    }
+
+    /// How many processes have ended.
+    pub(crate) fn ended(&self) -> usize {
+        *self.0.ended.borrow()
+    }
+
+    /// Before what the process ended.
+    pub(crate) fn stopped_before(&self) -> Option<String> {
+        self.0.state.lock().unwrap().stopped_before.clone()
+    }
+
+    /// A side effect comes next. Does not return where the process ends.
+    pub(crate) async fn before(&self, effect: impl FnOnce() -> String) {
+        {
+            let mut state = self.0.state.lock().unwrap();
+            if state.watching == 0 {
+                return;
+            }
+            let number = state.seen;
+            state.seen += 1;
+            if state.at != Some(number) {
+                return;
+            }
+            state.stopped_before = Some(effect());
+        }
+        self.0.ended.send_modify(|count| *count += 1);
+        std::future::pending().await
+    }
+
+    /// Does the work of a process. None when the process has ended over it.
+    pub(crate) async fn watch<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut ended = self.0.ended.subscribe();
+        let _watching = Watching::new(self);
+        tokio::select! {
+            biased;
+            _ = ended.changed() => None,
+            done = work => Some(done),
+        }
+    }
+}
+
+/// Before which of a story's effects its process ends: all of them where `GANTRY_STOPS=all` says so,
+/// or as many as it says, chosen by the seed.
+pub(crate) fn chosen(story: &str, effects: usize) -> Vec<usize> {
+    let wanted = asked("GANTRY_STOPS");
+    if wanted == "all" {
+        return (0..effects).collect();
+    }
+    let mut random = random(story);
+    let count = wanted.parse().unwrap_or(0).min(effects);
+    let mut numbers = rand::seq::index::sample(&mut random, effects, count).into_vec();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Effects are counted as long as it lives.
+struct Watching<'a>(&'a Stops);
+
+impl<'a> Watching<'a> {
+    fn new(stops: &'a Stops) -> Self {
+        stops.0.state.lock().unwrap().watching += 1;
+        Self(stops)
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.0.state.lock().unwrap().watching -= 1;
+    }
+}
+
+/// The door to GitLab. Reads change nothing.
+pub(crate) fn before_gitlab(stops: &Stops) -> Gate {
+    let stops = stops.clone();
+    Arc::new(move |method, path| {
+        let stops = stops.clone();
+        let effect = (method != "GET").then(|| format!("{method} {path}"));
+        Box::pin(async move {
+            if let Some(effect) = effect {
+                stops.before(|| effect).await;
+            }
+        })
+    })
+}
+
+/// The door to the queues.
+pub(crate) struct BeforeQueues {
+    pub(crate) stops: Stops,
+    pub(crate) queues: Arc<dyn Transport>,
+}
+
+#[async_trait]
+impl Transport for BeforeQueues {
+    async fn send(&self, messages: Vec<Outgoing>) -> Vec<std::result::Result<(), SendError>> {
+        let what = || match messages.first() {
+            Some(first) => format!("{} messages, the first for {}", messages.len(), first.queue),
+            None => "no message".to_owned(),
+        };
+        self.stops.before(what).await;
+        self.queues.send(messages).await
+    }
+
+    async fn change_visibility(
+        &self,
+        queue: QueueName,
+        receipt: &str,
+        delay: Duration,
+    ) -> anyhow::Result<()> {
+        self.stops.before(|| format!("a message of {queue} waits")).await;
+        self.queues.change_visibility(queue, receipt, delay).await
+    }
+
+    async fn move_to_dead_letters(
+        &self,
+        queue: QueueName,
+        message: &Received,
+        error: &str,
+    ) -> anyhow::Result<()> {
+        self.stops.before(|| format!("a message of {queue} is given up")).await;
+        self.queues.move_to_dead_letters(queue, message, error).await
+    }
+}
+
+/// The door to the objects.
+#[derive(Clone)]
+pub(crate) struct BeforeObjects {
+    pub(crate) stops: Stops,
+    pub(crate) objects: Arc<dyn ObjectStore>,
+}
+
+impl fmt::Debug for BeforeObjects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.objects.fmt(f)
+    }
+}
+
+impl fmt::Display for BeforeObjects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.objects.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for BeforeObjects {
+    async fn put_opts(
+        &self,
+        at: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.stops.before(|| format!("object {at}")).await;
+        self.objects.put_opts(at, payload, options).await
+    }
+
+    // The object appears when its upload is finished, and nothing sees it before.
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.stops.before(|| format!("object {at}")).await;
+        self.objects.put_multipart_opts(at, options).await
+    }
+
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+        self.objects.get_opts(at, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.objects.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.objects.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.objects.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.objects.copy_opts(from, to, options).await
+    }
+}
