@@ -7,6 +7,7 @@ use crate::{
     dispatch::count_own,
     effects::{distinct, numbered},
 };
+use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, RunId,
     integration::days_left,
@@ -21,10 +22,14 @@ use gantry_store::{
     scheduler::{BlockedStack, Comparing, Health, LineEntry, RoomEntry, RunEntry},
     table::ATTENTION_SHARDS,
 };
+use jiff::Timestamp;
 use std::{collections::BTreeMap, time::Duration};
 
 /// Items of one shard that one sweep looks at; the rest is left to the next.
 const AT_ONCE: i32 = 100;
+/// How many shards, and items of each, are looked at side by side: the sweep has 30 s on AWS.
+const SHARDS_AT_ONCE: usize = 4;
+const ITEMS_AT_ONCE: usize = 8;
 
 fn waits_for_runner(state: &RunState) -> bool {
     matches!(state, RunState::Preparing | RunState::Confirmed)
@@ -33,14 +38,16 @@ fn waits_for_runner(state: &RunState) -> bool {
 impl Work {
     pub(crate) async fn on_sweep(&self) -> Result<(), Failure> {
         let now = self.now();
-        for shard in 0..ATTENTION_SHARDS {
-            for key in self.deps.store.maybe_due(shard, now, AT_ONCE).await? {
-                if let Err(failure) = self.bring_forward(&key).await {
-                    // One item must not hide the others.
-                    tracing::error!(item = %key, "the sweep passed over an item: {:#}", failure.error);
-                }
-            }
-        }
+        // Another shard is the first each time: where the time does not suffice for all, each gets
+        // its turn.
+        let minute = now.as_second() / 60;
+        let first = u16::try_from(minute.rem_euclid(ATTENTION_SHARDS.into())).unwrap_or_default();
+        let shards = (0..ATTENTION_SHARDS).map(|shard| (first + shard) % ATTENTION_SHARDS);
+        futures::stream::iter(shards)
+            .map(|shard| self.sweep_shard(shard, now))
+            .buffered(SHARDS_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         let line = self.deps.store.query::<LineEntry>(keys::LINE, "", None, false, 1000).await?;
         if !line.items.is_empty() {
             let cause = format!("sweep.{}", now.as_millisecond());
@@ -50,6 +57,19 @@ impl Work {
         if let Err(failure) = self.measure(&line.items).await {
             tracing::error!("the sweep did not measure: {:#}", failure.error);
         }
+        Ok(())
+    }
+
+    async fn sweep_shard(&self, shard: u16, now: Timestamp) -> Result<(), Failure> {
+        let due = self.deps.store.maybe_due(shard, now, AT_ONCE).await?;
+        futures::stream::iter(due)
+            .for_each_concurrent(ITEMS_AT_ONCE, |key| async move {
+                if let Err(failure) = self.bring_forward(&key).await {
+                    // One item must not hide the others.
+                    tracing::error!(item = %key, "the sweep passed over an item: {:#}", failure.error);
+                }
+            })
+            .await;
         Ok(())
     }
 
