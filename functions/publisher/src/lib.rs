@@ -153,7 +153,7 @@ impl Work {
         };
         match &done {
             Ok(_) => self.note_health(None).await?,
-            Err(Trouble::Gitlab(error @ GitlabError::TokenRejected { .. })) => {
+            Err(Trouble::Gitlab(error)) if error.is_outage() => {
                 self.note_health(Some(error.to_string())).await?;
             }
             Err(_) => {}
@@ -243,7 +243,10 @@ impl Work {
         if known == broken {
             return Ok(());
         }
-        let health = Health { broken, since: Some(self.deps.clock.now()) };
+        // Trouble that is said in other words is the same trouble.
+        let since = found.as_ref().filter(|_| broken.is_some() && known.is_some());
+        let since = since.and_then(|health| health.value.since).unwrap_or(self.deps.clock.now());
+        let health = Health { broken, since: Some(since) };
         let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
         let _either_way = self.deps.store.write(vec![Write::put(key, expect, &health)?]).await?;
         Ok(())

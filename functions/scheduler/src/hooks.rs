@@ -64,7 +64,7 @@ impl Work {
         }
         let dealt = self.deal(&event, &hook).await;
         if let Err(failure) = &dealt {
-            self.note_rejection(failure).await?;
+            self.note_outage(failure).await?;
         }
         let outcome = match &dealt {
             Ok(Dealt::Done(outcome) | Dealt::Later(outcome)) => outcome.clone(),

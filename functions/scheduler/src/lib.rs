@@ -146,18 +146,19 @@ impl Work {
         if found.as_ref().and_then(|h| h.value.broken.as_ref()) == broken.as_ref() {
             return Ok(());
         }
-        let health = Health { broken, since: Some(self.now()) };
+        // Trouble that is said in other words is the same trouble.
+        let since = found.as_ref().filter(|h| broken.is_some() && h.value.broken.is_some());
+        let since = since.and_then(|health| health.value.since).unwrap_or(self.now());
+        let health = Health { broken, since: Some(since) };
         let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
         let _either_way = self.deps.store.write(vec![Write::put(key, expect, &health)?]).await?;
         Ok(())
     }
 
-    /// Writes down that GitLab rejected the token, if that is what went wrong.
-    pub(crate) async fn note_rejection(&self, failure: &Failure) -> Result<(), Failure> {
+    /// Writes down that GitLab does not work for us, if that is what went wrong.
+    pub(crate) async fn note_outage(&self, failure: &Failure) -> Result<(), Failure> {
         match failure.error.downcast_ref::<GitlabError>() {
-            Some(error @ GitlabError::TokenRejected { .. }) => {
-                self.note_health(Some(error.to_string())).await
-            }
+            Some(error) if error.is_outage() => self.note_health(Some(error.to_string())).await,
             _ => Ok(()),
         }
     }

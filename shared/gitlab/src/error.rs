@@ -78,6 +78,11 @@ impl Error {
         )
     }
 
+    /// True where nothing at GitLab can be done now, by whatever call: people are told.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::TokenRejected { .. })
+    }
+
     /// True for an answer about this one target that repeating will not change.
     pub fn is_refusal(&self) -> bool {
         matches!(

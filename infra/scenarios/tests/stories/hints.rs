@@ -1,9 +1,10 @@
 //! A webhook is a hint, never a fact.
 
 use gantry_fake_gitlab::{Fault, Matcher};
-use gantry_scenarios::{Mode, StackOptions, run_test, run_test_in};
+use gantry_scenarios::{Mode, StackOptions, World, run_test, run_test_in};
 use reqwest::Method;
 use serde_json::json;
+use std::time::Duration;
 
 #[tokio::test]
 async fn an_old_push_sent_again_starts_nothing() {
@@ -18,7 +19,7 @@ async fn an_old_push_sent_again_starts_nothing() {
         w.settle().await;
         w.push(project, "main", "infra/main.tf", "# two").await;
         let before = w.run_lines("network").await;
-        w.pass(std::time::Duration::from_secs(400)).await;
+        w.pass(Duration::from_secs(400)).await;
         for delivery in old {
             w.gitlab.deliver(delivery).await;
         }
@@ -124,7 +125,7 @@ async fn more_refs_than_gitlab_tells_of_are_found_by_comparing() {
         let refs: Vec<_> = names.iter().map(|n| (n.as_str(), Some(commit.as_str()))).collect();
         w.dev.push_refs(project, &refs).unwrap();
         assert!(w.gitlab.pending().is_empty(), "GitLab tells of three refs at most");
-        w.pass(std::time::Duration::from_secs(660)).await;
+        w.pass(Duration::from_secs(660)).await;
         for branch in ["one", "two", "three", "four"] {
             assert_eq!(w.runs(branch).await.len(), 1, "{branch}");
         }
@@ -139,13 +140,65 @@ async fn a_rejected_token_is_shown_as_broken_until_it_works() {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.gitlab.fail_times(Matcher::any(), Fault::status(401), 1000);
-        w.pass(std::time::Duration::from_secs(660)).await;
+        w.pass(Duration::from_secs(660)).await;
         let (_, answer) = w.api(Method::GET, "/integration", None).await;
         assert!(answer.to_string().contains(r#""seen_by":"scheduler""#), "{answer:#}");
         w.gitlab.clear_faults();
-        w.pass(std::time::Duration::from_secs(660)).await;
+        w.pass(Duration::from_secs(660)).await;
         let (_, answer) = w.api(Method::GET, "/integration", None).await;
         assert!(!answer.to_string().contains(r#""seen_by":"scheduler""#), "{answer:#}");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_changed_while_gitlab_was_unlinked_is_found_afterwards() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "change", "infra/main.tf", "# one").await;
+        w.open(project, "change").await;
+        w.pass(Duration::from_secs(11 * 60)).await;
+        w.unlink().await;
+        w.pass(Duration::from_secs(11 * 60)).await;
+        let two = w.dev.push(project, "change", "infra/main.tf", "# two").unwrap();
+        w.gitlab.drop_pending();
+        w.pass(Duration::from_secs(11 * 60)).await;
+        w.link().await;
+        w.pass(Duration::from_secs(11 * 60)).await;
+        let lines = w.run_lines("network").await;
+        assert_eq!(lines[0], format!("proposed finished {}", &two[..8]), "{lines:?}");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn people_are_told_since_when_gitlab_does_not_work_and_that_it_does_again() {
+    run_test(|mut w| async move {
+        let broken = async |w: &mut World| {
+            let (_, answer) = w.api(Method::GET, "/integration", None).await;
+            answer.get("broken").cloned().unwrap_or_default()
+        };
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.hold("network");
+        w.push(project, "change", "infra/main.tf", "# one").await;
+        w.open(project, "change").await;
+        assert_eq!(broken(&mut w).await, json!([]));
+        w.gitlab.set_down(true);
+        w.release("network");
+        w.settle_until("network", "finished").await;
+        w.pass(Duration::ZERO).await;
+        let said = broken(&mut w).await;
+        let (reason, since) = (&said[0]["reason"], &said[0]["since"]);
+        assert!(reason.as_str().is_some_and(|why| why.contains("503")), "{said}");
+        assert!(since.is_string(), "{said}");
+        w.gitlab.set_down(false);
+        w.catch_up().await;
+        w.pass(Duration::from_secs(11 * 60)).await;
+        assert_eq!(broken(&mut w).await, json!([]));
         w
     })
     .await;
