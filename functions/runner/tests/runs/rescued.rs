@@ -85,7 +85,12 @@ async fn killed_at(point: Point, tool: Tool) {
         }
     }
     if point == Point::Applying {
-        until("its log", || w.api.log().contains(CREATING)).await;
+        // What is not known to have come is brought again.
+        let is_brought = || {
+            let output = std::fs::read(run.join("output")).unwrap();
+            w.api.log().contains(CREATING) && !String::from_utf8_lossy(&output).contains(CREATING)
+        };
+        until("its log", is_brought).await;
     }
     runner.kill().unwrap();
     runner.wait().unwrap();
