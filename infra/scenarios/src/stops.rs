@@ -95,6 +95,11 @@ impl Stops {
     }
 }
 
+/// Whether any story is told with a process that ends. Without, nothing need be counted.
+pub(crate) fn are_wanted() -> bool {
+    !matches!(asked("GANTRY_STOPS").as_str(), "" | "0")
+}
+
 /// Before which of a story's effects its process ends: all of them where `GANTRY_STOPS=all` says so,
 /// or as many as it says, chosen by the seed.
 pub(crate) fn chosen(story: &str, effects: usize) -> Vec<usize> {

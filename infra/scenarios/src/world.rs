@@ -75,8 +75,10 @@ impl World {
         let token = gitlab.create_token(bot, &["api"], None);
         let dev = gitlab.person("dev");
 
-        let table = table::serve().await?;
-        let table = proxy::serve(table, stops.clone(), mode.stale_index).await?;
+        let mut table = table::serve().await?;
+        if mode.stale_index || stops::are_wanted() {
+            table = proxy::serve(table, stops.clone(), mode.stale_index).await?;
+        }
         let installation = Installation::new(clock, table, stops.clone()).await?;
         let system = installation.start().await?;
         let key = installation.admin_key().await?;
