@@ -35,13 +35,13 @@ impl Work {
         let key = keys::comparing(project);
         let Some(found) = self.deps.store.get::<Comparing>(&key).await? else { return Ok(()) };
         let stacks = self.stacks_of(project).await?;
-        let of_project = self.deps.store.stacks_of_project(project).await?;
-        if stacks.is_empty() && of_project.iter().any(|stack| stack.deleted_at.is_none()) {
-            // GitLab is unlinked: what was seen last is still where the next look goes on.
-            let wait = self.deps.limits.compare_every;
-            return self.compare_again(&found, found.value.clone(), wait).await;
-        }
         if stacks.is_empty() {
+            let of_project = self.deps.store.stacks_of_project(project).await?;
+            if of_project.iter().any(|stack| stack.deleted_at.is_none()) {
+                // GitLab is unlinked: what was seen last is still where the next look goes on.
+                let wait = self.deps.limits.compare_every;
+                return self.compare_again(&found, found.value.clone(), wait).await;
+            }
             let write = Write::Delete { key, expect: found.unchanged() };
             let _either_way = self.deps.store.write(vec![write]).await?;
             return Ok(());

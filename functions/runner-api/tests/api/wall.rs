@@ -206,7 +206,8 @@ async fn a_secret_that_is_cut_by_pieces_of_log_is_hidden() {
 #[tokio::test]
 async fn what_is_held_back_is_sealed_and_comes_with_the_end() {
     let world = World::new().await;
-    world.set_secret(vec![secret(SECRET)], vec![]).await;
+    // It begins with what no sealed text, which is base64, can have by chance.
+    world.set_secret(vec![secret("!?-correct-horse")], vec![]).await;
     let held = async |run: &Run| {
         let held = world.store.get::<LogHeld>(&keys::log_held(&run.id, 1)).await.unwrap();
         serde_json::to_string(&held.unwrap().value).unwrap()
@@ -216,12 +217,12 @@ async fn what_is_held_back_is_sealed_and_comes_with_the_end() {
         let what = ReportKind::Failed { summary, errors, log_tail, in_terraform: true };
         Report::new(sequence, what)
     };
-    for (id, said, shown) in [("r1", "a co", "a co"), ("r2", "a correct-horse", "a (secret)")] {
+    for (id, said, shown) in [("r1", "a !?", "a !?"), ("r2", "a !?-correct", "a (secret)")] {
         let run = world.run(id, RunType::Proposed).await;
         let token = world.claimed(&run).await;
         world.send_log(&token, 0, said).await;
         assert_eq!(world.shown_log(&run).await, "a ");
-        assert!(!held(&run).await.contains("co"), "{}", held(&run).await);
+        assert!(!held(&run).await.contains("!?"), "{}", held(&run).await);
         let planning = Report::new(1, ReportKind::Planning);
         world.json(Method::POST, "report", &token, &planning).await.expect(204);
         assert_eq!(world.shown_log(&run).await, "a ", "more may come");

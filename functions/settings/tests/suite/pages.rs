@@ -389,7 +389,7 @@ async fn a_secret_that_cannot_be_masked_is_told_beside_its_field() {
     let w = connected().await;
     w.stack().await;
     let secret = |name: &str, value: &str| json!({ "name": name, "value": value, "secret": true, "runs": "tracked" });
-    let variables = json!([secret("GOOD", "correct-horse-1"), secret("PIN", "4711")]);
+    let variables = json!([secret("GOOD", "correct-horse-1"), secret("PIN", "47_11")]);
     w.send("PUT", "/api/v1/stacks/network", json!({ "variables": variables })).await.expect(200);
     let browser = Browser::sign_in(&w, &w.admin).await;
     /// What stands in the cell of a variable's value.
@@ -410,12 +410,12 @@ async fn a_secret_that_cannot_be_masked_is_told_beside_its_field() {
     let version = w.get("/api/v1/stacks/network").await.body["version"].clone();
     let typed = format!(
         "version={version}&name=&project=acme%2Fnetwork&branch=main{}{}",
-        row(0, "GOOD", "0815"),
+        row(0, "GOOD", "08_15"),
         row(1, "PIN", "long+enough")
     );
     let page = browser.send("/stacks/network/edit", &typed).await.expect(422).text;
     assert!(cell(&page, 0).contains(SHORT) && !cell(&page, 1).contains("warning"), "{page}");
-    assert!(!page.contains("0815") && !page.contains("4711"), "{page}");
+    assert!(!page.contains("08_15") && !page.contains("47_11"), "{page}");
 }
 
 /// Sends the form of a page as a browser does: what it shows, with lines that end as HTML says.
