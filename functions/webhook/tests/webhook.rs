@@ -191,6 +191,17 @@ async fn whatever_is_authentic_is_taken() {
 }
 
 #[tokio::test]
+async fn a_branch_may_have_any_name_that_git_allows() {
+    let world = World::new().await;
+    let name = "feature/\u{fffe}\u{ffff}";
+    let body = PUSH.replace("refs/heads/main", &format!("refs/heads/{name}"));
+    assert_eq!(world.post(&world.token(), &[], &body).await, 200);
+    let hooks = world.hooks();
+    let [(_, Hook::Push { branch, .. })] = &hooks[..] else { panic!("{hooks:?}") };
+    assert_eq!(branch.as_str(), name);
+}
+
+#[tokio::test]
 async fn strangers_get_one_answer_and_seldom_cause_a_read() {
     let world = World::new().await;
     let mut answers = Vec::new();

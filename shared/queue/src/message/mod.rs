@@ -59,7 +59,9 @@ impl Envelope {
     /// The body as it is sent.
     pub fn to_body(&self) -> String {
         // Serializing can only fail for maps without string keys, and there is no map in here.
-        serde_json::to_string(self).unwrap_or_default()
+        let json = serde_json::to_string(self).unwrap_or_default();
+        // All that a text in JSON can hold as it is and a queue does not take.
+        json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
     }
 
     /// Reads a body of this version or the one before.

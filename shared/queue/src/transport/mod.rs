@@ -154,6 +154,8 @@ fn check(message: &Outgoing) -> Result<(), SendError> {
     let fifo = message.queue.is_fifo();
     let wrong = if message.body.len() > MAX_BODY {
         "it is too long"
+    } else if message.body.is_empty() || !message.body.chars().all(is_taken) {
+        "a body has one character at least, and none that XML has not"
     } else if fifo != message.group.is_some() || fifo != message.dedup.is_some() {
         "a FIFO queue needs a group and a deduplication id, a standard queue takes neither"
     } else if message.delay.is_some_and(|delay| fifo || delay > MAX_DELAY) {
@@ -164,6 +166,16 @@ fn check(message: &Outgoing) -> Result<(), SendError> {
         return Ok(());
     };
     Err(SendError::Refused { queue: message.queue, message: wrong.to_owned() })
+}
+
+/// What SQS takes in bodies and attributes: XML's characters.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+fn is_taken(character: char) -> bool {
+    match character {
+        '\t' | '\n' | '\r' => true,
+        '\u{fffe}' | '\u{ffff}' => false,
+        other => other >= ' ',
+    }
 }
 
 fn is_id(id: &str) -> bool {

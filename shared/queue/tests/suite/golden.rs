@@ -10,11 +10,13 @@ use gantry_domain::{
     run::{Phase, RunType, Want},
 };
 use gantry_queue::{
-    ClaimToken, Command, Envelope, Message, NotStarted, ParseError, Trigger, VERSION,
+    ClaimToken, Command, Envelope, LocalQueues, Message, NotStarted, ParseError, QueueName, Sender,
+    Trigger, VERSION,
 };
+use jiff::Timestamp;
 use semver::Version;
 use serde_json::Value;
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, time::Duration};
 
 fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
@@ -304,6 +306,18 @@ fn what_cannot_be_read_says_why_without_quoting() {
         assert!(matches!(error, ParseError::Malformed(_)), "{body}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn whatever_people_write_is_taken() {
+    let all: String = (0..0x3000).chain(0xfff0..0x10010).filter_map(char::from_u32).collect();
+    let what = ReportKind::Interrupted { summary: all };
+    let message = report(what);
+    let queues = Arc::new(LocalQueues::in_memory(Arc::new(Timestamp::now)).unwrap());
+    Sender::new(queues.clone(), Arc::new(Timestamp::now)).send(message.clone()).await.unwrap();
+    let minute = Duration::from_secs(60);
+    let received = queues.receive(QueueName::Events, 1, minute).unwrap();
+    assert_eq!(Envelope::from_body(&received[0].body).unwrap().message, message);
 }
 
 #[test]

@@ -109,12 +109,19 @@ async fn a_batch_is_refused_in_part() {
             Outgoing { group: Some("ein Anlaß".into()), ..good("5") },
             Outgoing { queue: QueueName::Starts, ..good("6") },
             good("7"),
+            Outgoing { body: String::new(), ..good("8") },
+            Outgoing { body: "a\u{fffe}".into(), ..good("9") },
+            Outgoing { body: "a\u{ffff}".into(), ..good("10") },
+            Outgoing { body: "a\u{1}".into(), ..good("11") },
+            Outgoing { body: "\t\r\n \u{7f}\u{d7ff}\u{fffd}\u{1ffff}".into(), ..good("12") },
         ])
         .await;
     let accepted: Vec<bool> = results.iter().map(Result::is_ok).collect();
-    assert_eq!(accepted, [true, false, false, false, false, false, true]);
+    let none = [false; 4];
+    assert_eq!(accepted[..7], [true, false, false, false, false, false, true]);
+    assert_eq!((&accepted[7..11], accepted[11]), (&none[..], true));
     assert!(matches!(results[1], Err(SendError::Refused { .. })));
-    assert_eq!(queues.counts(Q).unwrap().visible, 2);
+    assert_eq!(queues.counts(Q).unwrap().visible, 3);
 }
 
 #[tokio::test]

@@ -207,7 +207,7 @@ async fn visibility_is_in_whole_seconds_and_old_receipts_are_no_error() {
 #[tokio::test]
 async fn a_dead_letter_has_its_error_with_it() {
     let (sqs, requests) = sqs(|_, _| (200, json!({"MessageId": "d-1"})));
-    let error = format!("line one\nline two {}", "x".repeat(2000));
+    let error = format!("line one\nline two\u{ffff}{}", "x".repeat(2000));
     sqs.move_to_dead_letters(QueueName::Events, &received(), &error).await.unwrap();
     let (_, body) = &requests.lock().unwrap()[0];
     assert_eq!(body["QueueUrl"], "http://sqs.test/123456789012/gantry-events-dead.fifo");

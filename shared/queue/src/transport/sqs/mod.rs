@@ -2,7 +2,7 @@
 
 mod dead;
 
-use super::{MAX_BODY, Outgoing, Received, SendError, Transport, check};
+use super::{MAX_BODY, Outgoing, Received, SendError, Transport, check, is_taken};
 use crate::QueueName;
 use async_trait::async_trait;
 use aws_sdk_sqs::{
@@ -332,8 +332,11 @@ fn refused_or_unavailable(queue: QueueName, error: &SdkError<SendMessageError>) 
 
 /// An attribute takes XML characters only, and counts towards the message's size.
 fn attribute_text(error: &str) -> String {
-    let text: String =
-        error.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect();
+    let text: String = error
+        .chars()
+        .map(|c| if c.is_control() || !is_taken(c) { ' ' } else { c })
+        .take(1000)
+        .collect();
     if text.is_empty() { "no text".to_owned() } else { text }
 }
 
