@@ -2,11 +2,20 @@
 # Builds Gantry and deploys it to AWS with the credentials of the environment. Words are given to
 # `sam deploy` (`--guided` asks for everything; `--no-confirm-changeset` asks for nothing).
 #
-# STACK is the stack's name (gantry), PARAMETERS are template parameters ("Runners=20 AlarmEmail=…");
-# those that are not given stay as they are.
+# STACK is the stack's name (gantry; at most 35 characters), PARAMETERS are template parameters
+# ("Runners=20 AlarmEmail=…"); those that are not given stay as they are.
 set -eu
 
-cd "$(dirname -- "$0")/../.."
+stack=${STACK:-gantry}
+# Its name begins the bucket's, which has account and region too, and 63 characters at most.
+case $stack in
+    [!abcdefghijklmnopqrstuvwxyz]* | *[!abcdefghijklmnopqrstuvwxyz0123456789-]* | \
+        ????????????????????????????????????*)
+        echo "STACK=$stack: the name of the stack begins names of buckets. Use 1 to 35 lower-case letters, digits and hyphens, a letter first." >&2
+        exit 1
+        ;;
+esac
+cd "${0%/*}/../.."
 need() {
     command -v "$1" > /dev/null 2>&1 || {
         echo "$1 is missing: $2" >&2
@@ -25,4 +34,4 @@ export AWS_DEFAULT_REGION="${AWS_REGION:-${AWS_DEFAULT_REGION:-}}"
 sam build
 # The words of PARAMETERS are separate arguments.
 # shellcheck disable=SC2086
-exec sam deploy --stack-name "${STACK:-gantry}" ${PARAMETERS:+--parameter-overrides $PARAMETERS} "$@"
+exec sam deploy --stack-name "$stack" ${PARAMETERS:+--parameter-overrides $PARAMETERS} "$@"

@@ -5,7 +5,7 @@
 
 use gantry_queue::{QueueName, Sender, Sqs, transport::sqs::QueueUrls};
 use gantry_secrets::ManagedSecrets;
-use gantry_setup::{Clock, Deployment, aws};
+use gantry_setup::{Clock, Deployment, aws, lambda};
 use gantry_webhook::{Deps, ready_router};
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -37,5 +37,5 @@ async fn run(deployment: Deployment) -> Result<(), lambda_http::Error> {
     };
     // Two calls before the first event, at the same time: it then costs one, on open connections.
     let (router, ()) = tokio::join!(ready_router(deps), queues.connect(QueueName::Events));
-    lambda_http::run(router).await
+    lambda::run(router).await
 }

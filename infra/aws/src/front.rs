@@ -14,6 +14,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gantry_setup::Clock;
 use http::{StatusCode, header};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -108,22 +109,25 @@ async fn event(route: &Route, request: Request) -> anyhow::Result<Value> {
         _ if route.method.starts_with("x-amazon") => format!("ANY {}", route.path),
         _ => format!("{method} {}", route.path),
     };
-    let host = headers.get("host").cloned().unwrap_or_default();
+    let host = headers.get("host").and_then(Value::as_str).unwrap_or_default();
+    let domain = host.split(':').next().unwrap_or_default();
+    // HTTP APIs decode the path.
+    let path = percent_decode_str(head.uri.path()).decode_utf8_lossy();
     Ok(json!({
         "version": "2.0",
         "routeKey": key,
-        "rawPath": head.uri.path(),
+        "rawPath": path,
         "rawQueryString": head.uri.query().unwrap_or_default(),
         "cookies": cookies,
         "headers": headers,
         "requestContext": {
             "accountId": "123456789012",
             "apiId": "api",
-            "domainName": host,
+            "domainName": domain,
             "domainPrefix": "api",
             "http": {
                 "method": method,
-                "path": head.uri.path(),
+                "path": path,
                 "protocol": "HTTP/1.1",
                 "sourceIp": "127.0.0.1",
                 "userAgent": headers.get("user-agent"),

@@ -36,6 +36,12 @@ async fn the_functions_may_do_whatever_admins_ask_for() {
         world.api(Method::GET, path, Value::Null).await;
     }
 
+    // Whatever strangers ask for gets an answer of the function's own.
+    for path in ["/stacks/a%20b", "/stacks/a%3Fb", "/stacks/100%25", "/stacks/%C3%A4"] {
+        let (status, answer) = world.ask(Method::GET, path, Value::Null).await;
+        assert_eq!((status.as_u16(), answer["title"].is_string()), (404, true), "{path}: {answer}");
+    }
+
     // To another project and away; a module too.
     for name in ["acme/other", "acme/terraform-null-zone"] {
         let project = world.gitlab.create_project(name, ProjectOptions::default()).unwrap();

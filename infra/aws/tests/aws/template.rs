@@ -459,6 +459,132 @@ fn records_and_states_are_protected() {
     }
 }
 
+/// The longest name of a stack that `deploy.sh` takes.
+const LONGEST_STACK: &str = "a-name-of-35-characters-for-a-stack";
+
+/// The longest text that a value can become on AWS, in a region with a long name.
+fn longest(template: &Value, value: &Value) -> String {
+    if let Some(text) = value.as_str() {
+        return text.to_owned();
+    }
+    if let Some([_, either, or]) = value["Fn::If"].as_array().map(Vec::as_slice) {
+        let all = [longest(template, either), longest(template, or)];
+        return all.into_iter().max_by_key(String::len).unwrap();
+    }
+    if let Some(text) = value["Fn::Sub"].as_str() {
+        let mut parts = text.split("${");
+        let mut whole = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (name, after) = part.split_once('}').unwrap();
+            whole += &referred(template, name);
+            whole += after;
+        }
+        return whole;
+    }
+    if let Some([name, attribute]) = value["Fn::GetAtt"].as_array().map(Vec::as_slice) {
+        let name = name.as_str().unwrap();
+        return referred(template, &format!("{name}.{}", attribute.as_str().unwrap()));
+    }
+    match value["Ref"].as_str() {
+        Some(name) => referred(template, name),
+        None => value.to_string(),
+    }
+}
+
+fn referred(template: &Value, name: &str) -> String {
+    match name {
+        "AWS::StackName" => return LONGEST_STACK.to_owned(),
+        "AWS::Region" => return "ap-southeast-1".to_owned(),
+        "AWS::AccountId" => return "123456789012".to_owned(),
+        "AWS::Partition" => return "aws".to_owned(),
+        "AWS::URLSuffix" => return "amazonaws.com".to_owned(),
+        _ => {}
+    }
+    let parameter = &template["Parameters"][name];
+    if let Some(length) = parameter["MaxLength"].as_u64() {
+        return "x".repeat(length as usize);
+    }
+    if parameter["Type"] == "Number" {
+        return "9".repeat(10);
+    }
+    assert!(parameter.is_null(), "{name} has no MaxLength");
+    let (resource, attribute) = name.split_once('.').unwrap_or((name, ""));
+    let resource = &template["Resources"][resource];
+    let properties = &resource["Properties"];
+    let named = |field: &str| longest(template, &properties[field]);
+    match (resource["Type"].as_str().unwrap(), attribute) {
+        ("AWS::SQS::Queue", "") => {
+            let name = named("QueueName");
+            format!("https://sqs.ap-southeast-1.amazonaws.com/123456789012/{name}")
+        }
+        ("AWS::DynamoDB::Table", "") => named("TableName"),
+        ("AWS::S3::Bucket", "") => named("BucketName"),
+        ("AWS::CodeBuild::Project", "") => named("Name"),
+        ("AWS::IAM::Role", "Arn") => {
+            format!("arn:aws:iam::123456789012:role{}{}", named("Path"), named("RoleName"))
+        }
+        ("AWS::ApiGatewayV2::Api", "") => "abcdefghij".to_owned(),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+#[test]
+fn what_functions_are_told_fits_whatever_is_configured() {
+    let template = template();
+    for (name, resource) in template["Resources"].as_object().unwrap() {
+        let Some(all) = resource["Properties"]["Environment"]["Variables"].as_object() else {
+            continue;
+        };
+        let as_text = |(name, value)| (name, Value::from(longest(&template, value)));
+        let told: BTreeMap<&String, Value> = all.iter().map(as_text).collect();
+        let bytes = serde_json::to_string(&told).unwrap().len();
+        assert!(bytes <= 4096, "{name} has {bytes} bytes of environment");
+    }
+}
+
+#[test]
+fn a_stacks_name_is_checked_before_anything_is_made_of_it() {
+    let template = template();
+    let limits = [
+        ("AWS::S3::Bucket", "BucketName", 63),
+        ("AWS::IAM::Role", "RoleName", 64),
+        ("AWS::Lambda::Function", "FunctionName", 64),
+        ("AWS::SQS::Queue", "QueueName", 80),
+        ("AWS::Lambda::LayerVersion", "LayerName", 140),
+        ("AWS::CodeBuild::Project", "Name", 150),
+        ("AWS::DynamoDB::Table", "TableName", 255),
+    ];
+    for (name, resource) in template["Resources"].as_object().unwrap() {
+        for (kind, field, limit) in limits {
+            let value = &resource["Properties"][field];
+            if resource["Type"] == kind && !value.is_null() {
+                let value = longest(&template, value);
+                assert!(value.len() <= limit, "{name}: {value} has {} characters", value.len());
+            }
+        }
+    }
+    for (stack, fits) in [
+        (LONGEST_STACK, true),
+        ("gantry", true),
+        (&format!("{LONGEST_STACK}s"), false),
+        ("Gantry", false),
+        ("gan_try", false),
+        ("1gantry", false),
+    ] {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy.sh");
+        let told = std::process::Command::new("/bin/sh")
+            .arg(program)
+            // No program is found, so that nothing is deployed.
+            .env("PATH", "/nowhere")
+            .env("STACK", stack)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(!said.contains("STACK"), fits, "{stack}: {said}");
+    }
+}
+
 /// Alarms and graphs ask for metrics that functions write: the names stand in their sources.
 #[test]
 fn every_metric_is_written_by_somebody() {
