@@ -90,6 +90,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// What runs start may read and change whatever its user can.
+    pub fn unconfined_runs(&self) -> bool {
+        self.unconfined_runs
+    }
+
     /// It is a worker, which takes runs of a pool.
     pub fn is_worker(&self) -> bool {
         self.poll
@@ -172,6 +177,10 @@ pub struct Config {
     pub user: Option<Unprivileged>,
     /// How what runs start is confined; not at all when empty.
     pub confinement: Option<Confinement>,
+    /// The runner's own program, which keeps a phase's processes together.
+    pub program: PathBuf,
+    /// This process executes nothing but runs, one after the other.
+    pub own_process: bool,
     /// How large archives may be.
     pub limits: Limits,
     /// How long things take.
@@ -252,6 +261,8 @@ impl Config {
             identity: None,
             user,
             confinement,
+            program: PathBuf::from("/proc/self/exe"),
+            own_process: true,
             limits: Limits::default(),
             timings: Timings::default(),
         })

@@ -17,7 +17,7 @@ use gantry_domain::{
     stack::Tool,
 };
 use gantry_engine::{
-    Confinement, Ended, Environment, OnStop, Sink, Spec, StopSignal, Stopper, Terraform,
+    Confinement, Ended, Environment, OnStop, Processes, Sink, Spec, StopSignal, Stopper, Terraform,
     diagnostics::{Diagnostic, Diagnostics},
     files,
     kept::KeptOutput,
@@ -53,6 +53,8 @@ pub(crate) struct Job {
     pub(crate) doubt: Option<StateDoubt>,
     /// The run's folder, and what is written down of the run.
     pub(crate) held: Option<(Held, Record)>,
+    /// What it starts, which ends with it.
+    pub(crate) processes: Processes,
     state_password: String,
     sequence: u32,
 }
@@ -148,6 +150,7 @@ impl Job {
             Phase::Plan => Progress::Planning,
             Phase::Apply => Progress::BeforeApply,
         };
+        let processes = Processes::begin(&config.program, config.own_process);
         Self {
             config,
             api,
@@ -162,6 +165,7 @@ impl Job {
             installations: None,
             doubt: None,
             held: None,
+            processes,
             state_password,
             sequence: 0,
         }
@@ -293,6 +297,7 @@ impl Job {
             var_files: Vec::new(),
             environment,
             user: self.config.user,
+            processes: Some(self.processes.clone()),
         })
     }
 

@@ -83,6 +83,9 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
         Ok(()) => execute(&mut job).await,
         Err(failure) => Err(failure),
     };
+    if let Err(error) = job.processes.end().await {
+        tracing::error!(%error, "what the run left in the background goes on");
+    }
     finish(job, pump, result).await
 }
 

@@ -1,6 +1,7 @@
 //! The runner program: one phase of one run, and further ones where it may.
 
 use clap::Parser;
+use gantry_engine::{confine, processes};
 use gantry_runner::{Arguments, Config, Outcome, further::Machine, poll::Worker};
 use gantry_setup::{Clock, identity::Prover};
 use std::collections::BTreeMap;
@@ -12,17 +13,23 @@ const IDENTITY: &str = "GANTRY_RUNNER_IDENTITY";
 
 /// What a run starts begins as this program too, which then confines itself and becomes it.
 fn main() -> ExitCode {
-    gantry_engine::confine::launch_if_asked().unwrap_or_else(run)
+    confine::launch_if_asked().or_else(processes::keep_if_asked).unwrap_or_else(|| {
+        let arguments = Arguments::parse();
+        // There, programs that change their user do not: an admin may want those.
+        if !arguments.is_worker() && !arguments.unconfined_runs() {
+            processes::gain_namespaces();
+        }
+        run(arguments)
+    })
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn run() -> ExitCode {
+async fn run(arguments: Arguments) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(EnvFilter::builder().parse_lossy("info"))
         .init();
     hide_memory();
-    let arguments = Arguments::parse();
     let run = async {
         // What is no text cannot be one of ours, and is not passed on either.
         let variables = std::env::vars_os().filter_map(|(name, value)| {

@@ -46,12 +46,22 @@ pub fn adopt_orphans() -> io::Result<()> {
 /// # Errors
 /// When something is left.
 pub async fn end_processes(user: Unprivileged) -> io::Result<()> {
+    end_all(Some(user)).await
+}
+
+/// Ends every process that this one has started, directly or not. No child may be awaited meanwhile.
+///
+/// # Errors
+/// When something is left.
+pub async fn end_descendants() -> io::Result<()> {
+    end_all(None).await
+}
+
+async fn end_all(user: Option<Unprivileged>) -> io::Result<()> {
     for _ in 0..ROUNDS {
-        // The system's own way is the only one that misses nobody who starts others meanwhile.
-        let mut everybody = Command::new("/bin/sh");
-        everybody.args(["-c", "kill -s KILL -- -1"]).uid(user.uid).gid(user.gid);
-        everybody.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        everybody.status().await?;
+        if let Some(user) = user {
+            end_all_of(user).await?;
+        }
         reap()?;
         let left = descendants()?;
         if left.is_empty() {
@@ -66,6 +76,14 @@ pub async fn end_processes(user: Unprivileged) -> io::Result<()> {
         tokio::time::sleep(ROUND).await;
     }
     Err(io::Error::other("what the run has started cannot be ended"))
+}
+
+/// The system's own way is the only one that misses nobody who starts others meanwhile.
+async fn end_all_of(user: Unprivileged) -> io::Result<()> {
+    let mut everybody = Command::new("/bin/sh");
+    everybody.args(["-c", "kill -s KILL -- -1"]).uid(user.uid).gid(user.gid);
+    everybody.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    everybody.status().await.map(|_| ())
 }
 
 /// Takes note of children that have ended.

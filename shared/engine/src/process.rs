@@ -1,7 +1,7 @@
 //! One child process: its own group, its own environment, its output line by line, and its end.
 
 use crate::{
-    Confinement, Environment, StopSignal, confine,
+    Confinement, Environment, Processes, StopSignal, confine,
     kept::{KeptOutput, ProcessFile, Taker},
     lines::{Piece, Splitter},
 };
@@ -46,6 +46,8 @@ pub struct Spec {
     pub user: Option<Unprivileged>,
     /// What it is kept from; nothing when empty.
     pub confinement: Option<Confinement>,
+    /// The phase that it ends with; none when empty.
+    pub processes: Option<Processes>,
 }
 
 /// A user without rights, for a runner that is root.
@@ -130,6 +132,9 @@ pub async fn run_kept(
     let (writer, mut follower, process) = output.into_parts();
     let stdout = writer.try_clone()?;
     let mut child = spawn(spec, stdout.into(), writer.into())?;
+    if let Some(processes) = &spec.processes {
+        processes.let_outlive(&child);
+    }
     process.write(child.id());
     let to = Taker { sink: &**sink, passed };
     let ended = tokio::select! {
@@ -188,7 +193,11 @@ fn spawn(spec: &Spec, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
     let _caught_from_now_on = signal(SignalKind::interrupt())?;
     let mut command = confine::command(spec)?;
     command.stdout(stdout).stderr(stderr);
-    command.spawn().map_err(|error| {
+    let spawned = match &spec.processes {
+        Some(processes) => processes.spawn(command),
+        None => command.spawn(),
+    };
+    spawned.map_err(|error| {
         io::Error::new(error.kind(), format!("{} cannot start: {error}", spec.program.display()))
     })
 }

@@ -1,6 +1,6 @@
 //! The commands of Terraform and OpenTofu that a run consists of.
 
-use crate::{Confinement, Environment, Spec, Unprivileged};
+use crate::{Confinement, Environment, Processes, Spec, Unprivileged};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -22,6 +22,8 @@ pub struct Terraform {
     pub user: Option<Unprivileged>,
     /// What it is kept from.
     pub confinement: Option<Confinement>,
+    /// The phase that it ends with.
+    pub processes: Option<Processes>,
 }
 
 /// What `-detailed-exitcode` says of a plan that has changes.
@@ -83,6 +85,7 @@ impl Terraform {
             environment: self.environment.clone(),
             user: self.user,
             confinement: self.confinement.clone(),
+            processes: self.processes.clone(),
         }
     }
 }

@@ -142,6 +142,7 @@ async fn version_of(
         user: None,
         confinement: confinement
             .map(|all| all.clone().reading(program).with_temporary(home.path())),
+        processes: None,
     };
     let (stopper, mut stop) = stop_channel();
     let out = tempfile::NamedTempFile::new()?;

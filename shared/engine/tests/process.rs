@@ -48,6 +48,7 @@ fn shell(script: &str) -> Spec {
         environment,
         user: None,
         confinement: None,
+        processes: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Attacks: what a branch's code and hooks try to reach that is not their run's. And what must go
 //! on to work for them.
 
-use crate::support::World;
+use crate::support::{Mark, World};
 use gantry_domain::{protocol::ReportKind, run::RunType, stack::Tool};
 use gantry_engine::{Confinement, Unprivileged};
 use gantry_terraform::on_each_tool;
@@ -35,6 +35,8 @@ enum Who {
     LandlockAlone,
     /// The same, and nothing confines the run.
     Unconfined,
+    /// As [`Who::User`], and nothing confines the run.
+    UnconfinedUser,
 }
 
 impl Who {
@@ -58,6 +60,8 @@ struct Machine {
     abstract_name: String,
     /// The number of shared memory of the same user.
     shared_memory: String,
+    /// The run's processes are in no PID namespace.
+    without_namespace: bool,
 }
 
 impl Machine {
@@ -101,7 +105,7 @@ impl Machine {
         let neighbour = neighbour.spawn().unwrap();
         let made = String::from_utf8(memory.output().unwrap().stdout).unwrap();
         let shared_memory = made.rsplit(' ').next().unwrap().trim().to_owned();
-        Self { w, who, data, neighbour, abstract_name, shared_memory }
+        Self { w, who, data, neighbour, abstract_name, shared_memory, without_namespace: false }
     }
 
     /// The variables that attacks name their targets with.
@@ -142,10 +146,13 @@ impl Machine {
         if self.who == Who::Unconfined {
             config.confinement = None;
         }
+        if self.without_namespace {
+            config.program = self.data.join("no-keeper");
+        }
         if self.who != Who::Same {
             config.user = Some(Unprivileged::named("nobody").unwrap());
         }
-        if !matches!(self.who, Who::User | Who::RootAndUser) {
+        if !matches!(self.who, Who::User | Who::RootAndUser | Who::UnconfinedUser) {
             // It complains of the state that lies there for attackers.
             let _left = gantry_runner::run(config).await;
             return self.w.api.log();
@@ -163,8 +170,11 @@ impl Machine {
         // As the host starts it: what the runner writes is its user's alone.
         let mut command = tokio::process::Command::new("/bin/sh");
         command.args(["-c", "umask 077 && exec \"$0\"", env!("CARGO_BIN_EXE_gantry-runner")]);
+        if self.who == Who::UnconfinedUser {
+            variables.insert("GANTRY_UNCONFINED_RUNS", "true");
+        }
         match self.who {
-            Who::User => _ = command.uid(uid).gid(gid),
+            Who::User | Who::UnconfinedUser => _ = command.uid(uid).gid(gid),
             _ => _ = variables.insert("GANTRY_RUNNER_USER", "nobody"),
         }
         command.env_clear().envs(variables);
@@ -258,7 +268,7 @@ const ATTACKS: &[&str] = &[
     "touch /etc/gantry-was-here",
     "truncate -s 0 $DATA/secrets.json",
     // Other processes.
-    "kill -0 $PPID",
+    "test $PPID -gt 0 && kill -0 $PPID",
     "kill -0 $NEIGHBOUR",
     "kill -CONT $NEIGHBOUR",
     "kill -0 1",
@@ -392,7 +402,9 @@ async fn the_attacks_work_where_nothing_confines_them() {
         return;
     }
     let w = World::new(&[("infra/main.tf", ONE)]).await;
-    let (holes, log) = Machine::new(w, Who::Unconfined, Tool::Terraform).attacked().await;
+    let mut machine = Machine::new(w, Who::Unconfined, Tool::Terraform);
+    machine.without_namespace = true;
+    let (holes, log) = machine.attacked().await;
     for attack in [
         "cat $DATA/secrets.json",
         "ls $DATA",
@@ -438,6 +450,23 @@ async fn the_attacks_work_where_nothing_confines_them() {
 }
 
 on_each_tool! {
+    async fn what_a_hook_leaves_in_the_background_serves_its_phase(tool) {
+        let further: &[Who] = match nix::unistd::geteuid().is_root() {
+            true => &[Who::LandlockAlone, Who::Unconfined, Who::UnconfinedUser],
+            false => &[],
+        };
+        for who in Who::all().iter().chain(further) {
+            let w = World::new(&[("infra/main.tf", ONE)]).await;
+            let mut machine = Machine::new(w, *who, tool);
+            let mark = Mark::new();
+            machine.w.claim.hooks.before_init = vec![mark.left_behind()];
+            machine.w.claim.hooks.after_plan = vec![mark.is_there()];
+            let log = machine.run().await;
+            assert_eq!(log.matches("\nit is there\n").count(), 1, "{who:?} {log}");
+            assert!(mark.processes().is_empty(), "{who:?}");
+        }
+    }
+
     async fn hooks_reach_nothing_but_their_run(tool) {
         for who in Who::all() {
             let w = World::new(&[("infra/main.tf", ONE)]).await;

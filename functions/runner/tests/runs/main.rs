@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 mod apply;
+mod background;
 mod cli_config;
 mod confined;
 mod destroys;

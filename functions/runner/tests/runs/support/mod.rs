@@ -19,6 +19,7 @@ use std::{
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -147,6 +148,8 @@ impl World {
             },
             environment: Environment::allowed_of(environment, &[]),
             user: None,
+            program: env!("CARGO_BIN_EXE_gantry-runner").into(),
+            own_process: false,
             limits: Limits::default(),
             timings: self.timings,
         }
@@ -194,6 +197,53 @@ impl World {
         };
         self.claim.phase = Phase::Apply;
         self.claim.plan_digest = Some(digest.clone());
+    }
+}
+
+/// Processes that can be told from all others on the machine.
+pub(crate) struct Mark(String);
+
+impl Mark {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self(format!("600.{}{number:04}", std::process::id()))
+    }
+
+    /// A command that leaves one in the background, in a session of its own.
+    pub(crate) fn left_behind(&self) -> String {
+        let mark = &self.0;
+        format!(
+            "setsid sh -c 'exec 9> $HOME/lock; flock 9; echo > $HOME/left; exec sleep {mark}' > /dev/null 2>&1 & \
+                 until [ -s $HOME/left ]; do sleep 0.02; done"
+        )
+    }
+
+    /// A command that says so where it is still there.
+    pub(crate) fn is_there(&self) -> String {
+        "flock -n $HOME/lock true || echo it is there".to_owned()
+    }
+
+    /// Those that are there now.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let all = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_mine = |id: &u32| {
+            let arguments = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            arguments.split(|byte| *byte == 0).any(|argument| argument == self.0.as_bytes())
+        };
+        all.filter(is_mine).collect()
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        for id in self.processes() {
+            let _gone = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(id.try_into().unwrap()),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
     }
 }
 
