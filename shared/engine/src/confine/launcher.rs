@@ -106,11 +106,14 @@ fn drop_rights(user: Option<Unprivileged>) -> io::Result<()> {
     Ok(())
 }
 
-/// An error means that it has no right to, and then that it has none to lose.
+/// An error means that the kernel knows no more of them, or that it has no right to, and then that
+/// it has none to lose.
 fn drop_bounding_set() {
     for number in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << number);
-        let _not_known = thread::remove_capability_from_bounding_set(one);
+        if thread::remove_capability_from_bounding_set(one).is_err() {
+            return;
+        }
     }
 }
 

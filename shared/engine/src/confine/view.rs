@@ -10,7 +10,7 @@ use nix::{
     unistd::{chdir, pivot_root},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ffi::OsString,
     fs, io,
     os::unix::fs::symlink,
@@ -21,6 +21,8 @@ use std::{
 const OLD: &str = "/old";
 /// The kernel's own limit is the same.
 const MOST_LINKS: u32 = 40;
+/// Settings that are no larger are copied: it costs less than two mounts a file.
+const COPIED_AT_MOST: u64 = 1 << 20;
 
 /// What there will be.
 pub(super) struct View {
@@ -28,6 +30,8 @@ pub(super) struct View {
     mounts: BTreeMap<PathBuf, Mount>,
     /// The links that lead to them, as they are on the machine.
     links: BTreeMap<PathBuf, PathBuf>,
+    /// What is known not to be a link.
+    no_links: BTreeSet<PathBuf>,
     temporary: Option<PathBuf>,
 }
 
@@ -35,12 +39,19 @@ pub(super) struct View {
 struct Mount {
     is_folder: bool,
     can_change: bool,
+    /// A small file, which the view has a copy of.
+    is_copy: bool,
 }
 
 impl View {
     /// The view that a policy allows, of what exists now.
     pub(super) fn of(policy: &Policy) -> Self {
-        let mut view = Self { mounts: BTreeMap::new(), links: BTreeMap::new(), temporary: None };
+        let mut view = Self {
+            mounts: BTreeMap::new(),
+            links: BTreeMap::new(),
+            no_links: BTreeSet::new(),
+            temporary: None,
+        };
         // Landlock says what can be opened in there: nothing of other processes.
         view.add(Path::new("/proc"), false);
         for path in &policy.read {
@@ -67,8 +78,9 @@ impl View {
     fn add(&mut self, path: &Path, can_change: bool) {
         let Ok(real) = self.resolve(path) else { return };
         let Ok(found) = fs::metadata(&real) else { return };
-        let entry =
-            self.mounts.entry(real).or_insert(Mount { is_folder: found.is_dir(), can_change });
+        let is_copy = real.starts_with("/etc") && found.is_file() && found.len() <= COPIED_AT_MOST;
+        let mount = Mount { is_folder: found.is_dir(), can_change, is_copy };
+        let entry = self.mounts.entry(real).or_insert(mount);
         entry.can_change |= can_change;
     }
 
@@ -88,7 +100,12 @@ impl View {
                 }
                 Some(Component::Normal(name)) => {
                     let next = at.join(name);
+                    if self.no_links.contains(&next) {
+                        at = next;
+                        continue;
+                    }
                     if !fs::symlink_metadata(&next)?.is_symlink() {
+                        self.no_links.insert(next.clone());
                         at = next;
                         continue;
                     }
@@ -141,6 +158,9 @@ impl View {
                 continue;
             }
             if covered.is_none() {
+                if kind.is_copy && !kind.can_change && copy(path) {
+                    continue;
+                }
                 make_place(path, kind.is_folder)?;
             }
             bind(path, path)?;
@@ -221,9 +241,20 @@ fn make_place(path: &Path, is_folder: bool) -> io::Result<()> {
     fs::File::create(path).map(|_| ())
 }
 
+/// Whether the view has a copy of the machine's file.
+fn copy(path: &Path) -> bool {
+    let made = path.parent().map(fs::create_dir_all);
+    made.is_some_and(|made| made.is_ok()) && fs::copy(on_machine(path), path).is_ok()
+}
+
+/// Where a path of the machine is while the new root is furnished.
+fn on_machine(path: &Path) -> PathBuf {
+    Path::new(OLD).join(path.strip_prefix("/").unwrap_or(path))
+}
+
 /// Shows what the machine has at `from`, with everything that is mounted in there.
 fn bind(from: &Path, at: &Path) -> io::Result<()> {
-    let source = Path::new(OLD).join(from.strip_prefix("/").unwrap_or(from));
+    let source = on_machine(from);
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     let none: Option<&str> = None;
     match mount(Some(&source), at, none, flags, none) {
