@@ -8,8 +8,8 @@ use crate::{
     refusal::{Answer, Refusal},
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
-use futures::future::try_join_all;
-use gantry_queue::{DeadLetter, Message, QueueName};
+use futures::future::{try_join, try_join_all};
+use gantry_queue::{Backlog, DeadLetter, Message, QueueName};
 use gantry_store::{Expect, Write, config::Pause, keys, scheduler::RoomLimit};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -25,6 +25,8 @@ pub(crate) struct Operations {
     pub(crate) fewer_runners: Option<FewerRunners>,
     /// What runs on this installation's own machine are kept from.
     pub(crate) runs: Option<RunsConfinement>,
+    /// How much each queue holds.
+    pub(crate) queues: Vec<Queue>,
     /// Messages that were given up, by queue.
     pub(crate) dead_letters: Vec<DeadQueue>,
 }
@@ -36,6 +38,27 @@ pub(crate) struct FewerRunners {
     pub(crate) runners: u32,
     pub(crate) since: Timestamp,
     pub(crate) words: String,
+}
+
+/// How much a queue holds, about.
+#[derive(Serialize)]
+pub(crate) struct Queue {
+    pub(crate) queue: &'static str,
+    /// Messages that nobody handles yet.
+    pub(crate) waiting: u64,
+    /// Those that are handled now, or wait for their time.
+    pub(crate) in_flight: u64,
+    /// Those that were handled without success; null where the queues do not tell.
+    pub(crate) failing: Option<u64>,
+    /// When the oldest was sent; null without one, and where the queues do not tell.
+    pub(crate) oldest: Option<Timestamp>,
+}
+
+impl Queue {
+    fn of(queue: QueueName, backlog: Backlog) -> Self {
+        let Backlog { waiting, in_flight, failing, oldest } = backlog;
+        Self { queue: word(queue), waiting, in_flight, failing, oldest }
+    }
 }
 
 /// The dead letters of a queue; at most about a hundred are shown.
@@ -69,12 +92,15 @@ pub(crate) async fn show(State(app): State<App>) -> Answer<impl IntoResponse> {
 
 /// How things stand now. Queues of AWS are asked, which takes a second.
 pub(crate) async fn look(app: &App) -> Answer<Operations> {
-    let queues = QueueName::ALL.map(|queue| async move {
-        let letters = app.dead_letters.dead_letters(queue).await?;
+    let all = QueueName::ALL.map(|queue| async move {
+        let (backlog, letters) =
+            try_join(app.dead_letters.backlog(queue), app.dead_letters.dead_letters(queue)).await?;
         let messages = letters.into_iter().map(DeadMessage::from).collect();
-        Ok::<_, anyhow::Error>(DeadQueue { queue: word(queue), messages })
+        let dead = DeadQueue { queue: word(queue), messages };
+        Ok::<_, anyhow::Error>((Queue::of(queue, backlog), dead))
     });
-    let dead_letters = try_join_all(queues).await.map_err(|error| trouble(&error))?;
+    let all = try_join_all(all).await.map_err(|error| trouble(&error))?;
+    let (queues, dead_letters) = all.into_iter().unzip();
     let limit = app.store.get::<RoomLimit>(&keys::room_limit()).await?;
     let now = app.clock.now();
     let fewer_runners =
@@ -83,7 +109,7 @@ pub(crate) async fn look(app: &App) -> Answer<Operations> {
         });
     let pause = app.store.get::<Pause>(&keys::pause()).await?.map(|found| found.value);
     let runs = app.confinement.clone();
-    Ok(Operations { pause, fewer_runners, runs, dead_letters })
+    Ok(Operations { pause, fewer_runners, runs, queues, dead_letters })
 }
 
 /// `POST /api/v1/operations/redrive {"queue"?}`: one queue, or all.

@@ -28,7 +28,7 @@ pub use message::{
 pub use queues::{QueueName, UnknownQueue};
 pub use sender::{MAX_HOPS, PartialSend, Sender};
 pub use transport::{
-    DeadLetter, DeadLetters, Now, Outgoing, Received, SendError, Transport,
+    Backlog, DeadLetter, DeadLetters, Now, Outgoing, Received, SendError, Transport,
     local::LocalQueues,
     sqs::{QueueUrls, Sqs},
 };

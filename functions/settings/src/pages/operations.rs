@@ -28,7 +28,10 @@ struct OperationsPage {
     pause: Option<PauseView>,
     fewer_runners: Option<FewerView>,
     runs: Option<RunsConfinement>,
-    /// Those with messages.
+    backlog: Vec<BacklogRow>,
+    /// Whether the queues tell how old their messages are, and which of them fail.
+    tells_age: bool,
+    /// Those with messages that were given up.
     queues: Vec<QueueView>,
 }
 
@@ -41,6 +44,14 @@ struct FewerView {
     runners: u32,
     since: Moment,
     words: String,
+}
+
+struct BacklogRow {
+    name: &'static str,
+    waiting: u64,
+    in_flight: u64,
+    failing: u64,
+    oldest: Option<Moment>,
 }
 
 struct QueueView {
@@ -75,6 +86,14 @@ pub(crate) async fn show(State(app): State<App>, frame: Frame) -> Answer<Respons
         name: queue.queue,
         rows: queue.messages.into_iter().map(|m| MessageRow::of(m, now)).collect(),
     });
+    let tells_age = found.queues.iter().any(|queue| queue.failing.is_some());
+    let backlog = found.queues.into_iter().map(|queue| BacklogRow {
+        name: queue.queue,
+        waiting: queue.waiting,
+        in_flight: queue.in_flight,
+        failing: queue.failing.unwrap_or_default(),
+        oldest: queue.oldest.map(|at| Moment::at(at, now)),
+    });
     Ok(page(&OperationsPage {
         shell: frame.shell("operations", "Operations"),
         pause: found
@@ -86,6 +105,8 @@ pub(crate) async fn show(State(app): State<App>, frame: Frame) -> Answer<Respons
             words: short(&fewer.words, 300),
         }),
         runs: found.runs,
+        backlog: backlog.collect(),
+        tells_age,
         queues: queues.collect(),
     }))
 }

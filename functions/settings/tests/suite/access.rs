@@ -164,6 +164,10 @@ async fn operators_hold_runners_back_and_send_messages_again() {
     assert_eq!(shown["pause"]["by"], "first-admin-key");
     assert!(w.sent().is_empty());
     w.send("PUT", "/api/v1/operations/pause", json!({"paused": false})).await.expect(200);
+    let held = json!({
+        "queue": "events", "waiting": 1, "in_flight": 0, "failing": null, "oldest": null,
+    });
+    assert_eq!(w.get("/api/v1/operations").await.expect(200).body["queues"][0], held);
     assert!(matches!(w.sent()[..], [Message::Dispatch { .. }]));
     assert_eq!(w.get("/api/v1/operations").await.expect(200).body["pause"], json!(null));
 

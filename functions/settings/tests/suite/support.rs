@@ -14,8 +14,8 @@ use gantry_domain::{
 };
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, ProjectOptions, UserId};
 use gantry_queue::{
-    DeadLetter, DeadLetters, Envelope, Message, Outgoing, QueueName, Received, SendError, Sender,
-    Transport,
+    Backlog, DeadLetter, DeadLetters, Envelope, Message, Outgoing, QueueName, Received, SendError,
+    Sender, Transport,
 };
 use gantry_secrets::{FileSecrets, Sealer, SecretName, Secrets, Signer};
 use gantry_settings::{Deps, RunsConfinement, ensure_first_admin_key, router};
@@ -43,6 +43,10 @@ struct Recorder(Mutex<Vec<Message>>, Mutex<Vec<(QueueName, DeadLetter)>>);
 
 #[async_trait]
 impl DeadLetters for Recorder {
+    async fn backlog(&self, _: QueueName) -> anyhow::Result<Backlog> {
+        Ok(Backlog { waiting: self.0.lock().unwrap().len() as u64, ..Backlog::default() })
+    }
+
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
         let dead = self.1.lock().unwrap();
         Ok(dead.iter().filter(|(of, _)| *of == queue).map(|(_, letter)| letter.clone()).collect())

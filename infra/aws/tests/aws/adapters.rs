@@ -119,6 +119,9 @@ async fn queues_take_order_refuse_and_give_back() {
     }
     sqs.change_visibility(QueueName::Events, "an old receipt", Duration::ZERO).await.unwrap();
 
+    let backlog = sqs.backlog(QueueName::Events).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.in_flight, backlog.oldest), (12, 0, None));
+
     // One is given up, and sent again.
     let again = receive(&client, &events).await;
     assert_eq!(again[0].receive_count, 2);

@@ -138,9 +138,25 @@ pub struct DeadLetter {
     pub sent_at: Option<Timestamp>,
 }
 
-/// Looking at dead letters and sending them again.
+/// How much a queue holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages that nobody handles yet.
+    pub waiting: u64,
+    /// Those that are handled now, or wait for their time: a delay, or another attempt.
+    pub in_flight: u64,
+    /// Those that were handled without success. SQS does not tell.
+    pub failing: Option<u64>,
+    /// When the oldest of them all was sent. SQS does not tell: CloudWatch has it.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Looking at queues and their dead letters, and sending these again.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
+    /// How much the queue holds, about.
+    async fn backlog(&self, queue: QueueName) -> anyhow::Result<Backlog>;
+
     /// Some of the queue's dead letters, the oldest first as far as the service can tell.
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>>;
 

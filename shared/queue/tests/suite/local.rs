@@ -2,8 +2,8 @@
 
 use crate::support::{Hand, compare, name_of, nudge, queues};
 use gantry_queue::{
-    DeadLetters, Envelope, LocalQueues, Message, Outgoing, QueueName, Received, SendError, Sender,
-    Transport,
+    Backlog, DeadLetters, Envelope, LocalQueues, Message, Outgoing, QueueName, Received, SendError,
+    Sender, Transport,
 };
 use std::{fs, sync::Arc, time::Duration};
 
@@ -122,6 +122,29 @@ async fn a_batch_is_refused_in_part() {
     assert_eq!((&accepted[7..11], accepted[11]), (&none[..], true));
     assert!(matches!(results[1], Err(SendError::Refused { .. })));
     assert_eq!(queues.counts(Q).unwrap().visible, 3);
+}
+
+#[tokio::test]
+async fn a_backlog_is_counted() {
+    let (queues, hand) = queues();
+    let begin = hand.now()();
+    assert_eq!(queues.backlog(Q).await.unwrap().oldest, None);
+    send(&queues, &hand, vec![nudge("a", 1), nudge("a", 2), nudge("b", 1)]).await;
+    hand.advance(MINUTE);
+    send(&queues, &hand, vec![nudge("c", 1)]).await;
+    let first = queues.receive(Q, 1, MINUTE).unwrap();
+    let expected = |waiting, in_flight, failing| (waiting, in_flight, Some(failing), Some(begin));
+    let found = async || {
+        let Backlog { waiting, in_flight, failing, oldest } = queues.backlog(Q).await.unwrap();
+        (waiting, in_flight, failing, oldest)
+    };
+    assert_eq!(found().await, expected(3, 1, 0), "one is handled for the first time");
+    hand.advance(MINUTE);
+    assert_eq!(found().await, expected(4, 0, 1), "its time is over");
+    queues.receive(Q, 1, MINUTE).unwrap();
+    assert_eq!(found().await, expected(3, 1, 1), "a second attempt");
+    assert_eq!(queues.backlog(QueueName::Later).await.unwrap().waiting, 0);
+    drop(first);
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@
 
 mod sql;
 
-use super::{DeadLetter, DeadLetters, Now, Outgoing, Received, SendError, Transport, check};
+use super::{
+    Backlog, DeadLetter, DeadLetters, Now, Outgoing, Received, SendError, Transport, check,
+};
 use crate::{Envelope, QueueName};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -248,6 +250,11 @@ impl Transport for LocalQueues {
 
 #[async_trait]
 impl DeadLetters for LocalQueues {
+    async fn backlog(&self, queue: QueueName) -> anyhow::Result<Backlog> {
+        let now = self.millis();
+        Ok(self.with(|connection| sql::backlog(connection, queue, now))?)
+    }
+
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
         let dead = self.with(|connection| sql::dead_letters(connection, queue))?;
         let kind = |body: &str| Some(Envelope::from_body(body).ok()?.message.kind());

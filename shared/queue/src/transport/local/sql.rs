@@ -3,7 +3,7 @@
 use super::{Pick, QueueCounts};
 use crate::{
     QueueName,
-    transport::{Outgoing, Received},
+    transport::{Backlog, Outgoing, Received},
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
@@ -238,6 +238,24 @@ pub(super) fn counts(connection: &Connection, queue: QueueName, now: i64) -> Res
         invisible: number("SELECT count(*) FROM messages WHERE queue = ?1 AND visible_at > ?2")?,
         dead: number("SELECT count(*) FROM dead WHERE queue = ?1 AND ?2 IS NOT NULL")?,
     })
+}
+
+pub(super) fn backlog(connection: &Connection, queue: QueueName, now: i64) -> Result<Backlog> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE visible_at <= ?2), count(*) FILTER (WHERE visible_at > ?2),
+             count(*) FILTER (WHERE receives > 1 OR (receives = 1 AND visible_at <= ?2)),
+             min(sent_at) FROM messages WHERE queue = ?1",
+        )?
+        .query_row(params![queue.as_str(), now], |row| {
+            let oldest: Option<i64> = row.get(3)?;
+            Ok(Backlog {
+                waiting: row.get(0)?,
+                in_flight: row.get(1)?,
+                failing: Some(row.get(2)?),
+                oldest: oldest.and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+            })
+        })
 }
 
 pub(super) fn next_visible_at(

@@ -4,10 +4,10 @@
 use super::{ERROR, Sqs, describe};
 use crate::{
     Envelope, QueueName,
-    transport::{DeadLetter, DeadLetters},
+    transport::{Backlog, DeadLetter, DeadLetters},
 };
 use async_trait::async_trait;
-use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName};
+use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName, QueueAttributeName};
 use jiff::Timestamp;
 
 /// Seconds that dead letters stay invisible while they are looked at.
@@ -17,6 +17,29 @@ const AT_ONCE: usize = 500;
 
 #[async_trait]
 impl DeadLetters for Sqs {
+    async fn backlog(&self, queue: QueueName) -> anyhow::Result<Backlog> {
+        let [waiting, handled, delayed] = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let asked = self.client.get_queue_attributes().queue_url(self.urls.get(queue)?);
+        let asked = [&waiting, &handled, &delayed]
+            .into_iter()
+            .fold(asked, |asked, name| asked.attribute_names(name.clone()));
+        let answer = asked.send().await.map_err(|error| anyhow::anyhow!(describe(&error)))?;
+        let number = |name: &QueueAttributeName| -> u64 {
+            let found = answer.attributes().and_then(|all| all.get(name));
+            found.and_then(|number| number.parse().ok()).unwrap_or_default()
+        };
+        Ok(Backlog {
+            waiting: number(&waiting),
+            in_flight: number(&handled) + number(&delayed),
+            failing: None,
+            oldest: None,
+        })
+    }
+
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
         let url = self.urls.dead_letters(queue)?;
         let mut seen = Vec::new();
