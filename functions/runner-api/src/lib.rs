@@ -96,6 +96,7 @@ pub fn router(deps: Deps) -> Router {
         .route("/plan", get(transfer::read_plan).put(transfer::write_plan))
         .route("/change", put(transfer::write_change).layer(DefaultBodyLimit::max(limits.change)))
         .route("/log", post(log::log))
+        .route("/alive", get(progress::alive))
         .route("/beat", post(progress::beat))
         .route("/report", post(progress::report))
         .route("/state", get(state_routes::read).post(state_routes::commit))

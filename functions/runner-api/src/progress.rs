@@ -20,6 +20,12 @@ const MOST_LINES: usize = 30;
 const LONGEST_LINE: usize = 1_000;
 const MOST_LEFT: usize = 50;
 
+/// `GET alive`: signs of life are taken.
+pub(crate) async fn alive(State(deps): State<Deps>) -> Result<StatusCode, Refusal> {
+    deps.signer().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `POST beat`.
 pub(crate) async fn beat(
     State(deps): State<Deps>,

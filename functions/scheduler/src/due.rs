@@ -3,7 +3,7 @@
 use crate::{
     Work,
     effects::{distinct, ending},
-    moves::{APPLY_LOST_AFTER, LOST_AFTER, Loaded, phase_began},
+    moves::{APPLY_LOST_AFTER, LOST_AFTER, LOST_ANYWAY_AFTER, Loaded, phase_began},
 };
 use gantry_domain::{
     RunId, StackId,
@@ -14,7 +14,7 @@ use gantry_queue::{Failure, Message};
 use gantry_store::{
     Expect, Write, keys,
     runner::{Beat, Claim},
-    scheduler::RunEntry,
+    scheduler::{Heard, RunEntry},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -212,6 +212,7 @@ impl Work {
         timeouts: &Timeouts,
         now: Timestamp,
     ) -> Result<(), Failure> {
+        let mut loaded = loaded;
         let run = loaded.run();
         let beat = self.deps.store.get::<Beat>(&keys::beat(&run.id)).await?;
         let last_sign = beat
@@ -219,8 +220,12 @@ impl Work {
             .map_or(run.since, |b| b.value.at.max(run.since));
         let is_applying = matches!(run.state, RunState::Applying | RunState::Destroying);
         let patience = if is_applying { APPLY_LOST_AFTER } else { LOST_AFTER };
+        let heard = self.deps.store.get::<Heard>(&keys::heard()).await?;
+        let silence = heard.map(|heard| heard.value.silence_since(last_sign)).unwrap_or_default();
+        let is_lost = silence >= patience || now.duration_since(last_sign) >= LOST_ANYWAY_AFTER;
         let mut run = run.clone();
-        if now.duration_since(last_sign) >= patience {
+        loaded.alive_at = Some(last_sign);
+        if is_lost {
             let minutes = patience.as_secs() / 60;
             run.ending = Some(ending(if is_applying {
                 format!("Result unknown: check the state (no sign of life for {minutes} minutes)")

@@ -44,7 +44,7 @@ impl Work {
         done.outstanding.clear();
         let timeouts = self.timeouts(run).await?;
         let write = Write::put(stored.key.clone(), stored.unchanged(), &done)?
-            .due(crate::moves::next_look(&done, &timeouts, self.now()));
+            .due(crate::moves::next_look(&done, &timeouts, None, self.now()));
         match self.deps.store.write(vec![write]).await? {
             Outcome::Written | Outcome::Stale => Ok(()),
         }

@@ -14,12 +14,14 @@ mod effects;
 mod facts;
 mod hooks;
 mod moves;
+mod reach;
 mod reports;
 mod suites;
 mod sweep;
 mod triggers;
 
 pub use builds::{Starter, told};
+pub use reach::RunnerApi;
 
 use gantry_domain::stack::Roles;
 use gantry_gitlab::{Client, Connection, Error as GitlabError};
@@ -47,6 +49,8 @@ pub struct Deps {
     pub limits: Limits,
     /// The cloud roles of runs whose stack names none; none where runners have no roles.
     pub roles: Option<Roles>,
+    /// Where runners send their signs of life.
+    pub runner_api: RunnerApi,
 }
 
 /// Numbers that an operator may turn.
@@ -54,6 +58,8 @@ pub struct Deps {
 pub struct Limits {
     /// How many runners at once.
     pub room: u32,
+    /// How often a sweep comes by.
+    pub sweep_every: SignedDuration,
     /// How often a project is compared with GitLab.
     pub compare_every: SignedDuration,
     /// How often while no webhook of the project was ever seen.
@@ -64,6 +70,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             room: 10,
+            sweep_every: SignedDuration::from_mins(1),
             compare_every: SignedDuration::from_mins(10),
             compare_unseen_every: SignedDuration::from_mins(10),
         }

@@ -15,7 +15,7 @@
 use gantry_domain::stack::Roles;
 use gantry_gitlab::Connection;
 use gantry_queue::{Driver, Handler, QueueName, QueueUrls, Resender, Sender, Sqs, lambda};
-use gantry_scheduler::{Deps, Limits, Scheduler, Starter};
+use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler, Starter};
 use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer};
 use gantry_setup::{Clock, Deployment, aws, builds::CodeBuild};
 use gantry_store::Store;
@@ -68,6 +68,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
         clock: clock.clone(),
         limits,
         roles: Some(roles),
+        runner_api: RunnerApi::at(&deployment.public_url()?)?,
     }));
     let handlers = [
         (QueueName::Events, scheduler),
@@ -87,13 +88,13 @@ fn runners(deployment: Deployment) -> Result<(String, Roles, String), Error> {
 }
 
 fn limits(deployment: Deployment) -> Result<Limits, Error> {
-    let usual = Limits::default();
-    let environment = deployment.environment();
+    let (usual, environment) = (Limits::default(), deployment.environment());
     let every =
         environment.parsed("GANTRY_COMPARE_EVERY", "a time span (10m)", usual.compare_every)?;
     Ok(Limits {
         room: environment.parsed("GANTRY_RUNNERS", "a number of runs", usual.room)?,
         compare_every: every,
         compare_unseen_every: every,
+        ..usual
     })
 }

@@ -20,6 +20,8 @@ use jiff::{SignedDuration, Timestamp};
 pub(crate) const LOST_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// And while it applies.
 pub(crate) const APPLY_LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
+/// And however little is known of whether it could be heard.
+pub(crate) const LOST_ANYWAY_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// Effects that nobody performed by then are found by the sweep.
 const EFFECTS_LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
@@ -39,6 +41,8 @@ pub(crate) struct Head {
 pub(crate) struct Loaded {
     pub(crate) stored: Stored<Run>,
     pub(crate) head: Head,
+    /// The last sign of life of the run's runner, where that was looked for.
+    pub(crate) alive_at: Option<Timestamp>,
 }
 
 impl Loaded {
@@ -70,7 +74,7 @@ impl Work {
             };
         }
         let head = self.head(&stored.value.stack).await?;
-        Ok(Some(Loaded { stored, head }))
+        Ok(Some(Loaded { stored, head, alive_at: None }))
     }
 
     /// Reads a run as it is, also when something is still outstanding.
@@ -79,7 +83,7 @@ impl Work {
             return Ok(None);
         };
         let head = self.head(&stored.value.stack).await?;
-        Ok(Some(Loaded { stored, head }))
+        Ok(Some(Loaded { stored, head, alive_at: None }))
     }
 
     /// Writes a changed run in one transaction with its place, its stack's head and `extra`, and
@@ -103,6 +107,7 @@ impl Work {
             vec![Write::put(keys::run(&run.id), loaded.stored.unchanged(), &run)?.due(next_look(
                 &run,
                 &timeouts,
+                loaded.alive_at,
                 self.now(),
             ))];
         writes.extend(place_writes(loaded.run(), &run, self.now())?);
@@ -157,7 +162,7 @@ impl Work {
         let in_stack = keys::stack_run(&run.stack, run.number);
         let made = Write::put(keys::run(&run.id), Expect::Absent, &run)?;
         let version = made.version().unwrap_or_default();
-        let due = next_look(&run, &Timeouts::default(), now);
+        let due = next_look(&run, &Timeouts::default(), None, now);
         let mut writes = vec![made.due(due), Write::put(in_stack, Expect::Any, &entry)?];
         if let Some(project) = run.project() {
             let in_commit = keys::commit_run(project, &run.commit, &run.id);
@@ -325,11 +330,17 @@ fn leaves_behind(before: &Run, after: &Run) -> bool {
 }
 
 /// When somebody must look at the run again even if no message comes.
-pub(crate) fn next_look(run: &Run, timeouts: &Timeouts, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn next_look(
+    run: &Run,
+    timeouts: &Timeouts,
+    alive_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
     if !run.outstanding.is_empty() {
         return Some(now + EFFECTS_LOST_AFTER);
     }
     let seconds = |n: u32| SignedDuration::from_secs(n.into());
+    let soon = now + SignedDuration::from_secs(1);
     match run.state {
         RunState::Preparing | RunState::Confirmed => Some(match run.handed_out_at {
             // A worker takes it whenever there is one.
@@ -340,11 +351,11 @@ pub(crate) fn next_look(run: &Run, timeouts: &Timeouts, now: Timestamp) -> Optio
         }),
         RunState::Initializing | RunState::Planning => {
             let ends = phase_began(run) + seconds(timeouts.plan);
-            Some((now + LOST_AFTER).min(ends.max(now + SignedDuration::from_secs(1))))
+            Some(ends.min(alive_at.unwrap_or(now) + LOST_AFTER).max(soon))
         }
         RunState::Applying | RunState::Destroying => {
             let ends = phase_began(run) + seconds(timeouts.apply);
-            Some((now + LOST_AFTER).min(ends.max(now + SignedDuration::from_secs(1))))
+            Some(ends.min(alive_at.unwrap_or(now) + APPLY_LOST_AFTER).max(soon))
         }
         RunState::Unconfirmed => Some(run.since + seconds(timeouts.unconfirmed)),
         // GitLab may have been in trouble when its configuration was to be read.

@@ -38,6 +38,10 @@ fn waits_for_runner(state: &RunState) -> bool {
 impl Work {
     pub(crate) async fn on_sweep(&self) -> Result<(), Failure> {
         let now = self.now();
+        let places = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
+        if !places.is_empty() {
+            self.note_heard().await?;
+        }
         // Another shard is the first each time: where the time does not suffice for all, each gets
         // its turn.
         let minute = now.as_second() / 60;
@@ -54,7 +58,7 @@ impl Work {
             self.deps.sender.send(Message::Dispatch { cause }).await?;
         }
         self.find_uncompared().await?;
-        if let Err(failure) = self.measure(&line.items).await {
+        if let Err(failure) = self.measure(&line.items, &places).await {
             tracing::error!("the sweep did not measure: {:#}", failure.error);
         }
         Ok(())
@@ -74,11 +78,14 @@ impl Work {
     }
 
     /// How things stand, for graphs and alarms.
-    async fn measure(&self, line: &[Stored<LineEntry>]) -> Result<(), Failure> {
+    async fn measure(
+        &self,
+        line: &[Stored<LineEntry>],
+        places: &[Stored<RoomEntry>],
+    ) -> Result<(), Failure> {
         let now = self.now();
-        let places = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
-        let runs = self.runs_of(&places).await?;
-        let in_room = count_own(&places);
+        let runs = self.runs_of(places).await?;
+        let in_room = count_own(places);
         // A run with a pool has its place at once, and waits there for a worker.
         let of_pools = places.iter().filter(|place| {
             place.value.pool.is_some() && runs.get(&place.value.run).is_some_and(waits_for_runner)

@@ -136,6 +136,7 @@ impl Host {
                 own_address: own_address.clone(),
                 limits: Limits {
                     room: config.runners,
+                    sweep_every: SignedDuration::try_from(config.intervals.sweep)?,
                     compare_every: config.intervals.compare,
                     compare_unseen_every: config.intervals.compare_unseen,
                 },

@@ -8,7 +8,7 @@ use gantry_git::Git;
 use gantry_gitlab::Connection;
 use gantry_publisher::Publisher;
 use gantry_queue::{Driver, Handler, LocalQueues, QueueName, Resender, Sender, Transport};
-use gantry_scheduler::{Limits, Scheduler};
+use gantry_scheduler::{Limits, RunnerApi, Scheduler};
 use gantry_secrets::{Sealer, SecretName, Secrets, Signer, links, random_secret};
 use gantry_settings::{PublicUrl, RunsConfinement};
 use gantry_setup::{Clock, Objects};
@@ -69,6 +69,7 @@ impl System {
         let Parts { public_url, own_address, .. } = parts;
         // Without an address that others reach, links carry this machine's own.
         let public_url = public_url.or_else(|| own_address.parse().ok());
+        let heard_at = RunnerApi::at(&own_address)?;
         let base = public_url.as_ref().map_or(own_address, |url| url.as_str().to_owned());
         let now = {
             let clock = clock.clone();
@@ -93,6 +94,7 @@ impl System {
             clock: clock.clone(),
             limits: parts.limits,
             roles: None,
+            runner_api: heard_at,
         });
         let run_address = {
             let (signer, base) = (signer.clone(), base.clone());

@@ -19,7 +19,10 @@ use std::{
     convert::Infallible,
     net::Ipv4Addr,
     path::Path,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tempfile::TempDir;
@@ -36,6 +39,8 @@ pub(crate) struct Installation {
     /// The routes of the process that runs now.
     routes: Arc<RwLock<Router>>,
     stops: Stops,
+    /// Nobody answers runners.
+    pub(crate) runner_api_is_away: Arc<AtomicBool>,
 }
 
 impl Installation {
@@ -44,12 +49,13 @@ impl Installation {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let base = format!("http://{}", listener.local_addr()?);
         let routes = Arc::new(RwLock::new(Router::new()));
-        let front = (Arc::clone(&routes), stops.clone());
+        let runner_api_is_away = Arc::new(AtomicBool::new(false));
+        let front = (Arc::clone(&routes), stops.clone(), Arc::clone(&runner_api_is_away));
         let router = Router::new().fallback(to_current).with_state(front);
         tokio::spawn(async move { axum::serve(listener, router).await });
         let folder = tempfile::tempdir()?;
         std::fs::create_dir(folder.path().join("objects"))?;
-        Ok(Self { folder, table, clock, base, routes, stops })
+        Ok(Self { folder, table, clock, base, routes, stops, runner_api_is_away })
     }
 
     /// A process. It has nothing of the one before but what that one has written.
@@ -76,6 +82,8 @@ impl Installation {
             own_address: self.base.clone(),
             limits: Limits {
                 room: 4,
+                // Stories let hours pass in a few steps.
+                sweep_every: SignedDuration::from_mins(10),
                 compare_every: SignedDuration::from_mins(10),
                 compare_unseen_every: SignedDuration::from_secs(30),
             },
@@ -106,12 +114,15 @@ impl Installation {
 
 /// A process that ends over a runner's call gives no answer; whoever is before it says so.
 async fn to_current(
-    State((routes, stops)): State<(Arc<RwLock<Router>>, Stops)>,
+    State((routes, stops, is_away)): State<(Arc<RwLock<Router>>, Stops, Arc<AtomicBool>)>,
     request: Request,
 ) -> Result<Response, Infallible> {
     let current = routes.read().unwrap().clone();
     if !request.uri().path().starts_with("/runner/") {
         return current.oneshot(request).await;
+    }
+    if is_away.load(Ordering::Relaxed) {
+        return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     }
     let answer = stops.watch(current.oneshot(request)).await;
     answer.unwrap_or_else(|| Ok(StatusCode::BAD_GATEWAY.into_response()))

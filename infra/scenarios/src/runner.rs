@@ -35,6 +35,8 @@ pub(crate) struct Runners {
     pub(crate) plans: HashMap<String, Planned>,
     /// Stacks whose runners stay in the middle of their phase.
     pub(crate) held: HashSet<String>,
+    /// Runner-api answers nobody.
+    pub(crate) cannot_speak: bool,
     /// The cloud starts none, and says why.
     pub(crate) refused: Option<(NotStarted, String)>,
     /// No runner ever comes up: starts lead to nothing.
@@ -60,6 +62,7 @@ impl Runners {
             api,
             plans: HashMap::new(),
             held: HashSet::new(),
+            cannot_speak: false,
             refused: None,
             absent: false,
             active: Vec::new(),
@@ -107,10 +110,18 @@ impl Runners {
         self.most_at_once = self.most_at_once.max(self.active.len());
     }
 
+    /// The runners of a stack are gone, without a word.
+    pub(crate) fn die(&mut self, slug: &str) {
+        self.active.retain(|active| active.claim.stack.as_str() != slug);
+    }
+
     /// Lets every runner that is not held do its next step. True when one did something.
     pub(crate) async fn step(&mut self) -> bool {
         let mut moved = false;
         let mut index = 0;
+        if self.cannot_speak {
+            return false;
+        }
         while index < self.active.len() {
             let ended = self.step_one(index, &mut moved).await;
             if ended {

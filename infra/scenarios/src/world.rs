@@ -20,7 +20,11 @@ use gantry_setup::{Clock, clock::ClockHand};
 use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 /// What a story wants of a stack beyond the defaults.
 #[derive(Debug, Clone, Default)]
@@ -236,6 +240,17 @@ impl World {
     /// And go on.
     pub fn release(&mut self, slug: &str) {
         self.runners.held.remove(slug);
+    }
+
+    /// The runners of the stack die, and nobody tells.
+    pub fn runners_die(&mut self, slug: &str) {
+        self.runners.die(slug);
+    }
+
+    /// Runner-api answers nobody from now on, or again.
+    pub fn runner_api_is_away(&mut self, is_away: bool) {
+        self.runners.cannot_speak = is_away;
+        self.installation.runner_api_is_away.store(is_away, Ordering::Relaxed);
     }
 
     /// From now on what should make runs of the stack gets lost on its way to it.

@@ -12,7 +12,7 @@ use object_store::{
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// reqwest asks the process for its cryptography.
-pub(crate) fn install_crypto() {
+pub fn install_crypto() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Fails only when somebody else was first, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -263,6 +263,11 @@ pub fn room_limit() -> Key {
     Key::new("room/limit", HEAD)
 }
 
+/// Since when runners can be heard.
+pub fn heard() -> Key {
+    Key::new("room/heard", HEAD)
+}
+
 /// How many wrong admin keys came from an address in one minute.
 pub fn wrong_keys(address: &str, now: Timestamp) -> Key {
     let minute = now.as_second() / 60;

@@ -6,7 +6,7 @@ use gantry_domain::{
     run::{Phase, RunType},
     stack::Pool,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -336,6 +336,39 @@ impl RoomLimit {
     }
 }
 
+/// The time in which signs of life could come: runner-api answered whenever it was asked
+/// ([`crate::keys::heard`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// From when on.
+    pub since: Timestamp,
+    /// The last answer but one; the first, where there is only one.
+    pub before: Timestamp,
+    /// The last answer.
+    pub last: Timestamp,
+}
+
+impl Heard {
+    /// After another answer. Nothing is known of a time between two that is longer than `longest`.
+    pub fn after(found: Option<Self>, now: Timestamp, longest: SignedDuration) -> Self {
+        match found {
+            Some(found) if now.duration_since(found.last) <= longest => {
+                Self { since: found.since, before: found.last, last: now.max(found.last) }
+            }
+            _ => Self { since: now, before: now, last: now },
+        }
+    }
+
+    /// How long nothing was heard of a runner whose last sign of life came at `sign`, and would have
+    /// been if it lived: what happens between two answers is not known, so it takes two of them.
+    pub fn silence_since(&self, sign: Timestamp) -> SignedDuration {
+        match self.before > sign {
+            true => self.last.duration_since(sign.max(self.since)),
+            false => SignedDuration::ZERO,
+        }
+    }
+}
+
 /// When and how a project is compared with GitLab ([`crate::keys::comparing`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparing {
@@ -372,4 +405,37 @@ pub struct Health {
     pub broken: Option<String>,
     /// Since when it is as it is.
     pub since: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    /// How long a runner with this last sign was silent, after answers at these times.
+    #[track_caller]
+    fn check(answers: &[i64], sign: i64, silent: i64) {
+        let longest = SignedDuration::from_secs(120);
+        let heard = answers
+            .iter()
+            .fold(None, |heard, answer| Some(Heard::after(heard, at(*answer), longest)));
+        let silence = heard.unwrap().silence_since(at(sign));
+        assert_eq!(silence.as_secs(), silent, "{answers:?} {sign}");
+    }
+
+    #[test]
+    fn silence_counts_while_somebody_could_be_heard() {
+        check(&[0, 60, 120], 10, 110);
+        // Between two answers anything may have happened.
+        check(&[0, 60], 10, 0);
+        check(&[0], -600, 0);
+        // The answers began after the last sign, or stopped for a while.
+        check(&[0, 60, 120], -600, 120);
+        check(&[0, 60, 240, 300], 10, 60);
+        // It has been heard since.
+        check(&[0, 60, 120], 115, 0);
+    }
 }

@@ -107,3 +107,9 @@ async fn a_lost_run_may_still_report() {
     world.edit(&run.id, |run| run.lost = false).await;
     world.json(Method::POST, "report", &token, &report).await.expect(410);
 }
+
+#[tokio::test]
+async fn anybody_may_ask_whether_signs_of_life_are_taken() {
+    let world = World::new().await;
+    world.get("alive", "").await.expect(204);
+}

@@ -212,3 +212,74 @@ async fn a_worker_gets_no_run_of_a_stack_that_is_gone() {
     })
     .await;
 }
+
+/// A tracked run and a preview, each with its runner in the middle of its phase.
+async fn two_at_work(w: &mut World) {
+    let project = w.plain_project("acme/network");
+    for slug in ["network", "cluster"] {
+        w.stack(project, slug, "infra", StackOptions::default()).await;
+    }
+    w.push(project, "main", "infra/main.tf", "# one").await;
+    let run = w.run_in("network", "unconfirmed").await;
+    let other = w.run_in("cluster", "unconfirmed").await;
+    w.order(&format!("/runs/{other}/discard"), json!({})).await;
+    w.hold("network");
+    w.hold("cluster");
+    w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+    w.push(project, "wider", "infra/main.tf", "# two").await;
+    w.open(project, "wider").await;
+    w.pass(Duration::from_secs(30)).await;
+    w.run_in("network", "applying").await;
+    w.run_in("cluster", "planning").await;
+}
+
+#[tokio::test]
+async fn a_runner_that_dies_is_missed_when_it_is_said() {
+    run_test(|mut w| async move {
+        two_at_work(&mut w).await;
+        for slug in ["network", "cluster"] {
+            w.runners_die(slug);
+        }
+        w.pass(Duration::from_secs(55)).await;
+        w.run_in("cluster", "planning").await;
+        w.pass(Duration::from_secs(10)).await;
+        let run = w.run_in("cluster", "failed").await;
+        assert!(state_of(&mut w, &run).await.contains("no sign of life for 60 seconds"));
+        w.pass(Duration::from_secs(230)).await;
+        w.run_in("network", "applying").await;
+        w.pass(Duration::from_secs(10)).await;
+        w.run_in("network", "failed").await;
+        assert_eq!(w.blocked().await, 1);
+        for slug in ["network", "cluster"] {
+            w.release(slug);
+        }
+        let looked = json!({ "reason": "looked" });
+        w.order("/stacks/network/unblock", looked).await;
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_nobody_can_be_heard_nobody_is_missed() {
+    run_test(|mut w| async move {
+        two_at_work(&mut w).await;
+        w.runner_api_is_away(true);
+        w.pass(Duration::from_secs(600)).await;
+        w.run_in("network", "applying").await;
+        w.run_in("cluster", "planning").await;
+        // One of them has died meanwhile: it is missed from now on.
+        w.runners_die("cluster");
+        w.runner_api_is_away(false);
+        w.pass(Duration::from_secs(50)).await;
+        w.run_in("cluster", "planning").await;
+        w.pass(Duration::from_secs(20)).await;
+        w.run_in("cluster", "failed").await;
+        w.run_in("network", "applying").await;
+        w.release("network");
+        w.settle().await;
+        w.run_in("network", "finished").await;
+        w
+    })
+    .await;
+}

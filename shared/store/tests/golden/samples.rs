@@ -27,9 +27,9 @@ use gantry_store::{
         StateVersion,
     },
     scheduler::{
-        Blocked, BlockedStack, CommandOutcome, Comparing, DecisionRecord, Health, LastApplied,
-        LineEntry, MergeRequestRecord, Once, OpenDecision, RefRecord, RoomEntry, RoomLimit,
-        RunEntry, StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord,
+        Blocked, BlockedStack, CommandOutcome, Comparing, DecisionRecord, Health, Heard,
+        LastApplied, LineEntry, MergeRequestRecord, Once, OpenDecision, RefRecord, RoomEntry,
+        RoomLimit, RunEntry, StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord,
         VersionState, Yanked,
     },
 };
@@ -439,6 +439,7 @@ fn of_the_scheduler() -> Vec<Sample> {
             "room-limit",
             RoomLimit { runners: 5, set: 20, since: at(0), words: "limit exceeded".into() },
         ),
+        sample("heard", Heard { since: at(0), before: at(1), last: at(2) }),
         sample(
             "comparing",
             Comparing {
