@@ -70,7 +70,7 @@ where
         async {
             match answer {
                 Ok(answer) => answer.await.map(Answer::Given).map_err(Into::into),
-                Err(refused) => Ok::<_, Error>(Answer::Refused(refused)),
+                Err(refused) => Ok::<_, Error>(Answer::Refused(Box::new(refused))),
             }
         }
     }))
@@ -97,7 +97,7 @@ fn refused() -> ApiGatewayV2httpResponse {
 #[serde(untagged)]
 enum Answer<R> {
     Given(R),
-    Refused(ApiGatewayV2httpResponse),
+    Refused(Box<ApiGatewayV2httpResponse>),
 }
 
 /// The request with the path as its client sent it. HTTP APIs decode it before they give it to a
