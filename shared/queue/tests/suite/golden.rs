@@ -313,8 +313,11 @@ async fn whatever_people_write_is_taken() {
     let all: String = (0..0x3000).chain(0xfff0..0x10010).filter_map(char::from_u32).collect();
     let what = ReportKind::Interrupted { summary: all };
     let message = report(what);
-    let queues = Arc::new(LocalQueues::in_memory(Arc::new(Timestamp::now)).unwrap());
-    Sender::new(queues.clone(), Arc::new(Timestamp::now)).send(message.clone()).await.unwrap();
+    let queues = Arc::new(LocalQueues::in_memory(Arc::new(|| Timestamp::UNIX_EPOCH)).unwrap());
+    Sender::new(queues.clone(), Arc::new(|| Timestamp::UNIX_EPOCH))
+        .send(message.clone())
+        .await
+        .unwrap();
     let minute = Duration::from_secs(60);
     let received = queues.receive(QueueName::Events, 1, minute).unwrap();
     assert_eq!(Envelope::from_body(&received[0].body).unwrap().message, message);
