@@ -243,7 +243,8 @@ fn impatient(api: SocketAddr, claim_token: String, work: &Path) -> Config {
         ..MachinePolicy::default()
     };
     let policy = machine.policy().unwrap();
-    config.confinement = Some(Confinement::new(&gantry_terraform::runner(), policy));
+    (config.program, config.own_process) = (gantry_terraform::runner(), false);
+    config.confinement = Some(Confinement::new(&config.program, policy));
     let short = Duration::from_millis(300);
     (config.timings.patience, config.timings.log) = (2 * short, short);
     (config.timings.state_patience, config.timings.report_patience) = (short, short);
