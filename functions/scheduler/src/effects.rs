@@ -166,11 +166,17 @@ impl Work {
                 _ => None,
             })
             .collect();
-        if run.run_type == RunType::Tracked {
+        let listed = match run.run_type {
+            RunType::Tracked => Some("subject#merged#"),
+            // One that a person has started is shown wherever its commit is the head, and a merge
+            // request that came later is known to the commit's first run alone.
+            _ if run.wants.contains(&Want::Person) => Some("subject#"),
+            _ => None,
+        };
+        if let Some(listed) = listed {
             let partition = keys::commit_runs(project, &run.commit);
-            let merged =
-                self.deps.store.query_all::<Subject>(&partition, "subject#merged#").await?;
-            found.extend(merged.into_iter().filter_map(|s| s.value.merge_request));
+            let subjects = self.deps.store.query_all::<Subject>(&partition, listed).await?;
+            found.extend(subjects.into_iter().filter_map(|s| s.value.merge_request));
         }
         Ok(found)
     }

@@ -1,7 +1,7 @@
 //! Merge requests: one run a commit, one note, wants that come and go.
 
 use gantry_fake_gitlab::MergeRequestSpec;
-use gantry_scenarios::{Planned, StackOptions, run_test};
+use gantry_scenarios::{Mode, Planned, StackOptions, run_test, run_test_in};
 
 #[tokio::test]
 async fn a_push_and_its_merge_request_make_one_run_and_one_note() {
@@ -34,6 +34,28 @@ async fn a_merge_request_that_is_opened_before_its_push_is_seen_makes_one_run() 
         let iid = w.open(project, "change").await;
         assert_eq!(w.runs("network").await.len(), 1);
         w.note(project, iid);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_merge_request_that_is_opened_during_a_retry_shows_its_end() {
+    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.plans("network", Planned::Fails("no such zone".to_owned()));
+        w.push(project, "change", "infra/main.tf", "# one").await;
+        let run = w.run_in("network", "failed").await;
+        w.plans("network", Planned::Adds(2));
+        w.hold("network");
+        w.order(&format!("/runs/{run}/retry"), serde_json::json!({})).await;
+        let iid = w.open(project, "change").await;
+        w.run_in("network", "planning").await;
+        w.release("network");
+        w.settle().await;
+        let note = w.note(project, iid);
+        assert!(note.contains("2 to add"), "{note}");
         w
     })
     .await;
