@@ -6,7 +6,7 @@ use gantry_domain::{
     run::{Run, RunState, RunType},
     stack::Stack,
 };
-use gantry_gitlab::{Connected, DeploymentState, Error, NewDeployment};
+use gantry_gitlab::{Connected, DeploymentState, NewDeployment};
 use gantry_store::{
     keys,
     scheduler::{RunEntry, StackHead},
@@ -83,10 +83,7 @@ impl Work {
         if let (Some(project), Some(environment), false) =
             (left, memory.value.environment, memory.value.is_stopped)
         {
-            match gitlab.stop_environment(project, environment).await {
-                Ok(()) | Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+            gitlab.stop_environment(project, environment).await?;
             memory.value.is_stopped = true;
             self.remember(memory).await?;
         }

@@ -19,6 +19,7 @@ use gantry_setup::{
     Clock, Objects,
     objects::{Writing, keys},
 };
+use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 use tokio::io::AsyncReadExt as _;
 
@@ -27,6 +28,8 @@ pub const LARGEST_ARCHIVE: u64 = 500_000_000;
 
 /// The wait where GitLab does not say how long.
 const UNSAID_WAIT: Duration = Duration::from_secs(20);
+/// How long GitLab may refuse the whole project before the runs that need the archive fail.
+const REFUSALS_WAIT: SignedDuration = SignedDuration::from_hours(1);
 /// The wait for a person.
 const PERSON_WAIT: Duration = Duration::from_secs(60);
 /// How much of an archive is passed on at once.
@@ -60,11 +63,14 @@ struct Fetcher(Deps);
 
 #[async_trait]
 impl Handler for Fetcher {
-    async fn handle(&self, _: Context, message: Message) -> Result<(), Failure> {
+    async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
+        let asked_at = context.sent_at;
         match message {
-            Message::Fetch { repository, commit, .. } => self.fetch(&repository, &commit).await,
+            Message::Fetch { repository, commit, .. } => {
+                self.fetch(&repository, &commit, asked_at).await
+            }
             Message::Package { stack, run, repository, commit, root } => {
-                self.fetch(&repository, &commit).await?;
+                self.fetch(&repository, &commit, asked_at).await?;
                 let packed = package::pack(&self.0, &stack, &repository, &commit, &root).await?;
                 Ok(self.0.sender.send(Message::Packaged { stack, run, packed }).await?)
             }
@@ -82,7 +88,12 @@ enum Fetched {
 }
 
 impl Fetcher {
-    async fn fetch(&self, repository: &Repository, commit: &CommitSha) -> Result<(), Failure> {
+    async fn fetch(
+        &self,
+        repository: &Repository,
+        commit: &CommitSha,
+        asked_at: Option<Timestamp>,
+    ) -> Result<(), Failure> {
         let Deps { objects, clock, .. } = &self.0;
         let (archive, marker) =
             (keys::source(repository.key(), commit), keys::source_failed(repository.key(), commit));
@@ -95,7 +106,7 @@ impl Fetcher {
         }
         let fetched = match repository {
             Repository::Gitlab(project) => {
-                self.fetch_from_gitlab(*project, commit, &archive).await?
+                self.fetch_from_gitlab(*project, commit, &archive, asked_at).await?
             }
             Repository::Git(url) => self.fetch_from_git(url, commit, &archive).await?,
         };
@@ -117,12 +128,29 @@ impl Fetcher {
         project: ProjectId,
         commit: &CommitSha,
         key: &str,
+        asked_at: Option<Timestamp>,
     ) -> Result<Fetched, Failure> {
         let client = self.0.connection.current().await.map_err(not_connected)?;
-        match client.archive(project, commit).await {
-            Ok(download) => self.save(key, download).await,
-            Err(error) => Ok(Fetched::Never(self.reason(error)?)),
+        let now = self.0.clock.now();
+        let error = match client.archive(project, commit).await {
+            Ok(Some(download)) => return self.save(key, download).await,
+            Ok(None) => {
+                return Ok(Fetched::Never(SourceFailed::not_found("its answer is 404", now)));
+            }
+            Err(error) => error,
+        };
+        if !error.is_refusal() {
+            return Err(wait(error));
         }
+        // Where GitLab refuses the project too, it may be in trouble, which ends.
+        let is_new = asked_at.is_some_and(|at| now.duration_since(at) < REFUSALS_WAIT);
+        if is_new && client.project(project).await.is_err() {
+            return Err(wait(error));
+        }
+        Ok(Fetched::Never(match error {
+            Error::NotFound { message } => SourceFailed::not_found(&message, now),
+            error => SourceFailed::refused(&error.to_string(), now),
+        }))
     }
 
     async fn fetch_from_git(
@@ -206,21 +234,6 @@ impl Fetcher {
                 discard(writing).await;
                 Err(failure)
             }
-        }
-    }
-
-    /// Why GitLab will not give it, or the wait until it may.
-    fn reason(&self, error: Error) -> Result<SourceFailed, Failure> {
-        let now = self.0.clock.now();
-        match error {
-            Error::NotFound { message } => Ok(SourceFailed::not_found(&message, now)),
-            Error::Forbidden { .. } | Error::ScopeMissing { .. } | Error::Refused { .. } => {
-                Ok(SourceFailed::refused(&error.to_string(), now))
-            }
-            Error::TokenRejected { .. }
-            | Error::RateLimited { .. }
-            | Error::Conflict { .. }
-            | Error::Unavailable { .. } => Err(wait(error)),
         }
     }
 }

@@ -76,6 +76,7 @@ struct World {
     handler: Box<dyn Handler>,
     clock: Clock,
     hand: ClockHand,
+    asked_at: Timestamp,
     _folder: tempfile::TempDir,
 }
 
@@ -106,7 +107,8 @@ impl World {
             clock: clock.clone(),
             largest: LARGEST,
         }));
-        Self { gitlab, objects, queues, handler, clock, hand, _folder: folder }
+        let asked_at = clock.now();
+        Self { gitlab, objects, queues, handler, clock, hand, asked_at, _folder: folder }
     }
 
     fn answers(&self, reply: Reply) {
@@ -132,7 +134,7 @@ impl World {
             message_id: "m".to_owned(),
             receive_count: 1,
             hops: 0,
-            sent_at: None,
+            sent_at: Some(self.asked_at),
             deadline: tokio::time::Instant::now() + Duration::from_secs(60),
         };
         self.handler.handle(context, message).await
@@ -201,7 +203,7 @@ async fn what_cannot_be_had_says_why_and_is_asked_for_later_again() {
     world.hand.advance(Duration::from_secs(600));
     world.answers(Reply::Status(404, r#"{"message":"404 Commit Not Found"}"#));
     world.fetch().await.unwrap();
-    assert!(world.failed().await.unwrap().contains("404 Commit Not Found"));
+    assert!(world.failed().await.unwrap().contains("does not have the commit"));
 
     world.hand.advance(Duration::from_secs(600));
     world.answers(Reply::Archive(b"<html>".to_vec()));
@@ -216,6 +218,27 @@ async fn what_cannot_be_had_says_why_and_is_asked_for_later_again() {
         (world.archive().await.unwrap(), world.failed().await),
         (gzip(b"mended").into(), None)
     );
+}
+
+#[tokio::test]
+async fn a_refusal_of_everything_is_waited_out_for_an_hour() {
+    for (status, body) in [
+        (403, r#"{"message":"403 Forbidden"}"#),
+        (404, r#"{"message":"404 Project Not Found"}"#),
+        (404, r#"{"error":"404 Not Found"}"#),
+    ] {
+        let world = World::new().await;
+        world.answers(Reply::Status(status, body));
+        for _ in 0..3 {
+            let failure = world.fetch().await.unwrap_err();
+            assert!(failure.retry_after.is_some(), "{body}");
+            assert_eq!(world.failed().await, None, "{body}");
+            world.hand.advance(Duration::from_secs(19 * 60));
+        }
+        world.hand.advance(Duration::from_secs(5 * 60));
+        world.fetch().await.unwrap();
+        assert!(world.failed().await.unwrap().contains(&status.to_string()), "{body}");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 /// One call. Paths are segments, because GitLab wants names in them encoded whole.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) segments: Vec<String>,

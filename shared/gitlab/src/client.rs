@@ -2,6 +2,7 @@
 
 use crate::{
     ApiHost, Download, Error, RateLimits,
+    absent::Named,
     call::Call,
     connect::{CALL_SECONDS, CONNECT_SECONDS, no_answer},
     limits::{Bucket, Limits, number, retry_after},
@@ -129,10 +130,13 @@ impl Client {
         self.decode(self.read(response).await?.as_deref())
     }
 
-    /// The answer as JSON, or none when the thing asked for is not in its project. A project that
-    /// is gone or hidden stays an error: it says nothing about the thing.
-    pub(crate) async fn find<T: DeserializeOwned>(&self, call: Call) -> Result<Option<T>, Error> {
-        missing(self.json(call).await)
+    /// The answer as JSON, or none when GitLab does not have the thing ([`crate::absent`]).
+    pub(crate) async fn find<T: DeserializeOwned>(
+        &self,
+        what: Named<'_>,
+        call: Call,
+    ) -> Result<Option<T>, Error> {
+        self.unless_absent(what, self.json(call.clone()), self.json(call)).await
     }
 
     /// Success, whatever GitLab's answer says besides.
@@ -339,15 +343,6 @@ impl Client {
                 "{name} gave {came} that cannot be read as GitLab's: {problem}"
             ))
         })
-    }
-}
-
-/// None when the answer is that the thing is not there, although its project is.
-pub(crate) fn missing<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
-    match answer {
-        Ok(found) => Ok(Some(found)),
-        Err(error @ Error::NotFound { .. }) if !error.is_project_gone() => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

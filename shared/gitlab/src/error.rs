@@ -103,13 +103,6 @@ impl Error {
         }
     }
 
-    /// True when the whole project (or its repository) is gone or hidden from the token, not just
-    /// the thing in it that was asked for.
-    pub fn is_project_gone(&self) -> bool {
-        matches!(self, Self::NotFound { message }
-            if ["Project Not Found", "Repository Not Found"].iter().any(|s| message.contains(s)))
-    }
-
     /// The state that GitLab names in "Cannot transition status via :run from :running".
     pub fn transition_refused_from(&self) -> Option<&str> {
         let Self::Refused { message, .. } = self else { return None };
@@ -344,8 +337,6 @@ mod tests {
         ] {
             assert_eq!(answer(status, r#"{"message":"x"}"#).is_trouble(), trouble, "{status}");
         }
-        assert!(answer(404, r#"{"message":"404 Project Not Found"}"#).is_project_gone());
-        assert!(!answer(404, r#"{"message":"404 Branch Not Found"}"#).is_project_gone());
     }
 
     #[test]

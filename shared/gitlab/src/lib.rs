@@ -7,6 +7,7 @@
 //! The calls are written by hand rather than taken from the `gitlab` crate: that crate's client
 //! brings a second TLS provider and a blocking client, and hides status and headers.
 
+mod absent;
 mod api;
 mod call;
 mod client;

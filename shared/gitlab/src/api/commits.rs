@@ -1,6 +1,6 @@
 //! Commits: do they exist, what are their parents, which branches have them.
 
-use crate::{Client, Download, Error, call::Call, client::missing};
+use crate::{Client, Download, Error, absent::Thing, call::Call};
 use bytes::Bytes;
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
@@ -33,7 +33,8 @@ struct RefWithCommit {
 impl Client {
     /// A commit, or none when the repository does not have it. `sha` may be a branch or tag too.
     pub async fn commit(&self, project: ProjectId, sha: &str) -> Result<Option<Commit>, Error> {
-        self.find(Call::project(Method::GET, project, &["repository", "commits", sha])).await
+        let call = Call::project(Method::GET, project, &["repository", "commits", sha]);
+        self.find(Thing::Commit.of(project), call).await
     }
 
     /// True when `sha` is a parent of `merge`: then a merged-results pipeline's commit is the
@@ -61,15 +62,24 @@ impl Client {
         let here = |found: &RefWithCommit| {
             found.name == branch && found.kind.as_deref().is_none_or(|kind| kind == "branch")
         };
-        let refs = missing(self.list_until(call, usize::MAX, here).await)?.unwrap_or_default();
+        let list = |call| self.list_until(call, usize::MAX, here);
+        let what = Thing::Commit.of(project);
+        let refs = self.unless_absent(what, list(call.clone()), list(call)).await?;
+        let refs = refs.unwrap_or_default();
         Ok(refs.last().is_some_and(here))
     }
 
-    /// The repository at a commit as `tar.gz`, without submodules. GitLab allows five a minute.
-    pub async fn archive(&self, project: ProjectId, sha: &CommitSha) -> Result<Download, Error> {
+    /// The repository at a commit as `tar.gz`, without submodules; none when the commit is gone.
+    /// GitLab allows five a minute.
+    pub async fn archive(
+        &self,
+        project: ProjectId,
+        sha: &CommitSha,
+    ) -> Result<Option<Download>, Error> {
         let call = Call::project(Method::GET, project, &["repository", "archive.tar.gz"])
             .query("sha", sha);
-        self.download(call).await
+        let what = Thing::Archive.of(project);
+        self.unless_absent(what, self.download(call.clone()), self.download(call)).await
     }
 
     /// A file's content at a commit, branch or tag; none when there is none.
@@ -81,7 +91,8 @@ impl Client {
     ) -> Result<Option<Bytes>, Error> {
         let call = Call::project(Method::GET, project, &["repository", "files", path, "raw"])
             .query("ref", at);
-        match missing(self.bytes(call).await)? {
+        let what = Thing::File.of(project);
+        match self.unless_absent(what, self.bytes(call.clone()), self.bytes(call)).await? {
             Some(None) => Err(Error::Refused {
                 status: 413,
                 message: format!("the file {path} is too large to read"),

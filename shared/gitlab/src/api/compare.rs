@@ -1,6 +1,6 @@
 //! What changed between two commits.
 
-use crate::{Client, Error, call::Call, client::missing};
+use crate::{Client, Error, absent::Thing, call::Call};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;
@@ -83,7 +83,9 @@ impl Client {
             .query("from", from.as_ref())
             .query("to", to)
             .query("straight", straight);
-        let Some(body) = missing(self.bytes(call).await)? else { return Ok(None) };
+        let what = Thing::Comparison.of(project);
+        let body = self.unless_absent(what, self.bytes(call.clone()), self.bytes(call)).await?;
+        let Some(body) = body else { return Ok(None) };
         let Some(body) = body else {
             return Ok(Some(Compare {
                 paths: BTreeSet::new(),

@@ -1,6 +1,6 @@
 //! Deployments.
 
-use crate::{Client, Error, call::Call};
+use crate::{Client, Error, absent::Thing, call::Call};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;
@@ -100,8 +100,8 @@ impl Client {
         project: ProjectId,
         deployment: u64,
     ) -> Result<Option<Deployment>, Error> {
-        self.find(Call::project(Method::GET, project, &["deployments", &deployment.to_string()]))
-            .await
+        let call = Call::project(Method::GET, project, &["deployments", &deployment.to_string()]);
+        self.find(Thing::Deployment.of(project), call).await
     }
 
     /// The deployments of one commit to an environment, among its newest hundred, newest first.

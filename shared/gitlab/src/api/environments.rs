@@ -1,6 +1,6 @@
 //! Environments.
 
-use crate::{Client, Error, call::Call};
+use crate::{Client, Error, absent::Thing, call::Call};
 use gantry_domain::ProjectId;
 use http::Method;
 use serde::Deserialize;
@@ -58,13 +58,16 @@ impl Client {
         self.json(Call::project(Method::PUT, project, &path).body(body)).await
     }
 
-    /// Stops an environment. A new deployment makes it available again.
+    /// Stops an environment; one that is gone is no error. A new deployment makes it available
+    /// again.
     pub async fn stop_environment(
         &self,
         project: ProjectId,
         environment: u64,
     ) -> Result<(), Error> {
         let path = ["environments", &environment.to_string(), "stop"];
-        self.done(Call::project(Method::POST, project, &path)).await
+        let call = Call::project(Method::POST, project, &path);
+        let what = Thing::Environment.of(project);
+        self.unless_absent(what, self.done(call.clone()), self.done(call)).await.map(drop)
     }
 }

@@ -1,6 +1,6 @@
 //! Project webhooks.
 
-use crate::{Client, Error, call::Call};
+use crate::{Client, Error, absent::Thing, call::Call};
 use gantry_domain::ProjectId;
 use http::Method;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -114,9 +114,7 @@ impl Client {
     /// Deletes a webhook. One that is gone already is no error.
     pub async fn delete_hook(&self, project: ProjectId, hook: u64) -> Result<(), Error> {
         let call = Call::project(Method::DELETE, project, &["hooks", &hook.to_string()]);
-        match self.done(call).await {
-            Err(error @ Error::NotFound { .. }) if !error.is_project_gone() => Ok(()),
-            answer => answer,
-        }
+        let what = Thing::Webhook.of(project);
+        self.unless_absent(what, self.done(call.clone()), self.done(call)).await.map(drop)
     }
 }

@@ -1,6 +1,6 @@
 //! Merge requests as they are now.
 
-use crate::{Client, Error, call::Call, client::missing};
+use crate::{Client, Error, absent::Thing, call::Call};
 use gantry_domain::{CommitSha, MergeRequestIid, PipelineId, ProjectId};
 use http::Method;
 use jiff::Timestamp;
@@ -129,7 +129,7 @@ impl Client {
     ) -> Result<Option<MergeRequest>, Error> {
         let call = Call::project(Method::GET, project, &["merge_requests", &iid.to_string()])
             .query("include_diverged_commits_count", true);
-        self.find(call).await
+        self.find(Thing::MergeRequest.named(project, &iid.to_string()), call).await
     }
 
     /// Merge requests whose target is this project, the last changed first.
@@ -146,17 +146,5 @@ impl Client {
             .maybe("source_branch", filter.source_branch.as_ref())
             .maybe("target_branch", filter.target_branch.as_ref());
         self.list(call).await
-    }
-
-    /// Merge requests of this project that have the commit, closed and merged ones too. Empty for
-    /// seconds after a push, and for a commit that the repository does not have.
-    pub async fn merge_requests_of_commit(
-        &self,
-        project: ProjectId,
-        sha: &CommitSha,
-    ) -> Result<Vec<MergeRequest>, Error> {
-        let path = ["repository", "commits", sha.as_str(), "merge_requests"];
-        let found = self.list(Call::project(Method::GET, project, &path)).await;
-        Ok(missing(found)?.unwrap_or_default())
     }
 }

@@ -75,17 +75,6 @@ impl Client {
         self.list_until(call, usize::MAX, is_last).await
     }
 
-    /// One comment; none when somebody deleted it.
-    pub async fn note(
-        &self,
-        project: ProjectId,
-        iid: MergeRequestIid,
-        note: u64,
-    ) -> Result<Option<Note>, Error> {
-        let (iid, note) = (iid.to_string(), note.to_string());
-        self.find(Call::project(Method::GET, project, &path(&iid, &[&note]))).await
-    }
-
     /// Writes a comment. GitLab *executes* lines that begin with `/` and a quick action's name:
     /// `body` must have been made inert.
     pub async fn create_note(

@@ -1,7 +1,7 @@
 //! Pipelines, to which statuses belong.
 
-use crate::{Client, Error, call::Call, client::missing};
-use gantry_domain::{CommitSha, MergeRequestIid, PipelineId, ProjectId};
+use crate::{Client, Error, call::Call};
+use gantry_domain::{CommitSha, PipelineId, ProjectId};
 use http::Method;
 use serde::Deserialize;
 
@@ -40,27 +40,5 @@ impl Client {
             .query("order_by", "id")
             .query("sort", "desc");
         self.list(call).await
-    }
-
-    /// One pipeline, or none.
-    pub async fn pipeline(
-        &self,
-        project: ProjectId,
-        pipeline: PipelineId,
-    ) -> Result<Option<Pipeline>, Error> {
-        self.find(Call::project(Method::GET, project, &["pipelines", &pipeline.to_string()])).await
-    }
-
-    /// The pipelines of a merge request, the newest first, merged-results ones included.
-    pub async fn merge_request_pipelines(
-        &self,
-        project: ProjectId,
-        iid: MergeRequestIid,
-    ) -> Result<Vec<Pipeline>, Error> {
-        let path = ["merge_requests", &iid.to_string(), "pipelines"];
-        let found = self.list(Call::project(Method::GET, project, &path)).await;
-        let mut pipelines: Vec<Pipeline> = missing(found)?.unwrap_or_default();
-        pipelines.sort_by_key(|pipeline| std::cmp::Reverse(pipeline.id));
-        Ok(pipelines)
     }
 }

@@ -1,6 +1,6 @@
 //! Projects and who may do what in them.
 
-use crate::{Client, Error, call::Call};
+use crate::{Client, Error, absent::Thing, call::Call};
 use gantry_domain::{ProjectId, UserId};
 use http::Method;
 use serde::Deserialize;
@@ -146,6 +146,7 @@ impl Client {
         user: UserId,
     ) -> Result<Option<u32>, Error> {
         let call = Call::project(Method::GET, project, &["members", "all", &user.to_string()]);
-        Ok(self.find::<Member>(call).await?.map(|member| member.access_level))
+        let found = self.find::<Member>(Thing::Member.of(project), call).await?;
+        Ok(found.map(|member| member.access_level))
     }
 }

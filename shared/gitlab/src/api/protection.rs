@@ -1,6 +1,6 @@
 //! Protected branches and environments: what may keep statuses and deployments out.
 
-use crate::{Client, Error, call::Call, client::missing};
+use crate::{Client, Error, absent::Thing, call::Call};
 use gantry_domain::{ProjectId, UserId};
 use http::Method;
 use serde::Deserialize;
@@ -99,7 +99,9 @@ impl Client {
         project: ProjectId,
     ) -> Result<Vec<ProtectedEnvironment>, Error> {
         let call = Call::project(Method::GET, project, &["protected_environments"]);
-        Ok(missing(self.list(call).await)?.unwrap_or_default())
+        let what = Thing::ProtectedEnvironments.of(project);
+        let found = self.unless_absent(what, self.list(call.clone()), self.list(call)).await?;
+        Ok(found.unwrap_or_default())
     }
 }
 

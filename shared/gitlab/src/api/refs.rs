@@ -1,6 +1,6 @@
 //! Branches and tags.
 
-use crate::{Client, Error, call::Call, client::PAGE};
+use crate::{Client, Error, absent::Thing, call::Call, client::PAGE};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
 use jiff::Timestamp;
@@ -90,7 +90,8 @@ impl RawTag {
 impl Client {
     /// A branch, or none when the project has none of that name.
     pub async fn branch(&self, project: ProjectId, name: &str) -> Result<Option<Branch>, Error> {
-        self.find(Call::project(Method::GET, project, &["repository", "branches", name])).await
+        let call = Call::project(Method::GET, project, &["repository", "branches", name]);
+        self.find(Thing::Branch.named(project, name), call).await
     }
 
     /// Branches whose name has `search`, at most `limit`.
@@ -108,7 +109,8 @@ impl Client {
     /// A tag, or none when the project has none of that name.
     pub async fn tag(&self, project: ProjectId, name: &str) -> Result<Option<Tag>, Error> {
         let call = Call::project(Method::GET, project, &["repository", "tags", name]);
-        Ok(self.find::<RawTag>(call).await?.and_then(RawTag::of_commit))
+        let found = self.find::<RawTag>(Thing::Tag.named(project, name), call).await?;
+        Ok(found.and_then(RawTag::of_commit))
     }
 
     /// A page of the project's tags, counted from 1, and whether more follow.

@@ -1,6 +1,6 @@
 //! The server and the token: what *Save* in the settings checks.
 
-use crate::{Client, Error, call::Call, client::missing};
+use crate::{Client, Error, call::Call};
 use gantry_domain::UserId;
 use serde::Deserialize;
 
@@ -76,7 +76,10 @@ impl Client {
 
     /// Scopes and expiry of the token; none where the server does not tell (before 15.5).
     pub async fn token_self(&self) -> Result<Option<TokenSelf>, Error> {
-        missing(self.json(Call::get(&["personal_access_tokens", "self"])).await)
+        match self.json(Call::get(&["personal_access_tokens", "self"])).await {
+            Err(Error::NotFound { .. }) => Ok(None),
+            found => found.map(Some),
+        }
     }
 }
 

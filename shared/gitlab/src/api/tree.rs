@@ -1,7 +1,7 @@
 //! Trees: whether a folder is the same at two commits, when the list of changes was cut, and which
 //! files it has.
 
-use crate::{Client, Error, call::Call, client::missing};
+use crate::{Client, Error, absent::Thing, call::Call};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;
@@ -30,15 +30,10 @@ impl Client {
         if name.is_empty() {
             return Ok(Some(sha.to_string()));
         }
-        let call = Call::project(Method::GET, project, &["repository", "tree"])
-            .query("ref", sha)
-            .maybe("path", Some(parent).filter(|parent| !parent.is_empty()));
         let here = |entry: &Entry| entry.name == name;
-        if let Some(mut entries) = missing(self.list_until(call, usize::MAX, here).await)? {
-            let last = entries.pop().filter(here);
-            if last.is_some() {
-                return Ok(last.map(|entry| entry.id));
-            }
+        let last = self.folder(project, sha, parent, here).await?.and_then(|mut all| all.pop());
+        if let Some(found) = last.filter(here) {
+            return Ok(Some(found.id));
         }
         match self.commit(project, sha.as_str()).await? {
             Some(_) => Ok(None),
@@ -55,10 +50,7 @@ impl Client {
         sha: &CommitSha,
         path: &str,
     ) -> Result<Option<BTreeMap<String, String>>, Error> {
-        let call = Call::project(Method::GET, project, &["repository", "tree"])
-            .query("ref", sha)
-            .maybe("path", Some(path).filter(|path| !path.is_empty()));
-        let entries: Option<Vec<Entry>> = missing(self.list(call).await)?;
+        let entries = self.folder(project, sha, path, |_| false).await?;
         Ok(entries.map(|entries| entries.into_iter().map(|e| (e.name, e.id)).collect()))
     }
 
@@ -70,11 +62,23 @@ impl Client {
         sha: &CommitSha,
         path: &str,
     ) -> Result<Vec<String>, Error> {
+        let entries = self.folder(project, sha, path, |_| false).await?.unwrap_or_default();
+        Ok(entries.into_iter().filter(|entry| entry.kind == "blob").map(|e| e.name).collect())
+    }
+
+    /// What lies directly in a folder, up to and with the first that `is_last`.
+    async fn folder(
+        &self,
+        project: ProjectId,
+        sha: &CommitSha,
+        path: &str,
+        is_last: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Vec<Entry>>, Error> {
         let call = Call::project(Method::GET, project, &["repository", "tree"])
             .query("ref", sha)
             .maybe("path", Some(path).filter(|path| !path.is_empty()));
-        let none = |_: &Entry| false;
-        let entries = missing(self.list_until(call, usize::MAX, none).await)?.unwrap_or_default();
-        Ok(entries.into_iter().filter(|entry| entry.kind == "blob").map(|e| e.name).collect())
+        let list = |call| self.list_until(call, usize::MAX, &is_last);
+        let what = Thing::Folder.of(project);
+        self.unless_absent(what, list(call.clone()), list(call)).await
     }
 }

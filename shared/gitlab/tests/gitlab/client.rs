@@ -183,20 +183,22 @@ async fn pages_of_proxies_are_trouble_and_not_answers() {
 #[tokio::test]
 async fn a_missing_thing_is_not_a_missing_project() {
     let server = Server::start(|seen| {
-        Answer::json(
-            404,
-            if seen.line.contains("/projects/7/") {
-                r#"{"message":"404 Branch Not Found"}"#
-            } else {
-                r#"{"message":"404 Project Not Found"}"#
-            },
-        )
+        let words = match seen.path() {
+            path if path.starts_with("/api/v4/projects/8") => "404 Project Not Found",
+            path if path.contains("/commits/") => "404 Commit Not Found",
+            path if path.ends_with("/compare") => "404 Ref Not Found",
+            path if path.ends_with("/tree") => "404 Tree Not Found",
+            path if path.contains("/hooks/") => "404 Not found",
+            "/api/v4/projects/7" => return Answer::json(200, PROJECT_JSON),
+            _ => "404 Branch Not Found",
+        };
+        Answer::json(404, &format!(r#"{{"message":"{words}"}}"#))
     })
     .await;
     let client = server.client("");
     assert_eq!(client.branch(PROJECT, "x").await, Ok(None));
     let gone = client.branch(ProjectId(8), "x").await.unwrap_err();
-    assert!(gone.is_project_gone());
+    assert!(gone.is_refusal(), "{gone:?}");
     assert_eq!(client.compare(PROJECT, &sha('1'), &sha('2'), true).await, Ok(None));
     assert!(client.tree_id(PROJECT, &sha('1'), "a/b").await.is_err(), "the commit is unknown");
     assert_eq!(client.delete_hook(PROJECT, 4).await, Ok(()));
@@ -204,6 +206,67 @@ async fn a_missing_thing_is_not_a_missing_project() {
     let before = server.seen().len();
     assert!(client.branch(PROJECT, "..").await.is_err());
     assert_eq!(server.seen().len(), before, "a name that would change the address is not sent");
+}
+
+const PROJECT_JSON: &str = r#"{"id":7,"path_with_namespace":"acme/network"}"#;
+const BRANCH_JSON: &str =
+    r#"{"name":"change","commit":{"id":"1111111111111111111111111111111111111111"}}"#;
+
+/// A server that says 404 in these words to every address that has `part`.
+async fn not_found(words: &'static str, part: &'static str, lists: &'static str) -> Server {
+    Server::start(move |seen| match seen.path() {
+        path if path.contains(part) => Answer::json(404, &format!(r#"{{"message":"{words}"}}"#)),
+        "/api/v4/projects/7" => Answer::json(200, PROJECT_JSON),
+        _ => Answer::json(200, lists),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_404_that_does_not_name_the_thing_needs_a_second_look() {
+    let iid = MergeRequestIid(3);
+    for words in ["404 Project Not Found", "404 Not Found", "404 Not found"] {
+        // Something before GitLab answers so to everything.
+        let server = not_found(words, "", "[]").await;
+        let client = server.client("");
+        assert!(client.branch(PROJECT, "change").await.is_err(), "{words}");
+        assert!(client.tag(PROJECT, "v1").await.is_err(), "{words}");
+        assert!(client.commit(PROJECT, "main").await.is_err(), "{words}");
+        assert!(client.merge_request(PROJECT, iid).await.is_err(), "{words}");
+        assert!(client.compare(PROJECT, "main", &sha('2'), true).await.is_err(), "{words}");
+        assert!(client.entries(PROJECT, &sha('1'), "a").await.is_err(), "{words}");
+        assert!(client.file(PROJECT, "main", "a").await.is_err(), "{words}");
+        assert!(client.archive(PROJECT, &sha('1')).await.is_err(), "{words}");
+        assert!(client.deployment(PROJECT, 4).await.is_err(), "{words}");
+        assert!(client.stop_environment(PROJECT, 4).await.is_err(), "{words}");
+        assert!(client.delete_hook(PROJECT, 4).await.is_err(), "{words}");
+
+        // GitLab itself has no words for a merge request: its list says that it is not there.
+        let server = not_found(words, "/merge_requests/", r#"[{"iid":2}]"#).await;
+        assert_eq!(server.client("").merge_request(PROJECT, iid).await, Ok(None), "{words}");
+        // Or that it is, and what came was nonsense.
+        let server = not_found(words, "/merge_requests/", r#"[{"iid":3}]"#).await;
+        let found = server.client("").merge_request(PROJECT, iid).await;
+        assert!(found.is_err_and(|error| error.is_trouble()), "{words}");
+        let server = not_found(words, "/deployments/", "[]").await;
+        assert_eq!(server.client("").deployment(PROJECT, 4).await, Ok(None), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_404_that_is_over_at_the_second_look_is_forgotten() {
+    let times = std::sync::atomic::AtomicUsize::new(0);
+    let server = Server::start(move |seen| match seen.path() {
+        _ if times.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 => {
+            Answer::json(404, r#"{"message":"404 Project Not Found"}"#)
+        }
+        path if path.ends_with("/branches") => Answer::json(200, &format!("[{BRANCH_JSON}]")),
+        _ => Answer::json(200, BRANCH_JSON),
+    })
+    .await;
+    let branch = server.client("").branch(PROJECT, "change").await.unwrap().unwrap();
+    assert_eq!(branch.sha, sha('1'));
+    assert_eq!(server.seen()[1].query("search"), "^change");
 }
 
 #[tokio::test]
@@ -286,7 +349,7 @@ async fn no_secret_is_shown() {
 #[tokio::test]
 async fn downloads_come_in_pieces() {
     let server = Server::start(|_| Answer::text(200, &"x".repeat(300_000))).await;
-    let mut download = server.client("").archive(PROJECT, &sha('1')).await.unwrap();
+    let mut download = server.client("").archive(PROJECT, &sha('1')).await.unwrap().unwrap();
     assert_eq!(download.length(), Some(300_000));
     let mut read = 0;
     while let Some(chunk) = download.chunk().await.unwrap() {
