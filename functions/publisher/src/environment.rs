@@ -1,12 +1,12 @@
 //! The environment of one stack, and a deployment for each tracked run that planned.
 
-use crate::{Client, Memory, Trouble, Work, client, refusal};
+use crate::{Client, Done, Memory, Trouble, Work, client};
 use gantry_domain::{
     ProjectId, RunId, StackId,
     run::{Run, RunState, RunType},
     stack::Stack,
 };
-use gantry_gitlab::{Connected, DeploymentState, NewDeployment};
+use gantry_gitlab::{Connected, DeploymentState, Error, NewDeployment};
 use gantry_store::{
     keys,
     scheduler::{RunEntry, StackHead},
@@ -42,7 +42,7 @@ struct Deployed {
 impl Deployed {
     /// Nothing more is to be written of it.
     fn is_over(&self) -> bool {
-        matches!(self.state.as_str(), "success" | "failed" | "canceled" | REFUSED)
+        is_end(&self.state) || self.state == REFUSED
     }
 }
 
@@ -51,31 +51,37 @@ impl Work {
         &self,
         connected: &Connected,
         stack: &StackId,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Done, Trouble> {
         let gitlab = client(connected);
-        let Some(found) = self.deps.store.stack(stack).await? else { return Ok(()) };
+        let Some(found) = self.deps.store.stack(stack).await? else { return Ok(Done::default()) };
         let stack = found.value;
         if stack.generation != connected.integration.value.generation {
-            return Ok(());
+            return Ok(Done::default());
         }
         let mut memory: Memory<EnvironmentMemory> = self.memory().await?;
-        let done = self.bring_up(gitlab, &stack, &mut memory).await;
-        if let Err(Trouble::Gitlab(error)) = &done
-            && let Some(words) = refusal(error)
-        {
+        let refused = match self.bring_up(gitlab, &stack, &mut memory).await {
+            Ok(refused) => refused,
+            Err(Trouble::Gitlab(error)) if error.is_refusal() => Some(error),
+            Err(trouble) => return Err(trouble),
+        };
+        let refused = refused.map(|error| error.to_string());
+        if let Some(words) = &refused {
             tracing::warn!(stack = %stack.slug, "{words}");
-            memory.value.refusal = Some(words);
-            return self.remember(&mut memory).await;
         }
-        done
+        if memory.value.refusal != refused {
+            memory.value.refusal.clone_from(&refused);
+            self.remember(&mut memory).await?;
+        }
+        Ok(Done { runs: 1, refused })
     }
 
+    /// Answers what GitLab refused of a deployment, which does not keep the others.
     async fn bring_up(
         &self,
         gitlab: &Client,
         stack: &Stack,
         memory: &mut Memory<EnvironmentMemory>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Option<Error>, Trouble> {
         let left = memory
             .value
             .project
@@ -88,13 +94,13 @@ impl Work {
             self.remember(memory).await?;
         }
         if stack.deleted_at.is_some() {
-            return Ok(());
+            return Ok(None);
         }
         if left.is_some() {
             memory.value = EnvironmentMemory::default();
         }
         let Some(project) = stack.project().filter(|_| stack.module.is_none()) else {
-            return Ok(());
+            return Ok(None);
         };
         self.ensure_environment(gitlab, project, stack, memory).await?;
         let partition = keys::stack_partition(&stack.id);
@@ -114,15 +120,21 @@ impl Work {
         }
         // Oldest first, so that the newest deployment is the environment's last.
         runs.sort_by_key(|run| run.number);
+        let mut refused = None;
         for run in runs.iter().filter(|run| run.repository == stack.repository) {
-            self.deploy(gitlab, project, run, memory).await?;
+            let Some(error) = self.deploy(gitlab, project, run, memory).await? else { continue };
+            let of_all = error.is_of_all();
+            refused = Some(error);
+            if of_all {
+                break;
+            }
         }
         let before = memory.value.deployments.len();
         memory.value.deployments.retain(|run, _| shown.contains(run));
         if memory.value.deployments.len() != before {
             self.remember(memory).await?;
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn ensure_environment(
@@ -152,35 +164,49 @@ impl Work {
         memory.value.project = Some(project);
         memory.value.environment = Some(environment.id);
         memory.value.external_url = url;
-        memory.value.refusal = None;
         self.remember(memory).await
     }
 
+    /// Answers what GitLab refused.
     async fn deploy(
         &self,
         gitlab: &Client,
         project: ProjectId,
         run: &Run,
         memory: &mut Memory<EnvironmentMemory>,
-    ) -> Result<(), Trouble> {
-        let Some(wanted) = wanted(run) else { return Ok(()) };
+    ) -> Result<Option<Error>, Trouble> {
+        let Some(wanted) = wanted(run) else { return Ok(None) };
         let known = memory.value.deployments.get(&run.id).cloned();
-        let state = match &known {
-            Some(known) if known.state == wanted.as_str() && known.id.is_some() => return Ok(()),
-            Some(known) if known.state == REFUSED => return Ok(()),
-            Some(Deployed { id: Some(id), .. }) => {
-                self.update(gitlab, project, *id, wanted).await?
-            }
+        let answered = match &known {
+            Some(known) if known.state == wanted.as_str() && known.id.is_some() => return Ok(None),
+            Some(Deployed { id: Some(id), .. }) => self.update(gitlab, project, *id, wanted).await,
             // Nothing is known, or a creation was begun and never heard of: look before making one.
             _ => {
                 let begun = Deployed { id: None, state: BEGUN.to_owned() };
                 memory.value.deployments.insert(run.id.clone(), begun);
                 self.remember(memory).await?;
-                self.make(gitlab, project, run, wanted, known.is_some(), memory).await?
+                let made = self.make(gitlab, project, run, wanted, known.is_some(), memory).await;
+                if made.is_err() {
+                    let refused = Deployed { id: None, state: REFUSED.to_owned() };
+                    memory.value.deployments.entry(run.id.clone()).and_modify(|known| {
+                        if known.id.is_none() {
+                            *known = refused;
+                        }
+                    });
+                }
+                made
             }
         };
-        memory.value.deployments.insert(run.id.clone(), state);
-        self.remember(memory).await
+        let refused = match answered {
+            Ok(state) => {
+                memory.value.deployments.insert(run.id.clone(), state);
+                None
+            }
+            Err(Trouble::Gitlab(error)) if error.is_refusal() => Some(error),
+            Err(trouble) => return Err(trouble),
+        };
+        self.remember(memory).await?;
+        Ok(refused)
     }
 
     async fn make(
@@ -216,17 +242,8 @@ impl Work {
             is_tag: run.key.starts_with("tag#"),
             state: wanted,
         };
-        match gitlab.create_deployment(project, &deployment).await {
-            Ok(made) => Ok(Deployed { id: Some(made.id), state: wanted.as_str().to_owned() }),
-            Err(error) => match refusal(&error) {
-                Some(words) => {
-                    tracing::warn!(stack = %run.slug, run.id = %run.id, "{words}");
-                    memory.value.refusal = Some(words);
-                    Ok(Deployed { id: None, state: REFUSED.to_owned() })
-                }
-                None => Err(error.into()),
-            },
-        }
+        let made = gitlab.create_deployment(project, &deployment).await?;
+        Ok(Deployed { id: Some(made.id), state: wanted.as_str().to_owned() })
     }
 
     /// One final update; "it is that already" is what was wanted.
@@ -238,20 +255,22 @@ impl Work {
         wanted: DeploymentState,
     ) -> Result<Deployed, Trouble> {
         let state = wanted.as_str().to_owned();
-        match gitlab.update_deployment(project, deployment, wanted).await {
-            Ok(_) => {}
-            Err(error) => match refusal(&error) {
-                Some(words) => {
-                    let live = gitlab.deployment(project, deployment).await?;
-                    if live.is_some_and(|d| d.status != state) {
-                        tracing::warn!(project.id = project.0, deployment, "{words}");
-                    }
-                }
-                None => return Err(error.into()),
-            },
+        if let Err(error) = gitlab.update_deployment(project, deployment, wanted).await {
+            if !error.is_refusal() {
+                return Err(error.into());
+            }
+            // Somebody else may have ended or deleted it, which no repeat changes.
+            let live = gitlab.deployment(project, deployment).await?;
+            if live.is_some_and(|live| live.status != state && !is_end(&live.status)) {
+                return Err(error.into());
+            }
         }
         Ok(Deployed { id: Some(deployment), state })
     }
+}
+
+fn is_end(state: &str) -> bool {
+    matches!(state, "success" | "failed" | "canceled")
 }
 
 const BEGUN: &str = "begun";

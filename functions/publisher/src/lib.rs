@@ -15,9 +15,7 @@ use gantry_domain::{RunId, text::names::Prefix};
 use gantry_gitlab::{Connected, Connection, Error as GitlabError, NotConnected};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_setup::{Clock, Objects};
-use gantry_store::{
-    Expect, Outcome, Store, Stored, Write, feedback::Published, keys, scheduler::Health,
-};
+use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, keys};
 use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
@@ -79,21 +77,37 @@ impl Handler for Publisher {
         let was_interrupted = context.receive_count > 1;
         let work = Work { deps: Deps { sender, ..self.deps.clone() }, target, was_interrupted };
         for _ in 0..ROUNDS {
-            let want = work.deps.store.counters(&work.target).await?.want;
-            let runs = match work.bring_up_to_date(&message).await {
-                Ok(runs) => runs,
+            let counters = work.deps.store.counters(&work.target).await?;
+            let want = counters.want;
+            let done = match work.bring_up_to_date(&message).await {
+                Ok(done) => done,
+                // Not even reading is allowed, or the whole project is not shown.
+                Err(Trouble::Gitlab(error)) if error.is_refusal() => {
+                    Done { runs: 0, refused: Some(error.to_string()) }
+                }
                 Err(trouble) => return work.wait_for_gitlab(&message, trouble).await,
             };
             let now = work.deps.clock.now();
+            // What was refused is asked again by and by: the sweep and comparisons see to it.
+            work.deps.store.note_refusal(&work.target, counters, done.refused, now).await?;
             if work.deps.store.published(&work.target, want, now).await? == Published::UpToDate {
                 return Ok(());
             }
-            if runs > MANY_RUNS {
+            if done.runs > MANY_RUNS {
                 return work.nudge_later(&message, BETWEEN_LARGE_LOOKS).await;
             }
         }
         work.nudge_later(&message, Duration::from_secs(1)).await
     }
+}
+
+/// How a target was brought up to date.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// How many runs were looked at.
+    pub(crate) runs: usize,
+    /// GitLab's own words where it refused something.
+    pub(crate) refused: Option<String>,
 }
 
 /// Why something was not published.
@@ -133,28 +147,27 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Answers how many runs were looked at.
-    async fn bring_up_to_date(&self, message: &Message) -> Result<usize, Trouble> {
+    async fn bring_up_to_date(&self, message: &Message) -> Result<Done, Trouble> {
         let connected = self.deps.gitlab.connected().await.map_err(Trouble::NotConnected)?;
         let done = match message {
             Message::Status { project, commit, .. } => {
                 self.publish_statuses(&connected, *project, commit).await
             }
             Message::Note { project, iid, .. } => {
-                self.publish_note(&connected, *project, *iid).await.map(|()| 1)
+                self.publish_note(&connected, *project, *iid).await
             }
-            Message::Environment { stack, .. } => {
-                self.publish_environment(&connected, stack).await.map(|()| 1)
-            }
+            Message::Environment { stack, .. } => self.publish_environment(&connected, stack).await,
             other => {
                 tracing::error!(kind = other.kind(), "a message that is not the publisher's");
-                Ok(0)
+                Ok(Done::default())
             }
         };
+        let now = self.deps.clock.now();
         match &done {
-            Ok(_) => self.note_health(None).await?,
+            Ok(_) => self.deps.store.note_health("publisher", None, now).await?,
             Err(Trouble::Gitlab(error)) if error.is_outage() => {
-                self.note_health(Some(error.to_string())).await?;
+                let broken = Some(error.to_string());
+                self.deps.store.note_health("publisher", broken, now).await?;
             }
             Err(_) => {}
         }
@@ -234,23 +247,6 @@ impl Work {
             ))),
         }
     }
-
-    /// Marks the connection as broken or working; written only when that changes.
-    async fn note_health(&self, broken: Option<String>) -> Result<(), Trouble> {
-        let key = keys::health("publisher");
-        let found = self.deps.store.get::<Health>(&key).await?;
-        let known = found.as_ref().and_then(|h| h.value.broken.clone());
-        if known == broken {
-            return Ok(());
-        }
-        // Trouble that is said in other words is the same trouble.
-        let since = found.as_ref().filter(|_| broken.is_some() && known.is_some());
-        let since = since.and_then(|health| health.value.since).unwrap_or(self.deps.clock.now());
-        let health = Health { broken, since: Some(since) };
-        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        let _either_way = self.deps.store.write(vec![Write::put(key, expect, &health)?]).await?;
-        Ok(())
-    }
 }
 
 /// What the publisher remembers of a target, and what a write of it expects.
@@ -259,7 +255,7 @@ pub(crate) struct Memory<T> {
     pub(crate) value: T,
 }
 
-/// An answer that repeating will not change: GitLab's own words, kept for people.
+/// An answer that repeating will not change soon: GitLab's own words, kept for people.
 pub(crate) fn refusal(error: &GitlabError) -> Option<String> {
     error.is_refusal().then(|| error.to_string())
 }

@@ -1,6 +1,6 @@
 //! The one note of a merge request.
 
-use crate::{Client, Memory, Trouble, Work, client, refusal};
+use crate::{Client, Done, Memory, Trouble, Work, client, refusal};
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
     plan::Change,
@@ -38,14 +38,14 @@ impl Work {
         connected: &Connected,
         project: ProjectId,
         iid: MergeRequestIid,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Done, Trouble> {
         let gitlab = client(connected);
         let key = keys::merge_request(project, iid);
         let Some(record) = self.deps.store.get::<MergeRequestRecord>(&key).await? else {
-            return Ok(());
+            return Ok(Done::default());
         };
         let record = record.value;
-        let Some(head) = record.head.clone() else { return Ok(()) };
+        let Some(head) = record.head.clone() else { return Ok(Done::default()) };
         let live = gitlab.merge_request(project, iid).await?;
         let state = match record.state.as_str() {
             "merged" => MergeRequestState::Merged,
@@ -72,12 +72,12 @@ impl Work {
         };
         let mut memory: Memory<NoteMemory> = self.memory().await?;
         if memory.value.note.is_none() && !note::is_wanted(&input) {
-            return Ok(());
+            return Ok(Done::default());
         }
         let body = note::render(&input);
         let digest = hex::encode(Sha256::digest(body.as_bytes()));
         if memory.value.body.as_deref() == Some(&digest) {
-            return Ok(());
+            return Ok(Done::default());
         }
         let marker = note::marker(&input.installation, project, iid);
         let bot = connected.integration.value.bot.id;
@@ -94,13 +94,13 @@ impl Work {
             Err(error) => match refusal(&error) {
                 Some(words) => {
                     tracing::warn!(project.id = project.0, merge_request = iid.0, "{words}");
-                    memory.value.body = Some(digest);
                     memory.value.refusal = Some(words);
                 }
                 None => return Err(error.into()),
             },
         }
-        self.remember(&mut memory).await
+        self.remember(&mut memory).await?;
+        Ok(Done { runs: 1, refused: memory.value.refusal })
     }
 
     /// Edits the note, or finds it again by its marker, or makes it. A note whose making timed out

@@ -1,6 +1,6 @@
 //! Statuses of one (project, commit), the gate among them.
 
-use crate::{Client, Memory, Trouble, Work, client, refusal};
+use crate::{Client, Done, Memory, Trouble, Work, client};
 use gantry_domain::{
     CommitSha, ProjectId, StackId,
     feedback::{CommitView, Pipeline, Posted, StatusPost, missing_statuses},
@@ -57,13 +57,12 @@ pub(crate) struct StatusMemory {
 }
 
 impl Work {
-    /// Answers how many runs the commit has.
     pub(crate) async fn publish_statuses(
         &self,
         connected: &Connected,
         project: ProjectId,
         commit: &CommitSha,
-    ) -> Result<usize, Trouble> {
+    ) -> Result<Done, Trouble> {
         let gitlab = client(connected);
         let runs = self.runs_of_commit(project, commit).await?;
         let partition = keys::commit_runs(project, commit);
@@ -80,7 +79,7 @@ impl Work {
         let gate_without_runs =
             runs.is_empty() && self.wants_empty_gate(gitlab, project, &subjects).await?;
         if runs.is_empty() && !gate_without_runs {
-            return Ok(0);
+            return Ok(Done::default());
         }
         let mut memory: Memory<StatusMemory> = self.memory().await?;
         let now = self.deps.clock.now();
@@ -109,8 +108,19 @@ impl Work {
             gate_may_end: held.is_none(),
         };
         let is_first = memory.value.posted.statuses.is_empty();
+        let mut refused = None;
+        let mut closed: Vec<Pipeline> = Vec::new();
         for post in missing_statuses(&view, &memory.value.posted) {
-            self.post(connected, project, &post, &mut memory).await?;
+            if closed.contains(&post.pipeline) {
+                continue;
+            }
+            let Some(error) = self.post(connected, project, &post, &mut memory).await? else {
+                continue;
+            };
+            if error.is_of_all() {
+                closed.push(post.pipeline);
+            }
+            refused = Some(error.to_string());
         }
         let asked_at = runs.iter().filter_map(|run| run.asked_at).min();
         let posted = !memory.value.posted.statuses.is_empty();
@@ -125,17 +135,17 @@ impl Work {
             let nudge = Message::Status { project, commit: commit.clone(), want: 0 };
             self.deps.sender.send_later(nudge, wait).await?;
         }
-        Ok(runs.len())
+        Ok(Done { runs: runs.len(), refused })
     }
 
-    /// Posts one status and remembers it at once.
+    /// Posts one status and remembers it at once. Answers what GitLab refused.
     async fn post(
         &self,
         connected: &Connected,
         project: ProjectId,
         post: &StatusPost,
         memory: &mut Memory<StatusMemory>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Option<Error>, Trouble> {
         let pipeline = memory.value.posted.resolve(&post.pipeline);
         let state = match post.state {
             CommitState::Pending => StatusState::Pending,
@@ -167,7 +177,8 @@ impl Work {
             if let Some(there) = there {
                 memory.value.unsure = false;
                 memory.value.posted.record(post, there.pipeline_id.or(pipeline.id), by);
-                return self.remember(memory).await;
+                self.remember(memory).await?;
+                return Ok(None);
             }
         }
         let mut sent = poster.post_status(place, &pipeline.sha, &status).await;
@@ -181,24 +192,30 @@ impl Work {
                 memory.value.refusals.remove(&post.name);
                 posted.pipeline_id
             }
-            Err(error) if error.already_there(state) => pipeline.id,
-            Err(error) => match refusal(&error) {
-                // Asking again would be refused again: kept for people, until something changes.
-                Some(words) => {
-                    tracing::warn!(project.id = project.0, status = post.name, "{words}");
-                    memory.value.refusals.insert(post.name.clone(), words);
-                    pipeline.id
+            // There already, or beyond it.
+            Err(error) if error.transition_refused_from().is_some() => {
+                if !error.already_there(state) {
+                    tracing::warn!(project.id = project.0, status = post.name, "{error}");
                 }
-                None => {
-                    memory.value.unsure = true;
-                    self.remember(memory).await?;
-                    return Err(error.into());
-                }
-            },
+                pipeline.id
+            }
+            Err(error) if error.is_refusal() => {
+                tracing::warn!(project.id = project.0, status = post.name, "{error}");
+                memory.value.unsure = false;
+                memory.value.refusals.insert(post.name.clone(), error.to_string());
+                self.remember(memory).await?;
+                return Ok(Some(error));
+            }
+            Err(error) => {
+                memory.value.unsure = true;
+                self.remember(memory).await?;
+                return Err(error.into());
+            }
         };
         memory.value.unsure = false;
         memory.value.posted.record(post, answered, by);
-        self.remember(memory).await
+        self.remember(memory).await?;
+        Ok(None)
     }
 
     /// The runs of a commit.
@@ -284,7 +301,7 @@ async fn find_end(
     }
     let latest = match gitlab.statuses(project, &pipeline.sha).await {
         // Posting says so too, and its refusal is kept for people.
-        Err(error) if refusal(&error).is_some() => return Ok(None),
+        Err(error) if error.is_refusal() => return Ok(None),
         latest => latest?,
     };
     let mut of_name = latest.into_iter().filter(|there| {

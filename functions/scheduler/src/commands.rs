@@ -267,7 +267,11 @@ impl Work {
             return Ok(commit.ok_or_else(|| "the order names no commit".to_owned()));
         };
         let client = self.gitlab().await?;
-        let live = client.branch(project, &stack.branch).await.map_err(gitlab_failure)?;
+        let live = match client.branch(project, &stack.branch).await {
+            // A person waits for the answer.
+            Err(error) if error.is_refusal() => return Ok(Err(error.to_string())),
+            live => live.map_err(gitlab_failure)?,
+        };
         let Some(live) = live else {
             return Ok(Err(format!("the branch {} is not there", stack.branch)));
         };

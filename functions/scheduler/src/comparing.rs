@@ -4,6 +4,8 @@
 use crate::{
     Work,
     hooks::{Dealt, Event},
+    refusal,
+    sweep::nudge_for,
 };
 use gantry_domain::{
     EventId, ProjectId,
@@ -27,6 +29,10 @@ const TROUBLE: SignedDuration = SignedDuration::from_secs(60);
 /// How many pages of the newest tags are looked through for those that no webhook told: the first
 /// without any ends it.
 const NEWEST_TAG_PAGES: u32 = 10;
+
+/// How much of what GitLab refused one comparison has tried again: there may be a lot that it
+/// refuses for good.
+const REFUSED_AT_ONCE: usize = 10;
 
 impl Work {
     /// Compares one project. Trouble at GitLab is not the message's fault: the next look is set,
@@ -55,9 +61,10 @@ impl Work {
                     self.deps.limits.compare_unseen_every
                 };
                 self.compare_again(&found, after.clone(), wait).await?;
+                self.ask_refused_of(project, &stacks).await?;
                 self.go_on_learning(project, &after).await
             }
-            Err(failure) if failure.retry_after.is_some() => {
+            Err(failure) if failure.retry_after.is_some() || refusal(&failure).is_some() => {
                 self.note_outage(&failure).await?;
                 let wait = failure
                     .retry_after
@@ -68,6 +75,24 @@ impl Work {
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// GitLab answers for the project: what it refused to show there is tried again.
+    async fn ask_refused_of(&self, project: ProjectId, stacks: &[Stack]) -> Result<(), Failure> {
+        let mut refused = self.deps.store.refused().await?;
+        refused.sort_by_key(|refusal| refusal.tried_at);
+        let nudges = refused.iter().filter_map(|refusal| nudge_for(&refusal.target));
+        let of_project = nudges.filter(|nudge| match nudge {
+            Message::Status { project: of, .. } | Message::Note { project: of, .. } => {
+                *of == project
+            }
+            Message::Environment { stack, .. } => stacks.iter().any(|known| known.id == *stack),
+            _ => false,
+        });
+        for nudge in of_project.take(REFUSED_AT_ONCE) {
+            self.want(nudge).await?;
+        }
+        Ok(())
     }
 
     async fn compare_again(

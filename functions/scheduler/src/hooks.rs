@@ -1,6 +1,6 @@
 //! Taking in an event: it is written down, then whatever it hints at is looked up and decided.
 
-use crate::Work;
+use crate::{Work, refusal};
 use gantry_domain::{
     EventId, ProjectId, StackId,
     decision::runs_on_tags,
@@ -71,6 +71,14 @@ impl Work {
             Err(failure) => format!("not decided yet: {:#}", failure.error),
         };
         self.write_outcome(&event, outcome).await?;
+        if let Err(failure) = &dealt
+            && refusal(failure).is_some()
+            && !self.waits_for_allowance(failure, Some(received_at))
+        {
+            // GitLab has refused for long enough: what it hinted at is found by comparing, as soon
+            // as that is allowed.
+            return Ok(());
+        }
         if matches!(dealt?, Dealt::Later(_)) {
             let again = Message::Hook { event: event.id, received_at, source, hook };
             self.deps.sender.send_later(again, NOT_READY).await?;
@@ -199,12 +207,22 @@ impl Work {
         if let Some(stack) = &own {
             let key = keys::tracked_branch(project, &stack.branch);
             let known = self.deps.store.get::<TrackedBranch>(&key).await?;
-            if known.as_ref().is_none_or(|known| known.value.left) {
-                let stacks = self.stacks_of(project).await?;
-                self.begin_branch(project, &stack.branch, &stacks, known).await?;
-            }
-            if runs_on_tags(stack) {
-                self.begin_with_tags(project).await?;
+            let begun = async {
+                if known.as_ref().is_none_or(|known| known.value.left) {
+                    let stacks = self.stacks_of(project).await?;
+                    self.begin_branch(project, &stack.branch, &stacks, known).await?;
+                }
+                if runs_on_tags(stack) {
+                    self.begin_with_tags(project).await?;
+                }
+                Ok(())
+            };
+            match begun.await {
+                // Comparing begins as soon as GitLab allows it.
+                Err(failure) if refusal(&failure).is_some() => {
+                    tracing::warn!(project.id = project.0, "comparing waits: {:#}", failure.error);
+                }
+                begun => begun?,
             }
         }
         let version = crate::effects::distinct(&(stack, self.now().as_millisecond()));

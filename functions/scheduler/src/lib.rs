@@ -28,8 +28,8 @@ use gantry_gitlab::{Client, Connection, Error as GitlabError};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::Clock;
-use gantry_store::{Expect, Store, Stored, Write, keys, scheduler::Health};
-use jiff::SignedDuration;
+use gantry_store::Store;
+use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 
 /// What the scheduler works with.
@@ -77,6 +77,11 @@ impl Default for Limits {
     }
 }
 
+/// The next try of what GitLab refused: it may be in trouble, or a person may give the right.
+const REFUSED: Duration = Duration::from_secs(60);
+/// How long a message waits so. What it was about is found by comparing then.
+pub(crate) const REFUSALS_WAIT: SignedDuration = SignedDuration::from_hours(1);
+
 /// Handles the messages of `events.fifo`.
 #[derive(Clone)]
 pub struct Scheduler {
@@ -95,7 +100,13 @@ impl Handler for Scheduler {
     async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
         let sender = self.deps.sender.following(context.hops);
         let work = Work { deps: Deps { sender, ..self.deps.clone() } };
-        work.handle(message).await
+        let handled = work.handle(message).await;
+        match handled {
+            Err(failure) if work.waits_for_allowance(&failure, context.sent_at) => {
+                Err(Failure { retry_after: Some(REFUSED), ..failure })
+            }
+            handled => handled,
+        }
     }
 }
 
@@ -146,20 +157,10 @@ impl Work {
         self.deps.clock.now()
     }
 
-    /// Marks the connection as broken or working; written only when that changes.
-    pub(crate) async fn note_health(&self, broken: Option<String>) -> Result<(), Failure> {
-        let key = keys::health("scheduler");
-        let found = self.deps.store.get::<Health>(&key).await?;
-        if found.as_ref().and_then(|h| h.value.broken.as_ref()) == broken.as_ref() {
-            return Ok(());
-        }
-        // Trouble that is said in other words is the same trouble.
-        let since = found.as_ref().filter(|h| broken.is_some() && h.value.broken.is_some());
-        let since = since.and_then(|health| health.value.since).unwrap_or(self.now());
-        let health = Health { broken, since: Some(since) };
-        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        let _either_way = self.deps.store.write(vec![Write::put(key, expect, &health)?]).await?;
-        Ok(())
+    /// True while a message that came at `since` waits for GitLab to allow what it refused.
+    pub(crate) fn waits_for_allowance(&self, failure: &Failure, since: Option<Timestamp>) -> bool {
+        let is_new = since.is_some_and(|at| self.now().duration_since(at) < REFUSALS_WAIT);
+        is_new && refusal(failure).is_some()
     }
 
     /// Writes down that GitLab does not work for us, if that is what went wrong.
@@ -170,6 +171,10 @@ impl Work {
         }
     }
 
+    pub(crate) async fn note_health(&self, broken: Option<String>) -> Result<(), Failure> {
+        Ok(self.deps.store.note_health("scheduler", broken, self.now()).await?)
+    }
+
     /// The client for GitLab, or a wait: events are not lost while GitLab is not set up.
     pub(crate) async fn gitlab(&self) -> Result<Arc<Client>, Failure> {
         match self.deps.gitlab.current().await {
@@ -177,6 +182,11 @@ impl Work {
             Err(error) => Err(Failure::wait(error, Duration::from_secs(30))),
         }
     }
+}
+
+/// What GitLab refused, if that is why.
+pub(crate) fn refusal(failure: &Failure) -> Option<&GitlabError> {
+    failure.error.downcast_ref::<GitlabError>().filter(|error| error.is_refusal())
 }
 
 /// Trouble at GitLab is no fault of the message: it waits. Everything else counts against it.

@@ -10,7 +10,7 @@ use crate::{
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, RunId,
-    integration::days_left,
+    integration::{Integration, days_left},
     run::{Run, RunState},
 };
 use gantry_queue::{Failure, Message};
@@ -58,8 +58,27 @@ impl Work {
             self.deps.sender.send(Message::Dispatch { cause }).await?;
         }
         self.find_uncompared().await?;
+        self.ask_refused_again(now).await?;
         if let Err(failure) = self.measure(&line.items, &places).await {
             tracing::error!("the sweep did not measure: {:#}", failure.error);
+        }
+        Ok(())
+    }
+
+    /// What GitLab refused is tried again after a while, and whenever the settings were saved.
+    async fn ask_refused_again(&self, now: Timestamp) -> Result<(), Failure> {
+        let refused = self.deps.store.refused().await?;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let Some(integration) = self.deps.store.integration().await? else { return Ok(()) };
+        let Integration { linked, saved_at, .. } = integration.value;
+        for refusal in
+            refused.iter().filter(|r| linked && (r.is_due(now) || r.tried_at <= saved_at))
+        {
+            if let Some(nudge) = nudge_for(&refusal.target) {
+                self.want(nudge).await?;
+            }
         }
         Ok(())
     }
@@ -212,7 +231,7 @@ impl Work {
 }
 
 /// The nudge whose group is `target`.
-fn nudge_for(target: &str) -> Option<Message> {
+pub(crate) fn nudge_for(target: &str) -> Option<Message> {
     match target.split(':').collect::<Vec<_>>().as_slice() {
         ["status", project, commit] => Some(Message::Status {
             project: ProjectId(project.parse().ok()?),

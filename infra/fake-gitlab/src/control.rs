@@ -216,6 +216,11 @@ impl FakeGitlab {
         }
     }
 
+    /// Lets every request that matches go wrong, until [`Self::clear_faults`].
+    pub fn fail_always(&self, matcher: Matcher, fault: Fault) {
+        self.fail_times(matcher, fault, u32::MAX);
+    }
+
     /// Forgets the faults that nothing has met; gives how many there were.
     pub fn clear_faults(&self) -> usize {
         self.with(|state| std::mem::take(&mut state.faults.waiting).len())

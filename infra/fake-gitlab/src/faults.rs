@@ -51,6 +51,10 @@ pub enum Fault {
     Drop,
     /// The request is carried out and the connection ends without an answer.
     ApplyThenDrop,
+    /// No answer comes, ever, and nothing was done.
+    Hang,
+    /// The request is carried out, and its answer comes later than anybody waits for it.
+    ApplyThenHang,
 }
 
 impl Fault {
@@ -58,6 +62,20 @@ impl Fault {
     #[must_use]
     pub fn status(code: u16) -> Self {
         let body = serde_json::json!({ "message": format!("{code} injected") }).to_string();
+        Self::Status { code, body, headers: Vec::new() }
+    }
+
+    /// An answer with this status and these words of GitLab's.
+    #[must_use]
+    pub fn saying(code: u16, words: &str) -> Self {
+        let body = serde_json::json!({ "message": words }).to_string();
+        Self::Status { code, body, headers: Vec::new() }
+    }
+
+    /// A web page of a proxy or a maintenance, with this status.
+    #[must_use]
+    pub fn page(code: u16) -> Self {
+        let body = "<!DOCTYPE html>\n<html><body>Back soon</body></html>".to_owned();
         Self::Status { code, body, headers: Vec::new() }
     }
 }

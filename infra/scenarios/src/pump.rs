@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 /// Longer than any handler takes here.
 const HANDLING: Duration = Duration::from_secs(60);
+/// As short as a handler is begun at all: what nobody answers is given up after a second.
+const SHORT_HANDLING: Duration = Duration::from_millis(5_100);
 /// What waits for longer is left to stories that let time pass.
 const FAR_AWAY: SignedDuration = SignedDuration::from_mins(5);
 /// How often the timer sends a sweep.
@@ -26,6 +28,8 @@ pub(crate) struct Pump {
     restarts: bool,
     /// Messages over which a process has ended. Each ends one only.
     fatal: HashSet<String>,
+    /// How long a handler has.
+    handling: Duration,
     /// Stacks whose triggers get lost on their way.
     pub(crate) loses: HashSet<StackId>,
     /// What got lost.
@@ -40,6 +44,7 @@ impl Pump {
             shuffled: mode.twice_and_shuffled.is_some(),
             restarts: mode.restarts,
             fatal: HashSet::new(),
+            handling: HANDLING,
             loses: HashSet::new(),
             lost: Vec::new(),
         }
@@ -89,6 +94,32 @@ impl World {
             }
         }
         panic!("no run of {slug} becomes {state}:\n{}", self.history());
+    }
+
+    /// Lets time pass while GitLab is in trouble: whatever can happen happens, and what waits is
+    /// not waited for. Looks again every `step`.
+    pub async fn endure(&mut self, time: Duration, step: Duration) {
+        self.pump.handling = SHORT_HANDLING;
+        let mut left = time;
+        while !left.is_zero() {
+            let now = step.min(left);
+            left -= now;
+            self.hand.advance(now);
+            self.gitlab.create_due_pipelines();
+            let cause = self.system.clock.now().as_millisecond().to_string();
+            self.system.sender.send(Message::Sweep { cause }).await.unwrap();
+            self.happen(TOO_MANY).await;
+        }
+        self.pump.handling = HANDLING;
+    }
+
+    /// At most so many of the things that can happen now.
+    pub(crate) async fn happen(&mut self, most: usize) {
+        for _ in 0..most {
+            if !self.do_one().await {
+                return;
+            }
+        }
     }
 
     /// The next thing that can happen now. True when there was one.
@@ -205,7 +236,7 @@ impl World {
             .map(|e| format!("{queue} {} {:?}", e.message.kind(), e.message.ids()))
             .unwrap_or_default();
         let (receipt, message) = (received.receipt.clone(), received.message_id.clone());
-        let deadline = Instant::now() + HANDLING;
+        let deadline = Instant::now() + self.pump.handling;
         let work = self.system.driver.run_batch(queue, vec![received], deadline, handler);
         let Some(outcome) = self.stops.watch(work).await else {
             self.told.push(format!("{what} (not to its end)"));

@@ -8,6 +8,7 @@ mod stories {
     mod hints;
     mod merge_requests;
     mod modules;
+    mod refusals;
     mod runners;
     mod scale;
     mod state;

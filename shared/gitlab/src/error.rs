@@ -94,6 +94,12 @@ impl Error {
         )
     }
 
+    /// True for a refusal that other calls for the same project will meet too: there is no use in
+    /// making them now.
+    pub fn is_of_all(&self) -> bool {
+        matches!(self, Self::ScopeMissing { .. } | Self::Forbidden { .. } | Self::NotFound { .. })
+    }
+
     /// How long to wait before the next try, when GitLab said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -4,10 +4,10 @@
 //! looked. A nudge is sent when none is on its way, so that 2,000 runs of a commit do not cause
 //! 2,000 looks, and the last state always arrives.
 
-use crate::{Key, Outcome, Store, StoreError, keys};
+use crate::{Expect, Key, Outcome, Store, StoreError, Write, keys};
 use gantry_domain::feedback::Posted;
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
 /// A nudge that was not followed by `done` within this time is taken for lost.
@@ -23,7 +23,36 @@ pub struct Counters {
     /// The `want` that the last nudge was sent for, and when.
     nudged: i64,
     nudged_at: i64,
+    /// Since when GitLab refuses something of it, in milliseconds; 0 when it does not.
+    refused: i64,
 }
+
+/// A target of which GitLab refused something ([`keys::refused`]). It is asked again by and by,
+/// after each save of the GitLab settings, and at each comparison of its project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The target.
+    pub target: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it was last tried.
+    pub tried_at: Timestamp,
+    /// GitLab's own words, the last time.
+    pub words: String,
+}
+
+impl Refusal {
+    /// True when it is time to ask again: ever more seldom, but at least once an hour.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let lasted = self.tried_at.duration_since(self.since);
+        now.duration_since(self.tried_at) >= lasted.clamp(SOONEST, LATEST)
+    }
+}
+
+const SOONEST: SignedDuration = SignedDuration::from_mins(1);
+const LATEST: SignedDuration = SignedDuration::from_hours(1);
+/// From then on nothing asks again until something changes.
+const REFUSALS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 impl Counters {
     fn read(numbers: &HashMap<String, i64>) -> Self {
@@ -33,6 +62,7 @@ impl Counters {
             done: number("done"),
             nudged: number("nudged"),
             nudged_at: number("nudged_at"),
+            refused: number("refused"),
         }
     }
 }
@@ -120,6 +150,56 @@ impl Store {
         }
     }
 
+    /// Keeps what GitLab refused of a target, or that it refuses nothing any more. `counters` are
+    /// those of before the look.
+    pub async fn note_refusal(
+        &self,
+        target: &str,
+        counters: Counters,
+        words: Option<String>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = keys::refused(target);
+        let since = match counters.refused {
+            0 => now,
+            since => Timestamp::from_millisecond(since).unwrap_or(now),
+        };
+        let is_kept = now.duration_since(since) < REFUSALS_KEPT;
+        let Some(words) = words.filter(|_| is_kept) else {
+            if counters.refused != 0 {
+                let gone = Write::Delete { key, expect: Expect::Any };
+                let _unconditional = self.write(vec![gone]).await?;
+                self.set_refused(target, 0, now).await?;
+            }
+            return Ok(());
+        };
+        if counters.refused == 0 {
+            self.set_refused(target, since.as_millisecond(), now).await?;
+        }
+        let refusal = Refusal { target: target.to_owned(), since, tried_at: now, words };
+        let _unconditional = self.write(vec![Write::put(key, Expect::Any, &refusal)?]).await?;
+        Ok(())
+    }
+
+    async fn set_refused(
+        &self,
+        target: &str,
+        since: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        // Due until it is noted as published.
+        let due = Some(now + NUDGE_LOST_AFTER);
+        let set = [("refused", since)];
+        let _unconditional = self.set_numbers(&keys::feedback(target), &set, due, None).await?;
+        Ok(())
+    }
+
+    /// The targets of which GitLab refuses something.
+    pub async fn refused(&self) -> Result<Vec<Refusal>, StoreError> {
+        let found = self.query_all::<Refusal>(keys::REFUSED, "").await?;
+        Ok(found.into_iter().map(|refusal| refusal.value).collect())
+    }
+
     /// Sets when a target is to be looked at again: GitLab is in trouble, or more is coming.
     pub async fn look_again(&self, target: &str, at: Timestamp) -> Result<(), StoreError> {
         let _unconditional = self.set_numbers(&keys::feedback(target), &[], Some(at), None).await?;
@@ -129,11 +209,17 @@ impl Store {
     /// GitLab's own words where it refused something of a target.
     pub async fn refusals(&self, target: &str) -> Result<Vec<String>, StoreError> {
         let found = self.get::<Refused>(&keys::feedback_memory(target)).await?;
-        Ok(found.map_or_else(Vec::new, |memory| {
+        let of_memory = found.map_or_else(Vec::new, |memory| {
             let Refused { refusals, refusal } = memory.value;
             let named = refusals.into_iter().map(|(name, words)| format!("{name}: {words}"));
             named.chain(refusal).collect()
-        }))
+        });
+        if !of_memory.is_empty() {
+            return Ok(of_memory);
+        }
+        // Where GitLab does not even let it read, nothing is remembered.
+        let found = self.get::<Refusal>(&keys::refused(target)).await?;
+        Ok(found.map(|refusal| refusal.value.words).into_iter().collect())
     }
 
     /// The statuses that GitLab shows for a commit, as the publisher remembers them.

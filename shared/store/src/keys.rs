@@ -234,6 +234,14 @@ pub fn health(function: &str) -> Key {
     Key::new(format!("{owner}/health"), function)
 }
 
+/// The partition of targets of which GitLab refuses something.
+pub const REFUSED: &str = "feedback/refused";
+
+/// What GitLab refuses of a target.
+pub fn refused(target: &str) -> Key {
+    Key::new(REFUSED, target)
+}
+
 /// The partition of runs that wait for a runner, in the order in which they get one.
 pub const LINE: &str = "line/all";
 

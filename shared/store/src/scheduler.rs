@@ -1,5 +1,6 @@
 //! The scheduler's records, besides [`gantry_domain::run::Run`] itself.
 
+use crate::{Expect, Store, StoreError, Stored, Write};
 use gantry_domain::{
     CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
     module::{ModuleConfig, Packed},
@@ -405,6 +406,31 @@ pub struct Health {
     pub broken: Option<String>,
     /// Since when it is as it is.
     pub since: Option<Timestamp>,
+}
+
+impl Store {
+    /// Marks the connection to GitLab as broken or working, as `function` sees it; written only
+    /// when that changes.
+    pub async fn note_health(
+        &self,
+        function: &str,
+        broken: Option<String>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = crate::keys::health(function);
+        let found = self.get::<Health>(&key).await?;
+        let known = found.as_ref().and_then(|health| health.value.broken.clone());
+        if known == broken {
+            return Ok(());
+        }
+        // Trouble that is said in other words is the same trouble.
+        let since = found.as_ref().filter(|_| broken.is_some() && known.is_some());
+        let since = since.and_then(|health| health.value.since).unwrap_or(now);
+        let health = Health { broken, since: Some(since) };
+        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let _either_way = self.write(vec![Write::put(key, expect, &health)?]).await?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

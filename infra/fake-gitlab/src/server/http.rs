@@ -88,6 +88,10 @@ pub(super) async fn handle(
             shared.lock().observed.saw(record);
             return Err(Dropped);
         }
+        Some(Fault::Hang) => {
+            shared.lock().observed.saw(record);
+            return std::future::pending().await;
+        }
         Some(Fault::Status { code, body, headers }) => {
             Ok(Handled::new(plain(*code, body, headers), None))
         }
@@ -95,23 +99,26 @@ pub(super) async fn handle(
             let headers = [("Retry-After".to_owned(), retry_after.to_string())];
             Ok(Handled::new(plain(429, "Retry later\n", &headers), None))
         }
-        Some(Fault::ApplyThenDrop) | None if path.is_none() => {
+        Some(Fault::ApplyThenDrop | Fault::ApplyThenHang) | None if path.is_none() => {
             Ok(Handled::new(plain(404, "Nothing here: see the relative root", &[]), None))
         }
-        Some(Fault::ApplyThenDrop) | None => route(&shared, read).await,
+        Some(Fault::ApplyThenDrop | Fault::ApplyThenHang) | None => route(&shared, read).await,
     };
     let Ok(handled) = handled;
-    let dropped = matches!(fault, Some(Fault::ApplyThenDrop));
+    let dropped = matches!(fault, Some(Fault::ApplyThenDrop | Fault::ApplyThenHang));
     record.status = if dropped { 0 } else { handled.response.status().as_u16() };
     record.user = handled.user;
-    let mut state = shared.lock();
-    if handled.unknown {
-        state.observed.unknown.push(record.clone());
+    {
+        let mut state = shared.lock();
+        if handled.unknown {
+            state.observed.unknown.push(record.clone());
+        }
+        state.observed.saw(record);
     }
-    state.observed.saw(record);
-    drop(state);
-    if dropped {
-        return Err(Dropped);
+    match fault {
+        Some(Fault::ApplyThenDrop) => return Err(Dropped),
+        Some(Fault::ApplyThenHang) => return std::future::pending().await,
+        _ => {}
     }
     Ok(handled.response.map(Full::new))
 }
