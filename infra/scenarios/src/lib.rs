@@ -5,8 +5,9 @@
 //! story runs in each [`Mode`]: as it is, with every message delivered twice and groups shuffled,
 //! with stale index reads, without any webhook, and with a process that ends after every message.
 //! At the end nothing may be left. With `GANTRY_STOPS` a story is told again with a process that
-//! ends before one of its side effects: the end must be the same (`stops`, `end`). `GANTRY_SEED`
-//! chooses what is left to chance (`seed`). Where only real Terraform shows what happens, a story
+//! ends before one of its side effects: the end must be the same (`stops`, `end`). So it must with
+//! a GitLab that is in trouble for ten minutes (`moods`); `GANTRY_MOODS=all` tells all of them.
+//! `GANTRY_SEED` chooses what is left to chance (`seed`). Where only real Terraform shows what happens, a story
 //! has the real runner program.
 
 #![expect(
@@ -18,6 +19,7 @@
 mod end;
 mod installation;
 mod modes;
+mod moods;
 mod programs;
 mod proxy;
 mod pump;
@@ -29,7 +31,8 @@ mod world;
 mod writes;
 
 pub use gantry_queue::NotStarted;
-pub use modes::{Mode, run_test, run_test_in, run_test_on};
+pub use modes::{Mode, run_test, run_test_in, run_test_in_moods, run_test_on};
+pub use moods::Trouble;
 pub use runner::Planned;
 pub use tls::Secure;
 pub use world::{StackOptions, World, with_files};

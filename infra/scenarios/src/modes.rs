@@ -1,6 +1,11 @@
 //! The ways in which every story is told.
 
-use crate::{World, end, seed::SEED, stops};
+use crate::{
+    World, end,
+    moods::{self, Trouble},
+    seed::SEED,
+    stops,
+};
 use futures::FutureExt as _;
 use gantry_domain::stack::Tool;
 use std::{future::Future, panic::AssertUnwindSafe};
@@ -19,6 +24,8 @@ pub struct Mode {
     pub restarts: bool,
     /// The process ends before this side effect, counted from 0.
     pub stops_before: Option<usize>,
+    /// GitLab is in trouble for a while.
+    pub trouble: Option<Trouble>,
 }
 
 impl Mode {
@@ -43,6 +50,7 @@ impl Mode {
         no_webhooks: false,
         restarts: false,
         stops_before: None,
+        trouble: None,
     };
 }
 
@@ -91,16 +99,43 @@ where
     let mut wrong = Vec::new();
     for number in stops::chosen(std::any::type_name::<F>(), effects) {
         let mode = Mode { stops_before: Some(number), ..Mode::PLAIN };
-        let told = AssertUnwindSafe(async {
-            let mut world = tell(mode, &story).await;
-            let differ = end::differences(&end, &world.end().await);
-            assert!(differ.is_empty(), "{}\n{}", differ.join("\n"), world.history());
-        });
-        if told.catch_unwind().await.is_err() {
+        if !ends_so(&end, mode, &story).await {
             wrong.push(number);
         }
     }
     assert!(wrong.is_empty(), "of {effects} side effects, stops before {wrong:?} change the end");
+}
+
+/// Tells the story as it is, then with a GitLab that gets into trouble at one of its `moments`
+/// ([`World::moment`]): the end must be the same.
+pub async fn run_test_in_moods<F, Fut>(moments: usize, story: F)
+where
+    F: Fn(World) -> Fut,
+    Fut: Future<Output = World>,
+{
+    let end = tell(Mode::PLAIN, &story).await.end().await;
+    let mut wrong = Vec::new();
+    for trouble in moods::chosen(std::any::type_name::<F>(), moments) {
+        let mode = Mode { trouble: Some(trouble), ..Mode::PLAIN };
+        if !ends_so(&end, mode, &story).await {
+            wrong.push(trouble);
+        }
+    }
+    assert!(wrong.is_empty(), "these change the end: {wrong:#?}");
+}
+
+/// True when the story, told in this mode, ends as it should.
+async fn ends_so<F, Fut>(end: &[String], mode: Mode, story: &F) -> bool
+where
+    F: Fn(World) -> Fut,
+    Fut: Future<Output = World>,
+{
+    let told = AssertUnwindSafe(async {
+        let mut world = tell(mode, story).await;
+        let differ = end::differences(end, &world.end().await);
+        assert!(differ.is_empty(), "{}\n{}", differ.join("\n"), world.history());
+    });
+    told.catch_unwind().await.is_ok()
 }
 
 async fn tell<F, Fut>(mode: Mode, story: &F) -> World

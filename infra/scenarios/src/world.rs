@@ -56,6 +56,8 @@ pub struct World {
     pub(crate) ended: usize,
     /// A process has ended, and no timer has come by since.
     pub(crate) recovers: bool,
+    /// How many moments of the story are over.
+    pub(crate) moments: usize,
     http: Client,
     key: String,
     /// GitLab's token.
@@ -103,6 +105,7 @@ impl World {
             stops,
             ended: 0,
             recovers: false,
+            moments: 0,
             http,
             key,
             token,
