@@ -64,6 +64,11 @@ pub struct Limits {
     pub compare_every: SignedDuration,
     /// How often while no webhook of the project was ever seen.
     pub compare_unseen_every: SignedDuration,
+    /// How many calls of GitLab a minute comparisons may make, all together.
+    pub compare_calls: u32,
+    /// Everything is compared anew that was not compared since: when a machine was started that
+    /// GitLab could not call before.
+    pub compare_anew_since: Timestamp,
 }
 
 impl Default for Limits {
@@ -73,6 +78,8 @@ impl Default for Limits {
             sweep_every: SignedDuration::from_mins(1),
             compare_every: SignedDuration::from_mins(10),
             compare_unseen_every: SignedDuration::from_mins(10),
+            compare_calls: 60,
+            compare_anew_since: Timestamp::UNIX_EPOCH,
         }
     }
 }
