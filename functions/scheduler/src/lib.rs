@@ -27,7 +27,7 @@ use gantry_domain::stack::Roles;
 use gantry_gitlab::{Client, Connection, Error as GitlabError};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_secrets::Signer;
-use gantry_setup::Clock;
+use gantry_setup::{Clock, Environment, environment::EnvironmentError};
 use gantry_store::Store;
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
@@ -81,6 +81,30 @@ impl Default for Limits {
             compare_calls: 60,
             compare_anew_since: Timestamp::UNIX_EPOCH,
         }
+    }
+}
+
+impl Limits {
+    /// What `GANTRY_RUNNERS`, `GANTRY_COMPARE_EVERY` and `GANTRY_COMPARE_CALLS` set.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn from_environment(environment: Environment) -> Result<Self, EnvironmentError> {
+        let usual = Self::default();
+        let every =
+            environment.parsed("GANTRY_COMPARE_EVERY", "a time span (10m)", usual.compare_every)?;
+        let calls = "a number of calls a minute";
+        Ok(Self {
+            room: environment.parsed("GANTRY_RUNNERS", "a number of runs", usual.room)?,
+            compare_every: every,
+            compare_unseen_every: every,
+            compare_calls: environment.parsed(
+                "GANTRY_COMPARE_CALLS",
+                calls,
+                usual.compare_calls,
+            )?,
+            ..usual
+        })
     }
 }
 

@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(deployment: Deployment) -> Result<(), Error> {
-    let limits = limits(deployment)?;
+    let limits = Limits::from_environment(deployment.environment())?;
     let urls = QueueUrls::default()
         .with(QueueName::Events, deployment.queue_url("EVENTS")?)?
         .with(QueueName::Source, deployment.queue_url("SOURCE")?)?
@@ -86,21 +86,4 @@ fn runners(deployment: Deployment) -> Result<(String, Roles, String), Error> {
     let role = |name| required(name, "the ARN of a role").map(Some);
     let roles = Roles { plan: role("GANTRY_PLAN_ROLE")?, apply: role("GANTRY_APPLY_ROLE")? };
     Ok((project, roles, deployment.public_url()?))
-}
-
-fn limits(deployment: Deployment) -> Result<Limits, Error> {
-    let (usual, environment) = (Limits::default(), deployment.environment());
-    let every =
-        environment.parsed("GANTRY_COMPARE_EVERY", "a time span (10m)", usual.compare_every)?;
-    Ok(Limits {
-        room: environment.parsed("GANTRY_RUNNERS", "a number of runs", usual.room)?,
-        compare_every: every,
-        compare_unseen_every: every,
-        compare_calls: environment.parsed(
-            "GANTRY_COMPARE_CALLS",
-            "a number of calls a minute",
-            usual.compare_calls,
-        )?,
-        ..usual
-    })
 }
