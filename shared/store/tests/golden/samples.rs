@@ -22,16 +22,15 @@ use gantry_store::{
         Activity, AdminKey, FoundBy, Pause, ProjectEntry, ProjectStack, RegistryEntry, Role,
         SlugEntry,
     },
-    feedback::Refusal,
     runner::{
         Beat, Claim, FreeRunner, HandedOn, LogHeld, LogPiece, StateLock, StatePin, StateUpload,
         StateVersion,
     },
     scheduler::{
-        Blocked, BlockedStack, BudgetUsed, CommandOutcome, Comparing, DecisionRecord, Health,
-        Heard, LastApplied, LineEntry, MergeRequestRecord, Once, OpenDecision, RefRecord,
-        RoomEntry, RoomLimit, RunEntry, StackHead, StartedBuild, Subject, Suite, TrackedBranch,
-        VersionRecord, VersionState, Yanked,
+        Blocked, BlockedStack, CommandOutcome, Comparing, DecisionRecord, Health, Heard,
+        LastApplied, LineEntry, MergeRequestRecord, Once, OpenDecision, RefRecord, RoomEntry,
+        RoomLimit, RunEntry, StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord,
+        VersionState, Yanked,
     },
 };
 use jiff::Timestamp;
@@ -451,29 +450,6 @@ fn of_the_scheduler() -> Vec<Sample> {
                 tags_from: Some(at(2)),
                 tag_pages: 3,
                 hook_status: Some("executable".into()),
-                ..Comparing::default()
-            },
-        ),
-        sample(
-            "comparing-in-turn",
-            Comparing {
-                last_at: Some(at(0)),
-                next_at: Some(at(1)),
-                asked_at: Some(at(2)),
-                changed_at: Some(at(3)),
-                branches_from: Some(at(4)),
-                calls: 5,
-                ..Comparing::default()
-            },
-        ),
-        sample("budget-used", BudgetUsed { until: at(0) }),
-        sample(
-            "refusal",
-            Refusal {
-                target: "note:5:7".into(),
-                since: at(0),
-                tried_at: at(1),
-                words: "403 Forbidden".into(),
             },
         ),
         sample("health", Health { broken: Some("401".into()), since: Some(at(0)) }),
