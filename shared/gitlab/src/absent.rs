@@ -195,8 +195,8 @@ impl Client {
                 let call = Call::project(Method::GET, what.project, path).query(narrowed_by, name);
                 let is_it = |entry: &Value| match entry.get(field) {
                     Some(Value::String(name)) => name == what.name,
-                    Some(other) => other.to_string() == what.name,
-                    None => false,
+                    Some(Value::Number(id)) => id.as_u64() == what.name.parse().ok(),
+                    _ => false,
                 };
                 let listed = self.list_until(call, usize::MAX, is_it).await?;
                 if !listed.last().is_some_and(is_it) {

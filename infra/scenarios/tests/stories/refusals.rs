@@ -144,6 +144,7 @@ async fn what_was_refused_for_long_is_written_after_a_save_and_after_a_compariso
             let (project, commit) = planned(&mut w).await;
             refuse(&w, &refusals()[0]);
             w.release("network");
+            w.endure(MINUTE, A_LOOK).await;
             w.endure(130 * MINUTE, 5 * MINUTE).await;
             let asked = statuses_asked(&w);
             w.endure(20 * MINUTE, 2 * MINUTE).await;

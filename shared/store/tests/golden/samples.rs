@@ -22,6 +22,7 @@ use gantry_store::{
         Activity, AdminKey, FoundBy, Pause, ProjectEntry, ProjectStack, RegistryEntry, Role,
         SlugEntry,
     },
+    feedback::Refusal,
     runner::{
         Beat, Claim, FreeRunner, HandedOn, LogHeld, LogPiece, StateLock, StatePin, StateUpload,
         StateVersion,
@@ -450,6 +451,15 @@ fn of_the_scheduler() -> Vec<Sample> {
                 tags_from: Some(at(2)),
                 tag_pages: 3,
                 hook_status: Some("executable".into()),
+            },
+        ),
+        sample(
+            "refusal",
+            Refusal {
+                target: "note:5:7".into(),
+                since: at(0),
+                tried_at: at(1),
+                words: "403 Forbidden".into(),
             },
         ),
         sample("health", Health { broken: Some("401".into()), since: Some(at(0)) }),
