@@ -190,7 +190,10 @@ on_each_tool! {
         w.claim.hooks.before_init = vec![
             "echo user $(id -u) groups $(id -G); touch made $HOME/made $TMPDIR/made && echo written"
                 .into(),
-            "cat /proc/$PPID/environ ../../../states/x /etc/shadow > /dev/null; ls ../../..".into(),
+            format!(
+                "cat /proc/{}/environ ../../../states/x /etc/shadow > /dev/null; ls ../../..",
+                std::process::id()
+            ),
         ];
         let mut config = w.offer();
         let nobody = Unprivileged::named("nobody").unwrap();
@@ -269,7 +272,9 @@ on_each_tool! {
             "env | cut -d= -f1 | sort | tr '\\n' ' '; echo".into(),
             "echo \"$GANTRY_RUN_ID $GANTRY_RUN_TYPE $GANTRY_STACK $GANTRY_COMMIT_SHA $GANTRY_BRANCH\""
                 .into(),
-            "grep -c . /proc/$PPID/environ && exit 1; cat ../../home/x; ls -d $HOME $TMPDIR".into(),
+            "cat /proc/[0-9]*/environ | grep -qa GANTRY_CLAIM_TOKEN && exit 1; \
+             cat ../../home/x; ls -d $HOME $TMPDIR"
+                .into(),
         ];
         w.offer();
         let (work, path) = (w.work(), crate::support::path());
