@@ -1,7 +1,7 @@
 #!/bin/sh
 # What can be known of the template without an AWS account: SAM's lint, CloudFormation's lint of what
 # SAM makes of it, and a build of every function and of the runner's layer as `sam deploy` uploads
-# them. Where Rust's standard library for arm64 is not installed, the build is one for x86-64.
+# them. Where zig or Rust's standard library for arm64 is not installed, the build is one for x86-64.
 set -eu
 
 cd "$(dirname -- "$0")/../.."
@@ -21,13 +21,19 @@ cfn-lint --ignore-checks W1020 --regions eu-west-1 -- "$out/transformed.json"
 
 architecture=arm64
 template=template.yaml
-if ! [ -d "$(rustc --print sysroot)/lib/rustlib/aarch64-unknown-linux-gnu" ]; then
-    architecture=x86-64
-    template=$out/x86-64.yaml
-    sed -e 's/\[arm64\]/[x86_64]/; s/BuildArchitecture: arm64/BuildArchitecture: x86_64/' template.yaml > "$template"
-    # No cross-compiler is needed.
-    export CARGO_LAMBDA_COMPILER=cargo
-fi
+# For the machine's own processor no cross-compiler is needed.
+case $(uname -m) in
+aarch64 | arm64) export CARGO_LAMBDA_COMPILER=cargo ;;
+*)
+    if ! command -v zig > /dev/null ||
+        ! [ -d "$(rustc --print sysroot)/lib/rustlib/aarch64-unknown-linux-gnu" ]; then
+        architecture=x86-64
+        template=$out/x86-64.yaml
+        sed -e 's/\[arm64\]/[x86_64]/; s/BuildArchitecture: arm64/BuildArchitecture: x86_64/' template.yaml > "$template"
+        export CARGO_LAMBDA_COMPILER=cargo
+    fi
+    ;;
+esac
 # Whether everything builds and is packed, not how fast it runs: optimizing takes most of the time.
 # `make deploy` builds without these.
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
