@@ -252,7 +252,7 @@ const ATTACKS: &[&str] = &[
     "ls /root",
     "ls /home",
     "ls /",
-    "ls /etc",
+    "ls /etc | grep shadow",
     "ls /var/log",
     "cat /dev/vda /dev/sda /dev/nvme0n1 /dev/mem /dev/kmsg | head -c 1 | grep .",
     // Changing.
@@ -412,7 +412,7 @@ async fn the_attacks_work_where_nothing_confines_them() {
         "ls $DATA",
         "cat $DATA/machine-1/run-2/job/workspace/x",
         "ln -s ../../../../../secrets.json far && cat far",
-        "ls /etc",
+        "ls /etc | grep shadow",
         "touch $DATA/new",
         "kill -CONT $NEIGHBOUR",
         "cat /proc/$NEIGHBOUR/environ",

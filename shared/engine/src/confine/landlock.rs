@@ -1,16 +1,17 @@
 //! The policy as rules of Landlock (<https://docs.kernel.org/userspace-api/landlock.html>): all that
 //! the kernel can restrict is restricted, and what the policy names is allowed.
 
-use super::Policy;
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, PathFd,
-    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use nix::libc;
 use std::{
+    fs::File,
     io,
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::fs::FileTypeExt,
+        unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     },
     path::Path,
 };
@@ -21,19 +22,22 @@ const NEWEST: ABI = ABI::V10;
 /// Rules that are ready to be applied.
 pub(super) struct Rules(RulesetCreated);
 
-/// The rules for what the policy names, as it is found now.
-pub(super) fn rules(policy: &Policy) -> Result<Rules, RulesetError> {
+/// The rules for what can be reached, and changed where it says so, as it is found now.
+pub(super) fn rules<'a>(
+    reachable: impl Iterator<Item = (&'a Path, bool)>,
+) -> Result<Rules, RulesetError> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
-    for path in &policy.read {
-        rules = allow(rules, path, AccessFs::from_read(NEWEST))?;
-    }
     let devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
-    for path in &policy.write {
-        rules = allow(rules, path, AccessFs::from_all(NEWEST) & !devices)?;
+    for (path, can_change) in reachable {
+        let access = match can_change {
+            true => AccessFs::from_all(NEWEST) & !devices,
+            false => AccessFs::from_read(NEWEST),
+        };
+        rules = allow(rules, path, access)?;
     }
     // A script may open its own output anew, by the name /dev/stderr. A pipe needs no rule.
     for output in [io::stdout().as_fd(), io::stderr().as_fd()] {
@@ -50,8 +54,9 @@ fn allow(
     path: &Path,
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, RulesetError> {
-    let Ok(file) = PathFd::new(path) else { return Ok(rules) };
-    let access = match path.metadata() {
+    let opened = File::options().read(true).custom_flags(libc::O_PATH).open(path);
+    let Ok(file) = opened else { return Ok(rules) };
+    let access = match file.metadata() {
         Ok(found) if found.is_dir() => access,
         Ok(found) if found.file_type().is_char_device() => AccessFs::ReadFile | AccessFs::WriteFile,
         _ => access & AccessFs::from_file(NEWEST),
@@ -62,7 +67,7 @@ fn allow(
 fn is_file(output: BorrowedFd<'_>) -> bool {
     output
         .try_clone_to_owned()
-        .and_then(|file| std::fs::File::from(file).metadata())
+        .and_then(|file| File::from(file).metadata())
         .is_ok_and(|found| found.is_file())
 }
 

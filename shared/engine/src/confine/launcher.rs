@@ -1,6 +1,6 @@
 //! The launcher: a process that gives up all that it could do, and becomes the program of a run.
 
-use super::{Order, Strength, calls, landlock, view};
+use super::{Order, Strength, calls, landlock, view::View};
 use crate::Unprivileged;
 use nix::{
     sched::{CloneFlags, unshare},
@@ -41,8 +41,13 @@ fn confine(order: &Order) -> Result<Strength, String> {
     unistd::setsid().map_err(io::Error::from).map_err(step("no session of its own"))?;
     close_inherited_files().map_err(step("files cannot be closed"))?;
     let mut user = order.user;
-    let own_view = make_view(order, &mut user).map_err(step("no view of its own"))?;
-    let rules = landlock::rules(&order.policy).map_err(|e| format!("Landlock: {e}"))?;
+    let view = make_view(order, &mut user).map_err(step("no view of its own"))?;
+    let own_view = view.is_some();
+    let rules = match &view {
+        Some(view) => landlock::rules(view.reachable()),
+        None => landlock::rules(order.policy.reachable()),
+    };
+    let rules = rules.map_err(|e| format!("Landlock: {e}"))?;
     let filters = calls::filters(own_view).map_err(|e| format!("system calls: {e}"))?;
     drop_rights(user).map_err(step("rights cannot be given up"))?;
     let landlock = rules.apply().map_err(|e| format!("Landlock: {e}"))?;
@@ -66,11 +71,11 @@ fn close_inherited_files() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the process has a view of its own from now on. Where it takes a user namespace to make
-/// one, the process is its user already.
-fn make_view(order: &Order, user: &mut Option<Unprivileged>) -> io::Result<bool> {
+/// The view that the process has from now on, if it has one of its own. Where it takes a user
+/// namespace to make one, the process is its user already.
+fn make_view(order: &Order, user: &mut Option<Unprivileged>) -> io::Result<Option<View>> {
     if order.policy.sees_machine {
-        return Ok(false);
+        return Ok(None);
     }
     let spaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
     if unshare(spaces).is_err() {
@@ -80,15 +85,15 @@ fn make_view(order: &Order, user: &mut Option<Unprivileged>) -> io::Result<bool>
         }
         let (uid, gid) = (unistd::geteuid(), unistd::getegid());
         if unshare(CloneFlags::CLONE_NEWUSER | spaces).is_err() {
-            return Ok(false);
+            return Ok(None);
         }
         // Otherwise it would be nobody, to itself and to whoever asks.
         fs::write("/proc/self/setgroups", "deny")?;
         fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
         fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
     }
-    let view = view::View::of(&order.policy);
-    view.enter()
+    let view = View::of(&order.policy);
+    Ok(view.enter()?.then_some(view))
 }
 
 fn drop_rights(user: Option<Unprivileged>) -> io::Result<()> {

@@ -53,6 +53,15 @@ pub struct Policy {
     pub landlock_may_be_missing: bool,
 }
 
+#[cfg(target_os = "linux")]
+impl Policy {
+    /// Each path, and whether it can be changed.
+    fn reachable(&self) -> impl Iterator<Item = (&Path, bool)> {
+        let read = self.read.iter().map(|path| (path.as_path(), false));
+        read.chain(self.write.iter().map(|path| (path.as_path(), true)))
+    }
+}
+
 /// How the processes of a run are confined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confinement {

@@ -13,7 +13,8 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ffi::OsString,
     fs, io,
-    os::unix::fs::symlink,
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, symlink},
     path::{Component, Path, PathBuf},
 };
 
@@ -21,6 +22,10 @@ use std::{
 const OLD: &str = "/old";
 /// The kernel's own limit is the same.
 const MOST_LINKS: u32 = 40;
+/// Where the kernel shows processes.
+const PROCESSES: &str = "/proc";
+/// Where settings are. The view has a folder of its own there.
+const SETTINGS: &str = "/etc";
 /// Settings that are no larger are copied: it costs less than two mounts a file.
 const COPIED_AT_MOST: u64 = 1 << 20;
 
@@ -39,8 +44,8 @@ pub(super) struct View {
 struct Mount {
     is_folder: bool,
     can_change: bool,
-    /// A small file, which the view has a copy of.
-    is_copy: bool,
+    /// Of a small file, which the view has a copy of: its mode.
+    copied_as: Option<u32>,
 }
 
 impl View {
@@ -53,7 +58,7 @@ impl View {
             temporary: None,
         };
         // Landlock says what can be opened in there: nothing of other processes.
-        view.add(Path::new("/proc"), false);
+        view.add(Path::new(PROCESSES), false);
         for path in &policy.read {
             view.add(path, false);
         }
@@ -76,37 +81,41 @@ impl View {
     }
 
     fn add(&mut self, path: &Path, can_change: bool) {
-        let Ok(real) = self.resolve(path) else { return };
-        let Ok(found) = fs::metadata(&real) else { return };
-        let is_copy = real.starts_with("/etc") && found.is_file() && found.len() <= COPIED_AT_MOST;
-        let mount = Mount { is_folder: found.is_dir(), can_change, is_copy };
+        let Ok((real, found)) = self.resolve(path) else { return };
+        let is_copy =
+            real.starts_with(SETTINGS) && found.is_file() && found.len() <= COPIED_AT_MOST;
+        let copied_as = is_copy.then(|| found.mode() & 0o777);
+        let mount = Mount { is_folder: found.is_dir(), can_change, copied_as };
         let entry = self.mounts.entry(real).or_insert(mount);
         entry.can_change |= can_change;
     }
 
-    /// The real path, with the links on the way noted down.
-    fn resolve(&mut self, path: &Path) -> io::Result<PathBuf> {
+    /// The real path and what is there, with the links on the way noted down.
+    fn resolve(&mut self, path: &Path) -> io::Result<(PathBuf, fs::Metadata)> {
         let parts = |path: &Path| -> Vec<OsString> {
             path.components().map(|part| part.as_os_str().to_owned()).collect()
         };
         let mut ahead = VecDeque::from(parts(path));
         let mut at = PathBuf::from("/");
+        let mut found = None;
         let mut links = 0;
         while let Some(part) = ahead.pop_front() {
             match Path::new(&part).components().next() {
-                Some(Component::RootDir) => at = PathBuf::from("/"),
+                Some(Component::RootDir) => (at, found) = (PathBuf::from("/"), None),
                 Some(Component::ParentDir) => {
                     at.pop();
+                    found = None;
                 }
                 Some(Component::Normal(name)) => {
                     let next = at.join(name);
                     if self.no_links.contains(&next) {
-                        at = next;
+                        (at, found) = (next, None);
                         continue;
                     }
-                    if !fs::symlink_metadata(&next)?.is_symlink() {
+                    let is_there = fs::symlink_metadata(&next)?;
+                    if !is_there.is_symlink() {
                         self.no_links.insert(next.clone());
-                        at = next;
+                        (at, found) = (next, Some(is_there));
                         continue;
                     }
                     links += 1;
@@ -122,7 +131,28 @@ impl View {
                 _ => {}
             }
         }
-        Ok(at)
+        let found = match found {
+            Some(found) => found,
+            None => fs::metadata(&at)?,
+        };
+        Ok((at, found))
+    }
+
+    /// What can be opened in it, and whether it can be changed: the settings that it has are a
+    /// folder of its own; of what the kernel shows of processes, only what the policy names.
+    pub(super) fn reachable(&self) -> impl Iterator<Item = (&Path, bool)> {
+        let others = self.mounts.iter().filter(|(path, mount)| {
+            let is_setting = path.starts_with(SETTINGS) && !mount.can_change;
+            *path != Path::new(PROCESSES) && !is_setting && !self.is_covered(path, mount)
+        });
+        let settings = (Path::new(SETTINGS), false);
+        others.map(|(path, mount)| (path.as_path(), mount.can_change)).chain([settings])
+    }
+
+    /// Whether a folder that it lies in is reached in the same way.
+    fn is_covered(&self, path: &Path, mount: &Mount) -> bool {
+        let by = path.parent().and_then(|folder| self.mount_of(folder));
+        !path.starts_with(PROCESSES) && by.is_some_and(|by| by.can_change == mount.can_change)
     }
 
     /// The mount that a path of the view is on.
@@ -158,7 +188,9 @@ impl View {
                 continue;
             }
             if covered.is_none() {
-                if kind.is_copy && !kind.can_change && copy(path) {
+                if let (Some(mode), false) = (kind.copied_as, kind.can_change)
+                    && copy(path, mode).is_ok()
+                {
                     continue;
                 }
                 make_place(path, kind.is_folder)?;
@@ -235,16 +267,22 @@ fn make_place(path: &Path, is_folder: bool) -> io::Result<()> {
     if is_folder {
         return fs::create_dir_all(path);
     }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
+    make_folder_of(path)?;
     fs::File::create(path).map(|_| ())
 }
 
-/// Whether the view has a copy of the machine's file.
-fn copy(path: &Path) -> bool {
-    let made = path.parent().map(fs::create_dir_all);
-    made.is_some_and(|made| made.is_ok()) && fs::copy(on_machine(path), path).is_ok()
+fn make_folder_of(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.is_dir() => fs::create_dir_all(folder),
+        _ => Ok(()),
+    }
+}
+
+/// Gives the view a copy of the machine's file.
+fn copy(path: &Path, mode: u32) -> io::Result<()> {
+    let content = fs::read(on_machine(path))?;
+    make_folder_of(path)?;
+    fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(&content)
 }
 
 /// Where a path of the machine is while the new root is furnished.
