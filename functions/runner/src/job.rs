@@ -358,9 +358,9 @@ impl Job {
         let shown: Vec<_> = spec.arguments.iter().map(|a| a.to_string_lossy()).collect();
         self.log.say(&format!("$ {} {}", self.claim.tool.command(), shown.join(" ")));
         let diagnostics = Arc::new(Mutex::new(Diagnostics::default()));
-        let (log, heard) = (self.log.clone(), Arc::clone(&diagnostics));
+        let (to_log, heard) = (self.log.sink(), Arc::clone(&diagnostics));
         let sink: Sink = Arc::new(move |piece| {
-            log.piece(piece);
+            to_log(piece);
             // Half of a secret is not recognised: what is quoted elsewhere is never a part of a line.
             let line = piece.line().or(piece.ends.then_some(TOO_LONG));
             if let Some(line) = line {

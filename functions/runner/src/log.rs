@@ -5,7 +5,7 @@ use crate::{
     failure::cut,
 };
 use gantry_domain::{
-    masking::{Masker, hide_import_id},
+    masking::{Masker, PrintedStates, hide_import_id},
     protocol::LogChunk,
 };
 use gantry_engine::{Piece, Sink, diagnostics::strip_ansi, kept};
@@ -76,7 +76,7 @@ impl Log {
     }
 
     /// Appends a line, or a part of one. Masking sees the parts of a line as one text.
-    pub(crate) fn piece(&self, piece: Piece<'_>) {
+    fn piece(&self, piece: Piece<'_>) {
         let text = hide_import_id(piece.text);
         let end = if piece.ends { "\n" } else { "" };
         let length = (text.len() + end.len()) as u64;
@@ -101,10 +101,15 @@ impl Log {
         self.line(&of_the_runner(line));
     }
 
-    /// As something that takes the output of processes.
+    /// As something that takes the output of one process, and leaves states out of it.
     pub(crate) fn sink(&self) -> Sink {
-        let log = self.clone();
-        Arc::new(move |piece| log.piece(piece))
+        let (log, states) = (self.clone(), Mutex::new(PrintedStates::default()));
+        Arc::new(move |piece| {
+            let mut states = states.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(text) = states.shown(piece.text, piece.begins, piece.ends) {
+                log.piece(Piece { text, ..piece });
+            }
+        })
     }
 }
 
@@ -115,9 +120,11 @@ fn of_the_runner(line: &str) -> String {
 /// Brings what is in the file at `output` and no runner has brought. The same again changes nothing.
 pub(crate) async fn bring_rest(api: &Api, output: &Path, masker: &Masker) -> Result<(), ApiError> {
     let mut rest = String::new();
+    let mut states = PrintedStates::default();
     let read = kept::pass_rest(output, |piece| {
-        if rest.len() as u64 <= LARGEST {
-            rest.push_str(&hide_import_id(piece.text));
+        let shown = states.shown(piece.text, piece.begins, piece.ends);
+        if let Some(shown) = shown.filter(|_| rest.len() as u64 <= LARGEST) {
+            rest.push_str(&hide_import_id(shown));
             rest.push_str(if piece.ends { "\n" } else { "" });
         }
     });

@@ -94,6 +94,9 @@ async fn applied(tool: Tool, room: Room, takes_rescued: bool) -> Option<(World, 
     // What Terraform said of it found no room either.
     let end = w.api.reports().pop().unwrap();
     assert!(matches!(end, ReportKind::Failed { in_terraform: true, .. }), "{end:?}");
+    // Where OpenTofu finds no room either, it prints the state.
+    let log = w.api.log();
+    assert!(!log.contains("lineage") && !log.contains("0123456789"), "{log}");
     Some((w, disk))
 }
 

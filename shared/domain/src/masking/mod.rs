@@ -8,10 +8,12 @@
 mod import;
 mod search;
 mod secret;
+mod state;
 mod stream;
 
 pub use import::hide_import_id;
 pub use secret::Weakness;
+pub use state::PrintedStates;
 pub use stream::{MaskStream, Suspended};
 
 use search::{Region, Search};
