@@ -94,7 +94,7 @@ impl Folders {
             home: run.join("home"),
             temporary: run.join("tmp"),
             providers: run.join("providers"),
-            states: run.join("states"),
+            states: run.join(crate::state::STATES),
             run,
         }
     }

@@ -159,7 +159,7 @@ fn masker(folder: &Path) -> Masker {
 
 /// Where states may lie, the oldest first.
 pub(crate) fn left(folder: &Path, root: &str) -> Vec<PathBuf> {
-    let states = fs::read_dir(folder.join("states"));
+    let states = fs::read_dir(folder.join(state::STATES));
     let states = states.into_iter().flatten().flatten().map(|entry| entry.path());
     let mut states: Vec<PathBuf> =
         states.filter(|path| path.extension().is_some_and(|e| e == "tfstate")).collect();

@@ -37,6 +37,8 @@ use tokio::{net::TcpListener, sync::OnceCell, task::JoinHandle};
 const USERNAME: &str = "gantry";
 /// Room on the disk for a state that comes when the disk is full.
 const RESERVE: u64 = 32 << 20;
+/// The folder of a run's bodies.
+pub(crate) const STATES: &str = "states";
 /// The file that keeps that room.
 const RESERVED: &str = "reserved";
 
@@ -101,6 +103,10 @@ pub(crate) async fn rescue(api: &Api, run: &Path, paths: &[PathBuf]) -> Rescue {
             Ok(()) => {
                 last = Some(content);
                 let _ = files::remove_file(run, path);
+                if path.parent() == Some(&run.join(STATES)) {
+                    // It holds everything that those before it held.
+                    remove_all(&run.join(STATES));
+                }
             }
             Err(error) => {
                 tracing::error!(%error, path = %path.display(), "a state could not be rescued");
@@ -244,6 +250,13 @@ fn content(body: &[u8]) -> Vec<u8> {
     content
 }
 
+/// Removes the bodies in `folder`: what they hold is with the runner API.
+fn remove_all(folder: &Path) {
+    for body in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let _ = std::fs::remove_file(body.path());
+    }
+}
+
 fn read(run: &Path, path: &Path) -> Option<Bytes> {
     let mut file = files::open_regular(run, path).ok()?;
     let mut body = Vec::new();
@@ -328,10 +341,7 @@ impl Shared {
             Ok(()) => {
                 // It holds everything that an earlier one held.
                 take(&self.unsaved);
-                let left = std::fs::read_dir(&self.folder);
-                for body in left.into_iter().flatten().flatten() {
-                    let _ = std::fs::remove_file(body.path());
-                }
+                remove_all(&self.folder);
                 Ok(())
             }
             Err(error) => {
@@ -431,6 +441,36 @@ fn text_of(error: &ApiError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_domain::protocol::UploadAnswer;
+    use std::time::{Duration, SystemTime};
+
+    /// Two bodies could not be delivered while the run went on, and the newer one can be at its end.
+    #[tokio::test]
+    async fn a_body_that_is_delivered_later_takes_those_before_it_along() {
+        let upload = async || axum::Json(UploadAnswer::default());
+        let routes = Router::new()
+            .route("/state", get(async || StatusCode::NO_CONTENT).post(async || StatusCode::OK))
+            .route("/upload", post(upload))
+            .route("/state/upload", axum::routing::put(async || StatusCode::OK));
+        let routes = Router::new().nest("/runner/v1", routes);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let api = Api::new(&address, "t".to_owned().into(), Duration::ZERO).unwrap();
+
+        let run = tempfile::tempdir().unwrap();
+        let states = run.path().join(STATES);
+        files::make_folder(&states, 0o700).unwrap();
+        for (number, at) in [(0, 10), (1, 20)] {
+            let path = states.join(format!("1-{number:04}.tfstate"));
+            std::fs::write(&path, format!("{{\"serial\":{number}}}")).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(at)).unwrap();
+        }
+        let rescued = rescue(&api, run.path(), &crate::rescue::left(run.path(), "")).await;
+        assert_eq!((rescued.kept_aside, rescued.left.len()), (1, 0));
+        assert_eq!(std::fs::read_dir(&states).unwrap().count(), 0, "nothing is left");
+    }
 
     #[test]
     fn a_state_is_the_same_in_another_form_and_under_another_serial() {
