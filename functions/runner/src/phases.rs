@@ -10,7 +10,7 @@ use crate::{
 };
 use axum::body::Bytes;
 use gantry_domain::{
-    plan::{Change, Delta, Limits},
+    plan::{Change, Delta, LARGEST_CHANGE, Limits},
     protocol::{ReportKind, StateDoubt},
     run::RunType,
     text,
@@ -77,6 +77,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     }
     job.hooks("after_plan", &hooks.after_plan, &terraform).await?;
 
+    change.fit(LARGEST_CHANGE);
     let api = job.api.clone();
     job.or_stop(async {
         api.put_change(&change).await.map_err(|e| Failure::api("The change was not taken", e))

@@ -16,6 +16,7 @@ use axum::{
     response::Response,
     routing::{delete, get, post},
 };
+use flate2::read::GzDecoder;
 use gantry_domain::{
     EventId, RunId, StackId, StackSlug,
     run::{Run, RunType},
@@ -31,7 +32,11 @@ use gantry_store::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, Instant};
+use std::{
+    io::Read as _,
+    time::{Duration, Instant},
+};
+use tokio::task::spawn_blocking;
 
 /// Versions on a page.
 const PAGE: i32 = 50;
@@ -44,7 +49,7 @@ const RESTORE_FOR: Duration = Duration::from_secs(15);
 /// |---|---|---|
 /// | `GET state?before=` | read | current version, lock, versions (newest first, 50 a page) |
 /// | `GET state/{version}` | admin | the body; `current` is a version too |
-/// | `POST state?force=` | admin | a state's JSON, or `{"restore": 7}`: makes it the current version |
+/// | `POST state?force=` | admin | a state's JSON, also packed with gzip, or `{"restore": 7}`: makes it the current version |
 /// | `DELETE state/lock` | admin | takes the lock from whoever has it |
 ///
 /// `GET /api/v1/runs/{run}/state/{version}` is the state that a test run keeps, for admins.
@@ -72,6 +77,9 @@ pub fn admin_state_router(deps: Deps) -> Router {
         .layer(DefaultBodyLimit::max(limit))
         .with_state(deps)
 }
+
+/// What every gzip file begins with (RFC 1952).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What is known of a stack's state.
 #[derive(Serialize)]
@@ -238,7 +246,32 @@ async fn replace(
     Query(query): Query<ReplaceQuery>,
     body: Bytes,
 ) -> Result<Json<VersionView>, Problem> {
+    // Before anything is unpacked.
+    key.must_be(Role::Admin)?;
+    let body = unpacked(body, deps.limits.state).await?;
     replace_state(&deps, &key, &slug, body, query.force).await.map(Json)
+}
+
+/// A body, or what is in it where it is packed with gzip: Lambda takes 6 MB.
+async fn unpacked(body: Bytes, limit: u64) -> Result<Bytes, Problem> {
+    if !body.starts_with(&GZIP) {
+        return Ok(body);
+    }
+    let refused = |status, detail: String| Problem::new(status, "This is no state", detail);
+    let unpacked = spawn_blocking(move || {
+        let mut unpacked = Vec::new();
+        let read = GzDecoder::new(&*body).take(limit + 1).read_to_end(&mut unpacked);
+        read.map(|_| unpacked)
+    });
+    let unpacked = unpacked.await.map_err(|error| Problem::internal(&error))?.map_err(|error| {
+        refused(StatusCode::UNPROCESSABLE_ENTITY, format!("It cannot be unpacked: {error}."))
+    })?;
+    if unpacked.len() as u64 > limit {
+        let most = limit >> 20;
+        let detail = format!("Unpacked it is larger than {most} MiB, the most that is taken.");
+        return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    Ok(unpacked.into())
 }
 
 async fn replace_state(

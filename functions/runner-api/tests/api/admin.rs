@@ -23,6 +23,26 @@ async fn activity(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_state_is_imported_packed() {
+    let world = World::new().await;
+    let admin = world.admin(Role::Admin).await;
+    let packed = async |text: String| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+        let body = packed.finish().unwrap();
+        world.send(Method::POST, STATE, &admin, body).await
+    };
+    packed(state_body(4, "l")).await.expect(200);
+    packed("{}".to_owned()).await.expect(422);
+    // Small as it comes, and larger than is taken.
+    packed(" ".repeat(65 << 10)).await.expect(413);
+    let broken = world.send(Method::POST, STATE, &admin, vec![0x1f, 0x8b, 0]).await;
+    assert!(broken.expect(422).text().contains("cannot be unpacked"));
+    let body = world.get(&format!("{STATE}/current"), &admin).await.expect(200);
+    assert_eq!(body.text(), state_body(4, "l"));
+}
+
+#[tokio::test]
 async fn states_are_imported_shown_and_restored() {
     let world = World::new().await;
     let admin = world.admin(Role::Admin).await;

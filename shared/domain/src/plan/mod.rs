@@ -5,6 +5,7 @@
 
 mod align;
 mod delta;
+mod fit;
 mod hide;
 mod left;
 mod marks;
@@ -13,6 +14,7 @@ mod show;
 mod walk;
 
 pub use delta::Delta;
+pub use fit::LARGEST_CHANGE;
 pub use left::left_by_destroy;
 pub use read::PlanError;
 
