@@ -21,14 +21,14 @@ use gantry_store::{
     scheduler::{Comparing, MergeRequestRecord, RefRecord, TrackedBranch},
 };
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where trouble says nothing better, the next try.
 const TROUBLE: SignedDuration = SignedDuration::from_secs(60);
 
-/// How many pages of the newest tags are looked through for those that no webhook told: the first
-/// without any ends it.
-const NEWEST_TAG_PAGES: u32 = 10;
+/// How many pages of the newest branches or tags are looked through for those that no webhook told:
+/// the first without any ends it.
+const NEWEST_PAGES: u32 = 10;
 
 /// How much of what GitLab refused one comparison has tried again: there may be a lot that it
 /// refuses for good.
@@ -60,9 +60,8 @@ impl Work {
                 } else {
                     self.deps.limits.compare_unseen_every
                 };
-                self.compare_again(&found, after.clone(), wait).await?;
-                self.ask_refused_of(project, &stacks).await?;
-                self.go_on_learning(project, &after).await
+                self.compare_again(&found, after, wait).await?;
+                self.ask_refused_of(project, &stacks).await
             }
             Err(failure) if failure.retry_after.is_some() || refusal(&failure).is_some() => {
                 self.note_outage(&failure).await?;
@@ -98,11 +97,11 @@ impl Work {
     async fn compare_again(
         &self,
         found: &Stored<Comparing>,
-        after: Comparing,
+        mut after: Comparing,
         wait: SignedDuration,
     ) -> Result<(), Failure> {
-        let due = Some(self.now() + wait);
-        let write = Write::put(found.key.clone(), found.unchanged(), &after)?.due(due);
+        after.next_at = Some(self.next_look(&after, wait));
+        let write = Write::put(found.key.clone(), found.unchanged(), &after)?;
         let _either_way = self.deps.store.write(vec![write]).await?;
         Ok(())
     }
@@ -113,9 +112,11 @@ impl Work {
         stacks: &[Stack],
         before: &Comparing,
     ) -> Result<Comparing, Failure> {
-        let client = self.gitlab().await?;
-        let mut after = Comparing { last_at: Some(self.now()), ..before.clone() };
-        self.compare_branches(&client, project, stacks).await?;
+        let client = self.gitlab().await?.counting();
+        let now = self.now();
+        let mut after = Comparing { last_at: Some(now), ..before.clone() };
+        let from = *after.branches_from.get_or_insert(now);
+        let moved = self.compare_branches(&client, project, stacks, from).await?;
         let seen = self.compare_merge_requests(&client, project, stacks, before).await?;
         after.updated_after = seen.or_else(|| before.updated_after.clone());
         if !stacks.iter().any(runs_on_tags) {
@@ -124,22 +125,74 @@ impl Work {
         } else if before.knows_tags() {
             self.compare_tags(&client, project, stacks).await?;
         } else {
-            after = self.learn_tags(project, after).await?;
+            after = self.learn_tags(&client, project, after).await?;
         }
         after.hook_status = Some(hook_status(&client, project).await);
+        if moved || after.updated_after != before.updated_after {
+            after.changed_at = Some(now);
+        }
+        after.calls = client.calls();
         Ok(after)
     }
 
+    /// Branches whose commits are the newest, and the tracked ones. Answers whether any had moved.
     async fn compare_branches(
         &self,
         client: &Client,
         project: ProjectId,
         stacks: &[Stack],
-    ) -> Result<(), Failure> {
+        from: Timestamp,
+    ) -> Result<bool, Failure> {
         let tracked: BTreeSet<&str> = stacks.iter().map(|s| s.branch.as_str()).collect();
+        let mut heads = BTreeMap::new();
+        let mut are_all = false;
+        let mut moved = false;
+        for page in 1..=NEWEST_PAGES {
+            let (branches, more) =
+                client.newest_branches(project, page).await.map_err(crate::gitlab_failure)?;
+            let mut is_news = false;
+            let places: Vec<_> = branches.iter().map(|b| keys::branch(project, &b.name)).collect();
+            let known = self.deps.store.get_many::<RefRecord>(&places).await?;
+            let mut known: BTreeMap<_, _> =
+                known.into_iter().map(|found| (found.key, found.value.head)).collect();
+            for branch in branches {
+                heads.insert(branch.name.clone(), branch.sha.clone());
+                if tracked.contains(branch.name.as_str()) {
+                    continue;
+                }
+                let before = known.remove(&keys::branch(project, &branch.name));
+                let has_moved = match &before {
+                    Some(head) => head.as_ref() != Some(&branch.sha),
+                    // One that was there before starts nothing by itself.
+                    None => branch.committed_at.is_some_and(|at| at >= from),
+                };
+                if !has_moved {
+                    continue;
+                }
+                is_news = true;
+                let head = branch.sha.to_string();
+                let (name, claimed_head) = (branch.name, Some(head.clone()));
+                let hook = Hook::Push { project, branch: name.clone(), claimed_head };
+                // A branch can go there and back: where it was tells the times apart.
+                let was = before.flatten().map(|head| head.to_string()).unwrap_or_default();
+                let event = self.found(project, &hook, &[&name, &head, &was]);
+                let outcome = self.decide_branch(&event, &name, stacks).await?;
+                self.write_outcome(&event, outcome).await?;
+            }
+            moved |= is_news;
+            are_all = !more;
+            if !is_news || !more {
+                break;
+            }
+        }
         for branch in tracked {
-            let live =
-                client.branch(project, branch).await.map_err(crate::gitlab_failure)?.map(|b| b.sha);
+            let live = match heads.get(branch) {
+                None if !are_all => {
+                    let live = client.branch(project, branch).await;
+                    live.map_err(crate::gitlab_failure)?.map(|branch| branch.sha)
+                }
+                listed => listed.cloned(),
+            };
             let known = self
                 .deps
                 .store
@@ -164,8 +217,9 @@ impl Work {
             let event = self.found(project, &hook, &parts);
             let outcome = self.decide_tracked(&event, branch, stacks).await?;
             self.write_outcome(&event, outcome).await?;
+            moved = true;
         }
-        Ok(())
+        Ok(moved)
     }
 
     /// Answers the newest change that was seen.
@@ -239,7 +293,7 @@ impl Work {
         project: ProjectId,
         stacks: &[Stack],
     ) -> Result<(), Failure> {
-        for page in 1..=NEWEST_TAG_PAGES {
+        for page in 1..=NEWEST_PAGES {
             let (tags, more) = client
                 .tags(project, TagOrder::Newest, page)
                 .await
@@ -268,16 +322,10 @@ impl Work {
         Ok(())
     }
 
-    /// The next look at tags that are still to be learned.
-    pub(crate) async fn go_on_learning(
-        &self,
-        project: ProjectId,
-        known: &Comparing,
-    ) -> Result<(), Failure> {
-        if known.tags_from.is_none() || known.tags_known {
-            return Ok(());
-        }
-        self.compare_soon(project, format!("tags.{}", known.tag_pages)).await
+    /// When the next look is: at once while there are tags to be learned.
+    pub(crate) fn next_look(&self, known: &Comparing, wait: SignedDuration) -> Timestamp {
+        let is_learning = known.tags_from.is_some() && !known.tags_known;
+        self.now() + if is_learning { SignedDuration::ZERO } else { wait }
     }
 
     /// A difference as an event. What was found names it, so that finding it again is the same.

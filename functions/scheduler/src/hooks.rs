@@ -160,9 +160,13 @@ impl Work {
         if !is_news {
             return Ok(());
         }
-        let seen = Comparing { webhook_at: Some(now), ..found.value.clone() };
-        let due = Some(now + self.deps.limits.compare_every);
-        let write = Write::put(key, found.unchanged(), &seen)?.due(due);
+        let seen = Comparing {
+            webhook_at: Some(now),
+            changed_at: Some(now),
+            next_at: Some(now + self.deps.limits.compare_every),
+            ..found.value.clone()
+        };
+        let write = Write::put(key, found.unchanged(), &seen)?;
         // Losing against a comparison is no loss: the next webhook says it again.
         let _either_way = self.deps.store.write(vec![write]).await?;
         Ok(())
@@ -175,12 +179,13 @@ impl Work {
         if found.value.knows_tags() {
             return Ok(());
         }
-        let known = self.learn_tags(project, found.value.clone()).await?;
-        let due = Some(self.now() + self.deps.limits.compare_unseen_every);
-        let write = Write::put(key, found.unchanged(), &known)?.due(due);
+        let client = self.gitlab().await?;
+        let mut known = self.learn_tags(&client, project, found.value.clone()).await?;
+        known.next_at = Some(self.next_look(&known, self.deps.limits.compare_unseen_every));
+        let write = Write::put(key, found.unchanged(), &known)?;
         // A comparison that was first knows them too.
         let _either_way = self.deps.store.write(vec![write]).await?;
-        self.go_on_learning(project, &known).await
+        Ok(())
     }
 
     /// Settings made, changed or deleted a stack: its branch's head becomes the point from which
@@ -195,12 +200,16 @@ impl Work {
         let key = keys::comparing(project);
         if own.is_some() && self.deps.store.get::<Comparing>(&key).await?.is_none() {
             let now = self.now();
+            let before = now - SignedDuration::from_secs(60);
             let begin = Comparing {
-                updated_after: Some((now - SignedDuration::from_secs(60)).to_string()),
+                updated_after: Some(before.to_string()),
+                branches_from: Some(before),
+                asked_at: Some(now),
+                changed_at: Some(now),
+                next_at: Some(now + self.deps.limits.compare_unseen_every),
                 ..Comparing::default()
             };
-            let due = Some(now + self.deps.limits.compare_unseen_every);
-            let write = Write::put(key, Expect::Absent, &begin)?.due(due);
+            let write = Write::put(key, Expect::Absent, &begin)?;
             let _either_way = self.deps.store.write(vec![write]).await?;
         }
         self.leave_branches(project, own.as_ref().map(|stack| stack.branch.as_str())).await?;

@@ -64,6 +64,11 @@ pub struct Limits {
     pub compare_every: SignedDuration,
     /// How often while no webhook of the project was ever seen.
     pub compare_unseen_every: SignedDuration,
+    /// How many calls of GitLab a minute comparisons may make, all together.
+    pub compare_calls: u32,
+    /// Everything is compared anew that was not compared since: when a machine was started that
+    /// GitLab could not call before.
+    pub compare_anew_since: Timestamp,
 }
 
 impl Default for Limits {
@@ -73,12 +78,14 @@ impl Default for Limits {
             sweep_every: SignedDuration::from_mins(1),
             compare_every: SignedDuration::from_mins(10),
             compare_unseen_every: SignedDuration::from_mins(10),
+            compare_calls: 60,
+            compare_anew_since: Timestamp::UNIX_EPOCH,
         }
     }
 }
 
 impl Limits {
-    /// What `GANTRY_RUNNERS` and `GANTRY_COMPARE_EVERY` set.
+    /// What `GANTRY_RUNNERS`, `GANTRY_COMPARE_EVERY` and `GANTRY_COMPARE_CALLS` set.
     ///
     /// # Errors
     /// When one of them cannot be read.
@@ -86,10 +93,16 @@ impl Limits {
         let usual = Self::default();
         let every =
             environment.parsed("GANTRY_COMPARE_EVERY", "a time span (10m)", usual.compare_every)?;
+        let calls = "a number of calls a minute";
         Ok(Self {
             room: environment.parsed("GANTRY_RUNNERS", "a number of runs", usual.room)?,
             compare_every: every,
             compare_unseen_every: every,
+            compare_calls: environment.parsed(
+                "GANTRY_COMPARE_CALLS",
+                calls,
+                usual.compare_calls,
+            )?,
             ..usual
         })
     }

@@ -10,19 +10,20 @@ use crate::{
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, RunId,
+    comparing::{Budget, Due},
     integration::{Integration, days_left},
     run::{Run, RunState},
 };
 use gantry_queue::{Failure, Message};
 use gantry_setup::metrics;
 use gantry_store::{
-    Key, Store, Stored, Write,
+    Expect, Key, Outcome, Store, Stored, Write,
     config::ProjectEntry,
     keys,
-    scheduler::{BlockedStack, Comparing, Health, LineEntry, RoomEntry, RunEntry},
+    scheduler::{BlockedStack, BudgetUsed, Comparing, Health, LineEntry, RoomEntry, RunEntry},
     table::ATTENTION_SHARDS,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Items of one shard that one sweep looks at; the rest is left to the next.
@@ -30,6 +31,8 @@ const AT_ONCE: i32 = 100;
 /// How many shards, and items of each, are looked at side by side: the sweep has 30 s on AWS.
 const SHARDS_AT_ONCE: usize = 4;
 const ITEMS_AT_ONCE: usize = 8;
+/// A comparison that was begun and not heard of since is begun again.
+const COMPARISON_LOST_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
 fn waits_for_runner(state: &RunState) -> bool {
     matches!(state, RunState::Preparing | RunState::Confirmed)
@@ -57,7 +60,7 @@ impl Work {
             let cause = format!("sweep.{}", now.as_millisecond());
             self.deps.sender.send(Message::Dispatch { cause }).await?;
         }
-        self.find_uncompared().await?;
+        self.compare_in_turn(now).await?;
         self.ask_refused_again(now).await?;
         if let Err(failure) = self.measure(&line.items, &places).await {
             tracing::error!("the sweep did not measure: {:#}", failure.error);
@@ -202,6 +205,7 @@ impl Work {
                 let grant = distinct(&cause);
                 Message::Grant { stack: room.value.stack, run: room.value.run, grant }
             }
+            // A comparison is due so only where a version before wrote it.
             ["event", "project", project] | ["decision", "project", project] => {
                 let Ok(project) = project.parse() else { return Ok(()) };
                 let project = ProjectId(project);
@@ -212,19 +216,65 @@ impl Work {
         Ok(self.deps.sender.send(message).await?)
     }
 
-    /// Projects whose comparison never began, because the message that should begin it was lost.
-    async fn find_uncompared(&self) -> Result<(), Failure> {
-        let projects = self.deps.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
-        for entry in projects {
+    /// Begins the comparisons whose turn it is, within their budget. Those that never began, because
+    /// the message that should begin them was lost, begin first.
+    async fn compare_in_turn(&self, now: Timestamp) -> Result<(), Failure> {
+        let store = &self.deps.store;
+        let projects = store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
+        let places: Vec<Key> =
+            projects.iter().map(|entry| keys::comparing(entry.value.project)).collect();
+        let mut known = BTreeMap::new();
+        for places in places.chunks(100) {
+            let found = store.get_many::<Comparing>(places).await?;
+            known.extend(found.into_iter().map(|found| (found.key.clone(), found)));
+        }
+        let integration = store.integration().await?.filter(|found| found.value.linked);
+        let limits = &self.deps.limits;
+        let saved_at = integration.map_or(Timestamp::UNIX_EPOCH, |found| found.value.saved_at);
+        let anew_since = saved_at.max(limits.compare_anew_since);
+        let mut due = Vec::new();
+        for (entry, place) in projects.iter().zip(&places) {
             let project = entry.value.project;
-            if self.deps.store.get::<Comparing>(&keys::comparing(project)).await?.is_some() {
-                continue;
+            match known.get(place) {
+                Some(found) if found.value.is_due(now, anew_since) => {
+                    let Comparing { changed_at, last_at, asked_at, calls, .. } = found.value;
+                    due.push(Due { project, changed_at, last_at: asked_at.max(last_at), calls });
+                }
+                Some(_) => {}
+                None => self.begin_comparing(project).await?,
             }
-            for stack in self.stacks_of(project).await? {
-                let cause = format!("sweep.{}", self.now().as_millisecond());
-                let message = Message::StackChanged { project, stack: stack.id, cause };
-                self.deps.sender.send(message).await?;
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let key = keys::budget();
+        let used = store.get::<BudgetUsed>(&key).await?;
+        let budget = Budget { per_minute: limits.compare_calls };
+        let (turns, until) = budget.spend(used.as_ref().map(|used| used.value.until), &due, now);
+        let expect = used.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let write = Write::put(key, expect, &BudgetUsed { until })?;
+        if turns.is_empty() || store.write(vec![write]).await? == Outcome::Stale {
+            // Used up, or by another sweep.
+            return Ok(());
+        }
+        for project in turns {
+            let Some(found) = known.get(&keys::comparing(project)) else { continue };
+            // Whoever comes by meanwhile leaves it, and finds it again should the message be lost.
+            let next_at = Some(now + COMPARISON_LOST_AFTER);
+            let asked = Comparing { next_at, asked_at: Some(now), ..found.value.clone() };
+            let write = Write::put(found.key.clone(), found.unchanged(), &asked)?;
+            if store.write(vec![write]).await? == Outcome::Written {
+                self.compare_soon(project, now.as_millisecond().to_string()).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn begin_comparing(&self, project: ProjectId) -> Result<(), Failure> {
+        for stack in self.stacks_of(project).await? {
+            let cause = format!("sweep.{}", self.now().as_millisecond());
+            let message = Message::StackChanged { project, stack: stack.id, cause };
+            self.deps.sender.send(message).await?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
 use gantry_settings::{PublicUrl, RunsConfinement};
 use gantry_setup::{Clock, Objects};
-use gantry_store::{config::ProjectEntry, keys, scheduler::RoomEntry};
+use gantry_store::{keys, scheduler::RoomEntry};
 use jiff::SignedDuration;
 use std::{
     net::SocketAddr,
@@ -60,6 +60,8 @@ pub struct Intervals {
     pub compare: SignedDuration,
     /// The same while no webhook of the project was seen.
     pub compare_unseen: SignedDuration,
+    /// Calls of GitLab a minute that comparisons may make, all together.
+    pub compare_calls: u32,
 }
 
 impl Default for Intervals {
@@ -69,6 +71,7 @@ impl Default for Intervals {
             compare: Limits::default().compare_every,
             // A laptop that GitLab cannot call.
             compare_unseen: SignedDuration::from_secs(30),
+            compare_calls: Limits::default().compare_calls,
         }
     }
 }
@@ -110,6 +113,7 @@ impl Host {
         let address = listener.local_addr()?;
         let own_address = format!("http://{address}");
         let clock = Clock::system();
+        let now_at_start = clock.now();
         let now = {
             let clock = clock.clone();
             Arc::new(move || clock.now())
@@ -139,6 +143,10 @@ impl Host {
                     sweep_every: SignedDuration::try_from(config.intervals.sweep)?,
                     compare_every: config.intervals.compare,
                     compare_unseen_every: config.intervals.compare_unseen,
+                    compare_calls: config.intervals.compare_calls,
+                    // Hooks that came while nobody listened are lost: what they would have told is
+                    // found by comparing.
+                    compare_anew_since: now_at_start,
                 },
                 ca_pem,
                 command_wait: Duration::from_secs(10),
@@ -146,7 +154,6 @@ impl Host {
             })
             .await?,
         );
-        compare_all(&system).await?;
         grant_again(&system).await?;
         let starter = Starter {
             program: config.runner,
@@ -209,17 +216,6 @@ fn readable(file: &Path) -> anyhow::Result<PathBuf> {
 async fn until_stopped(mut stopped: watch::Receiver<bool>) {
     // An error means that the host is gone, which is a stop as well.
     let _stopped_or_gone = stopped.wait_for(|stop| *stop).await;
-}
-
-/// Hooks that came while nobody listened are lost. What they would have told is found here.
-async fn compare_all(system: &System) -> anyhow::Result<()> {
-    let projects = system.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
-    let cause = format!("start.{}", system.clock.now().as_millisecond());
-    for entry in projects {
-        let project = entry.value.project;
-        system.sender.send(Message::Compare { project, cause: cause.clone() }).await?;
-    }
-    Ok(())
 }
 
 /// A place in the room that was granted by a message which was never sent, or never handled.

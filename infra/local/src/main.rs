@@ -66,6 +66,10 @@ struct Settings {
     /// A file with certificates (PEM) of your own authority, when GitLab's certificate is from it.
     #[arg(long, env = "GANTRY_CA_FILE")]
     ca_file: Option<PathBuf>,
+    /// How many calls of GitLab a minute may be made for what nobody waits for: comparing projects
+    /// with GitLab.
+    #[arg(long, env = "GANTRY_COMPARE_CALLS", default_value_t = Intervals::default().compare_calls)]
+    compare_calls: u32,
     /// What is logged, in RUST_LOG's language.
     #[arg(long, env = "RUST_LOG", default_value = "warn,dynoxide=error,gantry=info")]
     log: String,
@@ -149,7 +153,7 @@ fn host_config(settings: Settings) -> anyhow::Result<HostConfig> {
             unconfined: settings.reach.unconfined_runs,
         },
         ca_file: settings.ca_file,
-        intervals: Intervals::default(),
+        intervals: Intervals { compare_calls: settings.compare_calls, ..Intervals::default() },
     })
 }
 

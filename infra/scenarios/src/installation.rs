@@ -86,6 +86,7 @@ impl Installation {
                 sweep_every: SignedDuration::from_mins(10),
                 compare_every: SignedDuration::from_mins(10),
                 compare_unseen_every: SignedDuration::from_secs(30),
+                ..Limits::default()
             },
             ca_pem: None,
             command_wait: Duration::ZERO,

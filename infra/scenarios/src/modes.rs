@@ -37,8 +37,8 @@ impl Mode {
         Self { restarts: true, ..Self::PLAIN },
         Self { no_webhooks: true, ..Self::PLAIN },
     ];
-    /// The modes of stories about what only a webhook tells, such as a branch without a merge
-    /// request.
+    /// The modes of stories about what only a webhook tells, such as a branch that was deleted or
+    /// set back.
     pub const WITH_WEBHOOKS: [Self; 4] = {
         let [one, two, three, four, _] = Self::ALL;
         [one, two, three, four]

@@ -4,10 +4,12 @@
 mod stories {
     mod branches;
     mod commands;
+    mod comparing;
     mod feedback;
     mod hints;
     mod merge_requests;
     mod modules;
+    mod moods;
     mod refusals;
     mod runners;
     mod scale;

@@ -17,7 +17,14 @@ use jiff::Timestamp;
 use reqwest::Response;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::{DeserializeOwned, IgnoredAny};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 use url::Url;
 
 /// Where the client takes the time from.
@@ -60,7 +67,7 @@ pub enum InvalidClient {
 
 /// Talks to one GitLab server as one user. Cheap to clone; clones share connections and limits.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<Inner>, Arc<AtomicU32>);
 
 struct Inner {
     http: reqwest::Client,
@@ -105,13 +112,25 @@ impl Client {
             builder = builder.tls_certs_merge(certificates);
         }
         let http = builder.build().map_err(|problem| InvalidClient::Tls(chain(&problem)))?;
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             http,
             host: config.host,
             token,
             limits: Limits::default(),
             clock: config.clock,
-        })))
+        };
+        Ok(Self(Arc::new(inner), Arc::default()))
+    }
+
+    /// The same client with a count of calls of its own.
+    #[must_use]
+    pub fn counting(&self) -> Self {
+        Self(Arc::clone(&self.0), Arc::default())
+    }
+
+    /// How many calls were made through it.
+    pub fn calls(&self) -> u32 {
+        self.1.load(Ordering::Relaxed)
     }
 
     /// The server that this client talks to.
@@ -255,6 +274,7 @@ impl Client {
             answer = self.request(call, url).timeout(most).send().await;
         }
         metrics::count("GitlabCalls", 1);
+        self.1.fetch_add(1, Ordering::Relaxed);
         let response = answer.map_err(|problem| {
             metrics::count("GitlabTrouble", 1);
             no_answer(&problem, host, most)

@@ -228,6 +228,11 @@ pub fn comparing(project: ProjectId) -> Key {
     Key::new(merge_requests(project), "comparing")
 }
 
+/// Until when the budget for comparisons is used up.
+pub fn budget() -> Key {
+    Key::new("event/budget", HEAD)
+}
+
 /// The health of the connection to GitLab, as `function` saw it.
 pub fn health(function: &str) -> Key {
     let owner = if function == "publisher" { "feedback" } else { "event" };

@@ -390,9 +390,44 @@ pub struct Comparing {
     pub tag_pages: u32,
     /// GitLab's word on the project's hook (`executable`, `disabled`, …), or why it is not known.
     pub hook_status: Option<String>,
+    /// From when it is due; none in records of before, which are due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
+    /// When the last comparison was asked for; at first, when the project's first stack began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
+    /// When something in the project was last seen to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Timestamp>,
+    /// Branches that nobody tracks, and of which no webhook told, run when their commit is not
+    /// older than this: others were there before. None until the first look at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branches_from: Option<Timestamp>,
+    /// How many calls of GitLab the last comparison took.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub calls: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// Until when the budget for comparisons is used up ([`crate::keys::budget`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetUsed {
+    /// Until when.
+    pub until: Timestamp,
 }
 
 impl Comparing {
+    /// True when it is to be compared: its time has come, or everything is to be looked at anew
+    /// since a time after the last look.
+    pub fn is_due(&self, now: Timestamp, anew_since: Timestamp) -> bool {
+        let last_at = self.asked_at.max(self.last_at);
+        self.next_at.is_none_or(|at| at <= now) || last_at.is_none_or(|at| at < anew_since)
+    }
+
     /// Every tag that was there at the first look is recorded.
     pub fn knows_tags(&self) -> bool {
         self.tags_known && self.tags_from.is_some()

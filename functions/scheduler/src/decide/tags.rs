@@ -8,7 +8,7 @@ use gantry_domain::decision::{Facts, decide, tag_needs_branch};
 use gantry_domain::event::EventSource;
 use gantry_domain::run::Want;
 use gantry_domain::stack::Stack;
-use gantry_gitlab::{Tag, TagOrder};
+use gantry_gitlab::{Client, Tag, TagOrder};
 use gantry_queue::Failure;
 use gantry_store::scheduler::{Comparing, RefRecord};
 use gantry_store::{Expect, Stored, Write, keys};
@@ -94,10 +94,10 @@ impl Work {
     /// may have more than fit into one go.
     pub(crate) async fn learn_tags(
         &self,
+        client: &Client,
         project: ProjectId,
         mut known: Comparing,
     ) -> Result<Comparing, Failure> {
-        let client = self.gitlab().await?;
         if known.tags_from.is_none() {
             known.tags_from = Some(self.now());
             known.tags_known = false;

@@ -9,8 +9,13 @@ use std::{
 };
 
 /// Variables that have a meaning when they are missing.
-const OPTIONAL: &[&str] =
-    &["GANTRY_GITLAB_CA", "GANTRY_ADMIN_CIDRS", "GANTRY_RUNNERS", "GANTRY_COMPARE_EVERY"];
+const OPTIONAL: &[&str] = &[
+    "GANTRY_GITLAB_CA",
+    "GANTRY_ADMIN_CIDRS",
+    "GANTRY_RUNNERS",
+    "GANTRY_COMPARE_EVERY",
+    "GANTRY_COMPARE_CALLS",
+];
 const ADDRESS: &str = "GANTRY_PUBLIC_URL";
 /// Those that are called by address take it from the request where none is set.
 const NEED_THE_ADDRESS: &[&str] = &["Scheduler", "Publisher"];

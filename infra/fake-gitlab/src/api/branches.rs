@@ -50,13 +50,20 @@ fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult {
         (_, Some(end)) => name.ends_with(end),
         _ => name.to_lowercase().contains(&search.to_lowercase()),
     };
-    let branches: Vec<(String, Oid)> = state
-        .project(project)
-        .repo
+    let repo = &state.project(project).repo;
+    let mut branches: Vec<(String, Oid)> = repo
         .refs_below("refs/heads/")
         .filter(|(name, _)| wanted(name))
         .map(|(name, head)| (name.to_owned(), head))
         .collect();
+    let sort = call.params.choice("sort", &["name_asc", "updated_asc", "updated_desc"])?;
+    if sort.is_some_and(|sort| sort != "name_asc") {
+        let made = |head: Oid| repo.objects.commit(head).map(|commit| commit.committer.time);
+        branches.sort_by_key(|(_, head)| made(*head));
+    }
+    if sort == Some("updated_desc") {
+        branches.reverse();
+    }
     paging::page(call, branches, |(name, head)| branch_json(state, call, project, &name, head))
 }
 

@@ -21,6 +21,8 @@ pub struct Branch {
     pub can_push: Option<bool>,
     /// The project's default branch.
     pub default: bool,
+    /// When its head was made, by the committer's clock.
+    pub committed_at: Option<Timestamp>,
 }
 
 /// A tag as it is now.
@@ -74,7 +76,8 @@ struct RawCommit {
 impl From<RawBranch> for Branch {
     fn from(raw: RawBranch) -> Self {
         let RawBranch { name, commit, protected, can_push, default } = raw;
-        Self { name, sha: commit.id, protected, can_push, default }
+        let RawCommit { id, committed_date } = commit;
+        Self { name, sha: id, protected, can_push, default, committed_at: committed_date }
     }
 }
 
@@ -104,6 +107,20 @@ impl Client {
         let call = Call::project(Method::GET, project, &["repository", "branches"])
             .maybe("search", Some(search).filter(|text| !text.is_empty()));
         self.list_until(call, limit, |_| false).await
+    }
+
+    /// A page of the project's branches, counted from 1, those with the newest commits first, and
+    /// whether more follow. Servers that do not know the order give them by name.
+    pub async fn newest_branches(
+        &self,
+        project: ProjectId,
+        page: u32,
+    ) -> Result<(Vec<Branch>, bool), Error> {
+        let mut call = Call::project(Method::GET, project, &["repository", "branches"])
+            .query("sort", "updated_desc")
+            .query("per_page", PAGE)
+            .query("page", page);
+        self.list_page(&mut call, page.into()).await
     }
 
     /// A tag, or none when the project has none of that name.

@@ -28,10 +28,10 @@ use gantry_store::{
         StateVersion,
     },
     scheduler::{
-        Blocked, BlockedStack, CommandOutcome, Comparing, DecisionRecord, Health, Heard,
-        LastApplied, LineEntry, MergeRequestRecord, Once, OpenDecision, RefRecord, RoomEntry,
-        RoomLimit, RunEntry, StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord,
-        VersionState, Yanked,
+        Blocked, BlockedStack, BudgetUsed, CommandOutcome, Comparing, DecisionRecord, Health,
+        Heard, LastApplied, LineEntry, MergeRequestRecord, Once, OpenDecision, RefRecord,
+        RoomEntry, RoomLimit, RunEntry, StackHead, StartedBuild, Subject, Suite, TrackedBranch,
+        VersionRecord, VersionState, Yanked,
     },
 };
 use jiff::Timestamp;
@@ -451,8 +451,22 @@ fn of_the_scheduler() -> Vec<Sample> {
                 tags_from: Some(at(2)),
                 tag_pages: 3,
                 hook_status: Some("executable".into()),
+                ..Comparing::default()
             },
         ),
+        sample(
+            "comparing-in-turn",
+            Comparing {
+                last_at: Some(at(0)),
+                next_at: Some(at(1)),
+                asked_at: Some(at(2)),
+                changed_at: Some(at(3)),
+                branches_from: Some(at(4)),
+                calls: 5,
+                ..Comparing::default()
+            },
+        ),
+        sample("budget-used", BudgetUsed { until: at(0) }),
         sample(
             "refusal",
             Refusal {

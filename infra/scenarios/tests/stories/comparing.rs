@@ -1,0 +1,107 @@
+//! Comparing with GitLab: what it finds, and how much it asks.
+
+use gantry_fake_gitlab::ProjectId;
+use gantry_scenarios::{Mode, StackOptions, World, run_test_in};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_branch_without_a_merge_request_is_found_though_its_webhook_was_lost() {
+    run_test_in(&Mode::ALL, |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.dev.push(project, "old", "infra/main.tf", "# before there was a stack").unwrap();
+        w.gitlab.drop_pending();
+        w.pass(10 * MINUTE).await;
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.pass(11 * MINUTE).await;
+        assert!(w.runs("network").await.is_empty(), "what was there before starts nothing");
+
+        // The host is down.
+        let one = w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+        w.dev.push(project, "docs", "README.md", "better").unwrap();
+        w.gitlab.drop_pending();
+        w.pass(11 * MINUTE).await;
+        let planned = |commit: &str| format!("proposed finished {}", &commit[..8]);
+        assert_eq!(w.run_lines("network").await, [planned(&one)], "{}", w.history());
+        w.expect_status(project, &one, "gantry/network", "success");
+
+        let two = w.dev.push(project, "change", "infra/main.tf", "# two").unwrap();
+        let three = w.dev.push(project, "old", "infra/main.tf", "# three").unwrap();
+        w.gitlab.drop_pending();
+        w.pass(11 * MINUTE).await;
+        let mut lines = w.run_lines("network").await;
+        lines.sort();
+        let mut expected = [planned(&one), planned(&two), planned(&three)];
+        expected.sort();
+        assert_eq!(lines, expected, "{}", w.history());
+        w
+    })
+    .await;
+}
+
+fn compared(w: &World, project: ProjectId) -> bool {
+    let hooks = format!("/projects/{}/hooks", project.0);
+    w.gitlab.requests().iter().any(|request| request.path == hooks)
+}
+
+#[tokio::test]
+async fn comparing_keeps_to_its_budget_and_still_comes_to_everybody() {
+    let alone = [Mode { no_webhooks: true, ..Mode::PLAIN }];
+    run_test_in(&alone, |mut w| async move {
+        let mut projects = Vec::new();
+        for number in 0..30 {
+            let project = w.plain_project(&format!("acme/network-{number}"));
+            w.stack(project, &format!("network-{number}"), "infra", StackOptions::default()).await;
+            projects.push(project);
+        }
+        w.pass(5 * MINUTE).await;
+        for _ in 0..3 {
+            w.gitlab.take_requests();
+            w.pass(2 * MINUTE).await;
+            let calls = w.gitlab.requests().len();
+            assert!(calls <= 2 * 60 + 8, "{calls} calls in two minutes");
+            assert!(calls > 60, "the budget is used: {calls}");
+        }
+        w.gitlab.take_requests();
+        w.pass(5 * MINUTE).await;
+        assert!(projects.iter().all(|project| compared(&w, *project)), "each had its turn");
+
+        // What changed lately comes first.
+        let project = projects[29];
+        w.dev.push(project, "main", "infra/main.tf", "# one").unwrap();
+        w.pass(5 * MINUTE).await;
+        assert_eq!(w.runs("network-29").await.len(), 1);
+        let two = w.dev.push(project, "main", "infra/main.tf", "# two").unwrap();
+        w.pass(MINUTE).await;
+        let newest = w.runs("network-29").await.remove(0);
+        assert_eq!(newest["commit"], two.as_str());
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_no_webhook_told_is_found_soon_after_a_save_though_nothing_was_ever_compared() {
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        let told = w.push(project, "change", "infra/main.tf", "# one").await;
+        w.gitlab.take_requests();
+        w.pass(MINUTE).await;
+        assert!(!compared(&w, project), "webhooks come: it is compared every ten minutes");
+
+        let lost = w.dev.push(project, "other", "infra/main.tf", "# two").unwrap();
+        w.gitlab.drop_pending();
+        w.link().await;
+        w.pass(MINUTE / 6).await;
+        let planned = |commit: &str| format!("proposed finished {}", &commit[..8]);
+        let mut lines = w.run_lines("network").await;
+        lines.sort();
+        let mut expected = [planned(&told), planned(&lost)];
+        expected.sort();
+        assert_eq!(lines, expected, "{}", w.history());
+        w
+    })
+    .await;
+}
