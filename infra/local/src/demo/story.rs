@@ -226,7 +226,7 @@ async fn merge(world: &World, you: &Person, iid: MergeRequestIid) -> anyhow::Res
     you.merge(world.network, iid).map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
     let head = world.gitlab.head(world.network, "main").context("main is gone")?;
     let waiting = status(world, world.network, &head, "gantry/network", |s| {
-        s.description.as_deref().is_some_and(|d| d.contains("waiting for confirmation"))
+        s.description.as_deref().is_some_and(|d| d.contains("once it is confirmed"))
     })
     .await?;
     seen(&format!("gantry/network: {}", waiting.description.unwrap_or_default()));

@@ -21,11 +21,18 @@ async fn a_push_to_the_tracked_branch_is_planned_confirmed_and_applied() {
             project,
             &commit,
             "gantry/network",
-            "running: 1 to add, 0 to change, 0 to destroy: waiting",
+            "running: 1 to add, 0 to change, 0 to destroy: applied once it is confirmed",
         );
         w.expect_status(project, &commit, "gantry", "pending");
         let run = w.run_in("network", "unconfirmed").await;
+        w.hold("network");
         w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        // GitLab keeps the text as long as it runs: it is still true.
+        let status = w.status(project, &commit, "gantry/network").unwrap();
+        let said = status.description.unwrap_or_default();
+        assert!(status.status == "running" && !said.contains("waiting"), "{said}");
+        w.release("network");
+        w.settle().await;
         w.expect_status(project, &commit, "gantry/network", "success: Applied");
         w.expect_status(project, &commit, "gantry", "success");
         let deployments = w.gitlab.deployments(project);

@@ -11,7 +11,7 @@ use crate::{
     text::{
         counted,
         names::Prefix,
-        status::{CommitState, RunView, Status, of_gate, of_run},
+        status::{CommitState, RunView, Status, of_gate, of_run_to_its_end},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -237,7 +237,7 @@ impl Target<'_> {
             .iter()
             .filter_map(|run| {
                 let name = self.view.prefix.status(&run.name);
-                let status = of_run(run);
+                let status = of_run_to_its_end(run);
                 let repeats = |p: &PostedStatus| p.run.as_ref() == Some(&run.id);
                 self.needs(&name, &status, shows_stacks, repeats)
                     .then(|| self.post(name, status, Some(&run.url), Some(&run.id)))

@@ -174,6 +174,21 @@ fn a_commit_from_push_to_end() {
     ");
 }
 
+/// GitLab changes no text of a status that runs.
+#[test]
+fn what_waits_for_a_person_says_nothing_that_its_apply_makes_untrue() {
+    let mut w = World::new(Statuses::Stacks, vec![pipeline(1)]);
+    let tracked = |state| RunView { run_type: RunType::Tracked, ..run("network", 1, state) };
+    w.runs = vec![tracked(RunState::Unconfirmed)];
+    let post = w.missing().remove(0);
+    assert_eq!(post.description, "No changes: applied once it is confirmed");
+    w.publish();
+    for state in [RunState::Confirmed, RunState::Applying] {
+        w.runs = vec![tracked(state)];
+        assert_eq!(w.missing(), [], "{state} goes on as running");
+    }
+}
+
 #[test]
 fn the_gate_waits_for_runs_that_are_still_to_come() {
     use RunState::{Finished, Queued};
