@@ -9,13 +9,18 @@ use gantry_domain::{
 };
 use gantry_queue::{Failure, Message};
 use gantry_store::{
-    Expect, Write, keys,
-    scheduler::{Comparing, TrackedBranch},
+    Expect, Outcome, Write, keys,
+    scheduler::{Comparing, Receipt, TrackedBranch},
 };
 use jiff::{SignedDuration, Timestamp};
 
 /// Events and decisions are kept this long.
 pub(crate) const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
+
+/// GitLab keeps what it has sent this long, and sends it again when it is asked to.
+const SENT_AGAIN: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// Between what became of an event and what became of it when it was sent again.
+const AGAIN: &str = "; sent again: ";
 
 /// An event being decided.
 #[derive(Debug, Clone)]
@@ -38,6 +43,15 @@ pub(crate) enum Dealt {
 /// GitLab prepares a new merge request within seconds.
 const NOT_READY: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// The outcome of an event that was sent again: what is `known` from before, and the newest.
+fn known_and_again(known: Option<String>, again: Option<String>) -> Option<String> {
+    let known = known.map(|known| known.split(AGAIN).next().unwrap_or_default().to_owned());
+    match (known, again) {
+        (Some(known), Some(again)) if known != again => Some(format!("{known}{AGAIN}{again}")),
+        (known, again) => known.or(again),
+    }
+}
+
 impl Work {
     pub(crate) async fn on_hook(
         &self,
@@ -56,7 +70,7 @@ impl Work {
                 received_at,
                 outcome: Some("it names no project: nothing to do".to_owned()),
             };
-            return self.write_event(&record).await;
+            return self.write_event(record).await;
         };
         let event = Event { id, source, project, received_at, what };
         if source == EventSource::Webhook {
@@ -135,18 +149,40 @@ impl Work {
             received_at: event.received_at,
             outcome: Some(outcome),
         };
-        self.write_event(&record).await
+        self.write_event(record).await
     }
 
-    async fn write_event(&self, record: &EventRecord) -> Result<(), Failure> {
+    async fn write_event(&self, mut record: EventRecord) -> Result<(), Failure> {
         tracing::info!(
             event = %record.id, project.id = record.project.map(|p| p.0),
             "{}: {}", record.what, record.outcome.as_deref().unwrap_or("received")
         );
-        let write = Write::put(keys::event(record.received_at, &record.id), Expect::Any, record)?
+        if let Some(first) = self.first_receipt(&record).await? {
+            let key = keys::event(first, &record.id);
+            let known = self.deps.store.get::<EventRecord>(&key).await?;
+            let known = known.and_then(|known| known.value.outcome);
+            record.received_at = first;
+            record.outcome = known_and_again(known, record.outcome);
+        }
+        let write = Write::put(keys::event(record.received_at, &record.id), Expect::Any, &record)?
             .expires(record.received_at + KEPT);
         self.deps.store.put_all(&[write]).await?;
         Ok(())
+    }
+
+    /// When the event was received before, if it was: GitLab, or a person there, sends it again for
+    /// days.
+    async fn first_receipt(&self, record: &EventRecord) -> Result<Option<Timestamp>, Failure> {
+        let store = &self.deps.store;
+        let key = keys::receipt(&record.id);
+        let receipt = Receipt { at: record.received_at };
+        let write = Write::put(key.clone(), Expect::Absent, &receipt)?
+            .expires(record.received_at + SENT_AGAIN);
+        if store.write(vec![write]).await? == Outcome::Written {
+            return Ok(None);
+        }
+        let known = store.get::<Receipt>(&key).await?;
+        Ok(known.map(|known| known.value.at).filter(|at| *at != record.received_at))
     }
 
     async fn webhook_seen(&self, project: ProjectId) -> Result<(), Failure> {

@@ -203,6 +203,11 @@ pub fn event(at: Timestamp, event: &EventId) -> Key {
     Key::new(events_of_day(at), format!("{}#{event}", millis(at)))
 }
 
+/// When an event was first received.
+pub fn receipt(event: &EventId) -> Key {
+    Key::new(format!("event/receipt/{event}"), HEAD)
+}
+
 /// The partition of a project's merge requests as they were last decided.
 pub fn merge_requests(project: ProjectId) -> String {
     format!("event/project/{project}")

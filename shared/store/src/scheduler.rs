@@ -186,6 +186,13 @@ pub struct OpenDecision {
     pub to: CommitSha,
 }
 
+/// When an event was first received ([`crate::keys::receipt`]): sent again, it is still the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// When; the event's record has its place by it.
+    pub at: Timestamp,
+}
+
 /// What was decided for one event and one stack ([`crate::keys::decision`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionRecord {

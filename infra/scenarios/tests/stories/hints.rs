@@ -3,28 +3,45 @@
 use gantry_fake_gitlab::{Fault, Matcher};
 use gantry_scenarios::{Mode, StackOptions, World, run_test, run_test_in};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
+
+/// What was received and found, newest first.
+async fn events(w: &mut World) -> Vec<Value> {
+    let (status, answer) = w.api(Method::GET, "/events", None).await;
+    assert!(status.is_success(), "{answer}");
+    answer["events"].as_array().unwrap().clone()
+}
 
 #[tokio::test]
 async fn an_old_push_sent_again_starts_nothing() {
     run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.dev.push(project, "main", "infra/main.tf", "# one").unwrap();
+        let one = w.dev.push(project, "main", "infra/main.tf", "# one").unwrap();
         let old = w.gitlab.take_pending();
         for delivery in &old {
             w.gitlab.deliver(delivery.clone()).await;
         }
         w.settle().await;
-        w.push(project, "main", "infra/main.tf", "# two").await;
+        let two = w.push(project, "main", "infra/main.tf", "# two").await;
+        let (one, two) = (&one[..8], &two[..8]);
         let before = w.run_lines("network").await;
         w.pass(Duration::from_secs(400)).await;
+        let events = self::events(&mut w).await;
         for delivery in old {
             w.gitlab.deliver(delivery).await;
         }
         w.settle().await;
         assert_eq!(w.run_lines("network").await, before);
+        // It is still the same event, which says what became of it both times.
+        let again = self::events(&mut w).await;
+        let ids = |events: &[Value]| events.iter().map(|e| e["id"].clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&again), ids(&events));
+        let old = again.iter().find(|event| event["what"] == format!("push to main ({one})"));
+        let outcome = old.unwrap()["outcome"].as_str().unwrap();
+        let then = format!("; sent again: already decided: main is at {two}");
+        assert!(outcome.ends_with(&then), "{outcome}");
         w
     })
     .await;

@@ -29,7 +29,7 @@ use gantry_store::{
     },
     scheduler::{
         Blocked, BlockedStack, BudgetUsed, CommandOutcome, Comparing, DecisionRecord, Health,
-        Heard, LastApplied, LineEntry, MergeRequestRecord, Once, OpenDecision, RefRecord,
+        Heard, LastApplied, LineEntry, MergeRequestRecord, Once, OpenDecision, Receipt, RefRecord,
         RoomEntry, RoomLimit, RunEntry, StackHead, StartedBuild, Subject, Suite, TrackedBranch,
         VersionRecord, VersionState, Yanked,
     },
@@ -467,6 +467,7 @@ fn of_the_scheduler() -> Vec<Sample> {
             },
         ),
         sample("budget-used", BudgetUsed { until: at(0) }),
+        sample("receipt", Receipt { at: at(0) }),
         sample(
             "refusal",
             Refusal {
