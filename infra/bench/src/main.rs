@@ -2,8 +2,9 @@
 //! because of a number: it is for people, on a machine that does nothing else meanwhile.
 //!
 //! `make bench` builds what it needs with the release profile. Words after it choose parts:
-//! `webhook`, `functions`, `start`, `push`, `many`, `pages`.
+//! `webhook`, `functions`, `start`, `confined`, `push`, `many`, `pages`.
 
+mod confined;
 mod functions;
 mod gitlab;
 mod lambda;
@@ -31,6 +32,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wants("start") {
         start::measure(&programs).await?;
+    }
+    if wants("confined") {
+        confined::measure(&programs).await?;
     }
     if wants("push") {
         gitlab::one_push().await?;
