@@ -26,7 +26,9 @@ use gantry_engine::{
     workspace::{PLAN, WORKSPACE},
 };
 use std::{
+    fs::{OpenOptions, Permissions},
     future::Future,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -83,6 +85,8 @@ pub(crate) struct Folders {
     pub(crate) temporary: PathBuf,
     /// Providers that an earlier run has left here, which no process of this one can change.
     pub(crate) providers: PathBuf,
+    /// The plan that is shown and applied, which no process of the run can change.
+    pub(crate) shown: PathBuf,
     /// States on their way; kept when they do not get there.
     pub(crate) states: PathBuf,
 }
@@ -94,13 +98,20 @@ impl Folders {
             home: run.join("home"),
             temporary: run.join("tmp"),
             providers: run.join("providers"),
+            shown: run.join("shown"),
             states: run.join(crate::state::STATES),
             run,
         }
     }
 
-    pub(crate) fn plan(&self) -> PathBuf {
+    /// Where the tool writes its plan, and hooks may read it.
+    pub(crate) fn made_plan(&self) -> PathBuf {
         self.job.join(PLAN)
+    }
+
+    /// The plan as it was made.
+    pub(crate) fn plan(&self) -> PathBuf {
+        self.shown.join(PLAN)
     }
 
     /// How what a test created is destroyed.
@@ -188,9 +199,10 @@ impl Job {
 
     /// What the processes of this run are kept from: everything but its own folders.
     fn confinement(&self, program: &Path) -> Option<Confinement> {
-        let Folders { job, home, temporary, providers, .. } = &self.folders;
+        let Folders { job, home, temporary, providers, shown, .. } = &self.folders;
         let machine = self.config.confinement.clone()?;
-        let run = machine.reading(program).reading(providers).writing(job).writing(home);
+        let run = machine.reading(program).reading(providers).reading(shown);
+        let run = run.writing(job).writing(home);
         let mirrors = self.installations.as_deref().map(gantry_engine::cli_config::mirrors);
         let mirrors = mirrors.into_iter().flatten().filter(|mirror| mirror.exists());
         let run = mirrors.fold(run, Confinement::reading);
@@ -216,6 +228,8 @@ impl Job {
         for folder in [job, home, temporary, providers] {
             files::make_fresh_folder(folder, 0o700)?;
         }
+        // The same is true of the plan in there.
+        files::make_fresh_folder(&self.folders.shown, 0o711)?;
         files::make_folder(&self.folders.workspace(), 0o700)?;
         match std::fs::remove_file(self.folders.archive()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
@@ -306,6 +320,20 @@ impl Job {
         let root = &self.claim.project_root;
         files::within(&self.folders.job, &Path::new(WORKSPACE).join(root))
             .ok_or_else(|| Failure::other(format!("the source has no folder {root:?}")))
+    }
+
+    /// Takes the plan out of the reach of the run's processes, before it is shown: what hooks make of
+    /// the one in their reach changes nothing any more.
+    pub(crate) fn take_plan(&self) -> std::io::Result<()> {
+        let mut made = self.open_own(&self.folders.made_plan())?;
+        let plan = self.folders.plan();
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&plan)?;
+        std::io::copy(&mut made, &mut file)?;
+        if let Some(user) = self.config.user {
+            fchown(&file, None, Some(user.gid))?;
+            file.set_permissions(Permissions::from_mode(0o440))?;
+        }
+        Ok(())
     }
 
     /// Opens a regular file of the run's, none elsewhere, whatever links are in the way.

@@ -55,7 +55,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     root::check_backend(job, &terraform)?;
     let tracked = job.claim.run_type == RunType::Tracked;
     let is_test = job.claim.run_type == RunType::Test;
-    let spec = terraform.plan(&job.folders.plan(), tracked || is_test);
+    let spec = terraform.plan(&job.folders.made_plan(), tracked || is_test);
     let targeted = Arc::new(AtomicBool::new(admitted.partial));
     let heard = Arc::clone(&targeted);
     let watch = move |line: &str| {
@@ -64,6 +64,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         }
     };
     let exit = job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], watch).await?;
+    job.take_plan()?;
     let mut change = read_change(job, &terraform).await?;
     if change.errored {
         let fallback = "the plan is incomplete because an error ended it".to_owned();
@@ -164,10 +165,11 @@ async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
     spawn_blocking(move || {
         workspace::unpack_plan(&archive, &digest, &into, limits)?;
         std::fs::remove_file(archive)?;
-        Ok(())
+        Ok::<_, Failure>(())
     })
     .await
-    .map_err(std::io::Error::other)?
+    .map_err(std::io::Error::other)??;
+    Ok(job.take_plan()?)
 }
 
 async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Failure> {
@@ -222,9 +224,9 @@ fn is_targeting(line: &str) -> bool {
 
 async fn save_plan(job: &mut Job) -> Result<Packed, Failure> {
     let (from, archive) = (job.folders.job.clone(), job.folders.archive());
-    let limits = job.config.limits;
+    let (plan, limits) = (job.folders.plan(), job.config.limits);
     let to = archive.clone();
-    let packed = spawn_blocking(move || workspace::pack_plan(&from, &to, limits))
+    let packed = spawn_blocking(move || workspace::pack_plan(&plan, &from, &to, limits))
         .await
         .map_err(std::io::Error::other)??;
     let (api, kept) = (job.api.clone(), packed.clone());

@@ -100,16 +100,23 @@ pub struct Packed {
     pub size: u64,
 }
 
-/// Packs [`PLAN`], [`WORKSPACE`] and [`CLI_CONFIG`] of the folder `from` into the file `to`, as they are: what
-/// the plan generated, the modules and the dependency lock file included. Providers are left out:
-/// they are downloaded again and checked against the lock file.
-pub fn pack_plan(from: &Path, to: &Path, limits: Limits) -> Result<Packed, ArchiveError> {
+/// Packs the file `plan` as [`PLAN`], and [`WORKSPACE`] and [`CLI_CONFIG`] of the folder `from`, into
+/// the file `to`, as they are: what the plan generated, the modules and the dependency lock file
+/// included. Providers are left out: they are downloaded again and checked against the lock file.
+pub fn pack_plan(
+    plan: &Path,
+    from: &Path,
+    to: &Path,
+    limits: Limits,
+) -> Result<Packed, ArchiveError> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     let writer = GzEncoder::new(HashingWriter::new(io::BufWriter::new(file)), Compression::fast());
     let mut archive = tar::Builder::new(writer);
     let mut budget = Budget { left: limits, limits };
     let from = Folder::within(from, from)?;
-    append_file(&mut archive, from.file(PLAN.as_ref())?, Path::new(PLAN), &mut budget)?;
+    let folder = plan.parent().unwrap_or(Path::new("/"));
+    let plan = files::open_regular(folder, plan)?;
+    append_file(&mut archive, plan, Path::new(PLAN), &mut budget)?;
     let workspace = from.folder(WORKSPACE.as_ref())?;
     append_folder(&mut archive, &workspace, Path::new(WORKSPACE), &mut budget)?;
     if from.kind(CLI_CONFIG.as_ref()).is_ok_and(|kind| kind == SFlag::S_IFDIR) {

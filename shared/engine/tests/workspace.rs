@@ -138,7 +138,9 @@ fn saved() -> (tempfile::TempDir, PathBuf, workspace::Packed) {
     fs::create_dir_all(&long).unwrap();
     fs::write(long.join("deep"), "deep").unwrap();
     let archive = folder.path().join("plan.tar.gz");
-    let packed = workspace::pack_plan(&job, &archive, Limits::default()).unwrap();
+    let packed =
+        workspace::pack_plan(&job.join(workspace::PLAN), &job, &archive, Limits::default())
+            .unwrap();
     (folder, archive, packed)
 }
 
@@ -177,5 +179,5 @@ fn a_plan_that_is_a_link_is_not_packed() {
     fs::remove_file(job.join(PLAN)).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", job.join(PLAN)).unwrap();
     let to: &Path = &folder.path().join("second.tar.gz");
-    assert!(workspace::pack_plan(&job, to, Limits::default()).is_err());
+    assert!(workspace::pack_plan(&job.join(workspace::PLAN), &job, to, Limits::default()).is_err());
 }

@@ -119,6 +119,35 @@ on_each_tool! {
 }
 
 on_each_tool! {
+    async fn what_was_shown_is_applied_whatever_hooks_plan(tool) {
+        let other = format!(
+            "sed -i s/shown/other/ main.tf; {0} plan -lock=false -out=../../plan.tfplan; \
+             cp -f ../../plan.tfplan ../../../shown/plan.tfplan; mv ../../plan.tfplan ../../../shown; \
+             rm -rf ../../../shown; chmod 777 ../../../shown ../../../shown/plan.tfplan; true",
+            tool.command()
+        );
+        let one = "resource \"terraform_data\" \"one\" {\n  input = \"shown\"\n}\n";
+        for (phase, autodeploy) in [("plan", true), ("plan", false), ("apply", false)] {
+            let mut w = World::on(tool, &[("infra/main.tf", one)]).await;
+            let hooks = &mut w.claim.hooks;
+            match phase {
+                "plan" => hooks.after_plan = vec![other.clone()],
+                _ => hooks.before_apply = vec![other.clone()],
+            }
+            w.claim.autodeploy = autodeploy;
+            let mut end = w.run().await;
+            if !autodeploy {
+                w.confirm(&end);
+                end = w.run().await;
+            }
+            assert!(matches!(end, ReportKind::Applied { .. }), "{phase}: {}", w.api.log());
+            let state = String::from_utf8(w.api.data().states.pop().unwrap().into()).unwrap();
+            assert!(state.contains("shown") && !state.contains("other"), "{phase}: {state}");
+        }
+    }
+}
+
+on_each_tool! {
     async fn a_state_that_moved_makes_the_plan_stale(tool) {
         let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
         let planned = w.run().await;

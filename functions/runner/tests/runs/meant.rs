@@ -44,6 +44,7 @@ on_each_tool! {
         for files in [
             &[("infra/README.md", "x"), ("infra/sub/main.tf", ONE)][..],
             &[("infra/.main.tf", ONE), ("infra/main.tf~", ONE)],
+            &[("infra/backend_override.tf", "")],
         ] {
             w.api.push(archive(files));
             for run_type in [RunType::Tracked, RunType::Proposed, RunType::Test] {
@@ -121,12 +122,16 @@ on_each_tool! {
 
     async fn an_apply_whose_state_went_elsewhere_is_no_success(tool) {
         let mut w = world(tool, &[("infra/main.tf", ONE)]).await;
-        // Somebody's hook that plans again, with another backend.
+        // Somebody's hook that plans again, with another backend, where nothing confines it.
         w.claim.hooks.before_apply = vec![format!(
-            "rm -r .terraform zz_gantry*; {0} init && {0} plan -out=../../plan.tfplan",
+            "rm -r .terraform zz_gantry*; {0} init && {0} plan -out=../../../shown/plan.tfplan",
             tool.command()
         )];
-        let ReportKind::Failed { summary, .. } = w.run().await else { panic!("{}", w.api.log()) };
+        let mut config = w.offer();
+        config.confinement = None;
+        gantry_runner::run(config).await.unwrap();
+        let end = w.api.reports().pop();
+        let Some(ReportKind::Failed { summary, .. }) = end else { panic!("{}", w.api.log()) };
         assert!(summary.contains("no state came to Gantry"), "{summary}");
         let data = w.api.data();
         assert!(data.states.is_empty());

@@ -109,7 +109,8 @@ pub fn admit(files: &[RootFile<'_>], asked: &Asked<'_>) -> Result<Admitted, Refu
         return Err(Refusal::NameTaken(file.name.to_owned()));
     }
     let configuration = files::configuration(files, asked.tool);
-    if configuration.is_empty() {
+    // What an override file overrides is not there.
+    if configuration.iter().all(|file| file.is_override) {
         return Err(Refusal::NoConfiguration(match asked.tool {
             Tool::Terraform => ".tf or .tf.json",
             Tool::OpenTofu => ".tf, .tf.json, .tofu or .tofu.json",

@@ -39,8 +39,14 @@ const BOTH: [Tool; 2] = [Tool::Terraform, Tool::OpenTofu];
 
 #[test]
 fn a_root_without_configuration_is_refused() {
-    let empty: [&[(&str, &str)]; 4] =
-        [&[], &[("README.md", "x")], &[(".main.tf", "x")], &[("main.tf~", "x")]];
+    let empty: [&[(&str, &str)]; 6] = [
+        &[],
+        &[("README.md", "x")],
+        &[(".main.tf", "x")],
+        &[("main.tf~", "x")],
+        &[("override.tf", "x")],
+        &[("backend_override.tf", "x"), ("z_override.tf.json", "{}")],
+    ];
     for (tool, files) in BOTH.into_iter().flat_map(|tool| empty.map(|files| (tool, files))) {
         for (manage_state, is_test) in [(true, false), (false, false), (true, true)] {
             let case = Case { is_test, ..Case::of(tool, manage_state) };
