@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
 use sha2::Sha256;
 
 use crate::model::{HookEvent, ProjectId, State};
@@ -62,7 +63,9 @@ impl DeliveryResult {
 pub(crate) struct Outgoing {
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Bytes,
+    /// An error says why the hook's template gives none: nothing is sent then, and it counts as a
+    /// failure.
+    pub(crate) body: Result<Bytes, String>,
     pub(crate) timeout: std::time::Duration,
 }
 
@@ -84,6 +87,34 @@ pub(crate) fn sign(token: &str, id: &str, timestamp: i64, body: &[u8]) -> Option
     Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
+/// The body that a hook's own template makes of an event: each `{{a.b}}` is replaced by that value of
+/// the event, a text without its quotes (`render_custom_template` in GitLab's
+/// `app/services/web_hook_service.rb`).
+fn render(template: &str, event: &[u8]) -> Result<Bytes, String> {
+    let failed = |why: &str| format!("Error while parsing rendered custom webhook template: {why}");
+    let no_map = "You may be trying to access an array value, which is not supported.";
+    let event: Value = serde_json::from_slice(event).unwrap_or_default();
+    let (mut rendered, mut rest) = (String::new(), template);
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((path, after)) = after.split_once("}}") else { break };
+        let mut value = &event;
+        for part in path.split('.') {
+            value = match value {
+                Value::Object(map) => map.get(part).unwrap_or(&Value::Null),
+                Value::Null => &Value::Null,
+                _ => return Err(failed(no_map)),
+            };
+        }
+        let text = value.to_string();
+        let unquoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        rendered.extend([before, unquoted.unwrap_or(&text)]);
+        rest = after;
+    }
+    rendered += rest;
+    let body: Value = serde_json::from_str(&rendered).map_err(|why| failed(&why.to_string()))?;
+    Ok(Bytes::from(body.to_string()))
+}
+
 impl State {
     /// Queues an event for every hook of the project that wants it.
     pub(crate) fn queue_hooks(
@@ -99,11 +130,7 @@ impl State {
             hook.wants(trigger) && branch.is_none_or(|branch| hook.wants_branch(branch))
         });
         for hook in wanted {
-            let body = match &hook.custom_template {
-                Some(template) => Bytes::from(template.clone()),
-                None => body.clone(),
-            };
-            let (hook, event) = (hook.id, event_header(trigger));
+            let (hook, event, body) = (hook.id, event_header(trigger), body.clone());
             self.outbox.push_back(Delivery { project, hook, trigger, event, key: uuid(), body });
         }
     }
@@ -124,6 +151,10 @@ impl State {
         if delivery.body.len() > 25 * 1024 * 1024 {
             return Err("the body is over 25 MB");
         }
+        let body = match &hook.custom_template {
+            Some(template) => render(template, &delivery.body),
+            None => Ok(delivery.body.clone()),
+        };
         let version = &self.config.version;
         let mut headers: Vec<(String, String)> = hook.custom_headers.clone();
         let mut add = |name: &str, value: String| {
@@ -152,19 +183,14 @@ impl State {
             let second = now.as_second();
             add("webhook-id", delivery.key.clone());
             add("webhook-timestamp", second.to_string());
-            let token = hook.signing_token.as_deref();
+            let token = hook.signing_token.as_deref().zip(body.as_ref().ok());
             let signature =
-                token.and_then(|token| sign(token, &delivery.key, second, &delivery.body));
+                token.and_then(|(token, body)| sign(token, &delivery.key, second, body));
             if let Some(signature) = signature {
                 add("webhook-signature", signature);
             }
         }
-        Ok(Outgoing {
-            url: hook.url.clone(),
-            headers,
-            body: delivery.body.clone(),
-            timeout: self.config.webhook_timeout,
-        })
+        Ok(Outgoing { url: hook.url.clone(), headers, body, timeout: self.config.webhook_timeout })
     }
 
     /// Writes the outcome to the hook's log and failure counter.

@@ -92,7 +92,17 @@ pub(crate) fn check_scope(call: &Call) -> Result<(), Refusal> {
     Err(Refusal { status: 403, body: body.to_string() })
 }
 
+/// The request's address with the project's number where its path was, however that was encoded.
+fn with_project(call: &Call, project: ProjectId) -> String {
+    let (before, after) = call.url.split_once("/projects/").unwrap_or((&call.url, ""));
+    let rest = after.find('/').map_or("", |end| &after[end..]);
+    let query = if call.query.is_empty() { String::new() } else { format!("?{}", call.query) };
+    format!("{before}/projects/{project}{rest}{query}")
+}
+
 /// The project of a path part, a number or a path; one that the caller cannot see is not there.
+/// Below the path of before, reads are sent on to the project's number, and writes refused
+/// (`find_project!` in GitLab's `lib/api/helpers.rb`).
 pub(crate) fn find_project(state: &State, call: &Call, id: &str) -> Result<ProjectId, Refusal> {
     let visible = |project: &&Project| state.can_see(project, call.auth.user);
     let missing = || {
@@ -113,8 +123,11 @@ pub(crate) fn find_project(state: &State, call: &Call, id: &str) -> Result<Proje
         .find(|project| project.old_paths.iter().any(|old| old.eq_ignore_ascii_case(id)));
     let moved = moved.filter(visible).filter(|_| state.config.version.at_least(16, 7));
     let Some(project) = moved else { return Err(missing()) };
-    let old = format!("/projects/{}", super::params::encode(id));
-    let url = call.url.replacen(&old, &format!("/projects/{}", project.id), 1);
+    if !call.is_read() {
+        let text = "Non GET methods are not allowed for moved projects";
+        return Err(Refusal::message(405, text));
+    }
+    let url = with_project(call, project.id);
     // Written as a refusal: the answer has a body, and `server` adds `Location` from it.
     let body = serde_json::json!({ "message": "This resource has been moved permanently", "location": url });
     Err(Refusal { status: 301, body: body.to_string() })

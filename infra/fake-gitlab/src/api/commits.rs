@@ -146,8 +146,16 @@ fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
     if !state.project(project).branch_rights(state.user(user), &branch).push {
         return Err(Refusal::message(403, "You are not allowed to push into this branch"));
     }
+    let (from_branch, from_commit) =
+        (call.params.filled("start_branch"), call.params.filled("start_sha"));
+    if from_branch.is_some() && from_commit.is_some() {
+        return Err(Refusal::message(400, "You can't pass both start_branch and start_sha"));
+    }
+    if from_commit.is_none() {
+        state.require_branch(project, &branch, from_branch.as_deref())?;
+    }
     let changes = actions(state, project, call, &branch)?;
-    let start = call.params.filled("start_branch").or_else(|| call.params.filled("start_sha"));
+    let start = from_branch.or(from_commit);
     let force = call.params.flag("force")?.unwrap_or(false);
     let new = NewCommit { branch: branch.clone(), start, message, changes, force };
     let id = state.commit(project, user, new)?;
@@ -184,6 +192,11 @@ fn actions(
     let mut changes = FileChanges::new();
     for action in list {
         let text = |key: &str| action[key].as_str().map(str::to_owned);
+        let known = ["action", "file_path", "previous_path", "content", "encoding"];
+        let keys = action.as_object().into_iter().flat_map(|action| action.keys());
+        if let Some(key) = keys.into_iter().find(|key| !known.contains(&key.as_str())) {
+            return Err(Refusal::error(400, format!("the fake GitLab does nothing with: {key}")));
+        }
         let path = text("file_path").ok_or_else(|| Refusal::missing("actions[0][file_path]"))?;
         let content = match (text("content"), text("encoding").as_deref()) {
             (Some(content), Some("base64")) => {
@@ -213,7 +226,9 @@ fn actions(
                 changes.insert(old, None);
                 changes.insert(path, content.or(old_content));
             }
-            Some("chmod") => {}
+            Some("chmod") => {
+                return Err(Refusal::error(400, "the fake GitLab does nothing with: chmod"));
+            }
             _ => return Err(Refusal::bad_value("actions[0][action]")),
         }
     }

@@ -18,6 +18,12 @@ pub(crate) fn route(
     project: ProjectId,
     path: &[&str],
 ) -> Option<ApiResult> {
+    if let ["repository", "files", path, ..] = path
+        && (path.starts_with('/') || path.split('/').any(|part| part == ".."))
+    {
+        // GitLab's `lib/api/validations/validators/file_path.rb`.
+        return Some(Err(Refusal::error(400, "file_path should be a valid file path")));
+    }
     match (call.method.as_str(), path) {
         ("GET" | "HEAD", ["repository", "files", path]) => Some(get(state, call, project, path)),
         ("GET" | "HEAD", ["repository", "files", path, "raw"]) => {
@@ -106,7 +112,9 @@ fn write(state: &mut State, call: &Call, project: ProjectId, path: &str) -> ApiR
     if !found.branch_rights(state.user(user), &branch).push {
         return Err(Refusal::forbidden());
     }
-    let commit = found.repo.resolve(&branch, found.default_branch());
+    let start = call.params.filled("start_branch");
+    state.require_branch(project, &branch, start.as_deref())?;
+    let commit = found.repo.resolve(start.as_deref().unwrap_or(&branch), found.default_branch());
     let exists =
         commit.is_some_and(|commit| tree::find(&found.repo.objects, commit.tree, path).is_some());
     let content = match call.method.as_str() {
@@ -127,7 +135,7 @@ fn write(state: &mut State, call: &Call, project: ProjectId, path: &str) -> ApiR
     };
     let new = NewCommit {
         branch: branch.clone(),
-        start: call.params.filled("start_branch"),
+        start,
         message,
         changes: FileChanges::from([(path.to_owned(), content)]),
         force: false,

@@ -37,19 +37,21 @@ pub(crate) fn apply(state: &State, hook: &mut Hook, params: &Params) -> Result<(
         }
         hook.signing_token = token;
     }
-    if version.at_least(17, 1) {
-        if params.has("name") {
-            hook.name = params.filled("name");
-        }
-        if params.has("description") {
-            hook.description = params.filled("description");
-        }
+    if params.has("name") && version.at_least(17, 1) {
+        hook.name = params.filled("name");
+    }
+    if params.has("description") && version.at_least(17, 1) {
+        hook.description = params.filled("description");
     }
     if params.has("push_events_branch_filter") {
         hook.branch_filter = params.text("push_events_branch_filter");
     }
     let strategies = ["wildcard", "regex", "all_branches"];
     if let Some(strategy) = params.choice("branch_filter_strategy", &strategies)? {
+        if strategy == "regex" {
+            let text = "the fake GitLab does nothing with: branch_filter_strategy regex";
+            return Err(Refusal::error(400, text));
+        }
         hook.branch_filter_strategy = strategy.to_owned();
     }
     if let Some(Value::Array(headers)) = params.get("custom_headers")

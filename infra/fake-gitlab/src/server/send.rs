@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Shared;
 use crate::delivery::{Delivery, DeliveryResult};
 
 /// Sends one webhook and writes down what came of it.
 pub(super) async fn deliver(
     shared: &Arc<Shared>,
-    delivery: Delivery,
+    mut delivery: Delivery,
     test: bool,
 ) -> DeliveryResult {
     let prepared = shared.lock().prepare_delivery(&delivery, test);
@@ -19,17 +21,22 @@ pub(super) async fn deliver(
             return DeliveryResult { delivery, status: None, error: Some(reason.to_owned()) };
         }
     };
+    // From here on it is what was sent.
+    delivery.body = outgoing.body.clone().unwrap_or_else(|_| Bytes::from_static(b"{}"));
     let mut request =
-        shared.client.post(&outgoing.url).timeout(outgoing.timeout).body(outgoing.body);
+        shared.client.post(&outgoing.url).timeout(outgoing.timeout).body(delivery.body.clone());
     for (name, value) in &outgoing.headers {
         request = request.header(name, value);
     }
-    let outcome = match request.send().await {
-        Ok(response) => {
-            let code = response.status().as_u16();
-            Ok((code, response.text().await.unwrap_or_default()))
-        }
-        Err(error) => Err(error.without_url().to_string()),
+    let outcome = match outgoing.body {
+        Err(problem) => Err(problem),
+        Ok(_) => match request.send().await {
+            Ok(response) => {
+                let code = response.status().as_u16();
+                Ok((code, response.text().await.unwrap_or_default()))
+            }
+            Err(error) => Err(error.without_url().to_string()),
+        },
     };
     shared.lock().record_delivery(&delivery, &outgoing.headers, &outcome);
     match outcome {

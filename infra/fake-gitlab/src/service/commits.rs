@@ -5,6 +5,21 @@ use crate::git::repo::FileChanges;
 use crate::git::{Oid, tree};
 use crate::model::{ProjectId, State, UserId};
 
+/// Refuses paths that lead out of the repository (GitLab's `app/models/repository` leaves that to
+/// Gitaly, whose words these are).
+pub(crate) fn check_path(path: &str) -> Result<(), Refusal> {
+    if path.split('/').all(|part| part.is_empty()) {
+        return Err(Refusal::message(400, "You must provide a file path"));
+    }
+    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return Err(Refusal::message(400, "Path cannot include directory traversal"));
+    }
+    if path.split('/').any(|part| part.is_empty() || part == "." || part == ".git") {
+        return Err(Refusal::message(400, format!("invalid path: '{path}'")));
+    }
+    Ok(())
+}
+
 /// A commit to make on a branch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NewCommit {
@@ -17,6 +32,23 @@ pub(crate) struct NewCommit {
 }
 
 impl State {
+    /// Refuses a branch that is not there where none is named to start from: only a push makes one
+    /// (`validate_on_branch!` in GitLab's `app/services/commits/create_service.rb`).
+    pub(crate) fn require_branch(
+        &self,
+        project: ProjectId,
+        branch: &str,
+        start: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let repo = &self.project(project).repo;
+        let is_empty = repo.refs_below("refs/heads/").next().is_none();
+        if is_empty || repo.branch(start.unwrap_or(branch)).is_some() {
+            return Ok(());
+        }
+        let text = "You can only create or edit files when you are on a branch";
+        Err(Refusal::message(400, text))
+    }
+
     /// Writes a commit and moves the branch to it.
     pub(crate) fn commit(
         &mut self,
@@ -47,6 +79,7 @@ impl State {
         let parent = start.and_then(|start| found.repo.objects.commit(start));
         let base = parent.as_ref().map(|parent| parent.tree);
         for (path, content) in &new.changes {
+            check_path(path)?;
             let exists =
                 base.is_some_and(|base| tree::find(&found.repo.objects, base, path).is_some());
             if content.is_none() && !exists {

@@ -85,6 +85,21 @@ async fn moved_projects_redirect() {
 }
 
 #[tokio::test]
+async fn a_moved_project_is_found_however_its_old_path_is_written() {
+    let w = world().await;
+    w.gitlab.move_project(w.project, "acme/net-work_2.tf").unwrap();
+    w.gitlab.move_project(w.project, "acme/net").unwrap();
+    for path in ["acme%2Fnet-work_2.tf", "acme%2fnet-work_2.tf", "acme%2Fnet%2Dwork%5F2%2Etf"] {
+        let moved = w.get(&format!("/projects/{path}/hooks?per_page=1")).await.expect(301);
+        let expected =
+            format!("{}/api/v4/projects/{}/hooks?per_page=1", w.gitlab.base_url(), w.project);
+        assert_eq!(moved.header("location"), expected, "{path}");
+    }
+    let refused = w.post("/projects/acme%2Fnet-work_2.tf/hooks", json!({})).await.expect(405);
+    assert_eq!(refused.message(), "Non GET methods are not allowed for moved projects");
+}
+
+#[tokio::test]
 async fn rotation_kills_the_old_token() {
     let w = world().await;
     let path = "/personal_access_tokens/self/rotate";

@@ -93,6 +93,43 @@ async fn deliveries_are_signed_and_resends_keep_their_id() {
 }
 
 #[tokio::test]
+async fn a_template_of_ones_own_is_filled_in() {
+    let w = world().await;
+    let receiver = Receiver::start().await;
+    let template = r#"{ "what": "{{object_kind}} to {{project.path_with_namespace}}",
+        "commits": {{commits}}, "count": {{total_commits_count}}, "none": {{nothing.there}} }"#;
+    let fields = json!({ "custom_webhook_template": template, "signing_token": SIGNING });
+    let made = hook(&w, &receiver.url, fields).await;
+    let ada = w.gitlab.person("ada");
+    ada.push_files(w.project, "x", &[("a", Some("1"))], "say \"hello\"").unwrap();
+    w.gitlab.deliver_pending().await;
+    let got = receiver.take_all().remove(0);
+    let body = got.json();
+    assert_eq!(body["what"], "push to acme/network");
+    assert_eq!(body["commits"][0]["message"], "say \"hello\"");
+    assert_eq!((&body["count"], &body["none"]), (&json!(1), &Value::Null));
+    assert!(got.header("webhook-signature").is_some());
+
+    // One that gives no JSON sends nothing, and counts as a failure.
+    let path = w.path(&format!("/hooks/{}", made["id"]));
+    for (template, why) in [
+        (r#"{ "kind": {{object_kind}} }"#, "expected value"),
+        (r#"{ "first": "{{commits.0}}" }"#, "array value, which is not supported"),
+    ] {
+        let fields = json!({ "url": receiver.url, "custom_webhook_template": template });
+        w.put(&path, fields).await.expect(200);
+        ada.push(w.project, "x", "a", why).unwrap();
+        let result = w.gitlab.deliver_pending().await.remove(0);
+        let error = result.error.unwrap();
+        assert!(error.starts_with("Error while parsing rendered custom webhook template: "));
+        assert!(error.contains(why), "{error}");
+    }
+    assert!(receiver.take_all().is_empty());
+    let log = w.get(&format!("{path}/events")).await.expect(200).body;
+    assert_eq!(log[0]["response_status"], "internal error");
+}
+
+#[tokio::test]
 async fn failures_disable_a_hook_and_a_test_enables_it() {
     let w = world().await;
     let receiver = Receiver::start().await;

@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use gantry_fake_gitlab::ProjectOptions;
-use serde_json::json;
+use gantry_fake_gitlab::{MergeRequestSpec, ProjectOptions};
+use serde_json::{Value, json};
 
 use crate::support::{world, world_with};
 
@@ -155,6 +155,70 @@ async fn commits_through_the_api() {
     w.get(&w.path("/repository/tags/v1")).await.expect(200);
     w.delete(&w.path("/repository/branches/main")).await.expect(405);
     w.delete(&w.path("/repository/branches/topic")).await.expect(204);
+}
+
+#[tokio::test]
+async fn what_is_no_branch_or_no_path_is_refused() {
+    let w = world().await;
+    let commits = w.path("/repository/commits");
+    let commit = |branch: &str, path: &str| {
+        let action = json!({ "action": "create", "file_path": path, "content": "1" });
+        json!({ "branch": branch, "commit_message": "One", "actions": [action] })
+    };
+    let refused = w.post(&commits, commit("topic", "a.tf")).await.expect(400);
+    let no_branch = "You can only create or edit files when you are on a branch";
+    assert_eq!(refused.message(), no_branch);
+    let file = json!({ "branch": "topic", "commit_message": "One", "content": "1" });
+    let refused = w.post(&w.path("/repository/files/a.tf"), file.clone()).await.expect(400);
+    assert_eq!(refused.message(), no_branch);
+    for path in ["../a.tf", "net/../../a.tf", "/a.tf"] {
+        let refused = w.post(&commits, commit("main", path)).await.expect(400);
+        assert_eq!(refused.message(), "Path cannot include directory traversal", "{path}");
+        let encoded = path.replace('/', "%2F");
+        let path = w.path(&format!("/repository/files/{encoded}"));
+        let refused = w.post(&path, file.clone()).await.expect(400);
+        assert_eq!(refused.body["error"], "file_path should be a valid file path", "{path}");
+    }
+    let mut both = commit("topic", "a.tf");
+    both["start_branch"] = json!("main");
+    both["start_sha"] = json!(w.gitlab.head(w.project, "main"));
+    let refused = w.post(&commits, both).await.expect(400);
+    assert_eq!(refused.message(), "You can't pass both start_branch and start_sha");
+    assert!(w.gitlab.head(w.project, "topic").is_none());
+}
+
+#[tokio::test]
+async fn what_the_fake_would_leave_aside_is_refused() {
+    let w = world().await;
+    let commit = |more: Value, action: Value| {
+        let mut body = json!({ "branch": "main", "commit_message": "One", "actions": [action] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let create = || json!({ "action": "create", "file_path": "a.tf", "content": "1" });
+    let chmod = json!({ "action": "chmod", "file_path": "README.md", "execute_filemode": true });
+    let of_others = json!({ "author_name": "Somebody", "author_email": "a@b.example" });
+    for (path, body, named) in [
+        ("/repository/commits", commit(of_others, create()), "author_name, author_email"),
+        ("/repository/commits", commit(json!({}), chmod), "execute_filemode"),
+        ("/merge_requests/1/notes?x=1", json!({ "body": "hello" }), "x"),
+        (
+            "/hooks",
+            json!({ "url": "https://a.example", "branch_filter_strategy": "regex" }),
+            "branch_filter_strategy regex",
+        ),
+    ] {
+        if path.contains("notes") {
+            w.gitlab.person("ada").push(w.project, "topic", "b.tf", "1").unwrap();
+            let spec = MergeRequestSpec::from("topic");
+            w.gitlab.person("ada").open_merge_request(w.project, spec).unwrap();
+        }
+        let refused = w.post(&w.path(path), body).await.expect(400);
+        let text = format!("the fake GitLab does nothing with: {named}");
+        assert_eq!(refused.body["error"], text, "{path}");
+    }
+    let refused = w.get(&w.path("/merge_requests?author_username=ada")).await.expect(400);
+    assert_eq!(refused.body["error"], "the fake GitLab does nothing with: author_username");
 }
 
 #[tokio::test]
