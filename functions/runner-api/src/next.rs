@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use gantry_domain::{
+    RunId,
     protocol::{FurtherRequest, NextAnswer},
     run::{Run, RunState, RunType},
     stack::Pool,
@@ -22,11 +23,13 @@ use gantry_store::{
     config::{Pause, Role},
     keys,
     runner::{Claim, FreeRunner, HandedOn},
-    scheduler::RoomEntry,
+    scheduler::{LineEntry, RoomEntry},
 };
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
 
+/// Runs of a pool's line that are read at once. The first is taken, as a rule.
+const LOOKED_AT_ONCE: i32 = 20;
 /// How long a runner may take from its answer to its claim.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// A runner that asks for another run asks again within this time, as long as it does.
@@ -36,8 +39,8 @@ const AFTER_THE_LIMIT: u32 = 60 * 60;
 /// How long what free runners left is kept: nobody reads it once its time is over.
 const KEPT: SignedDuration = SignedDuration::from_mins(10);
 
-/// `POST next`: a claim token for a run of the worker's pool that nobody has claimed, the oldest
-/// place first; 204 when there is none, and while starts are paused. Two workers can get the same
+/// `POST next`: a claim token for a run of the worker's pool that nobody has claimed, the first of
+/// the pool's line; 204 when there is none, and while starts are paused. Two workers can get the same
 /// one: the second one's claim is refused, and it asks again.
 pub(crate) async fn next(
     State(deps): State<Deps>,
@@ -47,17 +50,29 @@ pub(crate) async fn next(
     if deps.store.get::<Pause>(&keys::pause()).await?.is_some() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    for place in places(&deps).await? {
-        if place.value.pool.as_ref() != Some(&pool) {
-            continue;
+    let (line, mut after) = (keys::line_of(&pool), None);
+    loop {
+        let page = deps.store.query::<LineEntry>(
+            keys::POOL_LINES,
+            &line,
+            after.as_deref(),
+            false,
+            LOOKED_AT_ONCE,
+        );
+        let page = page.await?;
+        for entry in page.items {
+            let Some(run) = waiting_run(&deps, &entry.value.run).await? else { continue };
+            let is_handed_out = run.pool.as_ref() == Some(&pool) && run.handed_out_at.is_some();
+            let claim = keys::claim(&run.id, run.attempt);
+            if is_handed_out && deps.store.get::<Claim>(&claim).await?.is_none() {
+                return hand_out(&deps, &run).await;
+            }
         }
-        let Some(run) = waiting_run(&deps, &place).await? else { continue };
-        let claim = keys::claim(&run.id, run.attempt);
-        if run.pool.as_ref() == Some(&pool) && deps.store.get::<Claim>(&claim).await?.is_none() {
-            return hand_out(&deps, &run).await;
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(StatusCode::NO_CONTENT.into_response()),
         }
     }
-    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `POST further`: a claim token for a run that no runner was started for, with the role and the
@@ -90,7 +105,7 @@ pub(crate) async fn further(
         if place.value.pool.is_some() || place.value.started > 0 {
             continue;
         }
-        let Some(run) = waiting_run(&deps, &place).await? else { continue };
+        let Some(run) = waiting_run(&deps, &place.value.run).await? else { continue };
         let is_like = run.role.as_ref() == Some(&free.role) && run.run_type == free.run_type;
         if is_like
             && fits(&deps, &run, request.seconds_left).await?
@@ -111,9 +126,9 @@ async fn places(deps: &Deps) -> Result<Vec<Stored<RoomEntry>>, Refusal> {
     Ok(places)
 }
 
-/// The run of a place, if it waits for a runner.
-async fn waiting_run(deps: &Deps, place: &Stored<RoomEntry>) -> Result<Option<Run>, Refusal> {
-    let run = deps.store.get::<Run>(&keys::run(&place.value.run)).await?.map(|run| run.value);
+/// The run, if it waits for a runner.
+async fn waiting_run(deps: &Deps, run: &RunId) -> Result<Option<Run>, Refusal> {
+    let run = deps.store.get::<Run>(&keys::run(run)).await?.map(|run| run.value);
     Ok(run.filter(|run| matches!(run.state, RunState::Preparing | RunState::Confirmed)))
 }
 

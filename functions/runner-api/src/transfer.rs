@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use gantry_domain::source::SourceFailed;
+use gantry_domain::source::{SourceFailed, SourceWaits};
 use gantry_domain::{
     plan::Change,
     protocol::{Upload, UploadAnswer, UploadRequest},
@@ -33,7 +33,8 @@ pub(crate) struct Named {
     pub(crate) digest: String,
 }
 
-/// `GET source`: the archive, 202 while it is fetched, 422 when it cannot be had.
+/// `GET source`: the archive, 202 and what is waited for while it is fetched, 422 when it cannot be
+/// had.
 pub(crate) async fn source(State(deps): State<Deps>, holder: Holder) -> Result<Response, Refusal> {
     let run = &holder.run.value;
     let key = objects::source(run.repository.key(), &run.commit);
@@ -52,9 +53,12 @@ pub(crate) async fn source(State(deps): State<Deps>, holder: Holder) -> Result<R
     let minute = deps.clock.now().as_second() / 60;
     let cause = format!("{}.{}.{minute}", run.id, run.attempt);
     let (repository, commit) = (run.repository.clone(), run.commit.clone());
-    deps.sender.send(Message::Fetch { repository, commit, cause }).await?;
+    deps.sender.send(Message::Fetch { repository, commit, cause, waits: None }).await?;
     let wait = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-    Ok((StatusCode::ACCEPTED, wait).into_response())
+    let waits = deps.objects.get(&objects::source_waits(run.repository.key())).await?;
+    let waits = waits.and_then(|body| SourceWaits::from_json(&body));
+    let text = SourceWaits::to_text(waits.as_ref(), deps.clock.now());
+    Ok((StatusCode::ACCEPTED, wait, text).into_response())
 }
 
 /// `POST upload`: where a body goes.

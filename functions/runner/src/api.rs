@@ -116,12 +116,24 @@ impl Api {
         Ok(claim)
     }
 
-    /// Downloads the commit's archive, for as long as it takes to be fetched.
-    pub(crate) async fn source(&self, to: &Path, limit: u64) -> Result<(), ApiError> {
+    /// Downloads the commit's archive, for as long as it takes to be fetched. What is waited for is
+    /// said once.
+    pub(crate) async fn source(
+        &self,
+        to: &Path,
+        limit: u64,
+        say: impl Fn(&str),
+    ) -> Result<(), ApiError> {
+        let mut is_said = false;
         loop {
             let answer = self.download("source", to, limit).await?;
             if answer.status != StatusCode::ACCEPTED {
                 return Ok(());
+            }
+            let text = std::fs::read_to_string(to).unwrap_or_default();
+            if !is_said && !text.trim().is_empty() {
+                say(text.trim());
+                is_said = true;
             }
             let wait = answer.wait.unwrap_or(Duration::from_secs(1));
             tokio::time::sleep(wait.clamp(Duration::from_millis(50), LONGEST_WAIT)).await;

@@ -130,8 +130,9 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
     let (api, limits) = (job.api.clone(), job.config.limits);
     let commit = job.claim.commit.clone();
     job.log.say(&format!("the source of {}", commit.short()));
+    let log = job.log.clone();
     job.or_stop(async {
-        api.source(&archive, limits.bytes)
+        api.source(&archive, limits.bytes, |text| log.say(text))
             .await
             .map_err(|e| Failure::api("The source cannot be had", e))
     })

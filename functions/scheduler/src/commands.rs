@@ -4,7 +4,7 @@ use crate::{
     Work,
     effects::ending,
     gitlab_failure,
-    moves::{Loaded, written},
+    moves::{Loaded, waits_for_worker, written},
 };
 use gantry_domain::{
     CommitSha, EventId, RunId, StackId,
@@ -124,7 +124,8 @@ impl Work {
         let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
         let mut extra = Vec::new();
-        if run.state == RunState::Confirmed && run.place == Place::Room {
+        let is_handed_out = run.place == Place::Room || waits_for_worker(&run);
+        if run.state == RunState::Confirmed && is_handed_out {
             let claim = keys::claim(&run.id, run.attempt);
             if self.deps.store.get::<Claim>(&claim).await?.is_some() {
                 let why = "a runner is about to apply the run: stop it instead";

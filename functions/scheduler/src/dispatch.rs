@@ -7,7 +7,7 @@ use crate::{
     Work,
     due::HANDED_OUT_AT_MOST,
     effects::{distinct, ending},
-    moves::Loaded,
+    moves::{Loaded, waits_for_worker},
 };
 use gantry_domain::{
     RunId,
@@ -43,11 +43,6 @@ impl Work {
         let is_granted = |entry: &Stored<LineEntry>| {
             in_room.iter().any(|room| room.value.run == entry.value.run)
         };
-        // Workers come when they like: their runs need no place of the installation's own.
-        let of_pools = self.deps.store.query_all::<LineEntry>(keys::LINE, keys::POOLS).await?;
-        for entry in of_pools.into_iter().filter(|entry| !is_granted(entry)) {
-            self.grant(entry).await?;
-        }
         let taken = count_own(&in_room);
         let mut free = limit.saturating_sub(taken);
         if free == 0 {
@@ -57,7 +52,7 @@ impl Work {
         let look_at = i32::try_from(free + taken).unwrap_or(i32::MAX);
         let line = self.deps.store.query::<LineEntry>(keys::LINE, "", None, false, look_at).await?;
         for entry in line.items.into_iter().filter(|entry| !is_granted(entry)) {
-            if free == 0 || entry.key.sk.starts_with(keys::POOLS) {
+            if free == 0 || entry.key.sk.starts_with(keys::POOLS_BEFORE) {
                 break;
             }
             if self.grant(entry).await? {
@@ -91,9 +86,20 @@ impl Work {
         Ok(true)
     }
 
-    /// The run takes the place that it was granted, or gives it back.
+    /// The run takes the place that it was granted, or gives it back. One of a pool takes none: it is
+    /// handed out where it stands.
     pub(crate) async fn on_grant(&self, run: &RunId) -> Result<(), Failure> {
         let loaded = self.load(run).await?;
+        let loaded = match loaded {
+            Some(loaded) if loaded.run().pool.is_some() => {
+                let run = loaded.run();
+                return match run.place == Place::Line && !waits_for_worker(run) {
+                    true => self.hand_out(loaded, Place::Line).await,
+                    false => Ok(()),
+                };
+            }
+            loaded => loaded,
+        };
         let room = keys::room(run);
         let Some(granted) = self.deps.store.get::<RoomEntry>(&room).await? else {
             return Ok(());
@@ -101,12 +107,16 @@ impl Work {
         let Some(loaded) = loaded else {
             return self.give_back(run, granted.unchanged()).await;
         };
-        let mut run = loaded.run().clone();
-        match run.place {
-            Place::Room => return Ok(()),
-            Place::Line => {}
-            _ => return self.give_back(&run.id, granted.unchanged()).await,
+        match loaded.run().place {
+            Place::Room => Ok(()),
+            Place::Line => self.hand_out(loaded, Place::Room).await,
+            _ => self.give_back(run, granted.unchanged()).await,
         }
+    }
+
+    /// Hands a run of the line out to who takes it at `place`.
+    async fn hand_out(&self, loaded: Loaded, place: Place) -> Result<(), Failure> {
+        let mut run = loaded.run().clone();
         if let Some(why) = self.outdated(&run).await? {
             return self.end_unclaimed(loaded, &why, Vec::new()).await;
         }
@@ -122,9 +132,9 @@ impl Work {
                 run.phase = Phase::Apply;
                 run.outstanding.insert(Effect::Start);
             }
-            _ => return self.give_back(&run.id, granted.unchanged()).await,
+            _ => return Ok(()),
         }
-        run.place = Place::Room;
+        run.place = place;
         run.attempt += 1;
         run.last_report = 0;
         run.runner = None;

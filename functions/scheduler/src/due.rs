@@ -3,16 +3,18 @@
 use crate::{
     Work,
     effects::{distinct, ending},
-    moves::{APPLY_LOST_AFTER, LOST_AFTER, LOST_ANYWAY_AFTER, Loaded, phase_began},
+    moves::{
+        APPLY_LOST_AFTER, LOST_AFTER, LOST_ANYWAY_AFTER, Loaded, phase_began, waits_for_worker,
+    },
 };
 use gantry_domain::{
-    RunId, StackId,
+    RunId, StackId, outdated,
     run::{Effect, Phase, Place, Run, RunEvent, RunState},
     stack::{Timeouts, TrackedQueue},
 };
 use gantry_queue::{Failure, Message};
 use gantry_store::{
-    Expect, Write, keys,
+    Expect, Key, Write, keys,
     runner::{Beat, Claim},
     scheduler::{Heard, RunEntry},
 };
@@ -53,12 +55,17 @@ impl Work {
     async fn cancel_outdated(&self, stack: &StackId) -> Result<(), Failure> {
         let partition = keys::stack_partition(stack);
         let queue = self.deps.store.query_all::<RunEntry>(&partition, "queue#").await?;
-        for entry in queue {
-            let Some(run) = self.deps.store.get::<Run>(&keys::run(&entry.value.run)).await? else {
-                continue;
-            };
-            if let Some(why) = self.outdated(&run.value).await? {
-                self.cancel_queued(&run.value.id, &why).await?;
+        if queue.is_empty() {
+            return Ok(());
+        }
+        let stack = self.deps.store.stack(stack).await?.map(|found| found.value);
+        let integration = self.deps.store.integration().await?.map(|found| found.value);
+        let runs: Vec<Key> = queue.iter().map(|entry| keys::run(&entry.value.run)).collect();
+        for runs in runs.chunks(100) {
+            for run in self.deps.store.get_many::<Run>(runs).await? {
+                if let Some(why) = outdated(&run.value, stack.as_ref(), integration.as_ref()) {
+                    self.cancel_queued(&run.value.id, &why).await?;
+                }
             }
         }
         Ok(())
@@ -131,7 +138,9 @@ impl Work {
             .unwrap_or_default();
         let now = self.now();
         match loaded.run().state {
-            RunState::Queued | RunState::Confirmed if loaded.run().place != Place::Room => {
+            RunState::Queued | RunState::Confirmed
+                if loaded.run().place != Place::Room && !waits_for_worker(loaded.run()) =>
+            {
                 self.remind(loaded).await
             }
             RunState::Testing => self.remind(loaded).await,
@@ -150,10 +159,20 @@ impl Work {
     /// A run that waits is brought to mind again: its nudges may have been lost.
     async fn remind(&self, loaded: Loaded) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
-        run.outstanding.insert(match run.place {
-            Place::Line => Effect::Dispatch,
-            _ => Effect::Advance,
-        });
+        let effect = match run.place {
+            Place::Line => Some(Effect::Dispatch),
+            Place::Source => Some(Effect::Fetch),
+            // One look at the stack is for all that wait for it.
+            Place::Queue | Place::Waiting => {
+                let version = distinct(&(self.now().as_second() / 60));
+                let stack = run.stack.clone();
+                self.deps.sender.send(Message::StackDue { stack, version }).await?;
+                None
+            }
+            _ => Some(Effect::Advance),
+        };
+        run.outstanding.extend(effect);
+        // Written also when nothing changed: that sets the time of the next look.
         self.commit(loaded, run, Vec::new()).await
     }
 
@@ -181,10 +200,15 @@ impl Work {
         if let Some(why) = outdated {
             return self.end_unclaimed(loaded, &why, vec![unclaimed]).await;
         }
+        let mut run = run.clone();
         if run.pool.is_some() {
+            if run.place == Place::Room {
+                // In the version before it waited there for its worker.
+                run.place = Place::Line;
+                return self.commit(loaded, run, vec![unclaimed]).await;
+            }
             return Ok(());
         }
-        let mut run = run.clone();
         run.unclaimed += 1;
         if run.unclaimed >= HANDED_OUT_AT_MOST {
             run.apply(RunEvent::Failed, now, None)?;
@@ -272,7 +296,7 @@ impl Work {
         run.apply(RunEvent::Claimed, self.now(), None)?;
         run.runner = Some(runner.to_owned());
         run.unclaimed = 0;
-        if run.phase == Phase::Apply {
+        if run.phase == Phase::Apply || run.pool.is_some() {
             run.place = Place::Room;
         }
         self.commit(loaded, run, Vec::new()).await

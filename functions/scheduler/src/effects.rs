@@ -3,7 +3,7 @@
 use crate::{Work, dispatch::count_own};
 use gantry_domain::{
     MergeRequestIid, ProjectId, StackId,
-    run::{Effect, Phase, Place, Run, RunState, RunType, Want},
+    run::{Effect, Place, Run, RunState, RunType, Want},
 };
 use gantry_queue::{ClaimToken, Failure, Message};
 use gantry_secrets::{TokenFor, TokenKind};
@@ -33,6 +33,7 @@ impl Work {
         }
         for effect in &run.outstanding {
             match effect {
+                Effect::Fetch => self.fetch(&stored).await?,
                 Effect::Start => self.start(run).await?,
                 Effect::Dispatch => self.ask_for_room(&stored).await?,
                 Effect::Advance => self.nudge_stack(&run.stack, &stored).await?,
@@ -50,11 +51,26 @@ impl Work {
         }
     }
 
-    /// Has the source fetched and a runner started. Everything in the message derives from the
-    /// run, so that a repeated start is the same start.
+    /// Has the source fetched of a run that waits for it.
+    async fn fetch(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+        let run = &stored.value;
+        if run.place != Place::Source {
+            return Ok(());
+        }
+        let cause = format!("{}.{}", run.id, stored.version);
+        // A fork's commit is in the target project too, as its merge request's head; there the
+        // token may read, and there runner-api looks for the archive.
+        let (repository, commit) = (run.repository.clone(), run.commit.clone());
+        let waits = Some((run.stack.clone(), run.id.clone()));
+        Ok(self.deps.sender.send(Message::Fetch { repository, commit, cause, waits }).await?)
+    }
+
+    /// Has a runner started. Everything in the message derives from the run, so that a repeated
+    /// start is the same start.
     async fn start(&self, run: &Run) -> Result<(), Failure> {
         let Some(handed_out_at) = run.handed_out_at else { return Ok(()) };
-        if run.place != Place::Room || run.runner.is_some() {
+        // A worker asks for a run of its pool, and gets its token then.
+        if run.place != Place::Room || run.runner.is_some() || run.pool.is_some() {
             return Ok(());
         }
         let claim_timeout = match self.deps.store.stack(&run.stack).await? {
@@ -62,17 +78,6 @@ impl Work {
             None => gantry_domain::stack::Timeouts::default().claim,
         };
         let expires_at = handed_out_at + SignedDuration::from_secs(claim_timeout.into());
-        if run.phase == Phase::Plan {
-            let cause = format!("{}.{}", run.id, run.attempt);
-            // A fork's commit is in the target project too, as its merge request's head; there
-            // the token may read, and there runner-api looks for the archive.
-            let (repository, commit) = (run.repository.clone(), run.commit.clone());
-            self.deps.sender.send(Message::Fetch { repository, commit, cause }).await?;
-        }
-        // A worker asks for it, and gets its token then.
-        if run.pool.is_some() {
-            return Ok(());
-        }
         // A build is started with it, and a repeated start must be the same, whatever becomes of the
         // stack's settings: when an attempt is over is known without it.
         let token = self.deps.signer.sign(&TokenFor {
@@ -117,9 +122,20 @@ impl Work {
         Ok(self.deps.sender.send(Message::EndRunner { run, runner }).await?)
     }
 
-    /// Nudges the dispatcher, unless every place is taken: whoever leaves one nudges it then.
+    /// Nudges the dispatcher, unless every place is taken: whoever leaves one nudges it then. A run
+    /// of a pool needs none: it is handed to whichever worker comes.
     async fn ask_for_room(&self, stored: &Stored<Run>) -> Result<(), Failure> {
-        if stored.value.place == Place::Line && stored.value.pool.is_none() {
+        if stored.value.pool.is_some() {
+            let Run { stack, id: run, place, .. } = stored.value.clone();
+            let grant = distinct(&(&run, stored.version));
+            return match place {
+                Place::Line => {
+                    Ok(self.deps.sender.send(Message::Grant { stack, run, grant }).await?)
+                }
+                _ => Ok(()),
+            };
+        }
+        if stored.value.place == Place::Line {
             let places = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
             if count_own(&places) >= self.deps.limits.room as usize {
                 return Ok(());

@@ -16,6 +16,7 @@ mod hooks;
 mod moves;
 mod reach;
 mod reports;
+mod sources;
 mod suites;
 mod sweep;
 mod triggers;
@@ -172,6 +173,7 @@ impl Work {
                 self.on_not_started(&run, attempt, why, &words).await
             }
             Message::Packaged { run, packed, .. } => self.on_packaged(&run, packed).await,
+            Message::Fetched { run, is_there, .. } => self.on_fetched(&run, is_there).await,
             Message::Grant { run, .. } => self.on_grant(&run).await,
             Message::RunDue { run, .. } => self.on_run_due(&run).await,
             Message::StackDue { stack, .. } => self.on_stack_due(&stack).await,

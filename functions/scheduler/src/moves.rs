@@ -11,7 +11,7 @@ use gantry_domain::{
 use gantry_queue::Failure;
 use gantry_setup::metrics;
 use gantry_store::{
-    Expect, Outcome, StoreError, Stored, Write, keys,
+    Expect, Key, Outcome, StoreError, Stored, Write, keys,
     scheduler::{Blocked, BlockedStack, LastApplied, LineEntry, RoomEntry, RunEntry, StackHead},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -96,6 +96,7 @@ impl Work {
         extra: Vec<Write>,
     ) -> Result<(), Failure> {
         settle_place(&mut run);
+        self.settle_source(loaded.run().place, &mut run).await?;
         // No runner has claimed it, and none shall.
         let before = loaded.run();
         let was_handed_out = before.place == Place::Room && before.runner.is_none();
@@ -151,6 +152,7 @@ impl Work {
         extra: Vec<Write>,
     ) -> Result<Outcome, Failure> {
         settle_place(&mut run);
+        self.settle_source(Place::Nowhere, &mut run).await?;
         run.number = head.value.last_number + 1;
         let entry = RunEntry {
             run: run.id.clone(),
@@ -231,10 +233,10 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
         created_at: after.created_at,
     };
     let key = |place, run: &Run| match place {
-        Place::Nowhere => None,
+        Place::Nowhere | Place::Source => None,
         Place::Queue => Some(keys::stack_queue(&run.stack, run.number)),
         Place::Waiting => Some(keys::stack_waiting(&run.stack, &run.id)),
-        Place::Line => Some(keys::line(run.line_class(), run.created_at, run.number, &run.id)),
+        Place::Line => Some(line_key(run)),
         Place::Room => Some(keys::room(&run.id)),
         Place::Person => Some(keys::waiting(run.created_at, &run.id)),
         Place::Tests => Some(keys::stack_tests(&run.stack, run.number)),
@@ -276,6 +278,22 @@ fn place_writes(before: &Run, after: &Run, now: Timestamp) -> Result<Vec<Write>,
     Ok(writes)
 }
 
+/// A run's place in the line, or in that of its pool.
+pub(crate) fn line_key(run: &Run) -> Key {
+    let (class, at, number) = (run.line_class(), run.created_at, run.number);
+    match &run.pool {
+        Some(pool) => keys::pool_line(pool, class, at, number, &run.id),
+        None => keys::line(class, at, number, &run.id),
+    }
+}
+
+/// It waits for a worker of its pool, who takes it whenever there is one.
+pub(crate) fn waits_for_worker(run: &Run) -> bool {
+    run.pool.is_some()
+        && run.handed_out_at.is_some()
+        && matches!(run.state, RunState::Preparing | RunState::Confirmed)
+}
+
 /// What the stack's head says once the run has moved.
 fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> StackHead {
     let mut head = head.clone();
@@ -289,7 +307,7 @@ fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> St
     if after.run_type != RunType::Tracked {
         return head;
     }
-    let goes = |run: &Run| matches!(run.place, Place::Line | Place::Tests);
+    let goes = |run: &Run| matches!(run.place, Place::Source | Place::Line | Place::Tests);
     if goes(after) && !goes(before) {
         head.tracked = Some(after.id.clone());
     }
@@ -342,11 +360,9 @@ pub(crate) fn next_look(
     let seconds = |n: u32| SignedDuration::from_secs(n.into());
     let soon = now + SignedDuration::from_secs(1);
     match run.state {
+        RunState::Preparing | RunState::Confirmed if waits_for_worker(run) => None,
         RunState::Preparing | RunState::Confirmed => Some(match run.handed_out_at {
-            // A worker takes it whenever there is one.
-            Some(at) if run.place == Place::Room && run.pool.is_none() => {
-                at + seconds(timeouts.claim)
-            }
+            Some(at) if run.place == Place::Room => at + seconds(timeouts.claim),
             _ => now + FORGOTTEN_AFTER,
         }),
         RunState::Initializing | RunState::Planning => {

@@ -6,13 +6,14 @@ use crate::{
     Work,
     dispatch::count_own,
     effects::{distinct, numbered},
+    moves::line_key,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, RunId,
     comparing::{Budget, Due},
     integration::{Integration, days_left},
-    run::{Run, RunState},
+    run::{Place, Run, RunState},
 };
 use gantry_queue::{Failure, Message};
 use gantry_setup::metrics;
@@ -62,7 +63,9 @@ impl Work {
         }
         self.compare_in_turn(now).await?;
         self.ask_refused_again(now).await?;
-        if let Err(failure) = self.measure(&line.items, &places).await {
+        let runs = self.runs_of(&places).await?;
+        self.move_pools_over(&places, &runs).await?;
+        if let Err(failure) = self.measure(&line.items, &places, &runs).await {
             tracing::error!("the sweep did not measure: {:#}", failure.error);
         }
         Ok(())
@@ -99,26 +102,58 @@ impl Work {
         Ok(())
     }
 
+    /// In the version before, runs of pools waited behind all others in the line, and then in the room.
+    /// They go to the lines of their pools.
+    async fn move_pools_over(
+        &self,
+        places: &[Stored<RoomEntry>],
+        runs: &BTreeMap<RunId, RunState>,
+    ) -> Result<(), Failure> {
+        let now = self.now().as_millisecond();
+        let waits = |place: &&Stored<RoomEntry>| {
+            let state = runs.get(&place.value.run);
+            place.value.pool.is_some() && place.value.taken && state.is_some_and(waits_for_runner)
+        };
+        for place in places.iter().filter(waits) {
+            let RoomEntry { run, stack, .. } = place.value.clone();
+            let version = distinct(&(&run, now));
+            self.deps.sender.send(Message::RunDue { stack, run, version }).await?;
+        }
+        for entry in self.deps.store.query_all::<LineEntry>(keys::LINE, keys::POOLS_BEFORE).await? {
+            let LineEntry { run, stack, .. } = entry.value.clone();
+            let mut writes =
+                vec![Write::Delete { key: entry.key.clone(), expect: entry.unchanged() }];
+            let found = self.deps.store.get::<Run>(&keys::run(&run)).await?;
+            if let Some(found) = found.filter(|found| found.value.place == Place::Line) {
+                writes.push(Write::Check { key: found.key.clone(), expect: found.unchanged() });
+                writes.push(Write::put(line_key(&found.value), Expect::Any, &entry.value)?);
+                writes.push(Write::Delete { key: keys::room(&run), expect: Expect::Any });
+            }
+            let _or_the_next_sweep = self.deps.store.write(writes).await?;
+            let grant = distinct(&(&run, now));
+            self.deps.sender.send(Message::Grant { stack, run, grant }).await?;
+        }
+        Ok(())
+    }
+
     /// How things stand, for graphs and alarms.
     async fn measure(
         &self,
         line: &[Stored<LineEntry>],
         places: &[Stored<RoomEntry>],
+        runs: &BTreeMap<RunId, RunState>,
     ) -> Result<(), Failure> {
         let now = self.now();
-        let runs = self.runs_of(places).await?;
         let in_room = count_own(places);
-        // A run with a pool has its place at once, and waits there for a worker.
-        let of_pools = places.iter().filter(|place| {
-            place.value.pool.is_some() && runs.get(&place.value.run).is_some_and(waits_for_runner)
-        });
-        let of_pools = of_pools.map(|place| place.value.at);
-        let oldest = line.iter().filter_map(|entry| entry.value.since).chain(of_pools).min();
+        let of_pools = self.deps.store.query::<LineEntry>(keys::POOL_LINES, "", None, false, 1000);
+        let of_pools = of_pools.await?.items;
+        let waiting = || line.iter().chain(&of_pools);
+        let oldest = waiting().filter_map(|entry| entry.value.since).min();
         let waits = oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs());
         metrics::level("InRoom", i64::try_from(in_room).unwrap_or(i64::MAX));
         metrics::level("InLine", i64::try_from(line.len()).unwrap_or(i64::MAX));
         metrics::level("OldestInLine", waits);
-        let mut states = BTreeMap::from([("waiting".to_owned(), line.len())]);
+        let mut states = BTreeMap::from([("waiting".to_owned(), waiting().count())]);
         let unconfirmed =
             self.deps.store.query::<RunEntry>(keys::WAITING, "", None, false, 1000).await?;
         states.insert(RunState::Unconfirmed.to_string(), unconfirmed.items.len());

@@ -11,7 +11,10 @@ mod package;
 
 use anyhow::anyhow;
 use async_trait::async_trait;
-use gantry_domain::{CommitSha, GitUrl, ProjectId, Repository, source::SourceFailed};
+use gantry_domain::{
+    CommitSha, GitUrl, ProjectId, Repository,
+    source::{SourceFailed, SourceWaits},
+};
 use gantry_git::{Git, GitError};
 use gantry_gitlab::{Connection, Download, Error, NotConnected};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
@@ -66,8 +69,11 @@ impl Handler for Fetcher {
     async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
         let asked_at = context.sent_at;
         match message {
-            Message::Fetch { repository, commit, .. } => {
-                self.fetch(&repository, &commit, asked_at).await
+            Message::Fetch { repository, commit, cause, waits } => {
+                let is_there = self.fetch(&repository, &commit, asked_at).await?;
+                let Some((stack, run)) = waits else { return Ok(()) };
+                let fetched = Message::Fetched { stack, run, is_there, cause };
+                Ok(self.0.sender.send(fetched).await?)
             }
             Message::Package { stack, run, repository, commit, root } => {
                 self.fetch(&repository, &commit, asked_at).await?;
@@ -88,39 +94,62 @@ enum Fetched {
 }
 
 impl Fetcher {
+    /// True when the archive is there, false when it cannot be had.
     async fn fetch(
         &self,
         repository: &Repository,
         commit: &CommitSha,
         asked_at: Option<Timestamp>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let Deps { objects, clock, .. } = &self.0;
         let (archive, marker) =
             (keys::source(repository.key(), commit), keys::source_failed(repository.key(), commit));
         if objects.exists(&archive).await? {
-            return Ok(());
+            return Ok(true);
         }
         let failed = objects.get(&marker).await?.and_then(|kept| SourceFailed::from_json(&kept));
         if failed.is_some_and(|failed| failed.counts_at(clock.now())) {
-            return Ok(());
+            return Ok(false);
         }
         let fetched = match repository {
             Repository::Gitlab(project) => {
-                self.fetch_from_gitlab(*project, commit, &archive, asked_at).await?
+                self.fetch_from_gitlab(*project, commit, &archive, asked_at).await
             }
-            Repository::Git(url) => self.fetch_from_git(url, commit, &archive).await?,
+            Repository::Git(url) => self.fetch_from_git(url, commit, &archive).await,
         };
         match fetched {
-            Fetched::Whole(size) => {
+            Ok(Fetched::Whole(size)) => {
                 tracing::info!(size, "fetched an archive");
                 objects.delete(&marker).await?;
+                Ok(true)
             }
-            Fetched::Never(failed) => {
+            Ok(Fetched::Never(failed)) => {
                 tracing::warn!(reason = failed.reason, "an archive cannot be had");
                 objects.put(&marker, failed.to_json().into()).await?;
+                Ok(false)
+            }
+            Err(failure) => {
+                self.say_why_it_waits(repository, &failure).await;
+                Err(failure)
             }
         }
-        Ok(())
+    }
+
+    /// For the runs that need an archive of the repository: they are fetched one after the other.
+    async fn say_why_it_waits(&self, repository: &Repository, failure: &Failure) {
+        let Deps { objects, clock, .. } = &self.0;
+        let Some(until) = failure.retry_after.and_then(|wait| clock.now().checked_add(wait).ok())
+        else {
+            return;
+        };
+        let waits = match failure.error.downcast_ref::<Error>() {
+            Some(Error::RateLimited { .. }) => SourceWaits::for_limit(until),
+            _ => SourceWaits::for_trouble(&format!("{:#}", failure.error), until),
+        };
+        let key = keys::source_waits(repository.key());
+        if let Err(error) = objects.put(&key, waits.to_json().into()).await {
+            tracing::warn!(%error, "nobody is told why an archive is not there yet");
+        }
     }
 
     async fn fetch_from_gitlab(

@@ -13,7 +13,7 @@ use gantry_domain::{
     ProjectId, Repository, UserId,
     integration::{BotUser, Integration},
     module::Packed,
-    source::SourceFailed,
+    source::{SourceFailed, SourceWaits},
 };
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectOptions, Visibility};
 use gantry_git::Git;
@@ -125,7 +125,8 @@ impl World {
 
     async fn fetch_of(&self, repository: Repository, commit: &str) -> Result<(), Failure> {
         let commit = commit.parse().unwrap();
-        self.handle(Message::Fetch { repository, commit, cause: "test".to_owned() }).await
+        self.handle(Message::Fetch { repository, commit, cause: "test".to_owned(), waits: None })
+            .await
     }
 
     async fn handle(&self, message: Message) -> Result<(), Failure> {
@@ -258,6 +259,59 @@ async fn trouble_at_gitlab_is_waited_out() {
     world.fetch().await.unwrap();
     assert!(world.archive().await.is_some());
     assert!(world.clock.now() > Timestamp::UNIX_EPOCH);
+}
+
+/// What the runs of the project wait for.
+async fn waits(w: &World) -> Option<String> {
+    let kept = w.objects.get(&keys::source_waits(PROJECT)).await.unwrap()?;
+    let waits = SourceWaits::from_json(&kept).unwrap();
+    Some(SourceWaits::to_text(Some(&waits), w.clock.now()))
+}
+
+#[tokio::test]
+async fn a_run_is_told_when_its_source_is_there_and_until_then_what_it_waits_for() {
+    let w = World::new().await;
+    let ask = || Message::Fetch {
+        repository: Repository::Gitlab(PROJECT),
+        commit: COMMIT.parse().unwrap(),
+        cause: "r1.1".to_owned(),
+        waits: Some(("s1".parse().unwrap(), "r1".parse().unwrap())),
+    };
+    let told = || -> Vec<Message> {
+        let sent = w.queues.peek(QueueName::Events).unwrap();
+        sent.iter().map(|sent| Envelope::from_body(&sent.body).unwrap().message).collect()
+    };
+    for (status, words) in [
+        (429, "GitLab gives five archives of a project a minute. The next try is in 17 s."),
+        (503, "503"),
+    ] {
+        w.answers(Reply::Status(status, r#"{"message":"no"}"#));
+        w.handle(ask()).await.unwrap_err();
+        let said = waits(&w).await.unwrap();
+        assert!(said.contains(words), "{said}");
+        assert!(told().is_empty());
+        w.hand.advance(Duration::from_secs(60));
+    }
+    w.answers(Reply::Archive(gzip(b"whole")));
+    w.handle(ask()).await.unwrap();
+    assert!(
+        matches!(&told()[..], [Message::Fetched { run, is_there: true, .. }] if run.as_str() == "r1")
+    );
+}
+
+#[tokio::test]
+async fn a_run_is_told_when_its_source_cannot_be_had() {
+    let w = World::new().await;
+    w.answers(Reply::Status(404, r#"{"message":"404 Commit Not Found"}"#));
+    let (repository, commit) = (Repository::Gitlab(PROJECT), COMMIT.parse().unwrap());
+    let run = Some(("s1".parse().unwrap(), "r1".parse().unwrap()));
+    w.hand.advance(Duration::from_secs(2 * 60 * 60));
+    w.handle(Message::Fetch { repository, commit, cause: "c".to_owned(), waits: run })
+        .await
+        .unwrap();
+    let sent = w.queues.peek(QueueName::Events).unwrap();
+    let told = Envelope::from_body(&sent[0].body).unwrap().message;
+    assert!(matches!(told, Message::Fetched { is_there: false, .. }), "{told:?}");
 }
 
 #[tokio::test]

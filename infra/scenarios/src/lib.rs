@@ -16,6 +16,7 @@
     reason = "a story that cannot go on should stop where it is"
 )]
 
+mod before;
 mod end;
 mod installation;
 mod modes;

@@ -179,11 +179,16 @@ impl World {
                 waiting.push(queue);
             }
         }
-        if waiting.is_empty() {
-            return false;
-        }
-        let queue = waiting[self.pump.pick(waiting.len())];
-        let Some(received) = self.receive(queue) else { return false };
+        // Where all of a queue's messages stand behind one that waits, it is the next queue's turn.
+        let (queue, received) = loop {
+            if waiting.is_empty() {
+                return false;
+            }
+            let queue = waiting.remove(self.pump.pick(waiting.len()));
+            if let Some(received) = self.receive(queue) {
+                break (queue, received);
+            }
+        };
         if queue == QueueName::Starts {
             self.start_runner(&received).await;
             self.system.queues.delete(queue, &[&received.receipt]).unwrap();

@@ -164,11 +164,27 @@ impl Runners {
         if self.held.contains(&slug) {
             return false;
         }
-        *moved = true;
         match self.active[index].phase {
-            Phase::Plan => self.plan(index, &slug).await,
-            Phase::Apply => self.apply(index, &slug).await,
+            Phase::Plan if !self.has_source(index).await => false,
+            Phase::Plan => {
+                *moved = true;
+                self.plan(index, &slug).await
+            }
+            Phase::Apply => {
+                *moved = true;
+                self.apply(index, &slug).await
+            }
         }
+    }
+
+    /// False while the source is still to be fetched.
+    async fn has_source(&self, index: usize) -> bool {
+        let call = self
+            .http
+            .get(format!("{}/runner/v1/source", self.api))
+            .header(VERSION_HEADER, VERSION)
+            .bearer_auth(&self.active[index].claim.run_token);
+        answer(call).await.status() != StatusCode::ACCEPTED
     }
 
     async fn plan(&mut self, index: usize, slug: &str) -> bool {

@@ -171,7 +171,8 @@ impl World {
 
     /// A worker of the pool comes by: runners take every run that waits for one.
     pub async fn worker(&mut self, pool: &str) {
-        let body = json!({ "name": format!("worker-{pool}"), "role": "worker", "pool": pool });
+        let name = format!("worker-{pool}-{}", self.told.len());
+        let body = json!({ "name": name, "role": "worker", "pool": pool });
         let (status, made) = self.api(Method::POST, "/keys", Some(body)).await;
         assert!(status.is_success(), "{made}");
         let key = made.get("key").and_then(Value::as_str).unwrap().to_owned();

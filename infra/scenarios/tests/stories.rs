@@ -13,6 +13,7 @@ mod stories {
     mod refusals;
     mod runners;
     mod scale;
+    mod sources;
     mod state;
     mod tracked;
 }

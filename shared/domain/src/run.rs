@@ -208,7 +208,9 @@ pub enum Effect {
     Feedback,
     /// Ask the dispatcher to look: a run entered the line or a place became free.
     Dispatch,
-    /// Have the source fetched and hand the phase to a runner.
+    /// Have the commit's source fetched.
+    Fetch,
+    /// Hand the phase to a runner.
     Start,
     /// Look whether the stack's next runs may go: the tracked queue, proposed runs that wait.
     Advance,
@@ -303,7 +305,9 @@ pub enum Place {
     Queue,
     /// A proposed run whose stack is being applied.
     Waiting,
-    /// In the line for a runner.
+    /// Its commit's source is being fetched. The queue of fetches is its list.
+    Source,
+    /// In the line for a runner, or in the one for a worker of its pool.
     Line,
     /// It has a runner, or is being handed to one.
     Room,
@@ -509,11 +513,7 @@ impl Run {
     }
 
     /// The order in the line: tracked and confirmed runs first, then proposed ones, then tests.
-    /// Runs of pools stand behind all others: they wait for no place, but for a worker.
     pub fn line_class(&self) -> u8 {
-        if self.pool.is_some() {
-            return 9;
-        }
         match self.run_type {
             RunType::Tracked => 0,
             RunType::Proposed => 1,

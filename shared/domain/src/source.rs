@@ -1,10 +1,13 @@
-//! What is kept where a commit's archive should be and cannot.
+//! What is kept where a commit's archive should be and cannot, or is not yet.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How long the answer holds for runs that are handed out later; then GitLab is asked again.
 const HOLDS: SignedDuration = SignedDuration::from_mins(10);
+
+/// After a try that was due so long ago the reason for it is not known to hold any more.
+const STALE: SignedDuration = SignedDuration::from_secs(30);
 
 /// Why a commit's archive cannot be had. Kept in object storage as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +68,50 @@ impl SourceFailed {
     }
 }
 
+/// Why the archives of a repository's commits are not there yet. Kept in object storage as JSON,
+/// one for each repository: they are fetched one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceWaits {
+    /// For people: what is waited for.
+    pub reason: String,
+    /// When the next try is made.
+    pub until: Timestamp,
+}
+
+impl SourceWaits {
+    /// GitLab gives no more archives of the project for now.
+    pub fn for_limit(until: Timestamp) -> Self {
+        let reason = "GitLab gives five archives of a project a minute".to_owned();
+        Self { reason, until }
+    }
+
+    /// Something is in trouble. `said` says what.
+    pub fn for_trouble(said: &str, until: Timestamp) -> Self {
+        Self { reason: said.trim_end_matches('.').to_owned(), until }
+    }
+
+    /// What a run is told that waits for its commit's archive.
+    pub fn to_text(waits: Option<&Self>, now: Timestamp) -> String {
+        match waits.filter(|waits| now.duration_since(waits.until) < STALE) {
+            Some(Self { reason, until }) => {
+                let seconds = until.duration_since(now).as_secs().max(0);
+                format!("Waits for the commit's source: {reason}. The next try is in {seconds} s.")
+            }
+            None => "Waits for the commit's source, which is being downloaded.".to_owned(),
+        }
+    }
+
+    /// As it is kept.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads what was kept; none when it cannot be read.
+    pub fn from_json(kept: &[u8]) -> Option<Self> {
+        serde_json::from_slice(kept).ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +125,27 @@ mod tests {
         assert!(!failed.counts_at(at(1600)));
         assert_eq!(SourceFailed::from_json(&failed.to_json()), Some(failed));
         assert_eq!(SourceFailed::from_json(b"?"), None);
+    }
+
+    #[test]
+    fn what_a_run_waits_for() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let limit = SourceWaits::for_limit(at(1060));
+        let trouble = SourceWaits::for_trouble("gitlab.example answered 502.", at(1020));
+        let texts = [
+            SourceWaits::to_text(Some(&limit), at(1000)),
+            SourceWaits::to_text(Some(&trouble), at(1025)),
+            SourceWaits::to_text(Some(&limit), at(1090)),
+            SourceWaits::to_text(None, at(1000)),
+        ];
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        Waits for the commit's source: GitLab gives five archives of a project a minute. The next try is in 60 s.
+        Waits for the commit's source: gitlab.example answered 502. The next try is in 0 s.
+        Waits for the commit's source, which is being downloaded.
+        Waits for the commit's source, which is being downloaded.
+        ");
+        assert_eq!(SourceWaits::from_json(&limit.to_json()), Some(limit));
+        assert_eq!(SourceWaits::from_json(b"?"), None);
     }
 
     #[test]

@@ -241,6 +241,11 @@ pub mod keys {
         format!("source/{repository}/{commit}.failed.json")
     }
 
+    /// Why a repository's next archive is not there yet.
+    pub fn source_waits(repository: impl Display) -> String {
+        format!("source/{repository}/waits.json")
+    }
+
     /// A version of a module as the registry hands it out. It is named by what it holds.
     pub fn module(module: impl Display, digest: impl Display) -> String {
         format!("modules/{module}/{digest}.tar.gz")

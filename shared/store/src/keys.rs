@@ -10,7 +10,7 @@
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue |
 //! | `once` | scheduler | which run a (stack, key) became |
 //! | `decision` | scheduler | how far branches are decided; what was decided for each event |
-//! | `event` | scheduler | events, merge requests and branches as they were last decided |
+//! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there |
 //! | `line`, `room` | scheduler | who waits for a runner, who has one |
 //! | `feedback` | publisher (the scheduler raises `want`) | what GitLab was told |
 //! | `beat`, `claim`, `lock`, `state`, `log` | runner-api | what runners say |
@@ -18,7 +18,8 @@
 
 use crate::Key;
 use gantry_domain::{
-    CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug, module::sort_key,
+    CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
+    module::sort_key, stack::Pool,
 };
 use jiff::Timestamp;
 use semver::Version;
@@ -228,6 +229,11 @@ pub fn tag(project: ProjectId, tag: &str) -> Key {
     Key::new(merge_requests(project), format!("tag#{tag}"))
 }
 
+/// That a commit's archive is in object storage.
+pub fn fetched_source(repository: &Repository, commit: &CommitSha) -> Key {
+    Key::new(format!("event/source/{}", repository.key()), commit.as_str())
+}
+
 /// When a project is to be compared with GitLab next.
 pub fn comparing(project: ProjectId) -> Key {
     Key::new(merge_requests(project), "comparing")
@@ -260,8 +266,22 @@ pub fn line(class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
     Key::new(LINE, format!("{class}#{}#{number:012}#{run}", millis(created_at)))
 }
 
-/// What the places of pools' runs in the line begin with.
-pub const POOLS: &str = "9#";
+/// What the places of pools' runs in the line began with before they had a line of their own.
+pub const POOLS_BEFORE: &str = "9#";
+
+/// The partition of runs that wait for a worker of their pool: the line of each pool.
+pub const POOL_LINES: &str = "line/pool";
+
+/// A run's place in its pool's line, in the order of [`line`].
+pub fn pool_line(pool: &Pool, class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
+    let Key { sk, .. } = line(class, created_at, number, run);
+    Key::new(POOL_LINES, format!("{}{sk}", line_of(pool)))
+}
+
+/// What the sort keys of a pool's line begin with.
+pub fn line_of(pool: &Pool) -> String {
+    format!("{pool}#")
+}
 
 /// The partition of runs that have a runner, or are about to get one.
 pub const ROOM: &str = "room/all";

@@ -377,6 +377,13 @@ impl Heard {
     }
 }
 
+/// That a commit's archive is in object storage ([`crate::keys::fetched_source`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedSource {
+    /// When it was found there.
+    pub at: Timestamp,
+}
+
 /// When and how a project is compared with GitLab ([`crate::keys::comparing`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparing {

@@ -8,7 +8,7 @@ use gantry_domain::{
     protocol::Report,
     protocol::ReportKind,
     run::{Phase, RunState, RunType},
-    source::SourceFailed,
+    source::{SourceFailed, SourceWaits},
 };
 use gantry_queue::{Message, QueueName};
 use gantry_setup::objects::keys;
@@ -30,6 +30,11 @@ async fn source_is_asked_for_until_it_is_there() {
     world.hand.advance(Duration::from_secs(61));
     world.get("source", &token).await.expect(202);
     assert_eq!(world.messages(QueueName::Source).len(), 2, "asked again after a minute");
+
+    let waits = SourceWaits::for_limit(world.clock.now());
+    world.objects.put(&keys::source_waits(PROJECT), waits.to_json().into()).await.unwrap();
+    let said = world.get("source", &token).await.expect(202).text();
+    assert_eq!(said, SourceWaits::to_text(Some(&waits), world.clock.now()));
 
     world.objects.put(&keys::source(PROJECT, COMMIT), "archive".into()).await.unwrap();
     let answer = world.get("source", &token).await.expect(200);

@@ -27,6 +27,7 @@ on_each_tool! {
         assert_eq!(w.api.reports(), [ReportKind::Planning, report]);
         assert_eq!(w.api.change().resources[0].address, "terraform_data.one");
         assert!(w.api.log().contains("# terraform_data.one"), "{}", w.api.log());
+        assert_eq!(w.api.log().matches("Waits for the commit's source.").count(), 1);
         let data = w.api.data();
         assert!(data.plan.is_none() && data.lock.is_none() && data.states.is_empty());
         assert_eq!(data.state_reads, 1, "one version for its whole life");

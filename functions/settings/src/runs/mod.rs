@@ -21,7 +21,8 @@ use axum::{
 use gantry_domain::{
     RunId,
     plan::Change,
-    run::{Run, RunType, Want},
+    run::{Place, Run, RunType, Want},
+    source::SourceWaits,
     stack::Stack,
 };
 use gantry_queue::Message;
@@ -130,8 +131,19 @@ pub(crate) async fn show(
     let integration = app.store.integration().await?.map(|found| found.value);
     let head = stacks::head(&app, &run.stack).await?.map(|head| head.value);
     let refused = refused_by_gitlab(&app, &run).await?;
+    let waits = waits_for(&app, &run).await?;
     let (stack, integration) = (stack.as_ref(), integration.as_ref());
-    Ok(Json(view::of(&app, run, change.as_ref(), stack, integration, head, refused)))
+    Ok(Json(view::of(&app, run, change.as_ref(), stack, integration, head, refused, waits)))
+}
+
+/// What the run waits for before it can have a runner, if that is its source.
+pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<String>> {
+    if run.place != Place::Source {
+        return Ok(None);
+    }
+    let waits = app.objects.get(&objects::keys::source_waits(run.repository.key())).await?;
+    let waits = waits.and_then(|body| SourceWaits::from_json(&body));
+    Ok(Some(SourceWaits::to_text(waits.as_ref(), app.clock.now())))
 }
 
 /// GitLab's own words where it refused what the run should show there.

@@ -52,6 +52,8 @@ pub(super) struct RunView {
     phase: Phase,
     attempt: u32,
     runner: Option<String>,
+    /// What it waits for before it can have a runner.
+    waits_for: Option<String>,
     /// Who or what asked it to end.
     stop_asked: Option<String>,
     autodeploy: bool,
@@ -109,6 +111,7 @@ pub(super) fn summary(app: &App, run: Run) -> RunSummary {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is read from another place")]
 pub(super) fn of(
     app: &App,
     run: Run,
@@ -117,12 +120,14 @@ pub(super) fn of(
     integration: Option<&Integration>,
     head: Option<StackHead>,
     refused_by_gitlab: Vec<String>,
+    waits_for: Option<String>,
 ) -> RunView {
     let is_blocked = head.is_some_and(|head| head.blocked.is_some());
     let is_live = stack
         .is_some_and(|stack| stack.deleted_at.is_none() && detached(stack, integration).is_none());
     RunView {
         refused_by_gitlab,
+        waits_for,
         links: links(&run, change.is_some(), stack, integration),
         actions: actions(&run, is_live && !(is_blocked && run.run_type == RunType::Tracked)),
         change: change.map(|change| ChangeSummary {

@@ -1,16 +1,20 @@
 //! Runs, logs, events, activities.
 
-use crate::support::{World, connected};
+use crate::{
+    browser::Browser,
+    support::{World, connected},
+};
 use bytes::Bytes;
 use gantry_domain::{
     EventId,
     event::{EventRecord, EventSource},
     plan::{Change, Delta},
-    run::{Ending, Phase, Run, RunState, Want},
+    run::{Ending, Phase, Place, Run, RunState, Want},
+    source::SourceWaits,
 };
 use gantry_setup::objects;
 use gantry_store::{keys, runner::LogPiece, scheduler::DecisionRecord};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 async fn put_change(w: &World, run: &Run, attempt: u32, add: u32) {
@@ -18,6 +22,29 @@ async fn put_change(w: &World, run: &Run, attempt: u32, add: u32) {
     let change = Change { v: 1, delta, ..Change::default() };
     let body = Bytes::from(serde_json::to_vec(&change).unwrap());
     w.objects.put(&objects::keys::change(&run.id, attempt), body).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_says_what_it_waits_for() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "one", RunState::Queued).await;
+    let path = format!("/api/v1/runs/{}", run.id);
+    assert_eq!(w.get(&path).await.expect(200).body["waits_for"], Value::Null);
+    run.place = Place::Source;
+    w.save_run(&run).await;
+    let said = |answer: &Value| answer["waits_for"].as_str().unwrap().to_owned();
+    let usual = said(&w.get(&path).await.expect(200).body);
+    assert_eq!(usual, SourceWaits::to_text(None, w.clock.now()));
+    let waits = SourceWaits::for_limit(w.clock.now());
+    let key = objects::keys::source_waits(run.repository.key());
+    w.objects.put(&key, waits.to_json().into()).await.unwrap();
+    let words = SourceWaits::to_text(Some(&waits), w.clock.now());
+    assert_eq!(said(&w.get(&path).await.expect(200).body), words);
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+    assert!(page.contains("GitLab gives five archives of a project a minute"), "{page}");
+    assert!(page.contains("the log begins when its source is there"), "{page}");
 }
 
 async fn put_log(w: &World, run: &Run, attempt: u32, offset: u64, text: &str) {

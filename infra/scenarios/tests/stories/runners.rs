@@ -1,7 +1,7 @@
 //! Runners that do not start: because the cloud has no room, because it will not, because somebody
 //! holds them back.
 
-use gantry_scenarios::{NotStarted, StackOptions, World, run_test};
+use gantry_scenarios::{Mode, NotStarted, StackOptions, World, run_test, run_test_in};
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
@@ -104,6 +104,66 @@ async fn runs_of_a_pool_wait_for_a_worker_and_take_no_room() {
         w.worker("office").await;
         for number in 1..=5 {
             w.expect_status(project, &commit, &format!("gantry/office-{number}"), "success: 1");
+        }
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_a_worker_is_in_nobodys_way() {
+    // The index is asked for what is due now.
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        for name in ["network", "cluster"] {
+            let fields = json!({ "pool": "office" });
+            w.stack(project, name, "infra", StackOptions { fields }).await;
+        }
+        w.push(project, "wider", "infra/main.tf", "# one").await;
+        w.open(project, "wider").await;
+        assert_eq!(w.in_room().await, 0, "they take no place");
+        w.pass(Duration::from_secs(3 * 3600)).await;
+        assert_eq!(w.due_runs().await, Vec::<String>::new(), "they need nothing");
+        w.worker("office").await;
+        assert_eq!(w.executed().len(), 2, "{:?}", w.executed());
+
+        // So is one that is to be applied, and the other one can be discarded.
+        w.push(project, "main", "infra/main.tf", "# two").await;
+        w.worker("office").await;
+        let run = w.run_in("network", "unconfirmed").await;
+        let other = w.run_in("cluster", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.order(&format!("/runs/{other}/confirm"), json!({})).await;
+        w.pass(Duration::from_secs(3 * 3600)).await;
+        assert_eq!((w.in_room().await, w.due_runs().await.len()), (0, 0));
+        w.order(&format!("/runs/{other}/discard"), json!({})).await;
+        w.worker("office").await;
+        w.run_in("network", "finished").await;
+        w.run_in("cluster", "discarded").await;
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn runs_that_waited_for_a_worker_in_the_version_before_are_taken() {
+    run_test(|mut w| async move {
+        let project = w.plain_project("acme/network");
+        for name in ["network", "cluster"] {
+            let fields = json!({ "pool": "office" });
+            w.stack(project, name, "infra", StackOptions { fields }).await;
+        }
+        w.push(project, "wider", "infra/main.tf", "# one").await;
+        w.open(project, "wider").await;
+        for (slug, in_room) in [("network", true), ("cluster", false)] {
+            let run = w.run_in(slug, "preparing").await;
+            w.waits_as_before(&run, in_room).await;
+        }
+        w.pass(Duration::from_secs(60)).await;
+        assert_eq!(w.in_room().await, 0, "{}", w.history());
+        w.worker("office").await;
+        for slug in ["network", "cluster"] {
+            w.run_in(slug, "finished").await;
         }
         w
     })

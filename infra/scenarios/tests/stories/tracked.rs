@@ -337,3 +337,24 @@ async fn a_restart_in_the_middle_of_everything_changes_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn all_that_wait_for_a_stack_ask_for_one_look() {
+    const WAITING: usize = 12;
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        for number in 0..=WAITING {
+            w.push(project, "main", "infra/main.tf", &format!("# {number}")).await;
+        }
+        let before = w.handled("stack_due");
+        w.pass(Duration::from_secs(20 * 60)).await;
+        let looks = w.handled("stack_due") - before;
+        assert!((1..=6).contains(&looks), "{looks} looks in 20 minutes");
+        assert_eq!(w.due_runs().await, Vec::<String>::new(), "each has its next time");
+        w.order("/stacks/network/catch-up", json!({})).await;
+        w.run_in("network", "unconfirmed").await;
+        w
+    })
+    .await;
+}

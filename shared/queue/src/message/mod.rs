@@ -196,6 +196,17 @@ pub enum Message {
         /// The cloud's own words.
         words: String,
     },
+    /// The archive of a run's commit is there, or cannot be had.
+    Fetched {
+        /// The run's stack.
+        stack: StackId,
+        /// The run that waits for it.
+        run: RunId,
+        /// It is there.
+        is_there: bool,
+        /// What made the fetch necessary.
+        cause: String,
+    },
     /// A module's code was packed, or cannot be.
     Packaged {
         /// The module.
@@ -232,6 +243,9 @@ pub enum Message {
         commit: CommitSha,
         /// What made it necessary: an archive that expired is asked for again.
         cause: String,
+        /// The run that waits for it, with its stack, and is told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waits: Option<(StackId, RunId)>,
     },
 
     /// Pack a module's code for the registry.

@@ -30,6 +30,7 @@ impl Message {
             | Self::RunDue { .. }
             | Self::StackDue { .. }
             | Self::Packaged { .. }
+            | Self::Fetched { .. }
             | Self::NotStarted { .. }
             | Self::Dispatch { .. }
             | Self::Sweep { .. } => QueueName::Events,
@@ -59,6 +60,7 @@ impl Message {
             | Self::Grant { stack, .. }
             | Self::RunDue { stack, .. }
             | Self::Packaged { stack, .. }
+            | Self::Fetched { stack, .. }
             | Self::NotStarted { stack, .. }
             | Self::StackDue { stack, .. } => format!("stack:{stack}"),
             Self::Dispatch { .. } => "room".to_owned(),
@@ -103,9 +105,10 @@ impl Message {
             Self::StackDue { stack, version } => format!("stack-due.{stack}.{version}"),
             Self::Dispatch { cause } => format!("dispatch.{cause}"),
             Self::Sweep { cause } => format!("sweep.{cause}"),
-            Self::Fetch { repository, commit, cause } => {
+            Self::Fetch { repository, commit, cause, .. } => {
                 format!("fetch.{}.{commit}.{cause}", repository.key())
             }
+            Self::Fetched { run, cause, .. } => format!("fetched.{run}.{cause}"),
             Self::Package { run, .. } => format!("package.{run}"),
             Self::Packaged { run, .. } => format!("packaged.{run}"),
             Self::Status { project, commit, want } => format!("status.{project}.{commit}.{want}"),
@@ -136,6 +139,7 @@ impl Message {
             Self::Dispatch { .. } => "dispatch",
             Self::Sweep { .. } => "sweep",
             Self::Fetch { .. } => "fetch",
+            Self::Fetched { .. } => "fetched",
             Self::Package { .. } => "package",
             Self::Packaged { .. } => "packaged",
             Self::Status { .. } => "status",
@@ -176,6 +180,7 @@ impl Message {
             Self::Report { stack, run, .. }
             | Self::Package { stack, run, .. }
             | Self::Packaged { stack, run, .. }
+            | Self::Fetched { stack, run, .. }
             | Self::Grant { stack, run, .. }
             | Self::RunDue { stack, run, .. }
             | Self::NotStarted { stack, run, .. }

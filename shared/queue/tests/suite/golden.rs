@@ -178,6 +178,25 @@ fn samples() -> Vec<(&'static str, Message)> {
                 repository: Repository::Gitlab(PROJECT),
                 commit: id(COMMIT),
                 cause: "run-1.2".into(),
+                waits: None,
+            },
+        ),
+        (
+            "fetch-for-run",
+            Message::Fetch {
+                repository: Repository::Gitlab(PROJECT),
+                commit: id(COMMIT),
+                cause: "run-1.2".into(),
+                waits: Some((stack(), run())),
+            },
+        ),
+        (
+            "fetched",
+            Message::Fetched {
+                stack: stack(),
+                run: run(),
+                is_there: true,
+                cause: "run-1.2".into(),
             },
         ),
         (

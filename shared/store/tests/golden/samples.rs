@@ -28,10 +28,10 @@ use gantry_store::{
         StateVersion,
     },
     scheduler::{
-        Blocked, BlockedStack, BudgetUsed, CommandOutcome, Comparing, DecisionRecord, Health,
-        Heard, LastApplied, LineEntry, MergeRequestRecord, Once, OpenDecision, Receipt, RefRecord,
-        RoomEntry, RoomLimit, RunEntry, StackHead, StartedBuild, Subject, Suite, TrackedBranch,
-        VersionRecord, VersionState, Yanked,
+        Blocked, BlockedStack, BudgetUsed, CommandOutcome, Comparing, DecisionRecord,
+        FetchedSource, Health, Heard, LastApplied, LineEntry, MergeRequestRecord, Once,
+        OpenDecision, Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, StackHead, StartedBuild,
+        Subject, Suite, TrackedBranch, VersionRecord, VersionState, Yanked,
     },
 };
 use jiff::Timestamp;
@@ -440,6 +440,7 @@ fn of_the_scheduler() -> Vec<Sample> {
             "room-limit",
             RoomLimit { runners: 5, set: 20, since: at(0), words: "limit exceeded".into() },
         ),
+        sample("fetched-source", FetchedSource { at: at(0) }),
         sample("heard", Heard { since: at(0), before: at(1), last: at(2) }),
         sample(
             "comparing",
@@ -621,6 +622,7 @@ fn words() -> Vec<Sample> {
                 Place::Nowhere,
                 Place::Queue,
                 Place::Waiting,
+                Place::Source,
                 Place::Line,
                 Place::Room,
                 Place::Person,

@@ -259,7 +259,8 @@ async fn source(State(shared): State<Shared>) -> Response {
     let mut data = shared.data();
     if data.source_waits > 0 {
         data.source_waits -= 1;
-        return (StatusCode::ACCEPTED, [(header::RETRY_AFTER, "0")]).into_response();
+        let waits = "Waits for the commit's source.";
+        return (StatusCode::ACCEPTED, [(header::RETRY_AFTER, "0")], waits).into_response();
     }
     let body = Bytes::from(data.source.clone());
     shared.body(&mut data, body)

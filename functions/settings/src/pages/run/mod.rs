@@ -62,6 +62,8 @@ struct Page {
     merge_requests: Vec<(String, Option<String>)>,
     git_ref: String,
     reason: String,
+    /// What it waits for before it can have a runner.
+    waits_for: Option<String>,
     stop_asked: Option<String>,
     lost: bool,
     steps: Vec<Step>,
@@ -257,6 +259,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         merge_requests,
         git_ref: short(&run.git_ref, 120),
         reason: short(&run.reason, 400),
+        waits_for: runs::waits_for(app, &run).await?,
         stop_asked: run.stop_asked.clone().filter(|_| !run.state.is_final()),
         lost: run.lost,
         steps: steps(&run, now),

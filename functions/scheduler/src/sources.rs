@@ -1,0 +1,56 @@
+//! The source comes before the runner: a run that needs one enters the line when its commit's archive
+//! is there, so that nobody holds a runner while GitLab makes others wait.
+
+use crate::Work;
+use gantry_domain::{
+    RunId,
+    run::{Effect, Phase, Place, Run},
+};
+use gantry_queue::Failure;
+use gantry_store::{Expect, StoreError, Write, keys, scheduler::FetchedSource};
+use jiff::SignedDuration;
+
+/// How long an archive counts as there: object storage keeps it for eight days.
+const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+impl Work {
+    /// Has a run that would enter the line wait for its source first, unless that is there.
+    pub(crate) async fn settle_source(
+        &self,
+        before: Place,
+        run: &mut Run,
+    ) -> Result<(), StoreError> {
+        let comes = run.place == Place::Line
+            && matches!(before, Place::Nowhere | Place::Queue | Place::Waiting);
+        if comes && run.phase == Phase::Plan && !self.is_fetched(run).await? {
+            run.place = Place::Source;
+            run.outstanding.remove(&Effect::Dispatch);
+            run.outstanding.insert(Effect::Fetch);
+        }
+        Ok(())
+    }
+
+    async fn is_fetched(&self, run: &Run) -> Result<bool, StoreError> {
+        let key = keys::fetched_source(&run.repository, &run.commit);
+        let found = self.deps.store.get::<FetchedSource>(&key).await?;
+        Ok(found.is_some_and(|found| self.now().duration_since(found.value.at) < KEPT))
+    }
+
+    /// The run goes to the line: its source is there, or cannot be had, which its runner is told.
+    pub(crate) async fn on_fetched(&self, run: &RunId, is_there: bool) -> Result<(), Failure> {
+        let Some(loaded) = self.load(run).await? else { return Ok(()) };
+        let mut run = loaded.run().clone();
+        if run.place != Place::Source {
+            return Ok(());
+        }
+        if is_there && !self.is_fetched(&run).await? {
+            let now = self.now();
+            let key = keys::fetched_source(&run.repository, &run.commit);
+            let write = Write::put(key, Expect::Any, &FetchedSource { at: now })?;
+            let _either_way = self.deps.store.write(vec![write.expires(now + KEPT)]).await?;
+        }
+        run.place = Place::Line;
+        run.outstanding.insert(Effect::Dispatch);
+        self.commit(loaded, run, Vec::new()).await
+    }
+}

@@ -1,0 +1,65 @@
+//! A look below the surface, and records as the version before wrote them.
+
+use crate::World;
+use gantry_domain::run::{Place, Run, RunState};
+use gantry_store::{
+    Expect, Key, Outcome, Write, keys,
+    scheduler::{LineEntry, RoomEntry},
+    table::ATTENTION_SHARDS,
+};
+use jiff::SignedDuration;
+use serde_json::Value;
+
+impl World {
+    /// How many places in the room are taken or granted.
+    pub async fn in_room(&self) -> usize {
+        self.system.store.query_all::<Value>(keys::ROOM, "").await.unwrap().len()
+    }
+
+    /// The runs that the next sweep has to look at.
+    pub async fn due_runs(&self) -> Vec<String> {
+        let mut due = Vec::new();
+        for shard in 0..ATTENTION_SHARDS {
+            let found = self.system.store.maybe_due(shard, self.system.clock.now(), 100).await;
+            due.extend(found.unwrap().iter().map(Key::to_string));
+        }
+        due.retain(|key| key.starts_with("run/"));
+        due
+    }
+
+    /// How many messages of this kind were handled.
+    pub fn handled(&self, kind: &str) -> usize {
+        self.told.iter().filter(|told| told.split(' ').nth(1) == Some(kind)).count()
+    }
+
+    /// A run that waits for a worker, as it waited before pools had lines of their own: in the room,
+    /// or still behind all others in the line.
+    pub async fn waits_as_before(&self, run: &str, in_room: bool) {
+        let store = &self.system.store;
+        let stored = store.get::<Run>(&keys::run(&run.parse().unwrap())).await.unwrap().unwrap();
+        let line = store.query_all::<LineEntry>(keys::POOL_LINES, "").await.unwrap();
+        let entry = line.into_iter().find(|entry| entry.value.run == stored.value.id).unwrap();
+        let mut run = stored.value.clone();
+        let mut writes = vec![Write::Delete { key: entry.key, expect: Expect::Present }];
+        if in_room {
+            run.place = Place::Room;
+            let place = RoomEntry {
+                run: run.id.clone(),
+                stack: run.stack.clone(),
+                pool: run.pool.clone(),
+                taken: true,
+                started: 0,
+                at: run.since,
+            };
+            writes.push(Write::put(keys::room(&run.id), Expect::Absent, &place).unwrap());
+        } else {
+            (run.state, run.attempt, run.handed_out_at) = (RunState::Queued, 0, None);
+            let key = keys::line(9, run.created_at, run.number, &run.id);
+            writes.push(Write::put(key, Expect::Absent, &entry.value).unwrap());
+        }
+        let due = self.system.clock.now() - SignedDuration::from_hours(1);
+        let write = Write::put(stored.key.clone(), stored.unchanged(), &run).unwrap();
+        writes.push(write.due(Some(due)));
+        assert_eq!(store.write(writes).await.unwrap(), Outcome::Written);
+    }
+}

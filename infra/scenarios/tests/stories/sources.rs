@@ -1,0 +1,48 @@
+//! GitLab gives five archives of a project a minute: who waits for one is in nobody's way.
+
+use gantry_scenarios::{Mode, StackOptions, World, run_test_in};
+use reqwest::Method;
+use serde_json::Value;
+use std::time::Duration;
+
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// The stack's newest run.
+async fn newest(w: &mut World, slug: &str) -> Value {
+    let run = w.runs(slug).await.remove(0);
+    let path = format!("/runs/{}", run["id"].as_str().unwrap());
+    let (status, run) = w.api(Method::GET, &path, None).await;
+    assert!(status.is_success(), "{run}");
+    run
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_its_source_holds_no_runner_and_says_so() {
+    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
+        let (busy, other) = (w.plain_project("acme/busy"), w.plain_project("acme/other"));
+        w.stack(busy, "busy", "infra", StackOptions::default()).await;
+        w.stack(other, "other", "infra", StackOptions::default()).await;
+        // One more than GitLab gives for each of the four runners.
+        for number in 1..=9 {
+            let branch = format!("change-{number}");
+            w.dev.push(busy, &branch, "infra/main.tf", &format!("# {number}")).unwrap();
+            w.endure(MOMENT, MOMENT).await;
+        }
+        let commit = w.dev.push(other, "change", "infra/main.tf", "# other").unwrap();
+        w.endure(MOMENT, MOMENT).await;
+        w.expect_status(other, &commit, "gantry/other", "success: 1 to add");
+
+        let ended = w.runs("busy").await.iter().filter(|run| run["state"] == "finished").count();
+        assert_eq!(ended, 5, "{}", w.history());
+        let waits = newest(&mut w, "busy").await;
+        assert_eq!(waits["state"], "queued");
+        let words = waits["waits_for"].as_str().unwrap_or_default();
+        assert!(words.contains("five archives of a project a minute"), "{words:?}");
+
+        w.settle().await;
+        let last = newest(&mut w, "busy").await;
+        assert_eq!((&last["state"], &last["waits_for"]), (&"finished".into(), &Value::Null));
+        w
+    })
+    .await;
+}
