@@ -25,6 +25,10 @@ pub struct Arguments {
     /// GANTRY_WORKER_KEY
     #[arg(long)]
     poll: bool,
+    /// Bring to Gantry what a runner has left that died on this machine, its apply's state above
+    /// all, and end then: for machines that go away
+    #[arg(long, conflicts_with = "poll")]
+    rescue: bool,
     /// How many runs a worker executes at once
     #[arg(long, env = "GANTRY_RUNNER_SLOTS", default_value_t = 1)]
     slots: usize,
@@ -98,6 +102,11 @@ impl Arguments {
     /// It is a worker, which takes runs of a pool.
     pub fn is_worker(&self) -> bool {
         self.poll
+    }
+
+    /// It looks after what a runner has left, and executes nothing.
+    pub fn is_rescue(&self) -> bool {
+        self.rescue
     }
 
     pub(crate) fn api(&self) -> &Url {

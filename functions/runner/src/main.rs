@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use gantry_engine::{confine, processes};
-use gantry_runner::{Arguments, Config, Outcome, further::Machine, poll::Worker};
+use gantry_runner::{Arguments, Config, Outcome, further::Machine, poll::Worker, rescue::Rescuer};
 use gantry_setup::{Clock, identity::Prover};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -30,6 +30,12 @@ async fn run(arguments: Arguments) -> ExitCode {
         .with_env_filter(EnvFilter::builder().parse_lossy("info"))
         .init();
     hide_memory();
+    if arguments.is_rescue() {
+        return match Rescuer::of(&arguments).finish().await {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        };
+    }
     let run = async {
         // What is no text cannot be one of ours, and is not passed on either.
         let variables = std::env::vars_os().filter_map(|(name, value)| {

@@ -5,6 +5,7 @@
 //! leaves its state in the project root when it cannot deliver it. Nothing is ever applied here.
 
 use crate::{
+    Arguments,
     api::{Api, ApiError},
     log::bring_rest,
     record::{Held, Record, Stage},
@@ -20,7 +21,7 @@ use gantry_engine::{
     workspace::WORKSPACE,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -41,6 +42,8 @@ pub struct Rescuer {
     api: Option<Url>,
     /// Not looked at before then.
     later: BTreeMap<PathBuf, Instant>,
+    /// Those with something that nobody took.
+    refused: BTreeSet<PathBuf>,
 }
 
 /// What became of a folder.
@@ -49,14 +52,31 @@ enum Seen {
     Done,
     /// Terraform still works in it, or the runner API is away.
     Waits,
-    /// A state in it is wanted by nobody.
+    /// A state in it is wanted by nobody, or it cannot be cleaned up.
     Refused,
 }
 
 impl Rescuer {
     /// For the runs below `work`. `api` is asked instead of the address that the run knew.
     pub fn new(work: PathBuf, api: Option<Url>) -> Self {
-        Self { work, api, later: BTreeMap::new() }
+        Self { work, api, later: BTreeMap::new(), refused: BTreeSet::new() }
+    }
+
+    /// For the runs that a program with these settings executes.
+    pub fn of(arguments: &Arguments) -> Self {
+        Self::new(arguments.work(), None)
+    }
+
+    /// Looks until nothing is left that may still be taken: before the machine goes away. True when
+    /// nothing is left at all.
+    pub async fn finish(mut self) -> bool {
+        while !self.look().await {
+            if self.later.keys().all(|folder| self.refused.contains(folder)) {
+                return false;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        true
     }
 
     /// Looks again and again, for ever.
@@ -81,12 +101,16 @@ impl Rescuer {
                 clean = false;
                 continue;
             }
-            let wait = match self.visit(&folder).await {
-                Ok(Seen::Done) => continue,
-                Ok(Seen::Waits) => AGAIN_AFTER,
-                Ok(Seen::Refused) => AGAIN_AFTER_REFUSAL,
-                Err(error) => {
-                    tracing::error!(%error, folder = %folder.display(), "it is not cleaned up");
+            let seen = self.visit(&folder).await.unwrap_or_else(|error| {
+                tracing::error!(%error, folder = %folder.display(), "it is not cleaned up");
+                Seen::Refused
+            });
+            self.refused.remove(&folder);
+            let wait = match seen {
+                Seen::Done => continue,
+                Seen::Waits => AGAIN_AFTER,
+                Seen::Refused => {
+                    self.refused.insert(folder.clone());
                     AGAIN_AFTER_REFUSAL
                 }
             };

@@ -186,6 +186,50 @@ on_each_tool! {
     }
 }
 
+on_each_tool! {
+    /// As a build on AWS does, whose machine goes away with it.
+    async fn a_machine_that_goes_away_brings_first_what_is_left(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", SLOW)]).await;
+        w.claim.autodeploy = true;
+        let mut program = w.program();
+        let mut runner = program.spawn().unwrap();
+        let run = w.work().join("run-1");
+        until("the apply", || run.join("tmp/made").exists()).await;
+        runner.kill().unwrap();
+        runner.wait().unwrap();
+        let mut rescuer = program.arg("--rescue").spawn().unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(rescuer.try_wait().unwrap().is_none(), "it does not wait");
+        w.api.data().failing = 2;
+        std::fs::write(run.join("tmp/go"), "").unwrap();
+        until("its end", || rescuer.try_wait().unwrap().is_some()).await;
+        assert!(rescuer.wait().unwrap().success());
+        let data = w.api.data();
+        assert_eq!(names(&data.rescued[0]), ["after", "slow"]);
+        assert_eq!(data.doubt, Some(StateDoubt::KeptAside));
+        assert!(!run.exists());
+    }
+}
+
+/// What nobody takes is said, and not awaited for ever.
+#[tokio::test]
+async fn a_machine_goes_away_with_what_nobody_takes() {
+    let mut w = World::new(&[("infra/main.tf", SLOW)]).await;
+    w.claim.autodeploy = true;
+    let mut program = w.program();
+    let mut runner = program.spawn().unwrap();
+    let run = w.work().join("run-1");
+    until("the apply", || run.join("tmp/made").exists()).await;
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    w.api.data().refuses_states = true;
+    std::fs::write(run.join("tmp/go"), "").unwrap();
+    let mut rescuer = program.arg("--rescue").spawn().unwrap();
+    until("its end", || rescuer.try_wait().unwrap().is_some()).await;
+    assert!(!rescuer.wait().unwrap().success());
+    assert_eq!(w.api.data().doubt, Some(StateDoubt::NotDelivered));
+}
+
 /// Nothing was applied: the run fails at once, and nothing is left of it.
 #[tokio::test]
 async fn killed_while_it_plans() {
