@@ -96,6 +96,17 @@ pub(crate) async fn lock(
 ) -> Result<StatusCode, Refusal> {
     let info = lock_info(&body)?.filter(|info| !info.id.is_empty());
     let info = info.ok_or_else(no_lock_info)?;
+    // People and other runs are told who holds it, in the words of whoever took it.
+    let wall = deps.wall(&holder).await?;
+    let info = LockInfo {
+        operation: wall.mask(&info.operation),
+        info: wall.mask(&info.info),
+        who: wall.mask(&info.who),
+        version: wall.mask(&info.version),
+        created: wall.mask(&info.created),
+        path: wall.mask(&info.path),
+        id: info.id,
+    };
     deps.states().lock(holder, &info).await?;
     Ok(StatusCode::NO_CONTENT)
 }

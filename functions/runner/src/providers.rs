@@ -12,7 +12,9 @@
 use crate::{
     failure::Failure,
     job::{Care, Job},
+    root,
 };
+use gantry_domain::stack::Tool;
 use gantry_engine::{Confinement, Environment, Sink, Terraform, files, process, tool::platform};
 use gantry_setup::Clock;
 use std::{
@@ -60,7 +62,11 @@ pub(crate) async fn init(
     terraform: &Terraform,
     locked: bool,
 ) -> Result<(), Failure> {
-    let spec = terraform.init(locked);
+    let var_files = match job.claim.tool {
+        Tool::OpenTofu => root::var_files(job, &terraform.folder)?,
+        Tool::Terraform => Vec::new(),
+    };
+    let spec = terraform.init(locked, &var_files);
     let lock = lock_file(job, terraform);
     let entry = lock.as_deref().map(|lock| {
         let digest = files::digest(lock.as_bytes());

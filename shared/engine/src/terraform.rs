@@ -30,13 +30,14 @@ pub struct Terraform {
 pub const EXIT_CHANGED: i32 = 2;
 
 impl Terraform {
-    /// `init`; `locked` keeps to the dependency lock file as it is.
-    pub fn init(&self, locked: bool) -> Spec {
+    /// `init`; `locked` keeps to the dependency lock file as it is. OpenTofu wants the variable files
+    /// as well: sources of modules may be made of variables there.
+    pub fn init(&self, locked: bool, var_files: &[String]) -> Spec {
         let mut arguments = vec!["init", "-input=false"];
         if locked {
             arguments.push("-lockfile=readonly");
         }
-        self.spec(arguments.into_iter().map(OsString::from).collect())
+        self.spec(arguments.into_iter().map(OsString::from).chain(named(var_files)).collect())
     }
 
     /// `plan` into `file`; exits with [`EXIT_CHANGED`] when there is something to apply.
@@ -54,11 +55,7 @@ impl Terraform {
         let mut out = OsString::from("-out=");
         out.push(file);
         let all = ["plan", "-input=false"].iter().chain(arguments).map(OsString::from);
-        self.spec(all.chain(self.variables()).chain([out]).collect())
-    }
-
-    fn variables(&self) -> impl Iterator<Item = OsString> {
-        self.var_files.iter().map(|file| OsString::from(format!("-var-file={file}")))
+        self.spec(all.chain(named(&self.var_files)).chain([out]).collect())
     }
 
     /// `show -json` of a plan file.
@@ -69,7 +66,7 @@ impl Terraform {
     /// `apply` of a plan file.
     pub fn apply(&self, plan: &Path) -> Spec {
         let all = ["apply", "-input=false"].iter().map(OsString::from);
-        self.spec(all.chain(self.variables()).chain([plan.into()]).collect())
+        self.spec(all.chain(named(&self.var_files)).chain([plan.into()]).collect())
     }
 
     /// A shell command of the stack's own, in the same place and with the same environment.
@@ -88,4 +85,8 @@ impl Terraform {
             processes: self.processes.clone(),
         }
     }
+}
+
+fn named(var_files: &[String]) -> impl Iterator<Item = OsString> {
+    var_files.iter().map(|file| OsString::from(format!("-var-file={file}")))
 }

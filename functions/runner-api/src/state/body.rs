@@ -74,10 +74,11 @@ impl StateBody {
     pub(crate) fn check_follows(&self, current: Option<&StateVersion>) -> Result<(), StateError> {
         let Some(current) = current else { return Ok(()) };
         if self.lineage != current.lineage {
-            return Err(StateError::NotSuccessor(format!(
-                "the state has lineage {}, the current one has {}: it is another state",
-                self.lineage, current.lineage
-            )));
+            // Neither is named: whatever was sent as one would be kept with the refusal.
+            return Err(StateError::NotSuccessor(
+                "the state has another lineage than the current one: it is another state"
+                    .to_owned(),
+            ));
         }
         if self.serial <= current.serial {
             return Err(StateError::NotSuccessor(format!(

@@ -86,7 +86,8 @@ async fn states_are_imported_shown_and_restored() {
         "{lines:?}"
     );
     assert!(lines.contains(&"Admin downloaded version 2 of the state of network: done".to_owned()));
-    assert!(lines.iter().any(|line| line.contains("refused: the state has lineage other")));
+    assert!(lines.iter().any(|line| line.contains("refused: the state has another lineage")));
+    assert!(!lines.iter().any(|line| line.contains("other,")), "{lines:?}");
 }
 
 #[tokio::test]

@@ -13,8 +13,9 @@ use gantry_queue::{Message, QueueName};
 use gantry_secrets::Sealer;
 use gantry_setup::objects::keys as objects;
 use gantry_store::{
+    config::Role,
     keys,
-    runner::{LogHeld, LogPiece},
+    runner::{LogHeld, LogPiece, StateLock},
     scheduler::{LastApplied, StackHead},
 };
 use serde_json::json;
@@ -73,6 +74,24 @@ impl World {
         }
         shown
     }
+}
+
+#[tokio::test]
+async fn what_a_lock_says_is_masked() {
+    let world = World::new().await;
+    world.set_secret(vec![secret(SECRET)], vec![]).await;
+    let run = world.run("r1", RunType::Tracked).await;
+    let token = world.claimed(&run).await;
+    let info = json!({
+        "ID": "1", "Operation": format!("apply {SECRET}"), "Who": format!("me@{SECRET}"),
+        "Info": SECRET, "Version": SECRET, "Created": SECRET, "Path": SECRET,
+    });
+    world.json(Method::POST, "state/lock", &token, &info).await.expect(204);
+    let key = world.admin(Role::Read).await;
+    let shown = world.get("/api/v1/stacks/network/state", &key).await.expect(200).text();
+    assert!(shown.contains("me@(secret)") && !shown.contains(SECRET), "{shown}");
+    let lock = world.store.query_all::<StateLock>(&keys::lock(&stack_id()).pk, "").await.unwrap();
+    assert!(!format!("{lock:?}").contains(SECRET), "{lock:?}");
 }
 
 #[tokio::test]

@@ -182,6 +182,26 @@ on_each_tool! {
         }
     }
 
+    async fn a_source_of_a_module_may_come_from_a_variable_file(tool) {
+        // Only OpenTofu knows variables before it has read all modules.
+        if tool == Tool::Terraform {
+            return;
+        }
+        let code = "variable \"v\" {\n  type = string\n}\nmodule \"m\" {\n  source = var.v\n}\n";
+        let files = [
+            ("infra/main.tf", code),
+            ("infra/m/main.tf", ONE),
+            ("infra/v.tfvars", "v = \"./m\"\n"),
+        ];
+        let mut w = world(tool, &files).await;
+        w.claim.autodeploy = false;
+        w.claim.var_files = vec!["v.tfvars".into()];
+        let planned = w.run().await;
+        assert!(matches!(planned, ReportKind::Planned { .. }), "{}", w.api.log());
+        w.confirm(&planned);
+        assert!(matches!(w.run().await, ReportKind::Applied { .. }), "{}", w.api.log());
+    }
+
     async fn variable_files_lie_in_the_source(tool) {
         let code = "variable \"v\" {}\noutput \"v\" {\n  value = var.v\n}\n";
         let files = [("infra/main.tf", code), ("shared/v.tfvars", "v = \"shared\"\n")];
