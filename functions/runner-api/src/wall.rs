@@ -132,7 +132,9 @@ fn with_texts(what: ReportKind, change: &dyn Fn(String) -> String) -> ReportKind
         ReportKind::Interrupted { summary } => ReportKind::Interrupted { summary: change(summary) },
         ReportKind::Claimed { runner } => ReportKind::Claimed { runner },
         ReportKind::Planning => ReportKind::Planning,
-        ReportKind::Planned { delta, plan_digest } => ReportKind::Planned { delta, plan_digest },
+        ReportKind::Planned { delta, plan_digest, partial } => {
+            ReportKind::Planned { delta, plan_digest, partial }
+        }
         ReportKind::Applied { delta } => ReportKind::Applied { delta },
         ReportKind::Destroyed { left } => {
             let left = left.into_iter().map(|LeftBehind { address, id }| LeftBehind {

@@ -97,6 +97,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     let planned = ReportKind::Planned {
         delta: change.delta,
         plan_digest: packed.as_ref().map(|packed| packed.digest.clone()),
+        partial: change.partial,
     };
     if !(is_test || packed.is_some() && job.claim.autodeploy) {
         return Ok(planned);

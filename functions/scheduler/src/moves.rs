@@ -315,6 +315,9 @@ fn head_after(head: &StackHead, before: &Run, after: &Run, now: Timestamp) -> St
     if after.applied && !before.applied {
         head.last_applied =
             Some(LastApplied { run: after.id.clone(), commit: after.commit.clone(), at: now });
+        if !after.partial {
+            head.last_whole = Some(after.id.clone());
+        }
     }
     // Where its state is may become known when it has ended.
     if let (Some(blocked), Some(doubt)) = (&mut head.blocked, after.doubt)
@@ -433,6 +436,7 @@ impl NewRun<'_> {
             runner: None,
             stop_asked: None,
             delta: None,
+            partial: false,
             applied: false,
             plan_digest: None,
             ending: None,
@@ -495,5 +499,25 @@ impl NewRun<'_> {
             verdict: None,
             ..suite.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_apply_of_the_whole_takes_what_was_before_out_of_the_state() {
+        let golden = include_str!("../../../shared/store/golden/v1/run.json");
+        let before: Run = serde_json::from_str(golden).unwrap();
+        let before = Run { run_type: RunType::Tracked, applied: false, ..before };
+        let whole = |partial| {
+            let after = Run { applied: true, partial, ..before.clone() };
+            let head = head_after(&StackHead::default(), &before, &after, Timestamp::UNIX_EPOCH);
+            assert!(head.last_applied.is_some());
+            head.last_whole
+        };
+        assert_eq!(whole(false), Some(before.id.clone()));
+        assert_eq!(whole(true), None);
     }
 }

@@ -63,8 +63,9 @@ impl Work {
         }
         match report.what {
             ReportKind::Claimed { .. } | ReportKind::Planning => {}
-            ReportKind::Planned { delta, plan_digest } => {
+            ReportKind::Planned { delta, plan_digest, partial } => {
                 run.delta = Some(delta);
+                run.partial = partial;
                 run.plan_digest = plan_digest;
                 // With autodeploy the same runner goes on: its token stays good for its phase.
                 run.apply(planned(&run, delta), now, None)?;

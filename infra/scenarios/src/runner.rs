@@ -210,7 +210,7 @@ impl Runners {
                 Some(digest)
             }
         };
-        self.report(index, ReportKind::Planned { delta, plan_digest }).await;
+        self.report(index, ReportKind::Planned { delta, plan_digest, partial: false }).await;
         let active = &mut self.active[index];
         let goes_on = active.claim.autodeploy
             && (active.claim.run_type == RunType::Test || !delta.is_empty());

@@ -252,6 +252,9 @@ pub enum ReportKind {
         /// The digest (SHA-256, hex) of the saved archive of plan and workspace; none when there
         /// is nothing to apply: a plan without changes, or any plan of a run that is never applied.
         plan_digest: Option<String>,
+        /// It covers only a part of the stack: what it left aside stays as it is.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
     },
     /// The apply is done.
     Applied {

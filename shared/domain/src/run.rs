@@ -397,6 +397,9 @@ pub struct Run {
     pub stop_asked: Option<String>,
     /// What the plan found.
     pub delta: Option<Delta>,
+    /// Its plan covers only a part of the stack.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Set once an apply was done.
     pub applied: bool,
     /// SHA-256 of the saved plan and workspace: what may be applied.

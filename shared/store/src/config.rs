@@ -153,14 +153,15 @@ impl Store {
         self.get(&keys::stack_config(stack)).await
     }
 
-    /// When the run was made that was applied last to a stack; it took its variables later.
+    /// When the run was made that was applied last to the whole of a stack; it took its variables
+    /// later.
     pub async fn applied_run_made_at(
         &self,
         stack: &StackId,
     ) -> Result<Option<Timestamp>, StoreError> {
         let head = self.get::<StackHead>(&keys::stack_head(stack)).await?;
-        let Some(applied) = head.and_then(|head| head.value.last_applied) else { return Ok(None) };
-        let run = self.get::<Run>(&keys::run(&applied.run)).await?;
+        let Some(applied) = head.and_then(|head| head.value.last_whole) else { return Ok(None) };
+        let run = self.get::<Run>(&keys::run(&applied)).await?;
         Ok(run.map(|run| run.value.created_at))
     }
 

@@ -28,6 +28,10 @@ pub struct StackHead {
     pub blocked: Option<Blocked>,
     /// The last run that applied something, for "applied since" in notes.
     pub last_applied: Option<LastApplied>,
+    /// The last run that applied a plan of the whole stack: values that were replaced before it was
+    /// made are not in the state any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_whole: Option<RunId>,
 }
 
 /// Why a stack is blocked.

@@ -372,6 +372,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         runner: None,
         stop_asked: None,
         delta: None,
+        partial: false,
         applied: false,
         plan_digest: None,
         ending: None,

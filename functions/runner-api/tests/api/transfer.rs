@@ -67,7 +67,11 @@ async fn the_plan_that_was_shown_is_the_plan_that_is_read() {
     let put = async |token: &str, digest: &str, body: &str| {
         world.send(Method::PUT, &format!("plan?digest={digest}"), token, body.into()).await
     };
-    let what = ReportKind::Planned { delta: Default::default(), plan_digest: Some(digest("plan")) };
+    let what = ReportKind::Planned {
+        delta: Default::default(),
+        plan_digest: Some(digest("plan")),
+        partial: false,
+    };
     let planned = Report::new(1, what);
     world.json(Method::POST, "report", &token, &planned).await.expect(422);
     put(&token, "../..", "plan").await.expect(422);

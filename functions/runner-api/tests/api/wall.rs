@@ -16,7 +16,7 @@ use gantry_store::{
     config::Role,
     keys,
     runner::{LogHeld, LogPiece, StateLock},
-    scheduler::{LastApplied, StackHead},
+    scheduler::StackHead,
 };
 use serde_json::json;
 
@@ -138,9 +138,7 @@ async fn an_earlier_value_is_hidden_until_an_apply_without_it() {
     let old = world.run("r0", RunType::Tracked).await;
     world.retire(BEFORE).await;
     let applied = async |run: &Run| {
-        let (run, commit, at) = (run.id.clone(), run.commit.clone(), world.clock.now());
-        let head =
-            StackHead { last_applied: Some(LastApplied { run, commit, at }), ..Default::default() };
+        let head = StackHead { last_whole: Some(run.id.clone()), ..Default::default() };
         world.put(keys::stack_head(&stack_id()), &head).await;
     };
     let shows = async |id: &str| {

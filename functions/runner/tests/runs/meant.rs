@@ -149,7 +149,10 @@ on_each_tool! {
             let mut w = world(tool, &[("infra/main.tf", ONE), ("infra/two.tf", two)]).await;
             w.claim.run_type = RunType::Proposed;
             w.variable("TF_CLI_ARGS_plan", arguments, false);
-            assert!(matches!(w.run().await, ReportKind::Planned { .. }), "{}", w.api.log());
+            let ReportKind::Planned { partial: told, .. } = w.run().await else {
+                panic!("{}", w.api.log())
+            };
+            assert_eq!(told, partial);
             let change = w.api.change();
             assert_eq!((change.partial, change.remarks.len()), (partial, usize::from(partial)));
             assert_eq!(w.api.log().contains("covers only a part"), partial, "{}", w.api.log());

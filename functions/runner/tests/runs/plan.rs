@@ -23,7 +23,7 @@ on_each_tool! {
         w.api.data().source_waits = 2;
         let report = w.run().await;
         let delta = Delta { add: 1, outputs: 1, ..Delta::default() };
-        assert_eq!(report, ReportKind::Planned { delta, plan_digest: None });
+        assert_eq!(report, ReportKind::Planned { delta, plan_digest: None, partial: false });
         assert_eq!(w.api.reports(), [ReportKind::Planning, report]);
         assert_eq!(w.api.change().resources[0].address, "terraform_data.one");
         assert!(w.api.log().contains("# terraform_data.one"), "{}", w.api.log());
@@ -40,7 +40,7 @@ on_each_tool! {
         let mut w = World::on(tool, &[("infra/main.tf", "locals {\n  a = 1\n}\n")]).await;
         w.claim.autodeploy = true;
         let report = w.run().await;
-        assert_eq!(report, ReportKind::Planned { delta: Delta::default(), plan_digest: None });
+        assert_eq!(report, ReportKind::Planned { delta: Delta::default(), plan_digest: None, partial: false });
         assert!(w.api.data().plan.is_none() && w.api.data().lock.is_none());
         assert!(w.api.change().is_clean());
     }

@@ -13,7 +13,7 @@ use gantry_store::{
     config::{ProjectEntry, ProjectStack, SlugEntry},
     keys,
     runner::StateVersion,
-    scheduler::{LastApplied, StackHead},
+    scheduler::StackHead,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -195,9 +195,8 @@ async fn earlier_secret_values_are_kept_until_an_apply_without_them() {
     let run = w.run(&stack, "k1", RunState::Finished).await;
     let applied = async |created_at| {
         w.save_run(&Run { created_at, ..run.clone() }).await;
-        let (run, commit) = (run.id.clone(), run.commit.clone());
-        let last_applied = Some(LastApplied { run, commit, at: created_at });
-        w.set_head(&stack.id, StackHead { last_applied, ..StackHead::default() }).await;
+        let last_whole = Some(run.id.clone());
+        w.set_head(&stack.id, StackHead { last_whole, ..StackHead::default() }).await;
     };
     applied(since).await;
     assert_eq!(save(json!([secret("A", None)])).await, all);

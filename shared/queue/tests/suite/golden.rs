@@ -138,6 +138,15 @@ fn samples() -> Vec<(&'static str, Message)> {
             report(ReportKind::Planned {
                 delta: Delta { add: 1, ..Delta::default() },
                 plan_digest: Some("ab".repeat(32)),
+                partial: false,
+            }),
+        ),
+        (
+            "report-planned-in-part",
+            report(ReportKind::Planned {
+                delta: Delta { add: 1, ..Delta::default() },
+                plan_digest: Some("ab".repeat(32)),
+                partial: true,
             }),
         ),
         (

@@ -132,6 +132,7 @@ fn run() -> Run {
             forget: 6,
             outputs: 7,
         }),
+        partial: false,
         applied: true,
         plan_digest: Some(digest()),
         ending: Some(Ending {
@@ -302,7 +303,12 @@ fn of_the_scheduler() -> Vec<Sample> {
                     since: at(0),
                 }),
                 last_applied: Some(LastApplied { run: id("run-4"), commit: commit(), at: at(1) }),
+                last_whole: None,
             },
+        ),
+        sample(
+            "stack-head-applied",
+            StackHead { last_whole: Some(id("run-3")), ..StackHead::default() },
         ),
         sample(
             "run-entry",
