@@ -1,15 +1,13 @@
 //! Parameters from the query, a form or a JSON body, merged as Grape merges them.
 
-use std::{cell::RefCell, collections::BTreeSet};
-
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::answer::Refusal;
 
-/// The parameters of a request, and which of them somebody asked for.
+/// The parameters of a request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Params(Map<String, Value>, RefCell<BTreeSet<String>>);
+pub(crate) struct Params(Map<String, Value>);
 
 impl Params {
     /// Adds `a=1&b[]=2&c[d]=3`.
@@ -53,19 +51,11 @@ impl Params {
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.1.borrow_mut().insert(key.to_owned());
         self.0.get(key).filter(|value| !value.is_null())
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.1.borrow_mut().insert(key.to_owned());
         self.0.contains_key(key)
-    }
-
-    /// Those that nobody asked for.
-    pub(crate) fn ignored(&self) -> Vec<&str> {
-        let read = self.1.borrow();
-        self.0.keys().map(String::as_str).filter(|key| !read.contains(*key)).collect()
     }
 
     /// A string; numbers and booleans are taken as text.

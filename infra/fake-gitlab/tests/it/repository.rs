@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use gantry_fake_gitlab::{MergeRequestSpec, ProjectOptions};
-use serde_json::{Value, json};
+use gantry_fake_gitlab::ProjectOptions;
+use serde_json::json;
 
 use crate::support::{world, world_with};
 
@@ -185,40 +185,6 @@ async fn what_is_no_branch_or_no_path_is_refused() {
     let refused = w.post(&commits, both).await.expect(400);
     assert_eq!(refused.message(), "You can't pass both start_branch and start_sha");
     assert!(w.gitlab.head(w.project, "topic").is_none());
-}
-
-#[tokio::test]
-async fn what_the_fake_would_leave_aside_is_refused() {
-    let w = world().await;
-    let commit = |more: Value, action: Value| {
-        let mut body = json!({ "branch": "main", "commit_message": "One", "actions": [action] });
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        body
-    };
-    let create = || json!({ "action": "create", "file_path": "a.tf", "content": "1" });
-    let chmod = json!({ "action": "chmod", "file_path": "README.md", "execute_filemode": true });
-    let of_others = json!({ "author_name": "Somebody", "author_email": "a@b.example" });
-    for (path, body, named) in [
-        ("/repository/commits", commit(of_others, create()), "author_name, author_email"),
-        ("/repository/commits", commit(json!({}), chmod), "execute_filemode"),
-        ("/merge_requests/1/notes?x=1", json!({ "body": "hello" }), "x"),
-        (
-            "/hooks",
-            json!({ "url": "https://a.example", "branch_filter_strategy": "regex" }),
-            "branch_filter_strategy regex",
-        ),
-    ] {
-        if path.contains("notes") {
-            w.gitlab.person("ada").push(w.project, "topic", "b.tf", "1").unwrap();
-            let spec = MergeRequestSpec::from("topic");
-            w.gitlab.person("ada").open_merge_request(w.project, spec).unwrap();
-        }
-        let refused = w.post(&w.path(path), body).await.expect(400);
-        let text = format!("the fake GitLab does nothing with: {named}");
-        assert_eq!(refused.body["error"], text, "{path}");
-    }
-    let refused = w.get(&w.path("/merge_requests?author_username=ada")).await.expect(400);
-    assert_eq!(refused.body["error"], "the fake GitLab does nothing with: author_username");
 }
 
 #[tokio::test]
