@@ -9,7 +9,11 @@ use gantry_engine::kept::is_being_written;
 use gantry_runner::rescue::Rescuer;
 use gantry_terraform::on_each_tool;
 use serde_json::Value;
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 /// Waits within the run's own folder until the test lets it go on, and says much afterwards.
 const SLOW: &str = r#"
@@ -57,6 +61,20 @@ pub(crate) async fn rescued(w: &World) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("it is still there: {:?}", std::fs::read_dir(w.work()).unwrap().collect::<Vec<_>>());
+}
+
+/// An apply whose runner was killed while a resource is made, the runner's program, and the run's
+/// folder.
+async fn without_its_runner(tool: Tool) -> (World, Command, PathBuf) {
+    let mut w = World::on(tool, &[("infra/main.tf", SLOW)]).await;
+    w.claim.autodeploy = true;
+    let mut program = w.program();
+    let mut runner = program.spawn().unwrap();
+    let run = w.work().join("run-1");
+    until("the apply", || run.join("tmp/made").exists()).await;
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    (w, program, run)
 }
 
 async fn terraform_has_ended(run: &Path) {
@@ -166,13 +184,7 @@ on_each_tool! {
 on_each_tool! {
     /// As long as it takes, somebody waits, who passes on a wish to stop: once.
     async fn an_apply_without_its_runner_is_asked_to_stop(tool) {
-        let mut w = World::on(tool, &[("infra/main.tf", SLOW)]).await;
-        w.claim.autodeploy = true;
-        let mut runner = w.program().spawn().unwrap();
-        let run = w.work().join("run-1");
-        until("the apply", || run.join("tmp/made").exists()).await;
-        runner.kill().unwrap();
-        runner.wait().unwrap();
+        let (w, ..) = without_its_runner(tool).await;
         w.api.data().stop = Some("Stopped by alice".into());
         assert!(!Rescuer::new(w.work(), None).look().await, "nobody waits for Terraform");
         rescued(&w).await;
@@ -189,14 +201,7 @@ on_each_tool! {
 on_each_tool! {
     /// As a build on AWS does, whose machine goes away with it.
     async fn a_machine_that_goes_away_brings_first_what_is_left(tool) {
-        let mut w = World::on(tool, &[("infra/main.tf", SLOW)]).await;
-        w.claim.autodeploy = true;
-        let mut program = w.program();
-        let mut runner = program.spawn().unwrap();
-        let run = w.work().join("run-1");
-        until("the apply", || run.join("tmp/made").exists()).await;
-        runner.kill().unwrap();
-        runner.wait().unwrap();
+        let (w, mut program, run) = without_its_runner(tool).await;
         let mut rescuer = program.arg("--rescue").spawn().unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(rescuer.try_wait().unwrap().is_none(), "it does not wait");
@@ -214,14 +219,7 @@ on_each_tool! {
 /// What nobody takes is said, and not awaited for ever.
 #[tokio::test]
 async fn a_machine_goes_away_with_what_nobody_takes() {
-    let mut w = World::new(&[("infra/main.tf", SLOW)]).await;
-    w.claim.autodeploy = true;
-    let mut program = w.program();
-    let mut runner = program.spawn().unwrap();
-    let run = w.work().join("run-1");
-    until("the apply", || run.join("tmp/made").exists()).await;
-    runner.kill().unwrap();
-    runner.wait().unwrap();
+    let (w, mut program, run) = without_its_runner(Tool::Terraform).await;
     w.api.data().refuses_states = true;
     std::fs::write(run.join("tmp/go"), "").unwrap();
     let mut rescuer = program.arg("--rescue").spawn().unwrap();

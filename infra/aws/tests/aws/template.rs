@@ -41,6 +41,12 @@ const WIDE: &[(&[&str], &str, &str, &str)] = &[
         "CodeBuild makes a build's network interface; a condition names CodeBuild",
     ),
     (
+        &["SettingsRole"],
+        "Objects",
+        "${Bucket.Arn}/source/*/waits.json",
+        "why a repository's archives are not there yet lies beside them: it reads that, and no archive",
+    ),
+    (
         &["RunnerPolicy"],
         "Program",
         "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:\
