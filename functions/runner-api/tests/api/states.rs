@@ -35,7 +35,7 @@ async fn states_follow_each_other() {
     let refused = world.write_state(&token, Some("a"), &other).await.expect(409);
     assert_eq!(refused.text(), "the state has serial 1, the current one has 1 already");
     let refused = world.write_state(&token, Some("a"), &state_body(2, "other")).await.expect(409);
-    assert!(refused.text().contains("lineage other"), "{}", refused.text());
+    assert!(refused.text().contains("another lineage"), "{}", refused.text());
 
     world.write_state(&token, Some("a"), &state_body(5, "l")).await.expect(204);
     let all = versions(&world).await;
