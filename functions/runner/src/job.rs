@@ -228,7 +228,7 @@ impl Job {
         for folder in [job, home, temporary, providers] {
             files::make_fresh_folder(folder, 0o700)?;
         }
-        // The same is true of the plan in there.
+        // Passed through too; only the plan in there can be read.
         files::make_fresh_folder(&self.folders.shown, 0o711)?;
         files::make_folder(&self.folders.workspace(), 0o700)?;
         match std::fs::remove_file(self.folders.archive()) {

@@ -13,25 +13,27 @@ impl Change {
             // The comma too.
             serde_json::to_vec(resource).map_or(0, |json| json.len() + 1)
         };
-        let rest = Change { resources: Vec::new(), ..self.clone() };
-        let mut left = bytes.saturating_sub(serde_json::to_vec(&rest).map_or(0, |json| json.len()));
+        let resources = std::mem::take(&mut self.resources);
+        let rest = serde_json::to_vec(self).map_or(0, |json| json.len());
+        let mut left = bytes.saturating_sub(rest);
         let destroys = |resource: &ResourceChange| {
             matches!(resource.action, Action::Delete | Action::Replace { .. })
         };
-        let lengths: Vec<usize> = self.resources.iter().map(length).collect();
+        let lengths: Vec<usize> = resources.iter().map(length).collect();
         let mut kept = vec![false; lengths.len()];
         for first in [true, false] {
-            for (index, resource) in self.resources.iter().enumerate() {
+            for (index, resource) in resources.iter().enumerate() {
                 if destroys(resource) == first && lengths[index] <= left {
                     left -= lengths[index];
                     kept[index] = true;
                 }
             }
         }
-        let before = self.resources.len();
-        let mut kept = kept.into_iter();
-        self.resources.retain(|_| kept.next().unwrap_or_default());
-        let cut = u32::try_from(before - self.resources.len()).unwrap_or(u32::MAX);
+        let cut = kept.iter().filter(|kept| !**kept).count();
+        let cut = u32::try_from(cut).unwrap_or(u32::MAX);
+        let kept =
+            resources.into_iter().zip(kept).filter_map(|(resource, kept)| kept.then_some(resource));
+        self.resources = kept.collect();
         self.resources_cut = self.resources_cut.saturating_add(cut);
     }
 }
@@ -41,17 +43,7 @@ mod tests {
     use super::*;
 
     fn resource(number: usize, action: Action) -> ResourceChange {
-        ResourceChange {
-            address: format!("terraform_data.{}[{number}]", "long".repeat(20)),
-            previous_address: None,
-            resource_type: "terraform_data".to_owned(),
-            provider: "terraform".to_owned(),
-            action,
-            import_id: None,
-            reason: None,
-            attributes: Vec::new(),
-            attributes_cut: 0,
-        }
+        ResourceChange::of(action, &format!("terraform_data.{}[{number}]", "long".repeat(20)))
     }
 
     #[test]

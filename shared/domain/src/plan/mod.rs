@@ -270,4 +270,21 @@ impl AttributeChange {
 }
 
 #[cfg(test)]
+impl ResourceChange {
+    pub(crate) fn of(action: Action, address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            previous_address: None,
+            resource_type: "terraform_data".to_owned(),
+            provider: "terraform".to_owned(),
+            action,
+            import_id: None,
+            reason: None,
+            attributes: Vec::new(),
+            attributes_cut: 0,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -119,18 +119,7 @@ mod tests {
     use crate::plan::ResourceChange;
 
     fn change(action: Action, address: &str) -> Change {
-        let resource = ResourceChange {
-            address: address.to_owned(),
-            previous_address: None,
-            resource_type: "terraform_data".to_owned(),
-            provider: "terraform".to_owned(),
-            action,
-            import_id: None,
-            reason: None,
-            attributes: Vec::new(),
-            attributes_cut: 0,
-        };
-        Change { resources: vec![resource], ..Change::default() }
+        Change { resources: vec![ResourceChange::of(action, address)], ..Change::default() }
     }
 
     #[test]
