@@ -3,13 +3,17 @@
 pub use aws_config::SdkConfig;
 use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_credential_types::Credentials;
-use aws_smithy_http_client::{Builder, tls};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
 use std::time::Duration;
 
 /// The SDK's configuration from the environment, as Lambda sets it. Endpoints can be redirected
 /// with the SDK's own `AWS_ENDPOINT_URL_<SERVICE>` variables.
 pub async fn from_environment() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await
+    let http = http_client(TlsContext::default());
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
 }
 
 /// As [`from_environment`], and a call that has no answer within `limit`, retries included, fails.
@@ -25,6 +29,8 @@ pub fn for_loopback(endpoint: &str) -> SdkConfig {
 
 /// Configuration for a service on this machine that answers whoever knows its access key id.
 pub fn for_loopback_with_key(endpoint: &str, key_id: &str) -> SdkConfig {
+    // Reading the machine's certificates takes time, and none will be asked for.
+    let nobody = TlsContext::builder().with_trust_store(TrustStore::empty()).build();
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("local"))
@@ -32,12 +38,13 @@ pub fn for_loopback_with_key(endpoint: &str, key_id: &str) -> SdkConfig {
         .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
             Credentials::new(key_id, "local", None, None, "gantry-local"),
         ))
-        .http_client(http_client())
+        .http_client(http_client(nobody.unwrap_or_default()))
         .build()
 }
 
-fn http_client() -> aws_sdk_dynamodb::config::SharedHttpClient {
+fn http_client(trusts: TlsContext) -> aws_sdk_dynamodb::config::SharedHttpClient {
     Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(trusts)
         .build_https()
 }
