@@ -15,12 +15,16 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
+use rand::RngExt as _;
 use std::{
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::sync::watch;
+
+/// Nobody asks for more: one of so many stories is told with a process that ends.
+const SHARE: u32 = 2;
 
 /// Counts the side effects of what is watched, and ends the process at one of them.
 #[derive(Clone)]
@@ -95,21 +99,22 @@ impl Stops {
     }
 }
 
-/// Whether any story is told with a process that ends. Without, nothing need be counted.
-pub(crate) fn are_wanted() -> bool {
-    !matches!(asked("GANTRY_STOPS").as_str(), "" | "0")
+/// With how many processes that end a story is told: with one for each side effect where
+/// `GANTRY_STOPS=all` says so, with as many as it says, or else with one in a few of the stories,
+/// chosen by the seed.
+pub(crate) fn wanted(story: &str) -> usize {
+    match asked("GANTRY_STOPS").as_str() {
+        "all" => usize::MAX,
+        "" => random((story, "share")).random_ratio(1, SHARE).into(),
+        number => number.parse().expect("GANTRY_STOPS is a number, or all"),
+    }
 }
 
-/// Before which of a story's effects its process ends: all of them where `GANTRY_STOPS=all` says so,
-/// or as many as it says, chosen by the seed.
-pub(crate) fn chosen(story: &str, effects: usize) -> Vec<usize> {
-    let wanted = asked("GANTRY_STOPS");
-    if wanted == "all" {
-        return (0..effects).collect();
-    }
+/// Before which of a story's effects its process ends, chosen by the seed.
+pub(crate) fn chosen(story: &str, effects: usize, wanted: usize) -> Vec<usize> {
     let mut random = random(story);
-    let count = wanted.parse().unwrap_or(0).min(effects);
-    let mut numbers = rand::seq::index::sample(&mut random, effects, count).into_vec();
+    let mut numbers =
+        rand::seq::index::sample(&mut random, effects, wanted.min(effects)).into_vec();
     numbers.sort_unstable();
     numbers
 }

@@ -82,13 +82,13 @@ impl World {
         let dev = gitlab.person("dev");
 
         let mut table = table::serve().await?;
-        if mode.stale_index || stops::are_wanted() {
+        if mode.stale_index || mode.counts_effects {
             table = proxy::serve(table, stops.clone(), mode.stale_index).await?;
         }
         let installation = Installation::new(clock, table, stops.clone()).await?;
         let system = installation.start().await?;
         let key = installation.admin_key().await?;
-        let http = Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
+        let http = proxy::loopback_client()?;
         let mut world = Self {
             runners: Runners::new(http.clone(), installation.base.clone()),
             programs: Programs::default(),
