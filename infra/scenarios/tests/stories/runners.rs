@@ -1,6 +1,7 @@
 //! Runners that do not start: because the cloud has no room, because it will not, because somebody
 //! holds them back.
 
+use gantry_fake_gitlab::ProjectId;
 use gantry_scenarios::{Mode, NotStarted, StackOptions, World, run_test, run_test_in};
 use reqwest::Method;
 use serde_json::json;
@@ -110,17 +111,23 @@ async fn runs_of_a_pool_wait_for_a_worker_and_take_no_room() {
     .await;
 }
 
+/// Previews of the stacks network and cluster wait for a worker of the pool office.
+async fn two_wait_for_the_office(w: &mut World) -> ProjectId {
+    let project = w.plain_project("acme/network");
+    for name in ["network", "cluster"] {
+        let fields = json!({ "pool": "office" });
+        w.stack(project, name, "infra", StackOptions { fields }).await;
+    }
+    w.push(project, "wider", "infra/main.tf", "# one").await;
+    w.open(project, "wider").await;
+    project
+}
+
 #[tokio::test]
 async fn a_run_that_waits_for_a_worker_is_in_nobodys_way() {
     // The index is asked for what is due now.
     run_test_in(&[Mode::PLAIN], |mut w| async move {
-        let project = w.plain_project("acme/network");
-        for name in ["network", "cluster"] {
-            let fields = json!({ "pool": "office" });
-            w.stack(project, name, "infra", StackOptions { fields }).await;
-        }
-        w.push(project, "wider", "infra/main.tf", "# one").await;
-        w.open(project, "wider").await;
+        let project = two_wait_for_the_office(&mut w).await;
         assert_eq!(w.in_room().await, 0, "they take no place");
         w.pass(Duration::from_secs(3 * 3600)).await;
         assert_eq!(w.due_runs().await, Vec::<String>::new(), "they need nothing");
@@ -148,13 +155,7 @@ async fn a_run_that_waits_for_a_worker_is_in_nobodys_way() {
 #[tokio::test]
 async fn runs_that_waited_for_a_worker_in_the_version_before_are_taken() {
     run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        for name in ["network", "cluster"] {
-            let fields = json!({ "pool": "office" });
-            w.stack(project, name, "infra", StackOptions { fields }).await;
-        }
-        w.push(project, "wider", "infra/main.tf", "# one").await;
-        w.open(project, "wider").await;
+        two_wait_for_the_office(&mut w).await;
         for (slug, in_room) in [("network", true), ("cluster", false)] {
             let run = w.run_in(slug, "preparing").await;
             w.waits_as_before(&run, in_room).await;
