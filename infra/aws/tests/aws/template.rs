@@ -621,6 +621,23 @@ fn every_metric_is_written_by_somebody() {
     assert!(missing.is_empty(), "nobody writes {missing:?}");
 }
 
+/// A stranger who makes a function fail once wakes nobody.
+#[test]
+fn one_failure_of_what_strangers_reach_rings_no_alarm() {
+    let template = template();
+    let mut looked_at = 0;
+    for (name, resource) in template["Resources"].as_object().unwrap() {
+        let alarm = &resource["Properties"];
+        let is_of_failures = resource["Type"] == "AWS::CloudWatch::Alarm"
+            && alarm.to_string().contains(r#""Namespace":"AWS/Lambda","MetricName":"Errors""#);
+        if is_of_failures {
+            looked_at += 1;
+            assert!(alarm["DatapointsToAlarm"].as_u64() >= Some(2), "{name}: {alarm}");
+        }
+    }
+    assert!(looked_at > 0, "the template was not understood");
+}
+
 /// Settings alone writes the integration's secrets, webhook reads its own, and what runners talk
 /// to reads none of GitLab's.
 #[test]
