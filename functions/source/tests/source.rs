@@ -34,7 +34,8 @@ use std::{
 
 const PROJECT: ProjectId = ProjectId(7);
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-const LARGEST: u64 = 1000;
+/// More than Git's index of one commit takes.
+const LARGEST: u64 = 100_000;
 
 /// A GitLab that gives one answer.
 #[derive(Clone)]

@@ -108,7 +108,7 @@ impl Git {
                     return given_up.map_or(fetched, Err);
                 }
                 () = tokio::time::sleep(MEASURE_EVERY) => {
-                    if size(folder.path()) > largest {
+                    if size(&folder.path().join("objects")) > largest {
                         given_up = Some(GitError::TooLarge);
                     } else if tokio::time::Instant::now() > deadline {
                         let why = "its commit did not arrive in 10 minutes";
