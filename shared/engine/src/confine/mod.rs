@@ -164,9 +164,9 @@ impl std::fmt::Display for Strength {
         }
         if self.landlock.is_some_and(|version| version < 6) {
             f.write_str(
-                " Before Linux 6.12 they can signal other processes of the same user, and connect to \
-                 abstract Unix sockets: use a user of their own (GANTRY_RUNNER_USER) where that \
-                 matters.",
+                " Before Linux 6.12 they can connect to abstract Unix sockets and, where they have no \
+                 PID namespace of their own, signal other processes of the same user: use a user of \
+                 their own (GANTRY_RUNNER_USER) where that matters.",
             )?;
         }
         Ok(())
