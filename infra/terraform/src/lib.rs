@@ -1,4 +1,5 @@
-//! Where tests find the programs that they run for real: Terraform, OpenTofu and the runner.
+//! Where tests find the programs that they run for real: Terraform, OpenTofu and the runner; and
+//! what they say where a machine does not let them.
 
 #![expect(clippy::panic, reason = "a test without its tools cannot begin")]
 
@@ -45,7 +46,6 @@ pub fn mirror() -> Option<&'static Path> {
 /// What the script exits with where it cannot make what it should.
 const NOT_HERE: i32 = 3;
 
-#[expect(clippy::disallowed_methods, reason = "what the tests were started with, not a setting")]
 fn set_up(script: &str) -> Option<PathBuf> {
     let output = match Command::new(script).output() {
         Ok(output) => output,
@@ -54,7 +54,10 @@ fn set_up(script: &str) -> Option<PathBuf> {
     let said = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
         Some(0) => Some(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())),
-        Some(NOT_HERE) if std::env::var_os("CI").is_none() => None,
+        Some(NOT_HERE) => {
+            left_out(said.trim());
+            None
+        }
         _ => panic!("{script}: {said}"),
     }
 }
@@ -71,7 +74,27 @@ pub fn has(tool: Tool) -> bool {
     has
 }
 
-fn left_out(why: &str) {
+/// Whether the tests are root; says what is left out where they are not.
+///
+/// # Panics
+/// In CI, where nothing may be left out.
+pub fn is_root(what: &str) -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        left_out(&format!("{what}: only root can try it"));
+    }
+    is_root
+}
+
+/// Says that a test, or a part of it, is left out, and why. Whoever cannot try something on this
+/// machine calls it before it goes on without.
+///
+/// # Panics
+/// In CI, where nothing may be left out.
+#[expect(clippy::disallowed_methods, reason = "what the tests were started with, not a setting")]
+pub fn left_out(why: &str) {
+    let is_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
+    assert!(!is_ci, "nothing may be left out where CI is set, and this would be: {why}");
     let message = format!("left out: {why}\n");
     let _nobody_reads = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
 }

@@ -42,7 +42,7 @@ enum Who {
 impl Who {
     /// Those that this machine lets us try.
     fn all() -> &'static [Self] {
-        match nix::unistd::geteuid().is_root() {
+        match gantry_terraform::is_root("attacks of other users") {
             true => &[Self::Same, Self::RootAndUser, Self::User],
             false => &[Self::Same],
         }
@@ -389,7 +389,7 @@ const WEAKER: &[&str] = &[
 
 #[tokio::test]
 async fn without_mount_namespaces_only_what_landlock_cannot_restrict_is_reached() {
-    if !nix::unistd::geteuid().is_root() {
+    if !gantry_terraform::is_root("attacks where there is nothing but Landlock") {
         return;
     }
     let w = World::new(&[("infra/main.tf", ONE)]).await;
@@ -400,7 +400,7 @@ async fn without_mount_namespaces_only_what_landlock_cannot_restrict_is_reached(
 
 #[tokio::test]
 async fn the_attacks_work_where_nothing_confines_them() {
-    if !nix::unistd::geteuid().is_root() {
+    if !gantry_terraform::is_root("attacks where nothing confines them") {
         return;
     }
     let w = World::new(&[("infra/main.tf", ONE)]).await;
@@ -456,7 +456,7 @@ async fn the_attacks_work_where_nothing_confines_them() {
 
 on_each_tool! {
     async fn what_a_hook_leaves_in_the_background_serves_its_phase(tool) {
-        let further: &[Who] = match nix::unistd::geteuid().is_root() {
+        let further: &[Who] = match gantry_terraform::is_root("other users") {
             true => &[Who::LandlockAlone, Who::Unconfined, Who::UnconfinedUser],
             false => &[],
         };

@@ -44,7 +44,7 @@ fn lock_file(tool: Tool, folder: &Path, settings: &str) -> String {
 
 /// Who runs execute as: as in a build, where it can be.
 fn user() -> Option<Unprivileged> {
-    let is_root = nix::unistd::geteuid().is_root();
+    let is_root = gantry_terraform::is_root("providers of a user of its own");
     is_root.then(|| Unprivileged::named("nobody").unwrap())
 }
 
