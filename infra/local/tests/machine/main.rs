@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
+mod attacks;
 mod comparing;
 mod killed;
 mod mirror;

@@ -49,15 +49,15 @@ while [ "$pid" -gt 1 ]; do
 done"#;
 
 /// Everything that must be shown nowhere, with a name for people.
-struct Hidden(Vec<(&'static str, String)>);
+pub(crate) struct Hidden(Vec<(String, String)>);
 
 impl Hidden {
-    fn of(token: &str) -> Self {
+    pub(crate) fn of(token: &str) -> Self {
         let json = json!(SECRET).to_string().trim_matches('"').to_owned();
         let go = json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
         let html = SECRET.replace('&', "&amp;").replace('"', "&quot;");
         let html = html.replace('<', "&lt;").replace('>', "&gt;");
-        Self(vec![
+        let hidden = [
             ("the secret", SECRET.to_owned()),
             ("the secret in JSON", json),
             ("the secret in Terraform's JSON", go),
@@ -65,13 +65,19 @@ impl Hidden {
             ("the secret in base64", STANDARD.encode(SECRET)),
             ("a part of the secret", "never+shown".to_owned()),
             ("GitLab's token", token.to_owned()),
-        ])
+        ];
+        Self(hidden.into_iter().map(|(name, secret)| (name.to_owned(), secret)).collect())
+    }
+
+    /// One more.
+    pub(crate) fn add(&mut self, name: &str, secret: &str) {
+        self.0.push((name.to_owned(), secret.to_owned()));
     }
 
     /// The names of what is in a text.
-    fn found_in(&self, bytes: &[u8]) -> Vec<&'static str> {
+    pub(crate) fn found_in(&self, bytes: &[u8]) -> Vec<&str> {
         let is_in = |secret: &str| bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
-        self.0.iter().filter(|(_, secret)| is_in(secret)).map(|(name, _)| *name).collect()
+        self.0.iter().filter(|(_, secret)| is_in(secret)).map(|(name, _)| name.as_str()).collect()
     }
 
     #[track_caller]
@@ -92,10 +98,15 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// The files below the data folder that hold something hidden, as `file: what`.
 fn stored(w: &World, hidden: &Hidden) -> Vec<String> {
-    let data = w.data_dir();
-    let found = files(&data).into_iter().filter_map(|path| {
-        let found = hidden.found_in(&std::fs::read(&path).ok()?);
-        let path = path.strip_prefix(&data).unwrap().display().to_string();
+    stored_in(&w.data_dir(), hidden)
+}
+
+/// The same below any folder.
+pub(crate) fn stored_in(folder: &Path, hidden: &Hidden) -> Vec<String> {
+    let found = files(folder).into_iter().filter_map(|path| {
+        let bytes = std::fs::read(&path).ok()?;
+        let found = hidden.found_in(&bytes);
+        let path = path.strip_prefix(folder).unwrap().display().to_string();
         (!found.is_empty()).then(|| format!("{path}: {found:?}"))
     });
     found.collect()
@@ -142,7 +153,7 @@ async fn at_gantry(w: &World) -> String {
     all
 }
 
-async fn shown(w: &World, hidden: &Hidden, iids: &[MergeRequestIid]) {
+pub(crate) async fn shown(w: &World, hidden: &Hidden, iids: &[MergeRequestIid]) {
     hidden.are_not_in("GitLab", &at_gitlab(w, iids));
     hidden.are_not_in("the API or a page", &at_gantry(w).await);
     hidden.are_not_in("a log for operators", &w.operator_logs());
@@ -241,8 +252,8 @@ gantry_terraform::on_each_tool! {
     async fn a_preview_shows_no_secret_of_the_state(tool) {
         let w = World::new(Kind::Program, &[("main.tf", "# Nothing yet.\n")]).await;
         let mut hidden = Hidden::of(&w.token);
-        hidden.0.push(("the next secret", NEXT.to_owned()));
-        hidden.0.push(("a part of a document", PART.to_owned()));
+        hidden.add("the next secret", NEXT);
+        hidden.add("a part of a document", PART);
         let variables = |x: &str| {
             let db = json!({ "user": "app", "password": PART }).to_string();
             json!([

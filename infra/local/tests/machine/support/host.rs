@@ -8,9 +8,10 @@ use nix::{
 use serde_json::Value;
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{self, File, Permissions},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
@@ -31,6 +32,7 @@ pub(crate) struct Running {
     address: SocketAddr,
     folder: TempDir,
     terraform_config: Option<PathBuf>,
+    settings: Vec<(&'static str, &'static str)>,
 }
 
 enum Server {
@@ -40,7 +42,12 @@ enum Server {
 
 impl Running {
     pub(crate) async fn start(kind: Kind, terraform_config: Option<PathBuf>) -> Self {
-        let folder = TempDir::with_prefix("gantry-machine-").unwrap();
+        // As a home is to other users, those that runs may have among them.
+        let passage = Permissions::from_mode(0o711);
+        let folder =
+            tempfile::Builder::new().prefix("gantry-machine-").permissions(passage).tempdir();
+        let folder = folder.unwrap();
+        write_runner(&folder.path().join(RUNNER));
         let (server, address) = match kind {
             Kind::Program => (Server::Program(None), free_address()),
             Kind::Inside(intervals) => {
@@ -51,8 +58,8 @@ impl Running {
                     runners: 2,
                     runner_user: None,
                     reach: Reach { may_read: gantry_terraform::needs(), ..Reach::default() },
-                    runner: runner(),
-                    path: path(),
+                    runner: folder.path().join(RUNNER),
+                    path: gantry_terraform::path(),
                     terraform_config: terraform_config.clone(),
                     ca_file: None,
                     intervals,
@@ -62,7 +69,7 @@ impl Running {
                 (Server::Inside(host), address)
             }
         };
-        let mut running = Self { server, address, folder, terraform_config };
+        let mut running = Self { server, address, folder, terraform_config, settings: Vec::new() };
         if matches!(running.server, Server::Program(_)) {
             running.start_again().await;
         }
@@ -77,15 +84,16 @@ impl Running {
         let log = File::options().create(true).append(true).open(log).unwrap();
         let started = tokio::process::Command::new(env!("CARGO_BIN_EXE_gantry"))
             .env_clear()
-            .env("PATH", path())
+            .env("PATH", gantry_terraform::path())
             .env("RUST_LOG", "info,gantry=debug")
             .envs(needs().map(|needs| ("GANTRY_RUNS_MAY_READ", needs)))
             .args(["run", "--runners", "2", "--addr", &self.address.to_string()])
             .arg("--data-dir")
             .arg(self.folder.path().join("data"))
             .arg("--runner")
-            .arg(runner())
+            .arg(self.folder.path().join(RUNNER))
             .envs(self.terraform_config.as_ref().map(|file| ("GANTRY_TERRAFORM_CONFIG", file)))
+            .envs(self.settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -107,6 +115,18 @@ impl Running {
     pub(crate) async fn kill(&mut self) {
         let Server::Program(child) = &mut self.server else { panic!("only a program") };
         child.take().unwrap().kill().await.unwrap();
+    }
+
+    /// What the program is started with the next time, beside what it always is.
+    pub(crate) fn set(&mut self, settings: &[(&'static str, &'static str)]) {
+        self.settings = settings.to_vec();
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        match &self.server {
+            Server::Program(child) => child.as_ref().unwrap().id().unwrap(),
+            Server::Inside(_) => std::process::id(),
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -179,16 +199,17 @@ pub(super) fn needs() -> Option<OsString> {
     (!needs.is_empty()).then(|| std::env::join_paths(needs).unwrap())
 }
 
-/// The runner program, which is found on [`path`].
-fn runner() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/machine/runner.sh"))
-}
+const RUNNER: &str = "runner.sh";
 
-/// `PATH` with the runner program and a `terraform`.
-fn path() -> String {
-    format!(
-        "{}:{}",
-        gantry_terraform::runner().parent().unwrap().display(),
-        gantry_terraform::path()
-    )
+/// The runner program, which leaves its process id where a test finds it.
+fn write_runner(file: &Path) {
+    let program = gantry_terraform::runner();
+    let script = format!(
+        "#!/bin/sh\n\
+         [ \"$1\" = --launch-confined ] || echo $$ >> \"$GANTRY_RUNNER_WORK.pids\"\n\
+         exec {} \"$@\"\n",
+        program.display()
+    );
+    fs::write(file, script).unwrap();
+    fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap();
 }

@@ -285,6 +285,17 @@ impl World {
         self.host.start_again().await;
     }
 
+    /// The same with further settings, as variables.
+    pub(crate) async fn start_again_with(&mut self, settings: &[(&'static str, &'static str)]) {
+        self.host.set(settings);
+        self.host.start_again().await;
+    }
+
+    /// The process id of the host.
+    pub(crate) fn host_process(&self) -> u32 {
+        self.host.process()
+    }
+
     /// Where the host listens.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.host.address()
