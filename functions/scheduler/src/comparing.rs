@@ -8,7 +8,7 @@ use crate::{
     sweep::nudge_for,
 };
 use gantry_domain::{
-    EventId, ProjectId,
+    CommitSha, EventId, ProjectId,
     decision::runs_on_tags,
     event::{EventSource, Hook},
     stack::Stack,
@@ -29,6 +29,12 @@ const TROUBLE: SignedDuration = SignedDuration::from_secs(60);
 /// How many pages of the newest branches or tags are looked through for those that no webhook told:
 /// the first without any ends it.
 const NEWEST_PAGES: u32 = 10;
+
+/// How many branches that are not among the newest one comparison looks for: each costs a call.
+const LOOKED_FOR: usize = 4;
+
+/// How many branches one comparison reads of those that were decided before.
+const DECIDED_BEFORE: i32 = 500;
 
 /// How much of what GitLab refused one comparison has tried again: there may be a lot that it
 /// refuses for good.
@@ -116,7 +122,15 @@ impl Work {
         let now = self.now();
         let mut after = Comparing { last_at: Some(now), ..before.clone() };
         let from = *after.branches_from.get_or_insert(now);
-        let moved = self.compare_branches(&client, project, stacks, from).await?;
+        let mut heads = BTreeMap::new();
+        let (newest, are_all) =
+            self.compare_newest_branches(&client, project, stacks, from, &mut heads).await?;
+        let tracked =
+            self.compare_tracked_branches(&client, project, stacks, &heads, are_all).await?;
+        let (others, next) =
+            self.compare_other_branches(&client, project, stacks, &heads, are_all, before).await?;
+        let moved = newest || tracked || others;
+        after.branches_after = next;
         let seen = self.compare_merge_requests(&client, project, stacks, before).await?;
         after.updated_after = seen.or_else(|| before.updated_after.clone());
         if !stacks.iter().any(runs_on_tags) {
@@ -135,16 +149,17 @@ impl Work {
         Ok(after)
     }
 
-    /// Branches whose commits are the newest, and the tracked ones. Answers whether any had moved.
-    async fn compare_branches(
+    /// Branches whose commits are the newest: `heads` has them all afterwards. Answers whether any
+    /// had moved, and whether they are all that there are.
+    async fn compare_newest_branches(
         &self,
         client: &Client,
         project: ProjectId,
         stacks: &[Stack],
         from: Timestamp,
-    ) -> Result<bool, Failure> {
-        let tracked: BTreeSet<&str> = stacks.iter().map(|s| s.branch.as_str()).collect();
-        let mut heads = BTreeMap::new();
+        heads: &mut BTreeMap<String, CommitSha>,
+    ) -> Result<(bool, bool), Failure> {
+        let tracked = tracked_of(stacks);
         let mut are_all = false;
         let mut moved = false;
         for page in 1..=NEWEST_PAGES {
@@ -185,7 +200,75 @@ impl Work {
                 break;
             }
         }
-        for branch in tracked {
+        Ok((moved, are_all))
+    }
+
+    /// Branches that were decided before and are not among the newest: they were deleted, or set
+    /// back to an older commit, or nothing happened to them. Answers whether any had moved, and
+    /// where the next look goes on.
+    async fn compare_other_branches(
+        &self,
+        client: &Client,
+        project: ProjectId,
+        stacks: &[Stack],
+        heads: &BTreeMap<String, CommitSha>,
+        are_all: bool,
+        before: &Comparing,
+    ) -> Result<(bool, Option<String>), Failure> {
+        let tracked = tracked_of(stacks);
+        let after = before.branches_after.as_deref();
+        let partition = keys::merge_requests(project);
+        let known = self.deps.store.query::<RefRecord>(
+            &partition,
+            keys::BRANCHES,
+            after,
+            false,
+            DECIDED_BEFORE,
+        );
+        let known = known.await?;
+        let mut moved = false;
+        let mut looked_for = 0;
+        let mut last = after.map(str::to_owned);
+        for record in known.items {
+            let name = record.key.sk.trim_start_matches(keys::BRANCHES).to_owned();
+            let is_compared = heads.contains_key(&name) || tracked.contains(name.as_str());
+            if let Some(was) = record.value.head.filter(|_| !is_compared) {
+                let live = if are_all {
+                    None
+                } else if looked_for == LOOKED_FOR {
+                    return Ok((moved, last));
+                } else {
+                    looked_for += 1;
+                    let live = client.branch(project, &name).await;
+                    live.map_err(crate::gitlab_failure)?.map(|branch| branch.sha)
+                };
+                if live.as_ref() != Some(&was) {
+                    moved = true;
+                    let head = live.map(|head| head.to_string());
+                    let parts = [&name, head.as_deref().unwrap_or_default(), was.as_str()];
+                    let hook =
+                        Hook::Push { project, branch: name.clone(), claimed_head: head.clone() };
+                    let event = self.found(project, &hook, &parts);
+                    let outcome = self.decide_branch(&event, &name, stacks).await?;
+                    self.write_outcome(&event, outcome).await?;
+                }
+            }
+            last = Some(record.key.sk);
+        }
+        Ok((moved, known.next))
+    }
+
+    /// The branches that stacks track. Answers whether any had moved.
+    async fn compare_tracked_branches(
+        &self,
+        client: &Client,
+        project: ProjectId,
+        stacks: &[Stack],
+        heads: &BTreeMap<String, CommitSha>,
+        are_all: bool,
+    ) -> Result<bool, Failure> {
+        let mut moved = false;
+        for branch in tracked_of(stacks) {
             let live = match heads.get(branch) {
                 None if !are_all => {
                     let live = client.branch(project, branch).await;
@@ -351,6 +434,10 @@ impl Work {
     ) -> Result<(), Failure> {
         Ok(self.deps.sender.send(Message::Compare { project, cause }).await?)
     }
+}
+
+fn tracked_of(stacks: &[Stack]) -> BTreeSet<&str> {
+    stacks.iter().map(|stack| stack.branch.as_str()).collect()
 }
 
 /// GitLab's word on the project's hook that comes here, for the pages.

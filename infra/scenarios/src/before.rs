@@ -3,7 +3,9 @@
 use crate::World;
 use gantry_domain::run::{Place, Run, RunState};
 use gantry_store::{
-    Expect, Key, Outcome, Write, keys,
+    Expect, Key, Outcome, Write,
+    config::{ProjectStack, SlugEntry},
+    keys,
     scheduler::{LineEntry, RoomEntry},
     table::ATTENTION_SHARDS,
 };
@@ -25,6 +27,37 @@ impl World {
         }
         due.retain(|key| key.starts_with("run/"));
         due
+    }
+
+    /// A stack like one that is there for each of some roots, without a call of the API for each.
+    pub async fn stacks_like(&self, slug: &str, roots: &[String]) {
+        let store = &self.system.store;
+        let like = store.stack_by_slug(&slug.parse().unwrap()).await.unwrap().unwrap().value;
+        let mut writes = Vec::new();
+        for root in roots {
+            let mut stack = like.clone();
+            stack.name = root.replace('/', "-");
+            stack.slug = stack.name.parse().unwrap();
+            stack.id = format!("id-{}", stack.name).parse().unwrap();
+            stack.project_root = root.clone();
+            let entry = ProjectStack { stack: stack.id.clone(), branch: stack.branch.clone() };
+            let place = keys::project_stack(stack.project().unwrap(), &stack.id);
+            let slug = SlugEntry::of(&stack);
+            writes.push(Write::put(keys::slug(&stack.slug), Expect::Any, &slug).unwrap());
+            writes.push(Write::put(keys::stack_config(&stack.id), Expect::Any, &stack).unwrap());
+            writes.push(Write::put(place, Expect::Any, &entry).unwrap());
+        }
+        store.put_all(&writes).await.unwrap();
+    }
+
+    /// From now on each process ends at a call of GitLab, the next after so many; so many processes.
+    pub fn processes_end_after_calls(&self, calls: usize, processes: usize) {
+        self.stops.end_after_calls(calls, processes);
+    }
+
+    /// How many processes have ended.
+    pub fn ended(&self) -> usize {
+        self.stops.ended()
     }
 
     /// How many messages of this kind were handled.

@@ -32,6 +32,8 @@ pub(crate) struct Pump {
     handling: Duration,
     /// Stacks whose triggers get lost on their way.
     pub(crate) loses: HashSet<StackId>,
+    /// All triggers do.
+    pub(crate) loses_all: bool,
     /// What got lost.
     pub(crate) lost: Vec<Message>,
 }
@@ -46,6 +48,7 @@ impl Pump {
             fatal: HashSet::new(),
             handling: HANDLING,
             loses: HashSet::new(),
+            loses_all: false,
             lost: Vec::new(),
         }
     }
@@ -210,8 +213,10 @@ impl World {
         let Ok(Envelope { message, .. }) = Envelope::from_body(&received.body) else {
             return false;
         };
-        let is_lost =
-            matches!(&message, Message::Trigger { stack, .. } if self.pump.loses.contains(stack));
+        let is_lost = matches!(
+            &message,
+            Message::Trigger { stack, .. } if self.pump.loses_all || self.pump.loses.contains(stack)
+        );
         if is_lost {
             self.pump.lost.push(message);
         }

@@ -43,6 +43,10 @@ struct State {
     seen: usize,
     /// The effect that is never let through.
     at: Option<usize>,
+    /// Calls of GitLab that the present process has made.
+    calls: usize,
+    /// How many a process makes, and how many processes end so.
+    most_calls: Option<(usize, usize)>,
     /// What it would have been.
     stopped_before: Option<String>,
 }
@@ -82,6 +86,30 @@ impl Stops {
                 return;
             }
             state.stopped_before = Some(effect());
+        }
+        self.0.ended.send_modify(|count| *count += 1);
+        std::future::pending().await
+    }
+
+    /// From now on each process ends at a call of GitLab, the next after so many; so many processes.
+    pub(crate) fn end_after_calls(&self, calls: usize, processes: usize) {
+        let mut state = self.0.state.lock().unwrap();
+        (state.calls, state.most_calls) = (0, Some((calls, processes)));
+    }
+
+    /// A call of GitLab comes next. Does not return where the process ends.
+    async fn before_call(&self) {
+        {
+            let mut state = self.0.state.lock().unwrap();
+            let Some((most, processes)) = state.most_calls.filter(|_| state.watching > 0) else {
+                return;
+            };
+            state.calls += 1;
+            if state.calls <= most || processes == 0 {
+                return;
+            }
+            (state.calls, state.most_calls) = (0, Some((most, processes - 1)));
+            state.stopped_before = Some(format!("a call of GitLab, after {most}"));
         }
         self.0.ended.send_modify(|count| *count += 1);
         std::future::pending().await
@@ -142,6 +170,7 @@ pub(crate) fn before_gitlab(stops: &Stops) -> Gate {
         let stops = stops.clone();
         let effect = (method != "GET").then(|| format!("{method} {path}"));
         Box::pin(async move {
+            stops.before_call().await;
             if let Some(effect) = effect {
                 stops.before(|| effect).await;
             }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -255,6 +255,17 @@ impl World {
     pub fn runner_api_is_away(&mut self, is_away: bool) {
         self.runners.cannot_speak = is_away;
         self.installation.runner_api_is_away.store(is_away, Ordering::Relaxed);
+    }
+
+    /// From now on what should make runs of any stack gets lost on its way to it.
+    pub fn lose_all_triggers(&mut self) {
+        self.pump.loses_all = true;
+    }
+
+    /// The stacks for which something got lost.
+    pub fn lost_for(&self) -> BTreeSet<String> {
+        let ids = self.pump.lost.iter().map(|message| message.ids().stack.unwrap().to_string());
+        ids.collect()
     }
 
     /// From now on what should make runs of the stack gets lost on its way to it.

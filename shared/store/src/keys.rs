@@ -9,7 +9,7 @@
 //! | `run` | scheduler | runs, and which runs a commit has |
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue |
 //! | `once` | scheduler | which run a (stack, key) became |
-//! | `decision` | scheduler | how far branches are decided; what was decided for each event |
+//! | `decision` | scheduler | how far branches are decided; what was decided for each event; what is known of two commits' trees |
 //! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there |
 //! | `line`, `room` | scheduler | who waits for a runner, who has one |
 //! | `feedback` | publisher (the scheduler raises `want`) | what GitLab was told |
@@ -193,6 +193,11 @@ pub fn decision(event: &EventId, stack: &StackId) -> Key {
     Key::new(event_decisions(event), stack.as_str())
 }
 
+/// The partition of what is known of the trees of two commits, folder by folder.
+pub fn compared_trees(project: ProjectId, from: &CommitSha, to: &CommitSha) -> String {
+    format!("decision/trees/{project}/{from}/{to}")
+}
+
 /// The partition of events received on a day, oldest first.
 pub fn events_of_day(at: Timestamp) -> String {
     let text = at.to_string();
@@ -221,8 +226,11 @@ pub fn merge_request(project: ProjectId, iid: MergeRequestIid) -> Key {
 
 /// A branch that is not tracked, as it was last decided.
 pub fn branch(project: ProjectId, branch: &str) -> Key {
-    Key::new(merge_requests(project), format!("branch#{branch}"))
+    Key::new(merge_requests(project), format!("{BRANCHES}{branch}"))
 }
+
+/// What the sort keys of branches that are not tracked begin with.
+pub const BRANCHES: &str = "branch#";
 
 /// A tag as it was last decided.
 pub fn tag(project: ProjectId, tag: &str) -> Key {

@@ -10,6 +10,7 @@ use gantry_domain::{
 use jiff::{SignedDuration, Timestamp};
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What the scheduler knows of a stack as a whole ([`crate::keys::stack_head`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,6 +251,30 @@ pub struct RefRecord {
     pub affected: Vec<StackId>,
 }
 
+/// What one folder has in two commits, so that a comparison that is interrupted goes on where it was
+/// ([`crate::keys::compared_trees`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComparedFolder {
+    /// Its path, empty for the repository itself.
+    pub folder: String,
+    /// The names in it that were asked for.
+    pub names: BTreeMap<String, Sides>,
+}
+
+/// What two commits have of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sides {
+    /// The same.
+    Same,
+    /// Something else each.
+    Different,
+    /// One of them has nothing.
+    One,
+    /// Neither has anything.
+    Neither,
+}
+
 /// How a person's command ended ([`crate::keys::command`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandOutcome {
@@ -421,6 +446,10 @@ pub struct Comparing {
     /// older than this: others were there before. None until the first look at them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branches_from: Option<Timestamp>,
+    /// The sort key of the last branch that was looked for because it is not among those with the
+    /// newest commits. None when the next look begins with the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branches_after: Option<String>,
     /// How many calls of GitLab the last comparison took.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub calls: u32,

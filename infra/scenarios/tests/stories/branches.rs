@@ -6,17 +6,17 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn a_branch_forced_away_and_back_is_planned_again() {
-    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
+    run_test(|mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.hold("network");
         let one = w.push(project, "change", "infra/main.tf", "# one").await;
         w.dev.set_branch(project, "change", "main").unwrap();
-        w.settle().await;
+        w.catch_up().await;
         w.expect_status(project, &one, "gantry/network", "canceled");
         w.release("network");
         w.dev.set_branch(project, "change", &one).unwrap();
-        w.settle().await;
+        w.catch_up().await;
         let lines = w.run_lines("network").await;
         assert_eq!(lines[0], format!("proposed finished {}", &one[..8]), "{lines:?}");
         w.expect_status(project, &one, "gantry/network", "success");
@@ -27,13 +27,13 @@ async fn a_branch_forced_away_and_back_is_planned_again() {
 
 #[tokio::test]
 async fn a_deleted_branch_cancels_its_run() {
-    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
+    run_test(|mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.hold("network");
         let one = w.push(project, "change", "infra/main.tf", "# one").await;
         w.dev.delete_branch(project, "change").unwrap();
-        w.settle().await;
+        w.catch_up().await;
         let lines = w.run_lines("network").await;
         assert_eq!(lines, [format!("proposed stopped {}", &one[..8])]);
         w.release("network");

@@ -40,6 +40,47 @@ async fn a_branch_without_a_merge_request_is_found_though_its_webhook_was_lost()
     .await;
 }
 
+/// GitLab lists branches by the time of their commits, a hundred a page.
+#[tokio::test]
+async fn a_branch_that_is_not_among_the_newest_is_missed_when_it_goes_or_goes_back() {
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        let old = w.gitlab.head(project, "main").unwrap();
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.hold("network");
+        let mut commits = Vec::new();
+        for branch in ["away", "back", "stays"] {
+            commits.push(w.push(project, branch, "infra/main.tf", &format!("# {branch}")).await);
+        }
+        w.pass(MINUTE).await;
+        let newest = w.push(project, "docs", "README.md", "better").await;
+        for number in 0..100 {
+            w.dev.set_branch(project, &format!("docs-{number}"), &newest).unwrap();
+        }
+        w.gitlab.drop_pending();
+        w.pass(11 * MINUTE).await;
+
+        w.dev.delete_branch(project, "away").unwrap();
+        w.dev.set_branch(project, "back", &old).unwrap();
+        w.gitlab.drop_pending();
+        w.pass(11 * MINUTE).await;
+        w.release("network");
+        w.settle().await;
+        let mut lines = w.run_lines("network").await;
+        lines.sort();
+        let line = |state: &str, commit: &str| format!("proposed {state} {}", &commit[..8]);
+        let mut expected = [
+            line("stopped", &commits[0]),
+            line("stopped", &commits[1]),
+            line("finished", &commits[2]),
+        ];
+        expected.sort();
+        assert_eq!(lines, expected, "{}", w.history());
+        w
+    })
+    .await;
+}
+
 fn compared(w: &World, project: ProjectId) -> bool {
     let hooks = format!("/projects/{}/hooks", project.0);
     w.gitlab.requests().iter().any(|request| request.path == hooks)

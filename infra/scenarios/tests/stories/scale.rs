@@ -1,6 +1,6 @@
 //! Many stacks, little room.
 
-use gantry_scenarios::{Mode, StackOptions, run_test_in};
+use gantry_scenarios::{Mode, StackOptions, run_test_in, with_files};
 
 /// Each takes a minute: as it is, and with everything made harder at once.
 const MODES: [Mode; 2] =
@@ -23,6 +23,34 @@ async fn many_stacks_touched_by_one_push_share_the_room() {
         // Above 50 stacks on a commit only the gate is shown.
         w.expect_status(project, &commit, "gantry", "success");
         assert!(w.status(project, &commit, "gantry/stack-000").is_none());
+        w
+    })
+    .await;
+}
+
+/// GitLab lists no more than 3,000 of them: the trees of both sides are read, each root's own.
+#[tokio::test]
+async fn a_push_of_5000_files_in_1000_roots_is_decided_however_often_it_is_stopped() {
+    const ROOTS: usize = 1000;
+    const CALLS: usize = 300;
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let roots: Vec<String> = (0..=ROOTS).map(|i| format!("apps/app-{i:04}/live")).collect();
+        let of = |root: &String| (0..5).map(|i| format!("{root}/{i}.tf")).collect::<Vec<_>>();
+        let files: Vec<String> = roots.iter().flat_map(of).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        let project = w.project("acme/many", with_files(&files));
+        w.stack(project, "first", &roots[0], StackOptions::default()).await;
+        w.stacks_like("first", &roots[1..]).await;
+        // What becomes of a run is told elsewhere.
+        w.lose_all_triggers();
+        // All but the last root.
+        let changed: Vec<_> =
+            files[..ROOTS * 5].iter().map(|file| (*file, Some("# new"))).collect();
+        w.dev.push_files(project, "main", &changed, "Change all").unwrap();
+        w.processes_end_after_calls(CALLS, 100);
+        w.settle().await;
+        assert!((2 * ROOTS / CALLS..40).contains(&w.ended()), "{} processes", w.ended());
+        assert_eq!(w.lost_for().len(), ROOTS, "stacks to run");
         w
     })
     .await;

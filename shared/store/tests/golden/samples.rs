@@ -28,10 +28,10 @@ use gantry_store::{
         StateVersion,
     },
     scheduler::{
-        Blocked, BlockedStack, BudgetUsed, CommandOutcome, Comparing, DecisionRecord,
-        FetchedSource, Health, Heard, LastApplied, LineEntry, MergeRequestRecord, Once,
-        OpenDecision, Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, StackHead, StartedBuild,
-        Subject, Suite, TrackedBranch, VersionRecord, VersionState, Yanked,
+        Blocked, BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing,
+        DecisionRecord, FetchedSource, Health, Heard, LastApplied, LineEntry, MergeRequestRecord,
+        Once, OpenDecision, Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, Sides, StackHead,
+        StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState, Yanked,
     },
 };
 use jiff::Timestamp;
@@ -471,6 +471,24 @@ fn of_the_scheduler() -> Vec<Sample> {
                 branches_from: Some(at(4)),
                 calls: 5,
                 ..Comparing::default()
+            },
+        ),
+        sample(
+            "comparing-other-branches",
+            Comparing { branches_after: Some("branch#change".into()), ..Comparing::default() },
+        ),
+        sample(
+            "compared-folder",
+            ComparedFolder {
+                folder: "live".into(),
+                names: [
+                    ("a", Sides::Same),
+                    ("b", Sides::Different),
+                    ("c", Sides::One),
+                    ("d", Sides::Neither),
+                ]
+                .map(|(name, sides)| (name.to_owned(), sides))
+                .into(),
             },
         ),
         sample("budget-used", BudgetUsed { until: at(0) }),
