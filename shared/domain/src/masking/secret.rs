@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 
 /// How deep documents inside documents are looked into.
 const DEEPEST: u32 = 4;
+/// How often what is escaped may be escaped again: a JSON document that is a text of another one,
+/// in an attribute of a plan that is shown on one line.
+const TEXTS_IN_TEXTS: u32 = 2;
 /// Longer texts are not looked for in base64 and percent-encoded: a searcher takes memory for
 /// every byte that it looks for.
 const LONGEST_ENCODED: usize = 32 * 1024;
@@ -173,9 +176,11 @@ pub(super) fn decoded(value: &str) -> Option<String> {
 }
 
 fn add_written_forms(value: &str, patterns: &mut BTreeSet<String>) {
-    for form in escaped_forms(value) {
-        // A text inside a text, as a JSON document in an attribute of a plan.
-        patterns.insert(json_escaped(&form));
+    for mut form in escaped_forms(value) {
+        for _ in 0..TEXTS_IN_TEXTS {
+            let outside = json_escaped(&form);
+            patterns.insert(std::mem::replace(&mut form, outside));
+        }
         patterns.insert(form);
     }
     if value.len() <= LONGEST_ENCODED {

@@ -7,6 +7,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use proptest::prelude::*;
+use serde_json::json;
 
 fn mask(secret: &str, text: &str) -> String {
     Masker::new([secret]).mask(text)
@@ -18,6 +19,17 @@ fn a_secret_is_found_however_it_is_written() {
     insta::assert_snapshot!(mask("a\"b<c>dé", r#"{"p":"a\"b\u003cc\u003edé"}"#), @r#"{"p":"(secret)"}"#);
     insta::assert_snapshot!(mask("p@ss/word", "https://u:p%40ss%2Fword@host"), @"https://u:(secret)@host");
     assert_eq!(mask("key line one\nkey line two\nx\n", "  key line two\n  x"), "  (secret)\n  x");
+}
+
+#[test]
+fn a_secret_is_found_in_documents_that_are_texts_of_documents() {
+    let mut text = "say \"hunter\\22\"".to_owned();
+    let masker = Masker::new([text.as_str()]);
+    for _ in 0..3 {
+        text = json!({ "p": text }).to_string();
+        let masked = masker.mask(&text);
+        assert!(masked.contains(MASK) && !masked.contains("hunter"), "{masked}");
+    }
 }
 
 #[test]
