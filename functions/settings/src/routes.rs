@@ -307,6 +307,13 @@ pub fn router(deps: Deps) -> Router {
         .with_state(app)
 }
 
+/// The addresses of all that can be looked at: every page, and what the API answers to GET, with
+/// names in braces for the parts that vary.
+pub fn addresses() -> Vec<&'static str> {
+    let all = api().into_iter().chain(pages());
+    all.filter(|route| route.method == Method::GET).map(|route| route.path).collect()
+}
+
 /// The routes that the description has.
 pub(crate) fn documented() -> Vec<(Method, &'static str)> {
     api().into_iter().map(|route| (route.method, route.path)).collect()

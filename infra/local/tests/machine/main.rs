@@ -8,6 +8,7 @@
 mod attacks;
 mod comparing;
 mod killed;
+mod logs;
 mod mirror;
 mod rescued;
 mod secrets;

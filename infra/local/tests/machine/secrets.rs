@@ -2,7 +2,7 @@
 
 use crate::support::{Kind, SLUG, World, array, text};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use gantry_fake_gitlab::MergeRequestIid;
+use gantry_fake_gitlab::{MergeRequestIid, ProjectOptions};
 use gantry_terraform::on_each_tool;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -121,27 +121,85 @@ fn at_gitlab(w: &World, iids: &[MergeRequestIid]) -> String {
     format!("{said}\n{notes:?}\n{pipelines:?}\n{environments:?}")
 }
 
-/// Every answer of the API to somebody who may read, and every run's page.
+/// What there is for the parts of addresses that vary.
+struct Things {
+    stacks: Vec<String>,
+    modules: Vec<String>,
+    runs: Vec<String>,
+    events: Vec<String>,
+}
+
+impl Things {
+    async fn of(w: &World) -> Self {
+        let names = async |path: &str, list: &str, name: &str| -> Vec<String> {
+            let found = w.api.get(path).await.good();
+            array(&found, list).iter().map(|one| text(one, name)).collect()
+        };
+        let stacks = names("/stacks", "/stacks", "/slug").await;
+        let modules = names("/modules", "/modules", "/slug").await;
+        let mut runs = Vec::new();
+        for stack in stacks.iter().chain(&modules) {
+            runs.extend(names(&format!("/stacks/{stack}/runs?limit=100"), "/runs", "/id").await);
+        }
+        Self { stacks, modules, runs, events: names("/events", "/events", "/id").await }
+    }
+
+    /// The addresses that a route stands for. A new part that varies is to be named here.
+    fn fill(&self, route: &str) -> Vec<String> {
+        let ids = match route {
+            // Terraform's, with tokens of its own, and what belongs to no record.
+            _ if route.starts_with("/registry/") || route.starts_with("/assets/") => return vec![],
+            "/api/v1/modules/{slug}/versions/{version}" => return vec![],
+            // For who has asked for it.
+            "/api/v1/commands/{slug}/{request}" => return vec![],
+            _ if route.contains("/modules/{slug}") => &self.modules,
+            _ if route.contains("/stacks/{slug}") => &self.stacks,
+            _ if route.contains("/runs/{id}") => &self.runs,
+            _ if route.contains("/events/{id}") => &self.events,
+            _ => &vec![String::new()],
+        };
+        let fill = |id: &String| route.replace("{slug}", id).replace("{id}", id);
+        let filled: Vec<_> = ids.iter().map(fill).collect();
+        assert!(filled.iter().all(|path| !path.contains('{')), "what is in {route}?");
+        filled
+    }
+}
+
+/// Questions that are refused where there is nothing to ask, and lists for what was typed.
+const MAY_BE_REFUSED: [&str; 8] = [
+    "/stacks/{slug}/catch-up",
+    "/stacks/{slug}/restore",
+    "/stacks/{slug}/unlock",
+    "/keys/delete",
+    "/operations/redrive",
+    "/pick/projects",
+    "/pick/branches",
+    "/pick/root",
+];
+
+/// All that the pages and the API show to an admin, and every run's page to who has its address.
 async fn at_gantry(w: &World) -> String {
     let mut all = String::new();
-    let mut paths: Vec<String> = ["/integration", "/stacks", "/events", "/keys", "/activity"]
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    paths.push(format!("/stacks/{SLUG}"));
-    paths.push(format!("/stacks/{SLUG}/state"));
-    for run in w.runs().await {
-        let id = text(&run, "/id");
-        paths.extend(["", "/change", "/log"].map(|part| format!("/runs/{id}{part}")));
-        all.push_str(&w.log(&id).await);
+    let things = Things::of(w).await;
+    for run in &things.runs {
+        all.push_str(&w.log(run).await);
     }
-    for path in paths {
-        all.push_str(&w.api.get(&path).await.body);
+    let cookie = w.api.sign_in().await;
+    let mut refused = Vec::new();
+    for route in gantry_settings::addresses() {
+        let (mut is_seen, mut last) = (false, None);
+        for path in things.fill(route) {
+            let answer = w.api.look(&path, &cookie).await;
+            is_seen |= answer.status.is_success();
+            all.push_str(&answer.body);
+            last = Some(answer.status);
+        }
+        // A run that has failed has no change, but another has one.
+        if !is_seen && !MAY_BE_REFUSED.contains(&route) {
+            refused.extend(last.map(|status| (route, status)));
+        }
     }
-    let events = w.api.get("/events").await.good();
-    for event in array(&events, "/events") {
-        all.push_str(&w.api.get(&format!("/events/{}", text(event, "/id"))).await.body);
-    }
+    assert!(refused.is_empty(), "not seen: {refused:?}");
     let jobs = w.gitlab.pipelines(w.project).into_iter().flat_map(|pipeline| pipeline.jobs);
     let pages: Vec<_> = jobs.filter_map(|job| job.target_url).collect();
     assert!(pages.len() >= w.runs().await.len(), "{pages:?}");
@@ -174,6 +232,12 @@ on_each_tool! {
         let hidden = Hidden::of(&w.token);
         w.stack(stack()).await;
         w.webhook().await;
+        let module = w.gitlab.create_project("acme/terraform-aws-net", ProjectOptions::default());
+        let module = module.unwrap();
+        w.gitlab.set_member(module, w.bot, 40);
+        let variables = stack()["variables"].clone();
+        let module = json!({ "project": module.0, "tool": tool, "variables": variables });
+        w.api.post("/modules", &module).await.good();
 
         let good = w.push("topic", CARELESS);
         let first = w.open("topic");

@@ -40,6 +40,8 @@ impl Answer {
 impl Api {
     pub(crate) fn new(address: SocketAddr, key: &str) -> Self {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy();
+        // A page that sends elsewhere, to sign in, was not seen.
+        let http = http.redirect(reqwest::redirect::Policy::none());
         let base = format!("http://{address}");
         Self { http: http.build().unwrap(), base, key: key.to_owned() }
     }
@@ -70,6 +72,29 @@ impl Api {
         let answer = self.http.get(address).send().await.unwrap();
         let status = answer.status();
         Answer { status, body: answer.text().await.unwrap(), asked: address.to_owned() }
+    }
+
+    /// Signs in with the key, as a browser; the cookie of the session.
+    pub(crate) async fn sign_in(&self) -> String {
+        let origin = self.base.as_str();
+        let request = self.http.post(format!("{origin}/sign-in")).header("origin", origin);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer = request.body(format!("key={}", self.key)).send().await.unwrap();
+        let cookie = answer.headers().get("set-cookie").expect("the key is not taken");
+        cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
+    }
+
+    /// A page or an answer of the API, as somebody sees it who has signed in and has the key.
+    pub(crate) async fn look(&self, path: &str, cookie: &str) -> Answer {
+        let request = self.http.get(format!("{}{path}", self.base)).header("cookie", cookie);
+        // A page takes no key, and the API no session.
+        let request = match path.starts_with("/api/") {
+            true => request.bearer_auth(&self.key),
+            false => request,
+        };
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        Answer { status, body: answer.text().await.unwrap(), asked: path.to_owned() }
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
