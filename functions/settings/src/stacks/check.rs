@@ -9,7 +9,7 @@ use crate::gitlab::Linked;
 use gantry_domain::{
     ProjectId, UserId,
     masking::Weakness,
-    stack::{CommentLevel, Stack, Variable, VariableRuns, VariableValue},
+    stack::{CommentLevel, Stack, Tool, Variable, VariableRuns, VariableValue},
 };
 use gantry_git::Branches;
 use gantry_gitlab::{AccessRule, Client, Error, Project};
@@ -21,6 +21,9 @@ use serde::Serialize;
 const DEVELOPER: u32 = 30;
 /// GitLab's number for the role Maintainer: needed for webhooks.
 const MAINTAINER: u32 = 40;
+
+/// The variable that tells OpenTofu how to encrypt states and plans.
+const ENCRYPTION: &str = "TF_ENCRYPTION";
 
 /// One line of the check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -307,9 +310,28 @@ fn visibility(project: &Project, stack: &Stack) -> Option<Finding> {
     })
 }
 
+/// What a stack's variables do not do.
+pub(super) fn of_variables(stack: &Stack, sealer: &Sealer) -> Vec<Finding> {
+    let mut findings = weak_secrets(stack, sealer);
+    findings.extend(not_encrypted(stack));
+    findings
+}
+
+/// Terraform takes a variable of OpenTofu's without a word.
+fn not_encrypted(stack: &Stack) -> Option<Finding> {
+    let names_it = stack.variables.iter().any(|variable| variable.name == ENCRYPTION);
+    (stack.tool == Tool::Terraform && names_it).then(|| {
+        Finding::warning(
+            format!("variable {ENCRYPTION}: Terraform does not know it"),
+            "The state is kept in clear. OpenTofu would encrypt it: choose it as the stack's tool, \
+             or remove the variable.",
+        )
+    })
+}
+
 /// Secrets that nothing can hide, because they are too short. Looked at as they are kept, so that
 /// it is said as long as it is so.
-pub(super) fn weak_secrets(stack: &Stack, sealer: &Sealer) -> Vec<Finding> {
+fn weak_secrets(stack: &Stack, sealer: &Sealer) -> Vec<Finding> {
     let warning = |(name, weakness): (&str, Weakness)| {
         Finding::warning(format!("secret {name}: cannot be masked"), weakness.text())
     };

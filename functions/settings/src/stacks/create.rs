@@ -122,7 +122,7 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
     };
     let version = save(app, &stack).await?;
     tell(app, stack.project(), &stack.id, "made".to_owned()).await;
-    let mut findings = check::weak_secrets(&stack, &app.sealer);
+    let mut findings = check::of_variables(&stack, &app.sealer);
     findings.extend(check::check(&place, &stack).await);
     let (integration, note) = match &place.seen {
         Seen::Project(_, Linked { integration, .. }) => {

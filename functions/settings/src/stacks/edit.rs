@@ -109,7 +109,7 @@ pub(crate) async fn change(
     }
     tell(app, after.project(), &after.id, format!("v{version}")).await;
 
-    let mut findings = check::weak_secrets(&after, sealer);
+    let mut findings = check::of_variables(&after, sealer);
     let note = match &seen {
         Some(seen) => {
             findings.extend(check::check(seen, &after).await);

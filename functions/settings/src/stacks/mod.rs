@@ -83,7 +83,7 @@ pub(crate) async fn inspect(
         })
     };
     let (findings, hook) = tokio::join!(check::check(&place, stack), hook);
-    Ok(([check::weak_secrets(stack, &app.sealer), findings].concat(), hook?))
+    Ok(([check::of_variables(stack, &app.sealer), findings].concat(), hook?))
 }
 
 /// What the scheduler knows of the stack.

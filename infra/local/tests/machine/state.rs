@@ -87,6 +87,52 @@ on_each_tool! {
     }
 }
 
+const PASSPHRASE: &str = "correct-horse-battery";
+
+on_each_tool! {
+    /// In a variable of the stack: OpenTofu encrypts states and plans, and Terraform does not know
+    /// it, which is said when the stack is saved.
+    async fn an_encryption_in_the_environment_counts_for_opentofu_and_is_told_for_terraform(tool) {
+        let w = world(tool, json!({})).await;
+        let encryption = format!(
+            "key_provider \"pbkdf2\" \"k\" {{\n  passphrase = \"{PASSPHRASE}\"\n}}\n\
+             method \"aes_gcm\" \"m\" {{\n  keys = key_provider.pbkdf2.k\n}}\n\
+             state {{\n  method   = method.aes_gcm.m\n  enforced = true\n}}\n\
+             plan {{\n  method   = method.aes_gcm.m\n  enforced = true\n}}\n"
+        );
+        let variable =
+            json!({ "name": "TF_ENCRYPTION", "value": encryption, "secret": true, "runs": "all" });
+        let change = json!({ "variables": [variable] });
+        let saved = w.api.put(&format!("/stacks/{SLUG}"), &change).await.good();
+        let told = array(&saved, "/findings").iter().any(|finding| {
+            text(finding, "/what").contains("TF_ENCRYPTION: Terraform does not know it")
+                && text(finding, "/level") == "warning"
+        });
+        assert_eq!(told, tool == Tool::Terraform, "{saved:#}");
+
+        w.apply(&w.push("main", ONE)).await;
+        let current = body(&w, "current").await;
+        let form = text(&state(&w).await, "/current/form");
+        match tool {
+            Tool::Terraform => assert_eq!((names(&current), form.as_str()), (vec!["one".to_owned()], "plain")),
+            Tool::OpenTofu => {
+                assert!(current["encrypted_data"].is_string(), "{current:#}");
+                assert_eq!((form.as_str(), &current["resources"]), ("encrypted", &Value::Null));
+            }
+        }
+        // What was kept is read again, by a preview and by a deploy.
+        let preview = w.push("topic", &format!("{ONE}{TWO}"));
+        w.open("topic");
+        let preview = w.run_is(&preview, "finished").await;
+        let deploy = w.apply(&w.push("main", &format!("{ONE}{TWO}# More.\n"))).await;
+        for run in [preview, deploy] {
+            let shown = w.api.get(&format!("/runs/{run}")).await.good();
+            assert_eq!(text(&shown, "/delta/add"), "1", "{shown:#}");
+            assert!(!w.log(&run).await.contains(PASSPHRASE));
+        }
+    }
+}
+
 /// OpenTofu encrypts the state, in the code's own words, and stops to do so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_opentofu_encrypts_is_kept_as_it_is() {
@@ -101,7 +147,7 @@ async fn a_state_that_opentofu_encrypts_is_kept_as_it_is() {
     let encryption = |now: &str, before: &str| {
         format!(
             "terraform {{\n  encryption {{\n    key_provider \"pbkdf2\" \"k\" {{\n      passphrase = \
-             \"correct-horse-battery\"\n    }}\n    method \"aes_gcm\" \"m\" {{\n      keys = \
+             \"{PASSPHRASE}\"\n    }}\n    method \"aes_gcm\" \"m\" {{\n      keys = \
              key_provider.pbkdf2.k\n    }}\n    method \"unencrypted\" \"u\" {{}}\n    state {{\n      \
              method = method.{now}\n      fallback {{\n        method = method.{before}\n      \
              }}\n    }}\n  }}\n}}\n"
