@@ -13,7 +13,8 @@ impl World {
         for project in self.gitlab.projects() {
             let path = self.gitlab.project_path(project);
             for (id, title, tree) in self.gitlab.commits(project) {
-                let name = format!("<{title} {}>", &tree[..6]);
+                // GitLab's own merges have the ids of what they merge in their titles.
+                let name = format!("<{} {}>", without_ids(&title), &tree[..6]);
                 names.push((id[..8].to_owned(), name.clone()));
                 names.push((id, name));
             }
@@ -83,9 +84,13 @@ pub(crate) fn differences(expected: &[String], found: &[String]) -> Vec<String> 
 fn named(text: &str, names: &[(String, String)]) -> String {
     let text = names.iter().fold(text.to_owned(), |text, (id, name)| text.replace(id, name));
     // A commit that GitLab has forgotten meanwhile.
+    without_ids(&text)
+}
+
+fn without_ids(text: &str) -> String {
     let is_id = |word: &&str| word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let ids: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_id).collect();
-    ids.iter().fold(text.clone(), |text, id| text.replace(id, "<a commit>"))
+    ids.iter().fold(text.to_owned(), |text, id| text.replace(id, "<a commit>"))
 }
 
 fn without_addresses(text: &str) -> String {

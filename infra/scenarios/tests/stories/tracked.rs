@@ -321,6 +321,8 @@ async fn a_restart_in_the_middle_of_everything_changes_nothing() {
         w.expect_status(project, &commit, "gantry/network", "running: 1 to add");
         let run = w.run_in("network", "unconfirmed").await;
         w.restart().await;
+        // The apply is later than the preview.
+        w.pass(Duration::from_secs(60)).await;
         w.hold("network");
         w.order(&format!("/runs/{run}/confirm"), json!({})).await;
         // In the middle of the apply.
