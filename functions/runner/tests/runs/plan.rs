@@ -1,7 +1,11 @@
 //! Plans on real Terraform: what is found, what is told, what is kept from whom.
 
 use crate::support::{LOG_SECRET, World, archive, until};
-use gantry_domain::{plan::Delta, protocol::ReportKind, run::RunType};
+use gantry_domain::{
+    plan::{Delta, LARGEST_CHANGE},
+    protocol::ReportKind,
+    run::RunType,
+};
 use gantry_engine::Unprivileged;
 use gantry_runner::Outcome;
 use gantry_terraform::on_each_tool;
@@ -32,6 +36,23 @@ on_each_tool! {
         assert!(data.plan.is_none() && data.lock.is_none() && data.states.is_empty());
         assert_eq!(data.state_reads, 1, "one version for its whole life");
         assert_eq!(std::fs::read_dir(w.work()).unwrap().count(), 0, "files are left");
+    }
+}
+
+on_each_tool! {
+    async fn a_change_that_is_too_large_to_be_sent_is_cut_and_counted(tool) {
+        // A thousand characters of an address are kept, whatever bytes they take.
+        let name = "長".repeat(1_000);
+        let code = format!("resource \"terraform_data\" \"{name}\" {{\n  count = 1500\n}}\n");
+        let mut w = World::on(tool, &[("infra/main.tf", &code)]).await;
+        w.claim.run_type = RunType::Proposed;
+        assert!(matches!(w.run().await, ReportKind::Planned { .. }), "{:?}", w.api.reports());
+        let change = w.api.change();
+        let sent = serde_json::to_vec(&change).unwrap().len();
+        let (listed, cut) = (change.resources.len(), change.resources_cut as usize);
+        assert!(sent <= LARGEST_CHANGE, "{sent} bytes");
+        assert!(listed > 0 && listed < 1500, "{listed}");
+        assert_eq!((listed + cut, change.delta.add), (1500, 1500));
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Query, Request, State},
+    extract::{DefaultBodyLimit, Path, Query, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -177,6 +177,9 @@ impl Api {
     }
 }
 
+/// What Lambda takes, less what it makes of the body.
+const LARGEST_BODY: usize = 4_500_000;
+
 fn router(shared: Shared) -> Router {
     let api = Router::new()
         .route("/claim", post(claim))
@@ -191,7 +194,8 @@ fn router(shared: Shared) -> Router {
         .route("/state", get(read_state).post(commit_state))
         .route("/state/upload", put(write_body))
         .route("/state/lock", post(lock).delete(unlock))
-        .layer(middleware::from_fn_with_state(shared.clone(), door));
+        .layer(middleware::from_fn_with_state(shared.clone(), door))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY));
     Router::new()
         .nest("/some/prefix/runner/v1", api)
         .route("/some/prefix/registry/v1/modules/acme/zone/dns/versions", get(versions))
