@@ -87,6 +87,8 @@ pub(crate) struct Folders {
     pub(crate) providers: PathBuf,
     /// The plan that is shown and applied, which no process of the run can change.
     pub(crate) shown: PathBuf,
+    /// The system's settings as the run's processes see them. None of them can change it.
+    pub(crate) settings: PathBuf,
     /// States on their way; kept when they do not get there.
     pub(crate) states: PathBuf,
 }
@@ -99,6 +101,7 @@ impl Folders {
             temporary: run.join("tmp"),
             providers: run.join("providers"),
             shown: run.join("shown"),
+            settings: run.join("etc"),
             states: run.join(crate::state::STATES),
             run,
         }
@@ -198,15 +201,15 @@ impl Job {
     }
 
     /// What the processes of this run are kept from: everything but its own folders.
-    fn confinement(&self, program: &Path) -> Option<Confinement> {
-        let Folders { job, home, temporary, providers, shown, .. } = &self.folders;
-        let machine = self.config.confinement.clone()?;
+    fn confinement(&self, program: &Path) -> std::io::Result<Option<Confinement>> {
+        let Folders { job, home, temporary, providers, shown, settings, .. } = &self.folders;
+        let Some(machine) = self.config.confinement.clone() else { return Ok(None) };
         let run = machine.reading(program).reading(providers).reading(shown);
         let run = run.writing(job).writing(home);
         let mirrors = self.installations.as_deref().map(gantry_engine::cli_config::mirrors);
         let mirrors = mirrors.into_iter().flatten().filter(|mirror| mirror.exists());
         let run = mirrors.fold(run, Confinement::reading);
-        Some(run.with_temporary(temporary))
+        run.with_temporary(temporary).with_settings(settings).map(Some)
     }
 
     /// Makes the run's folders, empty ones.
@@ -230,6 +233,7 @@ impl Job {
         }
         // Passed through too; only the plan in there can be read.
         files::make_fresh_folder(&self.folders.shown, 0o711)?;
+        files::make_fresh_folder(&self.folders.settings, 0o755)?;
         files::make_folder(&self.folders.workspace(), 0o700)?;
         match std::fs::remove_file(self.folders.archive()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
@@ -305,7 +309,7 @@ impl Job {
             }
         }
         Ok(Terraform {
-            confinement: self.confinement(&found.program),
+            confinement: self.confinement(&found.program)?,
             program: found.program,
             folder,
             var_files: Vec::new(),

@@ -19,6 +19,8 @@ pub(crate) async fn measure(programs: &Path) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let policy = MachinePolicy::default().policy()?;
     let confinement = Confinement::new(&launcher, policy).writing(folder.path());
+    let settings = tempfile::tempdir()?;
+    let confinement = confinement.with_settings(settings.path())?;
     let free = Spec {
         program: "/bin/true".into(),
         arguments: Vec::new(),

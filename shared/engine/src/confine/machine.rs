@@ -146,11 +146,15 @@ impl MachinePolicy {
             home().filter(|home| !PROGRAMS.iter().any(|path| touches(Path::new(path), home)));
         let closed: Vec<PathBuf> = private.iter().cloned().chain(home).collect();
 
-        let mut read = BTreeSet::new();
-        for path in PROGRAMS.iter().chain(SETTINGS).chain(KERNEL).map(Path::new) {
-            // A link to a folder leads to one that is looked at like any other.
-            spare(path, &closed, &mut read);
-        }
+        let everybody_reads = |paths: &[&[&str]]| {
+            let mut read = BTreeSet::new();
+            for path in paths.iter().copied().flatten().map(Path::new) {
+                // A link to a folder leads to one that is looked at like any other.
+                spare(path, &closed, &mut read);
+            }
+            read
+        };
+        let mut read = everybody_reads(&[PROGRAMS, KERNEL]);
         let is_open = |path: &Path| !closed.iter().any(|closed| closed.starts_with(real(path)));
         let on_path = env::split_paths(&self.path).filter(|path| path.is_absolute());
         let named = on_path.chain(self.named.iter().cloned());
@@ -162,9 +166,9 @@ impl MachinePolicy {
         Ok(Policy {
             read: read.into_iter().collect(),
             write: may_write.collect::<Result<_, _>>()?,
-            temporary: None,
-            sees_machine: false,
+            settings: everybody_reads(&[SETTINGS]).into_iter().collect(),
             landlock_may_be_missing: self.has_user,
+            ..Policy::default()
         })
     }
 }

@@ -18,6 +18,8 @@ mod landlock;
 mod launcher;
 mod machine;
 #[cfg(target_os = "linux")]
+mod settings;
+#[cfg(target_os = "linux")]
 mod view;
 
 pub use machine::{MachineError, MachinePolicy};
@@ -44,6 +46,11 @@ pub struct Policy {
     pub read: Vec<PathBuf>,
     /// Those that it may also change.
     pub write: Vec<PathBuf>,
+    /// Settings of the system that it may read, all of them in `/etc`.
+    pub settings: Vec<PathBuf>,
+    /// A copy of them, which it finds at `/etc` where it has a view of its own: it costs less than
+    /// to show each of them to each process.
+    pub settings_copy: Option<PathBuf>,
     /// The folder that it finds at `/tmp`, where it has a view of its own.
     pub temporary: Option<PathBuf>,
     /// It sees the file system as the machine does, and Landlock alone restricts it: hard links do
@@ -57,7 +64,7 @@ pub struct Policy {
 impl Policy {
     /// Each path, and whether it can be changed.
     fn reachable(&self) -> impl Iterator<Item = (&Path, bool)> {
-        let read = self.read.iter().map(|path| (path.as_path(), false));
+        let read = self.read.iter().chain(&self.settings).map(|path| (path.as_path(), false));
         read.chain(self.write.iter().map(|path| (path.as_path(), true)))
     }
 }
@@ -104,6 +111,26 @@ impl Confinement {
         let path = path.into();
         self.policy.temporary = Some(path.clone());
         self.writing(path)
+    }
+
+    /// The same, with a copy of the machine's settings as they are now, which is made in `folder`:
+    /// an empty one that nothing confined may change. What can be reached is not added to any more.
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    #[cfg(target_os = "linux")]
+    pub fn with_settings(mut self, folder: &Path) -> io::Result<Self> {
+        settings::copy(&mut self.policy, folder)?;
+        Ok(self)
+    }
+
+    /// The same: there is no view in which a copy could be shown.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(target_os = "linux"))]
+    pub fn with_settings(self, _folder: &Path) -> io::Result<Self> {
+        Ok(self)
     }
 
     /// The same for a script of ours that makes hard links.

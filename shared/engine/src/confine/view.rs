@@ -13,8 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ffi::OsString,
     fs, io,
-    io::Write as _,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, symlink},
+    os::unix::fs::symlink,
     path::{Component, Path, PathBuf},
 };
 
@@ -25,27 +24,25 @@ const MOST_LINKS: u32 = 40;
 /// Where the kernel shows processes.
 const PROCESSES: &str = "/proc";
 /// Where settings are. The view has a folder of its own there.
-const SETTINGS: &str = "/etc";
-/// Settings that are no larger are copied: it costs less than two mounts a file.
-const COPIED_AT_MOST: u64 = 1 << 20;
+pub(super) const SETTINGS: &str = "/etc";
 
 /// What there will be.
 pub(super) struct View {
     /// Real paths; no part of them is a link.
-    mounts: BTreeMap<PathBuf, Mount>,
+    pub(super) mounts: BTreeMap<PathBuf, Mount>,
     /// The links that lead to them, as they are on the machine.
-    links: BTreeMap<PathBuf, PathBuf>,
+    pub(super) links: BTreeMap<PathBuf, PathBuf>,
     /// What is known not to be a link.
     no_links: BTreeSet<PathBuf>,
     temporary: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy)]
-struct Mount {
-    is_folder: bool,
+#[derive(Clone)]
+pub(super) struct Mount {
+    pub(super) is_folder: bool,
     can_change: bool,
-    /// Of a small file, which the view has a copy of: its mode.
-    copied_as: Option<u32>,
+    /// What is mounted, where it is not what the machine has at the same path.
+    from: Option<PathBuf>,
 }
 
 impl View {
@@ -59,7 +56,16 @@ impl View {
         };
         // Landlock says what can be opened in there: nothing of other processes.
         view.add(Path::new(PROCESSES), false);
-        for path in &policy.read {
+        let settings = match &policy.settings_copy {
+            Some(copy) => {
+                view.no_links.insert(PathBuf::from(SETTINGS));
+                let copy = Mount { is_folder: true, can_change: false, from: Some(copy.clone()) };
+                view.mounts.insert(PathBuf::from(SETTINGS), copy);
+                [].iter()
+            }
+            None => policy.settings.iter(),
+        };
+        for path in policy.read.iter().chain(settings) {
             view.add(path, false);
         }
         for path in &policy.write {
@@ -82,10 +88,7 @@ impl View {
 
     fn add(&mut self, path: &Path, can_change: bool) {
         let Ok((real, found)) = self.resolve(path) else { return };
-        let is_copy =
-            real.starts_with(SETTINGS) && found.is_file() && found.len() <= COPIED_AT_MOST;
-        let copied_as = is_copy.then(|| found.mode() & 0o777);
-        let mount = Mount { is_folder: found.is_dir(), can_change, copied_as };
+        let mount = Mount { is_folder: found.is_dir(), can_change, from: None };
         let entry = self.mounts.entry(real).or_insert(mount);
         entry.can_change |= can_change;
     }
@@ -152,12 +155,12 @@ impl View {
     /// Whether a folder that it lies in is reached in the same way.
     fn is_covered(&self, path: &Path, mount: &Mount) -> bool {
         let by = path.parent().and_then(|folder| self.mount_of(folder));
-        !path.starts_with(PROCESSES) && by.is_some_and(|by| by.can_change == mount.can_change)
+        !path.starts_with(PROCESSES) && by.is_some_and(|by| by.shows_alike(mount))
     }
 
     /// The mount that a path of the view is on.
-    fn mount_of(&self, path: &Path) -> Option<Mount> {
-        path.ancestors().find_map(|folder| self.mounts.get(folder)).copied()
+    fn mount_of(&self, path: &Path) -> Option<&Mount> {
+        path.ancestors().find_map(|folder| self.mounts.get(folder))
     }
 
     /// Makes it this process's root. False when the machine does not let it.
@@ -184,18 +187,13 @@ impl View {
     fn furnish(&self) -> io::Result<()> {
         for (path, kind) in &self.mounts {
             let covered = path.parent().and_then(|folder| self.mount_of(folder));
-            if covered.is_some_and(|by| by.can_change == kind.can_change) {
+            if covered.is_some_and(|by| by.shows_alike(kind)) {
                 continue;
             }
             if covered.is_none() {
-                if let (Some(mode), false) = (kind.copied_as, kind.can_change)
-                    && copy(path, mode).is_ok()
-                {
-                    continue;
-                }
                 make_place(path, kind.is_folder)?;
             }
-            bind(path, path)?;
+            bind(kind.from.as_deref().unwrap_or(path), path)?;
         }
         if let Some(temporary) = &self.temporary {
             // POSIX's shared memory and semaphores are files there.
@@ -241,6 +239,13 @@ impl View {
     }
 }
 
+impl Mount {
+    /// Whether what lies in this one needs no mount of its own to be as `other` wants it.
+    fn shows_alike(&self, other: &Self) -> bool {
+        self.from.is_none() && self.can_change == other.can_change
+    }
+}
+
 /// What a mount has already, and a user namespace may not take from it.
 fn flags_of(options: &str) -> MsFlags {
     let known = [
@@ -267,22 +272,8 @@ fn make_place(path: &Path, is_folder: bool) -> io::Result<()> {
     if is_folder {
         return fs::create_dir_all(path);
     }
-    make_folder_of(path)?;
+    make_place(path.parent().unwrap_or(Path::new("/")), true)?;
     fs::File::create(path).map(|_| ())
-}
-
-fn make_folder_of(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.is_dir() => fs::create_dir_all(folder),
-        _ => Ok(()),
-    }
-}
-
-/// Gives the view a copy of the machine's file.
-fn copy(path: &Path, mode: u32) -> io::Result<()> {
-    let content = fs::read(on_machine(path))?;
-    make_folder_of(path)?;
-    fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(&content)
 }
 
 /// Where a path of the machine is while the new root is furnished.
