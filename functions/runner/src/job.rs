@@ -12,6 +12,7 @@ use crate::{
 };
 use gantry_domain::{
     masking::{Masker, hide_import_id},
+    plan::Marked,
     protocol::{ClaimAnswer, Report, ReportKind, StateDoubt},
     run::{Phase, RunType},
     stack::Tool,
@@ -23,11 +24,12 @@ use gantry_engine::{
     kept::KeptOutput,
     process,
     tool::{self, ToolError},
-    workspace::{PLAN, WORKSPACE},
+    workspace::{MARKED, PLAN, WORKSPACE},
 };
 use std::{
     fs::{OpenOptions, Permissions},
     future::Future,
+    io::BufReader,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -94,7 +96,7 @@ pub(crate) struct Folders {
 }
 
 impl Folders {
-    fn new(run: PathBuf) -> Self {
+    pub(crate) fn new(run: PathBuf) -> Self {
         Self {
             job: run.join("job"),
             home: run.join("home"),
@@ -115,6 +117,11 @@ impl Folders {
     /// The plan as it was made.
     pub(crate) fn plan(&self) -> PathBuf {
         self.shown.join(PLAN)
+    }
+
+    /// What it marks as sensitive, for the runner.
+    pub(crate) fn marked(&self) -> PathBuf {
+        self.shown.join(MARKED)
     }
 
     /// How what a test created is destroyed.
@@ -338,6 +345,24 @@ impl Job {
             file.set_permissions(Permissions::from_mode(0o440))?;
         }
         Ok(())
+    }
+
+    /// From here on what the plan marks as sensitive is in nothing that is shown of the run. It is kept
+    /// for the apply, and for whoever finds the run.
+    pub(crate) fn hide_marked(&mut self, marked: &Marked) -> std::io::Result<()> {
+        files::write_private(&self.folders.marked(), &serde_json::to_vec(marked)?)?;
+        self.masker = Arc::new(marked.known_to(&self.masker));
+        self.log.mask_with(&self.masker);
+        Ok(())
+    }
+
+    /// The same with what was saved with the plan.
+    pub(crate) fn hide_saved_marked(&mut self) -> std::io::Result<()> {
+        match self.open_own(&self.folders.job.join(MARKED)) {
+            // Of a runner that did not save it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            file => self.hide_marked(&serde_json::from_reader(BufReader::new(file?))?),
+        }
     }
 
     /// Opens a regular file of the run's, none elsewhere, whatever links are in the way.

@@ -5,7 +5,7 @@ use crate::{
     failure::cut,
 };
 use gantry_domain::{
-    masking::{Masker, PrintedStates, hide_import_id},
+    masking::{MaskStream, Masker, PrintedStates, hide_import_id},
     protocol::LogChunk,
 };
 use gantry_engine::{Piece, Sink, diagnostics::strip_ansi, kept};
@@ -51,6 +51,8 @@ enum Event {
     Cut(String),
     /// So many bytes of an output end here.
     Mark(u64, Arc<AtomicU64>),
+    /// What is to be taken out of all that comes.
+    Masker(Arc<Masker>),
     End,
 }
 
@@ -94,6 +96,11 @@ impl Log {
     /// that came until now.
     pub(crate) fn mark(&self, bytes: u64, taken: &Arc<AtomicU64>) {
         let _ = self.lines.send(Event::Mark(bytes, Arc::clone(taken)));
+    }
+
+    /// From here on this is what is taken out.
+    pub(crate) fn mask_with(&self, masker: &Arc<Masker>) {
+        let _ = self.lines.send(Event::Masker(Arc::clone(masker)));
     }
 
     /// Appends a line of the runner itself.
@@ -159,7 +166,7 @@ fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
 
 async fn pump(
     api: Api,
-    masker: Arc<Masker>,
+    mut masker: Arc<Masker>,
     interval: Duration,
     mut lines: UnboundedReceiver<Event>,
     tail: Arc<Mutex<Tail>>,
@@ -185,6 +192,10 @@ async fn pump(
                 // What is held back belongs to the next one.
                 Event::Mark(bytes, taken) if masked.holds_nothing() => sender.mark(bytes, taken),
                 Event::Mark(..) => {}
+                Event::Masker(better) => {
+                    masked = MaskStream::resume(Masker::clone(&better), masked.suspend());
+                    masker = better;
+                }
                 Event::End => {
                     open = false;
                     break;

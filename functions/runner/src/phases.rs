@@ -171,6 +171,7 @@ async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
     })
     .await
     .map_err(std::io::Error::other)??;
+    job.hide_saved_marked()?;
     Ok(job.take_plan()?)
 }
 
@@ -179,12 +180,14 @@ async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Fai
     let json = show(job, terraform, &plan).await?;
     size::check(job, &json)?;
     let masker = Arc::clone(&job.masker);
-    spawn_blocking(move || {
+    let (change, marked) = spawn_blocking(move || {
         Change::from_plan_bytes(&json, Limits::default(), &masker)
             .map_err(|error| Failure::other(crate::failure::chain(&error)))
     })
     .await
-    .map_err(std::io::Error::other)?
+    .map_err(std::io::Error::other)??;
+    job.hide_marked(&marked)?;
+    Ok(change)
 }
 
 /// The JSON of a plan, not masked yet.

@@ -7,12 +7,14 @@
 use crate::{
     Arguments,
     api::{Api, ApiError},
+    job::Folders,
     log::bring_rest,
     record::{Held, Record, Stage},
     state::{self, Rescue},
 };
 use gantry_domain::{
     masking::Masker,
+    plan::Marked,
     protocol::{BeatAnswer, Report, ReportKind, StateDoubt},
 };
 use gantry_engine::{
@@ -174,11 +176,15 @@ impl Rescuer {
     }
 }
 
-/// Hides what the runner API does not know: the secrets of this machine's CLI configuration.
+/// Hides what the runner API does not know: the secrets of this machine's CLI configuration, and
+/// what the plan marks as sensitive.
 fn masker(folder: &Path) -> Masker {
     let in_config = cli_config::of_home(&folder.join("home"));
     let secrets = in_config.as_deref().map(cli_config::secrets).unwrap_or_default();
-    Masker::new(secrets.iter().map(String::as_str))
+    let marked = fs::read(Folders::new(folder.to_owned()).marked()).ok();
+    let marked = marked.and_then(|body| serde_json::from_slice(&body).ok());
+    let marked: Marked = marked.unwrap_or_default();
+    marked.known_to(&Masker::new(secrets.iter().map(String::as_str)))
 }
 
 /// Where states may lie, the oldest first.

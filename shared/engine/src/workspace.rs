@@ -20,6 +20,9 @@ pub const WORKSPACE: &str = "workspace";
 /// The plan file, beside it.
 pub const PLAN: &str = "plan.tfplan";
 
+/// What the plan marks as sensitive (`gantry_domain::plan::Marked`), beside it, where that is known.
+pub const MARKED: &str = "marked.json";
+
 /// The folder of the run's own CLI configuration, where it has one.
 pub const CLI_CONFIG: &str = "cli-config";
 
@@ -75,7 +78,7 @@ pub fn unpack_source(
     unpack(archive, into, 1, limits)
 }
 
-/// Unpacks a saved plan, [`PLAN`], [`WORKSPACE`] and [`CLI_CONFIG`], into the empty folder `into`, if it is the
+/// Unpacks a saved plan, [`PLAN`], [`MARKED`], [`WORKSPACE`] and [`CLI_CONFIG`], into the empty folder `into`, if it is the
 /// one with that digest.
 pub fn unpack_plan(
     archive: &Path,
@@ -100,7 +103,7 @@ pub struct Packed {
     pub size: u64,
 }
 
-/// Packs the file `plan` as [`PLAN`], and [`WORKSPACE`] and [`CLI_CONFIG`] of the folder `from`, into
+/// Packs the file `plan` as [`PLAN`], [`MARKED`] that lies beside it, and [`WORKSPACE`] and [`CLI_CONFIG`] of the folder `from`, into
 /// the file `to`, as they are: what the plan generated, the modules and the dependency lock file
 /// included. Providers are left out: they are downloaded again and checked against the lock file.
 pub fn pack_plan(
@@ -115,8 +118,11 @@ pub fn pack_plan(
     let mut budget = Budget { left: limits, limits };
     let from = Folder::within(from, from)?;
     let folder = plan.parent().unwrap_or(Path::new("/"));
-    let plan = files::open_regular(folder, plan)?;
-    append_file(&mut archive, plan, Path::new(PLAN), &mut budget)?;
+    let plan_file = files::open_regular(folder, plan)?;
+    append_file(&mut archive, plan_file, Path::new(PLAN), &mut budget)?;
+    if let Ok(marked) = files::open_regular(folder, &folder.join(MARKED)) {
+        append_file(&mut archive, marked, Path::new(MARKED), &mut budget)?;
+    }
     let workspace = from.folder(WORKSPACE.as_ref())?;
     append_folder(&mut archive, &workspace, Path::new(WORKSPACE), &mut budget)?;
     if from.kind(CLI_CONFIG.as_ref()).is_ok_and(|kind| kind == SFlag::S_IFDIR) {

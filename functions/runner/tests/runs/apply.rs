@@ -78,6 +78,34 @@ on_each_tool! {
 }
 
 on_each_tool! {
+    async fn what_the_plan_marks_is_in_nothing_that_is_said_after_it(tool) {
+        let code = r#"
+resource "terraform_data" "one" {
+  input = sensitive(trimspace(file("${path.module}/value")))
+  provisioner "local-exec" {
+    command = "echo the provisioner says $(cat ${path.module}/value)"
+  }
+}
+"#;
+        let marked = "marked-by-the-plan-alone";
+        let mut w = World::on(tool, &[("infra/main.tf", code), ("infra/value", marked)]).await;
+        w.claim.hooks.after_plan = vec!["echo after the plan $(cat value)".into()];
+        w.claim.hooks.before_apply = vec!["echo before the apply $(cat value)".into()];
+        w.claim.hooks.after_apply = vec!["echo after the apply $(cat value) >&2; exit 3".into()];
+        let planned = w.run().await;
+        let log_of_plan = w.api.log();
+        w.confirm(&planned);
+        let ended = format!("{:?}", w.run().await);
+        let log = log_of_plan + &w.api.log();
+        for said in ["after the plan", "before the apply", "the provisioner says", "after the apply"] {
+            assert!(log.contains(&format!("{said} (secret)")), "{log}");
+        }
+        assert!(ended.contains("The after_apply hook failed"), "{ended}");
+        assert!(!log.contains(marked) && !ended.contains(marked), "{ended} {log}");
+    }
+}
+
+on_each_tool! {
     async fn autodeploy_applies_at_once(tool) {
         let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
         w.claim.autodeploy = true;

@@ -6,22 +6,41 @@ use super::{
     walk::{TRUE, any_true, is_true, node_of, or_null},
 };
 use crate::masking::{Masker, SHORTEST};
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 /// Bytes of marked texts that are looked for inside of other texts, the short ones first. The
 /// others are hidden where they stand as a whole.
 const MOST_INSIDE: usize = 128 * 1024;
 
-/// `masker`, and it knows the texts that a plan marks too.
-pub(super) fn with_marked(masker: &Masker, marked: &BTreeSet<String>) -> Masker {
-    let mut by_length: Vec<&String> = marked.iter().collect();
-    by_length.sort_by_key(|text| text.len());
-    let mut bytes = 0;
-    masker.and(by_length.into_iter().map(String::as_str).take_while(|text| {
-        bytes += text.len();
-        bytes <= MOST_INSIDE
-    }))
+/// Texts that a plan marks as sensitive.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Marked(Vec<String>);
+
+impl fmt::Debug for Marked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Marked({} texts)", self.0.len())
+    }
+}
+
+impl Marked {
+    fn new(texts: &BTreeSet<String>) -> Self {
+        let mut by_length: Vec<&String> = texts.iter().collect();
+        by_length.sort_by_key(|text| text.len());
+        let mut bytes = 0;
+        let inside = by_length.into_iter().take_while(|text| {
+            bytes += text.len();
+            bytes <= MOST_INSIDE
+        });
+        Self(inside.cloned().collect())
+    }
+
+    /// `masker`, and it knows these texts too.
+    pub fn known_to(&self, masker: &Masker) -> Masker {
+        masker.and(self.0.iter().map(String::as_str))
+    }
 }
 
 impl RawPlan {
@@ -44,7 +63,7 @@ impl RawPlan {
     }
 
     /// Every text from six characters and number from six digits that is marked in this plan.
-    pub(super) fn sensitive_texts(&self) -> BTreeSet<String> {
+    pub(super) fn sensitive_texts(&self) -> (BTreeSet<String>, Marked) {
         let mut texts = BTreeSet::new();
         let resources = self.resource_changes.iter().flatten().map(|r| &r.change);
         for change in resources.chain(self.output_changes.iter().flatten().map(|(_, c)| c)) {
@@ -67,7 +86,8 @@ impl RawPlan {
                 texts.insert(id.to_owned());
             }
         }
-        texts
+        let marked = Marked::new(&texts);
+        (texts, marked)
     }
 }
 

@@ -16,6 +16,7 @@ mod walk;
 pub use delta::Delta;
 pub use fit::LARGEST_CHANGE;
 pub use left::left_by_destroy;
+pub use marks::Marked;
 pub use read::PlanError;
 
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use super::{
     Action, Change, CheckFailure, Delta, Limits, ResourceChange,
-    marks::with_marked,
+    marks::Marked,
     show::{Context, Key, SENSITIVE, clip, count, read_path},
     walk::{Walk, node_of},
 };
@@ -59,27 +59,29 @@ impl Change {
     /// so that half a secret cannot slip through; what the plan marks as sensitive is masked as
     /// the secrets are that `masker` knows.
     pub fn from_plan_json(plan: &Json, limits: Limits, masker: &Masker) -> Result<Self, PlanError> {
-        RawPlan::deserialize(plan).map_err(PlanError::NotAPlan)?.read(limits, masker)
+        let plan = RawPlan::deserialize(plan).map_err(PlanError::NotAPlan)?;
+        plan.read(limits, masker).map(|(change, _)| change)
     }
 
-    /// Reads a plan from the bytes that Terraform printed; see [`Self::from_plan_json`].
+    /// Reads a plan from the bytes that Terraform printed; see [`Self::from_plan_json`]. And what it
+    /// marks, for what else is shown of the run.
     pub fn from_plan_bytes(
         plan: &[u8],
         limits: Limits,
         masker: &Masker,
-    ) -> Result<Self, PlanError> {
+    ) -> Result<(Self, Marked), PlanError> {
         serde_json::from_slice::<RawPlan>(plan).map_err(PlanError::NotAPlan)?.read(limits, masker)
     }
 }
 
 impl RawPlan {
-    fn read(mut self, limits: Limits, masker: &Masker) -> Result<Change, PlanError> {
+    fn read(mut self, limits: Limits, masker: &Masker) -> Result<(Change, Marked), PlanError> {
         if self.format_version.split('.').next() != Some("1") {
             return Err(PlanError::Format(clip(&self.format_version, 20).0));
         }
         self.mark_copies();
-        let sensitive = self.sensitive_texts();
-        let masker = with_marked(masker, &sensitive);
+        let (sensitive, marked) = self.sensitive_texts();
+        let masker = marked.known_to(masker);
         let mask = |text: &str| masker.mask(text);
         let text = |value: &str| match clip(&mask(value), TEXT_CHARS) {
             (text, 0) => text,
@@ -127,7 +129,7 @@ impl RawPlan {
             }
         }
         change.hide_other_sides();
-        Ok(change)
+        Ok((change, marked))
     }
 }
 

@@ -66,7 +66,7 @@ fn attributes(change: Json) -> String {
 
 #[test]
 fn a_plan_that_terraform_wrote() {
-    let change = Change::from_plan_bytes(
+    let (change, _) = Change::from_plan_bytes(
         include_bytes!("../../testdata/plan.json"),
         Limits::default(),
         &Masker::default(),

@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn a_plan_that_terraform_wrote() {
         let plan = include_bytes!("../../testdata/plan.json");
-        let change = Change::from_plan_bytes(plan, Limits::default(), &Masker::default()).unwrap();
+        let (change, _) =
+            Change::from_plan_bytes(plan, Limits::default(), &Masker::default()).unwrap();
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
         ! terraform_data.a will be updated in place
         +   input["list"][1] = "z"
