@@ -98,6 +98,11 @@ pub(crate) async fn lock(
     let info = info.ok_or_else(no_lock_info)?;
     // People and other runs are told who holds it, in the words of whoever took it.
     let wall = deps.wall(&holder).await?;
+    if wall.mask(&info.id) != info.id {
+        // It must stay as it is, to be given back by.
+        let why = "the lock's id holds a secret of the stack: Terraform's own is a UUID";
+        return Err(Refusal::text(StatusCode::BAD_REQUEST, why));
+    }
     let info = LockInfo {
         operation: wall.mask(&info.operation),
         info: wall.mask(&info.info),

@@ -34,6 +34,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::task::spawn_blocking;
 
 /// What errors show of a line that came in parts.
 const TOO_LONG: &str = "(a line of more than 1 MiB: see the log)";
@@ -349,19 +350,39 @@ impl Job {
 
     /// From here on what the plan marks as sensitive is in nothing that is shown of the run. It is kept
     /// for the apply, and for whoever finds the run.
-    pub(crate) fn hide_marked(&mut self, marked: &Marked) -> std::io::Result<()> {
-        files::write_private(&self.folders.marked(), &serde_json::to_vec(marked)?)?;
-        self.masker = Arc::new(marked.known_to(&self.masker));
+    pub(crate) async fn hide_marked(&mut self, marked: Marked) -> std::io::Result<()> {
+        files::write_private(&self.folders.marked(), &serde_json::to_vec(&marked)?)?;
+        self.hide(move || marked).await
+    }
+
+    /// The same with what the state marks, as the tool has read or brought it last: what an apply has
+    /// made, and what a plan that failed did not come to mark.
+    pub(crate) async fn hide_marked_of_state(&mut self) -> std::io::Result<()> {
+        match self.state.as_ref().and_then(StateServer::newest) {
+            Some(body) => self.hide(move || Marked::of_state(&body)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn hide(
+        &mut self,
+        marked: impl FnOnce() -> Marked + Send + 'static,
+    ) -> std::io::Result<()> {
+        let masker = Arc::clone(&self.masker);
+        self.masker = Arc::new(spawn_blocking(move || marked().known_to(&masker)).await?);
         self.log.mask_with(&self.masker);
         Ok(())
     }
 
     /// The same with what was saved with the plan.
-    pub(crate) fn hide_saved_marked(&mut self) -> std::io::Result<()> {
+    pub(crate) async fn hide_saved_marked(&mut self) -> std::io::Result<()> {
         match self.open_own(&self.folders.job.join(MARKED)) {
             // Of a runner that did not save it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            file => self.hide_marked(&serde_json::from_reader(BufReader::new(file?))?),
+            file => {
+                let marked = serde_json::from_reader(BufReader::new(file?))?;
+                self.hide_marked(marked).await
+            }
         }
     }
 

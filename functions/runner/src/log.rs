@@ -51,7 +51,9 @@ enum Event {
     Cut(String),
     /// So many bytes of an output end here.
     Mark(u64, Arc<AtomicU64>),
-    /// What is to be taken out of all that comes.
+    /// Nothing of what comes after this goes out before a masker comes.
+    Hold,
+    /// What is to be taken out of all that comes, and of what was held.
     Masker(Arc<Masker>),
     End,
 }
@@ -96,6 +98,11 @@ impl Log {
     /// that came until now.
     pub(crate) fn mark(&self, bytes: u64, taken: &Arc<AtomicU64>) {
         let _ = self.lines.send(Event::Mark(bytes, Arc::clone(taken)));
+    }
+
+    /// What comes after this waits for a masker, or for the end.
+    pub(crate) fn hold(&self) {
+        let _ = self.lines.send(Event::Hold);
     }
 
     /// From here on this is what is taken out.
@@ -177,24 +184,34 @@ async fn pump(
         lock(&tail).push(&text);
         sender.pending.push_str(&text);
     };
+    // What waits for a masker.
+    let mut held: Option<String> = None;
     let mut open = true;
     while open {
         let mut event = lines.recv().await.unwrap_or(Event::End);
         let due = Instant::now() + interval;
         loop {
             match event {
-                Event::Text(text) => take(masked.push(&text), &mut sender),
+                Event::Text(text) => match &mut held {
+                    Some(held) => held.push_str(&text),
+                    None => take(masked.push(&text), &mut sender),
+                },
+                Event::Hold => held = Some(held.unwrap_or_default()),
                 Event::Cut(text) => {
+                    take(masked.push(&held.take().unwrap_or_default()), &mut sender);
                     let before = std::mem::replace(&mut masked, masker.stream());
                     take(before.finish_cut(), &mut sender);
                     take(masked.push(&format!("\n{text}")), &mut sender);
                 }
                 // What is held back belongs to the next one.
-                Event::Mark(bytes, taken) if masked.holds_nothing() => sender.mark(bytes, taken),
+                Event::Mark(bytes, taken) if masked.holds_nothing() && held.is_none() => {
+                    sender.mark(bytes, taken)
+                }
                 Event::Mark(..) => {}
                 Event::Masker(better) => {
                     masked = MaskStream::resume(Masker::clone(&better), masked.suspend());
                     masker = better;
+                    take(masked.push(&held.take().unwrap_or_default()), &mut sender);
                 }
                 Event::End => {
                     open = false;
@@ -213,6 +230,7 @@ async fn pump(
             let _again_with_what_comes = sender.flush().await;
         }
     }
+    take(masked.push(&held.unwrap_or_default()), &mut sender);
     // What was killed may have been writing a secret.
     take(masked.finish_cut(), &mut sender);
     let _not_taken = sender.flush().await;

@@ -4,6 +4,7 @@ use crate::{
     beat, cli_config,
     failure::Failure,
     job::{Care, Job, Progress},
+    log::Log,
     providers, rescue, root, size,
     state::{self, Rescue},
     testing,
@@ -48,6 +49,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     cli_config::settle(job, &mut terraform).await?;
     let admitted = root::admit(job, &mut terraform)?;
     providers::init(job, &terraform, false).await?;
+    job.hide_marked_of_state().await?;
     job.hooks("after_init", &hooks.after_init, &terraform).await?;
 
     job.report(ReportKind::Planning).await?;
@@ -57,11 +59,12 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     let is_test = job.claim.run_type == RunType::Test;
     let spec = terraform.plan(&job.folders.made_plan(), tracked || is_test);
     let targeted = Arc::new(AtomicBool::new(admitted.partial));
-    let heard = Arc::clone(&targeted);
+    let (heard, log) = (Arc::clone(&targeted), job.log.clone());
     let watch = move |line: &str| {
         if is_targeting(line) {
             heard.store(true, Ordering::Relaxed);
         }
+        hold_plan(&log, line);
     };
     let exit = job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], watch).await?;
     job.take_plan()?;
@@ -122,6 +125,7 @@ pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
     let mut terraform = job.make_terraform().await?;
     cli_config::put_back(job, &mut terraform).await?;
     providers::init(job, &terraform, true).await?;
+    job.hide_marked_of_state().await?;
     root::check_backend(job, &terraform)?;
     run_apply(job, &terraform, Delta::default()).await
 }
@@ -171,7 +175,7 @@ async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
     })
     .await
     .map_err(std::io::Error::other)??;
-    job.hide_saved_marked()?;
+    job.hide_saved_marked().await?;
     Ok(job.take_plan()?)
 }
 
@@ -179,15 +183,21 @@ async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Fai
     let plan = job.folders.plan();
     let json = show(job, terraform, &plan).await?;
     size::check(job, &json)?;
+    read_plan(job, json).await.map(|(_, change)| change)
+}
+
+/// What a plan would change. From here on what it marks is hidden.
+pub(crate) async fn read_plan(job: &mut Job, json: Vec<u8>) -> Result<(Vec<u8>, Change), Failure> {
     let masker = Arc::clone(&job.masker);
-    let (change, marked) = spawn_blocking(move || {
-        Change::from_plan_bytes(&json, Limits::default(), &masker)
-            .map_err(|error| Failure::other(crate::failure::chain(&error)))
+    let (json, read) = spawn_blocking(move || {
+        let read = Change::from_plan_bytes(&json, Limits::default(), &masker);
+        (json, read)
     })
     .await
-    .map_err(std::io::Error::other)??;
-    job.hide_marked(&marked)?;
-    Ok(change)
+    .map_err(std::io::Error::other)?;
+    let (change, marked) = read.map_err(|error| Failure::other(crate::failure::chain(&error)))?;
+    job.hide_marked(marked).await?;
+    Ok((json, change))
 }
 
 /// The JSON of a plan, not masked yet.
@@ -220,6 +230,19 @@ pub(crate) async fn show(
     })
     .await
     .map_err(std::io::Error::other)?
+}
+
+/// The tool prints what it has planned once it knows all of it: that waits until it is known what the
+/// plan marks.
+pub(crate) fn hold_plan(log: &Log, line: &str) {
+    let line = strip_ansi(line);
+    let begins = |text: &str| line.trim_start().starts_with(text);
+    if ["Terraform will perform", "OpenTofu will perform", "Changes to Outputs:"]
+        .into_iter()
+        .any(begins)
+    {
+        log.hold();
+    }
 }
 
 /// Whether the tool warns that it looks at a part only.
@@ -281,6 +304,9 @@ pub(crate) async fn run_apply(
     let (ended, errors) = job.terraform(&spec, Care::Apply, watch).await?;
     rescue_states(job).await;
     let is_elsewhere = rescue_local(job, &local, before).await;
+    if let Err(error) = job.hide_marked_of_state().await {
+        tracing::error!(%error, "what the state marks is not known");
+    }
     if !ended.status.success() {
         return Err(Failure::Terraform { fallback: format!("apply: {}", ended.status), errors });
     }

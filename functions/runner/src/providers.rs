@@ -244,8 +244,12 @@ impl Script<'_> {
         spec.environment = Environment::default();
         spec.environment.set("PATH", job.config.environment.get("PATH").unwrap_or_default());
         spec.confinement = spec.confinement.map(confine);
-        let sink: Sink =
-            Arc::new(|piece| tracing::warn!(line = piece.text, "providers were not copied"));
+        let masker = Arc::clone(&job.masker);
+        let sink: Sink = Arc::new(move |piece| {
+            // A part of a line may be a part of a secret.
+            let line = piece.line().map(|line| masker.mask(line));
+            tracing::warn!(line, "providers were not copied");
+        });
         let on_stop = job.on_stop(Care::Hook);
         let ended = process::run(&spec, &sink, &mut job.stop, on_stop).await?;
         job.go_on()?;

@@ -68,6 +68,8 @@ struct Shared {
     writes: AtomicU32,
     /// The size of the state that Terraform read last.
     last_read: AtomicU64,
+    /// The state as Terraform has read or brought it last.
+    newest: Mutex<Option<Bytes>>,
     /// The lock as Terraform took it, until it gives it back.
     held: Mutex<Option<Bytes>>,
     /// The newest state, where it is neither on the disk nor with the runner API.
@@ -170,6 +172,7 @@ impl StateServer {
             pinned: OnceCell::new(),
             writes: AtomicU32::new(0),
             last_read: AtomicU64::new(0),
+            newest: Mutex::new(None),
             held: Mutex::new(None),
             unsaved: Mutex::new(None),
         });
@@ -213,6 +216,11 @@ impl StateServer {
     /// How many bytes the state has that Terraform read last; 0 while there was none.
     pub(crate) fn last_read(&self) -> u64 {
         self.shared.last_read.load(Ordering::SeqCst)
+    }
+
+    /// The state as Terraform has read or brought it last, if there was one.
+    pub(crate) fn newest(&self) -> Option<Bytes> {
+        self.shared.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether Terraform has brought a state.
@@ -297,6 +305,7 @@ async fn read_state(State(shared): State<Arc<Shared>>) -> Response {
     match state {
         Ok(Some(body)) => {
             shared.last_read.store(body.len() as u64, Ordering::SeqCst);
+            shared.remember(&body);
             body.into_response()
         }
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
@@ -328,6 +337,10 @@ async fn write_state(
 }
 
 impl Shared {
+    fn remember(&self, body: &Bytes) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(body.clone());
+    }
+
     async fn write(self: Arc<Self>, lock_id: Option<String>, body: Bytes) -> Result<(), String> {
         let (shared, copy) = (Arc::clone(&self), body.clone());
         let saved = tokio::task::spawn_blocking(move || shared.save(&copy)).await;
@@ -336,6 +349,7 @@ impl Shared {
         if let Err(error) = &saved {
             tracing::error!(%error, "a state could not be written to the disk first");
         }
+        self.remember(&body);
         let commit = StateCommit { lock_id, digest: files::digest(&body), rescued: false };
         match self.api.put_state(&body, &commit).await {
             Ok(()) => {

@@ -4,7 +4,7 @@ use crate::{
     beat,
     failure::Failure,
     job::{Care, Job, Progress},
-    phases::{self, show},
+    phases::{self, hold_plan, read_plan, show},
 };
 use gantry_domain::{
     plan::{Delta, left_by_destroy},
@@ -58,12 +58,16 @@ pub(crate) async fn apply_and_destroy(
 /// Destroys by a plan, which says what it leaves where it is.
 async fn destroy(job: &mut Job, terraform: &Terraform) -> Result<Vec<LeftBehind>, Failure> {
     let plan = job.folders.destroy_plan();
+    let log = job.log.clone();
+    let watch = move |line: &str| hold_plan(&log, line);
     let (ended, errors) =
-        job.terraform(&terraform.plan_to_destroy(&plan), Care::Apply, |_| ()).await?;
+        job.terraform(&terraform.plan_to_destroy(&plan), Care::Apply, watch).await?;
     if !ended.status.success() {
         return Err(Failure::Terraform { fallback: format!("destroy: {}", ended.status), errors });
     }
     let json = show(job, terraform, &plan).await?;
+    // It knows what the apply has made.
+    let (json, _change) = read_plan(job, json).await?;
     let masker = Arc::clone(&job.masker);
     let left = spawn_blocking(move || left_by_destroy(&json, &|text| masker.mask(text)))
         .await

@@ -95,6 +95,7 @@ struct StateView {
 struct VersionView {
     version: u64,
     serial: u64,
+    /// A UUID, as the tools write it. Empty for any other: it may be a secret that a run put there.
     lineage: String,
     digest: String,
     size: u64,
@@ -122,6 +123,9 @@ impl From<StateVersion> for VersionView {
         let StateVersion { number, serial, lineage, digest, size, resources, form, .. } = version;
         let StateVersion { run, by, rescued, at, .. } = version;
         let version = number;
+        let is_uuid = lineage.len() == 36
+            && lineage.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        let lineage = if is_uuid { lineage } else { String::new() };
         Self { version, serial, lineage, digest, size, resources, form, run, by, rescued, at }
     }
 }

@@ -86,6 +86,10 @@ async fn what_a_lock_says_is_masked() {
         "ID": "1", "Operation": format!("apply {SECRET}"), "Who": format!("me@{SECRET}"),
         "Info": SECRET, "Version": SECRET, "Created": SECRET, "Path": SECRET,
     });
+    let mut bad = info.clone();
+    bad["ID"] = json!(format!("1-{SECRET}"));
+    let refused = world.json(Method::POST, "state/lock", &token, &bad).await.expect(400).text();
+    assert!(refused.contains("UUID") && !refused.contains(SECRET), "{refused}");
     world.json(Method::POST, "state/lock", &token, &info).await.expect(204);
     let key = world.admin(Role::Read).await;
     let shown = world.get("/api/v1/stacks/network/state", &key).await.expect(200).text();

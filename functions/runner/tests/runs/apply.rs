@@ -80,6 +80,13 @@ on_each_tool! {
 on_each_tool! {
     async fn what_the_plan_marks_is_in_nothing_that_is_said_after_it(tool) {
         let code = r#"
+resource "terraform_data" "url" {
+  input = "https://user:${trimspace(file("${path.module}/value"))}@host"
+}
+output "made" {
+  value     = "made:${terraform_data.url.id}"
+  sensitive = true
+}
 resource "terraform_data" "one" {
   input = sensitive(trimspace(file("${path.module}/value")))
   provisioner "local-exec" {
@@ -91,15 +98,20 @@ resource "terraform_data" "one" {
         let mut w = World::on(tool, &[("infra/main.tf", code), ("infra/value", marked)]).await;
         w.claim.hooks.after_plan = vec!["echo after the plan $(cat value)".into()];
         w.claim.hooks.before_apply = vec!["echo before the apply $(cat value)".into()];
-        w.claim.hooks.after_apply = vec!["echo after the apply $(cat value) >&2; exit 3".into()];
+        w.claim.hooks.after_apply = vec![
+            format!("echo made by the apply $({} output -raw made)", tool.command()),
+            "echo after the apply $(cat value) >&2; exit 3".into(),
+        ];
         let planned = w.run().await;
         let log_of_plan = w.api.log();
         w.confirm(&planned);
         let ended = format!("{:?}", w.run().await);
         let log = log_of_plan + &w.api.log();
-        for said in ["after the plan", "before the apply", "the provisioner says", "after the apply"] {
+        for said in ["made by the apply", "after the plan", "before the apply", "the provisioner says", "after the apply"] {
             assert!(log.contains(&format!("{said} (secret)")), "{log}");
         }
+        // The plan as it is printed.
+        assert!(log.contains("\"https://user:(secret)@host\""), "{log}");
         assert!(ended.contains("The after_apply hook failed"), "{ended}");
         assert!(!log.contains(marked) && !ended.contains(marked), "{ended} {log}");
     }

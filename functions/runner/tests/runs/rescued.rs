@@ -18,8 +18,9 @@ use std::{
 /// Waits within the run's own folder until the test lets it go on, and says much afterwards.
 const SLOW: &str = r#"
 resource "terraform_data" "slow" {
+  input = sensitive("marked-and-printed")
   provisioner "local-exec" {
-    command = "echo made >> $TMPDIR/made; until [ -e $TMPDIR/go ]; do sleep 0.05; done; seq 2000"
+    command = "echo made >> $TMPDIR/made; until [ -e $TMPDIR/go ]; do sleep 0.05; done; seq 2000; echo marked-and-printed"
   }
 }
 resource "terraform_data" "after" {
@@ -146,6 +147,8 @@ async fn killed_at(point: Point, tool: Tool) {
             drop(data);
             let log = w.api.log();
             let died = log.find("the rest was found on its machine:").unwrap();
+            assert!(log.contains("(local-exec):\u{1b}[0m \u{1b}[0m(secret)\n"), "{log}");
+            assert!(!log.contains("marked-and-printed"), "{log}");
             for line in ["1999\n", "after: Creation complete", "Failed to save state"] {
                 assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
                 assert!(log.find(line).unwrap() > died, "{line}: {log}");

@@ -6,15 +6,18 @@ use super::{
     walk::{TRUE, any_true, is_true, node_of, or_null},
 };
 use crate::masking::{Masker, SHORTEST};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// Bytes of marked texts that are looked for inside of other texts, the short ones first. The
 /// others are hidden where they stand as a whole.
 const MOST_INSIDE: usize = 128 * 1024;
 
-/// Texts that a plan marks as sensitive.
+/// Texts that a plan or a state marks as sensitive.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Marked(Vec<String>);
@@ -26,7 +29,7 @@ impl fmt::Debug for Marked {
 }
 
 impl Marked {
-    fn new(texts: &BTreeSet<String>) -> Self {
+    pub(super) fn new(texts: &BTreeSet<String>) -> Self {
         let mut by_length: Vec<&String> = texts.iter().collect();
         by_length.sort_by_key(|text| text.len());
         let mut bytes = 0;
@@ -48,24 +51,27 @@ impl RawPlan {
     /// the mark does not go with it: not out of its `store`, and not where it was applied before
     /// the mark was set.
     pub(super) fn mark_copies(&mut self) {
-        let resources = self.resource_changes.iter_mut().flatten();
-        for resource in resources.filter(|r| r.resource_type == "terraform_data") {
+        let resources = self.resource_changes.iter_mut().chain(&mut self.resource_drift).flatten();
+        for resource in resources {
             for marks in ["before_sensitive", "after_sensitive"] {
-                let Some(marks) = resource.change.get_mut(marks) else { continue };
-                mark_output(marks);
-                match marks.get_mut("store") {
-                    Some(Json::Array(stores)) => stores.iter_mut().for_each(mark_output),
-                    Some(store) => mark_output(store),
-                    None => {}
+                if let Some(marks) = resource.change.get_mut(marks) {
+                    mark_copies_of(&resource.resource_type, marks);
                 }
             }
         }
     }
 
-    /// Every text from six characters and number from six digits that is marked in this plan.
-    pub(super) fn sensitive_texts(&self) -> (BTreeSet<String>, Marked) {
+    /// Every text from six characters and number from six digits that is marked in this plan: in
+    /// what it changes, in what changed without it, and in all that was there and will be, data that
+    /// it has read among it.
+    pub(super) fn sensitive_texts(&mut self) -> (BTreeSet<String>, Marked) {
         let mut texts = BTreeSet::new();
-        let resources = self.resource_changes.iter().flatten().map(|r| &r.change);
+        let before = self.prior_state.as_mut().and_then(|state| state.values.as_mut());
+        for values in before.into_iter().chain(self.planned_values.as_mut()) {
+            texts.append(&mut values.0);
+        }
+        let resources = self.resource_changes.iter().chain(&self.resource_drift).flatten();
+        let resources = resources.map(|r| &r.change);
         for change in resources.chain(self.output_changes.iter().flatten().map(|(_, c)| c)) {
             let node = node_of(change);
             collect(node.before, node.before_sensitive, SHORTEST, &mut texts);
@@ -104,6 +110,90 @@ impl RawResource {
     }
 }
 
+/// What the state before the plan marks.
+#[derive(Deserialize)]
+pub(super) struct PriorState {
+    values: Option<MarkedValues>,
+}
+
+/// The marked texts of all values of a state. Nothing else of it is kept: it may be large.
+pub(super) struct MarkedValues(BTreeSet<String>);
+
+impl<'de> Deserialize<'de> for MarkedValues {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = Values::deserialize(deserializer)?;
+        let mut texts = values.root_module.marked();
+        for output in values.outputs.into_values().filter(|output| output.sensitive) {
+            collect(&output.value, &TRUE, SHORTEST, &mut texts);
+        }
+        Ok(Self(texts))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Values {
+    outputs: BTreeMap<String, Output>,
+    root_module: Module,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    #[serde(default)]
+    sensitive: bool,
+    #[serde(default)]
+    value: Json,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Module {
+    resources: Vec<MarkedResource>,
+    child_modules: Vec<Module>,
+}
+
+impl Module {
+    fn marked(self) -> BTreeSet<String> {
+        let mut texts: BTreeSet<_> = self.resources.into_iter().flat_map(|r| r.0).collect();
+        texts.extend(self.child_modules.into_iter().flat_map(Self::marked));
+        texts
+    }
+}
+
+/// The marked texts of one resource.
+struct MarkedResource(BTreeSet<String>);
+
+impl<'de> Deserialize<'de> for MarkedResource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Resource {
+            #[serde(rename = "type", default)]
+            resource_type: String,
+            #[serde(default)]
+            values: Json,
+            #[serde(default)]
+            sensitive_values: Json,
+        }
+        let mut found = Resource::deserialize(deserializer)?;
+        mark_copies_of(&found.resource_type, &mut found.sensitive_values);
+        let mut texts = BTreeSet::new();
+        collect(&found.values, &found.sensitive_values, SHORTEST, &mut texts);
+        Ok(Self(texts))
+    }
+}
+
+fn mark_copies_of(resource_type: &str, marks: &mut Json) {
+    if resource_type != "terraform_data" {
+        return;
+    }
+    mark_output(marks);
+    match marks.get_mut("store") {
+        Some(Json::Array(stores)) => stores.iter_mut().for_each(mark_output),
+        Some(store) => mark_output(store),
+        None => {}
+    }
+}
+
 fn mark_output(marks: &mut Json) {
     let Some(marks) = marks.as_object_mut() else { return };
     if let Some(input) = marks.get("input").filter(|input| any_true(input)).cloned() {
@@ -136,7 +226,7 @@ fn either(one: Json, other: Json) -> Json {
 
 /// Adds the texts under the marks of a tree from `shortest` characters, and the numbers from as
 /// many digits.
-fn collect(value: &Json, marks: &Json, shortest: usize, into: &mut BTreeSet<String>) {
+pub(super) fn collect(value: &Json, marks: &Json, shortest: usize, into: &mut BTreeSet<String>) {
     let whole = is_true(marks);
     if !whole && !any_true(marks) {
         return;

@@ -11,6 +11,7 @@ mod left;
 mod marks;
 mod read;
 mod show;
+mod state_marks;
 mod walk;
 
 pub use delta::Delta;

@@ -2,7 +2,7 @@
 
 use super::{
     Action, Change, CheckFailure, Delta, Limits, ResourceChange,
-    marks::Marked,
+    marks::{Marked, MarkedValues, PriorState},
     show::{Context, Key, SENSITIVE, clip, count, read_path},
     walk::{Walk, node_of},
 };
@@ -32,7 +32,9 @@ pub(super) struct RawPlan {
     pub(super) variables: Option<BTreeMap<String, Json>>,
     pub(super) configuration: Option<Json>,
     pub(super) resource_changes: Option<Vec<RawResource>>,
-    resource_drift: Option<Vec<serde::de::IgnoredAny>>,
+    pub(super) resource_drift: Option<Vec<RawResource>>,
+    pub(super) prior_state: Option<PriorState>,
+    pub(super) planned_values: Option<MarkedValues>,
     deferred_changes: Option<Vec<serde::de::IgnoredAny>>,
     pub(super) output_changes: Option<BTreeMap<String, BTreeMap<String, Json>>>,
     checks: Option<Vec<Json>>,

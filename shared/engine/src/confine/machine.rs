@@ -24,6 +24,9 @@ const PROGRAMS: &[&str] = &[
     "/home/linuxbrew/.linuxbrew",
 ];
 
+/// The homes that some users of the system have, though everybody's programs are there.
+const HOMES_OF_PROGRAMS: &[&str] = &["/usr/bin", "/usr/sbin"];
+
 /// Settings of the system that programs read, and that hold no secrets. Not all of `/etc`.
 const SETTINGS: &[&str] = &[
     "/etc/alternatives",
@@ -141,9 +144,18 @@ impl MachinePolicy {
     /// # Errors
     /// When the admin names what is not there, or is Gantry's.
     pub fn policy(&self) -> Result<Policy, MachineError> {
+        self.policy_without(home())
+    }
+
+    fn policy_without(&self, home: Option<PathBuf>) -> Result<Policy, MachineError> {
         let private: Vec<PathBuf> = self.private.iter().map(|path| real(path)).collect();
-        let home =
-            home().filter(|home| !PROGRAMS.iter().any(|path| touches(Path::new(path), home)));
+        let has_programs = |home: &PathBuf| {
+            PROGRAMS
+                .iter()
+                .chain(HOMES_OF_PROGRAMS)
+                .any(|path| real(path.as_ref()).starts_with(home))
+        };
+        let home = home.filter(|home| !has_programs(home));
         let closed: Vec<PathBuf> = private.iter().cloned().chain(home).collect();
 
         let everybody_reads = |paths: &[&[&str]]| {
@@ -269,6 +281,21 @@ mod tests {
             policy.read.iter().filter(|found| found.starts_with(folder.path())).collect();
         assert_eq!(found, [&path("tools")]);
         assert!(policy.read.contains(&"/usr".into()) && !policy.read.contains(&"/etc".into()));
+    }
+
+    #[test]
+    fn a_home_is_closed_wherever_it_is() {
+        let read_with = |home: &str| {
+            let policy = MachinePolicy::default().policy_without(Some(home.into())).unwrap();
+            policy.read.into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        for home in ["/", "/usr", "/usr/sbin", "/opt", "/home/linuxbrew"] {
+            assert!(read_with(home).contains(&"/usr".to_owned()), "{home}");
+        }
+        // Within a folder of programs: all else that is in there can be read.
+        let read = read_with("/usr/share");
+        assert!(!read.iter().any(|path| "/usr/share".starts_with(path)), "{read:?}");
+        assert!(read.contains(&"/usr/bin".to_owned()), "{read:?}");
     }
 
     #[test]

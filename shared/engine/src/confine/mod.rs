@@ -181,7 +181,11 @@ impl std::fmt::Display for Strength {
             None => write!(f, "Runs are kept from Gantry's files by their user")?,
         }
         match (self.own_view, self.landlock) {
-            (true, _) => f.write_str(" and see only their own files.")?,
+            (true, Some(_)) => f.write_str(" and see only their own files.")?,
+            (true, None) => f.write_str(
+                " and see only their own files. This kernel has no Landlock: through /proc they \
+                 reach what other runs of the same user have.",
+            )?,
             (false, None) => f.write_str(": this kernel has no Landlock.")?,
             (false, Some(_)) => f.write_str(
                 ". This machine does not let them have a file system view of their own (mount \
