@@ -209,15 +209,21 @@ impl Job {
     }
 
     /// What the processes of this run are kept from: everything but its own folders.
-    fn confinement(&self, program: &Path) -> std::io::Result<Option<Confinement>> {
+    fn confinement(&self, program: &Path) -> Result<Option<Confinement>, Failure> {
         let Folders { job, home, temporary, providers, shown, settings, .. } = &self.folders;
         let Some(machine) = self.config.confinement.clone() else { return Ok(None) };
         let run = machine.reading(program).reading(providers).reading(shown);
         let run = run.writing(job).writing(home);
         let mirrors = self.installations.as_deref().map(gantry_engine::cli_config::mirrors);
         let mirrors = mirrors.into_iter().flatten().filter(|mirror| mirror.exists());
-        let run = mirrors.fold(run, Confinement::reading);
-        run.with_temporary(temporary).with_settings(settings).map(Some)
+        let run = mirrors.into_iter().try_fold(run, |run, mirror| {
+            run.reading_named(&mirror).map_err(|error| {
+                Failure::other(format!(
+                    "The CLI configuration of this machine names a mirror: {error}"
+                ))
+            })
+        })?;
+        Ok(Some(run.with_temporary(temporary).with_settings(settings)?))
     }
 
     /// Makes the run's folders, empty ones.

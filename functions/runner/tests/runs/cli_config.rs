@@ -69,6 +69,19 @@ async fn is_applied(mut w: World, how: &str) {
     assert!(tokens.iter().all(|token| token == "Bearer registry-token"), "{how}: {tokens:?}");
 }
 
+#[tokio::test]
+async fn no_mirror_opens_what_is_gantrys() {
+    let mut w = world(Tool::Terraform).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = w.offer();
+    // Whose folder the runs' own are in.
+    let above = config.work.parent().unwrap().to_owned();
+    config.terraform_config = Some(file(&folder, "terraform.rc", &configuration(&above)));
+    gantry_runner::run(config).await.unwrap();
+    let end = format!("{:?}", w.api.reports().last());
+    assert!(end.contains("names a mirror") && end.contains("Gantry's own files"), "{end}");
+}
+
 on_each_tool! {
     async fn the_installations_configuration_serves_runs_that_bring_none(tool) {
         let Some(mirror) = gantry_terraform::mirror() else { return };

@@ -179,6 +179,7 @@ impl MachinePolicy {
             read: read.into_iter().collect(),
             write: may_write.collect::<Result<_, _>>()?,
             settings: everybody_reads(&[SETTINGS]).into_iter().collect(),
+            private,
             landlock_may_be_missing: self.has_user,
             ..Policy::default()
         })
@@ -186,7 +187,7 @@ impl MachinePolicy {
 }
 
 /// What an admin names, if it opens nothing private.
-fn given(path: &Path, private: &[PathBuf]) -> Result<PathBuf, MachineError> {
+pub(super) fn given(path: &Path, private: &[PathBuf]) -> Result<PathBuf, MachineError> {
     let real = path
         .canonicalize()
         .map_err(|source| MachineError::NotThere { path: path.to_owned(), source })?;

@@ -51,6 +51,9 @@ pub struct Policy {
     /// A copy of them, which it finds at `/etc` where it has a view of its own: it costs less than
     /// to show each of them to each process.
     pub settings_copy: Option<PathBuf>,
+    /// What it may never be given, whoever names it: Gantry's own.
+    #[serde(skip)]
+    pub private: Vec<PathBuf>,
     /// The folder that it finds at `/tmp`, where it has a view of its own.
     pub temporary: Option<PathBuf>,
     /// It sees the file system as the machine does, and Landlock alone restricts it: hard links do
@@ -96,6 +99,15 @@ impl Confinement {
     pub fn reading(mut self, path: impl Into<PathBuf>) -> Self {
         self.policy.read.push(path.into());
         self
+    }
+
+    /// The same, and `path`, which an admin names, can be read.
+    ///
+    /// # Errors
+    /// When it is not there, or would open what is Gantry's own.
+    pub fn reading_named(self, path: &Path) -> Result<Self, MachineError> {
+        let path = machine::given(path, &self.policy.private)?;
+        Ok(self.reading(path))
     }
 
     /// The same, and `path` can be changed.
