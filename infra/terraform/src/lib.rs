@@ -43,6 +43,15 @@ pub fn mirror() -> Option<&'static Path> {
     mirror
 }
 
+/// What AWS's CLI needs, which is made for the tests: the first folder has it in its `bin`.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn aws_cli() -> Vec<PathBuf> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../aws-cli/setup.sh");
+    set_up(script).iter().flat_map(std::env::split_paths).collect()
+}
+
 /// What the script exits with where it cannot make what it should.
 const NOT_HERE: i32 = 3;
 

@@ -454,6 +454,25 @@ async fn the_attacks_work_where_nothing_confines_them() {
     }
 }
 
+#[tokio::test]
+async fn awss_cli_works_in_hooks() {
+    let mut w = World::new(&[("infra/main.tf", ONE)]).await;
+    w.may_read = gantry_terraform::aws_cli();
+    let aws = w.may_read[0].join("bin/aws").display().to_string();
+    let address = w.api.address.clone();
+    w.claim.hooks.before_init = vec![format!(
+        "export AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE AWS_SECRET_ACCESS_KEY=example \
+         AWS_DEFAULT_REGION=eu-west-1 && {aws} --version && {aws} s3 presign s3://bucket/key && \
+         {aws} sts get-caller-identity --endpoint-url {address} || echo it was asked"
+    )];
+    let ended = w.run().await;
+    let log = w.api.log();
+    assert!(matches!(ended, ReportKind::Planned { .. }), "{ended:?} {log}");
+    for said in ["aws-cli/", "Signature=", "Unable to parse response", "it was asked"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
+}
+
 on_each_tool! {
     async fn what_a_hook_leaves_in_the_background_serves_its_phase(tool) {
         let further: &[Who] = match gantry_terraform::is_root("other users") {
