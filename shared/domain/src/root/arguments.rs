@@ -34,6 +34,14 @@ pub(super) fn of_plan(variable: Lookup<'_>) -> Vec<Flag> {
     flags(texts.flat_map(words))
 }
 
+/// The first variable that makes plan or apply print JSON.
+pub(super) fn prints_json(variable: Lookup<'_>) -> Option<&'static str> {
+    ["TF_CLI_ARGS", "TF_CLI_ARGS_plan", "TF_CLI_ARGS_apply"].into_iter().find(|name| {
+        let flags = flags(variable(name).into_iter().flat_map(words));
+        flags.iter().any(|flag| flag.name == "json" && !is_false(flag.value.as_deref()))
+    })
+}
+
 fn flags(words: impl Iterator<Item = String>) -> Vec<Flag> {
     let mut words = words;
     let mut flags = Vec::new();

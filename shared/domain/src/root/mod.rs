@@ -80,6 +80,12 @@ pub enum Refusal {
          set manage_state to true"
     )]
     LocalBackend(Place),
+    /// The tool would print JSON, which shows what it hides from people.
+    #[error(
+        "{0} has -json: the log would show values that the tool hides from people, and Gantry reads \
+         what it prints for them. Remove it; `show -json` works in hooks"
+    )]
+    PrintsJson(&'static str),
 }
 
 /// A `backend` or `cloud` block, and where it is.
@@ -107,6 +113,9 @@ pub fn admit(files: &[RootFile<'_>], asked: &Asked<'_>) -> Result<Admitted, Refu
     });
     if let Some(file) = taken.filter(|_| asked.manage_state) {
         return Err(Refusal::NameTaken(file.name.to_owned()));
+    }
+    if let Some(variable) = arguments::prints_json(asked.variable) {
+        return Err(Refusal::PrintsJson(variable));
     }
     let configuration = files::configuration(files, asked.tool);
     // What an override file overrides is not there.

@@ -152,6 +152,28 @@ fn arguments_that_narrow_a_plan_are_told() {
 }
 
 #[test]
+fn a_tool_that_would_print_json_is_refused() {
+    let of = |variable, text| {
+        let variables = &[(variable, text)];
+        let case = Case { variables, ..Case::of(Tool::Terraform, true) };
+        case.admit(&[("main.tf", "")]).err()
+    };
+    for variable in ["TF_CLI_ARGS", "TF_CLI_ARGS_plan", "TF_CLI_ARGS_apply"] {
+        for text in ["-json", "-no-color --json", "-json=true"] {
+            assert_eq!(
+                of(variable, text),
+                Some(Refusal::PrintsJson(variable).to_string()),
+                "{text}"
+            );
+        }
+        for text in ["-json=false", "-json-into=x", "-var json"] {
+            assert_eq!(of(variable, text), None, "{text}");
+        }
+    }
+    assert_eq!(of("TF_CLI_ARGS_show", "-json"), None);
+}
+
+#[test]
 fn an_apply_gets_the_values_that_are_in_no_plan() {
     let of = |text: &str, variables| {
         let files = [RootFile { name: "main.tf", text }];
