@@ -123,9 +123,7 @@ impl<'de> Deserialize<'de> for MarkedValues {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let values = Values::deserialize(deserializer)?;
         let mut texts = values.root_module.marked();
-        for output in values.outputs.into_values().filter(|output| output.sensitive) {
-            collect(&output.value, &TRUE, SHORTEST, &mut texts);
-        }
+        collect_outputs(&values.outputs, &mut texts);
         Ok(Self(texts))
     }
 }
@@ -133,16 +131,26 @@ impl<'de> Deserialize<'de> for MarkedValues {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Values {
-    outputs: BTreeMap<String, Output>,
+    outputs: Outputs,
     root_module: Module,
 }
 
+/// By name, as plans and states have them.
+pub(super) type Outputs = BTreeMap<String, Output>;
+
 #[derive(Deserialize)]
-struct Output {
+pub(super) struct Output {
     #[serde(default)]
     sensitive: bool,
     #[serde(default)]
     value: Json,
+}
+
+/// Adds the texts of outputs that are marked.
+pub(super) fn collect_outputs(outputs: &Outputs, into: &mut BTreeSet<String>) {
+    for output in outputs.values().filter(|output| output.sensitive) {
+        collect(&output.value, &TRUE, SHORTEST, into);
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -2,13 +2,13 @@
 //! (<https://github.com/hashicorp/terraform/blob/v1.15.5/internal/states/statefile/version4.go>).
 
 use super::{
-    marks::{Marked, collect},
+    marks::{Marked, Outputs, collect, collect_outputs},
     walk::TRUE,
 };
 use crate::masking::SHORTEST;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 impl Marked {
     /// The texts that a state marks. None where it is not one that can be read: it is encrypted, or
@@ -16,9 +16,7 @@ impl Marked {
     pub fn of_state(body: &[u8]) -> Self {
         let Ok(state) = serde_json::from_slice::<State>(body) else { return Self::default() };
         let mut texts = BTreeSet::new();
-        for output in state.outputs.into_values().filter(|output| output.sensitive) {
-            collect(&output.value, &TRUE, SHORTEST, &mut texts);
-        }
+        collect_outputs(&state.outputs, &mut texts);
         let instances = state.resources.into_iter().flat_map(|resource| resource.instances);
         texts.extend(instances.flat_map(|instance| instance.0));
         Self::new(&texts)
@@ -28,17 +26,9 @@ impl Marked {
 #[derive(Deserialize)]
 struct State {
     #[serde(default)]
-    outputs: BTreeMap<String, Output>,
+    outputs: Outputs,
     #[serde(default)]
     resources: Vec<Resource>,
-}
-
-#[derive(Deserialize)]
-struct Output {
-    #[serde(default)]
-    sensitive: bool,
-    #[serde(default)]
-    value: Json,
 }
 
 #[derive(Deserialize)]
