@@ -5,6 +5,8 @@
 
 use gantry_domain::stack::Tool;
 use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -41,6 +43,45 @@ pub fn mirror() -> Option<&'static Path> {
         left_out("no Go to build a provider with");
     }
     mirror
+}
+
+/// How configurations name the provider for tests, whose switches `infra/test-provider` lists.
+pub const TEST_PROVIDER: &str = "gantry.test/gantry/test";
+
+/// A filesystem mirror with the provider for tests, for both tools: built with the workspace,
+/// beside the test's own program.
+///
+/// # Panics
+/// When it was not built, or the mirror cannot be made.
+pub fn test_provider() -> &'static Path {
+    static MIRROR: OnceLock<PathBuf> = OnceLock::new();
+    MIRROR.get_or_init(|| {
+        let program = beside("gantry-test-provider");
+        let mirror = program.with_file_name("test-provider");
+        match mirrored(&program, &mirror) {
+            Ok(()) => mirror,
+            Err(error) => panic!("no mirror in {}: {error}", mirror.display()),
+        }
+    })
+}
+
+/// Puts the program where both tools look for it in a mirror. Tests that start side by side, and a
+/// tool that is just reading it, see the old program or the new one, never a part.
+fn mirrored(program: &Path, mirror: &Path) -> std::io::Result<()> {
+    const VERSION: &str = "1.0.0";
+    let system = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
+    let processor = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let folder = mirror.join(TEST_PROVIDER).join(VERSION).join(format!("{system}_{processor}"));
+    fs::create_dir_all(&folder)?;
+    let there = folder.join(format!("terraform-provider-test_v{VERSION}"));
+    let inode = |path: &Path| fs::metadata(path).map(|is| is.ino());
+    if inode(&there).ok() == Some(inode(program)?) {
+        return Ok(());
+    }
+    // A name that the tools do not take for a provider's.
+    let new = mirror.join(format!("{}.new", std::process::id()));
+    fs::hard_link(program, &new)?;
+    fs::rename(new, there)
 }
 
 /// What AWS's CLI needs, which is made for the tests: the first folder has it in its `bin`.
@@ -176,9 +217,14 @@ macro_rules! on_each_tool {
 /// # Panics
 /// When it was not built.
 pub fn runner() -> PathBuf {
+    beside("gantry-runner")
+}
+
+/// A program of the workspace, beside the test's own.
+fn beside(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
     let programs = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
-    let runner = programs.join("gantry-runner");
-    assert!(runner.exists(), "{} is missing: `make test` builds it", runner.display());
-    runner
+    let program = programs.join(name);
+    assert!(program.exists(), "{} is missing: `make test` builds it", program.display());
+    program
 }
