@@ -5,6 +5,7 @@
 //! Everything else in the workspace fetches facts, asks this crate what they mean, and carries
 //! the answer out.
 
+pub mod code;
 pub mod comparing;
 pub mod decision;
 pub mod event;

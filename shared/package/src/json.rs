@@ -1,91 +1,54 @@
-//! Terraform's JSON syntax: blocks are objects by their labels, or lists of such objects.
+//! Values as they are written in Terraform's JSON syntax.
 //! <https://developer.hashicorp.com/terraform/language/syntax/json>
 
-use crate::{
-    hcl::tidy,
-    metadata::{Declared, Input, Output, ProviderRequirement, Unparsable},
-};
-use serde_json::{Map, Value};
+use crate::{metadata::ProviderRequirement, native};
+use gantry_domain::code;
 
-/// Reads what one file declares.
-pub(crate) fn read(text: &str, declared: &mut Declared) -> Result<(), Unparsable> {
-    let file: Value = serde_json::from_str(text).map_err(|error| {
-        let said = error.to_string();
-        let what = said.split(" at line ").next().unwrap_or_default();
-        Unparsable { line: error.line(), message: format!("this is not JSON: {what}") }
-    })?;
-    for (name, body) in labelled(&file, "variable") {
-        declared.input(Input {
-            name: name.clone(),
-            type_: string(body, "type").map(|text| tidy(&text)),
-            description: string(body, "description"),
-            default: body.get("default").map(sorted),
-            sensitive: flag(body, "sensitive"),
-            ..Input::default()
-        });
+/// What a text says; another value as it is written.
+pub(crate) fn text(written: &str) -> Option<String> {
+    match serde_json::from_str(written) {
+        Ok(text) => Some(text),
+        Err(_) => Some(compact(written)).filter(|written| written != "null"),
     }
-    for (name, body) in labelled(&file, "output") {
-        declared.output(Output {
-            name: name.clone(),
-            description: string(body, "description"),
-            sensitive: flag(body, "sensitive"),
-        });
+}
+
+pub(crate) fn type_of(written: &str) -> String {
+    native::type_of(&text(written).unwrap_or_default())
+}
+
+pub(crate) fn default(written: &str) -> String {
+    compact(written)
+}
+
+/// What a module says in `required_providers` of one of them.
+pub(crate) fn provider(name: &str, written: &str) -> ProviderRequirement {
+    let mut provider = ProviderRequirement { name: name.to_owned(), ..Default::default() };
+    if written.starts_with('"') {
+        provider.version = text(written);
     }
-    for terraform in blocks(&file, "terraform") {
-        if let Some(version) = terraform.get("required_version").and_then(Value::as_str) {
-            declared.required_version(version.to_owned());
-        }
-        for required in terraform.get("required_providers").into_iter().flat_map(objects) {
-            for (name, wanted) in required.iter().filter(|(name, _)| *name != "//") {
-                declared.provider(ProviderRequirement {
-                    name: name.clone(),
-                    source: wanted.get("source").and_then(Value::as_str).map(str::to_owned),
-                    version: wanted
-                        .as_str()
-                        .or_else(|| wanted.get("version").and_then(Value::as_str))
-                        .map(str::to_owned),
-                });
-            }
+    for (key, value) in code::entries(written) {
+        match key.as_str() {
+            "source" => provider.source = text(value),
+            "version" => provider.version = text(value),
+            _ => {}
         }
     }
-    Ok(())
+    provider
 }
 
-/// The blocks of a kind that has one label, with it.
-fn labelled<'a>(
-    file: &'a Value,
-    kind: &str,
-) -> impl Iterator<Item = (&'a String, &'a Map<String, Value>)> {
-    blocks(file, kind)
-        .flat_map(|block| block.iter().filter(|(label, _)| *label != "//"))
-        .flat_map(|(label, bodies)| objects(bodies).map(move |body| (label, body)))
+/// Whether a value is true; unknown where it is neither true nor false.
+pub(crate) fn is_true(written: &str) -> Option<bool> {
+    text(written).map_or(Some(false), |text| text.parse().ok())
 }
 
-fn blocks<'a>(file: &'a Value, kind: &str) -> impl Iterator<Item = &'a Map<String, Value>> {
-    objects(file)
-        .filter_map(move |file| file.get(kind))
-        .flat_map(objects)
-        .collect::<Vec<_>>()
-        .into_iter()
-}
-
-fn objects(value: &Value) -> impl Iterator<Item = &Map<String, Value>> {
-    let list = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-    list.iter().filter_map(Value::as_object)
-}
-
-/// The text of a value, with its keys in one order whatever order they are kept in.
-fn sorted(value: &Value) -> String {
-    let mut value = value.clone();
-    value.sort_all_objects();
-    value.to_string()
-}
-
-fn string(body: &Map<String, Value>, key: &str) -> Option<String> {
-    body.get(key).and_then(Value::as_str).map(str::to_owned)
-}
-
-fn flag(body: &Map<String, Value>, key: &str) -> bool {
-    matches!(body.get(key), Some(Value::Bool(true)))
-        || body.get(key).and_then(Value::as_str) == Some("true")
+/// JSON without space between its parts. Numbers keep their digits.
+fn compact(written: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let kept = written.chars().filter(|character| {
+        let keep = quoted || !character.is_ascii_whitespace();
+        quoted ^= *character == '"' && !escaped;
+        escaped = quoted && *character == '\\' && !escaped;
+        keep
+    });
+    kept.collect()
 }

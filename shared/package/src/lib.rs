@@ -4,14 +4,15 @@
 //! the module takes and gives is read from its text.
 
 mod archive;
+mod declared;
 mod error;
-mod hcl;
 mod json;
 mod metadata;
+mod native;
 mod write;
 
 pub use error::PackageError;
-pub use metadata::{Input, Metadata, Output, ProviderRequirement};
+pub use metadata::{Declared, Input, Metadata, Output, ProviderRequirement};
 
 use std::{
     io::{Read, Write},
@@ -55,7 +56,7 @@ pub fn pack(
     limits: Limits,
 ) -> Result<Packed, PackageError> {
     let module = archive::read(archive, Path::new(root), limits)?;
-    let metadata = metadata::read(&module, limits.file)?
+    let metadata = metadata::read(&module, limits.file)
         .ok_or_else(|| PackageError::NoCode { root: root.to_owned() })?;
     let (digest, size) = write::write(&module, out)?;
     Ok(Packed { digest, size, metadata })

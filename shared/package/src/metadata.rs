@@ -1,14 +1,17 @@
 //! What a module says about itself: read from the files of its own folder, not of those below.
 
-use crate::{archive::Module, error, hcl, json};
+use crate::{archive::Module, declared, error};
+use gantry_domain::{
+    code::{self, Configuration, Problem, RootFile},
+    stack::Tool,
+};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, io, panic::resume_unwind, path::Path, thread};
+use std::path::Path;
 
 /// How much of a README is kept, in bytes.
 const README: usize = 256 << 10;
-/// The stack of the thread that parses. The parser goes 64 levels deep before it gives up, which
-/// takes up to 4 MiB without optimization: more than a thread has that nobody asked.
-const STACK: usize = 16 << 20;
+/// How much code is read in all, in bytes.
+const CODE: usize = 16 << 20;
 
 /// What a module says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,12 +23,29 @@ pub struct Metadata {
     pub outputs: Vec<Output>,
     /// The providers that it requires, by their local names.
     pub providers: Vec<ProviderRequirement>,
-    /// Which versions of Terraform or OpenTofu it works with.
+    /// Which versions of Terraform it works with.
     pub required_version: Option<String>,
+    /// Which versions of OpenTofu it works with: what OpenTofu looks at since 1.12.
+    pub required_opentofu: Option<String>,
+    /// What OpenTofu reads, where that is something else than what Terraform reads, which is
+    /// above.
+    pub opentofu: Option<Declared>,
     /// Its README, as Markdown; the beginning of one that is too long.
     pub readme: Option<String>,
     /// What could not be read or was left out, for people.
     pub problems: Vec<String>,
+}
+
+/// What the code declares as one tool reads it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Declared {
+    /// Its variables, by name.
+    pub inputs: Vec<Input>,
+    /// Its outputs, by name.
+    pub outputs: Vec<Output>,
+    /// The providers that it requires, by their local names.
+    pub providers: Vec<ProviderRequirement>,
 }
 
 /// A variable.
@@ -66,91 +86,96 @@ pub struct Output {
 pub struct ProviderRequirement {
     /// What the module calls it.
     pub name: String,
-    /// Where it comes from, as it is written (`hashicorp/aws`).
+    /// Where it comes from, as it is written (`hashicorp/aws`); one of `hashicorp` where nothing
+    /// is.
     pub source: Option<String>,
     /// Which versions of it the module works with.
     pub version: Option<String>,
 }
 
-/// Why one file tells nothing.
-pub(crate) struct Unparsable {
-    pub(crate) line: usize,
-    pub(crate) message: String,
-}
-
 /// Reads a module's metadata; none when the folder has no file with code.
-pub(crate) fn read(module: &Module, largest: u64) -> io::Result<Option<Metadata>> {
-    thread::scope(|scope| {
-        let reader = thread::Builder::new().stack_size(STACK);
-        let read = reader.spawn_scoped(scope, || read_here(module, largest))?;
-        Ok(read.join().unwrap_or_else(|panic| resume_unwind(panic)))
-    })
-}
-
-fn read_here(module: &Module, largest: u64) -> Option<Metadata> {
-    let mut declared = Declared::default();
+pub(crate) fn read(module: &Module, largest: u64) -> Option<Metadata> {
+    let mut problems = Vec::new();
     for path in &module.left_out {
         let path = path.display();
-        declared
-            .problems
-            .push(format!("{path} is a link that may lead out of the module: it is left out"));
+        problems.push(format!("{path} is a link that may lead out of the module: it is left out"));
     }
     let names = module.entries.keys().filter(|path| path.components().count() == 1);
     let names: Vec<&str> = names.filter_map(|path| path.to_str()).collect();
-    let mut code: Vec<CodeFile<'_>> = names.iter().copied().filter_map(CodeFile::named).collect();
-    code.retain(|file| module.body(Path::new(file.name)).is_some());
-    if code.is_empty() {
+    let mut files = Vec::new();
+    let mut of_files = Vec::new();
+    let mut left = CODE;
+    // OpenTofu reads what Terraform reads, and more.
+    for name in names.iter().copied().filter(|name| code::is_configuration(name, Tool::OpenTofu)) {
+        let Some(body) = module.body(Path::new(name)) else { continue };
+        let body = match left.checked_sub(body.len()) {
+            _ if body.len() as u64 > largest => Err(too_large(name, largest)),
+            None => Err(format!(
+                "{name} is not read: with it the code is larger than {}",
+                error::bytes(CODE as u64)
+            )),
+            Some(rest) => {
+                left = rest;
+                utf8(name, body)
+            }
+        };
+        // One that is not read still stands in the place of another.
+        let text = body.unwrap_or_else(|problem| {
+            of_files.push((name, problem));
+            ""
+        });
+        files.push(RootFile { name, text });
+    }
+    if files.is_empty() {
         return None;
     }
-    code.sort();
-    for file in code {
-        let Some(text) = declared.text(module, file.name, largest) else { continue };
-        let read = std::str::from_utf8(text)
-            .map_err(|error| Unparsable {
-                line: 1 + text[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count(),
-                message: "this is not UTF-8".to_owned(),
-            })
-            .map(|text| text.strip_prefix('\u{feff}').unwrap_or(text))
-            .and_then(|text| match file.is_json {
-                true => json::read(text, &mut declared),
-                false => hcl::read(text, &mut declared),
-            });
-        if let Err(Unparsable { line, message }) = read {
-            declared.problems.push(format!("{} line {line}: {message}", file.name));
-        }
-    }
-    let readme = readme(&names).and_then(|name| declared.text(module, name, largest)).map(cut);
-    Some(declared.into_metadata(readme))
+    let terraform = code::configuration(&files, Tool::Terraform);
+    let is_shared = files.iter().all(|file| code::is_configuration(file.name, Tool::Terraform));
+    let own = (!is_shared).then(|| code::configuration(&files, Tool::OpenTofu));
+    let opentofu = own.as_ref().unwrap_or(&terraform);
+    let noticed = terraform.iter().chain(own.iter().flatten());
+    of_files.extend(noticed.filter_map(|Configuration { name, problem, .. }| {
+        let Problem { line, message } = problem.as_ref()?;
+        Some((*name, format!("{name} line {line}: {message}")))
+    }));
+    of_files.sort_by_key(|(name, _)| *name);
+    of_files.dedup();
+    problems.extend(of_files.into_iter().map(|(_, problem)| problem));
+    let readme = readme(&names)
+        .and_then(|name| Some((name, module.body(Path::new(name))?)))
+        .and_then(|(name, body)| match body.len() as u64 > largest {
+            true => {
+                problems.push(too_large(name, largest));
+                None
+            }
+            false => Some(cut(body)),
+        });
+    let Declared { inputs, outputs, providers } = declared::read(&terraform);
+    let other = own.as_ref().map(|own| declared::read(own)).filter(|other| {
+        (&other.inputs, &other.outputs, &other.providers) != (&inputs, &outputs, &providers)
+    });
+    Some(Metadata {
+        inputs,
+        outputs,
+        providers,
+        required_version: declared::required_version(&terraform),
+        required_opentofu: declared::required_opentofu(opentofu),
+        opentofu: other,
+        readme,
+        problems,
+    })
 }
 
-/// A file with code. They are ordered as they have to be read: what is read later overrides.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct CodeFile<'a> {
-    /// Terraform and OpenTofu merge these into what the others say.
-    is_override: bool,
-    /// OpenTofu prefers these.
-    is_tofu: bool,
-    name: &'a str,
-    is_json: bool,
+fn too_large(name: &str, largest: u64) -> String {
+    format!("{name} is larger than {}: it is not read", error::bytes(largest))
 }
 
-impl<'a> CodeFile<'a> {
-    /// None for what Terraform does not read, an editor's files among it.
-    fn named(name: &'a str) -> Option<Self> {
-        let (plain, is_json) = match name.strip_suffix(".json") {
-            Some(plain) => (plain, true),
-            None => (name, false),
-        };
-        let (stem, is_tofu) = match plain.strip_suffix(".tofu") {
-            Some(stem) => (stem, true),
-            None => (plain.strip_suffix(".tf")?, false),
-        };
-        if stem.is_empty() || stem.starts_with('.') {
-            return None;
-        }
-        let is_override = stem == "override" || stem.ends_with("_override");
-        Some(Self { is_override, is_tofu, name, is_json })
-    }
+fn utf8<'a>(name: &str, body: &'a [u8]) -> Result<&'a str, String> {
+    std::str::from_utf8(body).map_err(|error| {
+        let good = body.get(..error.valid_up_to()).unwrap_or_default();
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        format!("{name} line {line}: this is not UTF-8")
+    })
 }
 
 fn readme<'a>(names: &[&'a str]) -> Option<&'a str> {
@@ -169,77 +194,4 @@ fn cut(body: &[u8]) -> String {
         "{beginning}\n\n*The rest is left out: it is longer than {}.*\n",
         error::bytes(README as u64)
     )
-}
-
-/// What the files said so far. A second word on the same thing adds to the first and overrides it.
-#[derive(Default)]
-pub(crate) struct Declared {
-    inputs: BTreeMap<String, Input>,
-    outputs: BTreeMap<String, Output>,
-    providers: BTreeMap<String, ProviderRequirement>,
-    versions: Vec<String>,
-    problems: Vec<String>,
-}
-
-impl Declared {
-    /// Whether it is required is decided here.
-    pub(crate) fn input(&mut self, said: Input) {
-        let known = self.inputs.entry(said.name.clone()).or_default();
-        *known = Input {
-            name: said.name,
-            type_: said.type_.or(known.type_.take()),
-            description: said.description.or(known.description.take()),
-            default: said.default.or(known.default.take()),
-            required: false,
-            sensitive: said.sensitive || known.sensitive,
-        };
-        known.required = known.default.is_none();
-    }
-
-    pub(crate) fn output(&mut self, said: Output) {
-        let known = self.outputs.entry(said.name.clone()).or_default();
-        *known = Output {
-            name: said.name,
-            description: said.description.or(known.description.take()),
-            sensitive: said.sensitive || known.sensitive,
-        };
-    }
-
-    pub(crate) fn provider(&mut self, said: ProviderRequirement) {
-        let known = self.providers.entry(said.name.clone()).or_default();
-        *known = ProviderRequirement {
-            name: said.name,
-            source: said.source.or(known.source.take()),
-            version: said.version.or(known.version.take()),
-        };
-    }
-
-    /// Every requirement holds, whichever file says it.
-    pub(crate) fn required_version(&mut self, said: String) {
-        if !self.versions.contains(&said) {
-            self.versions.push(said);
-        }
-    }
-
-    /// The body of a file, or a problem when it is too large to be read.
-    fn text<'a>(&mut self, module: &'a Module, name: &str, largest: u64) -> Option<&'a [u8]> {
-        let body = module.body(Path::new(name))?;
-        if body.len() as u64 > largest {
-            let largest = error::bytes(largest);
-            self.problems.push(format!("{name} is larger than {largest}: it is not read"));
-            return None;
-        }
-        Some(body)
-    }
-
-    fn into_metadata(self, readme: Option<String>) -> Metadata {
-        Metadata {
-            inputs: self.inputs.into_values().collect(),
-            outputs: self.outputs.into_values().collect(),
-            providers: self.providers.into_values().collect(),
-            required_version: Some(self.versions.join(", ")).filter(|said| !said.is_empty()),
-            readme,
-            problems: self.problems,
-        }
-    }
 }

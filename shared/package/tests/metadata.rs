@@ -224,6 +224,8 @@ output "password" {
         }
       ],
       "required_version": ">= 1.5, < 2, >= 1.6",
+      "required_opentofu": null,
+      "opentofu": null,
       "readme": null,
       "problems": []
     }
@@ -257,7 +259,7 @@ fn json_is_read_too() {
       says: Its name
     tags
       type: map(string)
-      default: {"a":[1,true,null],"b":"2"}
+      default: {"b":"2","a":[1,true,null]}
     token sensitive
       default: null
     "#);
@@ -287,49 +289,54 @@ fn a_file_that_cannot_be_parsed_is_named_and_the_others_are_read() {
     entries.push(file("latin.tf", b"# one\n# caf\xe9\n"));
     let metadata = pack(&entries, "").unwrap().0.metadata;
     assert_snapshot!(metadata.problems.join("\n"), @r#"
-    broken.tf line 4: invalid expression; expected `"`, `[`, `{`, `-`, `!`, `(`, `_`, `<`, letter or digit
+    broken.tf line 4: a bracket that closes no such one
     broken.tf.json line 2: this is not JSON: key must be a string
     latin.tf line 2: this is not UTF-8
-    open.tf line 1: invalid block body; expected `}`, newline or identifier
-    twice.tf line 3: invalid attribute; expected unique attribute key; found redefined attribute
+    open.tf line 1: the block resource is not closed
+    twice.tf line 3: the block has type before
     "#);
-    assert_snapshot!(inputs(&metadata), @"fine required");
+    // What can be told of such a file is told.
+    assert_eq!(metadata.inputs.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let fine = metadata.opentofu.unwrap().inputs;
+    assert_eq!(fine.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["a", "b", "fine"]);
 }
 
 #[test]
-fn what_nests_without_end_is_a_problem_and_no_overflow() {
-    let deep = |open: &str, close: &str| {
-        format!(
-            "variable \"a\" {{\n  default = {}1{}\n}}\n",
-            open.repeat(20_000),
-            close.repeat(20_000)
-        )
-    };
-    let json = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
-    let metadata = read(&[
-        ("a.tf", &deep("[", "]")),
-        ("b.tf", &deep("f(", ")")),
-        ("c.tf", &deep("\"${", "}\"")),
-        ("d.tf", &deep("!", "")),
-        ("e.tf", &deep("1 + ", "")),
-        ("f.tf", &"a {\n".repeat(20_000)),
-        ("g.tf.json", &json),
-    ]);
-    assert_eq!(metadata.problems.len(), 7, "{:#?}", metadata.problems);
+fn what_nests_without_end_is_no_overflow() {
+    for (open, close) in [("[", "]"), ("f(", ")"), ("\"${", "}\""), ("!", ""), ("1 + ", "")] {
+        let value = format!("{}1{}", open.repeat(20_000), close.repeat(20_000));
+        for attribute in ["default", "type", "description", "sensitive"] {
+            let text = format!("variable \"a\" {{\n  {attribute} = {value}\n}}\n");
+            let metadata = read(&[("a.tf", &text)]);
+            assert_eq!((metadata.inputs.len(), metadata.problems.len()), (1, 0), "{open}");
+        }
+    }
+    let json = format!("{{\"a\": {}{}}}", "[".repeat(20_000), "]".repeat(20_000));
+    let blocks = "a {\n".repeat(20_000);
+    let metadata = read(&[("a.tf", &blocks), ("b.tf.json", &json), ("c.tf", "variable \"c\" {}")]);
+    assert_snapshot!(metadata.problems.join("\n"), @"a.tf line 3: the block a is not closed");
+    assert_eq!(metadata.inputs[0].name, "c");
 }
 
 #[test]
-fn what_nests_as_deep_as_the_parser_goes_fits_on_its_stack() {
+fn what_nests_as_deep_as_the_parser_goes_fits_on_any_stack() {
     for (open, close) in [
         ("[", "]"),
+        ("(", ")"),
+        ("!", ""),
         ("{ for k, v in ", " : k => v... }"),
         ("\"%{ for x in ", " }%{ endfor }\""),
         ("<<E\n${", "}\nE\n"),
         ("true ? true : ", ""),
     ] {
-        for depth in 20..=64 {
+        for depth in 1..=64 {
             let (open, close) = (open.repeat(depth), close.repeat(depth));
-            read(&[("a.tf", &format!("variable \"a\" {{\n  default = {open}1{close}\n}}\n"))]);
+            for attribute in ["default", "sensitive"] {
+                read(&[(
+                    "a.tf",
+                    &format!("variable \"a\" {{\n  {attribute} = {open}1{close}\n}}\n"),
+                )]);
+            }
         }
     }
 }
@@ -344,6 +351,12 @@ fn files_that_override_have_the_last_word() {
     assert_snapshot!(inputs(&metadata), @"
     size
       type: number
+      default: 3
+    ");
+    // OpenTofu takes main.tofu in the place of main.tf.
+    let opentofu = Metadata { inputs: metadata.opentofu.unwrap().inputs, ..Metadata::default() };
+    assert_snapshot!(inputs(&opentofu), @"
+    size
       says: For OpenTofu
       default: 3
     ");

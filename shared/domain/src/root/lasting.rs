@@ -4,8 +4,8 @@
 //! OpenTofu forgets such an object where it would have to be destroyed. Terraform destroys it at
 //! its replacement and removal, and drops OpenTofu's mark from the state with any apply.
 
-use super::files::{self, RootFile};
 use crate::{
+    code::{self, RootFile},
     plan::{Action, Change},
     stack::Tool,
 };
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 /// its address (`module.net`), empty for the project root.
 pub fn kept_by_code(files: &[RootFile<'_>], module: &str, tool: Tool) -> BTreeSet<String> {
     let mut kept = BTreeSet::new();
-    for file in files::configuration(files, tool) {
+    for file in code::configuration(files, tool) {
         for resource in file.body.of("resource") {
             let is_kept = resource.body.of("lifecycle").any(|l| l.body.is_not("destroy", "true"));
             if let ([kind, name], true) = (resource.labels.as_slice(), is_kept) {

@@ -5,22 +5,19 @@
 //! [`backend_in_use`].
 
 mod arguments;
-mod blocks;
-mod expression;
-mod files;
 mod in_use;
-mod json;
 mod lasting;
 #[cfg(test)]
 mod tests;
 
-pub use files::{RootFile, is_configuration};
+pub use crate::code::{RootFile, is_configuration};
 pub use in_use::{WrongBackend, backend_in_use};
 pub use lasting::{kept_by_code, kept_by_state, remark_on_destroyed};
 
-use crate::stack::Tool;
-use blocks::Block;
-use files::Configuration;
+use crate::{
+    code::{self, Block, Configuration},
+    stack::Tool,
+};
 
 /// The name, without its ending, of the file that makes Gantry the keeper of the state. Override
 /// files are merged in the order of their names, and this one is to be the last.
@@ -117,7 +114,7 @@ pub fn admit(files: &[RootFile<'_>], asked: &Asked<'_>) -> Result<Admitted, Refu
     if let Some(variable) = arguments::prints_json(asked.variable) {
         return Err(Refusal::PrintsJson(variable));
     }
-    let configuration = files::configuration(files, asked.tool);
+    let configuration = code::configuration(files, asked.tool);
     // What an override file overrides is not there.
     if configuration.iter().all(|file| file.is_override) {
         return Err(Refusal::NoConfiguration(match asked.tool {
@@ -233,7 +230,7 @@ pub fn arguments_of_apply(files: &[RootFile<'_>], asked: &Asked<'_>) -> Option<S
 
 /// Whether some input is in no plan file, so that an apply has to be given its value again.
 pub fn has_ephemeral_variables(files: &[RootFile<'_>], tool: Tool) -> bool {
-    files::configuration(files, tool)
+    code::configuration(files, tool)
         .iter()
         .any(|file| file.body.of("variable").any(|v| v.body.is_not("ephemeral", "false")))
 }

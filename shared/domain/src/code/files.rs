@@ -1,7 +1,7 @@
 //! Which files of a folder are configuration, by each tool's own rule.
 
 use super::{
-    blocks::{self, Body},
+    blocks::{self, Body, Problem},
     json,
 };
 use crate::stack::Tool;
@@ -16,10 +16,25 @@ pub struct RootFile<'a> {
 }
 
 /// A configuration file that the tool reads.
-pub(super) struct Configuration<'a> {
-    pub(super) name: &'a str,
-    pub(super) is_override: bool,
-    pub(super) body: Body,
+#[derive(Debug, Clone)]
+pub struct Configuration<'a> {
+    /// Its bare name.
+    pub name: &'a str,
+    /// It is merged into what the others say.
+    pub is_override: bool,
+    /// It is written in JSON, and so are the values of its attributes.
+    pub is_json: bool,
+    /// What it holds.
+    pub body: Body,
+    /// Why the tool refuses it, where that was noticed.
+    pub problem: Option<Problem>,
+}
+
+impl Configuration<'_> {
+    /// Whether it is for OpenTofu alone.
+    pub fn is_for_opentofu(&self) -> bool {
+        split(self.name, Tool::Terraform).is_none()
+    }
 }
 
 /// The endings that a tool knows. OpenTofu's own win over those that it shares.
@@ -47,7 +62,7 @@ pub fn is_configuration(name: &str, tool: Tool) -> bool {
 }
 
 /// What the tool reads, in its order: override files are merged in the order of their names.
-pub(super) fn configuration<'a>(files: &[RootFile<'a>], tool: Tool) -> Vec<Configuration<'a>> {
+pub fn configuration<'a>(files: &[RootFile<'a>], tool: Tool) -> Vec<Configuration<'a>> {
     let mut read: Vec<_> = files
         .iter()
         .filter_map(|file| {
@@ -56,13 +71,14 @@ pub(super) fn configuration<'a>(files: &[RootFile<'a>], tool: Tool) -> Vec<Confi
             let is_hidden = tool == Tool::OpenTofu
                 && ending.starts_with(".tf")
                 && files.iter().any(|other| other.name == format!("{base}{instead}"));
-            (!is_hidden).then(|| Configuration {
-                name: file.name,
-                is_override: base == "override" || base.ends_with("_override"),
-                body: match ending.ends_with(".json") {
+            (!is_hidden).then(|| {
+                let is_json = ending.ends_with(".json");
+                let (body, problem) = match is_json {
                     true => json::read(file.text),
                     false => blocks::read(file.text),
-                },
+                };
+                let is_override = base == "override" || base.ends_with("_override");
+                Configuration { name: file.name, is_override, is_json, body, problem }
             })
         })
         .collect();

@@ -9,50 +9,76 @@ use super::expression;
 
 /// A block with what it holds directly.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) kind: String,
-    pub(super) labels: Vec<String>,
+pub struct Block {
+    /// Its first word.
+    pub kind: String,
+    /// The words behind it.
+    pub labels: Vec<String>,
     /// Where it begins, from 1.
-    pub(super) line: usize,
-    pub(super) body: Body,
+    pub line: usize,
+    /// What it holds.
+    pub body: Body,
 }
 
 /// What a file, or a block, holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Body {
-    /// Names and what is written behind the `=`.
-    pub(super) attributes: Vec<(String, String)>,
-    pub(super) blocks: Vec<Block>,
+pub struct Body {
+    /// Names and what is written as their values, in the syntax of the file, without the comment
+    /// behind it.
+    pub attributes: Vec<(String, String)>,
+    /// The blocks in it.
+    pub blocks: Vec<Block>,
 }
 
 impl Body {
     /// The blocks of one kind.
-    pub(super) fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Block> {
+    pub fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Block> {
         self.blocks.iter().filter(move |block| block.kind == kind)
     }
 
+    /// What is written as the value of an attribute.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.attributes.iter().find(|(known, _)| known == name);
+        found.map(|(_, written)| written.as_str())
+    }
+
     /// Whether an attribute is there and not plainly `other`.
-    pub(super) fn is_not(&self, name: &str, other: &str) -> bool {
+    pub fn is_not(&self, name: &str, other: &str) -> bool {
         self.attributes.iter().any(|(known, value)| known == name && plain(value) != other)
     }
 }
 
-/// A value without the parentheses that change nothing.
+/// A value without the parentheses and quotes that change nothing.
 fn plain(value: &str) -> &str {
-    let value = value.trim();
-    match value.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
-        Some(inside) => plain(inside),
-        None => value,
-    }
+    let value = expression::without_parentheses(value);
+    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
+}
+
+/// Why a tool refuses a file, or would; what else it holds was read all the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where it is, from 1.
+    pub line: usize,
+    /// What it is, for people.
+    pub message: String,
 }
 
 /// Blocks within blocks are read this deep; what is below is passed over.
 const DEPTH: usize = 3;
 
-/// What a file in HCL's native syntax holds.
-pub(super) fn read(text: &str) -> Body {
-    let mut reader = Reader { text, at: 0, counted: 0, line: 1 };
-    reader.body(0)
+/// How many attributes of a block are looked through for one that stands twice.
+const LOOKED_THROUGH: usize = 200;
+
+/// What a file in HCL's native syntax holds, and the first thing that is wrong with it.
+pub(super) fn read(text: &str) -> (Body, Option<Problem>) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader { text, at: 0, counted: 0, line: 1, fault: None };
+    let body = reader.body(0);
+    let problem = reader.fault.map(|(at, message)| Problem {
+        line: 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count(),
+        message,
+    });
+    (body, problem)
 }
 
 struct Reader<'a> {
@@ -61,39 +87,62 @@ struct Reader<'a> {
     /// Up to where lines were counted, and how many.
     counted: usize,
     line: usize,
+    /// The first place where something is wrong, and what.
+    fault: Option<(usize, String)>,
 }
 
 impl Reader<'_> {
     fn body(&mut self, depth: usize) -> Body {
         let mut body = Body::default();
         while let Some(byte) = self.peek() {
+            let begins = self.at;
             if byte == b'}' {
                 if depth > 0 {
                     break;
                 }
+                self.wrong(begins, "a brace that closes nothing");
                 self.at += 1;
             } else if let Some(name) = self.name() {
                 self.item(name, depth, &mut body);
             } else if !self.comment() {
+                if !byte.is_ascii_whitespace() {
+                    self.wrong(begins, "neither a block nor an attribute begins here");
+                }
                 self.at += 1;
             }
         }
         body
     }
 
+    fn wrong(&mut self, at: usize, message: impl Into<String>) {
+        if self.fault.is_none() {
+            self.fault = Some((at, message.into()));
+        }
+    }
+
     /// An attribute or a block, behind its name.
     fn item(&mut self, name: String, depth: usize, body: &mut Body) {
-        let line = self.line();
+        let (line, begins) = (self.line(), self.at);
         let mut labels = Vec::new();
         loop {
             self.blanks();
             match self.peek() {
                 Some(b'=') => {
-                    self.at += 1;
-                    let value = self.text.get(self.at..expression::end(self.text, self.at));
-                    let value = value.unwrap_or_default();
-                    self.at += value.len();
-                    body.attributes.push((name, value.trim().to_owned()));
+                    let known = body.attributes.iter().take(LOOKED_THROUGH);
+                    if known.into_iter().any(|(known, _)| *known == name) {
+                        self.wrong(begins, format!("the block has {name} before"));
+                    }
+                    let value = expression::scan(self.text, self.at + 1);
+                    let written = self.text.get(self.at + 1..value.code).unwrap_or_default();
+                    match value.fault {
+                        Some((at, what)) => self.wrong(at, what),
+                        None if written.trim().is_empty() => {
+                            self.wrong(self.at, format!("{name} has no value"));
+                        }
+                        None => {}
+                    }
+                    body.attributes.push((name, written.trim().to_owned()));
+                    self.at = value.end;
                     return;
                 }
                 Some(b'{') => {
@@ -103,22 +152,27 @@ impl Reader<'_> {
                         return;
                     }
                     let inside = self.body(depth + 1);
+                    if self.peek().is_none() {
+                        self.wrong(begins, format!("the block {name} is not closed"));
+                    }
                     // The brace that closes it.
                     self.at += usize::from(self.peek().is_some());
                     body.blocks.push(Block { kind: name, labels, line, body: inside });
                     return;
                 }
                 Some(b'"') => {
-                    let end = expression::end_of_text(self.text, self.at + 1);
-                    let label = self.text.get(self.at + 1..end).unwrap_or_default();
-                    labels.push(label.strip_suffix('"').unwrap_or(label).to_owned());
-                    self.at = end;
+                    let label = expression::scan_text(self.text, self.at + 1);
+                    let written = self.text.get(self.at + 1..label.end).unwrap_or_default();
+                    labels.push(written.strip_suffix('"').unwrap_or(written).to_owned());
+                    self.at = label.end;
                 }
-                Some(_) => match self.name() {
+                _ => match self.name() {
                     Some(label) => labels.push(label),
-                    None => return,
+                    None => {
+                        let what = format!("{name} is followed by neither a value nor a body");
+                        return self.wrong(begins, what);
+                    }
                 },
-                None => return,
             }
         }
     }
@@ -183,9 +237,9 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        assert_eq!(shape(&read(text)), expected, "{text}");
+        assert_eq!(shape(&read(text).0), expected, "{text}");
         let windows = text.replace('\n', "\r\n");
-        assert_eq!(shape(&read(&windows)).replace('\r', ""), expected, "CRLF: {text}");
+        assert_eq!(shape(&read(&windows).0).replace('\r', ""), expected, "CRLF: {text}");
     }
 
     #[test]
@@ -215,8 +269,38 @@ mod tests {
     fn what_is_no_hcl_does_not_stop_it() {
         check("} ) = 3 \"\nterraform {}", "terraform:2{}");
         check("a \nterraform {}", "terraform:2{}");
-        check("\u{feff}terraform {}", "\u{feff}terraform:1{}");
+        check("\u{feff}terraform {}", "terraform:1{}");
         check("terraform {", "terraform:1{}");
+    }
+
+    #[test]
+    fn the_first_thing_that_is_wrong_is_told_with_its_line() {
+        let problem = |text| {
+            let problem = read(text).1?;
+            Some(format!("{} {}", problem.line, problem.message))
+        };
+        for (text, expected) in [
+            ("a {\n  b = [1,\n}\n}\n", "3 a bracket that closes no such one"),
+            ("a {\n  b = (\n", "2 what begins here is not closed"),
+            ("\na {\n  b = 1\n", "2 the block a is not closed"),
+            ("a {}\n}\n", "2 a brace that closes nothing"),
+            ("a {\n  b = \"x\n}\n", "2 a text that is not closed"),
+            ("a {\n  b\n}\n", "2 b is followed by neither a value nor a body"),
+            ("a {\n  b =\n}\n", "2 b has no value"),
+            ("a {\n  b = 1\n  b = 2\n}\n", "3 the block has b before"),
+            ("a {\n  = 1\n}\n", "2 neither a block nor an attribute begins here"),
+        ] {
+            assert_eq!(problem(text).as_deref(), Some(expected), "{text}");
+        }
+        let fine = "a {\n  b = [\n1, # )\n]\n  c = <<E\n}\nE\n  d {}\n} /* x */ # y\n";
+        assert_eq!(problem(fine), None);
+        assert_eq!(problem("\u{feff}a { b = \"${f(\"}\")}\" }\r\n"), None);
+    }
+
+    #[test]
+    fn a_comment_behind_a_value_is_no_part_of_it() {
+        check("a = 1 # b\nc = /* d */ 2 /* e */ // f\n", "a=1 c=/* d */ 2");
+        check("a = [ # b\n 1 ]\n", "a=[ # b\n 1 ]");
     }
 
     proptest::proptest! {
@@ -229,7 +313,7 @@ mod tests {
         fn no_text_hides_a_block(text in "[^\"\\\\$%\n\r]{0,30}", line in "[^$%\n\r]{0,30}") {
             proptest::prop_assume!(line.trim() != "E");
             let code = format!("a = \"{text}\" # {text}\nb = <<E\n{line}\nE\nterraform {{\n}}\n");
-            let body = read(&code);
+            let (body, _) = read(&code);
             proptest::prop_assert_eq!(body.of("terraform").count(), 1, "{}", code);
         }
     }

@@ -2,12 +2,13 @@
 //! objects. A key that stands twice counts twice, as it does for the tools.
 //! <https://developer.hashicorp.com/terraform/language/syntax/json>
 
-use super::blocks::{Block, Body};
+use super::blocks::{Block, Body, Problem};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use std::cell::Cell;
 
 /// Lists within lists are read this deep; the tools know one level.
 const DEPTH: usize = 4;
@@ -17,17 +18,32 @@ const KINDS: &[(&str, &str, usize)] = &[
     ("", "terraform", 0),
     ("terraform", "backend", 1),
     ("terraform", "cloud", 0),
+    ("terraform", "required_providers", 0),
+    ("", "language", 0),
+    ("language", "compatible_with", 0),
     ("", "variable", 1),
+    ("", "output", 1),
+    ("", "provider", 1),
     ("", "resource", 2),
     ("resource", "lifecycle", 0),
+    ("", "data", 2),
+    ("", "ephemeral", 2),
+    ("", "action", 2),
+    ("", "check", 1),
+    ("check", "data", 2),
 ];
 
 /// What a file in JSON syntax holds. One that is no JSON, which no tool reads either, is looked
 /// through for what might be meant.
-pub(super) fn read(text: &str) -> Body {
+pub(super) fn read(text: &str) -> (Body, Option<Problem>) {
     match serde_json::from_str::<&RawValue>(text) {
-        Ok(file) => File(text).body("", file),
-        Err(_) => suspected(text),
+        Ok(file) => (File { text, counted: Cell::new((0, 1)) }.body("", file), None),
+        Err(error) => {
+            let said = error.to_string();
+            let what = said.split(" at line ").next().unwrap_or_default();
+            let message = format!("this is not JSON: {what}");
+            (suspected(text), Some(Problem { line: error.line(), message }))
+        }
     }
 }
 
@@ -47,7 +63,11 @@ fn suspected(text: &str) -> Body {
     Body { blocks: vec![terraform], ..Body::default() }
 }
 
-struct File<'a>(&'a str);
+struct File<'a> {
+    text: &'a str,
+    /// Up to where lines were counted, and which one that is: blocks are read as they follow.
+    counted: Cell<(usize, usize)>,
+}
 
 impl<'a> File<'a> {
     /// What a block of the kind `within` holds; the file itself has no name.
@@ -56,10 +76,7 @@ impl<'a> File<'a> {
         for (name, value) in objects(raw, DEPTH).into_iter().flatten() {
             match KINDS.iter().find(|(above, kind, _)| *above == within && *kind == name) {
                 Some((_, kind, labels)) => self.blocks(kind, *labels, &[], value, &mut body),
-                None => {
-                    let text = value.get().trim_matches('"');
-                    body.attributes.push((name, text.to_owned()));
-                }
+                None => body.attributes.push((name, value.get().to_owned())),
             }
         }
         body
@@ -91,9 +108,21 @@ impl<'a> File<'a> {
     }
 
     fn line(&self, raw: &RawValue) -> usize {
-        let begins = raw.get().as_ptr() as usize - self.0.as_ptr() as usize;
-        self.0.bytes().take(begins).filter(|byte| *byte == b'\n').count() + 1
+        let begins = raw.get().as_ptr() as usize - self.text.as_ptr() as usize;
+        let (counted, line) = self.counted.get();
+        let passed = self.text.as_bytes().get(counted..begins).unwrap_or_default();
+        let line = line + passed.iter().filter(|byte| **byte == b'\n').count();
+        self.counted.set((begins.max(counted), line));
+        line
     }
+}
+
+/// The keys of an object and what is written as their values, in their order; also of the one
+/// object of a list. Nothing of another value.
+pub fn entries(written: &str) -> Vec<(String, &str)> {
+    let Ok(raw) = serde_json::from_str::<&RawValue>(written) else { return Vec::new() };
+    let found = objects(raw, DEPTH).into_iter().flatten();
+    found.map(|(key, value)| (key, value.get())).collect()
 }
 
 /// The objects that a value is, or lists, each with its keys in order.
@@ -142,6 +171,7 @@ mod tests {
 
     fn found(text: &str) -> Vec<(String, Vec<String>, usize)> {
         read(text)
+            .0
             .of("terraform")
             .flat_map(|terraform| terraform.body.blocks.clone())
             .map(|block| (block.kind, block.labels, block.line))
