@@ -18,6 +18,12 @@ impl Provider {
     pub(crate) async fn validate(self: Arc<Self>, asked: Configured) -> Diagnosed {
         let config = value::object(asked.config.as_ref()).unwrap_or_default();
         let mut diagnostics = warnings(&config, "validate");
+        // The tools leave it to providers to say so.
+        if config.get("old_text").is_some_and(|old| !old.is_nil()) {
+            let warning =
+                diagnostics::warning("Argument is deprecated", "Use text instead.", "old_text");
+            diagnostics.push(warning);
+        }
         if let Some(name) = config.get("name").and_then(Value::as_str)
             && let Err(error) = outside::plain(name)
         {

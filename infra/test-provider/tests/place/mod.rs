@@ -64,6 +64,14 @@ impl Place {
         assert!(apply.status.success(), "{apply:?}");
     }
 
+    /// What the tool says when it cannot apply what was planned.
+    #[track_caller]
+    pub(crate) fn fails(&self) -> String {
+        let apply = self.run(&["apply", "-no-color", "plan"]);
+        assert!(!apply.status.success(), "{apply:?}");
+        text(&apply)
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.tool.command());
         command
@@ -128,4 +136,19 @@ pub(crate) fn change(plan: &Value, address: &str) -> Value {
 pub(crate) fn changes(plan: &Value) -> Value {
     let changes = plan["resource_changes"].as_array().cloned().unwrap_or_default();
     changes.iter().map(|change| json!([change["address"], change["change"]["actions"]])).collect()
+}
+
+/// What a tool wrote, its frames and line breaks taken out.
+pub(crate) fn text(output: &Output) -> String {
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    let said = String::from_utf8_lossy(&said).replace(['│', '╷', '╵'], " ");
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The diagnostics among the messages of `-json`.
+pub(crate) fn diagnostics(output: &Output) -> Vec<Value> {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let messages = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let found = messages.filter(|message| message["type"] == "diagnostic");
+    found.map(|message| message["diagnostic"].clone()).collect()
 }
