@@ -1,46 +1,118 @@
 //! The data folder, closed to everybody but its owner: it holds secrets, states and records.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::sys::stat::{Mode, umask};
 use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
-    path::Path,
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
 };
 
 /// Where runs execute, below the data folder. Each run closes its own folder.
 pub const RUNNERS: &str = "runners";
+
+/// What says whose the data folder is: the kernel's lock on it, in which the process id is only for
+/// people. It stays where it is.
+const LOCK: &str = "lock";
 
 /// What this process writes from now on is its user's alone, however it was started.
 pub fn write_for_owner_only() {
     umask(Mode::from_bits_truncate(0o077));
 }
 
-/// Makes the data folder, or closes one that others could look into. How many files and folders
-/// in it were open. Where runs have a user of their own, that user may pass through to them.
-///
-/// # Errors
-/// When it cannot be made, or cannot be closed.
-pub fn prepare(data: &Path, runs_have_user: bool) -> anyhow::Result<u64> {
-    let passage = if runs_have_user { 0o711 } else { 0o700 };
-    let runners = data.join(RUNNERS);
-    for folder in [data, &runners] {
-        make(folder, passage)
-            .with_context(|| format!("the folder {} cannot be created", folder.display()))?;
-    }
-    let closed = (|| {
-        let mut closed = 0;
-        for entry in fs::read_dir(data)? {
-            let path = entry?.path();
-            if path != runners {
-                closed += close(&path)?;
+/// The data folder, which is this process's alone until this is dropped or the process ends,
+/// however it does. What the process starts does not hold it.
+#[derive(Debug)]
+pub struct Held {
+    data: PathBuf,
+    /// What who passes through may do.
+    passage: u32,
+    _lock: File,
+}
+
+impl Held {
+    /// Makes the data folder if it is missing, and holds it. Where runs have a user of their own,
+    /// that user may pass through to them.
+    ///
+    /// # Errors
+    /// When it cannot be made, or another process holds it.
+    pub fn new(data: &Path, runs_have_user: bool) -> anyhow::Result<Self> {
+        let passage = if runs_have_user { 0o711 } else { 0o700 };
+        make_for(data, passage)?;
+        let file = data.join(LOCK);
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let opened = options.open(&file);
+        let mut lock = opened.with_context(|| format!("{} cannot be opened", file.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let process = io::read_to_string(&lock).unwrap_or_default();
+                bail!(
+                    "another Gantry (process {}) uses the folder {}: stop that one, or choose \
+                     another folder with GANTRY_DATA_DIR",
+                    process.trim(),
+                    data.display()
+                )
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("{} cannot be locked", file.display()));
             }
         }
-        Ok::<_, io::Error>(
-            closed + u64::from(set(data, passage)?) + u64::from(set(&runners, passage)?),
-        )
-    })();
-    closed.with_context(|| format!("the folder {} cannot be closed to others", data.display()))
+        let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        written.with_context(|| format!("{} cannot be written", file.display()))?;
+        Ok(Self { data: data.to_owned(), passage, _lock: lock })
+    }
+
+    /// Makes the runners' folder, and closes what others could look into. How many files and
+    /// folders were open.
+    ///
+    /// # Errors
+    /// When something cannot be made, or cannot be closed.
+    pub fn prepare(&self) -> anyhow::Result<u64> {
+        let Self { data, passage, .. } = self;
+        let runners = data.join(RUNNERS);
+        make_for(&runners, *passage)?;
+        let closed = (|| {
+            let mut closed = 0;
+            for path in self.entries()? {
+                if path != runners {
+                    closed += close(&path)?;
+                }
+            }
+            Ok::<_, io::Error>(
+                closed + u64::from(set(data, *passage)?) + u64::from(set(&runners, *passage)?),
+            )
+        })();
+        closed.with_context(|| format!("the folder {} cannot be closed to others", data.display()))
+    }
+
+    /// Removes all that is in it, and goes on holding it.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn empty(&self) -> anyhow::Result<()> {
+        let emptied = (|| {
+            for path in self.entries()? {
+                match fs::symlink_metadata(&path)?.is_dir() {
+                    true => fs::remove_dir_all(path)?,
+                    false if path.ends_with(LOCK) => {}
+                    false => fs::remove_file(path)?,
+                }
+            }
+            Ok::<_, io::Error>(())
+        })();
+        emptied.with_context(|| format!("the folder {} cannot be emptied", self.data.display()))
+    }
+
+    fn entries(&self) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(&self.data)?.map(|entry| Ok(entry?.path())).collect()
+    }
+}
+
+fn make_for(folder: &Path, mode: u32) -> anyhow::Result<()> {
+    make(folder, mode).with_context(|| format!("the folder {} cannot be created", folder.display()))
 }
 
 /// Makes a folder and those above it that are missing, with a mode that no umask changes.
@@ -92,11 +164,37 @@ mod tests {
         fs::metadata(path).unwrap().mode() & 0o7777
     }
 
+    /// How many were open, for a host that starts and ends.
+    fn prepare(data: &Path, runs_have_user: bool) -> u64 {
+        Held::new(data, runs_have_user).unwrap().prepare().unwrap()
+    }
+
+    #[test]
+    fn a_folder_is_held_by_one_and_stays_so_when_it_is_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Held::new(folder.path(), false).unwrap();
+        fs::create_dir_all(folder.path().join("objects/state")).unwrap();
+        fs::write(folder.path().join("table.db"), "").unwrap();
+        held.empty().unwrap();
+        let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, [LOCK]);
+        let refused = Held::new(folder.path(), false).unwrap_err().to_string();
+        let expected = format!(
+            "another Gantry (process {}) uses the folder {}: stop that one, or choose another \
+             folder with GANTRY_DATA_DIR",
+            std::process::id(),
+            folder.path().display()
+        );
+        assert_eq!(refused, expected);
+        drop(held);
+        Held::new(folder.path(), false).unwrap();
+    }
+
     #[test]
     fn a_new_folder_is_its_owners_and_one_that_was_open_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("new/data");
-        assert_eq!(prepare(&data, false).unwrap(), 0);
+        assert_eq!(prepare(&data, false), 0);
         assert_eq!((mode(&data), mode(&data.join(RUNNERS))), (0o700, 0o700));
         assert_eq!(mode(&folder.path().join("new")), 0o700);
 
@@ -112,7 +210,7 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         std::os::unix::fs::symlink(&outside, data.join("objects/link")).unwrap();
-        assert_eq!(prepare(&data, false).unwrap(), 5);
+        assert_eq!(prepare(&data, false), 5);
         for (name, wanted) in [
             ("", 0o700),
             ("table.db", 0o600),
@@ -125,12 +223,12 @@ mod tests {
         ] {
             assert_eq!(mode(&data.join(name)), wanted, "{name}");
         }
-        assert_eq!(prepare(&data, false).unwrap(), 0);
+        assert_eq!(prepare(&data, false), 0);
 
         // The user of runs passes through, and lists nothing.
-        assert_eq!(prepare(&data, true).unwrap(), 0);
+        assert_eq!(prepare(&data, true), 0);
         assert_eq!((mode(&data), mode(&data.join(RUNNERS))), (0o711, 0o711));
         assert_eq!(mode(&data.join("objects")), 0o700);
-        assert_eq!(prepare(&data, false).unwrap(), 2);
+        assert_eq!(prepare(&data, false), 2);
     }
 }

@@ -1,7 +1,7 @@
 //! The one-machine host: a listener, the consumers of the queues, the timer and the runners.
 
 use crate::{
-    folder,
+    folder::{self, Held},
     reach::Reach,
     starter::Starter,
     system::{Parts, System},
@@ -51,6 +51,13 @@ pub struct HostConfig {
     pub intervals: Intervals,
 }
 
+impl HostConfig {
+    /// Holds the data folder.
+    pub(crate) fn hold(&self) -> anyhow::Result<Held> {
+        Held::new(&self.data_dir, self.runner_user.is_some())
+    }
+}
+
 /// How often the host looks by itself for what no message told.
 #[derive(Debug, Clone, Copy)]
 pub struct Intervals {
@@ -88,6 +95,7 @@ pub struct Host {
     pub confinement: RunsConfinement,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    _data: Held,
 }
 
 /// Messages of different groups that are handled at the same time, a queue.
@@ -96,9 +104,15 @@ const SIDE_BY_SIDE: usize = 8;
 impl Host {
     /// Starts everything. Answers once requests are taken.
     pub async fn start(config: HostConfig) -> anyhow::Result<Self> {
+        let held = config.hold()?;
+        Self::start_in(config, held).await
+    }
+
+    /// The same in the data folder that is held already.
+    pub(crate) async fn start_in(config: HostConfig, held: Held) -> anyhow::Result<Self> {
         let data = &config.data_dir;
         let terraform_config = config.terraform_config.as_deref().map(readable).transpose()?;
-        let closed = folder::prepare(data, config.runner_user.is_some())?;
+        let closed = held.prepare()?;
         if closed > 0 {
             tracing::warn!(
                 files = closed,
@@ -187,7 +201,7 @@ impl Host {
                 tracing::error!("the listener failed: {error}");
             }
         });
-        Ok(Self { address, system, secrets_file, confinement: reach, stop, tasks })
+        Ok(Self { address, system, secrets_file, confinement: reach, stop, tasks, _data: held })
     }
 
     /// Stops taking requests and messages, and ends when those under way are done. Runners go on.

@@ -91,11 +91,8 @@ pub async fn run(
 ) -> anyhow::Result<bool> {
     let tool = choose(tool, &config.path)?;
     config.data_dir = config.data_dir.join("demo");
-    if config.data_dir.exists() {
-        std::fs::remove_dir_all(&config.data_dir).with_context(|| {
-            format!("the last demo's folder {} cannot be removed", config.data_dir.display())
-        })?;
-    }
+    let held = config.hold()?;
+    held.empty()?;
     let gitlab = FakeGitlab::start(Config {
         addr: gitlab_addr,
         data_dir: Some(config.data_dir.join("gitlab")),
@@ -106,7 +103,7 @@ pub async fn run(
     .with_context(|| {
         format!("{gitlab_addr} is not free: choose another with GANTRY_DEMO_GITLAB_ADDR")
     })?;
-    let host = Host::start(config).await?;
+    let host = Host::start_in(config, held).await?;
     let secrets = FileSecrets::new(host.secrets_file.clone());
     let key = secrets.get(SecretName::AdminKey).await?.context("there is no admin key")?;
     let world = World::new(gitlab, format!("http://{}", host.address), key, tool)?;

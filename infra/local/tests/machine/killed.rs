@@ -83,6 +83,34 @@ on_each_tool! {
     }
 }
 
+/// The first one's runner waits meanwhile, and goes on when its host is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_host_is_refused_until_the_first_is_gone() {
+    let mut w = World::new(Kind::Program, &[("main.tf", ONE)]).await;
+    let waits = "touch $TMPDIR/waits; until [ -e $TMPDIR/go ]; do sleep 0.05; done";
+    w.stack(json!({ "hooks": { "before_plan": [waits] } })).await;
+    w.webhook().await;
+    let commit = w.push("topic", TWO);
+    let run = w.run_is(&commit, "planning").await;
+    let folder = w.data_dir().join("runners").join(&run).join("tmp");
+    w.eventually("the hook", async || folder.join("waits").exists().then_some(())).await;
+
+    let second = w.second_host().await;
+    let said = String::from_utf8(second.stderr).unwrap();
+    let expected = format!(
+        "another Gantry (process {}) uses the folder {}: stop that one, ",
+        w.host_process(),
+        w.data_dir().display()
+    );
+    assert!(!second.status.success() && said.contains(&expected), "{}\n{said}", second.status);
+
+    w.kill().await;
+    w.start_again().await;
+    std::fs::write(folder.join("go"), "").unwrap();
+    assert_eq!(w.run_is(&commit, "finished").await, run);
+    assert_eq!(w.runners().len(), 1, "{}", w.told());
+}
+
 /// From the moment a run is known to the one in which it has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn at_any_moment_each_commit_gets_one_run_with_one_end() {

@@ -12,7 +12,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
@@ -82,22 +82,11 @@ impl Running {
         assert!(child.is_none(), "the host runs already");
         let log = self.folder.path().join("host.log");
         let log = File::options().create(true).append(true).open(log).unwrap();
-        let started = tokio::process::Command::new(env!("CARGO_BIN_EXE_gantry"))
-            .env_clear()
-            .env("PATH", gantry_terraform::path())
-            .env("RUST_LOG", "info,gantry=debug")
-            .envs(needs().map(|needs| ("GANTRY_RUNS_MAY_READ", needs)))
-            .args(["run", "--runners", "2", "--addr", &self.address.to_string()])
-            .arg("--data-dir")
-            .arg(self.folder.path().join("data"))
-            .arg("--runner")
-            .arg(self.folder.path().join(RUNNER))
+        let started = program(&self.folder, self.address)
             .envs(self.terraform_config.as_ref().map(|file| ("GANTRY_TERRAFORM_CONFIG", file)))
             .envs(self.settings.iter().copied())
-            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
-            .kill_on_drop(true)
             .spawn();
         let child = child.insert(started.unwrap());
         let began = Instant::now();
@@ -109,6 +98,14 @@ impl Running {
             assert!(waits, "the host is not up ({ended:?})\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// What a second program on the same folder says, until it ends or is up.
+    pub(crate) async fn second(&self) -> Output {
+        let mut second = program(&self.folder, free_address());
+        let second = second.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(30), second.wait_with_output()).await;
+        ended.expect("the second host stays up").unwrap()
     }
 
     /// `kill -9`.
@@ -177,6 +174,24 @@ impl Drop for Running {
             }
         }
     }
+}
+
+/// `gantry run` on the data folder in `folder`.
+fn program(folder: &TempDir, address: SocketAddr) -> tokio::process::Command {
+    let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_gantry"));
+    program
+        .env_clear()
+        .env("PATH", gantry_terraform::path())
+        .env("RUST_LOG", "info,gantry=debug")
+        .envs(needs().map(|needs| ("GANTRY_RUNS_MAY_READ", needs)))
+        .args(["run", "--runners", "2", "--addr", &address.to_string()])
+        .arg("--data-dir")
+        .arg(folder.path().join("data"))
+        .arg("--runner")
+        .arg(folder.path().join(RUNNER))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    program
 }
 
 /// An address that is free now and that no outgoing connection is given while the host is down:

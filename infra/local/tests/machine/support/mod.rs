@@ -291,6 +291,12 @@ impl World {
         self.host.start_again().await;
     }
 
+    /// What another program says that is started beside the host, on its data folder. One that
+    /// stays up is ended after a while.
+    pub(crate) async fn second_host(&self) -> std::process::Output {
+        self.host.second().await
+    }
+
     /// The process id of the host.
     pub(crate) fn host_process(&self) -> u32 {
         self.host.process()
