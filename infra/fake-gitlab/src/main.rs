@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectOptions, ServerVersion, Visibility};
 use jiff::SignedDuration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A GitLab for trying things: git over HTTP, the REST API, webhooks, and a few pages.
 ///
@@ -53,6 +54,9 @@ async fn main() -> Result<()> {
         anonymous_user: (!arguments.require_token).then(|| "root".to_owned()),
         ..Config::default()
     };
+    // From here on its folder is removed however it is asked to end.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let gitlab = FakeGitlab::start(config).await?;
     let root = gitlab.create_user("root");
     gitlab.make_admin(root);
@@ -75,5 +79,9 @@ async fn main() -> Result<()> {
     println!("Project   {} (id {project})", arguments.demo_project);
     println!("Clone     git clone {}", gitlab.clone_url(project));
     println!("Stop      Ctrl-C");
-    tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::{
     folder::{self, Held},
     reach::Reach,
-    starter::Starter,
+    starter::{Runners, Starter},
     system::{Parts, System},
     table,
 };
@@ -95,6 +95,7 @@ pub struct Host {
     pub confinement: RunsConfinement,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    runners: Runners,
     _data: Held,
 }
 
@@ -179,7 +180,9 @@ impl Host {
             path: config.path,
             terraform_config,
             user: config.runner_user,
+            runners: Runners::default(),
         };
+        let runners = starter.runners.clone();
         let rescuer = Rescuer::new(starter.work.clone(), Some(starter.api.parse()?));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -201,7 +204,16 @@ impl Host {
                 tracing::error!("the listener failed: {error}");
             }
         });
-        Ok(Self { address, system, secrets_file, confinement: reach, stop, tasks, _data: held })
+        Ok(Self {
+            address,
+            system,
+            secrets_file,
+            confinement: reach,
+            stop,
+            tasks,
+            runners,
+            _data: held,
+        })
     }
 
     /// Stops taking requests and messages, and ends when those under way are done. Runners go on.
@@ -211,6 +223,16 @@ impl Host {
         if tokio::time::timeout(Duration::from_secs(10), all).await.is_err() {
             tracing::warn!("something did not end in 10 s: it is taken up again at the next start");
         }
+    }
+
+    /// The same for a host that nobody starts again: its runners end too.
+    pub async fn stop_with_runners(self) {
+        let runners = self.runners.clone();
+        // They say that they end while somebody listens.
+        runners.end(Duration::from_secs(5)).await;
+        self.stop().await;
+        // One that was started meanwhile.
+        runners.end(Duration::ZERO).await;
     }
 }
 

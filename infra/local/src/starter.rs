@@ -4,8 +4,15 @@ use crate::reach::Reach;
 use anyhow::Context as _;
 use gantry_domain::RunId;
 use gantry_queue::{ClaimToken, Context, Failure, Handler, Message};
-use std::{path::PathBuf, process::Stdio};
-use tokio::process::{Child, Command};
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+use std::{collections::BTreeSet, path::PathBuf, process::Stdio, time::Duration};
+use tokio::{
+    process::{Child, Command},
+    sync::watch,
+};
 
 /// Starts the runner program for each start that the scheduler asks for.
 pub struct Starter {
@@ -27,6 +34,29 @@ pub struct Starter {
     pub terraform_config: Option<PathBuf>,
     /// The user that Terraform and hooks run as, where the host is root.
     pub user: Option<String>,
+    /// Those that it has started.
+    pub runners: Runners,
+}
+
+/// The process ids of the runners that go on. Each leads its process group.
+#[derive(Debug, Clone, Default)]
+pub struct Runners(watch::Sender<BTreeSet<i32>>);
+
+impl Runners {
+    /// Asks all to end, and ends those that do not within `grace`.
+    pub async fn end(&self, grace: Duration) {
+        for pid in self.0.borrow().iter() {
+            // An error means that it has ended just now.
+            let _ended = kill(Pid::from_raw(*pid), Signal::SIGTERM);
+        }
+        let mut left = self.0.subscribe();
+        let all_ended = left.wait_for(BTreeSet::is_empty);
+        if tokio::time::timeout(grace, all_ended).await.is_err() {
+            for pid in self.0.borrow().iter() {
+                let _ended = killpg(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+        }
+    }
 }
 
 impl Starter {
@@ -67,9 +97,14 @@ impl Handler for Starter {
         };
         let mut child = self.start(&run, attempt, &claim_token)?;
         tracing::info!(run.id = %run, %phase, attempt, pid = child.id(), "runner started");
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let runners = self.runners.0.clone();
+        runners.send_modify(|running| running.extend(pid));
         // A process that ends must be waited for; what it did, it has reported itself.
         tokio::spawn(async move {
-            match child.wait().await {
+            let ended = child.wait().await;
+            runners.send_modify(|running| running.retain(|other| Some(*other) != pid));
+            match ended {
                 Ok(status) if status.success() => {}
                 Ok(status) => tracing::warn!(run.id = %run, "the runner ended with {status}"),
                 Err(error) => {

@@ -32,6 +32,7 @@ impl Programs {
             user: None,
             data: installation.folder().to_owned(),
             reach: Reach { may_read: gantry_terraform::needs(), ..Reach::default() },
+            runners: gantry_local::starter::Runners::default(),
         });
     }
 

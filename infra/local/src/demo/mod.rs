@@ -4,7 +4,7 @@ mod api;
 mod projects;
 mod story;
 
-use crate::{Host, HostConfig};
+use crate::{Host, HostConfig, host::asked_to_stop};
 use anyhow::{Context as _, bail};
 use api::Api;
 use gantry_domain::stack::Tool;
@@ -107,12 +107,20 @@ pub async fn run(
     let secrets = FileSecrets::new(host.secrets_file.clone());
     let key = secrets.get(SecretName::AdminKey).await?.context("there is no admin key")?;
     let world = World::new(gitlab, format!("http://{}", host.address), key, tool)?;
-    let all_there = world.tell().await;
+    let all_there = tokio::select! {
+        all_there = world.tell() => all_there,
+        asked = asked_to_stop() => {
+            asked?;
+            say("\nStopped before the end of the story.");
+            host.stop_with_runners().await;
+            return Ok(false);
+        }
+    };
     if !once {
         say(&afterwards(&world, &host));
-        crate::host::asked_to_stop().await?;
+        asked_to_stop().await?;
     }
-    host.stop().await;
+    host.stop_with_runners().await;
     Ok(all_there)
 }
 

@@ -7,6 +7,7 @@
 
 mod attacks;
 mod comparing;
+mod demo;
 mod killed;
 mod logs;
 mod mirror;

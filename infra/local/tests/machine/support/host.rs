@@ -47,7 +47,7 @@ impl Running {
         let folder =
             tempfile::Builder::new().prefix("gantry-machine-").permissions(passage).tempdir();
         let folder = folder.unwrap();
-        write_runner(&folder.path().join(RUNNER));
+        write_runner(folder.path());
         let (server, address) = match kind {
             Kind::Program => (Server::Program(None), free_address()),
             Kind::Inside(intervals) => {
@@ -82,7 +82,7 @@ impl Running {
         assert!(child.is_none(), "the host runs already");
         let log = self.folder.path().join("host.log");
         let log = File::options().create(true).append(true).open(log).unwrap();
-        let started = program(&self.folder, self.address)
+        let started = program(self.folder.path(), "run", self.address)
             .envs(self.terraform_config.as_ref().map(|file| ("GANTRY_TERRAFORM_CONFIG", file)))
             .envs(self.settings.iter().copied())
             .stdout(log.try_clone().unwrap())
@@ -102,7 +102,7 @@ impl Running {
 
     /// What a second program on the same folder says, until it ends or is up.
     pub(crate) async fn second(&self) -> Output {
-        let mut second = program(&self.folder, free_address());
+        let mut second = program(self.folder.path(), "run", free_address());
         let second = second.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(30), second.wait_with_output()).await;
         ended.expect("the second host stays up").unwrap()
@@ -146,8 +146,7 @@ impl Running {
 
     /// The runners' process ids, oldest first.
     pub(crate) fn runners(&self) -> Vec<u32> {
-        let pids = std::fs::read_to_string(self.data_dir().join("runners.pids"));
-        pids.unwrap_or_default().lines().map(|line| line.parse().unwrap()).collect()
+        runners_of(&self.data_dir())
     }
 
     /// What the program and the runners have logged.
@@ -176,19 +175,23 @@ impl Drop for Running {
     }
 }
 
-/// `gantry run` on the data folder in `folder`.
-fn program(folder: &TempDir, address: SocketAddr) -> tokio::process::Command {
+/// `gantry run` or `gantry demo` with the data folder and the runner in `folder`.
+pub(crate) fn program(
+    folder: &Path,
+    command: &str,
+    address: SocketAddr,
+) -> tokio::process::Command {
     let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_gantry"));
     program
         .env_clear()
         .env("PATH", gantry_terraform::path())
         .env("RUST_LOG", "info,gantry=debug")
         .envs(needs().map(|needs| ("GANTRY_RUNS_MAY_READ", needs)))
-        .args(["run", "--runners", "2", "--addr", &address.to_string()])
+        .args([command, "--runners", "2", "--addr", &address.to_string()])
         .arg("--data-dir")
-        .arg(folder.path().join("data"))
+        .arg(folder.join("data"))
         .arg("--runner")
-        .arg(folder.path().join(RUNNER))
+        .arg(folder.join(RUNNER))
         .stdin(Stdio::null())
         .kill_on_drop(true);
     program
@@ -196,7 +199,7 @@ fn program(folder: &TempDir, address: SocketAddr) -> tokio::process::Command {
 
 /// An address that is free now and that no outgoing connection is given while the host is down:
 /// its port is below those.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 10_000).unwrap();
     loop {
@@ -216,8 +219,15 @@ pub(super) fn needs() -> Option<OsString> {
 
 const RUNNER: &str = "runner.sh";
 
+/// The process ids of the runners of a data folder, oldest first.
+pub(crate) fn runners_of(data: &Path) -> Vec<u32> {
+    let pids = std::fs::read_to_string(data.join("runners.pids")).unwrap_or_default();
+    pids.lines().map(|line| line.parse().unwrap()).collect()
+}
+
 /// The runner program, which leaves its process id where a test finds it.
-fn write_runner(file: &Path) {
+pub(crate) fn write_runner(folder: &Path) {
+    let file = folder.join(RUNNER);
     let program = gantry_terraform::runner();
     let script = format!(
         "#!/bin/sh\n\
@@ -225,6 +235,6 @@ fn write_runner(file: &Path) {
          exec {} \"$@\"\n",
         program.display()
     );
-    fs::write(file, script).unwrap();
+    fs::write(&file, script).unwrap();
     fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap();
 }

@@ -4,7 +4,7 @@ mod api;
 mod host;
 
 pub(crate) use api::{Api, array, text};
-pub(crate) use host::Kind;
+pub(crate) use host::{Kind, free_address, program, runners_of, write_runner};
 
 use gantry_domain::stack::Tool;
 use gantry_fake_gitlab::{
