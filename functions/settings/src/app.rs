@@ -127,9 +127,15 @@ impl FromStr for PublicUrl {
 
     fn from_str(text: &str) -> Result<Self, InvalidPublicUrl> {
         let text = text.trim().trim_end_matches('/');
+        let without_scheme = InvalidPublicUrl(
+            "it must begin with https:// or http://, as https://gantry.example.com does",
+        );
+        if !text.contains("://") {
+            return Err(without_scheme);
+        }
         let url = Url::parse(text).map_err(|_| InvalidPublicUrl("it is not an address"))?;
         if !matches!(url.scheme(), "https" | "http") {
-            return Err(InvalidPublicUrl("it must begin with https:// or http://"));
+            return Err(without_scheme);
         }
         if !url.username().is_empty() || url.query().is_some() || url.fragment().is_some() {
             return Err(InvalidPublicUrl("leave out user names and everything from ? or # on"));
@@ -166,8 +172,14 @@ mod tests {
         assert!(read("http://127.0.0.1:8080").unwrap().is_loopback());
         assert!(read("http://[::1]:8080").unwrap().is_loopback());
         assert!(read("http://localhost").unwrap().is_loopback());
-        for wrong in ["gantry", "ftp://x", "https://a:b@c", "https://c/?x", "https://c/{x}"] {
+        for wrong in ["https://", "https://a:b@c", "https://c/?x", "https://c/{x}"] {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+        for bare in ["gantry.example.com", "gantry.example.com:8443", "localhost", "ftp://x"] {
+            let said = read(bare).unwrap_err().to_string();
+            let expected =
+                "it must begin with https:// or http://, as https://gantry.example.com does";
+            assert_eq!(said, expected, "{bare}");
         }
         assert!(read(&format!("https://{}.com", "a".repeat(120))).is_err());
     }

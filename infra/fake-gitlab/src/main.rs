@@ -62,7 +62,7 @@ async fn main() -> Result<()> {
     gitlab.make_admin(root);
     let mut options = ProjectOptions {
         visibility: Visibility::Public,
-        files: vec![("README.md".to_owned(), "# A project to try things in\n".to_owned())],
+        files: sample(),
         ..ProjectOptions::default()
     };
     if arguments.with_ci {
@@ -84,4 +84,15 @@ async fn main() -> Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Code that needs no provider: `terraform_data` is built in.
+fn sample() -> Vec<(String, String)> {
+    let readme = "# A project to try things in\n\nTerraform code lives in `network/`.\n";
+    let code = r#"resource "terraform_data" "network" {
+  input = { name = "office", cidr = "10.0.0.0/16" }
+}
+"#;
+    let files = [("README.md", readme), ("network/main.tf", code)];
+    files.map(|(path, text)| (path.to_owned(), text.to_owned())).to_vec()
 }

@@ -120,6 +120,12 @@ fn make(folder: &Path, mode: u32) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
+    if folder.exists() {
+        let file = folder.display();
+        return Err(io::Error::other(format!(
+            "{file} is a file: move it away, or choose another folder with GANTRY_DATA_DIR"
+        )));
+    }
     if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
         make(above, mode)?;
     }
@@ -188,6 +194,23 @@ mod tests {
         assert_eq!(refused, expected);
         drop(held);
         Held::new(folder.path(), false).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data");
+        fs::write(&file, "").unwrap();
+        for data in [file.clone(), file.join("demo")] {
+            let refused = Held::new(&data, false).unwrap_err();
+            let expected = format!(
+                "the folder {} cannot be created: {} is a file: move it away, or choose another \
+                 folder with GANTRY_DATA_DIR",
+                data.display(),
+                file.display()
+            );
+            assert_eq!(format!("{refused:#}"), expected);
+        }
     }
 
     #[test]

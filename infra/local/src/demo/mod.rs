@@ -12,7 +12,11 @@ use gantry_engine::tool;
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId};
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
 use secrecy::SecretString;
-use std::{io::Write as _, net::SocketAddr};
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 /// Writes a line for the person at the terminal.
 pub fn say(text: &str) {
@@ -35,6 +39,8 @@ pub struct World {
     pub(crate) platform: ProjectId,
     /// A module's project.
     pub(crate) module: ProjectId,
+    /// How many steps of the story were told.
+    steps: AtomicU32,
 }
 
 impl World {
@@ -55,7 +61,17 @@ impl World {
         let network = projects::network(&gitlab, bot)?;
         let platform = projects::platform(&gitlab, bot)?;
         let module = projects::module(&gitlab, bot)?;
-        Ok(Self { gitlab, api, tool, gantry, token, network, platform, module })
+        Ok(Self {
+            gitlab,
+            api,
+            tool,
+            gantry,
+            token,
+            network,
+            platform,
+            module,
+            steps: AtomicU32::new(0),
+        })
     }
 
     /// What the API says of every run of the stacks that the story made.
@@ -73,6 +89,12 @@ impl World {
             }
         }
         Ok(runs)
+    }
+
+    /// Says what comes next.
+    pub(crate) fn step(&self, what: &str) {
+        let number = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
+        say(&format!("\n{number}. {what}"));
     }
 
     /// Tells the story. True when everything that should be seen was seen.

@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Tells the story. True when everything that should be seen was seen.
 pub(crate) async fn tell(world: &World) -> bool {
     say(&format!(
-        "Gantry's demo: a GitLab, a Gantry, and real {}, all on this machine.\n",
+        "Gantry's demo: a GitLab, a Gantry, and real {}, all on this machine.",
         match world.tool {
             Tool::Terraform => "Terraform",
             Tool::OpenTofu => "OpenTofu",
@@ -56,7 +56,7 @@ async fn steps(world: &World) -> anyhow::Result<()> {
 async fn module(world: &World, you: &Person) -> anyhow::Result<()> {
     let refused = |refusal| anyhow::anyhow!("{refusal:?}");
     let path = world.gitlab.project_path(world.module);
-    say(&format!("\n9. Make a module of {path} (POST /api/v1/modules), and write it"));
+    world.step(&format!("Make a module of {path} (POST /api/v1/modules), and write it"));
     let made = world.api.post("/modules", &json!({ "project": path, "tool": world.tool })).await?;
     let slug = text(&made, "/slug");
     world.api.post(&format!("/stacks/{slug}/webhook"), &json!({})).await?;
@@ -78,23 +78,23 @@ async fn module(world: &World, you: &Person) -> anyhow::Result<()> {
     .await?;
     look(&format!("{}/{path}/-/merge_requests/{}", world.gitlab.base_url(), iid.0));
 
-    say("\n10. Merge it: the version exists once the tests have passed there too");
+    world.step("Merge it: the version exists once the tests have passed there too");
     you.merge(world.module, iid).map_err(refused)?;
     let head = world.gitlab.head(world.module, "main").context("main is gone")?;
     let done = succeeded(world, world.module, &head, "gantry/zone").await?;
-    let said = done.description.unwrap_or_default();
+    let said = done.description.as_deref().unwrap_or_default();
     let version = world.api.get("/modules/zone/versions/1.0.0").await?;
     if !said.ends_with("version 1.0.0") || text(&version, "/state") != "active" {
         bail!("the status says {said:?}, and the version is {version}");
     }
     seen(&format!("gantry/zone: {said}"));
-    look(&format!("{}/modules/zone", world.gantry));
+    look(done.target_url.as_deref().unwrap_or_default());
     Ok(())
 }
 
 /// A stack that uses the module through the registry.
 async fn use_module(world: &World, you: &Person) -> anyhow::Result<()> {
-    say("\n11. The stack Network uses the module through the registry");
+    world.step("The stack Network uses the module through the registry");
     let host = world.gantry.split("://").last().unwrap_or_default().to_owned();
     let code = projects::network_main("10.0.0.0/16") + projects::DNS;
     let code = code + &projects::uses_module(&host);
@@ -112,7 +112,7 @@ async fn use_module(world: &World, you: &Person) -> anyhow::Result<()> {
 }
 
 async fn connect(world: &World) -> anyhow::Result<()> {
-    say("1. Connect GitLab (PUT /api/v1/integration)");
+    world.step("Connect GitLab (PUT /api/v1/integration)");
     let body = json!({ "api_host": world.gitlab.base_url(), "token": world.token });
     let found = world.api.put("/integration", &body).await?;
     seen(&format!(
@@ -131,8 +131,8 @@ async fn create_stack(
     root: &str,
 ) -> anyhow::Result<()> {
     let path = world.gitlab.project_path(project);
-    say(&format!(
-        "\n2. Create the stack {name} for {path} (POST /api/v1/stacks), with its webhook"
+    world.step(&format!(
+        "Create the stack {name} for {path} (POST /api/v1/stacks), with its webhook"
     ));
     let body = json!({
         "name": name,
@@ -165,7 +165,7 @@ async fn push_branch(
     branch: &str,
     main_tf: &str,
 ) -> anyhow::Result<String> {
-    say(&format!("\n3. Push the branch {branch}"));
+    world.step(&format!("Push the branch {branch}"));
     let pushed = Instant::now();
     let commit = you
         .push(world.network, branch, "network/main.tf", main_tf)
@@ -189,7 +189,7 @@ async fn open_merge_request(
     you: &Person,
     commit: &str,
 ) -> anyhow::Result<MergeRequestIid> {
-    say("\n4. Open a merge request");
+    world.step("Open a merge request");
     let iid = you
         .open_merge_request(
             world.network,
@@ -222,21 +222,20 @@ async fn open_merge_request(
 }
 
 async fn merge(world: &World, you: &Person, iid: MergeRequestIid) -> anyhow::Result<String> {
-    say("\n5. Merge it");
+    world.step("Merge it");
     you.merge(world.network, iid).map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
     let head = world.gitlab.head(world.network, "main").context("main is gone")?;
     let waiting = status(world, world.network, &head, "gantry/network", |s| {
         s.description.as_deref().is_some_and(|d| d.contains("once it is confirmed"))
     })
     .await?;
-    seen(&format!("gantry/network: {}", waiting.description.unwrap_or_default()));
-    let run = tracked_run(world, "network", &head).await?;
-    look(&format!("{}/api/v1/runs/{run}", world.gantry));
-    Ok(run)
+    seen(&format!("gantry/network: {}", waiting.description.as_deref().unwrap_or_default()));
+    look(waiting.target_url.as_deref().unwrap_or_default());
+    tracked_run(world, "network", &head).await
 }
 
 async fn confirm(world: &World, run: &str, expected: &str) -> anyhow::Result<()> {
-    say(&format!("\n6. Confirm it (POST /api/v1/runs/{run}/confirm)"));
+    world.step(&format!("Confirm it (POST /api/v1/runs/{run}/confirm)"));
     world.api.post(&format!("/runs/{run}/confirm"), &json!({})).await?;
     let head = world.gitlab.head(world.network, "main").context("main is gone")?;
     let done = succeeded(world, world.network, &head, "gantry/network").await?;
@@ -257,7 +256,7 @@ async fn confirm(world: &World, run: &str, expected: &str) -> anyhow::Result<()>
 }
 
 async fn second_change(world: &World, you: &Person) -> anyhow::Result<()> {
-    say("\n7. A second change plans against the state that the first one left");
+    world.step("A second change plans against the state that the first one left");
     let change = projects::network_main("10.8.0.0/16") + projects::DNS;
     let commit = you
         .push(world.network, "move-network", "network/main.tf", &change)
@@ -274,7 +273,7 @@ async fn second_change(world: &World, you: &Person) -> anyhow::Result<()> {
 
 async fn with_own_ci(world: &World, you: &Person) -> anyhow::Result<()> {
     create_stack(world, world.platform, "Platform", "").await?;
-    say("\n8. A merge request in a project with CI of its own, whose pipelines must succeed");
+    world.step("A merge request in a project with CI of its own, whose pipelines must succeed");
     let refused = |refusal| anyhow::anyhow!("{refusal:?}");
     let text = "resource \"terraform_data\" \"cluster\" {\n  input = { nodes = 5 }\n}\n";
     let commit = you.push(world.platform, "more-nodes", "main.tf", text).map_err(refused)?;

@@ -10,7 +10,10 @@ use std::{
     process::Stdio,
     time::{Duration, Instant},
 };
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -62,4 +65,33 @@ async fn it_leaves_no_process_when_it_is_asked_to_end_in_the_middle() {
         assert!(said.ends_with("Stopped before the end of the story.\n"), "{said}");
         assert_eq!(ended.status.code(), Some(1), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_steps_are_numbered_and_its_links_open() {
+    let folder = tempfile::tempdir().unwrap();
+    write_runner(folder.path());
+    let mut demo = demo(folder.path()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let (mut said, mut steps, mut links) = (String::new(), Vec::new(), Vec::new());
+    while let Some(line) = lines.next_line().await.unwrap() {
+        said += &format!("{line}\n");
+        let number = line.split_once(". ").and_then(|(number, _)| number.parse::<usize>().ok());
+        steps.extend(number);
+        links.extend(line.strip_prefix("   look: ").map(str::to_owned));
+        if line.starts_with("and open a merge request") {
+            break;
+        }
+    }
+    assert!(said.contains("Everything was seen at GitLab."), "{said}");
+    assert_eq!(steps, (1..=steps.len()).collect::<Vec<_>>(), "{said}");
+    assert_eq!(links.len(), steps.len(), "{said}");
+    gantry_setup::objects::install_crypto();
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    let http = http.timeout(PATIENCE).build().unwrap();
+    for link in links {
+        let status = http.get(&link).send().await.unwrap().status();
+        assert!(status.is_success(), "{link}: {status}\n{said}");
+    }
+    demo.kill().await.unwrap();
 }
