@@ -25,8 +25,12 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
-use gantry_domain::run::{Run, RunType};
-use gantry_package::{Input, Metadata, Output};
+use gantry_domain::{
+    run::{Run, RunType},
+    stack::Tool,
+    text::{clean, clean_line},
+};
+use gantry_package::{Declared, Input, Metadata, Output, ProviderRequirement};
 use gantry_store::scheduler::{VersionRecord, VersionState};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -120,10 +124,26 @@ struct Page {
     host: String,
     tag: String,
     versions: Vec<VersionRow>,
+    code: Option<Code>,
+    runs: Vec<RunRow>,
+}
+
+/// What the code of the current version says of itself.
+struct Code {
+    /// As the module's own tool reads it, and where the other one reads something else, that.
+    views: Vec<View>,
+    terraform: Option<String>,
+    opentofu: Option<String>,
+    problems: Vec<String>,
+    readme: Option<String>,
+}
+
+struct View {
+    /// Who reads it like that; none where both do.
+    tool: Option<&'static str>,
     inputs: Vec<InputRow>,
     outputs: Vec<OutputRow>,
-    readme: Option<String>,
-    runs: Vec<RunRow>,
+    providers: Vec<ProviderRow>,
 }
 
 struct VersionRow {
@@ -142,13 +162,21 @@ struct InputRow {
     name: String,
     kind: String,
     required: bool,
+    sensitive: bool,
     default: String,
     description: String,
 }
 
 struct OutputRow {
     name: String,
+    sensitive: bool,
     description: String,
+}
+
+struct ProviderRow {
+    name: String,
+    source: String,
+    version: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -175,7 +203,7 @@ pub(crate) async fn show(
         Some(current) => modules::code_of(&app, &module.id, current).await?,
         None => None,
     };
-    let Metadata { inputs, outputs, readme, .. } = code.unwrap_or_default();
+    let inputs = code.as_ref().map(|code| inputs_of(code, module.tool)).unwrap_or_default();
     let asked = runs::ListQuery { before: None, limit: Some(100) };
     let found = runs::page(&app, &module, &asked).await?.0;
     // The tests stand on the page of the run that they belong to.
@@ -204,14 +232,12 @@ pub(crate) async fn show(
         detached: detached(&module, integration.as_ref()),
         branch_missing: missing,
         blocked: stack::blocked(&head, now),
-        usage: usage(&module.name, &host, &address, number.as_deref(), &inputs),
+        usage: usage(&module.name, &host, &address, number.as_deref(), inputs),
         token_variable: token_variable(&host),
         host,
         tag: format!("{tag_prefix}v1.0.0"),
         versions: versions.map(row).collect(),
-        inputs: inputs.into_iter().map(input_row).collect(),
-        outputs: outputs.into_iter().map(output_row).collect(),
-        readme: readme.map(|text| gantry_domain::text::clean(&text)),
+        code: code.map(|code| code_view(code, module.tool)),
         current: number,
         runs,
     }))
@@ -271,11 +297,49 @@ fn version_row(
     }
 }
 
+/// The inputs as the tool reads them.
+fn inputs_of(code: &Metadata, tool: Tool) -> &[Input] {
+    match &code.opentofu {
+        Some(own) if tool == Tool::OpenTofu => &own.inputs,
+        _ => &code.inputs,
+    }
+}
+
+fn code_view(code: Metadata, tool: Tool) -> Code {
+    let Metadata { inputs, outputs, providers, .. } = code;
+    let shared = Declared { inputs, outputs, providers };
+    let mut views = match code.opentofu {
+        None => vec![view(None, shared)],
+        Some(own) => vec![view(Some("Terraform"), shared), view(Some("OpenTofu"), own)],
+    };
+    if tool == Tool::OpenTofu {
+        views.reverse();
+    }
+    let line = |text: String| clean_line(&text, 300);
+    Code {
+        views,
+        terraform: code.required_version.map(line),
+        opentofu: code.required_opentofu.map(line),
+        problems: code.problems.into_iter().map(line).collect(),
+        readme: code.readme.map(|text| clean(&text)),
+    }
+}
+
+fn view(tool: Option<&'static str>, declared: Declared) -> View {
+    View {
+        tool,
+        inputs: declared.inputs.into_iter().map(input_row).collect(),
+        outputs: declared.outputs.into_iter().map(output_row).collect(),
+        providers: declared.providers.into_iter().map(provider_row).collect(),
+    }
+}
+
 fn input_row(input: Input) -> InputRow {
     InputRow {
         name: short(&input.name, 80),
         kind: short(&input.type_.unwrap_or_else(|| "any".to_owned()), 200),
         required: input.required,
+        sensitive: input.sensitive,
         default: short(&input.default.unwrap_or_default(), 120),
         description: short(&input.description.unwrap_or_default(), 400),
     }
@@ -284,7 +348,17 @@ fn input_row(input: Input) -> InputRow {
 fn output_row(output: Output) -> OutputRow {
     OutputRow {
         name: short(&output.name, 80),
+        sensitive: output.sensitive,
         description: short(&output.description.unwrap_or_default(), 400),
+    }
+}
+
+fn provider_row(provider: ProviderRequirement) -> ProviderRow {
+    let implied = || format!("hashicorp/{}", provider.name);
+    ProviderRow {
+        source: short(&provider.source.clone().unwrap_or_else(implied), 120),
+        name: short(&provider.name, 80),
+        version: short(&provider.version.unwrap_or_else(|| "any".to_owned()), 120),
     }
 }
 

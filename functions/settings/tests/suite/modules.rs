@@ -1,8 +1,12 @@
 //! Modules: made, changed, deleted, and their versions.
 
-use crate::support::{World, connected};
+use crate::{
+    browser::Browser,
+    support::{World, connected},
+};
 use gantry_fake_gitlab::{Person, ProjectOptions};
 use gantry_queue::{Command, Message};
+use gantry_setup::objects;
 use gantry_store::{
     Expect, Write, keys,
     scheduler::{VersionRecord, VersionState, Yanked},
@@ -159,6 +163,88 @@ async fn versions_are_listed_asked_for_and_yanked() {
         ),
         "{commands:?}"
     );
+}
+
+/// A module with one version, whose code was read as `code`.
+async fn with_code<'a>(w: &'a World, tool: &str, code: Value) -> Browser<'a> {
+    let project = project(w, "acme/terraform-aws-network");
+    w.post(PATH, json!({ "project": project, "tool": tool })).await.expect(201);
+    let module = w.stored_stack("network").await;
+    let run = w.run(&module, "tracked#1", gantry_domain::run::RunState::Finished).await;
+    let version = Version::new(1, 0, 0);
+    let record = VersionRecord {
+        state: VersionState::Active,
+        commit: COMMIT.parse().unwrap(),
+        run: run.id.clone(),
+        tag: None,
+        at: w.clock.now(),
+        digest: Some("abc".to_owned()),
+        yanked: None,
+        version: version.clone(),
+    };
+    let write = Write::put(keys::version(&module.id, &version), Expect::Absent, &record);
+    let _written = w.store.write(vec![write.unwrap()]).await.unwrap();
+    let key = objects::keys::module_metadata(&module.id, "abc");
+    w.objects.put(&key, serde_json::to_vec(&code).unwrap().into()).await.unwrap();
+    Browser::sign_in(w, &w.admin).await
+}
+
+/// What a section of a page says, without its tags.
+fn said(page: &str, section: &str) -> String {
+    let (_, rest) = page.split_once(&format!("aria-labelledby=\"{section}\"")).unwrap();
+    let (inside, _) = rest.split_once("</section>").unwrap();
+    let words = inside.split('<').filter_map(|piece| Some(piece.split_once('>')?.1.trim()));
+    words.filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" | ")
+}
+
+#[tokio::test]
+async fn the_page_shows_all_that_was_read_and_what_was_not() {
+    let w = connected().await;
+    let code = json!({
+        "inputs": [
+            { "name": "cidr", "type": "string", "required": true, "sensitive": true },
+            { "name": "size", "default": "1", "description": "How <many>." },
+        ],
+        "outputs": [{ "name": "key", "sensitive": true }, { "name": "id" }],
+        "providers": [
+            { "name": "aws", "source": "hashicorp/aws", "version": "~> 5.0" }, { "name": "null" },
+        ],
+        "required_version": ">= 1.5",
+        "problems": ["more.tf line 3: the block locals is not closed <b>"],
+    });
+    let browser = with_code(&w, "terraform", code.clone()).await;
+    let page = browser.get("/modules/network").await.expect(200).text;
+    insta::assert_snapshot!(said(&page, "code"), @"Inputs and outputs | Not all of the code could be read | , so that something may be missing here: | more.tf line 3: the block locals is not closed &#60;b&#62; | Terraform | &#62;= 1.5 | OpenTofu | any version | (since 1.12 it looks at | required_version | in | .tofu | files alone) | Inputs | Name | Type | Default | Description | cidr | sensitive | string | required | size | any | 1 | How &#60;many&#62;. | Outputs | Name | Description | key | sensitive | id | Providers | Name | Source | Version | aws | hashicorp/aws | ~&#62; 5.0 | null | hashicorp/null | any");
+    assert!(said(&page, "use").contains("cidr = …"), "{page}");
+    let version = w.get(&format!("{MODULE}/versions/1.0.0")).await.expect(200).body;
+    for (name, value) in code.as_object().unwrap() {
+        if let Value::String(_) | Value::Number(_) = value {
+            assert_eq!(version["code"][name], *value, "{name}");
+        } else {
+            assert_eq!(
+                version["code"][name].as_array().unwrap().len(),
+                value.as_array().unwrap().len(),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_what_each_tool_reads() {
+    let w = connected().await;
+    let required = |name: &str| json!([{ "name": name, "required": true }]);
+    let code = json!({
+        "inputs": required("of_terraform"),
+        "required_version": ">= 1.5",
+        "required_opentofu": ">= 1.12",
+        "opentofu": { "inputs": required("of_opentofu"), "providers": [{ "name": "aws" }] },
+    });
+    let browser = with_code(&w, "opentofu", code).await;
+    let page = browser.get("/modules/network").await.expect(200).text;
+    insta::assert_snapshot!(said(&page, "code"), @"Inputs and outputs | Terraform | &#62;= 1.5 | OpenTofu | &#62;= 1.12 | As OpenTofu reads it | Inputs | Name | Type | Default | Description | of_opentofu | any | required | Providers | Name | Source | Version | aws | hashicorp/aws | any | As Terraform reads it | Inputs | Name | Type | Default | Description | of_terraform | any | required");
+    let usage = said(&page, "use");
+    assert!(usage.contains("of_opentofu = …") && !usage.contains("of_terraform"), "{usage}");
 }
 
 #[tokio::test]
