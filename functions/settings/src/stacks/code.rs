@@ -54,7 +54,8 @@ fn of_files(files: &[(String, String)], stack: &Stack) -> Vec<Finding> {
         is_test: false,
         variable: &|_| None,
     };
-    match root::admit(&files, &asked) {
+    let version = stack.tool_version.as_ref().and_then(|version| version.parse().ok());
+    let mut findings = match root::admit(&files, &asked) {
         Ok(admitted) => {
             let told = |remark| Finding::warning("the code has a backend of its own", remark);
             admitted.remarks.into_iter().map(told).collect()
@@ -62,7 +63,12 @@ fn of_files(files: &[(String, String)], stack: &Stack) -> Vec<Finding> {
         // A hook may generate it.
         Err(root::Refusal::NoConfiguration(_)) if !stack.hooks.before_init.is_empty() => Vec::new(),
         Err(refusal) => vec![Finding::warning("runs are refused", refusal.to_string())],
-    }
+    };
+    let unenforced = root::unenforced_version(&files, stack.tool, version.as_ref());
+    findings.extend(unenforced.map(|meaning| {
+        Finding::warning("the code has a constraint that nobody looks at", meaning)
+    }));
+    findings
 }
 
 /// What it means that another tool executes a stack from now on.

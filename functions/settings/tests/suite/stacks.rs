@@ -252,6 +252,18 @@ async fn what_the_code_means_for_the_state_is_said() {
     assert!(findings(&got).contains(&"warning: runs are refused".to_owned()), "{got}");
     let got = w.send("PUT", STACK, json!({ "tool": "opentofu" })).await.expect(200).body;
     assert_eq!(findings(&got), ["warning: the tool is tofu now"]);
+    let asks = "terraform {\n  required_version = \"< 1.0\"\n}\n";
+    person(&w).push(w.project, "main", "infra/net/versions.tf", asks).unwrap();
+    let unenforced = "warning: the code has a constraint that nobody looks at".to_owned();
+    for (tool, version, told) in [
+        ("opentofu", json!(null), true),
+        ("opentofu", json!("1.11.0"), false),
+        ("terraform", json!(null), false),
+    ] {
+        let body = json!({ "tool": tool, "tool_version": version, "project_root": "infra/net" });
+        let got = w.send("PUT", STACK, body).await.expect(200).body;
+        assert_eq!(findings(&got).contains(&unenforced), told, "{tool} {version}: {got}");
+    }
     assert!(w.gitlab.unknown_requests().is_empty());
 }
 

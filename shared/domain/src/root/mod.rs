@@ -9,10 +9,12 @@ mod in_use;
 mod lasting;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use crate::code::{RootFile, is_configuration};
 pub use in_use::{WrongBackend, backend_in_use};
 pub use lasting::{kept_by_code, kept_by_state, remark_on_destroyed};
+pub use versions::unenforced_version;
 
 use crate::{
     code::{self, Block, Configuration},
