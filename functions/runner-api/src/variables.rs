@@ -65,6 +65,16 @@ pub(crate) fn all_secrets(
     Ok(secrets)
 }
 
+/// Those of the values that a stack's variables had before which this installation's key opens.
+pub(crate) fn opened(
+    stack: &Stack,
+    retired: &[&Retired],
+    sealer: Option<&Sealer>,
+) -> Vec<SecretString> {
+    let open = |Retired { name, sealed, .. }: &&Retired| sealer?.open(&stack.id, name, sealed).ok();
+    retired.iter().filter_map(open).collect()
+}
+
 fn may_have(run: &Run, variable: &Variable) -> bool {
     let for_its_type = match variable.runs {
         VariableRuns::All => true,

@@ -5,7 +5,7 @@
 use crate::{Deps, Refusal, token::Holder, variables};
 use axum::http::StatusCode;
 use gantry_domain::{
-    RunId,
+    RunId, StackId,
     masking::Masker,
     protocol::{LeftBehind, Report, ReportKind},
     run::{Run, RunType},
@@ -19,6 +19,8 @@ use tokio::task::spawn_blocking;
 
 /// Maskers that are kept. One takes some milliseconds to build, and pieces of log come often.
 const KEPT: usize = 32;
+/// Bytes of a state that is searched for secrets while a runner waits.
+const LARGEST_SEARCHED: u64 = 16 << 20;
 
 /// The maskers of the runs that said something last. Cheap to clone.
 #[derive(Clone, Default)]
@@ -73,12 +75,16 @@ impl Deps {
             true => None,
             false => self.store.applied_run_made_at(&stack.value.id).await?,
         };
-        let retired = stack.value.retired.iter().filter(|retired| retired.counts(applied));
-        let retired: Vec<&Retired> = retired.collect();
-        let secrets = variables::all_secrets(&stack.value, &retired, self.sealer().await?.as_ref());
+        let retired = stack.value.retired.iter();
+        let (retired, replaced): (Vec<&Retired>, Vec<_>) =
+            retired.partition(|retired| retired.counts(applied));
+        let sealer = self.sealer().await?;
+        let secrets = variables::all_secrets(&stack.value, &retired, sealer.as_ref());
         let mut secrets = secrets.map_err(|sealed| {
             Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, sealed.to_string())
         })?;
+        let replaced = variables::opened(&stack.value, &replaced, sealer.as_ref());
+        secrets.extend(self.left_in_state(&stack.value.id, replaced).await?);
         let signer = self.signer().await?;
         let registry = TokenFor { kind: TokenKind::Registry, ..token.clone() };
         secrets.extend([signer.sign(token), signer.sign(&registry)]);
@@ -87,6 +93,31 @@ impl Deps {
                 .await?;
         self.walls.keep(run, stack.version, masker.clone());
         Ok(masker)
+    }
+
+    /// Those of the values that the current state holds, although it was applied without them:
+    /// code may tell Terraform to ignore a change. All, where nobody can look into the state.
+    async fn left_in_state(
+        &self,
+        stack: &StackId,
+        values: Vec<SecretString>,
+    ) -> Result<Vec<SecretString>, Refusal> {
+        if values.is_empty() {
+            return Ok(values);
+        }
+        let Some(version) = self.states().current(stack).await? else { return Ok(values) };
+        let version = version.value;
+        if !version.form.is_plain() || version.size > LARGEST_SEARCHED {
+            return Ok(values);
+        }
+        let Some(body) = self.objects.get(&version.object).await? else { return Ok(values) };
+        off_the_runtime(move || {
+            let state = String::from_utf8_lossy(&body);
+            let holds =
+                |value: &SecretString| Masker::new([value.expose_secret()]).mask(&state) != state;
+            values.into_iter().filter(holds).collect()
+        })
+        .await
     }
 }
 

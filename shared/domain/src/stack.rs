@@ -65,8 +65,8 @@ pub struct Stack {
     pub labels: Vec<String>,
     /// Environment variables of runs.
     pub variables: Vec<Variable>,
-    /// Secret values that its variables had before. They are masked as long as Terraform's state
-    /// may still hold them: see [`Retired::counts`].
+    /// Secret values that its variables had before, the oldest first. They are masked as long as
+    /// Terraform's state may still hold them: see [`Retired::counts`].
     #[serde(default)]
     pub retired: Vec<Retired>,
     /// Shell commands around the phases.
@@ -235,7 +235,8 @@ impl std::fmt::Debug for Retired {
 }
 
 impl Retired {
-    /// The state may still hold it: no run has been applied that was made after it had gone.
+    /// The state still holds it: no run has been applied that was made after it had gone. After
+    /// that only a state does which ignores the change, or an older one that was restored.
     /// `applied` is when the run was made that was applied last.
     pub fn counts(&self, applied: Option<jiff::Timestamp>) -> bool {
         applied.is_none_or(|made| made <= self.since)

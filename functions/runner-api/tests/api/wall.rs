@@ -1,6 +1,6 @@
 //! What leaves a run is masked with all secrets of its stack, not only with those that it got.
 
-use crate::support::{SEALING_KEY, World, stack_id};
+use crate::support::{SEALING_KEY, World, digest, stack_id, state_body};
 use axum::http::Method;
 use gantry_domain::{
     masking::Masker,
@@ -8,6 +8,7 @@ use gantry_domain::{
     protocol::{LogChunk, Report, ReportKind},
     run::{Run, RunType},
     stack::{Retired, Stack, Variable, VariableRuns, VariableValue},
+    state::StateForm,
 };
 use gantry_queue::{Message, QueueName};
 use gantry_secrets::Sealer;
@@ -15,7 +16,7 @@ use gantry_setup::objects::keys as objects;
 use gantry_store::{
     config::Role,
     keys,
-    runner::{LogHeld, LogPiece, StateLock},
+    runner::{LogHeld, LogPiece, StateLock, StateVersion},
     scheduler::StackHead,
 };
 use serde_json::json;
@@ -58,6 +59,28 @@ impl World {
         self.json(Method::PUT, "change", token, &change).await.expect(204);
         let kept = self.objects.get(&objects::change(&run.id, 1)).await.unwrap().unwrap();
         String::from_utf8(kept.to_vec()).unwrap()
+    }
+
+    /// Makes a body the current state.
+    async fn hold(&self, body: &str, form: StateForm) {
+        let object = format!("states/{}", digest(body));
+        self.objects.put(&object, body.to_owned().into_bytes().into()).await.unwrap();
+        let version = StateVersion {
+            number: 1,
+            serial: 1,
+            lineage: "l".to_owned(),
+            digest: digest(body),
+            object,
+            size: body.len() as u64,
+            resources: None,
+            form,
+            run: None,
+            by: "a test".to_owned(),
+            rescued: false,
+            found: false,
+            at: self.clock.now(),
+        };
+        self.put(keys::state(&stack_id()), &version).await;
     }
 
     async fn send_log(&self, token: &str, offset: u64, text: &str) {
@@ -157,7 +180,41 @@ async fn an_earlier_value_is_hidden_until_an_apply_without_it() {
     world.hand.advance(std::time::Duration::from_secs(1));
     let new = world.run("r3", RunType::Tracked).await;
     applied(&new).await;
-    assert!(shows("r4").await, "what is in no state is no secret any more");
+    // Nobody can look into a state that is kept elsewhere.
+    assert!(!shows("r4").await);
+    world.hold(&state_body(1, "l"), StateForm::Plain).await;
+    assert!(shows("r5").await, "what is in no state is no secret any more");
+}
+
+#[tokio::test]
+async fn an_earlier_value_is_hidden_as_long_as_the_state_may_hold_it() {
+    let world = World::new().await;
+    world.retire(BEFORE).await;
+    world.hand.advance(std::time::Duration::from_secs(1));
+    let applied = world.run("r0", RunType::Tracked).await;
+    let head = StackHead { last_whole: Some(applied.id.clone()), ..Default::default() };
+    world.put(keys::stack_head(&stack_id()), &head).await;
+    let without = state_body(1, "l");
+    let with =
+        |value: &str| without.replace("{}", &format!("{{\"url\": \"https://u:{value}@h\"}}"));
+    let encrypted = r#"{"serial": 2, "lineage": "l", "encrypted_data": "aGlkZGVu"}"#;
+    for (number, (body, form, shown)) in [
+        (without.as_str(), StateForm::Plain, true),
+        (&with(BEFORE), StateForm::Plain, false),
+        (&with("other"), StateForm::Plain, true),
+        (encrypted, StateForm::Encrypted, false),
+        ("{\"version\": 5}", StateForm::Unknown, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.hold(body, form).await;
+        let run = world.run(&format!("r{}", number + 1), RunType::Proposed).await;
+        let token = world.claimed(&run).await;
+        let kept = world.change(&run, &token).await;
+        assert_eq!(kept.contains(BEFORE), shown, "{body}\n{kept}");
+        assert!(!kept.contains(SECRET), "{kept}");
+    }
 }
 
 #[tokio::test]

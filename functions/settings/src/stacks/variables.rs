@@ -98,7 +98,8 @@ fn variable(form: &mut Form) -> Option<WantedVariable> {
 }
 
 /// The secret values that the stack had before and that Terraform's state may still hold: those
-/// of before that still count, and those that `after` has no more.
+/// that `after` has no more, and those of before. Of these the oldest that were applied away make
+/// room, which few states hold.
 pub(super) fn retire(
     sealer: &Sealer,
     before: &Stack,
@@ -119,20 +120,27 @@ pub(super) fn retire(
         _ => None,
     });
     let retired: Vec<Retired> = (before.retired.iter())
-        .filter(|retired| retired.counts(applied) && !is_old(retired))
+        .filter(|retired| !is_old(retired))
         .cloned()
         .chain(gone)
         // What does not open any more cannot be masked by anybody.
         .filter(|retired| sealer.open(&before.id, &retired.name, &retired.sealed).is_ok())
         .collect();
-    if retired.iter().map(|retired| retired.sealed.len()).sum::<usize>() > LARGEST_RETIRED {
+    let (counting, mut applied_away): (Vec<_>, Vec<_>) =
+        retired.into_iter().partition(|retired| retired.counts(applied));
+    let size = |retired: &[Retired]| retired.iter().map(|one| one.sealed.len()).sum::<usize>();
+    if size(&counting) > LARGEST_RETIRED {
         return Err(Refusal::field(
             "variables",
             "there are too many earlier secret values that the state may still hold: apply a \
              tracked run first, which ends that",
         ));
     }
-    Ok(retired)
+    while size(&counting) + size(&applied_away) > LARGEST_RETIRED {
+        applied_away.remove(0);
+    }
+    applied_away.extend(counting);
+    Ok(applied_away)
 }
 
 fn check_name(name: &str) -> Result<(), String> {

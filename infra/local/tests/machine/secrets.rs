@@ -310,6 +310,16 @@ output "encoded" {
 }
 "#;
 
+/// The state holds what it was made with, whatever is applied later.
+const IGNORING: &str = r#"
+resource "terraform_data" "ignoring" {
+  input = "as ${var.x}"
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+"#;
+
 gantry_terraform::on_each_tool! {
     /// The runner of a preview does not know the secret that the state holds, and nobody but
     /// Gantry knows the one that was there before.
@@ -327,13 +337,14 @@ gantry_terraform::on_each_tool! {
         };
         w.stack(json!({ "tool": tool, "variables": variables(SECRET) })).await;
         w.webhook().await;
-        w.push("topic", WITH_DEFAULT);
+        let code = format!("{WITH_DEFAULT}{IGNORING}");
+        w.push("topic", &code);
         let first = w.open("topic");
         let head = w.merge(first);
         w.run_is(&head, "unconfirmed").await;
         w.apply(&head).await;
 
-        let seen = w.push("preview", &format!("{WITH_DEFAULT}# The same.\n"));
+        let seen = w.push("preview", &format!("{code}# The same.\n"));
         let second = w.open("preview");
         let run = w.run_is(&seen, "finished").await;
         w.note(second, "address").await;
@@ -345,7 +356,7 @@ gantry_terraform::on_each_tool! {
         // The secret is replaced: the state still holds the one before.
         let changed = json!({ "variables": variables(NEXT) });
         w.api.put(&format!("/stacks/{SLUG}"), &changed).await.good();
-        let seen = w.push("other", &format!("{WITH_DEFAULT}# The same again.\n"));
+        let seen = w.push("other", &format!("{code}# The same again.\n"));
         let third = w.open("other");
         w.run_is(&seen, "finished").await;
         w.note(third, "address").await;
@@ -354,5 +365,16 @@ gantry_terraform::on_each_tool! {
         w.apply(&head).await;
         w.settle().await;
         shown(&w, &hidden, &[first, second, third]).await;
+
+        // It was applied away, but for what ignores that.
+        w.api.put(&format!("/stacks/{SLUG}"), &changed).await.good();
+        let seen = w.push("last", WITH_DEFAULT);
+        let fourth = w.open("last");
+        let run = w.run_is(&seen, "finished").await;
+        w.note(fourth, "ignoring").await;
+        w.settle().await;
+        let log = w.log(&run).await;
+        assert!(log.contains("\"as (secret)\""), "{log}");
+        shown(&w, &hidden, &[first, second, third, fourth]).await;
     }
 }
