@@ -46,7 +46,7 @@ pub fn mirror() -> Option<&'static Path> {
 }
 
 /// How configurations name the provider for tests, whose switches `infra/test-provider` lists.
-pub const TEST_PROVIDER: &str = "gantry.test/gantry/test";
+const TEST_PROVIDER: &str = "gantry.test/gantry/test";
 
 /// A filesystem mirror with the provider for tests, for both tools: built with the workspace,
 /// beside the test's own program.
@@ -63,6 +63,20 @@ pub fn test_provider() -> &'static Path {
             Err(error) => panic!("no mirror in {}: {error}", mirror.display()),
         }
     })
+}
+
+/// The code that every configuration with the provider for tests begins with; its objects lie in
+/// the folder `outside`.
+pub fn test_provider_code(outside: &Path) -> String {
+    format!(
+        "terraform {{\n  required_providers {{\n    test = {{\n      source = {TEST_PROVIDER:?}\n    \
+         }}\n  }}\n}}\n\nprovider \"test\" {{\n  folder = {outside:?}\n}}\n\n"
+    )
+}
+
+/// A CLI configuration that has providers from `mirror` alone.
+pub fn mirror_config(mirror: &Path) -> String {
+    format!("provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n")
 }
 
 /// Puts the program where both tools look for it in a mirror. Tests that start side by side, and a

@@ -69,7 +69,9 @@ impl Provider {
         };
         planned.insert("write_only".to_owned(), Value::Nil);
         match prior {
+            // What it will be known by nobody knows, also where it replaces another.
             None => {
+                answer.identity = None;
                 planned.insert("id".to_owned(), value::unknown());
                 planned.insert("revision".to_owned(), value::unknown());
             }

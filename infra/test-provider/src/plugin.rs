@@ -3,10 +3,7 @@
 //!
 //! The rules are those of <https://github.com/hashicorp/go-plugin/blob/main/docs/internals.md>.
 
-use crate::{
-    provider::Provider,
-    service::{self, Controller},
-};
+use crate::{provider::Provider, service};
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use hyper::{server::conn::http2, service::service_fn};
@@ -42,33 +39,23 @@ pub(crate) async fn serve() -> Result<()> {
         .with_context(|| format!("cannot listen at {}", socket.display()))?;
     writeln!(std::io::stdout(), "1|6|unix|{}|grpc|{certificate}", socket.display())?;
 
-    let provider = Arc::new(Provider::default());
-    let controller = Controller::default();
-    loop {
-        let stream = tokio::select! {
-            () = controller.shut_down() => return Ok(()),
-            accepted = listener.accept() => accepted?.0,
-        };
-        let (provider, controller) = (Arc::clone(&provider), controller.clone());
-        match acceptor.clone() {
-            None => drop(tokio::spawn(connection(stream, provider, controller))),
-            Some(acceptor) => drop(tokio::spawn(async move {
-                // A tool that does not like what it is shown says so itself.
-                if let Ok(stream) = acceptor.accept(stream).await {
-                    connection(stream, provider, controller).await;
-                }
-            })),
-        }
+    // The tool has one connection. With it the program ends, also where the tool was killed.
+    let (stream, _) = listener.accept().await?;
+    match acceptor {
+        None => connection(stream).await,
+        Some(acceptor) => connection(acceptor.accept(stream).await?).await,
     }
+    Ok(())
 }
 
-async fn connection<S>(stream: S, provider: Arc<Provider>, controller: Controller)
+async fn connection<S>(stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let provider = Arc::new(Provider::default());
     let calls = service_fn(move |request| {
-        let (provider, controller) = (Arc::clone(&provider), controller.clone());
-        async move { Ok::<_, Infallible>(service::call(request, provider, controller).await) }
+        let provider = Arc::clone(&provider);
+        async move { Ok::<_, Infallible>(service::call(request, provider).await) }
     });
     let server = http2::Builder::new(TokioExecutor::new());
     let _the_tool_ends_it = server.serve_connection(TokioIo::new(stream), calls).await;

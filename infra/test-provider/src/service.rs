@@ -4,32 +4,18 @@ use crate::provider::Provider;
 use hyper::body::Incoming;
 use prost::Message;
 use std::sync::Arc;
-use tokio::sync::watch;
 use tonic::{Request, Response, Status, body::Body, server::Grpc};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
-
-/// What the tool says to the program that the provider is.
-#[derive(Clone, Default)]
-pub(crate) struct Controller(watch::Sender<bool>);
-
-impl Controller {
-    /// Ends when the tool has no more use for the provider.
-    pub(crate) async fn shut_down(&self) {
-        let mut is_over = self.0.subscribe();
-        let _never_gone = is_over.wait_for(|is_over| *is_over).await;
-    }
-}
 
 /// Answers one call of the tool.
 pub(crate) async fn call(
     request: http::Request<Incoming>,
     provider: Arc<Provider>,
-    controller: Controller,
 ) -> http::Response<Body> {
     let path = request.uri().path().to_owned();
     if path == "/plugin.GRPCController/Shutdown" {
-        controller.0.send_replace(true);
+        // It closes the connection next, which is the end.
         return unary(request, provider, Provider::nothing_to_say).await;
     }
     let Some(name) = path.strip_prefix("/tfplugin6.Provider/") else {

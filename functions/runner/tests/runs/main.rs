@@ -11,6 +11,7 @@ mod endless;
 mod full;
 mod further;
 mod meant;
+mod outside;
 mod plan;
 mod planted;
 mod providers;

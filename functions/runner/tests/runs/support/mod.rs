@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) timings: Timings,
     /// What runs may read besides what they need.
     pub(crate) may_read: Vec<PathBuf>,
+    /// What runs may change besides their own folders.
+    pub(crate) may_write: Vec<PathBuf>,
     /// The installation's CLI configuration.
     pub(crate) terraform_config: Option<PathBuf>,
     folders: tempfile::TempDir,
@@ -111,6 +113,7 @@ impl World {
                 .tempdir()
                 .unwrap(),
             may_read: Vec::new(),
+            may_write: Vec::new(),
             terraform_config: None,
             attempts: 0,
         }
@@ -129,6 +132,8 @@ impl World {
         self.api.offer(&claim_token, self.claim.clone());
         let work = self.work();
         let environment = [("PATH".to_owned(), path())];
+        let confinement = self.may_read.iter().fold(confinement(&work), |c, path| c.reading(path));
+        let confinement = self.may_write.iter().fold(confinement, |c, path| c.writing(path));
         std::fs::create_dir_all(&work).unwrap();
         Config {
             terraform_version: None,
@@ -137,9 +142,7 @@ impl World {
             api: self.api.address.parse().unwrap(),
             claim_token: claim_token.into(),
             name: "test".into(),
-            confinement: Some(
-                self.may_read.iter().fold(confinement(&work), |c, path| c.reading(path)),
-            ),
+            confinement: Some(confinement),
             tools: work.join("tools"),
             work,
             releases: Releases {

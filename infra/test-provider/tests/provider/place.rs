@@ -1,7 +1,6 @@
 //! A folder with code for a tool, and the folder outside where its objects lie.
 
 use gantry_domain::stack::Tool;
-use gantry_terraform::TEST_PROVIDER;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -20,10 +19,7 @@ impl Place {
         for folder in ["code", "outside", "tmp"] {
             fs::create_dir(place.path(folder)).unwrap();
         }
-        let mirror = gantry_terraform::test_provider();
-        let config = format!(
-            "provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n"
-        );
+        let config = gantry_terraform::mirror_config(gantry_terraform::test_provider());
         fs::write(place.path("rc"), config).unwrap();
         place.write("");
         let init = place.run(&["init", "-no-color"]);
@@ -33,11 +29,7 @@ impl Place {
 
     /// Writes the code; how the provider is found and configured is there.
     pub(crate) fn write(&self, code: &str) {
-        let provider = format!(
-            "terraform {{\n  required_providers {{\n    test = {{\n      source = {TEST_PROVIDER:?}\n    }}\n  }}\n}}\n\
-             provider \"test\" {{\n  folder = {:?}\n}}\n",
-            self.path("outside")
-        );
+        let provider = gantry_terraform::test_provider_code(&self.path("outside"));
         fs::write(self.path("code/main.tf"), provider + code).unwrap();
     }
 
@@ -103,6 +95,18 @@ impl Place {
 
     pub(crate) fn delete(&self, id: &str) {
         fs::remove_file(self.file(id)).unwrap();
+    }
+
+    /// How many providers run that this place's tool has started.
+    pub(crate) fn providers(&self) -> usize {
+        let tmp = format!("TMPDIR={}", self.path("tmp").display());
+        let is_ours = |process: &fs::DirEntry| {
+            let program = fs::read_link(process.path().join("exe")).unwrap_or_default();
+            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+            program.display().to_string().contains("terraform-provider-test")
+                && environment.split(|byte| *byte == 0).any(|entry| entry == tmp.as_bytes())
+        };
+        fs::read_dir("/proc").unwrap().flatten().filter(is_ours).count()
     }
 
     pub(crate) fn left_in_tmp(&self) -> Vec<String> {

@@ -1,15 +1,13 @@
 //! What Terraform and OpenTofu make of each switch of the provider for tests.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
-mod place;
-
+use crate::place::{Place, change, changes, diagnostics, object, text};
+use gantry_domain::stack::Tool;
 use gantry_terraform::on_each_tool;
-use place::{Place, change, changes, diagnostics, object, text};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader},
     process::Stdio,
+    time::{Duration, Instant},
 };
 
 on_each_tool! {
@@ -284,4 +282,48 @@ on_each_tool! {
         assert!(String::from_utf8_lossy(&ended.stderr).contains("it was interrupted"), "{ended:?}");
         assert!(place.outside("web-1").is_none());
     }
+
+    async fn the_provider_ends_with_a_tool_that_is_killed(tool) {
+        let place = Place::new(tool);
+        place.write(&object("a", "name = \"web\"\ntakes = { create = 600 }"));
+        place.plan();
+        let mut apply = place.command(&["apply", "-no-color", "plan"]);
+        let mut apply = apply.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(apply.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap().contains("Creating...")));
+        assert_eq!(place.providers(), 1);
+        apply.kill().unwrap();
+        apply.wait().unwrap();
+        let begun = Instant::now();
+        while place.providers() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the provider goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// OpenTofu shows them from 1.12 on, as Terraform does.
+#[test]
+fn objects_have_an_identity() {
+    if !gantry_terraform::has(Tool::OpenTofu) {
+        return;
+    }
+    let place = Place::new(Tool::OpenTofu);
+    place.write(&object("a", "name = \"web\""));
+    place.plan();
+    place.apply();
+    std::fs::remove_file(place.path("code/terraform.tfstate")).unwrap();
+    let import = "import {\n  to = test_object.a\n  identity = {\n    id = \"web-1\"\n  }\n}\n";
+    place.write(&format!("{import}{}", object("a", "name = \"web\"")));
+    let imported = change(&place.plan(), "test_object.a");
+    assert_eq!(imported["importing"]["identity"], json!({ "id": "web-1" }));
+    place.apply();
+
+    place.write(&object("a", "name = \"api\""));
+    let replaced = change(&place.plan(), "test_object.a");
+    assert_eq!(replaced["before_identity"], json!({ "id": "web-1" }));
+    assert_eq!(replaced["after_identity"], Value::Null);
+    place.apply();
+    let kept = change(&place.plan(), "test_object.a");
+    assert_eq!(kept["after_identity"], json!({ "id": "api-1" }));
 }
