@@ -1,4 +1,6 @@
-use super::{Action, AttributeChange, Change, Limits, Line, PlanError, ResourceChange, Value};
+use super::{
+    Action, AttributeChange, Change, Delta, Limits, Line, PlanError, ResourceChange, Value,
+};
 use crate::masking::Masker;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -62,6 +64,37 @@ fn show_all(change: &Change) -> String {
 
 fn attributes(change: Json) -> String {
     read(&one(change)).resources[0].attributes.iter().map(show).collect()
+}
+
+/// A plan that a newer Terraform wrote: `infra/test-provider` records them.
+macro_rules! recorded {
+    ($name:literal) => {
+        include_bytes!(concat!("../../testdata/terraform-1.16/", $name, ".plan.json")).as_slice()
+    };
+}
+
+#[test]
+fn plans_that_a_newer_terraform_wrote_are_counted() {
+    let counted = [
+        ((1, 0, 0, 0), recorded!("actions-create")),
+        ((0, 1, 0, 0), recorded!("actions-update")),
+        ((0, 1, 0, 0), recorded!("actions-failed")),
+        ((0, 0, 0, 0), recorded!("actions-invoked")),
+        ((0, 0, 1, 0), recorded!("actions-destroyed")),
+        // Terraform destroys at a replacement what `destroy = false` keeps at a destroy.
+        ((1, 0, 1, 0), recorded!("kept-replaced")),
+        ((0, 0, 0, 1), recorded!("kept-destroyed")),
+        ((0, 0, 1, 0), recorded!("deposed")),
+        ((1, 0, 0, 0), recorded!("store")),
+    ];
+    for (added_changed_destroyed_forgotten, plan) in counted {
+        let (change, _) =
+            Change::from_plan_bytes(plan, Limits::default(), &Masker::default()).unwrap();
+        let Delta { add, change, destroy, forget, .. } = change.delta;
+        let counted = (add, change, destroy, forget);
+        let plan = String::from_utf8_lossy(plan);
+        assert_eq!(counted, added_changed_destroyed_forgotten, "{plan}");
+    }
 }
 
 #[test]
