@@ -11,7 +11,7 @@ use crate::{
 };
 use axum::body::Bytes;
 use gantry_domain::{
-    plan::{Change, Delta, LARGEST_CHANGE, Limits},
+    plan::{Change, Delta, LARGEST_CHANGE, Limits, planned_modules},
     protocol::{ReportKind, StateDoubt},
     run::RunType,
     text,
@@ -183,7 +183,16 @@ async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Fai
     let plan = job.folders.plan();
     let json = show(job, terraform, &plan).await?;
     size::check(job, &json)?;
-    read_plan(job, json).await.map(|(_, change)| change)
+    let (json, mut change) = read_plan(job, json).await?;
+    if job.claim.run_type == RunType::Test {
+        let (masker, tool) = (Arc::clone(&job.masker), job.claim.tool);
+        let read = spawn_blocking(move || planned_modules(&json, tool, &|text| masker.mask(text)));
+        change.modules = read
+            .await
+            .map_err(std::io::Error::other)?
+            .map_err(|error| Failure::other(crate::failure::chain(&error)))?;
+    }
+    Ok(change)
 }
 
 /// What a plan would change. From here on what it marks is hidden.

@@ -19,6 +19,7 @@ use axum::{
 };
 use gantry_domain::{
     CommitSha, RunId, StackId,
+    plan::PlannedModule,
     run::{Run, RunType},
     stack::Stack,
 };
@@ -141,7 +142,11 @@ pub(crate) fn address_of(module: &Stack) -> String {
     format!("{namespace}/{}/{provider}", module.name)
 }
 
-/// What the code of a version says of itself, as far as it was kept and can be read.
+/// How many tests of a version are asked for what the tool read.
+const TESTS_ASKED: usize = 20;
+
+/// What the code of a version says of itself, as far as it was kept and can be read; what a tool
+/// has read itself, in a test, counts more.
 pub(crate) async fn code_of(
     app: &App,
     module: &StackId,
@@ -150,7 +155,32 @@ pub(crate) async fn code_of(
     let Some(digest) = &version.digest else { return Ok(None) };
     let kept = app.objects.get(&objects::module_metadata(module, digest)).await;
     let kept = kept.map_err(|error| Problem::internal(&error))?;
-    Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()))
+    let read = kept.and_then(|kept| serde_json::from_slice::<Metadata>(&kept).ok());
+    let Some(mut read) = read else { return Ok(None) };
+    for planned in planned_by_tests(app, version).await? {
+        read.believe(&planned);
+    }
+    Ok(Some(read))
+}
+
+/// The module as the tools of its tests read it, once a tool.
+async fn planned_by_tests(app: &App, version: &VersionRecord) -> Answer<Vec<PlannedModule>> {
+    let mut found: Vec<PlannedModule> = Vec::new();
+    let suite = app.store.get::<Run>(&keys::run(&version.run)).await?;
+    let Some(suite) = suite.map(|suite| suite.value) else { return Ok(found) };
+    for run in test_runs(app, &suite).await?.iter().take(TESTS_ASKED) {
+        let Some(test) = &run.test else { continue };
+        let above = test.case.project_root.split('/').filter(|part| !part.is_empty());
+        let folder = above.map(|_| "..").collect::<Vec<_>>().join("/");
+        let Some(change) = runs::change(app, run).await? else { continue };
+        for module in change.modules {
+            let source = module.folder.trim_end_matches('/').trim_start_matches("./");
+            if source == folder && found.iter().all(|known| known.tool != module.tool) {
+                found.push(module);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// All versions, the lowest first.

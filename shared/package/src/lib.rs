@@ -9,6 +9,7 @@ mod error;
 mod json;
 mod metadata;
 mod native;
+mod planned;
 mod write;
 
 pub use error::PackageError;

@@ -6,7 +6,7 @@
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
 
-use gantry_domain::stack::Tool;
+use gantry_domain::{plan::planned_modules, stack::Tool};
 use gantry_package::{Declared, Input, Metadata};
 use gantry_terraform::on_each_tool;
 use serde_json::{Value, json};
@@ -66,9 +66,13 @@ impl Folder {
 
     /// What the reader read for the tool.
     fn read(&self) -> Declared {
-        let Metadata { inputs, outputs, providers, opentofu, .. } = self.metadata.clone();
+        Self::view(self.metadata.clone(), self.tool)
+    }
+
+    fn view(metadata: Metadata, tool: Tool) -> Declared {
+        let Metadata { inputs, outputs, providers, opentofu, .. } = metadata;
         let shared = Declared { inputs, outputs, providers };
-        opentofu.filter(|_| self.tool == Tool::OpenTofu).unwrap_or(shared)
+        opentofu.filter(|_| tool == Tool::OpenTofu).unwrap_or(shared)
     }
 
     /// Compares the two.
@@ -108,6 +112,23 @@ impl Folder {
             })
             .collect();
         assert_eq!(found, expected, "{}: providers", self.tool.command());
+        self.believed(&said);
+    }
+
+    /// The tool's own word changes nothing but how defaults are written.
+    #[track_caller]
+    fn believed(&self, said: &Value) {
+        let plan = serde_json::to_vec(&json!({ "configuration": said })).unwrap();
+        let planned = planned_modules(&plan, self.tool, &str::to_owned).unwrap();
+        let mut believed = Self::view(self.metadata.clone(), self.tool);
+        let mut metadata = self.metadata.clone();
+        metadata.believe(&planned[0]);
+        let told = Self::view(metadata, self.tool);
+        for (input, told) in believed.inputs.iter_mut().zip(&told.inputs) {
+            assert_eq!(input.default.is_some(), told.default.is_some(), "{told:?}");
+            input.default.clone_from(&told.default);
+        }
+        assert_eq!(believed, told, "{}: believed", self.tool.command());
     }
 }
 
@@ -235,7 +256,22 @@ const JSON: &str = r#"{
   }
 }"#;
 
+/// `[!a]` is no letter but a to one of them.
+const PATTERN: &str =
+    "output \"found\" {\n  value = join(\",\", fileset(path.module, \"[!a].md\"))\n}\n";
+
 on_each_tool! {
+    async fn a_pattern_means_what_the_tool_takes_it_for(tool) {
+        let folder = Folder::new(tool, &[("main.tf", PATTERN), ("a.md", ""), ("b.md", "")]);
+        folder.planned().unwrap();
+        let shown: Value = serde_json::from_slice(&folder.run(&["show", "-json", "plan"]).stdout).unwrap();
+        let expected = match tool {
+            Tool::Terraform => "a.md",
+            Tool::OpenTofu => "b.md",
+        };
+        assert_eq!(shown["planned_values"]["outputs"]["found"]["value"], expected);
+    }
+
     async fn the_syntax_is_read_as_the_tool_reads_it(tool) {
         Folder::new(tool, &[("main.tf", SYNTAX), ("more.tf.json", JSON)]).agree();
     }

@@ -5,6 +5,10 @@
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
 
+use gantry_domain::{
+    plan::{PlannedModule, PlannedValue},
+    stack::Tool,
+};
 use gantry_package::{Declared, Metadata};
 use support::{module, pack};
 
@@ -152,4 +156,53 @@ fn each_tool_has_a_constraint_of_its_own() {
     let json = r#"{"language": {"compatible_with": {"opentofu": ">= 1.12"}}, "terraform": {"required_version": "1"}}"#;
     assert_eq!(versions(&[("a.tf.json", json)]), (some("1"), some(">= 1.12")));
     assert_eq!(versions(&[("a.tofu.json", json)]), (None, some("1, >= 1.12")));
+}
+
+#[test]
+fn the_tools_own_word_counts_more() {
+    let planned = |tool| PlannedModule {
+        tool,
+        folder: String::new(),
+        inputs: [
+            ("same", PlannedValue { default: Some("1.5".to_owned()), ..PlannedValue::default() }),
+            ("other", PlannedValue { default: Some("2".to_owned()), ..PlannedValue::default() }),
+            ("hidden", PlannedValue { sensitive: true, ..PlannedValue::default() }),
+            ("found", PlannedValue { required: true, ..PlannedValue::default() }),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into(),
+        outputs: [("o".to_owned(), PlannedValue::default())].into(),
+    };
+    let code = "variable \"same\" {\n  type = number\n  default = 1.50\n}\nvariable \"other\" {\n  default = 1\n}\n\
+                variable \"hidden\" {\n  default = \"x\"\n}\nvariable \"lost\" {}\noutput \"o\" {\n  value = 1\n  sensitive = true\n}\n";
+    let read = read(&[("main.tf", code)]);
+    for tool in [Tool::Terraform, Tool::OpenTofu] {
+        let mut believed = read.clone();
+        believed.believe(&planned(tool));
+        let (terraform, opentofu) = by_tool(believed);
+        let (told, unchanged) = match tool {
+            Tool::Terraform => (terraform, opentofu),
+            Tool::OpenTofu => (opentofu, terraform),
+        };
+        assert_eq!(unchanged, by_tool(read.clone()).0);
+        let rows: Vec<_> = told
+            .inputs
+            .iter()
+            .map(|i| (i.name.as_str(), i.default.as_deref(), i.type_.as_deref(), i.sensitive))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("found", None, None, false),
+                ("hidden", Some("\"x\""), None, true),
+                ("other", Some("2"), None, false),
+                ("same", Some("1.50"), Some("number"), false),
+            ]
+        );
+        assert!(!told.outputs[0].sensitive);
+    }
+    let mut both = read.clone();
+    both.believe(&planned(Tool::Terraform));
+    both.believe(&planned(Tool::OpenTofu));
+    assert_eq!(both.opentofu, None);
 }

@@ -43,6 +43,23 @@ on_each_tool! {
         assert!(w.api.data().lock.is_none());
     }
 
+    async fn a_test_tells_the_modules_as_the_tool_read_them(tool) {
+        let called = "variable \"a\" {\n  default = { b = 1 }\n}\noutput \"a\" {\n  value = var.a\n  sensitive = true\n}\n";
+        let root = "module \"m\" {\n  source = \"../\"\n}\n";
+        let mut w = World::new(&[("infra/main.tf", root), ("main.tf", called)]).await;
+        w.claim.tool = tool;
+        w.claim.run_type = RunType::Test;
+        assert_eq!(w.run().await, destroyed(), "{}", w.api.log());
+        let modules = w.api.change().modules;
+        assert_eq!(modules.iter().map(|m| m.folder.as_str()).collect::<Vec<_>>(), ["", "../"]);
+        assert_eq!(modules[1].tool, tool);
+        assert_eq!(modules[1].inputs["a"].default.as_deref(), Some("{\"b\":1}"));
+        assert!(modules[1].outputs["a"].sensitive);
+        w.claim.run_type = RunType::Proposed;
+        w.run().await;
+        assert_eq!(w.api.change().modules, []);
+    }
+
     async fn a_report_that_is_not_accepted_keeps_nothing(tool) {
         let mut w = test(tool, ONE).await;
         w.api.data().refused_applied = 1;

@@ -9,7 +9,7 @@ use gantry_queue::{Command, Message};
 use gantry_setup::objects;
 use gantry_store::{
     Expect, Write, keys,
-    scheduler::{VersionRecord, VersionState, Yanked},
+    scheduler::{RunEntry, VersionRecord, VersionState, Yanked},
 };
 use semver::Version;
 use serde_json::{Value, json};
@@ -245,6 +245,53 @@ async fn the_page_shows_what_each_tool_reads() {
     insta::assert_snapshot!(said(&page, "code"), @"Inputs and outputs | Terraform | &#62;= 1.5 | OpenTofu | &#62;= 1.12 | As OpenTofu reads it | Inputs | Name | Type | Default | Description | of_opentofu | any | required | Providers | Name | Source | Version | aws | hashicorp/aws | any | As Terraform reads it | Inputs | Name | Type | Default | Description | of_terraform | any | required");
     let usage = said(&page, "use");
     assert!(usage.contains("of_opentofu = …") && !usage.contains("of_terraform"), "{usage}");
+}
+
+#[tokio::test]
+async fn what_a_tool_read_in_a_test_counts_more_than_what_is_read_here() {
+    let w = connected().await;
+    let code = json!({
+        "inputs": [
+            { "name": "lost", "required": true },
+            { "name": "size", "type": "number", "default": "1.50" },
+        ],
+        "outputs": [{ "name": "id" }],
+        "providers": [{ "name": "aws" }],
+    });
+    let browser = with_code(&w, "terraform", code).await;
+    let module = w.stored_stack("network").await;
+    let suite = gantry_domain::RunId::derive(&module.id, "tracked#1");
+    let mut test = w.run(&module, "test#1", gantry_domain::run::RunState::Finished).await;
+    test.run_type = gantry_domain::run::RunType::Test;
+    test.delta = Some(gantry_domain::plan::Delta::default());
+    let case = json!({ "name": "basic", "project_root": "examples/basic", "variables": {},
+        "negative": false, "depends_on": [], "tool": null, "tool_version": null });
+    test.test =
+        serde_json::from_value(json!({ "suite": suite, "case": case, "tracked": true })).unwrap();
+    w.save_run(&test).await;
+    let entry = RunEntry {
+        run: test.id.clone(),
+        stack: test.stack.clone(),
+        run_type: test.run_type,
+        created_at: test.created_at,
+    };
+    let project = test.project().unwrap();
+    w.put(keys::commit_run(project, &test.commit, &test.id), &entry).await;
+    let planned = |tool: &str, folder: &str, name: &str| {
+        json!({ "tool": tool, "folder": folder, "outputs": { "id": { "sensitive": true } }, "inputs": {
+            "size": { "default": "1.5", "description": "As planned" }, name: { "required": true },
+        } })
+    };
+    let change = json!({ "v": 1, "modules": [
+        planned("terraform", "", "root"), planned("terraform", "../../", "found"),
+        planned("opentofu", "../..", "found"), planned("terraform", "../other", "other"),
+    ] });
+    let key = objects::keys::change(&test.id, test.attempt);
+    w.objects.put(&key, serde_json::to_vec(&change).unwrap().into()).await.unwrap();
+    let page = browser.get("/modules/network").await.expect(200).text;
+    insta::assert_snapshot!(said(&page, "code"), @"Inputs and outputs | Inputs | Name | Type | Default | Description | found | any | required | size | number | 1.50 | As planned | Outputs | Name | Description | id | sensitive | Providers | Name | Source | Version | aws | hashicorp/aws | any");
+    let version = w.get(&format!("{MODULE}/versions/1.0.0")).await.expect(200).body;
+    assert_eq!(version["code"]["inputs"][0]["name"], "found");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod fit;
 mod hide;
 mod left;
 mod marks;
+mod modules;
 mod read;
 mod show;
 mod state_marks;
@@ -18,6 +19,7 @@ pub use delta::Delta;
 pub use fit::LARGEST_CHANGE;
 pub use left::left_by_destroy;
 pub use marks::Marked;
+pub use modules::{PlannedModule, PlannedValue, planned_modules};
 pub use read::PlanError;
 
 use serde::{Deserialize, Serialize};
@@ -79,6 +81,9 @@ pub struct Change {
     pub deferred: u32,
     /// Checks and conditions that fail.
     pub checks: Vec<CheckFailure>,
+    /// Of a module's test: the module as the tool read it, and others that the test calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<PlannedModule>,
 }
 
 /// What would happen to one resource.
