@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::git::Oid;
+use crate::git::{Oid, tree};
 use crate::model::{Job, JobKind, MergeRequestIid, NoteId, Pipeline, PipelineId, ProjectId, State};
 use crate::observe::{Mention, QuickAction, RequestRecord, Write};
 use crate::server::FakeGitlab;
@@ -168,16 +168,21 @@ impl FakeGitlab {
         self.with(|state| state.project(project).repo.branch(branch)).map(|id| id.to_string())
     }
 
-    /// The commits of a project that anybody has asked for: id, title and tree.
+    /// The commits of a project that anybody has asked for: id, title, and all files, one after
+    /// the other, each after its path.
     #[must_use]
     pub fn commits(&self, project: ProjectId) -> Vec<(String, String, String)> {
         self.with(|state| {
-            let known = state.project(project).repo.objects.known_commits();
-            known
+            let objects = &state.project(project).repo.objects;
+            let content =
+                |id| String::from_utf8_lossy(&objects.blob(id).unwrap_or_default()).into_owned();
+            objects
+                .known_commits()
                 .iter()
                 .map(|commit| {
-                    let title = commit.title().to_owned();
-                    (commit.id.to_string(), title, commit.tree.to_string())
+                    let files = tree::files(objects, commit.tree).into_iter();
+                    let files = files.map(|(path, file)| format!("{path}\0{}\0", content(file.id)));
+                    (commit.id.to_string(), commit.title().to_owned(), files.collect())
                 })
                 .collect()
         })

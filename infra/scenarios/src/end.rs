@@ -3,6 +3,7 @@
 use crate::World;
 use reqwest::Method;
 use serde_json::Value;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 impl World {
     /// What GitLab shows, and what became of each run. Without ids, addresses and times: they
@@ -12,9 +13,13 @@ impl World {
         let mut names = Vec::new();
         for project in self.gitlab.projects() {
             let path = self.gitlab.project_path(project);
-            for (id, title, tree) in self.gitlab.commits(project) {
-                // GitLab's own merges have the ids of what they merge in their titles.
-                let name = format!("<{} {}>", without_ids(&title), &tree[..6]);
+            for (id, title, files) in self.gitlab.commits(project) {
+                // GitLab's own merges have the ids of what they merge in their titles, and files
+                // the registry's address.
+                let mut digest = DefaultHasher::new();
+                files.replace(self.host(), "<host>").hash(&mut digest);
+                let (title, files) = (without_ids(&title), digest.finish());
+                let name = format!("<{title} {files:016x}>");
                 names.push((id[..8].to_owned(), name.clone()));
                 names.push((id, name));
             }
@@ -87,10 +92,20 @@ fn named(text: &str, names: &[(String, String)]) -> String {
     without_ids(&text)
 }
 
+/// Without ids of commits, and without those that a tool gives to what it makes.
 fn without_ids(text: &str) -> String {
-    let is_id = |word: &&str| word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
-    let ids: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_id).collect();
-    ids.iter().fold(text.to_owned(), |text, id| text.replace(id, "<a commit>"))
+    let is_id = |word: &&str| {
+        let dashes = match word.len() {
+            40 => 0,
+            36 => 4,
+            _ => return false,
+        };
+        let hex = word.bytes().filter(u8::is_ascii_hexdigit).count();
+        hex == word.len() - dashes && word.bytes().filter(|b| *b == b'-').count() == dashes
+    };
+    let is_in_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let ids: Vec<&str> = text.split(|c| !is_in_word(c)).filter(is_id).collect();
+    ids.iter().fold(text.to_owned(), |text, id| text.replace(id, "<an id>"))
 }
 
 fn without_addresses(text: &str) -> String {

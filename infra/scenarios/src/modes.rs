@@ -92,7 +92,7 @@ where
     Fut: Future<Output = World>,
 {
     let name = std::any::type_name::<F>();
-    let wanted = stops::wanted();
+    let wanted = stops::wanted(name);
     let counted = Mode { counts_effects: wanted > 0, ..Mode::PLAIN };
     let mut plain = None;
     for mode in modes {

@@ -131,7 +131,9 @@ async fn more_refs_than_gitlab_tells_of_are_found_by_comparing() {
             w.dev.set_branch(project, branch, "main").unwrap();
         }
         w.gitlab.drop_pending();
+        // No branch is left that a comparison could find between the first stack and the last.
         let commit = w.dev.push(project, "side", "infra/main.tf", "# one").unwrap();
+        w.dev.delete_branch(project, "side").unwrap();
         w.gitlab.drop_pending();
         for branch in ["one", "two", "three", "four"] {
             let fields = json!({ "branch": branch });
