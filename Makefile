@@ -38,7 +38,7 @@ test: programs ## Run all tests.
 test-aws: programs ## Run the tests of the Lambda functions on stand-ins for AWS alone.
 	$(TOOLS) cargo test --locked --workspace --test aws $(ARGS)
 
-test-stops: programs ## Tell each story with a process that ends before each side effect, and GitLab in all its moods.
+test-stops: programs ## Tell each story with a process that ends at each place, and GitLab in all its moods.
 	$(TOOLS) GANTRY_STOPS=all GANTRY_MOODS=all cargo test --locked --workspace --test stories $(ARGS)
 
 check: ## Format and lint, as CI does.

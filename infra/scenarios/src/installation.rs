@@ -1,6 +1,6 @@
 //! The part of an installation that ends with its process, and what outlives it.
 
-use crate::stops::{BeforeObjects, BeforeQueues, Stops};
+use crate::stops::{self, BeforeObjects, BeforeQueues, Stops};
 use axum::{
     Router,
     extract::{Request, State},
@@ -125,6 +125,7 @@ async fn to_current(
     if is_away.load(Ordering::Relaxed) {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     }
-    let answer = stops.watch(current.oneshot(request)).await;
+    let kind = stops::without_ids(&format!("{} {}", request.method(), request.uri().path()));
+    let answer = stops.watch(&kind, current.oneshot(request)).await;
     answer.unwrap_or_else(|| Ok(StatusCode::BAD_GATEWAY.into_response()))
 }

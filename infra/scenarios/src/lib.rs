@@ -4,7 +4,7 @@
 //! calls to dynoxide, real HTTP, hand-pumped queues and a hand-set clock, so nothing sleeps. Every
 //! story runs in each [`Mode`]: as it is, with every message delivered twice and groups shuffled,
 //! with stale index reads, without any webhook, and with a process that ends after every message.
-//! At the end nothing may be left. Half of the stories, or with `GANTRY_STOPS` all, are told again
+//! At the end nothing may be left. A quarter of the stories, or with `GANTRY_STOPS` all, are told again
 //! with a process that ends before one of its side effects: the end must be the same (`stops`,
 //! `end`). So it must with a GitLab that is in trouble for ten minutes (`moods`);
 //! `GANTRY_MOODS=all` tells all of them. A seed, another one each time, chooses what is left to

@@ -245,10 +245,11 @@ impl World {
         let what = Envelope::from_body(&received.body)
             .map(|e| format!("{queue} {} {:?}", e.message.kind(), e.message.ids()))
             .unwrap_or_default();
+        let kind = what.split(' ').take(2).collect::<Vec<_>>().join(" ");
         let (receipt, message) = (received.receipt.clone(), received.message_id.clone());
         let deadline = Instant::now() + self.pump.handling;
         let work = self.system.driver.run_batch(queue, vec![received], deadline, handler);
-        let Some(outcome) = self.stops.watch(work).await else {
+        let Some(outcome) = self.stops.watch(&kind, work).await else {
             self.told.push(format!("{what} (not to its end)"));
             return;
         };

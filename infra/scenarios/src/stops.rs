@@ -15,8 +15,9 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
-use rand::RngExt as _;
+use rand::{RngExt as _, seq::IndexedRandom as _};
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -24,7 +25,7 @@ use std::{
 use tokio::sync::watch;
 
 /// Nobody asks for more: one of so many stories is told with a process that ends.
-const SHARE: u32 = 2;
+const SHARE: u32 = 4;
 
 /// Counts the side effects of what is watched, and ends the process at one of them.
 #[derive(Clone)]
@@ -38,9 +39,12 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// How much of what goes on is watched.
-    watching: usize,
-    seen: usize,
+    /// What of what goes on is watched: kinds of messages, and of requests.
+    watching: Vec<String>,
+    /// The place of each effect that there was.
+    places: Vec<Place>,
+    /// How many there were when the present work began.
+    begun: usize,
     /// The effect that is never let through.
     at: Option<usize>,
     /// Calls of GitLab that the present process has made.
@@ -51,6 +55,11 @@ struct State {
     stopped_before: Option<String>,
 }
 
+/// Where in the work an effect is: of what kind of message or request, what it does (without ids),
+/// and whether it is the first such effect of that message, the second, or a later one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place(String, String, usize);
+
 impl Stops {
     /// The process ends before effect number `at`, counted from 0; never without a number.
     pub(crate) fn new(at: Option<usize>) -> Self {
@@ -58,9 +67,9 @@ impl Stops {
         Self(Arc::new(Inner { state: Mutex::new(state), ended: watch::Sender::new(0) }))
     }
 
-    /// How many effects there were.
-    pub(crate) fn seen(&self) -> usize {
-        self.0.state.lock().unwrap().seen
+    /// The places of the effects that there were.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        self.0.state.lock().unwrap().places.clone()
     }
 
     /// How many processes have ended.
@@ -77,15 +86,17 @@ impl Stops {
     pub(crate) async fn before(&self, effect: impl FnOnce() -> String) {
         {
             let mut state = self.0.state.lock().unwrap();
-            if state.watching == 0 {
-                return;
-            }
-            let number = state.seen;
-            state.seen += 1;
+            let Some(work) = state.watching.last().cloned() else { return };
+            let effect = effect();
+            let kind = without_ids(&effect);
+            let before = state.places[state.begun..].iter().filter(|place| place.1 == kind);
+            let before = before.take(2).count();
+            let number = state.places.len();
+            state.places.push(Place(work, kind, before));
             if state.at != Some(number) {
                 return;
             }
-            state.stopped_before = Some(effect());
+            state.stopped_before = Some(effect);
         }
         self.0.ended.send_modify(|count| *count += 1);
         std::future::pending().await
@@ -101,7 +112,8 @@ impl Stops {
     async fn before_call(&self) {
         {
             let mut state = self.0.state.lock().unwrap();
-            let Some((most, processes)) = state.most_calls.filter(|_| state.watching > 0) else {
+            let Some((most, processes)) = state.most_calls.filter(|_| !state.watching.is_empty())
+            else {
                 return;
             };
             state.calls += 1;
@@ -115,10 +127,10 @@ impl Stops {
         std::future::pending().await
     }
 
-    /// Does the work of a process. None when the process has ended over it.
-    pub(crate) async fn watch<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// Does the work of a process, which is of this kind. None when the process has ended over it.
+    pub(crate) async fn watch<T>(&self, kind: &str, work: impl Future<Output = T>) -> Option<T> {
         let mut ended = self.0.ended.subscribe();
-        let _watching = Watching::new(self);
+        let _watching = Watching::new(self, kind);
         tokio::select! {
             biased;
             _ = ended.changed() => None,
@@ -127,7 +139,7 @@ impl Stops {
     }
 }
 
-/// With how many processes that end a story is told: with one for each side effect where
+/// With how many processes that end a story is told: with one for each place where
 /// `GANTRY_STOPS=all` says so, with as many as it says, or else with one in a few of the stories,
 /// chosen by the seed.
 pub(crate) fn wanted(story: &str) -> usize {
@@ -138,28 +150,45 @@ pub(crate) fn wanted(story: &str) -> usize {
     }
 }
 
-/// Before which of a story's effects its process ends, chosen by the seed.
-pub(crate) fn chosen(story: &str, effects: usize, wanted: usize) -> Vec<usize> {
+/// Before which of a story's effects its process ends: one of those at each place that is chosen,
+/// both by the seed. A story does the same thing many times, and what is left undone is the same.
+pub(crate) fn chosen(story: &str, places: &[Place], wanted: usize) -> Vec<usize> {
     let mut random = random(story);
-    let mut numbers =
-        rand::seq::index::sample(&mut random, effects, wanted.min(effects)).into_vec();
+    let mut at: BTreeMap<&Place, Vec<usize>> = BTreeMap::new();
+    for (number, place) in places.iter().enumerate() {
+        at.entry(place).or_default().push(number);
+    }
+    let one_of_each = at.values().filter_map(|numbers| numbers.choose(&mut random).copied());
+    let numbers: Vec<usize> = one_of_each.collect();
+    let mut numbers = numbers.sample(&mut random, wanted).copied().collect::<Vec<_>>();
     numbers.sort_unstable();
     numbers
+}
+
+/// An effect, or a request, without what is another in each telling: parts of paths with a digit in
+/// them.
+pub(crate) fn without_ids(effect: &str) -> String {
+    let is_id = |part: &str| part.contains(|c: char| c.is_ascii_digit());
+    let parts = effect.split_inclusive(['/', ' ', ',', '#']);
+    parts.map(|part| if is_id(part) { "*" } else { part }).collect()
 }
 
 /// Effects are counted as long as it lives.
 struct Watching<'a>(&'a Stops);
 
 impl<'a> Watching<'a> {
-    fn new(stops: &'a Stops) -> Self {
-        stops.0.state.lock().unwrap().watching += 1;
+    fn new(stops: &'a Stops, kind: &str) -> Self {
+        let mut state = stops.0.state.lock().unwrap();
+        state.watching.push(kind.to_owned());
+        state.begun = state.places.len();
+        drop(state);
         Self(stops)
     }
 }
 
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
-        self.0.0.state.lock().unwrap().watching -= 1;
+        self.0.0.state.lock().unwrap().watching.pop();
     }
 }
 
