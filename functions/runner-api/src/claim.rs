@@ -100,6 +100,7 @@ pub(crate) async fn claim(
         registry,
         largest_state: deps.limits.state,
         plan_digest: run.plan_digest.filter(|_| run.phase == Phase::Apply),
+        planned: run.delta.filter(|_| run.phase == Phase::Apply),
     }))
 }
 

@@ -18,7 +18,7 @@ use gantry_domain::{
 };
 use gantry_engine::{
     Terraform,
-    diagnostics::{applied_counts, strip_ansi},
+    diagnostics::strip_ansi,
     files, process,
     terraform::EXIT_CHANGED,
     workspace::{self, Packed},
@@ -28,7 +28,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -113,7 +113,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     if is_test {
         return testing::apply_and_destroy(job, &terraform, change.delta).await;
     }
-    run_apply(job, &terraform, change.delta).await
+    run_apply(job, &terraform, Some(change.delta)).await
 }
 
 /// The apply of a saved plan. Returns what is reported last.
@@ -127,7 +127,8 @@ pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
     providers::init(job, &terraform, true).await?;
     job.hide_marked_of_state().await?;
     root::check_backend(job, &terraform)?;
-    run_apply(job, &terraform, Delta::default()).await
+    let planned = job.claim.planned;
+    run_apply(job, &terraform, planned).await
 }
 
 async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
@@ -197,9 +198,9 @@ async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Fai
 
 /// What a plan would change. From here on what it marks is hidden.
 pub(crate) async fn read_plan(job: &mut Job, json: Vec<u8>) -> Result<(Vec<u8>, Change), Failure> {
-    let masker = Arc::clone(&job.masker);
+    let (masker, tool) = (Arc::clone(&job.masker), job.claim.tool);
     let (json, read) = spawn_blocking(move || {
-        let read = Change::from_plan_bytes(&json, Limits::default(), &masker);
+        let read = Change::from_plan(&json, tool, Limits::default(), &masker);
         (json, read)
     })
     .await
@@ -277,11 +278,12 @@ async fn save_plan(job: &mut Job) -> Result<Packed, Failure> {
     Ok(packed)
 }
 
-/// From here on nothing is ended by force.
+/// From here on nothing is ended by force. What was `planned` is not known where the runner API is of
+/// a release before.
 pub(crate) async fn run_apply(
     job: &mut Job,
     terraform: &Terraform,
-    planned: Delta,
+    planned: Option<Delta>,
 ) -> Result<ReportKind, Failure> {
     let hooks = job.claim.hooks.clone();
     job.hooks("before_apply", &hooks.before_apply, terraform).await?;
@@ -299,18 +301,11 @@ pub(crate) async fn run_apply(
         })?;
     }
     job.enter(Progress::Applying)?;
-    let counts = Arc::new(Mutex::new(None));
-    let heard = Arc::clone(&counts);
-    let watch = move |line: &str| {
-        if let Some(delta) = applied_counts(line) {
-            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(delta);
-        }
-    };
     let terraform = &root::for_apply(job, terraform)?;
     let spec = terraform.apply(&job.folders.plan());
     let local = terraform.folder.join(LOCAL_STATE);
     let before = digest(job, &local);
-    let (ended, errors) = job.terraform(&spec, Care::Apply, watch).await?;
+    let (ended, errors) = job.terraform(&spec, Care::Apply, |_: &str| {}).await?;
     rescue_states(job).await;
     let is_elsewhere = rescue_local(job, &local, before).await;
     if let Err(error) = job.hide_marked_of_state().await {
@@ -319,9 +314,10 @@ pub(crate) async fn run_apply(
     if !ended.status.success() {
         return Err(Failure::Terraform { fallback: format!("apply: {}", ended.status), errors });
     }
-    let counted = counts.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(planned);
-    let delta = Delta { moved: planned.moved, outputs: planned.outputs, ..counted };
-    if job.state.as_ref().is_some_and(|state| !state.was_written()) && !delta.is_empty() {
+    // All that was planned was done: what the tool prints leaves something out.
+    let delta = planned.unwrap_or_default();
+    let changes_the_state = planned.is_none_or(|planned| !planned.is_empty());
+    if job.state.as_ref().is_some_and(|state| !state.was_written()) && changes_the_state {
         let where_ = match is_elsewhere {
             true => "the state that lay in the run's folder was kept aside: a person decides",
             false => {

@@ -23,7 +23,7 @@ pub(crate) async fn apply_and_destroy(
     terraform: &Terraform,
     planned: Delta,
 ) -> Result<ReportKind, Failure> {
-    let applied = phases::run_apply(job, terraform, planned).await;
+    let applied = phases::run_apply(job, terraform, Some(planned)).await;
     let has_begun = job.progress == Progress::Applying;
     let told = match applied {
         Ok(applied) => applied,

@@ -71,7 +71,7 @@ impl Work {
                 run.apply(planned(&run, delta), now, None)?;
             }
             ReportKind::Applied { delta } => {
-                run.delta = Some(with_plans_counts(delta, run.delta));
+                run.delta = run.delta.or(Some(delta));
                 run.applied = true;
                 let event = match run.run_type {
                     RunType::Test => RunEvent::TestApplied,
@@ -184,12 +184,6 @@ fn planned(run: &Run, delta: Delta) -> RunEvent {
     }
 }
 
-/// Terraform's closing line counts neither outputs nor moves: what the plan said of them stays.
-fn with_plans_counts(applied: Delta, planned: Option<Delta>) -> Delta {
-    let planned = planned.unwrap_or_default();
-    Delta { outputs: planned.outputs, moved: planned.moved, ..applied }
-}
-
 /// What the runner does not know, the scheduler cannot know: the run blocks its stack, and while a
 /// state is on its way late writes are taken.
 fn doubt(run: &mut Run, doubt: Option<StateDoubt>) {
@@ -214,7 +208,7 @@ fn note_late_report(run: &mut Run, report: &Report) {
         _ => return,
     };
     if let ReportKind::Applied { delta } = what {
-        run.delta = Some(with_plans_counts(*delta, run.delta));
+        run.delta = run.delta.or(Some(*delta));
         run.applied = true;
     }
     if let Some(end) = &mut run.ending {

@@ -11,6 +11,7 @@ use gantry_domain::{
         VERSION_HEADER,
     },
     run::{Phase, RunType},
+    stack::Tool,
 };
 use gantry_queue::NotStarted;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -352,12 +353,9 @@ fn change(add: u32) -> Change {
         "terraform_version": "1.11.4",
         "resource_changes": resources,
     });
-    let change = Change::from_plan_json(
-        &plan,
-        Limits::default(),
-        &gantry_domain::masking::Masker::default(),
-    )
-    .unwrap();
+    let (limits, masker) = (Limits::default(), gantry_domain::masking::Masker::default());
+    let plan = plan.to_string();
+    let (change, _) = Change::from_plan(plan.as_bytes(), Tool::Terraform, limits, &masker).unwrap();
     assert!(change.resources.iter().all(|r| r.action == Action::Create));
     change
 }

@@ -124,6 +124,9 @@ pub struct ClaimAnswer {
     /// else.
     #[serde(default)]
     pub plan_digest: Option<String>,
+    /// For an apply: what its plan found.
+    #[serde(default)]
+    pub planned: Option<Delta>,
 }
 
 fn default_apply_timeout() -> u32 {

@@ -133,6 +133,14 @@ pub enum Tool {
 }
 
 impl Tool {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Terraform => "Terraform",
+            Self::OpenTofu => "OpenTofu",
+        }
+    }
+
     /// The command's name on `PATH`.
     pub fn command(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gantry_domain::{
     masking::{MaskStream, Masker, Suspended},
     plan::{Change, Limits},
+    stack::Tool,
 };
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -133,6 +134,14 @@ fn planted(secret: String) -> impl Strategy<Value = Json> {
     })
 }
 
+/// Two texts that begin alike, with a secret in what they share: only where they differ is shown.
+fn behind_it((begin, one, other): (Json, String, String)) -> (Json, Json) {
+    match begin {
+        Json::String(begin) => (json!(format!("{begin}{one}")), json!(format!("{begin}{other}"))),
+        begin => (begin, json!(other)),
+    }
+}
+
 /// The two sides of an attribute: a secret on one of them, on both, or two of them.
 fn sides(one: String, other: String) -> impl Strategy<Value = (Json, Json)> {
     let plain = || Just(json!("plain text")).boxed();
@@ -140,6 +149,7 @@ fn sides(one: String, other: String) -> impl Strategy<Value = (Json, Json)> {
         (planted(one.clone()), plain()),
         (plain(), planted(one.clone())),
         (planted(one.clone()), planted(other)),
+        (planted(one.clone()), "[a-z\n]{0,30}", "[α-ω]{1,30}").prop_map(behind_it),
         (planted(one.clone()), planted(one)),
     ]
 }
@@ -184,7 +194,7 @@ proptest! {
         // The runner knows one of them, or none.
         let runner = Masker::new(secrets.iter().take(usize::from(known)).map(String::as_str));
         let limits = Limits { value_chars, lines, ..Limits::default() };
-        let mut change = Change::from_plan_json(&plan, limits, &runner).unwrap();
+        let mut change = Change::from_plan(plan.to_string().as_bytes(), Tool::Terraform, limits, &runner).unwrap().0;
         change.hide(&Masker::new(secrets.iter().map(String::as_str)));
         let kept = serde_json::to_value(&change).unwrap();
         prop_assert_eq!(shown_in(&kept, &secrets), None, "{:#}", kept);
@@ -198,7 +208,7 @@ proptest! {
             "actions": ["create"], "after": secrets, "after_sensitive": true,
         });
         let limits = Limits { value_chars, ..Limits::default() };
-        let change = Change::from_plan_json(&plan, limits, &Masker::default()).unwrap();
+        let change = Change::from_plan(plan.to_string().as_bytes(), Tool::Terraform, limits, &Masker::default()).unwrap().0;
         let kept = serde_json::to_value(&change).unwrap();
         prop_assert_eq!(shown_in(&kept, &secrets), None, "{:#}", kept);
     }

@@ -64,6 +64,7 @@ fn claim_answer() -> Value {
         "largest_state": 536870912,
         "registry": {"host": "gantry.example.com", "token": "registry-token"},
         "plan_digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "planned": delta(),
     })
 }
 
@@ -84,7 +85,9 @@ fn what_the_first_runners_did_not_say_has_a_meaning() {
         &json!({"runner": "local-4711", "nonce": "", "identity": null}),
     );
     let (mut before, mut same) = (claim_answer(), claim_answer());
-    for field in ["apply_timeout", "registry", "largest_state", "plan_digest", "var_files"] {
+    for field in
+        ["apply_timeout", "registry", "largest_state", "plan_digest", "planned", "var_files"]
+    {
         before.as_object_mut().unwrap().remove(field);
         same[field] = Value::Null;
     }
@@ -136,6 +139,7 @@ fn a_change_is_shown() {
         json!("import"),
         json!("move"),
         json!("forget"),
+        json!("replace_and_forget"),
         json!("other"),
     ];
     let values = [
@@ -144,6 +148,7 @@ fn a_change_is_shown() {
         json!("sensitive"),
         json!("unknown"),
         json!({"truncated": ["\"aaa", 500]}),
+        json!({"part": [400, "aaa", 500]}),
         json!({"lines": 4}),
     ];
     let attributes =
@@ -160,6 +165,7 @@ fn a_change_is_shown() {
     }));
     resources.push(json!({
         "address": "aws_subnet.b",
+        "deposed": "8a3f1c2b",
         "previous_address": "aws_subnet.c",
         "type": "aws_subnet",
         "provider": "aws",
@@ -171,12 +177,14 @@ fn a_change_is_shown() {
             "before": {"lines": 2},
             "after": {"lines": 2},
             "forces_replacement": true,
+            "mark": "removed_alone",
             "lines": [{"same": "a"}, {"removed": "b"}, {"added": "c"}, {"skipped": 3}, {"cut": 4}],
         }],
         "attributes_cut": 0,
     }));
     is_read_and_written_as::<Change>(&json!({
         "v": 1,
+        "tool": "opentofu",
         "terraform_version": "1.9.8",
         "delta": delta(),
         "errored": false,
@@ -184,13 +192,27 @@ fn a_change_is_shown() {
         "remarks": ["backend \"gcs\" is not used"],
         "resources": resources,
         "resources_cut": 1,
+        "invocations": [
+            {"address": "action.a.b", "config": [], "config_cut": 0},
+            {
+                "address": "action.a.b", "resource": "a.b", "event": "AfterUpdate",
+                "config": [{"path": "text", "before": "absent", "after": {"known": "1"}}],
+                "config_cut": 1,
+            },
+        ],
+        "invocations_cut": 2,
         "outputs": [{"path": "address", "before": "absent", "after": "unknown"}],
         "outputs_cut": 2,
         "drift": 3,
+        "drifted": [{"address": "a.b"}, {"address": "a.c", "deposed": "0123", "gone": true}],
         "deferred": 4,
         "checks": [{"address": "check.health", "problems": ["it is not healthy"]}],
     }));
     is_read_as::<Change>(&json!({}), &serde_json::to_value(Change::default()).unwrap());
+    // As it was before there were actions to invoke.
+    let before = json!({"v": 1, "delta": delta(), "drift": 3, "resources": [], "outputs": []});
+    let read: Change = serde_json::from_value(before).unwrap();
+    assert_eq!((read.drift, read.drifted.len(), read.delta.invoke), (3, 0, 0));
 }
 
 #[test]

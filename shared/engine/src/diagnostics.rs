@@ -6,8 +6,6 @@
 //! not begin with: Terraform puts the resource's address before that. Without (`-no-color` in
 //! `TF_CLI_ARGS`), a diagnostic begins with `Error: ` at the start of a line.
 
-use gantry_domain::plan::Delta;
-
 /// An error that Terraform reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -135,29 +133,6 @@ pub fn strip_ansi(line: &str) -> String {
     text
 }
 
-/// The counts of `Apply complete! Resources: 1 added, 0 changed, 0 destroyed.`
-pub fn applied_counts(line: &str) -> Option<Delta> {
-    let line = strip_ansi(line);
-    let (before, counts) = line.split_once("Resources: ")?;
-    if !before.starts_with("Apply complete!") && !before.starts_with("Destroy complete!") {
-        return None;
-    }
-    let mut delta = Delta::default();
-    for count in counts.trim_end_matches('.').split(", ") {
-        let (number, word) = count.split_once(' ')?;
-        let number = number.parse().ok()?;
-        match word.trim_end_matches('.') {
-            "added" => delta.add = number,
-            "changed" => delta.change = number,
-            "destroyed" => delta.destroy = number,
-            "imported" => delta.import = number,
-            "forgotten" => delta.forget = number,
-            _ => {}
-        }
-    }
-    Some(delta)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,14 +197,6 @@ Error: not in a box";
     fn what_the_code_prints_is_no_error_of_terraform() {
         let printed = "\u{1b}[1mnull.x (local-exec):\u{1b}[0m ╷\nnull.x (local-exec): │ Error: no";
         assert_eq!(errors(printed), []);
-    }
-
-    #[test]
-    fn an_apply_says_what_it_did() {
-        let line = "\u{1b}[1m\u{1b}[32mApply complete! Resources: 3 imported, 1 added, 20 changed, 0 destroyed.\u{1b}[0m";
-        let delta = applied_counts(line).unwrap();
-        assert_eq!((delta.import, delta.add, delta.change, delta.destroy), (3, 1, 20, 0));
-        assert_eq!(applied_counts("Plan: 1 to add"), None);
     }
 
     proptest! {

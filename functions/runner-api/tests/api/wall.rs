@@ -7,7 +7,7 @@ use gantry_domain::{
     plan::{Change, Limits},
     protocol::{LogChunk, Report, ReportKind},
     run::{Run, RunType},
-    stack::{Retired, Stack, Variable, VariableRuns, VariableValue},
+    stack::{Retired, Stack, Tool, Variable, VariableRuns, VariableValue},
     state::StateForm,
 };
 use gantry_queue::{Message, QueueName};
@@ -55,7 +55,9 @@ impl World {
                 "before": {"input": BEFORE, "url": format!("https://u:{SECRET}@h"), "long": format!("{}{SECRET}", "x".repeat(390))},
                 "after": {"input": "none", "url": "https://u:other@h", "long": "short"}},
         }]});
-        let change = Change::from_plan_json(&plan, Limits::default(), &Masker::default()).unwrap();
+        let (plan, masker) = (plan.to_string(), Masker::default());
+        let read = Change::from_plan(plan.as_bytes(), Tool::Terraform, Limits::default(), &masker);
+        let (change, _) = read.unwrap();
         self.json(Method::PUT, "change", token, &change).await.expect(204);
         let kept = self.objects.get(&objects::change(&run.id, 1)).await.unwrap().unwrap();
         String::from_utf8(kept.to_vec()).unwrap()

@@ -78,6 +78,69 @@ on_each_tool! {
 }
 
 on_each_tool! {
+    async fn each_kind_of_change_is_told_and_counted(tool) {
+        let before = r#"
+resource "terraform_data" "kept" {
+  input = "a"
+}
+resource "terraform_data" "number" {
+  input = 18446744073709551616
+}
+resource "terraform_data" "text" {
+  input = "ab"
+}
+output "opened" {
+  value     = "the same"
+  sensitive = true
+}
+"#;
+        let after = r#"
+removed {
+  from = terraform_data.kept
+  lifecycle {
+    destroy = false
+  }
+}
+resource "terraform_data" "number" {
+  input = 18446744073709551617
+}
+resource "terraform_data" "text" {
+  input = "a\u200bb"
+}
+output "opened" {
+  value = "the same"
+}
+"#;
+        let mut w = World::on(tool, &[("infra/main.tf", before)]).await;
+        let planned = w.run().await;
+        w.confirm(&planned);
+        w.run().await;
+
+        w.api.push(crate::support::archive(&[("infra/main.tf", after)]));
+        w.claim.phase = gantry_domain::run::Phase::Plan;
+        w.claim.plan_digest = None;
+        let planned = w.run().await;
+        let change = w.api.change();
+        assert_eq!(change.tool, tool);
+        let parts = gantry_domain::text::change::parts(&change).into_iter();
+        let lines = parts.flat_map(|part| [part.head, part.rest].concat());
+        let lines = lines.collect::<Vec<_>>().join("\n");
+        for line in [
+            "! output opened is no longer sensitive: it is not hidden any more",
+            "! terraform_data.kept will be forgotten, but not destroyed",
+            "!   input = 18446744073709551616 -> 18446744073709551617",
+            r#"!   input = "ab" -> "a\u200bb""#,
+            "!   opened = (sensitive value)  # no longer sensitive; the value is unchanged",
+        ] {
+            assert!(lines.contains(line), "{line} is not in\n{lines}");
+        }
+        w.confirm(&planned);
+        let delta = Delta { change: 2, forget: 1, outputs: 1, ..Delta::default() };
+        assert_eq!(w.run().await, ReportKind::Applied { delta }, "{}", w.api.log());
+    }
+}
+
+on_each_tool! {
     async fn what_the_plan_marks_is_in_nothing_that_is_said_after_it(tool) {
         let code = r#"
 resource "terraform_data" "url" {

@@ -1,11 +1,15 @@
 //! What a plan found, as a page shows it: filtered, a part at a time, values unfolded on demand.
 
 use gantry_domain::{
-    plan::{Action, AttributeChange, Change, Line, ResourceChange, Value},
-    text::{PARTIAL_PLAN, clean, clean_line, counted, more},
+    plan::{Action, AttributeChange, Change, Invocation, Line, MarkChange, ResourceChange, Value},
+    text::{
+        PARTIAL_PLAN, change, clean, clean_line, counted, grouped, more, visible, visible_line,
+    },
 };
 use serde::Deserialize;
 
+/// Resources that are named where they were changed outside of the tool.
+const NAMED_DRIFT: usize = 20;
 /// Resources on one page.
 const A_PAGE: usize = 100;
 
@@ -23,10 +27,13 @@ pub(super) struct ChangeView {
     pub(super) actions: Vec<ActionOption>,
     pub(super) text: String,
     pub(super) resources: Vec<ResourceView>,
+    /// Actions that would be invoked.
+    pub(super) invocations: Vec<ResourceView>,
     pub(super) outputs: Vec<RowView>,
     /// What is to be said beside: drift, what was cut, failing checks.
     pub(super) remarks: Vec<String>,
-    pub(super) found: String,
+    /// How many of the resources there are here; none where the plan has none.
+    pub(super) found: Option<String>,
     pub(super) previous: Option<usize>,
     pub(super) next: Option<usize>,
     pub(super) is_filtered: bool,
@@ -52,6 +59,8 @@ pub(super) struct RowView {
     pub(super) before: String,
     pub(super) after: String,
     pub(super) forces: bool,
+    /// What becomes of its mark as sensitive.
+    pub(super) mark: Option<&'static str>,
     pub(super) lines: Vec<LineView>,
 }
 
@@ -67,6 +76,7 @@ fn action(action: Action) -> (&'static str, &'static str, &'static str, &'static
         Action::Update => ("update", "change", "~", "update"),
         Action::Delete => ("delete", "destroy", "−", "destroy"),
         Action::Replace { .. } => ("replace", "destroy", "±", "replace"),
+        Action::ReplaceAndForget => ("replace", "destroy", "±", "replace"),
         Action::Read => ("read", "quiet", "←", "read"),
         Action::Import => ("import", "add", "↓", "import"),
         Action::Move => ("move", "quiet", "→", "move"),
@@ -79,23 +89,29 @@ impl ChangeView {
     pub(super) fn of(change: &Change, filter: &Filter) -> Self {
         let wanted_action = filter.action.as_deref().filter(|action| !action.is_empty());
         let text = filter.text.as_deref().unwrap_or_default().trim().to_lowercase();
-        let matches: Vec<&ResourceChange> = change
-            .resources
-            .iter()
+        let mut sorted: Vec<&ResourceChange> = change.resources.iter().collect();
+        sorted.sort_by_key(|resource| resource.action.rank());
+        let matches: Vec<&ResourceChange> = sorted
+            .into_iter()
             .filter(|r| wanted_action.is_none_or(|wanted| action(r.action).0 == wanted))
             .filter(|r| text.is_empty() || holds(r, &text))
             .collect();
         let page = filter.page.unwrap_or(0).min(matches.len().saturating_sub(1) / A_PAGE);
         let shown = matches.iter().skip(page * A_PAGE).take(A_PAGE);
         let is_filtered = wanted_action.is_some() || !text.is_empty();
-        let outputs = if is_filtered || page > 0 { &[][..] } else { &change.outputs };
+        let (outputs, invocations) = match is_filtered || page > 0 {
+            true => (&[][..], &[][..]),
+            false => (change.outputs.as_slice(), change.invocations.as_slice()),
+        };
         Self {
             actions: actions(change, wanted_action),
             text: filter.text.clone().unwrap_or_default(),
             resources: shown.map(|resource| resource_view(resource)).collect(),
+            invocations: invocations.iter().map(invocation_view).collect(),
             outputs: outputs.iter().map(row).collect(),
             remarks: remarks(change),
-            found: found(matches.len(), change.resources.len(), page),
+            found: (!change.resources.is_empty())
+                .then(|| found(matches.len(), change.resources.len(), page)),
             previous: page.checked_sub(1),
             next: (matches.len() > (page + 1) * A_PAGE).then_some(page + 1),
             is_filtered,
@@ -104,7 +120,7 @@ impl ChangeView {
 }
 
 fn holds(resource: &ResourceChange, text: &str) -> bool {
-    resource.address.to_lowercase().contains(text)
+    resource.title().to_lowercase().contains(text)
         || resource.attributes.iter().any(|a| a.path.to_lowercase().contains(text))
 }
 
@@ -145,14 +161,17 @@ fn remarks(change: &Change) -> Vec<String> {
     if change.partial {
         remarks.push(PARTIAL_PLAN.to_owned());
     }
-    remarks.extend(change.remarks.iter().map(|remark| clean_line(remark, 1000)));
+    remarks.extend(change.warnings().iter().map(|warning| clean_line(warning, 1000)));
     if change.resources_cut > 0 {
         remarks
             .push(format!("{} are not listed.", more(change.resources_cut as usize, "resource")));
     }
     if change.drift > 0 {
-        let drift = counted(change.drift as usize, "resource");
-        remarks.push(format!("{drift} changed outside Terraform."));
+        remarks.push(drift(change));
+    }
+    if change.invocations_cut > 0 {
+        let cut = more(change.invocations_cut as usize, "action to invoke");
+        remarks.push(format!("{cut}: not listed."));
     }
     if change.deferred > 0 {
         let deferred = counted(change.deferred as usize, "resource");
@@ -165,6 +184,30 @@ fn remarks(change: &Change) -> Vec<String> {
     remarks
 }
 
+/// What was changed outside of the tool, the first by name.
+fn drift(change: &Change) -> String {
+    let named: Vec<String> =
+        change.drifted.iter().take(NAMED_DRIFT).map(|d| clean_line(&d.text(), 200)).collect();
+    let rest = (change.drift as usize).saturating_sub(named.len());
+    let rest = (rest > 0 && !named.is_empty()).then(|| format!("{} more", grouped(rest)));
+    let names: Vec<String> = named.into_iter().chain(rest).collect();
+    let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+    let count = counted(change.drift as usize, "resource");
+    format!("{count} changed outside {}{names}.", change.tool.name())
+}
+
+fn invocation_view(invocation: &Invocation) -> ResourceView {
+    let trigger = invocation.trigger().map(|trigger| format!(" {trigger}")).unwrap_or_default();
+    ResourceView {
+        address: clean_line(&visible(&invocation.address), 300),
+        class: "change",
+        glyph: "!",
+        what: clean_line(&format!("will be invoked{trigger}"), 400),
+        rows: invocation.config.iter().map(row).collect(),
+        cut: (invocation.config_cut > 0).then(|| more(invocation.config_cut as usize, "attribute")),
+    }
+}
+
 fn resource_view(resource: &ResourceChange) -> ResourceView {
     let (_, class, glyph, _) = action(resource.action);
     let mut what = resource.action.text().to_owned();
@@ -172,10 +215,15 @@ fn resource_view(resource: &ResourceChange) -> ResourceView {
         what.push_str(&format!(" ({reason})"));
     }
     if let Some(before) = &resource.previous_address {
-        what.push_str(&format!(", was {}", clean_line(before, 200)));
+        what.push_str(&format!(", was {}", clean_line(&visible(before), 200)));
+    }
+    match resource.import_id.as_deref() {
+        None => {}
+        Some("") => what.push_str(", imported"),
+        Some(id) => what.push_str(&format!(", imported from {}", clean_line(&visible(id), 300))),
     }
     ResourceView {
-        address: clean_line(&resource.address, 300),
+        address: clean_line(&visible(&resource.title()), 300),
         class,
         glyph,
         what,
@@ -187,10 +235,11 @@ fn resource_view(resource: &ResourceChange) -> ResourceView {
 
 fn row(attribute: &AttributeChange) -> RowView {
     RowView {
-        path: clean_line(&attribute.path, 300),
+        path: clean_line(&visible(&attribute.path), 300),
         before: value(&attribute.before),
         after: value(&attribute.after),
         forces: attribute.forces_replacement,
+        mark: attribute.mark.map(MarkChange::text),
         lines: attribute.lines.iter().map(line).collect(),
     }
 }
@@ -198,21 +247,15 @@ fn row(attribute: &AttributeChange) -> RowView {
 fn value(value: &Value) -> String {
     match value {
         Value::Absent => "–".to_owned(),
-        Value::Known(text) => clean(text),
-        Value::Sensitive => "(sensitive value)".to_owned(),
-        Value::Unknown => "(known after apply)".to_owned(),
-        Value::Truncated(text, left) => {
-            format!("{}… {}", clean(text), more(*left as usize, "character"))
-        }
-        Value::Lines(count) => counted(*count as usize, "line"),
+        value => clean(&change::value(value)),
     }
 }
 
 fn line(line: &Line) -> LineView {
     let (class, text) = match line {
-        Line::Same(text) => ("same", format!("  {}", clean_line(text, 1000))),
-        Line::Removed(text) => ("removed", format!("- {}", clean(text))),
-        Line::Added(text) => ("added", format!("+ {}", clean(text))),
+        Line::Same(text) => ("same", format!("  {}", clean(&visible_line(text)))),
+        Line::Removed(text) => ("removed", format!("- {}", clean(&visible_line(text)))),
+        Line::Added(text) => ("added", format!("+ {}", clean(&visible_line(text)))),
         Line::Skipped(count) => {
             ("skipped", format!("… {}", counted(*count as usize, "equal line")))
         }
@@ -228,6 +271,7 @@ mod tests {
     fn change() -> Change {
         let resource = |number: usize| ResourceChange {
             address: format!("terraform_data.r[{number}]"),
+            deposed: None,
             previous_address: None,
             resource_type: "terraform_data".to_owned(),
             provider: "terraform".to_owned(),
@@ -245,15 +289,17 @@ mod tests {
         let change = change();
         let first = ChangeView::of(&change, &Filter::default());
         assert_eq!((first.resources.len(), first.next, first.previous), (100, Some(1), None));
-        assert_eq!(first.found, "1 to 100 of 5,000 resources");
+        assert_eq!(first.found.unwrap(), "1 to 100 of 5,000 resources");
         let filter =
             Filter { action: Some("delete".to_owned()), page: Some(99), ..Filter::default() };
         let last = ChangeView::of(&change, &filter);
         assert_eq!((last.resources.len(), last.next, last.previous), (100, None, Some(3)));
         let filter = Filter { text: Some("R[4999]".to_owned()), ..Filter::default() };
         let one = ChangeView::of(&change, &filter);
-        assert_eq!((one.resources.len(), one.found.as_str()), (1, "1 resource"));
+        assert_eq!((one.resources.len(), one.found.as_deref()), (1, Some("1 resource")));
         let filter = Filter { text: Some("nothing".to_owned()), ..Filter::default() };
-        assert_eq!(ChangeView::of(&change, &filter).found, "None of 5,000 resources matches.");
+        let none = ChangeView::of(&change, &filter).found.unwrap();
+        assert_eq!(none, "None of 5,000 resources matches.");
+        assert_eq!(ChangeView::of(&Change::default(), &Filter::default()).found, None);
     }
 }

@@ -6,7 +6,7 @@ use gantry_domain::{
     integration::Integration,
     plan::{Change, Delta},
     run::{Ending, Phase, Run, RunState, RunType, Step, Want},
-    stack::Stack,
+    stack::{Stack, Tool},
 };
 use gantry_secrets::links::run_page;
 use gantry_store::scheduler::StackHead;
@@ -71,12 +71,14 @@ pub(super) struct RunView {
 /// What the plan found, in numbers; the whole is at `links.change`.
 #[derive(Serialize)]
 struct ChangeSummary {
+    tool: Tool,
     terraform_version: String,
     delta: Delta,
     errored: bool,
     partial: bool,
     remarks: Vec<String>,
     resources: usize,
+    invocations: usize,
     drift: u32,
     deferred: u32,
     failing_checks: usize,
@@ -131,12 +133,14 @@ pub(super) fn of(
         links: links(&run, change.is_some(), stack, integration),
         actions: actions(&run, is_live && !(is_blocked && run.run_type == RunType::Tracked)),
         change: change.map(|change| ChangeSummary {
+            tool: change.tool,
             terraform_version: change.terraform_version.clone(),
             delta: change.delta,
             errored: change.errored,
             partial: change.partial,
-            remarks: change.remarks.clone(),
+            remarks: change.warnings(),
             resources: change.resources.len() + change.resources_cut as usize,
+            invocations: change.invocations.len() + change.invocations_cut as usize,
             drift: change.drift,
             deferred: change.deferred,
             failing_checks: change.checks.len(),

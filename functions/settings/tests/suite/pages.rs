@@ -603,11 +603,13 @@ async fn what_comes_from_outside_stays_text() {
         path: evil(),
         before: Shown::Known(evil()),
         after: Shown::Known(evil()),
+        mark: None,
         forces_replacement: true,
         lines: Vec::new(),
     };
     let resource = ResourceChange {
         address: evil(),
+        deposed: None,
         previous_address: Some(evil()),
         resource_type: "x".to_owned(),
         provider: "y".to_owned(),

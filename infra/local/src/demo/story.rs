@@ -2,7 +2,6 @@
 
 use super::{World, projects, say};
 use anyhow::{Context as _, bail};
-use gantry_domain::stack::Tool;
 use gantry_fake_gitlab::{MergeRequestIid, MergeRequestSpec, Person, ProjectId, StatusView};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -15,10 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) async fn tell(world: &World) -> bool {
     say(&format!(
         "Gantry's demo: a GitLab, a Gantry, and real {}, all on this machine.",
-        match world.tool {
-            Tool::Terraform => "Terraform",
-            Tool::OpenTofu => "OpenTofu",
-        }
+        world.tool.name()
     ));
     let started = Instant::now();
     match steps(world).await {

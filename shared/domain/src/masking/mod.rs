@@ -87,10 +87,15 @@ impl Masker {
         replace(text, &self.regions_of_beginning(text))
     }
 
-    /// The same for a text that says itself, with [`CUT`], where something was cut off.
+    /// The same for a text that says itself, with [`CUT`], where something was cut off: also without
+    /// what follows a cut at its start and may be the end of a secret.
     pub fn mask_clipped(&self, text: &str) -> String {
         let Some(search) = &self.search else { return MASK.to_owned() };
         let (mut state, mut at, mut regions) = (search.start(), 0, Vec::new());
+        if let Some(rest) = text.strip_prefix(CUT) {
+            let ended = self.patterns.iter().map(|pattern| search::ended(pattern, rest)).max();
+            regions.extend(ended.filter(|e| *e > 0).map(|e| (CUT.len_utf8(), CUT.len_utf8() + e)));
+        }
         for (cut, _) in text.match_indices(CUT) {
             state = search.feed(state, &text[at..cut], at, &mut regions);
             at = cut;

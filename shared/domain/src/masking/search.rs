@@ -1,6 +1,7 @@
 //! Looks for many patterns at once, byte by byte, and knows at each byte how much of what it has
 //! seen may be the beginning of one: so a text may come in pieces.
 
+use super::CUT;
 use aho_corasick::{
     Anchored,
     automaton::{Automaton, StateID},
@@ -106,12 +107,26 @@ impl Search {
     }
 }
 
-/// Adds a region that ends after all others.
-pub(super) fn add(regions: &mut Vec<Region>, (mut start, end): Region) {
+/// How many bytes at the start of `text`, which was cut off there, are the end of a pattern, or a
+/// piece out of its middle where the text was cut off again.
+pub(super) fn ended(pattern: &str, text: &str) -> usize {
+    if let Some((piece, _)) = text.split_once(CUT)
+        && piece.len() >= SHORTEST_CUT
+        && pattern.contains(piece)
+    {
+        return piece.len();
+    }
+    let ends = pattern.char_indices().skip(1).map(|(at, _)| &pattern[at..]);
+    let ended = ends.filter(|end| end.len() >= SHORTEST_CUT && text.starts_with(end));
+    ended.map(str::len).max().unwrap_or(0)
+}
+
+/// Adds a region, which ends after all others, or lies over the last.
+pub(super) fn add(regions: &mut Vec<Region>, (mut start, mut end): Region) {
     while let Some(&(first, last)) = regions.last()
         && start <= last
     {
-        start = start.min(first);
+        (start, end) = (start.min(first), end.max(last));
         regions.pop();
     }
     regions.push((start, end));

@@ -1,6 +1,6 @@
 //! A change that can be sent: on AWS a request has at most 6 MB.
 
-use super::{Action, Change, ResourceChange};
+use super::{Change, ResourceChange};
 
 /// The bytes of JSON that a change may have. A request wraps it once more, which makes it longer.
 pub const LARGEST_CHANGE: usize = 4_000_000;
@@ -16,9 +16,7 @@ impl Change {
         let resources = std::mem::take(&mut self.resources);
         let rest = serde_json::to_vec(self).map_or(0, |json| json.len());
         let mut left = bytes.saturating_sub(rest);
-        let destroys = |resource: &ResourceChange| {
-            matches!(resource.action, Action::Delete | Action::Replace { .. })
-        };
+        let destroys = |resource: &ResourceChange| resource.action.rank() == 0;
         let lengths: Vec<usize> = resources.iter().map(length).collect();
         let mut kept = vec![false; lengths.len()];
         for first in [true, false] {
@@ -40,7 +38,7 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Action, *};
 
     fn resource(number: usize, action: Action) -> ResourceChange {
         ResourceChange::of(action, &format!("terraform_data.{}[{number}]", "long".repeat(20)))

@@ -1,9 +1,8 @@
 //! Takes secrets out of a [`Change`] that was read before, maybe by somebody who knew fewer of
 //! them, and values out that stand beside a secret.
 
-use super::{AttributeChange, Change, Line, Value, show::SENSITIVE};
-use crate::masking::{MASK, Masker, SHORTEST};
-use serde_json::Value as Json;
+use super::{AttributeChange, Change, Line, Value, json::Json, show::SENSITIVE};
+use crate::masking::{CUT, MASK, Masker, SHORTEST};
 use std::collections::BTreeSet;
 
 impl Change {
@@ -30,7 +29,9 @@ impl Change {
     }
 
     fn attributes(&mut self) -> impl Iterator<Item = &mut AttributeChange> {
-        self.resources.iter_mut().flat_map(|r| &mut r.attributes).chain(&mut self.outputs)
+        let resources = self.resources.iter_mut().flat_map(|r| &mut r.attributes);
+        let invocations = self.invocations.iter_mut().flat_map(|i| &mut i.config);
+        resources.chain(invocations).chain(&mut self.outputs)
     }
 
     fn mask(&mut self, mask: &impl Fn(&str) -> String) {
@@ -40,9 +41,19 @@ impl Change {
             on(&mut resource.address);
             on(&mut resource.resource_type);
             on(&mut resource.provider);
+            resource.deposed.iter_mut().for_each(on);
             resource.previous_address.iter_mut().for_each(on);
             resource.import_id.iter_mut().for_each(on);
             resource.reason.iter_mut().for_each(on);
+        }
+        for invocation in &mut self.invocations {
+            on(&mut invocation.address);
+            invocation.resource.iter_mut().for_each(on);
+            invocation.event.iter_mut().for_each(on);
+        }
+        for drifted in &mut self.drifted {
+            on(&mut drifted.address);
+            drifted.deposed.iter_mut().for_each(on);
         }
         self.remarks.iter_mut().for_each(on);
         for check in &mut self.checks {
@@ -63,6 +74,12 @@ impl AttributeChange {
                 Value::Truncated(text, _) => {
                     let masked = mask(&format!("{text}…"));
                     *text = masked.strip_suffix('…').unwrap_or(&masked).to_owned();
+                }
+                Value::Part(_, text, rest) => {
+                    let end = if *rest > 0 { "…" } else { "" };
+                    let masked = mask(&format!("{CUT}{text}{end}"));
+                    let masked = masked.strip_prefix(CUT).unwrap_or(&masked);
+                    *text = masked.strip_suffix(end).unwrap_or(masked).to_owned();
                 }
                 _ => {}
             }
@@ -100,7 +117,7 @@ impl AttributeChange {
         let (before, after) = (secrets_in(&self.before), secrets_in(&self.after));
         if before != after {
             let less = if before < after { &mut self.before } else { &mut self.after };
-            if let Value::Known(text) | Value::Truncated(text, _) = less {
+            if let Value::Known(text) | Value::Truncated(text, _) | Value::Part(_, text, _) = less {
                 collect_values(text, hidden);
                 *less = Value::Sensitive;
             }
@@ -157,7 +174,7 @@ fn masks(text: &str) -> usize {
 /// How many secrets a value holds; what is hidden as a whole holds more than any text.
 fn secrets_in(value: &Value) -> usize {
     match value {
-        Value::Known(text) | Value::Truncated(text, _) => masks(text),
+        Value::Known(text) | Value::Truncated(text, _) | Value::Part(_, text, _) => masks(text),
         Value::Sensitive => usize::MAX,
         Value::Absent | Value::Unknown | Value::Lines(_) => 0,
     }

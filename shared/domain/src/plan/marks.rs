@@ -2,12 +2,12 @@
 //! they stand, because providers copy values to attributes that nobody marked.
 
 use super::{
+    json::Json,
     read::{RawPlan, RawResource},
     walk::{TRUE, any_true, is_true, node_of, or_null},
 };
 use crate::masking::{Masker, SHORTEST};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value as Json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -77,11 +77,16 @@ impl RawPlan {
             collect(node.before, node.before_sensitive, SHORTEST, &mut texts);
             collect(node.after, node.after_sensitive, SHORTEST, &mut texts);
         }
-        let declared =
-            self.configuration.as_ref().and_then(|c| c.pointer("/root_module/variables"));
+        for invocation in self.action_invocations.iter().flatten() {
+            let node = invocation.node();
+            collect(node.after, node.after_sensitive, SHORTEST, &mut texts);
+        }
+        let root = self.configuration.as_ref().and_then(|c| c.get("root_module"));
+        let declared = root.and_then(|root| root.get("variables"));
         for (name, variable) in self.variables.iter().flatten() {
-            let marked =
-                or_null(declared.and_then(|d| d.get(name)).and_then(|v| v.get("sensitive")));
+            let marked = or_null(
+                declared.and_then(|d| d.get(name.as_str())).and_then(|v| v.get("sensitive")),
+            );
             collect(or_null(variable.get("value")), marked, SHORTEST, &mut texts);
         }
         for resource in self.resource_changes.iter().flatten() {
@@ -203,7 +208,7 @@ fn mark_copies_of(resource_type: &str, marks: &mut Json) {
 }
 
 fn mark_output(marks: &mut Json) {
-    let Some(marks) = marks.as_object_mut() else { return };
+    let Json::Object(marks) = marks else { return };
     if let Some(input) = marks.get("input").filter(|input| any_true(input)).cloned() {
         let output = marks.remove("output").unwrap_or(Json::Null);
         marks.insert("output".to_owned(), either(output, input));
@@ -219,14 +224,14 @@ fn either(one: Json, other: Json) -> Json {
                 let both = either(one.remove(&key).unwrap_or(Json::Null), marks);
                 one.insert(key, both);
             }
-            one.into()
+            Json::Object(one)
         }
         (Json::Array(mut one), Json::Array(other)) => {
             one.resize(one.len().max(other.len()), Json::Null);
             for (at, marks) in other.into_iter().enumerate() {
-                one[at] = either(one[at].take(), marks);
+                one[at] = either(std::mem::take(&mut one[at]), marks);
             }
-            one.into()
+            Json::Array(one)
         }
         (Json::Null | Json::Bool(false), marks) | (marks, _) => marks,
     }
@@ -244,11 +249,10 @@ pub(super) fn collect(value: &Json, marks: &Json, shortest: usize, into: &mut BT
         Json::String(text) if whole && text.chars().count() >= shortest => {
             into.insert(text.clone());
         }
-        Json::Number(number) if whole => {
-            let number = number.to_string();
-            if number.bytes().filter(u8::is_ascii_digit).count() >= shortest {
-                into.insert(number);
-            }
+        Json::Number(number)
+            if whole && number.bytes().filter(u8::is_ascii_digit).count() >= shortest =>
+        {
+            into.insert(number.clone());
         }
         Json::Array(items) => {
             for (i, item) in items.iter().enumerate() {
@@ -257,7 +261,7 @@ pub(super) fn collect(value: &Json, marks: &Json, shortest: usize, into: &mut BT
         }
         Json::Object(members) => {
             for (key, member) in members {
-                collect(member, &of(marks.get(key)), shortest, into);
+                collect(member, &of(marks.get(key.as_str())), shortest, into);
             }
         }
         _ => {}

@@ -7,6 +7,7 @@ mod align;
 mod delta;
 mod fit;
 mod hide;
+mod json;
 mod left;
 mod marks;
 mod modules;
@@ -22,7 +23,9 @@ pub use marks::Marked;
 pub use modules::{PlannedModule, PlannedValue, planned_modules};
 pub use read::PlanError;
 
+use crate::stack::Tool;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// How much of a plan is kept. What is beyond is counted, never silently dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +54,18 @@ impl Default for Limits {
     }
 }
 
+/// Values that are not hidden any more and are told of.
+const TOLD_UNMARKED: usize = 20;
+
 /// What a plan found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Change {
     /// The version of this record.
     pub v: u32,
-    /// The version of the program that planned, as it says itself.
+    /// The program that planned.
+    pub tool: Tool,
+    /// The program's version, as it says itself.
     pub terraform_version: String,
     /// The counts over everything, also over what is not listed.
     pub delta: Delta,
@@ -71,12 +79,18 @@ pub struct Change {
     pub resources: Vec<ResourceChange>,
     /// Resources beyond the limit.
     pub resources_cut: u32,
+    /// Actions of providers that would be invoked, in Terraform's order.
+    pub invocations: Vec<Invocation>,
+    /// Invocations beyond the limit.
+    pub invocations_cut: u32,
     /// Outputs that would change, by name.
     pub outputs: Vec<AttributeChange>,
     /// Outputs' attributes beyond the limit.
     pub outputs_cut: u32,
-    /// Resources that were changed outside Terraform.
+    /// Resources that were changed outside of the tool.
     pub drift: u32,
+    /// The first of them.
+    pub drifted: Vec<Drifted>,
     /// Resources put off to a later plan.
     pub deferred: u32,
     /// Checks and conditions that fail.
@@ -91,6 +105,10 @@ pub struct Change {
 pub struct ResourceChange {
     /// The address (`module.net.aws_subnet.a["x"]`).
     pub address: String,
+    /// The key of a deposed object: one that was replaced, and could not be destroyed. It goes
+    /// beside the address's own object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deposed: Option<String>,
     /// The address before a move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_address: Option<String>,
@@ -101,7 +119,8 @@ pub struct ResourceChange {
     pub provider: String,
     /// What would be done.
     pub action: Action,
-    /// The id under which it is imported, or an empty text when that is not known.
+    /// The id, or the identity as JSON, under which it is imported, or an empty text when that is not
+    /// known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
     /// Terraform's reason for the action (`replace_because_tainted`); see [`Self::reason_text`].
@@ -130,6 +149,8 @@ pub enum Action {
         /// The new one is made first.
         create_before_destroy: bool,
     },
+    /// Made anew, while the old one is dropped from the state and not destroyed.
+    ReplaceAndForget,
     /// A data source that can only be read while applying.
     Read,
     /// Taken into the state and not changed.
@@ -155,6 +176,9 @@ impl Action {
             Self::Replace { create_before_destroy: true } => {
                 "must be replaced: created, then the old one destroyed"
             }
+            Self::ReplaceAndForget => {
+                "will be replaced: the old object is not destroyed, it stays where it is, unmanaged"
+            }
             Self::Read => "will be read during apply",
             Self::Import => "will be imported",
             Self::Move => "will be moved",
@@ -162,11 +186,27 @@ impl Action {
             Self::Other => "will be changed in a way that Gantry does not know",
         }
     }
+
+    /// Where it belongs in a list: what is destroyed comes first, then what is dropped or not
+    /// known, then what is made or changed, and what is only read last.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Delete | Self::Replace { .. } => 0,
+            Self::ReplaceAndForget | Self::Forget | Self::Other => 1,
+            Self::Create | Self::Update | Self::Import | Self::Move => 2,
+            Self::Read => 3,
+        }
+    }
 }
 
 impl ResourceChange {
-    /// Why it is done, where Terraform says so.
-    pub fn reason_text(&self) -> Option<&'static str> {
+    /// What it is called: the address, and which of its objects where it is not its own.
+    pub fn title(&self) -> Cow<'_, str> {
+        title(&self.address, self.deposed.as_deref())
+    }
+
+    /// Why it is done, where the tool says so. A reason that is not known is shown as it is.
+    pub fn reason_text(&self) -> Option<&str> {
         Some(match self.reason.as_deref()? {
             "replace_because_tainted" => "it is tainted",
             "replace_because_cannot_update" => "a change cannot be made in place",
@@ -178,11 +218,83 @@ impl ResourceChange {
             "delete_because_count_index" => "its index is out of the range of count",
             "delete_because_each_key" => "its key is not in for_each",
             "delete_because_no_move_target" => "it was moved to an address that does not exist",
+            "delete_because_enabled_false" => "its enabled is false",
+            "forgot_because_lifecycle_destroy_in_config" => {
+                "destroy = false stands in its configuration"
+            }
+            "forgot_because_lifecycle_destroy_in_state" => "destroy = false stands in the state",
             "read_because_config_unknown" => "its configuration is not known before apply",
             "read_because_dependency_pending" => "it depends on something that changes",
             "read_because_check_nested" => "it belongs to a check",
-            _ => return None,
+            other => other,
         })
+    }
+}
+
+fn title<'a>(address: &'a str, deposed: Option<&str>) -> Cow<'a, str> {
+    match deposed {
+        Some(key) => format!("{address} (deposed object {key})").into(),
+        None => address.into(),
+    }
+}
+
+/// An action of a provider that would be invoked (Terraform from 1.14).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invocation {
+    /// The action's address (`action.aws_lambda_invoke.warm`).
+    pub address: String,
+    /// The resource whose change invokes it; none where it is invoked by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// When it is invoked, in Terraform's word (`AfterUpdate`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Its configuration.
+    #[serde(default)]
+    pub config: Vec<AttributeChange>,
+    /// Attributes of its configuration beyond the limits.
+    #[serde(default)]
+    pub config_cut: u32,
+}
+
+impl Invocation {
+    /// When it is invoked, in words: `after terraform_data.y is updated`.
+    pub fn trigger(&self) -> Option<String> {
+        let resource = self.resource.as_deref()?;
+        let event = self.event.as_deref().unwrap_or_default();
+        let (when, rest) = match (event.strip_prefix("Before"), event.strip_prefix("After")) {
+            (Some(rest), _) => ("before", rest),
+            (_, Some(rest)) => ("after", rest),
+            _ => ("", ""),
+        };
+        let what = match rest {
+            "Create" => "is created",
+            "Update" => "is updated",
+            "Destroy" => "is destroyed",
+            _ => return Some(format!("by {resource} ({event})")),
+        };
+        Some(format!("{when} {resource} {what}"))
+    }
+}
+
+/// A resource that was changed outside of the tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drifted {
+    /// The address.
+    pub address: String,
+    /// The key of a deposed object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deposed: Option<String>,
+    /// It is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
+}
+
+impl Drifted {
+    /// What it is called, and what became of it.
+    pub fn text(&self) -> String {
+        let gone = if self.gone { " (is gone)" } else { "" };
+        format!("{}{gone}", title(&self.address, self.deposed.as_deref()))
     }
 }
 
@@ -198,9 +310,38 @@ pub struct AttributeChange {
     /// This change is why the resource is replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forces_replacement: bool,
+    /// Its mark as sensitive comes or goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<MarkChange>,
     /// The difference line by line, where a value has several lines or holds JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<Line>,
+}
+
+/// What becomes of a value's mark as sensitive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MarkChange {
+    /// The value is marked from now on.
+    Added,
+    /// The value is not marked any more: it will be shown.
+    Removed,
+    /// The same, and the value stays as it is.
+    RemovedAlone,
+    /// The value is marked from now on, and stays as it is.
+    AddedAlone,
+}
+
+impl MarkChange {
+    /// What it means, in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Added => "marked as sensitive from now on",
+            Self::AddedAlone => "marked as sensitive from now on; the value stays",
+            Self::Removed => "no longer sensitive",
+            Self::RemovedAlone => "no longer sensitive; the value is unchanged",
+        }
+    }
 }
 
 /// A value as it is shown.
@@ -217,6 +358,9 @@ pub enum Value {
     Unknown,
     /// The start of a value that is too long, and how many characters were left out.
     Truncated(String, u32),
+    /// What stands around the difference to the other side: how many characters were left out
+    /// before, which are the same on both, and how many after.
+    Part(u32, String, u32),
     /// A value of that many lines: look at [`AttributeChange::lines`].
     Lines(u32),
 }
@@ -250,10 +394,29 @@ impl Change {
     /// The version that this code writes.
     pub const VERSION: u32 = 1;
 
+    /// What people should know before they confirm it, one line each: the remarks, and what will not
+    /// be hidden any more.
+    pub fn warnings(&self) -> Vec<String> {
+        let is_unmarked = |attribute: &&AttributeChange| {
+            matches!(attribute.mark, Some(MarkChange::Removed | MarkChange::RemovedAlone))
+        };
+        let outputs = self.outputs.iter().filter(is_unmarked);
+        let outputs = outputs.map(|output| format!("output {}", output.path));
+        let attributes = self.resources.iter().flat_map(|resource| {
+            let unmarked = resource.attributes.iter().filter(is_unmarked);
+            unmarked.map(|attribute| format!("{}: {}", resource.title(), attribute.path))
+        });
+        let shown = outputs.chain(attributes).take(TOLD_UNMARKED);
+        let shown =
+            shown.map(|what| format!("{what} is no longer sensitive: it is not hidden any more"));
+        self.remarks.iter().cloned().chain(shown).collect()
+    }
+
     /// An apply would do nothing: nothing but reads, and no output changes.
     pub fn is_clean(&self) -> bool {
         self.delta.is_empty()
             && self.resources_cut == 0
+            && self.invocations_cut == 0
             && self.resources.iter().all(|r| r.action == Action::Read)
     }
 }
@@ -262,7 +425,9 @@ impl AttributeChange {
     /// About how many bytes this takes when it is kept.
     fn size(&self) -> usize {
         let value = |v: &Value| match v {
-            Value::Known(text) | Value::Truncated(text, _) => text.len() + 16,
+            Value::Known(text) | Value::Truncated(text, _) | Value::Part(_, text, _) => {
+                text.len() + 16
+            }
             _ => 16,
         };
         let line = |l: &Line| match l {
@@ -281,6 +446,7 @@ impl ResourceChange {
     pub(crate) fn of(action: Action, address: &str) -> Self {
         Self {
             address: address.to_owned(),
+            deposed: None,
             previous_address: None,
             resource_type: "terraform_data".to_owned(),
             provider: "terraform".to_owned(),

@@ -1,18 +1,23 @@
 //! Reads `terraform show -json <plan>`: format 1.x, Terraform from 1.5 and OpenTofu.
 
 use super::{
-    Action, Change, CheckFailure, Delta, Limits, ResourceChange,
+    Action, Change, CheckFailure, Delta, Drifted, Invocation, Limits, ResourceChange,
+    json::Json,
     marks::{Marked, MarkedValues, PriorState},
     show::{Context, Key, SENSITIVE, clip, count, read_path},
-    walk::{Walk, node_of},
+    walk::{NULL, Node, Walk, is_true, node_of, or_null},
 };
-use crate::masking::Masker;
+use crate::{masking::Masker, stack::Tool};
 use serde::Deserialize;
-use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// Addresses and messages are cut beyond this, in characters.
 const TEXT_CHARS: usize = 1_000;
+/// Resources that changed outside of the tool and are named.
+const NAMED_DRIFT: usize = 100;
+/// Failing checks that are told, and messages of one of them.
+const TOLD_CHECKS: usize = 1_000;
+const TOLD_PROBLEMS: usize = 10;
 
 /// Why a plan could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +41,8 @@ pub(super) struct RawPlan {
     pub(super) prior_state: Option<PriorState>,
     pub(super) planned_values: Option<MarkedValues>,
     deferred_changes: Option<Vec<serde::de::IgnoredAny>>,
+    deferred_action_invocations: Option<Vec<serde::de::IgnoredAny>>,
+    pub(super) action_invocations: Option<Vec<RawInvocation>>,
     pub(super) output_changes: Option<BTreeMap<String, BTreeMap<String, Json>>>,
     checks: Option<Vec<Json>>,
     errored: Option<bool>,
@@ -46,6 +53,7 @@ pub(super) struct RawPlan {
 pub(super) struct RawResource {
     #[serde(default)]
     address: String,
+    deposed: Option<String>,
     previous_address: Option<String>,
     mode: Option<String>,
     #[serde(rename = "type", default)]
@@ -56,28 +64,58 @@ pub(super) struct RawResource {
     pub(super) change: BTreeMap<String, Json>,
 }
 
-impl Change {
-    /// Reads a plan from parsed JSON. Every text is masked *before* anything is cut or taken apart,
-    /// so that half a secret cannot slip through; what the plan marks as sensitive is masked as
-    /// the secrets are that `masker` knows.
-    pub fn from_plan_json(plan: &Json, limits: Limits, masker: &Masker) -> Result<Self, PlanError> {
-        let plan = RawPlan::deserialize(plan).map_err(PlanError::NotAPlan)?;
-        plan.read(limits, masker).map(|(change, _)| change)
-    }
+/// An action of a provider that would be invoked
+/// (<https://github.com/hashicorp/terraform/blob/v1.15.5/internal/command/jsonplan/action_invocations.go>).
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawInvocation {
+    address: String,
+    config_values: Json,
+    config_sensitive: Json,
+    config_unknown: Json,
+    lifecycle_action_trigger: Option<RawTrigger>,
+    invoke_action_trigger: Option<RawCaller>,
+}
 
-    /// Reads a plan from the bytes that Terraform printed; see [`Self::from_plan_json`]. And what it
-    /// marks, for what else is shown of the run.
-    pub fn from_plan_bytes(
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawTrigger {
+    triggering_resource_address: Option<String>,
+    action_trigger_event: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawCaller {
+    calling_resource_address: Option<String>,
+}
+
+impl Change {
+    /// Reads a plan of `tool` from the bytes that `show -json` printed. Every text is masked
+    /// *before* anything is cut or taken apart, so that half a secret cannot slip through; what the
+    /// plan marks as sensitive is masked as the secrets are that `masker` knows. And what it marks,
+    /// for what else is shown of the run.
+    ///
+    /// # Errors
+    /// When it is not the JSON of a plan, or in a format that is not known.
+    pub fn from_plan(
         plan: &[u8],
+        tool: Tool,
         limits: Limits,
         masker: &Masker,
     ) -> Result<(Self, Marked), PlanError> {
-        serde_json::from_slice::<RawPlan>(plan).map_err(PlanError::NotAPlan)?.read(limits, masker)
+        let plan: RawPlan = serde_json::from_slice(plan).map_err(PlanError::NotAPlan)?;
+        plan.read(tool, limits, masker)
     }
 }
 
 impl RawPlan {
-    fn read(mut self, limits: Limits, masker: &Masker) -> Result<(Change, Marked), PlanError> {
+    fn read(
+        mut self,
+        tool: Tool,
+        limits: Limits,
+        masker: &Masker,
+    ) -> Result<(Change, Marked), PlanError> {
         if self.format_version.split('.').next() != Some("1") {
             return Err(PlanError::Format(clip(&self.format_version, 20).0));
         }
@@ -93,12 +131,17 @@ impl RawPlan {
             Context { limits, mask: &mask, sensitive, bytes_left: limits.total_bytes };
         let mut change = Change {
             v: Change::VERSION,
+            tool,
             terraform_version: text(self.terraform_version.as_deref().unwrap_or_default()),
             errored: self.errored.unwrap_or(false),
             partial: self.complete == Some(false) && self.errored != Some(true),
-            drift: count(self.resource_drift.map_or(0, |d| d.len())),
-            deferred: count(self.deferred_changes.map_or(0, |d| d.len())),
-            checks: self.checks.iter().flatten().filter_map(|c| failed_check(c, &text)).collect(),
+            drift: count(self.resource_drift.as_ref().map_or(0, Vec::len)),
+            drifted: drifted(self.resource_drift.as_deref().unwrap_or_default(), &text),
+            deferred: count(
+                self.deferred_changes.as_ref().map_or(0, Vec::len)
+                    + self.deferred_action_invocations.as_ref().map_or(0, Vec::len),
+            ),
+            checks: failed_checks(self.checks.as_deref().unwrap_or_default(), &text),
             ..Change::default()
         };
         // Outputs first: they are few, and a plan of thousands of resources must not push them out.
@@ -113,11 +156,12 @@ impl RawPlan {
             }
             let mut walk = Walk {
                 context: &mut context,
+                of_resource: false,
                 replace_paths: Vec::new(),
                 changes: Vec::new(),
                 cut: 0,
             };
-            walk.visit(&mut vec![Key::Name(name.clone())], node_of(raw));
+            walk.visit(&mut vec![Key::Name(name.clone())], self.output_node(name, raw));
             change.outputs.append(&mut walk.changes);
             change.outputs_cut += walk.cut;
         }
@@ -130,14 +174,49 @@ impl RawPlan {
                 change.resources.push(raw.read(action, &mut context, &text));
             }
         }
+        for raw in self.action_invocations.iter().flatten() {
+            change.delta.invoke += 1;
+            if change.invocations.len() >= limits.resources {
+                change.invocations_cut += 1;
+            } else {
+                change.invocations.push(raw.read(&mut context, &text));
+            }
+        }
         change.hide_other_sides();
         Ok((change, marked))
+    }
+}
+
+impl RawPlan {
+    /// Both tools mark both sides of an output that was marked or will be, and their states before
+    /// and after contradict that: the configuration alone tells whether the mark comes or goes.
+    fn output_node<'a>(&self, name: &str, raw: &'a BTreeMap<String, Json>) -> Node<'a> {
+        let mut node = node_of(raw);
+        let root = self.configuration.as_ref().and_then(|code| code.get("root_module"));
+        let output = root.and_then(|root| root.get("outputs")).and_then(|all| all.get(name));
+        if let Some(output) = output
+            && is_true(node.before_sensitive)
+            && is_true(node.after_sensitive)
+        {
+            let is_marked = output.get("sensitive").is_some_and(is_true);
+            if !is_marked {
+                node.after_sensitive = &NULL;
+            } else if node.before == node.after {
+                // That is all that changes.
+                node.before_sensitive = &NULL;
+            }
+        }
+        node
     }
 }
 
 impl RawResource {
     pub(super) fn import_id(&self) -> Option<&str> {
         self.change.get("importing")?.get("id")?.as_str()
+    }
+
+    fn import_identity(&self) -> Option<&Json> {
+        self.change.get("importing")?.get("identity").filter(|identity| !identity.is_null())
     }
 
     fn is_imported(&self) -> bool {
@@ -151,6 +230,10 @@ impl RawResource {
     /// What would be done; nothing when there is nothing to show.
     fn action(&self) -> Option<Action> {
         let is_data = self.mode.as_deref() == Some("data");
+        // What is opened for one operation changes nothing.
+        if self.mode.as_deref() == Some("ephemeral") {
+            return None;
+        }
         match action_of(&self.change) {
             // Terraform does not speak of data sources that go.
             Some(Action::Delete) if is_data => None,
@@ -169,15 +252,16 @@ impl RawResource {
                 delta.add += 1;
                 delta.destroy += 1;
             }
+            Action::ReplaceAndForget => {
+                delta.add += 1;
+                delta.forget += 1;
+            }
             Action::Forget => delta.forget += 1,
             Action::Read | Action::Import | Action::Move | Action::Other => {}
         }
         delta.import += u32::from(self.is_imported());
-        delta.moved += u32::from(self.is_moved());
-        // `create, forget` replaces without destroying what was there.
-        if action == Action::Create && has(&self.change, "forget") {
-            delta.forget += 1;
-        }
+        // What goes has no new address.
+        delta.moved += u32::from(self.is_moved() && action != Action::Delete);
     }
 
     fn read(
@@ -186,9 +270,18 @@ impl RawResource {
         context: &mut Context<'_>,
         text: &impl Fn(&str) -> String,
     ) -> ResourceChange {
+        let import_id =
+            self.is_imported().then(|| match (self.import_id(), self.import_identity()) {
+                (Some(_), _) if self.import_id_is_sensitive() => SENSITIVE.to_owned(),
+                (Some(id), _) => text(id),
+                // Nothing of it is marked, but a text of it may be elsewhere.
+                (None, Some(identity)) => text(&context.redact(identity, &NULL).to_string()),
+                (None, None) => String::new(),
+            });
         let replace_paths = self.change.get("replace_paths").and_then(Json::as_array);
         let mut walk = Walk {
             context,
+            of_resource: true,
             replace_paths: replace_paths.into_iter().flatten().map(read_path).collect(),
             changes: Vec::new(),
             cut: 0,
@@ -198,6 +291,7 @@ impl RawResource {
         }
         ResourceChange {
             address: text(&self.address),
+            deposed: self.deposed.as_deref().map(text),
             previous_address: self
                 .previous_address
                 .as_deref()
@@ -211,10 +305,7 @@ impl RawResource {
                     .unwrap_or_default(),
             ),
             action,
-            import_id: self.is_imported().then(|| match self.import_id() {
-                Some(_) if self.import_id_is_sensitive() => SENSITIVE.to_owned(),
-                id => text(id.unwrap_or_default()),
-            }),
+            import_id,
             reason: self.action_reason.as_deref().map(text),
             attributes: walk.changes,
             attributes_cut: walk.cut,
@@ -222,8 +313,40 @@ impl RawResource {
     }
 }
 
-fn has(change: &BTreeMap<String, Json>, action: &str) -> bool {
-    actions(change).contains(&action)
+impl RawInvocation {
+    pub(super) fn node(&self) -> Node<'_> {
+        Node {
+            before: &NULL,
+            after: &self.config_values,
+            unknown: &self.config_unknown,
+            before_sensitive: &NULL,
+            after_sensitive: &self.config_sensitive,
+        }
+    }
+
+    fn read(&self, context: &mut Context<'_>, text: &impl Fn(&str) -> String) -> Invocation {
+        let mut walk = Walk {
+            context,
+            of_resource: true,
+            replace_paths: Vec::new(),
+            changes: Vec::new(),
+            cut: 0,
+        };
+        walk.visit(&mut Vec::new(), self.node());
+        let trigger = self.lifecycle_action_trigger.as_ref();
+        let caller = self.invoke_action_trigger.as_ref();
+        let resource = trigger
+            .and_then(|trigger| trigger.triggering_resource_address.as_deref())
+            .or_else(|| caller.and_then(|caller| caller.calling_resource_address.as_deref()));
+        let event = trigger.and_then(|trigger| trigger.action_trigger_event.as_deref());
+        Invocation {
+            address: text(&self.address),
+            resource: resource.map(text),
+            event: event.map(text),
+            config: walk.changes,
+            config_cut: walk.cut,
+        }
+    }
 }
 
 fn actions(change: &BTreeMap<String, Json>) -> Vec<&str> {
@@ -233,8 +356,10 @@ fn actions(change: &BTreeMap<String, Json>) -> Vec<&str> {
 
 fn action_of(change: &BTreeMap<String, Json>) -> Option<Action> {
     Some(match actions(change).as_slice() {
-        [] | ["no-op"] => return None,
-        ["create"] | ["create", "forget"] | ["forget", "create"] => Action::Create,
+        // OpenTofu lists its ephemeral resources.
+        [] | ["no-op" | "open" | "renew" | "close"] => return None,
+        ["create"] => Action::Create,
+        ["create", "forget"] | ["forget", "create"] => Action::ReplaceAndForget,
         ["update"] => Action::Update,
         ["delete"] => Action::Delete,
         ["delete", "create"] => Action::Replace { create_before_destroy: false },
@@ -246,22 +371,41 @@ fn action_of(change: &BTreeMap<String, Json>) -> Option<Action> {
     })
 }
 
-fn failed_check(check: &Json, text: &impl Fn(&str) -> String) -> Option<CheckFailure> {
+fn drifted(raw: &[RawResource], text: &impl Fn(&str) -> String) -> Vec<Drifted> {
+    let named = raw.iter().take(NAMED_DRIFT);
+    let drifted = named.map(|raw| Drifted {
+        address: text(&raw.address),
+        deposed: raw.deposed.as_deref().map(text),
+        gone: action_of(&raw.change) == Some(Action::Delete),
+    });
+    drifted.collect()
+}
+
+/// What does not hold: each instance of a check, or the check where it has none.
+fn failed_checks(checks: &[Json], text: &impl Fn(&str) -> String) -> Vec<CheckFailure> {
     let failed =
-        |v: &Json| matches!(v.get("status").and_then(Json::as_str), Some("fail" | "error"));
-    if !failed(check) {
-        return None;
+        |v: &&Json| matches!(v.get("status").and_then(Json::as_str), Some("fail" | "error"));
+    let address = |of: &Json| {
+        let address = or_null(of.get("address")).get("to_display").and_then(Json::as_str);
+        address.map(str::to_owned)
+    };
+    let mut failures = Vec::new();
+    for check in checks.iter().filter(failed) {
+        let instances = check.get("instances").and_then(Json::as_array).into_iter().flatten();
+        let mut told = instances.filter(failed).peekable();
+        let name = address(check).unwrap_or_default();
+        if told.peek().is_none() {
+            failures.push(CheckFailure { address: text(&name), problems: Vec::new() });
+        }
+        for instance in told {
+            let problems = instance.get("problems").and_then(Json::as_array).into_iter().flatten();
+            let messages = problems.filter_map(|p| p.get("message").and_then(Json::as_str));
+            failures.push(CheckFailure {
+                address: text(address(instance).as_ref().unwrap_or(&name)),
+                problems: messages.take(TOLD_PROBLEMS).map(text).collect(),
+            });
+        }
     }
-    let instances = check.get("instances").and_then(Json::as_array);
-    let problems = instances
-        .into_iter()
-        .flatten()
-        .filter_map(|i| i.get("problems").and_then(Json::as_array))
-        .flatten()
-        .filter_map(|p| p.get("message").and_then(Json::as_str))
-        .take(10)
-        .map(text)
-        .collect();
-    let address = check.pointer("/address/to_display").and_then(Json::as_str).unwrap_or_default();
-    Some(CheckFailure { address: text(address), problems })
+    failures.truncate(TOLD_CHECKS);
+    failures
 }

@@ -2,12 +2,12 @@
 //! (<https://github.com/hashicorp/terraform/blob/v1.15.5/internal/states/statefile/version4.go>).
 
 use super::{
+    json::Json,
     marks::{Marked, Outputs, collect, collect_outputs},
     walk::TRUE,
 };
 use crate::masking::SHORTEST;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 impl Marked {
@@ -72,8 +72,8 @@ impl Step {
     fn of<'a>(&self, value: &'a Json) -> Option<&'a Json> {
         let key = self.value.get("value").unwrap_or(&self.value);
         match key {
-            Json::String(name) => value.get(name),
-            number => value.get(usize::try_from(number.as_u64()?).ok()?),
+            Json::String(name) => value.get(name.as_str()),
+            number => value.get(number.as_index()?),
         }
     }
 }
@@ -82,7 +82,7 @@ impl Step {
 mod tests {
     use super::*;
     use crate::masking::Masker;
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     #[test]
     fn what_a_state_marks_is_known() {

@@ -2,11 +2,19 @@ use super::{
     Action, AttributeChange, Change, Delta, Limits, Line, PlanError, ResourceChange, Value,
 };
 use crate::masking::Masker;
+use crate::stack::Tool;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 fn read(plan: &Json) -> Change {
-    Change::from_plan_json(plan, Limits::default(), &Masker::default()).unwrap()
+    Change::from_plan(
+        plan.to_string().as_bytes(),
+        Tool::Terraform,
+        Limits::default(),
+        &Masker::default(),
+    )
+    .unwrap()
+    .0
 }
 
 /// A plan of one resource with this `change`.
@@ -24,14 +32,17 @@ fn show_value(value: &Value) -> String {
     match value {
         Value::Known(text) => text.clone(),
         Value::Truncated(text, more) => format!("{text}…{more} more"),
+        Value::Part(same, text, more) => format!("{same} equal…{text}…{more} more"),
         other => format!("{other:?}"),
     }
 }
 
 fn show(attribute: &AttributeChange) -> String {
-    let AttributeChange { path, before, after, forces_replacement, lines } = attribute;
-    let mark = if *forces_replacement { " !" } else { "" };
-    let mut out = format!("{path}: {} -> {}{mark}\n", show_value(before), show_value(after));
+    let AttributeChange { path, before, after, forces_replacement, mark, lines } = attribute;
+    let forces = if *forces_replacement { " !" } else { "" };
+    let mark = mark.map(|mark| format!(" # {}", mark.text())).unwrap_or_default();
+    let mut out =
+        format!("{path}: {} -> {}{mark}{forces}\n", show_value(before), show_value(after));
     for line in lines {
         out += &match line {
             Line::Same(text) => format!("      {text}\n"),
@@ -50,7 +61,7 @@ fn show_resource(resource: &ResourceChange) -> String {
     let attributes: String = resource.attributes.iter().map(|a| format!("  {}", show(a))).collect();
     format!(
         "{}{from} [{}] {}{reason}\n{attributes}",
-        resource.address,
+        resource.title(),
         resource.provider,
         resource.action.text()
     )
@@ -89,7 +100,8 @@ fn plans_that_a_newer_terraform_wrote_are_counted() {
     ];
     for (added_changed_destroyed_forgotten, plan) in counted {
         let (change, _) =
-            Change::from_plan_bytes(plan, Limits::default(), &Masker::default()).unwrap();
+            Change::from_plan(plan, Tool::Terraform, Limits::default(), &Masker::default())
+                .unwrap();
         let Delta { add, change, destroy, forget, .. } = change.delta;
         let counted = (add, change, destroy, forget);
         let plan = String::from_utf8_lossy(plan);
@@ -99,8 +111,9 @@ fn plans_that_a_newer_terraform_wrote_are_counted() {
 
 #[test]
 fn a_plan_that_terraform_wrote() {
-    let (change, _) = Change::from_plan_bytes(
+    let (change, _) = Change::from_plan(
         include_bytes!("../../testdata/plan.json"),
+        Tool::Terraform,
         Limits::default(),
         &Masker::default(),
     )
@@ -175,7 +188,7 @@ fn marks_reach_down_and_across() {
     a["y"]: Sensitive -> Sensitive
     b[1]: Absent -> Sensitive
     c: Sensitive -> Sensitive
-    e: Sensitive -> Sensitive
+    e: Sensitive -> Sensitive # marked as sensitive from now on
     f: {"deep":{"s":"(sensitive value)"}} -> Unknown
     "#);
 }
@@ -247,7 +260,7 @@ fn actions_are_counted_as_terraform_counts() {
         Move,
         Read,
         Forget,
-        Create,
+        ReplaceAndForget,
         Other,
     ]
     ");
@@ -268,7 +281,8 @@ fn secrets_are_masked_before_anything_is_cut() {
     let plan = one(json!({"actions": ["create"], "after": {
         "a": "xxxxhunter22hunter22", "j": "{\"k\":\"hunter22hunter22\",\"l\":1}", "hunter22hunter22": 1,
     }}));
-    let change = Change::from_plan_json(&plan, limits, &masker).unwrap();
+    let change =
+        Change::from_plan(plan.to_string().as_bytes(), Tool::Terraform, limits, &masker).unwrap().0;
     assert!(!serde_json::to_string(&change).unwrap().contains("hunter"), "{change:?}");
 }
 
@@ -303,7 +317,10 @@ fn beside_a_secret_the_other_side_is_hidden() {
         "after": {"a": "the-new-secret", "b": "u:the-new-secret@h", "doc": "{\"p\":\"the-new-secret\",\"q\":1}", "note": "other", "both": "y the-new-secret"},
         "after_unknown": {"c": true},
     }));
-    let change = Change::from_plan_json(&plan, Limits::default(), &masker).unwrap();
+    let change =
+        Change::from_plan(plan.to_string().as_bytes(), Tool::Terraform, Limits::default(), &masker)
+            .unwrap()
+            .0;
     let shown: String = change.resources[0].attributes.iter().map(show).collect();
     insta::assert_snapshot!(shown, @r#"
     a: Sensitive -> "(secret)"
@@ -331,7 +348,10 @@ fn a_secret_of_several_lines_and_one_that_was_cut_are_hidden_later() {
         "before": {"t": "first\nab\ncd\nef\nlast", "v": "123456hunter22hunter22"},
         "after": {"t": "second\nab\ncd\nef\nend", "v": "123hunter22"},
     }));
-    let mut change = Change::from_plan_json(&plan, limits, &Masker::default()).unwrap();
+    let mut change =
+        Change::from_plan(plan.to_string().as_bytes(), Tool::Terraform, limits, &Masker::default())
+            .unwrap()
+            .0;
     change.hide(&Masker::new(["ab\ncd\nef", "hunter22hunter22"]));
     insta::assert_snapshot!(change.resources[0].attributes.iter().map(show).collect::<String>(), @r#"
     t: Lines(5) -> Lines(5)
@@ -417,7 +437,8 @@ fn a_huge_plan_keeps_every_address() {
 #[test]
 fn what_is_not_a_plan_is_refused() {
     let refuse = |json: &str| {
-        Change::from_plan_bytes(json.as_bytes(), Limits::default(), &Masker::default()).unwrap_err()
+        Change::from_plan(json.as_bytes(), Tool::Terraform, Limits::default(), &Masker::default())
+            .unwrap_err()
     };
     assert!(matches!(refuse("{}"), PlanError::NotAPlan(_)));
     assert!(matches!(refuse("nonsense"), PlanError::NotAPlan(_)));

@@ -1,11 +1,11 @@
 //! Compares a value before and after, attribute by attribute, with the plan's marks beside it.
 
 use super::{
-    AttributeChange, Line, Value,
+    AttributeChange, Line, MarkChange, Value,
     align::{Step, align},
+    json::{self, Json},
     show::{Context, Key, write_path},
 };
-use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) static NULL: Json = Json::Null;
@@ -24,6 +24,8 @@ pub(crate) struct Node<'a> {
 /// Collects the changed attributes of one resource or output.
 pub(crate) struct Walk<'c, 'a> {
     pub(crate) context: &'c mut Context<'a>,
+    /// It is a resource, in which an empty list may be blocks that nobody wrote.
+    pub(crate) of_resource: bool,
     /// Paths whose change forces a replacement.
     pub(crate) replace_paths: Vec<Vec<Key>>,
     pub(crate) changes: Vec<AttributeChange>,
@@ -32,14 +34,31 @@ pub(crate) struct Walk<'c, 'a> {
 
 impl Walk<'_, '_> {
     pub(crate) fn visit(&mut self, path: &mut Vec<Key>, node: Node<'_>) {
-        if is_true(node.before_sensitive) || is_true(node.after_sensitive) {
-            if node.before != node.after || any_true(node.unknown) {
-                let hide = |v: &Json| if v.is_null() { Value::Absent } else { Value::Sensitive };
-                let after = if is_true(node.unknown) { Value::Unknown } else { hide(node.after) };
-                self.push(path, |_| (hide(node.before), after, Vec::new()));
+        let is_same = node.before == node.after && !any_true(node.unknown);
+        if is_same && !node.marks_differ() {
+            return;
+        }
+        let marked = [node.before_sensitive, node.after_sensitive].map(is_true);
+        if marked.contains(&true) && !(is_same && node.is_marked_in_part()) {
+            let hide = |v: &Json| if v.is_null() { Value::Absent } else { Value::Sensitive };
+            let after = if is_true(node.unknown) { Value::Unknown } else { hide(node.after) };
+            // What comes or goes takes its mark along, and of what is not known yet nobody can say.
+            let is_there =
+                !node.before.is_null() && !node.after.is_null() && !any_true(node.unknown);
+            let mark = match (marked, is_same) {
+                _ if !is_there => None,
+                ([true, false], true) => Some(MarkChange::RemovedAlone),
+                ([true, false], false) => Some(MarkChange::Removed),
+                ([false, true], true) => Some(MarkChange::AddedAlone),
+                ([false, true], false) => Some(MarkChange::Added),
+                _ => None,
+            };
+            if is_same && mark.is_none() {
+                return;
             }
+            self.push(path, mark, |_| (hide(node.before), after, Vec::new()));
         } else if is_true(node.unknown) {
-            self.push(path, |context| {
+            self.push(path, None, |context| {
                 (context.show(node.before, node.before_sensitive), Value::Unknown, Vec::new())
             });
         } else if both(node, Json::is_object) {
@@ -47,7 +66,7 @@ impl Walk<'_, '_> {
         } else if both(node, Json::is_array) {
             self.visit_array(path, node);
         } else if node.before != node.after {
-            self.push(path, |context| context.compare(node));
+            self.push(path, None, |context| context.compare(node));
         }
     }
 
@@ -59,9 +78,18 @@ impl Walk<'_, '_> {
         // What is unknown is left out of `after`.
         let unknown = node.unknown.as_object().into_iter().flatten();
         keys.extend(unknown.filter(|(_, v)| any_true(v)).map(|(key, _)| key.as_str()));
+        // Of an object that comes or goes, the plan also has the blocks that nobody wrote.
+        let is_whole = node.before.is_null() || node.after.is_null();
+        let has_blocks = self.of_resource && !matches!(path.last(), Some(Key::Name(_)));
         for key in keys {
+            let part = node.child(key);
+            let is_nothing =
+                is_empty(part.before) && is_empty(part.after) && !any_true(part.unknown);
+            if is_whole && has_blocks && is_nothing {
+                continue;
+            }
             path.push(Key::Name(key.to_owned()));
-            self.visit(path, node.map(|v| v.get(key).unwrap_or(&NULL)));
+            self.visit(path, part);
             path.pop();
         }
     }
@@ -83,8 +111,9 @@ impl Walk<'_, '_> {
         let mut gaps = Vec::new();
         for step in steps {
             match step {
-                Step::Same(..) => {
+                Step::Same(i, j) => {
                     gaps.push((std::mem::take(&mut removed), std::mem::take(&mut added)));
+                    gaps.push((vec![i], vec![j]));
                 }
                 Step::Removed(i) => removed.push(i),
                 Step::Added(j) => added.push(j),
@@ -96,12 +125,13 @@ impl Walk<'_, '_> {
             for k in 0..removed.len().max(added.len()) {
                 let (i, j) = (removed.get(k).copied(), added.get(k).copied());
                 let at = |list, index: Option<usize>| index.map_or(&NULL, |i| item(list, i));
+                let mark = |marks, index: Option<usize>| index.map_or(&NULL, |i| mark_of(marks, i));
                 let mut element = Node {
                     before: at(node.before, i),
                     after: at(node.after, j),
                     unknown: at(node.unknown, j),
-                    before_sensitive: at(node.before_sensitive, i),
-                    after_sensitive: at(node.after_sensitive, j),
+                    before_sensitive: mark(node.before_sensitive, i),
+                    after_sensitive: mark(node.after_sensitive, j),
                 };
                 if marked && (i.is_none() || j.is_none()) {
                     element.before_sensitive = &TRUE;
@@ -116,6 +146,7 @@ impl Walk<'_, '_> {
     fn push(
         &mut self,
         path: &[Key],
+        mark: Option<MarkChange>,
         values: impl FnOnce(&Context<'_>) -> (Value, Value, Vec<Line>),
     ) {
         if self.changes.len() >= self.context.limits.attributes || self.context.bytes_left == 0 {
@@ -129,7 +160,7 @@ impl Walk<'_, '_> {
         let forces_replacement =
             self.replace_paths.iter().any(|p| path.starts_with(p) || p.starts_with(path));
         let path = write_path(path, self.context.mask);
-        let change = AttributeChange { path, before, after, forces_replacement, lines };
+        let change = AttributeChange { path, before, after, forces_replacement, mark, lines };
         match self.context.bytes_left.checked_sub(change.size()) {
             Some(left) => {
                 self.context.bytes_left = left;
@@ -145,14 +176,27 @@ impl Walk<'_, '_> {
 }
 
 impl<'a> Node<'a> {
-    fn map(self, child: impl Fn(&'a Json) -> &'a Json) -> Self {
+    fn child(self, name: &str) -> Self {
+        let of = |value: &'a Json| value.get(name).unwrap_or(&NULL);
         Self {
-            before: child(self.before),
-            after: child(self.after),
-            unknown: child(self.unknown),
-            before_sensitive: child(self.before_sensitive),
-            after_sensitive: child(self.after_sensitive),
+            before: of(self.before),
+            after: of(self.after),
+            unknown: of(self.unknown),
+            before_sensitive: mark_of(self.before_sensitive, name),
+            after_sensitive: mark_of(self.after_sensitive, name),
         }
+    }
+
+    /// Something is marked on one side only.
+    fn marks_differ(self) -> bool {
+        let (before, after) = (self.before_sensitive, self.after_sensitive);
+        before != after && (any_true(before) || any_true(after))
+    }
+
+    /// It is marked as a whole on one side, and in a part of it on the other.
+    fn is_marked_in_part(self) -> bool {
+        let in_part = |marks: &Json| !is_true(marks) && any_true(marks);
+        in_part(self.before_sensitive) || in_part(self.after_sensitive)
     }
 }
 
@@ -161,8 +205,7 @@ impl<'a> Node<'a> {
 fn both(node: Node<'_>, is: fn(&Json) -> bool) -> bool {
     let (b, a) = (node.before, node.after);
     let empty = |v: &Json| {
-        v.as_object().is_some_and(serde_json::Map::is_empty)
-            || v.as_array().is_some_and(Vec::is_empty)
+        v.as_object().is_some_and(BTreeMap::is_empty) || v.as_array().is_some_and(Vec::is_empty)
     };
     match (is(b), is(a)) {
         (true, true) => true,
@@ -180,12 +223,26 @@ pub(crate) fn is_true(value: &Json) -> bool {
     value == &Json::Bool(true)
 }
 
+/// What a mark says of a part: the mark of the whole is its mark too.
+fn mark_of(marks: &Json, step: impl json::Step) -> &Json {
+    if is_true(marks) { &TRUE } else { marks.get(step).unwrap_or(&NULL) }
+}
+
 /// `true` stands anywhere in a tree of marks.
 pub(crate) fn any_true(value: &Json) -> bool {
     match value {
         Json::Bool(value) => *value,
         Json::Array(items) => items.iter().any(any_true),
         Json::Object(map) => map.values().any(any_true),
+        _ => false,
+    }
+}
+
+/// Nothing, or nothing in it: what a block is that nobody wrote.
+pub(crate) fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Null => true,
+        Json::Array(items) => items.is_empty(),
         _ => false,
     }
 }

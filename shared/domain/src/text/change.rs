@@ -1,143 +1,193 @@
-//! A plan's change as lines: resource by resource, attribute by attribute.
+//! A plan's change as lines: what it destroys first, then resource by resource, attribute by
+//! attribute.
 //!
 //! The first character says what happens, as in a `diff`: `+` comes, `-` goes, `!` changes.
 
-use super::{PARTIAL_PLAN, clean, counted, more};
-use crate::plan::{Action, AttributeChange, Change, Line, ResourceChange, Value};
+use super::{PARTIAL_PLAN, clean, counted, more, visible, visible_line};
+use crate::plan::{Action, AttributeChange, Change, Invocation, Line, ResourceChange, Value};
 
-/// The whole change. Each element is one line, cleaned, but not yet safe to stand in Markdown:
-/// see [`super::markdown::fence_lines`].
-pub fn lines(change: &Change) -> Vec<String> {
-    let mut out = Lines(Vec::new());
-    if change.errored {
-        out.add(' ', "The plan ended with an error and is incomplete.");
-    }
-    if change.partial {
-        out.add('!', PARTIAL_PLAN);
-    }
-    for remark in &change.remarks {
-        out.add('!', remark);
-    }
-    for resource in &change.resources {
-        out.resource(resource);
-    }
-    if change.resources_cut > 0 {
-        out.gap();
-        out.add(
-            ' ',
-            &format!("… {}: see the run", more(change.resources_cut as usize, "resource")),
-        );
-    }
-    if !change.outputs.is_empty() || change.outputs_cut > 0 {
-        out.gap();
-        out.add(' ', "Changes to outputs:");
-        for output in &change.outputs {
-            out.attribute(output);
-        }
-        if change.outputs_cut > 0 {
-            out.add(
-                ' ',
-                &format!("  … {}: see the run", more(change.outputs_cut as usize, "output")),
-            );
-        }
-    }
-    for check in &change.checks {
-        out.gap();
-        out.add('!', &format!("{} does not hold", check.address));
-        for problem in check.problems.iter().flat_map(|p| p.lines()) {
-            out.add('!', &format!("  {problem}"));
-        }
-    }
-    if change.drift > 0 {
-        out.gap();
-        let count = counted(change.drift as usize, "resource");
-        let were = if change.drift == 1 { "was" } else { "were" };
-        out.add(' ', &format!("{count} {were} changed outside Terraform"));
-    }
-    if change.deferred > 0 {
-        out.gap();
-        let count = counted(change.deferred as usize, "change");
-        out.add(' ', &format!("{count} put off to a later plan"));
-    }
-    out.0
+/// Lines that belong together. Each element is one line, cleaned, but not yet safe to stand in
+/// Markdown: see [`super::markdown::fence_lines`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// What it is about: an address with its action, an output with its values.
+    pub head: Vec<String>,
+    /// What is in it: attributes.
+    pub rest: Vec<String>,
 }
 
-struct Lines(Vec<String>);
-
-impl Lines {
-    fn add(&mut self, sign: char, text: &str) {
-        // A value or address with a line break in it would begin a line of its own.
-        self.0.push(format!("{sign} {}", clean(text).replace('\n', " ")).trim_end().to_owned());
+/// The whole change, the most important first.
+pub fn parts(change: &Change) -> Vec<Part> {
+    let mut parts = vec![said(change)];
+    let mut resources: Vec<&ResourceChange> = change.resources.iter().collect();
+    resources.sort_by_key(|resource| resource.action.rank());
+    parts.extend(resources.into_iter().map(resource));
+    parts.push(left_out(change.resources_cut, "resource"));
+    parts.extend(change.invocations.iter().map(invocation));
+    parts.push(left_out(change.invocations_cut, "action to invoke"));
+    parts.extend(outputs(change));
+    parts.push(left_out(change.outputs_cut, "output"));
+    for check in &change.checks {
+        let mut part = Part::default();
+        add(&mut part.head, '!', &format!("{} does not hold", visible(&check.address)));
+        for problem in check.problems.iter().flat_map(|p| p.lines()) {
+            add(&mut part.head, '!', &format!("  {problem}"));
+        }
+        parts.push(part);
     }
-
-    fn gap(&mut self) {
-        if !self.0.is_empty() {
-            self.0.push(String::new());
-        }
+    parts.push(drift(change));
+    if change.deferred > 0 {
+        let count = counted(change.deferred as usize, "change");
+        parts.push(Part::of(' ', &format!("{count} put off to a later plan")));
     }
+    parts.retain(|part| !part.head.is_empty());
+    parts
+}
 
-    fn resource(&mut self, resource: &ResourceChange) {
-        self.gap();
-        let sign = match resource.action {
-            Action::Create => '+',
-            Action::Delete => '-',
-            Action::Read => ' ',
-            _ => '!',
-        };
-        let reason = resource.reason_text().map(|r| format!(" ({r})")).unwrap_or_default();
-        self.add(sign, &format!("{} {}{reason}", resource.address, resource.action.text()));
-        if let Some(previous) = &resource.previous_address {
-            self.add('!', &format!("  moved from {previous}"));
-        }
-        match resource.import_id.as_deref() {
-            Some("") => self.add('!', "  imported"),
-            Some(id) => self.add('!', &format!("  imported from {id}")),
-            None => {}
-        }
-        // What a data source will be asked is in the configuration.
-        if resource.action == Action::Read {
-            return;
-        }
-        for attribute in &resource.attributes {
-            self.attribute(attribute);
-        }
-        if resource.attributes_cut > 0 {
-            self.add(
-                ' ',
-                &format!(
-                    "  … {}: see the run",
-                    more(resource.attributes_cut as usize, "attribute")
-                ),
-            );
-        }
+impl Part {
+    fn of(sign: char, text: &str) -> Self {
+        let mut part = Self::default();
+        add(&mut part.head, sign, text);
+        part
     }
+}
 
-    fn attribute(&mut self, attribute: &AttributeChange) {
-        let AttributeChange { path, before, after, forces_replacement, lines } = attribute;
-        let mark = if *forces_replacement { "  # forces replacement" } else { "" };
-        let (sign, values) = match (before, after) {
-            _ if !lines.is_empty() => (side(before, after), String::new()),
-            (Value::Absent, after) => ('+', value(after)),
-            (before, Value::Absent) => ('-', value(before)),
-            (Value::Sensitive, Value::Sensitive) => ('!', value(after)),
-            (before, after) => ('!', format!("{} -> {}", value(before), value(after))),
-        };
-        let equals = if values.is_empty() { ":" } else { " = " };
-        self.add(sign, &format!("  {path}{equals}{values}{mark}"));
-        for line in lines {
-            match line {
-                Line::Same(text) => self.add(' ', &format!("    {text}")),
-                Line::Removed(text) => self.add('-', &format!("    {text}")),
-                Line::Added(text) => self.add('+', &format!("    {text}")),
-                Line::Skipped(n) => {
-                    self.add(' ', &format!("    … {}", counted(*n as usize, "equal line")));
-                }
-                Line::Cut(n) => {
-                    self.add(' ', &format!("    … {}: see the run", more(*n as usize, "line")))
-                }
+fn add(lines: &mut Vec<String>, sign: char, text: &str) {
+    // A value or address with a line break in it would begin a line of its own.
+    lines.push(format!("{sign} {}", clean(text).replace('\n', " ")));
+}
+
+/// What people should know of the whole.
+fn said(change: &Change) -> Part {
+    let mut part = Part::default();
+    if change.errored {
+        add(&mut part.head, ' ', "The plan ended with an error and is incomplete.");
+    }
+    if change.partial {
+        add(&mut part.head, '!', PARTIAL_PLAN);
+    }
+    for warning in change.warnings() {
+        add(&mut part.head, '!', &visible(&warning));
+    }
+    part
+}
+
+fn left_out(count: u32, noun: &str) -> Part {
+    match count {
+        0 => Part::default(),
+        _ => Part::of(' ', &format!("… {}: see the run", more(count as usize, noun))),
+    }
+}
+
+fn drift(change: &Change) -> Part {
+    if change.drift == 0 {
+        return Part::default();
+    }
+    let count = counted(change.drift as usize, "resource");
+    let were = if change.drift == 1 { "was" } else { "were" };
+    let colon = if change.drifted.is_empty() { "" } else { ":" };
+    let tool = change.tool.name();
+    let mut part = Part::of(' ', &format!("{count} {were} changed outside {tool}{colon}"));
+    for drifted in &change.drifted {
+        add(&mut part.rest, ' ', &format!("  {}", visible(&drifted.text())));
+    }
+    if change.drift as usize > change.drifted.len() {
+        let rest = more(change.drift as usize - change.drifted.len(), "resource");
+        add(&mut part.rest, ' ', &format!("  … {rest}"));
+    }
+    part
+}
+
+fn resource(resource: &ResourceChange) -> Part {
+    let sign = match resource.action {
+        Action::Create => '+',
+        Action::Delete => '-',
+        Action::Read => ' ',
+        _ => '!',
+    };
+    let reason = resource.reason_text().map(|r| format!(" ({r})")).unwrap_or_default();
+    let mut part = Part::default();
+    let title = resource.title();
+    add(&mut part.head, sign, &format!("{} {}{reason}", visible(&title), resource.action.text()));
+    if let Some(previous) = &resource.previous_address {
+        add(&mut part.head, '!', &format!("  moved from {}", visible(previous)));
+    }
+    match resource.import_id.as_deref() {
+        Some("") => add(&mut part.head, '!', "  imported"),
+        Some(id) => add(&mut part.head, '!', &format!("  imported from {}", visible(id))),
+        None => {}
+    }
+    // What a data source will be asked is in the configuration.
+    if resource.action != Action::Read {
+        part.rest = attributes(&resource.attributes, resource.attributes_cut);
+    }
+    part
+}
+
+fn invocation(invocation: &Invocation) -> Part {
+    let trigger = invocation.trigger().map(|trigger| format!(" {trigger}")).unwrap_or_default();
+    let text = format!("{} will be invoked{trigger}", invocation.address);
+    let mut part = Part::of('!', &visible(&text));
+    part.rest = attributes(&invocation.config, invocation.config_cut);
+    part
+}
+
+fn attributes(attributes: &[AttributeChange], cut: u32) -> Vec<String> {
+    let mut lines = Vec::new();
+    for one in attributes {
+        lines.push(attribute(one));
+        lines.extend(difference(one));
+    }
+    if cut > 0 {
+        add(&mut lines, ' ', &format!("  … {}: see the run", more(cut as usize, "attribute")));
+    }
+    lines
+}
+
+fn outputs(change: &Change) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for output in &change.outputs {
+        parts.push(Part { head: vec![attribute(output)], rest: difference(output) });
+    }
+    if let Some(first) = parts.first_mut() {
+        first.head.insert(0, "  Changes to outputs:".to_owned());
+    }
+    parts
+}
+
+fn attribute(attribute: &AttributeChange) -> String {
+    let AttributeChange { path, before, after, forces_replacement, mark, lines } = attribute;
+    let forces = if *forces_replacement { "  # forces replacement" } else { "" };
+    let mark = mark.map(|mark| format!("  # {}", mark.text())).unwrap_or_default();
+    let (sign, values) = match (before, after) {
+        _ if !lines.is_empty() => (side(before, after), String::new()),
+        (Value::Absent, after) => ('+', value(after)),
+        (before, Value::Absent) => ('-', value(before)),
+        (Value::Sensitive, Value::Sensitive) => ('!', value(after)),
+        (before, after) => ('!', format!("{} -> {}", value(before), value(after))),
+    };
+    let equals = if values.is_empty() { ":" } else { " = " };
+    let mut line = Vec::new();
+    add(&mut line, sign, &format!("  {}{equals}{values}{mark}{forces}", visible(path)));
+    line.remove(0)
+}
+
+fn difference(attribute: &AttributeChange) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in &attribute.lines {
+        match line {
+            Line::Same(text) => add(&mut lines, ' ', &format!("    {}", visible_line(text))),
+            Line::Removed(text) => add(&mut lines, '-', &format!("    {}", visible_line(text))),
+            Line::Added(text) => add(&mut lines, '+', &format!("    {}", visible_line(text))),
+            Line::Skipped(n) => {
+                add(&mut lines, ' ', &format!("    … {}", counted(*n as usize, "equal line")));
+            }
+            Line::Cut(n) => {
+                add(&mut lines, ' ', &format!("    … {}: see the run", more(*n as usize, "line")));
             }
         }
     }
+    lines
 }
 
 fn side(before: &Value, after: &Value) -> char {
@@ -148,13 +198,24 @@ fn side(before: &Value, after: &Value) -> char {
     }
 }
 
-fn value(value: &Value) -> String {
+/// A value in words, what nobody sees in it written out.
+pub fn value(value: &Value) -> String {
     match value {
         Value::Absent => "null".to_owned(),
-        Value::Known(text) => text.clone(),
+        Value::Known(text) => visible(text).into_owned(),
         Value::Sensitive => "(sensitive value)".to_owned(),
         Value::Unknown => "(known after apply)".to_owned(),
-        Value::Truncated(text, rest) => format!("{text}… {}", more(*rest as usize, "character")),
+        Value::Truncated(text, rest) => {
+            format!("{}… {}", visible(text), more(*rest as usize, "character"))
+        }
+        Value::Part(same, text, rest) => {
+            let same = counted(*same as usize, "equal character");
+            let rest = match rest {
+                0 => String::new(),
+                rest => format!("… {}", more(*rest as usize, "character")),
+            };
+            format!("({same}) …{}{rest}", visible(text))
+        }
         Value::Lines(count) => counted(*count as usize, "line"),
     }
 }
@@ -162,19 +223,20 @@ fn value(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{masking::Masker, plan::Limits};
+    use crate::{masking::Masker, plan::Limits, stack::Tool};
+
+    fn lines(change: &Change) -> Vec<String> {
+        let parts = parts(change).into_iter();
+        parts.flat_map(|part| [part.head, part.rest, vec![String::new()]].concat()).collect()
+    }
 
     #[test]
     fn a_plan_that_terraform_wrote() {
         let plan = include_bytes!("../../testdata/plan.json");
         let (change, _) =
-            Change::from_plan_bytes(plan, Limits::default(), &Masker::default()).unwrap();
+            Change::from_plan(plan, Tool::Terraform, Limits::default(), &Masker::default())
+                .unwrap();
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
-        ! terraform_data.a will be updated in place
-        +   input["list"][1] = "z"
-        !   input["secret"] = (sensitive value)
-        !   output = {"list":["a","b"],"name":"x","secret":"(sensitive value)"} -> (known after apply)
-
         ! terraform_data.b must be replaced: destroyed, then created (a change cannot be made in place)
         !   id = "ab0b4dfe-b693-9d5f-8d69-80909599d67f" -> (known after apply)
         !   input:
@@ -183,6 +245,13 @@ mod tests {
         +     line2b
         !   output = "line1\nline2\n" -> (known after apply)
         !   triggers_replace[0] = "one" -> "two"  # forces replacement
+
+        ! terraform_data.zz will be forgotten, but not destroyed (it is not in the configuration)
+
+        ! terraform_data.a will be updated in place
+        +   input["list"][1] = "z"
+        !   input["secret"] = (sensitive value)
+        !   output = {"list":["a","b"],"name":"x","secret":"(sensitive value)"} -> (known after apply)
 
         ! terraform_data.d will be updated in place
         !   moved from terraform_data.c
@@ -194,10 +263,9 @@ mod tests {
               }
         !   output = "{\"a\":1,\"b\":\"\\u003cx\\u003e\"}" -> (known after apply)
 
-        ! terraform_data.zz will be forgotten, but not destroyed (it is not in the configuration)
-
           Changes to outputs:
         !   o = (sensitive value) -> (known after apply)
+
         !   p = "plain" -> "plain2"
 
         ! check.c does not hold
@@ -212,8 +280,16 @@ mod tests {
             "complete": false,
             "resource_changes": [{"address": "a.a", "change": {"actions": ["delete"]}}],
         });
-        let read =
-            |plan| Change::from_plan_json(plan, Limits::default(), &Masker::default()).unwrap();
+        let read = |plan: &serde_json::Value| {
+            Change::from_plan(
+                plan.to_string().as_bytes(),
+                Tool::Terraform,
+                Limits::default(),
+                &Masker::default(),
+            )
+            .unwrap()
+            .0
+        };
         let mut change = read(&plan);
         change.remarks = vec!["backend \"gcs\" is not used".to_owned()];
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
@@ -228,12 +304,290 @@ mod tests {
         assert!(!read(&failed).partial, "what an error ended is told as that");
     }
 
+    fn read(plan: serde_json::Value, tool: Tool) -> Change {
+        let plan = plan.to_string();
+        Change::from_plan(plan.as_bytes(), tool, Limits::default(), &Masker::default()).unwrap().0
+    }
+
+    #[test]
+    fn each_kind_of_change_is_told() {
+        let change = read(
+            serde_json::json!({
+                "format_version": "1.2",
+                "resource_changes": [
+                    {"address": "a.b", "change": {"actions": ["update"], "before": {"n": 1}, "after": {"n": 2}}},
+                    {"address": "a.b", "deposed": "8a3f1c2b", "change": {"actions": ["delete"]}},
+                    {"address": "a.kept", "action_reason": "forgot_because_lifecycle_destroy_in_state", "change": {"actions": ["forget"]}},
+                    {"address": "a.left", "action_reason": "replace_because_cannot_update", "change": {"actions": ["forget", "create"]}},
+                    {"address": "a.off", "action_reason": "delete_because_enabled_false", "change": {"actions": ["delete"]}},
+                    {"address": "a.new", "action_reason": "because_of_a_new_reason", "change": {"actions": ["delete"]}},
+                    {"address": "ephemeral.a.b", "mode": "ephemeral", "change": {"actions": ["open"]}},
+                    {"address": "a.id", "change": {"actions": ["no-op"], "importing": {"identity": {"account": "1", "name": "x"}}}},
+                    {"address": "a.moved", "previous_address": "a.before", "change": {"actions": ["delete"]}},
+                ],
+                "action_invocations": [
+                    {"address": "action.notify.x", "config_values": {"text": "hi", "token": "t"}, "config_sensitive": {"token": true},
+                     "lifecycle_action_trigger": {"triggering_resource_address": "a.b", "action_trigger_event": "AfterUpdate"}},
+                    {"address": "action.notify.y", "lifecycle_action_trigger": {"triggering_resource_address": "a.b", "action_trigger_event": "Sometimes"}},
+                    {"address": "action.notify.z", "invoke_action_trigger": {}},
+                ],
+                "resource_drift": [
+                    {"address": "a.c", "change": {"actions": ["update"]}},
+                    {"address": "a.d", "deposed": "0123", "change": {"actions": ["delete"]}},
+                ],
+            }),
+            Tool::OpenTofu,
+        );
+        insta::assert_snapshot!(change.delta, @"1 to add, 1 to change, 4 to destroy, 1 to import, 2 to forget, 3 to invoke");
+        insta::assert_snapshot!(lines(&change).join("\n"), @r#"
+        - a.b (deposed object 8a3f1c2b) will be destroyed
+
+        - a.off will be destroyed (its enabled is false)
+
+        - a.new will be destroyed (because_of_a_new_reason)
+
+        - a.moved will be destroyed
+        !   moved from a.before
+
+        ! a.kept will be forgotten, but not destroyed (destroy = false stands in the state)
+
+        ! a.left will be replaced: the old object is not destroyed, it stays where it is, unmanaged (a change cannot be made in place)
+
+        ! a.b will be updated in place
+        !   n = 1 -> 2
+
+        ! a.id will be imported
+        !   imported from {"account":"1","name":"x"}
+
+        ! action.notify.x will be invoked after a.b is updated
+        +   text = "hi"
+        +   token = (sensitive value)
+
+        ! action.notify.y will be invoked by a.b (Sometimes)
+
+        ! action.notify.z will be invoked
+
+          2 resources were changed outside OpenTofu:
+            a.c
+            a.d (deposed object 0123) (is gone)
+        "#);
+    }
+
+    #[test]
+    fn what_a_newer_terraform_says_of_actions_is_told() {
+        let of = |plan: &[u8]| {
+            let masker = Masker::default();
+            let read = Change::from_plan(plan, Tool::Terraform, Limits::default(), &masker);
+            let (change, _) = read.unwrap();
+            format!("{}\n{}", change.delta, lines(&change).join("\n"))
+        };
+        let plans = [
+            include_bytes!("../../testdata/terraform-1.16/actions-update.plan.json").as_slice(),
+            include_bytes!("../../testdata/terraform-1.16/actions-invoked.plan.json"),
+            include_bytes!("../../testdata/terraform-1.16/deposed.plan.json"),
+        ];
+        insta::assert_snapshot!(plans.map(of).join("\n"), @r#"
+        0 to add, 1 to change, 0 to destroy, 2 to invoke
+        ! test_object.a will be updated in place
+        !   revision = 1 -> (known after apply)
+        !   text = "one" -> "two"
+
+        ! action.test_note.told will be invoked before test_object.a is updated
+        +   secret = (sensitive value)
+        +   text = "the object is there"
+
+        ! action.test_note.told will be invoked after test_object.a is updated
+        +   secret = (sensitive value)
+        +   text = "the object is there"
+
+        0 to add, 0 to change, 0 to destroy, 1 to invoke
+        ! action.test_note.told will be invoked
+        +   secret = (sensitive value)
+        +   text = "the object is there"
+
+        0 to add, 0 to change, 1 to destroy
+        - test_object.a (deposed object 02220b6e) will be destroyed
+        -   fails_to[0] = "destroy"
+        -   id = "web-1"
+        -   name = "web"
+        -   revision = 1
+        "#);
+    }
+
+    #[test]
+    fn a_mark_that_goes_is_told_first() {
+        let change = read(
+            serde_json::json!({
+                "format_version": "1.2",
+                "resource_changes": [{"address": "a.b", "change": {
+                    "actions": ["update"],
+                    "before": {"p": "same", "q": "same", "r": {"x": "1", "y": "2"}, "l": ["a", "b"]},
+                    "after": {"p": "same", "q": "same", "r": {"x": "1", "y": "2"}, "l": ["a", "b"]},
+                    "before_sensitive": {"q": true, "r": true, "l": [true]},
+                    "after_sensitive": {"p": true, "r": {"x": true}, "l": [true, true]},
+                }}],
+                // As both tools write it.
+                "output_changes": {
+                    "o": {
+                        "actions": ["update"], "before": "hunter", "after": "hunter",
+                        "before_sensitive": true, "after_sensitive": true,
+                    },
+                    "q": {
+                        "actions": ["update"], "before": "q", "after": "q",
+                        "before_sensitive": true, "after_sensitive": true,
+                    },
+                },
+                "prior_state": {"values": {"outputs": {"o": {"sensitive": false, "value": "hunter"}}}},
+                "planned_values": {"outputs": {"o": {"sensitive": true, "value": "hunter"}}},
+                "configuration": {"root_module": {"outputs": {"o": {}, "q": {"sensitive": true}}}},
+            }),
+            Tool::Terraform,
+        );
+        insta::assert_snapshot!(lines(&change).join("\n"), @r#"
+        ! output o is no longer sensitive: it is not hidden any more
+        ! a.b: q is no longer sensitive: it is not hidden any more
+        ! a.b: r["y"] is no longer sensitive: it is not hidden any more
+
+        ! a.b will be updated in place
+        !   l[1] = (sensitive value)  # marked as sensitive from now on; the value stays
+        !   p = (sensitive value)  # marked as sensitive from now on; the value stays
+        !   q = (sensitive value)  # no longer sensitive; the value is unchanged
+        !   r["y"] = (sensitive value)  # no longer sensitive; the value is unchanged
+
+          Changes to outputs:
+        !   o = (sensitive value)  # no longer sensitive; the value is unchanged
+
+        !   q = (sensitive value)  # marked as sensitive from now on; the value stays
+        "#);
+    }
+
+    #[test]
+    fn a_difference_is_seen_wherever_it_is() {
+        let long = |end: &str| format!("{}{end}", "0123456789".repeat(45));
+        let script = |end: &str| ["one", "two", "three", ""].join(end);
+        let change = read(
+            serde_json::json!({
+                "format_version": "1.2",
+                "resource_changes": [{"address": "a.b", "change": {
+                    "actions": ["update"],
+                    "before": {"ends": script("\n"), "far": long("before"), "hidden": "ab", "lines": format!("first\n{}\n", long("x")), "blank": "a\nb\n", "last": "a\nb\n", "map": {}},
+                    "after": {"ends": script("\r\n").replace("two", "2"), "far": long("after"), "hidden": "a\u{200b}b", "lines": format!("first\n{}\n", long("y")), "blank": "a\nb \n", "last": "a\nb", "map": {"k\u{a0}": "\u{202e}"}},
+                }}],
+            }),
+            Tool::Terraform,
+        );
+        insta::assert_snapshot!(lines(&change).join("\n"), @r#"
+        ! a.b will be updated in place
+        !   blank:
+              a
+        -     b
+        +     b\u0020
+        !   ends:
+        -     one
+        -     two
+        -     three
+        +     one\r
+        +     2\r
+        +     three\r
+        !   far = (431 equal characters) …01234567890123456789before" -> (431 equal characters) …01234567890123456789after"
+        !   hidden = "ab" -> "a\u200bb"
+        !   last:
+              a
+        -     b
+        +     b (no line break at the end)
+        !   lines:
+              first
+        -     …01234567890123456789x
+        +     …01234567890123456789y
+        +   map["k\u00a0"] = "\u202e"
+        "#);
+    }
+
+    #[test]
+    fn numbers_have_their_digits() {
+        let plan = r#"{"format_version": "1.2", "resource_changes": [{"address": "a.b", "change": {
+            "actions": ["update"],
+            "before": {"n": 18446744073709551616, "t": 0.33333333333333333333333333, "e": 1e400, "j": "{\"n\":18446744073709551616}"},
+            "after": {"n": 18446744073709551617, "t": 0.33333333333333333333333334, "e": 1e401, "j": "{\"n\":18446744073709551617}"}
+        }}]}"#;
+        let masker = Masker::default();
+        let read = Change::from_plan(plan.as_bytes(), Tool::Terraform, Limits::default(), &masker);
+        insta::assert_snapshot!(lines(&read.unwrap().0).join("\n"), @r#"
+        ! a.b will be updated in place
+        !   e = 1e400 -> 1e401
+        !   j:
+              {
+        -       "n": 18446744073709551616
+        +       "n": 18446744073709551617
+              }
+        !   n = 18446744073709551616 -> 18446744073709551617
+        !   t = 0.33333333333333333333333333 -> 0.33333333333333333333333334
+        "#);
+    }
+
+    #[test]
+    fn blocks_that_nobody_wrote_are_not_told() {
+        let resource = |action: &str, before: serde_json::Value, after: serde_json::Value| {
+            serde_json::json!({
+                "address": format!("a.{action}"), "change": {"actions": [action], "before": before, "after": after},
+            })
+        };
+        let object =
+            serde_json::json!({"rule": [], "deep": [{"rule": [], "n": 1}], "map": {"list": []}});
+        let none = serde_json::Value::Null;
+        let change = read(
+            serde_json::json!({"format_version": "1.2", "resource_changes": [
+                resource("create", none.clone(), object.clone()),
+                resource("delete", object, none),
+                resource("update", serde_json::json!({"rule": null}), serde_json::json!({"rule": []})),
+            ]}),
+            Tool::Terraform,
+        );
+        insta::assert_snapshot!(lines(&change).join("\n"), @r#"
+        - a.delete will be destroyed
+        -   deep[0].n = 1
+        -   map["list"] = []
+
+        + a.create will be created
+        +   deep[0].n = 1
+        +   map["list"] = []
+
+        ! a.update will be updated in place
+        +   rule = []
+        "#);
+    }
+
+    #[test]
+    fn each_instance_of_a_check_is_told() {
+        let instance = |key: &str, status: &str| {
+            serde_json::json!({
+                "address": {"to_display": format!("a.b[{key}]")}, "status": status, "problems": [{"message": format!("{key} is bad")}],
+            })
+        };
+        let change = read(
+            serde_json::json!({"format_version": "1.2", "checks": [
+                {"address": {"to_display": "a.b"}, "status": "fail", "instances": [instance("0", "fail"), instance("1", "pass"), instance("2", "error")]},
+                {"address": {"to_display": "check.c"}, "status": "error"},
+            ]}),
+            Tool::Terraform,
+        );
+        insta::assert_snapshot!(lines(&change).join("\n"), @"
+        ! a.b[0] does not hold
+        !   0 is bad
+
+        ! a.b[2] does not hold
+        !   2 is bad
+
+        ! check.c does not hold
+        ");
+    }
+
     #[test]
     fn what_was_cut_is_counted() {
         let plan = serde_json::json!({
             "format_version": "1.2",
             "errored": true,
-            "resource_drift": [{}],
+            "resource_drift": [{"address": "test.a", "change": {"actions": ["delete"]}}],
             "resource_changes": [
                 {"address": "a.a", "change": {"actions": ["create"], "after": {"a": "0123456789", "b": 1, "c": true}}},
                 {"address": "a.b", "change": {"actions": ["delete"], "before": {"a": "x"}}},
@@ -242,21 +596,29 @@ mod tests {
             ],
         });
         let limits = Limits { attributes: 2, value_chars: 6, resources: 2, ..Limits::default() };
-        let change = Change::from_plan_json(&plan, limits, &Masker::default()).unwrap();
+        let change = Change::from_plan(
+            plan.to_string().as_bytes(),
+            Tool::Terraform,
+            limits,
+            &Masker::default(),
+        )
+        .unwrap()
+        .0;
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
           The plan ended with an error and is incomplete.
+
+        - a.b will be destroyed
+        -   a = "x"
 
         + a.a will be created
         +   a = "01234… 6 more characters
         +   b = 1
             … 1 more attribute: see the run
 
-        - a.b will be destroyed
-        -   a = "x"
-
           … 2 more resources: see the run
 
-          1 resource was changed outside Terraform
+          1 resource was changed outside Terraform:
+            test.a (is gone)
         "#);
     }
 }

@@ -11,6 +11,7 @@ pub mod note;
 pub mod status;
 
 use crate::protocol::StateDoubt;
+use std::borrow::Cow;
 
 /// Removes what has no place in a text that people read: terminal escapes, control characters,
 /// and characters that reorder or hide text. Line breaks and tabs stay; every kind of line break
@@ -34,6 +35,38 @@ pub fn clean(text: &str) -> String {
         }
     }
     out
+}
+
+/// Writes what nobody sees as `\u200b`, so that texts that differ look different: control
+/// characters, what reorders or hides text, and blanks that are no space. A tab stays.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let is_hidden =
+        |c: char| c != '\t' && c != ' ' && (c.is_control() || c.is_whitespace() || is_unseen(c));
+    if !text.contains(is_hidden) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            c if !is_hidden(c) => out.push(c),
+            c if c <= '\u{ffff}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+        }
+    }
+    out.into()
+}
+
+/// The same for a line of a text, at whose end blanks are seen too.
+pub fn visible_line(text: &str) -> Cow<'_, str> {
+    let visible = visible(text);
+    let end = match visible.chars().next_back() {
+        Some(' ') => "\\u0020",
+        Some('\t') => "\\t",
+        _ => return visible,
+    };
+    (visible[..visible.len() - 1].to_owned() + end).into()
 }
 
 /// What is said of a plan whose arguments leave something out.
@@ -125,6 +158,26 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
+/// The same, and what takes no room or is only a part of what stands before it.
+fn is_unseen(c: char) -> bool {
+    is_invisible(c)
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200c}'..='\u{200d}'
+                | '\u{2800}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fff8}'
+                | '\u{e0080}'..='\u{e0fff}'
+        )
+}
+
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
 /// After ESC: a control sequence, a string such as a title or link, or a single character.
@@ -190,6 +243,16 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_sees_is_written_out() {
+        let text = "a\u{200b}b\u{a0}\u{2028}c\u{202e}\r\u{1f9d1}\u{200d}\u{e0041}\t";
+        let seen = "a\\u200bb\\u00a0\\u2028c\\u202e\\r\u{1f9d1}\\u200d\\U000e0041\t";
+        assert_eq!(visible(text), seen);
+        assert_eq!(visible("ä b"), "ä b");
+        assert_eq!(visible_line("a  "), "a \\u0020");
+        assert_eq!(visible_line("a\t"), "a\\t");
+    }
+
+    #[test]
     fn numbers_are_readable() {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(999), "999");
@@ -199,6 +262,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn one_more_character_is_seen(text in any::<String>(), at in any::<prop::sample::Index>(), c in any::<char>()) {
+            let at = text.char_indices().nth(at.index(text.chars().count() + 1)).map_or(text.len(), |(at, _)| at);
+            let longer = format!("{}{c}{}", &text[..at], &text[at..]);
+            let seen = |text: &str| clean(&visible_line(text));
+            prop_assert!(seen(&longer).chars().count() > seen(&text).chars().count());
+            prop_assert_eq!(seen(&text), visible_line(&text));
+        }
+
         #[test]
         fn nothing_unclean_stays(text in any::<String>(), chars in 1usize..300) {
             let clean = clean(&text);

@@ -262,10 +262,12 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
     }
     // What tests make, they destroy.
     let stays = runs.iter().filter(|r| r.run_type != RunType::Test);
+    let applied = runs.iter().any(|r| r.applied);
     let sum = stays.filter_map(|r| r.delta).fold(Delta::default(), |sum, delta| sum.plus(delta));
     let text = match () {
         () if matches!(noun, "test" | "module") => format!("{all}: passed"),
         () if sum.is_empty() => format!("{all}: no changes"),
+        () if applied => format!("{all}: {}", sum.short_done()),
         () => format!("{all}: {}", sum.short()),
     };
     Status::new(CommitState::Success, text)

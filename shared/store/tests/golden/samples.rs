@@ -130,6 +130,7 @@ fn run() -> Run {
             import: 4,
             moved: 5,
             forget: 6,
+            invoke: 0,
             outputs: 7,
         }),
         partial: false,

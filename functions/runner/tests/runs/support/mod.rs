@@ -97,6 +97,7 @@ impl World {
                 timeout: 300,
                 apply_timeout: 300,
                 plan_digest: None,
+                planned: None,
                 registry: None,
                 largest_state: 256 << 20,
             },
@@ -195,11 +196,12 @@ impl World {
     /// Goes on to the apply of what was planned, on another machine.
     #[track_caller]
     pub(crate) fn confirm(&mut self, planned: &ReportKind) {
-        let ReportKind::Planned { plan_digest: Some(digest), .. } = planned else {
+        let ReportKind::Planned { plan_digest: Some(digest), delta, .. } = planned else {
             panic!("{planned:?}\n{}", self.api.log())
         };
         self.claim.phase = Phase::Apply;
         self.claim.plan_digest = Some(digest.clone());
+        self.claim.planned = Some(*delta);
     }
 }
 

@@ -178,20 +178,11 @@ fn result(run: &RunView) -> String {
         RunState::Initializing | RunState::Planning => "⏳ Planning".to_owned(),
         RunState::Finished if run.run_type == RunType::Proposed && !run.module => {
             let delta = run.delta.unwrap_or_default();
-            let rest: Vec<String> = [
-                (delta.import, "to import"),
-                (delta.moved, "to move"),
-                (delta.forget, "to forget"),
-                (delta.outputs, if delta.outputs == 1 { "output" } else { "outputs" }),
-            ]
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{} {word}", grouped(count as usize)))
-            .collect();
+            let rest = delta.besides();
             match (delta.is_empty(), rest.is_empty()) {
                 (true, _) => "✅ No changes".to_owned(),
                 (false, true) => "✅ Planned".to_owned(),
-                (false, false) => format!("✅ Planned, {}", rest.join(", ")),
+                (false, false) => format!("✅ Planned, {rest}"),
             }
         }
         _ => {
@@ -218,7 +209,7 @@ fn row(stack: &NoteStack) -> String {
     let since = if stack.applied_since { ", applied since" } else { "" };
     let said = stack.change.as_ref().map_or("", |change| match change {
         change if change.partial => ", but only for a part: see below",
-        change if !change.remarks.is_empty() => ", with a remark: see below",
+        change if !change.warnings().is_empty() => ", with a remark: see below",
         _ => "",
     });
     format!(

@@ -4,7 +4,8 @@ use super::NoteStack;
 use crate::{
     run::RunState,
     text::{
-        change, cut,
+        change::{self, Part},
+        cut,
         markdown::{code_cell, fence_lines, link, plain},
         more,
     },
@@ -25,7 +26,7 @@ pub(super) struct Section {
 struct Block {
     heading: &'static str,
     language: &'static str,
-    lines: Vec<String>,
+    parts: Vec<Part>,
 }
 
 /// The section of a stack; none when there is no more to show than its row does.
@@ -33,17 +34,19 @@ pub(super) fn of(stack: &NoteStack) -> Option<Section> {
     let run = &stack.run;
     let mut blocks = Vec::new();
     if run.state == RunState::Failed {
-        let errors: Vec<String> = stack.errors.iter().flat_map(|e| clipped(e)).collect();
-        blocks.push(Block { heading: "", language: "", lines: errors });
+        let errors: Vec<Vec<String>> = stack.errors.iter().map(|e| clipped(e)).collect();
+        blocks.push(Block::of("", errors.join(&String::new())));
         let tail = stack.log_tail.len().saturating_sub(LOG_LINES);
         let log: Vec<String> = stack.log_tail[tail..].iter().flat_map(|l| clipped(l)).collect();
-        blocks.push(Block { heading: "The end of the log:", language: "", lines: log });
+        blocks.push(Block::of("The end of the log:", log));
     }
     if let Some(change) = &stack.change {
-        let lines = change::lines(change).iter().flat_map(|l| clipped(l)).collect();
-        blocks.push(Block { heading: "", language: "diff", lines });
+        let clipped = |lines: &[String]| lines.iter().flat_map(|l| clipped(l)).collect();
+        let parts = change::parts(change).into_iter();
+        let parts = parts.map(|p| Part { head: clipped(&p.head), rest: clipped(&p.rest) });
+        blocks.push(Block { heading: "", language: "diff", parts: parts.collect() });
     }
-    blocks.retain(|block| !block.lines.is_empty());
+    blocks.retain(|block| block.parts.iter().any(|part| !part.head.is_empty()));
     if blocks.is_empty() {
         return None;
     }
@@ -67,10 +70,41 @@ fn clipped(text: &str) -> Vec<String> {
     lines
 }
 
+impl Block {
+    /// Lines that belong together as they are.
+    fn of(heading: &'static str, lines: Vec<String>) -> Self {
+        Self { heading, language: "", parts: vec![Part { head: lines, rest: Vec::new() }] }
+    }
+
+    /// The lines in the order in which they are wanted: of all parts the heads first.
+    fn lines(&self) -> impl Iterator<Item = PartLine> {
+        let parts = || self.parts.iter().enumerate();
+        let heads = parts().flat_map(|(part, Part { head, .. })| {
+            head.iter().map(move |line| PartLine { part, in_rest: false, bytes: line.len() + 1 })
+        });
+        let rests = parts().flat_map(|(part, Part { rest, .. })| {
+            rest.iter().enumerate().map(move |(at, line)| PartLine {
+                part,
+                in_rest: true,
+                // What has something in it stands between empty lines.
+                bytes: line.len() + if at == 0 { 3 } else { 1 },
+            })
+        });
+        heads.chain(rests)
+    }
+}
+
+/// A line, where it stands, and what it takes.
+struct PartLine {
+    part: usize,
+    in_rest: bool,
+    bytes: usize,
+}
+
 impl Section {
     /// Bytes that all lines would take.
     pub(super) fn wanted(&self) -> usize {
-        self.blocks.iter().flat_map(|b| &b.lines).map(|l| l.len() + 1).sum()
+        self.blocks.iter().flat_map(Block::lines).map(|line| line.bytes).sum()
     }
 
     /// Bytes that it takes without any line.
@@ -85,26 +119,34 @@ impl Section {
         let mut out = format!("\n<details><summary>{}</summary>\n", self.summary);
         let (mut left, mut cut, mut is_full) = (bytes, 0, false);
         for block in &self.blocks {
-            let mut kept = 0;
-            for line in &block.lines {
-                is_full |= line.len() + 1 > left;
+            let mut kept = vec![(0, 0); block.parts.len()];
+            for line in block.lines() {
+                is_full |= line.bytes > left;
                 if is_full {
-                    break;
+                    cut += 1;
+                    continue;
                 }
-                left -= line.len() + 1;
-                kept += 1;
+                left -= line.bytes;
+                let (head, rest) = &mut kept[line.part];
+                *(if line.in_rest { rest } else { head }) += 1;
             }
-            cut += block.lines.len() - kept;
-            if kept == 0 {
+            if kept.iter().all(|(head, _)| *head == 0) {
                 continue;
             }
             if !block.heading.is_empty() {
                 out += &format!("\n{}\n", block.heading);
             }
             out += &format!("\n```{}\n", block.language);
-            for line in &block.lines[..kept] {
-                out += line;
-                out.push('\n');
+            let mut is_open = false;
+            for (at, (part, (head, rest))) in block.parts.iter().zip(kept).enumerate() {
+                if at > 0 && head > 0 && (is_open || rest > 0) {
+                    out.push('\n');
+                }
+                is_open = rest > 0;
+                for line in part.head[..head].iter().chain(&part.rest[..rest]) {
+                    out += line;
+                    out.push('\n');
+                }
             }
             out += "```\n";
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::stack::Tool;
 use crate::{
     plan::{Delta, Limits},
     text::markdown::{oracle::*, tests::untrusted},
@@ -49,9 +50,14 @@ fn changed(name: &str, resources: usize, value: &str) -> NoteStack {
         })
         .collect();
     let plan = serde_json::json!({"format_version": "1.2", "resource_changes": resources});
-    let change =
-        Change::from_plan_json(&plan, Limits::default(), &crate::masking::Masker::default())
-            .unwrap();
+    let change = Change::from_plan(
+        plan.to_string().as_bytes(),
+        Tool::Terraform,
+        Limits::default(),
+        &crate::masking::Masker::default(),
+    )
+    .unwrap()
+    .0;
     let mut stack = stack(name, RunState::Finished);
     stack.run.delta = Some(change.delta);
     stack.change = Some(change);
@@ -238,8 +244,8 @@ fn space_is_shared_fairly_and_what_is_cut_is_counted() {
     assert!(!of("small").contains("more line"));
     let cut: Vec<&str> = note.lines().filter(|l| l.starts_with('…')).collect();
     insta::assert_snapshot!(cut.join("\n"), @"
-    … 14,587 more lines: [see the run](https://gantry.example/runs/huge)
-    … 1,087 more lines: [see the run](https://gantry.example/runs/large)
+    … 8,754 more lines: [see the run](https://gantry.example/runs/huge)
+    … 408 more lines: [see the run](https://gantry.example/runs/large)
     ");
 }
 
@@ -256,7 +262,7 @@ fn thousands_of_stacks_fit() {
     let cut: Vec<&str> = note.lines().filter(|l| l.starts_with('…')).collect();
     insta::assert_snapshot!(cut.join("\n"), @"
     … 2,609 more stacks, none of them more important than these.
-    … 2,850 more stacks with details: see the runs in the table.
+    … 2,851 more stacks with details: see the runs in the table.
     ");
 }
 
