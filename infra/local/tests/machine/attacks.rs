@@ -5,6 +5,7 @@ use crate::{
     secrets::{Hidden, shown, stored_in},
     support::{Kind, SLUG, World, text},
 };
+use gantry_fake_gitlab::{MergeRequestSpec, Person, ProjectId};
 use gantry_terraform::on_each_tool;
 use serde_json::{Value, json};
 use std::{
@@ -124,6 +125,20 @@ enum Place {
     Worker,
 }
 
+/// As what a run attacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// One of the tracked branch, to its apply.
+    Tracked,
+    /// The preview of a branch.
+    Preview,
+    /// That of a merge request from a fork which may run.
+    Fork,
+    /// A preview whose provider says what it got where the tool waits for its handshake, which the
+    /// tool then quotes in its error.
+    Error,
+}
+
 /// A filesystem mirror whose provider attacks first and then does what the real one does.
 fn mirror(folder: &Path, real: &Path) -> PathBuf {
     let mirror = folder.join("mirror");
@@ -140,6 +155,10 @@ fn mirror(folder: &Path, real: &Path) -> PathBuf {
                       if [ -e targets ] && [ ! -e provider.log ]; then\n    \
                           sh ./attack provider > provider.log 2> /dev/null\n    \
                           cat provider.log >&2\n\
+                      fi\n\
+                      if [ -e targets ] && grep -q ERROR targets; then\n    \
+                          tr '\\n' ' ' < provider.log\n    \
+                          echo; exit 1\n\
                       fi\n\
                       exec \"$(dirname \"$0\")/real\" \"$@\"\n";
         let provider = package.join(program.file_name().unwrap());
@@ -183,6 +202,8 @@ struct Siege {
     w: World,
     folder: tempfile::TempDir,
     hidden: Hidden,
+    /// A fork of the project, and whose it is.
+    fork: (Person, ProjectId),
     /// A private worker on the host's machine.
     _worker: tokio::process::Child,
     rounds: u32,
@@ -211,7 +232,11 @@ impl Siege {
         let w = World::configured(tool, Kind::Program, &files, Some(config.clone())).await;
         let hooks =
             json!({ "before_plan": ["sh ./attack hook"], "after_plan": ["cat provider.log"] });
-        w.stack(json!({ "autodeploy": true, "hooks": hooks })).await;
+        let stranger = w.gitlab.person("stranger");
+        w.gitlab.set_member(w.project, stranger.id(), 20);
+        let fork = w.gitlab.fork(w.project, "stranger/network", stranger.id()).unwrap();
+        let allowed = [fork.0.to_string()];
+        w.stack(json!({ "autodeploy": true, "hooks": hooks, "allow_forks": allowed })).await;
         w.webhook().await;
         let waits = "echo $NEIGHBOUR > $HOME/mine; echo it waits; \
                      until [ -e $TMPDIR/go ]; do sleep 0.05; done";
@@ -235,7 +260,7 @@ impl Siege {
         for (name, secret) in texts("secrets.json", &secrets) {
             hidden.add(&name, &secret);
         }
-        Self { w, folder, hidden, _worker: worker, rounds: 0 }
+        Self { w, folder, hidden, fork: (stranger, fork), _worker: worker, rounds: 0 }
     }
 
     /// Starts the host where it was, with these settings.
@@ -254,9 +279,9 @@ impl Siege {
         assert!(found.is_empty(), "{found:#?}");
     }
 
-    /// Attacks as a run of the tracked branch does, from its first hook to its apply, while the
-    /// neighbour's run waits beside it.
-    async fn attacked(&mut self, place: Place) -> Got {
+    /// Attacks as a run does, from its first hook to its end, while the neighbour's run waits beside
+    /// it.
+    async fn attacked(&mut self, place: Place, way: Way) -> Got {
         self.rounds += 1;
         let worker = self.folder.path().join("worker");
         let (pool, runs) = match place {
@@ -286,8 +311,9 @@ impl Siege {
         let (data, beside) = (data.display().to_string(), runs.display().to_string());
         let worker = worker.display();
         let targets = format!(
-            "DATA={data} RUNS={beside} HOST={host} ADDRESS={address} WORKER={worker}\n# {}\n",
-            self.rounds
+            "DATA={data} RUNS={beside} HOST={host} ADDRESS={address} WORKER={worker}\n# {} {}\n",
+            self.rounds,
+            if way == Way::Error { "ERROR" } else { "" }
         );
         let expressions: String = EXPRESSIONS
             .iter()
@@ -304,8 +330,18 @@ impl Siege {
         files.push(("code.tf".to_owned(), format!("{expressions}{said}")));
         let files: Vec<_> =
             files.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
-        let commit = w.you.push_files(w.project, "main", &files, "Attack").unwrap();
-        let run = w.run_is(&commit, "finished").await;
+        let (person, project) = match way {
+            Way::Fork => (&self.fork.0, self.fork.1),
+            _ => (&w.you, w.project),
+        };
+        let branch = if way == Way::Tracked { "main" } else { "topic" };
+        let commit = person.push_files(project, branch, &files, "Attack").unwrap();
+        if way == Way::Fork {
+            let spec = MergeRequestSpec::from(branch).of(project);
+            person.open_merge_request(w.project, spec).unwrap();
+        }
+        let end = if way == Way::Error { "failed" } else { "finished" };
+        let run = w.run_is(&commit, end).await;
         let log = w.log(&run).await;
         fs::write(runs.join(&neighbour).join("tmp/go"), "").unwrap();
         w.eventually("the neighbour's end", async || {
@@ -314,18 +350,31 @@ impl Siege {
         })
         .await;
         w.eventually("an empty folder", async || (!runs.join(&run).exists()).then_some(())).await;
-        Got::of(log, place, &self.hidden)
+        Got::of(log, place, way, &self.hidden)
     }
 }
 
 impl Got {
-    fn of(log: String, place: Place, hidden: &Hidden) -> Self {
+    fn of(log: String, place: Place, way: Way, hidden: &Hidden) -> Self {
         let log = plain(&log);
-        for who in ["hook", "provider", "provisioner"] {
-            assert!(log.contains(&format!("\nattacked {who}\n")), "{who} of {place:?}\n{log}");
+        let said: &[&str] = match way {
+            Way::Tracked => {
+                &["\nattacked hook\n", "\nattacked provider\n", "\nattacked provisioner\n"]
+            }
+            Way::Preview | Way::Fork => &["\nattacked hook\n", "\nattacked provider\n"],
+            Way::Error => &["attacked hook ", "remote plugin message:", "attacked provider "],
+        };
+        // An error of the tool quotes all in one line, and breaks it.
+        let flat = || log.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>();
+        let told = match way {
+            Way::Error => flat().join(" ").replace(" hole ", "\nhole "),
+            _ => log.clone(),
+        };
+        for said in said {
+            assert!(told.contains(said), "{said:?} of {way:?} at {place:?}\n{log}");
         }
         let tries = tries();
-        let by_script = log.lines().filter_map(|line| {
+        let by_script = told.lines().filter_map(|line| {
             let (who, number) = line.strip_prefix("hole ")?.split_once(':')?.0.split_once(' ')?;
             Some((who.to_owned(), tries[number.parse::<usize>().ok()?]))
         });
@@ -335,7 +384,8 @@ impl Got {
             (value.trim() != "\"\"").then(|| ("code".to_owned(), EXPRESSIONS[number]))
         });
         let mut holes: Vec<_> = by_script.chain(by_code).collect();
-        if !log.contains("It is closed.") {
+        // It is not come to where no provider answers.
+        if way != Way::Error && !log.contains("It is closed.") {
             holes.push(("code".to_owned(), SAID));
         }
         holes.sort_unstable();
@@ -372,9 +422,10 @@ impl Got {
     }
 
     #[track_caller]
-    fn is_nothing(&self, place: Place) {
+    fn is_nothing(&self, place: Place, way: Way) {
         let Self { holes, seen, log } = self;
-        assert!(holes.is_empty() && seen.is_empty(), "{place:?} {holes:#?} {seen:?}\n{log}");
+        let nothing = holes.is_empty() && seen.is_empty();
+        assert!(nothing, "{way:?} at {place:?}: {holes:#?} {seen:?}\n{log}");
     }
 }
 
@@ -423,12 +474,19 @@ on_each_tool! {
         let mut siege = Siege::new(tool, real).await;
         let unconfined = "Runs cannot be confined";
         assert!(!siege.w.operator_logs().contains(unconfined), "{}", siege.w.operator_logs());
-        for place in [Place::Host, Place::Worker] {
-            siege.attacked(place).await.is_nothing(place);
+        for (place, way) in [
+            (Place::Host, Way::Tracked),
+            (Place::Worker, Way::Tracked),
+            (Place::Host, Way::Preview),
+            (Place::Host, Way::Fork),
+            (Place::Host, Way::Error),
+        ] {
+            siege.attacked(place, way).await.is_nothing(place, way);
         }
         if gantry_terraform::is_root("attacks on a host whose runs have a user") {
             siege.start_again(&[("GANTRY_RUNNER_USER", "nobody")]).await;
-            siege.attacked(Place::HostWithUser).await.is_nothing(Place::HostWithUser);
+            let (place, way) = (Place::HostWithUser, Way::Tracked);
+            siege.attacked(place, way).await.is_nothing(place, way);
         }
         siege.w.settle().await;
         shown(&siege.w, &siege.hidden, &[]).await;
@@ -436,6 +494,9 @@ on_each_tool! {
 
         // The same attacks get through where nothing confines them.
         siege.start_again(&[("GANTRY_UNCONFINED_RUNS", "true")]).await;
-        siege.attacked(Place::Host).await.is_all();
+        siege.attacked(Place::Host, Way::Tracked).await.is_all();
+        let Got { holes, seen, log } = siege.attacked(Place::Host, Way::Error).await;
+        let by_provider = holes.iter().any(|(who, _)| who == "provider");
+        assert!(by_provider && !seen.is_empty(), "{holes:?} {seen:?}\n{log}");
     }
 }
