@@ -433,7 +433,11 @@ impl Got {
 fn plain(log: &str) -> String {
     let mut parts = log.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();
-    let rest = parts.filter_map(|part| part.split_once('m').map(|(_, text)| text));
+    // An attack's output is cut, in the middle of a colour too.
+    let rest = parts.map(|part| {
+        let text = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        text.strip_prefix('m').unwrap_or(text)
+    });
     let text = rest.fold(first, |text, part| text + part);
     text.replace("terraform_data.attacks (local-exec): ", "")
 }
