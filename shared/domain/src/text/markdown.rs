@@ -20,14 +20,24 @@ pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(line.len() * 2);
     let mut chars = line.chars().peekable();
     let mut word = String::new();
-    let (mut is_first, mut is_number) = (true, true);
+    let (mut is_first, mut is_number, mut last) = (true, true, ' ');
     while let Some(c) = chars.next() {
         let next = chars.peek().copied().unwrap_or(' ');
         // Signs, or a number and a dot, at the start could make a list or a heading.
+        // GitLab looks for links and references in the text that people would read: the one below
+        // in brackets, `acme/network>` for a project, `GL-1` and Jira's for an issue.
+        let ends_reference = match c {
+            '(' => last == ']',
+            '>' => last.is_alphanumeric() || last == '_' || last == '-' || last == '.',
+            _ => c.is_ascii_digit() && last == '-',
+        };
+        if ends_reference {
+            out.push_str("&#8203;");
+        }
         let is_plain = c.is_alphabetic()
             || matches!(c, ' ' | ',' | ';' | '?' | '\'' | '"')
             || c.is_numeric()
-            || (c == '.' && !is_number)
+            || (c == '.' && !is_number && !word.ends_with("www"))
             || (!is_first && matches!(c, '-' | '/' | '='))
             || (c == ':' && next == ' ');
         if is_plain || !c.is_ascii() {
@@ -40,12 +50,13 @@ pub fn plain(text: &str) -> String {
         }
         // References, emoji, links that would be made of plain text, and scripted addresses.
         let begins_reference = "@#!~%&$^*:[{+".contains(c) && !next.is_whitespace();
-        if begins_reference || (c == '.' && word.ends_with("www")) {
+        if begins_reference {
             out.push_str("&#8203;");
         }
         if !c.is_ascii_alphanumeric() {
             word.clear();
         }
+        last = c;
         is_first = false;
         is_number &= c.is_ascii_digit();
     }
@@ -241,6 +252,30 @@ pub(crate) mod oracle {
         decoded + rest
     }
 
+    /// What GitLab shows of a note: comrak with the extensions that GitLab turns on. The text that
+    /// people read, and whether anything in it is a link, an image, or an element of its own.
+    pub(crate) fn rendered(markdown: &str) -> (String, bool) {
+        let mut options = comrak::Options::default();
+        let extension = &mut options.extension;
+        extension.autolink = true;
+        extension.description_lists = true;
+        extension.footnotes = true;
+        extension.math_code = true;
+        extension.math_dollars = true;
+        extension.multiline_block_quotes = true;
+        extension.strikethrough = true;
+        extension.table = true;
+        extension.tasklist = true;
+        options.parse.relaxed_autolinks = true;
+        options.render.r#unsafe = true;
+        let html = comrak::markdown_to_html(markdown, &options);
+        let html = html.trim().trim_start_matches("<p>").trim_end_matches("</p>");
+        let unescaped = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&amp;", "&")];
+        let text =
+            unescaped.iter().fold(html.to_owned(), |text, (from, to)| text.replace(from, to));
+        (text, html.contains('<'))
+    }
+
     /// Somebody or something would be mentioned or linked.
     pub(crate) fn mentions(spoken: &str) -> Option<String> {
         let chars: Vec<char> = spoken.chars().collect();
@@ -253,6 +288,18 @@ pub(crate) mod oracle {
             })
             .map(|i| chars[i..(i + 12).min(chars.len())].iter().collect())
     }
+
+    /// GitLab would make a link or a reference of it in what people read: `[x](y)`, `GL-1`,
+    /// `acme/network>`.
+    pub(crate) fn references(spoken: &str) -> bool {
+        let chars: Vec<char> = spoken.chars().collect();
+        chars.windows(2).any(|pair| match pair {
+            [']', '('] => true,
+            ['-', next] => next.is_ascii_digit(),
+            [before, '>'] => before.is_alphanumeric(),
+            _ => false,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -262,8 +309,9 @@ pub(crate) mod tests {
 
     #[test]
     fn plain_text_is_nothing_but_text() {
-        insta::assert_snapshot!(plain("# @all: see !12, <b>*x*</b> | `y`\n/close"), @"&#35; &#64;&#8203;all: see &#33;&#8203;12, &#60;b&#62;&#42;&#8203;x&#42;&#8203;&#60;/b&#62; &#124; &#96;y&#96; /close");
-        insta::assert_snapshot!(plain("1. https://gitlab.com/a/b/-/issues/1 www.x.y"), @"1&#46; https&#58;&#8203;//gitlab.com/a/b/-/issues/1 www.&#8203;x.y");
+        insta::assert_snapshot!(plain("# @all: see !12, <b>*x*</b> | `y`\n/close"), @"&#35; &#64;&#8203;all: see &#33;&#8203;12, &#60;b&#8203;&#62;&#42;&#8203;x&#42;&#8203;&#60;/b&#8203;&#62; &#124; &#96;y&#96; /close");
+        insta::assert_snapshot!(plain("1. https://gitlab.com/a/b/-/issues/1 www.x.y"), @"1&#46; https&#58;&#8203;//gitlab.com/a/b/-/issues/1 www&#46;x.y");
+        insta::assert_snapshot!(plain("[x](//y.example) acme/network> GL-1 SHA-256"), @"&#91;&#8203;x&#93;&#8203;&#40;//y.example&#41; acme/network&#8203;&#62; GL-&#8203;1 SHA-&#8203;256");
         insta::assert_snapshot!(plain("Invalid reference: a-b.c is 5/6 = x"), @"Invalid reference: a-b.c is 5/6 = x");
         insta::assert_snapshot!(plain("- /close"), @"&#45; /close");
     }
@@ -327,6 +375,11 @@ pub(crate) mod tests {
             Just("&#64;".to_owned()),
             Just("\u{200b}".to_owned()),
             Just("[x](y)".to_owned()),
+            Just("[x](//y.example)".to_owned()),
+            Just("www.y.example".to_owned()),
+            Just("a@y.example".to_owned()),
+            Just("acme/network>".to_owned()),
+            Just("GL-1".to_owned()),
             "\\PC{0,6}",
             any::<String>(),
         ];
@@ -340,10 +393,14 @@ pub(crate) mod tests {
             let source = plain.replace("&#", "");
             prop_assert!(!source.contains(['\n', '<', '>', '|', '`', '*', '_', '[', ']', '\\', '~', '@', '#', '!']), "{}", plain);
             prop_assert_eq!(mentions(&spoken(&plain)), None);
+            prop_assert!(!references(&spoken(&plain)), "{}", plain);
             prop_assert_eq!(quick_action_lines(&plain), Vec::<&str>::new());
             // Nothing gets lost but what is not text.
             let shown = spoken(&plain).replace(BREAK, "");
-            prop_assert_eq!(shown, clean_line(&text, usize::MAX));
+            prop_assert_eq!(&shown, &clean_line(&text, usize::MAX));
+            let (read, has_elements) = rendered(&plain);
+            prop_assert!(!has_elements, "{}", read);
+            prop_assert_eq!(read.replace(BREAK, ""), shown);
         }
 
         #[test]
