@@ -169,9 +169,11 @@ impl Work {
         let message = match (run.state.is_final(), applying) {
             (true, _) => "canceled: no runner had it yet",
             (false, true) => {
-                "Terraform was asked to stop: it finishes what is in flight and writes its state"
+                "the apply was asked to stop: it finishes what is in flight and writes its state; \
+                 commands of provisioners are killed, and their resources are replaced by the next \
+                 apply"
             }
-            (false, false) => "Terraform was asked to stop",
+            (false, false) => "the plan was asked to stop",
         };
         extra.push(self.outcome(order, true, message, Some(&run.id))?);
         self.commit(loaded, run, extra).await

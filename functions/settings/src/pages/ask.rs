@@ -259,8 +259,10 @@ pub(crate) async fn stop(
     let run = runs::find(&app, &id).await?;
     let words = match run.state {
         RunState::Applying => {
-            "Terraform finishes what is in flight and writes its state. What it had not begun is \
-             left undone, so that the infrastructure can stand between two states. The run fails."
+            "What is in flight is finished, and the state is written. What was not begun is left \
+             undone, so that the infrastructure can stand between two states. A command of a \
+             provisioner is killed at once: its resource is tainted, and the next apply replaces \
+             it. The run fails."
         }
         RunState::Testing => {
             "Its tests are stopped, and what they have made is destroyed. No version comes of it."

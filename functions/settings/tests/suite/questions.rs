@@ -31,7 +31,7 @@ async fn what_cannot_be_undone_is_asked_once_before_it_is_done() {
         ("/gitlab/rotate", String::new(), "works for seven more days", "Replace"),
         ("/operations/redrive", "queue=events".to_owned(), "Send 1 message again?", "Send again"),
         ("/stacks/network/catch-up", String::new(), "is discarded", "Catch up"),
-        (&stop, String::new(), "What it had not begun is left undone", "Stop"),
+        (&stop, String::new(), "What was not begun is left undone", "Stop"),
     ] {
         let asked = browser.send(form, &fields).await.expect(303);
         let last = form.rsplit('/').next().unwrap();
