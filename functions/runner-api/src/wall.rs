@@ -5,7 +5,7 @@
 use crate::{Deps, Refusal, token::Holder, variables};
 use axum::http::StatusCode;
 use gantry_domain::{
-    RunId, StackId,
+    RunId,
     masking::Masker,
     protocol::{LeftBehind, Report, ReportKind},
     run::{Run, RunType},
@@ -84,7 +84,7 @@ impl Deps {
             Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, sealed.to_string())
         })?;
         let replaced = variables::opened(&stack.value, &replaced, sealer.as_ref());
-        secrets.extend(self.left_in_state(&stack.value.id, replaced).await?);
+        secrets.extend(self.left_in_state(&stack.value, replaced).await?);
         let signer = self.signer().await?;
         let registry = TokenFor { kind: TokenKind::Registry, ..token.clone() };
         secrets.extend([signer.sign(token), signer.sign(&registry)]);
@@ -99,13 +99,14 @@ impl Deps {
     /// code may tell Terraform to ignore a change. All, where nobody can look into the state.
     async fn left_in_state(
         &self,
-        stack: &StackId,
+        stack: &Stack,
         values: Vec<SecretString>,
     ) -> Result<Vec<SecretString>, Refusal> {
-        if values.is_empty() {
+        // What Gantry kept before another backend did says nothing of the state of today.
+        if values.is_empty() || !stack.manage_state {
             return Ok(values);
         }
-        let Some(version) = self.states().current(stack).await? else { return Ok(values) };
+        let Some(version) = self.states().current(&stack.id).await? else { return Ok(values) };
         let version = version.value;
         if !version.form.is_plain() || version.size > LARGEST_SEARCHED {
             return Ok(values);

@@ -90,7 +90,8 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     // The counts decide, here and for who is told of them, so that both see the same run.
     let clean = change.delta.is_empty();
     if clean && exit == EXIT_CHANGED && !is_test {
-        job.log.say("Terraform has something to do that is no change: it is not applied");
+        let tool = job.claim.tool.name();
+        job.log.say(&format!("{tool} has something to do that is no change: it is not applied"));
     }
     // Nobody applies a proposed plan, and a plan file holds secrets: it stays here.
     let packed = match tracked && !clean {
@@ -316,7 +317,9 @@ pub(crate) async fn run_apply(
     }
     // All that was planned was done: what the tool prints leaves something out.
     let delta = planned.unwrap_or_default();
-    let changes_the_state = planned.is_none_or(|planned| !planned.is_empty());
+    // What is only invoked leaves the state as it is.
+    let changes_the_state =
+        planned.is_none_or(|planned| !Delta { invoke: 0, ..planned }.is_empty());
     if job.state.as_ref().is_some_and(|state| !state.was_written()) && changes_the_state {
         let where_ = match is_elsewhere {
             true => "the state that lay in the run's folder was kept aside: a person decides",

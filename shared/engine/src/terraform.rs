@@ -60,7 +60,11 @@ impl Terraform {
 
     /// `show -json` of a plan file.
     pub fn show(&self, plan: &Path) -> Spec {
-        self.spec(vec!["show".into(), "-json".into(), plan.into()])
+        let mut spec = self.spec(vec!["show".into(), "-json".into(), plan.into()]);
+        // They are meant for what plans and applies, and `show` refuses most of them.
+        spec.environment.unset("TF_CLI_ARGS");
+        spec.environment.unset("TF_CLI_ARGS_show");
+        spec
     }
 
     /// `apply` of a plan file.

@@ -4,7 +4,7 @@ use crate::support::{SEALING_KEY, World, digest, stack_id, state_body};
 use axum::http::Method;
 use gantry_domain::{
     masking::Masker,
-    plan::{Change, Limits},
+    plan::{Change, Limits, PlannedModule, PlannedValue},
     protocol::{LogChunk, Report, ReportKind},
     run::{Run, RunType},
     stack::{Retired, Stack, Tool, Variable, VariableRuns, VariableValue},
@@ -20,6 +20,7 @@ use gantry_store::{
     scheduler::StackHead,
 };
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Only tracked runs get it.
 const SECRET: &str = "correct-horse-1";
@@ -57,7 +58,12 @@ impl World {
         }]});
         let (plan, masker) = (plan.to_string(), Masker::default());
         let read = Change::from_plan(plan.as_bytes(), Tool::Terraform, Limits::default(), &masker);
-        let (change, _) = read.unwrap();
+        let (mut change, _) = read.unwrap();
+        let said = PlannedValue { description: Some(format!("as {SECRET}")), ..Default::default() };
+        let values = BTreeMap::from([(format!("of {SECRET}"), said)]);
+        let (inputs, outputs) = (values, BTreeMap::new());
+        let folder = format!("../{SECRET}");
+        change.modules = vec![PlannedModule { tool: Tool::Terraform, folder, inputs, outputs }];
         self.json(Method::PUT, "change", token, &change).await.expect(204);
         let kept = self.objects.get(&objects::change(&run.id, 1)).await.unwrap().unwrap();
         String::from_utf8(kept.to_vec()).unwrap()
@@ -217,6 +223,16 @@ async fn an_earlier_value_is_hidden_as_long_as_the_state_may_hold_it() {
         assert_eq!(kept.contains(BEFORE), shown, "{body}\n{kept}");
         assert!(!kept.contains(SECRET), "{kept}");
     }
+    // What Gantry kept before another backend did says nothing of the state of today.
+    world.hold(&without, StateForm::Plain).await;
+    let config = keys::stack_config(&stack_id());
+    let stack = world.store.get::<Stack>(&config).await.unwrap().unwrap();
+    let elsewhere = Stack { manage_state: false, ..stack.value };
+    world.put(config, &elsewhere).await;
+    let run = world.run("r9", RunType::Proposed).await;
+    let token = world.claimed(&run).await;
+    let kept = world.change(&run, &token).await;
+    assert!(!kept.contains(BEFORE), "{kept}");
 }
 
 #[tokio::test]

@@ -17,7 +17,11 @@ pub use state::PrintedStates;
 pub use stream::{MaskStream, Suspended};
 
 use search::{Region, Search};
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 /// What stands where a secret was.
 pub const MASK: &str = "(secret)";
@@ -32,6 +36,8 @@ pub struct Masker {
     patterns: Arc<BTreeSet<String>>,
     /// Without a searcher everything is masked, so that a failure can never show a secret.
     search: Option<Arc<Search>>,
+    /// The same of the patterns written backwards, for texts that were cut off at their start.
+    ends: Arc<OnceLock<Option<Search>>>,
 }
 
 impl fmt::Debug for Masker {
@@ -68,7 +74,7 @@ impl Masker {
     /// A masker of exactly these texts.
     pub(crate) fn of_patterns(patterns: BTreeSet<String>) -> Self {
         let search = Search::new(&patterns).map(Arc::new);
-        Self { patterns: Arc::new(patterns), search }
+        Self { patterns: Arc::new(patterns), search, ends: Arc::default() }
     }
 
     /// True when there is nothing to look for.
@@ -92,17 +98,35 @@ impl Masker {
     pub fn mask_clipped(&self, text: &str) -> String {
         let Some(search) = &self.search else { return MASK.to_owned() };
         let (mut state, mut at, mut regions) = (search.start(), 0, Vec::new());
-        if let Some(rest) = text.strip_prefix(CUT) {
-            let ended = self.patterns.iter().map(|pattern| search::ended(pattern, rest)).max();
-            regions.extend(ended.filter(|e| *e > 0).map(|e| (CUT.len_utf8(), CUT.len_utf8() + e)));
-        }
         for (cut, _) in text.match_indices(CUT) {
             state = search.feed(state, &text[at..cut], at, &mut regions);
             at = cut;
             search.hide_begun(state, at, &mut regions);
+            let after = cut + CUT.len_utf8();
+            let piece = text[after..].split(CUT).next().unwrap_or_default();
+            match self.ended(piece) {
+                0 => {}
+                ended => search::add(&mut regions, (after, after + ended)),
+            }
         }
         search.feed(state, &text[at..], at, &mut regions);
         replace(text, &regions)
+    }
+
+    /// How many bytes at the start of a piece that was cut off there may be the end of a secret, or
+    /// out of the middle of one that is longer.
+    fn ended(&self, piece: &str) -> usize {
+        let backwards = |text: &str| text.chars().rev().collect::<String>();
+        let ends = self.ends.get_or_init(|| {
+            Search::new(&self.patterns.iter().map(|pattern| backwards(pattern)).collect())
+        });
+        let Some(ends) = ends else { return piece.len() };
+        let is_in = |pattern: &&String| pattern.len() > piece.len() && pattern.contains(piece);
+        if piece.len() >= search::SHORTEST_CUT && self.patterns.iter().any(|p| is_in(&p)) {
+            return piece.len();
+        }
+        let state = ends.feed(ends.start(), &backwards(piece), 0, &mut Vec::new());
+        Some(ends.begun(state)).filter(|ended| *ended >= search::SHORTEST_CUT).unwrap_or(0)
     }
 
     /// The byte ranges to hide, merged and in order.

@@ -1,7 +1,6 @@
 //! Looks for many patterns at once, byte by byte, and knows at each byte how much of what it has
 //! seen may be the beginning of one: so a text may come in pieces.
 
-use super::CUT;
 use aho_corasick::{
     Anchored,
     automaton::{Automaton, StateID},
@@ -10,7 +9,7 @@ use aho_corasick::{
 use std::collections::{BTreeSet, HashMap};
 
 /// At a cut, so many bytes that begin a secret are taken for its beginning.
-const SHORTEST_CUT: usize = 3;
+pub(super) const SHORTEST_CUT: usize = 3;
 
 /// A range of bytes.
 pub(super) type Region = (usize, usize);
@@ -105,20 +104,6 @@ impl Search {
             add(regions, (end - begun, end));
         }
     }
-}
-
-/// How many bytes at the start of `text`, which was cut off there, are the end of a pattern, or a
-/// piece out of its middle where the text was cut off again.
-pub(super) fn ended(pattern: &str, text: &str) -> usize {
-    if let Some((piece, _)) = text.split_once(CUT)
-        && piece.len() >= SHORTEST_CUT
-        && pattern.contains(piece)
-    {
-        return piece.len();
-    }
-    let ends = pattern.char_indices().skip(1).map(|(at, _)| &pattern[at..]);
-    let ended = ends.filter(|end| end.len() >= SHORTEST_CUT && text.starts_with(end));
-    ended.map(str::len).max().unwrap_or(0)
 }
 
 /// Adds a region, which ends after all others, or lies over the last.

@@ -1,7 +1,10 @@
 //! Takes secrets out of a [`Change`] that was read before, maybe by somebody who knew fewer of
 //! them, and values out that stand beside a secret.
 
-use super::{AttributeChange, Change, Line, Value, json::Json, show::SENSITIVE};
+use super::{
+    AttributeChange, Change, CheckFailure, Drifted, Invocation, Line, ResourceChange, Value,
+    json::Json, show::SENSITIVE,
+};
 use crate::masking::{CUT, MASK, Masker, SHORTEST};
 use std::collections::BTreeSet;
 
@@ -14,13 +17,12 @@ impl Change {
         }
         self.attributes().for_each(|attribute| attribute.mask_across_lines(masker));
         self.mask(&|text| masker.mask_clipped(text));
-        self.hide_other_sides();
+        self.hide_other_sides(BTreeSet::new());
     }
 
     /// Where one side of an attribute holds more secrets than the other, hides the other, and its
-    /// value wherever else it stands as a whole.
-    pub(super) fn hide_other_sides(&mut self) {
-        let mut hidden = BTreeSet::new();
+    /// value wherever else it stands as a whole. `hidden` are such values that are known already.
+    pub(super) fn hide_other_sides(&mut self, mut hidden: BTreeSet<String>) {
         self.attributes().for_each(|attribute| attribute.hide_other_side(&mut hidden));
         if !hidden.is_empty() {
             let masker = Masker::of_patterns(hidden);
@@ -36,38 +38,76 @@ impl Change {
 
     fn mask(&mut self, mask: &impl Fn(&str) -> String) {
         let on = |text: &mut String| *text = mask(text);
-        on(&mut self.terraform_version);
-        for resource in &mut self.resources {
-            on(&mut resource.address);
-            on(&mut resource.resource_type);
-            on(&mut resource.provider);
-            resource.deposed.iter_mut().for_each(on);
-            resource.previous_address.iter_mut().for_each(on);
-            resource.import_id.iter_mut().for_each(on);
-            resource.reason.iter_mut().for_each(on);
+        // Each field is named: one that is new cannot be forgotten.
+        let Self {
+            v: _,
+            tool: _,
+            terraform_version,
+            delta: _,
+            errored: _,
+            partial: _,
+            remarks,
+            resources,
+            resources_cut: _,
+            invocations,
+            invocations_cut: _,
+            outputs,
+            outputs_cut: _,
+            unmarked: _,
+            drift: _,
+            drifted,
+            deferred: _,
+            checks,
+            modules,
+        } = self;
+        on(terraform_version);
+        remarks.iter_mut().for_each(on);
+        resources.iter_mut().for_each(|resource| resource.mask(mask));
+        for Invocation { address, resource, event, config, config_cut: _ } in invocations {
+            on(address);
+            resource.iter_mut().chain(event).for_each(on);
+            config.iter_mut().for_each(|attribute| attribute.mask(mask));
         }
-        for invocation in &mut self.invocations {
-            on(&mut invocation.address);
-            invocation.resource.iter_mut().for_each(on);
-            invocation.event.iter_mut().for_each(on);
+        outputs.iter_mut().for_each(|output| output.mask(mask));
+        for Drifted { address, deposed, gone: _ } in drifted {
+            on(address);
+            deposed.iter_mut().for_each(on);
         }
-        for drifted in &mut self.drifted {
-            on(&mut drifted.address);
-            drifted.deposed.iter_mut().for_each(on);
+        for CheckFailure { address, problems } in checks {
+            on(address);
+            problems.iter_mut().for_each(on);
         }
-        self.remarks.iter_mut().for_each(on);
-        for check in &mut self.checks {
-            on(&mut check.address);
-            check.problems.iter_mut().for_each(on);
-        }
-        self.attributes().for_each(|attribute| attribute.mask(mask));
+        modules.iter_mut().for_each(|module| module.mask(mask));
+    }
+}
+
+impl ResourceChange {
+    fn mask(&mut self, mask: &impl Fn(&str) -> String) {
+        let on = |text: &mut String| *text = mask(text);
+        let Self {
+            address,
+            deposed,
+            previous_address,
+            resource_type,
+            provider,
+            action: _,
+            import_id,
+            reason,
+            attributes,
+            attributes_cut: _,
+        } = self;
+        [address, resource_type, provider].into_iter().for_each(on);
+        let others = [deposed, previous_address, import_id, reason];
+        others.into_iter().flatten().for_each(on);
+        attributes.iter_mut().for_each(|attribute| attribute.mask(mask));
     }
 }
 
 impl AttributeChange {
     fn mask(&mut self, mask: &impl Fn(&str) -> String) {
-        self.path = mask(&self.path);
-        for value in [&mut self.before, &mut self.after] {
+        let Self { path, before, after, forces_replacement: _, mark: _, lines } = self;
+        *path = mask(path);
+        for value in [before, after] {
             match value {
                 Value::Known(text) => *text = mask(text),
                 // That it is cut is said beside it.
@@ -84,7 +124,7 @@ impl AttributeChange {
                 _ => {}
             }
         }
-        self.lines.iter_mut().filter_map(Line::text_mut).for_each(|text| *text = mask(text));
+        lines.iter_mut().filter_map(Line::text_mut).for_each(|text| *text = mask(text));
     }
 
     /// Hides the lines over which a secret of several lines goes, on either side.
@@ -167,7 +207,7 @@ impl Line {
     }
 }
 
-fn masks(text: &str) -> usize {
+pub(super) fn masks(text: &str) -> usize {
     text.matches(MASK).count()
 }
 
@@ -182,7 +222,7 @@ fn secrets_in(value: &Value) -> usize {
 
 /// The texts of a value, each in its quotes: a value is looked for that is the same, not one that
 /// holds the same word.
-fn collect_values(shown: &str, into: &mut BTreeSet<String>) {
+pub(super) fn collect_values(shown: &str, into: &mut BTreeSet<String>) {
     let Ok(value) = serde_json::from_str::<Json>(shown) else { return };
     let mut open = vec![&value];
     while let Some(value) = open.pop() {

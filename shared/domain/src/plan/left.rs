@@ -1,9 +1,8 @@
 //! What a plan that destroys everything leaves where it is, read from its JSON.
 
-use super::{PlanError, show::clip};
+use super::{PlanError, json::Json, show::clip};
 use crate::protocol::LeftBehind;
 use serde::Deserialize;
-use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 /// Addresses and ids are cut beyond this, in characters.
@@ -115,7 +114,7 @@ impl Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     fn left(changes: Json) -> Vec<String> {
         let of = |address: &str| json!({ "address": address, "mode": "managed", "values": { "id": format!("id of {address}") } });
@@ -152,5 +151,8 @@ mod tests {
         );
         assert_eq!(left_by_destroy(b"{}", &str::to_owned).unwrap(), []);
         assert!(left_by_destroy(b"[]", &str::to_owned).is_err());
+        let large = br#"{"prior_state": {"values": {"root_module": {"resources": [
+            {"address": "a.x", "mode": "managed", "values": {"id": "x", "n": 1e400}}]}}}}"#;
+        assert_eq!(left_by_destroy(large, &str::to_owned).unwrap().len(), 1);
     }
 }

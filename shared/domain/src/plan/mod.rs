@@ -23,7 +23,7 @@ pub use marks::Marked;
 pub use modules::{PlannedModule, PlannedValue, planned_modules};
 pub use read::PlanError;
 
-use crate::stack::Tool;
+use crate::{stack::Tool, text::more};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -75,7 +75,7 @@ pub struct Change {
     pub partial: bool,
     /// What people should know before they confirm it, masked, one line each.
     pub remarks: Vec<String>,
-    /// What would happen to resources, in Terraform's order.
+    /// What would happen to resources: what is destroyed first, and else in the tool's order.
     pub resources: Vec<ResourceChange>,
     /// Resources beyond the limit.
     pub resources_cut: u32,
@@ -87,6 +87,9 @@ pub struct Change {
     pub outputs: Vec<AttributeChange>,
     /// Outputs' attributes beyond the limit.
     pub outputs_cut: u32,
+    /// Values that are marked as sensitive no more, also those that are not listed.
+    #[serde(skip_serializing_if = "delta::is_zero")]
+    pub unmarked: u32,
     /// Resources that were changed outside of the tool.
     pub drift: u32,
     /// The first of them.
@@ -333,6 +336,11 @@ pub enum MarkChange {
 }
 
 impl MarkChange {
+    /// What was hidden is not hidden any more.
+    pub fn is_removed(self) -> bool {
+        matches!(self, Self::Removed | Self::RemovedAlone)
+    }
+
     /// What it means, in words.
     pub fn text(self) -> &'static str {
         match self {
@@ -397,9 +405,8 @@ impl Change {
     /// What people should know before they confirm it, one line each: the remarks, and what will not
     /// be hidden any more.
     pub fn warnings(&self) -> Vec<String> {
-        let is_unmarked = |attribute: &&AttributeChange| {
-            matches!(attribute.mark, Some(MarkChange::Removed | MarkChange::RemovedAlone))
-        };
+        let is_unmarked =
+            |attribute: &&AttributeChange| attribute.mark.is_some_and(MarkChange::is_removed);
         let outputs = self.outputs.iter().filter(is_unmarked);
         let outputs = outputs.map(|output| format!("output {}", output.path));
         let attributes = self.resources.iter().flat_map(|resource| {
@@ -409,7 +416,13 @@ impl Change {
         let shown = outputs.chain(attributes).take(TOLD_UNMARKED);
         let shown =
             shown.map(|what| format!("{what} is no longer sensitive: it is not hidden any more"));
-        self.remarks.iter().cloned().chain(shown).collect()
+        let mut warnings: Vec<String> = self.remarks.iter().cloned().chain(shown).collect();
+        let told = warnings.len() - self.remarks.len();
+        let rest = (self.unmarked as usize).saturating_sub(told);
+        if rest > 0 {
+            warnings.push(format!("{} no longer sensitive: see the run", more(rest, "value")));
+        }
+        warnings
     }
 
     /// An apply would do nothing: nothing but reads, and no output changes.

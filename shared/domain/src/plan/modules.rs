@@ -36,6 +36,23 @@ pub struct PlannedValue {
     pub sensitive: bool,
 }
 
+impl PlannedModule {
+    /// Passes every text through `mask`.
+    pub(super) fn mask(&mut self, mask: &dyn Fn(&str) -> String) {
+        let Self { tool: _, folder, inputs, outputs } = self;
+        *folder = mask(folder);
+        for values in [inputs, outputs] {
+            let named = std::mem::take(values).into_iter();
+            let masked = named.map(|(name, mut value)| {
+                let PlannedValue { description, default, required: _, sensitive: _ } = &mut value;
+                description.iter_mut().chain(default).for_each(|text| *text = mask(text));
+                (mask(&name), value)
+            });
+            *values = masked.collect();
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Plan {
     configuration: Option<Configuration>,
@@ -83,10 +100,11 @@ pub fn planned_modules(
     let mut left = LARGEST;
     let read = all.filter_map(|(folder, module)| {
         let read = |declared: BTreeMap<String, Declared>| {
-            declared.into_iter().map(|(name, said)| (name, value(&said, mask))).collect()
+            declared.into_iter().map(|(name, said)| (name, value(&said))).collect()
         };
         let (inputs, outputs) = (read(module.variables), read(module.outputs));
-        let module = PlannedModule { tool, folder, inputs, outputs };
+        let mut module = PlannedModule { tool, folder, inputs, outputs };
+        module.mask(mask);
         let length = serde_json::to_vec(&module).ok()?.len();
         left = left.checked_sub(length)?;
         Some(module)
@@ -94,13 +112,13 @@ pub fn planned_modules(
     Ok(read.collect())
 }
 
-fn value(said: &Declared, mask: &dyn Fn(&str) -> String) -> PlannedValue {
+fn value(said: &Declared) -> PlannedValue {
     let raw = |name| Some(said.get(name)?.get());
     let sensitive = raw("sensitive") == Some("true");
     let description = raw("description").and_then(|raw| serde_json::from_str::<String>(raw).ok());
     PlannedValue {
-        description: description.map(|text| mask(text.replace("\r\n", "\n").trim_end())),
-        default: raw("default").filter(|_| !sensitive).map(mask),
+        description: description.map(|text| text.replace("\r\n", "\n").trim_end().to_owned()),
+        default: raw("default").filter(|_| !sensitive).map(str::to_owned),
         required: raw("default").is_none(),
         sensitive,
     }

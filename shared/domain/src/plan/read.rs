@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{masking::Masker, stack::Tool};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 /// Addresses and messages are cut beyond this, in characters.
 const TEXT_CHARS: usize = 1_000;
@@ -127,8 +127,14 @@ impl RawPlan {
             (text, 0) => text,
             (text, _) => text + "…",
         };
-        let mut context =
-            Context { limits, mask: &mask, sensitive, bytes_left: limits.total_bytes };
+        let mut context = Context {
+            limits,
+            mask: &mask,
+            sensitive,
+            bytes_left: limits.total_bytes,
+            unmarked: 0,
+            beside_secrets: RefCell::default(),
+        };
         let mut change = Change {
             v: Change::VERSION,
             tool,
@@ -165,8 +171,11 @@ impl RawPlan {
             change.outputs.append(&mut walk.changes);
             change.outputs_cut += walk.cut;
         }
-        for raw in self.resource_changes.iter().flatten() {
-            let Some(action) = raw.action() else { continue };
+        let all = self.resource_changes.iter().flatten();
+        let mut all: Vec<_> = all.filter_map(|raw| Some((raw.action()?, raw))).collect();
+        // Where there are too many, what is destroyed is not what is left out.
+        all.sort_by_key(|(action, _)| action.rank());
+        for (action, raw) in all {
             raw.count(action, &mut change.delta);
             if change.resources.len() >= limits.resources {
                 change.resources_cut += 1;
@@ -182,7 +191,9 @@ impl RawPlan {
                 change.invocations.push(raw.read(&mut context, &text));
             }
         }
-        change.hide_other_sides();
+        let Context { unmarked, beside_secrets, .. } = context;
+        change.unmarked = unmarked;
+        change.hide_other_sides(beside_secrets.into_inner());
         Ok((change, marked))
     }
 }

@@ -3,11 +3,15 @@
 use super::{
     Limits, Line, Value,
     align::{Step, align},
+    hide::{collect_values, masks},
     json::Json,
     walk::{NULL, Node, is_true, item},
 };
-use crate::masking::CUT;
-use std::collections::BTreeSet;
+use crate::{
+    masking::CUT,
+    text::{counted, more},
+};
+use std::{cell::RefCell, cmp::Ordering, collections::BTreeSet};
 
 /// Equal characters kept before a difference.
 const BEFORE: usize = 20;
@@ -31,6 +35,10 @@ pub(crate) struct Context<'a> {
     pub(crate) sensitive: BTreeSet<String>,
     /// Bytes that attributes may still take.
     pub(crate) bytes_left: usize,
+    /// Values that are marked no more.
+    pub(crate) unmarked: u32,
+    /// Values that stand beside a secret: each in its quotes.
+    pub(crate) beside_secrets: RefCell<BTreeSet<String>>,
 }
 
 /// A step of a path: a key with the way it is written, or an index.
@@ -59,6 +67,7 @@ impl Context<'_> {
         }
         let sides = [(node.before, node.before_sensitive), (node.after, node.after_sensitive)];
         let [before, after] = sides.map(|(value, marks)| self.whole(value, marks));
+        let (before, after) = self.without_other_side(before, after);
         let from = match (&before, &after) {
             (Value::Known(before), Value::Known(after)) => self.window(before, after),
             _ => 0,
@@ -66,10 +75,29 @@ impl Context<'_> {
         (self.clipped(before, from), self.clipped(after, from), Vec::new())
     }
 
+    /// What stands on the other side of a secret is the same thing's value before, or after. Where a
+    /// side will be cut, that is known only now.
+    fn without_other_side(&self, before: Value, after: Value) -> (Value, Value) {
+        let (Value::Known(one), Value::Known(other)) = (&before, &after) else {
+            return (before, after);
+        };
+        let is_cut = |text: &str| text.chars().nth(self.limits.value_chars).is_some();
+        let less = masks(one).cmp(&masks(other));
+        if less == Ordering::Equal || !(is_cut(one) || is_cut(other)) {
+            return (before, after);
+        }
+        let text = if less == Ordering::Less { one } else { other };
+        collect_values(text, &mut self.beside_secrets.borrow_mut());
+        match less {
+            Ordering::Less => (Value::Sensitive, after),
+            _ => (before, Value::Sensitive),
+        }
+    }
+
     /// From which character on two texts are shown, so that one sees where they differ.
     fn window(&self, before: &str, after: &str) -> usize {
         let chars = self.limits.value_chars;
-        let same = before.chars().zip(after.chars()).take_while(|(b, a)| b == a).count();
+        let same = alike(before, after);
         let is_cut = |text: &str| text.chars().nth(chars).is_some();
         if (is_cut(before) || is_cut(after)) && same + OF_DIFFERENCE > chars {
             same.saturating_sub(BEFORE)
@@ -104,6 +132,7 @@ impl Context<'_> {
         };
         let mut lines = Vec::new();
         let mut kept = 0;
+        let mut hunk = Hunk::default();
         for (at, step) in steps.iter().enumerate() {
             if matches!(step, Step::Same(..)) && !near(at) {
                 match lines.last_mut() {
@@ -117,27 +146,45 @@ impl Context<'_> {
                 break;
             }
             kept += 1;
-            let clip = |text: &str| self.clipped_line(text, 0);
+            if at >= hunk.end {
+                hunk = Hunk::at(&steps, at, before, after);
+            }
             lines.push(match *step {
-                Step::Same(i, _) => Line::Same(clip(&before[i])),
-                Step::Removed(i) => Line::Removed(match counterpart(&steps, at) {
-                    Some(j) => self.clipped_line(&before[i], self.window(&before[i], &after[j])),
-                    None => clip(&before[i]),
+                Step::Same(i, _) => Line::Same(self.clipped_line(&before[i], 0)),
+                Step::Removed(i) => Line::Removed(match hunk.secrets {
+                    Ordering::Less => SENSITIVE.to_owned(),
+                    _ => self.line_beside(&before[i], hunk.added.iter().map(|j| &*after[*j])),
                 }),
-                Step::Added(j) => Line::Added(match counterpart(&steps, at) {
-                    Some(i) => self.clipped_line(&after[j], self.window(&before[i], &after[j])),
-                    None => clip(&after[j]),
+                Step::Added(j) => Line::Added(match hunk.secrets {
+                    Ordering::Greater => SENSITIVE.to_owned(),
+                    _ => self.line_beside(&after[j], hunk.removed.iter().map(|i| &*before[*i])),
                 }),
             });
         }
         lines
     }
 
+    /// A line, from where it differs from the one of the other side that is most like it.
+    fn line_beside<'t>(&self, line: &str, others: impl Iterator<Item = &'t str>) -> String {
+        if line.chars().nth(self.limits.value_chars).is_none() {
+            return self.clipped_line(line, 0);
+        }
+        let nearest = others.take(self.limits.lines).max_by_key(|other| alike(line, other));
+        self.clipped_line(line, nearest.map_or(0, |other| self.window(line, other)))
+    }
+
     fn clipped_line(&self, line: &str, from: usize) -> String {
         let line = line.strip_suffix('\n').unwrap_or(line);
         let (text, rest) = part(line, from, self.limits.value_chars);
-        let [before, after] = [from > 0, rest > 0].map(|is_cut| is_cut.then_some(CUT));
-        before.into_iter().chain(text.chars()).chain(after).collect()
+        let begin = match from {
+            0 => String::new(),
+            same => format!("({}) {CUT}", counted(same, "equal character")),
+        };
+        let end = match rest {
+            0 => String::new(),
+            rest => format!("{CUT} {}", more(rest as usize, "character")),
+        };
+        begin + &text + &end
     }
 
     /// A value on one line, without its sensitive parts, and cut to size.
@@ -239,24 +286,44 @@ fn tell_ends(before: &mut [String], after: &mut [String]) {
     }
 }
 
-/// The line on the other side that stands in the place of a line that went or came.
-fn counterpart(steps: &[Step], at: usize) -> Option<usize> {
-    let changed = |step: &&Step| !matches!(step, Step::Same(..));
-    let first = at - steps[..at].iter().rev().take_while(changed).count();
-    let hunk: Vec<&Step> = steps[first..].iter().take_while(changed).collect();
-    let removed = hunk.iter().filter_map(|s| match s {
-        Step::Removed(i) => Some(*i),
-        _ => None,
-    });
-    let added = hunk.iter().filter_map(|s| match s {
-        Step::Added(j) => Some(*j),
-        _ => None,
-    });
-    let (removed, added): (Vec<_>, Vec<_>) = (removed.collect(), added.collect());
-    match steps[at] {
-        Step::Removed(i) => added.get(removed.iter().position(|r| *r == i)?).copied(),
-        Step::Added(j) => removed.get(added.iter().position(|a| *a == j)?).copied(),
-        Step::Same(..) => None,
+/// How many characters two texts have in common at their start.
+fn alike(one: &str, other: &str) -> usize {
+    one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count()
+}
+
+/// Lines that went and came between two that stay.
+#[derive(Debug)]
+struct Hunk {
+    /// The step after it.
+    end: usize,
+    removed: Vec<usize>,
+    added: Vec<usize>,
+    /// Which side has less secrets in it, and shows what the other one hides.
+    secrets: Ordering,
+}
+
+impl Default for Hunk {
+    fn default() -> Self {
+        Self { end: 0, removed: Vec::new(), added: Vec::new(), secrets: Ordering::Equal }
+    }
+}
+
+impl Hunk {
+    fn at(steps: &[Step], at: usize, before: &[String], after: &[String]) -> Self {
+        let changed = steps[at..].iter().take_while(|step| !matches!(step, Step::Same(..)));
+        let mut hunk = Self::default();
+        for step in changed {
+            match step {
+                Step::Removed(i) => hunk.removed.push(*i),
+                Step::Added(j) => hunk.added.push(*j),
+                Step::Same(..) => {}
+            }
+        }
+        hunk.end = at + hunk.removed.len() + hunk.added.len();
+        let removed: usize = hunk.removed.iter().map(|i| masks(&before[*i])).sum();
+        let added: usize = hunk.added.iter().map(|j| masks(&after[*j])).sum();
+        hunk.secrets = removed.cmp(&added);
+        hunk
     }
 }
 

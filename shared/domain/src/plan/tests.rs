@@ -120,10 +120,6 @@ fn a_plan_that_terraform_wrote() {
     .unwrap();
     insta::assert_snapshot!(show_all(&change), @r#"
     1 to add, 2 to change, 1 to destroy, 1 to move, 1 to forget, 2 outputs
-    terraform_data.a [terraform] will be updated in place
-      input["list"][1]: Absent -> "z"
-      input["secret"]: Sensitive -> Sensitive
-      output: {"list":["a","b"],"name":"x","secret":"(sensitive value)"} -> Unknown
     terraform_data.b [terraform] must be replaced: destroyed, then created because a change cannot be made in place
       id: "ab0b4dfe-b693-9d5f-8d69-80909599d67f" -> Unknown
       input: Lines(2) -> Lines(2)
@@ -132,6 +128,11 @@ fn a_plan_that_terraform_wrote() {
         + line2b
       output: "line1\nline2\n" -> Unknown
       triggers_replace[0]: "one" -> "two" !
+    terraform_data.zz [terraform] will be forgotten, but not destroyed because it is not in the configuration
+    terraform_data.a [terraform] will be updated in place
+      input["list"][1]: Absent -> "z"
+      input["secret"]: Sensitive -> Sensitive
+      output: {"list":["a","b"],"name":"x","secret":"(sensitive value)"} -> Unknown
     terraform_data.d from terraform_data.c [terraform] will be updated in place
       input: Lines(4) -> Lines(4)
           {
@@ -140,7 +141,6 @@ fn a_plan_that_terraform_wrote() {
             "b": "<x>"
           }
       output: "{\"a\":1,\"b\":\"\\u003cx\\u003e\"}" -> Unknown
-    terraform_data.zz [terraform] will be forgotten, but not destroyed because it is not in the configuration
     output o: Sensitive -> Unknown
     output p: "plain" -> "plain2"
     [CheckFailure { address: "check.c", problems: ["never"] }]
@@ -255,13 +255,13 @@ fn actions_are_counted_as_terraform_counts() {
         Replace {
             create_before_destroy: true,
         },
+        Forget,
+        ReplaceAndForget,
+        Other,
         Import,
         Update,
         Move,
         Read,
-        Forget,
-        ReplaceAndForget,
-        Other,
     ]
     ");
 }

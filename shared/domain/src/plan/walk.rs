@@ -39,7 +39,9 @@ impl Walk<'_, '_> {
             return;
         }
         let marked = [node.before_sensitive, node.after_sensitive].map(is_true);
-        if marked.contains(&true) && !(is_same && node.is_marked_in_part()) {
+        let is_alike = |is: fn(&Json) -> bool| is(node.before) && is(node.after);
+        let has_parts = is_alike(Json::is_object) || is_alike(Json::is_array);
+        if marked.contains(&true) && !(has_parts && node.is_marked_in_part()) {
             let hide = |v: &Json| if v.is_null() { Value::Absent } else { Value::Sensitive };
             let after = if is_true(node.unknown) { Value::Unknown } else { hide(node.after) };
             // What comes or goes takes its mark along, and of what is not known yet nobody can say.
@@ -81,6 +83,7 @@ impl Walk<'_, '_> {
         // Of an object that comes or goes, the plan also has the blocks that nobody wrote.
         let is_whole = node.before.is_null() || node.after.is_null();
         let has_blocks = self.of_resource && !matches!(path.last(), Some(Key::Name(_)));
+        let told = self.changes.len() + self.cut as usize;
         for key in keys {
             let part = node.child(key);
             let is_nothing =
@@ -91,6 +94,15 @@ impl Walk<'_, '_> {
             path.push(Key::Name(key.to_owned()));
             self.visit(path, part);
             path.pop();
+        }
+        let is_block = matches!(path.last(), Some(Key::Index(_)));
+        if is_whole && has_blocks && is_block && self.changes.len() + self.cut as usize == told {
+            // A block in which nothing is written, such as `block {}`.
+            let side = |value: &Json| match value {
+                Json::Null => Value::Absent,
+                _ => Value::Known("{}".to_owned()),
+            };
+            self.push(path, None, |_| (side(node.before), side(node.after), Vec::new()));
         }
     }
 
@@ -149,6 +161,9 @@ impl Walk<'_, '_> {
         mark: Option<MarkChange>,
         values: impl FnOnce(&Context<'_>) -> (Value, Value, Vec<Line>),
     ) {
+        if mark.is_some_and(MarkChange::is_removed) {
+            self.context.unmarked += 1;
+        }
         if self.changes.len() >= self.context.limits.attributes || self.context.bytes_left == 0 {
             self.cut += 1;
             return;

@@ -497,10 +497,111 @@ mod tests {
         +     b (no line break at the end)
         !   lines:
               first
-        -     …01234567890123456789x
-        +     …01234567890123456789y
+        -     (430 equal characters) …01234567890123456789x
+        +     (430 equal characters) …01234567890123456789y
         +   map["k\u00a0"] = "\u202e"
         "#);
+    }
+
+    #[test]
+    fn a_difference_is_seen_in_the_line_that_is_most_alike() {
+        let long = |end: &str| format!("{}{end}", "0123456789".repeat(45));
+        let change = read(
+            serde_json::json!({"format_version": "1.2", "resource_changes": [{"address": "a.b", "change": {
+                "actions": ["update"],
+                "before": {"t": format!("first\n{}\n", long("x"))},
+                "after": {"t": format!("first\ninserted\n{}\n", long(&"y".repeat(500)))},
+            }}]}),
+            Tool::Terraform,
+        );
+        insta::assert_snapshot!(lines(&change).join("\n"), @"
+        ! a.b will be updated in place
+        !   t:
+              first
+        -     (430 equal characters) …01234567890123456789x
+        +     inserted
+        +     (430 equal characters) …01234567890123456789yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy… 120 more characters
+        ");
+    }
+
+    #[test]
+    fn a_block_in_which_nothing_is_written_is_told() {
+        let change = read(
+            serde_json::json!({"format_version": "1.2", "resource_changes": [{"address": "a.b", "change": {
+                "actions": ["update"],
+                "before": {"action": [{"allow": [{"custom": []}], "block": []}]},
+                "after": {"action": [{"allow": [], "block": [{"custom": []}]}]},
+            }}]}),
+            Tool::Terraform,
+        );
+        insta::assert_snapshot!(lines(&change).join("\n"), @"
+        ! a.b will be updated in place
+        -   action[0].allow[0] = {}
+        +   action[0].block[0] = {}
+        ");
+    }
+
+    #[test]
+    fn what_is_beside_a_secret_is_hidden_also_behind_a_cut() {
+        let same = "0123456789".repeat(45);
+        let masker = Masker::new(["the-new-password"]);
+        let after = format!("{same}{}password=the-new-password", "x".repeat(500));
+        let plan = serde_json::json!({"format_version": "1.2", "resource_changes": [{"address": "a.b", "change": {
+            "actions": ["update"],
+            "before": {"v": format!("{same}password=old-one"), "t": format!("a\n{same}old-one\n")},
+            "after": {"v": after, "t": format!("a\n{same}foo\n{same}the-new-password\n")},
+        }}]});
+        let plan = plan.to_string();
+        let read = Change::from_plan(plan.as_bytes(), Tool::Terraform, Limits::default(), &masker);
+        let lines = lines(&read.unwrap().0).join("\n");
+        assert!(!lines.contains("old-one"), "{lines}");
+    }
+
+    #[test]
+    fn marks_that_go_are_counted_beyond_what_is_listed() {
+        let names: Vec<String> = (0..300).map(|n| format!("a{n:03}")).collect();
+        let all = |value: serde_json::Value| -> serde_json::Value {
+            names
+                .iter()
+                .map(|name| (name.clone(), value.clone()))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        let part = serde_json::json!({"x": "1", "y": "2"});
+        let change = read(
+            serde_json::json!({"format_version": "1.2", "resource_changes": [
+                {"address": "a.many", "change": {
+                    "actions": ["update"], "before": all("v".into()), "after": all("v".into()),
+                    "before_sensitive": all(true.into()), "after_sensitive": {},
+                }},
+                {"address": "a.part", "change": {
+                    "actions": ["update"], "before": {"r": part}, "after": {"r": {"x": "1", "y": "3"}},
+                    "before_sensitive": {"r": true}, "after_sensitive": {"r": {"x": true}},
+                }},
+            ]}),
+            Tool::Terraform,
+        );
+        let warnings = change.warnings();
+        assert_eq!(warnings.len(), 21, "{warnings:?}");
+        assert_eq!(warnings[20], "281 more values no longer sensitive: see the run");
+        let part: Vec<_> =
+            change.resources[1].attributes.iter().map(|a| (&*a.path, a.mark)).collect();
+        assert_eq!(part, [("r[\"y\"]", Some(crate::plan::MarkChange::Removed))]);
+    }
+
+    #[test]
+    fn what_is_destroyed_is_not_what_is_left_out() {
+        let resource = |name: &str, action: &str| serde_json::json!({"address": name, "change": {"actions": [action]}});
+        let plan = serde_json::json!({"format_version": "1.2", "resource_changes": [
+            resource("a.a", "create"), resource("a.b", "create"), resource("z.db", "delete"),
+        ]})
+        .to_string();
+        let limits = Limits { resources: 2, ..Limits::default() };
+        let masker = Masker::default();
+        let read = Change::from_plan(plan.as_bytes(), Tool::Terraform, limits, &masker);
+        let change = read.unwrap().0;
+        let kept: Vec<_> = change.resources.iter().map(|r| &*r.address).collect();
+        assert_eq!((kept, change.resources_cut), (vec!["z.db", "a.a"], 1));
     }
 
     #[test]
@@ -610,10 +711,8 @@ mod tests {
         - a.b will be destroyed
         -   a = "x"
 
-        + a.a will be created
-        +   a = "01234… 6 more characters
-        +   b = 1
-            … 1 more attribute: see the run
+        - a.c will be destroyed
+        -   a = "x"
 
           … 2 more resources: see the run
 
