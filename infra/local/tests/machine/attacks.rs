@@ -103,7 +103,7 @@ print(b" ".join(found).decode())
 ' "$1"
 }
 attack() {
-    got=$(eval "$2" 2> /dev/null < /dev/null | head -c 3000 | tr '\0\n' '  ')
+    got=$(eval "$2" 2> /dev/null < /dev/null | head -c 3000 | tr '\0\n' '  ' | tr -cd '\40-\176')
     [ -z "$got" ] || printf '\nhole %s: %s\n' "$1" "$got"
 }
 "#;
@@ -157,7 +157,7 @@ fn mirror(folder: &Path, real: &Path) -> PathBuf {
                           cat provider.log >&2\n\
                       fi\n\
                       if [ -e targets ] && grep -q ERROR targets; then\n    \
-                          tr '\\n' ' ' < provider.log\n    \
+                          cut -c 1-300 provider.log | tr '\\n' ' '\n    \
                           echo; exit 1\n\
                       fi\n\
                       exec \"$(dirname \"$0\")/real\" \"$@\"\n";
