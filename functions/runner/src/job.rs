@@ -444,7 +444,6 @@ impl Job {
         let diagnostics = Arc::new(Mutex::new(Diagnostics::default()));
         let (to_log, heard) = (self.log.sink(), Arc::clone(&diagnostics));
         let sink: Sink = Arc::new(move |piece| {
-            to_log(piece);
             // Half of a secret is not recognised: what is quoted elsewhere is never a part of a line.
             let line = piece.line().or(piece.ends.then_some(TOO_LONG));
             if let Some(line) = line {
@@ -452,6 +451,7 @@ impl Job {
                 watch(line);
                 heard.lock().unwrap_or_else(PoisonError::into_inner).feed(line);
             }
+            to_log(piece);
         });
         let on_stop = self.on_stop(care);
         let ended = match care {

@@ -34,6 +34,9 @@ const TAIL: usize = 30;
 const LONGEST_TAIL_LINE: usize = 2000;
 /// Where in the log the rest of an output goes: after everything that its runner may have said.
 const REST: u64 = 2 * LARGEST;
+/// In place of what still waited for a masker at the end.
+const LEFT_OUT: &str = "what the tool printed after this is left out: the run ended before Gantry knew \
+                        what of it is secret";
 /// How long the end of the log may take.
 const LAST_FLUSH: Duration = Duration::from_secs(30);
 
@@ -100,7 +103,7 @@ impl Log {
         let _ = self.lines.send(Event::Mark(bytes, Arc::clone(taken)));
     }
 
-    /// What comes after this waits for a masker, or for the end.
+    /// What comes after this waits for a masker. What waits when the log ends is left out of it.
     pub(crate) fn hold(&self) {
         let _ = self.lines.send(Event::Hold);
     }
@@ -173,52 +176,21 @@ fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
 
 async fn pump(
     api: Api,
-    mut masker: Arc<Masker>,
+    masker: Arc<Masker>,
     interval: Duration,
     mut lines: UnboundedReceiver<Event>,
     tail: Arc<Mutex<Tail>>,
 ) {
-    let mut masked = masker.stream();
-    let mut sender = Sender::new(api, 0);
-    let take = |text: String, sender: &mut Sender| {
-        lock(&tail).push(&text);
-        sender.pending.push_str(&text);
-    };
-    // What waits for a masker.
-    let mut held: Option<String> = None;
+    let masked = masker.stream();
+    let mut out = Out { masker, masked, held: None, sender: Sender::new(api, 0), tail };
     let mut open = true;
     while open {
         let mut event = lines.recv().await.unwrap_or(Event::End);
         let due = Instant::now() + interval;
         loop {
-            match event {
-                Event::Text(text) => match &mut held {
-                    Some(held) => held.push_str(&text),
-                    None => take(masked.push(&text), &mut sender),
-                },
-                Event::Hold => held = Some(held.unwrap_or_default()),
-                Event::Cut(text) => {
-                    take(masked.push(&held.take().unwrap_or_default()), &mut sender);
-                    let before = std::mem::replace(&mut masked, masker.stream());
-                    take(before.finish_cut(), &mut sender);
-                    take(masked.push(&format!("\n{text}")), &mut sender);
-                }
-                // What is held back belongs to the next one.
-                Event::Mark(bytes, taken) if masked.holds_nothing() && held.is_none() => {
-                    sender.mark(bytes, taken)
-                }
-                Event::Mark(..) => {}
-                Event::Masker(better) => {
-                    masked = MaskStream::resume(Masker::clone(&better), masked.suspend());
-                    masker = better;
-                    take(masked.push(&held.take().unwrap_or_default()), &mut sender);
-                }
-                Event::End => {
-                    open = false;
-                    break;
-                }
-            }
-            if sender.pending.len() >= CHUNK {
+            open &= !matches!(event, Event::End);
+            out.take(event);
+            if !open || out.sender.pending.len() >= CHUNK {
                 break;
             }
             match timeout_at(due, lines.recv()).await {
@@ -226,14 +198,66 @@ async fn pump(
                 Err(_) => break,
             }
         }
-        if open {
-            let _again_with_what_comes = sender.flush().await;
+        let _again_with_what_comes = out.sender.flush().await;
+    }
+}
+
+/// What takes the events in their order.
+struct Out {
+    masker: Arc<Masker>,
+    masked: MaskStream,
+    /// What waits for a masker.
+    held: Option<Vec<Event>>,
+    sender: Sender,
+    tail: Arc<Mutex<Tail>>,
+}
+
+impl Out {
+    fn take(&mut self, event: Event) {
+        match (event, &mut self.held) {
+            (Event::Hold, held) => *held = Some(held.take().unwrap_or_default()),
+            (Event::Masker(better), held) => {
+                let held = held.take().unwrap_or_default();
+                let before = std::mem::replace(&mut self.masked, better.stream());
+                self.masked = MaskStream::resume(Masker::clone(&better), before.suspend());
+                self.masker = better;
+                held.into_iter().for_each(|event| self.take(event));
+            }
+            (Event::End, held) => {
+                if held.take().is_some_and(|held| !held.is_empty()) {
+                    self.push(&format!("{}\n", of_the_runner(LEFT_OUT)));
+                }
+                self.cut();
+            }
+            (event, Some(held)) => held.push(event),
+            (Event::Text(text), None) => self.push(&text),
+            (Event::Cut(text), None) => {
+                self.cut();
+                self.push(&format!("\n{text}"));
+            }
+            // What is held back belongs to the next one.
+            (Event::Mark(bytes, taken), None) if self.masked.holds_nothing() => {
+                self.sender.mark(bytes, taken)
+            }
+            (Event::Mark(..), None) => {}
         }
     }
-    take(masked.push(&held.unwrap_or_default()), &mut sender);
-    // What was killed may have been writing a secret.
-    take(masked.finish_cut(), &mut sender);
-    let _not_taken = sender.flush().await;
+
+    fn push(&mut self, text: &str) {
+        let text = self.masked.push(text);
+        self.send(text);
+    }
+
+    /// Ends the text here: what was cut or killed may have been writing a secret.
+    fn cut(&mut self) {
+        let before = std::mem::replace(&mut self.masked, self.masker.stream());
+        self.send(before.finish_cut());
+    }
+
+    fn send(&mut self, text: String) {
+        lock(&self.tail).push(&text);
+        self.sender.pending.push_str(&text);
+    }
 }
 
 struct Sender {
@@ -321,5 +345,55 @@ impl Tail {
             self.close();
         }
         std::mem::take(&mut self.lines).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the log is in the end, where nobody takes it.
+    async fn of(said: impl FnOnce(&Log)) -> Vec<String> {
+        let nobody = "http://127.0.0.1:9".parse().unwrap();
+        let api = Api::new(&nobody, "token".into(), Duration::ZERO).unwrap();
+        let (log, pump) = Log::open(api, Arc::new(Masker::new(["declared"])), Duration::ZERO);
+        said(&log);
+        pump.finish().await
+    }
+
+    #[tokio::test]
+    async fn what_is_held_waits_for_a_masker_in_its_order_and_is_left_out_without_one() {
+        let marked = Arc::new(Masker::new(["declared", "marked-by-a-plan"]));
+        let log = of(|log| {
+            log.line("declared");
+            log.hold();
+            log.line("first marked-by-a-plan");
+            log.hold();
+            log.line("then declared");
+            log.mask_with(&marked);
+            log.line("marked-by-a-plan");
+            log.hold();
+        });
+        assert_eq!(
+            log.await,
+            ["(secret)", "first (secret)", "then (secret)", "(secret)"].map(str::to_owned)
+        );
+        let log = of(|log| {
+            log.line("before");
+            log.hold();
+            log.line("marked-by-a-plan");
+        });
+        assert_eq!(log.await, ["before".to_owned(), strip_ansi(&of_the_runner(LEFT_OUT))]);
+    }
+
+    #[tokio::test]
+    async fn what_is_held_ends_where_the_log_is_cut() {
+        let log = of(|log| {
+            log.hold();
+            let _ = log.lines.send(Event::Text("half of a secr".to_owned()));
+            let _ = log.lines.send(Event::Cut("It is cut\n".to_owned()));
+            log.mask_with(&Arc::new(Masker::new(["secret"])));
+        });
+        assert_eq!(log.await, ["half of a (secret)", "It is cut"].map(str::to_owned));
     }
 }

@@ -39,6 +39,23 @@ const LOCAL_STATE: &str = "terraform.tfstate";
 /// The JSON of larger plans is not read.
 const LARGEST_PLAN_JSON: u64 = 512 << 20;
 
+/// What both tools print while they plan, after an address or alone.
+const PROGRESS: [&str; 13] = [
+    ": Refreshing state...",
+    ": Reading...",
+    ": Still reading...",
+    ": Read complete after ",
+    ": Opening...",
+    ": Still opening...",
+    ": Opening complete after ",
+    ": Closing...",
+    ": Still closing...",
+    ": Closing complete after ",
+    ": Preparing import...",
+    "Acquiring state lock.",
+    "Releasing state lock.",
+];
+
 /// Init and plan; with autodeploy the apply too. Returns what is reported last.
 pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportKind, Failure> {
     let hooks = job.claim.hooks.clone();
@@ -66,7 +83,16 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         }
         hold_plan(&log, line);
     };
-    let exit = job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], watch).await?;
+    let exit = match job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], watch).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if let Err(error) = hide_marked_of_failed(job, &terraform).await {
+                let error = error.for_log(&job.masker);
+                tracing::error!(error, "what a plan that failed marks is not known");
+            }
+            return Err(failure);
+        }
+    };
     job.take_plan()?;
     let mut change = read_change(job, &terraform).await?;
     if change.errored {
@@ -184,8 +210,8 @@ async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
 async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Failure> {
     let plan = job.folders.plan();
     let json = show(job, terraform, &plan).await?;
-    size::check(job, &json)?;
     let (json, mut change) = read_plan(job, json).await?;
+    size::check(job, &json)?;
     if job.claim.run_type == RunType::Test {
         let (masker, tool) = (Arc::clone(&job.masker), job.claim.tool);
         let read = spawn_blocking(move || planned_modules(&json, tool, &|text| masker.mask(text)));
@@ -243,15 +269,27 @@ pub(crate) async fn show(
     .map_err(std::io::Error::other)?
 }
 
+/// What was printed waits for what the plan marks where making it failed, too. The tool saves what it
+/// has of a plan before it prints any of it.
+async fn hide_marked_of_failed(job: &mut Job, terraform: &Terraform) -> Result<(), Failure> {
+    match job.take_plan() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            job.log.mask_with(&job.masker);
+            return Ok(());
+        }
+        taken => taken?,
+    }
+    job.go_on()?;
+    let json = show(job, terraform, &job.folders.plan()).await?;
+    read_plan(job, json).await.map(drop)
+}
+
 /// The tool prints what it has planned once it knows all of it: that waits until it is known what the
-/// plan marks.
+/// plan marks. Only how it gets on is shown at once.
 pub(crate) fn hold_plan(log: &Log, line: &str) {
     let line = strip_ansi(line);
-    let begins = |text: &str| line.trim_start().starts_with(text);
-    if ["Terraform will perform", "OpenTofu will perform", "Changes to Outputs:"]
-        .into_iter()
-        .any(begins)
-    {
+    let is_progress = PROGRESS.iter().any(|progress| line.contains(progress));
+    if !is_progress && !line.trim().is_empty() {
         log.hold();
     }
 }

@@ -63,6 +63,8 @@ async fn destroy(job: &mut Job, terraform: &Terraform) -> Result<Vec<LeftBehind>
     let (ended, errors) =
         job.terraform(&terraform.plan_to_destroy(&plan), Care::Apply, watch).await?;
     if !ended.status.success() {
+        // What it could mark, the state has marked.
+        job.log.mask_with(&job.masker);
         return Err(Failure::Terraform { fallback: format!("destroy: {}", ended.status), errors });
     }
     let json = show(job, terraform, &plan).await?;

@@ -181,6 +181,37 @@ resource "terraform_data" "one" {
 }
 
 on_each_tool! {
+    async fn what_a_plan_that_fails_marks_is_in_nothing_that_is_said_of_it(tool) {
+        let code = r#"
+resource "terraform_data" "url" {
+  input = "https://user:${trimspace(file("${path.module}/value"))}@host"
+}
+resource "terraform_data" "one" {
+  input = sensitive(trimspace(file("${path.module}/value")))
+}
+resource "terraform_data" "never" {
+  input = "x"
+  lifecycle {
+    precondition {
+      condition     = fileexists("${path.module}/allowed")
+      error_message = "It is ${file("${path.module}/value")} that is not allowed."
+    }
+  }
+}
+"#;
+        let marked = "marked-by-a-plan-that-fails";
+        let mut w = World::on(tool, &[("infra/main.tf", code), ("infra/value", marked)]).await;
+        let ended = format!("{:?}", w.run().await);
+        let log = w.api.log();
+        assert!(log.contains("but then encountered a problem"), "{log}");
+        assert!(log.contains("\"https://user:(secret)@host\""), "{log}");
+        assert!(log.contains("It is (secret)"), "{log}");
+        assert!(ended.contains("It is (secret)"), "{ended}");
+        assert!(!log.contains(marked) && !ended.contains(marked), "{ended} {log}");
+    }
+}
+
+on_each_tool! {
     async fn autodeploy_applies_at_once(tool) {
         let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
         w.claim.autodeploy = true;

@@ -143,8 +143,10 @@ async fn what_gitlab_does_not_list_is_told_by_the_trees() {
         assert_eq!(runs(&mut w).await, [0, 1, 0, 1], "what cannot be told counts as affected");
         let reads = w.gitlab.take_requests();
         let lists = reads.iter().filter(|read| read.path.ends_with("/repository/tree"));
-        // The top, and three pages of the one folder that differs, on both sides.
-        assert_eq!(lists.count(), 2 + 2 * 3);
+        // The top, and three pages of the one folder that differs, on both sides. A process that ends
+        // leaves some to be asked again.
+        let (lists, all) = (lists.count(), 2 + 2 * 3);
+        assert!(if w.ended() == 0 { lists == all } else { lists >= all }, "{lists} lists");
 
         // The commit that was decided last is gone: a restored backup, a rewritten history.
         let decided = w.gitlab.head(project, "main").unwrap();
