@@ -169,9 +169,13 @@ fn remarks(change: &Change) -> Vec<String> {
     if change.drift > 0 {
         remarks.push(drift(change));
     }
-    if change.invocations_cut > 0 {
-        let cut = more(change.invocations_cut as usize, "action to invoke");
-        remarks.push(format!("{cut}: not listed."));
+    let cut = [
+        (change.invocations_cut, "action to invoke"),
+        (change.outputs_cut, "output"),
+        (change.checks_cut, "check that does not hold"),
+    ];
+    for (cut, noun) in cut.into_iter().filter(|(cut, _)| *cut > 0) {
+        remarks.push(format!("{}: not listed.", more(cut as usize, noun)));
     }
     if change.deferred > 0 {
         let deferred = counted(change.deferred as usize, "resource");

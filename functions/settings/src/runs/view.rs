@@ -143,7 +143,7 @@ pub(super) fn of(
             invocations: change.invocations.len() + change.invocations_cut as usize,
             drift: change.drift,
             deferred: change.deferred,
-            failing_checks: change.checks.len(),
+            failing_checks: change.checks.len() + change.checks_cut as usize,
         }),
         project_id: run.project(),
         tracked_branch: run.tracked_branch.clone(),

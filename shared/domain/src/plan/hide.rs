@@ -58,6 +58,7 @@ impl Change {
             drifted,
             deferred: _,
             checks,
+            checks_cut: _,
             modules,
         } = self;
         on(terraform_version);

@@ -98,6 +98,9 @@ pub struct Change {
     pub deferred: u32,
     /// Checks and conditions that fail.
     pub checks: Vec<CheckFailure>,
+    /// Those beyond the limit.
+    #[serde(skip_serializing_if = "delta::is_zero")]
+    pub checks_cut: u32,
     /// Of a module's test: the module as the tool read it, and others that the test calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<PlannedModule>,

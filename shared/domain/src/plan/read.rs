@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{masking::Masker, stack::Tool};
 use serde::Deserialize;
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
 
 /// Addresses and messages are cut beyond this, in characters.
 const TEXT_CHARS: usize = 1_000;
@@ -150,6 +150,8 @@ impl RawPlan {
             checks: failed_checks(self.checks.as_deref().unwrap_or_default(), &text),
             ..Change::default()
         };
+        change.checks_cut = count(change.checks.len().saturating_sub(TOLD_CHECKS));
+        change.checks.truncate(TOLD_CHECKS);
         // Outputs first: they are few, and a plan of thousands of resources must not push them out.
         for (name, raw) in self.output_changes.iter().flatten() {
             if matches!(action_of(raw), None | Some(Action::Read)) {
@@ -168,6 +170,9 @@ impl RawPlan {
                 cut: 0,
             };
             walk.visit(&mut vec![Key::Name(name.clone())], self.output_node(name, raw));
+            if walk.changes.is_empty() && walk.cut == 0 {
+                walk.type_changes(name, self.output_types(name));
+            }
             change.outputs.append(&mut walk.changes);
             change.outputs_cut += walk.cut;
         }
@@ -210,14 +215,23 @@ impl RawPlan {
             && is_true(node.after_sensitive)
         {
             let is_marked = output.get("sensitive").is_some_and(is_true);
+            let [before, after] = self.output_types(name);
             if !is_marked {
                 node.after_sensitive = &NULL;
-            } else if node.before == node.after {
+            } else if node.before == node.after && before == after {
                 // That is all that changes.
                 node.before_sensitive = &NULL;
             }
         }
         node
+    }
+
+    /// The types of an output's value before and after, as the tool's JSON has them; `null` where
+    /// they are not known.
+    fn output_types(&self, name: &str) -> [&Json; 2] {
+        let before = self.prior_state.as_ref().and_then(|state| state.values.as_ref());
+        [before, self.planned_values.as_ref()]
+            .map(|values| or_null(values.and_then(|values| values.types.get(name))))
     }
 }
 
@@ -254,10 +268,24 @@ impl RawResource {
         }
     }
 
+    /// Why, and what the tool calls it where nobody knows that.
+    fn reason(&self, action: Action) -> Option<Cow<'_, str>> {
+        let words = match action {
+            Action::Other => actions(&self.change).join(", "),
+            _ => String::new(),
+        };
+        match (self.action_reason.as_deref(), &*words) {
+            (reason, "") => reason.map(Cow::Borrowed),
+            (None, _) => Some(words.into()),
+            (Some(reason), words) => Some(format!("{words}: {reason}").into()),
+        }
+    }
+
     fn count(&self, action: Action, delta: &mut Delta) {
         match action {
             Action::Create => delta.add += 1,
-            Action::Update => delta.change += 1,
+            // What is not known is never nothing.
+            Action::Update | Action::Other => delta.change += 1,
             Action::Delete => delta.destroy += 1,
             Action::Replace { .. } => {
                 delta.add += 1;
@@ -268,7 +296,7 @@ impl RawResource {
                 delta.forget += 1;
             }
             Action::Forget => delta.forget += 1,
-            Action::Read | Action::Import | Action::Move | Action::Other => {}
+            Action::Read | Action::Import | Action::Move => {}
         }
         delta.import += u32::from(self.is_imported());
         // What goes has no new address.
@@ -317,7 +345,7 @@ impl RawResource {
             ),
             action,
             import_id,
-            reason: self.action_reason.as_deref().map(text),
+            reason: self.reason(action).as_deref().map(text),
             attributes: walk.changes,
             attributes_cut: walk.cut,
         }
@@ -417,6 +445,5 @@ fn failed_checks(checks: &[Json], text: &impl Fn(&str) -> String) -> Vec<CheckFa
             });
         }
     }
-    failures.truncate(TOLD_CHECKS);
     failures
 }

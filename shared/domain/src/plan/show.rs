@@ -145,10 +145,22 @@ impl Context<'_> {
                 lines.push(Line::Cut(count(steps.len() - at)));
                 break;
             }
-            kept += 1;
             if at >= hunk.end {
                 hunk = Hunk::at(&steps, at, before, after);
+                hunk.removed_left = room_of(&hunk, self.limits.lines - kept);
             }
+            if matches!(step, Step::Removed(_)) {
+                // What comes in its place is to be seen too.
+                let Some(left) = hunk.removed_left.checked_sub(1) else {
+                    match lines.last_mut() {
+                        Some(Line::Cut(n)) => *n += 1,
+                        _ => lines.push(Line::Cut(1)),
+                    }
+                    continue;
+                };
+                hunk.removed_left = left;
+            }
+            kept += 1;
             lines.push(match *step {
                 Step::Same(i, _) => Line::Same(self.clipped_line(&before[i], 0)),
                 Step::Removed(i) => Line::Removed(match hunk.secrets {
@@ -298,13 +310,21 @@ struct Hunk {
     end: usize,
     removed: Vec<usize>,
     added: Vec<usize>,
+    /// How many that went are still shown.
+    removed_left: usize,
     /// Which side has less secrets in it, and shows what the other one hides.
     secrets: Ordering,
 }
 
 impl Default for Hunk {
     fn default() -> Self {
-        Self { end: 0, removed: Vec::new(), added: Vec::new(), secrets: Ordering::Equal }
+        Self {
+            end: 0,
+            removed: Vec::new(),
+            added: Vec::new(),
+            removed_left: 0,
+            secrets: Ordering::Equal,
+        }
     }
 }
 
@@ -325,6 +345,12 @@ impl Hunk {
         hunk.secrets = removed.cmp(&added);
         hunk
     }
+}
+
+/// How many lines that went are shown where there is room for so many: as many as leave room for what
+/// came, or half.
+fn room_of(hunk: &Hunk, room: usize) -> usize {
+    room.saturating_sub(hunk.added.len()).max(room - room / 2)
 }
 
 /// The first `chars` characters, and how many follow.

@@ -248,7 +248,7 @@ fn actions_are_counted_as_terraform_counts() {
         resource(8, json!(["create", "forget"]), json!({})),
         resource(9, json!(["transmute"]), json!({})),
     ]}));
-    insta::assert_snapshot!(change.delta, @"2 to add, 1 to change, 1 to destroy, 2 to import, 1 to move, 2 to forget");
+    insta::assert_snapshot!(change.delta, @"2 to add, 2 to change, 1 to destroy, 2 to import, 1 to move, 2 to forget");
     let actions: Vec<Action> = change.resources.iter().map(|r| r.action).collect();
     insta::assert_debug_snapshot!(actions, @"
     [

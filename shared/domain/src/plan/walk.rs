@@ -72,6 +72,18 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Tells that the type of an output's value changes, where nothing else does.
+    pub(crate) fn type_changes(&mut self, name: &str, [before, after]: [&Json; 2]) {
+        if before != after && !before.is_null() && !after.is_null() {
+            self.push(&[Key::Name(name.to_owned())], None, |context| {
+                (context.show(before, &NULL), context.show(after, &NULL), Vec::new())
+            });
+            if let Some(change) = self.changes.last_mut() {
+                change.path = format!("type({})", change.path);
+            }
+        }
+    }
+
     fn visit_object(&mut self, path: &mut Vec<Key>, node: Node<'_>) {
         let mut keys = BTreeSet::new();
         for value in [node.before, node.after] {

@@ -6,6 +6,9 @@
 use super::{PARTIAL_PLAN, clean, counted, more, visible, visible_line};
 use crate::plan::{Action, AttributeChange, Change, Invocation, Line, ResourceChange, Value};
 
+/// Characters of two values that stand in one line.
+const LONGEST_PAIR: usize = 850;
+
 /// Lines that belong together. Each element is one line, cleaned, but not yet safe to stand in
 /// Markdown: see [`super::markdown::fence_lines`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +38,7 @@ pub fn parts(change: &Change) -> Vec<Part> {
         }
         parts.push(part);
     }
+    parts.push(left_out(change.checks_cut, "check that does not hold"));
     parts.push(drift(change));
     if change.deferred > 0 {
         let count = counted(change.deferred as usize, "change");
@@ -135,7 +139,7 @@ fn invocation(invocation: &Invocation) -> Part {
 fn attributes(attributes: &[AttributeChange], cut: u32) -> Vec<String> {
     let mut lines = Vec::new();
     for one in attributes {
-        lines.push(attribute(one));
+        lines.extend(attribute(one));
         lines.extend(difference(one));
     }
     if cut > 0 {
@@ -147,7 +151,7 @@ fn attributes(attributes: &[AttributeChange], cut: u32) -> Vec<String> {
 fn outputs(change: &Change) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for output in &change.outputs {
-        parts.push(Part { head: vec![attribute(output)], rest: difference(output) });
+        parts.push(Part { head: attribute(output), rest: difference(output) });
     }
     if let Some(first) = parts.first_mut() {
         first.head.insert(0, "  Changes to outputs:".to_owned());
@@ -155,7 +159,7 @@ fn outputs(change: &Change) -> Vec<Part> {
     parts
 }
 
-fn attribute(attribute: &AttributeChange) -> String {
+fn attribute(attribute: &AttributeChange) -> Vec<String> {
     let AttributeChange { path, before, after, forces_replacement, mark, lines } = attribute;
     let forces = if *forces_replacement { "  # forces replacement" } else { "" };
     let mark = mark.map(|mark| format!("  # {}", mark.text())).unwrap_or_default();
@@ -166,10 +170,17 @@ fn attribute(attribute: &AttributeChange) -> String {
         (Value::Sensitive, Value::Sensitive) => ('!', value(after)),
         (before, after) => ('!', format!("{} -> {}", value(before), value(after))),
     };
-    let equals = if values.is_empty() { ":" } else { " = " };
+    let path = visible(path);
     let mut line = Vec::new();
-    add(&mut line, sign, &format!("  {}{equals}{values}{mark}{forces}", visible(path)));
-    line.remove(0)
+    // Cut, such a line would show the old value alone.
+    if sign == '!' && values.chars().count() > LONGEST_PAIR {
+        add(&mut line, '-', &format!("  {path} = {}", value(before)));
+        add(&mut line, '+', &format!("  {path} = {}{mark}{forces}", value(after)));
+        return line;
+    }
+    let equals = if values.is_empty() { ":" } else { " = " };
+    add(&mut line, sign, &format!("  {path}{equals}{values}{mark}{forces}"));
+    line
 }
 
 fn difference(attribute: &AttributeChange) -> Vec<String> {
@@ -412,6 +423,80 @@ mod tests {
         -   name = "web"
         -   revision = 1
         "#);
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_change_in_the_tools_own_words() {
+        let change = read(
+            serde_json::json!({
+                "format_version": "1.9",
+                "resource_changes": [{
+                    "address": "a.b",
+                    "action_reason": "of_a_new_kind",
+                    "change": {"actions": ["renew", "rotate"], "before": {"n": 1}, "after": {"n": 2}},
+                }],
+            }),
+            Tool::Terraform,
+        );
+        insta::assert_snapshot!(change.delta, @"0 to add, 1 to change, 0 to destroy");
+        insta::assert_snapshot!(lines(&change).join("\n"), @"
+        ! a.b will be changed in a way that Gantry does not know (renew, rotate: of_a_new_kind)
+        !   n = 1 -> 2
+        ");
+    }
+
+    #[test]
+    fn an_outputs_type_that_changes_alone_is_told() {
+        let marks = |marked: bool| {
+            serde_json::json!({
+                "actions": ["update"], "before": ["a"], "after": ["a"],
+                "before_sensitive": marked, "after_sensitive": marked,
+            })
+        };
+        let outputs = |value_type: serde_json::Value| {
+            serde_json::json!({
+                "plain": {"sensitive": false, "type": value_type, "value": ["a"]},
+                "hidden": {"sensitive": true, "type": value_type, "value": ["a"]},
+            })
+        };
+        let change = read(
+            serde_json::json!({
+                "format_version": "1.2",
+                "output_changes": {"plain": marks(false), "hidden": marks(true)},
+                "prior_state": {"values": {"outputs": outputs(serde_json::json!(["list", "string"]))}},
+                "planned_values": {"outputs": outputs(serde_json::json!(["tuple", ["string"]]))},
+                "configuration": {"root_module": {"outputs": {"plain": {}, "hidden": {"sensitive": true}}}},
+            }),
+            Tool::Terraform,
+        );
+        insta::assert_snapshot!(lines(&change).join("\n"), @r#"
+          Changes to outputs:
+        !   type(hidden) = ["list","string"] -> ["tuple",["string"]]
+
+        !   type(plain) = ["list","string"] -> ["tuple",["string"]]
+        "#);
+    }
+
+    #[test]
+    fn both_sides_of_a_long_difference_are_seen() {
+        let text = |end: &str| (0..300).map(|n| format!("line {n}{end}")).collect::<String>();
+        let invisible = "\u{200b}".repeat(300);
+        let change = read(
+            serde_json::json!({
+                "format_version": "1.2",
+                "resource_changes": [{"address": "a.b", "change": {
+                    "actions": ["update"],
+                    "before": {"script": text("\n"), "value": format!("{invisible}a")},
+                    "after": {"script": text("\r\n"), "value": format!("{invisible}b")},
+                }}],
+            }),
+            Tool::Terraform,
+        );
+        let lines = lines(&change);
+        let count = |sign: char| lines.iter().filter(|line| line.starts_with(sign)).count();
+        // And those of the value, which are too long for one.
+        assert_eq!((count('-'), count('+')), (100 + 1, 100 + 1), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("200 more lines")), "{lines:#?}");
     }
 
     #[test]
