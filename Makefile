@@ -38,8 +38,10 @@ test: programs ## Run all tests.
 test-aws: programs ## Run the tests of the Lambda functions on stand-ins for AWS alone.
 	$(TOOLS) cargo test --locked --workspace --test aws $(ARGS)
 
-test-stops: programs ## Tell each story with a process that ends at each place, and GitLab in all its moods.
-	$(TOOLS) GANTRY_STOPS=all GANTRY_MOODS=all cargo test --locked --workspace --test stories $(ARGS)
+STOPS := --locked --profile stops -p gantry-runner -p gantry-scenarios
+test-stops: ## Tell each story with a process that ends at each place, and GitLab in all its moods.
+	cargo build $(STOPS) --bins
+	$(TOOLS) GANTRY_STOPS=all GANTRY_MOODS=all cargo test $(STOPS) --test stories $(ARGS)
 
 check: ## Format and lint, as CI does.
 	cargo fmt --all --check

@@ -235,6 +235,23 @@ on_each_tool! {
 }
 
 on_each_tool! {
+    /// Nothing that is planned or applied rests on a state that was read before the lock was taken.
+    async fn the_lock_is_taken_before_the_state_is_read(tool) {
+        let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        let planned = w.run().await;
+        let plan = std::mem::take(&mut w.api.data().state_calls).join(", ");
+        w.confirm(&planned);
+        assert!(matches!(w.run().await, ReportKind::Applied { .. }), "{}", w.api.log());
+        let apply = std::mem::take(&mut w.api.data().state_calls).join(", ");
+        // What `init` reads first decides nothing.
+        let begins = "GET /state, POST /state/lock, GET /state, ";
+        assert!(plan.starts_with(begins) && plan.ends_with("DELETE /state/lock"), "{plan}");
+        let writes = "PUT /state/upload, POST /state, DELETE /state/lock";
+        assert!(apply.starts_with(begins) && apply.ends_with(writes), "{apply}");
+    }
+}
+
+on_each_tool! {
     async fn another_plan_than_the_one_shown_is_refused(tool) {
         let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
         w.claim.hooks.before_apply = vec!["echo reached".into()];

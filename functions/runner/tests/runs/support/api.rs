@@ -69,6 +69,8 @@ pub(crate) struct Data {
     /// Sends large bodies to the storage's own addresses.
     pub(crate) signs: bool,
     pub(crate) state_reads: u32,
+    /// What was asked of the state and its lock, in order.
+    pub(crate) state_calls: Vec<String>,
     /// Where the report that an apply is done gets no answer.
     pub(crate) hang: Option<Hang>,
     /// One waits for its answer.
@@ -226,6 +228,10 @@ async fn door(
         };
         if data.gone || bearer != format!("Bearer {expected}") {
             return StatusCode::GONE.into_response();
+        }
+        let path = request.uri().path();
+        if path.starts_with("/state") {
+            data.state_calls.push(format!("{} {path}", request.method()));
         }
     }
     next.run(request).await
