@@ -5,7 +5,7 @@ use crate::{
     secrets::{Hidden, shown, stored_in},
     support::{Kind, SLUG, World, text},
 };
-use gantry_fake_gitlab::{MergeRequestSpec, Person, ProjectId};
+use gantry_fake_gitlab::{MergeRequestSpec, Person, ProjectId, ProjectOptions};
 use gantry_terraform::on_each_tool;
 use serde_json::{Value, json};
 use std::{
@@ -134,6 +134,8 @@ enum Way {
     Preview,
     /// That of a merge request from a fork which may run.
     Fork,
+    /// A module's test, which applies and destroys.
+    Test,
     /// A preview whose provider says what it got where the tool waits for its handshake, which the
     /// tool then quotes in its error.
     Error,
@@ -204,6 +206,8 @@ struct Siege {
     hidden: Hidden,
     /// A fork of the project, and whose it is.
     fork: (Person, ProjectId),
+    /// A module's project, and the module.
+    module: (ProjectId, String),
     /// A private worker on the host's machine.
     _worker: tokio::process::Child,
     rounds: u32,
@@ -238,6 +242,14 @@ impl Siege {
         let allowed = [fork.0.to_string()];
         w.stack(json!({ "autodeploy": true, "hooks": hooks, "allow_forks": allowed })).await;
         w.webhook().await;
+        let module =
+            w.gitlab.create_project("acme/terraform-time-attack", ProjectOptions::default());
+        let module = module.unwrap();
+        w.gitlab.set_member(module, w.bot, 40);
+        let made =
+            w.api.post("/modules", &json!({ "project": module.0, "tool": tool })).await.good();
+        let module = (module, text(&made, "/slug"));
+        w.api.post(&format!("/stacks/{}/webhook", module.1), &json!({})).await.good();
         let waits = "echo $NEIGHBOUR > $HOME/mine; echo it waits; \
                      until [ -e $TMPDIR/go ]; do sleep 0.05; done";
         let secret =
@@ -260,7 +272,7 @@ impl Siege {
         for (name, secret) in texts("secrets.json", &secrets) {
             hidden.add(&name, &secret);
         }
-        Self { w, folder, hidden, fork: (stranger, fork), _worker: worker, rounds: 0 }
+        Self { w, folder, hidden, fork: (stranger, fork), module, _worker: worker, rounds: 0 }
     }
 
     /// Starts the host where it was, with these settings.
@@ -328,20 +340,29 @@ impl Siege {
         let mut files = files();
         files.push(("targets".to_owned(), targets));
         files.push(("code.tf".to_owned(), format!("{expressions}{said}")));
+        if way == Way::Test {
+            let tests = format!(
+                "version: 1\nmodule_version: 1.0.{}\ntests:\n  - name: attack\n",
+                self.rounds
+            );
+            files.push((".gantry/config.yml".to_owned(), tests));
+        }
         let files: Vec<_> =
             files.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
         let (person, project) = match way {
             Way::Fork => (&self.fork.0, self.fork.1),
+            Way::Test => (&w.you, self.module.0),
             _ => (&w.you, w.project),
         };
-        let branch = if way == Way::Tracked { "main" } else { "topic" };
+        let branch = if matches!(way, Way::Tracked | Way::Test) { "main" } else { "topic" };
         let commit = person.push_files(project, branch, &files, "Attack").unwrap();
         if way == Way::Fork {
             let spec = MergeRequestSpec::from(branch).of(project);
             person.open_merge_request(w.project, spec).unwrap();
         }
         let end = if way == Way::Error { "failed" } else { "finished" };
-        let run = w.run_is(&commit, end).await;
+        let slug = if way == Way::Test { &self.module.1 } else { SLUG };
+        let run = w.run_in(slug, &commit, end).await;
         let log = w.log(&run).await;
         fs::write(runs.join(&neighbour).join("tmp/go"), "").unwrap();
         w.eventually("the neighbour's end", async || {
@@ -362,6 +383,7 @@ impl Got {
                 &["\nattacked hook\n", "\nattacked provider\n", "\nattacked provisioner\n"]
             }
             Way::Preview | Way::Fork => &["\nattacked hook\n", "\nattacked provider\n"],
+            Way::Test => &["\nattacked provider\n", "\nattacked provisioner\n"],
             Way::Error => &["attacked hook ", "remote plugin message:", "attacked provider "],
         };
         // An error of the tool quotes all in one line, and breaks it.
@@ -483,6 +505,7 @@ on_each_tool! {
             (Place::Worker, Way::Tracked),
             (Place::Host, Way::Preview),
             (Place::Host, Way::Fork),
+            (Place::Host, Way::Test),
             (Place::Host, Way::Error),
         ] {
             siege.attacked(place, way).await.is_nothing(place, way);

@@ -128,9 +128,16 @@ impl World {
 
     /// Waits until the newest run of a commit is in a state; its id. Another end fails.
     pub(crate) async fn run_is(&self, commit: &str, state: &str) -> String {
+        self.run_in(SLUG, commit, state).await
+    }
+
+    /// The same of another stack, or of a module.
+    pub(crate) async fn run_in(&self, slug: &str, commit: &str, state: &str) -> String {
         let finals = ["finished", "failed", "stopped", "canceled", "discarded"];
         let look = async || {
-            let run = self.runs_of(commit).await.into_iter().next()?;
+            let runs = self.api.get(&format!("/stacks/{slug}/runs?limit=100")).await.good();
+            let mut runs = array(&runs, "/runs").iter();
+            let run = runs.find(|run| text(run, "/commit") == commit)?.clone();
             let is = text(&run, "/state");
             (is == state || finals.contains(&is.as_str())).then_some(run)
         };
