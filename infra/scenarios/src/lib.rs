@@ -33,7 +33,7 @@ mod world;
 mod writes;
 
 pub use gantry_queue::NotStarted;
-pub use modes::{Mode, run_test, run_test_in, run_test_in_moods, run_test_on};
+pub use modes::{Mode, run_test, run_test_in, run_test_in_moods, run_test_on, run_test_on_in};
 pub use moods::Trouble;
 pub use runner::Planned;
 pub use tls::Secure;

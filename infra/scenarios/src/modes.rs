@@ -67,21 +67,31 @@ where
 }
 
 /// Tells the story on a tool: on Terraform in every mode, and on another one as it is. How messages
-/// come makes no difference to what a tool does.
+/// come, and when a process ends, makes no difference to what a tool does.
 pub async fn run_test_on<F, Fut>(tool: Tool, story: F)
 where
     F: Fn(World) -> Fut,
     Fut: Future<Output = World>,
 {
-    let modes: &[Mode] = match tool {
-        Tool::Terraform => &Mode::ALL,
-        Tool::OpenTofu => &[Mode::PLAIN],
+    run_test_on_in(tool, &Mode::ALL, story).await;
+}
+
+/// The same, on Terraform in the given modes.
+pub async fn run_test_on_in<F, Fut>(tool: Tool, modes: &[Mode], story: F)
+where
+    F: Fn(World) -> Fut,
+    Fut: Future<Output = World>,
+{
+    let name = std::any::type_name::<F>();
+    let (modes, stops) = match tool {
+        Tool::Terraform => (modes, stops::wanted(name)),
+        Tool::OpenTofu => ([Mode::PLAIN].as_slice(), 0),
     };
-    run_test_in(modes, |mut world| {
+    let story = |mut world: World| {
         world.tool = tool;
         story(world)
-    })
-    .await;
+    };
+    tell_with_stops(modes, name, stops, story).await;
 }
 
 /// Tells the story in the given modes, and looks at the end whether anything is left. Then again
@@ -92,7 +102,14 @@ where
     Fut: Future<Output = World>,
 {
     let name = std::any::type_name::<F>();
-    let wanted = stops::wanted(name);
+    tell_with_stops(modes, name, stops::wanted(name), story).await;
+}
+
+async fn tell_with_stops<F, Fut>(modes: &[Mode], name: &str, wanted: usize, story: F)
+where
+    F: Fn(World) -> Fut,
+    Fut: Future<Output = World>,
+{
     let counted = Mode { counts_effects: wanted > 0, ..Mode::PLAIN };
     let mut plain = None;
     for mode in modes {

@@ -18,6 +18,8 @@ const FAR_AWAY: SignedDuration = SignedDuration::from_mins(5);
 const TIMER: Duration = Duration::from_secs(60);
 /// How long runner programs work between two looks at the queues.
 const A_MOMENT: Duration = Duration::from_millis(10);
+/// How often runners say that they live.
+const BEAT: Duration = Duration::from_secs(20);
 /// More steps than any story needs: beyond it something goes in a circle.
 const TOO_MANY: usize = 200_000;
 
@@ -69,7 +71,7 @@ impl World {
             if self.wait_for_programs().await {
                 continue;
             }
-            if self.wait_for_delayed() {
+            if self.wait_for_delayed().await {
                 continue;
             }
             if !self.recovers {
@@ -92,7 +94,7 @@ impl World {
                 }
             }
             let moved = self.do_one().await;
-            if !moved && !self.wait_for_programs().await && !self.wait_for_delayed() {
+            if !moved && !self.wait_for_programs().await && !self.wait_for_delayed().await {
                 break;
             }
         }
@@ -291,7 +293,7 @@ impl World {
     }
 
     /// Moves the clock to the next message that waits for its moment, unless that is far away.
-    fn wait_for_delayed(&mut self) -> bool {
+    async fn wait_for_delayed(&mut self) -> bool {
         let now = self.system.clock.now();
         let next = [
             QueueName::Events,
@@ -305,7 +307,15 @@ impl World {
         .min();
         match next.filter(|at| at.duration_since(now) <= FAR_AWAY) {
             Some(at) => {
-                let wait = at.duration_since(now).unsigned_abs() + Duration::from_millis(1);
+                let mut wait = at.duration_since(now).unsigned_abs() + Duration::from_millis(1);
+                // Runners show that they live meanwhile.
+                while wait > BEAT {
+                    wait -= BEAT;
+                    self.hand.advance(BEAT);
+                    if self.runners.step().await {
+                        return true;
+                    }
+                }
                 self.hand.advance(wait);
                 self.gitlab.create_due_pipelines();
                 true

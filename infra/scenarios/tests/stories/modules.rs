@@ -1,7 +1,7 @@
 //! Modules: their tests run, and versions are made of what passed.
 
 use gantry_scenarios::{
-    Mode, Planned, Secure, StackOptions, World, run_test, run_test_in, run_test_on, with_files,
+    Mode, Planned, Secure, StackOptions, World, run_test, run_test_on, run_test_on_in, with_files,
 };
 use gantry_terraform::on_each_tool;
 use reqwest::Method;
@@ -440,8 +440,7 @@ async fn a_version_by_hand_is_of_the_branchs_head_and_two_want_one_number_once()
 on_each_tool! {
     /// The tool finds the registry by itself, over HTTPS, as on anybody's machine.
     async fn anybody_discovers_the_registry_over_https(tool) {
-        run_test_in(&[Mode::PLAIN], |mut w| async move {
-            w.tool = tool;
+        run_test_on_in(tool, &[Mode::PLAIN], |mut w| async move {
             let config = "version: 1\nmodule_version: 1.0.0\n";
             let project = module(&mut w, &[("main.tf", MODULE)]).await;
             w.push(project, "main", ".gantry/config.yml", config).await;
@@ -487,8 +486,7 @@ on_each_tool! {
     async fn a_test_that_is_stopped_leaves_nothing(tool) {
         let slow = "resource \"terraform_data\" \"made\" {\n  provisioner \"local-exec\" {\n    command = \
                     \"sleep 8\"\n  }\n}\n";
-        run_test_in(&[Mode::PLAIN, Mode::ALL[1]], |mut w| async move {
-            w.tool = tool;
+        run_test_on_in(tool, &[Mode::PLAIN, Mode::ALL[1]], |mut w| async move {
             let project = module(&mut w, &[("main.tf", slow)]).await;
             let config = "version: 1\ntests:\n  - name: slow\n";
             // Nobody has it yet.
