@@ -141,7 +141,8 @@ enum Way {
     Error,
 }
 
-/// A filesystem mirror whose provider attacks first and then does what the real one does.
+/// A filesystem mirror whose provider attacks first and then does what the real one does. Of what it
+/// says in place of a handshake, the tools quote 4096 bytes.
 fn mirror(folder: &Path, real: &Path) -> PathBuf {
     let mirror = folder.join("mirror");
     for registry in fs::read_dir(real).unwrap() {
@@ -159,7 +160,7 @@ fn mirror(folder: &Path, real: &Path) -> PathBuf {
                           cat provider.log >&2\n\
                       fi\n\
                       if [ -e targets ] && grep -q ERROR targets; then\n    \
-                          cut -c 1-300 provider.log | tr '\\n' ' '\n    \
+                          cut -c 1-100 provider.log | tr '\\n' ' '\n    \
                           echo; exit 1\n\
                       fi\n\
                       exec \"$(dirname \"$0\")/real\" \"$@\"\n";
@@ -228,10 +229,10 @@ impl Siege {
         let folder = tempfile::Builder::new().permissions(open).tempdir().unwrap();
         let mirror = mirror(folder.path(), real);
         let config = folder.path().join("terraform.rc");
-        let text = format!(
+        let rc = format!(
             "provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n"
         );
-        fs::write(&config, text).unwrap();
+        fs::write(&config, rc).unwrap();
         let files = [("main.tf", "# Nothing yet.\n"), ("neighbour/neighbour.tf", "# Nothing.\n")];
         let w = World::configured(tool, Kind::Program, &files, Some(config.clone())).await;
         let hooks =
