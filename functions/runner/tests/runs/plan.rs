@@ -2,7 +2,7 @@
 
 use crate::support::{LOG_SECRET, World, archive, until};
 use gantry_domain::{
-    plan::{Delta, LARGEST_CHANGE},
+    plan::{Delta, LARGEST_CHANGE, MarkChange},
     protocol::ReportKind,
     run::RunType,
 };
@@ -53,6 +53,26 @@ on_each_tool! {
         assert!(sent <= LARGEST_CHANGE, "{sent} bytes");
         assert!(listed > 0 && listed < 1500, "{listed}");
         assert_eq!((listed + cut, change.delta.add), (1500, 1500));
+    }
+}
+
+on_each_tool! {
+    /// The tool's JSON has the same on both sides, and the log says that nothing changes.
+    async fn an_output_whose_type_alone_changes_is_told_and_applied(tool) {
+        let code = |value: &str| {
+            format!("output \"open\" {{\n  value = {value}\n}}\noutput \"closed\" {{\n  value = {value}\n  sensitive = true\n}}\n")
+        };
+        let mut w = World::on(tool, &[("infra/main.tf", &code("tolist([\"a\"])"))]).await;
+        w.claim.autodeploy = true;
+        let delta = Delta { outputs: 2, ..Delta::default() };
+        assert_eq!(w.run().await, ReportKind::Applied { delta });
+        w.api.push(archive(&[("infra/main.tf", &code("[\"a\"]"))]));
+        assert_eq!(w.run().await, ReportKind::Applied { delta });
+        let marks: Vec<_> = w.api.change().outputs.into_iter().map(|output| output.mark).collect();
+        assert_eq!(marks, [Some(MarkChange::AddedOrType), Some(MarkChange::TypeAlone)]);
+        w.claim.autodeploy = false;
+        let clean = ReportKind::Planned { delta: Delta::default(), plan_digest: None, partial: false };
+        assert_eq!(w.run().await, clean);
     }
 }
 

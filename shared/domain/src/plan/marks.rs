@@ -68,7 +68,7 @@ impl RawPlan {
         let mut texts = BTreeSet::new();
         let before = self.prior_state.as_mut().and_then(|state| state.values.as_mut());
         for values in before.into_iter().chain(self.planned_values.as_mut()) {
-            texts.append(&mut values.marked);
+            texts.append(&mut values.0);
         }
         let resources = self.resource_changes.iter().chain(&self.resource_drift).flatten();
         let resources = resources.map(|r| &r.change);
@@ -118,24 +118,18 @@ impl RawResource {
 /// What the state before the plan marks.
 #[derive(Deserialize)]
 pub(super) struct PriorState {
-    pub(super) values: Option<MarkedValues>,
+    values: Option<MarkedValues>,
 }
 
-/// What is kept of all values of a state: it may be large.
-pub(super) struct MarkedValues {
-    /// The marked texts.
-    marked: BTreeSet<String>,
-    /// The types of the outputs.
-    pub(super) types: BTreeMap<String, Json>,
-}
+/// The marked texts of all values of a state. Nothing else of it is kept: it may be large.
+pub(super) struct MarkedValues(BTreeSet<String>);
 
 impl<'de> Deserialize<'de> for MarkedValues {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let values = Values::deserialize(deserializer)?;
-        let mut marked = values.root_module.marked();
-        collect_outputs(&values.outputs, &mut marked);
-        let types = values.outputs.into_iter().map(|(name, output)| (name, output.value_type));
-        Ok(Self { marked, types: types.collect() })
+        let mut texts = values.root_module.marked();
+        collect_outputs(&values.outputs, &mut texts);
+        Ok(Self(texts))
     }
 }
 
@@ -155,8 +149,6 @@ pub(super) struct Output {
     sensitive: bool,
     #[serde(default)]
     value: Json,
-    #[serde(rename = "type", default)]
-    value_type: Json,
 }
 
 /// Adds the texts of outputs that are marked.

@@ -336,6 +336,11 @@ pub enum MarkChange {
     RemovedAlone,
     /// The value is marked from now on, and stays as it is.
     AddedAlone,
+    /// The value of an output stays as it is, and is marked from now on or has another type: the
+    /// tools' JSON does not tell which.
+    AddedOrType,
+    /// The value of an output stays as it is, and has another type.
+    TypeAlone,
 }
 
 impl MarkChange {
@@ -349,6 +354,10 @@ impl MarkChange {
         match self {
             Self::Added => "marked as sensitive from now on",
             Self::AddedAlone => "marked as sensitive from now on; the value stays",
+            Self::AddedOrType => {
+                "marked as sensitive from now on, or of another type; the value stays"
+            }
+            Self::TypeAlone => "of another type; the value stays",
             Self::Removed => "no longer sensitive",
             Self::RemovedAlone => "no longer sensitive; the value is unchanged",
         }

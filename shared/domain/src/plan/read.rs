@@ -169,9 +169,10 @@ impl RawPlan {
                 changes: Vec::new(),
                 cut: 0,
             };
-            walk.visit(&mut vec![Key::Name(name.clone())], self.output_node(name, raw));
+            let node = self.output_node(name, raw);
+            walk.visit(&mut vec![Key::Name(name.clone())], node);
             if walk.changes.is_empty() && walk.cut == 0 {
-                walk.type_changes(name, self.output_types(name));
+                walk.stays(name, node);
             }
             change.outputs.append(&mut walk.changes);
             change.outputs_cut += walk.cut;
@@ -215,23 +216,11 @@ impl RawPlan {
             && is_true(node.after_sensitive)
         {
             let is_marked = output.get("sensitive").is_some_and(is_true);
-            let [before, after] = self.output_types(name);
             if !is_marked {
                 node.after_sensitive = &NULL;
-            } else if node.before == node.after && before == after {
-                // That is all that changes.
-                node.before_sensitive = &NULL;
             }
         }
         node
-    }
-
-    /// The types of an output's value before and after, as the tool's JSON has them; `null` where
-    /// they are not known.
-    fn output_types(&self, name: &str) -> [&Json; 2] {
-        let before = self.prior_state.as_ref().and_then(|state| state.values.as_ref());
-        [before, self.planned_values.as_ref()]
-            .map(|values| or_null(values.and_then(|values| values.types.get(name))))
     }
 }
 

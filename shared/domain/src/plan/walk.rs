@@ -72,16 +72,17 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Tells that the type of an output's value changes, where nothing else does.
-    pub(crate) fn type_changes(&mut self, name: &str, [before, after]: [&Json; 2]) {
-        if before != after && !before.is_null() && !after.is_null() {
-            self.push(&[Key::Name(name.to_owned())], None, |context| {
-                (context.show(before, &NULL), context.show(after, &NULL), Vec::new())
-            });
-            if let Some(change) = self.changes.last_mut() {
-                change.path = format!("type({})", change.path);
-            }
-        }
+    /// Tells of an output that changes although its value stays.
+    pub(crate) fn stays(&mut self, name: &str, node: Node<'_>) {
+        let is_marked = is_true(node.before_sensitive) || is_true(node.after_sensitive);
+        let mark = if is_marked { MarkChange::AddedOrType } else { MarkChange::TypeAlone };
+        self.push(&[Key::Name(name.to_owned())], Some(mark), |context| {
+            let show = |value: &Json| match value {
+                value if is_marked && !value.is_null() => Value::Sensitive,
+                value => context.show(value, &NULL),
+            };
+            (show(node.before), show(node.after), Vec::new())
+        });
     }
 
     fn visit_object(&mut self, path: &mut Vec<Key>, node: Node<'_>) {

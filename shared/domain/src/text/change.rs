@@ -167,7 +167,7 @@ fn attribute(attribute: &AttributeChange) -> Vec<String> {
         _ if !lines.is_empty() => (side(before, after), String::new()),
         (Value::Absent, after) => ('+', value(after)),
         (before, Value::Absent) => ('-', value(before)),
-        (Value::Sensitive, Value::Sensitive) => ('!', value(after)),
+        (before, after) if before == after => ('!', value(after)),
         (before, after) => ('!', format!("{} -> {}", value(before), value(after))),
     };
     let path = visible(path);
@@ -453,27 +453,26 @@ mod tests {
                 "before_sensitive": marked, "after_sensitive": marked,
             })
         };
-        let outputs = |value_type: serde_json::Value| {
-            serde_json::json!({
-                "plain": {"sensitive": false, "type": value_type, "value": ["a"]},
-                "hidden": {"sensitive": true, "type": value_type, "value": ["a"]},
-            })
-        };
+        // As both tools write it: what was before has the new type too.
+        let outputs = serde_json::json!({
+            "plain": {"sensitive": false, "type": ["tuple", ["string"]], "value": ["a"]},
+            "hidden": {"sensitive": true, "type": ["tuple", ["string"]], "value": ["a"]},
+        });
         let change = read(
             serde_json::json!({
                 "format_version": "1.2",
                 "output_changes": {"plain": marks(false), "hidden": marks(true)},
-                "prior_state": {"values": {"outputs": outputs(serde_json::json!(["list", "string"]))}},
-                "planned_values": {"outputs": outputs(serde_json::json!(["tuple", ["string"]]))},
+                "prior_state": {"values": {"outputs": outputs}},
+                "planned_values": {"outputs": outputs},
                 "configuration": {"root_module": {"outputs": {"plain": {}, "hidden": {"sensitive": true}}}},
             }),
             Tool::Terraform,
         );
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
           Changes to outputs:
-        !   type(hidden) = ["list","string"] -> ["tuple",["string"]]
+        !   hidden = (sensitive value)  # marked as sensitive from now on, or of another type; the value stays
 
-        !   type(plain) = ["list","string"] -> ["tuple",["string"]]
+        !   plain = ["a"]  # of another type; the value stays
         "#);
     }
 
@@ -542,7 +541,7 @@ mod tests {
           Changes to outputs:
         !   o = (sensitive value)  # no longer sensitive; the value is unchanged
 
-        !   q = (sensitive value)  # marked as sensitive from now on; the value stays
+        !   q = (sensitive value)  # marked as sensitive from now on, or of another type; the value stays
         "#);
     }
 
