@@ -2,8 +2,9 @@
 //! they stand, because providers copy values to attributes that nobody marked.
 
 use super::{
+    PlanError,
     json::Json,
-    read::{RawPlan, RawResource},
+    read::{Declared, RawPlan, RawResource},
     walk::{TRUE, any_true, is_true, node_of, or_null},
 };
 use crate::masking::{Masker, SHORTEST};
@@ -46,50 +47,19 @@ impl Marked {
     }
 }
 
-impl RawPlan {
-    /// Marks what is a copy of something marked. `terraform_data` gives its input out again, and
-    /// the mark does not go with it: not out of its `store`, and not where it was applied before
-    /// the mark was set.
-    pub(super) fn mark_copies(&mut self) {
-        let resources = self.resource_changes.iter_mut().chain(&mut self.resource_drift).flatten();
-        for resource in resources {
-            for marks in ["before_sensitive", "after_sensitive"] {
-                if let Some(marks) = resource.change.get_mut(marks) {
-                    mark_copies_of(&resource.resource_type, marks);
-                }
-            }
-        }
-    }
-
+impl RawPlan<'_> {
     /// Every text from six characters and number from six digits that is marked in this plan: in
     /// what it changes, in what changed without it, and in all that was there and will be, data that
     /// it has read among it.
-    pub(super) fn sensitive_texts(&mut self) -> (BTreeSet<String>, Marked) {
+    pub(super) fn sensitive_texts(&mut self) -> Result<(BTreeSet<String>, Marked), PlanError> {
         let mut texts = BTreeSet::new();
         let before = self.prior_state.as_mut().and_then(|state| state.values.as_mut());
         for values in before.into_iter().chain(self.planned_values.as_mut()) {
             texts.append(&mut values.0);
         }
-        let resources = self.resource_changes.iter().chain(&self.resource_drift).flatten();
-        let resources = resources.map(|r| &r.change);
-        for change in resources.chain(self.output_changes.iter().flatten().map(|(_, c)| c)) {
-            let node = node_of(change);
-            collect(node.before, node.before_sensitive, SHORTEST, &mut texts);
-            collect(node.after, node.after_sensitive, SHORTEST, &mut texts);
-        }
-        for invocation in self.action_invocations.iter().flatten() {
-            let node = invocation.node();
-            collect(node.after, node.after_sensitive, SHORTEST, &mut texts);
-        }
-        let root = self.configuration.as_ref().and_then(|c| c.get("root_module"));
-        let declared = root.and_then(|root| root.get("variables"));
-        for (name, variable) in self.variables.iter().flatten() {
-            let marked = or_null(
-                declared.and_then(|d| d.get(name.as_str())).and_then(|v| v.get("sensitive")),
-            );
-            collect(or_null(variable.get("value")), marked, SHORTEST, &mut texts);
-        }
-        for resource in self.resource_changes.iter().flatten() {
+        for raw in self.resource_changes.iter().chain(&self.resource_drift).flatten() {
+            let resource = RawResource::of(raw)?;
+            collect_sides(&resource.change, SHORTEST, &mut texts);
             if let Some(id) = resource.import_id()
                 && id.chars().count() >= SHORTEST
                 && resource.import_id_is_sensitive()
@@ -97,20 +67,41 @@ impl RawPlan {
                 texts.insert(id.to_owned());
             }
         }
+        for change in self.output_changes.iter().flatten().map(|(_, change)| change) {
+            collect_sides(change, SHORTEST, &mut texts);
+        }
+        for invocation in self.action_invocations.iter().flatten() {
+            let node = invocation.node();
+            collect(node.after, node.after_sensitive, SHORTEST, &mut texts);
+        }
+        for (name, variable) in self.variables.iter().flatten() {
+            if self.variable(name).is_some_and(Declared::is_marked) {
+                collect(or_null(variable.get("value")), &TRUE, SHORTEST, &mut texts);
+            }
+        }
         let marked = Marked::new(&texts);
-        (texts, marked)
+        Ok((texts, marked))
     }
 }
 
 impl RawResource {
+    /// Marks what is a copy of something marked. `terraform_data` gives its input out again, and
+    /// the mark does not go with it: not out of its `store`, and not where it was applied before
+    /// the mark was set.
+    pub(super) fn mark_copies(&mut self) {
+        for marks in ["before_sensitive", "after_sensitive"] {
+            if let Some(marks) = self.change.get_mut(marks) {
+                mark_copies_of(&self.resource_type, marks);
+            }
+        }
+    }
+
     /// The id is, holds, or is a part of a value of the resource that is marked: some resources
     /// are imported by what they keep secret.
     pub(super) fn import_id_is_sensitive(&self) -> bool {
         let Some(id) = self.import_id().filter(|id| !id.is_empty()) else { return false };
-        let node = node_of(&self.change);
         let mut marked = BTreeSet::new();
-        collect(node.before, node.before_sensitive, 1, &mut marked);
-        collect(node.after, node.after_sensitive, 1, &mut marked);
+        collect_sides(&self.change, 1, &mut marked);
         marked.iter().any(|text| text.contains(id) || id.contains(text.as_str()))
     }
 }
@@ -237,6 +228,13 @@ fn either(one: Json, other: Json) -> Json {
     }
 }
 
+/// Adds what is marked on both sides of a change.
+fn collect_sides(change: &BTreeMap<String, Json>, shortest: usize, into: &mut BTreeSet<String>) {
+    let node = node_of(change);
+    collect(node.before, node.before_sensitive, shortest, into);
+    collect(node.after, node.after_sensitive, shortest, into);
+}
+
 /// Adds the texts under the marks of a tree from `shortest` characters, and the numbers from as
 /// many digits.
 pub(super) fn collect(value: &Json, marks: &Json, shortest: usize, into: &mut BTreeSet<String>) {
@@ -244,7 +242,6 @@ pub(super) fn collect(value: &Json, marks: &Json, shortest: usize, into: &mut BT
     if !whole && !any_true(marks) {
         return;
     }
-    let of = |part: Option<&'_ Json>| if whole { TRUE.clone() } else { or_null(part).clone() };
     match value {
         Json::String(text) if whole && text.chars().count() >= shortest => {
             into.insert(text.clone());
@@ -256,12 +253,13 @@ pub(super) fn collect(value: &Json, marks: &Json, shortest: usize, into: &mut BT
         }
         Json::Array(items) => {
             for (i, item) in items.iter().enumerate() {
-                collect(item, &of(marks.get(i)), shortest, into);
+                collect(item, if whole { &TRUE } else { or_null(marks.get(i)) }, shortest, into);
             }
         }
         Json::Object(members) => {
             for (key, member) in members {
-                collect(member, &of(marks.get(key.as_str())), shortest, into);
+                let marks = if whole { &TRUE } else { or_null(marks.get(key.as_str())) };
+                collect(member, marks, shortest, into);
             }
         }
         _ => {}

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{masking::Masker, stack::Tool};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
 
 /// Addresses and messages are cut beyond this, in characters.
@@ -31,13 +32,16 @@ pub enum PlanError {
 }
 
 #[derive(Deserialize)]
-pub(super) struct RawPlan {
+pub(super) struct RawPlan<'a> {
     format_version: String,
     terraform_version: Option<String>,
     pub(super) variables: Option<BTreeMap<String, Json>>,
-    pub(super) configuration: Option<Json>,
-    pub(super) resource_changes: Option<Vec<RawResource>>,
-    pub(super) resource_drift: Option<Vec<RawResource>>,
+    configuration: Option<Configuration>,
+    // There may be thousands: each is taken apart for as long as it is looked at.
+    #[serde(borrow)]
+    pub(super) resource_changes: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    pub(super) resource_drift: Option<Vec<&'a RawValue>>,
     pub(super) prior_state: Option<PriorState>,
     pub(super) planned_values: Option<MarkedValues>,
     deferred_changes: Option<Vec<serde::de::IgnoredAny>>,
@@ -47,6 +51,31 @@ pub(super) struct RawPlan {
     checks: Option<Vec<Json>>,
     errored: Option<bool>,
     complete: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    root_module: Option<RootModule>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RootModule {
+    outputs: BTreeMap<String, Declared>,
+    variables: BTreeMap<String, Declared>,
+}
+
+/// An output, or a variable.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Declared {
+    sensitive: Json,
+}
+
+impl Declared {
+    pub(super) fn is_marked(&self) -> bool {
+        is_true(&self.sensitive)
+    }
 }
 
 #[derive(Deserialize)]
@@ -109,7 +138,7 @@ impl Change {
     }
 }
 
-impl RawPlan {
+impl RawPlan<'_> {
     fn read(
         mut self,
         tool: Tool,
@@ -119,8 +148,7 @@ impl RawPlan {
         if self.format_version.split('.').next() != Some("1") {
             return Err(PlanError::Format(clip(&self.format_version, 20).0));
         }
-        self.mark_copies();
-        let (sensitive, marked) = self.sensitive_texts();
+        let (sensitive, marked) = self.sensitive_texts()?;
         let masker = marked.known_to(masker);
         let mask = |text: &str| masker.mask(text);
         let text = |value: &str| match clip(&mask(value), TEXT_CHARS) {
@@ -135,14 +163,15 @@ impl RawPlan {
             unmarked: 0,
             beside_secrets: RefCell::default(),
         };
+        let (drift, drifted) = drifted(self.resource_drift.as_deref().unwrap_or_default(), &text)?;
         let mut change = Change {
             v: Change::VERSION,
             tool,
             terraform_version: text(self.terraform_version.as_deref().unwrap_or_default()),
             errored: self.errored.unwrap_or(false),
             partial: self.complete == Some(false) && self.errored != Some(true),
-            drift: count(self.resource_drift.as_ref().map_or(0, Vec::len)),
-            drifted: drifted(self.resource_drift.as_deref().unwrap_or_default(), &text),
+            drift,
+            drifted,
             deferred: count(
                 self.deferred_changes.as_ref().map_or(0, Vec::len)
                     + self.deferred_action_invocations.as_ref().map_or(0, Vec::len),
@@ -177,17 +206,19 @@ impl RawPlan {
             change.outputs.append(&mut walk.changes);
             change.outputs_cut += walk.cut;
         }
-        let all = self.resource_changes.iter().flatten();
-        let mut all: Vec<_> = all.filter_map(|raw| Some((raw.action()?, raw))).collect();
+        let mut all = Vec::new();
+        for raw in self.resource_changes.iter().flatten() {
+            let resource = RawResource::of(raw)?;
+            if let Some(action) = resource.action() {
+                resource.count(action, &mut change.delta);
+                all.push((action, raw));
+            }
+        }
         // Where there are too many, what is destroyed is not what is left out.
         all.sort_by_key(|(action, _)| action.rank());
-        for (action, raw) in all {
-            raw.count(action, &mut change.delta);
-            if change.resources.len() >= limits.resources {
-                change.resources_cut += 1;
-            } else {
-                change.resources.push(raw.read(action, &mut context, &text));
-            }
+        change.resources_cut = count(all.len().saturating_sub(limits.resources));
+        for (action, raw) in all.into_iter().take(limits.resources) {
+            change.resources.push(RawResource::of(raw)?.read(action, &mut context, &text));
         }
         for raw in self.action_invocations.iter().flatten() {
             change.delta.invoke += 1;
@@ -204,27 +235,39 @@ impl RawPlan {
     }
 }
 
-impl RawPlan {
+impl RawPlan<'_> {
+    /// What the configuration says of a variable of the root.
+    pub(super) fn variable(&self, name: &str) -> Option<&Declared> {
+        self.configuration.as_ref()?.root_module.as_ref()?.variables.get(name)
+    }
+
+    fn output(&self, name: &str) -> Option<&Declared> {
+        self.configuration.as_ref()?.root_module.as_ref()?.outputs.get(name)
+    }
+
     /// Both tools mark both sides of an output that was marked or will be, and their states before
     /// and after contradict that: the configuration alone tells whether the mark comes or goes.
     fn output_node<'a>(&self, name: &str, raw: &'a BTreeMap<String, Json>) -> Node<'a> {
         let mut node = node_of(raw);
-        let root = self.configuration.as_ref().and_then(|code| code.get("root_module"));
-        let output = root.and_then(|root| root.get("outputs")).and_then(|all| all.get(name));
-        if let Some(output) = output
+        if let Some(output) = self.output(name)
             && is_true(node.before_sensitive)
             && is_true(node.after_sensitive)
+            && !output.is_marked()
         {
-            let is_marked = output.get("sensitive").is_some_and(is_true);
-            if !is_marked {
-                node.after_sensitive = &NULL;
-            }
+            node.after_sensitive = &NULL;
         }
         node
     }
 }
 
 impl RawResource {
+    /// Takes one apart.
+    pub(super) fn of(raw: &RawValue) -> Result<Self, PlanError> {
+        let mut resource: Self = serde_json::from_str(raw.get()).map_err(PlanError::NotAPlan)?;
+        resource.mark_copies();
+        Ok(resource)
+    }
+
     pub(super) fn import_id(&self) -> Option<&str> {
         self.change.get("importing")?.get("id")?.as_str()
     }
@@ -399,14 +442,24 @@ fn action_of(change: &BTreeMap<String, Json>) -> Option<Action> {
     })
 }
 
-fn drifted(raw: &[RawResource], text: &impl Fn(&str) -> String) -> Vec<Drifted> {
-    let named = raw.iter().take(NAMED_DRIFT);
-    let drifted = named.map(|raw| Drifted {
-        address: text(&raw.address),
-        deposed: raw.deposed.as_deref().map(text),
-        gone: action_of(&raw.change) == Some(Action::Delete),
-    });
-    drifted.collect()
+/// How many were changed outside of the tool, and the first of them.
+fn drifted(
+    raw: &[&RawValue],
+    text: &impl Fn(&str) -> String,
+) -> Result<(u32, Vec<Drifted>), PlanError> {
+    let (mut all, mut named) = (0, Vec::new());
+    for raw in raw {
+        let resource = RawResource::of(raw)?;
+        all += 1;
+        if named.len() < NAMED_DRIFT {
+            named.push(Drifted {
+                address: text(&resource.address),
+                deposed: resource.deposed.as_deref().map(text),
+                gone: action_of(&resource.change) == Some(Action::Delete),
+            });
+        }
+    }
+    Ok((all, named))
 }
 
 /// What does not hold: each instance of a check, or the check where it has none.
