@@ -21,7 +21,11 @@ use std::{
 };
 
 fn script(version: &str) -> String {
-    format!("#!/bin/sh\necho '{{\"terraform_version\":\"{version}\"}}'\n")
+    script_that_says(&format!("{{\"terraform_version\":\"{version}\"}}"))
+}
+
+fn script_that_says(json: &str) -> String {
+    format!("#!/bin/sh\necho '{json}'\n")
 }
 
 fn zipped(name: &str, body: &str) -> Vec<u8> {
@@ -83,8 +87,12 @@ impl World {
     }
 
     fn install(&self, name: &str, version: &str) {
+        self.install_script(name, &script(version));
+    }
+
+    fn install_script(&self, name: &str, script: &str) {
         let file = self.folder.path().join(name);
-        fs::write(&file, script(version)).unwrap();
+        fs::write(&file, script).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -107,6 +115,18 @@ async fn the_one_on_path_is_used_when_it_fits() {
         let found = world.find(Tool::OpenTofu, version).await.unwrap();
         assert_eq!(found.version, "1.9.0");
         assert_eq!(found.program, world.folder.path().join("tofu"));
+    }
+    assert_eq!(world.downloads.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_newer_tool_may_say_more_of_its_version() {
+    let world = World::new().await;
+    let said = r#"{"format_version":"9.0","terraform_version":"2.3.4-beta1","kind":{"of":[1]}}"#;
+    world.install_script("terraform", &script_that_says(said));
+    for version in [None, Some("2.3.4-beta1")] {
+        let found = world.find(Tool::Terraform, version).await.unwrap();
+        assert_eq!(found.version, "2.3.4-beta1");
     }
     assert_eq!(world.downloads.load(Ordering::SeqCst), 0);
 }

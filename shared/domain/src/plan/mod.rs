@@ -129,7 +129,8 @@ pub struct ResourceChange {
     /// known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
-    /// Terraform's reason for the action (`replace_because_tainted`); see [`Self::reason_text`].
+    /// Terraform's reason for the action (`replace_because_tainted`), and its words for an action that
+    /// is not known; see [`Self::reason_text`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What changes in it.
@@ -435,14 +436,6 @@ impl Change {
             warnings.push(format!("{} no longer sensitive: see the run", more(rest, "value")));
         }
         warnings
-    }
-
-    /// An apply would do nothing: nothing but reads, and no output changes.
-    pub fn is_clean(&self) -> bool {
-        self.delta.is_empty()
-            && self.resources_cut == 0
-            && self.invocations_cut == 0
-            && self.resources.iter().all(|r| r.action == Action::Read)
     }
 }
 

@@ -1,8 +1,8 @@
 use super::{
     Action, AttributeChange, Change, Delta, Limits, Line, PlanError, ResourceChange, Value,
+    left_by_destroy, planned_modules,
 };
-use crate::masking::Masker;
-use crate::stack::Tool;
+use crate::{masking::Masker, stack::Tool, text};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -109,6 +109,90 @@ fn plans_that_a_newer_terraform_wrote_are_counted() {
     }
 }
 
+/// Keys that nobody knows, in each object of the format. What is by name, and what are values, stays.
+fn with_unknown_keys(json: &mut Json) {
+    let named = [
+        "before",
+        "after",
+        "after_unknown",
+        "before_sensitive",
+        "after_sensitive",
+        "values",
+        "sensitive_values",
+        "value",
+        "config_values",
+        "config_sensitive",
+        "config_unknown",
+    ];
+    let by_name = ["output_changes", "outputs", "variables"];
+    match json {
+        Json::Array(items) => items.iter_mut().for_each(with_unknown_keys),
+        Json::Object(members) => {
+            for (name, member) in members.iter_mut().filter(|(name, _)| !named.contains(&&***name))
+            {
+                match member {
+                    Json::Object(all) if by_name.contains(&&**name) => {
+                        all.values_mut().for_each(with_unknown_keys);
+                    }
+                    member => with_unknown_keys(member),
+                }
+            }
+            members.insert("of_a_newer_tool".into(), json!({"is": true, "list": [1, null]}));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn what_a_newer_tool_says_besides_changes_nothing() {
+    let recorded = [
+        recorded!("actions-create"),
+        recorded!("actions-update"),
+        recorded!("actions-invoked"),
+        recorded!("actions-destroyed"),
+        recorded!("kept-replaced"),
+        recorded!("kept-destroyed"),
+        recorded!("deposed"),
+        recorded!("store"),
+    ];
+    for plan in recorded {
+        let plan: Json = serde_json::from_slice(plan).unwrap();
+        let mut newer = plan.clone();
+        with_unknown_keys(&mut newer);
+        newer["format_version"] = json!("1.99");
+        assert_eq!(read(&newer), read(&plan), "{newer}");
+        let plans = [&plan, &newer].map(Json::to_string);
+        let mask = |text: &str| text.to_owned();
+        let [left, of_newer] =
+            plans.each_ref().map(|plan| left_by_destroy(plan.as_bytes(), &mask).unwrap());
+        assert_eq!(of_newer, left, "{newer}");
+        let [modules, of_newer] = plans
+            .each_ref()
+            .map(|plan| planned_modules(plan.as_bytes(), Tool::Terraform, &mask).unwrap());
+        assert_eq!(of_newer, modules, "{newer}");
+    }
+}
+
+#[test]
+fn words_that_nobody_knows_are_shown_as_they_are() {
+    let mut plan =
+        one(json!({"actions": ["transmute", "create"], "before": {"a": 1}, "after": {"a": 2}}));
+    let told = |plan: &Json| {
+        let change = read(plan);
+        let parts = text::change::parts(&change).into_iter();
+        parts.flat_map(|part| [part.head, part.rest].concat()).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(told(&plan), @"
+    ! test.a will be changed in a way that Gantry does not know (transmute, create)
+    !   a = 1 -> 2
+    ");
+    plan["resource_changes"][0]["action_reason"] = json!("because_of_the_moon");
+    insta::assert_snapshot!(told(&plan), @"
+    ! test.a will be changed in a way that Gantry does not know (transmute, create: because_of_the_moon)
+    !   a = 1 -> 2
+    ");
+}
+
 #[test]
 fn a_plan_that_terraform_wrote() {
     let (change, _) = Change::from_plan(
@@ -145,7 +229,7 @@ fn a_plan_that_terraform_wrote() {
     output p: "plain" -> "plain2"
     [CheckFailure { address: "check.c", problems: ["never"] }]
     "#);
-    assert!(!change.is_clean());
+    assert!(!change.delta.is_empty());
     // A provider copied the sensitive input to an attribute that it did not mark.
     let kept = serde_json::to_string(&change).unwrap();
     assert!(!kept.contains("hunter"), "{kept}");
@@ -269,9 +353,9 @@ fn actions_are_counted_as_terraform_counts() {
 #[test]
 fn reads_alone_are_clean() {
     let mut plan = one(json!({"actions": ["read"], "after": {"a": 1}}));
-    assert!(read(&plan).is_clean());
+    assert!(read(&plan).delta.is_empty());
     plan["output_changes"] = json!({"o": {"actions": ["create"], "after": 1}});
-    assert!(!read(&plan).is_clean());
+    assert!(!read(&plan).delta.is_empty());
 }
 
 #[test]
