@@ -450,6 +450,10 @@ fn drifted(
     let (mut all, mut named) = (0, Vec::new());
     for raw in raw {
         let resource = RawResource::of(raw)?;
+        // With `-refresh-only` both tools list here what has only moved.
+        if actions(&resource.change) == ["no-op"] {
+            continue;
+        }
         all += 1;
         if named.len() < NAMED_DRIFT {
             named.push(Drifted {

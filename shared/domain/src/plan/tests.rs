@@ -1,6 +1,6 @@
 use super::{
-    Action, AttributeChange, Change, Delta, Limits, Line, PlanError, ResourceChange, Value,
-    left_by_destroy, planned_modules,
+    Action, AttributeChange, Change, Delta, Drifted, Limits, Line, PlanError, ResourceChange,
+    Value, left_by_destroy, planned_modules,
 };
 use crate::{masking::Masker, stack::Tool, text};
 use proptest::prelude::*;
@@ -348,6 +348,16 @@ fn actions_are_counted_as_terraform_counts() {
         Read,
     ]
     ");
+}
+
+#[test]
+fn what_has_only_moved_is_no_drift() {
+    let change = read(&json!({"format_version": "1.2", "resource_drift": [
+        {"address": "t.new", "previous_address": "t.old", "change": {"actions": ["no-op"]}},
+        {"address": "t.other", "change": {"actions": ["update"]}},
+    ]}));
+    let drifted: Vec<String> = change.drifted.iter().map(Drifted::text).collect();
+    assert_eq!((change.drift, drifted), (1, vec!["t.other".to_owned()]));
 }
 
 #[test]
