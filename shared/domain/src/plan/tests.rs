@@ -351,6 +351,29 @@ fn actions_are_counted_as_terraform_counts() {
 }
 
 #[test]
+fn nulls_that_come_and_go_are_told() {
+    insta::assert_snapshot!(attributes(json!({
+        "actions": ["update"],
+        "before": {"goes": [null], "empties": [null], "less": [null, "b"], "map": {"a": null, "b": 1}, "same": [null], "n": null},
+        "after": {"comes": {"a": {"b": null}}, "empties": [], "less": ["b"], "map": {"b": 1}, "same": [null], "n": null},
+    })), @r#"
+    comes["a"]: Absent -> {"b":null}
+    empties[0]: null -> Absent
+    goes[0]: null -> Absent
+    less[0]: null -> Absent
+    map["a"]: null -> Absent
+    "#);
+    insta::assert_snapshot!(attributes(json!({
+        "actions": ["create"],
+        "after": {"list": [null, "b"], "n": null, "object": {"a": null, "b": 1}},
+    })), @r#"
+    list[0]: Absent -> null
+    list[1]: Absent -> "b"
+    object["b"]: Absent -> 1
+    "#);
+}
+
+#[test]
 fn what_has_only_moved_is_no_drift() {
     let change = read(&json!({"format_version": "1.2", "resource_drift": [
         {"address": "t.new", "previous_address": "t.old", "change": {"actions": ["no-op"]}},

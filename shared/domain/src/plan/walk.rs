@@ -96,9 +96,13 @@ impl Walk<'_, '_> {
         // Of an object that comes or goes, the plan also has the blocks that nobody wrote.
         let is_whole = node.before.is_null() || node.after.is_null();
         let has_blocks = self.of_resource && !matches!(path.last(), Some(Key::Name(_)));
-        let told = self.changes.len() + self.cut as usize;
+        let told = self.told();
         for key in keys {
             let part = node.child(key);
+            let [was, is] = [node.before, node.after].map(|side| side.get(key).is_some());
+            if !is_whole && was != is && self.null(path, Key::Name(key.to_owned()), part, was) {
+                continue;
+            }
             let is_nothing =
                 is_empty(part.before) && is_empty(part.after) && !any_true(part.unknown);
             if is_whole && has_blocks && is_nothing {
@@ -108,15 +112,41 @@ impl Walk<'_, '_> {
             self.visit(path, part);
             path.pop();
         }
-        let is_block = matches!(path.last(), Some(Key::Index(_)));
-        if is_whole && has_blocks && is_block && self.changes.len() + self.cut as usize == told {
+        if !is_whole || path.is_empty() || self.told() > told {
+            return;
+        }
+        // It comes or goes, and has nothing but nulls in it.
+        let is_block = has_blocks && matches!(path.last(), Some(Key::Index(_)));
+        if is_block {
             // A block in which nothing is written, such as `block {}`.
             let side = |value: &Json| match value {
                 Json::Null => Value::Absent,
                 _ => Value::Known("{}".to_owned()),
             };
             self.push(path, None, |_| (side(node.before), side(node.after), Vec::new()));
+        } else {
+            self.push(path, None, |context| context.compare(node));
         }
+    }
+
+    fn told(&self) -> usize {
+        self.changes.len() + self.cut as usize
+    }
+
+    /// Tells a null that only one side has; nothing, where it is something else.
+    fn null(&mut self, path: &mut Vec<Key>, key: Key, part: Node<'_>, goes: bool) -> bool {
+        if !part.before.is_null() || !part.after.is_null() || any_true(part.unknown) {
+            return false;
+        }
+        let value = match [part.before_sensitive, part.after_sensitive].into_iter().any(is_true) {
+            true => Value::Sensitive,
+            false => Value::Known(Json::Null.to_string()),
+        };
+        let sides = if goes { (value, Value::Absent) } else { (Value::Absent, value) };
+        path.push(key);
+        self.push(path, None, |_| (sides.0, sides.1, Vec::new()));
+        path.pop();
+        true
     }
 
     fn visit_array(&mut self, path: &mut Vec<Key>, node: Node<'_>) {
@@ -161,7 +191,12 @@ impl Walk<'_, '_> {
                 if marked && (i.is_none() || j.is_none()) {
                     element.before_sensitive = &TRUE;
                 }
-                path.push(Key::Index(j.or(i).unwrap_or(0)));
+                let key = Key::Index(j.or(i).unwrap_or(0));
+                if i.is_some() != j.is_some() && self.null(path, key.clone(), element, i.is_some())
+                {
+                    continue;
+                }
+                path.push(key);
                 self.visit(path, element);
                 path.pop();
             }
