@@ -355,9 +355,7 @@ pub(crate) async fn run_apply(
     }
     // All that was planned was done: what the tool prints leaves something out.
     let delta = planned.unwrap_or_default();
-    // What is only invoked leaves the state as it is.
-    let changes_the_state =
-        planned.is_none_or(|planned| !Delta { invoke: 0, ..planned }.is_empty());
+    let changes_the_state = planned.is_none_or(|planned| planned.changes_the_state());
     if job.state.as_ref().is_some_and(|state| !state.was_written()) && changes_the_state {
         let where_ = match is_elsewhere {
             true => "the state that lay in the run's folder was kept aside: a person decides",

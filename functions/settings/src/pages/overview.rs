@@ -52,13 +52,17 @@ pub(super) struct RunRow {
 
 impl RunRow {
     pub(super) fn of(run: &Run, now: Timestamp) -> Self {
+        let delta = run.delta.map(|delta| match run.applied {
+            true => delta.short_done(),
+            false => delta.short(),
+        });
         Self {
             id: run.id.to_string(),
             stack: run.slug.to_string(),
             number: run.number,
             run_type: run.run_type.to_string(),
             chip: Chip::of(run.state, run.run_type),
-            delta: run.delta.map(|delta| delta.short()).unwrap_or_default(),
+            delta: delta.unwrap_or_default(),
             commit: run.commit.short().to_owned(),
             git_ref: short(&run.git_ref, 60),
             reason: short(&run.reason, 160),

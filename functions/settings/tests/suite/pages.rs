@@ -663,6 +663,30 @@ async fn what_comes_from_outside_stays_text() {
 }
 
 #[tokio::test]
+async fn what_was_applied_is_told_as_done() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "a", RunState::Finished).await;
+    run.delta = Some(Delta { forget: 1, ..Delta::default() });
+    let head = StackHead { latest: Some(run.id.clone()), ..StackHead::default() };
+    w.set_head(&stack.id, head).await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    for (applied, on_its_page, in_lists) in [
+        (false, "0 to add, 0 to change, 0 to destroy, 1 to forget", "1 to forget"),
+        (true, "0 added, 0 changed, 0 destroyed, 1 forgotten", "1 forgotten"),
+    ] {
+        run.applied = applied;
+        w.save_run(&run).await;
+        let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+        assert!(page.contains(on_its_page), "{page}");
+        for path in ["/", "/stacks/network"] {
+            let page = browser.get(path).await.expect(200).text;
+            assert!(page.contains(&format!(">{in_lists}<")), "{path}: {page}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn styles_and_scripts_come_from_here_and_are_small() {
     let w = world().await;
     w.ask("GET", "/healthz", None, &[], "").await.expect(200);

@@ -38,6 +38,11 @@ impl Delta {
         *self == Self::default()
     }
 
+    /// Something is done that a state tells of: what is only invoked leaves it as it is.
+    pub fn changes_the_state(&self) -> bool {
+        !Self { invoke: 0, ..*self }.is_empty()
+    }
+
     /// `+1 ~0 −0, 1 to import`: for a sum over stacks. Without the three where all are zero and
     /// something else is not.
     pub fn short(&self) -> String {
@@ -141,6 +146,10 @@ mod tests {
         insta::assert_snapshot!(all, @"1 to add, 2 to change, 3 to destroy, 4 to import, 5 to move, 6 to forget, 7 to invoke, 1 output");
         insta::assert_snapshot!(all.done(), @"1 added, 2 changed, 3 destroyed, 4 imported, 5 moved, 6 forgotten, 7 invoked, 1 output");
         insta::assert_snapshot!(all.plus(some).short(), @"+2 ~2 −3, 4 to import, 5 to move, 6 to forget, 7 to invoke, 1 output");
+        let invoked = Delta { invoke: 1, ..Delta::default() };
+        assert_eq!(invoked.done(), "0 added, 0 changed, 0 destroyed, 1 invoked");
+        assert!(!invoked.is_empty() && !invoked.changes_the_state());
+        assert!(invoked.plus(some).changes_the_state());
         let imports = Delta { import: 1, ..Delta::default() };
         assert_eq!(
             (imports.short(), imports.short_done()),
