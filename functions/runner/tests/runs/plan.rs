@@ -2,7 +2,7 @@
 
 use crate::support::{LOG_SECRET, World, archive, until};
 use gantry_domain::{
-    plan::{Delta, LARGEST_CHANGE, MarkChange},
+    plan::{Delta, LARGEST_CHANGE, MarkChange, Value},
     protocol::ReportKind,
     run::RunType,
 };
@@ -205,6 +205,23 @@ on_each_tool! {
         let outcome = running.await.unwrap().unwrap();
         assert_eq!(outcome, Outcome::Reported(ReportKind::Stopped));
         assert!(w.api.log().contains("Interrupt received"), "{}", w.api.log());
+    }
+}
+
+on_each_tool! {
+    async fn arguments_for_plans_do_not_keep_a_plan_from_being_shown(tool) {
+        let code = "variable \"v\" {\n}\nresource \"terraform_data\" \"a\" {\n  input = var.v\n}\n";
+        let files = [("infra/main.tf", code), ("infra/x.tfvars", "v = \"given\"\n")];
+        let mut w = World::on(tool, &files).await;
+        w.variable("TF_CLI_ARGS", "-var-file=x.tfvars", false);
+        let planned = w.run().await;
+        w.confirm(&planned);
+        let delta = Delta { add: 1, ..Delta::default() };
+        assert_eq!(w.run().await, ReportKind::Applied { delta }, "{}", w.api.log());
+        let change = w.api.change();
+        assert_eq!(change.delta, delta);
+        let input = change.resources[0].attributes.iter().find(|a| a.path == "input").unwrap();
+        assert_eq!(input.after, Value::Known("\"given\"".to_owned()));
     }
 }
 
