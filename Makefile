@@ -10,7 +10,7 @@ TOOLS = PATH="$$(infra/tools.sh $@ $(ARGS))" && export PATH && \
 	GANTRY_RUNS_MAY_READ="$$(infra/terraform/setup.sh --needs):$$GANTRY_RUNS_MAY_READ" && \
 	export GANTRY_RUNS_MAY_READ &&
 
-.PHONY: help build programs demo run test test-aws test-stops check check-aws deploy destroy bench fake-gitlab
+.PHONY: help build programs demo run test test-aws test-plans test-stops check check-aws deploy destroy bench fake-gitlab
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ test: programs ## Run all tests.
 
 test-aws: programs ## Run the tests of the Lambda functions on stand-ins for AWS alone.
 	$(TOOLS) cargo test --locked --workspace --test aws $(ARGS)
+
+test-plans: programs ## Compare what is shown of 2,000 random plans with what they say.
+	$(TOOLS) GANTRY_PLANS=1000 cargo test --locked --workspace --test suite plans:: $(ARGS)
 
 STOPS := --locked --profile stops -p gantry-runner -p gantry-scenarios
 test-stops: ## Tell each story with a process that ends at each place, and GitLab in all its moods.

@@ -9,6 +9,7 @@ mod description;
 mod integration;
 mod modules;
 mod pages;
+mod plans;
 mod questions;
 mod reads;
 mod stacks;
