@@ -25,8 +25,8 @@ const TREES_KEPT: SignedDuration = SignedDuration::from_hours(48);
 pub(crate) struct Between<'a> {
     /// A commit or a branch's name.
     pub(crate) from: &'a str,
-    /// The commit whose tree `from` is compared with when the list of changes is cut off; none
-    /// when it is not known.
+    /// The commit whose tree is compared with `to`'s when the list of changes is cut off; none where
+    /// GitLab has to be asked which commit both have in common.
     pub(crate) base: Option<&'a CommitSha>,
     pub(crate) to: &'a CommitSha,
     /// From commit to commit, as opposed to what `to` adds since both parted.
@@ -47,14 +47,21 @@ impl Work {
             .compare(project, between.from, between.to, between.straight)
             .await
             .map_err(gitlab_failure)?;
-        let why = match compared {
-            Some(compare) if compare.complete => return Ok(Changes::Paths(compare.paths)),
-            Some(compare) => compare.why_incomplete.unwrap_or_else(|| "not complete".to_owned()),
-            None => "not to be had, because one side is gone".to_owned(),
+        let why = match compared.map(|compare| (compare.paths, compare.why_incomplete)) {
+            Some((paths, None)) => return Ok(Changes::Paths(paths)),
+            Some((_, Some(why))) => why,
+            None => "GitLab lacks one of the two commits".to_owned(),
         };
         let wanted: BTreeSet<&str> = stacks.iter().map(|s| s.project_root.as_str()).collect();
-        let roots = match between.base {
-            Some(base) => self.tree_changes(client, project, base, between.to, &wanted).await?,
+        let base = match between.base {
+            Some(base) => Some(base.clone()),
+            None => client
+                .merge_base(project, between.from, between.to)
+                .await
+                .map_err(gitlab_failure)?,
+        };
+        let roots = match base {
+            Some(base) => self.tree_changes(client, project, &base, between.to, &wanted).await?,
             None => all(&wanted, TreeChange::Unknown),
         };
         Ok(Changes::Unlisted { why, roots })

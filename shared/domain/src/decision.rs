@@ -20,7 +20,7 @@ pub enum Changes {
     Paths(BTreeSet<String>),
     /// The list could not be had whole; what is known instead.
     Unlisted {
-        /// Why, as the end of "GitLab's list of changes is …".
+        /// Why, as a clause with a subject of its own ("GitLab listed 3000 changed files, …").
         why: String,
         /// For each project root that was looked at: whether its tree differs.
         roots: BTreeMap<String, TreeChange>,
@@ -327,24 +327,21 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
         }
         Changes::Unlisted { why, roots } => {
             match roots.get(&stack.project_root).copied().unwrap_or(TreeChange::Unknown) {
-                TreeChange::Different => Affected::Yes(format!(
-                    "{} changed (GitLab's list of changes is {why})",
-                    folder(&stack.project_root)
-                )),
+                TreeChange::Different => {
+                    Affected::Yes(format!("{} changed ({why})", folder(&stack.project_root)))
+                }
                 TreeChange::Same if !stack.project_globs.is_empty() => {
-                    Affected::Yes(format!("its globs may match: GitLab's list of changes is {why}"))
+                    Affected::Yes(format!("its globs may match: {why}"))
                 }
                 TreeChange::Same if !var_files_elsewhere(stack).is_empty() => {
-                    Affected::Yes(format!(
-                        "its variable files may have changed: GitLab's list of changes is {why}"
-                    ))
+                    Affected::Yes(format!("its variable files may have changed: {why}"))
                 }
                 TreeChange::Same => Affected::No(format!(
                     "{} is the same on both sides",
                     folder(&stack.project_root)
                 )),
                 TreeChange::Unknown => Affected::Yes(format!(
-                    "it counts as affected, because GitLab's list of changes is {why}"
+                    "it counts as affected, because what changed cannot be told: {why}"
                 )),
             }
         }

@@ -18,6 +18,7 @@ pub(crate) enum Thing {
     Tag,
     Commit,
     Comparison,
+    MergeBase,
     Folder,
     File,
     Archive,
@@ -48,7 +49,7 @@ struct Row {
     means: &'static str,
 }
 
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     Row {
         thing: Thing::Branch,
         words: &["Branch"],
@@ -80,6 +81,12 @@ const TABLE: [Row; 13] = [
         words: &["Ref", "Commit"],
         second_look: SecondLook::Project,
         means: "one side is gone: folders are compared instead, and what stays open counts as affected",
+    },
+    Row {
+        thing: Thing::MergeBase,
+        words: &["Merge Base"],
+        second_look: SecondLook::Project,
+        means: "both have no commit in common: what changed cannot be told, and counts as affected",
     },
     Row {
         thing: Thing::Folder,

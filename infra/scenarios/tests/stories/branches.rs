@@ -159,3 +159,38 @@ async fn what_gitlab_does_not_list_is_told_by_the_trees() {
     })
     .await;
 }
+
+/// A branch without a merge request, its merge request and the push of its merge: each of them plans
+/// what the change touches, and nothing else.
+#[tokio::test]
+async fn a_cut_list_of_changes_plans_the_same_for_a_branch_its_merge_request_and_its_merge() {
+    run_test(|mut w| async move {
+        let files: Vec<String> = (0..1001).map(|i| format!("docs/page{i:04}.md")).collect();
+        let mut before: Vec<&str> = files.iter().map(String::as_str).collect();
+        before.extend(["infra/main.tf", "other/main.tf"]);
+        let project = w.project("acme/network", with_files(&before));
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.stack(project, "other", "other", StackOptions::default()).await;
+        // What the target has of its own since the branch left it is no change of the branch.
+        w.dev.set_branch(project, "change", "main").unwrap();
+        w.push(project, "main", "other/main.tf", "# meanwhile").await;
+        assert_eq!(w.runs("other").await.len(), 1);
+
+        let mut changed: Vec<(&str, Option<&str>)> =
+            files.iter().map(|path| (path.as_str(), Some("# new"))).collect();
+        changed.push(("infra/main.tf", Some("# new")));
+        w.dev.push_files(project, "change", &changed, "Change many").unwrap();
+        w.catch_up().await;
+        let branch = (w.runs("network").await.len(), w.runs("other").await.len());
+        assert_eq!(branch, (1, 1), "the branch: {}", w.history());
+        let iid = w.open(project, "change").await;
+        let open = (w.runs("network").await.len(), w.runs("other").await.len());
+        assert_eq!(open, (1, 1), "the merge request: {}", w.history());
+        w.dev.merge(project, iid).unwrap();
+        w.catch_up().await;
+        let merged = (w.runs("network").await.len(), w.runs("other").await.len());
+        assert_eq!(merged, (2, 1), "the merge: {}", w.history());
+        w
+    })
+    .await;
+}

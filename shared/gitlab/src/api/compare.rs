@@ -1,6 +1,6 @@
 //! What changed between two commits.
 
-use crate::{Client, Error, absent::Thing, call::Call};
+use crate::{Client, Commit, Error, absent::Thing, call::Call};
 use gantry_domain::{CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;
@@ -15,9 +15,8 @@ const MOST_TRUSTED: usize = 1000;
 pub struct Compare {
     /// The changed paths; both names of a rename.
     pub paths: BTreeSet<String>,
-    /// False when there may be more than `paths`.
-    pub complete: bool,
-    /// Why not, for people.
+    /// Set when there may be more than `paths`: what GitLab did instead of listing all, as a clause
+    /// with a subject of its own.
     pub why_incomplete: Option<String>,
     /// The commits between the two.
     pub commit_count: usize,
@@ -58,12 +57,7 @@ impl From<Answer> for Compare {
         };
         let paths =
             diffs.into_iter().flatten().flat_map(|diff| [diff.old_path, diff.new_path]).flatten();
-        Self {
-            paths: paths.collect(),
-            complete: why.is_none(),
-            why_incomplete: why,
-            commit_count: commits.len(),
-        }
+        Self { paths: paths.collect(), why_incomplete: why, commit_count: commits.len() }
     }
 }
 
@@ -89,12 +83,31 @@ impl Client {
         let Some(body) = body else {
             return Ok(Some(Compare {
                 paths: BTreeSet::new(),
-                complete: false,
                 why_incomplete: Some("GitLab's comparison is too large to read".to_owned()),
                 commit_count: 0,
             }));
         };
         self.decode::<Answer>(Some(&body)).map(|answer| Some(answer.into()))
+    }
+
+    /// The newest commit that two have in their histories; none when there is none, or the
+    /// repository lacks one of them. `from` is a commit or a branch's name.
+    pub async fn merge_base(
+        &self,
+        project: ProjectId,
+        from: &str,
+        to: &CommitSha,
+    ) -> Result<Option<CommitSha>, Error> {
+        let call = Call::project(Method::GET, project, &["repository", "merge_base"])
+            .query("refs[]", from)
+            .query("refs[]", to);
+        match self.find::<Commit>(Thing::MergeBase.of(project), call).await {
+            Ok(found) => Ok(found.map(|commit| commit.id)),
+            Err(Error::Refused { message, .. }) if message.contains("Could not find ref") => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -114,7 +127,7 @@ mod tests {
             {"old_path":"c","new_path":"c","too_large":true,"collapsed":true}]}"#,
         );
         assert_eq!(Vec::from_iter(&compare.paths), ["a/x.tf", "b/x.tf", "c"]);
-        assert!(compare.complete, "cut patches do not matter, names do");
+        assert_eq!(compare.why_incomplete, None, "cut patches do not matter, names do");
         assert_eq!(compare.commit_count, 2);
     }
 
@@ -127,15 +140,16 @@ mod tests {
             r#"{"commits":[]}"#,
             r#"{"diffs":[{"old_path":null,"new_path":""}]}"#,
         ] {
-            assert!(!read(json).complete, "{json}");
+            assert!(read(json).why_incomplete.is_some(), "{json}");
         }
         let many = |count| {
             let diffs: Vec<String> =
                 (0..count).map(|i| format!(r#"{{"old_path":"{i}","new_path":"{i}"}}"#)).collect();
             read(&format!(r#"{{"diffs":[{}]}}"#, diffs.join(",")))
         };
-        assert!(many(999).complete);
-        assert!(!many(1000).complete);
-        assert!(read(r#"{"diffs":[],"commits":null,"compare_same_ref":true}"#).complete);
+        assert_eq!(many(999).why_incomplete, None);
+        assert!(many(1000).why_incomplete.is_some());
+        let same = read(r#"{"diffs":[],"commits":null,"compare_same_ref":true}"#);
+        assert_eq!(same.why_incomplete, None);
     }
 }
