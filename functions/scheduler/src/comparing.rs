@@ -165,6 +165,10 @@ impl Work {
         for page in 1..=NEWEST_PAGES {
             let (branches, more) =
                 client.newest_branches(project, page).await.map_err(crate::gitlab_failure)?;
+            if page == 1 {
+                let page = branches.first().and_then(|branch| branch.web_url.as_deref());
+                self.note_page(client, project, stacks, page).await?;
+            }
             let mut is_news = false;
             let places: Vec<_> = branches.iter().map(|b| keys::branch(project, &b.name)).collect();
             let known = self.deps.store.get_many::<RefRecord>(&places).await?;

@@ -260,6 +260,9 @@ impl Work {
                 if runs_on_tags(stack) {
                     self.begin_with_tags(project).await?;
                 }
+                // It was just looked up: news, where the project was renamed before.
+                let own = std::slice::from_ref(stack);
+                self.note_path(project, own, &stack.project_path).await?;
                 Ok(())
             };
             match begun.await {

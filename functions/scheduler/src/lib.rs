@@ -14,6 +14,7 @@ mod effects;
 mod facts;
 mod hooks;
 mod moves;
+mod paths;
 mod reach;
 mod reports;
 mod sources;

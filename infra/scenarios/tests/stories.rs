@@ -11,6 +11,7 @@ mod stories {
     mod modules;
     mod moods;
     mod refusals;
+    mod renames;
     mod runners;
     mod scale;
     mod sources;

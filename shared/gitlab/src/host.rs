@@ -101,6 +101,16 @@ impl ApiHost {
         Some(url)
     }
 
+    /// The path of the project that a page of the server is about: of
+    /// `https://host/group/app/-/tree/main` it is `group/app`. Pages may have another host than the
+    /// API.
+    pub fn project_path_of(&self, page: &str) -> Option<String> {
+        let page = Url::parse(page).ok()?;
+        let path = page.path().strip_prefix(self.url.path().trim_end_matches('/'))?;
+        let (project, _) = path.split_once("/-/")?;
+        Some(project.trim_start_matches('/').to_owned()).filter(|path| !path.is_empty())
+    }
+
     pub(crate) fn has_same_origin(&self, other: &Url) -> bool {
         self.url.origin() == other.origin()
     }
@@ -233,6 +243,18 @@ mod tests {
                 prop_assert_eq!(url.path_segments().unwrap().count(), 6);
                 prop_assert!(url.query().is_none() && url.fragment().is_none());
             }
+        }
+    }
+
+    #[test]
+    fn a_page_tells_its_projects_path() {
+        let path = |host, page| ApiHost::parse(host).unwrap().project_path_of(page);
+        let page = "https://h.example/group/sub/app/-/tree/a%20b";
+        assert_eq!(path("https://h.example", page).as_deref(), Some("group/sub/app"));
+        assert_eq!(path("https://inside.example", page).as_deref(), Some("group/sub/app"));
+        assert_eq!(path("https://h.example/group", page).as_deref(), Some("sub/app"));
+        for page in ["https://h.example/group/app", "https://h.example/-/tree/x", "group/app/-/"] {
+            assert_eq!(path("https://h.example", page), None, "{page}");
         }
     }
 }

@@ -10,7 +10,7 @@
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue |
 //! | `once` | scheduler | which run a (stack, key) became |
 //! | `decision` | scheduler | how far branches are decided; what was decided for each event; what is known of two commits' trees |
-//! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there |
+//! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there; where projects are that were renamed |
 //! | `line`, `room` | scheduler | who waits for a runner, who has one |
 //! | `feedback` | publisher (the scheduler raises `want`) | what GitLab was told |
 //! | `beat`, `claim`, `lock`, `state`, `log` | runner-api | what runners say |
@@ -245,6 +245,14 @@ pub fn fetched_source(repository: &Repository, commit: &CommitSha) -> Key {
 /// When a project is to be compared with GitLab next.
 pub fn comparing(project: ProjectId) -> Key {
     Key::new(merge_requests(project), "comparing")
+}
+
+/// The partition of the paths of projects that were renamed or moved.
+pub const PROJECT_PATHS: &str = "event/paths";
+
+/// Where a project is now.
+pub fn project_path(project: ProjectId) -> Key {
+    Key::new(PROJECT_PATHS, project.to_string())
 }
 
 /// Until when the budget for comparisons is used up.

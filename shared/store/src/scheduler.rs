@@ -1,11 +1,11 @@
 //! The scheduler's records, besides [`gantry_domain::run::Run`] itself.
 
-use crate::{Expect, Store, StoreError, Stored, Write};
+use crate::{Expect, Store, StoreError, Stored, Write, keys};
 use gantry_domain::{
     CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
     module::{ModuleConfig, Packed},
     run::{Phase, RunType},
-    stack::Pool,
+    stack::{Pool, Stack},
 };
 use jiff::{SignedDuration, Timestamp};
 use semver::Version;
@@ -458,6 +458,53 @@ pub struct Comparing {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// Where a project is that was renamed or moved since a stack of it was saved
+/// ([`crate::keys::project_path`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectPath {
+    /// The project.
+    pub project: ProjectId,
+    /// The integration's generation that it belongs to.
+    pub generation: u32,
+    /// Its path, as GitLab said it.
+    pub path: String,
+}
+
+/// The paths of projects that were renamed or moved.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectPaths(Vec<ProjectPath>);
+
+impl ProjectPaths {
+    /// The project's path; none where it is the one that its stacks were saved with.
+    pub fn of(&self, project: ProjectId, generation: u32) -> Option<&str> {
+        let is_it =
+            |known: &&ProjectPath| known.project == project && known.generation == generation;
+        self.0.iter().find(is_it).map(|known| known.path.as_str())
+    }
+
+    /// Gives a stack the path that its project has now: the one in its record is as old as its
+    /// last save.
+    pub fn set_in(&self, stack: &mut Stack) {
+        let path = stack.project().and_then(|project| self.of(project, stack.generation));
+        if let Some(path) = path {
+            path.clone_into(&mut stack.project_path);
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &ProjectPath> {
+        self.0.iter()
+    }
+}
+
+impl Store {
+    /// Where projects are that were renamed or moved.
+    pub async fn project_paths(&self) -> Result<ProjectPaths, StoreError> {
+        let known = self.query_all::<ProjectPath>(keys::PROJECT_PATHS, "").await?;
+        Ok(ProjectPaths(known.into_iter().map(|known| known.value).collect()))
+    }
 }
 
 /// Until when the budget for comparisons is used up ([`crate::keys::budget`]).

@@ -26,7 +26,10 @@ impl Work {
         let project = event.project;
         let key = keys::branch(project, branch);
         let known = self.deps.store.get::<RefRecord>(&key).await?;
-        let live = client.branch(project, branch).await.map_err(gitlab_failure)?.map(|b| b.sha);
+        let live = client.branch(project, branch).await.map_err(gitlab_failure)?;
+        let page = live.as_ref().and_then(|live| live.web_url.as_deref());
+        self.note_page(&client, project, stacks, page).await?;
+        let live = live.map(|branch| branch.sha);
         let before = known.as_ref().and_then(|k| k.value.head.clone());
         if known.is_some() && before == live {
             return Ok(match live {

@@ -32,6 +32,7 @@ impl Work {
             }
             return Ok(Dealt::Done(format!("merge request !{iid} is not there")));
         };
+        self.note_page(&client, event.project, stacks, live.web_url.as_deref()).await?;
         let is_open = live.state == "opened";
         if is_open && live.sha.is_none() {
             return Ok(Dealt::Later("GitLab is still preparing the merge request".to_owned()));

@@ -36,6 +36,8 @@ impl Work {
             }
         }
         let live = client.branch(event.project, branch).await.map_err(gitlab_failure)?;
+        let page = live.as_ref().and_then(|live| live.web_url.as_deref());
+        self.note_page(&client, event.project, stacks, page).await?;
         let Some(live) = live else {
             if let Some(old) = &stored.value.decided {
                 let want = Want::Branch(branch.to_owned());

@@ -8,6 +8,7 @@ use crate::{
     form::{Body, Form},
     gitlab::Linked,
     refusal::{Answer, Refusal},
+    stacks,
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use futures::{StreamExt as _, stream};
@@ -82,11 +83,11 @@ async fn renew_hooks(
     secrets: &WebhookSecrets,
     endpoint: Option<&str>,
 ) -> Answer<Vec<Value>> {
-    let projects = app.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
+    let projects = stacks::projects(app).await?;
     // Unlinked: hooks are listed as they are, and renewed one by one when a server is linked.
     let linked = app.gitlab.linked().await.ok();
     let mut results: Vec<Value> = stream::iter(projects)
-        .map(|project| renew(app, linked.as_ref(), project.value, secrets, endpoint))
+        .map(|project| renew(app, linked.as_ref(), project, secrets, endpoint))
         .buffer_unordered(AT_ONCE)
         .filter_map(|result| async { result.transpose() })
         .collect::<Vec<Answer<Value>>>()

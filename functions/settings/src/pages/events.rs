@@ -10,11 +10,11 @@ use crate::{
     events::{self, EventQuery, EventView},
     form::Params,
     refusal::Answer,
+    stacks,
 };
 use askama::Template;
 use axum::{extract::State, response::Response};
 use gantry_domain::{ProjectId, event::EventSource};
-use gantry_store::{config::ProjectEntry, keys};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -69,9 +69,9 @@ pub(crate) async fn show(
     let project = query.project.as_deref().and_then(|id| id.trim().parse().ok());
     let asked = EventQuery { project, before: query.before, limit: None };
     let found = events::find_page(&app, &asked).await?;
-    let known = app.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
+    let known = stacks::projects(&app).await?;
     let paths: HashMap<ProjectId, String> =
-        known.into_iter().map(|entry| (entry.value.project, entry.value.path)).collect();
+        known.into_iter().map(|entry| (entry.project, entry.path)).collect();
     let mut projects: Vec<ProjectOption> = paths
         .iter()
         .map(|(id, path)| ProjectOption {

@@ -127,7 +127,7 @@ pub(crate) async fn show(
 ) -> Answer<impl IntoResponse> {
     let run = find(&app, &id).await?;
     let change = change(&app, &run).await?;
-    let stack = app.store.stack(&run.stack).await?.map(|found| found.value);
+    let stack = stacks::of_run(&app, &run).await?;
     let integration = app.store.integration().await?.map(|found| found.value);
     let head = stacks::head(&app, &run.stack).await?.map(|head| head.value);
     let refused = refused_by_gitlab(&app, &run).await?;

@@ -6,9 +6,9 @@ use axum::{Json, extract::State, response::IntoResponse};
 use gantry_domain::{StackId, run::Run, stack::Stack};
 use gantry_store::{
     Key, Stored,
-    config::{FoundBy, SlugEntry},
+    config::{ProjectStack, SlugEntry},
     keys,
-    scheduler::{StackHead, TrackedBranch},
+    scheduler::{ProjectPaths, StackHead, TrackedBranch},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -71,6 +71,11 @@ pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage>
     let wanted = usize::try_from(limit).unwrap_or_default();
     let mut after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
     let is_search = query.search.is_some() || query.label.is_some();
+    let paths = app.store.project_paths().await?;
+    let moved = match &query.search {
+        Some(search) => moved(app, search, &paths).await?,
+        None => HashMap::new(),
+    };
     let mut found: Vec<SlugEntryAt> = Vec::new();
     let mut next = None;
     loop {
@@ -82,7 +87,7 @@ pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage>
         for entry in page.items {
             if entry.value.deleted
                 || entry.value.module != query.modules
-                || !matches(query, &entry.key.sk, &entry.value.found_by)
+                || !matches(query, &entry, moved.get(&entry.value.stack))
             {
                 continue;
             }
@@ -97,7 +102,11 @@ pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage>
         }
     }
     let ids: Vec<&StackId> = found.iter().map(|entry| &entry.stack).collect();
-    Ok(StackPage { rows: rows(app, &ids).await?, next })
+    let mut rows = rows(app, &ids).await?;
+    for row in &mut rows {
+        paths.set_in(&mut row.stack.value);
+    }
+    Ok(StackPage { rows, next })
 }
 
 struct SlugEntryAt {
@@ -105,13 +114,33 @@ struct SlugEntryAt {
     stack: StackId,
 }
 
-fn matches(query: &ListQuery, slug: &str, by: &FoundBy) -> bool {
+/// The paths that the list does not have, of projects that were renamed: those that a search may be
+/// for, by stack.
+async fn moved(app: &App, search: &str, paths: &ProjectPaths) -> Answer<HashMap<StackId, String>> {
+    let search = search.to_lowercase();
+    let words: Vec<&str> = search.split_whitespace().collect();
+    let mut moved = HashMap::new();
+    for known in paths.iter() {
+        let path = known.path.to_lowercase();
+        if words.iter().any(|word| path.contains(word)) {
+            let stacks = keys::project_stacks(known.project);
+            for stack in app.store.query_all::<ProjectStack>(&stacks, "").await? {
+                moved.insert(stack.value.stack, known.path.clone());
+            }
+        }
+    }
+    Ok(moved)
+}
+
+fn matches(query: &ListQuery, entry: &Stored<SlugEntry>, moved: Option<&String>) -> bool {
+    let (slug, by) = (&entry.key.sk, &entry.value.found_by);
+    let project = moved.unwrap_or(&by.project);
     let has_label = |label: &String| by.labels.contains(label);
     if query.label.as_ref().is_some_and(|label| !has_label(label)) {
         return false;
     }
     let Some(search) = &query.search else { return true };
-    let all = format!("{slug}\n{}\n{}\n{}", by.name, by.project, by.labels.join("\n"));
+    let all = format!("{slug}\n{}\n{}\n{}", by.name, project, by.labels.join("\n"));
     let all = all.to_lowercase();
     search.to_lowercase().split_whitespace().all(|word| all.contains(word))
 }

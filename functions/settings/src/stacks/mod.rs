@@ -17,7 +17,7 @@ pub(crate) use create::{create, make};
 pub(crate) use edit::{change, edit, tag_of};
 pub(crate) use form::{Kind, pool};
 pub(crate) use list::{ListQuery, Row, find_page, list};
-pub(crate) use place::head_of;
+pub(crate) use place::{head_of, projects};
 pub(crate) use remove::{Keep, delete, holds, remove};
 pub(crate) use view::{definition, is_there, of as view_of};
 pub(crate) use webhook::{HookHealth, ensure_hook, make as make_webhook};
@@ -33,7 +33,7 @@ use axum::{
     http::header,
     response::IntoResponse,
 };
-use gantry_domain::{ProjectId, StackId, StackSlug, stack::Stack};
+use gantry_domain::{ProjectId, StackId, StackSlug, run::Run, stack::Stack};
 use gantry_queue::Message;
 use gantry_store::{
     Expect, Stored, Write, keys,
@@ -56,18 +56,34 @@ pub(crate) async fn show(
 
 /// The stack or the module with the slug, if it was not deleted.
 pub(crate) async fn find_of(app: &App, kind: Kind, slug: &str) -> Answer<Stored<Stack>> {
-    let missing = || Refusal::not_found(kind.word());
-    let slug: StackSlug = slug.parse().map_err(|_| missing())?;
-    let found = app.store.stack_by_slug(&slug).await?;
-    found.filter(|found| Kind::of(&found.value) == kind).ok_or_else(missing)
+    let found = by_slug(app, slug).await?;
+    let found = found.filter(|found| Kind::of(&found.value) == kind);
+    found.ok_or_else(|| Refusal::not_found(kind.word()))
 }
 
 /// The stack or module with the slug, if it was not deleted: both have runs.
 pub(crate) async fn find(app: &App, slug: &str) -> Answer<Stored<Stack>> {
-    let missing = || Refusal::not_found("stack");
-    let slug: StackSlug = slug.parse().map_err(|_| missing())?;
-    let stack = app.store.stack_by_slug(&slug).await?;
-    stack.ok_or_else(missing)
+    by_slug(app, slug).await?.ok_or_else(|| Refusal::not_found("stack"))
+}
+
+async fn by_slug(app: &App, slug: &str) -> Answer<Option<Stored<Stack>>> {
+    let Ok(slug) = slug.parse::<StackSlug>() else { return Ok(None) };
+    let (found, paths) =
+        tokio::try_join!(app.store.stack_by_slug(&slug), app.store.project_paths())?;
+    Ok(found.map(|mut found| {
+        paths.set_in(&mut found.value);
+        found
+    }))
+}
+
+/// The stack of a run, deleted ones included, with its project's path as it is now.
+pub(crate) async fn of_run(app: &App, run: &Run) -> Answer<Option<Stack>> {
+    let (found, paths) = tokio::try_join!(app.store.stack(&run.stack), app.store.project_paths())?;
+    Ok(found.map(|found| {
+        let mut stack = found.value;
+        paths.set_in(&mut stack);
+        stack
+    }))
 }
 
 /// What will not work where the stack's code lies; and how its webhook is, where there can be one.

@@ -132,6 +132,21 @@ fn strip_host<'a>(path: &'a str, api_host: &str) -> &'a str {
     path.split("/-/").next().unwrap_or(path)
 }
 
+/// The projects that have, or had, stacks, each with its path as it is now.
+pub(crate) async fn projects(app: &App) -> Answer<Vec<ProjectEntry>> {
+    let (known, paths, integration) = tokio::try_join!(
+        app.store.query_all::<ProjectEntry>(keys::PROJECTS, ""),
+        app.store.project_paths(),
+        app.store.integration()
+    )?;
+    let generation = integration.map_or(0, |known| known.value.generation);
+    let now = |entry: ProjectEntry| match paths.of(entry.project, generation) {
+        Some(path) => ProjectEntry { path: path.to_owned(), ..entry },
+        None => entry,
+    };
+    Ok(known.into_iter().map(|entry| now(entry.value)).collect())
+}
+
 /// The parts of a transaction that keep a project in the list of projects; none when it is there
 /// as it should be.
 pub(super) async fn listed(app: &App, stack: &Stack) -> Answer<Option<Write>> {

@@ -23,6 +23,8 @@ pub struct Branch {
     pub default: bool,
     /// When its head was made, by the committer's clock.
     pub committed_at: Option<Timestamp>,
+    /// Its page.
+    pub web_url: Option<String>,
 }
 
 /// A tag as it is now.
@@ -56,6 +58,7 @@ struct RawBranch {
     can_push: Option<bool>,
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     default: bool,
+    web_url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -75,9 +78,9 @@ struct RawCommit {
 
 impl From<RawBranch> for Branch {
     fn from(raw: RawBranch) -> Self {
-        let RawBranch { name, commit, protected, can_push, default } = raw;
+        let RawBranch { name, commit, protected, can_push, default, web_url } = raw;
         let RawCommit { id, committed_date } = commit;
-        Self { name, sha: id, protected, can_push, default, committed_at: committed_date }
+        Self { name, sha: id, protected, can_push, default, committed_at: committed_date, web_url }
     }
 }
 

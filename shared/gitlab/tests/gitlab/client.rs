@@ -187,6 +187,14 @@ async fn a_missing_thing_is_not_a_missing_project() {
             path if path.starts_with("/api/v4/projects/8") => "404 Project Not Found",
             path if path.contains("/commits/") => "404 Commit Not Found",
             path if path.ends_with("/compare") => "404 Ref Not Found",
+            path if path.ends_with("/merge_base") => {
+                let known = seen.query("refs[]") == "main";
+                let (status, words) = match known {
+                    true => (404, "404 Merge Base Not Found"),
+                    false => (400, "Could not find ref: gone"),
+                };
+                return Answer::json(status, &format!(r#"{{"message":"{words}"}}"#));
+            }
             path if path.ends_with("/tree") => "404 Tree Not Found",
             path if path.contains("/hooks/") => "404 Not found",
             "/api/v4/projects/7" => return Answer::json(200, PROJECT_JSON),
@@ -200,6 +208,8 @@ async fn a_missing_thing_is_not_a_missing_project() {
     let gone = client.branch(ProjectId(8), "x").await.unwrap_err();
     assert!(gone.is_refusal(), "{gone:?}");
     assert_eq!(client.compare(PROJECT, &sha('1'), &sha('2'), true).await, Ok(None));
+    assert_eq!(client.merge_base(PROJECT, "main", &sha('2')).await, Ok(None), "no common commit");
+    assert_eq!(client.merge_base(PROJECT, "gone", &sha('2')).await, Ok(None), "no such branch");
     assert!(client.tree_id(PROJECT, &sha('1'), "a/b").await.is_err(), "the commit is unknown");
     assert_eq!(client.delete_hook(PROJECT, 4).await, Ok(()));
     assert!(client.delete_hook(ProjectId(8), 4).await.is_err());

@@ -30,8 +30,9 @@ use gantry_store::{
     scheduler::{
         Blocked, BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing,
         DecisionRecord, FetchedSource, Health, Heard, LastApplied, LineEntry, MergeRequestRecord,
-        Once, OpenDecision, Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, Sides, StackHead,
-        StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState, Yanked,
+        Once, OpenDecision, ProjectPath, Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, Sides,
+        StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
+        Yanked,
     },
 };
 use jiff::Timestamp;
@@ -461,6 +462,10 @@ fn of_the_scheduler() -> Vec<Sample> {
                 hook_status: Some("executable".into()),
                 ..Comparing::default()
             },
+        ),
+        sample(
+            "project-path",
+            ProjectPath { project: ProjectId(7), generation: 2, path: "infra/core".into() },
         ),
         sample(
             "comparing-in-turn",

@@ -201,7 +201,7 @@ fn no_access(frame: &Frame) -> Response {
 async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Response> {
     let run = runs::find(app, id).await?;
     let now = app.clock.now();
-    let stack = app.store.stack(&run.stack).await?.map(|found| found.value);
+    let stack = stacks::of_run(app, &run).await?;
     let integration = app.store.integration().await?.map(|found| found.value);
     let filter =
         Filter { action: query.action.clone(), text: query.text.clone(), page: query.page };
