@@ -54,15 +54,16 @@ function addRow(body) {
 
 function follow(log) {
   const pause = document.getElementById("log-pause");
-  const find = document.getElementById("log-find");
+  const place = document.getElementById("at");
   let next = log.dataset.next;
-  let ended = log.dataset.ended === "true";
+  // More is there already than is shown: it comes when somebody scrolls down to it.
+  let behind = log.dataset.behind === "true";
+  let ended = log.dataset.ended === "true" && !behind;
   let paused = false;
-  log.scrollTop = log.scrollHeight;
-  find.hidden = false;
-  find.addEventListener("input", () => mark(log, find.value));
+  if (place) place.scrollIntoView({ block: "center" }); else log.scrollTop = log.scrollHeight;
+  log.addEventListener("scroll", earlier(log));
   if (ended) return;
-  pause.hidden = false;
+  pause.hidden = behind;
   pause.addEventListener("click", () => {
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));
@@ -71,18 +72,19 @@ function follow(log) {
   });
   const look = async () => {
     if (paused || ended) return;
+    const below = log.scrollHeight - log.scrollTop - log.clientHeight;
+    if (behind && below > NEAR) {
+      log.addEventListener("scroll", look, { once: true });
+      return;
+    }
     let wait = 1000;
     try {
-      const url = new URL(log.dataset.url, location.href);
-      if (next) url.searchParams.set("after", next);
-      const answer = await fetch(url, { headers: { accept: "application/json" } });
-      if (!answer.ok) throw new Error(String(answer.status));
-      const part = await answer.json();
-      const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+      const part = await partOf(log, "after", next);
+      const atEnd = !behind && log.scrollHeight - log.scrollTop - log.clientHeight < 40;
       if (part.html) log.insertAdjacentHTML("beforeend", part.html);
       if (part.html && atEnd) log.scrollTop = log.scrollHeight;
-      if (part.html && find.value) mark(log, find.value);
       next = part.next || next;
+      behind = behind && part.more;
       ended = part.ended && !part.more;
       if (part.more) wait = 0;
     } catch (error) {
@@ -93,24 +95,34 @@ function follow(log) {
   look();
 }
 
-// Marks what was looked for, and shows the first place.
-function mark(log, text) {
-  for (const old of log.querySelectorAll("mark")) old.replaceWith(...old.childNodes);
-  log.normalize();
-  if (text.length < 2) return;
-  const wanted = text.toLowerCase();
-  const walker = document.createTreeWalker(log, NodeFilter.SHOW_TEXT);
-  const places = [];
-  for (let node = walker.nextNode(); node && places.length < 500; node = walker.nextNode()) {
-    const at = node.data.toLowerCase().indexOf(wanted);
-    if (at >= 0) places.push([node, at]);
-  }
-  places.forEach(([node, at], number) => {
-    const range = document.createRange();
-    range.setStart(node, at);
-    range.setEnd(node, at + wanted.length);
-    const found = document.createElement("mark");
-    range.surroundContents(found);
-    if (number === 0) found.scrollIntoView({ block: "center" });
-  });
+// So many pixels before the end of what is shown, what follows is loaded.
+const NEAR = 300;
+
+async function partOf(log, where, cursor) {
+  const url = new URL(log.dataset.url, location.href);
+  if (cursor) url.searchParams.set(where, cursor);
+  const answer = await fetch(url, { headers: { accept: "application/json" } });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return answer.json();
+}
+
+// Loads what comes before the shown lines when somebody scrolls up to them.
+function earlier(log) {
+  const said = document.getElementById("log-earlier");
+  let previous = log.dataset.previous;
+  let loading = false;
+  return async () => {
+    if (!previous || loading || log.scrollTop > NEAR) return;
+    loading = true;
+    try {
+      const part = await partOf(log, "before", previous);
+      const fromEnd = log.scrollHeight - log.scrollTop;
+      log.insertAdjacentHTML("afterbegin", part.html);
+      log.scrollTop = log.scrollHeight - fromEnd;
+      previous = part.previous;
+      said.hidden = !previous;
+    } finally {
+      loading = false;
+    }
+  };
 }

@@ -1,6 +1,13 @@
-//! A run's log: masked text, piece by piece, as runners sent it.
+//! A run's log: masked text, piece by piece, as runners sent it. It can be hundreds of MiB long:
+//! whatever reads it reads a part, and says where to go on.
 
-use crate::{app::App, cursor, form::Params, refusal::Answer, runs};
+use crate::{
+    app::App,
+    cursor,
+    form::Params,
+    refusal::{Answer, Refusal},
+    runs,
+};
 use axum::{
     Json,
     extract::{Path, State},
@@ -9,24 +16,50 @@ use axum::{
 use gantry_domain::{
     RunId,
     run::{Phase, Run},
+    text,
 };
 use gantry_store::{keys, runner::LogPiece};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 
 /// Bytes of text after which an answer ends: Lambda answers at most 6 MB, and JSON makes some
 /// characters longer.
 const ENOUGH: usize = 1024 * 1024;
+/// Pieces that one read brings: each has up to 300 kB.
+const A_READ: i32 = 10;
+/// Lines that an answer has which goes backwards.
+const LINES_BEFORE: usize = 1000;
+/// Bytes that one search looks through before it answers where to go on.
+const SEARCHED: usize = 64 << 20;
+/// Lines that one search finds before it answers where to go on.
+const MOST_FOUND: usize = 100;
+/// What is looked for has at most so many characters.
+const LONGEST_WANTED: usize = 200;
+/// A line that is longer is looked through in parts of this many bytes, which overlap.
+const LONGEST_LINE: usize = 64 << 10;
+const OVERLAP: usize = 4 << 10;
+/// Characters of a line that was found, and of them before what was looked for.
+const SHOWN: usize = 300;
+const SHOWN_BEFORE: usize = 60;
 
-/// Where to go on.
+/// Where to go on, or what to look for.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct LogQuery {
     after: Option<String>,
+    before: Option<String>,
+    find: Option<String>,
 }
 
 /// A part of a log.
 #[derive(Serialize)]
 pub(crate) struct LogPart {
     pub(crate) pieces: Vec<Piece>,
+    /// The `before` of what comes before it; none where the log begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<String>,
+    /// The lines that have what was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matches: Option<Vec<Match>>,
     /// The `after` of the next request: there may be more later.
     pub(crate) next: Option<String>,
     /// More is there already.
@@ -35,7 +68,7 @@ pub(crate) struct LogPart {
     pub(crate) ended: bool,
 }
 
-/// What a runner sent at once.
+/// What a runner sent at once, or the end or beginning of it.
 #[derive(Serialize)]
 pub(crate) struct Piece {
     phase: Phase,
@@ -45,7 +78,82 @@ pub(crate) struct Piece {
     pub(crate) text: String,
 }
 
-/// `GET /api/v1/runs/{id}/log?after=`
+impl Piece {
+    /// The cursor of the place where it ends.
+    pub(crate) fn end(&self, run: &RunId) -> String {
+        let offset = self.offset + self.text.len() as u64;
+        LogPlace { attempt: self.attempt, offset }.cursor(run)
+    }
+}
+
+/// A line that has what was looked for.
+#[derive(Serialize)]
+pub(crate) struct Match {
+    /// Counted from 1, over the whole log.
+    pub(crate) line: u64,
+    phase: Phase,
+    attempt: u32,
+    /// Where the line begins: the run's page shows it at `?at=`.
+    pub(crate) at: String,
+    pub(crate) text: String,
+}
+
+impl From<LogPiece> for Piece {
+    fn from(piece: LogPiece) -> Self {
+        let LogPiece { phase, attempt, offset, text } = piece;
+        Self { phase, attempt, offset, text }
+    }
+}
+
+impl LogQuery {
+    /// What comes after a part.
+    pub(crate) fn after(after: Option<String>) -> Self {
+        Self { after, ..Self::default() }
+    }
+}
+
+/// A place in a log: between two characters of an attempt's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogPlace {
+    attempt: u32,
+    offset: u64,
+}
+
+impl LogPlace {
+    /// Reads what [`Self::cursor`] wrote.
+    pub(crate) fn read(cursor: &str, field: &str) -> Answer<Self> {
+        Ok(Self::with_line(&format!("{cursor}~1"), field)?.0)
+    }
+
+    /// The place that a search goes on from, and the number of its line.
+    fn with_line(cursor: &str, field: &str) -> Answer<(Self, u64)> {
+        let key = cursor::to_key(cursor, field)?;
+        let parts: Option<Vec<u64>> = key.split('#').map(|part| part.parse().ok()).collect();
+        match parts.as_deref() {
+            // Longer numbers would not sort as they should.
+            Some([attempt @ ..1_000_000, offset @ ..1_000_000_000_000, line]) => {
+                let attempt = u32::try_from(*attempt).unwrap_or_default();
+                Ok((Self { attempt, offset: *offset }, *line))
+            }
+            _ => Err(Refusal::field(field, "is not what an answer gave to go on with")),
+        }
+    }
+
+    /// Where a piece begins.
+    fn of(piece: &LogPiece) -> Self {
+        Self { attempt: piece.attempt, offset: piece.offset }
+    }
+
+    fn key(self, run: &RunId) -> String {
+        keys::log(run, self.attempt, self.offset).sk
+    }
+
+    fn cursor(self, run: &RunId) -> String {
+        cursor::from_key(&self.key(run))
+    }
+}
+
+/// `GET /api/v1/runs/{id}/log?after=&before=&find=`
 pub(crate) async fn log(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -55,55 +163,296 @@ pub(crate) async fn log(
     part(&app, &run, &query).await.map(Json)
 }
 
-/// A part of a run's log, from where the query says.
+/// The part of a run's log that the query asks for.
 pub(crate) async fn part(app: &App, run: &Run, query: &LogQuery) -> Answer<LogPart> {
-    let mut after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
-    let partition = keys::log_partition(&run.id);
-    let mut pieces = Vec::new();
-    let mut size = 0;
-    let more = loop {
-        let page = app.store.query::<LogPiece>(&partition, "", after.as_deref(), false, 50).await?;
-        for piece in page.items {
-            size += piece.value.text.len();
-            after = Some(piece.key.sk);
-            let LogPiece { phase, attempt, offset, text } = piece.value;
-            pieces.push(Piece { phase, attempt, offset, text });
-            if size >= ENOUGH {
-                break;
-            }
-        }
-        if size >= ENOUGH {
-            break true;
-        }
-        if page.next.is_none() {
-            break false;
-        }
+    let ended = run.state.is_final();
+    let part = LogPart {
+        pieces: Vec::new(),
+        previous: None,
+        matches: None,
+        next: None,
+        more: false,
+        ended,
     };
-    let next = after.as_deref().map(cursor::from_key);
-    Ok(LogPart { pieces, next, more, ended: run.state.is_final() })
-}
-
-impl LogQuery {
-    /// What comes after a part.
-    pub(crate) fn after(after: Option<String>) -> Self {
-        Self { after }
+    match (&query.find, &query.before, &query.after) {
+        (Some(wanted), None, after) => {
+            let Found { matches, next } = find(app, &run.id, wanted, after.as_deref()).await?;
+            Ok(LogPart { matches: Some(matches), more: next.is_some(), next, ..part })
+        }
+        (None, Some(before), None) => {
+            let place = match before.as_str() {
+                "end" => None,
+                before => Some(LogPlace::read(before, "before")?),
+            };
+            let Stretch { pieces, previous, next } =
+                self::before(app, &run.id, place, LINES_BEFORE).await?;
+            Ok(LogPart { pieces, previous, next, ..part })
+        }
+        (None, None, after) => {
+            let after = after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
+            let (pieces, last, more) = Reading::after(app, &run.id, after).take(usize::MAX).await?;
+            Ok(LogPart { pieces, next: last, more, ..part })
+        }
+        _ => Err(Refusal::field("before", "cannot stand beside after or find")),
     }
 }
 
-/// The end of a log, and where it goes on.
-pub(crate) struct Tail {
-    pub(crate) lines: Vec<String>,
+/// A log from a place on, piece by piece.
+pub(crate) struct Reading<'a> {
+    app: &'a App,
+    run: &'a RunId,
+    read: VecDeque<LogPiece>,
+    /// The sort key of the last piece that was read.
+    after: Option<String>,
+    is_over: bool,
+}
+
+impl<'a> Reading<'a> {
+    /// From the piece on that comes after one.
+    fn after(app: &'a App, run: &'a RunId, after: Option<String>) -> Self {
+        Self { app, run, read: VecDeque::new(), after, is_over: false }
+    }
+
+    /// From a place on.
+    pub(crate) async fn at(app: &'a App, run: &'a RunId, place: LogPlace) -> Answer<Self> {
+        let behind = LogPlace { offset: place.offset + 1, ..place }.key(run);
+        let mut reading = Self::after(app, run, Some(place.key(run)));
+        let partition = keys::log_partition(run);
+        let page = app.store.query::<LogPiece>(&partition, "", Some(&behind), true, 1).await?;
+        // The piece that has the place may have begun before it.
+        for piece in page.items {
+            let mut piece = piece.value;
+            let before = usize::try_from(place.offset.saturating_sub(piece.offset));
+            let cut = piece.text.floor_char_boundary(before.unwrap_or(usize::MAX));
+            if piece.attempt == place.attempt && cut < piece.text.len() {
+                piece.text.drain(..cut);
+                piece.offset += cut as u64;
+                reading.read.push_back(piece);
+            }
+        }
+        Ok(reading)
+    }
+
+    async fn next(&mut self) -> Answer<Option<LogPiece>> {
+        while self.read.is_empty() && !self.is_over {
+            let after = self.after.as_deref();
+            let partition = keys::log_partition(self.run);
+            let store = &self.app.store;
+            let page = store.query::<LogPiece>(&partition, "", after, false, A_READ).await?;
+            self.is_over = page.next.is_none();
+            for piece in page.items {
+                self.after = Some(piece.key.sk);
+                self.read.push_back(piece.value);
+            }
+        }
+        Ok(self.read.pop_front())
+    }
+
+    /// Pieces until they have `lines` lines, or are enough for one answer; the cursor of the last
+    /// one, and whether there may be more.
+    pub(crate) async fn take(
+        &mut self,
+        lines: usize,
+    ) -> Answer<(Vec<Piece>, Option<String>, bool)> {
+        let mut pieces = Vec::new();
+        let mut last = self.after.as_deref().map(cursor::from_key);
+        let (mut size, mut seen) = (0, 0);
+        while let Some(piece) = self.next().await? {
+            size += piece.text.len();
+            seen += piece.text.matches('\n').count();
+            last = Some(LogPlace::of(&piece).cursor(self.run));
+            pieces.push(piece.into());
+            if size >= ENOUGH || seen >= lines {
+                return Ok((pieces, last, true));
+            }
+        }
+        Ok((pieces, last, false))
+    }
+}
+
+/// A part of a log that was read backwards.
+pub(crate) struct Stretch {
+    pub(crate) pieces: Vec<Piece>,
+    /// The cursor of its beginning, when there is more before it.
+    pub(crate) previous: Option<String>,
+    /// The cursor of its last piece.
     pub(crate) next: Option<String>,
 }
 
-/// The last `lines` lines of a run's log.
-pub(crate) async fn tail(app: &App, run: &RunId, lines: usize) -> Answer<Tail> {
+/// The last `lines` lines of a log, or those before a place.
+pub(crate) async fn before(
+    app: &App,
+    run: &RunId,
+    place: Option<LogPlace>,
+    lines: usize,
+) -> Answer<Stretch> {
     let partition = keys::log_partition(run);
-    let mut page = app.store.query::<LogPiece>(&partition, "", None, true, 40).await?;
-    page.items.reverse();
-    let next = page.items.last().map(|piece| cursor::from_key(&piece.key.sk));
-    let text: String = page.items.into_iter().map(|piece| piece.value.text).collect();
-    let all: Vec<&str> = text.lines().collect();
-    let from = all.len().saturating_sub(lines);
-    Ok(Tail { lines: all[from..].iter().map(|&line| line.to_owned()).collect(), next })
+    let mut behind = place.map(|place| place.key(run));
+    let mut pieces: VecDeque<LogPiece> = VecDeque::new();
+    let (mut size, mut breaks, mut is_begin) = (0, 0, false);
+    while !is_begin && size < ENOUGH && breaks <= lines {
+        let page =
+            app.store.query::<LogPiece>(&partition, "", behind.as_deref(), true, A_READ).await?;
+        is_begin = page.next.is_none();
+        for piece in page.items {
+            behind = Some(piece.key.sk);
+            let mut piece = piece.value;
+            if let Some(place) = place.filter(|place| place.attempt == piece.attempt) {
+                // The piece may go on behind the place.
+                let before = usize::try_from(place.offset.saturating_sub(piece.offset));
+                let cut = piece.text.floor_char_boundary(before.unwrap_or(usize::MAX));
+                piece.text.truncate(cut);
+            }
+            size += piece.text.len();
+            breaks += piece.text.matches('\n').count();
+            pieces.push_front(piece);
+            if size >= ENOUGH || breaks > lines {
+                is_begin = false;
+                break;
+            }
+        }
+    }
+    let next = pieces.back().map(|piece| LogPlace::of(piece).cursor(run));
+    // The break that ends the last line begins none.
+    let ends = pieces.back().is_some_and(|piece| piece.text.ends_with('\n'));
+    let wanted = lines + usize::from(ends);
+    let mut seen = 0;
+    for at in (0..pieces.len()).rev() {
+        let text = &pieces[at].text;
+        let mut from_end = text.rmatch_indices('\n').skip(wanted.saturating_sub(seen + 1));
+        if let Some((last, _)) = from_end.next() {
+            let begin = last + 1;
+            pieces.drain(..at);
+            pieces[0].text.drain(..begin);
+            pieces[0].offset += begin as u64;
+            is_begin = false;
+            break;
+        }
+        seen += text.matches('\n').count();
+    }
+    let previous =
+        pieces.front().filter(|_| !is_begin).map(|piece| LogPlace::of(piece).cursor(run));
+    let pieces = pieces.into_iter().filter(|piece| !piece.text.is_empty());
+    Ok(Stretch { pieces: pieces.map(Piece::from).collect(), previous, next })
+}
+
+/// Lines that have what was looked for.
+pub(crate) struct Found {
+    pub(crate) matches: Vec<Match>,
+    /// The `after` of the next search, where this one did not come to the end.
+    pub(crate) next: Option<String>,
+}
+
+/// Looks for a text in a run's log, whatever its case and colours. Reads it once, from the
+/// beginning or from where a search ended.
+pub(crate) async fn find(
+    app: &App,
+    run: &RunId,
+    wanted: &str,
+    after: Option<&str>,
+) -> Answer<Found> {
+    let wanted = wanted.trim().to_lowercase();
+    if wanted.is_empty() || wanted.chars().count() > LONGEST_WANTED {
+        let problem = format!("has to be a text of 1 to {LONGEST_WANTED} characters");
+        return Err(Refusal::field("find", problem));
+    }
+    let (begin, number) = match after {
+        Some(after) => LogPlace::with_line(after, "after")?,
+        None => (LogPlace { attempt: 0, offset: 0 }, 1),
+    };
+    let mut reading = Reading::at(app, run, begin).await?;
+    let mut search = Search {
+        wanted,
+        from: begin,
+        number,
+        line: String::new(),
+        begin: None,
+        is_found: false,
+        matches: Vec::new(),
+    };
+    let mut size = 0;
+    while let Some(piece) = reading.next().await? {
+        size += piece.text.len();
+        let mut place = LogPlace::of(&piece);
+        for part in piece.text.split_inclusive('\n') {
+            search.take(part, place, piece.phase, run);
+            place.offset += part.len() as u64;
+            if search.matches.len() == MOST_FOUND && part.ends_with('\n') {
+                return Ok(search.until(place, run));
+            }
+        }
+        if size >= SEARCHED {
+            return Ok(search.until(place, run));
+        }
+    }
+    search.look(run);
+    Ok(Found { matches: search.matches, next: None })
+}
+
+/// A search, as far as it came.
+struct Search {
+    wanted: String,
+    /// Where it began.
+    from: LogPlace,
+    /// The number of the line that is read.
+    number: u64,
+    /// What of it is not looked through yet.
+    line: String,
+    begin: Option<(LogPlace, Phase)>,
+    /// The line was found already.
+    is_found: bool,
+    matches: Vec<Match>,
+}
+
+impl Search {
+    fn take(&mut self, part: &str, place: LogPlace, phase: Phase, run: &RunId) {
+        self.begin.get_or_insert((place, phase));
+        self.line.push_str(part);
+        if part.ends_with('\n') {
+            self.look(run);
+            self.number += 1;
+            self.line.clear();
+            self.begin = None;
+            self.is_found = false;
+        } else if self.line.len() > LONGEST_LINE {
+            self.look(run);
+            let kept = self.line.ceil_char_boundary(self.line.len() - OVERLAP);
+            self.line.drain(..kept);
+        }
+    }
+
+    /// Looks through what is there of the line.
+    fn look(&mut self, run: &RunId) {
+        let Some((place, phase)) = self.begin.filter(|_| !self.is_found) else { return };
+        let line = text::clean(&self.line);
+        let Some(at) = line.to_lowercase().find(&self.wanted) else { return };
+        self.is_found = true;
+        let at = line.get(..at).map_or(0, |before| before.chars().count());
+        let from = at.saturating_sub(SHOWN_BEFORE);
+        let shown: String = line.chars().skip(from).take(SHOWN + 1).collect();
+        let cut = if from > 0 { "…" } else { "" };
+        self.matches.push(Match {
+            line: self.number,
+            phase,
+            attempt: place.attempt,
+            at: place.cursor(run),
+            text: format!("{cut}{}", text::clean_line(&shown, SHOWN)),
+        });
+    }
+
+    /// Ends before the end of the log. The next search begins with the line that is not read to its
+    /// end, or in the middle of one that is longer than this search.
+    fn until(mut self, place: LogPlace, run: &RunId) -> Found {
+        let begin = match self.begin {
+            Some((begin, _)) if begin != self.from => {
+                if self.is_found {
+                    self.matches.pop();
+                }
+                begin
+            }
+            _ => place,
+        };
+        let next = Some(format!("{}~{}", begin.cursor(run), self.number));
+        Found { matches: self.matches, next }
+    }
 }

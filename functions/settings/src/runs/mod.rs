@@ -3,7 +3,9 @@
 mod log;
 mod view;
 
-pub(crate) use log::{LogQuery, log, part, tail};
+pub(crate) use log::{
+    LogPlace, LogQuery, Piece, Reading, before as log_before, find as find_in_log, log, part,
+};
 pub(crate) use view::{actions, project_page};
 
 use crate::{

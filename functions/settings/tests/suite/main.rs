@@ -7,6 +7,7 @@ mod browser;
 mod commands;
 mod description;
 mod integration;
+mod logs;
 mod modules;
 mod pages;
 mod plans;

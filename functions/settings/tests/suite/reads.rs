@@ -8,12 +8,12 @@ use bytes::Bytes;
 use gantry_domain::{
     EventId,
     event::{EventRecord, EventSource},
-    plan::{Change, Delta},
-    run::{Ending, Phase, Place, Run, RunState, Want},
+    plan::{Change, Delta, Warning},
+    run::{Ending, Place, Run, RunState, Want},
     source::SourceWaits,
 };
 use gantry_setup::objects;
-use gantry_store::{keys, runner::LogPiece, scheduler::DecisionRecord};
+use gantry_store::{keys, scheduler::DecisionRecord};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -45,12 +45,6 @@ async fn a_run_says_what_it_waits_for() {
     let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
     assert!(page.contains("GitLab gives five archives of a project a minute"), "{page}");
     assert!(page.contains("the log begins when its source is there"), "{page}");
-}
-
-async fn put_log(w: &World, run: &Run, attempt: u32, offset: u64, text: &str) {
-    let text = text.to_owned();
-    let piece = LogPiece { phase: Phase::Plan, attempt, offset, text };
-    w.put(keys::log(&run.id, attempt, offset), &piece).await;
 }
 
 #[tokio::test]
@@ -110,57 +104,6 @@ async fn a_stacks_runs_come_newest_first_in_pages() {
     }
     assert_eq!(seen, wanted);
     w.get("/api/v1/stacks/network/runs?before=a%20b").await.expect(422);
-}
-
-#[tokio::test]
-async fn a_log_is_read_on_from_where_one_was() {
-    let w = connected().await;
-    let stack = w.stack().await;
-    let run = w.run(&stack, "a", RunState::Planning).await;
-    let path = format!("/api/v1/runs/{}/log", run.id);
-    let empty = w.get(&path).await.expect(200).body;
-    assert_eq!(empty, json!({ "pieces": [], "next": null, "more": false, "ended": false }));
-    put_log(&w, &run, 1, 0, "one\n").await;
-    put_log(&w, &run, 1, 4, "two\n").await;
-    let got = w.get(&path).await.expect(200).body;
-    let texts = |got: &serde_json::Value| -> String {
-        got["pieces"].as_array().unwrap().iter().map(|p| p["text"].as_str().unwrap()).collect()
-    };
-    assert_eq!(texts(&got), "one\ntwo\n");
-    let on = format!("{path}?after={}", got["next"].as_str().unwrap());
-    let nothing = w.get(&on).await.expect(200).body;
-    assert_eq!((texts(&nothing), &nothing["next"]), (String::new(), &got["next"]));
-    put_log(&w, &run, 2, 0, "three\n").await;
-    assert_eq!(texts(&w.get(&on).await.expect(200).body), "three\n");
-    for piece in 0..3 {
-        put_log(&w, &run, 3, piece * 600_000, &"x".repeat(60_000)).await;
-    }
-    w.save_run(&Run { state: RunState::Finished, ..run }).await;
-    let got = w.get(&on).await.expect(200).body;
-    assert_eq!(got["ended"], true);
-}
-
-#[tokio::test]
-async fn a_long_log_comes_in_parts() {
-    let w = connected().await;
-    let stack = w.stack().await;
-    let run = w.run(&stack, "a", RunState::Planning).await;
-    for piece in 0..8 {
-        put_log(&w, &run, 1, piece * 300_000, &"x".repeat(300_000)).await;
-    }
-    let path = format!("/api/v1/runs/{}/log", run.id);
-    let mut pieces = 0;
-    let mut after = String::new();
-    loop {
-        let got = w.get(&format!("{path}{after}")).await.expect(200);
-        assert!(got.text.len() < 2_000_000);
-        pieces += got.body["pieces"].as_array().unwrap().len();
-        after = format!("?after={}", got.body["next"].as_str().unwrap());
-        if got.body["more"] == false {
-            break;
-        }
-    }
-    assert_eq!(pieces, 8);
 }
 
 async fn put_event(w: &World, id: &str, project: u64) {

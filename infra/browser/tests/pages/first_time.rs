@@ -1,6 +1,8 @@
 //! From the first sign-in to the first deployment, with a browser and a `git push`.
 
-use crate::support::{Screen, World};
+use crate::support::{Page, Screen, World};
+use serde_json::json;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_first_sign_in_to_a_deployment() {
@@ -101,8 +103,72 @@ async fn a_log_follows_pauses_and_is_searched() {
     page.press("Follow").await;
     page.wait_for("line 6 of the hook").await;
     page.wait_for("Confirm and apply").await;
-    page.fill_id("log-find", "line 5 of").await;
-    let marked = page.find("#log mark").await.text().await.unwrap();
-    assert_eq!(marked, "line 5 of");
+    page.fill_id("log-find", "LINE 5 of\n").await;
+    // The command itself is in the log as well.
+    page.wait_for("Found in 1 line.").await;
+    assert_eq!(page.find("#log-found code").await.text().await.unwrap(), "line 5 of the hook");
     page.close().await;
+}
+
+/// Whether the part of the log that is on the page has these words.
+async fn is_in_log(page: &Page, words: &str) -> bool {
+    let script = format!("return document.getElementById('log').textContent.includes({words:?})");
+    page.run(&script).await == true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_log_is_read_and_searched_to_its_beginning() {
+    let w = World::with_a_stack().await;
+    let page = w.browser(Screen::default()).await;
+    page.sign_in(&w.key).await;
+    let hooks = json!({ "before_plan": ["seq -f 'line %g of many' 1 3000"] });
+    page.api(&w.key, "PUT", "/stacks/network", json!({ "hooks": hooks })).await;
+    w.push("main", "long");
+    page.go("/stacks/network").await;
+    page.wait_for("#1").await;
+    page.click("#live tbody a").await;
+    page.wait_for("Confirm and apply").await;
+    let run = page.place().await;
+    page.go(&run).await;
+    page.wait_for("The log begins before these lines.").await;
+    assert!(is_in_log(&page, "line 3000 of many").await);
+    assert!(!is_in_log(&page, "line 1 of many").await);
+    let began = Instant::now();
+    while !is_in_log(&page, "line 1 of many").await {
+        assert!(began.elapsed() < Duration::from_secs(60), "the beginning does not come");
+        page.run("document.getElementById('log').scrollTop = 0").await;
+    }
+    let lines =
+        "const all = document.getElementById('log').textContent.match(/line \\d+ of many/g);
+        return [all.length, all[0], new Set(all).size]";
+    assert_eq!(page.run(lines).await, json!([3000, "line 1 of many", 3000]));
+    assert!(!page.text().await.contains("The log begins before these lines."));
+
+    page.fill_id("log-find", "line 29\n").await;
+    page.wait_for("Found in 100 lines of this part.").await;
+    page.press("Look further").await;
+    page.wait_for("Found in 11 lines of this part.").await;
+    page.click("#log-found li:nth-child(3) a").await;
+    page.wait_for("The newest lines").await;
+    let place = page.place().await;
+    let at = page.find("#at").await.text().await.unwrap();
+    assert!(at.starts_with("line 29") && place.ends_with("#at"), "{at} at {place}");
+    // What comes after it is loaded when somebody scrolls down to it.
+    let began = Instant::now();
+    while !is_in_log(&page, "Plan: 1 to add").await {
+        assert!(began.elapsed() < Duration::from_secs(60), "the end does not come");
+        page.run("const log = document.getElementById('log'); log.scrollTop = log.scrollHeight")
+            .await;
+    }
+    page.close().await;
+
+    for (dark, narrow) in [(false, false), (true, false), (false, true), (true, true)] {
+        let page = w.browser(Screen { dark, narrow, ..Screen::default() }).await;
+        page.sign_in(&w.key).await;
+        page.go(&place).await;
+        page.find("#log-found a").await;
+        page.picture("log").await;
+        assert_eq!(page.violations().await, Vec::<String>::new());
+        page.close().await;
+    }
 }

@@ -9,8 +9,8 @@ mod orders;
 pub(crate) use log::{log, log_text};
 pub(crate) use orders::{confirm, discard, retry, stop};
 
+use self::log::LogView;
 use super::{
-    ansi,
     changes::{ChangeView, Filter},
     guard, page, respond,
     shell::{self, Frame, Shell},
@@ -39,8 +39,6 @@ use gantry_store::{config::Role, keys, runner::StateVersion};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// Lines of the log that the page begins with; it loads the rest on demand.
-const LOG_LINES: usize = 400;
 /// A plan that is older than this is better made again.
 const OLD_PLAN: i64 = 24 * 60 * 60;
 
@@ -71,8 +69,7 @@ struct Page {
     actions: Actions,
     change: Option<ChangeView>,
     delta: Option<String>,
-    log: String,
-    log_next: String,
+    log: LogView,
     published: Vec<(String, Option<String>)>,
     refused: Vec<String>,
     /// Where the page of its stack or module is.
@@ -135,6 +132,11 @@ pub(crate) struct Query {
     action: Option<String>,
     text: Option<String>,
     page: Option<usize>,
+    /// A place in the log.
+    at: Option<String>,
+    /// What is looked for in the log, and where the search goes on.
+    find: Option<String>,
+    more: Option<String>,
 }
 
 /// `GET /runs/{id}?key=`
@@ -207,7 +209,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         Filter { action: query.action.clone(), text: query.text.clone(), page: query.page };
     let (change, log, refused) = tokio::try_join!(
         runs::change(app, &run),
-        runs::tail(app, &run.id, LOG_LINES),
+        log::view(app, &run, query),
         runs::refused_by_gitlab(app, &run)
     )?;
     let project = runs::project_page(&run, stack.as_ref(), integration.as_ref());
@@ -245,7 +247,6 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         (None, Some(key)) => format!("?key={}", super::show::encoded(key)),
         _ => String::new(),
     };
-    let log_html = ansi::to_html(&log.lines.join("\n"));
     Ok(page(&Page {
         id: run.id.to_string(),
         key,
@@ -270,8 +271,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         actions,
         change: change.as_ref().map(|change| ChangeView::of(change, &filter)),
         delta: run.delta.map(|delta| if run.applied { delta.done() } else { delta.to_string() }),
-        log: log_html,
-        log_next: log.next.unwrap_or_default(),
+        log,
         published: published(app, &run, project.as_deref()).await?,
         refused,
         home: if run.module || run.test.is_some() { "modules" } else { "stacks" },
