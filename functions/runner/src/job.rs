@@ -19,7 +19,7 @@ use gantry_domain::{
 };
 use gantry_engine::{
     Confinement, Ended, Environment, OnStop, Processes, Sink, Spec, StopSignal, Stopper, Terraform,
-    diagnostics::{Diagnostic, Diagnostics},
+    diagnostics::{Diagnostics, Reported},
     files,
     kept::KeptOutput,
     process,
@@ -431,14 +431,14 @@ impl Job {
         }
     }
 
-    /// Runs one of Terraform's commands with its output in the log. Its end and its errors; a
+    /// Runs one of Terraform's commands with its output in the log. Its end and what it reported; a
     /// wish to stop is answered once it has ended.
     pub(crate) async fn terraform(
         &mut self,
         spec: &Spec,
         care: Care,
         watch: impl Fn(&str) + Send + Sync + 'static,
-    ) -> Result<(Ended, Vec<Diagnostic>), Failure> {
+    ) -> Result<(Ended, Reported), Failure> {
         let shown: Vec<_> = spec.arguments.iter().map(|a| a.to_string_lossy()).collect();
         self.log.say(&format!("$ {} {}", self.claim.tool.command(), shown.join(" ")));
         let diagnostics = Arc::new(Mutex::new(Diagnostics::default()));
@@ -474,12 +474,15 @@ impl Job {
         spec: &Spec,
         good: &[i32],
         watch: impl Fn(&str) + Send + Sync + 'static,
-    ) -> Result<i32, Failure> {
-        let (ended, errors) = self.terraform(spec, Care::Plan, watch).await?;
+    ) -> Result<(i32, Reported), Failure> {
+        let (ended, reported) = self.terraform(spec, Care::Plan, watch).await?;
         self.go_on()?;
         match ended.status.code() {
-            Some(code) if good.contains(&code) => Ok(code),
-            _ => Err(Failure::Terraform { fallback: format!("{name}: {}", ended.status), errors }),
+            Some(code) if good.contains(&code) => Ok((code, reported)),
+            _ => {
+                let fallback = format!("{name}: {}", ended.status);
+                Err(Failure::Terraform { fallback, errors: reported.errors })
+            }
         }
     }
 

@@ -11,7 +11,8 @@ use crate::{
 };
 use axum::body::Bytes;
 use gantry_domain::{
-    plan::{Change, Delta, LARGEST_CHANGE, Limits, planned_modules},
+    masking::Masker,
+    plan::{Change, Delta, LARGEST_CHANGE, Limits, Warning, planned_modules},
     protocol::{ReportKind, StateDoubt},
     run::RunType,
     text,
@@ -36,6 +37,8 @@ use tokio::task::spawn_blocking;
 
 /// Where a tool that was given no backend keeps the state.
 const LOCAL_STATE: &str = "terraform.tfstate";
+/// Characters of a warning's summary, and of its place.
+const LONGEST_WARNING: usize = 300;
 /// The JSON of larger plans is not read.
 const LARGEST_PLAN_JSON: u64 = 512 << 20;
 
@@ -83,16 +86,17 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         }
         hold_plan(&log, line);
     };
-    let exit = match job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], watch).await {
-        Ok(exit) => exit,
-        Err(failure) => {
-            if let Err(error) = hide_marked_of_failed(job, &terraform).await {
-                let error = error.for_log(&job.masker);
-                tracing::error!(error, "what a plan that failed marks is not known");
+    let (exit, reported) =
+        match job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], watch).await {
+            Ok(ended) => ended,
+            Err(failure) => {
+                if let Err(error) = hide_marked_of_failed(job, &terraform).await {
+                    let error = error.for_log(&job.masker);
+                    tracing::error!(error, "what a plan that failed marks is not known");
+                }
+                return Err(failure);
             }
-            return Err(failure);
-        }
-    };
+        };
     job.take_plan()?;
     let mut change = read_change(job, &terraform).await?;
     if change.errored {
@@ -101,6 +105,8 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     }
     change.partial |= targeted.load(Ordering::Relaxed);
     change.remarks = admitted.remarks.iter().map(|remark| job.masker.mask(remark)).collect();
+    change.tool_warnings = masked(reported.warnings, &job.masker);
+    change.tool_warnings_cut = reported.warnings_cut;
     root::remark_on_destroyed(job, &terraform, &mut change).await?;
     if change.partial {
         job.log.say(text::PARTIAL_PLAN);
@@ -299,6 +305,17 @@ fn is_targeting(line: &str) -> bool {
     strip_ansi(line).contains("Warning: Resource targeting is in effect")
 }
 
+/// What the tool warned of, as it may be shown.
+fn masked(warnings: Vec<Warning>, masker: &Masker) -> Vec<Warning> {
+    let line = |text: &str| text::clean_line(&masker.mask(text), LONGEST_WARNING);
+    let masked = |warning: Warning| Warning {
+        summary: line(&warning.summary),
+        place: warning.place.as_deref().map(line),
+        count: warning.count,
+    };
+    warnings.into_iter().map(masked).collect()
+}
+
 async fn save_plan(job: &mut Job) -> Result<Packed, Failure> {
     let (from, archive) = (job.folders.job.clone(), job.folders.archive());
     let (plan, limits) = (job.folders.plan(), job.config.limits);
@@ -344,14 +361,15 @@ pub(crate) async fn run_apply(
     let spec = terraform.apply(&job.folders.plan());
     let local = terraform.folder.join(LOCAL_STATE);
     let before = digest(job, &local);
-    let (ended, errors) = job.terraform(&spec, Care::Apply, |_: &str| {}).await?;
+    let (ended, reported) = job.terraform(&spec, Care::Apply, |_: &str| {}).await?;
     rescue_states(job).await;
     let is_elsewhere = rescue_local(job, &local, before).await;
     if let Err(error) = job.hide_marked_of_state().await {
         tracing::error!(%error, "what the state marks is not known");
     }
     if !ended.status.success() {
-        return Err(Failure::Terraform { fallback: format!("apply: {}", ended.status), errors });
+        let fallback = format!("apply: {}", ended.status);
+        return Err(Failure::Terraform { fallback, errors: reported.errors });
     }
     // All that was planned was done: what the tool prints leaves something out.
     let delta = planned.unwrap_or_default();

@@ -60,12 +60,13 @@ async fn destroy(job: &mut Job, terraform: &Terraform) -> Result<Vec<LeftBehind>
     let plan = job.folders.destroy_plan();
     let log = job.log.clone();
     let watch = move |line: &str| hold_plan(&log, line);
-    let (ended, errors) =
+    let (ended, reported) =
         job.terraform(&terraform.plan_to_destroy(&plan), Care::Apply, watch).await?;
     if !ended.status.success() {
         // What it could mark, the state has marked.
         job.log.mask_with(&job.masker);
-        return Err(Failure::Terraform { fallback: format!("destroy: {}", ended.status), errors });
+        let fallback = format!("destroy: {}", ended.status);
+        return Err(Failure::Terraform { fallback, errors: reported.errors });
     }
     let json = show(job, terraform, &plan).await?;
     // It knows what the apply has made.
@@ -80,7 +81,8 @@ async fn destroy(job: &mut Job, terraform: &Terraform) -> Result<Vec<LeftBehind>
         false => job.api.state().await.map_err(|e| Failure::api("The state cannot be had", e))?,
     };
     let terraform = crate::root::for_apply(job, terraform)?;
-    let (ended, errors) = job.terraform(&terraform.apply(&plan), Care::Apply, |_| ()).await?;
+    let (ended, reported) = job.terraform(&terraform.apply(&plan), Care::Apply, |_| ()).await?;
+    let errors = reported.errors;
     phases::rescue_states(job).await;
     if let Some(before) = before {
         keep(job, before).await;

@@ -1,10 +1,12 @@
-//! What went wrong, read from Terraform's output for people.
+//! What went wrong, or may, read from Terraform's output for people.
 //!
 //! The log is for people, so Terraform writes its own text, with colours; its `-json` output
 //! would have to be rendered again, and loses the change as Terraform shows it. With colours on,
 //! each diagnostic stands in a box (`╷ │ ╵`) of its own, which output of the code that runs does
 //! not begin with: Terraform puts the resource's address before that. Without (`-no-color` in
 //! `TF_CLI_ARGS`), a diagnostic begins with `Error: ` at the start of a line.
+
+use gantry_domain::plan::Warning;
 
 /// An error that Terraform reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,18 +17,33 @@ pub struct Diagnostic {
     pub text: String,
 }
 
-/// Collects errors from lines.
+/// What Terraform reported.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// The errors, in order.
+    pub errors: Vec<Diagnostic>,
+    /// The warnings, each summary once.
+    pub warnings: Vec<Warning>,
+    /// Warnings with further summaries.
+    pub warnings_cut: u32,
+}
+
+/// Collects errors and warnings from lines.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
-    errors: Vec<Diagnostic>,
+    reported: Reported,
     open: Option<Vec<String>>,
     boxed: bool,
 }
 
 /// More errors than this help nobody.
 const MOST_ERRORS: usize = 50;
+/// Summaries of warnings that are told.
+const MOST_WARNINGS: usize = 50;
 /// Lines kept of one error.
 const MOST_LINES: usize = 100;
+/// The plan itself says which checks fail, and where.
+const FAILED_CHECK: &str = "Check block assertion failed";
 
 impl Diagnostics {
     /// Takes the next line of output.
@@ -53,10 +70,10 @@ impl Diagnostics {
         }
     }
 
-    /// The errors so far, in order.
-    pub fn finish(mut self) -> Vec<Diagnostic> {
+    /// What was reported so far.
+    pub fn finish(mut self) -> Reported {
         self.close();
-        self.errors
+        self.reported
     }
 
     fn push(&mut self, line: &str) {
@@ -71,15 +88,70 @@ impl Diagnostics {
         self.boxed = false;
         let Some(lines) = self.open.take() else { return };
         let text = lines.join("\n").trim().to_owned();
-        if let Some(rest) = text.strip_prefix("Error: ")
-            && self.errors.len() < MOST_ERRORS
-        {
-            let paragraph: Vec<_> =
-                rest.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-            let summary = paragraph.join(" ");
-            let summary = without_a_lock(&summary, &text).unwrap_or(summary);
-            self.errors.push(Diagnostic { summary, text });
+        if let Some(rest) = text.strip_prefix("Warning: ") {
+            self.warn(rest);
         }
+        if let Some(rest) = text.strip_prefix("Error: ")
+            && self.reported.errors.len() < MOST_ERRORS
+        {
+            let summary = paragraph(rest);
+            let summary = without_a_lock(&summary, &text).unwrap_or(summary);
+            self.reported.errors.push(Diagnostic { summary, text });
+        }
+    }
+
+    fn warn(&mut self, text: &str) {
+        let summary = paragraph(text);
+        if summary == FAILED_CHECK {
+            return;
+        }
+        let count = 1_u32.saturating_add(text.lines().find_map(elsewhere).unwrap_or_default());
+        let Reported { warnings, warnings_cut, .. } = &mut self.reported;
+        if let Some(known) = warnings.iter_mut().find(|known| known.summary == summary) {
+            known.count = known.count.saturating_add(count);
+        } else if warnings.len() < MOST_WARNINGS {
+            warnings.push(Warning { summary, place: place(text), count });
+        } else {
+            *warnings_cut = warnings_cut.saturating_add(count);
+        }
+    }
+}
+
+/// The first paragraph as one line.
+fn paragraph(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ")
+}
+
+/// Where a diagnostic is: its second paragraph, where that is indented, has the object and the line
+/// of its configuration, and then what stands there.
+fn place(text: &str) -> Option<String> {
+    let mut after = text.lines().skip_while(|line| !line.is_empty()).skip_while(|l| l.is_empty());
+    let indented = std::iter::from_fn(|| after.next()?.strip_prefix("  "));
+    let mut parts = Vec::new();
+    for line in indented {
+        match line.split_once(" line ") {
+            Some((file, rest)) if file.starts_with("on ") => {
+                let number = rest.split([',', ':']).next().unwrap_or_default();
+                parts.push(format!("{file} line {number}"));
+                break;
+            }
+            _ if line.starts_with("with ") => {
+                parts.push(line.trim_end_matches([',', ':']).to_owned())
+            }
+            _ => break,
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// How many warnings a line stands for that says that there are similar ones.
+fn elsewhere(line: &str) -> Option<u32> {
+    let said = line.trim().strip_prefix("(and ")?.strip_suffix(" elsewhere)")?;
+    let (count, _) = said.split_once(" more similar warning")?;
+    match count {
+        "one" => Some(1),
+        count => count.parse().ok(),
     }
 }
 
@@ -138,10 +210,62 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn errors(output: &str) -> Vec<Diagnostic> {
+    fn reported(output: &str) -> Reported {
         let mut diagnostics = Diagnostics::default();
         output.lines().for_each(|line| diagnostics.feed(line));
         diagnostics.finish()
+    }
+
+    fn errors(output: &str) -> Vec<Diagnostic> {
+        reported(output).errors
+    }
+
+    #[test]
+    fn a_warning_is_told_once_with_its_place_and_number() {
+        let boxed = "╷
+│ Warning: Argument is deprecated
+│ 
+│   with module.a.test_object.x[0],
+│   on modules/a/main.tf line 3, in resource \"test_object\" \"x\":
+│    3:   old_text = \"on b line 4\"
+│ 
+│ Use text instead.
+│ 
+│ (and 3 more similar warnings elsewhere)
+╵
+╷
+│ Warning: Resource targeting is in effect
+│ 
+│ You are creating a plan with the -target option.
+│   on purpose line 1
+╵
+╷
+│ Warning: Argument is deprecated
+│ 
+│   on other.tf line 1:
+│    1: x
+│ 
+│ (and one more similar warning elsewhere)
+╵
+╷
+│ Warning: Check block assertion failed
+│ 
+│   on main.tf line 9, in check \"c\":
+╵
+";
+        let reported = reported(boxed);
+        let texts: Vec<_> = reported.warnings.iter().map(Warning::text).collect();
+        let first = "Argument is deprecated (6×), with module.a.test_object.x[0], \
+                     on modules/a/main.tf line 3";
+        assert_eq!(texts, [first, "Resource targeting is in effect"]);
+        assert_eq!((reported.errors, reported.warnings_cut), (vec![], 0));
+        let plain = "\nWarning: Old\n\n  on main.tf line 2, in variable \"x\":\n   2: x\n\nWhy.\n\nError: No\n";
+        let reported = self::reported(plain);
+        assert_eq!(reported.warnings[0].text(), "Old, on main.tf line 2");
+        assert_eq!(reported.errors.len(), 1);
+        let many: String = (0..70).map(|i| format!("Warning: w{i}\n\nx\n\n")).collect();
+        let reported = self::reported(&many);
+        assert_eq!((reported.warnings.len(), reported.warnings_cut), (50, 20));
     }
 
     const BOXED: &str = "\u{1b}[31m╷\u{1b}[0m\u{1b}[0m
@@ -201,9 +325,11 @@ Error: not in a box";
 
     proptest! {
         #[test]
-        fn any_output_is_survived(output in "(\\PC|\u{1b}\\[|╷|│|╵|\n|Error: ){0,60}") {
-            for error in errors(&output) {
-                let escapes = error.text.contains('\u{1b}');
+        fn any_output_is_survived(output in "(\\PC|\u{1b}\\[|╷|│|╵|\n|Error: |Warning: |  on ){0,60}") {
+            let Reported { errors, warnings, .. } = reported(&output);
+            let errors = errors.into_iter().map(|error| error.text);
+            for text in errors.chain(warnings.iter().map(Warning::text)) {
+                let escapes = text.contains('\u{1b}');
                 prop_assert!(!escapes);
             }
         }

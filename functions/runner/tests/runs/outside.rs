@@ -1,20 +1,26 @@
 //! Runs with the provider for tests, which has something outside: confined as all others are.
 
-use crate::support::World;
-use gantry_domain::{plan::Delta, protocol::ReportKind, run::Phase, stack::Tool};
+use crate::support::{LOG_SECRET, World};
+use gantry_domain::{
+    masking::MASK,
+    plan::{Delta, Warning},
+    protocol::ReportKind,
+    run::Phase,
+    stack::Tool,
+};
 use gantry_terraform::{mirror_config, on_each_tool, test_provider, test_provider_code};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 const OBJECT: &str = "resource \"test_object\" \"a\" {\n  name = \"web\"\n  text = \"hello\"\n}\n";
 
 /// A world with a folder outside.
-async fn world(tool: Tool, folder: &tempfile::TempDir) -> (World, PathBuf) {
+async fn world(tool: Tool, folder: &tempfile::TempDir, objects: &str) -> (World, PathBuf) {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let outside = folder.path().join("outside");
     fs::create_dir(&outside).unwrap();
     let config = folder.path().join("terraform.rc");
     fs::write(&config, mirror_config(test_provider())).unwrap();
-    let code = test_provider_code(&outside) + OBJECT;
+    let code = test_provider_code(&outside) + objects;
     let mut w = World::on(tool, &[("infra/main.tf", &code)]).await;
     w.terraform_config = Some(config);
     (w, outside)
@@ -23,7 +29,7 @@ async fn world(tool: Tool, folder: &tempfile::TempDir) -> (World, PathBuf) {
 on_each_tool! {
     async fn objects_outside_are_made_and_drift(tool) {
         let folder = tempfile::tempdir().unwrap();
-        let (mut w, outside) = world(tool, &folder).await;
+        let (mut w, outside) = world(tool, &folder, OBJECT).await;
         w.may_write.push(outside.clone());
         let planned = w.run().await;
         w.confirm(&planned);
@@ -43,7 +49,7 @@ on_each_tool! {
 
     async fn a_confined_run_changes_nothing_outside_that_it_may_not(tool) {
         let folder = tempfile::tempdir().unwrap();
-        let (mut w, outside) = world(tool, &folder).await;
+        let (mut w, outside) = world(tool, &folder, OBJECT).await;
         w.may_read.push(outside.clone());
         let planned = w.run().await;
         w.confirm(&planned);
@@ -51,5 +57,44 @@ on_each_tool! {
         assert!(matches!(end, ReportKind::Failed { in_terraform: true, .. }), "{end:?}");
         assert!(w.api.log().contains("cannot make the object web-1"), "{}", w.api.log());
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    }
+
+    async fn what_the_tool_warns_of_is_told_once_with_its_number_and_place(tool) {
+        let folder = tempfile::tempdir().unwrap();
+        let old = |name: &str| format!(
+            "resource \"test_object\" \"{name}\" {{\n  name     = \"{name}\"\n  old_text = \"x\"\n}}\n"
+        );
+        let secret = format!(
+            "resource \"test_object\" \"late\" {{\n  for_each = toset([\"{LOG_SECRET}\"])\n  \
+             name     = \"late\"\n  warns_at = [\"plan\"]\n}}\n"
+        );
+        let objects = [old("a"), old("b"), old("c"), secret].concat();
+        let (mut w, outside) = world(tool, &folder, &objects).await;
+        w.variable("HUSH", LOG_SECRET, true);
+        w.may_read.push(outside);
+        let end = w.run().await;
+        assert!(matches!(end, ReportKind::Planned { .. }), "{}", w.api.log());
+        let change = w.api.change();
+        let of = |summary: &str| -> Warning {
+            let mut all = change.tool_warnings.iter().filter(|known| known.summary == summary);
+            let found = all.next().unwrap_or_else(|| panic!("{:?}", change.tool_warnings)).clone();
+            assert_eq!(all.next(), None);
+            found
+        };
+        let deprecated = of("Argument is deprecated");
+        assert!(deprecated.count >= 3, "{deprecated:?}");
+        let place = deprecated.place.unwrap();
+        assert!(place.starts_with("with test_object.") && place.contains(", on main.tf line "));
+        let late = of("The text may be too old");
+        assert_eq!(late.count, 1);
+        let place = late.place.unwrap();
+        assert!(place.starts_with(&format!("with test_object.late[\"{MASK}\"]")), "{place}");
+        assert_eq!(change.tool_warned(), deprecated.count + 1);
+
+        w.variable("TF_CLI_ARGS_plan", "-target=test_object.a", false);
+        w.run().await;
+        let change = w.api.change();
+        let is_told = |warning: &Warning| warning.summary == "Resource targeting is in effect";
+        assert!(change.tool_warnings.iter().any(is_told), "{:?}", change.tool_warnings);
     }
 }

@@ -32,6 +32,9 @@ pub(super) struct ChangeView {
     pub(super) outputs: Vec<RowView>,
     /// What is to be said beside: drift, what was cut, failing checks.
     pub(super) remarks: Vec<String>,
+    /// What the tool warned of: how often, and each once.
+    pub(super) warned: Option<String>,
+    pub(super) warnings: Vec<String>,
     /// How many of the resources there are here; none where the plan has none.
     pub(super) found: Option<String>,
     pub(super) previous: Option<usize>,
@@ -110,6 +113,8 @@ impl ChangeView {
             invocations: invocations.iter().map(invocation_view).collect(),
             outputs: outputs.iter().map(row).collect(),
             remarks: remarks(change),
+            warned: warned(change),
+            warnings: warnings(change),
             found: (!change.resources.is_empty())
                 .then(|| found(matches.len(), change.resources.len(), page)),
             previous: page.checked_sub(1),
@@ -186,6 +191,22 @@ fn remarks(change: &Change) -> Vec<String> {
         remarks.push(clean_line(&format!("{} fails: {problems}", check.address), 400));
     }
     remarks
+}
+
+fn warned(change: &Change) -> Option<String> {
+    let count = change.tool_warned() as usize;
+    (count > 0).then(|| format!("{} from {}", counted(count, "warning"), change.tool.name()))
+}
+
+fn warnings(change: &Change) -> Vec<String> {
+    let listed = change.tool_warnings.iter();
+    let mut warnings: Vec<String> =
+        listed.map(|warning| clean_line(&warning.text(), 700)).collect();
+    if change.tool_warnings_cut > 0 {
+        warnings
+            .push(format!("{}: see the log", more(change.tool_warnings_cut as usize, "warning")));
+    }
+    warnings
 }
 
 /// What was changed outside of the tool, the first by name.

@@ -82,6 +82,8 @@ struct ChangeSummary {
     drift: u32,
     deferred: u32,
     failing_checks: usize,
+    /// How often the tool warned.
+    tool_warnings: u32,
 }
 
 #[derive(Serialize)]
@@ -144,6 +146,7 @@ pub(super) fn of(
             drift: change.drift,
             deferred: change.deferred,
             failing_checks: change.checks.len() + change.checks_cut as usize,
+            tool_warnings: change.tool_warned(),
         }),
         project_id: run.project(),
         tracked_branch: run.tracked_branch.clone(),

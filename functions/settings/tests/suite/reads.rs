@@ -86,6 +86,32 @@ async fn a_run_shows_its_state_and_what_can_be_asked_of_it() {
 }
 
 #[tokio::test]
+async fn what_the_tool_warned_of_is_on_the_page_and_counted() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "a", RunState::Unconfirmed).await;
+    run.attempt = 1;
+    w.save_run(&run).await;
+    let place = Some("with a.b[\"<x>\"], on main.tf line 3".to_owned());
+    let summary = "Argument is deprecated".to_owned();
+    let warnings = vec![Warning { summary, place, count: 120 }];
+    let change =
+        Change { v: 1, tool_warnings: warnings, tool_warnings_cut: 2, ..Change::default() };
+    let body = Bytes::from(serde_json::to_vec(&change).unwrap());
+    w.objects.put(&objects::keys::change(&run.id, 1), body).await.unwrap();
+    let path = format!("/api/v1/runs/{}", run.id);
+    assert_eq!(w.get(&path).await.expect(200).body["change"]["tool_warnings"], 122);
+    let whole = w.get(&format!("{path}/change")).await.expect(200).body;
+    assert_eq!(whole["tool_warnings"][0]["count"], 120);
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+    assert!(page.contains("<summary>122 warnings from Terraform</summary>"), "{page}");
+    let line = "Argument is deprecated (120×), with a.b[&#34;&#60;x&#62;&#34;], on main.tf line 3";
+    assert!(page.contains(line), "{page}");
+    assert!(page.contains("2 more warnings: see the log"), "{page}");
+}
+
+#[tokio::test]
 async fn a_stacks_runs_come_newest_first_in_pages() {
     let w = connected().await;
     let stack = w.stack().await;

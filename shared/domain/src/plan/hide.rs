@@ -3,7 +3,7 @@
 
 use super::{
     AttributeChange, Change, CheckFailure, Drifted, Invocation, Line, ResourceChange, Value,
-    json::Json, show::SENSITIVE,
+    Warning, json::Json, show::SENSITIVE,
 };
 use crate::masking::{CUT, MASK, Masker, SHORTEST};
 use std::collections::BTreeSet;
@@ -59,6 +59,8 @@ impl Change {
             deferred: _,
             checks,
             checks_cut: _,
+            tool_warnings,
+            tool_warnings_cut: _,
             modules,
         } = self;
         on(terraform_version);
@@ -77,6 +79,10 @@ impl Change {
         for CheckFailure { address, problems } in checks {
             on(address);
             problems.iter_mut().for_each(on);
+        }
+        for Warning { summary, place, count: _ } in tool_warnings {
+            on(summary);
+            place.iter_mut().for_each(on);
         }
         modules.iter_mut().for_each(|module| module.mask(mask));
     }

@@ -23,7 +23,10 @@ pub use marks::Marked;
 pub use modules::{PlannedModule, PlannedValue, planned_modules};
 pub use read::PlanError;
 
-use crate::{stack::Tool, text::more};
+use crate::{
+    stack::Tool,
+    text::{grouped, more},
+};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -101,6 +104,12 @@ pub struct Change {
     /// Those beyond the limit.
     #[serde(skip_serializing_if = "delta::is_zero")]
     pub checks_cut: u32,
+    /// What the tool warned of while it planned, masked: each summary once, in its order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_warnings: Vec<Warning>,
+    /// Warnings with further summaries.
+    #[serde(skip_serializing_if = "delta::is_zero")]
+    pub tool_warnings_cut: u32,
     /// Of a module's test: the module as the tool read it, and others that the test calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<PlannedModule>,
@@ -411,9 +420,38 @@ pub struct CheckFailure {
     pub problems: Vec<String>,
 }
 
+/// What the tool warns of, once, however often it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// What it says first (`Argument is deprecated`).
+    pub summary: String,
+    /// Where it says so the first time: `with terraform_data.a, on main.tf line 3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// How often it does.
+    pub count: u32,
+}
+
+impl Warning {
+    /// In one line: `Argument is deprecated (3×), with terraform_data.a, on main.tf line 3`.
+    pub fn text(&self) -> String {
+        let Self { summary, place, count } = self;
+        let times =
+            if *count > 1 { format!(" ({}×)", grouped(*count as usize)) } else { String::new() };
+        let place = place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
+        format!("{summary}{times}{place}")
+    }
+}
+
 impl Change {
     /// The version that this code writes.
     pub const VERSION: u32 = 1;
+
+    /// How often the tool warned while it planned.
+    pub fn tool_warned(&self) -> u32 {
+        let listed = self.tool_warnings.iter().map(|warning| warning.count);
+        listed.fold(self.tool_warnings_cut, u32::saturating_add)
+    }
 
     /// What people should know before they confirm it, one line each: the remarks, and what will not
     /// be hidden any more.

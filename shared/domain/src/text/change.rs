@@ -44,6 +44,7 @@ pub fn parts(change: &Change) -> Vec<Part> {
         let count = counted(change.deferred as usize, "change");
         parts.push(Part::of(' ', &format!("{count} put off to a later plan")));
     }
+    parts.push(warned(change));
     parts.retain(|part| !part.head.is_empty());
     parts
 }
@@ -72,6 +73,24 @@ fn said(change: &Change) -> Part {
     }
     for warning in change.warnings() {
         add(&mut part.head, '!', &visible(&warning));
+    }
+    part
+}
+
+/// What the tool warned of.
+fn warned(change: &Change) -> Part {
+    let count = change.tool_warned();
+    if count == 0 {
+        return Part::default();
+    }
+    let from = change.tool.name();
+    let mut part = Part::of('!', &format!("{} from {from}:", counted(count as usize, "warning")));
+    for warning in &change.tool_warnings {
+        add(&mut part.rest, ' ', &format!("  {}", visible(&warning.text())));
+    }
+    if change.tool_warnings_cut > 0 {
+        let rest = more(change.tool_warnings_cut as usize, "warning");
+        add(&mut part.rest, ' ', &format!("  … {rest}: see the log"));
     }
     part
 }
@@ -234,7 +253,11 @@ pub fn value(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{masking::Masker, plan::Limits, stack::Tool};
+    use crate::{
+        masking::Masker,
+        plan::{Limits, Warning},
+        stack::Tool,
+    };
 
     fn lines(change: &Change) -> Vec<String> {
         let parts = parts(change).into_iter();
@@ -309,6 +332,22 @@ mod tests {
 
         - a.a will be destroyed
         "#);
+        change.tool_warnings = vec![
+            Warning {
+                summary: "Argument is deprecated".to_owned(),
+                place: Some("with a.a, on main.tf line 3".to_owned()),
+                count: 3,
+            },
+            Warning { summary: "Value for `x`".to_owned(), place: None, count: 1 },
+        ];
+        change.tool_warnings_cut = 2;
+        let told = [
+            "    Argument is deprecated (3×), with a.a, on main.tf line 3",
+            "    Value for `x`",
+            "    … 2 more warnings: see the log",
+        ];
+        assert_eq!(parts(&change).last().unwrap().rest, told);
+        assert_eq!(parts(&change).last().unwrap().head, ["! 6 warnings from Terraform:"]);
         let failed = serde_json::json!({
             "format_version": "1.2", "complete": false, "errored": true,
         });

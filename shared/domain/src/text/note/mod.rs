@@ -207,10 +207,11 @@ fn row(stack: &NoteStack) -> String {
         None => " |  | ".to_owned(),
     };
     let since = if stack.applied_since { ", applied since" } else { "" };
-    let said = stack.change.as_ref().map_or("", |change| match change {
-        change if change.partial => ", but only for a part: see below",
-        change if !change.warnings().is_empty() => ", with a remark: see below",
-        _ => "",
+    let said = stack.change.as_ref().map_or(String::new(), |change| match change.tool_warned() {
+        _ if change.partial => ", but only for a part: see below".to_owned(),
+        _ if !change.warnings().is_empty() => ", with a remark: see below".to_owned(),
+        0 => String::new(),
+        count => format!(", with {}: see below", counted(count as usize, "warning")),
     });
     format!(
         "| {} | {}{said}{since} | {counts} | {} |\n",

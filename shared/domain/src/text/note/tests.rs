@@ -1,7 +1,7 @@
 use super::*;
 use crate::stack::Tool;
 use crate::{
-    plan::{Delta, Limits},
+    plan::{Delta, Limits, Warning},
     text::markdown::{oracle::*, tests::untrusted},
 };
 use jiff::Timestamp;
@@ -103,7 +103,12 @@ fn what_people_should_know_of_a_plan_is_told() {
     remark.run.delta = Some(Delta::default());
     remark.change =
         Some(Change { remarks: vec!["backend is not used".to_owned()], ..Change::default() });
-    let note = render(&input(vec![part, remark]));
+    let mut warns = changed("warns", 1, "x");
+    let warning = Warning { summary: "Old".to_owned(), place: None, count: 4 };
+    warns.change.as_mut().unwrap().tool_warnings = vec![warning];
+    let note = render(&input(vec![part, remark, warns]));
+    assert!(note.contains("✅ Planned, with 4 warnings: see below |"), "{note}");
+    assert!(note.contains("! 4 warnings from Terraform:\n    Old (4×)\n"), "{note}");
     assert!(note.contains("✅ Planned, but only for a part: see below |"), "{note}");
     assert!(note.contains("✅ No changes, with a remark: see below |"), "{note}");
     assert!(note.contains("\n! backend is not used\n"), "{note}");
