@@ -17,8 +17,3 @@ pub(crate) fn to_key(cursor: &str, field: &str) -> Answer<String> {
     }
     Ok(cursor.replace('~', "#"))
 }
-
-/// How many items a page has: what was asked for within limits.
-pub(crate) fn page_size(asked: Option<u32>, usual: i32) -> i32 {
-    asked.map_or(usual, |asked| i32::try_from(asked.clamp(1, 100)).unwrap_or(usual))
-}

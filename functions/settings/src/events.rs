@@ -17,6 +17,7 @@ use gantry_domain::{
     CommitSha, EventId, ProjectId, StackId, StackSlug,
     event::{EventRecord, EventSource},
 };
+use gantry_setup::web::page_size;
 use gantry_store::{Stored, config::Activity, keys, scheduler::DecisionRecord};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ const MOST_DECISIONS: i32 = 200;
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct EventQuery {
     pub(crate) project: Option<u64>,
-    pub(crate) before: Option<String>,
+    pub(crate) after: Option<String>,
     pub(crate) limit: Option<u32>,
 }
 
@@ -42,7 +43,7 @@ pub(crate) struct EventQuery {
 #[derive(Serialize)]
 pub(crate) struct EventList {
     pub(crate) events: Vec<EventView>,
-    /// The `before` of the next page; none at the end.
+    /// The `after` of the next page; none at the end.
     pub(crate) next: Option<String>,
 }
 
@@ -72,7 +73,7 @@ pub(crate) struct DecisionView {
     at: Timestamp,
 }
 
-/// `GET /api/v1/events?project=&before=&limit=`: the newest first.
+/// `GET /api/v1/events?project=&after=&limit=`: the newest first.
 pub(crate) async fn list(
     State(app): State<App>,
     Params(query): Params<EventQuery>,
@@ -82,10 +83,10 @@ pub(crate) async fn list(
 
 /// A page of events, the newest first.
 pub(crate) async fn find_page(app: &App, query: &EventQuery) -> Answer<EventList> {
-    let limit = cursor::page_size(query.limit, 25);
+    let limit = page_size(query.limit, 25)?;
     let wanted = usize::try_from(limit).unwrap_or_default();
-    let before = query.before.as_deref().map(read_cursor).transpose()?;
-    let (mut day, mut after) = match before {
+    let last = query.after.as_deref().map(read_cursor).transpose()?;
+    let (mut day, mut after) = match last {
         Some((at, key)) => (at, Some(key)),
         None => (app.clock.now(), None),
     };
@@ -125,11 +126,11 @@ pub(crate) async fn find_page(app: &App, query: &EventQuery) -> Answer<EventList
 
 /// The day and the sort key that a cursor stands for: it begins with the milliseconds.
 fn read_cursor(cursor: &str) -> Answer<(Timestamp, String)> {
-    let key = cursor::to_key(cursor, "before")?;
+    let key = cursor::to_key(cursor, "after")?;
     let millis = key.split('#').next().and_then(|millis| millis.parse().ok());
     match millis.and_then(|millis| Timestamp::from_millisecond(millis).ok()) {
         Some(at) => Ok((at, key)),
-        None => Err(Refusal::field("before", "is not what an answer gave to go on with")),
+        None => Err(Refusal::field("after", "is not what an answer gave to go on with")),
     }
 }
 
@@ -169,7 +170,9 @@ fn view(record: DecisionRecord) -> DecisionView {
 /// Which activities are asked for.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct ActivityQuery {
-    pub(crate) before: Option<String>,
+    /// Links of earlier pages say `before`.
+    #[serde(alias = "before")]
+    pub(crate) after: Option<String>,
     pub(crate) limit: Option<u32>,
 }
 
@@ -177,11 +180,11 @@ pub(crate) struct ActivityQuery {
 #[derive(Serialize)]
 pub(crate) struct ActivityList {
     pub(crate) activities: Vec<Activity>,
-    /// The `before` of the next page; none at the end.
+    /// The `after` of the next page; none at the end.
     pub(crate) next: Option<String>,
 }
 
-/// `GET /api/v1/activity?before=&limit=`: the newest first.
+/// `GET /api/v1/activity?after=&limit=`: the newest first.
 pub(crate) async fn activity(
     State(app): State<App>,
     Params(query): Params<ActivityQuery>,
@@ -191,10 +194,10 @@ pub(crate) async fn activity(
 
 /// A page of activities, the newest first.
 pub(crate) async fn activities(app: &App, query: &ActivityQuery) -> Answer<ActivityList> {
-    let before = query.before.as_deref().map(|at| cursor::to_key(at, "before")).transpose()?;
-    let limit = cursor::page_size(query.limit, 50);
+    let after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
+    let limit = page_size(query.limit, 50)?;
     let page =
-        app.store.query::<Activity>(keys::ACTIVITY, "", before.as_deref(), true, limit).await?;
+        app.store.query::<Activity>(keys::ACTIVITY, "", after.as_deref(), true, limit).await?;
     let next = page.next.as_deref().map(cursor::from_key);
     let activities = page.items.into_iter().map(|found| found.value).collect();
     Ok(ActivityList { activities, next })

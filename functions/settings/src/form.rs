@@ -4,9 +4,10 @@
 use crate::refusal::{Answer, Refusal};
 use axum::{
     body::to_bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     http::{StatusCode, request::Parts},
 };
+use gantry_setup::web;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -29,20 +30,15 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-/// The query of an address.
+/// The parameters behind an address's `?`.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Answer<Self> {
-        let read = Query::<T>::try_from_uri(&parts.uri);
-        // Its own words quote what cannot be read, which may be a secret.
-        read.map(|Query(query)| Self(query)).map_err(|_| {
-            let detail = "What follows ? cannot be read. /api/v1/openapi.json lists what may stand \
-                          there.";
-            Refusal::new(StatusCode::BAD_REQUEST, "The address is not right", detail)
-        })
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let web::Params(params) = web::Params::from_request_parts(parts, state).await?;
+        Ok(Self(params))
     }
 }
 

@@ -5,7 +5,6 @@ use crate::{
     access::{Caller, Done},
     app::App,
     commands::{self, CommandView},
-    cursor,
     form::{Body, Form, Params},
     refusal::{Answer, Refusal},
     runs,
@@ -25,7 +24,10 @@ use gantry_domain::{
 };
 use gantry_package::Metadata;
 use gantry_queue::Command;
-use gantry_setup::{objects::keys as objects, web::Problem};
+use gantry_setup::{
+    objects::keys as objects,
+    web::{Problem, page_size},
+};
 use gantry_store::{
     Stored, keys,
     scheduler::{RunEntry, VersionRecord, VersionState, Yanked},
@@ -215,20 +217,20 @@ impl From<VersionRecord> for VersionView {
 #[derive(Debug, Deserialize)]
 pub(crate) struct VersionQuery {
     /// Versions lower than this one.
-    before: Option<Version>,
+    after: Option<Version>,
     limit: Option<u32>,
 }
 
-/// `GET /api/v1/modules/{slug}/versions?before=&limit=`: the highest first.
+/// `GET /api/v1/modules/{slug}/versions?after=&limit=`: the highest first.
 pub(crate) async fn versions(
     State(app): State<App>,
     Path(slug): Path<String>,
     Params(query): Params<VersionQuery>,
 ) -> Answer<impl IntoResponse> {
     let module = stacks::find_of(&app, Kind::Module, &slug).await?.value;
-    let limit = usize::try_from(cursor::page_size(query.limit, 50)).unwrap_or_default();
+    let limit = usize::try_from(page_size(query.limit, 50)?).unwrap_or_default();
     let mut all = versions_of(&app, &module.id).await?;
-    all.retain(|known| query.before.as_ref().is_none_or(|before| known.version < *before));
+    all.retain(|known| query.after.as_ref().is_none_or(|last| known.version < *last));
     let next = (all.len() > limit).then(|| all[all.len() - limit].version.clone());
     let versions: Vec<VersionView> =
         all.into_iter().rev().take(limit).map(VersionView::from).collect();

@@ -15,7 +15,7 @@ use axum::{
     response::IntoResponse,
     routing::{MethodFilter, MethodRouter, on},
 };
-use gantry_setup::web::in_time;
+use gantry_setup::web::{in_time, taking};
 use gantry_store::config::Role::{self, Admin, Deploy, Read};
 
 /// A route.
@@ -27,6 +27,8 @@ struct Route {
     what: &'static str,
     /// The address has a question, without whose answer nothing is done.
     asks: bool,
+    /// The parameters that the API takes behind the address's `?`; others are refused.
+    takes: &'static [&'static str],
     handler: MethodRouter<App>,
 }
 
@@ -36,8 +38,20 @@ where
     T: 'static,
 {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
-    Route { method, path, access, what: "", asks: false, handler: on(filter, handler) }
+    Route { method, path, access, what: "", asks: false, takes: &[], handler: on(filter, handler) }
 }
+
+impl Route {
+    /// The same with parameters behind its `?`.
+    fn taking(self, takes: &'static [&'static str]) -> Self {
+        Self { takes, ..self }
+    }
+}
+
+/// Where a list goes on, and how much of it is answered at once.
+const PAGING: &[&str] = &["after", "limit"];
+/// The same for lists that are searched.
+const SEARCHING: &[&str] = &["after", "limit", "search", "label"];
 
 /// A route that everybody may read.
 fn open<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
@@ -218,11 +232,11 @@ fn api() -> Vec<Route> {
         read(KEYS, Admin, keys::list),
         post(KEYS, Admin, "make a key", keys::create),
         delete("/api/v1/keys/{id}", Admin, "delete a key", keys::delete),
-        read(STACKS, Read, stacks::list),
+        read(STACKS, Read, stacks::list).taking(SEARCHING),
         post(STACKS, Admin, "make a stack", stacks::create),
         read(STACK, Read, stacks::show),
         put(STACK, Admin, "change the stack {slug}", stacks::edit),
-        delete(STACK, Admin, "delete the stack {slug}", stacks::remove),
+        delete(STACK, Admin, "delete the stack {slug}", stacks::remove).taking(&["state"]),
         post(
             "/api/v1/stacks/{slug}/webhook",
             Admin,
@@ -236,15 +250,15 @@ fn api() -> Vec<Route> {
             "catch up with the stack {slug}",
             commands::catch_up,
         ),
-        read(STACK_RUNS, Read, runs::list),
+        read(STACK_RUNS, Read, runs::list).taking(PAGING),
         post(STACK_RUNS, Deploy, "start a run of the stack {slug}", commands::start_run),
         open("/api/v1/module-config.schema.json", modules::schema),
-        read(MODULES, Read, modules::list),
+        read(MODULES, Read, modules::list).taking(SEARCHING),
         post(MODULES, Admin, "make a module", modules::create),
         read(MODULE, Read, modules::show),
         put(MODULE, Admin, "change the module {slug}", modules::edit),
         delete(MODULE, Admin, "delete the module {slug}", modules::remove),
-        read(VERSIONS, Read, modules::versions),
+        read(VERSIONS, Read, modules::versions).taking(PAGING),
         post(VERSIONS, Deploy, "make a version of the module {slug}", modules::make_version),
         read("/api/v1/modules/{slug}/versions/{version}", Read, modules::version),
         post(
@@ -253,18 +267,18 @@ fn api() -> Vec<Route> {
             "yank the version {version} of the module {slug}, or take that back",
             modules::yank,
         ),
-        read("/api/v1/waiting", Read, runs::waiting_list),
+        read("/api/v1/waiting", Read, runs::waiting_list).taking(PAGING),
         read("/api/v1/runs/{id}", Read, runs::show),
-        read("/api/v1/runs/{id}/log", Read, runs::log),
+        read("/api/v1/runs/{id}/log", Read, runs::log).taking(&["after"]),
         read("/api/v1/runs/{id}/change", Read, runs::show_change),
         post("/api/v1/runs/{id}/confirm", Deploy, "confirm the run {id}", commands::confirm),
         post("/api/v1/runs/{id}/discard", Deploy, "discard the run {id}", commands::discard),
         post("/api/v1/runs/{id}/stop", Deploy, "stop the run {id}", commands::stop),
         post("/api/v1/runs/{id}/retry", Deploy, "retry the run {id}", commands::retry),
         read("/api/v1/commands/{slug}/{request}", Read, commands::outcome),
-        read("/api/v1/events", Read, events::list),
+        read("/api/v1/events", Read, events::list).taking(&["after", "limit", "project"]),
         read("/api/v1/events/{id}", Read, events::decisions),
-        read("/api/v1/activity", Read, events::activity),
+        read("/api/v1/activity", Read, events::activity).taking(PAGING),
         read("/api/v1/operations", Admin, operations::show),
         post(
             "/api/v1/operations/redrive",
@@ -286,7 +300,11 @@ fn api() -> Vec<Route> {
 pub fn router(deps: Deps) -> Router {
     let app = App::new(deps);
     let mut router = Router::new();
-    for route in api().into_iter().chain(pages()) {
+    let api = api().into_iter().map(|route| {
+        let handler = taking(route.handler, route.takes);
+        Route { handler, ..route }
+    });
+    for route in api.chain(pages()) {
         let handler = match route.access {
             Access::Open => route.handler,
             Access::Key(needs) => {

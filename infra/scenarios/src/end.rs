@@ -47,7 +47,7 @@ impl World {
             }
         }
         for kind in ["stacks", "modules"] {
-            let (_, answer) = self.api(Method::GET, &format!("/{kind}?limit=200"), None).await;
+            let (_, answer) = self.api(Method::GET, &format!("/{kind}?limit=100"), None).await;
             let stacks = answer.get(kind).and_then(Value::as_array).cloned().unwrap_or_default();
             for stack in stacks {
                 let slug = stack.get("slug").and_then(Value::as_str).unwrap_or_default().to_owned();

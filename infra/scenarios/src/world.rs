@@ -527,7 +527,7 @@ impl World {
     async fn runs_by_commit(&mut self) -> HashMap<String, usize> {
         let mut all = Vec::new();
         for kind in ["stacks", "modules"] {
-            let (_, answer) = self.api(Method::GET, &format!("/{kind}?limit=200"), None).await;
+            let (_, answer) = self.api(Method::GET, &format!("/{kind}?limit=100"), None).await;
             all.extend(answer.get(kind).and_then(Value::as_array).cloned().unwrap_or_default());
         }
         let mut counts = HashMap::new();

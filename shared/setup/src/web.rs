@@ -2,13 +2,19 @@
 
 use crate::deadline;
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
-    middleware::Next,
+    extract::{ConnectInfo, FromRequestParts, Query, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
+    routing::MethodRouter,
 };
-use serde::Serialize;
-use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, time::Duration};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    net::SocketAddr,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// How long an answer may take. API Gateway waits for 30 s, and the functions live for 29.
@@ -94,8 +100,165 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
     }
 }
 
+/// The parameters behind an address's `?`. What is wrong with one is said by its name.
+pub struct Params<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let read = Query::<T>::try_from_uri(&parts.uri);
+        read.map(|Query(params)| Self(params)).map_err(|_| wrong_params::<T>(&parts.uri))
+    }
+}
+
+/// Routes of an API that take these parameters, each at most once, and no others.
+pub fn taking<S>(routes: MethodRouter<S>, names: &'static [&'static str]) -> MethodRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    routes.route_layer(from_fn(async move |request: Request, next: Next| {
+        match check_names(request.uri(), names) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    }))
+}
+
+fn check_names(uri: &Uri, takes: &[&str]) -> Result<(), Problem> {
+    let mut errors = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for (name, _) in pairs(uri) {
+        if !takes.contains(&name.as_str()) {
+            let problem = match takes {
+                [] => "is no parameter here: this address takes none".to_owned(),
+                takes => format!("is no parameter here; there are: {}", takes.join(", ")),
+            };
+            errors.insert(name, problem);
+        } else if !seen.insert(name.clone()) {
+            errors.insert(name, "is there twice".to_owned());
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(of_params(errors)) }
+}
+
+fn pairs(uri: &Uri) -> Vec<(String, String)> {
+    let read = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    read.map(|Query(pairs)| pairs).unwrap_or_default()
+}
+
+/// Each parameter is read alone: those that cannot be are the wrong ones.
+fn wrong_params<T: DeserializeOwned>(uri: &Uri) -> Problem {
+    let mut errors = BTreeMap::new();
+    for part in uri.query().unwrap_or_default().split('&') {
+        let Ok(alone) = format!("/?{part}").parse::<Uri>() else { continue };
+        let (Err(error), Some((name, _))) =
+            (Query::<T>::try_from_uri(&alone), pairs(&alone).into_iter().next())
+        else {
+            continue;
+        };
+        // The words begin with what was sent, which may be a secret.
+        let words = error.body_text();
+        let problem = match words.rsplit_once(", expected ") {
+            Some((_, expected)) => format!("should be {expected}"),
+            None if words.contains("integer") || words.contains("digit") => {
+                "should be a whole number".to_owned()
+            }
+            None if words.contains("number too") => "is a number out of range".to_owned(),
+            None if words.contains("`true`") => "should be true or false".to_owned(),
+            None => "cannot be read: /api/v1/openapi.json says what it takes".to_owned(),
+        };
+        errors.insert(name, problem);
+    }
+    of_params(errors)
+}
+
+fn of_params(errors: BTreeMap<String, String>) -> Problem {
+    let names: Vec<_> = errors.keys().map(String::as_str).collect();
+    let detail = match names.join(", ") {
+        none if none.is_empty() => "What follows ? cannot be read.".to_owned(),
+        names => format!("Nothing was done. Look behind ? at: {names}."),
+    };
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    Problem { errors, ..Problem::new(status, "Some parameters are wrong", detail) }
+}
+
+/// How many items a page of a list has: what was asked for, or what is usual.
+///
+/// # Errors
+/// When it is not 1 to 100.
+pub fn page_size(asked: Option<u32>, usual: i32) -> Result<i32, Problem> {
+    match asked {
+        None => Ok(usual),
+        Some(asked @ 1..=100) => Ok(i32::try_from(asked).unwrap_or(usual)),
+        Some(_) => {
+            let problem = "should be from 1 to 100".to_owned();
+            Err(of_params(BTreeMap::from([("limit".to_owned(), problem)])))
+        }
+    }
+}
+
 /// The bearer token of a request.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "read to see whether it can be")]
+    struct List {
+        after: Option<String>,
+        limit: Option<u32>,
+        keep: Option<Keep>,
+        #[serde(default)]
+        force: bool,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Keep {
+        Keep,
+        Abandon,
+    }
+
+    #[track_caller]
+    fn check(query: &str, expected: &[&str]) {
+        let uri: Uri = format!("/x?{query}").parse().unwrap();
+        let names = check_names(&uri, &["after", "limit", "keep", "force"]);
+        let wrong = names.err().or_else(|| {
+            Query::<List>::try_from_uri(&uri).err().map(|_| wrong_params::<List>(&uri))
+        });
+        let errors = wrong.map(|problem| problem.errors).unwrap_or_default();
+        let lines = errors.iter().map(|(name, problem)| format!("{name} {problem}"));
+        assert_eq!(lines.collect::<Vec<_>>(), expected, "{query}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_parameters_is_said_by_name() {
+        check("", &[]);
+        check("after=a&limit=7&keep=keep&force=true", &[]);
+        check("after", &[]);
+        let there_are = "is no parameter here; there are: after, limit, keep, force";
+        let (before, nonsense) = (format!("before {there_are}"), format!("nonsense {there_are}"));
+        check("before=a&nonsense=&limit=7", &[&before, &nonsense]);
+        check("limit=1&limit=2", &["limit is there twice"]);
+        let number = "limit should be a whole number";
+        check("limit=hush", &[number]);
+        check("limit=", &[number]);
+        check("%6Cimit=hush", &[number]);
+        check("limit=99999999999", &["limit is a number out of range"]);
+        check(
+            "limit=-1&keep=hush&force=hush",
+            &["force should be true or false", "keep should be `keep` or `abandon`", number],
+        );
+        let none = check_names(&"/x?a=1".parse().unwrap(), &[]).unwrap_err();
+        assert_eq!(none.errors["a"], "is no parameter here: this address takes none");
+        assert_eq!((page_size(None, 25), page_size(Some(100), 25)), (Ok(25), Ok(100)));
+        assert!(page_size(Some(0), 25).is_err() && page_size(Some(101), 25).is_err());
+    }
 }

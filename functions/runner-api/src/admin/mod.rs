@@ -11,7 +11,7 @@ use crate::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State},
+    extract::{DefaultBodyLimit, FromRequestParts, Path, State},
     http::{StatusCode, request::Parts},
     response::Response,
     routing::{delete, get, post},
@@ -23,7 +23,7 @@ use gantry_domain::{
     stack::Stack,
     state::StateForm,
 };
-use gantry_setup::web::{Problem, bearer};
+use gantry_setup::web::{Params, Problem, bearer, page_size, taking};
 use gantry_store::{
     Expect, Write,
     config::{Activity, AdminKey, Pause, Role},
@@ -38,7 +38,7 @@ use std::{
 };
 use tokio::task::spawn_blocking;
 
-/// Versions on a page.
+/// Versions on a page, where nobody says how many.
 const PAGE: i32 = 50;
 /// How long one request looks for states: API Gateway gives an answer 30 seconds.
 const RESTORE_FOR: Duration = Duration::from_secs(15);
@@ -47,7 +47,7 @@ const RESTORE_FOR: Duration = Duration::from_secs(15);
 ///
 /// | request | role | meaning |
 /// |---|---|---|
-/// | `GET state?before=` | read | current version, lock, versions (newest first, 50 a page) |
+/// | `GET state?after=&limit=` | read | current version, lock, versions (newest first, usually 50 a page) |
 /// | `GET state/{version}` | admin | the body; `current` is a version too |
 /// | `POST state?force=` | admin | a state's JSON, also packed with gzip, or `{"restore": 7}`: makes it the current version |
 /// | `DELETE state/lock` | admin | takes the lock from whoever has it |
@@ -65,11 +65,12 @@ const RESTORE_FOR: Duration = Duration::from_secs(15);
 pub fn admin_state_router(deps: Deps) -> Router {
     let limit = usize::try_from(deps.limits.state).unwrap_or(usize::MAX);
     Router::new()
-        .route("/api/v1/stacks/{slug}/state", get(show).post(replace))
-        .route("/api/v1/stacks/{slug}/state/lock", delete(unlock))
-        .route("/api/v1/stacks/{slug}/state/{version}", get(download))
-        .route("/api/v1/runs/{run}/state/{version}", get(download_of_test))
-        .route("/api/v1/operations/restore-states", post(restore_states))
+        .route("/api/v1/stacks/{slug}/state", taking(get(show), &["after", "limit"]))
+        .route("/api/v1/stacks/{slug}/state", taking(post(replace), &["force"]))
+        .route("/api/v1/stacks/{slug}/state/lock", taking(delete(unlock), &[]))
+        .route("/api/v1/stacks/{slug}/state/{version}", taking(get(download), &[]))
+        .route("/api/v1/runs/{run}/state/{version}", taking(get(download_of_test), &[]))
+        .route("/api/v1/operations/restore-states", taking(post(restore_states), &["after"]))
         .route("/runs/{run}/state/{version}", get(pages::download_of_test))
         .route("/stacks/{slug}/state/{version}", get(pages::download))
         .route("/stacks/{slug}/state/restore", post(pages::restore))
@@ -87,8 +88,8 @@ struct StateView {
     current: Option<VersionView>,
     lock: Option<LockView>,
     versions: Vec<VersionView>,
-    /// For `?before=`; none on the last page.
-    next: Option<u64>,
+    /// The `after` of the next page; none at the end.
+    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -139,24 +140,26 @@ impl From<StateLock> for LockView {
 
 #[derive(Deserialize)]
 struct ShowQuery {
-    before: Option<u64>,
+    /// Versions lower than this one.
+    after: Option<u64>,
+    limit: Option<u32>,
 }
 
 async fn show(
     State(deps): State<Deps>,
     key: Caller,
     Path(slug): Path<String>,
-    Query(query): Query<ShowQuery>,
+    Params(query): Params<ShowQuery>,
 ) -> Result<Json<StateView>, Problem> {
     key.must_be(Role::Read)?;
     let stack = stack_or_remains(&deps, &slug).await?;
     let states = deps.states();
-    let page = states.versions(&stack.id, query.before, PAGE).await?;
+    let page = states.versions(&stack.id, query.after, page_size(query.limit, PAGE)?).await?;
     let versions: Vec<VersionView> = page.items.into_iter().map(|v| v.value.into()).collect();
     Ok(Json(StateView {
         current: states.current(&stack.id).await?.map(|current| current.value.into()),
         lock: states.lock_of(&stack.id).await?.map(|lock| lock.value.into()),
-        next: page.next.and_then(|_| versions.last().map(|last| last.version)),
+        next: page.next.and_then(|_| versions.last().map(|last| last.version.to_string())),
         versions,
     }))
 }
@@ -247,7 +250,7 @@ async fn replace(
     State(deps): State<Deps>,
     key: Caller,
     Path(slug): Path<String>,
-    Query(query): Query<ReplaceQuery>,
+    Params(query): Params<ReplaceQuery>,
     body: Bytes,
 ) -> Result<Json<VersionView>, Problem> {
     // Before anything is unpacked.
@@ -346,14 +349,14 @@ struct RestoreQuery {
 #[derive(Serialize)]
 struct RestoredStates {
     stacks: Vec<Restored>,
-    /// For `?after=`; none at the end.
+    /// The `after` of the next page; none at the end.
     next: Option<String>,
 }
 
 async fn restore_states(
     State(deps): State<Deps>,
     key: Caller,
-    Query(query): Query<RestoreQuery>,
+    Params(query): Params<RestoreQuery>,
 ) -> Result<Json<RestoredStates>, Problem> {
     key.must_be(Role::Admin)?;
     let pause = deps.store.get::<Pause>(&keys::pause()).await;

@@ -69,8 +69,11 @@ async fn states_are_imported_shown_and_restored() {
     let numbers: Vec<_> =
         shown["versions"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
     assert_eq!(numbers, [3, 2, 1]);
-    let older: Value = world.get(&format!("{STATE}?before=2"), &admin).await.expect(200).json();
+    let first: Value = world.get(&format!("{STATE}?limit=2"), &admin).await.expect(200).json();
+    let on = format!("{STATE}?after={}", first["next"].as_str().unwrap());
+    let older: Value = world.get(&on, &admin).await.expect(200).json();
     assert_eq!(older["versions"].as_array().unwrap().len(), 1);
+    assert_eq!(older["next"], Value::Null);
     assert_eq!(
         world.get(&format!("{STATE}/2"), &admin).await.expect(200).text(),
         state_body(1, "other")
@@ -195,4 +198,35 @@ async fn states_that_the_records_forgot_are_found_in_storage() {
     world.send(Method::POST, STATE, &admin, choose.into()).await.expect(200);
     let told: Value = restore().await.expect(200).json();
     assert!(!told.to_string().contains("different states"), "{told}");
+}
+
+#[tokio::test]
+async fn parameters_that_an_address_does_not_take_are_refused() {
+    let world = World::new().await;
+    let admin = world.admin(Role::Admin).await;
+    for (method, path, takes) in [
+        (Method::GET, STATE, "there are: after, limit"),
+        (Method::POST, STATE, "there are: force"),
+        (Method::GET, "/api/v1/stacks/network/state/current", "takes none"),
+        (Method::GET, "/api/v1/runs/r1/state/current", "takes none"),
+        (Method::DELETE, "/api/v1/stacks/network/state/lock", "takes none"),
+        (Method::POST, "/api/v1/operations/restore-states", "there are: after"),
+    ] {
+        let wrong = format!("{path}?before=2");
+        let got: Value = world.send(method, &wrong, &admin, Vec::new()).await.expect(422).json();
+        let said = got["errors"]["before"].as_str().unwrap();
+        assert!(said.ends_with(takes), "{path}: {said}");
+    }
+    for (query, said) in [
+        ("limit=0", "should be from 1 to 100"),
+        ("limit=x", "should be a whole number"),
+        ("after=x", "should be a whole number"),
+    ] {
+        let got: Value = world.get(&format!("{STATE}?{query}"), &admin).await.expect(422).json();
+        let name = query.split('=').next().unwrap();
+        assert_eq!(got["errors"][name], said);
+    }
+    let forced = world.send(Method::POST, &format!("{STATE}?force=yes"), &admin, Vec::new()).await;
+    let forced: Value = forced.expect(422).json();
+    assert_eq!(forced["errors"]["force"], "should be true or false");
 }

@@ -57,17 +57,19 @@ struct DecisionRow {
 pub(crate) struct Query {
     /// Empty when all projects are wanted.
     project: Option<String>,
-    before: Option<String>,
+    /// Links of earlier pages say `before`.
+    #[serde(alias = "before")]
+    after: Option<String>,
 }
 
-/// `GET /events?project=&before=`
+/// `GET /events?project=&after=`
 pub(crate) async fn show(
     State(app): State<App>,
     frame: Frame,
     Params(query): Params<Query>,
 ) -> Answer<Response> {
     let project = query.project.as_deref().and_then(|id| id.trim().parse().ok());
-    let asked = EventQuery { project, before: query.before, limit: None };
+    let asked = EventQuery { project, after: query.after, limit: None };
     let found = events::find_page(&app, &asked).await?;
     let known = stacks::projects(&app).await?;
     let paths: HashMap<ProjectId, String> =

@@ -99,8 +99,9 @@ pub(crate) async fn show(
     let (search, label) = (filled(&query.search), filled(&query.label));
     let query = ListQuery { search: search.clone(), label: label.clone(), ..query };
     let integration = app.store.integration().await?.map(|found| found.value);
+    let all_waiting = runs::ListQuery::default();
     let (found, (waiting, more_wait)) =
-        tokio::try_join!(stacks::find_page(&app, &query), runs::waiting(&app))?;
+        tokio::try_join!(stacks::find_page(&app, &query), runs::waiting(&app, &all_waiting))?;
     let now = app.clock.now();
     let rows = found.rows.iter().map(|row| stack_row(row, integration.as_ref(), now)).collect();
     let broken = integration::broken(&app).await?.into_iter().map(|broken| broken.reason).collect();
@@ -110,7 +111,7 @@ pub(crate) async fn show(
         broken,
         paused_by: app.store.get::<Pause>(&keys::pause()).await?.map(|pause| pause.value.by),
         waiting: waiting.iter().map(|run| RunRow::of(run, now)).collect(),
-        more_wait,
+        more_wait: more_wait.is_some(),
         rows,
         next: found.next,
         search: search.unwrap_or_default(),

@@ -134,7 +134,7 @@ struct ActivityRow {
     refused: bool,
 }
 
-/// `GET /activity?before=`
+/// `GET /activity?after=`
 pub(crate) async fn activity(
     State(app): State<App>,
     frame: Frame,

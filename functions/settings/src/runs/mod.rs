@@ -28,7 +28,10 @@ use gantry_domain::{
     stack::Stack,
 };
 use gantry_queue::Message;
-use gantry_setup::{objects, web::Problem};
+use gantry_setup::{
+    objects,
+    web::{Problem, page_size},
+};
 use gantry_store::{Key, Stored, keys, scheduler::RunEntry};
 use serde::{Deserialize, Serialize};
 
@@ -38,18 +41,18 @@ const PREFIX: &str = "run#";
 /// Which part of the list is asked for.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct ListQuery {
-    pub(crate) before: Option<String>,
+    pub(crate) after: Option<String>,
     pub(crate) limit: Option<u32>,
 }
 
 #[derive(Serialize)]
 struct RunList {
     runs: Vec<view::RunSummary>,
-    /// The `before` of the next page; none at the end.
+    /// The `after` of the next page; none at the end.
     next: Option<String>,
 }
 
-/// `GET /api/v1/stacks/{slug}/runs?before=&limit=`: the newest first.
+/// `GET /api/v1/stacks/{slug}/runs?after=&limit=`: the newest first.
 pub(crate) async fn list(
     State(app): State<App>,
     Path(slug): Path<String>,
@@ -61,26 +64,20 @@ pub(crate) async fn list(
     Ok(Json(RunList { runs, next }))
 }
 
-/// A stack's runs, the newest first, and the `before` of the next page.
+/// A stack's runs, the newest first, and the `after` of the next page.
 pub(crate) async fn page(
     app: &App,
     stack: &Stack,
     query: &ListQuery,
 ) -> Answer<(Vec<Run>, Option<String>)> {
-    let before = match &query.before {
-        Some(cursor) => Some(format!("{PREFIX}{}", cursor::to_key(cursor, "before")?)),
+    let after = match &query.after {
+        Some(cursor) => Some(format!("{PREFIX}{}", cursor::to_key(cursor, "after")?)),
         None => None,
     };
-    let limit = cursor::page_size(query.limit, 25);
+    let limit = page_size(query.limit, 25)?;
     let page = app
         .store
-        .query::<RunEntry>(
-            &keys::stack_partition(&stack.id),
-            PREFIX,
-            before.as_deref(),
-            true,
-            limit,
-        )
+        .query::<RunEntry>(&keys::stack_partition(&stack.id), PREFIX, after.as_deref(), true, limit)
         .await?;
     let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
     let runs = by_id(app, &wanted).await?;
@@ -96,20 +93,26 @@ async fn by_id(app: &App, keys: &[Key]) -> Answer<Vec<Run>> {
     Ok(runs)
 }
 
-/// `GET /api/v1/waiting`: runs that wait for a person, the oldest first, at most a hundred.
-pub(crate) async fn waiting_list(State(app): State<App>) -> Answer<impl IntoResponse> {
-    let (runs, more) = waiting(&app).await?;
-    let runs: Vec<_> = runs.into_iter().map(|run| view::summary(&app, run)).collect();
-    Ok(Json(serde_json::json!({ "runs": runs, "more": more })))
+/// `GET /api/v1/waiting?after=&limit=`: runs that wait for a person, the oldest first.
+pub(crate) async fn waiting_list(
+    State(app): State<App>,
+    Params(query): Params<ListQuery>,
+) -> Answer<impl IntoResponse> {
+    let (runs, next) = waiting(&app, &query).await?;
+    let runs = runs.into_iter().map(|run| view::summary(&app, run)).collect();
+    Ok(Json(RunList { runs, next }))
 }
 
-/// Runs that wait for a person, the oldest first, and whether there are more.
-pub(crate) async fn waiting(app: &App) -> Answer<(Vec<Run>, bool)> {
-    let page = app.store.query::<RunEntry>(keys::WAITING, "", None, false, 100).await?;
+/// Runs that wait for a person, the oldest first, and the `after` of the next page.
+pub(crate) async fn waiting(app: &App, query: &ListQuery) -> Answer<(Vec<Run>, Option<String>)> {
+    let after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
+    let limit = page_size(query.limit, 100)?;
+    let page =
+        app.store.query::<RunEntry>(keys::WAITING, "", after.as_deref(), false, limit).await?;
     let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
     let mut runs = by_id(app, &wanted).await?;
     runs.sort_by_key(|run| run.since);
-    Ok((runs, page.next.is_some()))
+    Ok((runs, page.next.as_deref().map(cursor::from_key)))
 }
 
 /// A stack's runs in a list of its partition: those that queue, or wait for its apply.

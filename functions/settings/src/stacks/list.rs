@@ -4,6 +4,7 @@ use super::view;
 use crate::{app::App, cursor, form::Params, refusal::Answer};
 use axum::{Json, extract::State, response::IntoResponse};
 use gantry_domain::{StackId, run::Run, stack::Stack};
+use gantry_setup::web::page_size;
 use gantry_store::{
     Key, Stored,
     config::{ProjectStack, SlugEntry},
@@ -67,7 +68,7 @@ pub(crate) async fn list(
 
 /// The stacks of a page, by slug.
 pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage> {
-    let limit = cursor::page_size(query.limit, 50);
+    let limit = page_size(query.limit, 50)?;
     let wanted = usize::try_from(limit).unwrap_or_default();
     let mut after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
     let is_search = query.search.is_some() || query.label.is_some();

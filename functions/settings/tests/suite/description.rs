@@ -1,9 +1,9 @@
 //! The description fits: every route is in it and nothing else, and real answers have the shape
 //! that it promises. [`check`] runs on each answer that any test gets.
 
-use crate::support::Got;
+use crate::support::{Got, world};
 use gantry_settings::{OPENAPI, documented_routes};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::LazyLock};
 
 /// Described here, served by `runner-api`, which alone may write states and locks.
@@ -40,6 +40,48 @@ fn every_route_is_described_and_nothing_else() {
 /// Every route of the API: method and path.
 pub(crate) fn routes() -> Vec<(String, &'static str)> {
     documented_routes().into_iter().map(|(method, path)| (method.to_string(), path)).collect()
+}
+
+/// What stands in the description is what is taken, and a page of every list goes on in the same
+/// way.
+#[tokio::test]
+async fn parameters_that_are_not_described_are_refused_and_those_that_are_have_one_form() {
+    let w = world().await;
+    for (method, path) in routes() {
+        let operation = &DOCUMENT["paths"][path][method.to_lowercase()];
+        let all = operation["parameters"].as_array().into_iter().flatten();
+        let mut takes: Vec<&str> = all
+            .filter(|one| one["in"] == "query")
+            .map(|one| one["name"].as_str().unwrap())
+            .collect();
+        let part =
+            |part: &str| if part.starts_with('{') { "x".to_owned() } else { part.to_owned() };
+        let address = path.split('/').map(part).collect::<Vec<_>>().join("/");
+        let got = w.send(&method, &format!("{address}?nonsense=1"), json!({})).await.expect(422);
+        let said = got.error("nonsense").to_owned();
+        let listed = said.strip_prefix("is no parameter here; there are: ").unwrap_or_default();
+        let mut listed: Vec<&str> = listed.split(", ").filter(|name| !name.is_empty()).collect();
+        assert_eq!(listed.is_empty(), said == "is no parameter here: this address takes none");
+        (takes.sort_unstable(), listed.sort_unstable());
+        assert_eq!(takes, listed, "{method} {path}");
+
+        let answer = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        let next = &resolve(answer)["properties"]["next"]["type"];
+        let goes_on = takes.contains(&"after");
+        assert_eq!(goes_on, *next == json!(["string", "null"]), "{method} {path}");
+        if goes_on {
+            for wrong in ["before=x", "after=1&after=2"] {
+                w.send(&method, &format!("{address}?{wrong}"), json!({})).await.expect(422);
+            }
+        }
+        if takes.contains(&"limit") {
+            for wrong in ["0", "101", "-1", "x", ""] {
+                let got = w.get(&format!("{address}?limit={wrong}")).await;
+                // What there is none of has no pages.
+                assert!(got.status == 422 || got.status == 404, "{path}: {}", got.text);
+            }
+        }
+    }
 }
 
 #[test]

@@ -131,7 +131,7 @@ async fn versions_are_listed_asked_for_and_yanked() {
         (&page["versions"][1]["version"], &page["next"]),
         (&json!("2.0.0-rc.1"), &json!("2.0.0-rc.1"))
     );
-    let page = w.get(&format!("{MODULE}/versions?before=2.0.0-rc.1")).await.expect(200).body;
+    let page = w.get(&format!("{MODULE}/versions?after=2.0.0-rc.1")).await.expect(200).body;
     assert_eq!(page["versions"].as_array().unwrap().len(), 3);
     assert_eq!(page["versions"][0]["yanked"]["note"], "broken");
     let one = w.get(&format!("{MODULE}/versions/1.2.0")).await.expect(200).body;

@@ -98,7 +98,7 @@ async fn restoring_and_unlocking_a_state_are_asked_with_what_they_mean() {
     }
     for missing in ["?version=7", "", "?version="] {
         let got = browser.get(&format!("/stacks/network/restore{missing}")).await;
-        assert!([400, 404].contains(&got.status), "{missing}: {}", got.text);
+        assert!([422, 404].contains(&got.status), "{missing}: {}", got.text);
     }
 
     browser.get("/stacks/network/unlock").await.expect(409);

@@ -126,10 +126,10 @@ async fn a_stacks_runs_come_newest_first_in_pages() {
         let runs = page["runs"].as_array().unwrap();
         seen.extend(runs.iter().map(|run| run["id"].as_str().unwrap().to_owned()));
         let Some(next) = page["next"].as_str() else { break };
-        path = format!("/api/v1/stacks/network/runs?limit=2&before={next}");
+        path = format!("/api/v1/stacks/network/runs?limit=2&after={next}");
     }
     assert_eq!(seen, wanted);
-    w.get("/api/v1/stacks/network/runs?before=a%20b").await.expect(422);
+    w.get("/api/v1/stacks/network/runs?after=a%20b").await.expect(422);
 }
 
 async fn put_event(w: &World, id: &str, project: u64) {
@@ -175,11 +175,11 @@ async fn events_tell_why_something_ran_or_did_not() {
     let (first, got) = ids("/api/v1/events?limit=1&project=7").await;
     assert_eq!(first, ["e.3"]);
     let next = got["next"].as_str().unwrap();
-    let (second, got) = ids(&format!("/api/v1/events?project=7&limit=5&before={next}")).await;
+    let (second, got) = ids(&format!("/api/v1/events?project=7&limit=5&after={next}")).await;
     assert_eq!((second, &got["next"]), (vec!["e:1".to_owned()], &json!(null)));
     let got = w.get("/api/v1/events/e.3").await.expect(200).body;
     assert_eq!(got["decisions"][0]["stack"], "network");
-    w.get("/api/v1/events?before=soon").await.expect(422);
+    w.get("/api/v1/events?after=soon").await.expect(422);
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn activities_come_newest_first_in_pages() {
     let page = w.get("/api/v1/activity?limit=2").await.expect(200).body;
     assert_eq!(page["activities"][0]["outcome"], "made the key \"three\"");
     let next = page["next"].as_str().unwrap();
-    let page = w.get(&format!("/api/v1/activity?before={next}")).await.expect(200).body;
+    let page = w.get(&format!("/api/v1/activity?after={next}")).await.expect(200).body;
     let left: Vec<_> = page["activities"].as_array().unwrap().iter().collect();
     assert_eq!(left.len(), 2);
     assert_eq!(left[1]["what"], "connect GitLab");

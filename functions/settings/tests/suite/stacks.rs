@@ -508,7 +508,7 @@ async fn a_state_with_resources_is_not_dropped_by_accident() {
     let got = w.send("DELETE", STACK, json!({})).await.expect(409);
     assert!(got.detail().contains("(encrypted by OpenTofu)"), "{}", got.detail());
     w.put(keys::state(&stack.id), &state).await;
-    w.send("DELETE", &format!("{STACK}?state=burn"), json!({})).await.expect(400);
+    w.send("DELETE", &format!("{STACK}?state=burn"), json!({})).await.expect(422);
     let got = w.send("DELETE", &format!("{STACK}?state=keep"), json!({})).await.expect(200).body;
     assert!(got["meaning"].as_str().unwrap().contains("kept for 30 days"));
     let slug = keys::slug(&stack.slug);

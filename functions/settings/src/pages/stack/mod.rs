@@ -97,7 +97,9 @@ struct StateRow {
 pub(crate) struct Query {
     made: Option<String>,
     asked: Option<String>,
-    before: Option<String>,
+    /// Links of earlier pages say `before`.
+    #[serde(alias = "before")]
+    after: Option<String>,
     state: Option<String>,
 }
 
@@ -116,7 +118,7 @@ pub(crate) async fn show(
     let now = app.clock.now();
     let integration = app.store.integration().await?.map(|found| found.value);
     let head = stacks::head(&app, &stack.id).await?.map(|head| head.value).unwrap_or_default();
-    let list = ListQuery { before: query.before.clone(), limit: None };
+    let list = ListQuery { after: query.after.clone(), limit: None };
     let (found, queue, waiting) = tokio::try_join!(
         runs::page(&app, &stack, &list),
         runs::listed(&app, &stack, "queue#"),
