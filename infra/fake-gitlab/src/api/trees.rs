@@ -78,21 +78,17 @@ fn download(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
     let commit = found.repo.resolve(&asked, found.default_branch());
     let commit = commit.ok_or_else(|| Refusal::not_found("File"))?;
     let path = call.params.filled("path");
-    let root = match &path {
-        None => commit.tree,
-        Some(path) => {
-            let entry = tree::find(&found.repo.objects, commit.tree, path);
-            entry.filter(|entry| entry.is_tree()).ok_or_else(|| Refusal::not_found("File"))?.id
-        }
-    };
+    if let Some(path) = &path {
+        let entry = tree::find(&found.repo.objects, commit.tree, path);
+        entry.filter(|entry| entry.is_tree()).ok_or_else(|| Refusal::not_found("File"))?;
+    }
     let mut top = format!("{}-{}-{}", found.name(), asked.replace('/', "-"), commit.id);
     if let Some(path) = &path {
         top = format!("{top}-{}", path.replace('/', "-"));
     }
-    let mtime = u64::try_from(commit.committer.time.as_second()).unwrap_or(0);
-    let prefix =
-        path.as_deref().map_or(top.clone(), |path| format!("{top}/{}", path.trim_matches('/')));
-    let bytes = archive::tar_gz(&found.repo.objects, root, &prefix, mtime);
+    let folder = path.as_deref().map(|path| path.trim_matches('/'));
+    let bytes = archive::tar_gz(&found.repo, commit.id, &top, folder)
+        .expect("git is there, and the repository is whole");
     let answer = Answer::new(200, Body::Bytes("application/octet-stream", bytes))
         .header("etag", format!("W/\"{}\"", commit.id))
         .header("content-disposition", format!("attachment; filename=\"{}.tar.gz\"", encode(&top)));

@@ -98,7 +98,13 @@ async fn trees_in_pages() {
 
 #[tokio::test]
 async fn files_and_archives() {
-    let w = world_with(|_| (), options(&[("net/main.tf", "x\n"), ("b.tf", "y\n")])).await;
+    let files = [
+        ("net/main.tf", "x\n"),
+        ("b.tf", "y\n"),
+        ("tests/a.tf", "z\n"),
+        (".gitattributes", "/tests export-ignore\n"),
+    ];
+    let w = world_with(|_| (), options(&files)).await;
     let sha = w.gitlab.head(w.project, "main").unwrap();
     let file = w.path("/repository/files/net%2Fmain.tf");
     let got = w.get(&format!("{file}?ref=main")).await.expect(200).body;
@@ -115,13 +121,19 @@ async fn files_and_archives() {
     let mut names = Vec::new();
     for entry in tar.entries().unwrap() {
         let mut entry = entry.unwrap();
+        if entry.header().entry_type() == tar::EntryType::XGlobalHeader {
+            continue;
+        }
         names.push(entry.path().unwrap().display().to_string());
         if names.last().unwrap().ends_with("net/main.tf") {
             entry.read_to_string(&mut text).unwrap();
         }
     }
     assert_eq!(text, "x\n");
-    assert!(names.iter().all(|name| name.starts_with(&format!("network-{sha}-{sha}/"))));
+    let top = format!("network-{sha}-{sha}/");
+    assert!(names.iter().all(|name| name.starts_with(&top)), "{names:?}");
+    let files = names.iter().filter(|name| !name.ends_with('/')).map(|name| &name[top.len()..]);
+    assert_eq!(files.collect::<Vec<_>>(), [".gitattributes", "b.tf", "net/main.tf"]);
     for _ in 0..4 {
         w.get(&w.path("/repository/archive.tar.gz")).await.expect(200);
     }
