@@ -28,3 +28,4 @@ pub use protection::{AccessRule, ProtectedBranch, ProtectedEnvironment};
 pub use refs::{Branch, Tag, TagOrder};
 pub use server::{CurrentUser, TokenSelf, Version};
 pub use statuses::{NewStatus, PostedStatus, StatusState};
+pub use tree::TreeKind;

@@ -2,7 +2,7 @@
 
 use crate::server::{Answer, Server, sha};
 use gantry_domain::{MergeRequestIid, ProjectId};
-use gantry_gitlab::{Error, HookSettings, MergeRequestFilter, NewStatus, StatusState};
+use gantry_gitlab::{Error, HookSettings, MergeRequestFilter, NewStatus, StatusState, TreeKind};
 use std::time::Duration;
 
 const PROJECT: ProjectId = ProjectId(7);
@@ -305,6 +305,49 @@ async fn tree_ids_come_from_the_folder_above() {
     ] {
         let found = client.tree_id(PROJECT, &sha('1'), path).await.unwrap();
         assert_eq!(found.as_deref(), id, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_tree_has_is_found() {
+    let server = Server::start(|seen| {
+        assert!(seen.path().ends_with("/tree"));
+        match seen.query("recursive").as_str() {
+            "true" => Answer::json(
+                200,
+                r#"[{"id":"1","name":"vpc","path":"mod/vpc","type":"tree","mode":"040000"},
+                    {"id":"2","name":"a.tf","path":"mod/vpc/a.tf","type":"blob","mode":"100644"},
+                    {"id":"3","name":"sub","path":"mod/sub","type":"commit","mode":"160000"}]"#,
+            ),
+            _ => Answer::json(
+                200,
+                r#"[{"id":"1","name":"vpc","path":"vpc","type":"tree","mode":"040000"},
+                    {"id":"2","name":"a.tf","path":"a.tf","type":"blob","mode":"100755"},
+                    {"id":"3","name":"sub","path":"sub","type":"commit","mode":"160000"},
+                    {"id":"4","name":"link","path":"link","type":"blob","mode":"120000"}]"#,
+            ),
+        }
+    })
+    .await;
+    let client = server.client("");
+    for (path, kind) in [
+        ("vpc", Some(TreeKind::Folder)),
+        ("a.tf", Some(TreeKind::File)),
+        ("sub", Some(TreeKind::Submodule)),
+        ("link", Some(TreeKind::Link)),
+        ("gone", None),
+    ] {
+        assert_eq!(client.tree_kind(PROJECT, &sha('1'), path).await.unwrap(), kind, "{path}");
+    }
+    for (path, most, found) in [
+        ("mod/vpc/a.tf", 10, Some(true)),
+        ("mod/sub", 10, Some(true)),
+        ("mod/vpc", 10, Some(false)),
+        ("mod/vpc/a.tf", 1, None),
+    ] {
+        let is_it = |looked_at: &str| looked_at == path;
+        let answer = client.has_file(PROJECT, &sha('1'), "mod", most, is_it).await.unwrap();
+        assert_eq!(answer, found, "{path} of {most}");
     }
 }
 
