@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use gantry_domain::{
+    module::registry_host,
     outdated,
     protocol::{ClaimAnswer, ClaimRequest, Registry, Report, ReportKind, claim_purpose},
     run::{Phase, Run, RunState, RunType, TestOf},
@@ -68,9 +69,10 @@ pub(crate) async fn claim(
     let place = Where::of(stack, &run);
     let signer = deps.signer().await?;
     let run_token = signer.sign(&token);
-    let registry = host_of(&deps.public_url).map(|host| {
+    // The tools refuse a whole CLI configuration for a host that they do not take.
+    let registry = registry_host(&deps.public_url).map(|host| {
         let token = signer.sign(&TokenFor { kind: TokenKind::Registry, ..token.clone() });
-        Registry { host, token: token.expose_secret().to_owned() }
+        Registry { host: host.to_owned(), token: token.expose_secret().to_owned() }
     });
     tracing::info!(
         run.id = %run.id, stack = %run.slug, phase = %run.phase, attempt = run.attempt,
@@ -102,12 +104,6 @@ pub(crate) async fn claim(
         plan_digest: run.plan_digest.filter(|_| run.phase == Phase::Apply),
         planned: run.delta.filter(|_| run.phase == Phase::Apply),
     }))
-}
-
-/// The host of an address, with its port where it has one.
-fn host_of(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    rest.split('/').next().filter(|host| !host.is_empty()).map(str::to_owned)
 }
 
 /// Where and with what a run is executed: a test has its own folder and versions.

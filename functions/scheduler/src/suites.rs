@@ -103,7 +103,18 @@ impl Work {
         let found =
             client.file(project, run.commit.as_str(), &path).await.map_err(gitlab_failure)?;
         Ok(match found {
-            None => Err(format!("{path} is not in the commit: it says what is to be tested")),
+            None => {
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                let beside = client.files_in(project, &run.commit, folder).await;
+                let beside = beside.map_err(gitlab_failure)?;
+                let hint = module::misnamed(&beside).map(|name| {
+                    format!("; {folder}/{} is, and nobody reads it", text::cut(name, 60))
+                });
+                Err(format!(
+                    "{path} is not in the commit: it says what is to be tested{}",
+                    hint.unwrap_or_default()
+                ))
+            }
             Some(bytes) => module::read(&bytes)
                 .map_err(|error| format!("{path}: {error}"))
                 .and_then(|config| fits(config, &path)),

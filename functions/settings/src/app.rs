@@ -1,6 +1,7 @@
 //! What the API works with.
 
 use crate::gitlab::Connector;
+use gantry_domain::module::registry_host;
 use gantry_git::Git;
 use gantry_queue::{DeadLetters, Sender};
 use gantry_secrets::{Sealer, Secrets, Signer};
@@ -108,6 +109,24 @@ impl PublicUrl {
     /// The text, without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The host in the addresses of modules, where it can be one.
+    pub fn registry_host(&self) -> Option<&str> {
+        registry_host(&self.text)
+    }
+
+    /// What follows for modules where it can be no registry's host; for people.
+    pub fn without_registry(&self) -> Option<String> {
+        let no = self.registry_host().is_none();
+        no.then(|| {
+            format!(
+                "Terraform and OpenTofu take no modules from {}: the name of a registry's host has \
+                 a dot, and letters, digits and - besides. Give Gantry a public address that has \
+                 one, such as https://gantry.example.com",
+                self.text
+            )
+        })
     }
 
     /// Nobody but this machine reaches it.

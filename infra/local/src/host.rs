@@ -300,21 +300,30 @@ pub async fn asked_to_stop() -> anyhow::Result<()> {
     }
 }
 
-/// What the host says when it is up: where it is, where the key lies, what to do next.
-pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
-    let here = format!("http://{}", host.address);
-    let key = host.secrets_file.display();
-    let runs = &host.confinement.words;
+/// Who reaches the host at its public address, and who does not.
+fn how_it_is_reached(public_url: Option<&PublicUrl>) -> String {
     let calls = match public_url {
         Some(url) if !url.is_loopback() => format!("GitLab calls {url}/webhooks/gitlab."),
         _ => "GitLab cannot call this machine: changes are found by comparing every 30 s. \
               Set GANTRY_PUBLIC_URL to an address that it can call."
             .to_owned(),
     };
+    match public_url.and_then(PublicUrl::without_registry) {
+        Some(why) => format!("{calls}\n{why}."),
+        None => calls,
+    }
+}
+
+/// What the host says when it is up: where it is, where the key lies, what to do next.
+pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
+    let here = format!("http://{}", host.address);
+    let key = host.secrets_file.display();
+    let runs = &host.confinement.words;
+    let reached = how_it_is_reached(public_url);
     format!(
         "Gantry is up at {here}\n\
          The admin key is \"admin-key\" in {key}\n\
-         {calls}\n\
+         {reached}\n\
          {runs}\n\n\
          Next, sign in at {here} and connect your GitLab, or do the same with the API\n\
          (a token with scope api, best of a machine user):\n\
@@ -329,4 +338,22 @@ pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
          The whole API: {here}/api/v1/openapi.json\n\
          Stop with Ctrl-C; everything is kept in the data folder."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_a_registrys_is_told_at_the_start() {
+        let said = |url: &str| how_it_is_reached(Some(&url.parse().unwrap()));
+        for url in ["http://localhost:8283", "http://gantry:8080"] {
+            let expected = format!("Terraform and OpenTofu take no modules from {url}: ");
+            assert!(said(url).contains(&expected), "{}", said(url));
+        }
+        for url in ["http://127.0.0.1:8283", "https://gantry.example.com"] {
+            assert!(!said(url).contains("Terraform"), "{}", said(url));
+        }
+        assert!(!how_it_is_reached(None).contains("Terraform"));
+    }
 }

@@ -9,9 +9,10 @@ use crate::{
     run::{RunType, Want},
     stack::{Module, OnPush, Stack, in_repository},
 };
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet};
+
+pub mod globs;
 
 /// What lies between two commits, as far as GitLab could tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,7 +225,7 @@ fn tagged(tag: &str, in_tracked_branch: bool, is_protected: bool, stack: &Stack)
     let Some(on_tag) = &stack.on_tag else {
         return nothing("the stack does not run on tags");
     };
-    if !glob(&on_tag.pattern).is_some_and(|g| g.is_match(tag)) {
+    if !globs::over_tags(&on_tag.pattern).is_some_and(|g| g.is_match(tag)) {
         return nothing(format!("the tag does not match the stack's pattern {}", on_tag.pattern));
     }
     match on_tag.run {
@@ -302,7 +303,7 @@ fn untouched(reason: String) -> Decision {
 fn affected(changes: &Changes, stack: &Stack) -> Affected {
     match changes {
         Changes::Paths(paths) => {
-            let globs = globs(&stack.project_globs);
+            let globs = globs::over_paths(&stack.project_globs);
             let var_files = var_files_elsewhere(stack);
             let touches = |path: &&String| {
                 is_below(path, &stack.project_root)
@@ -370,29 +371,6 @@ fn shown(path: &str) -> String {
 pub fn is_below(path: &str, root: &str) -> bool {
     root.is_empty()
         || path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn glob(pattern: &str) -> Option<globset::GlobMatcher> {
-    GlobBuilder::new(pattern).literal_separator(true).build().ok().map(|g| g.compile_matcher())
-}
-
-fn globs(patterns: &[String]) -> GlobSet {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        if let Ok(glob) = GlobBuilder::new(pattern).literal_separator(true).build() {
-            set.add(glob);
-        }
-    }
-    set.build().unwrap_or_else(|_| GlobSet::empty())
-}
-
-/// Says what is wrong with a glob, if something is.
-pub fn check_glob(pattern: &str) -> Result<(), String> {
-    GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .build()
-        .map(|_| ())
-        .map_err(|error| error.kind().to_string())
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 mod paths;
+mod variable_names;
 
 pub use paths::{InvalidRoot, InvalidVarFile, in_repository, normalize_root, normalize_var_file};
+pub use variable_names::{VARIABLE_NAMES, is_variable_name};
 
 /// A stack as its admin made it. The scheduler only reads this record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -95,7 +95,9 @@ impl Diagnostics {
             && self.reported.errors.len() < MOST_ERRORS
         {
             let summary = paragraph(rest);
-            let summary = without_a_lock(&summary, &text).unwrap_or(summary);
+            let summary = without_a_lock(&summary, &text)
+                .or_else(|| about_arguments(&summary, &text))
+                .unwrap_or(summary);
             self.reported.errors.push(Diagnostic { summary, text });
         }
     }
@@ -167,6 +169,26 @@ fn without_a_lock(summary: &str, text: &str) -> Option<String> {
     let (_, said) = text.split_once("Error message: ")?;
     let said: Vec<_> = said.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     Some(format!("The state cannot be read: {}", said.join(" ")))
+}
+
+/// How the tools refuse arguments, and say which below.
+const ARGUMENTS: [&str; 2] =
+    ["Failed to parse command-line flags", "Too many command line arguments"];
+
+/// Which arguments they are, and where they come from: Gantry's own are right.
+fn about_arguments(summary: &str, text: &str) -> Option<String> {
+    if !ARGUMENTS.contains(&summary) {
+        return None;
+    }
+    let below = text.lines().map(str::trim).skip_while(|line| !line.is_empty());
+    let said: Vec<_> =
+        below.skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
+    let said = if said.is_empty() { String::new() } else { format!(": {}", said.join(" ")) };
+    let said = said.trim_end_matches('.');
+    Some(format!(
+        "{summary}{said}. What TF_CLI_ARGS says is given to every command, to init too; what \
+         TF_CLI_ARGS_plan says, to the plan alone"
+    ))
 }
 
 fn is_error(line: &str) -> bool {
@@ -315,6 +337,18 @@ Error: not in a box";
         let held = "Error: Error acquiring the state lock\n\nError message: HTTP remote state already \
                     locked: ID=x\nLock Info:\n  ID: x\n";
         assert_eq!(errors(held)[0].summary, "Error acquiring the state lock");
+    }
+
+    #[test]
+    fn arguments_that_a_command_refuses_are_named() {
+        let refused = "Error: Failed to parse command-line flags\n\nflag provided but not \
+                       defined: -target\n\nFor more help on using this command, run:\n";
+        assert_eq!(
+            errors(refused)[0].summary,
+            "Failed to parse command-line flags: flag provided but not defined: -target. What \
+             TF_CLI_ARGS says is given to every command, to init too; what TF_CLI_ARGS_plan says, \
+             to the plan alone"
+        );
     }
 
     #[test]

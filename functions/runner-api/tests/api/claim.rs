@@ -55,6 +55,23 @@ async fn a_phase_is_taken_once() {
     world.claim(&run, "").await.expect(410);
 }
 
+/// For another one the tools refuse the whole CLI configuration.
+#[tokio::test]
+async fn only_a_host_that_the_tools_take_is_named_as_registry() {
+    for (url, host) in [
+        ("https://gantry.example.com", Some("gantry.example.com")),
+        ("http://127.0.0.1:8283", Some("127.0.0.1:8283")),
+        ("http://[::1]:8283", None),
+        ("https://my_gantry.example.com", None),
+        ("http://localhost:8283", None),
+    ] {
+        let world = World::at(url).await;
+        let run = world.run("r1", RunType::Tracked).await;
+        let claimed: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+        assert_eq!(claimed.registry.map(|registry| registry.host).as_deref(), host, "{url}");
+    }
+}
+
 /// A module's paths count from the module, and a test has a folder of its own.
 #[tokio::test]
 async fn variable_files_are_named_from_where_the_run_is() {

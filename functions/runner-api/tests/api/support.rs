@@ -75,6 +75,11 @@ impl Answer {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::at("https://gantry.example.com").await
+    }
+
+    /// An installation with this address.
+    pub(crate) async fn at(public_url: &str) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
@@ -97,7 +102,7 @@ impl World {
             secrets,
             walls: Default::default(),
             clock: clock.clone(),
-            public_url: "https://gantry.example.com".to_owned(),
+            public_url: public_url.to_owned(),
             identities: None,
             limits: Limits { plan: 1 << 20, state: 64 << 10, ..Limits::default() },
         };

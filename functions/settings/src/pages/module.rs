@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Done},
-    app::App,
+    app::{App, PublicUrl},
     form::Params,
     gitlab::detached,
     modules,
@@ -119,6 +119,8 @@ struct Page {
     blocked: Option<(String, String, Moment)>,
     current: Option<String>,
     usage: String,
+    /// Why the tools cannot ask for it, where they cannot.
+    no_registry: Option<String>,
     /// Where Terraform looks for a token of the host; none where it has a port.
     token_variable: Option<String>,
     host: String,
@@ -210,7 +212,8 @@ pub(crate) async fn show(
     let own = |run: &&Run| run.run_type != RunType::Test;
     let runs: Vec<RunRow> =
         found.iter().filter(own).take(25).map(|run| RunRow::of(run, now)).collect();
-    let host = host(&app);
+    let url = app.public_url.as_ref();
+    let host = url.and_then(PublicUrl::registry_host).unwrap_or_default().to_owned();
     let address = modules::address_of(&module);
     let tag_prefix = module.module.as_ref().map(|of| of.tag_prefix.clone()).unwrap_or_default();
     let number = current.as_ref().map(|version| version.version.to_string());
@@ -233,6 +236,7 @@ pub(crate) async fn show(
         branch_missing: missing,
         blocked: stack::blocked(&head, now),
         usage: usage(&module.name, &host, &address, number.as_deref(), inputs),
+        no_registry: url.and_then(PublicUrl::without_registry),
         token_variable: token_variable(&host),
         host,
         tag: format!("{tag_prefix}v1.0.0"),
@@ -241,13 +245,6 @@ pub(crate) async fn show(
         current: number,
         runs,
     }))
-}
-
-/// The host in modules' addresses.
-fn host(app: &App) -> String {
-    let url = app.public_url.as_ref().map(|url| url.as_str().to_owned()).unwrap_or_default();
-    let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-    rest.split('/').next().unwrap_or_default().to_owned()
 }
 
 /// The variable in which Terraform looks for a host's token; hosts with a port have none.

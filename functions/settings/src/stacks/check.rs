@@ -4,11 +4,13 @@
 use super::{
     code,
     place::{Place, Seen},
+    watched::{self, At},
 };
-use crate::gitlab::Linked;
+use crate::{app::App, gitlab::Linked};
 use gantry_domain::{
     ProjectId, UserId,
     masking::Weakness,
+    root::not_of_every_command,
     stack::{CommentLevel, Stack, Tool, Variable, VariableRuns, VariableValue},
 };
 use gantry_git::Branches;
@@ -48,7 +50,7 @@ impl Finding {
         self.level == Level::Warning
     }
 
-    fn ok(what: impl Into<String>, meaning: impl Into<String>) -> Self {
+    pub(super) fn ok(what: impl Into<String>, meaning: impl Into<String>) -> Self {
         Self { level: Level::Ok, what: what.into(), meaning: meaning.into() }
     }
 
@@ -203,21 +205,20 @@ async fn branch_and_root(
     } else {
         Finding::ok(format!("{named} is there"), "It is what tracked runs are made of.")
     }];
+    let at = At { client, project, sha: &branch.sha };
     let mut is_there = true;
     if !stack.project_root.is_empty() {
-        let root = format!("folder {}", stack.project_root);
-        let found = client.tree_id(project, &branch.sha, &stack.project_root).await;
-        is_there = matches!(found, Ok(Some(_)));
-        findings.push(match found {
-            Ok(Some(_)) => Finding::ok(format!("{root} is there"), "Terraform runs in it."),
-            Ok(None) => Finding::warning(
-                format!("{root} is not in {}", stack.branch),
-                "Runs fail until it is there.",
-            ),
-            Err(error) => Finding::unknown(&root, &error),
-        });
+        let (there, finding) = watched::root(at, stack).await;
+        is_there = there;
+        findings.push(finding);
     }
-    if is_there && stack.module.is_none() {
+    let (idle, left_out) =
+        tokio::join!(watched::idle_globs(at, stack), watched::not_in_archives(at, stack));
+    findings.extend(idle);
+    findings.extend(left_out);
+    if is_there && stack.module.is_some() {
+        findings.extend(watched::module_config(at, stack).await);
+    } else if is_there {
         findings.extend(code::findings(client, project, &branch.sha, stack).await);
     }
     findings
@@ -314,7 +315,29 @@ fn visibility(project: &Project, stack: &Stack) -> Option<Finding> {
 pub(super) fn of_variables(stack: &Stack, sealer: &Sealer) -> Vec<Finding> {
     let mut findings = weak_secrets(stack, sealer);
     findings.extend(not_encrypted(stack));
+    findings.extend(arguments(stack));
     findings
+}
+
+/// Arguments that a command refuses, or has no use for.
+fn arguments(stack: &Stack) -> Option<Finding> {
+    let given = stack.variables.iter().find(|variable| variable.name == "TF_CLI_ARGS")?;
+    let VariableValue::Plain(given) = &given.value else { return None };
+    let some = not_of_every_command(given);
+    (!some.is_empty()).then(|| {
+        Finding::warning(
+            format!("variable TF_CLI_ARGS has {}", some.join(" ")),
+            "It is given to every command: to init, which refuses most of what a plan takes, and \
+             to the apply of a saved plan. Use TF_CLI_ARGS_plan for the plan alone, and var_files \
+             for files of values.",
+        )
+    })
+}
+
+/// A module that no tool can ask for.
+pub(super) fn of_registry(app: &App, stack: &Stack) -> Option<Finding> {
+    let why = app.public_url.as_ref().filter(|_| stack.module.is_some())?.without_registry()?;
+    Some(Finding::warning("nobody can ask for the module's versions", format!("{why}.")))
 }
 
 /// Terraform takes a variable of OpenTofu's without a word.

@@ -57,6 +57,7 @@ pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<i
 /// Makes a stack, or a module, of what a person defined.
 pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Answer<Checked> {
     let (mut wanted, mut errors) = form::read(kind, body);
+    let named_by = slug_field(&wanted);
     let is_named = !errors.contains_key("project");
     let place = match wanted.project.take() {
         None if !is_named => None,
@@ -66,7 +67,7 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         (Some(_), Some(place)) => name_module(&mut wanted, place, &mut errors),
         _ => None,
     };
-    let slug = free_slug(app, &wanted, &mut errors).await?;
+    let slug = find_slug(app, &wanted, named_by, &mut errors).await?;
     let branch = place.as_ref().and_then(|place| {
         let branch = wanted.branch.take().or_else(|| place.default_branch.clone());
         if branch.is_none() {
@@ -80,15 +81,21 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         .map_err(|error| Refusal::from(gantry_setup::web::Problem::internal(&error)))?;
     let variables = std::mem::take(&mut wanted.variables);
     let variables = variables::keep(&app.sealer, &id, variables, None, &mut errors)?;
-    let (Some(slug), Some(place), Some(branch), true) = (slug, place, branch, errors.is_empty())
+    let (Slug::Free(slug), Some(place), Some(branch), true) =
+        (&slug, place, branch, errors.is_empty())
     else {
-        return Err(refuse(errors));
+        return Err(match (slug, errors.len()) {
+            (Slug::Taken(problem), 1) if errors.get(named_by) == Some(&problem) => {
+                conflict(named_by, problem)
+            }
+            _ => Refusal::fields(errors),
+        });
     };
     let comment = wanted.comment.unwrap_or_else(|| usual_comment(&place));
     let begins_at = place.head(&branch).await;
     let stack = Stack {
         id,
-        slug,
+        slug: slug.clone(),
         repository: place.repository.clone(),
         project_path: place.path.clone(),
         generation: place.generation,
@@ -120,10 +127,11 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         labels: wanted.labels,
         hooks: wanted.hooks,
     };
-    let version = save(app, &stack).await?;
+    let version = save(app, &stack, named_by).await?;
     tell(app, stack.project(), &stack.id, "made".to_owned()).await;
     let mut findings = check::of_variables(&stack, &app.sealer);
     findings.extend(check::check(&place, &stack).await);
+    findings.extend(check::of_registry(app, &stack));
     let (integration, note) = match &place.seen {
         Seen::Project(_, Linked { integration, .. }) => {
             (Some(integration), cannot_call(app.public_url.as_ref(), &integration.api_host))
@@ -178,50 +186,72 @@ fn usual_comment(place: &Place) -> CommentLevel {
     if place.is_public { CommentLevel::Summary } else { CommentLevel::Full }
 }
 
-/// A slug that was never used; from the name when none was asked for.
-async fn free_slug(app: &App, wanted: &Wanted, errors: &mut Errors) -> Answer<Option<StackSlug>> {
+/// The slug that a stack gets.
+enum Slug {
+    /// It was never used.
+    Free(StackSlug),
+    /// It belongs to another one: what is said of that.
+    Taken(String),
+    /// There is none yet, because of what is wrong with slug or name.
+    None,
+}
+
+/// The field that gives the slug, of those that were sent: a module has its name from its project.
+fn slug_field(wanted: &Wanted) -> &'static str {
+    match (&wanted.slug, wanted.name.is_empty()) {
+        (Some(_), _) => "slug",
+        (None, false) => "name",
+        (None, true) => "project",
+    }
+}
+
+async fn find_slug(
+    app: &App,
+    wanted: &Wanted,
+    named_by: &'static str,
+    errors: &mut Errors,
+) -> Answer<Slug> {
     if errors.contains_key("slug") || (wanted.slug.is_none() && wanted.name.is_empty()) {
-        return Ok(None);
+        return Ok(Slug::None);
     }
     let slug = match wanted.slug.clone().map_or_else(|| StackSlug::from_name(&wanted.name), Ok) {
         Ok(slug) => slug,
         Err(_) => {
             let problem = "is missing: none can be made from the name; use a-z, 0-9 and -";
             errors.insert("slug".to_owned(), problem.to_owned());
-            return Ok(None);
+            return Ok(Slug::None);
         }
     };
     if let Some(taken) = app.store.get::<SlugEntry>(&keys::slug(&slug)).await? {
-        errors.insert("slug".to_owned(), taken_slug(&slug, taken.value.deleted));
-        return Ok(None);
+        let problem = taken_slug(named_by, &slug, taken.value.deleted);
+        errors.entry(named_by.to_owned()).or_insert(problem.clone());
+        return Ok(Slug::Taken(problem));
     }
-    Ok(Some(slug))
+    Ok(Slug::Free(slug))
 }
 
-fn taken_slug(slug: &StackSlug, deleted: bool) -> String {
+fn taken_slug(field: &str, slug: &StackSlug, deleted: bool) -> String {
     let whose = if deleted { "a stack that was deleted: it stays reserved" } else { "a stack" };
-    format!("{slug} belongs to {whose}; choose another one")
+    match field {
+        "slug" => format!("{slug} belongs to {whose}; choose another one"),
+        _ => format!("gives the slug {slug}, which belongs to {whose}; choose a slug as well"),
+    }
 }
 
-/// A slug that is taken is a conflict when nothing else is wrong.
-fn refuse(mut errors: Errors) -> Refusal {
-    if errors.len() == 1
-        && let Some(problem) = errors.remove("slug")
-    {
-        let mut taken = gantry_setup::web::Problem::new(
-            StatusCode::CONFLICT,
-            "The slug is not free",
-            format!("Nothing was made: the slug {problem}."),
-        );
-        taken = taken.field("slug", problem);
-        return taken.into();
-    }
-    Refusal::fields(errors)
+/// A slug that is taken, where nothing else is wrong.
+fn conflict(field: &'static str, problem: String) -> Refusal {
+    gantry_setup::web::Problem::new(
+        StatusCode::CONFLICT,
+        "The slug is not free",
+        format!("Nothing was made: the {field} {problem}."),
+    )
+    .field(field, problem)
+    .into()
 }
 
 /// Slug, definition and place among the project's stacks: all or nothing.
 /// The version of the stack that was saved.
-async fn save(app: &App, stack: &Stack) -> Answer<u64> {
+async fn save(app: &App, stack: &Stack, named_by: &'static str) -> Answer<u64> {
     let slug = SlugEntry::of(stack);
     let entry = ProjectStack { stack: stack.id.clone(), branch: stack.branch.clone() };
     // The project's entry may change at the same time (a hook is made): look once more.
@@ -252,8 +282,8 @@ async fn save(app: &App, stack: &Stack) -> Answer<u64> {
             return Err(Refusal::fields(Errors::from([("name".to_owned(), problem)])));
         }
         if let Some(taken) = app.store.get::<SlugEntry>(&keys::slug(&stack.slug)).await? {
-            let problem = taken_slug(&stack.slug, taken.value.deleted);
-            return Err(refuse(Errors::from([("slug".to_owned(), problem)])));
+            let problem = taken_slug(named_by, &stack.slug, taken.value.deleted);
+            return Err(conflict(named_by, problem));
         }
     }
     Err(changed_meanwhile())

@@ -88,7 +88,9 @@ pub(crate) async fn change(
     let applied = app.store.applied_run_made_at(&after.id).await?;
     after.retired = variables::retire(sealer, &before.value, &after, applied, app.clock.now())?;
     let code = |stack: &Stack| (stack.repository.clone(), stack.generation, stack.branch.clone());
-    let seen = if settled(&before.value) == settled(&after) {
+    let stays = settled(&before.value) == settled(&after)
+        && before.value.project_globs == after.project_globs;
+    let seen = if stays {
         None
     } else {
         match found {

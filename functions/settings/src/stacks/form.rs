@@ -3,7 +3,8 @@
 use super::variables::{self, WantedVariable};
 use crate::form::{Errors, Form};
 use gantry_domain::{
-    GitUrl, ProjectId, StackSlug, decision,
+    GitUrl, ProjectId, StackSlug,
+    decision::globs,
     stack::{
         CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Stack, Tool, TrackedQueue, normalize_root,
         normalize_var_file,
@@ -131,6 +132,13 @@ fn read_module(fields: Map<String, Value>) -> (Wanted, Errors) {
     let tag_prefix = form.text("tag_prefix").unwrap_or_default();
     if tag_prefix.len() > 100 || tag_prefix.contains(char::is_whitespace) {
         form.wrong("tag_prefix", "should be what tags begin with, such as network/");
+    } else if let Some(bare) = tag_prefix.strip_prefix("refs/tags/") {
+        form.wrong("tag_prefix", format!("should be without refs/tags/: {bare}"));
+    } else if let Some(part) = globs::not_in_tags(&tag_prefix).or_else(|| {
+        tag_prefix.contains(['*', '?', '[']).then_some("*, ? or [, and patterns are not taken")
+    }) {
+        let problem = format!("is the beginning of no tag: Git allows none with {part}");
+        form.wrong("tag_prefix", problem);
     }
     let project = project(&mut form, Provider::Gitlab);
     let branch = branch(&mut form);
@@ -160,6 +168,7 @@ fn read_module(fields: Map<String, Value>) -> (Wanted, Errors) {
         version: form.choice("version"),
         module: Some(WantedModule { terraform_provider, tag_prefix }),
     };
+    variables::check_workspace(&mut form, &wanted.variables);
     form.ignore(READ_ONLY);
     form.ignore(&["namespace", "source", "current"]);
     (wanted, form.finish())
@@ -193,7 +202,7 @@ fn read_stack(fields: Map<String, Value>) -> (Wanted, Errors) {
         slug,
         project,
         branch,
-        project_globs: form.texts("project_globs", 100, glob).unwrap_or_default(),
+        project_globs: globs(&mut form, &project_root),
         var_files: var_files(&mut form, &project_root),
         project_root,
         tool: form.choice("tool").unwrap_or_default(),
@@ -213,6 +222,9 @@ fn read_stack(fields: Map<String, Value>) -> (Wanted, Errors) {
         version: form.choice("version"),
         module: None,
     };
+    if wanted.manage_state {
+        variables::check_workspace(&mut form, &wanted.variables);
+    }
     form.ignore(READ_ONLY);
     (wanted, form.finish())
 }
@@ -279,19 +291,9 @@ fn var_files(form: &mut Form, root: &str) -> Vec<String> {
     form.texts("var_files", 20, var_file).unwrap_or_default()
 }
 
-fn glob(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err("is empty".to_owned());
-    }
-    if text.contains(char::is_control) {
-        return Err("has a line break or another control character".to_owned());
-    }
-    if text.starts_with('/') {
-        return Err("begins with /: globs are over paths inside the repository".to_owned());
-    }
-    decision::check_glob(text).map_err(|problem| format!("is no glob: {problem}"))?;
-    Ok(text.to_owned())
+fn globs(form: &mut Form, root: &str) -> Vec<String> {
+    let glob = |text: &str| globs::check_over_paths(root, text);
+    form.texts("project_globs", 100, glob).unwrap_or_default()
 }
 
 /// A released version: it becomes part of an address that the program is downloaded from.
@@ -371,8 +373,8 @@ fn fork(text: &str) -> Result<String, String> {
 fn on_tag(form: &mut Form) -> Option<OnTag> {
     let (pattern, run) = form.object("on_tag", |form| {
         let pattern = form.required_text("pattern", "which tags, such as v*");
-        if let Some(Err(problem)) = pattern.as_deref().map(decision::check_glob) {
-            form.wrong("pattern", format!("is no glob: {problem}"));
+        if let Some(Err(problem)) = pattern.as_deref().map(globs::check_over_tags) {
+            form.wrong("pattern", problem);
         }
         let run = form.choice("run");
         if run.is_none() {
@@ -463,7 +465,7 @@ mod tests {
         on_tag.run is missing: tracked or proposed
         project should be a path like group/project, or a project's id
         project_globs[0] is no glob: unclosed character class; missing ']'
-        project_globs[1] begins with /: globs are over paths inside the repository
+        project_globs[1] begins with /: globs are over paths inside the repository: write b
         project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
         provider should be `gitlab` or `git`
         slug is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
@@ -474,7 +476,7 @@ mod tests {
         var_files[0] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
         var_files[1] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
         var_files[2] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        variables[0].name should have letters, digits and _ only, and not begin with a digit
+        variables[0].name should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
         variables[1].name GANTRY_RUN_ID is set by Gantry, or would change what a run executes
         variables[2].name TF_HTTP_ADDRESS is set by Gantry, or would change what a run executes
         variables[3].name PATH is set by Gantry, or would change what a run executes

@@ -10,6 +10,7 @@ mod place;
 mod remove;
 mod variables;
 mod view;
+mod watched;
 mod webhook;
 
 pub(crate) use check::{Finding, weaknesses};
@@ -99,7 +100,9 @@ pub(crate) async fn inspect(
         })
     };
     let (findings, hook) = tokio::join!(check::check(&place, stack), hook);
-    Ok(([check::of_variables(stack, &app.sealer), findings].concat(), hook?))
+    let here = check::of_variables(stack, &app.sealer).into_iter();
+    let findings = here.chain(findings).chain(check::of_registry(app, stack)).collect();
+    Ok((findings, hook?))
 }
 
 /// What the scheduler knows of the stack.

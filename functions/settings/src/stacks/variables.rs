@@ -6,7 +6,9 @@ use crate::{
 };
 use gantry_domain::{
     StackId,
-    stack::{Retired, Stack, Variable, VariableRuns, VariableValue},
+    stack::{
+        Retired, Stack, VARIABLE_NAMES, Variable, VariableRuns, VariableValue, is_variable_name,
+    },
 };
 use gantry_secrets::Sealer;
 use jiff::{SignedDuration, Timestamp};
@@ -144,15 +146,30 @@ pub(super) fn retire(
 }
 
 fn check_name(name: &str) -> Result<(), String> {
-    let mut characters = name.bytes();
-    let begins = characters.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    if !begins || !characters.all(|b| b.is_ascii_alphanumeric() || b == b'_') || name.len() > 255 {
-        return Err("should have letters, digits and _ only, and not begin with a digit".to_owned());
+    if !is_variable_name(name) || name.len() > 255 {
+        return Err(VARIABLE_NAMES.to_owned());
     }
     if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         return Err(format!("{name} is set by Gantry, or would change what a run executes"));
     }
     Ok(())
+}
+
+/// A workspace of Terraform's is a state of its own in the backend, and the one with which Gantry
+/// keeps a state has one: the run would fail before its plan.
+pub(super) fn check_workspace(form: &mut Form, variables: &[WantedVariable]) {
+    let places = variables.iter().enumerate();
+    for (place, _) in places.filter(|(_, variable)| names_another_workspace(variable)) {
+        form.wrong(
+            &format!("variables[{place}].name"),
+            "TF_WORKSPACE needs a backend of the stack's own: Gantry keeps one state for a stack, \
+             without workspaces. Make a stack for each workspace, or set manage_state to false",
+        );
+    }
+}
+
+fn names_another_workspace(variable: &WantedVariable) -> bool {
+    variable.name == "TF_WORKSPACE" && variable.value.as_deref() != Some("default")
 }
 
 /// The variables as they are kept: secret ones sealed for this stack. A secret one without a value

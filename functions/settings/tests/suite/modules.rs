@@ -2,7 +2,7 @@
 
 use crate::{
     browser::Browser,
-    support::{World, connected},
+    support::{Options, World, connected, world_with},
 };
 use gantry_fake_gitlab::{Person, ProjectOptions};
 use gantry_queue::{Command, Message};
@@ -228,6 +228,51 @@ async fn the_page_shows_all_that_was_read_and_what_was_not() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn an_address_that_no_tool_takes_is_not_offered() {
+    let at = async |url: &'static str| {
+        let w = world_with(Options { public_url: Some(url), ..Options::default() }).await;
+        w.connect().await.expect(200);
+        w
+    };
+    for (url, host) in [
+        ("https://localhost:8283", None),
+        ("https://gantry:8080", None),
+        ("https://127.0.0.1:8283", Some("127.0.0.1:8283")),
+    ] {
+        let w = at(url).await;
+        let browser = with_code(&w, "terraform", json!({})).await;
+        let usage = said(&browser.get("/modules/network").await.expect(200).text, "use");
+        let why = format!("Terraform and OpenTofu take no modules from {url}: ");
+        assert_eq!(usage.contains(&why), host.is_none(), "{usage}");
+        let source = host.map(|host| format!("{host}/acme/network/aws"));
+        assert_eq!(usage.contains("source"), source.is_some(), "{usage}");
+        assert!(source.is_none_or(|source| usage.contains(&source)), "{usage}");
+        let check = browser.get("/stacks/network/check").await.expect(200).text;
+        assert_eq!(check.contains(&why), host.is_none(), "{check}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_file_with_another_name_is_told() {
+    let w = connected().await;
+    let project = project(&w, "acme/terraform-aws-network");
+    let dev = w.gitlab.person("dev");
+    let found = async |slug: &str| {
+        let body = json!({ "project": project, "name": slug, "slug": slug });
+        let got = w.post(PATH, body).await.expect(201).body;
+        let all = got["findings"].as_array().unwrap().iter();
+        let texts = all.map(|one| one["what"].as_str().unwrap().to_owned());
+        texts.filter(|what| what.contains(".gantry")).collect::<Vec<_>>()
+    };
+    assert_eq!(found("one").await, [".gantry/config.yml is not in main"]);
+    let text = "version: 1\n";
+    dev.push(gantry_fake_gitlab::ProjectId(project), "main", ".gantry/config.yaml", text).unwrap();
+    assert_eq!(found("two").await, [".gantry/config.yaml is not read"]);
+    dev.push(gantry_fake_gitlab::ProjectId(project), "main", ".gantry/config.yml", text).unwrap();
+    assert_eq!(found("three").await, [""; 0]);
 }
 
 #[tokio::test]

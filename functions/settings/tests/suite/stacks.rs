@@ -330,8 +330,8 @@ async fn everything_wrong_is_said_in_one_answer() {
     insta::assert_snapshot!(said, @r#"
     branch "is not a name that a branch can have; patterns are not taken"
     colour "is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, var_files, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version"
+    name "gives the slug network, which belongs to a stack; choose a slug as well"
     project "is not at GITLAB, or the user project_1_bot_abc may not see it: make it a member of the project"
-    slug "network belongs to a stack; choose another one"
     tool "should be `terraform` or `opentofu`"
     variables[0].runs "is missing: a secret needs a choice. all: proposed runs get it too, and a plan executes the branch's code, so whoever can push can read it. tracked: only runs of the tracked branch get it"
     variables[0].value "is missing: there is no secret value to keep"
@@ -351,6 +351,162 @@ async fn a_slug_stays_reserved() {
     assert!(got.error("slug").contains("it stays reserved"), "{}", got.text);
     let list = w.get(PATH).await.expect(200).body;
     assert_eq!(list["stacks"], json!([]));
+}
+
+/// The name gives the slug where none is sent.
+#[tokio::test]
+async fn a_slug_that_was_not_sent_is_not_what_is_wrong() {
+    let w = connected().await;
+    w.stack().await;
+    let body = json!({ "name": "Network", "project": "acme/network" });
+    let got = w.post(PATH, body.clone()).await.expect(409);
+    let said = "gives the slug network, which belongs to a stack; choose a slug as well";
+    assert_eq!(got.body["errors"], json!({ "name": said }));
+    assert_eq!(got.detail(), format!("Nothing was made: the name {said}."));
+    w.send("DELETE", STACK, json!({})).await.expect(200);
+    let got = w.post(PATH, body).await.expect(409);
+    assert!(got.error("name").contains("was deleted: it stays reserved"), "{}", got.text);
+    let also = json!({ "name": "Network", "project": "acme/network", "colour": "red" });
+    let got = w.post(PATH, also).await.expect(422);
+    assert!(got.error("name").contains("gives the slug network"), "{}", got.text);
+    let body = json!({ "name": "Network", "slug": "A B", "project": "acme/network" });
+    assert!(!w.post(PATH, body).await.expect(422).error("slug").is_empty());
+    let body = json!({ "name": "Network", "slug": "network-2", "project": "acme/network" });
+    w.post(PATH, body).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_glob_that_matches_nothing_is_refused_or_told() {
+    let w = connected().await;
+    let files = [("modules/vpc/main.tf", Some("")), ("Makefile", Some("all:\n"))];
+    person(&w).push_files(w.project, "main", &files, "Modules").unwrap();
+    let globs = ["../../modules/**/*.tf", "./modules/**", "modules/", "modules\\**", "!a/**"];
+    let body = json!({
+        "name": "Network", "project": "acme/network", "project_root": "live/net",
+        "project_globs": globs, "on_tag": { "pattern": "refs/tags/v*", "run": "tracked" },
+    });
+    let got = w.post(PATH, body).await.expect(422);
+    for (field, said) in [
+        ("project_globs[0]", ": write modules/**/*.tf"),
+        ("project_globs[1]", ": write modules/**"),
+        ("project_globs[2]", ": write modules/**"),
+        ("project_globs[3]", ": write modules/**"),
+        ("project_globs[4]", ": name those that count"),
+        ("on_tag.pattern", "v*"),
+    ] {
+        let problem = got.error(field);
+        assert!(problem.ends_with(said), "{field}: {problem}");
+    }
+    let globs = ["modules/**/*.tf", "modules", "Makefile", "**/*.tf", "module/**", "*.yml"];
+    let body = json!({ "name": "Network", "project": "acme/network", "project_globs": globs });
+    let got = w.post(PATH, body).await.expect(201).body;
+    let idle = |body: &Value| {
+        let mut found = findings(body);
+        found.retain(|finding| finding.contains("glob"));
+        found
+    };
+    let without = |glob: &str| format!("warning: glob {glob} matches no file of main");
+    assert_eq!(idle(&got), [without("module/**"), without("*.yml")]);
+    for (glob, told) in [("modul/**", true), ("modules/*", true), ("modules", false)] {
+        let got = w.send("PUT", STACK, json!({ "project_globs": [glob] })).await.expect(200);
+        let expected = if told { vec![without(glob)] } else { Vec::new() };
+        assert_eq!(idle(&got.body), expected, "{glob}");
+    }
+    assert!(w.gitlab.unknown_requests().is_empty());
+}
+
+/// Commits with git itself, which makes links.
+async fn commit_with_git(w: &World, script: &str) {
+    let url = w.gitlab.clone_url(w.project);
+    let url = url.replace("http://", &format!("http://oauth2:{}@", w.token));
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "set -e; export GIT_CONFIG_GLOBAL=/dev/null; git clone -q {url} work; cd work; {script}; \
+         git add -A; git -c user.name=a -c user.email=a@example.com commit -qm change; \
+         git push -q origin HEAD:main"
+    );
+    let mut shell = tokio::process::Command::new("sh");
+    let done = shell.arg("-c").arg(script).current_dir(folder.path()).output().await.unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test]
+async fn what_a_stack_does_not_get_of_its_repository_is_told() {
+    let w = connected().await;
+    commit_with_git(
+        &w,
+        "mkdir -p envs/prod/net && echo > envs/prod/net/main.tf && ln -s envs live && \
+         ln -s envs/prod/net net && printf '/tests export-ignore\\n' > .gitattributes && \
+         printf 'version.txt export-subst\\n' > envs/prod/.gitattributes",
+    )
+    .await;
+    let seen = async |root: &str| {
+        let slug = format!("at-{}", root.replace(['/', '.'], "-"));
+        let body = json!({
+            "name": slug, "slug": slug, "project": "acme/network", "project_root": root,
+        });
+        let mut found = findings(&w.post(PATH, body).await.expect(201).body);
+        found.retain(|one| ["folder", "link", "file", "archives"].iter().any(|w| one.contains(w)));
+        found.join("\n")
+    };
+    insta::assert_snapshot!(seen("envs/prod/net").await, @"
+    ok: folder envs/prod/net is there
+    warning: .gitattributes leaves out of archives: /tests
+    warning: envs/prod/.gitattributes fills in for archives: version.txt
+    ");
+    insta::assert_snapshot!(seen("net").await, @"
+    warning: net is a link
+    warning: .gitattributes leaves out of archives: /tests
+    ");
+    insta::assert_snapshot!(seen("live/prod/net").await, @"
+    warning: live is a link
+    warning: .gitattributes leaves out of archives: /tests
+    ");
+    insta::assert_snapshot!(seen("envs/prod/net/main.tf").await, @"
+    warning: envs/prod/net/main.tf is a file
+    warning: .gitattributes leaves out of archives: /tests
+    warning: envs/prod/.gitattributes fills in for archives: version.txt
+    ");
+    assert!(w.gitlab.unknown_requests().is_empty());
+}
+
+#[tokio::test]
+async fn names_of_variables_that_terraform_takes_are_taken() {
+    let w = connected().await;
+    w.stack().await;
+    let plain = json!({ "name": "TF_VAR_my-var", "value": "a", "secret": false, "runs": "all" });
+    let variables = json!([
+        plain,
+        { "name": "TF_VAR_größe", "value": "hush-hush", "secret": true, "runs": "all" },
+        { "name": "TF_WORKSPACE", "value": "default" },
+    ]);
+    let got = w.send("PUT", STACK, json!({ "variables": variables })).await.expect(200);
+    assert_eq!(got.body["variables"][0], plain);
+    let workspace = |value: &str| json!([{ "name": "TF_WORKSPACE", "value": value }]);
+    let got = w.send("PUT", STACK, json!({ "variables": workspace("prod") })).await.expect(422);
+    assert!(got.error("variables[0].name").contains("without workspaces"), "{}", got.text);
+    let own = json!({ "variables": workspace("prod"), "manage_state": false });
+    w.send("PUT", STACK, own).await.expect(200);
+    let got = w.send("PUT", STACK, json!({ "manage_state": true })).await.expect(422);
+    assert!(got.error("variables[0].name").contains("manage_state"), "{}", got.text);
+}
+
+#[tokio::test]
+async fn arguments_for_every_command_that_some_refuse_are_told() {
+    let w = connected().await;
+    w.stack().await;
+    for (arguments, told) in [
+        ("-no-color -lock-timeout=1m", None),
+        ("-var-file=prod.tfvars", Some("warning: variable TF_CLI_ARGS has -var-file")),
+        (
+            "-target a.b -parallelism=1",
+            Some("warning: variable TF_CLI_ARGS has -target -parallelism"),
+        ),
+    ] {
+        let variables = json!([{ "name": "TF_CLI_ARGS", "value": arguments }]);
+        let got = w.send("PUT", STACK, json!({ "variables": variables })).await.expect(200).body;
+        assert_eq!(findings(&got), told.map(str::to_owned).into_iter().collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test]

@@ -232,6 +232,14 @@ async fn a_bad_configuration_is_a_failed_status_with_line_and_reason() {
             "gantry/network",
             "failed: .gantry/config.yml is not in the commit",
         );
+        let misnamed = w.push(project, "main", ".gantry/config.yaml", CONFIG).await;
+        w.expect_status(
+            project,
+            &misnamed,
+            "gantry/network",
+            "failed: .gantry/config.yml is not in the commit: it says what is to be tested; \
+             .gantry/config.yaml is, and nobody reads it",
+        );
         for (branch, text, said) in bad {
             let commit = w.dev.push_bytes(project, branch, ".gantry/config.yml", text).unwrap();
             let iid = w.open(project, branch).await;

@@ -10,7 +10,7 @@ mod fields;
 use super::version;
 use crate::{
     ids::TestName,
-    stack::{Tool, normalize_root},
+    stack::{Tool, VARIABLE_NAMES, is_variable_name, normalize_root},
     text::cut,
 };
 use document::{Entry, Node, Place, Value, shown};
@@ -200,18 +200,19 @@ fn variables(node: Node) -> Result<BTreeMap<String, String>, ConfigError> {
             let problem = format!("{name} has a zero character, which no variable can hold");
             return Err(at.error(problem));
         }
+        if name == "TF_WORKSPACE" && value != "default" {
+            return Err(at.error(
+                "TF_WORKSPACE names another workspace, and the state of a test has none: remove it",
+            ));
+        }
         variables.insert(name, value);
     }
     Ok(variables)
 }
 
 fn check_variable(name: &str) -> Result<(), String> {
-    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !begins || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        let name = shown(name);
-        return Err(format!(
-            "the variable {name} should have letters, digits and _ only, and not begin with a digit"
-        ));
+    if !is_variable_name(name) {
+        return Err(format!("the variable {} {VARIABLE_NAMES}", shown(name)));
     }
     if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         return Err(format!("the variable {} is set by Gantry itself", cut(name, 60)));

@@ -1,4 +1,20 @@
-//! What a module is called, guessed from its repository's name.
+//! What a module is called: guessed from its repository's name, and the host in its address.
+
+/// The host, and its port, in the addresses of modules that an installation at `url` offers. None
+/// where Terraform and OpenTofu take it for no registry's host, neither in an address nor in their
+/// CLI configuration: such a name has a dot, and letters, digits and `-` besides, and letters of
+/// other languages are written as they are.
+pub fn registry_host(url: &str) -> Option<&str> {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next()?;
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let fits = |c: char| c.is_alphanumeric() || c == '-';
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.chars().all(fits)
+            && !label.to_ascii_lowercase().starts_with("xn--")
+    };
+    (name.contains('.') && name.split('.').all(is_label)).then_some(host)
+}
 
 /// The name and the provider of a module, from a project's path whose last segment is
 /// `terraform-<provider>-<name>`, as registries want it
@@ -18,9 +34,38 @@ pub fn guess(project_path: &str) -> Option<(&str, &str)> {
     (is_provider && is_name).then_some((name, provider))
 }
 
+/// A file that somebody took for the configuration file, of those that lie beside it.
+pub fn misnamed(names: &[String]) -> Option<&str> {
+    let stem = |name: &str| name.to_lowercase().split('.').next().unwrap_or_default().to_owned();
+    let ending = |name: &str| name.rsplit_once('.').map(|(_, ending)| ending.to_lowercase());
+    let is_near = |name: &&String| {
+        stem(name) == "config" || matches!(ending(name).as_deref(), Some("yml" | "yaml"))
+    };
+    names.iter().find(is_near).map(String::as_str)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registry_has_a_host_that_terraform_takes() {
+        for (url, host) in [
+            ("https://gantry.example.com/prod", Some("gantry.example.com")),
+            ("https://Gantry.example.com:8443", Some("Gantry.example.com:8443")),
+            ("http://127.0.0.1:8283", Some("127.0.0.1:8283")),
+            ("https://bücher.example", Some("bücher.example")),
+            ("http://localhost:8283", None),
+            ("http://gantry:8080", None),
+            ("http://[::1]:8283", None),
+            ("https://my_gantry.example.com", None),
+            ("https://gantry..com", None),
+            ("https://xn--bcher-kva.example", None),
+            ("", None),
+        ] {
+            assert_eq!(registry_host(url), host, "{url}");
+        }
+    }
 
     #[test]
     fn names_that_follow_the_convention() {
@@ -31,6 +76,19 @@ mod tests {
             ("a/terraform-azure2-a_B", "a_B", "azure2"),
         ] {
             assert_eq!(guess(path), Some((name, provider)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_file_with_another_name_is_found() {
+        let found = |name: &str| misnamed(&["README.md".to_owned(), name.to_owned()]).is_some();
+        for name in
+            ["config.yaml", "config.YML", "Config.yml", "config.json", "config", "tests.yml"]
+        {
+            assert!(found(name), "{name}");
+        }
+        for name in ["notes.md", "yaml", "my-config.tf"] {
+            assert!(!found(name), "{name}");
         }
     }
 

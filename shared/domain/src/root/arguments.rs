@@ -42,6 +42,18 @@ pub(super) fn prints_json(variable: Lookup<'_>) -> Option<&'static str> {
     })
 }
 
+/// Flags that init, plan and apply all take.
+const OF_EVERY_COMMAND: &[&str] = &["no-color", "lock", "lock-timeout", "input"];
+
+/// The flags in a text for every command (`TF_CLI_ARGS`) that some commands refuse, or take for
+/// something else.
+pub fn not_of_every_command(text: &str) -> Vec<String> {
+    let some = flags(words(text).into_iter()).into_iter();
+    some.filter(|flag| !OF_EVERY_COMMAND.contains(&flag.name.as_str()))
+        .map(|flag| format!("-{}", flag.name))
+        .collect()
+}
+
 fn flags(words: impl Iterator<Item = String>) -> Vec<Flag> {
     let mut words = words;
     let mut flags = Vec::new();
@@ -153,6 +165,15 @@ mod tests {
             [yes("-minimal-refresh"), no("-refresh-only=false")]
         );
         assert_eq!(of("-var -target -replace=x"), [no("-var=-target"), no("-replace=x")]);
+    }
+
+    #[test]
+    fn flags_that_init_refuses_are_known() {
+        assert!(not_of_every_command("-no-color -lock-timeout=1m -input=false").is_empty());
+        assert_eq!(
+            not_of_every_command("-no-color -target=a.b -var-file prod.tfvars"),
+            ["-target", "-var-file"]
+        );
     }
 
     proptest::proptest! {

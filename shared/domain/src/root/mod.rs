@@ -12,6 +12,7 @@ mod tests;
 mod versions;
 
 pub use crate::code::{RootFile, is_configuration};
+pub use arguments::not_of_every_command;
 pub use in_use::{WrongBackend, backend_in_use};
 pub use lasting::{kept_by_code, kept_by_state, remark_on_destroyed};
 pub use versions::unenforced_version;

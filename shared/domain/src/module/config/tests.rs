@@ -17,6 +17,7 @@ tests:
       TF_VAR_name: x
       TF_VAR_size: 007
       TF_VAR_debug: true
+      TF_VAR_my-größe: 1
       TF_VAR_text: |
         two
         lines
@@ -41,6 +42,7 @@ fn a_whole_file_is_read_with_its_defaults() {
           "project_root": "examples/basic",
           "variables": {
             "TF_VAR_debug": "true",
+            "TF_VAR_my-größe": "1",
             "TF_VAR_name": "x",
             "TF_VAR_region": "eu-west-1",
             "TF_VAR_size": "007",
@@ -193,6 +195,8 @@ const WRONG: &[&str] = &[
     "version: 1\ntests:\n  - { name: a, variables: { A-B: 1 } }",
     "version: 1\ntests:\n  - { name: a, variables: { 1A: 1 } }",
     "version: 1\ntests:\n  - { name: a, variables: { '': 1 } }",
+    "version: 1\ntests:\n  - { name: a, variables: { TF_VAR_a.b: 1 } }",
+    "version: 1\ntests:\n  - { name: a, variables: { TF_WORKSPACE: prod } }",
     "version: 1\ntests:\n  - { name: a, variables: { GANTRY_RUN: 1 } }",
     "version: 1\ntests:\n  - { name: a, variables: { TF_HTTP_ADDRESS: x } }",
     "version: 1\ntest_defaults:\n  variables:\n    PATH: /bin",
@@ -372,11 +376,15 @@ fn what_is_wrong_is_said_with_its_place() {
     version: 1⏎test_defaults:⏎  tool_version: 1.9.8+x
         line 3, column 17: tool_version "1.9.8+x" is not one released version, such as 1.9.8
     version: 1⏎tests:⏎  - { name: a, variables: { A-B: 1 } }
-        line 3, column 29: the variable "A-B" should have letters, digits and _ only, and not begin with a digit
+        line 3, column 29: the variable "A-B" should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
     version: 1⏎tests:⏎  - { name: a, variables: { 1A: 1 } }
-        line 3, column 29: the variable "1A" should have letters, digits and _ only, and not begin with a digit
+        line 3, column 29: the variable "1A" should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
     version: 1⏎tests:⏎  - { name: a, variables: { '': 1 } }
-        line 3, column 29: the variable "" should have letters, digits and _ only, and not begin with a digit
+        line 3, column 29: the variable "" should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
+    version: 1⏎tests:⏎  - { name: a, variables: { TF_VAR_a.b: 1 } }
+        line 3, column 29: the variable "TF_VAR_a.b" should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
+    version: 1⏎tests:⏎  - { name: a, variables: { TF_WORKSPACE: prod } }
+        line 3, column 43: TF_WORKSPACE names another workspace, and the state of a test has none: remove it
     version: 1⏎tests:⏎  - { name: a, variables: { GANTRY_RUN: 1 } }
         line 3, column 29: the variable GANTRY_RUN is set by Gantry itself
     version: 1⏎tests:⏎  - { name: a, variables: { TF_HTTP_ADDRESS: x } }
