@@ -100,6 +100,26 @@ on_each_tool! {
     }
 }
 
+// Why Gantry names no registry where its address has such a host.
+on_each_tool! {
+    async fn a_registry_has_a_host_with_a_dot(tool) {
+        for (host, said) in [
+            ("localhost:8283", "must contain at least one dot"),
+            ("gantry", "must contain at least one dot"),
+            ("[::1]:8283", "invalid hostname"),
+            ("my_gantry.example.com", "invalid hostname"),
+        ] {
+            let code = CODE.replace("gantry.example.com", host);
+            let mut w = World::on(tool, &[("infra/main.tf", code.as_str())]).await;
+            let token = "registry-token".to_owned();
+            w.claim.registry = Some(Registry { host: host.to_owned(), token });
+            let report = w.run().await;
+            assert!(matches!(report, ReportKind::Failed { .. }), "{host}: {report:?}");
+            assert!(w.api.log().contains(said), "{host}: {}", w.api.log());
+        }
+    }
+}
+
 on_each_tool! {
     async fn what_a_run_brings_counts_in_each_form(tool) {
         let Some(mirror) = gantry_terraform::mirror() else { return };

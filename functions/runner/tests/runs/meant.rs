@@ -159,6 +159,27 @@ on_each_tool! {
         }
     }
 
+    async fn a_variable_gets_its_value_whatever_its_name(tool) {
+        let code = "variable \"my-var\" {}\nvariable \"größe\" {}\n\
+                    output \"both\" {\n  value = \"${var.my-var} and ${var.größe}\"\n}\n";
+        let mut w = world(tool, &[("infra/main.tf", code)]).await;
+        w.claim.run_type = RunType::Proposed;
+        w.variable("TF_VAR_my-var", "given", false);
+        w.variable("TF_VAR_größe", "ja", false);
+        assert!(matches!(w.run().await, ReportKind::Planned { .. }), "{}", w.api.log());
+        let change = serde_json::to_string(&w.api.change()).unwrap();
+        assert!(change.contains("given and ja"), "{change}");
+    }
+
+    async fn the_state_that_gantry_keeps_has_one_workspace(tool) {
+        for (workspace, is_there) in [("default", true), ("prod", false)] {
+            let mut w = world(tool, &[("infra/main.tf", ONE)]).await;
+            w.variable("TF_WORKSPACE", workspace, false);
+            let report = w.run().await;
+            assert_eq!(matches!(report, ReportKind::Applied { .. }), is_there, "{report:?}");
+        }
+    }
+
     async fn an_apply_gets_the_values_that_its_plan_got(tool) {
         let code = "variable \"v\" {\n  ephemeral = true\n  default   = \"default\"\n}\n\
                     resource \"terraform_data\" \"one\" {\n  provisioner \"local-exec\" {\n    \

@@ -62,7 +62,8 @@ async fn parameters_that_are_not_described_are_refused_and_those_that_are_have_o
         let listed = said.strip_prefix("is no parameter here; there are: ").unwrap_or_default();
         let mut listed: Vec<&str> = listed.split(", ").filter(|name| !name.is_empty()).collect();
         assert_eq!(listed.is_empty(), said == "is no parameter here: this address takes none");
-        (takes.sort_unstable(), listed.sort_unstable());
+        takes.sort_unstable();
+        listed.sort_unstable();
         assert_eq!(takes, listed, "{method} {path}");
 
         let answer = &operation["responses"]["200"]["content"]["application/json"]["schema"];
