@@ -269,7 +269,7 @@ fn api() -> Vec<Route> {
         ),
         read("/api/v1/waiting", Read, runs::waiting_list).taking(PAGING),
         read("/api/v1/runs/{id}", Read, runs::show),
-        read("/api/v1/runs/{id}/log", Read, runs::log).taking(&["after"]),
+        read("/api/v1/runs/{id}/log", Read, runs::log).taking(&["after", "before", "find"]),
         read("/api/v1/runs/{id}/change", Read, runs::show_change),
         post("/api/v1/runs/{id}/confirm", Deploy, "confirm the run {id}", commands::confirm),
         post("/api/v1/runs/{id}/discard", Deploy, "discard the run {id}", commands::discard),
