@@ -157,7 +157,7 @@ impl Generator {
             5 => lines(number % 7, "\r\n"),
             6 => lines(number % 7, "\n") + "and no end",
             7 => {
-                format!("{{\"Statement\":[{{\"Action\":[\"s3:Get\"],\"n\":{number}}}],\"v\":1e3}}")
+                format!("{{\"Statement\":[{{\"Action\":[\"s3:G\"],\"n\":{number}}}],\"v\":1e3}}")
             }
             8 => format!("[{number},\"x\"]"),
             9 => format!("long {number} {}", "abcdefghij".repeat(70)),
