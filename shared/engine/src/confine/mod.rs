@@ -48,8 +48,8 @@ pub struct Policy {
     pub write: Vec<PathBuf>,
     /// Settings of the system that it may read, all of them in `/etc`.
     pub settings: Vec<PathBuf>,
-    /// A copy of them, which it finds at `/etc` where it has a view of its own: it costs less than
-    /// to show each of them to each process.
+    /// A copy of the files among them, which it finds at `/etc` where it has a view of its own: it
+    /// costs less than to show each of them to each process.
     pub settings_copy: Option<PathBuf>,
     /// What it may never be given, whoever names it: Gantry's own.
     #[serde(skip)]
@@ -125,8 +125,9 @@ impl Confinement {
         self.writing(path)
     }
 
-    /// The same, with a copy of the machine's settings as they are now, which is made in `folder`:
-    /// an empty one that nothing confined may change. What can be reached is not added to any more.
+    /// The same, with a copy of the machine's files of settings as they are now, which is made in
+    /// `folder`: an empty one that nothing confined may change. What can be reached is not added to
+    /// any more.
     ///
     /// # Errors
     /// When the copy cannot be made.
