@@ -3,20 +3,24 @@
 SHELL := /bin/sh
 ARGS ?=
 # What builds the demo: in CI it has the programs that were tested.
-BUILD ?= build
+BUILD ?= build-demo
 # Where terraform and tofu are: the machine's own, or made under target/ where they are needed; and
 # what runs must be able to read for one that was made there.
 TOOLS = PATH="$$(infra/tools.sh $@ $(ARGS))" && export PATH && \
 	GANTRY_RUNS_MAY_READ="$$(infra/terraform/setup.sh --needs):$$GANTRY_RUNS_MAY_READ" && \
 	export GANTRY_RUNS_MAY_READ &&
 
-.PHONY: help build programs demo run test test-aws test-plans test-stops check check-aws deploy destroy bench fake-gitlab
+.PHONY: help build build-demo programs demo run test test-aws test-plans test-stops check check-aws deploy destroy bench fake-gitlab
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 build:
 	cargo build --locked -p gantry-local -p gantry-runner
+
+# The story has objects outside of any cloud, of the provider for tests.
+build-demo:
+	cargo build --locked -p gantry-local -p gantry-runner -p gantry-test-provider
 
 demo: $(BUILD) ## Show the whole story on this machine. ARGS="--once --tool=opentofu" ends after it.
 	$(TOOLS) target/debug/gantry demo $(ARGS)

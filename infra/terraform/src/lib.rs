@@ -45,7 +45,10 @@ pub fn mirror() -> Option<&'static Path> {
     mirror
 }
 
-/// How configurations name the provider for tests, whose switches `infra/test-provider` lists.
+/// The program of the provider for tests, built with the workspace.
+pub const TEST_PROVIDER_PROGRAM: &str = "gantry-test-provider";
+
+/// How configurations name it. `infra/test-provider` lists its switches.
 const TEST_PROVIDER: &str = "gantry.test/gantry/test";
 
 /// A filesystem mirror with the provider for tests, for both tools: built with the workspace,
@@ -56,11 +59,10 @@ const TEST_PROVIDER: &str = "gantry.test/gantry/test";
 pub fn test_provider() -> &'static Path {
     static MIRROR: OnceLock<PathBuf> = OnceLock::new();
     MIRROR.get_or_init(|| {
-        let program = beside("gantry-test-provider");
-        let mirror = program.with_file_name("test-provider");
-        match mirrored(&program, &mirror) {
-            Ok(()) => mirror,
-            Err(error) => panic!("no mirror in {}: {error}", mirror.display()),
+        let program = beside(TEST_PROVIDER_PROGRAM);
+        match test_provider_mirror(&program) {
+            Ok(mirror) => mirror,
+            Err(error) => panic!("no mirror beside {}: {error}", program.display()),
         }
     })
 }
@@ -79,23 +81,28 @@ pub fn mirror_config(mirror: &Path) -> String {
     format!("provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n")
 }
 
-/// Puts the program where both tools look for it in a mirror. Tests that start side by side, and a
-/// tool that is just reading it, see the old program or the new one, never a part.
-fn mirrored(program: &Path, mirror: &Path) -> std::io::Result<()> {
+/// A filesystem mirror with this program of the provider for tests, beside it. Who makes it at the
+/// same time, and a tool that is just reading it, sees the old program or the new one, never a part.
+///
+/// # Errors
+/// When there is no such program, or no mirror can be made beside it.
+pub fn test_provider_mirror(program: &Path) -> std::io::Result<PathBuf> {
     const VERSION: &str = "1.0.0";
     let system = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
     let processor = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let mirror = program.with_file_name("test-provider");
     let folder = mirror.join(TEST_PROVIDER).join(VERSION).join(format!("{system}_{processor}"));
     fs::create_dir_all(&folder)?;
     let there = folder.join(format!("terraform-provider-test_v{VERSION}"));
     let inode = |path: &Path| fs::metadata(path).map(|is| is.ino());
     if inode(&there).ok() == Some(inode(program)?) {
-        return Ok(());
+        return Ok(mirror);
     }
     // A name that the tools do not take for a provider's.
     let new = mirror.join(format!("{}.new", std::process::id()));
     fs::hard_link(program, &new)?;
-    fs::rename(new, there)
+    fs::rename(new, there)?;
+    Ok(mirror)
 }
 
 /// What AWS's CLI needs, which is made for the tests: the first folder has it in its `bin`.

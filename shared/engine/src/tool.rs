@@ -114,6 +114,15 @@ pub fn on_path(tool: Tool, path: &str) -> Option<PathBuf> {
     })
 }
 
+/// The version of the tool in the folders of `path`.
+///
+/// # Errors
+/// When it is not there, or says none.
+pub async fn version_on_path(tool: Tool, path: &str) -> Result<String, ToolError> {
+    let program = on_path(tool, path).ok_or(ToolError::NotInstalled(tool.command()))?;
+    Ok(version_of(&program, path, None).await?)
+}
+
 fn is_version(text: &str) -> bool {
     let (numbers, pre) = text.split_once('-').map_or((text, None), |(n, p)| (n, Some(p)));
     let numbers: Vec<_> = numbers.split('.').collect();

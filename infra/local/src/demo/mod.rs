@@ -1,6 +1,7 @@
 //! The demo: a GitLab of its own with sample projects, and the whole story on real Terraform or OpenTofu.
 
 mod api;
+mod outside;
 mod projects;
 mod story;
 
@@ -9,8 +10,9 @@ use anyhow::{Context as _, bail};
 use api::Api;
 use gantry_domain::stack::Tool;
 use gantry_engine::tool;
-use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId};
+use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, UserId};
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
+use outside::Outside;
 use secrecy::SecretString;
 use std::{
     io::Write as _,
@@ -30,6 +32,8 @@ pub struct World {
     pub(crate) api: Api,
     /// The tool of its stacks.
     pub(crate) tool: Tool,
+    /// The user of Gantry's token.
+    bot: UserId,
     /// Where Gantry is: `http://127.0.0.1:8080`.
     pub(crate) gantry: String,
     pub(crate) token: String,
@@ -39,6 +43,8 @@ pub struct World {
     pub(crate) platform: ProjectId,
     /// A module's project.
     pub(crate) module: ProjectId,
+    /// The project of what is outside, and where that is.
+    pub(crate) web: Option<(ProjectId, Outside)>,
     /// How many steps of the story were told.
     steps: AtomicU32,
 }
@@ -65,13 +71,24 @@ impl World {
             gitlab,
             api,
             tool,
+            bot,
             gantry,
             token,
             network,
             platform,
             module,
+            web: None,
             steps: AtomicU32::new(0),
         })
+    }
+
+    /// The same with a project of what is outside: its part of the story is told too.
+    ///
+    /// # Errors
+    /// When GitLab refuses the project.
+    fn with_outside(mut self, outside: Outside) -> anyhow::Result<Self> {
+        self.web = Some((projects::web(&self.gitlab, self.bot)?, outside));
+        Ok(self)
     }
 
     /// What the API says of every run of the stacks that the story made.
@@ -115,6 +132,7 @@ pub async fn run(
     config.data_dir = config.data_dir.join("demo");
     let held = config.hold()?;
     held.empty()?;
+    let outside = Outside::new(&mut config, tool).await?;
     let gitlab = FakeGitlab::start(Config {
         addr: gitlab_addr,
         data_dir: Some(config.data_dir.join("gitlab")),
@@ -129,6 +147,7 @@ pub async fn run(
     let secrets = FileSecrets::new(host.secrets_file.clone());
     let key = secrets.get(SecretName::AdminKey).await?.context("there is no admin key")?;
     let world = World::new(gitlab, format!("http://{}", host.address), key, tool)?;
+    let world = world.with_outside(outside)?;
     let all_there = tokio::select! {
         all_there = world.tell() => all_there,
         asked = asked_to_stop() => {

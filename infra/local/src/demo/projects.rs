@@ -152,3 +152,48 @@ pub(crate) fn module(gitlab: &FakeGitlab, bot: UserId) -> anyhow::Result<Project
     };
     make(gitlab, bot, "acme/terraform-dns-zone", options)
 }
+
+/// Code of a web server that exists outside of any cloud, after the lines that name its provider;
+/// where the tool knows actions, one is invoked at every change.
+pub(crate) fn web_main(provider: &str, port: u16, with_action: bool) -> String {
+    let (trigger, action) = if with_action { (TRIGGER, ACTION) } else { ("", "") };
+    format!(
+        r#"{provider}resource "test_object" "web" {{
+  name = "web"
+  text = "hello"
+
+  rule {{
+    port = {port}
+    text = "open"
+  }}
+{trigger}}}
+{action}"#
+    )
+}
+
+const TRIGGER: &str = "
+  lifecycle {
+    action_trigger {
+      events  = [after_update]
+      actions = [action.test_note.told]
+    }
+  }
+";
+
+const ACTION: &str = r#"
+action "test_note" "told" {
+  config {
+    text = "the web server has changed"
+  }
+}
+"#;
+
+/// `acme/web`: what it describes exists outside.
+pub(crate) fn web(gitlab: &FakeGitlab, bot: UserId) -> anyhow::Result<ProjectId> {
+    let readme = "# Our web server\n\nIt is a file on this machine.\n";
+    let options = ProjectOptions {
+        files: vec![("README.md".to_owned(), readme.to_owned())],
+        ..ProjectOptions::default()
+    };
+    make(gitlab, bot, "acme/web", options)
+}

@@ -1,6 +1,6 @@
 //! The story, step by step: what is done, what was seen at GitLab, where to look.
 
-use super::{World, projects, say};
+use super::{World, outside::Outside, projects, say};
 use anyhow::{Context as _, bail};
 use gantry_fake_gitlab::{MergeRequestIid, MergeRequestSpec, Person, ProjectId, StatusView};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub(crate) async fn tell(world: &World) -> bool {
 async fn steps(world: &World) -> anyhow::Result<()> {
     let you = world.gitlab.person("you");
     connect(world).await?;
-    create_stack(world, world.network, "Network", "network").await?;
+    create_stack(world, world.network, "Network", "network", Value::Null).await?;
 
     let change = projects::network_main("10.0.0.0/16") + projects::DNS;
     let commit = push_branch(world, &you, "add-dns", &change).await?;
@@ -45,7 +45,11 @@ async fn steps(world: &World) -> anyhow::Result<()> {
     second_change(world, &you).await?;
     with_own_ci(world, &you).await?;
     module(world, &you).await?;
-    use_module(world, &you).await
+    use_module(world, &you).await?;
+    if let Some((project, outside)) = &world.web {
+        drift(world, &you, *project, outside).await?;
+    }
+    Ok(())
 }
 
 /// A module: tested in its merge request, a version once it is merged.
@@ -107,6 +111,76 @@ async fn use_module(world: &World, you: &Person) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What was changed by hand is seen, and brought back by an apply.
+async fn drift(
+    world: &World,
+    you: &Person,
+    project: ProjectId,
+    outside: &Outside,
+) -> anyhow::Result<()> {
+    let fields = json!({
+        "autodeploy": true,
+        "variables": [{
+            "name": "TF_CLI_CONFIG_FILE",
+            "value": outside.config,
+            "runs": "all",
+        }],
+    });
+    create_stack(world, project, "Web", "", fields).await?;
+    let refused = |refusal| anyhow::anyhow!("{refusal:?}");
+    let code = |port| projects::web_main(&outside.provider(), port, outside.has_actions);
+    world.step("Push to main: the stack Web confirms by itself");
+    let commit = you.push(project, "main", "main.tf", &code(80)).map_err(refused)?;
+    let done = succeeded(world, project, &commit, "gantry/web").await?;
+    let file = outside.objects.join("web-1.json");
+    seen(&format!(
+        "gantry/web: {}; the web server is the file {}",
+        done.description.unwrap_or_default(),
+        file.display()
+    ));
+    look(done.target_url.as_deref().unwrap_or_default());
+
+    world.step("Somebody edits that file by hand, and a merge request opens another port");
+    outside.edit("web-1.json", "hello", "changed by hand")?;
+    you.push(project, "https", "main.tf", &code(443)).map_err(refused)?;
+    let spec = MergeRequestSpec::from("https").titled("Serve HTTPS");
+    let iid = you.open_merge_request(project, spec).map_err(refused)?;
+    let note = wait("Gantry's comment with the exact change", || {
+        let notes = world.gitlab.notes(project, iid);
+        notes.into_iter().find(|n| n.author == "gantry-bot" && n.body.contains("443"))
+    })
+    .await?;
+    seen("the change, and what was changed outside:");
+    let change = note.body.split("```").find(|part| part.contains("443")).unwrap_or_default();
+    for line in change.lines().skip(1) {
+        say(&format!("        {line}"));
+    }
+    if !(change.contains("changed outside") && change.contains("changed by hand")) {
+        bail!("the comment says nothing of what was changed by hand: {}", note.body);
+    }
+    look(&format!(
+        "{}/{}/-/merge_requests/{}",
+        world.gitlab.base_url(),
+        world.gitlab.project_path(project),
+        iid.0
+    ));
+
+    world.step("Merge it: what was changed by hand is brought back");
+    you.merge(project, iid).map_err(refused)?;
+    let head = world.gitlab.head(project, "main").context("main is gone")?;
+    let done = succeeded(world, project, &head, "gantry/web").await?;
+    let said = done.description.unwrap_or_default();
+    if !said.contains("1 changed") || !outside.read("web-1.json")?.contains("hello") {
+        bail!("the status says {said:?}, and the file {}", outside.read("web-1.json")?);
+    }
+    seen(&format!("gantry/web: {said}"));
+    if outside.has_actions {
+        seen(&format!("what the action noted: {}", outside.read("notes")?.trim_end()));
+    }
+    look(done.target_url.as_deref().unwrap_or_default());
+    Ok(())
+}
+
 async fn connect(world: &World) -> anyhow::Result<()> {
     world.step("Connect GitLab (PUT /api/v1/integration)");
     let body = json!({ "api_host": world.gitlab.base_url(), "token": world.token });
@@ -125,12 +199,13 @@ async fn create_stack(
     project: ProjectId,
     name: &str,
     root: &str,
+    fields: Value,
 ) -> anyhow::Result<()> {
     let path = world.gitlab.project_path(project);
     world.step(&format!(
         "Create the stack {name} for {path} (POST /api/v1/stacks), with its webhook"
     ));
-    let body = json!({
+    let mut body = json!({
         "name": name,
         "project": path,
         "branch": "main",
@@ -140,6 +215,9 @@ async fn create_stack(
             { "name": "TF_VAR_admin_password", "value": "hunter2-hunter2", "secret": true, "runs": "all" },
         ],
     });
+    for (field, value) in fields.as_object().into_iter().flatten() {
+        body[field] = value.clone();
+    }
     let made = world.api.post("/stacks", &body).await?;
     let slug = text(&made, "/stack/slug");
     let slug = if slug.is_empty() { text(&made, "/slug") } else { slug };
@@ -268,7 +346,7 @@ async fn second_change(world: &World, you: &Person) -> anyhow::Result<()> {
 }
 
 async fn with_own_ci(world: &World, you: &Person) -> anyhow::Result<()> {
-    create_stack(world, world.platform, "Platform", "").await?;
+    create_stack(world, world.platform, "Platform", "", Value::Null).await?;
     world.step("A merge request in a project with CI of its own, whose pipelines must succeed");
     let refused = |refusal| anyhow::anyhow!("{refusal:?}");
     let text = "resource \"terraform_data\" \"cluster\" {\n  input = { nodes = 5 }\n}\n";
