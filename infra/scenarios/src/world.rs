@@ -22,6 +22,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeSet, HashMap},
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -139,9 +140,15 @@ impl World {
         self.system = self.installation.start().await.unwrap();
     }
 
-    /// From now on each phase is executed by the real runner program, on the real tool.
+    /// From now on each phase is executed by the real runner program, on the real tool, which has
+    /// no provider but the one for tests.
     pub fn with_real_runners(&mut self) {
         self.programs.start_from_now_on(&self.installation);
+    }
+
+    /// Where the provider for tests has its objects, of a story with real runners.
+    pub fn outside(&self) -> PathBuf {
+        self.programs.outside().unwrap().to_owned()
     }
 
     /// The host of this installation, with its port, as it stands in modules' addresses.

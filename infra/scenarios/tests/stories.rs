@@ -10,6 +10,7 @@ mod stories {
     mod merge_requests;
     mod modules;
     mod moods;
+    mod outside;
     mod refusals;
     mod renames;
     mod runners;
