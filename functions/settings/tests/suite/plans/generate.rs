@@ -71,6 +71,12 @@ impl Generator {
         );
         self.root.push_str(&variable);
         self.module.push_str(&variable.replace(&self.hidden, "other"));
+        let token = format!(
+            "ephemeral \"test_token\" \"t\" {{\n  name = {}\n}}\n",
+            quoted(&self.write_only())
+        );
+        self.root.push_str(&token);
+        self.module.push_str(&token);
         for at in 0..self.rng.random_range(1..6) {
             self.resource(at);
         }
@@ -136,6 +142,11 @@ impl Generator {
             6 => format!("postgres://u:{}@db", self.hidden),
             _ => core,
         }
+    }
+
+    /// A secret that no plan has.
+    fn write_only(&mut self) -> String {
+        format!("{WRITE_ONLY}{:010}", self.rng.random_range(0..10_000_000_000_u64))
     }
 
     fn secret_number(&mut self) -> Value {
@@ -418,10 +429,11 @@ impl Generator {
         }
         if self.is(0.1) {
             let number = self.next();
-            code.push_str(&format!(
-                "  write_only = \"{WRITE_ONLY}{:010}\"\n  write_only_version = {number}\n",
-                self.rng.random_range(0..10_000_000_000_u64)
-            ));
+            let value = match self.is(0.5) {
+                true => "ephemeral.test_token.t.value".to_owned(),
+                false => quoted(&self.write_only()),
+            };
+            code.push_str(&format!("  write_only = {value}\n  write_only_version = {number}\n"));
         }
         code
     }

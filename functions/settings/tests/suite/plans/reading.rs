@@ -234,6 +234,10 @@ impl Reading {
         self.counts.insert("outputs".to_owned(), json!(outputs + 1));
         let declared = &plan["configuration"]["root_module"]["outputs"][name];
         let is_marked = declared["sensitive"] == true;
+        // Before it destroys, OpenTofu reads the code's outputs anew.
+        let is_read_anew =
+            change["actions"] == json!(["delete"]) && change["before_sensitive"] == false;
+        let was_marked = was_marked && !is_read_anew;
         let (mut places, yes, no) = (Vec::new(), json!(true), Json::Null);
         let has_value = [&change["before"], &change["after"]].map(|value| !value.is_null());
         let marks = match (was_marked, is_marked) {
