@@ -3,11 +3,12 @@
 use crate::{
     World, end,
     moods::{self, Trouble},
-    seed::SEED,
+    seed::{SEED, random},
     stops,
 };
 use futures::FutureExt as _;
 use gantry_domain::stack::Tool;
+use rand::seq::IndexedRandom as _;
 use std::{future::Future, panic::AssertUnwindSafe};
 
 /// What is made harder.
@@ -66,8 +67,8 @@ where
     run_test_in(&Mode::ALL, story).await;
 }
 
-/// Tells the story on a tool: on Terraform in every mode, and on another one as it is. How messages
-/// come, and when a process ends, makes no difference to what a tool does.
+/// Tells the story on a tool: as it is, and on Terraform once more in another mode, which the seed
+/// chooses. How messages come, and when a process ends, makes no difference to what a tool does.
 pub async fn run_test_on<F, Fut>(tool: Tool, story: F)
 where
     F: Fn(World) -> Fut,
@@ -76,7 +77,8 @@ where
     run_test_on_in(tool, &Mode::ALL, story).await;
 }
 
-/// The same, on Terraform in the given modes.
+/// The same, with one of the given modes besides the first; with all of them where the story is told
+/// with every stop.
 pub async fn run_test_on_in<F, Fut>(tool: Tool, modes: &[Mode], story: F)
 where
     F: Fn(World) -> Fut,
@@ -84,14 +86,25 @@ where
 {
     let name = std::any::type_name::<F>();
     let (modes, stops) = match tool {
-        Tool::Terraform => (modes, stops::wanted(name)),
-        Tool::OpenTofu => ([Mode::PLAIN].as_slice(), 0),
+        Tool::Terraform => (some_of(modes, name), stops::wanted(name)),
+        Tool::OpenTofu => (vec![Mode::PLAIN], 0),
     };
     let story = |mut world: World| {
         world.tool = tool;
         story(world)
     };
-    tell_with_stops(modes, name, stops, story).await;
+    tell_with_stops(&modes, name, stops, story).await;
+}
+
+/// The first of these modes, and another one.
+fn some_of(modes: &[Mode], story: &str) -> Vec<Mode> {
+    match modes {
+        [first, others @ ..] if !stops::all_are_wanted() => {
+            let other = others.choose(&mut random((story, "mode")));
+            [Some(first), other].into_iter().flatten().copied().collect()
+        }
+        all => all.to_vec(),
+    }
 }
 
 /// Tells the story in the given modes, and looks at the end whether anything is left. Then again

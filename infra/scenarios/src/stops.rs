@@ -139,12 +139,20 @@ impl Stops {
     }
 }
 
+/// What tells stories with every stop.
+const ALL: &str = "all";
+
+/// Whether whoever runs the tests wants all.
+pub(crate) fn all_are_wanted() -> bool {
+    asked("GANTRY_STOPS") == ALL
+}
+
 /// With how many processes that end a story is told: with one for each place where
 /// `GANTRY_STOPS=all` says so, with as many as it says, or else with one in a few of the stories,
 /// chosen by the seed.
 pub(crate) fn wanted(story: &str) -> usize {
     match asked("GANTRY_STOPS").as_str() {
-        "all" => usize::MAX,
+        ALL => usize::MAX,
         "" => random((story, "share")).random_ratio(1, SHARE).into(),
         number => number.parse().expect("GANTRY_STOPS is a number, or all"),
     }

@@ -1,7 +1,8 @@
 //! Modules: their tests run, and versions are made of what passed.
 
 use gantry_scenarios::{
-    Mode, Planned, Secure, StackOptions, World, run_test, run_test_on, run_test_on_in, with_files,
+    Mode, Planned, Secure, StackOptions, World, run_test, run_test_in, run_test_on, run_test_on_in,
+    with_files,
 };
 use gantry_terraform::on_each_tool;
 use reqwest::Method;
@@ -279,7 +280,8 @@ async fn a_tag_makes_a_version_of_its_commit() {
 
 #[tokio::test]
 async fn thirty_tests_share_the_room_and_a_stop_ends_them() {
-    run_test(|mut w| async move {
+    const MODES: [Mode; 2] = [Mode::PLAIN, Mode { twice_and_shuffled: Some(1), ..Mode::PLAIN }];
+    run_test_in(&MODES, |mut w| async move {
         let mut config = "version: 1\ntests:\n".to_owned();
         for i in 0..30 {
             config += &format!("  - name: test-{i}\n");
