@@ -231,11 +231,11 @@ fn end_of(record: &Record, rescue: &Rescue) -> Report {
     }
     let summary = match found {
         Some(StateDoubt::KeptAside) => {
-            "The runner died while it applied. Terraform went on to its end; its state was kept \
+            "The runner died while it applied. The apply went on to its end; its state was kept \
              aside"
         }
         Some(_) => {
-            "The runner died while it applied. Terraform went on to its end; its state is only on \
+            "The runner died while it applied. The apply went on to its end; its state is only on \
              the runner's machine"
         }
         None => "The runner died while it applied: what was done is not known",

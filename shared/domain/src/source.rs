@@ -23,8 +23,8 @@ impl SourceFailed {
     pub fn too_large(largest: u64, at: Timestamp) -> Self {
         let megabytes = largest / 1_000_000;
         let reason = format!(
-            "The commit's archive is larger than {megabytes} MB. Large files that Terraform does \
-             not need can be left out with export-ignore in .gitattributes."
+            "The commit's archive is larger than {megabytes} MB. Large files that runs do not \
+             need can be left out with export-ignore in .gitattributes."
         );
         Self { reason, at }
     }
@@ -158,7 +158,7 @@ mod tests {
             SourceFailed::no_archive(at),
         ];
         insta::assert_snapshot!(reasons.map(|failed| failed.reason).join("\n"), @r"
-        The commit's archive is larger than 500 MB. Large files that Terraform does not need can be left out with export-ignore in .gitattributes.
+        The commit's archive is larger than 500 MB. Large files that runs do not need can be left out with export-ignore in .gitattributes.
         GitLab does not have the commit, or Gantry's user may not see the project's code (404 Commit Not Found).
         The commit's archive cannot be had: GitLab does not allow this: 403 Forbidden.
         The commit's archive cannot be had: what GitLab answered is not a gzip archive.

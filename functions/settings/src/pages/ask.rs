@@ -176,7 +176,7 @@ pub(crate) async fn restore(
         format!("Restore version {number} of the state?"),
         vec![
             format!(
-                "Terraform's state of {} becomes what it was {}: serial {}, {holds}, by {}. What is \
+                "The state of {} becomes what it was {}: serial {}, {holds}, by {}. What is \
                  current now stays in the list of versions.",
                 stack.slug,
                 at.age,
@@ -184,7 +184,7 @@ pub(crate) async fn restore(
                 version.by
             ),
             "Nothing that exists is changed. But the next plan knows only what this version knows: \
-             what was made since is not in it, and Terraform would make it a second time."
+             what was made since is not in it, and the next apply would make it a second time."
                 .to_owned(),
         ],
         ("state/restore", vec![("version", number.to_string())], "Restore"),

@@ -47,7 +47,7 @@ pub(super) async fn root(at: At<'_>, stack: &Stack) -> (bool, Finding) {
     };
     let link = match kind {
         Some(TreeKind::Folder) => {
-            return (true, Finding::ok(format!("{named} is there"), "Terraform runs in it."));
+            return (true, Finding::ok(format!("{named} is there"), "Runs work in it."));
         }
         Some(TreeKind::File) => {
             let what = format!("{root} is a file");
@@ -66,7 +66,7 @@ pub(super) async fn root(at: At<'_>, stack: &Stack) -> (bool, Finding) {
         return (false, Finding::warning(what, "Runs fail until it is there."));
     };
     let what = format!("{link} is a link");
-    let meaning = "Terraform runs where it leads to, and changes there start nothing: name the \
+    let meaning = "Runs work where it leads to, and changes there start nothing: name the \
                    folder itself as project root, or add it to project_globs.";
     (false, Finding::warning(what, meaning))
 }

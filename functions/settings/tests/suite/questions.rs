@@ -88,7 +88,7 @@ async fn restoring_and_unlocking_a_state_are_asked_with_what_they_mean() {
     for part in [
         "Restore version 1 of the state?",
         "serial 11, 3 resources, by Ada",
-        "Terraform would make it a second time",
+        "the next apply would make it a second time",
         "action=\"../../stacks/network/state/restore\"",
         "name=\"sure\"",
         "name=\"version\" value=\"1\"",

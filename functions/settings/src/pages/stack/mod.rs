@@ -287,7 +287,7 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
     if stack.project().is_some() {
         facts.push(("In the merge request", comment.to_owned()));
     }
-    facts.push(("Terraform state", state.to_owned()));
+    facts.push(("State", state.to_owned()));
     if let Some(tag) = &stack.on_tag {
         let run = if tag.run == OnPush::Tracked { "a tracked run" } else { "a preview" };
         facts.push(("Tags", format!("{} start {run}", tag.pattern)));
