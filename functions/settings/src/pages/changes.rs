@@ -183,12 +183,13 @@ fn remarks(change: &Change) -> Vec<String> {
         remarks.push(format!("{}: not listed.", more(cut as usize, noun)));
     }
     if change.deferred > 0 {
-        let deferred = counted(change.deferred as usize, "resource");
+        let deferred = counted(change.deferred as usize, "change");
         remarks.push(format!("{deferred} put off to a later plan."));
     }
     for check in &change.checks {
-        let problems = check.problems.join("; ");
-        remarks.push(clean_line(&format!("{} fails: {problems}", check.address), 400));
+        let problems = visible(&check.problems.join("; ")).into_owned();
+        let address = change::address(&check.address);
+        remarks.push(clean_line(&format!("{address} does not hold: {problems}"), 1000));
     }
     remarks
 }
@@ -224,7 +225,7 @@ fn drift(change: &Change) -> String {
 fn invocation_view(invocation: &Invocation) -> ResourceView {
     let trigger = invocation.trigger().map(|trigger| format!(" {trigger}")).unwrap_or_default();
     ResourceView {
-        address: clean_line(&visible(&invocation.address), 300),
+        address: clean(&change::address(&invocation.address)),
         class: "change",
         glyph: "!",
         what: clean_line(&format!("will be invoked{trigger}"), 400),
@@ -240,7 +241,7 @@ fn resource_view(resource: &ResourceChange) -> ResourceView {
         what.push_str(&format!(" ({reason})"));
     }
     if let Some(before) = &resource.previous_address {
-        what.push_str(&format!(", was {}", clean_line(&visible(before), 200)));
+        what.push_str(&format!(", was {}", clean(&change::address(before))));
     }
     match resource.import_id.as_deref() {
         None => {}
@@ -248,7 +249,7 @@ fn resource_view(resource: &ResourceChange) -> ResourceView {
         Some(id) => what.push_str(&format!(", imported from {}", clean_line(&visible(id), 300))),
     }
     ResourceView {
-        address: clean_line(&visible(&resource.title()), 300),
+        address: clean(&change::address(&resource.title())),
         class,
         glyph,
         what,
@@ -260,7 +261,7 @@ fn resource_view(resource: &ResourceChange) -> ResourceView {
 
 fn row(attribute: &AttributeChange) -> RowView {
     RowView {
-        path: clean_line(&visible(&attribute.path), 300),
+        path: clean(&change::address(&attribute.path)),
         before: value(&attribute.before),
         after: value(&attribute.after),
         forces: attribute.forces_replacement,

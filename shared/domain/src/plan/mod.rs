@@ -465,8 +465,9 @@ impl Change {
             unmarked.map(|attribute| format!("{}: {}", resource.title(), attribute.path))
         });
         let shown = outputs.chain(attributes).take(TOLD_UNMARKED);
-        let shown =
-            shown.map(|what| format!("{what} is no longer sensitive: it is not hidden any more"));
+        let shown = shown.map(|what| {
+            format!("{what} is no longer sensitive: after the apply it will not be hidden any more")
+        });
         let mut warnings: Vec<String> = self.remarks.iter().cloned().chain(shown).collect();
         let told = warnings.len() - self.remarks.len();
         let rest = (self.unmarked as usize).saturating_sub(told);

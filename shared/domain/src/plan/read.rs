@@ -7,7 +7,7 @@ use super::{
     show::{Context, Key, SENSITIVE, clip, count, read_path},
     walk::{NULL, Node, Walk, is_true, node_of, or_null},
 };
-use crate::{masking::Masker, stack::Tool};
+use crate::{masking::Masker, stack::Tool, text::cut_middle};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
@@ -151,10 +151,7 @@ impl RawPlan<'_> {
         let (sensitive, marked) = self.sensitive_texts()?;
         let masker = marked.known_to(masker);
         let mask = |text: &str| masker.mask(text);
-        let text = |value: &str| match clip(&mask(value), TEXT_CHARS) {
-            (text, 0) => text,
-            (text, _) => text + "…",
-        };
+        let text = |value: &str| cut_middle(&mask(value), TEXT_CHARS);
         let mut context = Context {
             limits,
             mask: &mask,
@@ -193,7 +190,7 @@ impl RawPlan<'_> {
             }
             let mut walk = Walk {
                 context: &mut context,
-                of_resource: false,
+                has_blocks: false,
                 replace_paths: Vec::new(),
                 changes: Vec::new(),
                 cut: 0,
@@ -352,7 +349,8 @@ impl RawResource {
         let replace_paths = self.change.get("replace_paths").and_then(Json::as_array);
         let mut walk = Walk {
             context,
-            of_resource: true,
+            // Terraform's own has attributes alone: a list in it was written.
+            has_blocks: self.resource_type != "terraform_data",
             replace_paths: replace_paths.into_iter().flatten().map(read_path).collect(),
             changes: Vec::new(),
             cut: 0,
@@ -398,7 +396,7 @@ impl RawInvocation {
     fn read(&self, context: &mut Context<'_>, text: &impl Fn(&str) -> String) -> Invocation {
         let mut walk = Walk {
             context,
-            of_resource: true,
+            has_blocks: true,
             replace_paths: Vec::new(),
             changes: Vec::new(),
             cut: 0,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     masking::CUT,
-    text::{counted, more},
+    text::{counted, more, visible_width},
 };
 use std::{cell::RefCell, cmp::Ordering, collections::BTreeSet};
 
@@ -81,7 +81,7 @@ impl Context<'_> {
         let (Value::Known(one), Value::Known(other)) = (&before, &after) else {
             return (before, after);
         };
-        let is_cut = |text: &str| text.chars().nth(self.limits.value_chars).is_some();
+        let is_cut = |text: &str| self.is_cut(text);
         let less = masks(one).cmp(&masks(other));
         if less == Ordering::Equal || !(is_cut(one) || is_cut(other)) {
             return (before, after);
@@ -96,14 +96,19 @@ impl Context<'_> {
 
     /// From which character on two texts are shown, so that one sees where they differ.
     fn window(&self, before: &str, after: &str) -> usize {
-        let chars = self.limits.value_chars;
         let same = alike(before, after);
-        let is_cut = |text: &str| text.chars().nth(chars).is_some();
-        if (is_cut(before) || is_cut(after)) && same + OF_DIFFERENCE > chars {
+        let width: usize = before.chars().take(same).map(visible_width).sum();
+        let ends_too_late = width + OF_DIFFERENCE > self.limits.value_chars;
+        if ends_too_late && (self.is_cut(before) || self.is_cut(after)) {
             same.saturating_sub(BEFORE)
         } else {
             0
         }
+    }
+
+    /// Whether a text is not shown as a whole.
+    fn is_cut(&self, text: &str) -> bool {
+        fitting(text, self.limits.value_chars).is_some()
     }
 
     /// The lines of a text, JSON in a text laid out; none of null; nothing for anything else.
@@ -178,7 +183,7 @@ impl Context<'_> {
 
     /// A line, from where it differs from the one of the other side that is most like it.
     fn line_beside<'t>(&self, line: &str, others: impl Iterator<Item = &'t str>) -> String {
-        if line.chars().nth(self.limits.value_chars).is_none() {
+        if !self.is_cut(line) {
             return self.clipped_line(line, 0);
         }
         let nearest = others.take(self.limits.lines).max_by_key(|other| alike(line, other));
@@ -280,10 +285,26 @@ fn is_identifier(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
-/// `chars` characters from one on, and how many follow.
+/// From a character on as many as take `chars` when they are shown, and how many follow.
 fn part(text: &str, from: usize, chars: usize) -> (String, u32) {
     let at = text.char_indices().nth(from).map_or(text.len(), |(at, _)| at);
-    clip(&text[at..], chars)
+    let text = &text[at..];
+    match fitting(text, chars) {
+        None => (text.to_owned(), 0),
+        Some(at) => (text[..at].to_owned(), count(text[at..].chars().count())),
+    }
+}
+
+/// Where a text is cut that takes more than `chars` when it is shown.
+fn fitting(text: &str, chars: usize) -> Option<usize> {
+    let mut left = chars;
+    for (at, c) in text.char_indices() {
+        match left.checked_sub(visible_width(c)) {
+            Some(less) => left = less,
+            None => return Some(at),
+        }
+    }
+    None
 }
 
 /// Where only one of two texts ends with a line break, the other says so.

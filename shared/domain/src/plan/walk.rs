@@ -24,8 +24,8 @@ pub(crate) struct Node<'a> {
 /// Collects the changed attributes of one resource or output.
 pub(crate) struct Walk<'c, 'a> {
     pub(crate) context: &'c mut Context<'a>,
-    /// It is a resource, in which an empty list may be blocks that nobody wrote.
-    pub(crate) of_resource: bool,
+    /// It is a resource in which an empty list may be blocks that nobody wrote.
+    pub(crate) has_blocks: bool,
     /// Paths whose change forces a replacement.
     pub(crate) replace_paths: Vec<Vec<Key>>,
     pub(crate) changes: Vec<AttributeChange>,
@@ -95,7 +95,7 @@ impl Walk<'_, '_> {
         keys.extend(unknown.filter(|(_, v)| any_true(v)).map(|(key, _)| key.as_str()));
         // Of an object that comes or goes, the plan also has the blocks that nobody wrote.
         let is_whole = node.before.is_null() || node.after.is_null();
-        let has_blocks = self.of_resource && !matches!(path.last(), Some(Key::Name(_)));
+        let has_blocks = self.has_blocks && !matches!(path.last(), Some(Key::Name(_)));
         let told = self.told();
         for key in keys {
             let part = node.child(key);

@@ -3,11 +3,15 @@
 //!
 //! The first character says what happens, as in a `diff`: `+` comes, `-` goes, `!` changes.
 
-use super::{PARTIAL_PLAN, clean, counted, more, visible, visible_line};
+use super::{PARTIAL_PLAN, clean, counted, cut_middle, more, visible, visible_line};
 use crate::plan::{Action, AttributeChange, Change, Invocation, Line, ResourceChange, Value};
 
 /// Characters of two values that stand in one line.
 const LONGEST_PAIR: usize = 850;
+/// Characters of an address.
+const LONGEST_ADDRESS: usize = 500;
+/// Characters of an attribute's path.
+const LONGEST_PATH: usize = 300;
 
 /// Lines that belong together. Each element is one line, cleaned, but not yet safe to stand in
 /// Markdown: see [`super::markdown::fence_lines`].
@@ -32,9 +36,9 @@ pub fn parts(change: &Change) -> Vec<Part> {
     parts.push(left_out(change.outputs_cut, "output"));
     for check in &change.checks {
         let mut part = Part::default();
-        add(&mut part.head, '!', &format!("{} does not hold", visible(&check.address)));
+        add(&mut part.head, '!', &format!("{} does not hold", address(&check.address)));
         for problem in check.problems.iter().flat_map(|p| p.lines()) {
-            add(&mut part.head, '!', &format!("  {problem}"));
+            add(&mut part.head, '!', &format!("  {}", visible_line(problem)));
         }
         parts.push(part);
     }
@@ -131,9 +135,9 @@ fn resource(resource: &ResourceChange) -> Part {
     let reason = resource.reason_text().map(|r| format!(" ({r})")).unwrap_or_default();
     let mut part = Part::default();
     let title = resource.title();
-    add(&mut part.head, sign, &format!("{} {}{reason}", visible(&title), resource.action.text()));
+    add(&mut part.head, sign, &format!("{} {}{reason}", address(&title), resource.action.text()));
     if let Some(previous) = &resource.previous_address {
-        add(&mut part.head, '!', &format!("  moved from {}", visible(previous)));
+        add(&mut part.head, '!', &format!("  moved from {}", address(previous)));
     }
     match resource.import_id.as_deref() {
         Some("") => add(&mut part.head, '!', "  imported"),
@@ -149,8 +153,8 @@ fn resource(resource: &ResourceChange) -> Part {
 
 fn invocation(invocation: &Invocation) -> Part {
     let trigger = invocation.trigger().map(|trigger| format!(" {trigger}")).unwrap_or_default();
-    let text = format!("{} will be invoked{trigger}", invocation.address);
-    let mut part = Part::of('!', &visible(&text));
+    let text = format!("{} will be invoked{}", address(&invocation.address), visible(&trigger));
+    let mut part = Part::of('!', &text);
     part.rest = attributes(&invocation.config, invocation.config_cut);
     part
 }
@@ -189,7 +193,7 @@ fn attribute(attribute: &AttributeChange) -> Vec<String> {
         (before, after) if before == after => ('!', value(after)),
         (before, after) => ('!', format!("{} -> {}", value(before), value(after))),
     };
-    let path = visible(path);
+    let path = cut_middle(&visible(path), LONGEST_PATH);
     let mut line = Vec::new();
     // Cut, such a line would show the old value alone.
     if sign == '!' && values.chars().count() > LONGEST_PAIR {
@@ -218,6 +222,11 @@ fn difference(attribute: &AttributeChange) -> Vec<String> {
         }
     }
     lines
+}
+
+/// An address, short enough that what is said of it stands beside it.
+pub fn address(text: &str) -> String {
+    cut_middle(&visible(text), LONGEST_ADDRESS)
 }
 
 fn side(before: &Value, after: &Value) -> char {
@@ -255,7 +264,7 @@ mod tests {
     use super::*;
     use crate::{
         masking::Masker,
-        plan::{Limits, Warning},
+        plan::{CheckFailure, Limits, Warning},
         stack::Tool,
     };
 
@@ -532,9 +541,76 @@ mod tests {
         );
         let lines = lines(&change);
         let count = |sign: char| lines.iter().filter(|line| line.starts_with(sign)).count();
-        // And those of the value, which are too long for one.
-        assert_eq!((count('-'), count('+')), (100 + 1, 100 + 1), "{lines:#?}");
+        assert_eq!((count('-'), count('+')), (100, 100), "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains("200 more lines")), "{lines:#?}");
+    }
+
+    #[test]
+    fn what_differs_is_in_a_line_however_long_the_rest_is() {
+        for unseen in ["\u{200b}", "\u{e0001}"] {
+            let many = |end: &str| unseen.repeat(300) + end;
+            let key = |end: &str| "k".repeat(2000) + end;
+            let change = read(
+                serde_json::json!({
+                    "format_version": "1.2",
+                    "resource_changes": [{"address": format!("a.b[{:?}]", key("")), "change": {
+                        "actions": ["update"],
+                        "before": {"both": many("a"), "one": "x", "path": {key(""): "a"}},
+                        "after": {"both": many("b"), "one": many("y"), "path": {key(""): "b"}},
+                    }}],
+                }),
+                Tool::Terraform,
+            );
+            let lines = lines(&change);
+            assert!(lines.iter().all(|line| line.chars().count() <= 1000), "{lines:#?}");
+            assert!(lines[0].ends_with("\"] will be updated in place"), "{lines:#?}");
+            let found = |text: &str| lines.iter().find(|line| line.contains(text)).unwrap();
+            let both = found("  both = ");
+            let (before, after) = both.split_once(" -> ").unwrap();
+            assert!(before.ends_with("a\"") && after.ends_with("b\""), "{both}");
+            assert!(both.contains("(281 equal characters) …"), "{both}");
+            let one = found("  one = ");
+            assert!(one.contains("… ") && one.ends_with("more characters"), "{one}");
+            assert!(found("  path[").ends_with(" = \"a\" -> \"b\""), "{lines:#?}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_was_written_is_shown_though_nothing_is_in_it() {
+        let change = read(
+            serde_json::json!({
+                "format_version": "1.2",
+                "resource_changes": [
+                    {"address": "terraform_data.a", "type": "terraform_data", "change": {
+                        "actions": ["create"], "before": null, "after": {"input": []},
+                    }},
+                    {"address": "a.b", "type": "a", "change": {
+                        "actions": ["create"], "before": null, "after": {"rule": []},
+                    }},
+                ],
+            }),
+            Tool::Terraform,
+        );
+        insta::assert_snapshot!(lines(&change).join("\n"), @r#"
+        + terraform_data.a will be created
+        +   input = []
+
+        + a.b will be created
+        "#);
+    }
+
+    #[test]
+    fn nothing_unseen_is_in_what_a_check_says() {
+        let checks = vec![CheckFailure {
+            address: "check.c\u{200b}".to_owned(),
+            problems: vec!["a\u{200b}b\nc ".to_owned()],
+        }];
+        let change = Change { checks, ..Change::default() };
+        insta::assert_snapshot!(lines(&change).join("\n"), @r#"
+        ! check.c\u200b does not hold
+        !   a\u200bb
+        !   c\u0020
+        "#);
     }
 
     #[test]
@@ -567,9 +643,9 @@ mod tests {
             Tool::Terraform,
         );
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
-        ! output o is no longer sensitive: it is not hidden any more
-        ! a.b: q is no longer sensitive: it is not hidden any more
-        ! a.b: r["y"] is no longer sensitive: it is not hidden any more
+        ! output o is no longer sensitive: after the apply it will not be hidden any more
+        ! a.b: q is no longer sensitive: after the apply it will not be hidden any more
+        ! a.b: r["y"] is no longer sensitive: after the apply it will not be hidden any more
 
         ! a.b will be updated in place
         !   l[1] = (sensitive value)  # marked as sensitive from now on; the value stays

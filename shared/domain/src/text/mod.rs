@@ -40,8 +40,6 @@ pub fn clean(text: &str) -> String {
 /// Writes what nobody sees as `\u200b`, so that texts that differ look different: control
 /// characters, what reorders or hides text, and blanks that are no space. A tab stays.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    let is_hidden =
-        |c: char| c != '\t' && c != ' ' && (c.is_control() || c.is_whitespace() || is_unseen(c));
     if !text.contains(is_hidden) {
         return text.into();
     }
@@ -67,6 +65,32 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
         _ => return visible,
     };
     (visible[..visible.len() - 1].to_owned() + end).into()
+}
+
+fn is_hidden(c: char) -> bool {
+    c != '\t' && c != ' ' && (c.is_control() || c.is_whitespace() || is_unseen(c))
+}
+
+/// How many characters [`visible`] makes of one.
+pub fn visible_width(c: char) -> usize {
+    match c {
+        '\n' | '\r' => 2,
+        c if !is_hidden(c) => 1,
+        c if c <= '\u{ffff}' => 6,
+        _ => 10,
+    }
+}
+
+/// At most `chars` characters: what is too long loses its middle, so that its end is seen.
+pub fn cut_middle(text: &str, chars: usize) -> String {
+    let all = text.chars().count();
+    if all <= chars {
+        return text.to_owned();
+    }
+    let kept = chars.saturating_sub(1);
+    let end = kept / 2;
+    let begin: String = text.chars().take(kept - end).collect();
+    begin + "…" + &text.chars().skip(all - end).collect::<String>()
 }
 
 /// What is said of a plan whose arguments leave something out.

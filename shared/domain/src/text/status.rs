@@ -392,6 +392,28 @@ mod tests {
     }
 
     #[test]
+    fn the_gate_tells_all_that_would_change() {
+        let gate = |delta: Delta| {
+            let run = view(RunType::Proposed, RunState::Finished);
+            of_gate(&[&RunView { delta: Some(delta), ..run }]).description
+        };
+        let all = [
+            gate(Delta { import: 1, ..Delta::default() }),
+            gate(Delta { forget: 2, ..Delta::default() }),
+            gate(Delta { moved: 1, outputs: 3, ..Delta::default() }),
+            gate(Delta { add: 1, import: 1, invoke: 1, ..Delta::default() }),
+            gate(Delta::default()),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @"
+        1 stack: 1 to import
+        1 stack: 2 to forget
+        1 stack: 1 to move, 3 outputs
+        1 stack: +1 ~0 −0, 1 to import, 1 to invoke
+        1 stack: no changes
+        ");
+    }
+
+    #[test]
     fn the_gate_waits_for_the_last_and_says_the_worst() {
         let gate = |states: &[RunState]| {
             let runs: Vec<RunView> = states

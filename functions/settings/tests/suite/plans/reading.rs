@@ -218,7 +218,7 @@ impl Reading {
                 [&change["before"], &change["after"]],
                 &change["after_unknown"],
                 marks,
-                true,
+                resource["type"] != "terraform_data",
                 &mut places,
             );
         }

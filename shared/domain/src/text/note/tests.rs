@@ -1,7 +1,7 @@
 use super::*;
 use crate::stack::Tool;
 use crate::{
-    plan::{Delta, Limits, Warning},
+    plan::{Action, Delta, Limits, ResourceChange, Warning},
     text::markdown::{oracle::*, tests::untrusted},
 };
 use jiff::Timestamp;
@@ -252,6 +252,39 @@ fn space_is_shared_fairly_and_what_is_cut_is_counted() {
     … 8,754 more lines: [see the run](https://gantry.example/runs/huge)
     … 408 more lines: [see the run](https://gantry.example/runs/large)
     ");
+}
+
+#[test]
+fn what_is_destroyed_and_each_address_and_output_come_before_attributes() {
+    let mut stack = changed("network", 151, &"value".repeat(60));
+    let change = stack.change.as_mut().unwrap();
+    let attributes = change.resources[0].attributes.clone();
+    for resource in &mut change.resources {
+        resource.action = Action::Update;
+        resource.attributes = attributes.iter().cycle().take(5).cloned().collect();
+    }
+    change.resources[150].action = Action::Delete;
+    change.outputs = attributes.iter().cycle().take(2).cloned().collect();
+    change.outputs[1].path = "the_last_output".to_owned();
+    let address = |resource: &ResourceChange| resource.address.clone();
+    let addresses: Vec<String> = change.resources.iter().map(address).collect();
+    let note = render(&input(vec![stack]));
+    let at = |text: &str| note.find(text).unwrap_or_else(|| panic!("{text}: {note}"));
+    let destroyed = at(&format!("- {} will be destroyed", addresses[150]));
+    let attribute = note.matches("\n!   ").count();
+    assert!(attribute < 150 * 5 && note.contains(" more lines: "), "{attribute}: {note}");
+    for address in &addresses[..150] {
+        assert!(destroyed < at(&format!("! {address} will be updated in place\n")));
+    }
+    at("the_last_output");
+}
+
+#[test]
+fn errors_are_told_apart() {
+    let mut failed = stack("network", RunState::Failed);
+    failed.errors = vec!["Error: one\n  on a.tf".to_owned(), "Error: two".to_owned()];
+    let note = render(&input(vec![failed]));
+    assert!(note.contains("\nError: one\n  on a.tf\n\nError: two\n"), "{note}");
 }
 
 #[test]
