@@ -177,17 +177,33 @@ pub fn left_out(why: &str) {
 /// When it cannot be found out.
 pub fn needs() -> Vec<PathBuf> {
     static NEEDS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    NEEDS.get_or_init(|| needs_of(&path())).clone()
+}
+
+/// The folder of the Terraform that is made of a PyPI package, whatever is on `PATH`, and what it
+/// needs besides: it knows actions.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn with_actions() -> (PathBuf, Vec<PathBuf>) {
+    let folder = PathBuf::from(said_by_setup(&["--own"], &path()).trim());
+    let needs = needs_of(&format!("{}:{}", folder.display(), path()));
+    (folder, needs)
+}
+
+fn needs_of(path: &str) -> Vec<PathBuf> {
+    let needs = said_by_setup(&["--needs"], path);
+    needs.trim().split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+}
+
+fn said_by_setup(arguments: &[&str], path: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/setup.sh");
-    let needs = NEEDS.get_or_init(|| {
-        match Command::new(script).arg("--needs").env("PATH", path()).output() {
-            Ok(output) if output.status.success() => {
-                let needs = String::from_utf8_lossy(&output.stdout);
-                needs.trim().split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
-            }
-            failed => panic!("{script}: {failed:?}"),
+    match Command::new(script).args(arguments).env("PATH", path).output() {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).into_owned()
         }
-    });
-    needs.clone()
+        failed => panic!("{script}: {failed:?}"),
+    }
 }
 
 /// The folders of all tools, as the front of a `PATH`.

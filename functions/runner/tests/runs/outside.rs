@@ -8,7 +8,9 @@ use gantry_domain::{
     run::Phase,
     stack::Tool,
 };
-use gantry_terraform::{mirror_config, on_each_tool, test_provider, test_provider_code};
+use gantry_terraform::{
+    mirror_config, on_each_tool, test_provider, test_provider_code, with_actions,
+};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 const OBJECT: &str = "resource \"test_object\" \"a\" {\n  name = \"web\"\n  text = \"hello\"\n}\n";
@@ -97,4 +99,48 @@ on_each_tool! {
         let is_told = |warning: &Warning| warning.summary == "Resource targeting is in effect";
         assert!(change.tool_warnings.iter().any(is_told), "{:?}", change.tool_warnings);
     }
+}
+
+#[tokio::test]
+async fn an_action_is_shown_invoked_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = format!(
+        r#"resource "test_object" "a" {{
+  name = "web"
+  lifecycle {{
+    action_trigger {{
+      events  = [after_create]
+      actions = [action.test_note.told]
+    }}
+  }}
+}}
+
+action "test_note" "told" {{
+  config {{
+    text   = "the object is there"
+    secret = "{LOG_SECRET}"
+  }}
+}}
+"#
+    );
+    let (mut w, outside) = world(Tool::Terraform, &folder, &code).await;
+    let (tool, needs) = with_actions();
+    w.first_on_path = Some(tool);
+    w.may_read.extend(needs);
+    w.may_write.push(outside.clone());
+    let planned = w.run().await;
+    let delta = Delta { add: 1, invoke: 1, ..Delta::default() };
+    assert!(matches!(planned, ReportKind::Planned { delta: of, .. } if of == delta), "{planned:?}");
+    let change = w.api.change();
+    let [invocation] = change.invocations.as_slice() else { panic!("{change:?}") };
+    assert_eq!(invocation.address, "action.test_note.told");
+    assert_eq!(invocation.trigger().as_deref(), Some("after test_object.a is created"));
+    let shown = serde_json::to_string(&change).unwrap();
+    assert!(shown.contains("the object is there") && !shown.contains(LOG_SECRET), "{shown}");
+
+    w.confirm(&planned);
+    assert_eq!(w.run().await, ReportKind::Applied { delta }, "{}", w.api.log());
+    let notes = fs::read_to_string(outside.join("notes")).unwrap();
+    assert_eq!(notes, "the object is there\n");
+    assert!(!w.api.log().contains(LOG_SECRET), "{}", w.api.log());
 }

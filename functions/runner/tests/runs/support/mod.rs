@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) api: Api,
     pub(crate) claim: ClaimAnswer,
     pub(crate) timings: Timings,
+    /// Put in front of `PATH`: a tool that is not that of the other tests.
+    pub(crate) first_on_path: Option<PathBuf>,
     /// What runs may read besides what they need.
     pub(crate) may_read: Vec<PathBuf>,
     /// What runs may change besides their own folders.
@@ -113,6 +115,7 @@ impl World {
                 .permissions(Permissions::from_mode(0o711))
                 .tempdir()
                 .unwrap(),
+            first_on_path: None,
             may_read: Vec::new(),
             may_write: Vec::new(),
             terraform_config: None,
@@ -132,7 +135,8 @@ impl World {
         let claim_token = format!("claim-token-{}", self.attempts);
         self.api.offer(&claim_token, self.claim.clone());
         let work = self.work();
-        let environment = [("PATH".to_owned(), path())];
+        let first = self.first_on_path.iter().map(|folder| format!("{}:", folder.display()));
+        let environment = [("PATH".to_owned(), first.collect::<String>() + &path())];
         let confinement = self.may_read.iter().fold(confinement(&work), |c, path| c.reading(path));
         let confinement = self.may_write.iter().fold(confinement, |c, path| c.writing(path));
         std::fs::create_dir_all(&work).unwrap();
