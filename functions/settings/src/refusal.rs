@@ -127,9 +127,10 @@ impl From<gantry_gitlab::Error> for Refusal {
             }
             E::Forbidden { .. } => (StatusCode::CONFLICT, "GitLab does not allow it"),
             E::NotFound { .. } => (StatusCode::CONFLICT, "GitLab does not have it"),
-            E::RateLimited { .. } | E::Unavailable { .. } | E::Conflict { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, "GitLab does not answer now")
-            }
+            E::RateLimited { .. }
+            | E::Unavailable { .. }
+            | E::NoArchive { .. }
+            | E::Conflict { .. } => (StatusCode::SERVICE_UNAVAILABLE, "GitLab does not answer now"),
             E::Refused { .. } => (StatusCode::BAD_GATEWAY, "GitLab gave no usable answer"),
         };
         let mut refusal = Self::new(status, title, error.to_string());

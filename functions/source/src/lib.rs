@@ -31,14 +31,13 @@ pub const LARGEST_ARCHIVE: u64 = 500_000_000;
 
 /// The wait where GitLab does not say how long.
 const UNSAID_WAIT: Duration = Duration::from_secs(20);
-/// How long GitLab may refuse the whole project before the runs that need the archive fail.
+/// How long GitLab may refuse the whole project, or something else come in place of an archive,
+/// before the runs that need the archive fail.
 const REFUSALS_WAIT: SignedDuration = SignedDuration::from_hours(1);
 /// The wait for a person.
 const PERSON_WAIT: Duration = Duration::from_secs(60);
 /// How much of an archive is passed on at once.
 const PIECE: usize = 1 << 20;
-/// What every gzip file begins with (RFC 1952).
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What the function works with.
 #[derive(Clone)]
@@ -168,11 +167,19 @@ impl Fetcher {
             }
             Err(error) => error,
         };
+        let is_new = asked_at.is_some_and(|at| now.duration_since(at) < REFUSALS_WAIT);
+        if let Error::NoArchive { came, .. } = &error {
+            // Trouble, which ends: but what lies between here and GitLab may keep archives back for
+            // good, and nothing else.
+            if !is_new && !client.project(project).await.is_err_and(|error| error.is_trouble()) {
+                return Ok(Fetched::Never(SourceFailed::no_archive(came, now)));
+            }
+            return Err(wait(error));
+        }
         if !error.is_refusal() {
             return Err(wait(error));
         }
         // Where GitLab refuses the project too, it may be in trouble, which ends.
-        let is_new = asked_at.is_some_and(|at| now.duration_since(at) < REFUSALS_WAIT);
         if is_new && client.project(project).await.is_err() {
             return Err(wait(error));
         }
@@ -229,12 +236,10 @@ impl Fetcher {
         }
         let mut writing = objects.begin(key).await?;
         let mut size = 0u64;
-        let mut head: Vec<u8> = Vec::with_capacity(GZIP.len());
         let end = loop {
             match download.chunk().await {
                 Ok(Some(piece)) => {
                     size += piece.len() as u64;
-                    head.extend(piece.iter().take(GZIP.len() - head.len()));
                     if size > *largest {
                         break Ok(Some(too_large()));
                     }
@@ -242,11 +247,7 @@ impl Fetcher {
                         break Err(Failure::from(error));
                     }
                 }
-                Ok(None) if head == GZIP => break Ok(None),
-                Ok(None) => {
-                    let failed = SourceFailed::no_archive(clock.now());
-                    break Ok(Some(Fetched::Never(failed)));
-                }
+                Ok(None) => break Ok(None),
                 Err(error) => break Err(wait(error)),
             }
         };

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use axum::{
-    Router,
+    Json, Router,
     body::{Body, Bytes},
     extract::State,
-    http::{StatusCode, header},
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use gantry_domain::{
@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -41,6 +41,7 @@ const LARGEST: u64 = 100_000;
 #[derive(Clone)]
 struct FakeGitLab {
     answer: Arc<Mutex<Reply>>,
+    shows_the_project: Arc<AtomicBool>,
     calls: Arc<AtomicU32>,
 }
 
@@ -52,8 +53,12 @@ enum Reply {
     Status(u16, &'static str),
 }
 
-async fn answer(State(gitlab): State<FakeGitLab>) -> Response {
+async fn answer(State(gitlab): State<FakeGitLab>, address: Uri) -> Response {
     gitlab.calls.fetch_add(1, Ordering::SeqCst);
+    if address.path().ends_with("/projects/7") && gitlab.shows_the_project.load(Ordering::SeqCst) {
+        return Json(serde_json::json!({ "id": 7, "path_with_namespace": "acme/network" }))
+            .into_response();
+    }
     let reply = gitlab.answer.lock().unwrap().clone();
     match reply {
         Reply::Archive(bytes) => bytes.into_response(),
@@ -85,6 +90,7 @@ impl World {
     async fn new() -> Self {
         let gitlab = FakeGitLab {
             answer: Arc::new(Mutex::new(Reply::Archive(gzip(b"archive")))),
+            shows_the_project: Arc::default(),
             calls: Arc::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -114,6 +120,10 @@ impl World {
 
     fn answers(&self, reply: Reply) {
         *self.gitlab.answer.lock().unwrap() = reply;
+    }
+
+    fn shows_the_project(&self) {
+        self.gitlab.shows_the_project.store(true, Ordering::SeqCst);
     }
 
     fn calls(&self) -> u32 {
@@ -208,12 +218,6 @@ async fn what_cannot_be_had_says_why_and_is_asked_for_later_again() {
     assert!(world.failed().await.unwrap().contains("does not have the commit"));
 
     world.hand.advance(Duration::from_secs(600));
-    world.answers(Reply::Archive(b"<html>".to_vec()));
-    world.fetch().await.unwrap();
-    assert!(world.failed().await.unwrap().contains("not a gzip archive"));
-    assert_eq!(world.archive().await, None);
-
-    world.hand.advance(Duration::from_secs(600));
     world.answers(Reply::Archive(gzip(b"mended")));
     world.fetch().await.unwrap();
     assert_eq!(
@@ -240,6 +244,31 @@ async fn a_refusal_of_everything_is_waited_out_for_an_hour() {
         world.hand.advance(Duration::from_secs(5 * 60));
         world.fetch().await.unwrap();
         assert!(world.failed().await.unwrap().contains(&status.to_string()), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_in_place_of_an_archive_is_waited_out_for_an_hour() {
+    for (came, words) in
+        [("", "nothing"), ("<html>", "a web page"), (r#"{"status":"ok"}"#, "status")]
+    {
+        let world = World::new().await;
+        world.answers(Reply::Archive(came.into()));
+        for _ in 0..3 {
+            let failure = world.fetch().await.unwrap_err();
+            assert!(failure.retry_after.is_some(), "{came}");
+            assert_eq!((world.archive().await, world.failed().await), (None, None), "{came}");
+            assert!(waits(&world).await.unwrap().contains(words), "{came}");
+            world.hand.advance(Duration::from_secs(19 * 60));
+        }
+        world.hand.advance(Duration::from_secs(5 * 60));
+        // Everything comes so: GitLab is in trouble.
+        assert!(world.fetch().await.unwrap_err().retry_after.is_some(), "{came}");
+        world.shows_the_project();
+        world.fetch().await.unwrap();
+        let reason = world.failed().await.unwrap();
+        assert!(reason.contains(words) && reason.contains("in place of the archive"), "{reason}");
+        assert_eq!(world.archive().await, None);
     }
 }
 

@@ -45,9 +45,15 @@ impl SourceFailed {
         Self { reason, at }
     }
 
-    /// What GitLab, or something before it, gave is no archive.
-    pub fn no_archive(at: Timestamp) -> Self {
-        Self::refused("what GitLab answered is not a gzip archive", at)
+    /// What GitLab, or something before it, gives in place of the archive is none. `came` says what
+    /// it is.
+    pub fn no_archive(came: &str, at: Timestamp) -> Self {
+        let reason = format!(
+            "The commit's archive cannot be had: GitLab shows the project, but {came} came in place \
+             of the archive. A proxy or firewall may keep repository/archive.tar.gz of GitLab's API \
+             back: let it through, then start the run again."
+        );
+        Self { reason, at }
     }
 
     /// True when it is the answer for something that began at `since`; otherwise GitLab is asked
@@ -155,13 +161,13 @@ mod tests {
             SourceFailed::too_large(500_000_000, at),
             SourceFailed::not_found("404 Commit Not Found", at),
             SourceFailed::refused("GitLab does not allow this: 403 Forbidden", at),
-            SourceFailed::no_archive(at),
+            SourceFailed::no_archive("a web page", at),
         ];
         insta::assert_snapshot!(reasons.map(|failed| failed.reason).join("\n"), @r"
         The commit's archive is larger than 500 MB. Large files that runs do not need can be left out with export-ignore in .gitattributes.
         GitLab does not have the commit, or Gantry's user may not see the project's code (404 Commit Not Found).
         The commit's archive cannot be had: GitLab does not allow this: 403 Forbidden.
-        The commit's archive cannot be had: what GitLab answered is not a gzip archive.
+        The commit's archive cannot be had: GitLab shows the project, but a web page came in place of the archive. A proxy or firewall may keep repository/archive.tar.gz of GitLab's API back: let it through, then start the run again.
         ");
     }
 }

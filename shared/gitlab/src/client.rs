@@ -16,7 +16,7 @@ use http::{
 use jiff::Timestamp;
 use reqwest::Response;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{
     fmt,
     sync::{
@@ -36,6 +36,8 @@ const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 pub(crate) const PAGE: usize = 100;
 /// Pages of one list: GitLab ends offset paging at 50,000 items.
 const MOST_PAGES: usize = 500;
+/// The header in which GitLab names the file that it gives.
+const BLOB: &str = "x-gitlab-blob-id";
 /// An archive may take long, but each piece of it only as long as a call.
 const DOWNLOAD: Duration = Duration::from_secs(14 * 60);
 
@@ -158,19 +160,32 @@ impl Client {
         self.unless_absent(what, self.json(call.clone()), self.json(call)).await
     }
 
-    /// Success, whatever GitLab's answer says besides.
+    /// Success, where GitLab says so: with nothing, or with the thing that it was about.
     pub(crate) async fn done(&self, call: Call) -> Result<(), Error> {
         let response = self.send(&call).await?;
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(());
         }
-        self.decode::<IgnoredAny>(self.read(response).await?.as_deref()).map(drop)
+        self.decode::<Thing>(self.read(response).await?.as_deref()).map(drop)
     }
 
     /// The raw answer; none when it is larger than [`LARGEST_ANSWER`].
     pub(crate) async fn bytes(&self, call: Call) -> Result<Option<Bytes>, Error> {
         let response = self.send(&call).await?;
         self.read(response).await
+    }
+
+    /// A file as it is; none when it is larger than [`LARGEST_ANSWER`]. It may be anything, even
+    /// empty: that it is GitLab's shows only in the header that names it.
+    pub(crate) async fn content(&self, call: Call) -> Result<Option<Bytes>, Error> {
+        let response = self.send(&call).await?;
+        let is_named = response.headers().contains_key(BLOB);
+        let body = self.read(response).await?;
+        if is_named {
+            return Ok(body);
+        }
+        let came = body.unwrap_or_default();
+        Err(Error::without_words(StatusCode::OK, None, &came, self.0.host.authority()))
     }
 
     /// Every item of a list, through all pages.
@@ -219,11 +234,11 @@ impl Client {
         Ok((self.decode(self.read(response).await?.as_deref())?, more))
     }
 
-    /// The answer as a stream of bytes.
+    /// The answer as a stream of bytes, which is a gzip file.
     pub(crate) async fn download(&self, mut call: Call) -> Result<Download, Error> {
         call.download = true;
         let response = self.send(&call).await?;
-        Ok(Download::new(response, self.0.host.clone()))
+        Download::begin(response, self.0.host.clone()).await
     }
 
     /// Sends a call, follows redirects of reads on the same server, and takes only 2xx.
@@ -238,6 +253,10 @@ impl Client {
         for _ in 0..4 {
             let response = self.attempt(call, &url).await?;
             let status = response.status();
+            if status.is_success() && call.download {
+                // It says itself what came.
+                return Ok(response);
+            }
             if status.is_success() {
                 return self.unless_page(response);
             }
@@ -251,8 +270,7 @@ impl Client {
 
     /// The answer, unless it is a page: GitLab's API gives none, files and archives included.
     fn unless_page(&self, response: Response) -> Result<Response, Error> {
-        let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if kind.is_some_and(|kind| kind.starts_with("text/html")) {
+        if is_page(&response) {
             let status = response.status();
             return Err(Error::without_words(status, None, b"<", self.0.host.authority()));
         }
@@ -364,6 +382,19 @@ impl Client {
             ))
         })
     }
+}
+
+/// What every answer of GitLab's about one thing has.
+#[derive(Deserialize)]
+struct Thing {
+    #[serde(rename = "id")]
+    _id: u64,
+}
+
+/// True when the answer calls itself a web page.
+pub(crate) fn is_page(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/html"))
 }
 
 fn chain(problem: &dyn std::error::Error) -> String {

@@ -58,6 +58,15 @@ pub enum Error {
         /// GitLab's words.
         message: String,
     },
+    /// What came in place of an archive is none: a proxy's page, nothing, another service's JSON.
+    /// Wait, but not for ever: something may let through everything but archives.
+    #[error("{host} answered {came} in place of an archive: it is in trouble, or a proxy is")]
+    NoArchive {
+        /// The server.
+        host: String,
+        /// What came, for people.
+        came: String,
+    },
     /// GitLab cannot be reached, cannot answer now, or something else answered in its place (a
     /// page, a redirect, nothing, another service's JSON). Wait, lose nothing.
     #[error("{message}")]
@@ -74,7 +83,10 @@ impl Error {
     pub fn is_trouble(&self) -> bool {
         matches!(
             self,
-            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::TokenRejected { .. }
+            Self::RateLimited { .. }
+                | Self::Unavailable { .. }
+                | Self::NoArchive { .. }
+                | Self::TokenRejected { .. }
         )
     }
 
@@ -220,7 +232,7 @@ fn flatten(value: &Value) -> String {
 }
 
 /// What to say of a body that is not JSON: pages are named, short texts quoted.
-fn plain(body: &[u8]) -> String {
+pub(crate) fn plain(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
     let text = text.trim();
     if text.starts_with('<') {

@@ -178,7 +178,7 @@ fn about(error: Error) -> Refusal {
                  path missing, like https://host/gitlab?"
             ),
         ),
-        Error::RateLimited { .. } => return Refusal::from(error),
+        Error::RateLimited { .. } | Error::NoArchive { .. } => return Refusal::from(error),
         Error::Unavailable { message, .. } => ("api_host", message),
         Error::Conflict { message } | Error::Refused { message, .. } => {
             ("api_host", format!("did not answer as GitLab does: {message}"))

@@ -92,7 +92,7 @@ impl Client {
         let call = Call::project(Method::GET, project, &["repository", "files", path, "raw"])
             .query("ref", at);
         let what = Thing::File.of(project);
-        match self.unless_absent(what, self.bytes(call.clone()), self.bytes(call)).await? {
+        match self.unless_absent(what, self.content(call.clone()), self.content(call)).await? {
             Some(None) => Err(Error::Refused {
                 status: 413,
                 message: format!("the file {path} is too large to read"),

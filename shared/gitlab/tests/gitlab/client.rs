@@ -6,6 +6,8 @@ use gantry_gitlab::{Error, HookSettings, MergeRequestFilter, NewStatus, StatusSt
 use std::time::Duration;
 
 const PROJECT: ProjectId = ProjectId(7);
+/// What every gzip file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 fn status(state: StatusState) -> NewStatus {
     NewStatus {
@@ -178,6 +180,53 @@ async fn pages_of_proxies_are_trouble_and_not_answers() {
     assert!(error.is_trouble(), "a page is no archive: {error:?}");
     let error = client.stop_environment(PROJECT, 3).await.unwrap_err();
     assert!(error.is_trouble(), "an empty answer is none: {error:?}");
+}
+
+#[tokio::test]
+async fn what_comes_in_place_of_an_archive_or_a_file_is_trouble() {
+    for (kind, body, came) in [
+        ("text/plain", b"".as_slice(), "nothing"),
+        ("text/plain", b"<!DOCTYPE html>\n<html></html>", "a web page"),
+        ("text/plain", b"Back soon", "\"Back soon\""),
+        ("application/json", br#"{"status":"ok"}"#, r#""{\"status\":\"ok\"}""#),
+        ("text/html", &GZIP, "a web page"),
+    ] {
+        let answer = move |_: &_| Answer::bytes(200, body).header("content-type", kind);
+        let server = Server::start(answer).await;
+        let client = server.client("");
+        let error = client.archive(PROJECT, &sha('1')).await.map(drop).unwrap_err();
+        assert!(error.is_trouble(), "{came} is no archive: {error:?}");
+        assert!(error.to_string().contains(came), "{came}: {error}");
+        let error = client.file(PROJECT, "main", "main.tf.json").await.unwrap_err();
+        assert!(error.is_trouble(), "{came} is no file: {error:?}");
+        assert!(error.to_string().contains(came), "{came}: {error}");
+    }
+    // GitLab says of each file which it is; the file may be anything, even empty.
+    for content in ["", "{}", "<html></html>"] {
+        let server = Server::start(move |_| {
+            Answer::text(200, content).header("x-gitlab-blob-id", sha('3').as_str())
+        })
+        .await;
+        let file = server.client("").file(PROJECT, "main", "a").await.unwrap();
+        assert_eq!(file.as_deref(), Some(content.as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_done_where_gitlab_says_so() {
+    let server = Server::start(|seen| match seen.path() {
+        path if path.ends_with("/environments/3/stop") => Answer::json(200, r#"{"id":3}"#),
+        path if path.ends_with("/hooks/3") => Answer::text(204, ""),
+        _ => Answer::json(200, r#"{"status":"ok"}"#),
+    })
+    .await;
+    let client = server.client("");
+    assert_eq!(client.stop_environment(PROJECT, 3).await, Ok(()));
+    assert_eq!(client.delete_hook(PROJECT, 3).await, Ok(()));
+    for error in [client.stop_environment(PROJECT, 4).await, client.delete_hook(PROJECT, 4).await] {
+        let error = error.unwrap_err();
+        assert!(error.is_trouble(), "another service's JSON is no answer: {error:?}");
+    }
 }
 
 #[tokio::test]
@@ -401,7 +450,8 @@ async fn no_secret_is_shown() {
 
 #[tokio::test]
 async fn downloads_come_in_pieces() {
-    let server = Server::start(|_| Answer::text(200, &"x".repeat(300_000))).await;
+    let archive = [GZIP.as_slice(), "x".repeat(300_000 - GZIP.len()).as_bytes()].concat();
+    let server = Server::start(move |_| Answer::bytes(200, &archive)).await;
     let mut download = server.client("").archive(PROJECT, &sha('1')).await.unwrap().unwrap();
     assert_eq!(download.length(), Some(300_000));
     let mut read = 0;

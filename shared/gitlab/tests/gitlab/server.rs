@@ -44,7 +44,11 @@ pub(crate) struct Answer(Response<Body>);
 
 impl Answer {
     pub(crate) fn text(status: u16, body: &str) -> Self {
-        let body = Body::from(body.to_owned());
+        Self::bytes(status, body.as_bytes())
+    }
+
+    pub(crate) fn bytes(status: u16, body: &[u8]) -> Self {
+        let body = Body::from(body.to_vec());
         Self(Response::builder().status(status).body(body).expect("an answer"))
     }
 
