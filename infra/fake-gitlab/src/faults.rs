@@ -78,6 +78,25 @@ impl Fault {
         let body = "<!DOCTYPE html>\n<html><body>Back soon</body></html>".to_owned();
         Self::Status { code, body, headers: Vec::new() }
     }
+
+    /// Nothing, as if all were well.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::Status { code: 200, body: String::new(), headers: Vec::new() }
+    }
+
+    /// The JSON of another service, as if all were well.
+    #[must_use]
+    pub fn another_service() -> Self {
+        Self::Status { code: 200, body: r#"{"status":"ok"}"#.to_owned(), headers: Vec::new() }
+    }
+
+    /// A redirect to a page on the same server, as proxies send people to their sign-in.
+    #[must_use]
+    pub fn redirect() -> Self {
+        let headers = vec![("Location".to_owned(), "/sign-in".to_owned())];
+        Self::Status { code: 302, body: String::new(), headers }
+    }
 }
 
 /// The faults that wait for their requests.

@@ -24,6 +24,12 @@ pub(crate) enum Mood {
     Hangs,
     /// With a web page, as if all were well.
     Page,
+    /// With nothing, as if all were well.
+    Nothing,
+    /// With another service's JSON, as if all were well.
+    AnotherService,
+    /// With a redirect.
+    Redirects,
     /// With 403, in GitLab's words.
     Forbids,
     /// With 404, in GitLab's words.
@@ -46,9 +52,12 @@ pub struct Trouble {
 }
 
 impl Mood {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Hangs,
         Self::Page,
+        Self::Nothing,
+        Self::AnotherService,
+        Self::Redirects,
         Self::Forbids,
         Self::FindsNothing,
         Self::TooMany,
@@ -60,6 +69,9 @@ impl Mood {
         match self {
             Self::Hangs => Fault::Hang,
             Self::Page => Fault::page(200),
+            Self::Nothing => Fault::nothing(),
+            Self::AnotherService => Fault::another_service(),
+            Self::Redirects => Fault::redirect(),
             Self::Forbids => Fault::saying(403, "403 Forbidden"),
             Self::FindsNothing => Fault::saying(404, "404 Project Not Found"),
             Self::TooMany => Fault::RateLimited { retry_after: 60 },

@@ -49,6 +49,16 @@ pub(crate) struct Runners {
     pub(crate) done: Vec<String>,
 }
 
+/// What became of a commit's source.
+enum Source {
+    /// It is there.
+    There,
+    /// It is still to be fetched.
+    Waits,
+    /// It cannot be had, for this reason.
+    Cannot(String),
+}
+
 struct Active {
     claim: ClaimAnswer,
     phase: Phase,
@@ -166,11 +176,18 @@ impl Runners {
             return false;
         }
         match self.active[index].phase {
-            Phase::Plan if !self.has_source(index).await => false,
-            Phase::Plan => {
-                *moved = true;
-                self.plan(index, &slug).await
-            }
+            Phase::Plan => match self.source(index).await {
+                Source::Waits => false,
+                Source::Cannot(why) => {
+                    *moved = true;
+                    self.report(index, failed(&why)).await;
+                    true
+                }
+                Source::There => {
+                    *moved = true;
+                    self.plan(index, &slug).await
+                }
+            },
             Phase::Apply => {
                 *moved = true;
                 self.apply(index, &slug).await
@@ -178,14 +195,24 @@ impl Runners {
         }
     }
 
-    /// False while the source is still to be fetched.
-    async fn has_source(&self, index: usize) -> bool {
+    /// What became of the source.
+    async fn source(&self, index: usize) -> Source {
         let call = self
             .http
             .get(format!("{}/runner/v1/source", self.api))
             .header(VERSION_HEADER, VERSION)
             .bearer_auth(&self.active[index].claim.run_token);
-        answer(call).await.status() != StatusCode::ACCEPTED
+        let answer = answer(call).await;
+        match answer.status() {
+            StatusCode::ACCEPTED => Source::Waits,
+            StatusCode::UNPROCESSABLE_ENTITY => Source::Cannot(answer.text().await.unwrap()),
+            // The run is not this runner's any more: its next report says so.
+            StatusCode::GONE => Source::There,
+            status => {
+                assert!(status.is_success(), "the source was answered with {status}");
+                Source::There
+            }
+        }
     }
 
     async fn plan(&mut self, index: usize, slug: &str) -> bool {

@@ -49,8 +49,7 @@ impl SourceFailed {
     /// it is.
     pub fn no_archive(came: &str, at: Timestamp) -> Self {
         let reason = format!(
-            "The commit's archive cannot be had: GitLab shows the project, but {came} came in place \
-             of the archive. A proxy or firewall may keep repository/archive.tar.gz of GitLab's API \
+            "The commit's archive cannot be had: for an hour {came} came in place of the archive. A proxy or firewall may keep repository/archive.tar.gz of GitLab's API \
              back: let it through, then start the run again."
         );
         Self { reason, at }
@@ -167,7 +166,7 @@ mod tests {
         The commit's archive is larger than 500 MB. Large files that runs do not need can be left out with export-ignore in .gitattributes.
         GitLab does not have the commit, or Gantry's user may not see the project's code (404 Commit Not Found).
         The commit's archive cannot be had: GitLab does not allow this: 403 Forbidden.
-        The commit's archive cannot be had: GitLab shows the project, but a web page came in place of the archive. A proxy or firewall may keep repository/archive.tar.gz of GitLab's API back: let it through, then start the run again.
+        The commit's archive cannot be had: for an hour a web page came in place of the archive. A proxy or firewall may keep repository/archive.tar.gz of GitLab's API back: let it through, then start the run again.
         ");
     }
 }

@@ -163,7 +163,11 @@ fn page(shared: &Arc<Shared>, read: &Read) -> Handled {
 pub(super) fn plain(code: u16, body: &str, headers: &[(String, String)]) -> Response<Bytes> {
     let mut builder = Response::builder()
         .status(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
-    let kind = if body.starts_with(['{', '[']) { "application/json" } else { "text/plain" };
+    let kind = match body.chars().next() {
+        Some('{' | '[') => "application/json",
+        Some('<') => "text/html",
+        _ => "text/plain",
+    };
     builder = builder.header("content-type", kind);
     for (name, value) in headers {
         builder = builder.header(name, value);
