@@ -15,7 +15,9 @@ use gantry_domain::{RunId, text::names::Prefix};
 use gantry_gitlab::{Connected, Connection, Error as GitlabError, NotConnected};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_setup::{Clock, Objects};
-use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, keys};
+use gantry_store::{
+    Expect, Outcome, Store, Stored, Write, feedback::Published, keys, scheduler::Outage,
+};
 use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
@@ -166,8 +168,9 @@ impl Work {
         match &done {
             Ok(_) => self.deps.store.note_health("publisher", None, now).await?,
             Err(Trouble::Gitlab(error)) if error.is_outage() => {
-                let broken = Some(error.to_string());
-                self.deps.store.note_health("publisher", broken, now).await?;
+                let token_rejected = matches!(error, GitlabError::TokenRejected { .. });
+                let outage = Outage { reason: error.to_string(), token_rejected };
+                self.deps.store.note_health("publisher", Some(outage), now).await?;
             }
             Err(_) => {}
         }

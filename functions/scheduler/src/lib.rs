@@ -30,7 +30,7 @@ use gantry_gitlab::{Client, Connection, Error as GitlabError};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::{Clock, Environment, environment::EnvironmentError};
-use gantry_store::Store;
+use gantry_store::{Store, scheduler::Outage};
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 
@@ -200,13 +200,13 @@ impl Work {
     /// Writes down that GitLab does not work for us, if that is what went wrong.
     pub(crate) async fn note_outage(&self, failure: &Failure) -> Result<(), Failure> {
         match failure.error.downcast_ref::<GitlabError>() {
-            Some(error) if error.is_outage() => self.note_health(Some(error.to_string())).await,
+            Some(error) if error.is_outage() => self.note_health(Some(outage(error))).await,
             _ => Ok(()),
         }
     }
 
-    pub(crate) async fn note_health(&self, broken: Option<String>) -> Result<(), Failure> {
-        Ok(self.deps.store.note_health("scheduler", broken, self.now()).await?)
+    pub(crate) async fn note_health(&self, outage: Option<Outage>) -> Result<(), Failure> {
+        Ok(self.deps.store.note_health("scheduler", outage, self.now()).await?)
     }
 
     /// The client for GitLab, or a wait: events are not lost while GitLab is not set up.
@@ -221,6 +221,11 @@ impl Work {
 /// What GitLab refused, if that is why.
 pub(crate) fn refusal(failure: &Failure) -> Option<&GitlabError> {
     failure.error.downcast_ref::<GitlabError>().filter(|error| error.is_refusal())
+}
+
+fn outage(error: &GitlabError) -> Outage {
+    let token_rejected = matches!(error, GitlabError::TokenRejected { .. });
+    Outage { reason: error.to_string(), token_rejected }
 }
 
 /// Trouble at GitLab is no fault of the message: it waits. Everything else counts against it.

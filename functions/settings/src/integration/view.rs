@@ -42,9 +42,11 @@ pub(crate) struct FoundView {
 /// What a function saw that does not work.
 #[derive(Serialize)]
 pub(crate) struct Broken {
-    seen_by: &'static str,
+    pub(crate) seen_by: &'static str,
     pub(crate) reason: String,
-    since: Option<Timestamp>,
+    pub(crate) since: Option<Timestamp>,
+    #[serde(skip)]
+    pub(crate) token_rejected: bool,
 }
 
 pub(super) async fn integration(
@@ -95,8 +97,10 @@ pub(crate) async fn broken(app: &App) -> Answer<Vec<Broken>> {
     let mut broken = Vec::new();
     for function in ["publisher", "scheduler"] {
         let health = app.store.get::<Health>(&keys::health(function)).await?;
-        if let Some(Health { broken: Some(reason), since }) = health.map(|health| health.value) {
-            broken.push(Broken { seen_by: function, reason, since });
+        if let Some(Health { broken: Some(reason), since, token_rejected }) =
+            health.map(|health| health.value)
+        {
+            broken.push(Broken { seen_by: function, reason, since, token_rejected });
         }
     }
     Ok(broken)

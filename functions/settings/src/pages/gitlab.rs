@@ -5,6 +5,7 @@ use super::{
     forms::FormView,
     go_to, page, respond,
     shell::{Frame, Shell},
+    show::Trouble,
 };
 use crate::{
     access::Done,
@@ -28,6 +29,7 @@ use serde_json::{Map, Value};
 struct Page {
     shell: Shell,
     view: IntegrationView,
+    troubles: Vec<Trouble>,
     /// The form is open: nothing is linked, or somebody asked for it.
     form: Option<FormView>,
     /// Secrets are shown because somebody asked for them.
@@ -91,7 +93,8 @@ async fn draw(
     });
     let (endpoint, terraform) =
         (text("endpoint").unwrap_or_default(), text("terraform").unwrap_or_default());
-    Ok(respond(status, &Page { shell, view, form, secrets, endpoint, terraform, said }))
+    let troubles = view.broken.iter().map(|broken| Trouble::of(broken, app.clock.now())).collect();
+    Ok(respond(status, &Page { shell, view, troubles, form, secrets, endpoint, terraform, said }))
 }
 
 /// `POST /gitlab`

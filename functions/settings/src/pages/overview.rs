@@ -3,7 +3,7 @@
 use super::{
     page,
     shell::{Frame, Shell},
-    show::{Chip, Moment, encoded, short},
+    show::{Chip, Moment, Trouble, encoded, short},
 };
 use crate::{
     app::App,
@@ -25,7 +25,7 @@ use jiff::Timestamp;
 struct Overview {
     shell: Shell,
     linked: bool,
-    broken: Vec<String>,
+    troubles: Vec<Trouble>,
     /// Who holds runners back.
     paused_by: Option<String>,
     waiting: Vec<RunRow>,
@@ -104,11 +104,11 @@ pub(crate) async fn show(
         tokio::try_join!(stacks::find_page(&app, &query), runs::waiting(&app, &all_waiting))?;
     let now = app.clock.now();
     let rows = found.rows.iter().map(|row| stack_row(row, integration.as_ref(), now)).collect();
-    let broken = integration::broken(&app).await?.into_iter().map(|broken| broken.reason).collect();
+    let broken = integration::broken(&app).await?;
     Ok(page(&Overview {
         shell: frame.shell("stacks", "Stacks"),
         linked: integration.is_some_and(|known| known.linked),
-        broken,
+        troubles: broken.iter().map(|broken| Trouble::of(broken, now)).collect(),
         paused_by: app.store.get::<Pause>(&keys::pause()).await?.map(|pause| pause.value.by),
         waiting: waiting.iter().map(|run| RunRow::of(run, now)).collect(),
         more_wait: more_wait.is_some(),

@@ -1,5 +1,6 @@
 //! How states, times and numbers look on pages.
 
+use crate::integration::Broken;
 use gantry_domain::run::{RunState, RunType};
 use jiff::Timestamp;
 
@@ -56,6 +57,39 @@ impl Moment {
             _ => format!("{} ago", span(seconds)),
         };
         Self { exact: at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(), age }
+    }
+}
+
+/// What does not work at GitLab, for a banner.
+pub(super) struct Trouble {
+    pub(super) heading: &'static str,
+    pub(super) reason: String,
+    pub(super) since: Option<Moment>,
+    /// In the middle of what it was noticed.
+    pub(super) noticed: &'static str,
+    /// What is to be done.
+    pub(super) next: &'static str,
+}
+
+impl Trouble {
+    pub(super) fn of(broken: &Broken, now: Timestamp) -> Self {
+        let (heading, next) = match broken.token_rejected {
+            true => (
+                "GitLab does not take the token.",
+                "An admin must replace the token; until then everything waits, and nothing is lost.",
+            ),
+            false => (
+                "GitLab does not answer as it should.",
+                "It is tried again by itself; until then everything waits, and nothing is lost.",
+            ),
+        };
+        let noticed = match broken.seen_by {
+            "publisher" => "when statuses, comments and environments were written",
+            _ => "when changes were looked up",
+        };
+        let reason = broken.reason.trim_end_matches('.').to_owned();
+        let since = broken.since.map(|since| Moment::at(since, now));
+        Self { heading, reason, since, noticed, next }
     }
 }
 

@@ -37,7 +37,8 @@ async fn connecting_says_what_it_found() {
     let integration = saved(&w).await.unwrap();
     assert_eq!((integration.generation, integration.linked), (1, true));
 
-    w.put(keys::health("publisher"), &Health { broken: Some("401".into()), since: None }).await;
+    w.put(keys::health("publisher"), &Health { broken: Some("401".into()), ..Health::default() })
+        .await;
     let shown = w.get(PATH).await.expect(200).body;
     assert_eq!(shown["broken"][0]["reason"], "401");
     assert_eq!(shown["webhook"]["secret"], got["webhook"]["secret"]);

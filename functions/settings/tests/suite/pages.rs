@@ -11,7 +11,11 @@ use gantry_domain::{
 };
 use gantry_secrets::links::read_link;
 use gantry_setup::objects;
-use gantry_store::{keys, runner::LogPiece, scheduler::StackHead};
+use gantry_store::{
+    keys,
+    runner::LogPiece,
+    scheduler::{Health, StackHead},
+};
 use serde_json::json;
 use std::time::Duration;
 
@@ -317,6 +321,36 @@ async fn a_stack_is_deleted_only_by_its_name() {
     browser.send("/stacks/network/delete", "slug=network").await.expect(303);
     let gone = browser.get("/stacks/network").await.expect(404).text;
     assert!(gone.contains("<h1>Not found</h1>"), "{gone}");
+}
+
+#[tokio::test]
+async fn trouble_at_gitlab_is_told_by_its_kind_with_since_when_and_who_noticed() {
+    let w = connected().await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let since = Some(w.clock.now());
+    w.hand.advance(Duration::from_secs(15 * 60));
+    let told = async |function: &str, reason: &str, token_rejected| {
+        let broken = Some(reason.to_owned());
+        w.put(keys::health(function), &Health { broken, token_rejected, since }).await;
+        let pages = [browser.get("/").await, browser.get("/gitlab").await];
+        w.put(keys::health(function), &Health::default()).await;
+        pages.map(|page| page.expect(200).text)
+    };
+    for page in told("publisher", "GitLab rejected the token: 401 Unauthorized", true).await {
+        assert!(page.contains("GitLab does not take the token."), "{page}");
+        assert!(page.contains("401 Unauthorized. "), "{page}");
+        assert!(page.contains("15 min ago"), "{page}");
+        assert!(page.contains("when statuses, comments and environments were written"), "{page}");
+        assert!(page.contains("An admin must replace the token"), "{page}");
+    }
+    for page in told("scheduler", "gitlab.example answered 503 with nothing", false).await {
+        assert!(page.contains("GitLab does not answer as it should."), "{page}");
+        assert!(!page.contains("does not take the token"), "{page}");
+        assert!(page.contains("503 with nothing. "), "{page}");
+        assert!(page.contains("15 min ago"), "{page}");
+        assert!(page.contains("when changes were looked up"), "{page}");
+        assert!(page.contains("It is tried again by itself"), "{page}");
+    }
 }
 
 #[tokio::test]

@@ -508,7 +508,14 @@ fn of_the_scheduler() -> Vec<Sample> {
                 words: "403 Forbidden".into(),
             },
         ),
-        sample("health", Health { broken: Some("401".into()), since: Some(at(0)) }),
+        sample(
+            "health",
+            Health { broken: Some("401".into()), token_rejected: false, since: Some(at(0)) },
+        ),
+        sample(
+            "health-token-rejected",
+            Health { broken: Some("401".into()), token_rejected: true, since: Some(at(0)) },
+        ),
     ]
 }
 
