@@ -105,21 +105,26 @@ impl Work {
         if stacks.is_empty() {
             return Ok(Dealt::Done("no stack of this installation is in the project".to_owned()));
         }
-        match hook {
+        let dealt = match hook {
             Hook::Push { branch, .. } if stacks.iter().any(|s| &s.branch == branch) => {
                 let tracked = self.decide_tracked(event, branch, &stacks).await?;
                 // The branch may be a merge request's source as well; its own hook tells.
-                Ok(Dealt::Done(tracked))
+                Dealt::Done(tracked)
             }
             Hook::Push { branch, .. } => {
-                self.decide_branch(event, branch, &stacks).await.map(Dealt::Done)
+                Dealt::Done(self.decide_branch(event, branch, &stacks).await?)
             }
-            Hook::MergeRequest { iid, .. } => self.decide_merge_request(event, *iid, &stacks).await,
-            Hook::Tag { tag, .. } => self.decide_tag(event, tag, &stacks).await.map(Dealt::Done),
+            Hook::MergeRequest { iid, .. } => {
+                self.decide_merge_request(event, *iid, &stacks).await?
+            }
+            Hook::Tag { tag, .. } => Dealt::Done(self.decide_tag(event, tag, &stacks).await?),
             Hook::Note { .. } | Hook::Other { .. } => {
-                Ok(Dealt::Done("nothing runs for this kind of event".to_owned()))
+                return Ok(Dealt::Done("nothing runs for this kind of event".to_owned()));
             }
-        }
+        };
+        // GitLab was asked what is there now, and answered.
+        self.note_health(None).await?;
+        Ok(dealt)
     }
 
     /// The project's stacks that may run: not deleted, of the GitLab server that is linked.

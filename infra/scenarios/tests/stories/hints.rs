@@ -222,3 +222,23 @@ async fn people_are_told_since_when_gitlab_does_not_work_and_that_it_does_again(
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_hook_that_is_decided_shows_that_gitlab_answers_again() {
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.gitlab.set_down(true);
+        w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+        w.endure(Duration::from_secs(1), Duration::from_secs(1)).await;
+        let (_, said) = w.api(Method::GET, "/integration", None).await;
+        assert_eq!(said["broken"][0]["seen_by"], "scheduler", "{said}");
+
+        w.gitlab.set_down(false);
+        w.pass(Duration::from_secs(60)).await;
+        let (_, said) = w.api(Method::GET, "/integration", None).await;
+        assert_eq!(said["broken"], json!([]), "long before it is compared: {}", w.history());
+        w
+    })
+    .await;
+}
