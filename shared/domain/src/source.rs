@@ -49,8 +49,9 @@ impl SourceFailed {
     /// it is.
     pub fn no_archive(came: &str, at: Timestamp) -> Self {
         let reason = format!(
-            "The commit's archive cannot be had: for an hour {came} came in place of the archive. A proxy or firewall may keep repository/archive.tar.gz of GitLab's API \
-             back: let it through, then start the run again."
+            "The commit's archive cannot be had: for an hour {came} came in place of the archive. A \
+             proxy or firewall may keep repository/archive.tar.gz of GitLab's API back: let it \
+             through, then start the run again."
         );
         Self { reason, at }
     }
