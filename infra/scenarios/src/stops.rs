@@ -108,6 +108,11 @@ impl Stops {
         (state.calls, state.most_calls) = (0, Some((calls, processes)));
     }
 
+    /// True where the story itself lets processes end.
+    pub(crate) fn ends_by_calls(&self) -> bool {
+        self.0.state.lock().unwrap().most_calls.is_some()
+    }
+
     /// A call of GitLab comes next. Does not return where the process ends.
     async fn before_call(&self) {
         {
