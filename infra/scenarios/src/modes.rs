@@ -180,6 +180,8 @@ where
         let mut world = tell(mode, story).await;
         if let Some(number) = mode.stops_before
             && !world.stops.ends_by_calls()
+            // How often real programs call differs from one telling to the next.
+            && world.programs.ids.is_empty()
         {
             let ended = world.stops.ended();
             assert_eq!(ended, 1, "one process was to end, before side effect {number}");
