@@ -2,6 +2,8 @@
 
 use gantry_scenarios::{Mode, StackOptions, World, run_test_on_in};
 use gantry_terraform::{on_each_tool, test_provider_code};
+use reqwest::Method;
+use serde_json::json;
 use std::{fs, path::Path};
 
 /// An object with a nested block. Its successor is made first, and its end may fail.
@@ -34,7 +36,7 @@ fn edit(outside: &Path, id: &str, what: &str, with: &str) {
 /// Confirms the run that waits.
 async fn confirm(w: &mut World) {
     let run = w.run_in("network", "unconfirmed").await;
-    w.order(&format!("/runs/{run}/confirm"), serde_json::json!({})).await;
+    w.order(&format!("/runs/{run}/confirm"), json!({})).await;
 }
 
 on_each_tool! {
@@ -42,9 +44,14 @@ on_each_tool! {
         run_test_on_in(tool, &[Mode::PLAIN], |mut w| async move {
             let project = w.plain_project("acme/network");
             w.with_real_runners();
-            w.stack(project, "network", "infra", StackOptions::default()).await;
+            // The folder is another one in each telling, and the code is the same.
             let outside = w.outside();
-            let begin = test_provider_code(&outside);
+            let fields = json!({
+                "variables": [{ "name": "TF_VAR_outside", "value": outside, "runs": "all" }],
+            });
+            w.stack(project, "network", "infra", StackOptions { fields }).await;
+            let begin = test_provider_code(Path::new("outside"));
+            let begin = begin.replace("\"outside\"", "var.outside") + "variable \"outside\" {}\n\n";
             let code = |object: String| format!("{begin}{object}");
 
             let first = code(object("web", 80, "[\"destroy\"]"));
@@ -77,10 +84,13 @@ on_each_tool! {
             let again = w.push(project, "main", "infra/more.tf", "# again").await;
             let planned = "running: 0 to add, 0 to change, 1 to destroy";
             w.expect_status(project, &again, "gantry/network", planned);
-            w.push(project, "again", "infra/more.tf", "# once more").await;
-            let iid = w.open(project, "again").await;
-            let note = w.note(project, iid);
-            assert!(note.contains("- test_object.web (deposed object "), "{note}");
+            let run = w.run_in("network", "unconfirmed").await;
+            let (_, change) = w.api(Method::GET, &format!("/runs/{run}/change"), None).await;
+            let [gone] = change["resources"].as_array().unwrap().as_slice() else {
+                panic!("{change:#}")
+            };
+            assert_eq!(gone["action"], "delete");
+            assert!(gone["deposed"].is_string(), "{change:#}");
             confirm(&mut w).await;
             let applied = "success: Applied: 0 added, 0 changed, 1 destroyed";
             w.expect_status(project, &again, "gantry/network", applied);
