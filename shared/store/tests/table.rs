@@ -2,13 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use axum::http::StatusCode;
+use axum::{body::Bytes, http::StatusCode};
 use gantry_setup::aws;
 use gantry_store::{Expect, Key, Outcome, Store, Write, feedback::Published};
 use jiff::{SignedDuration, Timestamp};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 async fn store() -> Store {
@@ -84,9 +88,12 @@ async fn busy(times: usize) -> Store {
             }
         }
     };
+    answered_by(axum::Router::new().fallback(answer)).await
+}
+
+async fn answered_by(router: axum::Router) -> Store {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let router = axum::Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, router).await });
     let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
     Store::new(client, "gantry".to_owned())
@@ -110,6 +117,46 @@ async fn an_item_that_is_in_a_transaction_is_waited_for_and_is_stale_then() {
     let set = async |store: Store| store.set_numbers(&key, &[("done", 1)], None, None).await;
     assert_eq!(set(busy(2).await).await.unwrap().0, Outcome::Written);
     assert_eq!(set(busy(6).await).await.unwrap().0, Outcome::Stale);
+}
+
+/// A table that leaves everything undone for the first requests, and when it was asked.
+async fn throttled(times: usize) -> (Store, Arc<Mutex<Vec<Instant>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    let answer = move |request: Bytes| {
+        let mut asked = noted.lock().unwrap();
+        asked.push(Instant::now());
+        let mut request: Value = serde_json::from_slice(&request).unwrap();
+        let left = match asked.len() <= times {
+            true => request["RequestItems"].take(),
+            false => json!({}),
+        };
+        let answer = json!({ "Responses": {}, "UnprocessedKeys": left, "UnprocessedItems": left });
+        std::future::ready(answer.to_string())
+    };
+    (answered_by(axum::Router::new().fallback(answer)).await, asked)
+}
+
+#[tokio::test]
+async fn what_the_table_left_undone_is_asked_for_again_after_pauses_that_grow() {
+    const TIMES: usize = 5;
+    let key = Key::new("run/a", "#");
+    for writes in [false, true] {
+        let (store, asked) = throttled(TIMES).await;
+        match writes {
+            true => store.put_all(&[put(&key, Expect::Any, "one")]).await.unwrap(),
+            false => assert!(
+                store.get_many::<String>(std::slice::from_ref(&key)).await.unwrap().is_empty()
+            ),
+        }
+        let asked = asked.lock().unwrap();
+        let pauses: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(pauses.len(), TIMES);
+        for (number, pause) in pauses.iter().enumerate() {
+            let least = Duration::from_millis(20 << number);
+            assert!(*pause >= least, "after {number} others a pause of {pause:?}, not {least:?}");
+        }
+    }
 }
 
 #[tokio::test]
