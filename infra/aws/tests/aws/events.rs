@@ -32,6 +32,43 @@ fn every_function_takes_its_sample_event_on_its_own() {
     }
 }
 
+/// Strangers can send anything to an address. Nothing of it may be an error of the function.
+#[test]
+fn every_function_that_takes_requests_refuses_what_is_none() {
+    let folder = tools::repository().join("infra/events");
+    let broken = tempfile::tempdir().unwrap();
+    for (sample, function) in
+        [("webhook", "Webhook"), ("settings", "Settings"), ("runner-api", "RunnerApi")]
+    {
+        let sample = std::fs::read(folder.join(sample).with_extension("json")).unwrap();
+        let sample: Value = serde_json::from_slice(&sample).unwrap();
+        let with = |pointer: &str, value: Value| {
+            let mut event = sample.clone();
+            *event.pointer_mut(pointer).unwrap() = value;
+            event
+        };
+        for event in [
+            with("/headers", json!({ "a\nb": "c" })),
+            with("/requestContext/domainName", json!("no host")),
+            with("/rawQueryString", json!("a=\u{0}")),
+            json!([]),
+        ] {
+            let path = broken.path().join("event.json");
+            std::fs::write(&path, event.to_string()).unwrap();
+            let output = Command::new("python3")
+                .arg(folder.join("invoke.py"))
+                .arg(tools::program(&package(function)).unwrap())
+                .arg(&path)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{function}, {event}: {said}");
+            let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(answer["statusCode"], 400, "{function}, {event}: {answer}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_function_takes_its_sample_event() {
     let cloud = Cloud::deploy("events").await.unwrap();
