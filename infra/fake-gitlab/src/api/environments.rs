@@ -74,6 +74,7 @@ fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult {
 fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
     state.require(call, project, DEVELOPER)?;
     let name = call.params.required("name")?;
+    call.params.check_texts(&["external_url", "description"])?;
     let tier = call.params.choice("tier", &TIERS)?;
     let id = state.create_environment(project, &name, call.params.filled("external_url"), tier)?;
     let environment = find_mut(state, project, &id.to_string())?;
@@ -107,6 +108,7 @@ fn get(state: &mut State, call: &Call, project: ProjectId, id: &str) -> ApiResul
 fn update(state: &mut State, call: &Call, project: ProjectId, id: &str) -> ApiResult {
     state.require(call, project, DEVELOPER)?;
     let (params, now) = (&call.params, state.now());
+    params.check_texts(&["name", "external_url", "description"])?;
     let tier = params.choice("tier", &TIERS)?;
     let url = params.text("external_url");
     check_external_url(url.as_deref())?;

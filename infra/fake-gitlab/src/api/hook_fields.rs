@@ -12,6 +12,7 @@ use crate::model::{Hook, ProjectId, State};
 /// Takes the given fields into a hook; what is not given stays.
 pub(crate) fn apply(state: &State, hook: &mut Hook, params: &Params) -> Result<(), Refusal> {
     let version = &state.config.version;
+    params.check_texts(&["token", "signing_token", "push_events_branch_filter"])?;
     for event in EVENTS {
         if let Some(flag) = params.flag(event)? {
             hook.events.insert(event, flag);

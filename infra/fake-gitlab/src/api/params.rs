@@ -73,12 +73,25 @@ impl Params {
         self.text(key).filter(|text| !text.trim().is_empty())
     }
 
+    /// The same where a list or an object is refused, as GitLab does for all that is one value.
+    fn single(&self, key: &str) -> Result<Option<String>, Refusal> {
+        match self.get(key) {
+            Some(Value::Array(_) | Value::Object(_)) => Err(Refusal::invalid(key)),
+            _ => Ok(self.text(key)),
+        }
+    }
+
+    /// Refuses lists and objects where texts should be that may be missing.
+    pub(crate) fn check_texts(&self, keys: &[&str]) -> Result<(), Refusal> {
+        keys.iter().try_for_each(|key| self.single(key).map(drop))
+    }
+
     pub(crate) fn required(&self, key: &str) -> Result<String, Refusal> {
-        self.text(key).ok_or_else(|| Refusal::missing(key))
+        self.single(key)?.ok_or_else(|| Refusal::missing(key))
     }
 
     pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Refusal> {
-        match self.text(key).map(|text| text.to_ascii_lowercase()).as_deref() {
+        match self.single(key)?.map(|text| text.to_ascii_lowercase()).as_deref() {
             None | Some("") => Ok(None),
             Some("true" | "1" | "t" | "yes" | "y" | "on") => Ok(Some(true)),
             Some("false" | "0" | "f" | "no" | "n" | "off") => Ok(Some(false)),
@@ -87,7 +100,7 @@ impl Params {
     }
 
     pub(crate) fn number(&self, key: &str) -> Result<Option<u64>, Refusal> {
-        match self.text(key).as_deref() {
+        match self.single(key)?.as_deref() {
             None | Some("") => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|_| Refusal::invalid(key)),
         }
@@ -122,7 +135,7 @@ impl Params {
         key: &str,
         allowed: &[&'static str],
     ) -> Result<Option<&'static str>, Refusal> {
-        let Some(text) = self.text(key) else { return Ok(None) };
+        let Some(text) = self.single(key)? else { return Ok(None) };
         let found = allowed.iter().find(|word| **word == text);
         found.copied().map(Some).ok_or_else(|| Refusal::bad_value(key))
     }

@@ -24,6 +24,7 @@ pub(crate) fn route(
 fn create(state: &mut State, call: &Call, project: ProjectId, sha: &str) -> ApiResult {
     let user = state.require(call, project, DEVELOPER)?;
     let params = &call.params;
+    params.check_texts(&["state", "ref", "name", "context", "target_url", "description"])?;
     let status = params.filled("state");
     let status = status.ok_or_else(|| Refusal::message(400, "State is required"))?;
     let known = ["pending", "running", "success", "failed", "canceled"].contains(&status.as_str())

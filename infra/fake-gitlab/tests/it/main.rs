@@ -9,6 +9,7 @@ mod hooks;
 mod merge_requests;
 mod notes;
 mod pages;
+mod params;
 mod program;
 mod receiver;
 mod repository;
