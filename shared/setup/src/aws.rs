@@ -9,17 +9,31 @@ use aws_smithy_http_client::{
 };
 use std::time::Duration;
 
+/// What a call may take, retries included: half of what the functions live that answer people, so
+/// that they can still say what did not answer.
+const CALL: Duration = Duration::from_secs(15);
+/// What one try of it may take. AWS answers within milliseconds: what takes longer never comes, and
+/// the next try has another connection.
+const ONE_TRY: Duration = Duration::from_secs(5);
+
 /// The SDK's configuration from the environment, as Lambda sets it. Endpoints can be redirected
 /// with the SDK's own `AWS_ENDPOINT_URL_<SERVICE>` variables.
 pub async fn from_environment() -> SdkConfig {
-    let http = http_client(TlsContext::default());
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
+    from_environment_within(CALL).await
 }
 
-/// As [`from_environment`], and a call that has no answer within `limit`, retries included, fails.
+/// The same for who has less time: a call that has no answer within `limit`, retries included,
+/// fails.
 pub async fn from_environment_within(limit: Duration) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder().operation_timeout(limit).build();
-    from_environment().await.into_builder().timeout_config(timeouts).build()
+    let http = http_client(TlsContext::default());
+    let found = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+    within(found, limit)
+}
+
+fn within(config: SdkConfig, limit: Duration) -> SdkConfig {
+    let timeouts =
+        TimeoutConfig::builder().operation_timeout(limit).operation_attempt_timeout(ONE_TRY);
+    config.into_builder().timeout_config(timeouts.build()).build()
 }
 
 /// Configuration for a service on this machine that checks no credentials.
@@ -47,4 +61,41 @@ fn http_client(trusts: TlsContext) -> aws_sdk_dynamodb::config::SharedHttpClient
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(trusts)
         .build_https()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{net::TcpListener, time::Instant};
+
+    /// Accepts every connection, and counts them, and never answers.
+    async fn hangs() -> (String, tokio::sync::watch::Receiver<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (count, counted) = tokio::sync::watch::channel(0);
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                held.push(connection);
+                count.send_replace(held.len());
+            }
+        });
+        (address, counted)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_nobody_answers_is_tried_again_and_ends() {
+        for limit in [CALL, Duration::from_secs(9)] {
+            let (address, tries) = hangs().await;
+            let config = within(for_loopback(&address), limit);
+            let table = aws_sdk_dynamodb::Client::new(&config);
+            let begun = Instant::now();
+            let asked = table.list_tables().send();
+            let answer = tokio::time::timeout(Duration::from_secs(600), asked).await;
+            let took = begun.elapsed();
+            assert!(answer.expect("it ends").is_err());
+            assert!(took <= limit + Duration::from_millis(10), "{took:?}");
+            assert!(*tries.borrow() > 1, "another connection may have an answer");
+        }
+    }
 }

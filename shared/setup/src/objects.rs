@@ -4,8 +4,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::{
-    ObjectStore, ObjectStoreExt, PutMode, PutPayload, WriteMultipart,
-    aws::{AmazonS3, AmazonS3Builder},
+    ClientConfigKey, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart,
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
     path::Path,
     signer::{HeaderName, HeaderValue, Method, SignedUrlOptions, Signer},
 };
@@ -21,6 +21,12 @@ pub fn install_crypto() {
 
 /// What S3 compares a body with before it takes it.
 const CHECKSUM_HEADER: &str = "x-amz-checksum-sha256";
+
+/// What S3 may take to answer, or to go on with an answer. One that never comes is asked for once more,
+/// on another connection: together less than a function lives that answers people.
+const SILENCE: &str = "8s";
+/// Whatever fails later than this is not tried again.
+const TRIED_AGAIN: Duration = Duration::from_secs(12);
 
 /// Storage could not do what was asked; trying again later may help.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +74,8 @@ impl Objects {
     /// needs `AWS_ALLOW_HTTP=true`.
     pub fn in_bucket(bucket: &str) -> Result<Self, ObjectError> {
         install_crypto();
-        let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build();
+        let store = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        let store = within_time(store, SILENCE, TRIED_AGAIN).build();
         Ok(Self::in_s3(store.map_err(at(bucket))?))
     }
 
@@ -222,6 +229,13 @@ impl Writing {
     }
 }
 
+fn within_time(store: AmazonS3Builder, silence: &str, tried_again: Duration) -> AmazonS3Builder {
+    let retries = RetryConfig { retry_timeout: tried_again, ..RetryConfig::default() };
+    store
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout), silence)
+        .with_retry(retries)
+}
+
 fn at(key: &str) -> impl FnOnce(object_store::Error) -> ObjectError {
     let key = key.to_owned();
     move |source| ObjectError { key, source }
@@ -273,4 +287,49 @@ pub mod keys {
 
     /// What the keys of states begin with; a folder for each stack, or test run, is below.
     pub const STATES: &str = "state";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+    use tokio::net::TcpListener;
+
+    /// Accepts every connection, and never answers.
+    async fn hangs(silence: &str, tried_again: Duration) -> Objects {
+        install_crypto();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                held.push(connection);
+            }
+        });
+        let store = AmazonS3Builder::new()
+            .with_bucket_name("gantry")
+            .with_endpoint(address)
+            .with_allow_http(true)
+            .with_access_key_id("key")
+            .with_secret_access_key("secret");
+        Objects::in_s3(within_time(store, silence, tried_again).build().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_storage_that_never_answers_is_asked_twice_and_left() {
+        let objects = hangs("1s", Duration::from_millis(1500)).await;
+        for writes in [false, true] {
+            let begun = Instant::now();
+            let asked = async {
+                match writes {
+                    true => objects.put("a", Bytes::from_static(b"b")).await,
+                    false => objects.get("a").await.map(drop),
+                }
+            };
+            let answer = tokio::time::timeout(Duration::from_secs(10), asked).await;
+            let took = begun.elapsed();
+            assert!(answer.expect("it ends").is_err());
+            assert!(took >= Duration::from_secs(2), "{took:?} is one try");
+        }
+    }
 }
