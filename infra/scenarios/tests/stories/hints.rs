@@ -1,6 +1,6 @@
 //! A webhook is a hint, never a fact.
 
-use gantry_fake_gitlab::{Fault, Matcher};
+use gantry_fake_gitlab::{Fault, Matcher, MergeRequestSpec};
 use gantry_scenarios::{Mode, StackOptions, World, run_test, run_test_in};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -171,6 +171,8 @@ async fn a_rejected_token_is_shown_as_broken_until_it_works() {
     .await;
 }
 
+/// A merge request without a new commit is found by no branch: only where comparing was before tells
+/// that it is news.
 #[tokio::test]
 async fn what_changed_while_gitlab_was_unlinked_is_found_afterwards() {
     run_test(|mut w| async move {
@@ -178,16 +180,29 @@ async fn what_changed_while_gitlab_was_unlinked_is_found_afterwards() {
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.push(project, "change", "infra/main.tf", "# one").await;
         w.open(project, "change").await;
+        let other = w.push(project, "other", "infra/main.tf", "# other").await;
+        w.dev.set_branch(project, "stable", "main").unwrap();
+        let elsewhere = w.push(project, "elsewhere", "infra/main.tf", "# elsewhere").await;
+        let spec = MergeRequestSpec::from("elsewhere").into("stable");
+        let retargeted = w.dev.open_merge_request(project, spec).unwrap();
+        w.catch_up().await;
         w.pass(Duration::from_secs(11 * 60)).await;
+        let notes = w.gitlab.notes(project, retargeted);
+        assert!(notes.iter().all(|note| note.author != "gantry-bot"), "no stack has its target");
         w.unlink().await;
         w.pass(Duration::from_secs(11 * 60)).await;
         let two = w.dev.push(project, "change", "infra/main.tf", "# two").unwrap();
+        let opened = w.dev.open_merge_request(project, MergeRequestSpec::from("other")).unwrap();
+        w.dev.retarget(project, retargeted, "main").unwrap();
         w.gitlab.drop_pending();
         w.pass(Duration::from_secs(11 * 60)).await;
         w.link().await;
         w.pass(Duration::from_secs(11 * 60)).await;
         let lines = w.run_lines("network").await;
-        assert_eq!(lines[0], format!("proposed finished {}", &two[..8]), "{lines:?}");
+        assert!(lines.contains(&format!("proposed finished {}", &two[..8])), "{lines:?}");
+        for (iid, head) in [(opened, &other), (retargeted, &elsewhere)] {
+            assert!(w.note(project, iid).contains(&head[..8]), "{}", w.history());
+        }
         w
     })
     .await;

@@ -63,6 +63,13 @@ async fn statuses_end_as_soon_as_gitlab_takes_them_again() {
     }
 }
 
+/// The commit's statuses that have no end.
+fn begun(w: &World, project: ProjectId, commit: &str) -> Vec<String> {
+    let mut statuses = w.gitlab.statuses(project, commit);
+    statuses.retain(|s| !s.retried && ["pending", "running"].contains(&&*s.status));
+    statuses.into_iter().map(|status| status.name).collect()
+}
+
 /// GitLab's words on the page of the newest run.
 async fn refused(w: &mut World) -> Vec<String> {
     let run = w.runs("network").await.remove(0);
@@ -90,12 +97,22 @@ async fn a_deployment_ends_as_soon_as_gitlab_takes_it_again() {
                 refuse(&w, &how);
                 w.release("network");
                 w.endure(Duration::from_secs(90), A_LOOK).await;
+                let deployments = w.gitlab.deployments(project);
+                let ends: Vec<_> = deployments.iter().map(|d| (&*d.sha, &*d.status)).collect();
+                assert_ne!(ends[1], (&*later, "success"), "it was to be refused");
                 w.gitlab.clear_faults();
-                w.pass(3 * MINUTE).await;
+                // What was refused for so long is asked again as long after.
+                w.pass(4 * MINUTE).await;
                 let deployments = w.gitlab.deployments(project);
                 let ends: Vec<_> = deployments.iter().map(|d| (&*d.sha, &*d.status)).collect();
                 let expected = [(&*commit, "success"), (&*later, "success")];
                 assert_eq!(ends, expected, "{}", w.history());
+                for commit in [&commit, &later] {
+                    assert_eq!(begun(&w, project, commit), [""; 0], "{}", w.history());
+                    w.expect_status(project, commit, "gantry/network", "success");
+                    w.expect_status(project, commit, "gantry", "success");
+                }
+                assert!(refused(&mut w).await.is_empty(), "nothing is refused any more");
                 w
             }
         })
