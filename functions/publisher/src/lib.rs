@@ -15,9 +15,7 @@ use gantry_domain::{RunId, text::names::Prefix};
 use gantry_gitlab::{Connected, Connection, Error as GitlabError, NotConnected};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_setup::{Clock, Objects};
-use gantry_store::{
-    Expect, Outcome, Store, Stored, Write, feedback::Published, keys, scheduler::Outage,
-};
+use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, keys};
 use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
@@ -164,15 +162,13 @@ impl Work {
                 Ok(Done::default())
             }
         };
-        let now = self.deps.clock.now();
-        match &done {
-            Ok(_) => self.deps.store.note_health("publisher", None, now).await?,
-            Err(Trouble::Gitlab(error)) if error.is_outage() => {
-                let token_rejected = matches!(error, GitlabError::TokenRejected { .. });
-                let outage = Outage { reason: error.to_string(), token_rejected };
-                self.deps.store.note_health("publisher", Some(outage), now).await?;
-            }
-            Err(_) => {}
+        let health = match &done {
+            Ok(_) => Some(None),
+            Err(Trouble::Gitlab(error)) => error.outage().map(Some),
+            Err(_) => None,
+        };
+        if let Some(outage) = health {
+            self.deps.store.note_health("publisher", outage, self.deps.clock.now()).await?;
         }
         done
     }

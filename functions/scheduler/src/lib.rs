@@ -30,7 +30,7 @@ use gantry_gitlab::{Client, Connection, Error as GitlabError};
 use gantry_queue::{Context, Failure, Handler, Message, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::{Clock, Environment, environment::EnvironmentError};
-use gantry_store::{Store, scheduler::Outage};
+use gantry_store::{Store, health::Outage};
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 
@@ -199,9 +199,9 @@ impl Work {
 
     /// Writes down that GitLab does not work for us, if that is what went wrong.
     pub(crate) async fn note_outage(&self, failure: &Failure) -> Result<(), Failure> {
-        match failure.error.downcast_ref::<GitlabError>() {
-            Some(error) if error.is_outage() => self.note_health(Some(outage(error))).await,
-            _ => Ok(()),
+        match failure.error.downcast_ref().and_then(GitlabError::outage) {
+            Some(outage) => self.note_health(Some(outage)).await,
+            None => Ok(()),
         }
     }
 
@@ -221,11 +221,6 @@ impl Work {
 /// What GitLab refused, if that is why.
 pub(crate) fn refusal(failure: &Failure) -> Option<&GitlabError> {
     failure.error.downcast_ref::<GitlabError>().filter(|error| error.is_refusal())
-}
-
-fn outage(error: &GitlabError) -> Outage {
-    let token_rejected = matches!(error, GitlabError::TokenRejected { .. });
-    Outage { reason: error.to_string(), token_rejected }
 }
 
 /// Trouble at GitLab is no fault of the message: it waits. Everything else counts against it.

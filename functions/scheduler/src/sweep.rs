@@ -20,8 +20,9 @@ use gantry_setup::metrics;
 use gantry_store::{
     Expect, Key, Outcome, Store, Stored, Write,
     config::ProjectEntry,
+    health::Health,
     keys,
-    scheduler::{BlockedStack, BudgetUsed, Comparing, Health, LineEntry, RoomEntry, RunEntry},
+    scheduler::{BlockedStack, BudgetUsed, Comparing, LineEntry, RoomEntry, RunEntry},
     table::ATTENTION_SHARDS,
 };
 use jiff::{SignedDuration, Timestamp};

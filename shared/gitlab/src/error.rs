@@ -1,6 +1,7 @@
 //! What can go wrong with a call to GitLab, named for what the caller does next.
 
 use crate::api::StatusState;
+use gantry_store::health::Outage;
 use http::StatusCode;
 use serde_json::Value;
 use std::time::Duration;
@@ -90,9 +91,19 @@ impl Error {
         )
     }
 
-    /// True where nothing at GitLab can be done now, by whatever call: people are told.
-    pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::TokenRejected { .. })
+    /// What people are told where nothing at GitLab can be done now, by whatever call.
+    pub fn outage(&self) -> Option<Outage> {
+        let reason = match self {
+            // Until when is over before anybody reads it.
+            Self::RateLimited { .. } => "GitLab's rate limit is reached (429)".to_owned(),
+            Self::Unavailable { .. } | Self::TokenRejected { .. } => self.to_string(),
+            _ => return None,
+        };
+        Some(Outage {
+            reason,
+            token_rejected: matches!(self, Self::TokenRejected { .. }),
+            rate_limited: matches!(self, Self::RateLimited { .. }),
+        })
     }
 
     /// True for an answer about this one target that repeating will not change.

@@ -7,6 +7,7 @@
 pub mod config;
 mod failures;
 pub mod feedback;
+pub mod health;
 pub mod keys;
 pub mod runner;
 pub mod scheduler;

@@ -1,6 +1,6 @@
 //! The scheduler's records, besides [`gantry_domain::run::Run`] itself.
 
-use crate::{Expect, Store, StoreError, Stored, Write, keys};
+use crate::{Store, StoreError, keys};
 use gantry_domain::{
     CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
     module::{ModuleConfig, Packed},
@@ -10,7 +10,7 @@ use gantry_domain::{
 use jiff::{SignedDuration, Timestamp};
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::Not};
+use std::collections::BTreeMap;
 
 /// What the scheduler knows of a stack as a whole ([`crate::keys::stack_head`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -525,56 +525,6 @@ impl Comparing {
     /// Every tag that was there at the first look is recorded.
     pub fn knows_tags(&self) -> bool {
         self.tags_known && self.tags_from.is_some()
-    }
-}
-
-/// Whether GitLab works for us, as one function saw it ([`crate::keys::health`]).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// Why the integration is broken; none when it works.
-    pub broken: Option<String>,
-    /// It is the token that GitLab does not take: a person must replace it.
-    #[serde(default, skip_serializing_if = "Not::not")]
-    pub token_rejected: bool,
-    /// Since when it is as it is.
-    pub since: Option<Timestamp>,
-}
-
-/// What does not work at GitLab.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outage {
-    /// For people.
-    pub reason: String,
-    /// It is the token that GitLab does not take.
-    pub token_rejected: bool,
-}
-
-impl Store {
-    /// Marks the connection to GitLab as broken or working, as `function` sees it; written only
-    /// when that changes.
-    pub async fn note_health(
-        &self,
-        function: &str,
-        outage: Option<Outage>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let key = crate::keys::health(function);
-        let found = self.get::<Health>(&key).await?;
-        let known = found.as_ref().map(|health| &health.value);
-        let token_rejected = outage.as_ref().is_some_and(|outage| outage.token_rejected);
-        let broken = outage.map(|outage| outage.reason);
-        let was_broken = known.is_some_and(|known| known.broken.is_some());
-        let said = known.map(|known| (&known.broken, known.token_rejected));
-        if said.unwrap_or((&None, false)) == (&broken, token_rejected) {
-            return Ok(());
-        }
-        // Trouble that is said in other words is the same trouble.
-        let since = found.as_ref().filter(|_| broken.is_some() && was_broken);
-        let since = since.and_then(|health| health.value.since).unwrap_or(now);
-        let health = Health { broken, token_rejected, since: Some(since) };
-        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        let _either_way = self.write(vec![Write::put(key, expect, &health)?]).await?;
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ mod webhook;
 
 pub(crate) use check::Found;
 pub(crate) use rotate::{rotate, rotate_secret};
-pub(crate) use view::{Broken, IntegrationView, broken};
+pub(crate) use view::{Broken, IntegrationView, LastTrouble, broken};
 pub(crate) use webhook::{Addresses, by_hand, cannot_call, kept_secrets};
 
 use crate::{

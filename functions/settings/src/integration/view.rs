@@ -9,7 +9,10 @@ use crate::{app::App, refusal::Answer};
 use gantry_domain::integration::Integration;
 use gantry_gitlab::webhook::WebhookSecrets;
 use gantry_secrets::SecretName;
-use gantry_store::{keys, scheduler::Health};
+use gantry_store::{
+    health::{Ended, Health},
+    keys,
+};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -24,6 +27,8 @@ pub(crate) struct IntegrationView {
     pub(crate) found: Option<FoundView>,
     /// What does not work, as the functions that call GitLab saw it.
     pub(crate) broken: Vec<Broken>,
+    /// What did not work before, and does again.
+    pub(crate) last_trouble: Option<LastTrouble>,
     pub(crate) webhook: Value,
     /// Why GitLab cannot call here; none when it can, as far as is known.
     pub(crate) note: Option<String>,
@@ -47,6 +52,17 @@ pub(crate) struct Broken {
     pub(crate) since: Option<Timestamp>,
     #[serde(skip)]
     pub(crate) token_rejected: bool,
+    #[serde(skip)]
+    pub(crate) rate_limited: bool,
+}
+
+/// What a function saw that did not work, and later that it did.
+#[derive(Serialize)]
+pub(crate) struct LastTrouble {
+    pub(crate) seen_by: &'static str,
+    pub(crate) reason: String,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) ended_at: Timestamp,
 }
 
 pub(super) async fn integration(
@@ -66,10 +82,12 @@ pub(super) async fn integration(
     {
         show_secrets(members, &secrets, app.clock.now());
     }
+    let (broken, last_trouble) = troubles(app).await?;
     Ok(IntegrationView {
         linked: integration.as_ref().is_some_and(|known| known.linked),
         saved_at: integration.as_ref().map(|known| known.saved_at),
-        broken: broken(app).await?,
+        broken,
+        last_trouble,
         api_host: integration.map(|known| known.api_host),
         found: found.map(|found| FoundView {
             version: found.version,
@@ -94,14 +112,22 @@ pub(super) fn show_secrets(to: &mut Map<String, Value>, secrets: &WebhookSecrets
 }
 
 pub(crate) async fn broken(app: &App) -> Answer<Vec<Broken>> {
-    let mut broken = Vec::new();
-    for function in ["publisher", "scheduler"] {
-        let health = app.store.get::<Health>(&keys::health(function)).await?;
-        if let Some(Health { broken: Some(reason), since, token_rejected }) =
-            health.map(|health| health.value)
-        {
-            broken.push(Broken { seen_by: function, reason, since, token_rejected });
+    Ok(troubles(app).await?.0)
+}
+
+/// What does not work, and the trouble that ended last.
+async fn troubles(app: &App) -> Answer<(Vec<Broken>, Option<LastTrouble>)> {
+    let (mut broken, mut over) = (Vec::new(), Vec::new());
+    for seen_by in ["publisher", "scheduler"] {
+        let health = app.store.get::<Health>(&keys::health(seen_by)).await?;
+        let health = health.map(|health| health.value).unwrap_or_default();
+        let Health { since, token_rejected, rate_limited, .. } = health;
+        if let Some(reason) = health.broken {
+            broken.push(Broken { seen_by, reason, since, token_rejected, rate_limited });
+        }
+        if let Some(Ended { reason, since, at: ended_at }) = health.ended {
+            over.push(LastTrouble { seen_by, reason, since, ended_at });
         }
     }
-    Ok(broken)
+    Ok((broken, over.into_iter().max_by_key(|trouble| trouble.ended_at)))
 }

@@ -5,7 +5,7 @@ use super::{
     forms::FormView,
     go_to, page, respond,
     shell::{Frame, Shell},
-    show::Trouble,
+    show::{PastTrouble, Trouble},
 };
 use crate::{
     access::Done,
@@ -30,6 +30,7 @@ struct Page {
     shell: Shell,
     view: IntegrationView,
     troubles: Vec<Trouble>,
+    past: Option<PastTrouble>,
     /// The form is open: nothing is linked, or somebody asked for it.
     form: Option<FormView>,
     /// Secrets are shown because somebody asked for them.
@@ -93,8 +94,11 @@ async fn draw(
     });
     let (endpoint, terraform) =
         (text("endpoint").unwrap_or_default(), text("terraform").unwrap_or_default());
-    let troubles = view.broken.iter().map(|broken| Trouble::of(broken, app.clock.now())).collect();
-    Ok(respond(status, &Page { shell, view, troubles, form, secrets, endpoint, terraform, said }))
+    let now = app.clock.now();
+    let troubles = view.broken.iter().map(|broken| Trouble::of(broken, now)).collect();
+    let past = view.last_trouble.as_ref().map(|last| PastTrouble::of(last, now));
+    let page = Page { shell, view, troubles, past, form, secrets, endpoint, terraform, said };
+    Ok(respond(status, &page))
 }
 
 /// `POST /gitlab`

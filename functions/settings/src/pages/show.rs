@@ -1,6 +1,6 @@
 //! How states, times and numbers look on pages.
 
-use crate::integration::Broken;
+use crate::integration::{Broken, LastTrouble};
 use gantry_domain::run::{RunState, RunType};
 use jiff::Timestamp;
 
@@ -73,23 +73,47 @@ pub(super) struct Trouble {
 
 impl Trouble {
     pub(super) fn of(broken: &Broken, now: Timestamp) -> Self {
-        let (heading, next) = match broken.token_rejected {
-            true => (
+        let by_itself =
+            "It is tried again by itself; until then everything waits, and nothing is lost.";
+        let (heading, next) = match broken {
+            Broken { token_rejected: true, .. } => (
                 "GitLab does not take the token.",
                 "An admin must replace the token; until then everything waits, and nothing is lost.",
             ),
-            false => (
-                "GitLab does not answer as it should.",
-                "It is tried again by itself; until then everything waits, and nothing is lost.",
-            ),
-        };
-        let noticed = match broken.seen_by {
-            "publisher" => "when statuses, comments and environments were written",
-            _ => "when changes were looked up",
+            Broken { rate_limited: true, .. } => ("GitLab takes no more calls now.", by_itself),
+            _ => ("GitLab does not answer as it should.", by_itself),
         };
         let reason = broken.reason.trim_end_matches('.').to_owned();
         let since = broken.since.map(|since| Moment::at(since, now));
-        Self { heading, reason, since, noticed, next }
+        Self { heading, reason, since, noticed: noticed(broken.seen_by), next }
+    }
+}
+
+fn noticed(seen_by: &str) -> &'static str {
+    match seen_by {
+        "publisher" => "when statuses, comments and environments were written",
+        _ => "when changes were looked up",
+    }
+}
+
+/// What did not work at GitLab, and does again.
+pub(super) struct PastTrouble {
+    pub(super) reason: String,
+    /// How long it lasted.
+    pub(super) lasted: Option<String>,
+    pub(super) ended: Moment,
+    pub(super) noticed: &'static str,
+}
+
+impl PastTrouble {
+    pub(super) fn of(last: &LastTrouble, now: Timestamp) -> Self {
+        let lasted = last.since.map(|since| span(last.ended_at.duration_since(since).as_secs()));
+        Self {
+            reason: last.reason.trim_end_matches('.').to_owned(),
+            lasted,
+            ended: Moment::at(last.ended_at, now),
+            noticed: noticed(last.seen_by),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use gantry_fake_gitlab::{Fault, Matcher};
 use gantry_gitlab::webhook::WebhookSecrets;
 use gantry_queue::Message;
 use gantry_secrets::SecretName;
-use gantry_store::{config::ProjectEntry, keys, scheduler::Health};
+use gantry_store::{config::ProjectEntry, health::Health, keys};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 

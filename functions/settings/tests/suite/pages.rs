@@ -12,9 +12,10 @@ use gantry_domain::{
 use gantry_secrets::links::read_link;
 use gantry_setup::objects;
 use gantry_store::{
+    health::{Ended, Health},
     keys,
     runner::LogPiece,
-    scheduler::{Health, StackHead},
+    scheduler::StackHead,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -329,21 +330,23 @@ async fn trouble_at_gitlab_is_told_by_its_kind_with_since_when_and_who_noticed()
     let browser = Browser::sign_in(&w, &w.admin).await;
     let since = Some(w.clock.now());
     w.hand.advance(Duration::from_secs(15 * 60));
-    let told = async |function: &str, reason: &str, token_rejected| {
+    let told = async |function: &str, reason: &str, token_rejected, rate_limited| {
         let broken = Some(reason.to_owned());
-        w.put(keys::health(function), &Health { broken, token_rejected, since }).await;
+        let health = Health { broken, token_rejected, rate_limited, since, ended: None };
+        w.put(keys::health(function), &health).await;
         let pages = [browser.get("/").await, browser.get("/gitlab").await];
         w.put(keys::health(function), &Health::default()).await;
         pages.map(|page| page.expect(200).text)
     };
-    for page in told("publisher", "GitLab rejected the token: 401 Unauthorized", true).await {
+    for page in told("publisher", "GitLab rejected the token: 401 Unauthorized", true, false).await
+    {
         assert!(page.contains("GitLab does not take the token."), "{page}");
         assert!(page.contains("401 Unauthorized. "), "{page}");
         assert!(page.contains("15 min ago"), "{page}");
         assert!(page.contains("when statuses, comments and environments were written"), "{page}");
         assert!(page.contains("An admin must replace the token"), "{page}");
     }
-    for page in told("scheduler", "gitlab.example answered 503 with nothing", false).await {
+    for page in told("scheduler", "gitlab.example answered 503 with nothing", false, false).await {
         assert!(page.contains("GitLab does not answer as it should."), "{page}");
         assert!(!page.contains("does not take the token"), "{page}");
         assert!(page.contains("503 with nothing. "), "{page}");
@@ -351,6 +354,38 @@ async fn trouble_at_gitlab_is_told_by_its_kind_with_since_when_and_who_noticed()
         assert!(page.contains("when changes were looked up"), "{page}");
         assert!(page.contains("It is tried again by itself"), "{page}");
     }
+    for page in told("publisher", "GitLab's rate limit is reached (429)", false, true).await {
+        assert!(page.contains("GitLab takes no more calls now."), "{page}");
+        assert!(page.contains("(429). "), "{page}");
+        assert!(page.contains("It is tried again by itself"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn trouble_that_is_over_is_told_with_when_it_ended_and_what_it_was() {
+    let w = connected().await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let none = w.get("/api/v1/integration").await.expect(200).body;
+    assert_eq!(none["last_trouble"], json!(null));
+    assert!(!browser.get("/gitlab").await.expect(200).text.contains("Last trouble"));
+
+    let since = Some(w.clock.now());
+    for (function, reason) in [("publisher", "answered 502"), ("scheduler", "answered 503")] {
+        w.hand.advance(Duration::from_secs(15 * 60));
+        let ended = Some(Ended { reason: reason.to_owned(), since, at: w.clock.now() });
+        w.put(keys::health(function), &Health { ended, ..Health::default() }).await;
+    }
+    let at = w.clock.now();
+    w.hand.advance(Duration::from_secs(20 * 60));
+    let page = browser.get("/gitlab").await.expect(200).text;
+    assert!(page.contains("Last trouble"), "{page}");
+    assert!(page.contains("20 min ago"), "{page}");
+    assert!(page.contains("after 30 min, noticed when changes were looked up: answered 503"));
+    let told = w.get("/api/v1/integration").await.expect(200).body;
+    assert_eq!(told["broken"], json!([]));
+    let expected =
+        json!({ "seen_by": "scheduler", "reason": "answered 503", "since": since, "ended_at": at });
+    assert_eq!(told["last_trouble"], expected);
 }
 
 #[tokio::test]

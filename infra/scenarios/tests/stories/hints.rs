@@ -165,7 +165,7 @@ async fn a_rejected_token_is_shown_as_broken_until_it_works() {
         w.gitlab.clear_faults();
         w.pass(Duration::from_secs(660)).await;
         let (_, answer) = w.api(Method::GET, "/integration", None).await;
-        assert!(!answer.to_string().contains(r#""seen_by":"scheduler""#), "{answer:#}");
+        assert_eq!(answer["broken"], json!([]), "{answer:#}");
         w
     })
     .await;
@@ -233,6 +233,40 @@ async fn people_are_told_since_when_gitlab_does_not_work_and_that_it_does_again(
         w.catch_up().await;
         w.pass(Duration::from_secs(11 * 60)).await;
         assert_eq!(broken(&mut w).await, json!([]));
+        let (_, answer) = w.api(Method::GET, "/integration", None).await;
+        let last = &answer["last_trouble"];
+        assert!(last["reason"].as_str().is_some_and(|why| why.contains("503")), "{answer}");
+        assert!(last["ended_at"].as_str() > last["since"].as_str(), "{answer}");
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rate_limit_is_told_as_trouble_by_who_writes_and_by_who_reads() {
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.hold("network");
+        let commit = w.push(project, "change", "infra/main.tf", "# one").await;
+        w.gitlab.fail_always(Matcher::any(), Fault::RateLimited { retry_after: 60 });
+        w.release("network");
+        w.dev.push(project, "other", "infra/main.tf", "# two").unwrap();
+        w.endure(Duration::from_secs(40), Duration::from_secs(20)).await;
+        let (_, answer) = w.api(Method::GET, "/integration", None).await;
+        let broken = answer["broken"].as_array().unwrap();
+        let seen: Vec<_> = broken.iter().map(|b| b["seen_by"].as_str().unwrap()).collect();
+        assert_eq!(seen, ["publisher", "scheduler"], "{answer}");
+        for trouble in broken {
+            assert_eq!(trouble["reason"], "GitLab's rate limit is reached (429)");
+            assert!(trouble["since"].is_string(), "{answer}");
+        }
+        w.gitlab.clear_faults();
+        w.pass(Duration::from_secs(180)).await;
+        w.expect_status(project, &commit, "gantry/network", "success");
+        let (_, answer) = w.api(Method::GET, "/integration", None).await;
+        assert_eq!(answer["broken"], json!([]));
+        assert_eq!(answer["last_trouble"]["reason"], "GitLab's rate limit is reached (429)");
         w
     })
     .await;

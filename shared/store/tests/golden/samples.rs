@@ -23,14 +23,15 @@ use gantry_store::{
         SlugEntry,
     },
     feedback::Refusal,
+    health::{Ended, Health},
     runner::{
         Beat, Claim, FreeRunner, HandedOn, LogHeld, LogPiece, StateLock, StatePin, StateUpload,
         StateVersion,
     },
     scheduler::{
         Blocked, BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing,
-        DecisionRecord, FetchedSource, Health, Heard, LastApplied, LineEntry, MergeRequestRecord,
-        Once, OpenDecision, ProjectPath, Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, Sides,
+        DecisionRecord, FetchedSource, Heard, LastApplied, LineEntry, MergeRequestRecord, Once,
+        OpenDecision, ProjectPath, Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, Sides,
         StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
         Yanked,
     },
@@ -510,11 +511,26 @@ fn of_the_scheduler() -> Vec<Sample> {
         ),
         sample(
             "health",
-            Health { broken: Some("401".into()), token_rejected: false, since: Some(at(0)) },
+            Health { broken: Some("401".into()), since: Some(at(0)), ..Health::default() },
         ),
         sample(
             "health-token-rejected",
-            Health { broken: Some("401".into()), token_rejected: true, since: Some(at(0)) },
+            Health {
+                broken: Some("401".into()),
+                token_rejected: true,
+                since: Some(at(0)),
+                ..Health::default()
+            },
+        ),
+        sample(
+            "health-rate-limited",
+            Health {
+                broken: Some("429".into()),
+                rate_limited: true,
+                since: Some(at(2)),
+                ended: Some(Ended { reason: "503".into(), since: Some(at(0)), at: at(1) }),
+                ..Health::default()
+            },
         ),
     ]
 }

@@ -1,0 +1,113 @@
+//! Whether GitLab works for us, as the functions that call it saw it: each writes its own record.
+
+use crate::{Expect, Store, StoreError, Stored, Write, keys};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::ops::Not;
+
+/// Whether GitLab works for us, as one function saw it ([`keys::health`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Why the integration is broken; none when it works.
+    pub broken: Option<String>,
+    /// It is the token that GitLab does not take: a person must replace it.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub token_rejected: bool,
+    /// It is GitLab's limit of calls that is reached.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub rate_limited: bool,
+    /// Since when it is as it is.
+    pub since: Option<Timestamp>,
+    /// The last trouble that is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+}
+
+/// Trouble that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// What it was, for people.
+    pub reason: String,
+    /// Since when it lasted.
+    pub since: Option<Timestamp>,
+    /// When GitLab was seen to work again.
+    pub at: Timestamp,
+}
+
+/// What does not work at GitLab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    /// For people.
+    pub reason: String,
+    /// It is the token that GitLab does not take.
+    pub token_rejected: bool,
+    /// It is GitLab's limit of calls that is reached.
+    pub rate_limited: bool,
+}
+
+impl Health {
+    fn outage(&self) -> Option<Outage> {
+        let Self { broken, token_rejected, rate_limited, .. } = self.clone();
+        broken.map(|reason| Outage { reason, token_rejected, rate_limited })
+    }
+
+    /// After another look at GitLab.
+    fn after(self, outage: Option<Outage>, now: Timestamp) -> Self {
+        let Some(Outage { reason, token_rejected, rate_limited }) = outage else {
+            let over = self.broken.map(|reason| Ended { reason, since: self.since, at: now });
+            return Self { since: Some(now), ended: over.or(self.ended), ..Self::default() };
+        };
+        // Trouble that is said in other words is the same trouble.
+        let since = self.since.filter(|_| self.broken.is_some()).or(Some(now));
+        Self { broken: Some(reason), token_rejected, rate_limited, since, ended: self.ended }
+    }
+}
+
+impl Store {
+    /// Marks the connection to GitLab as broken or working, as `function` sees it; written only
+    /// when that changes.
+    pub async fn note_health(
+        &self,
+        function: &str,
+        outage: Option<Outage>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = keys::health(function);
+        let found = self.get::<Health>(&key).await?;
+        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let known = found.map(|health| health.value).unwrap_or_default();
+        if known.outage() == outage {
+            return Ok(());
+        }
+        let write = Write::put(key, expect, &known.after(outage, now))?;
+        let _either_way = self.write(vec![write]).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_known_since_when_and_when_it_was_over() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let outage = |reason: &str, rate_limited| {
+            Some(Outage { reason: reason.to_owned(), token_rejected: false, rate_limited })
+        };
+        let health = Health::default().after(outage("503", false), at(1));
+        assert_eq!((health.since, health.rate_limited), (Some(at(1)), false));
+        let health = health.after(outage("429", true), at(2));
+        assert_eq!((health.since, health.rate_limited), (Some(at(1)), true), "it has not ended");
+        let health = health.after(None, at(3));
+        assert_eq!(
+            (&health.broken, health.since, health.rate_limited),
+            (&None, Some(at(3)), false)
+        );
+        let ended = Ended { reason: "429".to_owned(), since: Some(at(1)), at: at(3) };
+        assert_eq!(health.ended, Some(ended.clone()));
+        let health = health.after(outage("502", false), at(4));
+        assert_eq!((health.since, &health.ended), (Some(at(4)), &Some(ended)), "until this ends");
+        assert_eq!(health.after(None, at(5)).ended.unwrap().reason, "502");
+    }
+}
