@@ -5,7 +5,6 @@ use crate::{
     Work,
     hooks::{Dealt, Event},
     refusal,
-    sweep::nudge_for,
 };
 use gantry_domain::{
     CommitSha, EventId, ProjectId,
@@ -36,10 +35,6 @@ const LOOKED_FOR: usize = 4;
 /// How many branches one comparison reads of those that were decided before.
 const DECIDED_BEFORE: i32 = 500;
 
-/// How much of what GitLab refused one comparison has tried again: there may be a lot that it
-/// refuses for good.
-const REFUSED_AT_ONCE: usize = 10;
-
 impl Work {
     /// Compares one project. Trouble at GitLab is not the message's fault: the next look is set,
     /// and the message is done.
@@ -66,8 +61,7 @@ impl Work {
                 } else {
                     self.deps.limits.compare_unseen_every
                 };
-                self.compare_again(&found, after, wait).await?;
-                self.ask_refused_of(project, &stacks).await
+                self.compare_again(&found, after, wait).await
             }
             Err(failure) if failure.retry_after.is_some() || refusal(&failure).is_some() => {
                 self.note_outage(&failure).await?;
@@ -80,24 +74,6 @@ impl Work {
             }
             Err(failure) => Err(failure),
         }
-    }
-
-    /// GitLab answers for the project: what it refused to show there is tried again.
-    async fn ask_refused_of(&self, project: ProjectId, stacks: &[Stack]) -> Result<(), Failure> {
-        let mut refused = self.deps.store.refused().await?;
-        refused.sort_by_key(|refusal| refusal.tried_at);
-        let nudges = refused.iter().filter_map(|refusal| nudge_for(&refusal.target));
-        let of_project = nudges.filter(|nudge| match nudge {
-            Message::Status { project: of, .. } | Message::Note { project: of, .. } => {
-                *of == project
-            }
-            Message::Environment { stack, .. } => stacks.iter().any(|known| known.id == *stack),
-            _ => false,
-        });
-        for nudge in of_project.take(REFUSED_AT_ONCE) {
-            self.want(nudge).await?;
-        }
-        Ok(())
     }
 
     async fn compare_again(

@@ -21,6 +21,7 @@ mod sources;
 mod suites;
 mod sweep;
 mod triggers;
+mod turns;
 
 pub use builds::{Starter, told};
 pub use reach::RunnerApi;
@@ -66,7 +67,8 @@ pub struct Limits {
     pub compare_every: SignedDuration,
     /// How often while no webhook of the project was ever seen.
     pub compare_unseen_every: SignedDuration,
-    /// How many calls of GitLab a minute comparisons may make, all together.
+    /// How many calls of GitLab a minute may be made that nobody waits for: comparisons, and repeats
+    /// of what GitLab refused.
     pub compare_calls: u32,
     /// Everything is compared anew that was not compared since: when a machine was started that
     /// GitLab could not call before.

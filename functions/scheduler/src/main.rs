@@ -11,7 +11,8 @@
 //! `GANTRY_PLAN_ROLE`, `GANTRY_APPLY_ROLE`: the roles (ARN) of runs whose stack names none;
 //! `GANTRY_RUNNERS`: how many runs execute at once (10);
 //! `GANTRY_COMPARE_EVERY`: how often a project is compared with GitLab (`10m`);
-//! `GANTRY_COMPARE_CALLS`: how many calls of GitLab a minute that may take (60).
+//! `GANTRY_COMPARE_CALLS`: how many calls of GitLab a minute that may take, together with what
+//! GitLab refused and is asked again (60).
 
 use gantry_domain::stack::Roles;
 use gantry_gitlab::Connection;

@@ -7,25 +7,24 @@ use crate::{
     dispatch::count_own,
     effects::{distinct, numbered},
     moves::line_key,
+    turns::nudge_for,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
-    CommitSha, MergeRequestIid, ProjectId, RunId,
-    comparing::{Budget, Due},
-    integration::{Integration, days_left},
+    ProjectId, RunId,
+    integration::days_left,
     run::{Place, Run, RunState},
 };
 use gantry_queue::{Failure, Message};
 use gantry_setup::metrics;
 use gantry_store::{
-    Expect, Key, Outcome, Store, Stored, Write,
-    config::ProjectEntry,
+    Expect, Key, Store, Stored, Write,
     health::Health,
     keys,
-    scheduler::{BlockedStack, BudgetUsed, Comparing, LineEntry, RoomEntry, RunEntry},
+    scheduler::{BlockedStack, LineEntry, RoomEntry, RunEntry},
     table::ATTENTION_SHARDS,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::{collections::BTreeMap, time::Duration};
 
 /// Items of one shard that one sweep looks at; the rest is left to the next.
@@ -33,8 +32,6 @@ const AT_ONCE: i32 = 100;
 /// How many shards, and items of each, are looked at side by side: the sweep has 30 s on AWS.
 const SHARDS_AT_ONCE: usize = 4;
 const ITEMS_AT_ONCE: usize = 8;
-/// A comparison that was begun and not heard of since is begun again.
-const COMPARISON_LOST_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
 fn waits_for_runner(state: &RunState) -> bool {
     matches!(state, RunState::Preparing | RunState::Confirmed)
@@ -62,30 +59,11 @@ impl Work {
             let cause = format!("sweep.{}", now.as_millisecond());
             self.deps.sender.send(Message::Dispatch { cause }).await?;
         }
-        self.compare_in_turn(now).await?;
-        self.ask_refused_again(now).await?;
+        self.call_in_turn(now).await?;
         let runs = self.runs_of(&places).await?;
         self.move_pools_over(&places, &runs).await?;
         if let Err(failure) = self.measure(&line.items, &places, &runs).await {
             tracing::error!("the sweep did not measure: {:#}", failure.error);
-        }
-        Ok(())
-    }
-
-    /// What GitLab refused is tried again after a while, and whenever the settings were saved.
-    async fn ask_refused_again(&self, now: Timestamp) -> Result<(), Failure> {
-        let refused = self.deps.store.refused().await?;
-        if refused.is_empty() {
-            return Ok(());
-        }
-        let Some(integration) = self.deps.store.integration().await? else { return Ok(()) };
-        let Integration { linked, saved_at, .. } = integration.value;
-        for refusal in
-            refused.iter().filter(|r| linked && (r.is_due(now) || r.tried_at <= saved_at))
-        {
-            if let Some(nudge) = nudge_for(&refusal.target) {
-                self.want(nudge).await?;
-            }
         }
         Ok(())
     }
@@ -250,86 +228,5 @@ impl Work {
             _ => return Ok(()),
         };
         Ok(self.deps.sender.send(message).await?)
-    }
-
-    /// Begins the comparisons whose turn it is, within their budget. Those that never began, because
-    /// the message that should begin them was lost, begin first.
-    async fn compare_in_turn(&self, now: Timestamp) -> Result<(), Failure> {
-        let store = &self.deps.store;
-        let projects = store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
-        let places: Vec<Key> =
-            projects.iter().map(|entry| keys::comparing(entry.value.project)).collect();
-        let mut known = BTreeMap::new();
-        for places in places.chunks(100) {
-            let found = store.get_many::<Comparing>(places).await?;
-            known.extend(found.into_iter().map(|found| (found.key.clone(), found)));
-        }
-        let integration = store.integration().await?.filter(|found| found.value.linked);
-        let limits = &self.deps.limits;
-        let saved_at = integration.map_or(Timestamp::UNIX_EPOCH, |found| found.value.saved_at);
-        let anew_since = saved_at.max(limits.compare_anew_since);
-        let mut due = Vec::new();
-        for (entry, place) in projects.iter().zip(&places) {
-            let project = entry.value.project;
-            match known.get(place) {
-                Some(found) if found.value.is_due(now, anew_since) => {
-                    let Comparing { changed_at, last_at, asked_at, calls, .. } = found.value;
-                    due.push(Due { project, changed_at, last_at: asked_at.max(last_at), calls });
-                }
-                Some(_) => {}
-                None => self.begin_comparing(project).await?,
-            }
-        }
-        if due.is_empty() {
-            return Ok(());
-        }
-        let key = keys::budget();
-        let used = store.get::<BudgetUsed>(&key).await?;
-        let budget = Budget { per_minute: limits.compare_calls };
-        let (turns, until) = budget.spend(used.as_ref().map(|used| used.value.until), &due, now);
-        let expect = used.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        let write = Write::put(key, expect, &BudgetUsed { until })?;
-        if turns.is_empty() || store.write(vec![write]).await? == Outcome::Stale {
-            // Used up, or by another sweep.
-            return Ok(());
-        }
-        for project in turns {
-            let Some(found) = known.get(&keys::comparing(project)) else { continue };
-            // Whoever comes by meanwhile leaves it, and finds it again should the message be lost.
-            let next_at = Some(now + COMPARISON_LOST_AFTER);
-            let asked = Comparing { next_at, asked_at: Some(now), ..found.value.clone() };
-            let write = Write::put(found.key.clone(), found.unchanged(), &asked)?;
-            if store.write(vec![write]).await? == Outcome::Written {
-                self.compare_soon(project, now.as_millisecond().to_string()).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn begin_comparing(&self, project: ProjectId) -> Result<(), Failure> {
-        for stack in self.stacks_of(project).await? {
-            let cause = format!("sweep.{}", self.now().as_millisecond());
-            let message = Message::StackChanged { project, stack: stack.id, cause };
-            self.deps.sender.send(message).await?;
-        }
-        Ok(())
-    }
-}
-
-/// The nudge whose group is `target`.
-pub(crate) fn nudge_for(target: &str) -> Option<Message> {
-    match target.split(':').collect::<Vec<_>>().as_slice() {
-        ["status", project, commit] => Some(Message::Status {
-            project: ProjectId(project.parse().ok()?),
-            commit: commit.parse::<CommitSha>().ok()?,
-            want: 0,
-        }),
-        ["note", project, iid] => Some(Message::Note {
-            project: ProjectId(project.parse().ok()?),
-            iid: MergeRequestIid(iid.parse().ok()?),
-            want: 0,
-        }),
-        ["env", stack] => Some(Message::Environment { stack: stack.parse().ok()?, want: 0 }),
-        _ => None,
     }
 }

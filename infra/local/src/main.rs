@@ -67,7 +67,7 @@ struct Settings {
     #[arg(long, env = "GANTRY_CA_FILE")]
     ca_file: Option<PathBuf>,
     /// How many calls of GitLab a minute may be made for what nobody waits for: comparing projects
-    /// with GitLab.
+    /// with GitLab, and trying again what it refused.
     #[arg(long, env = "GANTRY_COMPARE_CALLS", default_value_t = Intervals::default().compare_calls)]
     compare_calls: u32,
     /// What is logged, in RUST_LOG's language.

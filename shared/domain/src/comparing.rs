@@ -1,6 +1,6 @@
-//! Whose turn it is to be compared with GitLab.
+//! Whose turn it is to be compared with GitLab, or to be asked again for what it refused.
 //!
-//! Nobody waits for a comparison, so all of them together get a budget of calls a minute.
+//! Nobody waits for either, so all of that together gets a budget of calls a minute.
 
 use crate::ProjectId;
 use jiff::{SignedDuration, Timestamp};
@@ -8,19 +8,29 @@ use std::collections::BTreeSet;
 
 /// What a comparison is taken to need before one is known, in calls.
 const USUAL_CALLS: u32 = 4;
+/// What a repeat of something that GitLab refused is taken to need: to look, and to write.
+const REPEAT_CALLS: u32 = 2;
 /// What is not used up is kept for so long.
 const KEPT: SignedDuration = SignedDuration::from_mins(1);
 
-/// A project whose comparison is due.
+/// How many calls a project's turn is taken to need: for a comparison, where it is compared, as many
+/// as its last one took (0 when that is not known), and for so many repeats.
+pub fn calls(comparison: Option<u32>, repeats: usize) -> u32 {
+    let comparison = comparison.map_or(0, |calls| if calls == 0 { USUAL_CALLS } else { calls });
+    let repeats = u32::try_from(repeats).unwrap_or(u32::MAX).saturating_mul(REPEAT_CALLS);
+    comparison.saturating_add(repeats)
+}
+
+/// A project whose turn has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// The project.
     pub project: ProjectId,
     /// When something in it was last seen to change.
     pub changed_at: Option<Timestamp>,
-    /// When it was last compared.
+    /// When its last turn was.
     pub last_at: Option<Timestamp>,
-    /// How many calls that took; 0 when that is not known.
+    /// How many calls its turn is taken to need ([`calls`]).
     pub calls: u32,
 }
 
@@ -58,8 +68,7 @@ impl Budget {
             if until + self.each() > now {
                 break;
             }
-            let calls = if next.calls == 0 { USUAL_CALLS } else { next.calls };
-            until += self.each() * i32::try_from(calls).unwrap_or(i32::MAX);
+            until += self.each() * i32::try_from(next.calls).unwrap_or(i32::MAX);
             chosen.push(next.project);
         }
         (chosen, until)
@@ -91,13 +100,19 @@ mod tests {
             due(2, Some(50), Some(90), 4),
             due(3, None, Some(20), 4),
             due(4, Some(80), Some(95), 4),
-            due(5, None, None, 0),
+            due(5, None, None, calls(Some(0), 0)),
         ];
         assert_eq!(chosen(60, &all), [4, 5, 2, 1, 3]);
         assert_eq!(chosen(8, &all), [4, 5], "as far as it reaches");
         assert_eq!(chosen(9, &all), [4, 5, 2], "what is begun may cost more than is left");
         assert_eq!(chosen(1, &[due(1, None, None, 500)]), [1]);
         assert_eq!(chosen(60, &[]), [0; 0]);
+    }
+
+    #[test]
+    fn a_turn_needs_calls_for_all_that_is_due() {
+        assert_eq!([calls(Some(0), 0), calls(Some(7), 0)], [USUAL_CALLS, 7]);
+        assert_eq!([calls(None, 3), calls(Some(7), 3)], [6, 13]);
     }
 
     #[test]
