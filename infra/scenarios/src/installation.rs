@@ -4,7 +4,7 @@ use crate::stops::{self, BeforeObjects, BeforeQueues, Stops};
 use axum::{
     Router,
     extract::{Request, State},
-    http::StatusCode,
+    http::{Method, StatusCode},
     response::{IntoResponse as _, Response},
 };
 use gantry_local::{Parts, System, table};
@@ -39,8 +39,16 @@ pub(crate) struct Installation {
     /// The routes of the process that runs now.
     routes: Arc<RwLock<Router>>,
     stops: Stops,
+    pub(crate) front: Arc<Front>,
+}
+
+/// What is between the process and its callers.
+#[derive(Default)]
+pub(crate) struct Front {
     /// Nobody answers runners.
-    pub(crate) runner_api_is_away: Arc<AtomicBool>,
+    pub(crate) runner_api_is_away: AtomicBool,
+    /// Processes end over what people change, too.
+    pub(crate) people_are_watched: AtomicBool,
 }
 
 impl Installation {
@@ -49,13 +57,13 @@ impl Installation {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let base = format!("http://{}", listener.local_addr()?);
         let routes = Arc::new(RwLock::new(Router::new()));
-        let runner_api_is_away = Arc::new(AtomicBool::new(false));
-        let front = (Arc::clone(&routes), stops.clone(), Arc::clone(&runner_api_is_away));
-        let router = Router::new().fallback(to_current).with_state(front);
+        let front = Arc::new(Front::default());
+        let state = (Arc::clone(&routes), stops.clone(), Arc::clone(&front));
+        let router = Router::new().fallback(to_current).with_state(state);
         tokio::spawn(async move { axum::serve(listener, router).await });
         let folder = tempfile::tempdir()?;
         std::fs::create_dir(folder.path().join("objects"))?;
-        Ok(Self { folder, table, clock, base, routes, stops, runner_api_is_away })
+        Ok(Self { folder, table, clock, base, routes, stops, front })
     }
 
     /// A process. It has nothing of the one before but what that one has written.
@@ -113,19 +121,24 @@ impl Installation {
     }
 }
 
-/// A process that ends over a runner's call gives no answer; whoever is before it says so.
+/// A process that ends over a call gives no answer; whoever is before it says so.
 async fn to_current(
-    State((routes, stops, is_away)): State<(Arc<RwLock<Router>>, Stops, Arc<AtomicBool>)>,
+    State((routes, stops, front)): State<(Arc<RwLock<Router>>, Stops, Arc<Front>)>,
     request: Request,
 ) -> Result<Response, Infallible> {
     let current = routes.read().unwrap().clone();
-    if !request.uri().path().starts_with("/runner/") {
+    let path = request.uri().path();
+    let is_of_runners = path.starts_with("/runner/");
+    let is_watched = is_of_runners
+        || path.starts_with("/webhooks/")
+        || (request.method() != Method::GET && front.people_are_watched.load(Ordering::Relaxed));
+    if !is_watched {
         return current.oneshot(request).await;
     }
-    if is_away.load(Ordering::Relaxed) {
+    if is_of_runners && front.runner_api_is_away.load(Ordering::Relaxed) {
         return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
     }
-    let kind = stops::without_ids(&format!("{} {}", request.method(), request.uri().path()));
+    let kind = stops::without_ids(&format!("{} {path}", request.method()));
     let answer = stops.watch(&kind, current.oneshot(request)).await;
     answer.unwrap_or_else(|| Ok(StatusCode::BAD_GATEWAY.into_response()))
 }

@@ -2,6 +2,7 @@
 
 use crate::{World, modes::Mode, seed};
 use gantry_domain::StackId;
+use gantry_fake_gitlab::Delivery;
 use gantry_queue::{Envelope, Handler, Message, QueueName, Received};
 use jiff::SignedDuration;
 use rand::{RngExt as _, rngs::StdRng};
@@ -129,15 +130,23 @@ impl World {
 
     /// The next thing that can happen now. True when there was one.
     async fn do_one(&mut self) -> bool {
-        if self.ended != self.stops.ended() {
-            let before = self.stops.stopped_before().unwrap_or_default();
-            self.told.push(format!("=== the process ended before: {before}"));
-            eprintln!("    the process ended before: {before}");
-            self.restart().await;
-            self.recovers = true;
+        if self.take_over().await {
             return true;
         }
         self.deliver_hooks().await || self.handle_one().await || self.runners.step().await
+    }
+
+    /// Another process takes over where one has ended. True where it did.
+    pub(crate) async fn take_over(&mut self) -> bool {
+        if self.ended == self.stops.ended() {
+            return false;
+        }
+        let before = self.stops.stopped_before().unwrap_or_default();
+        self.told.push(format!("=== the process ended before: {before}"));
+        eprintln!("    the process ended before: {before}");
+        self.restart().await;
+        self.recovers = true;
+        true
     }
 
     /// What a process left that ended is found a minute later at the latest. Runners go on meanwhile.
@@ -161,13 +170,23 @@ impl World {
             pending.rotate_left(at);
         }
         for delivery in pending {
-            if self.pump.twice {
-                self.gitlab.deliver(delivery.clone()).await;
+            for _ in 0..=usize::from(self.pump.twice) {
+                self.deliver(delivery.clone()).await;
             }
-            let result = self.gitlab.deliver(delivery).await;
-            assert!(result.is_success(), "a webhook was refused: {result:?}");
         }
         true
+    }
+
+    /// Delivers a webhook. One whose process ended is sent again, as somebody does at GitLab: what
+    /// becomes of those that nobody sends again is told without webhooks.
+    pub async fn deliver(&mut self, delivery: Delivery) {
+        self.take_over().await;
+        let mut result = self.gitlab.deliver(delivery.clone()).await;
+        if self.take_over().await {
+            assert!(!result.is_success(), "GitLab was told that its webhook is kept");
+            result = self.gitlab.deliver(delivery).await;
+        }
+        assert!(result.is_success(), "a webhook was refused: {result:?}");
     }
 
     /// Handles one message of one queue. True when there was one.
@@ -195,6 +214,11 @@ impl World {
             }
         };
         if queue == QueueName::Starts {
+            let stops = self.stops.clone();
+            let start = stops.before(|| "the start of a runner".to_owned());
+            if stops.watch("starts start", start).await.is_none() {
+                return true;
+            }
             self.start_runner(&received).await;
             self.system.queues.delete(queue, &[&received.receipt]).unwrap();
             return true;

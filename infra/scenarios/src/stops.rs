@@ -1,14 +1,21 @@
 //! Processes that end before one of their side effects.
 //!
-//! A side effect is a write to the table, a message that is sent, a write to GitLab or an object
-//! that is written: each passes a door, which counts it. Where a process is to end, the door never
-//! lets the effect through, and whoever watches the work sees it end there, as by `kill -9`. What
-//! lies between two effects leaves no trace, so "before each effect" and "after the last" (the
-//! mode with restarts) are all there is.
+//! A side effect is a write to the table, a message that is sent, a write to GitLab, an object that
+//! is written or deleted, or the start of a runner: each passes a door, which counts it. Where a
+//! process is to end, the door never lets the effect through, and whoever watches the work sees it
+//! end there, as by `kill -9`. What lies between two effects leaves no trace, so "before each effect"
+//! and "after the last" (the mode with restarts) are all there is.
+//!
+//! Watched are all messages, and all requests of runners and of GitLab's webhooks. What people change
+//! is watched where a story says so ([`crate::World::watch_people`]): every story begins with the same
+//! requests, and to stop each of them each time would find nothing more. Not watched are reads, which
+//! leave nothing, and runner programs, which are processes of their own (`functions/runner` has the
+//! tests of how they end). Of the effects of one kind that one message has, the first, the second and
+//! a later one are stopped, not each.
 
 use crate::seed::{asked, random};
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::{StreamExt as _, stream::BoxStream};
 use gantry_fake_gitlab::Gate;
 use gantry_queue::{Outgoing, QueueName, Received, SendError, Transport};
 use object_store::{
@@ -307,7 +314,17 @@ impl ObjectStore for BeforeObjects {
         &self,
         paths: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        self.objects.delete_stream(paths)
+        let stops = self.stops.clone();
+        let passed = paths.then(move |path| {
+            let stops = stops.clone();
+            async move {
+                if let Ok(at) = &path {
+                    stops.before(|| format!("no object {at}")).await;
+                }
+                path
+            }
+        });
+        self.objects.delete_stream(passed.boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

@@ -15,6 +15,7 @@ mod stories {
     mod renames;
     mod runners;
     mod scale;
+    mod settings;
     mod sources;
     mod state;
     mod tracked;

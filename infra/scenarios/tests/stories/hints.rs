@@ -21,7 +21,7 @@ async fn an_old_push_sent_again_starts_nothing() {
         let one = w.dev.push(project, "main", "infra/main.tf", "# one").unwrap();
         let old = w.gitlab.take_pending();
         for delivery in &old {
-            w.gitlab.deliver(delivery.clone()).await;
+            w.deliver(delivery.clone()).await;
         }
         w.settle().await;
         let two = w.push(project, "main", "infra/main.tf", "# two").await;
@@ -30,7 +30,7 @@ async fn an_old_push_sent_again_starts_nothing() {
         w.pass(Duration::from_secs(400)).await;
         let events = self::events(&mut w).await;
         for delivery in old {
-            w.gitlab.deliver(delivery).await;
+            w.deliver(delivery).await;
         }
         w.settle().await;
         assert_eq!(w.run_lines("network").await, before);
@@ -58,7 +58,7 @@ async fn pushes_that_arrive_in_the_wrong_order_make_one_run_of_the_newest() {
         assert_eq!(hooks.len(), 2);
         hooks.reverse();
         for delivery in hooks {
-            w.gitlab.deliver(delivery).await;
+            w.deliver(delivery).await;
         }
         w.settle().await;
         assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &newest[..8])]);
