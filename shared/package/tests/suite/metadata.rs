@@ -1,13 +1,8 @@
 //! What is read from a module's text.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
-#[expect(dead_code, reason = "the other tests use the rest")]
-mod support;
-
+use crate::support::{LIMITS, archive, file, module, pack, pack_within};
 use gantry_package::{Limits, Metadata};
 use insta::assert_snapshot;
-use support::{LIMITS, archive, file, module, pack, pack_within};
 
 #[track_caller]
 fn read(files: &[(&str, &str)]) -> Metadata {
@@ -405,7 +400,7 @@ fn files_that_are_too_large_are_packed_but_not_read() {
     ");
     assert_snapshot!(inputs(&packed.metadata), @"b required");
     assert_eq!(packed.metadata.readme, None);
-    assert!(support::listed(&bytes).contains("large.tf"));
+    assert!(crate::support::listed(&bytes).contains("large.tf"));
 }
 
 #[test]

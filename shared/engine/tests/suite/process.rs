@@ -1,7 +1,5 @@
 //! Child processes: what they see, how their output comes, how they end.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
-
 use gantry_engine::{
     Ended, Environment, OnStop, Sink, Spec, StopKind,
     kept::{KeptOutput, interrupt, is_being_written, pass_rest},

@@ -1,9 +1,9 @@
 //! What is packed, and what is refused.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
-mod support;
-
+use crate::support::{
+    Entry, LIMITS, TOP, archive, entry, file, folder, header, link, listed, pack,
+};
+use crate::support::{module, pack_within};
 use flate2::{Compression, read::GzEncoder};
 use gantry_package::{Limits, PackageError, pack as pack_to};
 use insta::assert_snapshot;
@@ -11,8 +11,6 @@ use std::{
     cell::Cell,
     io::{self, Read},
 };
-use support::{Entry, LIMITS, TOP, archive, entry, file, folder, header, link, listed, pack};
-use support::{module, pack_within};
 use tar::EntryType;
 
 fn repository() -> Vec<Entry> {

@@ -1,11 +1,7 @@
 //! The reader beside the tools: what it reads of a folder is what the plan JSON of each tool says
 //! of the same folder.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
-#[expect(dead_code, reason = "the other tests use the rest")]
-mod support;
-
+use crate::support::{module, pack};
 use gantry_domain::{plan::planned_modules, stack::Tool};
 use gantry_package::{Declared, Input, Metadata};
 use gantry_terraform::on_each_tool;
@@ -15,7 +11,6 @@ use std::{
     fs,
     process::{Command, Output},
 };
-use support::{module, pack};
 
 /// A folder with these files, in which a tool is run.
 struct Folder {

@@ -1,7 +1,5 @@
 //! Finding the program: on `PATH`, or as a release from a vendor's address.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
-
 use axum::{Router, http::StatusCode, routing::get};
 use gantry_domain::stack::Tool;
 use gantry_engine::{

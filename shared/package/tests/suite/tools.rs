@@ -1,16 +1,11 @@
 //! What each tool reads of the same files.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
-#[expect(dead_code, reason = "the other tests use the rest")]
-mod support;
-
+use crate::support::{module, pack};
 use gantry_domain::{
     plan::{PlannedModule, PlannedValue},
     stack::Tool,
 };
 use gantry_package::{Declared, Metadata};
-use support::{module, pack};
 
 #[track_caller]
 fn read(files: &[(&str, &str)]) -> Metadata {

@@ -1,13 +1,8 @@
 //! What valid configuration is read as, however it is written.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
-#[expect(dead_code, reason = "the other tests use the rest")]
-mod support;
-
+use crate::support::{module, pack};
 use gantry_package::{Input, Metadata};
 use std::time::{Duration, Instant};
-use support::{module, pack};
 
 #[track_caller]
 fn read(files: &[(&str, &str)]) -> Metadata {

@@ -2,8 +2,6 @@
 //! ahead during an upgrade: a change here must still read what the other side writes, and keep the
 //! body that was written before as a sample that is read.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
-
 use gantry_domain::{
     plan::Change,
     protocol::{

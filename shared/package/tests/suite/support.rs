@@ -1,7 +1,5 @@
 //! Commits' archives, as GitLab and as others make them, and what is packed from them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use gantry_package::{Limits, PackageError, Packed};
 use std::{collections::BTreeMap, io::Read as _};

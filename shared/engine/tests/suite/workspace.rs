@@ -1,7 +1,5 @@
 //! Archives: what is taken, what is refused, and that a saved plan comes back as it was.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
-
 use flate2::{Compression, write::GzEncoder};
 use gantry_engine::workspace::{self, ArchiveError, Limits, PLAN, WORKSPACE};
 use std::{
