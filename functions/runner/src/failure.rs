@@ -80,6 +80,8 @@ impl Failure {
     fn errors(&self) -> Vec<&str> {
         match self {
             Self::Terraform { errors, .. } => errors.iter().map(|e| e.text.as_str()).collect(),
+            // What does not fit into one line is not lost.
+            Self::Other(text) if text.chars().count() > LONGEST_SUMMARY => vec![text],
             _ => Vec::new(),
         }
     }

@@ -10,6 +10,7 @@ mod destroys;
 mod endless;
 mod full;
 mod further;
+mod landlock;
 mod meant;
 mod outside;
 mod plan;
