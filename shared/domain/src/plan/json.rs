@@ -101,7 +101,9 @@ impl Json {
 
     fn parse(text: &str, depth: usize) -> serde_json::Result<Self> {
         if depth == 0 {
-            return Err(serde_json::Error::custom(format!("deeper than {DEEPEST} levels")));
+            return Err(serde_json::Error::custom(format!(
+                "a value has more than {DEEPEST} levels, and Gantry reads no more"
+            )));
         }
         let inner = |value: &RawValue| Self::parse(value.get(), depth - 1);
         Ok(match text.as_bytes().first() {
@@ -185,7 +187,7 @@ mod tests {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(serde_json::from_str::<Json>(&nested(DEEPEST)).is_ok());
         let error = serde_json::from_str::<Json>(&nested(DEEPEST + 1)).unwrap_err();
-        assert!(error.to_string().contains("deeper than 128 levels"), "{error}");
+        assert!(error.to_string().contains("more than 128 levels"), "{error}");
     }
 
     proptest! {

@@ -8,7 +8,8 @@ use super::{
     walk::{TRUE, any_true, is_true, node_of, or_null},
 };
 use crate::masking::{Masker, SHORTEST};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::value::RawValue;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -170,18 +171,27 @@ struct MarkedResource(BTreeSet<String>);
 impl<'de> Deserialize<'de> for MarkedResource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Resource {
+        struct Resource<'a> {
+            #[serde(default)]
+            address: String,
             #[serde(rename = "type", default)]
             resource_type: String,
-            #[serde(default)]
-            values: Json,
-            #[serde(default)]
-            sensitive_values: Json,
+            #[serde(borrow)]
+            values: Option<&'a RawValue>,
+            #[serde(borrow)]
+            sensitive_values: Option<&'a RawValue>,
         }
-        let mut found = Resource::deserialize(deserializer)?;
-        mark_copies_of(&found.resource_type, &mut found.sensitive_values);
+        let found = Resource::deserialize(deserializer)?;
+        // Its values are what most can be wrong with: whose they are is said.
+        let read = |raw: Option<&RawValue>| match raw {
+            None => Ok(Json::Null),
+            Some(raw) => serde_json::from_str(raw.get())
+                .map_err(|error| D::Error::custom(format!("{}: {error}", found.address))),
+        };
+        let (values, mut marks) = (read(found.values)?, read(found.sensitive_values)?);
+        mark_copies_of(&found.resource_type, &mut marks);
         let mut texts = BTreeSet::new();
-        collect(&found.values, &found.sensitive_values, SHORTEST, &mut texts);
+        collect(&values, &marks, SHORTEST, &mut texts);
         Ok(Self(texts))
     }
 }

@@ -6,9 +6,10 @@ use super::{
     marks::{Marked, MarkedValues, PriorState},
     show::{Context, Key, SENSITIVE, clip, count, read_path},
     walk::{NULL, Node, Walk, is_true, node_of, or_null},
+    written::{Configured, Written},
 };
 use crate::{masking::Masker, stack::Tool, text::cut_middle};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
 
@@ -24,7 +25,7 @@ const TOLD_PROBLEMS: usize = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// It is not the JSON of a plan.
-    #[error("this is not the JSON of a plan")]
+    #[error("the plan's JSON cannot be read")]
     NotAPlan(#[source] serde_json::Error),
     /// It is in a format that came after this code.
     #[error("the plan is in format {0}; formats 1.x can be read")]
@@ -36,7 +37,8 @@ pub(super) struct RawPlan<'a> {
     format_version: String,
     terraform_version: Option<String>,
     pub(super) variables: Option<BTreeMap<String, Json>>,
-    configuration: Option<Configuration>,
+    #[serde(borrow)]
+    configuration: Option<Configuration<'a>>,
     // There may be thousands: each is taken apart for as long as it is looked at.
     #[serde(borrow)]
     pub(super) resource_changes: Option<Vec<&'a RawValue>>,
@@ -54,13 +56,28 @@ pub(super) struct RawPlan<'a> {
 }
 
 #[derive(Deserialize)]
-struct Configuration {
-    root_module: Option<RootModule>,
+struct Configuration<'a> {
+    #[serde(borrow)]
+    root_module: Option<RootModule<'a>>,
+}
+
+/// As it stands in the plan, and what is declared in it.
+struct RootModule<'a> {
+    raw: &'a RawValue,
+    declared: Declarations,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RootModule<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        let declared = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
+        Ok(Self { raw, declared })
+    }
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct RootModule {
+struct Declarations {
     outputs: BTreeMap<String, Declared>,
     variables: BTreeMap<String, Declared>,
 }
@@ -190,7 +207,7 @@ impl RawPlan<'_> {
             }
             let mut walk = Walk {
                 context: &mut context,
-                has_blocks: false,
+                blocks: None,
                 replace_paths: Vec::new(),
                 changes: Vec::new(),
                 cut: 0,
@@ -214,8 +231,11 @@ impl RawPlan<'_> {
         // Where there are too many, what is destroyed is not what is left out.
         all.sort_by_key(|(action, _)| action.rank());
         change.resources_cut = count(all.len().saturating_sub(limits.resources));
+        let configured = Configured::of(self.root_module().map(|root| root.raw));
         for (action, raw) in all.into_iter().take(limits.resources) {
-            change.resources.push(RawResource::of(raw)?.read(action, &mut context, &text));
+            let resource = RawResource::of(raw)?;
+            let written = configured.resource(&resource.address);
+            change.resources.push(resource.read(action, written, &mut context, &text));
         }
         for raw in self.action_invocations.iter().flatten() {
             change.delta.invoke += 1;
@@ -232,19 +252,23 @@ impl RawPlan<'_> {
     }
 }
 
-impl RawPlan<'_> {
+impl<'a> RawPlan<'a> {
+    fn root_module(&self) -> Option<&RootModule<'a>> {
+        self.configuration.as_ref()?.root_module.as_ref()
+    }
+
     /// What the configuration says of a variable of the root.
     pub(super) fn variable(&self, name: &str) -> Option<&Declared> {
-        self.configuration.as_ref()?.root_module.as_ref()?.variables.get(name)
+        self.root_module()?.declared.variables.get(name)
     }
 
     fn output(&self, name: &str) -> Option<&Declared> {
-        self.configuration.as_ref()?.root_module.as_ref()?.outputs.get(name)
+        self.root_module()?.declared.outputs.get(name)
     }
 
     /// Both tools mark both sides of an output that was marked or will be, and their states before
     /// and after contradict that: the configuration alone tells whether the mark comes or goes.
-    fn output_node<'a>(&self, name: &str, raw: &'a BTreeMap<String, Json>) -> Node<'a> {
+    fn output_node<'b>(&self, name: &str, raw: &'b BTreeMap<String, Json>) -> Node<'b> {
         let mut node = node_of(raw);
         if let Some(output) = self.output(name)
             && is_true(node.before_sensitive)
@@ -335,6 +359,7 @@ impl RawResource {
     fn read(
         &self,
         action: Action,
+        written: Written<'_>,
         context: &mut Context<'_>,
         text: &impl Fn(&str) -> String,
     ) -> ResourceChange {
@@ -350,7 +375,7 @@ impl RawResource {
         let mut walk = Walk {
             context,
             // Terraform's own has attributes alone: a list in it was written.
-            has_blocks: self.resource_type != "terraform_data",
+            blocks: Some(written).filter(|_| self.resource_type != "terraform_data"),
             replace_paths: replace_paths.into_iter().flatten().map(read_path).collect(),
             changes: Vec::new(),
             cut: 0,
@@ -396,7 +421,7 @@ impl RawInvocation {
     fn read(&self, context: &mut Context<'_>, text: &impl Fn(&str) -> String) -> Invocation {
         let mut walk = Walk {
             context,
-            has_blocks: true,
+            blocks: Some(Written::default()),
             replace_paths: Vec::new(),
             changes: Vec::new(),
             cut: 0,

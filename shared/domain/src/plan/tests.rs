@@ -559,6 +559,13 @@ fn what_is_not_a_plan_is_refused() {
     };
     assert!(matches!(refuse("{}"), PlanError::NotAPlan(_)));
     assert!(matches!(refuse("nonsense"), PlanError::NotAPlan(_)));
+    let deep = "[".repeat(129) + &"]".repeat(129);
+    let values = format!(r#"{{"resources": [{{"address": "a.b", "values": {{"x": {deep}}}}}]}}"#);
+    let plan =
+        format!(r#"{{"format_version": "1.2", "planned_values": {{"root_module": {values}}}}}"#);
+    let PlanError::NotAPlan(error) = refuse(&plan) else { panic!() };
+    let said = error.to_string();
+    assert!(said.starts_with("a.b: a value has more than 128 levels"), "{said}");
     insta::assert_snapshot!(refuse(r#"{"format_version":"2.0"}"#), @"the plan is in format 2.0; formats 1.x can be read");
 }
 

@@ -5,6 +5,7 @@ use super::{
     align::{Step, align},
     json::{self, Json},
     show::{Context, Key, write_path},
+    written::Written,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +25,8 @@ pub(crate) struct Node<'a> {
 /// Collects the changed attributes of one resource or output.
 pub(crate) struct Walk<'c, 'a> {
     pub(crate) context: &'c mut Context<'a>,
-    /// It is a resource in which an empty list may be blocks that nobody wrote.
-    pub(crate) has_blocks: bool,
+    /// Of a resource in which an empty list may be blocks that nobody wrote: what was written.
+    pub(crate) blocks: Option<Written<'c>>,
     /// Paths whose change forces a replacement.
     pub(crate) replace_paths: Vec<Vec<Key>>,
     pub(crate) changes: Vec<AttributeChange>,
@@ -95,7 +96,7 @@ impl Walk<'_, '_> {
         keys.extend(unknown.filter(|(_, v)| any_true(v)).map(|(key, _)| key.as_str()));
         // Of an object that comes or goes, the plan also has the blocks that nobody wrote.
         let is_whole = node.before.is_null() || node.after.is_null();
-        let has_blocks = self.has_blocks && !matches!(path.last(), Some(Key::Name(_)));
+        let has_blocks = self.blocks.is_some() && !matches!(path.last(), Some(Key::Name(_)));
         let told = self.told();
         for key in keys {
             let part = node.child(key);
@@ -105,7 +106,8 @@ impl Walk<'_, '_> {
             }
             let is_nothing =
                 is_empty(part.before) && is_empty(part.after) && !any_true(part.unknown);
-            if is_whole && has_blocks && is_nothing {
+            let is_written = || self.blocks.as_ref().is_some_and(|written| written.has(path, key));
+            if is_whole && has_blocks && is_nothing && !is_written() {
                 continue;
             }
             path.push(Key::Name(key.to_owned()));

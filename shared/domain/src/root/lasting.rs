@@ -6,7 +6,7 @@
 
 use crate::{
     code::{self, RootFile},
-    plan::{Action, Change},
+    plan::{Action, Change, without_keys},
     stack::Tool,
 };
 use serde::Deserialize;
@@ -94,23 +94,6 @@ pub fn remark_on_destroyed(
          it in place; Terraform destroys it",
         first.join(", ")
     ))
-}
-
-/// An address without the keys of `count` and `for_each`.
-fn without_keys(address: &str) -> String {
-    let (mut plain, mut in_key, mut in_text, mut escaped) = (String::new(), false, false, false);
-    for c in address.chars() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if in_text => escaped = true,
-            '"' if in_key => in_text = !in_text,
-            '[' if !in_text => in_key = true,
-            ']' if !in_text => in_key = false,
-            _ if !in_key => plain.push(c),
-            _ => {}
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

@@ -585,9 +585,12 @@ mod tests {
                         "actions": ["create"], "before": null, "after": {"input": []},
                     }},
                     {"address": "a.b", "type": "a", "change": {
-                        "actions": ["create"], "before": null, "after": {"rule": []},
+                        "actions": ["create"], "before": null, "after": {"rule": [], "names": []},
                     }},
                 ],
+                "configuration": {"root_module": {"resources": [
+                    {"address": "a.b", "expressions": {"names": {"constant_value": []}}},
+                ]}},
             }),
             Tool::Terraform,
         );
@@ -596,6 +599,7 @@ mod tests {
         +   input = []
 
         + a.b will be created
+        +   names = []
         "#);
     }
 
