@@ -130,7 +130,7 @@ fn read_cursor(cursor: &str) -> Answer<(Timestamp, String)> {
     let millis = key.split('#').next().and_then(|millis| millis.parse().ok());
     match millis.and_then(|millis| Timestamp::from_millisecond(millis).ok()) {
         Some(at) => Ok((at, key)),
-        None => Err(Refusal::field("after", "is not what an answer gave to go on with")),
+        None => Err(cursor::strange("after")),
     }
 }
 

@@ -122,21 +122,31 @@ pub(crate) struct LogPlace {
 impl LogPlace {
     /// Reads what [`Self::cursor`] wrote.
     pub(crate) fn read(cursor: &str, field: &str) -> Answer<Self> {
-        Ok(Self::with_line(&format!("{cursor}~1"), field)?.0)
+        let place = Self::parts(cursor, field)?;
+        place
+            .filter(|(_, line)| line.is_none())
+            .map(|(place, _)| place)
+            .ok_or_else(|| cursor::strange(field))
     }
 
     /// The place that a search goes on from, and the number of its line.
     fn with_line(cursor: &str, field: &str) -> Answer<(Self, u64)> {
+        let place = Self::parts(cursor, field)?;
+        place.and_then(|(place, line)| Some((place, line?))).ok_or_else(|| cursor::strange(field))
+    }
+
+    /// A place, and the line's number where the cursor has one.
+    fn parts(cursor: &str, field: &str) -> Answer<Option<(Self, Option<u64>)>> {
         let key = cursor::to_key(cursor, field)?;
         let parts: Option<Vec<u64>> = key.split('#').map(|part| part.parse().ok()).collect();
-        match parts.as_deref() {
+        let (attempt, offset, line) = match parts.as_deref() {
             // Longer numbers would not sort as they should.
-            Some([attempt @ ..1_000_000, offset @ ..1_000_000_000_000, line]) => {
-                let attempt = u32::try_from(*attempt).unwrap_or_default();
-                Ok((Self { attempt, offset: *offset }, *line))
+            Some([attempt @ ..1_000_000, offset @ ..1_000_000_000_000, line @ ..]) => {
+                (u32::try_from(*attempt).unwrap_or_default(), *offset, line)
             }
-            _ => Err(Refusal::field(field, "is not what an answer gave to go on with")),
-        }
+            _ => return Ok(None),
+        };
+        Ok((line.len() <= 1).then(|| (Self { attempt, offset }, line.first().copied())))
     }
 
     /// Where a piece begins.
@@ -452,7 +462,7 @@ impl Search {
             }
             _ => place,
         };
-        let next = Some(format!("{}~{}", begin.cursor(run), self.number));
+        let next = Some(cursor::from_key(&format!("{}#{}", begin.key(run), self.number)));
         Found { matches: self.matches, next }
     }
 }

@@ -231,6 +231,9 @@ async fn what_waits_for_a_person_comes_first_and_is_confirmed_once() {
     let w = connected().await;
     let stack = w.stack().await;
     let run = w.run(&stack, "a", RunState::Unconfirmed).await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get(&format!("/runs/{}?page=abc", run.id)).await.expect(422).text;
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("page"), "{page}");
     let entry = gantry_store::scheduler::RunEntry {
         run: run.id.clone(),
         stack: stack.id.clone(),
@@ -240,7 +243,6 @@ async fn what_waits_for_a_person_comes_first_and_is_confirmed_once() {
     w.put(keys::waiting(run.created_at, &run.id), &entry).await;
     let head = StackHead { latest: Some(run.id.clone()), ..StackHead::default() };
     w.set_head(&stack.id, head).await;
-    let browser = Browser::sign_in(&w, &w.admin).await;
     let page = browser.get("/").await.expect(200).text;
     let (waits, stacks) = page.split_once("id=\"stacks\"").unwrap();
     assert!(waits.contains("Waits for a person") && waits.contains(run.id.as_str()));
@@ -289,7 +291,9 @@ async fn stacks_are_found_by_their_words() {
     assert_eq!(shown("search=base&label=prod").await, ["data-base"]);
     assert!(shown("search=nothing").await.is_empty());
     assert_eq!(shown("limit=2").await, ["cluster", "data-base"]);
-    assert_eq!(shown("limit=2&after=data-base").await, ["network"]);
+    let next = w.get("/api/v1/stacks?limit=2").await.expect(200).body["next"].clone();
+    let next = next.as_str().unwrap();
+    assert_eq!(shown(&format!("limit=2&after={next}")).await, ["network"]);
 }
 
 #[tokio::test]

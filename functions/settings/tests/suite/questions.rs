@@ -9,6 +9,10 @@ use gantry_store::{
 };
 use serde_json::json;
 
+/// What one interrupt does to a command of a provisioner.
+const KILLED: &str = "A command of a provisioner is killed at once: its resource is tainted, and the \
+                      next apply replaces it.";
+
 /// Every form that is done once it is meant: where it goes, where it asks, a part of the question.
 #[tokio::test]
 async fn what_cannot_be_undone_is_asked_once_before_it_is_done() {
@@ -31,7 +35,7 @@ async fn what_cannot_be_undone_is_asked_once_before_it_is_done() {
         ("/gitlab/rotate", String::new(), "works for seven more days", "Replace"),
         ("/operations/redrive", "queue=events".to_owned(), "Send 1 message again?", "Send again"),
         ("/stacks/network/catch-up", String::new(), "is discarded", "Catch up"),
-        (&stop, String::new(), "What was not begun is left undone", "Stop"),
+        (&stop, String::new(), KILLED, "Stop"),
     ] {
         let asked = browser.send(form, &fields).await.expect(303);
         let last = form.rsplit('/').next().unwrap();
