@@ -4,6 +4,7 @@ use crate::support::{World, until};
 use gantry_domain::{
     plan::Delta,
     protocol::{ReportKind, StateDoubt},
+    stack::Tool,
 };
 use gantry_runner::Outcome;
 use gantry_terraform::on_each_tool;
@@ -86,6 +87,12 @@ resource "terraform_data" "kept" {
 resource "terraform_data" "number" {
   input = 18446744073709551616
 }
+resource "terraform_data" "third" {
+  input = 1 / 3
+}
+resource "terraform_data" "huge" {
+  input = 1e400
+}
 resource "terraform_data" "text" {
   input = "ab"
 }
@@ -103,6 +110,12 @@ removed {
 }
 resource "terraform_data" "number" {
   input = 18446744073709551617
+}
+resource "terraform_data" "third" {
+  input = 1 / 3 + 1e-40
+}
+resource "terraform_data" "huge" {
+  input = 2e400
 }
 resource "terraform_data" "text" {
   input = "a\u200bb"
@@ -134,10 +147,44 @@ output "opened" {
         ] {
             assert!(lines.contains(line), "{line} is not in\n{lines}");
         }
+        for (name, differs) in [("third", "3333433333"), ("huge", "-> 2000000000")] {
+            let heading = format!("! terraform_data.{name} will be updated in place\n");
+            let shown = lines.split_once(&heading).unwrap_or_else(|| panic!("{lines}")).1;
+            let shown = shown.split_once("output = ").map_or("", |(input, _)| input);
+            assert!(shown.contains(differs), "{shown}");
+        }
         w.confirm(&planned);
-        let delta = Delta { change: 2, forget: 1, outputs: 1, ..Delta::default() };
+        let delta = Delta { change: 4, forget: 1, outputs: 1, ..Delta::default() };
         assert_eq!(w.run().await, ReportKind::Applied { delta }, "{}", w.api.log());
     }
+}
+
+/// Terraform of the tests does not know `destroy = false` of a resource.
+#[tokio::test]
+async fn a_replacement_that_leaves_the_old_object_is_told_and_counted() {
+    if !gantry_terraform::has(Tool::OpenTofu) {
+        return;
+    }
+    let code = |version: u32| {
+        format!(
+            "resource \"terraform_data\" \"kept\" {{\n  triggers_replace = {version}\n  lifecycle \
+             {{\n    destroy = false\n  }}\n}}\n"
+        )
+    };
+    let mut w = World::on(Tool::OpenTofu, &[("infra/main.tf", &code(1))]).await;
+    let planned = w.run().await;
+    w.confirm(&planned);
+    w.run().await;
+    w.api.push(crate::support::archive(&[("infra/main.tf", &code(2))]));
+    w.claim.phase = gantry_domain::run::Phase::Plan;
+    w.claim.plan_digest = None;
+    let planned = w.run().await;
+    let change = w.api.change();
+    let [kept] = &*change.resources else { panic!("{change:?}") };
+    assert_eq!(kept.action, gantry_domain::plan::Action::ReplaceAndForget);
+    w.confirm(&planned);
+    let delta = Delta { add: 1, forget: 1, ..Delta::default() };
+    assert_eq!(w.run().await, ReportKind::Applied { delta }, "{}", w.api.log());
 }
 
 on_each_tool! {

@@ -164,6 +164,13 @@ async fn a_state_that_opentofu_encrypts_is_kept_as_it_is() {
     assert_eq!(encrypted["serial"], now["serial"]);
     assert!(encrypted["encrypted_data"].is_string() && encrypted["version"].is_null());
 
+    // Where nothing can decrypt it, nobody is said to hold a lock.
+    let other = encryption(hidden, clear).replace(PASSPHRASE, "incorrect-horse-battery");
+    cannot_be_read(&w, &w.push("main", &format!("{other}{ONE}{TWO}"))).await;
+    w.api.put(&format!("/stacks/{SLUG}"), &json!({ "tool": "terraform" })).await.good();
+    cannot_be_read(&w, &w.push("main", &format!("{ONE}{TWO}"))).await;
+    w.api.put(&format!("/stacks/{SLUG}"), &json!({ "tool": "opentofu" })).await.good();
+
     // Nobody can count what it holds: it counts as holding something.
     assert!(w.api.delete(&format!("/stacks/{SLUG}")).await.refused(409).contains("encrypted"));
     // A person gets it back as it is, by restoring and by importing.
@@ -177,4 +184,15 @@ async fn a_state_that_opentofu_encrypts_is_kept_as_it_is() {
     let current = state(&w).await["current"].clone();
     assert_eq!((&current["form"], &current["resources"]), (&json!("plain"), &json!(1)));
     assert_eq!(current["lineage"], now["lineage"]);
+}
+
+/// A tracked run, which takes the lock first, fails for the state that it cannot read, and for no
+/// lock.
+async fn cannot_be_read(w: &World, commit: &str) {
+    let run = w.run_is(commit, "failed").await;
+    let shown = w.api.get(&format!("/runs/{run}")).await.good().to_string();
+    assert!(shown.contains("Error refreshing state"), "{shown}");
+    for said in ["acquiring the state lock", "\"lock\"", "nlock"] {
+        assert!(!shown.contains(said), "{said}: {shown}");
+    }
 }

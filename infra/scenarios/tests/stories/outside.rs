@@ -1,5 +1,6 @@
 //! What exists outside of any state, with the provider for tests on the real tool.
 
+use gantry_domain::stack::Tool;
 use gantry_scenarios::{Mode, StackOptions, World, run_test_on_in};
 use gantry_terraform::{on_each_tool, test_provider_code};
 use reqwest::Method;
@@ -94,6 +95,23 @@ on_each_tool! {
             confirm(&mut w).await;
             let applied = "success: Applied: 0 added, 0 changed, 1 destroyed";
             w.expect_status(project, &again, "gantry/network", applied);
+
+            // All this time the tool was called by its own name.
+            let other = match tool {
+                Tool::Terraform => "OpenTofu",
+                Tool::OpenTofu => "Terraform",
+            };
+            let mut told = vec![w.history(), w.note(project, iid)];
+            for run in w.runs("network").await {
+                let id = run["id"].as_str().unwrap();
+                for part in ["", "/log", "/change"] {
+                    let (_, said) = w.api(Method::GET, &format!("/runs/{id}{part}"), None).await;
+                    told.push(said.to_string());
+                }
+            }
+            for text in told {
+                assert!(!text.contains(other), "{text}");
+            }
             w
         })
         .await;

@@ -152,6 +152,8 @@ fn longest_run(text: &str) -> usize {
 pub(crate) mod oracle {
     //! What GitLab would make of a note: its old way and its new way.
 
+    use std::collections::BTreeSet;
+
     /// A line that the strictest reading takes for a quick action, wherever it stands.
     pub(crate) fn quick_action_lines(note: &str) -> Vec<&str> {
         let is_action = |line: &&str| {
@@ -252,9 +254,26 @@ pub(crate) mod oracle {
         decoded + rest
     }
 
-    /// What GitLab shows of a note: comrak with the extensions that GitLab turns on. The text that
-    /// people read, and whether anything in it is a link, an image, or an element of its own.
+    /// What GitLab shows: the text that people read, and whether anything in it is a link, an image,
+    /// or an element of its own.
     pub(crate) fn rendered(markdown: &str) -> (String, bool) {
+        let html = html(markdown);
+        let html = html.trim().trim_start_matches("<p>").trim_end_matches("</p>");
+        let unescaped = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&amp;", "&")];
+        let text =
+            unescaped.iter().fold(html.to_owned(), |text, (from, to)| text.replace(from, to));
+        (text, html.contains('<'))
+    }
+
+    /// The elements that GitLab makes of a note, as they begin (`<a href="…">`), and comments.
+    pub(crate) fn elements(markdown: &str) -> BTreeSet<String> {
+        let html = html(markdown);
+        let begin = html.split('<').skip(1).filter(|tag| !tag.starts_with('/'));
+        begin.map(|tag| format!("<{}>", tag.split_once('>').map_or(tag, |(tag, _)| tag))).collect()
+    }
+
+    /// What GitLab makes of Markdown: comrak with the extensions that GitLab turns on.
+    fn html(markdown: &str) -> String {
         let mut options = comrak::Options::default();
         let extension = &mut options.extension;
         extension.autolink = true;
@@ -268,12 +287,7 @@ pub(crate) mod oracle {
         extension.tasklist = true;
         options.parse.relaxed_autolinks = true;
         options.render.r#unsafe = true;
-        let html = comrak::markdown_to_html(markdown, &options);
-        let html = html.trim().trim_start_matches("<p>").trim_end_matches("</p>");
-        let unescaped = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&amp;", "&")];
-        let text =
-            unescaped.iter().fold(html.to_owned(), |text, (from, to)| text.replace(from, to));
-        (text, html.contains('<'))
+        comrak::markdown_to_html(markdown, &options)
     }
 
     /// Somebody or something would be mentioned or linked.

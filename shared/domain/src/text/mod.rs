@@ -291,7 +291,8 @@ mod tests {
             let at = text.char_indices().nth(at.index(text.chars().count() + 1)).map_or(text.len(), |(at, _)| at);
             let longer = format!("{}{c}{}", &text[..at], &text[at..]);
             let seen = |text: &str| clean(&visible_line(text));
-            prop_assert!(seen(&longer).chars().count() > seen(&text).chars().count());
+            // What stood at the end is written shorter where something follows.
+            prop_assert_ne!(seen(&longer), seen(&text));
             prop_assert_eq!(seen(&text), visible_line(&text));
         }
 

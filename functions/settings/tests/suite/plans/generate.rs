@@ -27,8 +27,18 @@ pub(super) struct Generated {
 /// A resource's object: names with values.
 type Object = Vec<(String, Value)>;
 
+/// What the tool knows that others do not.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Features {
+    /// Actions, and imports by identity.
+    pub(super) actions: bool,
+    /// `destroy = false` in a `lifecycle`.
+    pub(super) kept: bool,
+}
+
 struct Generator {
     rng: StdRng,
+    features: Features,
     /// The text of the variable that is marked.
     hidden: String,
     number: usize,
@@ -44,11 +54,12 @@ struct Generator {
     has_moved: bool,
 }
 
-pub(super) fn generate(seed: u64) -> Generated {
+pub(super) fn generate(seed: u64, features: Features) -> Generated {
     let mut rng = StdRng::seed_from_u64(seed);
     let hidden = format!("{SECRET_TEXT}{:010}", rng.random_range(0..10_000_000_000_u64));
     let generator = Generator {
         rng,
+        features,
         hidden,
         number: 0,
         root: String::new(),
@@ -583,7 +594,8 @@ impl Generator {
                 has.push_str(&format!("  name = {name:?}\n"));
                 has.push_str(&self.object_code(&object));
             }
-            has.push_str(&self.lifecycle());
+            let action = if is_data { None } else { self.action(at) };
+            has.push_str(&self.lifecycle(action));
             self.root.push_str(&format!("resource {kind_after:?} {label:?} {{\n{has}}}\n"));
             let key = each.keys().into_iter().next().unwrap_or(Json::Null);
             let key = match key {
@@ -612,11 +624,42 @@ impl Generator {
         let before = self.outside.len();
         let _not_in_the_state = self.instance(&name, &found, false);
         let id = self.outside[before].0.clone();
-        self.root.push_str(&format!("import {{\n  to = {address}\n  id = {id:?}\n}}\n"));
+        let by = match self.features.actions && self.is(0.5) {
+            true => format!("identity = {{ id = {id:?} }}"),
+            false => format!("id = {id:?}"),
+        };
+        self.root.push_str(&format!("import {{\n  to = {address}\n  {by}\n}}\n"));
     }
 
-    fn lifecycle(&mut self) -> String {
-        let mut has = String::new();
+    /// An action, where the resource has one: what its `lifecycle` says of it.
+    fn action(&mut self, at: usize) -> Option<String> {
+        if !self.features.actions || !self.is(0.5) {
+            return None;
+        }
+        let text = match self.is(0.3) {
+            true => Value::Text(self.secret()).marked(),
+            false => Value::Text(self.text()),
+        };
+        let secret = quoted(&self.secret());
+        self.root.push_str(&format!(
+            "action \"test_note\" \"a{at}\" {{\n  config {{\n    text = {}\n    secret = {secret}\n  \
+             }}\n}}\n",
+            text.code(&self.hidden)
+        ));
+        let events = ["before_create", "after_create", "before_update", "after_update"];
+        let events: Vec<_> = events.into_iter().filter(|_| self.is(0.5)).collect();
+        let events = if events.is_empty() { "after_create".to_owned() } else { events.join(", ") };
+        Some(format!(
+            "    action_trigger {{\n      events = [{events}]\n      actions = \
+             [action.test_note.a{at}]\n    }}\n"
+        ))
+    }
+
+    fn lifecycle(&mut self, action: Option<String>) -> String {
+        let mut has = action.unwrap_or_default();
+        if self.features.kept && self.is(0.2) {
+            has.push_str("    destroy = false\n");
+        }
         if self.is(0.2) {
             has.push_str("    create_before_destroy = true\n");
         }
@@ -656,7 +699,7 @@ impl Generator {
             after.join(", ")
         ));
         let (object, input) = (self.object(), self.nested(2));
-        let code = self.object_code(&object) + &self.lifecycle();
+        let code = self.object_code(&object) + &self.lifecycle(None);
         self.module.push_str(&format!(
             "resource \"test_object\" \"in\" {{\n  name = \"in\"\n{code}}}\nresource \"terraform_data\" \"in\" {{\n  input = {}\n}}\n",
             input.code(&self.hidden)

@@ -27,7 +27,7 @@ use gantry_domain::{
 };
 use gantry_setup::objects;
 use gantry_terraform::{mirror_config, on_each_tool, test_provider, test_provider_code};
-use generate::{Generated, generate};
+use generate::{Features, Generated, generate};
 use reading::Reading;
 use serde_json::{Value as Json, json};
 use std::{
@@ -42,24 +42,37 @@ const PLANS: u64 = 20;
 
 on_each_tool! {
     async fn what_is_shown_is_what_the_plan_says(tool) {
-        let number = |name: &str| asked(name).parse().ok();
-        let first = number("GANTRY_SEED").unwrap_or_else(|| rand::random_range(0..1_000_000_000));
-        let place = Place::new(tool);
-        let w = connected().await;
-        let stack = w.stack().await;
-        let run = w.run(&stack, "a", RunState::Unconfirmed).await;
-        for seed in first..first + number("GANTRY_PLANS").unwrap_or(PLANS) {
-            let what = format!("GANTRY_SEED={seed} GANTRY_PLANS=1, {}", tool.name());
-            let generated = generate(seed);
-            let (plan, is_changed) = place.plan(&generated, &what);
-            if !asked("GANTRY_SHOW").is_empty() {
-                print(&generated, &plan);
-            }
-            let change = compare(&w, run.clone(), tool, &generated, &plan, &what).await;
-            // What only drifted is no change.
-            let is_refresh = generated.arguments.iter().any(|argument| argument == "-refresh-only");
-            assert!(is_changed != change.delta.is_empty() || is_refresh, "{what}: {}", change.delta);
+        let features = Features { kept: tool == Tool::OpenTofu, ..Features::default() };
+        compare_random(tool, None, features).await;
+    }
+}
+
+/// On the Terraform that knows them.
+#[tokio::test]
+async fn what_is_shown_of_actions_is_what_the_plan_says() {
+    let (first, _) = gantry_terraform::with_actions();
+    let features = Features { actions: true, ..Features::default() };
+    compare_random(Tool::Terraform, Some(first), features).await;
+}
+
+async fn compare_random(tool: Tool, first_on_path: Option<PathBuf>, features: Features) {
+    let number = |name: &str| asked(name).parse().ok();
+    let first = number("GANTRY_SEED").unwrap_or_else(|| rand::random_range(0..1_000_000_000));
+    let place = Place::new(tool, first_on_path);
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Unconfirmed).await;
+    for seed in first..first + number("GANTRY_PLANS").unwrap_or(PLANS) {
+        let what = format!("GANTRY_SEED={seed} GANTRY_PLANS=1, {}", tool.name());
+        let generated = generate(seed, features);
+        let (plan, is_changed) = place.plan(&generated, &what);
+        if !asked("GANTRY_SHOW").is_empty() {
+            print(&generated, &plan);
         }
+        let change = compare(&w, run.clone(), tool, &generated, &plan, &what).await;
+        // What only drifted is no change.
+        let is_refresh = generated.arguments.iter().any(|argument| argument == "-refresh-only");
+        assert!(is_changed != change.delta.is_empty() || is_refresh, "{what}: {}", change.delta);
     }
 }
 
@@ -79,11 +92,14 @@ fn print(Generated { root, module, arguments, .. }: &Generated, plan: &str) {
 struct Place {
     folder: tempfile::TempDir,
     tool: Tool,
+    path: String,
 }
 
 impl Place {
-    fn new(tool: Tool) -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap(), tool };
+    fn new(tool: Tool, first_on_path: Option<PathBuf>) -> Self {
+        let first = first_on_path.map(|folder| format!("{}:", folder.display()));
+        let path = first.unwrap_or_default() + &gantry_terraform::path();
+        let place = Self { folder: tempfile::tempdir().unwrap(), tool, path };
         fs::create_dir_all(place.path("code/m")).unwrap();
         fs::write(place.path("rc"), mirror_config(test_provider())).unwrap();
         let empty = Generated {
@@ -127,7 +143,7 @@ impl Place {
         Command::new(self.tool.command())
             .args(arguments)
             .current_dir(self.path("code"))
-            .env("PATH", gantry_terraform::path())
+            .env("PATH", &self.path)
             .env("TF_CLI_CONFIG_FILE", self.path("rc"))
             .env("CHECKPOINT_DISABLE", "1")
             .output()
@@ -161,8 +177,9 @@ async fn compare(
     let api = w.get(&format!("/api/v1/runs/{}/change", run.id)).await.expect(200).body;
     shown::in_the_api(&reading, &api, what);
     let page = Browser::sign_in(w, &w.admin).await.get(&format!("/runs/{}", run.id)).await;
-    shown::on_the_page(&reading, &api, &page.expect(200).text, what);
-    shown::in_the_note(&reading, &api, &note(&run, change.clone()), what);
+    let (page, note) = (page.expect(200).text, note(&run, change.clone()));
+    shown::on_the_page(&reading, &api, &page, what);
+    shown::in_the_note(&reading, &api, &note, what);
 
     let some = Limits { resources: 2, attributes: 3, ..Limits::default() };
     let no_room = Limits { total_bytes: 0, ..Limits::default() };

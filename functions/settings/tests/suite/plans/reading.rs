@@ -12,6 +12,8 @@ const HIDDEN: &str = "(sensitive value)";
 pub(super) struct Reading {
     pub(super) changes: Vec<Told>,
     pub(super) outputs: Vec<Told>,
+    /// Actions, each with when it is invoked.
+    pub(super) invocations: Vec<Told>,
     /// `add`, `change`, …
     pub(super) counts: Map<String, Json>,
     /// Addresses with what became of them outside.
@@ -32,7 +34,7 @@ pub(super) struct Told {
     /// As the API has it.
     pub(super) action: Json,
     /// What is said of it.
-    pub(super) words: &'static str,
+    pub(super) words: String,
     pub(super) places: Vec<Place>,
 }
 
@@ -120,6 +122,7 @@ impl Reading {
         let mut reading = Self {
             changes: Vec::new(),
             outputs: Vec::new(),
+            invocations: Vec::new(),
             counts: Map::new(),
             drift: Vec::new(),
             failing_checks: Vec::new(),
@@ -141,6 +144,9 @@ impl Reading {
             }
             let gone = resource["change"]["actions"] == json!(["delete"]);
             reading.drift.push(title(&resource) + if gone { " (is gone)" } else { "" });
+        }
+        for invocation in list("action_invocations") {
+            reading.invocation(&invocation);
         }
         for check in list("checks") {
             let instances = check["instances"].as_array().into_iter().flatten();
@@ -222,7 +228,33 @@ impl Reading {
                 &mut places,
             );
         }
+        let words = words.to_owned();
         self.changes.push(Told { title: title(resource), action, words, places });
+    }
+
+    fn invocation(&mut self, invocation: &Json) {
+        let [values, unknown, marks] =
+            ["config_values", "config_unknown", "config_sensitive"].map(|part| &invocation[part]);
+        self.collect(values, marks);
+        let invoked = self.counts.get("invoke").and_then(Json::as_u64).unwrap_or_default();
+        self.counts.insert("invoke".to_owned(), json!(invoked + 1));
+        let trigger = &invocation["lifecycle_action_trigger"];
+        let (resource, event) =
+            (&trigger["triggering_resource_address"], &trigger["action_trigger_event"]);
+        let when = match event.as_str().unwrap() {
+            "BeforeCreate" => ("before", "created"),
+            "AfterCreate" => ("after", "created"),
+            "BeforeUpdate" => ("before", "updated"),
+            "AfterUpdate" => ("after", "updated"),
+            other => panic!("nobody told the tests of {other}"),
+        };
+        let words =
+            format!("will be invoked {} {} is {}", when.0, resource.as_str().unwrap(), when.1);
+        let mut places = Vec::new();
+        self.compare("", [&Json::Null, values], unknown, [&Json::Null, marks], true, &mut places);
+        let title = invocation["address"].as_str().unwrap().to_owned();
+        let action = json!([resource, event]);
+        self.invocations.push(Told { title, action, words, places });
     }
 
     fn output(&mut self, name: &str, change: &Json, plan: &Json, was_marked: bool) {
@@ -265,7 +297,8 @@ impl Reading {
             let (is_list, is_optional) = (false, false);
             places.push(Place { path, before, after, mark, is_list, is_optional });
         }
-        self.outputs.push(Told { title: name.to_owned(), action: Json::Null, words: "", places });
+        let (title, words) = (name.to_owned(), String::new());
+        self.outputs.push(Told { title, action: Json::Null, words, places });
     }
 
     fn compare(
@@ -368,7 +401,13 @@ impl Reading {
     /// What holds a secret that is marked elsewhere has another side as well.
     fn beside_what_holds_secrets(&mut self) {
         let mut beside = BTreeSet::new();
-        for place in self.changes.iter().chain(&self.outputs).flat_map(|told| &told.places) {
+        for place in self
+            .changes
+            .iter()
+            .chain(&self.outputs)
+            .chain(&self.invocations)
+            .flat_map(|told| &told.places)
+        {
             if [&place.before, &place.after].into_iter().any(|side| self.may_hide(&side.text())) {
                 for side in [&place.before, &place.after] {
                     if let Side::Is(value) = side {

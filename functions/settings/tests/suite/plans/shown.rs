@@ -21,6 +21,13 @@ pub(super) fn in_the_api(reading: &Reading, api: &Json, what: &str) {
         assert_eq!(one["action"], change.action, "{what}: {}", change.title);
         attributes(reading, change, &list(&one["attributes"]), what);
     }
+    let mut invoked = list(&api["invocations"]);
+    for invocation in &reading.invocations {
+        let at = invoked.iter().position(|one| is_invocation(one, invocation));
+        let one = invoked.remove(at.unwrap_or_else(|| panic!("{what}: no {invocation:#?}")));
+        attributes(reading, invocation, &list(&one["config"]), what);
+    }
+    assert_eq!(invoked, Vec::<Json>::new(), "{what}: what nobody invokes");
     let mut outputs = list(&api["outputs"]);
     for output in &reading.outputs {
         let (name, below) = (&output.title, format!("{}[", output.title));
@@ -73,6 +80,11 @@ fn attributes(reading: &Reading, change: &Told, shown: &[Json], what: &str) {
         }
     }
     assert_eq!(rest, Vec::<&Json>::new(), "{what}: what is not in the plan");
+}
+
+fn is_invocation(one: &Json, invocation: &Told) -> bool {
+    let trigger = Json::from(vec![one["resource"].clone(), one["event"].clone()]);
+    one["address"] == *invocation.title && trigger == invocation.action
 }
 
 /// A key may hold a secret.
@@ -161,21 +173,21 @@ pub(super) fn in_the_note(reading: &Reading, api: &Json, note: &str, what: &str)
         let one =
             list(&api["resources"]).into_iter().find(|one| title(one) == change.title).unwrap();
         for attribute in list(&one["attributes"]) {
-            let is_its = |line: &&str| {
-                let path = visible(path(&attribute));
-                line[2..]
-                    .strip_prefix("  ")
-                    .and_then(|line| line.strip_prefix(&*path))
-                    .is_some_and(|rest| rest.starts_with(" = ") || rest.starts_with(':'))
-            };
-            assert!(below.iter().any(is_its), "{what}: no {attribute:#?} in {below:#?}");
+            value_in(&below, &attribute, what);
         }
     }
+    for invocation in &reading.invocations {
+        let head = format!("! {} {}", visible(&invocation.title), visible(&invocation.words));
+        let at = parts.iter().position(|(line, _)| *line == head);
+        let (_, below) =
+            parts.remove(at.unwrap_or_else(|| panic!("{what}: no {head:?} in {note}")));
+        let one = list(&api["invocations"]);
+        let one = one.iter().find(|one| is_invocation(one, invocation)).unwrap();
+        list(&one["config"]).iter().for_each(|attribute| value_in(&below, attribute, what));
+    }
     for output in list(&api["outputs"]) {
-        let line = format!("  {}", visible(path(&output)));
-        let is_its = |of: &&str| of[2..].starts_with(&line);
-        let mut all = parts.iter().flat_map(|(_, below)| below);
-        assert!(all.any(is_its), "{what}: no output {line} in {note}");
+        let all: Vec<&str> = parts.iter().flat_map(|(_, below)| below.iter().copied()).collect();
+        value_in(&all, &output, what);
     }
     for check in &reading.failing_checks {
         let at = parts.iter().position(|(line, _)| *line == format!("! {check} does not hold"));
@@ -191,6 +203,36 @@ pub(super) fn in_the_note(reading: &Reading, api: &Json, note: &str, what: &str)
     let others = ["Changes to outputs:", "no longer sensitive", "only a part"];
     parts.retain(|(line, _)| !others.iter().any(|other| line.contains(other)));
     assert!(parts.is_empty(), "{what}: {parts:#?} is not in the plan");
+}
+
+/// A line has the attribute, and both of its sides unless they are too long for one.
+fn value_in(lines: &[&str], attribute: &Json, what: &str) {
+    let path = visible(path(attribute));
+    let said = |line: &&str| line[2..].strip_prefix("  ")?.strip_prefix(&*path).map(str::to_owned);
+    let said: Vec<String> = lines
+        .iter()
+        .filter_map(said)
+        .filter(|rest| rest.starts_with(" = ") || rest.starts_with(':'))
+        .collect();
+    assert!(!said.is_empty(), "{what}: no {attribute:#?} in {lines:#?}");
+    let is = |side: &str| match &attribute[side] {
+        Json::String(word) if word == "absent" => Some("null".to_owned()),
+        Json::String(word) if word == "sensitive" => Some("(sensitive value)".to_owned()),
+        Json::String(word) if word == "unknown" => Some("(known after apply)".to_owned()),
+        value => value["known"].as_str().map(visible).filter(|text| text.chars().count() < 300),
+    };
+    let (Some(before), Some(after)) = (is("before"), is("after")) else { return };
+    if !list(&attribute["lines"]).is_empty() {
+        return;
+    }
+    let has = |text: &str| said.iter().any(|rest| rest.starts_with(&format!(" = {text}")));
+    let is_told = match (&attribute["before"], &attribute["after"]) {
+        (Json::String(word), _) if word == "absent" => has(&after),
+        (_, Json::String(word)) if word == "absent" => has(&before),
+        (one, other) if one == other => has(&after),
+        _ => has(&format!("{before} -> {after}")) || (has(&before) && has(&after)),
+    };
+    assert!(is_told, "{what}: {attribute:#?} in {said:#?}");
 }
 
 /// All counts in words.
@@ -210,7 +252,7 @@ fn sentence(reading: &Reading) -> String {
         count("add"),
         count("change"),
         count("destroy")
-    ) + &["import", "move", "forget"].into_iter().filter_map(of).collect::<String>()
+    ) + &["import", "move", "forget", "invoke"].into_iter().filter_map(of).collect::<String>()
         + &outputs.unwrap_or_default()
 }
 
@@ -225,7 +267,7 @@ pub(super) fn on_the_page(reading: &Reading, api: &Json, page: &str, what: &str)
         let of = |part: &str| (inside(part, "<code>"), inside(part, "<span class=\"dim\">"));
         let is_its = |part: &&str| {
             let (address, said) = of(part);
-            address == visible(&change.title) && said.starts_with(change.words)
+            address == visible(&change.title) && said.starts_with(&change.words)
         };
         let at = parts.iter().position(is_its);
         let part =
@@ -233,6 +275,18 @@ pub(super) fn on_the_page(reading: &Reading, api: &Json, page: &str, what: &str)
         let one =
             list(&api["resources"]).into_iter().find(|one| title(one) == change.title).unwrap();
         rows(part, &list(&one["attributes"]), what);
+    }
+    for invocation in &reading.invocations {
+        let is_its = |part: &&str| {
+            inside(part, "<code>") == visible(&invocation.title)
+                && inside(part, "<span class=\"dim\">") == visible(&invocation.words)
+        };
+        let at = parts.iter().position(is_its);
+        let part =
+            parts.remove(at.unwrap_or_else(|| panic!("{what}: no {invocation:#?} on {page}")));
+        let one = list(&api["invocations"]);
+        let one = one.iter().find(|one| is_invocation(one, invocation)).unwrap();
+        rows(part, &list(&one["config"]), what);
     }
     if !list(&api["outputs"]).is_empty() {
         let at = parts.iter().position(|part| part.contains("</span> Outputs "));
