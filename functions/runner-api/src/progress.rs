@@ -3,6 +3,7 @@
 use crate::{Deps, Refusal, log, token::Holder, wall};
 use axum::{Json, extract::State, http::StatusCode};
 use gantry_domain::{
+    plan::Warning,
     protocol::{BeatAnswer, LeftBehind, Report, ReportKind},
     run::{Phase, RunType},
 };
@@ -19,6 +20,7 @@ const MOST_ERRORS: usize = 10;
 const MOST_LINES: usize = 30;
 const LONGEST_LINE: usize = 1_000;
 const MOST_LEFT: usize = 50;
+const MOST_WARNINGS: usize = 20;
 
 /// `GET alive`: signs of life are taken.
 pub(crate) async fn alive(State(deps): State<Deps>) -> Result<StatusCode, Refusal> {
@@ -68,27 +70,27 @@ pub(crate) async fn report(
         _ => {}
     }
     let last = wall::is_last(&report, run);
-    let what = match deps.wall(&holder).await {
+    let report = match deps.wall(&holder).await {
         Ok(masker) => {
             if last {
                 log::end(&deps, &holder, &masker).await?;
             }
-            wall::masked(report.what, &masker)
+            wall::masked(report, &masker)
         }
         // The end of the run is told even so.
         Err(Refusal::Text(StatusCode::UNPROCESSABLE_ENTITY, why)) => {
-            wall::without_texts(report.what, &why)
+            wall::without_texts(report, &why)
         }
         Err(refusal) => return Err(refusal),
     };
-    let report = Report { sequence: report.sequence, what: bounded(what), doubt: report.doubt };
+    let report = bounded(report);
     let (stack, id, attempt) = (run.stack.clone(), run.id.clone(), holder.token.attempt);
     deps.sender.send(Message::Report { stack, run: id, attempt, report }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The report within the limits of a message.
-fn bounded(what: ReportKind) -> ReportKind {
+fn bounded(report: Report) -> Report {
     let cut = |text: String, longest: usize| text.chars().take(longest).collect::<String>();
     let texts = |errors: Vec<String>| {
         errors.into_iter().take(MOST_ERRORS).map(|e| cut(e, LONGEST_TEXT)).collect()
@@ -97,7 +99,7 @@ fn bounded(what: ReportKind) -> ReportKind {
         let skipped = lines.len().saturating_sub(MOST_LINES);
         lines.into_iter().skip(skipped).map(|l| cut(l, LONGEST_LINE)).collect()
     };
-    match what {
+    let what = match report.what {
         ReportKind::Failed { summary, errors, log_tail, in_terraform } => ReportKind::Failed {
             summary: cut(summary, 200),
             errors: texts(errors),
@@ -126,7 +128,13 @@ fn bounded(what: ReportKind) -> ReportKind {
                 .collect(),
         },
         other => other,
-    }
+    };
+    let warnings = report.warnings.into_iter().take(MOST_WARNINGS).map(|warning| Warning {
+        summary: cut(warning.summary, LONGEST_LINE),
+        place: warning.place.map(|place| cut(place, LONGEST_LINE)),
+        count: warning.count,
+    });
+    Report { what, warnings: warnings.collect(), ..report }
 }
 
 pub(crate) fn kept_until(now: Timestamp) -> Timestamp {

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use gantry_domain::{
     RunId,
     masking::Masker,
+    plan::Warning,
     protocol::{LeftBehind, Report, ReportKind},
     run::{Run, RunType},
     stack::{Retired, Stack},
@@ -130,23 +131,23 @@ pub(crate) async fn off_the_runtime<T: Send + 'static>(
 }
 
 /// A report with every secret masked. It was cut by the runner, who did not know all of them.
-pub(crate) fn masked(what: ReportKind, wall: &Masker) -> ReportKind {
-    with_texts(what, &|text| wall.mask_clipped(&text))
+pub(crate) fn masked(report: Report, wall: &Masker) -> Report {
+    with_texts(report, &|text| wall.mask_clipped(&text))
 }
 
 /// A report without what the run says itself, where that cannot be masked; `why` stands there.
-pub(crate) fn without_texts(what: ReportKind, why: &str) -> ReportKind {
-    with_texts(what, &|text| if text.is_empty() { text } else { why.to_owned() })
+pub(crate) fn without_texts(report: Report, why: &str) -> Report {
+    with_texts(report, &|text| if text.is_empty() { text } else { why.to_owned() })
 }
 
-fn with_texts(what: ReportKind, change: &dyn Fn(String) -> String) -> ReportKind {
+fn with_texts(report: Report, change: &dyn Fn(String) -> String) -> Report {
     let each = |texts: Vec<String>| texts.into_iter().map(change).collect();
     // A secret of several lines is in no line alone.
     let lines = |lines: Vec<String>| {
         let text = change(lines.join("\n"));
         text.lines().map(str::to_owned).collect()
     };
-    match what {
+    let what = match report.what {
         ReportKind::Failed { summary, errors, log_tail, in_terraform } => ReportKind::Failed {
             summary: change(summary),
             errors: each(errors),
@@ -176,7 +177,13 @@ fn with_texts(what: ReportKind, change: &dyn Fn(String) -> String) -> ReportKind
             ReportKind::Destroyed { left: left.collect() }
         }
         ReportKind::Stopped => ReportKind::Stopped,
-    }
+    };
+    let warnings = report.warnings.into_iter().map(|Warning { summary, place, count }| Warning {
+        summary: change(summary),
+        place: place.map(change),
+        count,
+    });
+    Report { what, warnings: warnings.collect(), ..report }
 }
 
 /// True when the runner says nothing any more in this attempt.

@@ -9,6 +9,7 @@ use crate::{
     log::Log,
     record::{Held, Record, Stage},
     state::{Access, StateServer},
+    warnings,
 };
 use gantry_domain::{
     masking::{Masker, hide_import_id},
@@ -19,7 +20,7 @@ use gantry_domain::{
 };
 use gantry_engine::{
     Confinement, Ended, Environment, OnStop, Processes, Sink, Spec, StopSignal, Stopper, Terraform,
-    diagnostics::{Diagnostics, Reported},
+    diagnostics::{Diagnostics, Reported, Warned},
     files,
     kept::KeptOutput,
     process,
@@ -56,6 +57,8 @@ pub(crate) struct Job {
     pub(crate) installations: Option<String>,
     /// Why a person must look at the state, if somebody must.
     pub(crate) doubt: Option<StateDoubt>,
+    /// What the tool has warned of and nobody was told yet.
+    pub(crate) warned: Warned,
     /// The run's folder, and what is written down of the run.
     pub(crate) held: Option<(Held, Record)>,
     /// What it starts, which ends with it.
@@ -186,6 +189,7 @@ impl Job {
             state: None,
             installations: None,
             doubt: None,
+            warned: Warned::default(),
             held: None,
             processes,
             state_password,
@@ -464,7 +468,9 @@ impl Job {
             _ => process::run(spec, &sink, &mut self.stop, on_stop).await?,
         };
         let mut heard = diagnostics.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok((ended, std::mem::take(&mut *heard).finish()))
+        let reported = std::mem::take(&mut *heard).finish();
+        self.warned.add(reported.warned.clone());
+        Ok((ended, reported))
     }
 
     /// The same where anything but success ends the phase.
@@ -474,13 +480,14 @@ impl Job {
         spec: &Spec,
         good: &[i32],
         watch: impl Fn(&str) + Send + Sync + 'static,
-    ) -> Result<(i32, Reported), Failure> {
+    ) -> Result<i32, Failure> {
         let (ended, reported) = self.terraform(spec, Care::Plan, watch).await?;
         self.go_on()?;
         match ended.status.code() {
-            Some(code) if good.contains(&code) => Ok((code, reported)),
+            Some(code) if good.contains(&code) => Ok(code),
             _ => {
                 let fallback = format!("{name}: {}", ended.status);
+                self.warned.add(reported.failed_checks);
                 Err(Failure::Terraform { fallback, errors: reported.errors })
             }
         }
@@ -540,7 +547,8 @@ impl Job {
     /// Tells the end. Should the runner die before it is accepted, somebody else tells it.
     pub(crate) async fn report_end(&mut self, what: ReportKind) -> Result<(), Failure> {
         self.sequence += 1;
-        let report = Report { doubt: self.doubt, ..Report::new(self.sequence, what) };
+        let warnings = warnings::of_report(std::mem::take(&mut self.warned), &self.masker);
+        let report = Report { doubt: self.doubt, warnings, ..Report::new(self.sequence, what) };
         let (sequence, end) = (report.sequence, report.clone());
         self.note_if_possible(|record| (record.sequence, record.end) = (sequence, Some(end)));
         self.reporter().send(&report).await

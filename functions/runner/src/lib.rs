@@ -21,6 +21,7 @@ mod root;
 mod size;
 mod state;
 mod testing;
+mod warnings;
 
 pub use config::{Arguments, CLAIM_TOKEN, Config, Timings};
 

@@ -7,19 +7,18 @@ use crate::{
     log::Log,
     providers, rescue, root, size,
     state::{self, Rescue},
-    testing,
+    testing, warnings,
 };
 use axum::body::Bytes;
 use gantry_domain::{
-    masking::Masker,
-    plan::{Change, Delta, LARGEST_CHANGE, Limits, Warning, planned_modules},
+    plan::{Change, Delta, LARGEST_CHANGE, Limits, planned_modules},
     protocol::{ReportKind, StateDoubt},
     run::RunType,
     text,
 };
 use gantry_engine::{
     Terraform,
-    diagnostics::strip_ansi,
+    diagnostics::{Warned, strip_ansi},
     files, process,
     terraform::EXIT_CHANGED,
     workspace::{self, Packed},
@@ -37,8 +36,6 @@ use tokio::task::spawn_blocking;
 
 /// Where a tool that was given no backend keeps the state.
 const LOCAL_STATE: &str = "terraform.tfstate";
-/// Characters of a warning's summary, and of its place.
-const LONGEST_WARNING: usize = 300;
 /// The JSON of larger plans is not read.
 const LARGEST_PLAN_JSON: u64 = 512 << 20;
 
@@ -86,17 +83,16 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         }
         hold_plan(&log, line);
     };
-    let (exit, reported) =
-        match job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], watch).await {
-            Ok(ended) => ended,
-            Err(failure) => {
-                if let Err(error) = hide_marked_of_failed(job, &terraform).await {
-                    let error = error.for_log(&job.masker);
-                    tracing::error!(error, "what a plan that failed marks is not known");
-                }
-                return Err(failure);
+    let exit = match job.terraform_or_fail("plan", &spec, &[0, EXIT_CHANGED], watch).await {
+        Ok(ended) => ended,
+        Err(failure) => {
+            if let Err(error) = hide_marked_of_failed(job, &terraform).await {
+                let error = error.for_log(&job.masker);
+                tracing::error!(error, "what a plan that failed marks is not known");
             }
-        };
+            return Err(failure);
+        }
+    };
     job.take_plan()?;
     let mut change = read_change(job, &terraform).await?;
     if change.errored {
@@ -105,8 +101,9 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     }
     change.partial |= targeted.load(Ordering::Relaxed);
     change.remarks = admitted.remarks.iter().map(|remark| job.masker.mask(remark)).collect();
-    change.tool_warnings = masked(reported.warnings, &job.masker);
-    change.tool_warnings_cut = reported.warnings_cut;
+    let warned = std::mem::take(&mut job.warned);
+    change.tool_warnings_cut = warned.cut;
+    change.tool_warnings = warnings::masked(warned.warnings, &job.masker);
     root::remark_on_destroyed(job, &terraform, &mut change).await?;
     if change.partial {
         job.log.say(text::PARTIAL_PLAN);
@@ -305,17 +302,6 @@ fn is_targeting(line: &str) -> bool {
     strip_ansi(line).contains("Warning: Resource targeting is in effect")
 }
 
-/// What the tool warned of, as it may be shown.
-fn masked(warnings: Vec<Warning>, masker: &Masker) -> Vec<Warning> {
-    let line = |text: &str| text::clean_line(&masker.mask(text), LONGEST_WARNING);
-    let masked = |warning: Warning| Warning {
-        summary: line(&warning.summary),
-        place: warning.place.as_deref().map(line),
-        count: warning.count,
-    };
-    warnings.into_iter().map(masked).collect()
-}
-
 async fn save_plan(job: &mut Job) -> Result<Packed, Failure> {
     let (from, archive) = (job.folders.job.clone(), job.folders.archive());
     let (plan, limits) = (job.folders.plan(), job.config.limits);
@@ -357,11 +343,14 @@ pub(crate) async fn run_apply(
         })?;
     }
     job.enter(Progress::Applying)?;
+    // Those of init were told with the plan.
+    job.warned = Warned::default();
     let terraform = &root::for_apply(job, terraform)?;
     let spec = terraform.apply(&job.folders.plan());
     let local = terraform.folder.join(LOCAL_STATE);
     let before = digest(job, &local);
     let (ended, reported) = job.terraform(&spec, Care::Apply, |_: &str| {}).await?;
+    job.warned.add(reported.failed_checks);
     rescue_states(job).await;
     let is_elsewhere = rescue_local(job, &local, before).await;
     if let Err(error) = job.hide_marked_of_state().await {

@@ -38,6 +38,8 @@ const LARGEST_LOCK_FILE: u64 = 100_000;
 const LARGEST: u64 = 4 << 30;
 /// What Terraform and OpenTofu say for each provider that they do not find installed.
 const INSTALLING: &str = "- Installing ";
+/// What they warn of with every mirror, of a file that they have made and that goes with the run.
+const INCOMPLETE_LOCK_FILE: &str = "Incomplete lock file information for providers";
 /// The folder of what is kept, in a folder that is the runner's own.
 const KEPT: &str = "providers";
 
@@ -86,6 +88,7 @@ pub(crate) async fn init(
     }
     let (installs, watch) = watch();
     job.terraform_or_fail("init", &spec, &[0], watch).await?;
+    job.warned.warnings.retain(|warning| warning.summary != INCOMPLETE_LOCK_FILE);
     let Some(entry) = entry.filter(|_| installs.load(Ordering::Relaxed)) else { return Ok(()) };
     if lock_file(job, terraform) == lock {
         return keep(job, terraform, &entry).await;

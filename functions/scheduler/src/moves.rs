@@ -461,6 +461,7 @@ impl NewRun<'_> {
             version: trigger.version,
             verdict: None,
             left_behind: false,
+            warnings: Vec::new(),
         }
     }
 

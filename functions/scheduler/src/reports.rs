@@ -48,6 +48,7 @@ impl Work {
         let mut run = loaded.run().clone();
         run.last_report = report.sequence;
         doubt(&mut run, report.doubt);
+        run.warnings.extend(report.warnings.iter().cloned());
         if run.state.is_final() {
             if run.lost {
                 note_late_report(&mut run, &report);

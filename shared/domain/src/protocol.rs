@@ -23,7 +23,7 @@
 
 use crate::{
     CommitSha, RunId, StackSlug,
-    plan::Delta,
+    plan::{Delta, Warning},
     run::{Phase, RunType},
     stack::{Hooks, Tool},
 };
@@ -216,12 +216,16 @@ pub struct Report {
     /// Set where a person must look at the state before anything else is planned against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubt: Option<StateDoubt>,
+    /// What the tool warned of that no plan's change tells, masked: before a plan that failed, and
+    /// in an apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 impl Report {
     /// A report that leaves no doubt.
     pub fn new(sequence: u32, what: ReportKind) -> Self {
-        Self { sequence, what, doubt: None }
+        Self { sequence, what, doubt: None, warnings: Vec::new() }
     }
 }
 

@@ -5,7 +5,10 @@
 
 use crate::{
     CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
-    module::TestCase, plan::Delta, protocol::StateDoubt, stack::Pool,
+    module::TestCase,
+    plan::{Delta, Warning},
+    protocol::StateDoubt,
+    stack::Pool,
 };
 use jiff::Timestamp;
 use semver::Version;
@@ -450,6 +453,10 @@ pub struct Run {
     /// A test run's resources are still there: what it made could not be destroyed.
     #[serde(default)]
     pub left_behind: bool,
+    /// What the tool warned of that its change does not tell: before its plan failed, and in the
+    /// apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// Which test a test run is.

@@ -22,10 +22,35 @@ pub struct Diagnostic {
 pub struct Reported {
     /// The errors, in order.
     pub errors: Vec<Diagnostic>,
-    /// The warnings, each summary once.
+    /// The warnings.
+    pub warned: Warned,
+    /// Checks that do not hold, which are warnings too. A plan's JSON has those of the plan.
+    pub failed_checks: Warned,
+}
+
+/// What Terraform warned of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Warned {
+    /// Each summary once.
     pub warnings: Vec<Warning>,
     /// Warnings with further summaries.
-    pub warnings_cut: u32,
+    pub cut: u32,
+}
+
+impl Warned {
+    /// Adds what was warned of besides.
+    pub fn add(&mut self, further: Self) {
+        for Warning { summary, place, count } in further.warnings {
+            if let Some(known) = self.warnings.iter_mut().find(|known| known.summary == summary) {
+                known.count = known.count.saturating_add(count);
+            } else if self.warnings.len() < MOST_WARNINGS {
+                self.warnings.push(Warning { summary, place, count });
+            } else {
+                self.cut = self.cut.saturating_add(count);
+            }
+        }
+        self.cut = self.cut.saturating_add(further.cut);
+    }
 }
 
 /// Collects errors and warnings from lines.
@@ -42,7 +67,7 @@ const MOST_ERRORS: usize = 50;
 const MOST_WARNINGS: usize = 50;
 /// Lines kept of one error.
 const MOST_LINES: usize = 100;
-/// The plan itself says which checks fail, and where.
+/// How the tools say that a check fails.
 const FAILED_CHECK: &str = "Check block assertion failed";
 
 impl Diagnostics {
@@ -103,19 +128,18 @@ impl Diagnostics {
     }
 
     fn warn(&mut self, text: &str) {
-        let summary = paragraph(text);
-        if summary == FAILED_CHECK {
-            return;
+        let mut summary = paragraph(text);
+        let is_check = summary == FAILED_CHECK;
+        if is_check {
+            // All of them begin like this: the last paragraph is the code's own.
+            let said = text.trim_end().rsplit("\n\n").next().unwrap_or_default();
+            summary = format!("{FAILED_CHECK}: {}", paragraph(said));
         }
         let count = 1_u32.saturating_add(text.lines().find_map(elsewhere).unwrap_or_default());
-        let Reported { warnings, warnings_cut, .. } = &mut self.reported;
-        if let Some(known) = warnings.iter_mut().find(|known| known.summary == summary) {
-            known.count = known.count.saturating_add(count);
-        } else if warnings.len() < MOST_WARNINGS {
-            warnings.push(Warning { summary, place: place(text), count });
-        } else {
-            *warnings_cut = warnings_cut.saturating_add(count);
-        }
+        let warning = Warning { summary, place: place(text), count };
+        let Reported { warned, failed_checks, .. } = &mut self.reported;
+        let list = if is_check { failed_checks } else { warned };
+        list.add(Warned { warnings: vec![warning], cut: 0 });
     }
 }
 
@@ -273,21 +297,30 @@ mod tests {
 │ Warning: Check block assertion failed
 │ 
 │   on main.tf line 9, in check \"c\":
+│   9:     condition = self.n > 1
+│ 
+│ There must be
+│ two.
 ╵
 ";
         let reported = reported(boxed);
-        let texts: Vec<_> = reported.warnings.iter().map(Warning::text).collect();
+        let texts = |warned: &Warned| -> Vec<String> {
+            warned.warnings.iter().map(Warning::text).collect()
+        };
+        let checks = texts(&reported.failed_checks);
+        assert_eq!(checks, ["Check block assertion failed: There must be two., on main.tf line 9"]);
+        let texts = texts(&reported.warned);
         let first = "Argument is deprecated (6×), with module.a.test_object.x[0], \
                      on modules/a/main.tf line 3";
         assert_eq!(texts, [first, "Resource targeting is in effect"]);
-        assert_eq!((reported.errors, reported.warnings_cut), (vec![], 0));
+        assert_eq!((reported.errors, reported.warned.cut), (vec![], 0));
         let plain = "\nWarning: Old\n\n  on main.tf line 2, in variable \"x\":\n   2: x\n\nWhy.\n\nError: No\n";
         let reported = self::reported(plain);
-        assert_eq!(reported.warnings[0].text(), "Old, on main.tf line 2");
+        assert_eq!(reported.warned.warnings[0].text(), "Old, on main.tf line 2");
         assert_eq!(reported.errors.len(), 1);
         let many: String = (0..70).map(|i| format!("Warning: w{i}\n\nx\n\n")).collect();
         let reported = self::reported(&many);
-        assert_eq!((reported.warnings.len(), reported.warnings_cut), (50, 20));
+        assert_eq!((reported.warned.warnings.len(), reported.warned.cut), (50, 20));
     }
 
     const BOXED: &str = "\u{1b}[31m╷\u{1b}[0m\u{1b}[0m
@@ -360,9 +393,9 @@ Error: not in a box";
     proptest! {
         #[test]
         fn any_output_is_survived(output in "(\\PC|\u{1b}\\[|╷|│|╵|\n|Error: |Warning: |  on ){0,60}") {
-            let Reported { errors, warnings, .. } = reported(&output);
+            let Reported { errors, warned, .. } = reported(&output);
             let errors = errors.into_iter().map(|error| error.text);
-            for text in errors.chain(warnings.iter().map(Warning::text)) {
+            for text in errors.chain(warned.warnings.iter().map(Warning::text)) {
                 let escapes = text.contains('\u{1b}');
                 prop_assert!(!escapes);
             }

@@ -397,5 +397,6 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         version: None,
         verdict: None,
         left_behind: false,
+        warnings: Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Runs with the provider for tests, which has something outside: confined as all others are.
 
-use crate::support::{LOG_SECRET, World};
+use crate::support::{LOG_SECRET, World, archive};
 use gantry_domain::{
     masking::MASK,
     plan::{Delta, Warning},
@@ -98,6 +98,61 @@ on_each_tool! {
         let change = w.api.change();
         let is_told = |warning: &Warning| warning.summary == "Resource targeting is in effect";
         assert!(change.tool_warnings.iter().any(is_told), "{:?}", change.tool_warnings);
+    }
+
+    async fn warnings_of_an_apply_and_of_a_plan_that_fails_are_reported(tool) {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = format!(r#"
+resource "test_object" "a" {{
+  for_each = toset(["{LOG_SECRET}"])
+  name     = "a"
+  warns_at = ["apply"]
+}}
+
+check "ids" {{
+  assert {{
+    condition     = alltrue([for a in test_object.a : a.id != "a-1"])
+    error_message = "An object is called a-1."
+  }}
+}}
+"#);
+        let (mut w, outside) = world(tool, &folder, &objects).await;
+        w.variable("HUSH", LOG_SECRET, true);
+        w.may_write.push(outside);
+        let planned = w.run().await;
+        assert_eq!(w.api.data().warnings, []);
+        let change = w.api.change();
+        let [unknown] = &*change.tool_warnings else { panic!("{change:?}") };
+        assert_eq!(unknown.summary, "Check block assertion known after apply");
+        w.confirm(&planned);
+        let end = w.run().await;
+        assert!(matches!(end, ReportKind::Applied { .. }), "{end:?} {}", w.api.log());
+        let told = |w: &World| -> Vec<String> {
+            w.api.data().warnings.iter().map(Warning::text).collect()
+        };
+        let [late, check] = &*told(&w) else { panic!("{:?}", told(&w)) };
+        assert!(
+            late.starts_with(&format!("The text may be too old, with test_object.a[\"{MASK}\"], on")),
+            "{late}"
+        );
+        assert!(
+            check.starts_with("Check block assertion failed: An object is called a-1., on main.tf"),
+            "{check}"
+        );
+
+        w.api.push(archive(&[("infra/main.tf", &(test_provider_code(&folder.path().join("outside")) + r#"
+resource "test_object" "b" {
+  name     = "b"
+  old_text = "x"
+  fails_to = ["plan"]
+}
+"#))]));
+        w.claim.phase = Phase::Plan;
+        w.claim.plan_digest = None;
+        let end = w.run().await;
+        assert!(matches!(end, ReportKind::Failed { in_terraform: true, .. }), "{end:?}");
+        let [old] = &*told(&w) else { panic!("{:?}", told(&w)) };
+        assert!(old.starts_with("Argument is deprecated (2×), with test_object.b, on main.tf"), "{old}");
     }
 }
 

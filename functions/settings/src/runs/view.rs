@@ -4,7 +4,7 @@ use crate::{app::App, gitlab::detached};
 use gantry_domain::{
     CommitSha, EventId, ProjectId, RunId, StackSlug,
     integration::Integration,
-    plan::{Change, Delta},
+    plan::{Change, Delta, Warning},
     run::{Ending, Phase, Run, RunState, RunType, Step, Want},
     stack::{Stack, Tool},
 };
@@ -60,6 +60,9 @@ pub(super) struct RunView {
     /// Its apply was lost: the result is not known.
     lost: bool,
     ending: Option<Ending>,
+    /// What the tool warned of before its plan failed, and in its apply: what it warned of in a plan
+    /// is with the change.
+    warnings: Vec<Warning>,
     change: Option<ChangeSummary>,
     /// What can be asked of it now: `confirm`, `discard`, `stop`, `retry`.
     actions: Vec<&'static str>,
@@ -161,6 +164,7 @@ pub(super) fn of(
         autodeploy: run.autodeploy,
         lost: run.lost,
         ending: run.ending.clone(),
+        warnings: run.warnings.clone(),
         summary: summary(app, run),
     }
 }

@@ -38,6 +38,7 @@ fn run(name: &str, number: i64, state: RunState) -> RunView {
         suite: None,
         verdict: None,
         left_behind: false,
+        warnings: Vec::new(),
     }
 }
 

@@ -15,6 +15,7 @@ mod read;
 mod show;
 mod state_marks;
 mod walk;
+mod written;
 
 pub use delta::Delta;
 pub use fit::LARGEST_CHANGE;
@@ -22,6 +23,7 @@ pub use left::left_by_destroy;
 pub use marks::Marked;
 pub use modules::{PlannedModule, PlannedValue, planned_modules};
 pub use read::PlanError;
+pub(crate) use written::without_keys;
 
 use crate::{
     stack::Tool,
@@ -443,14 +445,18 @@ impl Warning {
     }
 }
 
+/// How often the tool gave these warnings.
+pub fn warned(warnings: &[Warning]) -> u32 {
+    warnings.iter().map(|warning| warning.count).fold(0, u32::saturating_add)
+}
+
 impl Change {
     /// The version that this code writes.
     pub const VERSION: u32 = 1;
 
     /// How often the tool warned while it planned.
     pub fn tool_warned(&self) -> u32 {
-        let listed = self.tool_warnings.iter().map(|warning| warning.count);
-        listed.fold(self.tool_warnings_cut, u32::saturating_add)
+        warned(&self.tool_warnings).saturating_add(self.tool_warnings_cut)
     }
 
     /// What people should know before they confirm it, one line each: the remarks, and what will not

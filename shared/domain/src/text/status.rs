@@ -3,7 +3,7 @@
 use super::{clean_line, counted};
 use crate::{
     RunId,
-    plan::Delta,
+    plan::{Delta, Warning, warned},
     run::{Run, RunState, RunType},
 };
 use jiff::Timestamp;
@@ -101,6 +101,8 @@ pub struct RunView {
     pub verdict: Option<String>,
     /// What a test made could not be destroyed.
     pub left_behind: bool,
+    /// What the tool warned of that the change does not tell.
+    pub warnings: Vec<Warning>,
 }
 
 impl RunView {
@@ -126,6 +128,7 @@ impl RunView {
             suite: run.test.as_ref().map(|test| test.suite.clone()),
             verdict: run.verdict.clone(),
             left_behind: run.left_behind,
+            warnings: run.warnings.clone(),
         }
     }
 
@@ -147,6 +150,12 @@ impl RunView {
             Some(summary) => clean_line(&format!("{what}: {summary}"), DESCRIPTION_CHARS),
             None => what.to_owned(),
         }
+    }
+
+    /// How often the tool warned, in words, where it did.
+    pub fn warned(&self) -> Option<String> {
+        let count = warned(&self.warnings) as usize;
+        (count > 0).then(|| counted(count, "warning"))
     }
 
     /// How a run ended that was stopped, canceled or discarded: `Stopped by …`.
@@ -196,7 +205,8 @@ pub fn of_run(run: &RunView) -> Status {
             Status::new(CommitState::Success, run.verdict.as_deref().unwrap_or("Passed"))
         }
         RunState::Finished if run.applied => {
-            Status::new(CommitState::Success, format!("Applied: {}", delta.done()))
+            let warned = run.warned().map_or(String::new(), |warned| format!(", with {warned}"));
+            Status::new(CommitState::Success, format!("Applied: {}{warned}", delta.done()))
         }
         RunState::Finished => Status::new(CommitState::Success, delta.to_string()),
         RunState::Failed => Status::new(CommitState::Failed, run.failure()),
@@ -297,6 +307,7 @@ mod tests {
             suite: None,
             verdict: None,
             left_behind: false,
+            warnings: Vec::new(),
         }
     }
 
@@ -365,6 +376,11 @@ mod tests {
         let summary = Some("Invalid reference\nline 2".to_owned());
         let all = [
             RunView { applied: true, ..tracked(RunState::Finished) },
+            RunView {
+                applied: true,
+                warnings: vec![Warning { summary: "Old".to_owned(), place: None, count: 2 }],
+                ..tracked(RunState::Finished)
+            },
             RunView { delta: None, ..tracked(RunState::Finished) },
             RunView { summary: summary.clone(), ..tracked(RunState::Failed) },
             RunView { summary, ended_in: Some(RunState::Applying), ..tracked(RunState::Failed) },
@@ -382,6 +398,7 @@ mod tests {
         ];
         insta::assert_snapshot!(all.iter().map(said).collect::<Vec<_>>().join("\n"), @"
         success Applied: 1 added, 0 changed, 0 destroyed
+        success Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings
         success No changes
         failed Plan failed: Invalid reference line 2
         failed Apply failed: Invalid reference line 2

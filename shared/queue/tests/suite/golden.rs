@@ -5,7 +5,7 @@ use gantry_domain::{
     EventId, MergeRequestIid, ProjectId, Repository, RunId,
     event::{EventSource, Hook},
     module::Packed,
-    plan::Delta,
+    plan::{Delta, Warning},
     protocol::{LeftBehind, Report, ReportKind},
     run::{Phase, RunType, Want},
 };
@@ -167,6 +167,22 @@ fn samples() -> Vec<(&'static str, Message)> {
                     id: Some("i-1".into()),
                 }],
             }),
+        ),
+        (
+            "report-warned",
+            Message::Report {
+                stack: stack(),
+                run: run(),
+                attempt: 2,
+                report: Report {
+                    warnings: vec![Warning {
+                        summary: "Argument is deprecated".into(),
+                        place: Some("on main.tf line 3".into()),
+                        count: 2,
+                    }],
+                    ..Report::new(3, ReportKind::Applied { delta: Delta::default() })
+                },
+            },
         ),
         (
             "packaged",

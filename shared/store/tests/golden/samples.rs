@@ -7,7 +7,7 @@ use gantry_domain::{
     feedback::{Pipeline, Posted, PostedStatus, Shows, Statuses},
     integration::{BotUser, Integration},
     module::{ModuleConfig, Packed, TestCase},
-    plan::Delta,
+    plan::{Delta, Warning},
     protocol::{LockInfo, StateDoubt},
     run::{Effect, Ending, Phase, Place, Run, RunState, RunType, Step, TestOf, Want},
     stack::{
@@ -91,6 +91,11 @@ fn test_case() -> TestCase {
     }
 }
 
+fn warning() -> Warning {
+    let place = Some("with terraform_data.a, on main.tf line 3".into());
+    Warning { summary: "Argument is deprecated".into(), place, count: 2 }
+}
+
 /// No run is all of this at once: it has every field filled.
 fn run() -> Run {
     Run {
@@ -167,6 +172,7 @@ fn run() -> Run {
         version: Some(Version::new(1, 2, 0)),
         verdict: Some("all 4 tests have passed".into()),
         left_behind: true,
+        warnings: Vec::new(),
     }
 }
 
@@ -293,6 +299,7 @@ fn of_the_scheduler() -> Vec<Sample> {
     vec![
         sample("run", run()),
         sample("run-in-doubt", Run { doubt: Some(StateDoubt::KeptAside), ..run() }),
+        sample("run-warned", Run { warnings: vec![warning()], ..run() }),
         sample(
             "stack-head",
             StackHead {

@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post, put},
 };
 use gantry_domain::{
-    plan::Change,
+    plan::{Change, Warning},
     protocol::{
         BeatAnswer, ClaimAnswer, ClaimRequest, LockInfo, LogChunk, Report, ReportKind, StateCommit,
         StateDoubt, Upload, UploadAnswer, UploadRequest, VERSION, VERSION_HEADER,
@@ -37,6 +37,8 @@ pub(crate) struct Data {
     log: String,
     log_received: u64,
     pub(crate) reports: Vec<ReportKind>,
+    /// What the last report says that the tool warned of.
+    pub(crate) warnings: Vec<Warning>,
     /// What the last report says a person must look at.
     pub(crate) doubt: Option<StateDoubt>,
     last_sequence: u32,
@@ -344,6 +346,7 @@ fn take_report(shared: &Shared, report: Report) -> StatusCode {
     if report.sequence > data.last_sequence {
         data.last_sequence = report.sequence;
         data.doubt = report.doubt;
+        data.warnings = report.warnings;
         data.reports.push(report.what);
     }
     StatusCode::ACCEPTED

@@ -28,6 +28,7 @@ use axum::{
 };
 use gantry_domain::{
     RunId,
+    plan::warned,
     run::{Run, RunState, RunType, Want},
     stack::Stack,
     state::{StateForm, contents},
@@ -66,6 +67,9 @@ struct Page {
     lost: bool,
     steps: Vec<Step>,
     ending: Option<Ending>,
+    /// What the tool warned of that the change does not tell: how often, and each once.
+    warned: Option<String>,
+    warnings: Vec<String>,
     actions: Actions,
     change: Option<ChangeView>,
     delta: Option<String>,
@@ -144,10 +148,11 @@ pub(crate) async fn show(
     State(app): State<App>,
     mut frame: Frame,
     Path(id): Path<String>,
-    Params(query): Params<Query>,
+    query: Answer<Params<Query>>,
     headers: HeaderMap,
 ) -> Response {
     let drawn = async {
+        let Params(query) = query?;
         match reader(&app, &id, query.key.as_deref(), &headers).await? {
             Reader::Nobody => Ok(no_access(&frame)),
             Reader::Link => draw(&app, &frame, &id, &query).await,
@@ -268,6 +273,10 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
             summary: text::clean_line(&ending.summary, 600),
             errors: ending.errors.iter().map(|error| text::clean(error)).collect(),
         }),
+        warned: Some(warned(&run.warnings) as usize)
+            .filter(|count| *count > 0)
+            .map(|count| text::counted(count, "warning")),
+        warnings: run.warnings.iter().map(|w| text::clean_line(&w.text(), 700)).collect(),
         actions,
         change: change.as_ref().map(|change| ChangeView::of(change, &filter)),
         delta: run.delta.map(|delta| if run.applied { delta.done() } else { delta.to_string() }),

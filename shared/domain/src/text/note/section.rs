@@ -24,7 +24,7 @@ pub(super) struct Section {
 }
 
 struct Block {
-    heading: &'static str,
+    heading: String,
     language: &'static str,
     parts: Vec<Part>,
 }
@@ -38,13 +38,17 @@ pub(super) fn of(stack: &NoteStack) -> Option<Section> {
         blocks.push(Block::of("", errors.join(&String::new())));
         let tail = stack.log_tail.len().saturating_sub(LOG_LINES);
         let log: Vec<String> = stack.log_tail[tail..].iter().flat_map(|l| clipped(l)).collect();
+        if let Some(warned) = run.warned() {
+            let lines = run.warnings.iter().flat_map(|w| clipped(&w.text())).collect();
+            blocks.push(Block::of(format!("{warned} before that:"), lines));
+        }
         blocks.push(Block::of("The end of the log:", log));
     }
     if let Some(change) = &stack.change {
         let clipped = |lines: &[String]| lines.iter().flat_map(|l| clipped(l)).collect();
         let parts = change::parts(change).into_iter();
         let parts = parts.map(|p| Part { head: clipped(&p.head), rest: clipped(&p.rest) });
-        blocks.push(Block { heading: "", language: "diff", parts: parts.collect() });
+        blocks.push(Block { heading: String::new(), language: "diff", parts: parts.collect() });
     }
     blocks.retain(|block| block.parts.iter().any(|part| !part.head.is_empty()));
     if blocks.is_empty() {
@@ -72,8 +76,12 @@ fn clipped(text: &str) -> Vec<String> {
 
 impl Block {
     /// Lines that belong together as they are.
-    fn of(heading: &'static str, lines: Vec<String>) -> Self {
-        Self { heading, language: "", parts: vec![Part { head: lines, rest: Vec::new() }] }
+    fn of(heading: impl Into<String>, lines: Vec<String>) -> Self {
+        Self {
+            heading: heading.into(),
+            language: "",
+            parts: vec![Part { head: lines, rest: Vec::new() }],
+        }
     }
 
     /// The lines in the order in which they are wanted: of all parts the heads first.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::stack::Tool;
 use crate::{
-    plan::{Action, Delta, Limits, ResourceChange, Warning},
+    plan::{Action, CheckFailure, Delta, Limits, ResourceChange, Warning},
     text::markdown::{oracle::*, tests::untrusted},
 };
 use jiff::Timestamp;
@@ -26,6 +26,7 @@ fn run(name: &str, state: RunState) -> RunView {
         suite: None,
         verdict: None,
         left_behind: false,
+        warnings: Vec::new(),
     }
 }
 
@@ -106,7 +107,16 @@ fn what_people_should_know_of_a_plan_is_told() {
     let mut warns = changed("warns", 1, "x");
     let warning = Warning { summary: "Old".to_owned(), place: None, count: 4 };
     warns.change.as_mut().unwrap().tool_warnings = vec![warning];
-    let note = render(&input(vec![part, remark, warns]));
+    let mut failed = stack("failed", RunState::Failed);
+    failed.errors = vec!["Error: No".to_owned()];
+    failed.run.warnings = vec![Warning {
+        summary: "New".to_owned(),
+        place: Some("on a.tf line 1".to_owned()),
+        count: 2,
+    }];
+    let note = render(&input(vec![part, remark, warns, failed]));
+    let told = "Error: No\n```\n\n2 warnings before that:\n\n```\nNew (2×), on a.tf line 1\n```\n";
+    assert!(note.contains(told), "{note}");
     assert!(note.contains("✅ Planned, with 4 warnings: see below |"), "{note}");
     assert!(note.contains("! 4 warnings from Terraform:\n    Old (4×)\n"), "{note}");
     assert!(note.contains("✅ Planned, but only for a part: see below |"), "{note}");
@@ -331,6 +341,11 @@ fn hostile() -> impl Strategy<Value = NoteInput> {
         let change = stack.change.as_mut().unwrap();
         change.resources[0].address = t[6].clone();
         change.resources[0].previous_address = Some(t[0].clone());
+        let warning = Warning { summary: t[1].clone(), place: Some(t[2].clone()), count: 2 };
+        change.tool_warnings = vec![warning.clone()];
+        change.remarks = vec![t[3].clone()];
+        change.checks = vec![CheckFailure { address: t[4].clone(), problems: vec![t[5].clone()] }];
+        stack.run.warnings = vec![warning];
         let mut input = input(vec![stack]);
         input.target_branch = t[7].clone();
         input.tracked = vec![RunView { name: t[6].clone(), ..input.stacks[0].run.clone() }];
@@ -339,6 +354,28 @@ fn hostile() -> impl Strategy<Value = NoteInput> {
         input
     })
 }
+
+/// What notes are made of.
+const ELEMENTS: [&str; 18] = [
+    "<!-- gantry:i7:12:34 -->",
+    "<h3>",
+    "<p>",
+    "<strong>",
+    "<code>",
+    "<table>",
+    "<thead>",
+    "<tbody>",
+    "<tr>",
+    "<th>",
+    "<th align=\"right\">",
+    "<td>",
+    "<td align=\"right\">",
+    "<details>",
+    "<summary>",
+    "<pre>",
+    "<code class=\"language-diff\">",
+    "<a href=\"https://gantry.example/runs/a\">",
+];
 
 proptest! {
     #[test]
@@ -362,5 +399,9 @@ proptest! {
             let said = ours.iter().fold(markup, |text, own| text.replace(own, ""));
             prop_assert_eq!(mentions(&decode(&said)), None, "{}", note);
         }
+        // What GitLab makes of it has no element that is not ours.
+        let ours = ELEMENTS.iter().map(|element| (*element).to_owned()).collect();
+        let others: Vec<String> = elements(&note).difference(&ours).cloned().collect();
+        prop_assert_eq!(others, Vec::<String>::new(), "{}", note);
     }
 }
