@@ -37,7 +37,7 @@ esac
 # Whether everything builds and is packed, not how fast it runs: optimizing takes most of the time.
 # `make deploy` builds without these.
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
-    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
 echo "sam build for $architecture"
 RUNNER_ARCHITECTURE=$architecture sam build --config-file "$PWD/samconfig.toml" --template "$template" --base-dir . --build-dir "$out/build"
