@@ -1,7 +1,7 @@
 //! Random plans of both tools, made with the provider for tests: what the note, the page and the
 //! API say of them is compared with what their JSON says, read once more and in another way.
 //!
-//! `GANTRY_PLANS` says how many of each tool (`make test-plans`), `GANTRY_SEED` which is the first;
+//! `GANTRY_PLANS` says how many of each kind (`make test-plans`), `GANTRY_SEED` which is the first;
 //! with `GANTRY_SHOW` code and plans are printed.
 
 mod generate;
