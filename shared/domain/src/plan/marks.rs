@@ -68,8 +68,13 @@ impl RawPlan<'_> {
                 texts.insert(id.to_owned());
             }
         }
-        for change in self.output_changes.iter().flatten().map(|(_, change)| change) {
+        for (name, change) in self.output_changes.iter().flatten() {
             collect_sides(change, SHORTEST, &mut texts);
+            if self.output(name).is_some_and(Declared::is_marked) {
+                for side in ["before", "after"] {
+                    collect(or_null(change.get(side)), &TRUE, SHORTEST, &mut texts);
+                }
+            }
         }
         for invocation in self.action_invocations.iter().flatten() {
             let node = invocation.node();

@@ -5,7 +5,7 @@ use super::{
     json::Json,
     marks::{Marked, MarkedValues, PriorState},
     show::{Context, Key, SENSITIVE, clip, count, read_path},
-    walk::{NULL, Node, Walk, is_true, node_of, or_null},
+    walk::{NULL, Node, TRUE, Walk, is_true, node_of, or_null},
     written::{Configured, Written},
 };
 use crate::{masking::Masker, stack::Tool, text::cut_middle};
@@ -262,19 +262,19 @@ impl<'a> RawPlan<'a> {
         self.root_module()?.declared.variables.get(name)
     }
 
-    fn output(&self, name: &str) -> Option<&Declared> {
+    pub(super) fn output(&self, name: &str) -> Option<&Declared> {
         self.root_module()?.declared.outputs.get(name)
     }
 
     /// Both tools mark both sides of an output that was marked or will be, and their states before
-    /// and after contradict that: the configuration alone tells whether the mark comes or goes.
+    /// and after contradict that: the configuration alone tells whether the mark comes or goes. Before
+    /// it destroys, OpenTofu marks neither side of one that is marked in the configuration.
     fn output_node<'b>(&self, name: &str, raw: &'b BTreeMap<String, Json>) -> Node<'b> {
         let mut node = node_of(raw);
-        if let Some(output) = self.output(name)
-            && is_true(node.before_sensitive)
-            && is_true(node.after_sensitive)
-            && !output.is_marked()
-        {
+        let Some(output) = self.output(name) else { return node };
+        if output.is_marked() {
+            (node.before_sensitive, node.after_sensitive) = (&TRUE, &TRUE);
+        } else if is_true(node.before_sensitive) && is_true(node.after_sensitive) {
             node.after_sensitive = &NULL;
         }
         node

@@ -551,6 +551,26 @@ fn a_huge_plan_keeps_every_address() {
     assert!(serde_json::to_vec(&change).unwrap().len() < 2_500_000);
 }
 
+/// As OpenTofu 1.12.6 writes it with `-destroy`.
+#[test]
+fn an_output_that_the_code_marks_is_hidden_where_the_plan_forgets_the_mark() {
+    let plan = json!({
+        "format_version": "1.2",
+        "output_changes": {"o": {
+            "actions": ["delete"], "before": {"a": ["hunter-22"]}, "after": null,
+            "before_sensitive": false, "after_sensitive": false,
+        }},
+        "configuration": {"root_module": {"outputs": {"o": {"sensitive": true}}}},
+    });
+    let plan = plan.to_string();
+    let (change, marked) =
+        Change::from_plan(plan.as_bytes(), Tool::OpenTofu, Limits::default(), &Masker::default())
+            .unwrap();
+    let [o] = &*change.outputs else { panic!("{change:?}") };
+    assert_eq!((o.path.as_str(), &o.before, &o.after), ("o", &Value::Sensitive, &Value::Absent));
+    assert!(!marked.known_to(&Masker::default()).mask("is hunter-22").contains("hunter"));
+}
+
 #[test]
 fn what_is_not_a_plan_is_refused() {
     let refuse = |json: &str| {
