@@ -98,37 +98,107 @@ impl Json {
     pub(crate) fn laid_out(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
+}
 
-    fn parse(text: &str, depth: usize) -> serde_json::Result<Self> {
+/// Walks once over the text of a value, which `serde_json` has found valid. It keeps numbers as they
+/// are written, for which `serde_json` alone would have to read each value once more at every level.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, depth: usize) -> serde_json::Result<Json> {
         if depth == 0 {
             return Err(serde_json::Error::custom(format!(
                 "a value has more than {DEEPEST} levels, and Gantry reads no more"
             )));
         }
-        let inner = |value: &RawValue| Self::parse(value.get(), depth - 1);
-        Ok(match text.as_bytes().first() {
+        Ok(match self.next() {
             Some(b'{') => {
-                let members: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
-                let members = members.into_iter().map(|(name, value)| Ok((name, inner(value)?)));
-                Self::Object(members.collect::<serde_json::Result<_>>()?)
+                self.at += 1;
+                let mut members = BTreeMap::new();
+                while self.goes_on(b'}') {
+                    let name = self.text()?;
+                    self.goes_on(b':');
+                    members.insert(name, self.value(depth - 1)?);
+                }
+                Json::Object(members)
             }
             Some(b'[') => {
-                let items: Vec<&RawValue> = serde_json::from_str(text)?;
-                Self::Array(items.into_iter().map(inner).collect::<serde_json::Result<_>>()?)
+                self.at += 1;
+                let mut items = Vec::new();
+                while self.goes_on(b']') {
+                    items.push(self.value(depth - 1)?);
+                }
+                Json::Array(items)
             }
-            Some(b'"') => Self::String(serde_json::from_str(text)?),
-            Some(b't') => Self::Bool(true),
-            Some(b'f') => Self::Bool(false),
-            Some(b'n') => Self::Null,
-            _ => Self::Number(text.to_owned()),
+            Some(b'"') => Json::String(self.text()?),
+            _ => match self.word() {
+                "" => return Err(serde_json::Error::custom("a value is missing")),
+                "null" => Json::Null,
+                "true" => Json::Bool(true),
+                "false" => Json::Bool(false),
+                digits => Json::Number(digits.to_owned()),
+            },
         })
+    }
+
+    /// The byte that something begins with.
+    fn next(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        self.at += space;
+        rest.get(space).copied()
+    }
+
+    /// Passes a comma, or what ends: false at the end.
+    fn goes_on(&mut self, end: u8) -> bool {
+        let next = self.next();
+        if next.is_some_and(|next| next == b',' || next == end) {
+            self.at += 1;
+        }
+        next.is_some_and(|next| next != end)
+    }
+
+    /// A text. One without escapes is as it stands there.
+    fn text(&mut self) -> serde_json::Result<String> {
+        self.next();
+        let text = self.text;
+        let begin = self.at;
+        let mut bytes = text.bytes().enumerate().skip(begin + 1);
+        let mut is_escaped = false;
+        let end = loop {
+            match bytes.next() {
+                Some((at, b'"')) => break at,
+                Some((_, b'\\')) => {
+                    is_escaped = true;
+                    bytes.next();
+                }
+                Some(_) => {}
+                None => return Err(serde_json::Error::custom("a text does not end")),
+            }
+        };
+        self.at = end + 1;
+        match text.get(begin + 1..end) {
+            Some(plain) if !is_escaped => Ok(plain.to_owned()),
+            _ => serde_json::from_str(text.get(begin..=end).unwrap_or_default()),
+        }
+    }
+
+    /// What stands there up to a sign or a space.
+    fn word(&mut self) -> &str {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let length = rest.find([',', ']', '}', ' ', '\n', '\r', '\t']).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
     }
 }
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
-        Self::parse(raw.get(), DEEPEST).map_err(D::Error::custom)
+        Reader { text: raw.get(), at: 0 }.value(DEEPEST).map_err(D::Error::custom)
     }
 }
 
@@ -190,7 +260,24 @@ mod tests {
         assert!(error.to_string().contains("more than 128 levels"), "{error}");
     }
 
+    #[test]
+    fn texts_are_read_however_they_are_written() {
+        let text = " { \"\\u00e4\\/\\\"\" :\n[ \"\\\\\" , \"\" ,{ } , [ ] ] } ";
+        let json: Json = serde_json::from_str(text).unwrap();
+        assert_eq!(json.to_string(), r#"{"ä/\"":["\\","",{},[]]}"#);
+    }
+
     proptest! {
+        #[test]
+        fn any_text_is_read_back(key in any::<String>(), text in any::<String>()) {
+            let value = serde_json::json!({ key: [text, {"n": null}] });
+            for written in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+                let json: Json = serde_json::from_str(&written).unwrap();
+                let again: serde_json::Value = serde_json::from_str(&json.to_string()).unwrap();
+                prop_assert_eq!(&again, &value);
+            }
+        }
+
         #[test]
         fn whatever_is_written_is_read(text in r#"[\[\]{}",:\\a0e.1 tfn-]{0,12}"#) {
             let other = serde_json::from_str::<serde_json::Value>(&text);
