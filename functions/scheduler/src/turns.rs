@@ -15,7 +15,7 @@ use gantry_store::{
     scheduler::{BudgetUsed, Comparing},
 };
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A comparison that was begun and not heard of since is begun again.
 const COMPARISON_LOST_AFTER: SignedDuration = SignedDuration::from_mins(2);
@@ -78,10 +78,15 @@ impl Work {
         let anew_since = saved_at.max(self.deps.limits.compare_anew_since);
         let mut turns = BTreeMap::new();
         let mut due = Vec::new();
-        for project in projects {
-            if !known.contains_key(&project) {
-                self.begin_comparing(project).await?;
+        for project in &projects {
+            if !known.contains_key(project) {
+                self.begin_comparing(*project).await?;
             }
+        }
+        // What was begun in a project is finished also where no stack is any more.
+        let projects: BTreeSet<ProjectId> =
+            projects.into_iter().chain(refused.keys().copied()).collect();
+        for project in projects {
             let found = known.get(&project);
             let compare = found.filter(|found| found.value.is_due(now, anew_since)).cloned();
             let refused = refused.remove(&project).unwrap_or_default();

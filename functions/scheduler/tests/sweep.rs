@@ -252,7 +252,10 @@ async fn what_gitlab_refused_is_asked_again_within_the_budget_of_comparing() {
     };
     let mut unasked = BTreeSet::new();
     for project in 1..=10 {
-        add_project(&w, project, false).await;
+        // The last one has no stack any more.
+        if project < 10 {
+            add_project(&w, project, false).await;
+        }
         for number in 1..=20 {
             let target = format!("status:{project}:{number:040x}");
             refuse(&target).await;
