@@ -3,7 +3,7 @@
 use crate::world::eventually;
 use gantry_aws::{Cloud, wire::Trouble};
 use reqwest::{Client, StatusCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PUSH: &str = r#"{"object_kind":"push","ref":"refs/heads/main","project_id":7,
     "before":"0123456789abcdef0123456789abcdef01234567",
@@ -55,16 +55,25 @@ async fn a_webhook_is_one_call_and_its_queue_may_be_in_trouble() {
     assert_eq!(waiting(&cloud).await, 3);
 
     // A slow one still answers in time: GitLab waits for ten seconds.
-    let slow = Trouble::Slow(Duration::from_secs(9));
+    let slow = Trouble::Slow(Duration::from_secs(4));
     cloud.wire.trouble("Webhook", "sqs:SendMessage", slow, 0, 1);
     assert_eq!(deliver(&cloud, "slow").await, StatusCode::OK);
-    // One that never answers fails, and the next delivery finds a working function.
+    assert_eq!(waiting(&cloud).await, 4);
+    // A call that has no answer is made once more, and the queue has the event once.
     cloud.wire.trouble("Webhook", "sqs:SendMessage", Trouble::Hang, 0, 1);
+    assert_eq!(deliver(&cloud, "hung-once").await, StatusCode::OK);
+    cloud.wire.hung().await;
+    assert_eq!(waiting(&cloud).await, 5);
+    // One that never answers fails while GitLab still waits, and the next delivery finds a working
+    // function.
+    cloud.wire.trouble("Webhook", "sqs:SendMessage", Trouble::Hang, 0, 2);
+    let begun = Instant::now();
     assert_eq!(deliver(&cloud, "hung").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     cloud.wire.hung().await;
     assert_eq!(deliver(&cloud, "after-hung").await, StatusCode::OK);
     // What the queue took before it hung is there, whatever GitLab was told.
-    assert_eq!(waiting(&cloud).await, 6);
+    assert_eq!(waiting(&cloud).await, 7);
 
     // The process dies while it sends: API Gateway says so, and a new one answers the next.
     cloud.wire.trouble("Webhook", "sqs:SendMessage", Trouble::Hang, 0, 1);
