@@ -4,13 +4,10 @@ use crate::{Client, Done, Memory, Trouble, Work, client};
 use gantry_domain::{
     ProjectId, RunId, StackId,
     run::{Run, RunState, RunType},
-    stack::Stack,
+    stack::{Stack, StackHead},
 };
 use gantry_gitlab::{Connected, DeploymentState, Error, NewDeployment};
-use gantry_store::{
-    keys,
-    scheduler::{RunEntry, StackHead},
-};
+use gantry_store::{keys, scheduler::RunEntry};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

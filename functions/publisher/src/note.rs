@@ -5,7 +5,7 @@ use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
     plan::Change,
     run::{Run, RunState, RunType},
-    stack::CommentLevel,
+    stack::{CommentLevel, StackHead},
     text::{
         note::{self, MergeRequestState, NoteInput, NoteStack},
         status::RunView,
@@ -13,10 +13,7 @@ use gantry_domain::{
 };
 use gantry_gitlab::{Connected, Error};
 use gantry_setup::objects;
-use gantry_store::{
-    keys,
-    scheduler::{MergeRequestRecord, StackHead},
-};
+use gantry_store::{keys, scheduler::MergeRequestRecord};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;

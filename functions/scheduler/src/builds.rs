@@ -198,7 +198,7 @@ struct BuildPhase {
 }
 
 /// What EventBridge tells: a build that ended badly, or that it is time to sweep.
-pub fn told(event: &serde_json::Value, request: &str) -> Message {
+pub fn from_event(event: &serde_json::Value, request: &str) -> Message {
     ended_build(event).unwrap_or_else(|| Message::Sweep { cause: request.to_owned() })
 }
 
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn other_events_and_other_builds_are_none() {
         let timer = json!({"source": "aws.events", "detail": {}});
-        assert_eq!(told(&timer, "r1"), Message::Sweep { cause: "r1".to_owned() });
+        assert_eq!(from_event(&timer, "r1"), Message::Sweep { cause: "r1".to_owned() });
         assert_eq!(ended_build(&event(json!([]))), None);
     }
 }

@@ -77,7 +77,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
         (QueueName::Starts, starter),
         (QueueName::Later, Arc::new(Resender::new(sender.clone())) as Arc<dyn Handler>),
     ];
-    lambda::serve(driver, now, &handlers, Some((sender, gantry_scheduler::told))).await
+    lambda::serve(driver, now, &handlers, Some((sender, gantry_scheduler::from_event))).await
 }
 
 /// Where runners are started, with which roles, and where they call.

@@ -3,11 +3,11 @@
 //! nothing any more.
 
 use crate::{
-    Work,
-    dispatch::count_own,
-    effects::{distinct, numbered},
-    moves::line_key,
-    turns::nudge_for,
+    deps::Deps,
+    nudges::{distinct, nudge_for, numbered},
+    projects::Projects,
+    runs::line_key,
+    slots::count_own,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
@@ -21,7 +21,7 @@ use gantry_store::{
     Expect, Key, Store, Stored, Write,
     health::Health,
     keys,
-    scheduler::{BlockedStack, LineEntry, RoomEntry, RunEntry},
+    scheduler::{BlockedStack, Heard, LineEntry, RoomEntry, RunEntry},
     table::ATTENTION_SHARDS,
 };
 use jiff::Timestamp;
@@ -37,10 +37,16 @@ fn waits_for_runner(state: &RunState) -> bool {
     matches!(state, RunState::Preparing | RunState::Confirmed)
 }
 
-impl Work {
+/// What the timer does.
+pub(crate) struct Sweep<'a> {
+    pub(crate) deps: &'a Deps,
+    pub(crate) projects: Projects<'a>,
+}
+
+impl Sweep<'_> {
     pub(crate) async fn on_sweep(&self) -> Result<(), Failure> {
-        let now = self.now();
-        let places = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
+        let now = self.deps.now();
+        let places = self.projects.stacks.runs.slots.places().await?;
         if !places.is_empty() {
             self.note_heard().await?;
         }
@@ -59,12 +65,38 @@ impl Work {
             let cause = format!("sweep.{}", now.as_millisecond());
             self.deps.sender.send(Message::Dispatch { cause }).await?;
         }
-        self.call_in_turn(now).await?;
+        self.projects.call_in_turn(now).await?;
         let runs = self.runs_of(&places).await?;
         self.move_pools_over(&places, &runs).await?;
         if let Err(failure) = self.measure(&line.items, &places, &runs).await {
             tracing::error!("the sweep did not measure: {:#}", failure.error);
         }
+        Ok(())
+    }
+
+    /// Writes down since when runners can be heard.
+    async fn note_heard(&self) -> Result<(), Failure> {
+        let key = keys::heard();
+        let answers = self.deps.runner_api.answers().await;
+        let found = self.deps.store.get::<Heard>(&key).await?;
+        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let write = match answers {
+            Ok(()) => {
+                let longest = self.deps.limits.sweep_every * 2;
+                let heard = Heard::after(found.map(|found| found.value), self.deps.now(), longest);
+                Write::put(key, expect, &heard)?
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "runner-api does not answer, so no run is taken for lost: {error:#}"
+                );
+                if found.is_none() {
+                    return Ok(());
+                }
+                Write::Delete { key, expect }
+            }
+        };
+        let _or_another_sweep_did = self.deps.store.write(vec![write]).await?;
         Ok(())
     }
 
@@ -88,7 +120,7 @@ impl Work {
         places: &[Stored<RoomEntry>],
         runs: &BTreeMap<RunId, RunState>,
     ) -> Result<(), Failure> {
-        let now = self.now().as_millisecond();
+        let now = self.deps.now().as_millisecond();
         let waits = |place: &&Stored<RoomEntry>| {
             let state = runs.get(&place.value.run);
             place.value.pool.is_some() && place.value.taken && state.is_some_and(waits_for_runner)
@@ -122,7 +154,7 @@ impl Work {
         places: &[Stored<RoomEntry>],
         runs: &BTreeMap<RunId, RunState>,
     ) -> Result<(), Failure> {
-        let now = self.now();
+        let now = self.deps.now();
         let in_room = count_own(places);
         let of_pools = self.deps.store.query::<LineEntry>(keys::POOL_LINES, "", None, false, 1000);
         let of_pools = of_pools.await?.items;
@@ -163,7 +195,7 @@ impl Work {
         for listed in self.deps.store.query_all::<BlockedStack>(keys::BLOCKED, "").await? {
             let stack = &listed.value.stack;
             let is_there = self.deps.store.stack(stack).await?.is_some();
-            if is_there && self.head(stack).await?.value.blocked.is_some() {
+            if is_there && self.projects.stacks.runs.head(stack).await?.value.blocked.is_some() {
                 blocked += 1;
             } else {
                 let gone = Write::Delete { key: listed.key.clone(), expect: listed.unchanged() };
@@ -188,7 +220,7 @@ impl Work {
     }
 
     async fn bring_forward(&self, key: &Key) -> Result<(), Failure> {
-        let cause = self.now().as_millisecond();
+        let cause = self.deps.now().as_millisecond();
         if let Some(target) = Store::feedback_target(key) {
             let counters = self.deps.store.counters(target).await?;
             if counters.want <= counters.done {
@@ -223,7 +255,7 @@ impl Work {
             ["event", "project", project] | ["decision", "project", project] => {
                 let Ok(project) = project.parse() else { return Ok(()) };
                 let project = ProjectId(project);
-                return self.compare_soon(project, cause.to_string()).await;
+                return self.projects.compare_soon(project, cause.to_string()).await;
             }
             _ => return Ok(()),
         };

@@ -5,14 +5,9 @@ use anyhow::Context as _;
 use gantry_domain::{
     RunId, StackId,
     run::{Run, RunState},
-    stack::Stack,
+    stack::{Stack, StackHead},
 };
-use gantry_store::{
-    Expect, Write,
-    config::SlugEntry,
-    keys,
-    scheduler::{RunEntry, StackHead},
-};
+use gantry_store::{Expect, Write, config::SlugEntry, keys, scheduler::RunEntry};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
-//! A run's life as one table: `(state, event) -> (state, effects)`.
+//! A run: one execution of a stack for one commit.
 //!
-//! Conditions are settled before the lookup by choosing the event ([`RunEvent::PlanClean`],
-//! [`RunEvent::PlanChanged`], …), so that a transition is a lookup and nothing else.
+//! [`table`] says how it moves, [`place`] where it stands on its way to a runner, [`recheck`] when
+//! somebody must look at it again, [`report`] what a runner's report makes of it.
 
 use crate::{
     CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
@@ -14,6 +14,18 @@ use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
+
+mod new;
+mod place;
+pub mod recheck;
+mod report;
+mod table;
+mod trigger;
+
+pub use new::NewRun;
+pub use place::Place;
+pub use table::{Effect, Refused, Row, RunEvent, RunState, TABLE, next};
+pub use trigger::Trigger;
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,233 +68,6 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Where a run is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(
-    missing_docs,
-    reason = "the table below says what each state means by what leads out of it"
-)]
-pub enum RunState {
-    Queued,
-    Preparing,
-    Initializing,
-    Planning,
-    Unconfirmed,
-    Confirmed,
-    Applying,
-    Destroying,
-    Testing,
-    Finished,
-    Failed,
-    Stopped,
-    Canceled,
-    Discarded,
-}
-
-impl RunState {
-    /// Every state, in the order of a run's life.
-    pub const ALL: [Self; 14] = [
-        Self::Queued,
-        Self::Preparing,
-        Self::Initializing,
-        Self::Planning,
-        Self::Unconfirmed,
-        Self::Confirmed,
-        Self::Applying,
-        Self::Destroying,
-        Self::Testing,
-        Self::Finished,
-        Self::Failed,
-        Self::Stopped,
-        Self::Canceled,
-        Self::Discarded,
-    ];
-
-    /// Nothing leads out of a final state.
-    pub fn is_final(self) -> bool {
-        matches!(
-            self,
-            Self::Finished | Self::Failed | Self::Stopped | Self::Canceled | Self::Discarded
-        )
-    }
-
-    /// A runner holds the run and sends heartbeats.
-    pub fn is_executing(self) -> bool {
-        matches!(self, Self::Initializing | Self::Planning | Self::Applying | Self::Destroying)
-    }
-}
-
-impl fmt::Display for RunState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Queued => "queued",
-            Self::Preparing => "preparing",
-            Self::Initializing => "initializing",
-            Self::Planning => "planning",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Confirmed => "confirmed",
-            Self::Applying => "applying",
-            Self::Destroying => "destroying",
-            Self::Testing => "testing",
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Stopped => "stopped",
-            Self::Canceled => "canceled",
-            Self::Discarded => "discarded",
-        })
-    }
-}
-
-/// What can happen to a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunEvent {
-    /// It got a place and is handed to a runner.
-    Granted,
-    /// No runner claimed it in time: back to the line.
-    HandedBack,
-    /// A runner took the phase.
-    Claimed,
-    /// Init is done.
-    Initialized,
-    /// The plan has no changes.
-    PlanClean,
-    /// A proposed run's plan has changes: that is all it is for.
-    PlanPreviewed,
-    /// A tracked run's plan has changes and waits for a person.
-    PlanChanged,
-    /// A tracked run's plan has changes and the stack applies by itself.
-    PlanAutodeployed,
-    /// A person said yes.
-    Confirmed,
-    /// A person, a newer run or a time limit said no.
-    Discarded,
-    /// The apply is done.
-    Applied,
-    /// A test run's apply is done; what it made is destroyed.
-    TestApplied,
-    /// A test run's resources are gone.
-    Destroyed,
-    /// Something went wrong.
-    Failed,
-    /// A test run's apply went wrong or was stopped: destroy what it made.
-    TestFailed,
-    /// A module's run: its configuration was read, its tests may run.
-    TestsBegun,
-    /// A module's run: all its tests have passed.
-    TestsPassed,
-    /// A runner ended it on request, before anything was applied.
-    Stopped,
-    /// Nobody wants it any more, and no runner has it.
-    Canceled,
-}
-
-impl RunEvent {
-    /// Every event.
-    pub const ALL: [Self; 19] = [
-        Self::Granted,
-        Self::HandedBack,
-        Self::Claimed,
-        Self::Initialized,
-        Self::PlanClean,
-        Self::PlanPreviewed,
-        Self::PlanChanged,
-        Self::PlanAutodeployed,
-        Self::Confirmed,
-        Self::Discarded,
-        Self::Applied,
-        Self::TestApplied,
-        Self::Destroyed,
-        Self::Failed,
-        Self::TestFailed,
-        Self::TestsBegun,
-        Self::TestsPassed,
-        Self::Stopped,
-        Self::Canceled,
-    ];
-}
-
-/// What must be done after a transition was written, however often it is started over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// Bring GitLab up to date: status, gate, note, environment.
-    Feedback,
-    /// Ask the dispatcher to look: a run entered the line or a place became free.
-    Dispatch,
-    /// Have the commit's source fetched.
-    Fetch,
-    /// Hand the phase to a runner.
-    Start,
-    /// Look whether the stack's next runs may go: the tracked queue, proposed runs that wait.
-    Advance,
-    /// End the machine of a runner that was lost before it applied anything.
-    EndRunner,
-}
-
-use Effect::{Advance, Dispatch, Feedback, Start};
-use RunEvent as E;
-use RunState as S;
-
-/// A row of the table.
-pub type Row = (RunState, RunEvent, RunState, &'static [Effect]);
-
-/// Every transition there is.
-pub const TABLE: &[Row] = &[
-    (S::Queued, E::Granted, S::Preparing, &[Start]),
-    (S::Queued, E::Canceled, S::Canceled, &[Feedback, Dispatch, Advance]),
-    (S::Queued, E::TestsBegun, S::Testing, &[Feedback, Advance]),
-    (S::Queued, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
-    (S::Preparing, E::Claimed, S::Initializing, &[Feedback]),
-    (S::Preparing, E::HandedBack, S::Queued, &[Dispatch]),
-    (S::Preparing, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
-    (S::Preparing, E::Stopped, S::Stopped, &[Feedback, Dispatch, Advance]),
-    (S::Preparing, E::Canceled, S::Canceled, &[Feedback, Dispatch, Advance]),
-    (S::Initializing, E::Initialized, S::Planning, &[]),
-    (S::Initializing, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
-    (S::Initializing, E::Stopped, S::Stopped, &[Feedback, Dispatch, Advance]),
-    (S::Planning, E::PlanClean, S::Finished, &[Feedback, Dispatch, Advance]),
-    (S::Planning, E::PlanPreviewed, S::Finished, &[Feedback, Dispatch, Advance]),
-    (S::Planning, E::PlanChanged, S::Unconfirmed, &[Feedback, Dispatch]),
-    (S::Planning, E::PlanAutodeployed, S::Applying, &[Feedback]),
-    (S::Planning, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
-    (S::Planning, E::Stopped, S::Stopped, &[Feedback, Dispatch, Advance]),
-    (S::Unconfirmed, E::Confirmed, S::Confirmed, &[Feedback, Dispatch]),
-    (S::Unconfirmed, E::Discarded, S::Discarded, &[Feedback, Advance]),
-    (S::Confirmed, E::Claimed, S::Applying, &[Feedback]),
-    (S::Confirmed, E::Discarded, S::Discarded, &[Feedback, Dispatch, Advance]),
-    (S::Confirmed, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
-    (S::Applying, E::Applied, S::Finished, &[Feedback, Dispatch, Advance]),
-    (S::Applying, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
-    (S::Applying, E::TestApplied, S::Destroying, &[]),
-    (S::Applying, E::TestFailed, S::Destroying, &[]),
-    (S::Testing, E::TestsPassed, S::Finished, &[Feedback, Advance]),
-    (S::Testing, E::Failed, S::Failed, &[Feedback, Advance]),
-    (S::Testing, E::Stopped, S::Stopped, &[Feedback, Advance]),
-    (S::Destroying, E::Destroyed, S::Finished, &[Feedback, Dispatch, Advance]),
-    (S::Destroying, E::Failed, S::Failed, &[Feedback, Dispatch, Advance]),
-];
-
-/// A pair that the table does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a {state} run cannot take {event:?}")]
-pub struct Refused {
-    /// Where the run is.
-    pub state: RunState,
-    /// What was asked of it.
-    pub event: RunEvent,
-}
-
-/// Where `event` leads from `state`, and what must be done then.
-pub fn next(state: RunState, event: RunEvent) -> Result<(RunState, &'static [Effect]), Refused> {
-    TABLE
-        .iter()
-        .find(|(from, on, ..)| *from == state && *on == event)
-        .map(|(_, _, to, effects)| (*to, *effects))
-        .ok_or(Refused { state, event })
-}
-
 /// Something that keeps a proposed run alive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "of", rename_all = "snake_case")]
@@ -295,29 +80,6 @@ pub enum Want {
     Tag(String),
     /// A person asked for it.
     Person,
-}
-
-/// Where a run stands on its way to a runner. Each place but `Nowhere` is an entry of a list, and
-/// the entry changes in the same transaction as the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// It needs no runner now.
-    Nowhere,
-    /// A tracked run behind another one of its stack.
-    Queue,
-    /// A proposed run whose stack is being applied.
-    Waiting,
-    /// Its commit's source is being fetched. The queue of fetches is its list.
-    Source,
-    /// In the line for a runner, or in the one for a worker of its pool.
-    Line,
-    /// It has a runner, or is being handed to one.
-    Room,
-    /// It waits for a person to confirm it.
-    Person,
-    /// A module's run whose tests are under way.
-    Tests,
 }
 
 /// A step of a run's life, kept for people.
@@ -470,6 +232,18 @@ pub struct TestOf {
     pub tracked: bool,
 }
 
+impl Ending {
+    /// One sentence.
+    pub fn new(summary: impl Into<String>) -> Self {
+        Self {
+            summary: summary.into(),
+            errors: Vec::new(),
+            log_tail: Vec::new(),
+            in_terraform: false,
+        }
+    }
+}
+
 impl Run {
     /// Its runner may have begun to change things, also where its last report has not come yet:
     /// nothing may end that runner.
@@ -540,64 +314,5 @@ impl Run {
             RunState::Finished => true,
             _ => self.stop_asked.is_none(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::{BTreeMap, HashSet};
-
-    #[test]
-    fn no_pair_stands_twice() {
-        let mut seen = HashSet::new();
-        for (from, on, ..) in TABLE {
-            assert!(seen.insert((from, on)), "{from} × {on:?} stands twice");
-        }
-    }
-
-    #[test]
-    fn final_states_have_no_way_out_and_all_others_lead_to_one() {
-        let mut reaches: HashSet<RunState> =
-            RunState::ALL.into_iter().filter(|s| s.is_final()).collect();
-        loop {
-            let before = reaches.len();
-            for (from, _, to, _) in TABLE {
-                assert!(!from.is_final(), "{from} is final");
-                if reaches.contains(to) {
-                    reaches.insert(*from);
-                }
-            }
-            if reaches.len() == before {
-                break;
-            }
-        }
-        assert_eq!(reaches.len(), RunState::ALL.len());
-    }
-
-    #[test]
-    fn every_end_frees_the_stack_and_is_shown() {
-        for (from, on, to, effects) in TABLE {
-            if to.is_final() {
-                assert!(effects.contains(&Effect::Feedback), "{from} × {on:?}");
-                assert!(effects.contains(&Effect::Advance), "{from} × {on:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_whole_grid() {
-        let mut lines = BTreeMap::new();
-        for state in RunState::ALL {
-            let row: Vec<String> = RunEvent::ALL
-                .into_iter()
-                .filter_map(|event| {
-                    let (to, effects) = next(state, event).ok()?;
-                    Some(format!("  {event:?} -> {to} {effects:?}"))
-                })
-                .collect();
-            lines.insert(state, format!("{state}\n{}", row.join("\n")));
-        }
-        insta::assert_snapshot!(lines.into_values().collect::<Vec<_>>().join("\n"));
     }
 }

@@ -5,9 +5,11 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
+mod head;
 mod paths;
 mod variable_names;
 
+pub use head::{Blocked, LastApplied, StackHead};
 pub use paths::{InvalidRoot, InvalidVarFile, in_repository, normalize_root, normalize_var_file};
 pub use variable_names::{VARIABLE_NAMES, is_variable_name};
 

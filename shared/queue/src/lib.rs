@@ -23,7 +23,7 @@ pub use failures::{FailureCounts, MemoryFailures};
 pub use handler::{Context, Failure, Handler};
 pub use later::Resender;
 pub use message::{
-    ClaimToken, Command, Envelope, Message, MessageIds, NotStarted, ParseError, Trigger, VERSION,
+    ClaimToken, Command, Envelope, Message, MessageIds, NotStarted, ParseError, VERSION,
 };
 pub use queues::{QueueName, UnknownQueue};
 pub use sender::{MAX_HOPS, PartialSend, Sender};

@@ -1,13 +1,13 @@
 //! Settings' records, besides [`gantry_domain::stack::Stack`] and
 //! [`gantry_domain::integration::Integration`].
 
-use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys, scheduler::StackHead};
+use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys};
 use gantry_domain::{
     ProjectId, StackId, StackSlug,
     feedback::Statuses,
     integration::Integration,
     run::Run,
-    stack::{Pool, Stack},
+    stack::{Pool, Stack, StackHead},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

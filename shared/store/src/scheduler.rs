@@ -4,7 +4,7 @@ use crate::{Store, StoreError, keys};
 use gantry_domain::{
     CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
     module::{ModuleConfig, Packed},
-    run::{Phase, RunType},
+    run::{Phase, Run, RunType},
     stack::{Pool, Stack},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -12,57 +12,12 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What the scheduler knows of a stack as a whole ([`crate::keys::stack_head`]).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StackHead {
-    /// The number of the newest run.
-    #[serde(default)]
-    pub last_number: u64,
-    /// The newest tracked run, whatever became of it.
-    #[serde(default)]
-    pub latest: Option<RunId>,
-    /// The tracked run that holds the stack: from *preparing* to its end.
-    pub tracked: Option<RunId>,
-    /// That run is applying: proposed runs wait.
-    pub applying: bool,
-    /// Why no tracked run may start, until a person unblocks the stack.
-    pub blocked: Option<Blocked>,
-    /// The last run that applied something, for "applied since" in notes.
-    pub last_applied: Option<LastApplied>,
-    /// The last run that applied a plan of the whole stack: values that were replaced before it was
-    /// made are not in the state any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_whole: Option<RunId>,
-}
-
-/// Why a stack is blocked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blocked {
-    /// The run whose result is unknown.
-    pub run: RunId,
-    /// In words.
-    pub reason: String,
-    /// Since when.
-    pub since: Timestamp,
-}
-
 /// That a stack was blocked, for those who count ([`crate::keys::blocked`]). Its head says whether it
 /// is still.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockedStack {
     /// The stack.
     pub stack: StackId,
-}
-
-/// The last apply of a stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastApplied {
-    /// The run.
-    pub run: RunId,
-    /// Its commit.
-    pub commit: CommitSha,
-    /// When it ended.
-    pub at: Timestamp,
 }
 
 /// A run's entry in a list: its stack's runs, its stack's queue, its commit's runs.
@@ -76,6 +31,17 @@ pub struct RunEntry {
     pub run_type: RunType,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl From<&Run> for RunEntry {
+    fn from(run: &Run) -> Self {
+        Self {
+            run: run.id.clone(),
+            stack: run.stack.clone(),
+            run_type: run.run_type,
+            created_at: run.created_at,
+        }
+    }
 }
 
 /// Which run a (stack, key) became. `generation` rises when a run that no longer counts is

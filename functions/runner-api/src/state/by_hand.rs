@@ -3,10 +3,8 @@
 use super::{StateBody, StateError, States, TRIES};
 use crate::objects::BodyDigest;
 use bytes::Bytes;
-use gantry_domain::{StackId, state::StateForm};
-use gantry_store::{
-    Expect, Outcome, Stored, Write, keys, runner::StateVersion, scheduler::StackHead,
-};
+use gantry_domain::{StackId, stack::StackHead, state::StateForm};
+use gantry_store::{Expect, Outcome, Stored, Write, keys, runner::StateVersion};
 
 /// What becomes the current version.
 #[derive(Debug, Clone)]

@@ -2,11 +2,13 @@
 
 use crate::support::{World, digest, lock_info, stack_id, state_body};
 use axum::http::Method;
-use gantry_domain::{run::RunType, stack::Stack};
+use gantry_domain::{
+    run::RunType,
+    stack::{Blocked, Stack, StackHead},
+};
 use gantry_store::{
     config::{Activity, Pause, Role},
     keys,
-    scheduler::{Blocked, StackHead},
 };
 use serde_json::{Value, json};
 

@@ -2,12 +2,14 @@
 
 use crate::support::{Answer, World, lock_info, stack_id, state_body};
 use axum::http::Method;
-use gantry_domain::run::{RunState, RunType};
+use gantry_domain::{
+    run::{RunState, RunType},
+    stack::StackHead,
+};
 use gantry_store::{
     config::{Activity, Role},
     keys,
     runner::StateLock,
-    scheduler::StackHead,
 };
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use gantry_domain::{
     plan::{Change, Limits, PlannedModule, PlannedValue},
     protocol::{LogChunk, Report, ReportKind},
     run::{Run, RunType},
-    stack::{Retired, Stack, Tool, Variable, VariableRuns, VariableValue},
+    stack::{Retired, Stack, StackHead, Tool, Variable, VariableRuns, VariableValue},
     state::StateForm,
 };
 use gantry_queue::{Message, QueueName};
@@ -17,7 +17,6 @@ use gantry_store::{
     config::Role,
     keys,
     runner::{LogHeld, LogPiece, StateLock, StateVersion},
-    scheduler::StackHead,
 };
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -6,10 +6,9 @@ use gantry_domain::{
     integration::Integration,
     plan::{Change, Delta, Warning},
     run::{Ending, Phase, Run, RunState, RunType, Step, Want},
-    stack::{Stack, Tool},
+    stack::{Stack, StackHead, Tool},
 };
 use gantry_secrets::links::run_page;
-use gantry_store::scheduler::StackHead;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeSet;

@@ -24,13 +24,12 @@ use gantry_domain::{
     StackId, StackSlug,
     ids::short_digest,
     module,
-    stack::{CommentLevel, Module, Stack, Timeouts},
+    stack::{CommentLevel, Module, Stack, StackHead, Timeouts},
 };
 use gantry_store::{
     Expect, Outcome, Stored, Write,
     config::{ProjectStack, RegistryEntry, SlugEntry},
     keys,
-    scheduler::StackHead,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};

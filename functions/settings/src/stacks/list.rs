@@ -3,13 +3,17 @@
 use super::view;
 use crate::{app::App, cursor, form::Params, refusal::Answer};
 use axum::{Json, extract::State, response::IntoResponse};
-use gantry_domain::{StackId, run::Run, stack::Stack};
+use gantry_domain::{
+    StackId,
+    run::Run,
+    stack::{Stack, StackHead},
+};
 use gantry_setup::web::page_size;
 use gantry_store::{
     Key, Stored,
     config::{ProjectStack, SlugEntry},
     keys,
-    scheduler::{ProjectPaths, StackHead, TrackedBranch},
+    scheduler::{ProjectPaths, TrackedBranch},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};

@@ -34,12 +34,13 @@ use axum::{
     http::header,
     response::IntoResponse,
 };
-use gantry_domain::{ProjectId, StackId, StackSlug, run::Run, stack::Stack};
-use gantry_queue::Message;
-use gantry_store::{
-    Expect, Stored, Write, keys,
-    scheduler::{StackHead, TrackedBranch},
+use gantry_domain::{
+    ProjectId, StackId, StackSlug,
+    run::Run,
+    stack::{Stack, StackHead},
 };
+use gantry_queue::Message;
+use gantry_store::{Expect, Stored, Write, keys, scheduler::TrackedBranch};
 
 /// `GET /api/v1/stacks/{slug}`
 pub(crate) async fn show(

@@ -6,14 +6,11 @@ use gantry_domain::{
     ProjectId, Repository, RunId, StackId, StackSlug,
     integration::Integration,
     stack::{
-        CommentLevel, Hooks, Module, OnPush, OnTag, Stack, Tool, TrackedQueue, Variable,
-        VariableRuns, VariableValue,
+        Blocked, CommentLevel, Hooks, LastApplied, Module, OnPush, OnTag, Stack, StackHead, Tool,
+        TrackedQueue, Variable, VariableRuns, VariableValue,
     },
 };
-use gantry_store::{
-    Stored,
-    scheduler::{Blocked, LastApplied, StackHead},
-};
+use gantry_store::Stored;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};

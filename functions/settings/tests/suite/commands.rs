@@ -1,11 +1,14 @@
 //! What people ask of stacks and runs.
 
 use crate::support::{COMMIT, Options, World, connected, world_with};
-use gantry_domain::run::{RunState, RunType};
+use gantry_domain::{
+    run::{RunState, RunType},
+    stack::{Blocked, StackHead},
+};
 use gantry_queue::{Command, Message};
 use gantry_store::{
     keys,
-    scheduler::{Blocked, CommandOutcome, RunEntry, StackHead, TrackedBranch},
+    scheduler::{CommandOutcome, RunEntry, TrackedBranch},
 };
 use serde_json::{Value, json};
 use std::time::Duration;

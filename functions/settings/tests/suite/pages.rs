@@ -8,6 +8,7 @@ use bytes::Bytes;
 use gantry_domain::{
     plan::{Action, AttributeChange, Change, Delta, ResourceChange, Value as Shown},
     run::{Phase, RunState},
+    stack::StackHead,
 };
 use gantry_secrets::links::read_link;
 use gantry_setup::objects;
@@ -15,7 +16,6 @@ use gantry_store::{
     health::{Ended, Health},
     keys,
     runner::LogPiece,
-    scheduler::StackHead,
 };
 use serde_json::json;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use crate::support::{Options, World, connected, world, world_with};
 use gantry_domain::{
     run::{Run, RunState},
-    stack::{CommentLevel, Retired, Stack, VariableValue},
+    stack::{CommentLevel, Retired, Stack, StackHead, VariableValue},
     state::StateForm,
 };
 use gantry_fake_gitlab::{Person, ProjectOptions, Protection, Visibility};
@@ -13,7 +13,6 @@ use gantry_store::{
     config::{ProjectEntry, ProjectStack, SlugEntry},
     keys,
     runner::StateVersion,
-    scheduler::StackHead,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};

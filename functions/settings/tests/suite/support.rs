@@ -10,7 +10,7 @@ use axum::{
 use gantry_domain::{
     RunId, StackId,
     run::{Run, RunState},
-    stack::Stack,
+    stack::{Stack, StackHead},
 };
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, ProjectOptions, UserId};
 use gantry_queue::{
@@ -20,10 +20,7 @@ use gantry_queue::{
 use gantry_secrets::{FileSecrets, Sealer, SecretName, Secrets, Signer};
 use gantry_settings::{Deps, RunsConfinement, ensure_first_admin_key, router};
 use gantry_setup::{Clock, Objects, aws, clock::ClockHand};
-use gantry_store::{
-    Expect, Key, Store, Write, keys,
-    scheduler::{RunEntry, StackHead},
-};
+use gantry_store::{Expect, Key, Store, Write, keys, scheduler::RunEntry};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;

@@ -13,6 +13,6 @@ pub mod version;
 pub use crate::ids::TestName;
 pub use config::{ConfigError, ModuleConfig, SCHEMA, TestCase, read};
 pub use naming::{guess, misnamed, registry_host};
-pub use order::{Readiness, ready};
+pub use order::{Readiness, failure, passed, ready};
 pub use packed::Packed;
 pub use version::{from_tag, sort_key};

@@ -1,6 +1,8 @@
-//! Which tests of a module may start now, and which never will.
+//! Which tests of a module may start now, which never will, and what they come to when all have
+//! ended.
 
 use super::{TestCase, TestName};
+use crate::{run::RunState, text};
 use std::collections::BTreeMap;
 
 /// What to do with the tests that have not ended. A test that is in neither list waits.
@@ -40,6 +42,24 @@ pub fn ready<'a>(tests: &'a [TestCase], ended: &BTreeMap<TestName, bool>) -> Rea
         start: open().filter(|test| test.depends_on.iter().all(passed)).collect(),
         skip: open().filter_map(|test| Some((test, *causes.get(&test.name)?))).collect(),
     }
+}
+
+/// Which tests have ended, and whether they passed.
+pub fn passed(states: &BTreeMap<TestName, RunState>) -> BTreeMap<TestName, bool> {
+    let ended = states.iter().filter(|(_, state)| state.is_final());
+    ended.map(|(name, state)| (name.clone(), *state == RunState::Finished)).collect()
+}
+
+/// Why a module's run has failed whose tests have ended like this, in one line; none when all have
+/// passed. A canceled test was skipped.
+pub fn failure(tests: &[TestCase], states: &BTreeMap<TestName, RunState>) -> Option<String> {
+    let state = |test: &TestCase| states.get(&test.name).copied();
+    let ended_badly = |state| !matches!(state, Some(RunState::Finished | RunState::Canceled));
+    let failed: Vec<_> =
+        tests.iter().filter(|test| ended_badly(state(test))).map(|test| &test.name).collect();
+    let skipped = tests.iter().filter(|test| state(test) == Some(RunState::Canceled)).count();
+    let is_any = !failed.is_empty() || skipped > 0;
+    is_any.then(|| text::module::failed(tests.len(), &failed, skipped))
 }
 
 #[cfg(test)]
@@ -117,6 +137,24 @@ mod tests {
         check(&["a: b", "b: a", "c: gone"], "", "");
         check(&["a: b", "b: a x", "x:"], "-x", "skip a for x, skip b for x");
         check(&["c: gone"], "+gone", "start c");
+    }
+
+    #[test]
+    fn a_run_passes_when_all_its_tests_have() {
+        let tests = tests(&["a:", "b: a", "c:"]);
+        let failure = |states: [RunState; 3]| {
+            let names = ["a", "b", "c"].map(name);
+            failure(&tests, &names.into_iter().zip(states).collect())
+        };
+        use RunState::{Canceled, Failed, Finished, Stopped};
+        assert_eq!(failure([Finished; 3]), None);
+        let words = |failed: &[&str], skipped| {
+            let failed: Vec<_> = failed.iter().map(|text| name(text)).collect();
+            Some(text::module::failed(3, &failed.iter().collect::<Vec<_>>(), skipped))
+        };
+        assert_eq!(failure([Failed, Canceled, Finished]), words(&["a"], 1));
+        assert_eq!(failure([Finished, Finished, Stopped]), words(&["c"], 0));
+        assert_eq!(failure([Canceled; 3]), words(&[], 3));
     }
 
     proptest! {

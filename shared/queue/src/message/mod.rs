@@ -11,7 +11,7 @@
 mod parts;
 mod routing;
 
-pub use parts::{ClaimToken, Command, NotStarted, Trigger};
+pub use parts::{ClaimToken, Command, NotStarted};
 pub use routing::MessageIds;
 
 pub(crate) use routing::at_most_128;
@@ -21,7 +21,7 @@ use gantry_domain::{
     event::{EventSource, Hook},
     module::Packed,
     protocol::Report,
-    run::{Phase, Want},
+    run::{Phase, Trigger, Want},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

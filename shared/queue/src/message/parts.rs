@@ -1,47 +1,9 @@
 //! What messages are made of.
 
-use gantry_domain::{
-    CommitSha, ProjectId, RunId,
-    run::{RunType, Want},
-};
-use jiff::Timestamp;
+use gantry_domain::{CommitSha, RunId, run::RunType};
 use secrecy::{ExposeSecret, SecretString};
 use semver::Version;
 use serde::{Deserialize, Serialize};
-
-/// What an event asks a stack to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trigger {
-    /// The type.
-    pub run_type: RunType,
-    /// What makes it the same run when asked for again.
-    pub key: String,
-    /// The commit.
-    pub commit: CommitSha,
-    /// The branch or tag, a bare name.
-    pub git_ref: String,
-    /// The stack's tracked branch when it was decided.
-    pub tracked_branch: String,
-    /// The source project, when it is not the stack's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fork_of: Option<ProjectId>,
-    /// What wants a proposed run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub want: Option<Want>,
-    /// How many stacks the event touches.
-    pub stacks_touched: u32,
-    /// Why, in one line for people.
-    pub reason: String,
-    /// Who asked, when a person did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// When the webhook came, or whatever else asked for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked_at: Option<Timestamp>,
-    /// The version of a module that is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<Version>,
-}
 
 /// What a person can ask of a stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,11 +7,11 @@ use gantry_domain::{
     module::Packed,
     plan::{Delta, Warning},
     protocol::{LeftBehind, Report, ReportKind},
-    run::{Phase, RunType, Want},
+    run::{Phase, RunType, Trigger, Want},
 };
 use gantry_queue::{
     ClaimToken, Command, Envelope, LocalQueues, Message, NotStarted, ParseError, QueueName, Sender,
-    Trigger, VERSION,
+    VERSION,
 };
 use jiff::Timestamp;
 use semver::Version;

@@ -11,8 +11,8 @@ use gantry_domain::{
     protocol::{LockInfo, StateDoubt},
     run::{Effect, Ending, Phase, Place, Run, RunState, RunType, Step, TestOf, Want},
     stack::{
-        CommentLevel, Hooks, Module, OnPush, OnTag, Pool, Retired, Roles, Stack, Timeouts, Tool,
-        TrackedQueue, Variable, VariableRuns, VariableValue,
+        Blocked, CommentLevel, Hooks, LastApplied, Module, OnPush, OnTag, Pool, Retired, Roles,
+        Stack, StackHead, Timeouts, Tool, TrackedQueue, Variable, VariableRuns, VariableValue,
     },
     state::StateForm,
     text::status::CommitState,
@@ -29,11 +29,10 @@ use gantry_store::{
         StateVersion,
     },
     scheduler::{
-        Blocked, BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing,
-        DecisionRecord, FetchedSource, Heard, LastApplied, LineEntry, MergeRequestRecord, Once,
-        OpenDecision, ProjectPath, Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, Sides,
-        StackHead, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
-        Yanked,
+        BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing, DecisionRecord,
+        FetchedSource, Heard, LineEntry, MergeRequestRecord, Once, OpenDecision, ProjectPath,
+        Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, Sides, StartedBuild, Subject, Suite,
+        TrackedBranch, VersionRecord, VersionState, Yanked,
     },
 };
 use jiff::Timestamp;

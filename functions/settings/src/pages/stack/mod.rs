@@ -28,7 +28,7 @@ use axum::{
 use gantry_domain::{
     Repository,
     integration::Integration,
-    stack::{CommentLevel, OnPush, Stack, TrackedQueue, VariableRuns, VariableValue},
+    stack::{CommentLevel, OnPush, Stack, StackHead, TrackedQueue, VariableRuns, VariableValue},
     state::{contents, unreadable},
     text::counted,
 };
@@ -36,7 +36,7 @@ use gantry_queue::Message;
 use gantry_store::{
     keys,
     runner::{StateLock, StateVersion},
-    scheduler::{CommandOutcome, StackHead},
+    scheduler::CommandOutcome,
 };
 use jiff::Timestamp;
 use serde::Deserialize;

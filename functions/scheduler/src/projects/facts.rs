@@ -1,6 +1,7 @@
 //! Reading from GitLab what lies between two commits.
 
-use crate::{Work, gitlab_failure};
+use super::Projects;
+use crate::trouble::gitlab_failure;
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
     CommitSha, ProjectId,
@@ -33,7 +34,7 @@ pub(crate) struct Between<'a> {
     pub(crate) straight: bool,
 }
 
-impl Work {
+impl Projects<'_> {
     /// One comparison, whatever the number of stacks; where it is cut off, the trees of each
     /// project root.
     pub(crate) async fn changes(
@@ -157,7 +158,7 @@ impl Work {
         let names: Names = names.iter().map(|name| ((*name).to_owned(), sides(name))).collect();
         let compared = ComparedFolder { folder: folder.clone(), names: names.clone() };
         let key = Key::new(keys::compared_trees(project, from, to), format!("/{folder}"));
-        let write = Write::put(key, Expect::Any, &compared)?.expires(self.now() + TREES_KEPT);
+        let write = Write::put(key, Expect::Any, &compared)?.expires(self.deps.now() + TREES_KEPT);
         self.deps.store.put_all(&[write]).await?;
         Ok((folder, wanted, Some(names)))
     }

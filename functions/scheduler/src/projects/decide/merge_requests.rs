@@ -1,20 +1,24 @@
 //! Merge requests: only head, target and state count.
 
 use super::Decided;
-use crate::facts::Between;
-use crate::hooks::{Dealt, Event, KEPT};
-use crate::{Work, gitlab_failure};
-use gantry_domain::decision::{Changes, Facts, Fork, decide};
-use gantry_domain::run::Want;
-use gantry_domain::stack::Stack;
-use gantry_domain::{CommitSha, MergeRequestIid, ProjectId, StackId};
+use crate::{
+    deps::HISTORY_KEPT,
+    projects::{Dealt, Event, Projects, facts::Between},
+    trouble::gitlab_failure,
+};
+use gantry_domain::{
+    CommitSha, MergeRequestIid, ProjectId, StackId,
+    decision::{Changes, Facts, Fork, decide},
+    run::Want,
+    stack::Stack,
+};
 use gantry_gitlab::MergeRequest;
 use gantry_queue::{Failure, Message};
 use gantry_store::scheduler::{MergeRequestRecord, Subject};
 use gantry_store::{Expect, Stored, Write, keys};
 use std::collections::BTreeSet;
 
-impl Work {
+impl Projects<'_> {
     /// Something about a merge request changed: only head, target and state count.
     pub(crate) async fn decide_merge_request(
         &self,
@@ -22,7 +26,7 @@ impl Work {
         iid: MergeRequestIid,
         stacks: &[Stack],
     ) -> Result<Dealt, Failure> {
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let live = client.merge_request(event.project, iid).await.map_err(gitlab_failure)?;
         let key = keys::merge_request(event.project, iid);
         let known = self.deps.store.get::<MergeRequestRecord>(&key).await?;
@@ -47,7 +51,7 @@ impl Work {
         if is_same {
             if known.is_some_and(|k| k.value.event.as_ref() == Some(&event.id)) {
                 // This very event was written down; whether its note was asked for is not known.
-                self.want(Message::Note { project: event.project, iid, want: 0 }).await?;
+                self.deps.raise(Message::Note { project: event.project, iid, want: 0 }).await?;
             }
             return Ok(Dealt::Done(
                 "already decided: neither head, target nor state changed".to_owned(),
@@ -85,7 +89,7 @@ impl Work {
         let has_note = had_note || !record.affected.is_empty();
         self.replace(Write::put(key, expect, &record)?).await?;
         if has_note {
-            self.want(Message::Note { project: event.project, iid, want: 0 }).await?;
+            self.deps.raise(Message::Note { project: event.project, iid, want: 0 }).await?;
         }
         Ok(Dealt::Done(outcome))
     }
@@ -97,7 +101,7 @@ impl Work {
         head: &CommitSha,
         stacks: &[Stack],
     ) -> Result<(String, Vec<StackId>), Failure> {
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let project = event.project;
         let tracking: Vec<&Stack> =
             stacks.iter().filter(|s| s.branch == live.target_branch).collect();
@@ -132,12 +136,12 @@ impl Work {
         let subject = Subject {
             merge_request: Some(live.iid),
             fork_of: fork.map(|f| f.project),
-            ..decided.subject(!tracking.is_empty(), self.now())
+            ..decided.subject(!tracking.is_empty(), self.deps.now())
         };
         self.hand_over(event, &decided, &format!("mr#{}", live.iid), &subject).await?;
         if affected.is_empty() && !tracking.is_empty() {
             let commit = head.clone();
-            self.want(Message::Status { project, commit, want: 0 }).await?;
+            self.deps.raise(Message::Status { project, commit, want: 0 }).await?;
         }
         Ok((decided.summary(), affected))
     }
@@ -202,10 +206,10 @@ impl Work {
             affected: 0,
             stacks: Vec::new(),
             to_tracked: true,
-            decided_at: Some(self.now()),
+            decided_at: Some(self.deps.now()),
         };
         let key = keys::commit_subject(project, commit, &format!("merged#{}", live.iid));
-        let write = Write::put(key, Expect::Any, &subject)?.expires(self.now() + KEPT);
+        let write = Write::put(key, Expect::Any, &subject)?.expires(self.deps.now() + HISTORY_KEPT);
         Ok(self.deps.store.put_all(&[write]).await?)
     }
 }

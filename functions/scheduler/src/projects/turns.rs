@@ -1,9 +1,10 @@
 //! The calls of GitLab that nobody waits for: comparisons, and repeats of what GitLab refused. All of
 //! them together have one budget of calls a minute, and projects take turns.
 
-use crate::Work;
+use super::Projects;
+use crate::nudges::nudge_for;
 use gantry_domain::{
-    CommitSha, MergeRequestIid, ProjectId,
+    ProjectId,
     comparing::{self, Budget, Due},
 };
 use gantry_queue::{Failure, Message};
@@ -60,7 +61,7 @@ impl Turn {
     }
 }
 
-impl Work {
+impl Projects<'_> {
     /// Begins the comparisons whose turn it is, and tries again what GitLab refused, within the
     /// budget. Comparisons that never began, because the message that should begin them was lost,
     /// begin first.
@@ -176,35 +177,17 @@ impl Work {
             }
         }
         for (_, nudge) in turn.repeats {
-            self.want(nudge).await?;
+            self.deps.raise(nudge).await?;
         }
         Ok(())
     }
 
     async fn begin_comparing(&self, project: ProjectId) -> Result<(), Failure> {
         for stack in self.stacks_of(project).await? {
-            let cause = format!("sweep.{}", self.now().as_millisecond());
+            let cause = format!("sweep.{}", self.deps.now().as_millisecond());
             let message = Message::StackChanged { project, stack: stack.id, cause };
             self.deps.sender.send(message).await?;
         }
         Ok(())
-    }
-}
-
-/// The nudge whose group is `target`.
-pub(crate) fn nudge_for(target: &str) -> Option<Message> {
-    match target.split(':').collect::<Vec<_>>().as_slice() {
-        ["status", project, commit] => Some(Message::Status {
-            project: ProjectId(project.parse().ok()?),
-            commit: commit.parse::<CommitSha>().ok()?,
-            want: 0,
-        }),
-        ["note", project, iid] => Some(Message::Note {
-            project: ProjectId(project.parse().ok()?),
-            iid: MergeRequestIid(iid.parse().ok()?),
-            want: 0,
-        }),
-        ["env", stack] => Some(Message::Environment { stack: stack.parse().ok()?, want: 0 }),
-        _ => None,
     }
 }

@@ -2,19 +2,22 @@
 //! its head now is decided once, under a number.
 
 use super::Decided;
-use crate::facts::Between;
-use crate::hooks::Event;
-use crate::{Work, gitlab_failure};
-use gantry_domain::ProjectId;
-use gantry_domain::decision::{Changes, Facts, decide};
-use gantry_domain::run::Want;
-use gantry_domain::stack::{OnPush, Stack};
+use crate::{
+    projects::{Event, Projects, facts::Between},
+    trouble::gitlab_failure,
+};
+use gantry_domain::{
+    ProjectId,
+    decision::{Changes, Facts, decide},
+    run::Want,
+    stack::{OnPush, Stack},
+};
 use gantry_queue::Failure;
 use gantry_store::scheduler::{OpenDecision, TrackedBranch};
 use gantry_store::{Expect, Stored, Write, keys};
 use std::collections::BTreeSet;
 
-impl Work {
+impl Projects<'_> {
     /// A tracked branch may have moved.
     pub(crate) async fn decide_tracked(
         &self,
@@ -22,7 +25,7 @@ impl Work {
         branch: &str,
         stacks: &[Stack],
     ) -> Result<String, Failure> {
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let key = keys::tracked_branch(event.project, branch);
         let mut stored = match self.deps.store.get::<TrackedBranch>(&key).await? {
             Some(found) if !found.value.left => found,
@@ -63,7 +66,7 @@ impl Work {
         };
         let opened =
             TrackedBranch { open: Some(open.clone()), missing: false, ..stored.value.clone() };
-        let due = Some(self.now() + jiff::SignedDuration::from_secs(60));
+        let due = Some(self.deps.now() + jiff::SignedDuration::from_secs(60));
         self.replace(Write::put(key.clone(), stored.unchanged(), &opened)?.due(due)).await?;
         let stored = Stored { key, version: stored.version + 1, value: opened };
         self.carry_out(event, branch, &stored, &open, stacks).await
@@ -78,7 +81,7 @@ impl Work {
         open: &OpenDecision,
         stacks: &[Stack],
     ) -> Result<String, Failure> {
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let tracking: Vec<&Stack> = stacks.iter().filter(|s| s.branch == branch).collect();
         let changes = match &open.from {
             None => None,
@@ -108,7 +111,7 @@ impl Work {
             let because = format!("Superseded by {}", open.to.short());
             self.unwant_all(event, from, &want, &because, &[], |_| true).await?;
         }
-        let subject = decided.subject(true, self.now());
+        let subject = decided.subject(true, self.deps.now());
         self.hand_over(event, &decided, &format!("branch#{branch}"), &subject).await?;
         let closed = TrackedBranch {
             decided: Some(open.to.clone()),
@@ -163,7 +166,7 @@ impl Work {
         let begins_at = match first.and_then(|stack| stack.begins_at.clone()) {
             Some(head) => Some(head),
             None => {
-                let client = self.gitlab().await?;
+                let client = self.deps.gitlab().await?;
                 client.branch(project, branch).await.map_err(gitlab_failure)?.map(|b| b.sha)
             }
         };

@@ -1,16 +1,18 @@
 //! What a transition leaves to be done. Each effect can be performed any number of times.
 
-use crate::{Work, dispatch::count_own};
+use super::Runs;
+use crate::nudges::distinct;
 use gantry_domain::{
     MergeRequestIid, ProjectId, StackId,
-    run::{Effect, Place, Run, RunState, RunType, Want},
+    run::{Effect, Place, Run, RunState, RunType, Want, recheck::recheck_at},
+    stack::Timeouts,
 };
 use gantry_queue::{ClaimToken, Failure, Message};
 use gantry_secrets::{TokenFor, TokenKind};
 use gantry_store::{
     Outcome, Stored, Write, keys,
     runner::FreeRunner,
-    scheduler::{RoomEntry, RunEntry, Subject},
+    scheduler::{RunEntry, Subject},
 };
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
@@ -23,10 +25,10 @@ const HELD_BACK: Duration = Duration::from_secs(2);
 /// How long a claim token can be read. An attempt that is given up before takes no claim.
 const CLAIMABLE: SignedDuration = SignedDuration::from_hours(24);
 
-impl Work {
+impl Runs<'_> {
     /// Performs what is outstanding, then says so in the run. Losing the race for that last write
     /// does no harm: whoever won it performs the effects again.
-    pub(crate) async fn perform(&self, stored: Stored<Run>) -> Result<(), Failure> {
+    pub(super) async fn perform(&self, stored: Stored<Run>) -> Result<(), Failure> {
         let run = &stored.value;
         if run.outstanding.is_empty() {
             return Ok(());
@@ -44,8 +46,12 @@ impl Work {
         let mut done = run.clone();
         done.outstanding.clear();
         let timeouts = self.timeouts(run).await?;
-        let write = Write::put(stored.key.clone(), stored.unchanged(), &done)?
-            .due(crate::moves::next_look(&done, &timeouts, None, self.now()));
+        let write = Write::put(stored.key.clone(), stored.unchanged(), &done)?.due(recheck_at(
+            &done,
+            &timeouts,
+            None,
+            self.deps.now(),
+        ));
         match self.deps.store.write(vec![write]).await? {
             Outcome::Written | Outcome::Stale => Ok(()),
         }
@@ -75,7 +81,7 @@ impl Work {
         }
         let claim_timeout = match self.deps.store.stack(&run.stack).await? {
             Some(stack) => stack.value.timeouts.claim,
-            None => gantry_domain::stack::Timeouts::default().claim,
+            None => Timeouts::default().claim,
         };
         let expires_at = handed_out_at + SignedDuration::from_secs(claim_timeout.into());
         // A build is started with it, and a repeated start must be the same, whatever becomes of the
@@ -106,7 +112,7 @@ impl Work {
     /// else gets it: a runner of its own is started all the same, a little later.
     async fn is_runner_free(&self, run: &Run) -> Result<bool, Failure> {
         let Some(role) = &run.role else { return Ok(false) };
-        let now = keys::free_at(self.now());
+        let now = keys::free_at(self.deps.now());
         let free =
             self.deps.store.query::<FreeRunner>(keys::FREE_RUNNERS, "", Some(&now), false, 100);
         let is_like = |free: &FreeRunner| free.role == *role && free.run_type == run.run_type;
@@ -135,11 +141,8 @@ impl Work {
                 _ => Ok(()),
             };
         }
-        if stored.value.place == Place::Line {
-            let places = self.deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
-            if count_own(&places) >= self.deps.limits.room as usize {
-                return Ok(());
-            }
+        if stored.value.place == Place::Line && self.slots.are_full().await? {
+            return Ok(());
         }
         let cause = format!("{}.{}", stored.value.id, stored.version);
         Ok(self.deps.sender.send(Message::Dispatch { cause }).await?)
@@ -154,17 +157,17 @@ impl Work {
     /// requests that want it, and the stack's environment.
     async fn tell_gitlab(&self, run: &Run) -> Result<(), Failure> {
         let Some(project) = run.project() else { return Ok(()) };
-        self.want(Message::Status { project, commit: run.commit.clone(), want: 0 }).await?;
+        self.deps.raise(Message::Status { project, commit: run.commit.clone(), want: 0 }).await?;
         for iid in self.merge_requests_of(project, run).await? {
-            self.want(Message::Note { project, iid, want: 0 }).await?;
+            self.deps.raise(Message::Note { project, iid, want: 0 }).await?;
         }
         if run.applied {
             for iid in self.previewed_before(run).await? {
-                self.want(Message::Note { project, iid, want: 0 }).await?;
+                self.deps.raise(Message::Note { project, iid, want: 0 }).await?;
             }
         }
         if run.run_type == RunType::Tracked && !run.module && has_deployment(run.state) {
-            self.want(Message::Environment { stack: run.stack.clone(), want: 0 }).await?;
+            self.deps.raise(Message::Environment { stack: run.stack.clone(), want: 0 }).await?;
         }
         Ok(())
     }
@@ -217,51 +220,10 @@ impl Work {
             })
             .collect())
     }
-
-    /// Records that a target at GitLab is out of date, and nudges the publisher unless a nudge is
-    /// on its way. `nudge` names the target; its own `want` does not matter.
-    pub(crate) async fn want(&self, nudge: Message) -> Result<(), Failure> {
-        let Some(target) = nudge.group() else { return Ok(()) };
-        let now = self.now();
-        if let Some(number) = self.deps.store.raise_want(&target, now).await? {
-            self.deps.sender.send(numbered(nudge, number)).await?;
-            self.deps.store.nudge_sent(&target, number, now).await?;
-        }
-        Ok(())
-    }
 }
 
 /// A deployment begins when the plan is done or has failed.
 fn has_deployment(state: RunState) -> bool {
     matches!(state, RunState::Unconfirmed | RunState::Confirmed | RunState::Applying)
         || state.is_final()
-}
-
-/// A number that is the same for the same cause and differs for others: it tells nudges apart.
-pub(crate) fn distinct(cause: &impl std::hash::Hash) -> u64 {
-    use std::hash::{DefaultHasher, Hasher as _};
-    let mut hasher = DefaultHasher::new();
-    cause.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// The nudge with the number of the want that made it necessary.
-pub(crate) fn numbered(nudge: Message, number: i64) -> Message {
-    let want = number.unsigned_abs();
-    match nudge {
-        Message::Status { project, commit, .. } => Message::Status { project, commit, want },
-        Message::Note { project, iid, .. } => Message::Note { project, iid, want },
-        Message::Environment { stack, .. } => Message::Environment { stack, want },
-        other => other,
-    }
-}
-
-/// An ending that is one sentence.
-pub(crate) fn ending(summary: impl Into<String>) -> gantry_domain::run::Ending {
-    gantry_domain::run::Ending {
-        summary: summary.into(),
-        errors: Vec::new(),
-        log_tail: Vec::new(),
-        in_terraform: false,
-    }
 }

@@ -1,7 +1,7 @@
 //! The source comes before the runner: a run that needs one enters the line when its commit's archive
 //! is there, so that nobody holds a runner while GitLab makes others wait.
 
-use crate::Work;
+use super::Runs;
 use gantry_domain::{
     RunId,
     run::{Effect, Phase, Place, Run},
@@ -13,9 +13,9 @@ use jiff::SignedDuration;
 /// How long an archive counts as there: object storage keeps it for eight days.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-impl Work {
+impl Runs<'_> {
     /// Has a run that would enter the line wait for its source first, unless that is there.
-    pub(crate) async fn settle_source(
+    pub(super) async fn settle_source(
         &self,
         before: Place,
         run: &mut Run,
@@ -33,7 +33,7 @@ impl Work {
     async fn is_fetched(&self, run: &Run) -> Result<bool, StoreError> {
         let key = keys::fetched_source(&run.repository, &run.commit);
         let found = self.deps.store.get::<FetchedSource>(&key).await?;
-        Ok(found.is_some_and(|found| self.now().duration_since(found.value.at) < KEPT))
+        Ok(found.is_some_and(|found| self.deps.now().duration_since(found.value.at) < KEPT))
     }
 
     /// The run goes to the line: its source is there, or cannot be had, which its runner is told.
@@ -44,7 +44,7 @@ impl Work {
             return Ok(());
         }
         if is_there && !self.is_fetched(&run).await? {
-            let now = self.now();
+            let now = self.deps.now();
             let key = keys::fetched_source(&run.repository, &run.commit);
             let write = Write::put(key, Expect::Any, &FetchedSource { at: now })?;
             let _either_way = self.deps.store.write(vec![write.expires(now + KEPT)]).await?;

@@ -1,20 +1,23 @@
 //! Branches that nobody tracks: previews of what they would change.
 
 use super::Decided;
-use crate::facts::Between;
-use crate::hooks::Event;
-use crate::{Work, gitlab_failure};
-use gantry_domain::decision::{Decision, Facts, decide};
-use gantry_domain::run::Want;
-use gantry_domain::stack::Stack;
-use gantry_domain::{CommitSha, StackId};
+use crate::{
+    projects::{Event, Projects, facts::Between},
+    trouble::gitlab_failure,
+};
+use gantry_domain::{
+    CommitSha, StackId,
+    decision::{Decision, Facts, decide},
+    run::Want,
+    stack::Stack,
+};
 use gantry_gitlab::MergeRequestFilter;
 use gantry_queue::Failure;
 use gantry_store::scheduler::RefRecord;
 use gantry_store::{Expect, Stored, Write, keys};
 use std::collections::{BTreeMap, BTreeSet};
 
-impl Work {
+impl Projects<'_> {
     /// Another branch moved: previews for the stacks that it would change.
     pub(crate) async fn decide_branch(
         &self,
@@ -22,7 +25,7 @@ impl Work {
         branch: &str,
         stacks: &[Stack],
     ) -> Result<String, Failure> {
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let project = event.project;
         let key = keys::branch(project, branch);
         let known = self.deps.store.get::<RefRecord>(&key).await?;
@@ -62,7 +65,7 @@ impl Work {
         head: &CommitSha,
         stacks: &[Stack],
     ) -> Result<(String, Vec<StackId>), Failure> {
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let filter = MergeRequestFilter {
             source_branch: Some(branch.to_owned()),
             ..MergeRequestFilter::default()
@@ -95,7 +98,7 @@ impl Work {
             let facts = Facts::Branch { branch: branch.to_owned(), changes, is_tracked: false };
             decided.each.extend(tracking.into_iter().map(|s| (s, decide(&facts, s))));
         }
-        let subject = decided.subject(false, self.now());
+        let subject = decided.subject(false, self.deps.now());
         self.hand_over(event, &decided, &format!("branch#{branch}"), &subject).await?;
         Ok((decided.summary(), decided.affected()))
     }

@@ -8,13 +8,19 @@ mod merge_requests;
 mod tags;
 mod tracked;
 
-use crate::Work;
-use crate::hooks::{Event, KEPT};
-use gantry_domain::decision::Decision;
-use gantry_domain::run::{RunType, Want};
-use gantry_domain::stack::Stack;
-use gantry_domain::{CommitSha, RunId, StackId};
-use gantry_queue::{Failure, Message, Trigger};
+use crate::{
+    deps::HISTORY_KEPT,
+    projects::{Event, Projects},
+    runs::written,
+    stacks::first_proposed,
+};
+use gantry_domain::{
+    CommitSha, RunId, StackId,
+    decision::Decision,
+    run::{RunType, Trigger, Want},
+    stack::Stack,
+};
+use gantry_queue::{Failure, Message};
 use gantry_setup::metrics;
 use gantry_store::scheduler::{DecisionRecord, RunEntry, Subject};
 use gantry_store::{Expect, Outcome, Write, keys};
@@ -59,7 +65,7 @@ impl Decided<'_> {
     }
 }
 
-impl Work {
+impl Projects<'_> {
     /// Writes down what was decided and sends each stack its trigger.
     async fn hand_over(
         &self,
@@ -68,9 +74,9 @@ impl Work {
         subject_name: &str,
         subject: &Subject,
     ) -> Result<(), Failure> {
-        let now = self.now();
+        let now = self.deps.now();
         let key = keys::commit_subject(event.project, decided.commit, subject_name);
-        let mut writes = vec![Write::put(key, Expect::Any, subject)?.expires(now + KEPT)];
+        let mut writes = vec![Write::put(key, Expect::Any, subject)?.expires(now + HISTORY_KEPT)];
         for (stack, decision) in &decided.each {
             let record = DecisionRecord {
                 stack: stack.id.clone(),
@@ -81,7 +87,7 @@ impl Work {
                 at: now,
             };
             let key = keys::decision(&event.id, &stack.id);
-            writes.push(Write::put(key, Expect::Any, &record)?.expires(now + KEPT));
+            writes.push(Write::put(key, Expect::Any, &record)?.expires(now + HISTORY_KEPT));
         }
         self.deps.store.put_all(&writes).await?;
         let runs = decided.affected().len();
@@ -137,7 +143,7 @@ impl Work {
         // there when this message is handled: behind the trigger.
         let have: BTreeSet<StackId> = runs.iter().map(|(stack, _)| stack.clone()).collect();
         for stack in asked.iter().filter(|stack| !have.contains(stack)) {
-            runs.insert((stack.clone(), crate::triggers::first_proposed(stack, commit)));
+            runs.insert((stack.clone(), first_proposed(stack, commit)));
         }
         let messages =
             runs.into_iter().filter(|(stack, _)| applies_to(stack)).map(|(stack, run)| {
@@ -156,7 +162,7 @@ impl Work {
     async fn replace(&self, write: Write) -> Result<(), Failure> {
         match self.deps.store.write(vec![write]).await? {
             Outcome::Written => Ok(()),
-            Outcome::Stale => crate::moves::written(Outcome::Stale, &"a record"),
+            Outcome::Stale => written(Outcome::Stale, &"a record"),
         }
     }
 }

@@ -1,11 +1,8 @@
 //! Comparing what is decided with what GitLab has: what no webhook told is found here, and goes
 //! through the same decisions.
 
-use crate::{
-    Work,
-    hooks::{Dealt, Event},
-    refusal,
-};
+use super::{Dealt, Event, Projects};
+use crate::trouble::{gitlab_failure, refusal};
 use gantry_domain::{
     CommitSha, EventId, ProjectId,
     decision::runs_on_tags,
@@ -35,7 +32,7 @@ const LOOKED_FOR: usize = 4;
 /// How many branches one comparison reads of those that were decided before.
 const DECIDED_BEFORE: i32 = 500;
 
-impl Work {
+impl Projects<'_> {
     /// Compares one project. Trouble at GitLab is not the message's fault: the next look is set,
     /// and the message is done.
     pub(crate) async fn on_compare(&self, project: ProjectId) -> Result<(), Failure> {
@@ -55,7 +52,7 @@ impl Work {
         }
         match self.compare_project(project, &stacks, &found.value).await {
             Ok(after) => {
-                self.note_health(None).await?;
+                self.deps.note_health(None).await?;
                 let wait = if after.webhook_at.is_some() {
                     self.deps.limits.compare_every
                 } else {
@@ -64,7 +61,7 @@ impl Work {
                 self.compare_again(&found, after, wait).await
             }
             Err(failure) if failure.retry_after.is_some() || refusal(&failure).is_some() => {
-                self.note_outage(&failure).await?;
+                self.deps.note_outage(&failure).await?;
                 let wait = failure
                     .retry_after
                     .and_then(|wait| SignedDuration::try_from(wait).ok())
@@ -94,8 +91,8 @@ impl Work {
         stacks: &[Stack],
         before: &Comparing,
     ) -> Result<Comparing, Failure> {
-        let client = self.gitlab().await?.counting();
-        let now = self.now();
+        let client = self.deps.gitlab().await?.counting();
+        let now = self.deps.now();
         let mut after = Comparing { last_at: Some(now), ..before.clone() };
         let from = *after.branches_from.get_or_insert(now);
         let mut heads = BTreeMap::new();
@@ -140,7 +137,7 @@ impl Work {
         let mut moved = false;
         for page in 1..=NEWEST_PAGES {
             let (branches, more) =
-                client.newest_branches(project, page).await.map_err(crate::gitlab_failure)?;
+                client.newest_branches(project, page).await.map_err(gitlab_failure)?;
             if page == 1 {
                 let page = branches.first().and_then(|branch| branch.web_url.as_deref());
                 self.note_page(client, project, stacks, page).await?;
@@ -220,7 +217,7 @@ impl Work {
                 } else {
                     looked_for += 1;
                     let live = client.branch(project, &name).await;
-                    live.map_err(crate::gitlab_failure)?.map(|branch| branch.sha)
+                    live.map_err(gitlab_failure)?.map(|branch| branch.sha)
                 };
                 if live.as_ref() != Some(&was) {
                     moved = true;
@@ -252,7 +249,7 @@ impl Work {
             let live = match heads.get(branch) {
                 None if !are_all => {
                     let live = client.branch(project, branch).await;
-                    live.map_err(crate::gitlab_failure)?.map(|branch| branch.sha)
+                    live.map_err(gitlab_failure)?.map(|branch| branch.sha)
                 }
                 listed => listed.cloned(),
             };
@@ -300,8 +297,7 @@ impl Work {
             updated_after: since,
             ..MergeRequestFilter::default()
         };
-        let listed =
-            client.merge_requests(project, &filter).await.map_err(crate::gitlab_failure)?;
+        let listed = client.merge_requests(project, &filter).await.map_err(gitlab_failure)?;
         let mut newest = since;
         let mut all_ready = true;
         for mr in &listed {
@@ -357,10 +353,8 @@ impl Work {
         stacks: &[Stack],
     ) -> Result<(), Failure> {
         for page in 1..=NEWEST_PAGES {
-            let (tags, more) = client
-                .tags(project, TagOrder::Newest, page)
-                .await
-                .map_err(crate::gitlab_failure)?;
+            let (tags, more) =
+                client.tags(project, TagOrder::Newest, page).await.map_err(gitlab_failure)?;
             let mut is_news = false;
             for tag in tags {
                 let key = keys::tag(project, &tag.name);
@@ -388,7 +382,7 @@ impl Work {
     /// When the next look is: at once while there are tags to be learned.
     pub(crate) fn next_look(&self, known: &Comparing, wait: SignedDuration) -> Timestamp {
         let is_learning = known.tags_from.is_some() && !known.tags_known;
-        self.now() + if is_learning { SignedDuration::ZERO } else { wait }
+        self.deps.now() + if is_learning { SignedDuration::ZERO } else { wait }
     }
 
     /// A difference as an event. What was found names it, so that finding it again is the same.
@@ -401,7 +395,7 @@ impl Work {
             id: EventId::derive("found", &all),
             source: EventSource::Comparing,
             project,
-            received_at: self.now(),
+            received_at: self.deps.now(),
             what: format!("{} (found by comparing)", hook.describe()),
         }
     }

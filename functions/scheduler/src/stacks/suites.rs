@@ -4,16 +4,15 @@
 //! Everything here looks at what is there and does what is missing, so that it may be repeated
 //! after any step.
 
+use super::Stacks;
 use crate::{
-    Work,
-    effects::ending,
-    gitlab_failure,
-    moves::{Loaded, NewRun, written},
+    runs::{Loaded, written},
+    trouble::gitlab_failure,
 };
 use gantry_domain::{
     ProjectId, RunId, StackId,
     module::{self, ModuleConfig, Packed, TestCase, TestName},
-    run::{Effect, Place, Run, RunEvent, RunState, RunType, TestOf},
+    run::{Effect, Ending, NewRun, Place, Run, RunEvent, RunState, RunType, TestOf},
     stack::Stack,
     text::{self, module::Outcome},
 };
@@ -29,13 +28,13 @@ use std::collections::BTreeMap;
 /// record.
 const LARGEST: usize = 256 << 10;
 
-impl Work {
+impl Stacks<'_> {
     /// Brings all runs of a module that are under way as far as they can go now.
     pub(crate) async fn advance_tests(&self, stack: &StackId) -> Result<(), Failure> {
         let partition = keys::stack_partition(stack);
         let open = self.deps.store.query_all::<RunEntry>(&partition, keys::OPEN_TESTS).await?;
         for entry in open {
-            let Some(loaded) = self.peek(&entry.value.run).await? else { continue };
+            let Some(loaded) = self.runs.peek(&entry.value.run).await? else { continue };
             match loaded.run().state {
                 RunState::Queued => self.read_config(loaded).await?,
                 RunState::Testing => self.run_tests(loaded).await?,
@@ -65,7 +64,7 @@ impl Work {
             }
             Err(failure) => return Err(failure),
         };
-        let now = self.now();
+        let now = self.deps.now();
         match read {
             Ok(config) => {
                 run.apply(RunEvent::TestsBegun, now, None)?;
@@ -73,17 +72,17 @@ impl Work {
                     let suite = Suite { config, packed: None };
                     Write::put(keys::suite(&run.id), Expect::Any, &suite)?
                 };
-                self.commit(loaded, run, vec![suite]).await
+                self.runs.commit(loaded, run, vec![suite]).await
             }
             Err(problem) => {
                 run.apply(RunEvent::Failed, now, None)?;
-                let mut end = ending(&problem);
+                let mut end = Ending::new(&problem);
                 // The same commit has the same file: asking again would say the same.
                 end.in_terraform = true;
                 end.errors.push(problem);
                 run.ending = Some(end);
                 let failed = self.failed_version(&run, None).await?;
-                self.commit(loaded, run, failed).await
+                self.runs.commit(loaded, run, failed).await
             }
         }
     }
@@ -95,7 +94,7 @@ impl Work {
         stack: &Stack,
         run: &Run,
     ) -> Result<Result<ModuleConfig, String>, Failure> {
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let path = match stack.project_root.as_str() {
             "" => module::config::PATH.to_owned(),
             root => format!("{root}/{}", module::config::PATH),
@@ -128,38 +127,36 @@ impl Work {
         let Some(suite) = self.deps.store.get::<Suite>(&keys::suite(&run.id)).await? else {
             return Ok(());
         };
-        let config = &suite.value.config;
-        let ids: Vec<_> = config.tests.iter().map(|case| test_id(&run, &case.name)).collect();
-        let places: Vec<_> = ids.iter().map(keys::run).collect();
+        let tests = &suite.value.config.tests;
+        let places: Vec<_> =
+            tests.iter().map(|case| keys::run(&Run::test_id(&run, &case.name))).collect();
         let found = self.deps.store.get_many::<Run>(&places).await?;
-        let found: BTreeMap<RunId, Run> =
-            found.into_iter().map(|test| (test.value.id.clone(), test.value)).collect();
-        let mut all: Vec<(&TestCase, &RunId, Option<&Run>)> = Vec::new();
-        for (case, id) in config.tests.iter().zip(&ids) {
-            all.push((case, id, found.get(id)));
-        }
+        let states: BTreeMap<TestName, RunState> = found
+            .into_iter()
+            .filter_map(|found| Some((found.value.test?.case.name, found.value.state)))
+            .collect();
         if let Some(who) = &run.stop_asked {
-            for (_, id, test) in &all {
-                if test.is_some_and(|test| !test.state.is_final()) {
-                    self.stop_test(id, who).await?;
-                }
+            let under_way: Vec<_> = states
+                .iter()
+                .filter(|(_, state)| !state.is_final())
+                .map(|(name, _)| name)
+                .collect();
+            for name in &under_way {
+                self.stop_test(&Run::test_id(&run, name), who).await?;
             }
-            let under_way =
-                all.iter().any(|(_, _, test)| test.is_some_and(|t| !t.state.is_final()));
-            return if under_way {
-                Ok(())
-            } else {
-                self.conclude(loaded, &suite.value, &found).await
+            return match under_way.is_empty() {
+                true => self.conclude(loaded, &suite.value, &states).await,
+                false => Ok(()),
             };
         }
-        let missing = all.iter().filter(|(_, _, test)| test.is_none()).map(|(case, ..)| *case);
-        let missing: Vec<&TestCase> = missing.collect();
+        let missing: Vec<_> =
+            tests.iter().filter(|case| !states.contains_key(&case.name)).collect();
         if !missing.is_empty() {
             if let Some(why) = self.outdated(&run).await? {
                 let mut run = run;
                 run.stop_asked = Some(why);
                 run.outstanding.insert(Effect::Advance);
-                return self.commit(loaded, run, Vec::new()).await;
+                return self.runs.commit(loaded, run, Vec::new()).await;
             }
             let Some(stack) = self.runnable(&run.stack).await? else { return Ok(()) };
             for case in missing {
@@ -168,59 +165,53 @@ impl Work {
             // The next look finds them.
             return self.nudge_soon(&run).await;
         }
-        let passed: BTreeMap<TestName, bool> = all
-            .iter()
-            .filter_map(|(case, _, test)| {
-                let state = test.filter(|test| test.state.is_final())?.state;
-                Some((case.name.clone(), state == RunState::Finished))
-            })
-            .collect();
-        let ready = module::ready(&config.tests, &passed);
+        let ready = module::ready(tests, &module::passed(&states));
         for (case, because) in ready.skip {
-            self.cancel_queued(&test_id(&run, &case.name), &text::module::skipped(because)).await?;
+            let skipped = text::module::skipped(because);
+            self.cancel_queued(&Run::test_id(&run, &case.name), &skipped).await?;
         }
         for case in ready.start {
-            self.let_test_go(&test_id(&run, &case.name)).await?;
+            self.let_test_go(&Run::test_id(&run, &case.name)).await?;
         }
-        if all.iter().all(|(_, _, test)| test.is_some_and(|test| test.state.is_final())) {
-            return self.conclude(loaded, &suite.value, &found).await;
+        match states.values().all(|state| state.is_final()) {
+            true => self.conclude(loaded, &suite.value, &states).await,
+            false => Ok(()),
         }
-        Ok(())
     }
 
     async fn make_test(&self, stack: &Stack, suite: &Run, case: &TestCase) -> Result<(), Failure> {
-        let head = self.head(&stack.id).await?;
+        let head = self.runs.head(&stack.id).await?;
         let place = if case.depends_on.is_empty() { Place::Line } else { Place::Nowhere };
         let test = TestOf {
             suite: suite.id.clone(),
             case: case.clone(),
             tracked: suite.run_type == RunType::Tracked,
         };
-        let run = NewRun::test(stack, suite, test, place, self.now());
+        let run = NewRun::test(suite, test, place, self.deps.now());
         // Stale can mean that it is there: the next look tells.
-        written(self.create(head, run, Vec::new()).await?, &stack.slug)
+        written(self.runs.create(head, run, Vec::new()).await?, &stack.slug)
     }
 
     /// A test whose dependencies have passed goes to the line.
     async fn let_test_go(&self, id: &RunId) -> Result<(), Failure> {
-        let Some(loaded) = self.peek(id).await? else { return Ok(()) };
+        let Some(loaded) = self.runs.peek(id).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
         if run.state != RunState::Queued || run.place != Place::Nowhere {
             return Ok(());
         }
         run.place = Place::Line;
         run.outstanding.insert(Effect::Dispatch);
-        self.commit(loaded, run, Vec::new()).await
+        self.runs.commit(loaded, run, Vec::new()).await
     }
 
     async fn stop_test(&self, id: &RunId, who: &str) -> Result<(), Failure> {
-        let Some(loaded) = self.peek(id).await? else { return Ok(()) };
+        let Some(loaded) = self.runs.peek(id).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
         if run.state.is_final() || run.stop_asked.is_some() {
             return Ok(());
         }
         let extra = self.end(&mut run, who).await?;
-        self.commit(loaded, run, extra).await
+        self.runs.commit(loaded, run, extra).await
     }
 
     /// Ends a module's run whose tests have all ended.
@@ -228,48 +219,33 @@ impl Work {
         &self,
         loaded: Loaded,
         suite: &Suite,
-        found: &BTreeMap<RunId, Run>,
+        states: &BTreeMap<TestName, RunState>,
     ) -> Result<(), Failure> {
         let config = &suite.config;
         let mut run = loaded.run().clone();
-        let now = self.now();
+        let now = self.deps.now();
         if let Some(who) = run.stop_asked.clone() {
             run.apply(RunEvent::Stopped, now, None)?;
-            run.ending = Some(ending(text::stopped_by(&who)));
-            return self.commit(loaded, run, Vec::new()).await;
+            run.ending = Some(Ending::new(text::stopped_by(&who)));
+            return self.runs.commit(loaded, run, Vec::new()).await;
         }
-        let ended = |case: &&TestCase, state: RunState| {
-            found.get(&test_id(&run, &case.name)).is_some_and(|test| test.state == state)
-        };
-        let failed: Vec<&TestName> = config
-            .tests
-            .iter()
-            .filter(|case| !ended(case, RunState::Finished) && !ended(case, RunState::Canceled))
-            .map(|case| &case.name)
-            .collect();
-        let skipped = config.tests.iter().filter(|case| ended(case, RunState::Canceled)).count();
-        if !failed.is_empty() || skipped > 0 {
-            let summary = text::module::failed(config.tests.len(), &failed, skipped);
+        if let Some(summary) = module::failure(&config.tests, states) {
             run.apply(RunEvent::Failed, now, None)?;
-            let mut end = ending(summary);
-            end.in_terraform = true;
-            run.ending = Some(end);
+            run.ending = Some(Ending { in_terraform: true, ..Ending::new(summary) });
             let writes = self.failed_version(&run, config.module_version.as_ref()).await?;
-            return self.commit(loaded, run, writes).await;
+            return self.runs.commit(loaded, run, writes).await;
         }
         let Some((said, writes)) = self.version_of(&run, suite).await? else {
             return Ok(());
         };
         if let Err(reason) = &said {
             run.apply(RunEvent::Failed, now, None)?;
-            let mut end = ending(reason);
-            end.in_terraform = true;
-            run.ending = Some(end);
-            return self.commit(loaded, run, writes).await;
+            run.ending = Some(Ending { in_terraform: true, ..Ending::new(reason) });
+            return self.runs.commit(loaded, run, writes).await;
         }
         run.verdict = said.ok().map(|said| text::module::passed(config.tests.len(), &said));
         run.apply(RunEvent::TestsPassed, now, None)?;
-        self.commit(loaded, run, writes).await
+        self.runs.commit(loaded, run, writes).await
     }
 
     /// What the passed tests mean for the module's versions; none while the code is being packed.
@@ -326,7 +302,7 @@ impl Work {
             let write = Write::put(place, found.unchanged(), &suite)?;
             written(self.deps.store.write(vec![write]).await?, run)?;
         }
-        match self.peek(run).await? {
+        match self.runs.peek(run).await? {
             Some(loaded) if loaded.run().state == RunState::Testing => self.run_tests(loaded).await,
             _ => Ok(()),
         }
@@ -359,7 +335,7 @@ impl Work {
             commit: run.commit.clone(),
             run: run.id.clone(),
             tag: run.version.as_ref().map(|_| run.git_ref.clone()),
-            at: self.now(),
+            at: self.deps.now(),
             digest: None,
             yanked: None,
         }
@@ -375,14 +351,4 @@ fn fits(config: ModuleConfig, path: &str) -> Result<ModuleConfig, String> {
         return Ok(config);
     }
     Err(format!("{path}: with the defaults in every test, the variables take more than 256 kB"))
-}
-
-/// The id of a test run: the same test of the same run of a module is the same test run.
-fn test_id(suite: &Run, name: &TestName) -> RunId {
-    RunId::derive(&suite.stack, &test_key(&suite.id, name))
-}
-
-/// What makes a test run the same when asked for again.
-pub(crate) fn test_key(suite: &RunId, name: &TestName) -> String {
-    format!("test#{suite}#{name}")
 }

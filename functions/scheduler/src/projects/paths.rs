@@ -5,13 +5,14 @@
 //! news is the project read, and its path written down: for the pages and the API, because
 //! everything else goes by the project's id.
 
-use crate::{Work, gitlab_failure};
+use super::Projects;
+use crate::trouble::gitlab_failure;
 use gantry_domain::{ProjectId, stack::Stack};
 use gantry_gitlab::Client;
 use gantry_queue::Failure;
 use gantry_store::{Expect, Write, keys, scheduler::ProjectPath};
 
-impl Work {
+impl Projects<'_> {
     /// Looks where a project of these stacks is, by the address of one of its pages.
     pub(crate) async fn note_page(
         &self,
@@ -44,7 +45,7 @@ impl Work {
         if is_known(said) {
             return Ok(());
         }
-        let found = match self.gitlab().await {
+        let found = match self.deps.gitlab().await {
             Ok(client) => client.project(project).await.map_err(gitlab_failure),
             Err(failure) => Err(failure),
         };

@@ -1,17 +1,17 @@
 //! What people ask for. Each command stores how it ended, in the same transaction as what it did.
 
+use super::Stacks;
 use crate::{
-    Work,
-    effects::ending,
-    gitlab_failure,
-    moves::{Loaded, waits_for_worker, written},
+    deps::HISTORY_KEPT,
+    runs::{Loaded, written},
+    trouble::gitlab_failure,
 };
 use gantry_domain::{
     CommitSha, EventId, RunId, StackId,
-    run::{Effect, Place, Run, RunEvent, RunState, RunType, Want},
+    run::{Effect, Ending, NewRun, Phase, Place, Run, RunEvent, RunState, RunType, Trigger, Want},
     stack::Stack,
 };
-use gantry_queue::{Command, Failure, Trigger};
+use gantry_queue::{Command, Failure};
 use gantry_store::{
     Expect, Write, keys,
     runner::Claim,
@@ -26,7 +26,7 @@ struct Order<'a> {
     actor: &'a str,
 }
 
-impl Work {
+impl Stacks<'_> {
     pub(crate) async fn on_command(
         &self,
         stack: &StackId,
@@ -68,10 +68,10 @@ impl Work {
             done,
             message: message.into(),
             run: run.cloned(),
-            at: self.now(),
+            at: self.deps.now(),
         };
         let key = keys::command(order.stack, order.request);
-        Ok(Write::put(key, Expect::Absent, &outcome)?.expires(self.now() + crate::hooks::KEPT))
+        Ok(Write::put(key, Expect::Absent, &outcome)?.expires(self.deps.now() + HISTORY_KEPT))
     }
 
     async fn refuse(
@@ -87,7 +87,7 @@ impl Work {
 
     /// The run, if it is one of the order's stack.
     async fn ordered_run(&self, order: &Order<'_>, run: &RunId) -> Result<Option<Loaded>, Failure> {
-        match self.load(run).await? {
+        match self.runs.load(run).await? {
             Some(loaded) if &loaded.run().stack == order.stack => Ok(Some(loaded)),
             _ => {
                 self.refuse(order, "there is no such run of this stack", None).await?;
@@ -99,7 +99,7 @@ impl Work {
     async fn confirm(&self, order: &Order<'_>, run: &RunId) -> Result<(), Failure> {
         let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
-        if run.apply(RunEvent::Confirmed, self.now(), Some(order.actor)).is_err() {
+        if run.apply(RunEvent::Confirmed, self.deps.now(), Some(order.actor)).is_err() {
             let why = format!("the run is {}: only an unconfirmed run can be confirmed", run.state);
             return self.refuse(order, why, Some(&run.id)).await;
         }
@@ -113,18 +113,18 @@ impl Work {
         }
         // A stop, or a time limit, that the plan outran is not meant for its apply.
         run.stop_asked = None;
-        run.phase = gantry_domain::run::Phase::Apply;
+        run.phase = Phase::Apply;
         run.handed_out_at = None;
         run.runner = None;
         let said = self.outcome(order, true, "confirmed: it is applied next", Some(&run.id))?;
-        self.commit(loaded, run, vec![said]).await
+        self.runs.commit(loaded, run, vec![said]).await
     }
 
     async fn discard(&self, order: &Order<'_>, run: &RunId) -> Result<(), Failure> {
         let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
         let mut extra = Vec::new();
-        let is_handed_out = run.place == Place::Room || waits_for_worker(&run);
+        let is_handed_out = run.place == Place::Room || run.waits_for_worker();
         if run.state == RunState::Confirmed && is_handed_out {
             let claim = keys::claim(&run.id, run.attempt);
             if self.deps.store.get::<Claim>(&claim).await?.is_some() {
@@ -133,16 +133,16 @@ impl Work {
             }
             extra.push(Write::Check { key: claim, expect: Expect::Absent });
         }
-        if run.apply(RunEvent::Discarded, self.now(), Some(order.actor)).is_err() {
+        if run.apply(RunEvent::Discarded, self.deps.now(), Some(order.actor)).is_err() {
             let why = format!(
                 "the run is {}: only an unconfirmed or confirmed run can be discarded",
                 run.state
             );
             return self.refuse(order, why, Some(&run.id)).await;
         }
-        run.ending = Some(ending(format!("Discarded by {}", order.actor)));
+        run.ending = Some(Ending::new(format!("Discarded by {}", order.actor)));
         extra.push(self.outcome(order, true, "discarded", Some(&run.id))?);
-        self.commit(loaded, run, extra).await
+        self.runs.commit(loaded, run, extra).await
     }
 
     async fn stop(&self, order: &Order<'_>, run: &RunId) -> Result<(), Failure> {
@@ -176,7 +176,7 @@ impl Work {
             (false, false) => "the plan was asked to stop",
         };
         extra.push(self.outcome(order, true, message, Some(&run.id))?);
-        self.commit(loaded, run, extra).await
+        self.runs.commit(loaded, run, extra).await
     }
 
     /// A retry is a new run of the same commit.
@@ -269,7 +269,7 @@ impl Work {
             // Whoever ordered it has looked there: the head of the branch, at that moment.
             return Ok(commit.ok_or_else(|| "the order names no commit".to_owned()));
         };
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let live = match client.branch(project, &stack.branch).await {
             // A person waits for the answer.
             Err(error) if error.is_refusal() => return Ok(Err(error.to_string())),
@@ -297,16 +297,15 @@ impl Work {
         trigger: Trigger,
         wants: std::collections::BTreeSet<Want>,
     ) -> Result<(), Failure> {
-        let head = self.head(&stack.id).await?;
+        let head = self.runs.head(&stack.id).await?;
         let place = match trigger.run_type {
             RunType::Proposed if head.value.applying => Place::Waiting,
             RunType::Proposed => Place::Line,
             _ => self.tracked_place(&stack.id, &head).await?,
         };
         let key = trigger.key.clone();
-        let now = self.now();
-        let new = crate::moves::NewRun { stack, trigger, event: None, key, place, now };
-        let mut run = new.build();
+        let now = self.deps.now();
+        let mut run = NewRun { stack, trigger, event: None, key, place, now }.build();
         run.wants.extend(wants);
         let message = match place {
             Place::Queue => "queued behind the stack's present run",
@@ -314,7 +313,7 @@ impl Work {
             _ => "queued",
         };
         let said = self.outcome(order, true, message, Some(&run.id))?;
-        written(self.create(head, run, vec![said]).await?, &stack.slug)
+        written(self.runs.create(head, run, vec![said]).await?, &stack.slug)
     }
 
     /// The stack, if people may start runs of it now.
@@ -324,7 +323,7 @@ impl Work {
             self.refuse(order, why, None).await?;
             return Ok(None);
         };
-        if let Some(blocked) = self.head(order.stack).await?.value.blocked {
+        if let Some(blocked) = self.runs.head(order.stack).await?.value.blocked {
             let why = format!("the stack is blocked: {}; unblock it first", blocked.reason);
             self.refuse(order, why, Some(&blocked.run)).await?;
             return Ok(None);
@@ -347,7 +346,7 @@ impl Work {
             Some(_) => format!("{version} is yanked: the registry does not offer it any more"),
             None => format!("{version} is offered again"),
         };
-        let (by, at) = (order.actor.to_owned(), self.now());
+        let (by, at) = (order.actor.to_owned(), self.deps.now());
         let yanked = note.map(|note| Yanked { note, by, at });
         let record = VersionRecord { yanked, ..found.value.clone() };
         let writes = vec![
@@ -370,15 +369,15 @@ impl Work {
         for entry in older {
             self.cancel_queued(&entry.value.run, &format!("Superseded by {by}")).await?;
         }
-        let holding = self.head(order.stack).await?.value.tracked;
+        let holding = self.runs.head(order.stack).await?.value.tracked;
         if let Some(holding) = holding
-            && let Some(loaded) = self.load(&holding).await?
+            && let Some(loaded) = self.runs.load(&holding).await?
             && loaded.run().state == RunState::Unconfirmed
         {
             let mut run = loaded.run().clone();
-            run.apply(RunEvent::Discarded, self.now(), Some(order.actor))?;
-            run.ending = Some(ending(format!("Superseded by {by}")));
-            self.commit(loaded, run, Vec::new()).await?;
+            run.apply(RunEvent::Discarded, self.deps.now(), Some(order.actor))?;
+            run.ending = Some(Ending::new(format!("Superseded by {by}")));
+            self.runs.commit(loaded, run, Vec::new()).await?;
         }
         let message = format!("{} older runs made way", older.len());
         let write = self.outcome(order, true, message, Some(&newest))?;
@@ -388,7 +387,7 @@ impl Work {
 
     /// Takes the stack back from a lost run: its token is no longer good, its lock can be taken.
     async fn unblock(&self, order: &Order<'_>, reason: &str) -> Result<(), Failure> {
-        let head = self.head(order.stack).await?;
+        let head = self.runs.head(order.stack).await?;
         let Some(blocked) = head.value.blocked.clone() else {
             return self.refuse(order, "the stack is not blocked", None).await;
         };
@@ -405,11 +404,11 @@ impl Work {
             if let Some(end) = &mut run.ending {
                 end.errors.push(format!("{} unblocked the stack: {reason}", order.actor));
             }
-            let soon = self.now() + jiff::SignedDuration::from_secs(30);
+            let soon = self.deps.now() + jiff::SignedDuration::from_secs(30);
             writes.push(Write::put(lost.key.clone(), lost.unchanged(), &run)?.due(Some(soon)));
         }
         written(self.deps.store.write(writes).await?, order.stack)?;
-        self.load(&blocked.run).await?;
+        self.runs.load(&blocked.run).await?;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Taking in an event: it is written down, then whatever it hints at is looked up and decided.
 
-use crate::{Work, refusal};
+use super::{Dealt, Event, Projects};
+use crate::{deps::HISTORY_KEPT, nudges::distinct, trouble::refusal};
 use gantry_domain::{
     EventId, ProjectId, StackId,
     decision::runs_on_tags,
@@ -14,45 +15,10 @@ use gantry_store::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-/// Events and decisions are kept this long.
-pub(crate) const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
-
-/// GitLab keeps what it has sent this long, and sends it again when it is asked to.
-const SENT_AGAIN: SignedDuration = SignedDuration::from_hours(24 * 7);
-/// Between what became of an event and what became of it when it was sent again.
-const AGAIN: &str = "; sent again: ";
-
-/// An event being decided.
-#[derive(Debug, Clone)]
-pub(crate) struct Event {
-    pub(crate) id: EventId,
-    pub(crate) source: EventSource,
-    pub(crate) project: ProjectId,
-    pub(crate) received_at: Timestamp,
-    pub(crate) what: String,
-}
-
-/// How the event was dealt with as a whole, in words.
-pub(crate) enum Dealt {
-    /// Everything was decided.
-    Done(String),
-    /// GitLab is not ready; look again soon.
-    Later(String),
-}
-
 /// GitLab prepares a new merge request within seconds.
 const NOT_READY: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// The outcome of an event that was sent again: what is `known` from before, and the newest.
-fn known_and_again(known: Option<String>, again: Option<String>) -> Option<String> {
-    let known = known.map(|known| known.split(AGAIN).next().unwrap_or_default().to_owned());
-    match (known, again) {
-        (Some(known), Some(again)) if known != again => Some(format!("{known}{AGAIN}{again}")),
-        (known, again) => known.or(again),
-    }
-}
-
-impl Work {
+impl Projects<'_> {
     pub(crate) async fn on_hook(
         &self,
         id: EventId,
@@ -78,7 +44,7 @@ impl Work {
         }
         let dealt = self.deal(&event, &hook).await;
         if let Err(failure) = &dealt {
-            self.note_outage(failure).await?;
+            self.deps.note_outage(failure).await?;
         }
         let outcome = match &dealt {
             Ok(Dealt::Done(outcome) | Dealt::Later(outcome)) => outcome.clone(),
@@ -87,7 +53,7 @@ impl Work {
         self.write_outcome(&event, outcome).await?;
         if let Err(failure) = &dealt
             && refusal(failure).is_some()
-            && !self.waits_for_allowance(failure, Some(received_at))
+            && !self.deps.waits_for_allowance(failure, Some(received_at))
         {
             // GitLab has refused for long enough: what it hinted at is found by comparing, as soon
             // as that is allowed.
@@ -123,77 +89,14 @@ impl Work {
             }
         };
         // GitLab was asked what is there now, and answered.
-        self.note_health(None).await?;
+        self.deps.note_health(None).await?;
         Ok(dealt)
-    }
-
-    /// The project's stacks that may run: not deleted, of the GitLab server that is linked.
-    pub(crate) async fn stacks_of(&self, project: ProjectId) -> Result<Vec<Stack>, Failure> {
-        let Some(integration) = self.deps.store.integration().await? else {
-            return Ok(Vec::new());
-        };
-        if !integration.value.linked {
-            return Ok(Vec::new());
-        }
-        let mut stacks = self.deps.store.stacks_of_project(project).await?;
-        stacks.retain(|s| s.generation == integration.value.generation);
-        stacks.sort_by(|a, b| a.slug.cmp(&b.slug));
-        Ok(stacks)
-    }
-
-    pub(crate) async fn write_outcome(
-        &self,
-        event: &Event,
-        outcome: String,
-    ) -> Result<(), Failure> {
-        let record = EventRecord {
-            id: event.id.clone(),
-            source: event.source,
-            project: Some(event.project),
-            what: event.what.clone(),
-            received_at: event.received_at,
-            outcome: Some(outcome),
-        };
-        self.write_event(record).await
-    }
-
-    async fn write_event(&self, mut record: EventRecord) -> Result<(), Failure> {
-        tracing::info!(
-            event = %record.id, project.id = record.project.map(|p| p.0),
-            "{}: {}", record.what, record.outcome.as_deref().unwrap_or("received")
-        );
-        if let Some(first) = self.first_receipt(&record).await? {
-            let key = keys::event(first, &record.id);
-            let known = self.deps.store.get::<EventRecord>(&key).await?;
-            let known = known.and_then(|known| known.value.outcome);
-            record.received_at = first;
-            record.outcome = known_and_again(known, record.outcome);
-        }
-        let write = Write::put(keys::event(record.received_at, &record.id), Expect::Any, &record)?
-            .expires(record.received_at + KEPT);
-        self.deps.store.put_all(&[write]).await?;
-        Ok(())
-    }
-
-    /// When the event was received before, if it was: GitLab, or a person there, sends it again for
-    /// days.
-    async fn first_receipt(&self, record: &EventRecord) -> Result<Option<Timestamp>, Failure> {
-        let store = &self.deps.store;
-        let key = keys::receipt(&record.id);
-        let receipt = Receipt { at: record.received_at };
-        let write = Write::put(key.clone(), Expect::Absent, &receipt)?
-            .expires(record.received_at + SENT_AGAIN);
-        if store.write(vec![write]).await? == Outcome::Written {
-            return Ok(None);
-        }
-        let known = store.get::<Receipt>(&key).await?;
-        Ok(known.map(|known| known.value.at).filter(|at| *at != record.received_at))
     }
 
     async fn webhook_seen(&self, project: ProjectId) -> Result<(), Failure> {
         let key = keys::comparing(project);
         let Some(found) = self.deps.store.get::<Comparing>(&key).await? else { return Ok(()) };
-        let now = self.now();
+        let now = self.deps.now();
         let is_news = found
             .value
             .webhook_at
@@ -220,7 +123,7 @@ impl Work {
         if found.value.knows_tags() {
             return Ok(());
         }
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let mut known = self.learn_tags(&client, project, found.value.clone()).await?;
         known.next_at = Some(self.next_look(&known, self.deps.limits.compare_unseen_every));
         let write = Write::put(key, found.unchanged(), &known)?;
@@ -237,10 +140,11 @@ impl Work {
         stack: &StackId,
     ) -> Result<(), Failure> {
         // The stack alone is looked at, where that is enough: a project may have thousands.
-        let own = self.runnable(stack).await?.filter(|stack| stack.project() == Some(project));
+        let own =
+            self.stacks.runnable(stack).await?.filter(|stack| stack.project() == Some(project));
         let key = keys::comparing(project);
         if own.is_some() && self.deps.store.get::<Comparing>(&key).await?.is_none() {
-            let now = self.now();
+            let now = self.deps.now();
             let before = now - SignedDuration::from_secs(60);
             let begin = Comparing {
                 updated_after: Some(before.to_string()),
@@ -278,8 +182,8 @@ impl Work {
                 begun => begun?,
             }
         }
-        let version = crate::effects::distinct(&(stack, self.now().as_millisecond()));
+        let version = distinct(&(stack, self.deps.now().as_millisecond()));
         self.deps.sender.send(Message::StackDue { stack: stack.clone(), version }).await?;
-        self.want(Message::Environment { stack: stack.clone(), want: 0 }).await
+        self.deps.raise(Message::Environment { stack: stack.clone(), want: 0 }).await
     }
 }

@@ -1,13 +1,17 @@
 //! Tags, for stacks that run on them.
 
 use super::Decided;
-use crate::hooks::Event;
-use crate::{Work, gitlab_failure};
-use gantry_domain::ProjectId;
-use gantry_domain::decision::{Facts, decide, tag_needs_branch};
-use gantry_domain::event::EventSource;
-use gantry_domain::run::Want;
-use gantry_domain::stack::Stack;
+use crate::{
+    projects::{Event, Projects},
+    trouble::gitlab_failure,
+};
+use gantry_domain::{
+    ProjectId,
+    decision::{Facts, decide, tag_needs_branch},
+    event::EventSource,
+    run::Want,
+    stack::Stack,
+};
 use gantry_gitlab::{Client, Tag, TagOrder};
 use gantry_queue::Failure;
 use gantry_store::scheduler::{Comparing, RefRecord};
@@ -19,7 +23,7 @@ const PAGES_AT_ONCE: u32 = 20;
 /// GitLab lists no more than 50,000 in pages.
 const MOST_PAGES: u32 = 500;
 
-impl Work {
+impl Projects<'_> {
     /// A tag was made, moved or deleted.
     pub(crate) async fn decide_tag(
         &self,
@@ -27,7 +31,7 @@ impl Work {
         tag: &str,
         stacks: &[Stack],
     ) -> Result<String, Failure> {
-        let client = self.gitlab().await?;
+        let client = self.deps.gitlab().await?;
         let project = event.project;
         let key = keys::tag(project, tag);
         let known = self.deps.store.get::<RefRecord>(&key).await?;
@@ -80,7 +84,7 @@ impl Work {
                 };
                 decided.each.push((stack, decide(&facts, stack)));
             }
-            let subject = decided.subject(false, self.now());
+            let subject = decided.subject(false, self.deps.now());
             self.hand_over(event, &decided, &format!("tag#{tag}"), &subject).await?;
             outcome = decided.summary();
             affected = decided.affected();
@@ -99,7 +103,7 @@ impl Work {
         mut known: Comparing,
     ) -> Result<Comparing, Failure> {
         if known.tags_from.is_none() {
-            known.tags_from = Some(self.now());
+            known.tags_from = Some(self.deps.now());
             known.tags_known = false;
             known.tag_pages = 0;
         }

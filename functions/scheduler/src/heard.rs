@@ -1,10 +1,7 @@
 //! Whether runners can be heard: time in which runner-api does not answer counts against no run.
 
-use crate::Work;
 use anyhow::Context as _;
 use gantry_domain::protocol::{VERSION, VERSION_HEADER};
-use gantry_queue::Failure;
-use gantry_store::{Expect, Stored, Write, keys, scheduler::Heard};
 use std::time::Duration;
 
 /// How long an answer may take.
@@ -32,7 +29,8 @@ impl RunnerApi {
         Ok(Self { http: builder.build()?, address: format!("{address}/runner/v1/alive") })
     }
 
-    async fn answers(&self) -> anyhow::Result<()> {
+    /// Asks it whether it answers.
+    pub(crate) async fn answers(&self) -> anyhow::Result<()> {
         let request = self.http.get(&self.address).header(VERSION_HEADER, VERSION);
         let answer = request.send().await.with_context(|| self.address.clone())?;
         anyhow::ensure!(
@@ -41,34 +39,6 @@ impl RunnerApi {
             self.address,
             answer.status()
         );
-        Ok(())
-    }
-}
-
-impl Work {
-    /// Writes down since when runners can be heard.
-    pub(crate) async fn note_heard(&self) -> Result<(), Failure> {
-        let key = keys::heard();
-        let answers = self.deps.runner_api.answers().await;
-        let found = self.deps.store.get::<Heard>(&key).await?;
-        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        let write = match answers {
-            Ok(()) => {
-                let longest = self.deps.limits.sweep_every * 2;
-                let heard = Heard::after(found.map(|found| found.value), self.now(), longest);
-                Write::put(key, expect, &heard)?
-            }
-            Err(error) => {
-                tracing::warn!(
-                    "runner-api does not answer, so no run is taken for lost: {error:#}"
-                );
-                if found.is_none() {
-                    return Ok(());
-                }
-                Write::Delete { key, expect }
-            }
-        };
-        let _or_another_sweep_did = self.deps.store.write(vec![write]).await?;
         Ok(())
     }
 }

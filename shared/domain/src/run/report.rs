@@ -1,61 +1,29 @@
 //! What runners say, turned into moves of the run.
 
-use crate::{Work, effects::ending, moves::Loaded};
-use gantry_domain::{
-    RunId,
+use super::{Effect, Ending, Refused, Run, RunEvent, RunState, RunType};
+use crate::{
     plan::Delta,
     protocol::{LeftBehind, Report, ReportKind, StateDoubt},
-    run::{Effect, Ending, Refused, Run, RunEvent, RunState, RunType},
     text,
 };
-use gantry_queue::Failure;
 use jiff::Timestamp;
 
-impl Work {
-    /// Takes a report of the present attempt, once. Reports of a superseded attempt say nothing.
-    pub(crate) async fn on_report(
-        &self,
-        run: &RunId,
-        attempt: u32,
-        report: Report,
-    ) -> Result<(), Failure> {
-        let Some(mut loaded) = self.load(run).await? else { return Ok(()) };
-        if loaded.run().attempt != attempt {
-            return Ok(());
-        }
-        if let ReportKind::Claimed { runner } = &report.what {
-            return match loaded.run().state {
-                RunState::Preparing | RunState::Confirmed => self.take_claim(loaded, runner).await,
-                _ => Ok(()),
-            };
-        }
-        if report.sequence <= loaded.run().last_report {
-            return Ok(());
-        }
-        if matches!(loaded.run().state, RunState::Preparing | RunState::Confirmed) {
-            // The claim's own message is late; what the runner says proves the claim.
-            self.take_claim(loaded, "a runner").await?;
-            match self.load(run).await? {
-                Some(again) => loaded = again,
-                None => return Ok(()),
-            }
-        }
-        self.take_report(loaded, report).await
-    }
-
-    async fn take_report(&self, loaded: Loaded, report: Report) -> Result<(), Failure> {
-        let now = self.now();
-        let mut run = loaded.run().clone();
+impl Run {
+    /// Takes a report of its present attempt. False when it says nothing that matters any more.
+    ///
+    /// # Errors
+    /// When the run cannot be where the report says it is.
+    pub fn take_report(&mut self, report: Report, now: Timestamp) -> Result<bool, Refused> {
+        let run = self;
         run.last_report = report.sequence;
-        doubt(&mut run, report.doubt);
+        doubt(run, report.doubt);
         run.warnings.extend(report.warnings.iter().cloned());
         if run.state.is_final() {
             if run.lost {
-                note_late_report(&mut run, &report);
+                note_late_report(run, &report);
                 run.outstanding.insert(Effect::Feedback);
-                return self.commit(loaded, run, Vec::new()).await;
             }
-            return Ok(());
+            return Ok(run.lost);
         }
         if matches!(report.what, ReportKind::Planning | ReportKind::Planned { .. })
             && run.state == RunState::Initializing
@@ -69,7 +37,7 @@ impl Work {
                 run.partial = partial;
                 run.plan_digest = plan_digest;
                 // With autodeploy the same runner goes on: its token stays good for its phase.
-                run.apply(planned(&run, delta), now, None)?;
+                run.apply(planned(run, delta), now, None)?;
             }
             ReportKind::Applied { delta } => {
                 run.delta = run.delta.or(Some(delta));
@@ -82,31 +50,31 @@ impl Work {
             }
             ReportKind::Failed { summary, errors, log_tail, in_terraform } => {
                 let end = Ending { summary, errors, log_tail, in_terraform };
-                fail(&mut run, end, now)?;
+                fail(run, end, now)?;
             }
             ReportKind::ApplyFailed { summary, errors, log_tail, in_terraform } => {
                 run.ending = Some(match &run.stop_asked {
-                    Some(by) => Ending { errors, ..ending(format!("Interrupted by {by}")) },
+                    Some(by) => Ending { errors, ..Ending::new(format!("Interrupted by {by}")) },
                     None => Ending { summary, errors, log_tail, in_terraform },
                 });
                 run.apply(RunEvent::TestFailed, now, None)?;
             }
-            ReportKind::Destroyed { left } if left.is_empty() => end_test(&mut run, now)?,
-            ReportKind::Destroyed { left } => left_behind(&mut run, &left, now)?,
+            ReportKind::Destroyed { left } if left.is_empty() => end_test(run, now)?,
+            ReportKind::Destroyed { left } => left_behind(run, &left, now)?,
             ReportKind::Stopped => {
                 let by = run.stop_asked.clone().unwrap_or_else(|| "the runner".to_owned());
-                run.ending = Some(ending(text::stopped_by(&by)));
+                run.ending = Some(Ending::new(text::stopped_by(&by)));
                 run.apply(RunEvent::Stopped, now, None)?;
             }
             ReportKind::Interrupted { summary } => {
                 run.ending = Some(match run.stop_asked.clone() {
                     Some(by) => {
-                        let mut end = ending(format!("Interrupted by {by}"));
+                        let mut end = Ending::new(format!("Interrupted by {by}"));
                         end.errors.extend(Some(summary).filter(|s| !s.is_empty()));
                         end
                     }
-                    None if summary.is_empty() => ending("Interrupted"),
-                    None => ending(summary),
+                    None if summary.is_empty() => Ending::new("Interrupted"),
+                    None => Ending::new(summary),
                 });
                 // A stop between an autodeploy's plan and its apply leaves the run unconfirmed.
                 let event = match run.state {
@@ -116,7 +84,7 @@ impl Work {
                 run.apply(event, now, None)?;
             }
         }
-        self.commit(loaded, run, Vec::new()).await
+        Ok(true)
     }
 }
 
@@ -147,7 +115,7 @@ fn end_test(run: &mut Run, now: Timestamp) -> Result<(), Refused> {
         }
         (None, false) => run.apply(RunEvent::Destroyed, now, None),
         (end, _) => {
-            run.ending = Some(end.unwrap_or_else(|| ending(text::module::DID_NOT_FAIL)));
+            run.ending = Some(end.unwrap_or_else(|| Ending::new(text::module::DID_NOT_FAIL)));
             run.apply(RunEvent::Failed, now, None)
         }
     }
@@ -159,7 +127,7 @@ fn left_behind(run: &mut Run, left: &[LeftBehind], now: Timestamp) -> Result<(),
     let before = run.ending.take();
     let mut errors: Vec<_> = left.iter().map(LeftBehind::to_string).collect();
     errors.extend(before.map(|end| end.summary));
-    run.ending = Some(Ending { errors, ..ending(summary) });
+    run.ending = Some(Ending { errors, ..Ending::new(summary) });
     run.left_behind = true;
     run.apply(RunEvent::Failed, now, None)
 }
@@ -223,7 +191,7 @@ mod tests {
 
     /// A test of a module, while it is in `state`.
     fn test(state: RunState, negative: bool) -> Run {
-        let golden = include_str!("../../../shared/store/golden/v1/run.json");
+        let golden = include_str!("../../../store/golden/v1/run.json");
         let mut run: Run = serde_json::from_str(golden).unwrap();
         (run.state, run.run_type) = (state, RunType::Test);
         (run.left_behind, run.lost, run.ending, run.verdict) = (false, false, None, None);
@@ -233,7 +201,7 @@ mod tests {
     }
 
     fn said(in_terraform: bool) -> Ending {
-        Ending { in_terraform, ..ending("no") }
+        Ending { in_terraform, ..Ending::new("no") }
     }
 
     #[test]

@@ -1,0 +1,55 @@
+//! Projects: what GitLab says of them is looked up, decided, and handed to their stacks.
+
+mod comparing;
+mod decide;
+mod events;
+mod facts;
+mod hooks;
+mod paths;
+mod turns;
+
+use crate::{deps::Deps, stacks::Stacks};
+use gantry_domain::{EventId, ProjectId, event::EventSource, stack::Stack};
+use gantry_queue::Failure;
+use jiff::Timestamp;
+
+/// An event being decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) id: EventId,
+    pub(crate) source: EventSource,
+    pub(crate) project: ProjectId,
+    pub(crate) received_at: Timestamp,
+    pub(crate) what: String,
+}
+
+/// How the event was dealt with as a whole, in words.
+pub(crate) enum Dealt {
+    /// Everything was decided.
+    Done(String),
+    /// GitLab is not ready; look again soon.
+    Later(String),
+}
+
+/// The projects.
+#[derive(Clone, Copy)]
+pub(crate) struct Projects<'a> {
+    pub(crate) deps: &'a Deps,
+    pub(crate) stacks: Stacks<'a>,
+}
+
+impl Projects<'_> {
+    /// The project's stacks that may run: not deleted, of the GitLab server that is linked.
+    async fn stacks_of(&self, project: ProjectId) -> Result<Vec<Stack>, Failure> {
+        let Some(integration) = self.deps.store.integration().await? else {
+            return Ok(Vec::new());
+        };
+        if !integration.value.linked {
+            return Ok(Vec::new());
+        }
+        let mut stacks = self.deps.store.stacks_of_project(project).await?;
+        stacks.retain(|s| s.generation == integration.value.generation);
+        stacks.sort_by(|a, b| a.slug.cmp(&b.slug));
+        Ok(stacks)
+    }
+}

@@ -1,0 +1,92 @@
+//! Runs: reading them, and moving them. Every change of a run, of its place and of its stack's head
+//! is one transaction, followed by the effects that the transaction recorded.
+
+mod effects;
+mod lists;
+mod sources;
+mod write;
+
+pub(crate) use lists::line_key;
+pub(crate) use write::written;
+
+use crate::{deps::Deps, slots::Slots};
+use gantry_domain::{
+    RunId, StackId,
+    run::{Run, RunState},
+    stack::{Stack, StackHead, Timeouts},
+};
+use gantry_queue::Failure;
+use gantry_store::{Expect, StoreError, Stored, keys};
+use jiff::Timestamp;
+
+/// The runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Runs<'a> {
+    pub(crate) deps: &'a Deps,
+    pub(crate) slots: Slots<'a>,
+}
+
+/// A stack's head as it was read; a stack that never ran has none.
+pub(crate) struct Head {
+    pub(crate) expect: Expect,
+    pub(crate) value: StackHead,
+}
+
+/// A run with its stack's head: what a transition is based on.
+pub(crate) struct Loaded {
+    pub(crate) stored: Stored<Run>,
+    pub(crate) head: Head,
+    /// The last sign of life of the run's runner, where that was looked for.
+    pub(crate) alive_at: Option<Timestamp>,
+}
+
+impl Loaded {
+    pub(crate) fn run(&self) -> &Run {
+        &self.stored.value
+    }
+}
+
+impl Runs<'_> {
+    pub(crate) async fn head(&self, stack: &StackId) -> Result<Head, StoreError> {
+        let found = self.deps.store.get::<StackHead>(&keys::stack_head(stack)).await?;
+        Ok(match found {
+            Some(stored) => Head { expect: stored.unchanged(), value: stored.value },
+            None => Head { expect: Expect::Absent, value: StackHead::default() },
+        })
+    }
+
+    /// Loads a run, having done what was left to do for its last transition.
+    pub(crate) async fn load(&self, run: &RunId) -> Result<Option<Loaded>, Failure> {
+        let mut stored = match self.deps.store.get::<Run>(&keys::run(run)).await? {
+            Some(stored) => stored,
+            None => return Ok(None),
+        };
+        if !stored.value.outstanding.is_empty() {
+            self.perform(stored).await?;
+            stored = match self.deps.store.get::<Run>(&keys::run(run)).await? {
+                Some(stored) => stored,
+                None => return Ok(None),
+            };
+        }
+        let head = self.head(&stored.value.stack).await?;
+        Ok(Some(Loaded { stored, head, alive_at: None }))
+    }
+
+    /// Reads a run as it is, also when something is still outstanding.
+    pub(crate) async fn peek(&self, run: &RunId) -> Result<Option<Loaded>, Failure> {
+        let Some(stored) = self.deps.store.get::<Run>(&keys::run(run)).await? else {
+            return Ok(None);
+        };
+        let head = self.head(&stored.value.stack).await?;
+        Ok(Some(Loaded { stored, head, alive_at: None }))
+    }
+
+    async fn timeouts(&self, run: &Run) -> Result<Timeouts, StoreError> {
+        // No time limit of the stack's own counts then.
+        if run.state.is_final() || run.state == RunState::Queued {
+            return Ok(Timeouts::default());
+        }
+        let stack = self.deps.store.stack(&run.stack).await?;
+        Ok(stack.map(|s: Stored<Stack>| s.value.timeouts).unwrap_or_default())
+    }
+}

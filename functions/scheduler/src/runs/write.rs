@@ -1,0 +1,124 @@
+//! Writing runs.
+
+use super::{Head, Loaded, Runs, lists::place_writes};
+use gantry_domain::{
+    run::{Effect, Place, Run, RunType, recheck::recheck_at},
+    stack::Timeouts,
+};
+use gantry_queue::Failure;
+use gantry_setup::metrics;
+use gantry_store::{
+    Expect, Outcome, Stored, Write, keys,
+    scheduler::{BlockedStack, RunEntry},
+};
+use std::time::Duration;
+
+impl Runs<'_> {
+    /// Writes a changed run in one transaction with its place, its stack's head and `extra`, and
+    /// then performs its effects. Stale means that somebody was first and nothing was written:
+    /// the message is delivered again, and reads again.
+    pub(crate) async fn commit(
+        &self,
+        loaded: Loaded,
+        mut run: Run,
+        extra: Vec<Write>,
+    ) -> Result<(), Failure> {
+        run.settle_place();
+        self.settle_source(loaded.run().place, &mut run).await?;
+        // No runner has claimed it, and none shall.
+        let before = loaded.run();
+        if before.is_unclaimed() && run.state.is_final() && run.role.is_some() {
+            run.outstanding.insert(Effect::EndRunner);
+        }
+        let timeouts = self.timeouts(&run).await?;
+        let mut writes =
+            vec![Write::put(keys::run(&run.id), loaded.stored.unchanged(), &run)?.due(recheck_at(
+                &run,
+                &timeouts,
+                loaded.alive_at,
+                self.deps.now(),
+            ))];
+        writes.extend(place_writes(loaded.run(), &run, self.deps.now())?);
+        let head = loaded.head.value.after(loaded.run(), &run, self.deps.now());
+        if head != loaded.head.value {
+            let key = keys::stack_head(&run.stack);
+            writes.push(Write::put(key, loaded.head.expect, &head)?);
+        } else if run.place != loaded.run().place {
+            writes.push(Write::Check {
+                key: keys::stack_head(&run.stack),
+                expect: loaded.head.expect,
+            });
+        }
+        if head.blocked.is_some() && head.blocked != loaded.head.value.blocked {
+            writes.push(Write::put(
+                keys::blocked(&run.stack),
+                Expect::Any,
+                &BlockedStack { stack: run.stack.clone() },
+            )?);
+        }
+        writes.extend(extra);
+        written(self.deps.store.write(writes).await?, &run.id)?;
+        if run.state.is_final() && !loaded.run().state.is_final() {
+            metrics::count_of("RunsEnded", "State", &run.state.to_string(), 1);
+        }
+        tracing::info!(
+            run.id = %run.id, stack = %run.slug, commit = %run.commit, state = %run.state,
+            "run is {}", run.state
+        );
+        let stored =
+            Stored { key: keys::run(&run.id), version: loaded.stored.version + 1, value: run };
+        self.perform(stored).await
+    }
+
+    /// Writes a run that does not exist yet, with its entries in the lists, and performs its
+    /// effects. Stale means that it exists.
+    pub(crate) async fn create(
+        &self,
+        head: Head,
+        mut run: Run,
+        extra: Vec<Write>,
+    ) -> Result<Outcome, Failure> {
+        run.settle_place();
+        self.settle_source(Place::Nowhere, &mut run).await?;
+        run.number = head.value.last_number + 1;
+        let entry = RunEntry::from(&run);
+        let now = self.deps.now();
+        let in_stack = keys::stack_run(&run.stack, run.number);
+        let made = Write::put(keys::run(&run.id), Expect::Absent, &run)?;
+        let version = made.version().unwrap_or_default();
+        let due = recheck_at(&run, &Timeouts::default(), None, now);
+        let mut writes = vec![made.due(due), Write::put(in_stack, Expect::Any, &entry)?];
+        if let Some(project) = run.project() {
+            let in_commit = keys::commit_run(project, &run.commit, &run.id);
+            writes.push(Write::put(in_commit, Expect::Any, &entry)?);
+        }
+        let nowhere = Run { place: Place::Nowhere, ..run.clone() };
+        writes.extend(place_writes(&nowhere, &run, now)?);
+        let mut after = head.value.after(&nowhere, &run, now);
+        after.last_number = run.number;
+        if run.run_type == RunType::Tracked {
+            after.latest = Some(run.id.clone());
+        }
+        writes.push(Write::put(keys::stack_head(&run.stack), head.expect, &after)?);
+        writes.extend(extra);
+        match self.deps.store.write(writes).await? {
+            Outcome::Stale => Ok(Outcome::Stale),
+            Outcome::Written => {
+                let stored = Stored { key: keys::run(&run.id), version, value: run };
+                self.perform(stored).await?;
+                Ok(Outcome::Written)
+            }
+        }
+    }
+}
+
+/// Turns "somebody was first" into another delivery of the message.
+pub(crate) fn written(outcome: Outcome, what: &impl std::fmt::Display) -> Result<(), Failure> {
+    match outcome {
+        Outcome::Written => Ok(()),
+        Outcome::Stale => Err(Failure::wait(
+            anyhow::anyhow!("{what} was changed by somebody else meanwhile"),
+            Duration::from_millis(200),
+        )),
+    }
+}

@@ -1,0 +1,95 @@
+//! Stacks: what moves their runs. One message of a stack is handled at a time.
+
+mod commands;
+mod due;
+mod hand_out;
+mod reports;
+mod suites;
+mod triggers;
+
+pub(crate) use triggers::first_proposed;
+
+use crate::{deps::Deps, nudges::distinct, runs::Runs};
+use gantry_domain::{
+    RunId, StackId, outdated,
+    run::{Effect, Ending, Run, RunEvent, RunState},
+    stack::Stack,
+};
+use gantry_queue::{Failure, Message};
+use gantry_store::{Expect, Write, keys, runner::Claim};
+
+/// The stacks.
+#[derive(Clone, Copy)]
+pub(crate) struct Stacks<'a> {
+    pub(crate) deps: &'a Deps,
+    pub(crate) runs: Runs<'a>,
+}
+
+impl Stacks<'_> {
+    /// The stack, if it may run at all.
+    pub(crate) async fn runnable(&self, stack: &StackId) -> Result<Option<Stack>, Failure> {
+        let Some(found) = self.deps.store.stack(stack).await? else { return Ok(None) };
+        let stack = found.value;
+        let integration = self.deps.store.integration().await?.map(|found| found.value);
+        let runs = stack.is_attached(integration.as_ref()) && stack.deleted_at.is_none();
+        Ok(runs.then_some(stack))
+    }
+
+    /// Why the run gets no runner any more, if its stack is not what it was made for.
+    pub(super) async fn outdated(&self, run: &Run) -> Result<Option<String>, Failure> {
+        let stack = self.deps.store.stack(&run.stack).await?.map(|found| found.value);
+        let integration = self.deps.store.integration().await?.map(|found| found.value);
+        Ok(outdated(run, stack.as_ref(), integration.as_ref()))
+    }
+
+    /// Ends a run as far as that can be done now: canceled while no runner has it, otherwise its
+    /// runner is asked to stop. Answers what the transaction must check.
+    pub(super) async fn end(&self, run: &mut Run, because: &str) -> Result<Vec<Write>, Failure> {
+        let now = self.deps.now();
+        match run.state {
+            RunState::Queued => {
+                run.apply(RunEvent::Canceled, now, None)?;
+                run.ending = Some(Ending::new(because));
+                Ok(Vec::new())
+            }
+            RunState::Preparing => {
+                let claim = keys::claim(&run.id, run.attempt);
+                if self.deps.store.get::<Claim>(&claim).await?.is_some() {
+                    run.stop_asked = Some(because.to_owned());
+                    return Ok(Vec::new());
+                }
+                run.apply(RunEvent::Canceled, now, None)?;
+                run.ending = Some(Ending::new(because));
+                Ok(vec![Write::Check { key: claim, expect: Expect::Absent }])
+            }
+            RunState::Testing => {
+                run.stop_asked = Some(because.to_owned());
+                run.outstanding.insert(Effect::Advance);
+                Ok(Vec::new())
+            }
+            _ => {
+                run.stop_asked = Some(because.to_owned());
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Cancels a run that no runner has; any other is left as it is.
+    pub(super) async fn cancel_queued(&self, run: &RunId, because: &str) -> Result<(), Failure> {
+        let Some(loaded) = self.runs.peek(run).await? else { return Ok(()) };
+        let mut run = loaded.run().clone();
+        if run.state != RunState::Queued
+            || run.apply(RunEvent::Canceled, self.deps.now(), None).is_err()
+        {
+            return Ok(());
+        }
+        run.ending = Some(Ending::new(because));
+        self.runs.commit(loaded, run, Vec::new()).await
+    }
+
+    /// Nudges the module again, after what was just written.
+    pub(super) async fn nudge_soon(&self, run: &Run) -> Result<(), Failure> {
+        let version = distinct(&(&run.id, self.deps.now().as_millisecond()));
+        Ok(self.deps.sender.send(Message::StackDue { stack: run.stack.clone(), version }).await?)
+    }
+}

@@ -1,0 +1,46 @@
+//! What runners say.
+
+use super::Stacks;
+use gantry_domain::{
+    RunId,
+    protocol::{Report, ReportKind},
+    run::RunState,
+};
+use gantry_queue::Failure;
+
+impl Stacks<'_> {
+    /// Takes a report of the present attempt, once. Reports of a superseded attempt say nothing.
+    pub(crate) async fn on_report(
+        &self,
+        run: &RunId,
+        attempt: u32,
+        report: Report,
+    ) -> Result<(), Failure> {
+        let Some(mut loaded) = self.runs.load(run).await? else { return Ok(()) };
+        if loaded.run().attempt != attempt {
+            return Ok(());
+        }
+        if let ReportKind::Claimed { runner } = &report.what {
+            return match loaded.run().state {
+                RunState::Preparing | RunState::Confirmed => self.take_claim(loaded, runner).await,
+                _ => Ok(()),
+            };
+        }
+        if report.sequence <= loaded.run().last_report {
+            return Ok(());
+        }
+        if matches!(loaded.run().state, RunState::Preparing | RunState::Confirmed) {
+            // The claim's own message is late; what the runner says proves the claim.
+            self.take_claim(loaded, "a runner").await?;
+            match self.runs.load(run).await? {
+                Some(again) => loaded = again,
+                None => return Ok(()),
+            }
+        }
+        let mut run = loaded.run().clone();
+        if !run.take_report(report, self.deps.now())? {
+            return Ok(());
+        }
+        self.runs.commit(loaded, run, Vec::new()).await
+    }
+}

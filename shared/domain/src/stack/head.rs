@@ -1,0 +1,185 @@
+//! What is known of a stack as a whole, and how each move of a run changes it.
+
+use crate::{
+    CommitSha, RunId,
+    run::{Place, Run, RunState, RunType},
+    text,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What the scheduler knows of a stack as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackHead {
+    /// The number of the newest run.
+    #[serde(default)]
+    pub last_number: u64,
+    /// The newest tracked run, whatever became of it.
+    #[serde(default)]
+    pub latest: Option<RunId>,
+    /// The tracked run that holds the stack: from *preparing* to its end.
+    pub tracked: Option<RunId>,
+    /// That run is applying: proposed runs wait.
+    pub applying: bool,
+    /// Why no tracked run may start, until a person unblocks the stack.
+    pub blocked: Option<Blocked>,
+    /// The last run that applied something, for "applied since" in notes.
+    pub last_applied: Option<LastApplied>,
+    /// The last run that applied a plan of the whole stack: values that were replaced before it was
+    /// made are not in the state any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_whole: Option<RunId>,
+}
+
+/// Why a stack is blocked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// The run whose result is unknown.
+    pub run: RunId,
+    /// In words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The last apply of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastApplied {
+    /// The run.
+    pub run: RunId,
+    /// Its commit.
+    pub commit: CommitSha,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+impl StackHead {
+    /// What it says once a run of the stack has moved.
+    pub fn after(&self, before: &Run, after: &Run, now: Timestamp) -> Self {
+        let mut head = self.clone();
+        if let Some(test) = after.test.as_ref().filter(|_| leaves_behind(before, after)) {
+            head.blocked = Some(Blocked {
+                run: after.id.clone(),
+                reason: format!("what the test {} made may still be there", test.case.name),
+                since: now,
+            });
+        }
+        if after.run_type != RunType::Tracked {
+            return head;
+        }
+        let goes = |run: &Run| matches!(run.place, Place::Source | Place::Line | Place::Tests);
+        if goes(after) && !goes(before) {
+            head.tracked = Some(after.id.clone());
+        }
+        // A lost runner can say so when the run holds the stack no more.
+        if after.applied && !before.applied {
+            head.last_applied =
+                Some(LastApplied { run: after.id.clone(), commit: after.commit.clone(), at: now });
+            if !after.partial {
+                head.last_whole = Some(after.id.clone());
+            }
+        }
+        // Where its state is may become known when it has ended.
+        if let (Some(blocked), Some(doubt)) = (&mut head.blocked, after.doubt)
+            && blocked.run == after.id
+        {
+            blocked.reason = text::why_blocked(doubt).to_owned();
+        }
+        let holds = head.tracked.as_ref() == Some(&after.id);
+        if !holds {
+            return head;
+        }
+        head.applying = after.state == RunState::Applying;
+        if after.state.is_final() {
+            head.tracked = None;
+            head.applying = false;
+            let reason = match after.doubt {
+                Some(doubt) => Some(text::why_blocked(doubt)),
+                None => after.lost.then_some(text::LOST_WHILE_APPLYING),
+            };
+            if let Some(reason) = reason {
+                let (run, reason) = (after.id.clone(), reason.to_owned());
+                head.blocked = Some(Blocked { run, reason, since: now });
+            }
+        }
+        head
+    }
+}
+
+/// The test run ends now, and what it made is not known to be gone.
+fn leaves_behind(before: &Run, after: &Run) -> bool {
+    (after.lost && !before.lost) || (after.left_behind && !before.left_behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::StateDoubt;
+
+    fn run() -> Run {
+        let golden = include_str!("../../../store/golden/v1/run.json");
+        let run: Run = serde_json::from_str(golden).unwrap();
+        Run {
+            run_type: RunType::Tracked,
+            test: None,
+            applied: false,
+            lost: false,
+            doubt: None,
+            ..run
+        }
+    }
+
+    fn after(head: &StackHead, before: &Run, after: &Run) -> StackHead {
+        head.after(before, after, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn only_an_apply_of_the_whole_takes_what_was_before_out_of_the_state() {
+        let before = run();
+        let whole = |partial| {
+            let applied = Run { applied: true, partial, ..before.clone() };
+            let head = after(&StackHead::default(), &before, &applied);
+            assert!(head.last_applied.is_some());
+            head.last_whole
+        };
+        assert_eq!(whole(false), Some(before.id.clone()));
+        assert_eq!(whole(true), None);
+    }
+
+    #[test]
+    fn a_tracked_run_holds_its_stack_from_the_line_to_its_end() {
+        let place = |state, place| Run { state, place, ..run() };
+        let queued = place(RunState::Queued, Place::Queue);
+        for goes in [Place::Source, Place::Line, Place::Tests] {
+            let line = place(RunState::Queued, goes);
+            let held = after(&StackHead::default(), &queued, &line);
+            assert_eq!(held.tracked, Some(line.id.clone()), "{goes:?}");
+            let applying = place(RunState::Applying, Place::Room);
+            let held = after(&held, &line, &applying);
+            assert!(held.applying && held.tracked.is_some());
+            let ended = place(RunState::Finished, Place::Nowhere);
+            let free = after(&held, &applying, &ended);
+            assert_eq!((free.tracked, free.applying, free.blocked), (None, false, None));
+        }
+        let proposed = Run { run_type: RunType::Proposed, ..place(RunState::Queued, Place::Line) };
+        assert_eq!(after(&StackHead::default(), &queued, &proposed), StackHead::default());
+    }
+
+    #[test]
+    fn what_is_not_known_of_the_state_blocks_the_stack() {
+        let applying = Run { state: RunState::Applying, place: Place::Room, ..run() };
+        let head = StackHead { tracked: Some(applying.id.clone()), ..StackHead::default() };
+        let failed = Run { state: RunState::Failed, place: Place::Nowhere, ..applying.clone() };
+        let reason = |ended: &Run| after(&head, &applying, ended).blocked.map(|b| b.reason);
+        assert_eq!(reason(&failed), None);
+        let lost = Run { lost: true, ..failed.clone() };
+        assert_eq!(reason(&lost).unwrap(), text::LOST_WHILE_APPLYING);
+        let aside = Run { doubt: Some(StateDoubt::KeptAside), ..failed };
+        let words = text::why_blocked(StateDoubt::KeptAside);
+        assert_eq!(reason(&aside).unwrap(), words);
+        // Where its state is may become known when it has ended.
+        let blocked = after(&head, &applying, &lost);
+        let known = Run { doubt: Some(StateDoubt::KeptAside), ..lost.clone() };
+        assert_eq!(after(&blocked, &lost, &known).blocked.unwrap().reason, words);
+    }
+}
