@@ -1,10 +1,10 @@
 //! System tests as short stories.
 //!
-//! [`run_test`] drives the whole system in process against the fake GitLab: real routers, real SDK
-//! calls to dynoxide, real HTTP, hand-pumped queues and a hand-set clock, so nothing sleeps. Every
-//! story runs in each [`Mode`]: as it is, with every message delivered twice and groups shuffled,
-//! with stale index reads, without any webhook, and with a process that ends after every message.
-//! At the end nothing may be left. A quarter of the stories, or with `GANTRY_STOPS` all, are told again
+//! A [`story!`] drives the whole system in process against the fake GitLab: real routers, real SDK
+//! calls to dynoxide, real HTTP, hand-pumped queues and a hand-set clock, so nothing sleeps. Each
+//! [`Mode`] of it is a test: as it is, with every message delivered twice and groups shuffled, with
+//! stale index reads, without any webhook, and with a process that ends after every message; the seed
+//! chooses which of them are told besides the first. At the end nothing may be left. A quarter of the stories, or with `GANTRY_STOPS` all, are told again
 //! with a process that ends before one of its side effects: the end must be the same (`stops`,
 //! `end`). So it must with a GitLab that is in trouble for ten minutes (`moods`);
 //! `GANTRY_MOODS=all` tells all of them. A seed, another one each time, chooses what is left to
@@ -32,8 +32,12 @@ mod tls;
 mod world;
 mod writes;
 
+pub use gantry_domain::stack::Tool;
 pub use gantry_queue::NotStarted;
-pub use modes::{Mode, run_test, run_test_in, run_test_in_moods, run_test_on, run_test_on_in};
+pub use modes::{
+    Mode, Story, Telling, as_story, run_test_in, run_test_in_moods, run_test_on, tell_in,
+    tell_with_stops,
+};
 pub use moods::Trouble;
 pub use runner::Planned;
 pub use tls::Secure;

@@ -9,7 +9,7 @@ use crate::{
 use futures::FutureExt as _;
 use gantry_domain::stack::Tool;
 use rand::seq::SliceRandom as _;
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin};
 
 /// What is made harder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,20 +32,6 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// Every mode.
-    pub const ALL: [Self; 5] = [
-        Self::PLAIN,
-        Self { twice_and_shuffled: Some(1), ..Self::PLAIN },
-        Self { twice_and_shuffled: Some(2), stale_index: true, ..Self::PLAIN },
-        Self { restarts: true, ..Self::PLAIN },
-        Self { no_webhooks: true, ..Self::PLAIN },
-    ];
-    /// The modes of stories about what only a webhook tells, such as a branch that was deleted or
-    /// set back.
-    pub const WITH_WEBHOOKS: [Self; 4] = {
-        let [one, two, three, four, _] = Self::ALL;
-        [one, two, three, four]
-    };
     /// Nothing is made harder.
     pub const PLAIN: Self = Self {
         twice_and_shuffled: None,
@@ -56,58 +42,162 @@ impl Mode {
         stops_before: None,
         trouble: None,
     };
+    /// Messages come twice and shuffled.
+    pub const TWICE: Self = Self { twice_and_shuffled: Some(1), ..Self::PLAIN };
+    /// GitLab cannot call.
+    pub const NO_WEBHOOKS: Self = Self { no_webhooks: true, ..Self::PLAIN };
+
+    /// The mode by the name of its test.
+    fn named(name: &str) -> Self {
+        match name {
+            "plain" => Self::PLAIN,
+            "twice_and_shuffled" => Self::TWICE,
+            "stale_index" => Self { twice_and_shuffled: Some(2), stale_index: true, ..Self::PLAIN },
+            "restarts" => Self { restarts: true, ..Self::PLAIN },
+            "no_webhooks" => Self::NO_WEBHOOKS,
+            other => panic!("there is no mode {other}"),
+        }
+    }
 }
 
-/// Tells the story as it is, and in two more modes, which the seed chooses; in all of them where it is
-/// told with every stop.
-pub async fn run_test<F, Fut>(story: F)
+/// A story: told in a world, which it gives back.
+pub type Story = fn(World) -> Telling;
+/// What tells it.
+pub type Telling = Pin<Box<dyn Future<Output = World>>>;
+
+/// A story as tests: one for each [`Mode`] in which it can be told, and one, `stops`, in which
+/// processes end before its side effects. What only a webhook tells (a branch that was deleted or set
+/// back) is told `with_webhooks`.
+#[macro_export]
+macro_rules! story {
+    ($name:ident, with_webhooks, $story:expr $(,)?) => {
+        $crate::story_in!($name, 2, [plain, twice_and_shuffled, stale_index, restarts], $story);
+    };
+    ($name:ident, $story:expr $(,)?) => {
+        $crate::story_in!(
+            $name,
+            2,
+            [plain, twice_and_shuffled, stale_index, restarts, no_webhooks],
+            $story
+        );
+    };
+}
+
+/// The same on the real tools: in each mode on Terraform, and as it is on OpenTofu. How messages
+/// come, and when a process ends, makes no difference to what a tool does.
+#[macro_export]
+macro_rules! story_on_each_tool {
+    ($name:ident, $story:expr $(,)?) => {
+        mod $name {
+            use super::*;
+
+            async fn told(mut world: $crate::World, tool: $crate::Tool) -> $crate::World {
+                world.tool = tool;
+                $crate::as_story($story)(world).await
+            }
+
+            $crate::story_in!(
+                terraform,
+                1,
+                [plain, twice_and_shuffled, stale_index, restarts, no_webhooks],
+                |world| told(world, $crate::Tool::Terraform)
+            );
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn opentofu() {
+                if gantry_terraform::has($crate::Tool::OpenTofu) {
+                    let story = |world| -> $crate::Telling {
+                        Box::pin(told(world, $crate::Tool::OpenTofu))
+                    };
+                    $crate::tell_in(module_path!(), 0, "plain", &["plain"], story).await;
+                }
+            }
+        }
+    };
+}
+
+/// The tests of [`story!`]: told as it is, and in so many `$others`, which the seed chooses.
+#[macro_export]
+macro_rules! story_in {
+    ($name:ident, $others:literal, [$($mode:ident),+], $story:expr) => {
+        mod $name {
+            use super::*;
+
+            const MODES: &[&str] = &[$(stringify!($mode)),+];
+
+            fn told(world: $crate::World) -> $crate::Telling {
+                Box::pin($crate::as_story($story)(world))
+            }
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $mode() {
+                $crate::tell_in(module_path!(), $others, stringify!($mode), MODES, told).await;
+            })+
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn stops() {
+                $crate::tell_with_stops(module_path!(), told).await;
+            }
+        }
+    };
+}
+
+/// Tells the compiler what a closure is.
+#[doc(hidden)]
+pub fn as_story<F, Fut>(story: F) -> F
 where
     F: Fn(World) -> Fut,
     Fut: Future<Output = World>,
 {
-    run_test_in(&some_of(&Mode::ALL, 2, std::any::type_name::<F>()), story).await;
+    story
 }
 
-/// Tells the story on a tool: as it is, and on Terraform once more in another mode, which the seed
-/// chooses. How messages come, and when a process ends, makes no difference to what a tool does.
+/// Tells the story in a mode, unless the seed chooses `others` of `modes` besides the first without
+/// it.
+pub async fn tell_in(name: &str, others: usize, mode: &str, modes: &[&str], story: Story) {
+    if chosen(name, others, modes).contains(&mode) {
+        tell(Mode::named(mode), &story).await.end().await;
+    } else {
+        eprintln!("=== GANTRY_SEED={} chooses other modes than {mode}", *SEED);
+    }
+}
+
+/// The first of these modes, and some others.
+fn chosen<'a>(name: &str, others: usize, modes: &[&'a str]) -> Vec<&'a str> {
+    let mut rest = modes.to_vec();
+    let first = rest.remove(0);
+    if !stops::all_are_wanted() {
+        rest.shuffle(&mut random((name, "mode")));
+        rest.truncate(others);
+    }
+    rest.push(first);
+    rest
+}
+
+/// Tells the story as it is, and then with processes that end before its side effects, as many as
+/// were asked for: the end must be the same.
+pub async fn tell_with_stops(name: &str, story: Story) {
+    if stops::wanted(name) > 0 {
+        told_with_stops(&[Mode::PLAIN], name, stops::wanted(name), story).await;
+    }
+}
+
+/// Tells the story on a tool, as it is.
 pub async fn run_test_on<F, Fut>(tool: Tool, story: F)
 where
     F: Fn(World) -> Fut,
     Fut: Future<Output = World>,
 {
-    run_test_on_in(tool, &Mode::ALL, story).await;
-}
-
-/// The same, with one of the given modes besides the first; with all of them where the story is told
-/// with every stop.
-pub async fn run_test_on_in<F, Fut>(tool: Tool, modes: &[Mode], story: F)
-where
-    F: Fn(World) -> Fut,
-    Fut: Future<Output = World>,
-{
     let name = std::any::type_name::<F>();
-    let (modes, stops) = match tool {
-        Tool::Terraform => (some_of(modes, 1, name), stops::wanted(name)),
-        Tool::OpenTofu => (vec![Mode::PLAIN], 0),
+    let stops = match tool {
+        Tool::Terraform => stops::wanted(name),
+        Tool::OpenTofu => 0,
     };
     let story = |mut world: World| {
         world.tool = tool;
         story(world)
     };
-    tell_with_stops(&modes, name, stops, story).await;
-}
-
-/// The first of these modes, and some others, in their order.
-fn some_of(modes: &[Mode], others: usize, story: &str) -> Vec<Mode> {
-    if stops::all_are_wanted() || modes.is_empty() {
-        return modes.to_vec();
-    }
-    let mut numbers: Vec<usize> = (1..modes.len()).collect();
-    numbers.shuffle(&mut random((story, "mode")));
-    numbers.truncate(others);
-    numbers.push(0);
-    numbers.sort_unstable();
-    numbers.into_iter().map(|number| modes[number]).collect()
+    told_with_stops(&[Mode::PLAIN], name, stops, story).await;
 }
 
 /// Tells the story in the given modes, and looks at the end whether anything is left. Then again
@@ -118,10 +208,10 @@ where
     Fut: Future<Output = World>,
 {
     let name = std::any::type_name::<F>();
-    tell_with_stops(modes, name, stops::wanted(name), story).await;
+    told_with_stops(modes, name, stops::wanted(name), story).await;
 }
 
-async fn tell_with_stops<F, Fut>(modes: &[Mode], name: &str, wanted: usize, story: F)
+async fn told_with_stops<F, Fut>(modes: &[Mode], name: &str, wanted: usize, story: F)
 where
     F: Fn(World) -> Fut,
     Fut: Future<Output = World>,

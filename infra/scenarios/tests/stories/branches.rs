@@ -1,76 +1,63 @@
 //! Branches that are not tracked, and tags.
 
-use gantry_scenarios::{Mode, StackOptions, World, run_test, run_test_in, with_files};
+use gantry_scenarios::{Mode, StackOptions, World, run_test_in, story, with_files};
 use serde_json::json;
 use std::time::Duration;
 
-#[tokio::test]
-async fn a_branch_forced_away_and_back_is_planned_again() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.hold("network");
-        let one = w.push(project, "change", "infra/main.tf", "# one").await;
-        w.dev.set_branch(project, "change", "main").unwrap();
-        w.catch_up().await;
-        w.expect_status(project, &one, "gantry/network", "canceled");
-        w.release("network");
-        w.dev.set_branch(project, "change", &one).unwrap();
-        w.catch_up().await;
-        let lines = w.run_lines("network").await;
-        assert_eq!(lines[0], format!("proposed finished {}", &one[..8]), "{lines:?}");
-        w.expect_status(project, &one, "gantry/network", "success");
-        w
-    })
-    .await;
-}
+story!(a_branch_forced_away_and_back_is_planned_again, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.hold("network");
+    let one = w.push(project, "change", "infra/main.tf", "# one").await;
+    w.dev.set_branch(project, "change", "main").unwrap();
+    w.catch_up().await;
+    w.expect_status(project, &one, "gantry/network", "canceled");
+    w.release("network");
+    w.dev.set_branch(project, "change", &one).unwrap();
+    w.catch_up().await;
+    let lines = w.run_lines("network").await;
+    assert_eq!(lines[0], format!("proposed finished {}", &one[..8]), "{lines:?}");
+    w.expect_status(project, &one, "gantry/network", "success");
+    w
+});
 
-#[tokio::test]
-async fn a_deleted_branch_cancels_its_run() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.hold("network");
-        let one = w.push(project, "change", "infra/main.tf", "# one").await;
-        w.dev.delete_branch(project, "change").unwrap();
-        w.catch_up().await;
-        let lines = w.run_lines("network").await;
-        assert_eq!(lines, [format!("proposed stopped {}", &one[..8])]);
-        w.release("network");
-        w
-    })
-    .await;
-}
+story!(a_deleted_branch_cancels_its_run, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.hold("network");
+    let one = w.push(project, "change", "infra/main.tf", "# one").await;
+    w.dev.delete_branch(project, "change").unwrap();
+    w.catch_up().await;
+    let lines = w.run_lines("network").await;
+    assert_eq!(lines, [format!("proposed stopped {}", &one[..8])]);
+    w.release("network");
+    w
+});
 
-#[tokio::test]
-async fn a_tag_starts_what_the_stack_says() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        let fields =
-            json!({ "on_tag": { "pattern": "v*", "run": "tracked" }, "on_push": "proposed" });
-        w.stack(project, "network", "infra", StackOptions { fields }).await;
-        if w.is_without_webhooks() {
-            // The tags that are there before are learnt by the first comparison.
-            w.catch_up().await;
-        }
-        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        assert_eq!(w.run_lines("network").await, [format!("proposed finished {}", &commit[..8])]);
-        w.dev.tag(project, "other", &commit, None).unwrap();
-        w.dev.tag(project, "v1", &commit, Some("the first")).unwrap();
+story!(a_tag_starts_what_the_stack_says, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    let fields = json!({ "on_tag": { "pattern": "v*", "run": "tracked" }, "on_push": "proposed" });
+    w.stack(project, "network", "infra", StackOptions { fields }).await;
+    if w.is_without_webhooks() {
+        // The tags that are there before are learnt by the first comparison.
         w.catch_up().await;
-        let lines = w.run_lines("network").await;
-        assert_eq!(lines[0], format!("tracked unconfirmed {}", &commit[..8]), "{lines:?}");
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        w
-    })
-    .await;
-}
+    }
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    assert_eq!(w.run_lines("network").await, [format!("proposed finished {}", &commit[..8])]);
+    w.dev.tag(project, "other", &commit, None).unwrap();
+    w.dev.tag(project, "v1", &commit, Some("the first")).unwrap();
+    w.catch_up().await;
+    let lines = w.run_lines("network").await;
+    assert_eq!(lines[0], format!("tracked unconfirmed {}", &commit[..8]), "{lines:?}");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    w
+});
 
 /// Only the newest hundred tags are looked at again and again: what was older may slide into them.
 #[tokio::test]
 async fn tags_that_were_there_before_start_nothing_when_newer_ones_go() {
     // So many tags take long: as it is, and where only comparing finds what has changed.
-    run_test_in(&[Mode::PLAIN, Mode::ALL[4]], |mut w| async move {
+    run_test_in(&[Mode::PLAIN, Mode::NO_WEBHOOKS], |mut w| async move {
         let project = w.plain_project("acme/network");
         for i in 0..300 {
             // Some have a date of their own, others the commit's.
@@ -97,22 +84,18 @@ async fn tags_that_were_there_before_start_nothing_when_newer_ones_go() {
     .await;
 }
 
-/// Where no webhook tells, a tag on a commit from before may be from before too.
-#[tokio::test]
-async fn a_tag_on_an_old_commit_runs_where_a_webhook_tells_that_it_is_new() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.pass(Duration::from_secs(60)).await;
-        let fields = json!({ "on_tag": { "pattern": "v*", "run": "tracked" } });
-        w.stack(project, "network", "infra", StackOptions { fields }).await;
-        w.catch_up().await;
-        w.dev.tag(project, "v1", "main", None).unwrap();
-        w.pass(Duration::from_secs(20 * 60)).await;
-        assert_eq!(w.runs("network").await.len(), usize::from(!w.is_without_webhooks()));
-        w
-    })
-    .await;
-}
+// Where no webhook tells, a tag on a commit from before may be from before too.
+story!(a_tag_on_an_old_commit_runs_where_a_webhook_tells_that_it_is_new, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.pass(Duration::from_secs(60)).await;
+    let fields = json!({ "on_tag": { "pattern": "v*", "run": "tracked" } });
+    w.stack(project, "network", "infra", StackOptions { fields }).await;
+    w.catch_up().await;
+    w.dev.tag(project, "v1", "main", None).unwrap();
+    w.pass(Duration::from_secs(20 * 60)).await;
+    assert_eq!(w.runs("network").await.len(), usize::from(!w.is_without_webhooks()));
+    w
+});
 
 /// GitLab lists no changes beyond its limits: the trees of both sides say what changed.
 #[tokio::test]
@@ -160,11 +143,11 @@ async fn what_gitlab_does_not_list_is_told_by_the_trees() {
     .await;
 }
 
-/// A branch without a merge request, its merge request and the push of its merge: each of them plans
-/// what the change touches, and nothing else.
-#[tokio::test]
-async fn a_cut_list_of_changes_plans_the_same_for_a_branch_its_merge_request_and_its_merge() {
-    run_test(|mut w| async move {
+// A branch without a merge request, its merge request and the push of its merge: each of them plans
+// what the change touches, and nothing else.
+story!(
+    a_cut_list_of_changes_plans_the_same_for_a_branch_its_merge_request_and_its_merge,
+    |mut w| async move {
         let files: Vec<String> = (0..1001).map(|i| format!("docs/page{i:04}.md")).collect();
         let mut before: Vec<&str> = files.iter().map(String::as_str).collect();
         before.extend(["infra/main.tf", "other/main.tf"]);
@@ -191,6 +174,5 @@ async fn a_cut_list_of_changes_plans_the_same_for_a_branch_its_merge_request_and
         let merged = (w.runs("network").await.len(), w.runs("other").await.len());
         assert_eq!(merged, (2, 1), "the merge: {}", w.history());
         w
-    })
-    .await;
-}
+    }
+);

@@ -1,44 +1,40 @@
 //! Comparing with GitLab: what it finds, and how much it asks.
 
 use gantry_fake_gitlab::ProjectId;
-use gantry_scenarios::{Mode, StackOptions, World, run_test_in};
+use gantry_scenarios::{Mode, StackOptions, World, run_test_in, story};
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-#[tokio::test]
-async fn a_branch_without_a_merge_request_is_found_though_its_webhook_was_lost() {
-    run_test_in(&Mode::ALL, |mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.dev.push(project, "old", "infra/main.tf", "# before there was a stack").unwrap();
-        w.gitlab.drop_pending();
-        w.pass(10 * MINUTE).await;
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.pass(11 * MINUTE).await;
-        assert!(w.runs("network").await.is_empty(), "what was there before starts nothing");
+story!(a_branch_without_a_merge_request_is_found_though_its_webhook_was_lost, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.dev.push(project, "old", "infra/main.tf", "# before there was a stack").unwrap();
+    w.gitlab.drop_pending();
+    w.pass(10 * MINUTE).await;
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.pass(11 * MINUTE).await;
+    assert!(w.runs("network").await.is_empty(), "what was there before starts nothing");
 
-        // The host is down.
-        let one = w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
-        w.dev.push(project, "docs", "README.md", "better").unwrap();
-        w.gitlab.drop_pending();
-        w.pass(11 * MINUTE).await;
-        let planned = |commit: &str| format!("proposed finished {}", &commit[..8]);
-        assert_eq!(w.run_lines("network").await, [planned(&one)], "{}", w.history());
-        w.expect_status(project, &one, "gantry/network", "success");
+    // The host is down.
+    let one = w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+    w.dev.push(project, "docs", "README.md", "better").unwrap();
+    w.gitlab.drop_pending();
+    w.pass(11 * MINUTE).await;
+    let planned = |commit: &str| format!("proposed finished {}", &commit[..8]);
+    assert_eq!(w.run_lines("network").await, [planned(&one)], "{}", w.history());
+    w.expect_status(project, &one, "gantry/network", "success");
 
-        let two = w.dev.push(project, "change", "infra/main.tf", "# two").unwrap();
-        let three = w.dev.push(project, "old", "infra/main.tf", "# three").unwrap();
-        w.gitlab.drop_pending();
-        w.pass(11 * MINUTE).await;
-        let mut lines = w.run_lines("network").await;
-        lines.sort();
-        let mut expected = [planned(&one), planned(&two), planned(&three)];
-        expected.sort();
-        assert_eq!(lines, expected, "{}", w.history());
-        w
-    })
-    .await;
-}
+    let two = w.dev.push(project, "change", "infra/main.tf", "# two").unwrap();
+    let three = w.dev.push(project, "old", "infra/main.tf", "# three").unwrap();
+    w.gitlab.drop_pending();
+    w.pass(11 * MINUTE).await;
+    let mut lines = w.run_lines("network").await;
+    lines.sort();
+    let mut expected = [planned(&one), planned(&two), planned(&three)];
+    expected.sort();
+    assert_eq!(lines, expected, "{}", w.history());
+    w
+});
 
 /// GitLab lists branches by the time of their commits, a hundred a page.
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What GitLab shows: pipelines, the gate, mergeability.
 
 use gantry_fake_gitlab::{Ci, CiMode, Fault, Matcher, ProjectOptions};
-use gantry_scenarios::{StackOptions, run_test, with_files};
+use gantry_scenarios::{StackOptions, World, story, with_files};
 use jiff::SignedDuration;
 use reqwest::Method;
 use std::time::Duration;
@@ -19,194 +19,168 @@ fn with_ci(mode: CiMode, delay: i64) -> ProjectOptions {
     }
 }
 
-async fn lands_on_the_projects_own_pipeline(options: ProjectOptions) {
-    run_test(async |mut w| {
-        let project = w.project("acme/network", options.clone());
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
-        let iid = w.open(project, "change").await;
-        w.pass(Duration::from_secs(60)).await;
-        w.gitlab.finish_all_ci(project, "success");
-        w.pass(Duration::from_secs(60)).await;
-        let merge_request = w.gitlab.mr(project, iid).unwrap();
-        let pipelines = w.gitlab.pipelines(project);
-        let head = pipelines.iter().find(|p| Some(p.id) == merge_request.head_pipeline).unwrap();
-        let names: Vec<_> =
-            head.jobs.iter().filter(|j| !j.retried).map(|j| j.name.as_str()).collect();
-        for name in ["build", "gantry", "gantry/network"] {
-            assert!(names.contains(&name), "{names:?}\n{}", w.history());
+async fn lands_on_the_projects_own_pipeline(mut w: World, options: ProjectOptions) -> World {
+    let project = w.project("acme/network", options);
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+    let iid = w.open(project, "change").await;
+    w.pass(Duration::from_secs(60)).await;
+    w.gitlab.finish_all_ci(project, "success");
+    w.pass(Duration::from_secs(60)).await;
+    let merge_request = w.gitlab.mr(project, iid).unwrap();
+    let pipelines = w.gitlab.pipelines(project);
+    let head = pipelines.iter().find(|p| Some(p.id) == merge_request.head_pipeline).unwrap();
+    let names: Vec<_> = head.jobs.iter().filter(|j| !j.retried).map(|j| j.name.as_str()).collect();
+    for name in ["build", "gantry", "gantry/network"] {
+        assert!(names.contains(&name), "{names:?}\n{}", w.history());
+    }
+    assert_eq!(head.status, "success");
+    for pipeline in &pipelines {
+        for job in pipeline.jobs.iter().filter(|j| j.external && !j.retried) {
+            assert_eq!(job.status, "success", "{pipeline:#?}");
         }
-        assert_eq!(head.status, "success");
-        for pipeline in &pipelines {
-            for job in pipeline.jobs.iter().filter(|j| j.external && !j.retried) {
-                assert_eq!(job.status, "success", "{pipeline:#?}");
-            }
-        }
-        w.dev.merge(project, iid).unwrap();
-        w.catch_up().await;
-        w
-    })
-    .await;
+    }
+    w.dev.merge(project, iid).unwrap();
+    w.catch_up().await;
+    w
 }
 
-#[tokio::test]
-async fn statuses_land_on_a_branch_pipeline() {
-    lands_on_the_projects_own_pipeline(with_ci(CiMode::Branch, 0)).await;
-}
+story!(statuses_land_on_a_branch_pipeline, |w| lands_on_the_projects_own_pipeline(
+    w,
+    with_ci(CiMode::Branch, 0)
+));
 
-#[tokio::test]
-async fn statuses_land_on_a_merge_request_pipeline_that_comes_late() {
-    lands_on_the_projects_own_pipeline(with_ci(CiMode::MergeRequest, 4)).await;
-}
+story!(statuses_land_on_a_merge_request_pipeline_that_comes_late, |w| {
+    lands_on_the_projects_own_pipeline(w, with_ci(CiMode::MergeRequest, 4))
+});
 
-#[tokio::test]
-async fn statuses_land_on_a_merged_results_pipeline() {
-    lands_on_the_projects_own_pipeline(with_ci(CiMode::MergedResults, 2)).await;
-}
+story!(statuses_land_on_a_merged_results_pipeline, |w| lands_on_the_projects_own_pipeline(
+    w,
+    with_ci(CiMode::MergedResults, 2)
+));
 
-#[tokio::test]
-async fn statuses_land_on_a_late_pipeline_whose_file_lies_elsewhere() {
+story!(statuses_land_on_a_late_pipeline_whose_file_lies_elsewhere, |w| async move {
     let elsewhere = ProjectOptions {
         ci_config_path: "ci/main.yml@acme/pipelines".to_owned(),
         files: with_files(&["infra/main.tf", "README.md"]).files,
         ..with_ci(CiMode::Branch, 4)
     };
-    lands_on_the_projects_own_pipeline(elsewhere).await;
-}
+    lands_on_the_projects_own_pipeline(w, elsewhere).await
+});
 
-#[tokio::test]
-async fn auto_merge_waits_for_both_stacks() {
-    run_test(|mut w| async move {
-        let options = ProjectOptions {
-            pipelines_must_succeed: true,
-            ..with_files(&["fast/main.tf", "slow/main.tf"])
-        };
-        let project = w.project("acme/two", options);
-        w.stack(project, "fast", "fast", StackOptions::default()).await;
-        w.stack(project, "slow", "slow", StackOptions::default()).await;
-        w.hold("slow");
-        let files = [("fast/main.tf", Some("# one")), ("slow/main.tf", Some("# one"))];
-        w.dev.push_files(project, "change", &files, "Change both").unwrap();
-        let iid = w.open(project, "change").await;
-        w.dev.auto_merge(project, iid).unwrap();
-        w.catch_up().await;
-        assert_eq!(w.gitlab.mr(project, iid).unwrap().state, "opened");
-        w.release("slow");
-        w.catch_up().await;
-        w.settle().await;
-        assert_eq!(w.gitlab.mr(project, iid).unwrap().state, "merged", "{}", w.history());
-        w
-    })
-    .await;
-}
+story!(auto_merge_waits_for_both_stacks, |mut w| async move {
+    let options = ProjectOptions {
+        pipelines_must_succeed: true,
+        ..with_files(&["fast/main.tf", "slow/main.tf"])
+    };
+    let project = w.project("acme/two", options);
+    w.stack(project, "fast", "fast", StackOptions::default()).await;
+    w.stack(project, "slow", "slow", StackOptions::default()).await;
+    w.hold("slow");
+    let files = [("fast/main.tf", Some("# one")), ("slow/main.tf", Some("# one"))];
+    w.dev.push_files(project, "change", &files, "Change both").unwrap();
+    let iid = w.open(project, "change").await;
+    w.dev.auto_merge(project, iid).unwrap();
+    w.catch_up().await;
+    assert_eq!(w.gitlab.mr(project, iid).unwrap().state, "opened");
+    w.release("slow");
+    w.catch_up().await;
+    w.settle().await;
+    assert_eq!(w.gitlab.mr(project, iid).unwrap().state, "merged", "{}", w.history());
+    w
+});
 
-#[tokio::test]
-async fn a_readme_only_merge_request_is_mergeable_where_pipelines_must_succeed() {
-    run_test(|mut w| async move {
-        let options = ProjectOptions {
-            pipelines_must_succeed: true,
-            ..with_files(&["infra/main.tf", "README.md"])
-        };
-        let project = w.project("acme/network", options);
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        let commit = w.dev.push(project, "docs", "README.md", "better").unwrap();
-        let iid = w.open(project, "docs").await;
-        w.expect_status(project, &commit, "gantry", "success: No stack is affected");
-        w.dev.merge(project, iid).unwrap();
-        w.catch_up().await;
-        assert!(w.runs("network").await.is_empty());
-        w
-    })
-    .await;
-}
+story!(a_readme_only_merge_request_is_mergeable_where_pipelines_must_succeed, |mut w| async move {
+    let options = ProjectOptions {
+        pipelines_must_succeed: true,
+        ..with_files(&["infra/main.tf", "README.md"])
+    };
+    let project = w.project("acme/network", options);
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    let commit = w.dev.push(project, "docs", "README.md", "better").unwrap();
+    let iid = w.open(project, "docs").await;
+    w.expect_status(project, &commit, "gantry", "success: No stack is affected");
+    w.dev.merge(project, iid).unwrap();
+    w.catch_up().await;
+    assert!(w.runs("network").await.is_empty());
+    w
+});
 
-#[tokio::test]
-async fn what_a_replaced_user_began_is_finished_with_its_own_token() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.hold("network");
-        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        w.expect_status(project, &commit, "gantry/network", "pending");
+story!(what_a_replaced_user_began_is_finished_with_its_own_token, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.hold("network");
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    w.expect_status(project, &commit, "gantry/network", "pending");
 
-        let next = w.gitlab.create_bot("next-bot");
-        w.gitlab.set_member(project, next, 40);
-        let token = w.gitlab.create_token(next, &["api"], None);
-        let link = serde_json::json!({ "api_host": w.gitlab.base_url(), "token": token });
-        let (status, answer) = w.api(reqwest::Method::PUT, "/integration", Some(link)).await;
-        assert!(status.is_success(), "{answer}");
-        assert!(answer.to_string().contains("finished with its old token"), "{answer}");
+    let next = w.gitlab.create_bot("next-bot");
+    w.gitlab.set_member(project, next, 40);
+    let token = w.gitlab.create_token(next, &["api"], None);
+    let link = serde_json::json!({ "api_host": w.gitlab.base_url(), "token": token });
+    let (status, answer) = w.api(reqwest::Method::PUT, "/integration", Some(link)).await;
+    assert!(status.is_success(), "{answer}");
+    assert!(answer.to_string().contains("finished with its old token"), "{answer}");
 
-        w.plans("network", gantry_scenarios::Planned::Clean);
-        w.release("network");
-        w.settle().await;
-        w.expect_status(project, &commit, "gantry/network", "success: No changes");
-        let jobs = w.gitlab.statuses(project, &commit);
-        let of_stack: Vec<_> = jobs.iter().filter(|job| job.name == "gantry/network").collect();
-        assert_eq!(of_stack.len(), 1, "no second job: {of_stack:#?}");
+    w.plans("network", gantry_scenarios::Planned::Clean);
+    w.release("network");
+    w.settle().await;
+    w.expect_status(project, &commit, "gantry/network", "success: No changes");
+    let jobs = w.gitlab.statuses(project, &commit);
+    let of_stack: Vec<_> = jobs.iter().filter(|job| job.name == "gantry/network").collect();
+    assert_eq!(of_stack.len(), 1, "no second job: {of_stack:#?}");
 
-        let later = w.push(project, "change", "infra/main.tf", "# two").await;
-        w.open(project, "change").await;
-        w.expect_status(project, &later, "gantry/network", "success");
-        assert!(w.gitlab.statuses(project, &later).iter().all(|job| job.user == "next-bot"));
-        w
-    })
-    .await;
-}
+    let later = w.push(project, "change", "infra/main.tf", "# two").await;
+    w.open(project, "change").await;
+    w.expect_status(project, &later, "gantry/network", "success");
+    assert!(w.gitlab.statuses(project, &later).iter().all(|job| job.user == "next-bot"));
+    w
+});
 
-#[tokio::test]
-async fn an_end_whose_answer_was_lost_is_not_posted_again() {
-    run_test(async |mut w| {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.hold("network");
-        let commit = w.push(project, "change", "infra/main.tf", "# one").await;
-        w.open(project, "change").await;
-        w.expect_status(project, &commit, "gantry/network", "running");
-        w.gitlab.fail_next(Matcher::new("POST", "/statuses/"), Fault::ApplyThenDrop);
-        w.release("network");
-        w.pass(Duration::from_secs(60)).await;
-        w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
-        w.expect_status(project, &commit, "gantry", "success");
-        for name in ["gantry", "gantry/network"] {
-            let all = w.gitlab.statuses(project, &commit);
-            let of_name = all.iter().filter(|status| status.name == name).count();
-            assert_eq!(of_name, 1, "{name}\n{}", w.history());
-        }
-        w
-    })
-    .await;
-}
+story!(an_end_whose_answer_was_lost_is_not_posted_again, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.hold("network");
+    let commit = w.push(project, "change", "infra/main.tf", "# one").await;
+    w.open(project, "change").await;
+    w.expect_status(project, &commit, "gantry/network", "running");
+    w.gitlab.fail_next(Matcher::new("POST", "/statuses/"), Fault::ApplyThenDrop);
+    w.release("network");
+    w.pass(Duration::from_secs(60)).await;
+    w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+    w.expect_status(project, &commit, "gantry", "success");
+    for name in ["gantry", "gantry/network"] {
+        let all = w.gitlab.statuses(project, &commit);
+        let of_name = all.iter().filter(|status| status.name == name).count();
+        assert_eq!(of_name, 1, "{name}\n{}", w.history());
+    }
+    w
+});
 
-#[tokio::test]
-async fn the_gate_waits_for_every_affected_stack_as_long_as_it_takes() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        for name in ["network", "cluster"] {
-            w.stack(project, name, "infra", StackOptions::default()).await;
-        }
-        w.lose_triggers("cluster").await;
-        let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
-        w.open(project, "wider").await;
-        w.expect_status(project, &commit, "gantry/network", "success");
-        for minutes in [5, 60, 600] {
-            w.pass(Duration::from_secs(minutes * 60)).await;
-            w.expect_status(project, &commit, "gantry", "pending");
-        }
-        w.find_triggers().await;
-        w.expect_status(project, &commit, "gantry/cluster", "success");
-        w.expect_status(project, &commit, "gantry", "success");
-
-        // A stack that is gone makes no run any more.
-        w.lose_triggers("cluster").await;
-        let commit = w.push(project, "wider", "infra/main.tf", "# two").await;
-        w.pass(Duration::from_secs(5 * 60)).await;
+story!(the_gate_waits_for_every_affected_stack_as_long_as_it_takes, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    for name in ["network", "cluster"] {
+        w.stack(project, name, "infra", StackOptions::default()).await;
+    }
+    w.lose_triggers("cluster").await;
+    let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
+    w.open(project, "wider").await;
+    w.expect_status(project, &commit, "gantry/network", "success");
+    for minutes in [5, 60, 600] {
+        w.pass(Duration::from_secs(minutes * 60)).await;
         w.expect_status(project, &commit, "gantry", "pending");
-        let (status, said) = w.api(Method::DELETE, "/stacks/cluster", None).await;
-        assert!(status.is_success(), "{said}");
-        w.pass(Duration::from_secs(30 * 60)).await;
-        w.expect_status(project, &commit, "gantry", "success");
-        w
-    })
-    .await;
-}
+    }
+    w.find_triggers().await;
+    w.expect_status(project, &commit, "gantry/cluster", "success");
+    w.expect_status(project, &commit, "gantry", "success");
+
+    // A stack that is gone makes no run any more.
+    w.lose_triggers("cluster").await;
+    let commit = w.push(project, "wider", "infra/main.tf", "# two").await;
+    w.pass(Duration::from_secs(5 * 60)).await;
+    w.expect_status(project, &commit, "gantry", "pending");
+    let (status, said) = w.api(Method::DELETE, "/stacks/cluster", None).await;
+    assert!(status.is_success(), "{said}");
+    w.pass(Duration::from_secs(30 * 60)).await;
+    w.expect_status(project, &commit, "gantry", "success");
+    w
+});

@@ -1,7 +1,7 @@
 //! What exists outside of any state, with the provider for tests on the real tool.
 
 use gantry_domain::stack::Tool;
-use gantry_scenarios::{Mode, StackOptions, World, run_test_on_in};
+use gantry_scenarios::{StackOptions, World, run_test_on};
 use gantry_terraform::{on_each_tool, test_provider_code};
 use reqwest::Method;
 use serde_json::json;
@@ -42,7 +42,7 @@ async fn confirm(w: &mut World) {
 
 on_each_tool! {
     async fn drift_a_nested_block_and_a_deposed_object_are_shown_as_they_are(tool) {
-        run_test_on_in(tool, &[Mode::PLAIN], |mut w| async move {
+        run_test_on(tool, |mut w| async move {
             let project = w.plain_project("acme/network");
             w.with_real_runners();
             // The folder is another one in each telling, and the code is the same.

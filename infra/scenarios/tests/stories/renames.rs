@@ -1,7 +1,7 @@
 //! Projects that get another path.
 
 use gantry_fake_gitlab::ProjectId;
-use gantry_scenarios::{StackOptions, World, run_test};
+use gantry_scenarios::{StackOptions, World, story};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -28,9 +28,9 @@ fn link(w: &World, project: ProjectId) -> String {
     format!("{}/{}", w.gitlab.base_url(), w.gitlab.project_path(project))
 }
 
-#[tokio::test]
-async fn a_renamed_project_has_its_new_path_and_its_old_one_is_another_projects() {
-    run_test(|mut w| async move {
+story!(
+    a_renamed_project_has_its_new_path_and_its_old_one_is_another_projects,
+    |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
         w.push(project, "change", "infra/main.tf", "# one").await;
@@ -67,6 +67,5 @@ async fn a_renamed_project_has_its_new_path_and_its_old_one_is_another_projects(
             assert_eq!((path, page), (json!(now), link(&w, project)), "{slug}");
         }
         w
-    })
-    .await;
-}
+    }
+);

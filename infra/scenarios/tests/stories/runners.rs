@@ -2,114 +2,98 @@
 //! holds them back.
 
 use gantry_fake_gitlab::ProjectId;
-use gantry_scenarios::{Mode, NotStarted, StackOptions, World, run_test, run_test_in};
+use gantry_scenarios::{Mode, NotStarted, StackOptions, World, run_test_in, story};
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
 
-#[tokio::test]
-async fn where_the_cloud_has_no_room_runs_wait_and_are_tried_again() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.stack(project, "cluster", "infra", StackOptions::default()).await;
-        w.cloud_refuses(Some((NotStarted::NoRoom, "AccountLimitExceededException: 0 builds")));
-        let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
-        w.open(project, "wider").await;
-        w.expect_status(project, &commit, "gantry/network", "pending");
-        w.run_in("network", "queued").await;
-        let (_, shown) = w.api(Method::GET, "/operations", None).await;
-        let fewer = shown.get("fewer_runners").unwrap();
-        assert_eq!(fewer["words"], "AccountLimitExceededException: 0 builds", "{shown}");
+story!(where_the_cloud_has_no_room_runs_wait_and_are_tried_again, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.stack(project, "cluster", "infra", StackOptions::default()).await;
+    w.cloud_refuses(Some((NotStarted::NoRoom, "AccountLimitExceededException: 0 builds")));
+    let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
+    w.open(project, "wider").await;
+    w.expect_status(project, &commit, "gantry/network", "pending");
+    w.run_in("network", "queued").await;
+    let (_, shown) = w.api(Method::GET, "/operations", None).await;
+    let fewer = shown.get("fewer_runners").unwrap();
+    assert_eq!(fewer["words"], "AccountLimitExceededException: 0 builds", "{shown}");
 
-        // It is tried again now and then, and waits as long as it takes.
-        w.pass(Duration::from_secs(300)).await;
-        w.run_in("network", "queued").await;
-        w.cloud_refuses(None);
-        w.pass(Duration::from_secs(300)).await;
-        w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
-        w.expect_status(project, &commit, "gantry/cluster", "success: 1 to add");
-        assert_eq!(w.executed().len(), 2, "{:?}", w.executed());
-        let (_, shown) = w.api(Method::GET, "/operations", None).await;
-        assert!(shown["fewer_runners"].is_null(), "{shown}");
-        w
-    })
-    .await;
-}
+    // It is tried again now and then, and waits as long as it takes.
+    w.pass(Duration::from_secs(300)).await;
+    w.run_in("network", "queued").await;
+    w.cloud_refuses(None);
+    w.pass(Duration::from_secs(300)).await;
+    w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+    w.expect_status(project, &commit, "gantry/cluster", "success: 1 to add");
+    assert_eq!(w.executed().len(), 2, "{:?}", w.executed());
+    let (_, shown) = w.api(Method::GET, "/operations", None).await;
+    assert!(shown["fewer_runners"].is_null(), "{shown}");
+    w
+});
 
-#[tokio::test]
-async fn what_the_cloud_will_not_start_fails_in_its_words() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        let image = "FAILED, PROVISIONING: no such image";
-        w.cloud_refuses(Some((NotStarted::Ended, image)));
-        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        let text = format!("failed: The runner ended before it began, 3 times: {image}");
-        w.expect_status(project, &commit, "gantry/network", &text);
-        // The stack is free for the next one.
-        w.cloud_refuses(None);
-        let next = w.push(project, "main", "infra/main.tf", "# two").await;
-        w.expect_status(project, &next, "gantry/network", "running: 1 to add");
-        let run = w.run_in("network", "unconfirmed").await;
-        w.cloud_refuses(Some((NotStarted::Refused, "AccessDeniedException: no such role")));
-        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
-        let text = "failed: The runner could not be started: AccessDeniedException: no such role";
-        w.expect_status(project, &next, "gantry/network", text);
-        w
-    })
-    .await;
-}
+story!(what_the_cloud_will_not_start_fails_in_its_words, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    let image = "FAILED, PROVISIONING: no such image";
+    w.cloud_refuses(Some((NotStarted::Ended, image)));
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    let text = format!("failed: The runner ended before it began, 3 times: {image}");
+    w.expect_status(project, &commit, "gantry/network", &text);
+    // The stack is free for the next one.
+    w.cloud_refuses(None);
+    let next = w.push(project, "main", "infra/main.tf", "# two").await;
+    w.expect_status(project, &next, "gantry/network", "running: 1 to add");
+    let run = w.run_in("network", "unconfirmed").await;
+    w.cloud_refuses(Some((NotStarted::Refused, "AccessDeniedException: no such role")));
+    w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+    let text = "failed: The runner could not be started: AccessDeniedException: no such role";
+    w.expect_status(project, &next, "gantry/network", text);
+    w
+});
 
-#[tokio::test]
-async fn while_runners_are_held_back_everything_is_decided_and_nothing_starts() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        let pause = |paused: bool| Some(json!({ "paused": paused }));
-        let (status, _) = w.api(Method::PUT, "/operations/pause", pause(true)).await;
-        assert!(status.is_success());
-        let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
-        w.open(project, "wider").await;
-        w.pass(Duration::from_secs(1200)).await;
-        w.expect_status(project, &commit, "gantry/network", "pending");
-        assert!(w.executed().is_empty());
-        let (status, _) = w.api(Method::PUT, "/operations/pause", pause(false)).await;
-        assert!(status.is_success());
-        w.settle().await;
-        w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
-        w
-    })
-    .await;
-}
+story!(while_runners_are_held_back_everything_is_decided_and_nothing_starts, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    let pause = |paused: bool| Some(json!({ "paused": paused }));
+    let (status, _) = w.api(Method::PUT, "/operations/pause", pause(true)).await;
+    assert!(status.is_success());
+    let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
+    w.open(project, "wider").await;
+    w.pass(Duration::from_secs(1200)).await;
+    w.expect_status(project, &commit, "gantry/network", "pending");
+    assert!(w.executed().is_empty());
+    let (status, _) = w.api(Method::PUT, "/operations/pause", pause(false)).await;
+    assert!(status.is_success());
+    w.settle().await;
+    w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+    w
+});
 
-#[tokio::test]
-async fn runs_of_a_pool_wait_for_a_worker_and_take_no_room() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        // More of them than the installation has runners.
-        for number in 1..=5 {
-            let fields = json!({ "pool": "office" });
-            let name = format!("office-{number}");
-            w.stack(project, &name, "infra", StackOptions { fields }).await;
-        }
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
-        w.open(project, "wider").await;
-        w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
-        assert_eq!(w.executed(), ["network plan"]);
+story!(runs_of_a_pool_wait_for_a_worker_and_take_no_room, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    // More of them than the installation has runners.
+    for number in 1..=5 {
+        let fields = json!({ "pool": "office" });
+        let name = format!("office-{number}");
+        w.stack(project, &name, "infra", StackOptions { fields }).await;
+    }
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
+    w.open(project, "wider").await;
+    w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+    assert_eq!(w.executed(), ["network plan"]);
 
-        // No claim is waited for: it takes as long as it takes.
-        w.pass(Duration::from_secs(3 * 3600)).await;
-        w.run_in("office-1", "preparing").await;
-        w.worker("office").await;
-        for number in 1..=5 {
-            w.expect_status(project, &commit, &format!("gantry/office-{number}"), "success: 1");
-        }
-        w
-    })
-    .await;
-}
+    // No claim is waited for: it takes as long as it takes.
+    w.pass(Duration::from_secs(3 * 3600)).await;
+    w.run_in("office-1", "preparing").await;
+    w.worker("office").await;
+    for number in 1..=5 {
+        w.expect_status(project, &commit, &format!("gantry/office-{number}"), "success: 1");
+    }
+    w
+});
 
 /// Previews of the stacks network and cluster wait for a worker of the pool office.
 async fn two_wait_for_the_office(w: &mut World) -> ProjectId {
@@ -152,24 +136,20 @@ async fn a_run_that_waits_for_a_worker_is_in_nobodys_way() {
     .await;
 }
 
-#[tokio::test]
-async fn runs_that_waited_for_a_worker_in_the_version_before_are_taken() {
-    run_test(|mut w| async move {
-        two_wait_for_the_office(&mut w).await;
-        for (slug, in_room) in [("network", true), ("cluster", false)] {
-            let run = w.run_in(slug, "preparing").await;
-            w.waits_as_before(&run, in_room).await;
-        }
-        w.pass(Duration::from_secs(60)).await;
-        assert_eq!(w.in_room().await, 0, "{}", w.history());
-        w.worker("office").await;
-        for slug in ["network", "cluster"] {
-            w.run_in(slug, "finished").await;
-        }
-        w
-    })
-    .await;
-}
+story!(runs_that_waited_for_a_worker_in_the_version_before_are_taken, |mut w| async move {
+    two_wait_for_the_office(&mut w).await;
+    for (slug, in_room) in [("network", true), ("cluster", false)] {
+        let run = w.run_in(slug, "preparing").await;
+        w.waits_as_before(&run, in_room).await;
+    }
+    w.pass(Duration::from_secs(60)).await;
+    assert_eq!(w.in_room().await, 0, "{}", w.history());
+    w.worker("office").await;
+    for slug in ["network", "cluster"] {
+        w.run_in(slug, "finished").await;
+    }
+    w
+});
 
 /// Starts are held back, or let go.
 async fn hold_back(w: &mut World, paused: bool) {
@@ -186,9 +166,9 @@ async fn state_of(w: &mut World, run: &str) -> String {
     format!("{}: {summary}", shown["state"].as_str().unwrap_or_default())
 }
 
-#[tokio::test]
-async fn a_preview_that_waits_does_not_run_for_a_stack_that_is_gone_or_elsewhere() {
-    run_test(|mut w| async move {
+story!(
+    a_preview_that_waits_does_not_run_for_a_stack_that_is_gone_or_elsewhere,
+    |mut w| async move {
         let project = w.plain_project("acme/network");
         w.plain_project("acme/other");
         let all = ["deleted", "moved", "another-branch", "kept"];
@@ -220,59 +200,50 @@ async fn a_preview_that_waits_does_not_run_for_a_stack_that_is_gone_or_elsewhere
         assert_eq!(ends, ["canceled: The stack was deleted", moved, moved, "finished: "]);
         assert_eq!(w.executed(), ["kept plan"]);
         w
-    })
-    .await;
-}
+    }
+);
 
-#[tokio::test]
-async fn nothing_that_waits_runs_once_gitlab_is_unlinked() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.push(project, "main", "infra/main.tf", "# one").await;
-        let tracked = w.run_in("network", "unconfirmed").await;
-        hold_back(&mut w, true).await;
-        w.order(&format!("/runs/{tracked}/confirm"), json!({})).await;
-        w.push(project, "wider", "infra/main.tf", "# two").await;
-        w.open(project, "wider").await;
-        let preview = w.run_in("network", "queued").await;
-        let before = w.executed().len();
-        w.unlink().await;
-        let (status, said) =
-            w.api(Method::PUT, "/operations/pause", Some(json!({ "paused": false }))).await;
-        assert!(status.is_success(), "{said}");
-        w.settle_until("network", "discarded").await;
-        w.settle_until("network", "canceled").await;
-        let why = "The stack was detached from its GitLab server";
-        assert_eq!(state_of(&mut w, &tracked).await, format!("discarded: {why}"));
-        assert_eq!(state_of(&mut w, &preview).await, format!("canceled: {why}"));
-        assert_eq!(w.executed().len(), before, "{:?}", w.executed());
-        w.link().await;
-        w.pass(Duration::from_secs(120)).await;
-        w
-    })
-    .await;
-}
+story!(nothing_that_waits_runs_once_gitlab_is_unlinked, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.push(project, "main", "infra/main.tf", "# one").await;
+    let tracked = w.run_in("network", "unconfirmed").await;
+    hold_back(&mut w, true).await;
+    w.order(&format!("/runs/{tracked}/confirm"), json!({})).await;
+    w.push(project, "wider", "infra/main.tf", "# two").await;
+    w.open(project, "wider").await;
+    let preview = w.run_in("network", "queued").await;
+    let before = w.executed().len();
+    w.unlink().await;
+    let (status, said) =
+        w.api(Method::PUT, "/operations/pause", Some(json!({ "paused": false }))).await;
+    assert!(status.is_success(), "{said}");
+    w.settle_until("network", "discarded").await;
+    w.settle_until("network", "canceled").await;
+    let why = "The stack was detached from its GitLab server";
+    assert_eq!(state_of(&mut w, &tracked).await, format!("discarded: {why}"));
+    assert_eq!(state_of(&mut w, &preview).await, format!("canceled: {why}"));
+    assert_eq!(w.executed().len(), before, "{:?}", w.executed());
+    w.link().await;
+    w.pass(Duration::from_secs(120)).await;
+    w
+});
 
-/// Whoever gets a place before its stack is gone is refused at its claim.
-#[tokio::test]
-async fn a_worker_gets_no_run_of_a_stack_that_is_gone() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        let fields = json!({ "pool": "office" });
-        w.stack(project, "network", "infra", StackOptions { fields }).await;
-        w.push(project, "wider", "infra/main.tf", "# one").await;
-        w.open(project, "wider").await;
-        let run = w.run_in("network", "preparing").await;
-        let (status, said) = w.api(Method::DELETE, "/stacks/network", None).await;
-        assert!(status.is_success(), "{said}");
-        w.worker("office").await;
-        assert_eq!(state_of(&mut w, &run).await, "canceled: The stack was deleted");
-        assert!(w.executed().is_empty(), "{:?}", w.executed());
-        w
-    })
-    .await;
-}
+// Whoever gets a place before its stack is gone is refused at its claim.
+story!(a_worker_gets_no_run_of_a_stack_that_is_gone, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    let fields = json!({ "pool": "office" });
+    w.stack(project, "network", "infra", StackOptions { fields }).await;
+    w.push(project, "wider", "infra/main.tf", "# one").await;
+    w.open(project, "wider").await;
+    let run = w.run_in("network", "preparing").await;
+    let (status, said) = w.api(Method::DELETE, "/stacks/network", None).await;
+    assert!(status.is_success(), "{said}");
+    w.worker("office").await;
+    assert_eq!(state_of(&mut w, &run).await, "canceled: The stack was deleted");
+    assert!(w.executed().is_empty(), "{:?}", w.executed());
+    w
+});
 
 /// A tracked run and a preview, each with its runner in the middle of its phase.
 async fn two_at_work(w: &mut World) {
@@ -294,53 +265,45 @@ async fn two_at_work(w: &mut World) {
     w.run_in("cluster", "planning").await;
 }
 
-#[tokio::test]
-async fn a_runner_that_dies_is_missed_when_it_is_said() {
-    run_test(|mut w| async move {
-        two_at_work(&mut w).await;
-        for slug in ["network", "cluster"] {
-            w.runners_die(slug);
-        }
-        w.pass(Duration::from_secs(55)).await;
-        w.run_in("cluster", "planning").await;
-        w.pass(Duration::from_secs(10)).await;
-        let run = w.run_in("cluster", "failed").await;
-        assert!(state_of(&mut w, &run).await.contains("no sign of life for 60 seconds"));
-        w.pass(Duration::from_secs(230)).await;
-        w.run_in("network", "applying").await;
-        w.pass(Duration::from_secs(10)).await;
-        w.run_in("network", "failed").await;
-        assert_eq!(w.blocked().await, 1);
-        for slug in ["network", "cluster"] {
-            w.release(slug);
-        }
-        let looked = json!({ "reason": "looked" });
-        w.order("/stacks/network/unblock", looked).await;
-        w
-    })
-    .await;
-}
+story!(a_runner_that_dies_is_missed_when_it_is_said, |mut w| async move {
+    two_at_work(&mut w).await;
+    for slug in ["network", "cluster"] {
+        w.runners_die(slug);
+    }
+    w.pass(Duration::from_secs(55)).await;
+    w.run_in("cluster", "planning").await;
+    w.pass(Duration::from_secs(10)).await;
+    let run = w.run_in("cluster", "failed").await;
+    assert!(state_of(&mut w, &run).await.contains("no sign of life for 60 seconds"));
+    w.pass(Duration::from_secs(230)).await;
+    w.run_in("network", "applying").await;
+    w.pass(Duration::from_secs(10)).await;
+    w.run_in("network", "failed").await;
+    assert_eq!(w.blocked().await, 1);
+    for slug in ["network", "cluster"] {
+        w.release(slug);
+    }
+    let looked = json!({ "reason": "looked" });
+    w.order("/stacks/network/unblock", looked).await;
+    w
+});
 
-#[tokio::test]
-async fn while_nobody_can_be_heard_nobody_is_missed() {
-    run_test(|mut w| async move {
-        two_at_work(&mut w).await;
-        w.runner_api_is_away(true);
-        w.pass(Duration::from_secs(600)).await;
-        w.run_in("network", "applying").await;
-        w.run_in("cluster", "planning").await;
-        // One of them has died meanwhile: it is missed from now on.
-        w.runners_die("cluster");
-        w.runner_api_is_away(false);
-        w.pass(Duration::from_secs(50)).await;
-        w.run_in("cluster", "planning").await;
-        w.pass(Duration::from_secs(20)).await;
-        w.run_in("cluster", "failed").await;
-        w.run_in("network", "applying").await;
-        w.release("network");
-        w.settle().await;
-        w.run_in("network", "finished").await;
-        w
-    })
-    .await;
-}
+story!(while_nobody_can_be_heard_nobody_is_missed, |mut w| async move {
+    two_at_work(&mut w).await;
+    w.runner_api_is_away(true);
+    w.pass(Duration::from_secs(600)).await;
+    w.run_in("network", "applying").await;
+    w.run_in("cluster", "planning").await;
+    // One of them has died meanwhile: it is missed from now on.
+    w.runners_die("cluster");
+    w.runner_api_is_away(false);
+    w.pass(Duration::from_secs(50)).await;
+    w.run_in("cluster", "planning").await;
+    w.pass(Duration::from_secs(20)).await;
+    w.run_in("cluster", "failed").await;
+    w.run_in("network", "applying").await;
+    w.release("network");
+    w.settle().await;
+    w.run_in("network", "finished").await;
+    w
+});

@@ -1,6 +1,6 @@
 //! GitLab gives five archives of a project a minute: who waits for one is in nobody's way.
 
-use gantry_scenarios::{Mode, StackOptions, World, run_test_in};
+use gantry_scenarios::{StackOptions, World, story};
 use reqwest::Method;
 use serde_json::Value;
 use std::time::Duration;
@@ -16,9 +16,10 @@ async fn newest(w: &mut World, slug: &str) -> Value {
     run
 }
 
-#[tokio::test]
-async fn a_run_that_waits_for_its_source_holds_no_runner_and_says_so() {
-    run_test_in(&Mode::WITH_WEBHOOKS, |mut w| async move {
+story!(
+    a_run_that_waits_for_its_source_holds_no_runner_and_says_so,
+    with_webhooks,
+    |mut w| async move {
         let (busy, other) = (w.plain_project("acme/busy"), w.plain_project("acme/other"));
         w.stack(busy, "busy", "infra", StackOptions::default()).await;
         w.stack(other, "other", "infra", StackOptions::default()).await;
@@ -43,6 +44,5 @@ async fn a_run_that_waits_for_its_source_holds_no_runner_and_says_so() {
         let last = newest(&mut w, "busy").await;
         assert_eq!((&last["state"], &last["waits_for"]), (&"finished".into(), &Value::Null));
         w
-    })
-    .await;
-}
+    }
+);

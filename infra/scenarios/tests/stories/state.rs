@@ -1,8 +1,7 @@
 //! The state that Gantry keeps for a stack, with the real runner on real Terraform.
 
 use gantry_fake_gitlab::{ProjectOptions, Visibility};
-use gantry_scenarios::{StackOptions, World, run_test_on, with_files};
-use gantry_terraform::on_each_tool;
+use gantry_scenarios::{StackOptions, World, story_on_each_tool, with_files};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -71,113 +70,104 @@ async fn log(w: &mut World, run: &str) -> String {
     pieces.iter().map(|piece| piece["text"].as_str().unwrap_or_default()).collect()
 }
 
-on_each_tool! {
-    async fn an_apply_is_of_the_shown_plan_by_another_process_and_builds_on_the_one_before(tool) {
-        run_test_on(tool, |mut w| async move {
-            let project = w.plain_project("acme/network");
-            w.with_real_runners();
-            // Each runner serves the state at a port of its own.
-            let hook = "echo port=$TF_HTTP_ADDRESS";
-            let hooks = json!({ "hooks": { "before_plan": [hook], "before_apply": [hook] } });
-            w.stack(project, "network", "infra", StackOptions { fields: hooks }).await;
+story_on_each_tool!(
+    an_apply_is_of_the_shown_plan_by_another_process_and_builds_on_the_one_before,
+    |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.with_real_runners();
+        // Each runner serves the state at a port of its own.
+        let hook = "echo port=$TF_HTTP_ADDRESS";
+        let hooks = json!({ "hooks": { "before_plan": [hook], "before_apply": [hook] } });
+        w.stack(project, "network", "infra", StackOptions { fields: hooks }).await;
 
-            let code = format!("{ONE}{PLANNED}");
-            let first = w.push(project, "main", "infra/main.tf", &code).await;
-            let run = w.run_in("network", "unconfirmed").await;
-            let shown = body_of(&mut w, &format!("/runs/{run}/change")).await;
-            // Waits in line: what is confirmed is the plan that was shown, not the newest commit.
-            let second = w.push(project, "main", "infra/main.tf", &format!("{code}{TWO}")).await;
-            w.order(&format!("/runs/{run}/confirm"), json!({})).await;
-            w.expect_status(project, &first, "gantry/network", "success: Applied: 2 added");
-            let one = body_of(&mut w, "/stacks/network/state").await;
-            let applied = body_of(&mut w, "/stacks/network/state/current").await;
-            let resources = applied["resources"].as_array().unwrap();
-            let when = resources.iter().find(|resource| resource["name"] == "when").unwrap();
-            let when = when.pointer("/instances/0/attributes/input/value").unwrap().as_str().unwrap();
-            assert!(shown.to_string().contains(when), "{when} was not shown: {shown:#}");
+        let code = format!("{ONE}{PLANNED}");
+        let first = w.push(project, "main", "infra/main.tf", &code).await;
+        let run = w.run_in("network", "unconfirmed").await;
+        let shown = body_of(&mut w, &format!("/runs/{run}/change")).await;
+        // Waits in line: what is confirmed is the plan that was shown, not the newest commit.
+        let second = w.push(project, "main", "infra/main.tf", &format!("{code}{TWO}")).await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.expect_status(project, &first, "gantry/network", "success: Applied: 2 added");
+        let one = body_of(&mut w, "/stacks/network/state").await;
+        let applied = body_of(&mut w, "/stacks/network/state/current").await;
+        let resources = applied["resources"].as_array().unwrap();
+        let when = resources.iter().find(|resource| resource["name"] == "when").unwrap();
+        let when = when.pointer("/instances/0/attributes/input/value").unwrap().as_str().unwrap();
+        assert!(shown.to_string().contains(when), "{when} was not shown: {shown:#}");
 
-            let log = log(&mut w, &run).await;
-            let ports: BTreeSet<_> = said(&log, "port=").into_iter().collect();
-            assert_eq!(ports.len(), 2, "{ports:?}\n{log}");
+        let log = log(&mut w, &run).await;
+        let ports: BTreeSet<_> = said(&log, "port=").into_iter().collect();
+        assert_eq!(ports.len(), 2, "{ports:?}\n{log}");
 
-            w.expect_status(project, &second, "gantry/network", "running: 1 to add");
-            let run = w.run_in("network", "unconfirmed").await;
-            w.order(&format!("/runs/{run}/confirm"), json!({})).await;
-            w.expect_status(project, &second, "gantry/network", "success: Applied: 1 added");
-            let two = body_of(&mut w, "/stacks/network/state").await;
-            assert_eq!(names(&mut w).await, ["one", "two", "when"]);
-            assert_eq!(one["current"]["lineage"], two["current"]["lineage"]);
-            let serial = |state: &Value| state["current"]["serial"].as_u64().unwrap();
-            assert!(serial(&one) < serial(&two), "{two:#}");
-            assert_eq!(two["lock"], Value::Null);
-            w
-        })
-        .await;
+        w.expect_status(project, &second, "gantry/network", "running: 1 to add");
+        let run = w.run_in("network", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.expect_status(project, &second, "gantry/network", "success: Applied: 1 added");
+        let two = body_of(&mut w, "/stacks/network/state").await;
+        assert_eq!(names(&mut w).await, ["one", "two", "when"]);
+        assert_eq!(one["current"]["lineage"], two["current"]["lineage"]);
+        let serial = |state: &Value| state["current"]["serial"].as_u64().unwrap();
+        assert!(serial(&one) < serial(&two), "{two:#}");
+        assert_eq!(two["lock"], Value::Null);
+        w
     }
-}
+);
 
-on_each_tool! {
-    async fn a_proposed_run_cannot_write_it(tool) {
-        run_test_on(tool, |mut w| async move {
-            let project = w.plain_project("acme/network");
-            w.with_real_runners();
-            let attack = "if [ -e attack.sh ]; then sh attack.sh; fi";
-            let fields = json!({ "hooks": { "before_plan": [attack] }, "autodeploy": true });
-            w.stack(project, "network", "infra", StackOptions { fields }).await;
-            let commit = w.push(project, "main", "infra/main.tf", ONE).await;
-            w.expect_status(project, &commit, "gantry/network", "success: Applied: 1 added");
-            let before = body_of(&mut w, "/stacks/network/state").await;
+story_on_each_tool!(a_proposed_run_cannot_write_it, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.with_real_runners();
+    let attack = "if [ -e attack.sh ]; then sh attack.sh; fi";
+    let fields = json!({ "hooks": { "before_plan": [attack] }, "autodeploy": true });
+    w.stack(project, "network", "infra", StackOptions { fields }).await;
+    let commit = w.push(project, "main", "infra/main.tf", ONE).await;
+    w.expect_status(project, &commit, "gantry/network", "success: Applied: 1 added");
+    let before = body_of(&mut w, "/stacks/network/state").await;
 
-            w.dev.push(project, "topic", "infra/attack.sh", ATTACK).unwrap();
-            let commit = w.dev.push(project, "topic", "infra/main.tf", TWO).unwrap();
-            w.open(project, "topic").await;
-            w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
-            let runs = w.runs("network").await;
-            let run = runs.iter().find(|run| run["commit"] == commit.as_str()).unwrap();
-            let log = log(&mut w, run["id"].as_str().unwrap()).await;
-            for line in ["write: 403", "write with a lock: 403", "lock: 403", "unlock: 403"] {
-                assert!(log.lines().any(|said| said == line), "{line}\n{log}");
-            }
-            for (word, refusal) in [("claim: ", "410"), ("commit: ", "401")] {
-                let said = said(&log, word);
-                assert!(said.iter().all(|status| *status == refusal), "{word}{said:?}");
-            }
-            assert_eq!(body_of(&mut w, "/stacks/network/state").await, before);
-            assert_eq!(names(&mut w).await, ["one"]);
-            w
-        })
-        .await;
+    w.dev.push(project, "topic", "infra/attack.sh", ATTACK).unwrap();
+    let commit = w.dev.push(project, "topic", "infra/main.tf", TWO).unwrap();
+    w.open(project, "topic").await;
+    w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
+    let runs = w.runs("network").await;
+    let run = runs.iter().find(|run| run["commit"] == commit.as_str()).unwrap();
+    let log = log(&mut w, run["id"].as_str().unwrap()).await;
+    for line in ["write: 403", "write with a lock: 403", "lock: 403", "unlock: 403"] {
+        assert!(log.lines().any(|said| said == line), "{line}\n{log}");
     }
-}
-
-on_each_tool! {
-    async fn code_that_is_not_at_gitlab_is_run_by_hand_and_nothing_is_written_there(tool) {
-        run_test_on(tool, |mut w| async move {
-            let options =
-                ProjectOptions { visibility: Visibility::Public, ..with_files(&["README.md"]) };
-            let project = w.project("elsewhere/network", options);
-            w.with_real_runners();
-            let address = format!("{}/elsewhere/network.git", w.gitlab.base_url());
-            let commit = w.dev.push(project, "main", "infra/main.tf", ONE).unwrap();
-            let body = json!({
-                "name": "network", "provider": "git", "project": address, "project_root": "infra", "tool": w.tool,
-            });
-            let (status, answer) = w.api(Method::POST, "/stacks", Some(body)).await;
-            assert!(status.is_success(), "{answer}");
-            w.catch_up().await;
-            assert!(w.runs("network").await.is_empty(), "nobody tells of it");
-
-            w.order("/stacks/network/runs", json!({})).await;
-            assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &commit[..8])]);
-            let run = w.run_in("network", "unconfirmed").await;
-            w.order(&format!("/runs/{run}/confirm"), json!({})).await;
-            assert_eq!(w.run_lines("network").await, [format!("tracked finished {}", &commit[..8])]);
-            assert_eq!(names(&mut w).await, ["one"]);
-            w.order(&format!("/runs/{run}/retry"), json!({})).await;
-            assert!(w.status(project, &commit, "gantry/network").is_none());
-            assert!(w.gitlab.environments(project).is_empty());
-            w
-        })
-        .await;
+    for (word, refusal) in [("claim: ", "410"), ("commit: ", "401")] {
+        let said = said(&log, word);
+        assert!(said.iter().all(|status| *status == refusal), "{word}{said:?}");
     }
-}
+    assert_eq!(body_of(&mut w, "/stacks/network/state").await, before);
+    assert_eq!(names(&mut w).await, ["one"]);
+    w
+});
+
+story_on_each_tool!(
+    code_that_is_not_at_gitlab_is_run_by_hand_and_nothing_is_written_there,
+    |mut w| async move {
+        let options =
+            ProjectOptions { visibility: Visibility::Public, ..with_files(&["README.md"]) };
+        let project = w.project("elsewhere/network", options);
+        w.with_real_runners();
+        let address = format!("{}/elsewhere/network.git", w.gitlab.base_url());
+        let commit = w.dev.push(project, "main", "infra/main.tf", ONE).unwrap();
+        let body = json!({
+            "name": "network", "provider": "git", "project": address, "project_root": "infra", "tool": w.tool,
+        });
+        let (status, answer) = w.api(Method::POST, "/stacks", Some(body)).await;
+        assert!(status.is_success(), "{answer}");
+        w.catch_up().await;
+        assert!(w.runs("network").await.is_empty(), "nobody tells of it");
+
+        w.order("/stacks/network/runs", json!({})).await;
+        assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &commit[..8])]);
+        let run = w.run_in("network", "unconfirmed").await;
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        assert_eq!(w.run_lines("network").await, [format!("tracked finished {}", &commit[..8])]);
+        assert_eq!(names(&mut w).await, ["one"]);
+        w.order(&format!("/runs/{run}/retry"), json!({})).await;
+        assert!(w.status(project, &commit, "gantry/network").is_none());
+        assert!(w.gitlab.environments(project).is_empty());
+        w
+    }
+);

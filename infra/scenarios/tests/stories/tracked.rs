@@ -1,6 +1,6 @@
 //! The tracked branch: decisions, the queue, confirmation, autodeploy.
 
-use gantry_scenarios::{Mode, Planned, StackOptions, run_test, run_test_in};
+use gantry_scenarios::{Mode, Planned, StackOptions, run_test_in, story};
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
@@ -9,217 +9,173 @@ fn options(fields: serde_json::Value) -> StackOptions {
     StackOptions { fields }
 }
 
-#[tokio::test]
-async fn a_push_to_the_tracked_branch_is_planned_confirmed_and_applied() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        assert!(w.runs("network").await.is_empty(), "making a stack starts nothing");
+story!(a_push_to_the_tracked_branch_is_planned_confirmed_and_applied, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    assert!(w.runs("network").await.is_empty(), "making a stack starts nothing");
 
-        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        w.expect_status(
-            project,
-            &commit,
-            "gantry/network",
-            "running: 1 to add, 0 to change, 0 to destroy: applied once it is confirmed",
-        );
-        w.expect_status(project, &commit, "gantry", "pending");
-        let run = w.run_in("network", "unconfirmed").await;
-        w.hold("network");
-        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
-        // GitLab keeps the text as long as it runs: it is still true.
-        let status = w.status(project, &commit, "gantry/network").unwrap();
-        let said = status.description.unwrap_or_default();
-        assert!(status.status == "running" && !said.contains("waiting"), "{said}");
-        w.release("network");
-        w.settle().await;
-        w.expect_status(project, &commit, "gantry/network", "success: Applied");
-        w.expect_status(project, &commit, "gantry", "success");
-        let deployments = w.gitlab.deployments(project);
-        assert_eq!(deployments.len(), 1, "{deployments:?}");
-        assert_eq!(deployments[0].status, "success");
-        assert_eq!(w.executed(), ["network plan", "network apply"]);
-        w
-    })
-    .await;
-}
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    w.expect_status(
+        project,
+        &commit,
+        "gantry/network",
+        "running: 1 to add, 0 to change, 0 to destroy: applied once it is confirmed",
+    );
+    w.expect_status(project, &commit, "gantry", "pending");
+    let run = w.run_in("network", "unconfirmed").await;
+    w.hold("network");
+    w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+    // GitLab keeps the text as long as it runs: it is still true.
+    let status = w.status(project, &commit, "gantry/network").unwrap();
+    let said = status.description.unwrap_or_default();
+    assert!(status.status == "running" && !said.contains("waiting"), "{said}");
+    w.release("network");
+    w.settle().await;
+    w.expect_status(project, &commit, "gantry/network", "success: Applied");
+    w.expect_status(project, &commit, "gantry", "success");
+    let deployments = w.gitlab.deployments(project);
+    assert_eq!(deployments.len(), 1, "{deployments:?}");
+    assert_eq!(deployments[0].status, "success");
+    assert_eq!(w.executed(), ["network plan", "network apply"]);
+    w
+});
 
-#[tokio::test]
-async fn a_push_right_after_the_stack_was_made_is_not_taken_for_its_beginning() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        let stack = json!({ "name": "network", "project": project.0, "project_root": "infra" });
-        let (status, answer) = w.api(Method::POST, "/stacks", Some(stack)).await;
+story!(a_push_right_after_the_stack_was_made_is_not_taken_for_its_beginning, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    let stack = json!({ "name": "network", "project": project.0, "project_root": "infra" });
+    let (status, answer) = w.api(Method::POST, "/stacks", Some(stack)).await;
+    assert!(status.is_success(), "{answer}");
+    if !w.is_without_webhooks() {
+        let (status, answer) =
+            w.api(Method::POST, "/stacks/network/webhook", Some(json!({}))).await;
         assert!(status.is_success(), "{answer}");
-        if !w.is_without_webhooks() {
-            let (status, answer) =
-                w.api(Method::POST, "/stacks/network/webhook", Some(json!({}))).await;
-            assert!(status.is_success(), "{answer}");
-        }
-        // Nobody has handled a message yet.
-        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &commit[..8])]);
-        w
-    })
-    .await;
-}
+    }
+    // Nobody has handled a message yet.
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    assert_eq!(w.run_lines("network").await, [format!("tracked unconfirmed {}", &commit[..8])]);
+    w
+});
 
-#[tokio::test]
-async fn a_run_that_no_runner_ever_takes_ends() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.without_runners();
-        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        w.expect_status(project, &commit, "gantry/network", "pending");
-        w.pass(Duration::from_secs(45 * 60)).await;
-        w.expect_status(project, &commit, "gantry/network", "failed: No runner took it");
-        w
-    })
-    .await;
-}
+story!(a_run_that_no_runner_ever_takes_ends, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.without_runners();
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    w.expect_status(project, &commit, "gantry/network", "pending");
+    w.pass(Duration::from_secs(45 * 60)).await;
+    w.expect_status(project, &commit, "gantry/network", "failed: No runner took it");
+    w
+});
 
-#[tokio::test]
-async fn two_roots_in_one_project_run_only_what_is_touched() {
-    run_test(|mut w| async move {
-        let files = gantry_scenarios::with_files(&["a/main.tf", "b/main.tf"]);
-        let project = w.project("acme/two", files);
-        w.stack(project, "a", "a", StackOptions::default()).await;
-        w.stack(project, "b", "b", StackOptions::default()).await;
-        let commit = w.push(project, "main", "a/main.tf", "# changed").await;
-        assert_eq!(w.runs("a").await.len(), 1);
-        assert!(w.runs("b").await.is_empty());
-        w.expect_status(project, &commit, "gantry/a", "running");
-        assert!(w.status(project, &commit, "gantry/b").is_none());
-        w
-    })
-    .await;
-}
+story!(two_roots_in_one_project_run_only_what_is_touched, |mut w| async move {
+    let files = gantry_scenarios::with_files(&["a/main.tf", "b/main.tf"]);
+    let project = w.project("acme/two", files);
+    w.stack(project, "a", "a", StackOptions::default()).await;
+    w.stack(project, "b", "b", StackOptions::default()).await;
+    let commit = w.push(project, "main", "a/main.tf", "# changed").await;
+    assert_eq!(w.runs("a").await.len(), 1);
+    assert!(w.runs("b").await.is_empty());
+    w.expect_status(project, &commit, "gantry/a", "running");
+    assert!(w.status(project, &commit, "gantry/b").is_none());
+    w
+});
 
-#[tokio::test]
-async fn queued_tracked_runs_go_in_order() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        let one = w.push(project, "main", "infra/main.tf", "# one").await;
-        let two = w.push(project, "main", "infra/main.tf", "# two").await;
-        w.expect_status(project, &two, "gantry/network", "pending");
-        let first = w.run_in("network", "unconfirmed").await;
-        w.order(&format!("/runs/{first}/confirm"), json!({})).await;
-        w.expect_status(project, &one, "gantry/network", "success");
-        w.expect_status(project, &two, "gantry/network", "running: 1 to add");
-        let second = w.run_in("network", "unconfirmed").await;
-        w.order(&format!("/runs/{second}/discard"), json!({})).await;
-        w.expect_status(project, &two, "gantry/network", "canceled: Discarded by");
-        let states: Vec<_> = w.gitlab.deployments(project).into_iter().map(|d| d.status).collect();
-        assert_eq!(states, ["success", "canceled"]);
-        w
-    })
-    .await;
-}
+story!(queued_tracked_runs_go_in_order, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    let one = w.push(project, "main", "infra/main.tf", "# one").await;
+    let two = w.push(project, "main", "infra/main.tf", "# two").await;
+    w.expect_status(project, &two, "gantry/network", "pending");
+    let first = w.run_in("network", "unconfirmed").await;
+    w.order(&format!("/runs/{first}/confirm"), json!({})).await;
+    w.expect_status(project, &one, "gantry/network", "success");
+    w.expect_status(project, &two, "gantry/network", "running: 1 to add");
+    let second = w.run_in("network", "unconfirmed").await;
+    w.order(&format!("/runs/{second}/discard"), json!({})).await;
+    w.expect_status(project, &two, "gantry/network", "canceled: Discarded by");
+    let states: Vec<_> = w.gitlab.deployments(project).into_iter().map(|d| d.status).collect();
+    assert_eq!(states, ["success", "canceled"]);
+    w
+});
 
-#[tokio::test]
-async fn only_the_latest_queued_run_goes_where_that_is_asked_for() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", options(json!({"tracked_queue": "latest"}))).await;
-        w.push(project, "main", "infra/main.tf", "# one").await;
-        let two = w.push(project, "main", "infra/main.tf", "# two").await;
-        let three = w.push(project, "main", "infra/main.tf", "# three").await;
-        w.expect_status(
-            project,
-            &two,
-            "gantry/network",
-            &format!("canceled: Superseded by {}", &three[..8]),
-        );
-        w.expect_status(project, &three, "gantry/network", "pending");
-        w
-    })
-    .await;
-}
+story!(only_the_latest_queued_run_goes_where_that_is_asked_for, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", options(json!({"tracked_queue": "latest"}))).await;
+    w.push(project, "main", "infra/main.tf", "# one").await;
+    let two = w.push(project, "main", "infra/main.tf", "# two").await;
+    let three = w.push(project, "main", "infra/main.tf", "# three").await;
+    w.expect_status(
+        project,
+        &two,
+        "gantry/network",
+        &format!("canceled: Superseded by {}", &three[..8]),
+    );
+    w.expect_status(project, &three, "gantry/network", "pending");
+    w
+});
 
-#[tokio::test]
-async fn catching_up_makes_way_for_the_newest() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        let one = w.push(project, "main", "infra/main.tf", "# one").await;
-        let two = w.push(project, "main", "infra/main.tf", "# two").await;
-        let three = w.push(project, "main", "infra/main.tf", "# three").await;
-        w.order("/stacks/network/catch-up", json!({})).await;
-        w.expect_status(project, &one, "gantry/network", "canceled: Superseded by");
-        w.expect_status(project, &two, "gantry/network", "canceled: Superseded by");
-        w.expect_status(project, &three, "gantry/network", "running: 1 to add");
-        w
-    })
-    .await;
-}
+story!(catching_up_makes_way_for_the_newest, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    let one = w.push(project, "main", "infra/main.tf", "# one").await;
+    let two = w.push(project, "main", "infra/main.tf", "# two").await;
+    let three = w.push(project, "main", "infra/main.tf", "# three").await;
+    w.order("/stacks/network/catch-up", json!({})).await;
+    w.expect_status(project, &one, "gantry/network", "canceled: Superseded by");
+    w.expect_status(project, &two, "gantry/network", "canceled: Superseded by");
+    w.expect_status(project, &three, "gantry/network", "running: 1 to add");
+    w
+});
 
-#[tokio::test]
-async fn autodeploy_applies_without_asking() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", options(json!({"autodeploy": true}))).await;
-        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        w.expect_status(project, &commit, "gantry/network", "success: Applied");
-        assert_eq!(w.run_lines("network").await, [format!("tracked finished {}", &commit[..8])]);
-        w
-    })
-    .await;
-}
+story!(autodeploy_applies_without_asking, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", options(json!({"autodeploy": true}))).await;
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    w.expect_status(project, &commit, "gantry/network", "success: Applied");
+    assert_eq!(w.run_lines("network").await, [format!("tracked finished {}", &commit[..8])]);
+    w
+});
 
-#[tokio::test]
-async fn a_plan_without_changes_ends_well_by_itself() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.plans("network", Planned::Clean);
-        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        w.expect_status(project, &commit, "gantry/network", "success: No changes");
-        assert_eq!(w.gitlab.deployments(project)[0].status, "success");
-        w
-    })
-    .await;
-}
+story!(a_plan_without_changes_ends_well_by_itself, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.plans("network", Planned::Clean);
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    w.expect_status(project, &commit, "gantry/network", "success: No changes");
+    assert_eq!(w.gitlab.deployments(project)[0].status, "success");
+    w
+});
 
-#[tokio::test]
-async fn going_back_to_an_applied_commit_runs_it_again() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", options(json!({"autodeploy": true}))).await;
-        let one = w.push(project, "main", "infra/main.tf", "# one").await;
-        w.push(project, "main", "infra/main.tf", "# two").await;
-        w.dev.set_branch(project, "main", &one).unwrap();
-        w.catch_up().await;
-        let lines = w.run_lines("network").await;
-        assert_eq!(lines.len(), 3, "{lines:?}");
-        assert_eq!(lines[0], format!("tracked finished {}", &one[..8]));
-        w
-    })
-    .await;
-}
+story!(going_back_to_an_applied_commit_runs_it_again, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", options(json!({"autodeploy": true}))).await;
+    let one = w.push(project, "main", "infra/main.tf", "# one").await;
+    w.push(project, "main", "infra/main.tf", "# two").await;
+    w.dev.set_branch(project, "main", &one).unwrap();
+    w.catch_up().await;
+    let lines = w.run_lines("network").await;
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines[0], format!("tracked finished {}", &one[..8]));
+    w
+});
 
-#[tokio::test]
-async fn a_failed_plan_says_why() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.plans("network", Planned::Fails("Unsupported argument".to_owned()));
-        let commit = w.push(project, "main", "infra/main.tf", "# broken").await;
-        w.expect_status(
-            project,
-            &commit,
-            "gantry/network",
-            "failed: Plan failed: Unsupported argument",
-        );
-        w.expect_status(project, &commit, "gantry", "failed");
-        w.plans("network", Planned::Adds(2));
-        let fixed = w.push(project, "main", "infra/main.tf", "# fixed").await;
-        w.expect_status(project, &fixed, "gantry/network", "running: 2 to add");
-        w
-    })
-    .await;
-}
+story!(a_failed_plan_says_why, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.plans("network", Planned::Fails("Unsupported argument".to_owned()));
+    let commit = w.push(project, "main", "infra/main.tf", "# broken").await;
+    w.expect_status(
+        project,
+        &commit,
+        "gantry/network",
+        "failed: Plan failed: Unsupported argument",
+    );
+    w.expect_status(project, &commit, "gantry", "failed");
+    w.plans("network", Planned::Adds(2));
+    let fixed = w.push(project, "main", "infra/main.tf", "# fixed").await;
+    w.expect_status(project, &fixed, "gantry/network", "running: 2 to add");
+    w
+});
 
 #[tokio::test]
 async fn a_newer_run_never_goes_before_one_that_queues() {
@@ -258,87 +214,75 @@ async fn a_deployment_is_ended_however_many_previews_came_since() {
     .await;
 }
 
-#[tokio::test]
-async fn a_tracked_branch_that_is_a_merge_requests_source_shows_both() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.dev.set_branch(project, "develop", "main").unwrap();
-        w.gitlab.drop_pending();
-        w.stack(project, "live", "infra", StackOptions::default()).await;
-        w.stack(project, "trial", "infra", options(json!({"branch": "develop"}))).await;
-        w.push(project, "develop", "infra/main.tf", "# one").await;
-        let iid = w.open(project, "develop").await;
-        let commit = w.push(project, "develop", "infra/main.tf", "# two").await;
-        let first = w.run_in("trial", "unconfirmed").await;
-        w.order(&format!("/runs/{first}/discard"), json!({})).await;
-        w.expect_status(project, &commit, "gantry/live", "success: 1 to add");
-        w.expect_status(project, &commit, "gantry/trial", "running: 1 to add");
-        let run = w.run_in("trial", "unconfirmed").await;
-        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
-        w.expect_status(project, &commit, "gantry/trial", "success: Applied");
-        w.expect_status(project, &commit, "gantry", "success: 2 stacks");
-        assert!(w.note(project, iid).contains("live"));
-        w
-    })
-    .await;
-}
+story!(a_tracked_branch_that_is_a_merge_requests_source_shows_both, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.dev.set_branch(project, "develop", "main").unwrap();
+    w.gitlab.drop_pending();
+    w.stack(project, "live", "infra", StackOptions::default()).await;
+    w.stack(project, "trial", "infra", options(json!({"branch": "develop"}))).await;
+    w.push(project, "develop", "infra/main.tf", "# one").await;
+    let iid = w.open(project, "develop").await;
+    let commit = w.push(project, "develop", "infra/main.tf", "# two").await;
+    let first = w.run_in("trial", "unconfirmed").await;
+    w.order(&format!("/runs/{first}/discard"), json!({})).await;
+    w.expect_status(project, &commit, "gantry/live", "success: 1 to add");
+    w.expect_status(project, &commit, "gantry/trial", "running: 1 to add");
+    let run = w.run_in("trial", "unconfirmed").await;
+    w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+    w.expect_status(project, &commit, "gantry/trial", "success: Applied");
+    w.expect_status(project, &commit, "gantry", "success: 2 stacks");
+    assert!(w.note(project, iid).contains("live"));
+    w
+});
 
-#[tokio::test]
-async fn a_branch_that_was_left_is_begun_anew() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "old", "infra", StackOptions::default()).await;
-        let (status, answer) = w.api(Method::DELETE, "/stacks/old", Some(json!({}))).await;
-        assert!(status.is_success(), "{answer}");
-        w.settle().await;
-        w.push(project, "main", "infra/main.tf", "# nobody looks").await;
-        w.stack(project, "new", "infra", StackOptions::default()).await;
-        w.pass(Duration::from_secs(660)).await;
-        assert!(w.runs("new").await.is_empty(), "making a stack starts nothing");
-        let commit = w.push(project, "main", "infra/main.tf", "# two").await;
-        assert_eq!(w.run_lines("new").await, [format!("tracked unconfirmed {}", &commit[..8])]);
-        w
-    })
-    .await;
-}
+story!(a_branch_that_was_left_is_begun_anew, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "old", "infra", StackOptions::default()).await;
+    let (status, answer) = w.api(Method::DELETE, "/stacks/old", Some(json!({}))).await;
+    assert!(status.is_success(), "{answer}");
+    w.settle().await;
+    w.push(project, "main", "infra/main.tf", "# nobody looks").await;
+    w.stack(project, "new", "infra", StackOptions::default()).await;
+    w.pass(Duration::from_secs(660)).await;
+    assert!(w.runs("new").await.is_empty(), "making a stack starts nothing");
+    let commit = w.push(project, "main", "infra/main.tf", "# two").await;
+    assert_eq!(w.run_lines("new").await, [format!("tracked unconfirmed {}", &commit[..8])]);
+    w
+});
 
-#[tokio::test]
-async fn a_restart_in_the_middle_of_everything_changes_nothing() {
-    run_test(|mut w| async move {
-        let project = w.plain_project("acme/network");
-        w.stack(project, "network", "infra", StackOptions::default()).await;
-        w.dev.push(project, "topic", "infra/main.tf", "# topic").unwrap();
-        w.hold("network");
-        // GitLab has told it; nobody has listened yet.
-        w.restart().await;
-        w.open(project, "topic").await;
-        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-        w.expect_status(project, &commit, "gantry/network", "pending: Queued or planning");
-        // Two runners are in the middle of their plans, and come back to another process.
-        w.restart().await;
-        w.release("network");
-        w.settle().await;
-        w.expect_status(project, &commit, "gantry/network", "running: 1 to add");
-        let run = w.run_in("network", "unconfirmed").await;
-        w.restart().await;
-        // The apply is later than the preview.
-        w.pass(Duration::from_secs(60)).await;
-        w.hold("network");
-        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
-        // In the middle of the apply.
-        w.run_in("network", "applying").await;
-        w.restart().await;
-        w.settle().await;
-        w.run_in("network", "applying").await;
-        w.release("network");
-        w.settle().await;
-        w.expect_status(project, &commit, "gantry/network", "success: Applied");
-        assert_eq!(w.runs("network").await.len(), 2);
-        assert_eq!(w.executed().iter().filter(|done| *done == "network apply").count(), 1);
-        w
-    })
-    .await;
-}
+story!(a_restart_in_the_middle_of_everything_changes_nothing, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.dev.push(project, "topic", "infra/main.tf", "# topic").unwrap();
+    w.hold("network");
+    // GitLab has told it; nobody has listened yet.
+    w.restart().await;
+    w.open(project, "topic").await;
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    w.expect_status(project, &commit, "gantry/network", "pending: Queued or planning");
+    // Two runners are in the middle of their plans, and come back to another process.
+    w.restart().await;
+    w.release("network");
+    w.settle().await;
+    w.expect_status(project, &commit, "gantry/network", "running: 1 to add");
+    let run = w.run_in("network", "unconfirmed").await;
+    w.restart().await;
+    // The apply is later than the preview.
+    w.pass(Duration::from_secs(60)).await;
+    w.hold("network");
+    w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+    // In the middle of the apply.
+    w.run_in("network", "applying").await;
+    w.restart().await;
+    w.settle().await;
+    w.run_in("network", "applying").await;
+    w.release("network");
+    w.settle().await;
+    w.expect_status(project, &commit, "gantry/network", "success: Applied");
+    assert_eq!(w.runs("network").await.len(), 2);
+    assert_eq!(w.executed().iter().filter(|done| *done == "network apply").count(), 1);
+    w
+});
 
 #[tokio::test]
 async fn all_that_wait_for_a_stack_ask_for_one_look() {
