@@ -13,7 +13,7 @@ mod status;
 
 use gantry_domain::{RunId, text::names::Prefix};
 use gantry_gitlab::{Connected, Connection, Error as GitlabError, NotConnected};
-use gantry_queue::{Context, Failure, Handler, Message, Sender};
+use gantry_queue::{Context, Failure, FeedbackMessage, Handler, Message, Sender};
 use gantry_setup::{Clock, Objects};
 use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, keys};
 use jiff::SignedDuration;
@@ -72,7 +72,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
 #[async_trait::async_trait]
 impl Handler for Publisher {
     async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
-        let Some(target) = message.group() else { return Ok(()) };
+        let message: FeedbackMessage = message.try_into()?;
+        let target = message.target();
         let sender = self.deps.sender.following(context.hops);
         let was_interrupted = context.receive_count > 1;
         let work = Work { deps: Deps { sender, ..self.deps.clone() }, target, was_interrupted };
@@ -147,19 +148,17 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    async fn bring_up_to_date(&self, message: &Message) -> Result<Done, Trouble> {
+    async fn bring_up_to_date(&self, message: &FeedbackMessage) -> Result<Done, Trouble> {
         let connected = self.deps.gitlab.connected().await.map_err(Trouble::NotConnected)?;
         let done = match message {
-            Message::Status { project, commit, .. } => {
+            FeedbackMessage::Status { project, commit, .. } => {
                 self.publish_statuses(&connected, *project, commit).await
             }
-            Message::Note { project, iid, .. } => {
+            FeedbackMessage::Note { project, iid, .. } => {
                 self.publish_note(&connected, *project, *iid).await
             }
-            Message::Environment { stack, .. } => self.publish_environment(&connected, stack).await,
-            other => {
-                tracing::error!(kind = other.kind(), "a message that is not the publisher's");
-                Ok(Done::default())
+            FeedbackMessage::Environment { stack, .. } => {
+                self.publish_environment(&connected, stack).await
             }
         };
         let health = match &done {
@@ -174,7 +173,11 @@ impl Work {
     }
 
     /// Trouble at GitLab is no poison: the item gets its next time, and the message is done.
-    async fn wait_for_gitlab(&self, message: &Message, trouble: Trouble) -> Result<(), Failure> {
+    async fn wait_for_gitlab(
+        &self,
+        message: &FeedbackMessage,
+        trouble: Trouble,
+    ) -> Result<(), Failure> {
         let (why, wait) = match trouble {
             Trouble::Own(failure) => return Err(failure),
             Trouble::NotConnected(error) => (error.to_string(), Duration::from_secs(60)),
@@ -195,7 +198,7 @@ impl Work {
 
     pub(crate) async fn nudge_later(
         &self,
-        message: &Message,
+        message: &FeedbackMessage,
         wait: Duration,
     ) -> Result<(), Failure> {
         let pause = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_mins(15));

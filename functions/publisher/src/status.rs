@@ -9,7 +9,7 @@ use gantry_domain::{
     text::status::{CommitState, RunView},
 };
 use gantry_gitlab::{Connected, Error, NewStatus, PostedStatus, StatusState};
-use gantry_queue::Message;
+use gantry_queue::FeedbackMessage;
 use gantry_setup::metrics;
 use gantry_store::{
     config::ProjectEntry,
@@ -132,7 +132,7 @@ impl Work {
         let wait = wait_for_pipelines(&mut memory.value, found.may_come, own_ci).or(held);
         self.remember(&mut memory).await?;
         if let Some(wait) = wait {
-            let nudge = Message::Status { project, commit: commit.clone(), want: 0 };
+            let nudge = FeedbackMessage::Status { project, commit: commit.clone(), want: 0 };
             self.deps.sender.send_later(nudge, wait).await?;
         }
         Ok(Done { runs: runs.len(), refused })

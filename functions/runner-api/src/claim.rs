@@ -13,7 +13,7 @@ use gantry_domain::{
     run::{Phase, Run, RunState, RunType, TestOf},
     stack::{Stack, Tool},
 };
-use gantry_queue::Message;
+use gantry_queue::StackMessage;
 use gantry_secrets::{TokenFor, TokenKind};
 use gantry_setup::{
     identity::{IdentityError, is_session_of},
@@ -191,7 +191,7 @@ async fn take(
         if let Some(why) = outdated(&run.value, now_is, integration.as_ref()) {
             let (stack, run, version) = (run.value.stack, run.value.id, run.version);
             tracing::info!(run.id = %run, why, "a claim was refused: the run is outdated");
-            deps.sender.send(Message::RunDue { stack, run, version }).await?;
+            deps.sender.send(StackMessage::RunDue { stack, run, version }).await?;
             return Err(Refusal::gone(&why));
         }
         let claim = Claim {
@@ -253,7 +253,7 @@ fn run_token(run: &Run, stack: &Stack, claim: &Claim) -> TokenFor {
 
 async fn tell(deps: &Deps, run: &Run, report: Report) -> Result<(), Refusal> {
     let (stack, run, attempt) = (run.stack.clone(), run.id.clone(), run.attempt);
-    Ok(deps.sender.send(Message::Report { stack, run, attempt, report }).await?)
+    Ok(deps.sender.send(StackMessage::Report { stack, run, attempt, report }).await?)
 }
 
 fn failed(summary: &str) -> ReportKind {

@@ -7,7 +7,7 @@ use gantry_domain::{
     protocol::{BeatAnswer, LeftBehind, Report, ReportKind},
     run::{Phase, RunType},
 };
-use gantry_queue::Message;
+use gantry_queue::StackMessage;
 use gantry_setup::objects::keys as objects;
 use gantry_store::{Expect, Write, keys, runner::Beat};
 use jiff::{SignedDuration, Timestamp};
@@ -85,7 +85,7 @@ pub(crate) async fn report(
     };
     let report = bounded(report);
     let (stack, id, attempt) = (run.stack.clone(), run.id.clone(), holder.token.attempt);
-    deps.sender.send(Message::Report { stack, run: id, attempt, report }).await?;
+    deps.sender.send(StackMessage::Report { stack, run: id, attempt, report }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

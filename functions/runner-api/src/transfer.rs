@@ -20,7 +20,7 @@ use gantry_domain::{
     protocol::{Upload, UploadAnswer, UploadRequest},
     run::{Phase, RunType},
 };
-use gantry_queue::Message;
+use gantry_queue::SourceMessage;
 use gantry_setup::objects::keys as objects;
 use serde::Deserialize;
 
@@ -53,7 +53,7 @@ pub(crate) async fn source(State(deps): State<Deps>, holder: Holder) -> Result<R
     let minute = deps.clock.now().as_second() / 60;
     let cause = format!("{}.{}.{minute}", run.id, run.attempt);
     let (repository, commit) = (run.repository.clone(), run.commit.clone());
-    deps.sender.send(Message::Fetch { repository, commit, cause, waits: None }).await?;
+    deps.sender.send(SourceMessage::Fetch { repository, commit, cause, waits: None }).await?;
     let wait = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
     let waits = deps.objects.get(&objects::source_waits(run.repository.key())).await?;
     let waits = waits.and_then(|body| SourceWaits::from_json(&body));

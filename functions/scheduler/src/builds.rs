@@ -6,7 +6,10 @@ use gantry_domain::{
     RunId, StackId,
     run::{Run, RunState},
 };
-use gantry_queue::{ClaimToken, Context, Failure, Handler, Message, NotStarted as Why, Sender};
+use gantry_queue::{
+    ClaimToken, Context, Failure, Handler, Message, NotStarted as Why, Sender, SlotsMessage,
+    StackMessage, StartMessage,
+};
 use gantry_setup::{
     Clock,
     builds::{BuildStart, Builds, NotStarted},
@@ -120,8 +123,8 @@ impl Starter {
 #[async_trait]
 impl Handler for Starter {
     async fn handle(&self, _context: Context, message: Message) -> Result<(), Failure> {
-        let (run, stack, attempt, build) = match message {
-            Message::Start { run, stack, attempt, claim_token, expires_at, role, .. } => {
+        let (run, stack, attempt, build) = match message.try_into()? {
+            StartMessage::Start { run, stack, attempt, claim_token, expires_at, role, .. } => {
                 // Late: the sweep hands it out again.
                 if self.clock.now() >= expires_at
                     || !self.is_wanted(&run, attempt).await?
@@ -132,13 +135,12 @@ impl Handler for Starter {
                 let build = BuildStart { role, ..self.build(&run, &stack, attempt, &claim_token) };
                 (run, stack, attempt, build)
             }
-            Message::EndRunner { run, runner } => {
+            StartMessage::EndRunner { run, runner } => {
                 let Some(build) = self.build_of(&run, runner).await? else { return Ok(()) };
                 tracing::warn!(run.id = %run, build, "ending a build that is lost or not needed");
                 let stopped = self.builds.stop(&build).await;
                 return stopped.map_err(|error| Failure::wait(error, OUTAGE));
             }
-            _ => return Ok(()),
         };
         let (why, words) = match self.builds.start(&build).await {
             Ok(id) => {
@@ -154,7 +156,7 @@ impl Handler for Starter {
             Err(error @ NotStarted::Unavailable(_)) => return Err(Failure::wait(error, OUTAGE)),
         };
         tracing::error!(run.id = %run, attempt, words, "a build was not started");
-        Ok(self.sender.send(Message::NotStarted { stack, run, attempt, why, words }).await?)
+        Ok(self.sender.send(StackMessage::NotStarted { stack, run, attempt, why, words }).await?)
     }
 }
 
@@ -199,11 +201,14 @@ struct BuildPhase {
 
 /// What EventBridge tells: a build that ended badly, or that it is time to sweep.
 pub fn from_event(event: &serde_json::Value, request: &str) -> Message {
-    ended_build(event).unwrap_or_else(|| Message::Sweep { cause: request.to_owned() })
+    match ended_build(event) {
+        Some(message) => message.into(),
+        None => SlotsMessage::Sweep { cause: request.to_owned() }.into(),
+    }
 }
 
 /// The message for a build that ended badly; none for an event that tells of none of ours.
-fn ended_build(event: &serde_json::Value) -> Option<Message> {
+fn ended_build(event: &serde_json::Value) -> Option<StackMessage> {
     if event.get("detail-type")?.as_str()? != "CodeBuild Build State Change" {
         return None;
     }
@@ -213,7 +218,7 @@ fn ended_build(event: &serde_json::Value) -> Option<Message> {
     let went_wrong = went_wrong(&ended);
     // It waited for a machine until its time was over.
     let queued = went_wrong.is_some_and(|phase| phase.phase_type == "QUEUED");
-    Some(Message::NotStarted {
+    Some(StackMessage::NotStarted {
         stack: value(STACK)?.parse().ok()?,
         run: value(RUN)?.parse().ok()?,
         attempt: value(ATTEMPT)?.parse().ok()?,
@@ -278,7 +283,7 @@ mod tests {
             { "name": "GANTRY_ATTEMPT", "value": "2", "type": "PLAINTEXT" },
         ]);
         let message = ended_build(&event(variables)).unwrap();
-        let Message::NotStarted { run, attempt, why, words, .. } = message else { panic!() };
+        let StackMessage::NotStarted { run, attempt, why, words, .. } = message else { panic!() };
         assert_eq!((run.as_str(), attempt, why), ("r1", 2, Why::Ended));
         assert_eq!(
             words,
@@ -297,14 +302,14 @@ mod tests {
         event["detail"]["additional-information"]["phases"] =
             json!([{ "phase-type": "QUEUED", "phase-status": "TIMED_OUT" }]);
         let message = ended_build(&event).unwrap();
-        let Message::NotStarted { why, words, .. } = message else { panic!() };
+        let StackMessage::NotStarted { why, words, .. } = message else { panic!() };
         assert_eq!((why, words.as_str()), (Why::NoRoom, "TIMED_OUT, QUEUED TIMED_OUT"));
     }
 
     #[test]
     fn other_events_and_other_builds_are_none() {
         let timer = json!({"source": "aws.events", "detail": {}});
-        assert_eq!(from_event(&timer, "r1"), Message::Sweep { cause: "r1".to_owned() });
+        assert_eq!(from_event(&timer, "r1"), SlotsMessage::Sweep { cause: "r1".to_owned() }.into());
         assert_eq!(ended_build(&event(json!([]))), None);
     }
 }

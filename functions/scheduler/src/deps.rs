@@ -2,12 +2,11 @@
 
 use crate::{
     heard::RunnerApi,
-    nudges::numbered,
     trouble::{REFUSALS_WAIT, refusal},
 };
 use gantry_domain::stack::Roles;
 use gantry_gitlab::{Client, Connection, Error};
-use gantry_queue::{Failure, Message, Sender};
+use gantry_queue::{Failure, FeedbackMessage, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::{Clock, Environment, environment::EnvironmentError};
 use gantry_store::{Store, health::Outage};
@@ -127,11 +126,11 @@ impl Deps {
 
     /// Records that a target at GitLab is out of date, and nudges the publisher unless a nudge is
     /// on its way. `nudge` names the target; its own `want` does not matter.
-    pub(crate) async fn raise(&self, nudge: Message) -> Result<(), Failure> {
-        let Some(target) = nudge.group() else { return Ok(()) };
+    pub(crate) async fn raise(&self, nudge: FeedbackMessage) -> Result<(), Failure> {
+        let target = nudge.target();
         let now = self.now();
         if let Some(number) = self.store.raise_want(&target, now).await? {
-            self.sender.send(numbered(nudge, number)).await?;
+            self.sender.send(nudge.numbered(number)).await?;
             self.store.nudge_sent(&target, number, now).await?;
         }
         Ok(())

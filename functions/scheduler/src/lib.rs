@@ -26,7 +26,8 @@ pub use builds::{Starter, from_event};
 pub use deps::{Deps, Limits};
 pub use heard::RunnerApi;
 
-use gantry_queue::{Context, Failure, Handler, Message};
+use anyhow::anyhow;
+use gantry_queue::{Context, Failure, Handler, Message, SlotsMessage};
 use projects::Projects;
 use runs::Runs;
 use slots::Slots;
@@ -68,36 +69,12 @@ async fn handle(deps: &Deps, message: Message) -> Result<(), Failure> {
     let stacks = Stacks { deps, runs };
     let projects = Projects { deps, stacks };
     match message {
-        Message::Hook { event, received_at, source, hook } => {
-            projects.on_hook(event, received_at, source, hook).await
-        }
-        Message::Compare { project, .. } => projects.on_compare(project).await,
-        Message::StackChanged { project, stack, .. } => {
-            projects.on_stack_changed(project, &stack).await
-        }
-        Message::Trigger { stack, event, trigger } => {
-            stacks.on_trigger(&stack, Some(&event), trigger).await
-        }
-        Message::Unwant { run, want, because, .. } => stacks.on_unwant(&run, &want, &because).await,
-        Message::Command { stack, request, actor, command } => {
-            stacks.on_command(&stack, &request, &actor, command).await
-        }
-        Message::Report { run, attempt, report, .. } => {
-            stacks.on_report(&run, attempt, report).await
-        }
-        Message::NotStarted { run, attempt, why, words, .. } => {
-            stacks.on_not_started(&run, attempt, why, &words).await
-        }
-        Message::Packaged { run, packed, .. } => stacks.on_packaged(&run, packed).await,
-        Message::Fetched { run, is_there, .. } => runs.on_fetched(&run, is_there).await,
-        Message::Grant { run, .. } => stacks.on_grant(&run).await,
-        Message::RunDue { run, .. } => stacks.on_run_due(&run).await,
-        Message::StackDue { stack, .. } => stacks.on_stack_due(&stack).await,
-        Message::Dispatch { .. } => slots.on_dispatch().await,
-        Message::Sweep { .. } => Sweep { deps, projects }.on_sweep().await,
+        Message::Project(message) => projects.handle(message).await,
+        Message::Stack(message) => stacks.handle(message).await,
+        Message::Slots(SlotsMessage::Dispatch { .. }) => slots.on_dispatch().await,
+        Message::Slots(SlotsMessage::Sweep { .. }) => Sweep { deps, projects }.on_sweep().await,
         other => {
-            tracing::error!(kind = other.kind(), "a message that is not the scheduler's");
-            Ok(())
+            Err(anyhow!("a message of the kind {} is not the scheduler's", other.kind()).into())
         }
     }
 }

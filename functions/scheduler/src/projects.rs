@@ -10,7 +10,7 @@ mod turns;
 
 use crate::{deps::Deps, stacks::Stacks};
 use gantry_domain::{EventId, ProjectId, event::EventSource, stack::Stack};
-use gantry_queue::Failure;
+use gantry_queue::{Failure, ProjectMessage};
 use jiff::Timestamp;
 
 /// An event being decided.
@@ -39,6 +39,18 @@ pub(crate) struct Projects<'a> {
 }
 
 impl Projects<'_> {
+    pub(crate) async fn handle(&self, message: ProjectMessage) -> Result<(), Failure> {
+        match message {
+            ProjectMessage::Hook { event, received_at, source, hook } => {
+                self.on_hook(event, received_at, source, hook).await
+            }
+            ProjectMessage::Compare { project, .. } => self.on_compare(project).await,
+            ProjectMessage::StackChanged { project, stack, .. } => {
+                self.on_stack_changed(project, &stack).await
+            }
+        }
+    }
+
     /// The project's stacks that may run: not deleted, of the GitLab server that is linked.
     async fn stacks_of(&self, project: ProjectId) -> Result<Vec<Stack>, Failure> {
         let Some(integration) = self.deps.store.integration().await? else {

@@ -5,7 +5,7 @@
 
 use crate::{deps::Deps, nudges::distinct};
 use gantry_domain::RunId;
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, SlotsMessage, StackMessage};
 use gantry_store::{
     Expect, Outcome, Stored, Write,
     config::Pause,
@@ -78,7 +78,7 @@ impl Slots<'_> {
             return Ok(false);
         }
         let grant = distinct(&(&run, attempt, now.as_millisecond()));
-        self.deps.sender.send(Message::Grant { stack, run, grant }).await?;
+        self.deps.sender.send(StackMessage::Grant { stack, run, grant }).await?;
         Ok(true)
     }
 
@@ -113,7 +113,7 @@ impl Slots<'_> {
         let key = keys::room(run);
         if self.deps.store.write(vec![Write::Delete { key, expect }]).await? == Outcome::Written {
             let cause = format!("{run}.back.{}", self.deps.now().as_millisecond());
-            self.deps.sender.send(Message::Dispatch { cause }).await?;
+            self.deps.sender.send(SlotsMessage::Dispatch { cause }).await?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use gantry_domain::{
     run::{Effect, Ending, Run, RunEvent, RunState},
     stack::Stack,
 };
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, StackMessage};
 use gantry_store::{Expect, Write, keys, runner::Claim};
 
 /// The stacks.
@@ -26,6 +26,33 @@ pub(crate) struct Stacks<'a> {
 }
 
 impl Stacks<'_> {
+    pub(crate) async fn handle(&self, message: StackMessage) -> Result<(), Failure> {
+        match message {
+            StackMessage::Trigger { stack, event, trigger } => {
+                self.on_trigger(&stack, Some(&event), trigger).await
+            }
+            StackMessage::Unwant { run, want, because, .. } => {
+                self.on_unwant(&run, &want, &because).await
+            }
+            StackMessage::Command { stack, request, actor, command } => {
+                self.on_command(&stack, &request, &actor, command).await
+            }
+            StackMessage::Report { run, attempt, report, .. } => {
+                self.on_report(&run, attempt, report).await
+            }
+            StackMessage::NotStarted { run, attempt, why, words, .. } => {
+                self.on_not_started(&run, attempt, why, &words).await
+            }
+            StackMessage::Packaged { run, packed, .. } => self.on_packaged(&run, packed).await,
+            StackMessage::Fetched { run, is_there, .. } => {
+                self.runs.on_fetched(&run, is_there).await
+            }
+            StackMessage::Grant { run, .. } => self.on_grant(&run).await,
+            StackMessage::RunDue { run, .. } => self.on_run_due(&run).await,
+            StackMessage::StackDue { stack, .. } => self.on_stack_due(&stack).await,
+        }
+    }
+
     /// The stack, if it may run at all.
     pub(crate) async fn runnable(&self, stack: &StackId) -> Result<Option<Stack>, Failure> {
         let Some(found) = self.deps.store.stack(stack).await? else { return Ok(None) };
@@ -90,6 +117,10 @@ impl Stacks<'_> {
     /// Nudges the module again, after what was just written.
     pub(super) async fn nudge_soon(&self, run: &Run) -> Result<(), Failure> {
         let version = distinct(&(&run.id, self.deps.now().as_millisecond()));
-        Ok(self.deps.sender.send(Message::StackDue { stack: run.stack.clone(), version }).await?)
+        Ok(self
+            .deps
+            .sender
+            .send(StackMessage::StackDue { stack: run.stack.clone(), version })
+            .await?)
     }
 }

@@ -2,20 +2,14 @@
 //! each of them, and nudges whoever owns it. It changes nothing itself but due times that say
 //! nothing any more.
 
-use crate::{
-    deps::Deps,
-    nudges::{distinct, nudge_for, numbered},
-    projects::Projects,
-    runs::line_key,
-    slots::count_own,
-};
+use crate::{deps::Deps, nudges::distinct, projects::Projects, runs::line_key, slots::count_own};
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
     ProjectId, RunId,
     integration::days_left,
     run::{Place, Run, RunState},
 };
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, FeedbackMessage, SlotsMessage, StackMessage};
 use gantry_setup::metrics;
 use gantry_store::{
     Expect, Key, Store, Stored, Write,
@@ -63,7 +57,7 @@ impl Sweep<'_> {
         let line = self.deps.store.query::<LineEntry>(keys::LINE, "", None, false, 1000).await?;
         if !line.items.is_empty() {
             let cause = format!("sweep.{}", now.as_millisecond());
-            self.deps.sender.send(Message::Dispatch { cause }).await?;
+            self.deps.sender.send(SlotsMessage::Dispatch { cause }).await?;
         }
         self.projects.call_in_turn(now).await?;
         let runs = self.runs_of(&places).await?;
@@ -128,7 +122,7 @@ impl Sweep<'_> {
         for place in places.iter().filter(waits) {
             let RoomEntry { run, stack, .. } = place.value.clone();
             let version = distinct(&(&run, now));
-            self.deps.sender.send(Message::RunDue { stack, run, version }).await?;
+            self.deps.sender.send(StackMessage::RunDue { stack, run, version }).await?;
         }
         for entry in self.deps.store.query_all::<LineEntry>(keys::LINE, keys::POOLS_BEFORE).await? {
             let LineEntry { run, stack, .. } = entry.value.clone();
@@ -142,7 +136,7 @@ impl Sweep<'_> {
             }
             let _or_the_next_sweep = self.deps.store.write(writes).await?;
             let grant = distinct(&(&run, now));
-            self.deps.sender.send(Message::Grant { stack, run, grant }).await?;
+            self.deps.sender.send(StackMessage::Grant { stack, run, grant }).await?;
         }
         Ok(())
     }
@@ -228,10 +222,10 @@ impl Sweep<'_> {
                 // nothing must not stand before those that do.
                 return Ok(self.deps.store.no_longer_due(target, counters).await?);
             }
-            let Some(nudge) = nudge_for(target) else { return Ok(()) };
+            let Some(nudge) = FeedbackMessage::for_target(target) else { return Ok(()) };
             // The same number may have been sent within the queue's five minutes: `later` gives
             // the nudge an id of its own.
-            let nudge = numbered(nudge, counters.want);
+            let nudge = nudge.numbered(counters.want);
             return Ok(self.deps.sender.send_later(nudge, Duration::ZERO).await?);
         }
         let message = match key.pk.split('/').collect::<Vec<_>>().as_slice() {
@@ -239,7 +233,7 @@ impl Sweep<'_> {
                 let Some(run) = self.deps.store.get::<Run>(key).await? else { return Ok(()) };
                 let version = distinct(&(run.version, cause / 60_000));
                 let (stack, run) = (run.value.stack, run.value.id);
-                Message::RunDue { stack, run, version }
+                StackMessage::RunDue { stack, run, version }
             }
             ["room", _] => {
                 let Some(room) = self.deps.store.get::<RoomEntry>(key).await? else {
@@ -249,7 +243,7 @@ impl Sweep<'_> {
                     return Ok(());
                 }
                 let grant = distinct(&cause);
-                Message::Grant { stack: room.value.stack, run: room.value.run, grant }
+                StackMessage::Grant { stack: room.value.stack, run: room.value.run, grant }
             }
             // A comparison is due so only where a version before wrote it.
             ["event", "project", project] | ["decision", "project", project] => {

@@ -9,8 +9,8 @@ use gantry_domain::{
 };
 use gantry_gitlab::Connection;
 use gantry_queue::{
-    Context, Envelope, Handler as _, Message, Outgoing, QueueName, Received, SendError, Sender,
-    Transport,
+    Context, Envelope, Handler as _, Message, Outgoing, ProjectMessage, QueueName, Received,
+    Resend, SendError, Sender, SlotsMessage, Transport,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
@@ -125,10 +125,10 @@ impl World {
             sent_at: None,
             deadline: tokio::time::Instant::now() + MINUTE,
         };
-        let sweep = Message::Sweep { cause: "test".to_owned() };
+        let sweep = SlotsMessage::Sweep { cause: "test".to_owned() };
         tokio::select! {
             () = self.queue.is_over.notified() => {}
-            done = self.scheduler.handle(context, sweep) => done.unwrap(),
+            done = self.scheduler.handle(context, sweep.into()) => done.unwrap(),
         }
         std::mem::take(&mut *self.queue.sent.lock().unwrap())
     }
@@ -159,7 +159,7 @@ impl World {
 /// The targets of what was brought forward.
 fn brought(sent: Vec<Message>) -> Vec<String> {
     let target = |message| match message {
-        Message::Resend { message, .. } => message.group().unwrap(),
+        Message::Later(Resend { message, .. }) => message.group().unwrap(),
         other => panic!("not brought forward: {}", other.kind()),
     };
     sent.into_iter().map(target).collect()
@@ -269,7 +269,7 @@ async fn what_gitlab_refused_is_asked_again_within_the_budget_of_comparing() {
     while !unasked.is_empty() {
         let mut asked = 0;
         for message in w.sweep(usize::MAX).await {
-            if let Message::Compare { project, .. } = message {
+            if let Message::Project(ProjectMessage::Compare { project, .. }) = message {
                 compared |= project == ProjectId(11);
                 continue;
             }

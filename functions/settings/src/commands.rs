@@ -20,7 +20,7 @@ use gantry_domain::{
     run::{Run, RunState, RunType},
     stack::Stack,
 };
-use gantry_queue::{Command, Message};
+use gantry_queue::{Command, StackMessage};
 use gantry_store::{
     keys,
     scheduler::{CommandOutcome, RunEntry, TrackedBranch},
@@ -312,7 +312,8 @@ async fn give(
     }
     check.await?;
     let (stack_id, actor) = (stack.id.clone(), caller.name.clone());
-    let message = Message::Command { stack: stack_id, request: request.clone(), actor, command };
+    let message =
+        StackMessage::Command { stack: stack_id, request: request.clone(), actor, command };
     app.sender.send(message).await?;
     let until = tokio::time::Instant::now() + app.command_wait;
     let mut pause = Duration::from_millis(20);

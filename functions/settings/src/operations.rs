@@ -9,7 +9,7 @@ use crate::{
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use futures::future::{try_join, try_join_all};
-use gantry_queue::{Backlog, DeadLetter, Message, QueueName};
+use gantry_queue::{Backlog, DeadLetter, QueueName, SlotsMessage};
 use gantry_store::{Expect, Write, config::Pause, keys, scheduler::RoomLimit};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -171,7 +171,10 @@ pub(crate) async fn set_pause(app: &App, caller: &Caller, paused: bool) -> Answe
     }
     let _outcome = app.store.write(vec![Write::Delete { key, expect: Expect::Any }]).await?;
     let cause = format!("resume.{}", caller.request);
-    app.sender.send(Message::Dispatch { cause }).await.map_err(|error| trouble(&error.into()))?;
+    app.sender
+        .send(SlotsMessage::Dispatch { cause })
+        .await
+        .map_err(|error| trouble(&error.into()))?;
     Ok(Done::new("runners are started again"))
 }
 

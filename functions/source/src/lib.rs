@@ -9,7 +9,6 @@
 
 mod package;
 
-use anyhow::anyhow;
 use async_trait::async_trait;
 use gantry_domain::{
     CommitSha, GitUrl, ProjectId, Repository,
@@ -17,7 +16,7 @@ use gantry_domain::{
 };
 use gantry_git::{Git, GitError};
 use gantry_gitlab::{Connection, Download, Error, NotConnected};
-use gantry_queue::{Context, Failure, Handler, Message, Sender};
+use gantry_queue::{Context, Failure, Handler, Message, Sender, SourceMessage, StackMessage};
 use gantry_setup::{
     Clock, Objects,
     objects::{Writing, keys},
@@ -56,7 +55,7 @@ pub struct Deps {
     pub largest: u64,
 }
 
-/// The handler of [`Message::Fetch`] and [`Message::Package`].
+/// The handler of [`SourceMessage::Fetch`] and [`SourceMessage::Package`].
 pub fn handler(deps: Deps) -> impl Handler {
     Fetcher(deps)
 }
@@ -67,19 +66,18 @@ struct Fetcher(Deps);
 impl Handler for Fetcher {
     async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
         let asked_at = context.sent_at;
-        match message {
-            Message::Fetch { repository, commit, cause, waits } => {
+        match message.try_into()? {
+            SourceMessage::Fetch { repository, commit, cause, waits } => {
                 let is_there = self.fetch(&repository, &commit, asked_at).await?;
                 let Some((stack, run)) = waits else { return Ok(()) };
-                let fetched = Message::Fetched { stack, run, is_there, cause };
+                let fetched = StackMessage::Fetched { stack, run, is_there, cause };
                 Ok(self.0.sender.send(fetched).await?)
             }
-            Message::Package { stack, run, repository, commit, root } => {
+            SourceMessage::Package { stack, run, repository, commit, root } => {
                 self.fetch(&repository, &commit, asked_at).await?;
                 let packed = package::pack(&self.0, &stack, &repository, &commit, &root).await?;
-                Ok(self.0.sender.send(Message::Packaged { stack, run, packed }).await?)
+                Ok(self.0.sender.send(StackMessage::Packaged { stack, run, packed }).await?)
             }
-            other => Err(anyhow!("{} does not belong into source", other.kind()).into()),
         }
     }
 }

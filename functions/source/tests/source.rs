@@ -18,7 +18,10 @@ use gantry_domain::{
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectOptions, Visibility};
 use gantry_git::Git;
 use gantry_gitlab::Connection;
-use gantry_queue::{Context, Envelope, Failure, Handler, LocalQueues, Message, QueueName, Sender};
+use gantry_queue::{
+    Context, Envelope, Failure, Handler, LocalQueues, Message, QueueName, Sender, SourceMessage,
+    StackMessage,
+};
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
 use gantry_setup::{Clock, Objects, aws, clock::ClockHand, objects::keys};
 use gantry_source::{Deps, handler};
@@ -136,11 +139,16 @@ impl World {
 
     async fn fetch_of(&self, repository: Repository, commit: &str) -> Result<(), Failure> {
         let commit = commit.parse().unwrap();
-        self.handle(Message::Fetch { repository, commit, cause: "test".to_owned(), waits: None })
-            .await
+        self.handle(SourceMessage::Fetch {
+            repository,
+            commit,
+            cause: "test".to_owned(),
+            waits: None,
+        })
+        .await
     }
 
-    async fn handle(&self, message: Message) -> Result<(), Failure> {
+    async fn handle(&self, message: SourceMessage) -> Result<(), Failure> {
         let context = Context {
             queue: QueueName::Source,
             message_id: "m".to_owned(),
@@ -149,7 +157,7 @@ impl World {
             sent_at: Some(self.asked_at),
             deadline: tokio::time::Instant::now() + Duration::from_secs(60),
         };
-        self.handler.handle(context, message).await
+        self.handler.handle(context, message.into()).await
     }
 
     async fn archive(&self) -> Option<Bytes> {
@@ -301,7 +309,7 @@ async fn waits(w: &World) -> Option<String> {
 #[tokio::test]
 async fn a_run_is_told_when_its_source_is_there_and_until_then_what_it_waits_for() {
     let w = World::new().await;
-    let ask = || Message::Fetch {
+    let ask = || SourceMessage::Fetch {
         repository: Repository::Gitlab(PROJECT),
         commit: COMMIT.parse().unwrap(),
         cause: "r1.1".to_owned(),
@@ -325,7 +333,7 @@ async fn a_run_is_told_when_its_source_is_there_and_until_then_what_it_waits_for
     w.answers(Reply::Archive(gzip(b"whole")));
     w.handle(ask()).await.unwrap();
     assert!(
-        matches!(&told()[..], [Message::Fetched { run, is_there: true, .. }] if run.as_str() == "r1")
+        matches!(&told()[..], [Message::Stack(StackMessage::Fetched { run, is_there: true, .. })] if run.as_str() == "r1")
     );
 }
 
@@ -336,12 +344,15 @@ async fn a_run_is_told_when_its_source_cannot_be_had() {
     let (repository, commit) = (Repository::Gitlab(PROJECT), COMMIT.parse().unwrap());
     let run = Some(("s1".parse().unwrap(), "r1".parse().unwrap()));
     w.hand.advance(Duration::from_secs(2 * 60 * 60));
-    w.handle(Message::Fetch { repository, commit, cause: "c".to_owned(), waits: run })
+    w.handle(SourceMessage::Fetch { repository, commit, cause: "c".to_owned(), waits: run })
         .await
         .unwrap();
     let sent = w.queues.peek(QueueName::Events).unwrap();
     let told = Envelope::from_body(&sent[0].body).unwrap().message;
-    assert!(matches!(told, Message::Fetched { is_there: false, .. }), "{told:?}");
+    assert!(
+        matches!(told, Message::Stack(StackMessage::Fetched { is_there: false, .. })),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
@@ -392,7 +403,7 @@ async fn a_module_is_packed_from_its_commit() {
     let url = format!("{}/acme/modules.git", elsewhere.base_url());
     let repository = Repository::Git(url.parse().unwrap());
     let w = World::new().await;
-    let pack = |root: &str| Message::Package {
+    let pack = |root: &str| SourceMessage::Package {
         stack: "m1".parse().unwrap(),
         run: format!("r-{root}").parse().unwrap(),
         repository: repository.clone(),
@@ -409,8 +420,8 @@ async fn a_module_is_packed_from_its_commit() {
         .map(|sent| Envelope::from_body(&sent.body).unwrap().message)
         .collect();
     let [
-        Message::Packaged { packed: Packed::Done { digest }, .. },
-        Message::Packaged { packed, .. },
+        Message::Stack(StackMessage::Packaged { packed: Packed::Done { digest }, .. }),
+        Message::Stack(StackMessage::Packaged { packed, .. }),
     ] = &told[..]
     else {
         panic!("{told:?}");

@@ -16,7 +16,7 @@ use axum::{
 };
 use gantry_domain::event::EventSource;
 use gantry_gitlab::webhook::{VerifyError, WebhookSecrets, delivery_id, parse, verify};
-use gantry_queue::{Message, Sender};
+use gantry_queue::{ProjectMessage, Sender};
 use gantry_secrets::Secrets;
 use gantry_setup::{Clock, metrics};
 use secrets::KnownSecrets;
@@ -97,7 +97,7 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body)
     let hook = parse(&headers, &body);
     let event = delivery_id(&headers, &hook, &body);
     let project = hook.project();
-    let message = Message::Hook {
+    let message = ProjectMessage::Hook {
         event: event.clone(),
         received_at: now,
         source: EventSource::Webhook,

@@ -11,7 +11,8 @@ use axum::{
 use gantry_domain::event::Hook;
 use gantry_gitlab::webhook::WebhookSecrets;
 use gantry_queue::{
-    Envelope, LocalQueues, Message, Outgoing, QueueName, Received, SendError, Sender, Transport,
+    Envelope, LocalQueues, Message, Outgoing, ProjectMessage, QueueName, Received, SendError,
+    Sender, Transport,
 };
 use gantry_secrets::{SecretError, SecretName, Secrets};
 use gantry_setup::{Clock, clock::ClockHand};
@@ -123,7 +124,9 @@ impl World {
         let received = self.queues.peek(QueueName::Events).unwrap();
         let hooks = received.into_iter().map(|received| {
             match Envelope::from_body(&received.body).unwrap().message {
-                Message::Hook { hook, .. } => (received.dedup.unwrap(), hook),
+                Message::Project(ProjectMessage::Hook { hook, .. }) => {
+                    (received.dedup.unwrap(), hook)
+                }
                 other => panic!("{other:?}"),
             }
         });

@@ -8,7 +8,7 @@ use crate::{
     table,
 };
 use anyhow::Context as _;
-use gantry_queue::{Handler, LocalQueues, Message, QueueName, consume};
+use gantry_queue::{Handler, LocalQueues, QueueName, SlotsMessage, StackMessage, consume};
 use gantry_runner::rescue::Rescuer;
 use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
@@ -260,7 +260,7 @@ async fn grant_again(system: &System) -> anyhow::Result<()> {
     for place in system.store.query_all::<RoomEntry>(keys::ROOM, "").await? {
         let RoomEntry { run, stack, taken, .. } = place.value;
         if !taken {
-            system.sender.send(Message::Grant { stack, run, grant: cause }).await?;
+            system.sender.send(StackMessage::Grant { stack, run, grant: cause }).await?;
         }
     }
     Ok(())
@@ -282,7 +282,7 @@ async fn sweep(system: Arc<System>, every: Duration, stopped: watch::Receiver<bo
             () = &mut stop => return,
             _ = timer.tick() => {
                 let cause = system.clock.now().as_millisecond().to_string();
-                if let Err(error) = system.sender.send(Message::Sweep { cause }).await {
+                if let Err(error) = system.sender.send(SlotsMessage::Sweep { cause }).await {
                     tracing::error!("the sweep could not be asked for: {error}");
                 }
             }

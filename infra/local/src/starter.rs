@@ -3,7 +3,7 @@
 use crate::reach::Reach;
 use anyhow::Context as _;
 use gantry_domain::RunId;
-use gantry_queue::{ClaimToken, Context, Failure, Handler, Message};
+use gantry_queue::{ClaimToken, Context, Failure, Handler, Message, StartMessage};
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
@@ -92,7 +92,8 @@ impl Starter {
 #[async_trait::async_trait]
 impl Handler for Starter {
     async fn handle(&self, _context: Context, message: Message) -> Result<(), Failure> {
-        let Message::Start { run, phase, attempt, claim_token, .. } = message else {
+        let StartMessage::Start { run, phase, attempt, claim_token, .. } = message.try_into()?
+        else {
             return Ok(());
         };
         let mut child = self.start(&run, attempt, &claim_token)?;

@@ -91,7 +91,7 @@ macro_rules! story_on_each_tool {
         mod $name {
             use super::*;
 
-            async fn told(mut world: $crate::World, tool: $crate::Tool) -> $crate::World {
+            async fn on_tool(mut world: $crate::World, tool: $crate::Tool) -> $crate::World {
                 world.tool = tool;
                 $crate::as_story($story)(world).await
             }
@@ -100,14 +100,14 @@ macro_rules! story_on_each_tool {
                 terraform,
                 1,
                 [plain, twice_and_shuffled, stale_index, restarts, no_webhooks],
-                |world| told(world, $crate::Tool::Terraform)
+                |world| on_tool(world, $crate::Tool::Terraform)
             );
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn opentofu() {
                 if gantry_terraform::has($crate::Tool::OpenTofu) {
                     let story = |world| -> $crate::Telling {
-                        Box::pin(told(world, $crate::Tool::OpenTofu))
+                        Box::pin(on_tool(world, $crate::Tool::OpenTofu))
                     };
                     $crate::tell_in(module_path!(), 0, "plain", &["plain"], story).await;
                 }

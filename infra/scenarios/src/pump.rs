@@ -3,7 +3,9 @@
 use crate::{World, modes::Mode, seed};
 use gantry_domain::StackId;
 use gantry_fake_gitlab::Delivery;
-use gantry_queue::{Envelope, Handler, Message, QueueName, Received};
+use gantry_queue::{
+    Envelope, Handler, Message, QueueName, Received, SlotsMessage, StackMessage, StartMessage,
+};
 use jiff::SignedDuration;
 use rand::{RngExt as _, rngs::StdRng};
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -113,7 +115,7 @@ impl World {
             self.hand.advance(now);
             self.gitlab.create_due_pipelines();
             let cause = self.system.clock.now().as_millisecond().to_string();
-            self.system.sender.send(Message::Sweep { cause }).await.unwrap();
+            self.system.sender.send(SlotsMessage::Sweep { cause }).await.unwrap();
             self.happen(TOO_MANY).await;
         }
         self.pump.handling = HANDLING;
@@ -157,7 +159,7 @@ impl World {
         }
         self.gitlab.create_due_pipelines();
         let cause = self.system.clock.now().as_millisecond().to_string();
-        self.system.sender.send(Message::Sweep { cause }).await.unwrap();
+        self.system.sender.send(SlotsMessage::Sweep { cause }).await.unwrap();
     }
 
     async fn deliver_hooks(&mut self) -> bool {
@@ -241,7 +243,7 @@ impl World {
         };
         let is_lost = matches!(
             &message,
-            Message::Trigger { stack, .. } if self.pump.loses_all || self.pump.loses.contains(stack)
+            Message::Stack(StackMessage::Trigger { stack, .. }) if self.pump.loses_all || self.pump.loses.contains(stack)
         );
         if is_lost {
             self.pump.lost.push(message);
@@ -291,11 +293,13 @@ impl World {
 
     async fn start_runner(&mut self, received: &Received) {
         let envelope = Envelope::from_body(&received.body).unwrap();
-        let Message::Start { stack, run, attempt, claim_token, .. } = envelope.message else {
-            panic!("not a start: {:?}", envelope.message.kind());
+        let StartMessage::Start { stack, run, attempt, claim_token, .. } =
+            envelope.message.try_into().unwrap()
+        else {
+            panic!("not a start");
         };
         if let Some((why, words)) = self.runners.refused.clone() {
-            let message = Message::NotStarted { stack, run, attempt, why, words };
+            let message = StackMessage::NotStarted { stack, run, attempt, why, words };
             self.system.sender.send(message).await.unwrap();
             return;
         }

@@ -15,7 +15,7 @@ use gantry_fake_gitlab::{
     StatusView, UserId,
 };
 use gantry_local::{System, table};
-use gantry_queue::{Handler, Message, NotStarted, QueueName};
+use gantry_queue::{Handler, NotStarted, QueueName, SlotsMessage};
 use gantry_setup::{Clock, clock::ClockHand};
 use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode};
@@ -388,7 +388,7 @@ impl World {
         let times = if self.mode.stale_index { 3 } else { 1 };
         for i in 0..times {
             let cause = format!("{}.{i}", self.system.clock.now().as_millisecond());
-            self.system.sender.send(Message::Sweep { cause }).await.unwrap();
+            self.system.sender.send(SlotsMessage::Sweep { cause }).await.unwrap();
             self.settle().await;
         }
     }

@@ -1,6 +1,6 @@
 //! The consumer of `later`: sends each nudge again, now that its time has come.
 
-use crate::{Context, Failure, Handler, Message, Sender};
+use crate::{Context, Failure, Handler, Message, Resend, Sender};
 use async_trait::async_trait;
 
 /// Sends nudges again.
@@ -18,12 +18,7 @@ impl Resender {
 #[async_trait]
 impl Handler for Resender {
     async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
-        match message {
-            Message::Resend { message, cause } => {
-                self.sender.following(context.hops).resend(*message, &cause).await?;
-                Ok(())
-            }
-            other => Err(anyhow::anyhow!("{} does not belong into later", other.kind()).into()),
-        }
+        let Resend { message, cause } = message.try_into()?;
+        Ok(self.sender.following(context.hops).resend(*message, &cause).await?)
     }
 }

@@ -23,7 +23,9 @@ pub use failures::{FailureCounts, MemoryFailures};
 pub use handler::{Context, Failure, Handler};
 pub use later::Resender;
 pub use message::{
-    ClaimToken, Command, Envelope, Message, MessageIds, NotStarted, ParseError, VERSION,
+    ClaimToken, Command, Envelope, FeedbackMessage, Message, MessageIds, Misplaced, NotStarted,
+    ParseError, ProjectMessage, Resend, SlotsMessage, SourceMessage, StackMessage, StartMessage,
+    VERSION,
 };
 pub use queues::{QueueName, UnknownQueue};
 pub use sender::{MAX_HOPS, PartialSend, Sender};

@@ -1,7 +1,7 @@
 //! Sending messages.
 
 use crate::{
-    Envelope, Message, QueueName, VERSION,
+    Envelope, Message, QueueName, Resend, VERSION,
     transport::{MAX_DELAY, Now, Outgoing, SendError, Transport},
 };
 use std::{fmt, sync::Arc, time::Duration};
@@ -53,14 +53,14 @@ impl Sender {
     }
 
     /// Sends one message.
-    pub async fn send(&self, message: Message) -> Result<(), SendError> {
-        self.send_delayed(message, None).await
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.send_delayed(message.into(), None).await
     }
 
     /// Sends any number of messages, in the batches that the queues take.
-    pub async fn send_all(&self, messages: Vec<Message>) -> Result<(), PartialSend> {
-        let messages: Vec<Message> =
-            messages.into_iter().filter(|message| self.may_send(message)).collect();
+    pub async fn send_all<M: Into<Message>>(&self, messages: Vec<M>) -> Result<(), PartialSend> {
+        let messages = messages.into_iter().map(Into::into);
+        let messages: Vec<Message> = messages.filter(|message| self.may_send(message)).collect();
         let outgoing = messages.iter().map(|message| self.outgoing(message.clone(), None));
         let results = self.transport.send(outgoing.collect()).await;
         let all = messages.len();
@@ -78,14 +78,20 @@ impl Sender {
 
     /// Sends a nudge that arrives after `delay`, at most 15 minutes: through `later`, because
     /// FIFO queues know no delay.
-    pub async fn send_later(&self, message: Message, delay: Duration) -> Result<(), SendError> {
+    pub async fn send_later(
+        &self,
+        message: impl Into<Message>,
+        delay: Duration,
+    ) -> Result<(), SendError> {
+        let message = message.into();
         let delay = delay.min(MAX_DELAY);
         if !message.queue().is_fifo() {
             return self.send_delayed(message, Some(delay)).await;
         }
         let due = (self.now)().as_millisecond() + delay.as_millis() as i64;
         let cause = format!("{due}.{}", self.hops);
-        self.send_delayed(Message::Resend { message: Box::new(message), cause }, Some(delay)).await
+        let resend = Resend { message: Box::new(message), cause };
+        self.send_delayed(resend.into(), Some(delay)).await
     }
 
     /// Sends again what `send_later` put aside, under a deduplication id of its own.

@@ -8,7 +8,7 @@ use gantry_domain::{
     run::{Phase, RunState, RunType, TestOf},
     stack::{Stack, Variable, VariableRuns, VariableValue},
 };
-use gantry_queue::{Message, QueueName};
+use gantry_queue::{Message, QueueName, StackMessage};
 use gantry_secrets::{Sealer, TokenKind};
 use gantry_store::keys;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn names(answer: &ClaimAnswer) -> Vec<String> {
 
 fn reports(world: &World) -> Vec<(u32, ReportKind)> {
     let reports = world.messages(QueueName::Events).into_iter().map(|message| match message {
-        Message::Report { report, .. } => (report.sequence, report.what),
+        Message::Stack(StackMessage::Report { report, .. }) => (report.sequence, report.what),
         other => panic!("{other:?}"),
     });
     reports.collect()
@@ -114,7 +114,10 @@ async fn a_run_of_a_stack_that_is_gone_or_elsewhere_is_not_claimed() {
     }
     // The scheduler ends it.
     let due = world.messages(QueueName::Events);
-    assert!(matches!(&due[..], [Message::RunDue { .. }]), "one nudge is enough: {due:?}");
+    assert!(
+        matches!(&due[..], [Message::Stack(StackMessage::RunDue { .. })]),
+        "one nudge is enough: {due:?}"
+    );
     world.put(keys::stack_config(&stack_id()), &stack()).await;
     world.claim(&run, "a").await.expect(200);
 }

@@ -7,7 +7,7 @@ use gantry_domain::{
     protocol::{BeatAnswer, LogChunk, Report, ReportKind},
     run::{Phase, RunState, RunType},
 };
-use gantry_queue::{Message, QueueName};
+use gantry_queue::{Message, QueueName, StackMessage};
 use gantry_store::{
     keys,
     runner::{Beat, LogPiece},
@@ -82,7 +82,9 @@ async fn reports_go_to_the_stacks_queue() {
     send(2, failed).await.expect(204);
     let messages = world.messages(QueueName::Events);
     assert_eq!(messages.len(), 3, "the claim, and each report once");
-    let Message::Report { report, attempt: 1, .. } = &messages[2] else { panic!("{messages:?}") };
+    let Message::Stack(StackMessage::Report { report, attempt: 1, .. }) = &messages[2] else {
+        panic!("{messages:?}")
+    };
     let ReportKind::Failed { summary, errors, log_tail, .. } = &report.what else { panic!() };
     assert_eq!((summary.len(), errors.len(), log_tail.len()), (200, 10, 30));
     assert_eq!(log_tail[29], "98");

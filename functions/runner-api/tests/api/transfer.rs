@@ -10,7 +10,7 @@ use gantry_domain::{
     run::{Phase, RunState, RunType},
     source::{SourceFailed, SourceWaits},
 };
-use gantry_queue::{Message, QueueName};
+use gantry_queue::{Message, QueueName, SourceMessage};
 use gantry_setup::objects::keys;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn source_is_asked_for_until_it_is_there() {
     }
     let asked = world.messages(QueueName::Source);
     assert!(
-        matches!(&asked[..], [Message::Fetch { repository: Repository::Gitlab(PROJECT), commit, .. }] if commit.as_str() == COMMIT)
+        matches!(&asked[..], [Message::Source(SourceMessage::Fetch { repository: Repository::Gitlab(PROJECT), commit, .. })] if commit.as_str() == COMMIT)
     );
     world.hand.advance(Duration::from_secs(61));
     world.get("source", &token).await.expect(202);

@@ -10,7 +10,7 @@ use gantry_domain::{
     stack::{Retired, Stack, StackHead, Tool, Variable, VariableRuns, VariableValue},
     state::StateForm,
 };
-use gantry_queue::{Message, QueueName};
+use gantry_queue::{Message, QueueName, StackMessage};
 use gantry_secrets::Sealer;
 use gantry_setup::objects::keys as objects;
 use gantry_store::{
@@ -150,7 +150,9 @@ async fn a_preview_shows_no_secret_that_it_did_not_get() {
     };
     world.json(Method::POST, "report", &token, &Report::new(1, what)).await.expect(204);
     let messages = world.messages(QueueName::Events);
-    let Message::Report { report, .. } = &messages[1] else { panic!("{messages:?}") };
+    let Message::Stack(StackMessage::Report { report, .. }) = &messages[1] else {
+        panic!("{messages:?}")
+    };
     insta::assert_debug_snapshot!(report.what, @r#"
     Failed {
         summary: "no (secret) and no (secret)…",
@@ -246,7 +248,9 @@ async fn what_cannot_be_masked_is_not_begun() {
     let run = world.run("r1", RunType::Proposed).await;
     insta::assert_snapshot!(world.claim(&run, "n").await.expect(422).text(), @"The secret variable TF_VAR_p cannot be opened with this installation's key: set it again");
     let messages = world.messages(QueueName::Events);
-    assert!(matches!(&messages[1], Message::Report { report, .. } if report.sequence == 1));
+    assert!(
+        matches!(&messages[1], Message::Stack(StackMessage::Report { report, .. }) if report.sequence == 1)
+    );
 
     let since = world.clock.now();
     let retired = Retired { name: "TF_VAR_q".to_owned(), sealed: "nonsense".to_owned(), since };

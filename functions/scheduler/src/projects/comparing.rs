@@ -10,7 +10,7 @@ use gantry_domain::{
     stack::Stack,
 };
 use gantry_gitlab::{Client, Error, MergeRequestFilter, TagOrder};
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, ProjectMessage};
 use gantry_setup::metrics;
 use gantry_store::{
     Stored, Write, keys,
@@ -406,7 +406,7 @@ impl Projects<'_> {
         project: ProjectId,
         cause: String,
     ) -> Result<(), Failure> {
-        Ok(self.deps.sender.send(Message::Compare { project, cause }).await?)
+        Ok(self.deps.sender.send(ProjectMessage::Compare { project, cause }).await?)
     }
 }
 

@@ -20,7 +20,7 @@ use gantry_domain::{
     run::{RunType, Trigger, Want},
     stack::Stack,
 };
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, StackMessage};
 use gantry_setup::metrics;
 use gantry_store::scheduler::{DecisionRecord, RunEntry, Subject};
 use gantry_store::{Expect, Outcome, Write, keys};
@@ -116,7 +116,7 @@ impl Projects<'_> {
                 version: version.clone(),
             };
             let (stack, event) = (stack.id.clone(), event.id.clone());
-            Some(Message::Trigger { stack, event, trigger })
+            Some(StackMessage::Trigger { stack, event, trigger })
         });
         Ok(self.deps.sender.send_all(triggers.collect()).await?)
     }
@@ -147,7 +147,7 @@ impl Projects<'_> {
         }
         let messages =
             runs.into_iter().filter(|(stack, _)| applies_to(stack)).map(|(stack, run)| {
-                Message::Unwant {
+                StackMessage::Unwant {
                     stack,
                     run,
                     want: want.clone(),

@@ -1,17 +1,16 @@
 //! Taking in an event: it is written down, then whatever it hints at is looked up and decided.
 
 use super::{Dealt, Event, Projects};
-use crate::{deps::HISTORY_KEPT, nudges::distinct, trouble::refusal};
+use crate::{nudges::distinct, trouble::refusal};
 use gantry_domain::{
     EventId, ProjectId, StackId,
     decision::runs_on_tags,
     event::{EventRecord, EventSource, Hook},
-    stack::Stack,
 };
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, FeedbackMessage, ProjectMessage, StackMessage};
 use gantry_store::{
-    Expect, Outcome, Write, keys,
-    scheduler::{Comparing, Receipt, TrackedBranch},
+    Expect, Write, keys,
+    scheduler::{Comparing, TrackedBranch},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -60,7 +59,7 @@ impl Projects<'_> {
             return Ok(());
         }
         if matches!(dealt?, Dealt::Later(_)) {
-            let again = Message::Hook { event: event.id, received_at, source, hook };
+            let again = ProjectMessage::Hook { event: event.id, received_at, source, hook };
             self.deps.sender.send_later(again, NOT_READY).await?;
         }
         Ok(())
@@ -183,7 +182,7 @@ impl Projects<'_> {
             }
         }
         let version = distinct(&(stack, self.deps.now().as_millisecond()));
-        self.deps.sender.send(Message::StackDue { stack: stack.clone(), version }).await?;
-        self.deps.raise(Message::Environment { stack: stack.clone(), want: 0 }).await
+        self.deps.sender.send(StackMessage::StackDue { stack: stack.clone(), version }).await?;
+        self.deps.raise(FeedbackMessage::Environment { stack: stack.clone(), want: 0 }).await
     }
 }

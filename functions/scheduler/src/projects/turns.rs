@@ -2,12 +2,11 @@
 //! them together have one budget of calls a minute, and projects take turns.
 
 use super::Projects;
-use crate::nudges::nudge_for;
 use gantry_domain::{
     ProjectId,
     comparing::{self, Budget, Due},
 };
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, FeedbackMessage, ProjectMessage};
 use gantry_store::{
     Expect, Key, Outcome, Stored, Write,
     config::ProjectEntry,
@@ -29,7 +28,7 @@ const REFUSED_AT_ONCE: usize = 10;
 struct Turn {
     compare: Option<Stored<Comparing>>,
     /// What was refused, the longest ago first.
-    repeats: Vec<(Refusal, Message)>,
+    repeats: Vec<(Refusal, FeedbackMessage)>,
 }
 
 impl Turn {
@@ -37,7 +36,7 @@ impl Turn {
     /// who looks at a project may find that it allows more than before.
     fn of(
         compare: Option<Stored<Comparing>>,
-        mut refused: Vec<(Refusal, Message)>,
+        mut refused: Vec<(Refusal, FeedbackMessage)>,
         is_due: impl Fn(&Refusal) -> bool,
     ) -> Option<Self> {
         refused.retain(|(refusal, _)| compare.is_some() || is_due(refusal));
@@ -123,18 +122,20 @@ impl Projects<'_> {
     /// What GitLab refused, the longest ago first, with the nudge that tries it again.
     async fn refused_by_project(
         &self,
-    ) -> Result<BTreeMap<ProjectId, Vec<(Refusal, Message)>>, Failure> {
+    ) -> Result<BTreeMap<ProjectId, Vec<(Refusal, FeedbackMessage)>>, Failure> {
         let mut refused = self.deps.store.refused().await?;
         refused.sort_by_key(|refusal| refusal.tried_at);
         let mut by_project: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for refusal in refused {
-            let Some(nudge) = nudge_for(&refusal.target) else { continue };
+            let Some(nudge) = FeedbackMessage::for_target(&refusal.target) else { continue };
             let project = match &nudge {
-                Message::Environment { stack, .. } => {
+                FeedbackMessage::Environment { stack, .. } => {
                     let stack = self.deps.store.stack(stack).await?;
                     stack.and_then(|stack| stack.value.project())
                 }
-                nudge => nudge.ids().project,
+                FeedbackMessage::Status { project, .. } | FeedbackMessage::Note { project, .. } => {
+                    Some(*project)
+                }
             };
             if let Some(project) = project {
                 by_project.entry(project).or_default().push((refusal, nudge));
@@ -185,7 +186,7 @@ impl Projects<'_> {
     async fn begin_comparing(&self, project: ProjectId) -> Result<(), Failure> {
         for stack in self.stacks_of(project).await? {
             let cause = format!("sweep.{}", self.deps.now().as_millisecond());
-            let message = Message::StackChanged { project, stack: stack.id, cause };
+            let message = ProjectMessage::StackChanged { project, stack: stack.id, cause };
             self.deps.sender.send(message).await?;
         }
         Ok(())

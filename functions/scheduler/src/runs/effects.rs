@@ -7,7 +7,9 @@ use gantry_domain::{
     run::{Effect, Place, Run, RunState, RunType, Want, recheck::recheck_at},
     stack::Timeouts,
 };
-use gantry_queue::{ClaimToken, Failure, Message};
+use gantry_queue::{
+    ClaimToken, Failure, FeedbackMessage, SlotsMessage, SourceMessage, StackMessage, StartMessage,
+};
 use gantry_secrets::{TokenFor, TokenKind};
 use gantry_store::{
     Outcome, Stored, Write, keys,
@@ -68,7 +70,7 @@ impl Runs<'_> {
         // token may read, and there runner-api looks for the archive.
         let (repository, commit) = (run.repository.clone(), run.commit.clone());
         let waits = Some((run.stack.clone(), run.id.clone()));
-        Ok(self.deps.sender.send(Message::Fetch { repository, commit, cause, waits }).await?)
+        Ok(self.deps.sender.send(SourceMessage::Fetch { repository, commit, cause, waits }).await?)
     }
 
     /// Has a runner started. Everything in the message derives from the run, so that a repeated
@@ -93,7 +95,7 @@ impl Runs<'_> {
             attempt: run.attempt,
             expires: Some((handed_out_at + CLAIMABLE).as_second()),
         });
-        let start = Message::Start {
+        let start = StartMessage::Start {
             run: run.id.clone(),
             stack: run.stack.clone(),
             phase: run.phase,
@@ -125,7 +127,7 @@ impl Runs<'_> {
             return Ok(());
         }
         let (run, runner) = (run.id.clone(), run.runner.clone());
-        Ok(self.deps.sender.send(Message::EndRunner { run, runner }).await?)
+        Ok(self.deps.sender.send(StartMessage::EndRunner { run, runner }).await?)
     }
 
     /// Nudges the dispatcher, unless every place is taken: whoever leaves one nudges it then. A run
@@ -136,7 +138,7 @@ impl Runs<'_> {
             let grant = distinct(&(&run, stored.version));
             return match place {
                 Place::Line => {
-                    Ok(self.deps.sender.send(Message::Grant { stack, run, grant }).await?)
+                    Ok(self.deps.sender.send(StackMessage::Grant { stack, run, grant }).await?)
                 }
                 _ => Ok(()),
             };
@@ -145,29 +147,33 @@ impl Runs<'_> {
             return Ok(());
         }
         let cause = format!("{}.{}", stored.value.id, stored.version);
-        Ok(self.deps.sender.send(Message::Dispatch { cause }).await?)
+        Ok(self.deps.sender.send(SlotsMessage::Dispatch { cause }).await?)
     }
 
     async fn nudge_stack(&self, stack: &StackId, stored: &Stored<Run>) -> Result<(), Failure> {
         let version = distinct(&(&stored.value.id, stored.version));
-        Ok(self.deps.sender.send(Message::StackDue { stack: stack.clone(), version }).await?)
+        Ok(self.deps.sender.send(StackMessage::StackDue { stack: stack.clone(), version }).await?)
     }
 
     /// Raises what GitLab should show of the run: its commit's statuses, the notes of the merge
     /// requests that want it, and the stack's environment.
     async fn tell_gitlab(&self, run: &Run) -> Result<(), Failure> {
         let Some(project) = run.project() else { return Ok(()) };
-        self.deps.raise(Message::Status { project, commit: run.commit.clone(), want: 0 }).await?;
+        self.deps
+            .raise(FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 })
+            .await?;
         for iid in self.merge_requests_of(project, run).await? {
-            self.deps.raise(Message::Note { project, iid, want: 0 }).await?;
+            self.deps.raise(FeedbackMessage::Note { project, iid, want: 0 }).await?;
         }
         if run.applied {
             for iid in self.previewed_before(run).await? {
-                self.deps.raise(Message::Note { project, iid, want: 0 }).await?;
+                self.deps.raise(FeedbackMessage::Note { project, iid, want: 0 }).await?;
             }
         }
         if run.run_type == RunType::Tracked && !run.module && has_deployment(run.state) {
-            self.deps.raise(Message::Environment { stack: run.stack.clone(), want: 0 }).await?;
+            self.deps
+                .raise(FeedbackMessage::Environment { stack: run.stack.clone(), want: 0 })
+                .await?;
         }
         Ok(())
     }

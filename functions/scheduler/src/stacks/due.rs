@@ -10,7 +10,7 @@ use gantry_domain::{
     },
     stack::{Timeouts, TrackedQueue},
 };
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, StackMessage};
 use gantry_store::{
     Key, keys,
     runner::Beat,
@@ -42,7 +42,7 @@ impl Stacks<'_> {
         }
         if let Some(next) = waiting.next {
             let version = distinct(&(next, self.deps.now().as_millisecond()));
-            self.deps.sender.send(Message::StackDue { stack: stack.clone(), version }).await?;
+            self.deps.sender.send(StackMessage::StackDue { stack: stack.clone(), version }).await?;
         }
         Ok(())
     }
@@ -144,7 +144,7 @@ impl Stacks<'_> {
             Place::Queue | Place::Waiting => {
                 let version = distinct(&(self.deps.now().as_second() / 60));
                 let stack = run.stack.clone();
-                self.deps.sender.send(Message::StackDue { stack, version }).await?;
+                self.deps.sender.send(StackMessage::StackDue { stack, version }).await?;
                 None
             }
             _ => Some(Effect::Advance),

@@ -16,7 +16,7 @@ use gantry_domain::{
     stack::Stack,
     text::{self, module::Outcome},
 };
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, SourceMessage};
 use gantry_store::{
     Expect, Stored, Write, keys,
     scheduler::{RunEntry, Suite, VersionRecord, VersionState},
@@ -283,7 +283,7 @@ impl Stacks<'_> {
     /// Has the module's code packed for the registry. The answer comes as a message.
     async fn ask_for_package(&self, run: &Run) -> Result<(), Failure> {
         let Some(stack) = self.runnable(&run.stack).await? else { return Ok(()) };
-        let message = Message::Package {
+        let message = SourceMessage::Package {
             stack: run.stack.clone(),
             run: run.id.clone(),
             repository: run.repository.clone(),

@@ -19,7 +19,7 @@ use crate::{
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use gantry_domain::integration::Integration;
 use gantry_gitlab::{ApiHost, InvalidClient, webhook::WebhookSecrets};
-use gantry_queue::Message;
+use gantry_queue::SlotsMessage;
 use gantry_secrets::SecretName;
 use gantry_store::{
     Expect, Outcome, Stored, Write,
@@ -197,7 +197,7 @@ async fn put(app: &App, expect: Expect, integration: &Integration) -> Answer<()>
 /// Lets the scheduler look at what waited. Losing this loses nothing: the timer does the same.
 async fn nudge(app: &App, integration: &Integration) {
     let cause = format!("integration.{}", integration.saved_at.as_millisecond());
-    if let Err(error) = app.sender.send(Message::Sweep { cause }).await {
+    if let Err(error) = app.sender.send(SlotsMessage::Sweep { cause }).await {
         tracing::warn!(%error, "the scheduler was not nudged after a change of the connection");
     }
 }

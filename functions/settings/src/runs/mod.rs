@@ -27,7 +27,7 @@ use gantry_domain::{
     source::SourceWaits,
     stack::Stack,
 };
-use gantry_queue::Message;
+use gantry_queue::FeedbackMessage;
 use gantry_setup::{
     objects,
     web::{Problem, page_size},
@@ -154,16 +154,17 @@ pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<String>> {
 /// GitLab's own words where it refused what the run should show there.
 pub(crate) async fn refused_by_gitlab(app: &App, run: &Run) -> Answer<Vec<String>> {
     let Some(project) = run.project() else { return Ok(Vec::new()) };
-    let mut targets = vec![Message::Status { project, commit: run.commit.clone(), want: 0 }];
+    let mut targets =
+        vec![FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 }];
     targets.extend(run.wants.iter().filter_map(|want| match want {
-        Want::MergeRequest(iid) => Some(Message::Note { project, iid: *iid, want: 0 }),
+        Want::MergeRequest(iid) => Some(FeedbackMessage::Note { project, iid: *iid, want: 0 }),
         _ => None,
     }));
     if run.run_type == RunType::Tracked {
-        targets.push(Message::Environment { stack: run.stack.clone(), want: 0 });
+        targets.push(FeedbackMessage::Environment { stack: run.stack.clone(), want: 0 });
     }
     let mut words = Vec::new();
-    for target in targets.iter().filter_map(Message::group) {
+    for target in targets.iter().map(FeedbackMessage::target) {
         words.extend(app.store.refusals(&target).await?);
     }
     Ok(words)

@@ -39,7 +39,7 @@ use gantry_domain::{
     run::Run,
     stack::{Stack, StackHead},
 };
-use gantry_queue::Message;
+use gantry_queue::{Message, ProjectMessage, StackMessage};
 use gantry_store::{Expect, Stored, Write, keys, scheduler::TrackedBranch};
 
 /// `GET /api/v1/stacks/{slug}`
@@ -140,11 +140,12 @@ async fn nothing_unfinished(app: &App, stack: &Stack, title: &str) -> Answer<Wri
 /// Tells the scheduler of a change. Losing this loses nothing: the comparing finds it.
 async fn tell(app: &App, project: Option<ProjectId>, stack: &StackId, cause: String) {
     let stack = stack.clone();
-    let message = match project {
-        Some(project) => Message::StackChanged { project, stack, cause },
+    let message: Message = match project {
+        Some(project) => ProjectMessage::StackChanged { project, stack, cause }.into(),
         // Nothing is compared there; what it has queued may have to go.
         None => {
-            Message::StackDue { stack, version: app.clock.now().as_millisecond().unsigned_abs() }
+            let version = app.clock.now().as_millisecond().unsigned_abs();
+            StackMessage::StackDue { stack, version }.into()
         }
     };
     if let Err(error) = app.sender.send(message).await {

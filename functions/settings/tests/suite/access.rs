@@ -4,7 +4,7 @@ use crate::{
     description::routes,
     support::{World, connected, world},
 };
-use gantry_queue::{Message, QueueName};
+use gantry_queue::{Message, QueueName, SlotsMessage};
 use gantry_secrets::SecretName;
 use gantry_settings::ensure_first_admin_key;
 use secrecy::ExposeSecret as _;
@@ -169,7 +169,7 @@ async fn operators_hold_runners_back_and_send_messages_again() {
         "queue": "events", "waiting": 1, "in_flight": 0, "failing": null, "oldest": null,
     });
     assert_eq!(w.get("/api/v1/operations").await.expect(200).body["queues"][0], held);
-    assert!(matches!(w.sent()[..], [Message::Dispatch { .. }]));
+    assert!(matches!(w.sent()[..], [Message::Slots(SlotsMessage::Dispatch { .. })]));
     assert_eq!(w.get("/api/v1/operations").await.expect(200).body["pause"], json!(null));
 
     for queue in [QueueName::Events, QueueName::Events, QueueName::Later] {

@@ -5,7 +5,7 @@ use gantry_domain::{
     run::{RunState, RunType},
     stack::{Blocked, StackHead},
 };
-use gantry_queue::{Command, Message};
+use gantry_queue::{Command, Message, StackMessage};
 use gantry_store::{
     keys,
     scheduler::{CommandOutcome, RunEntry, TrackedBranch},
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 fn command(w: &World) -> Command {
     match w.sent().pop() {
-        Some(Message::Command { command, .. }) => command,
+        Some(Message::Stack(StackMessage::Command { command, .. })) => command,
         other => panic!("{other:?}"),
     }
 }
@@ -33,7 +33,10 @@ async fn a_command_becomes_a_message_and_its_outcome_can_be_asked_for() {
     let outcome = got.headers["location"].to_str().unwrap().to_owned();
     assert_eq!(outcome, "/api/v1/commands/network/mine-1");
     let sent = w.sent();
-    let [Message::Command { stack: to, request, actor, command }] = &sent[..] else { panic!() };
+    let [Message::Stack(StackMessage::Command { stack: to, request, actor, command })] = &sent[..]
+    else {
+        panic!()
+    };
     assert_eq!((to, request.as_str(), actor.as_str()), (&stack.id, "mine-1", "first-admin-key"));
     assert_eq!(*command, Command::Confirm { run: run.id.clone() });
     assert_eq!(w.get(&outcome).await.expect(202).body["done"], json!(null));

@@ -4,7 +4,7 @@ use crate::support::{Options, World, connected, world, world_with};
 use gantry_domain::integration::Integration;
 use gantry_fake_gitlab::{Fault, Matcher};
 use gantry_gitlab::webhook::WebhookSecrets;
-use gantry_queue::Message;
+use gantry_queue::{Message, SlotsMessage};
 use gantry_secrets::SecretName;
 use gantry_store::{config::ProjectEntry, health::Health, keys};
 use secrecy::ExposeSecret as _;
@@ -30,7 +30,7 @@ async fn connecting_says_what_it_found() {
     assert!(got["webhook"]["terraform"].as_str().unwrap().contains("signing_token"));
     assert_eq!(got["note"], json!(null));
     assert!(!got.to_string().contains(&w.token));
-    assert!(matches!(w.sent()[..], [Message::Sweep { .. }]));
+    assert!(matches!(w.sent()[..], [Message::Slots(SlotsMessage::Sweep { .. })]));
     let kept = w.secrets.get(SecretName::WebhookSecrets).await.unwrap().unwrap();
     let kept = WebhookSecrets::from_json(&kept).unwrap();
     assert_eq!(got["webhook"]["secret"], kept.token.expose_secret());

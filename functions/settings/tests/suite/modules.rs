@@ -5,7 +5,7 @@ use crate::{
     support::{Options, World, connected, world_with},
 };
 use gantry_fake_gitlab::{Person, ProjectOptions};
-use gantry_queue::{Command, Message};
+use gantry_queue::{Command, Message, StackMessage};
 use gantry_setup::objects;
 use gantry_store::{
     Expect, Write, keys,
@@ -151,7 +151,7 @@ async fn versions_are_listed_asked_for_and_yanked() {
         .sent()
         .into_iter()
         .filter_map(|message| match message {
-            Message::Command { command, .. } => Some(command),
+            Message::Stack(StackMessage::Command { command, .. }) => Some(command),
             _ => None,
         })
         .collect();

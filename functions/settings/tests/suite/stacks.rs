@@ -7,7 +7,7 @@ use gantry_domain::{
     state::StateForm,
 };
 use gantry_fake_gitlab::{Person, ProjectOptions, Protection, Visibility};
-use gantry_queue::{Command, Message};
+use gantry_queue::{Command, Message, ProjectMessage, StackMessage};
 use gantry_secrets::Sealer;
 use gantry_store::{
     config::{ProjectEntry, ProjectStack, SlugEntry},
@@ -80,7 +80,11 @@ async fn a_repository_elsewhere_needs_no_gitlab_and_runs_by_hand() {
     w.post(&format!("{STACK}/runs"), json!({})).await.expect(202);
     let sent = w.sent();
     let commit = match &sent[..] {
-        [Message::Command { command: Command::Trigger { commit, .. }, .. }] => commit.clone(),
+        [
+            Message::Stack(StackMessage::Command {
+                command: Command::Trigger { commit, .. }, ..
+            }),
+        ] => commit.clone(),
         other => panic!("{other:?}"),
     };
     assert_eq!(commit.unwrap().as_str(), head, "the head at that moment is what is run");
@@ -148,7 +152,7 @@ async fn making_one_says_what_was_found_and_writes_all_its_places() {
     assert_eq!(entry.value.path, "acme/network");
     let sent = w.sent();
     assert!(
-        matches!(&sent[..], [Message::StackChanged { stack: id, .. }] if *id == stack.id),
+        matches!(&sent[..], [Message::Project(ProjectMessage::StackChanged { stack: id, .. })] if *id == stack.id),
         "{sent:?}"
     );
     assert!(w.gitlab.unknown_requests().is_empty());
@@ -628,7 +632,7 @@ async fn its_place_changes_only_while_nothing_tracked_is_unfinished() {
         .sent()
         .into_iter()
         .map(|message| match message {
-            Message::StackChanged { project, .. } => project,
+            Message::Project(ProjectMessage::StackChanged { project, .. }) => project,
             other => panic!("{other:?}"),
         })
         .collect();

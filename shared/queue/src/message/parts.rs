@@ -65,8 +65,9 @@ pub enum Command {
 }
 
 /// How it came that no runner took a phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum NotStarted {
     /// The cloud has no room for it now.
     NoRoom,
@@ -74,17 +75,6 @@ pub enum NotStarted {
     Refused,
     /// It was started and ended before it claimed the phase.
     Ended,
-}
-
-impl NotStarted {
-    /// Its name, as it is part of a deduplication id.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoRoom => "no_room",
-            Self::Refused => "refused",
-            Self::Ended => "ended",
-        }
-    }
 }
 
 /// The secret with which a runner takes a phase. `Debug` shows nothing of it.

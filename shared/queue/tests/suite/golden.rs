@@ -10,8 +10,9 @@ use gantry_domain::{
     run::{Phase, RunType, Trigger, Want},
 };
 use gantry_queue::{
-    ClaimToken, Command, Envelope, LocalQueues, Message, NotStarted, ParseError, QueueName, Sender,
-    VERSION,
+    ClaimToken, Command, Envelope, FeedbackMessage, LocalQueues, Message, NotStarted, ParseError,
+    ProjectMessage, QueueName, Resend, Sender, SlotsMessage, SourceMessage, StackMessage,
+    StartMessage, VERSION,
 };
 use jiff::Timestamp;
 use semver::Version;
@@ -26,12 +27,13 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const PROJECT: ProjectId = ProjectId(42);
 
 fn hook(hook: Hook) -> Message {
-    Message::Hook {
+    ProjectMessage::Hook {
         event: id("f8a4c2d0-1b2c-4d5e-8f90-a1b2c3d4e5f6"),
         received_at: id("2026-01-02T03:04:05.678Z"),
         source: EventSource::Webhook,
         hook,
     }
+    .into()
 }
 
 fn trigger(run_type: RunType, want: Option<Want>, fork_of: Option<ProjectId>) -> Message {
@@ -49,25 +51,33 @@ fn trigger(run_type: RunType, want: Option<Want>, fork_of: Option<ProjectId>) ->
         asked_at: None,
         version: None,
     };
-    Message::Trigger { stack: id("network"), event: id("push-1"), trigger }
+    StackMessage::Trigger { stack: id("network"), event: id("push-1"), trigger }.into()
 }
 
 fn command(command: Command) -> Message {
-    Message::Command { stack: id("network"), request: id("req-1"), actor: "ops".into(), command }
+    StackMessage::Command {
+        stack: id("network"),
+        request: id("req-1"),
+        actor: "ops".into(),
+        command,
+    }
+    .into()
 }
 
 fn report(what: ReportKind) -> Message {
-    Message::Report {
+    StackMessage::Report {
         stack: id("network"),
         run: id("run-1"),
         attempt: 2,
         report: Report::new(3, what),
     }
+    .into()
 }
 
 fn samples() -> Vec<(&'static str, Message)> {
     let (stack, run) = (|| id("network"), || id::<RunId>("run-1"));
-    let status = || Message::Status { project: PROJECT, commit: id(COMMIT), want: 9 };
+    let status =
+        || FeedbackMessage::Status { project: PROJECT, commit: id(COMMIT), want: 9 }.into();
     vec![
         (
             "hook-push",
@@ -90,10 +100,15 @@ fn samples() -> Vec<(&'static str, Message)> {
             }),
         ),
         ("hook-other", hook(Hook::Other { project: None, what: "Wiki Page Hook".into() })),
-        ("compare", Message::Compare { project: PROJECT, cause: "tick-29".into() }),
+        ("compare", ProjectMessage::Compare { project: PROJECT, cause: "tick-29".into() }.into()),
         (
             "stack-changed",
-            Message::StackChanged { project: PROJECT, stack: stack(), cause: "req-9".into() },
+            ProjectMessage::StackChanged {
+                project: PROJECT,
+                stack: stack(),
+                cause: "req-9".into(),
+            }
+            .into(),
         ),
         ("trigger-tracked", trigger(RunType::Tracked, None, None)),
         (
@@ -106,13 +121,14 @@ fn samples() -> Vec<(&'static str, Message)> {
         ),
         (
             "unwant",
-            Message::Unwant {
+            StackMessage::Unwant {
                 stack: stack(),
                 run: run(),
                 want: Want::Branch("feature/subnets".into()),
                 event: id("push-2"),
                 because: "feature/subnets moved".into(),
-            },
+            }
+            .into(),
         ),
         ("command-confirm", command(Command::Confirm { run: run() })),
         ("command-discard", command(Command::Discard { run: run() })),
@@ -170,7 +186,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ),
         (
             "report-warned",
-            Message::Report {
+            StackMessage::Report {
                 stack: stack(),
                 run: run(),
                 attempt: 2,
@@ -182,64 +198,73 @@ fn samples() -> Vec<(&'static str, Message)> {
                     }],
                     ..Report::new(3, ReportKind::Applied { delta: Delta::default() })
                 },
-            },
+            }
+            .into(),
         ),
         (
             "packaged",
-            Message::Packaged {
+            StackMessage::Packaged {
                 stack: stack(),
                 run: run(),
                 packed: Packed::Done { digest: "ab".repeat(32) },
-            },
+            }
+            .into(),
         ),
-        ("grant", Message::Grant { stack: stack(), run: run(), grant: 17 }),
-        ("run-due", Message::RunDue { stack: stack(), run: run(), version: 5 }),
-        ("stack-due", Message::StackDue { stack: stack(), version: 6 }),
-        ("dispatch", Message::Dispatch { cause: "run-1.finished".into() }),
-        ("sweep", Message::Sweep { cause: "2026-01-02T03:04:00Z".into() }),
+        ("grant", StackMessage::Grant { stack: stack(), run: run(), grant: 17 }.into()),
+        ("run-due", StackMessage::RunDue { stack: stack(), run: run(), version: 5 }.into()),
+        ("stack-due", StackMessage::StackDue { stack: stack(), version: 6 }.into()),
+        ("dispatch", SlotsMessage::Dispatch { cause: "run-1.finished".into() }.into()),
+        ("sweep", SlotsMessage::Sweep { cause: "2026-01-02T03:04:00Z".into() }.into()),
         (
             "fetch",
-            Message::Fetch {
+            SourceMessage::Fetch {
                 repository: Repository::Gitlab(PROJECT),
                 commit: id(COMMIT),
                 cause: "run-1.2".into(),
                 waits: None,
-            },
+            }
+            .into(),
         ),
         (
             "fetch-for-run",
-            Message::Fetch {
+            SourceMessage::Fetch {
                 repository: Repository::Gitlab(PROJECT),
                 commit: id(COMMIT),
                 cause: "run-1.2".into(),
                 waits: Some((stack(), run())),
-            },
+            }
+            .into(),
         ),
         (
             "fetched",
-            Message::Fetched {
+            StackMessage::Fetched {
                 stack: stack(),
                 run: run(),
                 is_there: true,
                 cause: "run-1.2".into(),
-            },
+            }
+            .into(),
         ),
         (
             "package",
-            Message::Package {
+            SourceMessage::Package {
                 stack: stack(),
                 run: run(),
                 repository: Repository::Gitlab(PROJECT),
                 commit: id(COMMIT),
                 root: "modules/network".into(),
-            },
+            }
+            .into(),
         ),
         ("status", status()),
-        ("note", Message::Note { project: PROJECT, iid: MergeRequestIid(12), want: 4 }),
-        ("environment", Message::Environment { stack: stack(), want: 2 }),
+        (
+            "note",
+            FeedbackMessage::Note { project: PROJECT, iid: MergeRequestIid(12), want: 4 }.into(),
+        ),
+        ("environment", FeedbackMessage::Environment { stack: stack(), want: 2 }.into()),
         (
             "start",
-            Message::Start {
+            StartMessage::Start {
                 run: run(),
                 stack: stack(),
                 phase: Phase::Plan,
@@ -247,11 +272,12 @@ fn samples() -> Vec<(&'static str, Message)> {
                 claim_token: ClaimToken::from("secret-claim".to_owned()),
                 expires_at: id("2026-01-02T03:14:05Z"),
                 role: None,
-            },
+            }
+            .into(),
         ),
         (
             "start_as",
-            Message::Start {
+            StartMessage::Start {
                 run: run(),
                 stack: stack(),
                 phase: Phase::Apply,
@@ -259,27 +285,27 @@ fn samples() -> Vec<(&'static str, Message)> {
                 claim_token: ClaimToken::from("secret-claim".to_owned()),
                 expires_at: id("2026-01-02T03:14:05Z"),
                 role: Some("arn:aws:iam::123456789012:role/gantry/apply/r".into()),
-            },
+            }
+            .into(),
         ),
         (
             "end_runner",
-            Message::EndRunner { run: run(), runner: Some("gantry-runner:1f2e".into()) },
+            StartMessage::EndRunner { run: run(), runner: Some("gantry-runner:1f2e".into()) }
+                .into(),
         ),
-        ("end_build", Message::EndRunner { run: run(), runner: None }),
+        ("end_build", StartMessage::EndRunner { run: run(), runner: None }.into()),
         (
             "not_started",
-            Message::NotStarted {
+            StackMessage::NotStarted {
                 stack: stack(),
                 run: run(),
                 attempt: 1,
                 why: NotStarted::Ended,
                 words: "FAILED, PROVISIONING: no such image".into(),
-            },
+            }
+            .into(),
         ),
-        (
-            "resend",
-            Message::Resend { message: Box::new(status()), cause: "1767323105000.3".into() },
-        ),
+        ("resend", Resend { message: Box::new(status()), cause: "1767323105000.3".into() }.into()),
     ]
 }
 
@@ -337,7 +363,7 @@ fn every_kind_of_message_has_a_sample() {
 fn what_it_does_not_know_does_not_stop_a_reader() {
     let body = r#"{"v": 1, "new": true, "message": {"kind": "dispatch", "cause": "x", "new": 1}}"#;
     let read = Envelope::from_body(body).unwrap();
-    assert_eq!(read.message, Message::Dispatch { cause: "x".into() });
+    assert_eq!(read.message, Message::from(SlotsMessage::Dispatch { cause: "x".into() }));
     assert_eq!((read.hops, read.sent_at), (0, None));
 }
 
@@ -385,28 +411,34 @@ fn where_each_message_goes() {
 #[test]
 fn groups_and_deduplication_ids_fit_however_long_the_ids_are() {
     let long: EventId = "e".repeat(128).parse().unwrap();
-    let message = Message::Command {
+    let message: Message = StackMessage::Command {
         stack: id(&"s".repeat(64)),
         request: long.clone(),
         actor: "ops".into(),
         command: Command::CatchUp,
-    };
+    }
+    .into();
     for id in [
         message.group().unwrap(),
         message.dedup_id().unwrap(),
-        Message::Dispatch { cause: "ein Anlaß".into() }.dedup_id().unwrap(),
-        Message::Status { project: ProjectId(u64::MAX), commit: id(&"a".repeat(64)), want: 1 }
-            .group()
-            .unwrap(),
+        Message::from(SlotsMessage::Dispatch { cause: "ein Anlaß".into() }).dedup_id().unwrap(),
+        Message::from(FeedbackMessage::Status {
+            project: ProjectId(u64::MAX),
+            commit: id(&"a".repeat(64)),
+            want: 1,
+        })
+        .group()
+        .unwrap(),
     ] {
         assert!(id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic()), "{id}");
     }
-    let other = Message::Command {
+    let other: Message = StackMessage::Command {
         stack: id("s"),
         request: format!("{}f", "e".repeat(127)).parse().unwrap(),
         actor: "ops".into(),
         command: Command::CatchUp,
-    };
+    }
+    .into();
     assert_ne!(message.dedup_id(), other.dedup_id());
 }
 

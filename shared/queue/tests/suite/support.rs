@@ -1,7 +1,7 @@
 //! What the tests of this crate share.
 
 use gantry_domain::{ProjectId, StackId};
-use gantry_queue::{LocalQueues, Message, Now};
+use gantry_queue::{LocalQueues, Message, Now, ProjectMessage, StackMessage};
 use jiff::Timestamp;
 use std::{
     sync::{
@@ -43,19 +43,21 @@ pub(crate) fn stack(name: &str) -> StackId {
 
 /// A message of the group `stack:<name>`; `number` makes it another one.
 pub(crate) fn nudge(name: &str, number: u64) -> Message {
-    Message::StackDue { stack: stack(name), version: number }
+    StackMessage::StackDue { stack: stack(name), version: number }.into()
 }
 
 /// A message of the group `proj:<project>`.
 pub(crate) fn compare(project: u64, cause: &str) -> Message {
-    Message::Compare { project: ProjectId(project), cause: cause.to_owned() }
+    ProjectMessage::Compare { project: ProjectId(project), cause: cause.to_owned() }.into()
 }
 
 /// `<stack>-<number>` of a message made by [`nudge`].
 pub(crate) fn name_of(message: &Message) -> String {
     match message {
-        Message::StackDue { stack, version } => format!("{stack}-{version}"),
-        Message::Compare { project, cause } => format!("{project}-{cause}"),
+        Message::Stack(StackMessage::StackDue { stack, version }) => format!("{stack}-{version}"),
+        Message::Project(ProjectMessage::Compare { project, cause }) => {
+            format!("{project}-{cause}")
+        }
         other => panic!("no nudge: {other:?}"),
     }
 }

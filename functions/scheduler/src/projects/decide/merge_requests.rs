@@ -13,7 +13,7 @@ use gantry_domain::{
     stack::Stack,
 };
 use gantry_gitlab::MergeRequest;
-use gantry_queue::{Failure, Message};
+use gantry_queue::{Failure, FeedbackMessage};
 use gantry_store::scheduler::{MergeRequestRecord, Subject};
 use gantry_store::{Expect, Stored, Write, keys};
 use std::collections::BTreeSet;
@@ -51,7 +51,9 @@ impl Projects<'_> {
         if is_same {
             if known.is_some_and(|k| k.value.event.as_ref() == Some(&event.id)) {
                 // This very event was written down; whether its note was asked for is not known.
-                self.deps.raise(Message::Note { project: event.project, iid, want: 0 }).await?;
+                self.deps
+                    .raise(FeedbackMessage::Note { project: event.project, iid, want: 0 })
+                    .await?;
             }
             return Ok(Dealt::Done(
                 "already decided: neither head, target nor state changed".to_owned(),
@@ -89,7 +91,7 @@ impl Projects<'_> {
         let has_note = had_note || !record.affected.is_empty();
         self.replace(Write::put(key, expect, &record)?).await?;
         if has_note {
-            self.deps.raise(Message::Note { project: event.project, iid, want: 0 }).await?;
+            self.deps.raise(FeedbackMessage::Note { project: event.project, iid, want: 0 }).await?;
         }
         Ok(Dealt::Done(outcome))
     }
@@ -141,7 +143,7 @@ impl Projects<'_> {
         self.hand_over(event, &decided, &format!("mr#{}", live.iid), &subject).await?;
         if affected.is_empty() && !tracking.is_empty() {
             let commit = head.clone();
-            self.deps.raise(Message::Status { project, commit, want: 0 }).await?;
+            self.deps.raise(FeedbackMessage::Status { project, commit, want: 0 }).await?;
         }
         Ok((decided.summary(), affected))
     }

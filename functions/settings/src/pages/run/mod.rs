@@ -34,6 +34,7 @@ use gantry_domain::{
     state::{StateForm, contents},
     text,
 };
+use gantry_queue::FeedbackMessage;
 use gantry_secrets::links::may_read;
 use gantry_setup::web::bearer;
 use gantry_store::{config::Role, keys, runner::StateVersion};
@@ -384,9 +385,8 @@ async fn published(
     project: Option<&str>,
 ) -> Answer<Vec<(String, Option<String>)>> {
     let Some(at) = run.project() else { return Ok(Vec::new()) };
-    let target = gantry_queue::Message::Status { project: at, commit: run.commit.clone(), want: 0 };
-    let Some(group) = target.group() else { return Ok(Vec::new()) };
-    let posted = app.store.posted(&group).await?;
+    let target = FeedbackMessage::Status { project: at, commit: run.commit.clone(), want: 0 };
+    let posted = app.store.posted(&target.target()).await?;
     Ok(posted
         .statuses
         .into_iter()

@@ -32,7 +32,7 @@ use gantry_domain::{
     state::{contents, unreadable},
     text::counted,
 };
-use gantry_queue::Message;
+use gantry_queue::FeedbackMessage;
 use gantry_store::{
     keys,
     runner::{StateLock, StateVersion},
@@ -192,8 +192,8 @@ async fn environment_url(
     stack: &Stack,
     project: Option<&str>,
 ) -> Answer<Option<String>> {
-    let target = Message::Environment { stack: stack.id.clone(), want: 0 }.group();
-    let (Some(project), Some(target), Some(_)) = (project, target, stack.project()) else {
+    let target = FeedbackMessage::Environment { stack: stack.id.clone(), want: 0 }.target();
+    let (Some(project), Some(_)) = (project, stack.project()) else {
         return Ok(None);
     };
     let id = app.store.environment(&target).await?;

@@ -1,0 +1,198 @@
+//! Messages of a stack: they make and move its runs, one at a time.
+
+use super::{Command, MessageIds, NotStarted, Routing, json};
+use crate::QueueName;
+use gantry_domain::{
+    EventId, RunId, StackId,
+    ids::short_digest,
+    module::Packed,
+    protocol::Report,
+    run::{Trigger, Want},
+};
+use serde::{Deserialize, Serialize};
+
+/// A message of `events.fifo` that is ordered with the others of its stack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum StackMessage {
+    /// An event asks a stack for a run.
+    Trigger {
+        /// The stack.
+        stack: StackId,
+        /// The event that was decided.
+        event: EventId,
+        /// What to run.
+        trigger: Trigger,
+    },
+    /// A branch or merge request no longer wants a run.
+    Unwant {
+        /// The run's stack.
+        stack: StackId,
+        /// The run.
+        run: RunId,
+        /// What wanted it.
+        want: Want,
+        /// The event that ended the want.
+        event: EventId,
+        /// Why, for people (`merge request !12 was merged`).
+        because: String,
+    },
+    /// A person asks for something.
+    Command {
+        /// The stack.
+        stack: StackId,
+        /// The request: the same one twice is one command.
+        request: EventId,
+        /// The name of the key that was used.
+        actor: String,
+        /// What is asked.
+        command: Command,
+    },
+    /// A runner says what happened.
+    Report {
+        /// The run's stack.
+        stack: StackId,
+        /// The run.
+        run: RunId,
+        /// The attempt that the runner holds.
+        attempt: u32,
+        /// What happened.
+        report: Report,
+    },
+    /// The dispatcher gives a run a place.
+    Grant {
+        /// The run's stack.
+        stack: StackId,
+        /// The run.
+        run: RunId,
+        /// The room's number of this grant: a place given again has another one.
+        grant: u64,
+    },
+    /// Something about a run is due: a timeout, an outstanding effect.
+    RunDue {
+        /// The run's stack.
+        stack: StackId,
+        /// The run.
+        run: RunId,
+        /// The record's version that was due.
+        version: u64,
+    },
+    /// A runner was not started, or ended before it claimed the phase.
+    NotStarted {
+        /// The run's stack.
+        stack: StackId,
+        /// The run.
+        run: RunId,
+        /// The attempt that was to be started.
+        attempt: u32,
+        /// How it came.
+        why: NotStarted,
+        /// The cloud's own words.
+        words: String,
+    },
+    /// The archive of a run's commit is there, or cannot be had.
+    Fetched {
+        /// The run's stack.
+        stack: StackId,
+        /// The run that waits for it.
+        run: RunId,
+        /// It is there.
+        is_there: bool,
+        /// What made the fetch necessary.
+        cause: String,
+    },
+    /// A module's code was packed, or cannot be.
+    Packaged {
+        /// The module.
+        stack: StackId,
+        /// The module's run that asked for it.
+        run: RunId,
+        /// What became of it.
+        packed: Packed,
+    },
+    /// Something about a stack is due: look whether its next runs may go.
+    StackDue {
+        /// The stack.
+        stack: StackId,
+        /// The record's version that was due.
+        version: u64,
+    },
+}
+
+impl StackMessage {
+    fn stack(&self) -> &StackId {
+        match self {
+            Self::Trigger { stack, .. }
+            | Self::Unwant { stack, .. }
+            | Self::Command { stack, .. }
+            | Self::Report { stack, .. }
+            | Self::Grant { stack, .. }
+            | Self::RunDue { stack, .. }
+            | Self::NotStarted { stack, .. }
+            | Self::Fetched { stack, .. }
+            | Self::Packaged { stack, .. }
+            | Self::StackDue { stack, .. } => stack,
+        }
+    }
+}
+
+impl Routing for StackMessage {
+    fn queue(&self) -> QueueName {
+        QueueName::Events
+    }
+
+    fn kind(&self) -> &'static str {
+        self.into()
+    }
+
+    fn group(&self) -> Option<String> {
+        Some(format!("stack:{}", self.stack()))
+    }
+
+    fn occasion(&self) -> String {
+        match self {
+            // One event can ask a stack for two runs, or add two wants to one.
+            Self::Trigger { stack, event, trigger } => {
+                let Trigger { run_type, key, want, .. } = trigger;
+                let what = short_digest(&[&run_type.to_string(), key, &json(want)]);
+                format!("{event}.{stack}.{what}")
+            }
+            Self::Unwant { event, run, want, .. } => {
+                format!("unwant.{event}.{run}.{}", short_digest(&[&json(want)]))
+            }
+            Self::Command { request, .. } => format!("command.{request}"),
+            Self::Report { run, attempt, report, .. } => {
+                format!("report.{run}.{attempt}.{}", report.sequence)
+            }
+            Self::Grant { run, grant, .. } => format!("grant.{run}.{grant}"),
+            Self::RunDue { run, version, .. } => format!("due.{run}.{version}"),
+            Self::NotStarted { run, attempt, why, .. } => {
+                format!("not-started.{run}.{attempt}.{}", <&str>::from(why))
+            }
+            Self::Fetched { run, cause, .. } => format!("fetched.{run}.{cause}"),
+            Self::Packaged { run, .. } => format!("packaged.{run}"),
+            Self::StackDue { stack, version } => format!("stack-due.{stack}.{version}"),
+        }
+    }
+
+    fn ids(&self) -> MessageIds<'_> {
+        let of_stack = MessageIds { stack: Some(self.stack()), ..MessageIds::default() };
+        match self {
+            Self::Trigger { event, trigger, .. } => {
+                MessageIds { event: Some(event), commit: Some(&trigger.commit), ..of_stack }
+            }
+            Self::Unwant { run, event, .. } => {
+                MessageIds { event: Some(event), run: Some(run), ..of_stack }
+            }
+            Self::Command { request, .. } => MessageIds { event: Some(request), ..of_stack },
+            Self::Report { run, .. }
+            | Self::Grant { run, .. }
+            | Self::RunDue { run, .. }
+            | Self::NotStarted { run, .. }
+            | Self::Fetched { run, .. }
+            | Self::Packaged { run, .. } => MessageIds { run: Some(run), ..of_stack },
+            Self::StackDue { .. } => of_stack,
+        }
+    }
+}
