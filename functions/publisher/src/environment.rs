@@ -1,12 +1,13 @@
 //! The environment of one stack, and a deployment for each tracked run that planned.
 
 use crate::{Client, Done, Memory, Trouble, Work, client};
+use gantry_connection::Connected;
 use gantry_domain::{
     ProjectId, RunId, StackId,
     run::{Run, RunState, RunType},
     stack::{Stack, StackHead},
 };
-use gantry_gitlab::{Connected, DeploymentState, Error, NewDeployment};
+use gantry_gitlab::{DeploymentState, Error, NewDeployment};
 use gantry_store::{keys, scheduler::RunEntry};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

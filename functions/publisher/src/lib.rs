@@ -11,10 +11,12 @@ mod pipelines;
 mod remembered;
 mod status;
 
+use gantry_connection::{Connected, Connection, NotConnected};
 use gantry_domain::{RunId, text::names::Prefix};
-use gantry_gitlab::{Connected, Connection, Error as GitlabError, NotConnected};
+use gantry_gitlab::Error as GitlabError;
+use gantry_objects::Objects;
 use gantry_queue::{Context, Failure, FeedbackMessage, Handler, Message, Sender};
-use gantry_setup::{Clock, Objects};
+use gantry_setup::Clock;
 use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, keys};
 use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
@@ -137,7 +139,7 @@ macro_rules! own {
         }
     )*};
 }
-own!(gantry_store::StoreError, gantry_queue::SendError, gantry_setup::objects::ObjectError);
+own!(gantry_store::StoreError, gantry_queue::SendError, gantry_objects::ObjectError);
 
 /// The handling of one target.
 pub(crate) struct Work {

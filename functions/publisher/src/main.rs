@@ -4,12 +4,13 @@
 //! `GANTRY_QUEUE_LATER_URL`, `GANTRY_PUBLIC_URL`, `GANTRY_GITLAB_CA`, `RUST_LOG`
 //! ([`gantry_setup::deployment`]).
 
+use gantry_connection::Connection;
 use gantry_domain::{RunId, text::names::Prefix};
-use gantry_gitlab::Connection;
+use gantry_objects::Objects;
 use gantry_publisher::{Deps, Publisher};
 use gantry_queue::{Driver, Handler, QueueName, QueueUrls, Sender, Sqs, lambda};
 use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer, links};
-use gantry_setup::{Clock, Deployment, Objects, aws};
+use gantry_setup::{Clock, Deployment, aws};
 use gantry_store::Store;
 use lambda_runtime::Error;
 use std::{process::ExitCode, sync::Arc};

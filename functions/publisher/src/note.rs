@@ -1,6 +1,7 @@
 //! The one note of a merge request.
 
 use crate::{Client, Done, Memory, Trouble, Work, client, refusal};
+use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
     plan::Change,
@@ -11,8 +12,7 @@ use gantry_domain::{
         status::RunView,
     },
 };
-use gantry_gitlab::{Connected, Error};
-use gantry_setup::objects;
+use gantry_gitlab::Error;
 use gantry_store::{keys, scheduler::MergeRequestRecord};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -189,7 +189,7 @@ impl Work {
 
     /// What the run's plan found; none when it cannot be read, which only leaves out the details.
     async fn change(&self, run: &Run) -> Result<Option<Change>, Trouble> {
-        let key = objects::keys::change(&run.id, run.attempt);
+        let key = gantry_objects::keys::change(&run.id, run.attempt);
         let Some(bytes) = self.deps.objects.get(&key).await? else { return Ok(None) };
         Ok(serde_json::from_slice(&bytes)
             .inspect_err(|error| tracing::error!(run.id = %run.id, "{key} cannot be read: {error}"))

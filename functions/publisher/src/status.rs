@@ -1,6 +1,7 @@
 //! Statuses of one (project, commit), the gate among them.
 
 use crate::{Client, Done, Memory, Trouble, Work, client};
+use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, ProjectId, StackId,
     feedback::{CommitView, Pipeline, Posted, StatusPost, missing_statuses},
@@ -8,7 +9,7 @@ use gantry_domain::{
     stack::Stack,
     text::status::{CommitState, RunView},
 };
-use gantry_gitlab::{Connected, Error, NewStatus, PostedStatus, StatusState};
+use gantry_gitlab::{Error, NewStatus, PostedStatus, StatusState};
 use gantry_queue::FeedbackMessage;
 use gantry_setup::metrics;
 use gantry_store::{

@@ -34,9 +34,10 @@ use axum::{
     routing::{get, post, put},
 };
 use gantry_domain::protocol::{VERSION, VERSION_HEADER};
+use gantry_objects::Objects;
 use gantry_queue::Sender;
 use gantry_secrets::Secrets;
-use gantry_setup::{Clock, Objects, identity::Verifier};
+use gantry_setup::{Clock, identity::Verifier};
 use gantry_store::Store;
 use refusal::Refusal;
 use std::sync::Arc;

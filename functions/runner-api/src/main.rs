@@ -4,11 +4,12 @@
 //! Settings: `GANTRY_TABLE`, `GANTRY_BUCKET`, `GANTRY_SECRETS_PREFIX`, `GANTRY_QUEUE_EVENTS_URL`,
 //! `GANTRY_QUEUE_SOURCE_URL`, `GANTRY_PUBLIC_URL`, `GANTRY_ADMIN_CIDRS`, `RUST_LOG` ([`gantry_setup::deployment`]).
 
+use gantry_objects::Objects;
 use gantry_queue::{QueueName, Sender, Sqs, transport::sqs::QueueUrls};
 use gantry_runner_api::{Deps, Limits, admin_state_router, router};
 use gantry_secrets::{ManagedSecrets, SecretName};
 use gantry_setup::{
-    Clock, Deployment, Objects, aws,
+    Clock, Deployment, aws,
     identity::Verifier,
     lambda::{self, Networks},
 };

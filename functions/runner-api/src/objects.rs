@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures::StreamExt as _;
-use gantry_setup::Objects;
+use gantry_objects::Objects;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 

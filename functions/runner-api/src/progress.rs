@@ -7,8 +7,8 @@ use gantry_domain::{
     protocol::{BeatAnswer, LeftBehind, Report, ReportKind},
     run::{Phase, RunType},
 };
+use gantry_objects::keys as objects;
 use gantry_queue::StackMessage;
-use gantry_setup::objects::keys as objects;
 use gantry_store::{Expect, Write, keys, runner::Beat};
 use jiff::{SignedDuration, Timestamp};
 

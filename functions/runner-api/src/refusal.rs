@@ -5,9 +5,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use gantry_domain::protocol::LockInfo;
+use gantry_objects::ObjectError;
 use gantry_queue::SendError;
 use gantry_secrets::SecretError;
-use gantry_setup::objects::ObjectError;
 use gantry_store::StoreError;
 use std::error::Error;
 

@@ -22,7 +22,8 @@ use crate::{
 use axum::http::StatusCode;
 use bytes::Bytes;
 use gantry_domain::{RunId, StackId, protocol::LockInfo, protocol::StateCommit, run::Run};
-use gantry_setup::{Clock, Objects, objects::ObjectError};
+use gantry_objects::{ObjectError, Objects};
+use gantry_setup::Clock;
 use gantry_store::{
     Expect, Outcome, Page, Store, StoreError, Stored, Write, keys,
     runner::{StatePin, StateUpload, StateVersion},
@@ -173,7 +174,7 @@ impl States {
     /// A new key for a body of this digest. Keys are never used again.
     pub(crate) fn new_object(stack: &StackId, digest: &BodyDigest) -> String {
         let unique = hex::encode(rand::random::<[u8; 12]>());
-        gantry_setup::objects::keys::state(stack, digest.hex(), unique)
+        gantry_objects::keys::state(stack, digest.hex(), unique)
     }
 
     /// Remembers where the body that a run is about to commit lies.

@@ -20,8 +20,8 @@ use gantry_domain::{
     protocol::{Upload, UploadAnswer, UploadRequest},
     run::{Phase, RunType},
 };
+use gantry_objects::keys as objects;
 use gantry_queue::SourceMessage;
-use gantry_setup::objects::keys as objects;
 use serde::Deserialize;
 
 /// Bodies that are gzip archives.

@@ -4,12 +4,14 @@ use crate::{
     heard::RunnerApi,
     trouble::{REFUSALS_WAIT, refusal},
 };
+use gantry_connection::Connection;
+use gantry_domain::integration::Outage;
 use gantry_domain::stack::Roles;
-use gantry_gitlab::{Client, Connection, Error};
+use gantry_gitlab::{Client, Error};
 use gantry_queue::{Failure, FeedbackMessage, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::{Clock, Environment, environment::EnvironmentError};
-use gantry_store::{Store, health::Outage};
+use gantry_store::Store;
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 

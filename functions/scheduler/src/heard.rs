@@ -20,7 +20,7 @@ impl RunnerApi {
     /// # Errors
     /// When this machine lets nobody make HTTP calls.
     pub fn at(address: &str) -> anyhow::Result<Self> {
-        gantry_setup::objects::install_crypto();
+        gantry_setup::crypto::install();
         let mut builder = reqwest::Client::builder().timeout(TIMEOUT);
         if address.starts_with("http://") {
             // Reading the machine's certificates takes time, and none will be asked for.

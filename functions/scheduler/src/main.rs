@@ -14,8 +14,8 @@
 //! `GANTRY_COMPARE_CALLS`: how many calls of GitLab a minute that may take, together with what
 //! GitLab refused and is asked again (60).
 
+use gantry_connection::Connection;
 use gantry_domain::stack::Roles;
-use gantry_gitlab::Connection;
 use gantry_queue::{Driver, Handler, QueueName, QueueUrls, Resender, Sender, Sqs, lambda};
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler, Starter};
 use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer};

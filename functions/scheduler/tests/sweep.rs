@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use gantry_connection::Connection;
 use gantry_domain::{
     ProjectId, UserId,
     integration::{BotUser, Integration},
 };
-use gantry_gitlab::Connection;
 use gantry_queue::{
     Context, Envelope, Handler as _, Message, Outgoing, ProjectMessage, QueueName, Received,
     Resend, SendError, Sender, SlotsMessage, Transport,

@@ -3,9 +3,10 @@
 use crate::gitlab::Connector;
 use gantry_domain::module::registry_host;
 use gantry_git::Git;
+use gantry_objects::Objects;
 use gantry_queue::{DeadLetters, Sender};
 use gantry_secrets::{Sealer, Secrets, Signer};
-use gantry_setup::{Clock, Objects};
+use gantry_setup::Clock;
 use gantry_store::Store;
 use serde::Serialize;
 use std::{fmt, ops::Deref, str::FromStr, sync::Arc, time::Duration};

@@ -2,10 +2,9 @@
 
 use crate::refusal::{Answer, Refusal};
 use axum::http::StatusCode;
+use gantry_connection::{Connection, NotConnected};
 use gantry_domain::{integration::Integration, stack::Stack};
-use gantry_gitlab::{
-    ApiHost, Client, ClientConfig, Clock as GitlabClock, Connection, InvalidClient, NotConnected,
-};
+use gantry_gitlab::{ApiHost, Client, ClientConfig, Clock as GitlabClock, InvalidClient};
 use gantry_secrets::Secrets;
 use gantry_setup::web::Problem;
 use gantry_store::Store;

@@ -5,11 +5,12 @@
 //! `GANTRY_ADMIN_CIDRS`: the networks that people may come from;
 //! `GANTRY_COMMAND_WAIT_MS`: how long a request waits for the outcome of its command.
 
+use gantry_objects::Objects;
 use gantry_queue::{QueueName, QueueUrls, Sender, Sqs};
 use gantry_secrets::{ManagedSecrets, Sealer, SecretName, Secrets, Signer};
 use gantry_settings::{Deps, PublicUrl, ensure_first_admin_key, router};
 use gantry_setup::{
-    Clock, Deployment, Objects, aws,
+    Clock, Deployment, aws,
     environment::EnvironmentError,
     lambda::{self, Networks},
 };

@@ -22,12 +22,10 @@ use gantry_domain::{
     run::{Run, RunType},
     stack::Stack,
 };
+use gantry_objects::keys as objects;
 use gantry_package::Metadata;
 use gantry_queue::Command;
-use gantry_setup::{
-    objects::keys as objects,
-    web::{Problem, page_size},
-};
+use gantry_setup::web::{Problem, page_size};
 use gantry_store::{
     Stored, keys,
     scheduler::{RunEntry, VersionRecord, VersionState, Yanked},

@@ -4,9 +4,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use gantry_objects::ObjectError;
 use gantry_queue::transport::SendError;
 use gantry_secrets::{SealError, SecretError};
-use gantry_setup::{objects::ObjectError, web::Problem};
+use gantry_setup::web::Problem;
 use gantry_store::StoreError;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

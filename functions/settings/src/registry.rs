@@ -17,11 +17,9 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use gantry_domain::{RunId, StackId, run::Phase, stack::Stack};
+use gantry_objects::keys as objects;
 use gantry_secrets::{TokenFor, TokenKind};
-use gantry_setup::{
-    objects::keys as objects,
-    web::{Problem, bearer},
-};
+use gantry_setup::web::{Problem, bearer};
 use gantry_store::{
     Stored,
     config::{RegistryEntry, Role},
@@ -135,7 +133,7 @@ async fn send(app: &App, key: &str) -> Answer<Option<Response>> {
     Ok(Some((headers, Body::from_stream(reading.stream)).into_response()))
 }
 
-fn trouble(error: gantry_setup::objects::ObjectError) -> Refusal {
+fn trouble(error: gantry_objects::ObjectError) -> Refusal {
     Problem::internal(&error).into()
 }
 

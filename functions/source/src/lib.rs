@@ -10,17 +10,16 @@
 mod package;
 
 use async_trait::async_trait;
+use gantry_connection::{Connection, NotConnected};
 use gantry_domain::{
     CommitSha, GitUrl, ProjectId, Repository,
     source::{SourceFailed, SourceWaits},
 };
 use gantry_git::{Git, GitError};
-use gantry_gitlab::{Connection, Download, Error, NotConnected};
+use gantry_gitlab::{Download, Error};
+use gantry_objects::{Objects, Writing, keys};
 use gantry_queue::{Context, Failure, Handler, Message, Sender, SourceMessage, StackMessage};
-use gantry_setup::{
-    Clock, Objects,
-    objects::{Writing, keys},
-};
+use gantry_setup::Clock;
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 use tokio::io::AsyncReadExt as _;

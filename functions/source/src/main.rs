@@ -4,11 +4,12 @@
 //! `GANTRY_QUEUE_EVENTS_URL`, `GANTRY_GITLAB_CA`, `RUST_LOG` ([`gantry_setup::deployment`]), and
 //! `GANTRY_SOURCE_LARGEST_MB`: the largest archive that is kept, in megabytes (500).
 
+use gantry_connection::Connection;
 use gantry_git::Git;
-use gantry_gitlab::Connection;
+use gantry_objects::Objects;
 use gantry_queue::{Driver, Handler, QueueName, Sender, Sqs, lambda, transport::sqs::QueueUrls};
 use gantry_secrets::ManagedSecrets;
-use gantry_setup::{Clock, Deployment, Objects, aws};
+use gantry_setup::{Clock, Deployment, aws};
 use gantry_source::{Deps, LARGEST_ARCHIVE, handler};
 use gantry_store::Store;
 use lambda_runtime::Error;

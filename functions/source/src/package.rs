@@ -3,9 +3,9 @@
 use crate::Deps;
 use anyhow::anyhow;
 use gantry_domain::{CommitSha, Repository, StackId, module::Packed, source::SourceFailed};
+use gantry_objects::keys;
 use gantry_package::{Limits, PackageError};
 use gantry_queue::Failure;
-use gantry_setup::objects::keys;
 use std::{fs::File, io::BufWriter, time::Duration};
 use tokio::task::spawn_blocking;
 

@@ -9,6 +9,7 @@ use axum::{
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use gantry_connection::Connection;
 use gantry_domain::{
     ProjectId, Repository, UserId,
     integration::{BotUser, Integration},
@@ -17,13 +18,13 @@ use gantry_domain::{
 };
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectOptions, Visibility};
 use gantry_git::Git;
-use gantry_gitlab::Connection;
+use gantry_local_queues::LocalQueues;
+use gantry_objects::{Objects, keys};
 use gantry_queue::{
-    Context, Envelope, Failure, Handler, LocalQueues, Message, QueueName, Sender, SourceMessage,
-    StackMessage,
+    Context, Envelope, Failure, Handler, Message, QueueName, Sender, SourceMessage, StackMessage,
 };
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
-use gantry_setup::{Clock, Objects, aws, clock::ClockHand, objects::keys};
+use gantry_setup::{Clock, aws, clock::ClockHand};
 use gantry_source::{Deps, handler};
 use gantry_store::{Expect, Outcome, Store, Write};
 use jiff::Timestamp;

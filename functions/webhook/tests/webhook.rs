@@ -10,9 +10,9 @@ use axum::{
 };
 use gantry_domain::event::Hook;
 use gantry_gitlab::webhook::WebhookSecrets;
+use gantry_local_queues::LocalQueues;
 use gantry_queue::{
-    Envelope, LocalQueues, Message, Outgoing, ProjectMessage, QueueName, Received, SendError,
-    Sender, Transport,
+    Envelope, Message, Outgoing, ProjectMessage, QueueName, Received, SendError, Sender, Transport,
 };
 use gantry_secrets::{SecretError, SecretName, Secrets};
 use gantry_setup::{Clock, clock::ClockHand};

@@ -8,12 +8,14 @@ use crate::{
     table,
 };
 use anyhow::Context as _;
-use gantry_queue::{Handler, LocalQueues, QueueName, SlotsMessage, StackMessage, consume};
+use gantry_local_queues::{LocalQueues, consume};
+use gantry_objects::Objects;
+use gantry_queue::{Handler, QueueName, SlotsMessage, StackMessage};
 use gantry_runner::rescue::Rescuer;
 use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
 use gantry_settings::{PublicUrl, RunsConfinement};
-use gantry_setup::{Clock, Objects};
+use gantry_setup::Clock;
 use gantry_store::{keys, scheduler::RoomEntry};
 use jiff::SignedDuration;
 use std::{

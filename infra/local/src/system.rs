@@ -3,15 +3,17 @@
 //! The host gives them a listener, timers and consumers; the scenarios pump them by hand. Neither
 //! changes anything in them.
 
+use gantry_connection::Connection;
 use gantry_domain::text::names::Prefix;
 use gantry_git::Git;
-use gantry_gitlab::Connection;
+use gantry_local_queues::LocalQueues;
+use gantry_objects::Objects;
 use gantry_publisher::Publisher;
-use gantry_queue::{Driver, Handler, LocalQueues, QueueName, Resender, Sender, Transport};
+use gantry_queue::{Driver, Handler, QueueName, Resender, Sender, Transport};
 use gantry_scheduler::{Limits, RunnerApi, Scheduler};
 use gantry_secrets::{Sealer, SecretName, Secrets, Signer, links, random_secret};
 use gantry_settings::{PublicUrl, RunsConfinement};
-use gantry_setup::{Clock, Objects};
+use gantry_setup::Clock;
 use gantry_store::Store;
 use std::{sync::Arc, time::Duration};
 

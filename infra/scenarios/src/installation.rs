@@ -8,10 +8,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use gantry_local::{Parts, System, table};
-use gantry_queue::LocalQueues;
+use gantry_local_queues::LocalQueues;
+use gantry_objects::Objects;
 use gantry_scheduler::Limits;
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
-use gantry_setup::{Clock, Objects};
+use gantry_setup::Clock;
 use jiff::SignedDuration;
 use object_store::local::LocalFileSystem;
 use secrecy::ExposeSecret as _;

@@ -46,3 +46,14 @@ pub fn days_left(day: &str, now: Timestamp) -> Option<i32> {
     let today = now.to_zoned(TimeZone::UTC).date();
     today.until(day).ok().map(|span| span.get_days())
 }
+
+/// What does not work at GitLab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    /// For people.
+    pub reason: String,
+    /// It is the token that GitLab does not take.
+    pub token_rejected: bool,
+    /// It is GitLab's limit of calls that is reached.
+    pub rate_limited: bool,
+}

@@ -1,7 +1,7 @@
 //! What can go wrong with a call to GitLab, named for what the caller does next.
 
 use crate::api::StatusState;
-use gantry_store::health::Outage;
+use gantry_domain::integration::Outage;
 use http::StatusCode;
 use serde_json::Value;
 use std::time::Duration;

@@ -12,7 +12,6 @@ mod api;
 mod call;
 mod client;
 mod connect;
-mod connection;
 mod download;
 mod error;
 mod host;
@@ -22,7 +21,6 @@ pub mod webhook;
 
 pub use api::*;
 pub use client::{Client, ClientConfig, Clock, InvalidClient};
-pub use connection::{Connected, Connection, NotConnected};
 pub use download::Download;
 pub use error::Error;
 pub use host::{ApiHost, InvalidHost};

@@ -6,11 +6,11 @@
 //! Nothing in here knows what a message means.
 
 use crate::{
-    Context, Envelope, Failure, FailureCounts, Handler, Message, QueueName,
+    Context, Envelope, Failure, Handler, Message, QueueName,
     transport::{Received, Transport},
 };
 use futures::StreamExt;
-use gantry_setup::deadline;
+use gantry_setup::{deadline, failures::FailureCounts};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     task::{JoinError, JoinSet},
@@ -228,7 +228,7 @@ impl Driver {
             tracing::warn!(wait_s = wait.as_secs(), error, "not handled yet, trouble elsewhere");
             return Fate::Again(wait);
         }
-        let count = match self.failures.failed(queue, &message.message_id).await {
+        let count = match self.failures.failed(queue.as_str(), &message.message_id).await {
             Ok(count) => count,
             Err(uncounted) => {
                 // While the records cannot be reached nothing is given up.
@@ -258,7 +258,7 @@ impl Driver {
     }
 
     async fn forget(&self, queue: QueueName, message: &Received) {
-        if let Err(error) = self.failures.clear(queue, &message.message_id).await {
+        if let Err(error) = self.failures.clear(queue.as_str(), &message.message_id).await {
             tracing::debug!("a count of failures stays: {error:#}");
         }
     }
@@ -288,7 +288,7 @@ fn delay(failures: u32) -> Duration {
 
 /// Splits a batch into its groups, each in the batch's order. Without a group, each message is
 /// its own.
-pub(crate) fn by_group(batch: Vec<Received>) -> Vec<Vec<Received>> {
+pub fn by_group(batch: Vec<Received>) -> Vec<Vec<Received>> {
     let mut groups: Vec<Vec<Received>> = Vec::new();
     for message in batch {
         let same = groups

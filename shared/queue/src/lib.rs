@@ -3,12 +3,9 @@
 //! - [`message`]: every message of the system, with its queue, group and deduplication id.
 //! - [`Sender`]: sends them.
 //! - [`transport`]: the queue service, SQS or a file.
-//! - [`Driver`]: runs a [`Handler`] on each message of a batch; [`lambda`] and [`consume()`] give it
-//!   batches.
+//! - [`Driver`]: runs a [`Handler`] on each message of a batch; [`lambda`] gives it batches.
 
-mod consume;
 mod driver;
-mod failures;
 mod handler;
 pub mod lambda;
 mod later;
@@ -17,9 +14,7 @@ mod queues;
 mod sender;
 pub mod transport;
 
-pub use consume::consume;
-pub use driver::{BatchOutcome, Driver, DriverOptions};
-pub use failures::{FailureCounts, MemoryFailures};
+pub use driver::{BatchOutcome, Driver, DriverOptions, by_group};
 pub use handler::{Context, Failure, Handler};
 pub use later::Resender;
 pub use message::{
@@ -31,6 +26,5 @@ pub use queues::{QueueName, UnknownQueue};
 pub use sender::{MAX_HOPS, PartialSend, Sender};
 pub use transport::{
     Backlog, DeadLetter, DeadLetters, Now, Outgoing, Received, SendError, Transport,
-    local::LocalQueues,
     sqs::{QueueUrls, Sqs},
 };

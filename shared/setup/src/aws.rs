@@ -56,7 +56,7 @@ pub fn for_loopback_with_key(endpoint: &str, key_id: &str) -> SdkConfig {
         .build()
 }
 
-fn http_client(trusts: TlsContext) -> aws_sdk_dynamodb::config::SharedHttpClient {
+fn http_client(trusts: TlsContext) -> aws_sdk_codebuild::config::SharedHttpClient {
     Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(trusts)
@@ -88,9 +88,9 @@ mod tests {
         for limit in [CALL, Duration::from_secs(9)] {
             let (address, tries) = hangs().await;
             let config = within(for_loopback(&address), limit);
-            let table = aws_sdk_dynamodb::Client::new(&config);
+            let builds = aws_sdk_codebuild::Client::new(&config);
             let begun = Instant::now();
-            let asked = table.list_tables().send();
+            let asked = builds.list_projects().send();
             let answer = tokio::time::timeout(Duration::from_secs(600), asked).await;
             let took = begun.elapsed();
             assert!(answer.expect("it ends").is_err());

@@ -101,7 +101,7 @@ pub struct Verifier {
 impl Verifier {
     /// Asks the STS of the environment's region.
     pub fn new(sdk: &SdkConfig) -> anyhow::Result<Self> {
-        crate::objects::install_crypto();
+        crate::crypto::install();
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())

@@ -1,20 +1,20 @@
-//! What every program needs before it can begin: environment, telemetry, clock, SDK clients,
-//! object storage, and what AWS alone has. Nothing in here knows what Gantry does.
+//! What every program needs before it can begin: environment, telemetry, clock, SDK clients, and
+//! what AWS alone has. Nothing in here knows what Gantry does.
 
 pub mod aws;
 pub mod builds;
 pub mod clock;
+pub mod crypto;
 pub mod deadline;
 pub mod deployment;
 pub mod environment;
+pub mod failures;
 pub mod identity;
 pub mod lambda;
 pub mod metrics;
-pub mod objects;
 pub mod telemetry;
 pub mod web;
 
 pub use clock::Clock;
 pub use deployment::Deployment;
 pub use environment::Environment;
-pub use objects::Objects;

@@ -2,7 +2,7 @@
 
 use crate::{Expect, Key, Outcome, Store, Stored, Write, keys};
 use async_trait::async_trait;
-use gantry_queue::{FailureCounts, QueueName};
+use gantry_setup::failures::FailureCounts;
 use serde::{Deserialize, Serialize};
 
 /// How often two counters of one message are let in each other's way before the driver tries
@@ -15,13 +15,13 @@ struct Failures {
     count: u32,
 }
 
-fn place(queue: QueueName, message_id: &str) -> Key {
-    keys::poison(queue.as_str(), message_id)
+fn place(queue: &str, message_id: &str) -> Key {
+    keys::poison(queue, message_id)
 }
 
 #[async_trait]
 impl FailureCounts for Store {
-    async fn failed(&self, queue: QueueName, message_id: &str) -> anyhow::Result<u32> {
+    async fn failed(&self, queue: &str, message_id: &str) -> anyhow::Result<u32> {
         let key = place(queue, message_id);
         for _ in 0..TRIES {
             let read: Option<Stored<Failures>> = self.get(&key).await?;
@@ -35,7 +35,7 @@ impl FailureCounts for Store {
         anyhow::bail!("the count of failures of {message_id} changes too fast")
     }
 
-    async fn clear(&self, queue: QueueName, message_id: &str) -> anyhow::Result<()> {
+    async fn clear(&self, queue: &str, message_id: &str) -> anyhow::Result<()> {
         let gone = Write::Delete { key: place(queue, message_id), expect: Expect::Any };
         let _ = self.write(vec![gone]).await?;
         Ok(())

@@ -1,6 +1,7 @@
 //! Whether GitLab works for us, as the functions that call it saw it: each writes its own record.
 
 use crate::{Expect, Store, StoreError, Stored, Write, keys};
+use gantry_domain::integration::Outage;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::ops::Not;
@@ -32,17 +33,6 @@ pub struct Ended {
     pub since: Option<Timestamp>,
     /// When GitLab was seen to work again.
     pub at: Timestamp,
-}
-
-/// What does not work at GitLab.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outage {
-    /// For people.
-    pub reason: String,
-    /// It is the token that GitLab does not take.
-    pub token_rejected: bool,
-    /// It is GitLab's limit of calls that is reached.
-    pub rate_limited: bool,
 }
 
 impl Health {

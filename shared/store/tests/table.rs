@@ -264,12 +264,12 @@ async fn feedback_is_nudged_once_and_never_forgotten() {
 
 #[tokio::test]
 async fn failures_of_a_message_are_counted_until_it_is_handled() {
-    use gantry_queue::{FailureCounts as _, QueueName};
+    use gantry_setup::failures::FailureCounts as _;
     let store = store().await;
     for count in 1..=2 {
-        assert_eq!(store.failed(QueueName::Events, "m").await.unwrap(), count);
+        assert_eq!(store.failed("events.fifo", "m").await.unwrap(), count);
     }
-    assert_eq!(store.failed(QueueName::Source, "m").await.unwrap(), 1, "queues are apart");
-    store.clear(QueueName::Events, "m").await.unwrap();
-    assert_eq!(store.failed(QueueName::Events, "m").await.unwrap(), 1);
+    assert_eq!(store.failed("source.fifo", "m").await.unwrap(), 1, "queues are apart");
+    store.clear("events.fifo", "m").await.unwrap();
+    assert_eq!(store.failed("events.fifo", "m").await.unwrap(), 1);
 }

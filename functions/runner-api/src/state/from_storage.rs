@@ -4,7 +4,7 @@
 use super::{StateBody, StateError, States, TRIES};
 use crate::objects::BodyDigest;
 use gantry_domain::StackId;
-use gantry_setup::objects::keys::STATES;
+use gantry_objects::keys::STATES;
 use gantry_store::{Expect, Outcome, Stored, Write, keys, runner::StateVersion};
 use serde::Serialize;
 use std::{collections::BTreeSet, time::Instant};

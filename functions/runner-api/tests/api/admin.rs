@@ -165,7 +165,7 @@ async fn states_that_the_records_forgot_are_found_in_storage() {
     world.send(Method::POST, STATE, &admin, state_body(4, "l").into()).await.expect(200);
     let keep = async |serial: u64, text: &str, unique: &str| {
         let body = state_body(serial, "l").replace("\"a\"", &format!("\"{text}\""));
-        let key = gantry_setup::objects::keys::state(stack_id(), digest(&body), unique);
+        let key = gantry_objects::keys::state(stack_id(), digest(&body), unique);
         world.objects.put(&key, body.into()).await.unwrap();
     };
     // The same body once more is nothing new.

@@ -12,12 +12,14 @@ use gantry_domain::{
     run::{Phase, Place, Run, RunState, RunType},
     stack::{Hooks, Stack, Timeouts, Variable},
 };
-use gantry_queue::{Envelope, LocalQueues, Message, QueueName, Sender};
+use gantry_local_queues::LocalQueues;
+use gantry_objects::Objects;
+use gantry_queue::{Envelope, Message, QueueName, Sender};
 use gantry_runner_api::{Deps, Limits, admin_state_router, router};
 use gantry_secrets::{
     FileSecrets, SESSION_COOKIE, SecretName, Secrets, Session, Signer, TokenFor, TokenKind,
 };
-use gantry_setup::{Clock, Objects, aws, clock::ClockHand};
+use gantry_setup::{Clock, aws, clock::ClockHand};
 use gantry_store::{
     Expect, Outcome, Store, Stored, Write,
     config::{AdminKey, Role, SlugEntry, admin_key_digest},

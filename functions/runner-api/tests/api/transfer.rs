@@ -10,8 +10,8 @@ use gantry_domain::{
     run::{Phase, RunState, RunType},
     source::{SourceFailed, SourceWaits},
 };
+use gantry_objects::keys;
 use gantry_queue::{Message, QueueName, SourceMessage};
-use gantry_setup::objects::keys;
 use std::time::Duration;
 
 #[tokio::test]

@@ -10,9 +10,9 @@ use gantry_domain::{
     stack::{Retired, Stack, StackHead, Tool, Variable, VariableRuns, VariableValue},
     state::StateForm,
 };
+use gantry_objects::keys as objects;
 use gantry_queue::{Message, QueueName, StackMessage};
 use gantry_secrets::Sealer;
-use gantry_setup::objects::keys as objects;
 use gantry_store::{
     config::Role,
     keys,

@@ -28,10 +28,7 @@ use gantry_domain::{
     stack::Stack,
 };
 use gantry_queue::FeedbackMessage;
-use gantry_setup::{
-    objects,
-    web::{Problem, page_size},
-};
+use gantry_setup::web::{Problem, page_size};
 use gantry_store::{Key, Stored, keys, scheduler::RunEntry};
 use serde::{Deserialize, Serialize};
 
@@ -146,7 +143,7 @@ pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<String>> {
     if run.place != Place::Source {
         return Ok(None);
     }
-    let waits = app.objects.get(&objects::keys::source_waits(run.repository.key())).await?;
+    let waits = app.objects.get(&gantry_objects::keys::source_waits(run.repository.key())).await?;
     let waits = waits.and_then(|body| SourceWaits::from_json(&body));
     Ok(Some(SourceWaits::to_text(waits.as_ref(), app.clock.now())))
 }
@@ -204,7 +201,7 @@ pub(crate) async fn change(app: &App, run: &Run) -> Answer<Option<Change>> {
         return Ok(None);
     }
     for attempt in (0..=run.attempt).rev() {
-        let key = objects::keys::change(&run.id, attempt);
+        let key = gantry_objects::keys::change(&run.id, attempt);
         if let Some(bytes) = app.objects.get(&key).await? {
             let change =
                 serde_json::from_slice(&bytes).map_err(|error| Problem::internal(&error))?;

@@ -6,7 +6,6 @@ use crate::{
 };
 use gantry_fake_gitlab::{Person, ProjectOptions};
 use gantry_queue::{Command, Message, StackMessage};
-use gantry_setup::objects;
 use gantry_store::{
     Expect, Write, keys,
     scheduler::{RunEntry, VersionRecord, VersionState, Yanked},
@@ -184,7 +183,7 @@ async fn with_code<'a>(w: &'a World, tool: &str, code: Value) -> Browser<'a> {
     };
     let write = Write::put(keys::version(&module.id, &version), Expect::Absent, &record);
     let _written = w.store.write(vec![write.unwrap()]).await.unwrap();
-    let key = objects::keys::module_metadata(&module.id, "abc");
+    let key = gantry_objects::keys::module_metadata(&module.id, "abc");
     w.objects.put(&key, serde_json::to_vec(&code).unwrap().into()).await.unwrap();
     Browser::sign_in(w, &w.admin).await
 }
@@ -331,7 +330,7 @@ async fn what_a_tool_read_in_a_test_counts_more_than_what_is_read_here() {
         planned("terraform", "", "root"), planned("terraform", "../../", "found"),
         planned("opentofu", "../..", "found"), planned("terraform", "../other", "other"),
     ] });
-    let key = objects::keys::change(&test.id, test.attempt);
+    let key = gantry_objects::keys::change(&test.id, test.attempt);
     w.objects.put(&key, serde_json::to_vec(&change).unwrap().into()).await.unwrap();
     let page = browser.get("/modules/network").await.expect(200).text;
     insta::assert_snapshot!(said(&page, "code"), @"Inputs and outputs | Inputs | Name | Type | Default | Description | found | any | required | size | number | 1.50 | As planned | Outputs | Name | Description | id | sensitive | Providers | Name | Source | Version | aws | hashicorp/aws | any");

@@ -11,7 +11,6 @@ use gantry_domain::{
     stack::StackHead,
 };
 use gantry_secrets::links::read_link;
-use gantry_setup::objects;
 use gantry_store::{
     health::{Ended, Health},
     keys,
@@ -701,7 +700,7 @@ async fn what_comes_from_outside_stays_text() {
         ..Change::default()
     };
     let body = Bytes::from(serde_json::to_vec(&change).unwrap());
-    w.objects.put(&objects::keys::change(&run.id, 2), body).await.unwrap();
+    w.objects.put(&gantry_objects::keys::change(&run.id, 2), body).await.unwrap();
     let text = format!("{}\n", evil());
     let piece = LogPiece { phase: Phase::Plan, attempt: 2, offset: 0, text };
     w.put(keys::log(&run.id, 2, 0), &piece).await;

@@ -12,7 +12,6 @@ use gantry_domain::{
     run::{Ending, Place, Run, RunState, Want},
     source::SourceWaits,
 };
-use gantry_setup::objects;
 use gantry_store::{keys, scheduler::DecisionRecord};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -21,7 +20,7 @@ async fn put_change(w: &World, run: &Run, attempt: u32, add: u32) {
     let delta = Delta { add, ..Delta::default() };
     let change = Change { v: 1, delta, ..Change::default() };
     let body = Bytes::from(serde_json::to_vec(&change).unwrap());
-    w.objects.put(&objects::keys::change(&run.id, attempt), body).await.unwrap();
+    w.objects.put(&gantry_objects::keys::change(&run.id, attempt), body).await.unwrap();
 }
 
 #[tokio::test]
@@ -37,7 +36,7 @@ async fn a_run_says_what_it_waits_for() {
     let usual = said(&w.get(&path).await.expect(200).body);
     assert_eq!(usual, SourceWaits::to_text(None, w.clock.now()));
     let waits = SourceWaits::for_limit(w.clock.now());
-    let key = objects::keys::source_waits(run.repository.key());
+    let key = gantry_objects::keys::source_waits(run.repository.key());
     w.objects.put(&key, waits.to_json().into()).await.unwrap();
     let words = SourceWaits::to_text(Some(&waits), w.clock.now());
     assert_eq!(said(&w.get(&path).await.expect(200).body), words);
@@ -98,7 +97,7 @@ async fn what_the_tool_warned_of_is_on_the_page_and_counted() {
     let change =
         Change { v: 1, tool_warnings: warnings, tool_warnings_cut: 2, ..Change::default() };
     let body = Bytes::from(serde_json::to_vec(&change).unwrap());
-    w.objects.put(&objects::keys::change(&run.id, 1), body).await.unwrap();
+    w.objects.put(&gantry_objects::keys::change(&run.id, 1), body).await.unwrap();
     let path = format!("/api/v1/runs/{}", run.id);
     assert_eq!(w.get(&path).await.expect(200).body["change"]["tool_warnings"], 122);
     let whole = w.get(&format!("{path}/change")).await.expect(200).body;

@@ -13,13 +13,14 @@ use gantry_domain::{
     stack::{Stack, StackHead},
 };
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, ProjectOptions, UserId};
+use gantry_objects::Objects;
 use gantry_queue::{
     Backlog, DeadLetter, DeadLetters, Envelope, Message, Outgoing, QueueName, Received, SendError,
     Sender, Transport,
 };
 use gantry_secrets::{FileSecrets, Sealer, SecretName, Secrets, Signer};
 use gantry_settings::{Deps, RunsConfinement, ensure_first_admin_key, router};
-use gantry_setup::{Clock, Objects, aws, clock::ClockHand};
+use gantry_setup::{Clock, aws, clock::ClockHand};
 use gantry_store::{Expect, Key, Store, Write, keys, scheduler::RunEntry};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;

@@ -3,11 +3,12 @@
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use gantry_aws::{cloud::start_moto, functions::Process, wire::REGION};
+use gantry_objects::Objects;
 use gantry_queue::{
     DeadLetters as _, Outgoing, QueueName, QueueUrls, Received, SendError, Sqs, Transport as _,
 };
 use gantry_secrets::{ManagedSecrets, SecretName, Secrets as _};
-use gantry_setup::{Objects, aws};
+use gantry_setup::aws;
 use object_store::aws::AmazonS3Builder;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};

@@ -86,7 +86,7 @@ async fn its_steps_are_numbered_and_its_links_open() {
     assert!(said.contains("Everything was seen at GitLab."), "{said}");
     assert_eq!(steps, (1..=steps.len()).collect::<Vec<_>>(), "{said}");
     assert_eq!(links.len(), steps.len(), "{said}");
-    gantry_setup::objects::install_crypto();
+    gantry_setup::crypto::install();
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
     let http = http.timeout(PATIENCE).build().unwrap();
     for link in links {

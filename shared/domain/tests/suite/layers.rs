@@ -114,6 +114,22 @@ fn functions_know_what_is_shared_and_not_each_other() {
 }
 
 #[test]
+fn a_function_links_no_more_than_it_needs() {
+    for folder in packages().into_iter().filter(|folder| folder.starts_with("functions/")) {
+        let linked = linked(&manifest(&folder).name);
+        assert!(!linked.contains("rusqlite"), "{folder} compiles SQLite");
+        assert!(!linked.contains("dynoxide-rs"), "{folder} has a database of its own");
+    }
+    let webhook = linked("gantry-webhook");
+    assert!(
+        webhook.contains("aws-sdk-sqs") && !webhook.contains("aws-sdk-dynamodb"),
+        "{webhook:?}"
+    );
+    let store = linked("gantry-store");
+    assert!(!store.contains("gantry-queue"), "records know no queue");
+}
+
+#[test]
 fn a_main_is_thin() {
     for (path, text) in sources().iter().filter(|(path, _)| is_main_of_function(path)) {
         let lines = text.lines().count();
@@ -196,6 +212,26 @@ fn sources() -> BTreeMap<String, String> {
                 let text = fs::read_to_string(&path).unwrap();
                 let short = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
                 found.insert(short, text);
+            }
+        }
+    }
+    found
+}
+
+/// What is built into a package: its dependencies, and those of the packages of this workspace
+/// among them.
+fn linked(package: &str) -> BTreeSet<String> {
+    let all: BTreeMap<String, Vec<String>> = packages()
+        .iter()
+        .map(|folder| manifest(folder))
+        .map(|manifest| (manifest.name, manifest.dependencies))
+        .collect();
+    let mut found = BTreeSet::new();
+    let mut open = vec![package.to_owned()];
+    while let Some(name) = open.pop() {
+        for need in all.get(&name).into_iter().flatten() {
+            if found.insert(need.clone()) {
+                open.push(need.clone());
             }
         }
     }

@@ -1,6 +1,5 @@
 //! What a queue service does for us, with no SDK type in sight.
 
-pub mod local;
 pub mod sqs;
 
 use crate::QueueName;
@@ -165,7 +164,13 @@ pub trait DeadLetters: Send + Sync {
     async fn redrive(&self, queue: QueueName) -> anyhow::Result<usize>;
 }
 
-/// What a queue would refuse.
+impl Outgoing {
+    /// What a queue would refuse is refused in its words.
+    pub fn check(&self) -> Result<(), SendError> {
+        check(self)
+    }
+}
+
 fn check(message: &Outgoing) -> Result<(), SendError> {
     let fifo = message.queue.is_fifo();
     let wrong = if message.body.len() > MAX_BODY {

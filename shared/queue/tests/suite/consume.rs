@@ -1,10 +1,11 @@
 //! The local consumer, on tokio's own paused clock.
 
 use crate::support::{name_of, nudge};
+use gantry_local_queues::{LocalQueues, consume};
 use gantry_queue::{
-    Context, Driver, Envelope, Handler, LocalQueues, MemoryFailures, Message, Now, Outgoing,
-    QueueName, Sender, Transport, consume,
+    Context, Driver, Envelope, Handler, Message, Now, Outgoing, QueueName, Sender, Transport,
 };
+use gantry_setup::failures::MemoryFailures;
 use std::{
     sync::{
         Arc, Mutex,

@@ -2,11 +2,12 @@
 
 use crate::support::{Hand, compare, name_of, nudge, queues};
 use async_trait::async_trait;
+use gantry_local_queues::LocalQueues;
 use gantry_queue::{
-    BatchOutcome, Context, DeadLetters, Driver, DriverOptions, Failure, FailureCounts, Handler,
-    LocalQueues, MAX_HOPS, MemoryFailures, Message, Outgoing, QueueName, Received, Resender,
-    Sender, Transport,
+    BatchOutcome, Context, DeadLetters, Driver, DriverOptions, Failure, Handler, MAX_HOPS, Message,
+    Outgoing, QueueName, Received, Resender, Sender, Transport,
 };
+use gantry_setup::failures::{FailureCounts, MemoryFailures};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
@@ -213,11 +214,11 @@ struct Unreachable;
 
 #[async_trait]
 impl FailureCounts for Unreachable {
-    async fn failed(&self, _: QueueName, _: &str) -> anyhow::Result<u32> {
+    async fn failed(&self, _: &str, _: &str) -> anyhow::Result<u32> {
         anyhow::bail!("the table cannot be reached")
     }
 
-    async fn clear(&self, _: QueueName, _: &str) -> anyhow::Result<()> {
+    async fn clear(&self, _: &str, _: &str) -> anyhow::Result<()> {
         anyhow::bail!("the table cannot be reached")
     }
 }

@@ -9,8 +9,9 @@ use gantry_domain::{
     protocol::{LeftBehind, Report, ReportKind},
     run::{Phase, RunType, Trigger, Want},
 };
+use gantry_local_queues::LocalQueues;
 use gantry_queue::{
-    ClaimToken, Command, Envelope, FeedbackMessage, LocalQueues, Message, NotStarted, ParseError,
+    ClaimToken, Command, Envelope, FeedbackMessage, Message, NotStarted, ParseError,
     ProjectMessage, QueueName, Resend, Sender, SlotsMessage, SourceMessage, StackMessage,
     StartMessage, VERSION,
 };

@@ -1,9 +1,10 @@
 //! Local queues behave as SQS does where it shows.
 
 use crate::support::{Hand, compare, name_of, nudge, queues};
+use gantry_local_queues::LocalQueues;
 use gantry_queue::{
-    Backlog, DeadLetters, Envelope, LocalQueues, Message, Outgoing, QueueName, Received, SendError,
-    Sender, Transport,
+    Backlog, DeadLetters, Envelope, Message, Outgoing, QueueName, Received, SendError, Sender,
+    Transport,
 };
 use std::{fs, sync::Arc, time::Duration};
 

@@ -2,9 +2,8 @@
 //! ends as a dead letter because it alone failed five times.
 
 use crate::support::{name_of, nudge, queues};
-use gantry_queue::{
-    Context, DeadLetters, Driver, Failure, Handler, MemoryFailures, Message, QueueName, Sender,
-};
+use gantry_queue::{Context, DeadLetters, Driver, Failure, Handler, Message, QueueName, Sender};
+use gantry_setup::failures::MemoryFailures;
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,8 @@
 //! What the tests of this crate share.
 
 use gantry_domain::{ProjectId, StackId};
-use gantry_queue::{LocalQueues, Message, Now, ProjectMessage, StackMessage};
+use gantry_local_queues::LocalQueues;
+use gantry_queue::{Message, Now, ProjectMessage, StackMessage};
 use jiff::Timestamp;
 use std::{
     sync::{

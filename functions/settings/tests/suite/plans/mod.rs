@@ -25,7 +25,6 @@ use gantry_domain::{
         status::RunView,
     },
 };
-use gantry_setup::objects;
 use gantry_terraform::{mirror_config, on_each_tool, test_provider, test_provider_code};
 use generate::{Features, Generated, generate};
 use reading::Reading;
@@ -176,7 +175,7 @@ async fn compare(
     let change = read(Limits::default());
     run.delta = Some(change.delta);
     let body = Bytes::from(serde_json::to_vec(&change).unwrap());
-    w.objects.put(&objects::keys::change(&run.id, run.attempt), body).await.unwrap();
+    w.objects.put(&gantry_objects::keys::change(&run.id, run.attempt), body).await.unwrap();
     w.save_run(&run).await;
 
     let api = w.get(&format!("/api/v1/runs/{}/change", run.id)).await.expect(200).body;

@@ -11,14 +11,6 @@ use object_store::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// reqwest asks the process for its cryptography.
-pub fn install_crypto() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Fails only when somebody else was first, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-}
-
 /// What S3 compares a body with before it takes it.
 const CHECKSUM_HEADER: &str = "x-amz-checksum-sha256";
 
@@ -73,7 +65,7 @@ impl Objects {
     /// AWS SDKs read them (`AWS_REGION`, `AWS_ENDPOINT_URL_S3`, …). An endpoint with plain `http`
     /// needs `AWS_ALLOW_HTTP=true`.
     pub fn in_bucket(bucket: &str) -> Result<Self, ObjectError> {
-        install_crypto();
+        gantry_setup::crypto::install();
         let store = AmazonS3Builder::from_env().with_bucket_name(bucket);
         let store = within_time(store, SILENCE, TRIED_AGAIN).build();
         Ok(Self::in_s3(store.map_err(at(bucket))?))
@@ -297,7 +289,7 @@ mod tests {
 
     /// Accepts every connection, and never answers.
     async fn hangs(silence: &str, tried_again: Duration) -> Objects {
-        install_crypto();
+        gantry_setup::crypto::install();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {

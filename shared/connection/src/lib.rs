@@ -4,8 +4,8 @@
 //! makes a new client only when the settings or the token have changed since the last one: a
 //! client's connections and rate limits outlive the message that it was first made for.
 
-use crate::{ApiHost, Client, ClientConfig, Clock, InvalidClient, InvalidHost};
 use gantry_domain::{UserId, integration::Integration};
+use gantry_gitlab::{ApiHost, Client, ClientConfig, Clock, InvalidClient, InvalidHost};
 use gantry_secrets::{SecretError, SecretName, Secrets};
 use gantry_store::{Store, StoreError, Stored};
 use secrecy::{ExposeSecret as _, SecretString};

@@ -1,7 +1,8 @@
 //! Consumes local queues as Lambda's event source mapping consumes SQS.
 
-use crate::{Driver, Handler, LocalQueues, QueueName, driver::by_group, transport::Received};
-use futures::FutureExt;
+use crate::LocalQueues;
+use futures::FutureExt as _;
+use gantry_queue::{Driver, Handler, QueueName, Received, by_group};
 use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 

@@ -4,13 +4,16 @@
 //!
 //! Calls take microseconds and block the thread that they are made on.
 
+mod consume;
 mod sql;
 
-use super::{
-    Backlog, DeadLetter, DeadLetters, Now, Outgoing, Received, SendError, Transport, check,
-};
-use crate::{Envelope, QueueName};
+pub use consume::consume;
+
 use async_trait::async_trait;
+use gantry_queue::{
+    Backlog, DeadLetter, DeadLetters, Envelope, Now, Outgoing, QueueName, Received, SendError,
+    Transport,
+};
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
@@ -206,7 +209,7 @@ fn in_millis(duration: Duration) -> i64 {
 #[async_trait]
 impl Transport for LocalQueues {
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<(), SendError>> {
-        let mut results: Vec<_> = messages.iter().map(check).collect();
+        let mut results: Vec<_> = messages.iter().map(Outgoing::check).collect();
         let mut good = messages;
         let mut verdicts = results.iter();
         good.retain(|_| verdicts.next().is_some_and(Result::is_ok));

@@ -1,10 +1,7 @@
 //! The statements behind [`super::LocalQueues`]. Times are milliseconds since 1970.
 
 use super::{Pick, QueueCounts};
-use crate::{
-    QueueName,
-    transport::{Backlog, Outgoing, Received},
-};
+use gantry_queue::{Backlog, Outgoing, QueueName, Received};
 use jiff::Timestamp;
 use rusqlite::{Connection, Result, Row, params};
 

@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use gantry_connection::{Connection, NotConnected};
 use gantry_domain::{
     UserId,
     integration::{BotUser, Integration},
 };
-use gantry_gitlab::{Connection, NotConnected};
 use gantry_secrets::{FileSecrets, SecretName, Secrets};
 use gantry_setup::aws;
 use gantry_store::{Expect, Outcome, Store, Write, keys};
