@@ -1,6 +1,6 @@
 //! Taking a phase: once, by one runner.
 
-use crate::{Deps, Refusal, token::matching_run, variables};
+use crate::{deps::Deps, refusal::Refusal, token::matching_run, variables};
 use axum::{
     Json,
     extract::State,

@@ -1,7 +1,7 @@
 //! The log of a run, in pieces. What may be the beginning of a secret is kept, sealed, until the
 //! next piece says what it is, or the attempt ends.
 
-use crate::{Deps, Refusal, progress::kept_until, token::Holder};
+use crate::{deps::Deps, refusal::Refusal, token::Holder};
 use axum::{Json, extract::State, http::StatusCode};
 use gantry_domain::{
     masking::{MaskStream, Masker, Suspended},
@@ -13,8 +13,11 @@ use gantry_store::{
     Expect, Outcome, Stored, Write, keys,
     runner::{LogHeld, LogPiece},
 };
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
+/// How long logs and signs of life are kept.
+const KEPT: SignedDuration = SignedDuration::from_hours(60 * 24);
 /// Of a piece's text as JSON, in bytes: an item holds at most 400 kB.
 const LARGEST_PIECE: usize = 300_000;
 /// What is masked and written at once: a transaction holds at most 4 MB, as JSON.
@@ -168,6 +171,10 @@ impl Log<'_> {
         writes.push(Write::put(key, expect, &held)?.expires(expires));
         Ok(self.deps.store.write(writes).await?)
     }
+}
+
+pub(crate) fn kept_until(now: Timestamp) -> Timestamp {
+    now.saturating_add(KEPT).unwrap_or(now)
 }
 
 /// Cuts a text into pieces that fit an item. The same beginning is always cut at the same places.

@@ -1,7 +1,8 @@
 //! What a worker of a pool can take now, and what a runner can take that has ended its run.
 
 use crate::{
-    Deps, Refusal,
+    deps::Deps,
+    refusal::Refusal,
     token::{SUPERSEDED, matching_run},
 };
 use axum::{

@@ -1,13 +1,16 @@
 //! Large bodies: into object storage while they come, out of it while they are read.
 
-use crate::Refusal;
+use crate::{deps::Deps, refusal::Refusal};
 use axum::{
+    Json,
     body::Body,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use futures::StreamExt as _;
+use gantry_domain::protocol::UploadAnswer;
 use gantry_objects::Objects;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
@@ -130,4 +133,23 @@ pub(crate) fn check_size(size: u64, limit: u64) -> Result<(), Refusal> {
     }
     let text = format!("it is larger than {} MiB, the most that is taken", limit >> 20);
     Err(Refusal::text(StatusCode::PAYLOAD_TOO_LARGE, text))
+}
+
+/// `?digest=` of an upload.
+#[derive(Deserialize)]
+pub(crate) struct Named {
+    pub(crate) digest: String,
+}
+
+/// The signed address of `key`; no address where the storage cannot sign.
+pub(crate) async fn address(
+    deps: &Deps,
+    key: &str,
+    digest: &BodyDigest,
+) -> Result<Json<UploadAnswer>, Refusal> {
+    let signed = deps.objects.sign_write(key, digest.bytes(), ADDRESS_GOOD_FOR).await?;
+    Ok(Json(signed.map_or_else(UploadAnswer::default, |signed| UploadAnswer {
+        url: Some(signed.url),
+        headers: signed.headers,
+    })))
 }

@@ -1,6 +1,6 @@
 //! What runners say while they work, besides the log: signs of life, reports.
 
-use crate::{Deps, Refusal, log, token::Holder, wall};
+use crate::{deps::Deps, log, refusal::Refusal, token::Holder, wall};
 use axum::{Json, extract::State, http::StatusCode};
 use gantry_domain::{
     plan::Warning,
@@ -10,10 +10,7 @@ use gantry_domain::{
 use gantry_objects::keys as objects;
 use gantry_queue::StackMessage;
 use gantry_store::{Expect, Write, keys, runner::Beat};
-use jiff::{SignedDuration, Timestamp};
 
-/// How long logs and signs of life are kept.
-const KEPT: SignedDuration = SignedDuration::from_hours(60 * 24);
 /// Limits of a report, which travels in a message of at most 256 KiB.
 const LONGEST_TEXT: usize = 3_000;
 const MOST_ERRORS: usize = 10;
@@ -36,7 +33,7 @@ pub(crate) async fn beat(
     let now = deps.clock.now();
     let beat = Beat { attempt: holder.token.attempt, at: now };
     let write = Write::put(keys::beat(&holder.token.run), Expect::Any, &beat)?;
-    let _ = deps.store.write(vec![write.expires(kept_until(now))]).await?;
+    let _ = deps.store.write(vec![write.expires(log::kept_until(now))]).await?;
     Ok(Json(BeatAnswer { stop: holder.run.value.stop_asked.clone() }))
 }
 
@@ -135,8 +132,4 @@ fn bounded(report: Report) -> Report {
         count: warning.count,
     });
     Report { what, warnings: warnings.collect(), ..report }
-}
-
-pub(crate) fn kept_until(now: Timestamp) -> Timestamp {
-    now.saturating_add(KEPT).unwrap_or(now)
 }

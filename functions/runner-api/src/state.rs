@@ -15,8 +15,8 @@ pub(crate) use by_hand::Replacement;
 pub(crate) use from_storage::Restored;
 
 use crate::{
-    Refusal,
     objects::{BodyDigest, check_size},
+    refusal::Refusal,
     token::Holder,
 };
 use axum::http::StatusCode;

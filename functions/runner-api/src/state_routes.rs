@@ -1,11 +1,11 @@
 //! The runner's routes to the state.
 
 use crate::{
-    Deps, Refusal,
-    objects::{BodyDigest, receive, send},
+    deps::Deps,
+    objects::{self, BodyDigest, Named, receive, send},
+    refusal::Refusal,
     state::States,
     token::Holder,
-    transfer::{self, Named},
 };
 use axum::{
     Json,
@@ -71,7 +71,7 @@ pub(crate) async fn address(
     digest: &BodyDigest,
 ) -> Result<Json<UploadAnswer>, Refusal> {
     let object = States::new_object(&holder.run.value.state_owner(), digest);
-    let answer = transfer::address(deps, &object, digest).await?;
+    let answer = objects::address(deps, &object, digest).await?;
     if answer.url.is_some() {
         deps.states().uploads_to(holder, digest, object).await?;
     }

@@ -1,6 +1,6 @@
 //! Who is asking: tokens, and whether what they speak for still counts.
 
-use crate::{Deps, Refusal};
+use crate::{deps::Deps, refusal::Refusal};
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, StatusCode, request::Parts},

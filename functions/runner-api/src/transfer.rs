@@ -1,8 +1,9 @@
 //! Source, plan and change: what runs read before, and leave behind.
 
 use crate::{
-    Deps, Refusal,
-    objects::{ADDRESS_GOOD_FOR, BodyDigest, check_size, receive, send},
+    deps::Deps,
+    objects::{BodyDigest, Named, address, check_size, receive, send},
+    refusal::Refusal,
     state_routes,
     token::Holder,
     wall::off_the_runtime,
@@ -22,16 +23,9 @@ use gantry_domain::{
 };
 use gantry_objects::keys as objects;
 use gantry_queue::SourceMessage;
-use serde::Deserialize;
 
 /// Bodies that are gzip archives.
 const GZIP: &str = "application/gzip";
-
-/// `?digest=` of an upload.
-#[derive(Deserialize)]
-pub(crate) struct Named {
-    pub(crate) digest: String,
-}
 
 /// `GET source`: the archive, 202 and what is waited for while it is fetched, 422 when it cannot be
 /// had.
@@ -81,19 +75,6 @@ pub(crate) async fn upload(
             state_routes::address(&deps, &holder, &digest).await
         }
     }
-}
-
-/// The signed address of `key`; no address where the storage cannot sign.
-pub(crate) async fn address(
-    deps: &Deps,
-    key: &str,
-    digest: &BodyDigest,
-) -> Result<Json<UploadAnswer>, Refusal> {
-    let signed = deps.objects.sign_write(key, digest.bytes(), ADDRESS_GOOD_FOR).await?;
-    Ok(Json(signed.map_or_else(UploadAnswer::default, |signed| UploadAnswer {
-        url: Some(signed.url),
-        headers: signed.headers,
-    })))
 }
 
 /// `PUT plan?digest=`.

@@ -2,7 +2,7 @@
 //! every secret of its stack. The runner masks too, but it knows only the secrets that its run
 //! gets, and the run's code may reach it.
 
-use crate::{Deps, Refusal, token::Holder, variables};
+use crate::{deps::Deps, refusal::Refusal, token::Holder, variables};
 use axum::http::StatusCode;
 use gantry_domain::{
     RunId,

@@ -1,7 +1,10 @@
 //! Who may do what: the bearer key, its role, and a line in the list of activities for whatever
 //! changes something, also when it was refused.
 
-use crate::{app::App, refusal::Refusal};
+use crate::{
+    app::App,
+    refusal::{Done, Refusal},
+};
 use axum::{
     RequestExt as _,
     extract::{RawPathParams, Request, State},
@@ -40,16 +43,6 @@ pub(crate) struct Caller {
     pub(crate) digest: String,
     /// The request's id: from `Idempotency-Key`, or random.
     pub(crate) request: EventId,
-}
-
-/// How a request ended, in words; handlers that change something put it into their answer.
-#[derive(Debug, Clone)]
-pub(crate) struct Done(String);
-
-impl Done {
-    pub(crate) fn new(outcome: impl Into<String>) -> Self {
-        Self(outcome.into())
-    }
 }
 
 /// What a route's guard knows.
@@ -179,7 +172,7 @@ async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool 
 /// How a request ended, as its answer says.
 pub(crate) fn outcome(response: &Response) -> String {
     match response.extensions().get::<Done>() {
-        Some(Done(outcome)) => outcome.clone(),
+        Some(done) => done.words().to_owned(),
         None if response.status().is_success() => "done".to_owned(),
         None => format!("refused with status {}", response.status().as_u16()),
     }

@@ -2,11 +2,11 @@
 //! alone decides; what is certain to be refused is said at once.
 
 use crate::{
-    access::{Caller, Done},
+    access::Caller,
     app::App,
     form::{Body, Form},
     gitlab::detached,
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
     runs, stacks,
 };
 use axum::{

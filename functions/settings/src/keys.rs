@@ -1,11 +1,11 @@
 //! Admin keys: named, each with a role, shown once.
 
 use crate::{
-    access::{Caller, Done},
+    access::Caller,
     app::App,
     first_key,
     form::{Body, Form},
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
     stacks::pool,
 };
 use axum::{

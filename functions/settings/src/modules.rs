@@ -2,11 +2,11 @@
 //! what makes it a module.
 
 use crate::{
-    access::{Caller, Done},
+    access::Caller,
     app::App,
     commands::{self, CommandView},
     form::{Body, Form, Params},
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
     runs,
     stacks::{self, Kind, ListQuery},
 };

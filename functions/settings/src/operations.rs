@@ -2,10 +2,10 @@
 //! runners back for a while.
 
 use crate::{
-    access::{Caller, Done},
+    access::Caller,
     app::{App, RunsConfinement},
     form::{Body, Form},
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use futures::future::{try_join, try_join_all};

@@ -1,4 +1,4 @@
-//! How requests are refused: [`Problem`], and what each kind of trouble becomes.
+//! How requests end: done, in words, or refused: [`Problem`], and what each kind of trouble becomes.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -11,6 +11,21 @@ use gantry_setup::web::Problem;
 use gantry_store::StoreError;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+/// How a request ended, in words; handlers that change something put it into their answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Done(String);
+
+impl Done {
+    pub(crate) fn new(outcome: impl Into<String>) -> Self {
+        Self(outcome.into())
+    }
+
+    /// What it says.
+    pub(crate) fn words(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A [`Problem`], with members of its own where an answer helps the caller to go on by hand.
 #[derive(Debug)]
@@ -142,7 +157,7 @@ impl From<gantry_gitlab::Error> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let outcome = crate::access::Done::new(self.outcome());
+        let outcome = Done::new(self.outcome());
         // A page shows it in its own way.
         let problem = (*self.problem).clone();
         let mut response = if self.more.is_empty() {

@@ -3,7 +3,7 @@
 mod pages;
 
 use crate::{
-    Deps,
+    deps::Deps,
     objects::send,
     state::{Replacement, Restored, StateError},
     state_routes::JSON,

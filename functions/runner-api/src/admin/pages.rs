@@ -1,7 +1,7 @@
 //! The same for a stack's page: a session instead of a key, and forms that carry its token.
 
 use super::{Caller, break_lock, replace_state, send_of_stack, send_of_test, trouble};
-use crate::Deps;
+use crate::deps::Deps;
 use axum::{
     Form,
     extract::{Path, State},

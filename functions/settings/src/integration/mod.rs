@@ -11,10 +11,10 @@ pub(crate) use view::{Broken, IntegrationView, LastTrouble, broken};
 pub(crate) use webhook::{Addresses, by_hand, cannot_call, kept_secrets};
 
 use crate::{
-    access::{Caller, Done},
+    access::Caller,
     app::App,
     form::{Body, Form},
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use gantry_domain::integration::Integration;

@@ -3,11 +3,10 @@
 
 use super::{Addresses, kept_secrets, view::show_secrets, webhook};
 use crate::{
-    access::Done,
     app::App,
     form::{Body, Form},
     gitlab::Linked,
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
     stacks,
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};

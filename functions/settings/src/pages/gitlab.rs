@@ -8,11 +8,10 @@ use super::{
     show::{PastTrouble, Trouble},
 };
 use crate::{
-    access::Done,
     app::App,
     form::Params,
     integration::{self, IntegrationView},
-    refusal::Answer,
+    refusal::{Answer, Done},
 };
 use askama::Template;
 use axum::{

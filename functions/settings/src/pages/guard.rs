@@ -1,40 +1,29 @@
 //! Who sees a page, and which forms are taken: the session's cookie, the key's role, the form's
 //! token. What changes something becomes a line in the list of activities, also when refused.
 
-use super::{ask, fields::Fields, go_to, shell, sign_in};
+use super::{
+    ask,
+    fields::Fields,
+    go_to,
+    session::{Viewer, root_of, session, viewer},
+    shell, sign_in,
+};
 use crate::{
-    access::{self, Caller, Done, Guard},
-    app::App,
-    refusal::Refusal,
+    access::{self, Guard},
+    refusal::{Done, Refusal},
 };
 use axum::{
     Extension,
     body::{Body, to_bytes},
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use gantry_domain::EventId;
-use gantry_secrets::{SESSION_COOKIE, Session};
-use gantry_setup::web::Problem;
-use secrecy::ExposeSecret as _;
 
 /// The largest form.
 const LARGEST: usize = 300 * 1024;
-
-/// Somebody who is signed in, as pages need them.
-#[derive(Debug, Clone)]
-pub(crate) struct Viewer {
-    pub(super) caller: Caller,
-    pub(super) form_token: String,
-}
-
-/// The way from the page at `path` (as the route is written) to `/`. The public address may have
-/// a path of its own, so links are relative.
-pub(super) fn root_of(path: &str) -> String {
-    "../".repeat(path.matches('/').count().saturating_sub(1))
-}
 
 /// Lets somebody with a session, and the role that the route needs, see a page.
 pub(crate) async fn guard(
@@ -112,41 +101,4 @@ async fn change(guard: &Guard, viewer: &Viewer, request: Request, next: Next) ->
 fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
-}
-
-/// The session of a request, if its cookie is good.
-pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<Session> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    Session::among(&app.signer, cookies, app.clock.now())
-}
-
-/// Who is signed in; none when nobody is, or the key was deleted.
-pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<Viewer>, Refusal> {
-    let Some(session) = session(app, headers) else { return Ok(None) };
-    let Some(key) = app.store.admin_key_by_digest(&session.key).await? else { return Ok(None) };
-    let caller = Caller {
-        name: key.name,
-        role: key.role,
-        digest: session.key.clone(),
-        request: access::new_request(),
-    };
-    let form_token = session.form_token(&app.signer).expose_secret().to_owned();
-    Ok(Some(Viewer { caller, form_token }))
-}
-
-/// A refusal that a handler answered with, if it did.
-pub(super) fn refused(response: &Response) -> Option<Problem> {
-    response.extensions().get::<Problem>().cloned()
-}
-
-/// A cookie that only this origin's requests carry, and no script reads.
-pub(super) fn cookie(app: &App, value: &str, seconds: i64) -> HeaderValue {
-    let secure = match &app.public_url {
-        Some(url) if url.as_str().starts_with("https://") => "; Secure",
-        _ => "",
-    };
-    let text = format!(
-        "{SESSION_COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
-    );
-    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -19,6 +19,7 @@ mod overview;
 mod people;
 mod pick;
 mod run;
+mod session;
 mod shell;
 mod show;
 mod sign_in;

@@ -10,12 +10,12 @@ use super::{
     stack,
 };
 use crate::{
-    access::{Caller, Done},
+    access::Caller,
     app::{App, PublicUrl},
     form::Params,
     gitlab::detached,
     modules,
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
     runs,
     stacks::{self, Kind, ListQuery},
 };

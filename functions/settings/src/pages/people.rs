@@ -8,12 +8,12 @@ use super::{
     show::Moment,
 };
 use crate::{
-    access::{Caller, Done},
+    access::Caller,
     app::App,
     events::{self, ActivityQuery},
     form::Params,
     keys::{self as api, KeyView, NewKey},
-    refusal::Answer,
+    refusal::{Answer, Done},
 };
 use askama::Template;
 use axum::{

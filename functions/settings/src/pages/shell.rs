@@ -1,8 +1,8 @@
 //! What every page has around it: head, navigation, who is signed in; and the page of a refusal.
 
 use super::{
-    guard::{self, Viewer, root_of},
     respond,
+    session::{Viewer, root_of},
 };
 use askama::Template;
 use axum::{
@@ -10,6 +10,7 @@ use axum::{
     http::request::Parts,
     response::Response,
 };
+use gantry_setup::web::Problem;
 use gantry_store::config::Role;
 use std::convert::Infallible;
 
@@ -122,7 +123,7 @@ struct RefusalPage {
 
 /// A handler's refusal as a page; every other answer as it is.
 pub(super) fn refusal(root: &str, viewer: Option<&Viewer>, response: Response) -> Response {
-    let Some(problem) = guard::refused(&response) else { return response };
+    let Some(problem) = refused(&response) else { return response };
     let frame = Frame { root: root.to_owned(), viewer: viewer.cloned(), done: None };
     let page = RefusalPage {
         shell: frame.shell("", problem.title),
@@ -130,4 +131,9 @@ pub(super) fn refusal(root: &str, viewer: Option<&Viewer>, response: Response) -
         errors: problem.errors.into_iter().collect(),
     };
     respond(problem.status, &page)
+}
+
+/// A refusal that a handler answered with, if it did.
+pub(super) fn refused(response: &Response) -> Option<Problem> {
+    response.extensions().get::<Problem>().cloned()
 }

@@ -2,9 +2,8 @@
 
 use super::{
     fields::Fields,
-    go_to,
-    guard::cookie,
-    respond,
+    go_to, respond,
+    session::cookie,
     shell::{self, Frame, Shell},
     show::encoded,
 };

@@ -7,9 +7,8 @@ use super::{
     shell::{Frame, Shell},
 };
 use crate::{
-    access::Done,
     app::App,
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
     stacks::{self, Kind},
 };
 use askama::Template;

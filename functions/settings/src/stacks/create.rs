@@ -7,12 +7,11 @@ use super::{
     tell, variables, view,
 };
 use crate::{
-    access::Done,
     app::App,
     form::{Body, Errors},
     gitlab::Linked,
     integration::cannot_call,
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
 };
 use axum::{
     Extension, Json,

@@ -10,11 +10,10 @@ use super::{
     tell, tracked_branch, variables, view,
 };
 use crate::{
-    access::Done,
     app::App,
     form::{Body, Errors},
     integration::cannot_call,
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
 };
 use axum::{
     Extension, Json,

@@ -2,10 +2,9 @@
 
 use super::{Kind, changed_meanwhile, find, find_of, nothing_unfinished, tell};
 use crate::{
-    access::Done,
     app::App,
     form::Params,
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
 };
 use axum::{
     Extension, Json,

@@ -2,11 +2,10 @@
 
 use super::{changed_meanwhile, find};
 use crate::{
-    access::Done,
     app::App,
     gitlab::{Linked, detached},
     integration::{Addresses, by_hand, kept_secrets},
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
 };
 use axum::{
     Extension, Json,

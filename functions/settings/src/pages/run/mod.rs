@@ -12,7 +12,7 @@ pub(crate) use orders::{confirm, discard, retry, stop};
 use self::log::LogView;
 use super::{
     changes::{ChangeView, Filter},
-    guard, page, respond,
+    page, respond, session,
     shell::{self, Frame, Shell},
     show::{Chip, Moment, short, span},
     stack,
@@ -174,11 +174,11 @@ enum Reader {
     Nobody,
     /// Whoever has the link.
     Link,
-    Session(guard::Viewer),
+    Session(session::Viewer),
 }
 
 async fn reader(app: &App, id: &str, key: Option<&str>, headers: &HeaderMap) -> Answer<Reader> {
-    if let Some(viewer) = guard::viewer(app, headers).await? {
+    if let Some(viewer) = session::viewer(app, headers).await? {
         return Ok(Reader::Session(viewer));
     }
     let Ok(run) = id.parse::<RunId>() else { return Ok(Reader::Nobody) };

@@ -1,11 +1,11 @@
 //! What people ask of a stack: its webhook, unblock, catch up, a run, its end.
 
 use crate::{
-    access::{Caller, Done},
+    access::Caller,
     app::App,
     commands,
     pages::{fields::Fields, go_to, shell::Frame},
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Done, Refusal},
     stacks,
 };
 use axum::{

@@ -1,0 +1,55 @@
+//! Who is signed in: the session's cookie, and what pages know of its key.
+
+use crate::{
+    access::{self, Caller},
+    app::App,
+    refusal::Refusal,
+};
+use axum::http::{HeaderMap, HeaderValue, header};
+use gantry_secrets::{SESSION_COOKIE, Session};
+use secrecy::ExposeSecret as _;
+
+/// Somebody who is signed in, as pages need them.
+#[derive(Debug, Clone)]
+pub(crate) struct Viewer {
+    pub(super) caller: Caller,
+    pub(super) form_token: String,
+}
+
+/// The way from the page at `path` (as the route is written) to `/`. The public address may have
+/// a path of its own, so links are relative.
+pub(super) fn root_of(path: &str) -> String {
+    "../".repeat(path.matches('/').count().saturating_sub(1))
+}
+
+/// The session of a request, if its cookie is good.
+pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<Session> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    Session::among(&app.signer, cookies, app.clock.now())
+}
+
+/// Who is signed in; none when nobody is, or the key was deleted.
+pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<Viewer>, Refusal> {
+    let Some(session) = session(app, headers) else { return Ok(None) };
+    let Some(key) = app.store.admin_key_by_digest(&session.key).await? else { return Ok(None) };
+    let caller = Caller {
+        name: key.name,
+        role: key.role,
+        digest: session.key.clone(),
+        request: access::new_request(),
+    };
+    let form_token = session.form_token(&app.signer).expose_secret().to_owned();
+    Ok(Some(Viewer { caller, form_token }))
+}
+
+/// A cookie that only this origin's requests carry, and no script reads.
+pub(super) fn cookie(app: &App, value: &str, seconds: i64) -> HeaderValue {
+    let secure = match &app.public_url {
+        Some(url) if url.as_str().starts_with("https://") => "; Secure",
+        _ => "",
+    };
+    let text = format!(
+        "{SESSION_COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    );
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
