@@ -24,7 +24,7 @@ use gantry_store::{
     config::{Pause, Role},
     keys,
     runner::{Claim, FreeRunner, HandedOn},
-    scheduler::{LineEntry, RoomEntry},
+    scheduler::{QueueEntry, SlotEntry},
 };
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
@@ -51,10 +51,10 @@ pub(crate) async fn next(
     if deps.store.get::<Pause>(&keys::pause()).await?.is_some() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let (line, mut after) = (keys::line_of(&pool), None);
+    let (line, mut after) = (keys::queue_of(&pool), None);
     loop {
-        let page = deps.store.query::<LineEntry>(
-            keys::POOL_LINES,
+        let page = deps.store.query::<QueueEntry>(
+            keys::POOL_QUEUES,
             &line,
             after.as_deref(),
             false,
@@ -120,8 +120,8 @@ pub(crate) async fn further(
 }
 
 /// The places that runs have taken, the oldest first.
-async fn places(deps: &Deps) -> Result<Vec<Stored<RoomEntry>>, Refusal> {
-    let mut places = deps.store.query_all::<RoomEntry>(keys::ROOM, "").await?;
+async fn places(deps: &Deps) -> Result<Vec<Stored<SlotEntry>>, Refusal> {
+    let mut places = deps.store.query_all::<SlotEntry>(keys::SLOTS, "").await?;
     places.retain(|place| place.value.taken);
     places.sort_by_key(|place| place.value.at);
     Ok(places)
@@ -150,7 +150,7 @@ async fn fits(deps: &Deps, run: &Run, seconds_left: u32) -> Result<bool, Refusal
 /// Makes the run this runner's. The same runner, whose answer was lost, gets it again.
 async fn take(
     deps: &Deps,
-    place: &Stored<RoomEntry>,
+    place: &Stored<SlotEntry>,
     run: &Run,
     to: &HandedOn,
 ) -> Result<bool, Refusal> {

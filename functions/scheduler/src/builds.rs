@@ -17,7 +17,7 @@ use gantry_setup::{
 use gantry_store::{
     Expect, Outcome, Store, Write, keys,
     runner::{Claim, HandedOn},
-    scheduler::{RoomEntry, StartedBuild},
+    scheduler::{SlotEntry, StartedBuild},
 };
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -62,18 +62,18 @@ impl Starter {
     }
 
     /// Records that a build is started for the attempt. False when a build that has ended its own
-    /// run takes this one too, or when it has lost its place.
+    /// run takes this one too, or when it has lost its slot.
     async fn is_ours(&self, run: &RunId, attempt: u32) -> Result<bool, Failure> {
-        let (room, handed_on) = (keys::room(run), keys::handed_on(run, attempt));
+        let (room, handed_on) = (keys::slot(run), keys::handed_on(run, attempt));
         loop {
-            let Some(place) = self.store.get::<RoomEntry>(&room).await? else { return Ok(false) };
+            let Some(place) = self.store.get::<SlotEntry>(&room).await? else { return Ok(false) };
             if place.value.started == attempt {
                 return Ok(true);
             }
             if !place.value.taken {
                 return Ok(false);
             }
-            let started = RoomEntry { started: attempt, ..place.value.clone() };
+            let started = SlotEntry { started: attempt, ..place.value.clone() };
             let writes = vec![
                 Write::put(room.clone(), place.unchanged(), &started)?,
                 Write::Check { key: handed_on.clone(), expect: Expect::Absent },
@@ -151,7 +151,7 @@ impl Handler for Starter {
                 let _ = self.store.write(vec![write.expires(until)]).await?;
                 return Ok(());
             }
-            Err(NotStarted::NoRoom(words)) => (Why::NoRoom, words),
+            Err(NotStarted::NoCapacity(words)) => (Why::NoCapacity, words),
             Err(NotStarted::Refused(words)) => (Why::Refused, words),
             Err(error @ NotStarted::Unavailable(_)) => return Err(Failure::wait(error, OUTAGE)),
         };
@@ -222,7 +222,7 @@ fn ended_build(event: &serde_json::Value) -> Option<StackMessage> {
         stack: value(STACK)?.parse().ok()?,
         run: value(RUN)?.parse().ok()?,
         attempt: value(ATTEMPT)?.parse().ok()?,
-        why: if queued { Why::NoRoom } else { Why::Ended },
+        why: if queued { Why::NoCapacity } else { Why::Ended },
         words: words(&ended.build_status, went_wrong),
     })
 }
@@ -303,7 +303,7 @@ mod tests {
             json!([{ "phase-type": "QUEUED", "phase-status": "TIMED_OUT" }]);
         let message = ended_build(&event).unwrap();
         let StackMessage::NotStarted { why, words, .. } = message else { panic!() };
-        assert_eq!((why, words.as_str()), (Why::NoRoom, "TIMED_OUT, QUEUED TIMED_OUT"));
+        assert_eq!((why, words.as_str()), (Why::NoCapacity, "TIMED_OUT, QUEUED TIMED_OUT"));
     }
 
     #[test]

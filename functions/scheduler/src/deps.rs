@@ -43,7 +43,7 @@ pub struct Deps {
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// How many runners at once.
-    pub room: u32,
+    pub runners: u32,
     /// How often a sweep comes by.
     pub sweep_every: SignedDuration,
     /// How often a project is compared with GitLab.
@@ -61,7 +61,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            room: 10,
+            runners: 10,
             sweep_every: SignedDuration::from_mins(1),
             compare_every: SignedDuration::from_mins(10),
             compare_unseen_every: SignedDuration::from_mins(10),
@@ -82,7 +82,7 @@ impl Limits {
             environment.parsed("GANTRY_COMPARE_EVERY", "a time span (10m)", usual.compare_every)?;
         let calls = "a number of calls a minute";
         Ok(Self {
-            room: environment.parsed("GANTRY_RUNNERS", "a number of runs", usual.room)?,
+            runners: environment.parsed("GANTRY_RUNNERS", "a number of runs", usual.runners)?,
             compare_every: every,
             compare_unseen_every: every,
             compare_calls: environment.parsed(

@@ -1,4 +1,4 @@
-//! Runs: reading them, and moving them. Every change of a run, of its place and of its stack's head
+//! Runs: reading them, and moving them. Every change of a run, of its position and of its stack's head
 //! is one transaction, followed by the effects that the transaction recorded.
 
 mod effects;
@@ -6,7 +6,7 @@ mod lists;
 mod sources;
 mod write;
 
-pub(crate) use lists::line_key;
+pub(crate) use lists::queue_key;
 pub(crate) use write::written;
 
 use crate::{deps::Deps, slots::Slots};

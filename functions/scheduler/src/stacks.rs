@@ -31,8 +31,8 @@ impl Stacks<'_> {
             StackMessage::Trigger { stack, event, trigger } => {
                 self.on_trigger(&stack, Some(&event), trigger).await
             }
-            StackMessage::Unwant { run, want, because, .. } => {
-                self.on_unwant(&run, &want, &because).await
+            StackMessage::Release { run, interest, because, .. } => {
+                self.on_release(&run, &interest, &because).await
             }
             StackMessage::Command { stack, request, actor, command } => {
                 self.on_command(&stack, &request, &actor, command).await

@@ -2,12 +2,12 @@
 //! each of them, and nudges whoever owns it. It changes nothing itself but due times that say
 //! nothing any more.
 
-use crate::{deps::Deps, nudges::distinct, projects::Projects, runs::line_key, slots::count_own};
+use crate::{deps::Deps, nudges::distinct, projects::Projects, runs::queue_key, slots::count_own};
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
     ProjectId, RunId,
     integration::days_left,
-    run::{Place, Run, RunState},
+    run::{Position, Run, RunState},
 };
 use gantry_queue::{Failure, FeedbackMessage, SlotsMessage, StackMessage};
 use gantry_setup::metrics;
@@ -15,7 +15,7 @@ use gantry_store::{
     Expect, Key, Store, Stored, Write,
     health::Health,
     keys,
-    scheduler::{BlockedStack, Heard, LineEntry, RoomEntry, RunEntry},
+    scheduler::{BlockedStack, Heard, QueueEntry, RunEntry, SlotEntry},
     table::ATTENTION_SHARDS,
 };
 use jiff::Timestamp;
@@ -40,8 +40,8 @@ pub(crate) struct Sweep<'a> {
 impl Sweep<'_> {
     pub(crate) async fn on_sweep(&self) -> Result<(), Failure> {
         let now = self.deps.now();
-        let places = self.projects.stacks.runs.slots.places().await?;
-        if !places.is_empty() {
+        let slots = self.projects.stacks.runs.slots.all().await?;
+        if !slots.is_empty() {
             self.note_heard().await?;
         }
         // Another shard is the first each time: where the time does not suffice for all, each gets
@@ -54,15 +54,15 @@ impl Sweep<'_> {
             .buffered(SHARDS_AT_ONCE)
             .try_collect::<()>()
             .await?;
-        let line = self.deps.store.query::<LineEntry>(keys::LINE, "", None, false, 1000).await?;
-        if !line.items.is_empty() {
+        let queue = self.deps.store.query::<QueueEntry>(keys::QUEUE, "", None, false, 1000).await?;
+        if !queue.items.is_empty() {
             let cause = format!("sweep.{}", now.as_millisecond());
             self.deps.sender.send(SlotsMessage::Dispatch { cause }).await?;
         }
         self.projects.call_in_turn(now).await?;
-        let runs = self.runs_of(&places).await?;
-        self.move_pools_over(&places, &runs).await?;
-        if let Err(failure) = self.measure(&line.items, &places, &runs).await {
+        let runs = self.runs_of(&slots).await?;
+        self.move_pools_over(&slots, &runs).await?;
+        if let Err(failure) = self.measure(&queue.items, &slots, &runs).await {
             tracing::error!("the sweep did not measure: {:#}", failure.error);
         }
         Ok(())
@@ -107,32 +107,34 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// In the version before, runs of pools waited behind all others in the line, and then in the room.
-    /// They go to the lines of their pools.
+    /// In the version before, runs of pools waited behind all others in the queue, and then in a slot.
+    /// They go to the queues of their pools.
     async fn move_pools_over(
         &self,
-        places: &[Stored<RoomEntry>],
+        slots: &[Stored<SlotEntry>],
         runs: &BTreeMap<RunId, RunState>,
     ) -> Result<(), Failure> {
         let now = self.deps.now().as_millisecond();
-        let waits = |place: &&Stored<RoomEntry>| {
-            let state = runs.get(&place.value.run);
-            place.value.pool.is_some() && place.value.taken && state.is_some_and(waits_for_runner)
+        let waits = |slot: &&Stored<SlotEntry>| {
+            let state = runs.get(&slot.value.run);
+            slot.value.pool.is_some() && slot.value.taken && state.is_some_and(waits_for_runner)
         };
-        for place in places.iter().filter(waits) {
-            let RoomEntry { run, stack, .. } = place.value.clone();
+        for slot in slots.iter().filter(waits) {
+            let SlotEntry { run, stack, .. } = slot.value.clone();
             let version = distinct(&(&run, now));
             self.deps.sender.send(StackMessage::RunDue { stack, run, version }).await?;
         }
-        for entry in self.deps.store.query_all::<LineEntry>(keys::LINE, keys::POOLS_BEFORE).await? {
-            let LineEntry { run, stack, .. } = entry.value.clone();
+        for entry in
+            self.deps.store.query_all::<QueueEntry>(keys::QUEUE, keys::POOLS_BEFORE).await?
+        {
+            let QueueEntry { run, stack, .. } = entry.value.clone();
             let mut writes =
                 vec![Write::Delete { key: entry.key.clone(), expect: entry.unchanged() }];
             let found = self.deps.store.get::<Run>(&keys::run(&run)).await?;
-            if let Some(found) = found.filter(|found| found.value.place == Place::Line) {
+            if let Some(found) = found.filter(|found| found.value.position == Position::Queue) {
                 writes.push(Write::Check { key: found.key.clone(), expect: found.unchanged() });
-                writes.push(Write::put(line_key(&found.value), Expect::Any, &entry.value)?);
-                writes.push(Write::Delete { key: keys::room(&run), expect: Expect::Any });
+                writes.push(Write::put(queue_key(&found.value), Expect::Any, &entry.value)?);
+                writes.push(Write::Delete { key: keys::slot(&run), expect: Expect::Any });
             }
             let _or_the_next_sweep = self.deps.store.write(writes).await?;
             let grant = distinct(&(&run, now));
@@ -144,19 +146,20 @@ impl Sweep<'_> {
     /// How things stand, for graphs and alarms.
     async fn measure(
         &self,
-        line: &[Stored<LineEntry>],
-        places: &[Stored<RoomEntry>],
+        queue: &[Stored<QueueEntry>],
+        slots: &[Stored<SlotEntry>],
         runs: &BTreeMap<RunId, RunState>,
     ) -> Result<(), Failure> {
         let now = self.deps.now();
-        let in_room = count_own(places);
-        let of_pools = self.deps.store.query::<LineEntry>(keys::POOL_LINES, "", None, false, 1000);
+        let taken_slots = count_own(slots);
+        let of_pools =
+            self.deps.store.query::<QueueEntry>(keys::POOL_QUEUES, "", None, false, 1000);
         let of_pools = of_pools.await?.items;
-        let waiting = || line.iter().chain(&of_pools);
+        let waiting = || queue.iter().chain(&of_pools);
         let oldest = waiting().filter_map(|entry| entry.value.since).min();
         let waits = oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs());
-        metrics::level("InRoom", i64::try_from(in_room).unwrap_or(i64::MAX));
-        metrics::level("InLine", i64::try_from(line.len()).unwrap_or(i64::MAX));
+        metrics::level("InRoom", i64::try_from(taken_slots).unwrap_or(i64::MAX));
+        metrics::level("InLine", i64::try_from(queue.len()).unwrap_or(i64::MAX));
         metrics::level("OldestInLine", waits);
         let mut states = BTreeMap::from([("waiting".to_owned(), waiting().count())]);
         let unconfirmed =
@@ -199,13 +202,13 @@ impl Sweep<'_> {
         Ok(blocked)
     }
 
-    /// The states of the runs that have a place.
+    /// The states of the runs that have a slot.
     async fn runs_of(
         &self,
-        places: &[Stored<RoomEntry>],
+        slots: &[Stored<SlotEntry>],
     ) -> Result<BTreeMap<RunId, RunState>, Failure> {
         let mut states = BTreeMap::new();
-        let keys: Vec<Key> = places.iter().map(|place| keys::run(&place.value.run)).collect();
+        let keys: Vec<Key> = slots.iter().map(|slot| keys::run(&slot.value.run)).collect();
         for keys in keys.chunks(100) {
             let runs = self.deps.store.get_many::<Run>(keys).await?;
             states.extend(runs.into_iter().map(|run| (run.value.id, run.value.state)));
@@ -236,7 +239,7 @@ impl Sweep<'_> {
                 StackMessage::RunDue { stack, run, version }
             }
             ["room", _] => {
-                let Some(room) = self.deps.store.get::<RoomEntry>(key).await? else {
+                let Some(room) = self.deps.store.get::<SlotEntry>(key).await? else {
                     return Ok(());
                 };
                 if room.value.taken {

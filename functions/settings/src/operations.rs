@@ -10,7 +10,7 @@ use crate::{
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use futures::future::{try_join, try_join_all};
 use gantry_queue::{Backlog, DeadLetter, QueueName, SlotsMessage};
-use gantry_store::{Expect, Write, config::Pause, keys, scheduler::RoomLimit};
+use gantry_store::{Expect, Write, config::Pause, keys, scheduler::SlotLimit};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -101,7 +101,7 @@ pub(crate) async fn look(app: &App) -> Answer<Operations> {
     });
     let all = try_join_all(all).await.map_err(|error| trouble(&error))?;
     let (queues, dead_letters) = all.into_iter().unzip();
-    let limit = app.store.get::<RoomLimit>(&keys::room_limit()).await?;
+    let limit = app.store.get::<SlotLimit>(&keys::slot_limit()).await?;
     let now = app.clock.now();
     let fewer_runners =
         limit.map(|found| found.value).filter(|limit| limit.is_in_force(now)).map(|limit| {

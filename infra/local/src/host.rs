@@ -16,7 +16,7 @@ use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
 use gantry_settings::{PublicUrl, RunsConfinement};
 use gantry_setup::Clock;
-use gantry_store::{keys, scheduler::RoomEntry};
+use gantry_store::{keys, scheduler::SlotEntry};
 use jiff::SignedDuration;
 use std::{
     net::SocketAddr,
@@ -156,7 +156,7 @@ impl Host {
                 public_url: config.public_url.clone(),
                 own_address: own_address.clone(),
                 limits: Limits {
-                    room: config.runners,
+                    runners: config.runners,
                     sweep_every: SignedDuration::try_from(config.intervals.sweep)?,
                     compare_every: config.intervals.compare,
                     compare_unseen_every: config.intervals.compare_unseen,
@@ -259,8 +259,8 @@ async fn until_stopped(mut stopped: watch::Receiver<bool>) {
 /// A place in the room that was granted by a message which was never sent, or never handled.
 async fn grant_again(system: &System) -> anyhow::Result<()> {
     let cause = system.clock.now().as_millisecond().unsigned_abs();
-    for place in system.store.query_all::<RoomEntry>(keys::ROOM, "").await? {
-        let RoomEntry { run, stack, taken, .. } = place.value;
+    for place in system.store.query_all::<SlotEntry>(keys::SLOTS, "").await? {
+        let SlotEntry { run, stack, taken, .. } = place.value;
         if !taken {
             system.sender.send(StackMessage::Grant { stack, run, grant: cause }).await?;
         }

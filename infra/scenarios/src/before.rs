@@ -1,12 +1,12 @@
 //! A look below the surface, and records as the version before wrote them.
 
 use crate::World;
-use gantry_domain::run::{Place, Run, RunState};
+use gantry_domain::run::{Position, Run, RunState};
 use gantry_store::{
     Expect, Key, Outcome, Write,
     config::{ProjectStack, SlugEntry},
     keys,
-    scheduler::{LineEntry, RoomEntry},
+    scheduler::{QueueEntry, SlotEntry},
     table::ATTENTION_SHARDS,
 };
 use jiff::SignedDuration;
@@ -14,8 +14,8 @@ use serde_json::Value;
 
 impl World {
     /// How many places in the room are taken or granted.
-    pub async fn in_room(&self) -> usize {
-        self.system.store.query_all::<Value>(keys::ROOM, "").await.unwrap().len()
+    pub async fn taken_slots(&self) -> usize {
+        self.system.store.query_all::<Value>(keys::SLOTS, "").await.unwrap().len()
     }
 
     /// The runs that the next sweep has to look at.
@@ -67,16 +67,16 @@ impl World {
 
     /// A run that waits for a worker, as it waited before pools had lines of their own: in the room,
     /// or still behind all others in the line.
-    pub async fn waits_as_before(&self, run: &str, in_room: bool) {
+    pub async fn waits_as_before(&self, run: &str, taken_slots: bool) {
         let store = &self.system.store;
         let stored = store.get::<Run>(&keys::run(&run.parse().unwrap())).await.unwrap().unwrap();
-        let line = store.query_all::<LineEntry>(keys::POOL_LINES, "").await.unwrap();
+        let line = store.query_all::<QueueEntry>(keys::POOL_QUEUES, "").await.unwrap();
         let entry = line.into_iter().find(|entry| entry.value.run == stored.value.id).unwrap();
         let mut run = stored.value.clone();
         let mut writes = vec![Write::Delete { key: entry.key, expect: Expect::Present }];
-        if in_room {
-            run.place = Place::Room;
-            let place = RoomEntry {
+        if taken_slots {
+            run.position = Position::Slot;
+            let place = SlotEntry {
                 run: run.id.clone(),
                 stack: run.stack.clone(),
                 pool: run.pool.clone(),
@@ -84,10 +84,10 @@ impl World {
                 started: 0,
                 at: run.since,
             };
-            writes.push(Write::put(keys::room(&run.id), Expect::Absent, &place).unwrap());
+            writes.push(Write::put(keys::slot(&run.id), Expect::Absent, &place).unwrap());
         } else {
             (run.state, run.attempt, run.handed_out_at) = (RunState::Queued, 0, None);
-            let key = keys::line(9, run.created_at, run.number, &run.id);
+            let key = keys::queued(9, run.created_at, run.number, &run.id);
             writes.push(Write::put(key, Expect::Absent, &entry.value).unwrap());
         }
         let due = self.system.clock.now() - SignedDuration::from_hours(1);

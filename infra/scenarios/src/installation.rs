@@ -90,7 +90,7 @@ impl Installation {
             public_url: None,
             own_address: self.base.clone(),
             limits: Limits {
-                room: 4,
+                runners: 4,
                 // Stories let hours pass in a few steps.
                 sweep_every: SignedDuration::from_mins(10),
                 compare_every: SignedDuration::from_mins(10),

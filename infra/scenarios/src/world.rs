@@ -554,7 +554,7 @@ impl World {
             assert!(left.is_empty(), "{queue} is not empty: {left:?}\n{}", self.history());
         }
         let room =
-            self.system.store.query_all::<Value>(gantry_store::keys::ROOM, "").await.unwrap();
+            self.system.store.query_all::<Value>(gantry_store::keys::SLOTS, "").await.unwrap();
         assert!(room.is_empty(), "places are still taken: {room:?}\n{}", self.history());
         let unknown = self.gitlab.unknown_requests();
         assert!(unknown.is_empty(), "GitLab was asked for what it does not have: {unknown:?}");

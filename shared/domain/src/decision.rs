@@ -6,7 +6,7 @@
 use crate::{
     CommitSha, MergeRequestIid, ProjectId,
     module::from_tag,
-    run::{RunType, Want},
+    run::{Interest, RunType},
     stack::{Module, OnPush, Stack, in_repository},
 };
 use semver::Version;
@@ -98,7 +98,7 @@ pub enum Decision {
         /// The type of run.
         run_type: RunType,
         /// What keeps a proposed run alive.
-        want: Option<Want>,
+        interest: Option<Interest>,
         /// Set when the code comes from another project: no secret variables.
         fork_of: Option<ProjectId>,
         /// The version of a module that a tag asks for.
@@ -155,13 +155,13 @@ fn tracked_branch(head: &CommitSha, changes: Option<&Changes>, stack: &Stack) ->
         Some(Affected::Yes(because)) => because,
         Some(Affected::No(because)) => return untouched(because),
     };
-    let (run_type, want) = match stack.on_push {
+    let (run_type, interest) = match stack.on_push {
         OnPush::Tracked => (RunType::Tracked, None),
-        OnPush::Proposed => (RunType::Proposed, Some(Want::Branch(stack.branch.clone()))),
+        OnPush::Proposed => (RunType::Proposed, Some(Interest::Branch(stack.branch.clone()))),
     };
     Decision::Run {
         run_type,
-        want,
+        interest,
         fork_of: None,
         version: None,
         reason: format!("{} moved to {}: {because}", stack.branch, head.short()),
@@ -176,7 +176,7 @@ fn other_branch(branch: &str, changes: &Changes, is_tracked: bool, stack: &Stack
         Affected::No(because) => untouched(because),
         Affected::Yes(because) => Decision::Run {
             run_type: RunType::Proposed,
-            want: Some(Want::Branch(branch.to_owned())),
+            interest: Some(Interest::Branch(branch.to_owned())),
             fork_of: None,
             version: None,
             reason: format!("branch {branch} would change {}: {because}", stack.branch),
@@ -211,7 +211,7 @@ fn merge_request(
     }
     Decision::Run {
         run_type: RunType::Proposed,
-        want: Some(Want::MergeRequest(iid)),
+        interest: Some(Interest::MergeRequest(iid)),
         fork_of: fork.map(|fork| fork.project),
         version: None,
         reason: format!("merge request !{iid} would change {target_branch}: {because}"),
@@ -231,14 +231,14 @@ fn tagged(tag: &str, in_tracked_branch: bool, is_protected: bool, stack: &Stack)
     match on_tag.run {
         OnPush::Proposed => Decision::Run {
             run_type: RunType::Proposed,
-            want: Some(Want::Tag(tag.to_owned())),
+            interest: Some(Interest::Tag(tag.to_owned())),
             fork_of: None,
             version: None,
             reason: format!("tag {tag} matches {}", on_tag.pattern),
         },
         OnPush::Tracked if in_tracked_branch || is_protected => Decision::Run {
             run_type: RunType::Tracked,
-            want: None,
+            interest: None,
             fork_of: None,
             version: None,
             reason: format!("tag {tag} matches {}", on_tag.pattern),
@@ -264,7 +264,7 @@ fn versioned(tag: &str, may: bool, stack: &Stack, module: &Module) -> Decision {
     }
     Decision::Run {
         run_type: RunType::Tracked,
-        want: None,
+        interest: None,
         fork_of: None,
         reason: format!("tag {tag} asks for version {version}"),
         version: Some(version),

@@ -1,6 +1,6 @@
 //! A run: one execution of a stack for one commit.
 //!
-//! [`table`] says how it moves, [`place`] where it stands on its way to a runner, [`recheck`] when
+//! [`table`] says how it moves, [`position`] where it stands on its way to a runner, [`recheck`] when
 //! somebody must look at it again, [`report`] what a runner's report makes of it.
 
 use crate::{
@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
 
 mod new;
-mod place;
+mod position;
 pub mod recheck;
 mod report;
 mod table;
 mod trigger;
 
 pub use new::NewRun;
-pub use place::Place;
+pub use position::Position;
 pub use table::{Effect, Refused, Row, RunEvent, RunState, TABLE, next};
 pub use trigger::Trigger;
 
@@ -71,7 +71,7 @@ impl fmt::Display for Phase {
 /// Something that keeps a proposed run alive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "of", rename_all = "snake_case")]
-pub enum Want {
+pub enum Interest {
     /// A branch whose head is the run's commit.
     Branch(String),
     /// An open merge request whose head is the run's commit.
@@ -148,8 +148,9 @@ pub struct Run {
     pub state: RunState,
     /// The steps so far.
     pub history: Vec<Step>,
-    /// Who wants it; only proposed runs end when this becomes empty.
-    pub wants: BTreeSet<Want>,
+    /// Who is interested in it; only proposed runs end when this becomes empty.
+    #[serde(rename = "wants")]
+    pub interests: BTreeSet<Interest>,
     /// The phase that is, or will be, executed.
     pub phase: Phase,
     /// Rises each time a phase is handed out; older runners are told to stop.
@@ -199,7 +200,8 @@ pub struct Run {
     #[serde(default)]
     pub unclaimed: u32,
     /// Where it stands on its way to a runner.
-    pub place: Place,
+    #[serde(rename = "place")]
+    pub position: Position,
     /// A run of a module: it is carried out by test runs, and no runner takes it itself.
     #[serde(default)]
     pub module: bool,
@@ -297,7 +299,7 @@ impl Run {
     }
 
     /// The order in the line: tracked and confirmed runs first, then proposed ones, then tests.
-    pub fn line_class(&self) -> u8 {
+    pub fn queue_class(&self) -> u8 {
         match self.run_type {
             RunType::Tracked => 0,
             RunType::Proposed => 1,

@@ -23,8 +23,8 @@ pub struct BuildStart {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotStarted {
     /// The account's limit of builds is reached, or calls come too fast: later it may be taken.
-    #[error("CodeBuild has no room: {0}")]
-    NoRoom(String),
+    #[error("CodeBuild has no capacity: {0}")]
+    NoCapacity(String),
     /// It will never be taken like this.
     #[error("CodeBuild refuses the build: {0}")]
     Refused(String),
@@ -93,7 +93,7 @@ impl Builds for CodeBuild {
             "AccountLimitExceededException"
             | "ThrottlingException"
             | "TooManyRequestsException"
-            | "RequestLimitExceeded" => NotStarted::NoRoom(words),
+            | "RequestLimitExceeded" => NotStarted::NoCapacity(words),
             "InvalidInputException" | "ResourceNotFoundException" | "AccessDeniedException" => {
                 NotStarted::Refused(words)
             }
@@ -218,7 +218,7 @@ mod tests {
             "RequestLimitExceeded",
         ] {
             let (codebuild, _) = codebuild(400, refusal(code));
-            let no_room = NotStarted::NoRoom(format!("{code}: Not today."));
+            let no_room = NotStarted::NoCapacity(format!("{code}: Not today."));
             assert_eq!(codebuild.start(&build()).await, Err(no_room));
         }
     }

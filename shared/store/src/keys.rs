@@ -11,7 +11,7 @@
 //! | `once` | scheduler | which run a (stack, key) became |
 //! | `decision` | scheduler | how far branches are decided; what was decided for each event; what is known of two commits' trees |
 //! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there; where projects are that were renamed |
-//! | `line`, `room` | scheduler | who waits for a runner, who has one |
+//! | `line`, `room` | scheduler | the queue for runners, and their slots: older versions read these words |
 //! | `feedback` | publisher (the scheduler raises `want`) | what GitLab was told |
 //! | `beat`, `claim`, `lock`, `state`, `log` | runner-api | what runners say |
 //! | `poison` | the queue driver of each function | how often a message failed |
@@ -275,36 +275,36 @@ pub fn refused(target: &str) -> Key {
 }
 
 /// The partition of runs that wait for a runner, in the order in which they get one.
-pub const LINE: &str = "line/all";
+pub const QUEUE: &str = "line/all";
 
-/// A run's place in the line. Lower classes go first: 0 tracked and confirmed, 1 proposed, 2 tests.
-pub fn line(class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
-    Key::new(LINE, format!("{class}#{}#{number:012}#{run}", millis(created_at)))
+/// A run's position in the queue. Lower classes go first: 0 tracked and confirmed, 1 proposed, 2 tests.
+pub fn queued(class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
+    Key::new(QUEUE, format!("{class}#{}#{number:012}#{run}", millis(created_at)))
 }
 
-/// What the places of pools' runs in the line began with before they had a line of their own.
+/// What the positions of pools' runs in the queue began with before they had a queue of their own.
 pub const POOLS_BEFORE: &str = "9#";
 
-/// The partition of runs that wait for a worker of their pool: the line of each pool.
-pub const POOL_LINES: &str = "line/pool";
+/// The partition of runs that wait for a worker of their pool: the queue of each pool.
+pub const POOL_QUEUES: &str = "line/pool";
 
-/// A run's place in its pool's line, in the order of [`line`].
-pub fn pool_line(pool: &Pool, class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
-    let Key { sk, .. } = line(class, created_at, number, run);
-    Key::new(POOL_LINES, format!("{}{sk}", line_of(pool)))
+/// A run's position in its pool's queue, in the order of [`queued`].
+pub fn pool_queued(pool: &Pool, class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
+    let Key { sk, .. } = queued(class, created_at, number, run);
+    Key::new(POOL_QUEUES, format!("{}{sk}", queue_of(pool)))
 }
 
-/// What the sort keys of a pool's line begin with.
-pub fn line_of(pool: &Pool) -> String {
+/// What the sort keys of a pool's queue begin with.
+pub fn queue_of(pool: &Pool) -> String {
     format!("{pool}#")
 }
 
 /// The partition of runs that have a runner, or are about to get one.
-pub const ROOM: &str = "room/all";
+pub const SLOTS: &str = "room/all";
 
 /// A run that has a runner.
-pub fn room(run: &RunId) -> Key {
-    Key::new(ROOM, run.as_str())
+pub fn slot(run: &RunId) -> Key {
+    Key::new(SLOTS, run.as_str())
 }
 
 /// The build that was started for a run.
@@ -313,7 +313,7 @@ pub fn build(run: &RunId) -> Key {
 }
 
 /// How many runners the cloud takes, when it takes fewer than the installation is set to.
-pub fn room_limit() -> Key {
+pub fn slot_limit() -> Key {
     Key::new("room/limit", HEAD)
 }
 

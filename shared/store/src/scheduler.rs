@@ -256,9 +256,9 @@ pub struct CommandOutcome {
     pub at: Timestamp,
 }
 
-/// A place in the line for runners ([`crate::keys::line`]).
+/// A position in the queue for runners ([`crate::keys::queued`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LineEntry {
+pub struct QueueEntry {
     /// The run.
     pub run: RunId,
     /// Its stack.
@@ -276,9 +276,9 @@ pub struct LineEntry {
     pub pool: Option<Pool>,
 }
 
-/// A run that has a runner, or was granted one ([`crate::keys::room`]).
+/// A run that has a runner, or was granted one ([`crate::keys::slot`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomEntry {
+pub struct SlotEntry {
     /// The run.
     pub run: RunId,
     /// Its stack.
@@ -311,9 +311,9 @@ fn started_before() -> u32 {
 }
 
 /// That the cloud takes fewer runners than the installation is set to
-/// ([`crate::keys::room_limit`]).
+/// ([`crate::keys::slot_limit`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomLimit {
+pub struct SlotLimit {
     /// How many it took.
     pub runners: u32,
     /// How many were set then.
@@ -325,7 +325,7 @@ pub struct RoomLimit {
     pub words: String,
 }
 
-impl RoomLimit {
+impl SlotLimit {
     /// How many runs may have a runner now, of the `set` ones: one more is tried each minute.
     pub fn allows(&self, set: u32, now: Timestamp) -> u32 {
         let minutes = now.duration_since(self.since).as_secs() / 60;

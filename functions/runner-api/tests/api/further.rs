@@ -6,12 +6,12 @@ use gantry_domain::{
     protocol::{FurtherRequest, NextAnswer},
     run::{Run, RunState, RunType},
 };
-use gantry_store::{keys, runner::FreeRunner, scheduler::RoomEntry};
+use gantry_store::{keys, runner::FreeRunner, scheduler::SlotEntry};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/gantry/plan/gantry-PlanRole-1X";
 
 async fn place(world: &World, run: &Run, started: u32) {
-    let place = RoomEntry {
+    let place = SlotEntry {
         run: run.id.clone(),
         stack: stack_id(),
         pool: None,
@@ -19,7 +19,7 @@ async fn place(world: &World, run: &Run, started: u32) {
         started,
         at: world.clock.now(),
     };
-    world.put(keys::room(&run.id), &place).await;
+    world.put(keys::slot(&run.id), &place).await;
 }
 
 /// A run with a place and a role, that waits for a runner.

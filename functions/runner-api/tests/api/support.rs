@@ -9,7 +9,7 @@ use gantry_domain::{
     ProjectId, Repository, RunId, StackId, UserId,
     integration::{BotUser, Integration},
     protocol::{ClaimAnswer, ClaimRequest, LockInfo, StateCommit},
-    run::{Phase, Place, Run, RunState, RunType},
+    run::{Phase, Position, Run, RunState, RunType},
     stack::{Hooks, Stack, Timeouts, Variable},
 };
 use gantry_local_queues::LocalQueues;
@@ -372,7 +372,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         by: None,
         state: RunState::Preparing,
         history: vec![],
-        wants: Default::default(),
+        interests: Default::default(),
         phase: Phase::Plan,
         attempt: 1,
         last_report: 0,
@@ -386,7 +386,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         lost: false,
         doubt: None,
         outstanding: Default::default(),
-        place: Place::Room,
+        position: Position::Slot,
         autodeploy: false,
         created_at: now,
         pool: None,

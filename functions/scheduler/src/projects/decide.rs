@@ -17,7 +17,7 @@ use crate::{
 use gantry_domain::{
     CommitSha, RunId, StackId,
     decision::Decision,
-    run::{RunType, Trigger, Want},
+    run::{Interest, RunType, Trigger},
     stack::Stack,
 };
 use gantry_queue::{Failure, StackMessage};
@@ -94,7 +94,7 @@ impl Projects<'_> {
         metrics::count_of("Decisions", "Outcome", "run", runs);
         metrics::count_of("Decisions", "Outcome", "skip", decided.each.len() - runs);
         let triggers = decided.each.iter().filter_map(|(stack, decision)| {
-            let Decision::Run { run_type, want, fork_of, version, reason } = decision else {
+            let Decision::Run { run_type, interest, fork_of, version, reason } = decision else {
                 return None;
             };
             let key = match run_type {
@@ -108,7 +108,7 @@ impl Projects<'_> {
                 git_ref: decided.git_ref.to_owned(),
                 tracked_branch: stack.branch.clone(),
                 fork_of: *fork_of,
-                want: want.clone(),
+                interest: interest.clone(),
                 stacks_touched: subject.affected,
                 reason: reason.clone(),
                 by: None,
@@ -121,13 +121,13 @@ impl Projects<'_> {
         Ok(self.deps.sender.send_all(triggers.collect()).await?)
     }
 
-    /// Takes a want from the proposed runs of a commit whose stack `applies_to`. `asked` are the
+    /// Takes an interest from the proposed runs of a commit whose stack `applies_to`. `asked` are the
     /// stacks that were asked for one.
-    async fn unwant_all(
+    async fn release_all(
         &self,
         event: &Event,
         commit: &CommitSha,
-        want: &Want,
+        interest: &Interest,
         because: &str,
         asked: &[StackId],
         applies_to: impl Fn(&StackId) -> bool,
@@ -147,10 +147,10 @@ impl Projects<'_> {
         }
         let messages =
             runs.into_iter().filter(|(stack, _)| applies_to(stack)).map(|(stack, run)| {
-                StackMessage::Unwant {
+                StackMessage::Release {
                     stack,
                     run,
-                    want: want.clone(),
+                    interest: interest.clone(),
                     event: event.id.clone(),
                     because: because.to_owned(),
                 }

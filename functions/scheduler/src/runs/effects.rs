@@ -4,7 +4,7 @@ use super::Runs;
 use crate::nudges::distinct;
 use gantry_domain::{
     MergeRequestIid, ProjectId, StackId,
-    run::{Effect, Place, Run, RunState, RunType, Want, recheck::recheck_at},
+    run::{Effect, Interest, Position, Run, RunState, RunType, recheck::recheck_at},
     stack::Timeouts,
 };
 use gantry_queue::{
@@ -39,7 +39,7 @@ impl Runs<'_> {
             match effect {
                 Effect::Fetch => self.fetch(&stored).await?,
                 Effect::Start => self.start(run).await?,
-                Effect::Dispatch => self.ask_for_room(&stored).await?,
+                Effect::Dispatch => self.ask_for_slot(&stored).await?,
                 Effect::Advance => self.nudge_stack(&run.stack, &stored).await?,
                 Effect::Feedback => self.tell_gitlab(run).await?,
                 Effect::EndRunner => self.end_runner(run).await?,
@@ -62,7 +62,7 @@ impl Runs<'_> {
     /// Has the source fetched of a run that waits for it.
     async fn fetch(&self, stored: &Stored<Run>) -> Result<(), Failure> {
         let run = &stored.value;
-        if run.place != Place::Source {
+        if run.position != Position::Source {
             return Ok(());
         }
         let cause = format!("{}.{}", run.id, stored.version);
@@ -78,7 +78,7 @@ impl Runs<'_> {
     async fn start(&self, run: &Run) -> Result<(), Failure> {
         let Some(handed_out_at) = run.handed_out_at else { return Ok(()) };
         // A worker asks for a run of its pool, and gets its token then.
-        if run.place != Place::Room || run.runner.is_some() || run.pool.is_some() {
+        if run.position != Position::Slot || run.runner.is_some() || run.pool.is_some() {
             return Ok(());
         }
         let claim_timeout = match self.deps.store.stack(&run.stack).await? {
@@ -130,20 +130,20 @@ impl Runs<'_> {
         Ok(self.deps.sender.send(StartMessage::EndRunner { run, runner }).await?)
     }
 
-    /// Nudges the dispatcher, unless every place is taken: whoever leaves one nudges it then. A run
+    /// Nudges the dispatcher, unless every slot is taken: whoever leaves one nudges it then. A run
     /// of a pool needs none: it is handed to whichever worker comes.
-    async fn ask_for_room(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+    async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
         if stored.value.pool.is_some() {
-            let Run { stack, id: run, place, .. } = stored.value.clone();
+            let Run { stack, id: run, position, .. } = stored.value.clone();
             let grant = distinct(&(&run, stored.version));
-            return match place {
-                Place::Line => {
+            return match position {
+                Position::Queue => {
                     Ok(self.deps.sender.send(StackMessage::Grant { stack, run, grant }).await?)
                 }
                 _ => Ok(()),
             };
         }
-        if stored.value.place == Place::Line && self.slots.are_full().await? {
+        if stored.value.position == Position::Queue && self.slots.are_full().await? {
             return Ok(());
         }
         let cause = format!("{}.{}", stored.value.id, stored.version);
@@ -156,7 +156,7 @@ impl Runs<'_> {
     }
 
     /// Raises what GitLab should show of the run: its commit's statuses, the notes of the merge
-    /// requests that want it, and the stack's environment.
+    /// requests that are interested in it, and the stack's environment.
     async fn tell_gitlab(&self, run: &Run) -> Result<(), Failure> {
         let Some(project) = run.project() else { return Ok(()) };
         self.deps
@@ -184,10 +184,10 @@ impl Runs<'_> {
         run: &Run,
     ) -> Result<Vec<MergeRequestIid>, Failure> {
         let mut found: Vec<MergeRequestIid> = run
-            .wants
+            .interests
             .iter()
-            .filter_map(|want| match want {
-                Want::MergeRequest(iid) => Some(*iid),
+            .filter_map(|interest| match interest {
+                Interest::MergeRequest(iid) => Some(*iid),
                 _ => None,
             })
             .collect();
@@ -195,7 +195,7 @@ impl Runs<'_> {
             RunType::Tracked => Some("subject#merged#"),
             // One that a person has started is shown wherever its commit is the head, and a merge
             // request that came later is known to the commit's first run alone.
-            _ if run.wants.contains(&Want::Person) => Some("subject#"),
+            _ if run.interests.contains(&Interest::Person) => Some("subject#"),
             _ => None,
         };
         if let Some(listed) = listed {
@@ -218,10 +218,10 @@ impl Runs<'_> {
             .map(|entry| keys::run(&entry.value.run))
             .collect();
         let previews = self.deps.store.get_many::<Run>(&previews).await?;
-        let wants = previews.into_iter().flat_map(|preview| preview.value.wants);
-        Ok(wants
-            .filter_map(|want| match want {
-                Want::MergeRequest(iid) => Some(iid),
+        let interests = previews.into_iter().flat_map(|preview| preview.value.interests);
+        Ok(interests
+            .filter_map(|interest| match interest {
+                Interest::MergeRequest(iid) => Some(iid),
                 _ => None,
             })
             .collect())

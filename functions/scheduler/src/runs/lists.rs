@@ -1,42 +1,42 @@
-//! Which entries of lists change when a run goes from one place to another.
+//! Which entries of lists change when a run goes from one position to another.
 
-use gantry_domain::run::{Place, Run};
+use gantry_domain::run::{Position, Run};
 use gantry_store::{
     Expect, Key, StoreError, Write, keys,
-    scheduler::{LineEntry, RoomEntry, RunEntry},
+    scheduler::{QueueEntry, RunEntry, SlotEntry},
 };
 use jiff::Timestamp;
 
-/// The list entries that change when a run goes from one place to another.
-pub(super) fn place_writes(
+/// The list entries that change when a run goes from one position to another.
+pub(super) fn list_writes(
     before: &Run,
     after: &Run,
     now: Timestamp,
 ) -> Result<Vec<Write>, StoreError> {
-    if before.place == after.place {
+    if before.position == after.position {
         return Ok(Vec::new());
     }
     let mut writes = Vec::with_capacity(2);
-    let key = |place, run: &Run| match place {
-        Place::Nowhere | Place::Source => None,
-        Place::Queue => Some(keys::stack_queue(&run.stack, run.number)),
-        Place::Waiting => Some(keys::stack_waiting(&run.stack, &run.id)),
-        Place::Line => Some(line_key(run)),
-        Place::Room => Some(keys::room(&run.id)),
-        Place::Person => Some(keys::waiting(run.created_at, &run.id)),
-        Place::Tests => Some(keys::stack_tests(&run.stack, run.number)),
+    let key = |position, run: &Run| match position {
+        Position::Nowhere | Position::Source => None,
+        Position::StackQueue => Some(keys::stack_queue(&run.stack, run.number)),
+        Position::Waiting => Some(keys::stack_waiting(&run.stack, &run.id)),
+        Position::Queue => Some(queue_key(run)),
+        Position::Slot => Some(keys::slot(&run.id)),
+        Position::Person => Some(keys::waiting(run.created_at, &run.id)),
+        Position::Tests => Some(keys::stack_tests(&run.stack, run.number)),
     };
-    if let Some(key) = key(before.place, before) {
+    if let Some(key) = key(before.position, before) {
         writes.push(Write::Delete { key, expect: Expect::Any });
     }
-    // A granted place is an entry of the room while the run still stands in the line.
-    if before.place == Place::Line && after.place != Place::Room {
-        writes.push(Write::Delete { key: keys::room(&before.id), expect: Expect::Any });
+    // A granted slot is a slot while the run still stands in the queue.
+    if before.position == Position::Queue && after.position != Position::Slot {
+        writes.push(Write::Delete { key: keys::slot(&before.id), expect: Expect::Any });
     }
-    if let Some(key) = key(after.place, after) {
-        writes.push(match after.place {
-            Place::Line => {
-                let line = LineEntry {
+    if let Some(key) = key(after.position, after) {
+        writes.push(match after.position {
+            Position::Queue => {
+                let line = QueueEntry {
                     run: after.id.clone(),
                     stack: after.stack.clone(),
                     phase: after.phase,
@@ -46,8 +46,8 @@ pub(super) fn place_writes(
                 };
                 Write::put(key, Expect::Any, &line)?
             }
-            Place::Room => {
-                let room = RoomEntry {
+            Position::Slot => {
+                let room = SlotEntry {
                     run: after.id.clone(),
                     stack: after.stack.clone(),
                     pool: after.pool.clone(),
@@ -63,11 +63,11 @@ pub(super) fn place_writes(
     Ok(writes)
 }
 
-/// A run's place in the line, or in that of its pool.
-pub(crate) fn line_key(run: &Run) -> Key {
-    let (class, at, number) = (run.line_class(), run.created_at, run.number);
+/// A run's position in the queue, or in that of its pool.
+pub(crate) fn queue_key(run: &Run) -> Key {
+    let (class, at, number) = (run.queue_class(), run.created_at, run.number);
     match &run.pool {
-        Some(pool) => keys::pool_line(pool, class, at, number, &run.id),
-        None => keys::line(class, at, number, &run.id),
+        Some(pool) => keys::pool_queued(pool, class, at, number, &run.id),
+        None => keys::queued(class, at, number, &run.id),
     }
 }

@@ -1,10 +1,10 @@
-//! The source comes before the runner: a run that needs one enters the line when its commit's archive
+//! The source comes before the runner: a run that needs one enters the queue when its commit's archive
 //! is there, so that nobody holds a runner while GitLab makes others wait.
 
 use super::Runs;
 use gantry_domain::{
     RunId,
-    run::{Effect, Phase, Place, Run},
+    run::{Effect, Phase, Position, Run},
 };
 use gantry_queue::Failure;
 use gantry_store::{Expect, StoreError, Write, keys, scheduler::FetchedSource};
@@ -14,16 +14,16 @@ use jiff::SignedDuration;
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl Runs<'_> {
-    /// Has a run that would enter the line wait for its source first, unless that is there.
+    /// Has a run that would enter the queue wait for its source first, unless that is there.
     pub(super) async fn settle_source(
         &self,
-        before: Place,
+        before: Position,
         run: &mut Run,
     ) -> Result<(), StoreError> {
-        let comes = run.place == Place::Line
-            && matches!(before, Place::Nowhere | Place::Queue | Place::Waiting);
+        let comes = run.position == Position::Queue
+            && matches!(before, Position::Nowhere | Position::StackQueue | Position::Waiting);
         if comes && run.phase == Phase::Plan && !self.is_fetched(run).await? {
-            run.place = Place::Source;
+            run.position = Position::Source;
             run.outstanding.remove(&Effect::Dispatch);
             run.outstanding.insert(Effect::Fetch);
         }
@@ -36,11 +36,11 @@ impl Runs<'_> {
         Ok(found.is_some_and(|found| self.deps.now().duration_since(found.value.at) < KEPT))
     }
 
-    /// The run goes to the line: its source is there, or cannot be had, which its runner is told.
+    /// The run goes to the queue: its source is there, or cannot be had, which its runner is told.
     pub(crate) async fn on_fetched(&self, run: &RunId, is_there: bool) -> Result<(), Failure> {
         let Some(loaded) = self.load(run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
-        if run.place != Place::Source {
+        if run.position != Position::Source {
             return Ok(());
         }
         if is_there && !self.is_fetched(&run).await? {
@@ -49,7 +49,7 @@ impl Runs<'_> {
             let write = Write::put(key, Expect::Any, &FetchedSource { at: now })?;
             let _either_way = self.deps.store.write(vec![write.expires(now + KEPT)]).await?;
         }
-        run.place = Place::Line;
+        run.position = Position::Queue;
         run.outstanding.insert(Effect::Dispatch);
         self.commit(loaded, run, Vec::new()).await
     }

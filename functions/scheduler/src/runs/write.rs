@@ -1,8 +1,8 @@
 //! Writing runs.
 
-use super::{Head, Loaded, Runs, lists::place_writes};
+use super::{Head, Loaded, Runs, lists::list_writes};
 use gantry_domain::{
-    run::{Effect, Place, Run, RunType, recheck::recheck_at},
+    run::{Effect, Position, Run, RunType, recheck::recheck_at},
     stack::Timeouts,
 };
 use gantry_queue::Failure;
@@ -14,7 +14,7 @@ use gantry_store::{
 use std::time::Duration;
 
 impl Runs<'_> {
-    /// Writes a changed run in one transaction with its place, its stack's head and `extra`, and
+    /// Writes a changed run in one transaction with its position, its stack's head and `extra`, and
     /// then performs its effects. Stale means that somebody was first and nothing was written:
     /// the message is delivered again, and reads again.
     pub(crate) async fn commit(
@@ -23,8 +23,8 @@ impl Runs<'_> {
         mut run: Run,
         extra: Vec<Write>,
     ) -> Result<(), Failure> {
-        run.settle_place();
-        self.settle_source(loaded.run().place, &mut run).await?;
+        run.settle_position();
+        self.settle_source(loaded.run().position, &mut run).await?;
         // No runner has claimed it, and none shall.
         let before = loaded.run();
         if before.is_unclaimed() && run.state.is_final() && run.role.is_some() {
@@ -38,12 +38,12 @@ impl Runs<'_> {
                 loaded.alive_at,
                 self.deps.now(),
             ))];
-        writes.extend(place_writes(loaded.run(), &run, self.deps.now())?);
+        writes.extend(list_writes(loaded.run(), &run, self.deps.now())?);
         let head = loaded.head.value.after(loaded.run(), &run, self.deps.now());
         if head != loaded.head.value {
             let key = keys::stack_head(&run.stack);
             writes.push(Write::put(key, loaded.head.expect, &head)?);
-        } else if run.place != loaded.run().place {
+        } else if run.position != loaded.run().position {
             writes.push(Write::Check {
                 key: keys::stack_head(&run.stack),
                 expect: loaded.head.expect,
@@ -78,8 +78,8 @@ impl Runs<'_> {
         mut run: Run,
         extra: Vec<Write>,
     ) -> Result<Outcome, Failure> {
-        run.settle_place();
-        self.settle_source(Place::Nowhere, &mut run).await?;
+        run.settle_position();
+        self.settle_source(Position::Nowhere, &mut run).await?;
         run.number = head.value.last_number + 1;
         let entry = RunEntry::from(&run);
         let now = self.deps.now();
@@ -92,8 +92,8 @@ impl Runs<'_> {
             let in_commit = keys::commit_run(project, &run.commit, &run.id);
             writes.push(Write::put(in_commit, Expect::Any, &entry)?);
         }
-        let nowhere = Run { place: Place::Nowhere, ..run.clone() };
-        writes.extend(place_writes(&nowhere, &run, now)?);
+        let nowhere = Run { position: Position::Nowhere, ..run.clone() };
+        writes.extend(list_writes(&nowhere, &run, now)?);
         let mut after = head.value.after(&nowhere, &run, now);
         after.last_number = run.number;
         if run.run_type == RunType::Tracked {

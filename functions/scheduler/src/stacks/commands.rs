@@ -8,7 +8,10 @@ use crate::{
 };
 use gantry_domain::{
     CommitSha, EventId, RunId, StackId,
-    run::{Effect, Ending, NewRun, Phase, Place, Run, RunEvent, RunState, RunType, Trigger, Want},
+    run::{
+        Effect, Ending, Interest, NewRun, Phase, Position, Run, RunEvent, RunState, RunType,
+        Trigger,
+    },
     stack::Stack,
 };
 use gantry_queue::{Command, Failure};
@@ -124,7 +127,7 @@ impl Stacks<'_> {
         let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
         let mut extra = Vec::new();
-        let is_handed_out = run.place == Place::Room || run.waits_for_worker();
+        let is_handed_out = run.position == Position::Slot || run.waits_for_worker();
         if run.state == RunState::Confirmed && is_handed_out {
             let claim = keys::claim(&run.id, run.attempt);
             if self.deps.store.get::<Claim>(&claim).await?.is_some() {
@@ -191,7 +194,7 @@ impl Stacks<'_> {
             let why = "a test alone is not repeated: retry the module's run that it belongs to";
             return self.refuse(order, why, Some(&old.id)).await;
         }
-        let Some(stack) = self.takes_orders(order).await? else { return Ok(()) };
+        let Some(stack) = self.accepts_commands(order).await? else { return Ok(()) };
         if let (RunType::Tracked, Some(project), false) = (old.run_type, stack.project(), force) {
             let key = keys::tracked_branch(project, &stack.branch);
             let head = self.deps.store.get::<TrackedBranch>(&key).await?;
@@ -213,15 +216,15 @@ impl Stacks<'_> {
             git_ref: old.git_ref.clone(),
             tracked_branch: stack.branch.clone(),
             fork_of: old.fork_of,
-            want: Some(Want::Person).filter(|_| old.run_type == RunType::Proposed),
+            interest: Some(Interest::Person).filter(|_| old.run_type == RunType::Proposed),
             stacks_touched: old.stacks_touched,
             reason: format!("{} retried run {}", order.actor, old.id),
             by: Some(order.actor.to_owned()),
             asked_at: None,
             version: old.version.clone(),
         };
-        let wants = old.wants.clone();
-        self.start_by_hand(order, &stack, trigger, wants).await
+        let interests = old.interests.clone();
+        self.start_by_hand(order, &stack, trigger, interests).await
     }
 
     async fn trigger_by_hand(
@@ -231,7 +234,7 @@ impl Stacks<'_> {
         commit: Option<CommitSha>,
         version: Option<Version>,
     ) -> Result<(), Failure> {
-        let Some(stack) = self.takes_orders(order).await? else { return Ok(()) };
+        let Some(stack) = self.accepts_commands(order).await? else { return Ok(()) };
         let commit = match self.commit_by_hand(&stack, commit).await {
             Ok(Ok(commit)) => commit,
             Ok(Err(why)) => return self.refuse(order, why, None).await,
@@ -249,7 +252,7 @@ impl Stacks<'_> {
             git_ref: stack.branch.clone(),
             tracked_branch: stack.branch.clone(),
             fork_of: None,
-            want: Some(Want::Person).filter(|_| run_type == RunType::Proposed),
+            interest: Some(Interest::Person).filter(|_| run_type == RunType::Proposed),
             stacks_touched: 1,
             reason: format!("{} started it", order.actor),
             by: Some(order.actor.to_owned()),
@@ -295,21 +298,21 @@ impl Stacks<'_> {
         order: &Order<'_>,
         stack: &Stack,
         trigger: Trigger,
-        wants: std::collections::BTreeSet<Want>,
+        interests: std::collections::BTreeSet<Interest>,
     ) -> Result<(), Failure> {
         let head = self.runs.head(&stack.id).await?;
-        let place = match trigger.run_type {
-            RunType::Proposed if head.value.applying => Place::Waiting,
-            RunType::Proposed => Place::Line,
-            _ => self.tracked_place(&stack.id, &head).await?,
+        let position = match trigger.run_type {
+            RunType::Proposed if head.value.applying => Position::Waiting,
+            RunType::Proposed => Position::Queue,
+            _ => self.tracked_position(&stack.id, &head).await?,
         };
         let key = trigger.key.clone();
         let now = self.deps.now();
-        let mut run = NewRun { stack, trigger, event: None, key, place, now }.build();
-        run.wants.extend(wants);
-        let message = match place {
-            Place::Queue => "queued behind the stack's present run",
-            Place::Waiting => "waits until the stack's apply has ended",
+        let mut run = NewRun { stack, trigger, event: None, key, position, now }.build();
+        run.interests.extend(interests);
+        let message = match position {
+            Position::StackQueue => "queued behind the stack's present run",
+            Position::Waiting => "waits until the stack's apply has ended",
             _ => "queued",
         };
         let said = self.outcome(order, true, message, Some(&run.id))?;
@@ -317,7 +320,7 @@ impl Stacks<'_> {
     }
 
     /// The stack, if people may start runs of it now.
-    async fn takes_orders(&self, order: &Order<'_>) -> Result<Option<Stack>, Failure> {
+    async fn accepts_commands(&self, order: &Order<'_>) -> Result<Option<Stack>, Failure> {
         let Some(stack) = self.runnable(order.stack).await? else {
             let why = "the stack is detached from its GitLab project, or deleted: it does not run";
             self.refuse(order, why, None).await?;

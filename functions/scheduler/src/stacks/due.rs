@@ -5,7 +5,7 @@ use crate::{nudges::distinct, runs::Loaded};
 use gantry_domain::{
     RunId, StackId, outdated,
     run::{
-        Effect, Ending, Place, Run, RunEvent, RunState,
+        Effect, Ending, Position, Run, RunEvent, RunState,
         recheck::{APPLY_LOST_AFTER, LOST_AFTER, LOST_ANYWAY_AFTER, phase_began},
     },
     stack::{Timeouts, TrackedQueue},
@@ -18,7 +18,7 @@ use gantry_store::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-/// Waiting runs that one message brings to the line; the rest is left to the next.
+/// Waiting runs that one message brings to the queue; the rest is left to the next.
 const WOKEN_AT_ONCE: i32 = 50;
 
 impl Stacks<'_> {
@@ -38,7 +38,7 @@ impl Stacks<'_> {
             .query::<RunEntry>(&partition, "waiting#", None, false, WOKEN_AT_ONCE)
             .await?;
         for entry in &waiting.items {
-            self.enter_line(&entry.value.run).await?;
+            self.enter_queue(&entry.value.run).await?;
         }
         if let Some(next) = waiting.next {
             let version = distinct(&(next, self.deps.now().as_millisecond()));
@@ -85,20 +85,22 @@ impl Stacks<'_> {
             return Ok(());
         }
         let first = if only_latest { newest } else { &queue[0] };
-        self.enter_line(&first.value.run).await
+        self.enter_queue(&first.value.run).await
     }
 
-    async fn enter_line(&self, run: &RunId) -> Result<(), Failure> {
+    async fn enter_queue(&self, run: &RunId) -> Result<(), Failure> {
         let Some(loaded) = self.runs.peek(run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
-        if run.state != RunState::Queued || !matches!(run.place, Place::Queue | Place::Waiting) {
+        if run.state != RunState::Queued
+            || !matches!(run.position, Position::StackQueue | Position::Waiting)
+        {
             return Ok(());
         }
         if run.module {
-            run.place = Place::Tests;
+            run.position = Position::Tests;
             run.outstanding.insert(Effect::Advance);
         } else {
-            run.place = Place::Line;
+            run.position = Position::Queue;
             run.outstanding.insert(Effect::Dispatch);
         }
         self.runs.commit(loaded, run, Vec::new()).await
@@ -117,7 +119,7 @@ impl Stacks<'_> {
         let now = self.deps.now();
         match loaded.run().state {
             RunState::Queued | RunState::Confirmed
-                if loaded.run().place != Place::Room && !loaded.run().waits_for_worker() =>
+                if loaded.run().position != Position::Slot && !loaded.run().waits_for_worker() =>
             {
                 self.remind(loaded).await
             }
@@ -137,11 +139,11 @@ impl Stacks<'_> {
     /// A run that waits is brought to mind again: its nudges may have been lost.
     async fn remind(&self, loaded: Loaded) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
-        let effect = match run.place {
-            Place::Line => Some(Effect::Dispatch),
-            Place::Source => Some(Effect::Fetch),
+        let effect = match run.position {
+            Position::Queue => Some(Effect::Dispatch),
+            Position::Source => Some(Effect::Fetch),
             // One look at the stack is for all that wait for it.
-            Place::Queue | Place::Waiting => {
+            Position::StackQueue | Position::Waiting => {
                 let version = distinct(&(self.deps.now().as_second() / 60));
                 let stack = run.stack.clone();
                 self.deps.sender.send(StackMessage::StackDue { stack, version }).await?;

@@ -4,55 +4,55 @@ use super::Stacks;
 use crate::runs::Loaded;
 use gantry_domain::{
     RunId,
-    run::{Effect, Ending, Phase, Place, Run, RunEvent, RunState, RunType},
+    run::{Effect, Ending, Phase, Position, Run, RunEvent, RunState, RunType},
     stack::Timeouts,
 };
 use gantry_queue::{Failure, NotStarted};
 use gantry_setup::metrics;
-use gantry_store::{Expect, Write, keys, runner::Claim, scheduler::RoomEntry};
+use gantry_store::{Expect, Write, keys, runner::Claim, scheduler::SlotEntry};
 use jiff::{SignedDuration, Timestamp};
 
 /// A phase that was handed out this often and never claimed is given up: runners do not start.
 const HANDED_OUT_AT_MOST: u32 = 3;
 
 impl Stacks<'_> {
-    /// The run takes the place that it was granted, or gives it back. One of a pool takes none: it is
+    /// The run takes the slot that it was granted, or gives it back. One of a pool takes none: it is
     /// handed out where it stands.
     pub(crate) async fn on_grant(&self, run: &RunId) -> Result<(), Failure> {
         let loaded = self.runs.load(run).await?;
         let loaded = match loaded {
             Some(loaded) if loaded.run().pool.is_some() => {
                 let run = loaded.run();
-                return match run.place == Place::Line && !run.waits_for_worker() {
-                    true => self.hand_out(loaded, Place::Line).await,
+                return match run.position == Position::Queue && !run.waits_for_worker() {
+                    true => self.hand_out(loaded, Position::Queue).await,
                     false => Ok(()),
                 };
             }
             loaded => loaded,
         };
-        let room = keys::room(run);
-        let Some(granted) = self.deps.store.get::<RoomEntry>(&room).await? else {
+        let room = keys::slot(run);
+        let Some(granted) = self.deps.store.get::<SlotEntry>(&room).await? else {
             return Ok(());
         };
         let Some(loaded) = loaded else {
             return self.runs.slots.give_back(run, granted.unchanged()).await;
         };
-        match loaded.run().place {
-            Place::Room => Ok(()),
-            Place::Line => self.hand_out(loaded, Place::Room).await,
+        match loaded.run().position {
+            Position::Slot => Ok(()),
+            Position::Queue => self.hand_out(loaded, Position::Slot).await,
             _ => self.runs.slots.give_back(run, granted.unchanged()).await,
         }
     }
 
-    /// Hands a run of the line out to who takes it at `place`.
-    async fn hand_out(&self, loaded: Loaded, place: Place) -> Result<(), Failure> {
+    /// Hands a run of the queue out to who takes it at `position`.
+    async fn hand_out(&self, loaded: Loaded, position: Position) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
         if let Some(why) = self.outdated(&run).await? {
             return self.end_unclaimed(loaded, &why, Vec::new()).await;
         }
         let now = self.deps.now();
         if run.run_type == RunType::Proposed && loaded.head.value.applying {
-            run.place = Place::Waiting;
+            run.position = Position::Waiting;
             run.outstanding.insert(Effect::Dispatch);
             return self.runs.commit(loaded, run, Vec::new()).await;
         }
@@ -64,7 +64,7 @@ impl Stacks<'_> {
             }
             _ => return Ok(()),
         }
-        run.place = place;
+        run.position = position;
         run.attempt += 1;
         run.last_report = 0;
         run.runner = None;
@@ -102,7 +102,7 @@ impl Stacks<'_> {
     }
 
     /// A runner was not started, or ended before it claimed the phase. Where the cloud has no room
-    /// the run goes back to the line, and fewer runs get a runner for a while; what ended goes back
+    /// the run goes back to the queue, and fewer runs get a runner for a while; what ended goes back
     /// too, but not for ever. What the cloud refuses, or what ended again and again, fails the run with
     /// the cloud's own words. A runner that has claimed it wins.
     pub(crate) async fn on_not_started(
@@ -114,14 +114,14 @@ impl Stacks<'_> {
     ) -> Result<(), Failure> {
         let Some(loaded) = self.runs.load(run).await? else { return Ok(()) };
         let waits = matches!(loaded.run().state, RunState::Preparing | RunState::Confirmed);
-        if loaded.run().attempt != attempt || !waits || loaded.run().place != Place::Room {
+        if loaded.run().attempt != attempt || !waits || loaded.run().position != Position::Slot {
             return Ok(());
         }
         let claim = keys::claim(run, attempt);
         if let Some(found) = self.deps.store.get::<Claim>(&claim).await? {
             return self.take_claim(loaded, &found.value.runner).await;
         }
-        if why == NotStarted::NoRoom {
+        if why == NotStarted::NoCapacity {
             metrics::count("StartsRefused", 1);
         }
         let now = self.deps.now();
@@ -129,12 +129,12 @@ impl Stacks<'_> {
         let mut writes = vec![Write::Check { key: claim, expect: Expect::Absent }];
         run.unclaimed += u32::from(why == NotStarted::Ended);
         let again = match why {
-            NotStarted::NoRoom => true,
+            NotStarted::NoCapacity => true,
             // It may have been the cloud's own trouble.
             NotStarted::Ended => run.unclaimed < HANDED_OUT_AT_MOST,
             NotStarted::Refused => false,
         };
-        if why == NotStarted::NoRoom {
+        if why == NotStarted::NoCapacity {
             writes.push(self.runs.slots.limited(words).await?);
         }
         if again {
@@ -142,9 +142,9 @@ impl Stacks<'_> {
                 run.apply(RunEvent::HandedBack, now, None)?;
             }
             run.outstanding.insert(Effect::Dispatch);
-            run.place = Place::Line;
+            run.position = Position::Queue;
             run.handed_out_at = None;
-            tracing::warn!(run.id = %run.id, ?why, words, "it did not start: back to the line");
+            tracing::warn!(run.id = %run.id, ?why, words, "it did not start: back to the queue");
         } else {
             run.apply(RunEvent::Failed, now, None)?;
             run.ending = Some(Ending::new(match why {
@@ -158,7 +158,7 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, writes).await
     }
 
-    /// A run that was handed out and not claimed in time goes back to the line. That no claim
+    /// A run that was handed out and not claimed in time goes back to the queue. That no claim
     /// exists is part of the transaction: a runner that claims meanwhile wins.
     pub(super) async fn hand_out_again(
         &self,
@@ -184,9 +184,9 @@ impl Stacks<'_> {
         }
         let mut run = run.clone();
         if run.pool.is_some() {
-            if run.place == Place::Room {
+            if run.position == Position::Slot {
                 // In the version before it waited there for its worker.
-                run.place = Place::Line;
+                run.position = Position::Queue;
                 return self.runs.commit(loaded, run, vec![unclaimed]).await;
             }
             return Ok(());
@@ -206,7 +206,7 @@ impl Stacks<'_> {
         } else {
             run.outstanding.insert(Effect::Dispatch);
         }
-        run.place = Place::Line;
+        run.position = Position::Queue;
         run.handed_out_at = None;
         tracing::warn!(run.id = %run.id, stack = %run.slug, "no runner claimed the run: handed out again");
         self.runs.commit(loaded, run, vec![unclaimed]).await
@@ -219,7 +219,7 @@ impl Stacks<'_> {
         run.runner = Some(runner.to_owned());
         run.unclaimed = 0;
         if run.phase == Phase::Apply || run.pool.is_some() {
-            run.place = Place::Room;
+            run.position = Position::Slot;
         }
         self.runs.commit(loaded, run, Vec::new()).await
     }

@@ -12,7 +12,7 @@ use crate::{
 use gantry_domain::{
     ProjectId, RunId, StackId,
     module::{self, ModuleConfig, Packed, TestCase, TestName},
-    run::{Effect, Ending, NewRun, Place, Run, RunEvent, RunState, RunType, TestOf},
+    run::{Effect, Ending, NewRun, Position, Run, RunEvent, RunState, RunType, TestOf},
     stack::Stack,
     text::{self, module::Outcome},
 };
@@ -181,25 +181,25 @@ impl Stacks<'_> {
 
     async fn make_test(&self, stack: &Stack, suite: &Run, case: &TestCase) -> Result<(), Failure> {
         let head = self.runs.head(&stack.id).await?;
-        let place = if case.depends_on.is_empty() { Place::Line } else { Place::Nowhere };
+        let position = if case.depends_on.is_empty() { Position::Queue } else { Position::Nowhere };
         let test = TestOf {
             suite: suite.id.clone(),
             case: case.clone(),
             tracked: suite.run_type == RunType::Tracked,
         };
-        let run = NewRun::test(suite, test, place, self.deps.now());
+        let run = NewRun::test(suite, test, position, self.deps.now());
         // Stale can mean that it is there: the next look tells.
         written(self.runs.create(head, run, Vec::new()).await?, &stack.slug)
     }
 
-    /// A test whose dependencies have passed goes to the line.
+    /// A test whose dependencies have passed goes to the queue.
     async fn let_test_go(&self, id: &RunId) -> Result<(), Failure> {
         let Some(loaded) = self.runs.peek(id).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
-        if run.state != RunState::Queued || run.place != Place::Nowhere {
+        if run.state != RunState::Queued || run.position != Position::Nowhere {
             return Ok(());
         }
-        run.place = Place::Line;
+        run.position = Position::Queue;
         run.outstanding.insert(Effect::Dispatch);
         self.runs.commit(loaded, run, Vec::new()).await
     }

@@ -4,7 +4,7 @@ use super::Stacks;
 use crate::runs::{Head, Loaded, written};
 use gantry_domain::{
     CommitSha, EventId, RunId, StackId,
-    run::{Effect, NewRun, Place, Run, RunType, Trigger, Want},
+    run::{Effect, Interest, NewRun, Position, Run, RunType, Trigger},
     stack::Stack,
 };
 use gantry_queue::Failure;
@@ -41,9 +41,9 @@ impl Stacks<'_> {
             return Ok(());
         }
         let head = self.runs.head(&stack.id).await?;
-        let place = self.tracked_place(&stack.id, &head).await?;
+        let position = self.tracked_position(&stack.id, &head).await?;
         let key = trigger.key.clone();
-        let run = NewRun { stack, trigger, event, key, place, now: self.deps.now() }.build();
+        let run = NewRun { stack, trigger, event, key, position, now: self.deps.now() }.build();
         let mark = Once { run: run.id.clone(), generation: 0 };
         let mark = Write::put(once, Expect::Absent, &mark)?;
         written(self.runs.create(head, run, vec![mark]).await?, &stack.slug)
@@ -51,17 +51,17 @@ impl Stacks<'_> {
 
     /// Where a new tracked run begins. A stack that is free while older runs still queue is about
     /// to take the first of them: a newer one must not go before it.
-    pub(super) async fn tracked_place(
+    pub(super) async fn tracked_position(
         &self,
         stack: &StackId,
         head: &Head,
-    ) -> Result<Place, Failure> {
+    ) -> Result<Position, Failure> {
         if head.value.tracked.is_some() || head.value.blocked.is_some() {
-            return Ok(Place::Queue);
+            return Ok(Position::StackQueue);
         }
         let partition = keys::stack_partition(stack);
         let queue = self.deps.store.query::<RunEntry>(&partition, "queue#", None, false, 1).await?;
-        Ok(if queue.items.is_empty() { Place::Line } else { Place::Queue })
+        Ok(if queue.items.is_empty() { Position::Queue } else { Position::StackQueue })
     }
 
     async fn propose(
@@ -87,17 +87,18 @@ impl Stacks<'_> {
             }
         };
         let head = self.runs.head(&stack.id).await?;
-        let place = if head.value.applying { Place::Waiting } else { Place::Line };
+        let position = if head.value.applying { Position::Waiting } else { Position::Queue };
         let key = proposed_key(&trigger.commit, generation);
-        let run = NewRun { stack, trigger, event, key, place, now: self.deps.now() }.build();
+        let run = NewRun { stack, trigger, event, key, position, now: self.deps.now() }.build();
         let mark = Write::put(once, expect, &Once { run: run.id.clone(), generation })?;
         written(self.runs.create(head, run, vec![mark]).await?, &stack.slug)
     }
 
-    /// The same commit came another way: the run is wanted by that too, and shown there.
+    /// The same commit came another way: that is interested in the run too, and shown there.
     async fn enrich(&self, loaded: Loaded, trigger: &Trigger) -> Result<(), Failure> {
         let mut run: Run = loaded.run().clone();
-        let is_new = trigger.want.clone().is_some_and(|want| run.wants.insert(want));
+        let is_new =
+            trigger.interest.clone().is_some_and(|interest| run.interests.insert(interest));
         run.stacks_touched = run.stacks_touched.max(trigger.stacks_touched);
         if !is_new && run == *loaded.run() {
             return Ok(());
@@ -106,21 +107,21 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, Vec::new()).await
     }
 
-    /// Takes a want away from a run. When it was the last one, a queued run is canceled and a
+    /// Takes an interest away from a run. When it was the last one, a queued run is canceled and a
     /// running one stopped; what is finished stays as it is.
-    pub(crate) async fn on_unwant(
+    pub(crate) async fn on_release(
         &self,
         run: &RunId,
-        want: &Want,
+        interest: &Interest,
         because: &str,
     ) -> Result<(), Failure> {
         let Some(loaded) = self.runs.load(run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
-        if run.run_type != RunType::Proposed || !run.wants.remove(want) {
+        if run.run_type != RunType::Proposed || !run.interests.remove(interest) {
             return Ok(());
         }
         let mut extra = Vec::new();
-        if run.wants.is_empty() && !run.state.is_final() {
+        if run.interests.is_empty() && !run.state.is_final() {
             extra = self.end(&mut run, because).await?;
         }
         self.runs.commit(loaded, run, extra).await

@@ -23,7 +23,7 @@ use axum::{
 use gantry_domain::{
     RunId,
     plan::Change,
-    run::{Place, Run, RunType, Want},
+    run::{Interest, Position, Run, RunType},
     source::SourceWaits,
     stack::Stack,
 };
@@ -140,7 +140,7 @@ pub(crate) async fn show(
 
 /// What the run waits for before it can have a runner, if that is its source.
 pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<String>> {
-    if run.place != Place::Source {
+    if run.position != Position::Source {
         return Ok(None);
     }
     let waits = app.objects.get(&gantry_objects::keys::source_waits(run.repository.key())).await?;
@@ -153,8 +153,8 @@ pub(crate) async fn refused_by_gitlab(app: &App, run: &Run) -> Answer<Vec<String
     let Some(project) = run.project() else { return Ok(Vec::new()) };
     let mut targets =
         vec![FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 }];
-    targets.extend(run.wants.iter().filter_map(|want| match want {
-        Want::MergeRequest(iid) => Some(FeedbackMessage::Note { project, iid: *iid, want: 0 }),
+    targets.extend(run.interests.iter().filter_map(|want| match want {
+        Interest::MergeRequest(iid) => Some(FeedbackMessage::Note { project, iid: *iid, want: 0 }),
         _ => None,
     }));
     if run.run_type == RunType::Tracked {

@@ -5,7 +5,7 @@ use gantry_domain::{
     CommitSha, EventId, ProjectId, RunId, StackSlug,
     integration::Integration,
     plan::{Change, Delta, Warning},
-    run::{Ending, Phase, Run, RunState, RunType, Step, Want},
+    run::{Ending, Interest, Phase, Run, RunState, RunType, Step},
     stack::{Stack, StackHead, Tool},
 };
 use gantry_secrets::links::run_page;
@@ -47,7 +47,7 @@ pub(super) struct RunView {
     fork_of: Option<ProjectId>,
     event: Option<EventId>,
     history: Vec<Step>,
-    wants: BTreeSet<Want>,
+    wants: BTreeSet<Interest>,
     phase: Phase,
     attempt: u32,
     runner: Option<String>,
@@ -155,7 +155,7 @@ pub(super) fn of(
         fork_of: run.fork_of,
         event: run.event.clone(),
         history: run.history.clone(),
-        wants: run.wants.clone(),
+        wants: run.interests.clone(),
         phase: run.phase,
         attempt: run.attempt,
         runner: run.runner.clone(),

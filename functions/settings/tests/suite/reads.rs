@@ -9,7 +9,7 @@ use gantry_domain::{
     EventId,
     event::{EventRecord, EventSource},
     plan::{Change, Delta, Warning},
-    run::{Ending, Place, Run, RunState, Want},
+    run::{Ending, Interest, Position, Run, RunState},
     source::SourceWaits,
 };
 use gantry_store::{keys, scheduler::DecisionRecord};
@@ -30,7 +30,7 @@ async fn a_run_says_what_it_waits_for() {
     let mut run = w.run(&stack, "one", RunState::Queued).await;
     let path = format!("/api/v1/runs/{}", run.id);
     assert_eq!(w.get(&path).await.expect(200).body["waits_for"], Value::Null);
-    run.place = Place::Source;
+    run.position = Position::Source;
     w.save_run(&run).await;
     let said = |answer: &Value| answer["waits_for"].as_str().unwrap().to_owned();
     let usual = said(&w.get(&path).await.expect(200).body);
@@ -51,7 +51,7 @@ async fn a_run_shows_its_state_and_what_can_be_asked_of_it() {
     let w = connected().await;
     let stack = w.stack().await;
     let mut run = w.run(&stack, "a", RunState::Unconfirmed).await;
-    run.wants = [Want::Branch("x".to_owned()), Want::Person].into();
+    run.interests = [Interest::Branch("x".to_owned()), Interest::Person].into();
     run.event = Some("e1".parse().unwrap());
     run.attempt = 3;
     w.save_run(&run).await;

@@ -11,7 +11,7 @@ story!(where_the_cloud_has_no_room_runs_wait_and_are_tried_again, |mut w| async 
     let project = w.plain_project("acme/network");
     w.stack(project, "network", "infra", StackOptions::default()).await;
     w.stack(project, "cluster", "infra", StackOptions::default()).await;
-    w.cloud_refuses(Some((NotStarted::NoRoom, "AccountLimitExceededException: 0 builds")));
+    w.cloud_refuses(Some((NotStarted::NoCapacity, "AccountLimitExceededException: 0 builds")));
     let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
     w.open(project, "wider").await;
     w.expect_status(project, &commit, "gantry/network", "pending");
@@ -112,7 +112,7 @@ async fn a_run_that_waits_for_a_worker_is_in_nobodys_way() {
     // The index is asked for what is due now.
     run_test_in(&[Mode::PLAIN], |mut w| async move {
         let project = two_wait_for_the_office(&mut w).await;
-        assert_eq!(w.in_room().await, 0, "they take no place");
+        assert_eq!(w.taken_slots().await, 0, "they take no place");
         w.pass(Duration::from_secs(3 * 3600)).await;
         assert_eq!(w.due_runs().await, Vec::<String>::new(), "they need nothing");
         w.worker("office").await;
@@ -126,7 +126,7 @@ async fn a_run_that_waits_for_a_worker_is_in_nobodys_way() {
         w.order(&format!("/runs/{run}/confirm"), json!({})).await;
         w.order(&format!("/runs/{other}/confirm"), json!({})).await;
         w.pass(Duration::from_secs(3 * 3600)).await;
-        assert_eq!((w.in_room().await, w.due_runs().await.len()), (0, 0));
+        assert_eq!((w.taken_slots().await, w.due_runs().await.len()), (0, 0));
         w.order(&format!("/runs/{other}/discard"), json!({})).await;
         w.worker("office").await;
         w.run_in("network", "finished").await;
@@ -138,12 +138,12 @@ async fn a_run_that_waits_for_a_worker_is_in_nobodys_way() {
 
 story!(runs_that_waited_for_a_worker_in_the_version_before_are_taken, |mut w| async move {
     two_wait_for_the_office(&mut w).await;
-    for (slug, in_room) in [("network", true), ("cluster", false)] {
+    for (slug, taken_slots) in [("network", true), ("cluster", false)] {
         let run = w.run_in(slug, "preparing").await;
-        w.waits_as_before(&run, in_room).await;
+        w.waits_as_before(&run, taken_slots).await;
     }
     w.pass(Duration::from_secs(60)).await;
-    assert_eq!(w.in_room().await, 0, "{}", w.history());
+    assert_eq!(w.taken_slots().await, 0, "{}", w.history());
     w.worker("office").await;
     for slug in ["network", "cluster"] {
         w.run_in(slug, "finished").await;

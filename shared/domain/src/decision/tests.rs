@@ -133,8 +133,8 @@ fn the_reasons_people_read() {
     let lines: Vec<String> = cases
         .iter()
         .map(|(what, stack, facts)| match decide(facts, stack) {
-            Decision::Run { run_type, want, fork_of, reason, version: _ } => {
-                format!("{what}\n  {run_type} {want:?} {fork_of:?}\n  {reason}")
+            Decision::Run { run_type, interest, fork_of, reason, version: _ } => {
+                format!("{what}\n  {run_type} {interest:?} {fork_of:?}\n  {reason}")
             }
             Decision::Nothing { reason, untouched } => {
                 format!(

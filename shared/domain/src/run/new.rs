@@ -1,6 +1,6 @@
 //! Runs as they begin.
 
-use super::{Effect, Phase, Place, Run, RunState, RunType, Step, TestOf, Trigger};
+use super::{Effect, Phase, Position, Run, RunState, RunType, Step, TestOf, Trigger};
 use crate::{EventId, RunId, TestName, stack::Stack};
 use jiff::Timestamp;
 
@@ -12,16 +12,16 @@ pub struct NewRun<'a> {
     pub trigger: Trigger,
     pub event: Option<&'a EventId>,
     pub key: String,
-    pub place: Place,
+    pub position: Position,
     pub now: Timestamp,
 }
 
 impl NewRun<'_> {
     /// The run.
     pub fn build(self) -> Run {
-        let Self { stack, trigger, event, key, mut place, now } = self;
-        if stack.module.is_some() && place == Place::Line {
-            place = Place::Tests;
+        let Self { stack, trigger, event, key, mut position, now } = self;
+        if stack.module.is_some() && position == Position::Queue {
+            position = Position::Tests;
         }
         Run {
             id: RunId::derive(&stack.id, &key),
@@ -41,7 +41,7 @@ impl NewRun<'_> {
             by: trigger.by,
             state: RunState::Queued,
             history: vec![Step { state: RunState::Queued, at: now, by: None }],
-            wants: trigger.want.into_iter().collect(),
+            interests: trigger.interest.into_iter().collect(),
             phase: Phase::Plan,
             attempt: 0,
             last_report: 0,
@@ -54,9 +54,11 @@ impl NewRun<'_> {
             ending: None,
             lost: false,
             doubt: None,
-            outstanding: match place {
-                Place::Line => [Effect::Feedback, Effect::Dispatch].into(),
-                Place::Queue | Place::Tests => [Effect::Feedback, Effect::Advance].into(),
+            outstanding: match position {
+                Position::Queue => [Effect::Feedback, Effect::Dispatch].into(),
+                Position::StackQueue | Position::Tests => {
+                    [Effect::Feedback, Effect::Advance].into()
+                }
                 _ => [Effect::Feedback].into(),
             },
             autodeploy: stack.autodeploy,
@@ -67,7 +69,7 @@ impl NewRun<'_> {
             handed_out_at: None,
             unclaimed: 0,
             role: None,
-            place,
+            position,
             module: stack.module.is_some(),
             test: None,
             version: trigger.version,
@@ -78,7 +80,7 @@ impl NewRun<'_> {
     }
 
     /// One test of a module's run, `suite`.
-    pub fn test(suite: &Run, test: TestOf, place: Place, now: Timestamp) -> Run {
+    pub fn test(suite: &Run, test: TestOf, position: Position, now: Timestamp) -> Run {
         let key = test_key(suite, &test.case.name);
         Run {
             id: Run::test_id(suite, &test.case.name),
@@ -88,18 +90,18 @@ impl NewRun<'_> {
             reason: format!("test {} of run #{}", test.case.name, suite.number),
             state: RunState::Queued,
             history: vec![Step { state: RunState::Queued, at: now, by: None }],
-            wants: Default::default(),
+            interests: Default::default(),
             stop_asked: None,
             ending: None,
             doubt: None,
-            outstanding: match place {
-                Place::Line => [Effect::Feedback, Effect::Dispatch].into(),
+            outstanding: match position {
+                Position::Queue => [Effect::Feedback, Effect::Dispatch].into(),
                 _ => [Effect::Feedback].into(),
             },
             autodeploy: true,
             created_at: now,
             since: now,
-            place,
+            position,
             module: false,
             test: Some(test),
             version: None,

@@ -1,6 +1,6 @@
 //! When somebody must look at a run again even if no message comes.
 
-use super::{Place, Run, RunState};
+use super::{Position, Run, RunState};
 use crate::stack::Timeouts;
 use jiff::{SignedDuration, Timestamp};
 
@@ -34,7 +34,7 @@ pub fn recheck_at(
     match run.state {
         RunState::Preparing | RunState::Confirmed if run.waits_for_worker() => None,
         RunState::Preparing | RunState::Confirmed => Some(match run.handed_out_at {
-            Some(at) if run.place == Place::Room => at + seconds(timeouts.claim),
+            Some(at) if run.position == Position::Slot => at + seconds(timeouts.claim),
             _ => now + FORGOTTEN_AFTER,
         }),
         RunState::Initializing | RunState::Planning => {
@@ -47,7 +47,7 @@ pub fn recheck_at(
         }
         RunState::Unconfirmed => Some(run.since + seconds(timeouts.unconfirmed)),
         // GitLab may have been in trouble when its configuration was to be read.
-        RunState::Queued if run.place == Place::Tests => Some(now + SOON),
+        RunState::Queued if run.position == Position::Tests => Some(now + SOON),
         // Should every nudge be lost, the sweep still comes by.
         RunState::Testing => Some(now + FORGOTTEN_AFTER),
         RunState::Queued => Some(now + FORGOTTEN_AFTER),

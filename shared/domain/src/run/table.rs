@@ -88,9 +88,9 @@ impl fmt::Display for RunState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunEvent {
-    /// It got a place and is handed to a runner.
+    /// It got a position and is handed to a runner.
     Granted,
-    /// No runner claimed it in time: back to the line.
+    /// No runner claimed it in time: back to the queue.
     HandedBack,
     /// A runner took the phase.
     Claimed,
@@ -159,7 +159,7 @@ impl RunEvent {
 pub enum Effect {
     /// Bring GitLab up to date: status, gate, note, environment.
     Feedback,
-    /// Ask the dispatcher to look: a run entered the line or a place became free.
+    /// Ask the dispatcher to look: a run entered the queue or a slot became free.
     Dispatch,
     /// Have the commit's source fetched.
     Fetch,

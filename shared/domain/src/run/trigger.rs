@@ -1,6 +1,6 @@
 //! What asks a stack for a run.
 
-use super::{RunType, Want};
+use super::{Interest, RunType};
 use crate::{CommitSha, ProjectId};
 use jiff::Timestamp;
 use semver::Version;
@@ -22,9 +22,9 @@ pub struct Trigger {
     /// The source project, when it is not the stack's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork_of: Option<ProjectId>,
-    /// What wants a proposed run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub want: Option<Want>,
+    /// What is interested in a proposed run.
+    #[serde(rename = "want", default, skip_serializing_if = "Option::is_none")]
+    pub interest: Option<Interest>,
     /// How many stacks the event touches.
     pub stacks_touched: u32,
     /// Why, in one line for people.

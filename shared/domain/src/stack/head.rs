@@ -2,7 +2,7 @@
 
 use crate::{
     CommitSha, RunId,
-    run::{Place, Run, RunState, RunType},
+    run::{Position, Run, RunState, RunType},
     text,
 };
 use jiff::Timestamp;
@@ -67,7 +67,9 @@ impl StackHead {
         if after.run_type != RunType::Tracked {
             return head;
         }
-        let goes = |run: &Run| matches!(run.place, Place::Source | Place::Line | Place::Tests);
+        let goes = |run: &Run| {
+            matches!(run.position, Position::Source | Position::Queue | Position::Tests)
+        };
         if goes(after) && !goes(before) {
             head.tracked = Some(after.id.clone());
         }
@@ -148,28 +150,29 @@ mod tests {
 
     #[test]
     fn a_tracked_run_holds_its_stack_from_the_line_to_its_end() {
-        let place = |state, place| Run { state, place, ..run() };
-        let queued = place(RunState::Queued, Place::Queue);
-        for goes in [Place::Source, Place::Line, Place::Tests] {
-            let line = place(RunState::Queued, goes);
+        let at = |state, position| Run { state, position, ..run() };
+        let queued = at(RunState::Queued, Position::StackQueue);
+        for goes in [Position::Source, Position::Queue, Position::Tests] {
+            let line = at(RunState::Queued, goes);
             let held = after(&StackHead::default(), &queued, &line);
             assert_eq!(held.tracked, Some(line.id.clone()), "{goes:?}");
-            let applying = place(RunState::Applying, Place::Room);
+            let applying = at(RunState::Applying, Position::Slot);
             let held = after(&held, &line, &applying);
             assert!(held.applying && held.tracked.is_some());
-            let ended = place(RunState::Finished, Place::Nowhere);
+            let ended = at(RunState::Finished, Position::Nowhere);
             let free = after(&held, &applying, &ended);
             assert_eq!((free.tracked, free.applying, free.blocked), (None, false, None));
         }
-        let proposed = Run { run_type: RunType::Proposed, ..place(RunState::Queued, Place::Line) };
+        let proposed = Run { run_type: RunType::Proposed, ..at(RunState::Queued, Position::Queue) };
         assert_eq!(after(&StackHead::default(), &queued, &proposed), StackHead::default());
     }
 
     #[test]
     fn what_is_not_known_of_the_state_blocks_the_stack() {
-        let applying = Run { state: RunState::Applying, place: Place::Room, ..run() };
+        let applying = Run { state: RunState::Applying, position: Position::Slot, ..run() };
         let head = StackHead { tracked: Some(applying.id.clone()), ..StackHead::default() };
-        let failed = Run { state: RunState::Failed, place: Place::Nowhere, ..applying.clone() };
+        let failed =
+            Run { state: RunState::Failed, position: Position::Nowhere, ..applying.clone() };
         let reason = |ended: &Run| after(&head, &applying, ended).blocked.map(|b| b.reason);
         assert_eq!(reason(&failed), None);
         let lost = Run { lost: true, ..failed.clone() };

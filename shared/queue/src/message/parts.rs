@@ -70,7 +70,9 @@ pub enum Command {
 #[strum(serialize_all = "snake_case")]
 pub enum NotStarted {
     /// The cloud has no room for it now.
-    NoRoom,
+    #[serde(rename = "no_room")]
+    #[strum(serialize = "no_room")]
+    NoCapacity,
     /// The cloud will not start it.
     Refused,
     /// It was started and ended before it claimed the phase.

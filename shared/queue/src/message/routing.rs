@@ -89,6 +89,6 @@ pub(crate) fn at_most_128(id: String) -> String {
     }
 }
 
-pub(super) fn json(want: &impl serde::Serialize) -> String {
-    serde_json::to_string(want).unwrap_or_default()
+pub(super) fn json(interest: &impl serde::Serialize) -> String {
+    serde_json::to_string(interest).unwrap_or_default()
 }

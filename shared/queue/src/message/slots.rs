@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum SlotsMessage {
-    /// A run entered the line or a place became free.
+    /// A run entered the queue or a slot became free.
     Dispatch {
         /// What made it necessary.
         cause: String,

@@ -7,7 +7,7 @@ use gantry_domain::{
     ids::short_digest,
     module::Packed,
     protocol::Report,
-    run::{Trigger, Want},
+    run::{Interest, Trigger},
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,15 +25,17 @@ pub enum StackMessage {
         /// What to run.
         trigger: Trigger,
     },
-    /// A branch or merge request no longer wants a run.
-    Unwant {
+    /// A branch or merge request is no longer interested in a run.
+    #[serde(rename = "unwant")]
+    Release {
         /// The run's stack.
         stack: StackId,
         /// The run.
         run: RunId,
-        /// What wanted it.
-        want: Want,
-        /// The event that ended the want.
+        /// What was interested in it.
+        #[serde(rename = "want")]
+        interest: Interest,
+        /// The event that ended the interest.
         event: EventId,
         /// Why, for people (`merge request !12 was merged`).
         because: String,
@@ -60,13 +62,13 @@ pub enum StackMessage {
         /// What happened.
         report: Report,
     },
-    /// The dispatcher gives a run a place.
+    /// The dispatcher gives a run a slot.
     Grant {
         /// The run's stack.
         stack: StackId,
         /// The run.
         run: RunId,
-        /// The room's number of this grant: a place given again has another one.
+        /// The number of this grant: a slot granted again has another one.
         grant: u64,
     },
     /// Something about a run is due: a timeout, an outstanding effect.
@@ -124,7 +126,7 @@ impl StackMessage {
     fn stack(&self) -> &StackId {
         match self {
             Self::Trigger { stack, .. }
-            | Self::Unwant { stack, .. }
+            | Self::Release { stack, .. }
             | Self::Command { stack, .. }
             | Self::Report { stack, .. }
             | Self::Grant { stack, .. }
@@ -152,14 +154,14 @@ impl Routing for StackMessage {
 
     fn occasion(&self) -> String {
         match self {
-            // One event can ask a stack for two runs, or add two wants to one.
+            // One event can ask a stack for two runs, or add two interests to one.
             Self::Trigger { stack, event, trigger } => {
-                let Trigger { run_type, key, want, .. } = trigger;
-                let what = short_digest(&[&run_type.to_string(), key, &json(want)]);
+                let Trigger { run_type, key, interest, .. } = trigger;
+                let what = short_digest(&[&run_type.to_string(), key, &json(interest)]);
                 format!("{event}.{stack}.{what}")
             }
-            Self::Unwant { event, run, want, .. } => {
-                format!("unwant.{event}.{run}.{}", short_digest(&[&json(want)]))
+            Self::Release { event, run, interest, .. } => {
+                format!("unwant.{event}.{run}.{}", short_digest(&[&json(interest)]))
             }
             Self::Command { request, .. } => format!("command.{request}"),
             Self::Report { run, attempt, report, .. } => {
@@ -182,7 +184,7 @@ impl Routing for StackMessage {
             Self::Trigger { event, trigger, .. } => {
                 MessageIds { event: Some(event), commit: Some(&trigger.commit), ..of_stack }
             }
-            Self::Unwant { run, event, .. } => {
+            Self::Release { run, event, .. } => {
                 MessageIds { event: Some(event), run: Some(run), ..of_stack }
             }
             Self::Command { request, .. } => MessageIds { event: Some(request), ..of_stack },

@@ -7,7 +7,7 @@ use gantry_domain::{
     module::Packed,
     plan::{Delta, Warning},
     protocol::{LeftBehind, Report, ReportKind},
-    run::{Phase, RunType, Trigger, Want},
+    run::{Interest, Phase, RunType, Trigger},
 };
 use gantry_local_queues::LocalQueues;
 use gantry_queue::{
@@ -37,7 +37,7 @@ fn hook(hook: Hook) -> Message {
     .into()
 }
 
-fn trigger(run_type: RunType, want: Option<Want>, fork_of: Option<ProjectId>) -> Message {
+fn trigger(run_type: RunType, interest: Option<Interest>, fork_of: Option<ProjectId>) -> Message {
     let trigger = Trigger {
         run_type,
         key: "decision-7".into(),
@@ -45,7 +45,7 @@ fn trigger(run_type: RunType, want: Option<Want>, fork_of: Option<ProjectId>) ->
         git_ref: "feature/subnets".into(),
         tracked_branch: "main".into(),
         fork_of,
-        want,
+        interest,
         stacks_touched: 3,
         reason: "infra/network/main.tf changed".into(),
         by: None,
@@ -116,16 +116,16 @@ fn samples() -> Vec<(&'static str, Message)> {
             "trigger-proposed",
             trigger(
                 RunType::Proposed,
-                Some(Want::MergeRequest(MergeRequestIid(12))),
+                Some(Interest::MergeRequest(MergeRequestIid(12))),
                 Some(ProjectId(99)),
             ),
         ),
         (
             "unwant",
-            StackMessage::Unwant {
+            StackMessage::Release {
                 stack: stack(),
                 run: run(),
-                want: Want::Branch("feature/subnets".into()),
+                interest: Interest::Branch("feature/subnets".into()),
                 event: id("push-2"),
                 because: "feature/subnets moved".into(),
             }
@@ -445,8 +445,9 @@ fn groups_and_deduplication_ids_fit_however_long_the_ids_are() {
 
 #[test]
 fn two_runs_for_one_event_are_two_messages() {
-    let by_branch = trigger(RunType::Proposed, Some(Want::Branch("x".into())), None);
-    let by_request = trigger(RunType::Proposed, Some(Want::MergeRequest(MergeRequestIid(1))), None);
+    let by_branch = trigger(RunType::Proposed, Some(Interest::Branch("x".into())), None);
+    let by_request =
+        trigger(RunType::Proposed, Some(Interest::MergeRequest(MergeRequestIid(1))), None);
     assert_ne!(by_branch.dedup_id(), by_request.dedup_id());
     assert_eq!(by_branch.dedup_id(), by_branch.clone().dedup_id());
 }

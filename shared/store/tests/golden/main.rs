@@ -5,7 +5,7 @@
 
 mod samples;
 
-use gantry_store::scheduler::RoomEntry;
+use gantry_store::scheduler::SlotEntry;
 use samples::{id, run_id, samples, stack_id};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -100,8 +100,8 @@ fn what_it_does_not_know_does_not_stop_a_reader() {
 fn a_place_in_the_room_from_before_pools_counts_as_started() {
     let before =
         r#"{"run": "run-1", "stack": "network", "taken": true, "at": "2026-01-02T03:04:05Z"}"#;
-    let entry: RoomEntry = serde_json::from_str(before).unwrap();
-    let expected = RoomEntry {
+    let entry: SlotEntry = serde_json::from_str(before).unwrap();
+    let expected = SlotEntry {
         run: run_id(),
         stack: stack_id(),
         pool: None,

@@ -9,7 +9,7 @@ use gantry_domain::{
     module::{ModuleConfig, Packed, TestCase},
     plan::{Delta, Warning},
     protocol::{LockInfo, StateDoubt},
-    run::{Effect, Ending, Phase, Place, Run, RunState, RunType, Step, TestOf, Want},
+    run::{Effect, Ending, Interest, Phase, Position, Run, RunState, RunType, Step, TestOf},
     stack::{
         Blocked, CommentLevel, Hooks, LastApplied, Module, OnPush, OnTag, Pool, Retired, Roles,
         Stack, StackHead, Timeouts, Tool, TrackedQueue, Variable, VariableRuns, VariableValue,
@@ -30,8 +30,8 @@ use gantry_store::{
     },
     scheduler::{
         BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing, DecisionRecord,
-        FetchedSource, Heard, LineEntry, MergeRequestRecord, Once, OpenDecision, ProjectPath,
-        Receipt, RefRecord, RoomEntry, RoomLimit, RunEntry, Sides, StartedBuild, Subject, Suite,
+        FetchedSource, Heard, MergeRequestRecord, Once, OpenDecision, ProjectPath, QueueEntry,
+        Receipt, RefRecord, RunEntry, Sides, SlotEntry, SlotLimit, StartedBuild, Subject, Suite,
         TrackedBranch, VersionRecord, VersionState, Yanked,
     },
 };
@@ -118,11 +118,11 @@ fn run() -> Run {
             Step { state: RunState::Preparing, at: at(1), by: None },
             Step { state: RunState::Failed, at: at(2), by: Some("ops".into()) },
         ],
-        wants: BTreeSet::from([
-            Want::Branch("feature/subnets".into()),
-            Want::MergeRequest(MergeRequestIid(12)),
-            Want::Tag("v1.2.0".into()),
-            Want::Person,
+        interests: BTreeSet::from([
+            Interest::Branch("feature/subnets".into()),
+            Interest::MergeRequest(MergeRequestIid(12)),
+            Interest::Tag("v1.2.0".into()),
+            Interest::Person,
         ]),
         phase: Phase::Apply,
         attempt: 2,
@@ -165,7 +165,7 @@ fn run() -> Run {
         handed_out_at: Some(at(1)),
         role: Some("arn:aws:iam::123456789012:role/gantry/apply/r".into()),
         unclaimed: 1,
-        place: Place::Room,
+        position: Position::Slot,
         module: true,
         test: Some(TestOf { suite: id("run-0"), case: test_case(), tracked: true }),
         version: Some(Version::new(1, 2, 0)),
@@ -429,7 +429,7 @@ fn of_the_scheduler() -> Vec<Sample> {
         ),
         sample(
             "line-entry",
-            LineEntry {
+            QueueEntry {
                 run: run_id(),
                 stack: stack_id(),
                 phase: Phase::Plan,
@@ -440,7 +440,7 @@ fn of_the_scheduler() -> Vec<Sample> {
         ),
         sample(
             "room-entry",
-            RoomEntry {
+            SlotEntry {
                 run: run_id(),
                 stack: stack_id(),
                 pool: pool(),
@@ -453,7 +453,7 @@ fn of_the_scheduler() -> Vec<Sample> {
         sample("started-build", StartedBuild { id: "gantry-runner:1f2e".into(), attempt: 2 }),
         sample(
             "room-limit",
-            RoomLimit { runners: 5, set: 20, since: at(0), words: "limit exceeded".into() },
+            SlotLimit { runners: 5, set: 20, since: at(0), words: "limit exceeded".into() },
         ),
         sample("fetched-source", FetchedSource { at: at(0) }),
         sample("heard", Heard { since: at(0), before: at(1), last: at(2) }),
@@ -678,14 +678,14 @@ fn words() -> Vec<Sample> {
         sample(
             "places",
             [
-                Place::Nowhere,
-                Place::Queue,
-                Place::Waiting,
-                Place::Source,
-                Place::Line,
-                Place::Room,
-                Place::Person,
-                Place::Tests,
+                Position::Nowhere,
+                Position::StackQueue,
+                Position::Waiting,
+                Position::Source,
+                Position::Queue,
+                Position::Slot,
+                Position::Person,
+                Position::Tests,
             ],
         ),
         sample(

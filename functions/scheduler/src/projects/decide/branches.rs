@@ -8,7 +8,7 @@ use crate::{
 use gantry_domain::{
     CommitSha, StackId,
     decision::{Decision, Facts, decide},
-    run::Want,
+    run::Interest,
     stack::Stack,
 };
 use gantry_gitlab::MergeRequestFilter;
@@ -45,9 +45,9 @@ impl Projects<'_> {
                 Some(head) => format!("Superseded by {}", head.short()),
                 None => format!("Branch {branch} was deleted"),
             };
-            let want = Want::Branch(branch.to_owned());
+            let interest = Interest::Branch(branch.to_owned());
             let asked = known.as_ref().map(|k| k.value.affected.as_slice()).unwrap_or_default();
-            self.unwant_all(event, old, &want, &because, asked, |_| true).await?;
+            self.release_all(event, old, &interest, &because, asked, |_| true).await?;
         }
         let (outcome, affected) = match &live {
             None => (format!("{branch} was deleted"), Vec::new()),

@@ -9,7 +9,7 @@ use crate::{
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
     decision::{Changes, Facts, Fork, decide},
-    run::Want,
+    run::Interest,
     stack::Stack,
 };
 use gantry_gitlab::MergeRequest;
@@ -167,7 +167,7 @@ impl Projects<'_> {
         self.replace(Write::put(known.key.clone(), known.unchanged(), &gone)?).await
     }
 
-    /// Takes the merge request's want from the runs that are no longer for it.
+    /// Takes the merge request's interest from the runs that are no longer for it.
     async fn leave_old_head(
         &self,
         event: &Event,
@@ -178,19 +178,19 @@ impl Projects<'_> {
         let Some(before) = before else { return Ok(()) };
         let Some(old) = before.head.as_ref() else { return Ok(()) };
         let asked = before.affected.as_slice();
-        let want = Want::MergeRequest(after.iid);
+        let interest = Interest::MergeRequest(after.iid);
         if !is_open {
             let because = format!("Merge request !{} was {}", after.iid, after.state);
-            return self.unwant_all(event, old, &want, &because, asked, |_| true).await;
+            return self.release_all(event, old, &interest, &because, asked, |_| true).await;
         }
         if after.head.as_ref() == Some(old) {
             let because = format!("Merge request !{} has another target now", after.iid);
             let gone = |stack: &StackId| !after.affected.contains(stack);
-            return self.unwant_all(event, old, &want, &because, asked, gone).await;
+            return self.release_all(event, old, &interest, &because, asked, gone).await;
         }
         let newer = after.head.as_ref().map(|h| h.short().to_owned()).unwrap_or_default();
         let because = format!("Superseded by {newer}");
-        self.unwant_all(event, old, &want, &because, asked, |_| true).await
+        self.release_all(event, old, &interest, &because, asked, |_| true).await
     }
 
     /// The note of a merged merge request shows the tracked runs of the commit that it became.

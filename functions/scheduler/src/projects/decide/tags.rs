@@ -9,7 +9,7 @@ use gantry_domain::{
     ProjectId,
     decision::{Facts, decide, tag_needs_branch},
     event::EventSource,
-    run::Want,
+    run::Interest,
     stack::Stack,
 };
 use gantry_gitlab::{Client, Tag, TagOrder};
@@ -44,8 +44,8 @@ impl Projects<'_> {
         if let Some(old) = &before {
             let because = format!("Tag {tag} was moved or deleted");
             let asked = known.as_ref().map(|k| k.value.affected.as_slice()).unwrap_or_default();
-            let want = Want::Tag(tag.to_owned());
-            self.unwant_all(event, old, &want, &because, asked, |_| true).await?;
+            let interest = Interest::Tag(tag.to_owned());
+            self.release_all(event, old, &interest, &because, asked, |_| true).await?;
         }
         let mut outcome = format!("tag {tag} was deleted");
         let mut affected = Vec::new();

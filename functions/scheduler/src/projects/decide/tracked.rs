@@ -9,7 +9,7 @@ use crate::{
 use gantry_domain::{
     ProjectId,
     decision::{Changes, Facts, decide},
-    run::Want,
+    run::Interest,
     stack::{OnPush, Stack},
 };
 use gantry_queue::Failure;
@@ -43,9 +43,9 @@ impl Projects<'_> {
         self.note_page(&client, event.project, stacks, page).await?;
         let Some(live) = live else {
             if let Some(old) = &stored.value.decided {
-                let want = Want::Branch(branch.to_owned());
+                let interest = Interest::Branch(branch.to_owned());
                 let because = format!("Branch {branch} was deleted");
-                self.unwant_all(event, old, &want, &because, &[], |_| true).await?;
+                self.release_all(event, old, &interest, &because, &[], |_| true).await?;
             }
             let missing = TrackedBranch { missing: true, ..stored.value.clone() };
             self.replace(Write::put(key, stored.unchanged(), &missing)?).await?;
@@ -107,9 +107,9 @@ impl Projects<'_> {
         if let Some(from) = &open.from
             && tracking.iter().any(|s| s.on_push == OnPush::Proposed)
         {
-            let want = Want::Branch(branch.to_owned());
+            let interest = Interest::Branch(branch.to_owned());
             let because = format!("Superseded by {}", open.to.short());
-            self.unwant_all(event, from, &want, &because, &[], |_| true).await?;
+            self.release_all(event, from, &interest, &because, &[], |_| true).await?;
         }
         let subject = decided.subject(true, self.deps.now());
         self.hand_over(event, &decided, &format!("branch#{branch}"), &subject).await?;

@@ -29,7 +29,7 @@ use axum::{
 use gantry_domain::{
     RunId,
     plan::warned,
-    run::{Run, RunState, RunType, Want},
+    run::{Interest, Run, RunState, RunType},
     stack::Stack,
     state::{StateForm, contents},
     text,
@@ -223,8 +223,8 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         .as_ref()
         .filter(|_| run.fork_of.is_none())
         .map(|project| format!("{project}/-/commit/{}", run.commit));
-    let merge_requests = run.wants.iter().filter_map(|want| match want {
-        Want::MergeRequest(iid) => Some((
+    let merge_requests = run.interests.iter().filter_map(|want| match want {
+        Interest::MergeRequest(iid) => Some((
             format!("!{iid}"),
             project.as_ref().map(|project| format!("{project}/-/merge_requests/{iid}")),
         )),

@@ -3,23 +3,26 @@
 use super::{Run, RunState};
 use serde::{Deserialize, Serialize};
 
-/// Where a run stands on its way to a runner. Each place but `Nowhere` is an entry of a list, and
+/// Where a run stands on its way to a runner. Each position but `Nowhere` is an entry of a list, and
 /// the entry changes in the same transaction as the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum Position {
     /// It needs no runner now.
     Nowhere,
     /// A tracked run behind another one of its stack.
-    Queue,
+    #[serde(rename = "queue")]
+    StackQueue,
     /// A proposed run whose stack is being applied.
     Waiting,
     /// Its commit's source is being fetched. The queue of fetches is its list.
     Source,
-    /// In the line for a runner, or in the one for a worker of its pool.
-    Line,
+    /// In the queue for a runner, or in the one for a worker of its pool.
+    #[serde(rename = "line")]
+    Queue,
     /// It has a runner, or is being handed to one.
-    Room,
+    #[serde(rename = "room")]
+    Slot,
     /// It waits for a person to confirm it.
     Person,
     /// A module's run whose tests are under way.
@@ -27,14 +30,14 @@ pub enum Place {
 }
 
 impl Run {
-    /// Moves it to the place that its state demands: one that has ended stands nowhere, and one
-    /// that was confirmed goes to the line.
-    pub fn settle_place(&mut self) {
-        self.place = match self.state {
-            state if state.is_final() => Place::Nowhere,
-            RunState::Unconfirmed => Place::Person,
-            RunState::Confirmed if self.place == Place::Person => Place::Line,
-            _ => self.place,
+    /// Moves it to the position that its state demands: one that has ended stands nowhere, and one
+    /// that was confirmed goes to the queue.
+    pub fn settle_position(&mut self) {
+        self.position = match self.state {
+            state if state.is_final() => Position::Nowhere,
+            RunState::Unconfirmed => Position::Person,
+            RunState::Confirmed if self.position == Position::Person => Position::Queue,
+            _ => self.position,
         };
     }
 
@@ -47,6 +50,6 @@ impl Run {
 
     /// It was handed out to a runner that has not claimed it.
     pub fn is_unclaimed(&self) -> bool {
-        self.place == Place::Room && self.runner.is_none()
+        self.position == Position::Slot && self.runner.is_none()
     }
 }
