@@ -22,6 +22,7 @@ use gantry_domain::{
 };
 use gantry_queue::{Command, StackMessage};
 use gantry_store::{
+    config::Role,
     keys,
     scheduler::{CommandOutcome, RunEntry, TrackedBranch},
 };
@@ -48,87 +49,180 @@ fn refuse(why: impl Into<String>) -> Refusal {
     Refusal::conflict("It cannot be done now", why)
 }
 
-/// `POST /api/v1/stacks/{slug}/unblock {"reason"}`
-pub(crate) async fn unblock(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Path(slug): Path<String>,
-    Body(body): Body,
-) -> Answer<Response> {
-    answer(ask_unblock(&app, &caller, &slug, body).await?)
+/// What people ask of a stack or of one of its runs. [`TABLE`] says who may, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Apply the plan that was shown.
+    Confirm,
+    /// Do not apply it.
+    Discard,
+    /// End the run.
+    Stop,
+    /// Run the same commit again.
+    Retry,
+    /// Start a run of a stack.
+    Run,
+    /// Take a stack back from a lost run.
+    Unblock,
+    /// Leave out all that queues but the newest.
+    CatchUp,
 }
 
-/// Asks to unblock a stack.
-pub(crate) async fn ask_unblock(
-    app: &App,
-    caller: &Caller,
-    slug: &str,
-    body: Map<String, Value>,
-) -> Answer<CommandView> {
-    let mut form = Form::new(body);
-    let reason = form.required_text("reason", "what you found about the lost apply");
-    if reason.as_ref().is_some_and(|reason| reason.chars().count() > 500) {
-        form.wrong("reason", "has more than 500 characters");
-    }
-    form.check()?;
-    let stack = stacks::find(app, slug).await?.value;
-    let check = async {
-        let head = stacks::head(app, &stack.id).await?;
-        match head.and_then(|head| head.value.blocked) {
-            Some(_) => Ok(()),
-            None => Err(refuse("The stack is not blocked.")),
+/// A row of the table: one route of the API, and one form of a page.
+pub(crate) struct Row {
+    /// What is asked.
+    pub(crate) ask: Ask,
+    /// Where the API takes it.
+    pub(crate) api: &'static str,
+    /// Where the pages' form goes.
+    pub(crate) page: &'static str,
+    /// The role that it needs.
+    pub(crate) needs: Role,
+    /// What it does, for the list of activities.
+    pub(crate) what: &'static str,
+    /// The fields of the form, which are texts.
+    pub(crate) texts: &'static [&'static str],
+    /// The fields of the form, which are boxes to tick.
+    pub(crate) boxes: &'static [&'static str],
+    /// The page asks first whether it is meant.
+    pub(crate) sure: bool,
+    /// It makes a run, which the page shows next.
+    pub(crate) makes_run: bool,
+}
+
+macro_rules! row {
+    ($ask:ident, $needs:ident, $path:literal, $what:literal) => {
+        Row {
+            ask: Ask::$ask,
+            api: concat!("/api/v1", $path),
+            page: $path,
+            needs: Role::$needs,
+            what: $what,
+            texts: &[],
+            boxes: &[],
+            sure: false,
+            makes_run: false,
         }
     };
-    give(app, caller, &stack, Command::Unblock { reason: reason.unwrap_or_default() }, check).await
 }
 
-/// `POST /api/v1/stacks/{slug}/catch-up`
-pub(crate) async fn catch_up(
+/// Every command.
+pub(crate) static TABLE: [Row; 7] = [
+    row!(Confirm, Deploy, "/runs/{id}/confirm", "confirm the run {id}"),
+    row!(Discard, Deploy, "/runs/{id}/discard", "discard the run {id}"),
+    Row { sure: true, ..row!(Stop, Deploy, "/runs/{id}/stop", "stop the run {id}") },
+    Row {
+        boxes: &["force"],
+        makes_run: true,
+        ..row!(Retry, Deploy, "/runs/{id}/retry", "retry the run {id}")
+    },
+    Row {
+        texts: &["type", "commit"],
+        makes_run: true,
+        ..row!(Run, Deploy, "/stacks/{slug}/runs", "start a run of the stack {slug}")
+    },
+    Row {
+        texts: &["reason"],
+        ..row!(Unblock, Admin, "/stacks/{slug}/unblock", "unblock the stack {slug}")
+    },
+    Row {
+        sure: true,
+        ..row!(CatchUp, Deploy, "/stacks/{slug}/catch-up", "catch up with the stack {slug}")
+    },
+];
+
+/// A command, as the API takes it.
+pub(crate) async fn take(
+    asked: Ask,
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path(slug): Path<String>,
+    Path(of): Path<String>,
+    Body(fields): Body,
 ) -> Answer<Response> {
-    answer(ask_catch_up(&app, &caller, &slug).await?)
+    answer(ask(&app, &caller, asked, &of, fields).await?)
 }
 
-/// Asks to catch up with a stack's newest commit.
-pub(crate) async fn ask_catch_up(app: &App, caller: &Caller, slug: &str) -> Answer<CommandView> {
-    let stack = stacks::find(app, slug).await?.value;
+/// Asks for something of the stack, or of the run, `of`.
+pub(crate) async fn ask(
+    app: &App,
+    caller: &Caller,
+    asked: Ask,
+    of: &str,
+    fields: Map<String, Value>,
+) -> Answer<CommandView> {
+    let form = Form::new(fields);
+    match asked {
+        Ask::Confirm => confirm(app, caller, of, form).await,
+        Ask::Discard => discard(app, caller, of, form).await,
+        Ask::Stop => stop(app, caller, of, form).await,
+        Ask::Retry => retry(app, caller, of, form).await,
+        Ask::Run => run(app, caller, of, form).await,
+        Ask::Unblock => unblock(app, caller, of, form).await,
+        Ask::CatchUp => catch_up(app, caller, of, form).await,
+    }
+}
+
+async fn confirm(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<CommandView> {
+    form.check()?;
+    let (run, stack) = run_and_stack(app, id).await?;
     let check = async {
-        let partition = keys::stack_partition(&stack.id);
-        let queued =
-            app.store.query::<RunEntry>(&partition, "queue#", None, false, 2).await?.items.len();
-        let waits = match stacks::head(app, &stack.id).await?.and_then(|head| head.value.tracked) {
-            Some(run) => find_run(app, &run).await?.state == RunState::Unconfirmed,
-            None => false,
-        };
-        match (queued, waits) {
-            (0, true) => Err(refuse("No newer run waits: discard the run instead.")),
-            (0 | 1, false) => Err(refuse("There is nothing to catch up with.")),
+        if run.state != RunState::Unconfirmed {
+            return Err(refuse(format!("The run is {}: there is nothing to confirm.", run.state)));
+        }
+        may_start(app, &stack, RunType::Tracked).await
+    };
+    give(app, caller, &stack, Command::Confirm { run: run.id.clone() }, check).await
+}
+
+async fn discard(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<CommandView> {
+    form.check()?;
+    let (run, stack) = run_and_stack(app, id).await?;
+    let check = async {
+        match run.state {
+            RunState::Unconfirmed | RunState::Confirmed => Ok(()),
+            state if state.is_final() => Err(refuse(format!("The run has ended: {state}."))),
+            state => Err(refuse(format!("The run is {state}: stop it instead."))),
+        }
+    };
+    give(app, caller, &stack, Command::Discard { run: run.id.clone() }, check).await
+}
+
+async fn stop(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<CommandView> {
+    form.check()?;
+    let (run, stack) = run_and_stack(app, id).await?;
+    let check = async {
+        match run.state {
+            RunState::Unconfirmed | RunState::Confirmed => {
+                Err(refuse(format!("The run is {}: discard it instead.", run.state)))
+            }
+            RunState::Destroying => {
+                Err(refuse("What the test made is being destroyed: that is not stopped."))
+            }
+            state if state.is_final() => Err(refuse(format!("The run has ended: {state}."))),
             _ => Ok(()),
         }
     };
-    give(app, caller, &stack, Command::CatchUp, check).await
+    give(app, caller, &stack, Command::Stop { run: run.id.clone() }, check).await
 }
 
-/// `POST /api/v1/stacks/{slug}/runs {"type"?, "commit"?}`
-pub(crate) async fn start_run(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Path(slug): Path<String>,
-    Body(body): Body,
-) -> Answer<Response> {
-    answer(ask_run(&app, &caller, &slug, body).await?)
+async fn retry(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<CommandView> {
+    let force = form.flag("force").unwrap_or(false);
+    form.check()?;
+    let (run, stack) = run_and_stack(app, id).await?;
+    let check = async {
+        if !run.state.is_final() {
+            return Err(refuse(format!("The run is {}: it has not ended.", run.state)));
+        }
+        may_start(app, &stack, run.run_type).await?;
+        if run.run_type == RunType::Tracked && !force {
+            not_behind(app, &run).await?;
+        }
+        Ok(())
+    };
+    give(app, caller, &stack, Command::Retry { run: run.id.clone(), force }, check).await
 }
 
-/// Asks for a run of a stack.
-pub(crate) async fn ask_run(
-    app: &App,
-    caller: &Caller,
-    slug: &str,
-    body: Map<String, Value>,
-) -> Answer<CommandView> {
-    let mut form = Form::new(body);
+async fn run(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<CommandView> {
     let run_type = form.choice::<RunType>("type").unwrap_or(RunType::Tracked);
     if run_type == RunType::Test {
         form.wrong("type", "should be tracked or proposed");
@@ -159,108 +253,41 @@ pub(crate) async fn ask_run(
     give(app, caller, &stack, command, check).await
 }
 
-/// `POST /api/v1/runs/{id}/confirm`
-pub(crate) async fn confirm(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-) -> Answer<Response> {
-    answer(ask_confirm(&app, &caller, &id).await?)
-}
-
-/// Asks to confirm a run.
-pub(crate) async fn ask_confirm(app: &App, caller: &Caller, id: &str) -> Answer<CommandView> {
-    let (run, stack) = run_and_stack(app, id).await?;
+async fn unblock(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<CommandView> {
+    let reason = form.required_text("reason", "what you found about the lost apply");
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > 500) {
+        form.wrong("reason", "has more than 500 characters");
+    }
+    form.check()?;
+    let stack = stacks::find(app, slug).await?.value;
     let check = async {
-        if run.state != RunState::Unconfirmed {
-            return Err(refuse(format!("The run is {}: there is nothing to confirm.", run.state)));
-        }
-        may_start(app, &stack, RunType::Tracked).await
-    };
-    give(app, caller, &stack, Command::Confirm { run: run.id.clone() }, check).await
-}
-
-/// `POST /api/v1/runs/{id}/discard`
-pub(crate) async fn discard(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-) -> Answer<Response> {
-    answer(ask_discard(&app, &caller, &id).await?)
-}
-
-/// Asks to discard a run.
-pub(crate) async fn ask_discard(app: &App, caller: &Caller, id: &str) -> Answer<CommandView> {
-    let (run, stack) = run_and_stack(app, id).await?;
-    let check = async {
-        match run.state {
-            RunState::Unconfirmed | RunState::Confirmed => Ok(()),
-            state if state.is_final() => Err(refuse(format!("The run has ended: {state}."))),
-            state => Err(refuse(format!("The run is {state}: stop it instead."))),
+        let head = stacks::head(app, &stack.id).await?;
+        match head.and_then(|head| head.value.blocked) {
+            Some(_) => Ok(()),
+            None => Err(refuse("The stack is not blocked.")),
         }
     };
-    give(app, caller, &stack, Command::Discard { run: run.id.clone() }, check).await
+    give(app, caller, &stack, Command::Unblock { reason: reason.unwrap_or_default() }, check).await
 }
 
-/// `POST /api/v1/runs/{id}/stop`
-pub(crate) async fn stop(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-) -> Answer<Response> {
-    answer(ask_stop(&app, &caller, &id).await?)
-}
-
-/// Asks to stop a run.
-pub(crate) async fn ask_stop(app: &App, caller: &Caller, id: &str) -> Answer<CommandView> {
-    let (run, stack) = run_and_stack(app, id).await?;
+async fn catch_up(app: &App, caller: &Caller, slug: &str, form: Form) -> Answer<CommandView> {
+    form.check()?;
+    let stack = stacks::find(app, slug).await?.value;
     let check = async {
-        match run.state {
-            RunState::Unconfirmed | RunState::Confirmed => {
-                Err(refuse(format!("The run is {}: discard it instead.", run.state)))
-            }
-            RunState::Destroying => {
-                Err(refuse("What the test made is being destroyed: that is not stopped."))
-            }
-            state if state.is_final() => Err(refuse(format!("The run has ended: {state}."))),
+        let partition = keys::stack_partition(&stack.id);
+        let queued =
+            app.store.query::<RunEntry>(&partition, "queue#", None, false, 2).await?.items.len();
+        let waits = match stacks::head(app, &stack.id).await?.and_then(|head| head.value.tracked) {
+            Some(run) => find_run(app, &run).await?.state == RunState::Unconfirmed,
+            None => false,
+        };
+        match (queued, waits) {
+            (0, true) => Err(refuse("No newer run waits: discard the run instead.")),
+            (0 | 1, false) => Err(refuse("There is nothing to catch up with.")),
             _ => Ok(()),
         }
     };
-    give(app, caller, &stack, Command::Stop { run: run.id.clone() }, check).await
-}
-
-/// `POST /api/v1/runs/{id}/retry {"force"?}`
-pub(crate) async fn retry(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    Body(body): Body,
-) -> Answer<Response> {
-    answer(ask_retry(&app, &caller, &id, body).await?)
-}
-
-/// Asks for another run of a run's commit.
-pub(crate) async fn ask_retry(
-    app: &App,
-    caller: &Caller,
-    id: &str,
-    body: Map<String, Value>,
-) -> Answer<CommandView> {
-    let mut form = Form::new(body);
-    let force = form.flag("force").unwrap_or(false);
-    form.check()?;
-    let (run, stack) = run_and_stack(app, id).await?;
-    let check = async {
-        if !run.state.is_final() {
-            return Err(refuse(format!("The run is {}: it has not ended.", run.state)));
-        }
-        may_start(app, &stack, run.run_type).await?;
-        if run.run_type == RunType::Tracked && !force {
-            not_behind(app, &run).await?;
-        }
-        Ok(())
-    };
-    give(app, caller, &stack, Command::Retry { run: run.id.clone(), force }, check).await
+    give(app, caller, &stack, Command::CatchUp, check).await
 }
 
 /// `GET /api/v1/commands/{stack}/{request}`

@@ -139,7 +139,7 @@ const KEYS: &str = "/api/v1/keys";
 /// activities read well.
 fn pages() -> Vec<Route> {
     use pages::handlers as page;
-    vec![
+    let mut routes = vec![
         open("/healthz", page::health),
         open("/assets/{name}", pages::asset),
         open("/.well-known/terraform.json", registry::discovery),
@@ -171,12 +171,9 @@ fn pages() -> Vec<Route> {
             "make or repair the webhook of the stack {slug}",
             page::repair_webhook,
         ),
-        send("/stacks/{slug}/unblock", Admin, "unblock the stack {slug}", page::unblock),
         see("/stacks/{slug}/catch-up", Deploy, page::ask_catch_up),
-        sure("/stacks/{slug}/catch-up", Deploy, "catch up with the stack {slug}", page::catch_up),
         see("/stacks/{slug}/restore", Admin, page::ask_restore),
         see("/stacks/{slug}/unlock", Admin, page::ask_unlock),
-        send("/stacks/{slug}/runs", Deploy, "start a run of the stack {slug}", page::start_run),
         send("/stacks/{slug}/delete", Admin, "delete the stack {slug}", page::delete_stack),
         see("/modules", Read, page::modules),
         see("/modules/new", Admin, page::new_module),
@@ -195,11 +192,7 @@ fn pages() -> Vec<Route> {
         open("/runs/{id}", page::run),
         open("/runs/{id}/log", page::log),
         open("/runs/{id}/log.txt", page::log_text),
-        send("/runs/{id}/confirm", Deploy, "confirm the run {id}", page::confirm),
-        send("/runs/{id}/discard", Deploy, "discard the run {id}", page::discard),
         see("/runs/{id}/stop", Deploy, page::ask_stop),
-        sure("/runs/{id}/stop", Deploy, "stop the run {id}", page::stop),
-        send("/runs/{id}/retry", Deploy, "retry the run {id}", page::retry),
         see("/events", Read, page::events),
         see("/activity", Read, page::activity),
         see("/keys", Admin, page::keys),
@@ -213,12 +206,14 @@ fn pages() -> Vec<Route> {
         see("/pick/projects", Admin, page::pick_project),
         see("/pick/branches", Admin, page::pick_branch),
         see("/pick/root", Admin, page::pick_root),
-    ]
+    ];
+    routes.extend(commands_of_pages());
+    routes
 }
 
 /// The API.
 fn api() -> Vec<Route> {
-    vec![
+    let mut routes = vec![
         open("/api/v1/openapi.json", openapi),
         read(INTEGRATION, Read, integration::show),
         put(INTEGRATION, Admin, "connect GitLab", integration::connect),
@@ -243,15 +238,7 @@ fn api() -> Vec<Route> {
             "make or repair the webhook of the stack {slug}",
             stacks::make_webhook,
         ),
-        post("/api/v1/stacks/{slug}/unblock", Admin, "unblock the stack {slug}", commands::unblock),
-        post(
-            "/api/v1/stacks/{slug}/catch-up",
-            Deploy,
-            "catch up with the stack {slug}",
-            commands::catch_up,
-        ),
         read(STACK_RUNS, Read, runs::list).taking(PAGING),
-        post(STACK_RUNS, Deploy, "start a run of the stack {slug}", commands::start_run),
         open("/api/v1/module-config.schema.json", modules::schema),
         read(MODULES, Read, modules::list).taking(SEARCHING),
         post(MODULES, Admin, "make a module", modules::create),
@@ -271,10 +258,6 @@ fn api() -> Vec<Route> {
         read("/api/v1/runs/{id}", Read, runs::show),
         read("/api/v1/runs/{id}/log", Read, runs::log).taking(&["after", "before", "find"]),
         read("/api/v1/runs/{id}/change", Read, runs::show_change),
-        post("/api/v1/runs/{id}/confirm", Deploy, "confirm the run {id}", commands::confirm),
-        post("/api/v1/runs/{id}/discard", Deploy, "discard the run {id}", commands::discard),
-        post("/api/v1/runs/{id}/stop", Deploy, "stop the run {id}", commands::stop),
-        post("/api/v1/runs/{id}/retry", Deploy, "retry the run {id}", commands::retry),
         read("/api/v1/commands/{slug}/{request}", Read, commands::outcome),
         read("/api/v1/events", Read, events::list).taking(&["after", "limit", "project"]),
         read("/api/v1/events/{id}", Read, events::decisions),
@@ -292,7 +275,29 @@ fn api() -> Vec<Route> {
             "hold runners back, or let them start",
             operations::pause,
         ),
-    ]
+    ];
+    routes.extend(commands_of_api());
+    routes
+}
+
+/// The commands of the API.
+fn commands_of_api() -> impl Iterator<Item = Route> {
+    commands::TABLE.iter().map(|row| {
+        let asked = row.ask;
+        post(row.api, row.needs, row.what, move |app, caller, of, body| {
+            commands::take(asked, app, caller, of, body)
+        })
+    })
+}
+
+/// The forms of commands.
+fn commands_of_pages() -> impl Iterator<Item = Route> {
+    commands::TABLE.iter().map(|row| {
+        let form = send(row.page, row.needs, row.what, move |app, frame, caller, of, fields| {
+            pages::handlers::command(row, app, frame, caller, of, fields)
+        });
+        Route { asks: row.sure, ..form }
+    })
 }
 
 /// The API and the pages. There is no fallback but for addresses below `/api/`, so that other

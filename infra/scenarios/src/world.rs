@@ -383,6 +383,11 @@ impl World {
         }
     }
 
+    /// The time in this world.
+    pub fn now(&self) -> Timestamp {
+        self.system.clock.now()
+    }
+
     /// One sweep. With stale index reads, as many as it takes to see what is there now.
     pub async fn sweep(&mut self) {
         let times = if self.mode.stale_index { 3 } else { 1 };

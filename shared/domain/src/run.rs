@@ -13,7 +13,7 @@ use crate::{
 use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 mod new;
 mod position;
@@ -28,8 +28,11 @@ pub use table::{Effect, Refused, Row, RunEvent, RunState, TABLE, next};
 pub use trigger::Trigger;
 
 /// What a run is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum RunType {
     /// A preview, never applied.
     Proposed,
@@ -39,33 +42,17 @@ pub enum RunType {
     Test,
 }
 
-impl fmt::Display for RunType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Proposed => "proposed",
-            Self::Tracked => "tracked",
-            Self::Test => "test",
-        })
-    }
-}
-
 /// The part of a run that one runner process executes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Phase {
     /// Init and plan; with autodeploy also the apply that follows.
     Plan,
     /// Apply of a confirmed plan.
     Apply,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plan => "plan",
-            Self::Apply => "apply",
-        })
-    }
 }
 
 /// Something that keeps a proposed run alive.

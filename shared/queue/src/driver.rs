@@ -66,7 +66,7 @@ pub struct BatchOutcome {
 enum Fate {
     Done,
     Dead,
-    Again(Duration),
+    Retry(Duration),
 }
 
 impl Driver {
@@ -127,7 +127,7 @@ impl Driver {
                         outcome.dead.push(message.message_id);
                         continue;
                     }
-                    Fate::Again(wait) => *held.insert(wait),
+                    Fate::Retry(wait) => *held.insert(wait),
                 },
             };
             if let Err(error) =
@@ -226,7 +226,7 @@ impl Driver {
         if let Some(wait) = failure.retry_after {
             let wait = wait.max(patience(message.receive_count)).min(LONGEST_WAIT);
             tracing::warn!(wait_s = wait.as_secs(), error, "not handled yet, trouble elsewhere");
-            return Fate::Again(wait);
+            return Fate::Retry(wait);
         }
         let count = match self.failures.failed(queue.as_str(), &message.message_id).await {
             Ok(count) => count,
@@ -235,13 +235,13 @@ impl Driver {
                 let wait = delay(message.receive_count).max(patience(message.receive_count));
                 let uncounted = format!("{uncounted:#}");
                 tracing::warn!(wait_s = wait.as_secs(), error, uncounted, "not handled");
-                return Fate::Again(wait);
+                return Fate::Retry(wait);
             }
         };
         let wait = delay(count);
         if count < self.options.limit {
             tracing::warn!(wait_s = wait.as_secs(), failures = count, error, "not handled");
-            return Fate::Again(wait);
+            return Fate::Retry(wait);
         }
         match self.transport.move_to_dead_letters(queue, message, &error).await {
             Ok(()) => {
@@ -252,7 +252,7 @@ impl Driver {
             Err(not_moved) => {
                 let not_moved = format!("{not_moved:#}");
                 tracing::error!(failures = count, error, not_moved, "cannot be given up");
-                Fate::Again(wait)
+                Fate::Retry(wait)
             }
         }
     }

@@ -12,21 +12,21 @@ use tokio::time::Instant;
 
 /// What an event that brings no messages means: it, and the id of the invocation, which is the same
 /// when Lambda calls again.
-pub type Told = fn(event: &serde_json::Value, request: &str) -> Message;
+pub type FromEvent = fn(event: &serde_json::Value, request: &str) -> Message;
 
 /// Handles what Lambda calls with until it ends the process: messages of each queue by its handler,
-/// and anything else by sending the message that `told` makes of it.
+/// and anything else by sending the message that `other_events` makes of it.
 pub async fn serve(
     driver: Driver,
     now: Now,
     handlers: &[(QueueName, Arc<dyn Handler>)],
-    told: Option<(Sender, Told)>,
+    other_events: Option<(Sender, FromEvent)>,
 ) -> Result<(), Error> {
     lambda_runtime::run(service_fn(|event: LambdaEvent<serde_json::Value>| {
         let remaining = remaining(event.context.deadline, now());
-        let (driver, told) = (driver.clone(), told.clone());
+        let (driver, other_events) = (driver.clone(), other_events.clone());
         async move {
-            match (Call::try_from(event.payload)?, told) {
+            match (Call::try_from(event.payload)?, other_events) {
                 (Call::Batch(batch), _) => {
                     let from = queue(&batch);
                     let handler = handlers.iter().find(|(queue, _)| Some(*queue) == from);
@@ -35,8 +35,8 @@ pub async fn serve(
                     let handler = handler.ok_or("no queue has a handler")?;
                     Ok::<_, Error>(run(&driver, batch, remaining, handler).await)
                 }
-                (Call::Other(event_told), Some((sender, told))) => {
-                    sender.send(told(&event_told, &event.context.request_id)).await?;
+                (Call::Other(other), Some((sender, message_of))) => {
+                    sender.send(message_of(&other, &event.context.request_id)).await?;
                     Ok(SqsBatchResponse::default())
                 }
                 (Call::Other(_), None) => Err("an event without messages".into()),
@@ -152,7 +152,7 @@ mod tests {
     fn whatever_brings_no_records_is_told_as_it_is() {
         let call = |event| Call::try_from(event);
         let timer = serde_json::json!({"source": "aws.events", "detail": {}});
-        assert!(matches!(call(timer), Ok(Call::Other(told)) if told["source"] == "aws.events"));
+        assert!(matches!(call(timer), Ok(Call::Other(event)) if event["source"] == "aws.events"));
         assert!(matches!(call(serde_json::json!({})), Ok(Call::Other(_))));
         assert!(matches!(call(serde_json::json!({"Records": []})), Ok(Call::Batch(_))));
         assert!(call(serde_json::json!({"Records": 1})).is_err());

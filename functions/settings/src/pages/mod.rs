@@ -7,6 +7,7 @@ mod ansi;
 mod ask;
 mod assets;
 mod changes;
+mod commands;
 mod escape;
 mod events;
 mod fields;
@@ -91,6 +92,7 @@ pub(crate) mod handlers {
             revoke as ask_revoke, rotate as ask_rotate, stop as ask_stop, unlink as ask_unlink,
             unlock as ask_unlock,
         },
+        commands::take as command,
         events::show as events,
         gitlab::{
             connect as connect_gitlab, rotate as rotate_secret, show as gitlab,
@@ -102,12 +104,9 @@ pub(crate) mod handlers {
         overview::show as overview,
         people::{activity, delete_key, keys, make_key},
         pick::{branches as pick_branch, projects as pick_project, root as pick_root},
-        run::{confirm, discard, log, log_text, retry, show as run, stop},
+        run::{log, log_text, show as run},
         sign_in::{leave as sign_out, show as sign_in, try_key},
-        stack::{
-            catch_up, check as check_stack, remove as delete_stack, repair_webhook, show as stack,
-            start_run, unblock,
-        },
+        stack::{check as check_stack, remove as delete_stack, repair_webhook, show as stack},
         stack_form::{
             create as create_stack, create_module, edit as edit_stack, edit_module,
             new as new_stack, new_module, save as save_stack, save_module,

@@ -1,6 +1,7 @@
 //! Modules: all of them, and one with its versions, its tests and how to use it.
 
 use super::{
+    commands,
     fields::Fields,
     go_to,
     overview::RunRow,
@@ -373,7 +374,7 @@ pub(crate) async fn make_version(
         Some(run) => format!("runs/{run}"),
         None => format!("modules/{slug}"),
     };
-    Ok(stack::asked(&frame, &to, view))
+    Ok(commands::asked(&frame, &to, view))
 }
 
 /// `POST /modules/{slug}/yank`
@@ -386,7 +387,7 @@ pub(crate) async fn yank(
 ) -> Answer<Response> {
     let number = fields.text("version").to_owned();
     let view = modules::ask_yank(&app, &caller, &slug, &number, body(&fields, &["note"])).await?;
-    Ok(stack::asked(&frame, &format!("modules/{slug}"), view))
+    Ok(commands::asked(&frame, &format!("modules/{slug}"), view))
 }
 
 /// `POST /modules/{slug}/delete`

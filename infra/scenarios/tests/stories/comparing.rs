@@ -95,9 +95,12 @@ async fn comparing_keeps_to_its_budget_and_still_comes_to_everybody() {
         w.pass(5 * MINUTE).await;
         for _ in 0..3 {
             w.gitlab.take_requests();
+            let begun = w.now();
             w.pass(2 * MINUTE).await;
+            // It takes longer where a process ends.
+            let seconds = usize::try_from(w.now().duration_since(begun).as_secs()).unwrap();
             let calls = w.gitlab.requests().len();
-            assert!(calls <= 2 * 60 + 8, "{calls} calls in two minutes");
+            assert!(calls <= seconds + 8, "{calls} calls in {seconds} seconds");
             assert!(calls > 60, "the budget is used: {calls}");
         }
         w.gitlab.take_requests();

@@ -2,6 +2,7 @@ use super::*;
 use crate::run::{RunEvent, RunState, next};
 use jiff::Timestamp;
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -311,9 +312,9 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 fn take_a_step(run: &mut RunView, step: &prop::sample::Index) {
-    let ways: Vec<RunState> = RunEvent::ALL
-        .into_iter()
-        .filter_map(|event| next(run.state, event).ok().map(|(state, _)| state))
+    let ways: Vec<RunState> = RunEvent::VARIANTS
+        .iter()
+        .filter_map(|event| next(run.state, *event).ok().map(|(state, _)| state))
         .collect();
     if !ways.is_empty() {
         run.state = *step.get(&ways);

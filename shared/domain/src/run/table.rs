@@ -4,11 +4,24 @@
 //! [`RunEvent::PlanChanged`], …), so that a transition is a lookup and nothing else.
 
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
-/// Where a run is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// Where a run is in its life, in the order of that life.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[expect(
     missing_docs,
     reason = "the table below says what each state means by what leads out of it"
@@ -31,24 +44,6 @@ pub enum RunState {
 }
 
 impl RunState {
-    /// Every state, in the order of a run's life.
-    pub const ALL: [Self; 14] = [
-        Self::Queued,
-        Self::Preparing,
-        Self::Initializing,
-        Self::Planning,
-        Self::Unconfirmed,
-        Self::Confirmed,
-        Self::Applying,
-        Self::Destroying,
-        Self::Testing,
-        Self::Finished,
-        Self::Failed,
-        Self::Stopped,
-        Self::Canceled,
-        Self::Discarded,
-    ];
-
     /// Nothing leads out of a final state.
     pub fn is_final(self) -> bool {
         matches!(
@@ -63,29 +58,20 @@ impl RunState {
     }
 }
 
-impl fmt::Display for RunState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Queued => "queued",
-            Self::Preparing => "preparing",
-            Self::Initializing => "initializing",
-            Self::Planning => "planning",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Confirmed => "confirmed",
-            Self::Applying => "applying",
-            Self::Destroying => "destroying",
-            Self::Testing => "testing",
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Stopped => "stopped",
-            Self::Canceled => "canceled",
-            Self::Discarded => "discarded",
-        })
-    }
-}
-
 /// What can happen to a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum RunEvent {
     /// It got a position and is handed to a runner.
@@ -126,31 +112,6 @@ pub enum RunEvent {
     Stopped,
     /// Nobody wants it any more, and no runner has it.
     Canceled,
-}
-
-impl RunEvent {
-    /// Every event.
-    pub const ALL: [Self; 19] = [
-        Self::Granted,
-        Self::HandedBack,
-        Self::Claimed,
-        Self::Initialized,
-        Self::PlanClean,
-        Self::PlanPreviewed,
-        Self::PlanChanged,
-        Self::PlanAutodeployed,
-        Self::Confirmed,
-        Self::Discarded,
-        Self::Applied,
-        Self::TestApplied,
-        Self::Destroyed,
-        Self::Failed,
-        Self::TestFailed,
-        Self::TestsBegun,
-        Self::TestsPassed,
-        Self::Stopped,
-        Self::Canceled,
-    ];
 }
 
 /// What must be done after a transition was written, however often it is started over.
@@ -237,6 +198,7 @@ pub fn next(state: RunState, event: RunEvent) -> Result<(RunState, &'static [Eff
 mod tests {
     use super::*;
     use std::collections::{BTreeMap, HashSet};
+    use strum::VariantArray as _;
 
     #[test]
     fn no_pair_stands_twice() {
@@ -249,7 +211,7 @@ mod tests {
     #[test]
     fn final_states_have_no_way_out_and_all_others_lead_to_one() {
         let mut reaches: HashSet<RunState> =
-            RunState::ALL.into_iter().filter(|s| s.is_final()).collect();
+            RunState::VARIANTS.iter().copied().filter(|s| s.is_final()).collect();
         loop {
             let before = reaches.len();
             for (from, _, to, _) in TABLE {
@@ -262,7 +224,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(reaches.len(), RunState::ALL.len());
+        assert_eq!(reaches.len(), RunState::VARIANTS.len());
     }
 
     #[test]
@@ -278,9 +240,10 @@ mod tests {
     #[test]
     fn the_whole_grid() {
         let mut lines = BTreeMap::new();
-        for state in RunState::ALL {
-            let row: Vec<String> = RunEvent::ALL
-                .into_iter()
+        for state in RunState::VARIANTS.iter().copied() {
+            let row: Vec<String> = RunEvent::VARIANTS
+                .iter()
+                .copied()
                 .filter_map(|event| {
                     let (to, effects) = next(state, event).ok()?;
                     Some(format!("  {event:?} -> {to} {effects:?}"))

@@ -287,6 +287,7 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use strum::VariantArray as _;
 
     fn view(run_type: RunType, state: RunState) -> RunView {
         RunView {
@@ -320,7 +321,7 @@ mod tests {
     fn every_state_of_every_type() {
         let mut all = String::new();
         for run_type in [RunType::Proposed, RunType::Tracked, RunType::Test] {
-            for state in RunState::ALL {
+            for state in RunState::VARIANTS.iter().copied() {
                 all += &format!("{run_type} {state}: {}\n", said(&view(run_type, state)));
             }
         }
@@ -468,10 +469,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_description_always_fits(summary in any::<String>(), state in 0..RunState::ALL.len()) {
+        fn a_description_always_fits(summary in any::<String>(), state in 0..RunState::VARIANTS.len()) {
             let run = RunView {
                 summary: Some(summary),
-                ..view(RunType::Tracked, RunState::ALL[state])
+                ..view(RunType::Tracked, RunState::VARIANTS[state])
             };
             let text = of_run(&run).description;
             prop_assert!(text.chars().count() <= DESCRIPTION_CHARS);

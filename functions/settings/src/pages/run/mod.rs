@@ -4,10 +4,8 @@
 //! GitLab it shows state, change and log of that one run, and leads nowhere else.
 
 mod log;
-mod orders;
 
 pub(crate) use log::{log, log_text};
-pub(crate) use orders::{confirm, discard, retry, stop};
 
 use self::log::LogView;
 use super::{

@@ -2,8 +2,7 @@
 
 mod orders;
 
-pub(super) use orders::asked;
-pub(crate) use orders::{catch_up, remove, repair_webhook, start_run, unblock};
+pub(crate) use orders::{remove, repair_webhook};
 
 use super::{
     overview::RunRow,

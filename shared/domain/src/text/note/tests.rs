@@ -6,6 +6,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 fn run(name: &str, state: RunState) -> RunView {
     RunView {
@@ -329,9 +330,9 @@ fn only_what_is_said_matters() {
 /// Every text that people or programs outside can choose.
 fn hostile() -> impl Strategy<Value = NoteInput> {
     let texts = prop::collection::vec(untrusted(), 8);
-    (texts, 0..RunState::ALL.len(), 0..3usize).prop_map(|(t, state, mr)| {
+    (texts, 0..RunState::VARIANTS.len(), 0..3usize).prop_map(|(t, state, mr)| {
         let mut stack = changed("a", 1, &t[0]);
-        stack.run.state = RunState::ALL[state];
+        stack.run.state = RunState::VARIANTS[state];
         stack.run.summary = Some(t[1].clone());
         stack.run.by = Some(t[2].clone());
         stack.errors = vec![t[3].clone()];

@@ -1,0 +1,61 @@
+//! Commands: the forms with which people ask something of a stack or of a run.
+
+use super::{fields::Fields, go_to, shell::Frame};
+use crate::{
+    access::Caller,
+    app::App,
+    commands::{self, Ask, CommandView, Row},
+    refusal::{Answer, Done},
+    runs,
+};
+use axum::{
+    Extension,
+    extract::{Path, State},
+    response::{IntoResponse as _, Response},
+};
+use gantry_domain::EventId;
+use serde_json::{Map, Value};
+
+/// A command, as a page's form sends it.
+pub(crate) async fn take(
+    row: &'static Row,
+    State(app): State<App>,
+    frame: Frame,
+    Extension(caller): Extension<Caller>,
+    Path(of): Path<String>,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let mut body = Map::new();
+    for name in row.texts {
+        body.insert((*name).to_owned(), fields.value(name));
+    }
+    for name in row.boxes {
+        body.insert((*name).to_owned(), Value::from(fields.has(name)));
+    }
+    let view = commands::ask(&app, &caller, row.ask, &of, body).await?;
+    if row.ask == Ask::Discard && fields.has("again") {
+        // "Plan again": the old plan makes way for one of the branch as it is now.
+        let run = runs::find(&app, &of).await?;
+        let request = EventId::derive("again", &[caller.request.as_str()]);
+        let caller = Caller { request, ..caller };
+        let slug = run.slug.as_str();
+        let view = commands::ask(&app, &caller, Ask::Run, slug, Map::new()).await?;
+        return Ok(asked(&frame, &shown_next(true, row.page, &of, &view), view));
+    }
+    Ok(asked(&frame, &shown_next(row.makes_run, row.page, &of, &view), view))
+}
+
+/// The page that shows what became of a command: the new run's, or the one with the form.
+fn shown_next(makes_run: bool, path: &str, of: &str, view: &CommandView) -> String {
+    match &view.run {
+        Some(run) if makes_run => format!("runs/{run}"),
+        _ => format!("{}/{of}", path.split('/').nth(1).unwrap_or_default()),
+    }
+}
+
+/// On to the page that shows what became of a command.
+pub(super) fn asked(frame: &Frame, to: &str, view: CommandView) -> Response {
+    let outcome = view.message.unwrap_or_else(|| "asked for".to_owned());
+    let to = format!("{}{to}?asked={}", frame.root, view.request);
+    (Extension(Done::new(outcome)), go_to(&to)).into_response()
+}
