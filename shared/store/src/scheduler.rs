@@ -352,9 +352,11 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// After another answer. Nothing is known of a time between two that is longer than `longest`.
+    /// After another answer. Nothing is known of a time between two that is longer than `longest`,
+    /// and one that comes right after another, as when a sweep is done twice, tells nothing new.
     pub fn after(found: Option<Self>, now: Timestamp, longest: SignedDuration) -> Self {
         match found {
+            Some(found) if now.duration_since(found.last) < longest / 4 => found,
             Some(found) if now.duration_since(found.last) <= longest => {
                 Self { since: found.since, before: found.last, last: now.max(found.last) }
             }
@@ -522,6 +524,10 @@ mod tests {
         // The answers began after the last sign, or stopped for a while.
         check(&[0, 60, 120], -600, 120);
         check(&[0, 60, 240, 300], 10, 60);
+        // A sweep that was done twice has looked once: runners may not have been heard before it.
+        check(&[0, 66, 66], 0, 0);
+        check(&[0, 66, 67], 0, 0);
+        check(&[0, 66, 66, 132], 0, 132);
         // It has been heard since.
         check(&[0, 60, 120], 115, 0);
     }
