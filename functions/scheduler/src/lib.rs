@@ -72,7 +72,9 @@ async fn handle(deps: &Deps, message: Message) -> Result<(), Failure> {
         Message::Project(message) => projects.handle(message).await,
         Message::Stack(message) => stacks.handle(message).await,
         Message::Slots(SlotsMessage::Dispatch { .. }) => slots.on_dispatch().await,
-        Message::Slots(SlotsMessage::Sweep { .. }) => Sweep { deps, projects }.on_sweep().await,
+        Message::Slots(SlotsMessage::Sweep { .. }) => {
+            Sweep { deps, slots, runs, projects }.on_sweep().await
+        }
         other => {
             Err(anyhow!("a message of the kind {} is not the scheduler's", other.kind()).into())
         }

@@ -2,7 +2,13 @@
 //! each of them, and nudges whoever owns it. It changes nothing itself but due times that say
 //! nothing any more.
 
-use crate::{deps::Deps, nudges::distinct, projects::Projects, runs::queue_key, slots::count_own};
+use crate::{
+    deps::Deps,
+    nudges::distinct,
+    projects::Projects,
+    runs::{Runs, queue_key},
+    slots::{Slots, count_own},
+};
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
     ProjectId, RunId,
@@ -34,14 +40,16 @@ fn waits_for_runner(state: &RunState) -> bool {
 /// What the timer does.
 pub(crate) struct Sweep<'a> {
     pub(crate) deps: &'a Deps,
+    pub(crate) slots: Slots<'a>,
+    pub(crate) runs: Runs<'a>,
     pub(crate) projects: Projects<'a>,
 }
 
 impl Sweep<'_> {
     pub(crate) async fn on_sweep(&self) -> Result<(), Failure> {
         let now = self.deps.now();
-        let slots = self.projects.stacks.runs.slots.all().await?;
-        if !slots.is_empty() {
+        let taken = self.slots.all().await?;
+        if !taken.is_empty() {
             self.note_heard().await?;
         }
         // Another shard is the first each time: where the time does not suffice for all, each gets
@@ -60,9 +68,9 @@ impl Sweep<'_> {
             self.deps.sender.send(SlotsMessage::Dispatch { cause }).await?;
         }
         self.projects.call_in_turn(now).await?;
-        let runs = self.runs_of(&slots).await?;
-        self.move_pools_over(&slots, &runs).await?;
-        if let Err(failure) = self.measure(&queue.items, &slots, &runs).await {
+        let runs = self.runs_of(&taken).await?;
+        self.move_pools_over(&taken, &runs).await?;
+        if let Err(failure) = self.measure(&queue.items, &taken, &runs).await {
             tracing::error!("the sweep did not measure: {:#}", failure.error);
         }
         Ok(())
@@ -192,7 +200,7 @@ impl Sweep<'_> {
         for listed in self.deps.store.query_all::<BlockedStack>(keys::BLOCKED, "").await? {
             let stack = &listed.value.stack;
             let is_there = self.deps.store.stack(stack).await?.is_some();
-            if is_there && self.projects.stacks.runs.head(stack).await?.value.blocked.is_some() {
+            if is_there && self.runs.head(stack).await?.value.blocked.is_some() {
                 blocked += 1;
             } else {
                 let gone = Write::Delete { key: listed.key.clone(), expect: listed.unchanged() };
