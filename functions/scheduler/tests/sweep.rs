@@ -9,8 +9,8 @@ use gantry_domain::{
     integration::{BotUser, Integration},
 };
 use gantry_queue::{
-    Context, Envelope, Handler as _, Message, Outgoing, ProjectMessage, QueueName, Received,
-    Resend, SendError, Sender, SlotsMessage, Transport,
+    Context, Envelope, Handler as _, LaterMessage, Message, Outgoing, ProjectMessage, QueueName,
+    Received, SendError, Sender, SlotsMessage, Transport,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
@@ -159,7 +159,7 @@ impl World {
 /// The targets of what was brought forward.
 fn brought(sent: Vec<Message>) -> Vec<String> {
     let target = |message| match message {
-        Message::Later(Resend { message, .. }) => message.group().unwrap(),
+        Message::Later(LaterMessage::Resend { message, .. }) => message.group().unwrap(),
         other => panic!("not brought forward: {}", other.kind()),
     };
     sent.into_iter().map(target).collect()

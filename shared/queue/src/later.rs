@@ -1,6 +1,6 @@
 //! The consumer of `later`: sends each nudge again, now that its time has come.
 
-use crate::{Context, Failure, Handler, Message, Resend, Sender};
+use crate::{Context, Failure, Handler, LaterMessage, Message, Sender};
 use async_trait::async_trait;
 
 /// Sends nudges again.
@@ -18,7 +18,7 @@ impl Resender {
 #[async_trait]
 impl Handler for Resender {
     async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
-        let Resend { message, cause } = message.try_into()?;
+        let LaterMessage::Resend { message, cause } = message.try_into()?;
         Ok(self.sender.following(context.hops).resend(*message, &cause).await?)
     }
 }

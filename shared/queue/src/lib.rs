@@ -18,9 +18,9 @@ pub use driver::{BatchOutcome, Driver, DriverOptions, by_group};
 pub use handler::{Context, Failure, Handler};
 pub use later::Resender;
 pub use message::{
-    ClaimToken, Command, Envelope, FeedbackMessage, Message, MessageIds, Misplaced, NotStarted,
-    ParseError, ProjectMessage, Resend, SlotsMessage, SourceMessage, StackMessage, StartMessage,
-    VERSION,
+    ClaimToken, Command, Envelope, FeedbackMessage, LaterMessage, Message, MessageIds, Misplaced,
+    NotStarted, ParseError, ProjectMessage, SlotsMessage, SourceMessage, StackMessage,
+    StartMessage, VERSION,
 };
 pub use queues::{QueueName, UnknownQueue};
 pub use sender::{MAX_HOPS, PartialSend, Sender};

@@ -1,7 +1,7 @@
 //! Sending messages.
 
 use crate::{
-    Envelope, Message, QueueName, Resend, VERSION,
+    Envelope, LaterMessage, Message, QueueName, VERSION,
     transport::{MAX_DELAY, Now, Outgoing, SendError, Transport},
 };
 use std::{fmt, sync::Arc, time::Duration};
@@ -90,7 +90,7 @@ impl Sender {
         }
         let due = (self.now)().as_millisecond() + delay.as_millis() as i64;
         let cause = format!("{due}.{}", self.hops);
-        let resend = Resend { message: Box::new(message), cause };
+        let resend = LaterMessage::Resend { message: Box::new(message), cause };
         self.send_delayed(resend.into(), Some(delay)).await
     }
 

@@ -115,17 +115,21 @@ pub enum Message {
     /// For who starts runners.
     Start(StartMessage),
     /// For `later`.
-    Later(Resend),
+    Later(LaterMessage),
 }
 
-/// Sends a nudge again, after the delay that this message was sent with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename = "resend")]
-pub struct Resend {
-    /// The nudge.
-    pub message: Box<Message>,
-    /// Makes its deduplication id another one than the first time's.
-    pub cause: String,
+/// A message of `later`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum LaterMessage {
+    /// Sends a nudge again, after the delay that this message was sent with.
+    Resend {
+        /// The nudge.
+        message: Box<Message>,
+        /// Makes its deduplication id another one than the first time's.
+        cause: String,
+    },
 }
 
 /// A message came to a function that takes others.
@@ -169,5 +173,5 @@ from_parts! {
     Source: SourceMessage,
     Feedback: FeedbackMessage,
     Start: StartMessage,
-    Later: Resend,
+    Later: LaterMessage,
 }

@@ -1,6 +1,6 @@
 //! Where each message goes, what it is ordered with, and what it is recognised by.
 
-use super::{Message, Resend};
+use super::{LaterMessage, Message};
 use crate::QueueName;
 use gantry_domain::{CommitSha, EventId, ProjectId, RunId, StackId, ids::short_digest};
 
@@ -57,13 +57,13 @@ impl Message {
     }
 }
 
-impl Routing for Resend {
+impl Routing for LaterMessage {
     fn queue(&self) -> QueueName {
         QueueName::Later
     }
 
     fn kind(&self) -> &'static str {
-        "resend"
+        self.into()
     }
 
     fn group(&self) -> Option<String> {
@@ -71,11 +71,13 @@ impl Routing for Resend {
     }
 
     fn occasion(&self) -> String {
-        format!("again.{}.{}", self.cause, self.message.part().occasion())
+        let Self::Resend { message, cause } = self;
+        format!("again.{cause}.{}", message.part().occasion())
     }
 
     fn ids(&self) -> MessageIds<'_> {
-        self.message.ids()
+        let Self::Resend { message, .. } = self;
+        message.ids()
     }
 }
 

@@ -11,12 +11,13 @@ use gantry_domain::{
 };
 use gantry_local_queues::LocalQueues;
 use gantry_queue::{
-    ClaimToken, Command, Envelope, FeedbackMessage, Message, NotStarted, ParseError,
-    ProjectMessage, QueueName, Resend, Sender, SlotsMessage, SourceMessage, StackMessage,
-    StartMessage, VERSION,
+    ClaimToken, Command, Envelope, FeedbackMessage, LaterMessage, Message, NotStarted, ParseError,
+    ProjectMessage, QueueName, Sender, SlotsMessage, SourceMessage, StackMessage, StartMessage,
+    VERSION,
 };
 use jiff::Timestamp;
 use semver::Version;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -306,7 +307,11 @@ fn samples() -> Vec<(&'static str, Message)> {
             }
             .into(),
         ),
-        ("resend", Resend { message: Box::new(status()), cause: "1767323105000.3".into() }.into()),
+        (
+            "resend",
+            LaterMessage::Resend { message: Box::new(status()), cause: "1767323105000.3".into() }
+                .into(),
+        ),
     ]
 }
 
@@ -351,12 +356,27 @@ fn every_body_of_this_version_and_the_last_is_readable() {
 
 #[test]
 fn every_kind_of_message_has_a_sample() {
-    let unknown = serde_json::from_str::<Message>(r#"{"kind": "?"}"#).unwrap_err().to_string();
-    let (_, kinds) = unknown.split_once("expected one of ").unwrap();
-    let kinds: BTreeSet<&str> =
-        kinds.split('`').filter(|k| k.starts_with(char::is_alphabetic)).collect();
-    let samples = samples();
-    let seen: BTreeSet<&str> = samples.iter().map(|(_, message)| message.kind()).collect();
+    fn kinds<M: DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
+        let unknown = serde_json::from_str::<M>(r#"{"kind": "?"}"#).unwrap_err().to_string();
+        let (_, kinds) = unknown.split_once("expected ").unwrap();
+        let names = kinds.split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect()
+    }
+    let kinds: BTreeSet<String> = [
+        kinds::<ProjectMessage>(),
+        kinds::<StackMessage>(),
+        kinds::<SlotsMessage>(),
+        kinds::<SourceMessage>(),
+        kinds::<FeedbackMessage>(),
+        kinds::<StartMessage>(),
+        kinds::<LaterMessage>(),
+    ]
+    .concat()
+    .into_iter()
+    .collect();
+    let kind = |message: &Message| serde_json::to_value(message).unwrap()["kind"].clone();
+    let seen: BTreeSet<String> =
+        samples().iter().map(|(_, message)| kind(message).as_str().unwrap().to_owned()).collect();
     assert_eq!(seen, kinds);
 }
 
