@@ -1,11 +1,9 @@
 //! What a fake is started with.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,24 +24,16 @@ pub enum DeliveryMode {
 /// Limits that tests make smaller to reach them.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// API requests a minute and user; `None` is no limit, as on a new self-managed server.
-    pub requests_per_minute: Option<u32>,
     /// Notes a minute and user.
     pub notes_per_minute: Option<u32>,
     /// Archive downloads a minute, project and user; GitLab has 5 built in.
     pub archives_per_minute: Option<u32>,
-    /// Hook tests and resends a minute, project and user.
-    pub hook_tests_per_minute: Option<u32>,
-    /// Refs of a kind that one push may move before their hooks are withheld.
-    pub push_event_hooks_limit: usize,
     /// Hooks of a project.
     pub hooks_per_project: usize,
     /// Jobs of a pipeline (`ci_pipeline_size`).
     pub jobs_per_pipeline: usize,
-    /// Files that compare and merge request diffs list; the rest is missing.
+    /// Files that compare lists; the rest is missing.
     pub diff_files: usize,
-    /// Bytes of one file's patch; a larger one is empty and marked `too_large`.
-    pub diff_file_bytes: usize,
     /// Characters of a note.
     pub note_characters: usize,
 }
@@ -51,15 +41,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            requests_per_minute: None,
             notes_per_minute: Some(300),
             archives_per_minute: Some(5),
-            hook_tests_per_minute: Some(5),
-            push_event_hooks_limit: 3,
             hooks_per_project: 100,
             jobs_per_pipeline: 500,
             diff_files: 3_000,
-            diff_file_bytes: 200 * 1024,
             note_characters: 1_000_000,
         }
     }
@@ -75,29 +61,18 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// The address to listen on; port 0 takes a free one.
     pub addr: SocketAddr,
-    /// The path of a GitLab that does not live at the root of its host, such as `/gitlab`.
-    pub relative_root: String,
-    /// The address that people use, when it is not `addr` (a container, a tunnel); it includes
-    /// the relative root. It is in every link and in `X-Gitlab-Instance`.
-    pub external_url: Option<String>,
     /// The version that is pretended, with what it can and cannot do.
     pub version: ServerVersion,
     /// Where the time comes from.
     pub now: Clock,
     /// When webhooks are sent.
     pub delivery: DeliveryMode,
-    /// How long a receiver of a webhook may take.
-    pub webhook_timeout: Duration,
-    /// Hooks are disabled after failures: on at gitlab.com, off on a new self-managed server.
-    pub auto_disable_hooks: bool,
-    /// Whether hooks may point at loopback and private addresses.
-    pub allow_local_hooks: bool,
     /// Limits that tests make smaller to reach them.
     pub limits: Limits,
     /// Who somebody without a token acts as, in git and on the pages: for demos.
     pub anonymous_user: Option<String>,
-    /// What each request passes before anything is done for it, with its method and its path below
-    /// the relative root. One that it keeps is never carried out.
+    /// What each request passes before anything is done for it, with its method and its path. One
+    /// that it keeps is never carried out.
     pub gate: Option<Gate>,
 }
 
@@ -114,14 +89,9 @@ impl Default for Config {
         Self {
             data_dir: None,
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            relative_root: String::new(),
-            external_url: None,
             version: ServerVersion::newest(),
             now: Arc::new(machine_clock),
             delivery: DeliveryMode::Immediate,
-            webhook_timeout: Duration::from_secs(10),
-            auto_disable_hooks: true,
-            allow_local_hooks: true,
             limits: Limits::default(),
             anonymous_user: None,
             gate: None,
@@ -134,25 +104,12 @@ fn machine_clock() -> Timestamp {
     Timestamp::now()
 }
 
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("addr", &self.addr)
-            .field("relative_root", &self.relative_root)
-            .field("version", &self.version)
-            .field("delivery", &self.delivery)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Who can see a project.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Visibility {
     /// Members only; for others it does not exist.
     #[default]
     Private,
-    /// Everybody with an account.
-    Internal,
     /// Everybody.
     Public,
 }
@@ -161,16 +118,7 @@ impl Visibility {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Private => "private",
-            Self::Internal => "internal",
             Self::Public => "public",
-        }
-    }
-
-    pub(crate) fn level(self) -> u8 {
-        match self {
-            Self::Private => 0,
-            Self::Internal => 10,
-            Self::Public => 20,
         }
     }
 }
@@ -197,37 +145,28 @@ pub struct Ci {
     /// How long after the push or the merge request they appear.
     pub delay: SignedDuration,
     /// How long its job runs before it succeeds; `None` waits for
-    /// [`crate::FakeGitlab::finish_ci`].
+    /// [`crate::FakeGitlab::finish_all_ci`].
     pub duration: Option<SignedDuration>,
     /// The name of its one job; empty is `build`.
     pub job: String,
 }
 
-/// A protected branch or tag: who may do what. `*` in the name stands for anything.
+/// A protected branch: who may do what. Nobody rewrites its history.
+/// `*` in the name stands for anything.
 #[derive(Clone, Debug)]
 pub struct Protection {
     /// A name or a pattern.
     pub name: String,
-    /// The access level that may push (or create the tag); `None` is nobody.
+    /// The access level that may push; `None` is nobody.
     pub push: Option<u8>,
     /// The access level that may merge; `None` is nobody.
     pub merge: Option<u8>,
-    /// User names that may push whatever their level.
-    pub push_users: Vec<String>,
-    /// Whether those who may push may rewrite history.
-    pub allow_force_push: bool,
 }
 
 impl Protection {
     /// GitLab's own default: maintainers push and merge.
     pub fn maintainers(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            push: Some(40),
-            merge: Some(40),
-            push_users: Vec::new(),
-            allow_force_push: false,
-        }
+        Self { name: name.into(), push: Some(40), merge: Some(40) }
     }
 
     /// Maintainers push, developers and maintainers merge.
@@ -278,30 +217,12 @@ pub struct ProjectOptions {
     pub ci_config_path: String,
     /// "Pipelines must succeed".
     pub pipelines_must_succeed: bool,
-    /// "Skipped pipelines are considered successful".
-    pub allow_merge_on_skipped_pipeline: bool,
     /// Whether CI/CD is enabled for the project.
     pub builds_enabled: bool,
     /// Protected branches; GitLab protects the default branch of a new project.
     pub protected_branches: Vec<Protection>,
-    /// Protected tags.
-    pub protected_tags: Vec<Protection>,
     /// Protected environments (Premium).
     pub protected_environments: Vec<ProtectedEnvironment>,
-    /// How merge requests are merged.
-    pub merge_method: MergeMethod,
-    /// How long a new merge request stays without `sha`, `diff_refs` and `prepared_at`.
-    pub prepare_delay: SignedDuration,
-}
-
-/// How merge requests of a project are merged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MergeMethod {
-    /// Always a merge commit.
-    #[default]
-    MergeCommit,
-    /// Fast-forward only; refused where that is impossible.
-    FastForward,
 }
 
 impl Default for ProjectOptions {
@@ -313,13 +234,9 @@ impl Default for ProjectOptions {
             ci: Ci::default(),
             ci_config_path: String::new(),
             pipelines_must_succeed: false,
-            allow_merge_on_skipped_pipeline: false,
             builds_enabled: true,
             protected_branches: vec![Protection::maintainers("main")],
-            protected_tags: Vec::new(),
             protected_environments: Vec::new(),
-            merge_method: MergeMethod::MergeCommit,
-            prepare_delay: SignedDuration::ZERO,
         }
     }
 }

@@ -2,15 +2,12 @@
 
 use anyhow::Result;
 use jiff::civil::Date;
-use serde_json::json;
 
-use crate::api::answer::Refusal;
-use crate::api::params::Params;
-use crate::config::{Ci, ProjectOptions};
+use crate::config::ProjectOptions;
 use crate::delivery::{Delivery, DeliveryResult};
 use crate::faults::{Fault, Matcher};
 use crate::git::Oid;
-use crate::model::{JobKind, PipelineId, ProjectId, UserId};
+use crate::model::{ProjectId, UserId};
 use crate::person::Person;
 use crate::server::FakeGitlab;
 
@@ -48,25 +45,7 @@ impl FakeGitlab {
 
     /// A personal access token, `glpat-…`; it dies at the beginning of the day `expires_at`.
     pub fn create_token(&self, user: UserId, scopes: &[&str], expires_at: Option<Date>) -> String {
-        self.with(|state| state.create_token(user, "token", scopes, expires_at))
-    }
-
-    /// Revokes a token.
-    pub fn revoke_token(&self, token: &str) {
-        self.with(|state| {
-            for known in state.tokens.iter_mut().filter(|known| known.value == token) {
-                known.revoked = true;
-            }
-        });
-    }
-
-    /// Changes the day on which a token dies.
-    pub fn expire_token(&self, token: &str, day: Date) {
-        self.with(|state| {
-            for known in state.tokens.iter_mut().filter(|known| known.value == token) {
-                known.expires_at = Some(day);
-            }
-        });
+        self.with(|state| state.create_token(user, scopes, expires_at))
     }
 
     /// Makes a project at `namespace/name`, owned by the user `root`.
@@ -96,26 +75,9 @@ impl FakeGitlab {
         self.with(|state| state.move_project(project, path))
     }
 
-    /// Removes a project; its id is never used again.
-    pub fn remove_project(&self, project: ProjectId) {
-        self.with(|state| {
-            state.projects.remove(&project);
-        });
-    }
-
-    /// Archives a project, which makes it read-only, or brings it back.
-    pub fn set_archived(&self, project: ProjectId, archived: bool) {
-        self.with(|state| state.project_mut(project).archived = archived);
-    }
-
     /// Changes a project's options; the files in them mean nothing any more.
     pub fn configure(&self, project: ProjectId, change: impl FnOnce(&mut ProjectOptions)) {
         self.with(|state| change(&mut state.project_mut(project).options));
-    }
-
-    /// Replaces a project's own CI.
-    pub fn set_ci(&self, project: ProjectId, ci: Ci) {
-        self.configure(project, |options| options.ci = ci);
     }
 
     /// Removes a commit that no branch needs any more, as GitLab's garbage collection does some
@@ -140,66 +102,18 @@ impl FakeGitlab {
         });
     }
 
-    /// Adds a hook, as a maintainer would on the settings page; gives its id. `events` are flags
-    /// such as `merge_requests_events`; what is not named is off.
-    ///
-    /// # Errors
-    /// When GitLab refuses the address or a secret, or there are too many.
-    pub fn add_hook(
-        &self,
-        project: ProjectId,
-        url: &str,
-        events: &[&str],
-        token: Option<&str>,
-        signing_token: Option<&str>,
-    ) -> std::result::Result<u64, Refusal> {
-        let mut params = Params::default();
-        params.set("url", json!(url));
-        params.set("push_events", json!(events.contains(&"push_events")));
-        for event in events {
-            params.set(event, json!(true));
-        }
-        params.set("token", json!(token));
-        params.set("signing_token", json!(signing_token));
-        self.with(|state| state.create_hook(project, &params)).map(|hook| hook.id)
-    }
-
-    /// Does what is due by the clock: pipelines to make, jobs to end, merge requests to prepare.
-    /// Every request does this too.
+    /// Does what is due by the clock: pipelines to make, jobs to end. Every request does this too.
     pub fn create_due_pipelines(&self) {
         self.with(|_| ());
     }
 
-    /// Ends the jobs of a pipeline that the project's own CI made (`success`, `failed`,
-    /// `canceled`).
-    pub fn finish_ci(&self, project: ProjectId, pipeline: PipelineId, status: &str) {
-        self.with(|state| state.finish_pipeline(project, pipeline.0, status));
-    }
-
-    /// Ends the running CI jobs of all pipelines of a project.
+    /// Ends the running CI jobs of all pipelines of a project (`success`, `failed`, `canceled`).
     pub fn finish_all_ci(&self, project: ProjectId, status: &str) {
         self.with(|state| {
-            let running: Vec<u64> = state
-                .project(project)
-                .pipelines
-                .iter()
-                .filter(|known| {
-                    known.jobs.iter().any(|job| job.kind == JobKind::Ci && job.is_live())
-                })
-                .map(|known| known.id)
-                .collect();
-            for pipeline in running {
-                state.finish_pipeline(project, pipeline, status);
-            }
-        });
-    }
-
-    /// Archives a pipeline: statuses do not find it any more.
-    pub fn archive_pipeline(&self, project: ProjectId, pipeline: PipelineId) {
-        self.with(|state| {
-            let pipelines = &mut state.project_mut(project).pipelines;
-            for known in pipelines.iter_mut().filter(|known| known.id == pipeline.0) {
-                known.archived = true;
+            let pipelines = state.project(project).pipelines.iter();
+            let ids: Vec<u64> = pipelines.map(|pipeline| pipeline.id).collect();
+            for id in ids {
+                state.finish_pipeline(project, id, status);
             }
         });
     }
@@ -231,26 +145,9 @@ impl FakeGitlab {
         self.with(|state| state.faults.down = down);
     }
 
-    /// The next `times` statuses of a commit are refused with 409, as if another update held the
-    /// lock.
-    ///
-    /// # Panics
-    /// When `sha` is not a full commit id.
-    pub fn lock_statuses(&self, project: ProjectId, sha: &str, times: u32) {
-        let sha = Oid::parse(sha).expect("a full commit id");
-        if times > 0 {
-            self.with(|state| state.faults.locked.push((project, sha, times)));
-        }
-    }
-
     /// Whether compare answers with `compare_timeout: true` and no files.
     pub fn set_compare_timeout(&self, timeout: bool) {
         self.with(|state| state.observed.compare_timeout = timeout);
-    }
-
-    /// Changes limits while it runs.
-    pub fn set_limits(&self, change: impl FnOnce(&mut crate::config::Limits)) {
-        self.with(|state| change(&mut state.config.limits));
     }
 
     /// The webhooks that wait to be sent.
@@ -278,10 +175,5 @@ impl FakeGitlab {
             let Some(delivery) = next else { return results };
             results.push(self.deliver(delivery).await);
         }
-    }
-
-    /// Sends one webhook; the same one again is a resend.
-    pub async fn deliver(&self, delivery: Delivery) -> DeliveryResult {
-        crate::server::deliver(&self.shared, delivery).await
     }
 }

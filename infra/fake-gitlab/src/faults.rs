@@ -1,14 +1,11 @@
 //! Trouble on request: errors, limits, dropped connections, a server that is down.
 
-use crate::git::Oid;
-use crate::model::ProjectId;
-
 /// Which requests a fault is for.
 #[derive(Clone, Debug, Default)]
 pub struct Matcher {
     /// The HTTP method; `None` is any.
     pub method: Option<String>,
-    /// A part of the path below the relative root; empty is any.
+    /// A part of the path; empty is any.
     pub path_contains: String,
 }
 
@@ -104,8 +101,6 @@ impl Fault {
 pub(crate) struct Faults {
     pub(crate) waiting: Vec<(Matcher, Fault, u32)>,
     pub(crate) down: bool,
-    /// Statuses of a commit that answer 409 because "another update is in progress".
-    pub(crate) locked: Vec<(ProjectId, Oid, u32)>,
 }
 
 impl Faults {
@@ -124,16 +119,5 @@ impl Faults {
             return Some(self.waiting.remove(at).1);
         }
         Some(self.waiting[at].1.clone())
-    }
-
-    /// Whether the lock of a commit's statuses is held by "somebody else" this time.
-    pub(crate) fn is_locked(&mut self, project: ProjectId, sha: Oid) -> bool {
-        let wanted = |lock: &(ProjectId, Oid, u32)| lock.0 == project && lock.1 == sha;
-        let Some(at) = self.locked.iter().position(wanted) else { return false };
-        self.locked[at].2 -= 1;
-        if self.locked[at].2 == 0 {
-            self.locked.remove(at);
-        }
-        true
     }
 }

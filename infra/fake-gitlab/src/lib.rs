@@ -7,9 +7,6 @@
 //! what came of it through the methods of [`FakeGitlab`].
 //! What it enforces, and what it leaves out, is in the README beside the crate.
 
-// A merge request has so many fields that `json!` needs more than the usual depth.
-#![recursion_limit = "256"]
-
 mod api;
 mod config;
 mod control;
@@ -28,13 +25,13 @@ mod version;
 
 pub use api::answer::Refusal;
 pub use config::{
-    Ci, CiMode, Clock, Config, DeliveryMode, Gate, Limits, MergeMethod, ProjectOptions,
-    ProtectedEnvironment, Protection, Visibility,
+    Ci, CiMode, Clock, Config, DeliveryMode, Gate, Limits, ProjectOptions, ProtectedEnvironment,
+    Protection, Visibility,
 };
 pub use delivery::{Delivery, DeliveryResult};
 pub use faults::{Fault, Matcher};
 pub use model::{MergeRequestIid, NoteId, PipelineId, ProjectId, UserId};
-pub use observe::{Mention, QuickAction, RequestRecord, Write};
+pub use observe::{RequestRecord, Write};
 pub use person::{MergeRequestSpec, Person};
 pub use server::FakeGitlab;
 pub use snapshot::{

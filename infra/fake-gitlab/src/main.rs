@@ -24,12 +24,6 @@ struct Arguments {
     /// The GitLab version to pretend, which decides what it can do
     #[arg(long, value_name = "VERSION", default_value_t)]
     version_of_gitlab: ServerVersion,
-    /// The path of a GitLab that does not live at the root of its host, such as /gitlab
-    #[arg(long, value_name = "PATH", default_value = "")]
-    relative_root: String,
-    /// The address that people use, when it is not the one it listens on
-    #[arg(long, value_name = "URL")]
-    external_url: Option<String>,
     /// Make a project at this path
     #[arg(long, value_name = "NAMESPACE/NAME", default_value = "demo/network")]
     demo_project: String,
@@ -48,8 +42,6 @@ async fn main() -> Result<()> {
     let config = Config {
         addr: arguments.addr,
         data_dir: arguments.data_dir,
-        relative_root: arguments.relative_root,
-        external_url: arguments.external_url,
         version: arguments.version_of_gitlab,
         anonymous_user: (!arguments.require_token).then(|| "root".to_owned()),
         ..Config::default()

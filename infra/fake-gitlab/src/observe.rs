@@ -1,9 +1,5 @@
 //! What a test can see of what happened.
 
-use std::collections::HashMap;
-
-use crate::model::{MergeRequestIid, ProjectId};
-
 /// How many requests are remembered.
 const REQUESTS: usize = 200_000;
 
@@ -59,41 +55,13 @@ impl std::fmt::Display for Write {
     }
 }
 
-/// A quick action that a note executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuickAction {
-    /// The project of the merge request.
-    pub project: ProjectId,
-    /// The merge request.
-    pub iid: MergeRequestIid,
-    /// The user whose rights it had.
-    pub user: String,
-    /// The command without its slash, such as `close`.
-    pub command: String,
-    /// What followed the command.
-    pub argument: String,
-}
-
-/// Somebody who was notified because a note names them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mention {
-    /// The project of the merge request.
-    pub project: ProjectId,
-    /// The merge request.
-    pub iid: MergeRequestIid,
-    /// The name after the `@`.
-    pub name: String,
-}
-
 /// Everything that is kept for tests.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
     pub(crate) requests: Vec<RequestRecord>,
     pub(crate) unknown: Vec<RequestRecord>,
     pub(crate) writes: Vec<Write>,
-    pub(crate) quick_actions: Vec<QuickAction>,
-    pub(crate) mentions: Vec<Mention>,
-    pub(crate) clones: HashMap<ProjectId, u32>,
+    pub(crate) quick_actions: Vec<String>,
     /// Compare answers as if it had run out of time.
     pub(crate) compare_timeout: bool,
 }

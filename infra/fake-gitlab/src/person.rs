@@ -7,8 +7,6 @@ use crate::git::Oid;
 use crate::git::repo::FileChanges;
 use crate::model::{MergeRequestIid, NoteId, ProjectId, State, UserId};
 use crate::server::FakeGitlab;
-use crate::service::commits::NewCommit;
-use crate::service::merge::MergeOptions;
 use crate::service::merge_requests::{MergeRequestUpdate, NewMergeRequest};
 use crate::service::notes::NoteOutcome;
 
@@ -23,12 +21,6 @@ pub struct MergeRequestSpec {
     pub target_branch: String,
     /// The title; empty is the source branch.
     pub title: String,
-    /// The description.
-    pub description: String,
-    /// Squash on merge.
-    pub squash: bool,
-    /// Remove the source branch on merge.
-    pub remove_source_branch: bool,
 }
 
 impl MergeRequestSpec {
@@ -124,13 +116,9 @@ impl Person {
         changes: FileChanges,
         message: &str,
     ) -> Done<String> {
-        let new = NewCommit {
-            branch: branch.to_owned(),
-            message: message.to_owned(),
-            changes,
-            ..NewCommit::default()
-        };
-        self.with(|state, user| state.commit(project, user, new)).map(|id| id.to_string())
+        let commit =
+            |state: &mut State, user| state.commit(project, user, branch, &changes, message);
+        self.with(commit).map(|id| id.to_string())
     }
 
     /// Pushes one file; see [`Self::push_files`].
@@ -218,10 +206,7 @@ impl Person {
                 title: or(spec.title, &spec.source_branch),
                 source_branch: spec.source_branch,
                 target_branch: or(spec.target_branch, state.project(project).default_branch()),
-                description: spec.description,
-                labels: Vec::new(),
-                squash: spec.squash,
-                remove_source_branch: spec.remove_source_branch,
+                description: String::new(),
             };
             state.open_merge_request(project, user, new).map(MergeRequestIid)
         })
@@ -240,8 +225,11 @@ impl Person {
     }
 
     fn change_state(&self, project: ProjectId, iid: MergeRequestIid, event: &str) -> Done<()> {
-        let state_event = Some(event.to_owned());
-        self.update(project, iid, MergeRequestUpdate { state_event, ..Default::default() })
+        self.with(|state, user| {
+            state.project(project).merge_request(iid.0).ok_or_else(|| Refusal::not_found(""))?;
+            state.change_state(project, iid.0, user, event);
+            Ok(())
+        })
     }
 
     /// Closes a merge request.
@@ -269,20 +257,6 @@ impl Person {
         self.update(project, iid, MergeRequestUpdate { title, ..Default::default() })
     }
 
-    /// Changes the labels.
-    ///
-    /// # Errors
-    /// When it is not there.
-    pub fn set_labels(
-        &self,
-        project: ProjectId,
-        iid: MergeRequestIid,
-        labels: &[&str],
-    ) -> Done<()> {
-        let labels = Some(labels.iter().map(|label| (*label).to_owned()).collect());
-        self.update(project, iid, MergeRequestUpdate { labels, ..Default::default() })
-    }
-
     /// Changes the target branch.
     ///
     /// # Errors
@@ -292,18 +266,12 @@ impl Person {
         self.update(project, iid, MergeRequestUpdate { target_branch, ..Default::default() })
     }
 
-    /// Approves.
-    pub fn approve(&self, project: ProjectId, iid: MergeRequestIid) {
-        self.with(|state, user| state.approve(project, iid.0, user));
-    }
-
     /// Merges now.
     ///
     /// # Errors
     /// What the merge button would say: a draft, a conflict, a pipeline that must succeed.
     pub fn merge(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
-        let options = MergeOptions::default();
-        self.with(|state, user| state.merge_now(project, iid.0, user, &options))
+        self.with(|state, user| state.merge_now(project, iid.0, user))
     }
 
     /// Merges as soon as the head pipeline succeeds, at once where nothing is in the way.
@@ -311,8 +279,7 @@ impl Person {
     /// # Errors
     /// What the merge button would say.
     pub fn auto_merge(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
-        let options = MergeOptions::default();
-        self.with(|state, user| state.set_auto_merge(project, iid.0, user, &options))
+        self.with(|state, user| state.set_auto_merge(project, iid.0, user))
     }
 
     /// Comments; quick actions in the text are executed. `None` when nothing else was in it.
@@ -328,15 +295,8 @@ impl Person {
         let outcome =
             self.with(|state, user| state.create_note(project, iid.0, user, text, false))?;
         Ok(match outcome {
-            NoteOutcome::Kept(id) => Some(NoteId(id)),
+            NoteOutcome::Kept(note) => Some(NoteId(note.id)),
             NoteOutcome::OnlyCommands(_) => None,
         })
-    }
-
-    /// Deletes a comment, as its author or a maintainer would.
-    pub fn delete_comment(&self, project: ProjectId, iid: MergeRequestIid, note: NoteId) {
-        self.with(|state, _| {
-            state.merge_request_mut(project, iid.0).notes.retain(|known| known.id != note.0);
-        });
     }
 }

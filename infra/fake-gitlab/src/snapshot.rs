@@ -1,10 +1,8 @@
 //! Looking at the state, for tests.
 
-use jiff::Timestamp;
-
-use crate::git::{Oid, tree};
+use crate::git::tree;
 use crate::model::{Job, JobKind, MergeRequestIid, NoteId, Pipeline, PipelineId, ProjectId, State};
-use crate::observe::{Mention, QuickAction, RequestRecord, Write};
+use crate::observe::{RequestRecord, Write};
 use crate::server::FakeGitlab;
 
 /// A commit status or CI job.
@@ -73,8 +71,6 @@ pub struct EnvironmentView {
     pub name: String,
     /// Its address.
     pub external_url: Option<String>,
-    /// Its tier.
-    pub tier: String,
     /// `available` or `stopped`.
     pub state: String,
 }
@@ -107,8 +103,8 @@ pub struct MergeRequestView {
     pub source_branch: String,
     /// The target branch.
     pub target_branch: String,
-    /// The newest head; `None` while it is prepared.
-    pub sha: Option<String>,
+    /// The newest head.
+    pub sha: String,
     /// `detailed_merge_status`.
     pub merge_status: String,
     /// The pipeline that gates it.
@@ -132,12 +128,6 @@ pub struct HookView {
     pub token_present: bool,
     /// Whether it has a signing token.
     pub signing_token_present: bool,
-    /// `executable`, `temporarily_disabled` or `disabled`.
-    pub alert_status: String,
-    /// Until when it is disabled.
-    pub disabled_until: Option<Timestamp>,
-    /// Failures in a row.
-    pub failures: u32,
 }
 
 fn status_view(state: &State, pipeline: &Pipeline, job: &Job) -> StatusView {
@@ -261,8 +251,7 @@ impl FakeGitlab {
                     id: known.id,
                     name: known.name.clone(),
                     external_url: known.external_url.clone(),
-                    tier: known.tier.clone(),
-                    state: if known.stopped { "stopped" } else { "available" }.to_owned(),
+                    state: known.state().to_owned(),
                 })
                 .collect()
         })
@@ -272,17 +261,11 @@ impl FakeGitlab {
     #[must_use]
     pub fn deployments(&self, project: ProjectId) -> Vec<DeploymentView> {
         self.with(|state| {
-            let project = state.project(project);
-            let name = |id: u64| {
-                let found = project.environments.iter().find(|known| known.id == id);
-                found.map(|known| known.name.clone()).unwrap_or_default()
-            };
-            project
-                .deployments
-                .iter()
+            let deployments = state.project(project).deployments.iter();
+            deployments
                 .map(|known| DeploymentView {
                     id: known.id,
-                    environment: name(known.environment),
+                    environment: known.environment.clone(),
                     sha: known.sha.to_string(),
                     ref_name: known.ref_name.clone(),
                     status: known.status.clone(),
@@ -302,10 +285,10 @@ impl FakeGitlab {
                 title: mr.title.clone(),
                 source_branch: mr.source_branch.clone(),
                 target_branch: mr.target_branch.clone(),
-                sha: mr.head().as_ref().map(Oid::to_string),
+                sha: mr.diff.head.to_string(),
                 merge_status: state.detailed_merge_status(mr).to_owned(),
                 head_pipeline: state.head_pipeline(mr).map(|pipeline| PipelineId(pipeline.id)),
-                merge_commit: mr.merge_commit.as_ref().map(Oid::to_string),
+                merge_commit: mr.merge_commit.map(|id| id.to_string()),
                 auto_merge: mr.auto_merge.is_some(),
             })
         })
@@ -324,23 +307,14 @@ impl FakeGitlab {
     #[must_use]
     pub fn hooks(&self, project: ProjectId) -> Vec<HookView> {
         self.with(|state| {
-            let now = state.now();
             let hooks = state.project(project).hooks.iter();
             hooks
                 .map(|hook| HookView {
                     id: hook.id,
                     url: hook.url.clone(),
-                    events: hook
-                        .events
-                        .iter()
-                        .filter(|(_, on)| **on)
-                        .map(|(name, _)| *name)
-                        .collect(),
+                    events: hook.events.iter().copied().collect(),
                     token_present: hook.token.is_some(),
                     signing_token_present: hook.signing_token.is_some(),
-                    alert_status: hook.alert_status(now).to_owned(),
-                    disabled_until: hook.disabled_until,
-                    failures: hook.failures,
                 })
                 .collect()
         })
@@ -363,32 +337,15 @@ impl FakeGitlab {
         self.with(|state| state.observed.unknown.clone())
     }
 
-    /// The successful writes of bots since the last call, for a test to read.
-    pub fn take_writes(&self) -> Vec<Write> {
-        self.with(|state| std::mem::take(&mut state.observed.writes))
-    }
-
-    /// The writes that no test has read yet.
+    /// The successful writes of bots.
     #[must_use]
     pub fn unread_writes(&self) -> Vec<Write> {
         self.with(|state| state.observed.writes.clone())
     }
 
-    /// The quick actions that notes have executed.
+    /// The quick actions that notes have executed, without slashes and arguments.
     #[must_use]
-    pub fn executed_quick_actions(&self) -> Vec<QuickAction> {
+    pub fn executed_quick_actions(&self) -> Vec<String> {
         self.with(|state| state.observed.quick_actions.clone())
-    }
-
-    /// The people whom notes have notified.
-    #[must_use]
-    pub fn mentions(&self) -> Vec<Mention> {
-        self.with(|state| state.observed.mentions.clone())
-    }
-
-    /// How often a project was fetched with git.
-    #[must_use]
-    pub fn clones(&self, project: ProjectId) -> u32 {
-        self.with(|state| state.observed.clones.get(&project).copied().unwrap_or(0))
     }
 }

@@ -33,31 +33,6 @@ impl ServerVersion {
     pub(crate) fn signs_webhooks(&self) -> bool {
         self.at_least(19, 0)
     }
-
-    /// The `Idempotency-Key` header of deliveries.
-    pub(crate) fn has_idempotency_key(&self) -> bool {
-        self.at_least(17, 4)
-    }
-
-    /// `pipeline_id` in the answers of the statuses API.
-    pub(crate) fn shows_pipeline_of_status(&self) -> bool {
-        self.at_least(16, 7)
-    }
-
-    /// `skipped` as a state of a status.
-    pub(crate) fn knows_skipped_statuses(&self) -> bool {
-        self.at_least(18, 0)
-    }
-
-    /// `project.id` in webhook bodies.
-    pub(crate) fn has_project_id_in_hooks(&self) -> bool {
-        self.at_least(10, 0)
-    }
-
-    /// Quick actions are found by a Markdown parse and no longer by a pattern over the text.
-    pub(crate) fn parses_quick_actions_as_markdown(&self) -> bool {
-        self.at_least(17, 0)
-    }
 }
 
 impl Default for ServerVersion {

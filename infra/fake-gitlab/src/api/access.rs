@@ -1,93 +1,39 @@
 //! Who asks, with what token, and what they may see and do.
 
 use jiff::tz::TimeZone;
+use serde_json::json;
 
 use super::Call;
 use super::answer::Refusal;
 use crate::config::Visibility;
-use crate::model::{Project, ProjectId, State, UserId};
+use crate::model::{Project, ProjectId, State, Token, UserId};
 
-/// Guest, Reporter, Developer and Maintainer.
+/// Reporter, Developer and Maintainer.
 pub(crate) const REPORTER: u8 = 20;
 pub(crate) const DEVELOPER: u8 = 30;
 pub(crate) const MAINTAINER: u8 = 40;
 
-/// What a request proved about its sender.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Auth {
-    pub(crate) user: Option<UserId>,
-    pub(crate) token: Option<u64>,
-    pub(crate) scopes: Vec<String>,
-}
-
-impl Auth {
-    pub(crate) fn has_scope(&self, scope: &str) -> bool {
-        self.scopes.iter().any(|known| known == scope)
-    }
-}
-
-impl State {
-    /// Checks a token; no token at all is an anonymous request.
-    pub(crate) fn authenticate(&mut self, token: Option<&str>) -> Result<Auth, Refusal> {
-        let Some(value) = token else { return Ok(Auth::default()) };
-        let now = self.now();
-        let today = now.to_zoned(TimeZone::UTC).date();
-        let token = self.tokens.iter_mut().find(|token| token.value == value);
-        let token = token.ok_or_else(Refusal::unauthorized)?;
-        let dead = if token.revoked {
-            Some("Token was revoked. You have to re-authorize from the user.")
-        } else if token.expires_at.is_some_and(|day| day <= today) {
-            Some("Token is expired. You can either do re-authorization or token refresh.")
-        } else {
-            None
-        };
-        if let Some(text) = dead {
-            let body = serde_json::json!({ "error": "invalid_token", "error_description": text });
-            return Err(Refusal { status: 401, body: body.to_string() });
-        }
-        token.last_used_at = Some(now);
-        Ok(Auth { user: Some(token.user), token: Some(token.id), scopes: token.scopes.clone() })
-    }
-
-    /// Whether somebody can see that a project exists.
-    pub(crate) fn can_see(&self, project: &Project, user: Option<UserId>) -> bool {
-        match project.options.visibility {
-            Visibility::Public => true,
-            Visibility::Internal => user.is_some(),
-            Visibility::Private => user.is_some_and(|user| project.level(self.user(user)) > 0),
-        }
-    }
-
-    /// The caller's access level in a project.
-    pub(crate) fn level(&self, project: ProjectId, call: &Call) -> u8 {
-        call.auth.user.map_or(0, |user| self.project(project).level(self.user(user)))
-    }
-}
-
 /// Refuses tokens whose scopes do not reach.
 pub(crate) fn check_scope(call: &Call) -> Result<(), Refusal> {
-    if call.auth.user.is_none() || call.auth.has_scope("api") {
-        return Ok(());
-    }
+    let Some(token) = &call.token else { return Ok(()) };
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
-    let enough = match path.as_slice() {
-        ["personal_access_tokens", "self", ..] => true,
-        _ if call.is_read() && call.auth.has_scope("read_api") => true,
-        ["user"] if call.is_read() => call.auth.has_scope("read_user"),
-        ["projects", _, "repository", "archive" | "archive.tar.gz" | "files" | "blobs", ..] => {
-            call.is_read() && call.auth.has_scope("read_repository")
+    let enough: &[&str] = match path.as_slice() {
+        ["personal_access_tokens", "self"] => return Ok(()),
+        _ if !call.is_read() => &["api"],
+        ["user"] => &["api", "read_api", "read_user"],
+        ["projects", _, "repository", "archive.tar.gz" | "files", ..] => {
+            &["api", "read_api", "read_repository"]
         }
-        _ => false,
+        _ => &["api", "read_api"],
     };
-    if enough {
+    if token.has_any(enough) {
         return Ok(());
     }
-    let wanted = if call.is_read() { "api read_api" } else { "api" };
-    let body = serde_json::json!({
+    let body = json!({
         "error": "insufficient_scope",
         "error_description":
             "The request requires higher privileges than provided by the access token.",
-        "scope": wanted,
+        "scope": if call.is_read() { "api read_api" } else { "api" },
     });
     Err(Refusal { status: 403, body: body.to_string() })
 }
@@ -104,36 +50,56 @@ fn with_project(call: &Call, project: ProjectId) -> String {
 /// Below the path of before, reads are sent on to the project's number, and writes refused
 /// (`find_project!` in GitLab's `lib/api/helpers.rb`).
 pub(crate) fn find_project(state: &State, call: &Call, id: &str) -> Result<ProjectId, Refusal> {
-    let visible = |project: &&Project| state.can_see(project, call.auth.user);
-    let missing = || {
-        if call.auth.user.is_none() && !call.is_read() {
-            Refusal::unauthorized()
-        } else {
-            Refusal::not_found("Project")
-        }
-    };
+    let visible = |project: &&Project| state.can_see(project, call.caller());
     let by_number = id.parse().ok().and_then(|number| state.projects.get(&ProjectId(number)));
     let found = by_number.or_else(|| state.project_at(id)).filter(visible);
     if let Some(project) = found {
         return Ok(project.id);
     }
-    let moved = state
-        .projects
-        .values()
-        .find(|project| project.old_paths.iter().any(|old| old.eq_ignore_ascii_case(id)));
-    let moved = moved.filter(visible).filter(|_| state.config.version.at_least(16, 7));
-    let Some(project) = moved else { return Err(missing()) };
+    let Some(project) = state.project_once_at(id).filter(visible) else {
+        if call.token.is_none() && !call.is_read() {
+            return Err(Refusal::unauthorized());
+        }
+        return Err(Refusal::not_found("Project"));
+    };
     if !call.is_read() {
         let text = "Non GET methods are not allowed for moved projects";
         return Err(Refusal::message(405, text));
     }
     let url = with_project(call, project.id);
     // Written as a refusal: the answer has a body, and `server` adds `Location` from it.
-    let body = serde_json::json!({ "message": "This resource has been moved permanently", "location": url });
+    let body = json!({ "message": "This resource has been moved permanently", "location": url });
     Err(Refusal { status: 301, body: body.to_string() })
 }
 
 impl State {
+    /// Checks a token; no token at all is an anonymous request.
+    pub(crate) fn authenticate(&self, token: Option<&str>) -> Result<Option<Token>, Refusal> {
+        let Some(value) = token else { return Ok(None) };
+        let today = self.now().to_zoned(TimeZone::UTC).date();
+        let token = self.tokens.iter().find(|token| token.value == value);
+        let token = token.ok_or_else(Refusal::unauthorized)?;
+        if token.expires_at.is_some_and(|day| day <= today) {
+            let text = "Token is expired. You can either do re-authorization or token refresh.";
+            let body = json!({ "error": "invalid_token", "error_description": text });
+            return Err(Refusal { status: 401, body: body.to_string() });
+        }
+        Ok(Some(token.clone()))
+    }
+
+    /// Whether somebody can see that a project exists.
+    pub(crate) fn can_see(&self, project: &Project, user: Option<UserId>) -> bool {
+        match project.options.visibility {
+            Visibility::Public => true,
+            Visibility::Private => user.is_some_and(|user| project.level(self.user(user)) > 0),
+        }
+    }
+
+    /// The caller's access level in a project.
+    pub(crate) fn level(&self, project: ProjectId, call: &Call) -> u8 {
+        call.caller().map_or(0, |user| self.project(project).level(self.user(user)))
+    }
+
     /// Refuses callers below an access level: 401 for nobody, 403 for members and visitors.
     pub(crate) fn require(
         &self,
@@ -142,19 +108,23 @@ impl State {
         level: u8,
     ) -> Result<UserId, Refusal> {
         let user = call.user()?;
-        if self.project(project).level(self.user(user)) < level {
+        if self.level(project, call) < level {
             return Err(Refusal::forbidden());
         }
         Ok(user)
     }
 
     /// Refuses visitors below an access level in private projects only; public code is public.
-    pub(crate) fn require_code(&self, call: &Call, project: ProjectId) -> Result<(), Refusal> {
+    pub(crate) fn require_code(
+        &self,
+        call: &Call,
+        project: ProjectId,
+    ) -> Result<&Project, Refusal> {
         let found = self.project(project);
         let private = found.options.visibility == Visibility::Private;
         if private && self.level(project, call) < REPORTER {
             return Err(Refusal::forbidden());
         }
-        Ok(())
+        Ok(found)
     }
 }

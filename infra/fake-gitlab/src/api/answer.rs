@@ -88,11 +88,6 @@ impl Refusal {
         Self::message(404, format!("404 {what}{space}Not Found"))
     }
 
-    /// An endpoint that this version does not have yet: clients may ask for it to find out.
-    pub(crate) fn too_old() -> Self {
-        Self::error(404, "404 Not Found")
-    }
-
     pub(crate) fn missing(parameter: &str) -> Self {
         Self::error(400, format!("{parameter} is missing"))
     }

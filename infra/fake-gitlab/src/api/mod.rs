@@ -3,14 +3,12 @@
 pub(crate) mod access;
 pub(crate) mod answer;
 mod branches;
+mod code;
 mod commits;
 mod comparing;
 mod deployments;
 mod environments;
-mod files;
-mod hook_fields;
 mod hooks;
-mod merge_request_parts;
 mod merge_requests;
 mod notes;
 pub(crate) mod paging;
@@ -21,11 +19,9 @@ mod protections;
 pub(crate) mod shapes;
 mod statuses;
 mod tags;
-mod trees;
 mod users;
 
-use crate::model::{ProjectId, State, UserId};
-use access::Auth;
+use crate::model::{ProjectId, State, Token, UserId};
 use answer::{ApiResult, Refusal};
 use params::Params;
 
@@ -39,78 +35,91 @@ pub(crate) struct Call {
     pub(crate) url: String,
     pub(crate) query: String,
     pub(crate) params: Params,
-    pub(crate) auth: Auth,
+    /// What the sender proved to be; nothing for an anonymous request.
+    pub(crate) token: Option<Token>,
 }
 
 impl Call {
+    /// The user of the token, if there is one.
+    pub(crate) fn caller(&self) -> Option<UserId> {
+        self.token.as_ref().map(|token| token.user)
+    }
+
     /// The user of the token, or 401.
     pub(crate) fn user(&self) -> Result<UserId, Refusal> {
-        self.auth.user.ok_or_else(Refusal::unauthorized)
+        self.caller().ok_or_else(Refusal::unauthorized)
     }
 
     fn is_read(&self) -> bool {
-        matches!(self.method.as_str(), "GET" | "HEAD")
+        self.method == "GET"
     }
 }
 
-/// What the answer of a request needs: nothing more, or a webhook that is sent first.
-pub(crate) enum Outcome {
-    Answer(ApiResult),
-    /// A hook test or resend: the answer depends on the receiver.
-    Send(crate::delivery::Delivery),
-    /// No endpoint has this address.
-    Unknown,
-}
-
-impl From<ApiResult> for Outcome {
-    fn from(result: ApiResult) -> Self {
-        Self::Answer(result)
-    }
-}
-
-/// Answers requests below a project; `None` when the address is not one of its own.
-type Route = fn(&mut State, &Call, ProjectId, &[&str]) -> Option<ApiResult>;
-
-/// Answers one request.
-pub(crate) fn dispatch(state: &mut State, call: &Call) -> Outcome {
+/// Answers one request; `None` when no endpoint has this address.
+pub(crate) fn dispatch(state: &mut State, call: &Call) -> Option<ApiResult> {
     if let Err(refusal) = access::check_scope(call) {
-        return Outcome::Answer(Err(refusal));
+        return Some(Err(refusal));
     }
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
-    if let Some(result) = users::route(state, call, &path) {
-        return result.into();
-    }
-    if let Some(result) = projects::route_collection(state, call, &path) {
-        return result.into();
-    }
-    let ["projects", id, rest @ ..] = path.as_slice() else { return Outcome::Unknown };
-    let project = match access::find_project(state, call, id) {
-        Ok(project) => project,
-        Err(refusal) => return Outcome::Answer(Err(refusal)),
-    };
-    if state.project(project).archived && !call.is_read() {
-        return Outcome::Answer(Err(Refusal::forbidden()));
-    }
-    if let Some(outcome) = hooks::route(state, call, project, rest) {
-        return outcome;
-    }
-    let routes: [Route; 14] = [
-        projects::route,
-        protections::route,
-        branches::route,
-        tags::route,
-        commits::route,
-        comparing::route,
-        trees::route,
-        files::route,
-        statuses::route,
-        pipelines::route,
-        merge_requests::route,
-        merge_request_parts::route,
-        notes::route,
-        environments::route,
-    ];
-    let found = routes.iter().find_map(|route| route(state, call, project, rest));
-    let found = found.or_else(|| deployments::route(state, call, project, rest));
-    found.map_or(Outcome::Unknown, Outcome::Answer)
+    Some(match (call.method.as_str(), path.as_slice()) {
+        ("GET", ["version"]) => users::version(state, call),
+        ("GET", ["metadata"]) => users::metadata(state, call),
+        ("GET", ["user"]) => users::me(state, call),
+        ("GET", ["personal_access_tokens", "self"]) => users::own_token(state, call),
+        ("GET", ["projects"]) => projects::list(state, call),
+        (_, ["projects", id, rest @ ..]) => match access::find_project(state, call, id) {
+            Ok(project) => return below_project(state, call, project, rest),
+            Err(refusal) => Err(refusal),
+        },
+        _ => return None,
+    })
+}
+
+/// The endpoints below a project.
+fn below_project(
+    state: &mut State,
+    call: &Call,
+    project: ProjectId,
+    path: &[&str],
+) -> Option<ApiResult> {
+    Some(match (call.method.as_str(), path) {
+        ("GET", []) => projects::get(state, call, project),
+        ("GET", ["members", "all", user]) => projects::member(state, call, project, user),
+        ("GET", ["protected_branches"]) => protections::branches(state, call, project),
+        ("GET", ["protected_environments"]) => protections::environments(state, call, project),
+        ("GET", ["repository", "branches"]) => branches::list(state, call, project),
+        ("GET", ["repository", "branches", name]) => branches::get(state, call, project, name),
+        ("GET", ["repository", "tags"]) => tags::list(state, call, project),
+        ("GET", ["repository", "tags", name]) => tags::get(state, call, project, name),
+        ("GET", ["repository", "commits", sha]) => commits::get(state, call, project, sha),
+        ("GET", ["repository", "commits", sha, "refs"]) => commits::refs(state, call, project, sha),
+        ("GET", ["repository", "commits", sha, "statuses"]) => {
+            statuses::list(state, call, project, sha)
+        }
+        ("POST", ["statuses", sha]) => statuses::create(state, call, project, sha),
+        ("GET", ["repository", "compare"]) => comparing::compare(state, call, project),
+        ("GET", ["repository", "merge_base"]) => comparing::merge_base(state, call, project),
+        ("GET", ["repository", "tree"]) => code::tree(state, call, project),
+        ("GET", ["repository", "archive.tar.gz"]) => code::archive(state, call, project),
+        ("GET", ["repository", "files", path, "raw"]) => code::file(state, call, project, path),
+        ("GET", ["pipelines"]) => pipelines::list(state, call, project),
+        ("GET", ["merge_requests"]) => merge_requests::list(state, call, project),
+        ("GET", ["merge_requests", iid]) => merge_requests::get(state, call, project, iid),
+        ("GET", ["merge_requests", iid, "notes"]) => notes::list(state, call, project, iid),
+        ("POST", ["merge_requests", iid, "notes"]) => notes::create(state, call, project, iid),
+        ("PUT", ["merge_requests", iid, "notes", id]) => notes::edit(state, call, project, iid, id),
+        ("GET", ["environments"]) => environments::list(state, call, project),
+        ("POST", ["environments"]) => environments::create(state, call, project),
+        ("PUT", ["environments", id]) => environments::update(state, call, project, id),
+        ("POST", ["environments", id, "stop"]) => environments::stop(state, call, project, id),
+        ("GET", ["deployments"]) => deployments::list(state, call, project),
+        ("POST", ["deployments"]) => deployments::create(state, call, project),
+        ("GET", ["deployments", id]) => deployments::get(state, call, project, id),
+        ("PUT", ["deployments", id]) => deployments::update(state, call, project, id),
+        ("GET", ["hooks"]) => hooks::list(state, call, project),
+        ("POST", ["hooks"]) => hooks::create(state, call, project),
+        ("PUT", ["hooks", id]) => hooks::update(state, call, project, id),
+        ("DELETE", ["hooks", id]) => hooks::delete(state, call, project, id),
+        _ => return None,
+    })
 }

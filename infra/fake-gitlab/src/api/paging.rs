@@ -5,17 +5,16 @@ use serde_json::Value;
 use super::Call;
 use super::answer::{Answer, ApiResult, Refusal};
 
+/// Turns a list around that goes up, unless `sort` (or its default) says so too.
+pub(crate) fn sort<T>(call: &Call, items: &mut [T], default: &'static str) -> Result<(), Refusal> {
+    if call.params.choice("sort", &["asc", "desc"])?.unwrap_or(default) == "desc" {
+        items.reverse();
+    }
+    Ok(())
+}
+
 /// A page by `page` and `per_page`, with all of GitLab's headers.
 pub(crate) fn page<T>(call: &Call, items: Vec<T>, shape: impl Fn(T) -> Value) -> ApiResult {
-    offset(call, items, true, shape)
-}
-
-/// A page of a list whose length GitLab does not count, such as commits.
-pub(crate) fn uncounted<T>(call: &Call, items: Vec<T>, shape: impl Fn(T) -> Value) -> ApiResult {
-    offset(call, items, false, shape)
-}
-
-fn offset<T>(call: &Call, items: Vec<T>, counted: bool, shape: impl Fn(T) -> Value) -> ApiResult {
     let (page, size) = (call.params.number("page")?.unwrap_or(1), per_page(call)?);
     if page == 0 {
         return Err(Refusal::bad_value("page"));
@@ -43,7 +42,7 @@ fn offset<T>(call: &Call, items: Vec<T>, counted: bool, shape: impl Fn(T) -> Val
     link(previous, "prev");
     link(next, "next");
     link(Some(1), "first");
-    let counted = counted && total <= 10_000;
+    let counted = total <= 10_000;
     if counted {
         link(Some(pages), "last");
     }

@@ -45,11 +45,6 @@ impl Params {
         }
     }
 
-    /// Adds one parameter.
-    pub(crate) fn set(&mut self, key: &str, value: Value) {
-        self.0.insert(key.to_owned(), value);
-    }
-
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
@@ -79,6 +74,11 @@ impl Params {
             Some(Value::Array(_) | Value::Object(_)) => Err(Refusal::invalid(key)),
             _ => Ok(self.text(key)),
         }
+    }
+
+    /// Whether a text is what a filter asks for, if it asks at all.
+    pub(crate) fn fits(&self, key: &str, text: &str) -> bool {
+        self.filled(key).is_none_or(|wanted| wanted == text)
     }
 
     /// Refuses lists and objects where texts should be that may be missing.

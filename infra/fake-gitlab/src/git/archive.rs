@@ -7,17 +7,15 @@ use super::Oid;
 use super::backend::git;
 use super::repo::Repo;
 
-/// Packs a commit, or one folder of it, below the folder `top`.
-pub(crate) fn tar_gz(repo: &Repo, commit: Oid, top: &str, path: Option<&str>) -> Result<Vec<u8>> {
+/// Packs a commit below the folder `top`.
+pub(crate) fn tar_gz(repo: &Repo, commit: Oid, top: &str) -> Result<Vec<u8>> {
     let mut command = git();
     command
         .arg("--git-dir")
         .arg(&repo.folder)
-        .args(["--literal-pathspecs", "archive", "--format=tar.gz", "-1"])
+        .args(["archive", "--format=tar.gz", "-1"])
         .arg(format!("--prefix={top}/"))
-        .arg(commit.to_string())
-        .arg("--")
-        .args(path);
+        .arg(commit.to_string());
     let output = command.output()?;
     let words = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "git archive failed: {words}");

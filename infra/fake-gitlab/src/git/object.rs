@@ -135,7 +135,6 @@ impl Commit {
 pub(crate) struct Tag {
     pub(crate) target: Oid,
     pub(crate) tagger: Option<Signature>,
-    pub(crate) message: String,
 }
 
 /// One line of a tree object.
@@ -295,11 +294,11 @@ impl Objects {
     pub(crate) fn tag(&self, id: Oid) -> Option<Tag> {
         let (Kind::Tag, raw) = self.read(id)? else { return None };
         let text = String::from_utf8_lossy(&raw);
-        let (head, message) = text.split_once("\n\n")?;
+        let (head, _) = text.split_once("\n\n")?;
         let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
         let tagger = value("tagger ").and_then(Signature::parse);
         let target = Oid::parse(value("object ")?)?;
-        Some(Tag { target, tagger, message: message.trim_end().to_owned() })
+        Some(Tag { target, tagger })
     }
 
     /// The entries of a tree.

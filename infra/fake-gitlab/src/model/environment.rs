@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::UserId;
 use crate::git::Oid;
 
 /// A place that is deployed to.
@@ -10,13 +9,14 @@ use crate::git::Oid;
 pub(crate) struct Environment {
     pub(crate) id: u64,
     pub(crate) name: String,
-    pub(crate) slug: String,
     pub(crate) external_url: Option<String>,
-    pub(crate) description: Option<String>,
-    pub(crate) tier: String,
     pub(crate) stopped: bool,
-    pub(crate) created_at: Timestamp,
-    pub(crate) updated_at: Timestamp,
+}
+
+impl Environment {
+    pub(crate) fn state(&self) -> &'static str {
+        if self.stopped { "stopped" } else { "available" }
+    }
 }
 
 /// One deployment to an environment.
@@ -24,12 +24,10 @@ pub(crate) struct Environment {
 pub(crate) struct Deployment {
     pub(crate) id: u64,
     pub(crate) iid: u64,
-    pub(crate) environment: u64,
+    /// The name of the environment.
+    pub(crate) environment: String,
     pub(crate) sha: Oid,
     pub(crate) ref_name: String,
     pub(crate) status: String,
-    pub(crate) user: UserId,
-    pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
-    pub(crate) finished_at: Option<Timestamp>,
 }

@@ -1,7 +1,5 @@
 //! Merge requests and their notes.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
 use super::{ProjectId, UserId};
@@ -21,14 +19,6 @@ impl MrState {
             Self::Opened => "opened",
             Self::Closed => "closed",
             Self::Merged => "merged",
-        }
-    }
-
-    pub(crate) fn number(self) -> u8 {
-        match self {
-            Self::Opened => 1,
-            Self::Closed => 2,
-            Self::Merged => 3,
         }
     }
 }
@@ -53,14 +43,6 @@ pub(crate) struct Note {
     pub(crate) updated_at: Timestamp,
 }
 
-/// "Merge when the pipeline succeeds", set by somebody.
-#[derive(Clone, Debug)]
-pub(crate) struct AutoMerge {
-    pub(crate) user: UserId,
-    pub(crate) squash: bool,
-    pub(crate) remove_source_branch: bool,
-}
-
 /// A merge request; it belongs to its target project.
 #[derive(Clone, Debug)]
 pub(crate) struct MergeRequest {
@@ -69,27 +51,18 @@ pub(crate) struct MergeRequest {
     pub(crate) state: MrState,
     pub(crate) title: String,
     pub(crate) description: String,
-    pub(crate) labels: Vec<String>,
     pub(crate) author: UserId,
     pub(crate) source_project: ProjectId,
     pub(crate) target_project: ProjectId,
     pub(crate) source_branch: String,
     pub(crate) target_branch: String,
-    /// The newest diff; `None` while GitLab prepares it.
-    pub(crate) diff: Option<DiffRefs>,
+    /// The newest diff.
+    pub(crate) diff: DiffRefs,
     /// Every head it ever had, oldest first.
     pub(crate) heads: Vec<Oid>,
-    pub(crate) prepared_at: Option<Timestamp>,
-    pub(crate) prepare_due: Timestamp,
-    pub(crate) squash: bool,
-    pub(crate) remove_source_branch: bool,
-    pub(crate) auto_merge: Option<AutoMerge>,
-    pub(crate) approvals: BTreeSet<UserId>,
+    /// Who asked for "merge when the pipeline succeeds".
+    pub(crate) auto_merge: Option<UserId>,
     pub(crate) merge_commit: Option<Oid>,
-    pub(crate) squash_commit: Option<Oid>,
-    pub(crate) merged_by: Option<UserId>,
-    pub(crate) merged_at: Option<Timestamp>,
-    pub(crate) closed_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) notes: Vec<Note>,
@@ -103,11 +76,6 @@ impl MergeRequest {
     pub(crate) fn is_draft(&self) -> bool {
         let title = self.title.to_ascii_lowercase();
         ["draft:", "[draft]", "(draft)"].iter().any(|prefix| title.starts_with(prefix))
-    }
-
-    /// The head of the newest diff.
-    pub(crate) fn head(&self) -> Option<Oid> {
-        self.diff.map(|diff| diff.head)
     }
 
     /// The ref of the head in the target project.

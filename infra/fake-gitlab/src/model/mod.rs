@@ -12,7 +12,7 @@ pub(crate) mod user;
 pub(crate) use environment::{Deployment, Environment};
 pub(crate) use hook::{Hook, HookEvent};
 pub use ids::{MergeRequestIid, NoteId, PipelineId, ProjectId, UserId};
-pub(crate) use merge_request::{AutoMerge, DiffRefs, MergeRequest, MrState, Note};
+pub(crate) use merge_request::{DiffRefs, MergeRequest, MrState, Note};
 pub(crate) use pipeline::{Job, JobKind, Pipeline, Source};
 pub(crate) use project::Project;
 pub(crate) use state::State;

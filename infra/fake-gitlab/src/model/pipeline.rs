@@ -43,24 +43,13 @@ pub(crate) struct Job {
     pub(crate) status: String,
     pub(crate) description: Option<String>,
     pub(crate) target_url: Option<String>,
-    pub(crate) coverage: Option<f64>,
     /// Hidden behind a newer job of the same name.
     pub(crate) retried: bool,
-    pub(crate) created_at: Timestamp,
-    pub(crate) started_at: Option<Timestamp>,
-    pub(crate) finished_at: Option<Timestamp>,
 }
 
 impl Job {
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.status.as_str(), "pending" | "running")
-    }
-
-    pub(crate) fn stage(&self) -> &'static str {
-        match self.kind {
-            JobKind::Ci => "test",
-            JobKind::Status => "external",
-        }
     }
 }
 
@@ -68,26 +57,27 @@ impl Job {
 #[derive(Clone, Debug)]
 pub(crate) struct Pipeline {
     pub(crate) id: u64,
-    pub(crate) iid: u64,
     pub(crate) sha: Oid,
     pub(crate) ref_name: String,
     pub(crate) source: Source,
     pub(crate) tag: bool,
-    pub(crate) user: UserId,
     /// The merge request of a merge request pipeline: its target project and number.
     pub(crate) merge_request: Option<(ProjectId, u64)>,
     /// The source head that a merged results pipeline merges.
     pub(crate) source_sha: Option<Oid>,
-    pub(crate) archived: bool,
     pub(crate) jobs: Vec<Job>,
     pub(crate) created_at: Timestamp,
-    pub(crate) updated_at: Timestamp,
 }
 
 impl Pipeline {
     /// The jobs that are not hidden by newer ones.
     pub(crate) fn latest_jobs(&self) -> impl Iterator<Item = &Job> {
         self.jobs.iter().filter(|job| !job.retried)
+    }
+
+    /// Whether it is of one of these heads, or of a merge of it into the target.
+    pub(crate) fn is_of(&self, heads: &[Oid]) -> bool {
+        heads.contains(&self.sha) || self.source_sha.is_some_and(|sha| heads.contains(&sha))
     }
 
     /// GitLab's composite status of the latest jobs.

@@ -1,12 +1,13 @@
 //! A project with everything that belongs to it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Deployment, Environment, Hook, MergeRequest, Pipeline, ProjectId, User, UserId};
-use crate::config::{Ci, ProjectOptions, Protection};
-use crate::git::Repo;
+use crate::config::{Ci, ProjectOptions};
+use crate::git::{Commit, Oid, Repo};
 
 /// A pipeline that the project's CI will make, or a job of it that will end.
 #[derive(Clone, Debug)]
@@ -18,8 +19,8 @@ pub(crate) struct Due {
 /// What the project's own CI has yet to do.
 #[derive(Clone, Debug)]
 pub(crate) enum DueWork {
-    Branch { ref_name: String, sha: crate::git::Oid, tag: bool, user: UserId },
-    MergeRequest { iid: u64, sha: crate::git::Oid, user: UserId },
+    Branch { ref_name: String, sha: Oid, tag: bool, user: UserId },
+    MergeRequest { iid: u64, sha: Oid, user: UserId },
     Finish { pipeline: u64 },
 }
 
@@ -33,8 +34,6 @@ pub(crate) struct Project {
     pub(crate) options: ProjectOptions,
     pub(crate) members: BTreeMap<UserId, u8>,
     pub(crate) forked_from: Option<ProjectId>,
-    pub(crate) archived: bool,
-    pub(crate) created_at: Timestamp,
     pub(crate) last_activity_at: Timestamp,
     pub(crate) repo: Repo,
     pub(crate) hooks: Vec<Hook>,
@@ -64,42 +63,37 @@ impl Project {
         self.path.rsplit_once('/').map_or("", |(namespace, _)| namespace)
     }
 
+    /// The commit that a name stands for; see [`Repo::resolve`].
+    pub(crate) fn resolve(&self, name: &str) -> Option<Arc<Commit>> {
+        self.repo.resolve(name, self.default_branch())
+    }
+
+    pub(crate) fn environment(&self, name: &str) -> Option<&Environment> {
+        self.environments.iter().find(|known| known.name == name)
+    }
+
     /// A member's access level; administrators own everything.
     pub(crate) fn level(&self, user: &User) -> u8 {
         if user.admin { 50 } else { self.members.get(&user.id).copied().unwrap_or(0) }
     }
 
+    /// Whether a branch is protected, by its name or a pattern.
+    pub(crate) fn is_protected(&self, branch: &str) -> bool {
+        self.options.protected_branches.iter().any(|rule| rule.covers(branch))
+    }
+
     /// Whether a user may push to, or merge into, a branch.
     pub(crate) fn branch_rights(&self, user: &User, branch: &str) -> BranchRights {
         let level = self.level(user);
-        let rules: Vec<&Protection> =
-            self.options.protected_branches.iter().filter(|rule| rule.covers(branch)).collect();
-        if rules.is_empty() {
-            let developer = level >= 30;
-            return BranchRights { protected: false, push: developer, merge: developer };
+        if !self.is_protected(branch) {
+            return BranchRights { push: level >= 30, merge: level >= 30 };
         }
+        let rules = || self.options.protected_branches.iter().filter(|rule| rule.covers(branch));
         let allowed = |needed: Option<u8>| needed.is_some_and(|needed| level >= needed);
         BranchRights {
-            protected: true,
-            push: rules
-                .iter()
-                .any(|rule| allowed(rule.push) || rule.push_users.contains(&user.username)),
-            merge: rules.iter().any(|rule| allowed(rule.merge)),
+            push: rules().any(|rule| allowed(rule.push)),
+            merge: rules().any(|rule| allowed(rule.merge)),
         }
-    }
-
-    /// Whether a user may make, move or delete a tag.
-    pub(crate) fn may_write_tag(&self, user: &User, tag: &str) -> bool {
-        let mut rules =
-            self.options.protected_tags.iter().filter(|rule| rule.covers(tag)).peekable();
-        let level = self.level(user);
-        if rules.peek().is_none() {
-            return level >= 30;
-        }
-        rules.any(|rule| {
-            rule.push.is_some_and(|needed| level >= needed)
-                || rule.push_users.contains(&user.username)
-        })
     }
 
     /// Whether a user may deploy to an environment.
@@ -109,10 +103,6 @@ impl Project {
             rule.level.is_some_and(|needed| self.level(user) >= needed)
                 || rule.users.contains(&user.username)
         })
-    }
-
-    pub(crate) fn is_protected_tag(&self, tag: &str) -> bool {
-        self.options.protected_tags.iter().any(|rule| rule.covers(tag))
     }
 
     pub(crate) fn merge_request(&self, iid: u64) -> Option<&MergeRequest> {
@@ -131,7 +121,6 @@ impl Project {
 /// What a user may do with a branch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BranchRights {
-    pub(crate) protected: bool,
     pub(crate) push: bool,
     pub(crate) merge: bool,
 }

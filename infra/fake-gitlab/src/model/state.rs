@@ -52,7 +52,6 @@ impl State {
     /// of two kinds shows.
     pub(crate) fn next_id(&mut self, kind: &'static str) -> u64 {
         let start = match kind {
-            "user" => 1,
             "project" => 10,
             "merge_request" => 900,
             "pipeline" => 3_000,
@@ -109,16 +108,5 @@ impl State {
         }
         window.push_back(now);
         Ok(())
-    }
-
-    /// How many were taken from a limit in the last minute.
-    pub(crate) fn taken(&self, key: &str) -> usize {
-        let start = self.now() - SignedDuration::from_secs(60);
-        let window = self.windows.get(key);
-        window.map_or(0, |window| window.iter().filter(|time| **time > start).count())
-    }
-
-    pub(crate) fn project_url(&self, project: &Project) -> String {
-        format!("{}/{}", self.base_url, project.path)
     }
 }

@@ -1,6 +1,5 @@
 //! Users and their access tokens.
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::UserId;
@@ -25,14 +24,16 @@ impl User {
 /// A personal access token.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
-    pub(crate) id: u64,
     pub(crate) user: UserId,
     pub(crate) value: String,
-    pub(crate) name: String,
     pub(crate) scopes: Vec<String>,
-    pub(crate) created_at: Timestamp,
     /// The token dies at 00:00 UTC of this day.
     pub(crate) expires_at: Option<Date>,
-    pub(crate) revoked: bool,
-    pub(crate) last_used_at: Option<Timestamp>,
+}
+
+impl Token {
+    /// Whether one of these scopes is the token's.
+    pub(crate) fn has_any(&self, scopes: &[&str]) -> bool {
+        self.scopes.iter().any(|known| scopes.contains(&known.as_str()))
+    }
 }

@@ -5,37 +5,20 @@ use super::markdown::{diff_lines, render};
 use crate::api::answer::Refusal;
 use crate::api::params::Params;
 use crate::model::{MergeRequest, Note, Pipeline, Project, ProjectId, State, UserId};
-use crate::service::merge::MergeOptions;
-use crate::service::merge_requests::{MergeRequestUpdate, NewMergeRequest, commits};
-
-fn url(state: &State, mr: &MergeRequest) -> String {
-    format!("{}/-/merge_requests/{}", state.project_url(state.project(mr.target_project)), mr.iid)
-}
+use crate::service::merge_requests::{NewMergeRequest, changes, commits};
 
 pub(super) fn row(state: &State, mr: &MergeRequest) -> String {
     format!(
         "<tr><td>{}</td><td><a href=\"{}\">!{} {}</a></td><td>{} → {}</td>\
          <td class=\"soft\">{}</td></tr>",
         badge(mr.state.name()),
-        esc(&url(state, mr)),
+        esc(&state.merge_request_url(mr)),
         mr.iid,
         esc(&mr.title),
         esc(&mr.source_branch),
         esc(&mr.target_branch),
         esc(&state.user(mr.author).name),
     )
-}
-
-pub(super) fn list(state: &State, project: &Project) -> String {
-    let rows: Vec<String> = project.merge_requests.iter().rev().map(|mr| row(state, mr)).collect();
-    let head = ["", "Merge request", "Branches", "Author"];
-    let body = format!(
-        "<h1>Merge requests</h1><div class=\"card\">{}</div>\
-         <p><a href=\"{}/-/merge_requests/new\">New merge request</a></p>",
-        table(&head, &rows, "None yet."),
-        esc(&state.project_url(project)),
-    );
-    layout(state, Some(project), "Merge requests", false, &body)
 }
 
 fn problem_card(problem: Option<&str>) -> String {
@@ -106,15 +89,13 @@ pub(super) fn act(
 ) -> Option<Result<(), Refusal>> {
     let iid = iid.parse().ok()?;
     state.project(project).merge_request(iid)?;
-    let options = MergeOptions::default();
-    let event = |event: &str| MergeRequestUpdate {
-        state_event: Some(event.to_owned()),
-        ..MergeRequestUpdate::default()
-    };
     Some(match action {
-        "merge" => state.merge_now(project, iid, user, &options),
-        "auto_merge" => state.set_auto_merge(project, iid, user, &options),
-        "close" | "reopen" => state.update_merge_request(project, iid, user, event(action)),
+        "merge" => state.merge_now(project, iid, user),
+        "auto_merge" => state.set_auto_merge(project, iid, user),
+        "close" | "reopen" => {
+            state.change_state(project, iid, user, action);
+            Ok(())
+        }
         "comment" => {
             let text = params.text("body").unwrap_or_default();
             state.create_note(project, iid, user, &text, false).map(|_| ())
@@ -132,18 +113,12 @@ pub(super) fn page(
     let mr = project.merge_request(iid.parse().ok()?)?;
     let commits: Vec<String> =
         commits(project, mr).iter().map(|commit| commit_row(state, project, commit)).collect();
-    let pipelines: Vec<&Pipeline> = state
-        .candidates(mr)
-        .filter(|pipeline| {
-            mr.heads.contains(&pipeline.sha)
-                || pipeline.source_sha.is_some_and(|sha| mr.heads.contains(&sha))
-        })
-        .collect();
+    let pipelines: Vec<&Pipeline> =
+        state.candidates(mr).filter(|pipeline| pipeline.is_of(&mr.heads)).collect();
     let cards: String =
         pipelines.iter().map(|pipeline| pipeline_card(state, project, pipeline)).collect();
     let notes: String = mr.notes.iter().map(|note| note_card(state, note)).collect();
-    let changes: String = state
-        .merge_request_changes(mr)
+    let changes: String = changes(project, mr)
         .iter()
         .map(|change| {
             format!(
@@ -174,7 +149,7 @@ pub(super) fn page(
         },
         buttons(state, mr),
         if cards.is_empty() { "<p class=\"soft\">None yet.</p>".into() } else { cards },
-        comment_form(&url(state, mr)),
+        comment_form(&state.merge_request_url(mr)),
         table(&["Commit", "", "Author", "Date (UTC)"], &commits, "No commits."),
     );
     let moving = mr.is_open() && pipelines.iter().any(|pipeline| !pipeline.is_finished());
@@ -182,7 +157,7 @@ pub(super) fn page(
 }
 
 fn buttons(state: &State, mr: &MergeRequest) -> String {
-    let url = url(state, mr);
+    let url = state.merge_request_url(mr);
     let button = |action: &str, text: &str, class: &str| {
         format!(
             "<form method=\"post\" action=\"{}/{action}\"><button class=\"{class}\">{text}\

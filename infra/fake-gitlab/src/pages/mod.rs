@@ -37,12 +37,12 @@ pub(crate) fn get(state: &State, path: &str, query: &str) -> Page {
     let parts: Vec<&str> = rest.iter().map(String::as_str).collect();
     let page = match parts.as_slice() {
         [] => Some(project::page(state, project)),
-        ["merge_requests"] => Some(merge_request::list(state, project)),
         ["merge_requests", "new"] => {
             let source = params.get("merge_request").and_then(|map| map["source_branch"].as_str());
             Some(merge_request::form(state, project, source.unwrap_or_default(), None))
         }
         ["merge_requests", iid] => merge_request::page(state, project, iid, None),
+        ["environments", ..] => Some(project::page(state, project)),
         ["pipelines", id] => pipeline::page(state, project, id),
         ["commit", sha] => code::commit(state, project, sha),
         ["tree" | "blob", name @ ..] if !name.is_empty() => {

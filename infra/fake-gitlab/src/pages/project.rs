@@ -80,7 +80,7 @@ fn environments(state: &State, project: &Project) -> String {
                 .deployments
                 .iter()
                 .rev()
-                .filter(|deployment| deployment.environment == environment.id)
+                .filter(|deployment| deployment.environment == environment.name)
                 .take(5)
                 .map(|deployment| {
                     format!(
@@ -105,12 +105,8 @@ fn environments(state: &State, project: &Project) -> String {
 
 fn hooks(state: &State, project: &Project) -> String {
     let row = |hook: &Hook| {
-        let events: Vec<&str> = hook
-            .events
-            .iter()
-            .filter(|(_, wanted)| **wanted)
-            .map(|(name, _)| name.trim_end_matches("_events"))
-            .collect();
+        let events: Vec<&str> =
+            hook.events.iter().map(|name| name.trim_end_matches("_events")).collect();
         let log: Vec<String> = hook
             .log
             .iter()

@@ -9,14 +9,12 @@ use hyper::Response;
 
 use super::Shared;
 use super::http::{Handled, Read, plain};
-use crate::api::access::{Auth, DEVELOPER};
+use crate::api::access::DEVELOPER;
 use crate::api::answer::Refusal;
 use crate::api::params::decode;
 use crate::git::backend::{self, SmartRequest};
-use crate::model::{Project, ProjectId, State, User, UserId};
+use crate::model::{Project, ProjectId, State, Token, User, UserId};
 use crate::service::push_options::PushOptions;
-
-const LISTS: &[u8] = b"command=ls-refs";
 
 /// What a git client wants.
 pub(super) struct Service {
@@ -65,16 +63,11 @@ pub(super) async fn handle(shared: &Arc<Shared>, service: Service, read: Read) -
         body: read.body,
         environment: granted.environment,
     };
-    // Protocol 2 lists the refs by a request of its own, which is no fetch.
-    let lists = request.body.windows(LISTS.len()).any(|window| window == LISTS);
-    let fetches = service.action == "git-upload-pack" && !lists;
     let receives = service.push && service.action == "git-receive-pack";
     let _turn = if receives { Some(shared.pushes.lock().await) } else { None };
     let served = backend::serve(&granted.root, request).await;
     if receives {
         shared.with(|state| pushed(state, granted.project, granted.user));
-    } else if fetches {
-        shared.with(|state| *state.observed.clones.entry(granted.project).or_default() += 1);
     }
     let response = served.unwrap_or_else(|error| plain(500, &format!("{error:#}"), &[]));
     Handled::new(response, granted.name)
@@ -90,23 +83,23 @@ fn pushed(state: &mut State, project: ProjectId, user: Option<UserId>) {
     }
 }
 
-fn grant(state: &mut State, service: &Service, read: &Read) -> Result<Granted, Refusal> {
-    let auth = authenticate(state, read)?;
+fn grant(state: &State, service: &Service, read: &Read) -> Result<Granted, Refusal> {
+    let token = authenticate(state, read)?;
     let anonymous = state.config.anonymous_user.as_deref();
     let stand_in = anonymous.and_then(|name| state.user_named(name)).map(|user| user.id);
-    let user = auth.user.or(stand_in);
+    let user = token.as_ref().map(|token| token.user).or(stand_in);
     let project = state.project_once_at(&service.project);
     let project = project.filter(|project| state.can_see(project, user));
     let Some(project) = project else {
         return Err(if user.is_none() { challenge() } else { missing() });
     };
-    if auth.user.is_some() {
+    if let Some(token) = token {
         let scopes: &[&str] = if service.push {
             &["api", "write_repository"]
         } else {
             &["api", "read_api", "read_repository", "write_repository"]
         };
-        if !scopes.iter().any(|scope| auth.has_scope(scope)) {
+        if !token.has_any(scopes) {
             let text = "HTTP Basic: Access denied. The provided password or token is incorrect or \
                         your account has 2FA enabled and you must use a personal access token \
                         instead of a password.\n";
@@ -116,7 +109,7 @@ fn grant(state: &mut State, service: &Service, read: &Read) -> Result<Granted, R
     let who = user.map(|user| state.user(user));
     if service.push {
         let Some(who) = who else { return Err(challenge()) };
-        if project.level(who) < DEVELOPER || project.archived {
+        if project.level(who) < DEVELOPER {
             let text = "You are not allowed to push code to this project.\n";
             return Err(Refusal { status: 403, body: text.to_owned() });
         }
@@ -132,9 +125,9 @@ fn grant(state: &mut State, service: &Service, read: &Read) -> Result<Granted, R
 }
 
 /// The password of basic authentication is the token; the user name does not matter.
-fn authenticate(state: &mut State, read: &Read) -> Result<Auth, Refusal> {
+fn authenticate(state: &State, read: &Read) -> Result<Option<Token>, Refusal> {
     let basic = read.header("authorization").and_then(|value| value.strip_prefix("Basic "));
-    let Some(basic) = basic else { return Ok(Auth::default()) };
+    let Some(basic) = basic else { return Ok(None) };
     let decoded = STANDARD.decode(basic).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let token = decoded.and_then(|text| text.split_once(':').map(|(_, token)| token.to_owned()));
     state.authenticate(Some(&token.unwrap_or_default())).map_err(|_| challenge())
@@ -146,17 +139,10 @@ fn environment(
     project: &Project,
     user: Option<&User>,
 ) -> Vec<(&'static str, String)> {
-    let names = |rules: Vec<&str>| rules.join("\n");
-    let options = &project.options;
-    let level = user.map_or(0, |user| project.level(user));
-    let name = user.map_or("", |user| user.username.as_str());
-    let may = |rule: &&crate::config::Protection| {
-        rule.push.is_some_and(|needed| level >= needed)
-            || rule.push_users.iter().any(|known| known == name)
-    };
-    let no_push = options.protected_branches.iter().filter(|rule| !may(rule));
-    let no_force = options.protected_branches.iter().filter(|rule| !rule.allow_force_push);
-    let no_tag = options.protected_tags.iter().filter(|rule| !may(rule));
+    let may_push = |branch: &str| user.is_some_and(|user| project.branch_rights(user, branch).push);
+    let rules = project.options.protected_branches.iter();
+    let all: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
+    let closed: Vec<&str> = all.iter().copied().filter(|name| !may_push(name)).collect();
     let open: Vec<String> = project
         .merge_requests
         .iter()
@@ -171,9 +157,8 @@ fn environment(
             "FAKE_GITLAB_DEFAULT_BRANCH",
             default.map_or(String::new(), |_| project.default_branch().to_owned()),
         ),
-        ("FAKE_GITLAB_NO_PUSH", names(no_push.map(|rule| rule.name.as_str()).collect())),
-        ("FAKE_GITLAB_NO_FORCE", names(no_force.map(|rule| rule.name.as_str()).collect())),
-        ("FAKE_GITLAB_NO_TAG", names(no_tag.map(|rule| rule.name.as_str()).collect())),
+        ("FAKE_GITLAB_NO_PUSH", closed.join("\n")),
+        ("FAKE_GITLAB_NO_FORCE", all.join("\n")),
         ("FAKE_GITLAB_OPEN", open.join("\n")),
     ]
 }

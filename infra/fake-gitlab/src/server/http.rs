@@ -1,6 +1,5 @@
 //! Every request: faults, where it goes, what is remembered of it.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,7 +29,7 @@ impl std::error::Error for Dropped {}
 /// A request that was read to its end.
 pub(super) struct Read {
     pub(super) method: String,
-    /// Below the relative root, still encoded.
+    /// Still encoded.
     pub(super) path: String,
     pub(super) query: String,
     pub(super) headers: http::HeaderMap,
@@ -62,12 +61,10 @@ pub(super) async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Dropped> {
     let (parts, body) = request.into_parts();
-    let full = parts.uri.path().to_owned();
-    let path = full.strip_prefix(&shared.relative_root).map(str::to_owned);
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
     let read = Read {
         method: parts.method.to_string(),
-        path: path.clone().unwrap_or(full),
+        path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers,
         body,
@@ -93,18 +90,14 @@ pub(super) async fn handle(
             return std::future::pending().await;
         }
         Some(Fault::Status { code, body, headers }) => {
-            Ok(Handled::new(plain(*code, body, headers), None))
+            Handled::new(plain(*code, body, headers), None)
         }
         Some(Fault::RateLimited { retry_after }) => {
             let headers = [("Retry-After".to_owned(), retry_after.to_string())];
-            Ok(Handled::new(plain(429, "Retry later\n", &headers), None))
-        }
-        Some(Fault::ApplyThenDrop | Fault::ApplyThenHang) | None if path.is_none() => {
-            Ok(Handled::new(plain(404, "Nothing here: see the relative root", &[]), None))
+            Handled::new(plain(429, "Retry later\n", &headers), None)
         }
         Some(Fault::ApplyThenDrop | Fault::ApplyThenHang) | None => route(&shared, read).await,
     };
-    let Ok(handled) = handled;
     let dropped = matches!(fault, Some(Fault::ApplyThenDrop | Fault::ApplyThenHang));
     record.status = if dropped { 0 } else { handled.response.status().as_u16() };
     record.user = handled.user;
@@ -123,14 +116,14 @@ pub(super) async fn handle(
     Ok(handled.response.map(Full::new))
 }
 
-async fn route(shared: &Arc<Shared>, read: Read) -> Result<Handled, Infallible> {
+async fn route(shared: &Arc<Shared>, read: Read) -> Handled {
     if read.path.starts_with("/api/") {
-        return Ok(api_http::handle(shared, read).await);
+        return api_http::handle(shared, &read);
     }
-    if let Some(service) = git_http::Service::of(&read) {
-        return Ok(git_http::handle(shared, service, read).await);
+    match git_http::Service::of(&read) {
+        Some(service) => git_http::handle(shared, service, read).await,
+        None => page(shared, &read),
     }
-    Ok(page(shared, &read))
 }
 
 /// The pages for people; an address that is none of theirs is no gap of the API.

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::config::{Config, DeliveryMode, Gate};
+use crate::delivery::{Delivery, DeliveryResult};
 use crate::git::backend;
 use crate::model::State;
 
@@ -34,7 +35,6 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     addr: SocketAddr,
     base_url: String,
-    relative_root: String,
     /// Wakes the background work.
     wake: Notify,
     /// One push at a time, so that it is clear whose refs moved.
@@ -82,18 +82,13 @@ impl FakeGitlab {
             .await
             .with_context(|| format!("cannot listen on {}", config.addr))?;
         let addr = listener.local_addr()?;
-        let relative_root = normal_root(&config.relative_root);
-        let base_url = match &config.external_url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{addr}{relative_root}"),
-        };
+        let base_url = format!("http://{addr}");
         let mode = config.delivery;
         let gate = config.gate.clone();
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(config, base_url.clone(), data)),
             addr,
             base_url,
-            relative_root,
             wake: Notify::new(),
             pushes: tokio::sync::Mutex::new(()),
             client,
@@ -106,7 +101,7 @@ impl FakeGitlab {
         Ok(Self { shared, _running: Arc::new(Running { tasks, _folder: folder }) })
     }
 
-    /// The address that people and clients use, such as `http://127.0.0.1:40123/gitlab`.
+    /// The address that people and clients use, such as `http://127.0.0.1:40123`.
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.shared.base_url
@@ -116,6 +111,11 @@ impl FakeGitlab {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.shared.addr
+    }
+
+    /// Sends one webhook; the same one again is a resend.
+    pub async fn deliver(&self, delivery: Delivery) -> DeliveryResult {
+        send::deliver(&self.shared, delivery).await
     }
 
     /// Works on the state; hooks that this queues are sent afterwards.
@@ -158,20 +158,6 @@ fn client() -> Result<reqwest::Client> {
         .build()
         .context("cannot make an HTTP client")?;
     Ok(CLIENT.get_or_init(|| client).clone())
-}
-
-/// Sends one webhook now.
-pub(crate) async fn deliver(
-    shared: &Arc<Shared>,
-    delivery: crate::delivery::Delivery,
-) -> crate::delivery::DeliveryResult {
-    send::deliver(shared, delivery, false).await
-}
-
-/// `/a/b` or nothing.
-fn normal_root(root: &str) -> String {
-    let root = root.trim_matches('/');
-    if root.is_empty() { String::new() } else { format!("/{root}") }
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

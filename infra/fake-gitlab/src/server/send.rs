@@ -3,46 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::Shared;
 use crate::delivery::{Delivery, DeliveryResult};
 
 /// Sends one webhook and writes down what came of it.
-pub(super) async fn deliver(
-    shared: &Arc<Shared>,
-    mut delivery: Delivery,
-    test: bool,
-) -> DeliveryResult {
-    let prepared = shared.lock().prepare_delivery(&delivery, test);
-    let outgoing = match prepared {
-        Ok(outgoing) => outgoing,
+pub(super) async fn deliver(shared: &Arc<Shared>, delivery: Delivery) -> DeliveryResult {
+    let prepared = shared.lock().prepare_delivery(&shared.client, &delivery);
+    let request = match prepared {
+        Ok(request) => request,
         Err(reason) => {
             return DeliveryResult { delivery, status: None, error: Some(reason.to_owned()) };
         }
     };
-    // From here on it is what was sent.
-    delivery.body = outgoing.body.clone().unwrap_or_else(|_| Bytes::from_static(b"{}"));
-    let mut request =
-        shared.client.post(&outgoing.url).timeout(outgoing.timeout).body(delivery.body.clone());
-    for (name, value) in &outgoing.headers {
-        request = request.header(name, value);
-    }
-    let outcome = match outgoing.body {
-        Err(problem) => Err(problem),
-        Ok(_) => match request.send().await {
-            Ok(response) => {
-                let code = response.status().as_u16();
-                Ok((code, response.text().await.unwrap_or_default()))
-            }
-            Err(error) => Err(error.without_url().to_string()),
-        },
+    let result = match request.send().await {
+        Ok(response) => {
+            let status = Some(response.status().as_u16());
+            DeliveryResult { delivery, status, error: None }
+        }
+        Err(error) => {
+            let error = Some(error.without_url().to_string());
+            DeliveryResult { delivery, status: None, error }
+        }
     };
-    shared.lock().record_delivery(&delivery, &outgoing.headers, &outcome);
-    match outcome {
-        Ok((code, _)) => DeliveryResult { delivery, status: Some(code), error: None },
-        Err(error) => DeliveryResult { delivery, status: None, error: Some(error) },
-    }
+    shared.lock().record_delivery(&result);
+    result
 }
 
 /// The background work of a server that nobody drives by hand: pipelines whose time has come,
@@ -58,7 +42,7 @@ pub(super) async fn work(shared: Arc<Shared>) {
         };
         for delivery in deliveries {
             let shared = Arc::clone(&shared);
-            jobs.spawn(async move { deliver(&shared, delivery, false).await });
+            jobs.spawn(async move { deliver(&shared, delivery).await });
         }
         while jobs.try_join_next().is_some() {}
         let pause = next.and_then(|due| Duration::try_from(due.duration_since(now)).ok());

@@ -14,16 +14,13 @@ pub(crate) struct NewPipeline {
     pub(crate) ref_name: String,
     pub(crate) source: Source,
     pub(crate) tag: bool,
-    pub(crate) user: UserId,
     pub(crate) merge_request: Option<(ProjectId, u64)>,
     pub(crate) source_sha: Option<Oid>,
 }
 
 impl State {
-    /// Does everything whose time has come: merge requests to prepare, pipelines to make, jobs
-    /// to end.
+    /// Does everything whose time has come: pipelines to make, jobs to end.
     pub(crate) fn tick(&mut self) {
-        self.prepare_due_merge_requests();
         loop {
             let now = self.now();
             let next = self.projects.values_mut().find_map(|project| {
@@ -39,10 +36,7 @@ impl State {
 
     /// When [`Self::tick`] has something to do next.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        let ci = self.projects.values().flat_map(|project| &project.due).map(|due| due.at);
-        let requests = self.projects.values().flat_map(|project| &project.merge_requests);
-        let unprepared = requests.filter(|mr| mr.prepared_at.is_none()).map(|mr| mr.prepare_due);
-        ci.chain(unprepared).min()
+        self.projects.values().flat_map(|project| &project.due).map(|due| due.at).min()
     }
 
     fn plan(&mut self, project: ProjectId, after: jiff::SignedDuration, what: DueWork) {
@@ -84,8 +78,8 @@ impl State {
     ) {
         let found = self.project(project);
         let runs = matches!(found.ci().mode, CiMode::MergeRequest | CiMode::MergedResults);
-        let head = found.merge_request(iid).and_then(MergeRequest::head);
-        if let (true, Some(sha)) = (runs && found.options.builds_enabled, head) {
+        let mr = found.merge_request(iid).filter(|_| runs && found.options.builds_enabled);
+        if let Some(sha) = mr.map(|mr| mr.diff.head) {
             let delay = found.ci().delay;
             self.plan(project, delay, DueWork::MergeRequest { iid, sha, user });
         }
@@ -94,36 +88,25 @@ impl State {
     fn do_due(&mut self, project: ProjectId, work: DueWork) {
         match work {
             DueWork::Branch { ref_name, sha, tag, user } => {
-                self.start_ci(
-                    project,
-                    NewPipeline {
-                        sha,
-                        ref_name,
-                        source: Source::Push,
-                        tag,
-                        user,
-                        merge_request: None,
-                        source_sha: None,
-                    },
-                );
+                let source = Source::Push;
+                let (merge_request, source_sha) = (None, None);
+                let new = NewPipeline { sha, ref_name, source, tag, merge_request, source_sha };
+                self.start_ci(project, user, new);
             }
             DueWork::MergeRequest { iid, sha, user } => {
                 let open = self.project(project).merge_request(iid).filter(|mr| mr.is_open());
-                if let Some(mr) = open.filter(|mr| mr.head() == Some(sha)).cloned() {
+                if let Some(mr) = open.filter(|mr| mr.diff.head == sha).cloned() {
                     let merged = self.merged_result(project, &mr, user);
                     // A fork's pipelines run in the fork.
-                    self.start_ci(
-                        mr.source_project,
-                        NewPipeline {
-                            sha: merged.unwrap_or(sha),
-                            ref_name: if merged.is_some() { mr.merge_ref() } else { mr.head_ref() },
-                            source: Source::MergeRequest,
-                            tag: false,
-                            user,
-                            merge_request: Some((project, iid)),
-                            source_sha: merged.map(|_| sha),
-                        },
-                    );
+                    let new = NewPipeline {
+                        sha: merged.unwrap_or(sha),
+                        ref_name: if merged.is_some() { mr.merge_ref() } else { mr.head_ref() },
+                        source: Source::MergeRequest,
+                        tag: false,
+                        merge_request: Some((project, iid)),
+                        source_sha: merged.map(|_| sha),
+                    };
+                    self.start_ci(mr.source_project, user, new);
                 }
             }
             DueWork::Finish { pipeline } => self.finish_pipeline(project, pipeline, "success"),
@@ -144,9 +127,8 @@ impl State {
             return None;
         }
         let objects = &project.repo.objects;
-        let diff = mr.diff?;
         let target = objects.commit(project.repo.branch(&mr.target_branch)?)?;
-        let (base, head) = (objects.commit(diff.base)?, objects.commit(diff.head)?);
+        let (base, head) = (objects.commit(mr.diff.base)?, objects.commit(mr.diff.head)?);
         let tree = merge::merge(objects, base.tree, target.tree, head.tree)?;
         let message = format!("Merge {} into {}", head.id, target.id);
         let sha = objects.write_commit(tree, &[target.id, head.id], &author, &message);
@@ -155,11 +137,10 @@ impl State {
         Some(sha)
     }
 
-    fn start_ci(&mut self, project: ProjectId, new: NewPipeline) {
-        let user = new.user;
+    fn start_ci(&mut self, project: ProjectId, user: UserId, new: NewPipeline) {
         let ref_name = new.ref_name.clone();
         let id = self.create_pipeline(project, new);
-        let (job, now) = (self.next_id("job"), self.now());
+        let job = self.next_id("job");
         let found = self.project_mut(project);
         let ci = found.ci().clone();
         if let Some(pipeline) = found.pipelines.iter_mut().find(|known| known.id == id) {
@@ -172,11 +153,7 @@ impl State {
                 status: "running".to_owned(),
                 description: None,
                 target_url: None,
-                coverage: None,
                 retried: false,
-                created_at: now,
-                started_at: Some(now),
-                finished_at: None,
             });
         }
         if let Some(duration) = ci.duration {
@@ -185,39 +162,29 @@ impl State {
     }
 
     pub(crate) fn create_pipeline(&mut self, project: ProjectId, new: NewPipeline) -> u64 {
-        let (id, now) = (self.next_id("pipeline"), self.now());
-        let project = self.project_mut(project);
-        let iid = project.pipelines.len() as u64 + 1;
-        project.pipelines.push(Pipeline {
+        let (id, created_at) = (self.next_id("pipeline"), self.now());
+        let NewPipeline { sha, ref_name, source, tag, merge_request, source_sha } = new;
+        self.project_mut(project).pipelines.push(Pipeline {
             id,
-            iid,
-            sha: new.sha,
-            ref_name: new.ref_name,
-            source: new.source,
-            tag: new.tag,
-            user: new.user,
-            merge_request: new.merge_request,
-            source_sha: new.source_sha,
-            archived: false,
+            sha,
+            ref_name,
+            source,
+            tag,
+            merge_request,
+            source_sha,
             jobs: Vec::new(),
-            created_at: now,
-            updated_at: now,
+            created_at,
         });
         id
     }
 
     /// Ends the CI jobs of a pipeline.
     pub(crate) fn finish_pipeline(&mut self, project: ProjectId, pipeline: u64, status: &str) {
-        let now = self.now();
-        let found = self.project_mut(project);
-        let Some(pipeline) = found.pipelines.iter_mut().find(|known| known.id == pipeline) else {
-            return;
-        };
-        for job in pipeline.jobs.iter_mut().filter(|job| job.kind == JobKind::Ci && job.is_live()) {
-            job.status = status.to_owned();
-            job.finished_at = Some(now);
+        let pipelines = self.project_mut(project).pipelines.iter_mut();
+        let jobs = pipelines.filter(|known| known.id == pipeline).flat_map(|known| &mut known.jobs);
+        for job in jobs.filter(|job| job.kind == JobKind::Ci && job.is_live()) {
+            status.clone_into(&mut job.status);
         }
-        pipeline.updated_at = now;
         self.pipelines_moved(project);
     }
 
@@ -241,20 +208,13 @@ impl State {
         &'a self,
         mr: &'a MergeRequest,
     ) -> Option<&'a Pipeline> {
-        let head = mr.head()?;
-        let is_current =
-            |pipeline: &&Pipeline| pipeline.sha == head || pipeline.source_sha == Some(head);
-        self.candidates(mr).find(is_current)
+        self.candidates(mr).find(|pipeline| pipeline.is_of(&[mr.diff.head]))
     }
 
     /// `head_pipeline` as the API shows it: while the newest head has none, an older one's.
     pub(crate) fn head_pipeline<'a>(&'a self, mr: &'a MergeRequest) -> Option<&'a Pipeline> {
-        self.current_head_pipeline(mr).or_else(|| {
-            self.candidates(mr).find(|pipeline| {
-                mr.heads.contains(&pipeline.sha)
-                    || pipeline.source_sha.is_some_and(|sha| mr.heads.contains(&sha))
-            })
-        })
+        let any = || self.candidates(mr).find(|pipeline| pipeline.is_of(&mr.heads));
+        self.current_head_pipeline(mr).or_else(any)
     }
 
     /// Merge request pipelines first, then branch pipelines of the source project, newest first.

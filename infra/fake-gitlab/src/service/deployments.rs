@@ -1,4 +1,4 @@
-//! Environments and deployments: names, tiers, transitions.
+//! Environments and deployments: names, addresses, transitions.
 
 use crate::api::answer::Refusal;
 use crate::model::{Environment, ProjectId, State, UserId};
@@ -17,40 +17,6 @@ pub(crate) fn may_move(from: &str, to: &str) -> bool {
     }
 }
 
-/// What GitLab guesses from an environment's name.
-fn guess_tier(name: &str) -> &'static str {
-    let name = name.to_ascii_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    match () {
-        () if has(&["dev", "review", "trunk"]) => "development",
-        () if has(&["test", "tst", "int", "acpt", "accept", "qa", "uat", "qc"]) => "testing",
-        () if has(&["stag", "stg", "model", "pre", "demo", "non"]) => "staging",
-        () if has(&["prod", "live"]) => "production",
-        () => "other",
-    }
-}
-
-/// At most 24 characters of `[a-z0-9-]` that begin with a letter; a name that had to be changed
-/// gets a suffix.
-fn slug(name: &str) -> String {
-    let plain: String = name
-        .to_ascii_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let plain = if plain.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        plain
-    } else {
-        format!("env-{plain}")
-    };
-    if plain == name && plain.len() <= 24 {
-        return plain;
-    }
-    let suffix: [u8; 3] = rand::random();
-    let short: String = plain.chars().take(17).collect();
-    format!("{}-{}", short.trim_end_matches('-'), hex::encode(suffix))
-}
-
 impl State {
     /// Makes an environment, or refuses its name or address.
     pub(crate) fn create_environment(
@@ -58,8 +24,7 @@ impl State {
         project: ProjectId,
         name: &str,
         external_url: Option<String>,
-        tier: Option<&str>,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<&Environment, Refusal> {
         if name.is_empty() {
             return Err(Refusal::field("name", "can't be blank"));
         }
@@ -71,23 +36,13 @@ impl State {
                            and spaces, but it cannot start or end with '/'";
             return Err(Refusal::field("name", problem));
         }
-        if self.project(project).environments.iter().any(|known| known.name == name) {
+        if self.project(project).environment(name).is_some() {
             return Err(Refusal::field("name", "has already been taken"));
         }
         check_external_url(external_url.as_deref())?;
-        let (id, now) = (self.next_id("environment"), self.now());
-        self.project_mut(project).environments.push(Environment {
-            id,
-            name: name.to_owned(),
-            slug: slug(name),
-            external_url,
-            description: None,
-            tier: tier.unwrap_or_else(|| guess_tier(name)).to_owned(),
-            stopped: false,
-            created_at: now,
-            updated_at: now,
-        });
-        Ok(id)
+        let (id, name) = (self.next_id("environment"), name.to_owned());
+        let environments = &mut self.project_mut(project).environments;
+        Ok(environments.push_mut(Environment { id, name, external_url, stopped: false }))
     }
 
     /// Refuses those who may not deploy to a protected environment.

@@ -27,24 +27,12 @@ impl State {
     pub(crate) fn create_token(
         &mut self,
         user: UserId,
-        name: &str,
         scopes: &[&str],
         expires_at: Option<Date>,
     ) -> String {
-        let id = self.next_id("token");
-        let random: [u8; 10] = rand::random();
-        let value = format!("glpat-{}", hex::encode(random));
-        self.tokens.push(Token {
-            id,
-            user,
-            value: value.clone(),
-            name: name.to_owned(),
-            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-            created_at: self.now(),
-            expires_at,
-            revoked: false,
-            last_used_at: None,
-        });
+        let value = format!("glpat-{}", hex::encode(rand::random::<[u8; 10]>()));
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        self.tokens.push(Token { user, value: value.clone(), scopes, expires_at });
         value
     }
 
@@ -115,8 +103,6 @@ impl State {
             options,
             members: BTreeMap::from([(owner, 50)]),
             forked_from: None,
-            archived: false,
-            created_at: now,
             last_activity_at: now,
             repo,
             hooks: Vec::new(),

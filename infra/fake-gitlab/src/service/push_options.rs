@@ -1,7 +1,5 @@
 //! `git push -o …`: skipping CI, opening a merge request.
 
-use serde_json::{Value, json};
-
 use super::merge_requests::NewMergeRequest;
 use crate::git::Oid;
 use crate::git::repo::RefChange;
@@ -23,11 +21,6 @@ impl PushOptions {
 
     fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
-    }
-
-    /// `push_options` of the webhook.
-    pub(crate) fn json(&self) -> Value {
-        if self.skips_ci() { json!({ "ci": { "skip": true } }) } else { json!({}) }
     }
 }
 

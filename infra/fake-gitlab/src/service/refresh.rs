@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::events::merge_request::MrEvent;
+use super::merge_requests::commits;
 use crate::git::repo::RefChange;
 use crate::git::{Oid, history};
 use crate::model::{MergeRequest, ProjectId, State, UserId};
@@ -21,7 +21,7 @@ impl State {
             .projects
             .values()
             .flat_map(|project| &project.merge_requests)
-            .filter(|mr| mr.is_open() && mr.prepared_at.is_some())
+            .filter(|mr| mr.is_open())
             .filter(|mr| mr.source_project == project && mr.source_branch == branch)
             .map(|mr| (mr.target_project, mr.iid))
             .collect();
@@ -33,9 +33,7 @@ impl State {
             mr.updated_at = now;
             // New commits take an auto-merge back.
             mr.auto_merge = None;
-            let mr = mr.clone();
-            let event = MrEvent { oldrev: Some(change.before), ..MrEvent::new("update") };
-            self.fire_merge_request(&mr, user, &event);
+            self.fire_merge_request(target, iid, user, "update", Some(change.before));
             if change.after != Oid::ZERO {
                 self.plan_merge_request_pipeline(target, iid, user);
             }
@@ -75,21 +73,18 @@ impl State {
             .map(|commit| commit.id)
             .collect();
         let forced = !history::is_ancestor(objects, change.before, change.after);
-        let targeting = |mr: &&MergeRequest| {
-            mr.is_open() && mr.prepared_at.is_some() && mr.target_branch == branch
-        };
+        let targeting = |mr: &&MergeRequest| mr.is_open() && mr.target_branch == branch;
         let (mut merged, mut reloaded) = (Vec::new(), Vec::new());
         for mr in target.merge_requests.iter().filter(targeting) {
-            if mr.head().is_some_and(|head| brought.contains(&head)) {
+            if brought.contains(&mr.diff.head) {
                 merged.push(mr.iid);
-            } else if forced
-                || self.merge_request_commits(mr).iter().any(|known| brought.contains(&known.id))
+            } else if forced || commits(target, mr).iter().any(|known| brought.contains(&known.id))
             {
                 reloaded.push(mr.iid);
             }
         }
         for iid in merged {
-            self.mark_merged(project, iid, user, None, None);
+            self.mark_merged(project, iid, user, None);
         }
         for iid in reloaded {
             self.read_source_head(project, iid);

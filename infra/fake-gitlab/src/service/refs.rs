@@ -8,6 +8,8 @@ use crate::git::Oid;
 use crate::git::repo::{RefChange, is_valid_ref_name};
 use crate::model::{ProjectId, State, UserId};
 
+/// The most refs of a kind that one push may move before their hooks are withheld.
+const PUSH_EVENT_HOOKS: usize = 3;
 /// The most pipelines that one push makes of a kind of ref.
 const PIPELINES_PER_PUSH: usize = 4;
 
@@ -33,6 +35,31 @@ impl State {
         // What has moved has moved, also when a later ref is refused.
         self.after_push(project, user, &changes, &PushOptions::default());
         outcome
+    }
+
+    /// Makes a tag: annotated when it has a message.
+    pub(crate) fn create_tag(
+        &mut self,
+        project: ProjectId,
+        user: UserId,
+        name: &str,
+        from: &str,
+        message: Option<&str>,
+    ) -> Result<Oid, Refusal> {
+        let tagger = self.signature(user);
+        let found = self.project(project);
+        if found.repo.refs().contains_key(&format!("refs/tags/{name}")) {
+            return Err(Refusal::message(400, format!("Tag {name} already exists")));
+        }
+        let commit = found.resolve(from);
+        let commit =
+            commit.ok_or_else(|| Refusal::message(400, format!("Target {from} is invalid")))?;
+        let id = match message {
+            Some(message) => found.repo.objects.write_tag(name, commit.id, &tagger, message),
+            None => commit.id,
+        };
+        self.push_refs(project, user, &[(format!("refs/tags/{name}"), id)])?;
+        Ok(id)
     }
 
     /// Moves one ref; `None` when it was there already.
@@ -68,7 +95,7 @@ impl State {
         let now = self.now();
         self.project_mut(project).last_activity_at = now;
         self.adopt_first_branch(project, changes);
-        self.fire_push_hooks(project, user, changes, options);
+        self.fire_push_hooks(project, user, changes);
         for change in changes {
             if let Some(branch) = change.name.strip_prefix("refs/heads/") {
                 self.refresh_merge_requests(project, user, branch, change);
@@ -110,32 +137,15 @@ impl State {
 
     /// Over the limit of a group (branch or tag, created, pushed or removed) that group's hooks
     /// are withheld.
-    fn fire_push_hooks(
-        &mut self,
-        project: ProjectId,
-        user: UserId,
-        changes: &[RefChange],
-        options: &PushOptions,
-    ) {
+    fn fire_push_hooks(&mut self, project: ProjectId, user: UserId, changes: &[RefChange]) {
         let group = |change: &RefChange| {
             let tag = change.name.starts_with("refs/tags/");
             (tag, change.before == Oid::ZERO, change.after == Oid::ZERO)
         };
-        let mut sizes: HashMap<_, usize> = HashMap::new();
         for change in changes {
-            *sizes.entry(group(change)).or_default() += 1;
-        }
-        for change in changes {
-            if sizes[&group(change)] > self.config.limits.push_event_hooks_limit {
-                continue;
-            }
-            let body = self.push_event(self.project(project), user, change, options);
-            match change.name.strip_prefix("refs/heads/") {
-                Some(branch) => self.queue_hooks(project, "push_events", Some(branch), &body),
-                None if change.name.starts_with("refs/tags/") => {
-                    self.queue_hooks(project, "tag_push_events", None, &body);
-                }
-                None => {}
+            let size = changes.iter().filter(|other| group(other) == group(change)).count();
+            if size <= PUSH_EVENT_HOOKS {
+                self.fire_push(project, user, change);
             }
         }
     }

@@ -15,7 +15,6 @@ pub(crate) struct NewStatus {
     pub(crate) name: String,
     pub(crate) target_url: Option<String>,
     pub(crate) description: Option<String>,
-    pub(crate) coverage: Option<f64>,
     pub(crate) pipeline: Option<u64>,
 }
 
@@ -44,23 +43,17 @@ pub(crate) fn transition(from: Option<&str>, to: &str) -> Result<(), String> {
 }
 
 impl State {
-    /// Posts a status; gives the pipeline and the job it became.
+    /// Posts a status; gives the id of its pipeline and the job it became.
     pub(crate) fn post_status(
         &mut self,
         project: ProjectId,
         user: UserId,
         sha: &str,
         new: NewStatus,
-    ) -> Result<(u64, u64), Refusal> {
+    ) -> Result<(u64, Job), Refusal> {
         let commit_missing = || Refusal::not_found("Commit");
         let sha = Oid::parse(sha).ok_or_else(commit_missing)?;
         self.project(project).repo.objects.commit(sha).ok_or_else(commit_missing)?;
-        if self.faults.is_locked(project, sha) {
-            return Err(Refusal::message(
-                409,
-                "Another update to this commit status is in progress",
-            ));
-        }
         validate(&new)?;
         let found = self.choose_pipeline(project, sha, &new)?;
         let ref_name = match (&new.ref_name, found) {
@@ -88,11 +81,9 @@ impl State {
                 project,
                 NewPipeline {
                     sha,
-                    tag: self.project(project).repo.branch(&ref_name).is_none()
-                        && self.project(project).repo.tag_commit(&ref_name).is_some(),
+                    tag: is_tag(self.project(project), &ref_name),
                     ref_name: ref_name.clone(),
                     source: Source::External,
-                    user,
                     merge_request: None,
                     source_sha: None,
                 },
@@ -111,8 +102,7 @@ impl State {
         new: &NewStatus,
     ) -> Result<Option<u64>, Refusal> {
         let fits = |pipeline: &&Pipeline| {
-            !pipeline.archived
-                && pipeline.sha == sha
+            pipeline.sha == sha
                 && new.ref_name.as_ref().is_none_or(|name| pipeline.ref_name == *name)
                 && new.pipeline.is_none_or(|id| pipeline.id == id)
         };
@@ -131,17 +121,10 @@ impl State {
         ref_name: &str,
     ) -> Result<(), Refusal> {
         let (project, user) = (self.project(project), self.user(user));
-        let is_tag =
-            project.repo.branch(ref_name).is_none() && project.repo.tag_commit(ref_name).is_some();
-        let allowed = if is_tag {
-            project.may_write_tag(user, ref_name)
-        } else if ref_name.starts_with("refs/") {
-            true
-        } else {
-            let rights = project.branch_rights(user, ref_name);
-            !rights.protected || rights.push || rights.merge
-        };
-        if allowed { Ok(()) } else { Err(Refusal::forbidden()) }
+        let rights = project.branch_rights(user, ref_name);
+        let is_branch = !ref_name.starts_with("refs/") && !is_tag(project, ref_name);
+        let is_free = !is_branch || !project.is_protected(ref_name);
+        if is_free || rights.push || rights.merge { Ok(()) } else { Err(Refusal::forbidden()) }
     }
 
     fn live_status(
@@ -171,8 +154,8 @@ impl State {
         ref_name: String,
         live: Option<u64>,
         new: NewStatus,
-    ) -> Result<u64, Refusal> {
-        let (now, id) = (self.now(), self.next_id("job"));
+    ) -> Result<Job, Refusal> {
+        let id = self.next_id("job");
         let project = self.project_mut(project);
         let pipeline = project.pipelines.iter_mut().find(|known| known.id == pipeline);
         let pipeline = pipeline.expect("the pipeline was just found or made");
@@ -195,28 +178,21 @@ impl State {
                 status: "created".to_owned(),
                 description: None,
                 target_url: None,
-                coverage: None,
                 retried: false,
-                created_at: now,
-                started_at: None,
-                finished_at: None,
             });
             pipeline.jobs.len() - 1
         });
         let job = &mut pipeline.jobs[at];
         job.description = new.description.or_else(|| job.description.take());
         job.target_url = new.target_url.or_else(|| job.target_url.take());
-        job.coverage = new.coverage.or(job.coverage);
-        if new.state == "running" {
-            job.started_at = Some(now);
-        }
-        if !matches!(new.state.as_str(), "pending" | "running") {
-            job.finished_at = Some(now);
-        }
         job.status = new.state;
-        pipeline.updated_at = now;
-        Ok(job.id)
+        Ok(job.clone())
     }
+}
+
+/// Whether a name is a tag's and no branch's.
+fn is_tag(project: &Project, name: &str) -> bool {
+    project.repo.branch(name).is_none() && project.repo.tag_commit(name).is_some()
 }
 
 /// The first branch by name that contains a commit.

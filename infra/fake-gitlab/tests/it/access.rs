@@ -17,8 +17,6 @@ async fn tokens_are_checked() {
     assert_eq!((me["id"].as_u64(), &me["bot"]), (Some(w.bot.0), &json!(true)));
     let own = w.get("/personal_access_tokens/self").await.expect(200).body;
     assert_eq!(own["scopes"], json!(["api"]));
-    w.gitlab.revoke_token(&w.token);
-    assert_eq!(w.get("/user").await.expect(401).body["error"], "invalid_token");
 }
 
 #[tokio::test]
@@ -29,6 +27,7 @@ async fn tokens_die_at_midnight() {
     w.send("GET", "/user", Some(&token), None).await.expect(200);
     w.advance(SignedDuration::from_hours(10));
     let dead = w.send("GET", "/user", Some(&token), None).await.expect(401);
+    assert_eq!(dead.body["error"], "invalid_token");
     assert!(dead.text.contains("Token is expired"));
 }
 
@@ -45,10 +44,12 @@ async fn scopes_and_roles() {
     let token = w.gitlab.create_token(stranger, &["api"], None);
     let hidden = w.send("GET", &w.path(""), Some(&token), None).await.expect(404);
     assert_eq!(hidden.message(), "404 Project Not Found");
-    w.gitlab.configure(w.project, |options| options.visibility = Visibility::Internal);
+    w.send("GET", &w.path(""), None, None).await.expect(404);
+    w.gitlab.configure(w.project, |options| options.visibility = Visibility::Public);
     w.send("GET", &w.path(""), Some(&token), None).await.expect(200);
     w.send("GET", &hooks, Some(&token), None).await.expect(403);
-    w.send("GET", &w.path(""), None, None).await.expect(404);
+    w.send("GET", &w.path(""), None, None).await.expect(200);
+    w.send("GET", &hooks, None, None).await.expect(401);
 }
 
 #[tokio::test]
@@ -60,28 +61,16 @@ async fn projects_are_found_by_number_path_and_search() {
     assert_eq!(by_path["permissions"]["project_access"]["access_level"], 40);
     w.get(&format!("/projects/{other}")).await.expect(404);
     w.gitlab.set_member(other, w.bot, 30);
-    let all = w.get("/projects?membership=true&min_access_level=40").await.expect(200);
-    assert_eq!(all.body.as_array().unwrap().len(), 1);
-    assert_eq!(all.header("x-total"), "1");
+    let all = w.get("/projects?membership=true").await.expect(200);
+    assert_eq!(all.body.as_array().unwrap().len(), 2);
+    assert_eq!(all.header("x-total"), "2");
     let found = w.get("/projects?search=oth&per_page=1").await.expect(200);
     assert_eq!(found.body[0]["path_with_namespace"], "acme/sub/other");
-    let keyset = "/projects?pagination=keyset&order_by=id&sort=asc&per_page=1";
-    let first = w.get(keyset).await.expect(200);
+    let first = w.get("/projects?order_by=id&sort=asc&per_page=1").await.expect(200);
     assert!(first.header("link").contains("rel=\"next\""));
     let member = w.get(&format!("/projects/{other}/members/all/{}", w.bot)).await.expect(200);
     assert_eq!(member.body["access_level"], 30);
     w.get(&format!("/projects/{other}/members/all/9999")).await.expect(404);
-}
-
-#[tokio::test]
-async fn moved_projects_redirect() {
-    let w = world_with(|config| config.relative_root = "/gitlab/".into(), Default::default()).await;
-    assert!(w.gitlab.base_url().ends_with("/gitlab"));
-    w.gitlab.move_project(w.project, "acme/net").unwrap();
-    let moved = w.get("/projects/acme%2Fnetwork/hooks").await.expect(301);
-    let expected = format!("{}/api/v4/projects/{}/hooks", w.gitlab.base_url(), w.project);
-    assert_eq!(moved.header("location"), expected);
-    w.get("/projects/acme%2Fnet").await.expect(200);
 }
 
 #[tokio::test]
@@ -97,15 +86,6 @@ async fn a_moved_project_is_found_however_its_old_path_is_written() {
     }
     let refused = w.post("/projects/acme%2Fnet-work_2.tf/hooks", json!({})).await.expect(405);
     assert_eq!(refused.message(), "Non GET methods are not allowed for moved projects");
-}
-
-#[tokio::test]
-async fn rotation_kills_the_old_token() {
-    let w = world().await;
-    let path = "/personal_access_tokens/self/rotate";
-    let new = w.post(path, json!({ "expires_at": "2027-01-01" })).await.expect(200).body;
-    w.get("/user").await.expect(401);
-    w.send("GET", "/user", new["token"].as_str(), None).await.expect(200);
 }
 
 #[tokio::test]

@@ -37,9 +37,10 @@ async fn a_life() {
     assert_eq!(opened[0].0, "open");
     assert_eq!(opened[0].1["object_attributes"]["last_commit"]["id"], head);
     assert!(opened[0].1["project_id"].is_null());
+    assert!(opened[0].1["object_attributes"]["oldrev"].is_null());
     ada.set_title(w.project, iid, "Draft: topic").unwrap();
     let draft = actions(&w);
-    assert_eq!(draft[0].1["changes"]["draft"], json!({ "previous": false, "current": true }));
+    assert_eq!(draft[0].1["object_attributes"]["draft"], true);
     assert!(draft[0].1["object_attributes"]["oldrev"].is_null());
     assert_eq!(w.gitlab.mr(w.project, iid).unwrap().merge_status, "draft_status");
     assert_eq!(ada.merge(w.project, iid).unwrap_err().status, 405);
@@ -58,37 +59,14 @@ async fn a_life() {
 #[tokio::test]
 async fn a_second_one_for_the_same_branches_is_409() {
     let w = world().await;
-    w.gitlab.person("ada").push(w.project, "topic", "a.tf", "1").unwrap();
-    let body = json!({ "source_branch": "topic", "target_branch": "main", "title": "T" });
-    let path = w.path("/merge_requests");
-    w.post(&path, body.clone()).await.expect(201);
-    let refused = w.post(&path, body).await.expect(409);
-    assert!(refused.text.contains("Another open merge request already exists"));
-    let body = json!({ "source_branch": "none", "target_branch": "main", "title": "T" });
-    w.post(&path, body).await.expect(400);
-}
-
-#[tokio::test]
-async fn preparing_takes_time() {
-    let options =
-        ProjectOptions { prepare_delay: SignedDuration::from_secs(5), ..Default::default() };
-    let w = hooked(options).await;
     let ada = w.gitlab.person("ada");
-    let head = ada.push(w.project, "topic", "a.tf", "1").unwrap();
-    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
-    let path = w.path(&format!("/merge_requests/{iid}"));
-    let mr = w.get(&path).await.expect(200).body;
-    assert!(mr["sha"].is_null() && mr["diff_refs"].is_null() && mr["prepared_at"].is_null());
-    assert_eq!(mr["detailed_merge_status"], "preparing");
-    let by_commit = w.path(&format!("/repository/commits/{head}/merge_requests"));
-    assert_eq!(w.get(&by_commit).await.body, json!([]));
-    assert!(actions(&w).is_empty());
-    w.advance(SignedDuration::from_secs(5));
-    let mr = w.get(&path).await.expect(200).body;
-    assert_eq!(mr["sha"], head);
-    assert_eq!(mr["changes_count"], "1");
-    assert_eq!(w.get(&by_commit).await.body[0]["iid"], iid.0);
-    assert_eq!(actions(&w)[0].0, "open");
+    ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    let open = |branch: &str| ada.open_merge_request(w.project, MergeRequestSpec::from(branch));
+    open("topic").unwrap();
+    let refused = open("topic").unwrap_err();
+    assert_eq!(refused.status, 409);
+    assert!(refused.body.contains("Another open merge request already exists"));
+    assert_eq!(open("none").unwrap_err().status, 400);
 }
 
 #[tokio::test]
@@ -128,8 +106,9 @@ async fn an_external_branch_pipeline_does_not_gate_beside_a_merge_request_pipeli
     assert_ne!(early, head_pipeline());
     w.gitlab.finish_all_ci(w.project, "success");
     assert_eq!(w.gitlab.mr(w.project, iid).unwrap().merge_status, "mergeable");
-    let jobs = w.path(&format!("/pipelines/{}/jobs", head_pipeline()));
-    assert_eq!(w.get(&jobs).await.expect(200).body[0]["name"], "build");
+    let pipelines = w.gitlab.pipelines(w.project);
+    let gate = pipelines.iter().find(|known| known.id.0 == head_pipeline()).unwrap();
+    assert_eq!(gate.jobs[0].name, "build");
 }
 
 #[tokio::test]
@@ -144,7 +123,7 @@ async fn a_conflict_cannot_be_merged() {
 }
 
 #[tokio::test]
-async fn retargeting_shows_only_in_the_changes() {
+async fn retargeting_is_an_update_without_new_commits() {
     let w = hooked(ProjectOptions::default()).await;
     let ada = w.gitlab.person("ada");
     ada.push(w.project, "release", "r.tf", "1").unwrap();
@@ -153,8 +132,7 @@ async fn retargeting_shows_only_in_the_changes() {
     ada.retarget(w.project, iid, "release").unwrap();
     let (action, body) = actions(&w).pop().unwrap();
     assert_eq!(action, "update");
-    let expected = json!({ "previous": "main", "current": "release" });
-    assert_eq!(body["changes"]["target_branch"], expected);
+    assert_eq!(body["object_attributes"]["target_branch"], "release");
     assert!(body["object_attributes"]["oldrev"].is_null());
 }
 
@@ -167,7 +145,7 @@ async fn forks_and_their_deleted_branches() {
     let spec = MergeRequestSpec::from("topic").of(fork);
     let iid = eve.open_merge_request(w.project, spec).unwrap();
     let ci = Ci { mode: CiMode::MergedResults, ..Ci::default() };
-    w.gitlab.set_ci(w.project, ci);
+    w.gitlab.configure(w.project, |options| options.ci = ci);
     eve.close(w.project, iid).unwrap();
     eve.reopen(w.project, iid).unwrap();
     let mr = w.get(&w.path(&format!("/merge_requests/{iid}"))).await.expect(200).body;
@@ -198,55 +176,6 @@ async fn pushing_the_head_to_the_target_merges() {
 }
 
 #[tokio::test]
-async fn merging_over_the_api() {
-    let w = world().await;
-    let ada = w.gitlab.person("ada");
-    let head = ada.push(w.project, "topic", "a.tf", "1").unwrap();
-    ada.push(w.project, "main", "b.tf", "1").unwrap();
-    let before = w.gitlab.head(w.project, "main").unwrap();
-    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
-    let path = w.path(&format!("/merge_requests/{iid}/merge"));
-    w.put(&path, json!({ "sha": before })).await.expect(409);
-    w.gitlab.set_member(w.project, w.bot, 30);
-    w.put(&path, json!({ "sha": head })).await.expect(401);
-    w.gitlab.set_member(w.project, w.bot, 40);
-    let body = json!({ "sha": head, "squash": true, "should_remove_source_branch": true });
-    let merged = w.put(&path, body).await.expect(200).body;
-    assert_eq!(merged["state"], "merged");
-    assert_eq!(
-        w.gitlab.head(w.project, "main").unwrap(),
-        merged["merge_commit_sha"].as_str().unwrap()
-    );
-    let commit = merged["merge_commit_sha"].as_str().unwrap();
-    let commit = w.get(&w.path(&format!("/repository/commits/{commit}"))).await.body;
-    assert_eq!(commit["parent_ids"], json!([before, merged["squash_commit_sha"]]));
-    assert!(w.gitlab.head(w.project, "topic").is_none());
-    for file in ["a.tf", "b.tf"] {
-        w.get(&w.path(&format!("/repository/files/{file}?ref=main"))).await.expect(200);
-    }
-    w.put(&path, json!({})).await.expect(405);
-}
-
-#[tokio::test]
-async fn fast_forward_only() {
-    let options = ProjectOptions {
-        merge_method: gantry_fake_gitlab::MergeMethod::FastForward,
-        ..ProjectOptions::default()
-    };
-    let w = world_with(|_| (), options).await;
-    let ada = w.gitlab.person("ada");
-    let head = ada.push(w.project, "topic", "a.tf", "1").unwrap();
-    let other = ada.push(w.project, "other", "b.tf", "1").unwrap();
-    assert_ne!(head, other);
-    let topic = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
-    let late = ada.open_merge_request(w.project, MergeRequestSpec::from("other")).unwrap();
-    ada.merge(w.project, topic).unwrap();
-    assert_eq!(w.gitlab.head(w.project, "main"), Some(head));
-    assert!(w.gitlab.mr(w.project, topic).unwrap().merge_commit.is_none());
-    assert_eq!(w.gitlab.mr(w.project, late).unwrap().merge_status, "need_rebase");
-}
-
-#[tokio::test]
 async fn rewriting_the_target_changes_the_diff() {
     let w = hooked(ProjectOptions::default()).await;
     let ada = w.gitlab.person("ada");
@@ -255,38 +184,61 @@ async fn rewriting_the_target_changes_the_diff() {
     ada.push(w.project, "topic", "a.tf", "1").unwrap();
     let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
     let path = w.path(&format!("/merge_requests/{iid}"));
-    assert_eq!(w.get(&path).await.body["changes_count"], "1");
+    let base = async || w.get(&path).await.body["diff_refs"]["base_sha"].clone();
+    assert_ne!(base().await, start);
     actions(&w);
     ada.set_branch(w.project, "main", &start).unwrap();
-    assert_eq!(w.get(&path).await.body["changes_count"], "2");
+    assert_eq!(base().await, start);
     assert!(actions(&w).is_empty());
 }
 
 #[tokio::test]
-async fn the_parts_of_a_merge_request() {
-    let ci = Ci { mode: CiMode::Branch, ..Ci::default() };
-    let w = world_with(|_| (), ProjectOptions { ci, ..Default::default() }).await;
+async fn merging_takes_both_sides_and_is_done_once() {
+    let w = world().await;
+    let ada = w.gitlab.person("ada");
+    let head = ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    ada.push(w.project, "main", "b.tf", "1").unwrap();
+    let before = w.gitlab.head(w.project, "main").unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let path = w.path(&format!("/merge_requests/{iid}?include_diverged_commits_count=true"));
+    assert_eq!(w.get(&path).await.expect(200).body["diverged_commits_count"], 1);
+    ada.merge(w.project, iid).unwrap();
+    let merged = w.gitlab.head(w.project, "main").unwrap();
+    let commit = w.get(&w.path(&format!("/repository/commits/{merged}"))).await.expect(200).body;
+    assert_eq!(commit["parent_ids"], json!([before, head]));
+    for file in ["a.tf", "b.tf"] {
+        w.get(&w.path(&format!("/repository/files/{file}/raw?ref=main"))).await.expect(200);
+    }
+    assert_eq!(ada.merge(w.project, iid).unwrap_err().status, 405);
+}
+
+#[tokio::test]
+async fn lines_that_both_sides_changed_apart_are_merged() {
+    let lines = "1\n2\n3\n4\n5\n6\n7\n8\n9\n";
+    let files = vec![("deep/a.tf".to_owned(), lines.to_owned())];
+    let w = world_with(|_| (), ProjectOptions { files, ..ProjectOptions::default() }).await;
+    let ada = w.gitlab.person("ada");
+    ada.push(w.project, "topic", "deep/a.tf", &lines.replace('1', "one")).unwrap();
+    ada.push(w.project, "main", "deep/a.tf", &lines.replace('9', "nine")).unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    ada.merge(w.project, iid).unwrap();
+    let file = w.get(&w.path("/repository/files/deep%2Fa.tf/raw?ref=main")).await.expect(200);
+    assert_eq!(file.text, lines.replace('1', "one").replace('9', "nine"));
+}
+
+#[tokio::test]
+async fn lists_are_narrowed() {
+    let w = world().await;
     let ada = w.gitlab.person("ada");
     ada.push(w.project, "topic", "a.tf", "1").unwrap();
-    let head = ada.push(w.project, "topic", "b.tf", "1").unwrap();
     let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
-    let part = |part: &str| w.path(&format!("/merge_requests/{iid}/{part}"));
-    let diffs = w.get(&part("diffs?per_page=1")).await.expect(200);
-    assert_eq!(
-        (diffs.header("x-next-page").as_str(), &diffs.body[0]["new_path"]),
-        ("2", &json!("a.tf"))
-    );
-    let commits = w.get(&part("commits")).await.expect(200).body;
-    assert_eq!((commits.as_array().unwrap().len(), &commits[0]["id"]), (2, &json!(head)));
-    let pipelines = w.get(&part("pipelines")).await.expect(200).body;
-    assert_eq!(pipelines[0]["sha"], head);
-    w.gitlab.set_limits(|limits| limits.diff_files = 1);
-    let mr = w.get(&w.path(&format!("/merge_requests/{iid}"))).await.body;
-    assert_eq!(mr["changes_count"], "1+");
-    assert_eq!(w.get(&part("changes")).await.body["overflow"], true);
-    let listed = w.get(&w.path("/merge_requests?source_branch=topic&state=opened")).await;
+    let list = |query: &str| {
+        let path = w.path(&format!("/merge_requests?{query}"));
+        let w = &w;
+        async move { w.get(&path).await }
+    };
+    let listed = list("source_branch=topic&state=opened&iids[]=1").await.expect(200);
     assert_eq!(listed.body[0]["iid"], iid.0);
-    let later = w.get(&w.path("/merge_requests?updated_after=2100-01-01T00:00:00Z")).await;
-    assert_eq!(later.body, json!([]));
-    w.get(&w.path("/merge_requests?updated_after=yesterday")).await.expect(400);
+    assert_eq!(list("updated_after=2100-01-01T00:00:00Z").await.body, json!([]));
+    list("updated_after=yesterday").await.expect(400);
 }

@@ -24,9 +24,7 @@ async fn commands_are_executed_and_only_commands_delete() {
     w.put(&note, json!({ "body": "/close" })).await.expect(202);
     w.put(&note, json!({ "body": "text" })).await.expect(404);
     assert_eq!(w.gitlab.mr(w.project, iid).unwrap().state, "closed");
-    let names: Vec<String> =
-        w.gitlab.executed_quick_actions().into_iter().map(|action| action.command).collect();
-    assert_eq!(names, ["label", "approve", "close"]);
+    assert_eq!(w.gitlab.executed_quick_actions(), ["label", "approve", "close"]);
     assert!(w.gitlab.notes(w.project, iid).is_empty());
 }
 
@@ -35,13 +33,11 @@ async fn only_the_author_or_a_maintainer_edits() {
     let w = world().await;
     let (iid, path) = with_mr(&w).await;
     let ada = w.gitlab.person("ada");
-    let note = ada.comment(w.project, iid, "Hello @bob").unwrap().unwrap();
-    assert_eq!(w.gitlab.mentions()[0].name, "bob");
+    let note = ada.comment(w.project, iid, "Hello").unwrap().unwrap();
     let path = format!("{path}/{note}");
     w.put(&path, json!({ "body": "x" })).await.expect(200);
     w.gitlab.set_member(w.project, w.bot, 30);
     w.put(&path, json!({ "body": "y" })).await.expect(403);
-    w.delete(&path).await.expect(403);
     assert_eq!(w.gitlab.notes(w.project, iid)[0].body, "x");
 }
 

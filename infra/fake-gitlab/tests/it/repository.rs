@@ -35,15 +35,12 @@ async fn branches_with_strange_names() {
 
 #[tokio::test]
 async fn compare_two_and_three_dots() {
-    let w = world_with(|_| (), options(&[("net/a.tf", "a\n"), ("old.tf", "1\n2\n3\n")])).await;
+    let files = options(&[("net/a.tf", "a\n"), ("old.tf", "1\n2\n3\n")]);
+    let w = world_with(|config| config.limits.diff_files = 2, files).await;
     let ada = w.gitlab.person("ada");
     let base = w.gitlab.head(w.project, "main").unwrap();
     let moved = [("old.tf", None), ("new.tf", Some("1\n2\n3\n4\n"))];
-    let hook = json!({ "url": "http://127.0.0.1:1/" });
-    w.post(&w.path("/hooks"), hook).await.expect(201);
     ada.push_files(w.project, "topic", &moved, "Move").unwrap();
-    let commit = w.gitlab.take_pending()[0].json()["commits"][0].clone();
-    assert_eq!((&commit["added"], &commit["removed"]), (&json!(["new.tf"]), &json!([])));
     ada.push(w.project, "main", "net/a.tf", "b\n").unwrap();
     let compare = |query: &str| {
         let path = w.path(&format!("/repository/compare?{query}"));
@@ -51,10 +48,7 @@ async fn compare_two_and_three_dots() {
         async move { w.get(&path).await }
     };
     let three = compare("from=main&to=topic").await.expect(200).body;
-    assert_eq!(three["diffs"].as_array().unwrap().len(), 1);
-    assert_eq!(three["diffs"][0]["renamed_file"], true);
-    assert_eq!(three["diffs"][0]["old_path"], "old.tf");
-    assert_eq!(three["diffs"][0]["diff"], "@@ -1,3 +1,4 @@\n 1\n 2\n 3\n+4\n");
+    assert_eq!(three["diffs"], json!([{ "old_path": "old.tf", "new_path": "new.tf" }]));
     assert_eq!(three["commits"].as_array().unwrap().len(), 1);
     let two = compare("from=main&to=topic&straight=true").await.expect(200).body;
     assert_eq!(two["diffs"].as_array().unwrap().len(), 2);
@@ -62,9 +56,9 @@ async fn compare_two_and_three_dots() {
     assert_eq!(none.message(), "404 Ref Not Found");
     let both = w.get(&w.path("/repository/merge_base?refs[]=main&refs[]=topic")).await.expect(200);
     assert_eq!(both.body["id"], base);
-    w.gitlab.set_limits(|limits| limits.diff_files = 1);
+    ada.push(w.project, "topic", "more.tf", "# more").unwrap();
     let cut = compare("from=main&to=topic&straight=true").await.expect(200).body;
-    assert_eq!(cut["diffs"].as_array().unwrap().len(), 1, "files over the limit are missing");
+    assert_eq!(cut["diffs"].as_array().unwrap().len(), 2, "files over the limit are missing");
     w.gitlab.set_compare_timeout(true);
     let late = compare("from=main&to=topic").await.expect(200).body;
     assert_eq!((&late["compare_timeout"], &late["diffs"]), (&json!(true), &json!([])));
@@ -106,11 +100,15 @@ async fn files_and_archives() {
     ];
     let w = world_with(|_| (), options(&files)).await;
     let sha = w.gitlab.head(w.project, "main").unwrap();
-    let file = w.path("/repository/files/net%2Fmain.tf");
-    let got = w.get(&format!("{file}?ref=main")).await.expect(200).body;
-    assert_eq!(got["content"], "eAo=");
-    assert_eq!(w.get(&format!("{file}/raw?ref=main")).await.expect(200).text, "x\n");
-    w.get(&w.path("/repository/files/none?ref=main")).await.expect(404);
+    let file = |path: &str| w.path(&format!("/repository/files/{path}/raw?ref=main"));
+    assert_eq!(w.get(&file("net%2Fmain.tf")).await.expect(200).text, "x\n");
+    for missing in ["none", "net"] {
+        assert_eq!(w.get(&file(missing)).await.expect(404).message(), "404 File Not Found");
+    }
+    for outside in ["..%2Fa.tf", "net%2F..%2F..%2Fa.tf", "%2Fa.tf"] {
+        let refused = w.get(&file(outside)).await.expect(400);
+        assert_eq!(refused.body["error"], "file_path should be a valid file path", "{outside}");
+    }
     let url =
         format!("{}/api/v4{}?sha={sha}", w.gitlab.base_url(), w.path("/repository/archive.tar.gz"));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -142,61 +140,20 @@ async fn files_and_archives() {
 }
 
 #[tokio::test]
-async fn commits_through_the_api() {
+async fn tags_name_commits() {
     let w = world().await;
-    let body = json!({
-        "branch": "topic", "start_branch": "main", "commit_message": "One",
-        "actions": [
-            { "action": "create", "file_path": "a.tf", "content": "1" },
-            { "action": "move", "file_path": "READYOU.md", "previous_path": "README.md" },
-        ],
-    });
-    let path = w.path("/repository/commits");
-    let made = w.post(&path, body.clone()).await.expect(201).body;
-    assert_eq!(w.gitlab.head(w.project, "topic").unwrap(), made["id"].as_str().unwrap());
-    w.post(&path, body).await.expect(400);
-    let body = json!({
-        "branch": "topic", "commit_message": "Two",
-        "actions": [{ "action": "delete", "file_path": "none" }],
-    });
-    w.post(&path, body).await.expect(400);
-    let tag = json!({ "tag_name": "v1", "ref": "topic", "message": "One" });
-    let tag = w.post(&w.path("/repository/tags"), tag).await.expect(201).body;
-    assert_ne!(tag["target"], made["id"]);
-    assert_eq!(tag["commit"]["id"], made["id"]);
-    w.get(&w.path("/repository/tags/v1")).await.expect(200);
-    w.delete(&w.path("/repository/branches/main")).await.expect(405);
-    w.delete(&w.path("/repository/branches/topic")).await.expect(204);
-}
-
-#[tokio::test]
-async fn what_is_no_branch_or_no_path_is_refused() {
-    let w = world().await;
-    let commits = w.path("/repository/commits");
-    let commit = |branch: &str, path: &str| {
-        let action = json!({ "action": "create", "file_path": path, "content": "1" });
-        json!({ "branch": branch, "commit_message": "One", "actions": [action] })
-    };
-    let refused = w.post(&commits, commit("topic", "a.tf")).await.expect(400);
-    let no_branch = "You can only create or edit files when you are on a branch";
-    assert_eq!(refused.message(), no_branch);
-    let file = json!({ "branch": "topic", "commit_message": "One", "content": "1" });
-    let refused = w.post(&w.path("/repository/files/a.tf"), file.clone()).await.expect(400);
-    assert_eq!(refused.message(), no_branch);
-    for path in ["../a.tf", "net/../../a.tf", "/a.tf"] {
-        let refused = w.post(&commits, commit("main", path)).await.expect(400);
-        assert_eq!(refused.message(), "Path cannot include directory traversal", "{path}");
-        let encoded = path.replace('/', "%2F");
-        let path = w.path(&format!("/repository/files/{encoded}"));
-        let refused = w.post(&path, file.clone()).await.expect(400);
-        assert_eq!(refused.body["error"], "file_path should be a valid file path", "{path}");
-    }
-    let mut both = commit("topic", "a.tf");
-    both["start_branch"] = json!("main");
-    both["start_sha"] = json!(w.gitlab.head(w.project, "main"));
-    let refused = w.post(&commits, both).await.expect(400);
-    assert_eq!(refused.message(), "You can't pass both start_branch and start_sha");
-    assert!(w.gitlab.head(w.project, "topic").is_none());
+    let ada = w.gitlab.person("ada");
+    let head = w.gitlab.head(w.project, "main").unwrap();
+    let made = ada.tag(w.project, "v1", "main", Some("One")).unwrap();
+    ada.tag(w.project, "v1", "main", None).unwrap_err();
+    let tag = w.get(&w.path("/repository/tags/v1")).await.expect(200).body;
+    assert_eq!((&tag["target"], &tag["commit"]["id"]), (&json!(made), &json!(head)));
+    assert_ne!(made, head);
+    assert_eq!(w.get(&w.path("/repository/tags?search=^v")).await.body[0], tag);
+    w.get(&w.path("/repository/tags/v2")).await.expect(404);
+    let refs = w.get(&w.path(&format!("/repository/commits/{head}/refs"))).await.expect(200).body;
+    let both = [("branch", "main"), ("tag", "v1")];
+    assert_eq!(refs, json!(both.map(|(kind, name)| json!({ "type": kind, "name": name }))));
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use gantry_fake_gitlab::{FakeGitlab, Fault, Matcher, ProjectOptions};
+use gantry_fake_gitlab::{FakeGitlab, Fault, Matcher};
 use serde_json::json;
 
-use crate::support::{world, world_with};
+use crate::support::world;
 
 #[tokio::test]
 async fn requests_fail_when_told_to() {
@@ -41,27 +41,11 @@ async fn requests_fail_when_told_to() {
 async fn unknown_addresses_are_remembered() {
     let w = world().await;
     w.get(&w.path("/wikis")).await.expect(404);
-    w.get(&w.path("/hooks/1")).await.expect(404);
+    w.put(&w.path("/hooks/1"), json!({})).await.expect(404);
     let unknown = w.gitlab.unknown_requests();
     assert_eq!(unknown.len(), 1);
     assert_eq!(unknown[0].path, w.path("/wikis"));
     assert_eq!(unknown[0].user.as_deref(), Some("project_1_bot_abc"));
-}
-
-#[tokio::test]
-async fn rates_are_limited() {
-    let few = |config: &mut gantry_fake_gitlab::Config| {
-        config.limits.requests_per_minute = Some(2);
-    };
-    let w = world_with(few, ProjectOptions::default()).await;
-    let first = w.get("/user").await.expect(200);
-    assert_eq!(first.header("ratelimit-remaining"), "1");
-    w.get("/user").await.expect(200);
-    let over = w.get("/user").await.expect(429);
-    assert_eq!(over.text, "Retry later\n");
-    assert_eq!(over.header("retry-after"), "60");
-    w.advance(jiff::SignedDuration::from_secs(60));
-    w.get("/user").await.expect(200);
 }
 
 #[tokio::test]

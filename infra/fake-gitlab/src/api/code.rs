@@ -1,0 +1,83 @@
+//! The repository's tree, its files and its archives.
+
+use serde_json::{Value, json};
+
+use super::answer::{Answer, ApiResult, Body, Refusal};
+use super::params::encode;
+use super::{Call, commits, paging};
+use crate::git::tree::Listed;
+use crate::git::{archive, tree};
+use crate::model::{ProjectId, State};
+
+pub(crate) fn tree(state: &State, call: &Call, project: ProjectId) -> ApiResult {
+    let found = state.require_code(call, project)?;
+    let name = call.params.filled("ref").unwrap_or_else(|| found.default_branch().to_owned());
+    let path = call.params.filled("path").unwrap_or_default();
+    let recursive = call.params.flag("recursive")?.unwrap_or(false);
+    let commit = found.resolve(&name).ok_or_else(|| Refusal::not_found("Tree"))?;
+    let path = path.trim_matches('/');
+    let folder = tree::find(&found.repo.objects, commit.tree, path).filter(|entry| entry.is_tree());
+    let entries = match folder {
+        Some(folder) => tree::list(&found.repo.objects, folder.id, path, recursive),
+        None if state.config.version.at_least(17, 7) => {
+            return Err(Refusal::message(404, "404 invalid revision or path Not Found"));
+        }
+        None => Vec::new(),
+    };
+    if call.params.text("pagination").as_deref() == Some("keyset") {
+        return paging::keyset(call, entries, |entry| page_token(&entry.path), entry_json);
+    }
+    paging::page(call, entries, entry_json)
+}
+
+fn entry_json(entry: Listed) -> Value {
+    let kind = match entry.mode {
+        0o040_000 => "tree",
+        0o160_000 => "commit",
+        _ => "blob",
+    };
+    json!({
+        "id": entry.id.to_string(),
+        "name": entry.name(),
+        "type": kind,
+        "path": entry.path,
+        "mode": format!("{:06o}", entry.mode),
+    })
+}
+
+/// Opaque to clients: a digest of where the page ended.
+fn page_token(path: &str) -> String {
+    use sha2::Digest;
+    hex::encode(sha2::Sha256::digest(path.as_bytes()))
+}
+
+pub(crate) fn file(state: &State, call: &Call, project: ProjectId, path: &str) -> ApiResult {
+    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        // GitLab's `lib/api/validations/validators/file_path.rb`.
+        return Err(Refusal::error(400, "file_path should be a valid file path"));
+    }
+    let name = call.params.filled("ref").unwrap_or_else(|| "HEAD".to_owned());
+    let commit = commits::find(state, call, project, &name)?;
+    let objects = &state.project(project).repo.objects;
+    let entry = tree::find(objects, commit.tree, path);
+    let content = entry.and_then(|entry| objects.blob(entry.id));
+    let content = content.ok_or_else(|| Refusal::not_found("File"))?;
+    Ok(Answer::new(200, Body::Bytes("text/plain; charset=utf-8", content)))
+}
+
+pub(crate) fn archive(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
+    state.require_code(call, project)?;
+    let who = call.caller().map_or(0, u64::from);
+    let limit = state.config.limits.archives_per_minute;
+    state.take(format!("archive {project} {who}"), limit)?;
+    let found = state.project(project);
+    let asked = call.params.filled("sha").unwrap_or_else(|| found.default_branch().to_owned());
+    let commit = found.resolve(&asked).ok_or_else(|| Refusal::not_found("File"))?;
+    let top = format!("{}-{}-{}", found.name(), asked.replace('/', "-"), commit.id);
+    let bytes = archive::tar_gz(&found.repo, commit.id, &top)
+        .expect("git is there, and the repository is whole");
+    let answer = Answer::new(200, Body::Bytes("application/octet-stream", bytes))
+        .header("etag", format!("W/\"{}\"", commit.id))
+        .header("content-disposition", format!("attachment; filename=\"{}.tar.gz\"", encode(&top)));
+    Ok(answer)
+}

@@ -1,0 +1,138 @@
+//! Webhooks: the fields of GitLab 19's bodies that say what happened to what.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::git::Oid;
+use crate::git::repo::RefChange;
+use crate::model::{MergeRequest, Note, Project, ProjectId, State, UserId};
+
+/// `2026-01-16 05:56:22 UTC`, the dates of merge request and note hooks.
+fn hook_time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+impl State {
+    /// The `project` object.
+    fn hook_project(&self, project: &Project) -> Value {
+        json!({
+            "id": project.id,
+            "path_with_namespace": project.path,
+            "web_url": self.project_url(project),
+        })
+    }
+
+    /// The `user` object; addresses are private unless somebody made them public.
+    fn hook_user(&self, user: UserId) -> Value {
+        let user = self.user(user);
+        json!({ "id": user.id, "name": user.name, "username": user.username })
+    }
+
+    /// Queues the hooks for one moved branch or tag.
+    pub(crate) fn fire_push(&mut self, project: ProjectId, user: UserId, change: &RefChange) {
+        let branch = change.name.strip_prefix("refs/heads/");
+        let (kind, trigger) = match branch {
+            Some(_) => ("push", "push_events"),
+            None if change.name.starts_with("refs/tags/") => ("tag_push", "tag_push_events"),
+            None => return,
+        };
+        let found = self.project(project);
+        let body = json!({
+            "object_kind": kind,
+            "event_name": kind,
+            "before": change.before.to_string(),
+            "after": change.after.to_string(),
+            "ref": change.name,
+            "checkout_sha": found.repo.peel(change.after).map(|id| id.to_string()),
+            "user_username": self.user(user).username,
+            "project_id": project,
+            "project": self.hook_project(found),
+        });
+        self.queue_hooks(project, trigger, branch, &body);
+    }
+
+    /// Queues the hooks for something that happened to a merge request; `oldrev` is its head before
+    /// new commits.
+    pub(crate) fn fire_merge_request(
+        &mut self,
+        project: ProjectId,
+        iid: u64,
+        user: UserId,
+        action: &'static str,
+        oldrev: Option<Oid>,
+    ) {
+        let target = self.project(project);
+        let Some(mr) = target.merge_request(iid) else { return };
+        let mut attributes = self.merge_request_attributes(mr);
+        attributes["action"] = json!(action);
+        if let Some(oldrev) = oldrev {
+            attributes["oldrev"] = json!(oldrev.to_string());
+        }
+        let body = json!({
+            "object_kind": "merge_request",
+            "event_type": "merge_request",
+            "user": self.hook_user(user),
+            "project": self.hook_project(target),
+            "object_attributes": attributes,
+        });
+        self.queue_hooks(project, "merge_requests_events", None, &body);
+    }
+
+    /// The fields of a merge request.
+    fn merge_request_attributes(&self, mr: &MergeRequest) -> Value {
+        // The head at the time the hook is rendered; null when the source branch is gone.
+        let source = self.projects.get(&mr.source_project);
+        let live = source.and_then(|project| project.repo.branch(&mr.source_branch));
+        let last = if mr.is_open() { live } else { Some(mr.diff.head) };
+        json!({
+            "id": mr.id,
+            "iid": mr.iid,
+            "title": mr.title,
+            "state": mr.state.name(),
+            "draft": mr.is_draft(),
+            "source_branch": mr.source_branch,
+            "source_project_id": mr.source_project,
+            "target_branch": mr.target_branch,
+            "target_project_id": mr.target_project,
+            "created_at": hook_time(mr.created_at),
+            "updated_at": hook_time(mr.updated_at),
+            "last_commit": last.map(|id| json!({ "id": id.to_string() })),
+            "url": self.merge_request_url(mr),
+        })
+    }
+
+    /// Queues the hooks for a comment that was made or edited.
+    pub(crate) fn fire_note(
+        &mut self,
+        mr: &MergeRequest,
+        note: &Note,
+        user: UserId,
+        action: &'static str,
+    ) {
+        let project = self.project(mr.target_project);
+        let (kind, trigger) = match note.internal {
+            true => ("confidential_note", "confidential_note_events"),
+            false => ("note", "note_events"),
+        };
+        let body = json!({
+            "object_kind": "note",
+            "event_type": kind,
+            "user": self.hook_user(user),
+            "project_id": project.id,
+            "project": self.hook_project(project),
+            "object_attributes": {
+                "id": note.id,
+                "note": note.body,
+                "noteable_type": "MergeRequest",
+                "author_id": note.author,
+                "created_at": hook_time(note.created_at),
+                "updated_at": hook_time(note.updated_at),
+                "project_id": project.id,
+                "action": action,
+                "url": format!("{}#note_{}", self.merge_request_url(mr), note.id),
+            },
+            "merge_request": self.merge_request_attributes(mr),
+        });
+        self.queue_hooks(mr.target_project, trigger, None, &body);
+    }
+}
