@@ -6,8 +6,8 @@ use jiff::civil::Date;
 use crate::config::ProjectOptions;
 use crate::delivery::{Delivery, DeliveryResult};
 use crate::faults::{Fault, Matcher};
-use crate::git::Oid;
-use crate::model::{ProjectId, UserId};
+use crate::git::parse_id;
+use crate::model::{ProjectId, State, UserId};
 use crate::person::Person;
 use crate::server::FakeGitlab;
 
@@ -84,10 +84,11 @@ impl FakeGitlab {
     /// time after a force push.
     ///
     /// # Panics
-    /// When `sha` is not a full commit id.
+    /// When `sha` is not the full id of a commit that the project has.
     pub fn forget_commit(&self, project: ProjectId, sha: &str) {
-        let sha = Oid::parse(sha).expect("a full commit id");
-        self.with(|state| state.project(project).repo.objects.forget(sha));
+        let sha = parse_id(sha).expect("a full commit id");
+        let forget = |state: &mut State| state.project_mut(project).repo.forget(sha);
+        self.with(forget).expect("the commit is there");
     }
 
     /// Gives a user an access level in a project (10 to 50); 0 takes the membership away.

@@ -3,6 +3,7 @@
 //! A person's actions are not checked for rights, only for what makes no sense.
 
 use crate::api::answer::Refusal;
+use crate::git::NOTHING;
 use crate::git::Oid;
 use crate::git::repo::FileChanges;
 use crate::model::{MergeRequestIid, NoteId, ProjectId, State, UserId};
@@ -143,7 +144,7 @@ impl Person {
             };
             let moves: Vec<(String, Oid)> = refs
                 .iter()
-                .map(|(name, to)| Ok(((*name).to_owned(), to.map_or(Ok(Oid::ZERO), resolve)?)))
+                .map(|(name, to)| Ok(((*name).to_owned(), to.map_or(Ok(NOTHING), resolve)?)))
                 .collect::<Done<_>>()?;
             state.push_refs(project, user, &moves)
         })

@@ -1,6 +1,5 @@
 //! Looking at the state, for tests.
 
-use crate::git::tree;
 use crate::model::{Job, JobKind, MergeRequestIid, NoteId, Pipeline, PipelineId, ProjectId, State};
 use crate::observe::{RequestRecord, Write};
 use crate::server::FakeGitlab;
@@ -163,15 +162,14 @@ impl FakeGitlab {
     #[must_use]
     pub fn commits(&self, project: ProjectId) -> Vec<(String, String, String)> {
         self.with(|state| {
-            let objects = &state.project(project).repo.objects;
+            let repo = &state.project(project).repo;
             let content =
-                |id| String::from_utf8_lossy(&objects.blob(id).unwrap_or_default()).into_owned();
-            objects
-                .known_commits()
+                |id| String::from_utf8_lossy(&repo.blob(id).unwrap_or_default()).into_owned();
+            repo.known_commits()
                 .iter()
                 .map(|commit| {
-                    let files = tree::files(objects, commit.tree).into_iter();
-                    let files = files.map(|(path, file)| format!("{path}\0{}\0", content(file.id)));
+                    let files = repo.files(commit.tree).into_iter();
+                    let files = files.map(|file| format!("{}\0{}\0", file.path, content(file.id)));
                     (commit.id.to_string(), commit.title().to_owned(), files.collect())
                 })
                 .collect()

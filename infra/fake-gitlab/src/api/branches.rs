@@ -8,7 +8,7 @@ use crate::git::Oid;
 use crate::model::{Project, ProjectId, State};
 
 fn branch_json(state: &State, call: &Call, project: &Project, name: &str, head: Oid) -> Value {
-    let commit = project.repo.objects.commit(head);
+    let commit = project.repo.commit(head);
     let user = call.caller().map(|user| state.user(user));
     json!({
         "name": name,
@@ -32,8 +32,8 @@ pub(crate) fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult 
     let mut branches: Vec<(&str, Oid)> = branches.filter(|(name, _)| wanted(name)).collect();
     let sort = call.params.choice("sort", &["name_asc", "updated_asc", "updated_desc"])?;
     if sort.is_some_and(|sort| sort != "name_asc") {
-        let commit = |head: Oid| found.repo.objects.commit(head);
-        branches.sort_by_key(|(_, head)| commit(*head).map(|commit| commit.committer.time));
+        let commit = |head: Oid| found.repo.commit(head);
+        branches.sort_by_key(|(_, head)| commit(*head).map(|commit| commit.time));
     }
     if sort == Some("updated_desc") {
         branches.reverse();

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::answer::{Answer, ApiResult, Body, Refusal};
 use super::params::encode;
 use super::{Call, commits, paging};
-use crate::git::tree::Listed;
-use crate::git::{archive, tree};
+use crate::git::archive;
+use crate::git::tree::{Entry, EntryKind};
 use crate::model::{ProjectId, State};
 
 pub(crate) fn tree(state: &State, call: &Call, project: ProjectId) -> ApiResult {
@@ -16,9 +16,9 @@ pub(crate) fn tree(state: &State, call: &Call, project: ProjectId) -> ApiResult 
     let recursive = call.params.flag("recursive")?.unwrap_or(false);
     let commit = found.resolve(&name).ok_or_else(|| Refusal::not_found("Tree"))?;
     let path = path.trim_matches('/');
-    let folder = tree::find(&found.repo.objects, commit.tree, path).filter(|entry| entry.is_tree());
+    let folder = found.repo.find(commit.tree, path).filter(|entry| entry.kind == EntryKind::Tree);
     let entries = match folder {
-        Some(folder) => tree::list(&found.repo.objects, folder.id, path, recursive),
+        Some(folder) => found.repo.list(&folder, recursive),
         None if state.config.version.at_least(17, 7) => {
             return Err(Refusal::message(404, "404 invalid revision or path Not Found"));
         }
@@ -30,18 +30,18 @@ pub(crate) fn tree(state: &State, call: &Call, project: ProjectId) -> ApiResult 
     paging::page(call, entries, entry_json)
 }
 
-fn entry_json(entry: Listed) -> Value {
-    let kind = match entry.mode {
-        0o040_000 => "tree",
-        0o160_000 => "commit",
+fn entry_json(entry: Entry) -> Value {
+    let kind = match entry.kind {
+        EntryKind::Tree => "tree",
+        EntryKind::Commit => "commit",
         _ => "blob",
     };
     json!({
         "id": entry.id.to_string(),
-        "name": entry.name(),
+        "name": entry.path.rsplit('/').next(),
         "type": kind,
         "path": entry.path,
-        "mode": format!("{:06o}", entry.mode),
+        "mode": format!("{:06o}", entry.kind as u16),
     })
 }
 
@@ -58,9 +58,8 @@ pub(crate) fn file(state: &State, call: &Call, project: ProjectId, path: &str) -
     }
     let name = call.params.filled("ref").unwrap_or_else(|| "HEAD".to_owned());
     let commit = commits::find(state, call, project, &name)?;
-    let objects = &state.project(project).repo.objects;
-    let entry = tree::find(objects, commit.tree, path);
-    let content = entry.and_then(|entry| objects.blob(entry.id));
+    let repo = &state.project(project).repo;
+    let content = repo.find(commit.tree, path).and_then(|entry| repo.blob(entry.id));
     let content = content.ok_or_else(|| Refusal::not_found("File"))?;
     Ok(Answer::new(200, Body::Bytes("text/plain; charset=utf-8", content)))
 }

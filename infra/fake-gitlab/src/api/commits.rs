@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::answer::{Answer, ApiResult, Refusal};
 use super::{Call, paging};
-use crate::git::{Commit, history};
+use crate::git::Commit;
 use crate::model::{ProjectId, State};
 
 /// The commit of a name or id that a caller may read.
@@ -35,7 +35,7 @@ pub(crate) fn refs(state: &State, call: &Call, project: ProjectId, name: &str) -
         .flat_map(|(kind, prefix)| repo.refs_below(prefix).map(move |(name, id)| (kind, name, id)));
     let containing = all.filter(|(.., id)| {
         let tip = repo.peel(*id);
-        tip.is_some_and(|tip| history::is_ancestor(&repo.objects, commit.id, tip))
+        tip.is_some_and(|tip| repo.is_ancestor(commit.id, tip))
     });
     paging::page(
         call,

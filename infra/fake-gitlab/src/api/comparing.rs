@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Call;
 use super::answer::{Answer, ApiResult, Refusal};
-use crate::git::{Commit, diff, history};
+use crate::git::Commit;
 use crate::model::{ProjectId, State};
 
 pub(crate) fn compare(state: &State, call: &Call, project: ProjectId) -> ApiResult {
@@ -15,16 +15,15 @@ pub(crate) fn compare(state: &State, call: &Call, project: ProjectId) -> ApiResu
     let straight = call.params.flag("straight")?.unwrap_or(false);
     let resolve = |name: &str| found.resolve(name).ok_or_else(|| Refusal::not_found("Ref"));
     let (from, to) = (resolve(&from)?, resolve(&to)?);
-    let objects = &found.repo.objects;
+    let repo = &found.repo;
     let base = match straight {
         true => Some(from.id),
-        false => history::merge_base(objects, from.id, to.id),
+        false => repo.merge_base(from.id, to.id),
     };
-    let base = base.and_then(|base| objects.commit(base));
-    let changes = base
-        .map_or_else(Vec::new, |base| diff::with_renames(objects, Some(base.tree), Some(to.tree)));
+    let base = base.and_then(|base| repo.commit(base));
+    let changes = base.map_or_else(Vec::new, |base| repo.changes(base.tree, to.tree));
     // The list is oldest first, and never cut.
-    let commits = history::log(objects, to.id, &[from.id]);
+    let commits = repo.log(to.id, &[from.id]);
     let commits: Vec<Value> =
         commits.iter().rev().map(|commit| state.commit_json(found, commit)).collect();
     let timeout = state.observed.compare_timeout;
@@ -48,10 +47,10 @@ pub(crate) fn merge_base(state: &State, call: &Call, project: ProjectId) -> ApiR
         commit.ok_or_else(|| Refusal::bad_request(&format!("Could not find ref: {name}")))
     };
     let commits: Vec<Arc<Commit>> = names.iter().map(resolve).collect::<Result<_, _>>()?;
-    let objects = &found.repo.objects;
+    let repo = &found.repo;
     let ids = commits.iter().map(|commit| Some(commit.id));
-    let base = ids.reduce(|one, other| history::merge_base(objects, one?, other?)).flatten();
-    let commit = base.and_then(|base| objects.commit(base));
+    let base = ids.reduce(|one, other| repo.merge_base(one?, other?)).flatten();
+    let commit = base.and_then(|base| repo.commit(base));
     let commit = commit.ok_or_else(|| Refusal::not_found("Merge Base"))?;
     Ok(Answer::ok(state.commit_json(found, &commit)))
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::access::{DEVELOPER, REPORTER};
 use super::answer::{Answer, ApiResult, Refusal};
 use super::{Call, paging};
-use crate::git::Oid;
+use crate::git::parse_id;
 use crate::model::{Deployment, ProjectId, State};
 use crate::service::deployments::may_move;
 
@@ -65,7 +65,7 @@ pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiR
     if known_ref.is_none() {
         return Err(Refusal::field("ref", "The branch or tag does not exist"));
     }
-    let sha = Oid::parse(&sha).filter(|sha| repo.objects.commit(*sha).is_some());
+    let sha = parse_id(&sha).filter(|sha| repo.commit(*sha).is_some());
     let sha = sha.ok_or_else(|| Refusal::field("sha", "The commit does not exist"))?;
     let (id, updated_at) = (state.next_id("deployment"), state.now());
     let found = state.project_mut(project);

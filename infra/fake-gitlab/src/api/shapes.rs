@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Call;
-use crate::git::{Commit, history};
+use crate::git::Commit;
 use crate::model::{Job, MergeRequest, Note, Pipeline, Project, State, UserId};
 
 /// `2026-01-16T05:56:22.123Z`.
@@ -24,12 +24,12 @@ impl State {
     }
 
     pub(crate) fn commit_json(&self, project: &Project, commit: &Commit) -> Value {
-        let time = commit.committer.time.strftime("%Y-%m-%dT%H:%M:%S.000+00:00");
+        let time = commit.time.strftime("%Y-%m-%dT%H:%M:%S.000+00:00");
         json!({
             "id": commit.id.to_string(),
             "parent_ids": commit.parents.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "title": commit.title(),
-            "author_name": commit.author.name,
+            "author_name": commit.author,
             "committed_date": time.to_string(),
             "web_url": format!("{}/-/commit/{}", self.project_url(project), commit.id),
         })
@@ -114,7 +114,7 @@ impl State {
     fn diverged(&self, mr: &MergeRequest) -> usize {
         let repo = &self.project(mr.target_project).repo;
         let Some(target) = repo.branch(&mr.target_branch) else { return 0 };
-        history::log(&repo.objects, target, &[mr.diff.head]).len()
+        repo.log(target, &[mr.diff.head]).len()
     }
 
     pub(crate) fn project_url(&self, project: &Project) -> String {

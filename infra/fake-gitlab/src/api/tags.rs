@@ -8,7 +8,7 @@ use crate::git::Oid;
 use crate::model::{Project, ProjectId, State};
 
 fn tag_json(state: &State, project: &Project, name: &str, id: Oid) -> Value {
-    let commit = project.repo.peel(id).and_then(|id| project.repo.objects.commit(id));
+    let commit = project.repo.peel(id).and_then(|id| project.repo.commit(id));
     json!({
         "name": name,
         "target": id.to_string(),
@@ -31,9 +31,8 @@ pub(crate) fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult 
     if order != Some("name") {
         // Git's `creatordate`: an annotated tag has a date of its own.
         tags.sort_by_key(|(_, id)| {
-            let tagged = repo.objects.tag(*id).and_then(|tag| tag.tagger).map(|tagger| tagger.time);
-            let commit = || repo.peel(*id).and_then(|id| repo.objects.commit(id));
-            tagged.or_else(|| commit().map(|commit| commit.committer.time))
+            let commit = || repo.peel(*id).and_then(|id| repo.commit(id));
+            repo.tagged_at(*id).or_else(|| commit().map(|commit| commit.time))
         });
     }
     paging::sort(call, &mut tags, "desc")?;

@@ -1,10 +1,20 @@
 //! What differs between two trees, with renames and patches.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use super::Oid;
-use super::object::{Entry, Objects};
-use super::tree::File;
+use gix::Tree;
+use gix::diff::tree::{Recorder, State, recorder};
+use gix::objs::TreeRefIter;
+use gix::objs::tree::{EntryKind, EntryMode};
+
+use super::{Oid, Repo};
+
+/// A file's kind and content in a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct File {
+    pub(crate) kind: EntryKind,
+    pub(crate) id: Oid,
+}
 
 /// One changed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,110 +30,95 @@ impl Change {
         self.old_path != self.new_path
     }
 
+    /// What a recorded change does to a file; `None` for folders.
+    fn of(recorded: recorder::Change) -> Option<Self> {
+        use recorder::Change::{Addition, Deletion, Modification};
+        let file = |mode: EntryMode, id| (!mode.is_tree()).then(|| File { kind: mode.kind(), id });
+        let (path, old, new) = match recorded {
+            Addition { entry_mode, oid, path, .. } => (path, None, file(entry_mode, oid)),
+            Deletion { entry_mode, oid, path, .. } => (path, file(entry_mode, oid), None),
+            Modification { previous_entry_mode, previous_oid, entry_mode, oid, path } => {
+                (path, file(previous_entry_mode, previous_oid), file(entry_mode, oid))
+            }
+        };
+        let path = path.to_string();
+        let is_file = old.is_some() || new.is_some();
+        is_file.then(|| Self { old_path: path.clone(), new_path: path, old, new })
+    }
+}
+
+fn entries<'a>(tree: &'a Tree<'_>) -> TreeRefIter<'a> {
+    TreeRefIter::from_bytes(&tree.data, tree.id.kind())
+}
+
+impl Repo {
+    /// Changed files of two trees, sorted; a rename shows as a removal and an addition.
+    pub(crate) fn changed_files(&self, old: Oid, new: Oid) -> Vec<Change> {
+        let tree = |id| self.git.find_tree(id).unwrap_or_else(|_| self.git.empty_tree());
+        let (old, new) = (tree(old), tree(new));
+        let (mut recorder, state) = (Recorder::default(), State::default());
+        gix::diff::tree(entries(&old), entries(&new), state, &self.git.objects, &mut recorder)
+            .expect("the repository is whole");
+        let mut changes: Vec<Change> =
+            recorder.records.into_iter().filter_map(Change::of).collect();
+        changes.sort_by(|a, b| a.new_path.cmp(&b.new_path));
+        changes
+    }
+
+    /// Changed files of two trees, sorted, with renames found as git finds them: the same content,
+    /// or at least half of the lines in common.
+    pub(crate) fn changes(&self, old: Oid, new: Oid) -> Vec<Change> {
+        let (mut removed, rest): (Vec<_>, Vec<_>) =
+            self.changed_files(old, new).into_iter().partition(|change| change.new.is_none());
+        let (added, mut changes): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|change| change.old.is_none());
+        let worth_a_look = removed.len() * added.len() <= 10_000;
+        for mut addition in added {
+            let content = |file: Option<File>| file.map(|file| file.id);
+            let same = |gone: &Change| content(gone.old) == content(addition.new);
+            let similar = |gone: &Change| worth_a_look && self.are_similar(gone.old, addition.new);
+            let source = removed.iter().position(same).or_else(|| removed.iter().position(similar));
+            if let Some(source) = source {
+                let gone = removed.remove(source);
+                addition.old_path = gone.old_path;
+                addition.old = gone.old;
+            }
+            changes.push(addition);
+        }
+        changes.extend(removed);
+        changes.sort_by(|a, b| a.new_path.cmp(&b.new_path));
+        changes
+    }
+
+    fn content(&self, file: Option<File>) -> Vec<u8> {
+        file.and_then(|file| self.blob(file.id)).unwrap_or_default()
+    }
+
+    fn are_similar(&self, old: Option<File>, new: Option<File>) -> bool {
+        let (old, new) = (self.content(old), self.content(new));
+        let lines = |content| {
+            let mut counts: HashMap<&[u8], usize> = HashMap::new();
+            for line in <[u8]>::split_inclusive(content, |byte| *byte == b'\n') {
+                *counts.entry(line).or_default() += line.len();
+            }
+            counts
+        };
+        let others = lines(&new);
+        let common: usize = lines(&old)
+            .iter()
+            .map(|(line, size)| others.get(line).map_or(0, |other| *size.min(other)))
+            .sum();
+        let larger = old.len().max(new.len());
+        larger > 0 && common * 2 >= larger
+    }
+
     /// The unified diff as GitLab gives it: hunks without file headers.
-    pub(crate) fn patch(&self, objects: &Objects) -> String {
-        let read =
-            |file: Option<File>| file.and_then(|file| objects.blob(file.id)).unwrap_or_default();
-        let (old, new) = (read(self.old), read(self.new));
+    pub(crate) fn patch(&self, change: &Change) -> String {
+        let (old, new) = (self.content(change.old), self.content(change.new));
         let (Ok(old), Ok(new)) = (String::from_utf8(old), String::from_utf8(new)) else {
-            return format!("Binary files a/{} and b/{} differ\n", self.old_path, self.new_path);
+            let Change { old_path, new_path, .. } = change;
+            return format!("Binary files a/{old_path} and b/{new_path} differ\n");
         };
         similar::TextDiff::from_lines(&old, &new).unified_diff().to_string()
-    }
-}
-
-/// Changed paths of two trees, sorted; a rename shows as a removal and an addition.
-fn paths(objects: &Objects, old: Option<Oid>, new: Option<Oid>) -> Vec<Change> {
-    let mut changes = Vec::new();
-    compare(objects, old, new, "", &mut changes);
-    changes.sort_by(|a, b| a.new_path.cmp(&b.new_path));
-    changes
-}
-
-/// Changed files of two trees, sorted, with renames found as git finds them: the same content,
-/// or at least half of the lines in common.
-pub(crate) fn with_renames(objects: &Objects, old: Option<Oid>, new: Option<Oid>) -> Vec<Change> {
-    let (mut removed, rest): (Vec<_>, Vec<_>) =
-        paths(objects, old, new).into_iter().partition(|change| change.new.is_none());
-    let (added, mut changes): (Vec<_>, Vec<_>) =
-        rest.into_iter().partition(|change| change.old.is_none());
-    let worth_a_look = removed.len() * added.len() <= 10_000;
-    for mut addition in added {
-        let source = removed.iter().position(|gone| same_content(gone, &addition)).or_else(|| {
-            removed
-                .iter()
-                .position(|gone| worth_a_look && similar_content(objects, gone, &addition))
-        });
-        if let Some(source) = source {
-            let gone = removed.remove(source);
-            addition.old_path = gone.old_path;
-            addition.old = gone.old;
-        }
-        changes.push(addition);
-    }
-    changes.extend(removed);
-    changes.sort_by(|a, b| a.new_path.cmp(&b.new_path));
-    changes
-}
-
-fn same_content(gone: &Change, addition: &Change) -> bool {
-    gone.old.map(|file| file.id) == addition.new.map(|file| file.id)
-}
-
-fn similar_content(objects: &Objects, gone: &Change, addition: &Change) -> bool {
-    let lines = |file: Option<File>| {
-        let content = file.and_then(|file| objects.blob(file.id)).unwrap_or_default();
-        let mut counts: HashMap<Vec<u8>, usize> = HashMap::new();
-        for line in content.split_inclusive(|byte| *byte == b'\n') {
-            *counts.entry(line.to_vec()).or_default() += line.len();
-        }
-        (counts, content.len())
-    };
-    let ((old, old_size), (new, new_size)) = (lines(gone.old), lines(addition.new));
-    let common: usize =
-        old.iter().map(|(line, size)| new.get(line).map_or(0, |other| *size.min(other))).sum();
-    let larger = old_size.max(new_size);
-    larger > 0 && common * 2 >= larger
-}
-
-fn compare(
-    objects: &Objects,
-    old: Option<Oid>,
-    new: Option<Oid>,
-    base: &str,
-    changes: &mut Vec<Change>,
-) {
-    if old == new {
-        return;
-    }
-    let entries = |tree: Option<Oid>| -> BTreeMap<String, Entry> {
-        tree.and_then(|tree| objects.tree(tree))
-            .iter()
-            .flat_map(|tree| tree.iter())
-            .map(|entry| (entry.name.clone(), entry.clone()))
-            .collect()
-    };
-    let (old, new) = (entries(old), entries(new));
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    for name in names {
-        let path = if base.is_empty() { name.clone() } else { format!("{base}/{name}") };
-        let (old, new) = (old.get(name), new.get(name));
-        if old == new {
-            continue;
-        }
-        let folder =
-            |entry: Option<&Entry>| entry.filter(|entry| entry.is_tree()).map(|entry| entry.id);
-        let file = |entry: Option<&Entry>| {
-            entry
-                .filter(|entry| !entry.is_tree())
-                .map(|entry| File { mode: entry.mode, id: entry.id })
-        };
-        compare(objects, folder(old), folder(new), &path, changes);
-        let (old, new) = (file(old), file(new));
-        if old != new {
-            changes.push(Change { old_path: path.clone(), new_path: path, old, new });
-        }
     }
 }

@@ -1,60 +1,58 @@
 //! Three-way merges of trees.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::Oid;
-use super::object::{Kind, Objects};
-use super::tree::{self, File};
+use super::diff::{Change, File};
+use super::{Oid, Repo};
 
-/// Merges `theirs` into `ours`; `None` when a person has to resolve a conflict.
-pub(crate) fn merge(objects: &Objects, base: Oid, ours: Oid, theirs: Oid) -> Option<Oid> {
-    if theirs == base {
-        return Some(ours);
-    }
-    if ours == base {
-        return Some(theirs);
-    }
-    let (base, mut ours, theirs) =
-        (tree::files(objects, base), tree::files(objects, ours), tree::files(objects, theirs));
-    let paths: BTreeSet<&String> = base.keys().chain(theirs.keys()).collect();
-    for path in paths {
-        let (was, mine, yours) = (base.get(path), ours.get(path).copied(), theirs.get(path));
-        if yours == was || mine.as_ref() == yours {
-            continue;
+impl Repo {
+    /// Merges `theirs` into `ours`; `None` when a person has to resolve a conflict.
+    pub(crate) fn merge(&self, base: Oid, ours: Oid, theirs: Oid) -> Option<Oid> {
+        if theirs == base {
+            return Some(ours);
         }
-        let merged = if mine.as_ref() == was {
-            yours.copied()
-        } else {
-            Some(merge_file(objects, *was?, mine?, *yours?)?)
-        };
-        match merged {
-            Some(file) => ours.insert(path.clone(), file),
-            None => ours.remove(path),
-        };
+        let mine = self.changed_files(base, ours).into_iter();
+        let mine: BTreeMap<String, Change> =
+            mine.map(|change| (change.new_path.clone(), change)).collect();
+        let mut merged = self.git.edit_tree(ours).ok()?;
+        for yours in self.changed_files(base, theirs) {
+            let path = yours.new_path.as_str();
+            let file = match mine.get(path) {
+                Some(mine) if mine.new == yours.new => continue,
+                Some(mine) => Some(self.merge_file(yours.old?, mine.new?, yours.new?)?),
+                None => yours.new,
+            };
+            let Some(file) = file else {
+                merged.remove(path).ok()?;
+                continue;
+            };
+            // A path cannot be a file and a folder at once.
+            let present = mine.values().filter(|change| change.new.is_some());
+            let mut present = present.map(|change| change.new_path.as_str());
+            if present.any(|other| is_below(path, other) || is_below(other, path)) {
+                return None;
+            }
+            merged.upsert(path, file.kind, file.id).ok()?;
+        }
+        Some(merged.write().ok()?.detach())
     }
-    (!has_file_above_file(&ours)).then(|| tree::write(objects, &ours))
+
+    /// Lines that both sides changed are left to git itself.
+    fn merge_file(&self, base: File, ours: File, theirs: File) -> Option<File> {
+        let folder = tempfile::tempdir().ok()?;
+        let write = |name: &str, file: File| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, self.blob(file.id)?).ok()?;
+            Some(path)
+        };
+        let files = [write("ours", ours)?, write("base", base)?, write("theirs", theirs)?];
+        let output = super::backend::git().args(["merge-file", "-p"]).args(files).output().ok()?;
+        let id = self.git.write_blob(output.stdout).ok().filter(|_| output.status.success())?;
+        Some(File { kind: ours.kind, id: id.detach() })
+    }
 }
 
-/// A path cannot be a file and a folder at once.
-fn has_file_above_file(files: &BTreeMap<String, File>) -> bool {
-    files
-        .keys()
-        .any(|path| path.match_indices('/').any(|(end, _)| files.contains_key(&path[..end])))
-}
-
-/// Lines that both sides changed are left to git itself.
-fn merge_file(objects: &Objects, base: File, ours: File, theirs: File) -> Option<File> {
-    let folder = tempfile::tempdir().ok()?;
-    let write = |name: &str, file: File| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, objects.blob(file.id)?).ok()?;
-        Some(path)
-    };
-    let (mine, was, yours) = (write("ours", ours)?, write("base", base)?, write("theirs", theirs)?);
-    let mut git = super::backend::git();
-    let output = git.args(["merge-file", "-p"]).args([mine, was, yours]).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| File { mode: ours.mode, id: objects.write(Kind::Blob, &output.stdout) })
+/// Whether a path is in a folder, or in one below it.
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }

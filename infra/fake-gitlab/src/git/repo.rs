@@ -1,23 +1,28 @@
-//! One bare repository: its objects and its refs.
+//! One bare repository and its refs.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::object::{Kind, Objects};
-use super::tree::{self, File};
-use super::{Commit, Oid};
+use anyhow::{Context, Result, ensure};
+use gix::refs::transaction::PreviousValue;
+
+use super::{Commit, NOTHING, Oid};
+
+/// How many bytes of objects a repository remembers.
+const REMEMBERED: usize = 64 * 1024 * 1024;
 
 /// A bare repository on disk, with its refs in memory as well.
 #[derive(Debug)]
 pub(crate) struct Repo {
     pub(crate) folder: PathBuf,
-    pub(crate) objects: Objects,
+    pub(super) git: gix::Repository,
+    pub(super) commits: RefCell<HashMap<Oid, Arc<Commit>>>,
     refs: BTreeMap<String, Oid>,
 }
 
-/// A ref that moved: both ends, [`Oid::ZERO`] where there is nothing.
+/// A ref that moved: both ends, [`NOTHING`] where there is nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RefChange {
     pub(crate) name: String,
@@ -35,37 +40,38 @@ impl Repo {
         hooks: &Path,
         default_branch: &str,
         parent: Option<&Self>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self> {
         for part in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
             std::fs::create_dir_all(folder.join(part))?;
         }
-        // Everything that is pushed stays loose, because `Objects` reads no packs.
+        // Stored, not deflated, because these repositories live for minutes, and never packed, so
+        // that an object can be forgotten.
         let config = format!(
             "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n\
-             \thooksPath = \"{}\"\n[http]\n\treceivepack = true\n[gc]\n\tauto = 0\n\
-             [receive]\n\tautogc = false\n\tunpackLimit = 1000000000\n\
-             \thideRefs = refs/merge-requests\n\thideRefs = refs/pipelines\n\
-             \tadvertisePushOptions = true\n\
+             \tlooseCompression = 0\n\thooksPath = \"{}\"\n\
+             [http]\n\treceivepack = true\n[gc]\n\tauto = 0\n\
+             [receive]\n\tautogc = false\n\thideRefs = refs/merge-requests\n\
+             \thideRefs = refs/pipelines\n\tadvertisePushOptions = true\n\
              [transfer]\n\tunpackLimit = 1000000000\n\
              [uploadpack]\n\tallowFilter = true\n\tallowAnySHA1InWant = true\n",
             hooks.display().to_string().replace('\\', "\\\\").replace('"', "\\\"")
         );
         std::fs::write(folder.join("config"), config)?;
-        std::fs::write(folder.join("HEAD"), format!("ref: refs/heads/{default_branch}\n"))?;
-        let mut borrowed = Vec::new();
         if let Some(parent) = parent {
-            borrowed = parent.objects.folders().map(Path::to_path_buf).collect();
-            let lines: String =
-                borrowed.iter().map(|folder| format!("{}\n", folder.display())).collect();
-            std::fs::write(folder.join("objects/info/alternates"), lines)?;
+            let objects = parent.folder.join("objects");
+            let alternates = folder.join("objects/info/alternates");
+            std::fs::write(alternates, format!("{}\n", objects.display()))?;
         }
-        let objects = Objects::new(folder.join("objects"), borrowed);
-        Ok(Self { folder, objects, refs: BTreeMap::new() })
+        write_head(&folder, default_branch)?;
+        let options = gix::open::Options::isolated().open_path_as_is(true);
+        let mut git = gix::open_opts(&folder, options)?;
+        git.object_cache_size(REMEMBERED);
+        Ok(Self { folder, git, commits: RefCell::default(), refs: BTreeMap::new() })
     }
 
     /// Points `HEAD` at another branch.
-    pub(crate) fn set_head(&self, branch: &str) -> io::Result<()> {
-        std::fs::write(self.folder.join("HEAD"), format!("ref: refs/heads/{branch}\n"))
+    pub(crate) fn set_head(&self, branch: &str) -> std::io::Result<()> {
+        write_head(&self.folder, branch)
     }
 
     /// All refs by full name.
@@ -91,14 +97,6 @@ impl Repo {
         self.peel(*self.refs.get(&format!("refs/tags/{name}"))?)
     }
 
-    /// The commit that an object is or points to.
-    pub(crate) fn peel(&self, id: Oid) -> Option<Oid> {
-        match self.objects.tag(id) {
-            Some(tag) => self.peel(tag.target),
-            None => self.objects.commit(id).map(|commit| commit.id),
-        }
-    }
-
     /// The commit that a name stands for: a branch, a tag, a full ref, an id, a short id, `HEAD`.
     pub(crate) fn resolve(&self, name: &str, default_branch: &str) -> Option<Arc<Commit>> {
         let id = if name == "HEAD" {
@@ -107,65 +105,44 @@ impl Repo {
             self.branch(name)
                 .or_else(|| self.tag_commit(name))
                 .or_else(|| self.refs.get(name).and_then(|id| self.peel(*id)))
-                .or_else(|| Oid::parse(name).and_then(|id| self.peel(id)))
-                .or_else(|| self.objects.commit_by_prefix(name))
+                .or_else(|| self.peel(self.by_prefix(name)?))
         };
-        self.objects.commit(id?)
+        self.commit(id?)
     }
 
-    /// Moves, makes or deletes (with [`Oid::ZERO`]) a ref.
-    pub(crate) fn set_ref(&mut self, name: &str, id: Oid) -> io::Result<()> {
-        let path = self.folder.join(name);
-        if id == Oid::ZERO {
-            if self.refs.remove(name).is_some() {
-                std::fs::remove_file(&path)?;
-                self.remove_empty_folders(&path);
-            }
-            return Ok(());
+    /// The one object whose id begins like this, with at least seven digits.
+    fn by_prefix(&self, prefix: &str) -> Option<Oid> {
+        let prefix = gix::hash::Prefix::from_hex(prefix).ok().filter(|_| prefix.len() >= 7)?;
+        self.git.objects.lookup_prefix(prefix, None).ok()??.ok()
+    }
+
+    /// Moves, makes or deletes (with [`NOTHING`]) a ref.
+    pub(crate) fn set_ref(&mut self, name: &str, id: Oid) -> gix::Result<()> {
+        if !id.is_null() {
+            self.git.reference(name, id, PreviousValue::Any, "")?;
+            self.refs.insert(name.to_owned(), id);
+        } else if self.refs.remove(name).is_some() {
+            self.git.find_reference(name)?.delete()?;
         }
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        // Git leaves the empty folders of deleted refs; a full one is a refusal.
-        if path.is_dir() {
-            std::fs::remove_dir(&path)?;
-        }
-        // A fetch that runs meanwhile sees the old or the new value, and git respects the lock.
-        let lock = self.folder.join(format!("{name}.lock"));
-        std::fs::write(&lock, format!("{id}\n"))?;
-        std::fs::rename(&lock, &path)?;
-        self.refs.insert(name.to_owned(), id);
         Ok(())
     }
 
-    /// A branch `a` must not stand in the way of a branch `a/b`.
-    fn remove_empty_folders(&self, path: &Path) {
-        let (heads, tags) = (self.folder.join("refs/heads"), self.folder.join("refs/tags"));
-        let parents = path.ancestors().skip(1);
-        for folder in parents.take_while(|folder| **folder != heads && **folder != tags) {
-            if std::fs::remove_dir(folder).is_err() {
-                break;
-            }
-        }
-    }
-
     /// Reads the refs again after git wrote them, and tells which moved.
-    pub(crate) fn reload_refs(&mut self) -> io::Result<Vec<RefChange>> {
+    pub(crate) fn reload_refs(&mut self) -> gix::Result<Vec<RefChange>> {
         let mut now = BTreeMap::new();
-        read_refs(&self.folder.join("refs"), "refs", &mut now)?;
-        let mut changes = Vec::new();
-        for (name, before) in &self.refs {
-            let after = now.get(name).copied().unwrap_or(Oid::ZERO);
-            if after != *before {
-                changes.push(RefChange { name: name.clone(), before: *before, after });
-            }
+        for found in self.git.references()?.all()? {
+            let found = found?;
+            now.extend(found.try_id().map(|id| (found.name().as_bstr().to_string(), id.detach())));
         }
-        for (name, after) in &now {
-            if !self.refs.contains_key(name) {
-                changes.push(RefChange { name: name.clone(), before: Oid::ZERO, after: *after });
-            }
-        }
-        changes.sort_by(|a, b| a.name.cmp(&b.name));
+        let names: std::collections::BTreeSet<&String> =
+            self.refs.keys().chain(now.keys()).collect();
+        let at = |refs: &BTreeMap<String, Oid>, name| refs.get(name).copied().unwrap_or(NOTHING);
+        let changes = names.into_iter().map(|name| RefChange {
+            name: name.clone(),
+            before: at(&self.refs, name),
+            after: at(&now, name),
+        });
+        let changes = changes.filter(|change| change.before != change.after).collect();
         self.refs = now;
         Ok(changes)
     }
@@ -181,53 +158,36 @@ impl Repo {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Writes the tree that `base` becomes with these changes.
-    pub(crate) fn edit_tree(&self, base: Option<Oid>, changes: &FileChanges) -> Oid {
-        let mut files = base.map(|base| tree::files(&self.objects, base)).unwrap_or_default();
-        for (path, content) in changes {
-            match content {
-                Some(content) => {
-                    let id = self.objects.write(Kind::Blob, content);
-                    let mode = files.get(path).map_or(0o100_644, |file| file.mode);
-                    files.insert(path.clone(), File { mode, id });
-                }
-                None => {
-                    files.remove(path);
-                }
-            }
-        }
-        tree::write(&self.objects, &files)
+    /// Fetches a commit of a fork, so that it can be shown here.
+    pub(crate) fn fetch(&self, fork: &Self, commit: Oid) -> Result<()> {
+        let mut git = super::backend::git();
+        git.arg("--git-dir").arg(&self.folder).args(["fetch", "--quiet", "--no-write-fetch-head"]);
+        let output = git.arg(&fork.folder).arg(commit.to_string()).output()?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "git fetch failed: {words}");
+        Ok(())
+    }
+
+    /// Removes an object, as garbage collection does after a force push.
+    pub(crate) fn forget(&mut self, id: Oid) -> Result<()> {
+        let name = id.to_string();
+        let file = self.folder.join("objects").join(&name[..2]).join(&name[2..]);
+        std::fs::remove_file(file).with_context(|| format!("{name} is not there"))?;
+        self.commits.borrow_mut().remove(&id);
+        // What was remembered is forgotten too.
+        self.git.object_cache_size(REMEMBERED);
+        Ok(())
     }
 }
 
-fn read_refs(folder: &Path, name: &str, refs: &mut BTreeMap<String, Oid>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let Ok(part) = entry.file_name().into_string() else { continue };
-        if part.ends_with(".lock") {
-            continue;
-        }
-        let full = format!("{name}/{part}");
-        if entry.file_type()?.is_dir() {
-            read_refs(&entry.path(), &full, refs)?;
-        } else if let Some(id) = Oid::parse(std::fs::read_to_string(entry.path())?.trim()) {
-            refs.insert(full, id);
-        }
-    }
-    Ok(())
+fn write_head(folder: &Path, branch: &str) -> std::io::Result<()> {
+    std::fs::write(folder.join("HEAD"), format!("ref: refs/heads/{branch}\n"))
 }
 
-/// Whether git accepts this as the name of a branch or tag.
+/// Whether GitLab accepts this as the name of a branch or tag.
 pub(crate) fn is_valid_ref_name(name: &str) -> bool {
-    let bad = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);
-    !name.is_empty()
-        && !name.starts_with('-')
+    let full = format!("refs/heads/{name}");
+    !name.starts_with('-')
         && name != "@"
-        && !name.contains("..")
-        && !name.contains("@{")
-        && !name.ends_with('.')
-        && !name.chars().any(bad)
-        && name
-            .split('/')
-            .all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"))
+        && gix::validate::reference::name(full.as_str().into()).is_ok()
 }

@@ -1,95 +1,82 @@
-//! Trees as maps of paths: listing, editing, finding.
+//! Trees: finding, listing, editing.
 
-use std::collections::BTreeMap;
+pub(crate) use gix::objs::tree::EntryKind;
+use gix::traverse::tree::Recorder;
 
-use super::Oid;
-use super::object::{Entry, Objects};
+use super::repo::FileChanges;
+use super::{Oid, Repo};
 
-/// A file's mode and content in a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct File {
-    pub(crate) mode: u32,
-    pub(crate) id: Oid,
-}
-
-/// An entry with its full path.
+/// A file or a folder, with its full path.
 #[derive(Clone, Debug)]
-pub(crate) struct Listed {
+pub(crate) struct Entry {
     pub(crate) path: String,
-    pub(crate) mode: u32,
+    pub(crate) kind: EntryKind,
     pub(crate) id: Oid,
 }
 
-impl Listed {
-    pub(crate) fn is_tree(&self) -> bool {
-        self.mode == 0o040_000
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or(&self.path)
-    }
-}
-
-/// The entry at a path, which may be a file or a folder; the empty path is the root.
-pub(crate) fn find(objects: &Objects, root: Oid, path: &str) -> Option<Entry> {
-    let mut at = Entry { mode: 0o040_000, name: String::new(), id: root };
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        let tree = objects.tree(at.id)?;
-        at = tree.iter().find(|entry| entry.name == part)?.clone();
-    }
-    Some(at)
-}
-
-/// What is below a folder: folders before files as GitLab lists them, or everything in it.
-pub(crate) fn list(objects: &Objects, folder: Oid, base: &str, recursive: bool) -> Vec<Listed> {
-    let mut all = Vec::new();
-    collect(objects, folder, base, recursive, &mut all);
-    all.sort_by_key(|entry| !entry.is_tree());
-    all
-}
-
-fn collect(objects: &Objects, folder: Oid, base: &str, recursive: bool, all: &mut Vec<Listed>) {
-    let Some(tree) = objects.tree(folder) else { return };
-    for entry in tree.iter() {
-        let path =
-            if base.is_empty() { entry.name.clone() } else { format!("{base}/{}", entry.name) };
-        all.push(Listed { path: path.clone(), mode: entry.mode, id: entry.id });
-        if recursive && entry.is_tree() {
-            collect(objects, entry.id, &path, true, all);
-        }
-    }
-}
-
-/// All files of a tree by path.
-pub(crate) fn files(objects: &Objects, root: Oid) -> BTreeMap<String, File> {
-    list(objects, root, "", true)
-        .into_iter()
-        .filter(|entry| !entry.is_tree())
-        .map(|entry| (entry.path, File { mode: entry.mode, id: entry.id }))
-        .collect()
-}
-
-/// Writes a tree that holds exactly these files.
-pub(crate) fn write(objects: &Objects, files: &BTreeMap<String, File>) -> Oid {
-    let parts: Vec<(Vec<&str>, File)> =
-        files.iter().map(|(path, file)| (path.split('/').collect(), *file)).collect();
-    write_level(objects, &parts, 0)
-}
-
-fn write_level(objects: &Objects, files: &[(Vec<&str>, File)], depth: usize) -> Oid {
-    // The full paths are sorted by bytes, where "a.b" lies between "a" and "a/b": group by name.
-    let mut folders: BTreeMap<&str, Vec<(Vec<&str>, File)>> = BTreeMap::new();
-    let mut entries = Vec::new();
-    for (parts, file) in files {
-        if parts.len() == depth + 1 {
-            entries.push(Entry { mode: file.mode, name: parts[depth].to_owned(), id: file.id });
+impl Repo {
+    /// What is at a path, a file or a folder; the empty path is the root.
+    pub(crate) fn find(&self, root: Oid, path: &str) -> Option<Entry> {
+        let (kind, id) = if path.is_empty() {
+            (EntryKind::Tree, root)
         } else {
-            folders.entry(parts[depth]).or_default().push((parts.clone(), *file));
+            let entry = self.git.find_tree(root).ok()?.lookup_entry_by_path(path).ok()??;
+            (entry.mode().kind(), entry.object_id())
+        };
+        Some(Entry { path: path.to_owned(), kind, id })
+    }
+
+    /// What is in a folder: folders before files as GitLab lists them, or everything below it.
+    pub(crate) fn list(&self, folder: &Entry, recursive: bool) -> Vec<Entry> {
+        let Ok(tree) = self.git.find_tree(folder.id) else { return Vec::new() };
+        let base = if folder.path.is_empty() { String::new() } else { format!("{}/", folder.path) };
+        let mut all: Vec<Entry> = if recursive {
+            let mut recorder = Recorder::default();
+            let whole = tree.traverse().depthfirst(&mut recorder);
+            whole.expect("the repository is whole");
+            let entry = |entry: gix::traverse::tree::recorder::Entry| Entry {
+                path: format!("{base}{}", entry.filepath),
+                kind: entry.mode.kind(),
+                id: entry.oid,
+            };
+            recorder.records.into_iter().map(entry).collect()
+        } else {
+            let entries = tree.iter().flatten();
+            let entries = entries.map(|entry| Entry {
+                path: format!("{base}{}", entry.filename()),
+                kind: entry.mode().kind(),
+                id: entry.object_id(),
+            });
+            entries.collect()
+        };
+        all.sort_by_key(|entry| entry.kind != EntryKind::Tree);
+        all
+    }
+
+    /// All files of a tree.
+    pub(crate) fn files(&self, root: Oid) -> Vec<Entry> {
+        let root = Entry { path: String::new(), kind: EntryKind::Tree, id: root };
+        let mut all = self.list(&root, true);
+        all.retain(|entry| entry.kind != EntryKind::Tree);
+        all
+    }
+
+    /// Writes the tree that `base` (or nothing) becomes with these changes.
+    ///
+    /// # Errors
+    /// When a path cannot be in a repository.
+    pub(crate) fn edit_tree(&self, base: Oid, changes: &FileChanges) -> gix::Result<Oid> {
+        let base = if base.is_null() { Oid::empty_tree(base.kind()) } else { base };
+        let mut editor = self.git.edit_tree(base)?;
+        for (path, content) in changes {
+            let Some(content) = content else {
+                editor.remove(path.as_str())?;
+                continue;
+            };
+            let kind = self.find(base, path).map(|entry| entry.kind);
+            let kind = kind.filter(|kind| *kind != EntryKind::Tree).unwrap_or(EntryKind::Blob);
+            editor.upsert(path.as_str(), kind, self.git.write_blob(content)?)?;
         }
+        Ok(editor.write()?.detach())
     }
-    for (name, below) in folders {
-        let id = write_level(objects, &below, depth + 1);
-        entries.push(Entry { mode: 0o040_000, name: name.to_owned(), id });
-    }
-    objects.write_tree(entries)
 }

@@ -2,32 +2,30 @@
 
 use super::html::{commit_link, esc, layout, table, time, tree_url};
 use super::markdown::diff_lines;
-use crate::git::{Oid, diff, tree};
+use crate::git::{NOTHING, parse_id};
 use crate::model::{Project, State};
 
 pub(super) fn commit(state: &State, project: &Project, sha: &str) -> Option<String> {
-    let objects = &project.repo.objects;
-    let commit = objects.commit(Oid::parse(sha)?)?;
-    let parent = commit.parents.first().and_then(|id| objects.commit(*id));
-    let changes: String = diff::with_renames(
-        objects,
-        parent.map(|parent| parent.tree),
-        Some(commit.tree),
-    )
-    .iter()
-    .map(|change| {
-        let renamed = if change.is_rename() {
-            format!(" <span class=\"soft\">was {}</span>", esc(&change.old_path))
-        } else {
-            String::new()
-        };
-        format!(
-            "<div class=\"card\"><code>{}</code>{renamed}<pre class=\"diff\">{}</pre></div>",
-            esc(&change.new_path),
-            diff_lines(&change.patch(objects))
-        )
-    })
-    .collect();
+    let repo = &project.repo;
+    let commit = repo.commit(parse_id(sha)?)?;
+    let parent = commit.parents.first().and_then(|id| repo.commit(*id));
+    let before = parent.map_or(NOTHING, |parent| parent.tree);
+    let changes: String = repo
+        .changes(before, commit.tree)
+        .iter()
+        .map(|change| {
+            let renamed = if change.is_rename() {
+                format!(" <span class=\"soft\">was {}</span>", esc(&change.old_path))
+            } else {
+                String::new()
+            };
+            format!(
+                "<div class=\"card\"><code>{}</code>{renamed}<pre class=\"diff\">{}</pre></div>",
+                esc(&change.new_path),
+                diff_lines(&repo.patch(change))
+            )
+        })
+        .collect();
     let parents: Vec<String> =
         commit.parents.iter().map(|id| commit_link(state, project, *id)).collect();
     let body = format!(
@@ -35,8 +33,8 @@ pub(super) fn commit(state: &State, project: &Project, sha: &str) -> Option<Stri
          <pre>{}</pre>{changes}",
         esc(commit.title()),
         commit.id,
-        esc(&commit.author.name),
-        time(commit.author.time),
+        esc(&commit.author),
+        time(commit.time),
         if parents.is_empty() { "none".to_owned() } else { parents.join(" ") },
         esc(&commit.message),
     );
@@ -45,16 +43,17 @@ pub(super) fn commit(state: &State, project: &Project, sha: &str) -> Option<Stri
 
 pub(super) fn tree(state: &State, project: &Project, name: &str) -> Option<String> {
     let head = project.repo.resolve(name, project.default_branch())?;
-    let objects = &project.repo.objects;
-    let files: String = tree::files(objects, head.tree)
+    let repo = &project.repo;
+    let files: String = repo
+        .files(head.tree)
         .into_iter()
         .take(500)
-        .map(|(path, file)| {
-            let text = objects.blob(file.id).and_then(|bytes| String::from_utf8(bytes).ok());
+        .map(|file| {
+            let text = repo.blob(file.id).and_then(|bytes| String::from_utf8(bytes).ok());
             let text = text.unwrap_or_else(|| "(binary)".to_owned());
             format!(
                 "<details class=\"card\"><summary><code>{}</code></summary><pre>{}</pre></details>",
-                esc(&path),
+                esc(&file.path),
                 esc(&text)
             )
         })

@@ -61,7 +61,7 @@ pub(super) fn time(time: Timestamp) -> String {
 /// A link to a commit.
 pub(super) fn commit_link(state: &State, project: &Project, id: Oid) -> String {
     let url = state.project_url(project);
-    format!("<a href=\"{}/-/commit/{id}\"><code>{}</code></a>", esc(&url), id.short())
+    format!("<a href=\"{}/-/commit/{id}\"><code>{}</code></a>", esc(&url), id.to_hex_with_len(8))
 }
 
 /// A row of a commit list.
@@ -70,8 +70,8 @@ pub(super) fn commit_row(state: &State, project: &Project, commit: &Commit) -> S
         "<tr><td>{}</td><td>{}</td><td class=\"soft\">{}</td><td class=\"soft\">{}</td></tr>",
         commit_link(state, project, commit.id),
         esc(commit.title()),
-        esc(&commit.author.name),
-        time(commit.committer.time),
+        esc(&commit.author),
+        time(commit.time),
     )
 }
 

@@ -43,7 +43,7 @@ pub(super) fn form(
             })
             .collect()
     };
-    let title = project.repo.branch(source).and_then(|head| project.repo.objects.commit(head));
+    let title = project.repo.branch(source).and_then(|head| project.repo.commit(head));
     let title = title.map_or(String::new(), |commit| commit.title().to_owned());
     let body = format!(
         "<h1>New merge request</h1>{}<form class=\"block card\" method=\"post\" \
@@ -125,7 +125,7 @@ pub(super) fn page(
                 "<details class=\"card\"><summary><code>{}</code></summary>\
                  <pre class=\"diff\">{}</pre></details>",
                 esc(&change.new_path),
-                diff_lines(&change.patch(&project.repo.objects))
+                diff_lines(&project.repo.patch(change))
             )
         })
         .collect();

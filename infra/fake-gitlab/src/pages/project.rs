@@ -47,7 +47,7 @@ fn branches(state: &State, project: &Project) -> String {
         .repo
         .refs_below("refs/heads/")
         .map(|(name, head)| {
-            let commit = project.repo.objects.commit(head);
+            let commit = project.repo.commit(head);
             let title = commit.as_ref().map_or("", |commit| commit.title());
             let open = if name == project.default_branch() {
                 badge("default")

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::config::CiMode;
 use crate::git::repo::RefChange;
-use crate::git::{Oid, Signature, merge};
+use crate::git::{Oid, Signature};
 use crate::model::project::{Due, DueWork};
 use crate::model::{Job, JobKind, MergeRequest, Pipeline, ProjectId, Source, State, UserId};
 
@@ -60,7 +60,7 @@ impl State {
             CiMode::MergeRequest | CiMode::MergedResults => ref_name == found.default_branch(),
         };
         let Some(sha) = found.repo.peel(change.after) else { return };
-        let commit = found.repo.objects.commit(sha);
+        let commit = found.repo.commit(sha);
         let skipped = commit.is_some_and(|commit| {
             commit.message.contains("[ci skip]") || commit.message.contains("[skip ci]")
         });
@@ -126,14 +126,14 @@ impl State {
         if project.ci().mode != CiMode::MergedResults || mr.is_from_fork() {
             return None;
         }
-        let objects = &project.repo.objects;
-        let target = objects.commit(project.repo.branch(&mr.target_branch)?)?;
-        let (base, head) = (objects.commit(mr.diff.base)?, objects.commit(mr.diff.head)?);
-        let tree = merge::merge(objects, base.tree, target.tree, head.tree)?;
+        let repo = &mut project.repo;
+        let target = repo.commit(repo.branch(&mr.target_branch)?)?;
+        let (base, head) = (repo.commit(mr.diff.base)?, repo.commit(mr.diff.head)?);
+        let tree = repo.merge(base.tree, target.tree, head.tree)?;
         let message = format!("Merge {} into {}", head.id, target.id);
-        let sha = objects.write_commit(tree, &[target.id, head.id], &author, &message);
+        let sha = repo.write_commit(tree, &[target.id, head.id], &author, &message);
         // Nobody but the server writes these refs.
-        project.repo.set_ref(&mr.merge_ref(), sha).ok()?;
+        repo.set_ref(&mr.merge_ref(), sha).ok()?;
         Some(sha)
     }
 
@@ -236,8 +236,9 @@ impl State {
 
     /// Who signs what the server writes for a user, now.
     pub(crate) fn signature(&self, user: UserId) -> Signature {
-        let time = self.now();
+        let seconds = self.now().as_second();
         let user = self.user(user);
-        Signature { name: user.name.clone(), email: user.email(), time }
+        let time = gix::date::Time { seconds, offset: 0 };
+        Signature { name: user.name.as_str().into(), email: user.email().into(), time }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::api::answer::Refusal;
 use crate::git::repo::FileChanges;
-use crate::git::{Oid, tree};
+use crate::git::{NOTHING, Oid};
 use crate::model::{ProjectId, State, UserId};
 
 impl State {
@@ -17,17 +17,18 @@ impl State {
     ) -> Result<Oid, Refusal> {
         let author = self.signature(user);
         let found = self.project(project);
-        let (repo, objects) = (&found.repo, &found.repo.objects);
+        let repo = &found.repo;
         let start = repo.branch(branch).or_else(|| repo.branch(found.default_branch()));
-        let parent = start.and_then(|start| objects.commit(start));
-        let base = parent.as_ref().map(|parent| parent.tree);
+        let parent = start.and_then(|start| repo.commit(start));
+        let base = parent.as_ref().map_or(NOTHING, |parent| parent.tree);
         for path in changes.iter().filter(|(_, content)| content.is_none()).map(|(path, _)| path) {
-            base.and_then(|base| tree::find(objects, base, path))
+            repo.find(base, path)
                 .ok_or_else(|| Refusal::message(400, "A file with this name doesn't exist"))?;
         }
         let tree = repo.edit_tree(base, changes);
+        let tree = tree.map_err(|problem| Refusal::message(400, problem.to_string()))?;
         let parents: Vec<Oid> = parent.iter().map(|parent| parent.id).collect();
-        let id = objects.write_commit(tree, &parents, &author, message);
+        let id = repo.write_commit(tree, &parents, &author, message);
         self.push_refs(project, user, &[(format!("refs/heads/{branch}"), id)])?;
         Ok(id)
     }

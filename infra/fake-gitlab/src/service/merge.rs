@@ -1,7 +1,7 @@
 //! Whether a merge request can be merged, and merging it.
 
 use crate::api::answer::Refusal;
-use crate::git::{Oid, history, merge};
+use crate::git::Oid;
 use crate::model::{MergeRequest, Pipeline, ProjectId, State, UserId};
 
 impl State {
@@ -34,11 +34,11 @@ impl State {
     /// The head of the target, and the tree that it becomes by merging; `None` on a conflict.
     fn merged_tree(&self, mr: &MergeRequest) -> Option<(Oid, Oid)> {
         let repo = &self.project(mr.target_project).repo;
-        let target = repo.objects.commit(repo.branch(&mr.target_branch)?)?;
-        let head = repo.objects.commit(mr.diff.head)?;
-        let base = history::merge_base(&repo.objects, target.id, head.id)?;
-        let base = repo.objects.commit(base)?.tree;
-        Some((target.id, merge::merge(&repo.objects, base, target.tree, head.tree)?))
+        let target = repo.commit(repo.branch(&mr.target_branch)?)?;
+        let head = repo.commit(mr.diff.head)?;
+        let base = repo.merge_base(target.id, head.id)?;
+        let base = repo.commit(base)?.tree;
+        Some((target.id, repo.merge(base, target.tree, head.tree)?))
     }
 
     /// Merges now, or refuses as the merge button would.
@@ -64,7 +64,7 @@ impl State {
         );
         let parents = [target, mr.diff.head];
         let author = self.signature(user);
-        let commit = found.repo.objects.write_commit(tree, &parents, &author, &message);
+        let commit = found.repo.write_commit(tree, &parents, &author, &message);
         self.mark_merged(project, iid, user, Some(commit));
         self.push_refs(project, user, &[(format!("refs/heads/{}", mr.target_branch), commit)])
     }

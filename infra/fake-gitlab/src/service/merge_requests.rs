@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::api::answer::Refusal;
-use crate::git::diff::{self, Change};
-use crate::git::{Oid, history};
+use crate::git::diff::Change;
+use crate::git::{NOTHING, Oid};
 use crate::model::{DiffRefs, MergeRequest, MrState, Note, Project, ProjectId, State, UserId};
 
 /// What a merge request is opened with.
@@ -72,7 +72,7 @@ impl State {
             target_project: project,
             source_branch: new.source_branch,
             target_branch: new.target_branch,
-            diff: DiffRefs { base: Oid::ZERO, start: Oid::ZERO, head: Oid::ZERO },
+            diff: DiffRefs { base: NOTHING, start: NOTHING, head: NOTHING },
             heads: Vec::new(),
             auto_merge: None,
             merge_commit: None,
@@ -102,12 +102,12 @@ impl State {
             return;
         };
         if let (true, Some(source)) = (fork, source) {
-            let copied = self.project(project).repo.objects.copy_from(&source.repo.objects);
-            copied.expect("the data directory can be written");
+            let fetched = self.project(project).repo.fetch(&source.repo, head);
+            fetched.expect("git is there, and the data directory can be written");
         }
         let target = self.project_mut(project);
-        let start = target.repo.branch(&target_branch).unwrap_or(Oid::ZERO);
-        let base = history::merge_base(&target.repo.objects, start, head).unwrap_or(Oid::ZERO);
+        let start = target.repo.branch(&target_branch).unwrap_or(NOTHING);
+        let base = target.repo.merge_base(start, head).unwrap_or(NOTHING);
         // Nobody but the server writes these refs.
         target.repo.set_ref(&head_ref, head).expect("the data directory can be written");
         if let Some(mr) = target.merge_request_mut(iid) {
@@ -215,12 +215,12 @@ pub(crate) fn commits(
     project: &Project,
     mr: &MergeRequest,
 ) -> Vec<std::sync::Arc<crate::git::Commit>> {
-    history::log(&project.repo.objects, mr.diff.head, &[mr.diff.start, mr.diff.base])
+    project.repo.log(mr.diff.head, &[mr.diff.start, mr.diff.base])
 }
 
 /// The changed files of a merge request.
 pub(crate) fn changes(project: &Project, mr: &MergeRequest) -> Vec<Change> {
-    let objects = &project.repo.objects;
-    let tree = |id| objects.commit(id).map(|commit| commit.tree);
-    diff::with_renames(objects, tree(mr.diff.base), tree(mr.diff.head))
+    let repo = &project.repo;
+    let tree = |id| repo.commit(id).map_or(NOTHING, |commit| commit.tree);
+    repo.changes(tree(mr.diff.base), tree(mr.diff.head))
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use jiff::civil::Date;
 
 use crate::config::ProjectOptions;
-use crate::git::{Oid, Repo};
+use crate::git::{NOTHING, Oid, Repo};
 use crate::model::{Project, ProjectId, State, Token, User, UserId};
 
 impl State {
@@ -49,8 +49,8 @@ impl State {
             let files = std::mem::take(&mut project.options.files);
             let changes =
                 files.into_iter().map(|(path, text)| (path, Some(text.into_bytes()))).collect();
-            let tree = project.repo.edit_tree(None, &changes);
-            let commit = project.repo.objects.write_commit(tree, &[], &author, "Initial commit");
+            let tree = project.repo.edit_tree(NOTHING, &changes)?;
+            let commit = project.repo.write_commit(tree, &[], &author, "Initial commit");
             let head = format!("refs/heads/{}", project.default_branch());
             project.repo.set_ref(&head, commit)?;
         }

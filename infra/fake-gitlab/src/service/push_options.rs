@@ -36,7 +36,7 @@ impl State {
         if !options.has("merge_request.create") {
             return;
         }
-        let pushed = changes.iter().filter(|change| change.after != Oid::ZERO);
+        let pushed = changes.iter().filter(|change| !change.after.is_null());
         let branches: Vec<(String, Oid)> = pushed
             .filter_map(|change| {
                 Some((change.name.strip_prefix("refs/heads/")?.to_owned(), change.after))
@@ -45,7 +45,7 @@ impl State {
         for (branch, head) in branches {
             let found = self.project(project);
             let target = options.value("merge_request.target").unwrap_or(found.default_branch());
-            let commit = found.repo.objects.commit(head);
+            let commit = found.repo.commit(head);
             let title = options
                 .value("merge_request.title")
                 .map(str::to_owned)

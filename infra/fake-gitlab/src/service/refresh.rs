@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::merge_requests::commits;
+use crate::git::Oid;
 use crate::git::repo::RefChange;
-use crate::git::{Oid, history};
 use crate::model::{MergeRequest, ProjectId, State, UserId};
 
 impl State {
@@ -34,7 +34,7 @@ impl State {
             // New commits take an auto-merge back.
             mr.auto_merge = None;
             self.fire_merge_request(target, iid, user, "update", Some(change.before));
-            if change.after != Oid::ZERO {
+            if !change.after.is_null() {
                 self.plan_merge_request_pipeline(target, iid, user);
             }
         }
@@ -42,14 +42,13 @@ impl State {
 
     /// What GitLab notes in a merge request about a push to its source branch.
     fn push_note(&self, project: ProjectId, branch: &str, change: &RefChange) -> String {
-        if change.after == Oid::ZERO {
+        if change.after.is_null() {
             return format!("deleted source branch `{branch}`");
         }
-        if change.before == Oid::ZERO {
+        if change.before.is_null() {
             return format!("restored source branch `{branch}`");
         }
-        let objects = &self.project(project).repo.objects;
-        let added = history::log(objects, change.after, &[change.before]).len();
+        let added = self.project(project).repo.log(change.after, &[change.before]).len();
         let s = if added == 1 { "" } else { "s" };
         format!("added {added} commit{s}")
     }
@@ -63,16 +62,14 @@ impl State {
         branch: &str,
         change: &RefChange,
     ) {
-        if change.after == Oid::ZERO || change.before == Oid::ZERO {
+        if change.after.is_null() || change.before.is_null() {
             return;
         }
         let target = self.project(project);
-        let objects = &target.repo.objects;
-        let brought: HashSet<Oid> = history::log(objects, change.after, &[change.before])
-            .iter()
-            .map(|commit| commit.id)
-            .collect();
-        let forced = !history::is_ancestor(objects, change.before, change.after);
+        let repo = &target.repo;
+        let brought: HashSet<Oid> =
+            repo.log(change.after, &[change.before]).iter().map(|commit| commit.id).collect();
+        let forced = !repo.is_ancestor(change.before, change.after);
         let targeting = |mr: &&MergeRequest| mr.is_open() && mr.target_branch == branch;
         let (mut merged, mut reloaded) = (Vec::new(), Vec::new());
         for mr in target.merge_requests.iter().filter(targeting) {

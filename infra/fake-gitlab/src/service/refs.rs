@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::push_options::PushOptions;
 use crate::api::answer::Refusal;
-use crate::git::Oid;
 use crate::git::repo::{RefChange, is_valid_ref_name};
+use crate::git::{NOTHING, Oid};
 use crate::model::{ProjectId, State, UserId};
 
 /// The most refs of a kind that one push may move before their hooks are withheld.
@@ -55,7 +55,7 @@ impl State {
         let commit =
             commit.ok_or_else(|| Refusal::message(400, format!("Target {from} is invalid")))?;
         let id = match message {
-            Some(message) => found.repo.objects.write_tag(name, commit.id, &tagger, message),
+            Some(message) => found.repo.write_tag(name, commit.id, &tagger, message),
             None => commit.id,
         };
         self.push_refs(project, user, &[(format!("refs/tags/{name}"), id)])?;
@@ -70,12 +70,12 @@ impl State {
         after: Oid,
     ) -> Result<Option<RefChange>, Refusal> {
         let repo = &mut self.project_mut(project).repo;
-        let before = repo.refs().get(name).copied().unwrap_or(Oid::ZERO);
+        let before = repo.refs().get(name).copied().unwrap_or(NOTHING);
         if before == after {
             return Ok(None);
         }
         let short = name.splitn(3, '/').nth(2).unwrap_or_default();
-        if after != Oid::ZERO && !is_valid_ref_name(short) {
+        if !after.is_null() && !is_valid_ref_name(short) {
             return Err(Refusal::message(400, "Branch name is invalid"));
         }
         repo.set_ref(name, after).map_err(|_| {
@@ -109,7 +109,7 @@ impl State {
 
     fn plan_pipelines(&mut self, project: ProjectId, user: UserId, changes: &[RefChange]) {
         let mut made: HashMap<bool, usize> = HashMap::new();
-        for change in changes.iter().filter(|change| change.after != Oid::ZERO) {
+        for change in changes.iter().filter(|change| !change.after.is_null()) {
             let tag = change.name.starts_with("refs/tags/");
             let made = made.entry(tag).or_default();
             *made += 1;
@@ -140,7 +140,7 @@ impl State {
     fn fire_push_hooks(&mut self, project: ProjectId, user: UserId, changes: &[RefChange]) {
         let group = |change: &RefChange| {
             let tag = change.name.starts_with("refs/tags/");
-            (tag, change.before == Oid::ZERO, change.after == Oid::ZERO)
+            (tag, change.before.is_null(), change.after.is_null())
         };
         for change in changes {
             let size = changes.iter().filter(|other| group(other) == group(change)).count();

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::ci::NewPipeline;
 use crate::api::answer::Refusal;
-use crate::git::{Oid, history};
+use crate::git::{Oid, parse_id};
 use crate::model::{Job, JobKind, Pipeline, Project, ProjectId, Source, State, UserId};
 
 /// What is posted to `statuses/:sha`.
@@ -52,8 +52,8 @@ impl State {
         new: NewStatus,
     ) -> Result<(u64, Job), Refusal> {
         let commit_missing = || Refusal::not_found("Commit");
-        let sha = Oid::parse(sha).ok_or_else(commit_missing)?;
-        self.project(project).repo.objects.commit(sha).ok_or_else(commit_missing)?;
+        let sha = parse_id(sha).ok_or_else(commit_missing)?;
+        self.project(project).repo.commit(sha).ok_or_else(commit_missing)?;
         validate(&new)?;
         let found = self.choose_pipeline(project, sha, &new)?;
         let ref_name = match (&new.ref_name, found) {
@@ -197,7 +197,7 @@ fn is_tag(project: &Project, name: &str) -> bool {
 
 /// The first branch by name that contains a commit.
 fn branch_with(project: &Project, sha: Oid) -> Option<String> {
-    let contains = |tip: Oid| history::is_ancestor(&project.repo.objects, sha, tip);
+    let contains = |tip: Oid| project.repo.is_ancestor(sha, tip);
     let mut branches = project.repo.refs_below("refs/heads/");
     branches.find(|(_, tip)| contains(*tip)).map(|(name, _)| name.to_owned())
 }
