@@ -110,6 +110,8 @@ pub enum Visibility {
     /// Members only; for others it does not exist.
     #[default]
     Private,
+    /// Everybody with an account.
+    Internal,
     /// Everybody.
     Public,
 }
@@ -118,6 +120,7 @@ impl Visibility {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Private => "private",
+            Self::Internal => "internal",
             Self::Public => "public",
         }
     }

@@ -101,17 +101,19 @@ impl State {
         }
     }
 
-    /// The request of a delivery; an error says why GitLab does not send it.
+    /// The request of a delivery; an error says why GitLab does not send it. What is sent by hand
+    /// goes to disabled hooks too.
     pub(crate) fn prepare_delivery(
         &self,
         client: &reqwest::Client,
         delivery: &Delivery,
+        by_hand: bool,
     ) -> Result<reqwest::RequestBuilder, &'static str> {
         let project = self.projects.get(&delivery.project).ok_or("the project is gone")?;
         let hook = project.hooks.iter().find(|hook| hook.id == delivery.hook);
         let hook = hook.ok_or("the hook is gone")?;
         let now = self.now();
-        if hook.alert_status(now) != "executable" {
+        if !by_hand && hook.alert_status(now) != "executable" {
             return Err("the hook is disabled");
         }
         let version = &self.config.version;
@@ -147,7 +149,8 @@ impl State {
 
     /// Writes the outcome to the hook's log and failure counter.
     pub(crate) fn record_delivery(&mut self, result: &DeliveryResult) {
-        let (created_at, delivery) = (self.now(), &result.delivery);
+        let (id, created_at) = (self.next_id("hook_event"), self.now());
+        let delivery = &result.delivery;
         let Some(project) = self.projects.get_mut(&delivery.project) else { return };
         let Some(hook) = project.hooks.iter_mut().find(|hook| hook.id == delivery.hook) else {
             return;
@@ -158,7 +161,8 @@ impl State {
         }
         let response_status =
             result.status.map_or_else(|| "internal error".to_owned(), |code| code.to_string());
-        hook.log.push(HookEvent { event: delivery.event, response_status, created_at });
+        let (url, delivery) = (hook.url.clone(), delivery.clone());
+        hook.log.push(HookEvent { id, url, delivery, response_status, created_at });
     }
 }
 

@@ -36,19 +36,29 @@ impl State {
             None if change.name.starts_with("refs/tags/") => ("tag_push", "tag_push_events"),
             None => return,
         };
-        let found = self.project(project);
-        let body = json!({
+        let body = self.push_event(self.project(project), user, kind, change);
+        self.queue_hooks(project, trigger, branch, &body);
+    }
+
+    /// The body for one moved branch (`push`) or tag (`tag_push`).
+    pub(crate) fn push_event(
+        &self,
+        project: &Project,
+        user: UserId,
+        kind: &str,
+        change: &RefChange,
+    ) -> Value {
+        json!({
             "object_kind": kind,
             "event_name": kind,
             "before": change.before.to_string(),
             "after": change.after.to_string(),
             "ref": change.name,
-            "checkout_sha": found.repo.peel(change.after).map(|id| id.to_string()),
+            "checkout_sha": project.repo.peel(change.after).map(|id| id.to_string()),
             "user_username": self.user(user).username,
-            "project_id": project,
-            "project": self.hook_project(found),
-        });
-        self.queue_hooks(project, trigger, branch, &body);
+            "project_id": project.id,
+            "project": self.hook_project(project),
+        })
     }
 
     /// Queues the hooks for something that happened to a merge request; `oldrev` is its head before
@@ -61,21 +71,31 @@ impl State {
         action: &'static str,
         oldrev: Option<Oid>,
     ) {
-        let target = self.project(project);
-        let Some(mr) = target.merge_request(iid) else { return };
+        let Some(mr) = self.project(project).merge_request(iid) else { return };
+        let body = self.merge_request_event(mr, user, action, oldrev);
+        self.queue_hooks(project, "merge_requests_events", None, &body);
+    }
+
+    /// The body for something that happened to a merge request.
+    pub(crate) fn merge_request_event(
+        &self,
+        mr: &MergeRequest,
+        user: UserId,
+        action: &str,
+        oldrev: Option<Oid>,
+    ) -> Value {
         let mut attributes = self.merge_request_attributes(mr);
         attributes["action"] = json!(action);
         if let Some(oldrev) = oldrev {
             attributes["oldrev"] = json!(oldrev.to_string());
         }
-        let body = json!({
+        json!({
             "object_kind": "merge_request",
             "event_type": "merge_request",
             "user": self.hook_user(user),
-            "project": self.hook_project(target),
+            "project": self.hook_project(self.project(mr.target_project)),
             "object_attributes": attributes,
-        });
-        self.queue_hooks(project, "merge_requests_events", None, &body);
+        })
     }
 
     /// The fields of a merge request.
@@ -109,14 +129,23 @@ impl State {
         user: UserId,
         action: &'static str,
     ) {
+        let body = self.note_event(mr, note, user, action);
+        let trigger = if note.internal { "confidential_note_events" } else { "note_events" };
+        self.queue_hooks(mr.target_project, trigger, None, &body);
+    }
+
+    /// The body for a comment that was made or edited.
+    pub(crate) fn note_event(
+        &self,
+        mr: &MergeRequest,
+        note: &Note,
+        user: UserId,
+        action: &str,
+    ) -> Value {
         let project = self.project(mr.target_project);
-        let (kind, trigger) = match note.internal {
-            true => ("confidential_note", "confidential_note_events"),
-            false => ("note", "note_events"),
-        };
-        let body = json!({
+        json!({
             "object_kind": "note",
-            "event_type": kind,
+            "event_type": if note.internal { "confidential_note" } else { "note" },
             "user": self.hook_user(user),
             "project_id": project.id,
             "project": self.hook_project(project),
@@ -132,7 +161,6 @@ impl State {
                 "url": format!("{}#note_{}", self.merge_request_url(mr), note.id),
             },
             "merge_request": self.merge_request_attributes(mr),
-        });
-        self.queue_hooks(mr.target_project, trigger, None, &body);
+        })
     }
 }

@@ -8,6 +8,7 @@ use crate::git::Oid;
 use crate::git::repo::FileChanges;
 use crate::model::{MergeRequestIid, NoteId, ProjectId, State, UserId};
 use crate::server::FakeGitlab;
+use crate::service::commits::NewCommit;
 use crate::service::merge_requests::{MergeRequestUpdate, NewMergeRequest};
 use crate::service::notes::NoteOutcome;
 
@@ -117,9 +118,9 @@ impl Person {
         changes: FileChanges,
         message: &str,
     ) -> Done<String> {
-        let commit =
-            |state: &mut State, user| state.commit(project, user, branch, &changes, message);
-        self.with(commit).map(|id| id.to_string())
+        let (branch, message) = (branch.to_owned(), message.to_owned());
+        let new = NewCommit { branch, parent: None, message, changes };
+        self.with(|state, user| state.commit(project, user, &new)).map(|id| id.to_string())
     }
 
     /// Pushes one file; see [`Self::push_files`].
@@ -207,7 +208,7 @@ impl Person {
                 title: or(spec.title, &spec.source_branch),
                 source_branch: spec.source_branch,
                 target_branch: or(spec.target_branch, state.project(project).default_branch()),
-                description: String::new(),
+                ..NewMergeRequest::default()
             };
             state.open_merge_request(project, user, new).map(MergeRequestIid)
         })
@@ -272,7 +273,7 @@ impl Person {
     /// # Errors
     /// What the merge button would say: a draft, a conflict, a pipeline that must succeed.
     pub fn merge(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
-        self.with(|state, user| state.merge_now(project, iid.0, user))
+        self.with(|state, user| state.merge_now(project, iid.0, user, None))
     }
 
     /// Merges as soon as the head pipeline succeeds, at once where nothing is in the way.
@@ -280,7 +281,7 @@ impl Person {
     /// # Errors
     /// What the merge button would say.
     pub fn auto_merge(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
-        self.with(|state, user| state.set_auto_merge(project, iid.0, user))
+        self.with(|state, user| state.set_auto_merge(project, iid.0, user, None))
     }
 
     /// Comments; quick actions in the text are executed. `None` when nothing else was in it.

@@ -20,7 +20,7 @@ pub(crate) fn check_scope(call: &Call) -> Result<(), Refusal> {
     let enough: &[&str] = match path.as_slice() {
         ["personal_access_tokens", "self"] => return Ok(()),
         _ if !call.is_read() => &["api"],
-        ["user"] => &["api", "read_api", "read_user"],
+        ["user" | "users", ..] => &["api", "read_api", "read_user"],
         ["projects", _, "repository", "archive.tar.gz" | "files", ..] => {
             &["api", "read_api", "read_repository"]
         }
@@ -91,6 +91,7 @@ impl State {
     pub(crate) fn can_see(&self, project: &Project, user: Option<UserId>) -> bool {
         match project.options.visibility {
             Visibility::Public => true,
+            Visibility::Internal => user.is_some(),
             Visibility::Private => user.is_some_and(|user| project.level(self.user(user)) > 0),
         }
     }
@@ -110,6 +111,20 @@ impl State {
         let user = call.user()?;
         if self.level(project, call) < level {
             return Err(Refusal::forbidden());
+        }
+        Ok(user)
+    }
+
+    /// Refuses those who may not push to a branch.
+    pub(crate) fn require_push(
+        &self,
+        call: &Call,
+        project: ProjectId,
+        branch: &str,
+    ) -> Result<UserId, Refusal> {
+        let user = self.require(call, project, DEVELOPER)?;
+        if !self.project(project).branch_rights(self.user(user), branch).push {
+            return Err(Refusal::message(403, "You are not allowed to push into this branch"));
         }
         Ok(user)
     }

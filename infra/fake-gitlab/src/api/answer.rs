@@ -4,15 +4,22 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::delivery::{Delivery, DeliveryResult};
+
 /// What an API request is answered with.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
+    /// A webhook that is sent first, and what to answer by what comes of it.
+    pub(crate) send: Option<(Delivery, Reply)>,
     /// What was written, in one line, for [`crate::FakeGitlab::take_writes`].
     pub(crate) wrote: Option<String>,
 }
+
+/// Answers by what came of a webhook.
+pub(crate) type Reply = fn(&DeliveryResult) -> ApiResult;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -35,8 +42,13 @@ impl Answer {
         Self::new(204, Body::Empty)
     }
 
+    /// An answer that waits for what comes of a webhook.
+    pub(crate) fn after_sending(delivery: Delivery, reply: Reply) -> Self {
+        Self { send: Some((delivery, reply)), ..Self::no_content() }
+    }
+
     pub(crate) fn new(status: u16, body: Body) -> Self {
-        Self { status, headers: Vec::new(), body, wrote: None }
+        Self { status, headers: Vec::new(), body, send: None, wrote: None }
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl fmt::Display) -> Self {

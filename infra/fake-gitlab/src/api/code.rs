@@ -1,10 +1,10 @@
-//! The repository's tree, its files and its archives.
+//! The repository's tree and its archives.
 
 use serde_json::{Value, json};
 
 use super::answer::{Answer, ApiResult, Body, Refusal};
 use super::params::encode;
-use super::{Call, commits, paging};
+use super::{Call, paging};
 use crate::git::archive;
 use crate::git::tree::{Entry, EntryKind};
 use crate::model::{ProjectId, State};
@@ -49,19 +49,6 @@ fn entry_json(entry: Entry) -> Value {
 fn page_token(path: &str) -> String {
     use sha2::Digest;
     hex::encode(sha2::Sha256::digest(path.as_bytes()))
-}
-
-pub(crate) fn file(state: &State, call: &Call, project: ProjectId, path: &str) -> ApiResult {
-    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
-        // GitLab's `lib/api/validations/validators/file_path.rb`.
-        return Err(Refusal::error(400, "file_path should be a valid file path"));
-    }
-    let name = call.params.filled("ref").unwrap_or_else(|| "HEAD".to_owned());
-    let commit = commits::find(state, call, project, &name)?;
-    let repo = &state.project(project).repo;
-    let content = repo.find(commit.tree, path).and_then(|entry| repo.blob(entry.id));
-    let content = content.ok_or_else(|| Refusal::not_found("File"))?;
-    Ok(Answer::new(200, Body::Bytes("text/plain; charset=utf-8", content)))
 }
 
 pub(crate) fn archive(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {

@@ -4,20 +4,24 @@ use serde_json::{Value, json};
 
 use super::access::{DEVELOPER, REPORTER};
 use super::answer::{Answer, ApiResult, Refusal};
+use super::environments::environment_json;
+use super::shapes::api_time;
 use super::{Call, paging};
 use crate::git::parse_id;
-use crate::model::{Deployment, ProjectId, State};
+use crate::model::{Deployment, Project, ProjectId, State};
 use crate::service::deployments::may_move;
 
 const STATUSES: [&str; 4] = ["running", "success", "failed", "canceled"];
 
-fn deployment_json(known: &Deployment) -> Value {
+pub(crate) fn deployment_json(project: &Project, known: &Deployment) -> Value {
     json!({
         "id": known.id,
         "iid": known.iid,
         "ref": known.ref_name,
         "sha": known.sha.to_string(),
         "status": known.status,
+        "updated_at": api_time(known.updated_at),
+        "environment": project.environment(&known.environment).map(environment_json),
     })
 }
 
@@ -30,8 +34,8 @@ pub(crate) fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult 
     if (after.is_some() || before.is_some()) && order != "updated_at" {
         return Err(Refusal::bad_request("`updated_at` filter requires `updated_at` sort"));
     }
-    let mut all: Vec<&Deployment> = state
-        .project(project)
+    let found = state.project(project);
+    let mut all: Vec<&Deployment> = found
         .deployments
         .iter()
         .filter(|known| params.fits("environment", &known.environment))
@@ -45,7 +49,7 @@ pub(crate) fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult 
         _ => {}
     }
     paging::sort(call, &mut all, "asc")?;
-    paging::page(call, all, deployment_json)
+    paging::page(call, all, |known| deployment_json(found, known))
 }
 
 pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
@@ -76,7 +80,7 @@ pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiR
     }
     let status = status.to_owned();
     let made = Deployment { id, iid, environment: name, sha, ref_name, status, updated_at };
-    let body = deployment_json(&made);
+    let body = deployment_json(found, &made);
     found.deployments.push(made);
     Ok(Answer::created(body).wrote(line))
 }
@@ -89,7 +93,8 @@ fn find<'a>(state: &'a State, project: ProjectId, id: &str) -> Result<&'a Deploy
 
 pub(crate) fn get(state: &State, call: &Call, project: ProjectId, id: &str) -> ApiResult {
     state.require(call, project, REPORTER)?;
-    Ok(Answer::ok(deployment_json(find(state, project, id)?)))
+    let deployment = find(state, project, id)?;
+    Ok(Answer::ok(deployment_json(state.project(project), deployment)))
 }
 
 pub(crate) fn update(state: &mut State, call: &Call, project: ProjectId, id: &str) -> ApiResult {
@@ -115,10 +120,25 @@ pub(crate) fn update(state: &mut State, call: &Call, project: ProjectId, id: &st
     status.clone_into(&mut deployment.status);
     deployment.updated_at = state.now();
     let line = format!("deployment {} {status}", deployment.environment);
-    let body = deployment_json(&deployment);
+    let body = deployment_json(state.project(project), &deployment);
     let all = state.project_mut(project).deployments.iter_mut();
     for known in all.filter(|known| known.id == deployment.id) {
         known.clone_from(&deployment);
     }
     Ok(Answer::ok(body).wrote(line))
+}
+
+/// What runs, or is still being deployed, stays.
+pub(crate) fn delete(state: &mut State, call: &Call, project: ProjectId, id: &str) -> ApiResult {
+    state.require(call, project, DEVELOPER)?;
+    let Deployment { id, environment, status, .. } = find(state, project, id)?.clone();
+    if status == "running" {
+        return Err(Refusal::message(400, "Cannot destroy running deployment"));
+    }
+    let found = state.project_mut(project);
+    if found.current_deployment(&environment).is_some_and(|current| current.id == id) {
+        return Err(Refusal::message(400, "Deployment currently deployed to environment"));
+    }
+    found.deployments.retain(|known| known.id != id);
+    Ok(Answer::no_content().wrote(format!("deleted deployment {id}")))
 }

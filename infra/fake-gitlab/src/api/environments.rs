@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use super::access::{DEVELOPER, REPORTER};
 use super::answer::{Answer, ApiResult, Refusal};
+use super::deployments::deployment_json;
 use super::{Call, paging};
-use crate::model::{Environment, ProjectId, State};
+use crate::model::{Environment, Project, ProjectId, State};
 use crate::service::deployments::check_external_url;
 
 const TIERS: [&str; 5] = ["production", "staging", "testing", "development", "other"];
 
-fn environment_json(environment: &Environment) -> Value {
+pub(crate) fn environment_json(environment: &Environment) -> Value {
     json!({
         "id": environment.id,
         "name": environment.name,
@@ -51,14 +52,30 @@ pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiR
     Ok(Answer::created(environment_json(environment)).wrote(format!("environment {name}")))
 }
 
+fn find<'a>(project: &'a Project, id: &str) -> Result<&'a Environment, Refusal> {
+    let id: u64 = id.parse().map_err(|_| Refusal::invalid("environment_id"))?;
+    let found = project.environments.iter().find(|known| known.id == id);
+    found.ok_or_else(|| Refusal::not_found("Environment"))
+}
+
 fn find_mut<'a>(
     state: &'a mut State,
     project: ProjectId,
     id: &str,
 ) -> Result<&'a mut Environment, Refusal> {
-    let id: u64 = id.parse().map_err(|_| Refusal::invalid("environment_id"))?;
+    let id = find(state.project(project), id)?.id;
     let found = state.project_mut(project).environments.iter_mut().find(|known| known.id == id);
     found.ok_or_else(|| Refusal::not_found("Environment"))
+}
+
+pub(crate) fn get(state: &State, call: &Call, project: ProjectId, id: &str) -> ApiResult {
+    state.require(call, project, REPORTER)?;
+    let found = state.project(project);
+    let environment = find(found, id)?;
+    let mut body = environment_json(environment);
+    let last = found.current_deployment(&environment.name);
+    body["last_deployment"] = json!(last.map(|last| deployment_json(found, last)));
+    Ok(Answer::ok(body))
 }
 
 pub(crate) fn update(state: &mut State, call: &Call, project: ProjectId, id: &str) -> ApiResult {
@@ -83,4 +100,17 @@ pub(crate) fn stop(state: &mut State, call: &Call, project: ProjectId, id: &str)
     let environment = find_mut(state, project, id)?;
     environment.stopped = true;
     Ok(Answer::ok(environment_json(environment)).wrote(format!("stopped environment {name}")))
+}
+
+/// Only one that was stopped can be deleted; its deployments go with it.
+pub(crate) fn delete(state: &mut State, call: &Call, project: ProjectId, id: &str) -> ApiResult {
+    state.require(call, project, DEVELOPER)?;
+    let environment = find(state.project(project), id)?.clone();
+    if !environment.stopped {
+        return Err(Refusal::forbidden());
+    }
+    let found = state.project_mut(project);
+    found.environments.retain(|known| known.id != environment.id);
+    found.deployments.retain(|known| known.environment != environment.name);
+    Ok(Answer::no_content().wrote(format!("deleted environment {}", environment.name)))
 }

@@ -1,8 +1,13 @@
-//! Merge requests: list and read.
+//! Merge requests: list, read, open, change, merge, and what belongs to one.
 
+use serde_json::json;
+
+use super::access::DEVELOPER;
 use super::answer::{Answer, ApiResult, Refusal};
 use super::{Call, paging};
-use crate::model::{MergeRequest, ProjectId, State};
+use crate::model::{MergeRequest, Pipeline, ProjectId, State, UserId};
+use crate::service::merge_requests as parts;
+use crate::service::merge_requests::{MergeRequestUpdate, NewMergeRequest};
 
 /// The merge request of a path part.
 pub(crate) fn find<'a>(
@@ -44,4 +49,146 @@ pub(crate) fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult 
 pub(crate) fn get(state: &State, call: &Call, project: ProjectId, iid: &str) -> ApiResult {
     let mr = find(state, call, project, iid)?;
     Ok(Answer::ok(state.whole_merge_request_json(mr, call)))
+}
+
+pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
+    let user = state.require(call, project, DEVELOPER)?;
+    let params = &call.params;
+    // The address names the source project, `target_project_id` the target.
+    let target = params.number("target_project_id")?.map_or(project, ProjectId);
+    let visible = state.projects.get(&target);
+    if !visible.is_some_and(|found| state.can_see(found, call.caller())) {
+        return Err(Refusal::not_found("Project"));
+    }
+    params.check_texts(&["description"])?;
+    let new = NewMergeRequest {
+        source_project: Some(project),
+        source_branch: params.required("source_branch")?,
+        target_branch: params.required("target_branch")?,
+        title: params.filled("title").ok_or_else(|| Refusal::missing("title"))?,
+        description: params.text("description").unwrap_or_default(),
+        squash: params.flag("squash")?.unwrap_or(false),
+        remove_source_branch: params.flag("remove_source_branch")?.unwrap_or(false),
+    };
+    let iid = state.open_merge_request(target, user, new)?;
+    Ok(Answer::created(shown(state, call, target, iid)).wrote(format!("merge request !{iid}")))
+}
+
+/// A merge request as it is after a write.
+fn shown(state: &mut State, call: &Call, project: ProjectId, iid: u64) -> serde_json::Value {
+    let mr = state.merge_request_mut(project, iid).clone();
+    state.whole_merge_request_json(&mr, call)
+}
+
+/// The author may change a merge request, and every developer.
+fn may_change(
+    state: &State,
+    call: &Call,
+    project: ProjectId,
+    iid: &str,
+) -> Result<(UserId, u64), Refusal> {
+    let user = call.user()?;
+    let mr = find(state, call, project, iid)?;
+    if mr.author != user {
+        state.require(call, project, DEVELOPER)?;
+    }
+    Ok((user, mr.iid))
+}
+
+pub(crate) fn update(state: &mut State, call: &Call, project: ProjectId, iid: &str) -> ApiResult {
+    let (user, iid) = may_change(state, call, project, iid)?;
+    let params = &call.params;
+    params.check_texts(&["title", "description", "target_branch"])?;
+    let event = params.choice("state_event", &["close", "reopen"])?;
+    let (squash, remove) = (params.flag("squash")?, params.flag("remove_source_branch")?);
+    let update = MergeRequestUpdate {
+        title: params.filled("title"),
+        description: params.text("description"),
+        target_branch: params.filled("target_branch"),
+    };
+    state.update_merge_request(project, iid, user, update)?;
+    let mr = state.merge_request_mut(project, iid);
+    mr.squash = squash.unwrap_or(mr.squash);
+    mr.remove_source_branch = remove.unwrap_or(mr.remove_source_branch);
+    if let Some(event) = event {
+        state.change_state(project, iid, user, event);
+    }
+    let body = shown(state, call, project, iid);
+    Ok(Answer::ok(body).wrote(format!("changed merge request !{iid}")))
+}
+
+pub(crate) fn merge(state: &mut State, call: &Call, project: ProjectId, iid: &str) -> ApiResult {
+    let user = call.user()?;
+    let mr = find(state, call, project, iid)?;
+    let (iid, head) = (mr.iid, mr.diff.head.to_string());
+    let rights = state.project(project).branch_rights(state.user(user), &mr.target_branch);
+    if !rights.merge {
+        return Err(Refusal::unauthorized());
+    }
+    let params = &call.params;
+    if params.filled("sha").is_some_and(|sha| sha != head) {
+        let text = format!("SHA does not match HEAD of source branch: {head}");
+        return Err(Refusal::message(409, text));
+    }
+    let auto = [params.flag("merge_when_pipeline_succeeds")?, params.flag("auto_merge")?];
+    let (squash, remove) = (params.flag("squash")?, params.flag("should_remove_source_branch")?);
+    let message = params.filled("merge_commit_message");
+    let mr = state.merge_request_mut(project, iid);
+    mr.squash = squash.unwrap_or(mr.squash);
+    mr.remove_source_branch = remove.unwrap_or(mr.remove_source_branch);
+    match auto.contains(&Some(true)) {
+        true => state.set_auto_merge(project, iid, user, message.as_deref())?,
+        false => state.merge_now(project, iid, user, message.as_deref())?,
+    }
+    Ok(Answer::ok(shown(state, call, project, iid)).wrote(format!("merged !{iid}")))
+}
+
+pub(crate) fn cancel_auto_merge(
+    state: &mut State,
+    call: &Call,
+    project: ProjectId,
+    iid: &str,
+) -> ApiResult {
+    let (_, iid) = may_change(state, call, project, iid)?;
+    if state.merge_request_mut(project, iid).auto_merge.take().is_none() {
+        return Err(Refusal::message(406, "Can't cancel the automatic merge"));
+    }
+    let body = shown(state, call, project, iid);
+    Ok(Answer::created(body).wrote(format!("canceled the auto-merge of !{iid}")))
+}
+
+/// The changed files, without those over the limit: they are simply not there.
+pub(crate) fn diffs(state: &State, call: &Call, project: ProjectId, iid: &str) -> ApiResult {
+    let mr = find(state, call, project, iid)?;
+    let found = state.project(project);
+    let mut changes = parts::changes(found, mr);
+    changes.truncate(state.config.limits.diff_files);
+    paging::page(call, changes, |change| found.repo.change_json(&change))
+}
+
+pub(crate) fn changes(state: &State, call: &Call, project: ProjectId, iid: &str) -> ApiResult {
+    let mr = find(state, call, project, iid)?;
+    let (found, limit) = (state.project(project), state.config.limits.diff_files);
+    let all = parts::changes(found, mr);
+    let mut body = state.whole_merge_request_json(mr, call);
+    body["changes"] = all.iter().take(limit).map(|change| found.repo.change_json(change)).collect();
+    body["overflow"] = json!(all.len() > limit);
+    Ok(Answer::ok(body))
+}
+
+pub(crate) fn commits(state: &State, call: &Call, project: ProjectId, iid: &str) -> ApiResult {
+    let mr = find(state, call, project, iid)?;
+    let found = state.project(project);
+    paging::page(call, parts::commits(found, mr), |commit| state.commit_json(found, &commit))
+}
+
+pub(crate) fn pipelines(state: &State, call: &Call, project: ProjectId, iid: &str) -> ApiResult {
+    let mr = find(state, call, project, iid)?;
+    let all: Vec<&Pipeline> =
+        state.candidates(mr).filter(|pipeline| pipeline.is_of(&mr.heads)).collect();
+    // They run where the source branch is.
+    let source = state.projects.get(&mr.source_project);
+    paging::page(call, all, |pipeline| {
+        json!(source.map(|source| state.pipeline_json(source, pipeline)))
+    })
 }

@@ -8,6 +8,7 @@ mod commits;
 mod comparing;
 mod deployments;
 mod environments;
+mod files;
 mod hooks;
 mod merge_requests;
 mod notes;
@@ -65,8 +66,11 @@ pub(crate) fn dispatch(state: &mut State, call: &Call) -> Option<ApiResult> {
         ("GET", ["version"]) => users::version(state, call),
         ("GET", ["metadata"]) => users::metadata(state, call),
         ("GET", ["user"]) => users::me(state, call),
+        ("GET", ["users"]) => users::list(state, call),
+        ("GET", ["users", id]) => users::get(state, call, id),
         ("GET", ["personal_access_tokens", "self"]) => users::own_token(state, call),
         ("GET", ["projects"]) => projects::list(state, call),
+        ("POST", ["projects"]) => projects::create(state, call),
         (_, ["projects", id, rest @ ..]) => match access::find_project(state, call, id) {
             Ok(project) => return below_project(state, call, project, rest),
             Err(refusal) => Err(refusal),
@@ -84,15 +88,33 @@ fn below_project(
 ) -> Option<ApiResult> {
     Some(match (call.method.as_str(), path) {
         ("GET", []) => projects::get(state, call, project),
-        ("GET", ["members", "all", user]) => projects::member(state, call, project, user),
+        ("PUT", []) => projects::update(state, call, project),
+        ("POST", ["fork"]) => projects::fork(state, call, project),
+        ("GET", ["members"] | ["members", "all"]) => projects::members(state, call, project),
+        ("POST", ["members"]) => projects::add_member(state, call, project),
+        ("GET", ["members", user] | ["members", "all", user]) => {
+            projects::member(state, call, project, user)
+        }
         ("GET", ["protected_branches"]) => protections::branches(state, call, project),
         ("GET", ["protected_environments"]) => protections::environments(state, call, project),
         ("GET", ["repository", "branches"]) => branches::list(state, call, project),
+        ("POST", ["repository", "branches"]) => branches::create(state, call, project),
         ("GET", ["repository", "branches", name]) => branches::get(state, call, project, name),
+        ("DELETE", ["repository", "branches", name]) => {
+            branches::delete(state, call, project, name)
+        }
         ("GET", ["repository", "tags"]) => tags::list(state, call, project),
+        ("POST", ["repository", "tags"]) => tags::create(state, call, project),
         ("GET", ["repository", "tags", name]) => tags::get(state, call, project, name),
+        ("DELETE", ["repository", "tags", name]) => tags::delete(state, call, project, name),
+        ("GET", ["repository", "commits"]) => commits::list(state, call, project),
+        ("POST", ["repository", "commits"]) => commits::create(state, call, project),
         ("GET", ["repository", "commits", sha]) => commits::get(state, call, project, sha),
         ("GET", ["repository", "commits", sha, "refs"]) => commits::refs(state, call, project, sha),
+        ("GET", ["repository", "commits", sha, "diff"]) => commits::diff(state, call, project, sha),
+        ("GET", ["repository", "commits", sha, "merge_requests"]) => {
+            commits::merge_requests(state, call, project, sha)
+        }
         ("GET", ["repository", "commits", sha, "statuses"]) => {
             statuses::list(state, call, project, sha)
         }
@@ -101,25 +123,68 @@ fn below_project(
         ("GET", ["repository", "merge_base"]) => comparing::merge_base(state, call, project),
         ("GET", ["repository", "tree"]) => code::tree(state, call, project),
         ("GET", ["repository", "archive.tar.gz"]) => code::archive(state, call, project),
-        ("GET", ["repository", "files", path, "raw"]) => code::file(state, call, project, path),
+        ("GET", ["repository", "files", path]) => files::get(state, call, project, path),
+        ("GET", ["repository", "files", path, "raw"]) => files::raw(state, call, project, path),
+        ("POST" | "PUT" | "DELETE", ["repository", "files", path]) => {
+            files::write(state, call, project, path)
+        }
         ("GET", ["pipelines"]) => pipelines::list(state, call, project),
-        ("GET", ["merge_requests"]) => merge_requests::list(state, call, project),
-        ("GET", ["merge_requests", iid]) => merge_requests::get(state, call, project, iid),
-        ("GET", ["merge_requests", iid, "notes"]) => notes::list(state, call, project, iid),
-        ("POST", ["merge_requests", iid, "notes"]) => notes::create(state, call, project, iid),
-        ("PUT", ["merge_requests", iid, "notes", id]) => notes::edit(state, call, project, iid, id),
+        ("GET", ["pipelines", "latest"]) => pipelines::latest(state, call, project),
+        ("GET", ["pipelines", id]) => pipelines::get(state, call, project, id),
+        ("GET", ["pipelines", id, "jobs"]) => pipelines::jobs(state, call, project, id),
+        (_, ["merge_requests", rest @ ..]) => {
+            return below_merge_requests(state, call, project, rest);
+        }
         ("GET", ["environments"]) => environments::list(state, call, project),
         ("POST", ["environments"]) => environments::create(state, call, project),
         ("PUT", ["environments", id]) => environments::update(state, call, project, id),
         ("POST", ["environments", id, "stop"]) => environments::stop(state, call, project, id),
+        ("GET", ["environments", id]) => environments::get(state, call, project, id),
+        ("DELETE", ["environments", id]) => environments::delete(state, call, project, id),
         ("GET", ["deployments"]) => deployments::list(state, call, project),
         ("POST", ["deployments"]) => deployments::create(state, call, project),
         ("GET", ["deployments", id]) => deployments::get(state, call, project, id),
         ("PUT", ["deployments", id]) => deployments::update(state, call, project, id),
+        ("DELETE", ["deployments", id]) => deployments::delete(state, call, project, id),
         ("GET", ["hooks"]) => hooks::list(state, call, project),
         ("POST", ["hooks"]) => hooks::create(state, call, project),
+        ("GET", ["hooks", id]) => hooks::get(state, call, project, id),
         ("PUT", ["hooks", id]) => hooks::update(state, call, project, id),
         ("DELETE", ["hooks", id]) => hooks::delete(state, call, project, id),
+        ("POST", ["hooks", id, "test", trigger]) => hooks::test(state, call, project, id, trigger),
+        ("GET", ["hooks", id, "events"]) => hooks::events(state, call, project, id),
+        ("POST", ["hooks", id, "events", event, "resend"]) => {
+            hooks::resend(state, call, project, id, event)
+        }
+        _ => return None,
+    })
+}
+
+/// The endpoints below a project's merge requests.
+fn below_merge_requests(
+    state: &mut State,
+    call: &Call,
+    project: ProjectId,
+    path: &[&str],
+) -> Option<ApiResult> {
+    Some(match (call.method.as_str(), path) {
+        ("GET", []) => merge_requests::list(state, call, project),
+        ("POST", []) => merge_requests::create(state, call, project),
+        ("GET", [iid]) => merge_requests::get(state, call, project, iid),
+        ("PUT", [iid]) => merge_requests::update(state, call, project, iid),
+        ("PUT", [iid, "merge"]) => merge_requests::merge(state, call, project, iid),
+        ("POST", [iid, "cancel_merge_when_pipeline_succeeds"]) => {
+            merge_requests::cancel_auto_merge(state, call, project, iid)
+        }
+        ("GET", [iid, "diffs"]) => merge_requests::diffs(state, call, project, iid),
+        ("GET", [iid, "changes"]) => merge_requests::changes(state, call, project, iid),
+        ("GET", [iid, "commits"]) => merge_requests::commits(state, call, project, iid),
+        ("GET", [iid, "pipelines"]) => merge_requests::pipelines(state, call, project, iid),
+        ("GET", [iid, "notes"]) => notes::list(state, call, project, iid),
+        ("POST", [iid, "notes"]) => notes::create(state, call, project, iid),
+        ("GET", [iid, "notes", id]) => notes::get(state, call, project, iid, id),
+        ("PUT", [iid, "notes", id]) => notes::edit(state, call, project, iid, id),
+        ("DELETE", [iid, "notes", id]) => notes::delete(state, call, project, iid, id),
         _ => return None,
     })
 }

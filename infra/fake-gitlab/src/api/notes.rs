@@ -6,7 +6,7 @@ use super::access::{MAINTAINER, REPORTER};
 use super::answer::{Answer, ApiResult, Body, Refusal};
 use super::merge_requests::find;
 use super::{Call, paging};
-use crate::model::{Note, ProjectId, State};
+use crate::model::{MergeRequest, Note, ProjectId, State, UserId};
 use crate::service::notes::NoteOutcome;
 
 /// Internal notes are for members from Reporter on.
@@ -48,7 +48,59 @@ pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId, iid: &s
     })
 }
 
+fn find_note<'a>(
+    state: &'a State,
+    call: &Call,
+    project: ProjectId,
+    iid: &str,
+    id: &str,
+) -> Result<(&'a MergeRequest, &'a Note), Refusal> {
+    let mr = find(state, call, project, iid)?;
+    let id: u64 = id.parse().map_err(|_| Refusal::invalid("note_id"))?;
+    let note = mr.notes.iter().find(|note| note.id == id);
+    let note = note.filter(|note| may_read(state, call, project, note));
+    note.map(|note| (mr, note)).ok_or_else(|| Refusal::not_found(""))
+}
+
+pub(crate) fn get(
+    state: &State,
+    call: &Call,
+    project: ProjectId,
+    iid: &str,
+    id: &str,
+) -> ApiResult {
+    let (_, note) = find_note(state, call, project, iid, id)?;
+    Ok(Answer::ok(state.note_json(note)))
+}
+
 /// Only the author and maintainers may change a note; nobody changes a system note.
+fn may_write(
+    state: &State,
+    call: &Call,
+    project: ProjectId,
+    iid: &str,
+    id: &str,
+) -> Result<(UserId, u64, u64), Refusal> {
+    let user = call.user()?;
+    let (mr, note) = find_note(state, call, project, iid, id)?;
+    if note.system || (note.author != user && state.level(project, call) < MAINTAINER) {
+        return Err(Refusal::forbidden());
+    }
+    Ok((user, mr.iid, note.id))
+}
+
+pub(crate) fn delete(
+    state: &mut State,
+    call: &Call,
+    project: ProjectId,
+    iid: &str,
+    id: &str,
+) -> ApiResult {
+    let (_, iid, id) = may_write(state, call, project, iid, id)?;
+    state.merge_request_mut(project, iid).notes.retain(|note| note.id != id);
+    Ok(Answer::no_content().wrote(format!("deleted note !{iid}")))
+}
+
 pub(crate) fn edit(
     state: &mut State,
     call: &Call,
@@ -56,15 +108,7 @@ pub(crate) fn edit(
     iid: &str,
     id: &str,
 ) -> ApiResult {
-    let user = call.user()?;
-    let mr = find(state, call, project, iid)?;
-    let (iid, id) = (mr.iid, id.parse().map_err(|_| Refusal::invalid("note_id"))?);
-    let note = mr.notes.iter().find(|note| note.id == id);
-    let note = note.filter(|note| may_read(state, call, project, note));
-    let note = note.ok_or_else(|| Refusal::not_found(""))?;
-    if note.system || (note.author != user && state.level(project, call) < MAINTAINER) {
-        return Err(Refusal::forbidden());
-    }
+    let (user, iid, id) = may_write(state, call, project, iid, id)?;
     let body = call.params.required("body")?;
     Ok(match state.edit_note(project, iid, user, id, &body)? {
         NoteOutcome::Kept(note) => Answer::ok(state.note_json(&note))

@@ -15,6 +15,16 @@ pub(crate) fn sort<T>(call: &Call, items: &mut [T], default: &'static str) -> Re
 
 /// A page by `page` and `per_page`, with all of GitLab's headers.
 pub(crate) fn page<T>(call: &Call, items: Vec<T>, shape: impl Fn(T) -> Value) -> ApiResult {
+    let counted = items.len() <= 10_000;
+    offset(call, items, counted, shape)
+}
+
+/// A page of a list whose length GitLab does not count, such as commits.
+pub(crate) fn uncounted<T>(call: &Call, items: Vec<T>, shape: impl Fn(T) -> Value) -> ApiResult {
+    offset(call, items, false, shape)
+}
+
+fn offset<T>(call: &Call, items: Vec<T>, counted: bool, shape: impl Fn(T) -> Value) -> ApiResult {
     let (page, size) = (call.params.number("page")?.unwrap_or(1), per_page(call)?);
     if page == 0 {
         return Err(Refusal::bad_value("page"));
@@ -42,7 +52,6 @@ pub(crate) fn page<T>(call: &Call, items: Vec<T>, shape: impl Fn(T) -> Value) ->
     link(previous, "prev");
     link(next, "next");
     link(Some(1), "first");
-    let counted = total <= 10_000;
     if counted {
         link(Some(pages), "last");
     }

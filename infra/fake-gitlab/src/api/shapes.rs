@@ -4,12 +4,32 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Call;
-use crate::git::Commit;
+use crate::git::diff::{Change, File};
+use crate::git::{Commit, Repo};
 use crate::model::{Job, MergeRequest, Note, Pipeline, Project, State, UserId};
 
 /// `2026-01-16T05:56:22.123Z`.
 pub(crate) fn api_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+impl Repo {
+    /// One changed file.
+    pub(crate) fn change_json(&self, change: &Change) -> Value {
+        let mode = |file: Option<File>| format!("{:06o}", file.map_or(0, |file| file.kind as u16));
+        json!({
+            "diff": self.patch(change),
+            "old_path": change.old_path,
+            "new_path": change.new_path,
+            "a_mode": mode(change.old),
+            "b_mode": mode(change.new),
+            "new_file": change.old.is_none(),
+            "renamed_file": change.is_rename(),
+            "deleted_file": change.new.is_none(),
+            "collapsed": false,
+            "too_large": false,
+        })
+    }
 }
 
 impl State {
@@ -28,7 +48,9 @@ impl State {
         json!({
             "id": commit.id.to_string(),
             "parent_ids": commit.parents.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "short_id": &commit.id.to_string()[..8],
             "title": commit.title(),
+            "message": commit.message,
             "author_name": commit.author,
             "committed_date": time.to_string(),
             "web_url": format!("{}/-/commit/{}", self.project_url(project), commit.id),
@@ -43,6 +65,7 @@ impl State {
             "ref": pipeline.ref_name,
             "status": pipeline.status(),
             "source": pipeline.source.name(),
+            "created_at": api_time(pipeline.created_at),
             "web_url": format!("{}/-/pipelines/{}", self.project_url(project), pipeline.id),
         })
     }
@@ -67,15 +90,22 @@ impl State {
             "id": note.id,
             "body": note.body,
             "author": self.user_json(note.author),
+            "created_at": api_time(note.created_at),
+            "updated_at": api_time(note.updated_at),
             "system": note.system,
+            "internal": note.internal,
         })
     }
 
     /// A merge request as lists show it.
     pub(crate) fn merge_request_json(&self, mr: &MergeRequest) -> Value {
         json!({
+            "id": mr.id,
             "iid": mr.iid,
+            "project_id": mr.target_project,
             "title": mr.title,
+            "description": mr.description,
+            "author": self.user_json(mr.author),
             "state": mr.state.name(),
             "created_at": api_time(mr.created_at),
             "updated_at": api_time(mr.updated_at),
@@ -86,8 +116,12 @@ impl State {
             "target_project_id": mr.target_project,
             "draft": mr.is_draft(),
             "detailed_merge_status": self.detailed_merge_status(mr),
+            "merge_when_pipeline_succeeds": mr.auto_merge.is_some(),
+            "squash": mr.squash,
+            "force_remove_source_branch": mr.remove_source_branch,
             "sha": mr.diff.head.to_string(),
             "merge_commit_sha": mr.merge_commit.map(|id| id.to_string()),
+            "squash_commit_sha": mr.squash_commit.map(|id| id.to_string()),
             "web_url": self.merge_request_url(mr),
         })
     }

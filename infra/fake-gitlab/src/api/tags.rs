@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::access::DEVELOPER;
 use super::answer::{Answer, ApiResult, Refusal};
 use super::{Call, paging};
-use crate::git::Oid;
+use crate::git::{NOTHING, Oid};
 use crate::model::{Project, ProjectId, State};
 
 fn tag_json(state: &State, project: &Project, name: &str, id: Oid) -> Value {
     let commit = project.repo.peel(id).and_then(|id| project.repo.commit(id));
     json!({
         "name": name,
+        "message": project.repo.tag_message(id).unwrap_or_default(),
         "target": id.to_string(),
         "commit": commit.map(|commit| state.commit_json(project, &commit)),
         "protected": false,
@@ -44,4 +46,23 @@ pub(crate) fn get(state: &State, call: &Call, project: ProjectId, name: &str) ->
     let id = found.repo.refs().get(&format!("refs/tags/{name}"));
     let id = *id.ok_or_else(|| Refusal::not_found("Tag"))?;
     Ok(Answer::ok(tag_json(state, found, name, id)))
+}
+
+pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {
+    let user = state.require(call, project, DEVELOPER)?;
+    let (name, from) = (call.params.required("tag_name")?, call.params.required("ref")?);
+    let message = call.params.filled("message");
+    let id = state.create_tag(project, user, &name, &from, message.as_deref())?;
+    let body = tag_json(state, state.project(project), &name, id);
+    Ok(Answer::created(body).wrote(format!("tag {name}")))
+}
+
+pub(crate) fn delete(state: &mut State, call: &Call, project: ProjectId, name: &str) -> ApiResult {
+    let user = state.require(call, project, DEVELOPER)?;
+    let full = format!("refs/tags/{name}");
+    if !state.project(project).repo.refs().contains_key(&full) {
+        return Err(Refusal::not_found("Tag"));
+    }
+    state.push_refs(project, user, &[(full, NOTHING)])?;
+    Ok(Answer::no_content().wrote(format!("deleted tag {name}")))
 }

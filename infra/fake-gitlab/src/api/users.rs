@@ -1,10 +1,10 @@
-//! `/version`, `/metadata`, `/user`, `/personal_access_tokens/self`.
+//! `/version`, `/metadata`, `/user`, `/users`, `/personal_access_tokens/self`.
 
 use serde_json::json;
 
-use super::Call;
 use super::answer::{Answer, ApiResult, Refusal};
-use crate::model::State;
+use super::{Call, paging};
+use crate::model::{State, UserId};
 
 const REVISION: &str = "fa4e0c1d2b3";
 
@@ -32,6 +32,21 @@ pub(crate) fn me(state: &State, call: &Call) -> ApiResult {
     body["email"] = json!(user.email());
     body["bot"] = json!(user.bot);
     Ok(Answer::ok(body))
+}
+
+pub(crate) fn list(state: &State, call: &Call) -> ApiResult {
+    call.user()?;
+    let wanted = call.params.filled("username");
+    let fits = |name: &str| wanted.as_deref().is_none_or(|text| text.eq_ignore_ascii_case(name));
+    let users = state.users.values().filter(|user| fits(&user.username));
+    paging::page(call, users.map(|user| user.id).collect(), |id| state.user_json(id))
+}
+
+pub(crate) fn get(state: &State, call: &Call, id: &str) -> ApiResult {
+    call.user()?;
+    let id = id.parse().map(UserId).map_err(|_| Refusal::invalid("id"))?;
+    let user = state.users.get(&id).ok_or_else(|| Refusal::not_found("User"))?;
+    Ok(Answer::ok(state.user_json(user.id)))
 }
 
 pub(crate) fn own_token(state: &State, call: &Call) -> ApiResult {

@@ -25,4 +25,15 @@ impl Repo {
         let walk = walk.sorting(Sorting::ByCommitTime(CommitTimeOrder::NewestFirst)).all();
         walk.into_iter().flatten().filter_map(|found| self.commit(found.ok()?.id)).collect()
     }
+
+    /// Whether a commit has something at a path that none of its parents has there.
+    pub(crate) fn touches(&self, commit: &Commit, path: &str) -> bool {
+        let at = |commit: &Commit| self.find(commit.tree, path).map(|entry| entry.id);
+        let now = at(commit);
+        let mut parents = commit.parents.iter().filter_map(|id| self.commit(*id));
+        match commit.parents.is_empty() {
+            true => now.is_some(),
+            false => parents.all(|parent| at(&parent) != now),
+        }
+    }
 }

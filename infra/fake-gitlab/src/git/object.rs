@@ -71,6 +71,12 @@ impl Repo {
         time(tag.tagger().ok()??)
     }
 
+    /// What was written with an annotated tag; `None` for other objects.
+    pub(crate) fn tag_message(&self, id: Oid) -> Option<String> {
+        let tag = self.git.try_find_object(id).ok()??.try_into_tag().ok()?;
+        Some(tag.decode().ok()?.message.to_string().trim_end().to_owned())
+    }
+
     /// The content of a file.
     pub(crate) fn blob(&self, id: Oid) -> Option<Vec<u8>> {
         Some(self.git.try_find_object(id).ok()??.try_into_blob().ok()?.take_data())

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::wildcard;
+use crate::delivery::Delivery;
 
 /// The events that a project hook can ask for, with their `X-Gitlab-Event`.
 pub(crate) const EVENTS: [(&str, &str); 5] = [
@@ -33,7 +34,10 @@ pub(crate) struct Hook {
 /// One delivery as the hook's log keeps it.
 #[derive(Clone, Debug)]
 pub(crate) struct HookEvent {
-    pub(crate) event: &'static str,
+    pub(crate) id: u64,
+    /// Where it went.
+    pub(crate) url: String,
+    pub(crate) delivery: Delivery,
     pub(crate) response_status: String,
     pub(crate) created_at: Timestamp,
 }

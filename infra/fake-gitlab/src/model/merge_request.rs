@@ -62,7 +62,12 @@ pub(crate) struct MergeRequest {
     pub(crate) heads: Vec<Oid>,
     /// Who asked for "merge when the pipeline succeeds".
     pub(crate) auto_merge: Option<UserId>,
+    /// Whether its commits become one by merging.
+    pub(crate) squash: bool,
+    /// Whether its source branch goes by merging.
+    pub(crate) remove_source_branch: bool,
     pub(crate) merge_commit: Option<Oid>,
+    pub(crate) squash_commit: Option<Oid>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) notes: Vec<Note>,

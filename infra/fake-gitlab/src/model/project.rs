@@ -72,6 +72,12 @@ impl Project {
         self.environments.iter().find(|known| known.name == name)
     }
 
+    /// The deployment that an environment runs: its newest success.
+    pub(crate) fn current_deployment(&self, environment: &str) -> Option<&Deployment> {
+        let mut newest = self.deployments.iter().rev();
+        newest.find(|known| known.environment == environment && known.status == "success")
+    }
+
     /// A member's access level; administrators own everything.
     pub(crate) fn level(&self, user: &User) -> u8 {
         if user.admin { 50 } else { self.members.get(&user.id).copied().unwrap_or(0) }

@@ -90,8 +90,8 @@ pub(super) fn act(
     let iid = iid.parse().ok()?;
     state.project(project).merge_request(iid)?;
     Some(match action {
-        "merge" => state.merge_now(project, iid, user),
-        "auto_merge" => state.set_auto_merge(project, iid, user),
+        "merge" => state.merge_now(project, iid, user, None),
+        "auto_merge" => state.set_auto_merge(project, iid, user, None),
         "close" | "reopen" => {
             state.change_state(project, iid, user, action);
             Ok(())

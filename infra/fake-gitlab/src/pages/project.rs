@@ -115,7 +115,7 @@ fn hooks(state: &State, project: &Project) -> String {
             .map(|event| {
                 format!(
                     "{} → <b>{}</b> <span class=\"soft\">{}</span>",
-                    esc(event.event),
+                    esc(event.delivery.event),
                     esc(&event.response_status),
                     time(event.created_at)
                 )

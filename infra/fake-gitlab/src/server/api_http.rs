@@ -5,24 +5,33 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::Response;
 
-use super::Shared;
 use super::http::{Handled, Read, plain};
+use super::{Shared, send};
 use crate::api::answer::{Answer, ApiResult, Body, Refusal};
 use crate::api::params::{Params, decode};
 use crate::api::{Call, dispatch};
 use crate::model::{State, Token};
 use crate::observe::Write;
 
-pub(super) fn handle(shared: &Arc<Shared>, read: &Read) -> Handled {
-    shared.with(|state| answer(state, read))
+pub(super) async fn handle(shared: &Arc<Shared>, read: &Read) -> Handled {
+    let (result, user) = shared.with(|state| answer(state, read));
+    let Some(result) = result else { return unknown(user) };
+    let result = match result {
+        Ok(Answer { send: Some((delivery, reply)), .. }) => {
+            reply(&send::deliver(shared, delivery, true).await)
+        }
+        result => result,
+    };
+    Handled::new(respond(result), user)
 }
 
-fn answer(state: &mut State, read: &Read) -> Handled {
-    let Some(path) = read.path.strip_prefix("/api/v4/") else { return unknown(None) };
+/// What a request is answered with, if anything has its address, and who asked.
+fn answer(state: &mut State, read: &Read) -> (Option<ApiResult>, Option<String>) {
+    let Some(path) = read.path.strip_prefix("/api/v4/") else { return (None, None) };
     let bearer = read.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
     let token = match state.authenticate(read.header("private-token").or(bearer)) {
         Ok(token) => token,
-        Err(refusal) => return Handled::new(respond(Err(refusal)), None),
+        Err(refusal) => return (Some(Err(refusal)), None),
     };
     let user = token.as_ref().map(|token| state.user(token.user).clone());
     let is_bot = user.as_ref().is_some_and(|user| user.bot);
@@ -31,11 +40,10 @@ fn answer(state: &mut State, read: &Read) -> Handled {
         Ok(call) => dispatch(state, &call),
         Err(refusal) => Some(Err(refusal)),
     };
-    let Some(result) = result else { return unknown(username) };
-    if is_bot {
-        remember(state, read, path, &result);
+    if let (true, Some(result)) = (is_bot, &result) {
+        remember(state, read, path, result);
     }
-    Handled::new(respond(result), username)
+    (result, username)
 }
 
 fn call(base_url: &str, read: &Read, path: &str, token: Option<Token>) -> Result<Call, Refusal> {

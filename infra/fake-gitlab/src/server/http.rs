@@ -118,7 +118,7 @@ pub(super) async fn handle(
 
 async fn route(shared: &Arc<Shared>, read: Read) -> Handled {
     if read.path.starts_with("/api/") {
-        return api_http::handle(shared, &read);
+        return api_http::handle(shared, &read).await;
     }
     match git_http::Service::of(&read) {
         Some(service) => git_http::handle(shared, service, read).await,

@@ -115,7 +115,7 @@ impl FakeGitlab {
 
     /// Sends one webhook; the same one again is a resend.
     pub async fn deliver(&self, delivery: Delivery) -> DeliveryResult {
-        send::deliver(&self.shared, delivery).await
+        send::deliver(&self.shared, delivery, false).await
     }
 
     /// Works on the state; hooks that this queues are sent afterwards.

@@ -6,9 +6,13 @@ use std::time::Duration;
 use super::Shared;
 use crate::delivery::{Delivery, DeliveryResult};
 
-/// Sends one webhook and writes down what came of it.
-pub(super) async fn deliver(shared: &Arc<Shared>, delivery: Delivery) -> DeliveryResult {
-    let prepared = shared.lock().prepare_delivery(&shared.client, &delivery);
+/// Sends one webhook, by itself or by hand (a test, a resend), and writes down what came of it.
+pub(super) async fn deliver(
+    shared: &Arc<Shared>,
+    delivery: Delivery,
+    by_hand: bool,
+) -> DeliveryResult {
+    let prepared = shared.lock().prepare_delivery(&shared.client, &delivery, by_hand);
     let request = match prepared {
         Ok(request) => request,
         Err(reason) => {
@@ -42,7 +46,7 @@ pub(super) async fn work(shared: Arc<Shared>) {
         };
         for delivery in deliveries {
             let shared = Arc::clone(&shared);
-            jobs.spawn(async move { deliver(&shared, delivery).await });
+            jobs.spawn(async move { deliver(&shared, delivery, false).await });
         }
         while jobs.try_join_next().is_some() {}
         let pause = next.and_then(|due| Duration::try_from(due.duration_since(now)).ok());

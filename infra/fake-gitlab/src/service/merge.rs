@@ -1,7 +1,7 @@
 //! Whether a merge request can be merged, and merging it.
 
 use crate::api::answer::Refusal;
-use crate::git::Oid;
+use crate::git::{NOTHING, Oid};
 use crate::model::{MergeRequest, Pipeline, ProjectId, State, UserId};
 
 impl State {
@@ -41,12 +41,14 @@ impl State {
         Some((target.id, repo.merge(base, target.tree, head.tree)?))
     }
 
-    /// Merges now, or refuses as the merge button would.
+    /// Merges now, or refuses as the merge button would. A message of one's own is for the merge
+    /// commit.
     pub(crate) fn merge_now(
         &mut self,
         project: ProjectId,
         iid: u64,
         user: UserId,
+        message: Option<&str>,
     ) -> Result<(), Refusal> {
         let mr = self.merge_request_mut(project, iid).clone();
         match self.detailed_merge_status(&mr) {
@@ -58,15 +60,28 @@ impl State {
         }
         let (target, tree) = self.merged_tree(&mr).ok_or_else(|| Refusal::not_found(""))?;
         let found = self.project(project);
-        let message = format!(
+        let usual = format!(
             "Merge branch '{}' into '{}'\n\n{}\n\nSee merge request {}!{iid}",
             mr.source_branch, mr.target_branch, mr.title, found.path
         );
-        let parents = [target, mr.diff.head];
-        let author = self.signature(user);
-        let commit = found.repo.write_commit(tree, &parents, &author, &message);
+        let (repo, author) = (&found.repo, self.signature(user));
+        let squashed = repo
+            .commit(mr.diff.head)
+            .filter(|_| mr.squash)
+            .map(|head| repo.write_commit(head.tree, &[mr.diff.base], &author, &mr.title));
+        let parents = [target, squashed.unwrap_or(mr.diff.head)];
+        let commit = repo.write_commit(tree, &parents, &author, message.unwrap_or(&usual));
         self.mark_merged(project, iid, user, Some(commit));
-        self.push_refs(project, user, &[(format!("refs/heads/{}", mr.target_branch), commit)])
+        self.merge_request_mut(project, iid).squash_commit = squashed;
+        self.push_refs(project, user, &[(format!("refs/heads/{}", mr.target_branch), commit)])?;
+        let source = self.project(mr.source_project);
+        let kept =
+            mr.source_branch == source.default_branch() || source.is_protected(&mr.source_branch);
+        if mr.remove_source_branch && !kept {
+            let name = format!("refs/heads/{}", mr.source_branch);
+            self.push_refs(mr.source_project, user, &[(name, NOTHING)])?;
+        }
+        Ok(())
     }
 
     /// Merges as soon as the head pipeline succeeds; at once where nothing is in the way.
@@ -75,6 +90,7 @@ impl State {
         project: ProjectId,
         iid: u64,
         user: UserId,
+        message: Option<&str>,
     ) -> Result<(), Refusal> {
         let mr = self.merge_request_mut(project, iid).clone();
         let pipeline = self.current_head_pipeline(&mr);
@@ -87,7 +103,7 @@ impl State {
             _ => false,
         };
         if !waits {
-            return self.merge_now(project, iid, user);
+            return self.merge_now(project, iid, user, message);
         }
         self.merge_request_mut(project, iid).auto_merge = Some(user);
         Ok(())
@@ -99,7 +115,7 @@ impl State {
         let Some(user) = mr.auto_merge else { return };
         if self.current_head_pipeline(&mr).map(Pipeline::status) == Some("success") {
             // A refusal leaves the merge request open, as in GitLab.
-            let _ = self.merge_now(project, iid, user);
+            let _ = self.merge_now(project, iid, user, None);
         }
     }
 }

@@ -15,12 +15,15 @@ pub(crate) struct NewMergeRequest {
     pub(crate) target_branch: String,
     pub(crate) title: String,
     pub(crate) description: String,
+    pub(crate) squash: bool,
+    pub(crate) remove_source_branch: bool,
 }
 
 /// What of a merge request is to change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MergeRequestUpdate {
     pub(crate) title: Option<String>,
+    pub(crate) description: Option<String>,
     pub(crate) target_branch: Option<String>,
 }
 
@@ -75,7 +78,10 @@ impl State {
             diff: DiffRefs { base: NOTHING, start: NOTHING, head: NOTHING },
             heads: Vec::new(),
             auto_merge: None,
+            squash: new.squash,
+            remove_source_branch: new.remove_source_branch,
             merge_commit: None,
+            squash_commit: None,
             created_at: now,
             updated_at: now,
             notes: Vec::new(),
@@ -153,7 +159,7 @@ impl State {
         });
     }
 
-    /// Changes the title or the target of a merge request.
+    /// Changes the title, the description or the target of a merge request.
     pub(crate) fn update_merge_request(
         &mut self,
         project: ProjectId,
@@ -169,17 +175,20 @@ impl State {
         let now = self.now();
         let mr = self.merge_request_mut(project, iid);
         let (old_title, old_target) = (mr.title.clone(), mr.target_branch.clone());
+        let old_description = mr.description.clone();
         mr.title = update.title.unwrap_or_else(|| old_title.clone());
+        mr.description = update.description.unwrap_or_else(|| old_description.clone());
         mr.target_branch = update.target_branch.unwrap_or_else(|| old_target.clone());
         mr.updated_at = now;
-        let (renamed, retargeted) = (mr.title != old_title, mr.target_branch != old_target);
+        let rewritten = mr.title != old_title || mr.description != old_description;
+        let retargeted = mr.target_branch != old_target;
         if retargeted {
             let text =
                 format!("changed target branch from `{old_target}` to `{}`", mr.target_branch);
             self.add_system_note(project, iid, user, text);
             self.read_source_head(project, iid);
         }
-        if renamed || retargeted {
+        if rewritten || retargeted {
             self.fire_merge_request(project, iid, user, "update", None);
         }
         if retargeted {

@@ -118,7 +118,7 @@ impl State {
                 self.change_state(project, iid, user, command);
                 Ok(())
             }
-            "merge" => self.set_auto_merge(project, iid, user),
+            "merge" => self.set_auto_merge(project, iid, user, None),
             _ => Ok(()),
         }
     }

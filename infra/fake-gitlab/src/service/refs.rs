@@ -76,7 +76,8 @@ impl State {
         }
         let short = name.splitn(3, '/').nth(2).unwrap_or_default();
         if !after.is_null() && !is_valid_ref_name(short) {
-            return Err(Refusal::message(400, "Branch name is invalid"));
+            let kind = if name.starts_with("refs/tags/") { "Tag" } else { "Branch" };
+            return Err(Refusal::message(400, format!("{kind} name is invalid")));
         }
         repo.set_ref(name, after).map_err(|_| {
             Refusal::message(400, format!("{name} cannot be written beside another ref"))

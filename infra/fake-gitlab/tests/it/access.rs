@@ -71,6 +71,58 @@ async fn projects_are_found_by_number_path_and_search() {
     let member = w.get(&format!("/projects/{other}/members/all/{}", w.bot)).await.expect(200);
     assert_eq!(member.body["access_level"], 30);
     w.get(&format!("/projects/{other}/members/all/9999")).await.expect(404);
+    let own = w.get("/projects?membership=true&min_access_level=40").await.expect(200);
+    assert_eq!(own.body.as_array().unwrap().len(), 1);
+    let keyset = "/projects?pagination=keyset&order_by=id&sort=asc&per_page=1";
+    assert!(w.get(keyset).await.expect(200).header("link").contains("page_token="));
+}
+
+#[tokio::test]
+async fn projects_are_made_and_changed() {
+    let w = world().await;
+    let words = "name, path are missing, at least one parameter must be provided";
+    assert_eq!(w.post("/projects", json!({})).await.expect(400).body["error"], words);
+    w.post("/projects", json!({ "path": "a/b" })).await.expect(400);
+    w.post("/projects", json!({ "name": "x", "visibility": "secret" })).await.expect(400);
+    let body = json!({ "name": "My project", "visibility": "internal" });
+    let made = w.post("/projects", body.clone()).await.expect(201).body;
+    assert_eq!(made["path_with_namespace"], "project_1_bot_abc/my-project");
+    assert_eq!(made["empty_repo"], true);
+    let taken = w.post("/projects", body).await.expect(400);
+    assert_eq!(taken.body["message"], json!({ "path": ["has already been taken"] }));
+    let one = format!("/projects/{}", made["id"]);
+    let stranger = w.gitlab.create_user("stranger");
+    let token = w.gitlab.create_token(stranger, &["api"], None);
+    w.send("GET", &one, Some(&token), None).await.expect(200);
+    w.send("GET", &one, None, None).await.expect(404);
+    w.send("PUT", &one, Some(&token), Some(json!({}))).await.expect(403);
+    w.put(&one, json!({ "default_branch": "none" })).await.expect(400);
+    let body = json!({ "path": "moved", "only_allow_merge_if_pipeline_succeeds": true });
+    let moved = w.put(&one, body).await.expect(200).body;
+    assert_eq!(moved["path_with_namespace"], "project_1_bot_abc/moved");
+    assert_eq!(moved["only_allow_merge_if_pipeline_succeeds"], true);
+    w.get("/projects/project_1_bot_abc%2Fmy-project").await.expect(301);
+    let fork = w.post(&w.path("/fork"), json!({})).await.expect(201).body;
+    assert_eq!(fork["forked_from_project"]["id"], w.project.0);
+    w.post(&w.path("/fork"), json!({})).await.expect(409);
+}
+
+#[tokio::test]
+async fn users_and_members() {
+    let w = world().await;
+    let ada = w.gitlab.create_user("ada");
+    let found = w.get("/users?username=Ada").await.expect(200).body;
+    assert_eq!(found[0]["id"], ada.0);
+    assert_eq!(w.get(&format!("/users/{ada}")).await.expect(200).body, found[0]);
+    assert_eq!(w.get("/users/9999").await.expect(404).message(), "404 User Not Found");
+    let path = w.path("/members");
+    let add = |level: u8| json!({ "user_id": ada.0, "access_level": level });
+    w.post(&path, add(31)).await.expect(400);
+    w.post(&path, json!({ "user_id": 9999, "access_level": 30 })).await.expect(404);
+    assert_eq!(w.post(&path, add(30)).await.expect(201).body["access_level"], 30);
+    assert_eq!(w.post(&path, add(30)).await.expect(409).message(), "Member already exists");
+    let members = w.get(&path).await.expect(200).body;
+    assert!(members.as_array().unwrap().iter().any(|member| member["username"] == "ada"));
 }
 
 #[tokio::test]

@@ -20,12 +20,16 @@ async fn environments_have_names_addresses_and_an_end() {
     let found = w.get(&format!("{path}?name=gantry%2Fnetwork")).await.expect(200);
     assert_eq!(found.body[0]["id"], made["id"]);
     let one = format!("{path}/{}", made["id"]);
+    assert_eq!(w.get(&one).await.expect(200).body["name"], "gantry/network");
+    w.delete(&one).await.expect(403);
     let stopped = w.post(&format!("{one}/stop"), json!({})).await.expect(200).body;
     assert_eq!(stopped["state"], "stopped");
     let other = "https://gantry.example/stacks/other";
     let changed = w.put(&one, json!({ "external_url": other })).await.expect(200).body;
     assert_eq!(changed["external_url"], other);
     w.put(&format!("{path}/1"), json!({})).await.expect(404);
+    w.delete(&one).await.expect(204);
+    w.get(&one).await.expect(404);
 }
 
 #[tokio::test]
@@ -47,8 +51,10 @@ async fn deployments_move_once() {
     wrong["sha"] = json!("1".repeat(40));
     w.post(&path, wrong).await.expect(400);
     w.post(&path, json!({ "environment": "x" })).await.expect(400);
-    let made = w.post(&path, body).await.expect(201).body;
+    let made = w.post(&path, body.clone()).await.expect(201).body;
+    assert_eq!(made["environment"]["name"], "gantry/network");
     let one = format!("{path}/{}", made["id"]);
+    assert_eq!(w.delete(&one).await.expect(400).message(), "Cannot destroy running deployment");
     w.put(&one, json!({ "status": "success" })).await.expect(200);
     w.put(&one, json!({ "status": "success" })).await.expect(400);
     w.put(&one, json!({ "status": "running" })).await.expect(400);
@@ -57,6 +63,15 @@ async fn deployments_move_once() {
     w.get(&format!("{path}?updated_after=2020-01-01")).await.expect(400);
     let ordered = format!("{path}?updated_after=2020-01-01&order_by=updated_at");
     assert_eq!(w.get(&ordered).await.expect(200).body.as_array().unwrap().len(), 1);
+    let environment = w.path(&format!("/environments/{}", made["environment"]["id"]));
+    let current = async || w.get(&environment).await.body["last_deployment"]["id"].clone();
+    assert_eq!(current().await, made["id"]);
+    let refused = w.delete(&one).await.expect(400);
+    assert_eq!(refused.message(), "Deployment currently deployed to environment");
+    let newer = w.post(&path, body).await.expect(201).body;
+    w.put(&format!("{path}/{}", newer["id"]), json!({ "status": "success" })).await.expect(200);
+    assert_eq!(current().await, newer["id"]);
+    w.delete(&one).await.expect(204);
 }
 
 #[tokio::test]

@@ -126,6 +126,57 @@ async fn failures_disable_a_hook_and_a_success_enables_it() {
 }
 
 #[tokio::test]
+async fn a_test_goes_to_a_disabled_hook_and_enables_it() {
+    let w = world().await;
+    let receiver = Receiver::start().await;
+    let made = hook(&w, &receiver.url, json!({})).await;
+    receiver.answer(500);
+    let ada = w.gitlab.person("ada");
+    for number in 0..4 {
+        ada.push(w.project, "x", "a", &number.to_string()).unwrap();
+    }
+    w.gitlab.deliver_pending().await;
+    let path = w.path(&format!("/hooks/{}", made["id"]));
+    assert_eq!(w.get(&path).await.body["alert_status"], "temporarily_disabled");
+    let test = format!("{path}/test/push_events");
+    let failed = w.post(&test, json!({})).await.expect(422);
+    assert_eq!(failed.message(), "Hook executed successfully but returned HTTP 500");
+    receiver.answer(204);
+    receiver.take_all();
+    w.post(&test, json!({})).await.expect(201);
+    let body = receiver.take_all().remove(0).json();
+    assert_eq!(body["after"], json!(w.gitlab.head(w.project, "main")));
+    assert_eq!(w.get(&path).await.body["alert_status"], "executable");
+    w.post(&format!("{path}/test/merge_requests_events"), json!({})).await.expect(422);
+    w.post(&format!("{path}/test/job_events"), json!({})).await.expect(400);
+}
+
+#[tokio::test]
+async fn the_log_can_be_read_and_resent() {
+    let w = world().await;
+    let receiver = Receiver::start().await;
+    let made = hook(&w, &receiver.url, json!({ "token": "s3" })).await;
+    receiver.answer(503);
+    w.gitlab.person("ada").push(w.project, "x", "a", "1").unwrap();
+    w.gitlab.deliver_pending().await;
+    let path = w.path(&format!("/hooks/{}/events", made["id"]));
+    let failed = w.get(&format!("{path}?status=server_failure")).await.expect(200);
+    assert!(!failed.text.contains("s3\""), "secrets are not shown");
+    assert_eq!(failed.body.as_array().unwrap().len(), 1);
+    assert_eq!(failed.body[0]["trigger"], "push_events");
+    receiver.answer(200);
+    let resend = format!("{path}/{}/resend", failed.body[0]["id"]);
+    w.post(&resend, json!({})).await.expect(201);
+    let got = receiver.take_all();
+    assert_eq!(got.len(), 2);
+    assert_eq!(got[0].header("webhook-id"), got[1].header("webhook-id"));
+    for _ in 0..4 {
+        w.post(&resend, json!({})).await.expect(201);
+    }
+    w.post(&resend, json!({})).await.expect(429);
+}
+
+#[tokio::test]
 async fn forty_failures_disable_for_good() {
     let w = world().await;
     let receiver = Receiver::start().await;

@@ -61,12 +61,121 @@ async fn a_second_one_for_the_same_branches_is_409() {
     let w = world().await;
     let ada = w.gitlab.person("ada");
     ada.push(w.project, "topic", "a.tf", "1").unwrap();
-    let open = |branch: &str| ada.open_merge_request(w.project, MergeRequestSpec::from(branch));
-    open("topic").unwrap();
-    let refused = open("topic").unwrap_err();
-    assert_eq!(refused.status, 409);
-    assert!(refused.body.contains("Another open merge request already exists"));
-    assert_eq!(open("none").unwrap_err().status, 400);
+    let body = json!({ "source_branch": "topic", "target_branch": "main", "title": "T" });
+    let path = w.path("/merge_requests");
+    w.post(&path, body.clone()).await.expect(201);
+    let refused = w.post(&path, body).await.expect(409);
+    assert!(refused.text.contains("Another open merge request already exists"));
+    let body = json!({ "source_branch": "none", "target_branch": "main", "title": "T" });
+    w.post(&path, body).await.expect(400);
+    let body = json!({ "source_branch": "topic", "target_branch": "main" });
+    assert_eq!(w.post(&path, body).await.expect(400).body["error"], "title is missing");
+}
+
+#[tokio::test]
+async fn a_life_over_the_api() {
+    let w = hooked(ProjectOptions::default()).await;
+    w.gitlab.person("ada").push(w.project, "topic", "a.tf", "1").unwrap();
+    let body = json!({
+        "source_branch": "topic", "target_branch": "main", "title": "T", "description": "Why",
+    });
+    let made = w.post(&w.path("/merge_requests"), body).await.expect(201).body;
+    assert_eq!((&made["iid"], &made["description"]), (&json!(1), &json!("Why")));
+    let path = w.path("/merge_requests/1");
+    let change = |field: &str, value: &str| {
+        let (path, body) = (&path, json!({ field: value }));
+        let w = &w;
+        async move { w.put(path, body).await }
+    };
+    assert_eq!(change("title", "Draft: T").await.expect(200).body["draft"], true);
+    assert_eq!(change("description", "So").await.expect(200).body["description"], "So");
+    assert_eq!(change("state_event", "close").await.expect(200).body["state"], "closed");
+    assert_eq!(change("state_event", "reopen").await.expect(200).body["state"], "opened");
+    change("state_event", "burn").await.expect(400);
+    change("target_branch", "none").await.expect(400);
+    let names: Vec<String> = actions(&w).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["open", "update", "update", "close", "reopen"]);
+    w.gitlab.set_member(w.project, w.bot, 20);
+    change("title", "Mine").await.expect(200);
+    let ada = w.gitlab.person("ada");
+    ada.push(w.project, "other", "b.tf", "1").unwrap();
+    ada.open_merge_request(w.project, MergeRequestSpec::from("other")).unwrap();
+    w.put(&w.path("/merge_requests/2"), json!({ "title": "Mine" })).await.expect(403);
+}
+
+#[tokio::test]
+async fn merging_over_the_api() {
+    let w = world().await;
+    let ada = w.gitlab.person("ada");
+    let head = ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    ada.push(w.project, "main", "b.tf", "1").unwrap();
+    let before = w.gitlab.head(w.project, "main").unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let path = w.path(&format!("/merge_requests/{iid}/merge"));
+    w.put(&path, json!({ "sha": before })).await.expect(409);
+    w.gitlab.set_member(w.project, w.bot, 30);
+    w.put(&path, json!({ "sha": head })).await.expect(401);
+    w.gitlab.set_member(w.project, w.bot, 40);
+    let body = json!({ "sha": head, "squash": true, "should_remove_source_branch": true });
+    let merged = w.put(&path, body).await.expect(200).body;
+    assert_eq!(merged["state"], "merged");
+    let commit = merged["merge_commit_sha"].as_str().unwrap();
+    assert_eq!(w.gitlab.head(w.project, "main").unwrap(), commit);
+    let commit = w.get(&w.path(&format!("/repository/commits/{commit}"))).await.body;
+    assert_eq!(commit["parent_ids"], json!([before, merged["squash_commit_sha"]]));
+    assert!(w.gitlab.head(w.project, "topic").is_none());
+    for file in ["a.tf", "b.tf"] {
+        w.get(&w.path(&format!("/repository/files/{file}?ref=main"))).await.expect(200);
+    }
+    w.put(&path, json!({})).await.expect(405);
+}
+
+#[tokio::test]
+async fn merging_can_wait_for_the_pipeline() {
+    let ci = Ci { mode: CiMode::Branch, ..Ci::default() };
+    let options = ProjectOptions { pipelines_must_succeed: true, ci, ..Default::default() };
+    let w = world_with(|_| (), options).await;
+    let ada = w.gitlab.person("ada");
+    ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let path = w.path(&format!("/merge_requests/{iid}"));
+    let (merge, wait) = (format!("{path}/merge"), json!({ "merge_when_pipeline_succeeds": true }));
+    w.put(&merge, json!({})).await.expect(405);
+    let waits = w.put(&merge, wait.clone()).await.expect(200).body;
+    assert_eq!(waits["merge_when_pipeline_succeeds"], true);
+    let cancel = format!("{path}/cancel_merge_when_pipeline_succeeds");
+    w.post(&cancel, json!({})).await.expect(201);
+    w.post(&cancel, json!({})).await.expect(406);
+    w.put(&merge, wait).await.expect(200);
+    w.gitlab.finish_all_ci(w.project, "success");
+    assert_eq!(w.get(&path).await.body["state"], "merged");
+}
+
+#[tokio::test]
+async fn the_parts_of_a_merge_request() {
+    let ci = Ci { mode: CiMode::Branch, ..Ci::default() };
+    let options = ProjectOptions { ci, ..Default::default() };
+    let w = world_with(|config| config.limits.diff_files = 1, options).await;
+    let ada = w.gitlab.person("ada");
+    ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    let head = ada.push(w.project, "topic", "b.tf", "1").unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let part = |part: &str| w.path(&format!("/merge_requests/{iid}/{part}"));
+    let diffs = w.get(&part("diffs")).await.expect(200).body;
+    assert_eq!((diffs.as_array().unwrap().len(), &diffs[0]["new_path"]), (1, &json!("a.tf")));
+    assert_eq!(w.get(&part("changes")).await.body["overflow"], true);
+    let commits = w.get(&part("commits")).await.expect(200).body;
+    assert_eq!((commits.as_array().unwrap().len(), &commits[0]["id"]), (2, &json!(head)));
+    let pipelines = w.get(&part("pipelines")).await.expect(200).body;
+    assert_eq!(pipelines[0]["sha"], head);
+    let one = w.path(&format!("/pipelines/{}", pipelines[0]["id"]));
+    assert_eq!(w.get(&one).await.expect(200).body["status"], "running");
+    let latest = w.get(&w.path("/pipelines/latest?ref=topic")).await.expect(200).body;
+    assert_eq!(latest["id"], pipelines[0]["id"]);
+    assert_eq!(w.get(&format!("{one}/jobs")).await.expect(200).body[0]["name"], "build");
+    w.get(&w.path("/pipelines/1")).await.expect(404);
+    let by_commit = w.path(&format!("/repository/commits/{head}/merge_requests"));
+    assert_eq!(w.get(&by_commit).await.expect(200).body[0]["iid"], iid.0);
 }
 
 #[tokio::test]

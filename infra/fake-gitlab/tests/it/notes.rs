@@ -38,7 +38,12 @@ async fn only_the_author_or_a_maintainer_edits() {
     w.put(&path, json!({ "body": "x" })).await.expect(200);
     w.gitlab.set_member(w.project, w.bot, 30);
     w.put(&path, json!({ "body": "y" })).await.expect(403);
+    w.delete(&path).await.expect(403);
     assert_eq!(w.gitlab.notes(w.project, iid)[0].body, "x");
+    assert_eq!(w.get(&path).await.expect(200).body["author"]["username"], "ada");
+    w.gitlab.set_member(w.project, w.bot, 40);
+    w.delete(&path).await.expect(204);
+    w.get(&path).await.expect(404);
 }
 
 #[tokio::test]

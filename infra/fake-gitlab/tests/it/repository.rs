@@ -1,4 +1,4 @@
-//! Reading code: branches, compare, trees, files, archives.
+//! Code: branches, tags, commits, compare, trees, files, archives.
 
 use std::io::Read;
 
@@ -100,6 +100,8 @@ async fn files_and_archives() {
     ];
     let w = world_with(|_| (), options(&files)).await;
     let sha = w.gitlab.head(w.project, "main").unwrap();
+    let got = w.get(&w.path("/repository/files/net%2Fmain.tf?ref=main")).await.expect(200).body;
+    assert_eq!((&got["content"], &got["last_commit_id"]), (&json!("eAo="), &json!(sha)));
     let file = |path: &str| w.path(&format!("/repository/files/{path}/raw?ref=main"));
     assert_eq!(w.get(&file("net%2Fmain.tf")).await.expect(200).text, "x\n");
     for missing in ["none", "net"] {
@@ -181,4 +183,126 @@ async fn a_branch_cannot_be_a_folder() {
     let pushed = [("refs/heads/one", Some("a")), ("refs/tags/t", Some("main"))];
     ada.push_refs(w.project, &pushed).unwrap();
     assert_eq!(w.gitlab.head(w.project, "one"), w.gitlab.head(w.project, "a"));
+}
+
+#[tokio::test]
+async fn commits_through_the_api() {
+    let w = world().await;
+    let body = json!({
+        "branch": "topic", "start_branch": "main", "commit_message": "One",
+        "actions": [
+            { "action": "create", "file_path": "a.tf", "content": "1" },
+            { "action": "move", "file_path": "READYOU.md", "previous_path": "README.md" },
+            { "action": "update", "file_path": "a.tf", "content": "Mg==", "encoding": "base64" },
+        ],
+    });
+    let path = w.path("/repository/commits");
+    let made = w.post(&path, body.clone()).await.expect(201).body;
+    assert_eq!(w.gitlab.head(w.project, "topic").unwrap(), made["id"].as_str().unwrap());
+    let file = w.path("/repository/files/a.tf/raw?ref=topic");
+    assert_eq!(w.get(&file).await.expect(200).text, "2");
+    let taken = w.post(&path, body.clone()).await.expect(400);
+    assert!(taken.message().starts_with("A branch called 'topic' already exists."));
+    let mut forced = body;
+    forced["force"] = json!(true);
+    w.post(&path, forced).await.expect(201);
+    let listed = w.get(&format!("{path}?ref_name=topic&path=a.tf")).await.expect(200);
+    assert_eq!((listed.body.as_array().unwrap().len(), listed.header("x-total")), (1, "".into()));
+    let diff = w.get(&format!("{path}/topic/diff")).await.expect(200).body;
+    assert_eq!(
+        (&diff[0]["new_path"], &diff[0]["renamed_file"]),
+        (&json!("READYOU.md"), &json!(true))
+    );
+    assert_eq!(diff[1]["diff"], "@@ -0,0 +1 @@\n+2\n\\ No newline at end of file\n");
+    let tag = json!({ "tag_name": "v1", "ref": "topic", "message": "One" });
+    let tags = w.path("/repository/tags");
+    let tag = w.post(&tags, tag).await.expect(201).body;
+    assert_ne!(tag["target"], made["id"]);
+    assert_eq!(tag["message"], "One");
+    w.post(&tags, json!({ "tag_name": "a..b", "ref": "topic" })).await.expect(400);
+    w.delete(&format!("{tags}/v1")).await.expect(204);
+    w.delete(&format!("{tags}/v1")).await.expect(404);
+}
+
+#[tokio::test]
+async fn actions_that_cannot_be_done_are_refused() {
+    let w = world().await;
+    let create = json!({ "action": "create", "file_path": "README.md", "content": "1" });
+    let missing = "A file with this name doesn't exist";
+    let words = [
+        (create, "A file with this name already exists"),
+        (json!({ "action": "delete", "file_path": "none" }), missing),
+        (json!({ "action": "update", "file_path": "none", "content": "1" }), missing),
+        (json!({ "action": "move", "file_path": "a", "previous_path": "none" }), missing),
+        (json!({ "action": "create" }), "actions[0][file_path] is missing"),
+        (json!({ "action": "move", "file_path": "a" }), "actions[0][previous_path] is missing"),
+        (
+            json!({ "action": "burn", "file_path": "a" }),
+            "actions[0][action] does not have a valid value",
+        ),
+    ];
+    for (action, words) in words {
+        let body = json!({ "branch": "main", "commit_message": "One", "actions": [action] });
+        let refused = w.post(&w.path("/repository/commits"), body).await.expect(400);
+        assert!(refused.text.contains(words), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_branch_or_no_path_is_refused() {
+    let w = world().await;
+    let commits = w.path("/repository/commits");
+    let commit = |branch: &str, path: &str| {
+        let action = json!({ "action": "create", "file_path": path, "content": "1" });
+        json!({ "branch": branch, "commit_message": "One", "actions": [action] })
+    };
+    let refused = w.post(&commits, commit("topic", "a.tf")).await.expect(400);
+    let no_branch = "You can only create or edit files when you are on a branch";
+    assert_eq!(refused.message(), no_branch);
+    let file = json!({ "branch": "topic", "commit_message": "One", "content": "1" });
+    let refused = w.post(&w.path("/repository/files/a.tf"), file.clone()).await.expect(400);
+    assert_eq!(refused.message(), no_branch);
+    for path in ["../a.tf", "net/../../a.tf", "/a.tf"] {
+        let refused = w.post(&commits, commit("main", path)).await.expect(400);
+        assert_eq!(refused.message(), "Path cannot include directory traversal", "{path}");
+        let encoded = path.replace('/', "%2F");
+        let path = w.path(&format!("/repository/files/{encoded}"));
+        let refused = w.post(&path, file.clone()).await.expect(400);
+        assert_eq!(refused.body["error"], "file_path should be a valid file path", "{path}");
+    }
+    let mut both = commit("topic", "a.tf");
+    both["start_branch"] = json!("main");
+    both["start_sha"] = json!(w.gitlab.head(w.project, "main"));
+    let refused = w.post(&commits, both).await.expect(400);
+    assert_eq!(refused.message(), "You can't pass both start_branch and start_sha");
+    assert!(w.gitlab.head(w.project, "topic").is_none());
+}
+
+#[tokio::test]
+async fn files_and_branches_are_written_by_those_who_may() {
+    let w = world().await;
+    let branches = w.path("/repository/branches");
+    let topic = json!({ "branch": "topic", "ref": "main" });
+    w.post(&branches, topic.clone()).await.expect(201);
+    let refused = w.post(&branches, topic).await.expect(400);
+    assert_eq!(refused.message(), "Branch already exists");
+    let refused = w.post(&branches, json!({ "branch": "x", "ref": "none" })).await.expect(400);
+    assert_eq!(refused.message(), "Invalid reference name: none");
+    w.gitlab.set_member(w.project, w.bot, 30);
+    let file = w.path("/repository/files/net%2Fa.tf");
+    let change = |branch: &str, text: &str| json!({ "branch": branch, "commit_message": "Change", "content": text });
+    w.post(&file, change("main", "1")).await.expect(403);
+    w.put(&file, change("topic", "1")).await.expect(400);
+    let made = w.post(&file, change("topic", "1")).await.expect(201).body;
+    assert_eq!(made, json!({ "file_path": "net/a.tf", "branch": "topic" }));
+    w.post(&file, change("topic", "1")).await.expect(400);
+    w.put(&file, change("topic", "2")).await.expect(200);
+    assert_eq!(w.get(&format!("{file}/raw?ref=topic")).await.expect(200).text, "2");
+    w.delete(&format!("{file}?branch=topic&commit_message=Gone")).await.expect(204);
+    w.get(&format!("{file}?ref=topic")).await.expect(404);
+    w.delete(&format!("{branches}/main")).await.expect(405);
+    w.delete(&format!("{branches}/topic")).await.expect(204);
+    w.delete(&format!("{branches}/topic")).await.expect(404);
+    w.gitlab.set_member(w.project, w.bot, 20);
+    w.post(&branches, json!({ "branch": "x", "ref": "main" })).await.expect(403);
 }
