@@ -64,7 +64,11 @@ pub(crate) fn get(state: &State, call: &Call, project: ProjectId, path: &str) ->
 
 pub(crate) fn raw(state: &State, call: &Call, project: ProjectId, path: &str) -> ApiResult {
     let file = find(state, call, project, path)?;
-    Ok(Answer::new(200, Body::Bytes("text/plain; charset=utf-8", file.content)))
+    let answer = Answer::new(200, Body::Bytes("text/plain; charset=utf-8", file.content));
+    Ok(answer
+        .header("x-gitlab-file-path", super::params::encode(path))
+        .header("x-gitlab-blob-id", file.entry.id)
+        .header("x-gitlab-commit-id", file.commit.id))
 }
 
 /// What a file is to hold, as text or in base64.

@@ -103,7 +103,12 @@ async fn files_and_archives() {
     let got = w.get(&w.path("/repository/files/net%2Fmain.tf?ref=main")).await.expect(200).body;
     assert_eq!((&got["content"], &got["last_commit_id"]), (&json!("eAo="), &json!(sha)));
     let file = |path: &str| w.path(&format!("/repository/files/{path}/raw?ref=main"));
-    assert_eq!(w.get(&file("net%2Fmain.tf")).await.expect(200).text, "x\n");
+    let raw = w.get(&file("net%2Fmain.tf")).await.expect(200);
+    assert_eq!(raw.text, "x\n");
+    // By these a client knows that it is the file, and not a page of a proxy.
+    assert_eq!(raw.header("x-gitlab-blob-id"), got["blob_id"].as_str().unwrap());
+    assert_eq!(raw.header("x-gitlab-commit-id"), sha);
+    assert_eq!(raw.header("x-gitlab-file-path"), "net%2Fmain%2Etf");
     for missing in ["none", "net"] {
         assert_eq!(w.get(&file(missing)).await.expect(404).message(), "404 File Not Found");
     }
