@@ -10,7 +10,8 @@ use std::{fs::File, io::BufWriter, time::Duration};
 use tokio::task::spawn_blocking;
 
 /// How much a module may hold.
-const LIMITS: Limits = Limits { unpacked: 1 << 30, files: 20_000, file: 2 << 20 };
+const LIMITS: Limits =
+    Limits { unpacked: 1 << 30, files: 20_000, file: 2 << 20, time: Duration::from_secs(20) };
 /// The wait where this machine is in trouble.
 const HERE: Duration = Duration::from_secs(20);
 

@@ -6,7 +6,7 @@ use crate::{
     native,
 };
 use gantry_domain::code::{Block, Configuration};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The kinds of blocks whose type names the provider.
 const OBJECTS: &[&str] = &["resource", "data", "ephemeral", "action"];
@@ -53,12 +53,9 @@ fn required_versions<'a>(file: &'a Configuration<'_>) -> impl Iterator<Item = St
 }
 
 fn joined(versions: Vec<String>) -> Option<String> {
-    let mut different: Vec<String> = Vec::new();
-    for version in versions {
-        if !different.contains(&version) {
-            different.push(version);
-        }
-    }
+    let mut seen = BTreeSet::new();
+    let different: Vec<_> =
+        versions.iter().map(String::as_str).filter(|version| seen.insert(*version)).collect();
     Some(different.join(", ")).filter(|said| !said.is_empty())
 }
 
@@ -180,9 +177,10 @@ impl Providers {
     /// what resources need that nobody requires.
     fn read(files: &[Configuration<'_>]) -> BTreeMap<String, ProviderRequirement> {
         let mut found = Self::required(files);
-        for (name, version) in Self::configured(files) {
+        for (name, versions) in Self::configured(files) {
             let provider = found.entry(name.clone()).or_insert_with(|| named(&name));
-            provider.version = joined(provider.version.take().into_iter().chain(version).collect());
+            provider.version =
+                joined(provider.version.take().into_iter().chain(versions).collect());
         }
         for name in Self::needed(files) {
             if name != BUILT_IN {
@@ -211,8 +209,8 @@ impl Providers {
         required
     }
 
-    /// The `provider` blocks, and which versions they ask for.
-    fn configured(files: &[Configuration<'_>]) -> Vec<(String, Option<String>)> {
+    /// Which providers have `provider` blocks, and which versions these ask for.
+    fn configured(files: &[Configuration<'_>]) -> BTreeMap<String, Vec<String>> {
         let mut configured = BTreeMap::new();
         for (file, name, block) in labelled(files, "provider") {
             let text = |attribute| Value::of(file, block, attribute).and_then(|said| said.text());
@@ -220,7 +218,11 @@ impl Providers {
                 configured.entry((name.clone(), text("alias"))).or_default();
             *version = text("version").or(version.take());
         }
-        configured.into_iter().map(|((name, _), version)| (name, version)).collect()
+        let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for ((name, _), version) in configured {
+            versions.entry(name).or_default().extend(version);
+        }
+        versions
     }
 
     /// The local names of the providers of resources and the like.

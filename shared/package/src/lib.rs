@@ -18,6 +18,8 @@ pub use metadata::{Declared, Input, Metadata, Output, ProviderRequirement};
 use std::{
     io::{Read, Write},
     path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 /// How much is taken from an archive that anybody could have made.
@@ -30,6 +32,9 @@ pub struct Limits {
     pub files: usize,
     /// Bytes of the largest file with code, or README, that metadata is read from.
     pub file: u64,
+    /// How long the code is read for metadata. What takes longer is packed all the same, and its
+    /// metadata says so.
+    pub time: Duration,
 }
 
 /// What was packed.
@@ -56,8 +61,8 @@ pub fn pack(
     out: impl Write,
     limits: Limits,
 ) -> Result<Packed, PackageError> {
-    let module = archive::read(archive, Path::new(root), limits)?;
-    let metadata = metadata::read(&module, limits.file)
+    let module = Arc::new(archive::read(archive, Path::new(root), limits)?);
+    let metadata = metadata::read_in_time(&module, limits)
         .ok_or_else(|| PackageError::NoCode { root: root.to_owned() })?;
     let (digest, size) = write::write(&module, out)?;
     Ok(Packed { digest, size, metadata })

@@ -1,12 +1,19 @@
 //! What a module says about itself: read from the files of its own folder, not of those below.
 
-use crate::{archive::Module, declared, error};
+use crate::{Limits, archive::Module, declared, error};
 use gantry_domain::{
     code::{self, Configuration, Problem, RootFile},
     stack::Tool,
 };
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+};
 
 /// How much of a README is kept, in bytes.
 const README: usize = 256 << 10;
@@ -93,21 +100,49 @@ pub struct ProviderRequirement {
     pub version: Option<String>,
 }
 
-/// Reads a module's metadata; none when the folder has no file with code.
-pub(crate) fn read(module: &Module, largest: u64) -> Option<Metadata> {
+/// Reads a module's metadata for as long as the limits allow; none when the folder has no file
+/// with code.
+pub(crate) fn read_in_time(module: &Arc<Module>, limits: Limits) -> Option<Metadata> {
+    code_files(module).next()?;
+    let (sender, receiver) = mpsc::channel();
+    let read_here = Arc::clone(module);
+    // One that takes longer is left to itself: it ends, since the code that it reads is bounded.
+    thread::spawn(move || sender.send(read(&read_here, limits.file)));
+    let metadata = receiver.recv_timeout(limits.time).unwrap_or_else(|failed| {
+        let why = match failed {
+            RecvTimeoutError::Timeout => {
+                format!("reading it takes longer than {} seconds", limits.time.as_secs_f64())
+            }
+            RecvTimeoutError::Disconnected => "it cannot be read".to_owned(),
+        };
+        let problems = vec![format!("The code is not shown: {why}")];
+        Metadata { problems, ..Metadata::default() }
+    });
+    Some(metadata)
+}
+
+/// The names in the module's own folder.
+fn names(module: &Module) -> impl Iterator<Item = &str> {
+    let here = module.entries.keys().filter(|path| path.components().count() == 1);
+    here.filter_map(|path| path.to_str())
+}
+
+/// The files with code: OpenTofu reads what Terraform reads, and more.
+fn code_files(module: &Module) -> impl Iterator<Item = (&str, &[u8])> {
+    let named = names(module).filter(|name| code::is_configuration(name, Tool::OpenTofu));
+    named.filter_map(|name| Some((name, module.body(Path::new(name))?)))
+}
+
+fn read(module: &Module, largest: u64) -> Metadata {
     let mut problems = Vec::new();
     for path in &module.left_out {
         let path = path.display();
         problems.push(format!("{path} is a link that may lead out of the module: it is left out"));
     }
-    let names = module.entries.keys().filter(|path| path.components().count() == 1);
-    let names: Vec<&str> = names.filter_map(|path| path.to_str()).collect();
     let mut files = Vec::new();
     let mut of_files = Vec::new();
     let mut left = CODE;
-    // OpenTofu reads what Terraform reads, and more.
-    for name in names.iter().copied().filter(|name| code::is_configuration(name, Tool::OpenTofu)) {
-        let Some(body) = module.body(Path::new(name)) else { continue };
+    for (name, body) in code_files(module) {
         let body = match left.checked_sub(body.len()) {
             _ if body.len() as u64 > largest => Err(too_large(name, largest)),
             None => Err(format!(
@@ -126,9 +161,6 @@ pub(crate) fn read(module: &Module, largest: u64) -> Option<Metadata> {
         });
         files.push(RootFile { name, text });
     }
-    if files.is_empty() {
-        return None;
-    }
     let terraform = code::configuration(&files, Tool::Terraform);
     let is_shared = files.iter().all(|file| code::is_configuration(file.name, Tool::Terraform));
     let own = (!is_shared).then(|| code::configuration(&files, Tool::OpenTofu));
@@ -141,7 +173,7 @@ pub(crate) fn read(module: &Module, largest: u64) -> Option<Metadata> {
     of_files.sort_by_key(|(name, _)| *name);
     of_files.dedup();
     problems.extend(of_files.into_iter().map(|(_, problem)| problem));
-    let readme = readme(&names)
+    let readme = readme(&names(module).collect::<Vec<_>>())
         .and_then(|name| Some((name, module.body(Path::new(name))?)))
         .and_then(|(name, body)| match body.len() as u64 > largest {
             true => {
@@ -154,7 +186,7 @@ pub(crate) fn read(module: &Module, largest: u64) -> Option<Metadata> {
     let other = own.as_ref().map(|own| declared::read(own)).filter(|other| {
         (&other.inputs, &other.outputs, &other.providers) != (&inputs, &outputs, &providers)
     });
-    Some(Metadata {
+    Metadata {
         inputs,
         outputs,
         providers,
@@ -163,7 +195,7 @@ pub(crate) fn read(module: &Module, largest: u64) -> Option<Metadata> {
         opentofu: other,
         readme,
         problems,
-    })
+    }
 }
 
 fn too_large(name: &str, largest: u64) -> String {

@@ -5,6 +5,7 @@ use super::{
     json,
 };
 use crate::stack::Tool;
+use std::collections::BTreeSet;
 
 /// A file of the project root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,7 @@ pub fn is_configuration(name: &str, tool: Tool) -> bool {
 
 /// What the tool reads, in its order: override files are merged in the order of their names.
 pub fn configuration<'a>(files: &[RootFile<'a>], tool: Tool) -> Vec<Configuration<'a>> {
+    let names: BTreeSet<_> = files.iter().map(|file| file.name).collect();
     let mut read: Vec<_> = files
         .iter()
         .filter_map(|file| {
@@ -70,7 +72,7 @@ pub fn configuration<'a>(files: &[RootFile<'a>], tool: Tool) -> Vec<Configuratio
             let instead = ending.replace(".tf", ".tofu");
             let is_hidden = tool == Tool::OpenTofu
                 && ending.starts_with(".tf")
-                && files.iter().any(|other| other.name == format!("{base}{instead}"));
+                && names.contains(format!("{base}{instead}").as_str());
             (!is_hidden).then(|| {
                 let is_json = ending.ends_with(".json");
                 let (body, problem) = match is_json {

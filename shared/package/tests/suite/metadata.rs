@@ -3,6 +3,7 @@
 use crate::support::{LIMITS, archive, file, module, pack, pack_within};
 use gantry_package::{Limits, Metadata};
 use insta::assert_snapshot;
+use std::time::Duration;
 
 #[track_caller]
 fn read(files: &[(&str, &str)]) -> Metadata {
@@ -401,6 +402,39 @@ fn files_that_are_too_large_are_packed_but_not_read() {
     assert_snapshot!(inputs(&packed.metadata), @"b required");
     assert_eq!(packed.metadata.readme, None);
     assert!(crate::support::listed(&bytes).contains("large.tf"));
+}
+
+/// What grew with the square of how many there are took hours: the limit is far from what it
+/// takes.
+#[test]
+fn many_files_and_blocks_are_read_within_the_time() {
+    let limits =
+        Limits { unpacked: 64 << 20, files: 20_000, file: 2 << 20, time: Duration::from_secs(60) };
+    let problems = |files: &[(&str, &str)]| {
+        pack_within(&archive(&module(files)), "", limits).unwrap().0.metadata.problems
+    };
+    let files: Vec<_> = (0..15_000).map(|n| format!("{n}.tf")).collect();
+    let files: Vec<_> = files.iter().map(|name| (name.as_str(), "")).collect();
+    assert_eq!(problems(&files), Vec::<String>::new());
+    let versions = |n| format!("terraform {{\nrequired_version = \"{n}\"\n}}\n");
+    let providers = |n| format!("provider \"a\" {{\nalias = \"{n}\"\nversion = \"{n}\"\n}}\n");
+    for block in [&versions as &dyn Fn(usize) -> String, &providers] {
+        let body = |from| (from..from + 30_000).map(block).collect::<String>();
+        let files: Vec<_> = (0..6).map(|n| (format!("{n}.tf"), body(n * 30_000))).collect();
+        let files: Vec<_> = files.iter().map(|(name, body)| (name.as_str(), &**body)).collect();
+        assert_eq!(problems(&files), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_takes_too_long_to_read_is_packed_and_said() {
+    let entries = module(&[("README.md", "# Net"), ("main.tf", &"a = 1\n".repeat(100_000))]);
+    let limits = Limits { time: Duration::ZERO, ..LIMITS };
+    let (packed, bytes) = pack_within(&archive(&entries), "", limits).unwrap();
+    assert_snapshot!(packed.metadata.problems.join("\n"), @"The code is not shown: reading it takes longer than 0 seconds");
+    assert!(crate::support::listed(&bytes).contains("main.tf"));
+    let none = pack_within(&archive(&module(&[("README.md", "# Net")])), "", limits);
+    assert_snapshot!(none.unwrap_err(), @"the repository's top folder has no .tf, .tf.json or .tofu file");
 }
 
 #[test]

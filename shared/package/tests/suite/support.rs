@@ -2,13 +2,14 @@
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use gantry_package::{Limits, PackageError, Packed};
-use std::{collections::BTreeMap, io::Read as _};
+use std::{collections::BTreeMap, io::Read as _, time::Duration};
 use tar::{EntryType, Header};
 
 /// The folder that everything is below.
 pub(crate) const TOP: &str = "shop-1f0c2b-1f0c2b";
 
-pub(crate) const LIMITS: Limits = Limits { unpacked: 4 << 20, files: 100, file: 1 << 20 };
+pub(crate) const LIMITS: Limits =
+    Limits { unpacked: 4 << 20, files: 100, file: 1 << 20, time: Duration::from_secs(600) };
 
 /// One entry of an archive: its whole path, what it is and what it holds.
 #[derive(Debug, Clone)]
