@@ -151,7 +151,7 @@ impl Work {
         for run in shown {
             let id = run.stack.clone();
             let Some(stack) = self.deps.store.stack(&id).await? else { continue };
-            let level = stack.value.comment;
+            let level = stack.value.settings.comment;
             let change = match level {
                 CommentLevel::Full if run.delta.is_some() && run.test.is_none() => {
                     self.change(&run).await?

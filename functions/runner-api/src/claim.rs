@@ -91,8 +91,8 @@ pub(crate) async fn claim(
         tool: place.tool,
         tool_version: place.tool_version,
         autodeploy: run.autodeploy && run.run_type != RunType::Proposed,
-        manage_state: stack.manage_state,
-        hooks: stack.hooks.clone(),
+        manage_state: stack.settings.manage_state,
+        hooks: stack.settings.hooks.clone(),
         variables,
         timeout: match run.phase {
             Phase::Plan => stack.timeouts.plan,
@@ -118,17 +118,18 @@ struct Where {
 impl Where {
     fn of(stack: &Stack, run: &Run) -> Self {
         let Some(TestOf { case, .. }) = &run.test else {
-            let (tool, tool_version) = (stack.tool, stack.tool_version.clone());
-            let (root, var_files) = (stack.project_root.clone(), stack.var_files.clone());
+            let (tool, tool_version) = (stack.settings.tool, stack.settings.tool_version.clone());
+            let (root, var_files) =
+                (stack.settings.project_root.clone(), stack.settings.var_files.clone());
             return Self { root, var_files, tool, tool_version };
         };
-        let both = [stack.project_root.as_str(), case.project_root.as_str()];
+        let both = [stack.settings.project_root.as_str(), case.project_root.as_str()];
         let parts: Vec<&str> = both.into_iter().filter(|part| !part.is_empty()).collect();
         Self {
             root: parts.join("/"),
-            var_files: from_below(&case.project_root, &stack.var_files),
-            tool: case.tool.unwrap_or(stack.tool),
-            tool_version: case.tool_version.clone().or_else(|| stack.tool_version.clone()),
+            var_files: from_below(&case.project_root, &stack.settings.var_files),
+            tool: case.tool.unwrap_or(stack.settings.tool),
+            tool_version: case.tool_version.clone().or_else(|| stack.settings.tool_version.clone()),
         }
     }
 }

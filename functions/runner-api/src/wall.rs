@@ -104,7 +104,7 @@ impl Deps {
         values: Vec<SecretString>,
     ) -> Result<Vec<SecretString>, Refusal> {
         // What Gantry kept before another backend did says nothing of the state of today.
-        if values.is_empty() || !stack.manage_state {
+        if values.is_empty() || !stack.settings.manage_state {
             return Ok(values);
         }
         let Some(version) = self.states().current(&stack.id).await? else { return Ok(values) };

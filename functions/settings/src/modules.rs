@@ -139,7 +139,7 @@ pub(crate) fn address_of(module: &Stack) -> String {
         Some(of) => (of.namespace.as_str(), of.terraform_provider.as_str()),
         None => Default::default(),
     };
-    format!("{namespace}/{}/{provider}", module.name)
+    format!("{namespace}/{}/{provider}", module.settings.name)
 }
 
 /// How many tests of a version are asked for what the tool read.

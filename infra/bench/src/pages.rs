@@ -62,7 +62,8 @@ async fn fill(world: &World) -> anyhow::Result<RunId> {
             0 => first.id.clone(),
             _ => gantry_domain::ids::short_digest(&[&slug]).parse()?,
         };
-        let stack = Stack { id, slug: slug.parse()?, name: slug, ..first.clone() };
+        let mut stack = Stack { id, slug: slug.parse()?, ..first.clone() };
+        stack.settings.name = slug;
         let mut writes = vec![
             Write::put(keys::slug(&stack.slug), Expect::Any, &SlugEntry::of(&stack))?,
             Write::put(keys::stack_config(&stack.id), Expect::Any, &stack)?,

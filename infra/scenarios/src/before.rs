@@ -36,10 +36,10 @@ impl World {
         let mut writes = Vec::new();
         for root in roots {
             let mut stack = like.clone();
-            stack.name = root.replace('/', "-");
-            stack.slug = stack.name.parse().unwrap();
-            stack.id = format!("id-{}", stack.name).parse().unwrap();
-            stack.project_root = root.clone();
+            stack.settings.name = root.replace('/', "-");
+            stack.slug = stack.settings.name.parse().unwrap();
+            stack.id = format!("id-{}", stack.settings.name).parse().unwrap();
+            stack.settings.project_root = root.clone();
             let entry = ProjectStack { stack: stack.id.clone(), branch: stack.branch.clone() };
             let place = keys::project_stack(stack.project().unwrap(), &stack.id);
             let slug = SlugEntry::of(&stack);

@@ -155,7 +155,7 @@ fn tracked_branch(head: &CommitSha, changes: Option<&Changes>, stack: &Stack) ->
         Some(Affected::Yes(because)) => because,
         Some(Affected::No(because)) => return untouched(because),
     };
-    let (run_type, interest) = match stack.on_push {
+    let (run_type, interest) = match stack.settings.on_push {
         OnPush::Tracked => (RunType::Tracked, None),
         OnPush::Proposed => (RunType::Proposed, Some(Interest::Branch(stack.branch.clone()))),
     };
@@ -222,7 +222,7 @@ fn tagged(tag: &str, in_tracked_branch: bool, is_protected: bool, stack: &Stack)
     if let Some(module) = &stack.module {
         return versioned(tag, in_tracked_branch || is_protected, stack, module);
     }
-    let Some(on_tag) = &stack.on_tag else {
+    let Some(on_tag) = &stack.settings.on_tag else {
         return nothing("the stack does not run on tags");
     };
     if !globs::over_tags(&on_tag.pattern).is_some_and(|g| g.is_match(tag)) {
@@ -273,18 +273,19 @@ fn versioned(tag: &str, may: bool, stack: &Stack, module: &Module) -> Decision {
 
 /// True when a tag may start something of the stack, as far as its settings go.
 pub fn runs_on_tags(stack: &Stack) -> bool {
-    stack.on_tag.is_some() || stack.module.is_some()
+    stack.settings.on_tag.is_some() || stack.module.is_some()
 }
 
 /// True when whether a tag starts something depends on its commit being in the tracked branch.
 pub fn tag_needs_branch(stack: &Stack) -> bool {
-    stack.module.is_some() || stack.on_tag.as_ref().is_some_and(|tag| tag.run == OnPush::Tracked)
+    stack.module.is_some()
+        || stack.settings.on_tag.as_ref().is_some_and(|tag| tag.run == OnPush::Tracked)
 }
 
 /// True when the stack's `allow_forks` lists the fork's project (by id or path) or a namespace
 /// above it.
 pub fn allows_fork(stack: &Stack, fork: &Fork) -> bool {
-    stack.allow_forks.iter().any(|allowed| {
+    stack.settings.allow_forks.iter().any(|allowed| {
         let allowed = allowed.trim_matches('/');
         allowed == fork.project.to_string()
             || fork.path.as_deref().is_some_and(|path| is_below(path, allowed))
@@ -303,10 +304,10 @@ fn untouched(reason: String) -> Decision {
 fn affected(changes: &Changes, stack: &Stack) -> Affected {
     match changes {
         Changes::Paths(paths) => {
-            let globs = globs::over_paths(&stack.project_globs);
+            let globs = globs::over_paths(&stack.settings.project_globs);
             let var_files = var_files_elsewhere(stack);
             let touches = |path: &&String| {
-                is_below(path, &stack.project_root)
+                is_below(path, &stack.settings.project_root)
                     || globs.is_match(path.as_str())
                     || var_files.contains(path)
             };
@@ -320,18 +321,23 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
                 (None, _) => Affected::No(format!(
                     "none of the {} changed files is in {}{}{}",
                     paths.len(),
-                    folder(&stack.project_root),
-                    if stack.project_globs.is_empty() { "" } else { " or matches its globs" },
+                    folder(&stack.settings.project_root),
+                    if stack.settings.project_globs.is_empty() {
+                        ""
+                    } else {
+                        " or matches its globs"
+                    },
                     if var_files.is_empty() { "" } else { " or is one of its variable files" },
                 )),
             }
         }
         Changes::Unlisted { why, roots } => {
-            match roots.get(&stack.project_root).copied().unwrap_or(TreeChange::Unknown) {
-                TreeChange::Different => {
-                    Affected::Yes(format!("{} changed ({why})", folder(&stack.project_root)))
-                }
-                TreeChange::Same if !stack.project_globs.is_empty() => {
+            match roots.get(&stack.settings.project_root).copied().unwrap_or(TreeChange::Unknown) {
+                TreeChange::Different => Affected::Yes(format!(
+                    "{} changed ({why})",
+                    folder(&stack.settings.project_root)
+                )),
+                TreeChange::Same if !stack.settings.project_globs.is_empty() => {
                     Affected::Yes(format!("its globs may match: {why}"))
                 }
                 TreeChange::Same if !var_files_elsewhere(stack).is_empty() => {
@@ -339,7 +345,7 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
                 }
                 TreeChange::Same => Affected::No(format!(
                     "{} is the same on both sides",
-                    folder(&stack.project_root)
+                    folder(&stack.settings.project_root)
                 )),
                 TreeChange::Unknown => Affected::Yes(format!(
                     "it counts as affected, because what changed cannot be told: {why}"
@@ -351,8 +357,12 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
 
 /// The variable files that are not in the project root, by their paths in the repository.
 fn var_files_elsewhere(stack: &Stack) -> Vec<String> {
-    let paths = stack.var_files.iter().map(|path| in_repository(&stack.project_root, path));
-    paths.filter(|path| !is_below(path, &stack.project_root)).collect()
+    let paths = stack
+        .settings
+        .var_files
+        .iter()
+        .map(|path| in_repository(&stack.settings.project_root, path));
+    paths.filter(|path| !is_below(path, &stack.settings.project_root)).collect()
 }
 
 fn folder(root: &str) -> String {

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 mod head;
 mod paths;
+mod settings;
 mod variable_names;
 
 pub use head::{Blocked, LastApplied, StackHead};
 pub use paths::{InvalidRoot, InvalidVarFile, in_repository, normalize_root, normalize_var_file};
+pub use settings::Settings;
 pub use variable_names::{VARIABLE_NAMES, is_variable_name};
 
 /// A stack as its admin made it. The scheduler only reads this record.
@@ -20,8 +22,9 @@ pub struct Stack {
     pub id: StackId,
     /// The readable, unique name.
     pub slug: StackSlug,
-    /// The name as the admin typed it.
-    pub name: String,
+    /// What its admin set.
+    #[serde(flatten)]
+    pub settings: Settings,
     /// Where its code lies.
     pub repository: Repository,
     /// The project's path when it was last looked up (`group/sub/name`), for people; the address
@@ -38,51 +41,14 @@ pub struct Stack {
     /// changes count from there. The branch may have moved before the scheduler first looks.
     #[serde(default)]
     pub begins_at: Option<CommitSha>,
-    /// The folder that Terraform runs in, relative to the repository: no leading or trailing
-    /// slash, empty for the repository's root.
-    pub project_root: String,
-    /// Further paths that affect the stack, as globs over the whole path.
-    pub project_globs: Vec<String>,
-    /// Files of values for Terraform's variables, in the order in which they are given to it:
-    /// relative to the project root, in the form of [`normalize_var_file`].
-    #[serde(default)]
-    pub var_files: Vec<String>,
-    /// The program that runs it.
-    pub tool: Tool,
-    /// The program's version; the one on `PATH` when empty.
-    pub tool_version: Option<String>,
-    /// Apply tracked runs without asking.
-    pub autodeploy: bool,
-    /// Projects (path or id) or namespaces whose merge requests may run here.
-    pub allow_forks: Vec<String>,
-    /// What a push to the tracked branch starts.
-    pub on_push: OnPush,
-    /// What a tag starts; nothing when empty.
-    pub on_tag: Option<OnTag>,
-    /// What happens to queued tracked runs when a newer one comes.
-    pub tracked_queue: TrackedQueue,
-    /// How much of the change a merge request's note shows.
-    pub comment: CommentLevel,
-    /// Gantry keeps the Terraform state; false for a stack with a backend of its own.
-    pub manage_state: bool,
-    /// Free labels for searching.
-    pub labels: Vec<String>,
     /// Environment variables of runs.
     pub variables: Vec<Variable>,
     /// Secret values that its variables had before, the oldest first. They are masked as long as
     /// Terraform's state may still hold them: see [`Retired::counts`].
     #[serde(default)]
     pub retired: Vec<Retired>,
-    /// Shell commands around the phases.
-    pub hooks: Hooks,
     /// How long phases may take.
     pub timeouts: Timeouts,
-    /// The pool whose workers take its runs; the installation's own runners when none.
-    #[serde(default)]
-    pub pool: Option<Pool>,
-    /// The cloud roles that its runs get.
-    #[serde(default)]
-    pub roles: Roles,
     /// When it was made.
     pub created_at: jiff::Timestamp,
     /// Set when the stack was deleted; nothing runs any more.

@@ -107,7 +107,11 @@ pub(crate) fn read_in_time(module: &Arc<Module>, limits: Limits) -> Option<Metad
     let (sender, receiver) = mpsc::channel();
     let read_here = Arc::clone(module);
     // One that takes longer is left to itself: it ends, since the code that it reads is bounded.
-    thread::spawn(move || sender.send(read(&read_here, limits.file)));
+    thread::spawn(move || {
+        let metadata = read(&read_here, limits.file);
+        // Nobody waits for it any more.
+        let _given_up = sender.send(metadata);
+    });
     let metadata = receiver.recv_timeout(limits.time).unwrap_or_else(|failed| {
         let why = match failed {
             RecvTimeoutError::Timeout => {

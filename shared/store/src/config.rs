@@ -48,9 +48,9 @@ impl SlugEntry {
             deleted: stack.deleted_at.is_some(),
             module: stack.module.is_some(),
             found_by: FoundBy {
-                name: stack.name.clone(),
+                name: stack.settings.name.clone(),
                 project: stack.project_path.clone(),
-                labels: stack.labels.clone(),
+                labels: stack.settings.labels.clone(),
             },
         }
     }

@@ -290,7 +290,7 @@ async fn replace_state(
 ) -> Result<VersionView, Problem> {
     key.must_be(Role::Admin)?;
     let stack = stack(deps, slug).await?;
-    if !stack.manage_state {
+    if !stack.settings.manage_state {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "Gantry does not keep this state",

@@ -4,7 +4,7 @@ use crate::support::{World, digest, lock_info, stack_id, state_body};
 use axum::http::Method;
 use gantry_domain::{
     run::RunType,
-    stack::{Blocked, Stack, StackHead},
+    stack::{Blocked, StackHead},
 };
 use gantry_store::{
     config::{Activity, Pause, Role},
@@ -143,7 +143,8 @@ async fn a_stack_in_use_is_left_alone() {
     }
     world.send(Method::POST, STATE, &admin, state_body(2, "l").into()).await.expect(200);
 
-    let own = Stack { manage_state: false, ..crate::support::stack() };
+    let mut own = crate::support::stack();
+    own.settings.manage_state = false;
     world.put(keys::stack_config(&stack_id()), &own).await;
     world.send(Method::POST, STATE, &admin, state_body(3, "l").into()).await.expect(409);
 }

@@ -77,7 +77,7 @@ async fn only_a_host_that_the_tools_take_is_named_as_registry() {
 async fn variable_files_are_named_from_where_the_run_is() {
     let world = World::new().await;
     let mut stack = stack();
-    stack.var_files = vec!["eu.tfvars".to_owned(), "../all.tfvars".to_owned()];
+    stack.settings.var_files = vec!["eu.tfvars".to_owned(), "../all.tfvars".to_owned()];
     world.put(keys::stack_config(&stack.id), &stack).await;
     let run = world.run("r1", RunType::Tracked).await;
     let claimed: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();

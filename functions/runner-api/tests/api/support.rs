@@ -10,7 +10,7 @@ use gantry_domain::{
     integration::{BotUser, Integration},
     protocol::{ClaimAnswer, ClaimRequest, LockInfo, StateCommit},
     run::{Phase, Position, Run, RunState, RunType},
-    stack::{Hooks, Stack, Timeouts, Variable},
+    stack::{Settings, Stack, Timeouts, Variable},
 };
 use gantry_local_queues::LocalQueues;
 use gantry_objects::Objects;
@@ -317,32 +317,21 @@ fn integration() -> Integration {
 
 pub(crate) fn stack() -> Stack {
     Stack {
-        pool: None,
-        roles: Default::default(),
         id: stack_id(),
         slug: "network".parse().unwrap(),
-        name: "Network".to_owned(),
+        settings: Settings {
+            name: "Network".to_owned(),
+            project_root: "infra".to_owned(),
+            manage_state: true,
+            ..Settings::default()
+        },
         repository: Repository::Gitlab(PROJECT),
         project_path: "group/network".to_owned(),
         generation: 1,
         project_is_public: false,
         branch: "main".to_owned(),
-        project_root: "infra".to_owned(),
-        project_globs: vec![],
-        var_files: vec![],
-        tool: gantry_domain::stack::Tool::Terraform,
-        tool_version: None,
-        autodeploy: false,
-        allow_forks: vec![],
-        on_push: Default::default(),
-        on_tag: None,
-        tracked_queue: Default::default(),
-        comment: Default::default(),
-        manage_state: true,
-        labels: vec![],
         variables: vec![],
         retired: vec![],
-        hooks: Hooks::default(),
         timeouts: Timeouts::default(),
         created_at: Timestamp::UNIX_EPOCH,
         deleted_at: None,

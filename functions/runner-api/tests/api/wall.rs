@@ -228,7 +228,8 @@ async fn an_earlier_value_is_hidden_as_long_as_the_state_may_hold_it() {
     world.hold(&without, StateForm::Plain).await;
     let config = keys::stack_config(&stack_id());
     let stack = world.store.get::<Stack>(&config).await.unwrap().unwrap();
-    let elsewhere = Stack { manage_state: false, ..stack.value };
+    let mut elsewhere = stack.value;
+    elsewhere.settings.manage_state = false;
     world.put(config, &elsewhere).await;
     let run = world.run("r9", RunType::Proposed).await;
     let token = world.claimed(&run).await;

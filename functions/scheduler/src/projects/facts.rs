@@ -53,7 +53,8 @@ impl Projects<'_> {
             Some((_, Some(why))) => why,
             None => "GitLab lacks one of the two commits".to_owned(),
         };
-        let wanted: BTreeSet<&str> = stacks.iter().map(|s| s.project_root.as_str()).collect();
+        let wanted: BTreeSet<&str> =
+            stacks.iter().map(|s| s.settings.project_root.as_str()).collect();
         let base = match between.base {
             Some(base) => Some(base.clone()),
             None => client

@@ -72,7 +72,8 @@ impl Stacks<'_> {
         let queue = self.deps.store.query_all::<RunEntry>(&partition, "queue#").await?;
         let Some((newest, older)) = queue.split_last() else { return Ok(()) };
         let definition = self.deps.store.stack(stack).await?;
-        let only_latest = definition.is_some_and(|s| s.value.tracked_queue == TrackedQueue::Latest);
+        let only_latest =
+            definition.is_some_and(|s| s.value.settings.tracked_queue == TrackedQueue::Latest);
         if only_latest {
             let newest = self.deps.store.get::<Run>(&keys::run(&newest.value.run)).await?;
             let commit = newest.map(|r| r.value.commit.short().to_owned()).unwrap_or_default();

@@ -97,7 +97,7 @@ impl Stacks<'_> {
             return Ok(None);
         };
         let stack = self.deps.store.stack(&run.stack).await?;
-        let own = stack.and_then(|stack| stack.value.roles.of(run.run_type).cloned());
+        let own = stack.and_then(|stack| stack.value.settings.roles.of(run.run_type).cloned());
         Ok(own.or_else(|| roles.of(run.run_type).cloned()))
     }
 

@@ -95,7 +95,7 @@ impl Stacks<'_> {
         run: &Run,
     ) -> Result<Result<ModuleConfig, String>, Failure> {
         let client = self.deps.gitlab().await?;
-        let path = match stack.project_root.as_str() {
+        let path = match stack.settings.project_root.as_str() {
             "" => module::config::PATH.to_owned(),
             root => format!("{root}/{}", module::config::PATH),
         };
@@ -288,7 +288,7 @@ impl Stacks<'_> {
             run: run.id.clone(),
             repository: run.repository.clone(),
             commit: run.commit.clone(),
-            root: stack.project_root,
+            root: stack.settings.project_root,
         };
         Ok(self.deps.sender.send(message).await?)
     }

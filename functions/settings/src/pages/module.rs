@@ -84,10 +84,10 @@ pub(crate) async fn list(
         let is_detached = detached(module, integration.as_ref()).is_some();
         rows.push(ModuleRow {
             slug: module.slug.to_string(),
-            name: short(&module.name, 80),
+            name: short(&module.settings.name, 80),
             project: short(&module.project_path, 80),
             branch: short(&module.branch, 40),
-            labels: module.labels.iter().map(|label| short(label, 40)).collect(),
+            labels: module.settings.labels.iter().map(|label| short(label, 40)).collect(),
             current: current.map(|version| version.version.to_string()),
             trouble: blocked.or(is_detached.then(|| "Detached".to_owned())),
             latest: row.latest.as_ref().map(|run| RunRow::of(run, now)),
@@ -206,7 +206,8 @@ pub(crate) async fn show(
         Some(current) => modules::code_of(&app, &module.id, current).await?,
         None => None,
     };
-    let inputs = code.as_ref().map(|code| inputs_of(code, module.tool)).unwrap_or_default();
+    let inputs =
+        code.as_ref().map(|code| inputs_of(code, module.settings.tool)).unwrap_or_default();
     let asked = runs::ListQuery { after: None, limit: Some(100) };
     let found = runs::page(&app, &module, &asked).await?.0;
     // The tests stand on the page of the run that they belong to.
@@ -221,13 +222,13 @@ pub(crate) async fn show(
     let versions = all.iter().rev().take(VERSIONS);
     let row = |version: &VersionRecord| version_row(version, current.as_ref(), now);
     Ok(page(&Page {
-        shell: frame.shell("modules", module.name.clone()),
+        shell: frame.shell("modules", module.settings.name.clone()),
         slug: module.slug.to_string(),
-        name: module.name.clone(),
+        name: module.settings.name.clone(),
         project: short(&module.project_path, 120),
         project_url: stack::project_url(&module, integration.as_ref()),
         branch: short(&module.branch, 80),
-        root: match module.project_root.as_str() {
+        root: match module.settings.project_root.as_str() {
             "" => "/".to_owned(),
             root => root.to_owned(),
         },
@@ -236,13 +237,13 @@ pub(crate) async fn show(
         detached: detached(&module, integration.as_ref()),
         branch_missing: missing,
         blocked: stack::blocked(&head, now),
-        usage: usage(&module.name, &host, &address, number.as_deref(), inputs),
+        usage: usage(&module.settings.name, &host, &address, number.as_deref(), inputs),
         no_registry: url.and_then(PublicUrl::without_registry),
         token_variable: token_variable(&host),
         host,
         tag: format!("{tag_prefix}v1.0.0"),
         versions: versions.map(row).collect(),
-        code: code.map(|code| code_view(code, module.tool)),
+        code: code.map(|code| code_view(code, module.settings.tool)),
         current: number,
         runs,
     }))

@@ -127,10 +127,10 @@ fn stack_row(row: &Row, integration: Option<&Integration>, now: Timestamp) -> St
     let label = |text: &String| Label { text: short(text, 40), encoded: encoded(text) };
     StackRow {
         slug: stack.slug.to_string(),
-        name: short(&stack.name, 80),
+        name: short(&stack.settings.name, 80),
         project: short(&stack.project_path, 80),
         branch: short(&stack.branch, 40),
-        labels: stack.labels.iter().map(label).collect(),
+        labels: stack.settings.labels.iter().map(label).collect(),
         trouble: blocked.or(is_detached.then(|| "Detached".to_owned())).or(missing),
         latest: row.latest.as_ref().map(|run| RunRow::of(run, now)),
     }

@@ -26,9 +26,13 @@ use serde_json::{Map, Value, json};
 const SPARE_ROWS: usize = 3;
 
 #[derive(Template)]
-#[template(path = "stack_form.html")]
+#[template(path = "form.html")]
 struct Page {
     shell: Shell,
+    /// The part of the addresses.
+    place: &'static str,
+    word: &'static str,
+    is_module: bool,
     form: FormView,
     variables: Vec<VariableRow>,
     hooks: Vec<HookList>,
@@ -39,6 +43,8 @@ struct Page {
     hook: bool,
     /// What somebody else changed meanwhile: field, what is there now, what was typed.
     differences: Vec<(String, String, String)>,
+    /// Where *Cancel* leads.
+    back: String,
 }
 
 /// The commands that run at one moment.
@@ -46,18 +52,6 @@ struct HookList {
     name: &'static str,
     label: &'static str,
     rows: Vec<CommandRow>,
-}
-
-#[derive(Template)]
-#[template(path = "module_form.html")]
-struct ModulePage {
-    shell: Shell,
-    form: FormView,
-    variables: Vec<VariableRow>,
-    slug: Option<String>,
-    version: u64,
-    hook: bool,
-    differences: Vec<(String, String, String)>,
 }
 
 /// The part of the addresses, and of the navigation, that pages of this kind have.
@@ -88,43 +82,47 @@ fn draw(
         Some((slug, version)) => (Some(slug.to_owned()), version),
         None => (None, 0),
     };
-    match kind {
-        Kind::Stack => {
-            let hooks = HOOKS.map(|(name, label)| {
-                let rows = form.commands(&format!("hooks.{name}"));
-                HookList { name, label, rows }
-            });
-            let hooks = hooks.into();
-            let page = Page { shell, form, variables, hooks, slug, version, hook, differences };
-            respond(status, &page)
-        }
-        Kind::Module => {
-            let page = ModulePage { shell, form, variables, slug, version, hook, differences };
-            respond(status, &page)
-        }
-    }
+    let hooks = HOOKS.map(|(name, label)| {
+        let rows = form.commands(&format!("hooks.{name}"));
+        HookList { name, label, rows }
+    });
+    let place = place(kind);
+    let back = match (&slug, kind) {
+        (Some(slug), _) => format!("{place}/{slug}"),
+        (None, Kind::Stack) => "./".to_owned(),
+        (None, Kind::Module) => place.to_owned(),
+    };
+    let page = Page {
+        shell,
+        place,
+        word: kind.word(),
+        is_module: kind == Kind::Module,
+        form,
+        variables,
+        hooks: hooks.into(),
+        slug,
+        version,
+        hook,
+        differences,
+        back,
+    };
+    respond(status, &page)
 }
 
 /// `GET /stacks/new`
 pub(crate) async fn new(frame: Frame) -> Response {
-    let Value::Object(usual) = json!({
-        "provider": "gitlab", "tool": "terraform", "on_push": "tracked", "tracked_queue": "every",
-        "manage_state": true,
-    }) else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    let shell = frame.shell("stacks", "New stack");
-    draw(Kind::Stack, shell, StatusCode::OK, FormView::of(usual), None, true, Vec::new())
+    ask(&frame, Kind::Stack)
 }
 
 /// `GET /modules/new`
 pub(crate) async fn new_module(frame: Frame) -> Response {
-    let usual = Map::from_iter([
-        ("provider".to_owned(), Value::from("gitlab")),
-        ("tool".to_owned(), Value::from("terraform")),
-    ]);
-    let shell = frame.shell("modules", "New module");
-    draw(Kind::Module, shell, StatusCode::OK, FormView::of(usual), None, true, Vec::new())
+    ask(&frame, Kind::Module)
+}
+
+fn ask(frame: &Frame, kind: Kind) -> Response {
+    let shell = frame.shell(place(kind), format!("New {}", kind.word()));
+    let form = FormView::of(stacks::blank(kind));
+    draw(kind, shell, StatusCode::OK, form, None, true, Vec::new())
 }
 
 /// `POST /modules/new`
@@ -210,7 +208,7 @@ async fn begin(app: &App, frame: &Frame, kind: Kind, slug: &str) -> Answer<Respo
     let stack = stacks::find_of(app, kind, slug).await?;
     let weak = stacks::weaknesses(&stack.value, &app.sealer);
     let form = FormView::of(definition(&stack.value)).warning_of(weak);
-    let shell = frame.shell(place(kind), format!("Change {}", stack.value.name));
+    let shell = frame.shell(place(kind), format!("Change {}", stack.value.settings.name));
     Ok(draw(kind, shell, StatusCode::OK, form, Some((slug, stack.version)), false, Vec::new()))
 }
 
@@ -275,7 +273,7 @@ async fn refused(
         );
     }
     let kind = Kind::of(&before.value);
-    let shell = frame.shell(place(kind), format!("Change {}", before.value.name));
+    let shell = frame.shell(place(kind), format!("Change {}", before.value.settings.name));
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     let response = draw(kind, shell, status, form, Some((slug, now.version)), false, differences);
     Ok((Extension(Done::new(refusal.outcome())), response).into_response())
@@ -308,12 +306,27 @@ fn differences(
         .collect()
 }
 
-/// The form's fields as the API takes them: null where nothing was typed.
+/// The form's fields as the API takes them, each by what a definition has in its place: null where
+/// nothing was typed.
 fn read(kind: Kind, fields: &Fields) -> Map<String, Value> {
-    match kind {
-        Kind::Stack => read_stack(fields),
-        Kind::Module => read_module(fields),
-    }
+    let read = |(name, usual): (String, Value)| {
+        let value = match (name.as_str(), usual) {
+            ("variables", _) => read_variables(fields),
+            ("on_tag", _) => match fields.value("on_tag.pattern") {
+                Value::Null => Value::Null,
+                pattern => json!({ "pattern": pattern, "run": fields.value("on_tag.run") }),
+            },
+            ("hooks", _) => {
+                let list = |name: &str| (name.to_owned(), fields.items(&format!("hooks.{name}")));
+                HOOKS.iter().map(|(name, _)| list(name)).collect()
+            }
+            (_, Value::Array(_)) => fields.lines(&name),
+            (_, Value::Bool(_)) => fields.has(&name).into(),
+            _ => fields.value(&name),
+        };
+        (name, value)
+    };
+    stacks::blank(kind).into_iter().map(read).collect()
 }
 
 /// The fields that somebody has changed, and of lists the parts. What comes back as it was shown is
@@ -364,81 +377,9 @@ const HOOKS: [(&str, &str); 6] = [
     ("after_apply", "After apply"),
 ];
 
-fn read_module(fields: &Fields) -> Map<String, Value> {
-    let mut values = Map::new();
-    for name in [
-        "name",
-        "slug",
-        "provider",
-        "terraform_provider",
-        "project",
-        "branch",
-        "project_root",
-        "tag_prefix",
-        "tool",
-        "tool_version",
-        "pool",
-        "plan_role",
-        "comment",
-    ] {
-        values.insert(name.to_owned(), fields.value(name));
-    }
-    for name in ["var_files", "labels", "allow_forks"] {
-        values.insert(name.to_owned(), fields.lines(name));
-    }
-    values.insert("variables".to_owned(), read_variables(fields));
-    values
-}
-
 fn read_variables(fields: &Fields) -> Value {
     let keep = |row: &Row<'_>| !row.text("name").trim().is_empty() || !row.text("value").is_empty();
     Value::Array(fields.rows("variables", keep).into_iter().map(variable).collect())
-}
-
-fn read_stack(fields: &Fields) -> Map<String, Value> {
-    let mut values = Map::new();
-    let mut set = |name: &str, value: Value| {
-        values.insert(name.to_owned(), value);
-    };
-    for name in [
-        "name",
-        "slug",
-        "provider",
-        "project",
-        "branch",
-        "project_root",
-        "tool",
-        "tool_version",
-        "pool",
-        "plan_role",
-        "apply_role",
-        "on_push",
-        "tracked_queue",
-        "comment",
-    ] {
-        set(name, fields.value(name));
-    }
-    for name in ["project_globs", "var_files", "labels", "allow_forks"] {
-        set(name, fields.lines(name));
-    }
-    for name in ["autodeploy", "manage_state"] {
-        set(name, fields.has(name).into());
-    }
-    let pattern = fields.value("on_tag.pattern");
-    set(
-        "on_tag",
-        match pattern {
-            Value::Null => Value::Null,
-            pattern => json!({ "pattern": pattern, "run": fields.value("on_tag.run") }),
-        },
-    );
-    set("variables", read_variables(fields));
-    let mut hooks = Map::new();
-    for (name, _) in HOOKS {
-        hooks.insert(name.to_owned(), fields.items(&format!("hooks.{name}")));
-    }
-    set("hooks", Value::Object(hooks));
-    values
 }
 
 /// A row of the form as the API takes it. A secret one without a value keeps the value it has.
@@ -473,7 +414,7 @@ mod tests {
               &hooks.after_plan[1]=true&hooks.after_plan[0]=if+x%0D%0Athen+y%0D%0Afi&\
               hooks.after_plan[2]=+%0D%0A",
         );
-        let values = Value::Object(read_stack(&fields));
+        let values = Value::Object(read(Kind::Stack, &fields));
         assert_eq!(values["slug"], Value::Null);
         assert_eq!(values["labels"], json!(["x", "y"]));
         assert_eq!((&values["autodeploy"], &values["manage_state"]), (&json!(false), &json!(true)));
@@ -518,13 +459,15 @@ mod tests {
     fn a_form_that_is_sent_as_it_was_shown_changes_nothing() {
         let there = awkward();
         let mut fields = Fields::of(&there);
-        let sent = changed_only(Kind::Stack, &there, read_stack(&fields));
+        let sent = changed_only(Kind::Stack, &there, read(Kind::Stack, &fields));
         let said: Vec<&String> =
             sent.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name).collect();
         assert!(said.is_empty(), "{sent:?}");
         fields = Fields::read(fields.as_query("?").trim_start_matches("??").as_bytes());
         assert!(
-            changed_only(Kind::Stack, &there, read_stack(&fields)).values().all(Value::is_null)
+            changed_only(Kind::Stack, &there, read(Kind::Stack, &fields))
+                .values()
+                .all(Value::is_null)
         );
     }
 
@@ -534,7 +477,7 @@ mod tests {
         let mut changed = there.clone();
         changed["variables"][2]["value"] = "y".into();
         changed["hooks"]["before_init"][1] = "false".into();
-        let sent = changed_only(Kind::Stack, &there, read_stack(&Fields::of(&changed)));
+        let sent = changed_only(Kind::Stack, &there, read(Kind::Stack, &Fields::of(&changed)));
         assert_eq!(sent["variables"][0], there["variables"][0]);
         assert_eq!(sent["variables"][1], there["variables"][1]);
         assert_eq!(sent["variables"][2]["value"], "y");

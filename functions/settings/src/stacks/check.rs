@@ -207,7 +207,7 @@ async fn branch_and_root(
     }];
     let at = At { client, project, sha: &branch.sha };
     let mut is_there = true;
-    if !stack.project_root.is_empty() {
+    if !stack.settings.project_root.is_empty() {
         let (there, finding) = watched::root(at, stack).await;
         is_there = there;
         findings.push(finding);
@@ -298,7 +298,7 @@ fn visibility(project: &Project, stack: &Stack) -> Option<Finding> {
     if !project.is_public() {
         return None;
     }
-    Some(match stack.comment {
+    Some(match stack.settings.comment {
         CommentLevel::Full => Finding::warning(
             "the project is public, and notes show every change",
             "Everybody on the internet can read what plans would change.",
@@ -343,7 +343,7 @@ pub(super) fn of_registry(app: &App, stack: &Stack) -> Option<Finding> {
 /// Terraform takes a variable of OpenTofu's without a word.
 fn not_encrypted(stack: &Stack) -> Option<Finding> {
     let names_it = stack.variables.iter().any(|variable| variable.name == ENCRYPTION);
-    (stack.tool == Tool::Terraform && names_it).then(|| {
+    (stack.settings.tool == Tool::Terraform && names_it).then(|| {
         Finding::warning(
             format!("variable {ENCRYPTION}: Terraform does not know it"),
             "The state is kept in clear. OpenTofu would encrypt it: choose it as the stack's tool, \

@@ -19,7 +19,7 @@ pub(super) async fn findings(
     sha: &CommitSha,
     stack: &Stack,
 ) -> Vec<Finding> {
-    match read(client, project, sha, &stack.project_root).await {
+    match read(client, project, sha, &stack.settings.project_root).await {
         Ok(Some(files)) => of_files(&files, stack),
         Ok(None) => Vec::new(),
         Err(error) => vec![Finding::unknown("the code's backend", &error)],
@@ -49,22 +49,24 @@ async fn read(
 fn of_files(files: &[(String, String)], stack: &Stack) -> Vec<Finding> {
     let files: Vec<_> = files.iter().map(|(name, text)| RootFile { name, text }).collect();
     let asked = Asked {
-        tool: stack.tool,
-        manage_state: stack.manage_state,
+        tool: stack.settings.tool,
+        manage_state: stack.settings.manage_state,
         is_test: false,
         variable: &|_| None,
     };
-    let version = stack.tool_version.as_ref().and_then(|version| version.parse().ok());
+    let version = stack.settings.tool_version.as_ref().and_then(|version| version.parse().ok());
     let mut findings = match root::admit(&files, &asked) {
         Ok(admitted) => {
             let told = |remark| Finding::warning("the code has a backend of its own", remark);
             admitted.remarks.into_iter().map(told).collect()
         }
         // A hook may generate it.
-        Err(root::Refusal::NoConfiguration(_)) if !stack.hooks.before_init.is_empty() => Vec::new(),
+        Err(root::Refusal::NoConfiguration(_)) if !stack.settings.hooks.before_init.is_empty() => {
+            Vec::new()
+        }
         Err(refusal) => vec![Finding::warning("runs are refused", refusal.to_string())],
     };
-    let unenforced = root::unenforced_version(&files, stack.tool, version.as_ref());
+    let unenforced = root::unenforced_version(&files, stack.settings.tool, version.as_ref());
     findings.extend(unenforced.map(|meaning| {
         Finding::warning("the code has a constraint that nobody looks at", meaning)
     }));
@@ -73,10 +75,10 @@ fn of_files(files: &[(String, String)], stack: &Stack) -> Vec<Finding> {
 
 /// What it means that another tool executes a stack from now on.
 pub(super) fn of_another_tool(before: &Stack, after: &Stack) -> Option<Finding> {
-    if before.tool == after.tool {
+    if before.settings.tool == after.settings.tool {
         return None;
     }
-    let meaning = match after.tool {
+    let meaning = match after.settings.tool {
         Tool::Terraform => {
             "Objects with lifecycle { destroy = false }, which OpenTofu leaves in place, are \
              destroyed by Terraform when they are replaced or removed, and its first apply drops \
@@ -87,6 +89,6 @@ pub(super) fn of_another_tool(before: &Stack, after: &Stack) -> Option<Finding> 
              objects in place when they are replaced, removed or destroyed, and forgets them."
         }
     };
-    let what = format!("the tool is {} now", after.tool.command());
+    let what = format!("the tool is {} now", after.settings.tool.command());
     Some(Finding::warning(what, meaning))
 }

@@ -89,11 +89,12 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
             _ => Refusal::fields(errors),
         });
     };
-    let comment = wanted.comment.unwrap_or_else(|| usual_comment(&place));
+    wanted.settings.comment = wanted.comment.unwrap_or_else(|| usual_comment(&place));
     let begins_at = place.head(&branch).await;
     let stack = Stack {
         id,
         slug: slug.clone(),
+        settings: wanted.settings,
         repository: place.repository.clone(),
         project_path: place.path.clone(),
         generation: place.generation,
@@ -102,28 +103,11 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         begins_at,
         variables,
         retired: Vec::new(),
-        comment,
         timeouts: Timeouts::default(),
         created_at: app.clock.now(),
         deleted_at: None,
         state_kept_until: None,
         module: named,
-        name: wanted.name,
-        project_root: wanted.project_root,
-        project_globs: wanted.project_globs,
-        var_files: wanted.var_files,
-        tool: wanted.tool,
-        tool_version: wanted.tool_version,
-        pool: wanted.pool,
-        roles: wanted.roles,
-        autodeploy: wanted.autodeploy,
-        allow_forks: wanted.allow_forks,
-        on_push: wanted.on_push,
-        on_tag: wanted.on_tag,
-        tracked_queue: wanted.tracked_queue,
-        manage_state: wanted.manage_state,
-        labels: wanted.labels,
-        hooks: wanted.hooks,
     };
     let version = save(app, &stack, named_by).await?;
     tell(app, stack.project(), &stack.id, "made".to_owned()).await;
@@ -152,9 +136,9 @@ fn name_module(wanted: &mut Wanted, place: &Place, errors: &mut Errors) -> Optio
             place.path
         )
     };
-    if wanted.name.is_empty() {
+    if wanted.settings.name.is_empty() {
         match &guessed {
-            Some((name, _)) => wanted.name = (*name).to_owned(),
+            Some((name, _)) => wanted.settings.name = (*name).to_owned(),
             None => drop(errors.entry("name".to_owned()).or_insert(unknown("the name"))),
         }
     }
@@ -196,7 +180,7 @@ enum Slug {
 
 /// The field that gives the slug, of those that were sent: a module has its name from its project.
 fn slug_field(wanted: &Wanted) -> &'static str {
-    match (&wanted.slug, wanted.name.is_empty()) {
+    match (&wanted.slug, wanted.settings.name.is_empty()) {
         (Some(_), _) => "slug",
         (None, false) => "name",
         (None, true) => "project",
@@ -209,17 +193,18 @@ async fn find_slug(
     named_by: &'static str,
     errors: &mut Errors,
 ) -> Answer<Slug> {
-    if errors.contains_key("slug") || (wanted.slug.is_none() && wanted.name.is_empty()) {
+    if errors.contains_key("slug") || (wanted.slug.is_none() && wanted.settings.name.is_empty()) {
         return Ok(Slug::None);
     }
-    let slug = match wanted.slug.clone().map_or_else(|| StackSlug::from_name(&wanted.name), Ok) {
-        Ok(slug) => slug,
-        Err(_) => {
-            let problem = "is missing: none can be made from the name; use a-z, 0-9 and -";
-            errors.insert("slug".to_owned(), problem.to_owned());
-            return Ok(Slug::None);
-        }
-    };
+    let slug =
+        match wanted.slug.clone().map_or_else(|| StackSlug::from_name(&wanted.settings.name), Ok) {
+            Ok(slug) => slug,
+            Err(_) => {
+                let problem = "is missing: none can be made from the name; use a-z, 0-9 and -";
+                errors.insert("slug".to_owned(), problem.to_owned());
+                return Ok(Slug::None);
+            }
+        };
     if let Some(taken) = app.store.get::<SlugEntry>(&keys::slug(&slug)).await? {
         let problem = taken_slug(named_by, &slug, taken.value.deleted);
         errors.entry(named_by.to_owned()).or_insert(problem.clone());
@@ -263,7 +248,7 @@ async fn save(app: &App, stack: &Stack, named_by: &'static str) -> Answer<u64> {
         }
         writes.extend(place::listed(app, stack).await?);
         let address = stack.module.as_ref().map(|module| {
-            keys::registry(&module.namespace, &stack.name, &module.terraform_provider)
+            keys::registry(&module.namespace, &stack.settings.name, &module.terraform_provider)
         });
         if let Some(address) = &address {
             let entry = RegistryEntry { module: stack.id.clone() };

@@ -62,7 +62,7 @@ pub(crate) async fn change(
     }
     if let (Some(now), Some(wants)) = (&before.value.module, &wanted.module) {
         let fixed = "cannot change: it is a part of the module's address in the registry";
-        if wanted.name != before.value.name {
+        if wanted.settings.name != before.value.settings.name {
             errors.insert("name".to_owned(), fixed.to_owned());
         }
         if wants.terraform_provider.as_ref().is_some_and(|name| *name != now.terraform_provider) {
@@ -88,7 +88,7 @@ pub(crate) async fn change(
     after.retired = variables::retire(sealer, &before.value, &after, applied, app.clock.now())?;
     let code = |stack: &Stack| (stack.repository.clone(), stack.generation, stack.branch.clone());
     let stays = settled(&before.value) == settled(&after)
-        && before.value.project_globs == after.project_globs;
+        && before.value.settings.project_globs == after.settings.project_globs;
     let seen = if stays {
         None
     } else {
@@ -167,24 +167,8 @@ fn names(project: &ProjectRef, stack: &Stack) -> bool {
 
 fn with(before: &Stack, wanted: Wanted, place: Option<&Place>) -> Stack {
     let mut after = Stack {
-        name: wanted.name,
         branch: wanted.branch.unwrap_or_else(|| before.branch.clone()),
-        project_root: wanted.project_root,
-        project_globs: wanted.project_globs,
-        var_files: wanted.var_files,
-        tool: wanted.tool,
-        tool_version: wanted.tool_version,
-        pool: wanted.pool,
-        roles: wanted.roles,
-        autodeploy: wanted.autodeploy,
-        allow_forks: wanted.allow_forks,
-        on_push: wanted.on_push,
-        on_tag: wanted.on_tag,
-        tracked_queue: wanted.tracked_queue,
-        comment: wanted.comment.unwrap_or_default(),
-        manage_state: wanted.manage_state,
-        labels: wanted.labels,
-        hooks: wanted.hooks,
+        settings: wanted.settings,
         ..before.clone()
     };
     if let (Some(now), Some(wanted)) = (&mut after.module, wanted.module) {
@@ -202,7 +186,8 @@ fn with(before: &Stack, wanted: Wanted, place: Option<&Place>) -> Stack {
 /// What may change only while nothing tracked is unfinished. Who keeps the state is one of them:
 /// a plan remembers where its state is.
 fn settled(stack: &Stack) -> impl PartialEq + '_ {
-    (&stack.repository, stack.generation, &stack.branch, &stack.project_root, stack.manage_state)
+    let set = &stack.settings;
+    (&stack.repository, stack.generation, &stack.branch, &set.project_root, set.manage_state)
 }
 
 async fn save(app: &App, before: &Stored<Stack>, after: &Stack) -> Answer<()> {

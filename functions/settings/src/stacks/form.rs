@@ -6,8 +6,8 @@ use gantry_domain::{
     GitUrl, ProjectId, StackSlug,
     decision::globs,
     stack::{
-        CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Stack, Tool, TrackedQueue, normalize_root,
-        normalize_var_file,
+        CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Settings, Stack, TrackedQueue,
+        normalize_root, normalize_var_file,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -26,31 +26,16 @@ const READ_ONLY: &[&str] = &[
     "webhook",
 ];
 
-/// A stack's definition as it was sent, checked as far as that goes without asking anybody.
+/// A definition as it was sent, checked as far as that goes without asking anybody.
 pub(super) struct Wanted {
-    pub(super) name: String,
+    pub(super) settings: Settings,
     pub(super) slug: Option<StackSlug>,
     pub(super) project: Option<ProjectRef>,
     /// The project's default branch when nothing was said.
     pub(super) branch: Option<String>,
-    pub(super) project_root: String,
-    pub(super) project_globs: Vec<String>,
-    pub(super) var_files: Vec<String>,
-    pub(super) tool: Tool,
-    pub(super) tool_version: Option<String>,
-    pub(super) pool: Option<Pool>,
-    pub(super) roles: Roles,
-    pub(super) autodeploy: bool,
-    pub(super) allow_forks: Vec<String>,
-    pub(super) on_push: OnPush,
-    pub(super) on_tag: Option<OnTag>,
-    pub(super) tracked_queue: TrackedQueue,
     /// By the project's visibility when nothing was said.
     pub(super) comment: Option<CommentLevel>,
-    pub(super) manage_state: bool,
-    pub(super) labels: Vec<String>,
     pub(super) variables: Vec<WantedVariable>,
-    pub(super) hooks: Hooks,
     /// The version that an edit is based on.
     pub(super) version: Option<u64>,
     /// What only modules have.
@@ -109,22 +94,69 @@ pub(super) enum ProjectRef {
 /// Reads the definition of a stack or a module. What is wrong is collected, so that the caller can
 /// add what it finds.
 pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
-    match kind {
-        Kind::Stack => read_stack(fields),
-        Kind::Module => read_module(fields),
-    }
-}
-
-fn read_module(fields: Map<String, Value>) -> (Wanted, Errors) {
     let mut form = Form::new(fields);
-    let name = form.text("name").unwrap_or_default();
-    if !name.is_empty() && !is_registry_name(&name) {
-        form.wrong("name", "should be 1 to 64 of a-z, 0-9, - and _, as it stands in its address");
-    }
+    let name = name(&mut form, kind);
     let slug = form.choice::<StackSlug>("slug");
-    if form.choice::<Provider>("provider") == Some(Provider::Git) {
+    let provider = form.choice::<Provider>("provider").unwrap_or_default();
+    if kind == Kind::Module && provider == Provider::Git {
         form.wrong("provider", "should be gitlab: a module's code is in a project there");
     }
+    let project = project(&mut form, provider);
+    let branch = branch(&mut form);
+    let project_root = root(&mut form);
+    let comment = form.choice("comment");
+    let mut settings = Settings {
+        name,
+        var_files: var_files(&mut form, &project_root),
+        tool: form.choice("tool").unwrap_or_default(),
+        tool_version: tool_version(&mut form),
+        pool: pool(&mut form),
+        roles: Roles { plan: role(&mut form, "plan_role"), apply: None },
+        allow_forks: form.texts("allow_forks", 100, fork).unwrap_or_default(),
+        comment: comment.unwrap_or_default(),
+        labels: labels(&mut form),
+        project_root,
+        project_globs: Vec::new(),
+        autodeploy: false,
+        on_push: OnPush::Tracked,
+        on_tag: None,
+        tracked_queue: TrackedQueue::Every,
+        manage_state: true,
+        hooks: Hooks::default(),
+    };
+    let module = match kind {
+        Kind::Stack => {
+            of_stacks_alone(&mut form, &mut settings);
+            None
+        }
+        Kind::Module => Some(of_modules_alone(&mut form)),
+    };
+    let variables = variables::read(&mut form);
+    if settings.manage_state {
+        variables::check_workspace(&mut form, &variables);
+    }
+    let version = form.choice("version");
+    form.ignore(READ_ONLY);
+    if kind == Kind::Module {
+        form.ignore(&["namespace", "source", "current"]);
+    }
+    let wanted = Wanted { settings, slug, project, branch, comment, variables, version, module };
+    (wanted, form.finish())
+}
+
+/// Reads [`Settings::OF_STACKS_ALONE`].
+fn of_stacks_alone(form: &mut Form, settings: &mut Settings) {
+    settings.project_globs = globs(form, &settings.project_root);
+    settings.roles.apply = role(form, "apply_role");
+    settings.autodeploy = form.flag("autodeploy").unwrap_or(false);
+    settings.on_push = form.choice("on_push").unwrap_or_default();
+    settings.on_tag = on_tag(form);
+    settings.tracked_queue = form.choice("tracked_queue").unwrap_or_default();
+    settings.manage_state = form.flag("manage_state").unwrap_or(true);
+    settings.hooks = hooks(form);
+}
+
+fn of_modules_alone(form: &mut Form) -> WantedModule {
     let terraform_provider = form.text("terraform_provider");
     if terraform_provider.as_ref().is_some_and(|name| !is_provider_name(name)) {
         form.wrong("terraform_provider", "should be 1 to 64 of a-z and 0-9, such as aws");
@@ -140,38 +172,28 @@ fn read_module(fields: Map<String, Value>) -> (Wanted, Errors) {
         let problem = format!("is the beginning of no tag: Git allows none with {part}");
         form.wrong("tag_prefix", problem);
     }
-    let project = project(&mut form, Provider::Gitlab);
-    let branch = branch(&mut form);
-    let project_root = root(&mut form);
-    let wanted = Wanted {
-        name,
-        slug,
-        project,
-        branch,
-        var_files: var_files(&mut form, &project_root),
-        project_root,
-        project_globs: Vec::new(),
-        tool: form.choice("tool").unwrap_or_default(),
-        tool_version: tool_version(&mut form),
-        pool: pool(&mut form),
-        roles: Roles { plan: role(&mut form, "plan_role"), apply: None },
-        autodeploy: false,
-        allow_forks: form.texts("allow_forks", 100, fork).unwrap_or_default(),
-        on_push: OnPush::Tracked,
-        on_tag: None,
-        tracked_queue: TrackedQueue::Every,
-        comment: form.choice("comment"),
-        manage_state: true,
-        labels: labels(&mut form),
-        variables: variables::read(&mut form),
-        hooks: Hooks::default(),
-        version: form.choice("version"),
-        module: Some(WantedModule { terraform_provider, tag_prefix }),
-    };
-    variables::check_workspace(&mut form, &wanted.variables);
-    form.ignore(READ_ONLY);
-    form.ignore(&["namespace", "source", "current"]);
-    (wanted, form.finish())
+    WantedModule { terraform_provider, tag_prefix }
+}
+
+/// A module without one is named after its project.
+fn name(form: &mut Form, kind: Kind) -> String {
+    match kind {
+        Kind::Stack => {
+            let name = form.required_text("name", "what people call the stack").unwrap_or_default();
+            if name.chars().count() > 100 {
+                form.wrong("name", "has more than 100 characters");
+            }
+            name
+        }
+        Kind::Module => {
+            let name = form.text("name").unwrap_or_default();
+            if !name.is_empty() && !is_registry_name(&name) {
+                let problem = "should be 1 to 64 of a-z, 0-9, - and _, as it stands in its address";
+                form.wrong("name", problem);
+            }
+            name
+        }
+    }
 }
 
 fn is_registry_name(name: &str) -> bool {
@@ -184,49 +206,6 @@ fn is_registry_name(name: &str) -> bool {
 fn is_provider_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-}
-
-fn read_stack(fields: Map<String, Value>) -> (Wanted, Errors) {
-    let mut form = Form::new(fields);
-    let name = form.required_text("name", "what people call the stack").unwrap_or_default();
-    if name.chars().count() > 100 {
-        form.wrong("name", "has more than 100 characters");
-    }
-    let slug = form.choice::<StackSlug>("slug");
-    let provider = form.choice::<Provider>("provider").unwrap_or_default();
-    let project = project(&mut form, provider);
-    let branch = branch(&mut form);
-    let project_root = root(&mut form);
-    let wanted = Wanted {
-        name,
-        slug,
-        project,
-        branch,
-        project_globs: globs(&mut form, &project_root),
-        var_files: var_files(&mut form, &project_root),
-        project_root,
-        tool: form.choice("tool").unwrap_or_default(),
-        tool_version: tool_version(&mut form),
-        pool: pool(&mut form),
-        roles: Roles { plan: role(&mut form, "plan_role"), apply: role(&mut form, "apply_role") },
-        autodeploy: form.flag("autodeploy").unwrap_or(false),
-        allow_forks: form.texts("allow_forks", 100, fork).unwrap_or_default(),
-        on_push: form.choice("on_push").unwrap_or_default(),
-        on_tag: on_tag(&mut form),
-        tracked_queue: form.choice("tracked_queue").unwrap_or_default(),
-        comment: form.choice("comment"),
-        manage_state: form.flag("manage_state").unwrap_or(true),
-        labels: labels(&mut form),
-        variables: variables::read(&mut form),
-        hooks: hooks(&mut form),
-        version: form.choice("version"),
-        module: None,
-    };
-    if wanted.manage_state {
-        variables::check_workspace(&mut form, &wanted.variables);
-    }
-    form.ignore(READ_ONLY);
-    (wanted, form.finish())
 }
 
 fn project(form: &mut Form, provider: Provider) -> Option<ProjectRef> {
@@ -469,7 +448,7 @@ mod tests {
         project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
         provider should be `gitlab` or `git`
         slug is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
-        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, var_files, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version
+        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, comment, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, manage_state, hooks, variables, version
         tool should be `terraform` or `opentofu`
         tool_version should be one released version, such as 1.9.8
         tracked_queue should be `every` or `latest`

@@ -20,7 +20,7 @@ pub(crate) use form::{Kind, pool};
 pub(crate) use list::{ListQuery, Row, find_page, list};
 pub(crate) use place::{head_of, projects};
 pub(crate) use remove::{Keep, delete, holds, remove};
-pub(crate) use view::{definition, is_there, of as view_of};
+pub(crate) use view::{blank, definition, is_there, of as view_of};
 pub(crate) use webhook::{HookHealth, ensure_hook, make as make_webhook};
 
 use self::place::Seen;

@@ -1,13 +1,12 @@
 //! A stack as it is answered: its definition, which may be sent back as it is, and its status.
 
-use super::form::Provider;
+use super::form::{self, Kind, Provider};
 use crate::gitlab::detached;
 use gantry_domain::{
     ProjectId, Repository, RunId, StackId, StackSlug,
     integration::Integration,
     stack::{
-        Blocked, CommentLevel, Hooks, LastApplied, Module, OnPush, OnTag, Stack, StackHead, Tool,
-        TrackedQueue, Variable, VariableRuns, VariableValue,
+        Blocked, LastApplied, Settings, Stack, StackHead, Variable, VariableRuns, VariableValue,
     },
 };
 use gantry_store::Stored;
@@ -17,31 +16,25 @@ use serde_json::{Map, Value};
 
 /// What a person defines. [`super::form`] reads the same fields.
 #[derive(Serialize)]
-struct Definition {
-    name: String,
-    slug: StackSlug,
+struct Definition<'a> {
+    #[serde(flatten)]
+    settings: &'a Settings,
+    slug: Option<&'a StackSlug>,
     provider: Provider,
-    /// A path at GitLab or an address. None while the stack is detached: sending this back does not attach it by accident.
-    project: Option<String>,
-    branch: String,
-    project_root: String,
-    project_globs: Vec<String>,
-    var_files: Vec<String>,
-    tool: Tool,
-    tool_version: Option<String>,
-    pool: Option<String>,
-    plan_role: Option<String>,
-    apply_role: Option<String>,
-    autodeploy: bool,
-    allow_forks: Vec<String>,
-    on_push: OnPush,
-    on_tag: Option<OnTag>,
-    tracked_queue: TrackedQueue,
-    comment: CommentLevel,
-    manage_state: bool,
-    labels: Vec<String>,
+    /// A path at GitLab or an address. None while the stack is detached: sending this back does
+    /// not attach it by accident.
+    project: Option<&'a str>,
+    branch: Option<&'a str>,
     variables: Vec<VariableView>,
-    hooks: Hooks,
+    #[serde(flatten)]
+    module: Option<ModuleDefinition<'a>>,
+}
+
+/// What a person defines of a module besides.
+#[derive(Serialize)]
+struct ModuleDefinition<'a> {
+    terraform_provider: &'a str,
+    tag_prefix: &'a str,
 }
 
 #[derive(Serialize)]
@@ -98,90 +91,54 @@ pub(crate) fn is_there(stack: &Stack, integration: Option<&Integration>) -> bool
 
 /// The definition alone, as it may be sent back.
 pub(crate) fn definition(stack: &Stack, is_attached: bool) -> Map<String, Value> {
-    let fields = match &stack.module {
-        None => serde_json::to_value(stack_definition(stack, is_attached)),
-        Some(module) => serde_json::to_value(module_definition(stack, module, is_attached)),
-    };
-    match fields {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    }
-}
-
-/// What a person defines of a module.
-#[derive(Serialize)]
-struct ModuleDefinition {
-    name: String,
-    slug: StackSlug,
-    provider: Provider,
-    terraform_provider: String,
-    /// None while the module is detached.
-    project: Option<String>,
-    branch: String,
-    project_root: String,
-    var_files: Vec<String>,
-    tag_prefix: String,
-    tool: Tool,
-    tool_version: Option<String>,
-    pool: Option<String>,
-    plan_role: Option<String>,
-    allow_forks: Vec<String>,
-    comment: CommentLevel,
-    labels: Vec<String>,
-    variables: Vec<VariableView>,
-}
-
-fn module_definition(stack: &Stack, module: &Module, is_attached: bool) -> ModuleDefinition {
-    ModuleDefinition {
-        name: stack.name.clone(),
-        slug: stack.slug.clone(),
-        provider: Provider::Gitlab,
-        terraform_provider: module.terraform_provider.clone(),
-        project: is_attached.then(|| stack.project_path.clone()),
-        branch: stack.branch.clone(),
-        project_root: stack.project_root.clone(),
-        var_files: stack.var_files.clone(),
-        tag_prefix: module.tag_prefix.clone(),
-        tool: stack.tool,
-        tool_version: stack.tool_version.clone(),
-        pool: stack.pool.as_ref().map(ToString::to_string),
-        plan_role: stack.roles.plan.clone(),
-        allow_forks: stack.allow_forks.clone(),
-        comment: stack.comment,
-        labels: stack.labels.clone(),
-        variables: stack.variables.iter().map(variable).collect(),
-    }
-}
-
-fn stack_definition(stack: &Stack, is_attached: bool) -> Definition {
-    Definition {
-        name: stack.name.clone(),
-        slug: stack.slug.clone(),
+    let definition = Definition {
+        settings: &stack.settings,
+        slug: Some(&stack.slug),
         provider: match stack.repository {
             Repository::Gitlab(_) => Provider::Gitlab,
             Repository::Git(_) => Provider::Git,
         },
-        project: is_attached.then(|| stack.project_path.clone()),
-        branch: stack.branch.clone(),
-        project_root: stack.project_root.clone(),
-        project_globs: stack.project_globs.clone(),
-        var_files: stack.var_files.clone(),
-        tool: stack.tool,
-        tool_version: stack.tool_version.clone(),
-        pool: stack.pool.as_ref().map(ToString::to_string),
-        plan_role: stack.roles.plan.clone(),
-        apply_role: stack.roles.apply.clone(),
-        autodeploy: stack.autodeploy,
-        allow_forks: stack.allow_forks.clone(),
-        on_push: stack.on_push,
-        on_tag: stack.on_tag.clone(),
-        tracked_queue: stack.tracked_queue,
-        comment: stack.comment,
-        manage_state: stack.manage_state,
-        labels: stack.labels.clone(),
+        project: is_attached.then_some(&stack.project_path),
+        branch: Some(&stack.branch),
         variables: stack.variables.iter().map(variable).collect(),
-        hooks: stack.hooks.clone(),
+        module: stack.module.as_ref().map(|module| ModuleDefinition {
+            terraform_provider: &module.terraform_provider,
+            tag_prefix: &module.tag_prefix,
+        }),
+    };
+    fields(&definition)
+}
+
+/// What a form has before anybody has typed: what counts where nothing is said.
+pub(crate) fn blank(kind: Kind) -> Map<String, Value> {
+    let (usual, _) = form::read(kind, Map::new());
+    let module = ModuleDefinition { terraform_provider: "", tag_prefix: "" };
+    let mut fields = fields(&Definition {
+        settings: &usual.settings,
+        slug: None,
+        provider: Provider::default(),
+        project: None,
+        branch: None,
+        variables: Vec::new(),
+        module: (kind == Kind::Module).then_some(module),
+    });
+    // By the project's visibility.
+    fields.insert("comment".to_owned(), Value::Null);
+    fields
+}
+
+fn fields(definition: &Definition<'_>) -> Map<String, Value> {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(definition) else {
+        return Map::new();
+    };
+    fields.remove("roles");
+    let roles = &definition.settings.roles;
+    fields.insert("plan_role".to_owned(), roles.plan.clone().into());
+    fields.insert("apply_role".to_owned(), roles.apply.clone().into());
+    if definition.module.is_some() {
+        fields.retain(|name, _| !Settings::OF_STACKS_ALONE.contains(&name.as_str()));
     }
+    fields
 }
 
 fn variable(variable: &Variable) -> VariableView {

@@ -39,7 +39,7 @@ impl At<'_> {
 
 /// The project root, which is not the repository itself: whether it is there, and what it is.
 pub(super) async fn root(at: At<'_>, stack: &Stack) -> (bool, Finding) {
-    let root = &stack.project_root;
+    let root = &stack.settings.project_root;
     let named = format!("folder {root}");
     let kind = match at.kind(root).await {
         Ok(kind) => kind,
@@ -87,7 +87,7 @@ async fn link_above<'a>(at: At<'_>, path: &'a str) -> Option<&'a str> {
 
 /// Globs that match no file of the branch.
 pub(super) async fn idle_globs(at: At<'_>, stack: &Stack) -> Vec<Finding> {
-    let all: Vec<String> = stack.project_globs.iter().take(MOST_GLOBS).cloned().collect();
+    let all: Vec<String> = stack.settings.project_globs.iter().take(MOST_GLOBS).cloned().collect();
     let asked = stream::iter(all).map(|glob| async move {
         let set = globs::over_paths(std::slice::from_ref(&glob));
         let is_it = |path: &str| set.is_match(path);
@@ -111,7 +111,7 @@ pub(super) async fn idle_globs(at: At<'_>, stack: &Stack) -> Vec<Finding> {
 pub(super) async fn not_in_archives(at: At<'_>, stack: &Stack) -> Vec<Finding> {
     let mut folders = vec![String::new()];
     let mut path = String::new();
-    for part in stack.project_root.split('/').filter(|part| !part.is_empty()) {
+    for part in stack.settings.project_root.split('/').filter(|part| !part.is_empty()) {
         path = format!("{path}{part}/");
         folders.push(path.clone());
     }
@@ -159,7 +159,7 @@ fn of_attributes(file: &str, text: &str) -> Vec<Finding> {
 
 /// A module's configuration file, which says what is tested.
 pub(super) async fn module_config(at: At<'_>, stack: &Stack) -> Option<Finding> {
-    let path = |name: &str| match stack.project_root.as_str() {
+    let path = |name: &str| match stack.settings.project_root.as_str() {
         "" => name.to_owned(),
         root => format!("{root}/{name}"),
     };

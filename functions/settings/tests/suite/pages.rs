@@ -312,7 +312,7 @@ async fn an_edit_of_an_old_version_shows_both() {
     assert!(refused.contains("name=\"version\" value=\"2\"") && refused.contains("value=\"Mine\""));
     let fields = fields.replace("version=1", "version=2");
     browser.send("/stacks/network/edit", &fields).await.expect(303);
-    assert_eq!(w.stored_stack("network").await.name, "Mine");
+    assert_eq!(w.stored_stack("network").await.settings.name, "Mine");
 }
 
 #[tokio::test]
@@ -526,8 +526,11 @@ async fn a_label_is_changed_and_nothing_else() {
         }
     }
     let after = send(&changed).await;
-    assert_eq!(after.labels, ["a", "b"]);
-    assert_eq!((&after.variables, &after.hooks), (&before.variables, &before.hooks));
+    assert_eq!(after.settings.labels, ["a", "b"]);
+    assert_eq!(
+        (&after.variables, &after.settings.hooks),
+        (&before.variables, &before.settings.hooks)
+    );
     let done = w.activities().await;
     assert!(done.iter().any(|done| done.2 == "changed labels"), "{done:?}");
 
@@ -653,11 +656,11 @@ fn evil() -> String {
 async fn what_comes_from_outside_stays_text() {
     let w = connected().await;
     let mut stack = w.stack().await;
-    stack.name = evil();
+    stack.settings.name = evil();
     // No branch is longer: it is a part of keys.
     stack.branch = evil().chars().take(120).collect();
     stack.project_path = evil();
-    stack.labels = vec![evil()];
+    stack.settings.labels = vec![evil()];
     w.put(keys::stack_config(&stack.id), &stack).await;
     let entry = gantry_store::config::SlugEntry::of(&stack);
     w.put(keys::slug(&stack.slug), &entry).await;

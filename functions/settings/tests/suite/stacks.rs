@@ -332,7 +332,7 @@ async fn everything_wrong_is_said_in_one_answer() {
     let said = said.join("\n").replace(w.gitlab.base_url(), "GITLAB");
     insta::assert_snapshot!(said, @r#"
     branch "is not a name that a branch can have; patterns are not taken"
-    colour "is no field here; there are: name, slug, provider, project, branch, project_root, project_globs, var_files, tool, tool_version, pool, plan_role, apply_role, autodeploy, allow_forks, on_push, on_tag, tracked_queue, comment, manage_state, labels, variables, hooks, version"
+    colour "is no field here; there are: name, slug, provider, project, branch, project_root, comment, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, manage_state, hooks, variables, version"
     name "gives the slug network, which belongs to a stack; choose a slug as well"
     project "is not at GITLAB, or the user project_1_bot_abc may not see it: make it a member of the project"
     tool "should be `terraform` or `opentofu`"
@@ -560,7 +560,7 @@ async fn variable_files_stay_in_the_repository_when_the_root_moves() {
         json!({ "project_root": "infra/net", "var_files": ["./eu.tfvars", "../../a.tfvars"] });
     let got = w.send("PUT", STACK, body).await.expect(200).body;
     assert_eq!(got["var_files"], json!(["eu.tfvars", "../../a.tfvars"]));
-    assert_eq!(w.stored_stack("network").await.var_files, ["eu.tfvars", "../../a.tfvars"]);
+    assert_eq!(w.stored_stack("network").await.settings.var_files, ["eu.tfvars", "../../a.tfvars"]);
     let got = w.send("PUT", STACK, json!({ "project_root": "infra" })).await.expect(422);
     assert!(got.error("var_files[1]").contains("inside the repository"), "{}", got.text);
     let many = json!({ "var_files": vec!["a"; 21] });
@@ -682,7 +682,7 @@ async fn the_list_comes_in_pages() {
         let body = json!({ "name": name, "project": "acme/network", "comment": "none" });
         w.post(PATH, body).await.expect(201);
     }
-    assert_eq!(w.stored_stack("a").await.comment, CommentLevel::None);
+    assert_eq!(w.stored_stack("a").await.settings.comment, CommentLevel::None);
     let mut slugs = Vec::new();
     let mut path = format!("{PATH}?limit=3");
     loop {

@@ -1,36 +1,25 @@
 use super::*;
 use crate::Repository;
-use crate::stack::{CommentLevel, Hooks, OnTag, Roles, Timeouts, Tool, TrackedQueue};
+use crate::stack::{OnTag, Settings, Timeouts};
 use proptest::prelude::*;
 
 pub(crate) fn stack() -> Stack {
     Stack {
-        pool: None,
-        roles: Roles::default(),
         id: "s1".parse().unwrap(),
         slug: "network".parse().unwrap(),
-        name: "Network".to_owned(),
+        settings: Settings {
+            name: "Network".to_owned(),
+            project_root: "infra".to_owned(),
+            manage_state: true,
+            ..Settings::default()
+        },
         repository: Repository::Gitlab(ProjectId(7)),
         project_path: "ops/infra".to_owned(),
         generation: 1,
         project_is_public: false,
         branch: "main".to_owned(),
-        project_root: "infra".to_owned(),
-        project_globs: Vec::new(),
-        var_files: Vec::new(),
-        tool: Tool::Terraform,
-        tool_version: None,
-        autodeploy: false,
-        allow_forks: Vec::new(),
-        on_push: OnPush::Tracked,
-        on_tag: None,
-        tracked_queue: TrackedQueue::Every,
-        comment: CommentLevel::Full,
-        manage_state: true,
-        labels: Vec::new(),
         variables: Vec::new(),
         retired: vec![],
-        hooks: Hooks::default(),
         timeouts: Timeouts::default(),
         created_at: jiff::Timestamp::UNIX_EPOCH,
         deleted_at: None,
@@ -65,17 +54,17 @@ fn merge_request_from(fork: Option<Fork>, target: &str, changes: Changes) -> Fac
 fn the_reasons_people_read() {
     let plain = stack();
     let mut with_globs = stack();
-    with_globs.project_globs = vec!["modules/**/*.tf".to_owned()];
+    with_globs.settings.project_globs = vec!["modules/**/*.tf".to_owned()];
     let mut with_files = stack();
-    with_files.var_files = vec!["eu.tfvars".to_owned(), "../vars/eu.tfvars".to_owned()];
+    with_files.settings.var_files = vec!["eu.tfvars".to_owned(), "../vars/eu.tfvars".to_owned()];
     let mut whole = stack();
-    whole.project_root = String::new();
+    whole.settings.project_root = String::new();
     let mut previews = stack();
-    previews.on_push = OnPush::Proposed;
+    previews.settings.on_push = OnPush::Proposed;
     let mut on_tag = stack();
-    on_tag.on_tag = Some(OnTag { pattern: "v*".to_owned(), run: OnPush::Tracked });
+    on_tag.settings.on_tag = Some(OnTag { pattern: "v*".to_owned(), run: OnPush::Tracked });
     let mut forks = stack();
-    forks.allow_forks = vec!["friends".to_owned()];
+    forks.settings.allow_forks = vec!["friends".to_owned()];
 
     let moved = |changes| Facts::TrackedBranch { head: head(), changes };
     let branch =

@@ -61,9 +61,9 @@ impl NewRun<'_> {
                 }
                 _ => [Effect::Feedback].into(),
             },
-            autodeploy: stack.autodeploy,
+            autodeploy: stack.settings.autodeploy,
             created_at: now,
-            pool: stack.pool.clone(),
+            pool: stack.settings.pool.clone(),
             asked_at: trigger.asked_at,
             since: now,
             handed_out_at: None,

@@ -105,7 +105,7 @@ impl Projects<'_> {
             each: stacks.iter().map(|s| (s, decide(facts_for(s), s))).collect(),
         };
         if let Some(from) = &open.from
-            && tracking.iter().any(|s| s.on_push == OnPush::Proposed)
+            && tracking.iter().any(|s| s.settings.on_push == OnPush::Proposed)
         {
             let interest = Interest::Branch(branch.to_owned());
             let because = format!("Superseded by {}", open.to.short());

@@ -138,18 +138,18 @@ pub(crate) async fn show(
         None => outcome(&app, &stack, query.asked.as_deref()).await?,
     };
     Ok(page(&Page {
-        shell: frame.shell("stacks", stack.name.clone()),
+        shell: frame.shell("stacks", stack.settings.name.clone()),
         slug: stack.slug.to_string(),
-        name: stack.name.clone(),
+        name: stack.settings.name.clone(),
         project: short(&stack.project_path, 120),
         environment_url: environment_url(&app, &stack, project_url.as_deref()).await?,
         by_hand: stack.project().is_none(),
         project_url,
         branch: short(&stack.branch, 80),
-        root: if stack.project_root.is_empty() {
+        root: if stack.settings.project_root.is_empty() {
             "/".to_owned()
         } else {
-            stack.project_root.clone()
+            stack.settings.project_root.clone()
         },
         made: query.made,
         outcome,
@@ -168,7 +168,7 @@ pub(crate) async fn show(
         state,
         versions,
         lock,
-        manages_state: stack.manage_state,
+        manages_state: stack.settings.manage_state,
     }))
 }
 
@@ -257,25 +257,26 @@ async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
 }
 
 fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
-    let tool = match &stack.tool_version {
-        Some(version) => format!("{} {version}", stack.tool.command()),
-        None => format!("{}, the runner's own version", stack.tool.command()),
+    let tool = match &stack.settings.tool_version {
+        Some(version) => format!("{} {version}", stack.settings.tool.command()),
+        None => format!("{}, the runner's own version", stack.settings.tool.command()),
     };
-    let on_push = match stack.on_push {
+    let on_push = match stack.settings.on_push {
         OnPush::Tracked => "plans, and applies once confirmed",
         OnPush::Proposed => "shows a preview only",
     };
-    let applies = if stack.autodeploy { "by itself" } else { "once a person confirms" };
-    let queued = match stack.tracked_queue {
+    let applies = if stack.settings.autodeploy { "by itself" } else { "once a person confirms" };
+    let queued = match stack.settings.tracked_queue {
         TrackedQueue::Every => "every commit, in order",
         TrackedQueue::Latest => "only the latest commit",
     };
-    let comment = match stack.comment {
+    let comment = match stack.settings.comment {
         CommentLevel::Full => "the exact change",
         CommentLevel::Summary => "counts only",
         CommentLevel::None => "nothing",
     };
-    let state = if stack.manage_state { "kept by Gantry" } else { "the stack's own backend" };
+    let state =
+        if stack.settings.manage_state { "kept by Gantry" } else { "the stack's own backend" };
     let mut facts = vec![("Tool", tool)];
     match stack.project() {
         Some(_) => facts.push(("A push to the branch", on_push.to_owned())),
@@ -287,15 +288,15 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
         facts.push(("In the merge request", comment.to_owned()));
     }
     facts.push(("State", state.to_owned()));
-    if let Some(tag) = &stack.on_tag {
+    if let Some(tag) = &stack.settings.on_tag {
         let run = if tag.run == OnPush::Tracked { "a tracked run" } else { "a preview" };
         facts.push(("Tags", format!("{} start {run}", tag.pattern)));
     }
     let lists = [
-        ("Further paths", &stack.project_globs),
-        ("Variable files", &stack.var_files),
-        ("Forks that may run", &stack.allow_forks),
-        ("Labels", &stack.labels),
+        ("Further paths", &stack.settings.project_globs),
+        ("Variable files", &stack.settings.var_files),
+        ("Forks that may run", &stack.settings.allow_forks),
+        ("Labels", &stack.settings.labels),
     ];
     facts.extend(
         lists
@@ -304,12 +305,12 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
             .map(|(name, list)| (name, short(&list.join(", "), 400))),
     );
     let hooks = [
-        &stack.hooks.before_init,
-        &stack.hooks.after_init,
-        &stack.hooks.before_plan,
-        &stack.hooks.after_plan,
-        &stack.hooks.before_apply,
-        &stack.hooks.after_apply,
+        &stack.settings.hooks.before_init,
+        &stack.settings.hooks.after_init,
+        &stack.settings.hooks.before_plan,
+        &stack.settings.hooks.after_plan,
+        &stack.settings.hooks.before_apply,
+        &stack.settings.hooks.after_apply,
     ];
     match hooks.iter().map(|hooks| hooks.len()).sum::<usize>() {
         0 => {}
@@ -355,6 +356,6 @@ pub(crate) async fn check(
         return Err(Refusal::conflict("The stack is detached", why));
     }
     let (findings, hook) = stacks::inspect(&app, &stack).await?;
-    let shell = frame.shell("stacks", format!("Check of {}", stack.name));
+    let shell = frame.shell("stacks", format!("Check of {}", stack.settings.name));
     Ok(page(&Check { shell, slug, findings, hook }))
 }
