@@ -14,6 +14,7 @@ mod fields;
 mod forms;
 mod gitlab;
 mod guard;
+mod markdown;
 mod module;
 mod operations;
 mod overview;

@@ -3,7 +3,7 @@
 use super::{
     commands,
     fields::Fields,
-    go_to,
+    go_to, markdown,
     overview::RunRow,
     page,
     shell::{Frame, Shell},
@@ -29,7 +29,7 @@ use axum::{
 use gantry_domain::{
     run::{Run, RunType},
     stack::Tool,
-    text::{clean, clean_line},
+    text::clean_line,
 };
 use gantry_package::{Declared, Input, Metadata, Output, ProviderRequirement};
 use gantry_store::scheduler::{VersionRecord, VersionState};
@@ -138,6 +138,7 @@ struct Code {
     terraform: Option<String>,
     opentofu: Option<String>,
     problems: Vec<String>,
+    /// Its README, as HTML.
     readme: Option<String>,
 }
 
@@ -320,7 +321,7 @@ fn code_view(code: Metadata, tool: Tool) -> Code {
         terraform: code.required_version.map(line),
         opentofu: code.required_opentofu.map(line),
         problems: code.problems.into_iter().map(line).collect(),
-        readme: code.readme.map(|text| clean(&text)),
+        readme: code.readme.map(|text| markdown::html(&text, 2)),
     }
 }
 
