@@ -8,6 +8,7 @@ use gantry_queue::{DeadLetters, Sender};
 use gantry_secrets::{Sealer, Secrets, Signer};
 use gantry_setup::Clock;
 use gantry_store::Store;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{fmt, ops::Deref, str::FromStr, sync::Arc, time::Duration};
 use url::{Host, Url};
@@ -42,9 +43,9 @@ pub struct Deps {
 }
 
 /// What keeps runs from Gantry's own files.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunsConfinement {
-    /// False where runs can read whatever their user can.
+    /// False where runs can read whatever their user can, or are refused for it.
     pub confined: bool,
     /// What it means, for people.
     pub words: String,

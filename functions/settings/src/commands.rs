@@ -6,6 +6,7 @@ use crate::{
     app::App,
     form::{Body, Form},
     gitlab::detached,
+    openapi::{BodyOf, RetryRun, StartRun, Tag, UnblockStack},
     refusal::{Answer, Done, Refusal},
     runs, stacks,
 };
@@ -27,19 +28,26 @@ use gantry_store::{
     scheduler::{CommandOutcome, RunEntry, TrackedBranch},
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// A command's outcome, or that there is none yet.
-#[derive(Serialize)]
+/// Something that was asked for: its outcome, or that there is none yet.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Command")]
 pub(crate) struct CommandView {
+    /// The request's id: from `Idempotency-Key`, or random.
     pub(crate) request: EventId,
-    /// None while the scheduler has not decided.
+    /// Null while it is not decided.
     done: Option<bool>,
+    /// What became of it, in words.
     pub(crate) message: Option<String>,
+    /// The run that it made or was about.
     pub(crate) run: Option<RunId>,
+    /// The name of the key that asked.
     actor: Option<String>,
+    /// When it was decided.
     at: Option<Timestamp>,
     /// Where the outcome can be asked for.
     outcome: String,
@@ -88,6 +96,16 @@ pub(crate) struct Row {
     pub(crate) sure: bool,
     /// It makes a run, which the page shows next.
     pub(crate) makes_run: bool,
+    /// What it belongs to in the API's description.
+    pub(crate) tag: Tag,
+    /// Its name there.
+    pub(crate) id: &'static str,
+    /// What it does, there.
+    pub(crate) summary: &'static str,
+    /// More than that.
+    pub(crate) about: &'static str,
+    /// What its body has.
+    pub(crate) body: Option<BodyOf>,
 }
 
 macro_rules! row {
@@ -102,31 +120,65 @@ macro_rules! row {
             boxes: &[],
             sure: false,
             makes_run: false,
+            tag: Tag::Runs,
+            id: "",
+            summary: "",
+            about: "",
+            body: None,
         }
     };
 }
 
 /// Every command.
 pub(crate) static TABLE: [Row; 7] = [
-    row!(Confirm, Deploy, "/runs/{id}/confirm", "confirm the run {id}"),
-    row!(Discard, Deploy, "/runs/{id}/discard", "discard the run {id}"),
-    Row { sure: true, ..row!(Stop, Deploy, "/runs/{id}/stop", "stop the run {id}") },
+    Row {
+        id: "confirmRun",
+        summary: "Apply the plan that was shown",
+        ..row!(Confirm, Deploy, "/runs/{id}/confirm", "confirm the run {id}")
+    },
+    Row {
+        id: "discardRun",
+        summary: "Do not apply the plan",
+        ..row!(Discard, Deploy, "/runs/{id}/discard", "discard the run {id}")
+    },
+    Row {
+        sure: true,
+        id: "stopRun",
+        summary: "End the run",
+        about: "A plan ends at once. An apply finishes what is in flight and writes the state; a \
+                command of a provisioner is killed at once: its resource is tainted, and the next \
+                apply replaces it.",
+        ..row!(Stop, Deploy, "/runs/{id}/stop", "stop the run {id}")
+    },
     Row {
         boxes: &["force"],
         makes_run: true,
+        id: "retryRun",
+        summary: "Run the same again, as a new run",
+        body: Some(BodyOf::optional::<RetryRun>()),
         ..row!(Retry, Deploy, "/runs/{id}/retry", "retry the run {id}")
     },
     Row {
         texts: &["type", "commit"],
         makes_run: true,
+        id: "startRun",
+        summary: "Start a run",
+        body: Some(BodyOf::optional::<StartRun>()),
         ..row!(Run, Deploy, "/stacks/{slug}/runs", "start a run of the stack {slug}")
     },
     Row {
         texts: &["reason"],
+        tag: Tag::Stacks,
+        id: "unblockStack",
+        summary: "Let the stack run again after a lost apply",
+        body: Some(BodyOf::required::<UnblockStack>()),
         ..row!(Unblock, Admin, "/stacks/{slug}/unblock", "unblock the stack {slug}")
     },
     Row {
         sure: true,
+        tag: Tag::Stacks,
+        id: "catchUpStack",
+        summary: "Discard the unconfirmed run and all queued ones but the newest",
         ..row!(CatchUp, Deploy, "/stacks/{slug}/catch-up", "catch up with the stack {slug}")
     },
 ];

@@ -20,6 +20,7 @@ use gantry_domain::{
 use gantry_setup::web::page_size;
 use gantry_store::{Stored, config::Activity, keys, scheduler::DecisionRecord};
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Days without any event after which looking back ends.
@@ -32,45 +33,70 @@ const AT_ONCE: usize = 8;
 const MOST_DECISIONS: i32 = 200;
 
 /// Which events are asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct EventQuery {
+    /// Only events of this project: GitLab's id of it.
     pub(crate) project: Option<u64>,
+    /// The `next` of the page before.
     pub(crate) after: Option<String>,
+    /// How many a page has: 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
     pub(crate) limit: Option<u32>,
 }
 
-/// A page of events.
-#[derive(Serialize)]
+/// A page of events, the newest first.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct EventList {
+    /// The newest first.
     pub(crate) events: Vec<EventView>,
-    /// The `after` of the next page; none at the end.
+    /// The `after` of the next page; null at the end.
     pub(crate) next: Option<String>,
 }
 
 /// An event with what was decided for each stack.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
 pub(crate) struct EventView {
     pub(crate) id: EventId,
+    /// Where it came from.
     pub(crate) source: EventSource,
+    /// GitLab's id of the project that it is about.
     pub(crate) project: Option<ProjectId>,
+    /// What happened, in words.
     pub(crate) what: String,
+    /// When it came.
     pub(crate) received_at: Timestamp,
     /// What became of it as a whole.
     pub(crate) outcome: Option<String>,
+    /// What was decided, by stack.
     pub(crate) decisions: Vec<DecisionView>,
-    /// There are more decisions than are listed.
+    /// There are more decisions than are listed: see the event itself.
     pub(crate) more_decisions: bool,
 }
 
 /// What was decided for one stack.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Decision")]
 pub(crate) struct DecisionView {
     stack_id: StackId,
+    /// The stack's slug.
     pub(crate) stack: StackSlug,
+    /// Something runs for it.
     pub(crate) runs: bool,
+    /// Why, or why not.
     pub(crate) reason: String,
+    /// The commit that it is about.
     pub(crate) commit: Option<CommitSha>,
+    /// When it was decided.
     at: Timestamp,
+}
+
+/// Everything that was decided for an event.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct EventDecisions {
+    id: EventId,
+    /// What was decided, by stack.
+    decisions: Vec<DecisionView>,
 }
 
 /// `GET /api/v1/events?project=&after=&limit=`: the newest first.
@@ -141,8 +167,8 @@ pub(crate) async fn decisions(
 ) -> Answer<impl IntoResponse> {
     let id: EventId = id.parse().map_err(|_| Refusal::not_found("event"))?;
     let found = app.store.query_all::<DecisionRecord>(&keys::event_decisions(&id), "").await?;
-    let decisions: Vec<_> = found.into_iter().map(|found| view(found.value)).collect();
-    Ok(Json(serde_json::json!({ "id": id, "decisions": decisions })))
+    let decisions = found.into_iter().map(|found| view(found.value)).collect();
+    Ok(Json(EventDecisions { id, decisions }))
 }
 
 async fn with_decisions(app: &App, event: EventRecord) -> Answer<EventView> {
@@ -168,19 +194,23 @@ fn view(record: DecisionRecord) -> DecisionView {
 }
 
 /// Which activities are asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct ActivityQuery {
-    /// Links of earlier pages say `before`.
+    // Links of earlier pages say `before`.
+    /// The `next` of the page before.
     #[serde(alias = "before")]
     pub(crate) after: Option<String>,
+    /// How many a page has: 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
     pub(crate) limit: Option<u32>,
 }
 
-/// A page of activities.
-#[derive(Serialize)]
+/// A page of what people did, or tried, the newest first.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ActivityList {
+    /// The newest first.
     pub(crate) activities: Vec<Activity>,
-    /// The `after` of the next page; none at the end.
+    /// The `after` of the next page; null at the end.
     pub(crate) next: Option<String>,
 }
 

@@ -22,24 +22,29 @@ use gantry_store::{
     keys,
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// A key as it is listed.
-#[derive(Serialize)]
+/// An admin key as it is listed: the key itself is shown when it is made, and never again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
 pub(crate) struct KeyView {
     /// The start of its digest.
     pub(crate) id: String,
+    /// What it is called wherever something was done with it.
     pub(crate) name: String,
+    /// What it may do.
     pub(crate) role: Role,
     /// Of a worker's key: whose runs it takes.
     pub(crate) pool: Option<Pool>,
+    /// When it was made.
     pub(crate) created_at: Timestamp,
 }
 
 /// A key that was just made.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct NewKey {
     #[serde(flatten)]
     pub(crate) view: KeyView,
@@ -47,8 +52,10 @@ pub(crate) struct NewKey {
     pub(crate) key: String,
 }
 
-#[derive(Serialize)]
-struct KeyList {
+/// All admin keys.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct KeyList {
+    /// The oldest first.
     keys: Vec<KeyView>,
 }
 

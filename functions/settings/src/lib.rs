@@ -4,10 +4,12 @@
 //! activity) and asks for everything else by message: the scheduler alone writes runs, the
 //! publisher alone writes feedback. The one thing that it writes to GitLab is the webhook.
 //!
-//! Every route stands in one table (`routes`) with the role that it needs; `access` lets callers
-//! in and records what they did. The API's description is `openapi.json`.
+//! Every route stands in one table (`routes`, and `api` for the API) with the role that it needs; `access` lets callers
+//! in and records what they did. The API's description, `openapi.json`, is made of that table and of
+//! the types that it names (`openapi`).
 
 mod access;
+mod api;
 mod app;
 mod commands;
 mod cursor;
@@ -18,6 +20,7 @@ mod gitlab;
 mod integration;
 mod keys;
 mod modules;
+mod openapi;
 mod operations;
 mod pages;
 mod refusal;
@@ -32,6 +35,11 @@ pub use routes::{addresses, router};
 
 /// The description of the API, as it is served at `/api/v1/openapi.json`.
 pub const OPENAPI: &str = include_str!("../openapi.json");
+
+/// The same, made anew of the routes and their types: a test compares both.
+pub fn description() -> serde_json::Value {
+    routes::description()
+}
 
 /// Every route with its method, for the test that compares them with the description.
 pub fn documented_routes() -> Vec<(axum::http::Method, &'static str)> {

@@ -8,7 +8,7 @@ use crate::{
     form::{Body, Form, Params},
     refusal::{Answer, Done, Refusal},
     runs,
-    stacks::{self, Kind, ListQuery},
+    stacks::{self, Deleted, Finding, Kind, ListQuery, StackView},
 };
 use axum::{
     Extension, Json,
@@ -17,9 +17,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use gantry_domain::{
-    CommitSha, RunId, StackId,
+    CommitSha, RunId, StackId, TestName,
     plan::PlannedModule,
-    run::{Run, RunType},
+    run::{Run, RunState, RunType},
     stack::Stack,
 };
 use gantry_objects::keys as objects;
@@ -31,9 +31,10 @@ use gantry_store::{
     scheduler::{RunEntry, VersionRecord, VersionState, Yanked},
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The JSON Schema of a module's configuration file, for editors.
 pub(crate) async fn schema() -> impl IntoResponse {
@@ -50,7 +51,7 @@ pub(crate) async fn list(
     for row in page.rows {
         modules.push(view(&app, row.stack).await?);
     }
-    Ok(Json(json!({ "modules": modules, "next": page.next })))
+    Ok(Json(ModuleList { modules, next: page.next }))
 }
 
 /// `POST /api/v1/modules`
@@ -59,9 +60,8 @@ pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<i
     let slug = made.stack.slug().clone();
     let done = Done::new(format!("made the module {slug}"));
     let module = stacks::find_of(&app, Kind::Module, slug.as_str()).await?;
-    let mut answer = view(&app, module).await?;
-    answer["findings"] = json!(made.findings);
-    answer["note"] = json!(made.note);
+    let checked = Checked { findings: made.findings, note: made.note };
+    let answer = ModuleView { checked: Some(checked), ..view(&app, module).await? };
     let headers =
         [(header::LOCATION, format!("/api/v1/modules/{slug}")), (header::ETAG, stacks::etag(1))];
     Ok((StatusCode::CREATED, headers, Extension(done), Json(answer)))
@@ -101,21 +101,47 @@ pub(crate) async fn remove(
     stacks::find_of(&app, Kind::Module, &slug).await?;
     let (slug, _) = stacks::delete(&app, &slug, None).await?;
     let done = Done::new(format!("deleted the module {slug}"));
-    let meaning = "Its tests do not run any more. Its slug stays reserved.";
-    Ok((Extension(done), Json(json!({ "slug": slug, "meaning": meaning }))))
+    let meaning = "Its tests do not run any more. Its slug stays reserved.".to_owned();
+    Ok((Extension(done), Json(Deleted { slug, meaning })))
+}
+
+/// A page of modules.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ModuleList {
+    /// By slug.
+    modules: Vec<ModuleView>,
+    /// The `after` of the next page; null at the end.
+    next: Option<String>,
 }
 
 /// A module in an answer: its definition, its status and its current version.
-async fn view(app: &App, module: Stored<Stack>) -> Answer<Value> {
+#[derive(Serialize)]
+pub(crate) struct ModuleView {
+    #[serde(flatten)]
+    module: StackView,
+    namespace: Option<String>,
+    current: Option<Version>,
+    #[serde(flatten)]
+    checked: Option<Checked>,
+}
+
+/// What was found at a new module's project.
+#[derive(Serialize)]
+struct Checked {
+    findings: Vec<Finding>,
+    /// Why GitLab cannot call here; none when it can, as far as is known.
+    note: Option<String>,
+}
+
+async fn view(app: &App, module: Stored<Stack>) -> Answer<ModuleView> {
     let id = module.value.id.clone();
     let namespace = module.value.module.as_ref().map(|module| module.namespace.clone());
     let head = stacks::head(app, &id).await?.map(|head| head.value).unwrap_or_default();
     let missing = stacks::tracked_branch(app, &module.value).await?.is_some_and(|b| b.missing);
     let integration = app.store.integration().await?.map(|found| found.value);
-    let mut view = json!(stacks::view_of(module, head, missing, integration.as_ref()));
-    view["namespace"] = json!(namespace);
-    view["current"] = json!(current(app, &id).await?.map(|version| version.version));
-    Ok(view)
+    let module = stacks::view_of(module, head, missing, integration.as_ref());
+    let current = current(app, &id).await?.map(|version| version.version);
+    Ok(ModuleView { module, namespace, current, checked: None })
 }
 
 /// The version that somebody gets who asks for the newest: no pre-release.
@@ -190,18 +216,59 @@ pub(crate) async fn versions_of(app: &App, module: &StackId) -> Answer<Vec<Versi
     Ok(found.into_iter().map(|version| version.value).collect())
 }
 
-/// A version in an answer.
-#[derive(Serialize)]
+/// A version of a module.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ModuleVersion")]
 struct VersionView {
+    /// Its number.
     version: Version,
+    /// Whether it can be used.
     state: VersionState,
     commit: CommitSha,
+    /// The tag that asked for it; null where a person did.
     tag: Option<String>,
+    /// When its tests had ended.
     at: Timestamp,
     /// The module's run that tested it.
     run: RunId,
     /// Set while nobody is to use it.
     yanked: Option<Yanked>,
+}
+
+/// A page of a module's versions.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct VersionList {
+    /// The highest first.
+    versions: Vec<VersionView>,
+    /// The `after` of the next page; null at the end.
+    #[schemars(with = "Option<String>")]
+    next: Option<Version>,
+}
+
+/// A version of a module, with its tests and what its code says of itself.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TestedVersion {
+    #[serde(flatten)]
+    version: VersionView,
+    /// By name.
+    tests: Vec<TestView>,
+    /// What is read from its code; null where that was not kept.
+    code: Option<Metadata>,
+}
+
+/// How a test of a version ended.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ModuleTest")]
+struct TestView {
+    name: TestName,
+    /// The test run.
+    run: RunId,
+    /// Where the test run is.
+    state: RunState,
+    /// Its plan or apply has to fail.
+    negative: bool,
+    /// One line on how it ended other than well.
+    summary: Option<String>,
 }
 
 impl From<VersionRecord> for VersionView {
@@ -212,10 +279,13 @@ impl From<VersionRecord> for VersionView {
 }
 
 /// Which part of the list is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct VersionQuery {
-    /// Versions lower than this one.
+    /// The `next` of the page before.
+    #[schemars(with = "Option<String>")]
     after: Option<Version>,
+    /// How many a page has: 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
 }
 
@@ -230,9 +300,8 @@ pub(crate) async fn versions(
     let mut all = versions_of(&app, &module.id).await?;
     all.retain(|known| query.after.as_ref().is_none_or(|last| known.version < *last));
     let next = (all.len() > limit).then(|| all[all.len() - limit].version.clone());
-    let versions: Vec<VersionView> =
-        all.into_iter().rev().take(limit).map(VersionView::from).collect();
-    Ok(Json(json!({ "versions": versions, "next": next })))
+    let versions = all.into_iter().rev().take(limit).map(VersionView::from).collect();
+    Ok(Json(VersionList { versions, next }))
 }
 
 /// `GET /api/v1/modules/{slug}/versions/{version}`: with its tests.
@@ -247,10 +316,7 @@ pub(crate) async fn version(
     let record = found.ok_or_else(missing)?.value;
     let tests = tests_of(&app, &record.run).await?;
     let code = code_of(&app, &module.id, &record).await?;
-    let mut view = json!(VersionView::from(record));
-    view["tests"] = json!(tests);
-    view["code"] = json!(code);
-    Ok(Json(view))
+    Ok(Json(TestedVersion { version: record.into(), tests, code }))
 }
 
 /// `POST /api/v1/modules/{slug}/versions/{version}/yank {"note"?}`: nobody is to use it any more;
@@ -293,18 +359,20 @@ pub(crate) async fn ask_yank(
 }
 
 /// The tests of a module's run, with their own runs.
-async fn tests_of(app: &App, suite: &RunId) -> Answer<Vec<Value>> {
+async fn tests_of(app: &App, suite: &RunId) -> Answer<Vec<TestView>> {
     let suite = runs::find(app, suite.as_str()).await?;
     let tests = test_runs(app, &suite).await?;
-    let view = |run: &Run| {
-        let case = run.test.as_ref().map(|test| &test.case);
-        json!({
-            "name": case.map(|case| &case.name), "run": run.id, "state": run.state,
-            "negative": case.is_some_and(|case| case.negative),
-            "summary": run.ending.as_ref().map(|end| &end.summary),
+    let view = |run: Run| {
+        let case = run.test?.case;
+        Some(TestView {
+            name: case.name,
+            run: run.id,
+            state: run.state,
+            negative: case.negative,
+            summary: run.ending.map(|end| end.summary),
         })
     };
-    Ok(tests.iter().map(view).collect())
+    Ok(tests.into_iter().filter_map(view).collect())
 }
 
 /// The test runs of a module's run, by name.

@@ -12,18 +12,19 @@ use futures::future::{try_join, try_join_all};
 use gantry_queue::{Backlog, DeadLetter, QueueName, SlotsMessage};
 use gantry_store::{Expect, Write, config::Pause, keys, scheduler::SlotLimit};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// How things stand.
-#[derive(Serialize)]
+/// How things stand: whether runners are held back, the queues, and messages that were given up.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Operations {
-    /// Why no runner is started, when that is so.
+    /// Who holds runners back; null while they start.
     pub(crate) pause: Option<Pause>,
-    /// The cloud takes fewer runners than are set, in its own words.
+    /// Set while the cloud takes fewer runners than are set.
     pub(crate) fewer_runners: Option<FewerRunners>,
-    /// What runs on this installation's own machine are kept from.
+    /// What runs on the installation's own machine are kept from; null where it starts builds instead.
     pub(crate) runs: Option<RunsConfinement>,
     /// How much each queue holds.
     pub(crate) queues: Vec<Queue>,
@@ -32,25 +33,28 @@ pub(crate) struct Operations {
 }
 
 /// The cloud's limit, while it is in force.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct FewerRunners {
     /// How many runners it had taken.
     pub(crate) runners: u32,
+    /// Since when.
     pub(crate) since: Timestamp,
+    /// The cloud's own words.
     pub(crate) words: String,
 }
 
 /// How much a queue holds, about.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Queue {
+    /// Its name.
     pub(crate) queue: &'static str,
     /// Messages that nobody handles yet.
     pub(crate) waiting: u64,
-    /// Those that are handled now, or wait for their time.
+    /// Those that are handled now, or wait for their time: a delay, or another attempt.
     pub(crate) in_flight: u64,
-    /// Those that were handled without success; null where the queues do not tell.
+    /// Those that were handled without success; null on AWS.
     pub(crate) failing: Option<u64>,
-    /// When the oldest was sent; null without one, and where the queues do not tell.
+    /// When the oldest was sent; null without one, and on AWS, where CloudWatch has its age.
     pub(crate) oldest: Option<Timestamp>,
 }
 
@@ -61,21 +65,40 @@ impl Queue {
     }
 }
 
-/// The dead letters of a queue; at most about a hundred are shown.
-#[derive(Serialize)]
+/// The messages of a queue that were given up; at most about a hundred are shown.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetters")]
 pub(crate) struct DeadQueue {
+    /// The queue's name.
     pub(crate) queue: &'static str,
+    /// At most about a hundred of them.
     pub(crate) messages: Vec<DeadMessage>,
 }
 
 /// A message that was given up.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
 pub(crate) struct DeadMessage {
+    /// What it asked for; null when that cannot be read.
     pub(crate) kind: Option<&'static str>,
+    /// Its line: messages of one line are handled in their order.
     pub(crate) group: Option<String>,
-    /// Why.
+    /// Why it was given up.
     pub(crate) error: Option<String>,
+    /// When it was sent.
     pub(crate) sent_at: Option<Timestamp>,
+}
+
+/// How many messages of which queue were sent again.
+#[derive(Serialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct Redriven(BTreeMap<&'static str, usize>);
+
+/// Whether runners are held back, as it is now.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Paused {
+    /// No runner is started.
+    paused: bool,
 }
 
 impl From<DeadLetter> for DeadMessage {
@@ -115,7 +138,7 @@ pub(crate) async fn look(app: &App) -> Answer<Operations> {
 /// `POST /api/v1/operations/redrive {"queue"?}`: one queue, or all.
 pub(crate) async fn redrive(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
     let (sent, done) = send_again(&app, body).await?;
-    Ok((Extension(done), Json(sent)))
+    Ok((Extension(done), Json(Redriven(sent))))
 }
 
 /// Sends dead letters again; says how many of which queue.
@@ -156,8 +179,9 @@ pub(crate) async fn pause(
         form.wrong("paused", "is missing: true or false");
     }
     form.check()?;
-    let done = set_pause(&app, &caller, paused == Some(true)).await?;
-    Ok((Extension(done), Json(serde_json::json!({ "paused": paused }))))
+    let paused = paused == Some(true);
+    let done = set_pause(&app, &caller, paused).await?;
+    Ok((Extension(done), Json(Paused { paused })))
 }
 
 /// Holds runners back, or lets them start again.

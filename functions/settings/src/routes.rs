@@ -1,65 +1,136 @@
-//! Every route, with the role it needs and what it does in words.
+//! Every route, with the role it needs and what it does in words: those of the pages here, those of
+//! the API in `api`.
 
 use crate::{
     access::{Access, Guard, guard},
+    api,
     app::{App, Deps},
-    commands, events, integration, keys, modules, operations, pages,
+    commands,
+    openapi::{self, BodyOf, Operation, Tag, schema_of},
+    pages,
     refusal::Refusal,
-    registry, runs, stacks,
+    registry,
 };
 use axum::{
     Router,
     handler::Handler,
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{Method, StatusCode},
     middleware::{from_fn, from_fn_with_state},
-    response::IntoResponse,
     routing::{MethodFilter, MethodRouter, on},
 };
 use gantry_setup::web::{in_time, taking};
 use gantry_store::config::Role::{self, Admin, Deploy, Read};
+use schemars::JsonSchema;
 
 /// A route.
-struct Route {
-    method: Method,
-    path: &'static str,
-    access: Access,
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
     /// What a request for a change asks for, for the list of activities.
     what: &'static str,
     /// The address has a question, without whose answer nothing is done.
     asks: bool,
     /// The parameters that the API takes behind the address's `?`; others are refused.
     takes: &'static [&'static str],
+    /// What the API's description says of it; none of a page.
+    pub(crate) operation: Option<Operation>,
     handler: MethodRouter<App>,
 }
 
-fn route<H, T>(method: Method, path: &'static str, access: Access, handler: H) -> Route
+pub(crate) fn route<H, T>(method: Method, path: &'static str, access: Access, handler: H) -> Route
 where
     H: Handler<T, App>,
     T: 'static,
 {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
-    Route { method, path, access, what: "", asks: false, takes: &[], handler: on(filter, handler) }
+    let handler = on(filter, handler);
+    Route { method, path, access, what: "", asks: false, takes: &[], operation: None, handler }
 }
 
+/// What the description says of a route of the API. [`Self::named`] comes first.
 impl Route {
-    /// The same with parameters behind its `?`.
-    fn taking(self, takes: &'static [&'static str]) -> Self {
-        Self { takes, ..self }
+    /// What it belongs to, its name for programs, and what it does.
+    pub(crate) fn named(self, tag: Tag, id: &'static str, summary: &'static str) -> Self {
+        Self { operation: Some(Operation::new(tag, id, summary)), ..self }
+    }
+
+    fn described(self, more: impl FnOnce(Operation) -> Operation) -> Self {
+        Self { operation: self.operation.map(more), ..self }
+    }
+
+    /// More than the summary says.
+    pub(crate) fn about(self, about: &'static str) -> Self {
+        self.described(|operation| operation.about(about))
+    }
+
+    /// Takes the fields of `Q` behind its `?`: `takes` are their names.
+    pub(crate) fn taking<Q: JsonSchema>(self, takes: &'static [&'static str]) -> Self {
+        Self { takes, ..self }.described(|operation| operation.query(schema_of::<Q>))
+    }
+
+    /// Takes a header, which is optional.
+    pub(crate) fn header(self, (name, words): (&'static str, &'static str)) -> Self {
+        self.described(|operation| operation.header(name, words))
+    }
+
+    /// Takes a body, or none.
+    pub(crate) fn body(self, body: Option<BodyOf>) -> Self {
+        self.described(|operation| operation.body(body))
+    }
+
+    /// Needs a body.
+    pub(crate) fn sends<B: JsonSchema>(self) -> Self {
+        self.body(Some(BodyOf::required::<B>()))
+    }
+
+    /// Takes a body, which may be empty.
+    pub(crate) fn may_send<B: JsonSchema>(self) -> Self {
+        self.body(Some(BodyOf::optional::<B>()))
+    }
+
+    /// Answers 200 with `A`.
+    pub(crate) fn gives<A: JsonSchema>(self, words: &'static str) -> Self {
+        self.described(|operation| operation.json(200, words, schema_of::<A>))
+    }
+
+    /// Answers 200 with `A`, in another form of JSON.
+    pub(crate) fn gives_as<A: JsonSchema>(self, kind: &'static str, words: &'static str) -> Self {
+        self.described(|operation| operation.answer(200, words, Some((kind, schema_of::<A>))))
+    }
+
+    /// Answers 201 with `A`.
+    pub(crate) fn makes<A: JsonSchema>(self, words: &'static str) -> Self {
+        self.described(|operation| operation.json(201, words, schema_of::<A>))
+    }
+
+    /// Answers 204.
+    pub(crate) fn ends(self, words: &'static str) -> Self {
+        self.described(|operation| operation.answer(204, words, None))
+    }
+
+    /// Answers 202 with `A` while the outcome is not known.
+    pub(crate) fn or_later<A: JsonSchema>(self, words: &'static str) -> Self {
+        self.described(|operation| operation.json(202, words, schema_of::<A>))
+    }
+
+    /// May refuse with these, besides those that follow from what it is.
+    pub(crate) fn refuses(self, statuses: &'static [u16]) -> Self {
+        self.described(|operation| operation.refusals(statuses))
     }
 }
 
-/// Where a list goes on, and how much of it is answered at once.
-const PAGING: &[&str] = &["after", "limit"];
-/// The same for lists that are searched.
-const SEARCHING: &[&str] = &["after", "limit", "search", "label"];
-
 /// A route that everybody may read.
-fn open<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+pub(crate) fn open<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
     route(Method::GET, path, Access::Open, handler)
 }
 
 /// A route that changes nothing.
-fn read<H: Handler<T, App>, T: 'static>(path: &'static str, needs: Role, handler: H) -> Route {
+pub(crate) fn read<H: Handler<T, App>, T: 'static>(
+    path: &'static str,
+    needs: Role,
+    handler: H,
+) -> Route {
     route(Method::GET, path, Access::Key(needs), handler)
 }
 
@@ -74,7 +145,7 @@ fn change<H: Handler<T, App>, T: 'static>(
     Route { what, ..route(method, path, Access::Key(needs), handler) }
 }
 
-fn post<H: Handler<T, App>, T: 'static>(
+pub(crate) fn post<H: Handler<T, App>, T: 'static>(
     path: &'static str,
     needs: Role,
     what: &'static str,
@@ -83,7 +154,7 @@ fn post<H: Handler<T, App>, T: 'static>(
     change(Method::POST, path, needs, what, handler)
 }
 
-fn delete<H: Handler<T, App>, T: 'static>(
+pub(crate) fn delete<H: Handler<T, App>, T: 'static>(
     path: &'static str,
     needs: Role,
     what: &'static str,
@@ -92,7 +163,7 @@ fn delete<H: Handler<T, App>, T: 'static>(
     change(Method::DELETE, path, needs, what, handler)
 }
 
-fn put<H: Handler<T, App>, T: 'static>(
+pub(crate) fn put<H: Handler<T, App>, T: 'static>(
     path: &'static str,
     needs: Role,
     what: &'static str,
@@ -125,15 +196,6 @@ fn sure<H: Handler<T, App>, T: 'static>(
 ) -> Route {
     Route { asks: true, ..send(path, needs, what, handler) }
 }
-
-const INTEGRATION: &str = "/api/v1/integration";
-const STACKS: &str = "/api/v1/stacks";
-const STACK: &str = "/api/v1/stacks/{slug}";
-const STACK_RUNS: &str = "/api/v1/stacks/{slug}/runs";
-const MODULES: &str = "/api/v1/modules";
-const MODULE: &str = "/api/v1/modules/{slug}";
-const VERSIONS: &str = "/api/v1/modules/{slug}/versions";
-const KEYS: &str = "/api/v1/keys";
 
 /// The pages, and the registry, which Terraform asks. Forms send POST alone, and each part of a path has a name of its own, so that
 /// activities read well.
@@ -211,85 +273,6 @@ fn pages() -> Vec<Route> {
     routes
 }
 
-/// The API.
-fn api() -> Vec<Route> {
-    let mut routes = vec![
-        open("/api/v1/openapi.json", openapi),
-        read(INTEGRATION, Read, integration::show),
-        put(INTEGRATION, Admin, "connect GitLab", integration::connect),
-        delete(INTEGRATION, Admin, "unlink GitLab", integration::unlink),
-        post(
-            "/api/v1/integration/rotate-secret",
-            Admin,
-            "replace the webhook secret",
-            integration::rotate,
-        ),
-        read(KEYS, Admin, keys::list),
-        post(KEYS, Admin, "make a key", keys::create),
-        delete("/api/v1/keys/{id}", Admin, "delete a key", keys::delete),
-        read(STACKS, Read, stacks::list).taking(SEARCHING),
-        post(STACKS, Admin, "make a stack", stacks::create),
-        read(STACK, Read, stacks::show),
-        put(STACK, Admin, "change the stack {slug}", stacks::edit),
-        delete(STACK, Admin, "delete the stack {slug}", stacks::remove).taking(&["state"]),
-        post(
-            "/api/v1/stacks/{slug}/webhook",
-            Admin,
-            "make or repair the webhook of the stack {slug}",
-            stacks::make_webhook,
-        ),
-        read(STACK_RUNS, Read, runs::list).taking(PAGING),
-        open("/api/v1/module-config.schema.json", modules::schema),
-        read(MODULES, Read, modules::list).taking(SEARCHING),
-        post(MODULES, Admin, "make a module", modules::create),
-        read(MODULE, Read, modules::show),
-        put(MODULE, Admin, "change the module {slug}", modules::edit),
-        delete(MODULE, Admin, "delete the module {slug}", modules::remove),
-        read(VERSIONS, Read, modules::versions).taking(PAGING),
-        post(VERSIONS, Deploy, "make a version of the module {slug}", modules::make_version),
-        read("/api/v1/modules/{slug}/versions/{version}", Read, modules::version),
-        post(
-            "/api/v1/modules/{slug}/versions/{version}/yank",
-            Admin,
-            "yank the version {version} of the module {slug}, or take that back",
-            modules::yank,
-        ),
-        read("/api/v1/waiting", Read, runs::waiting_list).taking(PAGING),
-        read("/api/v1/runs/{id}", Read, runs::show),
-        read("/api/v1/runs/{id}/log", Read, runs::log).taking(&["after", "before", "find"]),
-        read("/api/v1/runs/{id}/change", Read, runs::show_change),
-        read("/api/v1/commands/{slug}/{request}", Read, commands::outcome),
-        read("/api/v1/events", Read, events::list).taking(&["after", "limit", "project"]),
-        read("/api/v1/events/{id}", Read, events::decisions),
-        read("/api/v1/activity", Read, events::activity).taking(PAGING),
-        read("/api/v1/operations", Admin, operations::show),
-        post(
-            "/api/v1/operations/redrive",
-            Admin,
-            "send messages again that were given up",
-            operations::redrive,
-        ),
-        put(
-            "/api/v1/operations/pause",
-            Admin,
-            "hold runners back, or let them start",
-            operations::pause,
-        ),
-    ];
-    routes.extend(commands_of_api());
-    routes
-}
-
-/// The commands of the API.
-fn commands_of_api() -> impl Iterator<Item = Route> {
-    commands::TABLE.iter().map(|row| {
-        let asked = row.ask;
-        post(row.api, row.needs, row.what, move |app, caller, of, body| {
-            commands::take(asked, app, caller, of, body)
-        })
-    })
-}
-
 /// The forms of commands.
 fn commands_of_pages() -> impl Iterator<Item = Route> {
     commands::TABLE.iter().map(|row| {
@@ -305,7 +288,7 @@ fn commands_of_pages() -> impl Iterator<Item = Route> {
 pub fn router(deps: Deps) -> Router {
     let app = App::new(deps);
     let mut router = Router::new();
-    let api = api().into_iter().map(|route| {
+    let api = api::routes().into_iter().map(|route| {
         let handler = taking(route.handler, route.takes);
         Route { handler, ..route }
     });
@@ -333,18 +316,18 @@ pub fn router(deps: Deps) -> Router {
 /// The addresses of all that can be looked at: every page, and what the API answers to GET, with
 /// names in braces for the parts that vary.
 pub fn addresses() -> Vec<&'static str> {
-    let all = api().into_iter().chain(pages());
+    let all = api::routes().into_iter().chain(pages());
     all.filter(|route| route.method == Method::GET).map(|route| route.path).collect()
 }
 
 /// The routes that the description has.
 pub(crate) fn documented() -> Vec<(Method, &'static str)> {
-    api().into_iter().map(|route| (route.method, route.path)).collect()
+    api::routes().into_iter().map(|route| (route.method, route.path)).collect()
 }
 
-async fn openapi() -> impl IntoResponse {
-    let content_type = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, content_type)], crate::OPENAPI)
+/// The API's description, made anew.
+pub(crate) fn description() -> serde_json::Value {
+    openapi::document(api::routes())
 }
 
 async fn unknown() -> Refusal {

@@ -4,6 +4,7 @@
 //! Which commit a branch is at, and what it changes, is read from GitLab before anything runs.
 
 use crate::{EventId, MergeRequestIid, ProjectId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A webhook body, translated at the door.
@@ -82,7 +83,7 @@ impl Hook {
 }
 
 /// Where an event came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventSource {
     /// GitLab called.

@@ -1,5 +1,6 @@
 //! Identifiers. Each is its own type, so that a run's id can never stand where a stack's belongs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
@@ -23,8 +24,9 @@ impl InvalidId {
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
+        #[schemars(inline)]
         pub struct $name(pub u64);
 
         impl fmt::Display for $name {
@@ -53,10 +55,11 @@ number_id!(
 );
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $pattern:literal, $check:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(inline, extend("pattern" = $pattern))]
         pub struct $name(String);
 
         impl $name {
@@ -122,6 +125,7 @@ text_id!(
     CommitSha,
     "commit id",
     "40 or 64 lower-case hexadecimal digits, not all zero",
+    "^([0-9a-f]{40}|[0-9a-f]{64})$",
     |v| matches!(v.len(), 40 | 64) && is_lower_hex(v) && v.bytes().any(|b| b != b'0')
 );
 text_id!(
@@ -129,6 +133,7 @@ text_id!(
     StackId,
     "stack id",
     "1 to 64 of a-z, 0-9 and -",
+    "^[a-z0-9-]{1,64}$",
     is_key
 );
 text_id!(
@@ -136,6 +141,7 @@ text_id!(
     StackSlug,
     "slug",
     "1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit",
+    "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$",
     |v| is_key(v) && !v.starts_with('-') && !v.ends_with('-')
 );
 text_id!(
@@ -144,6 +150,7 @@ text_id!(
     RunId,
     "run id",
     "1 to 64 of a-z, 0-9 and -",
+    "^[a-z0-9-]{1,64}$",
     is_key
 );
 text_id!(
@@ -151,6 +158,7 @@ text_id!(
     EventId,
     "event id",
     "1 to 128 of a-z, A-Z, 0-9, '-', '_', '.' and ':'",
+    "^[A-Za-z0-9_.:-]{1,128}$",
     |v| !v.is_empty()
         && v.len() <= 128
         && v.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
@@ -161,6 +169,7 @@ text_id!(
     TestName,
     "test name",
     "1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit",
+    "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
     |v| v.len() <= 64
         && v.starts_with(|c: char| c.is_ascii_alphanumeric())
         && v.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))

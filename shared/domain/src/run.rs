@@ -11,6 +11,7 @@ use crate::{
     stack::Pool,
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -29,7 +30,18 @@ pub use trigger::Trigger;
 
 /// What a run is for.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, strum::Display,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -44,7 +56,18 @@ pub enum RunType {
 
 /// The part of a run that one runner process executes.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, strum::Display,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -56,8 +79,11 @@ pub enum Phase {
 }
 
 /// Something that keeps a proposed run alive.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(tag = "kind", content = "of", rename_all = "snake_case")]
+#[schemars(rename = "RunInterest")]
 pub enum Interest {
     /// A branch whose head is the run's commit.
     Branch(String),
@@ -70,7 +96,8 @@ pub enum Interest {
 }
 
 /// A step of a run's life, kept for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunStep")]
 pub struct Step {
     /// The state that was entered.
     pub state: RunState,
@@ -81,7 +108,8 @@ pub struct Step {
 }
 
 /// Why a run ended other than well.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunEnding")]
 pub struct Ending {
     /// One line, masked: the first error's summary, or who stopped it.
     pub summary: String,

@@ -3,6 +3,7 @@
 use crate::{
     CommitSha, ProjectId, Repository, StackId, StackSlug, integration::Integration, run::RunType,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod head;
@@ -91,7 +92,7 @@ impl Stack {
 }
 
 /// The program that executes a stack.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tool {
     /// HashiCorp Terraform, the command `terraform`.
@@ -247,8 +248,11 @@ pub struct Hooks {
 }
 
 /// The name of a pool of workers: 1 to 40 of `a-z`, `0-9` and `-`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline, extend("pattern" = "^[a-z0-9-]{1,40}$"))]
 pub struct Pool(String);
 
 impl Pool {

@@ -5,6 +5,7 @@ use gantry_domain::{
     code::{self, Configuration, Problem, RootFile},
     stack::Tool,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     path::Path,
@@ -21,8 +22,9 @@ const README: usize = 256 << 10;
 const CODE: usize = 16 << 20;
 
 /// What a module says about itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ModuleCode")]
 pub struct Metadata {
     /// Its variables, by name.
     pub inputs: Vec<Input>,
@@ -44,8 +46,9 @@ pub struct Metadata {
 }
 
 /// What the code declares as one tool reads it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ModuleDeclarations")]
 pub struct Declared {
     /// Its variables, by name.
     pub inputs: Vec<Input>,
@@ -56,8 +59,9 @@ pub struct Declared {
 }
 
 /// A variable.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ModuleInput")]
 pub struct Input {
     /// Its name.
     pub name: String,
@@ -76,8 +80,9 @@ pub struct Input {
 }
 
 /// An output.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ModuleOutput")]
 pub struct Output {
     /// Its name.
     pub name: String,
@@ -88,7 +93,7 @@ pub struct Output {
 }
 
 /// A provider that the module requires.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProviderRequirement {
     /// What the module calls it.

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::MethodRouter,
 };
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,17 +26,20 @@ pub async fn in_time(request: Request, next: Next) -> Response {
     deadline::until(Instant::now() + ANSWER, next.run(request)).await
 }
 
-/// A refusal as `application/problem+json` (RFC 9457): what happened, why, what to do next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A refusal as `application/problem+json` (RFC 9457): what happened, why, what to do next. A kind of
+/// refusal may have members of its own, such as `webhook`: what is needed to do it by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = true))]
 pub struct Problem {
     /// The HTTP status.
     #[serde(serialize_with = "as_number")]
+    #[schemars(with = "u16")]
     pub status: StatusCode,
     /// What happened, in a few words; the same for every occurrence.
     pub title: String,
     /// What happened this time, why, and what to do next.
     pub detail: String,
-    /// What is wrong with single fields of the request, by name.
+    /// What is wrong with single fields of the request, by name: `variables[2].name`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, String>,
 }

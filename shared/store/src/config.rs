@@ -10,6 +10,7 @@ use gantry_domain::{
     stack::{Pool, Stack, StackHead},
 };
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -87,7 +88,9 @@ pub struct ProjectEntry {
 }
 
 /// What an admin key may do. Each role may do all that the ones before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Take runs of a pool, and nothing else.
@@ -114,8 +117,8 @@ pub struct AdminKey {
     pub created_at: Timestamp,
 }
 
-/// Something that an admin did, or tried ([`crate::keys::activity`]).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Something that the holder of a key did, or tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Activity {
     /// The key's name.
     pub actor: String,
@@ -127,8 +130,8 @@ pub struct Activity {
     pub at: Timestamp,
 }
 
-/// No runner is started while it is there ([`crate::keys::pause`]).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Runners are held back: none is started while this is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     /// The name of the key that asked for it.
     pub by: String,

@@ -8,6 +8,7 @@ use gantry_domain::{
     stack::{Pool, Stack},
 };
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,7 +87,7 @@ pub struct VersionRecord {
 }
 
 /// Why a version is not to be used any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Yanked {
     /// Why, in a person's words.
     pub note: String,
@@ -97,7 +98,7 @@ pub struct Yanked {
 }
 
 /// Whether a version of a module can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionState {
     /// Its tests have passed. The number is never used again.

@@ -7,6 +7,7 @@ use gantry_domain::{
 };
 use gantry_gitlab::{Client, CurrentUser, Error, TokenSelf, Version};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The oldest GitLab that is taken: from this version on it tells what a token may do.
@@ -25,9 +26,11 @@ pub(crate) struct Found {
 }
 
 /// The user that the token acts as.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "BotUser")]
 pub(crate) struct User {
     pub(super) id: UserId,
+    /// The name that statuses and notes carry.
     pub(crate) username: String,
 }
 

@@ -6,9 +6,9 @@ mod view;
 mod webhook;
 
 pub(crate) use check::Found;
-pub(crate) use rotate::{rotate, rotate_secret};
+pub(crate) use rotate::{Rotated, rotate, rotate_secret};
 pub(crate) use view::{Broken, IntegrationView, LastTrouble, broken};
-pub(crate) use webhook::{Addresses, by_hand, cannot_call, kept_secrets};
+pub(crate) use webhook::{Addresses, HookSecrets, by_hand, cannot_call, kept_secrets};
 
 use crate::{
     access::Caller,
@@ -27,8 +27,10 @@ use gantry_store::{
     keys,
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// `GET /api/v1/integration`
 pub(crate) async fn show(
@@ -202,14 +204,25 @@ async fn nudge(app: &App, integration: &Integration) {
     }
 }
 
+/// No server is connected any more.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Unlinked {
+    /// False.
+    linked: bool,
+    /// The server that was connected.
+    api_host: String,
+    /// What follows from it, in words.
+    meaning: String,
+}
+
 /// `DELETE /api/v1/integration`: webhooks are still answered, nothing runs, stacks stay.
 pub(crate) async fn unlink(State(app): State<App>) -> Answer<impl IntoResponse> {
     let unlinked = end(&app).await?;
     let meaning = "Webhooks are still answered. Nothing runs. Stacks stay, detached, until a \
                    server is connected again; revoke the token at GitLab.";
     let done = Done::new(format!("unlinked {}", unlinked.api_host));
-    let answer = json!({ "linked": false, "api_host": unlinked.api_host, "meaning": meaning });
-    Ok((Extension(done), Json(answer)))
+    let meaning = meaning.to_owned();
+    Ok((Extension(done), Json(Unlinked { linked: false, api_host: unlinked.api_host, meaning })))
 }
 
 /// Unlinks the server.

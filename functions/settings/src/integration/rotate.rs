@@ -1,7 +1,10 @@
 //! Replacing the webhooks' secret: the hooks that Gantry made are rewritten, all others go on with
 //! the old secret until it ends.
 
-use super::{Addresses, kept_secrets, view::show_secrets, webhook};
+use super::{
+    Addresses, kept_secrets,
+    webhook::{self, HookSecrets, Webhook},
+};
 use crate::{
     app::App,
     form::{Body, Form},
@@ -11,6 +14,7 @@ use crate::{
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use futures::{StreamExt as _, stream};
+use gantry_domain::ProjectId;
 use gantry_gitlab::{Client, HookSettings, webhook::WebhookSecrets};
 use gantry_secrets::SecretName;
 use gantry_store::{
@@ -18,7 +22,9 @@ use gantry_store::{
     keys,
 };
 use jiff::SignedDuration;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// How long the old secret still counts.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -31,9 +37,34 @@ pub(crate) async fn rotate(State(app): State<App>, Body(body): Body) -> Answer<i
     Ok((Extension(Done::new(outcome)), Json(answer)))
 }
 
+/// The webhooks' secret as it is now, and which hooks have it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Rotated {
+    webhook: Webhook,
+    /// Every project with a hook that Gantry made, or with a stack, by path.
+    projects: Vec<RenewedHook>,
+    /// Projects whose hooks still send the previous secret.
+    pub(crate) still_on_previous: Vec<RenewedHook>,
+}
+
+/// What became of the hook of one project.
+#[derive(Clone, Serialize, JsonSchema)]
+pub(crate) struct RenewedHook {
+    project_id: ProjectId,
+    /// The project's path at GitLab.
+    pub(crate) path: String,
+    /// It sends the new secret.
+    renewed: bool,
+    /// Why it does not.
+    pub(crate) problem: Option<String>,
+}
+
 /// Replaces the webhooks' secret, or ends the one before. Answers what the API answers, and one
 /// line for people.
-pub(crate) async fn rotate_secret(app: &App, body: Map<String, Value>) -> Answer<(Value, String)> {
+pub(crate) async fn rotate_secret(
+    app: &App,
+    body: Map<String, Value>,
+) -> Answer<(Rotated, String)> {
     let mut form = Form::new(body);
     let end = form.flag("end").unwrap_or(false);
     let force = form.flag("force").unwrap_or(false);
@@ -62,18 +93,15 @@ pub(crate) async fn rotate_secret(app: &App, body: Map<String, Value>) -> Answer
     let addresses = Addresses::of(app.public_url.as_ref(), &host);
     let endpoint = addresses.endpoint.as_deref();
     let hooks = if end { Vec::new() } else { renew_hooks(app, &secrets, endpoint).await? };
-    let old: Vec<&Value> = hooks.iter().filter(|hook| hook["renewed"] == false).collect();
+    let old: Vec<RenewedHook> = hooks.iter().filter(|hook| !hook.renewed).cloned().collect();
     let mut shown = webhook::by_hand(endpoint, None, true);
-    if let Some(members) = shown.as_object_mut() {
-        show_secrets(members, &secrets, now);
-    }
+    shown.secrets = Some(HookSecrets::at(&secrets, now));
     let outcome = if end {
         "ended the previous webhook secret".to_owned()
     } else {
         format!("replaced the webhook secret; {} projects still use the old one", old.len())
     };
-    let answer = json!({ "webhook": shown, "projects": hooks, "still_on_previous": old });
-    Ok((answer, outcome))
+    Ok((Rotated { webhook: shown, projects: hooks, still_on_previous: old }, outcome))
 }
 
 /// Rewrites every hook that Gantry made, and says which projects it could not do.
@@ -81,19 +109,19 @@ async fn renew_hooks(
     app: &App,
     secrets: &WebhookSecrets,
     endpoint: Option<&str>,
-) -> Answer<Vec<Value>> {
+) -> Answer<Vec<RenewedHook>> {
     let projects = stacks::projects(app).await?;
     // Unlinked: hooks are listed as they are, and renewed one by one when a server is linked.
     let linked = app.gitlab.linked().await.ok();
-    let mut results: Vec<Value> = stream::iter(projects)
+    let mut results: Vec<RenewedHook> = stream::iter(projects)
         .map(|project| renew(app, linked.as_ref(), project, secrets, endpoint))
         .buffer_unordered(AT_ONCE)
         .filter_map(|result| async { result.transpose() })
-        .collect::<Vec<Answer<Value>>>()
+        .collect::<Vec<Answer<RenewedHook>>>()
         .await
         .into_iter()
         .collect::<Answer<_>>()?;
-    results.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
+    results.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(results)
 }
 
@@ -104,7 +132,7 @@ async fn renew(
     project: ProjectEntry,
     secrets: &WebhookSecrets,
     endpoint: Option<&str>,
-) -> Answer<Option<Value>> {
+) -> Answer<Option<RenewedHook>> {
     let stacks = app
         .store
         .query::<ProjectStack>(&keys::project_stacks(project.project), "", None, false, 1)
@@ -125,12 +153,8 @@ async fn renew(
             rewrite(&linked.client, &project, hook, endpoint, settings).await.err()
         }
     };
-    Ok(Some(json!({
-        "project_id": project.project,
-        "path": project.path,
-        "renewed": problem.is_none(),
-        "problem": problem,
-    })))
+    let renewed = problem.is_none();
+    Ok(Some(RenewedHook { project_id: project.project, path: project.path, renewed, problem }))
 }
 
 async fn rewrite(

@@ -3,7 +3,7 @@
 use super::{
     Addresses,
     check::{Found, User},
-    webhook,
+    webhook::{self, HookSecrets, Webhook},
 };
 use crate::{app::App, refusal::Answer};
 use gantry_domain::integration::Integration;
@@ -14,41 +14,57 @@ use gantry_store::{
     keys,
 };
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
-/// `GET` and `PUT /api/v1/integration`.
-#[derive(Serialize)]
+/// The connection to GitLab.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Integration")]
 pub(crate) struct IntegrationView {
+    /// A server is connected.
     pub(crate) linked: bool,
+    /// The server's address: the one that is connected, or the last one that was.
     pub(crate) api_host: Option<String>,
+    /// When these settings were saved.
     pub(crate) saved_at: Option<Timestamp>,
+    /// What was found at the server when the settings were saved.
     pub(crate) found: Option<FoundView>,
     /// What does not work, as the functions that call GitLab saw it.
     pub(crate) broken: Vec<Broken>,
-    /// What did not work before, and does again.
+    /// The trouble that ended last, as the function saw it that calls GitLab; null when there was none.
     pub(crate) last_trouble: Option<LastTrouble>,
-    pub(crate) webhook: Value,
-    /// Why GitLab cannot call here; none when it can, as far as is known.
+    /// What a project's webhook needs.
+    pub(crate) webhook: Webhook,
+    /// Why GitLab cannot call here; null when nothing speaks against it.
     pub(crate) note: Option<String>,
 }
 
 /// What was found at the server.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "FoundServer")]
 pub(crate) struct FoundView {
+    /// GitLab's version.
     pub(crate) version: String,
+    /// The user that the token acts as.
     pub(crate) bot_user: User,
+    /// What the token may do, as GitLab names it; empty when GitLab does not tell.
     pub(crate) scopes: Vec<String>,
+    /// The day on which the token dies at 00:00 UTC.
+    #[schemars(extend("format" = "date"))]
     pub(crate) expires_on: Option<String>,
+    /// What is to be known of the token or the server, in words.
     pub(crate) warnings: Vec<String>,
 }
 
 /// What a function saw that does not work.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Trouble")]
 pub(crate) struct Broken {
+    /// The function: `publisher` or `scheduler`.
     pub(crate) seen_by: &'static str,
+    /// What does not work, in words.
     pub(crate) reason: String,
+    /// Since when, as far as that is known.
     pub(crate) since: Option<Timestamp>,
     #[serde(skip)]
     pub(crate) token_rejected: bool,
@@ -57,11 +73,16 @@ pub(crate) struct Broken {
 }
 
 /// What a function saw that did not work, and later that it did.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PastTrouble")]
 pub(crate) struct LastTrouble {
+    /// The function: `publisher` or `scheduler`.
     pub(crate) seen_by: &'static str,
+    /// What did not work, in words.
     pub(crate) reason: String,
+    /// Since when, as far as that is known.
     pub(crate) since: Option<Timestamp>,
+    /// When it worked again.
     pub(crate) ended_at: Timestamp,
 }
 
@@ -75,12 +96,11 @@ pub(super) async fn integration(
     let addresses = Addresses::of(app.public_url.as_ref(), host);
     let signs = found.as_ref().is_some_and(Found::signs);
     let mut hook = webhook::by_hand(addresses.endpoint.as_deref(), None, signs);
-    if let Some(members) = hook.as_object_mut()
-        && with_secrets
+    if with_secrets
         && let Some(kept) = app.secrets.get(SecretName::WebhookSecrets).await?
         && let Ok(secrets) = WebhookSecrets::from_json(&kept)
     {
-        show_secrets(members, &secrets, app.clock.now());
+        hook.secrets = Some(HookSecrets::at(&secrets, app.clock.now()));
     }
     let (broken, last_trouble) = troubles(app).await?;
     Ok(IntegrationView {
@@ -99,16 +119,6 @@ pub(super) async fn integration(
         webhook: hook,
         note: addresses.note,
     })
-}
-
-/// The webhook's secrets are shown to admins whenever they ask: hooks are also made by hand.
-pub(super) fn show_secrets(to: &mut Map<String, Value>, secrets: &WebhookSecrets, now: Timestamp) {
-    let signing = secrets.signing_token.as_ref().map(|secret| secret.expose_secret());
-    let previous = secrets.previous_token.as_ref().map(|previous| previous.expires_at);
-    to.insert("secret".to_owned(), secrets.token.expose_secret().into());
-    to.insert("signing_token".to_owned(), signing.into());
-    let until = previous.filter(|until| *until > now);
-    to.insert("previous_secret_until".to_owned(), json!(until));
 }
 
 pub(crate) async fn broken(app: &App) -> Answer<Vec<Broken>> {

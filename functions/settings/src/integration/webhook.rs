@@ -7,7 +7,10 @@ use crate::{
 use gantry_domain::ProjectId;
 use gantry_gitlab::webhook::WebhookSecrets;
 use gantry_secrets::SecretName;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
 
 /// The path of the webhook endpoint below the public address.
 const PATH: &str = "/webhooks/gitlab";
@@ -58,14 +61,63 @@ pub(crate) async fn kept_secrets(app: &App) -> Answer<WebhookSecrets> {
         .map_err(|error| Refusal::from(gantry_setup::web::Problem::internal(&error)))
 }
 
-/// What somebody needs to make the webhook by hand. Secrets stay out of it: they are shown beside
-/// it, and have no place in Terraform code.
-pub(crate) fn by_hand(endpoint: Option<&str>, project: Option<ProjectId>, signs: bool) -> Value {
-    json!({
-        "endpoint": endpoint,
-        "events": EVENTS,
-        "terraform": terraform(endpoint, project, signs),
-    })
+/// What somebody needs to make a project's webhook by hand.
+#[derive(Clone, Serialize, JsonSchema)]
+pub(crate) struct Webhook {
+    /// Where GitLab has to call; null while nobody said how this installation is reached.
+    pub(crate) endpoint: Option<String>,
+    /// The events to choose, as GitLab's API names them.
+    events: &'static [&'static str],
+    /// A `gitlab_project_hook` for GitLab's Terraform provider.
+    pub(crate) terraform: String,
+    /// Set for admins only. They have no place in Terraform code.
+    #[serde(flatten)]
+    pub(crate) secrets: Option<HookSecrets>,
+}
+
+/// What GitLab sends along, so that a call is known to be GitLab's. Admins see it whenever they
+/// ask: hooks are also made by hand.
+#[derive(Clone, Serialize, JsonSchema)]
+pub(crate) struct HookSecrets {
+    /// The secret token; for admins only.
+    pub(crate) secret: String,
+    /// The signing token (GitLab 19.0 and newer); for admins only.
+    #[schemars(extend("x-may-be-null" = true))]
+    pub(crate) signing_token: Option<String>,
+    /// Until when the secret before the last rotation still works; for admins only. Left out where
+    /// nothing has the secret yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-may-be-null" = true))]
+    pub(crate) previous_secret_until: Option<Option<Timestamp>>,
+}
+
+impl HookSecrets {
+    /// Those for a hook that is not there yet.
+    pub(crate) fn of_new(secrets: &WebhookSecrets) -> Self {
+        let signing = secrets.signing_token.as_ref().map(|secret| secret.expose_secret());
+        Self {
+            secret: secrets.token.expose_secret().to_owned(),
+            signing_token: signing.map(str::to_owned),
+            previous_secret_until: None,
+        }
+    }
+
+    /// Those of all hooks, as they are now.
+    pub(super) fn at(secrets: &WebhookSecrets, now: Timestamp) -> Self {
+        let previous = secrets.previous_token.as_ref().map(|previous| previous.expires_at);
+        let until = previous.filter(|until| *until > now);
+        Self { previous_secret_until: Some(until), ..Self::of_new(secrets) }
+    }
+}
+
+/// What somebody needs to make the webhook by hand, without its secrets.
+pub(crate) fn by_hand(endpoint: Option<&str>, project: Option<ProjectId>, signs: bool) -> Webhook {
+    Webhook {
+        endpoint: endpoint.map(str::to_owned),
+        events: &EVENTS,
+        terraform: terraform(endpoint, project, signs),
+        secrets: None,
+    }
 }
 
 /// A `gitlab_project_hook` for GitLab's Terraform provider.

@@ -21,7 +21,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 #[derive(Template)]
 #[template(path = "gitlab.html")]
@@ -85,14 +85,13 @@ async fn draw(
         None if !view.linked => Some(host()),
         None => None,
     };
-    let text = |name: &str| view.webhook.get(name).and_then(Value::as_str).map(str::to_owned);
-    let secrets = text("secret").filter(|_| with_secrets).map(|secret| Secrets {
-        secret,
-        signing: text("signing_token"),
-        previous_until: text("previous_secret_until"),
+    let hook = view.webhook.clone();
+    let secrets = hook.secrets.filter(|_| with_secrets).map(|secrets| Secrets {
+        secret: secrets.secret,
+        signing: secrets.signing_token,
+        previous_until: secrets.previous_secret_until.flatten().map(|until| until.to_string()),
     });
-    let (endpoint, terraform) =
-        (text("endpoint").unwrap_or_default(), text("terraform").unwrap_or_default());
+    let (endpoint, terraform) = (hook.endpoint.unwrap_or_default(), hook.terraform);
     let now = app.clock.now();
     let troubles = view.broken.iter().map(|broken| Trouble::of(broken, now)).collect();
     let past = view.last_trouble.as_ref().map(|last| PastTrouble::of(last, now));
@@ -144,12 +143,10 @@ pub(crate) async fn rotate(
         body.insert(name.to_owned(), fields.has(name).into());
     }
     let (answer, outcome) = integration::rotate_secret(&app, body).await?;
-    let old =
-        answer.get("still_on_previous").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut said = vec![format!("Done: {outcome}.")];
-    said.extend(old.iter().map(|project| {
-        let text = |name: &str| project.get(name).and_then(Value::as_str).unwrap_or_default();
-        format!("{} still uses the old secret: {}", text("path"), text("problem"))
+    said.extend(answer.still_on_previous.iter().map(|project| {
+        let problem = project.problem.as_deref().unwrap_or_default();
+        format!("{} still uses the old secret: {problem}", project.path)
     }));
     let page = Said {
         shell: frame.shell("gitlab", "The webhook's secret"),

@@ -19,6 +19,7 @@ use gantry_domain::{
     text,
 };
 use gantry_store::{keys, runner::LogPiece};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -43,21 +44,27 @@ const SHOWN: usize = 300;
 const SHOWN_BEFORE: usize = 60;
 
 /// Where to go on, or what to look for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct LogQuery {
+    /// The `next` of the part, or of the search, before.
     after: Option<String>,
+    /// The `previous` of the part behind, or `end`: the part before it. Not with `after` or `find`.
     before: Option<String>,
+    /// A text to look for, whatever its case. Answers `matches`, and `next` where the search goes on:
+    /// after a hundred lines, or 64 MiB.
+    #[schemars(length(min = 1, max = LONGEST_WANTED))]
     find: Option<String>,
 }
 
 /// A part of a log.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct LogPart {
+    /// What was sent, in its order.
     pub(crate) pieces: Vec<Piece>,
-    /// The `before` of what comes before it; none where the log begins.
+    /// The `before` of what comes before this part; left out where the log begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) previous: Option<String>,
-    /// The lines that have what was looked for.
+    /// The lines that have what was looked for; only with `find`.
     #[serde(skip_serializing_if = "Option::is_none")]
     matches: Option<Vec<Match>>,
     /// The `after` of the next request: there may be more later.
@@ -69,12 +76,16 @@ pub(crate) struct LogPart {
 }
 
 /// What a runner sent at once, or the end or beginning of it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogPiece")]
 pub(crate) struct Piece {
+    /// The phase that wrote it.
     phase: Phase,
+    /// The attempt that wrote it.
     attempt: u32,
     /// Bytes of this attempt's log before it.
     offset: u64,
+    /// Masked.
     pub(crate) text: String,
 }
 
@@ -87,14 +98,19 @@ impl Piece {
 }
 
 /// A line that has what was looked for.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogMatch")]
 pub(crate) struct Match {
-    /// Counted from 1, over the whole log.
+    /// Its number in the whole log, counted from 1.
+    #[schemars(range(min = 1))]
     pub(crate) line: u64,
+    /// The phase that wrote it.
     phase: Phase,
+    /// The attempt that wrote it.
     attempt: u32,
-    /// Where the line begins: the run's page shows it at `?at=`.
+    /// Where the line begins: the run's page shows it with `?at=`.
     pub(crate) at: String,
+    /// The line, or a part of it. Masked.
     pub(crate) text: String,
 }
 

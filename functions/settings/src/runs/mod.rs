@@ -4,9 +4,10 @@ mod log;
 mod view;
 
 pub(crate) use log::{
-    LogPlace, LogQuery, Piece, Reading, before as log_before, find as find_in_log, log, part,
+    LogPart, LogPlace, LogQuery, Piece, Reading, before as log_before, find as find_in_log, log,
+    part,
 };
-pub(crate) use view::{actions, project_page};
+pub(crate) use view::{RunView, actions, project_page};
 
 use crate::{
     app::App,
@@ -30,22 +31,27 @@ use gantry_domain::{
 use gantry_queue::FeedbackMessage;
 use gantry_setup::web::{Problem, page_size};
 use gantry_store::{Key, Stored, keys, scheduler::RunEntry};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a stack's runs have before their sort key's time.
 const PREFIX: &str = "run#";
 
 /// Which part of the list is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct ListQuery {
+    /// The `next` of the page before.
     pub(crate) after: Option<String>,
+    /// How many a page has: 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
     pub(crate) limit: Option<u32>,
 }
 
-#[derive(Serialize)]
-struct RunList {
+/// A page of runs.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RunList {
     runs: Vec<view::RunSummary>,
-    /// The `after` of the next page; none at the end.
+    /// The `after` of the next page; null at the end.
     next: Option<String>,
 }
 

@@ -10,60 +10,85 @@ use gantry_domain::{
 };
 use gantry_secrets::links::run_page;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// A run in a list.
-#[derive(Serialize)]
-pub(super) struct RunSummary {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RunSummary {
     id: RunId,
+    /// The stack's slug.
     stack: StackSlug,
+    /// What it is for.
     #[serde(rename = "type")]
     run_type: RunType,
+    /// Where it is.
     state: RunState,
     commit: CommitSha,
+    /// The branch or tag that it was started for.
     git_ref: String,
+    /// Why it was made.
     reason: String,
+    /// Who asked for it, when a person did.
     by: Option<String>,
+    /// What its plan would do, in numbers; null while it has none.
     delta: Option<Delta>,
+    /// Its plan was applied.
     applied: bool,
     /// One line on how it ended other than well.
     summary: Option<String>,
+    /// When it was made.
     created_at: Timestamp,
     /// When it entered its present state.
     since: Timestamp,
-    /// The page for people; none when nobody said how this installation is reached.
+    /// The page for people; null when nobody said how this installation is reached.
     page: Option<String>,
 }
 
-/// A run.
-#[derive(Serialize)]
-pub(super) struct RunView {
+/// A run: one execution of a stack, or of a module's test, for one commit.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Run")]
+pub(crate) struct RunView {
     #[serde(flatten)]
     summary: RunSummary,
-    /// None where the code is not at GitLab.
+    /// GitLab's id of the project; null where the code is not at GitLab.
     project_id: Option<ProjectId>,
+    /// The stack's tracked branch when the run was made.
     tracked_branch: String,
+    /// Set when the code comes from another project than the stack's: GitLab's id of it.
     fork_of: Option<ProjectId>,
+    /// The event that it was made for.
     event: Option<EventId>,
+    /// The states that it went through.
     history: Vec<Step>,
+    /// What keeps a proposed run alive.
     wants: BTreeSet<Interest>,
+    /// The phase that is, or will be, executed.
     phase: Phase,
+    /// Rises each time that a phase is handed to a runner.
     attempt: u32,
+    /// The runner that has, or had, it.
     runner: Option<String>,
     /// What it waits for before it can have a runner.
     waits_for: Option<String>,
     /// Who or what asked it to end.
     stop_asked: Option<String>,
+    /// Its plan is applied without asking.
     autodeploy: bool,
     /// Its apply was lost: the result is not known.
     lost: bool,
+    /// How it ended other than well.
     ending: Option<Ending>,
     /// What the tool warned of before its plan failed, and in its apply: what it warned of in a plan
     /// is with the change.
     warnings: Vec<Warning>,
+    /// What its plan found, in numbers; null while it has none.
     change: Option<ChangeSummary>,
-    /// What can be asked of it now: `confirm`, `discard`, `stop`, `retry`.
+    /// What can be asked of it now.
+    #[schemars(extend("items" = {
+        "type": "string", "enum": ["confirm", "discard", "stop", "retry"]
+    }))]
     actions: Vec<&'static str>,
     /// GitLab's own words where it refused a status, the note or a deployment.
     refused_by_gitlab: Vec<String>,
@@ -71,30 +96,45 @@ pub(super) struct RunView {
 }
 
 /// What the plan found, in numbers; the whole is at `links.change`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ChangeSummary {
+    /// The program that planned.
     tool: Tool,
+    /// The program's version, as it says itself.
     terraform_version: String,
+    /// The counts over everything.
     delta: Delta,
+    /// The plan is incomplete because an error ended it.
     errored: bool,
+    /// The plan does not cover the whole configuration.
     partial: bool,
+    /// What people should know before they confirm it.
     remarks: Vec<String>,
+    /// Resources that would change.
     resources: usize,
+    /// Actions of providers that would be invoked.
     invocations: usize,
+    /// Resources that were changed outside of the tool.
     drift: u32,
+    /// Resources put off to a later plan.
     deferred: u32,
+    /// Checks and conditions that fail.
     failing_checks: usize,
     /// How often the tool warned.
     tool_warnings: u32,
 }
 
-#[derive(Serialize)]
+/// Where to read more. Addresses begin with `/` where they are of this API.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RunLinks")]
 struct Links {
     log: String,
+    /// Null while it has not planned.
     change: Option<String>,
     stack: String,
+    /// Null where no event asked for it.
     event: Option<String>,
-    /// The commit's page at GitLab.
+    /// The commit's page at GitLab; null where it is not known to be there.
     commit: Option<String>,
 }
 

@@ -16,6 +16,7 @@ use gantry_domain::{
 use gantry_git::Branches;
 use gantry_gitlab::{AccessRule, Client, Error, Project};
 use gantry_secrets::Sealer;
+use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
@@ -27,9 +28,10 @@ const MAINTAINER: u32 = 40;
 /// The variable that tells OpenTofu how to encrypt states and plans.
 const ENCRYPTION: &str = "TF_ENCRYPTION";
 
-/// One line of the check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What was found where the code lies, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Finding {
+    /// `warning` where something will not work.
     level: Level,
     /// What was looked at, and how it is.
     pub(crate) what: String,
@@ -37,8 +39,9 @@ pub(crate) struct Finding {
     pub(crate) meaning: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 enum Level {
     Ok,
     Warning,

@@ -15,6 +15,7 @@ use gantry_store::{
     keys,
     scheduler::{ProjectPaths, TrackedBranch},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
@@ -22,13 +23,16 @@ use std::collections::{HashMap, HashSet};
 const A_READ: i32 = 1000;
 
 /// Which part of the list is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct ListQuery {
+    /// The `next` of the page before.
     pub(crate) after: Option<String>,
+    /// How many a page has: 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
     pub(crate) limit: Option<u32>,
-    /// Words that the slug, the name or the project's path must all hold.
+    /// Words that slug, name, project or labels must hold.
     pub(crate) search: Option<String>,
-    /// A label that the stack must have.
+    /// A label that it must have.
     pub(crate) label: Option<String>,
     /// Modules instead of stacks.
     #[serde(skip)]
@@ -51,10 +55,12 @@ pub(crate) struct Row {
     pub(crate) latest: Option<Run>,
 }
 
-#[derive(Serialize)]
-struct StackList {
+/// A page of stacks.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct StackList {
+    /// By slug.
     stacks: Vec<view::StackView>,
-    /// The `after` of the next page; none at the end.
+    /// The `after` of the next page; null at the end.
     next: Option<String>,
 }
 

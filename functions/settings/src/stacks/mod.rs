@@ -17,11 +17,11 @@ pub(crate) use check::{Finding, weaknesses};
 pub(crate) use create::{create, make};
 pub(crate) use edit::{change, edit, tag_of};
 pub(crate) use form::{Kind, pool};
-pub(crate) use list::{ListQuery, Row, find_page, list};
+pub(crate) use list::{ListQuery, Row, StackList, find_page, list};
 pub(crate) use place::{head_of, projects};
-pub(crate) use remove::{Keep, delete, holds, remove};
-pub(crate) use view::{blank, definition, is_there, of as view_of};
-pub(crate) use webhook::{HookHealth, ensure_hook, make as make_webhook};
+pub(crate) use remove::{Deleted, Keep, RemoveQuery, delete, holds, remove};
+pub(crate) use view::{StackView, blank, definition, is_there, of as view_of};
+pub(crate) use webhook::{HookHealth, Made as MadeWebhook, ensure_hook, make as make_webhook};
 
 use self::place::Seen;
 use crate::{

@@ -14,15 +14,16 @@ use axum::{
 use gantry_domain::{StackSlug, stack::Stack, state};
 use gantry_store::{Expect, Outcome, Stored, Write, config::SlugEntry, keys, runner::StateVersion};
 use jiff::SignedDuration;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How long the state of a deleted stack can be exported.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What is to become of a state that still holds resources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub(crate) enum Keep {
     /// It can be exported for 30 days.
     Keep,
@@ -31,10 +32,18 @@ pub(crate) enum Keep {
 }
 
 /// The query of a deletion.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RemoveQuery {
     state: Option<Keep>,
+}
+
+/// A stack or a module was deleted. Its slug stays reserved.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Deleted {
+    pub(crate) slug: StackSlug,
+    /// What follows from it, in words.
+    pub(crate) meaning: String,
 }
 
 /// `DELETE /api/v1/stacks/{slug}?state=keep|abandon`
@@ -47,7 +56,7 @@ pub(crate) async fn remove(
     let (slug, became) = delete(&app, &slug, query.state).await?;
     let done = Done::new(format!("deleted the stack {slug}; {became}"));
     let meaning = format!("Nothing runs for it any more; {became}. Its slug stays reserved.");
-    Ok((Extension(done), Json(json!({ "slug": slug, "meaning": meaning }))))
+    Ok((Extension(done), Json(Deleted { slug, meaning })))
 }
 
 /// Deletes a stack. Answers its slug, and what became of its state, in words.

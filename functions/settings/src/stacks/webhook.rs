@@ -4,7 +4,7 @@ use super::{changed_meanwhile, find};
 use crate::{
     app::App,
     gitlab::{Linked, detached},
-    integration::{Addresses, by_hand, kept_secrets},
+    integration::{Addresses, HookSecrets, by_hand, kept_secrets},
     refusal::{Answer, Done, Refusal},
 };
 use axum::{
@@ -15,29 +15,36 @@ use axum::{
 use gantry_domain::{ProjectId, feedback::Statuses, stack::Stack};
 use gantry_gitlab::{Client, Error, HookSettings, ProjectHook};
 use gantry_store::{Expect, Outcome, Stored, Write, config::ProjectEntry, keys};
-use secrecy::ExposeSecret as _;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
-/// `POST /api/v1/stacks/{slug}/webhook`
-#[derive(Serialize)]
+/// The webhook of a project, as it is now.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MadeWebhook")]
 pub(crate) struct Made {
     hook: HookView,
     /// It was not there before.
     pub(crate) created: bool,
     /// What was wrong with the one that was there.
     pub(crate) repaired: Vec<String>,
-    /// Other webhooks of the project that call the same address: delete them at GitLab.
+    /// GitLab's ids of other webhooks of the project that call the same address: delete them there.
     duplicates: Vec<u64>,
+    /// What may keep it from working, in words.
     warnings: Vec<String>,
-    /// Why GitLab cannot call here; none when it can, as far as is known.
+    /// Why GitLab cannot call here; null when it can, as far as is known.
     note: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProjectHook")]
 struct HookView {
+    /// GitLab's id of it.
     id: u64,
+    /// Where it calls.
     url: String,
     project_id: ProjectId,
+    /// The project's path at GitLab.
     project_path: String,
 }
 
@@ -65,12 +72,8 @@ pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
         Addresses::of(app.public_url.as_ref(), &linked.integration.api_host);
     let manual = |refusal: Refusal, endpoint: Option<&str>| {
         let mut manual = by_hand(endpoint, Some(project), true);
-        if let Some(members) = manual.as_object_mut() {
-            let signing = secrets.signing_token.as_ref().map(|secret| secret.expose_secret());
-            members.insert("secret".to_owned(), secrets.token.expose_secret().into());
-            members.insert("signing_token".to_owned(), signing.into());
-        }
-        refusal.with("webhook", manual)
+        manual.secrets = Some(HookSecrets::of_new(&secrets));
+        refusal.with("webhook", json!(manual))
     };
     let Some(url) = endpoint.clone().filter(|_| note.is_none()) else {
         let why = note.unwrap_or_default();

@@ -1,10 +1,13 @@
-//! The description fits: every route is in it and nothing else, and real answers have the shape
-//! that it promises. [`check`] runs on each answer that any test gets.
+//! The description fits: it is what routes and types say, every route is in it and nothing else, and
+//! real answers have the shape that it promises. [`check`] runs on each answer that any test gets.
 
-use crate::support::{Got, world};
-use gantry_settings::{OPENAPI, documented_routes};
+use crate::{
+    plans::asked,
+    support::{Got, world},
+};
+use gantry_settings::{OPENAPI, description, documented_routes};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{collections::BTreeSet, fs, sync::LazyLock};
 
 /// Described here, served by `runner-api`, which alone may write states and locks.
 const ELSEWHERE: [&str; 5] = [
@@ -16,6 +19,41 @@ const ELSEWHERE: [&str; 5] = [
 ];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(OPENAPI).unwrap());
+
+#[test]
+fn the_description_is_what_routes_and_types_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+    let made = description();
+    if made == *DOCUMENT {
+        return;
+    }
+    if asked("INSTA_UPDATE") == "always" {
+        fs::write(path, format!("{made:#}\n")).unwrap();
+        return;
+    }
+    let differs = differences(&DOCUMENT, &made, "").join("\n");
+    panic!(
+        "openapi.json is not what the routes and their types say any more:\n{differs}\nLook at the \
+         difference after INSTA_UPDATE=always make test ARGS=\"--test suite -- description\""
+    );
+}
+
+/// Where two documents differ, one line each.
+fn differences(old: &Value, new: &Value, at: &str) -> Vec<String> {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let each = names.into_iter().flat_map(|name| {
+                let (old, new) = (old.get(name), new.get(name));
+                let at = format!("{at}/{name}");
+                differences(old.unwrap_or(&Value::Null), new.unwrap_or(&Value::Null), &at)
+            });
+            each.collect()
+        }
+        (old, new) if old == new => Vec::new(),
+        (old, new) => vec![format!("{at}: {old} -> {new}")],
+    }
+}
 
 #[test]
 fn every_route_is_described_and_nothing_else() {
@@ -86,6 +124,115 @@ async fn parameters_that_are_not_described_are_refused_and_those_that_are_have_o
             }
         }
     }
+}
+
+/// Every operation: its method and path, and what is said of it.
+fn operations() -> impl Iterator<Item = (String, &'static Value)> {
+    let paths = DOCUMENT["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (format!("{method} {path}"), operation))
+    })
+}
+
+/// The schemas of a request's body and of what is answered when all goes well.
+fn schemas_of(operation: &Value) -> impl Iterator<Item = &Value> {
+    let answers = operation["responses"].as_object().unwrap().iter();
+    let good = answers.filter(|(status, _)| status.starts_with('2')).map(|(_, answer)| answer);
+    let all = good.chain([&operation["requestBody"]]);
+    all.map(|of| &of["content"]["application/json"]["schema"]).filter(|schema| !schema.is_null())
+}
+
+#[test]
+fn every_operation_has_a_name_a_place_and_examples() {
+    let tags: Vec<&Value> =
+        DOCUMENT["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    let mut names = BTreeSet::new();
+    for (what, operation) in operations() {
+        let name = operation["operationId"].as_str().unwrap_or_default();
+        assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "{what}: {name}");
+        assert!(name.chars().all(|c| c.is_ascii_alphanumeric()), "{what}: {name}");
+        assert!(names.insert(name), "{what}: {name} is there twice");
+        let [tag] = operation["tags"].as_array().unwrap().as_slice() else { panic!("{what}") };
+        assert!(tags.contains(&tag), "{what}: {tag}");
+        let summary = operation["summary"].as_str().unwrap_or_default();
+        assert!(!summary.is_empty() && !summary.ends_with('.'), "{what}: {summary}");
+        for schema in schemas_of(operation) {
+            let has_example = resolve(schema)["examples"].is_array();
+            let is_anything = *schema == json!({ "type": "object" });
+            assert!(has_example || is_anything, "{what} has no example: {schema}");
+        }
+    }
+}
+
+#[test]
+fn every_example_has_the_shape_that_it_shows() {
+    for (name, schema) in DOCUMENT["components"]["schemas"].as_object().unwrap() {
+        assert!(
+            schema["type"].is_string() || schema["oneOf"].is_array() || schema["anyOf"].is_array(),
+            "{name} says nothing"
+        );
+        for example in schema["examples"].as_array().into_iter().flatten() {
+            if let Some(problem) = mismatch(schema, example, name) {
+                panic!("the example of {problem}: {example:#}");
+            }
+        }
+    }
+}
+
+/// Comments of the code are the descriptions: what only a reader of the code understands has no
+/// place in them.
+#[test]
+fn descriptions_are_for_people_who_do_not_see_the_code() {
+    fn walk(value: &Value, at: &str) {
+        match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    if let ("description", Some(words)) = (name.as_str(), member.as_str()) {
+                        let is_code = ["[`", "`]", "::", "None", "Some("];
+                        let found = is_code.iter().find(|code| words.contains(**code));
+                        assert!(found.is_none(), "{at}: {words}");
+                    }
+                    walk(member, &format!("{at}/{name}"));
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, at)),
+            _ => {}
+        }
+    }
+    walk(&DOCUMENT, "");
+}
+
+/// Bodies are read field by field: the fields that are taken are those that are described.
+#[tokio::test]
+async fn fields_that_are_not_described_are_refused() {
+    let w = world().await;
+    let mut compared = 0;
+    for (method, path) in routes() {
+        let operation = &DOCUMENT["paths"][path][method.to_lowercase()];
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let described = resolve(schema)["properties"].as_object();
+        let part =
+            |part: &str| if part.starts_with('{') { "x".to_owned() } else { part.to_owned() };
+        let address = path.split('/').map(part).collect::<Vec<_>>().join("/");
+        let got = w.send(&method, &address, json!({ "nonsense": 1 })).await;
+        // What is to be changed is looked for first.
+        if method == "GET" || got.status != 422 {
+            continue;
+        }
+        let said = got.error("nonsense").to_owned();
+        let taken = said.strip_prefix("is no field here; there are: ").unwrap_or_default();
+        let mut taken: BTreeSet<&str> = taken.split(", ").filter(|name| !name.is_empty()).collect();
+        if path.ends_with("/stacks") || path.ends_with("/modules") {
+            // What an answer has may be sent to make another one: its version says nothing then.
+            taken.remove("version");
+        }
+        let described: BTreeSet<&str> =
+            described.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(taken, described, "{method} {path}");
+        compared += 1;
+    }
+    assert!(compared > 10, "{compared}");
 }
 
 #[test]
@@ -175,6 +322,13 @@ fn mismatch(schema: &Value, value: &Value, at: &str) -> Option<String> {
         }
         return Some(problems.join(", or "));
     }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let fit = choices.iter().filter(|choice| mismatch(choice, value, at).is_none()).count();
+        return (fit != 1).then(|| format!("{at} is {fit} of those that it may be: {value}"));
+    }
+    if schema.get("const").is_some_and(|only| only != value) {
+        return Some(format!("{at} is not {}: {value}", schema["const"]));
+    }
     let kinds: Vec<&str> = match &schema["type"] {
         Value::String(kind) => vec![kind],
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
@@ -196,6 +350,19 @@ fn mismatch(schema: &Value, value: &Value, at: &str) -> Option<String> {
         && !words.contains(value)
     {
         return Some(format!("{at} is none of {words:?}: {value}"));
+    }
+    let size = match value {
+        Value::String(text) => u64::try_from(text.chars().count()).ok(),
+        Value::Number(number) => number.as_u64(),
+        _ => None,
+    };
+    for (least, most) in [("minimum", "maximum"), ("minLength", "maxLength")] {
+        let of = |limit: &str| schema[limit].as_u64().zip(size);
+        if of(least).is_some_and(|(least, size)| size < least)
+            || of(most).is_some_and(|(most, size)| size > most)
+        {
+            return Some(format!("{at} is too large or too small: {value}"));
+        }
     }
     if let Some(items) = value.as_array() {
         let each = |(place, item)| mismatch(&schema["items"], item, &format!("{at}[{place}]"));

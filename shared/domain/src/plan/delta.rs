@@ -1,6 +1,7 @@
 //! Counts of what a plan would do, and how they are said.
 
 use crate::text::grouped;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -9,7 +10,7 @@ const DONE: [&str; 4] = ["imported", "moved", "forgotten", "invoked"];
 
 /// Counts of what a plan would do. A replacement counts as one to add and one to destroy, as
 /// Terraform counts it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Delta {
     /// Resources to create.

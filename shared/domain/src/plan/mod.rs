@@ -29,6 +29,7 @@ use crate::{
     stack::Tool,
     text::{grouped, more},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -63,7 +64,7 @@ impl Default for Limits {
 const TOLD_UNMARKED: usize = 20;
 
 /// What a plan found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Change {
     /// The version of this record.
@@ -118,7 +119,7 @@ pub struct Change {
 }
 
 /// What would happen to one resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResourceChange {
     /// The address (`module.net.aws_subnet.a["x"]`).
     pub address: String,
@@ -141,7 +142,7 @@ pub struct ResourceChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
     /// Terraform's reason for the action (`replace_because_tainted`), and its words for an action that
-    /// is not known; see [`Self::reason_text`].
+    /// is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What changes in it.
@@ -153,8 +154,9 @@ pub struct ResourceChange {
 }
 
 /// What would be done to a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ResourceAction")]
 pub enum Action {
     /// Made.
     Create,
@@ -257,7 +259,7 @@ fn title<'a>(address: &'a str, deposed: Option<&str>) -> Cow<'a, str> {
 }
 
 /// An action of a provider that would be invoked (Terraform from 1.14).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Invocation {
     /// The action's address (`action.aws_lambda_invoke.warm`).
     pub address: String,
@@ -296,7 +298,7 @@ impl Invocation {
 }
 
 /// A resource that was changed outside of the tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Drifted {
     /// The address.
     pub address: String,
@@ -317,7 +319,7 @@ impl Drifted {
 }
 
 /// What would happen to one attribute, or one output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttributeChange {
     /// Where it is: `rule[0].cidr`, `tags["a"]`, an output's name.
     pub path: String,
@@ -337,7 +339,7 @@ pub struct AttributeChange {
 }
 
 /// What becomes of a value's mark as sensitive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkChange {
     /// The value is marked from now on.
@@ -377,8 +379,9 @@ impl MarkChange {
 }
 
 /// A value as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "AttributeValue")]
 pub enum Value {
     /// Nothing, or null.
     Absent,
@@ -393,13 +396,14 @@ pub enum Value {
     /// What stands around the difference to the other side: how many characters were left out
     /// before, which are the same on both, and how many after.
     Part(u32, String, u32),
-    /// A value of that many lines: look at [`AttributeChange::lines`].
+    /// A value of that many lines, which are in `lines` of the change.
     Lines(u32),
 }
 
 /// One line of a difference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "DifferenceLine")]
 pub enum Line {
     /// On both sides.
     Same(String),
@@ -414,7 +418,7 @@ pub enum Line {
 }
 
 /// A check, precondition or postcondition that does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckFailure {
     /// What was checked (`check.health`).
     pub address: String,
@@ -423,7 +427,7 @@ pub struct CheckFailure {
 }
 
 /// What the tool warns of, once, however often it does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
     /// What it says first (`Argument is deprecated`).
     pub summary: String,

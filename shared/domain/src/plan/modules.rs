@@ -2,6 +2,7 @@
 
 use super::PlanError;
 use crate::stack::Tool;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 const LARGEST: usize = 200_000;
 
 /// A module as the tool read it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedModule {
     /// The program that read it.
     pub tool: Tool,
@@ -23,7 +24,7 @@ pub struct PlannedModule {
 }
 
 /// A variable or an output.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlannedValue {
     /// What it is for.

@@ -3,6 +3,7 @@
 //! Conditions are settled before the lookup by choosing the event ([`RunEvent::PlanClean`],
 //! [`RunEvent::PlanChanged`], …), so that a transition is a lookup and nothing else.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where a run is in its life, in the order of that life.
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
     Ord,
     Serialize,
     Deserialize,
+    JsonSchema,
     strum::Display,
     strum::VariantArray,
 )]

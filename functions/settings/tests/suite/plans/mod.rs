@@ -77,7 +77,7 @@ async fn compare_random(tool: Tool, first_on_path: Option<PathBuf>, features: Fe
 
 /// What whoever runs the tests asks for; empty for nothing.
 #[expect(clippy::disallowed_methods, reason = "what the tests were started with, not a setting")]
-fn asked(name: &str) -> String {
+pub(crate) fn asked(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 

@@ -10,7 +10,8 @@ use serde_json::Value as Json;
 pub(super) fn in_the_api(reading: &Reading, api: &Json, what: &str) {
     no_secret(reading, &api.to_string(), what);
     let counts = api["delta"].as_object().unwrap().iter().filter(|(_, count)| **count != 0);
-    let counts = counts.map(|(name, count)| (name.clone(), count.clone())).collect();
+    let counts: serde_json::Map<String, Json> =
+        counts.map(|(name, count)| (name.clone(), count.clone())).collect();
     assert_eq!(reading.counts, counts, "{what}");
 
     let mut told = list(&api["resources"]);

@@ -1,0 +1,337 @@
+//! Every route of the API, with what its description says of it.
+//!
+//! That an address may refuse a key, a body, a parameter, or a name that is nowhere follows from what
+//! it is; a row tells what else it may refuse.
+
+use crate::{
+    commands::{self, CommandView},
+    events, integration, keys, modules,
+    openapi::{
+        AnyObject, CheckedStack, ConnectGitLab, HoldRunners, MakeKey, MakeVersion, ModuleChange,
+        NewModule, NewStack, Redrive, RotateSecret, StackChange,
+        Tag::{Events, Integration, Keys, Modules, Operations, Runs, Stacks},
+        YankVersion,
+    },
+    operations,
+    routes::{Route, delete, open, post, put, read},
+    runs, stacks,
+};
+use axum::{
+    http::{HeaderValue, header},
+    response::IntoResponse,
+};
+use gantry_domain::plan::Change;
+use gantry_store::config::Role::{Admin, Deploy, Read};
+
+/// Where a list goes on, and how much of it is answered at once.
+const PAGING: &[&str] = &["after", "limit"];
+/// The same for lists that are searched.
+const SEARCHING: &[&str] = &["after", "limit", "search", "label"];
+
+const IDEMPOTENCY_KEY: (&str, &str) =
+    ("Idempotency-Key", "The request's id: the same one again is the same command.");
+const IF_MATCH: (&str, &str) = ("If-Match", "The version that the change is based on.");
+
+const A_PAGE: &str = "A page of the list.";
+
+/// The whole API.
+pub(crate) fn routes() -> Vec<Route> {
+    let mut routes = vec![
+        open("/api/v1/openapi.json", description)
+            .named(Operations, "showDescription", "This description")
+            .gives::<AnyObject>("An OpenAPI document."),
+    ];
+    routes.extend(of_integration());
+    routes.extend(of_keys());
+    routes.extend(of_stacks());
+    routes.extend(of_modules());
+    routes.extend(of_runs());
+    routes.extend(of_commands());
+    routes.extend(of_events());
+    routes.extend(of_operations());
+    routes
+}
+
+fn of_integration() -> Vec<Route> {
+    const INTEGRATION: &str = "/api/v1/integration";
+    vec![
+        read(INTEGRATION, Read, integration::show)
+            .named(Integration, "showIntegration", "The GitLab server")
+            .gives::<integration::IntegrationView>(
+                "The webhook's secrets are shown to admins only; the API token never.",
+            ),
+        put(INTEGRATION, Admin, "connect GitLab", integration::connect)
+            .named(Integration, "connectGitLab", "Connect a GitLab server")
+            .about(
+                "The server and the token are checked first; nothing is saved when they cannot work.",
+            )
+            .sends::<ConnectGitLab>()
+            .gives::<integration::IntegrationView>("What was found.")
+            .refuses(&[409, 502, 503]),
+        delete(INTEGRATION, Admin, "unlink GitLab", integration::unlink)
+            .named(Integration, "unlinkGitLab", "Unlink the GitLab server")
+            .gives::<integration::Unlinked>(
+                "Webhooks are still answered, nothing runs, stacks stay.",
+            )
+            .refuses(&[409]),
+        post(
+            "/api/v1/integration/rotate-secret",
+            Admin,
+            "replace the webhook secret",
+            integration::rotate,
+        )
+        .named(Integration, "rotateWebhookSecret", "Replace the webhook secret")
+        .about("Rewrites the hooks that Gantry made and lists the projects still on the previous secret.")
+        .may_send::<RotateSecret>()
+        .gives::<integration::Rotated>("The previous one works for 7 days.")
+        .refuses(&[409]),
+    ]
+}
+
+fn of_keys() -> Vec<Route> {
+    const KEYS: &str = "/api/v1/keys";
+    vec![
+        read(KEYS, Admin, keys::list)
+            .named(Keys, "listKeys", "Admin keys")
+            .gives::<keys::KeyList>("All keys."),
+        post(KEYS, Admin, "make a key", keys::create)
+            .named(Keys, "makeKey", "Make a key")
+            .sends::<MakeKey>()
+            .makes::<keys::NewKey>("The key is shown this once.")
+            .refuses(&[409]),
+        delete("/api/v1/keys/{id}", Admin, "delete a key", keys::delete)
+            .named(Keys, "deleteKey", "Delete a key, by its id, its name, or the key itself")
+            .ends("It is gone, and what it signed in.")
+            .refuses(&[409]),
+    ]
+}
+
+fn of_stacks() -> Vec<Route> {
+    const STACKS: &str = "/api/v1/stacks";
+    const STACK: &str = "/api/v1/stacks/{slug}";
+    vec![
+        read(STACKS, Read, stacks::list)
+            .named(Stacks, "listStacks", "Stacks, by slug")
+            .taking::<stacks::ListQuery>(SEARCHING)
+            .gives::<stacks::StackList>(A_PAGE),
+        post(STACKS, Admin, "make a stack", stacks::create)
+            .named(Stacks, "makeStack", "Make a stack")
+            .sends::<NewStack>()
+            .makes::<CheckedStack>("The stack, and what was found at its project.")
+            .refuses(&[409, 502, 503]),
+        read(STACK, Read, stacks::show)
+            .named(Stacks, "showStack", "A stack")
+            .gives::<stacks::StackView>("The stack."),
+        put(STACK, Admin, "change the stack {slug}", stacks::edit)
+            .named(Stacks, "changeStack", "Change a stack")
+            .about(
+                "Project, branch, root and manage_state change only while no tracked run is \
+                 unfinished.",
+            )
+            .header(IF_MATCH)
+            .sends::<StackChange>()
+            .gives::<CheckedStack>("The stack; findings when its project, branch or root changed.")
+            .refuses(&[409, 502, 503]),
+        delete(STACK, Admin, "delete the stack {slug}", stacks::remove)
+            .named(Stacks, "deleteStack", "Delete a stack")
+            .taking::<stacks::RemoveQuery>(&["state"])
+            .gives::<stacks::Deleted>("It is deleted; its slug stays reserved.")
+            .refuses(&[409]),
+        post(
+            "/api/v1/stacks/{slug}/webhook",
+            Admin,
+            "make or repair the webhook of the stack {slug}",
+            stacks::make_webhook,
+        )
+        .named(Stacks, "makeWebhook", "Make or repair the project's one webhook")
+        .about(
+            "Where it cannot be made, the refusal carries what is needed to make it by hand in \
+             `webhook`.",
+        )
+        .gives::<stacks::MadeWebhook>("The webhook.")
+        .refuses(&[409, 502, 503]),
+    ]
+}
+
+fn of_modules() -> Vec<Route> {
+    const MODULES: &str = "/api/v1/modules";
+    const MODULE: &str = "/api/v1/modules/{slug}";
+    const VERSIONS: &str = "/api/v1/modules/{slug}/versions";
+    vec![
+        open("/api/v1/module-config.schema.json", modules::schema)
+            .named(
+                Modules,
+                "showModuleConfigSchema",
+                "The JSON Schema of .gantry/config.yml, for editors",
+            )
+            .gives_as::<AnyObject>("application/schema+json", "A JSON Schema."),
+        read(MODULES, Read, modules::list)
+            .named(Modules, "listModules", "Modules, by slug")
+            .taking::<stacks::ListQuery>(SEARCHING)
+            .gives::<modules::ModuleList>(A_PAGE),
+        post(MODULES, Admin, "make a module", modules::create)
+            .named(Modules, "makeModule", "Make a module")
+            .sends::<NewModule>()
+            .makes::<modules::ModuleView>("The module, and what was found at its project.")
+            .refuses(&[409, 502, 503]),
+        read(MODULE, Read, modules::show)
+            .named(Modules, "showModule", "A module")
+            .gives::<modules::ModuleView>("The module."),
+        put(MODULE, Admin, "change the module {slug}", modules::edit)
+            .named(Modules, "changeModule", "Change a module")
+            .header(IF_MATCH)
+            .sends::<ModuleChange>()
+            .gives::<modules::ModuleView>("The module.")
+            .refuses(&[409, 502, 503]),
+        delete(MODULE, Admin, "delete the module {slug}", modules::remove)
+            .named(Modules, "deleteModule", "Delete a module")
+            .gives::<stacks::Deleted>("It is deleted; its slug stays reserved.")
+            .refuses(&[409]),
+        read(VERSIONS, Read, modules::versions)
+            .named(Modules, "listVersions", "A module's versions, the highest first")
+            .taking::<modules::VersionQuery>(PAGING)
+            .gives::<modules::VersionList>(A_PAGE),
+        post(VERSIONS, Deploy, "make a version of the module {slug}", modules::make_version)
+            .named(
+                Modules,
+                "makeVersion",
+                "Test a commit, and make a version of it when its tests pass",
+            )
+            .header(IDEMPOTENCY_KEY)
+            .sends::<MakeVersion>()
+            .asks()
+            .refuses(&[409, 503]),
+        read("/api/v1/modules/{slug}/versions/{version}", Read, modules::version)
+            .named(
+                Modules,
+                "showVersion",
+                "A version with its tests and what its code says of itself",
+            )
+            .gives::<modules::TestedVersion>("The version."),
+        post(
+            "/api/v1/modules/{slug}/versions/{version}/yank",
+            Admin,
+            "yank the version {version} of the module {slug}, or take that back",
+            modules::yank,
+        )
+        .named(Modules, "yankVersion", "Have nobody use a version any more, or take that back")
+        .header(IDEMPOTENCY_KEY)
+        .may_send::<YankVersion>()
+        .asks()
+        .refuses(&[409, 503]),
+    ]
+}
+
+fn of_runs() -> Vec<Route> {
+    vec![
+        read("/api/v1/stacks/{slug}/runs", Read, runs::list)
+            .named(Runs, "listRuns", "A stack's runs, the newest first")
+            .taking::<runs::ListQuery>(PAGING)
+            .gives::<runs::RunList>(A_PAGE),
+        read("/api/v1/waiting", Read, runs::waiting_list)
+            .named(Runs, "listWaitingRuns", "Runs that wait for a person, the oldest first")
+            .taking::<runs::ListQuery>(PAGING)
+            .gives::<runs::RunList>(A_PAGE),
+        read("/api/v1/runs/{id}", Read, runs::show)
+            .named(Runs, "showRun", "A run")
+            .gives::<runs::RunView>("The run."),
+        read("/api/v1/runs/{id}/log", Read, runs::log)
+            .named(Runs, "showLog", "A run's log")
+            .taking::<runs::LogQuery>(&["after", "before", "find"])
+            .gives::<runs::LogPart>("What came after the cursor, or before it, or what was found."),
+        read("/api/v1/runs/{id}/change", Read, runs::show_change)
+            .named(Runs, "showChange", "What a run's plan found")
+            .gives::<Change>("The change."),
+        read("/api/v1/commands/{slug}/{request}", Read, commands::outcome)
+            .named(Runs, "showCommand", "How a command ended")
+            .gives::<CommandView>("It was decided.")
+            .or_later::<CommandView>("Nothing is known of it yet."),
+    ]
+}
+
+/// What people ask of stacks and runs.
+fn of_commands() -> impl Iterator<Item = Route> {
+    commands::TABLE.iter().map(|row| {
+        let asked = row.ask;
+        let handler = move |app, caller, of, body| commands::take(asked, app, caller, of, body);
+        post(row.api, row.needs, row.what, handler)
+            .named(row.tag, row.id, row.summary)
+            .about(row.about)
+            .header(IDEMPOTENCY_KEY)
+            .body(row.body)
+            .asks()
+            // Each reads a body, also those that have no field.
+            .refuses(&[400, 409, 413])
+    })
+}
+
+fn of_events() -> Vec<Route> {
+    vec![
+        read("/api/v1/events", Read, events::list)
+            .named(
+                Events,
+                "listEvents",
+                "Webhooks and comparisons with what was decided, the newest first",
+            )
+            .taking::<events::EventQuery>(&["after", "limit", "project"])
+            .gives::<events::EventList>(A_PAGE),
+        read("/api/v1/events/{id}", Read, events::decisions)
+            .named(Events, "showEvent", "Everything that was decided for an event")
+            .gives::<events::EventDecisions>("The decisions."),
+        read("/api/v1/activity", Read, events::activity)
+            .named(Events, "listActivities", "What people did, or tried, the newest first")
+            .taking::<events::ActivityQuery>(PAGING)
+            .gives::<events::ActivityList>(A_PAGE),
+    ]
+}
+
+fn of_operations() -> Vec<Route> {
+    vec![
+        read("/api/v1/operations", Admin, operations::show)
+            .named(
+                Operations,
+                "showOperations",
+                "Queues, dead letters, and whether runners are held back",
+            )
+            .gives::<operations::Operations>("How things stand.")
+            .refuses(&[503]),
+        post(
+            "/api/v1/operations/redrive",
+            Admin,
+            "send messages again that were given up",
+            operations::redrive,
+        )
+        .named(Operations, "redriveMessages", "Send messages again that were given up")
+        .may_send::<Redrive>()
+        .gives::<operations::Redriven>(
+            "How many of which queue were sent again. At most 500 a queue: repeat it for more.",
+        )
+        .refuses(&[503]),
+        put(
+            "/api/v1/operations/pause",
+            Admin,
+            "hold runners back, or let them start",
+            operations::pause,
+        )
+        .named(Operations, "holdRunners", "Hold runners back, or let them start again")
+        .about(
+            "Webhooks are taken and decided all the same; runs wait in the line, running ones go on.",
+        )
+        .sends::<HoldRunners>()
+        .gives::<operations::Paused>("As it is now.")
+        .refuses(&[503]),
+    ]
+}
+
+impl Route {
+    /// Asks the scheduler for something, whose outcome may be known at once, or later.
+    fn asks(self) -> Self {
+        self.gives::<CommandView>("Done.")
+            .or_later::<CommandView>("Asked for; the outcome is not known yet.")
+    }
+}
+
+async fn description() -> impl IntoResponse {
+    let content_type = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, content_type)], crate::OPENAPI)
+}

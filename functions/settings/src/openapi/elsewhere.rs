@@ -1,0 +1,85 @@
+//! The routes of the API that `runner-api` serves, which alone may write states and locks. They are
+//! described here, because people find everything in one place.
+
+#![expect(dead_code, reason = "the parameters are read elsewhere")]
+
+use super::{
+    AnyObject, BodyOf,
+    Tag::{Operations, Stacks},
+    by_hand::{NewState, RestoredStates, State, StateVersion},
+};
+use crate::routes::{Route, delete, post, read};
+use axum::http::StatusCode;
+use gantry_store::config::Role::{Admin, Read};
+use schemars::JsonSchema;
+
+#[derive(JsonSchema)]
+struct PageQuery {
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// How many a page has: 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+struct ForceQuery {
+    /// Take a state that does not follow the current one.
+    force: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+struct AfterQuery {
+    /// The `next` of the answer before.
+    after: Option<String>,
+}
+
+const STATE: &str = "/api/v1/stacks/{slug}/state";
+
+pub(super) fn routes() -> Vec<Route> {
+    let restore = "/api/v1/operations/restore-states";
+    vec![
+        read(STATE, Read, not_here)
+            .named(Stacks, "showState", "A stack's Terraform state")
+            .taking::<PageQuery>(&["after", "limit"])
+            .gives::<State>("Current version, lock, versions."),
+        post(STATE, Admin, "", not_here)
+            .named(Stacks, "replaceState", "Import or restore a state")
+            .about(
+                "Refused while a tracked run is unfinished or the stack is blocked. A state may be \
+                 packed with gzip; on AWS a request has at most 6 MB.",
+            )
+            .taking::<ForceQuery>(&["force"])
+            .body(Some(BodyOf::required::<NewState>().or_packed("A state packed with gzip.")))
+            .gives::<StateVersion>("The version that is current now.")
+            .refuses(&[409]),
+        delete("/api/v1/stacks/{slug}/state/lock", Admin, "", not_here)
+            .named(Stacks, "unlockState", "Take the lock from whoever has it")
+            .about("Refused while a tracked run is unfinished or the stack is blocked.")
+            .ends("It is free.")
+            .refuses(&[409]),
+        read("/api/v1/stacks/{slug}/state/{version}", Admin, not_here)
+            .named(Stacks, "downloadState", "The body of a version; `current` is one too")
+            .gives::<AnyObject>("A state as Terraform writes it."),
+        post(restore, Admin, "", not_here)
+            .named(
+                Operations,
+                "restoreStates",
+                "Point each stack to the newest state that object storage holds",
+            )
+            .about(
+                "For after the records were restored to an earlier time. Refused unless runners are \
+                 held back. The highest serial of a lineage counts; other lineages and ties are \
+                 conflicts, kept as rescued versions for a person. Repeat it with `after` while the \
+                 answer has `next`.",
+            )
+            .taking::<AfterQuery>(&["after"])
+            .gives::<RestoredStates>("What was found that the records did not know.")
+            .refuses(&[409]),
+    ]
+}
+
+/// Never called: the routes are not this function's.
+async fn not_here() -> StatusCode {
+    StatusCode::NOT_FOUND
+}

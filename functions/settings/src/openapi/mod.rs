@@ -1,0 +1,80 @@
+//! The description of the API (OpenAPI 3.1), made of the routes and of the types that they take and
+//! answer with.
+//!
+//! What is served is `openapi.json`, which is kept beside the code: a test makes it anew and compares.
+
+mod bodies;
+mod by_hand;
+mod elsewhere;
+mod operation;
+mod schemas;
+
+pub(crate) use bodies::{
+    ConnectGitLab, HoldRunners, MakeKey, MakeVersion, Redrive, RetryRun, RotateSecret, StartRun,
+    UnblockStack, YankVersion,
+};
+pub(crate) use by_hand::{CheckedStack, ModuleChange, NewModule, NewStack, StackChange};
+pub(crate) use operation::{AnyObject, BodyOf, Operation, Tag, schema_of};
+
+use self::schemas::Schemas;
+use crate::{access::Access, routes::Route};
+use gantry_setup::web::Problem;
+use gantry_store::config::Role;
+use serde_json::{Map, Value, json};
+
+const ABOUT: &str = "GitLab pushes, tags and merge requests become Terraform runs. Every request \
+    carries an admin key as bearer token; `x-role` says which role it needs. Refusals are \
+    application/problem+json. Every change is recorded with its actor and outcome. A list is read \
+    page by page: `limit` says how many a page has, and `after` is the `next` of the page before, \
+    which is null at the end. Parameters that an address does not take are refused, as fields are.";
+
+/// The description.
+pub(crate) fn document(routes: Vec<Route>) -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths = Map::new();
+    for route in routes.iter().chain(&elsewhere::routes()) {
+        let Some(operation) = &route.operation else { continue };
+        let described = operation.describe(route, &mut schemas);
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.as_str().to_lowercase()] = described;
+    }
+    schemas.answer(schema_of::<Problem>);
+    let tags: Vec<_> =
+        Tag::ALL.map(|tag| json!({ "name": tag.name(), "description": tag.about() })).into();
+    let refused = json!({
+        "description": "Refused: the answer says what is wrong and what to do.",
+        "content": { "application/problem+json": {
+            "schema": { "$ref": "#/components/schemas/Problem" }
+        } }
+    });
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Gantry",
+            "version": "1",
+            "description": ABOUT,
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "security": [{ "key": [] }],
+        "tags": tags,
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
+            "responses": { "Refused": refused },
+            "schemas": schemas.finish(),
+        },
+    })
+}
+
+/// The role that a route needs, in the description's word; none where everybody may.
+fn role(access: Access) -> Option<&'static str> {
+    match access {
+        Access::Open => None,
+        Access::Key(role) | Access::Page(role) => Some(match role {
+            Role::Worker => "worker",
+            Role::Read => "read",
+            Role::Deploy => "deploy",
+            Role::Admin => "admin",
+        }),
+    }
+}
