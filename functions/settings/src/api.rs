@@ -7,8 +7,8 @@ use crate::{
     commands::{self, CommandView},
     events, integration, keys, modules,
     openapi::{
-        AnyObject, CheckedStack, ConnectGitLab, HoldRunners, MakeKey, MakeVersion, ModuleChange,
-        NewModule, NewStack, Redrive, RotateSecret, StackChange,
+        AnyObject, ConnectGitLab, HoldRunners, MakeKey, MakeVersion, ModuleChange, NewModule,
+        NewStack, Redrive, RotateSecret, StackChange,
         Tag::{Events, Integration, Keys, Modules, Operations, Runs, Stacks},
         YankVersion,
     },
@@ -117,7 +117,7 @@ fn of_stacks() -> Vec<Route> {
         post(STACKS, Admin, "make a stack", stacks::create)
             .named(Stacks, "makeStack", "Make a stack")
             .sends::<NewStack>()
-            .makes::<CheckedStack>("The stack, and what was found at its project.")
+            .makes::<stacks::Checked>("The stack, and what was found at its project.")
             .refuses(&[409, 502, 503]),
         read(STACK, Read, stacks::show)
             .named(Stacks, "showStack", "A stack")
@@ -130,7 +130,9 @@ fn of_stacks() -> Vec<Route> {
             )
             .header(IF_MATCH)
             .sends::<StackChange>()
-            .gives::<CheckedStack>("The stack; findings when its project, branch or root changed.")
+            .gives::<stacks::Checked>(
+                "The stack; findings when its project, branch or root changed.",
+            )
             .refuses(&[409, 502, 503]),
         delete(STACK, Admin, "delete the stack {slug}", stacks::remove)
             .named(Stacks, "deleteStack", "Delete a stack")

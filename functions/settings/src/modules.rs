@@ -6,6 +6,7 @@ use crate::{
     app::App,
     commands::{self, CommandView},
     form::{Body, Form, Params},
+    openapi,
     refusal::{Answer, Done, Refusal},
     runs,
     stacks::{self, Deleted, Finding, Kind, ListQuery, StackView},
@@ -114,22 +115,27 @@ pub(crate) struct ModuleList {
     next: Option<String>,
 }
 
-/// A module in an answer: its definition, its status and its current version.
-#[derive(Serialize)]
+/// A module: its definition, its status and its current version.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Module", transform = openapi::of_answered_module)]
 pub(crate) struct ModuleView {
     #[serde(flatten)]
     module: StackView,
+    /// The first part of its address in the registry.
+    #[schemars(with = "String")]
     namespace: Option<String>,
+    /// The newest version that can be used; no pre-release.
     current: Option<Version>,
     #[serde(flatten)]
     checked: Option<Checked>,
 }
 
 /// What was found at a new module's project.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Checked {
     findings: Vec<Finding>,
-    /// Why GitLab cannot call here; none when it can, as far as is known.
+    /// Why GitLab cannot call here; null when it can, as far as is known.
+    #[schemars(extend("x-may-be-null" = true))]
     note: Option<String>,
 }
 

@@ -122,7 +122,7 @@ impl Tool {
 }
 
 /// What a push to the tracked branch starts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnPush {
     /// A run that can be applied.
@@ -133,7 +133,7 @@ pub enum OnPush {
 }
 
 /// What a tag starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnTag {
     /// A glob over the tag's bare name (`v*`).
@@ -143,7 +143,7 @@ pub struct OnTag {
 }
 
 /// What happens to queued tracked runs when a newer one comes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrackedQueue {
     /// All run, in order.
@@ -154,7 +154,7 @@ pub enum TrackedQueue {
 }
 
 /// How much of the change a merge request's note shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CommentLevel {
     /// Resource by resource, attribute by attribute.
@@ -223,7 +223,7 @@ impl Retired {
 }
 
 /// Which runs get a variable.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VariableRuns {
     /// Every run. A proposed run executes the code of its branch, so whoever can push one can
@@ -235,7 +235,7 @@ pub enum VariableRuns {
 }
 
 /// Shell commands around the phases, each list run in order by `sh -c` in the project root.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is what its name says: when it runs")]
 pub struct Hooks {
@@ -288,8 +288,9 @@ impl TryFrom<String> for Pool {
 
 /// The cloud roles (ARNs) that runs get; the installation's own where none is named. A preview
 /// executes the code of its branch, so it never gets the role that may change things.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
 pub struct Roles {
     /// For proposed runs and tests.
     pub plan: Option<String>,

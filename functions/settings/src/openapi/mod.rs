@@ -5,6 +5,7 @@
 
 mod bodies;
 mod by_hand;
+mod definition;
 mod elsewhere;
 mod operation;
 mod schemas;
@@ -13,7 +14,9 @@ pub(crate) use bodies::{
     ConnectGitLab, HoldRunners, MakeKey, MakeVersion, Redrive, RetryRun, RotateSecret, StartRun,
     UnblockStack, YankVersion,
 };
-pub(crate) use by_hand::{CheckedStack, ModuleChange, NewModule, NewStack, StackChange};
+pub(crate) use definition::{
+    ModuleChange, NewModule, NewStack, StackChange, of_answered_module, of_stack,
+};
 pub(crate) use operation::{AnyObject, BodyOf, Operation, Tag, schema_of};
 
 use self::schemas::Schemas;

@@ -30,16 +30,18 @@ use gantry_store::{
     config::{ProjectStack, RegistryEntry, SlugEntry},
     keys,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// A stack that was just made or pointed elsewhere, with what was found at its project.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CheckedStack")]
 pub(crate) struct Checked {
     #[serde(flatten)]
     pub(crate) stack: view::StackView,
     pub(crate) findings: Vec<check::Finding>,
-    /// Why GitLab cannot call here; none when it can, as far as is known.
+    /// Why GitLab cannot call here; null when it can, as far as is known.
     pub(crate) note: Option<String>,
 }
 

@@ -10,6 +10,7 @@ use gantry_domain::{
         normalize_root, normalize_var_file,
     },
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -73,9 +74,9 @@ impl Kind {
 }
 
 /// Where code can lie.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Provider {
+pub(crate) enum Provider {
     /// A project of the linked GitLab server.
     #[default]
     Gitlab,

@@ -14,9 +14,9 @@ mod watched;
 mod webhook;
 
 pub(crate) use check::{Finding, weaknesses};
-pub(crate) use create::{create, make};
+pub(crate) use create::{Checked, create, make};
 pub(crate) use edit::{change, edit, tag_of};
-pub(crate) use form::{Kind, pool};
+pub(crate) use form::{Kind, Provider, pool};
 pub(crate) use list::{ListQuery, Row, StackList, find_page, list};
 pub(crate) use place::{head_of, projects};
 pub(crate) use remove::{Deleted, Keep, RemoveQuery, delete, holds, remove};

@@ -1,7 +1,7 @@
 //! A stack as it is answered: its definition, which may be sent back as it is, and its status.
 
 use super::form::{self, Kind, Provider};
-use crate::gitlab::detached;
+use crate::{gitlab::detached, openapi};
 use gantry_domain::{
     ProjectId, Repository, RunId, StackId, StackSlug,
     integration::Integration,
@@ -11,22 +11,29 @@ use gantry_domain::{
 };
 use gantry_store::Stored;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// What a person defines. [`super::form`] reads the same fields.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Definition<'a> {
     #[serde(flatten)]
     settings: &'a Settings,
-    slug: Option<&'a StackSlug>,
+    /// Unique, reserved for ever.
+    #[schemars(with = "StackSlug")]
+    slug: &'a str,
     provider: Provider,
-    /// A path at GitLab or an address. None while the stack is detached: sending this back does
-    /// not attach it by accident.
+    /// The project's path, or the address of a repository that is not at GitLab; null while it is
+    /// detached, so that sending this back does not attach it by accident.
     project: Option<&'a str>,
-    branch: Option<&'a str>,
+    /// The tracked branch.
+    branch: &'a str,
+    /// Environment variables of runs.
     variables: Vec<VariableView>,
     #[serde(flatten)]
+    #[schemars(skip)]
     module: Option<ModuleDefinition<'a>>,
 }
 
@@ -37,41 +44,51 @@ struct ModuleDefinition<'a> {
     tag_prefix: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct VariableView {
+    /// The environment variable.
     name: String,
-    /// None for secret ones: they are never shown again.
+    /// Left out for secret ones: they are never shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
+    /// It is sealed.
     secret: bool,
+    /// Which runs get it.
     runs: VariableRuns,
 }
 
-/// A stack in an answer.
-#[derive(Serialize)]
+/// A stack: its definition, and its status.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Stack", transform = openapi::of_stack)]
 pub(crate) struct StackView {
     id: StackId,
+    /// Rises with each change; send it back to change what you read.
     version: u64,
     #[serde(flatten)]
+    #[schemars(with = "Definition<'static>")]
     definition: Map<String, Value>,
     #[serde(skip)]
     slug: StackSlug,
-    /// None where the code is not at GitLab.
+    /// Null where the code is not at GitLab.
     project_id: Option<ProjectId>,
     project_path: String,
     created_at: Timestamp,
     status: Status,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Status {
     /// Why nothing runs, as far as the connection goes.
     detached: Option<String>,
     /// Why no tracked run starts until a person unblocks the stack.
     blocked: Option<Blocked>,
+    /// The tracked branch is not there: nothing runs until it is pushed.
     branch_missing: bool,
     /// The tracked run that holds the stack.
     tracked_run: Option<RunId>,
+    /// That run is applying.
     applying: bool,
     last_applied: Option<LastApplied>,
 }
@@ -93,13 +110,13 @@ pub(crate) fn is_there(stack: &Stack, integration: Option<&Integration>) -> bool
 pub(crate) fn definition(stack: &Stack, is_attached: bool) -> Map<String, Value> {
     let definition = Definition {
         settings: &stack.settings,
-        slug: Some(&stack.slug),
+        slug: stack.slug.as_str(),
         provider: match stack.repository {
             Repository::Gitlab(_) => Provider::Gitlab,
             Repository::Git(_) => Provider::Git,
         },
         project: is_attached.then_some(&stack.project_path),
-        branch: Some(&stack.branch),
+        branch: &stack.branch,
         variables: stack.variables.iter().map(variable).collect(),
         module: stack.module.as_ref().map(|module| ModuleDefinition {
             terraform_provider: &module.terraform_provider,
@@ -115,10 +132,10 @@ pub(crate) fn blank(kind: Kind) -> Map<String, Value> {
     let module = ModuleDefinition { terraform_provider: "", tag_prefix: "" };
     let mut fields = fields(&Definition {
         settings: &usual.settings,
-        slug: None,
+        slug: "",
         provider: Provider::default(),
         project: None,
-        branch: None,
+        branch: "",
         variables: Vec::new(),
         module: (kind == Kind::Module).then_some(module),
     });

@@ -6,6 +6,7 @@ use crate::{
     text,
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the scheduler knows of a stack as a whole.
@@ -32,7 +33,7 @@ pub struct StackHead {
 }
 
 /// Why a stack is blocked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Blocked {
     /// The run whose result is unknown.
     pub run: RunId,
@@ -43,7 +44,7 @@ pub struct Blocked {
 }
 
 /// The last apply of a stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastApplied {
     /// The run.
     pub run: RunId,

@@ -2,11 +2,12 @@
 //! description.
 
 use super::{CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Tool, TrackedQueue};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a person sets of a stack or a module, as it is kept in its record. What needs GitLab or a
 /// key to be understood stands in [`super::Stack`] itself: slug, project, branch and variables.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
     /// What people call it; a module's name in the registry.
@@ -16,8 +17,8 @@ pub struct Settings {
     pub project_root: String,
     /// Further paths that affect the stack, as globs over the whole path.
     pub project_globs: Vec<String>,
-    /// Files of values for Terraform's variables, in the order in which they are given to it:
-    /// relative to the project root, in the form of [`super::normalize_var_file`].
+    /// Files of values for Terraform's variables, by their paths from the project root, never out
+    /// of the repository; a later file wins over an earlier one.
     pub var_files: Vec<String>,
     /// The program that runs it.
     pub tool: Tool,
