@@ -109,6 +109,8 @@ struct Page {
     shell: Shell,
     slug: String,
     name: String,
+    /// What it is for, as HTML.
+    description: Option<String>,
     project: String,
     project_url: Option<String>,
     branch: String,
@@ -226,6 +228,7 @@ pub(crate) async fn show(
         shell: frame.shell("modules", module.settings.name.clone()),
         slug: module.slug.to_string(),
         name: module.settings.name.clone(),
+        description: module.settings.description.as_deref().map(|text| markdown::html(text, 1)),
         project: short(&module.project_path, 120),
         project_url: stack::project_url(&module, integration.as_ref()),
         branch: short(&module.branch, 80),

@@ -108,6 +108,7 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
     let comment = form.choice("comment");
     let mut settings = Settings {
         name,
+        description: description(&mut form),
         var_files: var_files(&mut form, &project_root),
         tool: form.choice("tool").unwrap_or_default(),
         tool_version: tool_version(&mut form),
@@ -207,6 +208,15 @@ fn is_registry_name(name: &str) -> bool {
 fn is_provider_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+fn description(form: &mut Form) -> Option<String> {
+    let text = form.raw_text("description")?;
+    let length = text.chars().count();
+    if length > 2_000 {
+        form.wrong("description", format!("has {length} characters, at most 2,000 are taken"));
+    }
+    Some(text).filter(|text| !text.trim().is_empty())
 }
 
 fn project(form: &mut Form, provider: Provider) -> Option<ProjectRef> {
@@ -449,7 +459,7 @@ mod tests {
         project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
         provider should be `gitlab` or `git`
         slug is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
-        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, comment, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, manage_state, hooks, variables, version
+        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, comment, description, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, manage_state, hooks, variables, version
         tool should be `terraform` or `opentofu`
         tool_version should be one released version, such as 1.9.8
         tracked_queue should be `every` or `latest`

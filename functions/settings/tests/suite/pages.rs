@@ -87,6 +87,33 @@ async fn a_key_signs_in_and_a_wrong_one_tells_nothing() {
 }
 
 #[tokio::test]
+async fn a_description_is_shown_as_markdown() {
+    let w = connected().await;
+    w.stack().await;
+    let text = "Of **all** regions,\nsee [here](https://a.example/b).";
+    let stack = "/api/v1/stacks/network";
+    let got = w.send("PUT", stack, json!({ "description": text })).await.expect(200).body;
+    assert_eq!(got["description"], text);
+    let module = json!({
+        "project": w.project.0, "name": "net", "slug": "net", "terraform_provider": "aws",
+        "description": text,
+    });
+    w.post("/api/v1/modules", module).await.expect(201);
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    for page in ["/stacks/network", "/modules/net"] {
+        let page = browser.get(page).await.expect(200).text;
+        let html =
+            "Of <strong>all</strong> regions,\nsee <a href=\"https://a.example/b\">here</a>.";
+        assert!(page.contains(html), "{page}");
+    }
+    let long = json!({ "description": "x".repeat(2_001) });
+    let got = w.send("PUT", stack, long).await.expect(422);
+    assert_eq!(got.error("description"), "has 2001 characters, at most 2,000 are taken");
+    w.send("PUT", stack, json!({ "description": " \n" })).await.expect(200);
+    assert_eq!(w.stored_stack("network").await.settings.description, None);
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_time_and_with_its_key() {
     let w = connected().await;
     let key = w.key("read").await;

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// What people call it; a module's name in the registry.
     pub name: String,
+    /// What it is for, in Markdown, at most 2,000 characters: shown on its page.
+    pub description: Option<String>,
     /// The folder that Terraform runs in, relative to the repository: no leading or trailing
     /// slash, empty for the repository's root.
     pub project_root: String,

@@ -184,6 +184,7 @@ fn stack() -> Stack {
         slug: id("network-eu"),
         settings: Settings {
             name: "Network: EU".into(),
+            description: Some("Of **all** regions.".into()),
             project_root: "infra/network".into(),
             project_globs: vec!["modules/**".into()],
             var_files: vec!["../eu.tfvars".into()],

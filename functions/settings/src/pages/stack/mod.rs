@@ -5,6 +5,7 @@ mod orders;
 pub(crate) use orders::{remove, repair_webhook};
 
 use super::{
+    markdown,
     overview::RunRow,
     page,
     shell::{Frame, Shell},
@@ -49,6 +50,8 @@ struct Page {
     shell: Shell,
     slug: String,
     name: String,
+    /// What it is for, as HTML.
+    description: Option<String>,
     project: String,
     project_url: Option<String>,
     environment_url: Option<String>,
@@ -141,6 +144,7 @@ pub(crate) async fn show(
         shell: frame.shell("stacks", stack.settings.name.clone()),
         slug: stack.slug.to_string(),
         name: stack.settings.name.clone(),
+        description: stack.settings.description.as_deref().map(|text| markdown::html(text, 1)),
         project: short(&stack.project_path, 120),
         environment_url: environment_url(&app, &stack, project_url.as_deref()).await?,
         by_hand: stack.project().is_none(),
