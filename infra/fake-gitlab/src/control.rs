@@ -48,6 +48,11 @@ impl FakeGitlab {
         self.with(|state| state.create_token(user, scopes, expires_at))
     }
 
+    /// Takes a token that a client was given before, by a server that is no more.
+    pub fn keep_token(&self, user: UserId, scopes: &[&str], token: &str) {
+        self.with(|state| state.add_token(user, scopes, None, token.to_owned()));
+    }
+
     /// Makes a project at `namespace/name`, owned by the user `root`.
     ///
     /// # Errors

@@ -31,9 +31,19 @@ impl State {
         expires_at: Option<Date>,
     ) -> String {
         let value = format!("glpat-{}", hex::encode(rand::random::<[u8; 10]>()));
-        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        self.tokens.push(Token { user, value: value.clone(), scopes, expires_at });
+        self.add_token(user, scopes, expires_at, value.clone());
         value
+    }
+
+    pub(crate) fn add_token(
+        &mut self,
+        user: UserId,
+        scopes: &[&str],
+        expires_at: Option<Date>,
+        value: String,
+    ) {
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        self.tokens.push(Token { user, value, scopes, expires_at });
     }
 
     pub(crate) fn create_project(

@@ -15,3 +15,4 @@ mod rescued;
 mod secrets;
 mod state;
 mod support;
+mod upgrade;

@@ -42,12 +42,7 @@ enum Server {
 
 impl Running {
     pub(crate) async fn start(kind: Kind, terraform_config: Option<PathBuf>) -> Self {
-        // As a home is to other users, those that runs may have among them.
-        let passage = Permissions::from_mode(0o711);
-        let folder =
-            tempfile::Builder::new().prefix("gantry-machine-").permissions(passage).tempdir();
-        let folder = folder.unwrap();
-        write_runner(folder.path());
+        let folder = folder();
         let (server, address) = match kind {
             Kind::Program => (Server::Program(None), free_address()),
             Kind::Inside(intervals) => {
@@ -73,6 +68,15 @@ impl Running {
         if matches!(running.server, Server::Program(_)) {
             running.start_again().await;
         }
+        running
+    }
+
+    /// The program, on the data folder that is in `folder` and at the address that is in its records.
+    pub(crate) async fn start_on(folder: TempDir, address: SocketAddr) -> Self {
+        let server = Server::Program(None);
+        let settings = Vec::new();
+        let mut running = Self { server, address, folder, terraform_config: None, settings };
+        running.start_again().await;
         running
     }
 
@@ -173,6 +177,16 @@ impl Drop for Running {
             }
         }
     }
+}
+
+/// A folder for a host, with its runner.
+pub(crate) fn folder() -> TempDir {
+    // As a home is to other users, those that runs may have among them.
+    let passage = Permissions::from_mode(0o711);
+    let folder = tempfile::Builder::new().prefix("gantry-machine-").permissions(passage).tempdir();
+    let folder = folder.unwrap();
+    write_runner(folder.path());
+    folder
 }
 
 /// `gantry run` or `gantry demo` with the data folder and the runner in `folder`.

@@ -1,6 +1,7 @@
 //! A world of its own for each test: a GitLab with one project, a host, and a person.
 
 mod api;
+mod before;
 mod host;
 
 pub(crate) use api::{Api, array, text};
