@@ -177,11 +177,12 @@ impl Stacks<'_> {
         let mut run = run.clone();
         loaded.alive_at = Some(last_sign);
         if is_lost {
-            let minutes = patience.as_secs() / 60;
+            let seconds = patience.as_secs();
             run.ending = Some(Ending::new(if is_applying {
+                let minutes = seconds / 60;
                 format!("Result unknown: check the state (no sign of life for {minutes} minutes)")
             } else {
-                "The runner was lost: no sign of life for 60 seconds".to_owned()
+                format!("The runner was lost: no sign of life for {seconds} seconds")
             }));
             run.lost = is_applying;
             run.apply(RunEvent::Failed, now, None)?;
