@@ -351,6 +351,9 @@ impl Page {
         self.fill("project", "acme/network").await;
         self.fill("branch", "main").await;
         self.fill("project_root", "network").await;
+        let description =
+            "Networks of **all offices**: see the [handbook](https://a.example/nets).";
+        self.fill("description", description).await;
         self.press("Make the stack").await;
         self.wait_for("The stack is made.").await;
     }
