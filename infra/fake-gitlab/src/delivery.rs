@@ -75,6 +75,42 @@ pub(crate) fn sign(token: &str, id: &str, timestamp: i64, body: &[u8]) -> Option
     Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
+/// The body that a hook's own template makes of an event: each `{{a.b}}` is replaced by that value of
+/// the event, a text without its quotes (`render_custom_template` in GitLab's
+/// `app/services/web_hook_service.rb`).
+fn render(template: &str, event: &[u8]) -> Result<Bytes, String> {
+    let failed = |why: &str| format!("Error while parsing rendered custom webhook template: {why}");
+    let no_map = "You may be trying to access an array value, which is not supported.";
+    let event: Value = serde_json::from_slice(event).unwrap_or_default();
+    let (mut rendered, mut rest) = (String::new(), template);
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((path, after)) = after.split_once("}}") else { break };
+        let mut value = &event;
+        for part in path.split('.') {
+            value = match value {
+                Value::Object(map) => map.get(part).unwrap_or(&Value::Null),
+                Value::Null => &Value::Null,
+                _ => return Err(failed(no_map)),
+            };
+        }
+        let text = value.to_string();
+        let unquoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        rendered.extend([before, unquoted.unwrap_or(&text)]);
+        rest = after;
+    }
+    rendered += rest;
+    let body: Value = serde_json::from_str(&rendered).map_err(|why| failed(&why.to_string()))?;
+    Ok(Bytes::from(body.to_string()))
+}
+
+/// Why GitLab sends nothing.
+pub(crate) enum NotSent {
+    /// There is nothing to send to.
+    Nowhere(&'static str),
+    /// The hook's template gives no JSON, which counts as a failure.
+    Failed(String),
+}
+
 impl State {
     /// Queues an event for every hook of the project that wants it.
     pub(crate) fn queue_hooks(
@@ -108,19 +144,24 @@ impl State {
         client: &reqwest::Client,
         delivery: &Delivery,
         by_hand: bool,
-    ) -> Result<reqwest::RequestBuilder, &'static str> {
-        let project = self.projects.get(&delivery.project).ok_or("the project is gone")?;
+    ) -> Result<reqwest::RequestBuilder, NotSent> {
+        let gone = NotSent::Nowhere;
+        let project = self.projects.get(&delivery.project).ok_or(gone("the project is gone"))?;
         let hook = project.hooks.iter().find(|hook| hook.id == delivery.hook);
-        let hook = hook.ok_or("the hook is gone")?;
+        let hook = hook.ok_or(gone("the hook is gone"))?;
         let now = self.now();
         if !by_hand && hook.alert_status(now) != "executable" {
-            return Err("the hook is disabled");
+            return Err(gone("the hook is disabled"));
         }
+        let body = match &hook.custom_template {
+            Some(template) => render(template, &delivery.body).map_err(NotSent::Failed)?,
+            None => delivery.body.clone(),
+        };
         let version = &self.config.version;
         let mut request = client
             .post(&hook.url)
             .timeout(TIMEOUT)
-            .body(delivery.body.clone())
+            .body(body.clone())
             .header("Content-Type", "application/json")
             .header("User-Agent", format!("GitLab/{version}"))
             .header("X-Gitlab-Event", delivery.event)
@@ -138,8 +179,7 @@ impl State {
             request = request.header("webhook-id", &delivery.key);
             request = request.header("webhook-timestamp", second);
             let token = hook.signing_token.as_deref();
-            let signature =
-                token.and_then(|token| sign(token, &delivery.key, second, &delivery.body));
+            let signature = token.and_then(|token| sign(token, &delivery.key, second, &body));
             if let Some(signature) = signature {
                 request = request.header("webhook-signature", signature);
             }

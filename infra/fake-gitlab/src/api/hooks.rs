@@ -22,6 +22,7 @@ fn hook_json(state: &State, hook: &Hook) -> Value {
         "id": hook.id,
         "url": hook.url,
         "push_events_branch_filter": hook.branch_filter,
+        "custom_webhook_template": hook.custom_template,
         "enable_ssl_verification": hook.enable_ssl_verification,
         "alert_status": hook.alert_status(state.now()),
         "disabled_until": hook.disabled_until.map(api_time),
@@ -98,7 +99,12 @@ pub(crate) fn delete(state: &mut State, call: &Call, project: ProjectId, id: &st
 
 /// Takes the given fields into a hook; what is not given stays.
 fn apply(state: &State, hook: &mut Hook, params: &Params) -> Result<(), Refusal> {
-    params.check_texts(&["token", "signing_token", "push_events_branch_filter"])?;
+    params.check_texts(&[
+        "token",
+        "signing_token",
+        "push_events_branch_filter",
+        "custom_webhook_template",
+    ])?;
     for (event, _) in EVENTS {
         match params.flag(event)? {
             Some(true) => drop(hook.events.insert(event)),
@@ -125,6 +131,9 @@ fn apply(state: &State, hook: &mut Hook, params: &Params) -> Result<(), Refusal>
     }
     if params.has("push_events_branch_filter") {
         hook.branch_filter = params.text("push_events_branch_filter");
+    }
+    if params.has("custom_webhook_template") {
+        hook.custom_template = params.filled("custom_webhook_template");
     }
     Ok(())
 }

@@ -26,6 +26,8 @@ pub(crate) struct Hook {
     pub(crate) signing_token: Option<String>,
     pub(crate) enable_ssl_verification: bool,
     pub(crate) branch_filter: Option<String>,
+    /// What its body is made by, in place of the event as it is.
+    pub(crate) custom_template: Option<String>,
     pub(crate) failures: u32,
     pub(crate) disabled_until: Option<Timestamp>,
     pub(crate) log: Vec<HookEvent>,
@@ -53,6 +55,7 @@ impl Hook {
             signing_token: None,
             enable_ssl_verification: true,
             branch_filter: None,
+            custom_template: None,
             failures: 0,
             disabled_until: None,
             log: Vec::new(),

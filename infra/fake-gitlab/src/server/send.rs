@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use crate::delivery::{Delivery, DeliveryResult};
+use crate::delivery::{Delivery, DeliveryResult, NotSent};
 
 /// Sends one webhook, by itself or by hand (a test, a resend), and writes down what came of it.
 pub(super) async fn deliver(
@@ -15,8 +15,13 @@ pub(super) async fn deliver(
     let prepared = shared.lock().prepare_delivery(&shared.client, &delivery, by_hand);
     let request = match prepared {
         Ok(request) => request,
-        Err(reason) => {
+        Err(NotSent::Nowhere(reason)) => {
             return DeliveryResult { delivery, status: None, error: Some(reason.to_owned()) };
+        }
+        Err(NotSent::Failed(reason)) => {
+            let result = DeliveryResult { delivery, status: None, error: Some(reason) };
+            shared.lock().record_delivery(&result);
+            return result;
         }
     };
     let result = match request.send().await {

@@ -93,6 +93,43 @@ async fn deliveries_are_signed_and_resends_keep_their_id() {
 }
 
 #[tokio::test]
+async fn a_template_of_ones_own_is_filled_in() {
+    let w = world().await;
+    let receiver = Receiver::start().await;
+    let template = r#"{ "what": "{{object_kind}} to {{project.path_with_namespace}}",
+        "project": {{project}}, "id": {{project.id}}, "none": {{nothing.there}} }"#;
+    let fields = json!({ "custom_webhook_template": template, "signing_token": SIGNING });
+    let made = hook(&w, &receiver.url, fields).await;
+    let ada = w.gitlab.person("ada");
+    ada.push(w.project, "x", "a", "1").unwrap();
+    w.gitlab.deliver_pending().await;
+    let got = receiver.take_all().remove(0);
+    let body = got.json();
+    assert_eq!(body["what"], "push to acme/network");
+    assert_eq!(body["project"]["path_with_namespace"], "acme/network");
+    assert_eq!((&body["id"], &body["none"]), (&json!(w.project.0), &Value::Null));
+    assert!(got.header("webhook-signature").is_some());
+
+    // One that gives no JSON sends nothing, and counts as a failure.
+    let path = w.path(&format!("/hooks/{}", made["id"]));
+    for (template, why) in [
+        (r#"{ "kind": {{object_kind}} }"#, "expected value"),
+        (r#"{ "first": "{{object_kind.0}}" }"#, "array value, which is not supported"),
+    ] {
+        let fields = json!({ "url": receiver.url, "custom_webhook_template": template });
+        w.put(&path, fields).await.expect(200);
+        ada.push(w.project, "x", "a", why).unwrap();
+        let result = w.gitlab.deliver_pending().await.remove(0);
+        let error = result.error.unwrap();
+        assert!(error.starts_with("Error while parsing rendered custom webhook template: "));
+        assert!(error.contains(why), "{error}");
+    }
+    assert!(receiver.take_all().is_empty());
+    let log = w.get(&format!("{path}/events")).await.expect(200).body;
+    assert_eq!(log[0]["response_status"], "internal error");
+}
+
+#[tokio::test]
 async fn failures_disable_a_hook_and_a_success_enables_it() {
     let w = world().await;
     let receiver = Receiver::start().await;
