@@ -377,6 +377,7 @@ mod tests {
                     {"address": "a.b", "change": {"actions": ["update"], "before": {"n": 1}, "after": {"n": 2}}},
                     {"address": "a.b", "deposed": "8a3f1c2b", "change": {"actions": ["delete"]}},
                     {"address": "a.kept", "action_reason": "forgot_because_lifecycle_destroy_in_state", "change": {"actions": ["forget"]}},
+                    {"address": "a.forgotten", "action_reason": "forgot_because_lifecycle_destroy_in_config", "change": {"actions": ["forget"]}},
                     {"address": "a.left", "action_reason": "replace_because_cannot_update", "change": {"actions": ["forget", "create"]}},
                     {"address": "a.off", "action_reason": "delete_because_enabled_false", "change": {"actions": ["delete"]}},
                     {"address": "a.new", "action_reason": "because_of_a_new_reason", "change": {"actions": ["delete"]}},
@@ -397,7 +398,7 @@ mod tests {
             }),
             Tool::OpenTofu,
         );
-        insta::assert_snapshot!(change.delta, @"1 to add, 1 to change, 4 to destroy, 1 to import, 2 to forget, 3 to invoke");
+        insta::assert_snapshot!(change.delta, @"1 to add, 1 to change, 4 to destroy, 1 to import, 3 to forget, 3 to invoke");
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
         - a.b (deposed object 8a3f1c2b) will be destroyed
 
@@ -409,6 +410,8 @@ mod tests {
         !   moved from a.before
 
         ! a.kept will be forgotten, but not destroyed (destroy = false stands in the state)
+
+        ! a.forgotten will be forgotten, but not destroyed (destroy = false stands in its configuration)
 
         ! a.left will be replaced: the old object is not destroyed, it stays where it is, unmanaged (a change cannot be made in place)
 

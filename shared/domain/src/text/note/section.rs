@@ -27,6 +27,8 @@ struct Block {
     heading: String,
     language: &'static str,
     parts: Vec<Part>,
+    /// Where there is no room for all of the heads, the last are kept.
+    keeps_end: bool,
 }
 
 /// The section of a stack; none when there is no more to show than its row does.
@@ -42,13 +44,16 @@ pub(super) fn of(stack: &NoteStack) -> Option<Section> {
             let lines = run.warnings.iter().flat_map(|w| clipped(&w.text())).collect();
             blocks.push(Block::of(format!("{warned} before that:"), lines));
         }
-        blocks.push(Block::of("The end of the log:", log));
+        // Its last lines say most.
+        blocks.push(Block { keeps_end: true, ..Block::of("The end of the log:", log) });
     }
     if let Some(change) = &stack.change {
         let clipped = |lines: &[String]| lines.iter().flat_map(|l| clipped(l)).collect();
         let parts = change::parts(change).into_iter();
         let parts = parts.map(|p| Part { head: clipped(&p.head), rest: clipped(&p.rest) });
-        blocks.push(Block { heading: String::new(), language: "diff", parts: parts.collect() });
+        let parts = parts.collect();
+        let heading = String::new();
+        blocks.push(Block { heading, language: "diff", parts, keeps_end: false });
     }
     blocks.retain(|block| block.parts.iter().any(|part| !part.head.is_empty()));
     if blocks.is_empty() {
@@ -81,6 +86,7 @@ impl Block {
             heading: heading.into(),
             language: "",
             parts: vec![Part { head: lines, rest: Vec::new() }],
+            keeps_end: false,
         }
     }
 
@@ -88,7 +94,11 @@ impl Block {
     fn lines(&self) -> impl Iterator<Item = PartLine> {
         let parts = || self.parts.iter().enumerate();
         let heads = parts().flat_map(|(part, Part { head, .. })| {
-            head.iter().map(move |line| PartLine { part, in_rest: false, bytes: line.len() + 1 })
+            let wanted = (0..head.len()).map(|at| match self.keeps_end {
+                true => &head[head.len() - 1 - at],
+                false => &head[at],
+            });
+            wanted.map(move |line| PartLine { part, in_rest: false, bytes: line.len() + 1 })
         });
         let rests = parts().flat_map(|(part, Part { rest, .. })| {
             rest.iter().enumerate().map(move |(at, line)| PartLine {
@@ -151,7 +161,11 @@ impl Section {
                     out.push('\n');
                 }
                 is_open = rest > 0;
-                for line in part.head[..head].iter().chain(&part.rest[..rest]) {
+                let heads = match block.keeps_end {
+                    true => &part.head[part.head.len() - head..],
+                    false => &part.head[..head],
+                };
+                for line in heads.iter().chain(&part.rest[..rest]) {
                     out += line;
                     out.push('\n');
                 }

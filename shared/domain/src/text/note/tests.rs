@@ -266,6 +266,19 @@ fn space_is_shared_fairly_and_what_is_cut_is_counted() {
 }
 
 #[test]
+fn of_a_log_that_has_no_room_the_end_is_kept() {
+    let failed = |number: usize| {
+        let mut stack = stack(&format!("s{number}"), RunState::Failed);
+        stack.log_tail = (0..30).map(|at| format!("line {at} {}", "x".repeat(400))).collect();
+        stack
+    };
+    let note = render(&input((0..12).map(failed).collect()));
+    assert!(note.len() <= BUDGET);
+    assert_eq!(note.matches("\nline 29 x").count(), 12, "{note}");
+    assert!(!note.contains("\nline 0 x"), "{note}");
+}
+
+#[test]
 fn what_is_destroyed_and_each_address_and_output_come_before_attributes() {
     let mut stack = changed("network", 151, &"value".repeat(60));
     let change = stack.change.as_mut().unwrap();
