@@ -15,7 +15,9 @@ use crate::{
     root,
 };
 use gantry_domain::stack::Tool;
-use gantry_engine::{Confinement, Environment, Sink, Terraform, files, process, tool::platform};
+use gantry_engine::{
+    Confinement, Environment, Sink, Terraform, diagnostics::Warned, files, process, tool::platform,
+};
 use gantry_setup::Clock;
 use std::{
     ffi::OsStr,
@@ -85,6 +87,8 @@ pub(crate) async fn init(
         }
         job.log.say("once more, without the providers that an earlier run has left here");
         withdraw(job, terraform, entry, lock).await?;
+        // It says all of it again.
+        job.warned = Warned::default();
     }
     let (installs, watch) = watch();
     job.terraform_or_fail("init", &spec, &[0], watch).await?;

@@ -1,7 +1,7 @@
 //! Providers that stay on a machine between runs.
 
 use crate::support::{World, path};
-use gantry_domain::stack::Tool;
+use gantry_domain::{plan::Warning, stack::Tool};
 use gantry_engine::Unprivileged;
 use gantry_terraform::on_each_tool;
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
@@ -11,6 +11,10 @@ terraform {
   required_providers {
     fake = { source = "example.com/acme/fake" }
   }
+}
+# Both tools warn of this.
+provider "fake" {
+  version = "1.0.0"
 }
 "#;
 
@@ -40,6 +44,12 @@ fn lock_file(tool: Tool, folder: &Path, settings: &str) -> String {
     let output = init.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     fs::read_to_string(folder.join(".terraform.lock.hcl")).unwrap()
+}
+
+/// How often the tool warned of the code's constraint.
+fn warned(w: &World) -> u32 {
+    let of_it = |warning: &&Warning| warning.summary.contains("Version constraints");
+    w.api.data().warnings.iter().filter(of_it).map(|warning| warning.count).sum()
 }
 
 /// Who runs execute as: as in a build, where it can be.
@@ -73,6 +83,8 @@ on_each_tool! {
         let machine = folder.path().join("machine");
         let said = init(&mut w, &machine).await;
         assert!(said.contains("- Installing"), "{said}{}", w.api.log());
+        let usual = warned(&w);
+        assert!(usual > 0, "{:?}", w.api.data().warnings);
         for _ in 0..2 {
             let said = init(&mut w, &machine).await;
             assert!(said.contains("previously-installed") && !said.contains("Installing"), "{said}");
@@ -95,6 +107,7 @@ on_each_tool! {
             let said = init(&mut w, &machine).await;
             assert_eq!(said.matches("- Installing").count(), 2, "{said}");
             assert!(w.api.log().contains("once more"), "{}", w.api.log());
+            assert_eq!(warned(&w), usual, "what an init that is done again has said counts once");
             let files: Vec<_> = fs::read_dir(package()).unwrap().map(|e| e.unwrap().path()).collect();
             assert_eq!(files, [package().join("terraform-provider-fake_v1.0.0")]);
             assert_eq!(fs::read(&files[0]).unwrap(), b"", "as it should be");

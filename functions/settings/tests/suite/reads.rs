@@ -108,6 +108,17 @@ async fn what_the_tool_warned_of_is_on_the_page_and_counted() {
     let line = "Argument is deprecated (120×), with a.b[&#34;&#60;x&#62;&#34;], on main.tf line 3";
     assert!(page.contains(line), "{page}");
     assert!(page.contains("2 more warnings: see the log"), "{page}");
+
+    // What an apply warned of is with the run.
+    let mut run = w.run(&stack, "b", RunState::Finished).await;
+    let place = Some("on main.tf line 4".to_owned());
+    run.warnings = vec![Warning { summary: "Old region".to_owned(), place, count: 2 }];
+    w.save_run(&run).await;
+    let got = w.get(&format!("/api/v1/runs/{}", run.id)).await.expect(200).body;
+    assert_eq!(got["warnings"][0]["summary"], "Old region");
+    let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+    assert!(page.contains("<summary>2 warnings</summary>"), "{page}");
+    assert!(page.contains("Old region (2×), on main.tf line 4"), "{page}");
 }
 
 #[tokio::test]
