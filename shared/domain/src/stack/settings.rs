@@ -43,6 +43,7 @@ pub struct Settings {
     /// How much of the change a merge request's note shows.
     pub comment: CommentLevel,
     /// Gantry keeps the Terraform state; false for a stack with a backend of its own.
+    #[serde(default = "kept")]
     pub manage_state: bool,
     /// Free labels for searching.
     pub labels: Vec<String>,
@@ -62,4 +63,20 @@ impl Settings {
         "manage_state",
         "hooks",
     ];
+}
+
+/// Where a record does not say who keeps the state.
+fn kept() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_does_not_say_who_keeps_the_state_leaves_it_with_gantry() {
+        let nothing_said: Settings = serde_json::from_str("{}").unwrap();
+        assert!(nothing_said.manage_state);
+    }
 }
