@@ -8,13 +8,14 @@ use gantry_domain::{
     ProjectId, UserId,
     integration::{BotUser, Integration},
 };
+use gantry_local_table::LocalTable;
 use gantry_queue::{
     Context, Envelope, Handler as _, LaterMessage, Message, Outgoing, ProjectMessage, QueueName,
     Received, SendError, Sender, SlotsMessage, Transport,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
-use gantry_setup::{Clock, aws, clock::ClockHand};
+use gantry_setup::{Clock, clock::ClockHand};
 use gantry_store::{
     Expect, Key, Outcome, Store, Write, config::ProjectEntry, feedback::Published, keys,
     scheduler::Comparing, table::ATTENTION_SHARDS,
@@ -83,10 +84,8 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
-        let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
+        let table = LocalTable::in_memory().unwrap();
+        let client = aws_sdk_dynamodb::Client::new(&table.config());
         let store = Store::new(client, "gantry".to_owned());
         store.create_table_if_missing().await.unwrap();
 

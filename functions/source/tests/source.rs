@@ -19,12 +19,13 @@ use gantry_domain::{
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectOptions, Visibility};
 use gantry_git::Git;
 use gantry_local_queues::LocalQueues;
+use gantry_local_table::LocalTable;
 use gantry_objects::{Objects, keys};
 use gantry_queue::{
     Context, Envelope, Failure, Handler, Message, QueueName, Sender, SourceMessage, StackMessage,
 };
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
-use gantry_setup::{Clock, aws, clock::ClockHand};
+use gantry_setup::{Clock, clock::ClockHand};
 use gantry_source::{Deps, handler};
 use gantry_store::{Expect, Outcome, Store, Write};
 use jiff::Timestamp;
@@ -172,10 +173,8 @@ impl World {
 }
 
 async fn store(api_host: String) -> Store {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
-    let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
+    let table = LocalTable::in_memory().unwrap();
+    let client = aws_sdk_dynamodb::Client::new(&table.config());
     let store = Store::new(client, "gantry".to_owned());
     store.create_table_if_missing().await.unwrap();
     let integration = Integration {

@@ -69,8 +69,7 @@ impl Cloud {
             move || tools::python("deploy.py", &[&moto], tools::transformed()?)
         });
         let deployed: Deployed = serde_json::from_str(&deployed.await??)?;
-        let dynoxide = gantry_local::table::serve().await?;
-        gantry_local::table::open(&dynoxide).await?;
+        let dynoxide = serve_table().await?;
         let (codebuild, mut told) = CodeBuild::start(
             deployed.project.clone(),
             moto_address.clone(),
@@ -308,4 +307,14 @@ pub async fn start_moto(folder: &std::path::Path) -> anyhow::Result<(Process, St
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     bail!("moto's server does not come up: see {}", folder.display())
+}
+
+/// Starts dynoxide with the functions' table, and answers its address.
+async fn serve_table() -> anyhow::Result<String> {
+    let database = dynoxide::Database::memory().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    gantry_local::table::open(&aws::for_loopback(&address)).await?;
+    Ok(address)
 }

@@ -9,6 +9,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use gantry_local_queues::{LocalQueues, consume};
+use gantry_local_table::LocalTable;
 use gantry_objects::Objects;
 use gantry_queue::{Handler, QueueName, SlotsMessage, StackMessage};
 use gantry_runner::rescue::Rescuer;
@@ -147,7 +148,7 @@ impl Host {
         };
         let system = Arc::new(
             System::new(Parts {
-                store: table::open_own(&data.join("table.db")).await?,
+                store: table::open(&LocalTable::in_file(&data.join("table.db"))?.config()).await?,
                 transport: Arc::clone(&queues) as _,
                 queues,
                 secrets: Arc::new(FileSecrets::new(secrets_file.clone())),

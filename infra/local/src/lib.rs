@@ -1,7 +1,7 @@
 //! Gantry on one machine: every function in one process, on one port.
 //!
 //! The functions are the same ones that run on AWS. What surrounds them has small stand-ins that
-//! survive `kill -9`: the table is dynoxide on a loopback port, queues and secrets are files,
+//! survive `kill -9`: the table is dynoxide within the process, queues and secrets are files,
 //! object storage is a folder, the runner is a child process.
 
 pub mod demo;

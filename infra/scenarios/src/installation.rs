@@ -12,7 +12,7 @@ use gantry_local_queues::LocalQueues;
 use gantry_objects::Objects;
 use gantry_scheduler::Limits;
 use gantry_secrets::{FileSecrets, SecretName, Secrets as _};
-use gantry_setup::Clock;
+use gantry_setup::{Clock, aws::SdkConfig};
 use jiff::SignedDuration;
 use object_store::local::LocalFileSystem;
 use secrecy::ExposeSecret as _;
@@ -33,7 +33,7 @@ use tower::ServiceExt as _;
 /// What outlives the process: the table, the files, the address.
 pub(crate) struct Installation {
     folder: TempDir,
-    table: String,
+    table: SdkConfig,
     clock: Clock,
     /// The address of every HTTP route.
     pub(crate) base: String,
@@ -53,8 +53,8 @@ pub(crate) struct Front {
 }
 
 impl Installation {
-    /// An empty one, with the table at an address.
-    pub(crate) async fn new(clock: Clock, table: String, stops: Stops) -> anyhow::Result<Self> {
+    /// An empty one, with this table.
+    pub(crate) async fn new(clock: Clock, table: SdkConfig, stops: Stops) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let base = format!("http://{}", listener.local_addr()?);
         let routes = Arc::new(RwLock::new(Router::new()));

@@ -2,114 +2,122 @@
 //!
 //! dynoxide's reads are always strong; DynamoDB's index reads are not. Where a story wants it, this
 //! one answers index queries as they were a few queries ago, refuses consistent ones, and now and
-//! then a single write, as DynamoDB does while a transaction is on the item.
+//! then a write, as DynamoDB does while a transaction is on one of its items.
 
 use crate::{seed::random, stops::Stops};
-use axum::{
-    Router,
-    body::Bytes,
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse as _, Response},
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpConnector, HttpConnectorFuture},
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+    },
+    http::StatusCode,
 };
+use gantry_local_table::{LocalTable, operation};
 use rand::{RngExt as _, rngs::StdRng};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::{HashMap, VecDeque},
-    net::Ipv4Addr,
+    fmt,
     sync::{Arc, Mutex},
-    time::Duration,
 };
-use tokio::net::TcpListener;
 
 /// How many answers the index is behind.
 const BEHIND: usize = 2;
-/// One of so many single writes meets a transaction.
+/// One of so many writes meets a transaction.
 const CONFLICTS: u32 = 30;
 /// In DynamoDB's words.
 const CONFLICT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#;
 
+/// Between the SDK and the table.
 #[derive(Clone)]
-struct Proxy {
-    http: reqwest::Client,
-    table: String,
+pub(crate) struct Proxy {
+    table: LocalTable,
     stops: Stops,
     is_stale: bool,
     random: Arc<Mutex<StdRng>>,
-    older: Arc<Mutex<HashMap<String, VecDeque<Bytes>>>>,
+    older: Arc<Mutex<HashMap<String, VecDeque<Vec<u8>>>>>,
 }
 
-/// A client for addresses of this machine. It reads no certificates: none will be asked for.
-pub(crate) fn loopback_client() -> reqwest::Result<reqwest::Client> {
-    let builder = reqwest::Client::builder().timeout(Duration::from_secs(30));
-    builder.no_proxy().tls_certs_only([]).build()
-}
+impl Proxy {
+    /// Before this table. With `is_stale` its index is behind, and its writes meet others.
+    pub(crate) fn new(table: LocalTable, stops: Stops, is_stale: bool) -> Self {
+        let random = Arc::new(Mutex::new(random("conflicts")));
+        Self { table, stops, is_stale, random, older: Arc::default() }
+    }
 
-/// Starts the proxy before the table at `table` and answers its own address.
-pub(crate) async fn serve(table: String, stops: Stops, is_stale: bool) -> anyhow::Result<String> {
-    let http = loopback_client()?;
-    let random = Arc::new(Mutex::new(random("conflicts")));
-    let proxy = Proxy { http, table, stops, is_stale, random, older: Arc::default() };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = format!("http://{}", listener.local_addr()?);
-    let router = Router::new().fallback(pass_on).with_state(proxy);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
-}
-
-async fn pass_on(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) -> Response {
-    let query: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let on_index = proxy.is_stale && query.get("IndexName").is_some();
-    if on_index && query.get("ConsistentRead") == Some(&Value::Bool(true)) {
-        let refusal = r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"Consistent reads are not supported on global secondary indexes"}"#;
-        return (StatusCode::BAD_REQUEST, refusal).into_response();
-    }
-    if let Some(operation) = write(&headers) {
-        proxy.stops.before(|| format!("{operation} {}", keys(&query).join(", "))).await;
-    }
-    if proxy.is_stale
-        && is_single(&headers)
-        && proxy.random.lock().unwrap().random_ratio(1, CONFLICTS)
-    {
-        return (StatusCode::BAD_REQUEST, CONFLICT).into_response();
-    }
-    let mut request = proxy.http.post(&proxy.table).body(body);
-    for name in ["x-amz-target", "content-type", "authorization", "x-amz-date"] {
-        if let Some(value) = headers.get(name) {
-            request = request.header(name, value.clone());
+    async fn pass_on(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let body = request.body().bytes().unwrap_or_default();
+        let query: Value = serde_json::from_slice(body).unwrap_or_default();
+        let on_index = self.is_stale && query.get("IndexName").is_some();
+        if on_index && query.get("ConsistentRead") == Some(&Value::Bool(true)) {
+            let refusal = r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"Consistent reads are not supported on global secondary indexes"}"#;
+            return with_status(400, refusal);
         }
-    }
-    let answer = match request.send().await {
-        Ok(answer) => answer,
-        Err(error) => return (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
-    };
-    let status = answer.status();
-    let fresh = answer.bytes().await.unwrap_or_default();
-    let shown = if on_index && status.is_success() {
+        let operation = operation(&request);
+        if !READS.contains(&operation) {
+            self.stops.before(|| format!("{operation} {}", keys(&query).join(", "))).await;
+            let meets = self.is_stale && self.random.lock().unwrap().random_ratio(1, CONFLICTS);
+            if let Some(conflict) = conflict(operation, &query).filter(|_| meets) {
+                return with_status(400, conflict);
+            }
+        }
+        let answer = self.table.answer(&request)?;
+        if !on_index || !answer.status().is_success() {
+            return Ok(answer);
+        }
         // One line of answers a shard: the time in the query differs each time.
         let shard = query.pointer("/ExpressionAttributeValues/:shard/N").map(Value::to_string);
-        let mut older = proxy.older.lock().unwrap();
+        let mut older = self.older.lock().unwrap();
         let line = older.entry(shard.unwrap_or_default()).or_default();
-        line.push_back(fresh.clone());
-        if line.len() > BEHIND { line.pop_front().unwrap_or(fresh) } else { empty() }
-    } else {
-        fresh
-    };
-    let kind = HeaderValue::from_static("application/x-amz-json-1.0");
-    (status, [(header::CONTENT_TYPE, kind)], shown).into_response()
+        line.push_back(answer.body().bytes().unwrap_or_default().to_vec());
+        let behind = if line.len() > BEHIND { line.pop_front() } else { None };
+        with_status(200, behind.unwrap_or_else(|| NOTHING.to_vec()))
+    }
 }
 
-/// A write of one item, which DynamoDB refuses while a transaction is on the item.
-fn is_single(headers: &HeaderMap) -> bool {
-    write(headers).is_some_and(|name| ["PutItem", "UpdateItem", "DeleteItem"].contains(&name))
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").finish_non_exhaustive()
+    }
 }
 
-/// The operation, where it writes.
-fn write(headers: &HeaderMap) -> Option<&str> {
-    let target = headers.get("x-amz-target")?.to_str().ok()?;
-    let (_, operation) = target.rsplit_once('.')?;
-    let reads = ["GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "CreateTable"];
-    (!reads.contains(&operation)).then_some(operation)
+impl HttpConnector for Proxy {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let proxy = self.clone();
+        HttpConnectorFuture::new(async move { proxy.pass_on(request).await })
+    }
+}
+
+fn with_status(status: u16, body: impl Into<Vec<u8>>) -> Result<HttpResponse, ConnectorError> {
+    let status = StatusCode::try_from(status);
+    let status = status.map_err(|error| ConnectorError::other(error.into(), None))?;
+    Ok(HttpResponse::new(status, body.into().into()))
+}
+
+/// The operations that write nothing.
+const READS: [&str; 6] =
+    ["GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "CreateTable"];
+/// What an index answers that has nothing yet.
+const NOTHING: &[u8] = br#"{"Items":[],"Count":0,"ScannedCount":0}"#;
+
+/// How DynamoDB refuses a write while another transaction is on its item, or on one of its items.
+fn conflict(operation: &str, request: &Value) -> Option<String> {
+    if ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation) {
+        return Some(CONFLICT.to_owned());
+    }
+    let items = request.get("TransactItems")?.as_array()?.len();
+    let mut reasons = vec![json!({ "Code": "None" }); items];
+    *reasons.last_mut()? = json!({
+        "Code": "TransactionConflict",
+        "Message": "Transaction is ongoing for the item",
+    });
+    let refusal = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled, please refer cancellation reasons for specific reasons",
+        "CancellationReasons": reasons,
+    });
+    Some(refusal.to_string())
 }
 
 /// The partitions and items that a request names.
@@ -125,8 +133,4 @@ fn keys(request: &Value) -> Vec<String> {
         Value::Array(parts) => parts.iter().flat_map(keys).collect(),
         _ => Vec::new(),
     }
-}
-
-fn empty() -> Bytes {
-    Bytes::from_static(br#"{"Items":[],"Count":0,"ScannedCount":0}"#)
 }

@@ -4,7 +4,7 @@ use crate::{
     installation::Installation,
     modes::Mode,
     programs::Programs,
-    proxy,
+    proxy::Proxy,
     pump::Pump,
     runner::{Planned, Runners, answer},
     stops::{self, Stops},
@@ -14,9 +14,10 @@ use gantry_fake_gitlab::{
     Config, FakeGitlab, MergeRequestIid, MergeRequestSpec, Person, ProjectId, ProjectOptions,
     StatusView, UserId,
 };
-use gantry_local::{System, table};
+use gantry_local::System;
+use gantry_local_table::LocalTable;
 use gantry_queue::{Handler, NotStarted, QueueName, SlotsMessage};
-use gantry_setup::{Clock, clock::ClockHand};
+use gantry_setup::{Clock, aws, clock::ClockHand};
 use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -84,14 +85,15 @@ impl World {
         let token = gitlab.create_token(bot, &["api"], None);
         let dev = gitlab.person("dev");
 
-        let mut table = table::serve().await?;
-        if mode.stale_index || mode.counts_effects {
-            table = proxy::serve(table, stops.clone(), mode.stale_index).await?;
-        }
+        let table = LocalTable::in_memory()?;
+        let table = match mode.stale_index || mode.counts_effects {
+            true => aws::in_process(Proxy::new(table, stops.clone(), mode.stale_index)),
+            false => table.config(),
+        };
         let installation = Installation::new(clock, table, stops.clone()).await?;
         let system = installation.start().await?;
         let key = installation.admin_key().await?;
-        let http = proxy::loopback_client()?;
+        let http = loopback_client()?;
         let mut world = Self {
             runners: Runners::new(http.clone(), installation.base.clone()),
             programs: Programs::default(),
@@ -587,6 +589,12 @@ impl World {
         }
         counts
     }
+}
+
+/// A client for addresses of this machine. It reads no certificates: none will be asked for.
+fn loopback_client() -> reqwest::Result<Client> {
+    let builder = Client::builder().timeout(Duration::from_secs(30));
+    builder.no_proxy().tls_certs_only([]).build()
 }
 
 /// A project's options with these files.

@@ -7,18 +7,15 @@ use gantry_domain::{
     UserId,
     integration::{BotUser, Integration},
 };
+use gantry_local_table::LocalTable;
 use gantry_secrets::{FileSecrets, SecretName, Secrets};
-use gantry_setup::aws;
 use gantry_store::{Expect, Outcome, Store, Write, keys};
 use jiff::Timestamp;
 use std::sync::Arc;
 
 async fn store() -> Store {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let database = dynoxide::Database::memory().unwrap();
-    tokio::spawn(dynoxide::server::serve_on(listener, database));
-    let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
+    let table = LocalTable::in_memory().unwrap();
+    let client = aws_sdk_dynamodb::Client::new(&table.config());
     let store = Store::new(client, "gantry".to_owned());
     store.create_table_if_missing().await.unwrap();
     store

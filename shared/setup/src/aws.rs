@@ -1,11 +1,21 @@
 //! SDK configuration: one HTTP client (rustls with ring) for all of them.
 
+use crate::deadline;
 pub use aws_config::SdkConfig;
 use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_credential_types::Credentials;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector, http_client_fn,
+    },
+    orchestrator::HttpRequest,
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
 };
 use std::time::Duration;
 
@@ -38,29 +48,65 @@ fn within(config: SdkConfig, limit: Duration) -> SdkConfig {
 
 /// Configuration for a service on this machine that checks no credentials.
 pub fn for_loopback(endpoint: &str) -> SdkConfig {
-    for_loopback_with_key(endpoint, "local")
-}
-
-/// Configuration for a service on this machine that answers whoever knows its access key id.
-pub fn for_loopback_with_key(endpoint: &str, key_id: &str) -> SdkConfig {
     // Reading the machine's certificates takes time, and none will be asked for.
     let nobody = TlsContext::builder().with_trust_store(TrustStore::empty()).build();
+    without_credentials(endpoint, http_client(nobody.unwrap_or_default()))
+}
+
+/// Configuration for a service within this process.
+pub fn in_process(service: impl HttpConnector + 'static) -> SdkConfig {
+    let service = SharedHttpConnector::new(service);
+    without_credentials("http://in-process", http_client_fn(move |_, _| service.clone()))
+}
+
+fn without_credentials(endpoint: &str, http: SharedHttpClient) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("local"))
         .endpoint_url(endpoint)
         .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
-            Credentials::new(key_id, "local", None, None, "gantry-local"),
+            Credentials::new("local", "local", None, None, "gantry-local"),
         ))
-        .http_client(http_client(nobody.unwrap_or_default()))
+        .http_client(http)
         .build()
 }
 
-fn http_client(trusts: TlsContext) -> aws_sdk_codebuild::config::SharedHttpClient {
-    Builder::new()
+fn http_client(trusts: TlsContext) -> SharedHttpClient {
+    let https = Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(trusts)
-        .build_https()
+        .build_https();
+    SharedHttpClient::new(InTime(https))
+}
+
+/// Ends each try of a call in the time that the work has left which makes it ([`deadline`]), and
+/// has none made after that.
+#[derive(Debug)]
+struct InTime<T>(T);
+
+impl HttpClient for InTime<SharedHttpClient> {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(InTime(self.0.http_connector(settings, components)))
+    }
+}
+
+impl HttpConnector for InTime<SharedHttpConnector> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let left = deadline::at_most(CALL);
+        let call = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            tokio::time::timeout(left, call).await.unwrap_or_else(|_| {
+                let words =
+                    format!("no answer within {} ms, and no time for more", left.as_millis());
+                // Of no kind that is tried again.
+                Err(ConnectorError::other(words.into(), None))
+            })
+        })
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +127,22 @@ mod tests {
             }
         });
         (address, counted)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_before_the_work_that_makes_it() {
+        let (address, tries) = hangs().await;
+        let builds = aws_sdk_codebuild::Client::new(&within(for_loopback(&address), CALL));
+        for (left, most) in [(4, 1), (6, 3), (12, 9)] {
+            let begun = Instant::now();
+            let end = begun + Duration::from_secs(left);
+            let answer = deadline::until(end, builds.list_projects().send()).await;
+            let words = aws_sdk_codebuild::error::DisplayErrorContext(answer.unwrap_err());
+            assert!(words.to_string().contains("no time for more"), "{words}");
+            let took = begun.elapsed();
+            assert!(took <= Duration::from_millis(most * 1000 + 10), "{took:?} of {left} s");
+        }
+        assert!(*tries.borrow() > 3, "where there is time, it is tried again");
     }
 
     #[tokio::test(start_paused = true)]

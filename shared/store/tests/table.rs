@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use axum::{body::Bytes, http::StatusCode};
+use gantry_local_table::LocalTable;
 use gantry_setup::aws;
 use gantry_store::{Expect, Key, Outcome, Store, Write, feedback::Published};
 use jiff::{SignedDuration, Timestamp};
@@ -16,11 +17,8 @@ use std::{
 };
 
 async fn store() -> Store {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let database = dynoxide::Database::memory().unwrap();
-    tokio::spawn(dynoxide::server::serve_on(listener, database));
-    let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
+    let table = LocalTable::in_memory().unwrap();
+    let client = aws_sdk_dynamodb::Client::new(&table.config());
     let store = Store::new(client, "gantry".to_owned());
     store.create_table_if_missing().await.unwrap();
     store.create_table_if_missing().await.unwrap();

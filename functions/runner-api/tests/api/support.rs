@@ -13,13 +13,14 @@ use gantry_domain::{
     stack::{Settings, Stack, Timeouts, Variable},
 };
 use gantry_local_queues::LocalQueues;
+use gantry_local_table::LocalTable;
 use gantry_objects::Objects;
 use gantry_queue::{Envelope, Message, QueueName, Sender};
 use gantry_runner_api::{Deps, Limits, admin_state_router, router};
 use gantry_secrets::{
     FileSecrets, SESSION_COOKIE, SecretName, Secrets, Session, Signer, TokenFor, TokenKind,
 };
-use gantry_setup::{Clock, aws, clock::ClockHand};
+use gantry_setup::{Clock, clock::ClockHand};
 use gantry_store::{
     Expect, Outcome, Store, Stored, Write,
     config::{AdminKey, Role, SlugEntry, admin_key_digest},
@@ -82,10 +83,8 @@ impl World {
 
     /// An installation with this address.
     pub(crate) async fn at(public_url: &str) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
-        let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
+        let table = LocalTable::in_memory().unwrap();
+        let client = aws_sdk_dynamodb::Client::new(&table.config());
         let store = Store::new(client, "gantry".to_owned());
         store.create_table_if_missing().await.unwrap();
         let folder = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@ use gantry_domain::{
     stack::{Stack, StackHead},
 };
 use gantry_fake_gitlab::{Config, FakeGitlab, ProjectId, ProjectOptions, UserId};
+use gantry_local_table::LocalTable;
 use gantry_objects::Objects;
 use gantry_queue::{
     Backlog, DeadLetter, DeadLetters, Envelope, Message, Outgoing, QueueName, Received, SendError,
@@ -20,7 +21,7 @@ use gantry_queue::{
 };
 use gantry_secrets::{FileSecrets, Sealer, SecretName, Secrets, Signer};
 use gantry_settings::{Deps, RunsConfinement, ensure_first_admin_key, router};
-use gantry_setup::{Clock, aws, clock::ClockHand};
+use gantry_setup::{Clock, clock::ClockHand};
 use gantry_store::{Expect, Key, Store, Write, keys, scheduler::RunEntry};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
@@ -223,11 +224,8 @@ fn fake_config(clock: &Clock) -> Config {
 }
 
 async fn store() -> Store {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let database = dynoxide::Database::memory().unwrap();
-    tokio::spawn(dynoxide::server::serve_on(listener, database));
-    let client = aws_sdk_dynamodb::Client::new(&aws::for_loopback(&endpoint));
+    let table = LocalTable::in_memory().unwrap();
+    let client = aws_sdk_dynamodb::Client::new(&table.config());
     let store = Store::new(client, "gantry".to_owned());
     store.create_table_if_missing().await.unwrap();
     store

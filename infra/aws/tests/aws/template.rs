@@ -404,11 +404,10 @@ fn queues_fit_the_functions_that_they_feed() {
 async fn the_table_is_the_one_that_functions_are_tested_with() {
     let template = template();
     let made = &template["Resources"]["Table"]["Properties"];
-    let tested = gantry_local::table::serve().await.unwrap();
-    gantry_local::table::open(&tested).await.unwrap();
-    let client = aws_sdk_dynamodb::Client::new(&gantry_setup::aws::for_loopback(&tested));
-    let name = client.list_tables().send().await.unwrap().table_names.unwrap().remove(0);
-    let tested = client.describe_table().table_name(name).send().await.unwrap().table.unwrap();
+    let config = gantry_local_table::LocalTable::in_memory().unwrap().config();
+    gantry_local::table::open(&config).await.unwrap();
+    let client = aws_sdk_dynamodb::Client::new(&config);
+    let tested = client.describe_table().table_name("gantry").send().await.unwrap().table.unwrap();
     let keys = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| {
         let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| json!({"AttributeName": key.attribute_name, "KeyType": key.key_type.as_str()});
         Value::Array(keys.iter().map(key).collect())

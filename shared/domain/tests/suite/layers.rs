@@ -56,6 +56,7 @@ const EDGES: &[&str] = &[
     "shared/secrets/",
     "shared/setup/",
     "infra/local/",
+    "infra/local-table/",
     "infra/bench/",
     "infra/aws/",
 ];

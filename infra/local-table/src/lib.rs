@@ -1,0 +1,149 @@
+//! DynamoDB on one machine: dynoxide in this process, called by the real SDK without a port, which
+//! everybody on the machine would reach, runs too.
+
+use anyhow::Context as _;
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpConnector, HttpConnectorFuture},
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+    },
+    http::StatusCode,
+};
+use dynoxide::{Database, DynoxideError};
+use gantry_setup::aws::{self, SdkConfig};
+use std::{fmt, path::Path};
+use tokio::task::coop::consume_budget;
+
+const TARGET: &str = "DynamoDB_20120810.";
+
+/// Tables, in a file or in memory. Clones are the same one.
+#[derive(Clone)]
+pub struct LocalTable(Database);
+
+impl LocalTable {
+    /// The tables in a file, which is made if it is missing, for this process alone.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn in_file(file: &Path) -> anyhow::Result<Self> {
+        let database = Database::new(&file.to_string_lossy()).map_err(|e| anyhow::anyhow!("{e}"));
+        let name = || format!("the table {} cannot be opened", file.display());
+        database.map(Self).with_context(name)
+    }
+
+    /// Tables that are gone with this process.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn in_memory() -> anyhow::Result<Self> {
+        Database::memory().map(Self).map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    /// With this the SDK's client calls these tables.
+    pub fn config(&self) -> SdkConfig {
+        aws::in_process(self.clone())
+    }
+
+    /// Answers a request of the SDK, as DynamoDB does.
+    ///
+    /// # Errors
+    /// When dynoxide answers with a status that is none.
+    pub fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let body = request.body().bytes().unwrap_or_default();
+        let (status, body) = match call(&self.0, operation(request), body) {
+            Ok(body) => (200, body),
+            Err(error) => (error.status_code(), error.to_json()),
+        };
+        let status = StatusCode::try_from(status);
+        let status = status.map_err(|error| ConnectorError::other(error.into(), None))?;
+        Ok(HttpResponse::new(status, body.into()))
+    }
+}
+
+/// The name of the operation that a request is for (`PutItem`).
+pub fn operation(request: &HttpRequest) -> &str {
+    let target = request.headers().get("x-amz-target");
+    target.and_then(|target| target.strip_prefix(TARGET)).unwrap_or_default()
+}
+
+impl fmt::Debug for LocalTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalTable").finish_non_exhaustive()
+    }
+}
+
+impl HttpConnector for LocalTable {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let table = self.clone();
+        HttpConnectorFuture::new(async move {
+            // Whoever makes many calls lets others work too, as with calls that are waited for.
+            consume_budget().await;
+            table.answer(&request)
+        })
+    }
+}
+
+/// The part of DynamoDB's protocol that Gantry speaks.
+fn call(database: &Database, operation: &str, body: &[u8]) -> dynoxide::Result<String> {
+    macro_rules! call {
+        ($($name:literal => $method:ident,)+) => {
+            match operation {
+                $($name => write(&database.$method(read(body)?)?),)+
+                _ => Err(DynoxideError::ValidationException(format!(
+                    "{operation:?} is nothing that Gantry calls"
+                ))),
+            }
+        };
+    }
+    call! {
+        "BatchGetItem" => batch_get_item,
+        "BatchWriteItem" => batch_write_item,
+        "CreateTable" => create_table,
+        "DeleteItem" => delete_item,
+        "DescribeTable" => describe_table,
+        "GetItem" => get_item,
+        "PutItem" => put_item,
+        "Query" => query,
+        "Scan" => scan,
+        "TransactWriteItems" => transact_write_items,
+        "UpdateItem" => update_item,
+        "UpdateTimeToLive" => update_time_to_live,
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> dynoxide::Result<T> {
+    serde_json::from_slice(body).map_err(|e| DynoxideError::SerializationException(e.to_string()))
+}
+
+fn write<T: serde::Serialize>(answer: &T) -> dynoxide::Result<String> {
+    serde_json::to_string(answer).map_err(|e| DynoxideError::InternalServerError(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_dynamodb::{Client, error::ProvideErrorMetadata as _};
+
+    #[tokio::test]
+    async fn the_sdk_is_told_what_went_wrong_in_dynamodbs_words() {
+        let client = Client::new(&LocalTable::in_memory().unwrap().config());
+        let error = client.describe_table().table_name("gantry").send().await.unwrap_err();
+        assert_eq!(error.code(), Some("ResourceNotFoundException"));
+        let error = client.list_backups().send().await.unwrap_err();
+        assert_eq!(error.code(), Some("ValidationException"));
+        assert!(error.message().unwrap().contains("ListBackups"), "{error:?}");
+    }
+
+    #[test]
+    fn what_a_file_holds_is_there_again_and_a_file_that_is_no_table_is_named() {
+        let folder =
+            std::env::temp_dir().join(format!("gantry-local-table-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("table.db");
+        std::fs::write(&file, "no database").unwrap();
+        let error = LocalTable::in_file(&file).unwrap_err();
+        assert!(format!("{error:#}").contains("table.db cannot be opened"), "{error:#}");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
