@@ -36,6 +36,7 @@ use axum::{
     routing::{get, post, put},
 };
 use gantry_domain::protocol::{VERSION, VERSION_HEADER};
+use gantry_setup::web::in_time;
 use refusal::Refusal;
 
 /// The routes below `/runner/v1/`.
@@ -59,7 +60,7 @@ pub fn router(deps: Deps) -> Router {
         .layer(DefaultBodyLimit::max(limits.other))
         .layer(middleware::from_fn(speaks_our_version))
         .with_state(deps);
-    Router::new().nest("/runner/v1", routes)
+    Router::new().nest("/runner/v1", routes).layer(middleware::from_fn(in_time))
 }
 
 /// Runners of this version and of the one before are understood; what sends none is taken for

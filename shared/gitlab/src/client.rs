@@ -281,14 +281,15 @@ impl Client {
     async fn attempt(&self, call: &Call, url: &Url) -> Result<Response, Error> {
         let Inner { limits, clock, host, .. } = &*self.0;
         limits.take(call.bucket(), clock())?;
-        let most = if call.download { DOWNLOAD } else { Duration::from_secs(CALL_SECONDS) };
-        let most = deadline::at_most(most);
+        let longest = if call.download { DOWNLOAD } else { Duration::from_secs(CALL_SECONDS) };
+        let mut most = deadline::at_most(longest);
         let mut answer = self.request(call, url).timeout(most).send().await;
         if let Err(problem) = &answer
             && call.method == Method::GET
             && !problem.is_timeout()
             && !problem.is_connect()
         {
+            most = deadline::at_most(longest);
             answer = self.request(call, url).timeout(most).send().await;
         }
         metrics::count("GitlabCalls", 1);

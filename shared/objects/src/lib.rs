@@ -3,6 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use gantry_setup::deadline;
 use object_store::{
     ClientConfigKey, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
@@ -19,6 +20,9 @@ const CHECKSUM_HEADER: &str = "x-amz-checksum-sha256";
 const SILENCE: &str = "8s";
 /// Whatever fails later than this is not tried again.
 const TRIED_AGAIN: Duration = Duration::from_secs(12);
+
+/// What a call may take where nobody waits: each silence in it is far shorter.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Storage could not do what was asked; trying again later may help.
 #[derive(Debug, thiserror::Error)]
@@ -115,13 +119,15 @@ impl Objects {
 
     /// Writes an object, replacing what was there.
     pub async fn put(&self, key: &str, body: Bytes) -> Result<(), ObjectError> {
-        self.store.put(&Path::from(key), PutPayload::from_bytes(body)).await.map_err(at(key))?;
+        let body = PutPayload::from_bytes(body);
+        in_time(self.store.put(&Path::from(key), body)).await.map_err(at(key))?;
         Ok(())
     }
 
     /// Writes an object unless one is there already; says whether it wrote.
     pub async fn put_new(&self, key: &str, body: Bytes) -> Result<bool, ObjectError> {
-        match self.store.put_opts(&Path::from(key), body.into(), PutMode::Create.into()).await {
+        let (path, mode) = (Path::from(key), PutMode::Create.into());
+        match in_time(self.store.put_opts(&path, body.into(), mode)).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
             Err(source) => Err(at(key)(source)),
@@ -130,14 +136,16 @@ impl Objects {
 
     /// Begins an object that is written piece by piece; it appears when `finish` returns.
     pub async fn begin(&self, key: &str) -> Result<Writing, ObjectError> {
-        let upload = self.store.put_multipart(&Path::from(key)).await.map_err(at(key))?;
+        let path = Path::from(key);
+        let upload = in_time(self.store.put_multipart(&path)).await.map_err(at(key))?;
         Ok(Writing { key: key.to_owned(), upload: WriteMultipart::new(upload) })
     }
 
     /// The whole object, or none.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ObjectError> {
-        match self.store.get(&Path::from(key)).await {
-            Ok(found) => found.bytes().await.map(Some).map_err(at(key)),
+        let path = Path::from(key);
+        match in_time(async { self.store.get(&path).await?.bytes().await }).await {
+            Ok(found) => Ok(Some(found)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(at(key)(source)),
         }
@@ -146,7 +154,7 @@ impl Objects {
     /// The object as a stream, or none.
     pub async fn read(&self, key: &str) -> Result<Option<Reading>, ObjectError> {
         use futures::TryStreamExt as _;
-        match self.store.get(&Path::from(key)).await {
+        match in_time(self.store.get(&Path::from(key))).await {
             Ok(found) => {
                 let size = found.meta.size;
                 let named = key.to_owned();
@@ -160,7 +168,7 @@ impl Objects {
 
     /// True when the object is there.
     pub async fn exists(&self, key: &str) -> Result<bool, ObjectError> {
-        match self.store.head(&Path::from(key)).await {
+        match in_time(self.store.head(&Path::from(key))).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(source) => Err(at(key)(source)),
@@ -169,7 +177,8 @@ impl Objects {
 
     /// The names below `folder` (`state`) that have objects below them, in order.
     pub async fn folders(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
-        let found = self.store.list_with_delimiter(Some(&Path::from(folder))).await;
+        let path = Path::from(folder);
+        let found = in_time(self.store.list_with_delimiter(Some(&path))).await;
         let paths = found.map_err(at(folder))?.common_prefixes;
         let mut names: Vec<String> =
             paths.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
@@ -182,14 +191,14 @@ impl Objects {
         use futures::TryStreamExt as _;
         let found = self.store.list(Some(&Path::from(folder)));
         let keys = found.map_ok(|object| String::from(object.location));
-        let mut keys: Vec<String> = keys.try_collect().await.map_err(at(folder))?;
+        let mut keys: Vec<String> = in_time(keys.try_collect()).await.map_err(at(folder))?;
         keys.sort();
         Ok(keys)
     }
 
     /// Removes the object; one that is not there is as good as removed.
     pub async fn delete(&self, key: &str) -> Result<(), ObjectError> {
-        match self.store.delete(&Path::from(key)).await {
+        match in_time(self.store.delete(&Path::from(key))).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(at(key)(source)),
         }
@@ -205,19 +214,19 @@ pub struct Writing {
 impl Writing {
     /// Adds a piece. Waits while earlier pieces are still on their way.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), ObjectError> {
-        self.upload.wait_for_capacity(4).await.map_err(at(&self.key))?;
+        in_time(self.upload.wait_for_capacity(4)).await.map_err(at(&self.key))?;
         self.upload.write(piece);
         Ok(())
     }
 
     /// Makes the object appear.
     pub async fn finish(self) -> Result<(), ObjectError> {
-        self.upload.finish().await.map(|_| ()).map_err(at(&self.key))
+        in_time(self.upload.finish()).await.map(|_| ()).map_err(at(&self.key))
     }
 
     /// Forgets what was written.
     pub async fn abort(self) -> Result<(), ObjectError> {
-        self.upload.abort().await.map_err(at(&self.key))
+        in_time(self.upload.abort()).await.map_err(at(&self.key))
     }
 }
 
@@ -226,6 +235,17 @@ fn within_time(store: AmazonS3Builder, silence: &str, tried_again: Duration) -> 
     store
         .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout), silence)
         .with_retry(retries)
+}
+
+/// Ends a call in the time that the work has left which makes it.
+async fn in_time<T>(
+    call: impl Future<Output = object_store::Result<T>>,
+) -> object_store::Result<T> {
+    let left = deadline::at_most(LONGEST);
+    tokio::time::timeout(left, call).await.unwrap_or_else(|_| {
+        let words = format!("no answer within {} ms, and no time for more", left.as_millis());
+        Err(object_store::Error::Generic { store: "storage", source: words.into() })
+    })
 }
 
 fn at(key: &str) -> impl FnOnce(object_store::Error) -> ObjectError {
@@ -323,5 +343,16 @@ mod tests {
             assert!(answer.expect("it ends").is_err());
             assert!(took >= Duration::from_secs(2), "{took:?} is one try");
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_before_the_work_that_makes_it() {
+        let objects = hangs("8s", TRIED_AGAIN).await;
+        let end = tokio::time::Instant::now() + Duration::from_secs(4);
+        let begun = Instant::now();
+        let answer = deadline::until(end, objects.get("a")).await;
+        let words = format!("{:?}", answer.unwrap_err());
+        assert!(words.contains("no time for more"), "{words}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
 }

@@ -13,6 +13,7 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequestParts, Path, State},
     http::{StatusCode, request::Parts},
+    middleware::from_fn,
     response::Response,
     routing::{delete, get, post},
 };
@@ -23,7 +24,7 @@ use gantry_domain::{
     stack::Stack,
     state::StateForm,
 };
-use gantry_setup::web::{Params, Problem, bearer, page_size, taking};
+use gantry_setup::web::{Params, Problem, bearer, in_time, page_size, taking};
 use gantry_store::{
     Expect, Write,
     config::{Activity, AdminKey, Pause, Role},
@@ -76,6 +77,7 @@ pub fn admin_state_router(deps: Deps) -> Router {
         .route("/stacks/{slug}/state/restore", post(pages::restore))
         .route("/stacks/{slug}/state/unlock", post(pages::unlock))
         .layer(DefaultBodyLimit::max(limit))
+        .layer(from_fn(in_time))
         .with_state(deps)
 }
 
