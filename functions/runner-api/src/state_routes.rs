@@ -100,7 +100,7 @@ pub(crate) async fn lock(
     let wall = deps.wall(&holder).await?;
     if wall.mask(&info.id) != info.id {
         // It must stay as it is, to be given back by.
-        let why = "the lock's id holds a secret of the stack: Terraform's own is a UUID";
+        let why = "the lock's id holds a secret of the stack: the tool's own is a UUID";
         return Err(Refusal::text(StatusCode::BAD_REQUEST, why));
     }
     let info = LockInfo {
@@ -137,5 +137,8 @@ fn lock_info(body: &[u8]) -> Result<Option<LockInfo>, Refusal> {
 }
 
 fn no_lock_info() -> Refusal {
-    Refusal::text(StatusCode::BAD_REQUEST, "the body is not Terraform's lock information")
+    Refusal::text(
+        StatusCode::BAD_REQUEST,
+        "the body is not the lock information that Terraform and OpenTofu send",
+    )
 }

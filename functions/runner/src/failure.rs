@@ -71,7 +71,7 @@ impl Failure {
     pub(crate) fn for_log(&self, masker: &Masker) -> String {
         let kind = match self {
             Self::Stopped(_) => "stopped",
-            Self::Terraform { .. } => "Terraform failed",
+            Self::Terraform { .. } => "the tool failed",
             Self::Other(_) => "failed",
         };
         format!("{kind}: {}", line(&self.summary(), masker))
@@ -210,6 +210,6 @@ mod tests {
             text: "Error: no hunter22 here".to_owned(),
         };
         let failure = Failure::Terraform { fallback: String::new(), errors: vec![error] };
-        insta::assert_snapshot!(failure.for_log(&masker), @"Terraform failed: no (secret) here");
+        insta::assert_snapshot!(failure.for_log(&masker), @"the tool failed: no (secret) here");
     }
 }

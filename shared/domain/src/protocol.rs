@@ -272,7 +272,7 @@ pub enum ReportKind {
     ApplyFailed {
         /// The first error's summary, masked: at most 200 characters.
         summary: String,
-        /// Terraform's diagnostics, masked.
+        /// The tool's diagnostics, masked.
         errors: Vec<String>,
         /// The last lines of the log, masked, at most 30.
         log_tail: Vec<String>,
@@ -290,7 +290,7 @@ pub enum ReportKind {
     Failed {
         /// The first error's summary, masked: at most 200 characters.
         summary: String,
-        /// Terraform's diagnostics, masked.
+        /// The tool's diagnostics, masked.
         errors: Vec<String>,
         /// The last lines of the log, masked, at most 30.
         log_tail: Vec<String>,

@@ -113,13 +113,13 @@ pub struct Step {
 pub struct Ending {
     /// One line, masked: the first error's summary, or who stopped it.
     pub summary: String,
-    /// Terraform's diagnostics, masked.
+    /// The tool's diagnostics, masked.
     #[serde(default)]
     pub errors: Vec<String>,
     /// The last lines of the log, masked.
     #[serde(default)]
     pub log_tail: Vec<String>,
-    /// Terraform itself said no. A run that failed otherwise does not count as an answer for its
+    /// The tool itself said no. A run that failed otherwise does not count as an answer for its
     /// commit and may be planned again.
     #[serde(default)]
     pub in_terraform: bool,

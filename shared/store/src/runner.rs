@@ -71,7 +71,7 @@ pub struct StateLock {
 pub struct StateVersion {
     /// Gantry's own number: 1 for the first, one more for each. Never used again.
     pub number: u64,
-    /// Terraform's serial.
+    /// The serial that the tool gave it.
     pub serial: u64,
     /// Terraform's lineage.
     pub lineage: String,

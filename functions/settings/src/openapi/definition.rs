@@ -76,7 +76,7 @@ struct Definition {
 #[derive(JsonSchema)]
 #[schemars(inline)]
 struct Variable {
-    /// The environment variable; `TF_VAR_name` sets Terraform's variable `name`.
+    /// The environment variable; `TF_VAR_name` sets the code's variable `name`.
     name: String,
     /// Write-only for secrets. Left out for a secret, the one that is there stays. A secret with
     /// fewer than 6 characters cannot be masked: the findings of the answer say so.

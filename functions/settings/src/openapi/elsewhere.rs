@@ -40,7 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
     let restore = "/api/v1/operations/restore-states";
     vec![
         read(STATE, Read, not_here)
-            .named(Stacks, "showState", "A stack's Terraform state")
+            .named(Stacks, "showState", "A stack's state")
             .taking::<PageQuery>(&["after", "limit"])
             .gives::<State>("Current version, lock, versions."),
         post(STATE, Admin, "", not_here)

@@ -25,7 +25,7 @@ use gantry_setup::web::Problem;
 use gantry_store::config::Role;
 use serde_json::{Map, Value, json};
 
-const ABOUT: &str = "GitLab pushes, tags and merge requests become Terraform runs. Every request \
+const ABOUT: &str = "GitLab pushes, tags and merge requests become runs of Terraform and OpenTofu. Every request \
     carries an admin key as bearer token; `x-role` says which role it needs. Refusals are \
     application/problem+json. Every change is recorded with its actor and outcome. A list is read \
     page by page: `limit` says how many a page has, and `after` is the `next` of the page before, \

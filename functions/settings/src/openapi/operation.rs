@@ -71,7 +71,7 @@ impl Tag {
         match self {
             Self::Integration => "The GitLab server that Gantry works with.",
             Self::Stacks => "What runs: a folder of a project's tracked branch, with its state.",
-            Self::Modules => "Terraform modules, their tests and their versions.",
+            Self::Modules => "Modules for Terraform and OpenTofu, their tests and their versions.",
             Self::Runs => "Plans and applies, and what people ask of them.",
             Self::Events => "What happened in GitLab, what was decided, and what people did.",
             Self::Keys => "Who may use this API.",

@@ -57,7 +57,7 @@ pub struct ModuleConfig {
 pub struct TestCase {
     /// Its name.
     pub name: TestName,
-    /// The folder that Terraform runs in, relative to the module's root: no leading or trailing
+    /// The folder that the tool runs in, relative to the module's root: no leading or trailing
     /// slash, empty for the module's root itself.
     pub project_root: String,
     /// Environment variables, the defaults' among them.

@@ -85,7 +85,7 @@ pub struct Change {
     pub resources: Vec<ResourceChange>,
     /// Resources beyond the limit.
     pub resources_cut: u32,
-    /// Actions of providers that would be invoked, in Terraform's order.
+    /// Actions of providers that would be invoked, in the tool's order.
     pub invocations: Vec<Invocation>,
     /// Invocations beyond the limit.
     pub invocations_cut: u32,
@@ -141,7 +141,7 @@ pub struct ResourceChange {
     /// known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
-    /// Terraform's reason for the action (`replace_because_tainted`), and its words for an action that
+    /// The tool's reason for the action (`replace_because_tainted`), and its words for an action that
     /// is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -266,7 +266,7 @@ pub struct Invocation {
     /// The resource whose change invokes it; none where it is invoked by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// When it is invoked, in Terraform's word (`AfterUpdate`).
+    /// When it is invoked, in the tool's word (`AfterUpdate`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
     /// Its configuration.
@@ -385,7 +385,7 @@ impl MarkChange {
 pub enum Value {
     /// Nothing, or null.
     Absent,
-    /// The value as Terraform writes it, texts in quotes.
+    /// The value as the tool writes it, texts in quotes.
     Known(String),
     /// Marked as sensitive in the plan.
     Sensitive,

@@ -81,7 +81,7 @@ pub struct RunView {
     pub applied: bool,
     /// One line: the first error's summary, or who ended it.
     pub summary: Option<String>,
-    /// Terraform itself said no.
+    /// The tool itself said no.
     pub in_terraform: bool,
     /// The state in which it failed, was stopped or discarded.
     pub ended_in: Option<RunState>,
