@@ -5,7 +5,7 @@
 
 use super::{
     AnyObject, BodyOf,
-    Tag::{Operations, Stacks},
+    Tag::{Operations, Runs, Stacks},
     by_hand::{NewState, RestoredStates, State, StateVersion},
 };
 use crate::routes::{Route, delete, post, read};
@@ -60,7 +60,10 @@ pub(super) fn routes() -> Vec<Route> {
             .refuses(&[409]),
         read("/api/v1/stacks/{slug}/state/{version}", Admin, not_here)
             .named(Stacks, "downloadState", "The body of a version; `current` is one too")
-            .gives::<AnyObject>("A state as Terraform writes it."),
+            .gives::<AnyObject>("A state as the tool writes it."),
+        read("/api/v1/runs/{id}/state/{version}", Admin, not_here)
+            .named(Runs, "downloadTestState", "What a module's test made and could not destroy")
+            .gives::<AnyObject>("A state as the tool writes it."),
         post(restore, Admin, "", not_here)
             .named(
                 Operations,

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, sync::LazyLock};
 
 /// Described here, served by `runner-api`, which alone may write states and locks.
-const ELSEWHERE: [&str; 5] = [
+const ELSEWHERE: [&str; 6] = [
     "POST /api/v1/operations/restore-states",
     "GET /api/v1/stacks/{slug}/state",
     "POST /api/v1/stacks/{slug}/state",
     "GET /api/v1/stacks/{slug}/state/{version}",
     "DELETE /api/v1/stacks/{slug}/state/lock",
+    "GET /api/v1/runs/{id}/state/{version}",
 ];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(OPENAPI).unwrap());
