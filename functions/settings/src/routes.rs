@@ -31,7 +31,7 @@ pub(crate) struct Route {
     what: &'static str,
     /// The address has a question, without whose answer nothing is done.
     asks: bool,
-    /// The parameters that the API takes behind the address's `?`; others are refused.
+    /// The parameters that it takes behind the address's `?`; others are refused.
     takes: &'static [&'static str],
     /// What the API's description says of it; none of a page.
     pub(crate) operation: Option<Operation>,
@@ -177,6 +177,16 @@ fn see<H: Handler<T, App>, T: 'static>(path: &'static str, needs: Role, handler:
     route(Method::GET, path, Access::Page(needs), handler)
 }
 
+/// A page that shows what its address asks for, and where it was redirected to, what was done.
+fn list<H: Handler<T, App>, T: 'static>(
+    path: &'static str,
+    takes: &'static [&'static str],
+    handler: H,
+) -> Route {
+    let page = see(path, Read, handler);
+    Route { handler: taking(page.handler, takes), ..page }
+}
+
 /// A page's form that changes something.
 fn send<H: Handler<T, App>, T: 'static>(
     path: &'static str,
@@ -213,7 +223,7 @@ fn pages() -> Vec<Route> {
         open("/registry/v1/archives/{module}/{file}", registry::archive),
         open("/sign-in", page::sign_in),
         route(Method::POST, "/sign-in", Access::Open, page::try_key),
-        see("/", Read, page::overview),
+        list("/", &["after", "done", "label", "limit", "search"], page::overview),
         send("/sign-out", Read, "sign out", page::sign_out),
         see("/gitlab", Read, page::gitlab),
         send("/gitlab", Admin, "connect GitLab", page::connect_gitlab),
@@ -223,7 +233,7 @@ fn pages() -> Vec<Route> {
         sure("/gitlab/unlink", Admin, "unlink GitLab", page::unlink_gitlab),
         see("/stacks/new", Admin, page::new_stack),
         send("/stacks/new", Admin, "make a stack", page::create_stack),
-        see("/stacks/{slug}", Read, page::stack),
+        list("/stacks/{slug}", &["after", "before", "asked", "done", "made", "state"], page::stack),
         see("/stacks/{slug}/edit", Admin, page::edit_stack),
         send("/stacks/{slug}/edit", Admin, "change the stack {slug}", page::save_stack),
         see("/stacks/{slug}/check", Admin, page::check_stack),
@@ -237,10 +247,10 @@ fn pages() -> Vec<Route> {
         see("/stacks/{slug}/restore", Admin, page::ask_restore),
         see("/stacks/{slug}/unlock", Admin, page::ask_unlock),
         send("/stacks/{slug}/delete", Admin, "delete the stack {slug}", page::delete_stack),
-        see("/modules", Read, page::modules),
+        list("/modules", &["after", "done", "label", "limit", "search"], page::modules),
         see("/modules/new", Admin, page::new_module),
         send("/modules/new", Admin, "make a module", page::create_module),
-        see("/modules/{slug}", Read, page::module),
+        list("/modules/{slug}", &["asked", "done", "made"], page::module),
         see("/modules/{slug}/edit", Admin, page::edit_module),
         send("/modules/{slug}/edit", Admin, "change the module {slug}", page::save_module),
         send(
@@ -255,8 +265,8 @@ fn pages() -> Vec<Route> {
         open("/runs/{id}/log", page::log),
         open("/runs/{id}/log.txt", page::log_text),
         see("/runs/{id}/stop", Deploy, page::ask_stop),
-        see("/events", Read, page::events),
-        see("/activity", Read, page::activity),
+        list("/events", &["after", "before", "done", "project"], page::events),
+        list("/activity", &["after", "done", "limit"], page::activity),
         see("/keys", Admin, page::keys),
         send("/keys", Admin, "make a key", page::make_key),
         see("/keys/delete", Admin, page::ask_revoke),

@@ -2,6 +2,7 @@
 
 use crate::deadline;
 use axum::{
+    Extension,
     extract::{ConnectInfo, FromRequestParts, Query, Request},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts},
     middleware::{Next, from_fn},
@@ -83,7 +84,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let content_type = HeaderValue::from_static("application/problem+json");
-        (self.status, [(header::CONTENT_TYPE, content_type)], body).into_response()
+        let answer = (self.status, [(header::CONTENT_TYPE, content_type)], body);
+        // A page shows it in its own way.
+        (Extension(self), answer).into_response()
     }
 }
 
@@ -116,7 +119,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Routes of an API that take these parameters, each at most once, and no others.
+/// Routes that take these parameters, each at most once, and no others.
 pub fn taking<S>(routes: MethodRouter<S>, names: &'static [&'static str]) -> MethodRouter<S>
 where
     S: Clone + Send + Sync + 'static,
