@@ -95,10 +95,10 @@ pub(crate) async fn claim(
         hooks: stack.settings.hooks.clone(),
         variables,
         timeout: match run.phase {
-            Phase::Plan => stack.timeouts.plan,
-            Phase::Apply => stack.timeouts.apply,
+            Phase::Plan => stack.settings.timeouts.plan.seconds(),
+            Phase::Apply => stack.settings.timeouts.apply.seconds(),
         },
-        apply_timeout: stack.timeouts.apply,
+        apply_timeout: stack.settings.timeouts.apply.seconds(),
         registry,
         largest_state: deps.limits.state,
         plan_digest: run.plan_digest.filter(|_| run.phase == Phase::Apply),
@@ -235,9 +235,10 @@ async fn proven_role(
 }
 
 fn run_token(run: &Run, stack: &Stack, claim: &Claim) -> TokenFor {
+    let limits = stack.settings.timeouts;
     let limit = match run.phase {
-        Phase::Plan => stack.timeouts.plan.saturating_add(stack.timeouts.apply),
-        Phase::Apply => stack.timeouts.apply,
+        Phase::Plan => limits.plan.seconds().saturating_add(limits.apply.seconds()),
+        Phase::Apply => limits.apply.seconds(),
     };
     let margin = match run.run_type {
         RunType::Proposed => MARGIN,

@@ -136,14 +136,15 @@ async fn waiting_run(deps: &Deps, run: &RunId) -> Result<Option<Run>, Refusal> {
 /// True when the run's phase, and what follows its time limit, ends within the time.
 async fn fits(deps: &Deps, run: &Run, seconds_left: u32) -> Result<bool, Refusal> {
     let Some(stack) = deps.store.stack(&run.stack).await? else { return Ok(false) };
-    let limits = stack.value.timeouts;
+    let limits = stack.value.settings.timeouts;
+    let (plan, apply) = (limits.plan.seconds(), limits.apply.seconds());
     let changes = match run.run_type {
         RunType::Proposed => 0,
-        RunType::Tracked => limits.apply,
+        RunType::Tracked => apply,
         // It destroys what it has applied.
-        RunType::Test => limits.apply.saturating_mul(2),
+        RunType::Test => apply.saturating_mul(2),
     };
-    let longest = limits.plan.saturating_add(changes).saturating_add(AFTER_THE_LIMIT);
+    let longest = plan.saturating_add(changes).saturating_add(AFTER_THE_LIMIT);
     Ok(longest <= seconds_left)
 }
 

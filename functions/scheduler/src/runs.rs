@@ -87,6 +87,6 @@ impl Runs<'_> {
             return Ok(Timeouts::default());
         }
         let stack = self.deps.store.stack(&run.stack).await?;
-        Ok(stack.map(|s: Stored<Stack>| s.value.timeouts).unwrap_or_default())
+        Ok(stack.map(|s: Stored<Stack>| s.value.settings.timeouts).unwrap_or_default())
     }
 }

@@ -130,7 +130,7 @@ pub struct ClaimAnswer {
 }
 
 fn default_apply_timeout() -> u32 {
-    crate::stack::Timeouts::default().apply
+    crate::stack::Timeouts::default().apply.seconds()
 }
 
 fn default_largest_state() -> u64 {

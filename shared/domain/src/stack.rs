@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 mod head;
 mod paths;
 mod settings;
+mod timeouts;
 mod variable_names;
 
 pub use head::{Blocked, LastApplied, StackHead};
 pub use paths::{InvalidRoot, InvalidVarFile, in_repository, normalize_root, normalize_var_file};
 pub use settings::Settings;
+pub use timeouts::{InvalidTimeLimit, TimeLimit, Timeouts};
 pub use variable_names::{VARIABLE_NAMES, is_variable_name};
 
 /// A stack as its admin made it. The scheduler only reads this record.
@@ -48,8 +50,6 @@ pub struct Stack {
     /// Terraform's state may still hold them: see [`Retired::counts`].
     #[serde(default)]
     pub retired: Vec<Retired>,
-    /// How long phases may take.
-    pub timeouts: Timeouts,
     /// When it was made.
     pub created_at: jiff::Timestamp,
     /// Set when the stack was deleted; nothing runs any more.
@@ -305,25 +305,5 @@ impl Roles {
             RunType::Proposed | RunType::Test => self.plan.as_ref(),
             RunType::Tracked => self.apply.as_ref(),
         }
-    }
-}
-
-/// How long phases may take, in seconds from the moment the phase starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Timeouts {
-    /// Handed out, but no runner has claimed it.
-    pub claim: u32,
-    /// Init and plan together.
-    pub plan: u32,
-    /// Apply.
-    pub apply: u32,
-    /// Waiting for a person, then discarded.
-    pub unconfirmed: u32,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { claim: 10 * 60, plan: 60 * 60, apply: 120 * 60, unconfirmed: 7 * 24 * 60 * 60 }
     }
 }

@@ -10,7 +10,7 @@ use gantry_domain::{
     integration::{BotUser, Integration},
     protocol::{ClaimAnswer, ClaimRequest, LockInfo, StateCommit},
     run::{Phase, Position, Run, RunState, RunType},
-    stack::{Settings, Stack, Timeouts, Variable},
+    stack::{Settings, Stack, Variable},
 };
 use gantry_local_queues::LocalQueues;
 use gantry_local_table::LocalTable;
@@ -331,7 +331,6 @@ pub(crate) fn stack() -> Stack {
         branch: "main".to_owned(),
         variables: vec![],
         retired: vec![],
-        timeouts: Timeouts::default(),
         created_at: Timestamp::UNIX_EPOCH,
         deleted_at: None,
         begins_at: None,

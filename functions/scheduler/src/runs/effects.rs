@@ -4,8 +4,10 @@ use super::Runs;
 use crate::nudges::distinct;
 use gantry_domain::{
     MergeRequestIid, ProjectId, StackId,
-    run::{Effect, Interest, Position, Run, RunState, RunType, recheck::recheck_at},
-    stack::Timeouts,
+    run::{
+        Effect, Interest, Position, Run, RunState, RunType,
+        recheck::{CLAIM_TIMEOUT, recheck_at},
+    },
 };
 use gantry_queue::{
     ClaimToken, Failure, FeedbackMessage, SlotsMessage, SourceMessage, StackMessage, StartMessage,
@@ -81,11 +83,7 @@ impl Runs<'_> {
         if run.position != Position::Slot || run.runner.is_some() || run.pool.is_some() {
             return Ok(());
         }
-        let claim_timeout = match self.deps.store.stack(&run.stack).await? {
-            Some(stack) => stack.value.timeouts.claim,
-            None => Timeouts::default().claim,
-        };
-        let expires_at = handed_out_at + SignedDuration::from_secs(claim_timeout.into());
+        let expires_at = handed_out_at + CLAIM_TIMEOUT;
         // A build is started with it, and a repeated start must be the same, whatever becomes of the
         // stack's settings: when an attempt is over is known without it.
         let token = self.deps.signer.sign(&TokenFor {

@@ -16,7 +16,7 @@ use gantry_store::{
     runner::Beat,
     scheduler::{Heard, RunEntry},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 /// Waiting runs that one message brings to the queue; the rest is left to the next.
 const WOKEN_AT_ONCE: i32 = 50;
@@ -115,7 +115,7 @@ impl Stacks<'_> {
             .store
             .stack(&loaded.run().stack)
             .await?
-            .map(|s| s.value.timeouts)
+            .map(|s| s.value.settings.timeouts)
             .unwrap_or_default();
         let now = self.deps.now();
         match loaded.run().state {
@@ -125,9 +125,7 @@ impl Stacks<'_> {
                 self.remind(loaded).await
             }
             RunState::Testing => self.remind(loaded).await,
-            RunState::Preparing | RunState::Confirmed => {
-                self.hand_out_again(loaded, &timeouts, now).await
-            }
+            RunState::Preparing | RunState::Confirmed => self.hand_out_again(loaded, now).await,
             RunState::Initializing
             | RunState::Planning
             | RunState::Applying
@@ -193,10 +191,8 @@ impl Stacks<'_> {
             return self.runs.commit(loaded, run, Vec::new()).await;
         }
         let limit = if is_applying { timeouts.apply } else { timeouts.plan };
-        if now >= phase_began(&run) + SignedDuration::from_secs(limit.into())
-            && run.stop_asked.is_none()
-        {
-            run.stop_asked = Some(format!("the time limit of {} minutes", limit / 60));
+        if now >= phase_began(&run) + limit.duration() && run.stop_asked.is_none() {
+            run.stop_asked = Some(format!("the time limit of {limit}"));
         }
         // Written also when nothing changed: that sets the time of the next look.
         self.runs.commit(loaded, run, Vec::new()).await
@@ -209,12 +205,12 @@ impl Stacks<'_> {
         now: Timestamp,
     ) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
-        if now < run.since + SignedDuration::from_secs(timeouts.unconfirmed.into()) {
+        if now < run.since + timeouts.unconfirmed.duration() {
             return Ok(());
         }
         run.apply(RunEvent::Discarded, now, None)?;
-        let days = timeouts.unconfirmed / (24 * 60 * 60);
-        run.ending = Some(Ending::new(format!("Discarded: nobody confirmed it in {days} days")));
+        let time = timeouts.unconfirmed;
+        run.ending = Some(Ending::new(format!("Discarded: nobody confirmed it in {time}")));
         self.runs.commit(loaded, run, Vec::new()).await
     }
 }

@@ -4,13 +4,14 @@ use super::Stacks;
 use crate::runs::Loaded;
 use gantry_domain::{
     RunId,
-    run::{Effect, Ending, Phase, Position, Run, RunEvent, RunState, RunType},
-    stack::Timeouts,
+    run::{
+        Effect, Ending, Phase, Position, Run, RunEvent, RunState, RunType, recheck::CLAIM_TIMEOUT,
+    },
 };
 use gantry_queue::{Failure, NotStarted};
 use gantry_setup::metrics;
 use gantry_store::{Expect, Write, keys, runner::Claim, scheduler::SlotEntry};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 /// A phase that was handed out this often and never claimed is given up: runners do not start.
 const HANDED_OUT_AT_MOST: u32 = 3;
@@ -163,13 +164,12 @@ impl Stacks<'_> {
     pub(super) async fn hand_out_again(
         &self,
         loaded: Loaded,
-        timeouts: &Timeouts,
         now: Timestamp,
     ) -> Result<(), Failure> {
         let run = loaded.run();
         let outdated = self.outdated(run).await?;
         let since = run.handed_out_at.unwrap_or(run.since);
-        let ends = since + SignedDuration::from_secs(timeouts.claim.into());
+        let ends = since + CLAIM_TIMEOUT;
         if outdated.is_none() && run.pool.is_none() && now < ends {
             return Ok(());
         }
@@ -194,7 +194,7 @@ impl Stacks<'_> {
         run.unclaimed += 1;
         if run.unclaimed >= HANDED_OUT_AT_MOST {
             run.apply(RunEvent::Failed, now, None)?;
-            let (times, minutes) = (run.unclaimed, timeouts.claim / 60);
+            let (times, minutes) = (run.unclaimed, CLAIM_TIMEOUT.as_mins());
             run.ending = Some(Ending::new(format!(
                 "No runner took it: it was handed out {times} times, {minutes} minutes each"
             )));

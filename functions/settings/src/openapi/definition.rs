@@ -22,7 +22,7 @@ pub(crate) struct NewStack {
 /// A stack's definition. What is left out stays as it is; null takes the default. Fields that
 /// answers have besides are ignored.
 #[derive(JsonSchema)]
-#[schemars(transform = of_stack)]
+#[schemars(transform = of_stack_change)]
 pub(crate) struct StackChange {
     #[schemars(flatten)]
     definition: Definition,
@@ -43,7 +43,7 @@ pub(crate) struct NewModule {
 
 /// A module's definition. What is left out stays as it is; null takes the default.
 #[derive(JsonSchema)]
-#[schemars(transform = of_module)]
+#[schemars(transform = of_module_change)]
 pub(crate) struct ModuleChange {
     #[schemars(flatten)]
     definition: Definition,
@@ -97,13 +97,24 @@ struct ModuleDefinition {
 }
 
 fn of_new_stack(schema: &mut Schema) {
-    of_stack(schema);
+    of_stack_change(schema);
     schema.insert("required".to_owned(), vec!["name", "project"].into());
 }
 
 fn of_new_module(schema: &mut Schema) {
-    of_module(schema);
+    of_module_change(schema);
     schema.insert("required".to_owned(), vec!["project"].into());
+}
+
+/// What is left out of a request stays as it is, or takes what is usual.
+fn of_stack_change(schema: &mut Schema) {
+    of_stack(schema);
+    schema.remove("required");
+}
+
+fn of_module_change(schema: &mut Schema) {
+    of_module(schema);
+    schema.remove("required");
 }
 
 /// Gives the cloud roles the names that they have here. A definition says itself what counts where

@@ -1,7 +1,7 @@
 //! A form as a browser sends it, and its way into the JSON that the API takes.
 
-use gantry_domain::text::clean;
-use serde_json::{Map, Value};
+use gantry_domain::{stack::TimeLimit, text::clean};
+use serde_json::{Map, Number, Value};
 
 /// The fields of a form, in the order in which they were sent.
 #[derive(Debug, Clone, Default)]
@@ -108,8 +108,15 @@ fn add(fields: &mut Vec<(String, String)>, name: &str, value: &Value) {
             let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
             fields.push((name.to_owned(), clean(&lines.join("\n"))));
         }
-        Value::Null | Value::Bool(false) | Value::Number(_) => {}
+        Value::Number(seconds) => fields.push((name.to_owned(), as_time(seconds))),
+        Value::Null | Value::Bool(false) => {}
     }
+}
+
+/// The only numbers of a definition are times, in seconds: how a form shows one.
+pub(super) fn as_time(seconds: &Number) -> String {
+    let limit = seconds.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
+    limit.map_or_else(|| seconds.to_string(), |limit| TimeLimit::of_seconds(limit).to_string())
 }
 
 /// One row of a table of fields.

@@ -18,7 +18,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use gantry_domain::stack::Stack;
+use gantry_domain::stack::{Stack, TimeLimit};
 use gantry_store::Stored;
 use serde_json::{Map, Value, json};
 
@@ -320,6 +320,13 @@ fn read(kind: Kind, fields: &Fields) -> Map<String, Value> {
                 let list = |name: &str| (name.to_owned(), fields.items(&format!("hooks.{name}")));
                 HOOKS.iter().map(|(name, _)| list(name)).collect()
             }
+            ("timeouts", Value::Object(limits)) => {
+                let limit = |name: String| {
+                    let typed = fields.value(&format!("timeouts.{name}"));
+                    (name, time_limit(typed))
+                };
+                limits.into_iter().map(|(name, _)| limit(name)).collect()
+            }
             (_, Value::Array(_)) => fields.lines(&name),
             (_, Value::Bool(_)) => fields.has(&name).into(),
             _ => fields.value(&name),
@@ -327,6 +334,12 @@ fn read(kind: Kind, fields: &Fields) -> Map<String, Value> {
         (name, value)
     };
     stacks::blank(kind).into_iter().map(read).collect()
+}
+
+/// What was typed as a time, in seconds; as it is where it is none, for the refusal to name it.
+fn time_limit(typed: Value) -> Value {
+    let limit = typed.as_str().and_then(|text| text.parse::<TimeLimit>().ok());
+    limit.map_or(typed, |limit| limit.seconds().into())
 }
 
 /// The fields that somebody has changed, and of lists the parts. What comes back as it was shown is

@@ -23,7 +23,7 @@ use gantry_domain::{
     StackId, StackSlug,
     ids::short_digest,
     module,
-    stack::{CommentLevel, Module, Stack, StackHead, Timeouts},
+    stack::{CommentLevel, Module, Stack, StackHead},
 };
 use gantry_store::{
     Expect, Outcome, Stored, Write,
@@ -105,7 +105,6 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
         begins_at,
         variables,
         retired: Vec::new(),
-        timeouts: Timeouts::default(),
         created_at: app.clock.now(),
         deleted_at: None,
         state_kept_until: None,

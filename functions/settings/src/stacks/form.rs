@@ -6,8 +6,8 @@ use gantry_domain::{
     GitUrl, ProjectId, StackSlug,
     decision::globs,
     stack::{
-        CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Settings, Stack, TrackedQueue,
-        normalize_root, normalize_var_file,
+        CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Settings, Stack, TimeLimit, Timeouts,
+        TrackedQueue, normalize_root, normalize_var_file,
     },
 };
 use schemars::JsonSchema;
@@ -117,6 +117,7 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
         allow_forks: form.texts("allow_forks", 100, fork).unwrap_or_default(),
         comment: comment.unwrap_or_default(),
         labels: labels(&mut form),
+        timeouts: timeouts(&mut form),
         project_root,
         project_globs: Vec::new(),
         autodeploy: false,
@@ -389,6 +390,32 @@ fn labels(form: &mut Form) -> Vec<String> {
     labels
 }
 
+/// How long phases may take, each within bounds: a limit that is missing is the usual one.
+fn timeouts(form: &mut Form) -> Timeouts {
+    let usual = Timeouts::default();
+    let day = TimeLimit::of_hours(24);
+    form.object("timeouts", |form| {
+        let mut limit = |name, usual, least: TimeLimit, most: TimeLimit| {
+            let limit = form.choice::<TimeLimit>(name).unwrap_or(usual);
+            if limit < least || limit > most {
+                form.wrong(name, format!("is {limit}: should be between {least} and {most}"));
+            }
+            limit
+        };
+        Timeouts {
+            plan: limit("plan", usual.plan, TimeLimit::of_minutes(1), day),
+            apply: limit("apply", usual.apply, TimeLimit::of_minutes(1), day),
+            unconfirmed: limit(
+                "unconfirmed",
+                usual.unconfirmed,
+                TimeLimit::of_hours(1),
+                TimeLimit::of_hours(90 * 24),
+            ),
+        }
+    })
+    .unwrap_or(usual)
+}
+
 fn hooks(form: &mut Form) -> Hooks {
     let command = |text: &str| match text {
         _ if text.trim().is_empty() => Err("is empty".to_owned()),
@@ -431,7 +458,8 @@ mod tests {
             "project_root": "../x", "var_files": ["/a", "../b", ""], "project_globs": ["a/[", "/b", "ok/**"], "tool": "pulumi",
             "tool_version": "latest", "autodeploy": "yes", "allow_forks": ["*"],
             "on_push": "always", "on_tag": {"pattern": "v["}, "tracked_queue": "first",
-            "comment": "loud", "manage_state": 1, "labels": [""], "timeouts": {},
+            "comment": "loud", "manage_state": 1, "labels": [""],
+            "timeouts": {"claim": 5, "plan": "soon", "apply": 30, "unconfirmed": "100 days"},
             "variables": [
                 {"name": "1A", "value": "x"}, {"name": "GANTRY_RUN_ID", "value": "x"},
                 {"name": "TF_HTTP_ADDRESS", "value": "x"}, {"name": "PATH", "value": "x"},
@@ -459,7 +487,10 @@ mod tests {
         project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
         provider should be `gitlab` or `git`
         slug is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
-        timeouts is no field here; there are: name, slug, provider, project, branch, project_root, comment, description, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, manage_state, hooks, variables, version
+        timeouts.apply is 30 seconds: should be between 1 minute and 1 day
+        timeouts.claim is no field here; there are: plan, apply, unconfirmed
+        timeouts.plan should be a time such as 90m, 1h 30m or 7 days, or a number of seconds
+        timeouts.unconfirmed is 100 days: should be between 1 hour and 90 days
         tool should be `terraform` or `opentofu`
         tool_version should be one released version, such as 1.9.8
         tracked_queue should be `every` or `latest`
@@ -488,6 +519,7 @@ mod tests {
                 "allow_forks": [7, "team/"], "on_push": "proposed",
                 "on_tag": {"pattern": "v*", "run": "tracked"}, "tracked_queue": "latest",
                 "comment": "none", "manage_state": false, "labels": ["b", "a", "a"],
+                "timeouts": {"plan": "90m", "apply": 14400},
                 "variables": [{"name": "A", "value": "x", "secret": true, "runs": "tracked"}],
                 "hooks": {"after_plan": ["true"]}, "version": 3, "id": "x", "status": {},
             })),

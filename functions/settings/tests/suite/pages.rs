@@ -114,6 +114,49 @@ async fn a_description_is_shown_as_markdown() {
 }
 
 #[tokio::test]
+async fn time_limits_are_typed_as_people_write_them() {
+    let w = connected().await;
+    w.stack().await;
+    let stack = "/api/v1/stacks/network";
+    let usual = json!({ "plan": 3_600, "apply": 7_200, "unconfirmed": 604_800 });
+    assert_eq!(w.get(stack).await.expect(200).body["timeouts"], usual);
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let form = browser.get("/stacks/network/edit").await.expect(200).text;
+    for shown in [
+        r#"name="timeouts.plan" value="1 hour""#,
+        r#"name="timeouts.apply" value="2 hours""#,
+        r#"name="timeouts.unconfirmed" value="7 days""#,
+    ] {
+        assert!(form.contains(shown), "{shown}: {form}");
+    }
+    let fields = "version=1&name=Network&project=acme/network&branch=main&manage_state=on\
+                  &timeouts.plan=90m&timeouts.apply=";
+    let save = |time: &str| format!("{fields}&timeouts.unconfirmed={time}");
+    let refused = browser.send("/stacks/network/edit", &save("soon")).await.expect(422).text;
+    assert!(refused.contains(r#"name="timeouts.unconfirmed" value="soon""#), "{refused}");
+    assert!(refused.contains("should be a time such as 90m"), "{refused}");
+    browser.send("/stacks/network/edit", &save("3+days")).await.expect(303);
+    let set = json!({ "plan": 5_400, "apply": 7_200, "unconfirmed": 259_200 });
+    assert_eq!(w.get(stack).await.expect(200).body["timeouts"], set);
+    let page = browser.get("/stacks/network").await.expect(200).text;
+    let said = "1 hour 30 minutes for a plan, 2 hours for an apply, 3 days to confirm it";
+    assert!(page.contains(said), "{page}");
+}
+
+#[tokio::test]
+async fn a_list_refuses_parameters_that_it_does_not_know() {
+    let w = connected().await;
+    w.stack().await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    for page in ["/", "/modules", "/events", "/activity", "/stacks/network"] {
+        browser.get(&format!("{page}?done=sent")).await.expect(200);
+        let got = browser.get(&format!("{page}?page=2")).await.expect(422);
+        assert!(got.headers["content-type"].to_str().unwrap().starts_with("text/html"), "{page}");
+        assert!(got.text.contains("Look behind ? at: page."), "{}", got.text);
+    }
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_time_and_with_its_key() {
     let w = connected().await;
     let key = w.key("read").await;

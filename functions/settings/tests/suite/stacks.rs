@@ -332,7 +332,7 @@ async fn everything_wrong_is_said_in_one_answer() {
     let said = said.join("\n").replace(w.gitlab.base_url(), "GITLAB");
     insta::assert_snapshot!(said, @r#"
     branch "is not a name that a branch can have; patterns are not taken"
-    colour "is no field here; there are: name, slug, provider, project, branch, project_root, comment, description, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, manage_state, hooks, variables, version"
+    colour "is no field here; there are: name, slug, provider, project, branch, project_root, comment, description, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, timeouts, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, manage_state, hooks, variables, version"
     name "gives the slug network, which belongs to a stack; choose a slug as well"
     project "is not at GITLAB, or the user project_1_bot_abc may not see it: make it a member of the project"
     tool "should be `terraform` or `opentofu`"

@@ -178,6 +178,33 @@ story!(a_failed_plan_says_why, |mut w| async move {
 });
 
 #[tokio::test]
+async fn a_stack_has_time_limits_of_its_own() {
+    run_test_in(&[Mode::default()], |mut w| async move {
+        let minutes = |count: u64| Duration::from_secs(count * 60);
+        let project = w.plain_project("acme/network");
+        let fields = json!({ "timeouts": { "plan": "5m", "unconfirmed": "2h" } });
+        w.stack(project, "network", "infra", StackOptions { fields }).await;
+        w.hold("network");
+        let slow = w.push(project, "main", "infra/main.tf", "# slow").await;
+        w.pass(minutes(4)).await;
+        assert_eq!(w.run_lines("network").await, [format!("tracked planning {}", &slow[..8])]);
+        w.pass(minutes(2)).await;
+        let run = w.run_in("network", "stopped").await;
+        let (_, run) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+        assert_eq!(run["stop_asked"], "the time limit of 5 minutes");
+        w.release("network");
+        let waits = w.push(project, "main", "infra/main.tf", "# waits").await;
+        w.pass(minutes(110)).await;
+        w.expect_status(project, &waits, "gantry/network", "running: 1 to add");
+        w.pass(minutes(11)).await;
+        let ending = "canceled: Discarded: nobody confirmed it in 2 hours";
+        w.expect_status(project, &waits, "gantry/network", ending);
+        w
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_newer_run_never_goes_before_one_that_queues() {
     let shuffled = |seed| Mode { twice_and_shuffled: Some(seed), ..Mode::PLAIN };
     run_test_in(&[1, 2, 3, 4, 5, 6].map(shuffled), |mut w| async move {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::Repository;
-use crate::stack::{OnTag, Settings, Timeouts};
+use crate::stack::{OnTag, Settings};
 use proptest::prelude::*;
 
 pub(crate) fn stack() -> Stack {
@@ -20,7 +20,6 @@ pub(crate) fn stack() -> Stack {
         branch: "main".to_owned(),
         variables: Vec::new(),
         retired: vec![],
-        timeouts: Timeouts::default(),
         created_at: jiff::Timestamp::UNIX_EPOCH,
         deleted_at: None,
         begins_at: None,

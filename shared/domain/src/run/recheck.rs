@@ -10,6 +10,8 @@ pub const LOST_AFTER: SignedDuration = SignedDuration::from_secs(60);
 pub const APPLY_LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// And however little is known of whether it could be heard.
 pub const LOST_ANYWAY_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// A run that was handed out and that no runner has claimed for this long is handed out again.
+pub const CLAIM_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 /// Effects that nobody performed by then are found by the sweep.
 const EFFECTS_LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
@@ -29,23 +31,22 @@ pub fn recheck_at(
     if !run.outstanding.is_empty() {
         return Some(now + EFFECTS_LOST_AFTER);
     }
-    let seconds = |n: u32| SignedDuration::from_secs(n.into());
     let soon = now + SignedDuration::from_secs(1);
     match run.state {
         RunState::Preparing | RunState::Confirmed if run.waits_for_worker() => None,
         RunState::Preparing | RunState::Confirmed => Some(match run.handed_out_at {
-            Some(at) if run.position == Position::Slot => at + seconds(timeouts.claim),
+            Some(at) if run.position == Position::Slot => at + CLAIM_TIMEOUT,
             _ => now + FORGOTTEN_AFTER,
         }),
         RunState::Initializing | RunState::Planning => {
-            let ends = phase_began(run) + seconds(timeouts.plan);
+            let ends = phase_began(run) + timeouts.plan.duration();
             Some(ends.min(alive_at.unwrap_or(now) + LOST_AFTER).max(soon))
         }
         RunState::Applying | RunState::Destroying => {
-            let ends = phase_began(run) + seconds(timeouts.apply);
+            let ends = phase_began(run) + timeouts.apply.duration();
             Some(ends.min(alive_at.unwrap_or(now) + APPLY_LOST_AFTER).max(soon))
         }
-        RunState::Unconfirmed => Some(run.since + seconds(timeouts.unconfirmed)),
+        RunState::Unconfirmed => Some(run.since + timeouts.unconfirmed.duration()),
         // GitLab may have been in trouble when its configuration was to be read.
         RunState::Queued if run.position == Position::Tests => Some(now + SOON),
         // Should every nudge be lost, the sweep still comes by.

@@ -1,34 +1,40 @@
 //! What a person sets of a stack: one definition for its record, the API, the forms and their
 //! description.
 
-use super::{CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Tool, TrackedQueue};
+use super::{CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Timeouts, Tool, TrackedQueue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a person sets of a stack or a module, as it is kept in its record. What needs GitLab or a
 /// key to be understood stands in [`super::Stack`] itself: slug, project, branch and variables.
+///
+/// What a record of an earlier version may not have is a default here. What counts where a person
+/// says nothing is the form's to know: a record without a name or a tool is a damaged one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
 pub struct Settings {
     /// What people call it; a module's name in the registry.
     pub name: String,
     /// What it is for, in Markdown, at most 2,000 characters: shown on its page.
+    #[serde(default)]
     pub description: Option<String>,
-    /// The folder that Terraform runs in, relative to the repository: no leading or trailing
+    /// The folder that the tool runs in, relative to the repository: no leading or trailing
     /// slash, empty for the repository's root.
     pub project_root: String,
     /// Further paths that affect the stack, as globs over the whole path.
     pub project_globs: Vec<String>,
-    /// Files of values for Terraform's variables, by their paths from the project root, never out
+    /// Files of values for the code's variables, by their paths from the project root, never out
     /// of the repository; a later file wins over an earlier one.
+    #[serde(default)]
     pub var_files: Vec<String>,
     /// The program that runs it.
     pub tool: Tool,
     /// The program's version; the one on `PATH` when empty.
     pub tool_version: Option<String>,
     /// The pool whose workers take its runs; the installation's own runners when none.
+    #[serde(default)]
     pub pool: Option<Pool>,
     /// The cloud roles that its runs get: `plan_role` and `apply_role` of the API.
+    #[serde(default)]
     pub roles: Roles,
     /// Apply tracked runs without asking.
     pub autodeploy: bool,
@@ -42,13 +48,14 @@ pub struct Settings {
     pub tracked_queue: TrackedQueue,
     /// How much of the change a merge request's note shows.
     pub comment: CommentLevel,
-    /// Gantry keeps the Terraform state; false for a stack with a backend of its own.
-    #[serde(default = "kept")]
+    /// Gantry keeps the state; false for a stack with a backend of its own.
     pub manage_state: bool,
     /// Free labels for searching.
     pub labels: Vec<String>,
     /// Shell commands around the phases.
     pub hooks: Hooks,
+    /// How long phases may take.
+    pub timeouts: Timeouts,
 }
 
 impl Settings {
@@ -65,18 +72,21 @@ impl Settings {
     ];
 }
 
-/// Where a record does not say who keeps the state.
-fn kept() -> bool {
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     #[test]
-    fn a_record_that_does_not_say_who_keeps_the_state_leaves_it_with_gantry() {
-        let nothing_said: Settings = serde_json::from_str("{}").unwrap();
-        assert!(nothing_said.manage_state);
+    fn only_what_came_later_may_be_missing_in_a_record() {
+        let later = ["description", "var_files", "pool", "roles"];
+        let Value::Object(all) = json!(Settings::default()) else { panic!() };
+        for name in all.keys() {
+            let mut record = all.clone();
+            record.remove(name);
+            let read = serde_json::from_value::<Settings>(record.into());
+            let may_be_missing = later.contains(&name.as_str()) || all[name].is_null();
+            assert_eq!(read.is_ok(), may_be_missing, "{name}");
+        }
     }
 }

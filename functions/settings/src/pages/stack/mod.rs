@@ -28,7 +28,9 @@ use axum::{
 use gantry_domain::{
     Repository,
     integration::Integration,
-    stack::{CommentLevel, OnPush, Stack, StackHead, TrackedQueue, VariableRuns, VariableValue},
+    stack::{
+        CommentLevel, OnPush, Stack, StackHead, Timeouts, TrackedQueue, VariableRuns, VariableValue,
+    },
     state::{contents, unreadable},
     text::counted,
 };
@@ -296,6 +298,9 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
         let run = if tag.run == OnPush::Tracked { "a tracked run" } else { "a preview" };
         facts.push(("Tags", format!("{} start {run}", tag.pattern)));
     }
+    let Timeouts { plan, apply, unconfirmed } = stack.settings.timeouts;
+    let limits = format!("{plan} for a plan, {apply} for an apply, {unconfirmed} to confirm it");
+    facts.push(("Time limits", limits));
     let lists = [
         ("Further paths", &stack.settings.project_globs),
         ("Variable files", &stack.settings.var_files),
