@@ -168,23 +168,23 @@ impl Work {
             let applied_since = head
                 .and_then(|h| h.value.last_applied)
                 .is_some_and(|last| planned_at.is_some_and(|at| last.at > at));
-            let end = run.ending.clone();
-            let url = (self.deps.run_address)(&run.id);
-            let shows_errors = level == CommentLevel::Full;
-            stacks.push(NoteStack {
-                level,
-                change,
-                errors: end
-                    .as_ref()
-                    .filter(|_| shows_errors)
-                    .map(|e| e.errors.clone())
-                    .unwrap_or_default(),
-                log_tail: end.filter(|_| shows_errors).map(|e| e.log_tail).unwrap_or_default(),
-                applied_since: applied_since && record.state == "opened",
-                run: RunView::of(&run, url),
-            });
+            let applied_since = applied_since && record.state == "opened";
+            stacks.push(NoteStack { change, applied_since, ..self.note_stack(&run, level) });
         }
         Ok(stacks)
+    }
+
+    /// The run with as much of its end as may be shown.
+    fn note_stack(&self, run: &Run, level: CommentLevel) -> NoteStack {
+        let end = run.ending.as_ref().filter(|_| level == CommentLevel::Full);
+        NoteStack {
+            level,
+            change: None,
+            errors: end.map(|end| end.errors.clone()).unwrap_or_default(),
+            log_tail: end.map(|end| end.log_tail.clone()).unwrap_or_default(),
+            applied_since: false,
+            run: RunView::of(run, (self.deps.run_address)(&run.id)),
+        }
     }
 
     /// What the run's plan found; none when it cannot be read, which only leaves out the details.
@@ -200,12 +200,20 @@ impl Work {
         &self,
         project: ProjectId,
         commit: &CommitSha,
-    ) -> Result<Vec<RunView>, Trouble> {
-        let runs = self.runs_of_commit(project, commit).await?;
-        Ok(runs
-            .iter()
-            .filter(|run| run.run_type == RunType::Tracked)
-            .map(|run| RunView::of(run, (self.deps.run_address)(&run.id)))
-            .collect())
+    ) -> Result<Vec<NoteStack>, Trouble> {
+        let mut tracked = Vec::new();
+        for run in self.runs_of_commit(project, commit).await? {
+            if run.run_type != RunType::Tracked {
+                continue;
+            }
+            let level = match run.ending.is_some() || !run.warnings.is_empty() {
+                true => self.deps.store.stack(&run.stack).await?,
+                // There is nothing to show of it but how it stands.
+                false => None,
+            };
+            let level = level.map_or(CommentLevel::Summary, |stack| stack.value.settings.comment);
+            tracked.push(self.note_stack(&run, level));
+        }
+        Ok(tracked)
     }
 }

@@ -8,7 +8,7 @@
 use super::{clean, clean_line};
 
 /// Separates what must not stand together; nobody sees it.
-const BREAK: char = '\u{200b}';
+pub(super) const BREAK: char = '\u{200b}';
 /// The fence. Inside no three backticks stand together, so that three are always longer than any
 /// run inside, and GitLab's old regular expression, which wants exactly three, sees its end too.
 const FENCE: &str = "```";
@@ -259,10 +259,22 @@ pub(crate) mod oracle {
     pub(crate) fn rendered(markdown: &str) -> (String, bool) {
         let html = html(markdown);
         let html = html.trim().trim_start_matches("<p>").trim_end_matches("</p>");
-        let unescaped = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&amp;", "&")];
-        let text =
-            unescaped.iter().fold(html.to_owned(), |text, (from, to)| text.replace(from, to));
-        (text, html.contains('<'))
+        (unescaped(html), html.contains('<'))
+    }
+
+    /// All that people read of a note, without the breaks that nobody sees.
+    pub(crate) fn read(markdown: &str) -> String {
+        let html = html(markdown);
+        let text = html.split('<').enumerate().map(|(at, part)| match at {
+            0 => part,
+            _ => part.split_once('>').map_or("", |(_, text)| text),
+        });
+        unescaped(&text.collect::<String>()).replace(super::BREAK, "")
+    }
+
+    fn unescaped(html: &str) -> String {
+        let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&amp;", "&")];
+        entities.iter().fold(html.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
     /// The elements that GitLab makes of a note, as they begin (`<a href="…">`), and comments.

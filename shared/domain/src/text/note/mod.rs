@@ -47,8 +47,8 @@ pub struct NoteInput {
     pub state: MergeRequestState,
     /// The affected stacks, in any order.
     pub stacks: Vec<NoteStack>,
-    /// The tracked runs that the merge started.
-    pub tracked: Vec<RunView>,
+    /// The tracked runs that the merge started, and their stacks.
+    pub tracked: Vec<NoteStack>,
 }
 
 /// What became of a merge request.
@@ -62,7 +62,7 @@ pub enum MergeRequestState {
     Closed,
 }
 
-/// A stack in a note: its newest run for the commit.
+/// A stack in a note, by one of its runs.
 #[derive(Debug, Clone)]
 pub struct NoteStack {
     /// The run.
@@ -107,12 +107,15 @@ pub fn render(input: &NoteInput) -> String {
         note += "\n| Stack | Result | + | ~ | − | Run |\n|---|---|---:|---:|---:|---|\n";
         note += &table(rows, BUDGET * 4 / 10, "stack");
     }
-    if input.state == MergeRequestState::Merged {
-        note += &tracked(&input.tracked);
-    }
+    let started: &[NoteStack] = match input.state {
+        MergeRequestState::Merged => &input.tracked,
+        MergeRequestState::Open | MergeRequestState::Closed => &[],
+    };
+    note += &tracked(started);
     // Where space is short, what failed and what changes keep their place.
     let mut sections: Vec<(u8, Section)> = stacks
-        .iter()
+        .into_iter()
+        .chain(started)
         .filter(|s| s.level == CommentLevel::Full)
         .filter_map(|s| Some((importance(&s.run), section::of(s)?)))
         .collect();
@@ -244,11 +247,11 @@ fn table(rows: Vec<(u8, String)>, bytes: usize, noun: &str) -> String {
 }
 
 /// After the merge: the runs that it started, and how they ended.
-fn tracked(runs: &[RunView]) -> String {
-    if runs.is_empty() {
+fn tracked(stacks: &[NoteStack]) -> String {
+    if stacks.is_empty() {
         return String::new();
     }
-    let mut runs: Vec<&RunView> = runs.iter().collect();
+    let mut runs: Vec<&RunView> = stacks.iter().map(|stack| &stack.run).collect();
     runs.sort_by(|a, b| a.name.cmp(&b.name).then(a.number.cmp(&b.number)));
     let rows = runs
         .iter()

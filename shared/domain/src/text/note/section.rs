@@ -2,12 +2,13 @@
 
 use super::NoteStack;
 use crate::{
-    run::RunState,
+    run::{RunState, RunType},
     text::{
         change::{self, Part},
         cut,
         markdown::{code_cell, fence_lines, link, plain},
         more,
+        status::{RunView, of_run},
     },
 };
 
@@ -41,11 +42,12 @@ pub(super) fn of(stack: &NoteStack) -> Option<Section> {
         let tail = stack.log_tail.len().saturating_sub(LOG_LINES);
         let log: Vec<String> = stack.log_tail[tail..].iter().flat_map(|l| clipped(l)).collect();
         if let Some(warned) = run.warned() {
-            let lines = run.warnings.iter().flat_map(|w| clipped(&w.text())).collect();
-            blocks.push(Block::of(format!("{warned} before that:"), lines));
+            blocks.push(Block::of(format!("{warned} before that:"), warnings(run)));
         }
         // Its last lines say most.
         blocks.push(Block { keeps_end: true, ..Block::of("The end of the log:", log) });
+    } else if let Some(warned) = run.warned() {
+        blocks.push(Block::of(format!("{warned}:"), warnings(run)));
     }
     if let Some(change) = &stack.change {
         let clipped = |lines: &[String]| lines.iter().flat_map(|l| clipped(l)).collect();
@@ -61,6 +63,7 @@ pub(super) fn of(stack: &NoteStack) -> Option<Section> {
     }
     let summary = match run.state {
         RunState::Failed => run.failure(),
+        _ if run.run_type == RunType::Tracked => of_run(run).description,
         _ => run.delta.unwrap_or_default().to_string(),
     };
     Some(Section {
@@ -68,6 +71,10 @@ pub(super) fn of(stack: &NoteStack) -> Option<Section> {
         blocks,
         run_link: link("see the run", &run.url),
     })
+}
+
+fn warnings(run: &RunView) -> Vec<String> {
+    run.warnings.iter().flat_map(|warning| clipped(&warning.text())).collect()
 }
 
 /// Inert lines; an empty one stays, since it separates.

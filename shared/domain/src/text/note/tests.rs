@@ -2,7 +2,10 @@ use super::*;
 use crate::stack::Tool;
 use crate::{
     plan::{Action, CheckFailure, Delta, Limits, ResourceChange, Warning},
-    text::markdown::{oracle::*, tests::untrusted},
+    text::{
+        change, clean_line,
+        markdown::{BREAK, fence_lines, oracle::*, tests::untrusted},
+    },
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -173,16 +176,23 @@ fn an_open_merge_request() {
 
 #[test]
 fn after_the_merge_and_after_closing() {
-    let tracked = RunView {
-        run_type: RunType::Tracked,
-        delta: Some(Delta { add: 1, ..Delta::default() }),
-        ..run("network", RunState::Unconfirmed)
+    let tracked = |name, state| {
+        let delta = Some(Delta { add: 1, ..Delta::default() });
+        let run = RunView { run_type: RunType::Tracked, delta, ..run(name, state) };
+        NoteStack { run, ..stack(name, state) }
     };
-    let done = RunView { applied: true, ..tracked.clone() };
+    let mut done = tracked("web", RunState::Finished);
+    done.run.applied = true;
+    let (place, summary) = (Some("on main.tf line 3".to_owned()), "Old argument".to_owned());
+    done.run.warnings = vec![Warning { summary, place, count: 2 }];
+    let mut failed = tracked("db", RunState::Failed);
+    failed.run.ended_in = Some(RunState::Applying);
+    failed.run.summary = Some("No quota".to_owned());
+    failed.errors = vec!["Error: No quota".to_owned()];
+    failed.log_tail = vec!["aws_db_instance.main: Creating...".to_owned()];
     let mut merged = input(vec![changed("network", 1, "x")]);
     merged.state = MergeRequestState::Merged;
-    merged.tracked =
-        vec![tracked, RunView { name: "web".to_owned(), state: RunState::Finished, ..done }];
+    merged.tracked = vec![tracked("network", RunState::Unconfirmed), done, failed];
     insta::assert_snapshot!(render(&merged), @r#"
     <!-- gantry:i7:12:34 -->
     ### Gantry: 1 stack: &#43;&#8203;0 &#126;&#8203;1 −0
@@ -199,14 +209,39 @@ fn after_the_merge_and_after_closing() {
 
     | Stack | Result | Run |
     |---|---|---|
+    | <code>db</code> | ❌ Apply failed: No quota | [run](https://gantry.example/runs/db) |
     | <code>network</code> | ⏳ 1 to add, 0 to change, 0 to destroy: waiting for confirmation | [run](https://gantry.example/runs/network) |
-    | <code>web</code> | ✅ Applied: 1 added, 0 changed, 0 destroyed | [run](https://gantry.example/runs/network) |
+    | <code>web</code> | ✅ Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings | [run](https://gantry.example/runs/web) |
 
     <details><summary><code>network</code>: 0 to add, 1 to change, 0 to destroy</summary>
 
     ```diff
     ! test.r[0] will be updated in place
     !   a = 1 -> "x"
+    ```
+
+    </details>
+
+    <details><summary><code>web</code>: Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings</summary>
+
+    2 warnings:
+
+    ```
+    Old argument (2×), on main.tf line 3
+    ```
+
+    </details>
+
+    <details><summary><code>db</code>: Apply failed: No quota</summary>
+
+    ```
+    Error: No quota
+    ```
+
+    The end of the log:
+
+    ```
+    aws_db_instance.main: Creating...
     ```
 
     </details>
@@ -362,7 +397,8 @@ fn hostile() -> impl Strategy<Value = NoteInput> {
         stack.run.warnings = vec![warning];
         let mut input = input(vec![stack]);
         input.target_branch = t[7].clone();
-        input.tracked = vec![RunView { name: t[6].clone(), ..input.stacks[0].run.clone() }];
+        let run = RunView { name: t[6].clone(), ..input.stacks[0].run.clone() };
+        input.tracked = vec![NoteStack { run, ..input.stacks[0].clone() }];
         input.state =
             [MergeRequestState::Open, MergeRequestState::Merged, MergeRequestState::Closed][mr];
         input
@@ -417,5 +453,20 @@ proptest! {
         let ours = ELEMENTS.iter().map(|element| (*element).to_owned()).collect();
         let others: Vec<String> = elements(&note).difference(&ours).cloned().collect();
         prop_assert_eq!(others, Vec::<String>::new(), "{}", note);
+        // And what people read is what was said.
+        let read = read(&note);
+        let stack = &input.stacks[0];
+        let mut said = vec![clean_line(&stack.run.name, 100), clean_line(&input.target_branch, 200)];
+        let part = change::parts(stack.change.as_ref().unwrap());
+        said.extend(part.into_iter().flat_map(|part| part.head));
+        if stack.run.state == RunState::Failed {
+            let texts = stack.errors.iter().chain(&stack.log_tail);
+            said.extend(texts.flat_map(|text| fence_lines(text).collect::<Vec<_>>()));
+        }
+        for text in said {
+            let text = text.replace(BREAK, "");
+            let is_read = read.contains(text.trim_end());
+            prop_assert!(is_read, "{:?} is not in {:?}, which is {}", text, read, note);
+        }
     }
 }
