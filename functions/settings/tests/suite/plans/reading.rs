@@ -47,7 +47,7 @@ pub(super) struct Place {
     pub(super) mark: Option<&'static str>,
     /// A list: its elements are told at paths below.
     pub(super) is_list: bool,
-    /// A block that nobody wrote: whether it is told does not matter.
+    /// A list in which only marks differ: whether it is told does not matter.
     pub(super) is_optional: bool,
 }
 
@@ -132,7 +132,7 @@ impl Reading {
         };
         let list = |name: &str| plan[name].as_array().cloned().unwrap_or_default();
         for resource in list("resource_changes") {
-            reading.resource(&resource);
+            reading.resource(&resource, &plan["configuration"]["root_module"]);
         }
         for (name, change) in plan["output_changes"].as_object().into_iter().flatten() {
             reading.output(name, change, &plan, was_marked(name));
@@ -177,7 +177,7 @@ impl Reading {
         reading
     }
 
-    fn resource(&mut self, resource: &Json) {
+    fn resource(&mut self, resource: &Json, code: &Json) {
         let change = &resource["change"];
         self.collect_change(change, &resource["type"]);
         let previous = resource["previous_address"].as_str();
@@ -224,7 +224,7 @@ impl Reading {
                 [&change["before"], &change["after"]],
                 &change["after_unknown"],
                 marks,
-                resource["type"] != "terraform_data",
+                Some(&written(resource, code)).filter(|_| resource["type"] != "terraform_data"),
                 &mut places,
             );
         }
@@ -251,7 +251,9 @@ impl Reading {
         let words =
             format!("will be invoked {} {} is {}", when.0, resource.as_str().unwrap(), when.1);
         let mut places = Vec::new();
-        self.compare("", [&Json::Null, values], unknown, [&Json::Null, marks], true, &mut places);
+        let (nothing, marks) = (Json::Null, [&Json::Null, marks]);
+        let written = Some(&nothing);
+        self.compare("", [&Json::Null, values], unknown, marks, written, &mut places);
         let title = invocation["address"].as_str().unwrap().to_owned();
         let action = json!([resource, event]);
         self.invocations.push(Told { title, action, words, places });
@@ -284,7 +286,7 @@ impl Reading {
             [&change["before"], &change["after"]],
             &change["after_unknown"],
             marks,
-            false,
+            None,
             &mut places,
         );
         if places.is_empty() && change["before"] == change["after"] {
@@ -307,7 +309,7 @@ impl Reading {
         [before, after]: [&Json; 2],
         unknown: &Json,
         marks: [&Json; 2],
-        is_resource: bool,
+        written: Option<&Json>,
         into: &mut Vec<Place>,
     ) {
         let is_same = before == after && !has_true(unknown);
@@ -367,14 +369,17 @@ impl Reading {
                     [&before[name], &after[name]],
                     unknown,
                     marks,
-                    is_resource,
+                    written,
                     into,
                 );
                 // Blocks that nobody wrote.
-                if is_resource && path.is_empty() && (before.is_null() || after.is_null()) {
+                let is_whole = path.is_empty() && (before.is_null() || after.is_null());
+                if let Some(written) = written.filter(|_| is_whole && !has_true(unknown)) {
                     let is_empty = |value: &Json| value.is_null() || *value == json!([]);
                     let is_nothing = is_empty(&before[name]) && is_empty(&after[name]);
-                    into[was..].iter_mut().for_each(|place| place.is_optional = is_nothing);
+                    if is_nothing && !written[name].is_object() {
+                        into.truncate(was);
+                    }
                 }
             }
             // Nothing but nulls.
@@ -502,6 +507,17 @@ fn told(actions: &str) -> Option<(&'static str, &'static str)> {
         }
         other => panic!("nobody told the tests of {other}"),
     })
+}
+
+/// The expressions that the code has for a resource, by the names of its attributes.
+fn written(resource: &Json, code: &Json) -> Json {
+    let module = match resource["module_address"].as_str() {
+        Some(_) => &code["module_calls"]["m"]["module"],
+        None => code,
+    };
+    let is_its = |one: &&Json| ["mode", "type", "name"].iter().all(|of| one[of] == resource[of]);
+    let found = module["resources"].as_array().into_iter().flatten().find(is_its);
+    found.map(|one| one["expressions"].clone()).unwrap_or_default()
 }
 
 fn title(resource: &Json) -> String {

@@ -216,6 +216,21 @@ fn value_in(lines: &[&str], attribute: &Json, what: &str) {
         .filter(|rest| rest.starts_with(" = ") || rest.starts_with(':'))
         .collect();
     assert!(!said.is_empty(), "{what}: no {attribute:#?} in {lines:#?}");
+    for line in list(&attribute["lines"]) {
+        for (kind, sign) in [("removed", '-'), ("added", '+')] {
+            let Some(text) = line[kind].as_str() else { continue };
+            // What is long may be cut.
+            let begin: String = visible(text).chars().take(200).collect();
+            let is_told = lines.iter().any(|one| one.contains(sign) && one.contains(&begin));
+            assert!(is_told, "{what}: {line} is not in {lines:#?}");
+        }
+    }
+    for side in ["before", "after"] {
+        let Some(text) = attribute[side]["truncated"][0].as_str() else { continue };
+        let begin: String = visible(text).chars().take(100).collect();
+        let is_told = lines.iter().any(|one| one.contains(&begin));
+        assert!(is_told, "{what}: {side} of {attribute:#?} is not in {lines:#?}");
+    }
     let is = |side: &str| match &attribute[side] {
         Json::String(word) if word == "absent" => Some("null".to_owned()),
         Json::String(word) if word == "sensitive" => Some("(sensitive value)".to_owned()),
@@ -311,6 +326,13 @@ fn rows(part: &str, attributes: &[Json], what: &str) {
         if !list(&attribute["lines"]).is_empty() {
             let lines = row.matches("<span class=\"").count();
             assert!(lines >= list(&attribute["lines"]).len(), "{what}: {row}");
+            let shown = without_tags(row);
+            for line in list(&attribute["lines"]) {
+                for text in ["removed", "added"].iter().filter_map(|kind| line[kind].as_str()) {
+                    let begin: String = visible(text).chars().take(200).collect();
+                    assert!(shown.contains(&begin), "{what}: {line} is not in {row}");
+                }
+            }
             continue;
         }
         for side in ["before", "after"] {
@@ -321,7 +343,12 @@ fn rows(part: &str, attributes: &[Json], what: &str) {
                 Json::String(word) if word == "unknown" => "(known after apply)".to_owned(),
                 value => match value["known"].as_str() {
                     Some(known) => visible(known),
-                    None => continue,
+                    None => {
+                        let begin = value["truncated"][0].as_str().unwrap_or_default();
+                        let begin: String = visible(begin).chars().take(100).collect();
+                        assert!(shown.starts_with(&begin), "{what}: {attribute:#?} in {shown}");
+                        continue;
+                    }
                 },
             };
             assert_eq!(shown, wanted, "{what}: {attribute:#?}");
@@ -355,6 +382,16 @@ fn no_secret(reading: &Reading, shown: &str, what: &str) {
     }
 }
 
+/// The text of a piece of a page.
+fn without_tags(html: &str) -> String {
+    let parts = html.split('<').enumerate();
+    let text = parts.filter_map(|(at, part)| match at {
+        0 => Some(part),
+        _ => Some(part.split_once('>')?.1),
+    });
+    unescaped(&text.collect::<String>())
+}
+
 fn list(json: &Json) -> Vec<Json> {
     json.as_array().cloned().unwrap_or_default()
 }
@@ -373,7 +410,8 @@ fn title(resource: &Json) -> String {
 
 /// What nobody would see, written out.
 fn visible(text: &str) -> String {
-    text.replace('\u{200b}', "\\u200b").replace('\u{202e}', "\\u202e")
+    let signs = [('\u{200b}', "\\u200b"), ('\u{202e}', "\\u202e"), ('\r', "\\r")];
+    signs.iter().fold(text.to_owned(), |text, (sign, shown)| text.replace(*sign, shown))
 }
 
 /// The text after an element's beginning.
