@@ -400,6 +400,11 @@ impl World {
         }
     }
 
+    /// True unless a process has ended over its work, which comes again some time later.
+    pub fn is_on_time(&self) -> bool {
+        self.stops.ended() == 0
+    }
+
     /// True when GitLab cannot call in this story.
     pub fn is_without_webhooks(&self) -> bool {
         self.mode.no_webhooks

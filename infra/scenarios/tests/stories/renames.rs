@@ -60,7 +60,8 @@ story!(
         // And back, where only comparing finds it.
         w.gitlab.move_project(taken, "acme/other").unwrap();
         w.gitlab.move_project(project, "acme/network").unwrap();
-        w.pass(std::time::Duration::from_secs(660)).await;
+        // A comparison that gets lost is begun anew.
+        w.pass(std::time::Duration::from_secs(1_320)).await;
         for (slug, project) in [("network", project), ("taken", taken)] {
             let (path, page) = shown(&mut w, slug).await;
             let now = w.gitlab.project_path(project);
