@@ -236,9 +236,14 @@ async fn proven_role(
 
 fn run_token(run: &Run, stack: &Stack, claim: &Claim) -> TokenFor {
     let limits = stack.settings.timeouts;
+    let apply = match run.run_type {
+        // It destroys what it has applied.
+        RunType::Test => limits.apply.seconds().saturating_mul(2),
+        RunType::Proposed | RunType::Tracked => limits.apply.seconds(),
+    };
     let limit = match run.phase {
-        Phase::Plan => limits.plan.seconds().saturating_add(limits.apply.seconds()),
-        Phase::Apply => limits.apply.seconds(),
+        Phase::Plan => limits.plan.seconds().saturating_add(apply),
+        Phase::Apply => apply,
     };
     let margin = match run.run_type {
         RunType::Proposed => MARGIN,

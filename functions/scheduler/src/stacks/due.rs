@@ -206,7 +206,8 @@ impl Stacks<'_> {
     ) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
         if now < run.since + timeouts.unconfirmed.duration() {
-            return Ok(());
+            // The limit was raised meanwhile: written all the same, that sets the next look.
+            return self.runs.commit(loaded, run, Vec::new()).await;
         }
         run.apply(RunEvent::Discarded, now, None)?;
         let time = timeouts.unconfirmed;

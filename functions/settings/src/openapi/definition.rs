@@ -146,6 +146,15 @@ pub(crate) fn of_module(schema: &mut Schema) {
     let is_of_modules = |name: &str| !Settings::OF_STACKS_ALONE.contains(&name);
     let mut properties = fields(schema);
     properties.retain(|name, _| is_of_modules(name));
+    // Its runs wait for nobody.
+    let limits = properties.get_mut("timeouts").and_then(Value::as_object_mut);
+    for part in limits.into_iter().flat_map(Map::values_mut) {
+        match part {
+            Value::Object(fields) => drop(fields.remove("unconfirmed")),
+            Value::Array(needed) => needed.retain(|name| name != "unconfirmed"),
+            _ => {}
+        }
+    }
     schema.insert("properties".to_owned(), properties.into());
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.retain(|name| name.as_str().is_some_and(is_of_modules));

@@ -117,7 +117,7 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
         allow_forks: form.texts("allow_forks", 100, fork).unwrap_or_default(),
         comment: comment.unwrap_or_default(),
         labels: labels(&mut form),
-        timeouts: timeouts(&mut form),
+        timeouts: timeouts(&mut form, kind),
         project_root,
         project_globs: Vec::new(),
         autodeploy: false,
@@ -390,10 +390,16 @@ fn labels(form: &mut Form) -> Vec<String> {
     labels
 }
 
-/// How long phases may take, each within bounds: a limit that is missing is the usual one.
-fn timeouts(form: &mut Form) -> Timeouts {
+/// What a plan and all that follows it on the same machine may take: a build on AWS lives for eight
+/// hours, and has time to end in.
+const LONGEST_RUN: TimeLimit = TimeLimit::of_hours(7);
+/// As long as a plan that waits is kept on AWS.
+const LONGEST_WAIT: TimeLimit = TimeLimit::of_hours(7 * 24);
+
+/// How long phases may take, within bounds: a limit that is missing is the usual one. A test also
+/// destroys what it has applied, and waits for nobody.
+fn timeouts(form: &mut Form, kind: Kind) -> Timeouts {
     let usual = Timeouts::default();
-    let day = TimeLimit::of_hours(24);
     form.object("timeouts", |form| {
         let mut limit = |name, usual, least: TimeLimit, most: TimeLimit| {
             let limit = form.choice::<TimeLimit>(name).unwrap_or(usual);
@@ -402,16 +408,24 @@ fn timeouts(form: &mut Form) -> Timeouts {
             }
             limit
         };
-        Timeouts {
-            plan: limit("plan", usual.plan, TimeLimit::of_minutes(1), day),
-            apply: limit("apply", usual.apply, TimeLimit::of_minutes(1), day),
-            unconfirmed: limit(
-                "unconfirmed",
-                usual.unconfirmed,
-                TimeLimit::of_hours(1),
-                TimeLimit::of_hours(90 * 24),
-            ),
+        let minute = TimeLimit::of_minutes(1);
+        let plan = limit("plan", usual.plan, minute, LONGEST_RUN);
+        let apply = limit("apply", usual.apply, minute, LONGEST_RUN);
+        let unconfirmed = match kind {
+            Kind::Stack => {
+                limit("unconfirmed", usual.unconfirmed, TimeLimit::of_hours(1), LONGEST_WAIT)
+            }
+            Kind::Module => usual.unconfirmed,
+        };
+        let (times, what) = match kind {
+            Kind::Stack => (1, "a plan and its apply"),
+            Kind::Module => (2, "a test's plan, its apply and its destroy"),
+        };
+        let longest = plan.seconds().saturating_add(apply.seconds().saturating_mul(times));
+        if longest > LONGEST_RUN.seconds() && !form.is_wrong("plan") && !form.is_wrong("apply") {
+            form.wrong("apply", format!("{what} may take {LONGEST_RUN} together"));
         }
+        Timeouts { plan, apply, unconfirmed }
     })
     .unwrap_or(usual)
 }
@@ -487,10 +501,10 @@ mod tests {
         project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
         provider should be `gitlab` or `git`
         slug is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
-        timeouts.apply is 30 seconds: should be between 1 minute and 1 day
+        timeouts.apply is 30 seconds: should be between 1 minute and 7 hours
         timeouts.claim is no field here; there are: plan, apply, unconfirmed
-        timeouts.plan should be a time such as 90m, 1h 30m or 7 days, or a number of seconds
-        timeouts.unconfirmed is 100 days: should be between 1 hour and 90 days
+        timeouts.plan should be a time such as 90m, 1h 30m or 7 days
+        timeouts.unconfirmed is 100 days: should be between 1 hour and 7 days
         tool should be `terraform` or `opentofu`
         tool_version should be one released version, such as 1.9.8
         tracked_queue should be `every` or `latest`
@@ -507,6 +521,26 @@ mod tests {
         variables[8].value is missing
         variables[9].runs should be `all` or `tracked`
         "#);
+    }
+
+    #[test]
+    fn what_follows_on_one_machine_fits_into_its_life() {
+        let said = |kind, plan: &str, apply: &str| {
+            let body =
+                json!({ "name": "n", "project": 7, "timeouts": { "plan": plan, "apply": apply } });
+            let Value::Object(fields) = body else { panic!() };
+            read(kind, fields).1.into_values().collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(said(Kind::Stack, "1h", "6h"), "");
+        assert_eq!(
+            said(Kind::Stack, "1h", "6h 1s"),
+            "a plan and its apply may take 7 hours together"
+        );
+        assert_eq!(said(Kind::Module, "1h", "3h"), "");
+        assert_eq!(
+            said(Kind::Module, "1h", "3h 1s"),
+            "a test's plan, its apply and its destroy may take 7 hours together"
+        );
     }
 
     #[test]

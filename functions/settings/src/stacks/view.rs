@@ -153,6 +153,10 @@ fn fields(definition: &Definition<'_>) -> Map<String, Value> {
     fields.insert("plan_role".to_owned(), roles.plan.clone().into());
     fields.insert("apply_role".to_owned(), roles.apply.clone().into());
     if definition.module.is_some() {
+        // Its runs wait for nobody.
+        if let Some(limits) = fields.get_mut("timeouts").and_then(Value::as_object_mut) {
+            limits.remove("unconfirmed");
+        }
         fields.retain(|name, _| !Settings::OF_STACKS_ALONE.contains(&name.as_str()));
     }
     fields

@@ -139,7 +139,7 @@ async fn time_limits_are_typed_as_people_write_them() {
     let set = json!({ "plan": 5_400, "apply": 7_200, "unconfirmed": 259_200 });
     assert_eq!(w.get(stack).await.expect(200).body["timeouts"], set);
     let page = browser.get("/stacks/network").await.expect(200).text;
-    let said = "1 hour 30 minutes for a plan, 2 hours for an apply, 3 days to confirm it";
+    let said = "1 hour 30 minutes for a plan, 2 hours for an apply, 3 days to confirm";
     assert!(page.contains(said), "{page}");
 }
 

@@ -196,8 +196,14 @@ async fn a_stack_has_time_limits_of_its_own() {
         let waits = w.push(project, "main", "infra/main.tf", "# waits").await;
         w.pass(minutes(110)).await;
         w.expect_status(project, &waits, "gantry/network", "running: 1 to add");
-        w.pass(minutes(11)).await;
-        let ending = "canceled: Discarded: nobody confirmed it in 2 hours";
+        // Raised while it waits, the limit counts for it too.
+        let longer = json!({ "timeouts": { "unconfirmed": "3h" } });
+        let (status, said) = w.api(Method::PUT, "/stacks/network", Some(longer)).await;
+        assert!(status.is_success(), "{said}");
+        w.pass(minutes(60)).await;
+        w.expect_status(project, &waits, "gantry/network", "running: 1 to add");
+        w.pass(minutes(15)).await;
+        let ending = "canceled: Discarded: nobody confirmed it in 3 hours";
         w.expect_status(project, &waits, "gantry/network", ending);
         w
     })

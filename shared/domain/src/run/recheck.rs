@@ -59,8 +59,40 @@ pub fn recheck_at(
 /// When the runner took the phase that is being executed.
 pub fn phase_began(run: &Run) -> Timestamp {
     let first = match run.state {
-        RunState::Applying | RunState::Destroying => RunState::Applying,
+        // A test has as long again for destroying what it made.
+        state @ (RunState::Applying | RunState::Destroying) => state,
         _ => RunState::Initializing,
     };
     run.history.iter().rev().find(|step| step.state == first).map_or(run.since, |step| step.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Step;
+
+    #[test]
+    fn each_phase_has_its_own_time() {
+        let golden = include_str!("../../../store/golden/v1/run.json");
+        let mut run: Run = serde_json::from_str(golden).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let steps = [
+            (RunState::Preparing, 1),
+            (RunState::Initializing, 2),
+            (RunState::Planning, 3),
+            (RunState::Applying, 4),
+            (RunState::Destroying, 5),
+        ];
+        let step = |(state, second)| Step { state, at: at(second), by: None };
+        run.history = steps.map(step).into();
+        for (state, began) in [
+            (RunState::Initializing, 2),
+            (RunState::Planning, 2),
+            (RunState::Applying, 4),
+            (RunState::Destroying, 5),
+        ] {
+            run.state = state;
+            assert_eq!(phase_began(&run), at(began), "{state:?}");
+        }
+    }
 }

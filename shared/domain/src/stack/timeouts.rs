@@ -10,11 +10,15 @@ use std::{borrow::Cow, fmt, str::FromStr};
 #[serde(default)]
 #[schemars(inline)]
 pub struct Timeouts {
-    /// Init and plan together: from a minute to a day, an hour when missing.
+    /// Init and plan together, in seconds; sent, also as `90m` or `1h 30m`. At least a minute, with
+    /// its apply at most 7 hours; an hour when left out.
     pub plan: TimeLimit,
-    /// Apply: from a minute to a day, two hours when missing.
+    /// An apply, in seconds; sent, also as `90m` or `1h 30m`. At least a minute, with its plan at
+    /// most 7 hours; two hours when left out. What a test makes has it once more to be destroyed.
     pub apply: TimeLimit,
-    /// Waiting for a person, then discarded: from an hour to 90 days, seven days when missing.
+    /// How long a run waits for a person until it is discarded, in seconds; sent, also as `3 days`.
+    /// From an hour to seven days, which is usual when left out. It counts from when the run began
+    /// to wait.
     pub unconfirmed: TimeLimit,
 }
 
@@ -59,7 +63,7 @@ impl TimeLimit {
 
 /// A text that is no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("should be a time such as 90m, 1h 30m or 7 days, or a number of seconds")]
+#[error("should be a time such as 90m, 1h 30m or 7 days")]
 pub struct InvalidTimeLimit;
 
 impl FromStr for TimeLimit {
@@ -94,10 +98,7 @@ impl From<TimeLimit> for u32 {
 
 /// As it is sent.
 #[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "should be a time such as 90m, 1h 30m or 7 days, or a number of seconds"
-)]
+#[serde(untagged, expecting = "should be a time such as 90m, 1h 30m or 7 days")]
 enum Typed {
     Seconds(u32),
     Text(String),
@@ -125,11 +126,11 @@ impl JsonSchema for TimeLimit {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         if generator.contract().is_serialize() {
-            json_schema!({ "type": "integer", "minimum": 0, "description": "In seconds." })
+            json_schema!({ "type": "integer", "minimum": 60, "description": "In seconds." })
         } else {
             json_schema!({
                 "type": ["integer", "string"],
-                "minimum": 0,
+                "minimum": 60,
                 "description": "In seconds, or a text such as `90m`, `1h 30m` or `7 days`.",
             })
         }

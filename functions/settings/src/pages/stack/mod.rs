@@ -299,7 +299,7 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
         facts.push(("Tags", format!("{} start {run}", tag.pattern)));
     }
     let Timeouts { plan, apply, unconfirmed } = stack.settings.timeouts;
-    let limits = format!("{plan} for a plan, {apply} for an apply, {unconfirmed} to confirm it");
+    let limits = format!("{plan} for a plan, {apply} for an apply, {unconfirmed} to confirm");
     facts.push(("Time limits", limits));
     let lists = [
         ("Further paths", &stack.settings.project_globs),
