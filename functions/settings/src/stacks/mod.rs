@@ -139,17 +139,21 @@ async fn nothing_unfinished(app: &App, stack: &Stack, title: &str) -> Answer<Wri
 
 /// Tells the scheduler of a change. Losing this loses nothing: the comparing finds it.
 async fn tell(app: &App, project: Option<ProjectId>, stack: &StackId, cause: String) {
+    if let Err(error) = app.sender.send(changed(app, project, stack, cause)).await {
+        tracing::warn!(%error, "the scheduler was not told of a changed stack");
+    }
+}
+
+/// What tells the scheduler of a change.
+fn changed(app: &App, project: Option<ProjectId>, stack: &StackId, cause: String) -> Message {
     let stack = stack.clone();
-    let message: Message = match project {
+    match project {
         Some(project) => ProjectMessage::StackChanged { project, stack, cause }.into(),
         // Nothing is compared there; what it has queued may have to go.
         None => {
             let version = app.clock.now().as_millisecond().unsigned_abs();
             StackMessage::StackDue { stack, version }.into()
         }
-    };
-    if let Err(error) = app.sender.send(message).await {
-        tracing::warn!(%error, "the scheduler was not told of a changed stack");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Deleting a stack.
 
-use super::{Kind, changed_meanwhile, find, find_of, nothing_unfinished, tell};
+use super::{Kind, changed, changed_meanwhile, find, find_of, nothing_unfinished, tell};
 use crate::{
     app::App,
     form::Params,
@@ -16,9 +16,13 @@ use gantry_store::{Expect, Outcome, Stored, Write, config::SlugEntry, keys, runn
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How long the state of a deleted stack can be exported.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// When the deletion is certainly done, or certainly was not.
+const LOOKED_AT_AGAIN: Duration = Duration::from_secs(60);
 
 /// What is to become of a state that still holds resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -97,6 +101,10 @@ pub(crate) async fn delete(
         let key = keys::project_stack(project, &stack.id);
         writes.push(Write::Delete { key, expect: Expect::Any });
     }
+    // Nothing compares a stack that is gone: whatever becomes of this process, the scheduler looks
+    // at it once more when it must be.
+    let look = changed(app, stack.project(), &stack.id, "deleted".to_owned());
+    app.sender.send_later(look, LOOKED_AT_AGAIN).await?;
     match app.store.write(writes).await? {
         Outcome::Written => {}
         Outcome::Stale => return Err(changed_meanwhile()),
