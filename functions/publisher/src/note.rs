@@ -206,12 +206,8 @@ impl Work {
             if run.run_type != RunType::Tracked {
                 continue;
             }
-            let level = match run.ending.is_some() || !run.warnings.is_empty() {
-                true => self.deps.store.stack(&run.stack).await?,
-                // There is nothing to show of it but how it stands.
-                false => None,
-            };
-            let level = level.map_or(CommentLevel::Summary, |stack| stack.value.settings.comment);
+            let stack = self.deps.store.stack(&run.stack).await?;
+            let level = stack.map_or(CommentLevel::Summary, |stack| stack.value.settings.comment);
             tracked.push(self.note_stack(&run, level));
         }
         Ok(tracked)

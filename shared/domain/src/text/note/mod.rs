@@ -107,11 +107,10 @@ pub fn render(input: &NoteInput) -> String {
         note += "\n| Stack | Result | + | ~ | − | Run |\n|---|---|---:|---:|---:|---|\n";
         note += &table(rows, BUDGET * 4 / 10, "stack");
     }
-    let started: &[NoteStack] = match input.state {
-        MergeRequestState::Merged => &input.tracked,
-        MergeRequestState::Open | MergeRequestState::Closed => &[],
-    };
-    note += &tracked(started);
+    let is_merged = input.state == MergeRequestState::Merged;
+    let started = input.tracked.iter().filter(|s| is_merged && s.level != CommentLevel::None);
+    let started: Vec<&NoteStack> = started.collect();
+    note += &tracked(&started);
     // Where space is short, what failed and what changes keep their place.
     let mut sections: Vec<(u8, Section)> = stacks
         .into_iter()
@@ -247,7 +246,7 @@ fn table(rows: Vec<(u8, String)>, bytes: usize, noun: &str) -> String {
 }
 
 /// After the merge: the runs that it started, and how they ended.
-fn tracked(stacks: &[NoteStack]) -> String {
+fn tracked(stacks: &[&NoteStack]) -> String {
     if stacks.is_empty() {
         return String::new();
     }

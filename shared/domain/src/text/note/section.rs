@@ -63,7 +63,7 @@ pub(super) fn of(stack: &NoteStack) -> Option<Section> {
     }
     let summary = match run.state {
         RunState::Failed => run.failure(),
-        _ if run.run_type == RunType::Tracked => of_run(run).description,
+        _ if run.run_type != RunType::Proposed => of_run(run).description,
         _ => run.delta.unwrap_or_default().to_string(),
     };
     Some(Section {
