@@ -1,5 +1,5 @@
 //! DynamoDB on one machine: dynoxide in this process, called by the real SDK without a port, which
-//! everybody on the machine would reach, runs too.
+//! anyone on the machine, runs included, could reach.
 
 use anyhow::Context as _;
 use aws_smithy_runtime_api::{
@@ -124,6 +124,7 @@ fn write<T: serde::Serialize>(answer: &T) -> dynoxide::Result<String> {
 mod tests {
     use super::*;
     use aws_sdk_dynamodb::{Client, error::ProvideErrorMetadata as _};
+    use gantry_store::{Expect, Key, Outcome, Store, Write};
 
     #[tokio::test]
     async fn the_sdk_is_told_what_went_wrong_in_dynamodbs_words() {
@@ -135,15 +136,24 @@ mod tests {
         assert!(error.message().unwrap().contains("ListBackups"), "{error:?}");
     }
 
-    #[test]
-    fn what_a_file_holds_is_there_again_and_a_file_that_is_no_table_is_named() {
-        let folder =
-            std::env::temp_dir().join(format!("gantry-local-table-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("table.db");
-        std::fs::write(&file, "no database").unwrap();
-        let error = LocalTable::in_file(&file).unwrap_err();
-        assert!(format!("{error:#}").contains("table.db cannot be opened"), "{error:#}");
-        std::fs::remove_dir_all(&folder).unwrap();
+    #[tokio::test]
+    async fn what_a_file_holds_is_there_again_and_a_file_that_is_no_table_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = |file: &Path| {
+            let table = LocalTable::in_file(file).unwrap();
+            Store::new(Client::new(&table.config()), "gantry".to_owned())
+        };
+        let (file, key) = (folder.path().join("table.db"), Key::new("a", "b"));
+        let first = store(&file);
+        first.create_table_if_missing().await.unwrap();
+        let written = first.write(vec![Write::put(key.clone(), Expect::Absent, &7).unwrap()]).await;
+        assert_eq!(written.unwrap(), Outcome::Written);
+        drop(first);
+        assert_eq!(store(&file).get::<u64>(&key).await.unwrap().unwrap().value, 7);
+
+        let damaged = folder.path().join("damaged.db");
+        std::fs::write(&damaged, "no database, and longer than the head of one".repeat(9)).unwrap();
+        let error = LocalTable::in_file(&damaged).unwrap_err();
+        assert!(format!("{error:#}").contains("damaged.db cannot be opened"), "{error:#}");
     }
 }

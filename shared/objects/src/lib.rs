@@ -205,7 +205,7 @@ impl Objects {
     }
 }
 
-/// An object being written piece by piece.
+/// An object being written piece by piece: for as long as pieces come.
 pub struct Writing {
     key: String,
     upload: WriteMultipart,
@@ -214,19 +214,19 @@ pub struct Writing {
 impl Writing {
     /// Adds a piece. Waits while earlier pieces are still on their way.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), ObjectError> {
-        in_time(self.upload.wait_for_capacity(4)).await.map_err(at(&self.key))?;
+        self.upload.wait_for_capacity(4).await.map_err(at(&self.key))?;
         self.upload.write(piece);
         Ok(())
     }
 
     /// Makes the object appear.
     pub async fn finish(self) -> Result<(), ObjectError> {
-        in_time(self.upload.finish()).await.map(|_| ()).map_err(at(&self.key))
+        self.upload.finish().await.map(|_| ()).map_err(at(&self.key))
     }
 
     /// Forgets what was written.
     pub async fn abort(self) -> Result<(), ObjectError> {
-        in_time(self.upload.abort()).await.map_err(at(&self.key))
+        self.upload.abort().await.map_err(at(&self.key))
     }
 }
 

@@ -79,8 +79,9 @@ fn http_client(trusts: TlsContext) -> SharedHttpClient {
     SharedHttpClient::new(InTime(https))
 }
 
-/// Ends each try of a call in the time that the work has left which makes it ([`deadline`]), and
-/// has none made after that.
+/// Lets each try of a call wait for its answer no longer than the work has left which makes it
+/// ([`deadline`]), and has none made after that. An answer that stalls after it has begun ends with
+/// [`ONE_TRY`].
 #[derive(Debug)]
 struct InTime<T>(T);
 
