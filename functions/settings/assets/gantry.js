@@ -7,7 +7,8 @@ const TICK = 3000;
 setInterval(() => {
   if (document.hidden) return;
   for (const part of document.querySelectorAll("[data-live]")) {
-    const busy = part.contains(document.activeElement) || part.querySelector("details[open]");
+    const parts = [part, ...document.querySelectorAll("[data-follows]")];
+    const busy = parts.some((p) => p.contains(document.activeElement) || p.querySelector("details[open]"));
     if (!busy) htmx.trigger(part, "tick");
   }
 }, TICK);

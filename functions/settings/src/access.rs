@@ -54,6 +54,8 @@ pub(crate) struct Guard {
     pub(crate) what: &'static str,
     /// A form without the answer to the address's question leads to it.
     pub(crate) asks: bool,
+    /// The same address shows the form that is sent to it.
+    pub(crate) is_form: bool,
 }
 
 /// Lets a caller with a good key through.

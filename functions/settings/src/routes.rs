@@ -293,8 +293,8 @@ fn commands_of_pages() -> impl Iterator<Item = Route> {
     })
 }
 
-/// The API and the pages. There is no fallback but for addresses below `/api/`, so that other
-/// functions' routers can stand beside it in one process.
+/// The API and the pages, and what is answered where there is nothing: other functions' routers,
+/// which stand beside it in one process, have no fallback of their own.
 pub fn router(deps: Deps) -> Router {
     let app = App::new(deps);
     let mut router = Router::new();
@@ -302,15 +302,23 @@ pub fn router(deps: Deps) -> Router {
         let handler = taking(route.handler, route.takes);
         Route { handler, ..route }
     });
+    let shown = addresses();
+    let of = |needs, route: &Route| Guard {
+        app: app.clone(),
+        needs,
+        what: route.what,
+        asks: route.asks,
+        is_form: !route.asks && shown.contains(&route.path),
+    };
     for route in api.chain(pages()) {
         let handler = match route.access {
             Access::Open => route.handler,
             Access::Key(needs) => {
-                let state = Guard { app: app.clone(), needs, what: route.what, asks: route.asks };
+                let state = of(needs, &route);
                 route.handler.route_layer(from_fn_with_state(state, guard))
             }
             Access::Page(needs) => {
-                let state = Guard { app: app.clone(), needs, what: route.what, asks: route.asks };
+                let state = of(needs, &route);
                 route.handler.route_layer(from_fn_with_state(state, pages::guard))
             }
         };
@@ -319,6 +327,7 @@ pub fn router(deps: Deps) -> Router {
     router
         .method_not_allowed_fallback(wrong_method)
         .route("/api/{*rest}", axum::routing::any(unknown))
+        .fallback(pages::nowhere)
         .layer(from_fn(in_time))
         .with_state(app)
 }

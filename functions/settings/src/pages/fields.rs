@@ -44,6 +44,11 @@ impl Fields {
         }
     }
 
+    /// All fields, without those that belong to a session: what starts with `_`.
+    pub(super) fn sent(self) -> Vec<(String, String)> {
+        self.0.into_iter().filter(|(name, _)| !name.starts_with('_')).collect()
+    }
+
     /// A text, or null when nothing was typed.
     pub(super) fn value(&self, name: &str) -> Value {
         match self.text(name).trim() {

@@ -23,7 +23,7 @@ use axum::{
 use gantry_domain::EventId;
 
 /// The largest form.
-const LARGEST: usize = 300 * 1024;
+pub(super) const LARGEST: usize = 300 * 1024;
 
 /// Lets somebody with a session, and the role that the route needs, see a page.
 pub(crate) async fn guard(
@@ -35,6 +35,9 @@ pub(crate) async fn guard(
     let root = root_of(path.as_str());
     let viewer = match viewer(&guard.app, request.headers()).await {
         Ok(Some(viewer)) => viewer,
+        Ok(None) if request.method() == Method::POST => {
+            return sign_in::instead(&root, guard.is_form, request).await;
+        }
         Ok(None) => return sign_in::send_there(&root, request.headers(), request.uri()),
         Err(refusal) => return shell::refusal(&root, None, refusal.into_response()),
     };
@@ -101,4 +104,9 @@ async fn change(guard: &Guard, viewer: &Viewer, request: Request, next: Next) ->
 fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
+}
+
+/// The browser says that a page of this site sent it.
+pub(super) fn is_from_here(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
 }

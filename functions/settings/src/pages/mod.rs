@@ -30,6 +30,7 @@ mod stack_form;
 
 pub(crate) use assets::asset;
 pub(crate) use guard::guard;
+pub(crate) use shell::nowhere;
 
 use askama::Template;
 use axum::{

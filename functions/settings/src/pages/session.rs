@@ -7,6 +7,7 @@ use crate::{
 };
 use axum::http::{HeaderMap, HeaderValue, header};
 use gantry_secrets::{SESSION_COOKIE, Session};
+use gantry_store::config::AdminKey;
 use secrecy::ExposeSecret as _;
 
 /// Somebody who is signed in, as pages need them.
@@ -14,6 +15,20 @@ use secrecy::ExposeSecret as _;
 pub(crate) struct Viewer {
     pub(super) caller: Caller,
     pub(super) form_token: String,
+}
+
+impl Viewer {
+    /// Whoever has a session with this key.
+    pub(super) fn new(app: &App, key: AdminKey, session: &Session) -> Self {
+        let caller = Caller {
+            name: key.name,
+            role: key.role,
+            digest: session.key.clone(),
+            request: access::new_request(),
+        };
+        let form_token = session.form_token(&app.signer).expose_secret().to_owned();
+        Self { caller, form_token }
+    }
 }
 
 /// The way from the page at `path` (as the route is written) to `/`. The public address may have
@@ -32,14 +47,7 @@ pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<Session> {
 pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<Viewer>, Refusal> {
     let Some(session) = session(app, headers) else { return Ok(None) };
     let Some(key) = app.store.admin_key_by_digest(&session.key).await? else { return Ok(None) };
-    let caller = Caller {
-        name: key.name,
-        role: key.role,
-        digest: session.key.clone(),
-        request: access::new_request(),
-    };
-    let form_token = session.form_token(&app.signer).expose_secret().to_owned();
-    Ok(Some(Viewer { caller, form_token }))
+    Ok(Some(Viewer::new(app, key, &session)))
 }
 
 /// A cookie that only this origin's requests carry, and no script reads.

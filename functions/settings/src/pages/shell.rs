@@ -2,17 +2,19 @@
 
 use super::{
     respond,
-    session::{Viewer, root_of},
+    session::{Viewer, root_of, viewer},
 };
+use crate::{app::App, refusal::Refusal};
 use askama::Template;
 use axum::{
-    extract::{FromRequestParts, MatchedPath},
-    http::request::Parts,
-    response::Response,
+    extract::{FromRequestParts, MatchedPath, State},
+    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
+    response::{IntoResponse as _, Response},
 };
 use gantry_setup::web::Problem;
 use gantry_store::config::Role;
 use std::convert::Infallible;
+use url::Url;
 
 /// The frame of a page.
 #[derive(Debug, Clone)]
@@ -131,6 +133,21 @@ pub(super) fn refusal(root: &str, viewer: Option<&Viewer>, response: Response) -
         errors: problem.errors.into_iter().collect(),
     };
     respond(problem.status, &page)
+}
+
+/// Where there is nothing, for who would look at a page.
+pub(crate) async fn nowhere(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
+    if !accepts.is_some_and(|accepts| accepts.contains("text/html")) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let address = app.public_url.as_ref().and_then(|url| Url::parse(url.as_str()).ok());
+    let prefix = address.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
+    let root = root_of(uri.path().strip_prefix(prefix).unwrap_or(uri.path()));
+    let viewer = viewer(&app, &headers).await.ok().flatten();
+    let detail = "The address is wrong, or what it showed was deleted.";
+    let refusal_of = Refusal::new(StatusCode::NOT_FOUND, "There is no such page", detail);
+    refusal(&root, viewer.as_ref(), refusal_of.into_response())
 }
 
 /// A refusal that a handler answered with, if it did.

@@ -2,16 +2,18 @@
 
 use super::{
     fields::Fields,
-    go_to, respond,
-    session::cookie,
+    go_to,
+    guard::{LARGEST, is_from_here},
+    respond,
+    session::{Viewer, cookie},
     shell::{self, Frame, Shell},
     show::encoded,
 };
 use crate::{access, app::App, form::Params, refusal::Answer};
 use askama::Template;
 use axum::{
-    body::Bytes,
-    extract::State,
+    body::{Bytes, to_bytes},
+    extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
@@ -31,6 +33,19 @@ struct SignIn {
     /// Where to go afterwards, relative to `/`.
     next: String,
     problem: Option<String>,
+    /// Something was sent, and was not done.
+    unsent: bool,
+    /// The fields that were sent, as a browser sends them.
+    kept: String,
+}
+
+/// What was sent before, to be sent again.
+#[derive(Template)]
+#[template(path = "send_again.html")]
+struct SendAgain {
+    shell: Shell,
+    next: String,
+    kept: Vec<(String, String)>,
 }
 
 #[derive(Deserialize)]
@@ -40,10 +55,7 @@ pub(crate) struct NextQuery {
 
 /// To the sign-in, remembering where somebody wanted to go.
 pub(super) fn send_there(root: &str, headers: &HeaderMap, uri: &Uri) -> Response {
-    // The part below `/`, whatever path the public address has before it.
-    let depth = root.matches("../").count() + 1;
-    let segments: Vec<&str> = uri.path().split('/').collect();
-    let mut next = segments[segments.len().saturating_sub(depth)..].join("/");
+    let mut next = below(root, uri).join("/");
     if let Some(query) = uri.query() {
         next = format!("{next}?{query}");
     }
@@ -55,11 +67,42 @@ pub(super) fn send_there(root: &str, headers: &HeaderMap, uri: &Uri) -> Response
     go_to(&to)
 }
 
+/// The parts of an address below `/`, whatever path the public address has before it.
+fn below<'a>(root: &str, uri: &'a Uri) -> Vec<&'a str> {
+    let depth = root.matches("../").count() + 1;
+    let segments: Vec<&str> = uri.path().split('/').collect();
+    segments[segments.len().saturating_sub(depth)..].to_vec()
+}
+
+/// The sign-in in place of what was sent without a session: it was not done. What was typed into a
+/// form of this site is kept, to be sent again; a button leads back to its page.
+pub(super) async fn instead(root: &str, is_form: bool, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let kept = match is_form && is_from_here(&parts.headers) {
+        true => to_bytes(body, LARGEST).await.unwrap_or_default(),
+        false => Bytes::new(),
+    };
+    let mut next = below(root, &parts.uri);
+    if !is_form {
+        next.pop();
+    }
+    let frame = Frame { root: root.to_owned(), viewer: None, done: None };
+    let page = SignIn {
+        shell: frame.shell("", "Sign in"),
+        next: next.join("/"),
+        problem: None,
+        unsent: true,
+        kept: String::from_utf8_lossy(&kept).into_owned(),
+    };
+    respond(StatusCode::UNAUTHORIZED, &page)
+}
+
 /// `GET /sign-in`
 pub(crate) async fn show(frame: Frame, Params(query): Params<NextQuery>) -> Response {
     let next = safe(query.next.as_deref().unwrap_or_default());
     let shell = frame.shell("", "Sign in");
-    respond(StatusCode::OK, &SignIn { shell, next, problem: None })
+    let (problem, unsent, kept) = (None, false, String::new());
+    respond(StatusCode::OK, &SignIn { shell, next, problem, unsent, kept })
 }
 
 /// `POST /sign-in`
@@ -67,10 +110,11 @@ pub(crate) async fn try_key(
     State(app): State<App>,
     frame: Frame,
     address: ClientAddress,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let fields = Fields::read(body.get(..4096).unwrap_or(&body));
-    match begin(&app, &frame, &address, &fields).await {
+    let fields = Fields::read(body.get(..4 * LARGEST).unwrap_or(&body));
+    match begin(&app, &frame, &address, &fields, is_from_here(&headers)).await {
         Ok(response) => response,
         Err(refusal) => shell::refusal(&frame.root, None, refusal.into_response()),
     }
@@ -81,13 +125,19 @@ async fn begin(
     frame: &Frame,
     address: &ClientAddress,
     fields: &Fields,
+    is_from_here: bool,
 ) -> Answer<Response> {
     let next = safe(fields.text("next"));
+    // Another site could have something of its own sent in somebody's name.
+    let kept = Some(fields.text("kept")).filter(|_| is_from_here && !next.is_empty());
+    let kept = kept.unwrap_or_default();
     let again = |status, problem: &str| {
         let page = SignIn {
             shell: frame.shell("", "Sign in"),
             next: next.clone(),
             problem: Some(problem.to_owned()),
+            unsent: false,
+            kept: kept.to_owned(),
         };
         respond(status, &page)
     };
@@ -108,9 +158,14 @@ async fn begin(
     };
     let session = Session::begin(admin_key_digest(secret), now);
     let value = session.to_cookie(&app.signer);
-    access::record(app, key.name, "sign in".to_owned(), "done".to_owned()).await;
-    let to = format!("{}{next}", if frame.root.is_empty() { "./" } else { &frame.root });
-    let mut response = go_to(&to);
+    access::record(app, key.name.clone(), "sign in".to_owned(), "done".to_owned()).await;
+    let mut response = if kept.is_empty() {
+        go_to(&format!("{}{next}", if frame.root.is_empty() { "./" } else { &frame.root }))
+    } else {
+        let frame = Frame { viewer: Some(Viewer::new(app, key, &session)), ..frame.clone() };
+        let (shell, kept) = (frame.shell("", "Signed in"), Fields::read(kept.as_bytes()).sent());
+        respond(StatusCode::OK, &SendAgain { shell, next, kept })
+    };
     let cookie = cookie(app, value.expose_secret(), SESSION_LASTS.as_secs());
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)

@@ -144,6 +144,71 @@ async fn time_limits_are_typed_as_people_write_them() {
 }
 
 #[tokio::test]
+async fn what_is_sent_without_a_session_is_not_done_and_not_lost() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Unconfirmed).await.id;
+    let here = [("content-type", FORM), ("sec-fetch-site", "same-origin")];
+    let send = async |path: &str, body: &str, headers: &[(&str, &str)]| {
+        w.ask("POST", path, None, headers, body.to_owned()).await
+    };
+
+    // A button leads back to its page.
+    let got = send(&format!("/runs/{run}/confirm"), "_token=x", &here).await.expect(401).text;
+    assert!(got.contains("It was not done:"), "{got}");
+    assert!(got.contains(&format!(r#"name="next" value="runs/{run}""#)), "{got}");
+    assert!(!got.contains("name=\"kept\""), "{got}");
+
+    // What was typed into a form is kept through a wrong key, and sent again by who typed it.
+    let typed = "_token=old&name=N%3Ct&project=acme%2Fnetwork&variables%5B0%5D.value=a%0D%0Ab";
+    let got = send("/stacks/new", typed, &here).await.expect(401).text;
+    let escaped = typed.replace('&', "&#38;");
+    let field = format!(r#"name="kept" value="{escaped}""#);
+    assert!(got.contains(&field) && got.contains(r#"name="next" value="stacks/new""#), "{got}");
+    let form = |key: &str, kept: &str| {
+        let mut fields = url::form_urlencoded::Serializer::new(String::new());
+        let pairs = [("key", key), ("next", "stacks/new"), ("kept", kept)];
+        fields.extend_pairs(pairs).finish()
+    };
+    let wrong = send("/sign-in", &form("gantry_no", typed), &here).await.expect(401).text;
+    assert!(wrong.contains(&field), "{wrong}");
+    let again = send("/sign-in", &form(&w.admin, typed), &here).await.expect(200);
+    assert!(again.headers.contains_key("set-cookie"));
+    for part in [
+        r#"action="stacks/new""#,
+        r#"name="name" value="N&#60;t""#,
+        "name=\"variables[0].value\" value=\"a\nb\"",
+        "Send it again",
+    ] {
+        assert!(again.text.contains(part), "{part}: {}", again.text);
+    }
+    assert!(!again.text.contains("old"), "a token of another session: {}", again.text);
+
+    // Another site has nothing sent in somebody's name.
+    for elsewhere in [
+        &[("content-type", FORM)][..],
+        &[("content-type", FORM), ("sec-fetch-site", "cross-site")],
+        &[("content-type", FORM), ("sec-fetch-site", "same-site")],
+    ] {
+        let got = send("/stacks/new", typed, elsewhere).await.expect(401).text;
+        assert!(!got.contains("name=\"kept\""), "{got}");
+        send("/sign-in", &form(&w.admin, typed), elsewhere).await.expect(303);
+    }
+}
+
+#[tokio::test]
+async fn where_there_is_nothing_a_page_says_so() {
+    let w = connected().await;
+    let html = [("accept", "text/html,*/*")];
+    let got = w.ask("GET", "/stack/network", None, &html, "").await.expect(404).text;
+    assert!(got.contains("There is no such page") && got.contains("../sign-in"), "{got}");
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    browser.get("/nothing").await.expect(404);
+    w.ask("GET", "/nothing", None, &[], "").await.expect(404);
+    w.ask("POST", "/nothing", None, &[], "").await.expect(404);
+}
+
+#[tokio::test]
 async fn a_list_refuses_parameters_that_it_does_not_know() {
     let w = connected().await;
     w.stack().await;
