@@ -8,35 +8,38 @@ set -eu
 cd "$(dirname "$0")/.."
 
 heading='## Every file'
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
 
-list() {
-    git ls-files --cached --others --exclude-standard '*.rs' | LC_ALL=C sort | while read -r file; do
-        [ -e "$file" ] || continue
-        awk -v file="$file" '
-            !/^\/\/!/ || $0 == "//!" { exit }
-            { sub(/^\/\/! ?/, ""); said = said (said ? " " : "") $0 }
-            said ~ /\. |\.$|:$/ { exit }
-            END {
-                # A sentence, or what stands before a list.
-                if (match(said, /\. /)) said = substr(said, 1, RSTART)
-                sub(/:$/, ".", said)
-                gsub(/\[`/, "`", said); gsub(/`\]/, "`", said)
-                if (said) {
-                    split(file, part, "/")
-                    print part[1] "/" part[2] "\t" substr(file, length(part[1] part[2]) + 3) "\t" said
-                }
-            }' "$file"
-    done | awk -F '\t' '
-        $1 != crate { crate = $1; printf "\n### %s\n\n", crate }
-        { printf "- `%s`: %s\n", $2, $3 }'
-}
+git ls-files --cached --others --exclude-standard '*.rs' > "$folder/all"
+LC_ALL=C sort -o "$folder/all" "$folder/all"
+while read -r file; do
+    [ -e "$file" ] || continue
+    awk -v file="$file" '
+        !/^\/\/!/ || $0 == "//!" { exit }
+        { sub(/^\/\/! ?/, ""); said = said (said ? " " : "") $0 }
+        said ~ /\. |\.$|:$/ { exit }
+        END {
+            # A sentence, or what stands before a list.
+            if (match(said, /\. /)) said = substr(said, 1, RSTART)
+            sub(/:$/, ".", said)
+            gsub(/\[`/, "`", said); gsub(/`\]/, "`", said)
+            split(file, part, "/")
+            print part[1] "/" part[2] "\t" substr(file, length(part[1] part[2]) + 3) "\t" said
+        }' "$file"
+done < "$folder/all" > "$folder/said"
+if grep -P '\t$' "$folder/said" >&2; then
+    echo "These files do not say what they are: begin them with //!" >&2
+    exit 1
+fi
 
-made=$(mktemp)
-trap 'rm -f "$made"' EXIT
+made=$folder/made
 {
     sed "/^$heading\$/,\$d" ARCHITECTURE.md
     printf '%s\n\nMade by `infra/files.sh` of what the files say of themselves.\n' "$heading"
-    list
+    awk -F '\t' '
+        $1 != crate { crate = $1; printf "\n### %s\n\n", crate }
+        { printf "- `%s`: %s\n", $2, $3 }' "$folder/said"
 } > "$made"
 case ${1-} in
 --check)
@@ -45,5 +48,5 @@ case ${1-} in
         exit 1
     }
     ;;
-*) cp "$made" ARCHITECTURE.md ;;
+*) cat "$made" > ARCHITECTURE.md ;;
 esac

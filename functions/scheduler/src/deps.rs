@@ -1,4 +1,4 @@
-//! What every room of the scheduler works with.
+//! What the whole scheduler works with: its connections, limits and intervals.
 
 use crate::{
     heard::RunnerApi,

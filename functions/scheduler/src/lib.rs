@@ -2,7 +2,7 @@
 //!
 //! Four rooms, each holding the one below it:
 //!
-//! | room | moved by messages of the group | what it does |
+//! | part | moved by messages of the group | what it does |
 //! |---|---|---|
 //! | [`projects`] | `proj:` | reads GitLab, decides, and sends each touched stack a trigger |
 //! | [`stacks`] | `stack:` | makes a stack's runs and moves them, one at a time |

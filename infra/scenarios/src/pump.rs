@@ -96,6 +96,10 @@ impl World {
                     return id.to_owned();
                 }
             }
+            // What waits for GitLab comes again for ever, and the timer comes by meanwhile.
+            if i % 20 == 10 && std::mem::take(&mut self.recovers) {
+                self.timer_comes_by().await;
+            }
             let moved = self.do_one().await;
             if !moved && !self.wait_for_programs().await && !self.wait_for_delayed().await {
                 break;

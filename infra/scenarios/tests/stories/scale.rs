@@ -1,4 +1,4 @@
-//! Many stacks, little room.
+//! Many stacks, few slots.
 
 use gantry_scenarios::{Mode, StackOptions, run_test_in, with_files};
 

@@ -1,3 +1,5 @@
+//! Which stacks an event touches, case by case.
+
 use super::*;
 use crate::Repository;
 use crate::stack::{OnTag, Settings};

@@ -1,3 +1,5 @@
+//! Which statuses a commit lacks, case by case and for random runs.
+
 use super::*;
 use crate::run::{RunEvent, RunState, next};
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! What is masked, in which forms, and what is not.
+
 use super::{
     secret::{decoded, is_long_enough, percent_encoded},
     *,

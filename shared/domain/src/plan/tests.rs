@@ -1,3 +1,5 @@
+//! What is read of plans, as Terraform and OpenTofu write them.
+
 use super::{
     Action, AttributeChange, Change, Delta, Drifted, Limits, Line, PlanError, ResourceChange,
     Value, left_by_destroy, planned_modules,

@@ -1,3 +1,5 @@
+//! Which configuration files of modules are taken, and what is said of the others.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::Value as Json;

@@ -1,3 +1,5 @@
+//! The note, as it is written and as GitLab renders it.
+
 use super::*;
 use crate::stack::Tool;
 use crate::{
