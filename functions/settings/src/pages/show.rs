@@ -1,4 +1,4 @@
-//! How states, times and numbers look on pages.
+//! What states are called on pages, and how times and numbers look.
 
 use crate::integration::{Broken, LastTrouble};
 use gantry_domain::run::{RunState, RunType};
