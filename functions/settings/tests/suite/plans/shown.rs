@@ -410,8 +410,14 @@ fn title(resource: &Json) -> String {
 
 /// What nobody would see, written out.
 fn visible(text: &str) -> String {
-    let signs = [('\u{200b}', "\\u200b"), ('\u{202e}', "\\u202e"), ('\r', "\\r")];
-    signs.iter().fold(text.to_owned(), |text, (sign, shown)| text.replace(*sign, shown))
+    let shown = |sign: char| match sign {
+        '\r' => "\\r".to_owned(),
+        '\n' | '\t' => sign.to_string(),
+        '\u{200b}' | '\u{202e}' => format!("\\u{:04x}", u32::from(sign)),
+        sign if sign.is_control() => format!("\\u{:04x}", u32::from(sign)),
+        sign => sign.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// The text after an element's beginning.
