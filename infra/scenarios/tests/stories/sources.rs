@@ -34,7 +34,8 @@ story!(
         w.expect_status(other, &commit, "gantry/other", "success: 1 to add");
 
         let ended = w.runs("busy").await.iter().filter(|run| run["state"] == "finished").count();
-        assert_eq!(ended, 5, "{}", w.history());
+        // One more is on its way where a process has ended over it.
+        assert!(ended == 5 || (ended == 4 && !w.is_on_time()), "{ended}: {}", w.history());
         let waits = newest(&mut w, "busy").await;
         assert_eq!(waits["state"], "queued");
         let words = waits["waits_for"].as_str().unwrap_or_default();
