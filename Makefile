@@ -37,7 +37,7 @@ programs:
 	cargo build --locked --workspace --bins --tests
 
 test: programs ## Run all tests.
-	$(TOOLS) cargo test --locked --workspace $(ARGS)
+	$(TOOLS) infra/test.sh $(ARGS)
 
 test-aws: programs ## Run the tests of the Lambda functions on stand-ins for AWS alone.
 	$(TOOLS) cargo test --locked --workspace --test aws $(ARGS)
