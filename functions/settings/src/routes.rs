@@ -187,6 +187,16 @@ fn list<H: Handler<T, App>, T: 'static>(
     Route { handler: taking(page.handler, takes), ..page }
 }
 
+/// What the page of a run asks for, with the key of its link.
+fn part_of_run<H: Handler<T, App>, T: 'static>(
+    path: &'static str,
+    takes: &'static [&'static str],
+    handler: H,
+) -> Route {
+    let part = open(path, handler);
+    Route { handler: taking(part.handler, takes), ..part }
+}
+
 /// A page's form that changes something.
 fn send<H: Handler<T, App>, T: 'static>(
     path: &'static str,
@@ -262,8 +272,8 @@ fn pages() -> Vec<Route> {
         send("/modules/{slug}/yank", Admin, "yank a version of the module {slug}", page::yank),
         send("/modules/{slug}/delete", Admin, "delete the module {slug}", page::delete_module),
         open("/runs/{id}", page::run),
-        open("/runs/{id}/log", page::log),
-        open("/runs/{id}/log.txt", page::log_text),
+        part_of_run("/runs/{id}/log", &["after", "before", "key"], page::log),
+        part_of_run("/runs/{id}/log.txt", &["after", "key"], page::log_text),
         see("/runs/{id}/stop", Deploy, page::ask_stop),
         list("/events", &["after", "before", "done", "project"], page::events),
         list("/activity", &["after", "done", "limit"], page::activity),

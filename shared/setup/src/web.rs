@@ -132,7 +132,11 @@ where
     }))
 }
 
-fn check_names(uri: &Uri, takes: &[&str]) -> Result<(), Problem> {
+/// What `taking` asks, for a route that draws its own refusals.
+///
+/// # Errors
+/// A parameter that is not among `takes`, or is there twice: each by its name.
+pub fn check_names(uri: &Uri, takes: &[&str]) -> Result<(), Problem> {
     let mut errors = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (name, _) in pairs(uri) {

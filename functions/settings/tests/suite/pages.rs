@@ -222,6 +222,28 @@ async fn a_list_refuses_parameters_that_it_does_not_know() {
 }
 
 #[tokio::test]
+async fn what_shows_a_run_refuses_parameters_that_it_does_not_know() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Unconfirmed).await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    for (address, takes) in [
+        ("", "action=create&find=x&page=1&text=y"),
+        ("/log", "before=end"),
+        ("/log.txt", "key=old"),
+    ] {
+        let address = format!("/runs/{}{address}", run.id);
+        browser.get(&format!("{address}?{takes}")).await.expect(200);
+        for wrong in ["limit=2", "find=x&find=y&limit=2"] {
+            let got = browser.get(&format!("{address}?{wrong}")).await.expect(422);
+            assert!(got.text.contains("limit."), "{address}?{wrong}: {}", got.text);
+        }
+    }
+    let page = browser.get(&format!("/runs/{}?stat=x", run.id)).await.expect(422);
+    assert!(page.text.contains("<html") && page.text.contains("Sign out"), "{}", page.text);
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_time_and_with_its_key() {
     let w = connected().await;
     let key = w.key("read").await;

@@ -21,7 +21,7 @@ use crate::{
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse as _, Response},
 };
 use gantry_domain::{
@@ -34,7 +34,7 @@ use gantry_domain::{
 };
 use gantry_queue::FeedbackMessage;
 use gantry_secrets::links::may_read;
-use gantry_setup::web::bearer;
+use gantry_setup::web::{bearer, check_names};
 use gantry_store::{config::Role, keys, runner::StateVersion};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -128,6 +128,10 @@ struct Actions {
     applying: bool,
 }
 
+/// What the address of a run takes.
+const TAKES: [&str; 9] =
+    ["action", "asked", "at", "done", "find", "key", "more", "page", "text"];
+
 #[derive(Default, Deserialize)]
 pub(crate) struct Query {
     key: Option<String>,
@@ -148,9 +152,11 @@ pub(crate) async fn show(
     mut frame: Frame,
     Path(id): Path<String>,
     query: Answer<Params<Query>>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let drawn = async {
+        check_names(&uri, &TAKES)?;
         let Params(query) = query?;
         match reader(&app, &id, query.key.as_deref(), &headers).await? {
             Reader::Nobody => Ok(no_access(&frame)),
