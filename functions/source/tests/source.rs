@@ -275,7 +275,10 @@ async fn what_comes_in_place_of_an_archive_is_waited_out_for_an_hour() {
         world.shows_the_project();
         world.fetch().await.unwrap();
         let reason = world.failed().await.unwrap();
-        assert!(reason.contains(words) && reason.contains("in place of the archive"), "{reason}");
+        assert!(
+            reason.contains(words) && reason.contains("instead. A proxy or firewall"),
+            "{reason}"
+        );
         assert_eq!(world.archive().await, None);
     }
 }
@@ -320,7 +323,7 @@ async fn a_run_is_told_when_its_source_is_there_and_until_then_what_it_waits_for
         sent.iter().map(|sent| Envelope::from_body(&sent.body).unwrap().message).collect()
     };
     for (status, words) in [
-        (429, "GitLab gives five archives of a project a minute. The next try is in 17 s."),
+        (429, "GitLab allows five archive downloads per project per minute. Next attempt in 17 s."),
         (503, "503"),
     ] {
         w.answers(Reply::Status(status, r#"{"message":"no"}"#));

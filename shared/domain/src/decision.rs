@@ -170,7 +170,7 @@ fn tracked_branch(head: &CommitSha, changes: Option<&Changes>, stack: &Stack) ->
 
 fn other_branch(branch: &str, changes: &Changes, is_tracked: bool, stack: &Stack) -> Decision {
     if is_tracked {
-        return nothing(format!("{branch} is tracked by another stack of the project"));
+        return nothing(format!("{branch} is tracked by another stack in the project"));
     }
     match affected(changes, stack) {
         Affected::No(because) => untouched(because),
@@ -193,7 +193,7 @@ fn merge_request(
 ) -> Decision {
     if stack.branch != target_branch {
         return nothing(format!(
-            "the merge request's target is {target_branch}, the stack tracks {}",
+            "the merge request targets {target_branch}, but the stack tracks {}",
             stack.branch
         ));
     }
@@ -206,7 +206,7 @@ fn merge_request(
     {
         let from = fork.path.clone().unwrap_or_else(|| format!("project {}", fork.project));
         return nothing(format!(
-            "the code comes from the fork {from}, which the stack's allow_forks does not list"
+            "the code comes from the fork {from}, which is not listed in the stack's allow_forks"
         ));
     }
     Decision::Run {
@@ -244,7 +244,7 @@ fn tagged(tag: &str, in_tracked_branch: bool, is_protected: bool, stack: &Stack)
             reason: format!("tag {tag} matches {}", on_tag.pattern),
         },
         OnPush::Tracked => nothing(format!(
-            "the tag's commit is not in {}, and the tag is not protected",
+            "the tag's commit is not on {} and the tag is not protected",
             stack.branch
         )),
     }
@@ -254,11 +254,11 @@ fn tagged(tag: &str, in_tracked_branch: bool, is_protected: bool, stack: &Stack)
 fn versioned(tag: &str, may: bool, stack: &Stack, module: &Module) -> Decision {
     let Some(version) = from_tag(tag, &module.tag_prefix) else {
         let form = format!("{}1.2.3 or {0}v1.2.3", module.tag_prefix);
-        return nothing(format!("the tag names no version of the module, such as {form}"));
+        return nothing(format!("the tag does not name a version of the module, such as {form}"));
     };
     if !may {
         return nothing(format!(
-            "the tag's commit is not in {}, and the tag is not protected: it makes no version",
+            "the tag's commit is not on {} and the tag is not protected, so no version is created",
             stack.branch
         ));
     }
@@ -266,7 +266,7 @@ fn versioned(tag: &str, may: bool, stack: &Stack, module: &Module) -> Decision {
         run_type: RunType::Tracked,
         interest: None,
         fork_of: None,
-        reason: format!("tag {tag} asks for version {version}"),
+        reason: format!("tag {tag} requests version {version}"),
         version: Some(version),
     }
 }
@@ -318,17 +318,10 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
                     Affected::Yes(format!("{} and {more} more changed", shown(first)))
                 }
                 (None, _) if paths.is_empty() => Affected::No("no file changed".to_owned()),
-                (None, _) => Affected::No(format!(
-                    "none of the {} changed files is in {}{}{}",
-                    paths.len(),
-                    folder(&stack.settings.project_root),
-                    if stack.settings.project_globs.is_empty() {
-                        ""
-                    } else {
-                        " or matches its globs"
-                    },
-                    if var_files.is_empty() { "" } else { " or is one of its variable files" },
-                )),
+                (None, _) => {
+                    let has_globs = !stack.settings.project_globs.is_empty();
+                    Affected::No(none_of(paths.len(), has_globs, !var_files.is_empty(), stack))
+                }
             }
         }
         Changes::Unlisted { why, roots } => {
@@ -338,21 +331,40 @@ fn affected(changes: &Changes, stack: &Stack) -> Affected {
                     folder(&stack.settings.project_root)
                 )),
                 TreeChange::Same if !stack.settings.project_globs.is_empty() => {
-                    Affected::Yes(format!("its globs may match: {why}"))
+                    Affected::Yes(format!("its globs may match ({why})"))
                 }
                 TreeChange::Same if !var_files_elsewhere(stack).is_empty() => {
-                    Affected::Yes(format!("its variable files may have changed: {why}"))
+                    Affected::Yes(format!("its variable files may have changed ({why})"))
                 }
-                TreeChange::Same => Affected::No(format!(
-                    "{} is the same on both sides",
-                    folder(&stack.settings.project_root)
-                )),
+                TreeChange::Same => {
+                    Affected::No(format!("{} is unchanged", folder(&stack.settings.project_root)))
+                }
                 TreeChange::Unknown => Affected::Yes(format!(
-                    "it counts as affected, because what changed cannot be told: {why}"
+                    "counted as affected, because what changed is unknown ({why})"
                 )),
             }
         }
     }
+}
+
+/// That so many changed files are none of the stack's.
+fn none_of(files: usize, has_globs: bool, has_var_files: bool, stack: &Stack) -> String {
+    let root = folder(&stack.settings.project_root);
+    let (files, globs, var_files) = match files {
+        1 => (
+            "the changed file is not".to_owned(),
+            " and does not match its globs",
+            " and is not one of its variable files",
+        ),
+        files => (
+            format!("none of the {files} changed files is"),
+            " or matches its globs",
+            " or is one of its variable files",
+        ),
+    };
+    let globs = if has_globs { globs } else { "" };
+    let var_files = if has_var_files { var_files } else { "" };
+    format!("{files} in {root}{globs}{var_files}")
 }
 
 /// The variable files that are not in the project root, by their paths in the repository.

@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 /// A text that is not a valid identifier; the message says which rule it breaks, and does not repeat
 /// the text: it may be a secret in the wrong place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("is not a valid {kind}: {rule}")]
+#[error("not a valid {kind}: {rule}")]
 pub struct InvalidId {
     kind: &'static str,
     rule: &'static str,
@@ -124,7 +124,7 @@ text_id!(
     /// A full commit id: 40 hexadecimal digits, or 64 in a SHA-256 repository.
     CommitSha,
     "commit id",
-    "40 or 64 lower-case hexadecimal digits, not all zero",
+    "use all 40 (or 64) lowercase hexadecimal digits",
     "^([0-9a-f]{40}|[0-9a-f]{64})$",
     |v| matches!(v.len(), 40 | 64) && is_lower_hex(v) && v.bytes().any(|b| b != b'0')
 );
@@ -132,7 +132,7 @@ text_id!(
     /// A stack's immutable id.
     StackId,
     "stack id",
-    "1 to 64 of a-z, 0-9 and -",
+    "use 1 to 64 of a-z, 0-9 and -",
     "^[a-z0-9-]{1,64}$",
     is_key
 );
@@ -140,7 +140,7 @@ text_id!(
     /// A stack's unique, readable name in addresses, statuses and environments.
     StackSlug,
     "slug",
-    "1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit",
+    "use 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit",
     "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$",
     |v| is_key(v) && !v.starts_with('-') && !v.ends_with('-')
 );
@@ -149,7 +149,7 @@ text_id!(
     /// run instead of making a second one.
     RunId,
     "run id",
-    "1 to 64 of a-z, 0-9 and -",
+    "use 1 to 64 of a-z, 0-9 and -",
     "^[a-z0-9-]{1,64}$",
     is_key
 );
@@ -157,7 +157,7 @@ text_id!(
     /// The id of something that happened: a webhook delivery, a comparison, a request by a person.
     EventId,
     "event id",
-    "1 to 128 of a-z, A-Z, 0-9, '-', '_', '.' and ':'",
+    "use 1 to 128 of a-z, A-Z, 0-9, '-', '_', '.' and ':'",
     "^[A-Za-z0-9_.:-]{1,128}$",
     |v| !v.is_empty()
         && v.len() <= 128
@@ -168,7 +168,7 @@ text_id!(
     /// A test's name, unique in its module.
     TestName,
     "test name",
-    "1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit",
+    "use 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit",
     "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
     |v| v.len() <= 64
         && v.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -70,23 +70,28 @@ impl FromStr for GitUrl {
         let invalid = |rule| InvalidId::new(KIND, rule);
         let address = text.trim().trim_end_matches('/');
         if address.contains('@') {
-            return Err(invalid("it holds no user and no password: everybody can read it"));
+            return Err(invalid(
+                "leave out the user name and password; only public repositories can be read this \
+                 way",
+            ));
         }
         let rest = match address.split_once("://") {
             Some(("https", rest)) => rest,
             Some(("http", rest)) if is_this_machine(rest) => rest,
-            _ => return Err(invalid("it begins with https://, as for reading without an account")),
+            _ => return Err(invalid("it must start with https://")),
         };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let is_plain = |c: char| c.is_ascii_graphic() && !"?#\\<>\"'`{}|^".contains(c);
         if host.is_empty() || path.is_empty() || !address.chars().all(is_plain) {
-            return Err(invalid("it is a host and a path, such as https://host/group/project.git"));
+            return Err(invalid(
+                "it must be a host and a path, such as https://host/group/project.git",
+            ));
         }
         if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(invalid("its path has no empty part, no . and no .."));
+            return Err(invalid("its path cannot contain empty parts, . or .."));
         }
         if address.len() > LONGEST {
-            return Err(invalid("it has at most 500 characters"));
+            return Err(invalid("use at most 500 characters"));
         }
         Ok(Self(address.to_owned()))
     }
@@ -148,16 +153,16 @@ mod tests {
         ];
         let said = refused.map(|text| text.parse::<GitUrl>().unwrap_err().to_string()).join("\n");
         insta::assert_snapshot!(said, @r#"
-        is not a valid repository address: it begins with https://, as for reading without an account
-        is not a valid repository address: it begins with https://, as for reading without an account
-        is not a valid repository address: it begins with https://, as for reading without an account
-        is not a valid repository address: it holds no user and no password: everybody can read it
-        is not a valid repository address: it holds no user and no password: everybody can read it
-        is not a valid repository address: it is a host and a path, such as https://host/group/project.git
-        is not a valid repository address: it is a host and a path, such as https://host/group/project.git
-        is not a valid repository address: it is a host and a path, such as https://host/group/project.git
-        is not a valid repository address: its path has no empty part, no . and no ..
-        is not a valid repository address: its path has no empty part, no . and no ..
+        not a valid repository address: it must start with https://
+        not a valid repository address: it must start with https://
+        not a valid repository address: it must start with https://
+        not a valid repository address: leave out the user name and password; only public repositories can be read this way
+        not a valid repository address: leave out the user name and password; only public repositories can be read this way
+        not a valid repository address: it must be a host and a path, such as https://host/group/project.git
+        not a valid repository address: it must be a host and a path, such as https://host/group/project.git
+        not a valid repository address: it must be a host and a path, such as https://host/group/project.git
+        not a valid repository address: its path cannot contain empty parts, . or ..
+        not a valid repository address: its path cannot contain empty parts, . or ..
         "#);
     }
 

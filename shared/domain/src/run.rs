@@ -54,6 +54,17 @@ pub enum RunType {
     Test,
 }
 
+impl RunType {
+    /// What people call it. The API's value is what it displays.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Proposed => "Preview",
+            Self::Tracked => "Deploy",
+            Self::Test => "Test",
+        }
+    }
+}
+
 /// The part of a run that one runner process executes.
 #[derive(
     Debug,

@@ -23,8 +23,8 @@ impl SourceFailed {
     pub fn too_large(largest: u64, at: Timestamp) -> Self {
         let megabytes = largest / 1_000_000;
         let reason = format!(
-            "The commit's archive is larger than {megabytes} MB. Large files that runs do not \
-             need can be left out with export-ignore in .gitattributes."
+            "The commit's archive is larger than {megabytes} MB. Use export-ignore in \
+             .gitattributes to leave out large files that runs do not need."
         );
         Self { reason, at }
     }
@@ -32,8 +32,7 @@ impl SourceFailed {
     /// GitLab does not have the commit, or the token does not see the project. `said` is GitLab's.
     pub fn not_found(said: &str, at: Timestamp) -> Self {
         let reason = format!(
-            "GitLab does not have the commit, or Gantry's user may not see the project's code \
-             ({}).",
+            "GitLab does not have the commit, or Gantry's user cannot see the project's code ({}).",
             said.trim_end_matches('.')
         );
         Self { reason, at }
@@ -41,7 +40,10 @@ impl SourceFailed {
 
     /// GitLab will not give it. `said` says why.
     pub fn refused(said: &str, at: Timestamp) -> Self {
-        let reason = format!("The commit's archive cannot be had: {}.", said.trim_end_matches('.'));
+        let reason = format!(
+            "The commit's archive could not be downloaded: {}.",
+            said.trim_end_matches('.')
+        );
         Self { reason, at }
     }
 
@@ -49,9 +51,9 @@ impl SourceFailed {
     /// it is.
     pub fn no_archive(came: &str, at: Timestamp) -> Self {
         let reason = format!(
-            "The commit's archive cannot be had: for an hour {came} came in place of the archive. A \
-             proxy or firewall may keep repository/archive.tar.gz of GitLab's API back: let it \
-             through, then start the run again."
+            "The commit's archive could not be downloaded: for an hour, GitLab's API returned \
+             {came} instead. A proxy or firewall may be blocking repository/archive.tar.gz of \
+             GitLab's API. Allow it, then start the run again."
         );
         Self { reason, at }
     }
@@ -87,7 +89,7 @@ pub struct SourceWaits {
 impl SourceWaits {
     /// GitLab gives no more archives of the project for now.
     pub fn for_limit(until: Timestamp) -> Self {
-        let reason = "GitLab gives five archives of a project a minute".to_owned();
+        let reason = "GitLab allows five archive downloads per project per minute".to_owned();
         Self { reason, until }
     }
 
@@ -101,9 +103,9 @@ impl SourceWaits {
         match waits.filter(|waits| now.duration_since(waits.until) < STALE) {
             Some(Self { reason, until }) => {
                 let seconds = until.duration_since(now).as_secs().max(0);
-                format!("Waits for the commit's source: {reason}. The next try is in {seconds} s.")
+                format!("Waiting for the commit's source: {reason}. Next attempt in {seconds} s.")
             }
-            None => "Waits for the commit's source, which is being downloaded.".to_owned(),
+            None => "Waiting for the commit's source to be downloaded.".to_owned(),
         }
     }
 
@@ -145,10 +147,10 @@ mod tests {
             SourceWaits::to_text(None, at(1000)),
         ];
         insta::assert_snapshot!(texts.join("\n"), @r"
-        Waits for the commit's source: GitLab gives five archives of a project a minute. The next try is in 60 s.
-        Waits for the commit's source: gitlab.example answered 502. The next try is in 0 s.
-        Waits for the commit's source, which is being downloaded.
-        Waits for the commit's source, which is being downloaded.
+        Waiting for the commit's source: GitLab allows five archive downloads per project per minute. Next attempt in 60 s.
+        Waiting for the commit's source: gitlab.example answered 502. Next attempt in 0 s.
+        Waiting for the commit's source to be downloaded.
+        Waiting for the commit's source to be downloaded.
         ");
         assert_eq!(SourceWaits::from_json(&limit.to_json()), Some(limit));
         assert_eq!(SourceWaits::from_json(b"?"), None);
@@ -164,10 +166,10 @@ mod tests {
             SourceFailed::no_archive("a web page", at),
         ];
         insta::assert_snapshot!(reasons.map(|failed| failed.reason).join("\n"), @r"
-        The commit's archive is larger than 500 MB. Large files that runs do not need can be left out with export-ignore in .gitattributes.
-        GitLab does not have the commit, or Gantry's user may not see the project's code (404 Commit Not Found).
-        The commit's archive cannot be had: GitLab does not allow this: 403 Forbidden.
-        The commit's archive cannot be had: for an hour a web page came in place of the archive. A proxy or firewall may keep repository/archive.tar.gz of GitLab's API back: let it through, then start the run again.
+        The commit's archive is larger than 500 MB. Use export-ignore in .gitattributes to leave out large files that runs do not need.
+        GitLab does not have the commit, or Gantry's user cannot see the project's code (404 Commit Not Found).
+        The commit's archive could not be downloaded: GitLab does not allow this: 403 Forbidden.
+        The commit's archive could not be downloaded: for an hour, GitLab's API returned a web page instead. A proxy or firewall may be blocking repository/archive.tar.gz of GitLab's API. Allow it, then start the run again.
         ");
     }
 }

@@ -281,7 +281,7 @@ impl TryFrom<String> for Pool {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         match (1..=40).contains(&name.len()) && name.chars().all(fits) {
             true => Ok(Self(name)),
-            false => Err("the name of a pool has 1 to 40 of a-z, 0-9 and -"),
+            false => Err("Not a valid pool name: use 1 to 40 of a-z, 0-9 and -"),
         }
     }
 }

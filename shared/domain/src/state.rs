@@ -27,7 +27,9 @@ pub fn contents(form: StateForm, resources: Option<u32>) -> String {
     match (form, resources) {
         (_, Some(count)) => more_or_one(count),
         (StateForm::Encrypted, None) => "encrypted by OpenTofu".to_owned(),
-        (StateForm::Plain | StateForm::Unknown, None) => "of a form Gantry cannot read".to_owned(),
+        (StateForm::Plain | StateForm::Unknown, None) => {
+            "in a format Gantry cannot read".to_owned()
+        }
     }
 }
 
@@ -36,11 +38,11 @@ pub fn unreadable(form: StateForm) -> Option<&'static str> {
     match form {
         StateForm::Plain => None,
         StateForm::Encrypted => Some(
-            "OpenTofu encrypted it: Gantry keeps it as it is and cannot list its resources and \
+            "Encrypted by OpenTofu. Gantry stores it as it is and cannot list its resources and \
              outputs.",
         ),
         StateForm::Unknown => Some(
-            "Gantry does not know its form: it keeps it as it is and cannot list its resources \
+            "In a format unknown to Gantry, which stores it as it is and cannot list its resources \
              and outputs.",
         ),
     }
@@ -63,7 +65,7 @@ mod tests {
         assert_eq!(said(StateForm::Plain, Some(0)), "0 resources");
         assert_eq!(said(StateForm::Plain, Some(1)), "1 resource");
         assert_eq!(said(StateForm::Encrypted, None), "encrypted by OpenTofu");
-        assert_eq!(said(StateForm::Unknown, None), "of a form Gantry cannot read");
+        assert_eq!(said(StateForm::Unknown, None), "in a format Gantry cannot read");
         assert_eq!(unreadable(StateForm::Plain), None);
     }
 }

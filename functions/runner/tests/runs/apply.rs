@@ -139,7 +139,7 @@ output "opened" {
         let lines = parts.flat_map(|part| [part.head, part.rest].concat());
         let lines = lines.collect::<Vec<_>>().join("\n");
         for line in [
-            "! output opened is no longer sensitive: after the apply it will not be hidden any more",
+            "! output opened is no longer sensitive and will be visible after the apply",
             "! terraform_data.kept will be forgotten, but not destroyed",
             "!   input = 18446744073709551616 -> 18446744073709551617",
             r#"!   input = "ab" -> "a\u200bb""#,

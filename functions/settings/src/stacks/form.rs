@@ -493,25 +493,25 @@ mod tests {
         manage_state should be true or false, not a number
         name is missing: what people call the stack
         on_push should be `tracked` or `proposed`
-        on_tag.pattern is no glob: unclosed character class; missing ']'
+        on_tag.pattern Not a valid glob: unclosed character class; missing ']'
         on_tag.run is missing: tracked or proposed
         project should be a path like group/project, or a project's id
-        project_globs[0] is no glob: unclosed character class; missing ']'
-        project_globs[1] begins with /: globs are over paths inside the repository: write b
-        project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
+        project_globs[0] Not a valid glob: unclosed character class; missing ']'
+        project_globs[1] Globs are relative to the repository's root and cannot start with /. Use b instead.
+        project_root The project root must be a folder inside the repository, such as `infra/network`, without `..`
         provider should be `gitlab` or `git`
-        slug is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
+        slug not a valid slug: use 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
         timeouts.apply is 30 seconds: should be between 1 minute and 7 hours
         timeouts.claim is no field here; there are: plan, apply, unconfirmed
-        timeouts.plan should be a time such as 90m, 1h 30m or 7 days
+        timeouts.plan Use a duration such as 90m, 1h 30m or 7 days
         timeouts.unconfirmed is 100 days: should be between 1 hour and 7 days
         tool should be `terraform` or `opentofu`
         tool_version should be one released version, such as 1.9.8
         tracked_queue should be `every` or `latest`
-        var_files[0] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        var_files[1] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        var_files[2] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        variables[0].name should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
+        var_files[0] A variable file must be a file inside the repository, given by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        var_files[1] A variable file must be a file inside the repository, given by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        var_files[2] A variable file must be a file inside the repository, given by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        variables[0].name Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
         variables[1].name GANTRY_RUN_ID is set by Gantry, or would change what a run executes
         variables[2].name TF_HTTP_ADDRESS is set by Gantry, or would change what a run executes
         variables[3].name PATH is set by Gantry, or would change what a run executes

@@ -134,7 +134,7 @@ async fn time_limits_are_typed_as_people_write_them() {
     let save = |time: &str| format!("{fields}&timeouts.unconfirmed={time}");
     let refused = browser.send("/stacks/network/edit", &save("soon")).await.expect(422).text;
     assert!(refused.contains(r#"name="timeouts.unconfirmed" value="soon""#), "{refused}");
-    assert!(refused.contains("should be a time such as 90m"), "{refused}");
+    assert!(refused.contains("Use a duration such as 90m"), "{refused}");
     browser.send("/stacks/network/edit", &save("3+days")).await.expect(303);
     let set = json!({ "plan": 5_400, "apply": 7_200, "unconfirmed": 259_200 });
     assert_eq!(w.get(stack).await.expect(200).body["timeouts"], set);
@@ -357,7 +357,7 @@ async fn the_first_steps_are_made_with_forms_alone() {
         "id=\"p-branch\"",
         "line 2:",
         "value=\"a..b\"",
-        "should have letters",
+        "Use only letters",
         "a secret needs a choice",
         "value=\"1A\"",
     ] {
@@ -614,7 +614,7 @@ async fn keys_are_made_shown_once_and_revoked() {
 /// Beside the field, whenever the form is shown: with what is kept, and with what was typed.
 #[tokio::test]
 async fn a_secret_that_cannot_be_masked_is_told_beside_its_field() {
-    const SHORT: &str = "The value has fewer than 6 characters.";
+    const SHORT: &str = "The value has fewer than 6 characters,";
     let w = connected().await;
     w.stack().await;
     let secret = |name: &str, value: &str| json!({ "name": name, "value": value, "secret": true, "runs": "tracked" });

@@ -56,7 +56,7 @@ async fn a_repository_elsewhere_needs_no_gitlab_and_runs_by_hand() {
 
     let wrong = json!({ "name": "a", "provider": "git", "project": "acme/network" });
     let got = w.post(PATH, wrong).await.expect(422);
-    assert!(got.error("project").contains("begins with https://"), "{}", got.text);
+    assert!(got.error("project").contains("must start with https://"), "{}", got.text);
     let wrong = json!({ "name": "a", "provider": "git", "project": closed });
     let got = w.post(PATH, wrong).await.expect(422);
     assert!(got.error("project").contains("no repository that everybody can read"), "{}", got.text);
@@ -233,12 +233,12 @@ async fn a_secret_that_cannot_be_masked_is_said_so() {
       {
         "level": "warning",
         "what": "secret PIN: cannot be masked",
-        "meaning": "The value has fewer than 6 characters. It is not hidden in logs, plans and notes."
+        "meaning": "The value has fewer than 6 characters, so it is not hidden in logs, plans and notes."
       },
       {
         "level": "warning",
         "what": "secret DB: cannot be masked",
-        "meaning": "The value is a document, and no value in it has 6 characters. It is hidden only as a whole: the values in it are not hidden in logs, plans and notes."
+        "meaning": "The value is a document in which no single value has 6 or more characters. Only the document as a whole is hidden in logs, plans and notes; the values inside it are not."
       }
     ]
     "#);
@@ -256,7 +256,7 @@ async fn what_the_code_means_for_the_state_is_said() {
     };
     let body = json!({ "name": "Network", "project": "acme/network", "project_root": "infra/net" });
     let got = w.post(PATH, body).await.expect(201).body;
-    insta::assert_snapshot!(warnings(&got).join("\n"), @r#"backend "gcs" in backend.tf line 2 is not used: Gantry keeps the state of this stack. If that backend holds a state, import it first, or set manage_state to false"#);
+    insta::assert_snapshot!(warnings(&got).join("\n"), @r#"backend "gcs" in backend.tf line 2 is ignored because Gantry stores the state of this stack. If that backend holds a state, import it first, or set manage_state to false"#);
     let own = json!({ "manage_state": false });
     let got = w.send("PUT", STACK, own).await.expect(200).body;
     assert!(warnings(&got).is_empty());
@@ -390,11 +390,11 @@ async fn a_glob_that_matches_nothing_is_refused_or_told() {
     });
     let got = w.post(PATH, body).await.expect(422);
     for (field, said) in [
-        ("project_globs[0]", ": write modules/**/*.tf"),
-        ("project_globs[1]", ": write modules/**"),
-        ("project_globs[2]", ": write modules/**"),
-        ("project_globs[3]", ": write modules/**"),
-        ("project_globs[4]", ": name those that count"),
+        ("project_globs[0]", " Use modules/**/*.tf instead."),
+        ("project_globs[1]", " Use modules/** instead."),
+        ("project_globs[2]", " Use modules/** instead."),
+        ("project_globs[3]", " Use modules/** instead."),
+        ("project_globs[4]", "List the paths that count"),
         ("on_tag.pattern", "v*"),
     ] {
         let problem = got.error(field);

@@ -62,7 +62,7 @@ async fn each_form_says_what_is_wrong_beside_its_fields() {
         ("project_root", "without"),
         ("project_globs", "line 2"),
         ("tool_version", "released version"),
-        ("on_tag.pattern", "no glob"),
+        ("on_tag.pattern", "Not a valid glob"),
     ] {
         let problem = error_of(&page, field).await;
         assert!(problem.contains(said), "{field}: {problem}");
@@ -71,7 +71,7 @@ async fn each_form_says_what_is_wrong_beside_its_fields() {
     assert_eq!(value_of(&page, "project_globs").await, "ok/**\n/bad");
     assert_eq!(value_of(&page, "variables[0].name").await, "1A");
     let text = page.text().await;
-    assert!(text.contains("letters, digits and _ only"), "{text}");
+    assert!(text.contains("Use only letters, digits and _"), "{text}");
     assert!(text.contains("a secret needs a choice"), "{text}");
     assert!(!page.driver.source().await.unwrap().contains("geheim"));
     page.picture("stack-form-errors").await;

@@ -73,7 +73,7 @@ async fn module(world: &World, you: &Person) -> anyhow::Result<()> {
     }
     wait("Gantry's comment with the version that a merge makes", || {
         let notes = world.gitlab.notes(world.module, iid);
-        notes.into_iter().find(|note| note.body.contains("a merge makes version 1.0.0"))
+        notes.into_iter().find(|note| note.body.contains("merging creates version 1.0.0"))
     })
     .await?;
     look(&format!("{}/{path}/-/merge_requests/{}", world.gitlab.base_url(), iid.0));
@@ -84,7 +84,7 @@ async fn module(world: &World, you: &Person) -> anyhow::Result<()> {
     let done = succeeded(world, world.module, &head, "gantry/zone").await?;
     let said = done.description.as_deref().unwrap_or_default();
     let version = world.api.get("/modules/zone/versions/1.0.0").await?;
-    if !said.ends_with("version 1.0.0") || text(&version, "/state") != "active" {
+    if !said.ends_with("version 1.0.0 created") || text(&version, "/state") != "active" {
         bail!("the status says {said:?}, and the version is {version}");
     }
     seen(&format!("gantry/zone: {said}"));
@@ -300,7 +300,7 @@ async fn merge(world: &World, you: &Person, iid: MergeRequestIid) -> anyhow::Res
     you.merge(world.network, iid).map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
     let head = world.gitlab.head(world.network, "main").context("main is gone")?;
     let waiting = status(world, world.network, &head, "gantry/network", |s| {
-        s.description.as_deref().is_some_and(|d| d.contains("once it is confirmed"))
+        s.description.as_deref().is_some_and(|d| d.contains("applied once confirmed"))
     })
     .await?;
     seen(&format!("gantry/network: {}", waiting.description.as_deref().unwrap_or_default()));

@@ -74,7 +74,7 @@ fn child_of(process: u32) -> u32 {
 async fn kept_aside(w: &World) -> Value {
     w.eventually("the reason", async || {
         let stack = w.api.get(&format!("/stacks/{SLUG}")).await.good();
-        text(&stack, "/status/blocked/reason").contains("was kept aside").then_some(())
+        text(&stack, "/status/blocked/reason").contains("was set aside").then_some(())
     })
     .await;
     let known = state(w).await;

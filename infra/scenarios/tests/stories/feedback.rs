@@ -99,7 +99,7 @@ story!(a_readme_only_merge_request_is_mergeable_where_pipelines_must_succeed, |m
     w.stack(project, "network", "infra", StackOptions::default()).await;
     let commit = w.dev.push(project, "docs", "README.md", "better").unwrap();
     let iid = w.open(project, "docs").await;
-    w.expect_status(project, &commit, "gantry", "success: No stack is affected");
+    w.expect_status(project, &commit, "gantry", "success: No stacks affected");
     w.dev.merge(project, iid).unwrap();
     w.catch_up().await;
     assert!(w.runs("network").await.is_empty());

@@ -58,12 +58,12 @@ story!(an_apply_is_said_in_the_notes_of_older_previews, |mut w| async move {
     w.stack(project, "network", "infra", StackOptions::default()).await;
     w.push(project, "change", "infra/main.tf", "# one").await;
     let iid = w.open(project, "change").await;
-    assert!(!w.note(project, iid).contains("applied since"));
+    assert!(!w.note(project, iid).contains("outdated by a later apply"));
     w.pass(std::time::Duration::from_secs(10)).await;
     w.push(project, "main", "infra/other.tf", "# two").await;
     let run = w.run_in("network", "unconfirmed").await;
     w.order(&format!("/runs/{run}/confirm"), serde_json::json!({})).await;
-    assert!(w.note(project, iid).contains("applied since"), "{}", w.note(project, iid));
+    assert!(w.note(project, iid).contains("outdated by a later apply"), "{}", w.note(project, iid));
     w
 });
 

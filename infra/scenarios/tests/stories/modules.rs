@@ -83,25 +83,30 @@ story_on_each_tool!(a_merge_request_is_tested_and_its_merge_makes_a_version, |mu
         project,
         &commit,
         "gantry/network/refuses",
-        "success: Failed, as it should: Invalid value for variable",
+        "success: Failed as expected: Invalid value for variable",
     );
     w.expect_status(project, &commit, "gantry/network/after", "success: Passed");
     w.expect_status(
         project,
         &commit,
         "gantry/network",
-        "success: 3 tests passed: a merge makes version 1.0.0",
+        "success: 3 tests passed; merging creates version 1.0.0",
     );
-    w.expect_status(project, &commit, "gantry", "success: 3 tests: passed");
+    w.expect_status(project, &commit, "gantry", "success: 3 tests passed");
     let note = w.note(project, iid);
-    assert!(note.contains("a merge makes version 1.0.0"), "{note}");
+    assert!(note.contains("merging creates version 1.0.0"), "{note}");
     assert!(note.contains("network/refuses"), "{note}");
     assert!(versions(&mut w).await.is_empty(), "a merge request makes no version");
 
     w.dev.merge(project, iid).unwrap();
     w.catch_up().await;
     let merged = w.gitlab.head(project, "main").unwrap();
-    w.expect_status(project, &merged, "gantry/network", "success: 3 tests passed: version 1.0.0");
+    w.expect_status(
+        project,
+        &merged,
+        "gantry/network",
+        "success: 3 tests passed; version 1.0.0 created",
+    );
     assert_eq!(versions(&mut w).await, ["1.0.0 active"]);
     let (_, version) = w.api(Method::GET, "/modules/network/versions/1.0.0", None).await;
     assert_eq!(version["tests"].as_array().unwrap().len(), 3, "{version:#}");
@@ -116,7 +121,7 @@ story_on_each_tool!(a_merge_request_is_tested_and_its_merge_makes_a_version, |mu
         project,
         &next,
         "gantry/network",
-        "success: 3 tests passed: 1.0.0 exists, no version is made",
+        "success: 3 tests passed; version 1.0.0 already exists",
     );
     assert_eq!(versions(&mut w).await, ["1.0.0 active"]);
     w
@@ -176,14 +181,14 @@ story_on_each_tool!(
             "gantry/network",
             "failed: 1 of 2 tests failed: broken; 1 skipped",
         );
-        w.expect_status(project, &commit, "gantry", "failed: 1 of 2 failed: network/broken");
+        w.expect_status(project, &commit, "gantry", "failed: 1 of 2 tests failed: network/broken");
         assert_eq!(versions(&mut w).await, ["2.0.0 failed"]);
 
         // Another commit may take the number.
         let config = "version: 1\nmodule_version: 2.0.0\n";
         let next = w.push(project, "main", ".gantry/config.yml", config).await;
         w.expect_status(project, &next, "gantry/network", "success: No tests: version 2.0.0");
-        w.expect_status(project, &next, "gantry", "success: 1 module: passed");
+        w.expect_status(project, &next, "gantry", "success: 1 module passed");
         assert_eq!(versions(&mut w).await, ["2.0.0 active"]);
         w
     }
@@ -261,7 +266,7 @@ async fn thirty_tests_share_the_room_and_a_stop_ends_them() {
         let project = module(&mut w, &[("main.tf", MODULE)]).await;
         w.plans("network", Planned::Adds(1));
         let commit = w.push(project, "main", ".gantry/config.yml", &config).await;
-        w.expect_status(project, &commit, "gantry", "success: 30 tests: passed");
+        w.expect_status(project, &commit, "gantry", "success: 30 tests passed");
         assert_eq!(w.most_runners_at_once(), 4);
         w.hold("network");
         let commit = w.push(project, "main", "main.tf", "# again\n").await;
@@ -303,7 +308,7 @@ resource "terraform_data" "broken" {
     w.expect_status(project, &commit, "gantry/network/stays", "failed: Destroy failed: ");
     let (_, module) = w.api(Method::GET, "/modules/network", None).await;
     let blocked = &module["status"]["blocked"];
-    assert_eq!(blocked["reason"], "what the test stays made may still be there");
+    assert_eq!(blocked["reason"], "resources created by the test stays may still exist");
     let run = blocked["run"].as_str().unwrap();
     let (status, state) = w.api(Method::GET, &format!("/runs/{run}/state/current"), None).await;
     assert!(status.is_success(), "{state}");
@@ -372,7 +377,12 @@ story!(two_modules_and_a_stack_in_one_project_each_do_their_part, |mut w| async 
     let newer = w.push(project, "main", "a/y.tf", "# y\n").await;
     w.dev.push_refs(project, &[("refs/tags/a/v1.0.0", Some(&newer))]).unwrap();
     w.catch_up().await;
-    w.expect_status(project, &newer, "gantry/a", "success: 1 test passed: 1.0.0 exists");
+    w.expect_status(
+        project,
+        &newer,
+        "gantry/a",
+        "success: 1 test passed; version 1.0.0 already exists",
+    );
     w.dev.push_refs(project, &[("refs/tags/b/2.0.0", None)]).unwrap();
     w.catch_up().await;
     assert_eq!(of(&mut w, "a").await, ["1.0.0 a/v1.0.0"]);

@@ -39,7 +39,7 @@ story!(
         let waits = newest(&mut w, "busy").await;
         assert_eq!(waits["state"], "queued");
         let words = waits["waits_for"].as_str().unwrap_or_default();
-        assert!(words.contains("five archives of a project a minute"), "{words:?}");
+        assert!(words.contains("five archive downloads per project per minute"), "{words:?}");
 
         w.settle().await;
         let last = newest(&mut w, "busy").await;

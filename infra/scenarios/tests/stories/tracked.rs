@@ -19,7 +19,7 @@ story!(a_push_to_the_tracked_branch_is_planned_confirmed_and_applied, |mut w| as
         project,
         &commit,
         "gantry/network",
-        "running: 1 to add, 0 to change, 0 to destroy: applied once it is confirmed",
+        "running: 1 to add, 0 to change, 0 to destroy, applied once confirmed",
     );
     w.expect_status(project, &commit, "gantry", "pending");
     let run = w.run_in("network", "unconfirmed").await;

@@ -47,10 +47,10 @@ fn is_literal(pattern: &str) -> bool {
 pub fn check_over_paths(root: &str, pattern: &str) -> Result<String, String> {
     let pattern = pattern.trim();
     if pattern.is_empty() {
-        return Err("is empty".to_owned());
+        return Err("A glob cannot be empty.".to_owned());
     }
     if pattern.contains(char::is_control) {
-        return Err("has a line break or another control character".to_owned());
+        return Err("A glob cannot contain a line break or another control character.".to_owned());
     }
     let parts: Vec<&str> = pattern.split('/').collect();
     let before_last = &parts[..parts.len() - 1];
@@ -60,31 +60,35 @@ pub fn check_over_paths(root: &str, pattern: &str) -> Result<String, String> {
         [".", ".."].contains(&last) || [".", ".."].contains(part)
     };
     let wrong = if pattern.starts_with('!') {
-        Some("begins with !: globs add paths, and none takes paths away: name those that count")
+        Some("Globs only add paths; ! cannot exclude any. List the paths that count.")
     } else if pattern.contains('\\') {
         Some(
-            "has a \\: folders are separated by /, and a special character stands in brackets: [*]",
+            "Separate folders with /, not \\. To match a special character itself, put it in \
+             brackets: [*].",
         )
     } else if pattern.starts_with('/') {
-        Some("begins with /: globs are over paths inside the repository")
+        Some("Globs are relative to the repository's root and cannot start with /.")
     } else if before_last.iter().any(is_step) || parts.iter().any(|p| [".", ".."].contains(p)) {
-        Some("has . or .. in it: globs are over whole paths, from the repository's root")
+        Some(
+            "Globs match whole paths from the repository's root and cannot contain . or .. as a \
+             folder.",
+        )
     } else if pattern.ends_with('/') {
-        Some("ends with /: globs match files, and ** stands for all files below a folder")
+        Some("Globs match files, not folders. Use ** for all files below a folder.")
     } else if parts.contains(&"") {
-        Some("has // in it, which no path has")
+        Some("No path contains //.")
     } else if parts.iter().any(|part| part.trim() != *part) {
-        Some("has a blank beside a /, which no path has")
+        Some("No path has a space next to a /.")
     } else {
         None
     };
     if let Some(wrong) = wrong {
         return Err(match meant(root, pattern) {
-            Some(meant) => format!("{wrong}: write {meant}"),
+            Some(meant) => format!("{wrong} Use {meant} instead."),
             None => wrong.to_owned(),
         });
     }
-    build(pattern).map_err(|error| format!("is no glob: {}", error.kind()))?;
+    build(pattern).map_err(|error| format!("Not a valid glob: {}", error.kind()))?;
     Ok(pattern.to_owned())
 }
 
@@ -108,17 +112,20 @@ fn meant(root: &str, pattern: &str) -> Option<String> {
 /// Says what is wrong with a pattern over tags: also that no tag could have such a name.
 pub fn check_over_tags(pattern: &str) -> Result<(), String> {
     if let Some(bare) = pattern.strip_prefix("refs/tags/") {
-        return Err(format!("should be over the bare names of tags: {bare}"));
+        return Err(format!("Match the bare tag name, without refs/tags/: {bare}"));
     }
     if pattern.starts_with('!') {
-        return Err("begins with !: say which tags start a run, not which do not".to_owned());
+        return Err("Patterns cannot exclude tags with !. Match the tags that should start a run."
+            .to_owned());
     }
-    build(pattern).map_err(|error| format!("is no glob: {}", error.kind()))?;
-    let ends = pattern.ends_with('/').then_some("a / at its end");
+    build(pattern).map_err(|error| format!("Not a valid glob: {}", error.kind()))?;
+    let ends = pattern.ends_with('/').then_some("a / at the end");
     // In these, a sign may stand for something else, or be one choice of several.
     let is_plain = !pattern.contains(['[', '{', '\\']);
     match ends.or_else(|| not_in_tags(pattern).filter(|_| is_plain)) {
-        Some(part) => Err(format!("can match no tag: Git allows none with {part}")),
+        Some(part) => {
+            Err(format!("Cannot match any tag: Git does not allow a tag name with {part}"))
+        }
         None => Ok(()),
     }
 }
@@ -126,18 +133,18 @@ pub fn check_over_tags(pattern: &str) -> Result<(), String> {
 /// What is in a text that is in no tag's name, by Git's own rules (`git check-ref-format`).
 pub fn not_in_tags(text: &str) -> Option<&'static str> {
     let inside = [
-        (" ", "a blank"),
-        ("\t", "a blank"),
+        (" ", "a space"),
+        ("\t", "a space"),
         ("\\", "a \\"),
         ("~", "a ~"),
         ("^", "a ^"),
         (":", "a :"),
-        ("..", ".. in it"),
-        ("//", "// in it"),
-        ("@{", "@{ in it"),
+        ("..", "two dots in a row"),
+        ("//", "two slashes in a row"),
+        ("@{", "@{"),
     ];
     let found = inside.iter().find(|(part, _)| text.contains(part)).map(|(_, words)| *words);
-    found.or_else(|| text.starts_with(['/', '-']).then_some("a / or - at its beginning"))
+    found.or_else(|| text.starts_with(['/', '-']).then_some("a / or - at the start"))
 }
 
 #[cfg(test)]
@@ -178,29 +185,29 @@ mod tests {
         .map(said)
         .into();
         insta::assert_snapshot!(all.join("\n"), @r#"
-        "../../modules/**/*.tf" has . or .. in it: globs are over whole paths, from the repository's root: write live/modules/**/*.tf
-        "../../../../modules/**" has . or .. in it: globs are over whole paths, from the repository's root: write modules/**
-        "./modules/**" has . or .. in it: globs are over whole paths, from the repository's root: write modules/**
-        "modules/../vpc/**" has . or .. in it: globs are over whole paths, from the repository's root: write vpc/**
-        "modules/" ends with /: globs match files, and ** stands for all files below a folder: write modules/**
-        "modules/**/" ends with /: globs match files, and ** stands for all files below a folder: write modules/**
-        "modules\\**" has a \: folders are separated by /, and a special character stands in brackets: [*]: write modules/**
-        "..\\modules\\*.tf" has a \: folders are separated by /, and a special character stands in brackets: [*]: write live/prod/modules/*.tf
-        "!modules/**" begins with !: globs add paths, and none takes paths away: name those that count
-        "/modules/**" begins with /: globs are over paths inside the repository: write modules/**
-        "//modules/**" begins with /: globs are over paths inside the repository: write modules/**
-        "modules//vpc/*.tf" has // in it, which no path has: write modules/vpc/*.tf
-        "modules /vpc/*.tf" has a blank beside a /, which no path has: write modules/vpc/*.tf
-        "{../a,b}/*.tf" has . or .. in it: globs are over whole paths, from the repository's root
-        "{a,./b}/*.tf" has . or .. in it: globs are over whole paths, from the repository's root
-        "/" begins with /: globs are over paths inside the repository
-        ".." has . or .. in it: globs are over whole paths, from the repository's root: write live/prod
-        "." has . or .. in it: globs are over whole paths, from the repository's root
-        "./" has . or .. in it: globs are over whole paths, from the repository's root
-        "!" begins with !: globs add paths, and none takes paths away: name those that count
-        " " is empty
-        "a\nb" has a line break or another control character
-        "a/[" is no glob: unclosed character class; missing ']'
+        "../../modules/**/*.tf" Globs match whole paths from the repository's root and cannot contain . or .. as a folder. Use live/modules/**/*.tf instead.
+        "../../../../modules/**" Globs match whole paths from the repository's root and cannot contain . or .. as a folder. Use modules/** instead.
+        "./modules/**" Globs match whole paths from the repository's root and cannot contain . or .. as a folder. Use modules/** instead.
+        "modules/../vpc/**" Globs match whole paths from the repository's root and cannot contain . or .. as a folder. Use vpc/** instead.
+        "modules/" Globs match files, not folders. Use ** for all files below a folder. Use modules/** instead.
+        "modules/**/" Globs match files, not folders. Use ** for all files below a folder. Use modules/** instead.
+        "modules\\**" Separate folders with /, not \. To match a special character itself, put it in brackets: [*]. Use modules/** instead.
+        "..\\modules\\*.tf" Separate folders with /, not \. To match a special character itself, put it in brackets: [*]. Use live/prod/modules/*.tf instead.
+        "!modules/**" Globs only add paths; ! cannot exclude any. List the paths that count.
+        "/modules/**" Globs are relative to the repository's root and cannot start with /. Use modules/** instead.
+        "//modules/**" Globs are relative to the repository's root and cannot start with /. Use modules/** instead.
+        "modules//vpc/*.tf" No path contains //. Use modules/vpc/*.tf instead.
+        "modules /vpc/*.tf" No path has a space next to a /. Use modules/vpc/*.tf instead.
+        "{../a,b}/*.tf" Globs match whole paths from the repository's root and cannot contain . or .. as a folder.
+        "{a,./b}/*.tf" Globs match whole paths from the repository's root and cannot contain . or .. as a folder.
+        "/" Globs are relative to the repository's root and cannot start with /.
+        ".." Globs match whole paths from the repository's root and cannot contain . or .. as a folder. Use live/prod instead.
+        "." Globs match whole paths from the repository's root and cannot contain . or .. as a folder.
+        "./" Globs match whole paths from the repository's root and cannot contain . or .. as a folder.
+        "!" Globs only add paths; ! cannot exclude any. List the paths that count.
+        " " A glob cannot be empty.
+        "a\nb" A glob cannot contain a line break or another control character.
+        "a/[" Not a valid glob: unclosed character class; missing ']'
         "#);
     }
 
@@ -282,14 +289,14 @@ mod tests {
         "{v, r}*" is taken
         "v[^0]*" is taken
         "v1\\.*" is taken
-        "refs/tags/v*" should be over the bare names of tags: v*
-        "!v*" begins with !: say which tags start a run, not which do not
-        "/v*" can match no tag: Git allows none with a / or - at its beginning
-        "v*/" can match no tag: Git allows none with a / at its end
-        "v *" can match no tag: Git allows none with a blank
-        "a//v*" can match no tag: Git allows none with // in it
-        "v..*" can match no tag: Git allows none with .. in it
-        "v[" is no glob: unclosed character class; missing ']'
+        "refs/tags/v*" Match the bare tag name, without refs/tags/: v*
+        "!v*" Patterns cannot exclude tags with !. Match the tags that should start a run.
+        "/v*" Cannot match any tag: Git does not allow a tag name with a / or - at the start
+        "v*/" Cannot match any tag: Git does not allow a tag name with a / at the end
+        "v *" Cannot match any tag: Git does not allow a tag name with a space
+        "a//v*" Cannot match any tag: Git does not allow a tag name with two slashes in a row
+        "v..*" Cannot match any tag: Git does not allow a tag name with two dots in a row
+        "v[" Not a valid glob: unclosed character class; missing ']'
         "#);
     }
 }

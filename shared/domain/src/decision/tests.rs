@@ -174,9 +174,9 @@ fn a_tag_names_a_version_of_a_module() {
         said("v1.2.3", true, true),
     ];
     insta::assert_snapshot!(all.join("\n"), @"
-    tracked 1.2.3: tag net/v1.2.3 asks for version 1.2.3
-    tracked 1.2.3-rc.1: tag net/1.2.3-rc.1 asks for version 1.2.3-rc.1
-    the tag's commit is not in main, and the tag is not protected: it makes no version
-    the tag names no version of the module, such as net/1.2.3 or net/v1.2.3
+    tracked 1.2.3: tag net/v1.2.3 requests version 1.2.3
+    tracked 1.2.3-rc.1: tag net/1.2.3-rc.1 requests version 1.2.3-rc.1
+    the tag's commit is not on main and the tag is not protected, so no version is created
+    the tag does not name a version of the module, such as net/1.2.3 or net/v1.2.3
     ");
 }

@@ -95,7 +95,7 @@ pub struct CommitView<'a> {
     pub pipelines: &'a [Pipeline],
     /// The page that the gate links to.
     pub gate_url: Option<&'a str>,
-    /// Post a gate, "No stack is affected", when there is no run.
+    /// Post a gate, "No stacks affected", when there is no run.
     pub gate_without_runs: bool,
     /// Every run that is to come is there. Until then the gate waits, whatever the runs say.
     pub gate_may_end: bool,

@@ -168,9 +168,9 @@ fn a_commit_from_push_to_end() {
     7 gantry/b pending: Queued
     99 gantry/a success: No changes
     7 gantry/b failed: Failed
-    7 gantry failed: 1 of 2 failed: b
+    7 gantry failed: 1 of 2 stacks failed: b
     99 gantry/b failed: Failed
-    99 gantry failed: 1 of 2 failed: b
+    99 gantry failed: 1 of 2 stacks failed: b
     7 gantry pending: Waiting for 2 stacks
     7 gantry/b pending: Queued
     7 gantry/b success: No changes
@@ -185,7 +185,7 @@ fn what_waits_for_a_person_says_nothing_that_its_apply_makes_untrue() {
     let tracked = |state| RunView { run_type: RunType::Tracked, ..run("network", 1, state) };
     w.runs = vec![tracked(RunState::Unconfirmed)];
     let post = w.missing().remove(0);
-    assert_eq!(post.description, "No changes: applied once it is confirmed");
+    assert_eq!(post.description, "No changes, applied once confirmed");
     w.publish();
     for state in [RunState::Confirmed, RunState::Applying] {
         w.runs = vec![tracked(state)];
@@ -258,7 +258,7 @@ fn a_gate_without_runs() {
     let mut posted = Posted::default();
     let posts = missing_statuses(&view, &posted);
     assert_eq!(posts.len(), 1);
-    assert_eq!(posts[0].description, "No stack is affected");
+    assert_eq!(posts[0].description, "No stacks affected");
     posted.record(&posts[0], None, UserId(1));
     assert_eq!(missing_statuses(&view, &posted), vec![]);
     let kept = serde_json::to_string(&posted).unwrap();

@@ -44,11 +44,13 @@ impl Weakness {
     pub fn text(self) -> &'static str {
         match self {
             Self::TooShort => {
-                "The value has fewer than 6 characters. It is not hidden in logs, plans and notes."
+                "The value has fewer than 6 characters, so it is not hidden in logs, plans and \
+                 notes."
             }
             Self::NothingLongEnough => {
-                "The value is a document, and no value in it has 6 characters. It is hidden only \
-                 as a whole: the values in it are not hidden in logs, plans and notes."
+                "The value is a document in which no single value has 6 or more characters. Only \
+                 the document as a whole is hidden in logs, plans and notes; the values inside it \
+                 are not."
             }
         }
     }

@@ -2,7 +2,7 @@
 //! hook does: nobody has said yet what in it is secret.
 
 /// What the log has in its place.
-const HIDDEN: &str = "  (a state was printed here, which may hold secrets)";
+const HIDDEN: &str = "  (state output hidden because it may contain secrets)";
 /// What a line that is a whole state begins with.
 const WHOLE: &str = "{\"version\":";
 const WRITTEN_BY: &str = "\"terraform_version\":";

@@ -88,13 +88,13 @@ pub struct ConfigError {
 pub fn read(bytes: &[u8]) -> Result<ModuleConfig, ConfigError> {
     let nowhere = |problem| ConfigError { line: None, column: None, problem };
     if bytes.len() > LARGEST {
-        let problem = format!("the file has {} bytes, at most {LARGEST} are taken", bytes.len());
+        let problem = format!("the file has {} bytes; the limit is {LARGEST}", bytes.len());
         return Err(nowhere(problem));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
     let top = document::read(text.strip_prefix('\u{feff}').unwrap_or(text))?;
     let Some(top) = top.filter(|top| !matches!(top.value, Value::Nothing)) else {
-        return Err(nowhere("the file is empty: it has at least the line version: 1".to_owned()));
+        return Err(nowhere("the file is empty; it needs at least the line version: 1".to_owned()));
     };
     let at = top.at;
     let mut top = Keys::of(top, "the file")?;
@@ -125,21 +125,21 @@ fn not_utf8(bytes: &[u8], good: usize) -> ConfigError {
     let before = String::from_utf8_lossy(&bytes[..good]);
     let line = before.matches('\n').count() as u64 + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() as u64 + 1;
-    Place { line, column }.error(format!("the file is not UTF-8: byte {} is wrong", good + 1))
+    Place { line, column }.error(format!("the file is not UTF-8: byte {} is invalid", good + 1))
 }
 
 /// First of all: a file of another version may have other keys.
 fn check_version(top: &mut Keys, at: Place) -> Result<(), ConfigError> {
     let Some(node) = top.take("version") else {
-        return Err(at.error("version is missing: the file begins with version: 1"));
+        return Err(at.error("version is missing; start the file with version: 1"));
     };
     match node.value {
         Value::Number(number) if number == "1" => Ok(()),
         Value::Number(number) => {
-            let problem = format!("version {} is not known: there is 1", cut(&number, 20));
+            let problem = format!("version {} is not supported; use 1", cut(&number, 20));
             Err(node.at.error(problem))
         }
-        other => Err(node.at.error(format!("version is {}: it should be 1", other.kind()))),
+        other => Err(node.at.error(format!("version is {}; it must be 1", other.kind()))),
     }
 }
 
@@ -148,8 +148,8 @@ fn module_version(node: Node) -> Result<Version, ConfigError> {
     version::strict(&text).ok_or_else(|| {
         let text = shown(&text);
         at.error(format!(
-            "module_version {text} is not a version such as 1.2.0 or 1.2.0-rc.1, without a \
-             leading v and without build metadata"
+            "module_version {text} is not a version such as 1.2.0 or 1.2.0-rc.1 (without a leading \
+             v or build metadata)"
         ))
     })
 }
@@ -179,8 +179,8 @@ fn project_root(node: Node) -> Result<String, ConfigError> {
     normalize_root(&root).map_err(|_| {
         let root = shown(&root);
         at.error(format!(
-            "project_root {root} is not a folder inside the module, such as examples/basic, \
-             without .. and \\"
+            "project_root {root} is not a folder inside the module, such as examples/basic; it \
+             cannot contain .. or \\"
         ))
     })
 }
@@ -189,21 +189,22 @@ fn variables(node: Node) -> Result<BTreeMap<String, String>, ConfigError> {
     let Keys { entries, at, .. } = Keys::of(node, "variables")?;
     if entries.len() > MOST_VARIABLES {
         let count = entries.len();
-        return Err(at.error(format!("{count} variables, at most {MOST_VARIABLES} are taken")));
+        return Err(at.error(format!("{count} variables; the limit is {MOST_VARIABLES}")));
     }
     let mut variables = BTreeMap::new();
     for Entry { at, key: name, value } in entries {
         check_variable(&name).map_err(|problem| at.error(problem))?;
-        let (at, value) = as_written(value, &name, "a text, a number, true or false")?;
+        let (at, value) = as_written(value, &name, "a string, a number, true or false")?;
         if value.contains('\0') {
             let name = cut(&name, 60);
-            let problem = format!("{name} has a zero character, which no variable can hold");
+            let problem =
+                format!("{name} contains a NUL character, which no environment variable can hold");
             return Err(at.error(problem));
         }
         if name == "TF_WORKSPACE" && value != "default" {
-            return Err(at.error(
-                "TF_WORKSPACE names another workspace, and the state of a test has none: remove it",
-            ));
+            return Err(
+                at.error("remove TF_WORKSPACE: the state of a test has only the default workspace")
+            );
         }
         variables.insert(name, value);
     }
@@ -212,10 +213,10 @@ fn variables(node: Node) -> Result<BTreeMap<String, String>, ConfigError> {
 
 fn check_variable(name: &str) -> Result<(), String> {
     if !is_variable_name(name) {
-        return Err(format!("the variable {} {VARIABLE_NAMES}", shown(name)));
+        return Err(format!("the variable {} is not valid. {VARIABLE_NAMES}", shown(name)));
     }
     if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-        return Err(format!("the variable {} is set by Gantry itself", cut(name, 60)));
+        return Err(format!("Gantry sets the variable {} itself", cut(name, 60)));
     }
     Ok(())
 }
@@ -225,10 +226,7 @@ fn tool(node: Node) -> Result<Tool, ConfigError> {
     match text.as_str() {
         "terraform" => Ok(Tool::Terraform),
         "opentofu" => Ok(Tool::OpenTofu),
-        _ => Err(at.error(format!(
-            "the tool {} is not known; there are: terraform, opentofu",
-            shown(&text)
-        ))),
+        _ => Err(at.error(format!("unknown tool {}; use terraform or opentofu", shown(&text)))),
     }
 }
 
@@ -239,7 +237,7 @@ fn tool_version(node: Node) -> Result<String, ConfigError> {
         return Ok(text);
     }
     let text = shown(&text);
-    Err(at.error(format!("tool_version {text} is not one released version, such as 1.9.8")))
+    Err(at.error(format!("tool_version {text} is not a released version such as 1.9.8")))
 }
 
 /// A test, with the places that what is wrong between tests is said at.
@@ -253,7 +251,7 @@ fn tests(node: Node, defaults: &Settings) -> Result<Vec<TestCase>, ConfigError> 
     let (at, nodes) = list(node, "tests")?;
     if nodes.len() > MOST_TESTS {
         let count = nodes.len();
-        return Err(at.error(format!("{count} tests, at most {MOST_TESTS} are taken")));
+        return Err(at.error(format!("{count} tests; the limit is {MOST_TESTS}")));
     }
     let tests = nodes.into_iter().map(|node| test(node, defaults));
     let tests: Vec<Placed> = tests.collect::<Result<_, _>>()?;

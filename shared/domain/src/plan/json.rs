@@ -111,7 +111,7 @@ impl Reader<'_> {
     fn value(&mut self, depth: usize) -> serde_json::Result<Json> {
         if depth == 0 {
             return Err(serde_json::Error::custom(format!(
-                "a value has more than {DEEPEST} levels, and Gantry reads no more"
+                "a value is nested more than {DEEPEST} levels deep, which is Gantry's limit"
             )));
         }
         Ok(match self.next() {
@@ -176,7 +176,7 @@ impl Reader<'_> {
                     bytes.next();
                 }
                 Some(_) => {}
-                None => return Err(serde_json::Error::custom("a text does not end")),
+                None => return Err(serde_json::Error::custom("a string does not end")),
             }
         };
         self.at = end + 1;

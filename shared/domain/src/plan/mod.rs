@@ -197,13 +197,13 @@ impl Action {
                 "must be replaced: created, then the old one destroyed"
             }
             Self::ReplaceAndForget => {
-                "will be replaced: the old object is not destroyed, it stays where it is, unmanaged"
+                "will be replaced, leaving the old object in place and unmanaged"
             }
             Self::Read => "will be read during apply",
             Self::Import => "will be imported",
             Self::Move => "will be moved",
             Self::Forget => "will be forgotten, but not destroyed",
-            Self::Other => "will be changed in a way that Gantry does not know",
+            Self::Other => "will be changed in a way unknown to Gantry",
         }
     }
 
@@ -229,22 +229,20 @@ impl ResourceChange {
     pub fn reason_text(&self) -> Option<&str> {
         Some(match self.reason.as_deref()? {
             "replace_because_tainted" => "it is tainted",
-            "replace_because_cannot_update" => "a change cannot be made in place",
-            "replace_by_request" => "its replacement was asked for",
-            "replace_by_triggers" => "one of its replace_triggered_by changed",
+            "replace_because_cannot_update" => "it cannot be updated in place",
+            "replace_by_request" => "its replacement was requested",
+            "replace_by_triggers" => "something in its replace_triggered_by changed",
             "delete_because_no_resource_config" => "it is not in the configuration",
             "delete_because_no_module" => "its module is not in the configuration",
-            "delete_because_wrong_repetition" => "count and for_each were exchanged",
-            "delete_because_count_index" => "its index is out of the range of count",
+            "delete_because_wrong_repetition" => "it switched between count and for_each",
+            "delete_because_count_index" => "its index is out of range for count",
             "delete_because_each_key" => "its key is not in for_each",
             "delete_because_no_move_target" => "it was moved to an address that does not exist",
-            "delete_because_enabled_false" => "its enabled is false",
-            "forgot_because_lifecycle_destroy_in_config" => {
-                "destroy = false stands in its configuration"
-            }
-            "forgot_because_lifecycle_destroy_in_state" => "destroy = false stands in the state",
-            "read_because_config_unknown" => "its configuration is not known before apply",
-            "read_because_dependency_pending" => "it depends on something that changes",
+            "delete_because_enabled_false" => "enabled is false",
+            "forgot_because_lifecycle_destroy_in_config" => "its configuration has destroy = false",
+            "forgot_because_lifecycle_destroy_in_state" => "the state has destroy = false",
+            "read_because_config_unknown" => "its configuration is not known until apply",
+            "read_because_dependency_pending" => "it depends on pending changes",
             "read_because_check_nested" => "it belongs to a check",
             other => other,
         })
@@ -313,7 +311,7 @@ pub struct Drifted {
 impl Drifted {
     /// What it is called, and what became of it.
     pub fn text(&self) -> String {
-        let gone = if self.gone { " (is gone)" } else { "" };
+        let gone = if self.gone { " (deleted)" } else { "" };
         format!("{}{gone}", title(&self.address, self.deposed.as_deref()))
     }
 }
@@ -366,12 +364,12 @@ impl MarkChange {
     /// What it means, in words.
     pub fn text(self) -> &'static str {
         match self {
-            Self::Added => "marked as sensitive from now on",
-            Self::AddedAlone => "marked as sensitive from now on; the value stays",
+            Self::Added => "now marked as sensitive",
+            Self::AddedAlone => "now marked as sensitive; the value is unchanged",
             Self::AddedOrType => {
-                "marked as sensitive from now on, or of another type; the value stays"
+                "now marked as sensitive, or its type changes; the value is unchanged"
             }
-            Self::TypeAlone => "of another type; the value stays",
+            Self::TypeAlone => "the type changes; the value is unchanged",
             Self::Removed => "no longer sensitive",
             Self::RemovedAlone => "no longer sensitive; the value is unchanged",
         }
@@ -476,13 +474,13 @@ impl Change {
         });
         let shown = outputs.chain(attributes).take(TOLD_UNMARKED);
         let shown = shown.map(|what| {
-            format!("{what} is no longer sensitive: after the apply it will not be hidden any more")
+            format!("{what} is no longer sensitive and will be visible after the apply")
         });
         let mut warnings: Vec<String> = self.remarks.iter().cloned().chain(shown).collect();
         let told = warnings.len() - self.remarks.len();
         let rest = (self.unmarked as usize).saturating_sub(told);
         if rest > 0 {
-            warnings.push(format!("{} no longer sensitive: see the run", more(rest, "value")));
+            warnings.push(format!("{} no longer sensitive; see the run", more(rest, "value")));
         }
         warnings
     }

@@ -28,7 +28,7 @@ pub enum PlanError {
     #[error("the plan's JSON cannot be read")]
     NotAPlan(#[source] serde_json::Error),
     /// It is in a format that came after this code.
-    #[error("the plan is in format {0}; formats 1.x can be read")]
+    #[error("the plan is in format {0}, but only formats 1.x are supported")]
     Format(String),
 }
 

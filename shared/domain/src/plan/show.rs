@@ -18,7 +18,7 @@ const BEFORE: usize = 20;
 /// So much of a difference is to be seen at least, in characters.
 const OF_DIFFERENCE: usize = 80;
 /// What is said of a text beside one that ends with a line break.
-const NO_END: &str = " (no line break at the end)";
+const NO_END: &str = " (no newline at the end)";
 /// Equal lines kept around a changed one.
 const CONTEXT: usize = 2;
 /// Keys in paths are cut beyond this, in characters.
@@ -195,7 +195,7 @@ impl Context<'_> {
         let (text, rest) = part(line, from, self.limits.value_chars);
         let begin = match from {
             0 => String::new(),
-            same => format!("({}) {CUT}", counted(same, "equal character")),
+            same => format!("({}) {CUT}", counted(same, "unchanged character")),
         };
         let end = match rest {
             0 => String::new(),

@@ -185,12 +185,12 @@ fn words_that_nobody_knows_are_shown_as_they_are() {
         parts.flat_map(|part| [part.head, part.rest].concat()).collect::<Vec<_>>().join("\n")
     };
     insta::assert_snapshot!(told(&plan), @"
-    ! test.a will be changed in a way that Gantry does not know (transmute, create)
+    ! test.a will be changed in a way unknown to Gantry (transmute, create)
     !   a = 1 -> 2
     ");
     plan["resource_changes"][0]["action_reason"] = json!("because_of_the_moon");
     insta::assert_snapshot!(told(&plan), @"
-    ! test.a will be changed in a way that Gantry does not know (transmute, create: because_of_the_moon)
+    ! test.a will be changed in a way unknown to Gantry (transmute, create: because_of_the_moon)
     !   a = 1 -> 2
     ");
 }
@@ -206,7 +206,7 @@ fn a_plan_that_terraform_wrote() {
     .unwrap();
     insta::assert_snapshot!(show_all(&change), @r#"
     1 to add, 2 to change, 1 to destroy, 1 to move, 1 to forget, 2 outputs
-    terraform_data.b [terraform] must be replaced: destroyed, then created because a change cannot be made in place
+    terraform_data.b [terraform] must be replaced: destroyed, then created because it cannot be updated in place
       id: "ab0b4dfe-b693-9d5f-8d69-80909599d67f" -> Unknown
       input: Lines(2) -> Lines(2)
           line1
@@ -274,7 +274,7 @@ fn marks_reach_down_and_across() {
     a["y"]: Sensitive -> Sensitive
     b[1]: Absent -> Sensitive
     c: Sensitive -> Sensitive
-    e: Sensitive -> Sensitive # marked as sensitive from now on
+    e: Sensitive -> Sensitive # now marked as sensitive
     f: {"deep":{"s":"(sensitive value)"}} -> Unknown
     "#);
 }
@@ -587,8 +587,8 @@ fn what_is_not_a_plan_is_refused() {
         format!(r#"{{"format_version": "1.2", "planned_values": {{"root_module": {values}}}}}"#);
     let PlanError::NotAPlan(error) = refuse(&plan) else { panic!() };
     let said = error.to_string();
-    assert!(said.starts_with("a.b: a value has more than 128 levels"), "{said}");
-    insta::assert_snapshot!(refuse(r#"{"format_version":"2.0"}"#), @"the plan is in format 2.0; formats 1.x can be read");
+    assert!(said.starts_with("a.b: a value is nested more than 128 levels deep"), "{said}");
+    insta::assert_snapshot!(refuse(r#"{"format_version":"2.0"}"#), @"the plan is in format 2.0, but only formats 1.x are supported");
 }
 
 /// Any JSON, a few levels deep, over few keys and values, so that the trees often meet.

@@ -9,24 +9,24 @@ use std::collections::BTreeMap;
 pub enum WrongBackend {
     /// Gantry does not keep the state.
     #[error(
-        "after init the tool keeps the state in {0}, and not with Gantry: nothing was planned. \
+        "Nothing was planned: after init, the state would be stored in {0} instead of Gantry. \
          Something in the code, a hook or TF_CLI_ARGS_init changes the backend"
     )]
     NotGantry(String),
     /// Settings of Gantry's backend come from somewhere else.
     #[error(
-        "after init the backend of Gantry has settings that are not Gantry's ({0}): nothing was \
-         planned. Something in the code, a hook or TF_CLI_ARGS_init changes the backend"
+        "Nothing was planned: after init, Gantry's backend has settings that are not Gantry's \
+         ({0}). Something in the code, a hook or TF_CLI_ARGS_init changes the backend"
     )]
     Settings(String),
     /// The state does not last.
     #[error(
-        "after init the tool keeps the state in {0}, where it would be lost with the run's folder: \
-         nothing was planned. Use another backend, or set manage_state to true"
+        "Nothing was planned: after init, the state would be stored in {0} and lost with the run's \
+         folder. Use another backend, or set manage_state to true"
     )]
     NotLasting(String),
     /// What it says cannot be read.
-    #[error("the tool does not say which backend it uses: nothing was planned")]
+    #[error("Nothing was planned: the tool does not report which backend it uses")]
     Unreadable,
 }
 
@@ -56,7 +56,7 @@ pub fn backend_in_use(written: Option<&[u8]>, manage_state: bool) -> Result<(), 
             file.backend.filter(|backend| !backend.kind.is_empty())
         }
     };
-    let local = || "its own folder".to_owned();
+    let local = || "the local folder".to_owned();
     let name = |kind: &str| format!("backend {:?}", kind.chars().take(40).collect::<String>());
     match (backend, manage_state) {
         (None, true) => Err(WrongBackend::NotGantry(local())),

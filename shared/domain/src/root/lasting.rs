@@ -90,8 +90,8 @@ pub fn remark_on_destroyed(
         more => format!(" and {more} more"),
     };
     Some(format!(
-        "DESTROYS WHAT WAS NOT TO BE DESTROYED (destroy = false): {}{more}. OpenTofu would leave \
-         it in place; Terraform destroys it",
+        "DESTROYS RESOURCES PROTECTED BY destroy = false: {}{more}. OpenTofu would leave them in \
+         place; Terraform destroys them",
         first.join(", ")
     ))
 }

@@ -55,35 +55,35 @@ pub struct Admitted {
 pub enum Refusal {
     /// There is nothing that the tool would read.
     #[error(
-        "No configuration files: the project root has no {0} file of its own, so a plan would \
-         destroy everything in the state"
+        "No configuration files: the project root has no {0} file, so a plan would destroy \
+         everything in the state"
     )]
     NoConfiguration(&'static str),
     /// An override file takes the state away from Gantry.
     #[error(
-        "{0} takes the state away from Gantry, which keeps the state of this stack: remove the \
-         block, or set manage_state to false"
+        "{0} would override Gantry, which stores the state of this stack. Remove the block, or set \
+         manage_state to false"
     )]
     TakesState(Place),
     /// A file has the name of ours.
-    #[error("{0} has the name of the file with which Gantry keeps the state: give it another name")]
+    #[error("{0} has the name of the file that Gantry uses to configure the state. Rename it")]
     NameTaken(String),
     /// Nobody keeps the state.
     #[error(
-        "no file of the project root has a backend or cloud block, and manage_state is false: the \
-         state would be lost with the run's folder. Add a backend, or set manage_state to true"
+        "No file in the project root has a backend or cloud block and manage_state is false, so \
+         the state would be lost with the run's folder. Add a backend, or set manage_state to true"
     )]
     NoBackend,
     /// The state is kept where it does not last.
     #[error(
-        "{0} keeps the state in the run's folder, where it would be lost: use another backend, or \
+        "{0} stores the state in the run's folder, where it would be lost. Use another backend, or \
          set manage_state to true"
     )]
     LocalBackend(Place),
     /// The tool would print JSON, which shows what it hides from people.
     #[error(
-        "{0} has -json: the log would show values that the tool hides from people, and Gantry reads \
-         what it prints for them. Remove it; `show -json` works in hooks"
+        "{0} contains -json, which would log values that the tool otherwise hides, and Gantry \
+         needs the normal output. Remove it; `show -json` works in hooks"
     )]
     PrintsJson(&'static str),
 }
@@ -178,8 +178,8 @@ fn backends<'a, 'b>(configuration: &'b [Configuration<'a>]) -> Vec<(&'b Configur
 
 fn not_used(place: &Place) -> String {
     format!(
-        "{place} is not used: Gantry keeps the state of this stack. If that backend holds a state, \
-         import it first, or set manage_state to false"
+        "{place} is ignored because Gantry stores the state of this stack. If that backend holds a \
+         state, import it first, or set manage_state to false"
     )
 }
 
@@ -200,7 +200,7 @@ fn narrowed(asked: &Asked<'_>, admitted: &mut Admitted) {
     }
     if !replaces.is_empty() {
         admitted.remarks.push(format!(
-            "TF_CLI_ARGS asks every plan for {}: remove it once that is done",
+            "TF_CLI_ARGS adds {} to every plan. Remove it once that is done",
             replaces.join(" ")
         ));
     }

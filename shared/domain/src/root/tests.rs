@@ -55,7 +55,7 @@ fn a_root_without_configuration_is_refused() {
         }
     }
     let only_tofu = [("main.tofu", "")];
-    insta::assert_snapshot!(Case::of(Tool::Terraform, true).admit(&only_tofu).unwrap_err(), @"No configuration files: the project root has no .tf or .tf.json file of its own, so a plan would destroy everything in the state");
+    insta::assert_snapshot!(Case::of(Tool::Terraform, true).admit(&only_tofu).unwrap_err(), @"No configuration files: the project root has no .tf or .tf.json file, so a plan would destroy everything in the state");
     assert!(Case::of(Tool::OpenTofu, true).admit(&only_tofu).is_ok());
 }
 
@@ -106,7 +106,7 @@ fn our_override_has_the_form_that_wins_and_replaces_nothing() {
 fn a_backend_that_is_not_used_is_told() {
     let files = [("main.tf", ""), ("backend.tf", GCS)];
     let admitted = Case::of(Tool::Terraform, true).admit(&files).unwrap();
-    insta::assert_snapshot!(admitted.remarks.join("\n"), @r#"backend "gcs" in backend.tf line 3 is not used: Gantry keeps the state of this stack. If that backend holds a state, import it first, or set manage_state to false"#);
+    insta::assert_snapshot!(admitted.remarks.join("\n"), @r#"backend "gcs" in backend.tf line 3 is ignored because Gantry stores the state of this stack. If that backend holds a state, import it first, or set manage_state to false"#);
     let both = [("backend.tf", GCS), ("override.tf", CLOUD)];
     assert_eq!(Case::of(Tool::OpenTofu, true).admit(&both).unwrap().remarks.len(), 2);
 }
@@ -117,7 +117,7 @@ fn a_state_that_nobody_keeps_is_refused() {
     for tool in BOTH {
         let case = Case::of(tool, false);
         let refusal = case.admit(&[main]).unwrap_err();
-        assert!(refusal.starts_with("no file of the project root has a backend"), "{refusal}");
+        assert!(refusal.starts_with("No file in the project root has a backend"), "{refusal}");
         let refusal = case.admit(&[main, ("b.tf", LOCAL)]).unwrap_err();
         assert!(refusal.starts_with("backend \"local\" in b.tf line 2 keeps"), "{refusal}");
         let refusal = case.admit(&[("b.tf", GCS), ("override.tf", LOCAL)]).unwrap_err();
@@ -145,7 +145,7 @@ fn arguments_that_narrow_a_plan_are_told() {
     insta::assert_snapshot!(narrowed.remarks.join("\n"), @"TF_CLI_ARGS narrows the plan: -refresh=0 -exclude=a b");
     let replaced = of(&[("TF_CLI_ARGS_plan", "-replace=a.b")]);
     assert!(!replaced.partial);
-    insta::assert_snapshot!(replaced.remarks.join("\n"), @"TF_CLI_ARGS asks every plan for -replace=a.b: remove it once that is done");
+    insta::assert_snapshot!(replaced.remarks.join("\n"), @"TF_CLI_ARGS adds -replace=a.b to every plan. Remove it once that is done");
     let others =
         of(&[("TF_CLI_ARGS_apply", "-target=x"), ("TF_CLI_ARGS_plan", "-lock-timeout 1m")]);
     assert_eq!((others.partial, others.remarks.len()), (false, 0));
@@ -209,14 +209,14 @@ fn the_tool_itself_says_which_backend_it_uses() {
         (Ok(()), Ok(()), Ok(()), Ok(()))
     );
     for (body, manage_state, expected) in [
-        ("", true, "in its own folder, and not with Gantry"),
-        ("{}", true, "in its own folder, and not with Gantry"),
-        (local, true, "in backend \"local\", and not with Gantry"),
-        (s3, true, "in backend \"s3\", and not with Gantry"),
+        ("", true, "in the local folder instead of Gantry"),
+        ("{}", true, "in the local folder instead of Gantry"),
+        (local, true, "in backend \"local\" instead of Gantry"),
+        (s3, true, "in backend \"s3\" instead of Gantry"),
         (set.as_str(), true, "settings that are not Gantry's (address)"),
-        ("", false, "in its own folder, where it would be lost"),
+        ("", false, "in the local folder, where it would be lost"),
         (local, false, "in backend \"local\", where it would be lost"),
-        ("[]x", false, "does not say which backend"),
+        ("[]x", false, "does not report which backend"),
     ] {
         let error = of(body, manage_state).unwrap_err();
         assert!(error.contains(expected), "{error}");

@@ -34,8 +34,8 @@ pub fn unenforced_version(
     }
     let (name, asked) = files.iter().find_map(|file| Some((file.name, asked(file)?)))?;
     Some(format!(
-        "required_version = {asked} in {name} is a word to Terraform: OpenTofu does not look at it \
-         since 1.12, and plans with any version. Write it in a .tofu file, or say language {{ \
+        "required_version = {asked} in {name} only applies to Terraform. Since 1.12, OpenTofu \
+         ignores it and plans with any version. Put it in a .tofu file, or use language {{ \
          compatible_with {{ opentofu = … }} }}"
     ))
 }
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_constraint_that_nobody_looks_at_is_told() {
         let files = [("main.tf", ASKS)];
-        insta::assert_snapshot!(told(&files, Tool::OpenTofu, None).unwrap(), @r#"required_version = "< 1.0" in main.tf is a word to Terraform: OpenTofu does not look at it since 1.12, and plans with any version. Write it in a .tofu file, or say language { compatible_with { opentofu = … } }"#);
+        insta::assert_snapshot!(told(&files, Tool::OpenTofu, None).unwrap(), @r#"required_version = "< 1.0" in main.tf only applies to Terraform. Since 1.12, OpenTofu ignores it and plans with any version. Put it in a .tofu file, or use language { compatible_with { opentofu = … } }"#);
         assert!(told(&files, Tool::OpenTofu, Some("1.12.0")).is_some());
         let json = [("main.tf.json", r#"{"terraform": {"required_version": "< 1.0"}}"#)];
         assert!(told(&json, Tool::OpenTofu, Some("2.0.0-rc1")).is_some());

@@ -168,11 +168,11 @@ fn doubt(run: &mut Run, doubt: Option<StateDoubt>) {
 
 fn note_late_report(run: &mut Run, report: &Report) {
     if let (Some(StateDoubt::KeptAside), Some(end)) = (report.doubt, &mut run.ending) {
-        end.errors.push("The state that the lost runner could not deliver was kept aside.".into());
+        end.errors.push("The state that the lost runner could not deliver was set aside.".into());
     }
     let what = &report.what;
     let said = match what {
-        ReportKind::Applied { .. } => "the apply was done",
+        ReportKind::Applied { .. } => "the apply succeeded",
         ReportKind::Failed { .. } | ReportKind::Interrupted { .. } => "the apply failed",
         _ => return,
     };
@@ -181,7 +181,7 @@ fn note_late_report(run: &mut Run, report: &Report) {
         run.applied = true;
     }
     if let Some(end) = &mut run.ending {
-        end.errors.push(format!("The lost runner reported afterwards: {said}."));
+        end.errors.push(format!("The lost runner reported later: {said}."));
     }
 }
 

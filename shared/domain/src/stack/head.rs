@@ -61,7 +61,7 @@ impl StackHead {
         if let Some(test) = after.test.as_ref().filter(|_| leaves_behind(before, after)) {
             head.blocked = Some(Blocked {
                 run: after.id.clone(),
-                reason: format!("what the test {} made may still be there", test.case.name),
+                reason: format!("resources created by the test {} may still exist", test.case.name),
                 since: now,
             });
         }

@@ -2,7 +2,9 @@
 
 /// Why a project root cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a project root is a folder inside the repository, such as `infra/network`, without `..`")]
+#[error(
+    "The project root must be a folder inside the repository, such as `infra/network`, without `..`"
+)]
 pub struct InvalidRoot;
 
 /// A project root in its one form: no leading, trailing or doubled slash, no `.`; empty for the
@@ -23,8 +25,8 @@ pub fn normalize_root(root: &str) -> Result<String, InvalidRoot> {
 /// Why a variable file cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a variable file is a file inside the repository, by its path from the project root, such as \
-     `prod.tfvars` or `../common.tfvars`"
+    "A variable file must be a file inside the repository, given by its path from the project \
+     root, such as `prod.tfvars` or `../common.tfvars`"
 )]
 pub struct InvalidVarFile;
 

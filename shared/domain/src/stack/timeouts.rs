@@ -63,7 +63,7 @@ impl TimeLimit {
 
 /// A text that is no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("should be a time such as 90m, 1h 30m or 7 days")]
+#[error("Use a duration such as 90m, 1h 30m or 7 days")]
 pub struct InvalidTimeLimit;
 
 impl FromStr for TimeLimit {
@@ -98,7 +98,7 @@ impl From<TimeLimit> for u32 {
 
 /// As it is sent.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "should be a time such as 90m, 1h 30m or 7 days")]
+#[serde(untagged, expecting = "Use a duration such as 90m, 1h 30m or 7 days")]
 enum Typed {
     Seconds(u32),
     Text(String),

@@ -1,8 +1,8 @@
 //! What an environment variable of a run may be called.
 
 /// What names are like, for people: what [`is_variable_name`] takes.
-pub const VARIABLE_NAMES: &str = "should have letters, digits and _ only, and not begin with a \
-    digit; behind TF_VAR_, whatever the name of a Terraform variable may have";
+pub const VARIABLE_NAMES: &str = "Use only letters, digits and _, and do not start with a digit; \
+                                  after TF_VAR_, any valid name of a Terraform variable";
 
 /// Whether a run can have an environment variable of this name.
 ///

@@ -36,17 +36,17 @@ pub fn parts(change: &Change) -> Vec<Part> {
     parts.push(left_out(change.outputs_cut, "output"));
     for check in &change.checks {
         let mut part = Part::default();
-        add(&mut part.head, '!', &format!("{} does not hold", address(&check.address)));
+        add(&mut part.head, '!', &format!("{} failed", address(&check.address)));
         for problem in check.problems.iter().flat_map(|p| p.lines()) {
             add(&mut part.head, '!', &format!("  {}", visible_line(problem)));
         }
         parts.push(part);
     }
-    parts.push(left_out(change.checks_cut, "check that does not hold"));
+    parts.push(left_out(change.checks_cut, "failed check"));
     parts.push(drift(change));
     if change.deferred > 0 {
         let count = counted(change.deferred as usize, "change");
-        parts.push(Part::of(' ', &format!("{count} put off to a later plan")));
+        parts.push(Part::of(' ', &format!("{count} deferred to a later plan")));
     }
     parts.push(warned(change));
     parts.retain(|part| !part.head.is_empty());
@@ -94,7 +94,7 @@ fn warned(change: &Change) -> Part {
     }
     if change.tool_warnings_cut > 0 {
         let rest = more(change.tool_warnings_cut as usize, "warning");
-        add(&mut part.rest, ' ', &format!("  … {rest}: see the log"));
+        add(&mut part.rest, ' ', &format!("  … {rest} (see the log)"));
     }
     part
 }
@@ -102,7 +102,7 @@ fn warned(change: &Change) -> Part {
 fn left_out(count: u32, noun: &str) -> Part {
     match count {
         0 => Part::default(),
-        _ => Part::of(' ', &format!("… {}: see the run", more(count as usize, noun))),
+        _ => Part::of(' ', &format!("… {} (see the run)", more(count as usize, noun))),
     }
 }
 
@@ -166,7 +166,7 @@ fn attributes(attributes: &[AttributeChange], cut: u32) -> Vec<String> {
         lines.extend(difference(one));
     }
     if cut > 0 {
-        add(&mut lines, ' ', &format!("  … {}: see the run", more(cut as usize, "attribute")));
+        add(&mut lines, ' ', &format!("  … {} (see the run)", more(cut as usize, "attribute")));
     }
     lines
 }
@@ -214,10 +214,10 @@ fn difference(attribute: &AttributeChange) -> Vec<String> {
             Line::Removed(text) => add(&mut lines, '-', &format!("    {}", visible_line(text))),
             Line::Added(text) => add(&mut lines, '+', &format!("    {}", visible_line(text))),
             Line::Skipped(n) => {
-                add(&mut lines, ' ', &format!("    … {}", counted(*n as usize, "equal line")));
+                add(&mut lines, ' ', &format!("    … {}", counted(*n as usize, "unchanged line")));
             }
             Line::Cut(n) => {
-                add(&mut lines, ' ', &format!("    … {}: see the run", more(*n as usize, "line")));
+                add(&mut lines, ' ', &format!("    … {} (see the run)", more(*n as usize, "line")));
             }
         }
     }
@@ -248,7 +248,7 @@ pub fn value(value: &Value) -> String {
             format!("{}… {}", visible(text), more(*rest as usize, "character"))
         }
         Value::Part(same, text, rest) => {
-            let same = counted(*same as usize, "equal character");
+            let same = counted(*same as usize, "unchanged character");
             let rest = match rest {
                 0 => String::new(),
                 rest => format!("… {}", more(*rest as usize, "character")),
@@ -280,7 +280,7 @@ mod tests {
             Change::from_plan(plan, Tool::Terraform, Limits::default(), &Masker::default())
                 .unwrap();
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
-        ! terraform_data.b must be replaced: destroyed, then created (a change cannot be made in place)
+        ! terraform_data.b must be replaced: destroyed, then created (it cannot be updated in place)
         !   id = "ab0b4dfe-b693-9d5f-8d69-80909599d67f" -> (known after apply)
         !   input:
               line1
@@ -311,7 +311,7 @@ mod tests {
 
         !   p = "plain" -> "plain2"
 
-        ! check.c does not hold
+        ! check.c failed
         !   never
         "#);
     }
@@ -336,7 +336,7 @@ mod tests {
         let mut change = read(&plan);
         change.remarks = vec!["backend \"gcs\" is not used".to_owned()];
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
-        ! This plan covers only a part of the configuration.
+        ! This plan covers only part of the configuration.
         ! backend "gcs" is not used
 
         - a.a will be destroyed
@@ -353,7 +353,7 @@ mod tests {
         let told = [
             "    Argument is deprecated (3×), with a.a, on main.tf line 3",
             "    Value for `x`",
-            "    … 2 more warnings: see the log",
+            "    … 2 more warnings (see the log)",
         ];
         assert_eq!(parts(&change).last().unwrap().rest, told);
         assert_eq!(parts(&change).last().unwrap().head, ["! 6 warnings from Terraform:"]);
@@ -402,18 +402,18 @@ mod tests {
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
         - a.b (deposed object 8a3f1c2b) will be destroyed
 
-        - a.off will be destroyed (its enabled is false)
+        - a.off will be destroyed (enabled is false)
 
         - a.new will be destroyed (because_of_a_new_reason)
 
         - a.moved will be destroyed
         !   moved from a.before
 
-        ! a.kept will be forgotten, but not destroyed (destroy = false stands in the state)
+        ! a.kept will be forgotten, but not destroyed (the state has destroy = false)
 
-        ! a.forgotten will be forgotten, but not destroyed (destroy = false stands in its configuration)
+        ! a.forgotten will be forgotten, but not destroyed (its configuration has destroy = false)
 
-        ! a.left will be replaced: the old object is not destroyed, it stays where it is, unmanaged (a change cannot be made in place)
+        ! a.left will be replaced, leaving the old object in place and unmanaged (it cannot be updated in place)
 
         ! a.b will be updated in place
         !   n = 1 -> 2
@@ -431,7 +431,7 @@ mod tests {
 
           2 resources were changed outside OpenTofu:
             a.c
-            a.d (deposed object 0123) (is gone)
+            a.d (deposed object 0123) (deleted)
         "#);
     }
 
@@ -491,7 +491,7 @@ mod tests {
         );
         insta::assert_snapshot!(change.delta, @"0 to add, 1 to change, 0 to destroy");
         insta::assert_snapshot!(lines(&change).join("\n"), @"
-        ! a.b will be changed in a way that Gantry does not know (renew, rotate: of_a_new_kind)
+        ! a.b will be changed in a way unknown to Gantry (renew, rotate: of_a_new_kind)
         !   n = 1 -> 2
         ");
     }
@@ -521,9 +521,9 @@ mod tests {
         );
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
           Changes to outputs:
-        !   hidden = (sensitive value)  # marked as sensitive from now on, or of another type; the value stays
+        !   hidden = (sensitive value)  # now marked as sensitive, or its type changes; the value is unchanged
 
-        !   plain = ["a"]  # of another type; the value stays
+        !   plain = ["a"]  # the type changes; the value is unchanged
         "#);
     }
 
@@ -571,7 +571,7 @@ mod tests {
             let both = found("  both = ");
             let (before, after) = both.split_once(" -> ").unwrap();
             assert!(before.ends_with("a\"") && after.ends_with("b\""), "{both}");
-            assert!(both.contains("(281 equal characters) …"), "{both}");
+            assert!(both.contains("(281 unchanged characters) …"), "{both}");
             let one = found("  one = ");
             assert!(one.contains("… ") && one.ends_with("more characters"), "{one}");
             assert!(found("  path[").ends_with(" = \"a\" -> \"b\""), "{lines:#?}");
@@ -614,7 +614,7 @@ mod tests {
         }];
         let change = Change { checks, ..Change::default() };
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
-        ! check.c\u200b does not hold
+        ! check.c\u200b failed
         !   a\u200bb
         !   c\u0020
         "#);
@@ -650,20 +650,20 @@ mod tests {
             Tool::Terraform,
         );
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
-        ! output o is no longer sensitive: after the apply it will not be hidden any more
-        ! a.b: q is no longer sensitive: after the apply it will not be hidden any more
-        ! a.b: r["y"] is no longer sensitive: after the apply it will not be hidden any more
+        ! output o is no longer sensitive and will be visible after the apply
+        ! a.b: q is no longer sensitive and will be visible after the apply
+        ! a.b: r["y"] is no longer sensitive and will be visible after the apply
 
         ! a.b will be updated in place
-        !   l[1] = (sensitive value)  # marked as sensitive from now on; the value stays
-        !   p = (sensitive value)  # marked as sensitive from now on; the value stays
+        !   l[1] = (sensitive value)  # now marked as sensitive; the value is unchanged
+        !   p = (sensitive value)  # now marked as sensitive; the value is unchanged
         !   q = (sensitive value)  # no longer sensitive; the value is unchanged
         !   r["y"] = (sensitive value)  # no longer sensitive; the value is unchanged
 
           Changes to outputs:
         !   o = (sensitive value)  # no longer sensitive; the value is unchanged
 
-        !   q = (sensitive value)  # marked as sensitive from now on, or of another type; the value stays
+        !   q = (sensitive value)  # now marked as sensitive, or its type changes; the value is unchanged
         "#);
     }
 
@@ -695,16 +695,16 @@ mod tests {
         +     one\r
         +     2\r
         +     three\r
-        !   far = (431 equal characters) …01234567890123456789before" -> (431 equal characters) …01234567890123456789after"
+        !   far = (431 unchanged characters) …01234567890123456789before" -> (431 unchanged characters) …01234567890123456789after"
         !   hidden = "ab" -> "a\u200bb"
         !   last:
               a
         -     b
-        +     b (no line break at the end)
+        +     b (no newline at the end)
         !   lines:
               first
-        -     (430 equal characters) …01234567890123456789x
-        +     (430 equal characters) …01234567890123456789y
+        -     (430 unchanged characters) …01234567890123456789x
+        +     (430 unchanged characters) …01234567890123456789y
         +   map["k\u00a0"] = "\u202e"
         "#);
     }
@@ -724,9 +724,9 @@ mod tests {
         ! a.b will be updated in place
         !   t:
               first
-        -     (430 equal characters) …01234567890123456789x
+        -     (430 unchanged characters) …01234567890123456789x
         +     inserted
-        +     (430 equal characters) …01234567890123456789yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy… 120 more characters
+        +     (430 unchanged characters) …01234567890123456789yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy… 120 more characters
         ");
     }
 
@@ -789,7 +789,7 @@ mod tests {
         );
         let warnings = change.warnings();
         assert_eq!(warnings.len(), 21, "{warnings:?}");
-        assert_eq!(warnings[20], "281 more values no longer sensitive: see the run");
+        assert_eq!(warnings[20], "281 more values no longer sensitive; see the run");
         let part: Vec<_> =
             change.resources[1].attributes.iter().map(|a| (&*a.path, a.mark)).collect();
         assert_eq!(part, [("r[\"y\"]", Some(crate::plan::MarkChange::Removed))]);
@@ -879,13 +879,13 @@ mod tests {
             Tool::Terraform,
         );
         insta::assert_snapshot!(lines(&change).join("\n"), @"
-        ! a.b[0] does not hold
+        ! a.b[0] failed
         !   0 is bad
 
-        ! a.b[2] does not hold
+        ! a.b[2] failed
         !   2 is bad
 
-        ! check.c does not hold
+        ! check.c failed
         ");
     }
 
@@ -920,10 +920,10 @@ mod tests {
         - a.c will be destroyed
         -   a = "x"
 
-          … 2 more resources: see the run
+          … 2 more resources (see the run)
 
           1 resource was changed outside Terraform:
-            test.a (is gone)
+            test.a (deleted)
         "#);
     }
 }

@@ -94,7 +94,7 @@ pub fn cut_middle(text: &str, chars: usize) -> String {
 }
 
 /// What is said of a plan whose arguments leave something out.
-pub const PARTIAL_PLAN: &str = "This plan covers only a part of the configuration.";
+pub const PARTIAL_PLAN: &str = "This plan covers only part of the configuration.";
 
 /// Who or what ended a run, as a sentence: "Superseded by …" stays as it is, a name becomes
 /// "Stopped by …".
@@ -107,19 +107,22 @@ pub fn stopped_by(who: &str) -> String {
 }
 
 /// Why a stack is blocked whose runner was not heard of any more.
-pub const LOST_WHILE_APPLYING: &str = "the runner was lost while it applied: the result is unknown";
+pub const LOST_WHILE_APPLYING: &str = "the runner was lost during an apply, so the result is \
+                                       unknown";
 
 /// Why a stack is blocked, where its runner could tell.
 pub fn why_blocked(doubt: StateDoubt) -> &'static str {
     match doubt {
         StateDoubt::KeptAside => {
-            "the newest state could not be made current and was kept aside: restore it if it is right"
+            "the newest state could not be made current and was set aside; restore it if it is \
+             correct"
         }
         StateDoubt::NotDelivered => {
-            "a state of its last apply is only on the runner's machine: the runner's log names the file"
+            "a state from its last apply exists only on the runner's machine; the runner's log \
+             names the file"
         }
         StateDoubt::RunnerDied => {
-            "the runner died while it applied and left no state: the result is unknown"
+            "the runner died during an apply and left no state, so the result is unknown"
         }
     }
 }

@@ -20,19 +20,19 @@ pub enum Outcome {
     NoNumber,
 }
 
-/// How a module's run ended well: `3 tests passed: version 1.2.0`.
+/// How a module's run ended well: `3 tests passed; version 1.2.0 created`.
 pub fn passed(tests: usize, outcome: &Outcome) -> String {
     let tests = match tests {
         0 => "No tests".to_owned(),
         tests => format!("{} passed", counted(tests, "test")),
     };
     let version = match outcome {
-        Outcome::Made(number) => format!("version {number}"),
-        Outcome::WouldMake(number) => format!("a merge makes version {number}"),
-        Outcome::Exists(number) => format!("{number} exists, no version is made"),
-        Outcome::NoNumber => "no version, module_version is not set".to_owned(),
+        Outcome::Made(number) => format!("version {number} created"),
+        Outcome::WouldMake(number) => format!("merging creates version {number}"),
+        Outcome::Exists(number) => format!("version {number} already exists"),
+        Outcome::NoNumber => "no version because module_version is not set".to_owned(),
     };
-    format!("{tests}: {version}")
+    format!("{tests}; {version}")
 }
 
 /// Which tests failed: `2 of 5 tests failed: basic, large; 1 skipped`.
@@ -60,11 +60,11 @@ pub fn skipped(because: &TestName) -> String {
 
 /// How a test ended that was to fail, and did.
 pub fn failed_as_expected(summary: &str) -> String {
-    format!("Failed, as it should: {summary}")
+    format!("Failed as expected: {summary}")
 }
 
 /// Why a test failed that was to fail, and did not.
-pub const DID_NOT_FAIL: &str = "It was to fail in plan or apply, and did not";
+pub const DID_NOT_FAIL: &str = "Expected plan or apply to fail, but both succeeded";
 
 /// Why a test failed whose destroy has left something where it was.
 pub fn left_behind(left: &[LeftBehind]) -> String {
@@ -102,15 +102,15 @@ mod tests {
             ]),
         ];
         insta::assert_snapshot!(all.join("\n"), @"
-        3 tests passed: version 1.2.0
-        1 test passed: a merge makes version 1.2.0
-        No tests: 1.2.0 exists, no version is made
-        2 tests passed: no version, module_version is not set
+        3 tests passed; version 1.2.0 created
+        1 test passed; merging creates version 1.2.0
+        No tests; version 1.2.0 already exists
+        2 tests passed; no version because module_version is not set
         2 of 5 tests failed: a, b; 1 skipped
         6 of 6 tests failed: a, b, c, d, e and 1 more
         1 of 3 tests did not run
         Skipped: a failed
-        Failed, as it should: Invalid value
+        Failed as expected: Invalid value
         Left behind 2 objects: a.b (i-1), a.c
         ");
     }

@@ -11,7 +11,8 @@ pub struct Prefix(String);
 /// Why a text cannot be a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a status prefix is 1 to 100 of A-Z, a-z, 0-9, '_', '.', '-' and '/', without '/' at its ends"
+    "Not a valid status prefix: use 1 to 100 of A-Z, a-z, 0-9, '_', '.', '-' and '/', without '/' \
+     at the start or end"
 )]
 pub struct InvalidPrefix;
 

@@ -193,7 +193,7 @@ pub fn of_run(run: &RunView) -> Status {
             Status::new(CommitState::Pending, "Queued or planning")
         }
         RunState::Unconfirmed => {
-            Status::new(CommitState::Running, format!("{delta}: waiting for confirmation"))
+            Status::new(CommitState::Running, format!("Needs confirmation: {delta}"))
         }
         RunState::Confirmed | RunState::Applying | RunState::Destroying if !tracked => {
             Status::new(CommitState::Running, "Testing")
@@ -222,7 +222,7 @@ pub fn of_run_to_its_end(run: &RunView) -> Status {
     match run.state {
         RunState::Unconfirmed => {
             let delta = run.delta.unwrap_or_default();
-            Status::new(CommitState::Running, format!("{delta}: applied once it is confirmed"))
+            Status::new(CommitState::Running, format!("{delta}, applied once confirmed"))
         }
         _ => of_run(run),
     }
@@ -252,7 +252,7 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
     let noun = noun(&runs);
     let all = counted(runs.len(), noun);
     if runs.is_empty() {
-        return Status::new(CommitState::Success, "No stack is affected");
+        return Status::new(CommitState::Success, "No stacks affected");
     }
     if waits {
         return Status::new(CommitState::Pending, format!("Waiting for {all}"));
@@ -266,8 +266,12 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
     for (state, word) in [(CommitState::Failed, "failed"), (CommitState::Canceled, "canceled")] {
         let names = with(state);
         if !names.is_empty() {
-            let (some, total, names) = (names.len(), runs.len(), names.join(", "));
-            return Status::new(state, format!("{some} of {total} {word}: {names}"));
+            let list = names.join(", ");
+            let text = match runs.len() {
+                1 => format!("{list} {word}"),
+                _ => format!("{} of {all} {word}: {list}", names.len()),
+            };
+            return Status::new(state, text);
         }
     }
     // What tests make, they destroy.
@@ -275,7 +279,7 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
     let applied = runs.iter().any(|r| r.applied);
     let sum = stays.filter_map(|r| r.delta).fold(Delta::default(), |sum, delta| sum.plus(delta));
     let text = match () {
-        () if matches!(noun, "test" | "module") => format!("{all}: passed"),
+        () if matches!(noun, "test" | "module") => format!("{all} passed"),
         () if sum.is_empty() => format!("{all}: no changes"),
         () if applied => format!("{all}: {}", sum.short_done()),
         () => format!("{all}: {}", sum.short()),
@@ -330,7 +334,7 @@ mod tests {
         proposed preparing: pending Queued
         proposed initializing: running Planning
         proposed planning: running Planning
-        proposed unconfirmed: running 1 to add, 0 to change, 0 to destroy: waiting for confirmation
+        proposed unconfirmed: running Needs confirmation: 1 to add, 0 to change, 0 to destroy
         proposed confirmed: running Testing
         proposed applying: running Testing
         proposed destroying: running Testing
@@ -344,7 +348,7 @@ mod tests {
         tracked preparing: pending Queued or planning
         tracked initializing: pending Queued or planning
         tracked planning: pending Queued or planning
-        tracked unconfirmed: running 1 to add, 0 to change, 0 to destroy: waiting for confirmation
+        tracked unconfirmed: running Needs confirmation: 1 to add, 0 to change, 0 to destroy
         tracked confirmed: running Applying: 1 to add, 0 to change, 0 to destroy
         tracked applying: running Applying: 1 to add, 0 to change, 0 to destroy
         tracked destroying: running Applying: 1 to add, 0 to change, 0 to destroy
@@ -358,7 +362,7 @@ mod tests {
         test preparing: pending Queued
         test initializing: running Testing
         test planning: running Testing
-        test unconfirmed: running 1 to add, 0 to change, 0 to destroy: waiting for confirmation
+        test unconfirmed: running Needs confirmation: 1 to add, 0 to change, 0 to destroy
         test confirmed: running Testing
         test applying: running Testing
         test destroying: running Testing
@@ -455,15 +459,15 @@ mod tests {
             gate(&[Failed; 200]),
         ];
         insta::assert_snapshot!(all.join("\n"), @"
-        success No stack is affected
+        success No stacks affected
         pending Waiting for 1 stack
         pending Waiting for 3 stacks
         success 3 stacks: +3 ~0 −0
-        failed 1 of 3 failed: s1
-        failed 2 of 3 failed: s0, s1
-        canceled 1 of 2 canceled: s1
-        canceled 1 of 1 canceled: s0
-        failed 200 of 200 failed: s0, s1, s10, s100, s101, s102, s103, s104, s105, s106, s107, s108, s109, s11, s110, s111, s112, s113, s114, s115, s116, s117, s118, s119, s12, s120, s121, s122, s123, s124, s125, s126, s127, s128, s129, s13, s130, s131, s132, s133, s13…
+        failed 1 of 3 stacks failed: s1
+        failed 2 of 3 stacks failed: s0, s1
+        canceled 1 of 2 stacks canceled: s1
+        canceled s0 canceled
+        failed 200 of 200 stacks failed: s0, s1, s10, s100, s101, s102, s103, s104, s105, s106, s107, s108, s109, s11, s110, s111, s112, s113, s114, s115, s116, s117, s118, s119, s12, s120, s121, s122, s123, s124, s125, s126, s127, s128, s129, s13, s130, s131, s132, s1…
         ");
     }
 

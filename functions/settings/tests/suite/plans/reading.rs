@@ -143,7 +143,7 @@ impl Reading {
                 continue;
             }
             let gone = resource["change"]["actions"] == json!(["delete"]);
-            reading.drift.push(title(&resource) + if gone { " (is gone)" } else { "" });
+            reading.drift.push(title(&resource) + if gone { " (deleted)" } else { "" });
         }
         for invocation in list("action_invocations") {
             reading.invocation(&invocation);
@@ -503,7 +503,7 @@ fn told(actions: &str) -> Option<(&'static str, &'static str)> {
             ("replace", "must be replaced: created, then the old one destroyed")
         }
         r#"["create","forget"]"# | r#"["forget","create"]"# => {
-            ("replace_and_forget", "will be replaced: the old object is not destroyed")
+            ("replace_and_forget", "will be replaced, leaving the old object in place")
         }
         other => panic!("nobody told the tests of {other}"),
     })

@@ -42,7 +42,7 @@ pub(super) fn in_the_api(reading: &Reading, api: &Json, what: &str) {
 
     let drifted = list(&api["drifted"])
         .into_iter()
-        .map(|one| title(&one) + if one["gone"] == true { " (is gone)" } else { "" });
+        .map(|one| title(&one) + if one["gone"] == true { " (deleted)" } else { "" });
     assert_eq!(drifted.collect::<Vec<_>>(), reading.drift, "{what}");
     let checks =
         list(&api["checks"]).into_iter().map(|check| check["address"].as_str().unwrap().to_owned());
@@ -201,7 +201,7 @@ pub(super) fn in_the_note(reading: &Reading, api: &Json, note: &str, what: &str)
             reading.drift.iter().map(|one| format!("    {}", visible(one))).collect();
         assert_eq!(below, drift, "{what}");
     }
-    let others = ["Changes to outputs:", "no longer sensitive", "only a part"];
+    let others = ["Changes to outputs:", "no longer sensitive", "only part"];
     parts.retain(|(line, _)| !others.iter().any(|other| line.contains(other)));
     assert!(parts.is_empty(), "{what}: {parts:#?} is not in the plan");
 }

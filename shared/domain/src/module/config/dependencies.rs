@@ -12,7 +12,7 @@ pub(super) fn check(tests: &[Placed]) -> Result<(), ConfigError> {
         if let Some(first) = places.insert(&test.name, place) {
             let (name, first) = (&test.name, tests[first].at.line);
             let second = at.line;
-            let problem = format!("two tests are named {name}: in lines {first} and {second}");
+            let problem = format!("two tests are named {name} (lines {first} and {second})");
             return Err(at.error(problem));
         }
     }
@@ -31,7 +31,7 @@ fn check_dependencies(
                 return Err(at.error(format!("the test {name} depends on itself")));
             }
             if !places.contains_key(needed) {
-                let problem = format!("the test {name} depends on {needed}, which is not there");
+                let problem = format!("the test {name} depends on {needed}, which does not exist");
                 return Err(at.error(problem));
             }
             if test.depends_on[..number].contains(needed) {
@@ -74,6 +74,6 @@ fn check_cycles(tests: &[Placed], places: &HashMap<&TestName, usize>) -> Result<
     let entry = needs(begin).position(|need| need == after).unwrap_or_default();
     let names = path.iter().chain([&begin]).map(|test| tests[*test].test.name.as_str());
     let cycle = cut(&names.collect::<Vec<_>>().join(" → "), 500);
-    let problem = format!("these tests wait for each other: {cycle}");
+    let problem = format!("these tests depend on each other: {cycle}");
     Err(tests[begin].depends_on_at[entry].error(problem))
 }

@@ -57,7 +57,7 @@ impl Value {
             Self::Nothing => "empty",
             Self::Flag(_) => "true or false",
             Self::Number(_) => "a number",
-            Self::Text(_) => "a text",
+            Self::Text(_) => "a string",
             Self::List(_) => "a list",
             Self::Mapping(_) => "a mapping",
         }
@@ -86,7 +86,9 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, ConfigError> {
         match event {
             Event::StreamEnd => return Ok(document),
             Event::DocumentStart(_) if document.is_some() => {
-                return Err(place(span.start).error("a second document begins: there is one only"));
+                return Err(
+                    place(span.start).error("a second document starts here; only one is allowed")
+                );
             }
             Event::DocumentStart(_) => {
                 let (event, span) = reader.next()?;
@@ -120,16 +122,20 @@ impl<'a> Reader<'a> {
             _ => return Err(at.error("not YAML: a value is missing")),
         };
         if anchor != 0 || matches!(event, Event::Alias(_)) {
-            return Err(at.error("anchors and aliases (& and *) are not taken: repeat the value"));
+            return Err(
+                at.error("anchors and aliases (& and *) are not supported; repeat the value")
+            );
         }
         if is_tagged {
-            return Err(at.error("tags (!) are not taken: leave it out"));
+            return Err(at.error("tags (!) are not supported; remove it"));
         }
         if let Event::Scalar(text, style, ..) = event {
             return Ok(Node { at, value: scalar(text, style) });
         }
         if self.depth == DEEPEST {
-            return Err(at.error(format!("more than {DEEPEST} lists and mappings in each other")));
+            return Err(
+                at.error(format!("lists and mappings are nested more than {DEEPEST} levels deep"))
+            );
         }
         self.depth += 1;
         let value = match event {
@@ -161,11 +167,13 @@ impl<'a> Reader<'a> {
             let Node { at, value } = self.node(event, span)?;
             let key = match value {
                 Value::Flag(text) | Value::Number(text) | Value::Text(text) => text,
-                other => return Err(at.error(format!("a key is a text, and not {}", other.kind()))),
+                other => {
+                    return Err(at.error(format!("a key must be a string, not {}", other.kind())));
+                }
             };
             if let Some(line) = first.insert(key.clone(), at.line) {
                 let key = shown(&key);
-                let problem = format!("the key {key} is there twice, first in line {line}");
+                let problem = format!("duplicate key {key}, first used in line {line}");
                 return Err(at.error(problem));
             }
             let (event, span) = self.next()?;

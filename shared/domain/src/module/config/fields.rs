@@ -33,14 +33,14 @@ impl Keys {
             None => Ok(()),
             Some(Entry { at, key, .. }) => {
                 let (key, known) = (shown(key), known.join(", "));
-                Err(at.error(format!("unknown key {key}; there are: {known}")))
+                Err(at.error(format!("unknown key {key}; allowed: {known}")))
             }
         }
     }
 }
 
 fn wrong(at: Place, what: &str, is: &Value, should_be: &str) -> ConfigError {
-    at.error(format!("{} is {}: it should be {should_be}", cut(what, 60), is.kind()))
+    at.error(format!("{} is {}; it must be {should_be}", cut(what, 60), is.kind()))
 }
 
 /// A list and where it is.
@@ -56,9 +56,9 @@ pub(super) fn text(node: Node, what: &str) -> Result<(Place, String), ConfigErro
     match node.value {
         Value::Text(text) => Ok((node.at, text)),
         other @ (Value::Flag(_) | Value::Number(_)) => {
-            Err(wrong(node.at, what, &other, "a text, so put it in quotes"))
+            Err(wrong(node.at, what, &other, "a string, so put it in quotes"))
         }
-        other => Err(wrong(node.at, what, &other, "a text")),
+        other => Err(wrong(node.at, what, &other, "a string")),
     }
 }
 
@@ -87,6 +87,6 @@ pub(super) fn test_name(node: Node, what: &str) -> Result<(Place, TestName), Con
     let (at, name) = text(node, what)?;
     // What is cut is too long before and after.
     let name = cut(&name, 80);
-    let name = name.parse().map_err(|error| at.error(format!("{name:?} {error}")));
+    let name = name.parse().map_err(|error| at.error(format!("{name:?} is {error}")));
     Ok((at, name?))
 }

@@ -228,21 +228,21 @@ fn what_is_wrong_is_said_with_its_place() {
         format!("{}\n    {error}", text.replace('\n', "⏎").replace('\t', "⇥"))
     };
     insta::assert_snapshot!(WRONG.iter().map(said).collect::<Vec<_>>().join("\n"), @r#"
-        the file is empty: it has at least the line version: 1
+        the file is empty; it needs at least the line version: 1
     ⏎# Nothing yet.⏎
-        the file is empty: it has at least the line version: 1
+        the file is empty; it needs at least the line version: 1
     ---⏎
-        the file is empty: it has at least the line version: 1
+        the file is empty; it needs at least the line version: 1
     null
-        the file is empty: it has at least the line version: 1
+        the file is empty; it needs at least the line version: 1
     hello
-        line 1, column 1: the file is a text: it should be a mapping
+        line 1, column 1: the file is a string; it must be a mapping
     - version: 1
-        line 1, column 1: the file is a list: it should be a mapping
+        line 1, column 1: the file is a list; it must be a mapping
     version: 1⏎---⏎version: 1⏎
-        line 2, column 1: a second document begins: there is one only
+        line 2, column 1: a second document starts here; only one is allowed
     version: 1⏎...⏎- x⏎
-        line 3, column 1: a second document begins: there is one only
+        line 3, column 1: a second document starts here; only one is allowed
     version: 1⏎tests: [
         line 3, column 1: not YAML: while parsing a node, did not find expected node content
     version: 1⏎⇥tests: []
@@ -256,45 +256,45 @@ fn what_is_wrong_is_said_with_its_place() {
     version: 1⏎x: "\q"
         line 2, column 4: not YAML: while parsing a quoted scalar, found unknown escape character
     version: 1⏎version: 1
-        line 2, column 1: the key "version" is there twice, first in line 1
+        line 2, column 1: duplicate key "version", first used in line 1
     version: 1⏎tests:⏎  - name: a⏎    name: b
-        line 4, column 5: the key "name" is there twice, first in line 3
+        line 4, column 5: duplicate key "name", first used in line 3
     version: 1⏎test_defaults:⏎  variables:⏎    A: 1⏎    B: 1⏎    A: 2
-        line 6, column 5: the key "A" is there twice, first in line 4
+        line 6, column 5: duplicate key "A", first used in line 4
     version: 1⏎test_defaults: &d⏎  tool: terraform
-        line 2, column 16: anchors and aliases (& and *) are not taken: repeat the value
+        line 2, column 16: anchors and aliases (& and *) are not supported; repeat the value
     version: 1⏎test_defaults: *d
         line 2, column 16: not YAML: while parsing node, found unknown anchor
     a: &a [x]⏎b: *a
-        line 1, column 4: anchors and aliases (& and *) are not taken: repeat the value
+        line 1, column 4: anchors and aliases (& and *) are not supported; repeat the value
     version: !!int 1
-        line 1, column 10: tags (!) are not taken: leave it out
+        line 1, column 10: tags (!) are not supported; remove it
     version: 1⏎tests: [[[[[[[[1]]]]]]]]
-        line 2, column 15: more than 8 lists and mappings in each other
+        line 2, column 15: lists and mappings are nested more than 8 levels deep
     version: 1⏎? [a]⏎: b
-        line 2, column 3: a key is a text, and not a list
+        line 2, column 3: a key must be a string, not a list
     version: 1⏎? &a x⏎: b
-        line 2, column 3: anchors and aliases (& and *) are not taken: repeat the value
+        line 2, column 3: anchors and aliases (& and *) are not supported; repeat the value
     version: 1⏎: b
-        line 2, column 1: a key is a text, and not empty
+        line 2, column 1: a key must be a string, not empty
     tests: []
-        line 1, column 1: version is missing: the file begins with version: 1
+        line 1, column 1: version is missing; start the file with version: 1
     # A comment.⏎⏎tests: []
-        line 3, column 1: version is missing: the file begins with version: 1
+        line 3, column 1: version is missing; start the file with version: 1
     version:⏎tests: []
-        line 1, column 1: version is empty: it should be 1
+        line 1, column 1: version is empty; it must be 1
     version: 2⏎stacks: []
-        line 1, column 10: version 2 is not known: there is 1
+        line 1, column 10: version 2 is not supported; use 1
     version: 1.0
-        line 1, column 10: version 1.0 is not known: there is 1
+        line 1, column 10: version 1.0 is not supported; use 1
     version: '1'
-        line 1, column 10: version is a text: it should be 1
+        line 1, column 10: version is a string; it must be 1
     version: true
-        line 1, column 10: version is true or false: it should be 1
+        line 1, column 10: version is true or false; it must be 1
     version: one
-        line 1, column 10: version is a text: it should be 1
+        line 1, column 10: version is a string; it must be 1
     version: [1]
-        line 1, column 10: version is a list: it should be 1
+        line 1, column 10: version is a list; it must be 1
     version: 1⏎stacks: []
         line 2, column 1: unknown key "stacks"; there are: version, module_version, test_defaults, tests
     version: 1⏎"a\nb": []
@@ -306,109 +306,109 @@ fn what_is_wrong_is_said_with_its_place() {
     version: 1⏎tests:⏎  - name: a⏎    depends-on: [b]
         line 4, column 5: unknown key "depends-on"; there are: name, project_root, variables, negative, depends_on, tool, tool_version
     version: 1⏎module_version:⏎
-        line 2, column 1: module_version is empty: it should be a version
+        line 2, column 1: module_version is empty; it must be a version
     version: 1⏎module_version: [1, 2]
-        line 2, column 17: module_version is a list: it should be a version
+        line 2, column 17: module_version is a list; it must be a version
     version: 1⏎test_defaults: []
-        line 2, column 16: test_defaults is a list: it should be a mapping
+        line 2, column 16: test_defaults is a list; it must be a mapping
     version: 1⏎test_defaults:
-        line 2, column 1: test_defaults is empty: it should be a mapping
+        line 2, column 1: test_defaults is empty; it must be a mapping
     version: 1⏎tests: {}
-        line 2, column 8: tests is a mapping: it should be a list
+        line 2, column 8: tests is a mapping; it must be a list
     version: 1⏎tests: ~
-        line 2, column 1: tests is empty: it should be a list
+        line 2, column 1: tests is empty; it must be a list
     version: 1⏎tests: [basic]
-        line 2, column 9: a test is a text: it should be a mapping
+        line 2, column 9: a test is a string; it must be a mapping
     version: 1⏎tests:⏎  - name: 123
-        line 3, column 11: name is a number: it should be a text, so put it in quotes
+        line 3, column 11: name is a number; it must be a string, so put it in quotes
     version: 1⏎tests:⏎  - name: [a]
-        line 3, column 11: name is a list: it should be a text
+        line 3, column 11: name is a list; it must be a text
     version: 1⏎tests:⏎  - name:⏎    negative: true
-        line 3, column 5: name is empty: it should be a text
+        line 3, column 5: name is empty; it must be a text
     version: 1⏎tests:⏎  - { name: a, negative: yes }
-        line 3, column 26: negative is a text: it should be true or false
+        line 3, column 26: negative is a string; it must be true or false
     version: 1⏎tests:⏎  - { name: a, negative: 'true' }
-        line 3, column 26: negative is a text: it should be true or false
+        line 3, column 26: negative is a string; it must be true or false
     version: 1⏎tests:⏎  - { name: a, project_root: 1 }
-        line 3, column 30: project_root is a number: it should be a text, so put it in quotes
+        line 3, column 30: project_root is a number; it must be a string, so put it in quotes
     version: 1⏎tests:⏎  - { name: a, depends_on: b }
-        line 3, column 28: depends_on is a text: it should be a list
+        line 3, column 28: depends_on is a string; it must be a list
     version: 1⏎tests:⏎  - { name: a, depends_on: [[b]] }
-        line 3, column 29: depends_on is a list: it should be a text
+        line 3, column 29: depends_on is a list; it must be a text
     version: 1⏎tests:⏎  - { name: a, variables: [A=1] }
-        line 3, column 27: variables is a list: it should be a mapping
+        line 3, column 27: variables is a list; it must be a mapping
     version: 1⏎tests:⏎  - { name: a, variables: { A: } }
-        line 3, column 29: A is empty: it should be a text, a number, true or false
+        line 3, column 29: A is empty; it must be a string, a number, true or false
     version: 1⏎tests:⏎  - { name: a, variables: { A: [1] } }
-        line 3, column 32: A is a list: it should be a text, a number, true or false
+        line 3, column 32: A is a list; it must be a string, a number, true or false
     version: 1⏎module_version: v1.2.0
-        line 2, column 17: module_version "v1.2.0" is not a version such as 1.2.0 or 1.2.0-rc.1, without a leading v and without build metadata
+        line 2, column 17: module_version "v1.2.0" is not a version such as 1.2.0 or 1.2.0-rc.1 (without a leading v or build metadata)
     version: 1⏎module_version: 1.2
-        line 2, column 17: module_version "1.2" is not a version such as 1.2.0 or 1.2.0-rc.1, without a leading v and without build metadata
+        line 2, column 17: module_version "1.2" is not a version such as 1.2.0 or 1.2.0-rc.1 (without a leading v or build metadata)
     version: 1⏎module_version: 1.2.0+build
-        line 2, column 17: module_version "1.2.0+build" is not a version such as 1.2.0 or 1.2.0-rc.1, without a leading v and without build metadata
+        line 2, column 17: module_version "1.2.0+build" is not a version such as 1.2.0 or 1.2.0-rc.1 (without a leading v or build metadata)
     version: 1⏎module_version: 01.2.0
-        line 2, column 17: module_version "01.2.0" is not a version such as 1.2.0 or 1.2.0-rc.1, without a leading v and without build metadata
+        line 2, column 17: module_version "01.2.0" is not a version such as 1.2.0 or 1.2.0-rc.1 (without a leading v or build metadata)
     version: 1⏎tests:⏎  - negative: true
         line 3, column 5: a test has no name
     version: 1⏎tests:⏎  - { name: '' }
-        line 3, column 13: "" is not a valid test name: 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
+        line 3, column 13: "" is not a valid test name: use 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
     version: 1⏎tests:⏎  - { name: -a }
-        line 3, column 13: "-a" is not a valid test name: 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
+        line 3, column 13: "-a" is not a valid test name: use 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
     version: 1⏎tests:⏎  - { name: a b }
-        line 3, column 13: "a b" is not a valid test name: 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
+        line 3, column 13: "a b" is not a valid test name: use 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
     version: 1⏎tests:⏎  - { name: größe }
-        line 3, column 13: "größe" is not a valid test name: 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
+        line 3, column 13: "größe" is not a valid test name: use 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
     version: 1⏎tests:⏎  - { name: a, project_root: ../other }
-        line 3, column 30: project_root "../other" is not a folder inside the module, such as examples/basic, without .. and \
+        line 3, column 30: project_root "../other" is not a folder inside the module, such as examples/basic; it cannot contain .. or \
     version: 1⏎tests:⏎  - { name: a, project_root: 'a\b' }
-        line 3, column 30: project_root "a\\b" is not a folder inside the module, such as examples/basic, without .. and \
+        line 3, column 30: project_root "a\\b" is not a folder inside the module, such as examples/basic; it cannot contain .. or \
     version: 1⏎tests:⏎  - { name: a, tool: pulumi }
-        line 3, column 22: the tool "pulumi" is not known; there are: terraform, opentofu
+        line 3, column 22: unknown tool "pulumi"; use terraform or opentofu
     version: 1⏎tests:⏎  - { name: a, tool_version: latest }
-        line 3, column 30: tool_version "latest" is not one released version, such as 1.9.8
+        line 3, column 30: tool_version "latest" is not a released version such as 1.9.8
     version: 1⏎tests:⏎  - { name: a, tool: }
-        line 3, column 16: tool is empty: it should be terraform or opentofu
+        line 3, column 16: tool is empty; it must be terraform or opentofu
     version: 1⏎tests:⏎  - { name: a, tool_version: 1.9 }
-        line 3, column 30: tool_version "1.9" is not one released version, such as 1.9.8
+        line 3, column 30: tool_version "1.9" is not a released version such as 1.9.8
     version: 1⏎tests:⏎  - { name: a, tool_version: '~> 1.9' }
-        line 3, column 30: tool_version "~> 1.9" is not one released version, such as 1.9.8
+        line 3, column 30: tool_version "~> 1.9" is not a released version such as 1.9.8
     version: 1⏎tests:⏎  - { name: a, tool_version: v1.9.8 }
-        line 3, column 30: tool_version "v1.9.8" is not one released version, such as 1.9.8
+        line 3, column 30: tool_version "v1.9.8" is not a released version such as 1.9.8
     version: 1⏎test_defaults:⏎  tool_version: 1.9.8+x
-        line 3, column 17: tool_version "1.9.8+x" is not one released version, such as 1.9.8
+        line 3, column 17: tool_version "1.9.8+x" is not a released version such as 1.9.8
     version: 1⏎tests:⏎  - { name: a, variables: { A-B: 1 } }
-        line 3, column 29: the variable "A-B" should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
+        line 3, column 29: the variable "A-B" Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
     version: 1⏎tests:⏎  - { name: a, variables: { 1A: 1 } }
-        line 3, column 29: the variable "1A" should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
+        line 3, column 29: the variable "1A" Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
     version: 1⏎tests:⏎  - { name: a, variables: { '': 1 } }
-        line 3, column 29: the variable "" should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
+        line 3, column 29: the variable "" Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
     version: 1⏎tests:⏎  - { name: a, variables: { TF_VAR_a.b: 1 } }
-        line 3, column 29: the variable "TF_VAR_a.b" should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
+        line 3, column 29: the variable "TF_VAR_a.b" Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
     version: 1⏎tests:⏎  - { name: a, variables: { TF_WORKSPACE: prod } }
-        line 3, column 43: TF_WORKSPACE names another workspace, and the state of a test has none: remove it
+        line 3, column 43: remove TF_WORKSPACE: the state of a test has only the default workspace
     version: 1⏎tests:⏎  - { name: a, variables: { GANTRY_RUN: 1 } }
-        line 3, column 29: the variable GANTRY_RUN is set by Gantry itself
+        line 3, column 29: Gantry sets the variable GANTRY_RUN itself
     version: 1⏎tests:⏎  - { name: a, variables: { TF_HTTP_ADDRESS: x } }
-        line 3, column 29: the variable TF_HTTP_ADDRESS is set by Gantry itself
+        line 3, column 29: Gantry sets the variable TF_HTTP_ADDRESS itself
     version: 1⏎test_defaults:⏎  variables:⏎    PATH: /bin
-        line 4, column 5: the variable PATH is set by Gantry itself
+        line 4, column 5: Gantry sets the variable PATH itself
     version: 1⏎test_defaults:⏎  variables:⏎    TF_DATA_DIR: x
-        line 4, column 5: the variable TF_DATA_DIR is set by Gantry itself
+        line 4, column 5: Gantry sets the variable TF_DATA_DIR itself
     version: 1⏎tests:⏎  - { name: a, variables: { A: "x\0y" } }
-        line 3, column 32: A has a zero character, which no variable can hold
+        line 3, column 32: A contains a NUL character, which no environment variable can hold
     version: 1⏎tests:⏎  - name: a⏎  - name: b⏎  - name: a
-        line 5, column 11: two tests are named a: in lines 3 and 5
+        line 5, column 11: two tests are named a (lines 3 and 5)
     version: 1⏎tests:⏎  - { name: a, depends_on: [b] }
-        line 3, column 29: the test a depends on b, which is not there
+        line 3, column 29: the test a depends on b, which does not exist
     version: 1⏎tests:⏎  - { name: a, depends_on: [a] }
         line 3, column 29: the test a depends on itself
     version: 1⏎tests:⏎  - { name: a }⏎  - { name: b, depends_on: [a, a] }
         line 4, column 32: the test b depends on a twice
     version: 1⏎tests:⏎  - { name: a, depends_on: [b] }⏎  - { name: b, depends_on: [a] }
-        line 3, column 29: these tests wait for each other: a → b → a
+        line 3, column 29: these tests depend on each other: a → b → a
     version: 1⏎tests:⏎  - { name: outside, depends_on: [c] }⏎  - { name: free }⏎  - { name: b, depends_on: [free, c] }⏎  - { name: c, depends_on: [d] }⏎  - { name: d, depends_on: [free, b] }⏎  - { name: inside, depends_on: [free] }
-        line 5, column 35: these tests wait for each other: b → c → d → b
+        line 5, column 35: these tests depend on each other: b → c → d → b
     "#);
 }
 
@@ -443,14 +443,14 @@ fn what_is_no_text_or_too_much_is_refused() {
     ];
     let said = wrong.map(|bytes| read(&bytes).unwrap_err().to_string()).join("\n");
     insta::assert_snapshot!(said, @r#"
-    the file has 65537 bytes, at most 65536 are taken
-    line 3, column 3: 101 tests, at most 100 are taken
-    line 4, column 5: 101 variables, at most 100 are taken
-    line 2, column 5: the file is not UTF-8: byte 17 is wrong
-    line 1, column 1: the file is not UTF-8: byte 1 is wrong
+    the file has 65537 bytes; the limit is 65536
+    line 3, column 3: 101 tests; the limit is 100
+    line 4, column 5: 101 variables; the limit is 100
+    line 2, column 5: the file is not UTF-8: byte 17 is invalid
+    line 1, column 1: the file is not UTF-8: byte 1 is invalid
     line 2, column 1: unknown key "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…"; there are: version, module_version, test_defaults, tests
-    line 2, column 16: "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn…" is not a valid test name: 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
-    line 2, column 33: tool_version "1.2.3-1111111111111111111111111111111111111111" is not one released version, such as 1.9.8
+    line 2, column 16: "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn…" is not a valid test name: use 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
+    line 2, column 33: tool_version "1.2.3-1111111111111111111111111111111111111111" is not a released version such as 1.9.8
     "#);
 }
 

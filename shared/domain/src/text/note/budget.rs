@@ -33,7 +33,7 @@ pub(super) fn share(sections: &mut [(u8, Section)], bytes: usize) -> String {
         kept.iter().zip(&wanted).map(|(i, w)| sections[*i].1.render((*w).min(level))).collect();
     if kept.len() < sections.len() {
         let cut = more(sections.len() - kept.len(), "stack");
-        out += &format!("\n… {cut} with details: see the runs in the table.\n");
+        out += &format!("\n… and {cut} with details (see the runs in the table)\n");
     }
     out
 }

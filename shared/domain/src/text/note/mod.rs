@@ -130,15 +130,15 @@ fn context(input: &NoteInput, stacks: &[&NoteStack]) -> String {
         Some(0) => format!(", up to date with {branch}"),
         Some(n) => format!(", {} behind {branch}", counted(n as usize, "commit")),
     };
-    let mut out = format!("Plan of commit `{}`{behind}.\n", input.commit.short());
+    let mut out = format!("Plan for commit `{}`{behind}.\n", input.commit.short());
     match input.state {
         MergeRequestState::Open => {}
         MergeRequestState::Merged if input.tracked.is_empty() => {
-            out += "\n**Merged.** The runs that the merge starts will be linked here.\n";
+            out += "\n**Merged.** Runs started by the merge will be linked here.\n";
         }
         MergeRequestState::Merged => out += "\n**Merged.** The merge started the runs below.\n",
         MergeRequestState::Closed => {
-            out += "\n**Closed without merging.** Nothing of this will be applied.\n";
+            out += "\n**Closed without merging.** None of this will be applied.\n";
         }
     }
     let applied: Vec<&str> = stacks
@@ -154,7 +154,8 @@ fn context(input: &NoteInput, stacks: &[&NoteStack]) -> String {
         }
         let (was, plan) = if applied.len() == 1 { ("was", "plan") } else { ("were", "plans") };
         out += &format!(
-            "\n⚠️ {} {was} applied after this plan. Retry the {plan} to see what the change does now.\n",
+            "\n⚠️ {} {was} applied after this plan. Retry the {plan} to see what would change \
+             now.\n",
             names.join(", ")
         );
     }
@@ -208,12 +209,12 @@ fn row(stack: &NoteStack) -> String {
         Some(d) => [d.add, d.change, d.destroy].map(|n| grouped(n as usize)).join(" | "),
         None => " |  | ".to_owned(),
     };
-    let since = if stack.applied_since { ", applied since" } else { "" };
+    let since = if stack.applied_since { ", outdated by a later apply" } else { "" };
     let said = stack.change.as_ref().map_or(String::new(), |change| match change.tool_warned() {
-        _ if change.partial => ", but only for a part: see below".to_owned(),
-        _ if !change.warnings().is_empty() => ", with a remark: see below".to_owned(),
+        _ if change.partial => ", but only in part (see below)".to_owned(),
+        _ if !change.warnings().is_empty() => ", with a remark (see below)".to_owned(),
         0 => String::new(),
-        count => format!(", with {}: see below", counted(count as usize, "warning")),
+        count => format!(", with {} (see below)", counted(count as usize, "warning")),
     });
     format!(
         "| {} | {}{said}{since} | {counts} | {} |\n",
@@ -240,7 +241,7 @@ fn table(rows: Vec<(u8, String)>, bytes: usize, noun: &str) -> String {
     let mut out: String = kept.iter().map(|i| rows[*i].1.as_str()).collect();
     if kept.len() < rows.len() {
         let cut = more(rows.len() - kept.len(), noun);
-        out += &format!("\n… {cut}, none of them more important than these.\n");
+        out += &format!("\n… and {cut}\n");
     }
     out
 }

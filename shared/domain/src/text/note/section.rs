@@ -45,7 +45,7 @@ pub(super) fn of(stack: &NoteStack) -> Option<Section> {
             blocks.push(Block::of(format!("{warned} before that:"), warnings(run)));
         }
         // Its last lines say most.
-        blocks.push(Block { keeps_end: true, ..Block::of("The end of the log:", log) });
+        blocks.push(Block { keeps_end: true, ..Block::of("End of the log:", log) });
     } else if let Some(warned) = run.warned() {
         blocks.push(Block::of(format!("{warned}:"), warnings(run)));
     }
@@ -186,6 +186,6 @@ impl Section {
     }
 
     fn notice(&self, cut: usize) -> String {
-        format!("\n… {}: {}\n", more(cut, "line"), self.run_link)
+        format!("\n… {}, {}\n", more(cut, "line"), self.run_link)
     }
 }

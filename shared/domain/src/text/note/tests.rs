@@ -123,10 +123,10 @@ fn what_people_should_know_of_a_plan_is_told() {
     let note = render(&input(vec![part, remark, warns, failed]));
     let told = "Error: No\n```\n\n2 warnings before that:\n\n```\nNew (2×), on a.tf line 1\n```\n";
     assert!(note.contains(told), "{note}");
-    assert!(note.contains("✅ Planned, with 4 warnings: see below |"), "{note}");
+    assert!(note.contains("✅ Planned, with 4 warnings (see below) |"), "{note}");
     assert!(note.contains("! 4 warnings from Terraform:\n    Old (4×)\n"), "{note}");
-    assert!(note.contains("✅ Planned, but only for a part: see below |"), "{note}");
-    assert!(note.contains("✅ No changes, with a remark: see below |"), "{note}");
+    assert!(note.contains("✅ Planned, but only in part (see below) |"), "{note}");
+    assert!(note.contains("✅ No changes, with a remark (see below) |"), "{note}");
     assert!(note.contains("\n! backend is not used\n"), "{note}");
 }
 
@@ -136,16 +136,16 @@ fn an_open_merge_request() {
     <!-- gantry:i7:12:34 -->
     ### Gantry: Waiting for 5 stacks
 
-    Plan of commit `01234567`, 2 commits behind `main`.
+    Plan for commit `01234567`, 2 commits behind `main`.
 
-    ⚠️ `network` was applied after this plan. Retry the plan to see what the change does now.
+    ⚠️ `network` was applied after this plan. Retry the plan to see what would change now.
 
     | Stack | Result | + | ~ | − | Run |
     |---|---|---:|---:|---:|---|
     | <code>clean</code> | ✅ No changes | 0 | 0 | 0 | [run](https://gantry.example/runs/clean) |
     | <code>database</code> | ❌ Plan failed: Reference to undeclared resource |  |  |  | [run](https://gantry.example/runs/database) |
     | <code>dns</code> | ✅ Planned | 0 | 1 | 0 | [run](https://gantry.example/runs/dns) |
-    | <code>network</code> | ✅ Planned, applied since | 0 | 1 | 0 | [run](https://gantry.example/runs/network) |
+    | <code>network</code> | ✅ Planned, outdated by a later apply | 0 | 1 | 0 | [run](https://gantry.example/runs/network) |
     | <code>web</code> | ⏳ Planning |  |  |  | [run](https://gantry.example/runs/web) |
 
     <details><summary><code>database</code>: Plan failed: Reference to undeclared resource</summary>
@@ -156,7 +156,7 @@ fn an_open_merge_request() {
       on main.tf line 3
     ```
 
-    The end of the log:
+    End of the log:
 
     ```
     Initializing...
@@ -199,7 +199,7 @@ fn after_the_merge_and_after_closing() {
     <!-- gantry:i7:12:34 -->
     ### Gantry: 1 stack: &#43;&#8203;0 &#126;&#8203;1 −0
 
-    Plan of commit `01234567`, 2 commits behind `main`.
+    Plan for commit `01234567`, 2 commits behind `main`.
 
     **Merged.** The merge started the runs below.
 
@@ -212,7 +212,7 @@ fn after_the_merge_and_after_closing() {
     | Stack | Result | Run |
     |---|---|---|
     | <code>db</code> | ❌ Apply failed: No quota | [run](https://gantry.example/runs/db) |
-    | <code>network</code> | ⏳ 1 to add, 0 to change, 0 to destroy: waiting for confirmation | [run](https://gantry.example/runs/network) |
+    | <code>network</code> | ⏳ Needs confirmation: 1 to add, 0 to change, 0 to destroy | [run](https://gantry.example/runs/network) |
     | <code>web</code> | ✅ Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings | [run](https://gantry.example/runs/web) |
 
     <details><summary><code>network</code>: 0 to add, 1 to change, 0 to destroy</summary>
@@ -240,7 +240,7 @@ fn after_the_merge_and_after_closing() {
     Error: No quota
     ```
 
-    The end of the log:
+    End of the log:
 
     ```
     aws_db_instance.main: Creating...
@@ -254,11 +254,11 @@ fn after_the_merge_and_after_closing() {
     closed.behind = None;
     insta::assert_snapshot!(render(&closed), @"
     <!-- gantry:i7:12:34 -->
-    ### Gantry: 1 of 1 canceled: network
+    ### Gantry: network canceled
 
-    Plan of commit `01234567`.
+    Plan for commit `01234567`.
 
-    **Closed without merging.** Nothing of this will be applied.
+    **Closed without merging.** None of this will be applied.
 
     | Stack | Result | + | ~ | − | Run |
     |---|---|---:|---:|---:|---|
@@ -273,9 +273,9 @@ fn no_stack_is_left() {
     assert!(!is_wanted(&none));
     insta::assert_snapshot!(render(&none), @"
     <!-- gantry:i7:12:34 -->
-    ### Gantry: No stack is affected
+    ### Gantry: No stacks affected
 
-    Plan of commit `01234567`, up to date with `main`.
+    Plan for commit `01234567`, up to date with `main`.
     ");
 }
 
@@ -297,8 +297,8 @@ fn space_is_shared_fairly_and_what_is_cut_is_counted() {
     assert!(!of("small").contains("more line"));
     let cut: Vec<&str> = note.lines().filter(|l| l.starts_with('…')).collect();
     insta::assert_snapshot!(cut.join("\n"), @"
-    … 8,754 more lines: [see the run](https://gantry.example/runs/huge)
-    … 408 more lines: [see the run](https://gantry.example/runs/large)
+    … 8,754 more lines, [see the run](https://gantry.example/runs/huge)
+    … 408 more lines, [see the run](https://gantry.example/runs/large)
     ");
 }
 
@@ -333,7 +333,7 @@ fn what_is_destroyed_and_each_address_and_output_come_before_attributes() {
     let at = |text: &str| note.find(text).unwrap_or_else(|| panic!("{text}: {note}"));
     let destroyed = at(&format!("- {} will be destroyed", addresses[150]));
     let attribute = note.matches("\n!   ").count();
-    assert!(attribute < 150 * 5 && note.contains(" more lines: "), "{attribute}: {note}");
+    assert!(attribute < 150 * 5 && note.contains(" more lines, "), "{attribute}: {note}");
     for address in &addresses[..150] {
         assert!(destroyed < at(&format!("! {address} will be updated in place\n")));
     }
@@ -360,8 +360,8 @@ fn thousands_of_stacks_fit() {
     assert!(note.contains("Error: boom") && note.contains("<code>zzz</code>"));
     let cut: Vec<&str> = note.lines().filter(|l| l.starts_with('…')).collect();
     insta::assert_snapshot!(cut.join("\n"), @"
-    … 2,634 more stacks, none of them more important than these.
-    … 2,854 more stacks with details: see the runs in the table.
+    … and 2,634 more stacks
+    … and 2,854 more stacks with details (see the runs in the table)
     ");
 }
 
