@@ -194,7 +194,8 @@ impl Work {
                 (error.to_string(), wait)
             }
         };
-        tracing::warn!(target_of_feedback = %self.target, "GitLab is not up to date yet: {why}");
+        tracing::warn!(target_of_feedback = %self.target, "GitLab could not be brought up to date \
+                                                           yet: {why}");
         self.nudge_later(message, wait).await
     }
 
@@ -246,7 +247,7 @@ impl Work {
                 Ok(())
             }
             Outcome::Stale => Err(Trouble::Own(Failure::wait(
-                anyhow::anyhow!("another delivery publishes {} right now", self.target),
+                anyhow::anyhow!("another delivery is publishing {} right now", self.target),
                 Duration::from_secs(1),
             ))),
         }

@@ -34,8 +34,8 @@ const MARGIN: i64 = 60 * 60;
 const MARGIN_OF_APPLY: i64 = 24 * 60 * 60;
 
 const WRONG_ROLE: &str = "the runner does not have the role that the run was started with";
-const TAKEN: &str = "another runner has taken this phase";
-const NOT_WANTED: &str = "this phase is not to be done any more";
+const TAKEN: &str = "another runner has claimed this phase";
+const NOT_WANTED: &str = "this phase is no longer needed";
 
 /// `POST claim`.
 pub(crate) async fn claim(
@@ -47,7 +47,7 @@ pub(crate) async fn claim(
     let proven = proven_role(&deps, &headers, &request).await?;
     let (run, claim) = take(&deps, &token, &request, proven.as_deref()).await?;
     let stack = deps.store.stack(&run.value.stack).await?;
-    let stored = stack.ok_or_else(|| Refusal::gone("the stack is gone"))?;
+    let stored = stack.ok_or_else(|| Refusal::gone("the stack no longer exists"))?;
     let (stack, run) = (&stored.value, run.value);
 
     let said = ReportKind::Claimed { runner: claim.runner.clone() };
@@ -76,7 +76,7 @@ pub(crate) async fn claim(
     });
     tracing::info!(
         run.id = %run.id, stack = %run.slug, phase = %run.phase, attempt = run.attempt,
-        runner = claim.runner, "a runner took a phase"
+        runner = claim.runner, "a runner claimed a phase"
     );
     Ok(Json(ClaimAnswer {
         run_token: run_token.expose_secret().to_owned(),
@@ -159,7 +159,7 @@ async fn take(
             metrics::count("ClaimsRefused", 1);
             tracing::error!(
                 run.id = %run.value.id, attempt = token.attempt, role, proven,
-                security = true, "a claim was refused: it does not prove the run's role"
+                security = true, "a claim was refused because it does not prove the run's role"
             );
             return Err(Refusal::forbidden(WRONG_ROLE));
         }
@@ -175,7 +175,7 @@ async fn take(
             tracing::error!(
                 run.id = %run.value.id, attempt = token.attempt, first = claim.value.runner,
                 second = readable(&request.runner), security = true,
-                "a claim was refused: the attempt was claimed before"
+                "a claim was refused because the attempt was claimed before"
             );
             return Err(Refusal::gone(TAKEN));
         }
@@ -191,7 +191,7 @@ async fn take(
         let now_is = stack.as_ref().map(|stack| &stack.value);
         if let Some(why) = outdated(&run.value, now_is, integration.as_ref()) {
             let (stack, run, version) = (run.value.stack, run.value.id, run.version);
-            tracing::info!(run.id = %run, why, "a claim was refused: the run is outdated");
+            tracing::info!(run.id = %run, why, "a claim was refused because the run is outdated");
             deps.sender.send(StackMessage::RunDue { stack, run, version }).await?;
             return Err(Refusal::gone(&why));
         }
@@ -227,7 +227,7 @@ async fn proven_role(
     match verifier.arn(proof, &purpose).await {
         Ok(arn) => Ok(Some(arn)),
         Err(error @ IdentityError::Unavailable(_)) => {
-            tracing::warn!(%error, "a claim waits");
+            tracing::warn!(%error, "a claim is waiting");
             Err(Refusal::busy())
         }
         Err(error) => Err(Refusal::forbidden(&error.to_string())),

@@ -72,7 +72,10 @@ async fn speaks_our_version(request: Request, next: Next) -> Response {
         Some(version) if version <= VERSION && version + 1 >= VERSION => next.run(request).await,
         _ => Refusal::text(
             StatusCode::BAD_REQUEST,
-            format!("this runner API speaks version {VERSION} of the protocol: use a runner of the same release"),
+            format!(
+                "this runner API speaks version {VERSION} of the protocol; use a runner of the \
+                 same release"
+            ),
         )
         .into_response(),
     }

@@ -89,7 +89,7 @@ impl Log<'_> {
             }
             let known = usize::try_from(received.saturating_sub(offset)).unwrap_or(usize::MAX);
             let Some(new) = text.get(known..) else {
-                let text = "the log was sent before, and was another one";
+                let text = "a different log was sent before";
                 return Err(Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, text));
             };
             let mut out = String::new();

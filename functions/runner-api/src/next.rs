@@ -91,7 +91,7 @@ pub(crate) async fn further(
     let is_recorded = ended.last_report >= request.last_report;
     let was_given_up = ended.lost || ended.state.is_final() && !is_recorded;
     let Some(role) = ended.role.clone().filter(|_| !was_given_up) else {
-        return Err(Refusal::gone("there is nothing for this runner any more"));
+        return Err(Refusal::gone("there is nothing left for this runner"));
     };
     let now = deps.clock.now();
     let free = FreeRunner { role, run_type: ended.run_type };
@@ -112,7 +112,7 @@ pub(crate) async fn further(
             && fits(&deps, &run, request.seconds_left).await?
             && take(&deps, &place, &run, &to).await?
         {
-            tracing::info!(run.id = %run.id, after = %ended.id, "a run goes to a runner that was free");
+            tracing::info!(run.id = %run.id, after = %ended.id, "a run was given to a free runner");
             return hand_out(&deps, &run).await;
         }
     }
@@ -183,7 +183,8 @@ async fn hand_out(deps: &Deps, run: &Run) -> Result<Response, Refusal> {
 /// The pool of the worker's key.
 async fn pool_of(deps: &Deps, headers: &HeaderMap) -> Result<Pool, Refusal> {
     let refused = || {
-        let text = "a worker's key is needed: an admin makes one with the role worker and a pool";
+        let text = "a worker's key is required; an admin can create one with the role worker and a \
+                    pool";
         Refusal::text(StatusCode::UNAUTHORIZED, text.to_owned())
     };
     let secret = bearer(headers).ok_or_else(refused)?;

@@ -32,7 +32,7 @@ impl BodyDigest {
             Some(bytes) => Ok(Self { hex: hex::encode(bytes), bytes }),
             None => Err(Refusal::text(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "a digest is a SHA-256 in hexadecimal digits",
+                "a digest must be a SHA-256 in hexadecimal digits",
             )),
         }
     }
@@ -95,7 +95,7 @@ pub(crate) async fn receive(
         match pieces.next().await {
             None => break None,
             Some(Err(_)) => {
-                let text = "the body ended before it was whole";
+                let text = "the body ended before it was complete";
                 break Some(Refusal::text(StatusCode::BAD_REQUEST, text));
             }
             Some(Ok(piece)) => {
@@ -112,7 +112,7 @@ pub(crate) async fn receive(
     };
     let received: [u8; 32] = hasher.finalize().into();
     let wrong = wrong.or_else(|| {
-        let text = "the body is not what its digest says";
+        let text = "the body does not match its digest";
         (received != digest.bytes).then(|| Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, text))
     });
     match wrong {
@@ -131,7 +131,7 @@ pub(crate) fn check_size(size: u64, limit: u64) -> Result<(), Refusal> {
     if size <= limit {
         return Ok(());
     }
-    let text = format!("it is larger than {} MiB, the most that is taken", limit >> 20);
+    let text = format!("it is larger than the limit of {} MiB", limit >> 20);
     Err(Refusal::text(StatusCode::PAYLOAD_TOO_LARGE, text))
 }
 

@@ -47,16 +47,16 @@ pub(crate) async fn report(
     let run = &holder.run.value;
     match &report.what {
         ReportKind::Claimed { .. } => {
-            return Err(unprocessable("a claim is not reported, it is made"));
+            return Err(unprocessable("a claim cannot be reported; it has to be made"));
         }
-        _ if report.sequence == 0 => return Err(unprocessable("reports are counted from 1")),
+        _ if report.sequence == 0 => return Err(unprocessable("report numbers start at 1")),
         ReportKind::Applied { .. } | ReportKind::Interrupted { .. }
             if run.run_type == RunType::Proposed =>
         {
-            return Err(Refusal::forbidden("a proposed run applies nothing"));
+            return Err(Refusal::forbidden("a preview is never applied"));
         }
         ReportKind::Planned { .. } if run.phase != Phase::Plan => {
-            return Err(Refusal::forbidden("an apply plans nothing"));
+            return Err(Refusal::forbidden("an apply does not plan"));
         }
         // What a person is going to confirm must be there to be applied.
         ReportKind::Planned { plan_digest: Some(digest), .. }

@@ -47,13 +47,13 @@ impl Refusal {
             chain.push_str(&cause.to_string());
             next = cause.source();
         }
-        tracing::error!(error = chain, "a runner's request was not done");
+        tracing::error!(error = chain, "a runner's request failed");
         Self::Trouble
     }
 
     /// Others changed the same records again and again.
     pub(crate) fn busy() -> Self {
-        tracing::warn!("the records changed at each try: the runner will try again");
+        tracing::warn!("the records changed on every attempt; the runner will try again");
         Self::Trouble
     }
 }
@@ -65,7 +65,7 @@ impl IntoResponse for Refusal {
             Self::Locked(info) => (StatusCode::LOCKED, axum::Json(info)).into_response(),
             Self::Trouble => {
                 let wait = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-                let text = "Something went wrong here. The log says why; trying again is safe.";
+                let text = "Something went wrong. The log says why; it is safe to try again.";
                 (StatusCode::SERVICE_UNAVAILABLE, wait, text).into_response()
             }
         }

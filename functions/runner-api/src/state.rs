@@ -46,7 +46,7 @@ pub(crate) enum StateError {
     #[error("the state is locked by {}", .0.who)]
     Locked(Box<LockInfo>),
     /// The write does not come from the lock's holder.
-    #[error("the state's lock is not held by this run under this id")]
+    #[error("this run does not hold the state's lock under this id")]
     NotHeld,
     /// It does not follow the current version.
     #[error("{0}")]
@@ -55,19 +55,19 @@ pub(crate) enum StateError {
     #[error("{0}")]
     Unusable(String),
     /// There is no such version.
-    #[error("there is no version {0} of the state")]
+    #[error("the state has no version {0}")]
     NoVersion(u64),
     /// A tracked run holds the stack.
-    #[error("run {0} of this stack is unfinished: wait for its end, discard or stop it")]
+    #[error("run {0} of this stack is unfinished; wait for it to end, discard it or stop it")]
     RunUnfinished(RunId),
     /// The result of an apply is not known, and its late writes are still taken.
-    #[error("the stack is blocked ({0}): look at the state, then unblock the stack")]
+    #[error("the stack is blocked ({0}); check the state, then unblock the stack")]
     Blocked(String),
     /// The run may no longer do this.
     #[error("the run may no longer change the state")]
     Refused(Box<Refusal>),
     /// The records changed at each try.
-    #[error("others change the same state at the same time: try again")]
+    #[error("someone else is changing the same state at the same time; try again")]
     Busy,
     /// The table did not answer.
     #[error("the records of the state cannot be reached")]
@@ -221,7 +221,7 @@ impl States {
         let rescued = commit.rescued || unreadable.is_some();
         let refused = |error: Option<StateError>| match error {
             Some(error) if !commit.rescued => {
-                Err(StateError::Unusable(format!("{error}. It is kept aside")))
+                Err(StateError::Unusable(format!("{error}. It was set aside")))
             }
             _ => Ok(()),
         };
@@ -303,7 +303,7 @@ impl States {
         check_size(reading.size, self.largest)?;
         let body = self.objects.get(&object).await?.ok_or_else(missing)?;
         if BodyDigest::of(&body) != *digest {
-            let text = "the state's body is not what its digest says";
+            let text = "the state's body does not match its digest";
             return Err(StateError::Unusable(text.to_owned()));
         }
         Ok((object, body))

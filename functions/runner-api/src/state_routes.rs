@@ -100,7 +100,7 @@ pub(crate) async fn lock(
     let wall = deps.wall(&holder).await?;
     if wall.mask(&info.id) != info.id {
         // It must stay as it is, to be given back by.
-        let why = "the lock's id holds a secret of the stack: the tool's own is a UUID";
+        let why = "the lock's id contains a secret of the stack; the tool itself would use a UUID";
         return Err(Refusal::text(StatusCode::BAD_REQUEST, why));
     }
     let info = LockInfo {

@@ -11,7 +11,7 @@ use gantry_setup::web::bearer;
 use gantry_store::{Expect, Store, StoreError, Stored, Write, keys};
 
 pub(crate) const SUPERSEDED: &str =
-    "this attempt was given up: the run goes on without this runner";
+    "this attempt was abandoned; the run continues without this runner";
 const ENDED: &str = "the run has ended";
 
 /// Proof that a request speaks for the attempt that counts, as the run's record had it.
@@ -40,10 +40,10 @@ impl Holder {
     pub(crate) fn may_change_state(&self) -> Result<(), Refusal> {
         use gantry_domain::run::RunState::Unconfirmed;
         if self.run.value.run_type == RunType::Proposed {
-            return Err(Refusal::forbidden("only a tracked run may change the state"));
+            return Err(Refusal::forbidden("only a deploy can change the state"));
         }
         if self.run.value.state == Unconfirmed {
-            return Err(Refusal::forbidden("the plan is done, nothing is applied yet"));
+            return Err(Refusal::forbidden("the plan is done and nothing has been applied yet"));
         }
         Ok(())
     }
@@ -86,7 +86,8 @@ impl Deps {
         headers: &HeaderMap,
     ) -> Result<TokenFor, Refusal> {
         let refuse = |text: String| Refusal::text(StatusCode::UNAUTHORIZED, text);
-        let sent = bearer(headers).ok_or_else(|| refuse("a bearer token is needed".to_owned()))?;
+        let sent =
+            bearer(headers).ok_or_else(|| refuse("a bearer token is required".to_owned()))?;
         let signer = self.signer().await?;
         signer.verify(kind, sent, self.clock.now()).map_err(|refused| match (kind, refused) {
             // It was a runner's for longer than its phase may take: that runner stops.

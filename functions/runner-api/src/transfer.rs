@@ -99,9 +99,9 @@ pub(crate) async fn read_plan(
 ) -> Result<Response, Refusal> {
     let run = &holder.run.value;
     if run.phase != Phase::Apply || run.run_type != RunType::Tracked {
-        return Err(Refusal::forbidden("only the apply of the run reads its plan"));
+        return Err(Refusal::forbidden("only the run's apply can read its plan"));
     }
-    let missing = || Refusal::text(StatusCode::NOT_FOUND, "the run's saved plan is not there");
+    let missing = || Refusal::text(StatusCode::NOT_FOUND, "the run's saved plan is missing");
     let digest = run.plan_digest.as_deref().ok_or_else(missing)?;
     send(&deps.objects, &objects::plan(&run.id, digest), GZIP).await?.ok_or_else(missing)
 }
@@ -129,5 +129,5 @@ fn may_save_plan(holder: &Holder) -> Result<(), Refusal> {
     if run.phase == Phase::Plan && run.run_type == RunType::Tracked {
         return Ok(());
     }
-    Err(Refusal::forbidden("only the plan of a tracked run is saved"))
+    Err(Refusal::forbidden("only the plan of a deploy is saved"))
 }

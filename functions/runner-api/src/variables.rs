@@ -12,12 +12,14 @@ use secrecy::{ExposeSecret as _, SecretString};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Sealed {
     /// It is the value that the variable has.
-    #[error("The secret variable {0} cannot be opened with this installation's key: set it again")]
+    #[error(
+        "The secret variable {0} cannot be decrypted with this installation's key. Set it again"
+    )]
     Present(String),
     /// It is one that the variable had before.
     #[error(
-        "An earlier value of the secret variable {0} cannot be opened with this installation's \
-         key, so it cannot be masked: save the stack again, which drops it"
+        "An earlier value of the secret variable {0} cannot be decrypted with this installation's \
+         key, so it cannot be masked. Save the stack again to drop it"
     )]
     Retired(String),
 }

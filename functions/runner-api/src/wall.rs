@@ -58,7 +58,7 @@ impl Deps {
     pub(crate) async fn wall(&self, holder: &Holder) -> Result<Masker, Refusal> {
         let run = &holder.run.value;
         let stack = self.store.stack(&run.stack).await?;
-        let stack = stack.ok_or_else(|| Refusal::gone("the stack is gone"))?;
+        let stack = stack.ok_or_else(|| Refusal::gone("the stack no longer exists"))?;
         self.wall_of(&stack, run, &holder.token).await
     }
 

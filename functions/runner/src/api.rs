@@ -29,13 +29,13 @@ use url::Url;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// Stop: the token is no longer good.
-    #[error("the run belongs to this runner no more")]
+    #[error("the run no longer belongs to this runner")]
     Gone,
     /// Do not try again.
     #[error("{0}")]
     Refused(String),
     /// Somebody else was first; the body that says who.
-    #[error("the runner API answers with a conflict")]
+    #[error("the runner API answered with a conflict")]
     Conflict(Bytes),
     /// It was tried until patience ended.
     #[error("the runner API cannot be reached: {0}")]
@@ -377,9 +377,9 @@ async fn check(answer: Response) -> Result<Response, ApiError> {
         StatusCode::GONE => ApiError::Gone,
         StatusCode::CONFLICT | StatusCode::LOCKED => ApiError::Conflict(body),
         _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            ApiError::Unavailable(format!("it answers {status}"))
+            ApiError::Unavailable(format!("it answered {status}"))
         }
-        _ if body.is_empty() => ApiError::Refused(format!("the runner API answers {status}")),
+        _ if body.is_empty() => ApiError::Refused(format!("the runner API answered {status}")),
         _ => ApiError::Refused(text()),
     })
 }
@@ -419,7 +419,7 @@ impl Retry {
         if Instant::now() >= self.until {
             return Err(failed.error);
         }
-        tracing::warn!(error = %failed.error, "the runner API is asked again");
+        tracing::warn!(error = %failed.error, "retrying the runner API");
         let jitter = rand::rng().random_range(0.5..1.0);
         let wait = failed.wait.unwrap_or(self.wait.mul_f64(jitter)).min(LONGEST_WAIT);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);

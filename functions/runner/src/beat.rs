@@ -49,7 +49,7 @@ pub(crate) async fn once(api: &Api, stopper: &Stopper) {
             stopper.stop(StopKind::Gone, "the run was given up");
         }
         // The next one comes soon; who misses them all gives the run up and says so then.
-        Err(error) => tracing::warn!(%error, "a heartbeat was not taken"),
+        Err(error) => tracing::warn!(%error, "a heartbeat was not accepted"),
     }
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn signals(stopper: Stopper) -> std::io::Result<Guard> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            stopper.stop(StopKind::Asked, "the runner was told to end");
+            stopper.stop(StopKind::Asked, "the runner was told to shut down");
         }
     })))
 }

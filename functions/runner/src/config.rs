@@ -17,7 +17,8 @@ pub const CLAIM_TOKEN: &str = "GANTRY_CLAIM_TOKEN";
 #[command(
     name = "gantry-runner",
     version,
-    about = "Executes one phase of a Gantry run: takes it, runs Terraform or OpenTofu, reports",
+    about = "Executes one phase of a Gantry run: claims it, runs Terraform or OpenTofu and reports \
+             the result",
     after_help = "The claim token is read from the environment variable GANTRY_CLAIM_TOKEN."
 )]
 pub struct Arguments {
@@ -234,7 +235,7 @@ impl Config {
     ) -> anyhow::Result<Self> {
         let claim_token =
             variables.remove(CLAIM_TOKEN).filter(|token| !token.is_empty()).ok_or_else(|| {
-                anyhow::anyhow!("{CLAIM_TOKEN} is not set: it takes the phase to run")
+                anyhow::anyhow!("{CLAIM_TOKEN} is not set; it is needed to claim the phase to run")
             })?;
         let user = arguments
             .user

@@ -179,13 +179,13 @@ impl From<ArchiveError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::Other(format!("the runner's machine fails: {error}"))
+        Self::Other(format!("error on the runner's machine: {error}"))
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Other(format!("the runner's machine fails: {error:#}"))
+        Self::Other(format!("error on the runner's machine: {error:#}"))
     }
 }
 

@@ -69,10 +69,10 @@ pub async fn run_all(mut config: Config, machine: Machine) -> anyhow::Result<Out
             return Ok(outcome);
         }
         if let Err(error) = cleaner.clean().await {
-            tracing::error!("it takes no further run: {error:#}");
+            tracing::error!("not taking further runs: {error:#}");
             return Ok(outcome);
         }
-        tracing::info!("the machine is clean, and takes another run");
+        tracing::info!("the machine is clean and takes another run");
         match next(&ended, &machine).await? {
             None => return Ok(outcome),
             Some(token) => (config.claim_token, runs) = (token, runs + 1),
@@ -94,7 +94,7 @@ async fn announce(ended: &EndedRun) -> bool {
         Ok(_) => true,
         Err(ApiError::Gone) => false,
         Err(error) => {
-            tracing::debug!(%error, "it was not taken, and will be asked again");
+            tracing::debug!(%error, "the run could not be claimed; asking again");
             true
         }
     }
@@ -112,13 +112,13 @@ async fn next(ended: &EndedRun, machine: &Machine) -> anyhow::Result<Option<Secr
         let request = FurtherRequest { last_report: ended.last_report, seconds_left };
         match api.ask_for_run("further", &request).await {
             Ok(Some(next)) => {
-                tracing::info!(run.id = %next.run, "taking a further run");
+                tracing::info!(run.id = %next.run, "claiming a further run");
                 return Ok(Some(next.claim_token.into()));
             }
             Ok(None) => {}
             Err(ApiError::Gone) => return Ok(None),
             Err(error) => {
-                tracing::warn!(%error, "no further run can be asked for");
+                tracing::warn!(%error, "asking for a further run failed");
                 return Ok(None);
             }
         }
@@ -128,7 +128,7 @@ async fn next(ended: &EndedRun, machine: &Machine) -> anyhow::Result<Option<Secr
             () = tokio::time::sleep(ASK_EVERY) => {}
         }
     }
-    tracing::info!("nobody waits for a runner");
+    tracing::info!("no run is waiting for a runner");
     Ok(None)
 }
 
@@ -140,13 +140,13 @@ impl Cleaner {
     fn new(config: &Config) -> Option<Self> {
         let Some(user) = config.user else {
             tracing::warn!(
-                "it takes one run only: what a run leaves can be told from the runner's own where \
-                 Terraform has a user of its own (GANTRY_RUNNER_USER)"
+                "taking only one run: what a run leaves behind can only be told apart from the \
+                 runner's own files if Terraform has a separate user (GANTRY_RUNNER_USER)"
             );
             return None;
         };
         if let Err(error) = leftovers::adopt_orphans() {
-            tracing::warn!(%error, "it takes one run only: what a run starts cannot be found");
+            tracing::warn!(%error, "taking only one run: processes started by a run cannot be found");
             return None;
         }
         Some(Self(user))

@@ -38,7 +38,7 @@ use std::{
 use tokio::task::spawn_blocking;
 
 /// What errors show of a line that came in parts.
-const TOO_LONG: &str = "(a line of more than 1 MiB: see the log)";
+const TOO_LONG: &str = "(line longer than 1 MiB, see the log)";
 
 /// Everything that a phase works with.
 pub(crate) struct Job {
@@ -200,7 +200,7 @@ impl Job {
     /// Nothing is started where it cannot be confined, unless an admin has said that it need not be.
     pub(crate) async fn check_confinement(&self) -> Result<(), Failure> {
         let Some(confinement) = &self.config.confinement else {
-            tracing::warn!("runs are not confined: they can read whatever their user can");
+            tracing::warn!("runs are not confined and can read whatever their user can");
             return Ok(());
         };
         match confinement.check(self.config.user).await {
@@ -223,7 +223,8 @@ impl Job {
         let run = mirrors.into_iter().try_fold(run, |run, mirror| {
             run.reading_named(&mirror).map_err(|error| {
                 Failure::other(format!(
-                    "The CLI configuration of this machine names a mirror: {error}"
+                    "The CLI configuration of this machine names a mirror that runs cannot use: \
+                     {error}"
                 ))
             })
         })?;
@@ -279,7 +280,7 @@ impl Job {
     /// For what is told to the runner API as well.
     fn note_if_possible(&mut self, change: impl FnOnce(&mut Record)) {
         if let Err(error) = self.note(change) {
-            tracing::error!(%error, "it could not be written down how far the run came");
+            tracing::error!(%error, "the run's progress could not be recorded");
         }
     }
 
@@ -341,7 +342,7 @@ impl Job {
     pub(crate) fn project_root(&self) -> Result<PathBuf, Failure> {
         let root = &self.claim.project_root;
         files::within(&self.folders.job, &Path::new(WORKSPACE).join(root))
-            .ok_or_else(|| Failure::other(format!("the source has no folder {root:?}")))
+            .ok_or_else(|| Failure::other(format!("The source has no folder {root:?}")))
     }
 
     /// Takes the plan out of the reach of the run's processes, before it is shown: what hooks make of
@@ -406,7 +407,8 @@ impl Job {
         environment.prepare(&self.folders.home, &self.folders.temporary);
         for variable in &self.claim.variables {
             if !environment.set_for_stack(&variable.name, &variable.value) {
-                self.log.say(&format!("the variable {} was left out: its name", variable.name));
+                self.log
+                    .say(&format!("left out the variable {} because of its name", variable.name));
             }
         }
         environment.set("TF_IN_AUTOMATION", "1");

@@ -62,9 +62,10 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
     let claim = match api.claim(&config.name, config.identity.as_ref()).await {
         Ok(claim) => claim,
         Err(ApiError::Gone) => return Ok((Outcome::NothingToDo, None)),
-        Err(error) => return Err(error).context("the phase could not be taken"),
+        Err(error) => return Err(error).context("the phase could not be claimed"),
     };
-    tracing::info!(run.id = %claim.run, phase = %claim.phase, stack = %claim.stack, "took a phase");
+    tracing::info!(run.id = %claim.run, phase = %claim.phase, stack = %claim.stack, "claimed a \
+                                                                                     phase");
     let (stopper, _signal) = stop_channel();
     let state_password = hex::encode(rand::random::<[u8; 32]>());
     let secrets = claim.variables.iter().filter(|v| v.secret).map(|v| v.value.as_str());
@@ -85,7 +86,7 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
         Err(failure) => Err(failure),
     };
     if let Err(error) = job.processes.end().await {
-        tracing::error!(%error, "what the run left in the background goes on");
+        tracing::error!(%error, "background processes of the run keep running");
     }
     finish(job, pump, result).await
 }
@@ -132,7 +133,7 @@ async fn finish(
         }
         Err(Failure::Stopped(_)) => Ok((Outcome::GivenUp, None)),
         Err(failure) => {
-            Err(anyhow::anyhow!("the end was not reported: {}", failure.for_log(&job.masker)))
+            Err(anyhow::anyhow!("the result was not reported: {}", failure.for_log(&job.masker)))
         }
     };
     clean_up(job, outcome.is_ok())?;
@@ -156,5 +157,5 @@ fn clean_up(job: Job, is_told: bool) -> anyhow::Result<()> {
     if left.is_empty() {
         return Ok(());
     }
-    anyhow::bail!("states are left in {}: {} files", folders.states.display(), left.len())
+    anyhow::bail!("states remain in {}: {} files", folders.states.display(), left.len())
 }

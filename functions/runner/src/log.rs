@@ -35,8 +35,8 @@ const LONGEST_TAIL_LINE: usize = 2000;
 /// Where in the log the rest of an output goes: after everything that its runner may have said.
 const REST: u64 = 2 * LARGEST;
 /// In place of what still waited for a masker at the end.
-const LEFT_OUT: &str = "what the tool printed after this is left out: the run ended before Gantry knew \
-                        what of it is secret";
+const LEFT_OUT: &str = "the rest of the tool's output is left out because the run ended before \
+                        Gantry knew which parts are secret";
 /// How long the end of the log may take.
 const LAST_FLUSH: Duration = Duration::from_secs(30);
 
@@ -92,7 +92,7 @@ impl Log {
         if before + length <= LARGEST {
             let _ = self.lines.send(Event::Text(format!("{text}{end}")));
         } else if before <= LARGEST {
-            let cut = format!("The log is cut here, after {} MiB\n", LARGEST >> 20);
+            let cut = format!("The log is cut off here, after {} MiB\n", LARGEST >> 20);
             let _ = self.lines.send(Event::Cut(cut));
         }
     }
@@ -151,8 +151,9 @@ pub(crate) async fn bring_rest(api: &Api, output: &Path, masker: &Masker) -> Res
     if rest.is_empty() {
         return Ok(());
     }
-    let died =
-        of_the_runner("its runner brought the log up to here; the rest was found on its machine:");
+    let died = of_the_runner(
+        "the runner delivered the log up to here; the rest was found on its machine:",
+    );
     let text = format!("\n{died}\n{}", masker.mask(&rest));
     let mut sender = Sender::new(api.clone(), REST);
     sender.pending = text;
@@ -164,7 +165,7 @@ impl Pump {
     pub(crate) async fn finish(self) -> Vec<String> {
         let _ = self.lines.send(Event::End);
         if timeout(LAST_FLUSH, self.task).await.is_err() {
-            tracing::warn!("the end of the log was not taken");
+            tracing::warn!("the end of the log was not accepted");
         }
         lock(&self.tail).take()
     }
@@ -305,7 +306,7 @@ impl Sender {
                 // Kept: it is tried again with what comes next.
                 Err(error @ ApiError::Unavailable(_)) => return Some(error),
                 Err(error) => {
-                    tracing::warn!(%error, "the log is not taken any more");
+                    tracing::warn!(%error, "the log is no longer accepted");
                     self.refused = true;
                     self.tell();
                 }

@@ -56,7 +56,7 @@ async fn run(arguments: Arguments) -> ExitCode {
     };
     match run.await {
         Ok(Outcome::NothingToDo) => {
-            tracing::info!("nothing to do: the phase is taken or not wanted any more");
+            tracing::info!("nothing to do; the phase was claimed elsewhere or is no longer needed");
             ExitCode::SUCCESS
         }
         Ok(_) => ExitCode::SUCCESS,

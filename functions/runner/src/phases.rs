@@ -88,7 +88,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         Err(failure) => {
             if let Err(error) = hide_marked_of_failed(job, &terraform).await {
                 let error = error.for_log(&job.masker);
-                tracing::error!(error, "what a plan that failed marks is not known");
+                tracing::error!(error, "what a failed plan marks as sensitive is unknown");
             }
             return Err(failure);
         }
@@ -96,7 +96,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     job.take_plan()?;
     let mut change = read_change(job, &terraform).await?;
     if change.errored {
-        let fallback = "the plan is incomplete because an error ended it".to_owned();
+        let fallback = "The plan is incomplete because of an error".to_owned();
         return Err(Failure::Terraform { fallback, errors: Vec::new() });
     }
     change.partial |= targeted.load(Ordering::Relaxed);
@@ -113,14 +113,14 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     change.fit(LARGEST_CHANGE);
     let api = job.api.clone();
     job.or_stop(async {
-        api.put_change(&change).await.map_err(|e| Failure::api("The change was not taken", e))
+        api.put_change(&change).await.map_err(|e| Failure::api("The change was not accepted", e))
     })
     .await?;
     // The counts decide, here and for who is told of them, so that both see the same run.
     let clean = change.delta.is_empty();
     if clean && exit == EXIT_CHANGED && !is_test {
         let tool = job.claim.tool.name();
-        job.log.say(&format!("{tool} has something to do that is no change: it is not applied"));
+        job.log.say(&format!("{tool} reports work that is not a change; it is not applied"));
     }
     // Nobody applies a proposed plan, and a plan file holds secrets: it stays here.
     let packed = match tracked && !clean {
@@ -149,7 +149,8 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
 /// The apply of a saved plan. Returns what is reported last.
 pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
     if job.claim.run_type != RunType::Tracked {
-        return Err(Failure::other(format!("a {} run is never applied", job.claim.run_type)));
+        let what = job.claim.run_type.label().to_lowercase();
+        return Err(Failure::other(format!("A {what} is never applied")));
     }
     fetch_plan(job).await?;
     let mut terraform = job.make_terraform().await?;
@@ -165,12 +166,11 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
     let (archive, into) = (job.folders.archive(), job.folders.workspace());
     let (api, limits) = (job.api.clone(), job.config.limits);
     let commit = job.claim.commit.clone();
-    job.log.say(&format!("the source of {}", commit.short()));
     let log = job.log.clone();
     job.or_stop(async {
         api.source(&archive, limits.bytes, |text| log.say(text))
             .await
-            .map_err(|e| Failure::api("The source cannot be had", e))
+            .map_err(|e| Failure::api("The source could not be fetched", e))
     })
     .await?;
     let left_out = spawn_blocking(move || {
@@ -180,23 +180,24 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
     })
     .await
     .map_err(std::io::Error::other)??;
+    job.log.say(&format!("fetched source at {}", commit.short()));
     for link in left_out {
-        job.log.say(&format!("left out, because it leads outside of the source: {link}"));
+        job.log.say(&format!("left out a link that leads outside the source: {link}"));
     }
     Ok(())
 }
 
 async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
     let Some(digest) = job.claim.plan_digest.clone() else {
-        return Err(Failure::other("the run has no saved plan"));
+        return Err(Failure::other("The run has no saved plan"));
     };
     let (archive, into) = (job.folders.archive(), job.folders.job.clone());
     let (api, limits) = (job.api.clone(), job.config.limits);
-    job.log.say(&format!("the plan {}", digest.get(..12).unwrap_or(&digest)));
+    let fetched = format!("fetched saved plan {}", digest.get(..12).unwrap_or(&digest));
     job.or_stop(async {
         api.plan(&archive, limits.bytes)
             .await
-            .map_err(|e| Failure::api("The saved plan cannot be had", e))
+            .map_err(|e| Failure::api("The saved plan could not be fetched", e))
     })
     .await?;
     spawn_blocking(move || {
@@ -206,6 +207,7 @@ async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
     })
     .await
     .map_err(std::io::Error::other)??;
+    job.log.say(&fetched);
     job.hide_saved_marked().await?;
     Ok(job.take_plan()?)
 }
@@ -256,13 +258,13 @@ pub(crate) async fn show(
     let ended = process::run_into(&spec, out, &job.log.sink(), &mut job.stop, on_stop).await?;
     job.go_on()?;
     if !ended.status.success() {
-        return Err(Failure::other(format!("the plan cannot be shown: {}", ended.status)));
+        return Err(Failure::other(format!("The plan cannot be shown: {}", ended.status)));
     }
     spawn_blocking(move || {
         let mut file = file;
         std::io::Seek::rewind(&mut file)?;
         if file.metadata()?.len() > LARGEST_PLAN_JSON {
-            return Err(Failure::other("the plan is too large to be read"));
+            return Err(Failure::other("The plan is too large to read"));
         }
         let mut json = Vec::new();
         file.read_to_end(&mut json)?;
@@ -313,7 +315,7 @@ async fn save_plan(job: &mut Job) -> Result<Packed, Failure> {
     job.or_stop(async {
         api.put_plan(&archive, &kept.digest, kept.size)
             .await
-            .map_err(|e| Failure::api("The plan was not taken", e))
+            .map_err(|e| Failure::api("The plan was not accepted", e))
     })
     .await?;
     std::fs::remove_file(job.folders.archive())?;
@@ -336,8 +338,8 @@ pub(crate) async fn run_apply(
     if let Some(state) = &job.state {
         state.reserve().map_err(|error| {
             Failure::other(format!(
-                "The runner's machine has no room for a state ({error}): nothing was applied. Make \
-                 room for 32 MiB in {}, then retry",
+                "Nothing was applied because the runner's machine has no room for a state \
+                 ({error}). Free up 32 MiB in {}, then retry",
                 job.folders.run.display()
             ))
         })?;
@@ -354,7 +356,7 @@ pub(crate) async fn run_apply(
     rescue_states(job).await;
     let is_elsewhere = rescue_local(job, &local, before).await;
     if let Err(error) = job.hide_marked_of_state().await {
-        tracing::error!(%error, "what the state marks is not known");
+        tracing::error!(%error, "what the state marks as sensitive is unknown");
     }
     if !ended.status.success() {
         let fallback = format!("apply: {}", ended.status);
@@ -365,21 +367,21 @@ pub(crate) async fn run_apply(
     let changes_the_state = planned.is_none_or(|planned| planned.changes_the_state());
     if job.state.as_ref().is_some_and(|state| !state.was_written()) && changes_the_state {
         let where_ = match is_elsewhere {
-            true => "the state that lay in the run's folder was kept aside: a person decides",
+            true => "the state found in the run's folder was set aside for a person to review",
             false => {
                 job.doubt = Some(StateDoubt::NotDelivered);
-                "where the state is, is not known"
+                "it is not known where the state is"
             }
         };
         return Err(Failure::other(format!(
-            "Applied ({}), but no state came to Gantry: {where_}",
+            "Applied ({}), but Gantry received no state; {where_}",
             delta.done()
         )));
     }
     // What is applied is applied, also when the wish to stop came too late for it.
     if let Err(Failure::Other(text)) = job.hooks("after_apply", &hooks.after_apply, terraform).await
     {
-        return Err(Failure::other(format!("Applied ({}), but: {text}", delta.done())));
+        return Err(Failure::other(format!("Applied ({}). {text}", delta.done())));
     }
     Ok(ReportKind::Applied { delta })
 }
@@ -415,13 +417,13 @@ async fn keep_aside(job: &mut Job, paths: &[PathBuf], in_memory: Option<Bytes>) 
     };
     if rescue.kept_aside > 0 {
         job.doubt = Some(StateDoubt::KeptAside);
-        job.log.say("the state could not be made current and was kept aside: a person decides");
+        job.log.say("the state could not be made current and was set aside for a person to review");
     }
     if is_lost {
         job.doubt = Some(StateDoubt::NotDelivered);
         job.log.say(
-            "the state is lost: the runner API did not take it, and the runner's machine has no \
-             room for it. Import what was made, or remove it by hand",
+            "the state is lost: the runner API did not accept it and the runner's machine has no \
+             room for it. Import what was created, or remove it by hand",
         );
     }
     for path in &rescue.left {

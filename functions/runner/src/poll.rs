@@ -47,7 +47,9 @@ impl Worker {
     ) -> anyhow::Result<Self> {
         let key = variables.remove(WORKER_KEY).filter(|key| !key.is_empty());
         let key = key.with_context(|| {
-            format!("{WORKER_KEY} is not set: an admin makes a key with the role worker and a pool")
+            format!(
+                "{WORKER_KEY} is not set; an admin can create a key with the role worker and a pool"
+            )
         })?;
         if let Some(file) = arguments.terraform_config() {
             std::fs::File::open(&file).with_context(|| {
@@ -78,11 +80,11 @@ impl Worker {
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut runners: JoinSet<bool> = JoinSet::new();
         let (mut draining, mut wait, mut number) = (false, Duration::ZERO, 0_u64);
-        tracing::info!(slots = self.slots, "the worker asks for runs");
+        tracing::info!(slots = self.slots, "the worker is asking for runs");
         let _rescuer = beat::Guard::of(self.rescuer.clone().watch());
         loop {
             if draining && runners.is_empty() {
-                tracing::info!("the worker ends: nothing is left to do");
+                tracing::info!("the worker ends because nothing is left to do");
                 return Ok(());
             }
             let asks = !draining && runners.len() < self.slots;
@@ -107,20 +109,20 @@ impl Worker {
                             wait = (wait * 2).clamp(ASK_EVERY, LONGEST_WAIT);
                             tracing::warn!(wait_s = wait.as_secs(), problem, "the runner API does not answer");
                         }
-                        Err(error) => return Err(error).context("the worker takes no runs"),
+                        Err(error) => return Err(error).context("the worker cannot take runs"),
                     }
                     continue;
                 }
             }
             if draining {
-                tracing::warn!(runners = runners.len(), "the worker ends, its runners go on");
+                tracing::warn!(runners = runners.len(), "the worker ends; its runners continue");
                 runners.detach_all();
                 return Ok(());
             }
             draining = true;
             tracing::info!(
                 runners = runners.len(),
-                "the worker takes no more runs, and waits for those it has"
+                "the worker takes no more runs and waits for those it has"
             );
         }
     }

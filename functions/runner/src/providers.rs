@@ -85,7 +85,7 @@ pub(crate) async fn init(
         if ended.status.success() && !installs.load(Ordering::Relaxed) {
             return Ok(());
         }
-        job.log.say("once more, without the providers that an earlier run has left here");
+        job.log.say("trying again without the providers left here by an earlier run");
         withdraw(job, terraform, entry, lock).await?;
         // It says all of it again.
         job.warned = Warned::default();
@@ -99,8 +99,8 @@ pub(crate) async fn init(
     }
     let (program, platform) = (job.claim.tool.command(), platform());
     job.log.say(&format!(
-        "the dependency lock file lacks what it takes to keep providers between runs: \
-         `{program} providers lock -platform={platform}` adds it"
+        "the dependency lock file lacks the checksums needed to keep providers between runs; add \
+         them with `{program} providers lock -platform={platform}`"
     ));
     Ok(())
 }

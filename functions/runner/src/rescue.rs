@@ -141,7 +141,7 @@ impl Rescuer {
             }
             return Ok(Seen::Waits);
         }
-        tracing::warn!(run.id = record.run, "its runner has died: cleaning up after it");
+        tracing::warn!(run.id = record.run, "the runner has died; cleaning up after it");
         let rescue = state::rescue(&api, folder, &left(folder, &record.root)).await;
         if rescue.is_unavailable {
             return Ok(Seen::Waits);
@@ -169,7 +169,7 @@ impl Rescuer {
         for path in rescue.left {
             tracing::error!(
                 run.id = record.run, path = %path.display(),
-                "nobody takes this state: it is only here"
+                "no one accepts this state; it exists only here"
             );
         }
         Ok(Seen::Refused)
@@ -231,14 +231,13 @@ fn end_of(record: &Record, rescue: &Rescue) -> Report {
     }
     let summary = match found {
         Some(StateDoubt::KeptAside) => {
-            "The runner died while it applied. The apply went on to its end; its state was kept \
-             aside"
+            "The runner died during the apply. The apply finished; its state was set aside"
         }
         Some(_) => {
-            "The runner died while it applied. The apply went on to its end; its state is only on \
-             the runner's machine"
+            "The runner died during the apply. The apply finished; its state exists only on the \
+             runner's machine"
         }
-        None => "The runner died while it applied: what was done is not known",
+        None => "The runner died during the apply, so the result is unknown",
     };
     let doubt = Some(found.unwrap_or(StateDoubt::RunnerDied));
     Report {

@@ -53,7 +53,7 @@ pub(crate) fn var_files(job: &Job, folder: &Path) -> Result<Vec<String>, Failure
     for name in &job.claim.var_files {
         let path = folder.join(name).canonicalize();
         if !path.is_ok_and(|path| path.starts_with(&own) && path.is_file()) {
-            return Err(Failure::other(format!("the source has no variable file {name:?}")));
+            return Err(Failure::other(format!("The source has no variable file {name:?}")));
         }
     }
     Ok(job.claim.var_files.clone())
@@ -111,8 +111,9 @@ pub(crate) async fn remark_on_destroyed(
     let by_state = match job.claim.manage_state {
         true => {
             let api = job.api.clone();
-            let read =
-                async { api.state().await.map_err(|e| Failure::api("The state cannot be had", e)) };
+            let read = async {
+                api.state().await.map_err(|e| Failure::api("The state could not be fetched", e))
+            };
             let state = job.or_stop(read).await?;
             state.map(|state| root::kept_by_state(&state)).unwrap_or_default()
         }
@@ -204,7 +205,7 @@ fn text_of(job: &Job, path: &Path) -> Result<String, Failure> {
     };
     if file.metadata()?.len() > LARGEST_FILE {
         let name = path.file_name().unwrap_or_default();
-        return Err(Failure::other(format!("the configuration file {name:?} is too large")));
+        return Err(Failure::other(format!("The configuration file {name:?} is too large")));
     }
     let mut body = Vec::new();
     file.take(LARGEST_FILE).read_to_end(&mut body)?;

@@ -24,8 +24,8 @@ pub(crate) fn check(job: &Job, plan: &[u8]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::other(format!(
-        "The state would have about {}, and Gantry takes at most {}: nothing is applied. Split the \
-         stack, or keep its state in a backend of your own",
+        "Nothing was applied: the state would be about {}, but Gantry's limit is {}. Split the \
+         stack, or store its state in your own backend",
         shown(estimate),
         shown(largest)
     )))

@@ -124,7 +124,7 @@ pub(crate) async fn rescue(api: &Api, run: &Path, paths: &[PathBuf]) -> Rescue {
 pub(crate) async fn rescue_from_memory(api: &Api, body: &Bytes, rescue: &mut Rescue) -> bool {
     let delivered = keep_aside(api, body, &content(body), rescue).await;
     if let Err(error) = &delivered {
-        tracing::error!(%error, "a state could not be rescued, and is in memory alone");
+        tracing::error!(%error, "a state could not be rescued and exists only in memory");
     }
     delivered.is_ok()
 }
@@ -179,7 +179,7 @@ impl StateServer {
         let router = router(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the state is not served any more");
+                tracing::error!(%error, "the state is no longer served");
             }
         });
         Ok(Self { backend, shared, task })
@@ -194,7 +194,7 @@ impl StateServer {
     pub(crate) async fn release(&self) {
         let Some(info) = take(&self.shared.held) else { return };
         if let Err(error) = self.shared.api.unlock(&info).await {
-            tracing::warn!(%error, "the lock of the state could not be given back");
+            tracing::warn!(%error, "the lock of the state could not be released");
         }
     }
 
@@ -361,7 +361,7 @@ impl Shared {
             Err(error) => {
                 // Terraform does not show the answer's text.
                 let text = text_of(&error);
-                self.log.say(&format!("the state was not taken: {text}"));
+                self.log.say(&format!("the state was not accepted: {text}"));
                 if let Err(error) = saved {
                     let folder = self.folder.display();
                     let line = format!("the state cannot be kept in {folder} either: {error}");

@@ -78,7 +78,9 @@ async fn destroy(job: &mut Job, terraform: &Terraform) -> Result<Vec<LeftBehind>
         .map_err(|error| Failure::other(crate::failure::chain(&error)))?;
     let before = match left.is_empty() {
         true => None,
-        false => job.api.state().await.map_err(|e| Failure::api("The state cannot be had", e))?,
+        false => {
+            job.api.state().await.map_err(|e| Failure::api("The state could not be fetched", e))?
+        }
     };
     let terraform = crate::root::for_apply(job, terraform)?;
     let (ended, reported) = job.terraform(&terraform.apply(&plan), Care::Apply, |_| ()).await?;
@@ -101,7 +103,7 @@ fn only_forgot(errors: &[Diagnostic]) -> bool {
 async fn keep(job: &Job, state: axum::body::Bytes) {
     let commit = StateCommit { lock_id: None, digest: files::digest(&state), rescued: true };
     match job.api.put_state(&state, &commit).await {
-        Ok(()) => job.log.say("the last state that had what is left behind was kept aside"),
+        Ok(()) => job.log.say("the last state that contains what was left behind was set aside"),
         Err(error) => tracing::error!(%error, "the state before the destroy could not be kept"),
     }
 }

@@ -137,7 +137,8 @@ impl Handler for Starter {
             }
             StartMessage::EndRunner { run, runner } => {
                 let Some(build) = self.build_of(&run, runner).await? else { return Ok(()) };
-                tracing::warn!(run.id = %run, build, "ending a build that is lost or not needed");
+                tracing::warn!(run.id = %run, build, "ending a build that is lost or no longer \
+                                                      needed");
                 let stopped = self.builds.stop(&build).await;
                 return stopped.map_err(|error| Failure::wait(error, OUTAGE));
             }

@@ -80,7 +80,7 @@ impl Limits {
         let usual = Self::default();
         let every =
             environment.parsed("GANTRY_COMPARE_EVERY", "a time span (10m)", usual.compare_every)?;
-        let calls = "a number of calls a minute";
+        let calls = "a number of calls per minute";
         Ok(Self {
             runners: environment.parsed("GANTRY_RUNNERS", "a number of runs", usual.runners)?,
             compare_every: every,

@@ -35,7 +35,7 @@ impl RunnerApi {
         let answer = request.send().await.with_context(|| self.address.clone())?;
         anyhow::ensure!(
             answer.status() == reqwest::StatusCode::NO_CONTENT,
-            "{} answers {}",
+            "{} answered {}",
             self.address,
             answer.status()
         );

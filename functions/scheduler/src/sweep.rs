@@ -71,7 +71,7 @@ impl Sweep<'_> {
         let runs = self.runs_of(&taken).await?;
         self.move_pools_over(&taken, &runs).await?;
         if let Err(failure) = self.measure(&queue.items, &taken, &runs).await {
-            tracing::error!("the sweep did not measure: {:#}", failure.error);
+            tracing::error!("the sweep could not measure: {:#}", failure.error);
         }
         Ok(())
     }
@@ -90,7 +90,7 @@ impl Sweep<'_> {
             }
             Err(error) => {
                 tracing::warn!(
-                    "runner-api does not answer, so no run is taken for lost: {error:#}"
+                    "runner-api does not answer, so no run is considered lost: {error:#}"
                 );
                 if found.is_none() {
                     return Ok(());
@@ -108,7 +108,7 @@ impl Sweep<'_> {
             .for_each_concurrent(ITEMS_AT_ONCE, |key| async move {
                 if let Err(failure) = self.bring_forward(&key).await {
                     // One item must not hide the others.
-                    tracing::error!(item = %key, "the sweep passed over an item: {:#}", failure.error);
+                    tracing::error!(item = %key, "the sweep skipped an item: {:#}", failure.error);
                 }
             })
             .await;

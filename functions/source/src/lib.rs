@@ -120,7 +120,7 @@ impl Fetcher {
                 Ok(true)
             }
             Ok(Fetched::Never(failed)) => {
-                tracing::warn!(reason = failed.reason, "an archive cannot be had");
+                tracing::warn!(reason = failed.reason, "an archive cannot be downloaded");
                 objects.put(&marker, failed.to_json().into()).await?;
                 Ok(false)
             }
@@ -144,7 +144,8 @@ impl Fetcher {
         };
         let key = keys::source_waits(repository.key());
         if let Err(error) = objects.put(&key, waits.to_json().into()).await {
-            tracing::warn!(%error, "nobody is told why an archive is not there yet");
+            tracing::warn!(%error, "the reason why an archive is not available yet could not be \
+                                    stored");
         }
     }
 
@@ -160,7 +161,7 @@ impl Fetcher {
         let error = match client.archive(project, commit).await {
             Ok(Some(download)) => return self.save(key, download).await,
             Ok(None) => {
-                return Ok(Fetched::Never(SourceFailed::not_found("its answer is 404", now)));
+                return Ok(Fetched::Never(SourceFailed::not_found("it answered 404", now)));
             }
             Err(error) => error,
         };

@@ -30,7 +30,7 @@ pub(crate) async fn pack(
         let failed = objects.get(&marker).await?.and_then(|kept| SourceFailed::from_json(&kept));
         return match failed {
             Some(failed) => Ok(Packed::Impossible { reason: failed.reason }),
-            None => Err(Failure::wait(anyhow!("the commit's archive is not there"), HERE)),
+            None => Err(Failure::wait(anyhow!("the commit's archive is missing"), HERE)),
         };
     };
     let folder = tempfile::tempdir()?;

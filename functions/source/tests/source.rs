@@ -381,7 +381,7 @@ async fn a_repository_that_is_not_at_gitlab_is_read_too() {
     w.fetch_of(closed.clone(), &commit).await.unwrap();
     let kept = w.objects.get(&keys::source_failed(closed.key(), &commit)).await.unwrap().unwrap();
     let reason = SourceFailed::from_json(&kept).unwrap().reason;
-    assert!(reason.contains("acme/closed.git: there is no repository"), "{reason}");
+    assert!(reason.contains("acme/closed.git: there is no public repository"), "{reason}");
     assert_eq!(w.calls(), 0, "GitLab is not asked");
 
     let away = Repository::Git("http://127.0.0.1:1/a/b".parse().unwrap());
@@ -429,8 +429,7 @@ async fn a_module_is_packed_from_its_commit() {
     else {
         panic!("{told:?}");
     };
-    let reason =
-        "The module cannot be packed for the registry: the folder gone is not in the commit";
+    let reason = "The module cannot be packed for the registry: the folder gone does not exist in the commit";
     assert_eq!(*packed, Packed::Impossible { reason: reason.to_owned() });
     let archive = w.objects.get(&keys::module("m1", digest)).await.unwrap().unwrap();
     assert_eq!(archive[..2], [0x1f, 0x8b]);

@@ -29,11 +29,11 @@ pub const PATH: &str = "/webhooks/gitlab";
 const LARGEST_BODY: usize = 25 << 20;
 
 const UNAUTHORIZED: &str = "The secret token is missing or wrong. It is on Gantry's GitLab page.\n";
-const TOO_LARGE: &str = "A webhook has at most 25 MB.\n";
+const TOO_LARGE: &str = "A webhook can have at most 25 MB.\n";
 const TRY_AGAIN: &str =
-    "The event could not be taken. It is found by comparing with GitLab later.\n";
-const FOR_GITLAB: &str = "This address takes GitLab's webhooks (POST). Add it, with the secret, to a \
-                          project's webhooks: push, tag push and merge request events.\n";
+    "The event could not be accepted. Gantry will find the change later by polling GitLab.\n";
+const FOR_GITLAB: &str = "This address accepts GitLab webhooks (POST). Add it, with the secret, to \
+                          a project's webhooks for push, tag push and merge request events.\n";
 
 /// What the webhook works with.
 #[derive(Clone)]
@@ -81,7 +81,7 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body)
         return refuse(&VerifyError::NothingSent);
     }
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
-        tracing::warn!("a webhook was larger than 25 MB, or broke off");
+        tracing::warn!("a webhook was larger than 25 MB or incomplete");
         return (StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE).into_response();
     };
     let now = shared.clock.now();
@@ -108,12 +108,12 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body)
     match sent {
         Ok(()) => {
             let project = project.map(tracing::field::display);
-            tracing::info!(event.id = %event, project.id = project, "took a webhook");
+            tracing::info!(event.id = %event, project.id = project, "accepted a webhook");
             metrics::count("WebhooksTaken", 1);
             StatusCode::OK.into_response()
         }
         Err(error) => {
-            tracing::error!(event.id = %event, %error, "the queue did not take a webhook");
+            tracing::error!(event.id = %event, %error, "the queue did not accept a webhook");
             (StatusCode::SERVICE_UNAVAILABLE, TRY_AGAIN).into_response()
         }
     }

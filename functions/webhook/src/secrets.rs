@@ -56,7 +56,7 @@ impl KnownSecrets {
                     (Ok(None), _) => Ok(Err(error)),
                     (Err(trouble), None) => Err(trouble),
                     (Err(trouble), Some(_)) => {
-                        tracing::warn!(error = %trouble, "the webhook secrets cannot be read again");
+                        tracing::warn!(error = %trouble, "the webhook secrets cannot be reloaded");
                         Ok(Err(error))
                     }
                 }
@@ -78,7 +78,7 @@ impl KnownSecrets {
     /// Reads the secrets again when that was done long ago.
     pub(crate) async fn keep_fresh(&self) {
         if let Err(error) = self.read_if_older_than(FRESH).await {
-            tracing::warn!(%error, "the webhook secrets cannot be read again");
+            tracing::warn!(%error, "the webhook secrets cannot be reloaded");
         }
     }
 

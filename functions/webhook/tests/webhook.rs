@@ -301,7 +301,7 @@ async fn neither_bodies_nor_headers_are_logged() {
     assert_eq!(post(&closed, &world.token(), &headers, &body).await.0, 503);
     drop(guard);
     let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("took a webhook") && log.contains("refused a webhook"), "{log}");
+    assert!(log.contains("accepted a webhook") && log.contains("refused a webhook"), "{log}");
     for told in ["telling", "tell", "wrong-secret", "89abcdef", &world.token()] {
         assert!(!log.contains(told), "{told} in {log}");
     }

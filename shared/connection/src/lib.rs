@@ -46,13 +46,13 @@ pub enum NotConnected {
     #[error("the GitLab server is unlinked")]
     Unlinked,
     /// The settings are there and the token is not.
-    #[error("the API token is not in the secret store: save the GitLab settings again")]
+    #[error("the API token is missing from the secret store; save the GitLab settings again")]
     NoToken,
     /// The saved address is none.
-    #[error("the saved address of the GitLab server cannot be used")]
+    #[error("the saved address of the GitLab server is not valid")]
     Host(#[from] InvalidHost),
     /// The saved token or certificate cannot be used.
-    #[error("the saved GitLab settings cannot be used")]
+    #[error("the saved GitLab settings are not valid")]
     Settings(#[from] InvalidClient),
     /// The records cannot be read.
     #[error("the GitLab settings cannot be read")]

@@ -210,8 +210,8 @@ fn about_arguments(summary: &str, text: &str) -> Option<String> {
     let said = if said.is_empty() { String::new() } else { format!(": {}", said.join(" ")) };
     let said = said.trim_end_matches('.');
     Some(format!(
-        "{summary}{said}. What TF_CLI_ARGS says is given to every command, to init too; what \
-         TF_CLI_ARGS_plan says, to the plan alone"
+        "{summary}{said}. TF_CLI_ARGS is passed to every command, including init; TF_CLI_ARGS_plan \
+         is passed to plan only"
     ))
 }
 
@@ -378,9 +378,9 @@ Error: not in a box";
                        defined: -target\n\nFor more help on using this command, run:\n";
         assert_eq!(
             errors(refused)[0].summary,
-            "Failed to parse command-line flags: flag provided but not defined: -target. What \
-             TF_CLI_ARGS says is given to every command, to init too; what TF_CLI_ARGS_plan says, \
-             to the plan alone"
+            "Failed to parse command-line flags: flag provided but not defined: -target. \
+             TF_CLI_ARGS is passed to every command, including init; TF_CLI_ARGS_plan is passed to \
+             plan only"
         );
     }
 

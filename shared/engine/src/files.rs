@@ -115,7 +115,7 @@ impl Folder {
     fn open(&self, name: &OsStr, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
         let mut parts = Path::new(name).components();
         let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else {
-            return Err(io::Error::other(format!("{} is no file's name", name.display())));
+            return Err(io::Error::other(format!("{} is not a file name", name.display())));
         };
         Ok(openat(&self.0, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, mode)?)
     }
@@ -176,7 +176,7 @@ pub fn remove_file(outer: &Path, path: &Path) -> io::Result<()> {
 fn place(path: &Path) -> io::Result<(&Path, &OsStr)> {
     path.parent()
         .zip(path.file_name())
-        .ok_or_else(|| io::Error::other(format!("{} is no file's path", path.display())))
+        .ok_or_else(|| io::Error::other(format!("{} is not a file path", path.display())))
 }
 
 /// The folder at `inner` within `outer`, where no link leads elsewhere.

@@ -90,7 +90,7 @@ impl ProcessFile {
         let next = self.0.with_extension("process.next");
         let written = fs::write(&next, process.to_string());
         if let Err(error) = written.and_then(|()| fs::rename(&next, &self.0)) {
-            tracing::warn!(%error, "it is not written down which process applies");
+            tracing::warn!(%error, "there is no record of which process applies");
         }
     }
 
@@ -242,7 +242,7 @@ fn give_back(file: &File, from: u64, length: u64) {
         if let (Ok(from), Ok(length)) = (i64::try_from(from), i64::try_from(length))
             && let Err(error) = fallocate(file, how, from, length)
         {
-            tracing::debug!(%error, "output that was taken stays on the disk");
+            tracing::debug!(%error, "output that was sent stays on the disk");
         }
     }
     #[cfg(not(target_os = "linux"))]

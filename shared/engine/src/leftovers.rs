@@ -75,7 +75,7 @@ async fn end_all(user: Option<Unprivileged>) -> io::Result<()> {
         }
         tokio::time::sleep(ROUND).await;
     }
-    Err(io::Error::other("what the run has started cannot be ended"))
+    Err(io::Error::other("processes started by the run cannot be ended"))
 }
 
 /// The system's own way is the only one that misses nobody who starts others meanwhile.

@@ -41,14 +41,14 @@ impl Processes {
         #[cfg(target_os = "linux")]
         match namespace::Namespace::begin(program) {
             Ok(namespace) => return Self(Arc::new(Kind::Namespace(Box::new(namespace)))),
-            Err(error) => tracing::info!(%error, "runs have no PID namespace of their own"),
+            Err(error) => tracing::info!(%error, "runs do not have their own PID namespace"),
         }
         #[cfg(not(target_os = "linux"))]
         let _ = program;
         if own_process && leftovers::adopt_orphans().is_ok() {
             return Self(Arc::new(Kind::Descendants));
         }
-        tracing::warn!("what a run leaves in the background may outlive it");
+        tracing::warn!("background processes of a run may outlive it");
         Self(Arc::new(Kind::Unknown))
     }
 

@@ -39,7 +39,9 @@ pub struct Releases {
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// None on `PATH`, and no version was named.
-    #[error("the runner has no `{0}` on its PATH, and the stack names no version to download")]
+    #[error(
+        "the runner has no `{0}` on its PATH and the stack does not specify a version to download"
+    )]
     NotInstalled(&'static str),
     /// What was named is no version.
     #[error("{0:?} is not a version such as 1.15.5")]
@@ -58,7 +60,7 @@ pub enum ToolError {
     #[error("the download of {0} does not match its published SHA-256")]
     WrongDigest(String),
     /// The vendor's address did not give it.
-    #[error("{address} answers {status}")]
+    #[error("{address} answered {status}")]
     Refused {
         /// What was asked for.
         address: Url,
@@ -163,7 +165,7 @@ async fn version_of(
     answer["terraform_version"]
         .as_str()
         .map(str::to_owned)
-        .ok_or_else(|| io::Error::other(format!("{} names no version", program.display())))
+        .ok_or_else(|| io::Error::other(format!("{} does not report a version", program.display())))
 }
 
 /// This machine, as Terraform names it (`linux_arm64`).

@@ -45,7 +45,7 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// It reaches outside, or holds what files are not.
-    #[error("the archive holds {path:?}, which is {problem}")]
+    #[error("the archive contains {path:?}, which is {problem}")]
     Unsafe {
         /// The entry.
         path: String,
@@ -53,10 +53,10 @@ pub enum ArchiveError {
         problem: &'static str,
     },
     /// More than the limits allow.
-    #[error("the archive holds more than {0}")]
+    #[error("the archive contains more than {0}")]
     TooLarge(String),
     /// Not what was saved.
-    #[error("the saved plan is not the one that was shown: its digest is {found}, not {expected}")]
+    #[error("the saved plan is not the one that was shown (its digest is {found}, not {expected})")]
     WrongDigest {
         /// What the run says.
         expected: String,
@@ -134,7 +134,7 @@ pub fn pack_plan(
     Ok(Packed { digest, size: fs::metadata(to)?.len() })
 }
 
-/// What is neither file, folder nor link is left out.
+/// What is neither a file, a folder nor a link is left out.
 fn append_folder<W: Write>(
     archive: &mut tar::Builder<W>,
     folder: &Folder,
@@ -243,7 +243,7 @@ fn unpack(
                 links.insert(path, to);
             }
             EntryType::Link => return refuse("a hard link"),
-            _ => return refuse("neither file, folder nor link"),
+            _ => return refuse("neither a file, a folder nor a link"),
         }
     }
     make_links(into, links)
@@ -272,7 +272,7 @@ fn make_links(into: &Path, links: BTreeMap<PathBuf, PathBuf>) -> Result<Vec<Stri
         if fs::symlink_metadata(&target).is_ok() {
             return Err(ArchiveError::Unsafe {
                 path: path.to_string_lossy().into_owned(),
-                problem: "in it twice",
+                problem: "included twice",
             });
         }
         std::os::unix::fs::symlink(to, target)?;

@@ -7,19 +7,19 @@ use reqwest::StatusCode;
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// The server shows no repository to somebody without an account.
-    #[error("there is no repository that everybody can read: the server answered {0}")]
+    #[error("there is no public repository at this address (the server answered {0})")]
     NotPublic(StatusCode),
     /// What was to be read is larger than is kept.
-    #[error("the commit is larger than is kept")]
+    #[error("the commit is too large")]
     TooLarge,
     /// It may work later.
-    #[error("it cannot be read now: {0}")]
+    #[error("it cannot be read right now: {0}")]
     Unavailable(String),
     /// It answers, but not as a Git repository does, or does not have what was asked for.
     #[error("it cannot be read: {0}")]
     Unusable(String),
     /// This machine could not do it.
-    #[error("what was read could not be kept: {0}")]
+    #[error("what was read could not be stored: {0}")]
     Here(#[from] std::io::Error),
 }
 

@@ -111,7 +111,7 @@ impl Git {
                     if size(&folder.path().join("objects")) > largest {
                         given_up = Some(GitError::TooLarge);
                     } else if tokio::time::Instant::now() > deadline {
-                        let why = "its commit did not arrive in 10 minutes";
+                        let why = "its commit did not arrive within 10 minutes";
                         given_up = Some(GitError::Unavailable(why.to_owned()));
                     }
                     stop.store(given_up.is_some(), Ordering::Relaxed);

@@ -57,10 +57,10 @@ pub struct ClientConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidClient {
     /// The token is empty or has characters that no header can carry, like a line break.
-    #[error("the API token is empty, or has characters that a token cannot have")]
+    #[error("The API token is empty or contains invalid characters")]
     Token,
     /// The authority's certificate cannot be read.
-    #[error("the authority's certificate is not PEM (-----BEGIN CERTIFICATE-----)")]
+    #[error("The authority's certificate is not in PEM format (-----BEGIN CERTIFICATE-----)")]
     Certificate,
     /// The machine has no usable TLS set-up.
     #[error("TLS cannot be set up: {0}")]
@@ -245,7 +245,7 @@ impl Client {
     async fn send(&self, call: &Call) -> Result<Response, Error> {
         let mut url = self.0.host.endpoint(&call.segments).ok_or_else(|| Error::Refused {
             status: 400,
-            message: "a name in the address is empty, or is . or ..".to_owned(),
+            message: "a name in the address is empty, . or ..".to_owned(),
         })?;
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&call.query);
@@ -265,7 +265,7 @@ impl Client {
             }
             url = self.redirected(call, &url, &response)?;
         }
-        Err(Error::not_gitlabs(format!("{} redirects in a circle", self.0.host.authority())))
+        Err(Error::not_gitlabs(format!("{} redirects in a loop", self.0.host.authority())))
     }
 
     /// The answer, unless it is a page: GitLab's API gives none, files and archives included.
@@ -324,17 +324,20 @@ impl Client {
         let host = &self.0.host;
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let Some(to) = location.and_then(|location| from.join(location).ok()) else {
-            return Err(Error::not_gitlabs(format!("{} redirects to nowhere", host.authority())));
+            return Err(Error::not_gitlabs(format!(
+                "{} sent a redirect without a valid target",
+                host.authority()
+            )));
         };
         let server = to.origin().ascii_serialization();
         if !host.has_same_origin(&to) {
             return Err(Error::not_gitlabs(format!(
-                "{host} redirects to {server}: if that is the server, use it as the address"
+                "{host} redirects to {server}. If that is the right server, use it as the address"
             )));
         }
         if call.method != Method::GET {
             return Err(Error::not_gitlabs(format!(
-                "{host} redirects a write to another address: it was not sent on"
+                "{host} redirected a write to another address, so it was not sent"
             )));
         }
         Ok(to)
@@ -372,14 +375,15 @@ impl Client {
 
     pub(crate) fn decode<T: DeserializeOwned>(&self, body: Option<&[u8]>) -> Result<T, Error> {
         let name = self.0.host.authority();
-        let body = body.ok_or_else(|| Error::not_gitlabs(format!("{name} answered too much")))?;
+        let body =
+            body.ok_or_else(|| Error::not_gitlabs(format!("{name} sent too large a response")))?;
         serde_json::from_slice(body).map_err(|problem| {
             if body.trim_ascii_start().starts_with(b"<") {
                 return Error::without_words(StatusCode::OK, None, body, name);
             }
-            let came = if body.is_empty() { "nothing" } else { "an answer" };
+            let came = if body.is_empty() { "an empty response" } else { "a response" };
             Error::not_gitlabs(format!(
-                "{name} gave {came} that cannot be read as GitLab's: {problem}"
+                "{name} sent {came} that cannot be read as GitLab's: {problem}"
             ))
         })
     }

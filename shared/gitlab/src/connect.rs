@@ -13,22 +13,22 @@ pub(crate) fn no_answer(problem: &reqwest::Error, host: &ApiHost, most: Duration
     let message = match find_cause(problem) {
         Some(Cause::Certificate(why)) => certificate(name, &why),
         Some(Cause::Tls(why)) => {
-            format!("no secure connection to {name}: {why}; does it speak TLS on this port?")
+            format!("no secure connection to {name}: {why}. Does it speak TLS on this port?")
         }
-        Some(Cause::Name) => format!("the host name of {name} cannot be found (DNS)"),
+        Some(Cause::Name) => format!("the host name of {name} cannot be resolved (DNS)"),
         Some(Cause::Refused) => {
             format!(
-                "{name} refused the connection: nothing listens there, or a firewall forbids it"
+                "{name} refused the connection; nothing is listening there, or a firewall blocks it"
             )
         }
         None if problem.is_timeout() && problem.is_connect() => {
-            format!("{name} did not take the connection within {CONNECT_SECONDS} s")
+            format!("{name} did not accept the connection within {CONNECT_SECONDS} s")
         }
         None if problem.is_timeout() => {
             format!("{name} did not answer within {} s", most.as_secs())
         }
-        None if problem.is_connect() => format!("no connection to {name}: {}", innermost(problem)),
-        None => format!("the connection to {name} broke: {}", innermost(problem)),
+        None if problem.is_connect() => format!("cannot connect to {name}: {}", innermost(problem)),
+        None => format!("the connection to {name} was lost: {}", innermost(problem)),
     };
     Error::Unavailable { message, retry_after: None }
 }
@@ -37,7 +37,7 @@ fn certificate(name: &str, why: &rustls::CertificateError) -> String {
     use rustls::CertificateError as E;
     match why {
         E::UnknownIssuer => format!(
-            "the certificate of {name} is not from a known authority: if your server has its own, \
+            "the certificate of {name} is not from a known authority. If your server uses its own, \
              add that authority's certificate (PEM)"
         ),
         E::Expired | E::ExpiredContext { .. } => {
@@ -47,7 +47,7 @@ fn certificate(name: &str, why: &rustls::CertificateError) -> String {
             format!("the certificate of {name} is not valid yet, or this machine's clock is wrong")
         }
         E::NotValidForName | E::NotValidForNameContext { .. } => {
-            format!("the certificate of {name} is for another host name")
+            format!("the certificate of {name} is for a different host name")
         }
         why => format!("the certificate of {name} cannot be trusted: {why}"),
     }

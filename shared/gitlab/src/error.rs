@@ -22,7 +22,7 @@ pub enum Error {
         message: String,
     },
     /// 403: the token works but lacks a scope. A person must make one with scope `api`.
-    #[error("the token's scopes are too small: {message}")]
+    #[error("the token lacks a required scope: {message}")]
     ScopeMissing {
         /// GitLab's words.
         message: String,
@@ -34,13 +34,13 @@ pub enum Error {
         message: String,
     },
     /// 404: not there, or not visible to the token.
-    #[error("GitLab does not have it: {message}")]
+    #[error("GitLab did not find it: {message}")]
     NotFound {
         /// GitLab's words.
         message: String,
     },
     /// 429, or the last answer said that the next call would be one: come back later.
-    #[error("GitLab's rate limit is reached: next try in {} s", retry_after.as_secs())]
+    #[error("GitLab's rate limit was reached; next attempt in {} s", retry_after.as_secs())]
     RateLimited {
         /// How long to wait.
         retry_after: Duration,
@@ -52,7 +52,7 @@ pub enum Error {
         message: String,
     },
     /// 400, 422 and the like: this request will never be taken as it is.
-    #[error("GitLab refused ({status}): {message}")]
+    #[error("GitLab refused the request ({status}): {message}")]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// What came in place of an archive is none: a proxy's page, nothing, another service's JSON.
     /// Wait, but not for ever: something may let through everything but archives.
-    #[error("{host} answered {came} in place of an archive: it is in trouble, or a proxy is")]
+    #[error("{host} answered {came} instead of an archive; it may be in trouble, or a proxy is")]
     NoArchive {
         /// The server.
         host: String,
@@ -95,7 +95,7 @@ impl Error {
     pub fn outage(&self) -> Option<Outage> {
         let reason = match self {
             // Until when is over before anybody reads it.
-            Self::RateLimited { .. } => "GitLab's rate limit is reached (429)".to_owned(),
+            Self::RateLimited { .. } => "GitLab's rate limit was reached (429)".to_owned(),
             Self::Unavailable { .. } | Self::TokenRejected { .. } => self.to_string(),
             _ => return None,
         };
@@ -194,11 +194,13 @@ impl Error {
         }
         let came = plain(body);
         let message = if status.is_server_error() || code == 408 {
-            format!("{host} answered {code} with {came}: it is restarting, or a proxy fails")
+            format!(
+                "{host} answered {code} with {came}; it may be restarting, or a proxy is failing"
+            )
         } else {
             format!(
-                "{host} answered {code} with {came} instead of GitLab's API: a proxy or firewall, \
-                 or not the base address of a GitLab server"
+                "{host} answered {code} with {came} instead of GitLab's API; this may be a proxy \
+                 or firewall, or not the base address of a GitLab server"
             )
         };
         Self::Unavailable { message, retry_after }
@@ -219,7 +221,7 @@ fn words(status: StatusCode, json: &Value) -> String {
         (None, None, None) => format!("HTTP {}", status.as_u16()),
     };
     if let Some(scope) = text("scope") {
-        said = format!("{said}; needed: {scope}");
+        said = format!("{said}; required: {scope}");
     }
     shorten(&said)
 }
@@ -312,15 +314,15 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @r#"
         TokenRejected { message: "401 Unauthorized" }
         TokenRejected { message: "Token is expired. You can either do re-authorization or token refresh. (invalid_token)" }
-        ScopeMissing { message: "The request requires higher privileges than provided by the access token. (insufficient_scope); needed: api" }
+        ScopeMissing { message: "The request requires higher privileges than provided by the access token. (insufficient_scope); required: api" }
         ScopeMissing { message: "Access denied (insufficient_granular_scope)" }
         Forbidden { message: "403 Forbidden" }
         Unavailable { message: "You cannot perform write operations on a read-only instance", retry_after: None }
-        Unavailable { message: "host answered 403 with a web page instead of GitLab's API: a proxy or firewall, or not the base address of a GitLab server", retry_after: None }
-        Unavailable { message: "host answered 403 with \"Forbidden\" instead of GitLab's API: a proxy or firewall, or not the base address of a GitLab server", retry_after: None }
+        Unavailable { message: "host answered 403 with a web page instead of GitLab's API; this may be a proxy or firewall, or not the base address of a GitLab server", retry_after: None }
+        Unavailable { message: "host answered 403 with \"Forbidden\" instead of GitLab's API; this may be a proxy or firewall, or not the base address of a GitLab server", retry_after: None }
         NotFound { message: "404 Branch Not Found" }
         NotFound { message: "404 Not Found" }
-        Unavailable { message: "host answered 404 with a web page instead of GitLab's API: a proxy or firewall, or not the base address of a GitLab server", retry_after: None }
+        Unavailable { message: "host answered 404 with a web page instead of GitLab's API; this may be a proxy or firewall, or not the base address of a GitLab server", retry_after: None }
         Refused { status: 405, message: "405 Method Not Allowed" }
         Conflict { message: "Another update to this commit status is in progress" }
         Refused { status: 400, message: "description is too long (maximum is 255 characters); target_url is blocked: Only allowed schemes are http, https" }
@@ -332,8 +334,8 @@ mod tests {
         Refused { status: 422, message: "The number of jobs has exceeded the limit" }
         RateLimited { retry_after: 60s }
         Unavailable { message: "host answered 500: 500 Internal Server Error", retry_after: None }
-        Unavailable { message: "host answered 502 with a web page: it is restarting, or a proxy fails", retry_after: None }
-        Unavailable { message: "host answered 503 with nothing: it is restarting, or a proxy fails", retry_after: None }
+        Unavailable { message: "host answered 502 with a web page; it may be restarting, or a proxy is failing", retry_after: None }
+        Unavailable { message: "host answered 503 with nothing; it may be restarting, or a proxy is failing", retry_after: None }
         "#);
     }
 

@@ -22,7 +22,7 @@ impl ApiHost {
         let host = Self::parse_allowing_http(text)?;
         if host.url.scheme() == "http" && !host.is_loopback() {
             return Err(InvalidHost(
-                "http:// would send the token unencrypted: use https://".to_owned(),
+                "http:// would send the token unencrypted. Use https://".to_owned(),
             ));
         }
         Ok(host)
@@ -34,30 +34,32 @@ impl ApiHost {
         let refuse = |why: String| Err(InvalidHost(why));
         if text.is_empty() {
             return refuse(
-                "the address is empty: write https://gitlab.com or your server's".into(),
+                "Enter an address, such as https://gitlab.com or your own server's".into(),
             );
         }
         if !text.contains("://") {
             // It is not repeated: it may be the token, in the wrong field.
-            return refuse("the address must begin with https://, like https://gitlab.com".into());
+            return refuse(
+                "The address must start with https://, such as https://gitlab.com".into(),
+            );
         }
         let mut url = Url::parse(text)
-            .map_err(|problem| InvalidHost(format!("this is not an address: {problem}")))?;
+            .map_err(|problem| InvalidHost(format!("Not a valid address: {problem}")))?;
         if !matches!(url.scheme(), "https" | "http") {
-            return refuse("the address must begin with https://".into());
+            return refuse("The address must start with https://".into());
         }
         if !url.username().is_empty() || url.password().is_some() {
             return refuse(
-                "leave the user name and password out of the address: the token has its own field"
+                "Leave the user name and password out of the address; the token has its own field"
                     .into(),
             );
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return refuse("leave out everything from ? or # on".into());
+            return refuse("Leave out everything from ? or # on".into());
         }
         let mut path: Vec<&str> = url.path().split('/').filter(|part| !part.is_empty()).collect();
         if path.contains(&"-") {
-            return refuse("this is a page of GitLab: give the server's base address only".into());
+            return refuse("This is a page in GitLab. Enter only the server's base address".into());
         }
         match path[..] {
             [.., "api", "v4"] => path.truncate(path.len() - 2),
@@ -177,16 +179,16 @@ mod tests {
         .map(|typed| ApiHost::parse(typed).unwrap_err().to_string())
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        the address is empty: write https://gitlab.com or your server's
-        the address must begin with https://, like https://gitlab.com
-        the address must begin with https://, like https://gitlab.com
-        the address must begin with https://
-        http:// would send the token unencrypted: use https://
-        leave the user name and password out of the address: the token has its own field
-        leave out everything from ? or # on
-        this is a page of GitLab: give the server's base address only
-        this is not an address: empty host
-        the address must begin with https://, like https://gitlab.com
+        Enter an address, such as https://gitlab.com or your own server's
+        The address must start with https://, such as https://gitlab.com
+        The address must start with https://, such as https://gitlab.com
+        The address must start with https://
+        http:// would send the token unencrypted. Use https://
+        Leave the user name and password out of the address; the token has its own field
+        Leave out everything from ? or # on
+        This is a page in GitLab. Enter only the server's base address
+        Not a valid address: empty host
+        The address must start with https://, such as https://gitlab.com
         ");
         assert!(ApiHost::parse_allowing_http("http://gitlab.example.com").is_ok());
     }

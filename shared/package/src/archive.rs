@@ -106,7 +106,7 @@ fn collect(
             | EntryType::Continuous
             | EntryType::Symlink => {}
             EntryType::Link => return Err(refuse(&name, "a hard link")),
-            _ => return Err(refuse(&name, "neither file, folder nor link")),
+            _ => return Err(refuse(&name, "neither a file, a folder nor a link")),
         }
         let Ok(path) = path.strip_prefix(root) else { continue };
         if path.as_os_str().is_empty() {
@@ -129,7 +129,7 @@ fn collect(
         };
         let before = entries.insert(path.to_owned(), read);
         if before.is_some_and(|before| !matches!(before, Entry::Folder) || !is_folder) {
-            return Err(refuse(&name, "in it twice"));
+            return Err(refuse(&name, "included twice"));
         }
         if entries.len() > limits.files {
             let most = limits.files;
@@ -151,7 +151,7 @@ fn keep_inside(mut entries: BTreeMap<PathBuf, Entry>) -> Result<Module, PackageE
     let mut leaf: Option<&PathBuf> = None;
     for (path, entry) in &entries {
         if leaf.is_some_and(|leaf| path.starts_with(leaf)) {
-            return Err(refuse(path, "below what is no folder"));
+            return Err(refuse(path, "below something that is not a folder"));
         }
         if !matches!(entry, Entry::Folder) {
             leaf = Some(path);
@@ -188,7 +188,7 @@ fn below_top(
     let Some((first, below)) = parts.split_first() else { return Ok(PathBuf::new()) };
     let top = top.get_or_insert_with(|| first.into());
     if top.as_os_str() != *first || (below.is_empty() && !is_folder) {
-        return Err("beside the folder that everything should be in");
+        return Err("outside the folder that should contain everything");
     }
     Ok(below.iter().collect())
 }

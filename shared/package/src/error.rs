@@ -6,7 +6,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// The commit has no such folder.
-    #[error("the folder {0} is not in the commit")]
+    #[error("the folder {0} does not exist in the commit")]
     RootMissing(String),
     /// The folder is there, but is no module.
     #[error("{} has no .tf, .tf.json or .tofu file", named(root))]
@@ -15,10 +15,10 @@ pub enum PackageError {
         root: String,
     },
     /// More than the limits allow.
-    #[error("the commit is larger than a module may be: {0}")]
+    #[error("the commit exceeds the size limits of a module: {0}")]
     TooLarge(String),
     /// An entry that no commit makes, or that could do harm where the module is unpacked.
-    #[error("the commit's archive holds {path:?}, which is {problem}")]
+    #[error("the commit's archive contains {path:?}, which is {problem}")]
     Unsafe {
         /// The entry.
         path: String,
@@ -26,10 +26,10 @@ pub enum PackageError {
         problem: &'static str,
     },
     /// Not a `tar.gz`, or not all of it.
-    #[error("the commit's archive is damaged or is no tar.gz")]
+    #[error("the commit's archive is damaged or not a tar.gz file")]
     Unreadable(#[source] io::Error),
     /// The archive could not be read to its end, or the module not be written. It may work later.
-    #[error("the commit's archive could not be read, or the module not be written")]
+    #[error("the commit's archive could not be read or the module could not be written")]
     Io(#[from] io::Error),
 }
 

@@ -120,7 +120,7 @@ pub(crate) fn read_in_time(module: &Arc<Module>, limits: Limits) -> Option<Metad
     let metadata = receiver.recv_timeout(limits.time).unwrap_or_else(|failed| {
         let why = match failed {
             RecvTimeoutError::Timeout => {
-                format!("reading it takes longer than {} seconds", limits.time.as_secs_f64())
+                format!("reading it took longer than {} seconds", limits.time.as_secs_f64())
             }
             RecvTimeoutError::Disconnected => "it cannot be read".to_owned(),
         };
@@ -146,7 +146,9 @@ fn read(module: &Module, largest: u64) -> Metadata {
     let mut problems = Vec::new();
     for path in &module.left_out {
         let path = path.display();
-        problems.push(format!("{path} is a link that may lead out of the module: it is left out"));
+        problems.push(format!(
+            "{path} was left out because it is a link that may lead outside the module"
+        ));
     }
     let mut files = Vec::new();
     let mut of_files = Vec::new();
@@ -155,7 +157,7 @@ fn read(module: &Module, largest: u64) -> Metadata {
         let body = match left.checked_sub(body.len()) {
             _ if body.len() as u64 > largest => Err(too_large(name, largest)),
             None => Err(format!(
-                "{name} is not read: with it the code is larger than {}",
+                "{name} was not read because with it the code would be larger than {}",
                 error::bytes(CODE as u64)
             )),
             Some(rest) => {
@@ -208,14 +210,14 @@ fn read(module: &Module, largest: u64) -> Metadata {
 }
 
 fn too_large(name: &str, largest: u64) -> String {
-    format!("{name} is larger than {}: it is not read", error::bytes(largest))
+    format!("{name} was not read because it is larger than {}", error::bytes(largest))
 }
 
 fn utf8<'a>(name: &str, body: &'a [u8]) -> Result<&'a str, String> {
     std::str::from_utf8(body).map_err(|error| {
         let good = body.get(..error.valid_up_to()).unwrap_or_default();
         let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-        format!("{name} line {line}: this is not UTF-8")
+        format!("{name} line {line}: not valid UTF-8")
     })
 }
 
@@ -232,7 +234,7 @@ fn cut(body: &[u8]) -> String {
     }
     let beginning = &text[..text.floor_char_boundary(README)];
     format!(
-        "{beginning}\n\n*The rest is left out: it is longer than {}.*\n",
+        "{beginning}\n\n*The rest was left out because the file is longer than {}.*\n",
         error::bytes(README as u64)
     )
 }

@@ -134,7 +134,9 @@ impl Driver {
                 self.transport.change_visibility(queue, &message.receipt, wait).await
             {
                 // It becomes visible after the queue's own time instead.
-                tracing::warn!(%queue, message.id = message.message_id, "a message waits longer than it should: {error:#}");
+                tracing::warn!(%queue, message.id = message.message_id, "a message is waiting \
+                                                                         longer than it should: \
+                                                                         {error:#}");
             }
             outcome.failed.push(message.message_id);
         }
@@ -251,7 +253,12 @@ impl Driver {
             }
             Err(not_moved) => {
                 let not_moved = format!("{not_moved:#}");
-                tracing::error!(failures = count, error, not_moved, "cannot be given up");
+                tracing::error!(
+                    failures = count,
+                    error,
+                    not_moved,
+                    "cannot be moved to the dead-letter queue"
+                );
                 Fate::Retry(wait)
             }
         }

@@ -60,7 +60,7 @@ pub async fn run(
     response(match source {
         Some(queue) => driver.run_batch(queue, batch, deadline, handler).await,
         None => {
-            tracing::error!(messages = batch.len(), "an event from a queue that is not ours");
+            tracing::error!(messages = batch.len(), "an event from an unknown queue");
             let failed = batch.into_iter().map(|message| message.message_id).collect();
             BatchOutcome { failed, ..BatchOutcome::default() }
         }

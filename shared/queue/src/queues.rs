@@ -78,7 +78,7 @@ impl fmt::Display for QueueName {
 
 /// A text that names no queue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no queue: events.fifo, source.fifo, feedback.fifo, starts or later")]
+#[error("{0:?} is not a queue; use events.fifo, source.fifo, feedback.fifo, starts or later")]
 pub struct UnknownQueue(String);
 
 impl FromStr for QueueName {

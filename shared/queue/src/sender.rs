@@ -119,7 +119,7 @@ impl Sender {
     async fn send_one(&self, outgoing: Outgoing) -> Result<(), SendError> {
         let queue = outgoing.queue;
         self.transport.send(vec![outgoing]).await.pop().unwrap_or_else(|| {
-            Err(SendError::Unavailable { queue, message: "it gave no answer".to_owned() })
+            Err(SendError::Unavailable { queue, message: "there was no response".to_owned() })
         })
     }
 
@@ -133,7 +133,7 @@ impl Sender {
                 kind = message.kind(),
                 stack = ids.stack.map(tracing::field::display),
                 run.id = ids.run.map(tracing::field::display),
-                "{MAX_HOPS} messages led to this {}: they go in a circle, it is not sent",
+                "{MAX_HOPS} messages led to this {}; this looks like a loop, so it is not sent",
                 message.kind(),
             );
         }

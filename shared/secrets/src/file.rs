@@ -20,8 +20,9 @@ impl FileSecrets {
 
     fn load(&self) -> Result<BTreeMap<String, String>, String> {
         match std::fs::read(&self.path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|_| format!("{} is not a JSON object of texts", self.path.display())),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| {
+                format!("{} is not a JSON object with string values", self.path.display())
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
             Err(error) => Err(format!("{}: {error}", self.path.display())),
         }

@@ -15,7 +15,7 @@ const NONCE: usize = 12;
 
 /// A sealed value that does not open: another key, another stack, another name, or damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a sealed value does not open with this installation's key for this stack and name")]
+#[error("a sealed value cannot be decrypted with this installation's key for this stack and name")]
 pub struct SealError;
 
 /// Seals and opens values with the installation's key.

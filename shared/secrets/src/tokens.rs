@@ -42,7 +42,7 @@ pub struct TokenFor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefused {
     /// Not signed by this installation, or for something else.
-    #[error("the token is not one of this installation, or not for this request")]
+    #[error("the token is not from this installation or not for this request")]
     Wrong,
     /// It was good once.
     #[error("the token has expired")]

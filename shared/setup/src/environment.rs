@@ -9,7 +9,7 @@ use std::{
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvironmentError {
     /// Not there, or empty.
-    #[error("{name} is not set: it should be {expected}")]
+    #[error("{name} is not set; it must be {expected}")]
     Missing {
         /// The variable.
         name: String,
@@ -17,7 +17,7 @@ pub enum EnvironmentError {
         expected: String,
     },
     /// There, but not what it should be.
-    #[error("{name} should be {expected}: {problem}")]
+    #[error("{name} must be {expected}: {problem}")]
     Wrong {
         /// The variable.
         name: String,
@@ -77,6 +77,6 @@ mod tests {
     #[test]
     fn a_failed_start_says_which_variable_and_what_it_should_be() {
         let error = Environment.required("GANTRY_NOT_THERE", "a name").unwrap_err();
-        assert_eq!(format!("{error:?}"), "GANTRY_NOT_THERE is not set: it should be a name");
+        assert_eq!(format!("{error:?}"), "GANTRY_NOT_THERE is not set; it must be a name");
     }
 }

@@ -31,7 +31,7 @@ pub enum IdentityError {
     #[error("there are no AWS credentials: {0}")]
     NoCredentials(String),
     /// The proof is not one. The text is for people.
-    #[error("the proof of the role is not taken: {0}")]
+    #[error("the proof of the role was not accepted: {0}")]
     Refused(String),
     /// STS could not be asked; trying again later may help.
     #[error("STS cannot be reached: {0}")]
@@ -121,7 +121,7 @@ impl Verifier {
         let mut binds = false;
         for (name, value) in form_urlencoded::parse(proof.as_bytes()) {
             if !name.starts_with("X-Amz-") {
-                return refused("it has parameters that are no signature's");
+                return refused("it has parameters that do not belong to a signature");
             }
             if name == "X-Amz-SignedHeaders" {
                 binds = value.split(';').any(|header| header == PURPOSE);
@@ -129,7 +129,7 @@ impl Verifier {
             url.query_pairs_mut().append_pair(&name, &value);
         }
         if !binds {
-            return refused("it is not bound to what it is for");
+            return refused("it is not bound to its purpose");
         }
         url.query_pairs_mut().extend_pairs(ACTION);
         let asked = self.http.get(url).header(PURPOSE, purpose);
@@ -141,14 +141,14 @@ impl Verifier {
         let status = answer.status();
         let text = answer.text().await.map_err(unavailable)?;
         if status.is_server_error() || status.as_u16() == 429 {
-            return Err(IdentityError::Unavailable(format!("it answers {status}")));
+            return Err(IdentityError::Unavailable(format!("it answered {status}")));
         }
         if !status.is_success() {
-            return refused(&format!("STS answers {status}"));
+            return refused(&format!("STS answered {status}"));
         }
         match element(&text, "Arn") {
             Some(arn) => Ok(arn.to_owned()),
-            None => refused("STS says no ARN"),
+            None => refused("STS did not return an ARN"),
         }
     }
 }

@@ -159,9 +159,9 @@ pub async fn serve(
 fn elsewhere() -> axum::response::Response {
     Problem::new(
         StatusCode::FORBIDDEN,
-        "Not from here",
-        "Gantry's pages and API are open to some networks only. Come from one of them, or have \
-         yours added to the parameter AdminCidrs.",
+        "Not allowed from this network",
+        "Gantry's pages and API can only be reached from certain networks. Connect from one of \
+         them, or have yours added to the parameter AdminCidrs.",
     )
     .into_response()
 }

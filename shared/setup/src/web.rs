@@ -74,8 +74,8 @@ impl Problem {
         tracing::error!(error = chain, "a request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "Something went wrong here",
-            "The request was not completed. The log says why; trying again is safe.",
+            "Something went wrong",
+            "The request was not completed. The log says why; it is safe to try again.",
         )
     }
 }
@@ -135,19 +135,19 @@ where
 /// What `taking` asks, for a route that draws its own refusals.
 ///
 /// # Errors
-/// A parameter that is not among `takes`, or is there twice: each by its name.
+/// A parameter that is not among `takes`, or given more than once: each by its name.
 pub fn check_names(uri: &Uri, takes: &[&str]) -> Result<(), Problem> {
     let mut errors = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (name, _) in pairs(uri) {
         if !takes.contains(&name.as_str()) {
             let problem = match takes {
-                [] => "is no parameter here: this address takes none".to_owned(),
-                takes => format!("is no parameter here; there are: {}", takes.join(", ")),
+                [] => "unknown parameter; none are allowed here".to_owned(),
+                takes => format!("unknown parameter; allowed: {}", takes.join(", ")),
             };
             errors.insert(name, problem);
         } else if !seen.insert(name.clone()) {
-            errors.insert(name, "is there twice".to_owned());
+            errors.insert(name, "given more than once".to_owned());
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(of_params(errors)) }
@@ -171,13 +171,13 @@ fn wrong_params<T: DeserializeOwned>(uri: &Uri) -> Problem {
         // The words begin with what was sent, which may be a secret.
         let words = error.body_text();
         let problem = match words.rsplit_once(", expected ") {
-            Some((_, expected)) => format!("should be {expected}"),
+            Some((_, expected)) => format!("must be {expected}"),
             None if words.contains("integer") || words.contains("digit") => {
-                "should be a whole number".to_owned()
+                "must be a positive integer".to_owned()
             }
-            None if words.contains("number too") => "is a number out of range".to_owned(),
-            None if words.contains("`true`") => "should be true or false".to_owned(),
-            None => "cannot be read: /api/v1/openapi.json says what it takes".to_owned(),
+            None if words.contains("number too") => "out of range".to_owned(),
+            None if words.contains("`true`") => "must be true or false".to_owned(),
+            None => "not a valid value; see /api/v1/openapi.json".to_owned(),
         };
         errors.insert(name, problem);
     }
@@ -187,11 +187,11 @@ fn wrong_params<T: DeserializeOwned>(uri: &Uri) -> Problem {
 fn of_params(errors: BTreeMap<String, String>) -> Problem {
     let names: Vec<_> = errors.keys().map(String::as_str).collect();
     let detail = match names.join(", ") {
-        none if none.is_empty() => "What follows ? cannot be read.".to_owned(),
-        names => format!("Nothing was done. Look behind ? at: {names}."),
+        none if none.is_empty() => "The query string cannot be read.".to_owned(),
+        names => format!("Nothing was done. Check these query parameters: {names}."),
     };
     let status = StatusCode::UNPROCESSABLE_ENTITY;
-    Problem { errors, ..Problem::new(status, "Some parameters are wrong", detail) }
+    Problem { errors, ..Problem::new(status, "Invalid query parameters", detail) }
 }
 
 /// How many items a page of a list has: what was asked for, or what is usual.
@@ -203,7 +203,7 @@ pub fn page_size(asked: Option<u32>, usual: i32) -> Result<i32, Problem> {
         None => Ok(usual),
         Some(asked @ 1..=100) => Ok(i32::try_from(asked).unwrap_or(usual)),
         Some(_) => {
-            let problem = "should be from 1 to 100".to_owned();
+            let problem = "must be from 1 to 100".to_owned();
             Err(of_params(BTreeMap::from([("limit".to_owned(), problem)])))
         }
     }
@@ -254,21 +254,21 @@ mod tests {
         check("", &[]);
         check("after=a&limit=7&keep=keep&force=true", &[]);
         check("after", &[]);
-        let there_are = "is no parameter here; there are: after, limit, keep, force";
+        let there_are = "unknown parameter; allowed: after, limit, keep, force";
         let (before, nonsense) = (format!("before {there_are}"), format!("nonsense {there_are}"));
         check("before=a&nonsense=&limit=7", &[&before, &nonsense]);
-        check("limit=1&limit=2", &["limit is there twice"]);
-        let number = "limit should be a whole number";
+        check("limit=1&limit=2", &["limit given more than once"]);
+        let number = "limit must be a positive integer";
         check("limit=hush", &[number]);
         check("limit=", &[number]);
         check("%6Cimit=hush", &[number]);
-        check("limit=99999999999", &["limit is a number out of range"]);
+        check("limit=99999999999", &["limit out of range"]);
         check(
             "limit=-1&keep=hush&force=hush",
-            &["force should be true or false", "keep should be `keep` or `abandon`", number],
+            &["force must be true or false", "keep must be `keep` or `abandon`", number],
         );
         let none = check_names(&"/x?a=1".parse().unwrap(), &[]).unwrap_err();
-        assert_eq!(none.errors["a"], "is no parameter here: this address takes none");
+        assert_eq!(none.errors["a"], "unknown parameter; none are allowed here");
         assert_eq!((page_size(None, 25), page_size(Some(100), 25)), (Ok(25), Ok(100)));
         assert!(page_size(Some(0), 25).is_err() && page_size(Some(101), 25).is_err());
     }

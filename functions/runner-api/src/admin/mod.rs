@@ -224,7 +224,7 @@ async fn send_version(
             let current = states.current(owner).await?;
             current.ok_or_else(|| missing("There is no state yet."))?.value
         }
-        Err(_) => return Err(missing("A version is a number, or the word current.")),
+        Err(_) => return Err(missing("A version must be a number or the word current.")),
     };
     let sent = send(&deps.objects, &version.object, JSON).await;
     let body = sent.map_err(|_| trouble())?.ok_or_else(|| {
@@ -266,18 +266,18 @@ async fn unpacked(body: Bytes, limit: u64) -> Result<Bytes, Problem> {
     if !body.starts_with(&GZIP) {
         return Ok(body);
     }
-    let refused = |status, detail: String| Problem::new(status, "This is no state", detail);
+    let refused = |status, detail: String| Problem::new(status, "Not a state", detail);
     let unpacked = spawn_blocking(move || {
         let mut unpacked = Vec::new();
         let read = GzDecoder::new(&*body).take(limit + 1).read_to_end(&mut unpacked);
         read.map(|_| unpacked)
     });
     let unpacked = unpacked.await.map_err(|error| Problem::internal(&error))?.map_err(|error| {
-        refused(StatusCode::UNPROCESSABLE_ENTITY, format!("It cannot be unpacked: {error}."))
+        refused(StatusCode::UNPROCESSABLE_ENTITY, format!("The body cannot be unpacked: {error}."))
     })?;
     if unpacked.len() as u64 > limit {
         let most = limit >> 20;
-        let detail = format!("Unpacked it is larger than {most} MiB, the most that is taken.");
+        let detail = format!("Unpacked, the body is larger than the limit of {most} MiB.");
         return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     Ok(unpacked.into())
@@ -295,8 +295,8 @@ async fn replace_state(
     if !stack.settings.manage_state {
         return Err(Problem::new(
             StatusCode::CONFLICT,
-            "Gantry does not keep this state",
-            "The stack has a backend of its own: change the state there.",
+            "Gantry does not store this state",
+            "The stack uses its own backend. Change the state there.",
         ));
     }
     let (replacement, what) = match serde_json::from_slice::<Restore>(&body) {
@@ -311,7 +311,7 @@ async fn replace_state(
     };
     let done = deps.states().replace(&stack.id, replacement, &key.0.name).await;
     let outcome = match &done {
-        Ok(version) => format!("it is version {}, serial {}", version.number, version.serial),
+        Ok(version) => format!("now version {} (serial {})", version.number, version.serial),
         Err(error) => format!("refused: {error}"),
     };
     record(deps, key, what, outcome).await?;
@@ -365,9 +365,9 @@ async fn restore_states(
     if pause.map_err(|error| Problem::internal(&error))?.is_none() {
         return Err(Problem::new(
             StatusCode::CONFLICT,
-            "Runners are not held back",
-            "A run that starts meanwhile could plan against an old state. Hold runners back first: \
-             PUT /api/v1/operations/pause {\"paused\": true}, or the page Operations.",
+            "Runs are not paused",
+            "A run that starts in the meantime could plan against an old state. Pause runs first, \
+             with PUT /api/v1/operations/pause {\"paused\": true} or on the Operations page.",
         ));
     }
     let (states, until) = (deps.states(), Instant::now() + RESTORE_FOR);
@@ -380,7 +380,7 @@ async fn restore_states(
             (Some(Restored::failed(&owner, &error)), false)
         });
         if let Some(restored) = restored {
-            tracing::warn!(?restored, "states were found that the records did not know");
+            tracing::warn!(?restored, "states were found that were not on record");
             stacks.push(restored);
         }
         if !unfinished {
@@ -392,7 +392,7 @@ async fn restore_states(
         }
     }
     let found: usize = stacks.iter().map(|stack| stack.found).sum();
-    let outcome = format!("{found} states of {} stacks were not known", stacks.len());
+    let outcome = format!("found {found} unrecorded states of {} stacks", stacks.len());
     record(&deps, &key, "restored states from object storage".to_owned(), outcome).await?;
     Ok(Json(RestoredStates { stacks, next }))
 }
@@ -401,7 +401,7 @@ async fn stack(deps: &Deps, slug: &str) -> Result<Stack, Problem> {
     let found = stack_or_remains(deps, slug).await?;
     match found.deleted_at {
         None => Ok(found),
-        Some(_) => Err(missing("The stack was deleted: its state can only be read.")),
+        Some(_) => Err(missing("The stack was deleted. Its state can only be read.")),
     }
 }
 
@@ -415,7 +415,9 @@ async fn stack_or_remains(deps: &Deps, slug: &str) -> Result<Stack, Problem> {
     match stack.deleted_at {
         Some(at) if !is_kept => {
             let day = at.strftime("%Y-%m-%d");
-            Err(missing(&format!("The stack was deleted on {day}, and its state is not kept.")))
+            Err(missing(&format!(
+                "The stack was deleted on {day} and its state is no longer kept."
+            )))
         }
         _ => Ok(stack),
     }
@@ -431,8 +433,8 @@ impl Caller {
         }
         Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "This key may not do that",
-            "States hold secrets: only a key with the role admin reads or changes them.",
+            "You don't have permission",
+            "States contain secrets, so only a key with the role admin can read or change them.",
         ))
     }
 }
@@ -442,8 +444,8 @@ impl FromRequestParts<Deps> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, deps: &Deps) -> Result<Self, Problem> {
         let refused = || {
-            let detail = "Send an admin key as the bearer token.";
-            Problem::new(StatusCode::UNAUTHORIZED, "Who are you?", detail)
+            let detail = "Send an access key as the bearer token.";
+            Problem::new(StatusCode::UNAUTHORIZED, "Authentication required", detail)
         };
         let secret = bearer(&parts.headers).ok_or_else(refused)?;
         let key = deps.store.admin_key(secret).await.map_err(|e| Problem::internal(&e))?;
@@ -464,12 +466,12 @@ async fn record(deps: &Deps, key: &Caller, what: String, outcome: String) -> Res
 }
 
 fn missing(detail: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "Not there", detail)
+    Problem::new(StatusCode::NOT_FOUND, "Not found", detail)
 }
 
 fn trouble() -> Problem {
-    let detail = "The state's body could not be read. The log says why; trying again is safe.";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here", detail)
+    let detail = "The state's body could not be read. The log says why; it is safe to try again.";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong", detail)
 }
 
 impl From<StateError> for Problem {
@@ -477,14 +479,14 @@ impl From<StateError> for Problem {
         let mut detail = error.to_string();
         match error {
             StateError::NotSuccessor(_) => {
-                detail.push_str(". To take it all the same, add ?force=true.");
-                Self::new(StatusCode::CONFLICT, "It does not follow the current state", detail)
+                detail.push_str(". To import it anyway, add ?force=true.");
+                Self::new(StatusCode::CONFLICT, "The state does not follow the current one", detail)
             }
             StateError::RunUnfinished(_) | StateError::Blocked(_) => {
                 Self::new(StatusCode::CONFLICT, "The stack is in use", detail)
             }
             StateError::Unusable(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "It is no state", detail)
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Not a state", detail)
             }
             StateError::NoVersion(_) => missing(&detail),
             StateError::Busy

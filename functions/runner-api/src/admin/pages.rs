@@ -92,15 +92,15 @@ async fn form_of(deps: &Deps, headers: &HeaderMap, form: &PageForm) -> Result<Ca
     }
     Err(Problem::new(
         StatusCode::FORBIDDEN,
-        "The form is not from this session",
-        "Nothing was changed. Load the page again and repeat.",
+        "The form has expired",
+        "Nothing was changed. Reload the page and try again.",
     ))
 }
 
 async fn session(deps: &Deps, headers: &HeaderMap) -> Result<(Session, Caller), Problem> {
     let signer = signer(deps).await?;
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let refused = || Problem::new(StatusCode::UNAUTHORIZED, "Who are you?", "Sign in to do this.");
+    let refused = || Problem::new(StatusCode::UNAUTHORIZED, "Not signed in", "Sign in to do this.");
     let session = Session::among(&signer, cookies, deps.clock.now()).ok_or_else(refused)?;
     let key = deps.store.admin_key_by_digest(&session.key).await;
     let key = key.map_err(|error| Problem::internal(&error))?.ok_or_else(refused)?;

@@ -51,7 +51,7 @@ impl StateBody {
         let head: Head = parse(body)?;
         let (form, resources) = match (head.encrypted_data, head.version) {
             (Some(_), _) => (StateForm::Encrypted, None),
-            (None, None) => return Err(wrong("it does not say of which format it is")),
+            (None, None) => return Err(wrong("it does not state its format")),
             (None, Some(FORMAT)) => (StateForm::Plain, Some(count(parse(body)?))),
             (None, Some(older @ 0..FORMAT)) => {
                 return Err(wrong(&format!("its format is {older}, not {FORMAT}")));
@@ -76,13 +76,13 @@ impl StateBody {
         if self.lineage != current.lineage {
             // Neither is named: whatever was sent as one would be kept with the refusal.
             return Err(StateError::NotSuccessor(
-                "the state has another lineage than the current one: it is another state"
+                "the state has a different lineage than the current one, so it is a different state"
                     .to_owned(),
             ));
         }
         if self.serial <= current.serial {
             return Err(StateError::NotSuccessor(format!(
-                "the state has serial {}, the current one has {} already",
+                "the state has serial {}, but the current one already has {}",
                 self.serial, current.serial
             )));
         }
@@ -91,7 +91,7 @@ impl StateBody {
 }
 
 fn wrong(text: &str) -> StateError {
-    StateError::Unusable(format!("this is no state that Gantry can read: {text}"))
+    StateError::Unusable(format!("Gantry cannot read this as a state: {text}"))
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, StateError> {
@@ -99,7 +99,7 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, StateError> {
         let place = format!("line {} column {}", error.line(), error.column());
         match error.classify() {
             serde_json::error::Category::Data => {
-                wrong(&format!("a field is missing or of another kind ({place})"))
+                wrong(&format!("a field is missing or has the wrong type ({place})"))
             }
             _ => wrong(&format!("it is not JSON ({place})")),
         }
@@ -134,8 +134,7 @@ mod tests {
         ] {
             let error = StateBody::read(wrong).unwrap_err().to_string();
             assert!(
-                error.starts_with("this is no state that Gantry can read")
-                    && !error.contains("hush")
+                error.starts_with("Gantry cannot read this as a state") && !error.contains("hush")
             );
         }
     }

@@ -78,8 +78,8 @@ impl States {
         let version = self.version(stack, number).await?;
         if version.form == StateForm::Unknown && version.lineage.is_empty() {
             return Err(StateError::Unusable(format!(
-                "version {number} is no state that Gantry can read: download it, and import what \
-                 you make of it"
+                "Gantry cannot read version {number} as a state. Download it, repair it and import \
+                 the result"
             )));
         }
         Ok(version)

@@ -27,7 +27,7 @@ pub(crate) struct Restored {
 impl Restored {
     /// It could not be looked at, or not be written.
     pub(crate) fn failed(stack: &StackId, error: &StateError) -> Self {
-        let conflict = Some(format!("it failed, do it again: {error}"));
+        let conflict = Some(format!("failed, try again: {error}"));
         Self { stack: stack.to_string(), before: None, current: None, found: 0, conflict }
     }
 }
@@ -73,7 +73,7 @@ impl States {
                     self.record(owner, &version, None).await?;
                     found += 1;
                 }
-                None => conflicts.push(format!("{object} is no state, or not whole")),
+                None => conflicts.push(format!("{object} is not a state, or incomplete")),
             }
         }
         let current = self.current(owner).await?;
@@ -177,13 +177,13 @@ fn newest<'a>(
         (None, Some(only)) if lineages.len() == 1 => only,
         (None, None) => return (None, conflicts),
         (None, Some(_)) => {
-            conflicts.push(format!("there are {} lineages, and none is current", lineages.len()));
+            conflicts.push(format!("there are {} lineages and none is current", lineages.len()));
             return (None, conflicts);
         }
     };
     let others = lineages.iter().filter(|other| **other != lineage).count();
     if new && others > 0 {
-        conflicts.push(format!("states of {others} other lineages are kept aside"));
+        conflicts.push(format!("states of {others} other lineages were set aside"));
     }
     let newer = |version: &&StateVersion| {
         version.lineage == lineage && current.is_none_or(|c| version.serial > c.serial)
@@ -211,8 +211,8 @@ fn chosen_since(current: Option<&StateVersion>, kept_aside: &[StateVersion]) -> 
     let newest = kept_aside.iter().filter(could_be).max_by_key(|version| version.serial)?;
     let (number, serial) = (newest.number, newest.serial);
     Some(format!(
-        "version {number} with the serial {serial} was kept aside and is newer: if somebody has \
-         made it current, make it current again"
+        "version {number} with serial {serial} was set aside and is newer; if somebody had made it \
+         current, make it current again"
     ))
 }
 
@@ -233,7 +233,7 @@ mod tests {
         let told = |versions: &[StateVersion]| chosen_since(Some(&current), versions);
         assert_eq!(told(&[rescued(5, "l"), rescued(9, "m"), version(7, "l", "b")]), None);
         let text = told(&[rescued(6, "l"), rescued(7, "l")]).unwrap();
-        assert!(text.starts_with("version 17 with the serial 7 was kept aside"), "{text}");
+        assert!(text.starts_with("version 17 with serial 7 was set aside"), "{text}");
         assert!(chosen_since(None, &[rescued(1, "l")]).is_some());
     }
 
@@ -272,7 +272,7 @@ mod tests {
                 current(),
                 vec![version(4, "l", "a"), version(9, "m", "b")],
                 Some(4),
-                "states of 1 other lineages are kept aside",
+                "states of 1 other lineages were set aside",
             ),
             (
                 current(),
@@ -284,7 +284,7 @@ mod tests {
                 None,
                 vec![version(1, "l", "a"), version(1, "m", "b")],
                 None,
-                "there are 2 lineages, and none is current",
+                "there are 2 lineages and none is current",
             ),
         ];
         for (current, versions, newest, conflict) in cases {

@@ -34,7 +34,7 @@ impl States {
                 }
                 tracing::warn!(
                     stack.id = %stack, run.id = %holder.token.run, before = %held.value.run,
-                    "the state's lock is taken over from a run that is over"
+                    "the state's lock is taken over from a run that has ended"
                 );
             }
             let lock = StateLock {

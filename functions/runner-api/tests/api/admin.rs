@@ -90,12 +90,12 @@ async fn states_are_imported_shown_and_restored() {
     let lines = activity(&world).await;
     assert!(
         lines.contains(
-            &"Admin imported a state for network by force: it is version 2, serial 1".to_owned()
+            &"Admin imported a state for network by force: now version 2 (serial 1)".to_owned()
         ),
         "{lines:?}"
     );
     assert!(lines.contains(&"Admin downloaded version 2 of the state of network: done".to_owned()));
-    assert!(lines.iter().any(|line| line.contains("refused: the state has another lineage")));
+    assert!(lines.iter().any(|line| line.contains("refused: the state has a different lineage")));
     assert!(!lines.iter().any(|line| line.contains("other,")), "{lines:?}");
 }
 
@@ -182,7 +182,7 @@ async fn states_that_the_records_forgot_are_found_in_storage() {
         (&said["before"], &said["current"], &said["found"]),
         (&json!(4), &json!(5), &json!(1))
     );
-    assert_eq!(said["conflict"], "state/s1/broken.tfstate is no state, or not whole");
+    assert_eq!(said["conflict"], "state/s1/broken.tfstate is not a state, or incomplete");
 
     // Two of the same serial: a person decides, and is asked until it is done.
     keep(7, "c", "u").await;
@@ -210,9 +210,9 @@ async fn parameters_that_an_address_does_not_take_are_refused() {
     for (method, path, takes) in [
         (Method::GET, STATE, "there are: after, limit"),
         (Method::POST, STATE, "there are: force"),
-        (Method::GET, "/api/v1/stacks/network/state/current", "takes none"),
-        (Method::GET, "/api/v1/runs/r1/state/current", "takes none"),
-        (Method::DELETE, "/api/v1/stacks/network/state/lock", "takes none"),
+        (Method::GET, "/api/v1/stacks/network/state/current", "none are allowed here"),
+        (Method::GET, "/api/v1/runs/r1/state/current", "none are allowed here"),
+        (Method::DELETE, "/api/v1/stacks/network/state/lock", "none are allowed here"),
         (Method::POST, "/api/v1/operations/restore-states", "there are: after"),
     ] {
         let wrong = format!("{path}?before=2");
@@ -221,9 +221,9 @@ async fn parameters_that_an_address_does_not_take_are_refused() {
         assert!(said.ends_with(takes), "{path}: {said}");
     }
     for (query, said) in [
-        ("limit=0", "should be from 1 to 100"),
-        ("limit=x", "should be a whole number"),
-        ("after=x", "should be a whole number"),
+        ("limit=0", "must be from 1 to 100"),
+        ("limit=x", "must be a positive integer"),
+        ("after=x", "must be a positive integer"),
     ] {
         let got: Value = world.get(&format!("{STATE}?{query}"), &admin).await.expect(422).json();
         let name = query.split('=').next().unwrap();
@@ -231,5 +231,5 @@ async fn parameters_that_an_address_does_not_take_are_refused() {
     }
     let forced = world.send(Method::POST, &format!("{STATE}?force=yes"), &admin, Vec::new()).await;
     let forced: Value = forced.expect(422).json();
-    assert_eq!(forced["errors"]["force"], "should be true or false");
+    assert_eq!(forced["errors"]["force"], "must be true or false");
 }

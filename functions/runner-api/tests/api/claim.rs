@@ -51,7 +51,7 @@ async fn a_phase_is_taken_once() {
     assert_eq!(reports(&world).len(), 1, "the queue knows it");
 
     let other = world.claim(&run, "b").await.expect(410);
-    assert_eq!(other.text(), "another runner has taken this phase");
+    assert_eq!(other.text(), "another runner has claimed this phase");
     world.claim(&run, "").await.expect(410);
 }
 

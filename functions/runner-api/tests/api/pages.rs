@@ -56,7 +56,7 @@ async fn a_state_is_restored_once_it_is_meant() {
     assert_eq!(leads_to(done), "../../network?state=done#state");
     assert_eq!(current(&world, &admin).await, 4);
     let lines = said(&world).await;
-    assert_eq!(lines, ["restored version 1 of the state of network: it is version 3, serial 4"]);
+    assert_eq!(lines, ["restored version 1 of the state of network: now version 3 (serial 4)"]);
 
     let refused = world.form(RESTORE, &admin, "sure=yes&version=77").await;
     assert_eq!(leads_to(refused), "../../network?state=refused#state");

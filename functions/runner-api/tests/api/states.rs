@@ -33,9 +33,9 @@ async fn states_follow_each_other() {
 
     let other = state_body(1, "l").replace("\"a\"", "\"b\"");
     let refused = world.write_state(&token, Some("a"), &other).await.expect(409);
-    assert_eq!(refused.text(), "the state has serial 1, the current one has 1 already");
+    assert_eq!(refused.text(), "the state has serial 1, but the current one already has 1");
     let refused = world.write_state(&token, Some("a"), &state_body(2, "other")).await.expect(409);
-    assert!(refused.text().contains("another lineage"), "{}", refused.text());
+    assert!(refused.text().contains("a different lineage"), "{}", refused.text());
 
     world.write_state(&token, Some("a"), &state_body(5, "l")).await.expect(204);
     let all = versions(&world).await;
@@ -144,7 +144,7 @@ async fn what_is_no_state_is_kept_aside() {
     let body = r#"{"written": "by a tool of the future"}"#;
     for _ in 0..2 {
         let refused = world.write_state(&token, None, body).await.expect(422);
-        assert!(refused.text().ends_with("It is kept aside"), "{}", refused.text());
+        assert!(refused.text().ends_with("It was set aside"), "{}", refused.text());
     }
     // The runner rescues what was refused.
     let commit = StateCommit { lock_id: None, digest: digest(body), rescued: true };

@@ -247,7 +247,7 @@ async fn what_cannot_be_masked_is_not_begun() {
     };
     world.set_secret(vec![broken("TF_VAR_p")], vec![]).await;
     let run = world.run("r1", RunType::Proposed).await;
-    insta::assert_snapshot!(world.claim(&run, "n").await.expect(422).text(), @"The secret variable TF_VAR_p cannot be opened with this installation's key: set it again");
+    insta::assert_snapshot!(world.claim(&run, "n").await.expect(422).text(), @"The secret variable TF_VAR_p cannot be decrypted with this installation's key. Set it again");
     let messages = world.messages(QueueName::Events);
     assert!(
         matches!(&messages[1], Message::Stack(StackMessage::Report { report, .. }) if report.sequence == 1)
@@ -257,7 +257,7 @@ async fn what_cannot_be_masked_is_not_begun() {
     let retired = Retired { name: "TF_VAR_q".to_owned(), sealed: "nonsense".to_owned(), since };
     world.set_secret(vec![], vec![retired.clone()]).await;
     let run = world.run("r2", RunType::Proposed).await;
-    insta::assert_snapshot!(world.claim(&run, "n").await.expect(422).text(), @"An earlier value of the secret variable TF_VAR_q cannot be opened with this installation's key, so it cannot be masked: save the stack again, which drops it");
+    insta::assert_snapshot!(world.claim(&run, "n").await.expect(422).text(), @"An earlier value of the secret variable TF_VAR_q cannot be decrypted with this installation's key, so it cannot be masked. Save the stack again to drop it");
 
     // It breaks while the run goes on: nothing of it is kept, and its end is told even so.
     world.set_secret(vec![], vec![]).await;

@@ -266,7 +266,7 @@ on_each_tool! {
         let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
         assert_eq!(
             summary,
-            "Applied (1 added, 0 changed, 0 destroyed, 1 output), but: The after_apply hook failed (exit status: 5): exit 5"
+            "Applied (1 added, 0 changed, 0 destroyed, 1 output). The after_apply hook failed (exit status: 5): exit 5"
         );
         assert!(!in_terraform);
         let kinds: Vec<_> = w.api.reports();
@@ -311,7 +311,7 @@ on_each_tool! {
 
         w.claim.plan_digest = None;
         let ReportKind::Failed { summary, .. } = w.run().await else { panic!() };
-        assert_eq!(summary, "the run has no saved plan");
+        assert_eq!(summary, "The run has no saved plan");
         assert!(w.api.data().states.is_empty());
     }
 }
@@ -388,7 +388,7 @@ on_each_tool! {
         w.claim.phase = gantry_domain::run::Phase::Apply;
         w.claim.plan_digest = Some("00".repeat(32));
         let ReportKind::Failed { summary, .. } = w.run().await else { panic!() };
-        assert_eq!(summary, "a proposed run is never applied");
+        assert_eq!(summary, "A preview is never applied");
     }
 }
 
@@ -491,7 +491,7 @@ on_each_tool! {
         until("the apply", || w.api.log().contains("has begun\n")).await;
         w.api.data().gone = true;
         let error = running.await.unwrap().unwrap_err().to_string();
-        assert!(error.contains("states are left in"), "{error}");
+        assert!(error.contains("states remain in"), "{error}");
         let left = std::fs::read_dir(w.work().join("run-1/states")).unwrap();
         let newest = left.map(|entry| entry.unwrap().path()).max().unwrap();
         let body = std::fs::read(&newest).unwrap();
@@ -517,15 +517,15 @@ on_each_tool! {
         w.claim.autodeploy = true;
         w.claim.largest_state = 100_000;
         let ReportKind::Failed { summary, .. } = w.run().await else { panic!("{}", w.api.log()) };
-        assert!(summary.starts_with("The state would have about 19"), "{summary}");
-        assert!(summary.contains("at most 97 KiB: nothing is applied. Split"), "{summary}");
+        assert!(summary.starts_with("Nothing was applied: the state would be about 19"), "{summary}");
+        assert!(summary.contains("limit is 97 KiB. Split"), "{summary}");
         assert!(w.api.data().states.is_empty() && w.api.data().lock.is_none());
         // What fits is applied, and what it grows to is judged by the state that is there.
         w.claim.largest_state = 250_000;
         assert!(matches!(w.run().await, ReportKind::Applied { .. }), "{}", w.api.log());
         w.api.push(crate::support::archive(&[("infra/main.tf", &known(300))]));
         let ReportKind::Failed { summary, .. } = w.run().await else { panic!("{}", w.api.log()) };
-        assert!(summary.starts_with("The state would have about 29"), "{summary}");
+        assert!(summary.starts_with("Nothing was applied: the state would be about 29"), "{summary}");
         assert_eq!(w.api.data().states.len(), 1);
     }
 }
@@ -537,12 +537,12 @@ on_each_tool! {
         w.claim.autodeploy = true;
         w.claim.largest_state = 50_000;
         let error = gantry_runner::run(w.offer()).await.unwrap_err().to_string();
-        assert!(error.contains("states are left in"), "{error}");
+        assert!(error.contains("states remain in"), "{error}");
         let ReportKind::Failed { summary, .. } = w.api.reports().pop().unwrap() else { panic!() };
         assert_eq!(summary, "Failed to save state");
         assert_eq!(w.api.data().doubt, Some(StateDoubt::NotDelivered));
         let log = w.api.log();
-        assert!(log.contains("the state was not taken: it is too large"), "{log}");
+        assert!(log.contains("the state was not accepted: it is too large"), "{log}");
         let left = std::fs::read_dir(w.work().join("run-1/states")).unwrap();
         let newest = left.map(|entry| entry.unwrap().path()).max().unwrap();
         let body: Value = serde_json::from_slice(&std::fs::read(newest).unwrap()).unwrap();

@@ -141,7 +141,7 @@ on_each_tool! {
         let Some((w, _disk)) = applied(tool, Room::Nowhere, false).await else { return };
         let log = w.api.log();
         assert_eq!(w.api.data().doubt, Some(StateDoubt::NotDelivered), "{log}");
-        assert!(log.contains("the state is lost: the runner API did not take it"), "{log}");
+        assert!(log.contains("the state is lost: the runner API did not accept it"), "{log}");
     }
 
     async fn nothing_is_applied_where_there_is_no_room(tool) {
@@ -155,9 +155,9 @@ on_each_tool! {
             panic!("{}", w.api.log())
         };
         assert!(!in_terraform);
-        let says = "The runner's machine has no room for a state (No space left on device";
+        let says = "Nothing was applied because the runner's machine has no room for a state (No space left on device";
         assert!(summary.starts_with(says), "{summary}");
-        assert!(summary.contains("nothing was applied. Make room for 32 MiB in /"), "{summary}");
+        assert!(summary.contains("Free up 32 MiB in /"), "{summary}");
         assert!(w.api.data().states.is_empty() && w.api.data().lock.is_none());
     }
 }

@@ -50,7 +50,7 @@ fn no_run_starts_without_landlock() {
     // The status has room for the reason; what can be done stands below.
     assert!(summary.starts_with("Runs cannot be confined on this machine: this kernel has no"));
     for said in [
-        "Runs cannot be confined on this machine: this kernel has no Landlock, or it is not enabled",
+        "Runs cannot be confined on this machine: this kernel has no Landlock or it is not enabled",
         "GANTRY_RUNNER_USER",
         "--unconfined-runs",
     ] {

@@ -132,7 +132,7 @@ on_each_tool! {
         gantry_runner::run(config).await.unwrap();
         let end = w.api.reports().pop();
         let Some(ReportKind::Failed { summary, .. }) = end else { panic!("{}", w.api.log()) };
-        assert!(summary.contains("no state came to Gantry"), "{summary}");
+        assert!(summary.contains("Gantry received no state"), "{summary}");
         let data = w.api.data();
         assert!(data.states.is_empty());
         let rescued: Value = serde_json::from_slice(&data.rescued[0]).unwrap();
@@ -279,7 +279,7 @@ on_each_tool! {
         gantry_runner::run(config).await.unwrap();
         let last = w.api.reports().pop().unwrap();
         let ReportKind::Failed { summary, in_terraform, .. } = last else { panic!("{}", w.api.log()) };
-        assert_eq!(summary, "the plan is incomplete because an error ended it");
+        assert_eq!(summary, "The plan is incomplete because of an error");
         assert!(in_terraform && w.api.data().plan.is_none() && w.api.data().states.is_empty());
     }
 }

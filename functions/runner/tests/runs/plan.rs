@@ -105,7 +105,7 @@ on_each_tool! {
     async fn what_never_came_to_terraform_says_so(tool) {
         let mut w = World::on(tool, &[("elsewhere/main.tf", ONE)]).await;
         let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
-        assert_eq!(summary, "the source has no folder \"infra\"");
+        assert_eq!(summary, "The source has no folder \"infra\"");
         assert!(!in_terraform);
 
         let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;

@@ -106,7 +106,7 @@ on_each_tool! {
             }
             let said = init(&mut w, &machine).await;
             assert_eq!(said.matches("- Installing").count(), 2, "{said}");
-            assert!(w.api.log().contains("once more"), "{}", w.api.log());
+            assert!(w.api.log().contains("trying again without the providers"), "{}", w.api.log());
             assert_eq!(warned(&w), usual, "what an init that is done again has said counts once");
             let files: Vec<_> = fs::read_dir(package()).unwrap().map(|e| e.unwrap().path()).collect();
             assert_eq!(files, [package().join("terraform-provider-fake_v1.0.0")]);

@@ -273,8 +273,10 @@ async fn given_up(cut: Option<Cut>, tool: Tool) {
     assert_eq!(made(), "made\n");
     let error = ended.unwrap_err().to_string();
     match cut {
-        Some(Cut::BeforeTheEnd) => assert!(error.contains("the end was not reported"), "{error}"),
-        _ => assert!(error.contains("states are left in"), "{error}"),
+        Some(Cut::BeforeTheEnd) => {
+            assert!(error.contains("the result was not reported"), "{error}")
+        }
+        _ => assert!(error.contains("states remain in"), "{error}"),
     }
     if cut.is_none() {
         // Who refuses a state can be told so.

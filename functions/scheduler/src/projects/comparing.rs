@@ -66,7 +66,11 @@ impl Projects<'_> {
                     .retry_after
                     .and_then(|wait| SignedDuration::try_from(wait).ok())
                     .unwrap_or(TROUBLE);
-                tracing::warn!(project.id = project.0, "comparing waits: {:#}", failure.error);
+                tracing::warn!(
+                    project.id = project.0,
+                    "polling GitLab is delayed: {:#}",
+                    failure.error
+                );
                 self.compare_again(&found, found.value.clone(), wait.max(TROUBLE)).await
             }
             Err(failure) => Err(failure),
@@ -396,7 +400,7 @@ impl Projects<'_> {
             source: EventSource::Comparing,
             project,
             received_at: self.deps.now(),
-            what: format!("{} (found by comparing)", hook.describe()),
+            what: format!("{} (found by polling)", hook.describe()),
         }
     }
 

@@ -58,9 +58,9 @@ impl Decided<'_> {
     fn summary(&self) -> String {
         let runs = self.affected().len();
         match (runs, self.each.len()) {
-            (0, 1) => "the stack is not run".to_owned(),
-            (0, all) => format!("none of {all} stacks is run"),
-            (runs, all) => format!("{runs} of {all} stacks run"),
+            (0, 1) => "the stack is not affected".to_owned(),
+            (0, all) => format!("none of {all} stacks is affected"),
+            (runs, all) => format!("{runs} of {all} stacks affected"),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Projects<'_> {
         let why = match compared.map(|compare| (compare.paths, compare.why_incomplete)) {
             Some((paths, None)) => return Ok(Changes::Paths(paths)),
             Some((_, Some(why))) => why,
-            None => "GitLab lacks one of the two commits".to_owned(),
+            None => "GitLab does not have one of the two commits".to_owned(),
         };
         let wanted: BTreeSet<&str> =
             stacks.iter().map(|s| s.settings.project_root.as_str()).collect();

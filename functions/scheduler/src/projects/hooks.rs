@@ -33,7 +33,7 @@ impl Projects<'_> {
                 project: None,
                 what,
                 received_at,
-                outcome: Some("it names no project: nothing to do".to_owned()),
+                outcome: Some("it does not name a project, so there is nothing to do".to_owned()),
             };
             return self.write_event(record).await;
         };
@@ -47,7 +47,7 @@ impl Projects<'_> {
         }
         let outcome = match &dealt {
             Ok(Dealt::Done(outcome) | Dealt::Later(outcome)) => outcome.clone(),
-            Err(failure) => format!("not decided yet: {:#}", failure.error),
+            Err(failure) => format!("not processed yet: {:#}", failure.error),
         };
         self.write_outcome(&event, outcome).await?;
         if let Err(failure) = &dealt
@@ -68,7 +68,7 @@ impl Projects<'_> {
     async fn deal(&self, event: &Event, hook: &Hook) -> Result<Dealt, Failure> {
         let stacks = self.stacks_of(event.project).await?;
         if stacks.is_empty() {
-            return Ok(Dealt::Done("no stack of this installation is in the project".to_owned()));
+            return Ok(Dealt::Done("this installation has no stack in the project".to_owned()));
         }
         let dealt = match hook {
             Hook::Push { branch, .. } if stacks.iter().any(|s| &s.branch == branch) => {
@@ -84,7 +84,7 @@ impl Projects<'_> {
             }
             Hook::Tag { tag, .. } => Dealt::Done(self.decide_tag(event, tag, &stacks).await?),
             Hook::Note { .. } | Hook::Other { .. } => {
-                return Ok(Dealt::Done("nothing runs for this kind of event".to_owned()));
+                return Ok(Dealt::Done("events of this kind do not start anything".to_owned()));
             }
         };
         // GitLab was asked what is there now, and answered.
@@ -176,7 +176,11 @@ impl Projects<'_> {
             match begun.await {
                 // Comparing begins as soon as GitLab allows it.
                 Err(failure) if refusal(&failure).is_some() => {
-                    tracing::warn!(project.id = project.0, "comparing waits: {:#}", failure.error);
+                    tracing::warn!(
+                        project.id = project.0,
+                        "polling GitLab is delayed: {:#}",
+                        failure.error
+                    );
                 }
                 begun => begun?,
             }

@@ -52,14 +52,18 @@ impl Projects<'_> {
         let path = match found {
             Ok(found) => found.path_with_namespace,
             Err(failure) => {
-                tracing::warn!(project.id = project.0, "where it is now: {:#}", failure.error);
+                tracing::warn!(
+                    project.id = project.0,
+                    "its current path is unknown: {:#}",
+                    failure.error
+                );
                 return Ok(());
             }
         };
         if is_known(&path) {
             return Ok(());
         }
-        tracing::info!(project.id = project.0, "the project is at {path} now");
+        tracing::info!(project.id = project.0, "the project is now at {path}");
         let now = ProjectPath { project, generation, path };
         let write = Write::put(keys::project_path(project), Expect::Any, &now)?;
         Ok(self.deps.store.put_all(&[write]).await?)

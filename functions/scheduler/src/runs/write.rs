@@ -117,7 +117,7 @@ pub(crate) fn written(outcome: Outcome, what: &impl std::fmt::Display) -> Result
     match outcome {
         Outcome::Written => Ok(()),
         Outcome::Stale => Err(Failure::wait(
-            anyhow::anyhow!("{what} was changed by somebody else meanwhile"),
+            anyhow::anyhow!("{what} was changed by someone else in the meantime"),
             Duration::from_millis(200),
         )),
     }

@@ -3,7 +3,7 @@
 use super::Stacks;
 use crate::{
     deps::HISTORY_KEPT,
-    runs::{Loaded, written},
+    runs::{Head, Loaded, written},
     trouble::gitlab_failure,
 };
 use gantry_domain::{
@@ -13,6 +13,7 @@ use gantry_domain::{
         Trigger,
     },
     stack::Stack,
+    text::counted,
 };
 use gantry_queue::{Command, Failure};
 use gantry_store::{
@@ -93,7 +94,7 @@ impl Stacks<'_> {
         match self.runs.load(run).await? {
             Some(loaded) if &loaded.run().stack == order.stack => Ok(Some(loaded)),
             _ => {
-                self.refuse(order, "there is no such run of this stack", None).await?;
+                self.refuse(order, "This stack has no such run", None).await?;
                 Ok(None)
             }
         }
@@ -103,15 +104,18 @@ impl Stacks<'_> {
         let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
         if run.apply(RunEvent::Confirmed, self.deps.now(), Some(order.actor)).is_err() {
-            let why = format!("the run is {}: only an unconfirmed run can be confirmed", run.state);
+            let why = format!(
+                "Only a run that needs confirmation can be confirmed (state: {})",
+                run.state
+            );
             return self.refuse(order, why, Some(&run.id)).await;
         }
         if self.runnable(order.stack).await?.is_none() {
-            let why = "the stack is detached from its GitLab project: nothing is applied";
+            let why = "The stack is detached from its GitLab project, so nothing is applied";
             return self.refuse(order, why, Some(&run.id)).await;
         }
         if let Some(blocked) = &loaded.head.value.blocked {
-            let why = format!("the stack is blocked: {}; unblock it first", blocked.reason);
+            let why = format!("The stack is blocked: {}. Unblock it first.", blocked.reason);
             return self.refuse(order, why, Some(&run.id)).await;
         }
         // A stop, or a time limit, that the plan outran is not meant for its apply.
@@ -119,7 +123,7 @@ impl Stacks<'_> {
         run.phase = Phase::Apply;
         run.handed_out_at = None;
         run.runner = None;
-        let said = self.outcome(order, true, "confirmed: it is applied next", Some(&run.id))?;
+        let said = self.outcome(order, true, "Confirmed. Applying next.", Some(&run.id))?;
         self.runs.commit(loaded, run, vec![said]).await
     }
 
@@ -131,20 +135,20 @@ impl Stacks<'_> {
         if run.state == RunState::Confirmed && is_handed_out {
             let claim = keys::claim(&run.id, run.attempt);
             if self.deps.store.get::<Claim>(&claim).await?.is_some() {
-                let why = "a runner is about to apply the run: stop it instead";
+                let why = "A runner is about to apply the run. Stop it instead.";
                 return self.refuse(order, why, Some(&run.id)).await;
             }
             extra.push(Write::Check { key: claim, expect: Expect::Absent });
         }
         if run.apply(RunEvent::Discarded, self.deps.now(), Some(order.actor)).is_err() {
             let why = format!(
-                "the run is {}: only an unconfirmed or confirmed run can be discarded",
+                "Only a run that needs confirmation or was confirmed can be discarded (state: {})",
                 run.state
             );
             return self.refuse(order, why, Some(&run.id)).await;
         }
         run.ending = Some(Ending::new(format!("Discarded by {}", order.actor)));
-        extra.push(self.outcome(order, true, "discarded", Some(&run.id))?);
+        extra.push(self.outcome(order, true, "Discarded", Some(&run.id))?);
         self.runs.commit(loaded, run, extra).await
     }
 
@@ -153,12 +157,14 @@ impl Stacks<'_> {
         let mut run = loaded.run().clone();
         let refused = match run.state {
             RunState::Unconfirmed | RunState::Confirmed => {
-                Some("nothing is running: discard the run instead".to_owned())
+                Some("Nothing is running. Discard the run instead.".to_owned())
             }
             RunState::Destroying => {
-                Some("what the test made is being destroyed: that is not stopped".to_owned())
+                Some("The test's resources are being destroyed, which cannot be stopped".to_owned())
             }
-            state if state.is_final() => Some(format!("the run is {state} already")),
+            state if state.is_final() => {
+                Some(format!("The run has already ended (state: {state})"))
+            }
             _ => None,
         };
         if let Some(why) = refused {
@@ -170,13 +176,13 @@ impl Stacks<'_> {
             run.stop_asked = Some(order.actor.to_owned());
         }
         let message = match (run.state.is_final(), applying) {
-            (true, _) => "canceled: no runner had it yet",
+            (true, _) => "Canceled before it started",
             (false, true) => {
-                "the apply was asked to stop: it finishes what is in flight and writes its state; \
-                 commands of provisioners are killed, and their resources are replaced by the next \
-                 apply"
+                "Stopping the apply. It finishes what is in flight and writes its state; \
+                 provisioner commands are killed, and their resources will be replaced by the next \
+                 apply."
             }
-            (false, false) => "the plan was asked to stop",
+            (false, false) => "Stopping the plan",
         };
         extra.push(self.outcome(order, true, message, Some(&run.id))?);
         self.runs.commit(loaded, run, extra).await
@@ -187,11 +193,15 @@ impl Stacks<'_> {
         let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
         let old = loaded.run();
         if !old.state.is_final() {
-            let why = format!("the run is {}: only an ended run can be retried", old.state);
+            let state = match old.state {
+                RunState::Unconfirmed => "needs confirmation".to_owned(),
+                state => state.to_string(),
+            };
+            let why = format!("Only a run that has ended can be retried (state: {state})");
             return self.refuse(order, why, Some(&old.id)).await;
         }
         if old.run_type == RunType::Test {
-            let why = "a test alone is not repeated: retry the module's run that it belongs to";
+            let why = "A single test cannot be retried. Retry the module's run that it belongs to.";
             return self.refuse(order, why, Some(&old.id)).await;
         }
         let Some(stack) = self.accepts_commands(order).await? else { return Ok(()) };
@@ -200,11 +210,11 @@ impl Stacks<'_> {
             let head = self.deps.store.get::<TrackedBranch>(&key).await?;
             let head = head.and_then(|b| b.value.decided);
             if head.as_ref() != Some(&old.commit) {
-                let now_at = head.map(|h| h.short().to_owned()).unwrap_or_default();
+                let now_at = head.map_or("another commit".to_owned(), |h| h.short().to_owned());
                 let why = format!(
-                    "{} is at {now_at}, the run was for {}: repeat with force to run the older commit",
-                    stack.branch,
-                    old.commit.short()
+                    "{} has moved to {now_at}. Running this older commit may revert newer changes. \
+                     Repeat with force to run it anyway.",
+                    stack.branch
                 );
                 return self.refuse(order, why, Some(&old.id)).await;
             }
@@ -218,7 +228,7 @@ impl Stacks<'_> {
             fork_of: old.fork_of,
             interest: Some(Interest::Person).filter(|_| old.run_type == RunType::Proposed),
             stacks_touched: old.stacks_touched,
-            reason: format!("{} retried run {}", order.actor, old.id),
+            reason: format!("{} retried run #{}", order.actor, old.number),
             by: Some(order.actor.to_owned()),
             asked_at: None,
             version: old.version.clone(),
@@ -240,7 +250,8 @@ impl Stacks<'_> {
             Ok(Err(why)) => return self.refuse(order, why, None).await,
             // The command must not wait: behind it wait the reports of the stack's runners.
             Err(failure) if failure.retry_after.is_some() => {
-                let why = format!("GitLab cannot be asked now, try again: {:#}", failure.error);
+                let why =
+                    format!("GitLab is not available right now, try again: {:#}", failure.error);
                 return self.refuse(order, why, None).await;
             }
             Err(failure) => return Err(failure),
@@ -254,7 +265,7 @@ impl Stacks<'_> {
             fork_of: None,
             interest: Some(Interest::Person).filter(|_| run_type == RunType::Proposed),
             stacks_touched: 1,
-            reason: format!("{} started it", order.actor),
+            reason: format!("started by {}", order.actor),
             by: Some(order.actor.to_owned()),
             asked_at: None,
             version,
@@ -270,7 +281,7 @@ impl Stacks<'_> {
     ) -> Result<Result<CommitSha, String>, Failure> {
         let Some(project) = stack.project() else {
             // Whoever ordered it has looked there: the head of the branch, at that moment.
-            return Ok(commit.ok_or_else(|| "the order names no commit".to_owned()));
+            return Ok(commit.ok_or_else(|| "The request does not name a commit".to_owned()));
         };
         let client = self.deps.gitlab().await?;
         let live = match client.branch(project, &stack.branch).await {
@@ -279,7 +290,7 @@ impl Stacks<'_> {
             live => live.map_err(gitlab_failure)?,
         };
         let Some(live) = live else {
-            return Ok(Err(format!("the branch {} is not there", stack.branch)));
+            return Ok(Err(format!("The branch {} does not exist", stack.branch)));
         };
         let Some(commit) = commit.filter(|commit| *commit != live.sha) else {
             return Ok(Ok(live.sha));
@@ -288,7 +299,7 @@ impl Stacks<'_> {
             .is_commit_in_branch(project, &commit, &stack.branch)
             .await
             .map_err(gitlab_failure)?;
-        let elsewhere = || format!("{} is not in {}", commit.short(), stack.branch);
+        let elsewhere = || format!("{} is not on {}", commit.short(), stack.branch);
         Ok(if is_in_branch { Ok(commit) } else { Err(elsewhere()) })
     }
 
@@ -311,23 +322,39 @@ impl Stacks<'_> {
         let mut run = NewRun { stack, trigger, event: None, key, position, now }.build();
         run.interests.extend(interests);
         let message = match position {
-            Position::StackQueue => "queued behind the stack's present run",
-            Position::Waiting => "waits until the stack's apply has ended",
-            _ => "queued",
+            Position::StackQueue => self.queued_behind(&head).await?,
+            Position::Waiting => "Waiting for the stack's apply to end".to_owned(),
+            _ => "Queued".to_owned(),
         };
         let said = self.outcome(order, true, message, Some(&run.id))?;
         written(self.runs.create(head, run, vec![said]).await?, &stack.slug)
     }
 
+    /// What somebody is told whose run comes after others of the stack.
+    async fn queued_behind(&self, head: &Head) -> Result<String, Failure> {
+        let holding = match &head.value.tracked {
+            Some(run) => self.deps.store.get::<Run>(&keys::run(run)).await?,
+            None => None,
+        };
+        Ok(match holding.map(|found| found.value) {
+            Some(run) if run.state == RunState::Unconfirmed => {
+                format!("Queued behind #{}, which needs confirmation", run.number)
+            }
+            Some(run) => format!("Queued behind #{}", run.number),
+            None => "Queued behind the stack's other runs".to_owned(),
+        })
+    }
+
     /// The stack, if people may start runs of it now.
     async fn accepts_commands(&self, order: &Order<'_>) -> Result<Option<Stack>, Failure> {
         let Some(stack) = self.runnable(order.stack).await? else {
-            let why = "the stack is detached from its GitLab project, or deleted: it does not run";
+            let why = "The stack was deleted or is detached from its GitLab project, so it does \
+                       not run";
             self.refuse(order, why, None).await?;
             return Ok(None);
         };
         if let Some(blocked) = self.runs.head(order.stack).await?.value.blocked {
-            let why = format!("the stack is blocked: {}; unblock it first", blocked.reason);
+            let why = format!("The stack is blocked: {}. Unblock it first.", blocked.reason);
             self.refuse(order, why, Some(&blocked.run)).await?;
             return Ok(None);
         }
@@ -343,11 +370,11 @@ impl Stacks<'_> {
     ) -> Result<(), Failure> {
         let place = keys::version(order.stack, version);
         let Some(found) = self.deps.store.get::<VersionRecord>(&place).await? else {
-            return self.refuse(order, "there is no such version", None).await;
+            return self.refuse(order, "There is no such version", None).await;
         };
         let said = match &note {
-            Some(_) => format!("{version} is yanked: the registry does not offer it any more"),
-            None => format!("{version} is offered again"),
+            Some(_) => format!("Yanked {version}. The registry no longer offers it."),
+            None => format!("The registry offers {version} again"),
         };
         let (by, at) = (order.actor.to_owned(), self.deps.now());
         let yanked = note.map(|note| Yanked { note, by, at });
@@ -364,7 +391,7 @@ impl Stacks<'_> {
         let partition = keys::stack_partition(order.stack);
         let queue = self.deps.store.query_all::<RunEntry>(&partition, "queue#").await?;
         let Some((newest, older)) = queue.split_last() else {
-            return self.refuse(order, "no newer run waits", None).await;
+            return self.refuse(order, "No newer run is waiting", None).await;
         };
         let newest = newest.value.run.clone();
         let by = self.deps.store.get::<Run>(&keys::run(&newest)).await?;
@@ -382,7 +409,7 @@ impl Stacks<'_> {
             run.ending = Some(Ending::new(format!("Superseded by {by}")));
             self.runs.commit(loaded, run, Vec::new()).await?;
         }
-        let message = format!("{} older runs made way", older.len());
+        let message = format!("Superseded {}", counted(older.len(), "older run"));
         let write = self.outcome(order, true, message, Some(&newest))?;
         let _said_before_or_now = self.deps.store.write(vec![write]).await?;
         Ok(())
@@ -392,13 +419,13 @@ impl Stacks<'_> {
     async fn unblock(&self, order: &Order<'_>, reason: &str) -> Result<(), Failure> {
         let head = self.runs.head(order.stack).await?;
         let Some(blocked) = head.value.blocked.clone() else {
-            return self.refuse(order, "the stack is not blocked", None).await;
+            return self.refuse(order, "The stack is not blocked", None).await;
         };
         let mut after = head.value.clone();
         after.blocked = None;
         let mut writes = vec![
             Write::put(keys::stack_head(order.stack), head.expect, &after)?,
-            self.outcome(order, true, format!("unblocked: {reason}"), Some(&blocked.run))?,
+            self.outcome(order, true, format!("Unblocked: {reason}"), Some(&blocked.run))?,
         ];
         if let Some(lost) = self.deps.store.get::<Run>(&keys::run(&blocked.run)).await? {
             let mut run = lost.value.clone();

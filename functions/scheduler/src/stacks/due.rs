@@ -178,9 +178,9 @@ impl Stacks<'_> {
             let seconds = patience.as_secs();
             run.ending = Some(Ending::new(if is_applying {
                 let minutes = seconds / 60;
-                format!("Result unknown: check the state (no sign of life for {minutes} minutes)")
+                format!("Result unknown, check the state (no sign of life for {minutes} minutes)")
             } else {
-                format!("The runner was lost: no sign of life for {seconds} seconds")
+                format!("The runner was lost (no sign of life for {seconds} seconds)")
             }));
             run.lost = is_applying;
             run.apply(RunEvent::Failed, now, None)?;
@@ -211,7 +211,8 @@ impl Stacks<'_> {
         }
         run.apply(RunEvent::Discarded, now, None)?;
         let time = timeouts.unconfirmed;
-        run.ending = Some(Ending::new(format!("Discarded: nobody confirmed it in {time}")));
+        run.ending =
+            Some(Ending::new(format!("Discarded because nobody confirmed it within {time}")));
         self.runs.commit(loaded, run, Vec::new()).await
     }
 }

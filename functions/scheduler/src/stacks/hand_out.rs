@@ -145,13 +145,14 @@ impl Stacks<'_> {
             run.outstanding.insert(Effect::Dispatch);
             run.position = Position::Queue;
             run.handed_out_at = None;
-            tracing::warn!(run.id = %run.id, ?why, words, "it did not start: back to the queue");
+            tracing::warn!(run.id = %run.id, ?why, words, "a run did not start and goes back to \
+                                                           the queue");
         } else {
             run.apply(RunEvent::Failed, now, None)?;
             run.ending = Some(Ending::new(match why {
                 NotStarted::Ended => {
                     let times = run.unclaimed;
-                    format!("The runner ended before it began, {times} times: {words}")
+                    format!("The runner ended before starting the run, {times} times: {words}")
                 }
                 _ => format!("The runner could not be started: {words}"),
             }));
@@ -196,7 +197,7 @@ impl Stacks<'_> {
             run.apply(RunEvent::Failed, now, None)?;
             let (times, minutes) = (run.unclaimed, CLAIM_TIMEOUT.as_mins());
             run.ending = Some(Ending::new(format!(
-                "No runner took it: it was handed out {times} times, {minutes} minutes each"
+                "No runner picked it up (offered {times} times, {minutes} minutes each)"
             )));
             tracing::error!(run.id = %run.id, stack = %run.slug, "no runner ever claimed the run");
             return self.runs.commit(loaded, run, vec![unclaimed]).await;
@@ -208,7 +209,8 @@ impl Stacks<'_> {
         }
         run.position = Position::Queue;
         run.handed_out_at = None;
-        tracing::warn!(run.id = %run.id, stack = %run.slug, "no runner claimed the run: handed out again");
+        tracing::warn!(run.id = %run.id, stack = %run.slug, "no runner claimed the run; it is \
+                                                             handed out again");
         self.runs.commit(loaded, run, vec![unclaimed]).await
     }
 

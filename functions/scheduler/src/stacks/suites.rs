@@ -59,7 +59,7 @@ impl Stacks<'_> {
             Ok(read) => read,
             // The reports of the module's tests come behind this message: it must not wait.
             Err(failure) if failure.retry_after.is_some() => {
-                tracing::warn!(run.id = %run.id, "the configuration cannot be read now: {:#}", failure.error);
+                tracing::warn!(run.id = %run.id, "the configuration cannot be read right now: {:#}", failure.error);
                 return Ok(());
             }
             Err(failure) => return Err(failure),
@@ -107,10 +107,10 @@ impl Stacks<'_> {
                 let beside = client.files_in(project, &run.commit, folder).await;
                 let beside = beside.map_err(gitlab_failure)?;
                 let hint = module::misnamed(&beside).map(|name| {
-                    format!("; {folder}/{} is, and nobody reads it", text::cut(name, 60))
+                    format!("; {folder}/{} exists but is not read", text::cut(name, 60))
                 });
                 Err(format!(
-                    "{path} is not in the commit: it says what is to be tested{}",
+                    "{path}, which defines what to test, is not in the commit{}",
                     hint.unwrap_or_default()
                 ))
             }
@@ -350,5 +350,5 @@ fn fits(config: ModuleConfig, path: &str) -> Result<ModuleConfig, String> {
     if bytes <= LARGEST {
         return Ok(config);
     }
-    Err(format!("{path}: with the defaults in every test, the variables take more than 256 kB"))
+    Err(format!("{path}: with the defaults applied to every test, the variables exceed 256 kB"))
 }

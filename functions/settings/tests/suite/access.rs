@@ -109,7 +109,7 @@ async fn what_is_put_into_the_wrong_place_is_not_repeated() {
     }
     for path in ["/api/v1/stacks", "/api/v1/events", "/api/v1/stacks/network/runs"] {
         let got = w.get(&format!("{path}?limit={SECRET}")).await.expect(422);
-        assert_eq!(got.error("limit"), "should be a whole number");
+        assert_eq!(got.error("limit"), "must be a positive integer");
         assert!(!got.text.contains(SECRET), "{path}: {}", got.text);
     }
     let done = w.activities().await;

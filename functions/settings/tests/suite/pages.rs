@@ -217,7 +217,7 @@ async fn a_list_refuses_parameters_that_it_does_not_know() {
         browser.get(&format!("{page}?done=sent")).await.expect(200);
         let got = browser.get(&format!("{page}?page=2")).await.expect(422);
         assert!(got.headers["content-type"].to_str().unwrap().starts_with("text/html"), "{page}");
-        assert!(got.text.contains("Look behind ? at: page."), "{}", got.text);
+        assert!(got.text.contains("Check these query parameters: page."), "{}", got.text);
     }
 }
 
@@ -514,7 +514,7 @@ async fn trouble_at_gitlab_is_told_by_its_kind_with_since_when_and_who_noticed()
         assert!(page.contains("when changes were looked up"), "{page}");
         assert!(page.contains("It is tried again by itself"), "{page}");
     }
-    for page in told("publisher", "GitLab's rate limit is reached (429)", false, true).await {
+    for page in told("publisher", "GitLab's rate limit was reached (429)", false, true).await {
         assert!(page.contains("GitLab takes no more calls now."), "{page}");
         assert!(page.contains("(429). "), "{page}");
         assert!(page.contains("It is tried again by itself"), "{page}");

@@ -59,7 +59,7 @@ async fn a_repository_elsewhere_needs_no_gitlab_and_runs_by_hand() {
     assert!(got.error("project").contains("must start with https://"), "{}", got.text);
     let wrong = json!({ "name": "a", "provider": "git", "project": closed });
     let got = w.post(PATH, wrong).await.expect(422);
-    assert!(got.error("project").contains("no repository that everybody can read"), "{}", got.text);
+    assert!(got.error("project").contains("no public repository at this address"), "{}", got.text);
 
     let body = json!({ "name": "Network", "provider": "git", "project": url });
     let got = w.post(PATH, body).await.expect(201);

@@ -31,7 +31,7 @@ async fn a_claim_proves_its_role_and_is_made_once() {
     assert_eq!(world.status(&commit).unwrap().status, "pending", "it still waits for its runner");
 
     let said = codebuild.execute(&tracked.id, &tracked.id).await.unwrap();
-    assert!(said.contains("took a phase"), "{said}");
+    assert!(said.contains("claimed a phase"), "{said}");
     eventually("the plan", async || {
         let runs = world.api(Method::GET, "/stacks/network/runs", Value::Null).await;
         let mut runs = runs["runs"].as_array().unwrap().iter();
@@ -40,7 +40,7 @@ async fn a_claim_proves_its_role_and_is_made_once() {
     .await;
 
     let said = codebuild.execute(&tracked.id, &tracked.id).await.unwrap();
-    assert!(!said.contains("took a phase"), "{said}");
+    assert!(!said.contains("claimed a phase"), "{said}");
     assert_eq!(refused(), 2);
     let metrics = world.cloud.lambda.metrics().unwrap();
     assert_eq!(metrics.get("ClaimsRefused"), Some(&2.0));

@@ -77,7 +77,7 @@ async fn builds_that_do_not_start() {
     assert_eq!(status.status, "failed");
     let text = status.description.unwrap();
     assert!(
-        text.contains("before it began, 3 times") && text.contains("UNABLE_TO_PULL_IMAGE"),
+        text.contains("before starting the run, 3 times") && text.contains("UNABLE_TO_PULL_IMAGE"),
         "{text}"
     );
     world.cloud.codebuild.set_broken(None);
@@ -183,7 +183,7 @@ async fn states_are_found_again_after_the_table_was_restored() {
         restored["stacks"],
         json!([{
             "stack": "network", "before": 4, "current": 6, "found": 3,
-            "conflict": "states of 1 other lineages are kept aside",
+            "conflict": "states of 1 other lineages were set aside",
         }])
     );
     // The four of before, and the newest once more, as the current one.

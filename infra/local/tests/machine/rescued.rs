@@ -166,7 +166,7 @@ async fn killed(tool: Tool, who: Killed) {
     }
     let shown = w.api.get(&format!("/runs/{run}")).await.good();
     let said = text(&shown, "/ending/summary");
-    assert!(said.contains("its state was kept aside"), "{shown:#}");
+    assert!(said.contains("its state was set aside"), "{shown:#}");
     let rescued = kept_aside(&w).await;
     let next = w.push("main", &format!("# The same.\n{ONE}{SLOW}"));
     put_right(&w, &next, &rescued).await;
@@ -276,7 +276,7 @@ async fn not_taken(tool: Tool, passes: Passes) {
     gate.set(passes);
     std::fs::write(work.join(&run).join("tmp/go"), "").unwrap();
     let error = runner.await.unwrap().unwrap_err().to_string();
-    assert!(error.contains("states are left in"), "{error}");
+    assert!(error.contains("states remain in"), "{error}");
 
     // What comes next waits, whatever is known of this one.
     let next = w.push("main", &format!("# The same.\n{ONE}{SLOW}"));
@@ -284,7 +284,7 @@ async fn not_taken(tool: Tool, passes: Passes) {
     if passes == Passes::NoState {
         w.run_is(&commit, "failed").await;
         let log = w.log(&run).await;
-        assert!(log.contains("the state was not taken: no state passes here"), "{log}");
+        assert!(log.contains("the state was not accepted: no state passes here"), "{log}");
         assert!(log.contains("a state is still on the runner's machine: /"), "{log}");
         let stack = w.api.get(&format!("/stacks/{SLUG}")).await.good();
         let reason = text(&stack, "/status/blocked/reason");

@@ -61,7 +61,7 @@ story!(a_run_by_hand_does_not_wait_for_a_gitlab_that_is_down, |mut w| async move
     w.stack(project, "network", "infra", StackOptions::default()).await;
     w.gitlab.set_down(true);
     let (done, said) = w.command("/stacks/network/runs", json!({})).await;
-    assert!(!done && said.contains("GitLab cannot be asked now"), "{said}");
+    assert!(!done && said.contains("GitLab is not available right now"), "{said}");
     w.gitlab.set_down(false);
     w.order("/stacks/network/runs", json!({})).await;
     w

@@ -38,7 +38,7 @@ story!(an_old_push_sent_again_starts_nothing, with_webhooks, |mut w| async move 
     assert_eq!(ids(&again), ids(&events));
     let old = again.iter().find(|event| event["what"] == format!("push to main ({one})"));
     let outcome = old.unwrap()["outcome"].as_str().unwrap();
-    let then = format!("; sent again: already decided: main is at {two}");
+    let then = format!("; sent again: already processed: main is at {two}");
     assert!(outcome.ends_with(&then), "{outcome}");
     w
 });
@@ -233,7 +233,7 @@ async fn a_rate_limit_is_told_as_trouble_by_who_writes_and_by_who_reads() {
         let seen: Vec<_> = broken.iter().map(|b| b["seen_by"].as_str().unwrap()).collect();
         assert_eq!(seen, ["publisher", "scheduler"], "{answer}");
         for trouble in broken {
-            assert_eq!(trouble["reason"], "GitLab's rate limit is reached (429)");
+            assert_eq!(trouble["reason"], "GitLab's rate limit was reached (429)");
             assert!(trouble["since"].is_string(), "{answer}");
         }
         w.gitlab.clear_faults();
@@ -241,7 +241,7 @@ async fn a_rate_limit_is_told_as_trouble_by_who_writes_and_by_who_reads() {
         w.expect_status(project, &commit, "gantry/network", "success");
         let (_, answer) = w.api(Method::GET, "/integration", None).await;
         assert_eq!(answer["broken"], json!([]));
-        assert_eq!(answer["last_trouble"]["reason"], "GitLab's rate limit is reached (429)");
+        assert_eq!(answer["last_trouble"]["reason"], "GitLab's rate limit was reached (429)");
         w
     })
     .await;

@@ -221,8 +221,8 @@ story!(a_bad_configuration_is_a_failed_status_with_line_and_reason, |mut w| asyn
         project,
         &misnamed,
         "gantry/network",
-        "failed: .gantry/config.yml is not in the commit: it says what is to be tested; \
-         .gantry/config.yaml is, and nobody reads it",
+        "failed: .gantry/config.yml, which defines what to test, is not in the commit; \
+         .gantry/config.yaml exists but is not read",
     );
     for (branch, text, said) in bad {
         let commit = w.dev.push_bytes(project, branch, ".gantry/config.yml", text).unwrap();

@@ -39,7 +39,7 @@ story!(what_the_cloud_will_not_start_fails_in_its_words, |mut w| async move {
     let image = "FAILED, PROVISIONING: no such image";
     w.cloud_refuses(Some((NotStarted::Ended, image)));
     let commit = w.push(project, "main", "infra/main.tf", "# one").await;
-    let text = format!("failed: The runner ended before it began, 3 times: {image}");
+    let text = format!("failed: The runner ended before starting the run, 3 times: {image}");
     w.expect_status(project, &commit, "gantry/network", &text);
     // The stack is free for the next one.
     w.cloud_refuses(None);

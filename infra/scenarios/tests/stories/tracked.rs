@@ -63,7 +63,7 @@ story!(a_run_that_no_runner_ever_takes_ends, |mut w| async move {
     let commit = w.push(project, "main", "infra/main.tf", "# one").await;
     w.expect_status(project, &commit, "gantry/network", "pending");
     w.pass(Duration::from_secs(45 * 60)).await;
-    w.expect_status(project, &commit, "gantry/network", "failed: No runner took it");
+    w.expect_status(project, &commit, "gantry/network", "failed: No runner picked it up");
     w
 });
 
@@ -203,7 +203,7 @@ async fn a_stack_has_time_limits_of_its_own() {
         w.pass(minutes(60)).await;
         w.expect_status(project, &waits, "gantry/network", "running: 1 to add");
         w.pass(minutes(15)).await;
-        let ending = "canceled: Discarded: nobody confirmed it in 3 hours";
+        let ending = "canceled: Discarded because nobody confirmed it within 3 hours";
         w.expect_status(project, &waits, "gantry/network", ending);
         w
     })

@@ -100,13 +100,13 @@ impl Reader<'_> {
                 if depth > 0 {
                     break;
                 }
-                self.wrong(begins, "a brace that closes nothing");
+                self.wrong(begins, "unmatched closing brace");
                 self.at += 1;
             } else if let Some(name) = self.name() {
                 self.item(name, depth, &mut body);
             } else if !self.comment() {
                 if !byte.is_ascii_whitespace() {
-                    self.wrong(begins, "neither a block nor an attribute begins here");
+                    self.wrong(begins, "expected a block or an attribute");
                 }
                 self.at += 1;
             }
@@ -130,7 +130,7 @@ impl Reader<'_> {
                 Some(b'=') => {
                     let known = body.attributes.iter().take(LOOKED_THROUGH);
                     if known.into_iter().any(|(known, _)| *known == name) {
-                        self.wrong(begins, format!("the block has {name} before"));
+                        self.wrong(begins, format!("{name} is already set in this block"));
                     }
                     let value = expression::scan(self.text, self.at + 1);
                     let written = self.text.get(self.at + 1..value.code).unwrap_or_default();
@@ -169,7 +169,7 @@ impl Reader<'_> {
                 _ => match self.name() {
                     Some(label) => labels.push(label),
                     None => {
-                        let what = format!("{name} is followed by neither a value nor a body");
+                        let what = format!("{name} must be followed by a value or a body");
                         return self.wrong(begins, what);
                     }
                 },
@@ -280,15 +280,15 @@ mod tests {
             Some(format!("{} {}", problem.line, problem.message))
         };
         for (text, expected) in [
-            ("a {\n  b = [1,\n}\n}\n", "3 a bracket that closes no such one"),
-            ("a {\n  b = (\n", "2 what begins here is not closed"),
+            ("a {\n  b = [1,\n}\n}\n", "3 mismatched closing bracket"),
+            ("a {\n  b = (\n", "2 what starts here is not closed"),
             ("\na {\n  b = 1\n", "2 the block a is not closed"),
-            ("a {}\n}\n", "2 a brace that closes nothing"),
-            ("a {\n  b = \"x\n}\n", "2 a text that is not closed"),
-            ("a {\n  b\n}\n", "2 b is followed by neither a value nor a body"),
+            ("a {}\n}\n", "2 unmatched closing brace"),
+            ("a {\n  b = \"x\n}\n", "2 unterminated string"),
+            ("a {\n  b\n}\n", "2 b must be followed by a value or a body"),
             ("a {\n  b =\n}\n", "2 b has no value"),
-            ("a {\n  b = 1\n  b = 2\n}\n", "3 the block has b before"),
-            ("a {\n  = 1\n}\n", "2 neither a block nor an attribute begins here"),
+            ("a {\n  b = 1\n  b = 2\n}\n", "3 b is already set in this block"),
+            ("a {\n  = 1\n}\n", "2 expected a block or an attribute"),
         ] {
             assert_eq!(problem(text).as_deref(), Some(expected), "{text}");
         }

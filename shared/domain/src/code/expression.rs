@@ -119,7 +119,7 @@ fn scan_open<'a>(text: &'a str, from: usize, mut open: Vec<Open<'a>>, ends: &[u8
                 b')' | b']' | b'}' => {
                     let closes = matches!(open.pop(), Some(Open::Code(with)) if with == byte);
                     if !closes {
-                        fault.get_or_insert((at, "a bracket that closes no such one"));
+                        fault.get_or_insert((at, "mismatched closing bracket"));
                     }
                     at += 1;
                 }
@@ -149,7 +149,7 @@ fn scan_open<'a>(text: &'a str, from: usize, mut open: Vec<Open<'a>>, ends: &[u8
                 // A text has one line: what is not closed is no HCL.
                 b'\n' => {
                     open.pop();
-                    fault.get_or_insert((at, "a text that is not closed"));
+                    fault.get_or_insert((at, "unterminated string"));
                 }
                 b'$' | b'%' => at += template(bytes, at, &mut open),
                 _ => at += 1,
@@ -178,7 +178,7 @@ fn scan_open<'a>(text: &'a str, from: usize, mut open: Vec<Open<'a>>, ends: &[u8
     }
     let end = at.min(text.len());
     if !open.is_empty() {
-        fault.get_or_insert((from, "what begins here is not closed"));
+        fault.get_or_insert((from, "what starts here is not closed"));
     }
     Scanned { end, code: code.min(text.len()), fault }
 }

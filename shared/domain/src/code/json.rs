@@ -41,7 +41,7 @@ pub(super) fn read(text: &str) -> (Body, Option<Problem>) {
         Err(error) => {
             let said = error.to_string();
             let what = said.split(" at line ").next().unwrap_or_default();
-            let message = format!("this is not JSON: {what}");
+            let message = format!("not valid JSON: {what}");
             (suspected(text), Some(Problem { line: error.line(), message }))
         }
     }

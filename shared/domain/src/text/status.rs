@@ -390,7 +390,7 @@ mod tests {
             RunView { summary: summary.clone(), ..tracked(RunState::Failed) },
             RunView { summary, ended_in: Some(RunState::Applying), ..tracked(RunState::Failed) },
             RunView {
-                summary: Some("Result unknown: check the state".to_owned()),
+                summary: Some("Result unknown, check the state".to_owned()),
                 in_terraform: false,
                 ended_in: Some(RunState::Applying),
                 ..tracked(RunState::Failed)
@@ -407,7 +407,7 @@ mod tests {
         success No changes
         failed Plan failed: Invalid reference line 2
         failed Apply failed: Invalid reference line 2
-        failed Result unknown: check the state
+        failed Result unknown, check the state
         canceled Discarded by alice
         canceled Superseded by 0123abcd
         ");

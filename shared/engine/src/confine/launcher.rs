@@ -20,7 +20,7 @@ use std::{
 /// Confines this process and replaces it by the program of the order on its standard input.
 pub(super) fn launch() -> Result<(), String> {
     let order: Order = serde_json::from_reader(io::stdin().lock())
-        .map_err(|_| "it was told nothing".to_owned())?;
+        .map_err(|_| "no instructions were received".to_owned())?;
     // However strict the runner's own is: a run's user passes through the folders of its view, and
     // a run's files get the modes that they get anywhere.
     umask(Mode::from_bits_truncate(0o022));
@@ -38,10 +38,11 @@ pub(super) fn launch() -> Result<(), String> {
 fn confine(order: &Order) -> Result<Strength, String> {
     let step = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     // Without a controlling terminal nothing can be typed into it.
-    unistd::setsid().map_err(io::Error::from).map_err(step("no session of its own"))?;
-    close_inherited_files().map_err(step("files cannot be closed"))?;
+    unistd::setsid().map_err(io::Error::from).map_err(step("cannot create a new session"))?;
+    close_inherited_files().map_err(step("cannot close inherited files"))?;
     let mut user = order.user;
-    let view = make_view(order, &mut user).map_err(step("no view of its own"))?;
+    let view =
+        make_view(order, &mut user).map_err(step("cannot create a separate file system view"))?;
     let own_view = view.is_some();
     let rules = match &view {
         Some(view) => landlock::rules(view.reachable()),
@@ -49,12 +50,12 @@ fn confine(order: &Order) -> Result<Strength, String> {
     };
     let rules = rules.map_err(|e| format!("Landlock: {e}"))?;
     let filters = calls::filters(own_view).map_err(|e| format!("system calls: {e}"))?;
-    drop_rights(user).map_err(step("rights cannot be given up"))?;
+    drop_rights(user).map_err(step("cannot give up privileges"))?;
     let landlock = rules.apply().map_err(|e| format!("Landlock: {e}"))?;
     if landlock.is_none() && !order.policy.landlock_may_be_missing {
-        return Err("this kernel has no Landlock, or it is not enabled".to_owned());
+        return Err("this kernel has no Landlock or it is not enabled".to_owned());
     }
-    filters.apply().map_err(step("system calls cannot be refused"))?;
+    filters.apply().map_err(step("cannot filter system calls"))?;
     Ok(Strength { landlock, own_view })
 }
 

@@ -120,7 +120,8 @@ pub struct MachinePolicy {
 pub enum MachineError {
     /// It would show what is Gantry's own.
     #[error(
-        "runs may not be given {path}: it would open {private}, which holds Gantry's own files"
+        "runs cannot be given {path}, because it would expose {private}, which contains Gantry's \
+         own files"
     )]
     OpensPrivate {
         /// What was named.

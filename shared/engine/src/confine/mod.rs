@@ -191,26 +191,26 @@ impl std::fmt::Display for Strength {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.landlock {
             Some(version) => write!(f, "Runs are confined by Landlock (version {version})")?,
-            None => write!(f, "Runs are kept from Gantry's files by their user")?,
+            None => write!(f, "Runs are kept out of Gantry's files by running as a separate user")?,
         }
         match (self.own_view, self.landlock) {
             (true, Some(_)) => f.write_str(" and see only their own files.")?,
             (true, None) => f.write_str(
-                " and see only their own files. This kernel has no Landlock: through /proc they \
-                 reach what other runs of the same user have.",
+                " and see only their own files. This kernel has no Landlock, so through /proc they \
+                 can reach what other runs of the same user have.",
             )?,
-            (false, None) => f.write_str(": this kernel has no Landlock.")?,
+            (false, None) => f.write_str("; this kernel has no Landlock.")?,
             (false, Some(_)) => f.write_str(
-                ". This machine does not let them have a file system view of their own (mount \
-                 namespaces): they can connect to Unix sockets of the same user, and change modes \
-                 and times of its files.",
+                ". This machine does not allow them a separate file system view (mount \
+                 namespaces), so they can connect to Unix sockets of the same user and change the \
+                 modes and times of its files.",
             )?,
         }
         if self.landlock.is_some_and(|version| version < 6) {
             f.write_str(
-                " Before Linux 6.12 they can connect to abstract Unix sockets and, where they have no \
-                 PID namespace of their own, signal other processes of the same user: use a user of \
-                 their own (GANTRY_RUNNER_USER) where that matters.",
+                " Before Linux 6.12 they can connect to abstract Unix sockets and, without a \
+                 separate PID namespace, signal other processes of the same user. Use a separate \
+                 user for runs (GANTRY_RUNNER_USER) where that matters.",
             )?;
         }
         Ok(())
@@ -220,7 +220,7 @@ impl std::fmt::Display for Strength {
 /// Why processes cannot be confined, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "Runs cannot be confined on this machine: {0}. Without it a run could read Gantry's own \
+    "Runs cannot be confined on this machine: {0}. An unconfined run could read Gantry's own \
      files, so none is started. Use Linux 5.13 or newer with Landlock enabled, start the runner as \
      root with a user for runs (GANTRY_RUNNER_USER), or accept the risk with --unconfined-runs"
 )]

@@ -75,9 +75,9 @@ fn nothing_is_unpacked_outside() {
     refused(&[File("top/../../evil", "x")], "outside");
     refused(&[File("/evil", "x")], "outside");
     refused(&[Other(EntryType::Link, "top/hard")], "a hard link");
-    refused(&[Other(EntryType::Char, "top/tty")], "neither file");
-    refused(&[Other(EntryType::Fifo, "top/pipe")], "neither file");
-    refused(&[Link("top/x", "y"), File("top/x", "z")], "in it twice");
+    refused(&[Other(EntryType::Char, "top/tty")], "neither a file");
+    refused(&[Other(EntryType::Fifo, "top/pipe")], "neither a file");
+    refused(&[Link("top/x", "y"), File("top/x", "z")], "included twice");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn links_that_lead_outside_are_left_out() {
 #[test]
 fn a_file_below_a_link_is_not_written_through_it() {
     // The folder is made for the file; the link of the same name then has no place.
-    refused(&[Link("top/x", "."), File("top/x/main.tf", "z")], "in it twice");
+    refused(&[Link("top/x", "."), File("top/x/main.tf", "z")], "included twice");
     // A link below a link is left out: its `..` would start elsewhere.
     let (_folder, result) = unpack(&[Link("top/x", "deep"), Link("top/x/y", "..")]);
     assert_eq!(result.unwrap(), ["x/y -> .."]);
@@ -116,7 +116,7 @@ fn too_much_is_too_much() {
     assert!(matches!(error, ArchiveError::TooLarge(_)));
     let few = Limits { bytes: 100, entries: 1 };
     let error = workspace::unpack_source(&*bytes, into.path(), few).unwrap_err();
-    insta::assert_snapshot!(error, @"the archive holds more than 1 files");
+    insta::assert_snapshot!(error, @"the archive contains more than 1 files");
 }
 
 fn saved() -> (tempfile::TempDir, PathBuf, workspace::Packed) {

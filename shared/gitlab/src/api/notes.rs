@@ -108,7 +108,8 @@ impl Client {
             Some(id) => Ok(Note { id, body: body.unwrap_or_default(), author, system: false }),
             None => Err(Error::Refused {
                 status: 202,
-                message: "GitLab took the comment for commands and did not keep it".to_owned(),
+                message: "GitLab interpreted the comment as commands and did not keep it"
+                    .to_owned(),
             }),
         }
     }

@@ -24,11 +24,11 @@ pub fn parse(headers: &HeaderMap, body: &[u8]) -> Hook {
         Some("merge_request") => merge_request(&body),
         Some("note" | "confidential_note") => body.project().map(|project| Hook::Note { project }),
         Some(kind) => return other(&body, kind),
-        None => return other(&body, event.unwrap_or("a body that does not say what it is")),
+        None => return other(&body, event.unwrap_or("a body without an event type")),
     };
     hook.unwrap_or_else(|| {
         let kind = kind.as_deref().unwrap_or_default();
-        other(&body, &format!("{kind} with parts missing (a custom webhook template?)"))
+        other(&body, &format!("{kind} with missing parts (a custom webhook template?)"))
     })
 }
 

@@ -30,7 +30,7 @@ pub struct PreviousSecret {
 
 /// The kept secrets cannot be read. Says nothing of their content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the webhook secrets are not in the form that Gantry writes")]
+#[error("the webhook secrets are not in Gantry's format")]
 pub struct InvalidSecrets;
 
 /// The form in which the secrets are kept. Private, so that nothing serializes them by accident.

@@ -38,10 +38,10 @@ pub enum VerifyError {
     #[error("the signature does not match")]
     WrongSignature,
     /// A signature without the id or the time that it covers.
-    #[error("the request is signed, but its webhook-id or webhook-timestamp is missing or broken")]
+    #[error("the request is signed, but its webhook-id or webhook-timestamp is missing or invalid")]
     BrokenSignature,
     /// Signed too long ago, or in the future: a replay, or a clock that is off.
-    #[error("the request was signed at another time than now")]
+    #[error("the request's signature is too old or from the future")]
     WrongTime,
 }
 

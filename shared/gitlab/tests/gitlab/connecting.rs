@@ -77,7 +77,7 @@ async fn an_own_authority_is_trusted_when_it_is_given() {
     let unknown = ask(&host, None).await.unwrap_err().to_string();
     assert!(unknown.contains("not from a known authority"), "{unknown}");
     let other = ask(&format!("https://127.0.0.1:{port}"), Some(AUTHORITY)).await.unwrap_err();
-    assert!(other.to_string().contains("for another host name"), "{other}");
+    assert!(other.to_string().contains("for a different host name"), "{other}");
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn what_failed_is_said() {
     assert!(said.contains("refused the connection"), "{said}");
 
     let said = ask("https://gitlab.invalid", None).await.unwrap_err().to_string();
-    assert!(said.contains("gitlab.invalid cannot be found (DNS)"), "{said}");
+    assert!(said.contains("gitlab.invalid cannot be resolved (DNS)"), "{said}");
 
     // A server that speaks something else.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

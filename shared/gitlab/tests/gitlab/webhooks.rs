@@ -158,15 +158,15 @@ fn what_has_no_use_says_what_it_was() {
     Push Hook: the body is not a JSON object
     Push Hook: the body is not a JSON object
     Push Hook: the body is not a JSON object
-    push with parts missing (a custom webhook template?)
+    push with missing parts (a custom webhook template?)
     push to main (abc)
-    a body that does not say what it is
-    push with parts missing (a custom webhook template?)
+    a body without an event type
+    push with missing parts (a custom webhook template?)
     pipeline
     repository_update
     somethingnew
-    note with parts missing (a custom webhook template?)
-    merge_request with parts missing (a custom webhook template?)
+    note with missing parts (a custom webhook template?)
+    merge_request with missing parts (a custom webhook template?)
     external status check
     ");
 }

@@ -285,11 +285,11 @@ fn a_file_that_cannot_be_parsed_is_named_and_the_others_are_read() {
     entries.push(file("latin.tf", b"# one\n# caf\xe9\n"));
     let metadata = pack(&entries, "").unwrap().0.metadata;
     assert_snapshot!(metadata.problems.join("\n"), @r#"
-    broken.tf line 4: a bracket that closes no such one
-    broken.tf.json line 2: this is not JSON: key must be a string
-    latin.tf line 2: this is not UTF-8
+    broken.tf line 4: mismatched closing bracket
+    broken.tf.json line 2: not valid JSON: key must be a string
+    latin.tf line 2: not valid UTF-8
     open.tf line 1: the block resource is not closed
-    twice.tf line 3: the block has type before
+    twice.tf line 3: type is already set in this block
     "#);
     // What can be told of such a file is told.
     assert_eq!(metadata.inputs.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
@@ -383,7 +383,7 @@ fn a_long_readme_is_cut_between_two_characters() {
     let readme = read(&[("main.tf", ""), ("README.md", &text)]).readme.unwrap();
     let (kept, note) = readme.split_at(readme.find('\n').unwrap());
     assert_eq!(kept.len(), (256 << 10) / 3 * 3);
-    assert_snapshot!(note.trim(), @"*The rest is left out: it is longer than 256 KiB.*");
+    assert_snapshot!(note.trim(), @"*The rest was left out because the file is longer than 256 KiB.*");
     let whole = "x".repeat(256 << 10);
     assert_eq!(read(&[("main.tf", ""), ("README.md", &whole)]).readme, Some(whole));
 }
@@ -396,8 +396,8 @@ fn files_that_are_too_large_are_packed_but_not_read() {
     let limits = Limits { file: 100, ..LIMITS };
     let (packed, bytes) = pack_within(&archive(&entries), "", limits).unwrap();
     assert_snapshot!(packed.metadata.problems.join("\n"), @"
-    large.tf is larger than 100 bytes: it is not read
-    README.md is larger than 100 bytes: it is not read
+    large.tf was not read because it is larger than 100 bytes
+    README.md was not read because it is larger than 100 bytes
     ");
     assert_snapshot!(inputs(&packed.metadata), @"b required");
     assert_eq!(packed.metadata.readme, None);
@@ -431,7 +431,7 @@ fn what_takes_too_long_to_read_is_packed_and_said() {
     let entries = module(&[("README.md", "# Net"), ("main.tf", &"a = 1\n".repeat(100_000))]);
     let limits = Limits { time: Duration::ZERO, ..LIMITS };
     let (packed, bytes) = pack_within(&archive(&entries), "", limits).unwrap();
-    assert_snapshot!(packed.metadata.problems.join("\n"), @"The code is not shown: reading it takes longer than 0 seconds");
+    assert_snapshot!(packed.metadata.problems.join("\n"), @"The code is not shown: reading it took longer than 0 seconds");
     assert!(crate::support::listed(&bytes).contains("main.tf"));
     let none = pack_within(&archive(&module(&[("README.md", "# Net")])), "", limits);
     assert_snapshot!(none.unwrap_err(), @"the repository's top folder has no .tf, .tf.json or .tofu file");

@@ -152,11 +152,11 @@ fn links_that_stay_inside_are_packed_and_others_are_left_out_and_named() {
     Regular 644 main.tf variable "once" {}
     "#);
     assert_snapshot!(packed.metadata.problems.join("\n"), @"
-    absolute is a link that may lead out of the module: it is left out
-    around is a link that may lead out of the module: it is left out
-    deep/outside is a link that may lead out of the module: it is left out
-    nothing is a link that may lead out of the module: it is left out
-    outside.tf is a link that may lead out of the module: it is left out
+    absolute was left out because it is a link that may lead outside the module
+    around was left out because it is a link that may lead outside the module
+    deep/outside was left out because it is a link that may lead outside the module
+    nothing was left out because it is a link that may lead outside the module
+    outside.tf was left out because it is a link that may lead outside the module
     ");
     assert_eq!(packed.metadata.inputs.len(), 1);
 }
@@ -177,7 +177,7 @@ fn code_behind_links_of_the_module_is_read() {
 fn a_root_that_is_no_folder_of_the_commit_is_said() {
     for root in ["nowhere", "modules/ne", "main.tf", "../x", "modules/net/bin/again"] {
         let why = refused(&repository(), root);
-        assert_eq!(why, format!("the folder {root} is not in the commit"));
+        assert_eq!(why, format!("the folder {root} does not exist in the commit"));
     }
 }
 
@@ -220,27 +220,27 @@ fn what_no_commit_holds_is_refused_wherever_it_is() {
         texts.push(refused(&entries, "m"));
     }
     assert_snapshot!(texts.join("\n"), @r#"
-    the commit's archive holds "top/../../x", which is outside of it
-    the commit's archive holds "../x", which is outside of it
-    the commit's archive holds "top/m/..", which is outside of it
-    the commit's archive holds "/etc/passwd", which is outside of it
-    the commit's archive holds "top/m/hard", which is a hard link
-    the commit's archive holds "top/m/null", which is neither file, folder nor link
-    the commit's archive holds "top/m/disk", which is neither file, folder nor link
-    the commit's archive holds "top/elsewhere/pipe", which is neither file, folder nor link
-    the commit's archive holds "top/m/odd", which is neither file, folder nor link
-    the commit's archive holds "other/m/main.tf", which is beside the folder that everything should be in
-    the commit's archive holds "top", which is beside the folder that everything should be in
-    the commit's archive holds "top/m/main.tf", which is in it twice
-    the commit's archive holds "top/m/main.tf", which is in it twice
-    the commit's archive holds "main.tf/below", which is below what is no folder
+    the commit's archive contains "top/../../x", which is outside of it
+    the commit's archive contains "../x", which is outside of it
+    the commit's archive contains "top/m/..", which is outside of it
+    the commit's archive contains "/etc/passwd", which is outside of it
+    the commit's archive contains "top/m/hard", which is a hard link
+    the commit's archive contains "top/m/null", which is neither a file, a folder nor a link
+    the commit's archive contains "top/m/disk", which is neither a file, a folder nor a link
+    the commit's archive contains "top/elsewhere/pipe", which is neither a file, a folder nor a link
+    the commit's archive contains "top/m/odd", which is neither a file, a folder nor a link
+    the commit's archive contains "other/m/main.tf", which is outside the folder that should contain everything
+    the commit's archive contains "top", which is outside the folder that should contain everything
+    the commit's archive contains "top/m/main.tf", which is included twice
+    the commit's archive contains "top/m/main.tf", which is included twice
+    the commit's archive contains "main.tf/below", which is below something that is not a folder
     "#);
 }
 
 #[test]
 fn nothing_is_below_a_link() {
     let entries = [file("main.tf", ""), file("to/x.tf", ""), link("dir", "to"), file("dir/x", "")];
-    assert_snapshot!(refused(&entries, ""), @r#"the commit's archive holds "dir/x", which is below what is no folder"#);
+    assert_snapshot!(refused(&entries, ""), @r#"the commit's archive contains "dir/x", which is below something that is not a folder"#);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_name_does_not_end_early() {
         body: format!("{} {path}", path.len() + 3).into(),
         ..entry(EntryType::XHeader, "x")
     };
-    assert_snapshot!(refused(&[pax, file("x", "")], ""), @r#"the commit's archive holds "shop-1f0c2b-1f0c2b/main.tf\0.md", which is a name that ends too early"#);
+    assert_snapshot!(refused(&[pax, file("x", "")], ""), @r#"the commit's archive contains "shop-1f0c2b-1f0c2b/main.tf\0.md", which is a name that ends too early"#);
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn what_is_damaged_is_said() {
     for damaged in [b"".as_slice(), b"no archive at all", &whole[..whole.len() / 2], &flipped] {
         let error = pack_within(damaged, "", LIMITS).unwrap_err();
         assert!(matches!(error, PackageError::Unreadable(_)), "{error:?}");
-        assert_eq!(error.to_string(), "the commit's archive is damaged or is no tar.gz");
+        assert_eq!(error.to_string(), "the commit's archive is damaged or not a tar.gz file");
     }
 }
 
@@ -304,9 +304,9 @@ fn every_limit_is_kept() {
     let bytes = archive(&entries);
     let within = |limits| pack_within(&bytes, "", limits).map(|_| ()).map_err(|e| e.to_string());
     assert_eq!(within(Limits { files: 3, ..LIMITS }), Ok(()));
-    assert_snapshot!(within(Limits { files: 2, ..LIMITS }).unwrap_err(), @"the commit is larger than a module may be: the module has more than 2 files, folders and links");
+    assert_snapshot!(within(Limits { files: 2, ..LIMITS }).unwrap_err(), @"the commit exceeds the size limits of a module: the module has more than 2 files, folders and links");
     assert_eq!(within(Limits { unpacked: 10 << 10, ..LIMITS }), Ok(()));
-    assert_snapshot!(within(Limits { unpacked: 3 << 9, ..LIMITS }).unwrap_err(), @"the commit is larger than a module may be: it has more than 1 KiB");
+    assert_snapshot!(within(Limits { unpacked: 3 << 9, ..LIMITS }).unwrap_err(), @"the commit exceeds the size limits of a module: it has more than 1 KiB");
     // What is not of the module does not count as its files.
     let nested = archive(&[entries, vec![file("c/main.tf", "")]].concat());
     pack_within(&nested, "c", Limits { files: 1, ..LIMITS }).unwrap();
@@ -346,7 +346,7 @@ fn a_bomb_is_not_unpacked() {
         assert!(matches!(error, PackageError::TooLarge(_)), "{name}: {error:?}");
         assert_eq!(
             error.to_string(),
-            "the commit is larger than a module may be: it has more than 4 MiB"
+            "the commit exceeds the size limits of a module: it has more than 4 MiB"
         );
         // All of it would be five megabytes.
         assert!(read.get() < 200_000, "{name}: {} bytes were read", read.get());

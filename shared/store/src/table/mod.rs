@@ -36,7 +36,7 @@ pub enum StoreError {
     #[error("the table did not answer: {0}")]
     Unavailable(String),
     /// There is no such table.
-    #[error("the table {0} is not there (GANTRY_TABLE, in the function's region and account)")]
+    #[error("the table {0} does not exist (GANTRY_TABLE, in the function's region and account)")]
     NoTable(String),
     /// An item is not what it should be.
     #[error("the item {key} cannot be read: {problem}")]

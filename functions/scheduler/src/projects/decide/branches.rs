@@ -36,8 +36,8 @@ impl Projects<'_> {
         let before = known.as_ref().and_then(|k| k.value.head.clone());
         if known.is_some() && before == live {
             return Ok(match live {
-                Some(head) => format!("already decided: {branch} is at {}", head.short()),
-                None => format!("already decided: {branch} is not there"),
+                Some(head) => format!("already processed: {branch} is at {}", head.short()),
+                None => format!("already processed: {branch} does not exist"),
             });
         }
         if let Some(old) = &before {
@@ -86,7 +86,7 @@ impl Projects<'_> {
                 by_branch.entry(&stack.branch).or_default().push(stack);
             } else {
                 let reason = format!(
-                    "{branch} has an open merge request, whose target is not {}",
+                    "{branch} has an open merge request that does not target {}",
                     stack.branch
                 );
                 decided.each.push((stack, Decision::Nothing { reason, untouched: true }));

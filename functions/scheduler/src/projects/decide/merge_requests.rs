@@ -34,7 +34,7 @@ impl Projects<'_> {
             if let Some(known) = known {
                 self.forget_merge_request(event, &known).await?;
             }
-            return Ok(Dealt::Done(format!("merge request !{iid} is not there")));
+            return Ok(Dealt::Done(format!("merge request !{iid} does not exist")));
         };
         self.note_page(&client, event.project, stacks, live.web_url.as_deref()).await?;
         let is_open = live.state == "opened";
@@ -56,7 +56,7 @@ impl Projects<'_> {
                     .await?;
             }
             return Ok(Dealt::Done(
-                "already decided: neither head, target nor state changed".to_owned(),
+                "already processed: head, target and state are unchanged".to_owned(),
             ));
         }
         let mut record = MergeRequestRecord {
@@ -184,7 +184,7 @@ impl Projects<'_> {
             return self.release_all(event, old, &interest, &because, asked, |_| true).await;
         }
         if after.head.as_ref() == Some(old) {
-            let because = format!("Merge request !{} has another target now", after.iid);
+            let because = format!("Merge request !{} now has a different target", after.iid);
             let gone = |stack: &StackId| !after.affected.contains(stack);
             return self.release_all(event, old, &interest, &because, asked, gone).await;
         }

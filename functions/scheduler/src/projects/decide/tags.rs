@@ -39,7 +39,7 @@ impl Projects<'_> {
         let before = known.as_ref().and_then(|k| k.value.head.clone());
         let head = live.as_ref().map(|t| t.sha.clone());
         if known.is_some() && before == head {
-            return Ok(format!("already decided: tag {tag} did not move"));
+            return Ok(format!("already processed: tag {tag} did not move"));
         }
         if let Some(old) = &before {
             let because = format!("Tag {tag} was moved or deleted");
@@ -137,8 +137,8 @@ impl Projects<'_> {
             comparing.tags_from.zip(tag.committed_at).is_some_and(|(from, at)| at >= from);
         Ok((!is_newer).then(|| {
             format!(
-                "tag {} starts nothing by itself: its commit is older than the first look at the \
-                 project's tags",
+                "tag {} does not start anything because its commit is older than the first look at \
+                 the project's tags",
                 tag.name
             )
         }))

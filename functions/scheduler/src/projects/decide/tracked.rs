@@ -35,7 +35,7 @@ impl Projects<'_> {
             self.carry_out(event, branch, &stored, &open, stacks).await?;
             match self.deps.store.get::<TrackedBranch>(&key).await? {
                 Some(again) => stored = again,
-                None => return Ok(format!("{branch} is not tracked any more")),
+                None => return Ok(format!("{branch} is no longer tracked")),
             }
         }
         let live = client.branch(event.project, branch).await.map_err(gitlab_failure)?;
@@ -49,14 +49,14 @@ impl Projects<'_> {
             }
             let missing = TrackedBranch { missing: true, ..stored.value.clone() };
             self.replace(Write::put(key, stored.unchanged(), &missing)?).await?;
-            return Ok(format!("{branch} is not there: its stacks do not run"));
+            return Ok(format!("{branch} does not exist, so its stacks do not run"));
         };
         if stored.value.decided.as_ref() == Some(&live.sha) {
             if stored.value.missing {
                 let back = TrackedBranch { missing: false, ..stored.value.clone() };
                 self.replace(Write::put(key, stored.unchanged(), &back)?).await?;
             }
-            return Ok(format!("already decided: {branch} is at {}", live.sha.short()));
+            return Ok(format!("already processed: {branch} is at {}", live.sha.short()));
         }
         let open = OpenDecision {
             event: event.id.clone(),
