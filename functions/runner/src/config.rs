@@ -22,70 +22,70 @@ pub const CLAIM_TOKEN: &str = "GANTRY_CLAIM_TOKEN";
     after_help = "The claim token is read from the environment variable GANTRY_CLAIM_TOKEN."
 )]
 pub struct Arguments {
-    /// Take runs of a pool, one after the other, until asked to end; the worker's key is read from
-    /// GANTRY_WORKER_KEY
+    /// Take runs from a pool, one after the other, until told to stop; the worker's key is read
+    /// from GANTRY_WORKER_KEY
     #[arg(long)]
     poll: bool,
-    /// Bring to Gantry what a runner has left that died on this machine, its apply's state above
-    /// all, and end then: for machines that go away
+    /// Deliver to Gantry what runners that died on this machine have left, above all the state of
+    /// an apply, then exit; for machines that are about to go away
     #[arg(long, conflicts_with = "poll")]
     rescue: bool,
     /// How many runs a worker executes at once
     #[arg(long, env = "GANTRY_RUNNER_SLOTS", default_value_t = 1)]
     slots: usize,
-    /// How many runs it executes, one after the other, where further ones wait that are like the
-    /// first; more than one only with a user for Terraform
+    /// How many runs to execute, one after the other, if more runs like the first are waiting; more
+    /// than one requires a separate user for Terraform
     #[arg(long, env = "GANTRY_RUNNER_RUNS", default_value_t = 1)]
     runs: u32,
-    /// How long this machine is there; a run that may take longer is not begun
+    /// How many minutes this machine will be available; runs that may take longer are not started
     #[arg(long, env = "GANTRY_RUNNER_MINUTES")]
     minutes: Option<u32>,
     /// The runner API's address, without /runner/v1
     #[arg(long, env = "GANTRY_RUNNER_API")]
     api: Url,
-    /// This runner's name, for people; host name and process id when not given
+    /// The display name of this runner; by default its host name and process id
     #[arg(long, env = "GANTRY_RUNNER_NAME")]
     name: Option<String>,
-    /// The folder for runs' files and for downloaded programs; one that only this user can write
+    /// The folder for run files and downloaded programs; only this user may be able to write to it
     #[arg(long, env = "GANTRY_RUNNER_WORK")]
     work: PathBuf,
-    /// The user that Terraform and hooks run as, where the runner is root
+    /// The user that Terraform and hooks run as if the runner is root
     #[arg(long, env = "GANTRY_RUNNER_USER")]
     user: Option<String>,
-    /// A file or folder that runs may read besides what they need; may be given several times
+    /// A file or folder that runs may read besides what they need; can be given several times
     #[arg(long, env = "GANTRY_RUNS_MAY_READ", value_delimiter = ':')]
     runs_may_read: Vec<String>,
-    /// A file or folder that runs may read and change besides their own; may be given several times
+    /// A file or folder that runs may read and change besides their own; can be given several times
     #[arg(long, env = "GANTRY_RUNS_MAY_WRITE", value_delimiter = ':')]
     runs_may_write: Vec<String>,
-    /// Do not confine what runs start: code in a merge request can then read whatever its user can
+    /// Do not confine runs; code in a merge request can then read whatever their user can
     #[arg(
         long,
         env = "GANTRY_UNCONFINED_RUNS",
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     unconfined_runs: bool,
-    /// A folder of Gantry's that no run may see, besides --work; may be given several times
+    /// Another folder of Gantry that no run may see, besides --work; can be given several times
     #[arg(long, env = "GANTRY_RUNNER_PRIVATE", value_delimiter = ':')]
     private: Vec<String>,
-    /// Names of further variables of the runner that runs may see, separated by commas
+    /// Names of further environment variables of the runner that runs may see, comma-separated
     #[arg(long, env = "GANTRY_RUNNER_PASS", value_delimiter = ',')]
     pass: Vec<String>,
-    /// A file in the form of ~/.terraformrc: the CLI configuration of Terraform and OpenTofu for
-    /// every run that brings none of its own
+    /// A file in the format of ~/.terraformrc: the CLI configuration of Terraform and OpenTofu for
+    /// every run that does not bring its own
     #[arg(long, env = "GANTRY_TERRAFORM_CONFIG")]
     terraform_config: Option<String>,
-    /// The version of runs that name none, where no program is on PATH
+    /// The Terraform version for runs that do not specify one, if no program is on PATH
     #[arg(long, env = "GANTRY_TERRAFORM_VERSION")]
     terraform_version: Option<String>,
-    /// Where Terraform's releases are
+    /// Where to download Terraform releases from
     #[arg(
         long,
         env = "GANTRY_TERRAFORM_RELEASES",
         default_value = "https://releases.hashicorp.com"
     )]
     terraform_releases: Url,
-    /// Where OpenTofu's releases are
+    /// Where to download OpenTofu releases from
     #[arg(
         long,
         env = "GANTRY_OPENTOFU_RELEASES",

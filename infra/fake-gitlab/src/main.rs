@@ -9,28 +9,28 @@ use gantry_fake_gitlab::{Config, FakeGitlab, ProjectOptions, ServerVersion, Visi
 use jiff::SignedDuration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A GitLab for trying things: git over HTTP, the REST API, webhooks, and a few pages.
+/// A fake GitLab for trying things out: git over HTTP, the REST API, webhooks and a few pages.
 ///
-/// Everything is in memory and gone when it stops. Whoever can reach it may do everything.
+/// Everything is in memory and gone when it stops. Anyone who can reach it can do everything.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The address to listen on; port 0 takes a free one
+    /// The address to listen on; port 0 picks a free port
     #[arg(long, default_value = "127.0.0.1:8929")]
     addr: SocketAddr,
-    /// Where the repositories live while it runs [default: a temporary folder]
+    /// Where the repositories are stored while it runs [default: a temporary folder]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// The GitLab version to pretend, which decides what it can do
+    /// The GitLab version to imitate, which determines what it can do
     #[arg(long, value_name = "VERSION", default_value_t)]
     version_of_gitlab: ServerVersion,
-    /// Make a project at this path
+    /// Create a project at this path
     #[arg(long, value_name = "NAMESPACE/NAME", default_value = "demo/network")]
     demo_project: String,
-    /// Give that project a CI of its own: a pipeline for each push that takes five seconds
+    /// Give that project its own CI: a pipeline for each push that takes five seconds
     #[arg(long)]
     with_ci: bool,
-    /// Let only requests with a token push
+    /// Only allow pushes with a token
     #[arg(long)]
     require_token: bool,
 }
@@ -80,7 +80,7 @@ async fn main() -> Result<()> {
 
 /// Code that needs no provider: `terraform_data` is built in.
 fn sample() -> Vec<(String, String)> {
-    let readme = "# A project to try things in\n\nTerraform code lives in `network/`.\n";
+    let readme = "# A project for trying things out\n\nTerraform code lives in `network/`.\n";
     let code = r#"resource "terraform_data" "network" {
   input = { name = "office", cidr = "10.0.0.0/16" }
 }

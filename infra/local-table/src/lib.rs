@@ -91,7 +91,7 @@ fn call(database: &Database, operation: &str, body: &[u8]) -> dynoxide::Result<S
             match operation {
                 $($name => write(&database.$method(read(body)?)?),)+
                 _ => Err(DynoxideError::ValidationException(format!(
-                    "{operation:?} is nothing that Gantry calls"
+                    "{operation:?} is not an operation that Gantry calls"
                 ))),
             }
         };

@@ -50,8 +50,8 @@ impl Held {
             Err(TryLockError::WouldBlock) => {
                 let process = io::read_to_string(&lock).unwrap_or_default();
                 bail!(
-                    "another Gantry (process {}) uses the folder {}: stop that one, or choose \
-                     another folder with GANTRY_DATA_DIR",
+                    "another Gantry (process {}) uses the folder {}; stop it, or choose another \
+                     folder with GANTRY_DATA_DIR",
                     process.trim(),
                     data.display()
                 )
@@ -123,7 +123,7 @@ fn make(folder: &Path, mode: u32) -> io::Result<()> {
     if folder.exists() {
         let file = folder.display();
         return Err(io::Error::other(format!(
-            "{file} is a file: move it away, or choose another folder with GANTRY_DATA_DIR"
+            "{file} is a file; move it away, or choose another folder with GANTRY_DATA_DIR"
         )));
     }
     if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
@@ -186,8 +186,8 @@ mod tests {
         assert_eq!(left, [LOCK]);
         let refused = Held::new(folder.path(), false).unwrap_err().to_string();
         let expected = format!(
-            "another Gantry (process {}) uses the folder {}: stop that one, or choose another \
-             folder with GANTRY_DATA_DIR",
+            "another Gantry (process {}) uses the folder {}; stop it, or choose another folder \
+             with GANTRY_DATA_DIR",
             std::process::id(),
             folder.path().display()
         );
@@ -204,7 +204,7 @@ mod tests {
         for data in [file.clone(), file.join("demo")] {
             let refused = Held::new(&data, false).unwrap_err();
             let expected = format!(
-                "the folder {} cannot be created: {} is a file: move it away, or choose another \
+                "the folder {} cannot be created: {} is a file; move it away, or choose another \
                  folder with GANTRY_DATA_DIR",
                 data.display(),
                 file.display()

@@ -120,13 +120,13 @@ impl Host {
         if closed > 0 {
             tracing::warn!(
                 files = closed,
-                "other users could look into the folder {}: it is closed to them now",
+                "other users could read the folder {}; it is now closed to them",
                 data.display()
             );
         }
         let reach = config.reach.checked(&config).await?;
         let listener = TcpListener::bind(config.address).await.with_context(|| {
-            format!("{} is not free: choose another address with GANTRY_ADDR", config.address)
+            format!("{} is already in use; choose another address with GANTRY_ADDR", config.address)
         })?;
         let address = listener.local_addr()?;
         let own_address = format!("http://{address}");
@@ -224,7 +224,9 @@ impl Host {
         let _nobody_listens = self.stop.send(true);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(Duration::from_secs(10), all).await.is_err() {
-            tracing::warn!("something did not end in 10 s: it is taken up again at the next start");
+            tracing::warn!(
+                "something did not finish within 10 s; it will be resumed at the next start"
+            );
         }
     }
 
@@ -241,7 +243,7 @@ impl Host {
 
 fn made(folder: PathBuf) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&folder)
-        .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        .with_context(|| format!("the folder {} cannot be created", folder.display()))?;
     Ok(std::path::absolute(folder)?)
 }
 
@@ -307,8 +309,8 @@ pub async fn asked_to_stop() -> anyhow::Result<()> {
 fn how_it_is_reached(public_url: Option<&PublicUrl>) -> String {
     let calls = match public_url {
         Some(url) if !url.is_loopback() => format!("GitLab calls {url}/webhooks/gitlab."),
-        _ => "GitLab cannot call this machine: changes are found by comparing every 30 s. \
-              Set GANTRY_PUBLIC_URL to an address that it can call."
+        _ => "GitLab cannot call this machine, so changes are found by polling GitLab every 30 s. \
+              Set GANTRY_PUBLIC_URL to an address that GitLab can call."
             .to_owned(),
     };
     match public_url.and_then(PublicUrl::without_registry) {
@@ -324,22 +326,18 @@ pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
     let runs = &host.confinement.words;
     let reached = how_it_is_reached(public_url);
     format!(
-        "Gantry is up at {here}\n\
-         The admin key is \"admin-key\" in {key}\n\
-         {reached}\n\
-         {runs}\n\n\
-         Next, sign in at {here} and connect your GitLab, or do the same with the API\n\
-         (a token with scope api, best of a machine user):\n\
-         \x20 KEY=$(python3 -c 'import json;print(json.load(open(\"{key}\"))[\"admin-key\"])')\n\
-         \x20 curl -X PUT {here}/api/v1/integration -H \"Authorization: Bearer $KEY\" \\\n\
-         \x20   -H 'Content-Type: application/json' \\\n\
-         \x20   -d '{{\"api_host\":\"https://gitlab.com\",\"token\":\"glpat-…\"}}'\n\
-         and then create a stack:\n\
-         \x20 curl -X POST {here}/api/v1/stacks -H \"Authorization: Bearer $KEY\" \\\n\
-         \x20   -H 'Content-Type: application/json' \\\n\
-         \x20   -d '{{\"name\":\"Network\",\"project\":\"group/project\",\"branch\":\"main\",\"project_root\":\"network\"}}'\n\
-         The whole API: {here}/api/v1/openapi.json\n\
-         Stop with Ctrl-C; everything is kept in the data folder."
+        "Gantry is up at {here}\nThe first access key (role admin) is \"admin-key\" in \
+         {key}\n{reached}\n{runs}\n\nNext, sign in at {here} and connect your GitLab, or do the \
+         same through the API\n(with a token with scope api, preferably from a bot user):\n\x20 \
+         KEY=$(python3 -c 'import json;print(json.load(open(\"{key}\"))[\"admin-key\"])')\n\x20 \
+         curl -X PUT {here}/api/v1/integration -H \"Authorization: Bearer $KEY\" \\\n\x20   -H \
+         'Content-Type: application/json' \\\n\x20   -d \
+         '{{\"api_host\":\"https://gitlab.com\",\"token\":\"glpat-…\"}}'\nand then create a \
+         stack:\n\x20 curl -X POST {here}/api/v1/stacks -H \"Authorization: Bearer $KEY\" \\\n\x20 \
+         -H 'Content-Type: application/json' \\\n\x20   -d \
+         '{{\"name\":\"Network\",\"project\":\"group/project\",\"branch\":\"main\",\"project_root\":\"network\"}}'\nAPI \
+         description: {here}/api/v1/openapi.json\nPress Ctrl-C to stop; everything is kept in the \
+         data folder."
     )
 }
 

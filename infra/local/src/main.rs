@@ -19,18 +19,17 @@ struct Cli {
 enum Command {
     /// Start Gantry for your own GitLab.
     Run(Settings),
-    /// Start Gantry with a GitLab of its own, and show what it does.
+    /// Start Gantry together with a fake GitLab and show what it does.
     Demo {
         #[command(flatten)]
         settings: Settings,
-        /// End after the story: exit code 0, or 1 when something was missing.
+        /// Exit after the story, with code 0, or 1 if something was missing.
         #[arg(long)]
         once: bool,
-        /// The tool that the story is told with; when not given, Terraform where it is on PATH,
-        /// and OpenTofu otherwise.
+        /// The tool to use in the story; by default Terraform if it is on PATH, otherwise OpenTofu.
         #[arg(long, value_parser = tool)]
         tool: Option<Tool>,
-        /// Where the demo's GitLab listens.
+        /// The address on which the demo's GitLab listens.
         #[arg(long, env = "GANTRY_DEMO_GITLAB_ADDR", default_value = "127.0.0.1:8929")]
         gitlab_addr: SocketAddr,
     },
@@ -38,53 +37,53 @@ enum Command {
 
 #[derive(Args)]
 struct Settings {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, env = "GANTRY_ADDR", default_value = "127.0.0.1:8080")]
     addr: SocketAddr,
-    /// Where everything is kept; it survives a restart.
+    /// The folder in which everything is stored; it survives restarts.
     #[arg(long, env = "GANTRY_DATA_DIR", default_value = ".gantry")]
     data_dir: PathBuf,
-    /// The address at which people and GitLab reach this machine (https://gantry.example.com):
-    /// webhooks and links carry it. Without it, changes are found by comparing every 30 s.
+    /// The URL at which people and GitLab reach this machine (https://gantry.example.com), used in
+    /// webhooks and links. Without it, changes are found by polling GitLab every 30 s.
     #[arg(long, env = "GANTRY_PUBLIC_URL")]
     public_url: Option<PublicUrl>,
-    /// How many runs execute at once; the number of CPUs when not given.
+    /// How many runs may execute at once; by default the number of CPUs.
     #[arg(long, env = "GANTRY_RUNNERS")]
     runners: Option<u32>,
-    /// The runner program; the one beside this program when not given.
+    /// The runner program; by default the one next to this program.
     #[arg(long, env = "GANTRY_RUNNER")]
     runner: Option<PathBuf>,
-    /// The user that Terraform and hooks run as, where this runs as root; its own otherwise.
+    /// The user that Terraform and hooks run as if this runs as root; otherwise the same user.
     #[arg(long, env = "GANTRY_RUNNER_USER")]
     runner_user: Option<String>,
-    /// A file in the form of ~/.terraformrc: the CLI configuration of Terraform and OpenTofu for
-    /// every run that brings none of its own, such as a mirror of providers.
+    /// A file in the format of ~/.terraformrc: the CLI configuration of Terraform and OpenTofu for
+    /// every run that does not bring its own, for example to use a provider mirror.
     #[arg(long, env = "GANTRY_TERRAFORM_CONFIG")]
     terraform_config: Option<PathBuf>,
     #[command(flatten)]
     reach: ReachSettings,
-    /// A file with certificates (PEM) of your own authority, when GitLab's certificate is from it.
+    /// A file with the certificates (PEM) of your own authority, if it issued GitLab's certificate.
     #[arg(long, env = "GANTRY_CA_FILE")]
     ca_file: Option<PathBuf>,
-    /// How many calls of GitLab a minute may be made for what nobody waits for: comparing projects
-    /// with GitLab, and trying again what it refused.
+    /// How many GitLab calls per minute may be made in the background: for polling GitLab and for
+    /// retrying what it refused.
     #[arg(long, env = "GANTRY_COMPARE_CALLS", default_value_t = Intervals::default().compare_calls)]
     compare_calls: u32,
-    /// What is logged, in RUST_LOG's language.
+    /// What to log, in the syntax of RUST_LOG.
     #[arg(long, env = "RUST_LOG", default_value = "warn,dynoxide=error,gantry=info")]
     log: String,
 }
 
 #[derive(Args)]
 struct ReachSettings {
-    /// A file or folder that runs may read besides what they need (a kubeconfig); may be given
-    /// several times, in the environment separated by colons.
+    /// A file or folder that runs may read in addition to what they need, such as a kubeconfig. Can
+    /// be given several times; in the environment, separate with colons.
     #[arg(long, env = "GANTRY_RUNS_MAY_READ", value_delimiter = ':')]
     runs_may_read: Vec<String>,
-    /// The same for what runs may read and change.
+    /// The same for files and folders that runs may read and change.
     #[arg(long, env = "GANTRY_RUNS_MAY_WRITE", value_delimiter = ':')]
     runs_may_write: Vec<String>,
-    /// Do not confine runs: code in a merge request can then read whatever their user can.
+    /// Do not confine runs. Code in a merge request can then read whatever their user can.
     #[arg(
         long,
         env = "GANTRY_UNCONFINED_RUNS",
@@ -120,7 +119,7 @@ fn tool(name: &str) -> Result<Tool, &'static str> {
     match name {
         "terraform" => Ok(Tool::Terraform),
         "opentofu" => Ok(Tool::OpenTofu),
-        _ => Err("should be terraform or opentofu"),
+        _ => Err("must be terraform or opentofu"),
     }
 }
 

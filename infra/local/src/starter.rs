@@ -67,7 +67,7 @@ impl Starter {
     pub fn start(&self, run: &RunId, attempt: u32, token: &ClaimToken) -> anyhow::Result<Child> {
         let name = format!("{run}-{attempt}");
         let log = std::fs::File::create(self.logs.join(format!("{name}.log")))
-            .context("the runner's log file cannot be made")?;
+            .context("the runner's log file cannot be created")?;
         Command::new(&self.program)
             .env_clear()
             .env("PATH", &self.path)

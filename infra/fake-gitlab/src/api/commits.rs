@@ -187,7 +187,7 @@ fn actions(repo: &Repo, base: Oid, list: &[Value]) -> Result<FileChanges, Refusa
                 changes.insert(path.to_owned(), content.or(before))
             }
             "chmod" => {
-                return Err(Refusal::error(400, "the fake GitLab does nothing with: chmod"));
+                return Err(Refusal::error(400, "the fake GitLab does not support chmod"));
             }
             _ => return Err(Refusal::bad_value(&name("action"))),
         };

@@ -24,7 +24,7 @@ pub(super) fn page(state: &State) -> String {
     let body = format!(
         "<h1>Projects</h1>\n<div class=\"card\">{}</div>\n\
          <p class=\"soft\">This server keeps everything in memory and forgets it when it stops.</p>",
-        table(&head, &rows, "There is no project yet."),
+        table(&head, &rows, "No projects yet."),
     );
     layout(state, None, "Projects", false, &body)
 }

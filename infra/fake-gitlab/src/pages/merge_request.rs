@@ -23,7 +23,7 @@ pub(super) fn row(state: &State, mr: &MergeRequest) -> String {
 
 fn problem_card(problem: Option<&str>) -> String {
     problem.map_or_else(String::new, |text| {
-        format!("<p class=\"card problem\" role=\"alert\">GitLab refuses: {}</p>", esc(text))
+        format!("<p class=\"card problem\" role=\"alert\">GitLab refused: {}</p>", esc(text))
     })
 }
 

@@ -28,7 +28,7 @@ pub(super) fn page(state: &State, project: &Project) -> String {
         esc(&url),
         project.id,
         branches(state, project),
-        table(&head, &requests, "No merge request yet: push a branch, then open one."),
+        table(&head, &requests, "No merge requests yet. Push a branch, then open one."),
         if pipelines.is_empty() {
             "<p class=\"soft\">None yet.</p>".into()
         } else {
@@ -100,7 +100,7 @@ fn environments(state: &State, project: &Project) -> String {
             format!("<tr><td>{name} {stopped}</td><td>{}</td></tr>", last.join("<br>"))
         })
         .collect();
-    table(&["Environment", "Deployments, newest first"], &rows, "No environment yet.")
+    table(&["Environment", "Deployments, newest first"], &rows, "No environments yet.")
 }
 
 fn hooks(state: &State, project: &Project) -> String {
@@ -130,5 +130,5 @@ fn hooks(state: &State, project: &Project) -> String {
         )
     };
     let rows: Vec<String> = project.hooks.iter().map(row).collect();
-    table(&["Address and events", "Health", "Deliveries, newest first"], &rows, "No webhook yet.")
+    table(&["Address and events", "Health", "Deliveries, newest first"], &rows, "No webhooks yet.")
 }

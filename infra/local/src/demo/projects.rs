@@ -102,7 +102,7 @@ pub(crate) fn platform(gitlab: &FakeGitlab, bot: UserId) -> anyhow::Result<Proje
 /// A module that takes only names of lower-case letters.
 pub(crate) const MODULE: &str = r#"variable "name" {
   type        = string
-  description = "What the zone is called."
+  description = "The name of the zone."
   validation {
     condition     = can(regex("^[a-z]+$", var.name))
     error_message = "A zone's name has lower-case letters only."
@@ -145,7 +145,7 @@ module "zone" {{
 
 /// `acme/terraform-dns-zone`: a module, not yet written.
 pub(crate) fn module(gitlab: &FakeGitlab, bot: UserId) -> anyhow::Result<ProjectId> {
-    let readme = "# DNS zone\n\nA module; its tests stand in `.gantry/config.yml`.\n";
+    let readme = "# DNS zone\n\nA module; its tests are in `.gantry/config.yml`.\n";
     let options = ProjectOptions {
         files: vec![("README.md".to_owned(), readme.to_owned())],
         ..ProjectOptions::default()
@@ -190,7 +190,7 @@ action "test_note" "told" {
 
 /// `acme/web`: what it describes exists outside.
 pub(crate) fn web(gitlab: &FakeGitlab, bot: UserId) -> anyhow::Result<ProjectId> {
-    let readme = "# Our web server\n\nIt is a file on this machine.\n";
+    let readme = "# Our web server\n\nIt is just a file on this machine.\n";
     let options = ProjectOptions {
         files: vec![("README.md".to_owned(), readme.to_owned())],
         ..ProjectOptions::default()

@@ -13,14 +13,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Tells the story. True when everything that should be seen was seen.
 pub(crate) async fn tell(world: &World) -> bool {
     say(&format!(
-        "Gantry's demo: a GitLab, a Gantry, and real {}, all on this machine.",
+        "Gantry's demo: a GitLab, a Gantry and a real {}, all on this machine.",
         world.tool.name()
     ));
     let started = Instant::now();
     match steps(world).await {
         Ok(()) => {
             say(&format!(
-                "\nThe whole story took {:.0} s. Everything was seen at GitLab.",
+                "\nThe whole story took {:.0} s. Everything showed up in GitLab.",
                 started.elapsed().as_secs_f32()
             ));
             true
@@ -56,7 +56,7 @@ async fn steps(world: &World) -> anyhow::Result<()> {
 async fn module(world: &World, you: &Person) -> anyhow::Result<()> {
     let refused = |refusal| anyhow::anyhow!("{refusal:?}");
     let path = world.gitlab.project_path(world.module);
-    world.step(&format!("Make a module of {path} (POST /api/v1/modules), and write it"));
+    world.step(&format!("Create a module from {path} (POST /api/v1/modules) and write its code"));
     let made = world.api.post("/modules", &json!({ "project": path, "tool": world.tool })).await?;
     let slug = text(&made, "/slug");
     world.api.post(&format!("/stacks/{slug}/webhook"), &json!({})).await?;
@@ -71,21 +71,21 @@ async fn module(world: &World, you: &Person) -> anyhow::Result<()> {
         let done = succeeded(world, world.module, &commit, name).await?;
         seen(&format!("{name}: {}", done.description.unwrap_or_default()));
     }
-    wait("Gantry's comment with the version that a merge makes", || {
+    wait("Gantry's comment with the version that merging creates", || {
         let notes = world.gitlab.notes(world.module, iid);
         notes.into_iter().find(|note| note.body.contains("merging creates version 1.0.0"))
     })
     .await?;
     look(&format!("{}/{path}/-/merge_requests/{}", world.gitlab.base_url(), iid.0));
 
-    world.step("Merge it: the version exists once the tests have passed there too");
+    world.step("Merge it; the version is created once the tests have passed there too");
     you.merge(world.module, iid).map_err(refused)?;
-    let head = world.gitlab.head(world.module, "main").context("main is gone")?;
+    let head = world.gitlab.head(world.module, "main").context("main no longer exists")?;
     let done = succeeded(world, world.module, &head, "gantry/zone").await?;
     let said = done.description.as_deref().unwrap_or_default();
     let version = world.api.get("/modules/zone/versions/1.0.0").await?;
     if !said.ends_with("version 1.0.0 created") || text(&version, "/state") != "active" {
-        bail!("the status says {said:?}, and the version is {version}");
+        bail!("the status says {said:?} and the version is {version}");
     }
     seen(&format!("gantry/zone: {said}"));
     look(done.target_url.as_deref().unwrap_or_default());
@@ -129,18 +129,18 @@ async fn drift(
     create_stack(world, project, "Web", "", fields).await?;
     let refused = |refusal| anyhow::anyhow!("{refusal:?}");
     let code = |port| projects::web_main(&outside.provider(), port, outside.has_actions);
-    world.step("Push to main: the stack Web confirms by itself");
+    world.step("Push to main; the stack Web applies automatically");
     let commit = you.push(project, "main", "main.tf", &code(80)).map_err(refused)?;
     let done = succeeded(world, project, &commit, "gantry/web").await?;
     let file = outside.objects.join("web-1.json");
     seen(&format!(
-        "gantry/web: {}; the web server is the file {}",
+        "gantry/web: {}; the \"web server\" is the file {}",
         done.description.unwrap_or_default(),
         file.display()
     ));
     look(done.target_url.as_deref().unwrap_or_default());
 
-    world.step("Somebody edits that file by hand, and a merge request opens another port");
+    world.step("Someone edits that file by hand, and a merge request opens another port");
     outside.edit("web-1.json", "hello", "changed by hand")?;
     you.push(project, "https", "main.tf", &code(443)).map_err(refused)?;
     let spec = MergeRequestSpec::from("https").titled("Serve HTTPS");
@@ -150,13 +150,13 @@ async fn drift(
         notes.into_iter().find(|n| n.author == "gantry-bot" && n.body.contains("443"))
     })
     .await?;
-    seen("the change, and what was changed outside:");
+    seen("the planned change, and what was changed by hand:");
     let change = note.body.split("```").find(|part| part.contains("443")).unwrap_or_default();
     for line in change.lines().skip(1) {
         say(&format!("        {line}"));
     }
     if !(change.contains("changed outside") && change.contains("changed by hand")) {
-        bail!("the comment says nothing of what was changed by hand: {}", note.body);
+        bail!("the comment does not mention what was changed by hand: {}", note.body);
     }
     look(&format!(
         "{}/{}/-/merge_requests/{}",
@@ -165,17 +165,17 @@ async fn drift(
         iid.0
     ));
 
-    world.step("Merge it: what was changed by hand is brought back");
+    world.step("Merge it; the manual change is reverted");
     you.merge(project, iid).map_err(refused)?;
-    let head = world.gitlab.head(project, "main").context("main is gone")?;
+    let head = world.gitlab.head(project, "main").context("main no longer exists")?;
     let done = succeeded(world, project, &head, "gantry/web").await?;
     let said = done.description.unwrap_or_default();
     if !said.contains("1 changed") || !outside.read("web-1.json")?.contains("hello") {
-        bail!("the status says {said:?}, and the file {}", outside.read("web-1.json")?);
+        bail!("the status says {said:?} and the file {}", outside.read("web-1.json")?);
     }
     seen(&format!("gantry/web: {said}"));
     if outside.has_actions {
-        seen(&format!("what the action noted: {}", outside.read("notes")?.trim_end()));
+        seen(&format!("written by the action: {}", outside.read("notes")?.trim_end()));
     }
     look(done.target_url.as_deref().unwrap_or_default());
     Ok(())
@@ -284,9 +284,9 @@ async fn open_merge_request(
         .filter(|r| r.pointer("/commit").and_then(Value::as_str) == Some(commit))
         .count();
     if for_commit != 1 {
-        bail!("the commit has {for_commit} runs, one was expected");
+        bail!("the commit has {for_commit} runs, but one was expected");
     }
-    seen("one comment with the exact change, from the run that the push had made:");
+    seen("one comment with the exact change, from the run that the push had started:");
     for line in note.body.lines().filter(|l| l.starts_with("+ ")).take(4) {
         say(&format!("        {line}"));
     }
@@ -298,7 +298,7 @@ async fn open_merge_request(
 async fn merge(world: &World, you: &Person, iid: MergeRequestIid) -> anyhow::Result<String> {
     world.step("Merge it");
     you.merge(world.network, iid).map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
-    let head = world.gitlab.head(world.network, "main").context("main is gone")?;
+    let head = world.gitlab.head(world.network, "main").context("main no longer exists")?;
     let waiting = status(world, world.network, &head, "gantry/network", |s| {
         s.description.as_deref().is_some_and(|d| d.contains("applied once confirmed"))
     })
@@ -311,11 +311,11 @@ async fn merge(world: &World, you: &Person, iid: MergeRequestIid) -> anyhow::Res
 async fn confirm(world: &World, run: &str, expected: &str) -> anyhow::Result<()> {
     world.step(&format!("Confirm it (POST /api/v1/runs/{run}/confirm)"));
     world.api.post(&format!("/runs/{run}/confirm"), &json!({})).await?;
-    let head = world.gitlab.head(world.network, "main").context("main is gone")?;
+    let head = world.gitlab.head(world.network, "main").context("main no longer exists")?;
     let done = succeeded(world, world.network, &head, "gantry/network").await?;
     let said = done.description.unwrap_or_default();
     if !said.contains(expected) {
-        bail!("the status says {said:?}, expected {expected:?}");
+        bail!("the status says {said:?}, but {expected:?} was expected");
     }
     wait("the successful deployment", || {
         let all = world.gitlab.deployments(world.network);
@@ -330,7 +330,7 @@ async fn confirm(world: &World, run: &str, expected: &str) -> anyhow::Result<()>
 }
 
 async fn second_change(world: &World, you: &Person) -> anyhow::Result<()> {
-    world.step("A second change plans against the state that the first one left");
+    world.step("A second change is planned against the state left by the first");
     let change = projects::network_main("10.8.0.0/16") + projects::DNS;
     let commit = you
         .push(world.network, "move-network", "network/main.tf", &change)
@@ -347,25 +347,28 @@ async fn second_change(world: &World, you: &Person) -> anyhow::Result<()> {
 
 async fn with_own_ci(world: &World, you: &Person) -> anyhow::Result<()> {
     create_stack(world, world.platform, "Platform", "", Value::Null).await?;
-    world.step("A merge request in a project with CI of its own, whose pipelines must succeed");
+    world
+        .step("A merge request in a project that has its own CI and requires pipelines to succeed");
     let refused = |refusal| anyhow::anyhow!("{refusal:?}");
     let text = "resource \"terraform_data\" \"cluster\" {\n  input = { nodes = 5 }\n}\n";
     let commit = you.push(world.platform, "more-nodes", "main.tf", text).map_err(refused)?;
     let spec = MergeRequestSpec::from("more-nodes").titled("More nodes");
     let iid = you.open_merge_request(world.platform, spec).map_err(refused)?;
-    let pipeline = wait("one green merge request pipeline with CI's job and Gantry's", || {
-        let head = world.gitlab.mr(world.platform, iid)?.head_pipeline?;
-        let all = world.gitlab.pipelines(world.platform);
-        all.into_iter().find(|p| {
-            let has = |name: &str| p.jobs.iter().any(|j| j.name == name && j.status == "success");
-            p.id == head
-                && p.sha == commit
-                && has("build")
-                && has("gantry/platform")
-                && has("gantry")
+    let pipeline =
+        wait("one green merge request pipeline with the jobs of CI and of Gantry", || {
+            let head = world.gitlab.mr(world.platform, iid)?.head_pipeline?;
+            let all = world.gitlab.pipelines(world.platform);
+            all.into_iter().find(|p| {
+                let has =
+                    |name: &str| p.jobs.iter().any(|j| j.name == name && j.status == "success");
+                p.id == head
+                    && p.sha == commit
+                    && has("build")
+                    && has("gantry/platform")
+                    && has("gantry")
+            })
         })
-    })
-    .await?;
+        .await?;
     let foreign = world
         .gitlab
         .pipelines(world.platform)
@@ -373,7 +376,7 @@ async fn with_own_ci(world: &World, you: &Person) -> anyhow::Result<()> {
         .filter(|p| p.jobs.iter().any(|j| j.external && !j.retried && j.status != "success"))
         .count();
     if foreign > 0 {
-        bail!("{foreign} pipelines hold a status that never ended");
+        bail!("{foreign} pipelines contain a status that never finished");
     }
     seen(&format!(
         "pipeline {} ({}) is green: {}",
@@ -401,7 +404,7 @@ async fn tracked_run(world: &World, slug: &str, commit: &str) -> anyhow::Result<
                 && r.pointer("/type").and_then(Value::as_str) == Some("tracked")
         })
         .map(|r| text(r, "/id"))
-        .with_context(|| format!("{slug} has no tracked run of {commit}: {runs}"))
+        .with_context(|| format!("{slug} has no deploy of {commit}: {runs}"))
 }
 
 async fn succeeded(
@@ -444,7 +447,7 @@ async fn wait<T>(what: &str, look: impl Fn() -> Option<T>) -> anyhow::Result<T> 
             return Ok(found);
         }
         if began.elapsed() > PATIENCE {
-            bail!("{what} was not seen within {} s", PATIENCE.as_secs());
+            bail!("{what} did not show up within {} s", PATIENCE.as_secs());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -455,7 +458,7 @@ fn seen(what: &str) {
 }
 
 fn look(address: &str) {
-    say(&format!("   look: {address}"));
+    say(&format!("   open: {address}"));
 }
 
 fn text(value: &Value, pointer: &str) -> String {

@@ -78,12 +78,12 @@ async fn its_steps_are_numbered_and_its_links_open() {
         said += &format!("{line}\n");
         let number = line.split_once(". ").and_then(|(number, _)| number.parse::<usize>().ok());
         steps.extend(number);
-        links.extend(line.strip_prefix("   look: ").map(str::to_owned));
+        links.extend(line.strip_prefix("   open: ").map(str::to_owned));
         if line.starts_with("and open a merge request") {
             break;
         }
     }
-    assert!(said.contains("Everything was seen at GitLab."), "{said}");
+    assert!(said.contains("Everything showed up in GitLab."), "{said}");
     assert_eq!(steps, (1..=steps.len()).collect::<Vec<_>>(), "{said}");
     assert_eq!(links.len(), steps.len(), "{said}");
     gantry_setup::crypto::install();

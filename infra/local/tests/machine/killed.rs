@@ -98,7 +98,7 @@ async fn a_second_host_is_refused_until_the_first_is_gone() {
     let second = w.second_host().await;
     let said = String::from_utf8(second.stderr).unwrap();
     let expected = format!(
-        "another Gantry (process {}) uses the folder {}: stop that one, ",
+        "another Gantry (process {}) uses the folder {}; stop it, ",
         w.host_process(),
         w.data_dir().display()
     );
