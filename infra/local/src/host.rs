@@ -326,18 +326,22 @@ pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
     let runs = &host.confinement.words;
     let reached = how_it_is_reached(public_url);
     format!(
-        "Gantry is up at {here}\nThe first access key (role admin) is \"admin-key\" in \
-         {key}\n{reached}\n{runs}\n\nNext, sign in at {here} and connect your GitLab, or do the \
-         same through the API\n(with a token with scope api, preferably from a bot user):\n\x20 \
-         KEY=$(python3 -c 'import json;print(json.load(open(\"{key}\"))[\"admin-key\"])')\n\x20 \
-         curl -X PUT {here}/api/v1/integration -H \"Authorization: Bearer $KEY\" \\\n\x20   -H \
-         'Content-Type: application/json' \\\n\x20   -d \
-         '{{\"api_host\":\"https://gitlab.com\",\"token\":\"glpat-…\"}}'\nand then create a \
-         stack:\n\x20 curl -X POST {here}/api/v1/stacks -H \"Authorization: Bearer $KEY\" \\\n\x20 \
-         -H 'Content-Type: application/json' \\\n\x20   -d \
-         '{{\"name\":\"Network\",\"project\":\"group/project\",\"branch\":\"main\",\"project_root\":\"network\"}}'\nAPI \
-         description: {here}/api/v1/openapi.json\nPress Ctrl-C to stop; everything is kept in the \
-         data folder."
+        "Gantry is up at {here}\n\
+         The first access key (role admin) is \"admin-key\" in {key}\n\
+         {reached}\n\
+         {runs}\n\n\
+         Next, sign in at {here} and connect your GitLab, or do the same through the API\n\
+         (with a token with scope api, preferably from a bot user):\n\
+         \x20 KEY=$(python3 -c 'import json;print(json.load(open(\"{key}\"))[\"admin-key\"])')\n\
+         \x20 curl -X PUT {here}/api/v1/integration -H \"Authorization: Bearer $KEY\" \\\n\
+         \x20   -H 'Content-Type: application/json' \\\n\
+         \x20   -d '{{\"api_host\":\"https://gitlab.com\",\"token\":\"glpat-…\"}}'\n\
+         and then create a stack:\n\
+         \x20 curl -X POST {here}/api/v1/stacks -H \"Authorization: Bearer $KEY\" \\\n\
+         \x20   -H 'Content-Type: application/json' \\\n\
+         \x20   -d '{{\"name\":\"Network\",\"project\":\"group/project\",\"branch\":\"main\",\"project_root\":\"network\"}}'\n\
+         API description: {here}/api/v1/openapi.json\n\
+         Press Ctrl-C to stop; everything is kept in the data folder."
     )
 }
 

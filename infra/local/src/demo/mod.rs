@@ -192,11 +192,14 @@ fn afterwards(world: &World, host: &Host) -> String {
     let (gitlab, gantry) = (world.gitlab.base_url(), &world.gantry);
     let path = world.gitlab.project_path(world.network);
     format!(
-        "\nNow it's your turn. Both servers stay up until you press Ctrl-C.\n\x20 GitLab     \
-         {gitlab}/{path}\n\x20 Gantry     {gantry}   (sign in with \"admin-key\" from {})\n\nTry \
-         it:\n\x20 git clone {clone} network && cd network\n\x20 git switch -c wider && sed -i \
-         's/10.0/10.9/' network/main.tf\n\x20 git commit -am 'Widen the network' && git push -u \
-         origin wider\nand open a merge request in GitLab.",
+        "\nNow it's your turn. Both servers stay up until you press Ctrl-C.\n\
+         \x20 GitLab     {gitlab}/{path}\n\
+         \x20 Gantry     {gantry}   (sign in with \"admin-key\" from {})\n\n\
+         Try it:\n\
+         \x20 git clone {clone} network && cd network\n\
+         \x20 git switch -c wider && sed -i 's/10.0/10.9/' network/main.tf\n\
+         \x20 git commit -am 'Widen the network' && git push -u origin wider\n\
+         and open a merge request in GitLab.",
         host.secrets_file.display()
     )
 }
