@@ -89,7 +89,7 @@ pub enum Phase {
     Apply,
 }
 
-/// Something that keeps a proposed run alive.
+/// Something that keeps a preview alive.
 #[derive(
     Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]

@@ -142,7 +142,7 @@ pub struct OnTag {
     pub run: OnPush,
 }
 
-/// What happens to queued tracked runs when a newer one comes.
+/// What happens to queued deploys when a newer one arrives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrackedQueue {
@@ -226,11 +226,11 @@ impl Retired {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VariableRuns {
-    /// Every run. A proposed run executes the code of its branch, so whoever can push one can
-    /// read the value.
+    /// Every run. A preview executes the code of its branch, so anyone who can push one can read
+    /// the value.
     #[default]
     All,
-    /// Tracked runs only.
+    /// Deploys only.
     Tracked,
 }
 
@@ -292,9 +292,9 @@ impl TryFrom<String> for Pool {
 #[serde(default, deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Roles {
-    /// For proposed runs and tests.
+    /// For previews and tests.
     pub plan: Option<String>,
-    /// For tracked runs.
+    /// For deploys.
     pub apply: Option<String>,
 }
 

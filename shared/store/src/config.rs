@@ -87,13 +87,13 @@ pub struct ProjectEntry {
     pub statuses: Statuses,
 }
 
-/// What an admin key may do. Each role may do all that the ones before it may.
+/// What an access key may do. Each role includes all that the ones before it may do.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Take runs of a pool, and nothing else.
+    /// Take runs from a pool, and nothing else.
     Worker,
     /// Look.
     Read,
@@ -117,7 +117,7 @@ pub struct AdminKey {
     pub created_at: Timestamp,
 }
 
-/// Something that the holder of a key did, or tried.
+/// Something that the holder of a key did or tried to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Activity {
     /// The key's name.

@@ -86,7 +86,7 @@ pub struct VersionRecord {
     pub yanked: Option<Yanked>,
 }
 
-/// Why a version is not to be used any more.
+/// Why a version should no longer be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Yanked {
     /// Why, in a person's words.

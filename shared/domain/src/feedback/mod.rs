@@ -45,7 +45,7 @@ pub enum Shows {
     /// All but tracked runs: a merge request's pipeline, whose commit may also be, after a
     /// fast-forward merge, the head of the tracked branch.
     Previews,
-    /// Tracked runs only.
+    /// Deploys only.
     Tracked,
 }
 

@@ -93,7 +93,7 @@ pub struct Change {
     pub outputs: Vec<AttributeChange>,
     /// Outputs' attributes beyond the limit.
     pub outputs_cut: u32,
-    /// Values that are marked as sensitive no more, also those that are not listed.
+    /// Values that are no longer marked as sensitive, including those that are not listed.
     #[serde(skip_serializing_if = "delta::is_zero")]
     pub unmarked: u32,
     /// Resources that were changed outside of the tool.
@@ -158,24 +158,24 @@ pub struct ResourceChange {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "ResourceAction")]
 pub enum Action {
-    /// Made.
+    /// Created.
     Create,
     /// Changed in place.
     Update,
     /// Destroyed.
     Delete,
-    /// Destroyed and made anew.
+    /// Destroyed and recreated.
     Replace {
-        /// The new one is made first.
+        /// The new one is created first.
         create_before_destroy: bool,
     },
-    /// Made anew, while the old one is dropped from the state and not destroyed.
+    /// Recreated, while the old one is dropped from the state and not destroyed.
     ReplaceAndForget,
     /// A data source that can only be read while applying.
     Read,
-    /// Taken into the state and not changed.
+    /// Imported into the state and otherwise unchanged.
     Import,
-    /// Given another address and not changed.
+    /// Moved to another address and otherwise unchanged.
     Move,
     /// Dropped from the state and not destroyed.
     Forget,
@@ -409,13 +409,13 @@ pub enum Line {
     Removed(String),
     /// Only after.
     Added(String),
-    /// That many equal lines are left out.
+    /// That many unchanged lines are left out.
     Skipped(u32),
     /// That many lines are left out because the difference is too long.
     Cut(u32),
 }
 
-/// A check, precondition or postcondition that does not hold.
+/// A check, precondition or postcondition that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckFailure {
     /// What was checked (`check.health`).

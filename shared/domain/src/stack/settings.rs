@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// says nothing is the form's to know: a record without a name or a tool is a damaged one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
-    /// What people call it; a module's name in the registry.
+    /// The display name; for a module, its name in the registry.
     pub name: String,
     /// What it is for, in Markdown, at most 2,000 characters: shown on its page.
     #[serde(default)]
@@ -20,7 +20,7 @@ pub struct Settings {
     /// The folder that the tool runs in, relative to the repository: no leading or trailing
     /// slash, empty for the repository's root.
     pub project_root: String,
-    /// Further paths that affect the stack, as globs over the whole path.
+    /// Additional paths that affect the stack, as globs over the whole path.
     pub project_globs: Vec<String>,
     /// Files of values for the code's variables, by their paths from the project root, never out
     /// of the repository; a later file wins over an earlier one.
@@ -30,13 +30,13 @@ pub struct Settings {
     pub tool: Tool,
     /// The program's version; the one on `PATH` when empty.
     pub tool_version: Option<String>,
-    /// The pool whose workers take its runs; the installation's own runners when none.
+    /// The worker pool for its runs; the built-in runners when empty.
     #[serde(default)]
     pub pool: Option<Pool>,
     /// The cloud roles that its runs get: `plan_role` and `apply_role` of the API.
     #[serde(default)]
     pub roles: Roles,
-    /// Apply tracked runs without asking.
+    /// Apply deploys automatically, without confirmation.
     pub autodeploy: bool,
     /// Projects (path or id) or namespaces whose merge requests may run here.
     pub allow_forks: Vec<String>,
@@ -44,11 +44,11 @@ pub struct Settings {
     pub on_push: OnPush,
     /// What a tag starts; nothing when empty.
     pub on_tag: Option<OnTag>,
-    /// What happens to queued tracked runs when a newer one comes.
+    /// What happens to queued deploys when a newer one arrives.
     pub tracked_queue: TrackedQueue,
     /// How much of the change a merge request's note shows.
     pub comment: CommentLevel,
-    /// Gantry keeps the state; false for a stack with a backend of its own.
+    /// Gantry stores the state; false if the stack uses its own backend.
     pub manage_state: bool,
     /// Free labels for searching.
     pub labels: Vec<String>,

@@ -10,15 +10,16 @@ use std::{borrow::Cow, fmt, str::FromStr};
 #[serde(default)]
 #[schemars(inline)]
 pub struct Timeouts {
-    /// Init and plan together, in seconds; sent, also as `90m` or `1h 30m`. At least a minute, with
-    /// its apply at most 7 hours; an hour when left out.
+    /// Init and plan together, in seconds, or as a text such as `90m` or `1h 30m`. At least a
+    /// minute, and together with the apply at most 7 hours; an hour by default.
     pub plan: TimeLimit,
-    /// An apply, in seconds; sent, also as `90m` or `1h 30m`. At least a minute, with its plan at
-    /// most 7 hours; two hours when left out. What a test makes has it once more to be destroyed.
+    /// An apply, in seconds, or as a text such as `90m` or `1h 30m`. At least a minute, and
+    /// together with the plan at most 7 hours; two hours by default. Destroying what a test created
+    /// may take as long again.
     pub apply: TimeLimit,
-    /// How long a run waits for a person until it is discarded, in seconds; sent, also as `3 days`.
-    /// From an hour to seven days, which is usual when left out. It counts from when the run began
-    /// to wait.
+    /// How long a run waits for confirmation before it is discarded, in seconds, or as a text such
+    /// as `3 days`. From an hour to seven days; seven days by default. It counts from when the run
+    /// began to wait.
     pub unconfirmed: TimeLimit,
 }
 
