@@ -11,86 +11,86 @@ use semver::Version;
 /// A server, and a token for it.
 #[derive(JsonSchema)]
 pub(crate) struct ConnectGitLab {
-    /// The server's address: `https://gitlab.com`.
+    /// The server's URL: `https://gitlab.com`.
     api_host: String,
     /// An access token with the scope `api`.
     token: String,
 }
 
-/// How the webhooks' secret is replaced.
+/// How to replace the webhook secret.
 #[derive(JsonSchema)]
 pub(crate) struct RotateSecret {
-    /// End the previous secret instead.
+    /// Revoke the previous secret instead.
     end: Option<bool>,
-    /// Replace it although the last rotation's previous secret is still in use.
+    /// Replace it even though the previous secret of the last rotation is still valid.
     force: Option<bool>,
 }
 
-/// A key to make.
+/// A key to create.
 #[derive(JsonSchema)]
 pub(crate) struct MakeKey {
-    /// What to call it, such as its holder's name. No other key has it.
+    /// A unique name, such as its holder's.
     #[schemars(length(min = 1, max = 64))]
     name: String,
     /// What it may do.
     role: Role,
-    /// Of a worker's key, which needs it: whose runs it takes.
+    /// Required for worker keys, and only for them: the pool to take runs from.
     pool: Option<Pool>,
 }
 
-/// Which messages to send again.
+/// Which messages to resend.
 #[derive(JsonSchema)]
 pub(crate) struct Redrive {
-    /// All queues when it is missing.
+    /// All queues if omitted.
     #[schemars(extend("enum" = ["events", "source", "feedback", "starts", "later", null]))]
     queue: Option<String>,
 }
 
-/// Whether to hold runners back.
+/// Whether to pause runs.
 #[derive(JsonSchema)]
 pub(crate) struct HoldRunners {
-    /// No runner is to be started.
+    /// Start no new runs.
     paused: bool,
 }
 
 /// A run to start.
 #[derive(JsonSchema)]
 pub(crate) struct StartRun {
-    /// `tracked` when missing.
+    /// `tracked` (a deploy, the default) or `proposed` (a preview).
     #[schemars(extend("enum" = ["tracked", "proposed", null]))]
     r#type: Option<String>,
-    /// A full commit id of the tracked branch; its live head when missing.
+    /// A full commit ID on the tracked branch; its current head if omitted.
     commit: Option<CommitSha>,
 }
 
 /// How a run is repeated.
 #[derive(JsonSchema)]
 pub(crate) struct RetryRun {
-    /// Also a tracked run behind the branch's head.
+    /// Repeat a deploy even if the branch has moved on.
     force: Option<bool>,
 }
 
 /// Why a stack may run again.
 #[derive(JsonSchema)]
 pub(crate) struct UnblockStack {
-    /// What was found about the lost apply.
+    /// What you found about the lost apply.
     #[schemars(length(min = 1, max = 500))]
     reason: String,
 }
 
-/// A version to make.
+/// A version to create.
 #[derive(JsonSchema)]
 pub(crate) struct MakeVersion {
-    /// As SemVer has them, without build metadata.
+    /// A SemVer version without build metadata.
     version: Version,
-    /// A commit of the tracked branch; its head when missing.
+    /// A commit on the tracked branch; its head if omitted.
     commit: Option<CommitSha>,
 }
 
 /// Whether a version may be used.
 #[derive(JsonSchema)]
 pub(crate) struct YankVersion {
-    /// Why nobody is to use it any more; without it, the version is offered again.
+    /// Why it should not be used; if omitted, the version is offered again.
     #[schemars(length(max = 500))]
     note: Option<String>,
 }

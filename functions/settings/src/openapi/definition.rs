@@ -19,8 +19,8 @@ pub(crate) struct NewStack {
     definition: Definition,
 }
 
-/// A stack's definition. What is left out stays as it is; null takes the default. Fields that
-/// answers have besides are ignored.
+/// A stack's definition. Omitted fields stay as they are; null resets a field to its default. Other
+/// fields of a response are ignored.
 #[derive(JsonSchema)]
 #[schemars(transform = of_stack_change)]
 pub(crate) struct StackChange {
@@ -30,7 +30,7 @@ pub(crate) struct StackChange {
     version: Option<u64>,
 }
 
-/// A module's definition. Name and provider are guessed from a project called
+/// A module's definition. Name and provider are derived from a project named
 /// `terraform-<provider>-<name>`.
 #[derive(JsonSchema)]
 #[schemars(transform = of_new_module)]
@@ -41,7 +41,7 @@ pub(crate) struct NewModule {
     module: ModuleDefinition,
 }
 
-/// A module's definition. What is left out stays as it is; null takes the default.
+/// A module's definition. Omitted fields stay as they are; null resets a field to its default.
 #[derive(JsonSchema)]
 #[schemars(transform = of_module_change)]
 pub(crate) struct ModuleChange {
@@ -58,15 +58,15 @@ pub(crate) struct ModuleChange {
 struct Definition {
     #[schemars(flatten)]
     settings: Settings,
-    /// Unique, reserved for ever; made from the name when missing. Cannot change.
+    /// Unique, and reserved forever. Derived from the name if omitted. Cannot be changed.
     slug: Option<StackSlug>,
-    /// `gitlab` when missing.
+    /// `gitlab` if omitted.
     provider: Option<Provider>,
-    /// A project's path (`group/project`) or id; with provider `git`, the https address of a
-    /// repository that everybody can read.
+    /// A project's path (`group/project`) or ID; with provider `git`, the https URL of a public
+    /// repository.
     #[schemars(extend("type" = ["string", "integer", "null"]))]
     project: Option<String>,
-    /// The tracked branch; the project's default branch when missing.
+    /// The tracked branch; the project's default branch if omitted.
     branch: Option<String>,
     /// Environment variables of runs.
     variables: Option<Vec<Variable>>,
@@ -76,12 +76,12 @@ struct Definition {
 #[derive(JsonSchema)]
 #[schemars(inline)]
 struct Variable {
-    /// The environment variable; `TF_VAR_name` sets the code's variable `name`.
+    /// The environment variable; `TF_VAR_name` sets the input variable `name`.
     name: String,
-    /// Write-only for secrets. Left out for a secret, the one that is there stays. A secret with
-    /// fewer than 6 characters cannot be masked: the findings of the answer say so.
+    /// Write-only for secrets. Omit it to keep the current value of a secret. A secret with fewer
+    /// than 6 characters cannot be masked; the findings in the response say so.
     value: Option<String>,
-    /// It is sealed, and never shown again.
+    /// It is encrypted and never shown again.
     secret: Option<bool>,
     /// Which runs get it; required for secrets.
     runs: Option<VariableRuns>,
@@ -92,7 +92,7 @@ struct Variable {
 struct ModuleDefinition {
     /// The main provider, such as `aws`.
     terraform_provider: Option<String>,
-    /// What tags begin with before the version, where a project has several modules.
+    /// What tags begin with before the version, for a project with several modules.
     tag_prefix: Option<String>,
 }
 

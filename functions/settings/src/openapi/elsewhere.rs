@@ -15,22 +15,22 @@ use schemars::JsonSchema;
 
 #[derive(JsonSchema)]
 struct PageQuery {
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     after: Option<String>,
-    /// How many a page has: 1 to 100.
+    /// Items per page: 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
 }
 
 #[derive(JsonSchema)]
 struct ForceQuery {
-    /// Take a state that does not follow the current one.
+    /// Accept a state that does not follow the current one.
     force: Option<bool>,
 }
 
 #[derive(JsonSchema)]
 struct AfterQuery {
-    /// The `next` of the answer before.
+    /// The `next` of the previous response.
     after: Option<String>,
 }
 
@@ -46,23 +46,23 @@ pub(super) fn routes() -> Vec<Route> {
         post(STATE, Admin, "", not_here)
             .named(Stacks, "replaceState", "Import or restore a state")
             .about(
-                "Refused while a tracked run is unfinished or the stack is blocked. A state may be \
-                 packed with gzip; on AWS a request has at most 6 MB.",
+                "Refused while a deploy is in progress or the stack is blocked. A state may be \
+                 compressed with gzip; on AWS a request has at most 6 MB.",
             )
             .taking::<ForceQuery>(&["force"])
-            .body(Some(BodyOf::required::<NewState>().or_packed("A state packed with gzip.")))
+            .body(Some(BodyOf::required::<NewState>().or_packed("A state compressed with gzip.")))
             .gives::<StateVersion>("The version that is current now.")
             .refuses(&[409]),
         delete("/api/v1/stacks/{slug}/state/lock", Admin, "", not_here)
-            .named(Stacks, "unlockState", "Take the lock from whoever has it")
-            .about("Refused while a tracked run is unfinished or the stack is blocked.")
-            .ends("It is free.")
+            .named(Stacks, "unlockState", "Release the lock, whoever holds it")
+            .about("Refused while a deploy is in progress or the stack is blocked.")
+            .ends("The state is not locked.")
             .refuses(&[409]),
         read("/api/v1/stacks/{slug}/state/{version}", Admin, not_here)
-            .named(Stacks, "downloadState", "The body of a version; `current` is one too")
+            .named(Stacks, "downloadState", "The body of a version, or of `current`")
             .gives::<AnyObject>("A state as the tool writes it."),
         read("/api/v1/runs/{id}/state/{version}", Admin, not_here)
-            .named(Runs, "downloadTestState", "What a module's test made and could not destroy")
+            .named(Runs, "downloadTestState", "What a module's test created and could not destroy")
             .gives::<AnyObject>("A state as the tool writes it."),
         post(restore, Admin, "", not_here)
             .named(
@@ -71,13 +71,13 @@ pub(super) fn routes() -> Vec<Route> {
                 "Point each stack to the newest state that object storage holds",
             )
             .about(
-                "For after the records were restored to an earlier time. Refused unless runners are \
-                 held back. The highest serial of a lineage counts; other lineages and ties are \
-                 conflicts, kept as rescued versions for a person. Repeat it with `after` while the \
-                 answer has `next`.",
+                "Use it after the records were restored to an earlier time. Refused unless runs \
+                 are paused. The highest serial of a lineage wins; other lineages and ties are \
+                 conflicts and are kept as rescued versions for somebody to decide. Repeat it with \
+                 `after` while the response has `next`.",
             )
             .taking::<AfterQuery>(&["after"])
-            .gives::<RestoredStates>("What was found that the records did not know.")
+            .gives::<RestoredStates>("States that were missing from the records.")
             .refuses(&[409]),
     ]
 }

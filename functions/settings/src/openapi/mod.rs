@@ -25,11 +25,11 @@ use gantry_setup::web::Problem;
 use gantry_store::config::Role;
 use serde_json::{Map, Value, json};
 
-const ABOUT: &str = "GitLab pushes, tags and merge requests become runs of Terraform and OpenTofu. Every request \
-    carries an admin key as bearer token; `x-role` says which role it needs. Refusals are \
-    application/problem+json. Every change is recorded with its actor and outcome. A list is read \
-    page by page: `limit` says how many a page has, and `after` is the `next` of the page before, \
-    which is null at the end. Parameters that an address does not take are refused, as fields are.";
+const ABOUT: &str = "Runs Terraform and OpenTofu for pushes, tags and merge requests in GitLab. Every request \
+    needs an access key as bearer token; `x-role` is the role that it must have. Errors are \
+    application/problem+json. Every change is recorded with its actor and outcome. Lists are \
+    paginated: `limit` is the number of items per page, and `after` is the `next` of the previous \
+    page, which is null at the end. Unknown parameters and fields are refused.";
 
 /// The description.
 pub(crate) fn document(routes: Vec<Route>) -> Value {
@@ -45,7 +45,7 @@ pub(crate) fn document(routes: Vec<Route>) -> Value {
     let tags: Vec<_> =
         Tag::ALL.map(|tag| json!({ "name": tag.name(), "description": tag.about() })).into();
     let refused = json!({
-        "description": "Refused: the answer says what is wrong and what to do.",
+        "description": "Refused. The response says what is wrong and what to do.",
         "content": { "application/problem+json": {
             "schema": { "$ref": "#/components/schemas/Problem" }
         } }

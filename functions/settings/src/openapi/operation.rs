@@ -70,12 +70,12 @@ impl Tag {
     pub(super) fn about(self) -> &'static str {
         match self {
             Self::Integration => "The GitLab server that Gantry works with.",
-            Self::Stacks => "What runs: a folder of a project's tracked branch, with its state.",
+            Self::Stacks => "A stack is a folder on a project's tracked branch, with its state.",
             Self::Modules => "Modules for Terraform and OpenTofu, their tests and their versions.",
-            Self::Runs => "Plans and applies, and what people ask of them.",
+            Self::Runs => "Plans and applies, and the commands for them.",
             Self::Events => "What happened in GitLab, what was decided, and what people did.",
-            Self::Keys => "Who may use this API.",
-            Self::Operations => "For those who operate the installation.",
+            Self::Keys => "The access keys for this API.",
+            Self::Operations => "For operators of the installation.",
         }
     }
 }
@@ -280,14 +280,14 @@ fn in_path(path: &str, name: &str) -> &'static str {
     let below = |folder: &str| path.starts_with(&format!("/api/v1/{folder}/"));
     match name {
         "slug" if below("modules") => "The module's slug.",
-        "slug" if below("commands") => "The slug of the stack or the module.",
+        "slug" if below("commands") => "The slug of the stack or module.",
         "slug" => "The stack's slug.",
-        "id" if below("keys") => "The key's id, its name, or the key itself.",
-        "id" if below("events") => "The event's id.",
-        "id" => "The run's id.",
-        "request" => "The request's id: `request` of its answer.",
-        "version" if below("modules") => "The version's number.",
-        "version" => "Gantry's number of the version, or `current`.",
+        "id" if below("keys") => "The key's ID, its name, or the key itself.",
+        "id" if below("events") => "The event's ID.",
+        "id" => "The run's ID.",
+        "request" => "The request's ID: `request` in its response.",
+        "version" if below("modules") => "The version number.",
+        "version" => "Gantry's number for the version, or `current`.",
         _ => "",
     }
 }
