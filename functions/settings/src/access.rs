@@ -87,13 +87,15 @@ pub(crate) async fn guard(
 /// The key that a request carries.
 pub(crate) async fn find_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refusal> {
     let unauthorized =
-        |detail: &str| Refusal::new(StatusCode::UNAUTHORIZED, "An admin key is needed", detail);
+        |detail: &str| Refusal::new(StatusCode::UNAUTHORIZED, "An access key is required", detail);
     let secret = bearer(headers).ok_or_else(|| {
-        unauthorized("Send it as `Authorization: Bearer <key>`. The page / says where it lies.")
+        unauthorized(
+            "Send it as `Authorization: Bearer <key>`. The sign-in page says where to find it.",
+        )
     })?;
     let key = app.store.admin_key(secret).await?.ok_or_else(|| {
-        tracing::warn!("a request carried a key that is none");
-        unauthorized("The key is not one of this installation's, or it was deleted.")
+        tracing::warn!("a request carried an invalid key");
+        unauthorized("The key is not one of this installation's keys, or it was deleted.")
     })?;
     let digest = gantry_store::config::admin_key_digest(secret);
     let request = headers
@@ -117,9 +119,9 @@ pub(crate) fn too_low(caller: &Caller, needs: Role) -> Refusal {
     };
     Refusal::new(
         StatusCode::FORBIDDEN,
-        "The key may not do this",
+        "You don't have permission",
         format!(
-            "The key {:?} has the role {}, this needs {}.",
+            "Your key {:?} has the role {}; this requires {}.",
             caller.name,
             word(caller.role),
             word(needs)
@@ -182,7 +184,7 @@ pub(crate) fn outcome(response: &Response) -> String {
 
 /// Writes the line. A line that cannot be written is logged: what it tells of has happened.
 pub(crate) async fn record(app: &App, actor: String, what: String, outcome: String) {
-    tracing::info!(actor, what, outcome, "somebody asked for a change");
+    tracing::info!(actor, what, outcome, "a change was requested");
     let at = app.clock.now();
     let activity = Activity { actor, what, outcome, at };
     // The request's own id may repeat; each try is a line of its own.

@@ -29,7 +29,7 @@ const PAGING: &[&str] = &["after", "limit"];
 const SEARCHING: &[&str] = &["after", "limit", "search", "label"];
 
 const IDEMPOTENCY_KEY: (&str, &str) =
-    ("Idempotency-Key", "The request's id: the same one again is the same command.");
+    ("Idempotency-Key", "The request's ID. The same ID again stands for the same command.");
 const IF_MATCH: (&str, &str) = ("If-Match", "The version that the change is based on.");
 
 const A_PAGE: &str = "A page of the list.";
@@ -63,7 +63,7 @@ fn of_integration() -> Vec<Route> {
         put(INTEGRATION, Admin, "connect GitLab", integration::connect)
             .named(Integration, "connectGitLab", "Connect a GitLab server")
             .about(
-                "The server and the token are checked first; nothing is saved when they cannot work.",
+                "The server and the token are checked first; nothing is saved if they do not work.",
             )
             .sends::<ConnectGitLab>()
             .gives::<integration::IntegrationView>("What was found.")
@@ -71,7 +71,7 @@ fn of_integration() -> Vec<Route> {
         delete(INTEGRATION, Admin, "unlink GitLab", integration::unlink)
             .named(Integration, "unlinkGitLab", "Unlink the GitLab server")
             .gives::<integration::Unlinked>(
-                "Webhooks are still answered, nothing runs, stacks stay.",
+                "Webhooks are still answered, nothing runs, and stacks are kept.",
             )
             .refuses(&[409]),
         post(
@@ -81,9 +81,12 @@ fn of_integration() -> Vec<Route> {
             integration::rotate,
         )
         .named(Integration, "rotateWebhookSecret", "Replace the webhook secret")
-        .about("Rewrites the hooks that Gantry made and lists the projects still on the previous secret.")
+        .about(
+            "Updates the webhooks created by Gantry and lists the projects that still use the old \
+             secret.",
+        )
         .may_send::<RotateSecret>()
-        .gives::<integration::Rotated>("The previous one works for 7 days.")
+        .gives::<integration::Rotated>("The previous one keeps working for 7 days.")
         .refuses(&[409]),
     ]
 }
@@ -92,16 +95,16 @@ fn of_keys() -> Vec<Route> {
     const KEYS: &str = "/api/v1/keys";
     vec![
         read(KEYS, Admin, keys::list)
-            .named(Keys, "listKeys", "Admin keys")
+            .named(Keys, "listKeys", "Access keys")
             .gives::<keys::KeyList>("All keys."),
-        post(KEYS, Admin, "make a key", keys::create)
-            .named(Keys, "makeKey", "Make a key")
+        post(KEYS, Admin, "create a key", keys::create)
+            .named(Keys, "makeKey", "Create a key")
             .sends::<MakeKey>()
-            .makes::<keys::NewKey>("The key is shown this once.")
+            .makes::<keys::NewKey>("The key is shown only this once.")
             .refuses(&[409]),
         delete("/api/v1/keys/{id}", Admin, "delete a key", keys::delete)
-            .named(Keys, "deleteKey", "Delete a key, by its id, its name, or the key itself")
-            .ends("It is gone, and what it signed in.")
+            .named(Keys, "deleteKey", "Delete a key by its ID, its name, or the key itself")
+            .ends("The key is deleted, and its sessions have ended.")
             .refuses(&[409]),
     ]
 }
@@ -114,10 +117,10 @@ fn of_stacks() -> Vec<Route> {
             .named(Stacks, "listStacks", "Stacks, by slug")
             .taking::<stacks::ListQuery>(SEARCHING)
             .gives::<stacks::StackList>(A_PAGE),
-        post(STACKS, Admin, "make a stack", stacks::create)
-            .named(Stacks, "makeStack", "Make a stack")
+        post(STACKS, Admin, "create a stack", stacks::create)
+            .named(Stacks, "makeStack", "Create a stack")
             .sends::<NewStack>()
-            .makes::<stacks::Checked>("The stack, and what was found at its project.")
+            .makes::<stacks::Checked>("The stack, and the findings about its project.")
             .refuses(&[409, 502, 503]),
         read(STACK, Read, stacks::show)
             .named(Stacks, "showStack", "A stack")
@@ -125,29 +128,29 @@ fn of_stacks() -> Vec<Route> {
         put(STACK, Admin, "change the stack {slug}", stacks::edit)
             .named(Stacks, "changeStack", "Change a stack")
             .about(
-                "Project, branch, root and manage_state change only while no tracked run is \
-                 unfinished.",
+                "Project, branch, root and manage_state can be changed only while no deploy is in \
+                 progress.",
             )
             .header(IF_MATCH)
             .sends::<StackChange>()
             .gives::<stacks::Checked>(
-                "The stack; findings when its project, branch or root changed.",
+                "The stack, with findings if its project, branch or root changed.",
             )
             .refuses(&[409, 502, 503]),
         delete(STACK, Admin, "delete the stack {slug}", stacks::remove)
             .named(Stacks, "deleteStack", "Delete a stack")
             .taking::<stacks::RemoveQuery>(&["state"])
-            .gives::<stacks::Deleted>("It is deleted; its slug stays reserved.")
+            .gives::<stacks::Deleted>("It is deleted. Its slug stays reserved.")
             .refuses(&[409]),
         post(
             "/api/v1/stacks/{slug}/webhook",
             Admin,
-            "make or repair the webhook of the stack {slug}",
+            "create or repair the webhook of the stack {slug}",
             stacks::make_webhook,
         )
-        .named(Stacks, "makeWebhook", "Make or repair the project's one webhook")
+        .named(Stacks, "makeWebhook", "Create or repair the project's one webhook")
         .about(
-            "Where it cannot be made, the refusal carries what is needed to make it by hand in \
+            "If it cannot be created, the error contains what is needed to create it by hand in \
              `webhook`.",
         )
         .gives::<stacks::MadeWebhook>("The webhook.")
@@ -171,10 +174,10 @@ fn of_modules() -> Vec<Route> {
             .named(Modules, "listModules", "Modules, by slug")
             .taking::<stacks::ListQuery>(SEARCHING)
             .gives::<modules::ModuleList>(A_PAGE),
-        post(MODULES, Admin, "make a module", modules::create)
-            .named(Modules, "makeModule", "Make a module")
+        post(MODULES, Admin, "create a module", modules::create)
+            .named(Modules, "makeModule", "Create a module")
             .sends::<NewModule>()
-            .makes::<modules::ModuleView>("The module, and what was found at its project.")
+            .makes::<modules::ModuleView>("The module, and the findings about its project.")
             .refuses(&[409, 502, 503]),
         read(MODULE, Read, modules::show)
             .named(Modules, "showModule", "A module")
@@ -187,17 +190,17 @@ fn of_modules() -> Vec<Route> {
             .refuses(&[409, 502, 503]),
         delete(MODULE, Admin, "delete the module {slug}", modules::remove)
             .named(Modules, "deleteModule", "Delete a module")
-            .gives::<stacks::Deleted>("It is deleted; its slug stays reserved.")
+            .gives::<stacks::Deleted>("It is deleted. Its slug stays reserved.")
             .refuses(&[409]),
         read(VERSIONS, Read, modules::versions)
             .named(Modules, "listVersions", "A module's versions, the highest first")
             .taking::<modules::VersionQuery>(PAGING)
             .gives::<modules::VersionList>(A_PAGE),
-        post(VERSIONS, Deploy, "make a version of the module {slug}", modules::make_version)
+        post(VERSIONS, Deploy, "create a version of the module {slug}", modules::make_version)
             .named(
                 Modules,
                 "makeVersion",
-                "Test a commit, and make a version of it when its tests pass",
+                "Test a commit, and create a version from it if its tests pass",
             )
             .header(IDEMPOTENCY_KEY)
             .sends::<MakeVersion>()
@@ -207,16 +210,16 @@ fn of_modules() -> Vec<Route> {
             .named(
                 Modules,
                 "showVersion",
-                "A version with its tests and what its code says of itself",
+                "A version with its tests and what was read from its code",
             )
             .gives::<modules::TestedVersion>("The version."),
         post(
             "/api/v1/modules/{slug}/versions/{version}/yank",
             Admin,
-            "yank the version {version} of the module {slug}, or take that back",
+            "yank the version {version} of the module {slug}, or undo that",
             modules::yank,
         )
-        .named(Modules, "yankVersion", "Have nobody use a version any more, or take that back")
+        .named(Modules, "yankVersion", "Withdraw a version from use, or undo that")
         .header(IDEMPOTENCY_KEY)
         .may_send::<YankVersion>()
         .asks()
@@ -231,7 +234,7 @@ fn of_runs() -> Vec<Route> {
             .taking::<runs::ListQuery>(PAGING)
             .gives::<runs::RunList>(A_PAGE),
         read("/api/v1/waiting", Read, runs::waiting_list)
-            .named(Runs, "listWaitingRuns", "Runs that wait for a person, the oldest first")
+            .named(Runs, "listWaitingRuns", "Runs that need confirmation, the oldest first")
             .taking::<runs::ListQuery>(PAGING)
             .gives::<runs::RunList>(A_PAGE),
         read("/api/v1/runs/{id}", Read, runs::show)
@@ -240,14 +243,14 @@ fn of_runs() -> Vec<Route> {
         read("/api/v1/runs/{id}/log", Read, runs::log)
             .named(Runs, "showLog", "A run's log")
             .taking::<runs::LogQuery>(&["after", "before", "find"])
-            .gives::<runs::LogPart>("What came after the cursor, or before it, or what was found."),
+            .gives::<runs::LogPart>("What comes after or before the cursor, or the matches."),
         read("/api/v1/runs/{id}/change", Read, runs::show_change)
             .named(Runs, "showChange", "What a run's plan found")
             .gives::<Change>("The change."),
         read("/api/v1/commands/{slug}/{request}", Read, commands::outcome)
             .named(Runs, "showCommand", "How a command ended")
-            .gives::<CommandView>("It was decided.")
-            .or_later::<CommandView>("Nothing is known of it yet."),
+            .gives::<CommandView>("It has been decided.")
+            .or_later::<CommandView>("It has not been decided yet."),
     ]
 }
 
@@ -273,7 +276,7 @@ fn of_events() -> Vec<Route> {
             .named(
                 Events,
                 "listEvents",
-                "Webhooks and comparisons with what was decided, the newest first",
+                "Webhooks and polled changes with what was decided, the newest first",
             )
             .taking::<events::EventQuery>(&["after", "limit", "project"])
             .gives::<events::EventList>(A_PAGE),
@@ -281,7 +284,7 @@ fn of_events() -> Vec<Route> {
             .named(Events, "showEvent", "Everything that was decided for an event")
             .gives::<events::EventDecisions>("The decisions."),
         read("/api/v1/activity", Read, events::activity)
-            .named(Events, "listActivities", "What people did, or tried, the newest first")
+            .named(Events, "listActivities", "What people did or tried to do, the newest first")
             .taking::<events::ActivityQuery>(PAGING)
             .gives::<events::ActivityList>(A_PAGE),
     ]
@@ -293,35 +296,23 @@ fn of_operations() -> Vec<Route> {
             .named(
                 Operations,
                 "showOperations",
-                "Queues, dead letters, and whether runners are held back",
+                "Queues, failed messages, and whether runs are paused",
             )
-            .gives::<operations::Operations>("How things stand.")
+            .gives::<operations::Operations>("The current state.")
             .refuses(&[503]),
-        post(
-            "/api/v1/operations/redrive",
-            Admin,
-            "send messages again that were given up",
-            operations::redrive,
-        )
-        .named(Operations, "redriveMessages", "Send messages again that were given up")
-        .may_send::<Redrive>()
-        .gives::<operations::Redriven>(
-            "How many of which queue were sent again. At most 500 a queue: repeat it for more.",
-        )
-        .refuses(&[503]),
-        put(
-            "/api/v1/operations/pause",
-            Admin,
-            "hold runners back, or let them start",
-            operations::pause,
-        )
-        .named(Operations, "holdRunners", "Hold runners back, or let them start again")
-        .about(
-            "Webhooks are taken and decided all the same; runs wait in the line, running ones go on.",
-        )
-        .sends::<HoldRunners>()
-        .gives::<operations::Paused>("As it is now.")
-        .refuses(&[503]),
+        post("/api/v1/operations/redrive", Admin, "resend failed messages", operations::redrive)
+            .named(Operations, "redriveMessages", "Resend failed messages")
+            .may_send::<Redrive>()
+            .gives::<operations::Redriven>(
+                "How many of each queue were resent. At most 500 per queue; repeat it for more.",
+            )
+            .refuses(&[503]),
+        put("/api/v1/operations/pause", Admin, "pause or resume runs", operations::pause)
+            .named(Operations, "holdRunners", "Pause or resume runs")
+            .about("Webhooks are still processed; runs in progress finish, and new runs queue.")
+            .sends::<HoldRunners>()
+            .gives::<operations::Paused>("Whether runs are paused now.")
+            .refuses(&[503]),
     ]
 }
 
@@ -329,7 +320,7 @@ impl Route {
     /// Asks the scheduler for something, whose outcome may be known at once, or later.
     fn asks(self) -> Self {
         self.gives::<CommandView>("Done.")
-            .or_later::<CommandView>("Asked for; the outcome is not known yet.")
+            .or_later::<CommandView>("Requested; the outcome is not known yet.")
     }
 }
 

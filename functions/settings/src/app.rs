@@ -45,9 +45,9 @@ pub struct Deps {
 /// What keeps runs from Gantry's own files.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunsConfinement {
-    /// False where runs can read whatever their user can, or are refused for it.
+    /// False if runs can read whatever their user can, or are refused because of that.
     pub confined: bool,
-    /// What it means, for people.
+    /// What it means, in words.
     pub words: String,
 }
 
@@ -123,9 +123,9 @@ impl PublicUrl {
         let no = self.registry_host().is_none();
         no.then(|| {
             format!(
-                "Terraform and OpenTofu take no modules from {}: the name of a registry's host has \
-                 a dot, and letters, digits and - besides. Give Gantry a public address that has \
-                 one, such as https://gantry.example.com",
+                "Terraform and OpenTofu do not accept {} as a module registry: the host name of a \
+                 registry needs a dot, and may contain only letters, digits and - besides. Give \
+                 Gantry a public URL with such a host, for example https://gantry.example.com",
                 self.text
             )
         })
@@ -149,25 +149,27 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, InvalidPublicUrl> {
         let text = text.trim().trim_end_matches('/');
         let without_scheme = InvalidPublicUrl(
-            "it must begin with https:// or http://, as https://gantry.example.com does",
+            "it must begin with https:// or http://, such as https://gantry.example.com",
         );
         if !text.contains("://") {
             return Err(without_scheme);
         }
-        let url = Url::parse(text).map_err(|_| InvalidPublicUrl("it is not an address"))?;
+        let url = Url::parse(text).map_err(|_| InvalidPublicUrl("it is not a URL"))?;
         if !matches!(url.scheme(), "https" | "http") {
             return Err(without_scheme);
         }
         if !url.username().is_empty() || url.query().is_some() || url.fragment().is_some() {
-            return Err(InvalidPublicUrl("leave out user names and everything from ? or # on"));
+            return Err(InvalidPublicUrl("it must not contain a user name, a query or a fragment"));
         }
         // GitLab takes {name} in a webhook's address for a variable.
         if text.contains(['{', '}']) {
-            return Err(InvalidPublicUrl("braces have a meaning for GitLab: leave them out"));
+            return Err(InvalidPublicUrl(
+                "it must not contain braces, which have a special meaning in GitLab",
+            ));
         }
         if text.chars().count() > Self::LONGEST {
             return Err(InvalidPublicUrl(
-                "it has more than 120 characters, too many for GitLab's links",
+                "it must have at most 120 characters, because GitLab limits the length of links",
             ));
         }
         let loopback = match url.host() {
@@ -199,7 +201,7 @@ mod tests {
         for bare in ["gantry.example.com", "gantry.example.com:8443", "localhost", "ftp://x"] {
             let said = read(bare).unwrap_err().to_string();
             let expected =
-                "it must begin with https:// or http://, as https://gantry.example.com does";
+                "it must begin with https:// or http://, such as https://gantry.example.com";
             assert_eq!(said, expected, "{bare}");
         }
         assert!(read(&format!("https://{}.com", "a".repeat(120))).is_err());

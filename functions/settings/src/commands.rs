@@ -33,28 +33,32 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// Something that was asked for: its outcome, or that there is none yet.
+/// A command and its outcome, if there is one yet.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Command")]
 pub(crate) struct CommandView {
-    /// The request's id: from `Idempotency-Key`, or random.
+    /// The request's ID: from `Idempotency-Key`, or random.
     pub(crate) request: EventId,
-    /// Null while it is not decided.
+    /// Null until it is decided.
     done: Option<bool>,
-    /// What became of it, in words.
+    /// The outcome, in words.
     pub(crate) message: Option<String>,
-    /// The run that it made or was about.
+    /// The run that it created or was about.
     pub(crate) run: Option<RunId>,
     /// The name of the key that asked.
     actor: Option<String>,
     /// When it was decided.
     at: Option<Timestamp>,
-    /// Where the outcome can be asked for.
+    /// Where to read the outcome.
     outcome: String,
 }
 
+fn has_ended(state: RunState) -> Refusal {
+    refuse(format!("The run has already ended ({state})."))
+}
+
 fn refuse(why: impl Into<String>) -> Refusal {
-    Refusal::conflict("It cannot be done now", why)
+    Refusal::conflict("Not possible right now", why)
 }
 
 /// What people ask of a stack or of one of its runs. [`TABLE`] says who may, and how.
@@ -138,23 +142,23 @@ pub(crate) static TABLE: [Row; 7] = [
     },
     Row {
         id: "discardRun",
-        summary: "Do not apply the plan",
+        summary: "Discard the plan",
         ..row!(Discard, Deploy, "/runs/{id}/discard", "discard the run {id}")
     },
     Row {
         sure: true,
         id: "stopRun",
-        summary: "End the run",
-        about: "A plan ends at once. An apply finishes what is in flight and writes the state; a \
-                command of a provisioner is killed at once: its resource is tainted, and the next \
-                apply replaces it.",
+        summary: "Stop the run",
+        about: "A plan ends at once. An apply finishes the operations in progress and writes the \
+                state. A provisioner command is killed at once: its resource is tainted, and the \
+                next apply replaces it.",
         ..row!(Stop, Deploy, "/runs/{id}/stop", "stop the run {id}")
     },
     Row {
         boxes: &["force"],
         makes_run: true,
         id: "retryRun",
-        summary: "Run the same again, as a new run",
+        summary: "Repeat the run as a new one",
         body: Some(BodyOf::optional::<RetryRun>()),
         ..row!(Retry, Deploy, "/runs/{id}/retry", "retry the run {id}")
     },
@@ -170,7 +174,7 @@ pub(crate) static TABLE: [Row; 7] = [
         texts: &["reason"],
         tag: Tag::Stacks,
         id: "unblockStack",
-        summary: "Let the stack run again after a lost apply",
+        summary: "Unblock a stack after a lost apply",
         body: Some(BodyOf::required::<UnblockStack>()),
         ..row!(Unblock, Admin, "/stacks/{slug}/unblock", "unblock the stack {slug}")
     },
@@ -178,7 +182,7 @@ pub(crate) static TABLE: [Row; 7] = [
         sure: true,
         tag: Tag::Stacks,
         id: "catchUpStack",
-        summary: "Discard the unconfirmed run and all queued ones but the newest",
+        summary: "Discard the unconfirmed run and cancel all queued runs except the newest",
         ..row!(CatchUp, Deploy, "/stacks/{slug}/catch-up", "catch up with the stack {slug}")
     },
 ];
@@ -219,7 +223,10 @@ async fn confirm(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<Com
     let (run, stack) = run_and_stack(app, id).await?;
     let check = async {
         if run.state != RunState::Unconfirmed {
-            return Err(refuse(format!("The run is {}: there is nothing to confirm.", run.state)));
+            return Err(match run.state {
+                state if state.is_final() => has_ended(state),
+                state => refuse(format!("The run is {state}, so there is nothing to confirm.")),
+            });
         }
         may_start(app, &stack, RunType::Tracked).await
     };
@@ -232,8 +239,8 @@ async fn discard(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<Com
     let check = async {
         match run.state {
             RunState::Unconfirmed | RunState::Confirmed => Ok(()),
-            state if state.is_final() => Err(refuse(format!("The run has ended: {state}."))),
-            state => Err(refuse(format!("The run is {state}: stop it instead."))),
+            state if state.is_final() => Err(has_ended(state)),
+            state => Err(refuse(format!("The run is {state}. Stop it instead."))),
         }
     };
     give(app, caller, &stack, Command::Discard { run: run.id.clone() }, check).await
@@ -245,12 +252,12 @@ async fn stop(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<Comman
     let check = async {
         match run.state {
             RunState::Unconfirmed | RunState::Confirmed => {
-                Err(refuse(format!("The run is {}: discard it instead.", run.state)))
+                Err(refuse(format!("The run is {}. Discard it instead.", run.state)))
             }
             RunState::Destroying => {
-                Err(refuse("What the test made is being destroyed: that is not stopped."))
+                Err(refuse("What the test created is being destroyed, which cannot be stopped."))
             }
-            state if state.is_final() => Err(refuse(format!("The run has ended: {state}."))),
+            state if state.is_final() => Err(has_ended(state)),
             _ => Ok(()),
         }
     };
@@ -263,7 +270,7 @@ async fn retry(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<C
     let (run, stack) = run_and_stack(app, id).await?;
     let check = async {
         if !run.state.is_final() {
-            return Err(refuse(format!("The run is {}: it has not ended.", run.state)));
+            return Err(refuse(format!("The run is {} and has not ended yet.", run.state)));
         }
         may_start(app, &stack, run.run_type).await?;
         if run.run_type == RunType::Tracked && !force {
@@ -277,7 +284,7 @@ async fn retry(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<C
 async fn run(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<CommandView> {
     let run_type = form.choice::<RunType>("type").unwrap_or(RunType::Tracked);
     if run_type == RunType::Test {
-        form.wrong("type", "should be tracked or proposed");
+        form.wrong("type", "Must be tracked or proposed");
     }
     let mut commit = form.choice::<CommitSha>("commit");
     form.check()?;
@@ -286,7 +293,7 @@ async fn run(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<C
         let head = stacks::head_of(app, url, &stack.branch).await?;
         if commit.as_ref().is_some_and(|commit| *commit != head) {
             return Err(refuse(format!(
-                "{} is at {}: only that commit can be run, because the code is not at GitLab.",
+                "{} is at {}. Only that commit can be run, because the code is not in GitLab.",
                 stack.branch,
                 head.short()
             )));
@@ -297,7 +304,7 @@ async fn run(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<C
         may_start(app, &stack, run_type).await?;
         let known = stacks::tracked_branch(app, &stack).await?;
         if commit.is_none() && known.is_some_and(|known| known.missing) {
-            return Err(refuse(format!("The branch {} is not there.", stack.branch)));
+            return Err(refuse(format!("The branch {} does not exist.", stack.branch)));
         }
         Ok(())
     };
@@ -306,9 +313,9 @@ async fn run(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<C
 }
 
 async fn unblock(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<CommandView> {
-    let reason = form.required_text("reason", "what you found about the lost apply");
+    let reason = form.required_text("reason", "Say what you found about the lost apply.");
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > 500) {
-        form.wrong("reason", "has more than 500 characters");
+        form.wrong("reason", "At most 500 characters are allowed");
     }
     form.check()?;
     let stack = stacks::find(app, slug).await?.value;
@@ -334,7 +341,7 @@ async fn catch_up(app: &App, caller: &Caller, slug: &str, form: Form) -> Answer<
             None => false,
         };
         match (queued, waits) {
-            (0, true) => Err(refuse("No newer run waits: discard the run instead.")),
+            (0, true) => Err(refuse("No newer run is waiting. Discard the run instead.")),
             (0 | 1, false) => Err(refuse("There is nothing to catch up with.")),
             _ => Ok(()),
         }
@@ -424,7 +431,7 @@ fn decided(
 pub(crate) fn answer(view: CommandView) -> Answer<Response> {
     let (status, done) = match &view.message {
         Some(message) => (StatusCode::OK, Done::new(message.clone())),
-        None => (StatusCode::ACCEPTED, Done::new("asked for")),
+        None => (StatusCode::ACCEPTED, Done::new("requested")),
     };
     let location = [(header::LOCATION, view.outcome.clone())];
     Ok((status, location, Extension(done), Json(view)).into_response())
@@ -446,12 +453,12 @@ fn view(stack: &Stack, request: EventId, outcome: Option<CommandOutcome>) -> Com
 async fn may_start(app: &App, stack: &Stack, run_type: RunType) -> Answer<()> {
     let integration = app.store.integration().await?.map(|found| found.value);
     if let Some(why) = detached(stack, integration.as_ref()) {
-        return Err(refuse(format!("The stack is detached: {why}.")));
+        return Err(refuse(format!("The stack is detached because {why}.")));
     }
     let head = stacks::head(app, &stack.id).await?;
     match head.and_then(|head| head.value.blocked) {
         Some(blocked) if run_type == RunType::Tracked => Err(refuse(format!(
-            "The stack is blocked by run {} since {}: {}. Look at the state, then unblock it.",
+            "The stack has been blocked by run {} since {}: {}. Check the state, then unblock it.",
             blocked.run, blocked.since, blocked.reason
         ))),
         _ => Ok(()),
@@ -462,8 +469,8 @@ async fn may_start(app: &App, stack: &Stack, run_type: RunType) -> Answer<()> {
 async fn not_behind(app: &App, run: &Run) -> Answer<()> {
     match newer_head(app, run).await? {
         Some(head) => Err(refuse(format!(
-            "The run is for {}, {} is at {} now: repeating it may undo what came since. Send \
-             {{\"force\": true}} to do it all the same.",
+            "The run is for {}, but {} has moved to {}. Repeating it may revert newer changes. \
+             Send {{\"force\": true}} to do it anyway.",
             run.commit.short(),
             run.tracked_branch,
             head.short()

@@ -35,11 +35,11 @@ const MOST_DECISIONS: i32 = 200;
 /// Which events are asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct EventQuery {
-    /// Only events of this project: GitLab's id of it.
+    /// Only events of this project, by its ID in GitLab.
     pub(crate) project: Option<u64>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     pub(crate) after: Option<String>,
-    /// How many a page has: 1 to 100.
+    /// Items per page: 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub(crate) limit: Option<u32>,
 }
@@ -60,17 +60,17 @@ pub(crate) struct EventView {
     pub(crate) id: EventId,
     /// Where it came from.
     pub(crate) source: EventSource,
-    /// GitLab's id of the project that it is about.
+    /// The ID in GitLab of the project that it is about.
     pub(crate) project: Option<ProjectId>,
     /// What happened, in words.
     pub(crate) what: String,
-    /// When it came.
+    /// When it was received.
     pub(crate) received_at: Timestamp,
-    /// What became of it as a whole.
+    /// Its overall outcome.
     pub(crate) outcome: Option<String>,
     /// What was decided, by stack.
     pub(crate) decisions: Vec<DecisionView>,
-    /// There are more decisions than are listed: see the event itself.
+    /// There are more decisions than are listed; see the event itself.
     pub(crate) more_decisions: bool,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct DecisionView {
     stack_id: StackId,
     /// The stack's slug.
     pub(crate) stack: StackSlug,
-    /// Something runs for it.
+    /// A run was started for it.
     pub(crate) runs: bool,
     /// Why, or why not.
     pub(crate) reason: String,
@@ -197,15 +197,15 @@ fn view(record: DecisionRecord) -> DecisionView {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct ActivityQuery {
     // Links of earlier pages say `before`.
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     #[serde(alias = "before")]
     pub(crate) after: Option<String>,
-    /// How many a page has: 1 to 100.
+    /// Items per page: 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub(crate) limit: Option<u32>,
 }
 
-/// A page of what people did, or tried, the newest first.
+/// A page of what people did or tried to do, the newest first.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ActivityList {
     /// The newest first.

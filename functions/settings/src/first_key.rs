@@ -40,9 +40,9 @@ pub async fn ensure_first_admin_key(
 #[derive(Debug, thiserror::Error)]
 pub enum FirstKeyError {
     /// The secrets did not answer.
-    #[error("the first admin key could not be made")]
+    #[error("the first admin key could not be created")]
     Secrets(#[from] SecretError),
     /// The table did not answer.
-    #[error("the first admin key could not be made known")]
+    #[error("the first admin key could not be recorded")]
     Store(#[from] StoreError),
 }

@@ -23,7 +23,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, _state: &S) -> Answer<Self> {
         let bytes = to_bytes(request.into_body(), LARGEST).await.map_err(|_| {
-            let detail = format!("The body may have {} kB.", LARGEST / 1024);
+            let detail = format!("The body may have at most {} kB.", LARGEST / 1024);
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large", detail)
         })?;
         read_object(&bytes).map(Self)
@@ -51,7 +51,7 @@ fn read_object(bytes: &[u8]) -> Answer<Map<String, Value>> {
     };
     match serde_json::from_slice::<Value>(bytes) {
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(other) => Err(wrong(format!("It is {}; send an object: {{…}}.", kind(&other)))),
+        Ok(other) => Err(wrong(format!("It is {}. Send an object: {{…}}.", kind(&other)))),
         // The error's own text names line and column, never the content.
         Err(error) => Err(wrong(format!("It cannot be read: {error}."))),
     }
@@ -61,9 +61,9 @@ fn read_object(bytes: &[u8]) -> Answer<Map<String, Value>> {
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "true or false",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
@@ -72,7 +72,7 @@ fn kind(value: &Value) -> &'static str {
 /// What should have been there, by serde's words. They begin with what was, which may be a secret.
 fn expected(words: &str) -> String {
     match words.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("should be {expected}"),
+        Some((_, expected)) => format!("Must be {expected}"),
         None => words.to_owned(),
     }
 }
@@ -120,7 +120,7 @@ impl Form {
         let text = self.raw_text(name)?;
         let text = text.trim();
         if text.chars().any(char::is_control) {
-            self.wrong(name, "has a line break or another control character");
+            self.wrong(name, "Must not contain line breaks or other control characters");
             return None;
         }
         (!text.is_empty()).then(|| text.to_owned())
@@ -131,18 +131,18 @@ impl Form {
         match self.value(name)? {
             Value::String(text) => Some(text),
             other => {
-                self.wrong(name, format!("should be a text, not {}", kind(&other)));
+                self.wrong(name, format!("Must be a string, not {}", kind(&other)));
                 None
             }
         }
     }
 
-    /// A text that must be there.
-    pub(crate) fn required_text(&mut self, name: &'static str, what: &str) -> Option<String> {
+    /// A text that must be there: `ask` asks for it.
+    pub(crate) fn required_text(&mut self, name: &'static str, ask: &str) -> Option<String> {
         let said = self.errors.len();
         let text = self.text(name);
         if text.is_none() && self.errors.len() == said {
-            self.wrong(name, format!("is missing: {what}"));
+            self.wrong(name, ask);
         }
         text
     }
@@ -152,7 +152,7 @@ impl Form {
         match self.value(name)? {
             Value::Bool(flag) => Some(flag),
             other => {
-                self.wrong(name, format!("should be true or false, not {}", kind(&other)));
+                self.wrong(name, format!("Must be true or false, not {}", kind(&other)));
                 None
             }
         }
@@ -178,11 +178,11 @@ impl Form {
         check: impl Fn(&str) -> Result<String, String>,
     ) -> Option<Vec<String>> {
         let Value::Array(items) = self.value(name)? else {
-            self.wrong(name, "should be a list of texts");
+            self.wrong(name, "Must be a list of strings");
             return None;
         };
         if items.len() > most {
-            self.wrong(name, format!("has {} entries, at most {most} are taken", items.len()));
+            self.wrong(name, format!("Has {} entries; at most {most} are allowed", items.len()));
             return None;
         }
         let mut texts = Vec::with_capacity(items.len());
@@ -190,7 +190,7 @@ impl Form {
             let read = match &item {
                 Value::String(text) => check(text),
                 Value::Number(number) => check(&number.to_string()),
-                other => Err(format!("should be a text, not {}", kind(other))),
+                other => Err(format!("Must be a string, not {}", kind(other))),
             };
             match read {
                 Ok(text) => texts.push(text),
@@ -208,18 +208,18 @@ impl Form {
         read: impl Fn(&mut Form) -> Option<T>,
     ) -> Option<Vec<T>> {
         let Value::Array(items) = self.value(name)? else {
-            self.wrong(name, "should be a list of objects");
+            self.wrong(name, "Must be a list of objects");
             return None;
         };
         if items.len() > most {
-            self.wrong(name, format!("has {} entries, at most {most} are taken", items.len()));
+            self.wrong(name, format!("Has {} entries; at most {most} are allowed", items.len()));
             return None;
         }
         let mut objects = Vec::with_capacity(items.len());
         for (place, item) in items.into_iter().enumerate() {
             let at = format!("{name}[{place}]");
             let Value::Object(fields) = item else {
-                self.wrong(&at, format!("should be an object, not {}", kind(&item)));
+                self.wrong(&at, format!("Must be an object, not {}", kind(&item)));
                 continue;
             };
             let at = self.path(&at);
@@ -245,7 +245,7 @@ impl Form {
                 Some(object)
             }
             other => {
-                self.wrong(name, format!("should be an object, not {}", kind(&other)));
+                self.wrong(name, format!("Must be an object, not {}", kind(&other)));
                 None
             }
         }
@@ -262,7 +262,7 @@ impl Form {
         for name in self.fields.keys() {
             let path =
                 if self.at.is_empty() { name.clone() } else { format!("{}.{name}", self.at) };
-            errors.insert(path, format!("is no field here; there are: {}", self.known.join(", ")));
+            errors.insert(path, format!("Unknown field; allowed: {}", self.known.join(", ")));
         }
         errors
     }
@@ -288,8 +288,8 @@ mod tests {
             panic!()
         };
         let mut form = Form::new(body);
-        form.required_text("name", "a name");
-        form.required_text("nothing", "anything");
+        form.required_text("name", "Enter a name.");
+        form.required_text("nothing", "Enter anything.");
         form.flag("on");
         form.texts("list", 5, |text| Ok(text.to_owned()));
         form.objects("things", 5, |form| form.text("id"));
@@ -297,17 +297,17 @@ mod tests {
         let said: Vec<String> = form
             .finish()
             .into_iter()
-            .map(|(field, problem)| format!("{field} {problem}"))
+            .map(|(field, problem)| format!("{field}: {problem}"))
             .collect();
         insta::assert_snapshot!(said.join("\n"), @"
-        inner.more is no field here; there are: id
-        list[1] should be a text, not true or false
-        name should be a text, not a number
-        nmae is no field here; there are: name, nothing, on, list, things, inner
-        nothing is missing: anything
-        on should be true or false, not a text
-        things[0].x is no field here; there are: id
-        things[1] should be an object, not a number
+        inner.more: Unknown field; allowed: id
+        list[1]: Must be a string, not a boolean
+        name: Must be a string, not a number
+        nmae: Unknown field; allowed: name, nothing, on, list, things, inner
+        nothing: Enter anything.
+        on: Must be true or false, not a string
+        things[0].x: Unknown field; allowed: id
+        things[1]: Must be an object, not a number
         ");
     }
 
@@ -319,8 +319,8 @@ mod tests {
             .collect();
         insta::assert_snapshot!(said.join("\n"), @"
         refused: The body is not a JSON object. It cannot be read: expected `:` at line 2 column 6.
-        refused: The body is not a JSON object. It is a list; send an object: {…}.
-        refused: The body is not a JSON object. It is a text; send an object: {…}.
+        refused: The body is not a JSON object. It is a list. Send an object: {…}.
+        refused: The body is not a JSON object. It is a string. Send an object: {…}.
         refused: The body is not a JSON object. It cannot be read: EOF while parsing an object at line 1 column 1.
         ");
         assert!(read_object(b" ").unwrap().is_empty());

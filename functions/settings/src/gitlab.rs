@@ -55,7 +55,7 @@ impl Connector {
                 let mut problem = Problem::new(
                     StatusCode::CONFLICT,
                     "GitLab is not connected",
-                    format!("Connect it first, with PUT /api/v1/integration: {why}."),
+                    format!("Connect it first (PUT /api/v1/integration): {why}."),
                 );
                 if let Some(cause) = std::error::Error::source(&why) {
                     problem.detail = format!("{} {cause}.", problem.detail);
@@ -77,8 +77,8 @@ pub(crate) fn detached(stack: &Stack, integration: Option<&Integration>) -> Opti
             Some(format!("{} was unlinked", integration.api_host))
         }
         Some(integration) => Some(format!(
-            "its project belongs to a GitLab server that was linked before {}: point the stack \
-             at a project there",
+            "its project is on a GitLab server that was linked before {}; point the stack at a \
+             project there",
             integration.api_host
         )),
     }

@@ -27,32 +27,32 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// An admin key as it is listed: the key itself is shown when it is made, and never again.
+/// An access key as it is listed. The key itself is shown once, when it is created.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Key")]
 pub(crate) struct KeyView {
     /// The start of its digest.
     pub(crate) id: String,
-    /// What it is called wherever something was done with it.
+    /// Shown next to everything that is done with it.
     pub(crate) name: String,
     /// What it may do.
     pub(crate) role: Role,
-    /// Of a worker's key: whose runs it takes.
+    /// Worker keys only: the pool to take runs from.
     pub(crate) pool: Option<Pool>,
-    /// When it was made.
+    /// When it was created.
     pub(crate) created_at: Timestamp,
 }
 
-/// A key that was just made.
+/// A key that was just created.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct NewKey {
     #[serde(flatten)]
     pub(crate) view: KeyView,
-    /// The key itself: this is the only time that it is shown.
+    /// The key itself. It is never shown again.
     pub(crate) key: String,
 }
 
-/// All admin keys.
+/// All access keys.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct KeyList {
     /// The oldest first.
@@ -83,39 +83,39 @@ pub(crate) async fn listed(app: &App) -> Answer<Vec<KeyView>> {
 /// `POST /api/v1/keys {"name", "role", "pool"?}`
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
     let made = make(&app, body).await?;
-    let done = Done::new(format!("made the key {:?}", made.view.name));
+    let done = Done::new(format!("created the key {:?}", made.view.name));
     Ok((StatusCode::CREATED, Extension(done), Json(made)))
 }
 
 /// Makes a key.
 pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<NewKey> {
     let mut form = Form::new(body);
-    let name = form.required_text("name", "what to call the key, such as its holder's name");
+    let name = form.required_text("name", "Enter a name for the key, such as its holder's.");
     let role = form.choice::<Role>("role");
     if role.is_none() {
-        form.wrong("role", "is missing: worker, read, deploy or admin");
+        form.wrong("role", "Choose a role: worker, read, deploy or admin.");
     }
     let pool = pool(&mut form);
     match role {
         Some(Role::Worker) if pool.is_none() && !form.is_wrong("pool") => {
-            form.wrong("pool", "is missing: whose runs the worker takes");
+            form.wrong("pool", "Enter the pool that the worker takes runs from.");
         }
         Some(role) if role != Role::Worker && pool.is_some() => {
-            form.wrong("pool", "is for keys of workers alone");
+            form.wrong("pool", "Only worker keys have a pool");
         }
         _ => {}
     }
     if let Some(name) = &name {
         if name.chars().count() > 64 {
-            form.wrong("name", "has more than 64 characters");
+            form.wrong("name", "At most 64 characters are allowed");
         }
         if all(app).await?.iter().any(|key| key.value.name == *name) {
-            form.wrong("name", "is the name of another key");
+            form.wrong("name", "Another key already has this name");
         }
     }
     form.check()?;
     let (Some(name), Some(role)) = (name, role) else {
-        return Err(Refusal::field("name", "is missing"));
+        return Err(Refusal::field("name", "Enter a name."));
     };
     let secret = first_key::new_key();
     let digest = admin_key_digest(secret.expose_secret());
@@ -123,7 +123,7 @@ pub(crate) async fn make(app: &App, body: Map<String, Value>) -> Answer<NewKey> 
     let write = Write::put(keys::admin_key(&digest), Expect::Absent, &key)?;
     match app.store.write(vec![write]).await? {
         Outcome::Written => {}
-        Outcome::Stale => return Err(Refusal::conflict("Try again", "The key was not made.")),
+        Outcome::Stale => return Err(Refusal::conflict("Try again", "The key was not created.")),
     }
     Ok(NewKey { view: view(&digest, key), key: secret.expose_secret().to_owned() })
 }
@@ -152,7 +152,7 @@ pub(crate) async fn revoke(app: &App, caller: &Caller, which: &str) -> Answer<St
     if key.key.sk == caller.digest {
         return Err(Refusal::conflict(
             "The key is in use",
-            "This request carries it. Use another admin key to delete it.",
+            "This request uses it. Use another key with the role admin to delete it.",
         ));
     }
     // The first key is made anew from its secret whenever a program starts: so the secret goes

@@ -81,7 +81,7 @@ fn public_url(deployment: Deployment) -> Result<Option<String>, EnvironmentError
         Ok(_) => Ok(Some(url)),
         Err(error) => Err(EnvironmentError::Wrong {
             name: "GANTRY_PUBLIC_URL".to_owned(),
-            expected: "an address (https://gantry.example.com)".to_owned(),
+            expected: "a URL (https://gantry.example.com)".to_owned(),
             problem: error.to_string(),
         }),
     }

@@ -59,7 +59,7 @@ pub(crate) async fn list(
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
     let made = stacks::make(&app, Kind::Module, body).await?;
     let slug = made.stack.slug().clone();
-    let done = Done::new(format!("made the module {slug}"));
+    let done = Done::new(format!("created the module {slug}"));
     let module = stacks::find_of(&app, Kind::Module, slug.as_str()).await?;
     let checked = Checked { findings: made.findings, note: made.note };
     let answer = ModuleView { checked: Some(checked), ..view(&app, module).await? };
@@ -102,7 +102,7 @@ pub(crate) async fn remove(
     stacks::find_of(&app, Kind::Module, &slug).await?;
     let (slug, _) = stacks::delete(&app, &slug, None).await?;
     let done = Done::new(format!("deleted the module {slug}"));
-    let meaning = "Its tests do not run any more. Its slug stays reserved.".to_owned();
+    let meaning = "Its tests no longer run. Its slug stays reserved.".to_owned();
     Ok((Extension(done), Json(Deleted { slug, meaning })))
 }
 
@@ -124,7 +124,7 @@ pub(crate) struct ModuleView {
     /// The first part of its address in the registry.
     #[schemars(with = "String")]
     namespace: Option<String>,
-    /// The newest version that can be used; no pre-release.
+    /// The newest version that can be used, pre-releases excluded.
     current: Option<Version>,
     #[serde(flatten)]
     checked: Option<Checked>,
@@ -134,7 +134,7 @@ pub(crate) struct ModuleView {
 #[derive(Serialize, JsonSchema)]
 struct Checked {
     findings: Vec<Finding>,
-    /// Why GitLab cannot call here; null when it can, as far as is known.
+    /// Why GitLab cannot reach Gantry; null when it can, as far as is known.
     #[schemars(extend("x-may-be-null" = true))]
     note: Option<String>,
 }
@@ -231,13 +231,13 @@ struct VersionView {
     /// Whether it can be used.
     state: VersionState,
     commit: CommitSha,
-    /// The tag that asked for it; null where a person did.
+    /// The tag that it was created for; null if somebody asked for it.
     tag: Option<String>,
-    /// When its tests had ended.
+    /// When its tests ended.
     at: Timestamp,
     /// The module's run that tested it.
     run: RunId,
-    /// Set while nobody is to use it.
+    /// Set while it is yanked.
     yanked: Option<Yanked>,
 }
 
@@ -251,14 +251,14 @@ pub(crate) struct VersionList {
     next: Option<Version>,
 }
 
-/// A version of a module, with its tests and what its code says of itself.
+/// A version of a module, with its tests and what was read from its code.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct TestedVersion {
     #[serde(flatten)]
     version: VersionView,
     /// By name.
     tests: Vec<TestView>,
-    /// What is read from its code; null where that was not kept.
+    /// What was read from its code; null if that was not kept.
     code: Option<Metadata>,
 }
 
@@ -269,11 +269,11 @@ struct TestView {
     name: TestName,
     /// The test run.
     run: RunId,
-    /// Where the test run is.
+    /// The state of the test run.
     state: RunState,
-    /// Its plan or apply has to fail.
+    /// Its plan or apply must fail.
     negative: bool,
-    /// One line on how it ended other than well.
+    /// One line about how it ended, unless it ended well.
     summary: Option<String>,
 }
 
@@ -287,10 +287,10 @@ impl From<VersionRecord> for VersionView {
 /// Which part of the list is asked for.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct VersionQuery {
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     #[schemars(with = "Option<String>")]
     after: Option<Version>,
-    /// How many a page has: 1 to 100.
+    /// Items per page: 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
 }
@@ -347,7 +347,7 @@ pub(crate) async fn ask_yank(
     let mut form = Form::new(body);
     let note = form.text("note");
     if note.as_ref().is_some_and(|note| note.chars().count() > 500) {
-        form.wrong("note", "has more than 500 characters");
+        form.wrong("note", "At most 500 characters are allowed");
     }
     form.check()?;
     let module = stacks::find_of(app, Kind::Module, slug).await?.value;
@@ -356,8 +356,8 @@ pub(crate) async fn ask_yank(
     let found = app.store.get::<VersionRecord>(&keys::version(&module.id, &number)).await?;
     if found.ok_or_else(missing)?.value.state != VersionState::Active {
         return Err(Refusal::conflict(
-            "It cannot be yanked",
-            "Its tests failed: nobody can use it.",
+            "The version cannot be yanked",
+            "Its tests failed, so nobody can use it.",
         ));
     }
     let command = Command::Yank { version: number, note };
@@ -418,12 +418,12 @@ pub(crate) async fn ask_version(
     body: Map<String, Value>,
 ) -> Answer<CommandView> {
     let mut form = Form::new(body);
-    let version = form.required_text("version", "the number of the version, such as 1.2.0");
+    let version = form.required_text("version", "Enter the version number, such as 1.2.0.");
     let commit = form.choice::<CommitSha>("commit");
     let version = version.and_then(|text| match text.parse::<Version>() {
         Ok(version) if version.build.is_empty() => Some(version),
         _ => {
-            form.wrong("version", "should be a version as SemVer has them, such as 1.2.0");
+            form.wrong("version", "Must be a SemVer version without build metadata, such as 1.2.0");
             None
         }
     });
@@ -434,8 +434,8 @@ pub(crate) async fn ask_version(
     let known = app.store.get::<VersionRecord>(&key).await?;
     if known.is_some_and(|known| known.value.state == VersionState::Active) {
         return Err(Refusal::conflict(
-            "The version exists",
-            "The module has it already, and a number is never used again.",
+            "The version already exists",
+            "The module already has this version, and version numbers are never reused.",
         ));
     }
     let command = Command::MakeVersion { version, commit };

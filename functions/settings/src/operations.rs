@@ -9,6 +9,7 @@ use crate::{
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use futures::future::{try_join, try_join_all};
+use gantry_domain::text::counted;
 use gantry_queue::{Backlog, DeadLetter, QueueName, SlotsMessage};
 use gantry_store::{Expect, Write, config::Pause, keys, scheduler::SlotLimit};
 use jiff::Timestamp;
@@ -17,44 +18,44 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// How things stand: whether runners are held back, the queues, and messages that were given up.
+/// The current state of operations: whether runs are paused, the queues, and failed messages.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Operations {
-    /// Who holds runners back; null while they start.
+    /// Who paused runs; null while they are not paused.
     pub(crate) pause: Option<Pause>,
-    /// Set while the cloud takes fewer runners than are set.
+    /// Set while the cloud accepts fewer runners than configured.
     pub(crate) fewer_runners: Option<FewerRunners>,
-    /// What runs on the installation's own machine are kept from; null where it starts builds instead.
+    /// How runs on the installation's own machine are confined; null if builds are started instead.
     pub(crate) runs: Option<RunsConfinement>,
-    /// How much each queue holds.
+    /// How many messages each queue holds.
     pub(crate) queues: Vec<Queue>,
-    /// Messages that were given up, by queue.
+    /// Failed messages, by queue.
     pub(crate) dead_letters: Vec<DeadQueue>,
 }
 
 /// The cloud's limit, while it is in force.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct FewerRunners {
-    /// How many runners it had taken.
+    /// How many runners it had accepted.
     pub(crate) runners: u32,
     /// Since when.
     pub(crate) since: Timestamp,
-    /// The cloud's own words.
+    /// The cloud's own message.
     pub(crate) words: String,
 }
 
-/// How much a queue holds, about.
+/// How many messages a queue holds, approximately.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Queue {
     /// Its name.
     pub(crate) queue: &'static str,
-    /// Messages that nobody handles yet.
+    /// Messages that are not being processed yet.
     pub(crate) waiting: u64,
-    /// Those that are handled now, or wait for their time: a delay, or another attempt.
+    /// Those that are being processed, or are delayed or waiting for another attempt.
     pub(crate) in_flight: u64,
-    /// Those that were handled without success; null on AWS.
+    /// Those whose processing has failed so far; null on AWS.
     pub(crate) failing: Option<u64>,
-    /// When the oldest was sent; null without one, and on AWS, where CloudWatch has its age.
+    /// When the oldest was sent; null if there is none, and on AWS, where CloudWatch has its age.
     pub(crate) oldest: Option<Timestamp>,
 }
 
@@ -65,39 +66,39 @@ impl Queue {
     }
 }
 
-/// The messages of a queue that were given up; at most about a hundred are shown.
+/// The failed messages of a queue; at most about 100 are shown.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeadLetters")]
 pub(crate) struct DeadQueue {
     /// The queue's name.
     pub(crate) queue: &'static str,
-    /// At most about a hundred of them.
+    /// At most about 100 of them.
     pub(crate) messages: Vec<DeadMessage>,
 }
 
-/// A message that was given up.
+/// A failed message.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeadLetter")]
 pub(crate) struct DeadMessage {
-    /// What it asked for; null when that cannot be read.
+    /// What it asked for; null if it cannot be read.
     pub(crate) kind: Option<&'static str>,
-    /// Its line: messages of one line are handled in their order.
+    /// Its group: messages of one group are processed in order.
     pub(crate) group: Option<String>,
-    /// Why it was given up.
+    /// Why it failed.
     pub(crate) error: Option<String>,
     /// When it was sent.
     pub(crate) sent_at: Option<Timestamp>,
 }
 
-/// How many messages of which queue were sent again.
+/// How many messages of each queue were resent.
 #[derive(Serialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct Redriven(BTreeMap<&'static str, usize>);
 
-/// Whether runners are held back, as it is now.
+/// Whether runs are paused now.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Paused {
-    /// No runner is started.
+    /// No new run is started.
     paused: bool,
 }
 
@@ -153,7 +154,7 @@ pub(crate) async fn send_again(
         .filter(|queue| named.as_ref().is_none_or(|name| name == word(*queue)))
         .collect();
     if chosen.is_empty() {
-        form.wrong("queue", "is one of events, source, feedback, starts and later");
+        form.wrong("queue", "Must be one of events, source, feedback, starts and later");
     }
     form.check()?;
     let mut sent = BTreeMap::new();
@@ -162,8 +163,8 @@ pub(crate) async fn send_again(
         sent.insert(word(queue), count);
     }
     let all: usize = sent.values().sum();
-    tracing::info!(messages = all, "dead letters were sent again");
-    let done = Done::new(format!("sent {all} messages again"));
+    tracing::info!(messages = all, "failed messages were resent");
+    let done = Done::new(format!("resent {}", counted(all, "message")));
     Ok((sent, done))
 }
 
@@ -176,7 +177,7 @@ pub(crate) async fn pause(
     let mut form = Form::new(body);
     let paused = form.flag("paused");
     if paused.is_none() {
-        form.wrong("paused", "is missing: true or false");
+        form.wrong("paused", "Must be true or false");
     }
     form.check()?;
     let paused = paused == Some(true);
@@ -191,7 +192,7 @@ pub(crate) async fn set_pause(app: &App, caller: &Caller, paused: bool) -> Answe
         let pause = Pause { by: caller.name.clone(), since: app.clock.now() };
         // Who paused first stays named.
         let _outcome = app.store.write(vec![Write::put(key, Expect::Absent, &pause)?]).await?;
-        return Ok(Done::new("no runner is started from now on"));
+        return Ok(Done::new("runs are paused"));
     }
     let _outcome = app.store.write(vec![Write::Delete { key, expect: Expect::Any }]).await?;
     let cause = format!("resume.{}", caller.request);
@@ -199,7 +200,7 @@ pub(crate) async fn set_pause(app: &App, caller: &Caller, paused: bool) -> Answe
         .send(SlotsMessage::Dispatch { cause })
         .await
         .map_err(|error| trouble(&error.into()))?;
-    Ok(Done::new("runners are started again"))
+    Ok(Done::new("runs are resumed"))
 }
 
 /// A queue's name without its kind.

@@ -58,9 +58,9 @@ impl Refusal {
     /// 422: everything that is wrong with the request's fields, at once.
     pub(crate) fn fields(errors: BTreeMap<String, String>) -> Self {
         let names: Vec<_> = errors.keys().map(String::as_str).collect();
-        let detail = format!("Nothing was changed. Look at: {}.", names.join(", "));
+        let detail = format!("Nothing was changed. Check: {}.", names.join(", "));
         let mut problem =
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Some fields are wrong", detail);
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Some fields are invalid", detail);
         problem.errors = errors;
         problem.into()
     }
@@ -139,15 +139,15 @@ impl From<gantry_gitlab::Error> for Refusal {
         use gantry_gitlab::Error as E;
         let (status, title) = match &error {
             E::TokenRejected { .. } | E::ScopeMissing { .. } => {
-                (StatusCode::CONFLICT, "GitLab does not take the token")
+                (StatusCode::CONFLICT, "GitLab rejects the token")
             }
-            E::Forbidden { .. } => (StatusCode::CONFLICT, "GitLab does not allow it"),
-            E::NotFound { .. } => (StatusCode::CONFLICT, "GitLab does not have it"),
+            E::Forbidden { .. } => (StatusCode::CONFLICT, "GitLab does not allow this"),
+            E::NotFound { .. } => (StatusCode::CONFLICT, "Not found in GitLab"),
             E::RateLimited { .. }
             | E::Unavailable { .. }
             | E::NoArchive { .. }
-            | E::Conflict { .. } => (StatusCode::SERVICE_UNAVAILABLE, "GitLab does not answer now"),
-            E::Refused { .. } => (StatusCode::BAD_GATEWAY, "GitLab gave no usable answer"),
+            | E::Conflict { .. } => (StatusCode::SERVICE_UNAVAILABLE, "GitLab is not available"),
+            E::Refused { .. } => (StatusCode::BAD_GATEWAY, "GitLab's answer is unusable"),
         };
         let mut refusal = Self::new(status, title, error.to_string());
         refusal.retry_after = error.retry_after().map(|wait| wait.as_secs());

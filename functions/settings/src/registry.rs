@@ -115,7 +115,7 @@ pub(crate) async fn archive(
     if token.is_ok_and(|token| token.run == archive_id(&module, digest)) {
         return send(&app, &objects::module(&module, digest)).await?.ok_or_else(missing);
     }
-    Err(unauthorized("The address of the archive is not good any more: ask for it again."))
+    Err(unauthorized("The URL of the archive has expired. Request it again."))
 }
 
 async fn send(app: &App, key: &str) -> Answer<Option<Response>> {
@@ -164,13 +164,13 @@ async fn authorize(app: &App, headers: &HeaderMap) -> Answer<()> {
         return Ok(());
     }
     Err(unauthorized(
-        "The registry needs a key of this installation: set TF_TOKEN_<host> to one with the role \
-         read, every dot of the host replaced by an underscore.",
+        "The registry requires an access key for this installation. Set TF_TOKEN_<host> to one \
+         with the role read, with every dot in the host replaced by an underscore.",
     ))
 }
 
 fn unauthorized(why: &str) -> Refusal {
-    Problem::new(StatusCode::UNAUTHORIZED, "A key is needed", why.to_owned()).into()
+    Problem::new(StatusCode::UNAUTHORIZED, "An access key is required", why.to_owned()).into()
 }
 
 /// What the key of an archive's address names.

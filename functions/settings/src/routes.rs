@@ -242,7 +242,7 @@ fn pages() -> Vec<Route> {
         see("/gitlab/unlink", Admin, page::ask_unlink),
         sure("/gitlab/unlink", Admin, "unlink GitLab", page::unlink_gitlab),
         see("/stacks/new", Admin, page::new_stack),
-        send("/stacks/new", Admin, "make a stack", page::create_stack),
+        send("/stacks/new", Admin, "create a stack", page::create_stack),
         list("/stacks/{slug}", &["after", "before", "asked", "done", "made", "state"], page::stack),
         see("/stacks/{slug}/edit", Admin, page::edit_stack),
         send("/stacks/{slug}/edit", Admin, "change the stack {slug}", page::save_stack),
@@ -250,7 +250,7 @@ fn pages() -> Vec<Route> {
         send(
             "/stacks/{slug}/webhook",
             Admin,
-            "make or repair the webhook of the stack {slug}",
+            "create or repair the webhook of the stack {slug}",
             page::repair_webhook,
         ),
         see("/stacks/{slug}/catch-up", Deploy, page::ask_catch_up),
@@ -259,14 +259,14 @@ fn pages() -> Vec<Route> {
         send("/stacks/{slug}/delete", Admin, "delete the stack {slug}", page::delete_stack),
         list("/modules", &["after", "done", "label", "limit", "search"], page::modules),
         see("/modules/new", Admin, page::new_module),
-        send("/modules/new", Admin, "make a module", page::create_module),
+        send("/modules/new", Admin, "create a module", page::create_module),
         list("/modules/{slug}", &["asked", "done", "made"], page::module),
         see("/modules/{slug}/edit", Admin, page::edit_module),
         send("/modules/{slug}/edit", Admin, "change the module {slug}", page::save_module),
         send(
             "/modules/{slug}/versions",
             Deploy,
-            "make a version of the module {slug}",
+            "create a version of the module {slug}",
             page::make_version,
         ),
         send("/modules/{slug}/yank", Admin, "yank a version of the module {slug}", page::yank),
@@ -278,13 +278,13 @@ fn pages() -> Vec<Route> {
         list("/events", &["after", "before", "done", "project"], page::events),
         list("/activity", &["after", "done", "limit"], page::activity),
         see("/keys", Admin, page::keys),
-        send("/keys", Admin, "make a key", page::make_key),
+        send("/keys", Admin, "create a key", page::make_key),
         see("/keys/delete", Admin, page::ask_revoke),
         sure("/keys/delete", Admin, "delete a key", page::delete_key),
         see("/operations", Admin, page::operations),
         see("/operations/redrive", Admin, page::ask_redrive),
-        sure("/operations/redrive", Admin, "send messages again that were given up", page::redrive),
-        send("/operations/pause", Admin, "hold runners back, or let them start", page::pause),
+        sure("/operations/redrive", Admin, "resend failed messages", page::redrive),
+        send("/operations/pause", Admin, "pause or resume runs", page::pause),
         see("/pick/projects", Admin, page::pick_project),
         see("/pick/branches", Admin, page::pick_branch),
         see("/pick/root", Admin, page::pick_root),
@@ -363,14 +363,14 @@ async fn unknown() -> Refusal {
     Refusal::new(
         StatusCode::NOT_FOUND,
         "Not found",
-        "The API has no such address. /api/v1/openapi.json lists those that it has.",
+        "The API has no such path. /api/v1/openapi.json lists those that it has.",
     )
 }
 
 async fn wrong_method() -> Refusal {
     Refusal::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "Not this method",
-        "The address does not take this method. /api/v1/openapi.json lists those that it takes.",
+        "Method not allowed",
+        "The path does not accept this method. /api/v1/openapi.json lists those that it accepts.",
     )
 }

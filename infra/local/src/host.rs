@@ -353,7 +353,8 @@ mod tests {
     fn an_address_that_cannot_be_a_registrys_is_told_at_the_start() {
         let said = |url: &str| how_it_is_reached(Some(&url.parse().unwrap()));
         for url in ["http://localhost:8283", "http://gantry:8080"] {
-            let expected = format!("Terraform and OpenTofu take no modules from {url}: ");
+            let expected =
+                format!("Terraform and OpenTofu do not accept {url} as a module registry: ");
             assert!(said(url).contains(&expected), "{}", said(url));
         }
         for url in ["http://127.0.0.1:8283", "https://gantry.example.com"] {

@@ -30,7 +30,7 @@ pub(crate) struct Found {
 #[schemars(rename = "BotUser")]
 pub(crate) struct User {
     pub(super) id: UserId,
-    /// The name that statuses and notes carry.
+    /// The name that statuses and comments carry.
     pub(crate) username: String,
 }
 
@@ -71,8 +71,8 @@ pub(super) async fn check(client: &Client, now: Timestamp) -> Result<Found, Refu
             .map_err(|problem| Refusal::field("token", problem))?,
         None => {
             warnings.push(
-                "GitLab does not tell what this token may do: it may lack the scope api, and its \
-                 end is not known"
+                "GitLab does not report what this token may do. It may lack the scope api, and its \
+                 expiry date is unknown"
                     .to_owned(),
             );
             (Vec::new(), None)
@@ -86,7 +86,7 @@ fn check_version(version: &Version, warnings: &mut Vec<String>) -> Result<(), Re
     let (major, minor) = OLDEST;
     if version.numbers().is_none() {
         warnings.push(format!(
-            "The server's version {:?} cannot be read; {major}.{minor} or newer is needed",
+            "The server's version {:?} cannot be read; {major}.{minor} or newer is required",
             version.version
         ));
     }
@@ -96,8 +96,8 @@ fn check_version(version: &Version, warnings: &mut Vec<String>) -> Result<(), Re
     Err(Refusal::field(
         "api_host",
         format!(
-            "runs GitLab {}: {major}.{minor} is the oldest that works, because older ones do not \
-             tell what a token may do",
+            "The server runs GitLab {}. {major}.{minor} is the oldest supported version, because \
+             older ones do not report what a token may do",
             version.version
         ),
     ))
@@ -105,13 +105,13 @@ fn check_version(version: &Version, warnings: &mut Vec<String>) -> Result<(), Re
 
 fn check_user(user: &CurrentUser, warnings: &mut Vec<String>) -> Result<(), Refusal> {
     if let Some(state) = user.state.as_deref().filter(|state| *state != "active") {
-        let problem = format!("belongs to the user {}, who is {state}", user.username);
+        let problem = format!("The token belongs to the user {}, who is {state}", user.username);
         return Err(Refusal::field("token", problem));
     }
     if user.bot == Some(false) {
         warnings.push(format!(
-            "The token is the person {}'s own: statuses and notes carry that name, and the token \
-             ends with the account. A project or group access token has a user of its own",
+            "The token belongs to a person, {}. Statuses and comments carry that name, and the \
+             token ends with the account. A project or group access token has its own user",
             user.username
         ));
     }
@@ -126,18 +126,18 @@ fn check_token(
     warnings: &mut Vec<String>,
 ) -> Result<ScopesAndEnd, String> {
     if token.active == Some(false) {
-        return Err("is revoked or has expired: make a new one at GitLab".to_owned());
+        return Err("The token is revoked or has expired. Create a new one in GitLab.".to_owned());
     }
     if token.expires_at.as_deref().and_then(|day| days_left(day, now)).is_some_and(|days| days <= 0)
     {
         let day = token.expires_at.unwrap_or_default();
-        return Err(format!("expired on {day}: make a new one at GitLab"));
+        return Err(format!("The token expired on {day}. Create a new one in GitLab."));
     }
     if !token.scopes.iter().any(|scope| scope == "api") {
         let has = if token.scopes.is_empty() { "none".into() } else { token.scopes.join(", ") };
         let read_only = token.scopes.iter().any(|scope| scope == "read_api");
         let why = if read_only { "it can only read" } else { "it cannot use the API" };
-        return Err(format!("lacks the scope api (it has: {has}): {why}"));
+        return Err(format!("The token lacks the scope api (it has: {has}), so {why}"));
     }
     let too_much: Vec<&str> = ["sudo", "admin_mode"]
         .into_iter()
@@ -145,7 +145,7 @@ fn check_token(
         .collect();
     if !too_much.is_empty() {
         let scopes = too_much.join(" and ");
-        warnings.push(format!("The token may more than it needs to: {scopes}"));
+        warnings.push(format!("The token has more access than it needs: {scopes}"));
     }
     warnings.extend(expiry_warning(token.expires_at.as_deref(), now));
     Ok((token.scopes, token.expires_at))
@@ -156,8 +156,11 @@ pub(super) fn expiry_warning(day: Option<&str>, now: Timestamp) -> Option<String
     let day = day?;
     let left = days_left(day, now)?;
     match left {
-        ..=0 => Some(format!("The token expired on {day}: replace it")),
-        1..=SOON => Some(format!("The token dies on {day}, in {left} days: replace it before")),
+        ..=0 => Some(format!("The token expired on {day}. Replace it")),
+        1 => Some(format!("The token expires on {day}, in 1 day. Replace it before then")),
+        ..=SOON => {
+            Some(format!("The token expires on {day}, in {left} days. Replace it before then"))
+        }
         _ => None,
     }
 }
@@ -165,26 +168,27 @@ pub(super) fn expiry_warning(day: Option<&str>, now: Timestamp) -> Option<String
 /// Which field an error of GitLab is about, and what to say there.
 fn about(error: Error) -> Refusal {
     let (field, problem) = match error {
-        Error::TokenRejected { message } => {
-            ("token", format!("is not taken by GitLab ({message}): wrong, expired or revoked"))
-        }
+        Error::TokenRejected { message } => (
+            "token",
+            format!("GitLab rejects the token ({message}): it is wrong, expired or revoked"),
+        ),
         Error::ScopeMissing { message } => {
-            ("token", format!("lacks the scope api: GitLab says {message}"))
+            ("token", format!("The token lacks the scope api. GitLab says: {message}"))
         }
         Error::Forbidden { message } => {
-            ("token", format!("may not use the API: GitLab says {message}"))
+            ("token", format!("The token may not use the API. GitLab says: {message}"))
         }
         Error::NotFound { message } => (
             "api_host",
             format!(
-                "answered {message}: this is not the base address of a GitLab server; is there a \
-                 path missing, like https://host/gitlab?"
+                "The server answered {message}. This is not the base URL of a GitLab server; a \
+                 path may be missing, as in https://host/gitlab"
             ),
         ),
         Error::RateLimited { .. } | Error::NoArchive { .. } => return Refusal::from(error),
         Error::Unavailable { message, .. } => ("api_host", message),
         Error::Conflict { message } | Error::Refused { message, .. } => {
-            ("api_host", format!("did not answer as GitLab does: {message}"))
+            ("api_host", format!("The server did not answer as GitLab does: {message}"))
         }
     };
     Refusal::fields(Errors::from([(field.to_owned(), problem)]))
@@ -228,13 +232,13 @@ mod tests {
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r#"
         ok []
-        ok ["The token may more than it needs to: sudo"]
-        ok ["The token dies on 2026-12-01, in 9 days: replace it before"]
-        expired on 2026-11-22: make a new one at GitLab
-        is revoked or has expired: make a new one at GitLab
-        lacks the scope api (it has: read_api, read_repository): it can only read
-        lacks the scope api (it has: granular): it cannot use the API
-        lacks the scope api (it has: none): it cannot use the API
+        ok ["The token has more access than it needs: sudo"]
+        ok ["The token expires on 2026-12-01, in 9 days. Replace it before then"]
+        The token expired on 2026-11-22. Create a new one in GitLab.
+        The token is revoked or has expired. Create a new one in GitLab.
+        The token lacks the scope api (it has: read_api, read_repository), so it can only read
+        The token lacks the scope api (it has: granular), so it cannot use the API
+        The token lacks the scope api (it has: none), so it cannot use the API
         "#);
     }
 }

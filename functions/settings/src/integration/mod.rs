@@ -65,7 +65,7 @@ pub(crate) async fn link(app: &App, body: Map<String, Value>) -> Answer<(Integra
         app.gitlab.client(host.clone(), token.clone()).map_err(|problem| match problem {
             InvalidClient::Token => Refusal::field("token", problem.to_string()),
             InvalidClient::Certificate | InvalidClient::Tls(_) => {
-                Refusal::field("api_host", format!("cannot be called from here: {problem}"))
+                Refusal::field("api_host", format!("Cannot be reached from here: {problem}"))
             }
         })?;
     let now = app.clock.now();
@@ -88,11 +88,11 @@ pub(crate) async fn link(app: &App, body: Map<String, Value>) -> Answer<(Integra
 
 fn read(body: Map<String, Value>) -> Answer<(ApiHost, SecretString)> {
     let mut form = Form::new(body);
-    let host = form.required_text("api_host", "GitLab's address, such as https://gitlab.com");
+    let host = form.required_text("api_host", "Enter GitLab's URL, such as https://gitlab.com.");
     let token = form.raw_text("token").map(|token| token.trim().to_owned());
     let token = token.filter(|token| !token.is_empty());
     if token.is_none() {
-        form.wrong("token", "is missing: an access token with the scope api");
+        form.wrong("token", "Enter an access token with the scope api.");
     }
     let host = host.and_then(|text| match text.parse::<ApiHost>() {
         Ok(host) => Some(host),
@@ -102,14 +102,15 @@ fn read(body: Map<String, Value>) -> Answer<(ApiHost, SecretString)> {
         }
     });
     form.check()?;
-    host.zip(token.map(SecretString::from)).ok_or_else(|| Refusal::field("api_host", "is missing"))
+    let missing = || Refusal::field("api_host", "Enter GitLab's URL.");
+    host.zip(token.map(SecretString::from)).ok_or_else(missing)
 }
 
 fn another_user(before: &Integration, found: &Found) -> String {
     format!(
-        "The token acts as another user: {} instead of {}. GitLab lets a user finish only its own \
-         statuses: those that {} has open are finished with its old token, so revoke that one \
-         when their runs have ended",
+        "The token belongs to another user: {} instead of {}. GitLab lets a user finish only its \
+         own statuses, so the open ones of {} are finished with its old token. Revoke that one \
+         once their runs have ended",
         found.user.username, before.bot.username, before.bot.username
     )
 }
@@ -191,7 +192,7 @@ async fn put(app: &App, expect: Expect, integration: &Integration) -> Answer<()>
         Outcome::Written => Ok(()),
         Outcome::Stale => Err(Refusal::conflict(
             "Somebody else changed it",
-            "The connection was changed at the same time. Look at it and try again.",
+            "The connection was changed at the same time. Check it and try again.",
         )),
     }
 }
@@ -200,26 +201,26 @@ async fn put(app: &App, expect: Expect, integration: &Integration) -> Answer<()>
 async fn nudge(app: &App, integration: &Integration) {
     let cause = format!("integration.{}", integration.saved_at.as_millisecond());
     if let Err(error) = app.sender.send(SlotsMessage::Sweep { cause }).await {
-        tracing::warn!(%error, "the scheduler was not nudged after a change of the connection");
+        tracing::warn!(%error, "the scheduler was not notified of a changed connection");
     }
 }
 
-/// No server is connected any more.
+/// The server was disconnected.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Unlinked {
     /// False.
     linked: bool,
     /// The server that was connected.
     api_host: String,
-    /// What follows from it, in words.
+    /// What it means, in words.
     meaning: String,
 }
 
 /// `DELETE /api/v1/integration`: webhooks are still answered, nothing runs, stacks stay.
 pub(crate) async fn unlink(State(app): State<App>) -> Answer<impl IntoResponse> {
     let unlinked = end(&app).await?;
-    let meaning = "Webhooks are still answered. Nothing runs. Stacks stay, detached, until a \
-                   server is connected again; revoke the token at GitLab.";
+    let meaning = "Webhooks are still answered, but nothing runs. Stacks are kept, detached, \
+                   until a server is connected again. Revoke the token in GitLab.";
     let done = Done::new(format!("unlinked {}", unlinked.api_host));
     let meaning = meaning.to_owned();
     Ok((Extension(done), Json(Unlinked { linked: false, api_host: unlinked.api_host, meaning })))

@@ -14,7 +14,7 @@ use crate::{
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use futures::{StreamExt as _, stream};
-use gantry_domain::ProjectId;
+use gantry_domain::{ProjectId, text::counted};
 use gantry_gitlab::{Client, HookSettings, webhook::WebhookSecrets};
 use gantry_secrets::SecretName;
 use gantry_store::{
@@ -37,21 +37,21 @@ pub(crate) async fn rotate(State(app): State<App>, Body(body): Body) -> Answer<i
     Ok((Extension(Done::new(outcome)), Json(answer)))
 }
 
-/// The webhooks' secret as it is now, and which hooks have it.
+/// The webhook secret as it is now, and which webhooks have it.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Rotated {
     webhook: Webhook,
-    /// Every project with a hook that Gantry made, or with a stack, by path.
+    /// Every project with a webhook created by Gantry, or with a stack, by path.
     projects: Vec<RenewedHook>,
-    /// Projects whose hooks still send the previous secret.
+    /// Projects whose webhooks still send the previous secret.
     pub(crate) still_on_previous: Vec<RenewedHook>,
 }
 
-/// What became of the hook of one project.
+/// The outcome for the webhook of one project.
 #[derive(Clone, Serialize, JsonSchema)]
 pub(crate) struct RenewedHook {
     project_id: ProjectId,
-    /// The project's path at GitLab.
+    /// The project's path in GitLab.
     pub(crate) path: String,
     /// It sends the new secret.
     renewed: bool,
@@ -77,11 +77,11 @@ pub(crate) async fn rotate_secret(
         && !force
     {
         return Err(Refusal::conflict(
-            "A rotation is under way",
+            "A rotation is in progress",
             format!(
-                "Hooks with the previous secret work until {}; another rotation would end that \
-                 at once. Renew them (POST /api/v1/stacks/{{slug}}/webhook), end the previous \
-                 secret with {{\"end\": true}}, or insist with {{\"force\": true}}.",
+                "Webhooks with the previous secret work until {}; another rotation would end that \
+                 at once. Renew them (POST /api/v1/stacks/{{slug}}/webhook), revoke the previous \
+                 secret with {{\"end\": true}}, or force it with {{\"force\": true}}.",
                 previous.expires_at
             ),
         ));
@@ -97,9 +97,11 @@ pub(crate) async fn rotate_secret(
     let mut shown = webhook::by_hand(endpoint, None, true);
     shown.secrets = Some(HookSecrets::at(&secrets, now));
     let outcome = if end {
-        "ended the previous webhook secret".to_owned()
+        "revoked the previous webhook secret".to_owned()
     } else {
-        format!("replaced the webhook secret; {} projects still use the old one", old.len())
+        let still = if old.len() == 1 { "still uses" } else { "still use" };
+        let projects = counted(old.len(), "project");
+        format!("replaced the webhook secret; {projects} {still} the old one")
     };
     Ok((Rotated { webhook: shown, projects: hooks, still_on_previous: old }, outcome))
 }
@@ -141,7 +143,9 @@ async fn renew(
         return Ok(None);
     }
     let problem = match (project.hook, linked) {
-        (None, _) => Some("Gantry did not make a hook here: replace its secret by hand".to_owned()),
+        (None, _) => {
+            Some("its webhook was not created by Gantry; replace the secret by hand".to_owned())
+        }
         (Some(_), None) => Some("GitLab is not connected".to_owned()),
         (Some(hook), Some(linked)) => {
             let settings = |url: String, verify_tls| HookSettings {
@@ -166,10 +170,10 @@ async fn rewrite(
 ) -> Result<(), String> {
     let hooks = client.hooks(project.project).await.map_err(|error| error.to_string())?;
     let Some(found) = hooks.into_iter().find(|found| found.id == hook) else {
-        return Err("the hook that Gantry made is gone".to_owned());
+        return Err("the webhook created by Gantry no longer exists".to_owned());
     };
     if Some(found.url.as_str()) != endpoint {
-        return Err("the hook that Gantry made calls another address now".to_owned());
+        return Err("the webhook created by Gantry now calls another URL".to_owned());
     }
     let verify_tls = found.enable_ssl_verification.unwrap_or(true);
     client

@@ -23,23 +23,24 @@ use serde::Serialize;
 pub(crate) struct IntegrationView {
     /// A server is connected.
     pub(crate) linked: bool,
-    /// The server's address: the one that is connected, or the last one that was.
+    /// The URL of the server that is connected, or was connected last.
     pub(crate) api_host: Option<String>,
     /// When these settings were saved.
     pub(crate) saved_at: Option<Timestamp>,
-    /// What was found at the server when the settings were saved.
+    /// What the server reported when the settings were saved.
     pub(crate) found: Option<FoundView>,
-    /// What does not work, as the functions that call GitLab saw it.
+    /// What does not work, as seen by the functions that call GitLab.
     pub(crate) broken: Vec<Broken>,
-    /// The trouble that ended last, as the function saw it that calls GitLab; null when there was none.
+    /// The most recent problem that is over, as seen by the function that calls GitLab; null if there
+    /// was none.
     pub(crate) last_trouble: Option<LastTrouble>,
     /// What a project's webhook needs.
     pub(crate) webhook: Webhook,
-    /// Why GitLab cannot call here; null when nothing speaks against it.
+    /// Why GitLab cannot reach Gantry; null if no reason is known.
     pub(crate) note: Option<String>,
 }
 
-/// What was found at the server.
+/// What the server reported.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "FoundServer")]
 pub(crate) struct FoundView {
@@ -47,16 +48,16 @@ pub(crate) struct FoundView {
     pub(crate) version: String,
     /// The user that the token acts as.
     pub(crate) bot_user: User,
-    /// What the token may do, as GitLab names it; empty when GitLab does not tell.
+    /// What the token may do, as GitLab names it; empty if GitLab does not report it.
     pub(crate) scopes: Vec<String>,
-    /// The day on which the token dies at 00:00 UTC.
+    /// The day on which the token expires at 00:00 UTC.
     #[schemars(extend("format" = "date"))]
     pub(crate) expires_on: Option<String>,
-    /// What is to be known of the token or the server, in words.
+    /// Warnings about the token or the server, in words.
     pub(crate) warnings: Vec<String>,
 }
 
-/// What a function saw that does not work.
+/// A problem that a function sees.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Trouble")]
 pub(crate) struct Broken {
@@ -64,7 +65,7 @@ pub(crate) struct Broken {
     pub(crate) seen_by: &'static str,
     /// What does not work, in words.
     pub(crate) reason: String,
-    /// Since when, as far as that is known.
+    /// When it began, if known.
     pub(crate) since: Option<Timestamp>,
     #[serde(skip)]
     pub(crate) token_rejected: bool,
@@ -72,7 +73,7 @@ pub(crate) struct Broken {
     pub(crate) rate_limited: bool,
 }
 
-/// What a function saw that did not work, and later that it did.
+/// A problem that a function saw, and that is over.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PastTrouble")]
 pub(crate) struct LastTrouble {
@@ -80,7 +81,7 @@ pub(crate) struct LastTrouble {
     pub(crate) seen_by: &'static str,
     /// What did not work, in words.
     pub(crate) reason: String,
-    /// Since when, as far as that is known.
+    /// When it began, if known.
     pub(crate) since: Option<Timestamp>,
     /// When it worked again.
     pub(crate) ended_at: Timestamp,

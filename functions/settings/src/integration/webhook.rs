@@ -42,41 +42,43 @@ pub(crate) fn cannot_call(public_url: Option<&PublicUrl>, api_host: &str) -> Opt
     let here = api_host.parse::<PublicUrl>().is_ok_and(|host| host.is_loopback());
     let why = match public_url {
         None => "GANTRY_PUBLIC_URL is not set".to_owned(),
-        Some(url) if url.is_loopback() && !here => format!("{url} is only this machine's"),
+        Some(url) if url.is_loopback() && !here => {
+            format!("{url} can be reached only from this machine")
+        }
         Some(_) => return None,
     };
     Some(format!(
-        "GitLab cannot call here: {why}. Changes are found by comparing with GitLab instead (every \
-         30 s on one machine). To change that, set GANTRY_PUBLIC_URL to an address that GitLab \
-         can reach and start again."
+        "GitLab cannot reach Gantry: {why}. Changes are found by polling GitLab instead (every \
+         30 s on a single machine). To change that, set GANTRY_PUBLIC_URL to a URL that GitLab \
+         can reach, and restart Gantry."
     ))
 }
 
 /// The secrets that webhooks carry; made when GitLab is connected.
 pub(crate) async fn kept_secrets(app: &App) -> Answer<WebhookSecrets> {
     let kept = app.secrets.get(SecretName::WebhookSecrets).await?.ok_or_else(|| {
-        Refusal::conflict("GitLab is not connected", "Connect it first: PUT /api/v1/integration.")
+        Refusal::conflict("GitLab is not connected", "Connect it first (PUT /api/v1/integration).")
     })?;
     WebhookSecrets::from_json(&kept)
         .map_err(|error| Refusal::from(gantry_setup::web::Problem::internal(&error)))
 }
 
-/// What somebody needs to make a project's webhook by hand.
+/// What is needed to create a project's webhook by hand.
 #[derive(Clone, Serialize, JsonSchema)]
 pub(crate) struct Webhook {
-    /// Where GitLab has to call; null while nobody said how this installation is reached.
+    /// The URL for GitLab to call; null if the installation's public URL is not known.
     pub(crate) endpoint: Option<String>,
-    /// The events to choose, as GitLab's API names them.
+    /// The events to enable, as GitLab's API names them.
     events: &'static [&'static str],
     /// A `gitlab_project_hook` for GitLab's Terraform provider.
     pub(crate) terraform: String,
-    /// Set for admins only. They have no place in Terraform code.
+    /// Present for admins only. They do not belong in Terraform code.
     #[serde(flatten)]
     pub(crate) secrets: Option<HookSecrets>,
 }
 
-/// What GitLab sends along, so that a call is known to be GitLab's. Admins see it whenever they
-/// ask: hooks are also made by hand.
+/// What authenticates GitLab's calls. Admins can always see it, because webhooks are also created
+/// by hand.
 #[derive(Clone, Serialize, JsonSchema)]
 pub(crate) struct HookSecrets {
     /// The secret token; for admins only.
@@ -84,8 +86,8 @@ pub(crate) struct HookSecrets {
     /// The signing token (GitLab 19.0 and newer); for admins only.
     #[schemars(extend("x-may-be-null" = true))]
     pub(crate) signing_token: Option<String>,
-    /// Until when the secret before the last rotation still works; for admins only. Left out where
-    /// nothing has the secret yet.
+    /// Until when the secret before the last rotation still works; for admins only. Absent for a
+    /// webhook that does not exist yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-may-be-null" = true))]
     pub(crate) previous_secret_until: Option<Option<Timestamp>>,
@@ -123,10 +125,10 @@ pub(crate) fn by_hand(endpoint: Option<&str>, project: Option<ProjectId>, signs:
 /// A `gitlab_project_hook` for GitLab's Terraform provider.
 fn terraform(endpoint: Option<&str>, project: Option<ProjectId>, signs: bool) -> String {
     let project = project.map_or_else(
-        || "\"group/project\" # the project's path or id".to_owned(),
+        || "\"group/project\" # the project's path or ID".to_owned(),
         |project| project.to_string(),
     );
-    let endpoint = endpoint.unwrap_or("https://<the address of Gantry>/webhooks/gitlab");
+    let endpoint = endpoint.unwrap_or("https://<Gantry's address>/webhooks/gitlab");
     let mut names = vec!["gantry_webhook_secret"];
     let mut fields = vec![
         ("project", project),

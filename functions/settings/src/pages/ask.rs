@@ -70,10 +70,8 @@ pub(crate) async fn revoke(
     Ok(page(&Question {
         shell: frame.shell("keys", format!("Revoke the key {}?", short(&key.name, 64))),
         words: vec![
-            "It ends at once, and so does every session that was begun with it. Whoever uses it \
-             is refused from then on."
-                .to_owned(),
-            "It cannot be brought back: its holder needs a new one.".to_owned(),
+            "It stops working at once, and every session that was started with it ends.".to_owned(),
+            "This cannot be undone. Its holder will need a new key.".to_owned(),
         ],
         action: "keys/delete".to_owned(),
         fields: vec![("key", key.id)],
@@ -87,11 +85,11 @@ pub(crate) async fn unlink(frame: Frame) -> Response {
     page(&Question {
         shell: frame.shell("gitlab", "Unlink GitLab?"),
         words: vec![
-            "Nothing runs any more, and runs that wait are canceled. Webhooks are still answered, \
-             so that GitLab does not switch them off."
+            "Nothing will run, and waiting runs are canceled. Webhooks are still answered, so that \
+             GitLab does not disable them."
                 .to_owned(),
-            "Stacks and their states stay, detached, until a server is connected again. Revoke the \
-             token at GitLab."
+            "Stacks and their states are kept, detached, until a server is connected again. Revoke \
+             the token in GitLab."
                 .to_owned(),
         ],
         action: "gitlab/unlink".to_owned(),
@@ -106,17 +104,17 @@ pub(crate) async fn rotate(frame: Frame, Params(about): Params<About>) -> Respon
     let mut fields = Vec::new();
     let words = if about.end.is_some() {
         fields.push(("end", "on".to_owned()));
-        "The previous secret ends now. Webhooks that still use it are refused; the present secret \
-         stays."
+        "The previous secret stops working now. Webhooks that still use it are refused; the \
+         current secret stays."
     } else {
-        "The webhooks that Gantry made get the new secret at once; the others are listed, and have \
-         to be changed by hand. The old secret works for seven more days."
+        "Webhooks created by Gantry get the new secret at once; the others are listed, and must be \
+         updated by hand. The old secret works for seven more days."
     };
     let mut words = vec![words.to_owned()];
     if about.force.is_some() {
         fields.push(("force", "on".to_owned()));
-        let ends = "A replacement is under way: the secret before it ends now, not after its seven \
-                    days.";
+        let ends = "A rotation is in progress. The secret before it stops working now, not after \
+                    its seven days.";
         words.push(ends.to_owned());
     }
     page(&Question {
@@ -140,18 +138,18 @@ pub(crate) async fn redrive(
     let queue = queue.ok_or_else(|| Refusal::not_found("queue"))?;
     let count = counted(queue.messages.len(), "message");
     Ok(page(&Question {
-        shell: frame.shell("operations", format!("Send {count} again?")),
+        shell: frame.shell("operations", format!("Resend {count}?")),
         words: vec![
             format!(
-                "What they ask for in the queue {} is done now, as far as it still makes sense: \
-                 runs can start, and GitLab can be written to.",
+                "What they ask for in the queue {} is done now, as far as it still applies. This \
+                 can start runs and write to GitLab.",
                 queue.queue
             ),
-            "What fails again comes back here.".to_owned(),
+            "Messages that fail again return to this list.".to_owned(),
         ],
         action: "operations/redrive".to_owned(),
         fields: vec![("queue", queue.queue.to_owned())],
-        label: "Send again",
+        label: "Resend",
         back: "operations".to_owned(),
     }))
 }
@@ -176,15 +174,13 @@ pub(crate) async fn restore(
         format!("Restore version {number} of the state?"),
         vec![
             format!(
-                "The state of {} becomes what it was {}: serial {}, {holds}, by {}. What is \
-                 current now stays in the list of versions.",
-                stack.slug,
-                at.age,
-                version.serial,
-                version.by
+                "The state of {} returns to what it was {}: serial {}, {holds}, by {}. The current \
+                 version stays in the list of versions.",
+                stack.slug, at.age, version.serial, version.by
             ),
-            "Nothing that exists is changed. But the next plan knows only what this version knows: \
-             what was made since is not in it, and the next apply would make it a second time."
+            "Existing resources are not changed. But the next plan knows only what is in this \
+             version: resources created since then are not, and the next apply would create them \
+             a second time."
                 .to_owned(),
         ],
         ("state/restore", vec![("version", number.to_string())], "Restore"),
@@ -199,9 +195,8 @@ pub(crate) async fn unlock(
 ) -> Answer<Response> {
     let stack = stacks::find(&app, &slug).await?.value;
     let lock = app.store.get::<StateLock>(&keys::lock(&stack.id)).await?;
-    let lock = lock.ok_or_else(|| {
-        Refusal::conflict("It is not locked", "The lock of the stack's state is free already.")
-    })?;
+    let lock =
+        lock.ok_or_else(|| Refusal::conflict("Not locked", "The stack's state is not locked."))?;
     let at = Moment::at(lock.value.at, app.clock.now());
     Ok(of_stack(
         &frame,
@@ -209,11 +204,11 @@ pub(crate) async fn unlock(
         "Unlock the state?".to_owned(),
         vec![
             format!(
-                "The run {} holds the lock since {} for {}.",
+                "The run {} has held the lock since {} for {}.",
                 lock.value.run, at.exact, lock.value.info.operation
             ),
-            "Unlock it only when that run's runner is gone. One that still works cannot write its \
-             state any more, and what it makes is in no state."
+            "Unlock it only if that run's runner is gone. A runner that is still working can no \
+             longer write its state, and what it creates would be in no state."
                 .to_owned(),
         ],
         ("state/unlock", Vec::new(), "Unlock"),
@@ -227,8 +222,8 @@ pub(crate) async fn catch_up(
     Path(slug): Path<String>,
 ) -> Answer<Response> {
     let stack = stacks::find(&app, &slug).await?.value;
-    let words = "The run that waits for a person is discarded, and every queued run but the newest \
-                 is canceled. The newest goes next.";
+    let words = "The run that needs confirmation is discarded, and every queued run except the \
+                 newest is canceled. The newest runs next.";
     Ok(of_stack(
         &frame,
         &stack,
@@ -259,15 +254,15 @@ pub(crate) async fn stop(
     let run = runs::find(&app, &id).await?;
     let words = match run.state {
         RunState::Applying => {
-            "What is in flight is finished, and the state is written. What was not begun is left \
-             undone, so that the infrastructure can stand between two states. A command of a \
-             provisioner is killed at once: its resource is tainted, and the next apply replaces \
-             it. The run fails."
+            "Operations in progress finish, and the state is written. What has not started is \
+             skipped, so the infrastructure may be left partly changed. A provisioner command is \
+             killed at once: its resource is tainted, and the next apply replaces it. The run \
+             fails."
         }
         RunState::Testing => {
-            "Its tests are stopped, and what they have made is destroyed. No version comes of it."
+            "Its tests are stopped, and what they created is destroyed. No version is created."
         }
-        _ => "The plan ends and is not shown. It can be repeated with Retry.",
+        _ => "The plan is stopped and not shown. You can repeat it with Plan again.",
     };
     Ok(page(&Question {
         shell: frame.shell("stacks", format!("Stop {} #{}?", run.slug, run.number)),

@@ -152,7 +152,7 @@ fn found(matches: usize, all: usize, page: usize) -> String {
     let from = page * A_PAGE + 1;
     let to = (from + A_PAGE - 1).min(matches);
     match matches {
-        0 => format!("None of {} matches.", counted(all, "resource")),
+        0 => format!("No matches in {}.", counted(all, "resource")),
         _ if matches <= A_PAGE => counted(matches, "resource"),
         _ => format!("{from} to {to} of {}", counted(matches, "resource")),
     }
@@ -161,35 +161,34 @@ fn found(matches: usize, all: usize, page: usize) -> String {
 fn remarks(change: &Change) -> Vec<String> {
     let mut remarks = Vec::new();
     if change.errored {
-        remarks.push("The plan is incomplete: an error ended it.".to_owned());
+        remarks.push("The plan is incomplete, because an error ended it.".to_owned());
     }
     if change.partial {
         remarks.push(PARTIAL_PLAN.to_owned());
     }
     remarks.extend(change.warnings().iter().map(|warning| clean_line(warning, 1000)));
     if change.resources_cut > 0 {
-        remarks
-            .push(format!("{} are not listed.", more(change.resources_cut as usize, "resource")));
+        remarks.push(format!("{}, not listed.", more(change.resources_cut as usize, "resource")));
     }
     if change.drift > 0 {
         remarks.push(drift(change));
     }
     let cut = [
-        (change.invocations_cut, "action to invoke"),
+        (change.invocations_cut, "invoked action"),
         (change.outputs_cut, "output"),
-        (change.checks_cut, "check that does not hold"),
+        (change.checks_cut, "failed check"),
     ];
     for (cut, noun) in cut.into_iter().filter(|(cut, _)| *cut > 0) {
-        remarks.push(format!("{}: not listed.", more(cut as usize, noun)));
+        remarks.push(format!("{}, not listed.", more(cut as usize, noun)));
     }
     if change.deferred > 0 {
         let deferred = counted(change.deferred as usize, "change");
-        remarks.push(format!("{deferred} put off to a later plan."));
+        remarks.push(format!("{deferred} deferred to a later plan."));
     }
     for check in &change.checks {
         let problems = visible(&check.problems.join("; ")).into_owned();
         let address = change::address(&check.address);
-        remarks.push(clean_line(&format!("{address} does not hold: {problems}"), 1000));
+        remarks.push(clean_line(&format!("{address} failed: {problems}"), 1000));
     }
     remarks
 }
@@ -241,7 +240,8 @@ fn resource_view(resource: &ResourceChange) -> ResourceView {
         what.push_str(&format!(" ({reason})"));
     }
     if let Some(before) = &resource.previous_address {
-        what.push_str(&format!(", was {}", clean(&change::address(before))));
+        let moved = if resource.action == Action::Move { "" } else { ", moved" };
+        what.push_str(&format!("{moved} from {}", clean(&change::address(before))));
     }
     match resource.import_id.as_deref() {
         None => {}
@@ -283,7 +283,7 @@ fn line(line: &Line) -> LineView {
         Line::Removed(text) => ("removed", format!("- {}", clean(&visible_line(text)))),
         Line::Added(text) => ("added", format!("+ {}", clean(&visible_line(text)))),
         Line::Skipped(count) => {
-            ("skipped", format!("… {}", counted(*count as usize, "equal line")))
+            ("skipped", format!("… {}", counted(*count as usize, "unchanged line")))
         }
         Line::Cut(count) => ("skipped", format!("… {}", more(*count as usize, "line"))),
     };
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!((one.resources.len(), one.found.as_deref()), (1, Some("1 resource")));
         let filter = Filter { text: Some("nothing".to_owned()), ..Filter::default() };
         let none = ChangeView::of(&change, &filter).found.unwrap();
-        assert_eq!(none, "None of 5,000 resources matches.");
+        assert_eq!(none, "No matches in 5,000 resources.");
         assert_eq!(ChangeView::of(&Change::default(), &Filter::default()).found, None);
     }
 }

@@ -108,7 +108,7 @@ fn row(event: EventView, paths: &HashMap<ProjectId, String>, now: Timestamp) -> 
         id: event.id.to_string(),
         source: match event.source {
             EventSource::Webhook => "webhook",
-            EventSource::Comparing => "found by comparing",
+            EventSource::Comparing => "found by polling",
             EventSource::Person => "by hand",
         },
         project: short(&project, 120),

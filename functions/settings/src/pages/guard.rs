@@ -67,7 +67,7 @@ async fn change(guard: &Guard, viewer: &Viewer, request: Request, next: Next) ->
     let app = &guard.app;
     let (mut parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST).await else {
-        let detail = format!("The form may have {} kB.", LARGEST / 1024);
+        let detail = format!("A form may have at most {} kB.", LARGEST / 1024);
         return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", detail)
             .into_response();
     };
@@ -75,19 +75,18 @@ async fn change(guard: &Guard, viewer: &Viewer, request: Request, next: Next) ->
     let is_ours = session(app, &parts.headers)
         .is_some_and(|session| session.is_form_token(&app.signer, fields.text("_token")));
     if !is_ours || is_from_elsewhere(&parts.headers) {
-        tracing::warn!(actor = viewer.caller.name, "a form without its token was refused");
+        tracing::warn!(actor = viewer.caller.name, "a form without a valid token was refused");
         return Refusal::new(
             StatusCode::FORBIDDEN,
             "The form is not from this session",
-            "Nothing was changed. Load the page again and repeat; if you did not send this form, \
+            "Nothing was changed. Reload the page and try again. If you did not send this form, \
              another site tried to.",
         )
         .into_response();
     }
     if guard.asks && !fields.has(ask::SURE) {
         let to = fields.as_query(parts.uri.path().rsplit('/').next().unwrap_or_default());
-        return (Extension(Done::new("asked first whether it is meant")), go_to(&to))
-            .into_response();
+        return (Extension(Done::new("asked for confirmation first")), go_to(&to)).into_response();
     }
     let mut caller = viewer.caller.clone();
     // The same form sent twice is one request.

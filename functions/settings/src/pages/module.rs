@@ -404,7 +404,7 @@ pub(crate) async fn remove(
 ) -> Answer<Response> {
     let slug = stacks::find_of(&app, Kind::Module, &slug).await?.value.slug.to_string();
     if fields.text("slug").trim() != slug {
-        return Err(Refusal::field("slug", format!("should be {slug}: that is what is deleted")));
+        return Err(Refusal::field("slug", format!("Type \"{slug}\" to confirm.")));
     }
     let (slug, _) = stacks::delete(&app, &slug, None).await?;
     let done = Done::new(format!("deleted the module {slug}"));

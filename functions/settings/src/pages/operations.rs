@@ -70,7 +70,7 @@ impl MessageRow {
     fn of(message: api::DeadMessage, now: Timestamp) -> Self {
         Self {
             sent_at: message.sent_at.map(|at| Moment::at(at, now)),
-            kind: message.kind.unwrap_or("not readable"),
+            kind: message.kind.unwrap_or("unreadable"),
             group: short(&message.group.unwrap_or_default(), 80),
             error: short(&message.error.unwrap_or_default(), 400),
         }

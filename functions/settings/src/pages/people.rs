@@ -92,7 +92,7 @@ pub(crate) async fn make_key(
     }
     match api::make(&app, values.clone()).await {
         Ok(made) => {
-            let done = Done::new(format!("made the key {:?}", made.view.name));
+            let done = Done::new(format!("created the key {:?}", made.view.name));
             let response =
                 draw(&app, &frame, StatusCode::CREATED, FormView::default(), Some(made)).await?;
             Ok((Extension(done), response).into_response())

@@ -94,25 +94,25 @@ pub(crate) async fn branches(
 pub(crate) async fn root(State(app): State<App>, Params(query): Params<Query>) -> Answer<Response> {
     let hint = |ok, text: String| page(&Hint { ok, text });
     let Ok(root) = normalize_root(&query.project_root) else {
-        return Ok(hint(false, "This is no folder inside a repository.".to_owned()));
+        return Ok(hint(false, "Not a folder inside a repository.".to_owned()));
     };
     if root.is_empty() {
         return Ok(hint(true, "The whole repository.".to_owned()));
     }
     if query.repository().is_some() {
-        return Ok(hint(true, format!("{root} is looked for when a run starts.")));
+        return Ok(hint(true, format!("{root} is checked when a run starts.")));
     }
     let linked = app.gitlab.linked().await?;
     let Some(project) = project_id(&linked.client, &query.project).await else {
-        return Ok(hint(false, "Choose the project first.".to_owned()));
+        return Ok(hint(false, "Select the project first.".to_owned()));
     };
     let branch = linked.client.branch(project, query.branch.trim()).await?;
     let Some(branch) = branch else {
-        return Ok(hint(false, format!("The branch {} is not there.", query.branch.trim())));
+        return Ok(hint(false, format!("The branch {} does not exist.", query.branch.trim())));
     };
     Ok(match linked.client.tree_id(project, &branch.sha, &root).await? {
-        Some(_) => hint(true, format!("{root} is there.")),
-        None => hint(false, format!("{root} is not in {}.", query.branch.trim())),
+        Some(_) => hint(true, format!("{root} exists.")),
+        None => hint(false, format!("{root} does not exist in {}.", query.branch.trim())),
     })
 }
 

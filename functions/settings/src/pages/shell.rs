@@ -96,11 +96,11 @@ impl Frame {
 fn said(query: Option<&str>) -> Option<&'static str> {
     let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
     Some(match pairs.find(|(name, _)| name == "done")?.1.as_ref() {
-        "revoked" => "The key is revoked. It works no more, and its sessions have ended.",
-        "unlinked" => "GitLab is unlinked. Nothing runs until a server is connected again.",
-        "stack-deleted" => "The stack is deleted. Nothing runs for it any more.",
-        "module-deleted" => "The module is deleted. Its tests do not run any more.",
-        "sent" => "The messages were sent again. What fails comes back here.",
+        "revoked" => "Key revoked. It no longer works, and its sessions have ended.",
+        "unlinked" => "GitLab unlinked. Nothing runs until a server is connected again.",
+        "stack-deleted" => "Stack deleted. It no longer runs.",
+        "module-deleted" => "Module deleted. Its tests no longer run.",
+        "sent" => "Messages resent. Those that fail again return to this list.",
         _ => return None,
     })
 }
@@ -145,8 +145,8 @@ pub(crate) async fn nowhere(State(app): State<App>, headers: HeaderMap, uri: Uri
     let prefix = address.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
     let root = root_of(uri.path().strip_prefix(prefix).unwrap_or(uri.path()));
     let viewer = viewer(&app, &headers).await.ok().flatten();
-    let detail = "The address is wrong, or what it showed was deleted.";
-    let refusal_of = Refusal::new(StatusCode::NOT_FOUND, "There is no such page", detail);
+    let detail = "The URL is wrong, or what it showed was deleted.";
+    let refusal_of = Refusal::new(StatusCode::NOT_FOUND, "Page not found", detail);
     refusal(&root, viewer.as_ref(), refusal_of.into_response())
 }
 

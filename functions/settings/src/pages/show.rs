@@ -1,7 +1,7 @@
 //! What states are called on pages, and how times and numbers look.
 
 use crate::integration::{Broken, LastTrouble};
-use gantry_domain::run::{RunState, RunType};
+use gantry_domain::run::{Run, RunState, RunType};
 use jiff::Timestamp;
 
 /// A state as a small sign: never by its colour alone.
@@ -18,26 +18,38 @@ impl Chip {
         Self { class, glyph, text }
     }
 
-    pub(super) fn of(state: RunState, run_type: RunType) -> Self {
+    /// A state of a run.
+    pub(super) fn of(state: RunState, run: &Run) -> Self {
         let (class, glyph, text) = match state {
             RunState::Queued => ("quiet", "○", "Queued"),
             RunState::Preparing => ("busy", "◔", "Preparing"),
             RunState::Initializing => ("busy", "◔", "Initializing"),
             RunState::Planning => ("busy", "◑", "Planning"),
-            RunState::Unconfirmed => ("wait", "‖", "Waits for a person"),
+            RunState::Unconfirmed => ("wait", "‖", "Needs confirmation"),
             RunState::Confirmed => ("busy", "◕", "Confirmed"),
             RunState::Applying => ("busy", "▶", "Applying"),
             RunState::Destroying => ("busy", "▶", "Destroying"),
             RunState::Testing => ("busy", "▶", "Testing"),
-            RunState::Finished if run_type == RunType::Proposed => ("ok", "✓", "Planned"),
-            RunState::Finished if run_type == RunType::Test => ("ok", "✓", "Passed"),
-            RunState::Finished => ("ok", "✓", "Finished"),
+            RunState::Finished => ("ok", "✓", finished(run)),
             RunState::Failed => ("bad", "✕", "Failed"),
             RunState::Stopped => ("quiet", "■", "Stopped"),
             RunState::Canceled => ("quiet", "⊘", "Canceled"),
             RunState::Discarded => ("quiet", "⊘", "Discarded"),
         };
         Self { class, glyph, text }
+    }
+}
+
+/// How a run ended well, in a word or two.
+fn finished(run: &Run) -> &'static str {
+    if run.module || run.run_type == RunType::Test {
+        "Passed"
+    } else if run.run_type == RunType::Proposed {
+        "Planned"
+    } else if run.applied {
+        "Applied"
+    } else {
+        "No changes"
     }
 }
 
@@ -73,15 +85,14 @@ pub(super) struct Trouble {
 
 impl Trouble {
     pub(super) fn of(broken: &Broken, now: Timestamp) -> Self {
-        let by_itself =
-            "It is tried again by itself; until then everything waits, and nothing is lost.";
+        let by_itself = "Gantry keeps retrying; until then everything waits, and nothing is lost.";
         let (heading, next) = match broken {
             Broken { token_rejected: true, .. } => (
-                "GitLab does not take the token.",
+                "GitLab rejects the token.",
                 "An admin must replace the token; until then everything waits, and nothing is lost.",
             ),
-            Broken { rate_limited: true, .. } => ("GitLab takes no more calls now.", by_itself),
-            _ => ("GitLab does not answer as it should.", by_itself),
+            Broken { rate_limited: true, .. } => ("GitLab is rate limiting Gantry.", by_itself),
+            _ => ("GitLab is not responding as expected.", by_itself),
         };
         let reason = broken.reason.trim_end_matches('.').to_owned();
         let since = broken.since.map(|since| Moment::at(since, now));
@@ -91,8 +102,8 @@ impl Trouble {
 
 fn noticed(seen_by: &str) -> &'static str {
     match seen_by {
-        "publisher" => "when statuses, comments and environments were written",
-        _ => "when changes were looked up",
+        "publisher" => "while writing statuses, comments and environments",
+        _ => "while looking for changes",
     }
 }
 

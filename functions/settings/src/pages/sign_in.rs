@@ -153,8 +153,8 @@ async fn begin(
     let secret = fields.text("key").trim();
     let Some(key) = app.store.admin_key(secret).await? else {
         app.store.count_wrong_key(&address.0, now).await?;
-        tracing::warn!(client = address.0, "somebody tried a key that is none");
-        return Ok(again(StatusCode::UNAUTHORIZED, "This is not one of the keys."));
+        tracing::warn!(client = address.0, "somebody tried to sign in with an invalid key");
+        return Ok(again(StatusCode::UNAUTHORIZED, "That key is not valid."));
     };
     let session = Session::begin(admin_key_digest(secret), now);
     let value = session.to_cookie(&app.signer);

@@ -170,7 +170,7 @@ async fn make(app: &App, frame: &Frame, kind: Kind, fields: &Fields) -> Answer<R
     match stacks::make(app, kind, wanted).await {
         Ok(made) => {
             let slug = made.stack.slug().clone();
-            let mut outcome = format!("made the {} {slug}", kind.word());
+            let mut outcome = format!("created the {} {slug}", kind.word());
             let stack = stacks::find(app, slug.as_str()).await?.value;
             let mut hint = "checked";
             if hook && stack.project().is_some() {
@@ -208,7 +208,7 @@ async fn begin(app: &App, frame: &Frame, kind: Kind, slug: &str) -> Answer<Respo
     let stack = stacks::find_of(app, kind, slug).await?;
     let weak = stacks::weaknesses(&stack.value, &app.sealer);
     let form = FormView::of(definition(&stack.value)).warning_of(weak);
-    let shell = frame.shell(place(kind), format!("Change {}", stack.value.settings.name));
+    let shell = frame.shell(place(kind), format!("Edit {}", stack.value.settings.name));
     Ok(draw(kind, shell, StatusCode::OK, form, Some((slug, stack.version)), false, Vec::new()))
 }
 
@@ -257,6 +257,7 @@ async fn refused(
     based_on: &str,
     refusal: &Refusal,
 ) -> Answer<Response> {
+    let kind = Kind::of(&before.value);
     let now = stacks::find(app, slug).await?;
     let differences = if based_on == now.version.to_string() {
         Vec::new()
@@ -266,14 +267,13 @@ async fn refused(
     let weak = stacks::weaknesses(&now.value, &app.sealer);
     let mut form = FormView::refused(values, refusal).warning_of(weak);
     if !differences.is_empty() {
-        form.problem = Some(
-            "Somebody else changed the stack meanwhile. Nothing of yours was saved. Below is what \
-             is there now beside what you typed; save again to put yours over it."
-                .to_owned(),
-        );
+        form.problem = Some(format!(
+            "Somebody else changed the {} in the meantime. Nothing of yours was saved. Below are \
+             the current values and yours; save again to overwrite them.",
+            kind.word()
+        ));
     }
-    let kind = Kind::of(&before.value);
-    let shell = frame.shell(place(kind), format!("Change {}", before.value.settings.name));
+    let shell = frame.shell(place(kind), format!("Edit {}", before.value.settings.name));
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     let response = draw(kind, shell, status, form, Some((slug, now.version)), false, differences);
     Ok((Extension(Done::new(refusal.outcome())), response).into_response())

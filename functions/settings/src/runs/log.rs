@@ -46,12 +46,12 @@ const SHOWN_BEFORE: usize = 60;
 /// Where to go on, or what to look for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct LogQuery {
-    /// The `next` of the part, or of the search, before.
+    /// The `next` of the previous part, or of the previous search.
     after: Option<String>,
-    /// The `previous` of the part behind, or `end`: the part before it. Not with `after` or `find`.
+    /// The `previous` of a part, or `end`, to read what comes before. Not with `after` or `find`.
     before: Option<String>,
-    /// A text to look for, whatever its case. Answers `matches`, and `next` where the search goes on:
-    /// after a hundred lines, or 64 MiB.
+    /// A text to search for, ignoring case. The response has `matches`, and `next` if the search
+    /// stopped early: after 100 lines, or 64 MiB.
     #[schemars(length(min = 1, max = LONGEST_WANTED))]
     find: Option<String>,
 }
@@ -59,23 +59,23 @@ pub(crate) struct LogQuery {
 /// A part of a log.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct LogPart {
-    /// What was sent, in its order.
+    /// What was sent, in order.
     pub(crate) pieces: Vec<Piece>,
-    /// The `before` of what comes before this part; left out where the log begins.
+    /// The `before` of what comes before this part; absent at the beginning of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) previous: Option<String>,
-    /// The lines that have what was looked for; only with `find`.
+    /// The matching lines; only with `find`.
     #[serde(skip_serializing_if = "Option::is_none")]
     matches: Option<Vec<Match>>,
-    /// The `after` of the next request: there may be more later.
+    /// The `after` of the next request. There may be more later.
     pub(crate) next: Option<String>,
-    /// More is there already.
+    /// More is already available.
     pub(crate) more: bool,
-    /// The run has ended: nothing comes after what is there.
+    /// The run has ended, and its log is complete.
     pub(crate) ended: bool,
 }
 
-/// What a runner sent at once, or the end or beginning of it.
+/// What a runner sent at once, or the end or beginning of that.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "LogPiece")]
 pub(crate) struct Piece {
@@ -97,18 +97,18 @@ impl Piece {
     }
 }
 
-/// A line that has what was looked for.
+/// A matching line.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "LogMatch")]
 pub(crate) struct Match {
-    /// Its number in the whole log, counted from 1.
+    /// Its number in the whole log, starting at 1.
     #[schemars(range(min = 1))]
     pub(crate) line: u64,
     /// The phase that wrote it.
     phase: Phase,
     /// The attempt that wrote it.
     attempt: u32,
-    /// Where the line begins: the run's page shows it with `?at=`.
+    /// Where the line begins. The run's page shows it with `?at=`.
     pub(crate) at: String,
     /// The line, or a part of it. Masked.
     pub(crate) text: String,
@@ -219,7 +219,7 @@ pub(crate) async fn part(app: &App, run: &Run, query: &LogQuery) -> Answer<LogPa
             let (pieces, last, more) = Reading::after(app, &run.id, after).take(usize::MAX).await?;
             Ok(LogPart { pieces, next: last, more, ..part })
         }
-        _ => Err(Refusal::field("before", "cannot stand beside after or find")),
+        _ => Err(Refusal::field("before", "Cannot be combined with after or find")),
     }
 }
 
@@ -379,7 +379,7 @@ pub(crate) async fn find(
 ) -> Answer<Found> {
     let wanted = wanted.trim().to_lowercase();
     if wanted.is_empty() || wanted.chars().count() > LONGEST_WANTED {
-        let problem = format!("has to be a text of 1 to {LONGEST_WANTED} characters");
+        let problem = format!("Must be a text of 1 to {LONGEST_WANTED} characters");
         return Err(Refusal::field("find", problem));
     }
     let (begin, number) = match after {

@@ -40,9 +40,9 @@ const PREFIX: &str = "run#";
 /// Which part of the list is asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct ListQuery {
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     pub(crate) after: Option<String>,
-    /// How many a page has: 1 to 100.
+    /// Items per page: 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub(crate) limit: Option<u32>,
 }

@@ -20,29 +20,29 @@ pub(crate) struct RunSummary {
     id: RunId,
     /// The stack's slug.
     stack: StackSlug,
-    /// What it is for.
+    /// Its type.
     #[serde(rename = "type")]
     run_type: RunType,
-    /// Where it is.
+    /// Its state.
     state: RunState,
     commit: CommitSha,
     /// The branch or tag that it was started for.
     git_ref: String,
-    /// Why it was made.
+    /// Why it was started.
     reason: String,
-    /// Who asked for it, when a person did.
+    /// Who asked for it, if somebody did.
     by: Option<String>,
-    /// What its plan would do, in numbers; null while it has none.
+    /// What its plan would do, in numbers; null until it is planned.
     delta: Option<Delta>,
     /// Its plan was applied.
     applied: bool,
-    /// One line on how it ended other than well.
+    /// One line about how it ended, unless it ended well.
     summary: Option<String>,
-    /// When it was made.
+    /// When it was created.
     created_at: Timestamp,
-    /// When it entered its present state.
+    /// When it entered its current state.
     since: Timestamp,
-    /// The page for people; null when nobody said how this installation is reached.
+    /// Its page in Gantry; null if the installation's public URL is not known.
     page: Option<String>,
 }
 
@@ -52,57 +52,58 @@ pub(crate) struct RunSummary {
 pub(crate) struct RunView {
     #[serde(flatten)]
     summary: RunSummary,
-    /// GitLab's id of the project; null where the code is not at GitLab.
+    /// The project's ID in GitLab; null if the code is not in GitLab.
     project_id: Option<ProjectId>,
-    /// The stack's tracked branch when the run was made.
+    /// The stack's tracked branch when the run was created.
     tracked_branch: String,
-    /// Set when the code comes from another project than the stack's: GitLab's id of it.
+    /// The ID in GitLab of the fork that the code comes from; null if it comes from the stack's
+    /// project.
     fork_of: Option<ProjectId>,
-    /// The event that it was made for.
+    /// The event that it was started for.
     event: Option<EventId>,
     /// The states that it went through.
     history: Vec<Step>,
-    /// What keeps a proposed run alive.
+    /// What keeps a preview alive.
     wants: BTreeSet<Interest>,
     /// The phase that is, or will be, executed.
     phase: Phase,
-    /// Rises each time that a phase is handed to a runner.
+    /// Increases each time a phase is handed to a runner.
     attempt: u32,
-    /// The runner that has, or had, it.
+    /// The runner that executes or executed it.
     runner: Option<String>,
-    /// What it waits for before it can have a runner.
+    /// What it waits for before it can get a runner.
     waits_for: Option<String>,
-    /// Who or what asked it to end.
+    /// Who or what requested to stop it.
     stop_asked: Option<String>,
-    /// Its plan is applied without asking.
+    /// Its plan is applied without confirmation.
     autodeploy: bool,
-    /// Its apply was lost: the result is not known.
+    /// Its apply was lost, and the result is unknown.
     lost: bool,
-    /// How it ended other than well.
+    /// How it ended, unless it ended well.
     ending: Option<Ending>,
-    /// What the tool warned of before its plan failed, and in its apply: what it warned of in a plan
-    /// is with the change.
+    /// The tool's warnings before the plan failed, and in the apply. Those of a successful plan are
+    /// part of the change.
     warnings: Vec<Warning>,
-    /// What its plan found, in numbers; null while it has none.
+    /// What its plan found, in numbers; null until it is planned.
     change: Option<ChangeSummary>,
-    /// What can be asked of it now.
+    /// What can be done with it now.
     #[schemars(extend("items" = {
         "type": "string", "enum": ["confirm", "discard", "stop", "retry"]
     }))]
     actions: Vec<&'static str>,
-    /// GitLab's own words where it refused a status, the note or a deployment.
+    /// GitLab's own messages where it refused a status, the comment or a deployment.
     refused_by_gitlab: Vec<String>,
     links: Links,
 }
 
-/// What the plan found, in numbers; the whole is at `links.change`.
+/// What the plan found, in numbers. The full change is at `links.change`.
 #[derive(Serialize, JsonSchema)]
 struct ChangeSummary {
     /// The program that planned.
     tool: Tool,
-    /// The program's version, as it says itself.
+    /// The program's version, as it reports it.
     terraform_version: String,
-    /// The counts over everything.
+    /// The totals.
     delta: Delta,
     /// The plan is incomplete because an error ended it.
     errored: bool,
@@ -114,27 +115,27 @@ struct ChangeSummary {
     resources: usize,
     /// Actions of providers that would be invoked.
     invocations: usize,
-    /// Resources that were changed outside of the tool.
+    /// Resources that were changed outside the tool.
     drift: u32,
-    /// Resources put off to a later plan.
+    /// Resources deferred to a later plan.
     deferred: u32,
-    /// Checks and conditions that fail.
+    /// Checks and conditions that failed.
     failing_checks: usize,
-    /// How often the tool warned.
+    /// How many warnings the tool gave.
     tool_warnings: u32,
 }
 
-/// Where to read more. Addresses begin with `/` where they are of this API.
+/// Where to read more. URLs that begin with `/` belong to this API.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "RunLinks")]
 struct Links {
     log: String,
-    /// Null while it has not planned.
+    /// Null until it is planned.
     change: Option<String>,
     stack: String,
-    /// Null where no event asked for it.
+    /// Null if it was not started for an event.
     event: Option<String>,
-    /// The commit's page at GitLab; null where it is not known to be there.
+    /// The commit's page in GitLab; null if it is not known to exist.
     commit: Option<String>,
 }
 

@@ -28,14 +28,14 @@ const MAINTAINER: u32 = 40;
 /// The variable that tells OpenTofu how to encrypt states and plans.
 const ENCRYPTION: &str = "TF_ENCRYPTION";
 
-/// What was found where the code lies, and what follows from it.
+/// Something that was checked in the project or repository, and what it means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Finding {
-    /// `warning` where something will not work.
+    /// `warning` if something will not work.
     level: Level,
-    /// What was looked at, and how it is.
+    /// What was found.
     pub(crate) what: String,
-    /// What follows from it.
+    /// What it means.
     pub(crate) meaning: String,
 }
 
@@ -63,8 +63,7 @@ impl Finding {
 
     /// GitLab did not say.
     pub(crate) fn unknown(what: &str, error: &Error) -> Self {
-        let meaning = format!("It could not be found out: {error}");
-        Self::warning(format!("{what}: not known"), meaning)
+        Self::warning(format!("Could not check {what}"), format!("The reason: {error}"))
     }
 }
 
@@ -78,17 +77,19 @@ pub(crate) async fn check(place: &Place, stack: &Stack) -> Vec<Finding> {
 
 /// A repository that is not at GitLab.
 fn repository(branches: &Branches, stack: &Stack) -> Vec<Finding> {
-    let named = format!("branch {}", stack.branch);
     let branch = match branches.head(&stack.branch) {
         Some(head) => Finding::ok(
-            format!("{named} is there, at {}", head.short()),
-            "A run that is started by hand is of its newest commit.",
+            format!("{} exists and is at {}", stack.branch, head.short()),
+            "Runs that are started by hand use its latest commit.",
         ),
-        None => Finding::warning(format!("{named} is not there"), "Nothing runs until it is."),
+        None => Finding::warning(
+            format!("{} does not exist", stack.branch),
+            "Nothing runs until it does.",
+        ),
     };
     let by_hand = Finding::ok(
-        "everybody can read it",
-        "Runs are started by hand: nobody tells when it changes, and nothing is written there.",
+        "Everybody can read the repository",
+        "Runs are started by hand. Gantry learns of no changes there, and writes nothing to it.",
     );
     [by_hand, branch].into_iter().chain(exposed_secrets(stack)).collect()
 }
@@ -121,13 +122,16 @@ fn role_of(username: &str, role: Option<u32>) -> Finding {
     let name = role.map_or("no role", role_name);
     let what = format!("{username} has the role {name}");
     if role.is_some_and(|role| role >= DEVELOPER) {
-        Finding::ok(what, "Statuses, notes and deployments can be written.")
+        Finding::ok(what, "Statuses, comments and deployments can be written.")
     } else if role.is_some() {
-        Finding::warning(what, "GitLab refuses statuses, notes and deployments: give it Developer.")
+        Finding::warning(
+            what,
+            "GitLab refuses statuses, comments and deployments. Give it the role Developer.",
+        )
     } else {
         Finding::warning(
-            format!("{username} is no member of the project, as far as GitLab says"),
-            "GitLab may refuse statuses, notes and deployments: give it Developer.",
+            format!("{username} is not a member of the project, as far as GitLab says"),
+            "GitLab may refuse statuses, comments and deployments. Give it the role Developer.",
         )
     }
 }
@@ -145,13 +149,13 @@ fn role_name(level: u32) -> &'static str {
 
 fn webhook_rights(role: Option<u32>) -> Option<Finding> {
     if role.is_some_and(|role| role >= MAINTAINER) {
-        let meaning = "Gantry can make the project's webhook.";
-        return Some(Finding::ok("webhook: may be made", meaning));
+        let what = "Gantry may create the project's webhook";
+        return Some(Finding::ok(what, "It can also repair it."));
     }
     Some(Finding::warning(
-        "webhook: only Maintainers may make one",
-        "Gantry cannot make the project's webhook: give its user Maintainer, or make it by hand. \
-         Without one, changes are found by comparing with GitLab.",
+        "Only Maintainers may create the project's webhook",
+        "Give Gantry's user the role Maintainer, or create the webhook by hand. Without one, \
+         changes are found by polling GitLab.",
     ))
 }
 
@@ -159,22 +163,21 @@ fn project_settings(project: &Project) -> Vec<Finding> {
     let mut findings = Vec::new();
     if project.archived {
         findings.push(Finding::warning(
-            "the project is archived",
-            "GitLab refuses everything that would be written there.",
+            "The project is archived",
+            "GitLab refuses everything that would be written to it.",
         ));
     }
     findings.push(if project.has_ci() {
-        Finding::ok("CI/CD is on", "Statuses are shown with the project's pipelines.")
+        Finding::ok("CI/CD is on", "Statuses appear with the project's pipelines.")
     } else {
-        Finding::warning("CI/CD is off", "Statuses are kept by GitLab, but nobody sees them.")
+        Finding::warning("CI/CD is off", "GitLab keeps the statuses, but does not show them.")
     });
     findings.push(if project.only_allow_merge_if_pipeline_succeeds {
-        Finding::ok("pipelines must succeed", "A plan that fails holds a merge back.")
+        Finding::ok("\"Pipelines must succeed\" is on", "A failed plan blocks merging.")
     } else {
         Finding::warning(
-            "pipelines need not succeed",
-            "A plan that fails is shown, but does not hold a merge back: that is the project's \
-             setting \"Pipelines must succeed\".",
+            "\"Pipelines must succeed\" is off",
+            "A failed plan is shown, but will not block merging. This is a setting of the project.",
         )
     });
     findings
@@ -187,26 +190,26 @@ async fn branch_and_root(
     user: UserId,
     role: Option<u32>,
 ) -> Vec<Finding> {
-    let named = format!("branch {}", stack.branch);
-    let branch = match client.branch(project, &stack.branch).await {
+    let named = &stack.branch;
+    let branch = match client.branch(project, named).await {
         Ok(Some(branch)) => branch,
         Ok(None) => {
             return vec![Finding::warning(
-                format!("{named} is not there"),
+                format!("{named} does not exist"),
                 "Nothing runs until it is pushed.",
             )];
         }
-        Err(error) => return vec![Finding::unknown(&named, &error)],
+        Err(error) => return vec![Finding::unknown(&format!("branch {named}"), &error)],
     };
     let mut findings = vec![if branch.protected && branch.can_push != Some(true) {
         protected_branch(client, project, stack, user, role).await
     } else if branch.protected {
         Finding::ok(
-            format!("{named} is protected, and may be pushed to"),
+            format!("{named} is protected; Gantry's user may push to it"),
             "Statuses can be written.",
         )
     } else {
-        Finding::ok(format!("{named} is there"), "It is what tracked runs are made of.")
+        Finding::ok(format!("{named} exists"), "Deploys use this branch.")
     }];
     let at = At { client, project, sha: &branch.sha };
     let mut is_there = true;
@@ -235,16 +238,18 @@ async fn protected_branch(
     user: UserId,
     role: Option<u32>,
 ) -> Finding {
-    let what = format!("branch {} is protected", stack.branch);
+    let what = format!("{} is protected", stack.branch);
     let rules = match client.protected_branch(project, &stack.branch).await {
         Ok(rules) => rules,
         Err(Error::Forbidden { .. } | Error::NotFound { .. }) => {
             return Finding::warning(
-                format!("{what}, and Gantry's user may not see how"),
+                format!("{what}; Gantry's user may not see the rules"),
                 "If it may neither push nor merge, GitLab refuses statuses on this branch.",
             );
         }
-        Err(error) => return Finding::unknown(&what, &error),
+        Err(error) => {
+            return Finding::unknown(&format!("the protection of {}", stack.branch), &error);
+        }
     };
     let allowed = |rules: &[AccessRule]| AccessRule::any_allows(rules, user, role);
     let answers = rules
@@ -252,17 +257,17 @@ async fn protected_branch(
         .flat_map(|rule| [allowed(&rule.push_access_levels), allowed(&rule.merge_access_levels)])
         .collect::<Vec<_>>();
     if answers.contains(&Some(true)) {
-        Finding::ok(format!("{what}, and may be merged to"), "Statuses can be written.")
+        Finding::ok(format!("{what}; Gantry's user may merge to it"), "Statuses can be written.")
     } else if answers.contains(&None) {
         Finding::warning(
             what,
-            "Whether Gantry's user may push or merge depends on a group: if not, GitLab refuses \
-             statuses on this branch.",
+            "Whether Gantry's user may push or merge depends on a group. If it may not, GitLab \
+             refuses statuses on this branch.",
         )
     } else {
         Finding::warning(
-            format!("{what}, and Gantry's user may neither push nor merge"),
-            "GitLab refuses statuses on this branch: allow the user to merge.",
+            format!("{what}; Gantry's user may neither push nor merge"),
+            "GitLab refuses statuses on this branch. Allow the user to merge.",
         )
     }
 }
@@ -275,19 +280,19 @@ async fn protected_environment(
     role: Option<u32>,
 ) -> Finding {
     let name = format!("gantry/{}", stack.slug);
-    let named = format!("environment {name}");
+    let named = format!("Environment {name}");
     let rules = match client.protected_environments(project).await {
         Ok(environments) => environments.into_iter().find(|protected| protected.name == name),
         // Servers without the feature, and roles that may not look.
         Err(Error::Forbidden { .. } | Error::NotFound { .. }) => None,
-        Err(error) => return Finding::unknown(&named, &error),
+        Err(error) => return Finding::unknown(&format!("environment {name}"), &error),
     };
     let Some(rules) = rules else {
         return Finding::ok(format!("{named} is not protected"), "Deployments can be written.");
     };
     match AccessRule::any_allows(&rules.deploy_access_levels, user, role) {
         Some(true) => Finding::ok(
-            format!("{named} is protected, and may be deployed to"),
+            format!("{named} is protected; Gantry's user may deploy to it"),
             "Deployments can be written.",
         ),
         _ => Finding::warning(
@@ -303,14 +308,16 @@ fn visibility(project: &Project, stack: &Stack) -> Option<Finding> {
     }
     Some(match stack.settings.comment {
         CommentLevel::Full => Finding::warning(
-            "the project is public, and notes show every change",
-            "Everybody on the internet can read what plans would change.",
+            "The project is public, and comments show every change",
+            "Anyone on the internet can read what plans would change.",
         ),
         CommentLevel::Summary => Finding::ok(
-            "the project is public: notes show counts only",
-            "Set comment to full to show every change to everybody.",
+            "The project is public; comments show counts only",
+            "Set comment to full to show every change to everyone.",
         ),
-        CommentLevel::None => Finding::ok("the project is public", "The stack is in no note."),
+        CommentLevel::None => {
+            Finding::ok("The project is public", "The stack does not appear in comments.")
+        }
     })
 }
 
@@ -329,10 +336,10 @@ fn arguments(stack: &Stack) -> Option<Finding> {
     let some = not_of_every_command(given);
     (!some.is_empty()).then(|| {
         Finding::warning(
-            format!("variable TF_CLI_ARGS has {}", some.join(" ")),
-            "It is given to every command: to init, which refuses most of what a plan takes, and \
-             to the apply of a saved plan. Use TF_CLI_ARGS_plan for the plan alone, and var_files \
-             for files of values.",
+            format!("The variable TF_CLI_ARGS has {}", some.join(" ")),
+            "It is passed to every command: to init, which refuses most plan options, and to the \
+             apply of a saved plan. Use TF_CLI_ARGS_plan for plan options, and var_files for files \
+             of values.",
         )
     })
 }
@@ -340,7 +347,7 @@ fn arguments(stack: &Stack) -> Option<Finding> {
 /// A module that no tool can ask for.
 pub(super) fn of_registry(app: &App, stack: &Stack) -> Option<Finding> {
     let why = app.public_url.as_ref().filter(|_| stack.module.is_some())?.without_registry()?;
-    Some(Finding::warning("nobody can ask for the module's versions", format!("{why}.")))
+    Some(Finding::warning("The module's versions cannot be downloaded", format!("{why}.")))
 }
 
 /// Terraform takes a variable of OpenTofu's without a word.
@@ -348,9 +355,9 @@ fn not_encrypted(stack: &Stack) -> Option<Finding> {
     let names_it = stack.variables.iter().any(|variable| variable.name == ENCRYPTION);
     (stack.settings.tool == Tool::Terraform && names_it).then(|| {
         Finding::warning(
-            format!("variable {ENCRYPTION}: Terraform does not know it"),
-            "The state is kept in clear. OpenTofu would encrypt it: choose it as the stack's tool, \
-             or remove the variable.",
+            format!("Terraform does not know the variable {ENCRYPTION}"),
+            "The state is stored unencrypted. Choose OpenTofu, which would encrypt it, as the \
+             stack's tool, or remove the variable.",
         )
     })
 }
@@ -359,7 +366,7 @@ fn not_encrypted(stack: &Stack) -> Option<Finding> {
 /// it is said as long as it is so.
 fn weak_secrets(stack: &Stack, sealer: &Sealer) -> Vec<Finding> {
     let warning = |(name, weakness): (&str, Weakness)| {
-        Finding::warning(format!("secret {name}: cannot be masked"), weakness.text())
+        Finding::warning(format!("The secret {name} cannot be masked"), weakness.text())
     };
     weaknesses(stack, sealer).into_iter().map(warning).collect()
 }
@@ -389,7 +396,7 @@ fn exposed_secrets(stack: &Stack) -> Option<Finding> {
         return None;
     }
     Some(Finding::warning(
-        format!("secrets for all runs: {}", exposed.join(", ")),
-        "A plan executes the branch's code: whoever can push a branch can read them.",
+        format!("Secrets available to all runs: {}", exposed.join(", ")),
+        "A plan executes the branch's code, so anyone who can push a branch can read them.",
     ))
 }

@@ -57,18 +57,18 @@ fn of_files(files: &[(String, String)], stack: &Stack) -> Vec<Finding> {
     let version = stack.settings.tool_version.as_ref().and_then(|version| version.parse().ok());
     let mut findings = match root::admit(&files, &asked) {
         Ok(admitted) => {
-            let told = |remark| Finding::warning("the code has a backend of its own", remark);
+            let told = |remark| Finding::warning("The code configures its own backend", remark);
             admitted.remarks.into_iter().map(told).collect()
         }
         // A hook may generate it.
         Err(root::Refusal::NoConfiguration(_)) if !stack.settings.hooks.before_init.is_empty() => {
             Vec::new()
         }
-        Err(refusal) => vec![Finding::warning("runs are refused", refusal.to_string())],
+        Err(refusal) => vec![Finding::warning("Runs will be refused", refusal.to_string())],
     };
     let unenforced = root::unenforced_version(&files, stack.settings.tool, version.as_ref());
     findings.extend(unenforced.map(|meaning| {
-        Finding::warning("the code has a constraint that nobody looks at", meaning)
+        Finding::warning("The code has a version constraint that nothing enforces", meaning)
     }));
     findings
 }
@@ -80,15 +80,15 @@ pub(super) fn of_another_tool(before: &Stack, after: &Stack) -> Option<Finding> 
     }
     let meaning = match after.settings.tool {
         Tool::Terraform => {
-            "Objects with lifecycle { destroy = false }, which OpenTofu leaves in place, are \
-             destroyed by Terraform when they are replaced or removed, and its first apply drops \
+            "Terraform destroys objects with lifecycle { destroy = false } when they are replaced \
+             or removed, whereas OpenTofu leaves them in place. Its first apply also drops \
              OpenTofu's marks from the state."
         }
         Tool::OpenTofu => {
-            "lifecycle { destroy = false } means something else to OpenTofu: it leaves such \
-             objects in place when they are replaced, removed or destroyed, and forgets them."
+            "OpenTofu treats lifecycle { destroy = false } differently: it leaves such objects in \
+             place when they are replaced, removed or destroyed, and forgets them."
         }
     };
-    let what = format!("the tool is {} now", after.settings.tool.command());
+    let what = format!("The tool is now {}", after.settings.tool.command());
     Some(Finding::warning(what, meaning))
 }

@@ -34,14 +34,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// A stack that was just made or pointed elsewhere, with what was found at its project.
+/// A stack that was just created or changed, with the findings about its project.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "CheckedStack")]
 pub(crate) struct Checked {
     #[serde(flatten)]
     pub(crate) stack: view::StackView,
     pub(crate) findings: Vec<check::Finding>,
-    /// Why GitLab cannot call here; null when it can, as far as is known.
+    /// Why GitLab cannot reach Gantry; null when it can, as far as is known.
     pub(crate) note: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Checked {
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
     let made = make(&app, Kind::Stack, body).await?;
     let slug = made.stack.slug();
-    let done = Done::new(format!("made the stack {slug}"));
+    let done = Done::new(format!("created the stack {slug}"));
     let headers = [(header::LOCATION, format!("/api/v1/stacks/{slug}")), (header::ETAG, etag(1))];
     Ok((StatusCode::CREATED, headers, Extension(done), Json(made)))
 }
@@ -71,7 +71,7 @@ pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Ans
     let branch = place.as_ref().and_then(|place| {
         let branch = wanted.branch.take().or_else(|| place.default_branch.clone());
         if branch.is_none() {
-            let problem = "is missing: the repository is empty and has no default branch";
+            let problem = "Enter a branch. The repository is empty and has no default branch.";
             errors.entry("branch".to_owned()).or_insert_with(|| problem.to_owned());
         }
         branch
@@ -132,21 +132,21 @@ fn name_module(wanted: &mut Wanted, place: &Place, errors: &mut Errors) -> Optio
     let guessed = module::guess(&place.path);
     let unknown = |what: &str| {
         format!(
-            "is missing: {what} cannot be guessed, because {} is not called \
-             terraform-<provider>-<name>",
+            "Enter {what}. It cannot be guessed, because {} is not named \
+             terraform-<provider>-<name>.",
             place.path
         )
     };
     if wanted.settings.name.is_empty() {
         match &guessed {
             Some((name, _)) => wanted.settings.name = (*name).to_owned(),
-            None => drop(errors.entry("name".to_owned()).or_insert(unknown("the name"))),
+            None => drop(errors.entry("name".to_owned()).or_insert(unknown("a name"))),
         }
     }
     let guessed = guessed.map(|(_, provider)| provider.to_owned());
     let provider = said.terraform_provider.clone().or(guessed);
     let Some(terraform_provider) = provider else {
-        errors.entry("terraform_provider".to_owned()).or_insert(unknown("the provider"));
+        errors.entry("terraform_provider".to_owned()).or_insert(unknown("a provider"));
         return None;
     };
     let tag_prefix = said.tag_prefix.clone();
@@ -201,7 +201,7 @@ async fn find_slug(
         match wanted.slug.clone().map_or_else(|| StackSlug::from_name(&wanted.settings.name), Ok) {
             Ok(slug) => slug,
             Err(_) => {
-                let problem = "is missing: none can be made from the name; use a-z, 0-9 and -";
+                let problem = "Enter a slug of a-z, 0-9 and -. None can be derived from the name.";
                 errors.insert("slug".to_owned(), problem.to_owned());
                 return Ok(Slug::None);
             }
@@ -215,10 +215,13 @@ async fn find_slug(
 }
 
 fn taken_slug(field: &str, slug: &StackSlug, deleted: bool) -> String {
-    let whose = if deleted { "a stack that was deleted: it stays reserved" } else { "a stack" };
+    let taken = match deleted {
+        true => "stays reserved for a deleted stack",
+        false => "is already taken",
+    };
     match field {
-        "slug" => format!("{slug} belongs to {whose}; choose another one"),
-        _ => format!("gives the slug {slug}, which belongs to {whose}; choose a slug as well"),
+        "slug" => format!("The slug {slug} {taken}. Choose another one."),
+        _ => format!("The {field} gives the slug {slug}, which {taken}. Enter a slug as well."),
     }
 }
 
@@ -226,8 +229,8 @@ fn taken_slug(field: &str, slug: &StackSlug, deleted: bool) -> String {
 fn conflict(field: &'static str, problem: String) -> Refusal {
     gantry_setup::web::Problem::new(
         StatusCode::CONFLICT,
-        "The slug is not free",
-        format!("Nothing was made: the {field} {problem}."),
+        "The slug is taken",
+        format!("Nothing was created. {problem}"),
     )
     .field(field, problem)
     .into()
@@ -262,7 +265,7 @@ async fn save(app: &App, stack: &Stack, named_by: &'static str) -> Answer<u64> {
             && app.store.get::<RegistryEntry>(&address).await?.is_some()
         {
             let problem =
-                format!("{} is the address of another module in the registry", address.sk);
+                format!("{} is already the address of another module in the registry", address.sk);
             return Err(Refusal::fields(Errors::from([("name".to_owned(), problem)])));
         }
         if let Some(taken) = app.store.get::<SlugEntry>(&keys::slug(&stack.slug)).await? {

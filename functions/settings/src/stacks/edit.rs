@@ -57,11 +57,11 @@ pub(crate) async fn change(
         form::read(Kind::of(&before.value), on_top_of(&before.value, is_attached, body));
     expect_version(based_on.as_deref(), wanted.version, before.version)?;
     if wanted.slug.take().is_some_and(|slug| slug != before.value.slug) {
-        let problem = "cannot change: statuses and environments at GitLab carry it";
+        let problem = "Cannot be changed, because statuses and environments in GitLab use it";
         errors.insert("slug".to_owned(), problem.to_owned());
     }
     if let (Some(now), Some(wants)) = (&before.value.module, &wanted.module) {
-        let fixed = "cannot change: it is a part of the module's address in the registry";
+        let fixed = "Cannot be changed, because it is part of the module's address in the registry";
         if wanted.settings.name != before.value.settings.name {
             errors.insert("name".to_owned(), fixed.to_owned());
         }
@@ -153,7 +153,7 @@ fn expect_version(tag: Option<&str>, in_body: Option<u64>, version: u64) -> Answ
     }
     Err(Refusal::conflict(
         "Somebody else changed it",
-        format!("The stack is at version {version} now. Read it again and repeat the change."),
+        format!("The stack is now at version {version}. Read it again and repeat the change."),
     ))
 }
 
@@ -201,7 +201,7 @@ async fn save(app: &App, before: &Stored<Stack>, after: &Stack) -> Answer<()> {
             nothing_unfinished(
                 app,
                 old,
-                "Project, branch, root and state cannot change while a tracked run is unfinished",
+                "Project, branch, root and state cannot be changed while a deploy is in progress",
             )
             .await?,
         );

@@ -73,14 +73,14 @@ impl Kind {
     }
 }
 
-/// Where code can lie.
+/// Where code can be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Provider {
     /// A project of the linked GitLab server.
     #[default]
     Gitlab,
-    /// A repository that everybody can read.
+    /// A public repository.
     Git,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
     let slug = form.choice::<StackSlug>("slug");
     let provider = form.choice::<Provider>("provider").unwrap_or_default();
     if kind == Kind::Module && provider == Provider::Git {
-        form.wrong("provider", "should be gitlab: a module's code is in a project there");
+        form.wrong("provider", "Must be gitlab, because a module's code is in a GitLab project");
     }
     let project = project(&mut form, provider);
     let branch = branch(&mut form);
@@ -162,17 +162,19 @@ fn of_stacks_alone(form: &mut Form, settings: &mut Settings) {
 fn of_modules_alone(form: &mut Form) -> WantedModule {
     let terraform_provider = form.text("terraform_provider");
     if terraform_provider.as_ref().is_some_and(|name| !is_provider_name(name)) {
-        form.wrong("terraform_provider", "should be 1 to 64 of a-z and 0-9, such as aws");
+        form.wrong("terraform_provider", "Must be 1 to 64 characters of a-z and 0-9, such as aws");
     }
     let tag_prefix = form.text("tag_prefix").unwrap_or_default();
     if tag_prefix.len() > 100 || tag_prefix.contains(char::is_whitespace) {
-        form.wrong("tag_prefix", "should be what tags begin with, such as network/");
+        form.wrong("tag_prefix", "Must be at most 100 characters without spaces, such as network/");
     } else if let Some(bare) = tag_prefix.strip_prefix("refs/tags/") {
-        form.wrong("tag_prefix", format!("should be without refs/tags/: {bare}"));
+        form.wrong("tag_prefix", format!("Leave out refs/tags/: {bare}"));
     } else if let Some(part) = globs::not_in_tags(&tag_prefix).or_else(|| {
-        tag_prefix.contains(['*', '?', '[']).then_some("*, ? or [, and patterns are not taken")
+        tag_prefix.contains(['*', '?', '[']).then_some("*, ? or [ (patterns are not supported)")
     }) {
-        let problem = format!("is the beginning of no tag: Git allows none with {part}");
+        let problem = format!(
+            "No tag can begin with this, because Git does not allow a tag name with {part}"
+        );
         form.wrong("tag_prefix", problem);
     }
     WantedModule { terraform_provider, tag_prefix }
@@ -182,16 +184,17 @@ fn of_modules_alone(form: &mut Form) -> WantedModule {
 fn name(form: &mut Form, kind: Kind) -> String {
     match kind {
         Kind::Stack => {
-            let name = form.required_text("name", "what people call the stack").unwrap_or_default();
+            let name = form.required_text("name", "Enter a name.").unwrap_or_default();
             if name.chars().count() > 100 {
-                form.wrong("name", "has more than 100 characters");
+                form.wrong("name", "At most 100 characters are allowed");
             }
             name
         }
         Kind::Module => {
             let name = form.text("name").unwrap_or_default();
             if !name.is_empty() && !is_registry_name(&name) {
-                let problem = "should be 1 to 64 of a-z, 0-9, - and _, as it stands in its address";
+                let problem = "Must be 1 to 64 characters of a-z, 0-9, - and _, because it is part \
+                               of the module's address";
                 form.wrong("name", problem);
             }
             name
@@ -215,7 +218,7 @@ fn description(form: &mut Form) -> Option<String> {
     let text = form.raw_text("description")?;
     let length = text.chars().count();
     if length > 2_000 {
-        form.wrong("description", format!("has {length} characters, at most 2,000 are taken"));
+        form.wrong("description", format!("Has {length} characters; at most 2,000 are allowed"));
     }
     Some(text).filter(|text| !text.trim().is_empty())
 }
@@ -227,7 +230,7 @@ fn project(form: &mut Form, provider: Provider) -> Option<ProjectRef> {
     match form.value("project")? {
         Value::Number(number) => match number.as_u64() {
             Some(id) if id > 0 => return Some(ProjectRef::Id(ProjectId(id))),
-            _ => form.wrong("project", "is not a project's id"),
+            _ => form.wrong("project", "Not a project ID"),
         },
         Value::String(text) => {
             let text = text.trim().trim_matches('/').trim_end_matches(".git").to_owned();
@@ -237,9 +240,9 @@ fn project(form: &mut Form, provider: Provider) -> Option<ProjectRef> {
             if text.contains('/') && !text.contains(char::is_whitespace) {
                 return Some(ProjectRef::Path(text));
             }
-            form.wrong("project", "should be a path like group/project, or a project's id");
+            form.wrong("project", "Must be a path like group/project, or a project ID");
         }
-        _ => form.wrong("project", "should be a path like group/project, or a project's id"),
+        _ => form.wrong("project", "Must be a path like group/project, or a project ID"),
     }
     None
 }
@@ -247,7 +250,7 @@ fn project(form: &mut Form, provider: Provider) -> Option<ProjectRef> {
 fn branch(form: &mut Form) -> Option<String> {
     let branch = form.text("branch")?;
     if let Some(bare) = branch.strip_prefix("refs/heads/") {
-        form.wrong("branch", format!("should be the bare name: {bare}"));
+        form.wrong("branch", format!("Leave out refs/heads/: {bare}"));
         return None;
     }
     // Git's own rules (git check-ref-format).
@@ -257,7 +260,7 @@ fn branch(form: &mut Form) -> Option<String> {
         || branch.ends_with(['/', '.'])
         || branch.ends_with(".lock");
     if forbidden || branch.len() > 250 {
-        form.wrong("branch", "is not a name that a branch can have; patterns are not taken");
+        form.wrong("branch", "Not a valid branch name; patterns are not supported");
         return None;
     }
     Some(branch)
@@ -267,7 +270,7 @@ fn root(form: &mut Form) -> String {
     let root = form.text("project_root").unwrap_or_default();
     match normalize_root(&root) {
         Ok(root) if root.len() <= 500 => return root,
-        Ok(_) => form.wrong("project_root", "is longer than 500 bytes"),
+        Ok(_) => form.wrong("project_root", "Must be at most 500 bytes"),
         Err(problem) => form.wrong("project_root", problem.to_string()),
     }
     String::new()
@@ -276,7 +279,7 @@ fn root(form: &mut Form) -> String {
 fn var_files(form: &mut Form, root: &str) -> Vec<String> {
     let var_file = |text: &str| match normalize_var_file(root, text) {
         Ok(path) if path.len() <= 500 => Ok(path),
-        Ok(_) => Err("is longer than 500 bytes".to_owned()),
+        Ok(_) => Err("Must be at most 500 bytes".to_owned()),
         Err(problem) => Err(problem.to_string()),
     };
     form.texts("var_files", 20, var_file).unwrap_or_default()
@@ -304,7 +307,7 @@ fn tool_version(form: &mut Form) -> Option<String> {
     if parts.len() == 3 && parts.iter().all(is_number) && suffix.is_none_or(is_suffix) {
         return Some(text.to_owned());
     }
-    form.wrong("tool_version", "should be one released version, such as 1.9.8");
+    form.wrong("tool_version", "Must be a released version, such as 1.9.8");
     None
 }
 
@@ -337,13 +340,13 @@ fn role(form: &mut Form, field: &'static str) -> Option<String> {
     if !is_role {
         form.wrong(
             field,
-            "should be a role's ARN: arn:aws:iam::123456789012:role/gantry/plan/network",
+            "Must be the ARN of a role: arn:aws:iam::123456789012:role/gantry/plan/network",
         );
         return None;
     }
     // Whoever can push a branch can do what its previews' role may.
     if field == "plan_role" && text.contains(":role/") && text.contains("/apply/") {
-        form.wrong(field, "is a role for applying, and previews execute the code of any branch");
+        form.wrong(field, "This role is for applying, but previews execute the code of any branch");
         return None;
     }
     Some(text)
@@ -357,19 +360,19 @@ fn fork(text: &str) -> Result<String, String> {
     if usable {
         Ok(text.to_owned())
     } else {
-        Err("should be a project's path or id, or a namespace; patterns are not taken".to_owned())
+        Err("Must be a project's path or ID, or a namespace; patterns are not supported".to_owned())
     }
 }
 
 fn on_tag(form: &mut Form) -> Option<OnTag> {
     let (pattern, run) = form.object("on_tag", |form| {
-        let pattern = form.required_text("pattern", "which tags, such as v*");
+        let pattern = form.required_text("pattern", "Enter which tags, such as v*.");
         if let Some(Err(problem)) = pattern.as_deref().map(globs::check_over_tags) {
             form.wrong("pattern", problem);
         }
         let run = form.choice("run");
         if run.is_none() {
-            form.wrong("run", "is missing: tracked or proposed");
+            form.wrong("run", "Must be tracked or proposed");
         }
         (pattern, run)
     })?;
@@ -382,7 +385,7 @@ fn labels(form: &mut Form) -> Vec<String> {
         let usable = !text.is_empty()
             && text.chars().count() <= 64
             && !text.contains(|c: char| c.is_control());
-        if usable { Ok(text.to_owned()) } else { Err("should have 1 to 64 characters".to_owned()) }
+        if usable { Ok(text.to_owned()) } else { Err("Must have 1 to 64 characters".to_owned()) }
     };
     let mut labels = form.texts("labels", 50, label).unwrap_or_default();
     labels.sort();
@@ -404,7 +407,7 @@ fn timeouts(form: &mut Form, kind: Kind) -> Timeouts {
         let mut limit = |name, usual, least: TimeLimit, most: TimeLimit| {
             let limit = form.choice::<TimeLimit>(name).unwrap_or(usual);
             if limit < least || limit > most {
-                form.wrong(name, format!("is {limit}: should be between {least} and {most}"));
+                form.wrong(name, format!("Must be between {least} and {most}, not {limit}"));
             }
             limit
         };
@@ -418,12 +421,12 @@ fn timeouts(form: &mut Form, kind: Kind) -> Timeouts {
             Kind::Module => usual.unconfirmed,
         };
         let (times, what) = match kind {
-            Kind::Stack => (1, "a plan and its apply"),
-            Kind::Module => (2, "a test's plan, its apply and its destroy"),
+            Kind::Stack => (1, "A plan and its apply"),
+            Kind::Module => (2, "A test's plan, its apply and its destroy"),
         };
         let longest = plan.seconds().saturating_add(apply.seconds().saturating_mul(times));
         if longest > LONGEST_RUN.seconds() && !form.is_wrong("plan") && !form.is_wrong("apply") {
-            form.wrong("apply", format!("{what} may take {LONGEST_RUN} together"));
+            form.wrong("apply", format!("{what} may take at most {LONGEST_RUN} together"));
         }
         Timeouts { plan, apply, unconfirmed }
     })
@@ -432,9 +435,9 @@ fn timeouts(form: &mut Form, kind: Kind) -> Timeouts {
 
 fn hooks(form: &mut Form) -> Hooks {
     let command = |text: &str| match text {
-        _ if text.trim().is_empty() => Err("is empty".to_owned()),
-        _ if text.len() > 8192 => Err("is longer than 8 kB: put it into a script".to_owned()),
-        _ if text.contains('\0') => Err("has a zero character".to_owned()),
+        _ if text.trim().is_empty() => Err("Must not be empty".to_owned()),
+        _ if text.len() > 8192 => Err("Must be at most 8 kB; move it into a script".to_owned()),
+        _ if text.contains('\0') => Err("Must not contain a zero character".to_owned()),
         _ => Ok(text.to_owned()),
     };
     form.object("hooks", |form| {
@@ -483,43 +486,43 @@ mod tests {
             ],
             "hooks": {"before_all": [], "after_plan": ["", "true"]},
         })), @r#"
-        allow_forks[0] should be a project's path or id, or a namespace; patterns are not taken
-        autodeploy should be true or false, not a text
-        branch is not a name that a branch can have; patterns are not taken
-        comment should be one of `full`, `summary`, `none`
-        hooks.after_plan[0] is empty
-        hooks.before_all is no field here; there are: before_init, after_init, before_plan, after_plan, before_apply, after_apply
-        labels[0] should have 1 to 64 characters
-        manage_state should be true or false, not a number
-        name is missing: what people call the stack
-        on_push should be `tracked` or `proposed`
-        on_tag.pattern Not a valid glob: unclosed character class; missing ']'
-        on_tag.run is missing: tracked or proposed
-        project should be a path like group/project, or a project's id
-        project_globs[0] Not a valid glob: unclosed character class; missing ']'
-        project_globs[1] Globs are relative to the repository's root and cannot start with /. Use b instead.
-        project_root The project root must be a folder inside the repository, such as `infra/network`, without `..`
-        provider should be `gitlab` or `git`
-        slug not a valid slug: use 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
-        timeouts.apply is 30 seconds: should be between 1 minute and 7 hours
-        timeouts.claim is no field here; there are: plan, apply, unconfirmed
-        timeouts.plan Use a duration such as 90m, 1h 30m or 7 days
-        timeouts.unconfirmed is 100 days: should be between 1 hour and 7 days
-        tool should be `terraform` or `opentofu`
-        tool_version should be one released version, such as 1.9.8
-        tracked_queue should be `every` or `latest`
-        var_files[0] A variable file must be a file inside the repository, given by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        var_files[1] A variable file must be a file inside the repository, given by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        var_files[2] A variable file must be a file inside the repository, given by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        variables[0].name Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
-        variables[1].name GANTRY_RUN_ID is set by Gantry, or would change what a run executes
-        variables[2].name TF_HTTP_ADDRESS is set by Gantry, or would change what a run executes
-        variables[3].name PATH is set by Gantry, or would change what a run executes
-        variables[4].value should be a text, not a number
-        variables[5].runs is missing: a secret needs a choice. all: proposed runs get it too, and a plan executes the branch's code, so whoever can push can read it. tracked: only runs of the tracked branch get it
-        variables[7].name C is there twice
-        variables[8].value is missing
-        variables[9].runs should be `all` or `tracked`
+        allow_forks[0] Must be a project's path or ID, or a namespace; patterns are not supported
+        autodeploy Must be true or false, not a string
+        branch Not a valid branch name; patterns are not supported
+        comment Must be one of `full`, `summary`, `none`
+        hooks.after_plan[0] Must not be empty
+        hooks.before_all Unknown field; allowed: before_init, after_init, before_plan, after_plan, before_apply, after_apply
+        labels[0] Must have 1 to 64 characters
+        manage_state Must be true or false, not a number
+        name Enter a name.
+        on_push Must be `tracked` or `proposed`
+        on_tag.pattern is no glob: unclosed character class; missing ']'
+        on_tag.run Must be tracked or proposed
+        project Must be a path like group/project, or a project ID
+        project_globs[0] is no glob: unclosed character class; missing ']'
+        project_globs[1] begins with /: globs are over paths inside the repository: write b
+        project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
+        provider Must be `gitlab` or `git`
+        slug is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
+        timeouts.apply Must be between 1 minute and 7 hours, not 30 seconds
+        timeouts.claim Unknown field; allowed: plan, apply, unconfirmed
+        timeouts.plan should be a time such as 90m, 1h 30m or 7 days
+        timeouts.unconfirmed Must be between 1 hour and 7 days, not 100 days
+        tool Must be `terraform` or `opentofu`
+        tool_version Must be a released version, such as 1.9.8
+        tracked_queue Must be `every` or `latest`
+        var_files[0] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        var_files[1] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        var_files[2] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        variables[0].name should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
+        variables[1].name GANTRY_RUN_ID is set by Gantry or would change what a run executes
+        variables[2].name TF_HTTP_ADDRESS is set by Gantry or would change what a run executes
+        variables[3].name PATH is set by Gantry or would change what a run executes
+        variables[4].value Must be a string, not a number
+        variables[5].runs Choose which runs get the secret. all: previews get it too, and a plan executes the branch's code, so anyone who can push can read it. tracked: only runs of the tracked branch get it.
+        variables[7].name C is defined twice
+        variables[8].value Enter a value.
+        variables[9].runs Must be `all` or `tracked`
         "#);
     }
 
@@ -534,12 +537,12 @@ mod tests {
         assert_eq!(said(Kind::Stack, "1h", "6h"), "");
         assert_eq!(
             said(Kind::Stack, "1h", "6h 1s"),
-            "a plan and its apply may take 7 hours together"
+            "A plan and its apply may take at most 7 hours together"
         );
         assert_eq!(said(Kind::Module, "1h", "3h"), "");
         assert_eq!(
             said(Kind::Module, "1h", "3h 1s"),
-            "a test's plan, its apply and its destroy may take 7 hours together"
+            "A test's plan, its apply and its destroy may take at most 7 hours together"
         );
     }
 

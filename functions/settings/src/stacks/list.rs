@@ -25,14 +25,14 @@ const A_READ: i32 = 1000;
 /// Which part of the list is asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct ListQuery {
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     pub(crate) after: Option<String>,
-    /// How many a page has: 1 to 100.
+    /// Items per page: 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub(crate) limit: Option<u32>,
-    /// Words that slug, name, project or labels must hold.
+    /// Words that the slug, name, project or labels must contain.
     pub(crate) search: Option<String>,
-    /// A label that it must have.
+    /// A label that must be set.
     pub(crate) label: Option<String>,
     /// Modules instead of stacks.
     #[serde(skip)]

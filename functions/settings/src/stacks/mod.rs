@@ -130,7 +130,7 @@ async fn nothing_unfinished(app: &App, stack: &Stack, title: &str) -> Answer<Wri
     if let Some(run) = head.as_ref().and_then(|head| head.value.tracked.as_ref()) {
         return Err(Refusal::conflict(
             title,
-            format!("The tracked run {run} of the stack is not finished: wait for it, or end it."),
+            format!("The stack's deploy, run {run}, has not finished. Wait for it, or end it."),
         ));
     }
     let expect = head.as_ref().map_or(Expect::Absent, Stored::unchanged);
@@ -140,7 +140,7 @@ async fn nothing_unfinished(app: &App, stack: &Stack, title: &str) -> Answer<Wri
 /// Tells the scheduler of a change. Losing this loses nothing: the comparing finds it.
 async fn tell(app: &App, project: Option<ProjectId>, stack: &StackId, cause: String) {
     if let Err(error) = app.sender.send(changed(app, project, stack, cause)).await {
-        tracing::warn!(%error, "the scheduler was not told of a changed stack");
+        tracing::warn!(%error, "the scheduler was not notified of a changed stack");
     }
 }
 
@@ -160,6 +160,6 @@ fn changed(app: &App, project: Option<ProjectId>, stack: &StackId, cause: String
 fn changed_meanwhile() -> Refusal {
     Refusal::conflict(
         "Somebody else changed it",
-        "The stack, or what runs for it, changed at the same time. Read it again and repeat.",
+        "The stack or one of its runs changed at the same time. Read it again and repeat.",
     )
 }

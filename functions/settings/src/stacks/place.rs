@@ -50,7 +50,7 @@ pub(super) async fn find(
     errors: &mut Errors,
 ) -> Answer<Option<Place>> {
     let found = match wanted {
-        None => Err("is missing: a project's path (group/project) or id".to_owned()),
+        None => Err("Enter a project's path (group/project) or ID.".to_owned()),
         Some(ProjectRef::Git(url)) => repository(app, url).await,
         Some(wanted) => project(app.gitlab.linked().await?, &wanted).await?,
     };
@@ -82,7 +82,7 @@ async fn project(linked: Linked, wanted: &ProjectRef) -> Answer<Result<Place, St
             let path = strip_host(path, &linked.integration.api_host);
             linked.client.project_by_path(path).await
         }
-        ProjectRef::Git(url) => return Ok(Err(format!("{url} is no project of GitLab"))),
+        ProjectRef::Git(url) => return Ok(Err(format!("{url} is not a GitLab project"))),
     };
     match found {
         Ok(project) => Ok(Ok(Place {
@@ -94,7 +94,7 @@ async fn project(linked: Linked, wanted: &ProjectRef) -> Answer<Result<Place, St
             seen: Seen::Project(Box::new(project), linked),
         })),
         Err(Error::NotFound { .. }) => Ok(Err(format!(
-            "is not at {}, or the user {} may not see it: make it a member of the project",
+            "Not found at {}, or not visible to the user {}. Make it a member of the project.",
             linked.integration.api_host, linked.integration.bot.username
         ))),
         Err(Error::Forbidden { message }) => Ok(Err(format!("GitLab does not show it: {message}"))),
@@ -112,17 +112,17 @@ pub(super) async fn of(app: &App, stack: &Stack) -> Answer<Place> {
     let found = find(app, Some(wanted), &mut errors).await?;
     found.ok_or_else(|| {
         let why = errors.into_values().next().unwrap_or_default();
-        Refusal::conflict("The code cannot be seen", format!("{} {why}.", stack.project_path))
+        Refusal::conflict("The code is not accessible", format!("{}: {why}", stack.project_path))
     })
 }
 
 /// The head of the branch of a stack whose code is not at GitLab: what a run by hand is of.
 pub(crate) async fn head_of(app: &App, url: &GitUrl, branch: &str) -> Answer<CommitSha> {
     let branches = app.git.branches(url).await.map_err(|error| {
-        Refusal::conflict("The code cannot be seen", format!("{url}: {error}."))
+        Refusal::conflict("The code is not accessible", format!("{url}: {error}."))
     })?;
     branches.head(branch).cloned().ok_or_else(|| {
-        Refusal::conflict("It cannot be done now", format!("The branch {branch} is not there."))
+        Refusal::conflict("Not possible right now", format!("The branch {branch} does not exist."))
     })
 }
 

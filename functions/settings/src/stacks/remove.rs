@@ -24,14 +24,14 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// When the deletion is certainly done, or certainly was not.
 const LOOKED_AT_AGAIN: Duration = Duration::from_secs(60);
 
-/// What is to become of a state that still holds resources.
+/// What happens to a state that still has resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub(crate) enum Keep {
-    /// It can be exported for 30 days.
+    /// The state can be exported for 30 days.
     Keep,
-    /// Nobody needs it.
+    /// The state is no longer needed.
     Abandon,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct RemoveQuery {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Deleted {
     pub(crate) slug: StackSlug,
-    /// What follows from it, in words.
+    /// What it means, in words.
     pub(crate) meaning: String,
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn remove(
     find_of(&app, Kind::Stack, &slug).await?;
     let (slug, became) = delete(&app, &slug, query.state).await?;
     let done = Done::new(format!("deleted the stack {slug}; {became}"));
-    let meaning = format!("Nothing runs for it any more; {became}. Its slug stays reserved.");
+    let meaning = format!("It no longer runs; {became}. Its slug stays reserved.");
     Ok((Extension(done), Json(Deleted { slug, meaning })))
 }
 
@@ -71,12 +71,9 @@ pub(crate) async fn delete(
 ) -> Answer<(StackSlug, String)> {
     let before = find(app, slug).await?;
     let stack = &before.value;
-    let unfinished = nothing_unfinished(
-        app,
-        stack,
-        "The stack cannot be deleted while a tracked run is unfinished",
-    )
-    .await?;
+    let unfinished =
+        nothing_unfinished(app, stack, "The stack cannot be deleted while a deploy is in progress")
+            .await?;
     let state = app.store.get::<StateVersion>(&keys::state(&stack.id)).await?;
     let holds = state.as_ref().and_then(|stored| holds(&stored.value));
     if let (Some(holds), None) = (&holds, state_is) {
@@ -111,7 +108,7 @@ pub(crate) async fn delete(
     }
     tell(app, stack.project(), &stack.id, "deleted".to_owned()).await;
     let became = match (holds, state_is) {
-        (None, _) => "its state held nothing".to_owned(),
+        (None, _) => "its state was empty".to_owned(),
         (Some(holds), Some(Keep::Abandon)) => format!("its state ({holds}) is abandoned"),
         (Some(holds), _) => format!("its state ({holds}) is kept for 30 days"),
     };
@@ -127,9 +124,9 @@ fn must_choose(holds: &str) -> Refusal {
     Refusal::conflict(
         "The state still holds resources",
         format!(
-            "What the stack's state holds ({holds}) goes on existing. Destroy \
-             it first, or say what is to become of the state: ?state=keep (it can be exported \
-             for 30 days) or ?state=abandon."
+            "What is in the stack's state ({holds}) is not destroyed with the stack. Destroy it \
+             first, or choose what happens to the state: ?state=keep (it can be exported for 30 \
+             days) or ?state=abandon."
         ),
     )
 }

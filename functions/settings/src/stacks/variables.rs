@@ -58,13 +58,13 @@ pub(super) fn read(form: &mut Form) -> Vec<WantedVariable> {
     let mut names = HashSet::new();
     for (place, variable) in variables.iter().enumerate() {
         if !names.insert(variable.name.as_str()) && !variable.name.is_empty() {
-            let problem = format!("{} is there twice", variable.name);
+            let problem = format!("{} is defined twice", variable.name);
             form.wrong(&format!("variables[{place}].name"), problem);
         }
     }
     let size: usize = variables.iter().filter_map(|v| v.value.as_ref()).map(String::len).sum();
     if size > LARGEST {
-        let problem = format!("the values have {} kB, at most 128 kB are taken", size / 1024);
+        let problem = format!("The values have {} kB; at most 128 kB are allowed", size / 1024);
         form.wrong("variables", problem);
     }
     variables
@@ -72,28 +72,28 @@ pub(super) fn read(form: &mut Form) -> Vec<WantedVariable> {
 
 /// One of them; a wrong one too, so that the others keep their places.
 fn variable(form: &mut Form) -> Option<WantedVariable> {
-    let name = form.required_text("name", "the environment variable").unwrap_or_default();
+    let name = form.required_text("name", "Enter the variable's name.").unwrap_or_default();
     if let Err(problem) = check_name(&name) {
         form.wrong("name", problem);
     }
     let value = form.raw_text("value");
     if value.as_ref().is_some_and(|value| value.contains('\0')) {
-        form.wrong("value", "has a zero character, which no variable can hold");
+        form.wrong("value", "Must not contain a zero character");
     }
     let secret = form.flag("secret").unwrap_or(false);
     if !secret && value.is_none() {
-        form.wrong("value", "is missing");
+        form.wrong("value", "Enter a value.");
     }
     if secret && value.as_ref().is_some_and(String::is_empty) {
-        form.wrong("value", "is empty: leave it out to keep the one that is there");
+        form.wrong("value", "Must not be empty. Leave it out to keep the current value.");
     }
     let runs = form.choice::<VariableRuns>("runs");
     if secret && runs.is_none() {
         form.wrong(
             "runs",
-            "is missing: a secret needs a choice. all: proposed runs get it too, and a plan \
-             executes the branch's code, so whoever can push can read it. tracked: only runs of \
-             the tracked branch get it",
+            "Choose which runs get the secret. all: previews get it too, and a plan executes the \
+             branch's code, so anyone who can push can read it. tracked: only runs of the tracked \
+             branch get it.",
         );
     }
     Some(WantedVariable { name, value, secret, runs: runs.unwrap_or_default() })
@@ -134,8 +134,8 @@ pub(super) fn retire(
     if size(&counting) > LARGEST_RETIRED {
         return Err(Refusal::field(
             "variables",
-            "there are too many earlier secret values that the state may still hold: apply a \
-             tracked run first, which ends that",
+            "Too many earlier secret values may still be in the state. Apply a deploy first, after \
+             which they no longer count.",
         ));
     }
     while size(&counting) + size(&applied_away) > LARGEST_RETIRED {
@@ -150,7 +150,7 @@ fn check_name(name: &str) -> Result<(), String> {
         return Err(VARIABLE_NAMES.to_owned());
     }
     if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-        return Err(format!("{name} is set by Gantry, or would change what a run executes"));
+        return Err(format!("{name} is set by Gantry or would change what a run executes"));
     }
     Ok(())
 }
@@ -162,8 +162,9 @@ pub(super) fn check_workspace(form: &mut Form, variables: &[WantedVariable]) {
     for (place, _) in places.filter(|(_, variable)| names_another_workspace(variable)) {
         form.wrong(
             &format!("variables[{place}].name"),
-            "TF_WORKSPACE needs a backend of the stack's own: Gantry keeps one state for a stack, \
-             without workspaces. Make a stack for each workspace, or set manage_state to false",
+            "TF_WORKSPACE requires a backend in the code, because Gantry stores one state per \
+             stack, without workspaces. Create a stack for each workspace, or set manage_state to \
+             false.",
         );
     }
 }
@@ -192,9 +193,9 @@ pub(super) fn keep(
                 VariableValue::Sealed(sealed.clone())
             }
             (true, None, _) => {
-                errors
-                    .entry(format!("variables[{place}].value"))
-                    .or_insert_with(|| "is missing: there is no secret value to keep".to_owned());
+                errors.entry(format!("variables[{place}].value")).or_insert_with(|| {
+                    "Enter a value. There is no secret value to keep.".to_owned()
+                });
                 continue;
             }
         };

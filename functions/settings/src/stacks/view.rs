@@ -21,12 +21,12 @@ use serde_json::{Map, Value};
 struct Definition<'a> {
     #[serde(flatten)]
     settings: &'a Settings,
-    /// Unique, reserved for ever.
+    /// Unique, and reserved forever.
     #[schemars(with = "StackSlug")]
     slug: &'a str,
     provider: Provider,
-    /// The project's path, or the address of a repository that is not at GitLab; null while it is
-    /// detached, so that sending this back does not attach it by accident.
+    /// The project's path, or the URL of a repository that is not in GitLab. Null while the stack
+    /// is detached, so that sending this back does not attach it by accident.
     project: Option<&'a str>,
     /// The tracked branch.
     branch: &'a str,
@@ -49,10 +49,10 @@ struct ModuleDefinition<'a> {
 struct VariableView {
     /// The environment variable.
     name: String,
-    /// Left out for secret ones: they are never shown again.
+    /// Absent for secrets, which are never shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
-    /// It is sealed.
+    /// It is encrypted.
     secret: bool,
     /// Which runs get it.
     runs: VariableRuns,
@@ -63,14 +63,14 @@ struct VariableView {
 #[schemars(rename = "Stack", transform = openapi::of_stack)]
 pub(crate) struct StackView {
     id: StackId,
-    /// Rises with each change; send it back to change what you read.
+    /// Increases with each change. Send it back to change what you read.
     version: u64,
     #[serde(flatten)]
     #[schemars(with = "Definition<'static>")]
     definition: Map<String, Value>,
     #[serde(skip)]
     slug: StackSlug,
-    /// Null where the code is not at GitLab.
+    /// Null if the code is not in GitLab.
     project_id: Option<ProjectId>,
     project_path: String,
     created_at: Timestamp,
@@ -80,15 +80,15 @@ pub(crate) struct StackView {
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Status {
-    /// Why nothing runs, as far as the connection goes.
+    /// Why nothing runs, if that is because of the connection to GitLab.
     detached: Option<String>,
-    /// Why no tracked run starts until a person unblocks the stack.
+    /// Why no deploy starts until somebody unblocks the stack.
     blocked: Option<Blocked>,
-    /// The tracked branch is not there: nothing runs until it is pushed.
+    /// The tracked branch does not exist. Nothing runs until it is pushed.
     branch_missing: bool,
-    /// The tracked run that holds the stack.
+    /// The deploy that is in progress.
     tracked_run: Option<RunId>,
-    /// That run is applying.
+    /// That deploy is applying.
     applying: bool,
     last_applied: Option<LastApplied>,
 }

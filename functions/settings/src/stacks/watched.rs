@@ -40,34 +40,35 @@ impl At<'_> {
 /// The project root, which is not the repository itself: whether it is there, and what it is.
 pub(super) async fn root(at: At<'_>, stack: &Stack) -> (bool, Finding) {
     let root = &stack.settings.project_root;
-    let named = format!("folder {root}");
     let kind = match at.kind(root).await {
         Ok(kind) => kind,
-        Err(error) => return (false, Finding::unknown(&named, &error)),
+        Err(error) => return (false, Finding::unknown(&format!("folder {root}"), &error)),
     };
     let link = match kind {
         Some(TreeKind::Folder) => {
-            return (true, Finding::ok(format!("{named} is there"), "Runs work in it."));
+            let meaning = "It is the working directory of runs.";
+            return (true, Finding::ok(format!("Folder {root} exists"), meaning));
         }
         Some(TreeKind::File) => {
             let what = format!("{root} is a file");
-            return (false, Finding::warning(what, "Runs fail: a project root is a folder."));
+            let meaning = "Runs will fail, because the project root must be a folder.";
+            return (false, Finding::warning(what, meaning));
         }
         Some(TreeKind::Submodule) => {
             let what = format!("{root} is a submodule");
-            let meaning = "Runs fail: GitLab's archives have nothing of submodules.";
+            let meaning = "Runs will fail, because GitLab's archives do not include submodules.";
             return (false, Finding::warning(what, meaning));
         }
         Some(TreeKind::Link) => Some(root.as_str()),
         None => link_above(at, root).await,
     };
     let Some(link) = link else {
-        let what = format!("{named} is not in {}", stack.branch);
-        return (false, Finding::warning(what, "Runs fail until it is there."));
+        let what = format!("Folder {root} does not exist in {}", stack.branch);
+        return (false, Finding::warning(what, "Runs will fail until it does."));
     };
-    let what = format!("{link} is a link");
-    let meaning = "Runs work where it leads to, and changes there start nothing: name the \
-                   folder itself as project root, or add it to project_globs.";
+    let what = format!("{link} is a symbolic link");
+    let meaning = "Runs use the folder that it points to, but changes there start nothing. Set \
+                   that folder itself as project root, or add it to project_globs.";
     (false, Finding::warning(what, meaning))
 }
 
@@ -96,9 +97,9 @@ pub(super) async fn idle_globs(at: At<'_>, stack: &Stack) -> Vec<Finding> {
         let what = format!("glob {glob}");
         match found {
             Ok(Some(false)) => Some(Finding::warning(
-                format!("{what} matches no file of {}", stack.branch),
-                "No change there starts a run until there is such a file. Globs are over whole \
-                 paths, from the repository's root, and ** stands for folders.",
+                format!("Glob {glob} matches no file in {}", stack.branch),
+                "It starts no run until there is such a file. Globs match whole paths from the \
+                 repository's root, and ** stands for any number of folders.",
             )),
             Ok(Some(true) | None) => None,
             Err(error) => Some(Finding::unknown(&what, &error)),
@@ -142,16 +143,16 @@ fn of_attributes(file: &str, text: &str) -> Vec<Finding> {
     let (left_out, filled_in) = (marked("export-ignore"), marked("export-subst"));
     if !left_out.is_empty() {
         findings.push(Finding::warning(
-            format!("{file} leaves out of archives: {left_out}"),
-            "Runs and modules are made of GitLab's archives, so they do not get what is marked \
-             export-ignore: remove the mark from what they need.",
+            format!("{file} excludes from archives: {left_out}"),
+            "Runs and modules are created from GitLab's archives, so they do not get what is \
+             marked export-ignore. Remove the mark from what they need.",
         ));
     }
     if !filled_in.is_empty() {
         findings.push(Finding::warning(
-            format!("{file} fills in for archives: {filled_in}"),
-            "Runs and modules are made of GitLab's archives, in which $Format:…$ in these files is \
-             replaced (export-subst).",
+            format!("{file} substitutes text in archives: {filled_in}"),
+            "Runs and modules are created from GitLab's archives, in which $Format:…$ in these \
+             files is replaced (export-subst).",
         ));
     }
     findings
@@ -175,11 +176,11 @@ pub(super) async fn module_config(at: At<'_>, stack: &Stack) -> Option<Finding> 
     Some(match module::misnamed(&names) {
         Some(name) => Finding::warning(
             format!("{} is not read", path(&format!("{folder}/{name}"))),
-            format!("Rename it to {named}: that is the file that says what is tested."),
+            format!("Rename it to {named}, the file that defines the tests."),
         ),
         None => Finding::warning(
-            format!("{named} is not in {}", stack.branch),
-            "It says what is tested: runs fail until it is there.",
+            format!("{named} does not exist in {}", stack.branch),
+            "It defines the tests. Runs will fail until it exists.",
         ),
     })
 }
@@ -197,9 +198,12 @@ mod tests {
             said(
                 "* text=auto\n# x export-ignore\n/tests export-ignore\n*.md  text export-ignore\n"
             ),
-            [".gitattributes leaves out of archives: /tests *.md"]
+            [".gitattributes excludes from archives: /tests *.md"]
         );
-        assert_eq!(said("v.txt export-subst"), [".gitattributes fills in for archives: v.txt"]);
+        assert_eq!(
+            said("v.txt export-subst"),
+            [".gitattributes substitutes text in archives: v.txt"]
+        );
         assert!(
             said("a -export-ignore\nb !export-ignore\nc export-ignored\nexport-ignore\n")
                 .is_empty()

@@ -24,27 +24,27 @@ use serde_json::json;
 #[schemars(rename = "MadeWebhook")]
 pub(crate) struct Made {
     hook: HookView,
-    /// It was not there before.
+    /// It did not exist before.
     pub(crate) created: bool,
-    /// What was wrong with the one that was there.
+    /// What was wrong with the existing one.
     pub(crate) repaired: Vec<String>,
-    /// GitLab's ids of other webhooks of the project that call the same address: delete them there.
+    /// GitLab's IDs of other webhooks of the project that call the same URL. Delete them there.
     duplicates: Vec<u64>,
-    /// What may keep it from working, in words.
+    /// What may prevent it from working, in words.
     warnings: Vec<String>,
-    /// Why GitLab cannot call here; null when it can, as far as is known.
+    /// Why GitLab cannot reach Gantry; null when it can, as far as is known.
     note: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ProjectHook")]
 struct HookView {
-    /// GitLab's id of it.
+    /// Its ID in GitLab.
     id: u64,
-    /// Where it calls.
+    /// The URL that it calls.
     url: String,
     project_id: ProjectId,
-    /// The project's path at GitLab.
+    /// The project's path in GitLab.
     project_path: String,
 }
 
@@ -55,7 +55,7 @@ pub(crate) async fn make(
 ) -> Answer<impl IntoResponse> {
     let stack = find(&app, &slug).await?.value;
     let made = ensure_hook(&app, &stack).await?;
-    let verb = if made.created { "made" } else { "repaired" };
+    let verb = if made.created { "created" } else { "repaired" };
     let done = Done::new(format!("{verb} the webhook of {}", made.hook.project_path));
     Ok((Extension(done), Json(made)))
 }
@@ -65,7 +65,8 @@ pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
     let project = project_of(stack)?;
     let linked = app.gitlab.linked().await?;
     if let Some(why) = detached(stack, Some(&linked.integration)) {
-        return Err(Refusal::conflict("The stack is detached", why));
+        let detail = format!("Nothing runs because {why}.");
+        return Err(Refusal::conflict("The stack is detached", detail));
     }
     let secrets = kept_secrets(app).await?;
     let Addresses { endpoint, note } =
@@ -77,7 +78,7 @@ pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
     };
     let Some(url) = endpoint.clone().filter(|_| note.is_none()) else {
         let why = note.unwrap_or_default();
-        let refusal = Refusal::conflict("GitLab cannot call here", why);
+        let refusal = Refusal::conflict("GitLab cannot reach Gantry", why);
         return Err(manual(refusal, endpoint.as_deref()));
     };
     let settings = HookSettings {
@@ -137,17 +138,20 @@ pub(crate) async fn health(app: &App, linked: &Linked, project: ProjectId) -> An
         Err(error) => return Err(error.into()),
     };
     let Some(hook) = choose(&hooks, remembered, &url) else {
-        let problems = vec!["the project has no webhook that calls here".to_owned()];
+        let problems = vec!["The project has no webhook that calls Gantry".to_owned()];
         return Ok(HookHealth { problems, is_there: false, note });
     };
     let mut problems = faults(hook, &url);
     let same = hooks.iter().filter(|other| other.id != hook.id && is_same(&other.url, &url));
     let same: Vec<String> = same.map(|other| other.id.to_string()).collect();
     if !same.is_empty() {
-        problems.push(format!("more webhooks call here (ids {}): delete them", same.join(", ")));
+        problems.push(format!(
+            "Other webhooks also call Gantry (IDs {}). Delete them",
+            same.join(", ")
+        ));
     }
     if hook.is_disabled() {
-        problems.push("GitLab switched it off after failures: send a test from GitLab".to_owned());
+        problems.push("GitLab disabled it after failures. Send a test from GitLab".to_owned());
     }
     Ok(HookHealth { problems, is_there: true, note })
 }
@@ -222,22 +226,22 @@ async fn repair(
 fn faults(hook: &ProjectHook, url: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if !is_same(&hook.url, url) {
-        faults.push(format!("it called {}", hook.url));
+        faults.push(format!("Wrong URL: {}", hook.url));
     }
     for (on, events) in [
-        (hook.push_events, "pushes"),
-        (hook.tag_push_events, "tags"),
-        (hook.merge_requests_events, "merge requests"),
+        (hook.push_events, "Push"),
+        (hook.tag_push_events, "Tag push"),
+        (hook.merge_requests_events, "Merge request"),
     ] {
         if !on {
-            faults.push(format!("it did not call for {events}"));
+            faults.push(format!("{events} events not enabled"));
         }
     }
     if let Some(filter) = &hook.push_events_branch_filter {
-        faults.push(format!("it called only for branches like {filter}"));
+        faults.push(format!("Limited to branches like {filter}"));
     }
     if hook.token_present == Some(false) {
-        faults.push("it carried no secret".to_owned());
+        faults.push("No secret token".to_owned());
     }
     faults
 }
@@ -246,18 +250,18 @@ fn warnings(hook: &ProjectHook, linked: &Linked) -> Vec<String> {
     let mut warnings = Vec::new();
     if hook.is_disabled() {
         warnings.push(
-            "GitLab switched it off after failures: a test delivery that works (Settings, \
-             Webhooks, Test) switches it on again"
+            "GitLab disabled it after failures. A successful test delivery (Settings, Webhooks, \
+             Test) enables it again"
                 .to_owned(),
         );
     }
     if hook.enable_ssl_verification == Some(false) {
-        warnings.push("GitLab does not check this installation's certificate".to_owned());
+        warnings.push("GitLab does not verify this installation's certificate".to_owned());
     }
     if hook.signing_token_present != Some(true) {
         let version = linked.integration.server_version.as_deref().unwrap_or("this version");
         warnings.push(format!(
-            "GitLab ({version}) does not sign its calls: they are known by their secret alone"
+            "GitLab ({version}) does not sign its calls; only their secret authenticates them"
         ));
     }
     warnings
@@ -265,10 +269,10 @@ fn warnings(hook: &ProjectHook, linked: &Linked) -> Vec<String> {
 
 fn refused(linked: &Linked, error: &Error) -> Refusal {
     Refusal::conflict(
-        "GitLab does not let Gantry make the webhook",
+        "GitLab does not let Gantry create the webhook",
         format!(
-            "{error}. Give {} the role Maintainer and try again, or make the webhook by hand with \
-             what stands under `webhook`.",
+            "{error}. Give {} the role Maintainer and try again, or create the webhook by hand \
+             with the values in `webhook`.",
             linked.integration.bot.username
         ),
     )
@@ -277,8 +281,8 @@ fn refused(linked: &Linked, error: &Error) -> Refusal {
 fn project_of(stack: &Stack) -> Answer<ProjectId> {
     stack.project().ok_or_else(|| {
         Refusal::conflict(
-            "There is no webhook to make",
-            "The stack's code is not at GitLab: its runs are started by hand.",
+            "No webhook to create",
+            "The stack's code is not in GitLab, so its runs are started by hand.",
         )
     })
 }

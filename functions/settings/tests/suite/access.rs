@@ -38,10 +38,11 @@ async fn a_role_may_what_its_name_says() {
     let line = |what: &str, outcome: &str| {
         assert!(done.iter().any(|d| d.1 == what && d.2.contains(outcome)), "{what}: {done:?}");
     };
-    line("confirm the run (not found)", "The key \"read\" has the role read, this needs deploy");
+    let denied = "Your key \"read\" has the role read; this requires deploy";
+    line("confirm the run (not found)", denied);
     line("confirm the run (not found)", "There is no such run");
-    line("make a stack", "this needs admin");
-    line("make a key", "made the key \"deploy\"");
+    line("create a stack", "this requires admin");
+    line("create a key", "created the key \"deploy\"");
 }
 
 #[tokio::test]
@@ -134,7 +135,7 @@ async fn a_new_key_needs_a_name_of_its_own_and_a_role() {
     let w = world().await;
     let got = w.post("/api/v1/keys", json!({ "name": "first-admin-key", "role": "boss" })).await;
     let got = got.expect(422);
-    assert_eq!(got.error("name"), "is the name of another key");
+    assert_eq!(got.error("name"), "Another key already has this name");
     assert!(got.error("role").contains("one of `worker`, `read`, `deploy`, `admin`"));
 }
 

@@ -109,25 +109,25 @@ async fn what_is_certain_to_be_refused_is_said_at_once() {
         }
     }
     insta::assert_snapshot!(said.join("\n"), @"
-    confirm: 409 The run is queued: there is nothing to confirm.
-    discard: 409 The run is queued: stop it instead.
+    confirm: 409 The run is queued, so there is nothing to confirm.
+    discard: 409 The run is queued. Stop it instead.
     stop: 202
-    retry: 409 The run is queued: it has not ended.
-    confirm: 409 The run is planning: there is nothing to confirm.
-    discard: 409 The run is planning: stop it instead.
+    retry: 409 The run is queued and has not ended yet.
+    confirm: 409 The run is planning, so there is nothing to confirm.
+    discard: 409 The run is planning. Stop it instead.
     stop: 202
-    retry: 409 The run is planning: it has not ended.
+    retry: 409 The run is planning and has not ended yet.
     confirm: 202
     discard: 202
-    stop: 409 The run is unconfirmed: discard it instead.
-    retry: 409 The run is unconfirmed: it has not ended.
-    confirm: 409 The run is confirmed: there is nothing to confirm.
+    stop: 409 The run is unconfirmed. Discard it instead.
+    retry: 409 The run is unconfirmed and has not ended yet.
+    confirm: 409 The run is confirmed, so there is nothing to confirm.
     discard: 202
-    stop: 409 The run is confirmed: discard it instead.
-    retry: 409 The run is confirmed: it has not ended.
-    confirm: 409 The run is failed: there is nothing to confirm.
-    discard: 409 The run has ended: failed.
-    stop: 409 The run has ended: failed.
+    stop: 409 The run is confirmed. Discard it instead.
+    retry: 409 The run is confirmed and has not ended yet.
+    confirm: 409 The run has already ended (failed).
+    discard: 409 The run has already ended (failed).
+    stop: 409 The run has already ended (failed).
     retry: 202
     ");
     w.post("/api/v1/runs/nowhere/stop", json!({})).await.expect(404);
@@ -150,7 +150,7 @@ async fn a_run_is_started_at_the_head_or_at_a_commit() {
         TrackedBranch { decided: None, number: 1, open: None, missing: true, left: false };
     w.put(keys::tracked_branch(stack.project().unwrap(), "main"), &missing).await;
     let got = start(json!({})).await.expect(409);
-    assert!(got.detail().contains("main is not there"));
+    assert!(got.detail().contains("main does not exist"));
     let got = w.get("/api/v1/stacks/network").await.expect(200).body;
     assert_eq!(got["status"]["branch_missing"], true);
 }
@@ -187,7 +187,7 @@ async fn catching_up_needs_something_to_catch_up_with() {
     let head = StackHead { tracked: Some(holds.id), ..StackHead::default() };
     w.set_head(&stack.id, head).await;
     let got = w.post(path, json!({})).await.expect(409);
-    assert!(got.detail().contains("discard the run instead"));
+    assert!(got.detail().contains("Discard the run instead"));
     let next = w.run(&stack, "b", RunState::Queued).await;
     let entry = RunEntry {
         run: next.id.clone(),
@@ -215,7 +215,7 @@ async fn repeating_an_older_commit_has_to_be_insisted_on() {
     w.put(keys::tracked_branch(stack.project().unwrap(), "main"), &head).await;
     let path = format!("/api/v1/runs/{}/retry", run.id);
     let got = w.post(&path, json!({})).await.expect(409);
-    assert!(got.detail().contains("main is at ffffffff now"), "{}", got.detail());
+    assert!(got.detail().contains("main has moved to ffffffff"), "{}", got.detail());
     w.post(&path, json!({ "force": true })).await.expect(202);
     assert_eq!(command(&w), Command::Retry { run: run.id, force: true });
 }

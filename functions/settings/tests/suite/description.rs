@@ -222,7 +222,7 @@ async fn fields_that_are_not_described_are_refused() {
             continue;
         }
         let said = got.error("nonsense").to_owned();
-        let taken = said.strip_prefix("is no field here; there are: ").unwrap_or_default();
+        let taken = said.strip_prefix("Unknown field; allowed: ").unwrap_or_default();
         let mut taken: BTreeSet<&str> = taken.split(", ").filter(|name| !name.is_empty()).collect();
         if path.ends_with("/stacks") || path.ends_with("/modules") {
             // What an answer has may be sent to make another one: its version says nothing then.

@@ -215,13 +215,13 @@ async fn the_page_shows_the_end_of_a_log_and_the_way_to_the_rest_of_it() {
         assert!(looks < 60, "{link}");
     }
     assert!(seen.contains("line 1.") && seen.contains("Later lines"));
-    assert!(seen.contains("The newest lines"));
+    assert!(seen.contains("Newest lines"));
 
     let found = browser.get(&format!("{page}?find=line%204%3C")).await.expect(200).text;
-    assert!(found.contains("No line has it."), "{found}");
+    assert!(found.contains("No matching lines."), "{found}");
     let found = browser.get(&format!("{page}?find=LINE%20123")).await.expect(200).text;
     assert!(found.contains("Found in 11 lines."), "{found}");
     assert!(found.contains("<code>line 123.</code>") && found.contains("<code>line 1239.</code>"));
     let many = browser.get(&format!("{page}?find=line")).await.expect(200).text;
-    assert!(many.contains("Found in 100 lines of this part.") && many.contains("Look further"));
+    assert!(many.contains("Found in 100 lines of this part.") && many.contains("Search further"));
 }

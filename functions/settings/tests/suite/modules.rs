@@ -66,7 +66,7 @@ async fn modules_and_stacks_share_slugs_but_no_lists() {
     w.stack().await;
     let project = project(&w, "acme/terraform-aws-network");
     let got = w.post(PATH, json!({ "project": project })).await.expect(409);
-    assert!(got.detail().contains("belongs to a stack"), "{}", got.text);
+    assert!(got.detail().contains("is already taken"), "{}", got.text);
     w.post(PATH, json!({ "project": project, "slug": "net" })).await.expect(201);
     let names = |list: &Value| {
         let slug = |one: &Value| one["slug"].as_str().unwrap().to_owned();
@@ -140,7 +140,7 @@ async fn versions_are_listed_asked_for_and_yanked() {
     w.sent();
     let got =
         w.post(&format!("{MODULE}/versions"), json!({ "version": "1.2.0" })).await.expect(409);
-    assert!(got.detail().contains("never used again"), "{}", got.text);
+    assert!(got.detail().contains("never reused"), "{}", got.text);
     w.post(&format!("{MODULE}/versions"), json!({ "version": "v1" })).await.expect(422);
     w.post(&format!("{MODULE}/versions"), json!({ "version": "3.0.0" })).await.expect(202);
     let yank = |number: &str| format!("{MODULE}/versions/{number}/yank");
@@ -213,7 +213,7 @@ async fn the_page_shows_all_that_was_read_and_what_was_not() {
     });
     let browser = with_code(&w, "terraform", code.clone()).await;
     let page = browser.get("/modules/network").await.expect(200).text;
-    insta::assert_snapshot!(said(&page, "code"), @"Inputs and outputs | Not all of the code could be read | , so that something may be missing here: | more.tf line 3: the block locals is not closed &#60;b&#62; | Terraform | &#62;= 1.5 | OpenTofu | any version | (since 1.12 it looks at | required_version | in | .tofu | files alone) | Inputs | Name | Type | Default | Description | cidr | sensitive | string | required | size | any | 1 | How &#60;many&#62;. | Outputs | Name | Description | key | sensitive | id | Providers | Name | Source | Version | aws | hashicorp/aws | ~&#62; 5.0 | null | hashicorp/null | any");
+    insta::assert_snapshot!(said(&page, "code"), @"Inputs and outputs | Some of the code could not be read | , so details may be missing here: | more.tf line 3: the block locals is not closed &#60;b&#62; | Terraform | &#62;= 1.5 | OpenTofu | any version | (since 1.12 it reads | required_version | only in | .tofu | files) | Inputs | Name | Type | Default | Description | cidr | sensitive | string | required | size | any | 1 | How &#60;many&#62;. | Outputs | Name | Description | key | sensitive | id | Providers | Name | Source | Version | aws | hashicorp/aws | ~&#62; 5.0 | null | hashicorp/null | any");
     assert!(said(&page, "use").contains("cidr = …"), "{page}");
     let version = w.get(&format!("{MODULE}/versions/1.0.0")).await.expect(200).body;
     for (name, value) in code.as_object().unwrap() {
@@ -244,7 +244,7 @@ async fn an_address_that_no_tool_takes_is_not_offered() {
         let w = at(url).await;
         let browser = with_code(&w, "terraform", json!({})).await;
         let usage = said(&browser.get("/modules/network").await.expect(200).text, "use");
-        let why = format!("Terraform and OpenTofu take no modules from {url}: ");
+        let why = format!("Terraform and OpenTofu do not accept {url} as a module registry: ");
         assert_eq!(usage.contains(&why), host.is_none(), "{usage}");
         let source = host.map(|host| format!("{host}/acme/network/aws"));
         assert_eq!(usage.contains("source"), source.is_some(), "{usage}");
@@ -266,7 +266,7 @@ async fn a_configuration_file_with_another_name_is_told() {
         let texts = all.map(|one| one["what"].as_str().unwrap().to_owned());
         texts.filter(|what| what.contains(".gantry")).collect::<Vec<_>>()
     };
-    assert_eq!(found("one").await, [".gantry/config.yml is not in main"]);
+    assert_eq!(found("one").await, [".gantry/config.yml does not exist in main"]);
     let text = "version: 1\n";
     dev.push(gantry_fake_gitlab::ProjectId(project), "main", ".gantry/config.yaml", text).unwrap();
     assert_eq!(found("two").await, [".gantry/config.yaml is not read"]);

@@ -71,9 +71,7 @@ async fn a_key_signs_in_and_a_wrong_one_tells_nothing() {
         w.ask("POST", "/sign-in", None, &[("content-type", FORM)], body).await
     };
     let wrong = try_key("gantry_wrong").await.expect(401);
-    assert!(
-        wrong.text.contains("This is not one of the keys.") && !wrong.text.contains("gantry_wrong")
-    );
+    assert!(wrong.text.contains("That key is not valid.") && !wrong.text.contains("gantry_wrong"));
     let good = try_key(&w.admin).await.expect(303);
     assert_eq!(good.headers["location"], "./", "the way back stays here");
     for _ in 0..4 {
@@ -108,7 +106,7 @@ async fn a_description_is_shown_as_markdown() {
     }
     let long = json!({ "description": "x".repeat(2_001) });
     let got = w.send("PUT", stack, long).await.expect(422);
-    assert_eq!(got.error("description"), "has 2001 characters, at most 2,000 are taken");
+    assert_eq!(got.error("description"), "Has 2001 characters; at most 2,000 are allowed");
     w.send("PUT", stack, json!({ "description": " \n" })).await.expect(200);
     assert_eq!(w.stored_stack("network").await.settings.description, None);
 }
@@ -155,7 +153,7 @@ async fn what_is_sent_without_a_session_is_not_done_and_not_lost() {
 
     // A button leads back to its page.
     let got = send(&format!("/runs/{run}/confirm"), "_token=x", &here).await.expect(401).text;
-    assert!(got.contains("It was not done:"), "{got}");
+    assert!(got.contains("Your request was not carried out"), "{got}");
     assert!(got.contains(&format!(r#"name="next" value="runs/{run}""#)), "{got}");
     assert!(!got.contains("name=\"kept\""), "{got}");
 
@@ -178,7 +176,7 @@ async fn what_is_sent_without_a_session_is_not_done_and_not_lost() {
         r#"action="stacks/new""#,
         r#"name="name" value="N&#60;t""#,
         "name=\"variables[0].value\" value=\"a\nb\"",
-        "Send it again",
+        "Submit again",
     ] {
         assert!(again.text.contains(part), "{part}: {}", again.text);
     }
@@ -201,7 +199,7 @@ async fn where_there_is_nothing_a_page_says_so() {
     let w = connected().await;
     let html = [("accept", "text/html,*/*")];
     let got = w.ask("GET", "/stack/network", None, &html, "").await.expect(404).text;
-    assert!(got.contains("There is no such page") && got.contains("../sign-in"), "{got}");
+    assert!(got.contains("Page not found") && got.contains("../sign-in"), "{got}");
     let browser = Browser::sign_in(&w, &w.admin).await;
     browser.get("/nothing").await.expect(404);
     w.ask("GET", "/nothing", None, &[], "").await.expect(404);
@@ -282,7 +280,7 @@ async fn roles_see_and_do_what_is_theirs() {
                 let form = form.replace("{run}", run.id.as_str());
                 let got = browser.send(&form, "slug=network&name=x&role=read&reason=x").await;
                 assert_eq!(got.status, 403, "{role} {form}: {}", got.text);
-                assert!(got.text.contains("The key may not do this"), "{}", got.text);
+                assert!(got.text.contains("You don&#39;t have permission"), "{}", got.text);
             }
         }
     }
@@ -357,8 +355,8 @@ async fn the_first_steps_are_made_with_forms_alone() {
         "id=\"p-branch\"",
         "line 2:",
         "value=\"a..b\"",
-        "Use only letters",
-        "a secret needs a choice",
+        "should have letters",
+        "Choose which runs get the secret",
         "value=\"1A\"",
     ] {
         assert!(wrong.contains(part), "{part}: {wrong}");
@@ -377,9 +375,9 @@ async fn the_first_steps_are_made_with_forms_alone() {
     assert_eq!(made.headers["location"], "../stacks/network?made=checked#check");
     assert_eq!(w.gitlab.hooks(w.project).len(), 1);
     let page = browser.get("/stacks/network?made=checked").await.expect(200).text;
-    assert!(page.contains("The stack is made.") && !page.contains("geheim"), "{page}");
+    assert!(page.contains("Stack created.") && !page.contains("geheim"), "{page}");
     let check = browser.get("/stacks/network/check").await.expect(200).text;
-    assert!(check.contains("It is there and as it should be."), "{check}");
+    assert!(check.contains("The webhook exists and is configured correctly."), "{check}");
 }
 
 #[tokio::test]
@@ -401,7 +399,7 @@ async fn what_waits_for_a_person_comes_first_and_is_confirmed_once() {
     w.set_head(&stack.id, head).await;
     let page = browser.get("/").await.expect(200).text;
     let (waits, stacks) = page.split_once("id=\"stacks\"").unwrap();
-    assert!(waits.contains("Waits for a person") && waits.contains(run.id.as_str()));
+    assert!(waits.contains("Needs confirmation") && waits.contains(run.id.as_str()));
     assert!(stacks.contains("+1 ~0 −0") && stacks.contains(&COMMIT[..8]), "{stacks}");
     w.sent();
     let path = format!("/runs/{}/confirm", run.id);
@@ -478,7 +476,7 @@ async fn a_stack_is_deleted_only_by_its_name() {
     w.stack().await;
     let browser = Browser::sign_in(&w, &w.admin).await;
     let refused = browser.send("/stacks/network/delete", "slug=netwrk").await.expect(422).text;
-    assert!(refused.contains("should be network"), "{refused}");
+    assert!(refused.contains("Type &#34;network&#34; to confirm."), "{refused}");
     browser.send("/stacks/network/delete", "slug=network").await.expect(303);
     let gone = browser.get("/stacks/network").await.expect(404).text;
     assert!(gone.contains("<h1>Not found</h1>"), "{gone}");
@@ -500,24 +498,24 @@ async fn trouble_at_gitlab_is_told_by_its_kind_with_since_when_and_who_noticed()
     };
     for page in told("publisher", "GitLab rejected the token: 401 Unauthorized", true, false).await
     {
-        assert!(page.contains("GitLab does not take the token."), "{page}");
+        assert!(page.contains("GitLab rejects the token."), "{page}");
         assert!(page.contains("401 Unauthorized. "), "{page}");
         assert!(page.contains("15 min ago"), "{page}");
-        assert!(page.contains("when statuses, comments and environments were written"), "{page}");
+        assert!(page.contains("while writing statuses, comments and environments"), "{page}");
         assert!(page.contains("An admin must replace the token"), "{page}");
     }
     for page in told("scheduler", "gitlab.example answered 503 with nothing", false, false).await {
-        assert!(page.contains("GitLab does not answer as it should."), "{page}");
-        assert!(!page.contains("does not take the token"), "{page}");
+        assert!(page.contains("GitLab is not responding as expected."), "{page}");
+        assert!(!page.contains("rejects the token"), "{page}");
         assert!(page.contains("503 with nothing. "), "{page}");
         assert!(page.contains("15 min ago"), "{page}");
-        assert!(page.contains("when changes were looked up"), "{page}");
-        assert!(page.contains("It is tried again by itself"), "{page}");
+        assert!(page.contains("while looking for changes"), "{page}");
+        assert!(page.contains("Gantry keeps retrying"), "{page}");
     }
-    for page in told("publisher", "GitLab's rate limit was reached (429)", false, true).await {
-        assert!(page.contains("GitLab takes no more calls now."), "{page}");
+    for page in told("publisher", "GitLab's rate limit is reached (429)", false, true).await {
+        assert!(page.contains("GitLab is rate limiting Gantry."), "{page}");
         assert!(page.contains("(429). "), "{page}");
-        assert!(page.contains("It is tried again by itself"), "{page}");
+        assert!(page.contains("Gantry keeps retrying"), "{page}");
     }
 }
 
@@ -527,7 +525,7 @@ async fn trouble_that_is_over_is_told_with_when_it_ended_and_what_it_was() {
     let browser = Browser::sign_in(&w, &w.admin).await;
     let none = w.get("/api/v1/integration").await.expect(200).body;
     assert_eq!(none["last_trouble"], json!(null));
-    assert!(!browser.get("/gitlab").await.expect(200).text.contains("Last trouble"));
+    assert!(!browser.get("/gitlab").await.expect(200).text.contains("Last problem"));
 
     let since = Some(w.clock.now());
     for (function, reason) in [("publisher", "answered 502"), ("scheduler", "answered 503")] {
@@ -538,9 +536,9 @@ async fn trouble_that_is_over_is_told_with_when_it_ended_and_what_it_was() {
     let at = w.clock.now();
     w.hand.advance(Duration::from_secs(20 * 60));
     let page = browser.get("/gitlab").await.expect(200).text;
-    assert!(page.contains("Last trouble"), "{page}");
+    assert!(page.contains("Last problem"), "{page}");
     assert!(page.contains("20 min ago"), "{page}");
-    assert!(page.contains("after 30 min, noticed when changes were looked up: answered 503"));
+    assert!(page.contains("after 30 min, noticed while looking for changes: answered 503"));
     let told = w.get("/api/v1/integration").await.expect(200).body;
     assert_eq!(told["broken"], json!([]));
     let expected =
@@ -555,10 +553,10 @@ async fn a_webhooks_health_is_seen_and_repaired() {
     let browser = Browser::sign_in(&w, &w.admin).await;
     let seen = async || browser.get("/stacks/network/check").await.expect(200).text;
     let missing = seen().await;
-    assert!(missing.contains("the project has no webhook that calls here"), "{missing}");
-    assert!(missing.contains("Create the webhook"), "{missing}");
+    assert!(missing.contains("The project has no webhook that calls Gantry"), "{missing}");
+    assert!(missing.contains(">Create webhook</button>"), "{missing}");
     browser.send("/stacks/network/webhook", "").await.expect(303);
-    assert!(seen().await.contains("It is there and as it should be."));
+    assert!(seen().await.contains("The webhook exists and is configured correctly."));
 
     let hooks = format!("{}/api/v4/projects/{}/hooks", w.gitlab.base_url(), w.project.0);
     let by_hand = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
@@ -571,11 +569,11 @@ async fn a_webhooks_health_is_seen_and_repaired() {
     let asked = by_hand.post(&hooks).header("PRIVATE-TOKEN", &w.token);
     assert!(asked.json(&json!({ "url": url })).send().await.unwrap().status().is_success());
     let wrong = seen().await;
-    assert!(wrong.contains("it did not call for pushes"), "{wrong}");
-    assert!(wrong.contains("more webhooks call here"), "{wrong}");
+    assert!(wrong.contains("Push events not enabled"), "{wrong}");
+    assert!(wrong.contains("Other webhooks also call Gantry"), "{wrong}");
     assert!(wrong.contains(">Repair</button>"), "{wrong}");
     browser.send("/stacks/network/webhook", "").await.expect(303);
-    assert!(!seen().await.contains("it did not call for pushes"));
+    assert!(!seen().await.contains("Push events not enabled"));
 
     // Nobody answers at that address: GitLab gives up after four deliveries.
     let dev = w.gitlab.person("dev");
@@ -587,7 +585,7 @@ async fn a_webhooks_health_is_seen_and_repaired() {
         }
     }
     let given_up = seen().await;
-    assert!(given_up.contains("GitLab switched it off after failures"), "{given_up}");
+    assert!(given_up.contains("GitLab disabled it after failures"), "{given_up}");
 }
 
 #[tokio::test]
@@ -608,7 +606,7 @@ async fn keys_are_made_shown_once_and_revoked() {
     assert_eq!(revoked.headers["location"], "../keys?done=revoked");
     w.ask("GET", "/api/v1/stacks", Some(key), &[], "").await.expect(401);
     let page = browser.get("/keys?done=revoked").await.expect(200).text;
-    assert!(page.contains("The key is revoked."), "{page}");
+    assert!(page.contains("Key revoked."), "{page}");
 }
 
 /// Beside the field, whenever the form is shown: with what is kept, and with what was typed.
@@ -763,7 +761,7 @@ async fn a_link_opens_one_run_and_nothing_else() {
     let other = w.run(&stack, "b", RunState::Finished).await;
     let link = read_link(&signer(), "", &run.id);
     let got = w.ask("GET", &link, None, &[], "").await.expect(200);
-    assert!(got.text.contains("network #") && got.text.contains("Waits for a person"));
+    assert!(got.text.contains("network #") && got.text.contains("Needs confirmation"));
     for part in ["method=\"post\"", "href=\"../stacks", "href=\"../gitlab", "Confirm", "Sign out"] {
         assert!(!got.text.contains(part), "{part}: {}", got.text);
     }
@@ -780,7 +778,7 @@ async fn a_link_opens_one_run_and_nothing_else() {
         w.ask("GET", &path, None, &[], "").await.expect(401);
     }
     let found = w.ask("GET", &format!("{link}&find=nothing"), None, &[], "").await.expect(200).text;
-    assert!(found.contains("No line has it."), "{found}");
+    assert!(found.contains("No matching lines."), "{found}");
     let refused = [
         format!("/runs/{}?{key}", other.id),
         format!("/runs/{}", run.id),

@@ -10,7 +10,7 @@ use gantry_store::{
 use serde_json::json;
 
 /// What one interrupt does to a command of a provisioner.
-const KILLED: &str = "A command of a provisioner is killed at once: its resource is tainted, and the \
+const KILLED: &str = "A provisioner command is killed at once: its resource is tainted, and the \
                       next apply replaces it.";
 
 /// Every form that is done once it is meant: where it goes, where it asks, a part of the question.
@@ -30,10 +30,15 @@ async fn what_cannot_be_undone_is_asked_once_before_it_is_done() {
     w.sent();
     for (form, fields, words, button) in [
         ("/keys/delete", format!("key={id}"), "Revoke the key read?", "Revoke"),
-        ("/gitlab/unlink", String::new(), "runs that wait are canceled", "Unlink"),
-        ("/gitlab/rotate", "end=on".to_owned(), "The previous secret ends now.", "Replace"),
+        ("/gitlab/unlink", String::new(), "waiting runs are canceled", "Unlink"),
+        (
+            "/gitlab/rotate",
+            "end=on".to_owned(),
+            "The previous secret stops working now.",
+            "Replace",
+        ),
         ("/gitlab/rotate", String::new(), "works for seven more days", "Replace"),
-        ("/operations/redrive", "queue=events".to_owned(), "Send 1 message again?", "Send again"),
+        ("/operations/redrive", "queue=events".to_owned(), "Resend 1 message?", "Resend"),
         ("/stacks/network/catch-up", String::new(), "is discarded", "Catch up"),
         (&stop, String::new(), KILLED, "Stop"),
     ] {
@@ -92,7 +97,7 @@ async fn restoring_and_unlocking_a_state_are_asked_with_what_they_mean() {
     for part in [
         "Restore version 1 of the state?",
         "serial 11, 3 resources, by Ada",
-        "the next apply would make it a second time",
+        "the next apply would create them a second time",
         "action=\"../../stacks/network/state/restore\"",
         "name=\"sure\"",
         "name=\"version\" value=\"1\"",
@@ -119,8 +124,8 @@ async fn restoring_and_unlocking_a_state_are_asked_with_what_they_mean() {
     let asked = browser.get("/stacks/network/unlock").await.expect(200).text;
     for part in [
         "Unlock the state?",
-        "The run run-1 holds the lock",
-        "cannot write its state any more",
+        "The run run-1 has held the lock",
+        "can no longer write its state",
         "action=\"../../stacks/network/state/unlock\"",
         "name=\"sure\"",
         ">Cancel</a>",

@@ -42,8 +42,8 @@ async fn a_run_says_what_it_waits_for() {
     assert_eq!(said(&w.get(&path).await.expect(200).body), words);
     let browser = Browser::sign_in(&w, &w.admin).await;
     let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
-    assert!(page.contains("GitLab allows five archive downloads per project per minute"), "{page}");
-    assert!(page.contains("the log begins when its source is there"), "{page}");
+    assert!(page.contains("GitLab gives five archives of a project a minute"), "{page}");
+    assert!(page.contains("The log begins once the source is available"), "{page}");
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn activities_come_newest_first_in_pages() {
         w.post("/api/v1/keys", json!({ "name": name, "role": "read" })).await.expect(201);
     }
     let page = w.get("/api/v1/activity?limit=2").await.expect(200).body;
-    assert_eq!(page["activities"][0]["outcome"], "made the key \"three\"");
+    assert_eq!(page["activities"][0]["outcome"], "created the key \"three\"");
     let next = page["next"].as_str().unwrap();
     let page = w.get(&format!("/api/v1/activity?after={next}")).await.expect(200).body;
     let left: Vec<_> = page["activities"].as_array().unwrap().iter().collect();

@@ -69,7 +69,10 @@ async fn a_repository_elsewhere_needs_no_gitlab_and_runs_by_hand() {
     assert_eq!(got.body["status"]["detached"], Value::Null);
     assert_eq!(
         findings(&got.body),
-        ["ok: everybody can read it", &format!("ok: branch main is there, at {}", &head[..8])]
+        [
+            "ok: Everybody can read the repository",
+            &format!("ok: main exists and is at {}", &head[..8])
+        ]
     );
     // What was answered can be sent back.
     w.send("PUT", STACK, got.body.clone()).await.expect(200);
@@ -90,10 +93,10 @@ async fn a_repository_elsewhere_needs_no_gitlab_and_runs_by_hand() {
     assert_eq!(commit.unwrap().as_str(), head, "the head at that moment is what is run");
     let other = json!({ "commit": "1".repeat(40) });
     let got = w.post(&format!("{STACK}/runs"), other).await.expect(409);
-    assert!(got.detail().contains("only that commit"), "{}", got.text);
+    assert!(got.detail().contains("Only that commit"), "{}", got.text);
     w.send("PUT", STACK, json!({ "branch": "gone" })).await.expect(200);
     let got = w.post(&format!("{STACK}/runs"), json!({})).await.expect(409);
-    assert!(got.detail().contains("gone is not there"), "{}", got.text);
+    assert!(got.detail().contains("gone does not exist"), "{}", got.text);
 
     // It can move to GitLab, and back.
     w.connect().await.expect(200);
@@ -125,17 +128,17 @@ async fn making_one_says_what_was_found_and_writes_all_its_places() {
     assert_eq!(got.body["project_root"], "infra/net");
     assert_eq!(got.body["variables"][1], json!({ "name": "TOKEN", "secret": true, "runs": "all" }));
     assert!(!got.text.contains("hush"));
-    insta::assert_snapshot!(findings(&got.body).join("\n"), @"
-    warning: secret TOKEN: cannot be masked
+    insta::assert_snapshot!(findings(&got.body).join("\n"), @r#"
+    warning: The secret TOKEN cannot be masked
     ok: project_1_bot_abc has the role Maintainer
-    ok: webhook: may be made
+    ok: Gantry may create the project's webhook
     ok: CI/CD is on
-    warning: pipelines need not succeed
-    ok: branch main is protected, and may be pushed to
-    ok: folder infra/net is there
-    ok: environment gantry/network-eu is not protected
-    warning: secrets for all runs: TOKEN
-    ");
+    warning: "Pipelines must succeed" is off
+    ok: main is protected; Gantry's user may push to it
+    ok: Folder infra/net exists
+    ok: Environment gantry/network-eu is not protected
+    warning: Secrets available to all runs: TOKEN
+    "#);
     let stack = w.stored_stack("network-eu").await;
     let VariableValue::Sealed(sealed) = &stack.variables[1].value else { panic!() };
     let opened = Sealer::new(&"sealing".into()).open(&stack.id, "TOKEN", sealed).unwrap();
@@ -232,13 +235,13 @@ async fn a_secret_that_cannot_be_masked_is_said_so() {
     [
       {
         "level": "warning",
-        "what": "secret PIN: cannot be masked",
-        "meaning": "The value has fewer than 6 characters, so it is not hidden in logs, plans and notes."
+        "what": "The secret PIN cannot be masked",
+        "meaning": "The value has fewer than 6 characters. It is not hidden in logs, plans and notes."
       },
       {
         "level": "warning",
-        "what": "secret DB: cannot be masked",
-        "meaning": "The value is a document in which no single value has 6 or more characters. Only the document as a whole is hidden in logs, plans and notes; the values inside it are not."
+        "what": "The secret DB cannot be masked",
+        "meaning": "The value is a document, and no value in it has 6 characters. It is hidden only as a whole: the values in it are not hidden in logs, plans and notes."
       }
     ]
     "#);
@@ -251,7 +254,7 @@ async fn what_the_code_means_for_the_state_is_said() {
     person(&w).push(w.project, "main", "infra/net/backend.tf", gcs).unwrap();
     let warnings = |body: &Value| {
         let found = body["findings"].as_array().unwrap().iter();
-        let texts = found.filter(|f| f["what"].as_str().unwrap().contains("the code has"));
+        let texts = found.filter(|f| f["what"].as_str().unwrap().starts_with("The code "));
         texts.map(|f| f["meaning"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let body = json!({ "name": "Network", "project": "acme/network", "project_root": "infra/net" });
@@ -261,12 +264,12 @@ async fn what_the_code_means_for_the_state_is_said() {
     let got = w.send("PUT", STACK, own).await.expect(200).body;
     assert!(warnings(&got).is_empty());
     let got = w.send("PUT", STACK, json!({ "project_root": "infra" })).await.expect(200).body;
-    assert!(findings(&got).contains(&"warning: runs are refused".to_owned()), "{got}");
+    assert!(findings(&got).contains(&"warning: Runs will be refused".to_owned()), "{got}");
     let got = w.send("PUT", STACK, json!({ "tool": "opentofu" })).await.expect(200).body;
-    assert_eq!(findings(&got), ["warning: the tool is tofu now"]);
+    assert_eq!(findings(&got), ["warning: The tool is now tofu"]);
     let asks = "terraform {\n  required_version = \"< 1.0\"\n}\n";
     person(&w).push(w.project, "main", "infra/net/versions.tf", asks).unwrap();
-    let unenforced = "warning: the code has a constraint that nobody looks at".to_owned();
+    let unenforced = "warning: The code has a version constraint that nothing enforces".to_owned();
     for (tool, version, told) in [
         ("opentofu", json!(null), true),
         ("opentofu", json!("1.11.0"), false),
@@ -292,30 +295,30 @@ async fn what_will_not_work_is_said_and_prevents_nothing() {
     w.gitlab.set_member(w.project, w.bot, 20);
     let body = json!({ "name": "Network", "project": "acme/network", "project_root": "nowhere" });
     let got = w.post(PATH, body).await.expect(201).body;
-    insta::assert_snapshot!(findings(&got).join("\n"), @"
+    insta::assert_snapshot!(findings(&got).join("\n"), @r#"
     warning: project_1_bot_abc has the role Reporter
-    warning: webhook: only Maintainers may make one
+    warning: Only Maintainers may create the project's webhook
     warning: CI/CD is off
-    warning: pipelines need not succeed
-    warning: branch main is protected, and Gantry's user may not see how
-    warning: folder nowhere is not in main
-    ok: environment gantry/network is not protected
-    ok: the project is public: notes show counts only
-    ");
+    warning: "Pipelines must succeed" is off
+    warning: main is protected; Gantry's user may not see the rules
+    warning: Folder nowhere does not exist in main
+    ok: Environment gantry/network is not protected
+    ok: The project is public; comments show counts only
+    "#);
     assert_eq!(got["comment"], "summary");
-    assert!(got["note"].as_str().unwrap().contains("GitLab cannot call here"));
+    assert!(got["note"].as_str().unwrap().contains("GitLab cannot reach Gantry"));
     let body =
         json!({ "name": "b", "project": "acme/network", "branch": "later", "comment": "full" });
     let got = w.post(PATH, body).await.expect(201).body;
-    insta::assert_snapshot!(findings(&got).join("\n"), @"
+    insta::assert_snapshot!(findings(&got).join("\n"), @r#"
     warning: project_1_bot_abc has the role Reporter
-    warning: webhook: only Maintainers may make one
+    warning: Only Maintainers may create the project's webhook
     warning: CI/CD is off
-    warning: pipelines need not succeed
-    warning: branch later is not there
-    ok: environment gantry/b is not protected
-    warning: the project is public, and notes show every change
-    ");
+    warning: "Pipelines must succeed" is off
+    warning: later does not exist
+    ok: Environment gantry/b is not protected
+    warning: The project is public, and comments show every change
+    "#);
 }
 
 #[tokio::test]
@@ -331,13 +334,13 @@ async fn everything_wrong_is_said_in_one_answer() {
     let said: Vec<_> = said.map(|(field, problem)| format!("{field} {problem}")).collect();
     let said = said.join("\n").replace(w.gitlab.base_url(), "GITLAB");
     insta::assert_snapshot!(said, @r#"
-    branch "is not a name that a branch can have; patterns are not taken"
-    colour "is no field here; there are: name, slug, provider, project, branch, project_root, comment, description, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, timeouts, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, manage_state, hooks, variables, version"
-    name "gives the slug network, which belongs to a stack; choose a slug as well"
-    project "is not at GITLAB, or the user project_1_bot_abc may not see it: make it a member of the project"
-    tool "should be `terraform` or `opentofu`"
-    variables[0].runs "is missing: a secret needs a choice. all: proposed runs get it too, and a plan executes the branch's code, so whoever can push can read it. tracked: only runs of the tracked branch get it"
-    variables[0].value "is missing: there is no secret value to keep"
+    branch "Not a valid branch name; patterns are not supported"
+    colour "Unknown field; allowed: name, slug, provider, project, branch, project_root, comment, description, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, timeouts, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, manage_state, hooks, variables, version"
+    name "The name gives the slug network, which is already taken. Enter a slug as well."
+    project "Not found at GITLAB, or not visible to the user project_1_bot_abc. Make it a member of the project."
+    tool "Must be `terraform` or `opentofu`"
+    variables[0].runs "Choose which runs get the secret. all: previews get it too, and a plan executes the branch's code, so anyone who can push can read it. tracked: only runs of the tracked branch get it."
+    variables[0].value "Enter a value. There is no secret value to keep."
     "#);
 }
 
@@ -347,11 +350,11 @@ async fn a_slug_stays_reserved() {
     w.stack().await;
     let body = json!({ "name": "x", "slug": "network", "project": "acme/network" });
     let got = w.post(PATH, body.clone()).await.expect(409);
-    assert!(got.error("slug").contains("belongs to a stack; choose"));
+    assert!(got.error("slug").contains("is already taken. Choose"));
     w.send("DELETE", STACK, json!({})).await.expect(200);
     w.get(STACK).await.expect(404);
     let got = w.post(PATH, body).await.expect(409);
-    assert!(got.error("slug").contains("it stays reserved"), "{}", got.text);
+    assert!(got.error("slug").contains("stays reserved"), "{}", got.text);
     let list = w.get(PATH).await.expect(200).body;
     assert_eq!(list["stacks"], json!([]));
 }
@@ -363,12 +366,12 @@ async fn a_slug_that_was_not_sent_is_not_what_is_wrong() {
     w.stack().await;
     let body = json!({ "name": "Network", "project": "acme/network" });
     let got = w.post(PATH, body.clone()).await.expect(409);
-    let said = "gives the slug network, which belongs to a stack; choose a slug as well";
+    let said = "The name gives the slug network, which is already taken. Enter a slug as well.";
     assert_eq!(got.body["errors"], json!({ "name": said }));
-    assert_eq!(got.detail(), format!("Nothing was made: the name {said}."));
+    assert_eq!(got.detail(), format!("Nothing was created. {said}"));
     w.send("DELETE", STACK, json!({})).await.expect(200);
     let got = w.post(PATH, body).await.expect(409);
-    assert!(got.error("name").contains("was deleted: it stays reserved"), "{}", got.text);
+    assert!(got.error("name").contains("reserved for a deleted stack"), "{}", got.text);
     let also = json!({ "name": "Network", "project": "acme/network", "colour": "red" });
     let got = w.post(PATH, also).await.expect(422);
     assert!(got.error("name").contains("gives the slug network"), "{}", got.text);
@@ -405,10 +408,10 @@ async fn a_glob_that_matches_nothing_is_refused_or_told() {
     let got = w.post(PATH, body).await.expect(201).body;
     let idle = |body: &Value| {
         let mut found = findings(body);
-        found.retain(|finding| finding.contains("glob"));
+        found.retain(|finding| finding.contains("Glob"));
         found
     };
-    let without = |glob: &str| format!("warning: glob {glob} matches no file of main");
+    let without = |glob: &str| format!("warning: Glob {glob} matches no file in main");
     assert_eq!(idle(&got), [without("module/**"), without("*.yml")]);
     for (glob, told) in [("modul/**", true), ("modules/*", true), ("modules", false)] {
         let got = w.send("PUT", STACK, json!({ "project_globs": [glob] })).await.expect(200);
@@ -449,26 +452,26 @@ async fn what_a_stack_does_not_get_of_its_repository_is_told() {
             "name": slug, "slug": slug, "project": "acme/network", "project_root": root,
         });
         let mut found = findings(&w.post(PATH, body).await.expect(201).body);
-        found.retain(|one| ["folder", "link", "file", "archives"].iter().any(|w| one.contains(w)));
+        found.retain(|one| ["Folder", "link", "file", "archives"].iter().any(|w| one.contains(w)));
         found.join("\n")
     };
     insta::assert_snapshot!(seen("envs/prod/net").await, @"
-    ok: folder envs/prod/net is there
-    warning: .gitattributes leaves out of archives: /tests
-    warning: envs/prod/.gitattributes fills in for archives: version.txt
+    ok: Folder envs/prod/net exists
+    warning: .gitattributes excludes from archives: /tests
+    warning: envs/prod/.gitattributes substitutes text in archives: version.txt
     ");
     insta::assert_snapshot!(seen("net").await, @"
-    warning: net is a link
-    warning: .gitattributes leaves out of archives: /tests
+    warning: net is a symbolic link
+    warning: .gitattributes excludes from archives: /tests
     ");
     insta::assert_snapshot!(seen("live/prod/net").await, @"
-    warning: live is a link
-    warning: .gitattributes leaves out of archives: /tests
+    warning: live is a symbolic link
+    warning: .gitattributes excludes from archives: /tests
     ");
     insta::assert_snapshot!(seen("envs/prod/net/main.tf").await, @"
     warning: envs/prod/net/main.tf is a file
-    warning: .gitattributes leaves out of archives: /tests
-    warning: envs/prod/.gitattributes fills in for archives: version.txt
+    warning: .gitattributes excludes from archives: /tests
+    warning: envs/prod/.gitattributes substitutes text in archives: version.txt
     ");
     assert!(w.gitlab.unknown_requests().is_empty());
 }
@@ -500,10 +503,10 @@ async fn arguments_for_every_command_that_some_refuse_are_told() {
     w.stack().await;
     for (arguments, told) in [
         ("-no-color -lock-timeout=1m", None),
-        ("-var-file=prod.tfvars", Some("warning: variable TF_CLI_ARGS has -var-file")),
+        ("-var-file=prod.tfvars", Some("warning: The variable TF_CLI_ARGS has -var-file")),
         (
             "-target a.b -parallelism=1",
-            Some("warning: variable TF_CLI_ARGS has -target -parallelism"),
+            Some("warning: The variable TF_CLI_ARGS has -target -parallelism"),
         ),
     ] {
         let variables = json!([{ "name": "TF_CLI_ARGS", "value": arguments }]);
@@ -578,7 +581,7 @@ async fn a_secret_cannot_be_read_by_making_it_plain() {
     let secret = json!([{ "name": "A", "value": "hush", "secret": true, "runs": "all" }]);
     variables(secret).await.expect(200);
     let got = variables(json!([{ "name": "A", "secret": false }])).await.expect(422);
-    assert_eq!(got.error("variables[0].value"), "is missing");
+    assert_eq!(got.error("variables[0].value"), "Enter a value.");
     variables(json!([])).await.expect(200);
     assert!(w.stored_stack("network").await.variables.is_empty());
 }
@@ -596,7 +599,7 @@ async fn a_change_is_based_on_what_was_read() {
     change("\"1\"").await.expect(409);
     change("\"2\"").await.expect(200);
     let got = w.send("PUT", STACK, json!({ "slug": "other" })).await.expect(422);
-    assert!(got.error("slug").contains("cannot change"));
+    assert!(got.error("slug").contains("Cannot be changed"));
 }
 
 #[tokio::test]
@@ -622,7 +625,7 @@ async fn its_place_changes_only_while_nothing_tracked_is_unfinished() {
     let got = w.send("PUT", STACK, json!({ "project": "acme/other", "branch": "x" })).await;
     let got = got.expect(200).body;
     assert_eq!((&got["project_id"], &got["branch"]), (&json!(other.0), &json!("x")));
-    assert!(findings(&got).contains(&"warning: branch x is not there".to_owned()));
+    assert!(findings(&got).contains(&"warning: x does not exist".to_owned()));
     let places = async |project| {
         let partition = keys::project_stacks(project);
         w.store.query_all::<ProjectStack>(&partition, "").await.unwrap().len()

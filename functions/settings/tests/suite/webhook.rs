@@ -114,7 +114,7 @@ async fn without_an_address_nothing_is_made() {
     w.connect().await.expect(200);
     w.stack().await;
     let got = w.post(PATH, json!({})).await.expect(409);
-    assert!(got.detail().contains("GitLab cannot call here"), "{}", got.detail());
+    assert!(got.detail().contains("GitLab cannot reach Gantry"), "{}", got.detail());
     assert!(w.gitlab.hooks(w.project).is_empty());
 }
 

@@ -9,11 +9,11 @@ const LARGEST: u64 = 100_000;
 /// All pages, with a run whose plan waits for a person.
 async fn pages(page: &Page) -> Vec<(&'static str, String)> {
     page.go("/stacks/network").await;
-    page.wait_for("Waits for a person").await;
+    page.wait_for("Needs confirmation").await;
     let run = page.find("#live tbody a").await.attr("href").await.unwrap().unwrap();
     let run = format!("/{}", run.trim_start_matches("../"));
     page.go("/modules/network-module").await;
-    page.wait_for("Finished").await;
+    page.wait_for("Passed").await;
     let tests = page.find("#live tbody a").await.attr("href").await.unwrap().unwrap();
     let tests = format!("/{}", tests.trim_start_matches("../"));
     [
@@ -96,7 +96,7 @@ async fn everything_can_be_done_with_the_keyboard() {
     type_keys(&page, w.key.as_str()).await;
     type_keys(&page, Key::Enter).await;
     page.wait_for("Stacks").await;
-    page.wait_for("Waits for a person").await;
+    page.wait_for("Needs confirmation").await;
     tab_to(&page, "network #1").await;
     type_keys(&page, Key::Enter).await;
     page.wait_for("Confirm and apply").await;
@@ -109,11 +109,11 @@ async fn everything_can_be_done_with_the_keyboard() {
         .await;
     assert_eq!(outline, true, "what has the focus can be seen");
     type_keys(&page, Key::Enter).await;
-    page.wait_for("Finished").await;
+    page.wait_for("Applied").await;
     // The first stop on a page leads past the navigation.
     page.go("/events").await;
     type_keys(&page, Key::Tab).await;
-    assert_eq!(focused(&page).await, "Skip to the content");
+    assert_eq!(focused(&page).await, "Skip to content");
     page.close().await;
 }
 

@@ -12,7 +12,7 @@ async fn from_the_first_sign_in_to_a_deployment() {
     assert_eq!(page.place().await, "/sign-in?next=");
     page.fill("key", "gantry_no").await;
     page.press("Sign in").await;
-    page.wait_for("This is not one of the keys.").await;
+    page.wait_for("That key is not valid.").await;
     page.sign_in(&w.key).await;
     page.wait_for("Connect GitLab").await;
 
@@ -20,7 +20,7 @@ async fn from_the_first_sign_in_to_a_deployment() {
     page.fill("api_host", w.gitlab.base_url()).await;
     page.fill("token", "glpat-nobody").await;
     page.press("Save").await;
-    page.wait_for("look at the fields").await;
+    page.wait_for("Check the highlighted fields").await;
     let token = page.find("[name=token]").await;
     assert_eq!(token.attr("aria-invalid").await.unwrap().as_deref(), Some("true"));
     page.fill("token", &w.token).await;
@@ -29,7 +29,7 @@ async fn from_the_first_sign_in_to_a_deployment() {
     page.picture("gitlab").await;
 
     page.go("/").await;
-    page.press("Make the first stack").await;
+    page.press("Create your first stack").await;
     page.fill("name", "Network").await;
     page.fill("project", "netw").await;
     page.find("#projects option[value='acme/network']").await;
@@ -39,16 +39,16 @@ async fn from_the_first_sign_in_to_a_deployment() {
     page.fill("branch", "main").await;
     page.fill("project_root", "network").await;
     page.find("[name=labels]").await.send_keys("office").await.unwrap();
-    page.wait_for("network is there.").await;
-    page.press("Make the stack").await;
-    page.wait_for("It is there and as it should be.").await;
+    page.wait_for("network exists.").await;
+    page.press("Create stack").await;
+    page.wait_for("The webhook exists and is configured correctly.").await;
     page.picture("stack-made").await;
     assert_eq!(w.gitlab.hooks(w.project).len(), 1);
 
     // Nothing is loaded again from here on but by the page itself.
     let commit = w.push("main", "two");
     page.go("/").await;
-    page.wait_for("Waits for a person").await;
+    page.wait_for("Needs confirmation").await;
     page.picture("overview").await;
     page.click("#live tbody a").await;
     page.wait_for("1 to add, 0 to change, 0 to destroy").await;
@@ -59,7 +59,6 @@ async fn from_the_first_sign_in_to_a_deployment() {
         .await;
     page.picture("run").await;
     page.press("Confirm and apply").await;
-    page.wait_for("Finished").await;
     page.wait_for("Applied: 1 added").await;
     let deployments = w.gitlab.deployments(w.project);
     assert_eq!(deployments.len(), 1);
@@ -146,10 +145,10 @@ async fn a_long_log_is_read_and_searched_to_its_beginning() {
 
     page.fill_id("log-find", "line 29\n").await;
     page.wait_for("Found in 100 lines of this part.").await;
-    page.press("Look further").await;
+    page.press("Search further").await;
     page.wait_for("Found in 11 lines of this part.").await;
     page.click("#log-found li:nth-child(3) a").await;
-    page.wait_for("The newest lines").await;
+    page.wait_for("Newest lines").await;
     let place = page.place().await;
     let at = page.find("#at").await.text().await.unwrap();
     assert!(at.starts_with("line 29") && place.ends_with("#at"), "{at} at {place}");

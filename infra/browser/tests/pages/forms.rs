@@ -50,15 +50,15 @@ async fn each_form_says_what_is_wrong_beside_its_fields() {
     page.fill("variables[1].name", "SECRET").await;
     page.fill("variables[1].value", "geheim").await;
     page.click("[name='variables[1].secret']").await;
-    page.press("Another variable").await;
+    page.press("Add variable").await;
     page.find("[name='variables[3].name']").await;
-    page.press("Make the stack").await;
-    page.wait_for("look at the fields").await;
+    page.press("Create stack").await;
+    page.wait_for("Check the highlighted fields").await;
     for (field, said) in [
-        ("name", "is missing"),
-        ("slug", "not a valid slug"),
-        ("project", "the user gantry-bot may not see it"),
-        ("branch", "not a name"),
+        ("name", "Enter a name."),
+        ("slug", "valid slug"),
+        ("project", "not visible to the user gantry-bot"),
+        ("branch", "Not a valid branch name"),
         ("project_root", "without"),
         ("project_globs", "line 2"),
         ("tool_version", "released version"),
@@ -71,27 +71,27 @@ async fn each_form_says_what_is_wrong_beside_its_fields() {
     assert_eq!(value_of(&page, "project_globs").await, "ok/**\n/bad");
     assert_eq!(value_of(&page, "variables[0].name").await, "1A");
     let text = page.text().await;
-    assert!(text.contains("Use only letters, digits and _"), "{text}");
-    assert!(text.contains("a secret needs a choice"), "{text}");
+    assert!(text.contains("letters, digits and _ only"), "{text}");
+    assert!(text.contains("Choose which runs get the secret"), "{text}");
     assert!(!page.driver.source().await.unwrap().contains("geheim"));
     page.picture("stack-form-errors").await;
 
     page.go("/keys").await;
     page.fill("name", "first-admin-key").await;
     page.find("[name=role] option[value=read]").await.click().await.unwrap();
-    page.press("Make the key").await;
-    assert!(error_of(&page, "name").await.contains("another key"));
+    page.press("Create key").await;
+    assert!(error_of(&page, "name").await.contains("Another key"));
 
     page.go("/operations").await;
     assert!(page.text().await.contains("Every message was handled."));
-    page.press("Hold runners back").await;
-    page.wait_for("first-admin-key asked for it").await;
+    page.press("Pause runs").await;
+    page.wait_for("Runs are paused (by first-admin-key").await;
     page.picture("operations-paused").await;
     page.go("/").await;
-    page.wait_for("No runner is started.").await;
+    page.wait_for("Runs are paused by first-admin-key").await;
     page.click("a[href$=operations]").await;
-    page.press("Start runners again").await;
-    page.wait_for("Runners are started.").await;
+    page.press("Resume runs").await;
+    page.wait_for("Runs start normally.").await;
     page.close().await;
 }
 
@@ -103,7 +103,7 @@ async fn every_form_can_be_sent_past_all_scripts() {
     page.sign_in(&w.key).await;
     page.go("/").await;
     // Each form has a target and its token, and `submit()` asks no listener.
-    page.wait_for("Waits for a person").await;
+    page.wait_for("Needs confirmation").await;
     page.click("#live tbody a").await;
     page.wait_for("Confirm and apply").await;
     let forms = page
@@ -114,7 +114,7 @@ async fn every_form_can_be_sent_past_all_scripts() {
         .await;
     assert_eq!(forms, true);
     page.run("document.querySelector('form[action$=\"/confirm\"]').submit()").await;
-    page.wait_for("Finished").await;
+    page.wait_for("Applied").await;
     page.close().await;
 }
 

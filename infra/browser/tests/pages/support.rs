@@ -123,15 +123,15 @@ impl World {
         self.gitlab.set_member(project, self.bot, 40);
         self.gitlab.set_member(project, self.you.id(), 40);
         page.go("/modules").await;
-        page.press("Make the first module").await;
+        page.press("Create your first module").await;
         page.fill("project", "acme/terraform-aws-network").await;
         page.fill("slug", "network-module").await;
-        page.press("Make the module").await;
-        page.wait_for("The module is made.").await;
+        page.press("Create module").await;
+        page.wait_for("Module created.").await;
         self.you.push(project, "main", ".gantry/config.yml", config).unwrap();
-        page.wait_for("Finished").await;
+        page.wait_for("Passed").await;
         page.go("/modules/network-module").await;
-        page.wait_for("Version 1.0.0 is the current one").await;
+        page.wait_for("The current version is 1.0.0").await;
         page.wait_for("acme/network/aws").await;
     }
 
@@ -354,8 +354,8 @@ impl Page {
         let description =
             "Networks of **all offices**: see the [handbook](https://a.example/nets).";
         self.fill("description", description).await;
-        self.press("Make the stack").await;
-        self.wait_for("The stack is made.").await;
+        self.press("Create stack").await;
+        self.wait_for("Stack created.").await;
     }
 
     /// A picture of the whole page, to be looked at.

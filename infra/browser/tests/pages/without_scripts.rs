@@ -23,7 +23,7 @@ async fn from_the_first_sign_in_to_an_apply_and_to_the_end_of_the_stack() {
     page.make_stack("Network").await;
     // A script would have asked by itself.
     page.press("Check the project and its webhook").await;
-    page.wait_for("It is there and as it should be.").await;
+    page.wait_for("The webhook exists and is configured correctly.").await;
 
     // A repository that is not at GitLab, whose runs are started by hand.
     page.go("/stacks/new").await;
@@ -32,25 +32,25 @@ async fn from_the_first_sign_in_to_an_apply_and_to_the_end_of_the_stack() {
     page.fill("name", "Open").await;
     choose(&page, "provider", "git").await;
     page.fill("project", "elsewhere/open").await;
-    page.press("Make the stack").await;
-    page.wait_for("it must start with https://").await;
+    page.press("Create stack").await;
+    page.wait_for("it begins with https://").await;
     page.fill("project", &format!("{}/elsewhere/open.git", w.gitlab.base_url())).await;
-    page.press("Make the stack").await;
-    page.wait_for("The stack is made. Start its first run with Trigger.").await;
+    page.press("Create stack").await;
+    page.wait_for("Stack created. You can start its first run now.").await;
     page.press("Check the repository").await;
-    page.wait_for("branch main is there").await;
+    page.wait_for("main exists and is at").await;
     page.press("Back to the stack").await;
-    page.press("Trigger").await;
+    page.press("Start a run").await;
     page.press("Start").await;
-    page.reload_until("Waits for a person").await;
+    page.reload_until("Needs confirmation").await;
     page.reload_until("terraform_data.one").await;
     page.press("Confirm and apply").await;
-    page.reload_until("Finished").await;
+    page.reload_until("Applied").await;
     page.reload_until("1 added").await;
 
     page.go("/stacks/open").await;
     page.wait_for("Serial 1, 1 resource").await;
-    page.press("Change").await;
+    page.press("Edit").await;
     page.fill("name", "Wide open").await;
     page.press("Save").await;
     page.wait_for("Saved.").await;
@@ -75,17 +75,17 @@ async fn a_key_is_revoked_once_it_is_meant() {
     page.go("/keys").await;
     page.fill("name", "Ada").await;
     choose(&page, "role", "read").await;
-    page.press("Make the key").await;
-    page.wait_for("it is not shown again").await;
+    page.press("Create key").await;
+    page.wait_for("it won't be shown again").await;
     page.go("/keys").await;
     page.press("Revoke").await;
     page.wait_for("Revoke the key Ada?").await;
     page.press("Cancel").await;
     page.wait_for("Ada").await;
     page.press("Revoke").await;
-    page.wait_for("It cannot be brought back").await;
+    page.wait_for("This cannot be undone").await;
     page.press("Revoke").await;
-    page.wait_for("The key is revoked.").await;
+    page.wait_for("Key revoked.").await;
     assert!(!page.text().await.contains("Ada"));
     page.close().await;
 }

@@ -105,7 +105,7 @@ on_each_tool! {
         let change = json!({ "variables": [variable] });
         let saved = w.api.put(&format!("/stacks/{SLUG}"), &change).await.good();
         let told = array(&saved, "/findings").iter().any(|finding| {
-            text(finding, "/what").contains("TF_ENCRYPTION: Terraform does not know it")
+            text(finding, "/what").contains("Terraform does not know the variable TF_ENCRYPTION")
                 && text(finding, "/level") == "warning"
         });
         assert_eq!(told, tool == Tool::Terraform, "{saved:#}");

@@ -408,7 +408,7 @@ story!(a_version_by_hand_is_of_the_branchs_head_and_two_want_one_number_once, |m
     let (_, version) = w.api(Method::GET, "/modules/network/versions/2.0.0", None).await;
     assert!([&one, &two].contains(&&version["commit"].as_str().unwrap().to_owned()));
     let (done, said) = w.command("/modules/network/versions", both).await;
-    assert!(!done && said.contains("never used again"), "{said}");
+    assert!(!done && said.contains("never reused"), "{said}");
     w
 });
 

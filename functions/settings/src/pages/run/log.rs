@@ -115,8 +115,8 @@ async fn look_for(app: &App, run: &Run, wanted: &str, after: Option<&str>) -> An
         lines.map(|line| FoundLine { number: line.line, at: line.at, text: line.text }).collect();
     let is_part = after.is_some() || found.next.is_some();
     let said = match (lines.len(), is_part) {
-        (0, false) => "No line has it.".to_owned(),
-        (0, true) => "No further line has it so far.".to_owned(),
+        (0, false) => "No matching lines.".to_owned(),
+        (0, true) => "No more matching lines so far.".to_owned(),
         (count, false) => format!("Found in {}.", text::counted(count, "line")),
         (count, true) => format!("Found in {} of this part.", text::counted(count, "line")),
     };
@@ -168,7 +168,9 @@ pub(crate) async fn log_text(
         let Some(next) = next else { break };
         if text.len() > LARGEST_DOWNLOAD {
             let on = format!("/runs/{}/log.txt?after={next}", run.id);
-            text.push_str(&format!("\ngantry: the log goes on: download the next part at {on}\n"));
+            text.push_str(&format!(
+                "\ngantry: the log continues; download the next part at {on}\n"
+            ));
             break;
         }
         query = LogQuery::after(Some(next));
@@ -187,7 +189,7 @@ async fn may_look(app: &App, id: &str, query: &Query, headers: &HeaderMap) -> An
         Reader::Nobody => Err(Refusal::new(
             StatusCode::UNAUTHORIZED,
             "Sign in to see this",
-            "The log of a run is shown to those who are signed in, or came by a link from GitLab.",
+            "A run's log is shown to people who are signed in or follow a link from GitLab.",
         )),
         _ => Ok(()),
     }

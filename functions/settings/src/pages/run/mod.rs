@@ -122,15 +122,14 @@ struct Actions {
     newer: usize,
     /// The plan's age when it is old.
     old: Option<String>,
-    /// Where the branch is, when that is not the run's commit.
-    behind: Option<String>,
+    /// The branch, and where it is, when that is not the run's commit.
+    behind: Option<(String, String)>,
     /// An apply is stopped differently from a plan.
     applying: bool,
 }
 
 /// What the address of a run takes.
-const TAKES: [&str; 9] =
-    ["action", "asked", "at", "done", "find", "key", "more", "page", "text"];
+const TAKES: [&str; 9] = ["action", "asked", "at", "done", "find", "key", "more", "page", "text"];
 
 #[derive(Default, Deserialize)]
 pub(crate) struct Query {
@@ -207,7 +206,7 @@ struct NoAccess {
 }
 
 fn no_access(frame: &Frame) -> Response {
-    respond(StatusCode::UNAUTHORIZED, &NoAccess { shell: frame.shell("", "A run of Gantry") })
+    respond(StatusCode::UNAUTHORIZED, &NoAccess { shell: frame.shell("", "Gantry run") })
 }
 
 async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Response> {
@@ -252,7 +251,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         }
         _ => None,
     };
-    let chip = Chip::of(run.state, run.run_type);
+    let chip = Chip::of(run.state, &run);
     let key = match (&shell.who, &query.key) {
         (None, Some(key)) => format!("?key={}", super::show::encoded(key)),
         _ => String::new(),
@@ -262,7 +261,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         key,
         slug: run.slug.to_string(),
         number: run.number,
-        run_type: run.run_type.to_string(),
+        run_type: run_type(&run),
         is_final: run.state.is_final(),
         outcome,
         commit: run.commit.short().to_owned(),
@@ -300,6 +299,17 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
     }))
 }
 
+/// The run's type, with what it means.
+fn run_type(run: &Run) -> String {
+    let label = run.run_type.label();
+    match run.run_type {
+        _ if run.module => "Module tests".to_owned(),
+        RunType::Tracked => label.to_owned(),
+        RunType::Proposed => format!("{label} (never applied)"),
+        RunType::Test => format!("{label} (planned, applied and destroyed)"),
+    }
+}
+
 async fn tests(app: &App, run: &Run) -> Answer<Vec<TestRow>> {
     if !run.module {
         return Ok(Vec::new());
@@ -308,7 +318,7 @@ async fn tests(app: &App, run: &Run) -> Answer<Vec<TestRow>> {
         id: test.id.to_string(),
         name: test.test.as_ref().map(|of| of.case.name.to_string()).unwrap_or_default(),
         negative: test.test.as_ref().is_some_and(|of| of.case.negative),
-        chip: Chip::of(test.state, test.run_type),
+        chip: Chip::of(test.state, test),
         said: match (&test.verdict, &test.ending) {
             (Some(said), _) => text::clean_line(said, 200),
             (None, Some(ending)) => text::clean_line(&ending.summary, 200),
@@ -344,7 +354,7 @@ fn steps(run: &Run, now: Timestamp) -> Vec<Step> {
         .map(|(step, end)| {
             let until = end.or_else(|| (!step.state.is_final()).then_some(now));
             Step {
-                chip: Chip::of(step.state, run.run_type),
+                chip: Chip::of(step.state, run),
                 at: Moment::at(step.at, now),
                 took: until.map(|until| span(until.duration_since(step.at).as_secs().max(0))),
                 by: step.by.clone(),
@@ -377,7 +387,9 @@ async fn actions(
         actions.old = (age > OLD_PLAN).then(|| span(age));
     }
     if actions.retry && run.run_type == RunType::Tracked {
-        actions.behind = commands::newer_head(app, run).await?.map(|head| head.short().to_owned());
+        let head = commands::newer_head(app, run).await?;
+        let branch = short(&run.tracked_branch, 80);
+        actions.behind = head.map(|head| (branch, head.short().to_owned()));
     }
     Ok(actions)
 }

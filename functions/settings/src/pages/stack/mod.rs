@@ -215,7 +215,7 @@ pub(super) async fn outcome(
     let found = app.store.get::<CommandOutcome>(&keys::command(&stack.id, &request)).await?;
     Ok(Some(match found {
         Some(outcome) => (outcome.value.done, outcome.value.message),
-        None => (true, "asked for: the page shows it as soon as it is done".to_owned()),
+        None => (true, "Requested. The page shows it as soon as it is done.".to_owned()),
     }))
 }
 
@@ -265,46 +265,48 @@ async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
 fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
     let tool = match &stack.settings.tool_version {
         Some(version) => format!("{} {version}", stack.settings.tool.command()),
-        None => format!("{}, the runner's own version", stack.settings.tool.command()),
+        None => format!("{}, the version on the runner", stack.settings.tool.command()),
     };
     let on_push = match stack.settings.on_push {
-        OnPush::Tracked => "plans, and applies once confirmed",
-        OnPush::Proposed => "shows a preview only",
+        OnPush::Tracked => "deploys: plans, and applies once confirmed",
+        OnPush::Proposed => "only shows a preview",
     };
-    let applies = if stack.settings.autodeploy { "by itself" } else { "once a person confirms" };
+    let applies = if stack.settings.autodeploy { "automatically" } else { "once confirmed" };
     let queued = match stack.settings.tracked_queue {
-        TrackedQueue::Every => "every commit, in order",
-        TrackedQueue::Latest => "only the latest commit",
+        TrackedQueue::Every => "run each in order",
+        TrackedQueue::Latest => "run only the latest",
     };
     let comment = match stack.settings.comment {
-        CommentLevel::Full => "the exact change",
+        CommentLevel::Full => "full diff",
         CommentLevel::Summary => "counts only",
         CommentLevel::None => "nothing",
     };
-    let state =
-        if stack.settings.manage_state { "kept by Gantry" } else { "the stack's own backend" };
+    let state = match stack.settings.manage_state {
+        true => "stored in Gantry",
+        false => "in the backend that the code configures",
+    };
     let mut facts = vec![("Tool", tool)];
     match stack.project() {
         Some(_) => facts.push(("A push to the branch", on_push.to_owned())),
-        None => facts.push(("Runs", "are started by hand".to_owned())),
+        None => facts.push(("Runs", "started by hand".to_owned())),
     }
     facts.push(("Applies", applies.to_owned()));
-    facts.push(("Queued runs", queued.to_owned()));
+    facts.push(("Waiting commits", queued.to_owned()));
     if stack.project().is_some() {
-        facts.push(("In the merge request", comment.to_owned()));
+        facts.push(("Merge request comment", comment.to_owned()));
     }
     facts.push(("State", state.to_owned()));
     if let Some(tag) = &stack.settings.on_tag {
-        let run = if tag.run == OnPush::Tracked { "a tracked run" } else { "a preview" };
-        facts.push(("Tags", format!("{} start {run}", tag.pattern)));
+        let run = if tag.run == OnPush::Tracked { "a deploy" } else { "a preview" };
+        facts.push(("Tags", format!("{} starts {run}", tag.pattern)));
     }
     let Timeouts { plan, apply, unconfirmed } = stack.settings.timeouts;
     let limits = format!("{plan} for a plan, {apply} for an apply, {unconfirmed} to confirm");
     facts.push(("Time limits", limits));
     let lists = [
-        ("Further paths", &stack.settings.project_globs),
+        ("Additional paths", &stack.settings.project_globs),
         ("Variable files", &stack.settings.var_files),
-        ("Forks that may run", &stack.settings.allow_forks),
+        ("Allowed forks", &stack.settings.allow_forks),
         ("Labels", &stack.settings.labels),
     ];
     facts.extend(
@@ -336,7 +338,7 @@ fn variables(stack: &Stack) -> Vec<(String, String, &'static str)> {
         };
         let runs = match variable.runs {
             VariableRuns::All => "all runs",
-            VariableRuns::Tracked => "tracked runs",
+            VariableRuns::Tracked => "deploys only",
         };
         (variable.name.clone(), value, runs)
     };
@@ -362,9 +364,10 @@ pub(crate) async fn check(
     let stack = stacks::find(&app, &slug).await?.value;
     let integration = app.store.integration().await?.map(|found| found.value);
     if let Some(why) = detached(&stack, integration.as_ref()) {
-        return Err(Refusal::conflict("The stack is detached", why));
+        let detail = format!("Nothing runs because {why}.");
+        return Err(Refusal::conflict("The stack is detached", detail));
     }
     let (findings, hook) = stacks::inspect(&app, &stack).await?;
-    let shell = frame.shell("stacks", format!("Check of {}", stack.settings.name));
+    let shell = frame.shell("stacks", format!("Checks for {}", stack.settings.name));
     Ok(page(&Check { shell, slug, findings, hook }))
 }

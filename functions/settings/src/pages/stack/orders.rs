@@ -20,7 +20,7 @@ pub(crate) async fn repair_webhook(
 ) -> Answer<Response> {
     let stack = stacks::find(&app, &slug).await?.value;
     let made = stacks::ensure_hook(&app, &stack).await?;
-    let verb = if made.created { "made" } else { "repaired" };
+    let verb = if made.created { "created" } else { "repaired" };
     let done = Done::new(format!("{verb} the webhook of {}", stack.project_path));
     let to = format!("{}stacks/{slug}?made=webhook#check", frame.root);
     Ok((Extension(done), go_to(&to)).into_response())
@@ -35,7 +35,7 @@ pub(crate) async fn remove(
 ) -> Answer<Response> {
     let slug = stacks::find(&app, &slug).await?.value.slug.to_string();
     if fields.text("slug").trim() != slug {
-        return Err(Refusal::field("slug", format!("should be {slug}: that is what is deleted")));
+        return Err(Refusal::field("slug", format!("Type \"{slug}\" to confirm.")));
     }
     let keep = match fields.text("state") {
         "keep" => Some(stacks::Keep::Keep),

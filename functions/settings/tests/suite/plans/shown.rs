@@ -305,7 +305,7 @@ pub(super) fn on_the_page(reading: &Reading, api: &Json, page: &str, what: &str)
         rows(part, &list(&one["config"]), what);
     }
     if !list(&api["outputs"]).is_empty() {
-        let at = parts.iter().position(|part| part.contains("</span> Outputs "));
+        let at = parts.iter().position(|part| part.contains("»</span>"));
         let part = parts.remove(at.unwrap_or_else(|| panic!("{what}: no outputs on {page}")));
         rows(part, &list(&api["outputs"]), what);
     }
