@@ -79,11 +79,11 @@ pub(crate) async fn check(place: &Place, stack: &Stack) -> Vec<Finding> {
 fn repository(branches: &Branches, stack: &Stack) -> Vec<Finding> {
     let branch = match branches.head(&stack.branch) {
         Some(head) => Finding::ok(
-            format!("{} exists and is at {}", stack.branch, head.short()),
+            format!("Branch {} exists and is at {}", stack.branch, head.short()),
             "Runs that are started by hand use its latest commit.",
         ),
         None => Finding::warning(
-            format!("{} does not exist", stack.branch),
+            format!("Branch {} does not exist", stack.branch),
             "Nothing runs until it does.",
         ),
     };
@@ -195,7 +195,7 @@ async fn branch_and_root(
         Ok(Some(branch)) => branch,
         Ok(None) => {
             return vec![Finding::warning(
-                format!("{named} does not exist"),
+                format!("Branch {named} does not exist"),
                 "Nothing runs until it is pushed.",
             )];
         }
@@ -205,11 +205,11 @@ async fn branch_and_root(
         protected_branch(client, project, stack, user, role).await
     } else if branch.protected {
         Finding::ok(
-            format!("{named} is protected; Gantry's user may push to it"),
+            format!("Branch {named} is protected; Gantry's user may push to it"),
             "Statuses can be written.",
         )
     } else {
-        Finding::ok(format!("{named} exists"), "Deploys use this branch.")
+        Finding::ok(format!("Branch {named} exists"), "Deploys use this branch.")
     }];
     let at = At { client, project, sha: &branch.sha };
     let mut is_there = true;
@@ -238,7 +238,7 @@ async fn protected_branch(
     user: UserId,
     role: Option<u32>,
 ) -> Finding {
-    let what = format!("{} is protected", stack.branch);
+    let what = format!("Branch {} is protected", stack.branch);
     let rules = match client.protected_branch(project, &stack.branch).await {
         Ok(rules) => rules,
         Err(Error::Forbidden { .. } | Error::NotFound { .. }) => {

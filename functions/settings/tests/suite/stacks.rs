@@ -71,7 +71,7 @@ async fn a_repository_elsewhere_needs_no_gitlab_and_runs_by_hand() {
         findings(&got.body),
         [
             "ok: Everybody can read the repository",
-            &format!("ok: main exists and is at {}", &head[..8])
+            &format!("ok: Branch main exists and is at {}", &head[..8])
         ]
     );
     // What was answered can be sent back.
@@ -134,7 +134,7 @@ async fn making_one_says_what_was_found_and_writes_all_its_places() {
     ok: Gantry may create the project's webhook
     ok: CI/CD is on
     warning: "Pipelines must succeed" is off
-    ok: main is protected; Gantry's user may push to it
+    ok: Branch main is protected; Gantry's user may push to it
     ok: Folder infra/net exists
     ok: Environment gantry/network-eu is not protected
     warning: Secrets available to all runs: TOKEN
@@ -300,7 +300,7 @@ async fn what_will_not_work_is_said_and_prevents_nothing() {
     warning: Only Maintainers may create the project's webhook
     warning: CI/CD is off
     warning: "Pipelines must succeed" is off
-    warning: main is protected; Gantry's user may not see the rules
+    warning: Branch main is protected; Gantry's user may not see the rules
     warning: Folder nowhere does not exist in main
     ok: Environment gantry/network is not protected
     ok: The project is public; comments show counts only
@@ -315,7 +315,7 @@ async fn what_will_not_work_is_said_and_prevents_nothing() {
     warning: Only Maintainers may create the project's webhook
     warning: CI/CD is off
     warning: "Pipelines must succeed" is off
-    warning: later does not exist
+    warning: Branch later does not exist
     ok: Environment gantry/b is not protected
     warning: The project is public, and comments show every change
     "#);
@@ -625,7 +625,7 @@ async fn its_place_changes_only_while_nothing_tracked_is_unfinished() {
     let got = w.send("PUT", STACK, json!({ "project": "acme/other", "branch": "x" })).await;
     let got = got.expect(200).body;
     assert_eq!((&got["project_id"], &got["branch"]), (&json!(other.0), &json!("x")));
-    assert!(findings(&got).contains(&"warning: x does not exist".to_owned()));
+    assert!(findings(&got).contains(&"warning: Branch x does not exist".to_owned()));
     let places = async |project| {
         let partition = keys::project_stacks(project);
         w.store.query_all::<ProjectStack>(&partition, "").await.unwrap().len()

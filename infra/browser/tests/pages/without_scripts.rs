@@ -38,7 +38,7 @@ async fn from_the_first_sign_in_to_an_apply_and_to_the_end_of_the_stack() {
     page.press("Create stack").await;
     page.wait_for("Stack created. You can start its first run now.").await;
     page.press("Check the repository").await;
-    page.wait_for("main exists and is at").await;
+    page.wait_for("Branch main exists").await;
     page.press("Back to the stack").await;
     page.press("Start a run").await;
     page.press("Start").await;
