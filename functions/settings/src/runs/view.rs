@@ -18,6 +18,8 @@ use std::collections::BTreeSet;
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct RunSummary {
     id: RunId,
+    /// Its number among the stack's runs: people call it `network#6`.
+    number: u64,
     /// The stack's slug.
     stack: StackSlug,
     /// Its type.
@@ -144,6 +146,7 @@ pub(super) fn summary(app: &App, run: Run) -> RunSummary {
         page: app.public_url.as_ref().map(|url| run_page(url.as_str(), &run.id)),
         summary: run.ending.map(|ending| ending.summary),
         id: run.id,
+        number: run.number,
         stack: run.slug,
         run_type: run.run_type,
         state: run.state,
