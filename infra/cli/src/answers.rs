@@ -1,0 +1,233 @@
+//! What the API answers, as far as the commands read it. Fields and words that are not known are
+//! let pass: a newer Gantry may have more of them.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// A run in a list.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RunSummary {
+    pub(crate) id: String,
+    /// None where an older Gantry does not tell it.
+    pub(crate) number: Option<u64>,
+    pub(crate) stack: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: Kind,
+    pub(crate) state: State,
+    pub(crate) commit: String,
+    pub(crate) git_ref: String,
+    pub(crate) reason: String,
+    pub(crate) by: Option<String>,
+    pub(crate) delta: Option<Delta>,
+    pub(crate) applied: bool,
+    /// One line on how it ended other than well.
+    pub(crate) summary: Option<String>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) since: Timestamp,
+    pub(crate) page: Option<String>,
+}
+
+/// A run.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Run {
+    #[serde(flatten)]
+    pub(crate) summary: RunSummary,
+    pub(crate) waits_for: Option<String>,
+    pub(crate) stop_asked: Option<String>,
+    #[serde(default)]
+    pub(crate) autodeploy: bool,
+    #[serde(default)]
+    pub(crate) lost: bool,
+    pub(crate) ending: Option<Ending>,
+    #[serde(default)]
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) change: Option<ChangeSummary>,
+    #[serde(default)]
+    pub(crate) actions: Vec<String>,
+    #[serde(default)]
+    pub(crate) refused_by_gitlab: Vec<String>,
+}
+
+impl RunSummary {
+    /// How people call it: `network#6`.
+    pub(crate) fn name(&self) -> String {
+        match self.number {
+            Some(number) => format!("{}#{number}", self.stack),
+            None => self.id.clone(),
+        }
+    }
+
+    /// The first digits of its commit.
+    pub(crate) fn short_commit(&self) -> &str {
+        self.commit.get(..8).unwrap_or(&self.commit)
+    }
+}
+
+impl Run {
+    pub(crate) fn may(&self, action: &str) -> bool {
+        self.actions.iter().any(|known| known == action)
+    }
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Proposed,
+    Tracked,
+    Test,
+    #[serde(other)]
+    Other,
+}
+
+/// Where a run is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    Queued,
+    Preparing,
+    Initializing,
+    Planning,
+    Unconfirmed,
+    Confirmed,
+    Applying,
+    Destroying,
+    Testing,
+    Finished,
+    Failed,
+    Stopped,
+    Canceled,
+    Discarded,
+    #[serde(other)]
+    Other,
+}
+
+impl State {
+    /// Nothing comes after it.
+    pub(crate) fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Finished | Self::Failed | Self::Stopped | Self::Canceled | Self::Discarded
+        )
+    }
+}
+
+/// Counts of what a plan would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Delta {
+    pub(crate) add: u64,
+    pub(crate) change: u64,
+    pub(crate) destroy: u64,
+    pub(crate) import: u64,
+    #[serde(rename = "move")]
+    pub(crate) moved: u64,
+    pub(crate) forget: u64,
+    pub(crate) invoke: u64,
+    pub(crate) outputs: u64,
+}
+
+/// What a plan found, in numbers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ChangeSummary {
+    pub(crate) tool: Option<String>,
+    pub(crate) errored: bool,
+    pub(crate) partial: bool,
+    pub(crate) remarks: Vec<String>,
+    pub(crate) drift: u64,
+    pub(crate) deferred: u64,
+    pub(crate) failing_checks: u64,
+    pub(crate) tool_warnings: u64,
+}
+
+/// Why a run ended other than well.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Ending {
+    pub(crate) summary: String,
+    #[serde(default)]
+    pub(crate) errors: Vec<String>,
+}
+
+/// What the tool warns of.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Warning {
+    pub(crate) summary: String,
+    pub(crate) place: Option<String>,
+    #[serde(default)]
+    pub(crate) count: u64,
+}
+
+/// A stack in a list.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Stack {
+    pub(crate) slug: String,
+    pub(crate) project_path: String,
+    pub(crate) branch: String,
+    pub(crate) status: StackStatus,
+}
+
+/// How a stack is.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct StackStatus {
+    pub(crate) detached: Option<String>,
+    pub(crate) blocked: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(crate) branch_missing: bool,
+    pub(crate) tracked_run: Option<String>,
+    #[serde(default)]
+    pub(crate) applying: bool,
+    pub(crate) last_applied: Option<LastApplied>,
+}
+
+/// The last apply of a stack.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct LastApplied {
+    pub(crate) at: Timestamp,
+}
+
+/// Something that was asked for.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Command {
+    pub(crate) request: String,
+    /// None while it is not decided.
+    pub(crate) done: Option<bool>,
+    pub(crate) message: Option<String>,
+    pub(crate) run: Option<String>,
+}
+
+/// A part of a log.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct LogPart {
+    pub(crate) pieces: Vec<LogPiece>,
+    pub(crate) next: Option<String>,
+    pub(crate) more: bool,
+}
+
+/// What a runner sent at once.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct LogPiece {
+    pub(crate) text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_fields_of_a_newer_gantry_are_let_pass() {
+        let run: RunSummary = serde_json::from_value(serde_json::json!({
+            "id": "r-1", "number": 6, "stack": "network", "type": "drift", "state": "pondering",
+            "commit": "4f1c2ab09d3e57f6a8b1c0d2e3f405162738495a", "git_ref": "main",
+            "reason": "push to main", "by": null, "delta": { "add": 1, "teleport": 2 },
+            "applied": false, "summary": null, "created_at": "2026-03-02T09:30:00Z",
+            "since": "2026-03-02T09:31:40Z", "page": null, "mood": "good",
+        }))
+        .unwrap();
+        assert_eq!((run.kind, run.state), (Kind::Other, State::Other));
+        assert!(!run.state.is_final());
+        assert_eq!((run.name().as_str(), run.short_commit()), ("network#6", "4f1c2ab0"));
+        let older = RunSummary { number: None, ..run };
+        assert_eq!(older.name(), "r-1");
+    }
+}

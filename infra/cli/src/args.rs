@@ -1,0 +1,266 @@
+//! What can be typed: the commands, their arguments and their help.
+
+use crate::{address::Slug, run_name::RunName};
+use clap::{Args, Subcommand, builder::FalseyValueParser};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// What a script can tell from how a command ended; for the end of a program's help.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0    done: applied, no changes, previewed, or shown
+  1    failed, refused, or not reachable
+  2    wrong usage
+  3    needs confirmation: a plan with changes is waiting
+  4    discarded, canceled or stopped
+  130  interrupted with Ctrl-C; the run goes on";
+
+/// The commands that talk to a Gantry elsewhere.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Store the address and access key of a Gantry, and use it from now on.
+    #[command(after_help = LOGIN_HELP)]
+    Login(Login),
+    /// Forget the stored key of a Gantry.
+    Logout {
+        /// Its address; the current one if omitted.
+        url: Option<String>,
+    },
+    /// List stacks.
+    Stacks(Stacks),
+    /// List a stack's runs, newest first.
+    Runs(Runs),
+    /// Show a run: its state, its plan in numbers, and what to do next.
+    Show(Show),
+    /// Start a run, follow its log, and end when it needs confirmation or has ended.
+    #[command(after_help = EXIT_CODES)]
+    Plan(Plan),
+    /// Apply the plan of a run that needs confirmation, and follow the apply.
+    #[command(after_help = EXIT_CODES)]
+    Confirm(Confirm),
+    /// Discard the plan of a run that needs confirmation.
+    #[command(after_help = EXIT_CODES)]
+    Discard(Decide),
+    /// Stop a run: a plan ends at once, an apply finishes what is in flight.
+    #[command(after_help = EXIT_CODES)]
+    Stop(Decide),
+    /// Print a run's log.
+    #[command(after_help = EXIT_CODES)]
+    Logs(Logs),
+    /// Terraform state that Gantry stores.
+    #[command(subcommand)]
+    State(State),
+    /// Open a page in the browser.
+    Open(Open),
+    /// Print the completion script of a shell.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+const LOGIN_HELP: &str = "\
+The key is asked for without being shown, or read from --key-file, or from standard input when that
+is not a terminal. It is stored in a file that only you can read.
+
+Log in to several, and log in to one again to switch to it.
+GANTRY_URL and GANTRY_KEY take precedence over what is stored.";
+
+/// How the Gantry is reached.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Reach {
+    /// A file with certificates (PEM) to trust besides the system's own.
+    #[arg(long, env = "GANTRY_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Allow http:// to other machines: the key is then sent unencrypted.
+    #[arg(long, env = "GANTRY_INSECURE_HTTP", value_parser = FalseyValueParser::new())]
+    pub(crate) insecure_http: bool,
+}
+
+/// `gantry login`
+#[derive(Debug, Args)]
+pub struct Login {
+    /// The address of the Gantry (https://gantry.example.com).
+    pub(crate) url: String,
+    /// Read the access key from this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `gantry stacks`
+#[derive(Debug, Args)]
+pub struct Stacks {
+    /// Only stacks with these words in their slug, name, project or labels.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) search: Option<String>,
+    /// Only stacks with this label.
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// Print the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `gantry runs`
+#[derive(Debug, Args)]
+pub struct Runs {
+    /// The stack's slug.
+    pub(crate) stack: Slug,
+    /// How many runs to list.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) limit: u32,
+    /// Print the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `gantry show`
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The run: network#6, its id, or the address of its page.
+    pub(crate) run: RunName,
+    /// Also show what its plan would change.
+    #[arg(long)]
+    pub(crate) change: bool,
+    /// Print the API's JSON: the run's, or with --change the change's.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `gantry plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The stack's slug.
+    pub(crate) stack: Slug,
+    /// Only preview: the plan is never applied.
+    #[arg(long)]
+    pub(crate) preview: bool,
+    /// A full commit id of the tracked branch; its latest commit if omitted.
+    #[arg(long, value_name = "SHA")]
+    pub(crate) commit: Option<String>,
+    /// Only start the run.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `gantry confirm`
+#[derive(Debug, Args)]
+pub struct Confirm {
+    #[command(flatten)]
+    pub(crate) decide: Decide,
+    /// Do not wait for the apply.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// `gantry discard`, `gantry stop`
+#[derive(Debug, Args)]
+pub struct Decide {
+    /// The run: network#6, its id, or the address of its page.
+    pub(crate) run: RunName,
+    /// Do not ask. Required where no terminal is there to ask on.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `gantry logs`
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The run: network#6, its id, or the address of its page.
+    pub(crate) run: RunName,
+    /// Go on until the run has ended.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Print the API's JSON.
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `gantry state`
+#[derive(Debug, Subcommand)]
+pub enum State {
+    /// Print the current state of a stack. Needs an admin key.
+    Pull(Pull),
+}
+
+/// `gantry state pull`
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// The stack's slug.
+    pub(crate) stack: Slug,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `gantry open`
+#[derive(Debug, Args)]
+pub struct Open {
+    /// A stack's or module's slug, or a run; the overview if omitted.
+    #[arg(value_name = "STACK|RUN")]
+    pub(crate) what: Option<String>,
+    /// Only print the address.
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        _command: Command,
+    }
+
+    #[test]
+    fn arguments_are_read_or_refused_with_their_reason() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+        let read = |line: &str| Cli::try_parse_from(line.split(' '));
+        let refused = |line: &str| {
+            let error = read(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            error.to_string()
+        };
+        for good in [
+            "gantry stacks --search net --label live --json",
+            "gantry runs network --limit 5",
+            "gantry show network#6 --change",
+            "gantry confirm -y https://gantry.example.com/runs/r-1",
+            "gantry logs r-8c41d7 -f",
+            "gantry state pull network",
+            "gantry open",
+            "gantry completion zsh",
+        ] {
+            read(good).unwrap();
+        }
+        assert!(refused("gantry show network#six").contains("network#6"));
+        assert!(refused("gantry runs Network").contains("a stack's slug"));
+        refused("gantry runs network --limit 0");
+        refused("gantry logs r-1 --json --follow");
+        refused("gantry login https://gantry.example.com a-key");
+    }
+}

@@ -1,0 +1,203 @@
+//! `gantry plan`, `confirm`, `discard` and `stop`: what is asked of a stack or a run.
+
+use crate::{
+    answers::{Command, Run, State},
+    args::{Confirm, Decide, Plan},
+    ended::Ended,
+    error::{About as _, Error, Refusal},
+    follow::{Until, end_of_log, follow, outcome},
+    run_name, safe,
+    session::Session,
+    show::{page, remarks},
+    words,
+};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// How long a decision may take that the API does not know at once.
+const LONGEST_DECISION: Duration = Duration::from_secs(120);
+
+/// Starts a run, and follows it until a person has to decide or it has ended.
+pub(crate) async fn plan(session: &mut Session, args: &Plan) -> Result<Ended, Error> {
+    let slug = args.stack.as_str();
+    let mut body = json!({ "type": if args.preview { "proposed" } else { "tracked" } });
+    if let Some(commit) = &args.commit {
+        body["commit"] = commit.as_str().into();
+    }
+    let command = session.post(&["stacks", slug, "runs"], &body).await;
+    let command = decided(session, slug, command).await;
+    let command = command.about(|| format!("start a run of {slug}"))?;
+    let Some(id) = command.run else {
+        let message = command.message.unwrap_or_default();
+        session.screen.result(&safe::line(&format!("{slug}: {message}")))?;
+        return Ok(Ended::Done);
+    };
+    let run: Run = session.get_as(&["runs", &id], &[]).await?;
+    let name = run.summary.name();
+    let started = format!("{name} was started: {}", page(session, &run));
+    if args.no_wait {
+        session.screen.result(&safe::line(&started))?;
+        return Ok(Ended::Done);
+    }
+    session.screen.note(&started);
+    // Only what it has to wait for is news.
+    if let Some(message) = command.message.filter(|message| message != "queued") {
+        session.screen.note(&format!("{name}: {message}"));
+    }
+    finish(session, &run, None, Until::Decision).await
+}
+
+/// Applies the plan that a run waits with, and follows the apply.
+pub(crate) async fn confirm(session: &mut Session, args: &Confirm) -> Result<Ended, Error> {
+    must_be_able_to_ask(session, &args.decide)?;
+    let run = run_name::find(session, &args.decide.run).await?;
+    let (id, name) = (run.summary.id.clone(), run.summary.name());
+    // A plan that comes later would be applied without having been seen.
+    if run.summary.state != State::Unconfirmed {
+        return Err(Error::Failed(format!(
+            "Could not confirm {name}: it does not wait for confirmation ({}).",
+            words::state(&run.summary).to_lowercase()
+        )));
+    }
+    describe(session, &run);
+    if !agreed(session, &args.decide, &format!("Apply the plan of {name}?"))? {
+        return Ok(Ended::Failed);
+    }
+    let seen = end_of_log(session, &id).await?;
+    let command = give(session, &run, "confirm").await?;
+    if args.no_wait {
+        return tell(session, &name, &command, "confirmed");
+    }
+    finish(session, &run, seen, Until::End).await
+}
+
+/// Discards the plan that a run waits with.
+pub(crate) async fn discard(session: &mut Session, args: &Decide) -> Result<Ended, Error> {
+    must_be_able_to_ask(session, args)?;
+    let run = run_name::find(session, &args.run).await?;
+    let name = run.summary.name();
+    describe(session, &run);
+    if !agreed(session, args, &format!("Discard the plan of {name}?"))? {
+        return Ok(Ended::Failed);
+    }
+    let command = give(session, &run, "discard").await?;
+    tell(session, &name, &command, "discarded")
+}
+
+/// Ends a run.
+pub(crate) async fn stop(session: &mut Session, args: &Decide) -> Result<Ended, Error> {
+    must_be_able_to_ask(session, args)?;
+    let run = run_name::find(session, &args.run).await?;
+    let name = run.summary.name();
+    if run.summary.state == State::Applying {
+        session.screen.note(
+            "It is applying: what is in flight is finished and the state is written. Commands of \
+             provisioners are killed at once; their resources are replaced by the next apply.",
+        );
+    }
+    if !agreed(session, args, &format!("Stop {name}?"))? {
+        return Ok(Ended::Failed);
+    }
+    let command = give(session, &run, "stop").await?;
+    tell(session, &name, &command, "stopped")
+}
+
+/// What is decided about, what is lost first.
+fn describe(session: &mut Session, run: &Run) {
+    let of = &run.summary;
+    let plan = of.delta.map_or("no plan yet".to_owned(), words::to_do);
+    let mut text =
+        format!("{} at {} ({}): {plan}", of.name(), of.short_commit(), safe::line(&of.git_ref));
+    for remark in run.change.iter().flat_map(remarks) {
+        text.push_str(&format!("\n  {}", safe::line(&remark)));
+    }
+    text.push_str(&format!("\n  {}", page(session, run)));
+    session.screen.note(&text);
+}
+
+/// Asks where nobody has said yes already.
+fn agreed(session: &mut Session, args: &Decide, question: &str) -> Result<bool, Error> {
+    if args.yes {
+        return Ok(true);
+    }
+    session.screen.ask(&format!("{question} [y/N]"));
+    let answer = session.person.line();
+    let answer =
+        answer.map_err(|error| Error::Failed(format!("Could not read the answer: {error}.")))?;
+    let is_yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
+    if !is_yes {
+        session.screen.note("Nothing was done.");
+    }
+    Ok(is_yes)
+}
+
+fn must_be_able_to_ask(session: &Session, args: &Decide) -> Result<(), Error> {
+    match args.yes || session.person.is_there() {
+        true => Ok(()),
+        false => Err(Error::Usage(
+            "Standard input is no terminal, so nobody can be asked: say --yes if you are sure."
+                .into(),
+        )),
+    }
+}
+
+/// Asks for something of a run; what became of it.
+async fn give(session: &mut Session, run: &Run, what: &str) -> Result<Command, Error> {
+    let command = session.post(&["runs", &run.summary.id, what], &json!({})).await;
+    let command = decided(session, &run.summary.stack, command).await;
+    command.about(|| format!("{what} {}", run.summary.name()))
+}
+
+/// Waits until what was asked for is decided.
+async fn decided(
+    session: &mut Session,
+    slug: &str,
+    answer: Result<serde_json::Value, Error>,
+) -> Result<Command, Error> {
+    let mut command: Command = session.read_as(answer?)?;
+    let began = Instant::now();
+    loop {
+        match command.done {
+            Some(true) => return Ok(command),
+            Some(false) => {
+                let why = command.message.unwrap_or_else(|| "it was refused".to_owned());
+                return Err(Error::Refused(Refusal::new(409, why)));
+            }
+            None if began.elapsed() > LONGEST_DECISION => {
+                return Err(Error::Failed(format!(
+                    "{} has not decided yet, and may still do what was asked: look at `gantry runs \
+                     {slug}`.",
+                    session.base()
+                )));
+            }
+            None => session.screen.progress("asked for", "waiting for the decision"),
+        }
+        tokio::time::sleep(session.look_every).await;
+        command = session.get_as(&["commands", slug, &command.request], &[]).await?;
+    }
+}
+
+fn tell(
+    session: &mut Session,
+    name: &str,
+    command: &Command,
+    otherwise: &str,
+) -> Result<Ended, Error> {
+    let message = command.message.as_deref().unwrap_or(otherwise);
+    session.screen.result(&safe::line(&format!("{name}: {message}")))?;
+    Ok(Ended::Done)
+}
+
+/// Follows a run, and says what it came to.
+async fn finish(
+    session: &mut Session,
+    run: &Run,
+    after: Option<String>,
+    until: Until,
+) -> Result<Ended, Error> {
+    let Some(run) = follow(session, run, after, until).await? else {
+        return Ok(Ended::Interrupted);
+    };
+    session.screen.result(&safe::line(&outcome(&run)))?;
+    Ok(Ended::of(run.summary.state))
+}

@@ -1,0 +1,271 @@
+//! Following a run: its log as it comes, its state while it comes, and what it came to; and `gantry
+//! logs`.
+
+use crate::{
+    answers::{Kind, LogPart, Run, State},
+    args::Logs,
+    ended::Ended,
+    error::{About as _, Error},
+    list::json,
+    run_name,
+    session::Session,
+    words,
+};
+use serde_json::{Value, json};
+use std::{cell::Cell, time::Instant};
+
+/// How often in a row a Gantry may be unreachable while a run is followed: about two minutes.
+const MOST_FAILURES: u32 = 10;
+
+/// When enough was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The run has ended, or a person has to decide.
+    Decision,
+    /// The run has ended.
+    End,
+}
+
+/// Writes a run's log from a place on, until enough was seen. None: a person pressed Ctrl-C.
+pub(crate) async fn follow(
+    session: &mut Session,
+    run: &Run,
+    after: Option<String>,
+    until: Until,
+) -> Result<Option<Run>, Error> {
+    let name = run.summary.name();
+    let state = Cell::new(run.summary.state);
+    let interrupted = tokio::select! {
+        result = watch(session, run, after, until, &state) => Some(result),
+        // Where it cannot be listened for, the process ends as any other does.
+        Ok(()) = tokio::signal::ctrl_c() => None,
+    };
+    let Some(result) = interrupted else {
+        session.screen.end_log()?;
+        let how = match state.get() {
+            State::Unconfirmed | State::Confirmed => "gantry discard",
+            _ => "gantry stop",
+        };
+        session.screen.note(&format!(
+            "{name} goes on. To see more of it: gantry logs {name} --follow. To end it: {how} \
+             {name}."
+        ));
+        return Ok(None);
+    };
+    result.map(Some)
+}
+
+async fn watch(
+    session: &mut Session,
+    run: &Run,
+    mut after: Option<String>,
+    until: Until,
+    state: &Cell<State>,
+) -> Result<Run, Error> {
+    let (id, name) = (run.summary.id.as_str(), run.summary.name());
+    let (mut failures, mut known, mut since) = (0, None, Instant::now());
+    loop {
+        match look(session, id, &mut after).await {
+            Ok(run) => {
+                failures = 0;
+                let now = run.summary.state;
+                let waits = now == State::Unconfirmed;
+                if now.is_final() || (waits && until == Until::Decision) {
+                    return Ok(run);
+                }
+                if known.replace(now) != Some(now) {
+                    since = Instant::now();
+                    if waits {
+                        session.screen.note(&needs_confirmation(&run));
+                    }
+                }
+                state.set(now);
+                let mut how_long = words::span(since.elapsed().as_secs());
+                if let Some(waits_for) = &run.waits_for {
+                    how_long.push_str(&format!("; {waits_for}"));
+                }
+                let what = format!("{name}: {}", words::state(&run.summary).to_lowercase());
+                session.screen.progress(&what, &how_long);
+            }
+            Err(error) if failures < MOST_FAILURES && passes(&error) => {
+                if failures == 0 {
+                    session.screen.note(&format!("{error} The run goes on; trying again."));
+                }
+                failures += 1;
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(session.look_every * 2u32.pow(failures.min(4))).await;
+    }
+}
+
+/// What may be over soon.
+fn passes(error: &Error) -> bool {
+    match error {
+        Error::Unreachable(_) => true,
+        Error::Refused(refusal) => matches!(refusal.status, 429 | 500..),
+        _ => false,
+    }
+}
+
+/// The run, and all that it has logged since.
+async fn look(session: &mut Session, id: &str, after: &mut Option<String>) -> Result<Run, Error> {
+    let run = session.get_as(&["runs", id], &[]).await?;
+    write_log(session, id, after).await?;
+    Ok(run)
+}
+
+/// Writes what is there of a log behind a place.
+async fn write_log(
+    session: &mut Session,
+    id: &str,
+    after: &mut Option<String>,
+) -> Result<(), Error> {
+    loop {
+        let query = after.as_deref().map(|after| ("after", after));
+        let path = ["runs", id, "log"];
+        let part: LogPart = session.get_as(&path, query.as_slice()).await?;
+        for piece in &part.pieces {
+            session.screen.log(&piece.text)?;
+        }
+        if part.next.is_some() {
+            *after = part.next;
+        }
+        if !part.more {
+            return Ok(());
+        }
+    }
+}
+
+/// Where the log ends now.
+pub(crate) async fn end_of_log(session: &mut Session, id: &str) -> Result<Option<String>, Error> {
+    let part: LogPart = session.get_as(&["runs", id, "log"], &[("before", "end")]).await?;
+    Ok(part.next)
+}
+
+/// `gantry logs`
+pub(crate) async fn logs(session: &mut Session, args: &Logs) -> Result<Ended, Error> {
+    let run = run_name::find(session, &args.run).await?;
+    let (id, name) = (run.summary.id.as_str(), run.summary.name());
+    if args.json {
+        let log = whole_log(session, id).await.about(|| format!("read the log of {name}"))?;
+        return json(session, &log);
+    }
+    if !args.follow {
+        let written = write_log(session, id, &mut None).await;
+        written.about(|| format!("read the log of {name}"))?;
+        session.screen.end_log()?;
+        return Ok(Ended::Done);
+    }
+    let Some(run) = follow(session, &run, None, Until::End).await? else {
+        return Ok(Ended::Interrupted);
+    };
+    session.screen.end_log()?;
+    session.screen.note(&outcome(&run));
+    Ok(Ended::of(run.summary.state))
+}
+
+/// The log as one document.
+async fn whole_log(session: &mut Session, id: &str) -> Result<Value, Error> {
+    let mut pieces: Vec<Value> = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let query = after.as_deref().map(|after| ("after", after));
+        let mut part = session.get(&["runs", id, "log"], query.as_slice()).await?;
+        if let Value::Array(found) = part["pieces"].take() {
+            pieces.extend(found);
+        }
+        after = part["next"].as_str().map(str::to_owned).or(after);
+        if part["more"] != true {
+            let ended = part["ended"] == true;
+            return Ok(json!({ "pieces": pieces, "next": after, "more": false, "ended": ended }));
+        }
+    }
+}
+
+fn needs_confirmation(run: &Run) -> String {
+    let name = run.summary.name();
+    let plan = run.summary.delta.map(words::to_do).unwrap_or_default();
+    format!(
+        "{name} needs confirmation: {plan}. To apply it: gantry confirm {name}. To discard it: \
+         gantry discard {name}."
+    )
+}
+
+/// What a run came to, and what to do next.
+pub(crate) fn outcome(run: &Run) -> String {
+    let of = &run.summary;
+    let name = of.name();
+    let why = of.summary.as_deref().unwrap_or_default().trim_end_matches('.');
+    let why = if why.is_empty() { ".".to_owned() } else { format!(": {why}.") };
+    let delta = of.delta.unwrap_or_default();
+    match of.state {
+        State::Unconfirmed => needs_confirmation(run),
+        State::Finished => match of.kind {
+            Kind::Proposed if of.delta.is_some_and(|delta| delta != Default::default()) => format!(
+                "{name} is previewed: {}. To see all of it: gantry show {name} --change.",
+                words::to_do(delta)
+            ),
+            Kind::Proposed => format!("{name} is previewed: no changes."),
+            Kind::Test => format!("{name} passed."),
+            _ if of.applied => format!("{name} is applied: {}.", words::did(delta)),
+            _ => format!("{name}: no changes."),
+        },
+        State::Failed if run.lost => format!(
+            "{name} failed{why} Its apply was lost, and the stack is blocked: look at the state, \
+             then unblock the stack on its page."
+        ),
+        State::Failed => {
+            format!("{name} failed{why} Fix the cause, then run `gantry plan {}`.", of.stack)
+        }
+        State::Stopped => format!("{name} was stopped{why}"),
+        State::Canceled => format!("{name} was canceled{why}"),
+        State::Discarded => format!("{name} was discarded{why}"),
+        _ => format!("{name} is {}.", words::state(of).to_lowercase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(kind: &str, state: &str, change: u64, applied: bool, summary: &str) -> Run {
+        serde_json::from_value(json!({
+            "id": "r-1", "number": 6, "stack": "network", "type": kind, "state": state,
+            "commit": "4f1c2ab09d3e57f6a8b1c0d2e3f405162738495a", "git_ref": "main",
+            "reason": "", "by": null, "delta": { "change": change }, "applied": applied,
+            "summary": (!summary.is_empty()).then_some(summary),
+            "created_at": "2026-03-02T09:30:00Z", "since": "2026-03-02T09:30:00Z", "page": null,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_a_run_came_to_is_said_with_what_to_do_next() {
+        let all = [
+            run("tracked", "unconfirmed", 1, false, ""),
+            run("tracked", "finished", 1, true, ""),
+            run("tracked", "finished", 0, false, ""),
+            run("proposed", "finished", 1, false, ""),
+            run("proposed", "finished", 0, false, ""),
+            run("tracked", "failed", 0, false, "Error: No such file."),
+            Run { lost: true, ..run("tracked", "failed", 0, false, "") },
+            run("tracked", "stopped", 0, false, "Stopped by ada"),
+            run("tracked", "canceled", 0, false, ""),
+            run("tracked", "discarded", 1, false, "Superseded by a newer run"),
+        ];
+        let said: Vec<_> = all.iter().map(outcome).collect();
+        insta::assert_snapshot!(said.join("\n"), @r"
+        network#6 needs confirmation: 0 to destroy, 0 to add, 1 to change. To apply it: gantry confirm network#6. To discard it: gantry discard network#6.
+        network#6 is applied: 0 destroyed, 0 added, 1 changed.
+        network#6: no changes.
+        network#6 is previewed: 0 to destroy, 0 to add, 1 to change. To see all of it: gantry show network#6 --change.
+        network#6 is previewed: no changes.
+        network#6 failed: Error: No such file. Fix the cause, then run `gantry plan network`.
+        network#6 failed. Its apply was lost, and the stack is blocked: look at the state, then unblock the stack on its page.
+        network#6 was stopped: Stopped by ada.
+        network#6 was canceled.
+        network#6 was discarded: Superseded by a newer run.
+        ");
+    }
+}

@@ -1,0 +1,131 @@
+//! `gantry stacks`, `gantry runs` and `gantry state pull`.
+
+use crate::{
+    answers::{RunSummary, Stack, StackStatus},
+    args::{Pull, Runs, Stacks},
+    ended::Ended,
+    error::{About as _, Error},
+    safe,
+    screen::table,
+    session::Session,
+    words,
+};
+use reqwest::Method;
+use serde_json::Value;
+
+/// Of a branch's or a person's name in a table.
+const LONGEST_NAME: usize = 40;
+
+/// Lists stacks.
+pub(crate) async fn stacks(session: &mut Session, args: &Stacks) -> Result<Ended, Error> {
+    let search = args.search.as_deref().map(|text| ("search", text));
+    let label = args.label.as_deref().map(|label| ("label", label));
+    let query: Vec<(&str, &str)> = search.into_iter().chain(label).collect();
+    let mut found = session.list(&["stacks"], "stacks", &query, None).await;
+    found = found.about(|| "list stacks".into());
+    let mut found = found?;
+    if args.json {
+        return json(session, &found);
+    }
+    let stacks: Vec<Stack> = session.read_as(found["stacks"].take())?;
+    if stacks.is_empty() {
+        let narrowed = if query.is_empty() { "" } else { " like this" };
+        session.screen.note(&format!("There are no stacks{narrowed}."));
+        return Ok(Ended::Done);
+    }
+    let now = words::now();
+    let row = |stack: &Stack| {
+        let applied = stack.status.last_applied.as_ref();
+        vec![
+            stack.slug.clone(),
+            status(&stack.status).to_owned(),
+            applied.map_or("never".to_owned(), |applied| words::ago(applied.at, now)),
+            stack.project_path.clone(),
+            safe::cut(&stack.branch, LONGEST_NAME),
+        ]
+    };
+    let rows: Vec<_> = stacks.iter().map(row).collect();
+    let heading = ["STACK", "STATUS", "LAST APPLIED", "PROJECT", "BRANCH"];
+    session.screen.result(&table(&heading, &rows))?;
+    Ok(Ended::Done)
+}
+
+/// What keeps it from running comes first.
+fn status(status: &StackStatus) -> &'static str {
+    match status {
+        StackStatus { detached: Some(_), .. } => "Detached",
+        StackStatus { blocked: Some(_), .. } => "Blocked",
+        StackStatus { branch_missing: true, .. } => "Branch missing",
+        StackStatus { applying: true, .. } => "Applying",
+        StackStatus { tracked_run: Some(_), .. } => "Deploy in progress",
+        _ => "Idle",
+    }
+}
+
+/// Lists a stack's runs.
+pub(crate) async fn runs(session: &mut Session, args: &Runs) -> Result<Ended, Error> {
+    let slug = args.stack.as_str();
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let found = session.list(&["stacks", slug, "runs"], "runs", &[], Some(limit)).await;
+    let mut found = found.about(|| format!("list the runs of {slug}"))?;
+    if args.json {
+        return json(session, &found);
+    }
+    let runs: Vec<RunSummary> = session.read_as(found["runs"].take())?;
+    if runs.is_empty() {
+        session.screen.note(&format!(
+            "{slug} has no runs yet. Push to its branch, or run `gantry plan {slug}`."
+        ));
+        return Ok(Ended::Done);
+    }
+    let now = words::now();
+    let row = |run: &RunSummary| {
+        vec![
+            run.name(),
+            words::state(run).to_owned(),
+            words::kind(run.kind).to_owned(),
+            run.short_commit().to_owned(),
+            safe::cut(&run.git_ref, LONGEST_NAME),
+            run.delta.map_or("-".to_owned(), words::to_do),
+            words::ago(run.created_at, now),
+            safe::cut(run.by.as_deref().unwrap_or("-"), LONGEST_NAME),
+        ]
+    };
+    let rows: Vec<_> = runs.iter().map(row).collect();
+    let heading = ["RUN", "STATE", "TYPE", "COMMIT", "REF", "PLAN", "STARTED", "BY"];
+    session.screen.result(&table(&heading, &rows))?;
+    Ok(Ended::Done)
+}
+
+/// Prints a document as the API's JSON.
+pub(crate) fn json(session: &mut Session, document: &Value) -> Result<Ended, Error> {
+    session.screen.result(&safe::json(document))?;
+    Ok(Ended::Done)
+}
+
+/// Prints a stack's state as the API sends it.
+pub(crate) async fn pull_state(session: &mut Session, args: &Pull) -> Result<Ended, Error> {
+    let slug = args.stack.as_str();
+    let path = ["stacks", slug, "state", "current"];
+    let response = session.send(Method::GET, &path, &[], None).await;
+    let mut response = response.about(|| format!("pull the state of {slug}"))?;
+    let is_terminal = session.screen.is_terminal();
+    let mut shown = Vec::new();
+    loop {
+        let piece = response.chunk().await.map_err(|problem| {
+            Error::Failed(format!(
+                "The state of {slug} is incomplete: the connection broke ({problem})."
+            ))
+        })?;
+        match piece {
+            Some(piece) if is_terminal => shown.extend_from_slice(&piece),
+            Some(piece) => session.screen.bytes(&piece)?,
+            None => break,
+        }
+    }
+    if is_terminal {
+        session.screen.result(&safe::lines(&String::from_utf8_lossy(&shown)))?;
+    }
+    session.screen.flush()?;
+    Ok(Ended::Done)
+}

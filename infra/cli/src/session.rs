@@ -1,0 +1,305 @@
+//! A command's conversation with a Gantry: its HTTP API with the key, patient with one that is
+//! busy.
+
+use crate::{
+    address::Base,
+    args::Reach,
+    error::{Error, Refusal, unreachable},
+    hosts::{Chosen, Hosts},
+    screen::Screen,
+    surroundings::{Person, Surroundings},
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header, redirect};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::{fs, io, path::Path, time::Duration};
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// Without a byte. API Gateway answers within 30 s.
+const READ: Duration = Duration::from_secs(60);
+/// How often a busy Gantry is asked again, and how long all the waiting may take.
+const MOST_TRIES: u32 = 5;
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// The conversation, and everything else that a command needs.
+pub(crate) struct Session {
+    pub(crate) screen: Screen,
+    pub(crate) person: Box<dyn Person>,
+    pub(crate) browser: fn(&str) -> io::Result<()>,
+    pub(crate) look_every: Duration,
+    http: Client,
+    base: Base,
+    key: SecretString,
+    key_is_given: bool,
+}
+
+impl Session {
+    /// With the Gantry that is meant. The address of a page may choose it.
+    pub(crate) fn open(
+        around: Surroundings,
+        reach: &Reach,
+        page: Option<&str>,
+    ) -> Result<Self, (Box<Screen>, Error)> {
+        let given = around.given();
+        let Surroundings { folder, no_color, out, err, person, browser, look_every, .. } = around;
+        let screen = Screen::new(out, err, no_color);
+        let chosen = Hosts::load(folder.as_deref())
+            .and_then(|hosts| hosts.choose(&given, page, reach))
+            .and_then(|chosen| Ok((client(&chosen.base, chosen.ca_file.as_deref())?, chosen)));
+        match chosen {
+            Ok((http, Chosen { base, key, key_is_given, .. })) => {
+                Ok(Self { screen, person, browser, look_every, http, base, key, key_is_given })
+            }
+            Err(error) => Err((Box::new(screen), error)),
+        }
+    }
+
+    /// With a Gantry whose key is tried.
+    pub(crate) fn try_key(
+        (screen, person): (Screen, Box<dyn Person>),
+        base: Base,
+        key: SecretString,
+        ca_file: Option<&Path>,
+        look_every: Duration,
+    ) -> Result<Self, (Box<Screen>, Error)> {
+        let browser = |_: &str| Ok(());
+        match client(&base, ca_file) {
+            Ok(http) => Ok(Self {
+                screen,
+                person,
+                browser,
+                look_every,
+                http,
+                base,
+                key,
+                key_is_given: false,
+            }),
+            Err(error) => Err((Box::new(screen), error)),
+        }
+    }
+
+    /// The Gantry.
+    pub(crate) fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// What the API answers.
+    pub(crate) async fn get(
+        &mut self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Value, Error> {
+        let response = self.send(Method::GET, path, query, None).await?;
+        self.document(response).await
+    }
+
+    /// The same as a type.
+    pub(crate) async fn get_as<T: DeserializeOwned>(
+        &mut self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, Error> {
+        let document = self.get(path, query).await?;
+        self.read_as(document)
+    }
+
+    /// A document of the API as a type.
+    pub(crate) fn read_as<T: DeserializeOwned>(&self, document: Value) -> Result<T, Error> {
+        serde_json::from_value(document).map_err(|error| {
+            Error::Failed(format!(
+                "{} answered with something that this client does not understand ({error}). Is one \
+                 of them much older than the other?",
+                self.base
+            ))
+        })
+    }
+
+    /// All pages of a list, or as many as have `limit` items, as one document.
+    pub(crate) async fn list(
+        &mut self,
+        path: &[&str],
+        name: &str,
+        query: &[(&str, &str)],
+        limit: Option<usize>,
+    ) -> Result<Value, Error> {
+        let mut items: Vec<Value> = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let wanted = limit.map_or(100, |limit| (limit - items.len()).min(100)).to_string();
+            let mut query = query.to_vec();
+            query.push(("limit", &wanted));
+            query.extend(after.as_deref().map(|after| ("after", after)));
+            let mut page = self.get(path, &query).await?;
+            let Value::Array(found) = page[name].take() else {
+                return Err(not_gantry(&self.base));
+            };
+            items.extend(found);
+            after = page["next"].as_str().map(str::to_owned);
+            if after.is_none() || limit.is_some_and(|limit| items.len() >= limit) {
+                return Ok(serde_json::json!({ name: items, "next": after }));
+            }
+        }
+    }
+
+    /// Asks for something. The same request is never carried out twice, however often it is sent.
+    pub(crate) async fn post(&mut self, path: &[&str], body: &Value) -> Result<Value, Error> {
+        let response = self.send(Method::POST, path, &[], Some(body)).await?;
+        self.document(response).await
+    }
+
+    /// An answer that is not read yet: a success.
+    pub(crate) async fn send(
+        &mut self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Response, Error> {
+        let request_id = format!("cli-{:032x}", rand::random::<u128>());
+        let mut waited = Duration::ZERO;
+        let mut tries = 0;
+        loop {
+            let mut request = self.http.request(method.clone(), self.base.api(path, query));
+            if let Some(body) = body {
+                request = request.header("idempotency-key", &request_id).json(body);
+            }
+            let response = self.with_key(request)?.send().await;
+            let response = response.map_err(|problem| {
+                let error = unreachable(self.base.as_str(), &problem);
+                match body.is_some() && !problem.is_connect() {
+                    true => Error::Unreachable(format!(
+                        "{error} What was asked for may have arrived: look before you try again."
+                    )),
+                    false => error,
+                }
+            })?;
+            let status = response.status();
+            if !is_busy(status) {
+                return self.judged(response).await;
+            }
+            let wait = retry_after(&response).unwrap_or(self.look_every * 2u32.pow(tries));
+            tries += 1;
+            waited += wait;
+            if tries > MOST_TRIES || waited > LONGEST_WAIT {
+                return Err(self.too_busy(response, wait).await);
+            }
+            self.screen.note(&format!(
+                "{} is busy ({status}): trying again in {} s.",
+                self.base,
+                wait.as_secs_f32().ceil()
+            ));
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn with_key(&self, request: RequestBuilder) -> Result<RequestBuilder, Error> {
+        let value = format!("Bearer {}", self.key.expose_secret());
+        let mut value = header::HeaderValue::from_str(&value).map_err(|_| {
+            Error::Usage("The access key contains characters that no key has.".into())
+        })?;
+        value.set_sensitive(true);
+        Ok(request.header(header::AUTHORIZATION, value))
+    }
+
+    async fn judged(&self, response: Response) -> Result<Response, Error> {
+        let status = response.status();
+        match status {
+            // Object storage, which a state may be in, knows nothing of keys.
+            StatusCode::UNAUTHORIZED if response.url().as_str().starts_with(self.base.as_str()) => {
+                Err(self.rejected())
+            }
+            status if status.is_success() => Ok(response),
+            status => Err(Error::Refused(self.refusal(status, response).await)),
+        }
+    }
+
+    async fn refusal(&self, status: StatusCode, response: Response) -> Refusal {
+        // What of a refusal was not sent is not worth more words than its status.
+        let body = response.bytes().await.unwrap_or_default();
+        Refusal::read(self.base.as_str(), status, &body)
+    }
+
+    async fn too_busy(&self, response: Response, wait: Duration) -> Error {
+        let status = response.status();
+        let refusal = self.refusal(status, response).await;
+        let wait = wait.as_secs().max(1);
+        Error::Refused(refusal.with(&format!("It was busy each time; try again in {wait} s.")))
+    }
+
+    fn rejected(&self) -> Error {
+        let base = &self.base;
+        Error::KeyRejected(match self.key_is_given {
+            true => format!(
+                "{base} does not accept the key in GANTRY_KEY: it is not valid, or it was revoked. \
+                 Set another one."
+            ),
+            false => format!(
+                "{base} does not accept the key: it is not valid, or it was revoked. Run `gantry \
+                 login {base}` with another one."
+            ),
+        })
+    }
+
+    async fn document(&self, response: Response) -> Result<Value, Error> {
+        let body = response.bytes().await;
+        let body = body.map_err(|problem| unreachable(self.base.as_str(), &problem))?;
+        serde_json::from_slice(&body).map_err(|_| not_gantry(&self.base))
+    }
+}
+
+fn not_gantry(base: &Base) -> Error {
+    Error::Failed(format!("{base} answers, but not as Gantry does. Is the address right?"))
+}
+
+fn is_busy(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// A client that trusts the system's certificates and those in a file.
+fn client(base: &Base, ca_file: Option<&Path>) -> Result<Client, Error> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Fails only when somebody else was first, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let mut builder = Client::builder()
+        .user_agent(concat!("gantry-cli/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .read_timeout(READ)
+        .redirect(redirects());
+    if base.is_local() {
+        builder = builder.no_proxy();
+    }
+    if base.as_str().starts_with("http://") {
+        // Reading the system's certificates takes time, and none will be asked for.
+        builder = builder.tls_certs_only([]);
+    } else if let Some(path) = ca_file {
+        let pem = fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+        if certificates.is_empty() {
+            return Err(Error::Usage(format!("{} has no certificates (PEM).", path.display())));
+        }
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(|error| Error::Failed(format!("TLS could not be set up: {error}.")))
+}
+
+/// A state may be elsewhere, in object storage. The key goes to no other host: reqwest leaves it
+/// out there. Nothing goes from https to http.
+fn redirects() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let was_encrypted = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+        if attempt.previous().len() > 5 {
+            attempt.error("it redirects again and again")
+        } else if was_encrypted && attempt.url().scheme() != "https" {
+            attempt.error("it redirects to an address that is not encrypted")
+        } else {
+            attempt.follow()
+        }
+    })
+}

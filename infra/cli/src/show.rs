@@ -1,0 +1,178 @@
+//! `gantry show`: a run, and what its plan would change.
+
+use crate::{
+    answers::{ChangeSummary, Kind, Run, State, Warning},
+    args::Show,
+    change,
+    ended::Ended,
+    error::{About as _, Error},
+    list::json,
+    run_name, safe,
+    session::Session,
+    words,
+};
+
+/// Shows a run.
+pub(crate) async fn show(session: &mut Session, args: &Show) -> Result<Ended, Error> {
+    let run = run_name::find(session, &args.run).await?;
+    let id = run.summary.id.as_str();
+    let change = match args.change {
+        true => {
+            let change = session.get(&["runs", id, "change"], &[]).await;
+            Some(change.about(|| format!("show the change of {}", run.summary.name()))?)
+        }
+        false => None,
+    };
+    if args.json {
+        let document = match change {
+            Some(change) => change,
+            None => session.get(&["runs", id], &[]).await?,
+        };
+        return json(session, &document);
+    }
+    let mut text = detail(&run, &page(session, &run));
+    if let Some(change) = change {
+        text.push_str(&format!("\n\n{}", change::text(&change)));
+    }
+    session.screen.result(&text)?;
+    Ok(Ended::Done)
+}
+
+/// The address of a run's page.
+pub(crate) fn page(session: &Session, run: &Run) -> String {
+    let said = run.summary.page.as_deref().filter(|page| crate::address::is_page(page));
+    said.map_or_else(|| session.base().below(&["runs", &run.summary.id]), str::to_owned)
+}
+
+/// A run as a list of what is known of it.
+fn detail(run: &Run, page: &str) -> String {
+    let of = &run.summary;
+    let now = words::now();
+    let mut text = format!("{}: {} ({})\n", of.name(), words::state(of), words::ago(of.since, now));
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("\n{name:<12} {}", safe::line(value)));
+        }
+    };
+    let by_itself = if run.autodeploy { ", applied without confirmation" } else { "" };
+    line("Type", &format!("{}{by_itself}", words::kind(of.kind)));
+    line("Commit", &format!("{} ({})", of.commit, of.git_ref));
+    let by = of.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+    line("Reason", &format!("{}{by}", of.reason));
+    line("Started", &words::ago(of.created_at, now));
+    line("Waits for", run.waits_for.as_deref().unwrap_or_default());
+    line("Stop asked", run.stop_asked.as_deref().unwrap_or_default());
+    line("Plan", &of.delta.map(words::to_do).unwrap_or_default());
+    for remark in run.change.iter().flat_map(remarks) {
+        line("Note", &remark);
+    }
+    for warning in &run.warnings {
+        line("Warning", &warned(warning));
+    }
+    if let Some(ending) = &run.ending {
+        line("Ended", &ending.summary);
+        for error in &ending.errors {
+            for (at, part) in error.lines().enumerate() {
+                line(if at == 0 { "Error" } else { "" }, part);
+            }
+        }
+    }
+    if run.lost {
+        line("Lost", "its apply was lost: nobody knows what it did. Look at the state.");
+    }
+    for refused in &run.refused_by_gitlab {
+        line("GitLab", &format!("refused what the run should show there: {refused}"));
+    }
+    line("Page", page);
+    line("Next", &next(run));
+    text
+}
+
+/// What people should know of a plan.
+pub(crate) fn remarks(change: &ChangeSummary) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if change.errored {
+        remarks.push("The plan is incomplete: an error ended it.".to_owned());
+    }
+    if change.partial {
+        remarks.push("The plan covers only a part of the configuration.".to_owned());
+    }
+    remarks.extend(change.remarks.iter().cloned());
+    let outside = format!("changed outside of {}.", words::tool(change.tool.as_deref()));
+    let counts = [
+        (change.drift, "resource", outside.as_str()),
+        (change.deferred, "change", "put off to a later plan."),
+        (change.failing_checks, "check", "failed."),
+    ];
+    let counts = counts.into_iter().filter(|(count, ..)| *count > 0);
+    remarks.extend(
+        counts.map(|(count, noun, what)| format!("{} {what}", words::counted(count, noun))),
+    );
+    if change.tool_warnings > 0 {
+        remarks
+            .push(format!("{} while planning.", words::counted(change.tool_warnings, "warning")));
+    }
+    remarks
+}
+
+fn warned(warning: &Warning) -> String {
+    let place = warning.place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
+    let often =
+        if warning.count > 1 { format!(" ({} times)", warning.count) } else { String::new() };
+    format!("{}{place}{often}", warning.summary)
+}
+
+/// What a person can do with the run now.
+fn next(run: &Run) -> String {
+    let name = run.summary.name();
+    if run.may("confirm") {
+        return format!("gantry confirm {name}, or gantry discard {name}");
+    }
+    match run.summary.state {
+        State::Unconfirmed | State::Confirmed if run.may("discard") => {
+            format!("gantry discard {name}")
+        }
+        State::Failed if run.summary.kind != Kind::Test => format!("gantry logs {name}"),
+        state if state.is_final() => String::new(),
+        _ => format!("gantry logs {name} --follow"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_run_is_shown_with_what_to_do_next() {
+        let run: Run = serde_json::from_value(json!({
+            "id": "r-8c41d7", "number": 6, "stack": "network", "type": "tracked",
+            "state": "unconfirmed", "commit": "4f1c2ab09d3e57f6a8b1c0d2e3f405162738495a",
+            "git_ref": "main", "reason": "push to main", "by": "ada",
+            "delta": { "add": 1, "change": 0, "destroy": 2 }, "applied": false, "summary": null,
+            "created_at": "2026-03-02T09:30:00Z", "since": "2026-03-02T09:31:40Z", "page": null,
+            "waits_for": null, "autodeploy": false, "lost": false, "ending": null,
+            "warnings": [{ "summary": "Old argument\u{1b}[2J", "place": "on main.tf line 3", "count": 2 }],
+            "change": { "remarks": ["x is no longer sensitive"], "drift": 1, "tool_warnings": 1, "tool": "opentofu" },
+            "actions": ["confirm", "discard"], "refused_by_gitlab": [],
+        }))
+        .unwrap();
+        let text = detail(&run, "https://gantry.example.com/runs/r-8c41d7");
+        // All but how long ago it was.
+        let lines = text.lines().filter(|line| !line.contains(" ago"));
+        insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
+
+        Type         Deploy
+        Commit       4f1c2ab09d3e57f6a8b1c0d2e3f405162738495a (main)
+        Reason       push to main, by ada
+        Plan         2 to destroy, 1 to add, 0 to change
+        Note         x is no longer sensitive
+        Note         1 resource changed outside of OpenTofu.
+        Note         1 warning while planning.
+        Warning      Old argument\u001b[2J, on main.tf line 3 (2 times)
+        Page         https://gantry.example.com/runs/r-8c41d7
+        Next         gantry confirm network#6, or gantry discard network#6
+        ");
+        assert!(text.starts_with("network#6: Needs confirmation ("), "{text}");
+    }
+}

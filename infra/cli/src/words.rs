@@ -1,0 +1,147 @@
+//! What states, kinds, counts and times are called for people.
+
+use crate::answers::{Delta, Kind, RunSummary, State};
+use jiff::Timestamp;
+
+/// Where a run is.
+pub(crate) fn state(run: &RunSummary) -> &'static str {
+    match run.state {
+        State::Queued => "Queued",
+        State::Preparing => "Preparing",
+        State::Initializing => "Initializing",
+        State::Planning => "Planning",
+        State::Unconfirmed => "Needs confirmation",
+        State::Confirmed => "Confirmed",
+        State::Applying => "Applying",
+        State::Destroying => "Destroying",
+        State::Testing => "Testing",
+        State::Finished => match run.kind {
+            Kind::Proposed => "Previewed",
+            Kind::Test => "Passed",
+            _ if run.applied => "Applied",
+            _ if run.delta.is_none_or(|delta| delta == Delta::default()) => "No changes",
+            _ => "Finished",
+        },
+        State::Failed => "Failed",
+        State::Stopped => "Stopped",
+        State::Canceled => "Canceled",
+        State::Discarded => "Discarded",
+        State::Other => "(unknown to this client)",
+    }
+}
+
+/// What a run is for.
+pub(crate) fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Proposed => "Preview",
+        Kind::Tracked => "Deploy",
+        Kind::Test => "Test",
+        Kind::Other => "(unknown to this client)",
+    }
+}
+
+/// What a plan would do, what is lost first: `2 to destroy, 1 to add, 0 to change`.
+pub(crate) fn to_do(delta: Delta) -> String {
+    counts(
+        delta,
+        ["to destroy", "to add", "to change", "to import", "to move", "to forget", "to invoke"],
+    )
+}
+
+/// What an apply did: `2 destroyed, 1 added, 0 changed`.
+pub(crate) fn did(delta: Delta) -> String {
+    counts(delta, ["destroyed", "added", "changed", "imported", "moved", "forgotten", "invoked"])
+}
+
+fn counts(delta: Delta, words: [&str; 7]) -> String {
+    if delta == Delta::default() {
+        return "no changes".to_owned();
+    }
+    let numbers = [
+        delta.destroy,
+        delta.add,
+        delta.change,
+        delta.import,
+        delta.moved,
+        delta.forget,
+        delta.invoke,
+    ];
+    let counts = numbers.into_iter().zip(words).enumerate();
+    let shown = counts.filter(|(at, (count, _))| *at < 3 || *count > 0);
+    let mut shown: Vec<String> =
+        shown.map(|(_, (count, word))| format!("{count} {word}")).collect();
+    if delta.outputs > 0 {
+        shown.push(counted(delta.outputs, "output"));
+    }
+    shown.join(", ")
+}
+
+/// The name of the program that planned, by the API's word for it.
+pub(crate) fn tool(word: Option<&str>) -> &'static str {
+    match word {
+        Some("opentofu") => "OpenTofu",
+        _ => "Terraform",
+    }
+}
+
+/// `1 warning`, `2 warnings`.
+pub(crate) fn counted(count: u64, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+/// How long ago: `3 min ago`.
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    match now.duration_since(at).as_secs() {
+        ..5 => "just now".to_owned(),
+        seconds => format!("{} ago", span(seconds.unsigned_abs())),
+    }
+}
+
+/// A span of time, as exactly as anybody wants to know.
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        600..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// The time now, for what is said to people.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks for the time here")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_begin_with_what_is_lost() {
+        let delta = Delta { add: 1, destroy: 2, import: 3, outputs: 1, ..Delta::default() };
+        assert_eq!(to_do(delta), "2 to destroy, 1 to add, 0 to change, 3 to import, 1 output");
+        assert_eq!(did(delta), "2 destroyed, 1 added, 0 changed, 3 imported, 1 output");
+        assert_eq!(to_do(Delta::default()), "no changes");
+        assert_eq!([counted(1, "warning"), counted(2, "warning")], ["1 warning", "2 warnings"]);
+    }
+
+    #[test]
+    fn times_are_for_people() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let ago = |seconds| ago(now - jiff::SignedDuration::from_secs(seconds), now);
+        assert_eq!(
+            [-90, 0, 42, 61, 3_000, 9_000, 400_000].map(ago),
+            [
+                "just now",
+                "just now",
+                "42 s ago",
+                "1 min 1 s ago",
+                "50 min ago",
+                "2 h ago",
+                "4 days ago"
+            ]
+        );
+    }
+}

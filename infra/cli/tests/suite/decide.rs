@@ -1,0 +1,169 @@
+//! What is asked of stacks and runs.
+
+use crate::support::{Gantry, READER, RUN, Script, Terminal, example};
+use serde_json::{Value, json};
+
+fn looks(states: &[&str]) -> Vec<Value> {
+    states.iter().map(|state| json!({ "state": state })).collect()
+}
+
+/// What is confirmed and applied in the end.
+fn applied() -> Vec<Value> {
+    let mut looks = looks(&["unconfirmed", "applying"]);
+    looks.push(json!({ "state": "finished", "applied": true }));
+    looks
+}
+
+#[tokio::test]
+async fn a_plan_is_followed_until_a_person_has_to_decide() {
+    let states = ["queued", "queued", "planning", "unconfirmed"];
+    let log = vec![(0, "init\n"), (2, "plan: 1 to "), (3, "add\n")];
+    let gantry = Gantry::start(Script { looks: looks(&states), log, ..Script::default() }).await;
+    let said = gantry.says("gantry plan network").await;
+    assert_eq!(
+        said.out,
+        "init\nplan: 1 to add\nnetwork#6 needs confirmation: 0 to destroy, 1 to add, 0 to change. To \
+         apply it: gantry confirm network#6. To discard it: gantry discard network#6.\n"
+    );
+    let begin = "network#6 was started: https://gantry.example.com/runs/r-8c41d7\n";
+    assert!(said.err.starts_with(begin), "{said:?}");
+    assert!(said.err.contains("network#6: queued\nnetwork#6: planning\n"), "{said:?}");
+    assert_eq!(said.code, 3);
+    gantry.change(|script| {
+        let (line, request, body) = script.seen[0].clone();
+        assert_eq!(line, "POST /api/v1/stacks/network/runs");
+        assert!(request.len() > 20, "{request}");
+        assert_eq!(body, json!({ "type": "tracked" }));
+    });
+}
+
+#[tokio::test]
+async fn how_a_plan_ended_is_in_the_exit_code() {
+    let ends = [
+        (json!({ "state": "finished", "delta": {} }), 0, "network#6: no changes.\n"),
+        (
+            json!({ "state": "failed", "summary": "No such file" }),
+            1,
+            "network#6 failed: No such file.",
+        ),
+        (json!({ "state": "discarded" }), 4, "network#6 was discarded.\n"),
+        (json!({ "state": "canceled" }), 4, "network#6 was canceled.\n"),
+        (json!({ "state": "stopped" }), 4, "network#6 was stopped.\n"),
+    ];
+    for (end, code, words) in ends {
+        let gantry = Gantry::with_run(&[end]).await;
+        let said = gantry.says("gantry plan network").await;
+        assert!(said.code == code && said.out.starts_with(words), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_preview_of_a_commit_is_started_and_not_waited_for() {
+    let gantry = Gantry::with_run(&looks(&["queued"])).await;
+    let commit = "4f1c2ab09d3e57f6a8b1c0d2e3f405162738495a";
+    let said =
+        gantry.says(&format!("gantry plan network --preview --no-wait --commit {commit}")).await;
+    assert_eq!(said.code, 0);
+    assert_eq!(said.out, "network#6 was started: https://gantry.example.com/runs/r-8c41d7\n");
+    gantry.change(|script| {
+        assert_eq!(script.seen[0].2, json!({ "type": "proposed", "commit": commit }));
+    });
+}
+
+#[tokio::test]
+async fn a_decision_that_takes_its_time_is_waited_for() {
+    let open = json!({ "request": "x-1", "done": null, "message": null, "run": null });
+    let no = json!({ "request": "x-1", "done": false, "message": "the branch is not there", "run": null });
+    let commands = vec![(202, open.clone()), (202, open.clone()), (200, example("Command"))];
+    let script = Script { looks: looks(&["unconfirmed"]), commands, ..Script::default() };
+    let gantry = Gantry::start(script).await;
+    assert_eq!(gantry.says("gantry plan network").await.code, 3);
+    gantry.change(|script| {
+        assert_eq!(script.seen[2].0, "GET /api/v1/commands/network/x-1");
+        script.commands = vec![(202, open), (200, no)];
+    });
+    let said = gantry.says("gantry plan network").await;
+    assert!(
+        said.err.ends_with("Could not start a run of network: the branch is not there\n"),
+        "{said:?}"
+    );
+    assert_eq!(said.code, 1);
+}
+
+#[tokio::test]
+async fn a_confirmed_apply_is_followed_from_where_the_plan_ended() {
+    let log = vec![(0, "the plan\n"), (2, "the apply\n")];
+    let gantry = Gantry::start(Script { looks: applied(), log, ..Script::default() }).await;
+    let said = gantry.says(&format!("gantry confirm {RUN} --yes")).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(said.out, "the apply\nnetwork#6 is applied: 0 destroyed, 1 added, 0 changed.\n");
+    assert!(
+        said.err.starts_with("network#6 at 4f1c2ab0 (main): 0 to destroy, 1 to add, 0 to change\n"),
+        "{said:?}"
+    );
+    assert_eq!(gantry.posts(), ["POST /api/v1/runs/r-8c41d7/confirm"]);
+}
+
+#[tokio::test]
+async fn a_person_is_asked_and_only_yes_is_yes() {
+    for typed in ["", "n\n", "sure\n"] {
+        let gantry = Gantry::with_run(&applied()).await;
+        let said = gantry.says_to(typed, "gantry confirm network#6").await;
+        assert!(
+            said.code == 1 && said.err.contains("Apply the plan of network#6? [y/N]"),
+            "{said:?}"
+        );
+        assert!(said.err.ends_with("Nothing was done.\n") && gantry.posts().is_empty(), "{said:?}");
+    }
+    let gantry = Gantry::with_run(&applied()).await;
+    let said = gantry.says_to("Y\n", "gantry confirm network#6").await;
+    assert!(said.code == 0 && gantry.posts().len() == 1, "{said:?}");
+}
+
+#[tokio::test]
+async fn where_nobody_can_be_asked_it_has_to_be_said() {
+    let gantry = Gantry::with_run(&applied()).await;
+    for what in ["confirm", "discard", "stop"] {
+        let said = gantry.says(&format!("gantry {what} network#6")).await;
+        assert!(said.code == 2 && said.err.contains("--yes"), "{said:?}");
+    }
+    gantry.change(|script| assert!(script.seen.is_empty()));
+}
+
+#[tokio::test]
+async fn a_plan_that_nobody_has_seen_is_not_confirmed() {
+    let gantry = Gantry::with_run(&looks(&["planning"])).await;
+    let said = gantry.says("gantry confirm network#6 --yes").await;
+    assert_eq!(said.code, 1);
+    assert_eq!(
+        said.err,
+        "gantry: Could not confirm network#6: it does not wait for confirmation (planning).\n"
+    );
+    assert!(gantry.posts().is_empty());
+}
+
+#[tokio::test]
+async fn discarding_and_stopping_say_what_became_of_it() {
+    for (what, message) in [("discard", "discarded"), ("stop", "it ends soon\u{1b}[2J")] {
+        let gantry = Gantry::with_run(&looks(&["unconfirmed"])).await;
+        let mut answer = example("Command");
+        answer["message"] = message.into();
+        gantry.change(|script| script.commands = vec![(200, answer)]);
+        let said = gantry.says(&format!("gantry {what} network#6 -y")).await;
+        let words = message.replace('\u{1b}', "\\u001b");
+        assert_eq!((said.code, said.out), (0, format!("network#6: {words}\n")));
+        assert_eq!(gantry.posts(), [format!("POST /api/v1/runs/r-8c41d7/{what}")]);
+    }
+}
+
+#[tokio::test]
+async fn what_the_key_may_not_do_is_said_in_the_apis_words() {
+    let gantry = Gantry::with_run(&looks(&["unconfirmed"])).await;
+    let (url, key) = (Some(gantry.url.clone()), Some(READER.to_owned()));
+    let said =
+        Terminal { url, key, ..Terminal::default() }.says("gantry discard network#6 -y").await;
+    assert_eq!(said.code, 1);
+    let why = "gantry: Could not discard network#6: The key \"reader\" has the role read, this needs \
+               deploy.\n";
+    assert!(said.err.ends_with(why), "{said:?}");
+}
