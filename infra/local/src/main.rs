@@ -1,15 +1,17 @@
-//! The command `gantry`: the whole system on one machine, alone or with its demo.
+//! The command `gantry`: the whole system on one machine, alone or with its demo, and the commands
+//! that talk to a Gantry elsewhere.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use gantry_domain::stack::Tool;
 use gantry_local::{Host, HostConfig, Intervals, Reach, demo};
 use gantry_settings::PublicUrl;
 use gantry_setup::{Environment, telemetry};
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-/// Terraform and OpenTofu runs for a GitLab server, on one machine.
+/// Terraform and OpenTofu runs for a GitLab server: `run` starts a Gantry on this machine, most
+/// other commands talk to one.
 #[derive(Parser)]
-#[command(name = "gantry", version)]
+#[command(name = "gantry", version, after_help = gantry_cli::EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,6 +35,8 @@ enum Command {
         #[arg(long, env = "GANTRY_DEMO_GITLAB_ADDR", default_value = "127.0.0.1:8929")]
         gitlab_addr: SocketAddr,
     },
+    #[command(flatten)]
+    Client(gantry_cli::Command),
 }
 
 #[derive(Args)]
@@ -94,10 +98,18 @@ struct ReachSettings {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    gantry_local::folder::write_for_owner_only();
     let ended = match Cli::parse().command {
-        Command::Run(settings) => run(settings).await.map(|()| true),
+        Command::Client(command) => {
+            let around = gantry_cli::Surroundings::of_process();
+            let ended = gantry_cli::run(command, Cli::command(), around).await;
+            return ExitCode::from(ended.code());
+        }
+        Command::Run(settings) => {
+            gantry_local::folder::write_for_owner_only();
+            run(settings).await.map(|()| true)
+        }
         Command::Demo { settings, once, tool, gitlab_addr } => {
+            gantry_local::folder::write_for_owner_only();
             telemetry::start(telemetry::LogFormat::Text, Some("error"));
             match host_config(settings) {
                 Ok(config) => demo::run(config, gitlab_addr, tool, once).await,

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 mod attacks;
+mod command_line;
 mod comparing;
 mod demo;
 mod killed;

@@ -315,6 +315,11 @@ impl World {
         self.host.address()
     }
 
+    /// The first key, as a person finds it.
+    pub(crate) fn admin_key(&self) -> String {
+        self.host.admin_key()
+    }
+
     /// Where the host keeps everything.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.host.data_dir()
