@@ -5,6 +5,7 @@
 //! difference. Run twice, it writes nothing.
 
 mod environment;
+mod links;
 mod note;
 mod pipelines;
 #[cfg(test)]
@@ -12,18 +13,16 @@ mod remembered;
 mod status;
 
 use gantry_connection::{Connected, Connection, NotConnected};
-use gantry_domain::{RunId, text::names::Prefix};
+use gantry_domain::text::names::Prefix;
 use gantry_gitlab::Error as GitlabError;
 use gantry_objects::Objects;
 use gantry_queue::{Context, Failure, FeedbackMessage, Handler, Message, Sender};
+use gantry_secrets::Signer;
 use gantry_setup::Clock;
 use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, keys};
 use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
-
-/// The address of a run's page as links in GitLab carry it, at most 255 characters.
-pub type RunAddress = Arc<dyn Fn(&RunId) -> String + Send + Sync>;
 
 /// What the publisher works with.
 #[derive(Clone)]
@@ -40,8 +39,8 @@ pub struct Deps {
     pub clock: Clock,
     /// The first part of status and environment names.
     pub prefix: Prefix,
-    /// The addresses of runs.
-    pub run_address: RunAddress,
+    /// Signs the links to runs.
+    pub signer: Signer,
     /// The installation's own address, for stack pages.
     pub public_url: String,
 }

@@ -5,11 +5,11 @@
 //! ([`gantry_setup::deployment`]).
 
 use gantry_connection::Connection;
-use gantry_domain::{RunId, text::names::Prefix};
+use gantry_domain::text::names::Prefix;
 use gantry_objects::Objects;
 use gantry_publisher::{Deps, Publisher};
 use gantry_queue::{Driver, Handler, QueueName, QueueUrls, Sender, Sqs, lambda};
-use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer, links};
+use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer};
 use gantry_setup::{Clock, Deployment, aws};
 use gantry_store::Store;
 use lambda_runtime::Error;
@@ -43,10 +43,6 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     let signer = Signer::new(&secrets.required(SecretName::SigningKeys).await?);
     let ((), there) = tokio::join!(queues.connect(QueueName::Feedback), store.is_there());
     there?;
-    let run_address = {
-        let public_url = public_url.clone();
-        Arc::new(move |run: &RunId| links::read_link(&signer, &public_url, run))
-    };
     let publisher: Arc<dyn Handler> = Arc::new(Publisher::new(Deps {
         sender: Sender::new(queues, now.clone()),
         gitlab: Arc::new(Connection::new(store.clone(), secrets, now.clone()).trusting(gitlab_ca)),
@@ -54,7 +50,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
         objects,
         clock,
         prefix: Prefix::default(),
-        run_address,
+        signer,
         public_url,
     }));
     lambda::serve(driver, now, &[(QueueName::Feedback, publisher)], None).await

@@ -1,6 +1,6 @@
 //! The one note of a merge request.
 
-use crate::{Client, Done, Memory, Trouble, Work, client, refusal};
+use crate::{Client, Done, Memory, Trouble, Work, client, links::Links, refusal};
 use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
@@ -49,6 +49,7 @@ impl Work {
             "closed" => MergeRequestState::Closed,
             _ => MergeRequestState::Open,
         };
+        let links = self.links_in(gitlab, project).await?;
         let tracked = match &record.merged_as {
             Some(commit) => self.tracked_runs(project, commit).await?,
             None => Vec::new(),
@@ -129,6 +130,7 @@ impl Work {
         project: ProjectId,
         head: &CommitSha,
         record: &MergeRequestRecord,
+        links: &Links<'_>,
     ) -> Result<Vec<NoteStack>, Trouble> {
         let mut newest: BTreeMap<StackId, Run> = BTreeMap::new();
         let mut tests = Vec::new();
@@ -174,19 +176,6 @@ impl Work {
         Ok(stacks)
     }
 
-    /// The run with as much of its end as may be shown.
-    fn note_stack(&self, run: &Run, level: CommentLevel) -> NoteStack {
-        let end = run.ending.as_ref().filter(|_| level == CommentLevel::Full);
-        NoteStack {
-            level,
-            change: None,
-            errors: end.map(|end| end.errors.clone()).unwrap_or_default(),
-            log_tail: end.map(|end| end.log_tail.clone()).unwrap_or_default(),
-            applied_since: false,
-            run: RunView::of(run, (self.deps.run_address)(&run.id)),
-        }
-    }
-
     /// What the run's plan found; none when it cannot be read, which only leaves out the details.
     async fn change(&self, run: &Run) -> Result<Option<Change>, Trouble> {
         let key = gantry_objects::keys::change(&run.id, run.attempt);
@@ -200,6 +189,7 @@ impl Work {
         &self,
         project: ProjectId,
         commit: &CommitSha,
+        links: &Links<'_>,
     ) -> Result<Vec<NoteStack>, Trouble> {
         let mut tracked = Vec::new();
         for run in self.runs_of_commit(project, commit).await? {
@@ -211,5 +201,45 @@ impl Work {
             tracked.push(self.note_stack(&run, level));
         }
         Ok(tracked)
+    }
+}
+
+/// What the stack does once something is merged into a branch of the project.
+fn after_merge(stack: &Stack, project: ProjectId, branch: &str) -> AfterMerge {
+    let settings = &stack.settings;
+    let deploys = stack.module.is_none()
+        && stack.project() == Some(project)
+        && stack.branch == branch
+        && settings.on_push == OnPush::Tracked;
+    match deploys {
+        false => AfterMerge::Nothing,
+        true if settings.autodeploy => AfterMerge::Automatic,
+        true => AfterMerge::Confirm,
+    }
+}
+
+/// The run with as much of its end as may be shown.
+fn note_stack(run: &Run, level: CommentLevel, links: &Links<'_>) -> NoteStack {
+    let end = run.ending.as_ref().filter(|_| level == CommentLevel::Full);
+    NoteStack {
+        level,
+        change: None,
+        errors: end.map(|end| end.errors.clone()).unwrap_or_default(),
+        log_tail: end.map(|end| end.log_tail.clone()).unwrap_or_default(),
+        applied_since: false,
+        after_merge: AfterMerge::Nothing,
+        mentions: false,
+        run: RunView::of(run, links.to(&run.id)),
+    }
+}
+
+/// GitLab's own words where it refused a comment; other trouble is told.
+fn refused(error: Error, project: ProjectId, iid: MergeRequestIid) -> Result<String, Trouble> {
+    match refusal(&error) {
+        Some(words) => {
+            tracing::warn!(project.id = project.0, merge_request = iid.0, "{words}");
+            Ok(words)
+        }
+        None => Err(error.into()),
     }
 }

@@ -94,8 +94,9 @@ impl Work {
         let found = self.pipelines(gitlab, project, commit, &subjects, may_make).await?;
 
         let settings = self.deps.store.get::<ProjectEntry>(&keys::project(project)).await?;
+        let links = self.links_in(gitlab, project).await?;
         let views: Vec<RunView> =
-            runs.iter().map(|run| RunView::of(run, (self.deps.run_address)(&run.id))).collect();
+            runs.iter().map(|run| RunView::of(run, links.to(&run.id))).collect();
         let touched = runs.iter().map(|r| r.stacks_touched).max().unwrap_or(0);
         let held = self.waits_for_runs(project, &subjects, &runs).await?;
         let view = CommitView {

@@ -1,16 +1,17 @@
 //! What the API works with.
 
 use crate::gitlab::Connector;
-use gantry_domain::module::registry_host;
+use gantry_domain::{ProjectId, module::registry_host};
 use gantry_git::Git;
 use gantry_objects::Objects;
 use gantry_queue::{DeadLetters, Sender};
 use gantry_secrets::{Sealer, Secrets, Signer};
 use gantry_setup::Clock;
-use gantry_store::Store;
+use gantry_store::{Store, scheduler::ProjectVisibility};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::{fmt, ops::Deref, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, ops::Deref, str::FromStr, sync::Arc, time::Duration};
+use tokio::sync::Mutex;
 use url::{Host, Url};
 
 /// What the API needs. `main`, the local host and the tests differ only in these values.
@@ -57,6 +58,8 @@ pub(crate) struct App(Arc<Inner>);
 
 pub(crate) struct Inner {
     deps: Deps,
+    /// What GitLab said of projects whose records are too old.
+    pub(crate) visibility: Mutex<HashMap<ProjectId, ProjectVisibility>>,
     pub(crate) gitlab: Connector,
     /// Reads repositories that are not at GitLab.
     pub(crate) git: Git,
@@ -72,7 +75,7 @@ impl App {
             deps.ca_pem.clone(),
         );
         let git = Git::trusting(deps.ca_pem.clone());
-        Self(Arc::new(Inner { deps, gitlab, git }))
+        Self(Arc::new(Inner { deps, visibility: Mutex::default(), gitlab, git }))
     }
 }
 

@@ -11,7 +11,7 @@ use gantry_objects::Objects;
 use gantry_publisher::Publisher;
 use gantry_queue::{Driver, Handler, QueueName, Resender, Sender, Transport};
 use gantry_scheduler::{Limits, RunnerApi, Scheduler};
-use gantry_secrets::{Sealer, SecretName, Secrets, Signer, links, random_secret};
+use gantry_secrets::{Sealer, SecretName, Secrets, Signer, random_secret};
 use gantry_settings::{PublicUrl, RunsConfinement};
 use gantry_setup::Clock;
 use gantry_store::Store;
@@ -98,10 +98,6 @@ impl System {
             roles: None,
             runner_api: heard_at,
         });
-        let run_address = {
-            let (signer, base) = (signer.clone(), base.clone());
-            Arc::new(move |run: &gantry_domain::RunId| links::read_link(&signer, &base, run))
-        };
         let publisher = Publisher::new(gantry_publisher::Deps {
             store: store.clone(),
             sender: sender.clone(),
@@ -109,7 +105,7 @@ impl System {
             objects: objects.clone(),
             clock: clock.clone(),
             prefix: Prefix::default(),
-            run_address,
+            signer: signer.clone(),
             public_url: base.clone(),
         });
         let source = gantry_source::handler(gantry_source::Deps {

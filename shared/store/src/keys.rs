@@ -255,6 +255,11 @@ pub fn project_path(project: ProjectId) -> Key {
     Key::new(PROJECT_PATHS, project.to_string())
 }
 
+/// Whether everybody can read a project.
+pub fn project_visibility(project: ProjectId) -> Key {
+    Key::new(format!("feedback/visibility/{project}"), HEAD)
+}
+
 /// Until when the budget for comparisons is used up.
 pub fn budget() -> Key {
     Key::new("event/budget", HEAD)

@@ -444,6 +444,24 @@ pub struct ProjectPath {
     pub path: String,
 }
 
+/// Who can read a project ([`crate::keys::project_visibility`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectVisibility {
+    /// The project.
+    pub project: ProjectId,
+    /// Everybody can.
+    pub is_public: bool,
+    /// When GitLab said so.
+    pub asked_at: Timestamp,
+}
+
+impl ProjectVisibility {
+    /// GitLab said so lately enough: within ten minutes.
+    pub fn is_believed(&self, now: Timestamp) -> bool {
+        now.duration_since(self.asked_at) < SignedDuration::from_mins(10)
+    }
+}
+
 /// The paths of projects that were renamed or moved.
 #[derive(Debug, Clone, Default)]
 pub struct ProjectPaths(Vec<ProjectPath>);

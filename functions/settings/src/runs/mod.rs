@@ -30,7 +30,12 @@ use gantry_domain::{
 };
 use gantry_queue::FeedbackMessage;
 use gantry_setup::web::{Problem, page_size};
-use gantry_store::{Key, Stored, keys, scheduler::RunEntry};
+use gantry_store::{
+    Key, Stored,
+    config::Pause,
+    keys,
+    scheduler::{ProjectVisibility, RunEntry},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -146,12 +151,74 @@ pub(crate) async fn show(
 
 /// What the run waits for before it can have a runner, if that is its source.
 pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<String>> {
-    if run.position != Position::Source {
-        return Ok(None);
+    Ok(match run.position {
+        Position::Source => {
+            let key = gantry_objects::keys::source_waits(run.repository.key());
+            let waits = app.objects.get(&key).await?;
+            let waits = waits.and_then(|body| SourceWaits::from_json(&body));
+            Some(SourceWaits::to_text(waits.as_ref(), app.clock.now()))
+        }
+        Position::StackQueue | Position::Waiting => {
+            let head = stacks::head(app, &run.stack).await?.map(|head| head.value);
+            let Some(holder) = head.and_then(|head| head.tracked) else { return Ok(None) };
+            let holder = app.store.get::<Run>(&keys::run(&holder)).await?;
+            holder.map(|holder| waits_behind(run, &holder.value))
+        }
+        Position::Queue if app.store.get::<Pause>(&keys::pause()).await?.is_some() => {
+            Some("Runs are paused. It starts when they are resumed.".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// Everybody can read its project: then its links, which everybody can read there, open nothing. A
+/// project that was private once may have some with a key. Where nobody knows, it counts as public:
+/// whoever comes by a link can sign in.
+pub(crate) async fn is_of_public_project(app: &App, run: &RunId) -> Answer<bool> {
+    let Some(run) = app.store.get::<Run>(&keys::run(run)).await? else { return Ok(false) };
+    let Some(project) = run.value.project() else { return Ok(true) };
+    let now = app.clock.now();
+    let known = app.visibility.lock().await.get(&project).cloned();
+    if let Some(known) = known.filter(|known| known.is_believed(now)) {
+        return Ok(known.is_public);
     }
-    let waits = app.objects.get(&gantry_objects::keys::source_waits(run.repository.key())).await?;
-    let waits = waits.and_then(|body| SourceWaits::from_json(&body));
-    Ok(Some(SourceWaits::to_text(waits.as_ref(), app.clock.now())))
+    let seen = app.store.get::<ProjectVisibility>(&keys::project_visibility(project)).await?;
+    if let Some(seen) = seen.filter(|seen| seen.value.is_believed(now)) {
+        return Ok(seen.value.is_public);
+    }
+    let asked =
+        async { Ok::<_, Refusal>(app.gitlab.linked().await?.client.project(project).await?) };
+    match asked.await {
+        Ok(found) => {
+            let is_public = found.is_public();
+            let seen = ProjectVisibility { project, is_public, asked_at: now };
+            app.visibility.lock().await.insert(project, seen);
+            Ok(is_public)
+        }
+        Err(refusal) => {
+            tracing::warn!(
+                project.id = project.0,
+                "who may read it is unknown: {}",
+                refusal.words()
+            );
+            Ok(true)
+        }
+    }
+}
+
+/// In words: which run of its stack this one waits for, and what that one does.
+fn waits_behind(run: &Run, holder: &Run) -> String {
+    let number = holder.number;
+    let does = match holder.state {
+        _ if run.position == Position::Waiting => {
+            return format!("Waits until #{number} has been applied.");
+        }
+        RunState::Unconfirmed => "needs confirmation",
+        RunState::Confirmed | RunState::Applying => "is being applied",
+        RunState::Initializing | RunState::Planning => "is being planned",
+        _ => "is under way",
+    };
+    format!("Queued behind #{number}, which {does}.")
 }
 
 /// GitLab's own words where it refused what the run should show there.

@@ -1,7 +1,7 @@
 //! What GitLab shows: pipelines, the gate, mergeability.
 
-use gantry_fake_gitlab::{Ci, CiMode, Fault, Matcher, ProjectOptions};
-use gantry_scenarios::{StackOptions, World, story, with_files};
+use gantry_fake_gitlab::{Ci, CiMode, Fault, Matcher, ProjectOptions, Visibility};
+use gantry_scenarios::{Mode, StackOptions, World, run_test_in, story, with_files};
 use jiff::SignedDuration;
 use reqwest::Method;
 use std::time::Duration;
@@ -135,6 +135,59 @@ story!(what_a_replaced_user_began_is_finished_with_its_own_token, |mut w| async 
     assert!(w.gitlab.statuses(project, &later).iter().all(|job| job.user == "next-bot"));
     w
 });
+
+story!(the_author_is_mentioned_once_when_what_was_merged_needs_somebody, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    let options = StackOptions { fields: json!({"mention": true}) };
+    w.stack(project, "network", "infra", options).await;
+    w.push(project, "change", "infra/main.tf", "# one").await;
+    let iid = w.open(project, "change").await;
+    let mentions = |w: &World| {
+        let notes = w.gitlab.notes(project, iid).into_iter().map(|note| note.body);
+        notes.filter(|body| body.contains("gantry-mention")).collect::<Vec<_>>()
+    };
+    assert_eq!(mentions(&w), [""; 0], "nobody has to act yet");
+    w.dev.merge(project, iid).unwrap();
+    w.pass(Duration::from_secs(60)).await;
+    let told = mentions(&w);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let author = w.gitlab.mr(project, iid).unwrap();
+    assert!(told[0].contains("needs confirmation"), "{author:?} {told:?}");
+    assert!(told[0].contains("\n@dev what was merged needs somebody:"), "{told:?}");
+    let run = w.run_in("network", "unconfirmed").await;
+    w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+    w.pass(Duration::from_secs(60)).await;
+    assert_eq!(mentions(&w), told, "it is said once");
+    w
+});
+
+/// Everybody can read a public project, and so whatever a link in it opens.
+#[tokio::test]
+async fn links_in_a_public_project_carry_no_key() {
+    run_test_in(&[Mode::default()], |mut w| async move {
+        let mut options = with_files(&["infra/main.tf"]);
+        options.visibility = Visibility::Public;
+        let public = w.project("acme/open", options);
+        let private = w.plain_project("acme/network");
+        for (project, slug) in [(public, "open"), (private, "network")] {
+            w.stack(project, slug, "infra", StackOptions::default()).await;
+            let commit = w.push(project, "change", "infra/main.tf", "# one").await;
+            let iid = w.open(project, "change").await;
+            w.expect_status(project, &commit, &format!("gantry/{slug}"), "success");
+            let notes = w.gitlab.notes(project, iid);
+            let statuses = w.gitlab.statuses(project, &commit);
+            let links: Vec<&str> =
+                statuses.iter().filter_map(|s| s.target_url.as_deref()).collect();
+            assert!(links.iter().any(|link| link.contains("/runs/")), "{links:?}");
+            let has_key = |text: &str| text.contains("?key=");
+            let of_runs = links.iter().filter(|link| link.contains("/runs/"));
+            assert!(of_runs.clone().all(|link| has_key(link) == (project == private)), "{links:?}");
+            assert_eq!(notes.iter().any(|note| has_key(&note.body)), project == private);
+        }
+        w
+    })
+    .await;
+}
 
 story!(an_end_whose_answer_was_lost_is_not_posted_again, |mut w| async move {
     let project = w.plain_project("acme/network");

@@ -28,9 +28,9 @@ use gantry_store::{
     },
     scheduler::{
         BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing, DecisionRecord,
-        FetchedSource, Heard, MergeRequestRecord, Once, ProjectPath, QueueEntry, Receipt,
-        RefRecord, RunEntry, SlotEntry, SlotLimit, StartedBuild, Subject, Suite, TrackedBranch,
-        VersionRecord, VersionState,
+        FetchedSource, Heard, MergeRequestRecord, Once, ProjectPath, ProjectVisibility, QueueEntry,
+        Receipt, RefRecord, RunEntry, SlotEntry, SlotLimit, StartedBuild, Subject, Suite,
+        TrackedBranch, VersionRecord, VersionState,
     },
 };
 use std::{collections::BTreeSet, fs, path::Path};
@@ -93,6 +93,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Comparing>("comparing-other-branches");
     golden.check::<ComparedFolder>("compared-folder");
     golden.check::<ProjectPath>("project-path");
+    golden.check::<ProjectVisibility>("project-visibility");
     golden.check::<BudgetUsed>("budget-used");
     golden.check::<Receipt>("receipt");
     golden.check::<Refusal>("refusal");

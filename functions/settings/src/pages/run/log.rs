@@ -1,6 +1,6 @@
 //! A run's log on its page: its end, or what is around a place; what was looked for; and the whole.
 
-use super::{Query, Reader, reader};
+use super::{Query, may_read_with};
 use crate::{
     app::App,
     form::Params,
@@ -185,12 +185,8 @@ pub(crate) async fn log_text(
     Ok((headers, text).into_response())
 }
 async fn may_look(app: &App, id: &str, query: &Query, headers: &HeaderMap) -> Answer<()> {
-    match reader(app, id, query.key.as_deref(), headers).await? {
-        Reader::Nobody => Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "Sign in to see this",
-            "A run's log is shown to people who are signed in or follow a link from GitLab.",
-        )),
-        _ => Ok(()),
+    let is_signed_in = session::viewer(app, headers).await?.is_some();
+    if is_signed_in || may_read_with(app, id, query.key.as_deref(), headers).await? {
+        return Ok(());
     }
 }

@@ -157,13 +157,10 @@ pub(crate) async fn show(
     let drawn = async {
         check_names(&uri, &TAKES)?;
         let Params(query) = query?;
-        match reader(&app, &id, query.key.as_deref(), &headers).await? {
-            Reader::Nobody => Ok(no_access(&frame)),
-            Reader::Link => draw(&app, &frame, &id, &query).await,
-            Reader::Session(viewer) => {
-                frame.viewer = Some(viewer);
-                draw(&app, &frame, &id, &query).await
-            }
+        let key = query.key.as_deref();
+        match frame.viewer.is_some() || may_read_with(&app, &id, key, &headers).await? {
+            true => draw(&app, &frame, &id, &query).await,
+            false => Ok(no_access(&frame)),
         }
     };
     let drawn: Answer<Response> = drawn.await;
@@ -172,17 +169,19 @@ pub(crate) async fn show(
     })
 }
 
-/// Who looks at a run.
-enum Reader {
-    Nobody,
-    /// Whoever has the link.
-    Link,
-    Session(session::Viewer),
-}
-
-async fn reader(app: &App, id: &str, key: Option<&str>, headers: &HeaderMap) -> Answer<Reader> {
-    if let Some(viewer) = session::viewer(app, headers).await? {
-        return Ok(Reader::Session(viewer));
+/// Whether somebody without a session may look at a run: whoever has its link, or a program with a
+/// key. The answer is the same for runs that there are and runs that there are not.
+async fn may_read_with(
+    app: &App,
+    id: &str,
+    key: Option<&str>,
+    headers: &HeaderMap,
+) -> Answer<bool> {
+    let Ok(run) = id.parse::<RunId>() else { return Ok(false) };
+    if key.is_some_and(|key| may_read(&app.signer, &run, key, app.clock.now()))
+        && !runs::is_of_public_project(app, &run).await?
+    {
+        return Ok(true);
     }
     let Ok(run) = id.parse::<RunId>() else { return Ok(Reader::Nobody) };
     if key.is_some_and(|key| may_read(&app.signer, &run, key, app.clock.now())) {

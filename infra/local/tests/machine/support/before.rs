@@ -39,7 +39,8 @@ impl World {
         let token = text(&about, "/token");
         gitlab.keep_token(bot, &["api"], &token);
         let options = ProjectOptions {
-            visibility: Visibility::Public,
+            // Its links had keys, which open nothing where a project is public.
+            visibility: Visibility::Private,
             files: Vec::new(),
             ..ProjectOptions::default()
         };

@@ -1,0 +1,47 @@
+//! Links to runs: where everybody can read a project, they carry no key.
+
+use crate::{Client, Deps, Trouble, Work};
+use gantry_domain::{ProjectId, RunId};
+use gantry_secrets::links::{read_link, run_page};
+use gantry_store::{Expect, Write, keys, scheduler::ProjectVisibility};
+
+/// The links to runs in one project.
+pub(crate) struct Links<'a> {
+    deps: &'a Deps,
+    is_public: bool,
+}
+
+impl Links<'_> {
+    /// The address of a run's page, at most 255 characters.
+    pub(crate) fn to(&self, run: &RunId) -> String {
+        match self.is_public {
+            true => run_page(&self.deps.public_url, run),
+            false => read_link(&self.deps.signer, &self.deps.public_url, run),
+        }
+    }
+}
+
+impl Work {
+    /// The links that GitLab shows in a project. What it said of the project is written down, also for
+    /// the pages, which open no run of a public one to whoever has an older link.
+    pub(crate) async fn links_in(
+        &self,
+        gitlab: &Client,
+        project: ProjectId,
+    ) -> Result<Links<'_>, Trouble> {
+        let now = self.deps.clock.now();
+        let key = keys::project_visibility(project);
+        let known = self.deps.store.get::<ProjectVisibility>(&key).await?.map(|known| known.value);
+        let is_public = match known.filter(|known| known.is_believed(now)) {
+            Some(known) => known.is_public,
+            None => {
+                let is_public = gitlab.project(project).await?.is_public();
+                let seen = ProjectVisibility { project, is_public, asked_at: now };
+                let _written =
+                    self.deps.store.write(vec![Write::put(key, Expect::Any, &seen)?]).await?;
+                is_public
+            }
+        };
+        Ok(Links { deps: &self.deps, is_public })
+    }
+}
