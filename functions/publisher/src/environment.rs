@@ -1,4 +1,4 @@
-//! The environment of one stack, and a deployment for each tracked run that planned.
+//! The environment of one stack, and a deployment for each tracked run that is applied.
 
 use crate::{Client, Done, Memory, Trouble, Work, client};
 use gantry_connection::Connected;
@@ -173,8 +173,8 @@ impl Work {
         run: &Run,
         memory: &mut Memory<EnvironmentMemory>,
     ) -> Result<Option<Error>, Trouble> {
-        let Some(wanted) = wanted(run) else { return Ok(None) };
         let known = memory.value.deployments.get(&run.id).cloned();
+        let Some(wanted) = wanted(run, known.is_some()) else { return Ok(None) };
         let answered = match &known {
             Some(known) if known.state == wanted.as_str() && known.id.is_some() => return Ok(None),
             Some(Deployed { id: Some(id), .. }) => self.update(gitlab, project, *id, wanted).await,
@@ -274,18 +274,21 @@ fn is_end(state: &str) -> bool {
 const BEGUN: &str = "begun";
 const REFUSED: &str = "refused";
 
-/// What the run's deployment should say; none while the run has no plan.
-fn wanted(run: &Run) -> Option<DeploymentState> {
+/// What the run's deployment should say; none while nothing is deployed, or is about to be: GitLab
+/// has no word for one that waits for a person.
+fn wanted(run: &Run, is_known: bool) -> Option<DeploymentState> {
     let planned = run.delta.is_some();
     match run.state {
-        RunState::Unconfirmed | RunState::Confirmed | RunState::Applying => {
-            Some(DeploymentState::Running)
-        }
+        RunState::Confirmed | RunState::Applying => Some(DeploymentState::Running),
         RunState::Finished => Some(DeploymentState::Success),
-        RunState::Failed if planned || run.ending.as_ref().is_some_and(|e| e.in_terraform) => {
+        RunState::Failed
+            if is_known || planned || run.ending.as_ref().is_some_and(|e| e.in_terraform) =>
+        {
             Some(DeploymentState::Failed)
         }
-        RunState::Discarded => Some(DeploymentState::Canceled),
+        RunState::Discarded | RunState::Canceled | RunState::Stopped if is_known => {
+            Some(DeploymentState::Canceled)
+        }
         _ => None,
     }
 }

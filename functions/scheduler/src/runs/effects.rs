@@ -226,8 +226,7 @@ impl Runs<'_> {
     }
 }
 
-/// A deployment begins when the plan is done or has failed.
+/// A deployment begins when the run is confirmed, or has ended.
 fn has_deployment(state: RunState) -> bool {
-    matches!(state, RunState::Unconfirmed | RunState::Confirmed | RunState::Applying)
-        || state.is_final()
+    matches!(state, RunState::Confirmed | RunState::Applying) || state.is_final()
 }
