@@ -24,6 +24,9 @@ pub(crate) struct NoteMemory {
     note: Option<u64>,
     /// SHA-256 of the body.
     body: Option<String>,
+    /// The comment that mentions the author.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mention: Option<u64>,
     /// GitLab's own words where it refused.
     #[serde(default)]
     pub(crate) refusal: Option<String>,
@@ -69,7 +72,10 @@ impl Work {
             tracked,
         };
         let mut memory: Memory<NoteMemory> = self.memory().await?;
-        if memory.value.note.is_none() && !note::is_wanted(&input) {
+        let is_wanted = memory.value.note.is_some() || note::is_wanted(&input);
+        let mention = author.and_then(|author| note::mention(&input, &author));
+        let mention = mention.filter(|_| memory.value.mention.is_none());
+        if !is_wanted && mention.is_none() {
             return Ok(Done::default());
         }
         let body = note::render(&input);
@@ -77,17 +83,11 @@ impl Work {
         if memory.value.body.as_deref() == Some(&digest) {
             return Ok(Done::default());
         }
-        let marker = note::marker(&input.installation, project, iid);
-        let bot = connected.integration.value.bot.id;
-        let written = self
-            .write_note(gitlab, (project, iid), &body, memory.value.note, |found| {
-                found.author.as_ref().is_some_and(|a| a.id == bot)
-                    && found.body.starts_with(&marker)
-            })
-            .await;
-        match written {
-            Ok(id) => {
-                memory.value = NoteMemory { note: Some(id), body: Some(digest), refusal: None };
+        if let Some(body) = mention {
+            let marker = note::mention_marker(installation, project, iid);
+            match self.write_note(gitlab, place, &body, None, is_ours(marker)).await {
+                Ok(id) => memory.value.mention = Some(id),
+                Err(error) => memory.value.refusal = Some(refused(error, project, iid)?),
             }
             Err(error) => match refusal(&error) {
                 Some(words) => {
@@ -197,8 +197,10 @@ impl Work {
                 continue;
             }
             let stack = self.deps.store.stack(&run.stack).await?;
-            let level = stack.map_or(CommentLevel::Summary, |stack| stack.value.settings.comment);
-            tracked.push(self.note_stack(&run, level));
+            let settings = stack.map(|stack| stack.value.settings);
+            let level = settings.as_ref().map_or(CommentLevel::Summary, |set| set.comment);
+            let mentions = settings.is_some_and(|set| set.mention);
+            tracked.push(NoteStack { mentions, ..note_stack(&run, level, links) });
         }
         Ok(tracked)
     }

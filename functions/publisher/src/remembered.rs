@@ -38,6 +38,12 @@ fn what_was_remembered_is_read() {
         "body": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "refusal": "403 Forbidden",
     }));
+    is_read_and_written_as::<NoteMemory>(&json!({
+        "note": 12,
+        "body": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "mention": 13,
+        "refusal": null,
+    }));
     is_read_and_written_as::<EnvironmentMemory>(&json!({
         "project": 5,
         "environment": 31,

@@ -124,6 +124,7 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
         on_push: OnPush::Tracked,
         on_tag: None,
         tracked_queue: TrackedQueue::Every,
+        mention: false,
         manage_state: true,
         hooks: Hooks::default(),
     };
@@ -155,6 +156,7 @@ fn of_stacks_alone(form: &mut Form, settings: &mut Settings) {
     settings.on_push = form.choice("on_push").unwrap_or_default();
     settings.on_tag = on_tag(form);
     settings.tracked_queue = form.choice("tracked_queue").unwrap_or_default();
+    settings.mention = form.flag("mention").unwrap_or(false);
     settings.manage_state = form.flag("manage_state").unwrap_or(true);
     settings.hooks = hooks(form);
 }

@@ -48,6 +48,10 @@ pub struct Settings {
     pub tracked_queue: TrackedQueue,
     /// How much of the change a merge request's note shows.
     pub comment: CommentLevel,
+    /// Mention a merge request's author, in a new comment, when a deploy after the merge needs
+    /// confirmation or has failed.
+    #[serde(default)]
+    pub mention: bool,
     /// Gantry stores the state; false if the stack uses its own backend.
     pub manage_state: bool,
     /// Free labels for searching.
@@ -67,6 +71,7 @@ impl Settings {
         "on_push",
         "on_tag",
         "tracked_queue",
+        "mention",
         "manage_state",
         "hooks",
     ];
@@ -79,7 +84,7 @@ mod tests {
 
     #[test]
     fn only_what_came_later_may_be_missing_in_a_record() {
-        let later = ["description", "var_files", "pool", "roles"];
+        let later = ["description", "var_files", "pool", "roles", "mention"];
         let Value::Object(all) = json!(Settings::default()) else { panic!() };
         for name in all.keys() {
             let mut record = all.clone();

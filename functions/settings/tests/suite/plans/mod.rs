@@ -202,6 +202,8 @@ fn note(run: &Run, change: Change) -> String {
         errors: Vec::new(),
         log_tail: Vec::new(),
         applied_since: false,
+        after_merge: AfterMerge::Nothing,
+        mentions: false,
     };
     render(&NoteInput {
         installation: "i".to_owned(),

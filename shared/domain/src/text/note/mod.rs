@@ -77,6 +77,22 @@ pub struct NoteStack {
     pub log_tail: Vec<String>,
     /// Another run of the stack was applied after this plan was made.
     pub applied_since: bool,
+    /// What the stack does with a merge.
+    pub after_merge: AfterMerge,
+    /// Its deploys mention the merge request's author.
+    pub mentions: bool,
+}
+
+/// What a stack does once its change is merged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AfterMerge {
+    /// It starts no deploy: another branch is its own, or it has no deploys.
+    #[default]
+    Nothing,
+    /// A deploy begins, which somebody confirms.
+    Confirm,
+    /// A deploy begins, and is applied by itself.
+    Automatic,
 }
 
 /// The first line of a merge request's note, by which it is found again. Only a note of the bot's
@@ -85,6 +101,44 @@ pub fn marker(installation: &str, project: ProjectId, iid: MergeRequestIid) -> S
     let key = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || *c == '.';
     let installation: String = installation.chars().filter(key).collect();
     format!("<!-- gantry:{installation}:{project}:{iid} -->")
+}
+
+/// The first line of the comment that mentions a merge request's author.
+pub fn mention_marker(installation: &str, project: ProjectId, iid: MergeRequestIid) -> String {
+    marker(installation, project, iid).replacen("gantry:", "gantry-mention:", 1)
+}
+
+/// The comment that mentions the author of a merged merge request: deploys need somebody. An edit of
+/// the note would notify nobody. None when no run that asks for it is in such a state, or `author`
+/// is not a name that GitLab gives to people.
+pub fn mention(input: &NoteInput, author: &str) -> Option<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if author.is_empty() || author == "all" || !author.chars().all(is_name) {
+        return None;
+    }
+    // What failed may have been repeated since.
+    let is_newest = |stack: &NoteStack| {
+        let others = input.tracked.iter().filter(|other| other.run.name == stack.run.name);
+        others.map(|other| other.run.number).max() == Some(stack.run.number)
+    };
+    let line = |stack: &NoteStack| {
+        let said = match stack.run.state {
+            _ if !is_newest(stack) => return None,
+            RunState::Unconfirmed => "needs confirmation".to_owned(),
+            RunState::Failed if stack.level == CommentLevel::None => "failed".to_owned(),
+            RunState::Failed => plain(&cut(&stack.run.failure(), RESULT_CHARS)),
+            _ => return None,
+        };
+        let name = code_cell(&stack.run.name, 100);
+        Some(format!("- {name}: {said}, {}\n", link("see the run", &stack.run.url)))
+    };
+    let lines: Vec<String> =
+        input.tracked.iter().filter(|stack| stack.mentions).filter_map(line).take(NAMES).collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let marker = mention_marker(&input.installation, input.project, input.iid);
+    Some(format!("{marker}\n@{author} what was merged needs somebody:\n\n{}", lines.concat()))
 }
 
 /// True when there is something to say. A note that exists is brought up to date even when not.

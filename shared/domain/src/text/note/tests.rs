@@ -44,6 +44,8 @@ fn stack(name: &str, state: RunState) -> NoteStack {
         errors: Vec::new(),
         log_tail: Vec::new(),
         applied_since: false,
+        after_merge: AfterMerge::Nothing,
+        mentions: false,
     }
 }
 
@@ -338,6 +340,156 @@ fn what_is_destroyed_and_each_address_and_output_come_before_attributes() {
         assert!(destroyed < at(&format!("! {address} will be updated in place\n")));
     }
     at("the_last_output");
+}
+
+/// A finished preview of these changes.
+fn planned(name: &str, plan: &serde_json::Value) -> NoteStack {
+    let plan = plan.to_string();
+    let (change, _) =
+        Change::from_plan(plan.as_bytes(), Tool::Terraform, Limits::default(), &Masker::default())
+            .unwrap();
+    let mut stack = stack(name, RunState::Finished);
+    stack.run.delta = Some(change.delta);
+    stack.change = Some(change);
+    stack
+}
+
+#[test]
+fn changes_that_are_alike_are_told_once() {
+    let resource = |at: usize| {
+        let after = if at == 7 { 61 } else { 60 };
+        serde_json::json!({
+            "address": format!("test.input[\"{at}\"]"),
+            "change": {"actions": ["update"], "before": {"ttl": 300}, "after": {"ttl": after}},
+        })
+    };
+    let resources: Vec<_> = (0..400).map(resource).collect();
+    let plan = serde_json::json!({"format_version": "1.2", "resource_changes": resources});
+    let note = render(&input(vec![planned("fleet", &plan)]));
+    assert!(note.len() < 15_000, "{}", note.len());
+    let told = "! 399 resources, each of which will be updated in place:\n!   test.input[\"0\"]\n";
+    assert!(note.contains(told), "{note}");
+    assert_eq!(note.matches("ttl = 300 -> 60\n").count(), 1);
+    for at in 0..400 {
+        assert_eq!(note.matches(&format!("test.input[\"{at}\"]")).count(), 1);
+    }
+    let exception = "! test.input[\"7\"] will be updated in place\n!   ttl = 300 -> 61\n";
+    assert!(note.contains(exception), "{note}");
+}
+
+#[test]
+fn what_matters_is_in_the_title_and_what_is_short_is_open() {
+    let long = "x".repeat(200);
+    let plan = serde_json::json!({
+        "format_version": "1.2",
+        "resource_changes": [
+            {"address": "a.a", "change": {"actions": ["update"], "before": {"n": 1}, "after": {"n": 2}}},
+            {"address": "a.b", "change": {
+                "actions": ["delete", "create"], "before": {"id": long}, "after": {},
+                "after_unknown": {"id": true},
+            }},
+        ],
+        "checks": [{
+            "address": {"to_display": "check.health"}, "status": "fail",
+            "instances": [{"address": {"to_display": "check.health"}, "status": "fail",
+                           "problems": [{"message": "down"}]}],
+        }],
+    });
+    let mut stack = planned("network", &plan);
+    stack.after_merge = AfterMerge::Confirm;
+    insta::assert_snapshot!(render(&input(vec![stack])).replace('\u{200b}', "¦"), @r#"
+    <!-- gantry:i7:12:34 -->
+    ### Gantry: 1 stack: &#43;&#8203;1 &#126;&#8203;1 −1 &#40;1 replacement&#41;, 1 check failed
+
+    Plan for commit 01234567, 2 commits behind `main`.
+
+    | Stack | Result | + | ~ | − | Run |
+    |---|---|---:|---:|---:|---|
+    | <code>network</code> | ⚠️ Planned, 1 replacement, but check.health failed | 1 | 1 | 1 | [run](https://gantry.example/runs/network) |
+
+    **Next:** after the merge, Gantry plans `network` again, and applies once somebody with the role “deploy” confirms.
+
+    <code>network</code>: 1 to add, 1 to change, 1 to destroy &#40;1 replacement&#41;
+
+    ```diff
+    -/+ a.b must be replaced: destroyed, then created
+    !   id = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx… -> (known after apply)
+
+    ! a.a will be updated in place
+    !   n = 1 -> 2
+
+    ! check.health failed
+    !   down
+    ```
+    "#);
+}
+
+#[test]
+fn it_says_what_comes_next_and_who_does_it() {
+    let next = |input: &NoteInput| {
+        let note = render(input);
+        note.lines().find_map(|line| line.strip_prefix("**Next:** ")).map(str::to_owned)
+    };
+    let mut asks = changed("network", 1, "x");
+    asks.after_merge = AfterMerge::Confirm;
+    let mut applies = changed("dns", 1, "x");
+    applies.after_merge = AfterMerge::Automatic;
+    let other = changed("other", 1, "x");
+    let of = |stacks: &[&NoteStack]| next(&input(stacks.iter().map(|s| (*s).clone()).collect()));
+    assert_eq!(of(&[&other]), None);
+    assert_eq!(of(&[&asks, &stack("web", RunState::Planning)]), None, "it is not known yet");
+    insta::assert_snapshot!(of(&[&asks, &other]).unwrap(), @"after the merge, Gantry plans `network` again, and applies once somebody with the role “deploy” confirms.");
+    insta::assert_snapshot!(of(&[&applies]).unwrap(), @"the merge applies `dns` without asking anybody.");
+    insta::assert_snapshot!(of(&[&applies, &asks]).unwrap(), @"the merge applies `dns` without asking anybody. Gantry applies `network` once somebody with the role “deploy” confirms.");
+    insta::assert_snapshot!(of(&[&asks, &stack("db", RunState::Failed)]).unwrap(), @"fix `db` and push again. A push plans everything anew.");
+    let mut merged = input(vec![asks]);
+    merged.state = MergeRequestState::Merged;
+    let mut waits = changed("network", 1, "x");
+    waits.run.run_type = RunType::Tracked;
+    waits.run.state = RunState::Unconfirmed;
+    merged.tracked = vec![waits];
+    insta::assert_snapshot!(next(&merged).unwrap(), @"to be confirmed: `network`. Somebody with the role “deploy” opens the run, and confirms or discards it.");
+    merged.state = MergeRequestState::Closed;
+    assert_eq!(next(&merged), None);
+}
+
+#[test]
+fn the_author_is_mentioned_where_somebody_has_to_act() {
+    let deploy = |name: &str, state: RunState, mentions: bool| {
+        let mut stack = NoteStack { mentions, ..stack(name, state) };
+        stack.run.run_type = RunType::Tracked;
+        stack.run.summary = Some("No *quota* for @all".to_owned());
+        stack
+    };
+    let mut merged = input(vec![]);
+    merged.state = MergeRequestState::Merged;
+    merged.tracked = vec![
+        deploy("network", RunState::Unconfirmed, true),
+        deploy("quiet", RunState::Unconfirmed, false),
+        deploy("web", RunState::Applying, true),
+    ];
+    insta::assert_snapshot!(mention(&merged, "ada.l-1").unwrap(), @"
+    <!-- gantry-mention:i7:12:34 -->
+    @ada.l-1 what was merged needs somebody:
+
+    - <code>network</code>: needs confirmation, [see the run](https://gantry.example/runs/network)
+    ");
+    for nobody in ["", "all", "a b", "all\n/close", "<b>"] {
+        assert_eq!(mention(&merged, nobody), None);
+    }
+    merged.tracked = vec![deploy("db", RunState::Failed, true)];
+    let failed = mention(&merged, "ada").unwrap();
+    assert!(failed.contains("quota"), "{failed}");
+    merged.tracked[0].level = CommentLevel::None;
+    let brief = mention(&merged, "ada").unwrap();
+    assert!(brief.contains("failed") && !brief.contains("quota"), "{brief}");
+    let mut again = deploy("db", RunState::Finished, true);
+    again.run.number = 2;
+    merged.tracked.push(again);
+    assert_eq!(mention(&merged, "ada"), None, "it was repeated");
+    assert_eq!(failed.matches('@').count(), 1, "{failed}");
+    merged.tracked.clear();
+    assert_eq!(mention(&merged, "ada"), None);
 }
 
 #[test]
