@@ -6,9 +6,9 @@ use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
     plan::Change,
     run::{Run, RunState, RunType},
-    stack::{CommentLevel, StackHead},
+    stack::{CommentLevel, OnPush, Stack, StackHead},
     text::{
-        note::{self, MergeRequestState, NoteInput, NoteStack},
+        note::{self, AfterMerge, MergeRequestState, NoteInput, NoteStack},
         status::RunView,
     },
 };
@@ -47,6 +47,7 @@ impl Work {
         let record = record.value;
         let Some(head) = record.head.clone() else { return Ok(Done::default()) };
         let live = gitlab.merge_request(project, iid).await?;
+        let author = live.as_ref().and_then(|mr| Some(mr.author.as_ref()?.username.clone()));
         let state = match record.state.as_str() {
             "merged" => MergeRequestState::Merged,
             "closed" => MergeRequestState::Closed,
@@ -54,7 +55,7 @@ impl Work {
         };
         let links = self.links_in(gitlab, project).await?;
         let tracked = match &record.merged_as {
-            Some(commit) => self.tracked_runs(project, commit).await?,
+            Some(commit) => self.tracked_runs(project, commit, &links).await?,
             None => Vec::new(),
         };
         let input = NoteInput {
@@ -68,7 +69,7 @@ impl Work {
                 .filter(|_| state == MergeRequestState::Open)
                 .and_then(|count| u32::try_from(count).ok()),
             state,
-            stacks: self.note_stacks(project, &head, &record).await?,
+            stacks: self.note_stacks(project, &head, &record, &links).await?,
             tracked,
         };
         let mut memory: Memory<NoteMemory> = self.memory().await?;
@@ -78,10 +79,27 @@ impl Work {
         if !is_wanted && mention.is_none() {
             return Ok(Done::default());
         }
+        let (installation, bot) =
+            (&connected.integration.value.installation, connected.integration.value.bot.id);
+        let is_ours = |marker: String| {
+            move |found: &gantry_gitlab::Note| {
+                found.author.as_ref().is_some_and(|a| a.id == bot)
+                    && found.body.starts_with(&marker)
+            }
+        };
+        let (place, before) = ((project, iid), memory.value.refusal.take());
         let body = note::render(&input);
         let digest = hex::encode(Sha256::digest(body.as_bytes()));
-        if memory.value.body.as_deref() == Some(&digest) {
-            return Ok(Done::default());
+        if is_wanted && memory.value.body.as_deref() != Some(&digest) {
+            let (known, marker) = (memory.value.note, note::marker(installation, project, iid));
+            match self.write_note(gitlab, place, &body, known, is_ours(marker)).await {
+                Ok(id) => {
+                    memory.value.note = Some(id);
+                    memory.value.body = Some(digest);
+                }
+                Err(error) => memory.value.refusal = Some(refused(error, project, iid)?),
+            }
+            self.remember(&mut memory).await?;
         }
         if let Some(body) = mention {
             let marker = note::mention_marker(installation, project, iid);
@@ -89,15 +107,11 @@ impl Work {
                 Ok(id) => memory.value.mention = Some(id),
                 Err(error) => memory.value.refusal = Some(refused(error, project, iid)?),
             }
-            Err(error) => match refusal(&error) {
-                Some(words) => {
-                    tracing::warn!(project.id = project.0, merge_request = iid.0, "{words}");
-                    memory.value.refusal = Some(words);
-                }
-                None => return Err(error.into()),
-            },
+            self.remember(&mut memory).await?;
         }
-        self.remember(&mut memory).await?;
+        if before.is_some() && memory.value.refusal.is_none() {
+            self.remember(&mut memory).await?;
+        }
         Ok(Done { runs: 1, refused: memory.value.refusal })
     }
 
@@ -167,11 +181,17 @@ impl Work {
                 .rev()
                 .find(|step| step.state == RunState::Planning)
                 .map(|step| step.at);
+            let is_blocked = head.as_ref().is_some_and(|head| head.value.blocked.is_some());
             let applied_since = head
                 .and_then(|h| h.value.last_applied)
                 .is_some_and(|last| planned_at.is_some_and(|at| last.at > at));
             let applied_since = applied_since && record.state == "opened";
-            stacks.push(NoteStack { change, applied_since, ..self.note_stack(&run, level) });
+            let after_merge = match is_blocked {
+                true => AfterMerge::Nothing,
+                false => after_merge(&stack.value, project, &record.target_branch),
+            };
+            let shown = note_stack(&run, level, links);
+            stacks.push(NoteStack { change, applied_since, after_merge, ..shown });
         }
         Ok(stacks)
     }

@@ -99,13 +99,14 @@ impl Work {
             runs.iter().map(|run| RunView::of(run, links.to(&run.id))).collect();
         let touched = runs.iter().map(|r| r.stacks_touched).max().unwrap_or(0);
         let held = self.waits_for_runs(project, &subjects, &runs).await?;
+        let why = format!("{}/events?project={project}", self.deps.public_url);
         let view = CommitView {
             prefix: &self.deps.prefix,
             statuses: settings.map(|s| s.value.statuses).unwrap_or_default(),
             runs: &views,
             stacks_touched: touched as usize,
             pipelines: &found.pipelines,
-            gate_url: None,
+            gate_url: Some(&why),
             gate_without_runs,
             gate_may_end: held.is_none(),
         };

@@ -183,7 +183,7 @@ async fn a_replacement_that_leaves_the_old_object_is_told_and_counted() {
     let [kept] = &*change.resources else { panic!("{change:?}") };
     assert_eq!(kept.action, gantry_domain::plan::Action::ReplaceAndForget);
     w.confirm(&planned);
-    let delta = Delta { add: 1, forget: 1, ..Delta::default() };
+    let delta = Delta { add: 1, replace: 1, forget: 1, ..Delta::default() };
     assert_eq!(w.run().await, ReportKind::Applied { delta }, "{}", w.api.log());
 }
 

@@ -93,7 +93,7 @@ pub struct CommitView<'a> {
     pub stacks_touched: usize,
     /// The pipelines that belong to the commit now.
     pub pipelines: &'a [Pipeline],
-    /// The page that the gate links to.
+    /// The page that the gate links to, where it is about several runs.
     pub gate_url: Option<&'a str>,
     /// Post a gate, "No stacks affected", when there is no run.
     pub gate_without_runs: bool,
@@ -260,6 +260,11 @@ impl Target<'_> {
         if !self.needs(name, &gate, shows_gate, repeats) {
             return posts;
         }
+        // A single run says more than the page that leads to all of them.
+        let gate_url = match shown.as_slice() {
+            [only] => Some(&*only.url),
+            _ => self.view.gate_url,
+        };
         let is_open = self.posted.find(&self.pipeline, name).is_some_and(|p| !p.state.is_final());
         if !gate.state.is_final() || (!is_open && !posts.is_empty()) {
             // Before the first stack's status, so that the pipeline cannot look done between two.
@@ -271,10 +276,10 @@ impl Target<'_> {
                     gate.description.clone()
                 },
             };
-            posts.insert(0, self.post(name.to_owned(), waiting, self.view.gate_url, None));
+            posts.insert(0, self.post(name.to_owned(), waiting, gate_url, None));
         }
         if gate.state.is_final() {
-            posts.push(self.post(name.to_owned(), gate, self.view.gate_url, None));
+            posts.push(self.post(name.to_owned(), gate, gate_url, None));
         }
         posts
     }

@@ -1,6 +1,6 @@
 //! Counts of what a plan would do, and how they are said.
 
-use crate::text::grouped;
+use crate::text::{counted, grouped};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,6 +19,9 @@ pub struct Delta {
     pub change: u32,
     /// Resources to destroy.
     pub destroy: u32,
+    /// Resources to replace. Each is counted in `add`, and in `destroy` or `forget`, too.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub replace: u32,
     /// Resources to import.
     pub import: u32,
     /// Resources whose address changes.
@@ -56,7 +59,7 @@ impl Delta {
     }
 
     fn brief(&self, words: [&str; 4]) -> String {
-        let rest = self.rest(words);
+        let rest = format!("{}{}", self.replaced(), self.rest(words));
         if (self.add, self.change, self.destroy) == (0, 0, 0) && !rest.is_empty() {
             return rest.trim_start_matches(", ").to_owned();
         }
@@ -64,15 +67,28 @@ impl Delta {
     }
 
     /// What a table that has columns for what is added, changed and destroyed says besides:
-    /// `1 to import, 1 output`.
+    /// `1 replacement, 1 to import, 1 output`.
     pub fn besides(&self) -> String {
-        self.rest(TO_DO).trim_start_matches(", ").to_owned()
+        let replaced = match self.replace {
+            0 => String::new(),
+            count => format!(", {}", counted(count as usize, "replacement")),
+        };
+        (replaced + &self.rest(TO_DO)).trim_start_matches(", ").to_owned()
+    }
+
+    /// How many of what is added and destroyed replace each other: ` (1 replacement)`.
+    fn replaced(&self) -> String {
+        match self.replace {
+            0 => String::new(),
+            count => format!(" ({})", counted(count as usize, "replacement")),
+        }
     }
 
     /// What was done, after the apply: `1 added, 0 changed, 0 destroyed`.
     pub fn done(&self) -> String {
         let mut text =
             format!("{} added, {} changed, {} destroyed", self.add, self.change, self.destroy);
+        text.push_str(&self.replaced());
         text.push_str(&self.rest(DONE));
         text
     }
@@ -83,6 +99,7 @@ impl Delta {
             add: self.add.saturating_add(other.add),
             change: self.change.saturating_add(other.change),
             destroy: self.destroy.saturating_add(other.destroy),
+            replace: self.replace.saturating_add(other.replace),
             import: self.import.saturating_add(other.import),
             moved: self.moved.saturating_add(other.moved),
             forget: self.forget.saturating_add(other.forget),
@@ -121,6 +138,7 @@ impl fmt::Display for Delta {
             return f.write_str("No changes");
         }
         write!(f, "{} to add, {} to change, {} to destroy", self.add, self.change, self.destroy)?;
+        f.write_str(&self.replaced())?;
         f.write_str(&self.rest(TO_DO))
     }
 }
@@ -136,6 +154,7 @@ mod tests {
             add: 1,
             change: 2,
             destroy: 3,
+            replace: 1,
             import: 4,
             moved: 5,
             forget: 6,
@@ -144,9 +163,9 @@ mod tests {
         };
         insta::assert_snapshot!(Delta::default(), @"No changes");
         insta::assert_snapshot!(some, @"1 to add, 0 to change, 0 to destroy");
-        insta::assert_snapshot!(all, @"1 to add, 2 to change, 3 to destroy, 4 to import, 5 to move, 6 to forget, 7 to invoke, 1 output");
-        insta::assert_snapshot!(all.done(), @"1 added, 2 changed, 3 destroyed, 4 imported, 5 moved, 6 forgotten, 7 invoked, 1 output");
-        insta::assert_snapshot!(all.plus(some).short(), @"+2 ~2 −3, 4 to import, 5 to move, 6 to forget, 7 to invoke, 1 output");
+        insta::assert_snapshot!(all, @"1 to add, 2 to change, 3 to destroy (1 replacement), 4 to import, 5 to move, 6 to forget, 7 to invoke, 1 output");
+        insta::assert_snapshot!(all.done(), @"1 added, 2 changed, 3 destroyed (1 replacement), 4 imported, 5 moved, 6 forgotten, 7 invoked, 1 output");
+        insta::assert_snapshot!(all.plus(some).short(), @"+2 ~2 −3 (1 replacement), 4 to import, 5 to move, 6 to forget, 7 to invoke, 1 output");
         let invoked = Delta { invoke: 1, ..Delta::default() };
         assert_eq!(invoked.done(), "0 added, 0 changed, 0 destroyed, 1 invoked");
         assert!(!invoked.is_empty() && !invoked.changes_the_state());
@@ -157,5 +176,7 @@ mod tests {
             ("1 to import".to_owned(), "1 imported".to_owned())
         );
         assert_eq!(Delta::default().short(), "+0 ~0 −0");
+        let replaced = Delta { replace: 2, ..imports };
+        assert_eq!(replaced.besides(), "2 replacements, 1 to import");
     }
 }

@@ -343,10 +343,12 @@ impl RawResource {
             Action::Replace { .. } => {
                 delta.add += 1;
                 delta.destroy += 1;
+                delta.replace += 1;
             }
             Action::ReplaceAndForget => {
                 delta.add += 1;
                 delta.forget += 1;
+                delta.replace += 1;
             }
             Action::Forget => delta.forget += 1,
             Action::Read | Action::Import | Action::Move => {}

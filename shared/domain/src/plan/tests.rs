@@ -205,7 +205,7 @@ fn a_plan_that_terraform_wrote() {
     )
     .unwrap();
     insta::assert_snapshot!(show_all(&change), @r#"
-    1 to add, 2 to change, 1 to destroy, 1 to move, 1 to forget, 2 outputs
+    1 to add, 2 to change, 1 to destroy (1 replacement), 1 to move, 1 to forget, 2 outputs
     terraform_data.b [terraform] must be replaced: destroyed, then created because it cannot be updated in place
       id: "ab0b4dfe-b693-9d5f-8d69-80909599d67f" -> Unknown
       input: Lines(2) -> Lines(2)
@@ -334,7 +334,7 @@ fn actions_are_counted_as_terraform_counts() {
         resource(8, json!(["create", "forget"]), json!({})),
         resource(9, json!(["transmute"]), json!({})),
     ]}));
-    insta::assert_snapshot!(change.delta, @"2 to add, 2 to change, 1 to destroy, 2 to import, 1 to move, 2 to forget");
+    insta::assert_snapshot!(change.delta, @"2 to add, 2 to change, 1 to destroy (2 replacements), 2 to import, 1 to move, 2 to forget");
     let actions: Vec<Action> = change.resources.iter().map(|r| r.action).collect();
     insta::assert_debug_snapshot!(actions, @"
     [

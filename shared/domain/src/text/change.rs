@@ -1,10 +1,12 @@
 //! A plan's change as lines: what it destroys first, then resource by resource, attribute by
 //! attribute.
 //!
-//! The first character says what happens, as in a `diff`: `+` comes, `-` goes, `!` changes.
+//! The first character says what happens, as in a `diff`: `+` comes, `-` goes, `!` changes; `-/+`
+//! is replaced, as the tools write it.
 
-use super::{PARTIAL_PLAN, clean, counted, cut_middle, more, visible, visible_line};
+use super::{PARTIAL_PLAN, clean, counted, cut, cut_middle, more, visible, visible_line};
 use crate::plan::{Action, AttributeChange, Change, Invocation, Line, ResourceChange, Value};
+use std::{collections::HashMap, fmt};
 
 /// Characters of two values that stand in one line.
 const LONGEST_PAIR: usize = 850;
@@ -12,6 +14,10 @@ const LONGEST_PAIR: usize = 850;
 const LONGEST_ADDRESS: usize = 500;
 /// Characters of an attribute's path.
 const LONGEST_PATH: usize = 300;
+/// Characters of a value of which nobody knows what it becomes.
+const LONGEST_OLD: usize = 80;
+/// Resources that change in the same way, from which on they are told together.
+const ALIKE: usize = 4;
 
 /// Lines that belong together. Each element is one line, cleaned, but not yet safe to stand in
 /// Markdown: see [`super::markdown::fence_lines`].
@@ -26,9 +32,7 @@ pub struct Part {
 /// The whole change, the most important first.
 pub fn parts(change: &Change) -> Vec<Part> {
     let mut parts = vec![said(change)];
-    let mut resources: Vec<&ResourceChange> = change.resources.iter().collect();
-    resources.sort_by_key(|resource| resource.action.rank());
-    parts.extend(resources.into_iter().map(resource));
+    parts.extend(resources(change));
     parts.push(left_out(change.resources_cut, "resource"));
     parts.extend(change.invocations.iter().map(invocation));
     parts.push(left_out(change.invocations_cut, "action to invoke"));
@@ -61,7 +65,7 @@ impl Part {
     }
 }
 
-fn add(lines: &mut Vec<String>, sign: char, text: &str) {
+fn add(lines: &mut Vec<String>, sign: impl fmt::Display, text: &str) {
     // A value or address with a line break in it would begin a line of its own.
     lines.push(format!("{sign} {}", clean(text).replace('\n', " ")));
 }
@@ -125,17 +129,65 @@ fn drift(change: &Change) -> Part {
     part
 }
 
-fn resource(resource: &ResourceChange) -> Part {
-    let sign = match resource.action {
-        Action::Create => '+',
-        Action::Delete => '-',
-        Action::Read => ' ',
-        _ => '!',
-    };
+/// Resource by resource, those that change in the same way together.
+fn resources(change: &Change) -> Vec<Part> {
+    let mut sorted: Vec<&ResourceChange> = change.resources.iter().collect();
+    sorted.sort_by_key(|resource| resource.action.rank());
+    let mut groups: Vec<Vec<(&ResourceChange, Part)>> = Vec::new();
+    let mut alike: HashMap<(&'static str, String, Vec<String>), usize> = HashMap::new();
+    for one in sorted {
+        let part = resource(one);
+        // What is moved or imported has a line of its own.
+        if part.rest.is_empty() || part.head.len() > 1 {
+            groups.push(vec![(one, part)]);
+            continue;
+        }
+        let key = (sign(one.action), what_happens(one), part.rest.clone());
+        match alike.get(&key) {
+            Some(group) => groups[*group].push((one, part)),
+            None => {
+                alike.insert(key, groups.len());
+                groups.push(vec![(one, part)]);
+            }
+        }
+    }
+    let told = groups.into_iter().flat_map(|group| match group.as_slice() {
+        [(first, part), _, ..] if group.len() >= ALIKE => {
+            let sign = sign(first.action);
+            let count = counted(group.len(), "resource");
+            let mut head = Vec::new();
+            add(&mut head, sign, &format!("{count}, each of which {}:", what_happens(first)));
+            for (one, _) in &group {
+                add(&mut head, sign, &format!("  {}", address(&one.title())));
+            }
+            vec![Part { head, rest: part.rest.clone() }]
+        }
+        _ => group.into_iter().map(|(_, part)| part).collect(),
+    });
+    told.collect()
+}
+
+fn sign(action: Action) -> &'static str {
+    match action {
+        Action::Create => "+",
+        Action::Delete => "-",
+        Action::Replace { .. } => "-/+",
+        Action::Read => " ",
+        _ => "!",
+    }
+}
+
+/// `will be updated in place (its provisioner failed)`
+fn what_happens(resource: &ResourceChange) -> String {
     let reason = resource.reason_text().map(|r| format!(" ({r})")).unwrap_or_default();
+    format!("{}{reason}", resource.action.text())
+}
+
+fn resource(resource: &ResourceChange) -> Part {
     let mut part = Part::default();
     let title = resource.title();
-    add(&mut part.head, sign, &format!("{} {}{reason}", address(&title), resource.action.text()));
+    let happens = format!("{} {}", address(&title), what_happens(resource));
+    add(&mut part.head, sign(resource.action), &happens);
     if let Some(previous) = &resource.previous_address {
         add(&mut part.head, '!', &format!("  moved from {}", address(previous)));
     }
@@ -191,6 +243,10 @@ fn attribute(attribute: &AttributeChange) -> Vec<String> {
         (Value::Absent, after) => ('+', value(after)),
         (before, Value::Absent) => ('-', value(before)),
         (before, after) if before == after => ('!', value(after)),
+        // It says where the value was, not what comes: its beginning is enough.
+        (before, Value::Unknown) => {
+            ('!', format!("{} -> {}", cut(&value(before), LONGEST_OLD), value(after)))
+        }
         (before, after) => ('!', format!("{} -> {}", value(before), value(after))),
     };
     let path = cut_middle(&visible(path), LONGEST_PATH);
@@ -280,7 +336,7 @@ mod tests {
             Change::from_plan(plan, Tool::Terraform, Limits::default(), &Masker::default())
                 .unwrap();
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
-        ! terraform_data.b must be replaced: destroyed, then created (it cannot be updated in place)
+        -/+ terraform_data.b must be replaced: destroyed, then created (it cannot be updated in place)
         !   id = "ab0b4dfe-b693-9d5f-8d69-80909599d67f" -> (known after apply)
         !   input:
               line1
@@ -398,7 +454,7 @@ mod tests {
             }),
             Tool::OpenTofu,
         );
-        insta::assert_snapshot!(change.delta, @"1 to add, 1 to change, 4 to destroy, 1 to import, 3 to forget, 3 to invoke");
+        insta::assert_snapshot!(change.delta, @"1 to add, 1 to change, 4 to destroy (1 replacement), 1 to import, 3 to forget, 3 to invoke");
         insta::assert_snapshot!(lines(&change).join("\n"), @r#"
         - a.b (deposed object 8a3f1c2b) will be destroyed
 

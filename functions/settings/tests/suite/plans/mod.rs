@@ -21,7 +21,7 @@ use gantry_domain::{
     run::{Run, RunState, RunType},
     stack::{CommentLevel, Tool},
     text::{
-        note::{MergeRequestState, NoteInput, NoteStack, render},
+        note::{AfterMerge, MergeRequestState, NoteInput, NoteStack, render},
         status::RunView,
     },
 };

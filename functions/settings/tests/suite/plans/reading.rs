@@ -203,6 +203,10 @@ impl Reading {
             let names = [("create", "add"), ("update", "change"), ("delete", "destroy")];
             count(names.iter().find(|(is, _)| *is == name).map_or(name, |(_, is)| is));
         }
+        // Both come and go at once: one object takes the place of another.
+        if action.starts_with("replace") {
+            count("replace");
+        }
         if is_imported {
             count("import");
         }

@@ -5,6 +5,7 @@ use super::{
     reading::{Place, Reading, Side, Told, only_in},
 };
 use serde_json::Value as Json;
+use std::collections::HashSet;
 
 /// Nothing may miss, nothing may be there that the plan does not say.
 pub(super) fn in_the_api(reading: &Reading, api: &Json, what: &str) {
@@ -151,23 +152,43 @@ pub(super) fn in_the_note(reading: &Reading, api: &Json, note: &str, what: &str)
         counts.map(|name| reading.counts.get(name).map_or("0".to_owned(), Json::to_string));
     let row = format!("| {} | [run]", counts.join(" | "));
     assert!(table.contains(&row), "{what}: {row} is not in {table}");
-    assert!(note.contains(&sentence(reading)), "{what}: {note}");
+    let told = note.replace("&#40;", "(").replace("&#41;", ")");
+    assert!(told.contains(&sentence(reading)), "{what}: {note}");
 
     let lines: Vec<&str> = block.lines().take_while(|line| *line != "```").collect();
     // Each head with the lines below it.
     let mut parts: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in lines {
-        match (line.get(2..3), parts.last_mut()) {
-            (Some(" "), Some((_, below))) => below.push(line),
-            (Some(_), _) => parts.push((line, Vec::new())),
+        let said = line.strip_prefix("-/+ ").or_else(|| line.get(2..));
+        match (said, parts.last_mut()) {
+            (Some(said), Some((_, below))) if said.starts_with(' ') => below.push(line),
+            (Some(said), _) if !said.is_empty() => parts.push((line, Vec::new())),
             _ => {}
         }
     }
+    let mut told_together = HashSet::new();
     for change in &reading.changes {
-        let head = format!("{} {}", visible(&change.title), change.words);
-        let at = parts.iter().position(|(line, _)| line[2..].starts_with(&head));
-        let at = at.unwrap_or_else(|| panic!("{what}: {head:?} is not in {note}"));
-        let (_, below) = parts.remove(at);
+        let sign = match change.action.as_object() {
+            Some(_) => "-/+",
+            None if change.action == "create" => "+",
+            None if change.action == "delete" => "-",
+            None if change.action == "read" => " ",
+            None => "!",
+        };
+        let head = format!("{sign} {} {}", visible(&change.title), change.words);
+        let below = match parts.iter().position(|(line, _)| line.starts_with(&head)) {
+            Some(at) => parts.remove(at).1,
+            None => {
+                let of_each = format!(" resources, each of which {}", change.words);
+                let its = format!("{sign}   {}", visible(&change.title));
+                let at = parts
+                    .iter()
+                    .position(|(line, below)| line.contains(&of_each) && below.contains(&&*its));
+                let at = at.unwrap_or_else(|| panic!("{what}: {head:?} is not in {note}"));
+                told_together.insert(parts[at].0);
+                parts[at].1.clone()
+            }
+        };
         if change.action == "read" {
             continue;
         }
@@ -191,7 +212,7 @@ pub(super) fn in_the_note(reading: &Reading, api: &Json, note: &str, what: &str)
         value_in(&all, &output, what);
     }
     for check in &reading.failing_checks {
-        let at = parts.iter().position(|(line, _)| *line == format!("! {check} does not hold"));
+        let at = parts.iter().position(|(line, _)| *line == format!("! {check} failed"));
         parts.remove(at.unwrap_or_else(|| panic!("{what}: {check} is not in {note}")));
     }
     if !reading.drift.is_empty() {
@@ -201,6 +222,7 @@ pub(super) fn in_the_note(reading: &Reading, api: &Json, note: &str, what: &str)
             reading.drift.iter().map(|one| format!("    {}", visible(one))).collect();
         assert_eq!(below, drift, "{what}");
     }
+    parts.retain(|(line, _)| !told_together.contains(line));
     let others = ["Changes to outputs:", "no longer sensitive", "only part"];
     parts.retain(|(line, _)| !others.iter().any(|other| line.contains(other)));
     assert!(parts.is_empty(), "{what}: {parts:#?} is not in the plan");
@@ -225,9 +247,12 @@ fn value_in(lines: &[&str], attribute: &Json, what: &str) {
             assert!(is_told, "{what}: {line} is not in {lines:#?}");
         }
     }
+    // Of what becomes of nobody knows what, the note shows the beginning.
+    let long =
+        |side: &str| if side == "before" && attribute["after"] == "unknown" { 70 } else { 100 };
     for side in ["before", "after"] {
         let Some(text) = attribute[side]["truncated"][0].as_str() else { continue };
-        let begin: String = visible(text).chars().take(100).collect();
+        let begin: String = visible(text).chars().take(long(side)).collect();
         let is_told = lines.iter().any(|one| one.contains(&begin));
         assert!(is_told, "{what}: {side} of {attribute:#?} is not in {lines:#?}");
     }
@@ -246,6 +271,11 @@ fn value_in(lines: &[&str], attribute: &Json, what: &str) {
         (Json::String(word), _) if word == "absent" => has(&after),
         (_, Json::String(word)) if word == "absent" => has(&before),
         (one, other) if one == other => has(&after),
+        (_, Json::String(word)) if word == "unknown" && before.chars().count() > 70 => {
+            let begin: String = before.chars().take(70).collect();
+            let is_cut = said.iter().any(|rest| rest.contains(&format!("… -> {after}")));
+            has(&format!("{before} -> {after}")) || (has(&begin) && is_cut)
+        }
         _ => has(&format!("{before} -> {after}")) || (has(&before) && has(&after)),
     };
     assert!(is_told, "{what}: {attribute:#?} in {said:#?}");
@@ -263,8 +293,13 @@ fn sentence(reading: &Reading) -> String {
     if reading.counts.is_empty() {
         return "No changes".to_owned();
     }
+    let replaced = match count("replace") {
+        0 => String::new(),
+        1 => " (1 replacement)".to_owned(),
+        count => format!(" ({count} replacements)"),
+    };
     format!(
-        "{} to add, {} to change, {} to destroy",
+        "{} to add, {} to change, {} to destroy{replaced}",
         count("add"),
         count("change"),
         count("destroy")

@@ -9,6 +9,9 @@ const RESERVE: usize = 120;
 /// Bytes of lines below which a section says too little to be there.
 const USEFUL: usize = 600;
 
+/// Lines up to which all sections together are shown unfolded.
+const SHORT: usize = 30;
+
 /// The sections, within `bytes`. Where even their frames do not fit, the less important are left
 /// out and counted.
 pub(super) fn share(sections: &mut [(u8, Section)], bytes: usize) -> String {
@@ -29,8 +32,9 @@ pub(super) fn share(sections: &mut [(u8, Section)], bytes: usize) -> String {
     let wanted: Vec<usize> = kept.iter().map(|i| sections[*i].1.wanted()).collect();
     let frames: usize = kept.iter().map(|i| sections[*i].1.frame()).sum();
     let level = fill(&wanted, bytes.saturating_sub(RESERVE + frames));
-    let mut out: String =
-        kept.iter().zip(&wanted).map(|(i, w)| sections[*i].1.render((*w).min(level))).collect();
+    let is_folded = sections.iter().map(|(_, section)| section.lines()).sum::<usize>() > SHORT;
+    let render = |(i, w): (&usize, &usize)| sections[*i].1.render((*w).min(level), is_folded);
+    let mut out: String = kept.iter().zip(&wanted).map(render).collect();
     if kept.len() < sections.len() {
         let cut = more(sections.len() - kept.len(), "stack");
         out += &format!("\n… and {cut} with details (see the runs in the table)\n");

@@ -7,7 +7,7 @@ mod budget;
 mod section;
 
 use super::{
-    counted, grouped,
+    counted, cut, grouped,
     markdown::{code_cell, inline_code, link, plain, table_cell},
     more,
     status::{CommitState, RunView, of_gate, of_run},
@@ -19,6 +19,7 @@ use crate::{
     stack::CommentLevel,
 };
 use section::Section;
+use std::collections::BTreeSet;
 
 /// Bytes that a note may take. GitLab's limit is ten times that, but long notes are slow to show.
 pub const BUDGET: usize = 100_000;
@@ -154,7 +155,12 @@ pub fn render(input: &NoteInput) -> String {
 
     let mut note = marker(&input.installation, input.project, input.iid) + "\n";
     let runs: Vec<&RunView> = stacks.iter().map(|s| &s.run).collect();
-    note += &format!("### Gantry: {}\n\n", plain(&of_gate(&runs).description));
+    let failing: usize = stacks.iter().map(|stack| failed_checks(stack)).sum();
+    let failing = match failing {
+        0 => String::new(),
+        count => format!(", {} failed", counted(count, "check")),
+    };
+    note += &format!("### Gantry: {}{failing}\n\n", plain(&of_gate(&runs).description));
     note += &context(input, &stacks);
     if !stacks.is_empty() {
         let rows = stacks.iter().map(|s| (importance(&s.run), row(s))).collect();
@@ -165,6 +171,7 @@ pub fn render(input: &NoteInput) -> String {
     let started = input.tracked.iter().filter(|s| is_merged && s.level != CommentLevel::None);
     let started: Vec<&NoteStack> = started.collect();
     note += &tracked(&started);
+    note += &next_step(input, &stacks, &started);
     // Where space is short, what failed and what changes keep their place.
     let mut sections: Vec<(u8, Section)> = stacks
         .into_iter()
@@ -184,7 +191,8 @@ fn context(input: &NoteInput, stacks: &[&NoteStack]) -> String {
         Some(0) => format!(", up to date with {branch}"),
         Some(n) => format!(", {} behind {branch}", counted(n as usize, "commit")),
     };
-    let mut out = format!("Plan for commit `{}`{behind}.\n", input.commit.short());
+    // Without backticks GitLab makes it a link to the commit.
+    let mut out = format!("Plan for commit {}{behind}.\n", input.commit.short());
     match input.state {
         MergeRequestState::Open => {}
         MergeRequestState::Merged if input.tracked.is_empty() => {
@@ -206,14 +214,74 @@ fn context(input: &NoteInput, stacks: &[&NoteStack]) -> String {
         if applied.len() > NAMES {
             names.push(format!("{} more", grouped(applied.len() - NAMES)));
         }
-        let (was, plan) = if applied.len() == 1 { ("was", "plan") } else { ("were", "plans") };
+        let was = if applied.len() == 1 { "was" } else { "were" };
         out += &format!(
-            "\n⚠️ {} {was} applied after this plan. Retry the {plan} to see what would change \
-             now.\n",
+            "\n⚠️ {} {was} applied after this plan. Plan again to see what would change now.\n",
             names.join(", ")
         );
     }
     out
+}
+
+/// Who does what now, in a sentence.
+fn next_step(input: &NoteInput, stacks: &[&NoteStack], started: &[&NoteStack]) -> String {
+    let named = |stacks: &[&NoteStack], is: &dyn Fn(&NoteStack) -> bool| {
+        let found = stacks.iter().filter(|stack| is(stack));
+        let names: BTreeSet<&str> = found.map(|stack| &*stack.run.name).collect();
+        let mut names: Vec<String> = names.into_iter().map(inline_code).collect();
+        if names.len() > NAMES {
+            let rest = names.split_off(NAMES).len();
+            names.push(format!("{} more", grouped(rest)));
+        }
+        Some(names.join(", ")).filter(|names| !names.is_empty())
+    };
+    let said = match input.state {
+        MergeRequestState::Open if stacks.iter().any(|s| !s.run.state.is_final()) => None,
+        MergeRequestState::Open => {
+            let failed = |s: &NoteStack| s.run.state == RunState::Failed && s.run.in_terraform;
+            let broke = |s: &NoteStack| s.run.state == RunState::Failed && !s.run.in_terraform;
+            let changes = |s: &NoteStack| s.run.delta.is_some_and(|delta| !delta.is_empty());
+            let after = |wanted: AfterMerge| {
+                named(stacks, &|s: &NoteStack| s.after_merge == wanted && changes(s))
+            };
+            if let Some(names) = named(stacks, &failed) {
+                Some(format!("fix {names} and push again. A push plans everything anew."))
+            } else if let Some(names) = named(stacks, &broke) {
+                Some(format!("open the run of {names}, and choose “Plan again”."))
+            } else {
+                match (after(AfterMerge::Confirm), after(AfterMerge::Automatic)) {
+                    (None, None) => None,
+                    (Some(names), None) => Some(format!(
+                        "after the merge, Gantry plans {names} again, and applies once somebody \
+                         with the role “deploy” confirms."
+                    )),
+                    (None, Some(names)) => {
+                        Some(format!("the merge applies {names} without asking anybody."))
+                    }
+                    (Some(asks), Some(names)) => Some(format!(
+                        "the merge applies {names} without asking anybody. Gantry applies {asks} \
+                         once somebody with the role “deploy” confirms."
+                    )),
+                }
+            }
+        }
+        MergeRequestState::Merged => {
+            let waits = |s: &NoteStack| s.run.state == RunState::Unconfirmed;
+            named(started, &waits).map(|names| {
+                format!(
+                    "to be confirmed: {names}. Somebody with the role “deploy” opens the run, \
+                     and confirms or discards it."
+                )
+            })
+        }
+        MergeRequestState::Closed => None,
+    };
+    said.map(|said| format!("\n**Next:** {said}\n")).unwrap_or_default()
+}
+
+fn failed_checks(stack: &NoteStack) -> usize {
+    let change = stack.change.as_ref();
+    change.map_or(0, |change| change.checks.len() + change.checks_cut as usize)
 }
 
 /// Small is important: what failed, what would change something, what is not done, the rest.
@@ -270,10 +338,21 @@ fn row(stack: &NoteStack) -> String {
         0 => String::new(),
         count => format!(", with {} (see below)", counted(count as usize, "warning")),
     });
+    let checks = match (failed_checks(stack), &stack.change) {
+        (0, _) | (_, None) => String::new(),
+        (1, Some(change)) if change.checks_cut == 0 => {
+            format!(", but {} failed", table_cell(&change.checks[0].address, 100))
+        }
+        (count, _) => format!(", but {} failed", counted(count, "check")),
+    };
+    let mut result = result(run);
+    if !checks.is_empty() {
+        result = result.replacen('✅', "⚠️", 1);
+    }
     format!(
-        "| {} | {}{said}{since} | {counts} | {} |\n",
+        "| {} | {}{checks}{said}{since} | {counts} | {} |\n",
         code_cell(&run.name, 100),
-        table_cell(&result(run), RESULT_CHARS),
+        table_cell(&result, RESULT_CHARS),
         link("run", &run.url),
     )
 }

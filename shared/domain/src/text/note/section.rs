@@ -132,6 +132,11 @@ impl Section {
         self.blocks.iter().flat_map(Block::lines).map(|line| line.bytes).sum()
     }
 
+    /// Lines that it has.
+    pub(super) fn lines(&self) -> usize {
+        self.blocks.iter().map(|block| block.lines().count()).sum()
+    }
+
     /// Bytes that it takes without any line.
     pub(super) fn frame(&self) -> usize {
         let notice = self.notice(usize::MAX).len();
@@ -139,9 +144,12 @@ impl Section {
         self.summary.len() + notice + frames + 96
     }
 
-    /// The section with as many whole lines as fit in `bytes`.
-    pub(super) fn render(&self, bytes: usize) -> String {
-        let mut out = format!("\n<details><summary>{}</summary>\n", self.summary);
+    /// The section with as many whole lines as fit in `bytes`, to be unfolded or not.
+    pub(super) fn render(&self, bytes: usize, is_folded: bool) -> String {
+        let mut out = match is_folded {
+            true => format!("\n<details><summary>{}</summary>\n", self.summary),
+            false => format!("\n{}\n", self.summary),
+        };
         let (mut left, mut cut, mut is_full) = (bytes, 0, false);
         for block in &self.blocks {
             let mut kept = vec![(0, 0); block.parts.len()];
@@ -182,7 +190,10 @@ impl Section {
         if cut > 0 {
             out += &self.notice(cut);
         }
-        out + "\n</details>\n"
+        if is_folded {
+            out += "\n</details>\n";
+        }
+        out
     }
 
     fn notice(&self, cut: usize) -> String {

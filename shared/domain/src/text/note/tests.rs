@@ -1,9 +1,10 @@
 //! The note, as it is written and as GitLab renders it.
 
 use super::*;
-use crate::stack::Tool;
 use crate::{
+    masking::Masker,
     plan::{Action, CheckFailure, Delta, Limits, ResourceChange, Warning},
+    stack::Tool,
     text::{
         change, clean_line,
         markdown::{BREAK, fence_lines, oracle::*, tests::untrusted},
@@ -54,7 +55,7 @@ fn changed(name: &str, resources: usize, value: &str) -> NoteStack {
         .map(|i| {
             serde_json::json!({
                 "address": format!("test.r[{i}]"),
-                "change": {"actions": ["update"], "before": {"a": 1}, "after": {"a": value}},
+                "change": {"actions": ["update"], "before": {"a": i + 1}, "after": {"a": value}},
             })
         })
         .collect();
@@ -63,7 +64,7 @@ fn changed(name: &str, resources: usize, value: &str) -> NoteStack {
         plan.to_string().as_bytes(),
         Tool::Terraform,
         Limits::default(),
-        &crate::masking::Masker::default(),
+        &Masker::default(),
     )
     .unwrap()
     .0;
@@ -138,9 +139,9 @@ fn an_open_merge_request() {
     <!-- gantry:i7:12:34 -->
     ### Gantry: Waiting for 5 stacks
 
-    Plan for commit `01234567`, 2 commits behind `main`.
+    Plan for commit 01234567, 2 commits behind `main`.
 
-    ⚠️ `network` was applied after this plan. Retry the plan to see what would change now.
+    ⚠️ `network` was applied after this plan. Plan again to see what would change now.
 
     | Stack | Result | + | ~ | − | Run |
     |---|---|---:|---:|---:|---|
@@ -150,7 +151,7 @@ fn an_open_merge_request() {
     | <code>network</code> | ✅ Planned, outdated by a later apply | 0 | 1 | 0 | [run](https://gantry.example/runs/network) |
     | <code>web</code> | ⏳ Planning |  |  |  | [run](https://gantry.example/runs/web) |
 
-    <details><summary><code>database</code>: Plan failed: Reference to undeclared resource</summary>
+    <code>database</code>: Plan failed: Reference to undeclared resource
 
     ```
     Error: Reference to undeclared resource
@@ -165,16 +166,12 @@ fn an_open_merge_request() {
     ¦/bin/false
     ```
 
-    </details>
-
-    <details><summary><code>network</code>: 0 to add, 1 to change, 0 to destroy</summary>
+    <code>network</code>: 0 to add, 1 to change, 0 to destroy
 
     ```diff
     ! test.r[0] will be updated in place
     !   a = 1 -> "x"
     ```
-
-    </details>
     "#);
 }
 
@@ -201,7 +198,7 @@ fn after_the_merge_and_after_closing() {
     <!-- gantry:i7:12:34 -->
     ### Gantry: 1 stack: &#43;&#8203;0 &#126;&#8203;1 −0
 
-    Plan for commit `01234567`, 2 commits behind `main`.
+    Plan for commit 01234567, 2 commits behind `main`.
 
     **Merged.** The merge started the runs below.
 
@@ -217,16 +214,16 @@ fn after_the_merge_and_after_closing() {
     | <code>network</code> | ⏳ Needs confirmation: 1 to add, 0 to change, 0 to destroy | [run](https://gantry.example/runs/network) |
     | <code>web</code> | ✅ Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings | [run](https://gantry.example/runs/web) |
 
-    <details><summary><code>network</code>: 0 to add, 1 to change, 0 to destroy</summary>
+    **Next:** to be confirmed: `network`. Somebody with the role “deploy” opens the run, and confirms or discards it.
+
+    <code>network</code>: 0 to add, 1 to change, 0 to destroy
 
     ```diff
     ! test.r[0] will be updated in place
     !   a = 1 -> "x"
     ```
 
-    </details>
-
-    <details><summary><code>web</code>: Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings</summary>
+    <code>web</code>: Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings
 
     2 warnings:
 
@@ -234,9 +231,7 @@ fn after_the_merge_and_after_closing() {
     Old argument (2×), on main.tf line 3
     ```
 
-    </details>
-
-    <details><summary><code>db</code>: Apply failed: No quota</summary>
+    <code>db</code>: Apply failed: No quota
 
     ```
     Error: No quota
@@ -247,8 +242,6 @@ fn after_the_merge_and_after_closing() {
     ```
     aws_db_instance.main: Creating...
     ```
-
-    </details>
     "#);
 
     let mut closed = input(vec![stack("network", RunState::Canceled)]);
@@ -258,7 +251,7 @@ fn after_the_merge_and_after_closing() {
     <!-- gantry:i7:12:34 -->
     ### Gantry: network canceled
 
-    Plan for commit `01234567`.
+    Plan for commit 01234567.
 
     **Closed without merging.** None of this will be applied.
 
@@ -277,7 +270,7 @@ fn no_stack_is_left() {
     <!-- gantry:i7:12:34 -->
     ### Gantry: No stacks affected
 
-    Plan for commit `01234567`, up to date with `main`.
+    Plan for commit 01234567, up to date with `main`.
     ");
 }
 
@@ -299,7 +292,7 @@ fn space_is_shared_fairly_and_what_is_cut_is_counted() {
     assert!(!of("small").contains("more line"));
     let cut: Vec<&str> = note.lines().filter(|l| l.starts_with('…')).collect();
     insta::assert_snapshot!(cut.join("\n"), @"
-    … 8,754 more lines, [see the run](https://gantry.example/runs/huge)
+    … 6,342 more lines, [see the run](https://gantry.example/runs/huge)
     … 408 more lines, [see the run](https://gantry.example/runs/large)
     ");
 }
@@ -324,7 +317,8 @@ fn what_is_destroyed_and_each_address_and_output_come_before_attributes() {
     let attributes = change.resources[0].attributes.clone();
     for resource in &mut change.resources {
         resource.action = Action::Update;
-        resource.attributes = attributes.iter().cycle().take(5).cloned().collect();
+        let own = resource.attributes.clone();
+        resource.attributes = own.iter().cycle().take(5).cloned().collect();
     }
     change.resources[150].action = Action::Delete;
     change.outputs = attributes.iter().cycle().take(2).cloned().collect();
