@@ -112,6 +112,7 @@ impl World {
         gitlab.set_member(project, gitlab.create_user("you"), 40);
         let host = Host::start(HostConfig {
             address: "127.0.0.1:0".parse()?,
+            tls: None,
             data_dir: data.path().join("gantry"),
             public_url: None,
             runners,

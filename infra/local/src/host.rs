@@ -6,6 +6,7 @@ use crate::{
     starter::{Runners, Starter},
     system::{Parts, System},
     table,
+    tls::Tls,
 };
 use anyhow::Context as _;
 use gantry_local_queues::{LocalQueues, consume};
@@ -32,6 +33,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 pub struct HostConfig {
     /// Where to listen.
     pub address: SocketAddr,
+    /// Where to listen for HTTPS as well.
+    pub tls: Option<Tls>,
     /// Where everything is kept.
     pub data_dir: PathBuf,
     /// Where people and GitLab reach it, when somebody said so.
@@ -90,6 +93,8 @@ impl Default for Intervals {
 pub struct Host {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens for HTTPS.
+    pub tls_address: Option<SocketAddr>,
     /// The functions in it.
     pub system: Arc<System>,
     /// The file that holds the admin key.
@@ -129,6 +134,7 @@ impl Host {
             format!("{} is already in use; choose another address with GANTRY_ADDR", config.address)
         })?;
         let address = listener.local_addr()?;
+        let tls = config.tls.clone().map(Tls::listen).transpose()?;
         let own_address = format!("http://{address}");
         let clock = Clock::system();
         let now_at_start = clock.now();
@@ -177,7 +183,7 @@ impl Host {
             program: config.runner,
             api: own_address,
             work: made(data.join(folder::RUNNERS))?,
-            data: std::path::absolute(data)?,
+            private: private(data, config.tls.as_ref())?,
             reach: config.reach,
             logs: made(data.join("runner-logs"))?,
             path: config.path,
@@ -199,6 +205,10 @@ impl Host {
         }
         tasks.spawn(sweep(Arc::clone(&system), config.intervals.sweep, stopped.clone()));
         let router = system.router.clone();
+        let tls_address = tls.as_ref().map(|tls| tls.address);
+        if let Some(tls) = tls {
+            tasks.spawn(tls.serve(router.clone(), until_stopped(stopped.clone())));
+        }
         tasks.spawn(async move {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
             let served =
@@ -209,6 +219,7 @@ impl Host {
         });
         Ok(Self {
             address,
+            tls_address,
             system,
             secrets_file,
             confinement: reach,
@@ -245,6 +256,12 @@ fn made(folder: PathBuf) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("the folder {} cannot be created", folder.display()))?;
     Ok(std::path::absolute(folder)?)
+}
+
+/// What no run may see: everything of the host's, and the key of its certificate.
+pub(crate) fn private(data: &Path, tls: Option<&Tls>) -> anyhow::Result<Vec<PathBuf>> {
+    let key = tls.map(|tls| tls.key.canonicalize()).transpose()?;
+    Ok([std::path::absolute(data)?].into_iter().chain(key).collect())
 }
 
 /// A file that must be there, wherever runners look from.
@@ -348,6 +365,18 @@ pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_of_the_certificate_is_kept_from_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, link) = (folder.path().join("key.pem"), folder.path().join("link.pem"));
+        std::fs::write(&key, "a key").unwrap();
+        std::os::unix::fs::symlink(&key, &link).unwrap();
+        let address = ([127, 0, 0, 1], 0).into();
+        let tls = Tls { address, certificate: key.clone(), key: link };
+        let kept = private(Path::new("/data"), Some(&tls)).unwrap();
+        assert_eq!(kept, [PathBuf::from("/data"), key.canonicalize().unwrap()]);
+    }
 
     #[test]
     fn an_address_that_cannot_be_a_registrys_is_told_at_the_start() {

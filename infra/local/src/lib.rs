@@ -11,7 +11,9 @@ mod reach;
 pub mod starter;
 pub mod system;
 pub mod table;
+mod tls;
 
 pub use host::{Host, HostConfig, Intervals};
 pub use reach::Reach;
 pub use system::{Parts, System};
+pub use tls::Tls;

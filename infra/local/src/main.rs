@@ -3,7 +3,7 @@
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use gantry_domain::stack::Tool;
-use gantry_local::{Host, HostConfig, Intervals, Reach, demo};
+use gantry_local::{Host, HostConfig, Intervals, Reach, Tls, demo};
 use gantry_settings::PublicUrl;
 use gantry_setup::{Environment, telemetry};
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -44,6 +44,16 @@ struct Settings {
     /// The address to listen on.
     #[arg(long, env = "GANTRY_ADDR", default_value = "127.0.0.1:8080")]
     addr: SocketAddr,
+    /// Also serve HTTPS at this address, such as 0.0.0.0:443. Plain HTTP stays at --addr, where
+    /// runs on this machine use it.
+    #[arg(long, env = "GANTRY_TLS_ADDR", requires = "tls_cert", default_value = "0.0.0.0:8443")]
+    tls_addr: SocketAddr,
+    /// The certificate chain (PEM) for HTTPS. A renewed one is used within a minute.
+    #[arg(long, env = "GANTRY_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key (PEM) of that certificate.
+    #[arg(long, env = "GANTRY_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// The folder in which everything is stored; it survives restarts.
     #[arg(long, env = "GANTRY_DATA_DIR", default_value = ".gantry")]
     data_dir: PathBuf,
@@ -149,8 +159,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 fn host_config(settings: Settings) -> anyhow::Result<HostConfig> {
     let beside = std::env::current_exe()?.with_file_name("gantry-runner");
     let cpus = std::thread::available_parallelism().map_or(2, |n| n.get());
+    let tls = settings.tls_cert.zip(settings.tls_key);
     Ok(HostConfig {
         address: settings.addr,
+        tls: tls.map(|(certificate, key)| Tls { address: settings.tls_addr, certificate, key }),
         data_dir: settings.data_dir,
         public_url: settings.public_url,
         runners: settings.runners.unwrap_or_else(|| u32::try_from(cpus).unwrap_or(2)),

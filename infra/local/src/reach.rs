@@ -35,7 +35,7 @@ impl Reach {
         let user = config.runner_user.as_deref().map(Unprivileged::named).transpose();
         let user = user.context("GANTRY_RUNNER_USER")?;
         let machine = MachinePolicy {
-            private: vec![config.data_dir.clone()],
+            private: crate::host::private(&config.data_dir, config.tls.as_ref())?,
             path: config.path.clone(),
             may_read: self.may_read.clone(),
             may_write: self.may_write.clone(),

@@ -8,7 +8,7 @@ use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
-use std::{collections::BTreeSet, path::PathBuf, process::Stdio, time::Duration};
+use std::{collections::BTreeSet, env::join_paths, path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
     process::{Child, Command},
     sync::watch,
@@ -22,8 +22,8 @@ pub struct Starter {
     pub api: String,
     /// The folder that runners work in.
     pub work: PathBuf,
-    /// The folder that no run may see.
-    pub data: PathBuf,
+    /// What no run may see.
+    pub private: Vec<PathBuf>,
     /// What runs may reach besides their own.
     pub reach: Reach,
     /// The folder that the runners' own log lines go to.
@@ -75,7 +75,7 @@ impl Starter {
             .env("GANTRY_RUNNER_NAME", format!("local-{name}"))
             .env("GANTRY_RUNNER_WORK", &self.work)
             .env("GANTRY_CLAIM_TOKEN", token.expose())
-            .env("GANTRY_RUNNER_PRIVATE", &self.data)
+            .env("GANTRY_RUNNER_PRIVATE", join_paths(&self.private)?)
             .envs(self.user.as_ref().map(|user| ("GANTRY_RUNNER_USER", user)))
             .envs(self.terraform_config.as_ref().map(|file| ("GANTRY_TERRAFORM_CONFIG", file)))
             .envs(self.reach.as_variables())

@@ -37,7 +37,7 @@ impl Programs {
             path: gantry_terraform::path(),
             terraform_config: Some(config),
             user: None,
-            data: installation.folder().to_owned(),
+            private: vec![installation.folder().to_owned()],
             reach: Reach {
                 may_read: gantry_terraform::needs(),
                 may_write: vec![outside.to_owned()],

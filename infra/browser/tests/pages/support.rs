@@ -81,6 +81,7 @@ impl World {
         let folder = TempDir::with_prefix("gantry-browser-").unwrap();
         let host = Host::start(HostConfig {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: None,
             data_dir: folder.path().join("data"),
             public_url: None,
             runners: 2,

@@ -48,6 +48,7 @@ impl Running {
             Kind::Inside(intervals) => {
                 let host = Host::start(HostConfig {
                     address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                    tls: None,
                     data_dir: folder.path().join("data"),
                     public_url: None,
                     runners: 2,
