@@ -20,6 +20,27 @@ document.addEventListener("htmx:afterSwap", () => {
   if (run && log && run.dataset.final === "true" && log.dataset.ended === "false") location.reload();
 });
 
+// What a choice suggests for other fields: it goes where nobody has typed.
+document.addEventListener("htmx:afterSwap", (event) => {
+  for (const hint of event.target.querySelectorAll("[data-fill]")) {
+    const field = document.querySelector(`[name="${hint.dataset.fill}"]`);
+    if (!field || field === document.activeElement) continue;
+    if (field.value !== (field.dataset.suggested || "")) continue;
+    field.value = field.dataset.suggested = hint.dataset.value;
+  }
+});
+
+// What was just done is said once: not to who loads the page again, or is sent its address. What
+// became of it may not be known yet.
+function sayOnce() {
+  const here = new URL(location.href);
+  const said = ["done", "made", "state"];
+  if (!document.querySelector("[data-pending]")) said.push("asked");
+  for (const name of said) here.searchParams.delete(name);
+  if (here.href !== location.href) history.replaceState(history.state, "", here);
+}
+document.addEventListener("htmx:afterSwap", sayOnce);
+
 document.addEventListener("DOMContentLoaded", () => {
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.hidden = false;
@@ -36,6 +57,12 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   const log = document.getElementById("log");
   if (log) follow(log);
+  const host = document.querySelector("[name=api_host]");
+  const tokenPage = document.getElementById("token-page");
+  if (host && tokenPage) host.addEventListener("input", () => {
+    const server = host.value.trim().replace(/\/+$|\/api\/v4\/*$/, "");
+    if (/^https?:\/\/[^/\s]+/.test(server)) tokenPage.href = server + tokenPage.dataset.path;
+  });
 });
 
 function addRow(body) {

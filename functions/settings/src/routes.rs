@@ -285,8 +285,10 @@ fn pages() -> Vec<Route> {
         see("/operations/redrive", Admin, page::ask_redrive),
         sure("/operations/redrive", Admin, "resend failed messages", page::redrive),
         send("/operations/pause", Admin, "pause or resume runs", page::pause),
-        see("/pick/projects", Admin, page::pick_project),
-        see("/pick/branches", Admin, page::pick_branch),
+        see("/pick/projects", Admin, page::pick_projects),
+        see("/pick/project", Admin, page::pick_project),
+        see("/pick/branches", Admin, page::pick_branches),
+        see("/pick/folders", Admin, page::pick_folders),
         see("/pick/root", Admin, page::pick_root),
     ];
     routes.extend(commands_of_pages());

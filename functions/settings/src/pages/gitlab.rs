@@ -12,6 +12,7 @@ use crate::{
     form::Params,
     integration::{self, IntegrationView},
     refusal::{Answer, Done},
+    stacks,
 };
 use askama::Template;
 use axum::{
@@ -20,6 +21,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
+use gantry_gitlab::ApiHost;
 use serde::Deserialize;
 use serde_json::Map;
 
@@ -37,7 +39,14 @@ struct Page {
     endpoint: String,
     terraform: String,
     said: Vec<String>,
+    /// Where a token is created.
+    token_page: String,
+    token_path: &'static str,
+    has_no_stacks: bool,
 }
+
+/// GitLab's page for a new token, with name and scope filled in.
+const TOKEN_PAGE: &str = "/-/user_settings/personal_access_tokens?name=Gantry&scopes=api";
 
 struct Secrets {
     secret: String,
@@ -95,7 +104,24 @@ async fn draw(
     let now = app.clock.now();
     let troubles = view.broken.iter().map(|broken| Trouble::of(broken, now)).collect();
     let past = view.last_trouble.as_ref().map(|last| PastTrouble::of(last, now));
-    let page = Page { shell, view, troubles, past, form, secrets, endpoint, terraform, said };
+    let host = form.as_ref().map(|form| form.text("api_host")).unwrap_or_default();
+    let host = host.parse::<ApiHost>().map(|host| host.to_string());
+    let host = host.unwrap_or_else(|_| "https://gitlab.com".to_owned());
+    let token_page = format!("{host}{TOKEN_PAGE}");
+    let page = Page {
+        has_no_stacks: !said.is_empty() && stacks::none_is_there(app).await?,
+        shell,
+        view,
+        troubles,
+        past,
+        form,
+        secrets,
+        endpoint,
+        terraform,
+        said,
+        token_page,
+        token_path: TOKEN_PAGE,
+    };
     Ok(respond(status, &page))
 }
 

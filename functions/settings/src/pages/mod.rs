@@ -105,7 +105,10 @@ pub(crate) mod handlers {
         operations::{pause, redrive, show as operations},
         overview::show as overview,
         people::{activity, delete_key, keys, make_key},
-        pick::{branches as pick_branch, projects as pick_project, root as pick_root},
+        pick::{
+            branches as pick_branches, folders as pick_folders, project as pick_project,
+            projects as pick_projects, root as pick_root,
+        },
         run::{log, log_text, show as run},
         sign_in::{leave as sign_out, show as sign_in, try_key},
         stack::{check as check_stack, remove as delete_stack, repair_webhook, show as stack},

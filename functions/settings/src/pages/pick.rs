@@ -5,7 +5,7 @@ use crate::{app::App, form::Params, refusal::Answer};
 use askama::Template;
 use axum::{extract::State, response::Response};
 use gantry_domain::{GitUrl, InvalidId, ProjectId, stack::normalize_root};
-use gantry_gitlab::Client;
+use gantry_gitlab::{Branch, Client, Error, Project};
 use serde::Deserialize;
 
 /// How many things are offered.
@@ -41,12 +41,28 @@ struct Options {
 
 #[derive(Template)]
 #[template(
-    source = "<span class=\"{% if ok %}good{% else %}warn{% endif %}\">{{ text }}</span>",
+    source = "<span class=\"{% if ok %}good{% else %}warn{% endif %}\">{{ text }}</span>\
+              {% for (field, value) in fills %}\
+              <data hidden data-fill=\"{{ field }}\" data-value=\"{{ value }}\"></data>\
+              {% endfor %}",
     ext = "html"
 )]
 struct Hint {
     ok: bool,
     text: String,
+    /// What is suggested for other fields of the form: name, value.
+    fills: Vec<(&'static str, String)>,
+}
+
+impl Hint {
+    fn new(ok: bool, text: impl Into<String>) -> Self {
+        Self { ok, text: text.into(), fills: Vec::new() }
+    }
+}
+
+/// What is said; trouble on the way to it as well: whoever fills in a form sees no status.
+fn said(hint: Answer<Hint>) -> Response {
+    page(&hint.unwrap_or_else(|refusal| Hint::new(false, refusal.words())))
 }
 
 /// `GET /pick/projects?project=`: projects whose name or path has the text.
@@ -62,6 +78,32 @@ pub(crate) async fn projects(
     let found = linked.client.search_projects(text, OFFERED).await?;
     let options = found.into_iter().map(|project| project.path_with_namespace).collect();
     Ok(page(&Options { options }))
+}
+
+/// `GET /pick/project?project=`: whether there is such a project, and what it suggests.
+pub(crate) async fn project(State(app): State<App>, Params(query): Params<Query>) -> Response {
+    let hint = async {
+        if let Some(repository) = query.repository() {
+            return Ok(match repository {
+                Ok(_) => Hint::new(true, "Read without a token, whenever a run starts."),
+                Err(wrong) => Hint::new(false, wrong.to_string()),
+            });
+        }
+        if query.project.trim().is_empty() {
+            return Ok(Hint::new(false, CHOOSE));
+        }
+        let linked = app.gitlab.linked().await?;
+        let Some(project) = find(&linked.client, &query.project).await? else {
+            return Ok(Hint::new(false, NOT_SEEN));
+        };
+        let Some(branch) = project.default_branch else {
+            return Ok(Hint::new(false, "Its repository is empty. Push a branch first."));
+        };
+        let text = format!("Found. Its default branch is {branch}.");
+        let fills = vec![("branch", branch), ("name", project.name)];
+        Ok(Hint { fills, ..Hint::new(true, text) })
+    };
+    said(hint.await)
 }
 
 /// `GET /pick/branches?project=&branch=`: branches that begin with the text.
@@ -80,9 +122,9 @@ pub(crate) async fn branches(
         return Ok(page(&Options { options }));
     }
     let linked = app.gitlab.linked().await?;
-    let options = match project_id(&linked.client, &query.project).await {
+    let options = match find(&linked.client, &query.project).await? {
         Some(project) => {
-            let found = linked.client.branches(project, query.branch.trim(), OFFERED).await?;
+            let found = linked.client.branches(project.id, query.branch.trim(), OFFERED).await?;
             found.into_iter().map(|branch| branch.name).collect()
         }
         None => Vec::new(),
@@ -90,36 +132,90 @@ pub(crate) async fn branches(
     Ok(page(&Options { options }))
 }
 
-/// `GET /pick/root?project=&branch=&project_root=`: whether the folder is there.
-pub(crate) async fn root(State(app): State<App>, Params(query): Params<Query>) -> Answer<Response> {
-    let hint = |ok, text: String| page(&Hint { ok, text });
-    let Ok(root) = normalize_root(&query.project_root) else {
-        return Ok(hint(false, "Not a folder inside a repository.".to_owned()));
-    };
-    if root.is_empty() {
-        return Ok(hint(true, "The whole repository.".to_owned()));
-    }
-    if query.repository().is_some() {
-        return Ok(hint(true, format!("{root} is checked when a run starts.")));
+/// `GET /pick/folders?project=&branch=&project_root=`: folders beside, or in, the one that is typed.
+pub(crate) async fn folders(
+    State(app): State<App>,
+    Params(query): Params<Query>,
+) -> Answer<Response> {
+    let typed = query.project_root.trim().trim_start_matches('/');
+    let (parent, begin) = typed.rsplit_once('/').unwrap_or(("", typed));
+    if query.repository().is_some() || normalize_root(parent).is_err() {
+        return Ok(page(&Options { options: Vec::new() }));
     }
     let linked = app.gitlab.linked().await?;
-    let Some(project) = project_id(&linked.client, &query.project).await else {
-        return Ok(hint(false, "Select the project first.".to_owned()));
+    let options = match place(&linked.client, &query).await? {
+        Ok((project, branch)) => {
+            let found = linked.client.folders_in(project, &branch.sha, parent).await?;
+            let within = |name: String| match parent {
+                "" => name,
+                parent => format!("{parent}/{name}"),
+            };
+            found.into_iter().filter(|n| n.starts_with(begin)).take(OFFERED).map(within).collect()
+        }
+        Err(_) => Vec::new(),
     };
-    let branch = linked.client.branch(project, query.branch.trim()).await?;
-    let Some(branch) = branch else {
-        return Ok(hint(false, format!("The branch {} does not exist.", query.branch.trim())));
-    };
-    Ok(match linked.client.tree_id(project, &branch.sha, &root).await? {
-        Some(_) => hint(true, format!("{root} exists.")),
-        None => hint(false, format!("{root} does not exist in {}.", query.branch.trim())),
-    })
+    Ok(page(&Options { options }))
 }
 
-async fn project_id(client: &Client, path: &str) -> Option<ProjectId> {
-    let path = path.trim().trim_matches('/');
-    if let Ok(id) = path.parse() {
-        return Some(ProjectId(id));
+/// `GET /pick/root?project=&branch=&project_root=`: whether the folder is there.
+pub(crate) async fn root(State(app): State<App>, Params(query): Params<Query>) -> Response {
+    let hint = async {
+        let Ok(root) = normalize_root(&query.project_root) else {
+            return Ok(Hint::new(false, "Not a folder inside a repository."));
+        };
+        if root.is_empty() {
+            return Ok(Hint::new(true, "The whole repository."));
+        }
+        if query.repository().is_some() {
+            return Ok(Hint::new(true, format!("{root} is checked when a run starts.")));
+        }
+        let linked = app.gitlab.linked().await?;
+        let (project, branch) = match place(&linked.client, &query).await? {
+            Ok(found) => found,
+            Err(said) => return Ok(Hint::new(false, said)),
+        };
+        Ok(match linked.client.tree_id(project, &branch.sha, &root).await? {
+            Some(_) => Hint::new(true, format!("{root} exists.")),
+            None => Hint::new(false, format!("{root} does not exist in {}.", branch.name)),
+        })
+    };
+    said(hint.await)
+}
+
+const CHOOSE: &str = "Select a project first.";
+const NOT_SEEN: &str = "No such project, or Gantry's user cannot see it.";
+
+/// The project and the branch that a form names, its default branch where it names none; or what
+/// is missing.
+async fn place(
+    client: &Client,
+    query: &Query,
+) -> Result<Result<(ProjectId, Branch), String>, Error> {
+    if query.project.trim().is_empty() {
+        return Ok(Err(CHOOSE.to_owned()));
     }
-    client.project_by_path(path).await.ok().map(|project| project.id)
+    let Some(project) = find(client, &query.project).await? else {
+        return Ok(Err(NOT_SEEN.to_owned()));
+    };
+    let typed = Some(query.branch.trim()).filter(|name| !name.is_empty());
+    let Some(name) = typed.or(project.default_branch.as_deref()) else {
+        return Ok(Err("Its repository is empty. Push a branch first.".to_owned()));
+    };
+    let branch = client.branch(project.id, name).await?;
+    Ok(branch
+        .map(|branch| (project.id, branch))
+        .ok_or_else(|| format!("The branch {name} does not exist.")))
+}
+
+/// The project with this path or id.
+async fn find(client: &Client, path: &str) -> Result<Option<Project>, Error> {
+    let path = path.trim().trim_matches('/');
+    if path.is_empty() {
+        return Ok(None);
+    }
+    match client.project_by_path(path).await {
+        Ok(project) => Ok(Some(project)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

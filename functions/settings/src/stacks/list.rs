@@ -76,6 +76,12 @@ pub(crate) async fn list(
     Ok(Json(StackList { stacks, next: page.next }))
 }
 
+/// No stack was created yet, or each was deleted.
+pub(crate) async fn none_is_there(app: &App) -> Answer<bool> {
+    let first = ListQuery { limit: Some(1), ..ListQuery::default() };
+    Ok(find_page(app, &first).await?.rows.is_empty())
+}
+
 /// The stacks of a page, by slug.
 pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage> {
     let limit = page_size(query.limit, 50)?;

@@ -17,7 +17,7 @@ pub(crate) use check::{Finding, weaknesses};
 pub(crate) use create::{Checked, create, make};
 pub(crate) use edit::{change, edit, tag_of};
 pub(crate) use form::{Kind, Provider, pool};
-pub(crate) use list::{ListQuery, Row, StackList, find_page, list};
+pub(crate) use list::{ListQuery, Row, StackList, find_page, list, none_is_there};
 pub(crate) use place::{head_of, projects};
 pub(crate) use remove::{Deleted, Keep, RemoveQuery, delete, holds, remove};
 pub(crate) use view::{StackView, blank, definition, is_there, of as view_of};

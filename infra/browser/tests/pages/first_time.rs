@@ -38,7 +38,7 @@ async fn from_the_first_sign_in_to_a_deployment() {
     page.find("#branches option[value='main']").await;
     page.fill("branch", "main").await;
     page.fill("project_root", "network").await;
-    page.find("[name=labels]").await.send_keys("office").await.unwrap();
+    page.fill("labels", "office").await;
     page.wait_for("network exists.").await;
     page.press("Create stack").await;
     page.wait_for("The webhook exists and is configured correctly.").await;

@@ -71,7 +71,7 @@ async fn each_form_says_what_is_wrong_beside_its_fields() {
     assert_eq!(value_of(&page, "project_globs").await, "ok/**\n/bad");
     assert_eq!(value_of(&page, "variables[0].name").await, "1A");
     let text = page.text().await;
-    assert!(text.contains("letters, digits and _ only"), "{text}");
+    assert!(text.contains("Use only letters, digits and _"), "{text}");
     assert!(text.contains("Choose which runs get the secret"), "{text}");
     assert!(!page.driver.source().await.unwrap().contains("geheim"));
     page.picture("stack-form-errors").await;

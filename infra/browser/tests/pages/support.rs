@@ -272,6 +272,9 @@ impl Page {
     /// Types into the field with this name, in place of what is there.
     pub(crate) async fn fill(&self, name: &str, text: &str) {
         let field = self.find(&format!("main [name='{name}']")).await;
+        if !field.is_displayed().await.unwrap() {
+            self.press("Advanced").await;
+        }
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }

@@ -33,7 +33,7 @@ async fn from_the_first_sign_in_to_an_apply_and_to_the_end_of_the_stack() {
     choose(&page, "provider", "git").await;
     page.fill("project", "elsewhere/open").await;
     page.press("Create stack").await;
-    page.wait_for("it begins with https://").await;
+    page.wait_for("it must start with https://").await;
     page.fill("project", &format!("{}/elsewhere/open.git", w.gitlab.base_url())).await;
     page.press("Create stack").await;
     page.wait_for("Stack created. You can start its first run now.").await;

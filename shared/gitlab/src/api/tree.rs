@@ -125,6 +125,21 @@ impl Client {
         Ok(entries.into_iter().filter(|entry| entry.kind == "blob").map(|e| e.name).collect())
     }
 
+    /// The names of the folders that lie directly in the folder `path`, empty for the repository
+    /// itself, in a commit. GitLab lists folders first: of a very large one these are not all.
+    pub async fn folders_in(
+        &self,
+        project: ProjectId,
+        sha: &CommitSha,
+        path: &str,
+    ) -> Result<Vec<String>, Error> {
+        // Somebody is typing, and each pause asks.
+        let entries = self.folder(project, sha, path, |entry| entry.kind() != TreeKind::Folder);
+        let entries = entries.await?.unwrap_or_default();
+        let is_folder = |entry: &Entry| entry.kind() == TreeKind::Folder;
+        Ok(entries.into_iter().filter(is_folder).map(|entry| entry.name).collect())
+    }
+
     /// What lies directly in a folder, up to and with the first that `is_last`.
     async fn folder(
         &self,
