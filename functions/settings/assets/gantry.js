@@ -42,6 +42,8 @@ function sayOnce() {
 document.addEventListener("htmx:afterSwap", sayOnce);
 
 document.addEventListener("DOMContentLoaded", () => {
+  document.querySelector("[aria-invalid=true]")?.focus();
+  sayOnce();
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.hidden = false;
     button.addEventListener("click", async () => {

@@ -143,13 +143,15 @@ pub(crate) async fn describe(app: &App, what: &'static str, request: &mut Reques
             let known = match name {
                 "slug" => {
                     module = entry_of(app, value).await;
-                    module.is_some()
+                    module.as_ref().map(|_| value.to_owned())
                 }
-                "id" => is_run(app, value).await,
-                "version" => is_version(app, module.as_ref(), value).await,
-                _ => false,
+                "id" => run_of(app, value).await,
+                "version" if is_version(app, module.as_ref(), value).await => {
+                    Some(value.to_owned())
+                }
+                _ => None,
             };
-            let shown = if known { value } else { "(not found)" };
+            let shown = known.as_deref().unwrap_or("(not found)");
             text = text.replace(&format!("{{{name}}}"), shown);
         }
     }
@@ -162,9 +164,10 @@ async fn entry_of(app: &App, slug: &str) -> Option<StackId> {
     Some(found.ok()??.value.stack)
 }
 
-async fn is_run(app: &App, id: &str) -> bool {
-    let Ok(id) = id.parse() else { return false };
-    matches!(app.store.get::<Run>(&keys::run(&id)).await, Ok(Some(_)))
+/// A run as people call it: `network #6`.
+async fn run_of(app: &App, id: &str) -> Option<String> {
+    let run = app.store.get::<Run>(&keys::run(&id.parse().ok()?)).await.ok()??.value;
+    Some(format!("{} #{}", run.slug, run.number))
 }
 
 async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool {

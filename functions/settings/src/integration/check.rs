@@ -158,7 +158,7 @@ pub(super) fn expiry_warning(day: Option<&str>, now: Timestamp) -> Option<String
     match left {
         ..=0 => Some(format!("The token expired on {day}. Replace it")),
         1 => Some(format!("The token expires on {day}, in 1 day. Replace it before then")),
-        ..=SOON => {
+        2..=SOON => {
             Some(format!("The token expires on {day}, in {left} days. Replace it before then"))
         }
         _ => None,

@@ -80,6 +80,8 @@ struct StackRow {
     /// Why nothing runs.
     trouble: Option<String>,
     latest: Option<RunRow>,
+    /// It has runs, and none of them could be applied.
+    only_previews: bool,
 }
 
 struct Label {
@@ -133,5 +135,6 @@ fn stack_row(row: &Row, integration: Option<&Integration>, now: Timestamp) -> St
         labels: stack.settings.labels.iter().map(label).collect(),
         trouble: blocked.or(is_detached.then(|| "Detached".to_owned())).or(missing),
         latest: row.latest.as_ref().map(|run| RunRow::of(run, now)),
+        only_previews: row.latest.is_none() && row.head.last_number > 0,
     }
 }

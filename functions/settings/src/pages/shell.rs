@@ -3,6 +3,7 @@
 use super::{
     respond,
     session::{Viewer, root_of, viewer},
+    sign_in,
 };
 use crate::{app::App, refusal::Refusal};
 use askama::Template;
@@ -26,6 +27,8 @@ pub(super) struct Shell {
     pub(super) here: &'static str,
     /// Nobody on the pages that need no session.
     pub(super) who: Option<Who>,
+    /// Where somebody without a session can sign in, and come back from.
+    pub(super) sign_in: Option<String>,
     /// What was just done.
     pub(super) done: Option<&'static str>,
 }
@@ -76,6 +79,8 @@ impl Shell {
 pub(crate) struct Frame {
     pub(super) root: String,
     pub(super) viewer: Option<Viewer>,
+    /// The page, below the root; none where nobody comes back to it.
+    pub(super) here: Option<String>,
     /// What was just done.
     pub(super) done: Option<&'static str>,
 }
@@ -87,6 +92,7 @@ impl Frame {
             title: title.into(),
             here,
             who: self.viewer.as_ref().map(Who::of),
+            sign_in: self.here.as_ref().map(|here| sign_in::address(&self.root, here)),
             done: self.done,
         }
     }
@@ -111,7 +117,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Frame {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let path = parts.extensions.get::<MatchedPath>().map_or("/", MatchedPath::as_str);
         let viewer = parts.extensions.get::<Viewer>().cloned();
-        Ok(Self { root: root_of(path), viewer, done: said(parts.uri.query()) })
+        let root = root_of(path);
+        // The key of a link stays out: who signs in needs none.
+        let here = sign_in::below(&root, &parts.uri).join("/");
+        let here = Some(here).filter(|here| viewer.is_none() && here != "sign-in");
+        Ok(Self { root, viewer, here, done: said(parts.uri.query()) })
     }
 }
 
@@ -126,7 +136,7 @@ struct RefusalPage {
 /// A handler's refusal as a page; every other answer as it is.
 pub(super) fn refusal(root: &str, viewer: Option<&Viewer>, response: Response) -> Response {
     let Some(problem) = refused(&response) else { return response };
-    let frame = Frame { root: root.to_owned(), viewer: viewer.cloned(), done: None };
+    let frame = Frame { root: root.to_owned(), viewer: viewer.cloned(), here: None, done: None };
     let page = RefusalPage {
         shell: frame.shell("", problem.title),
         detail: problem.detail,

@@ -59,7 +59,7 @@ pub(super) fn send_there(root: &str, headers: &HeaderMap, uri: &Uri) -> Response
     if let Some(query) = uri.query() {
         next = format!("{next}?{query}");
     }
-    let to = format!("{root}sign-in?next={}", encoded(&next));
+    let to = address(root, &next);
     if headers.contains_key("hx-request") {
         let to = HeaderValue::from_str(&to).unwrap_or_else(|_| HeaderValue::from_static("/"));
         return (StatusCode::NO_CONTENT, [("hx-redirect", to)]).into_response();
@@ -67,8 +67,13 @@ pub(super) fn send_there(root: &str, headers: &HeaderMap, uri: &Uri) -> Response
     go_to(&to)
 }
 
+/// The sign-in that leads to `next`, which is below the root.
+pub(super) fn address(root: &str, next: &str) -> String {
+    format!("{root}sign-in?next={}", encoded(next))
+}
+
 /// The parts of an address below `/`, whatever path the public address has before it.
-fn below<'a>(root: &str, uri: &'a Uri) -> Vec<&'a str> {
+pub(super) fn below<'a>(root: &str, uri: &'a Uri) -> Vec<&'a str> {
     let depth = root.matches("../").count() + 1;
     let segments: Vec<&str> = uri.path().split('/').collect();
     segments[segments.len().saturating_sub(depth)..].to_vec()
@@ -86,7 +91,7 @@ pub(super) async fn instead(root: &str, is_form: bool, request: Request) -> Resp
     if !is_form {
         next.pop();
     }
-    let frame = Frame { root: root.to_owned(), viewer: None, done: None };
+    let frame = Frame { root: root.to_owned(), viewer: None, here: None, done: None };
     let page = SignIn {
         shell: frame.shell("", "Sign in"),
         next: next.join("/"),

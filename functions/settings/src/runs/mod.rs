@@ -24,7 +24,7 @@ use axum::{
 use gantry_domain::{
     RunId,
     plan::Change,
-    run::{Interest, Position, Run, RunType},
+    run::{Interest, Position, Run, RunState, RunType},
     source::SourceWaits,
     stack::Stack,
 };
@@ -149,7 +149,7 @@ pub(crate) async fn show(
     Ok(Json(view::of(&app, run, change.as_ref(), stack, integration, head, refused, waits)))
 }
 
-/// What the run waits for before it can have a runner, if that is its source.
+/// What the run waits for before it can have a runner, and since when where that is known.
 pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<String>> {
     Ok(match run.position {
         Position::Source => {

@@ -498,25 +498,25 @@ mod tests {
         manage_state Must be true or false, not a number
         name Enter a name.
         on_push Must be `tracked` or `proposed`
-        on_tag.pattern is no glob: unclosed character class; missing ']'
+        on_tag.pattern Not a valid glob: unclosed character class; missing ']'
         on_tag.run Must be tracked or proposed
         project Must be a path like group/project, or a project ID
-        project_globs[0] is no glob: unclosed character class; missing ']'
-        project_globs[1] begins with /: globs are over paths inside the repository: write b
-        project_root a project root is a folder inside the repository, such as `infra/network`, without `..`
+        project_globs[0] Not a valid glob: unclosed character class; missing ']'
+        project_globs[1] Globs are relative to the repository's root and cannot start with /. Use b instead.
+        project_root The project root must be a folder inside the repository, such as `infra/network`, without `..`
         provider Must be `gitlab` or `git`
-        slug is not a valid slug: 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
+        slug not a valid slug: use 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
         timeouts.apply Must be between 1 minute and 7 hours, not 30 seconds
         timeouts.claim Unknown field; allowed: plan, apply, unconfirmed
-        timeouts.plan should be a time such as 90m, 1h 30m or 7 days
+        timeouts.plan Use a duration such as 90m, 1h 30m or 7 days
         timeouts.unconfirmed Must be between 1 hour and 7 days, not 100 days
         tool Must be `terraform` or `opentofu`
         tool_version Must be a released version, such as 1.9.8
         tracked_queue Must be `every` or `latest`
-        var_files[0] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        var_files[1] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        var_files[2] a variable file is a file inside the repository, by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
-        variables[0].name should have letters, digits and _ only, and not begin with a digit; behind TF_VAR_, whatever the name of a Terraform variable may have
+        var_files[0] A variable file must be a file inside the repository, given by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        var_files[1] A variable file must be a file inside the repository, given by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        var_files[2] A variable file must be a file inside the repository, given by its path from the project root, such as `prod.tfvars` or `../common.tfvars`
+        variables[0].name Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
         variables[1].name GANTRY_RUN_ID is set by Gantry or would change what a run executes
         variables[2].name TF_HTTP_ADDRESS is set by Gantry or would change what a run executes
         variables[3].name PATH is set by Gantry or would change what a run executes

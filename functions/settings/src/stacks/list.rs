@@ -51,7 +51,7 @@ pub(crate) struct Row {
     pub(crate) stack: Stored<Stack>,
     pub(crate) head: StackHead,
     pub(crate) branch_missing: bool,
-    /// The newest tracked run.
+    /// The tracked run that holds the stack, or else the newest one.
     pub(crate) latest: Option<Run>,
 }
 
@@ -170,8 +170,8 @@ async fn rows(app: &App, ids: &[&StackId]) -> Answer<Vec<Row>> {
         tokio::try_join!(app.store.get_many::<Stack>(&configs), app.store.get_many(&heads))?;
     let mut heads: HashMap<String, StackHead> =
         heads.into_iter().map(|head: Stored<StackHead>| (head.key.pk, head.value)).collect();
-    let latest: Vec<_> =
-        heads.values().filter_map(|head| head.latest.as_ref()).map(keys::run).collect();
+    let shown = |head: &StackHead| head.tracked.as_ref().or(head.latest.as_ref()).map(keys::run);
+    let latest: Vec<_> = heads.values().filter_map(shown).collect();
     let (missing, latest) =
         tokio::try_join!(missing_branches(app, &stacks), app.store.get_many::<Run>(&latest))?;
     let mut latest: HashMap<StackId, Run> =

@@ -15,4 +15,5 @@ mod questions;
 mod reads;
 mod stacks;
 mod support;
+mod watching;
 mod webhook;

@@ -42,7 +42,7 @@ async fn a_run_says_what_it_waits_for() {
     assert_eq!(said(&w.get(&path).await.expect(200).body), words);
     let browser = Browser::sign_in(&w, &w.admin).await;
     let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
-    assert!(page.contains("GitLab gives five archives of a project a minute"), "{page}");
+    assert!(page.contains("GitLab allows five archive downloads per project per minute"), "{page}");
     assert!(page.contains("The log begins once the source is available"), "{page}");
 }
 

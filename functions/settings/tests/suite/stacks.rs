@@ -236,12 +236,12 @@ async fn a_secret_that_cannot_be_masked_is_said_so() {
       {
         "level": "warning",
         "what": "The secret PIN cannot be masked",
-        "meaning": "The value has fewer than 6 characters. It is not hidden in logs, plans and notes."
+        "meaning": "The value has fewer than 6 characters, so it is not hidden in logs, plans and notes."
       },
       {
         "level": "warning",
         "what": "The secret DB cannot be masked",
-        "meaning": "The value is a document, and no value in it has 6 characters. It is hidden only as a whole: the values in it are not hidden in logs, plans and notes."
+        "meaning": "The value is a document in which no single value has 6 or more characters. Only the document as a whole is hidden in logs, plans and notes; the values inside it are not."
       }
     ]
     "#);
@@ -397,7 +397,7 @@ async fn a_glob_that_matches_nothing_is_refused_or_told() {
         ("project_globs[1]", " Use modules/** instead."),
         ("project_globs[2]", " Use modules/** instead."),
         ("project_globs[3]", " Use modules/** instead."),
-        ("project_globs[4]", "List the paths that count"),
+        ("project_globs[4]", "List the paths that count."),
         ("on_tag.pattern", "v*"),
     ] {
         let problem = got.error(field);

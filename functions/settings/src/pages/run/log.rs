@@ -4,7 +4,7 @@ use super::{Query, may_read_with};
 use crate::{
     app::App,
     form::Params,
-    pages::ansi,
+    pages::{ansi, session},
     refusal::{Answer, Refusal},
     runs::{self, LogPlace, LogQuery, Piece, Reading},
 };
@@ -189,4 +189,9 @@ async fn may_look(app: &App, id: &str, query: &Query, headers: &HeaderMap) -> An
     if is_signed_in || may_read_with(app, id, query.key.as_deref(), headers).await? {
         return Ok(());
     }
+    Err(Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        "Sign in to see this",
+        "A run's log is shown to people who are signed in or follow a link from GitLab.",
+    ))
 }

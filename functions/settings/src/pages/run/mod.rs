@@ -27,7 +27,7 @@ use axum::{
 use gantry_domain::{
     RunId,
     plan::warned,
-    run::{Interest, Run, RunState, RunType},
+    run::{Interest, Position, Run, RunState, RunType},
     stack::Stack,
     state::{StateForm, contents},
     text,
@@ -49,12 +49,16 @@ struct Page {
     id: String,
     /// `?key=…` for readers without a session.
     key: String,
+    /// `?asked=…` while what was asked for is told.
+    asked: String,
     slug: String,
     number: u64,
     run_type: String,
     chip: Chip,
     is_final: bool,
-    outcome: Option<(bool, String)>,
+    /// What became of a command is not known yet.
+    is_pending: bool,
+    outcome: Option<stack::Said>,
     commit: String,
     commit_url: Option<String>,
     merge_requests: Vec<(String, Option<String>)>,
@@ -62,6 +66,7 @@ struct Page {
     reason: String,
     /// What it waits for before it can have a runner.
     waits_for: Option<String>,
+    waits_for_source: bool,
     stop_asked: Option<String>,
     lost: bool,
     steps: Vec<Step>,
@@ -70,6 +75,7 @@ struct Page {
     warned: Option<String>,
     warnings: Vec<String>,
     actions: Actions,
+    needs_confirmation: bool,
     change: Option<ChangeView>,
     delta: Option<String>,
     log: LogView,
@@ -155,6 +161,10 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Response {
     let drawn = async {
+        if let Some(viewer) = session::viewer(&app, &headers).await? {
+            frame.viewer = Some(viewer);
+            frame.here = None;
+        }
         check_names(&uri, &TAKES)?;
         let Params(query) = query?;
         let key = query.key.as_deref();
@@ -183,19 +193,11 @@ async fn may_read_with(
     {
         return Ok(true);
     }
-    let Ok(run) = id.parse::<RunId>() else { return Ok(Reader::Nobody) };
-    if key.is_some_and(|key| may_read(&app.signer, &run, key, app.clock.now())) {
-        return Ok(Reader::Link);
-    }
-    // A program with an admin key may look as well.
-    if bearer(headers).is_some()
-        && let Ok(caller) = crate::access::find_caller(app, headers).await
-        && caller.role >= Role::Read
-    {
-        return Ok(Reader::Link);
-    }
-    // The same answer for runs that there are and runs that there are not.
-    Ok(Reader::Nobody)
+    let caller = match bearer(headers) {
+        Some(_) => crate::access::find_caller(app, headers).await.ok(),
+        None => None,
+    };
+    Ok(caller.is_some_and(|caller| caller.role >= Role::Read))
 }
 
 #[derive(Template)]
@@ -246,7 +248,8 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
     };
     let outcome = match &stack {
         Some(known) if shell.who.is_some() => {
-            stack::outcome(app, known, query.asked.as_deref()).await?
+            let changed = run.history.last().map(|step| step.at);
+            stack::outcome(app, known, query.asked.as_deref(), changed).await?
         }
         _ => None,
     };
@@ -255,13 +258,19 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         (None, Some(key)) => format!("?key={}", super::show::encoded(key)),
         _ => String::new(),
     };
+    let asked = match &query.asked {
+        Some(asked) if outcome.is_some() => format!("?asked={}", super::show::encoded(asked)),
+        _ => String::new(),
+    };
     Ok(page(&Page {
         id: run.id.to_string(),
         key,
+        asked,
         slug: run.slug.to_string(),
         number: run.number,
         run_type: run_type(&run),
         is_final: run.state.is_final(),
+        is_pending: outcome.as_ref().is_some_and(|said| !said.is_known),
         outcome,
         commit: run.commit.short().to_owned(),
         commit_url,
@@ -269,6 +278,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         git_ref: short(&run.git_ref, 120),
         reason: short(&run.reason, 400),
         waits_for: runs::waits_for(app, &run).await?,
+        waits_for_source: run.position == Position::Source,
         stop_asked: run.stop_asked.clone().filter(|_| !run.state.is_final()),
         lost: run.lost,
         steps: steps(&run, now),
@@ -281,6 +291,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
             .map(|count| text::counted(count, "warning")),
         warnings: run.warnings.iter().map(|w| text::clean_line(&w.text(), 700)).collect(),
         actions,
+        needs_confirmation: run.state == RunState::Unconfirmed,
         change: change.as_ref().map(|change| ChangeView::of(change, &filter)),
         delta: run.delta.map(|delta| if run.applied { delta.done() } else { delta.to_string() }),
         log,

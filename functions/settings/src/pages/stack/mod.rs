@@ -26,8 +26,9 @@ use axum::{
     response::Response,
 };
 use gantry_domain::{
-    Repository,
+    Repository, RunId,
     integration::Integration,
+    run::Run,
     stack::{
         CommentLevel, OnPush, Stack, StackHead, Timeouts, TrackedQueue, VariableRuns, VariableValue,
     },
@@ -36,12 +37,14 @@ use gantry_domain::{
 };
 use gantry_queue::FeedbackMessage;
 use gantry_store::{
+    config::Activity,
     keys,
     runner::{StateLock, StateVersion},
     scheduler::CommandOutcome,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// Versions of the state that the page lists.
 const VERSIONS: i32 = 20;
@@ -61,7 +64,7 @@ struct Page {
     root: String,
     made: Option<String>,
     /// What became of the last command.
-    outcome: Option<(bool, String)>,
+    outcome: Option<Said>,
     detached: Option<String>,
     blocked: Option<(String, String, Moment)>,
     branch_missing: bool,
@@ -92,6 +95,8 @@ struct StateRow {
     unreadable: Option<&'static str>,
     size: String,
     by: String,
+    /// The run that wrote it, where one did.
+    run: Option<String>,
     at: Moment,
     rescued: bool,
     current: bool,
@@ -140,7 +145,7 @@ pub(crate) async fn show(
         || (!queue.is_empty() && holds.as_ref().is_some_and(|run| run.chip.class == "wait"));
     let outcome = match query.state.as_deref() {
         Some(word) => state_outcome(&app, &stack, word).await?,
-        None => outcome(&app, &stack, query.asked.as_deref()).await?,
+        None => outcome(&app, &stack, query.asked.as_deref(), None).await?,
     };
     Ok(page(&Page {
         shell: frame.shell("stacks", stack.settings.name.clone()),
@@ -205,26 +210,50 @@ async fn environment_url(
     Ok(id.map(|id| format!("{project}/-/environments/{id}")))
 }
 
-/// What became of a command that somebody just gave, if that is known.
+/// What became of a command.
+pub(super) struct Said {
+    /// How it looks.
+    pub(super) class: &'static str,
+    pub(super) text: String,
+    /// It has become known: until then the page asks again.
+    pub(super) is_known: bool,
+}
+
+impl Said {
+    fn known(done: bool, text: String) -> Self {
+        Self { class: if done { "good" } else { "bad" }, text, is_known: true }
+    }
+}
+
+/// Minutes after which nobody needs to be told what became of a command.
+const NEWS: i64 = 10;
+
+/// What became of a command that somebody just gave, if that is known. It speaks of how things were
+/// then: once they have changed, which was at `changed`, it is not said any more.
 pub(super) async fn outcome(
     app: &App,
     stack: &Stack,
     asked: Option<&str>,
-) -> Answer<Option<(bool, String)>> {
+    changed: Option<Timestamp>,
+) -> Answer<Option<Said>> {
     let Some(request) = asked.and_then(|asked| asked.parse().ok()) else { return Ok(None) };
     let found = app.store.get::<CommandOutcome>(&keys::command(&stack.id, &request)).await?;
-    Ok(Some(match found {
-        Some(outcome) => (outcome.value.done, outcome.value.message),
-        None => (true, "Requested. The page shows it as soon as it is done.".to_owned()),
-    }))
+    let Some(outcome) = found.map(|found| found.value) else {
+        let text = "Requested. The page shows it as soon as it is done.".to_owned();
+        return Ok(Some(Said { class: "wait", text, is_known: false }));
+    };
+    let is_news = app.clock.now().duration_since(outcome.at) < SignedDuration::from_mins(NEWS)
+        && changed.is_none_or(|changed| changed <= outcome.at);
+    Ok(is_news.then(|| Said::known(outcome.done, outcome.message)))
 }
 
 /// What became of a change of the state: runner-api made it, and wrote down how it ended.
-async fn state_outcome(app: &App, stack: &Stack, word: &str) -> Answer<Option<(bool, String)>> {
+async fn state_outcome(app: &App, stack: &Stack, word: &str) -> Answer<Option<Said>> {
     let found = events::activities(app, &ActivityQuery::default()).await?;
     let about = format!("the state of {}", stack.slug);
     let last = found.activities.into_iter().find(|activity| activity.what.ends_with(&about));
-    Ok(last.map(|activity| (word == "done", format!("{}: {}", activity.what, activity.outcome))))
+    let text = |activity: &Activity| format!("{}: {}", activity.what, activity.outcome);
+    Ok(last.map(|activity| Said::known(word == "done", text(&activity))))
 }
 
 /// What a page shows of a state.
@@ -243,14 +272,20 @@ async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
         app.store.query::<StateVersion>(&partition, prefix, None, true, VERSIONS).await?;
     let lock = app.store.get::<StateLock>(&keys::lock(&stack.id)).await?;
     let number = current.as_ref().map(|current| current.value.number);
+    let wrote = |version: &StateVersion| version.by.parse::<RunId>().ok();
+    let shown = versions.items.iter().chain(&current).filter_map(|version| wrote(&version.value));
+    let runs: BTreeSet<_> = shown.map(|run| keys::run(&run)).collect();
+    let runs = app.store.get_many::<Run>(&runs.into_iter().collect::<Vec<_>>()).await?;
+    let run_of = |by: &str| runs.iter().map(|run| &run.value).find(|run| run.id.as_str() == by);
     let row = |version: StateVersion| StateRow {
+        run: run_of(&version.by).map(|run| run.id.to_string()),
         current: number == Some(version.number),
         number: version.number,
         serial: version.serial,
         contents: contents(version.form, version.resources),
         unreadable: unreadable(version.form),
         size: size(version.size),
-        by: version.by,
+        by: run_of(&version.by).map_or(version.by, |run| format!("#{}", run.number)),
         at: Moment::at(version.at, now),
         rescued: version.rescued,
     };
