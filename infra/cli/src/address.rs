@@ -95,7 +95,7 @@ fn shown(url: &Url) -> String {
 
 fn is_local(url: Option<&Url>) -> bool {
     match url.and_then(Url::host) {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,

@@ -64,7 +64,7 @@ The key is asked for without being shown, or read from --key-file, or from stand
 is not a terminal. It is stored in a file that only you can read.
 
 Log in to several, and log in to one again to switch to it.
-GANTRY_URL and GANTRY_KEY take precedence over what is stored.";
+GANTRY_URL and GANTRY_KEY take precedence over what is stored. GANTRY_KEY needs GANTRY_URL.";
 
 /// How the Gantry is reached.
 #[derive(Debug, Clone, Default, Args)]

@@ -6,7 +6,8 @@ use crate::{
     ended::Ended,
     error::{About as _, Error, Refusal},
     follow::{Until, end_of_log, follow, outcome},
-    run_name, safe,
+    run_name::{self, RunName},
+    safe,
     session::Session,
     show::{page, remarks},
     words,
@@ -41,7 +42,7 @@ pub(crate) async fn plan(session: &mut Session, args: &Plan) -> Result<Ended, Er
     }
     session.screen.note(&started);
     // Only what it has to wait for is news.
-    if let Some(message) = command.message.filter(|message| message != "queued") {
+    if let Some(message) = command.message.filter(|message| message != "Queued") {
         session.screen.note(&format!("{name}: {message}"));
     }
     finish(session, &run, None, Until::Decision).await
@@ -52,6 +53,7 @@ pub(crate) async fn confirm(session: &mut Session, args: &Confirm) -> Result<End
     must_be_able_to_ask(session, &args.decide)?;
     let run = run_name::find(session, &args.decide.run).await?;
     let (id, name) = (run.summary.id.clone(), run.summary.name());
+    is_of_its_page(session, &args.decide, &run)?;
     // A plan that comes later would be applied without having been seen.
     if run.summary.state != State::Unconfirmed {
         return Err(Error::Failed(format!(
@@ -76,6 +78,7 @@ pub(crate) async fn discard(session: &mut Session, args: &Decide) -> Result<Ende
     must_be_able_to_ask(session, args)?;
     let run = run_name::find(session, &args.run).await?;
     let name = run.summary.name();
+    is_of_its_page(session, args, &run)?;
     describe(session, &run);
     if !agreed(session, args, &format!("Discard the plan of {name}?"))? {
         return Ok(Ended::Failed);
@@ -89,6 +92,7 @@ pub(crate) async fn stop(session: &mut Session, args: &Decide) -> Result<Ended, 
     must_be_able_to_ask(session, args)?;
     let run = run_name::find(session, &args.run).await?;
     let name = run.summary.name();
+    is_of_its_page(session, args, &run)?;
     if run.summary.state == State::Applying {
         session.screen.note(
             "It is applying: what is in flight is finished and the state is written. Commands of \
@@ -113,6 +117,22 @@ fn describe(session: &mut Session, run: &Run) {
     }
     text.push_str(&format!("\n  {}", page(session, run)));
     session.screen.note(&text);
+}
+
+/// The page of another Gantry says nothing of a run here, even where both have one of its id: one
+/// may be a copy of the other.
+fn is_of_its_page(session: &Session, args: &Decide, run: &Run) -> Result<(), Error> {
+    let RunName::Page { base: page, .. } = &args.run else { return Ok(()) };
+    let page = page.to_string();
+    let own = run.summary.page.as_deref().unwrap_or_default();
+    if session.base().as_str() == page || own.starts_with(&page) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "That page is of {page}, and this would ask {}. Run `gantry login {page}`, or set \
+         GANTRY_URL to it.",
+        session.base()
+    )))
 }
 
 /// Asks where nobody has said yes already.

@@ -126,6 +126,13 @@ impl Hosts {
         page: Option<&str>,
         reach: &Reach,
     ) -> Result<Chosen, Error> {
+        if given.key.is_some() && given.url.is_none() {
+            return Err(Error::Usage(
+                "GANTRY_KEY is set, and GANTRY_URL is not: a key goes only where it belongs. Set \
+                 both, or neither."
+                    .into(),
+            ));
+        }
         let of_page = page.filter(|page| {
             given.url.is_none() && given.key.is_none() && self.hosts.contains_key(*page)
         });
@@ -265,8 +272,10 @@ mod tests {
         assert_eq!(choose("", "", Some("https://c.example")).unwrap(), expect(A, "key-a", false));
         assert_eq!(choose("https://b.example/", "", Some(A)).unwrap(), expect(B, "key-b", false));
         assert_eq!(choose(B, "given", None).unwrap(), expect(B, "given", true));
-        // A key that was given for one is never sent to another because of a page's address.
-        assert_eq!(choose("", "given", Some(B)).unwrap(), expect(A, "given", true));
+        // A key that was given is sent nowhere but where that was said, too.
+        for page in [None, Some(B)] {
+            assert_eq!(choose("", "given", page).unwrap_err().exit_code(), 2);
+        }
         let unknown = choose("https://c.example", "", None).unwrap_err().to_string();
         assert_eq!(
             unknown,

@@ -31,11 +31,18 @@ use crate::{args::State, error::Error, run_name::RunName, screen::Screen, sessio
 /// Carries out a command. `whole` is the program that it belongs to, whose completion script may be
 /// asked for.
 pub async fn run(command: Command, whole: clap::Command, around: Surroundings) -> Ended {
+    // What was only listed is done when nobody reads on; what was followed is not.
+    let is_list = match &command {
+        Command::Logs(logs) => !logs.follow,
+        Command::Plan(_) | Command::Confirm(_) | Command::Discard(_) | Command::Stop(_) => false,
+        Command::State(_) => false,
+        _ => true,
+    };
     let (mut screen, result) = match command {
         Command::Login(login) => login::login(login, around).await,
         Command::Logout { url } => login::logout(url.as_deref(), around),
         Command::Completion { shell } => completion(shell, whole, around),
-        command => match Session::open(around, reach_of(&command), page_of(&command)) {
+        command => match Session::open(around, reach_of(&command), page_of(&command).as_deref()) {
             Ok(mut session) => {
                 let result = carry_out(command, &mut session).await;
                 (session.screen, result)
@@ -45,6 +52,7 @@ pub async fn run(command: Command, whole: clap::Command, around: Surroundings) -
     };
     match result {
         Ok(ended) => ended,
+        Err(Error::OutputClosed) if !is_list => Ended::Failed,
         Err(error) => {
             if !matches!(error, Error::OutputClosed) {
                 // The log may have stopped in the middle of a line.
@@ -90,8 +98,9 @@ fn reach_of(command: &Command) -> &args::Reach {
 }
 
 /// The Gantry whose page was given instead of a run.
-fn page_of(command: &Command) -> Option<&str> {
+fn page_of(command: &Command) -> Option<String> {
     match command {
+        Command::Open(open) => base_of(&open.what.as_deref()?.parse().ok()?),
         Command::Show(show) => base_of(&show.run),
         Command::Confirm(confirm) => base_of(&confirm.decide.run),
         Command::Discard(decide) | Command::Stop(decide) => base_of(&decide.run),
@@ -100,9 +109,9 @@ fn page_of(command: &Command) -> Option<&str> {
     }
 }
 
-fn base_of(run: &RunName) -> Option<&str> {
+fn base_of(run: &RunName) -> Option<String> {
     match run {
-        RunName::Page { base, .. } => Some(base),
+        RunName::Page { base, .. } => Some(base.to_string()),
         _ => None,
     }
 }

@@ -110,13 +110,22 @@ pub(crate) async fn pull_state(session: &mut Session, args: &Pull) -> Result<End
     let response = session.send(Method::GET, &path, &[], None).await;
     let mut response = response.about(|| format!("pull the state of {slug}"))?;
     let is_terminal = session.screen.is_terminal();
-    let mut shown = Vec::new();
+    let (mut shown, mut is_first) = (Vec::new(), true);
     loop {
         let piece = response.chunk().await.map_err(|problem| {
             Error::Failed(format!(
                 "The state of {slug} is incomplete: the connection broke ({problem})."
             ))
         })?;
+        if is_first
+            && !piece.as_ref().is_some_and(|piece| piece.trim_ascii_start().starts_with(b"{"))
+        {
+            return Err(Error::Failed(format!(
+                "{} answered with something that is no state. Is something in front of it?",
+                session.base()
+            )));
+        }
+        is_first = false;
         match piece {
             Some(piece) if is_terminal => shown.extend_from_slice(&piece),
             Some(piece) => session.screen.bytes(&piece)?,

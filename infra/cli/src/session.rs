@@ -180,7 +180,7 @@ impl Session {
             }
             let wait = retry_after(&response).unwrap_or(self.look_every * 2u32.pow(tries));
             tries += 1;
-            waited += wait;
+            waited = waited.saturating_add(wait);
             if tries > MOST_TRIES || waited > LONGEST_WAIT {
                 return Err(self.too_busy(response, wait).await);
             }

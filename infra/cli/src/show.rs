@@ -41,14 +41,17 @@ pub(crate) async fn show(session: &mut Session, args: &Show) -> Result<Ended, Er
 /// The address of a run's page.
 pub(crate) fn page(session: &Session, run: &Run) -> String {
     let said = run.summary.page.as_deref().filter(|page| crate::address::is_page(page));
-    said.map_or_else(|| session.base().below(&["runs", &run.summary.id]), str::to_owned)
+    // As it is read, not as it was sent: that may hold what a terminal obeys.
+    let said = said.and_then(|page| reqwest::Url::parse(page).ok());
+    said.map_or_else(|| session.base().below(&["runs", &run.summary.id]), |page| page.to_string())
 }
 
 /// A run as a list of what is known of it.
 fn detail(run: &Run, page: &str) -> String {
     let of = &run.summary;
     let now = words::now();
-    let mut text = format!("{}: {} ({})\n", of.name(), words::state(of), words::ago(of.since, now));
+    let name = safe::line(&of.name());
+    let mut text = format!("{name}: {} ({})\n", words::state(of), words::ago(of.since, now));
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
             text.push_str(&format!("\n{name:<12} {}", safe::line(value)));

@@ -45,6 +45,19 @@ async fn what_is_no_gantry_is_called_so() {
     let gantry = Gantry::start(Script { is_html: true, ..Script::default() }).await;
     let said = gantry.says("gantry stacks").await;
     assert!(said.code == 1 && said.err.contains("not as Gantry does"), "{said:?}");
+    let said = gantry.says("gantry state pull network").await;
+    assert!(said.code == 1 && said.err.contains("no state") && said.out.is_empty(), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_page_of_another_gantry_decides_nothing_here() {
+    let gantry = Gantry::with_run(&[json!({ "state": "unconfirmed" })]).await;
+    for what in ["confirm", "discard", "stop"] {
+        let line = format!("gantry {what} https://other.example/runs/r-8c41d7 --yes");
+        let said = gantry.says(&line).await;
+        assert!(said.code == 2 && said.err.contains("of https://other.example"), "{said:?}");
+    }
+    assert!(gantry.posts().is_empty(), "{:?}", gantry.posts());
 }
 
 #[tokio::test]
