@@ -14,6 +14,7 @@ use gantry_domain::{
     RunId, StackId, outdated,
     run::{Effect, Ending, Run, RunEvent, RunState},
     stack::Stack,
+    text,
 };
 use gantry_queue::{Failure, StackMessage};
 use gantry_store::{Expect, Write, keys, runner::Claim};
@@ -76,7 +77,7 @@ impl Stacks<'_> {
         match run.state {
             RunState::Queued => {
                 run.apply(RunEvent::Canceled, now, None)?;
-                run.ending = Some(Ending::new(because));
+                run.ending = Some(Ending::new(text::stopped_by(because)));
                 Ok(Vec::new())
             }
             RunState::Preparing => {
@@ -86,7 +87,7 @@ impl Stacks<'_> {
                     return Ok(Vec::new());
                 }
                 run.apply(RunEvent::Canceled, now, None)?;
-                run.ending = Some(Ending::new(because));
+                run.ending = Some(Ending::new(text::stopped_by(because)));
                 Ok(vec![Write::Check { key: claim, expect: Expect::Absent }])
             }
             RunState::Testing => {

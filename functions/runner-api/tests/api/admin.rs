@@ -208,12 +208,12 @@ async fn parameters_that_an_address_does_not_take_are_refused() {
     let world = World::new().await;
     let admin = world.admin(Role::Admin).await;
     for (method, path, takes) in [
-        (Method::GET, STATE, "there are: after, limit"),
-        (Method::POST, STATE, "there are: force"),
+        (Method::GET, STATE, "allowed: after, limit"),
+        (Method::POST, STATE, "allowed: force"),
         (Method::GET, "/api/v1/stacks/network/state/current", "none are allowed here"),
         (Method::GET, "/api/v1/runs/r1/state/current", "none are allowed here"),
         (Method::DELETE, "/api/v1/stacks/network/state/lock", "none are allowed here"),
-        (Method::POST, "/api/v1/operations/restore-states", "there are: after"),
+        (Method::POST, "/api/v1/operations/restore-states", "allowed: after"),
     ] {
         let wrong = format!("{path}?before=2");
         let got: Value = world.send(method, &wrong, &admin, Vec::new()).await.expect(422).json();

@@ -197,7 +197,7 @@ fn afterwards(world: &World, host: &Host) -> String {
          \x20 Gantry     {gantry}   (sign in with \"admin-key\" from {})\n\n\
          Try it:\n\
          \x20 git clone {clone} network && cd network\n\
-         \x20 git switch -c wider && sed -i 's/10.0/10.9/' network/main.tf\n\
+         \x20 git switch -c wider && perl -pi -e 's/10.0/10.9/' network/main.tf\n\
          \x20 git commit -am 'Widen the network' && git push -u origin wider\n\
          and open a merge request in GitLab.",
         host.secrets_file.display()

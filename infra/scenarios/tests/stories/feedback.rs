@@ -4,6 +4,7 @@ use gantry_fake_gitlab::{Ci, CiMode, Fault, Matcher, ProjectOptions, Visibility}
 use gantry_scenarios::{Mode, StackOptions, World, run_test_in, story, with_files};
 use jiff::SignedDuration;
 use reqwest::Method;
+use serde_json::json;
 use std::time::Duration;
 
 fn with_ci(mode: CiMode, delay: i64) -> ProjectOptions {

@@ -187,7 +187,7 @@ story_on_each_tool!(
         // Another commit may take the number.
         let config = "version: 1\nmodule_version: 2.0.0\n";
         let next = w.push(project, "main", ".gantry/config.yml", config).await;
-        w.expect_status(project, &next, "gantry/network", "success: No tests: version 2.0.0");
+        w.expect_status(project, &next, "gantry/network", "success: No tests; version 2.0.0");
         w.expect_status(project, &next, "gantry", "success: 1 module passed");
         assert_eq!(versions(&mut w).await, ["2.0.0 active"]);
         w
@@ -207,14 +207,14 @@ story!(a_bad_configuration_is_a_failed_status_with_line_and_reason, |mut w| asyn
             "→",
         ),
         ("twice", b"version: 1\ntests:\n  - { name: a }\n  - { name: a }\n", "line 4"),
-        ("large", &[b'#'; 1_000_000], "at most 65536"),
+        ("large", &[b'#'; 1_000_000], "the limit is 65536"),
     ];
     let missing = w.push(project, "main", "README.md", "# Without\n").await;
     w.expect_status(
         project,
         &missing,
         "gantry/network",
-        "failed: .gantry/config.yml is not in the commit",
+        "failed: .gantry/config.yml, which defines what to test, is not in the commit",
     );
     let misnamed = w.push(project, "main", ".gantry/config.yaml", CONFIG).await;
     w.expect_status(
@@ -276,7 +276,7 @@ async fn thirty_tests_share_the_room_and_a_stop_ends_them() {
         w.release("network");
         w.settle().await;
         w.expect_status(project, &commit, "gantry/network", "canceled: Stopped by");
-        w.expect_status(project, &commit, "gantry/network/test-29", "canceled");
+        w.expect_status(project, &commit, "gantry/network/test-29", "canceled: Stopped by");
         w
     })
     .await;

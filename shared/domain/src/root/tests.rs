@@ -65,9 +65,12 @@ fn an_override_that_would_win_is_refused_with_its_place() {
     for tool in BOTH {
         let case = Case::of(tool, true);
         let wins = case.admit(&[main, ("zzz_override.tf", LOCAL)]).unwrap_err();
-        assert!(wins.starts_with("backend \"local\" in zzz_override.tf line 2 takes"), "{wins}");
+        assert!(
+            wins.starts_with("backend \"local\" in zzz_override.tf line 2 would override"),
+            "{wins}"
+        );
         let wins = case.admit(&[main, ("zzz_override.tf", CLOUD)]).unwrap_err();
-        assert!(wins.starts_with("cloud in zzz_override.tf line 2 takes"), "{wins}");
+        assert!(wins.starts_with("cloud in zzz_override.tf line 2 would override"), "{wins}");
         let json = r#"{"terraform": {"backend": {"local": {}}}}"#;
         let wins = case.admit(&[main, ("zzz_override.tf.json", json)]).unwrap_err();
         assert!(wins.starts_with("backend \"local\" in zzz_override.tf.json line 1"), "{wins}");
@@ -119,7 +122,7 @@ fn a_state_that_nobody_keeps_is_refused() {
         let refusal = case.admit(&[main]).unwrap_err();
         assert!(refusal.starts_with("No file in the project root has a backend"), "{refusal}");
         let refusal = case.admit(&[main, ("b.tf", LOCAL)]).unwrap_err();
-        assert!(refusal.starts_with("backend \"local\" in b.tf line 2 keeps"), "{refusal}");
+        assert!(refusal.starts_with("backend \"local\" in b.tf line 2 stores"), "{refusal}");
         let refusal = case.admit(&[("b.tf", GCS), ("override.tf", LOCAL)]).unwrap_err();
         assert!(refusal.contains("override.tf"), "{refusal}");
         for good in [
@@ -214,8 +217,8 @@ fn the_tool_itself_says_which_backend_it_uses() {
         (local, true, "in backend \"local\" instead of Gantry"),
         (s3, true, "in backend \"s3\" instead of Gantry"),
         (set.as_str(), true, "settings that are not Gantry's (address)"),
-        ("", false, "in the local folder, where it would be lost"),
-        (local, false, "in backend \"local\", where it would be lost"),
+        ("", false, "in the local folder and lost"),
+        (local, false, "in backend \"local\" and lost"),
         ("[]x", false, "does not report which backend"),
     ] {
         let error = of(body, manage_state).unwrap_err();

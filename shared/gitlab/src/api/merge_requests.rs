@@ -1,6 +1,6 @@
 //! Merge requests as they are now.
 
-use crate::{Client, Error, absent::Thing, call::Call};
+use crate::{Client, Error, absent::Thing, api::notes::Author, call::Call};
 use gantry_domain::{CommitSha, MergeRequestIid, PipelineId, ProjectId};
 use http::Method;
 use jiff::Timestamp;
@@ -44,6 +44,8 @@ pub struct MergeRequest {
     pub diverged_commits_count: Option<u64>,
     /// Its page.
     pub web_url: Option<String>,
+    /// Who opened it; none when the user is gone.
+    pub author: Option<Author>,
     prepared_at: Option<String>,
     merge_status: Option<String>,
     detailed_merge_status: Option<String>,

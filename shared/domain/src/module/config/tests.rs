@@ -296,15 +296,15 @@ fn what_is_wrong_is_said_with_its_place() {
     version: [1]
         line 1, column 10: version is a list; it must be 1
     version: 1⏎stacks: []
-        line 2, column 1: unknown key "stacks"; there are: version, module_version, test_defaults, tests
+        line 2, column 1: unknown key "stacks"; allowed: version, module_version, test_defaults, tests
     version: 1⏎"a\nb": []
-        line 2, column 1: unknown key "a\nb"; there are: version, module_version, test_defaults, tests
+        line 2, column 1: unknown key "a\nb"; allowed: version, module_version, test_defaults, tests
     version: 1⏎1: x
-        line 2, column 1: unknown key "1"; there are: version, module_version, test_defaults, tests
+        line 2, column 1: unknown key "1"; allowed: version, module_version, test_defaults, tests
     version: 1⏎test_defaults: { name: x }
-        line 2, column 18: unknown key "name"; there are: project_root, variables, tool, tool_version
+        line 2, column 18: unknown key "name"; allowed: project_root, variables, tool, tool_version
     version: 1⏎tests:⏎  - name: a⏎    depends-on: [b]
-        line 4, column 5: unknown key "depends-on"; there are: name, project_root, variables, negative, depends_on, tool, tool_version
+        line 4, column 5: unknown key "depends-on"; allowed: name, project_root, variables, negative, depends_on, tool, tool_version
     version: 1⏎module_version:⏎
         line 2, column 1: module_version is empty; it must be a version
     version: 1⏎module_version: [1, 2]
@@ -322,9 +322,9 @@ fn what_is_wrong_is_said_with_its_place() {
     version: 1⏎tests:⏎  - name: 123
         line 3, column 11: name is a number; it must be a string, so put it in quotes
     version: 1⏎tests:⏎  - name: [a]
-        line 3, column 11: name is a list; it must be a text
+        line 3, column 11: name is a list; it must be a string
     version: 1⏎tests:⏎  - name:⏎    negative: true
-        line 3, column 5: name is empty; it must be a text
+        line 3, column 5: name is empty; it must be a string
     version: 1⏎tests:⏎  - { name: a, negative: yes }
         line 3, column 26: negative is a string; it must be true or false
     version: 1⏎tests:⏎  - { name: a, negative: 'true' }
@@ -334,7 +334,7 @@ fn what_is_wrong_is_said_with_its_place() {
     version: 1⏎tests:⏎  - { name: a, depends_on: b }
         line 3, column 28: depends_on is a string; it must be a list
     version: 1⏎tests:⏎  - { name: a, depends_on: [[b]] }
-        line 3, column 29: depends_on is a list; it must be a text
+        line 3, column 29: depends_on is a list; it must be a string
     version: 1⏎tests:⏎  - { name: a, variables: [A=1] }
         line 3, column 27: variables is a list; it must be a mapping
     version: 1⏎tests:⏎  - { name: a, variables: { A: } }
@@ -378,13 +378,13 @@ fn what_is_wrong_is_said_with_its_place() {
     version: 1⏎test_defaults:⏎  tool_version: 1.9.8+x
         line 3, column 17: tool_version "1.9.8+x" is not a released version such as 1.9.8
     version: 1⏎tests:⏎  - { name: a, variables: { A-B: 1 } }
-        line 3, column 29: the variable "A-B" Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
+        line 3, column 29: the variable "A-B" is not valid. Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
     version: 1⏎tests:⏎  - { name: a, variables: { 1A: 1 } }
-        line 3, column 29: the variable "1A" Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
+        line 3, column 29: the variable "1A" is not valid. Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
     version: 1⏎tests:⏎  - { name: a, variables: { '': 1 } }
-        line 3, column 29: the variable "" Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
+        line 3, column 29: the variable "" is not valid. Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
     version: 1⏎tests:⏎  - { name: a, variables: { TF_VAR_a.b: 1 } }
-        line 3, column 29: the variable "TF_VAR_a.b" Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
+        line 3, column 29: the variable "TF_VAR_a.b" is not valid. Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
     version: 1⏎tests:⏎  - { name: a, variables: { TF_WORKSPACE: prod } }
         line 3, column 43: remove TF_WORKSPACE: the state of a test has only the default workspace
     version: 1⏎tests:⏎  - { name: a, variables: { GANTRY_RUN: 1 } }
@@ -448,7 +448,7 @@ fn what_is_no_text_or_too_much_is_refused() {
     line 4, column 5: 101 variables; the limit is 100
     line 2, column 5: the file is not UTF-8: byte 17 is invalid
     line 1, column 1: the file is not UTF-8: byte 1 is invalid
-    line 2, column 1: unknown key "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…"; there are: version, module_version, test_defaults, tests
+    line 2, column 1: unknown key "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…"; allowed: version, module_version, test_defaults, tests
     line 2, column 16: "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn…" is not a valid test name: use 1 to 64 of a-z, A-Z, 0-9, '_', '.' and '-', starting with a letter or digit
     line 2, column 33: tool_version "1.2.3-1111111111111111111111111111111111111111" is not a released version such as 1.9.8
     "#);
