@@ -182,16 +182,17 @@ async fn a_stack_has_time_limits_of_its_own() {
     run_test_in(&[Mode::default()], |mut w| async move {
         let minutes = |count: u64| Duration::from_secs(count * 60);
         let project = w.plain_project("acme/network");
-        let fields = json!({ "timeouts": { "plan": "5m", "unconfirmed": "2h" } });
+        // A process that ends delays what it was at by two minutes: each step is further from its limit.
+        let fields = json!({ "timeouts": { "plan": "10m", "unconfirmed": "2h" } });
         w.stack(project, "network", "infra", StackOptions { fields }).await;
         w.hold("network");
         let slow = w.push(project, "main", "infra/main.tf", "# slow").await;
-        w.pass(minutes(4)).await;
+        w.pass(minutes(6)).await;
         assert_eq!(w.run_lines("network").await, [format!("tracked planning {}", &slow[..8])]);
-        w.pass(minutes(2)).await;
+        w.pass(minutes(6)).await;
         let run = w.run_in("network", "stopped").await;
         let (_, run) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
-        assert_eq!(run["stop_asked"], "the time limit of 5 minutes");
+        assert_eq!(run["stop_asked"], "the time limit of 10 minutes");
         w.release("network");
         let waits = w.push(project, "main", "infra/main.tf", "# waits").await;
         w.pass(minutes(110)).await;
