@@ -18,7 +18,12 @@ use gantry_domain::{
     event::{EventRecord, EventSource},
 };
 use gantry_setup::web::page_size;
-use gantry_store::{Stored, config::Activity, keys, scheduler::DecisionRecord};
+use gantry_store::{
+    Stored,
+    config::Activity,
+    keys,
+    scheduler::{DecisionRecord, Receipt},
+};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -169,6 +174,15 @@ pub(crate) async fn decisions(
     let found = app.store.query_all::<DecisionRecord>(&keys::event_decisions(&id), "").await?;
     let decisions = found.into_iter().map(|found| view(found.value)).collect();
     Ok(Json(EventDecisions { id, decisions }))
+}
+
+/// An event by its id, with what was decided; as many stacks as a list has of it.
+pub(crate) async fn find(app: &App, id: &str) -> Answer<EventView> {
+    let missing = || Refusal::not_found("event");
+    let id: EventId = id.parse().map_err(|_| missing())?;
+    let receipt = app.store.get::<Receipt>(&keys::receipt(&id)).await?.ok_or_else(missing)?;
+    let event = app.store.get::<EventRecord>(&keys::event(receipt.value.at, &id)).await?;
+    with_decisions(app, event.ok_or_else(missing)?.value).await
 }
 
 async fn with_decisions(app: &App, event: EventRecord) -> Answer<EventView> {

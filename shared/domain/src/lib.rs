@@ -6,6 +6,7 @@
 //! the answer out.
 
 pub mod code;
+mod commit;
 pub mod comparing;
 pub mod decision;
 pub mod event;
@@ -25,6 +26,7 @@ pub mod stack;
 pub mod state;
 pub mod text;
 
+pub use commit::CommitLine;
 pub use ids::*;
 pub use outdated::outdated;
 pub use repository::{GitUrl, Repository};

@@ -228,6 +228,16 @@ impl Store {
         Ok(found.map(|memory| memory.value.posted).unwrap_or_default())
     }
 
+    /// The id of a merge request's note at GitLab, as the publisher remembers it.
+    pub async fn note(&self, target: &str) -> Result<Option<u64>, StoreError> {
+        #[derive(Deserialize)]
+        struct Written {
+            note: Option<u64>,
+        }
+        let found = self.get::<Written>(&keys::feedback_memory(target)).await?;
+        Ok(found.and_then(|memory| memory.value.note))
+    }
+
     /// The id of a stack's environment at GitLab, as the publisher remembers it.
     pub async fn environment(&self, target: &str) -> Result<Option<u64>, StoreError> {
         #[derive(Deserialize)]

@@ -4,11 +4,11 @@ use super::Projects;
 use crate::trouble::gitlab_failure;
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
-    CommitSha, ProjectId,
+    CommitLine, CommitSha, ProjectId,
     decision::{Changes, TreeChange},
     stack::Stack,
 };
-use gantry_gitlab::Client;
+use gantry_gitlab::{Client, Compare};
 use gantry_queue::Failure;
 use gantry_store::{
     Expect, Key, Write, keys,
@@ -36,22 +36,27 @@ pub(crate) struct Between<'a> {
 
 impl Projects<'_> {
     /// One comparison, whatever the number of stacks; where it is cut off, the trees of each
-    /// project root.
+    /// project root. And the line of the commit that it leads to, where the comparison told it.
     pub(crate) async fn changes(
         &self,
         client: &Client,
         project: ProjectId,
         between: &Between<'_>,
         stacks: &[&Stack],
-    ) -> Result<Changes, Failure> {
+    ) -> Result<(Changes, CommitLine), Failure> {
         let compared = client
             .compare(project, between.from, between.to, between.straight)
             .await
             .map_err(gitlab_failure)?;
-        let why = match compared.map(|compare| (compare.paths, compare.why_incomplete)) {
-            Some((paths, None)) => return Ok(Changes::Paths(paths)),
-            Some((_, Some(why))) => why,
-            None => "GitLab does not have one of the two commits".to_owned(),
+        let (why, line) = match compared {
+            Some(Compare { paths, why_incomplete: None, line, .. }) => {
+                return Ok((Changes::Paths(paths), line));
+            }
+            Some(Compare { why_incomplete: Some(why), line, .. }) => (why, line),
+            None => {
+                let why = "GitLab does not have one of the two commits".to_owned();
+                (why, CommitLine::default())
+            }
         };
         let wanted: BTreeSet<&str> =
             stacks.iter().map(|s| s.settings.project_root.as_str()).collect();
@@ -66,7 +71,7 @@ impl Projects<'_> {
             Some(base) => self.tree_changes(client, project, &base, between.to, &wanted).await?,
             None => all(&wanted, TreeChange::Unknown),
         };
-        Ok(Changes::Unlisted { why, roots })
+        Ok((Changes::Unlisted { why, roots }, line))
     }
 
     /// Which of the folders differ between two commits. Reads the trees from the top, and goes on

@@ -4,6 +4,7 @@ use crate::{
     access::{self, Caller},
     app::App,
     refusal::Refusal,
+    stacks,
 };
 use axum::http::{HeaderMap, HeaderValue, header};
 use gantry_secrets::{SESSION_COOKIE, Session};
@@ -15,11 +16,13 @@ use secrecy::ExposeSecret as _;
 pub(crate) struct Viewer {
     pub(super) caller: Caller,
     pub(super) form_token: String,
+    /// How many runs need confirmation: at most 100.
+    pub(super) unconfirmed: usize,
 }
 
 impl Viewer {
     /// Whoever has a session with this key.
-    pub(super) fn new(app: &App, key: AdminKey, session: &Session) -> Self {
+    pub(super) fn new(app: &App, key: AdminKey, session: &Session, unconfirmed: usize) -> Self {
         let caller = Caller {
             name: key.name,
             role: key.role,
@@ -27,7 +30,7 @@ impl Viewer {
             request: access::new_request(),
         };
         let form_token = session.form_token(&app.signer).expose_secret().to_owned();
-        Self { caller, form_token }
+        Self { caller, form_token, unconfirmed }
     }
 }
 
@@ -46,8 +49,9 @@ pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<Session> {
 /// Who is signed in; none when nobody is, or the key was deleted.
 pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<Viewer>, Refusal> {
     let Some(session) = session(app, headers) else { return Ok(None) };
-    let Some(key) = app.store.admin_key_by_digest(&session.key).await? else { return Ok(None) };
-    Ok(Some(Viewer::new(app, key, &session)))
+    let key = async { Ok(app.store.admin_key_by_digest(&session.key).await?) };
+    let (key, unconfirmed) = tokio::try_join!(key, stacks::unconfirmed(app))?;
+    Ok(key.map(|key| Viewer::new(app, key, &session, unconfirmed)))
 }
 
 /// A cookie that only this origin's requests carry, and no script reads.

@@ -3,6 +3,7 @@
 use super::{
     respond,
     session::{Viewer, root_of, viewer},
+    show::at_most,
     sign_in,
 };
 use crate::{app::App, refusal::Refusal};
@@ -39,6 +40,8 @@ pub(super) struct Who {
     pub(super) name: String,
     pub(super) role: Role,
     pub(super) form_token: String,
+    /// How many runs need confirmation; empty when none do.
+    pub(super) unconfirmed: String,
 }
 
 impl Who {
@@ -47,6 +50,10 @@ impl Who {
             name: viewer.caller.name.clone(),
             role: viewer.caller.role,
             form_token: viewer.form_token.clone(),
+            unconfirmed: match viewer.unconfirmed {
+                0 => String::new(),
+                count => at_most(count),
+            },
         }
     }
 

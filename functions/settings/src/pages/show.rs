@@ -158,6 +158,11 @@ pub(super) fn short(text: &str, most: usize) -> String {
     format!("{cut}…")
 }
 
+/// A count of what is counted to 100 at most.
+pub(super) fn at_most(count: usize) -> String {
+    if count < 100 { count.to_string() } else { "99+".to_owned() }
+}
+
 /// A text as one part of an address.
 pub(super) fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()

@@ -22,7 +22,10 @@ use gantry_queue::{
 use gantry_secrets::{FileSecrets, Sealer, SecretName, Secrets, Signer};
 use gantry_settings::{Deps, RunsConfinement, ensure_first_admin_key, router};
 use gantry_setup::{Clock, clock::ClockHand};
-use gantry_store::{Expect, Key, Store, Write, keys, scheduler::RunEntry};
+use gantry_store::{
+    Expect, Key, Store, Write, keys,
+    scheduler::{ListedRun, RunEntry},
+};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -366,6 +369,10 @@ impl World {
         };
         self.put(keys::run(&run.id), run).await;
         self.put(keys::stack_run(&run.stack, run.number), &entry).await;
+        self.put(keys::listed(run.created_at, &run.id), &ListedRun::from(run)).await;
+        if let Some(project) = run.project() {
+            self.put(keys::commit_run(project, &run.commit, &run.id), &entry).await;
+        }
     }
 
     pub(crate) async fn activities(&self) -> Vec<(String, String, String)> {

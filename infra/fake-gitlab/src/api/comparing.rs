@@ -26,13 +26,16 @@ pub(crate) fn compare(state: &State, call: &Call, project: ProjectId) -> ApiResu
     let commits = repo.log(to.id, &[from.id]);
     let commits: Vec<Value> =
         commits.iter().rev().map(|commit| state.commit_json(found, commit)).collect();
+    let newest = commits.last().cloned();
     let timeout = state.observed.compare_timeout;
     let limit = if timeout { 0 } else { state.config.limits.diff_files };
     let diffs = changes.iter().take(limit);
     let diffs: Vec<Value> = diffs
         .map(|change| json!({ "old_path": change.old_path, "new_path": change.new_path }))
         .collect();
-    let body = json!({ "commits": commits, "diffs": diffs, "compare_timeout": timeout });
+    let body = json!({
+        "commit": newest, "commits": commits, "diffs": diffs, "compare_timeout": timeout,
+    });
     Ok(Answer::ok(body))
 }
 

@@ -1,7 +1,7 @@
 //! What asks a stack for a run.
 
 use super::{Interest, RunType};
-use crate::{CommitSha, ProjectId};
+use crate::{CommitLine, CommitSha, ProjectId};
 use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,9 @@ pub struct Trigger {
     pub key: String,
     /// The commit.
     pub commit: CommitSha,
+    /// Its title and author.
+    #[serde(default, skip_serializing_if = "CommitLine::is_empty")]
+    pub commit_line: CommitLine,
     /// The branch or tag, a bare name.
     pub git_ref: String,
     /// The stack's tracked branch when it was decided.

@@ -2,7 +2,7 @@
 
 use crate::{Client, Download, Error, absent::Thing, call::Call};
 use bytes::Bytes;
-use gantry_domain::{CommitSha, ProjectId};
+use gantry_domain::{CommitLine, CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;
 
@@ -14,13 +14,30 @@ pub struct Commit {
     /// The commits that it follows; a merge has two.
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     pub parent_ids: Vec<CommitSha>,
-    /// The first line of its message.
-    #[serde(default, deserialize_with = "crate::reading::or_default")]
-    pub title: String,
-    /// Who wrote it.
-    pub author_name: Option<String>,
+    /// Its title and author.
+    #[serde(flatten, deserialize_with = "line")]
+    pub line: CommitLine,
     /// Its page.
     pub web_url: Option<String>,
+}
+
+/// A commit's title and author, as GitLab's answers have them.
+#[derive(Deserialize)]
+pub(crate) struct RawLine {
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    title: String,
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    author_name: String,
+}
+
+impl From<RawLine> for CommitLine {
+    fn from(raw: RawLine) -> Self {
+        Self::new(&raw.title, &raw.author_name)
+    }
+}
+
+fn line<'de, D: serde::Deserializer<'de>>(from: D) -> Result<CommitLine, D::Error> {
+    RawLine::deserialize(from).map(CommitLine::from)
 }
 
 #[derive(Deserialize)]
@@ -56,17 +73,30 @@ impl Client {
         sha: &CommitSha,
         branch: &str,
     ) -> Result<bool, Error> {
+        let found = self.branch_of_commit(project, sha, branch).await?;
+        Ok(found.is_some_and(|found| found == branch))
+    }
+
+    /// A branch of the project that has the commit in its history: `preferred` if that has it; none
+    /// when no branch has it, as with a fork's commits, which GitLab shows in the project too.
+    pub async fn branch_of_commit(
+        &self,
+        project: ProjectId,
+        sha: &CommitSha,
+        preferred: &str,
+    ) -> Result<Option<String>, Error> {
         let call =
             Call::project(Method::GET, project, &["repository", "commits", sha.as_str(), "refs"])
                 .query("type", "branch");
-        let here = |found: &RefWithCommit| {
-            found.name == branch && found.kind.as_deref().is_none_or(|kind| kind == "branch")
-        };
+        let is_branch =
+            |found: &RefWithCommit| found.kind.as_deref().is_none_or(|kind| kind == "branch");
+        let here = |found: &RefWithCommit| found.name == preferred && is_branch(found);
         let list = |call| self.list_until(call, usize::MAX, here);
         let what = Thing::Commit.of(project);
         let refs = self.unless_absent(what, list(call.clone()), list(call)).await?;
-        let refs = refs.unwrap_or_default();
-        Ok(refs.last().is_some_and(here))
+        let mut branches = refs.unwrap_or_default().into_iter().filter(is_branch).map(|r| r.name);
+        let first = branches.next();
+        Ok(branches.find(|branch| branch == preferred).or(first))
     }
 
     /// The repository at a commit as `tar.gz`, without submodules; none when the commit is gone.

@@ -1,7 +1,7 @@
 //! What changed between two commits.
 
-use crate::{Client, Commit, Error, absent::Thing, call::Call};
-use gantry_domain::{CommitSha, ProjectId};
+use crate::{Client, Commit, Error, absent::Thing, api::commits::RawLine, call::Call};
+use gantry_domain::{CommitLine, CommitSha, ProjectId};
 use http::Method;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -20,6 +20,8 @@ pub struct Compare {
     pub why_incomplete: Option<String>,
     /// The commits between the two.
     pub commit_count: usize,
+    /// The title and author of the newest of them.
+    pub line: CommitLine,
 }
 
 #[derive(Deserialize)]
@@ -27,6 +29,7 @@ struct Answer {
     diffs: Option<Vec<Diff>>,
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     commits: Vec<serde::de::IgnoredAny>,
+    commit: Option<RawLine>,
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     compare_timeout: bool,
     #[serde(default, deserialize_with = "crate::reading::or_default")]
@@ -43,7 +46,7 @@ struct Diff {
 
 impl From<Answer> for Compare {
     fn from(answer: Answer) -> Self {
-        let Answer { diffs, commits, compare_timeout, overflow } = answer;
+        let Answer { diffs, commits, commit, compare_timeout, overflow } = answer;
         let listed = diffs.as_ref().map_or(0, Vec::len);
         let nameless = |diff: &Diff| diff.old_path.is_none() && diff.new_path.is_none();
         let why = if diffs.is_none() || diffs.iter().flatten().any(nameless) {
@@ -57,7 +60,12 @@ impl From<Answer> for Compare {
         };
         let paths =
             diffs.into_iter().flatten().flat_map(|diff| [diff.old_path, diff.new_path]).flatten();
-        Self { paths: paths.collect(), why_incomplete: why, commit_count: commits.len() }
+        Self {
+            paths: paths.collect(),
+            why_incomplete: why,
+            commit_count: commits.len(),
+            line: commit.map(CommitLine::from).unwrap_or_default(),
+        }
     }
 }
 
@@ -85,6 +93,7 @@ impl Client {
                 paths: BTreeSet::new(),
                 why_incomplete: Some("GitLab's comparison is too large to read".to_owned()),
                 commit_count: 0,
+                line: CommitLine::default(),
             }));
         };
         self.decode::<Answer>(Some(&body)).map(|answer| Some(answer.into()))
@@ -122,13 +131,14 @@ mod tests {
     #[test]
     fn both_names_of_a_rename_count() {
         let compare = read(
-            r#"{"commits":[{"id":"x"},{"id":"y"}],"compare_timeout":false,"compare_same_ref":false,
+            r#"{"commits":[{"id":"x"},{"id":"y"}],"commit":{"id":"y","title":"Two","author_name":null},
+            "compare_timeout":false,"compare_same_ref":false,
             "diffs":[{"old_path":"a/x.tf","new_path":"b/x.tf","renamed_file":true,"diff":""},
             {"old_path":"c","new_path":"c","too_large":true,"collapsed":true}]}"#,
         );
         assert_eq!(Vec::from_iter(&compare.paths), ["a/x.tf", "b/x.tf", "c"]);
         assert_eq!(compare.why_incomplete, None, "cut patches do not matter, names do");
-        assert_eq!(compare.commit_count, 2);
+        assert_eq!((compare.commit_count, &*compare.line.title), (2, "Two"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Branches and tags.
 
-use crate::{Client, Error, absent::Thing, call::Call, client::PAGE};
-use gantry_domain::{CommitSha, ProjectId};
+use crate::{Client, Error, absent::Thing, api::commits::RawLine, call::Call, client::PAGE};
+use gantry_domain::{CommitLine, CommitSha, ProjectId};
 use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -14,6 +14,8 @@ pub struct Branch {
     pub name: String,
     /// Its head.
     pub sha: CommitSha,
+    /// Its head's title and author.
+    pub line: CommitLine,
     /// Covered by a protection rule.
     pub protected: bool,
     /// Whether the token's user may push; where false, and merging is not allowed either, GitLab
@@ -34,6 +36,8 @@ pub struct Tag {
     pub name: String,
     /// The commit; for an annotated tag not the tag object.
     pub sha: CommitSha,
+    /// The commit's title and author.
+    pub line: CommitLine,
     /// Covered by a protection rule.
     pub protected: bool,
     /// When the commit was made, by its committer's clock.
@@ -74,22 +78,25 @@ struct RawCommit {
     id: CommitSha,
     #[serde(default, deserialize_with = "crate::reading::time")]
     committed_date: Option<Timestamp>,
+    #[serde(flatten)]
+    line: RawLine,
 }
 
 impl From<RawBranch> for Branch {
     fn from(raw: RawBranch) -> Self {
         let RawBranch { name, commit, protected, can_push, default, web_url } = raw;
-        let RawCommit { id, committed_date } = commit;
-        Self { name, sha: id, protected, can_push, default, committed_at: committed_date, web_url }
+        let RawCommit { id, committed_date: committed_at, line } = commit;
+        let line = line.into();
+        Self { name, sha: id, line, protected, can_push, default, committed_at, web_url }
     }
 }
 
 impl RawTag {
     /// None for a tag of something else than a commit, which Git allows.
     fn of_commit(self) -> Option<Tag> {
-        let RawCommit { id, committed_date } = self.commit?;
+        let RawCommit { id, committed_date: committed_at, line } = self.commit?;
         let Self { name, protected, .. } = self;
-        Some(Tag { name, sha: id, protected, committed_at: committed_date })
+        Some(Tag { name, sha: id, line: line.into(), protected, committed_at })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     trouble::gitlab_failure,
 };
 use gantry_domain::{
-    CommitSha, StackId,
+    CommitLine, CommitSha, StackId,
     decision::{Decision, Facts, decide},
     run::Interest,
     stack::Stack,
@@ -32,7 +32,7 @@ impl Projects<'_> {
         let live = client.branch(project, branch).await.map_err(gitlab_failure)?;
         let page = live.as_ref().and_then(|live| live.web_url.as_deref());
         self.note_page(&client, project, stacks, page).await?;
-        let live = live.map(|branch| branch.sha);
+        let (live, commit_line) = live.map(|live| (live.sha, live.line)).unzip();
         let before = known.as_ref().and_then(|k| k.value.head.clone());
         if known.is_some() && before == live {
             return Ok(match live {
@@ -51,7 +51,10 @@ impl Projects<'_> {
         }
         let (outcome, affected) = match &live {
             None => (format!("{branch} was deleted"), Vec::new()),
-            Some(head) => self.propose_branch(event, branch, head, stacks).await?,
+            Some(head) => {
+                let commit_line = commit_line.unwrap_or_default();
+                self.propose_branch(event, branch, (head, commit_line), stacks).await?
+            }
         };
         let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
         self.replace(Write::put(key, expect, &RefRecord { head: live, affected })?).await?;
@@ -62,7 +65,7 @@ impl Projects<'_> {
         &self,
         event: &Event,
         branch: &str,
-        head: &CommitSha,
+        (head, commit_line): (&CommitSha, CommitLine),
         stacks: &[Stack],
     ) -> Result<(String, Vec<StackId>), Failure> {
         let client = self.deps.gitlab().await?;
@@ -79,8 +82,13 @@ impl Projects<'_> {
             .map(|mr| mr.target_branch)
             .collect();
         let mut by_branch: BTreeMap<&str, Vec<&Stack>> = BTreeMap::new();
-        let mut decided =
-            Decided { commit: head, git_ref: branch, tracked_key: String::new(), each: Vec::new() };
+        let mut decided = Decided {
+            commit: head,
+            commit_line,
+            git_ref: branch,
+            tracked_key: String::new(),
+            each: Vec::new(),
+        };
         for stack in stacks {
             if targets.is_empty() || targets.contains(&stack.branch) {
                 by_branch.entry(&stack.branch).or_default().push(stack);
@@ -94,7 +102,7 @@ impl Projects<'_> {
         }
         for (tracked, tracking) in by_branch {
             let between = Between { from: tracked, base: None, to: head, straight: false };
-            let changes = self.changes(&client, event.project, &between, &tracking).await?;
+            let (changes, _) = self.changes(&client, event.project, &between, &tracking).await?;
             let facts = Facts::Branch { branch: branch.to_owned(), changes, is_tracked: false };
             decided.each.extend(tracking.into_iter().map(|s| (s, decide(&facts, s))));
         }

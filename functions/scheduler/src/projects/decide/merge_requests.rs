@@ -7,7 +7,7 @@ use crate::{
     trouble::gitlab_failure,
 };
 use gantry_domain::{
-    CommitSha, MergeRequestIid, ProjectId, StackId,
+    CommitLine, CommitSha, MergeRequestIid, ProjectId, StackId,
     decision::{Changes, Facts, Fork, decide},
     run::Interest,
     stack::Stack,
@@ -107,8 +107,8 @@ impl Projects<'_> {
         let project = event.project;
         let tracking: Vec<&Stack> =
             stacks.iter().filter(|s| s.branch == live.target_branch).collect();
-        let changes = if tracking.is_empty() {
-            Changes::Paths(BTreeSet::new())
+        let (changes, commit_line) = if tracking.is_empty() {
+            (Changes::Paths(BTreeSet::new()), CommitLine::default())
         } else {
             let base = live.diff_refs.as_ref().and_then(|refs| refs.base_sha.as_ref());
             let between = Between { from: &live.target_branch, base, to: head, straight: false };
@@ -130,6 +130,7 @@ impl Projects<'_> {
         };
         let decided = Decided {
             commit: head,
+            commit_line,
             git_ref: &live.source_branch,
             tracked_key: String::new(),
             each: stacks.iter().map(|s| (s, decide(&facts, s))).collect(),

@@ -58,6 +58,7 @@ impl Projects<'_> {
         } else if let Some(live) = &live {
             let mut decided = Decided {
                 commit: &live.sha,
+                commit_line: live.line.clone(),
                 git_ref: tag,
                 tracked_key: format!("tag#{tag}#{}", live.sha),
                 each: Vec::new(),

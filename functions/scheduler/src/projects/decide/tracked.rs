@@ -63,6 +63,7 @@ impl Projects<'_> {
             number: stored.value.number + 1,
             from: stored.value.decided.clone(),
             to: live.sha,
+            line: live.line,
         };
         let opened =
             TrackedBranch { open: Some(open.clone()), missing: false, ..stored.value.clone() };
@@ -88,7 +89,7 @@ impl Projects<'_> {
             Some(from) => {
                 let between =
                     Between { from: from.as_str(), base: Some(from), to: &open.to, straight: true };
-                Some(self.changes(&client, event.project, &between, &tracking).await?)
+                Some(self.changes(&client, event.project, &between, &tracking).await?.0)
             }
         };
         let facts = Facts::TrackedBranch { head: open.to.clone(), changes };
@@ -100,6 +101,7 @@ impl Projects<'_> {
         let facts_for = |stack: &Stack| if stack.branch == branch { &facts } else { &elsewhere };
         let decided = Decided {
             commit: &open.to,
+            commit_line: open.line.clone(),
             git_ref: branch,
             tracked_key: format!("decision#{branch}#{}", open.number),
             each: stacks.iter().map(|s| (s, decide(facts_for(s), s))).collect(),
