@@ -93,8 +93,6 @@ impl Default for Intervals {
 pub struct Host {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Where it listens for HTTPS.
-    pub tls_address: Option<SocketAddr>,
     /// The functions in it.
     pub system: Arc<System>,
     /// The file that holds the admin key.
@@ -205,7 +203,6 @@ impl Host {
         }
         tasks.spawn(sweep(Arc::clone(&system), config.intervals.sweep, stopped.clone()));
         let router = system.router.clone();
-        let tls_address = tls.as_ref().map(|tls| tls.address);
         if let Some(tls) = tls {
             tasks.spawn(tls.serve(router.clone(), until_stopped(stopped.clone())));
         }
@@ -219,7 +216,6 @@ impl Host {
         });
         Ok(Self {
             address,
-            tls_address,
             system,
             secrets_file,
             confinement: reach,

@@ -63,8 +63,7 @@ impl Tls {
         let listener = TcpListener::bind(self.address)
             .with_context(|| format!("cannot listen on {} (--tls-addr)", self.address))?;
         listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        Ok(Listening { tls: self, config, listener, address })
+        Ok(Listening { tls: self, config, listener })
     }
 
     /// Takes renewed files, for connections that begin afterwards. Never ends.
@@ -98,14 +97,12 @@ pub(crate) struct Listening {
     tls: Tls,
     config: RustlsConfig,
     listener: TcpListener,
-    /// The address.
-    pub(crate) address: SocketAddr,
 }
 
 impl Listening {
     /// Serves `router` there until `stopped` ends.
     pub(crate) async fn serve(self, router: Router, stopped: impl Future<Output = ()>) {
-        let Self { tls, config, listener, .. } = self;
+        let Self { tls, config, listener } = self;
         let handle = Handle::new();
         let server = match axum_server::from_tcp_rustls(listener, config.clone()) {
             Ok(server) => server.handle(handle.clone()),
@@ -170,7 +167,7 @@ mod tests {
         let router = Router::new().route("/", axum::routing::get(async || "here"));
         let stopped = async { drop(stopped.await) };
         let listening = tls(&folder).listen().unwrap();
-        let address = listening.address;
+        let address = listening.listener.local_addr().unwrap();
         let serve = tokio::spawn(listening.serve(router, stopped));
         assert_eq!(get(address, &certificate).await.unwrap(), "here");
         let other = issue(&folder);
