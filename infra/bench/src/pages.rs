@@ -7,7 +7,12 @@ use gantry_domain::{
     run::{Run, RunState},
     stack::{Stack, StackHead},
 };
-use gantry_store::{Expect, Write, config::SlugEntry, keys, scheduler::RunEntry};
+use gantry_store::{
+    Expect, Write,
+    config::SlugEntry,
+    keys,
+    scheduler::{FailedStack, ListedRun, RunEntry},
+};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Instant;
 
@@ -25,6 +30,10 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
     for (name, path) in [
         ("overview", "/".to_owned()),
         ("overview, searched", "/?search=s19".to_owned()),
+        ("overview, what failed", "/?state=failed".to_owned()),
+        ("runs", "/runs".to_owned()),
+        ("runs, those that failed", "/runs?state=failed".to_owned()),
+        ("runs, of nobody", "/runs?author=nobody".to_owned()),
         ("a stack", "/stacks/s0".to_owned()),
         ("a run", format!("/runs/{run}")),
         ("events", "/events".to_owned()),
@@ -79,6 +88,8 @@ async fn fill(world: &World) -> anyhow::Result<RunId> {
             };
             writes.push(Write::put(keys::run(&run.id), Expect::Any, &run)?);
             writes.push(Write::put(keys::stack_run(&stack.id, run.number), Expect::Any, &entry)?);
+            let listed = ListedRun::from(&run);
+            writes.push(Write::put(keys::listed(created_at, &run.id), Expect::Any, &listed)?);
             if run.number == RUNS_EACH {
                 let head = StackHead {
                     last_number: RUNS_EACH,
@@ -89,6 +100,11 @@ async fn fill(world: &World) -> anyhow::Result<RunId> {
                 if number < 150 {
                     let key = keys::waiting(created_at, &run.id);
                     writes.push(Write::put(key, Expect::Any, &entry)?);
+                }
+                // A hundred that failed; the list of them is full then.
+                if (150..250).contains(&number) {
+                    let failed = FailedStack { stack: stack.id.clone(), run: run.id.clone() };
+                    writes.push(Write::put(keys::failed(&stack.id), Expect::Any, &failed)?);
                 }
                 one = Some(run.id);
             }
