@@ -30,7 +30,7 @@ impl Stacks<'_> {
     pub(crate) async fn handle(&self, message: StackMessage) -> Result<(), Failure> {
         match message {
             StackMessage::Trigger { stack, event, trigger } => {
-                self.on_trigger(&stack, Some(&event), trigger).await
+                self.on_trigger(&stack, Some(&event), *trigger).await
             }
             StackMessage::Release { run, interest, because, .. } => {
                 self.on_release(&run, &interest, &because).await

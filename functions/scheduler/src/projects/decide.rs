@@ -15,7 +15,7 @@ use crate::{
     stacks::first_proposed,
 };
 use gantry_domain::{
-    CommitSha, RunId, StackId,
+    CommitLine, CommitSha, RunId, StackId,
     decision::Decision,
     run::{Interest, RunType, Trigger},
     stack::Stack,
@@ -30,6 +30,7 @@ use std::collections::BTreeSet;
 /// What was decided for the stacks of a project, on the way to their triggers.
 struct Decided<'a> {
     commit: &'a CommitSha,
+    commit_line: CommitLine,
     git_ref: &'a str,
     /// Names a tracked run; proposed ones are named by their commit.
     tracked_key: String,
@@ -105,6 +106,7 @@ impl Projects<'_> {
                 run_type: *run_type,
                 key,
                 commit: decided.commit.clone(),
+                commit_line: decided.commit_line.clone(),
                 git_ref: decided.git_ref.to_owned(),
                 tracked_branch: stack.branch.clone(),
                 fork_of: *fork_of,
@@ -116,7 +118,7 @@ impl Projects<'_> {
                 version: version.clone(),
             };
             let (stack, event) = (stack.id.clone(), event.id.clone());
-            Some(StackMessage::Trigger { stack, event, trigger })
+            Some(StackMessage::Trigger { stack, event, trigger: Box::new(trigger) })
         });
         Ok(self.deps.sender.send_all(triggers.collect()).await?)
     }

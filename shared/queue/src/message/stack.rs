@@ -23,7 +23,7 @@ pub enum StackMessage {
         /// The event that was decided.
         event: EventId,
         /// What to run.
-        trigger: Trigger,
+        trigger: Box<Trigger>,
     },
     /// A branch or merge request is no longer interested in a run.
     #[serde(rename = "unwant")]
@@ -156,7 +156,7 @@ impl Routing for StackMessage {
         match self {
             // One event can ask a stack for two runs, or add two interests to one.
             Self::Trigger { stack, event, trigger } => {
-                let Trigger { run_type, key, interest, .. } = trigger;
+                let Trigger { run_type, key, interest, .. } = &**trigger;
                 let what = short_digest(&[&run_type.to_string(), key, &json(interest)]);
                 format!("{event}.{stack}.{what}")
             }
