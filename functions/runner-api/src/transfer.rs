@@ -27,10 +27,16 @@ use gantry_queue::SourceMessage;
 /// Bodies that are gzip archives.
 const GZIP: &str = "application/gzip";
 
-/// `GET source`: the archive, 202 and what is waited for while it is fetched, 422 when it cannot be
+/// `GET source`: the archive that was uploaded, or the commit's; 202 and what is waited for while it is fetched, 422 when it cannot be
 /// had.
 pub(crate) async fn source(State(deps): State<Deps>, holder: Holder) -> Result<Response, Refusal> {
     let run = &holder.run.value;
+    if let Some(upload) = &run.upload {
+        let key = objects::upload(&run.stack, &upload.digest);
+        let gone = "What was uploaded is no longer stored. Upload the folder again.";
+        let gone = || Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, gone);
+        return send(&deps.objects, &key, GZIP).await?.ok_or_else(gone);
+    }
     let key = objects::source(run.repository.key(), &run.commit);
     if let Some(archive) = send(&deps.objects, &key, GZIP).await? {
         return Ok(archive);

@@ -4,7 +4,7 @@
 use crate::{integration::Integration, run::Run, stack::Stack};
 
 /// Why the run gets no runner any more, in words for people: its stack was deleted, detached from
-/// its GitLab server, or moved to another project or branch since the run was made.
+/// its GitLab server, moved to another project or branch, or does not allow uploaded code any more.
 pub fn outdated(
     run: &Run,
     stack: Option<&Stack>,
@@ -16,6 +16,9 @@ pub fn outdated(
     };
     if stack.repository != run.repository || stack.branch != run.tracked_branch {
         return Some(format!("The {word} was moved to another project or branch"));
+    }
+    if run.upload.is_some() && !stack.settings.local_previews {
+        return Some("The stack no longer allows previews of uploaded code".to_owned());
     }
     (!stack.is_attached(integration))
         .then(|| format!("The {word} was detached from its GitLab server"))

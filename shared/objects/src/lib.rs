@@ -272,6 +272,11 @@ pub mod keys {
         format!("source/{repository}/waits.json")
     }
 
+    /// An archive that somebody uploaded for a preview of a stack. It is named by what it holds.
+    pub fn upload(stack: impl Display, digest: impl Display) -> String {
+        format!("source/upload/{stack}/{digest}.tar.gz")
+    }
+
     /// A version of a module as the registry hands it out. It is named by what it holds.
     pub fn module(module: impl Display, digest: impl Display) -> String {
         format!("modules/{module}/{digest}.tar.gz")

@@ -156,7 +156,8 @@ impl Runs<'_> {
     /// Raises what GitLab should show of the run: its commit's statuses, the notes of the merge
     /// requests that are interested in it, and the stack's environment.
     async fn tell_gitlab(&self, run: &Run) -> Result<(), Failure> {
-        let Some(project) = run.project() else { return Ok(()) };
+        // What was uploaded is no commit's: GitLab shows nothing of it.
+        let Some(project) = run.project().filter(|_| run.upload.is_none()) else { return Ok(()) };
         self.deps
             .raise(FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 })
             .await?;

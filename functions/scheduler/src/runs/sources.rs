@@ -20,7 +20,9 @@ impl Runs<'_> {
         before: Position,
         run: &mut Run,
     ) -> Result<(), StoreError> {
-        let comes = run.position == Position::Queue
+        // What was uploaded is there already.
+        let comes = run.upload.is_none()
+            && run.position == Position::Queue
             && matches!(before, Position::Nowhere | Position::StackQueue | Position::Waiting);
         if comes && run.phase == Phase::Plan && !self.is_fetched(run).await? {
             run.position = Position::Source;

@@ -52,6 +52,10 @@ pub struct Settings {
     /// confirmation or has failed.
     #[serde(default)]
     pub mention: bool,
+    /// Allow previews of uploaded code: whoever has a key with the role deploy can then run any code
+    /// with what the stack's previews get.
+    #[serde(default)]
+    pub local_previews: bool,
     /// Gantry stores the state; false if the stack uses its own backend.
     pub manage_state: bool,
     /// Free labels for searching.
@@ -72,6 +76,7 @@ impl Settings {
         "on_tag",
         "tracked_queue",
         "mention",
+        "local_previews",
         "manage_state",
         "hooks",
     ];
@@ -84,7 +89,7 @@ mod tests {
 
     #[test]
     fn only_what_came_later_may_be_missing_in_a_record() {
-        let later = ["description", "var_files", "pool", "roles", "mention"];
+        let later = ["description", "var_files", "pool", "roles", "mention", "local_previews"];
         let Value::Object(all) = json!(Settings::default()) else { panic!() };
         for name in all.keys() {
             let mut record = all.clone();
