@@ -23,6 +23,7 @@ mod modules;
 mod openapi;
 mod operations;
 mod pages;
+mod previews;
 mod refusal;
 mod registry;
 mod routes;

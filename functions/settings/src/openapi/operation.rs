@@ -96,7 +96,8 @@ pub(crate) struct Operation {
 /// What a request's body has.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyOf {
-    schema: SchemaOf,
+    /// Its fields; none where it is no JSON.
+    schema: Option<SchemaOf>,
     required: bool,
     /// What it is when it is packed with gzip, where that is taken.
     packed: Option<&'static str>,
@@ -105,12 +106,17 @@ pub(crate) struct BodyOf {
 impl BodyOf {
     /// A body that must be there.
     pub(crate) const fn required<B: JsonSchema>() -> Self {
-        Self { schema: schema_of::<B>, required: true, packed: None }
+        Self { schema: Some(schema_of::<B>), required: true, packed: None }
     }
 
     /// A body that may be empty.
     pub(crate) const fn optional<B: JsonSchema>() -> Self {
-        Self { schema: schema_of::<B>, required: false, packed: None }
+        Self { schema: Some(schema_of::<B>), required: false, packed: None }
+    }
+
+    /// An archive.
+    pub(crate) const fn archive(words: &'static str) -> Self {
+        Self { schema: None, required: true, packed: Some(words) }
     }
 
     /// It may be packed with gzip.
@@ -202,8 +208,10 @@ impl Operation {
             described["parameters"] = parameters.into();
         }
         if let Some(body) = &self.body {
-            let schema = schemas.request(body.schema);
-            let mut content = json!({ JSON: { "schema": schema } });
+            let mut content = json!({});
+            if let Some(schema) = body.schema {
+                content[JSON] = json!({ "schema": schemas.request(schema) });
+            }
             if let Some(packed) = body.packed {
                 let schema = json!({ "type": "string", "format": "binary", "description": packed });
                 content["application/gzip"] = json!({ "schema": schema });
@@ -285,6 +293,7 @@ fn in_path(path: &str, name: &str) -> &'static str {
         "id" if below("keys") => "The key's ID, its name, or the key itself.",
         "id" if below("events") => "The event's ID.",
         "id" => "The run's ID.",
+        "digest" => "The archive's SHA-256, in lower-case hexadecimal digits.",
         "request" => "The request's ID: `request` in its response.",
         "version" if below("modules") => "The version number.",
         "version" => "Gantry's number for the version, or `current`.",

@@ -27,13 +27,23 @@ pub(crate) struct RunSummary {
     run_type: RunType,
     /// Its state.
     state: RunState,
+    /// The commit whose code it executes; for an upload, the one that the code is based on, which
+    /// GitLab may not have.
     commit: CommitSha,
+    /// The first line of the commit's message; null if GitLab did not tell it.
+    commit_title: Option<String>,
+    /// The commit's author, as Git has the name.
+    commit_author: Option<String>,
     /// The branch or tag that it was started for.
     git_ref: String,
     /// Why it was started.
     reason: String,
     /// Who asked for it, if somebody did.
     by: Option<String>,
+    /// Where its code comes from. What was uploaded is never applied, and GitLab shows nothing of it.
+    source: RunSource,
+    /// The name of the key that uploaded the code, if it was uploaded.
+    uploaded_by: Option<String>,
     /// What its plan would do, in numbers; null until it is planned.
     delta: Option<Delta>,
     /// Its plan was applied.
@@ -46,6 +56,17 @@ pub(crate) struct RunSummary {
     since: Timestamp,
     /// Its page in Gantry; null if the installation's public URL is not known.
     page: Option<String>,
+}
+
+/// Where a run's code comes from.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum RunSource {
+    /// A commit.
+    Commit,
+    /// Somebody's working folder.
+    Upload,
 }
 
 /// A run: one execution of a stack, or of a module's test, for one commit.
@@ -151,9 +172,13 @@ pub(super) fn summary(app: &App, run: Run) -> RunSummary {
         run_type: run.run_type,
         state: run.state,
         commit: run.commit,
+        commit_title: Some(run.commit_line.title).filter(|title| !title.is_empty()),
+        commit_author: Some(run.commit_line.author).filter(|author| !author.is_empty()),
         git_ref: run.git_ref,
         reason: run.reason,
         by: run.by,
+        source: if run.upload.is_some() { RunSource::Upload } else { RunSource::Commit },
+        uploaded_by: run.upload.map(|upload| upload.by),
         delta: run.delta,
         applied: run.applied,
         created_at: run.created_at,
@@ -219,7 +244,7 @@ fn links(
     integration: Option<&Integration>,
 ) -> Links {
     let commit = project_page(run, stack, integration)
-        .filter(|_| run.fork_of.is_none())
+        .filter(|_| run.fork_of.is_none() && run.upload.is_none())
         .map(|project| format!("{project}/-/commit/{}", run.commit));
     Links {
         log: format!("/api/v1/runs/{}/log", run.id),
@@ -250,7 +275,7 @@ pub(crate) fn actions(run: &Run, may_start: bool) -> Vec<&'static str> {
         RunState::Unconfirmed | RunState::Confirmed => vec!["discard"],
         RunState::Destroying => Vec::new(),
         state if state.is_final() => {
-            if may_start && run.run_type != RunType::Test {
+            if may_start && run.run_type != RunType::Test && run.upload.is_none() {
                 vec!["retry"]
             } else {
                 Vec::new()
