@@ -108,7 +108,11 @@ fn is_color(codes: &str) -> bool {
     {
         return false;
     }
-    let mut codes = codes.split(';');
+    // A terminal reads 08 as 8, and what follows a colon belongs to the code before it.
+    let mut codes = codes.split(';').map(|code| {
+        let code = code.trim_start_matches('0');
+        code.split(':').next().unwrap_or(code)
+    });
     while let Some(code) = codes.next() {
         match code {
             "8" => return false,
@@ -142,6 +146,8 @@ mod tests {
     fn colors_stay_and_nothing_else_that_a_terminal_obeys() {
         check("\u{1b}[1m\u{1b}[32m+\u{1b}[0m a", "\u{1b}[1m\u{1b}[32m+\u{1b}[0m a", "+ a");
         check("\u{1b}[38;5;8mx\u{1b}[m", "\u{1b}[38;5;8mx\u{1b}[m", "x");
+        check("\u{1b}[08mhidden\u{1b}[0;0008mtoo\u{1b}[8:0m.", "hiddentoo.", "hiddentoo.");
+        check("\u{1b}[038;05;08mx\u{1b}[00m", "\u{1b}[038;05;08mx\u{1b}[00m", "x");
         check("\u{1b}[8mhidden\u{1b}[31;8mtoo", "hiddentoo", "hiddentoo");
         check("a\u{1b}[2Jb\u{1b}[1;1Hc\u{9b}2Kd\u{1b}[?25le", "abcde", "abcde");
         check(
