@@ -23,7 +23,7 @@ pub(crate) async fn login(login: Login, around: Surroundings) -> Said {
     let is_overridden = url.is_some() || key.is_some();
     let mut screen = Screen::new(out, err, no_color);
     let prepared = prepare(&login, folder, &mut screen, person.as_mut());
-    let Prepared { mut hosts, base, mut host, mut is_stored } = match prepared {
+    let Prepared { base, mut host, mut is_stored } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return (screen, Err(error)),
     };
@@ -58,9 +58,12 @@ pub(crate) async fn login(login: Login, around: Surroundings) -> Said {
             Err(error) => return (screen, Err(error)),
         }
     }
-    hosts.current = Some(address.clone());
-    hosts.hosts.insert(address.clone(), host);
-    if let Err(error) = hosts.save(folder) {
+    let stored = Hosts::change(folder, |hosts| {
+        hosts.current = Some(address.clone());
+        hosts.hosts.insert(address.clone(), host);
+        Ok(())
+    });
+    if let Err(error) = stored {
         return (screen, Err(error));
     }
     let words = match is_stored {
@@ -78,7 +81,6 @@ pub(crate) async fn login(login: Login, around: Surroundings) -> Said {
 }
 
 struct Prepared {
-    hosts: Hosts,
     base: Base,
     host: Host,
     /// The key is one that is stored already.
@@ -119,7 +121,7 @@ fn prepare(
         (None, None) => (typed(base.as_str(), screen, person)?, false),
     };
     let host = Host { key, insecure_http: insecure && !base.is_local(), ca_file };
-    Ok(Prepared { hosts, base, host, is_stored })
+    Ok(Prepared { base, host, is_stored })
 }
 
 fn typed(
@@ -155,10 +157,11 @@ pub(crate) fn logout(url: Option<&str>, around: Surroundings) -> Said {
     let folder = around.folder;
     let mut screen = Screen::new(around.out, around.err, around.no_color);
     let forget = |screen: &mut Screen| {
-        let mut hosts = Hosts::load(folder.as_deref())?;
-        let address = hosts.remove(url)?;
-        hosts.save(folder.as_deref())?;
-        let now = match &hosts.current {
+        let (address, current) = Hosts::change(folder.as_deref(), |hosts| {
+            let address = hosts.remove(url)?;
+            Ok((address, hosts.current.clone()))
+        })?;
+        let now = match current {
             Some(current) => format!(" Commands talk to {current} now."),
             None => String::new(),
         };
