@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// A run in a list.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,6 +19,8 @@ pub(crate) struct RunSummary {
     pub(crate) git_ref: String,
     pub(crate) reason: String,
     pub(crate) by: Option<String>,
+    /// Whoever uploaded its code, where that is no commit's.
+    pub(crate) uploaded_by: Option<String>,
     pub(crate) delta: Option<Delta>,
     pub(crate) applied: bool,
     /// One line on how it ended other than well.
@@ -54,6 +57,15 @@ impl RunSummary {
         match self.number {
             Some(number) => format!("{}#{number}", self.stack),
             None => self.id.clone(),
+        }
+    }
+
+    /// What it executes: a commit, or what somebody uploaded.
+    pub(crate) fn code(&self) -> String {
+        let commit = self.short_commit();
+        match &self.uploaded_by {
+            Some(by) => format!("Uploaded by {by}, based on {commit}"),
+            None => commit.to_owned(),
         }
     }
 
@@ -186,6 +198,16 @@ pub(crate) struct LastApplied {
     pub(crate) at: Timestamp,
 }
 
+/// Where an archive is uploaded to.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct UploadPlace {
+    /// A signed address; none where the API itself takes it.
+    pub(crate) url: Option<String>,
+    /// What has to come with it there.
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
 /// Something that was asked for.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Command {
@@ -227,6 +249,9 @@ mod tests {
         assert_eq!((run.kind, run.state), (Kind::Other, State::Other));
         assert!(!run.state.is_final());
         assert_eq!((run.name().as_str(), run.short_commit()), ("network#6", "4f1c2ab0"));
+        assert_eq!(run.code(), "4f1c2ab0");
+        let uploaded = RunSummary { uploaded_by: Some("ada".to_owned()), ..run.clone() };
+        assert_eq!(uploaded.code(), "Uploaded by ada, based on 4f1c2ab0");
         let older = RunSummary { number: None, ..run };
         assert_eq!(older.name(), "r-1");
     }

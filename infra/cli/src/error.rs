@@ -143,6 +143,14 @@ pub(crate) fn unreachable(base: &str, problem: &reqwest::Error) -> Error {
     Error::Unreachable(format!("{base} cannot be reached: {why}{stop}"))
 }
 
+/// What kept us from an answer may be over in a moment: not where the address or the trust in it is
+/// wrong, and not after a long wait.
+pub(crate) fn may_pass(problem: &reqwest::Error) -> bool {
+    let is_wrong =
+        matches!(cause(problem), Some(Cause::Certificate(_) | Cause::Tls(_) | Cause::Name));
+    !is_wrong && !problem.is_timeout() && !problem.is_redirect() && !problem.is_builder()
+}
+
 enum Cause {
     Certificate(rustls::CertificateError),
     Tls(rustls::Error),

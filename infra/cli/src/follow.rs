@@ -128,10 +128,13 @@ async fn write_log(
         for piece in &part.pieces {
             session.screen.log(&piece.text)?;
         }
-        if part.next.is_some() {
-            *after = part.next;
+        let more = part.more;
+        let next = part.next.or_else(|| after.clone());
+        if more {
+            session.must_go_on(after.as_ref(), next.as_ref())?;
         }
-        if !part.more {
+        *after = next;
+        if !more {
             return Ok(());
         }
     }
@@ -175,7 +178,11 @@ async fn whole_log(session: &mut Session, id: &str) -> Result<Value, Error> {
         if let Value::Array(found) = part["pieces"].take() {
             pieces.extend(found);
         }
-        after = part["next"].as_str().map(str::to_owned).or(after);
+        let next = part["next"].as_str().map(str::to_owned).or_else(|| after.clone());
+        if part["more"] == true {
+            session.must_go_on(after.as_ref(), next.as_ref())?;
+        }
+        after = next;
         if part["more"] != true {
             let ended = part["ended"] == true;
             return Ok(json!({ "pieces": pieces, "next": after, "more": false, "ended": ended }));
@@ -216,7 +223,8 @@ pub(crate) fn outcome(run: &Run) -> String {
              then unblock the stack on its page."
         ),
         State::Failed => {
-            format!("{name} failed{why} Fix the cause, then run `gantry plan {}`.", of.stack)
+            let again = if of.uploaded_by.is_some() { "preview" } else { "plan" };
+            format!("{name} failed{why} Fix the cause, then run `gantry {again} {}`.", of.stack)
         }
         State::Stopped => format!("{name} was stopped{why}"),
         State::Canceled => format!("{name} was canceled{why}"),
@@ -240,6 +248,11 @@ mod tests {
         .unwrap()
     }
 
+    fn uploaded(mut run: Run) -> Run {
+        run.summary.uploaded_by = Some("ada".to_owned());
+        run
+    }
+
     #[test]
     fn what_a_run_came_to_is_said_with_what_to_do_next() {
         let all = [
@@ -250,6 +263,7 @@ mod tests {
             run("proposed", "finished", 0, false, ""),
             run("tracked", "failed", 0, false, "Error: No such file."),
             Run { lost: true, ..run("tracked", "failed", 0, false, "") },
+            uploaded(run("proposed", "failed", 0, false, "Error: No such file.")),
             run("tracked", "stopped", 0, false, "Stopped by ada"),
             run("tracked", "canceled", 0, false, ""),
             run("tracked", "discarded", 1, false, "Superseded by a newer run"),
@@ -263,6 +277,7 @@ mod tests {
         network#6 is previewed: no changes.
         network#6 failed: Error: No such file. Fix the cause, then run `gantry plan network`.
         network#6 failed. Its apply was lost, and the stack is blocked: look at the state, then unblock the stack on its page.
+        network#6 failed: Error: No such file. Fix the cause, then run `gantry preview network`.
         network#6 was stopped: Stopped by ada.
         network#6 was canceled.
         network#6 was discarded: Superseded by a newer run.

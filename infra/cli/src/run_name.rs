@@ -102,7 +102,10 @@ async fn id_of(session: &mut Session, stack: &Slug, number: u64) -> Result<Strin
         }
         let is_past = page.runs.last().and_then(|run| run.number).is_some_and(|last| last < number);
         match page.next {
-            Some(next) if !is_past => after = Some(next),
+            Some(next) if !is_past => {
+                session.must_go_on(after.as_ref(), Some(&next))?;
+                after = Some(next);
+            }
             _ => {
                 let stack = stack.as_str();
                 return Err(Error::Failed(format!(

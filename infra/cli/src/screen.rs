@@ -21,12 +21,22 @@ pub(crate) struct Screen {
     has_progress: bool,
     /// What was said last of the progress, without how long.
     progress: String,
+    /// Logs are written.
+    pub(crate) shows_log: bool,
 }
 
 impl Screen {
     pub(crate) fn new(out: Stream, err: Stream, no_color: bool) -> Self {
         let log = LogText::new(out.is_terminal && !no_color);
-        Self { out, err, log, is_in_line: false, has_progress: false, progress: String::new() }
+        Self {
+            out,
+            err,
+            log,
+            is_in_line: false,
+            has_progress: false,
+            progress: String::new(),
+            shows_log: true,
+        }
     }
 
     /// A person looks at the results.
@@ -54,7 +64,7 @@ impl Screen {
     /// The next piece of a log.
     pub(crate) fn log(&mut self, piece: &str) -> Result<(), Error> {
         let text = self.log.read(piece);
-        if text.is_empty() {
+        if text.is_empty() || !self.shows_log {
             return Ok(());
         }
         self.clear();

@@ -59,7 +59,10 @@ fn detail(run: &Run, page: &str) -> String {
     };
     let by_itself = if run.autodeploy { ", applied without confirmation" } else { "" };
     line("Type", &format!("{}{by_itself}", words::kind(of.kind)));
-    line("Commit", &format!("{} ({})", of.commit, of.git_ref));
+    match &of.uploaded_by {
+        Some(_) => line("Code", &format!("{} (not from a commit)", of.code())),
+        None => line("Commit", &format!("{} ({})", of.commit, of.git_ref)),
+    }
     let by = of.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
     line("Reason", &format!("{}{by}", of.reason));
     line("Started", &words::ago(of.created_at, now));

@@ -5,6 +5,7 @@
 
 mod decide;
 mod login;
+mod preview;
 mod read;
 mod support;
 mod trouble;

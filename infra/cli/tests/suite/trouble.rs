@@ -85,3 +85,22 @@ async fn a_run_is_followed_through_an_outage() {
     assert!(said.code == 1 && said.err.ends_with("then run `gantry plan network`.\n"), "{said:?}");
     gantry.change(|script| assert_eq!((script.busy, script.outage), (0, None)));
 }
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_made_again_where_that_does_no_harm() {
+    let gantry = Gantry::start_after(Script::default(), 2).await;
+    let said = gantry.says("gantry stacks").await;
+    assert!(said.code == 0 && said.err.is_empty(), "{said:?}");
+    let gantry = Gantry::start_after(Script::default(), 1).await;
+    let said = gantry.says("gantry plan network --no-wait").await;
+    assert!(said.code == 1 && gantry.posts().is_empty(), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_list_that_leads_to_where_it_was_ends() {
+    let gantry = Gantry::start(Script { is_stuck: true, ..Script::default() }).await;
+    for line in ["gantry stacks", "gantry logs r-8c41d7", "gantry logs r-8c41d7 --json"] {
+        let said = gantry.says(line).await;
+        assert!(said.code == 1 && said.err.contains("again and again"), "{line}: {said:?}");
+    }
+}
