@@ -45,6 +45,8 @@ pub(crate) struct Runners {
     active: Vec<Active>,
     /// How many were ever active at once.
     pub(crate) most_at_once: usize,
+    /// The SHA-256 of the source that a run got last.
+    pub(crate) sources: HashMap<RunId, String>,
     /// Phases that were executed, in order: `network plan`, `network apply`.
     pub(crate) done: Vec<String>,
 }
@@ -78,6 +80,7 @@ impl Runners {
             absent: false,
             active: Vec::new(),
             most_at_once: 0,
+            sources: HashMap::new(),
             done: Vec::new(),
         }
     }
@@ -196,7 +199,7 @@ impl Runners {
     }
 
     /// What became of the source.
-    async fn source(&self, index: usize) -> Source {
+    async fn source(&mut self, index: usize) -> Source {
         let call = self
             .http
             .get(format!("{}/runner/v1/source", self.api))
@@ -210,6 +213,11 @@ impl Runners {
             StatusCode::GONE => Source::There,
             status => {
                 assert!(status.is_success(), "the source was answered with {status}");
+                // Cut short, it is as good as not there.
+                if let Ok(source) = answer.bytes().await {
+                    let run = self.active[index].claim.run.clone();
+                    self.sources.insert(run, sha256(&source));
+                }
                 Source::There
             }
         }
@@ -346,7 +354,7 @@ fn failed(summary: &str) -> ReportKind {
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     gantry_domain::ids::sha256(bytes).iter().fold(String::new(), |mut text, byte| {
         let _cannot_fail = write!(text, "{byte:02x}");

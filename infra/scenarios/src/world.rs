@@ -6,10 +6,10 @@ use crate::{
     programs::Programs,
     proxy::Proxy,
     pump::Pump,
-    runner::{Planned, Runners, answer},
+    runner::{Planned, Runners, answer, sha256},
     stops::{self, Stops},
 };
-use gantry_domain::{protocol::NextAnswer, stack::Tool};
+use gantry_domain::{RunId, protocol::NextAnswer, stack::Tool};
 use gantry_fake_gitlab::{
     Config, FakeGitlab, MergeRequestIid, MergeRequestSpec, Person, ProjectId, ProjectOptions,
     StatusView, UserId,
@@ -205,6 +205,30 @@ impl World {
         let status = answer.status();
         let text = answer.text().await.unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Uploads an archive for a preview of a stack. The path of the command that starts it, and the
+    /// archive's SHA-256.
+    pub async fn upload(&mut self, slug: &str, archive: &[u8]) -> (String, String) {
+        let digest = sha256(archive);
+        let path = format!("/stacks/{slug}/previews/{digest}");
+        loop {
+            self.take_over().await;
+            let request = self.http.put(format!("{}/api/v1{path}", self.installation.base));
+            let request = request.bearer_auth(&self.key).body(archive.to_vec());
+            let answer = request.send().await.unwrap();
+            let (status, said) = (answer.status(), answer.text().await.unwrap_or_default());
+            // Who gets no answer, because the process ended, uploads it again.
+            if !self.take_over().await {
+                assert!(status.is_success(), "the upload was answered with {status}: {said}");
+                return (format!("{path}/start"), digest);
+            }
+        }
+    }
+
+    /// The SHA-256 of the source that a run's runner got.
+    pub fn source_of(&self, run: &str) -> Option<&str> {
+        self.runners.sources.get(&run.parse::<RunId>().ok()?).map(String::as_str)
     }
 
     /// A worker of the pool comes by: runners take every run that waits for one.

@@ -11,6 +11,7 @@ mod stories {
     mod modules;
     mod moods;
     mod outside;
+    mod previews;
     mod refusals;
     mod renames;
     mod runners;
