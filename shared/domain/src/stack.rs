@@ -6,12 +6,14 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod dot_env;
 mod head;
 mod paths;
 mod settings;
 mod timeouts;
 mod variable_names;
 
+pub use dot_env::DotEnv;
 pub use head::{Blocked, LastApplied, StackHead};
 pub use paths::{InvalidRoot, InvalidVarFile, in_repository, normalize_root, normalize_var_file};
 pub use settings::Settings;
