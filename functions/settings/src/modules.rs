@@ -5,7 +5,7 @@ use crate::{
     access::Caller,
     app::App,
     commands::{self, CommandView},
-    form::{Body, Form, Params},
+    form::{Body, Errors, Form, Params},
     openapi,
     refusal::{Answer, Done, Refusal},
     runs,
@@ -57,7 +57,7 @@ pub(crate) async fn list(
 
 /// `POST /api/v1/modules`
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
-    let made = stacks::make(&app, Kind::Module, body).await?;
+    let made = stacks::make(&app, Kind::Module, body, Errors::new()).await?;
     let slug = made.stack.slug().clone();
     let done = Done::new(format!("created the module {slug}"));
     let module = stacks::find_of(&app, Kind::Module, slug.as_str()).await?;
@@ -87,7 +87,7 @@ pub(crate) async fn edit(
 ) -> Answer<impl IntoResponse> {
     let before = stacks::find_of(&app, Kind::Module, &slug).await?;
     let based_on = stacks::tag_of(&headers);
-    let (_, version, changed) = stacks::change(&app, before, body, based_on).await?;
+    let (_, version, changed) = stacks::change(&app, before, body, based_on, Errors::new()).await?;
     let module = stacks::find_of(&app, Kind::Module, &slug).await?;
     let done = Done::new(format!("changed {changed}"));
     let tag = [(header::ETAG, stacks::etag(version))];
@@ -419,7 +419,7 @@ pub(crate) async fn ask_version(
 ) -> Answer<CommandView> {
     let mut form = Form::new(body);
     let version = form.required_text("version", "Enter the version number, such as 1.2.0.");
-    let commit = form.choice::<CommitSha>("commit");
+    let commit = form.text("commit");
     let version = version.and_then(|text| match text.parse::<Version>() {
         Ok(version) if version.build.is_empty() => Some(version),
         _ => {
@@ -430,6 +430,7 @@ pub(crate) async fn ask_version(
     form.check()?;
     let module = stacks::find_of(app, Kind::Module, slug).await?.value;
     let Some(version) = version else { return Err(Refusal::not_found("version")) };
+    let commit = commands::find_commit(app, &module, commit.as_deref()).await?;
     let key = keys::version(&module.id, &version);
     let known = app.store.get::<VersionRecord>(&key).await?;
     if known.is_some_and(|known| known.value.state == VersionState::Active) {

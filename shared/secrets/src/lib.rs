@@ -4,6 +4,7 @@
 //! Every secret is a [`SecretString`]: it has no `Display`, and its `Debug` says nothing.
 
 mod file;
+mod handed_back;
 pub mod links;
 mod manager;
 mod sealing;
@@ -11,6 +12,7 @@ mod session;
 mod tokens;
 
 pub use file::FileSecrets;
+pub use handed_back::HandedBack;
 pub use manager::ManagedSecrets;
 pub use sealing::{SealError, Sealer};
 pub use session::{SESSION_COOKIE, SESSION_LASTS, Session};

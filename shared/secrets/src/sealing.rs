@@ -31,9 +31,14 @@ impl Sealer {
 
     /// Encrypts `value`; the result opens only for the same stack and name.
     pub fn seal(&self, stack: &StackId, name: &str, value: &str) -> Result<String, SealError> {
+        self.encrypt(value, &bound_to(stack, name))
+    }
+
+    /// Encrypts `value`; the result opens only when `bound_to` is the same.
+    pub(crate) fn encrypt(&self, value: &str, bound_to: &[u8]) -> Result<String, SealError> {
         let mut nonce = [0u8; NONCE];
         rand::rng().fill_bytes(&mut nonce);
-        let payload = Payload { msg: value.as_bytes(), aad: &bound_to(stack, name) };
+        let payload = Payload { msg: value.as_bytes(), aad: bound_to };
         let sealed = self.0.encrypt(&Nonce::from(nonce), payload).map_err(|_| SealError)?;
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&nonce);
@@ -48,6 +53,11 @@ impl Sealer {
         name: &str,
         sealed: &str,
     ) -> Result<SecretString, SealError> {
+        self.decrypt(sealed, &bound_to(stack, name))
+    }
+
+    /// Decrypts what [`Sealer::encrypt`] made.
+    pub(crate) fn decrypt(&self, sealed: &str, bound_to: &[u8]) -> Result<SecretString, SealError> {
         let bytes = STANDARD_NO_PAD.decode(sealed).map_err(|_| SealError)?;
         let (head, rest) = bytes.split_first().ok_or(SealError)?;
         if *head != VERSION || rest.len() < NONCE {
@@ -55,7 +65,7 @@ impl Sealer {
         }
         let (nonce, sealed) = rest.split_at(NONCE);
         let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| SealError)?;
-        let payload = Payload { msg: sealed, aad: &bound_to(stack, name) };
+        let payload = Payload { msg: sealed, aad: bound_to };
         let opened = self.0.decrypt(&Nonce::from(nonce), payload).map_err(|_| SealError)?;
         String::from_utf8(opened).map(SecretString::from).map_err(|_| SealError)
     }

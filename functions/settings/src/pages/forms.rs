@@ -1,6 +1,6 @@
 //! A form as it is shown: what was typed, or what is there, and what is wrong with it.
 
-use super::fields::as_time;
+use super::{fields::as_time, kept::Keeper};
 use crate::{form::Errors, refusal::Refusal};
 use gantry_domain::masking::Weakness;
 use serde_json::{Map, Value};
@@ -13,6 +13,8 @@ pub(super) struct FormView {
     errors: Errors,
     /// Secrets that are kept and cannot be masked, by the names of their variables.
     weak: BTreeMap<String, Weakness>,
+    /// Secrets that were typed, sealed, by their fields.
+    kept: BTreeMap<String, String>,
     /// What is wrong as a whole.
     pub(super) problem: Option<String>,
 }
@@ -36,6 +38,41 @@ impl FormView {
     ) -> Self {
         self.weak = weak.into_iter().map(|(name, weakness)| (name.to_owned(), weakness)).collect();
         self
+    }
+
+    /// The same, and it tells of errors that the refusal may not have.
+    #[must_use]
+    pub(super) fn telling(mut self, errors: Errors) -> Self {
+        self.errors.extend(errors);
+        self
+    }
+
+    /// The same, with the secret variables that were typed.
+    #[must_use]
+    pub(super) fn keeping_secrets(mut self, keeper: &Keeper) -> Self {
+        let rows = self.value("variables").and_then(Value::as_array).cloned().unwrap_or_default();
+        for (at, row) in rows.iter().enumerate() {
+            let is_secret = row.get("secret").and_then(Value::as_bool) == Some(true);
+            if let Some(typed) = row.get("value").and_then(Value::as_str).filter(|_| is_secret) {
+                self = self.keeping(keeper, &format!("variables[{at}].value"), typed);
+            }
+        }
+        self
+    }
+
+    /// The same, with a secret that was typed. One that is wrong itself is typed again.
+    #[must_use]
+    pub(super) fn keeping(mut self, keeper: &Keeper, field: &str, typed: &str) -> Self {
+        let keeps = !typed.is_empty() && !self.errors.contains_key(field);
+        if let Some(sealed) = keeps.then(|| keeper.seal(field, typed)).flatten() {
+            self.kept.insert(field.to_owned(), sealed);
+        }
+        self
+    }
+
+    /// The sealed text of a secret that was typed before.
+    pub(super) fn kept(&self, field: &str) -> Option<&str> {
+        self.kept.get(field).map(String::as_str)
     }
 
     fn value(&self, name: &str) -> Option<&Value> {
@@ -127,6 +164,7 @@ impl FormView {
         let value = if secret { String::new() } else { text("value") };
         VariableRow {
             at,
+            kept: self.kept(&format!("variables[{at}].value")).map(str::to_owned),
             name: text("name"),
             lines: lines_of(&value),
             value,
@@ -146,6 +184,8 @@ pub(super) struct VariableRow {
     pub(super) at: usize,
     pub(super) name: String,
     pub(super) value: String,
+    /// The secret value that was typed before, sealed.
+    pub(super) kept: Option<String>,
     /// How many lines its field has.
     pub(super) lines: usize,
     pub(super) secret: bool,

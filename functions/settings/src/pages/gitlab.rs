@@ -3,7 +3,9 @@
 use super::{
     fields::Fields,
     forms::FormView,
-    go_to, page, respond,
+    go_to,
+    kept::{Keeper, TYPE_AGAIN},
+    page, respond,
     shell::{Frame, Shell},
     show::{PastTrouble, Trouble},
 };
@@ -11,7 +13,7 @@ use crate::{
     app::App,
     form::Params,
     integration::{self, IntegrationView},
-    refusal::{Answer, Done},
+    refusal::{Answer, Done, Refusal},
     stacks,
 };
 use askama::Template;
@@ -135,7 +137,19 @@ pub(crate) async fn connect(
     for name in ["api_host", "token"] {
         values.insert(name.to_owned(), fields.value(name));
     }
-    match integration::link(&app, values.clone()).await {
+    let keeper = Keeper::of(&app, &frame, "gitlab");
+    let kept = Some(fields.text("token.kept")).filter(|kept| !kept.is_empty());
+    let kept = kept.filter(|_| fields.value("token").is_null());
+    let linked = match kept.map(|sealed| keeper.open("token", sealed)) {
+        Some(None) => Err(Refusal::field("token", TYPE_AGAIN)),
+        kept => {
+            if let Some(token) = kept.flatten() {
+                values.insert("token".to_owned(), token.into());
+            }
+            integration::link(&app, values.clone()).await
+        }
+    };
+    match linked {
         Ok((known, found)) => {
             let outcome = format!("connected {} as {}", known.api_host, known.bot.username);
             let shell = frame.shell("gitlab", "GitLab");
@@ -146,9 +160,10 @@ pub(crate) async fn connect(
             Ok(response)
         }
         Err(refusal) => {
-            // The token is not written into a page, not even to be sent again.
-            values.remove("token");
+            // The token is not written into a page.
+            let token = values.remove("token").unwrap_or_default();
             let form = FormView::refused(values, &refusal);
+            let form = form.keeping(&keeper, "token", token.as_str().unwrap_or_default());
             let shell = frame.shell("gitlab", "GitLab");
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             let mut response = draw(&app, shell, status, Some(form), false, Vec::new()).await?;

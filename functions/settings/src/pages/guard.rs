@@ -36,7 +36,7 @@ pub(crate) async fn guard(
     let viewer = match viewer(&guard.app, request.headers()).await {
         Ok(Some(viewer)) => viewer,
         Ok(None) if request.method() == Method::POST => {
-            return sign_in::instead(&root, guard.is_form, request).await;
+            return sign_in::instead(&guard.app, &root, guard.is_form, request).await;
         }
         Ok(None) => return sign_in::send_there(&root, request.headers(), request.uri()),
         Err(refusal) => return shell::refusal(&root, None, refusal.into_response()),
@@ -50,7 +50,7 @@ pub(crate) async fn guard(
     let response = if viewer.caller.role < guard.needs {
         access::too_low(&viewer.caller, guard.needs).into_response()
     } else if changes {
-        change(&guard, &viewer, request, next).await
+        change(&guard, &viewer, &root, request, next).await
     } else {
         request.extensions_mut().insert(viewer.clone());
         request.extensions_mut().insert(viewer.caller.clone());
@@ -63,7 +63,13 @@ pub(crate) async fn guard(
     shell::refusal(&root, Some(&viewer), response)
 }
 
-async fn change(guard: &Guard, viewer: &Viewer, request: Request, next: Next) -> Response {
+async fn change(
+    guard: &Guard,
+    viewer: &Viewer,
+    root: &str,
+    request: Request,
+    next: Next,
+) -> Response {
     let app = &guard.app;
     let (mut parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST).await else {
@@ -84,6 +90,12 @@ async fn change(guard: &Guard, viewer: &Viewer, request: Request, next: Next) ->
         )
         .into_response();
     }
+    let form = sign_in::below(root, &parts.uri).join("/");
+    let fields = match sign_in::sent_again(app, viewer, &form, &fields) {
+        None => fields,
+        Some(Ok(typed)) => typed,
+        Some(Err(refusal)) => return refusal.into_response(),
+    };
     if guard.asks && !fields.has(ask::SURE) {
         let to = fields.as_query(parts.uri.path().rsplit('/').next().unwrap_or_default());
         return (Extension(Done::new("asked for confirmation first")), go_to(&to)).into_response();

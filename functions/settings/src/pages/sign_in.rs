@@ -9,7 +9,12 @@ use super::{
     shell::{self, Frame, Shell},
     show::encoded,
 };
-use crate::{access, app::App, form::Params, refusal::Answer};
+use crate::{
+    access,
+    app::App,
+    form::Params,
+    refusal::{Answer, Refusal},
+};
 use askama::Template;
 use axum::{
     body::{Bytes, to_bytes},
@@ -17,10 +22,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
-use gantry_secrets::{SESSION_LASTS, Session};
+use gantry_secrets::{HandedBack, SESSION_LASTS, Session};
 use gantry_setup::web::ClientAddress;
 use gantry_store::config::admin_key_digest;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 /// Wrong keys that one address may try in a minute.
@@ -35,7 +40,7 @@ struct SignIn {
     problem: Option<String>,
     /// Something was sent, and was not done.
     unsent: bool,
-    /// The fields that were sent, as a browser sends them.
+    /// The fields that were sent, sealed.
     kept: String,
 }
 
@@ -45,7 +50,36 @@ struct SignIn {
 struct SendAgain {
     shell: Shell,
     next: String,
-    kept: Vec<(String, String)>,
+    /// The fields, sealed for the session.
+    kept: String,
+}
+
+/// The field in which a form that was sent without a session is sent again.
+const AGAIN: &str = "_again";
+
+/// Hands a form back to somebody without a session, who signs in next.
+fn before_the_session(app: &App, next: &str) -> HandedBack {
+    HandedBack::at(&app.sealer, &["sign-in", next])
+}
+
+/// The form that is sent again after the sign-in, if it is one: what its fields were.
+pub(super) fn sent_again(
+    app: &App,
+    viewer: &Viewer,
+    form: &str,
+    fields: &Fields,
+) -> Option<Answer<Fields>> {
+    let sealed = Some(fields.text(AGAIN)).filter(|sealed| !sealed.is_empty())?;
+    let place = HandedBack::at(&app.sealer, &[&viewer.form_token, form]);
+    let read = |typed: SecretString| Fields::read(typed.expose_secret().as_bytes());
+    let opened = place.open(AGAIN, sealed, app.clock.now());
+    Some(opened.map(|typed| read(typed).of_no_session()).map_err(|_| {
+        Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "What you typed is no longer kept",
+            "Nothing was changed. Open the form and fill it in again.",
+        )
+    }))
 }
 
 #[derive(Deserialize)]
@@ -81,9 +115,9 @@ pub(super) fn below<'a>(root: &str, uri: &'a Uri) -> Vec<&'a str> {
 
 /// The sign-in in place of what was sent without a session: it was not done. What was typed into a
 /// form of this site is kept, to be sent again; a button leads back to its page.
-pub(super) async fn instead(root: &str, is_form: bool, request: Request) -> Response {
+pub(super) async fn instead(app: &App, root: &str, is_form: bool, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let kept = match is_form && is_from_here(&parts.headers) {
+    let sent = match is_form && is_from_here(&parts.headers) {
         true => to_bytes(body, LARGEST).await.unwrap_or_default(),
         false => Bytes::new(),
     };
@@ -91,14 +125,15 @@ pub(super) async fn instead(root: &str, is_form: bool, request: Request) -> Resp
     if !is_form {
         next.pop();
     }
-    let frame = Frame { root: root.to_owned(), viewer: None, here: None, done: None };
-    let page = SignIn {
-        shell: frame.shell("", "Sign in"),
-        next: next.join("/"),
-        problem: None,
-        unsent: true,
-        kept: String::from_utf8_lossy(&kept).into_owned(),
+    let next = next.join("/");
+    let seal = || {
+        let (place, sent) = (before_the_session(app, &next), String::from_utf8_lossy(&sent));
+        place.seal(AGAIN, &sent, app.clock.now(), SESSION_LASTS)
     };
+    let kept = if sent.is_empty() { String::new() } else { seal().unwrap_or_default() };
+    let frame = Frame { root: root.to_owned(), viewer: None, here: None, done: None };
+    let page =
+        SignIn { shell: frame.shell("", "Sign in"), next, problem: None, unsent: true, kept };
     respond(StatusCode::UNAUTHORIZED, &page)
 }
 
@@ -164,12 +199,18 @@ async fn begin(
     let session = Session::begin(admin_key_digest(secret), now);
     let value = session.to_cookie(&app.signer);
     access::record(app, key.name.clone(), "sign in".to_owned(), "done".to_owned()).await;
-    let mut response = if kept.is_empty() {
-        go_to(&format!("{}{next}", if frame.root.is_empty() { "./" } else { &frame.root }))
-    } else {
-        let frame = Frame { viewer: Some(Viewer::new(app, key, &session)), ..frame.clone() };
-        let (shell, kept) = (frame.shell("", "Signed in"), Fields::read(kept.as_bytes()).sent());
-        respond(StatusCode::OK, &SendAgain { shell, next, kept })
+    let mut response = match before_the_session(app, &next).open(AGAIN, kept, now) {
+        Err(_) => {
+            go_to(&format!("{}{next}", if frame.root.is_empty() { "./" } else { &frame.root }))
+        }
+        Ok(typed) => {
+            let viewer = Viewer::new(app, key, &session, 0);
+            let place = HandedBack::at(&app.sealer, &[&viewer.form_token, &next]);
+            let kept = place.seal(AGAIN, typed.expose_secret(), now, SESSION_LASTS)?;
+            let frame = Frame { viewer: Some(viewer), ..frame.clone() };
+            let shell = frame.shell("", "Signed in");
+            respond(StatusCode::OK, &SendAgain { shell, next, kept })
+        }
     };
     let cookie = cookie(app, value.expose_secret(), SESSION_LASTS.as_secs());
     response.headers_mut().insert(header::SET_COOKIE, cookie);

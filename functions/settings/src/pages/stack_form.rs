@@ -1,13 +1,17 @@
 //! The form of a stack: made, and changed. Its fields become the JSON that the API takes.
 
 use super::{
-    fields::{Fields, Row},
+    fields::Fields,
     forms::{CommandRow, FormView, VariableRow},
-    go_to, respond,
+    go_to,
+    kept::Keeper,
+    respond,
     shell::{Frame, Shell},
+    variables,
 };
 use crate::{
     app::App,
+    form::Errors,
     refusal::{Answer, Done, Refusal},
     stacks::{self, Kind},
 };
@@ -163,11 +167,12 @@ pub(crate) async fn create(
 }
 
 async fn make(app: &App, frame: &Frame, kind: Kind, fields: &Fields) -> Answer<Response> {
-    let values = read(kind, fields);
+    let keeper = Keeper::of(app, frame, &format!("{}/new", place(kind)));
+    let (values, wrong) = typed(kind, fields, &keeper);
     let hook = fields.has("make_webhook");
     let mut wanted = values.clone();
     wanted.retain(|_, value| !value.is_null());
-    match stacks::make(app, kind, wanted).await {
+    match stacks::make(app, kind, wanted, wrong.clone()).await {
         Ok(made) => {
             let slug = made.stack.slug().clone();
             let mut outcome = format!("created the {} {slug}", kind.word());
@@ -186,7 +191,7 @@ async fn make(app: &App, frame: &Frame, kind: Kind, fields: &Fields) -> Answer<R
             Ok((Extension(Done::new(outcome)), go_to(&to)).into_response())
         }
         Err(refusal) => {
-            let form = FormView::refused(values, &refusal);
+            let form = FormView::refused(values, &refusal).telling(wrong).keeping_secrets(&keeper);
             let shell = frame.shell(place(kind), format!("New {}", kind.word()));
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             let response = draw(kind, shell, status, form, None, hook, Vec::new());
@@ -230,20 +235,26 @@ async fn keep(
     fields: &Fields,
 ) -> Answer<Response> {
     let before = stacks::find_of(app, kind, slug).await?;
-    let mut values = read(kind, fields);
+    let keeper = Keeper::of(app, frame, &format!("{}/{slug}/edit", place(kind)));
+    let (mut values, wrong) = typed(kind, fields, &keeper);
     values.remove("slug");
     let based_on = fields.text("version").to_owned();
     let integration = app.store.integration().await?.map(|found| found.value);
     let is_attached = stacks::is_there(&before.value, integration.as_ref());
     let shown = stacks::definition(&before.value, is_attached);
     let wanted = changed_only(kind, &shown, values.clone());
-    match stacks::change(app, before.clone(), wanted, Some(based_on.clone())).await {
+    let based = Some(based_on.clone());
+    match stacks::change(app, before.clone(), wanted, based, wrong.clone()).await {
         Ok((_, _, changed)) => {
             let done = Done::new(format!("changed {changed}"));
             let to = format!("{}{}/{slug}?made=changed#check", frame.root, place(kind));
             Ok((Extension(done), go_to(&to)).into_response())
         }
-        Err(refusal) => Ok(refused(app, frame, slug, &before, values, &based_on, &refusal).await?),
+        Err(refusal) => {
+            let form = FormView::refused(values.clone(), &refusal);
+            let form = form.telling(wrong).keeping_secrets(&keeper);
+            refused(app, frame, slug, &before, (values, form), &based_on, &refusal).await
+        }
     }
 }
 
@@ -253,7 +264,7 @@ async fn refused(
     frame: &Frame,
     slug: &str,
     before: &Stored<Stack>,
-    values: Map<String, Value>,
+    (values, form): (Map<String, Value>, FormView),
     based_on: &str,
     refusal: &Refusal,
 ) -> Answer<Response> {
@@ -265,7 +276,7 @@ async fn refused(
         differences(&definition(&now.value), &values)
     };
     let weak = stacks::weaknesses(&now.value, &app.sealer);
-    let mut form = FormView::refused(values, refusal).warning_of(weak);
+    let mut form = form.warning_of(weak);
     if !differences.is_empty() {
         form.problem = Some(format!(
             "Somebody else changed the {} in the meantime. Nothing of yours was saved. Below are \
@@ -306,12 +317,22 @@ fn differences(
         .collect()
 }
 
+/// What was typed, as the API takes it; and what is wrong with it that the API cannot know.
+fn typed(kind: Kind, fields: &Fields, keeper: &Keeper) -> (Map<String, Value>, Errors) {
+    let fields = fields.clone().with_kept(|field, sealed| keeper.open(field, sealed));
+    let (mut values, mut wrong) = (read(kind, &fields), variables::lost(&fields));
+    if let Some(rows) = values.get_mut("variables").and_then(Value::as_array_mut) {
+        variables::add_pasted(&fields, rows, &mut wrong);
+    }
+    (values, wrong)
+}
+
 /// The form's fields as the API takes them, each by what a definition has in its place: null where
 /// nothing was typed.
 fn read(kind: Kind, fields: &Fields) -> Map<String, Value> {
     let read = |(name, usual): (String, Value)| {
         let value = match (name.as_str(), usual) {
-            ("variables", _) => read_variables(fields),
+            ("variables", _) => Value::Array(variables::read(fields)),
             ("on_tag", _) => match fields.value("on_tag.pattern") {
                 Value::Null => Value::Null,
                 pattern => json!({ "pattern": pattern, "run": fields.value("on_tag.run") }),
@@ -389,29 +410,6 @@ const HOOKS: [(&str, &str); 6] = [
     ("before_apply", "Before apply"),
     ("after_apply", "After apply"),
 ];
-
-fn read_variables(fields: &Fields) -> Value {
-    let keep = |row: &Row<'_>| !row.text("name").trim().is_empty() || !row.text("value").is_empty();
-    Value::Array(fields.rows("variables", keep).into_iter().map(variable).collect())
-}
-
-/// A row of the form as the API takes it. A secret one without a value keeps the value it has.
-fn variable(row: Value) -> Value {
-    let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let secret = !text("secret").is_empty();
-    let mut variable = Map::new();
-    variable.insert("name".to_owned(), text("name").trim().into());
-    variable.insert("secret".to_owned(), secret.into());
-    if !(secret && text("value").is_empty()) {
-        variable.insert("value".to_owned(), text("value").into());
-    }
-    match text("runs").as_str() {
-        "" if secret => {}
-        "" => drop(variable.insert("runs".to_owned(), "all".into())),
-        runs => drop(variable.insert("runs".to_owned(), runs.into())),
-    }
-    Value::Object(variable)
-}
 
 #[cfg(test)]
 mod tests {

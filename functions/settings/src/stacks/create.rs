@@ -47,16 +47,22 @@ pub(crate) struct Checked {
 
 /// `POST /api/v1/stacks`
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
-    let made = make(&app, Kind::Stack, body).await?;
+    let made = make(&app, Kind::Stack, body, Errors::new()).await?;
     let slug = made.stack.slug();
     let done = Done::new(format!("created the stack {slug}"));
     let headers = [(header::LOCATION, format!("/api/v1/stacks/{slug}")), (header::ETAG, etag(1))];
     Ok((StatusCode::CREATED, headers, Extension(done), Json(made)))
 }
 
-/// Makes a stack, or a module, of what a person defined.
-pub(crate) async fn make(app: &App, kind: Kind, body: Map<String, Value>) -> Answer<Checked> {
+/// Makes a stack, or a module, of what a person defined. What is wrong already is told with the rest.
+pub(crate) async fn make(
+    app: &App,
+    kind: Kind,
+    body: Map<String, Value>,
+    wrong: Errors,
+) -> Answer<Checked> {
     let (mut wanted, mut errors) = form::read(kind, body);
+    errors.extend(wrong);
     let named_by = slug_field(&wanted);
     let is_named = !errors.contains_key("project");
     let place = match wanted.project.take() {

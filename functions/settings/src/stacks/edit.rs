@@ -38,24 +38,26 @@ pub(crate) async fn edit(
 ) -> Answer<impl IntoResponse> {
     let before = find_of(&app, Kind::Stack, &slug).await?;
     let based_on = tag_of(&headers);
-    let (answer, version, changed) = change(&app, before, body, based_on).await?;
+    let (answer, version, changed) = change(&app, before, body, based_on, Errors::new()).await?;
     let done = Done::new(format!("changed {changed}"));
     Ok(([(header::ETAG, etag(version))], Extension(done), Json(answer)))
 }
 
 /// Changes a stack to what a person defined: fields that are left out stay as they are. Answers
-/// the stack, its version, and which fields changed.
+/// the stack, its version, and which fields changed. What is wrong already is told with the rest.
 pub(crate) async fn change(
     app: &App,
     before: Stored<Stack>,
     body: Map<String, Value>,
     based_on: Option<String>,
+    wrong: Errors,
 ) -> Answer<(Checked, u64, String)> {
     let integration = app.store.integration().await?.map(|found| found.value);
     let is_attached = view::is_there(&before.value, integration.as_ref());
     let (mut wanted, mut errors) =
         form::read(Kind::of(&before.value), on_top_of(&before.value, is_attached, body));
     expect_version(based_on.as_deref(), wanted.version, before.version)?;
+    errors.extend(wrong);
     if wanted.slug.take().is_some_and(|slug| slug != before.value.slug) {
         let problem = "Cannot be changed, because statuses and environments in GitLab use it";
         errors.insert("slug".to_owned(), problem.to_owned());

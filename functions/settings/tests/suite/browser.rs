@@ -5,6 +5,19 @@ use crate::support::{Got, World};
 /// What a form is sent as.
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
+/// Fields as a form sends them.
+pub(crate) fn form_of(fields: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// What a page's hidden field holds.
+#[track_caller]
+pub(crate) fn hidden(page: &str, name: &str) -> String {
+    let field = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
+    let (_, rest) = page.split_once(&field).unwrap_or_else(|| panic!("no {name}: {page}"));
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
 /// Somebody at the pages.
 pub(crate) struct Browser<'a> {
     pub(crate) w: &'a World,
