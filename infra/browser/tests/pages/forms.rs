@@ -13,6 +13,12 @@ async fn value_of(page: &Page, name: &str) -> String {
     page.find(&format!("[name='{name}']")).await.value().await.unwrap().unwrap_or_default()
 }
 
+/// The name of the field that has the focus.
+async fn focused(page: &Page) -> String {
+    let field = page.driver.active_element().await.unwrap();
+    field.attr("name").await.unwrap().unwrap_or_default()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_form_says_what_is_wrong_beside_its_fields() {
     let w = World::new().await;
@@ -30,9 +36,17 @@ async fn each_form_says_what_is_wrong_beside_its_fields() {
         let problem = error_of(&page, "api_host").await;
         assert!(problem.contains(said), "{host}: {problem}");
         assert_eq!(value_of(&page, "api_host").await, host);
-        assert_eq!(value_of(&page, "token").await, "", "a token is typed again");
+        assert_eq!(value_of(&page, "token").await, "", "a token is in no page");
     }
-    page.set_up_gitlab(&w).await;
+    // Once it was typed, it counts when the address is right.
+    page.go("/gitlab").await;
+    page.fill("api_host", "http://127.0.0.1:1").await;
+    page.fill("token", &w.token).await;
+    page.press("Save").await;
+    error_of(&page, "api_host").await;
+    page.fill("api_host", w.gitlab.base_url()).await;
+    page.press("Save").await;
+    page.wait_for("Saved: connected").await;
 
     page.go("/stacks/new").await;
     page.run("document.querySelectorAll('[required]').forEach((f) => { f.required = false })")
@@ -74,6 +88,7 @@ async fn each_form_says_what_is_wrong_beside_its_fields() {
     assert!(text.contains("Use only letters, digits and _"), "{text}");
     assert!(text.contains("Choose which runs get the secret"), "{text}");
     assert!(!page.driver.source().await.unwrap().contains("geheim"));
+    assert_eq!(focused(&page).await, "project");
     page.picture("stack-form-errors").await;
 
     page.go("/keys").await;

@@ -34,6 +34,8 @@ async fn from_the_first_sign_in_to_an_apply_and_to_the_end_of_the_stack() {
     page.fill("project", "elsewhere/open").await;
     page.press("Create stack").await;
     page.wait_for("it must start with https://").await;
+    let field = page.driver.active_element().await.unwrap();
+    assert_eq!(field.attr("name").await.unwrap().as_deref(), Some("project"));
     page.fill("project", &format!("{}/elsewhere/open.git", w.gitlab.base_url())).await;
     page.press("Create stack").await;
     page.wait_for("Stack created. You can start its first run now.").await;
