@@ -10,7 +10,7 @@ TOOLS = PATH="$$(infra/tools.sh $@ $(ARGS))" && export PATH && \
 	GANTRY_RUNS_MAY_READ="$$(infra/terraform/setup.sh --needs):$$GANTRY_RUNS_MAY_READ" && \
 	export GANTRY_RUNS_MAY_READ &&
 
-.PHONY: help build build-demo programs demo run test test-aws test-plans test-stops check check-aws deploy destroy bench fake-gitlab
+.PHONY: help build build-demo programs demo run test test-aws test-plans test-stops fuzz-api check check-aws deploy destroy bench fake-gitlab
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ STOPS := --locked --profile stops -p gantry-runner -p gantry-scenarios -p gantry
 test-stops: ## Tell each story with a process that ends at each place, and GitLab in all its moods.
 	cargo build $(STOPS) --bins
 	$(TOOLS) GANTRY_STOPS=all GANTRY_MOODS=all cargo test $(STOPS) --test stories $(ARGS)
+
+fuzz-api: build-demo ## Send 22,000 random requests to the API of the demo.
+	$(TOOLS) infra/schemathesis/run.sh $(ARGS)
 
 check: ## Format and lint, as CI does.
 	cargo fmt --all --check
