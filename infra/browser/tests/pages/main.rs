@@ -6,5 +6,6 @@
 mod every_page;
 mod first_time;
 mod forms;
+mod notes;
 mod support;
 mod without_scripts;

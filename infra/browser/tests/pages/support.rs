@@ -182,7 +182,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    async fn open(address: &str, screen: Screen) -> Self {
+    pub(crate) async fn open(address: &str, screen: Screen) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(&tools().chromedriver);
         command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
