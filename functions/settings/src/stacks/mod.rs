@@ -1,11 +1,14 @@
 //! Stacks: list, create, edit, delete, and the webhook of their project.
 
+mod attention;
 mod check;
 mod code;
+mod contents;
 mod create;
 mod edit;
 mod form;
 mod list;
+mod origins;
 mod place;
 mod remove;
 mod variables;
@@ -13,11 +16,17 @@ mod view;
 mod watched;
 mod webhook;
 
+pub(crate) use attention::{MATTERS, Matter, unconfirmed, wanting};
 pub(crate) use check::{Finding, weaknesses};
+pub(crate) use contents::{
+    Output, OutputList, Resource, ResourceList, ResourceQuery, outputs, outputs_of, resources,
+    resources_of,
+};
 pub(crate) use create::{Checked, create, make};
 pub(crate) use edit::{change, edit, tag_of};
 pub(crate) use form::{Kind, Provider, pool};
 pub(crate) use list::{ListQuery, Row, StackList, find_page, list, none_is_there};
+pub(crate) use origins::StateWriter;
 pub(crate) use place::{head_of, projects};
 pub(crate) use remove::{Deleted, Keep, RemoveQuery, delete, holds, remove};
 pub(crate) use view::{StackView, blank, definition, is_there, of as view_of};
