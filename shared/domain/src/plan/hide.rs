@@ -219,7 +219,7 @@ pub(super) fn masks(text: &str) -> usize {
 }
 
 /// How many secrets a value holds; what is hidden as a whole holds more than any text.
-fn secrets_in(value: &Value) -> usize {
+pub(super) fn secrets_in(value: &Value) -> usize {
     match value {
         Value::Known(text) | Value::Truncated(text, _) | Value::Part(_, text, _) => masks(text),
         Value::Sensitive => usize::MAX,

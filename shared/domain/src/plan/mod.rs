@@ -4,10 +4,11 @@
 //! pages from. It never holds a value that the plan marks as sensitive.
 
 mod align;
+mod compare;
 mod delta;
 mod fit;
 mod hide;
-mod json;
+pub(crate) mod json;
 mod left;
 mod marks;
 mod modules;
@@ -17,6 +18,7 @@ mod state_marks;
 mod walk;
 mod written;
 
+pub use compare::{ComparedAttribute, ComparedResource, Comparison};
 pub use delta::Delta;
 pub use fit::LARGEST_CHANGE;
 pub use left::left_by_destroy;
@@ -247,6 +249,26 @@ impl ResourceChange {
             other => other,
         })
     }
+}
+
+/// The module that an address is in, such as `module.net["a.b"].module.dns`; empty for the root
+/// module.
+pub fn module_of(address: &str) -> &str {
+    let mut end = 0;
+    let mut rest = address;
+    while let Some(after) = rest.strip_prefix("module.") {
+        let (mut is_quoted, mut is_escaped) = (false, false);
+        let dot = after.find(|c: char| {
+            let is_dot = c == '.' && !is_quoted;
+            is_quoted ^= c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            is_dot
+        });
+        let Some(dot) = dot else { break };
+        end = address.len() - after.len() + dot;
+        rest = &after[dot + 1..];
+    }
+    &address[..end]
 }
 
 fn title<'a>(address: &'a str, deposed: Option<&str>) -> Cow<'a, str> {

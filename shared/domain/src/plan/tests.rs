@@ -2,7 +2,7 @@
 
 use super::{
     Action, AttributeChange, Change, Delta, Drifted, Limits, Line, PlanError, ResourceChange,
-    Value, left_by_destroy, planned_modules,
+    Value, left_by_destroy, module_of, planned_modules,
 };
 use crate::{masking::Masker, stack::Tool, text};
 use proptest::prelude::*;
@@ -639,5 +639,20 @@ proptest! {
             "before_sensitive": marks, "after_sensitive": marks,
         })));
         prop_assert_eq!(&change.resources[0].attributes, &vec![]);
+    }
+}
+
+#[test]
+fn an_address_says_its_module() {
+    for (address, module) in [
+        ("aws_vpc.module", ""),
+        ("module.net.aws_vpc.a", "module.net"),
+        ("module.net[0].module.dns.data.aws_zone.a[\"x\"]", "module.net[0].module.dns"),
+        (r#"module.net["a.b\".c"].aws_vpc.a["module.no.x"]"#, r#"module.net["a.b\".c"]"#),
+        ("module.net", ""),
+        ("module.é.x.y", "module.é"),
+        ("", ""),
+    ] {
+        assert_eq!(module_of(address), module, "{address}");
     }
 }
