@@ -4,13 +4,14 @@
 //! somebody must look at it again, [`report`] what a runner's report makes of it.
 
 use crate::{
-    CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
+    CommitLine, CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId,
+    StackSlug,
     module::TestCase,
     plan::{Delta, Warning},
     protocol::StateDoubt,
     stack::Pool,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,9 @@ pub struct Step {
     pub at: Timestamp,
     /// Who caused it, when a person did.
     pub by: Option<String>,
+    /// What they said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 /// Why a run ended other than well.
@@ -156,6 +160,9 @@ pub struct Run {
     pub key: String,
     /// The commit.
     pub commit: CommitSha,
+    /// The commit's title and author.
+    #[serde(default, skip_serializing_if = "CommitLine::is_empty")]
+    pub commit_line: CommitLine,
     /// The branch or tag it was started for, a bare name: the `ref` of its statuses.
     pub git_ref: String,
     /// The stack's tracked branch when the run was made.
@@ -247,6 +254,19 @@ pub struct Run {
     /// apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// Set when it executes what somebody uploaded: its commit is the one that is based on, which
+    /// GitLab may not have, and nothing of it is shown there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Uploaded>,
+}
+
+/// Code that somebody uploaded, in place of a commit's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// SHA-256 of the archive, hex.
+    pub digest: String,
+    /// The name of the key that it came with.
+    pub by: String,
 }
 
 /// Which test a test run is.
@@ -299,8 +319,33 @@ impl Run {
         self.state = state;
         self.since = now;
         self.outstanding.extend(effects);
-        self.history.push(Step { state, at: now, by: by.map(str::to_owned) });
+        self.history.push(Step { state, at: now, by: by.map(str::to_owned), comment: None });
         Ok(())
+    }
+
+    /// What it executes, for people: a commit, or what somebody uploaded.
+    pub fn code(&self) -> String {
+        let commit = self.commit.short();
+        match &self.upload {
+            Some(upload) => format!("Uploaded by {}, based on {commit}", upload.by),
+            None => commit.to_owned(),
+        }
+    }
+
+    /// How long it took: from the first state in which something was done for it to its end. None
+    /// before that, and where nothing was done.
+    pub fn took(&self) -> Option<SignedDuration> {
+        let end = self.history.last().filter(|step| step.state.is_final())?;
+        let is_active = |step: &&Step| step.state != RunState::Queued && !step.state.is_final();
+        let begin = self.history.iter().find(is_active)?;
+        Some(end.at.duration_since(begin.at))
+    }
+
+    /// Keeps what somebody said about the step that was made last.
+    pub fn comment(&mut self, comment: Option<String>) {
+        if let Some(step) = self.history.last_mut() {
+            step.comment = comment;
+        }
     }
 
     /// The GitLab project; none where the code lies elsewhere.

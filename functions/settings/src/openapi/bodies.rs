@@ -59,8 +59,35 @@ pub(crate) struct StartRun {
     /// `tracked` (a deploy, the default) or `proposed` (a preview).
     #[schemars(extend("enum" = ["tracked", "proposed", null]))]
     r#type: Option<String>,
-    /// A full commit ID on the tracked branch; its current head if omitted.
+    /// A commit's SHA or the beginning of it, a branch, or a tag; the tracked branch's head if
+    /// omitted. A deploy is of a commit on the tracked branch, a preview of one on any branch.
+    commit: Option<String>,
+}
+
+/// An archive to upload: a `tar.gz` with everything below one top folder.
+#[derive(JsonSchema)]
+pub(crate) struct NewUpload {
+    /// Its SHA-256, in lower-case hexadecimal digits.
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
+    digest: String,
+    /// Its size in bytes.
+    #[schemars(range(min = 0, max = 50_000_000))]
+    size: u64,
+}
+
+/// A preview to start of an archive.
+#[derive(JsonSchema)]
+pub(crate) struct StartPreview {
+    /// The full ID of the commit that the code is based on; the tracked branch's head if omitted.
     commit: Option<CommitSha>,
+}
+
+/// A decision about a plan.
+#[derive(JsonSchema)]
+pub(crate) struct DecideRun {
+    /// What you want to say about it. Shown with the run and in the list of activities.
+    #[schemars(length(max = 1000))]
+    comment: Option<String>,
 }
 
 /// How a run is repeated.
@@ -83,8 +110,9 @@ pub(crate) struct UnblockStack {
 pub(crate) struct MakeVersion {
     /// A SemVer version without build metadata.
     version: Version,
-    /// A commit on the tracked branch; its head if omitted.
-    commit: Option<CommitSha>,
+    /// A commit on the tracked branch, by its SHA or the beginning of it, a branch, or a tag; the
+    /// tracked branch's head if omitted.
+    commit: Option<String>,
 }
 
 /// Whether a version may be used.

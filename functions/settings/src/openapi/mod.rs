@@ -11,8 +11,8 @@ mod operation;
 mod schemas;
 
 pub(crate) use bodies::{
-    ConnectGitLab, HoldRunners, MakeKey, MakeVersion, Redrive, RetryRun, RotateSecret, StartRun,
-    UnblockStack, YankVersion,
+    ConnectGitLab, DecideRun, HoldRunners, MakeKey, MakeVersion, NewUpload, Redrive, RetryRun,
+    RotateSecret, StartPreview, StartRun, UnblockStack, YankVersion,
 };
 pub(crate) use definition::{
     ModuleChange, NewModule, NewStack, StackChange, of_answered_module, of_stack,

@@ -5,7 +5,7 @@ use crate::{
     access::Caller,
     app::App,
     commands::{self, Ask, CommandView, Row},
-    refusal::{Answer, Done},
+    refusal::Answer,
     runs,
 };
 use axum::{
@@ -55,7 +55,6 @@ fn shown_next(makes_run: bool, path: &str, of: &str, view: &CommandView) -> Stri
 
 /// On to the page that shows what became of a command.
 pub(super) fn asked(frame: &Frame, to: &str, view: CommandView) -> Response {
-    let outcome = view.message.unwrap_or_else(|| "requested".to_owned());
     let to = format!("{}{to}?asked={}", frame.root, view.request);
-    (Extension(Done::new(outcome)), go_to(&to)).into_response()
+    (Extension(view.done()), go_to(&to)).into_response()
 }

@@ -76,7 +76,7 @@ async fn what_was_asked_for_is_told_while_it_is_news() {
     w.hand.advance(Duration::from_secs(5));
     let (state, at) = (RunState::Applying, w.clock.now());
     run.state = state;
-    run.history.push(Step { state, at, by: None });
+    run.history.push(Step { state, at, by: None, comment: None });
     w.save_run(&run).await;
     assert!(!is_told().await, "it is being applied, which is more than confirmed");
     run.history.pop();

@@ -105,6 +105,21 @@ async fn a_confirmed_apply_is_followed_from_where_the_plan_ended() {
 }
 
 #[tokio::test]
+async fn what_is_said_about_a_decision_goes_with_it() {
+    for (what, said) in
+        [("confirm --no-wait --comment go", json!({ "comment": "go" })), ("discard", json!({}))]
+    {
+        let gantry = Gantry::with_run(&looks(&["unconfirmed"])).await;
+        let told = gantry.says(&format!("gantry {what} network#6 --yes")).await;
+        assert_eq!(told.code, 0, "{told:?}");
+        gantry.change(|script| {
+            let mut posts = script.seen.iter().filter(|(line, ..)| line.starts_with("POST "));
+            assert_eq!(posts.next().unwrap().2, said);
+        });
+    }
+}
+
+#[tokio::test]
 async fn a_person_is_asked_and_only_yes_is_yes() {
     for typed in ["", "n\n", "sure\n"] {
         let gantry = Gantry::with_run(&applied()).await;

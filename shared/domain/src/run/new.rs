@@ -32,6 +32,7 @@ impl NewRun<'_> {
             number: 0,
             key,
             commit: trigger.commit,
+            commit_line: trigger.commit_line,
             git_ref: trigger.git_ref,
             tracked_branch: trigger.tracked_branch,
             fork_of: trigger.fork_of,
@@ -40,7 +41,7 @@ impl NewRun<'_> {
             reason: trigger.reason,
             by: trigger.by,
             state: RunState::Queued,
-            history: vec![Step { state: RunState::Queued, at: now, by: None }],
+            history: vec![Step { state: RunState::Queued, at: now, by: None, comment: None }],
             interests: trigger.interest.into_iter().collect(),
             phase: Phase::Plan,
             attempt: 0,
@@ -76,6 +77,7 @@ impl NewRun<'_> {
             verdict: None,
             left_behind: false,
             warnings: Vec::new(),
+            upload: None,
         }
     }
 
@@ -89,7 +91,7 @@ impl NewRun<'_> {
             key,
             reason: format!("test {} of run #{}", test.case.name, suite.number),
             state: RunState::Queued,
-            history: vec![Step { state: RunState::Queued, at: now, by: None }],
+            history: vec![Step { state: RunState::Queued, at: now, by: None, comment: None }],
             interests: Default::default(),
             stop_asked: None,
             ending: None,

@@ -83,7 +83,7 @@ mod tests {
             (RunState::Applying, 4),
             (RunState::Destroying, 5),
         ];
-        let step = |(state, second)| Step { state, at: at(second), by: None };
+        let step = |(state, second)| Step { state, at: at(second), by: None, comment: None };
         run.history = steps.map(step).into();
         for (state, began) in [
             (RunState::Initializing, 2),
