@@ -153,19 +153,26 @@ impl Log<'_> {
         (from, received): (u64, u64),
     ) -> Result<Outcome, Refusal> {
         let token = &self.holder.token;
-        let expires = kept_until(self.deps.clock.now());
+        let now = self.deps.clock.now();
+        let expires = kept_until(now);
         // Where another version of this program began the log, its numbers go on.
         let mut given = before.map_or(from, |before| before.value.given);
+        let mut lines = match before {
+            Some(before) => before.value.lines,
+            None => (from == 0).then_some(0),
+        };
         let mut writes = Vec::new();
         for text in pieces(text) {
             let key = keys::log(&token.run, token.attempt, given);
             let (phase, attempt) = (token.phase, token.attempt);
-            let piece = LogPiece { phase, attempt, offset: given, text: text.to_owned() };
+            let (offset, at) = (given, Some(now));
+            let piece = LogPiece { phase, attempt, offset, lines, at, text: text.to_owned() };
             writes.push(Write::put(key, Expect::Any, &piece)?.expires(expires));
             given += text.len() as u64;
+            lines = lines.map(|lines| lines + text.matches('\n').count() as u64);
         }
         let open = suspended.open;
-        let held = LogHeld { received, given, held: self.seal(suspended.held)?, open };
+        let held = LogHeld { received, given, held: self.seal(suspended.held)?, open, lines };
         let key = keys::log_held(&token.run, token.attempt);
         let expect = before.map_or(Expect::Absent, Stored::unchanged);
         writes.push(Write::put(key, expect, &held)?.expires(expires));

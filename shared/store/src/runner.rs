@@ -126,6 +126,9 @@ pub struct LogHeld {
     pub held: VariableValue,
     /// The last piece ends with the mask of a secret, which goes on for so many bytes of `held`.
     pub open: Option<usize>,
+    /// Line breaks of the pieces that were written; none where a release began it that did not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
 }
 
 /// A piece of a run's log ([`crate::keys::log`]).
@@ -137,6 +140,12 @@ pub struct LogPiece {
     pub attempt: u32,
     /// Bytes of this attempt's masked log before it.
     pub offset: u64,
+    /// Line breaks of this attempt's log before it; none where nobody counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
+    /// When it came; none where nobody wrote that down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// Masked text.
     pub text: String,
 }

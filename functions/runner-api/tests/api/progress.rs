@@ -37,6 +37,12 @@ async fn a_log_is_written_once_however_often_it_is_sent() {
     let pieces = [(0, "one\n"), (4, "two\n"), (8, "three\n")];
     assert_eq!(log, pieces.map(|(offset, text)| (offset, text.to_owned())));
 
+    // Each knows its line and when it came.
+    let all = world.store.query_all::<LogPiece>(&keys::log_partition(&run.id), "").await.unwrap();
+    let now = Some(world.clock.now());
+    let told: Vec<_> = all.iter().map(|piece| (piece.value.lines, piece.value.at)).collect();
+    assert_eq!(told, [(Some(0), now), (Some(1), now), (Some(2), now)]);
+
     let large = "x".repeat(700_000);
     send(14, &large).await.expect(204);
     let log = log_of(&world, &run.id).await;
