@@ -7,22 +7,26 @@ use gantry_domain::text;
 const COLOURS: [&str; 8] =
     ["t-black", "t-red", "t-green", "t-yellow", "t-blue", "t-magenta", "t-cyan", "t-white"];
 
-/// A text with terminal escapes as HTML that is safe to put into a page.
-pub(super) fn to_html(raw: &str) -> String {
-    let mut html = String::with_capacity(raw.len() + raw.len() / 8);
-    let mut style = Style::default();
-    let mut rest = raw;
-    while let Some(at) = rest.find("\u{1b}[") {
-        push(&mut html, &rest[..at], &style);
-        let sequence = &rest[at + 2..];
-        let end = sequence.find(|c: char| ('@'..='~').contains(&c)).unwrap_or(sequence.len());
-        if sequence[end..].starts_with('m') {
-            style.change(&sequence[..end]);
+/// Makes HTML that is safe to put into a page of a text with terminal escapes, part by part: a
+/// colour lasts until another one comes.
+#[derive(Default)]
+pub(super) struct Painter(Style);
+
+impl Painter {
+    /// Adds the next part of the text.
+    pub(super) fn paint(&mut self, html: &mut String, raw: &str) {
+        let mut rest = raw;
+        while let Some(at) = rest.find("\u{1b}[") {
+            push(html, &rest[..at], &self.0);
+            let sequence = &rest[at + 2..];
+            let end = sequence.find(|c: char| ('@'..='~').contains(&c)).unwrap_or(sequence.len());
+            if sequence[end..].starts_with('m') {
+                self.0.change(&sequence[..end]);
+            }
+            rest = sequence.get(end + 1..).unwrap_or("");
         }
-        rest = sequence.get(end + 1..).unwrap_or("");
+        push(html, rest, &self.0);
     }
-    push(&mut html, rest, &style);
-    html
 }
 
 #[derive(Default)]
@@ -82,6 +86,12 @@ fn push(html: &mut String, raw: &str, style: &Style) {
 mod tests {
     use super::*;
 
+    fn to_html(raw: &str) -> String {
+        let mut html = String::new();
+        Painter::default().paint(&mut html, raw);
+        html
+    }
+
     #[test]
     fn colours_stay_and_nothing_else() {
         insta::assert_snapshot!(
@@ -90,5 +100,11 @@ mod tests {
         );
         assert_eq!(to_html("\u{1b}[31"), "");
         assert_eq!(to_html("a\"'&"), "a&quot;&#39;&amp;");
+        let (mut painter, mut html) = (Painter::default(), String::new());
+        painter.paint(&mut html, "\u{1b}[31mred\n");
+        html.push('|');
+        painter.paint(&mut html, "too\u{1b}[0m not");
+        let red = |text: &str| format!("<span class=\"t-red\">{text}</span>");
+        assert_eq!(html, format!("{}|{} not", red("red\n"), red("too")));
     }
 }

@@ -1,12 +1,16 @@
 //! What a plan found, as a page shows it: filtered, a part at a time, values unfolded on demand.
 
 use gantry_domain::{
-    plan::{Action, AttributeChange, Change, Invocation, Line, MarkChange, ResourceChange, Value},
+    plan::{
+        Action, AttributeChange, Change, Invocation, Line, MarkChange, ResourceChange, Value,
+        module_of,
+    },
     text::{
         PARTIAL_PLAN, change, clean, clean_line, counted, grouped, more, visible, visible_line,
     },
 };
 use serde::Deserialize;
+use std::collections::HashMap;
 
 /// Resources that are named where they were changed outside of the tool.
 const NAMED_DRIFT: usize = 20;
@@ -18,6 +22,8 @@ const A_PAGE: usize = 100;
 pub(crate) struct Filter {
     pub(super) action: Option<String>,
     pub(super) text: Option<String>,
+    /// `module` puts the resources of a module together.
+    pub(super) group: Option<String>,
     pub(super) page: Option<usize>,
 }
 
@@ -26,7 +32,13 @@ pub(super) struct ChangeView {
     /// `create`, its name, how many, whether it is the one that is chosen.
     pub(super) actions: Vec<ActionOption>,
     pub(super) text: String,
-    pub(super) resources: Vec<ResourceView>,
+    /// The resources: all together, or those of each module.
+    pub(super) groups: Vec<Group>,
+    /// It has several resources: there is something to search.
+    pub(super) is_many: bool,
+    /// Several modules have resources in it.
+    pub(super) is_modular: bool,
+    pub(super) is_grouped: bool,
     /// Actions that would be invoked.
     pub(super) invocations: Vec<ResourceView>,
     pub(super) outputs: Vec<RowView>,
@@ -39,7 +51,13 @@ pub(super) struct ChangeView {
     pub(super) found: Option<String>,
     pub(super) previous: Option<usize>,
     pub(super) next: Option<usize>,
-    pub(super) is_filtered: bool,
+}
+
+/// Resources that are shown together.
+pub(super) struct Group {
+    /// Their module, and what happens in it; none where all are together.
+    pub(super) module: Option<(String, String)>,
+    pub(super) resources: Vec<ResourceView>,
 }
 
 pub(super) struct ActionOption {
@@ -73,7 +91,7 @@ pub(super) struct LineView {
 }
 
 /// An action's word in addresses, its class, its sign, its name.
-fn action(action: Action) -> (&'static str, &'static str, &'static str, &'static str) {
+pub(super) fn action(action: Action) -> (&'static str, &'static str, &'static str, &'static str) {
     match action {
         Action::Create => ("create", "add", "+", "create"),
         Action::Update => ("update", "change", "~", "update"),
@@ -94,24 +112,34 @@ impl ChangeView {
         let text = filter.text.as_deref().unwrap_or_default().trim().to_lowercase();
         let mut sorted: Vec<&ResourceChange> = change.resources.iter().collect();
         sorted.sort_by_key(|resource| resource.action.rank());
-        let matches: Vec<&ResourceChange> = sorted
+        let is_grouped = filter.group.as_deref() == Some("module");
+        let mut matches: Vec<&ResourceChange> = sorted
             .into_iter()
             .filter(|r| wanted_action.is_none_or(|wanted| action(r.action).0 == wanted))
             .filter(|r| text.is_empty() || holds(r, &text))
             .collect();
+        if is_grouped {
+            matches = by_module(matches);
+        }
         let page = filter.page.unwrap_or(0).min(matches.len().saturating_sub(1) / A_PAGE);
-        let shown = matches.iter().skip(page * A_PAGE).take(A_PAGE);
-        let is_filtered = wanted_action.is_some() || !text.is_empty();
-        let (outputs, invocations) = match is_filtered || page > 0 {
-            true => (&[][..], &[][..]),
-            false => (change.outputs.as_slice(), change.invocations.as_slice()),
-        };
+        let shown: Vec<_> = matches.iter().copied().skip(page * A_PAGE).take(A_PAGE).collect();
+        // They have no action of a resource, and stand on the first page.
+        let others = wanted_action.is_none() && page == 0;
+        let outputs =
+            change.outputs.iter().filter(|output| others && attribute_holds(output, &text));
+        let invocations = change.invocations.iter().filter(|one| others && is_invoked(one, &text));
         Self {
             actions: actions(change, wanted_action),
             text: filter.text.clone().unwrap_or_default(),
-            resources: shown.map(|resource| resource_view(resource)).collect(),
-            invocations: invocations.iter().map(invocation_view).collect(),
-            outputs: outputs.iter().map(row).collect(),
+            groups: match is_grouped {
+                true => groups(&shown, &matches),
+                false => vec![Group { module: None, resources: views(&shown) }],
+            },
+            is_many: change.resources.len() > 1,
+            is_modular: is_modular(change),
+            is_grouped,
+            invocations: invocations.map(invocation_view).collect(),
+            outputs: outputs.map(row).collect(),
             remarks: remarks(change),
             warned: warned(change),
             warnings: warnings(change),
@@ -119,19 +147,89 @@ impl ChangeView {
                 .then(|| found(matches.len(), change.resources.len(), page)),
             previous: page.checked_sub(1),
             next: (matches.len() > (page + 1) * A_PAGE).then_some(page + 1),
-            is_filtered,
         }
     }
 }
 
-fn holds(resource: &ResourceChange, text: &str) -> bool {
-    resource.title().to_lowercase().contains(text)
-        || resource.attributes.iter().any(|a| a.path.to_lowercase().contains(text))
+/// The same resources, those of a module together: first the module whose resources come first.
+fn by_module(mut resources: Vec<&ResourceChange>) -> Vec<&ResourceChange> {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for resource in &resources {
+        let next = places.len();
+        places.entry(module_of(&resource.address)).or_insert(next);
+    }
+    resources.sort_by_key(|resource| places.get(module_of(&resource.address)).copied());
+    resources
 }
 
-fn actions(change: &Change, wanted: Option<&str>) -> Vec<ActionOption> {
+/// The resources of a page by their modules, each with what happens in all of it.
+fn groups(shown: &[&ResourceChange], all: &[&ResourceChange]) -> Vec<Group> {
+    let module = |resource: &&ResourceChange| module_of(&resource.address).to_owned();
+    let group = |resources: &[&ResourceChange]| {
+        let name = resources.first().map(module).unwrap_or_default();
+        let counts = counts(all.iter().copied().filter(|one| module_of(&one.address) == name));
+        let counts: Vec<String> =
+            counts.iter().map(|(_, what, count)| format!("{} {what}", grouped(*count))).collect();
+        let title = match name.as_str() {
+            "" => "Root module".to_owned(),
+            name => clean(&change::address(name)),
+        };
+        Group { module: Some((title, counts.join(", "))), resources: views(resources) }
+    };
+    shown
+        .chunk_by(|one, next| module_of(&one.address) == module_of(&next.address))
+        .map(group)
+        .collect()
+}
+
+fn views(resources: &[&ResourceChange]) -> Vec<ResourceView> {
+    resources.iter().map(|resource| resource_view(resource)).collect()
+}
+
+fn is_modular(change: &Change) -> bool {
+    let mut modules = change.resources.iter().map(|resource| module_of(&resource.address));
+    let first = modules.next();
+    modules.any(|module| Some(module) != first)
+}
+
+/// The text, in lower case, is in what is shown of the resource.
+fn holds(resource: &ResourceChange, text: &str) -> bool {
+    resource.title().to_lowercase().contains(text)
+        || resource.attributes.iter().any(|attribute| attribute_holds(attribute, text))
+}
+
+fn is_invoked(invocation: &Invocation, text: &str) -> bool {
+    invocation.address.to_lowercase().contains(text)
+        || invocation.config.iter().any(|attribute| attribute_holds(attribute, text))
+}
+
+fn attribute_holds(attribute: &AttributeChange, text: &str) -> bool {
+    attribute.path.to_lowercase().contains(text)
+        || [&attribute.before, &attribute.after].into_iter().any(|side| value_holds(side, text))
+        || attribute.lines.iter().any(|line| match line {
+            Line::Same(line) | Line::Removed(line) | Line::Added(line) => {
+                line.to_lowercase().contains(text)
+            }
+            Line::Skipped(_) | Line::Cut(_) => false,
+        })
+}
+
+/// What stands in place of a value is no part of it: nobody finds one that is hidden.
+fn value_holds(value: &Value, text: &str) -> bool {
+    match value {
+        Value::Known(value) | Value::Truncated(value, _) | Value::Part(_, value, _) => {
+            value.to_lowercase().contains(text)
+        }
+        Value::Absent | Value::Sensitive | Value::Unknown | Value::Lines(_) => false,
+    }
+}
+
+/// How many resources each action has: its word in addresses, its name.
+fn counts<'a>(
+    resources: impl Iterator<Item = &'a ResourceChange>,
+) -> Vec<(&'static str, &'static str, usize)> {
     let mut counts: Vec<(&'static str, &'static str, usize)> = Vec::new();
-    for resource in &change.resources {
+    for resource in resources {
         let (value, _, _, name) = action(resource.action);
         match counts.iter_mut().find(|(known, ..)| *known == value) {
             Some((.., count)) => *count += 1,
@@ -139,6 +237,10 @@ fn actions(change: &Change, wanted: Option<&str>) -> Vec<ActionOption> {
         }
     }
     counts
+}
+
+fn actions(change: &Change, wanted: Option<&str>) -> Vec<ActionOption> {
+    counts(change.resources.iter())
         .into_iter()
         .map(|(value, name, count)| ActionOption {
             value,
@@ -259,7 +361,7 @@ fn resource_view(resource: &ResourceChange) -> ResourceView {
     }
 }
 
-fn row(attribute: &AttributeChange) -> RowView {
+pub(super) fn row(attribute: &AttributeChange) -> RowView {
     RowView {
         path: clean(&change::address(&attribute.path)),
         before: value(&attribute.before),
@@ -314,18 +416,121 @@ mod tests {
     fn five_thousand_resources_are_shown_in_parts() {
         let change = change();
         let first = ChangeView::of(&change, &Filter::default());
-        assert_eq!((first.resources.len(), first.next, first.previous), (100, Some(1), None));
+        assert_eq!(
+            (first.groups[0].resources.len(), first.next, first.previous),
+            (100, Some(1), None)
+        );
         assert_eq!(first.found.unwrap(), "1 to 100 of 5,000 resources");
         let filter =
             Filter { action: Some("delete".to_owned()), page: Some(99), ..Filter::default() };
         let last = ChangeView::of(&change, &filter);
-        assert_eq!((last.resources.len(), last.next, last.previous), (100, None, Some(3)));
+        assert_eq!(
+            (last.groups[0].resources.len(), last.next, last.previous),
+            (100, None, Some(3))
+        );
         let filter = Filter { text: Some("R[4999]".to_owned()), ..Filter::default() };
         let one = ChangeView::of(&change, &filter);
-        assert_eq!((one.resources.len(), one.found.as_deref()), (1, Some("1 resource")));
+        assert_eq!((one.groups[0].resources.len(), one.found.as_deref()), (1, Some("1 resource")));
         let filter = Filter { text: Some("nothing".to_owned()), ..Filter::default() };
         let none = ChangeView::of(&change, &filter).found.unwrap();
         assert_eq!(none, "No matches in 5,000 resources.");
         assert_eq!(ChangeView::of(&Change::default(), &Filter::default()).found, None);
+    }
+
+    fn of_modules() -> Change {
+        let actions = [
+            (Action::Create, "aws_vpc.a"),
+            (Action::Create, "module.net.aws_subnet.a"),
+            (Action::Delete, "module.dns[\"a.b\"].aws_zone.a"),
+            (Action::Delete, "module.net.aws_subnet.b"),
+            (Action::Update, "module.dns[\"a.b\"].aws_zone.b"),
+            (Action::Create, "module.net.aws_subnet.c"),
+        ];
+        let like = change().resources.remove(0);
+        let resource = |(action, address): (Action, &str)| ResourceChange {
+            address: address.to_owned(),
+            action,
+            ..like.clone()
+        };
+        Change { resources: actions.into_iter().map(resource).collect(), ..Change::default() }
+    }
+
+    fn told(view: &ChangeView) -> String {
+        let group = |group: &Group| {
+            let (module, counts) = group.module.clone().unwrap_or_default();
+            let addresses: Vec<&str> =
+                group.resources.iter().map(|one| one.address.as_str()).collect();
+            format!("{module}({counts}): {}", addresses.join(" "))
+        };
+        view.groups.iter().map(group).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_is_destroyed_comes_first_in_all_and_in_each_module() {
+        let change = of_modules();
+        insta::assert_snapshot!(told(&ChangeView::of(&change, &Filter::default())), @r#"(): module.dns["a.b"].aws_zone.a module.net.aws_subnet.b aws_vpc.a module.net.aws_subnet.a module.dns["a.b"].aws_zone.b module.net.aws_subnet.c"#);
+        let by_module = Filter { group: Some("module".to_owned()), ..Filter::default() };
+        let view = ChangeView::of(&change, &by_module);
+        assert!(view.is_modular && view.is_grouped);
+        insta::assert_snapshot!(told(&view), @r#"
+        module.dns["a.b"](1 destroy, 1 update): module.dns["a.b"].aws_zone.a module.dns["a.b"].aws_zone.b
+        module.net(1 destroy, 2 create): module.net.aws_subnet.b module.net.aws_subnet.a module.net.aws_subnet.c
+        Root module(1 create): aws_vpc.a
+        "#);
+        assert!(!ChangeView::of(&super::tests::change(), &by_module).is_modular);
+    }
+
+    #[test]
+    fn a_module_that_goes_on_on_the_next_page_has_one_count() {
+        let mut change = change();
+        for resource in &mut change.resources {
+            resource.address = format!("module.many.{}", resource.address);
+        }
+        let page = |page| {
+            let group = Some("module".to_owned());
+            let filter = Filter { group, page: Some(page), ..Filter::default() };
+            ChangeView::of(&change, &filter)
+        };
+        for number in [0, 7] {
+            let view = page(number);
+            assert_eq!((view.groups.len(), view.groups[0].resources.len()), (1, 100));
+            let counts = view.groups[0].module.clone().unwrap();
+            assert_eq!(counts, ("module.many".to_owned(), "500 destroy, 4,500 create".to_owned()));
+        }
+    }
+
+    #[test]
+    fn values_are_found_and_hidden_ones_never() {
+        let attribute = |path: &str, before, after| AttributeChange {
+            path: path.to_owned(),
+            before,
+            after,
+            forces_replacement: false,
+            mark: None,
+            lines: Vec::new(),
+        };
+        let known = |text: &str| Value::Known(text.to_owned());
+        let mut change = of_modules();
+        change.resources[0].attributes =
+            vec![attribute("cidr", known("\"10.0.0.0/16\""), known("\"10.1.0.0/16\""))];
+        change.resources[1].attributes =
+            vec![attribute("password", Value::Sensitive, Value::Unknown)];
+        let policy = attribute("policy", Value::Lines(2), Value::Lines(2));
+        let lines = vec![Line::Same("{".to_owned()), Line::Added("\"Allow\"".to_owned())];
+        change.resources[2].attributes = vec![AttributeChange { lines, ..policy }];
+        change.outputs = vec![attribute("url", Value::Absent, known("\"https://new\""))];
+        let found = |text: &str| {
+            let filter = Filter { text: Some(text.to_owned()), ..Filter::default() };
+            let view = ChangeView::of(&change, &filter);
+            let all = view.groups[0].resources.iter().map(|one| one.address.clone());
+            all.chain(view.outputs.iter().map(|output| output.path.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(found("10.1.0"), ["aws_vpc.a"]);
+        assert_eq!(found("10.0.0"), ["aws_vpc.a"]);
+        assert_eq!(found("allow"), ["module.dns[\"a.b\"].aws_zone.a"]);
+        assert_eq!(found("HTTPS://new"), ["url"]);
+        assert_eq!(found("password"), ["module.net.aws_subnet.a"]);
+        assert_eq!(found("sensitive"), Vec::<String>::new());
+        assert_eq!(found("known after"), Vec::<String>::new());
     }
 }

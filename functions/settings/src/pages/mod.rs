@@ -14,6 +14,7 @@ mod fields;
 mod forms;
 mod gitlab;
 mod guard;
+mod kept;
 mod markdown;
 mod module;
 mod operations;
@@ -21,12 +22,14 @@ mod overview;
 mod people;
 mod pick;
 mod run;
+mod runs;
 mod session;
 mod shell;
 mod show;
 mod sign_in;
 mod stack;
 mod stack_form;
+mod variables;
 
 pub(crate) use assets::asset;
 pub(crate) use guard::guard;
@@ -55,7 +58,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_TYPE, "text/html; charset=utf-8"),
 ];
 
-/// A page as an answer.
+/// What the fields have that are wrong.
+const WRONG: &str = r#" aria-invalid="true""#;
+
+/// A page as an answer. The first field that is wrong has the focus.
 fn respond(status: StatusCode, page: &impl Template) -> Response {
     let html = match page.render() {
         Ok(html) => html,
@@ -63,6 +69,11 @@ fn respond(status: StatusCode, page: &impl Template) -> Response {
             tracing::error!(%error, "a page could not be rendered");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
+    };
+    // Nothing from outside can say this: it would be escaped.
+    let html = match status {
+        StatusCode::UNPROCESSABLE_ENTITY => html.replacen(WRONG, &format!(" autofocus{WRONG}"), 1),
+        _ => html,
     };
     let mut response = (status, html).into_response();
     for (name, value) in HEADERS {
@@ -95,7 +106,7 @@ pub(crate) mod handlers {
             unlock as ask_unlock,
         },
         commands::take as command,
-        events::show as events,
+        events::{show as events, show_one as event},
         gitlab::{
             connect as connect_gitlab, rotate as rotate_secret, show as gitlab,
             unlink as unlink_gitlab,
@@ -109,9 +120,13 @@ pub(crate) mod handlers {
             branches as pick_branches, folders as pick_folders, project as pick_project,
             projects as pick_projects, root as pick_root,
         },
-        run::{log, log_text, show as run},
+        run::{compare as compare_runs, log, log_text, show as run},
+        runs::show as runs,
         sign_in::{leave as sign_out, show as sign_in, try_key},
-        stack::{check as check_stack, remove as delete_stack, repair_webhook, show as stack},
+        stack::{
+            check as check_stack, history, outputs, remove as delete_stack, repair_webhook,
+            resources, show as stack,
+        },
         stack_form::{
             create as create_stack, create_module, edit as edit_stack, edit_module,
             new as new_stack, new_module, save as save_stack, save_module,

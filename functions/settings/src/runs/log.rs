@@ -15,10 +15,11 @@ use axum::{
 };
 use gantry_domain::{
     RunId,
-    run::{Phase, Run},
+    run::{Phase, Run, RunState},
     text,
 };
-use gantry_store::{keys, runner::LogPiece};
+use gantry_store::{Key, keys, runner::LogPiece};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -61,6 +62,9 @@ pub(crate) struct LogQuery {
 pub(crate) struct LogPart {
     /// What was sent, in order.
     pub(crate) pieces: Vec<Piece>,
+    /// It begins with a line's beginning, as far as that shows.
+    #[serde(skip)]
+    pub(crate) begins: bool,
     /// The `before` of what comes before this part; absent at the beginning of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) previous: Option<String>,
@@ -85,11 +89,22 @@ pub(crate) struct Piece {
     attempt: u32,
     /// Bytes of this attempt's log before it.
     offset: u64,
+    /// When Gantry received it; absent if that was not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<Timestamp>,
+    /// Line breaks of this attempt's log before it, where somebody counted.
+    #[serde(skip)]
+    lines: Option<u64>,
     /// Masked.
     pub(crate) text: String,
 }
 
 impl Piece {
+    /// The place of its first character, or of one that comes so many bytes later.
+    pub(crate) fn place(&self, bytes: usize) -> LogPlace {
+        LogPlace { attempt: self.attempt, offset: self.offset + bytes as u64 }
+    }
+
     /// The cursor of the place where it ends.
     pub(crate) fn end(&self, run: &RunId) -> String {
         let offset = self.offset + self.text.len() as u64;
@@ -116,15 +131,39 @@ pub(crate) struct Match {
 
 impl From<LogPiece> for Piece {
     fn from(piece: LogPiece) -> Self {
-        let LogPiece { phase, attempt, offset, text } = piece;
-        Self { phase, attempt, offset, text }
+        let lines = breaks_before(&piece);
+        let LogPiece { phase, attempt, offset, at, text, .. } = piece;
+        Self { phase, attempt, offset, at, lines, text }
     }
+}
+
+/// Line breaks of an attempt's log before a piece. A log begins with its first line, whoever wrote
+/// it.
+fn breaks_before(piece: &LogPiece) -> Option<u64> {
+    piece.lines.or((piece.offset == 0).then_some(0))
+}
+
+fn breaks(text: &str) -> u64 {
+    text.matches('\n').count() as u64
+}
+
+/// Leaves out the beginning of a piece.
+fn leave_out(piece: &mut LogPiece, bytes: usize) {
+    let lines = breaks_before(piece);
+    let before: String = piece.text.drain(..bytes).collect();
+    piece.offset += before.len() as u64;
+    piece.lines = lines.map(|lines| lines + breaks(&before));
 }
 
 impl LogQuery {
     /// What comes after a part.
     pub(crate) fn after(after: Option<String>) -> Self {
         Self { after, ..Self::default() }
+    }
+
+    /// The cursor of the piece that the part comes after.
+    pub(crate) fn cursor(&self) -> Option<&str> {
+        self.after.as_deref()
     }
 }
 
@@ -170,11 +209,17 @@ impl LogPlace {
         Self { attempt: piece.attempt, offset: piece.offset }
     }
 
+    /// The attempt that it is in the log of.
+    pub(crate) fn attempt(self) -> u32 {
+        self.attempt
+    }
+
     fn key(self, run: &RunId) -> String {
         keys::log(run, self.attempt, self.offset).sk
     }
 
-    fn cursor(self, run: &RunId) -> String {
+    /// Its form in addresses.
+    pub(crate) fn cursor(self, run: &RunId) -> String {
         cursor::from_key(&self.key(run))
     }
 }
@@ -194,6 +239,7 @@ pub(crate) async fn part(app: &App, run: &Run, query: &LogQuery) -> Answer<LogPa
     let ended = run.state.is_final();
     let part = LogPart {
         pieces: Vec::new(),
+        begins: true,
         previous: None,
         matches: None,
         next: None,
@@ -210,9 +256,9 @@ pub(crate) async fn part(app: &App, run: &Run, query: &LogQuery) -> Answer<LogPa
                 "end" => None,
                 before => Some(LogPlace::read(before, "before")?),
             };
-            let Stretch { pieces, previous, next } =
+            let Stretch { pieces, begins, previous, next } =
                 self::before(app, &run.id, place, LINES_BEFORE).await?;
-            Ok(LogPart { pieces, previous, next, ..part })
+            Ok(LogPart { pieces, begins, previous, next, ..part })
         }
         (None, None, after) => {
             let after = after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
@@ -251,8 +297,7 @@ impl<'a> Reading<'a> {
             let before = usize::try_from(place.offset.saturating_sub(piece.offset));
             let cut = piece.text.floor_char_boundary(before.unwrap_or(usize::MAX));
             if piece.attempt == place.attempt && cut < piece.text.len() {
-                piece.text.drain(..cut);
-                piece.offset += cut as u64;
+                leave_out(&mut piece, cut);
                 reading.read.push_back(piece);
             }
         }
@@ -299,6 +344,8 @@ impl<'a> Reading<'a> {
 /// A part of a log that was read backwards.
 pub(crate) struct Stretch {
     pub(crate) pieces: Vec<Piece>,
+    /// It begins with a line's beginning.
+    pub(crate) begins: bool,
     /// The cursor of its beginning, when there is more before it.
     pub(crate) previous: Option<String>,
     /// The cursor of its last piece.
@@ -343,15 +390,16 @@ pub(crate) async fn before(
     let ends = pieces.back().is_some_and(|piece| piece.text.ends_with('\n'));
     let wanted = lines + usize::from(ends);
     let mut seen = 0;
+    let mut begins = is_begin;
     for at in (0..pieces.len()).rev() {
         let text = &pieces[at].text;
         let mut from_end = text.rmatch_indices('\n').skip(wanted.saturating_sub(seen + 1));
         if let Some((last, _)) = from_end.next() {
             let begin = last + 1;
             pieces.drain(..at);
-            pieces[0].text.drain(..begin);
-            pieces[0].offset += begin as u64;
+            leave_out(&mut pieces[0], begin);
             is_begin = false;
+            begins = true;
             break;
         }
         seen += text.matches('\n').count();
@@ -359,7 +407,123 @@ pub(crate) async fn before(
     let previous =
         pieces.front().filter(|_| !is_begin).map(|piece| LogPlace::of(piece).cursor(run));
     let pieces = pieces.into_iter().filter(|piece| !piece.text.is_empty());
-    Ok(Stretch { pieces: pieces.map(Piece::from).collect(), previous, next })
+    Ok(Stretch { pieces: pieces.map(Piece::from).collect(), begins, previous, next })
+}
+
+/// The number of the line that a piece begins in, in the whole log; none where nobody counted.
+pub(crate) async fn line_number(app: &App, run: &RunId, piece: &Piece) -> Answer<Option<u64>> {
+    let Some(mut before) = piece.lines else { return Ok(None) };
+    let partition = keys::log_partition(run);
+    let mut attempt = piece.attempt;
+    // The first attempt has none before it.
+    while attempt > 1 {
+        let begin = keys::log(run, attempt, 0).sk;
+        let page = app.store.query::<LogPiece>(&partition, "", Some(&begin), true, 1).await?;
+        let Some(last) = page.items.into_iter().next().map(|piece| piece.value) else { break };
+        let Some(lines) = breaks_before(&last) else { return Ok(None) };
+        before += lines + breaks(&last.text);
+        attempt = last.attempt;
+    }
+    Ok(Some(before + 1))
+}
+
+/// What comes after a cursor of a piece begins a line.
+pub(crate) async fn ends_line(app: &App, run: &RunId, cursor: &str) -> Answer<bool> {
+    let key = Key::new(keys::log_partition(run), cursor::to_key(cursor, "after")?);
+    let piece = app.store.get::<LogPiece>(&key).await?;
+    Ok(piece.is_none_or(|piece| piece.value.text.ends_with('\n')))
+}
+
+/// A part of a log: what a command of the tool wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Section {
+    Init,
+    Plan,
+    Apply,
+    Destroy,
+}
+
+impl Section {
+    /// Its word in addresses.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Plan => "plan",
+            Self::Apply => "apply",
+            Self::Destroy => "destroy",
+        }
+    }
+
+    /// What people call it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Init => "Init",
+            Self::Plan => "Plan",
+            Self::Apply => "Apply",
+            Self::Destroy => "Destroy",
+        }
+    }
+
+    /// The section of what runs in a state.
+    pub(crate) fn of(state: RunState) -> Option<Self> {
+        Some(match state {
+            RunState::Initializing => Self::Init,
+            RunState::Planning => Self::Plan,
+            RunState::Applying => Self::Apply,
+            RunState::Destroying => Self::Destroy,
+            _ => return None,
+        })
+    }
+
+    /// The section that a line begins: the runner's own, before it starts a command of the tool.
+    pub(crate) fn begun_by(line: &str) -> Option<Self> {
+        // Most lines are told from it by one look.
+        if !line.contains(" $ ") {
+            return None;
+        }
+        let line = text::clean(line);
+        let mut words = line.strip_prefix("gantry: $ ")?.split_whitespace();
+        if !matches!(words.next()?, "terraform" | "tofu") {
+            return None;
+        }
+        Some(match words.next()? {
+            "init" => Self::Init,
+            "plan" if words.any(|word| word == "-destroy") => Self::Destroy,
+            "plan" => Self::Plan,
+            "apply" => Self::Apply,
+            _ => return None,
+        })
+    }
+}
+
+/// Where a section of a log begins, if that is found.
+pub(crate) async fn find_section(
+    app: &App,
+    run: &RunId,
+    section: Section,
+) -> Answer<Option<LogPlace>> {
+    let begin = LogPlace { attempt: 0, offset: 0 };
+    let found = search(app, run, Wanted::Section(section), (begin, 1), 1).await?;
+    found.matches.first().map(|found| LogPlace::read(&found.at, "section")).transpose()
+}
+
+/// What is looked for.
+enum Wanted {
+    /// A text, in lower case.
+    Text(String),
+    /// The line that begins a section.
+    Section(Section),
+}
+
+impl Wanted {
+    /// Where it is in a line.
+    fn is_at(&self, line: &str) -> Option<usize> {
+        match self {
+            Self::Text(text) => line.to_lowercase().find(text),
+            Self::Section(section) => (Section::begun_by(line) == Some(*section)).then_some(0),
+        }
+    }
 }
 
 /// Lines that have what was looked for.
@@ -382,10 +546,20 @@ pub(crate) async fn find(
         let problem = format!("Must be a text of 1 to {LONGEST_WANTED} characters");
         return Err(Refusal::field("find", problem));
     }
-    let (begin, number) = match after {
+    let begin = match after {
         Some(after) => LogPlace::with_line(after, "after")?,
         None => (LogPlace { attempt: 0, offset: 0 }, 1),
     };
+    search(app, run, Wanted::Text(wanted), begin, MOST_FOUND).await
+}
+
+async fn search(
+    app: &App,
+    run: &RunId,
+    wanted: Wanted,
+    (begin, number): (LogPlace, u64),
+    most: usize,
+) -> Answer<Found> {
     let mut reading = Reading::at(app, run, begin).await?;
     let mut search = Search {
         wanted,
@@ -403,7 +577,7 @@ pub(crate) async fn find(
         for part in piece.text.split_inclusive('\n') {
             search.take(part, place, piece.phase, run);
             place.offset += part.len() as u64;
-            if search.matches.len() == MOST_FOUND && part.ends_with('\n') {
+            if search.matches.len() == most && part.ends_with('\n') {
                 return Ok(search.until(place, run));
             }
         }
@@ -417,7 +591,7 @@ pub(crate) async fn find(
 
 /// A search, as far as it came.
 struct Search {
-    wanted: String,
+    wanted: Wanted,
     /// Where it began.
     from: LogPlace,
     /// The number of the line that is read.
@@ -451,7 +625,7 @@ impl Search {
     fn look(&mut self, run: &RunId) {
         let Some((place, phase)) = self.begin.filter(|_| !self.is_found) else { return };
         let line = text::clean(&self.line);
-        let Some(at) = line.to_lowercase().find(&self.wanted) else { return };
+        let Some(at) = self.wanted.is_at(&line) else { return };
         self.is_found = true;
         let at = line.get(..at).map_or(0, |before| before.chars().count());
         let from = at.saturating_sub(SHOWN_BEFORE);
@@ -480,5 +654,22 @@ impl Search {
         };
         let next = Some(cursor::from_key(&format!("{}#{}", begin.key(run), self.number)));
         Found { matches: self.matches, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_of_the_tool_begins_a_section() {
+        let begun = |line: &str| Section::begun_by(&format!("\u{1b}[36mgantry:\u{1b}[0m {line}\n"));
+        assert_eq!(begun("$ terraform init -input=false"), Some(Section::Init));
+        assert_eq!(begun("$ tofu plan -out=plan"), Some(Section::Plan));
+        assert_eq!(begun("$ tofu apply -input=false plan"), Some(Section::Apply));
+        assert_eq!(begun("$ tofu plan -input=false -destroy -out=x"), Some(Section::Destroy));
+        assert_eq!(begun("$ terraform show plan"), None);
+        assert_eq!(begun("before_plan: echo $ terraform plan"), None);
+        assert_eq!(Section::begun_by("$ terraform plan"), None);
     }
 }

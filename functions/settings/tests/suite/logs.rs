@@ -2,27 +2,49 @@
 
 use crate::{
     browser::Browser,
-    support::{World, connected},
+    support::{World, connected, signer},
 };
-use gantry_domain::run::{Phase, Run, RunState};
+use gantry_domain::run::{Phase, Run, RunState, Step};
+use gantry_secrets::links::read_link;
 use gantry_store::{keys, runner::LogPiece};
 use serde_json::{Value, json};
 
 async fn put_log(w: &World, run: &Run, attempt: u32, offset: u64, text: &str) {
     let text = text.to_owned();
     let phase = if attempt == 1 { Phase::Plan } else { Phase::Apply };
-    let piece = LogPiece { phase, attempt, offset, text };
+    // As an earlier release wrote it.
+    let piece = LogPiece { phase, attempt, offset, lines: None, at: None, text };
     w.put(keys::log(&run.id, attempt, offset), &piece).await;
 }
 
 /// Writes an attempt's log in pieces of this many bytes, which cut lines and colours anywhere.
 async fn put_pieces(w: &World, run: &Run, attempt: u32, text: &str, size: usize) {
-    let mut offset = 0;
-    while offset < text.len() {
-        let end = text.floor_char_boundary(offset + size);
-        put_log(w, run, attempt, offset as u64, &text[offset..end]).await;
-        offset = end;
+    let phase = if attempt == 1 { Phase::Plan } else { Phase::Apply };
+    let mut begin = 0;
+    while begin < text.len() {
+        let end = text.floor_char_boundary(begin + size);
+        let (offset, lines) = (begin as u64, Some(text[..begin].matches('\n').count() as u64));
+        let (at, text) = (Some(w.clock.now()), text[begin..end].to_owned());
+        let piece = LogPiece { phase, attempt, offset, lines, at, text };
+        w.put(keys::log(&run.id, attempt, offset), &piece).await;
+        begin = end;
     }
+}
+
+/// The address that a line's number leads to, below `/runs/`.
+#[track_caller]
+fn link_of(html: &str, number: &str) -> String {
+    let data = format!("data-n=\"{number}\"");
+    let (before, _) = html.split_once(&data).unwrap_or_else(|| panic!("no line {number}: {html}"));
+    let (_, link) = before.rsplit_once("href=\"").unwrap();
+    let link = link.split('"').next().unwrap().replace("&amp;", "&");
+    link.strip_suffix("#at").unwrap().to_owned()
+}
+
+#[track_caller]
+fn marked(page: &str) -> &str {
+    let (_, rest) = page.split_once("<mark id=\"at\">").unwrap_or_else(|| panic!("{page}"));
+    rest.split("</mark>").next().unwrap()
 }
 
 fn text_of(part: &Value) -> String {
@@ -224,4 +246,165 @@ async fn the_page_shows_the_end_of_a_log_and_the_way_to_the_rest_of_it() {
     assert!(found.contains("<code>line 123.</code>") && found.contains("<code>line 1239.</code>"));
     let many = browser.get(&format!("{page}?find=line")).await.expect(200).text;
     assert!(many.contains("Found in 100 lines of this part.") && many.contains("Search further"));
+}
+
+#[tokio::test]
+async fn every_line_of_a_log_has_an_address() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Applying).await;
+    let plan: String = (1..=1000).map(|i| format!("plan {i}.\n")).collect();
+    let apply: String = (1..=50).map(|i| format!("apply {i}.\n")).collect();
+    put_pieces(&w, &run, 1, &plan, 997).await;
+    put_pieces(&w, &run, 2, &apply, 97).await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let address = format!("/runs/{}", run.id);
+    let page = browser.get(&address).await.expect(200).text;
+    // The numbers go on where the apply begins.
+    for (number, line) in [("651", "plan 651."), ("1000", "plan 1000."), ("1050", "apply 50.")] {
+        let there = browser.get(&format!("{address}{}", link_of(&page, number))).await;
+        let there = there.expect(200).text;
+        assert_eq!(marked(&there), line);
+        assert!(there.contains(&format!("data-n=\"{number}\"")), "{there}");
+    }
+    assert!(!page.contains("data-n=\"650\""), "only what is shown is numbered");
+    // Before, and after: what a script adds.
+    let (_, previous) = page.split_once("data-previous=\"").unwrap();
+    let previous = previous.split('"').next().unwrap();
+    let before = browser.get(&format!("{address}/log?before={previous}")).await.expect(200).body;
+    let before = before["html"].as_str().unwrap();
+    let there = browser.get(&format!("{address}{}", link_of(before, "650"))).await.expect(200).text;
+    assert_eq!(marked(&there), "plan 650.");
+    let (_, next) = page.split_once("data-next=\"").unwrap();
+    let next = next.split('"').next().unwrap();
+    let put = async |offset: usize, text: &str| {
+        let (phase, offset, text) = (Phase::Apply, offset as u64, text.to_owned());
+        let piece = LogPiece { phase, attempt: 2, offset, lines: Some(50), at: None, text };
+        w.put(keys::log(&run.id, 2, offset), &piece).await;
+    };
+    let half = "a line that is not at its";
+    put(apply.len(), half).await;
+    let after = browser.get(&format!("{address}/log?after={next}")).await.expect(200).body;
+    assert_eq!(after["html"].as_str().unwrap().matches("data-n=\"1051\"").count(), 1, "{after}");
+    let next = after["next"].as_str().unwrap();
+    put(apply.len() + half.len(), " end yet\nanother\n").await;
+    let rest = browser.get(&format!("{address}/log?after={next}")).await.expect(200).body;
+    let rest = rest["html"].as_str().unwrap();
+    assert!(rest.starts_with(" end yet\n<a "), "the line has its number already: {rest}");
+    assert!(rest.contains("data-n=\"1052\""), "{rest}");
+
+    // Who came by a link to one run stays there.
+    let link = read_link(&signer(), "", &run.id);
+    let page = w.ask("GET", &link, None, &[], "").await.expect(200).text;
+    let there = format!("{address}{}", link_of(&page, "700"));
+    let there = w.ask("GET", &there, None, &[], "").await.expect(200).text;
+    assert_eq!(marked(&there), "plan 700.");
+}
+
+#[tokio::test]
+async fn a_log_of_an_earlier_release_is_shown_without_what_it_lacks() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Finished).await;
+    put_log(&w, &run, 1, 0, "one\n").await;
+    put_log(&w, &run, 1, 4, "two\n").await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let address = format!("/runs/{}", run.id);
+    // Its beginning is known: so are its lines.
+    let page = browser.get(&format!("{address}?times=1")).await.expect(200).text;
+    let there = browser.get(&format!("{address}{}", link_of(&page, "2"))).await.expect(200).text;
+    assert_eq!(marked(&there), "two");
+    let text = browser.get(&format!("{address}/log.txt?times=1")).await.expect(200).text;
+    assert_eq!(text, "one\ntwo\n");
+    put_log(&w, &run, 2, 0, "three\n").await;
+    let rest = browser.get(&format!("{address}/log?before=end")).await.expect(200).body;
+    assert!(rest["html"].as_str().unwrap().contains("three"), "{rest}");
+}
+
+#[tokio::test]
+async fn times_are_shown_where_they_are_asked_for() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Finished).await;
+    put_pieces(&w, &run, 1, "one\ntwo\n", 6).await;
+    let at = w.clock.now();
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let address = format!("/runs/{}", run.id);
+    let page = browser.get(&address).await.expect(200).text;
+    assert!(page.contains("data-n=\"2\"") && page.contains("Show times"), "{page}");
+    let page = browser.get(&format!("{address}?times=1")).await.expect(200).text;
+    let two = format!("{} 2", at.strftime("%H:%M:%S"));
+    let there = browser.get(&format!("{address}{}", link_of(&page, &two))).await.expect(200).text;
+    assert!(there.contains("Hide times"), "they stay: {there}");
+    let text = browser.get(&format!("{address}/log.txt?times=1")).await.expect(200).text;
+    let time = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    assert_eq!(text, format!("{time} one\n{time} two\n"));
+    let api = w.get(&format!("/api/v1/runs/{}/log", run.id)).await.expect(200).body;
+    assert_eq!(api["pieces"][0]["at"], json!(at));
+}
+
+#[tokio::test]
+async fn the_parts_of_a_log_are_found_by_their_names() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "a", RunState::Unconfirmed).await;
+    let at = w.clock.now();
+    let step = |state| Step { state, at, by: None, comment: None };
+    run.history = [RunState::Initializing, RunState::Planning].map(step).into();
+    w.save_run(&run).await;
+    let says = |line: &str| format!("\u{1b}[36mgantry:\u{1b}[0m {line}\n");
+    let init = says("$ terraform init -input=false") + "Initializing <b>\n";
+    let plan = says("$ terraform plan -input=false") + "No changes.\n";
+    put_pieces(&w, &run, 1, &format!("{init}{plan}"), 5_000).await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let address = format!("/runs/{}", run.id);
+    let page = browser.get(&address).await.expect(200).text;
+    for (title, anchor) in [("Init", "log-init-1"), ("Plan", "log-plan-1")] {
+        assert!(page.contains(&format!("href=\"#{anchor}\">{title}</a>")), "{page}");
+        assert!(
+            page.contains(&format!("aria-level=\"3\" id=\"{anchor}\">{title}</span>")),
+            "{page}"
+        );
+    }
+    let rest: String = (0..1000).map(|i| format!("reading {i}\n")).collect();
+    put_pieces(&w, &run, 1, &format!("{init}{rest}{plan}{rest}"), 5_000).await;
+    let page = browser.get(&address).await.expect(200).text;
+    let link = format!("/runs/{}?section=plan#at\">Plan</a>", run.id);
+    assert!(page.contains(&link), "{page}");
+    let there = browser.get(&format!("{address}?section=plan")).await.expect(200).text;
+    assert!(marked(&there).ends_with("$ terraform plan -input=false"), "{}", marked(&there));
+    let none = browser.get(&format!("{address}?section=apply")).await.expect(200).text;
+    assert!(none.contains("The log has no section Apply yet."), "{none}");
+    browser.get(&format!("{address}?section=x")).await.expect(422);
+}
+
+#[tokio::test]
+async fn who_looks_for_something_goes_from_line_to_line() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Finished).await;
+    put_pieces(&w, &run, 1, "needle one\nhay\nneedle two\nneedle three\n", 9).await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let address = format!("/runs/{}", run.id);
+    let follow = async |page: &str, rel: &str| {
+        let (_, rest) = page.split_once(&format!("rel=\"{rel}\" href=\"")).unwrap();
+        let link = rest.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+        let link = link[link.find("/runs/").unwrap()..].trim_end_matches("#at").to_owned();
+        browser.get(&link).await.expect(200).text
+    };
+    let page = browser.get(&format!("{address}?find=needle")).await.expect(200).text;
+    assert!(page.contains("Found in 3 lines.") && !page.contains("rel=\"prev\""), "{page}");
+    let mut page = follow(&page, "next").await;
+    for (said, line) in [
+        ("1 of 3 lines", "needle one"),
+        ("2 of 3 lines", "needle two"),
+        ("3 of 3 lines", "needle three"),
+        ("1 of 3 lines", "needle one"),
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+        assert_eq!(marked(&page), line);
+        page = follow(&page, "next").await;
+    }
+    page = follow(&follow(&page, "prev").await, "prev").await;
+    assert_eq!(marked(&page), "needle three");
 }

@@ -3,6 +3,7 @@
 use crate::support::{Page, Screen, World};
 use serde_json::json;
 use std::time::{Duration, Instant};
+use thirtyfour::Key;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_first_sign_in_to_a_deployment() {
@@ -170,4 +171,85 @@ async fn a_long_log_is_read_and_searched_to_its_beginning() {
         assert_eq!(page.violations().await, Vec::<String>::new());
         page.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_unfolded_found_and_pointed_at() {
+    let w = World::with_a_stack().await;
+    let page = w.browser(Screen::default()).await;
+    page.sign_in(&w.key).await;
+    let hooks = json!({ "before_plan": ["seq -f 'line %g of three' 1 3"] });
+    page.api(&w.key, "PUT", "/stacks/network", json!({ "hooks": hooks })).await;
+    let second = "\nresource \"terraform_data\" \"second\" {}\n";
+    let code = format!("resource \"terraform_data\" \"office\" {{}}\n{second}");
+    w.you.push(w.project, "main", "network/main.tf", &code).unwrap();
+    page.go("/stacks/network").await;
+    page.wait_for("#1").await;
+    page.click("#live tbody a").await;
+    page.wait_for("Confirm and apply").await;
+    page.wait_for("terraform_data.second").await;
+    let title = page.driver.title().await.unwrap();
+    assert!(title.starts_with("(1) Needs confirmation · network #1"), "it follows: {title}");
+
+    // What was typed stays while the page follows.
+    page.fill("comment", "Agreed.").await;
+    page.run("document.activeElement.blur()").await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let typed = "return document.getElementById('comment').value";
+    assert_eq!(page.run(typed).await, "Agreed.");
+
+    let open = "return [...document.querySelectorAll('#resources details')].map((d) => d.open)";
+    assert_eq!(page.run(open).await, json!([false, false]));
+    page.press("Expand all").await;
+    assert_eq!(page.run(open).await, json!([true, true]));
+    page.press("Collapse all").await;
+    assert_eq!(page.run(open).await, json!([false, false]));
+
+    // A search has an address.
+    page.fill("text", "second").await;
+    page.wait_for("1 resource").await;
+    let began = Instant::now();
+    while !page.place().await.ends_with("?text=second") {
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", page.place().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    // A line's number is its address.
+    let number = "const all = [...document.querySelectorAll('#log a.no')];
+        const one = all.find((a) => a.nextSibling?.textContent.startsWith('line 2 of three'));
+        one.click();
+        return [one.classList.contains('here'), one.dataset.n, location.href]";
+    let found = page.run(number).await;
+    assert_eq!(found[0], true, "{found}");
+    let place = page.place().await;
+    assert!(place.contains("?at=") && place.ends_with("#at"), "{place}");
+    let away = w.browser(Screen::default()).await;
+    away.sign_in(&w.key).await;
+    away.go(&place).await;
+    assert_eq!(away.find("#at").await.text().await.unwrap(), "line 2 of three");
+    away.close().await;
+
+    // From line to line by keyboard.
+    page.fill_id("log-find", "of three\n").await;
+    page.wait_for("Found in 4 lines.").await;
+    for (keys, said) in [("\n", "1 of 4 lines"), ("\n", "2 of 4 lines"), ("\n", "3 of 4 lines")] {
+        page.driver.active_element().await.unwrap().send_keys(keys).await.unwrap();
+        page.wait_for(said).await;
+        page.find("#log-find:focus").await;
+    }
+    let back = Key::Shift + Key::Enter;
+    page.driver.active_element().await.unwrap().send_keys(back).await.unwrap();
+    page.wait_for("2 of 4 lines").await;
+    assert_eq!(page.find("#at").await.text().await.unwrap(), "line 1 of three");
+    page.picture("run-found").await;
+    assert_eq!(page.violations().await, Vec::<String>::new());
+
+    // The comment goes with the decision, and the apply is followed.
+    page.go("/stacks/network").await;
+    page.click("#live tbody a").await;
+    page.fill("comment", "Agreed.").await;
+    page.press("Confirm and apply").await;
+    page.wait_for("Applied").await;
+    page.wait_for("Agreed.").await;
+    page.close().await;
 }

@@ -165,8 +165,9 @@ impl Things {
     }
 }
 
-/// Questions that are refused where there is nothing to ask, and lists for what was typed.
-const MAY_BE_REFUSED: [&str; 8] = [
+/// Questions that are refused where there is nothing to ask, lists for what was typed, and what needs
+/// a second run to compare with.
+const MAY_BE_REFUSED: [&str; 10] = [
     "/stacks/{slug}/catch-up",
     "/stacks/{slug}/restore",
     "/stacks/{slug}/unlock",
@@ -175,6 +176,8 @@ const MAY_BE_REFUSED: [&str; 8] = [
     "/pick/projects",
     "/pick/branches",
     "/pick/root",
+    "/runs/{id}/compare",
+    "/api/v1/runs/{id}/compare",
 ];
 
 /// All that the pages and the API show to an admin, and every run's page to who has its address.

@@ -3,20 +3,30 @@
 //! With a session it shows everything and what may be done; with the read key of a link from
 //! GitLab it shows state, change and log of that one run, and leads nowhere else.
 
+mod compare;
+mod lines;
 mod log;
 
+pub(crate) use compare::compare;
 pub(crate) use log::{log, log_text};
 
 use self::log::LogView;
 use super::{
     changes::{ChangeView, Filter},
-    page, respond, session,
+    overview, page, respond, session,
     shell::{self, Frame, Shell},
     show::{Chip, Moment, short, span},
     stack,
 };
 use crate::{
-    app::App, commands, form::Params, gitlab::detached, modules, refusal::Answer, runs, stacks,
+    app::App,
+    commands,
+    form::Params,
+    gitlab::detached,
+    modules,
+    refusal::Answer,
+    runs::{self, Section},
+    stacks,
 };
 use askama::Template;
 use axum::{
@@ -49,8 +59,8 @@ struct Page {
     id: String,
     /// `?key=…` for readers without a session.
     key: String,
-    /// `?asked=…` while what was asked for is told.
-    asked: String,
+    /// The query of the address that the page follows its run at.
+    live: String,
     slug: String,
     number: u64,
     run_type: String,
@@ -59,11 +69,16 @@ struct Page {
     /// What became of a command is not known yet.
     is_pending: bool,
     outcome: Option<stack::Said>,
+    /// The commit, or whose upload it is and what that is based on.
     commit: String,
+    commit_line: String,
+    is_uploaded: bool,
     commit_url: Option<String>,
     merge_requests: Vec<(String, Option<String>)>,
     git_ref: String,
     reason: String,
+    /// The event that it was started for.
+    event: Option<String>,
     /// What it waits for before it can have a runner.
     waits_for: Option<String>,
     waits_for_source: bool,
@@ -77,6 +92,8 @@ struct Page {
     actions: Actions,
     needs_confirmation: bool,
     change: Option<ChangeView>,
+    /// The number of the run whose plan this one can be compared with.
+    compare: Option<u64>,
     delta: Option<String>,
     log: LogView,
     published: Vec<(String, Option<String>)>,
@@ -110,6 +127,7 @@ struct Step {
     at: Moment,
     took: Option<String>,
     by: Option<String>,
+    comment: Option<String>,
 }
 
 struct Ending {
@@ -135,7 +153,10 @@ struct Actions {
 }
 
 /// What the address of a run takes.
-const TAKES: [&str; 9] = ["action", "asked", "at", "done", "find", "key", "more", "page", "text"];
+const TAKES: [&str; 12] = [
+    "action", "asked", "at", "done", "find", "group", "key", "more", "page", "section", "text",
+    "times",
+];
 
 #[derive(Default, Deserialize)]
 pub(crate) struct Query {
@@ -143,12 +164,22 @@ pub(crate) struct Query {
     asked: Option<String>,
     action: Option<String>,
     text: Option<String>,
+    group: Option<String>,
     page: Option<usize>,
-    /// A place in the log.
+    /// A place in the log, or a part of it.
     at: Option<String>,
+    section: Option<Section>,
+    /// The log is shown with times.
+    times: Option<String>,
     /// What is looked for in the log, and where the search goes on.
     find: Option<String>,
     more: Option<String>,
+}
+
+impl Query {
+    fn has_times(&self) -> bool {
+        self.times.as_deref() == Some("1")
+    }
 }
 
 /// `GET /runs/{id}?key=`
@@ -215,29 +246,32 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
     let now = app.clock.now();
     let stack = stacks::of_run(app, &run).await?;
     let integration = app.store.integration().await?.map(|found| found.value);
-    let filter =
-        Filter { action: query.action.clone(), text: query.text.clone(), page: query.page };
+    let filter = Filter {
+        action: query.action.clone(),
+        text: query.text.clone(),
+        group: query.group.clone(),
+        page: query.page,
+    };
+    let link_key = query.key.as_deref().filter(|_| frame.viewer.is_none());
     let (change, log, refused) = tokio::try_join!(
         runs::change(app, &run),
-        log::view(app, &run, query),
+        log::view(app, &run, query, link_key),
         runs::refused_by_gitlab(app, &run)
     )?;
+    let compare = match frame.viewer.is_some() && change.is_some() {
+        true => runs::previous(app, &run).await?.map(|other| other.number),
+        false => None,
+    };
     let project = runs::project_page(&run, stack.as_ref(), integration.as_ref());
     let commit_url = project
         .as_ref()
-        .filter(|_| run.fork_of.is_none())
+        .filter(|_| run.fork_of.is_none() && run.upload.is_none())
         .map(|project| format!("{project}/-/commit/{}", run.commit));
-    let merge_requests = run.interests.iter().filter_map(|want| match want {
-        Interest::MergeRequest(iid) => Some((
-            format!("!{iid}"),
-            project.as_ref().map(|project| format!("{project}/-/merge_requests/{iid}")),
-        )),
-        _ => None,
-    });
-    let merge_requests = merge_requests.collect();
+    let merge_requests = merge_requests(app, &run, project.as_deref()).await?;
+    let chip = Chip::of(run.state, &run);
     let shell = frame.shell(
         if run.module || run.test.is_some() { "modules" } else { "stacks" },
-        format!("{} #{}", run.slug, run.number),
+        format!("{} · {} #{}", chip.text, run.slug, run.number),
     );
     let is_detached = stack
         .as_ref()
@@ -253,30 +287,26 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         }
         _ => None,
     };
-    let chip = Chip::of(run.state, &run);
-    let key = match (&shell.who, &query.key) {
-        (None, Some(key)) => format!("?key={}", super::show::encoded(key)),
-        _ => String::new(),
-    };
-    let asked = match &query.asked {
-        Some(asked) if outcome.is_some() => format!("?asked={}", super::show::encoded(asked)),
-        _ => String::new(),
-    };
+    let asked = query.asked.as_deref().filter(|_| outcome.is_some());
+    let times = query.times.as_deref();
     Ok(page(&Page {
         id: run.id.to_string(),
-        key,
-        asked,
+        key: log::address([("key", link_key)]),
+        live: log::address([("key", link_key), ("times", times), ("asked", asked)]),
         slug: run.slug.to_string(),
         number: run.number,
         run_type: run_type(&run),
         is_final: run.state.is_final(),
         is_pending: outcome.as_ref().is_some_and(|said| !said.is_known),
         outcome,
-        commit: run.commit.short().to_owned(),
+        commit: run.code(),
+        commit_line: overview::commit_line(&run),
+        is_uploaded: run.upload.is_some(),
         commit_url,
         merge_requests,
         git_ref: short(&run.git_ref, 120),
         reason: short(&run.reason, 400),
+        event: run.event.as_ref().map(ToString::to_string).filter(|_| shell.who.is_some()),
         waits_for: runs::waits_for(app, &run).await?,
         waits_for_source: run.position == Position::Source,
         stop_asked: run.stop_asked.clone().filter(|_| !run.state.is_final()),
@@ -293,6 +323,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         actions,
         needs_confirmation: run.state == RunState::Unconfirmed,
         change: change.as_ref().map(|change| ChangeView::of(change, &filter)),
+        compare,
         delta: run.delta.map(|delta| if run.applied { delta.done() } else { delta.to_string() }),
         log,
         published: published(app, &run, project.as_deref()).await?,
@@ -307,6 +338,26 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         shell,
         chip,
     }))
+}
+
+/// The merge requests that the run is for, each with where it is: at Gantry's comment, once there is
+/// one.
+async fn merge_requests(
+    app: &App,
+    run: &Run,
+    page: Option<&str>,
+) -> Answer<Vec<(String, Option<String>)>> {
+    let mut found = Vec::new();
+    let Some(project) = run.project() else { return Ok(found) };
+    for interest in &run.interests {
+        let Interest::MergeRequest(iid) = interest else { continue };
+        let target = FeedbackMessage::Note { project, iid: *iid, want: 0 };
+        let note = app.store.note(&target.target()).await?;
+        let note = note.map(|note| format!("#note_{note}")).unwrap_or_default();
+        let url = page.map(|page| format!("{page}/-/merge_requests/{iid}{note}"));
+        found.push((format!("!{iid}"), url));
+    }
+    Ok(found)
 }
 
 /// The run's type, with what it means.
@@ -368,6 +419,7 @@ fn steps(run: &Run, now: Timestamp) -> Vec<Step> {
                 at: Moment::at(step.at, now),
                 took: until.map(|until| span(until.duration_since(step.at).as_secs().max(0))),
                 by: step.by.clone(),
+                comment: step.comment.as_deref().map(text::clean),
             }
         })
         .collect()
@@ -410,7 +462,7 @@ async fn published(
     run: &Run,
     project: Option<&str>,
 ) -> Answer<Vec<(String, Option<String>)>> {
-    let Some(at) = run.project() else { return Ok(Vec::new()) };
+    let Some(at) = run.project().filter(|_| run.upload.is_none()) else { return Ok(Vec::new()) };
     let target = FeedbackMessage::Status { project: at, commit: run.commit.clone(), want: 0 };
     let posted = app.store.posted(&target.target()).await?;
     Ok(posted
