@@ -1,7 +1,7 @@
 //! The pages: who sees them, which forms are taken, and that everything from outside stays text.
 
 use crate::{
-    browser::{Browser, FORM},
+    browser::{Browser, FORM, form_of, hidden},
     support::{COMMIT, connected, signer, world},
 };
 use bytes::Bytes;
@@ -20,12 +20,15 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Every page that needs a session, and the least role that sees it.
-const PAGES: [(&str, &str); 14] = [
+const PAGES: [(&str, &str); 17] = [
     ("/modules", "read"),
     ("/modules/new", "admin"),
     ("/", "read"),
     ("/gitlab", "read"),
     ("/stacks/network", "read"),
+    ("/stacks/network/history", "read"),
+    ("/stacks/network/outputs", "read"),
+    ("/stacks/network/resources", "read"),
     ("/events", "read"),
     ("/activity", "read"),
     ("/stacks/new", "admin"),
@@ -160,27 +163,30 @@ async fn what_is_sent_without_a_session_is_not_done_and_not_lost() {
     // What was typed into a form is kept through a wrong key, and sent again by who typed it.
     let typed = "_token=old&name=N%3Ct&project=acme%2Fnetwork&variables%5B0%5D.value=a%0D%0Ab";
     let got = send("/stacks/new", typed, &here).await.expect(401).text;
-    let escaped = typed.replace('&', "&#38;");
-    let field = format!(r#"name="kept" value="{escaped}""#);
-    assert!(got.contains(&field) && got.contains(r#"name="next" value="stacks/new""#), "{got}");
-    let form = |key: &str, kept: &str| {
-        let mut fields = url::form_urlencoded::Serializer::new(String::new());
-        let pairs = [("key", key), ("next", "stacks/new"), ("kept", kept)];
-        fields.extend_pairs(pairs).finish()
-    };
-    let wrong = send("/sign-in", &form("gantry_no", typed), &here).await.expect(401).text;
-    assert!(wrong.contains(&field), "{wrong}");
-    let again = send("/sign-in", &form(&w.admin, typed), &here).await.expect(200);
-    assert!(again.headers.contains_key("set-cookie"));
-    for part in [
-        r#"action="stacks/new""#,
-        r#"name="name" value="N&#60;t""#,
-        "name=\"variables[0].value\" value=\"a\nb\"",
-        "Submit again",
-    ] {
-        assert!(again.text.contains(part), "{part}: {}", again.text);
+    let kept = hidden(&got, "kept");
+    assert!(got.contains(r#"name="next" value="stacks/new""#), "{got}");
+    let form =
+        |key: &str, kept: &str| form_of(&[("key", key), ("next", "stacks/new"), ("kept", kept)]);
+    let wrong = send("/sign-in", &form("gantry_no", &kept), &here).await.expect(401).text;
+    assert_eq!(hidden(&wrong, "kept"), kept);
+    let again = send("/sign-in", &form(&w.admin, &kept), &here).await.expect(200);
+    assert!(again.text.contains(r#"action="stacks/new""#), "{}", again.text);
+    assert!(again.text.contains("Submit again"), "{}", again.text);
+    for page in [&got, &wrong, &again.text] {
+        assert!(!page.contains("N%3Ct") && !page.contains("N&#60;t"), "in clear text: {page}");
     }
-    assert!(!again.text.contains("old"), "a token of another session: {}", again.text);
+    let cookie = again.headers["set-cookie"].to_str().unwrap();
+    let browser = Browser { w: &w, cookie: cookie.split(';').next().unwrap().to_owned() };
+    let sealed = form_of(&[("_again", &hidden(&again.text, "_again"))]);
+    let form_again = browser.send("/stacks/new", &sealed).await.expect(422).text;
+    for part in [r#"value="N&#60;t""#, "a\nb</textarea>", "Enter the variable&#39;s name."] {
+        assert!(form_again.contains(part), "{part}: {form_again}");
+    }
+    let other = Browser::sign_in(&w, &w.admin).await;
+    for (browser, path) in [(&other, "/stacks/new"), (&browser, "/modules/new")] {
+        let got = browser.send(path, &sealed).await.expect(422).text;
+        assert!(got.contains("What you typed is no longer kept"), "{path}: {got}");
+    }
 
     // Another site has nothing sent in somebody's name.
     for elsewhere in [
@@ -190,8 +196,12 @@ async fn what_is_sent_without_a_session_is_not_done_and_not_lost() {
     ] {
         let got = send("/stacks/new", typed, elsewhere).await.expect(401).text;
         assert!(!got.contains("name=\"kept\""), "{got}");
-        send("/sign-in", &form(&w.admin, typed), elsewhere).await.expect(303);
+        send("/sign-in", &form(&w.admin, &kept), elsewhere).await.expect(303);
     }
+    // Not for ever, and nothing but what was sealed here.
+    send("/sign-in", &form(&w.admin, typed), &here).await.expect(303);
+    w.hand.advance(Duration::from_secs(12 * 60 * 60));
+    send("/sign-in", &form(&w.admin, &kept), &here).await.expect(303);
 }
 
 #[tokio::test]
@@ -211,6 +221,7 @@ async fn a_list_refuses_parameters_that_it_does_not_know() {
     let w = connected().await;
     w.stack().await;
     let browser = Browser::sign_in(&w, &w.admin).await;
+    browser.get("/runs?page=2").await.expect(422);
     for page in ["/", "/modules", "/events", "/activity", "/stacks/network"] {
         browser.get(&format!("{page}?done=sent")).await.expect(200);
         let got = browser.get(&format!("{page}?page=2")).await.expect(422);
@@ -226,9 +237,9 @@ async fn what_shows_a_run_refuses_parameters_that_it_does_not_know() {
     let run = w.run(&stack, "a", RunState::Unconfirmed).await;
     let browser = Browser::sign_in(&w, &w.admin).await;
     for (address, takes) in [
-        ("", "action=create&find=x&page=1&text=y"),
-        ("/log", "before=end"),
-        ("/log.txt", "key=old"),
+        ("", "action=create&find=x&group=module&page=1&section=plan&text=y&times=1"),
+        ("/log", "before=end&times=1"),
+        ("/log.txt", "key=old&times=1"),
     ] {
         let address = format!("/runs/{}{address}", run.id);
         browser.get(&format!("{address}?{takes}")).await.expect(200);
@@ -824,6 +835,7 @@ async fn what_comes_from_outside_stays_text() {
     w.put(keys::slug(&stack.slug), &entry).await;
     let mut run = w.run(&stack, "a", RunState::Failed).await;
     (run.git_ref, run.reason, run.by) = (evil(), evil(), Some(evil()));
+    run.history[0].comment = Some(evil());
     run.delta = Some(Delta { add: 1, ..Delta::default() });
     run.ending = Some(gantry_domain::run::Ending {
         summary: evil(),
@@ -862,14 +874,24 @@ async fn what_comes_from_outside_stays_text() {
     };
     let body = Bytes::from(serde_json::to_vec(&change).unwrap());
     w.objects.put(&gantry_objects::keys::change(&run.id, 2), body).await.unwrap();
+    let mut other = w.run(&stack, "b", RunState::Failed).await;
+    other.delta = run.delta;
+    w.save_run(&other).await;
+    let mut different = change.clone();
+    different.resources[0].attributes[0].after = Shown::Known(evil() + "x");
+    let body = Bytes::from(serde_json::to_vec(&different).unwrap());
+    w.objects.put(&gantry_objects::keys::change(&other.id, 2), body).await.unwrap();
     let text = format!("{}\n", evil());
-    let piece = LogPiece { phase: Phase::Plan, attempt: 2, offset: 0, text };
+    let (phase, at) = (Phase::Plan, Some(w.clock.now()));
+    let piece = LogPiece { phase, attempt: 2, offset: 0, lines: None, at, text };
     w.put(keys::log(&run.id, 2, 0), &piece).await;
 
     let browser = Browser::sign_in(&w, &w.admin).await;
     browser.send("/keys", &format!("name={}&role=read", "%3Cscript%3E%22")).await.expect(201);
     let run_page = format!("/runs/{}", run.id);
     let search = "/?search=%3Cscript%3Ealert(1)%3C/script%3E%22%20onload=x";
+    let compare = format!("/runs/{}/compare", other.id);
+    let module = format!("{run_page}?group=module&times=1");
     let filter = format!("/runs/{}?text=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", run.id);
     for path in [
         "/",
@@ -881,6 +903,8 @@ async fn what_comes_from_outside_stays_text() {
         "/events",
         &run_page,
         &filter,
+        &compare,
+        &module,
     ] {
         let got = browser.get(path).await.expect(200);
         assert!(!got.text.contains("<script>"), "{path}");

@@ -24,20 +24,93 @@ async fn pages(page: &Page) -> Vec<(&'static str, String)> {
         ("stack-new", "/stacks/new"),
         ("stack-edit", "/stacks/network/edit"),
         ("stack-check", "/stacks/network/check"),
+        ("stack-history", "/stacks/network/history"),
+        ("stack-outputs", "/stacks/network/outputs"),
+        ("stack-resources", "/stacks/network/resources"),
         ("modules", "/modules"),
         ("module", "/modules/network-module"),
         ("module-new", "/modules/new"),
         ("module-edit", "/modules/network-module/edit"),
+        ("runs", "/runs?state=unconfirmed"),
         ("events", "/events"),
         ("keys", "/keys"),
         ("activity", "/activity"),
         ("operations", "/operations"),
         ("question", "/gitlab/unlink"),
+        ("question-catch-up", "/stacks/network/catch-up"),
+        ("parameter", "/events?nobody=knows"),
+        ("nowhere", "/nowhere"),
     ]
     .into_iter()
     .map(|(name, path)| (name, path.to_owned()))
     .chain([("run", run), ("module-run", tests), ("sign-in", "/sign-in".to_owned())])
     .collect()
+}
+
+/// What is typed into fields, by their names.
+type Typed<'a> = &'a [(&'a str, &'a str)];
+
+/// Forms as they come back: what each is called, where it is, and what is typed there.
+const REFUSED: [(&str, &str, Typed<'_>); 6] = [
+    (
+        "stack-new-refused",
+        "/stacks/new",
+        &[
+            ("name", "Refused"),
+            ("project", "acme/nowhere"),
+            ("tool_version", "latest"),
+            ("variables[0].name", "1A"),
+            ("variables[0].value", "x"),
+            ("pasted", "TOKEN=correct-horse\nnothing\n"),
+        ],
+    ),
+    ("stack-edit-refused", "/stacks/network/edit", &[("branch", "a..b"), ("on_tag.pattern", "v[")]),
+    ("module-new-refused", "/modules/new", &[("project", "acme/nowhere"), ("tag_prefix", "v*")]),
+    ("keys-refused", "/keys", &[("name", "first-admin-key")]),
+    (
+        "gitlab-refused",
+        "/gitlab?replace=1",
+        &[("api_host", "http://127.0.0.1:1"), ("token", "glpat-nobody")],
+    ),
+    // The last, as it needs nobody's session.
+    ("sign-in-refused", "/sign-in", &[("key", "gantry_no")]),
+];
+
+/// Sends a form that is refused, past what a browser would say of it.
+async fn refuse(page: &Page, path: &str, fields: Typed<'_>) {
+    page.go(path).await;
+    let fields = serde_json::to_string(fields).unwrap();
+    page.run(&format!(
+        "const form = document.querySelector('main form[method=post]');
+         for (const [name, value] of {fields}) form.elements[name].value = value;
+         form.submit()"
+    ))
+    .await;
+    page.find("[aria-invalid=true]").await;
+}
+
+/// Looks at the page with everything unfolded.
+async fn look(page: &Page, name: &str, screen: Screen, wrong: &mut Vec<String>) {
+    page.run("document.querySelectorAll('details').forEach((d) => { d.open = true })").await;
+    for violation in page.violations().await {
+        wrong.push(format!("{name} {screen:?}: {violation}"));
+    }
+    let size = page
+        .run(
+            "return performance.getEntriesByType('resource')
+               .concat(performance.getEntriesByType('navigation'))
+               .reduce((sum, e) => sum + (e.transferSize || e.encodedBodySize), 0)",
+        )
+        .await;
+    if size.as_f64().unwrap_or(f64::MAX) > LARGEST as f64 {
+        wrong.push(format!("{name}: {size} bytes"));
+    }
+    let overflow =
+        page.run("return document.documentElement.scrollWidth - window.innerWidth").await;
+    if overflow.as_i64().unwrap_or(1) > 0 {
+        wrong.push(format!("{name} {screen:?} is {overflow} pixels too wide"));
+    }
+    page.picture(name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,27 +132,11 @@ async fn every_page_is_accessible_small_and_fits_the_screen() {
         page.sign_in(&w.key).await;
         for (name, path) in pages(&page).await {
             page.go(&path).await;
-            page.run("document.querySelectorAll('details').forEach((d) => { d.open = true })")
-                .await;
-            for violation in page.violations().await {
-                wrong.push(format!("{name} {screen:?}: {violation}"));
-            }
-            let size = page
-                .run(
-                    "return performance.getEntriesByType('resource')
-                       .concat(performance.getEntriesByType('navigation'))
-                       .reduce((sum, e) => sum + (e.transferSize || e.encodedBodySize), 0)",
-                )
-                .await;
-            if size.as_f64().unwrap_or(f64::MAX) > LARGEST as f64 {
-                wrong.push(format!("{name}: {size} bytes"));
-            }
-            let overflow =
-                page.run("return document.documentElement.scrollWidth - window.innerWidth").await;
-            if overflow.as_i64().unwrap_or(1) > 0 {
-                wrong.push(format!("{name} {screen:?} is {overflow} pixels too wide"));
-            }
-            page.picture(name).await;
+            look(&page, name, screen, &mut wrong).await;
+        }
+        for (name, path, fields) in REFUSED {
+            refuse(&page, path, fields).await;
+            look(&page, name, screen, &mut wrong).await;
         }
         page.close().await;
     }
