@@ -28,9 +28,9 @@ use gantry_store::{
     },
     scheduler::{
         BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing, DecisionRecord,
-        FetchedSource, Heard, MergeRequestRecord, Once, ProjectPath, ProjectVisibility, QueueEntry,
-        Receipt, RefRecord, RunEntry, SlotEntry, SlotLimit, StartedBuild, Subject, Suite,
-        TrackedBranch, VersionRecord, VersionState,
+        FailedStack, FetchedSource, Heard, ListedRun, MergeRequestRecord, Once, ProjectPath,
+        ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry, SlotLimit,
+        StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
     },
 };
 use std::{collections::BTreeSet, fs, path::Path};
@@ -68,6 +68,10 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run-in-doubt");
     golden.check::<Run>("run-in-part");
     golden.check::<Run>("run-warned");
+    golden.check::<Run>("run-uploaded");
+    golden.check::<Run>("run-commented");
+    golden.check::<Run>("run-titled");
+    golden.check::<ListedRun>("listed-run");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");
     golden.check::<RunEntry>("run-entry");
@@ -76,6 +80,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<VersionRecord>("version-record");
     golden.check::<Subject>("subject");
     golden.check::<TrackedBranch>("tracked-branch");
+    golden.check::<TrackedBranch>("tracked-branch-titled");
     golden.check::<DecisionRecord>("decision-record");
     golden.check::<MergeRequestRecord>("merge-request-record");
     golden.check::<RefRecord>("ref-record");
@@ -85,6 +90,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<SlotEntry>("room-entry");
     golden.check::<SlotLimit>("room-limit");
     golden.check::<BlockedStack>("blocked-stack");
+    golden.check::<FailedStack>("failed-stack");
     golden.check::<StartedBuild>("started-build");
     golden.check::<FetchedSource>("fetched-source");
     golden.check::<Heard>("heard");
@@ -113,7 +119,9 @@ fn of_runners(golden: &mut Golden) {
     golden.check::<StatePin>("state-pin");
     golden.check::<StateUpload>("state-upload");
     golden.check::<LogPiece>("log-piece");
+    golden.check::<LogPiece>("log-piece-counted");
     golden.check::<LogHeld>("log-held");
+    golden.check::<LogHeld>("log-held-counted");
 }
 
 /// The words for what has a few values only, and what comes in several forms.
