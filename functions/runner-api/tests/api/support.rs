@@ -387,5 +387,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         verdict: None,
         left_behind: false,
         warnings: Vec::new(),
+        commit_line: Default::default(),
+        upload: None,
     }
 }
