@@ -21,7 +21,7 @@ use gantry_store::{
     Expect, Key, Store, Stored, Write,
     health::Health,
     keys,
-    scheduler::{BlockedStack, Heard, QueueEntry, RunEntry, SlotEntry},
+    scheduler::{BlockedStack, FailedStack, Heard, QueueEntry, RunEntry, SlotEntry},
     table::ATTENTION_SHARDS,
 };
 use jiff::Timestamp;
@@ -180,6 +180,7 @@ impl Sweep<'_> {
             metrics::level_of("RunsNow", "State", &state, how_many);
         }
         metrics::level("BlockedStacks", self.count_blocked().await?);
+        self.forget_failed().await?;
         let mut broken = 0;
         for function in ["scheduler", "publisher"] {
             let health = self.deps.store.get::<Health>(&keys::health(function)).await?;
@@ -208,6 +209,18 @@ impl Sweep<'_> {
             }
         }
         Ok(blocked)
+    }
+
+    /// Takes stacks that were deleted from the list of those that failed.
+    async fn forget_failed(&self) -> Result<(), Failure> {
+        for listed in self.deps.store.query_all::<FailedStack>(keys::FAILED, "").await? {
+            let stack = self.deps.store.stack(&listed.value.stack).await?;
+            if stack.is_none_or(|stack| stack.value.deleted_at.is_some()) {
+                let gone = Write::Delete { key: listed.key.clone(), expect: listed.unchanged() };
+                let _or_written_again = self.deps.store.write(vec![gone]).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The states of the runs that have a slot.

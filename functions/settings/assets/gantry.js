@@ -20,6 +20,44 @@ document.addEventListener("htmx:afterSwap", () => {
   if (run && log && run.dataset.final === "true" && log.dataset.ended === "false") location.reload();
 });
 
+// What a search shows has an address.
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (!event.detail.requestConfig?.elt.matches?.("[data-in-address]")) return;
+  const url = new URL(event.detail.pathInfo.finalRequestPath, location.href);
+  for (const [name, value] of [...url.searchParams]) if (!value) url.searchParams.delete(name);
+  history.replaceState(history.state, "", url);
+});
+
+// All that can be unfolded of a change, at once.
+function sayExpand() {
+  const button = document.getElementById("expand");
+  if (!button) return;
+  const all = [...document.querySelectorAll("#resources details")];
+  button.hidden = all.length < 2;
+  button.textContent = all.every((part) => part.open) ? "Collapse all" : "Expand all";
+}
+document.addEventListener("htmx:afterSwap", sayExpand);
+document.addEventListener("DOMContentLoaded", sayExpand);
+document.addEventListener("toggle", sayExpand, true);
+document.addEventListener("click", (event) => {
+  if (event.target.id !== "expand") return;
+  const all = [...document.querySelectorAll("#resources details")];
+  const open = !all.every((part) => part.open);
+  for (const part of all) part.open = open;
+});
+
+// Enter goes on to the next line that was found, Shift+Enter back, on the page that comes too.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.isComposing || event.target.id !== "log-find") return;
+  const found = document.getElementById("log-found");
+  if (found.dataset.wanted !== event.target.value.trim()) return;
+  const link = found.querySelector(event.shiftKey ? "[rel=prev]" : "[rel=next]");
+  if (!link) return;
+  event.preventDefault();
+  sessionStorage.setItem("finding", "1");
+  link.click();
+});
+
 // What a choice suggests for other fields: it goes where nobody has typed.
 document.addEventListener("htmx:afterSwap", (event) => {
   for (const hint of event.target.querySelectorAll("[data-fill]")) {
@@ -42,7 +80,6 @@ function sayOnce() {
 document.addEventListener("htmx:afterSwap", sayOnce);
 
 document.addEventListener("DOMContentLoaded", () => {
-  document.querySelector("[aria-invalid=true]")?.focus();
   sayOnce();
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.hidden = false;
@@ -59,6 +96,12 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   const log = document.getElementById("log");
   if (log) follow(log);
+  if (log && sessionStorage.getItem("finding")) {
+    // Going to the place in the address takes the focus away.
+    const find = document.getElementById("log-find");
+    addEventListener("load", () => setTimeout(() => find.focus({ preventScroll: true })));
+  }
+  sessionStorage.removeItem("finding");
   const host = document.querySelector("[name=api_host]");
   const tokenPage = document.getElementById("token-page");
   if (host && tokenPage) host.addEventListener("input", () => {
@@ -84,7 +127,7 @@ function addRow(body) {
 
 function follow(log) {
   const pause = document.getElementById("log-pause");
-  const place = document.getElementById("at");
+  const place = document.getElementById("at") || log.querySelector(`[id="${CSS.escape(location.hash.slice(1))}"]`);
   let next = log.dataset.next;
   // More is there already than is shown: it comes when somebody scrolls down to it.
   let behind = log.dataset.behind === "true";
@@ -92,6 +135,7 @@ function follow(log) {
   let paused = false;
   if (place) place.scrollIntoView({ block: "center" }); else log.scrollTop = log.scrollHeight;
   log.addEventListener("scroll", earlier(log));
+  log.addEventListener("click", (event) => link(log, event));
   if (ended) return;
   pause.hidden = behind;
   pause.addEventListener("click", () => {
@@ -123,6 +167,16 @@ function follow(log) {
     if (!ended) setTimeout(look, wait);
   };
   look();
+}
+
+// A line's number is its address: the line is pointed out where it is.
+function link(log, event) {
+  const number = event.target.closest("a.no");
+  if (!number || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  log.querySelector("a.here")?.classList.remove("here");
+  number.classList.add("here");
+  history.replaceState(history.state, "", number.href);
 }
 
 // So many pixels before the end of what is shown, what follows is loaded.

@@ -6,7 +6,7 @@ use crate::{
     app::App,
     form::{Body, Form},
     gitlab::detached,
-    openapi::{BodyOf, RetryRun, StartRun, Tag, UnblockStack},
+    openapi::{BodyOf, DecideRun, RetryRun, StartRun, Tag, UnblockStack},
     refusal::{Answer, Done, Refusal},
     runs, stacks,
 };
@@ -20,6 +20,7 @@ use gantry_domain::{
     CommitSha, EventId, Repository, RunId,
     run::{Run, RunState, RunType},
     stack::Stack,
+    text::{clean, clean_line},
 };
 use gantry_queue::{Command, StackMessage};
 use gantry_store::{
@@ -51,13 +52,34 @@ pub(crate) struct CommandView {
     at: Option<Timestamp>,
     /// Where to read the outcome.
     outcome: String,
+    /// What was said about it.
+    #[serde(skip)]
+    comment: Option<String>,
 }
+
+impl CommandView {
+    /// What it came to, for the list of activities, with what was said about it.
+    pub(crate) fn done(&self) -> Done {
+        let message = self.message.as_deref().unwrap_or("requested");
+        Done::new(match &self.comment {
+            Some(comment) => {
+                let dot = if message.ends_with('.') { "" } else { "." };
+                let comment = clean_line(comment, LONGEST_COMMENT);
+                format!("{message}{dot} Comment: {comment}")
+            }
+            None => message.to_owned(),
+        })
+    }
+}
+
+/// Characters of what somebody says about a decision.
+const LONGEST_COMMENT: usize = 1_000;
 
 fn has_ended(state: RunState) -> Refusal {
     refuse(format!("The run has already ended ({state})."))
 }
 
-fn refuse(why: impl Into<String>) -> Refusal {
+pub(crate) fn refuse(why: impl Into<String>) -> Refusal {
     Refusal::conflict("Not possible right now", why)
 }
 
@@ -138,11 +160,15 @@ pub(crate) static TABLE: [Row; 7] = [
     Row {
         id: "confirmRun",
         summary: "Apply the plan that was shown",
+        texts: &["comment"],
+        body: Some(BodyOf::optional::<DecideRun>()),
         ..row!(Confirm, Deploy, "/runs/{id}/confirm", "confirm the run {id}")
     },
     Row {
         id: "discardRun",
         summary: "Discard the plan",
+        texts: &["comment"],
+        body: Some(BodyOf::optional::<DecideRun>()),
         ..row!(Discard, Deploy, "/runs/{id}/discard", "discard the run {id}")
     },
     Row {
@@ -218,7 +244,18 @@ pub(crate) async fn ask(
     }
 }
 
-async fn confirm(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<CommandView> {
+/// What somebody says about a decision, if they do.
+fn comment(form: &mut Form) -> Option<String> {
+    let comment = clean(&form.raw_text("comment")?).trim().to_owned();
+    let length = comment.chars().count();
+    if length > LONGEST_COMMENT {
+        form.wrong("comment", format!("Has {length} characters; at most 1,000 are allowed"));
+    }
+    Some(comment).filter(|comment| !comment.is_empty())
+}
+
+async fn confirm(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<CommandView> {
+    let comment = comment(&mut form);
     form.check()?;
     let (run, stack) = run_and_stack(app, id).await?;
     let check = async {
@@ -230,10 +267,16 @@ async fn confirm(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<Com
         }
         may_start(app, &stack, RunType::Tracked).await
     };
-    give(app, caller, &stack, Command::Confirm { run: run.id.clone() }, check).await
+    // The same request again keeps what was said first.
+    let key = keys::command(&stack.id, &caller.request);
+    let is_new = app.store.get::<CommandOutcome>(&key).await?.is_none();
+    let command = Command::Confirm { run: run.id.clone(), comment: comment.clone() };
+    let view = give(app, caller, &stack, command, check).await?;
+    Ok(CommandView { comment: comment.filter(|_| is_new), ..view })
 }
 
-async fn discard(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<CommandView> {
+async fn discard(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<CommandView> {
+    let comment = comment(&mut form);
     form.check()?;
     let (run, stack) = run_and_stack(app, id).await?;
     let check = async {
@@ -243,7 +286,12 @@ async fn discard(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<Com
             state => Err(refuse(format!("The run is {state}. Stop it instead."))),
         }
     };
-    give(app, caller, &stack, Command::Discard { run: run.id.clone() }, check).await
+    // The same request again keeps what was said first.
+    let key = keys::command(&stack.id, &caller.request);
+    let is_new = app.store.get::<CommandOutcome>(&key).await?.is_none();
+    let command = Command::Discard { run: run.id.clone(), comment: comment.clone() };
+    let view = give(app, caller, &stack, command, check).await?;
+    Ok(CommandView { comment: comment.filter(|_| is_new), ..view })
 }
 
 async fn stop(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<CommandView> {
@@ -272,6 +320,11 @@ async fn retry(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<C
         if !run.state.is_final() {
             return Err(refuse(format!("The run is {} and has not ended yet.", run.state)));
         }
+        if run.upload.is_some() {
+            return Err(refuse(
+                "Uploaded code cannot be planned again from here. Upload the folder again.",
+            ));
+        }
         may_start(app, &stack, run.run_type).await?;
         if run.run_type == RunType::Tracked && !force {
             not_behind(app, &run).await?;
@@ -286,20 +339,23 @@ async fn run(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<C
     if run_type == RunType::Test {
         form.wrong("type", "Must be tracked or proposed");
     }
-    let mut commit = form.choice::<CommitSha>("commit");
+    let named = form.text("commit");
     form.check()?;
     let stack = stacks::find(app, slug).await?.value;
-    if let Repository::Git(url) = &stack.repository {
-        let head = stacks::head_of(app, url, &stack.branch).await?;
-        if commit.as_ref().is_some_and(|commit| *commit != head) {
-            return Err(refuse(format!(
-                "{} is at {}. Only that commit can be run, because the code is not in GitLab.",
-                stack.branch,
-                head.short()
-            )));
+    let commit = match &stack.repository {
+        Repository::Git(url) => {
+            let head = stacks::head_of(app, url, &stack.branch).await?;
+            if named.as_ref().is_some_and(|text| *text != stack.branch && !begins(&head, text)) {
+                return Err(refuse(format!(
+                    "{} is at {}. Only that commit can be run, because the code is not in GitLab.",
+                    stack.branch,
+                    head.short()
+                )));
+            }
+            Some(head)
         }
-        commit = Some(head);
-    }
+        Repository::Gitlab(_) => find_commit(app, &stack, named.as_deref()).await?,
+    };
     let check = async {
         may_start(app, &stack, run_type).await?;
         let known = stacks::tracked_branch(app, &stack).await?;
@@ -308,8 +364,34 @@ async fn run(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<C
         }
         Ok(())
     };
-    let command = Command::Trigger { run_type, commit: commit.clone() };
+    let branch = named.filter(|text| commit.as_ref().is_some_and(|sha| !begins(sha, text)));
+    let command = Command::Trigger { run_type, commit: commit.clone(), branch };
     give(app, caller, &stack, command, check).await
+}
+
+/// The text is the SHA of the commit, or at least 7 digits of its beginning.
+fn begins(commit: &CommitSha, text: &str) -> bool {
+    text.len() >= 7 && commit.as_str().starts_with(text)
+}
+
+/// The commit that somebody names in the stack's project: by its SHA or the beginning of it, by a
+/// branch or by a tag; none if nobody names any.
+pub(crate) async fn find_commit(
+    app: &App,
+    stack: &Stack,
+    text: Option<&str>,
+) -> Answer<Option<CommitSha>> {
+    let (Some(project), Some(text)) = (stack.project(), text) else { return Ok(None) };
+    if let Ok(whole) = text.parse() {
+        return Ok(Some(whole));
+    }
+    let found = app.gitlab.linked().await?.client.commit(project, text).await?;
+    let missing = || {
+        let project = &stack.project_path;
+        let problem = format!("{project} has no commit, branch or tag with this name");
+        Refusal::field("commit", problem)
+    };
+    found.map(|found| Some(found.id)).ok_or_else(missing)
 }
 
 async fn unblock(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<CommandView> {
@@ -384,7 +466,7 @@ pub(crate) async fn give_freely(
 
 /// Sends a command unless it is certain to be refused, and waits a little for its outcome. The
 /// same request again gets the outcome that there is.
-async fn give(
+pub(crate) async fn give(
     app: &App,
     caller: &Caller,
     stack: &Stack,
@@ -429,10 +511,8 @@ fn decided(
 
 /// A command's outcome as an answer of the API.
 pub(crate) fn answer(view: CommandView) -> Answer<Response> {
-    let (status, done) = match &view.message {
-        Some(message) => (StatusCode::OK, Done::new(message.clone())),
-        None => (StatusCode::ACCEPTED, Done::new("requested")),
-    };
+    let status = if view.message.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let done = view.done();
     let location = [(header::LOCATION, view.outcome.clone())];
     Ok((status, location, Extension(done), Json(view)).into_response())
 }
@@ -446,11 +526,12 @@ fn view(stack: &Stack, request: EventId, outcome: Option<CommandOutcome>) -> Com
         run: outcome.as_ref().and_then(|known| known.run.clone()),
         actor: outcome.as_ref().map(|known| known.actor.clone()),
         at: outcome.map(|known| known.at),
+        comment: None,
     }
 }
 
 /// Nothing runs for a stack that is detached, and nothing tracked for one that is blocked.
-async fn may_start(app: &App, stack: &Stack, run_type: RunType) -> Answer<()> {
+pub(crate) async fn may_start(app: &App, stack: &Stack, run_type: RunType) -> Answer<()> {
     let integration = app.store.integration().await?.map(|found| found.value);
     if let Some(why) = detached(stack, integration.as_ref()) {
         return Err(refuse(format!("The stack is detached because {why}.")));

@@ -29,8 +29,10 @@ pub(crate) async fn stacks(session: &mut Session, args: &Stacks) -> Result<Ended
     }
     let stacks: Vec<Stack> = session.read_as(found["stacks"].take())?;
     if stacks.is_empty() {
-        let narrowed = if query.is_empty() { "" } else { " like this" };
-        session.screen.note(&format!("There are no stacks{narrowed}."));
+        session.screen.note(match query.is_empty() {
+            true => "There are no stacks.",
+            false => "No stacks match.",
+        });
         return Ok(Ended::Done);
     }
     let now = words::now();
@@ -62,20 +64,45 @@ fn status(status: &StackStatus) -> &'static str {
     }
 }
 
-/// Lists a stack's runs.
+/// Lists runs: a stack's, or those that filters let through.
 pub(crate) async fn runs(session: &mut Session, args: &Runs) -> Result<Ended, Error> {
-    let slug = args.stack.as_str();
+    let slug = args.stack.as_ref().map(|stack| stack.as_str());
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let found = session.list(&["stacks", slug, "runs"], "runs", &[], Some(limit)).await;
-    let mut found = found.about(|| format!("list the runs of {slug}"))?;
+    let filters = [
+        ("state", &args.state),
+        ("type", &args.kind),
+        ("branch", &args.branch),
+        ("author", &args.author),
+        ("since", &args.since),
+    ];
+    let mut query: Vec<(&str, &str)> =
+        filters.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+    let is_filtered = !query.is_empty();
+    let found = match slug {
+        Some(slug) if !is_filtered => {
+            session.list(&["stacks", slug, "runs"], "runs", &[], Some(limit)).await
+        }
+        slug => {
+            query.extend(slug.map(|slug| ("stack", slug)));
+            session.list(&["runs"], "runs", &query, Some(limit)).await
+        }
+    };
+    let mut found = found.about(|| match slug {
+        Some(slug) => format!("list the runs of {slug}"),
+        None => "list runs".to_owned(),
+    })?;
     if args.json {
         return json(session, &found);
     }
     let runs: Vec<RunSummary> = session.read_as(found["runs"].take())?;
     if runs.is_empty() {
-        session.screen.note(&format!(
-            "{slug} has no runs yet. Push to its branch, or run `gantry plan {slug}`."
-        ));
+        session.screen.note(&match slug {
+            _ if is_filtered => "No runs match.".to_owned(),
+            None => "There are no runs yet.".to_owned(),
+            Some(slug) => {
+                format!("{slug} has no runs yet. Push to its branch, or run `gantry plan {slug}`.")
+            }
+        });
         return Ok(Ended::Done);
     }
     let now = words::now();
@@ -84,8 +111,12 @@ pub(crate) async fn runs(session: &mut Session, args: &Runs) -> Result<Ended, Er
             run.name(),
             words::state(run).to_owned(),
             words::kind(run.kind).to_owned(),
-            run.short_commit().to_owned(),
-            safe::cut(&run.git_ref, LONGEST_NAME),
+            run.code(),
+            // What was uploaded is on no branch.
+            match &run.uploaded_by {
+                Some(_) => "-".to_owned(),
+                None => safe::cut(&run.git_ref, LONGEST_NAME),
+            },
             run.delta.map_or("-".to_owned(), words::to_do),
             words::ago(run.created_at, now),
             safe::cut(run.by.as_deref().unwrap_or("-"), LONGEST_NAME),

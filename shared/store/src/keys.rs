@@ -6,7 +6,7 @@
 //! | first word | written by | holds |
 //! |---|---|---|
 //! | `config` | settings | integration, stacks, slugs, projects, admin keys, activity |
-//! | `run` | scheduler | runs, and which runs a commit has |
+//! | `run` | scheduler | runs, the list of all, and which runs a commit has |
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue |
 //! | `once` | scheduler | which run a (stack, key) became |
 //! | `decision` | scheduler | how far branches are decided; what was decided for each event; what is known of two commits' trees |
@@ -96,6 +96,19 @@ pub fn pause() -> Key {
 /// A run.
 pub fn run(run: &RunId) -> Key {
     Key::new(format!("run/{run}"), HEAD)
+}
+
+/// The partition of all runs, the newest last: what lists over all stacks are made of.
+pub const LISTED: &str = "run/list";
+
+/// A run's place among all runs.
+pub fn listed(created_at: Timestamp, run: &RunId) -> Key {
+    Key::new(LISTED, format!("{}#{run}", millis(created_at)))
+}
+
+/// What comes before the sort keys of all runs that were made then or later.
+pub fn listed_at(then: Timestamp) -> String {
+    millis(then)
 }
 
 /// The partition of a commit's runs and of what the commit is the head of.
@@ -342,6 +355,14 @@ pub const BLOCKED: &str = "line/blocked";
 /// A stack that was blocked.
 pub fn blocked(stack: &StackId) -> Key {
     Key::new(BLOCKED, stack.to_string())
+}
+
+/// The partition of stacks whose last deploy that succeeded or failed has failed.
+pub const FAILED: &str = "line/failed";
+
+/// A stack whose last deploy that succeeded or failed has failed.
+pub fn failed(stack: &StackId) -> Key {
+    Key::new(FAILED, stack.as_str())
 }
 
 /// The partition of runs that wait for a person, the oldest first.

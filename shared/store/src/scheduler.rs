@@ -2,9 +2,9 @@
 
 use crate::{Store, StoreError, keys};
 use gantry_domain::{
-    CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
+    CommitLine, CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
     module::{ModuleConfig, Packed},
-    run::{Phase, Run, RunType},
+    run::{Phase, Run, RunState, RunType},
     stack::{Pool, Stack},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -19,6 +19,63 @@ use std::collections::BTreeMap;
 pub struct BlockedStack {
     /// The stack.
     pub stack: StackId,
+}
+
+/// That the last deploy of a stack that succeeded or failed has failed ([`crate::keys::failed`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedStack {
+    /// The stack.
+    pub stack: StackId,
+    /// The deploy.
+    pub run: RunId,
+}
+
+/// A run's entry in the list of all runs ([`crate::keys::listed`]): what lists are filtered by. It is
+/// written with the run, and again with its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedRun {
+    /// The run.
+    pub run: RunId,
+    /// Its stack.
+    pub stack: StackId,
+    /// The GitLab project of its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectId>,
+    /// Its type.
+    pub run_type: RunType,
+    /// The branch or tag that it was started for; empty for an upload.
+    pub git_ref: String,
+    /// Its commit.
+    pub commit: CommitSha,
+    /// Who wrote the commit.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// Who asked for it, when a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The state in which it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<RunState>,
+}
+
+impl From<&Run> for ListedRun {
+    fn from(run: &Run) -> Self {
+        Self {
+            run: run.id.clone(),
+            stack: run.stack.clone(),
+            project: run.project(),
+            run_type: run.run_type,
+            // What was uploaded is on no branch.
+            git_ref: run.upload.as_ref().map_or_else(|| run.git_ref.clone(), |_| String::new()),
+            commit: run.commit.clone(),
+            author: run.commit_line.author.clone(),
+            by: run.by.clone(),
+            created_at: run.created_at,
+            ended: Some(run.state).filter(|state| state.is_final()),
+        }
+    }
 }
 
 /// A run's entry in a list: its stack's runs, its stack's queue, its commit's runs.
@@ -156,6 +213,9 @@ pub struct OpenDecision {
     pub from: Option<CommitSha>,
     /// The head now.
     pub to: CommitSha,
+    /// Its title and author.
+    #[serde(default, skip_serializing_if = "CommitLine::is_empty")]
+    pub line: CommitLine,
 }
 
 /// When an event was first received ([`crate::keys::receipt`]): sent again, it is still the same.

@@ -5,10 +5,8 @@ use crate::deps::HISTORY_KEPT;
 use gantry_domain::event::EventRecord;
 use gantry_queue::Failure;
 use gantry_store::{Expect, Outcome, Write, keys, scheduler::Receipt};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-/// GitLab keeps what it has sent this long, and sends it again when it is asked to.
-const SENT_AGAIN: SignedDuration = SignedDuration::from_hours(24 * 7);
 /// Between what became of an event and what became of it when it was sent again.
 const AGAIN: &str = "; sent again: ";
 
@@ -63,7 +61,7 @@ impl Projects<'_> {
         let key = keys::receipt(&record.id);
         let receipt = Receipt { at: record.received_at };
         let write = Write::put(key.clone(), Expect::Absent, &receipt)?
-            .expires(record.received_at + SENT_AGAIN);
+            .expires(record.received_at + HISTORY_KEPT);
         if store.write(vec![write]).await? == Outcome::Written {
             return Ok(None);
         }

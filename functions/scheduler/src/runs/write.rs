@@ -2,14 +2,14 @@
 
 use super::{Head, Loaded, Runs, lists::list_writes};
 use gantry_domain::{
-    run::{Effect, Position, Run, RunType, recheck::recheck_at},
+    run::{Effect, Position, Run, RunState, RunType, recheck::recheck_at},
     stack::Timeouts,
 };
 use gantry_queue::Failure;
 use gantry_setup::metrics;
 use gantry_store::{
-    Expect, Outcome, Stored, Write, keys,
-    scheduler::{BlockedStack, RunEntry},
+    Expect, Outcome, StoreError, Stored, Write, keys,
+    scheduler::{BlockedStack, FailedStack, ListedRun, RunEntry},
 };
 use std::time::Duration;
 
@@ -39,6 +39,9 @@ impl Runs<'_> {
                 self.deps.now(),
             ))];
         writes.extend(list_writes(loaded.run(), &run, self.deps.now())?);
+        if run.state.is_final() && !before.state.is_final() {
+            writes.extend(end_writes(&run)?);
+        }
         let head = loaded.head.value.after(loaded.run(), &run, self.deps.now());
         if head != loaded.head.value {
             let key = keys::stack_head(&run.stack);
@@ -88,7 +91,8 @@ impl Runs<'_> {
         let version = made.version().unwrap_or_default();
         let due = recheck_at(&run, &Timeouts::default(), None, now);
         let mut writes = vec![made.due(due), Write::put(in_stack, Expect::Any, &entry)?];
-        if let Some(project) = run.project() {
+        writes.push(listed(&run)?);
+        if let Some(project) = run.project().filter(|_| run.upload.is_none()) {
             let in_commit = keys::commit_run(project, &run.commit, &run.id);
             writes.push(Write::put(in_commit, Expect::Any, &entry)?);
         }
@@ -110,6 +114,29 @@ impl Runs<'_> {
             }
         }
     }
+}
+
+/// The run's entry in the list of all.
+fn listed(run: &Run) -> Result<Write, StoreError> {
+    Write::put(keys::listed(run.created_at, &run.id), Expect::Any, &ListedRun::from(run))
+}
+
+/// What is written when a run ends: how, in the list of all runs, and whether its stack is one whose
+/// last deploy that succeeded or failed has failed.
+fn end_writes(run: &Run) -> Result<Vec<Write>, StoreError> {
+    let mut writes = vec![listed(run)?];
+    let key = keys::failed(&run.stack);
+    match (run.run_type, run.state) {
+        (RunType::Tracked, RunState::Failed) => {
+            let failed = FailedStack { stack: run.stack.clone(), run: run.id.clone() };
+            writes.push(Write::put(key, Expect::Any, &failed)?);
+        }
+        (RunType::Tracked, RunState::Finished) => {
+            writes.push(Write::Delete { key, expect: Expect::Any });
+        }
+        _ => {}
+    }
+    Ok(writes)
 }
 
 /// Turns "somebody was first" into another delivery of the message.

@@ -7,10 +7,10 @@ use crate::{
     trouble::gitlab_failure,
 };
 use gantry_domain::{
-    CommitSha, EventId, RunId, StackId,
+    CommitLine, CommitSha, EventId, RunId, StackId,
     run::{
         Effect, Ending, Interest, NewRun, Phase, Position, Run, RunEvent, RunState, RunType,
-        Trigger,
+        Trigger, Uploaded,
     },
     stack::Stack,
     text::counted,
@@ -30,6 +30,21 @@ struct Order<'a> {
     actor: &'a str,
 }
 
+/// What somebody asks a stack to run.
+struct Asked {
+    run_type: RunType,
+    commit: Option<CommitSha>,
+    branch: Option<String>,
+    version: Option<Version>,
+}
+
+/// A commit that somebody asked to run, with the branch that has it.
+struct ByHand {
+    commit: CommitSha,
+    commit_line: CommitLine,
+    branch: String,
+}
+
 impl Stacks<'_> {
     pub(crate) async fn on_command(
         &self,
@@ -44,18 +59,24 @@ impl Stacks<'_> {
         }
         let order = Order { stack, request, actor };
         match command {
-            Command::Confirm { run } => self.confirm(&order, &run).await,
-            Command::Discard { run } => self.discard(&order, &run).await,
+            Command::Confirm { run, comment } => self.confirm(&order, &run, comment).await,
+            Command::Discard { run, comment } => self.discard(&order, &run, comment).await,
             Command::Stop { run } => self.stop(&order, &run).await,
             Command::Retry { run, force } => self.retry(&order, &run, force).await,
             Command::CatchUp => self.catch_up(&order).await,
             Command::Unblock { reason } => self.unblock(&order, &reason).await,
-            Command::Trigger { run_type, commit } => {
-                self.trigger_by_hand(&order, run_type, commit, None).await
+            Command::Trigger { run_type, commit, branch } => {
+                let asked = Asked { run_type, commit, branch, version: None };
+                self.trigger_by_hand(&order, asked).await
+            }
+            Command::Preview { digest, commit } => {
+                self.preview_upload(&order, digest, commit).await
             }
             Command::Yank { version, note } => self.yank(&order, &version, note).await,
             Command::MakeVersion { version, commit } => {
-                self.trigger_by_hand(&order, RunType::Tracked, commit, Some(version)).await
+                let (run_type, version) = (RunType::Tracked, Some(version));
+                let asked = Asked { run_type, commit, branch: None, version };
+                self.trigger_by_hand(&order, asked).await
             }
         }
     }
@@ -100,7 +121,12 @@ impl Stacks<'_> {
         }
     }
 
-    async fn confirm(&self, order: &Order<'_>, run: &RunId) -> Result<(), Failure> {
+    async fn confirm(
+        &self,
+        order: &Order<'_>,
+        run: &RunId,
+        comment: Option<String>,
+    ) -> Result<(), Failure> {
         let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
         if run.apply(RunEvent::Confirmed, self.deps.now(), Some(order.actor)).is_err() {
@@ -118,6 +144,7 @@ impl Stacks<'_> {
             let why = format!("The stack is blocked: {}. Unblock it first.", blocked.reason);
             return self.refuse(order, why, Some(&run.id)).await;
         }
+        run.comment(comment);
         // A stop, or a time limit, that the plan outran is not meant for its apply.
         run.stop_asked = None;
         run.phase = Phase::Apply;
@@ -127,7 +154,12 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, vec![said]).await
     }
 
-    async fn discard(&self, order: &Order<'_>, run: &RunId) -> Result<(), Failure> {
+    async fn discard(
+        &self,
+        order: &Order<'_>,
+        run: &RunId,
+        comment: Option<String>,
+    ) -> Result<(), Failure> {
         let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
         let mut extra = Vec::new();
@@ -147,6 +179,7 @@ impl Stacks<'_> {
             );
             return self.refuse(order, why, Some(&run.id)).await;
         }
+        run.comment(comment);
         run.ending = Some(Ending::new(format!("Discarded by {}", order.actor)));
         extra.push(self.outcome(order, true, "Discarded", Some(&run.id))?);
         self.runs.commit(loaded, run, extra).await
@@ -204,6 +237,10 @@ impl Stacks<'_> {
             let why = "A single test cannot be retried. Retry the module's run that it belongs to.";
             return self.refuse(order, why, Some(&old.id)).await;
         }
+        if old.upload.is_some() {
+            let why = "Uploaded code cannot be planned again from here. Upload the folder again.";
+            return self.refuse(order, why, Some(&old.id)).await;
+        }
         let Some(stack) = self.accepts_commands(order).await? else { return Ok(()) };
         if let (RunType::Tracked, Some(project), false) = (old.run_type, stack.project(), force) {
             let key = keys::tracked_branch(project, &stack.branch);
@@ -223,6 +260,7 @@ impl Stacks<'_> {
             run_type: old.run_type,
             key: format!("retry#{}", order.request),
             commit: old.commit.clone(),
+            commit_line: old.commit_line.clone(),
             git_ref: old.git_ref.clone(),
             tracked_branch: stack.branch.clone(),
             fork_of: old.fork_of,
@@ -234,19 +272,14 @@ impl Stacks<'_> {
             version: old.version.clone(),
         };
         let interests = old.interests.clone();
-        self.start_by_hand(order, &stack, trigger, interests).await
+        self.start_by_hand(order, &stack, trigger, interests, None).await
     }
 
-    async fn trigger_by_hand(
-        &self,
-        order: &Order<'_>,
-        run_type: RunType,
-        commit: Option<CommitSha>,
-        version: Option<Version>,
-    ) -> Result<(), Failure> {
+    async fn trigger_by_hand(&self, order: &Order<'_>, asked: Asked) -> Result<(), Failure> {
         let Some(stack) = self.accepts_commands(order).await? else { return Ok(()) };
-        let commit = match self.commit_by_hand(&stack, commit).await {
-            Ok(Ok(commit)) => commit,
+        let ByHand { commit, commit_line, branch } = match self.commit_by_hand(&stack, &asked).await
+        {
+            Ok(Ok(found)) => found,
             Ok(Err(why)) => return self.refuse(order, why, None).await,
             // The command must not wait: behind it wait the reports of the stack's runners.
             Err(failure) if failure.retry_after.is_some() => {
@@ -257,31 +290,82 @@ impl Stacks<'_> {
             Err(failure) => return Err(failure),
         };
         let trigger = Trigger {
-            run_type,
+            run_type: asked.run_type,
             key: format!("manual#{}", order.request),
             commit,
-            git_ref: stack.branch.clone(),
+            commit_line,
+            git_ref: branch,
             tracked_branch: stack.branch.clone(),
             fork_of: None,
-            interest: Some(Interest::Person).filter(|_| run_type == RunType::Proposed),
+            interest: Some(Interest::Person).filter(|_| asked.run_type == RunType::Proposed),
             stacks_touched: 1,
             reason: format!("started by {}", order.actor),
             by: Some(order.actor.to_owned()),
             asked_at: None,
-            version,
+            version: asked.version,
         };
-        self.start_by_hand(order, &stack, trigger, Default::default()).await
+        self.start_by_hand(order, &stack, trigger, Default::default(), None).await
     }
 
-    /// The commit to run, or why it cannot be run.
+    /// A preview of what somebody uploaded: never applied, and of no commit's runs.
+    async fn preview_upload(
+        &self,
+        order: &Order<'_>,
+        digest: String,
+        commit: Option<CommitSha>,
+    ) -> Result<(), Failure> {
+        let Some(stack) = self.accepts_commands(order).await? else { return Ok(()) };
+        if stack.module.is_some() || !stack.settings.local_previews {
+            let why = "Previews of uploaded code are not allowed for it";
+            return self.refuse(order, why, None).await;
+        }
+        let commit = match (commit, stack.project()) {
+            (None, Some(project)) => {
+                let key = keys::tracked_branch(project, &stack.branch);
+                let known = self.deps.store.get::<TrackedBranch>(&key).await?;
+                known.and_then(|known| known.value.decided)
+            }
+            (commit, _) => commit,
+        };
+        let Some(commit) = commit else {
+            let why = "The request does not name the commit that the code is based on, and the \
+                       branch's head is not known yet";
+            return self.refuse(order, why, None).await;
+        };
+        let trigger = Trigger {
+            run_type: RunType::Proposed,
+            key: format!("upload#{digest}#{}", order.request),
+            commit,
+            commit_line: CommitLine::default(),
+            git_ref: stack.branch.clone(),
+            tracked_branch: stack.branch.clone(),
+            fork_of: None,
+            interest: Some(Interest::Person),
+            stacks_touched: 1,
+            reason: format!("uploaded by {}", order.actor),
+            by: Some(order.actor.to_owned()),
+            asked_at: None,
+            version: None,
+        };
+        let upload = Uploaded { digest, by: order.actor.to_owned() };
+        self.start_by_hand(order, &stack, trigger, Default::default(), Some(upload)).await
+    }
+
+    /// The commit to run, or why it cannot be run: a deploy is of the tracked branch, a preview of
+    /// any branch of the project.
     async fn commit_by_hand(
         &self,
         stack: &Stack,
-        commit: Option<CommitSha>,
-    ) -> Result<Result<CommitSha, String>, Failure> {
+        asked: &Asked,
+    ) -> Result<Result<ByHand, String>, Failure> {
+        let commit = asked.commit.clone();
+        let on_branch =
+            |commit, commit_line| Ok(ByHand { commit, commit_line, branch: stack.branch.clone() });
         let Some(project) = stack.project() else {
             // Whoever ordered it has looked there: the head of the branch, at that moment.
-            return Ok(commit.ok_or_else(|| "The request does not name a commit".to_owned()));
+            let missing = || "The request does not name a commit".to_owned();
+            let commit = commit.ok_or_else(missing);
+            return Ok(commit.and_then(|commit| on_branch(commit, CommitLine::default())));
         };
         let client = self.deps.gitlab().await?;
         let live = match client.branch(project, &stack.branch).await {
@@ -289,18 +373,29 @@ impl Stacks<'_> {
             Err(error) if error.is_refusal() => return Ok(Err(error.to_string())),
             live => live.map_err(gitlab_failure)?,
         };
-        let Some(live) = live else {
-            return Ok(Err(format!("The branch {} does not exist", stack.branch)));
+        let commit = match (commit, live) {
+            (None, None) => return Ok(Err(format!("The branch {} does not exist", stack.branch))),
+            (None, Some(live)) => return Ok(on_branch(live.sha, live.line)),
+            (Some(commit), Some(live)) if commit == live.sha && asked.branch.is_none() => {
+                return Ok(on_branch(live.sha, live.line));
+            }
+            (Some(commit), _) => commit,
         };
-        let Some(commit) = commit.filter(|commit| *commit != live.sha) else {
-            return Ok(Ok(live.sha));
-        };
-        let is_in_branch = client
-            .is_commit_in_branch(project, &commit, &stack.branch)
-            .await
-            .map_err(gitlab_failure)?;
-        let elsewhere = || format!("{} is not on {}", commit.short(), stack.branch);
-        Ok(if is_in_branch { Ok(commit) } else { Err(elsewhere()) })
+        let is_preview = asked.run_type == RunType::Proposed;
+        let preferred = asked.branch.as_ref().filter(|_| is_preview).unwrap_or(&stack.branch);
+        let (found, branch) = futures::try_join!(
+            client.commit(project, commit.as_str()),
+            client.branch_of_commit(project, &commit, preferred)
+        )
+        .map_err(gitlab_failure)?;
+        let commit_line = found.map(|found| found.line).unwrap_or_default();
+        let missing = || format!("{} is not on any branch; push it to one first", commit.short());
+        Ok(branch.ok_or_else(missing).and_then(|branch| match asked.run_type {
+            RunType::Tracked if branch != stack.branch => {
+                Err(format!("{} is not on {}", commit.short(), stack.branch))
+            }
+            _ => Ok(ByHand { commit, commit_line, branch }),
+        }))
     }
 
     /// Makes the run and stores the outcome with it: a repeated command finds both.
@@ -310,6 +405,7 @@ impl Stacks<'_> {
         stack: &Stack,
         trigger: Trigger,
         interests: std::collections::BTreeSet<Interest>,
+        upload: Option<Uploaded>,
     ) -> Result<(), Failure> {
         let head = self.runs.head(&stack.id).await?;
         let position = match trigger.run_type {
@@ -321,6 +417,7 @@ impl Stacks<'_> {
         let now = self.deps.now();
         let mut run = NewRun { stack, trigger, event: None, key, position, now }.build();
         run.interests.extend(interests);
+        run.upload = upload;
         let message = match position {
             Position::StackQueue => self.queued_behind(&head).await?,
             Position::Waiting => "Waiting for the stack's apply to end".to_owned(),

@@ -34,6 +34,32 @@ impl Fields {
         self.0.iter().any(|(known, _)| known == name)
     }
 
+    /// The fields with what was typed before where they came back empty: of a row, `value` is what
+    /// `open` finds in `kept`. Nothing is put into a row that is not secret, whose value would be
+    /// shown, or that has no name. What does not open stays as `kept`.
+    pub(super) fn with_kept(mut self, open: impl Fn(&str, &str) -> Option<String>) -> Self {
+        let is_kept = |(name, sealed): &(String, String)| {
+            Some((name.strip_suffix(".kept")?.to_owned(), sealed.clone()))
+        };
+        let rows: Vec<(String, String)> = self.0.iter().filter_map(is_kept).collect();
+        for (row, sealed) in rows {
+            let (value, kept) = (format!("{row}.value"), format!("{row}.kept"));
+            let counts = !self.text(&format!("{row}.secret")).is_empty()
+                && !self.text(&format!("{row}.name")).trim().is_empty()
+                && self.text(&value).is_empty();
+            let opened = counts.then(|| open(&value, &sealed));
+            if opened == Some(None) {
+                continue;
+            }
+            self.0.retain(|(name, _)| *name != kept);
+            if let Some(Some(text)) = opened {
+                self.0.retain(|(name, _)| *name != value);
+                self.0.push((value, text));
+            }
+        }
+        self
+    }
+
     /// The fields as the query of an address, without those that are the page's own.
     pub(super) fn as_query(&self, address: &str) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -44,9 +70,10 @@ impl Fields {
         }
     }
 
-    /// All fields, without those that belong to a session: what starts with `_`.
-    pub(super) fn sent(self) -> Vec<(String, String)> {
-        self.0.into_iter().filter(|(name, _)| !name.starts_with('_')).collect()
+    /// The fields without those that belong to a session: what starts with `_`.
+    pub(super) fn of_no_session(mut self) -> Self {
+        self.0.retain(|(name, _)| !name.starts_with('_'));
+        self
     }
 
     /// A text, or null when nothing was typed.
@@ -137,13 +164,14 @@ impl Row<'_> {
 
     fn to_map(&self) -> Map<String, Value> {
         let prefix = format!("{}.", self.prefix);
-        self.fields
-            .0
-            .iter()
-            .filter_map(|(name, value)| {
-                Some((name.strip_prefix(&prefix)?.to_owned(), Value::from(value.as_str())))
-            })
-            .collect()
+        let mut map = Map::new();
+        // Of a field that was sent twice the first counts, as for `text`.
+        for (name, value) in &self.fields.0 {
+            if let Some(part) = name.strip_prefix(&prefix) {
+                map.entry(part).or_insert_with(|| Value::from(value.as_str()));
+            }
+        }
+        map
     }
 }
 
@@ -164,5 +192,28 @@ mod tests {
         assert!(form.has("on") && !form.has("off"));
         let rows = form.rows("v", |row| !row.text("name").is_empty());
         assert_eq!(rows, [json!({"name": "A", "value": "1"}), json!({"name": "B"})]);
+    }
+
+    #[test]
+    fn what_was_typed_before_counts_where_a_secret_field_is_empty() {
+        let read = |fields: &[u8]| {
+            let open = |field: &str, sealed: &str| (sealed == "good").then(|| format!("<{field}>"));
+            Fields::read(fields).with_kept(open)
+        };
+        let row = read(b"v[0].name=A&v[0].value=&v[0].secret=on&v[0].kept=good");
+        assert_eq!((row.text("v[0].value"), row.has("v[0].kept")), ("<v[0].value>", false));
+        let typed = read(b"v[0].name=A&v[0].value=new&v[0].secret=on&v[0].kept=good");
+        assert_eq!((typed.text("v[0].value"), typed.has("v[0].kept")), ("new", false));
+        let lost = read(b"v[0].name=A&v[0].value=&v[0].secret=on&v[0].kept=bad");
+        assert_eq!((lost.text("v[0].value"), lost.has("v[0].kept")), ("", true));
+        for nothing in [
+            &b"v[0].name=A&v[0].value=&v[0].kept=good"[..],
+            b"v[0].name=+&v[0].value=&v[0].secret=on&v[0].kept=good",
+            b"v[0].name=A&v[0].value=&v[0].secret=&v[0].kept=good",
+            b"v[0].name=A&v[0].value=&v[0].secret=&v[0].secret=on&v[0].kept=good",
+        ] {
+            let row = read(nothing);
+            assert_eq!((row.text("v[0].value"), row.has("v[0].kept")), ("", false));
+        }
     }
 }

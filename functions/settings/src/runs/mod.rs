@@ -1,12 +1,16 @@
 //! Runs: the list of a stack's, one of them, what its plan found.
 
+mod compare;
 mod log;
+mod search;
 mod view;
 
+pub(crate) use compare::{CompareQuery, CompareView, compare, compared, previous};
 pub(crate) use log::{
-    LogPart, LogPlace, LogQuery, Piece, Reading, before as log_before, find as find_in_log, log,
-    part,
+    LogPart, LogPlace, LogQuery, Piece, Reading, Section, before as log_before, ends_line,
+    find as find_in_log, find_section, line_number, log, part,
 };
+pub(crate) use search::{FILTERS, Found, RunQuery, find_page, search};
 pub(crate) use view::{RunView, actions, project_page};
 
 use crate::{
@@ -21,6 +25,7 @@ use axum::{
     extract::{Path, State},
     response::IntoResponse,
 };
+use futures::future::try_join_all;
 use gantry_domain::{
     RunId,
     plan::Change,
@@ -38,9 +43,13 @@ use gantry_store::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What a stack's runs have before their sort key's time.
 const PREFIX: &str = "run#";
+/// Runs that one read brings.
+const AT_ONCE: usize = 100;
 
 /// Which part of the list is asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -93,6 +102,15 @@ pub(crate) async fn page(
     Ok((runs, next))
 }
 
+/// A stack's newest runs, the newest first, and whether there are older ones.
+pub(crate) async fn newest(app: &App, stack: &Stack, most: i32) -> Answer<(Vec<Run>, bool)> {
+    let partition = keys::stack_partition(&stack.id);
+    let page = app.store.query::<RunEntry>(&partition, PREFIX, None, true, most).await?;
+    let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
+    let parts = try_join_all(wanted.chunks(AT_ONCE).map(|part| by_id(app, part))).await?;
+    Ok((parts.concat(), page.next.is_some()))
+}
+
 /// Runs by their keys, the newest first.
 async fn by_id(app: &App, keys: &[Key]) -> Answer<Vec<Run>> {
     let found = app.store.get_many::<Run>(keys).await?;
@@ -133,12 +151,25 @@ pub(crate) async fn listed(app: &App, stack: &Stack, list: &str) -> Answer<Vec<R
     Ok(runs)
 }
 
-/// `GET /api/v1/runs/{id}`
+/// How a run is asked for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub(crate) struct ShowQuery {
+    /// Wait until the run has ended or needs confirmation, at most so many seconds: 1 to 25.
+    #[schemars(range(min = 1, max = 25))]
+    wait: Option<u64>,
+}
+
+/// `GET /api/v1/runs/{id}?wait=`
 pub(crate) async fn show(
     State(app): State<App>,
     Path(id): Path<String>,
+    Params(query): Params<ShowQuery>,
 ) -> Answer<impl IntoResponse> {
-    let run = find(&app, &id).await?;
+    let run = match query.wait {
+        None => find(&app, &id).await?,
+        Some(seconds @ 1..=25) => settled(&app, &id, Duration::from_secs(seconds)).await?,
+        Some(_) => return Err(Refusal::field("wait", "Must be from 1 to 25 seconds")),
+    };
     let change = change(&app, &run).await?;
     let stack = stacks::of_run(&app, &run).await?;
     let integration = app.store.integration().await?.map(|found| found.value);
@@ -147,6 +178,20 @@ pub(crate) async fn show(
     let waits = waits_for(&app, &run).await?;
     let (stack, integration) = (stack.as_ref(), integration.as_ref());
     Ok(Json(view::of(&app, run, change.as_ref(), stack, integration, head, refused, waits)))
+}
+
+/// The run, once it has ended or needs confirmation; or as it is when the time is over.
+async fn settled(app: &App, id: &str, time: Duration) -> Answer<Run> {
+    let until = Instant::now() + time;
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let run = find(app, id).await?;
+        if run.state.is_final() || run.state == RunState::Unconfirmed || Instant::now() >= until {
+            return Ok(run);
+        }
+        tokio::time::sleep_until(until.min(Instant::now() + pause)).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
 }
 
 /// What the run waits for before it can have a runner, and since when where that is known.
@@ -223,7 +268,9 @@ fn waits_behind(run: &Run, holder: &Run) -> String {
 
 /// GitLab's own words where it refused what the run should show there.
 pub(crate) async fn refused_by_gitlab(app: &App, run: &Run) -> Answer<Vec<String>> {
-    let Some(project) = run.project() else { return Ok(Vec::new()) };
+    let Some(project) = run.project().filter(|_| run.upload.is_none()) else {
+        return Ok(Vec::new());
+    };
     let mut targets =
         vec![FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 }];
     targets.extend(run.interests.iter().filter_map(|want| match want {

@@ -1,6 +1,9 @@
 //! The list of stacks: page by page, or those that people look for.
 
-use super::view;
+use super::{
+    attention::{self, Matter},
+    view,
+};
 use crate::{app::App, cursor, form::Params, refusal::Answer};
 use axum::{Json, extract::State, response::IntoResponse};
 use gantry_domain::{
@@ -34,6 +37,9 @@ pub(crate) struct ListQuery {
     pub(crate) search: Option<String>,
     /// A label that must be set.
     pub(crate) label: Option<String>,
+    /// Only stacks with a run that needs confirmation (`unconfirmed`), whose last deploy that
+    /// succeeded or failed has `failed`, that are `blocked`, or that are `running`: of the first 100.
+    pub(crate) state: Option<String>,
     /// Modules instead of stacks.
     #[serde(skip)]
     pub(crate) modules: bool,
@@ -64,7 +70,7 @@ pub(crate) struct StackList {
     next: Option<String>,
 }
 
-/// `GET /api/v1/stacks?after=&limit=&search=&label=`
+/// `GET /api/v1/stacks?after=&limit=&search=&label=&state=`
 pub(crate) async fn list(
     State(app): State<App>,
     Params(query): Params<ListQuery>,
@@ -87,7 +93,11 @@ pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage>
     let limit = page_size(query.limit, 50)?;
     let wanted = usize::try_from(limit).unwrap_or_default();
     let mut after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
-    let is_search = query.search.is_some() || query.label.is_some();
+    let wanting = match Matter::read(query.state.as_deref())? {
+        Some(matter) => Some(attention::wanting(app, matter, query.modules).await?.0),
+        None => None,
+    };
+    let is_search = query.search.is_some() || query.label.is_some() || wanting.is_some();
     let paths = app.store.project_paths().await?;
     let moved = match &query.search {
         Some(search) => moved(app, search, &paths).await?,
@@ -104,6 +114,7 @@ pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage>
         for entry in page.items {
             if entry.value.deleted
                 || entry.value.module != query.modules
+                || wanting.as_ref().is_some_and(|some| !some.contains(&entry.value.stack))
                 || !matches(query, &entry, moved.get(&entry.value.stack))
             {
                 continue;

@@ -1,6 +1,9 @@
 //! What people ask of stacks and runs.
 
-use crate::support::{COMMIT, Options, World, connected, world_with};
+use crate::{
+    browser::Browser,
+    support::{COMMIT, Options, World, connected, world_with},
+};
 use gantry_domain::{
     run::{RunState, RunType},
     stack::{Blocked, StackHead},
@@ -38,7 +41,7 @@ async fn a_command_becomes_a_message_and_its_outcome_can_be_asked_for() {
         panic!()
     };
     assert_eq!((to, request.as_str(), actor.as_str()), (&stack.id, "mine-1", "first-admin-key"));
-    assert_eq!(*command, Command::Confirm { run: run.id.clone() });
+    assert_eq!(*command, Command::Confirm { run: run.id.clone(), comment: None });
     assert_eq!(w.get(&outcome).await.expect(202).body["done"], json!(null));
     let known = CommandOutcome {
         actor: "first-admin-key".to_owned(),
@@ -139,13 +142,16 @@ async fn a_run_is_started_at_the_head_or_at_a_commit() {
     let stack = w.stack().await;
     let start = async |body: Value| w.post("/api/v1/stacks/network/runs", body).await;
     start(json!({})).await.expect(202);
-    assert_eq!(command(&w), Command::Trigger { run_type: RunType::Tracked, commit: None });
+    assert_eq!(
+        command(&w),
+        Command::Trigger { run_type: RunType::Tracked, commit: None, branch: None }
+    );
     start(json!({ "type": "proposed", "commit": COMMIT })).await.expect(202);
-    let wanted =
-        Command::Trigger { run_type: RunType::Proposed, commit: Some(COMMIT.parse().unwrap()) };
+    let commit = Some(COMMIT.parse().unwrap());
+    let wanted = Command::Trigger { run_type: RunType::Proposed, commit, branch: None };
     assert_eq!(command(&w), wanted);
     let got = start(json!({ "type": "test", "commit": "abc", "now": true })).await.expect(422);
-    assert_eq!(got.body["errors"].as_object().unwrap().len(), 3);
+    assert_eq!(got.body["errors"].as_object().unwrap().len(), 2);
     let missing =
         TrackedBranch { decided: None, number: 1, open: None, missing: true, left: false };
     w.put(keys::tracked_branch(stack.project().unwrap(), "main"), &missing).await;
@@ -153,6 +159,27 @@ async fn a_run_is_started_at_the_head_or_at_a_commit() {
     assert!(got.detail().contains("main does not exist"));
     let got = w.get("/api/v1/stacks/network").await.expect(200).body;
     assert_eq!(got["status"]["branch_missing"], true);
+}
+
+#[tokio::test]
+async fn a_commit_can_be_named_by_a_branch_a_tag_or_its_first_digits() {
+    let w = connected().await;
+    w.stack().await;
+    let dev = w.gitlab.person("ada");
+    w.gitlab.set_member(w.project, dev.id(), 40);
+    let sha = dev.push(w.project, "feature/x", "main.tf", "# x").unwrap();
+    w.sent();
+    for name in [&sha, &sha[..9], "feature/x"] {
+        let body = json!({ "type": "proposed", "commit": name });
+        w.post("/api/v1/stacks/network/runs", body).await.expect(202);
+        let commit = Some(sha.parse().unwrap());
+        let branch = (name == "feature/x").then(|| name.to_owned());
+        assert_eq!(command(&w), Command::Trigger { run_type: RunType::Proposed, commit, branch });
+    }
+    let body = json!({ "commit": "nothing/like-this" });
+    let refused = w.post("/api/v1/stacks/network/runs", body).await.expect(422);
+    let said = "acme/network has no commit, branch or tag with this name";
+    assert_eq!((refused.error("commit"), w.sent().len()), (said, 0));
 }
 
 #[tokio::test]
@@ -218,4 +245,51 @@ async fn repeating_an_older_commit_has_to_be_insisted_on() {
     assert!(got.detail().contains("main has moved to ffffffff"), "{}", got.detail());
     w.post(&path, json!({ "force": true })).await.expect(202);
     assert_eq!(command(&w), Command::Retry { run: run.id, force: true });
+}
+
+#[tokio::test]
+async fn what_is_said_about_a_decision_goes_with_it() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "a", RunState::Unconfirmed).await;
+    let (id, said) = (run.id.clone(), "Agreed with <ops>:\ngo on");
+    let path = |what: &str| format!("/api/v1/runs/{id}/{what}");
+    w.post(&path("confirm"), json!({ "comment": format!("  {said}\r\n\u{202e}") }))
+        .await
+        .expect(202);
+    let comment = Some(said.to_owned());
+    assert_eq!(command(&w), Command::Confirm { run: run.id.clone(), comment: comment.clone() });
+    let last = w.activities().await.remove(0);
+    assert_eq!(last.2, "requested. Comment: Agreed with <ops>: go on");
+    w.post(&path("discard"), json!({ "comment": said })).await.expect(202);
+    assert_eq!(command(&w), Command::Discard { run: run.id.clone(), comment: comment.clone() });
+    w.post(&path("discard"), json!({ "comment": " " })).await.expect(202);
+    assert_eq!(command(&w), Command::Discard { run: run.id.clone(), comment: None });
+    w.post(&path("confirm"), json!({ "comment": "é".repeat(1_000) })).await.expect(202);
+    w.sent();
+    for what in ["confirm", "discard"] {
+        let got = w.post(&path(what), json!({ "comment": "é".repeat(1_001) })).await.expect(422);
+        assert_eq!(got.error("comment"), "Has 1001 characters; at most 1,000 are allowed");
+        let got = w.post(&path(what), json!({ "comment": 7 })).await.expect(422);
+        assert_eq!(got.error("comment"), "Must be a string, not a number");
+    }
+    w.post(&path("stop"), json!({ "comment": "no" })).await.expect(422);
+    assert!(w.sent().is_empty(), "nothing of what was refused is asked for");
+
+    // The page's form sends it too, and what was said stays with the step.
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get(&format!("/runs/{id}")).await.expect(200).text;
+    assert!(page.contains("name=\"comment\"") && page.contains("maxlength=\"1000\""), "{page}");
+    let fields = "_request=1&comment=Agreed+with+%3Cops%3E%3A%0D%0Ago+on";
+    browser.send(&format!("/runs/{id}/discard"), fields).await.expect(303);
+    assert_eq!(command(&w), Command::Discard { run: run.id.clone(), comment: comment.clone() });
+    let long = format!("comment={}", "x".repeat(1_001));
+    browser.send(&format!("/runs/{id}/confirm"), &long).await.expect(422);
+    run.comment(comment);
+    w.save_run(&run).await;
+    let page = browser.get(&format!("/runs/{id}")).await.expect(200).text;
+    let shown = "<p class=\"comment\">Agreed with &#60;ops&#62;:\ngo on</p>";
+    assert!(page.contains(shown), "{page}");
+    let got = w.get(&format!("/api/v1/runs/{id}")).await.expect(200).body;
+    assert_eq!(got["history"][0]["comment"], said);
 }

@@ -18,7 +18,7 @@ async fn stacks_of_all_pages_are_listed() {
     assert_eq!(all["next"], Value::Null);
     let none = gantry.says("gantry stacks --search none").await;
     assert_eq!((none.code, none.out.as_str()), (0, ""));
-    assert!(none.err.contains("no stacks like this"), "{none:?}");
+    assert!(none.err.contains("No stacks match"), "{none:?}");
 }
 
 #[tokio::test]
@@ -34,6 +34,19 @@ async fn as_many_runs_are_listed_as_asked_for() {
     let said = gantry.says("gantry runs nothing").await;
     assert_eq!(said.code, 1);
     assert_eq!(said.err, "gantry: Could not list the runs of nothing: There is no such thing.\n");
+}
+
+#[tokio::test]
+async fn runs_of_all_stacks_are_listed_by_what_they_are() {
+    let gantry = Gantry::start(Script::default()).await;
+    let said = gantry.says("gantry runs --limit 1").await;
+    assert!(said.out.contains("network#106"), "{said:?}");
+    let said = gantry.says("gantry runs --state failed --type tracked --since 2026-11-30").await;
+    assert!(said.code == 0 && said.out.contains("network#106"), "{said:?}");
+    let said = gantry.says("gantry runs network --state discarded").await;
+    assert_eq!((said.code, said.err.as_str()), (0, "No runs match.\n"));
+    let said = gantry.says("gantry runs --state lost").await;
+    assert_eq!((said.code, said.err.as_str()), (1, "gantry: Could not list runs: Check: state.\n"));
 }
 
 #[tokio::test]

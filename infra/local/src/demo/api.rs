@@ -31,6 +31,29 @@ impl Api {
         self.ask(self.http.put(format!("{}{path}", self.base)).json(body), path).await
     }
 
+    /// Uploads an archive to the place that was answered: signed storage, or the API itself.
+    pub(crate) async fn upload(
+        &self,
+        place: &Value,
+        path: &str,
+        archive: Vec<u8>,
+    ) -> anyhow::Result<()> {
+        let Some(url) = place["url"].as_str() else {
+            let request = self.http.put(format!("{}{path}", self.base)).body(archive);
+            return self.ask(request, path).await.map(drop);
+        };
+        let mut request = self.http.put(url).body(archive);
+        for (name, value) in place["headers"].as_object().into_iter().flatten() {
+            request = request.header(name, value.as_str().unwrap_or_default());
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("storage answered {status}: {}", answer.text().await?);
+        }
+        Ok(())
+    }
+
     async fn ask(&self, request: reqwest::RequestBuilder, path: &str) -> anyhow::Result<Value> {
         let answer = request.bearer_auth(self.key.expose_secret()).send().await?;
         let status = answer.status();

@@ -2,8 +2,10 @@
 
 use super::{World, outside::Outside, projects, say};
 use anyhow::{Context as _, bail};
+use flate2::{Compression, write::GzEncoder};
 use gantry_fake_gitlab::{MergeRequestIid, MergeRequestSpec, Person, ProjectId, StatusView};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
 
 /// A step that takes longer than this failed.
@@ -46,6 +48,7 @@ async fn steps(world: &World) -> anyhow::Result<()> {
     with_own_ci(world, &you).await?;
     module(world, &you).await?;
     use_module(world, &you).await?;
+    preview(world).await?;
     if let Some((project, outside)) = &world.web {
         drift(world, &you, *project, outside).await?;
     }
@@ -109,6 +112,64 @@ async fn use_module(world: &World, you: &Person) -> anyhow::Result<()> {
     seen(&format!("gantry/network: {said}, from {host}/acme/zone/dns"));
     look(done.target_url.as_deref().unwrap_or_default());
     Ok(())
+}
+
+/// A working folder is previewed before anybody has pushed it: GitLab shows nothing of it.
+async fn preview(world: &World) -> anyhow::Result<()> {
+    world.step("Preview a working folder that nobody has pushed, as `gantry preview network` does");
+    world.api.put("/stacks/network", &json!({ "local_previews": true })).await?;
+    let code = projects::network_main("10.9.0.0/16") + projects::DNS;
+    let archive = packed("work/network/main.tf", code.as_bytes())?;
+    let digest = hex::encode(Sha256::digest(&archive));
+    let asked = json!({ "digest": digest, "size": archive.len() });
+    let place = world.api.post("/stacks/network/previews", &asked).await?;
+    let path = format!("/stacks/network/previews/{digest}");
+    world.api.upload(&place, &path, archive).await?;
+    world.api.post(&format!("{path}/start"), &json!({})).await?;
+    let begun = Instant::now();
+    let run = loop {
+        let found = world.api.get("/runs?stack=network&type=proposed&limit=1").await?;
+        let run = found.pointer("/runs/0").cloned().unwrap_or_default();
+        if text(&run, "/source") == "upload" {
+            break text(&run, "/id");
+        }
+        if begun.elapsed() > PATIENCE {
+            bail!("the uploaded preview did not begin: {found}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let run = loop {
+        let run = world.api.get(&format!("/runs/{run}?wait=20")).await?;
+        if matches!(text(&run, "/state").as_str(), "finished" | "failed" | "stopped" | "canceled") {
+            break run;
+        }
+        if begun.elapsed() > PATIENCE {
+            bail!("the uploaded preview does not end: {run}");
+        }
+    };
+    if text(&run, "/state") != "finished" || !run["applied"].eq(&Value::Bool(false)) {
+        bail!("the uploaded preview: {run}");
+    }
+    let delta = run.pointer("/delta").cloned().unwrap_or_default();
+    seen(&format!(
+        "{} to add, {} to change, {} to destroy; never applied, and GitLab shows nothing of it",
+        delta["add"], delta["change"], delta["destroy"]
+    ));
+    seen(&format!("its page, for who signs in: {}", text(&run, "/page")));
+    let path = world.gitlab.project_path(world.network);
+    look(&format!("{}/{path}", world.gitlab.base_url()));
+    Ok(())
+}
+
+/// A `tar.gz` with one file.
+fn packed(path: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(body.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    archive.append_data(&mut header, path, body)?;
+    Ok(archive.into_inner()?.finish()?)
 }
 
 /// What was changed by hand is seen, and brought back by an apply.

@@ -13,11 +13,17 @@ pub enum Command {
     Confirm {
         /// The run.
         run: RunId,
+        /// What the person said about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
     },
     /// Do not apply the plan.
     Discard {
         /// The run.
         run: RunId,
+        /// What the person said about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
     },
     /// End the run.
     Stop {
@@ -42,7 +48,18 @@ pub enum Command {
     Trigger {
         /// The type.
         run_type: RunType,
-        /// A commit of the tracked branch; its live head when empty.
+        /// A commit; the tracked branch's live head when empty.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<CommitSha>,
+        /// What the person named, where that may be a branch that has the commit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        branch: Option<String>,
+    },
+    /// Start a preview of an archive that was uploaded.
+    Preview {
+        /// SHA-256 of the archive, hex.
+        digest: String,
+        /// The commit that it is based on; the tracked branch's head when empty.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         commit: Option<CommitSha>,
     },

@@ -1,0 +1,111 @@
+//! What wants somebody's attention, of all stacks: each in a list that the scheduler keeps.
+
+use crate::{
+    app::App,
+    refusal::{Answer, Refusal},
+};
+use gantry_domain::{
+    StackId,
+    stack::{Stack, StackHead},
+};
+use gantry_store::{Key, keys};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// Entries of a list that are read: more of them count as many.
+const MOST: i32 = 100;
+
+/// Why a stack wants attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Matter {
+    /// A run needs confirmation.
+    Unconfirmed,
+    /// Its last deploy that succeeded or failed has failed.
+    Failed,
+    /// Nothing is deployed until a person has looked.
+    Blocked,
+    /// A runner is at work for it, or about to be.
+    Running,
+}
+
+/// All of them, in the order in which people read them.
+pub(crate) const MATTERS: [Matter; 4] =
+    [Matter::Unconfirmed, Matter::Failed, Matter::Blocked, Matter::Running];
+
+/// An entry of any of the lists.
+#[derive(Deserialize)]
+struct Entry {
+    stack: StackId,
+}
+
+impl Matter {
+    /// What a parameter says; none for an empty one.
+    pub(crate) fn read(text: Option<&str>) -> Answer<Option<Self>> {
+        let Some(word) = text.map(str::trim).filter(|word| !word.is_empty()) else {
+            return Ok(None);
+        };
+        let known = serde_json::from_value(word.into()).ok();
+        let unknown = || Refusal::field("state", "Must be unconfirmed, failed, blocked or running");
+        known.map(Some).ok_or_else(unknown)
+    }
+
+    /// Its word in an address.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Unconfirmed => "unconfirmed",
+            Self::Failed => "failed",
+            Self::Blocked => "blocked",
+            Self::Running => "running",
+        }
+    }
+
+    fn list(self) -> &'static str {
+        match self {
+            Self::Unconfirmed => keys::WAITING,
+            Self::Failed => keys::FAILED,
+            Self::Blocked => keys::BLOCKED,
+            Self::Running => keys::SLOTS,
+        }
+    }
+}
+
+/// The stacks, or modules, that want attention for this, and how many entries its list has of them: of
+/// the first 100.
+pub(crate) async fn wanting(
+    app: &App,
+    matter: Matter,
+    modules: bool,
+) -> Answer<(BTreeSet<StackId>, usize)> {
+    let entries = app.store.query::<Entry>(matter.list(), "", None, false, MOST).await?.items;
+    let listed: BTreeSet<&StackId> = entries.iter().map(|entry| &entry.value.stack).collect();
+    let configs: Vec<Key> = listed.iter().map(|stack| keys::stack_config(stack)).collect();
+    let heads: Vec<Key> = match matter {
+        Matter::Blocked => listed.iter().map(|stack| keys::stack_head(stack)).collect(),
+        _ => Vec::new(),
+    };
+    let (configs, heads) = tokio::try_join!(
+        app.store.get_many::<Stack>(&configs),
+        app.store.get_many::<StackHead>(&heads)
+    )?;
+    // The list keeps stacks that are blocked no more.
+    let is_blocked = |stack: &StackId| {
+        let partition = keys::stack_partition(stack);
+        heads.iter().any(|head| head.key.pk == partition && head.value.blocked.is_some())
+    };
+    let wanting: BTreeSet<StackId> = configs
+        .into_iter()
+        .map(|stack| stack.value)
+        .filter(|stack| stack.deleted_at.is_none() && stack.module.is_some() == modules)
+        .map(|stack| stack.id)
+        .filter(|stack| matter != Matter::Blocked || is_blocked(stack))
+        .collect();
+    let count = entries.iter().filter(|entry| wanting.contains(&entry.value.stack)).count();
+    Ok((wanting, count))
+}
+
+/// How many runs need confirmation: at most 100.
+pub(crate) async fn unconfirmed(app: &App) -> Answer<usize> {
+    let list = Matter::Unconfirmed.list();
+    Ok(app.store.query::<Entry>(list, "", None, false, MOST).await?.items.len())
+}
