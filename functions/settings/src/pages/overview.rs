@@ -3,7 +3,7 @@
 use super::{
     page,
     shell::{Frame, Shell},
-    show::{Chip, Moment, Trouble, encoded, short},
+    show::{Chip, Moment, Trouble, at_most, encoded, short, span},
 };
 use crate::{
     app::App,
@@ -12,10 +12,11 @@ use crate::{
     integration,
     refusal::Answer,
     runs,
-    stacks::{self, ListQuery, Row},
+    stacks::{self, ListQuery, MATTERS, Matter, Row},
 };
 use askama::Template;
 use axum::{extract::State, response::Response};
+use futures::future::try_join_all;
 use gantry_domain::{integration::Integration, run::Run};
 use gantry_store::{config::Pause, keys};
 use jiff::Timestamp;
@@ -34,6 +35,32 @@ struct Overview {
     next: Option<String>,
     search: String,
     label: String,
+    /// What wants attention, of all stacks.
+    matters: Vec<MatterLink>,
+    /// What the stacks are filtered by.
+    state: &'static str,
+}
+
+/// What wants attention, with how much of it there is.
+struct MatterLink {
+    chip: Chip,
+    word: &'static str,
+    count: String,
+    chosen: bool,
+}
+
+impl MatterLink {
+    fn of(matter: Matter, count: usize, chosen: Option<Matter>) -> Self {
+        let chip = match matter {
+            Matter::Unconfirmed => Chip::new("wait", "‖", "Needs confirmation"),
+            Matter::Failed => Chip::new("bad", "✕", "Failed"),
+            Matter::Blocked => Chip::new("bad", "!", "Blocked"),
+            Matter::Running => Chip::new("busy", "▶", "Running"),
+        };
+        let chip = if count == 0 { Chip { class: "quiet", ..chip } } else { chip };
+        let is_chosen = chosen == Some(matter);
+        Self { chip, word: matter.word(), count: at_most(count), chosen: is_chosen }
+    }
 }
 
 /// A run in a list.
@@ -45,9 +72,13 @@ pub(super) struct RunRow {
     pub(super) chip: Chip,
     pub(super) delta: String,
     pub(super) commit: String,
+    /// The commit's title and author, or one of both, or nothing.
+    pub(super) commit_line: String,
     pub(super) git_ref: String,
     pub(super) reason: String,
     pub(super) since: Moment,
+    /// How long it took; empty while it has not ended.
+    pub(super) took: String,
 }
 
 impl RunRow {
@@ -63,12 +94,22 @@ impl RunRow {
             run_type: run.run_type.label(),
             chip: Chip::of(run.state, run),
             delta: delta.unwrap_or_default(),
-            commit: run.commit.short().to_owned(),
-            git_ref: short(&run.git_ref, 60),
+            commit: run.code(),
+            commit_line: commit_line(run),
+            // What was uploaded is on no branch.
+            git_ref: run.upload.as_ref().map_or_else(|| short(&run.git_ref, 60), |_| String::new()),
             reason: short(&run.reason, 160),
             since: Moment::at(run.since, now),
+            took: run.took().map(|took| span(took.as_secs().max(0))).unwrap_or_default(),
         }
     }
+}
+
+/// A commit's title and author, for a list.
+pub(super) fn commit_line(run: &Run) -> String {
+    let line = &run.commit_line;
+    let parts = [short(&line.title, 72), short(&line.author, 40)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
 struct StackRow {
@@ -99,11 +140,17 @@ pub(crate) async fn show(
         text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
     };
     let (search, label) = (filled(&query.search), filled(&query.label));
+    let state = Matter::read(query.state.as_deref())?;
     let query = ListQuery { search: search.clone(), label: label.clone(), ..query };
     let integration = app.store.integration().await?.map(|found| found.value);
     let all_waiting = runs::ListQuery::default();
-    let (found, (waiting, more_wait)) =
-        tokio::try_join!(stacks::find_page(&app, &query), runs::waiting(&app, &all_waiting))?;
+    let counts = MATTERS.map(|matter| stacks::wanting(&app, matter, false));
+    let (found, (waiting, more_wait), counts) = tokio::try_join!(
+        stacks::find_page(&app, &query),
+        runs::waiting(&app, &all_waiting),
+        try_join_all(counts)
+    )?;
+    let matters = MATTERS.into_iter().zip(counts);
     let now = app.clock.now();
     let rows = found.rows.iter().map(|row| stack_row(row, integration.as_ref(), now)).collect();
     let broken = integration::broken(&app).await?;
@@ -118,6 +165,8 @@ pub(crate) async fn show(
         next: found.next,
         search: search.unwrap_or_default(),
         label: label.unwrap_or_default(),
+        matters: matters.map(|(matter, (_, count))| MatterLink::of(matter, count, state)).collect(),
+        state: state.map(Matter::word).unwrap_or_default(),
     }))
 }
 
