@@ -35,12 +35,15 @@ pub enum Command {
     /// Start a run, follow its log, and end when it needs confirmation or has ended.
     #[command(after_help = EXIT_CODES)]
     Plan(Plan),
+    /// Preview the working folder, uncommitted changes included. Never applied.
+    #[command(after_help = PREVIEW_HELP)]
+    Preview(Preview),
     /// Apply the plan of a run that needs confirmation, and follow the apply.
     #[command(after_help = EXIT_CODES)]
     Confirm(Confirm),
     /// Discard the plan of a run that needs confirmation.
     #[command(after_help = EXIT_CODES)]
-    Discard(Decide),
+    Discard(Discard),
     /// Stop a run: a plan ends at once, an apply finishes what is in flight.
     #[command(after_help = EXIT_CODES)]
     Stop(Decide),
@@ -58,6 +61,14 @@ pub enum Command {
         shell: Shell,
     },
 }
+
+const PREVIEW_HELP: &str = "\
+In a Git work tree, all of it is sent; otherwise the folder itself.
+Not sent: what .gitignore and .terraformignore exclude, .git, .terraform, *.tfstate*, *.tfplan,
+.ssh, .aws, .gnupg, .netrc and the file with the keys of `gantry login`. --list shows what is left.
+The stack must allow it: an admin sets that on its page. The key needs the role deploy.
+
+The exit codes are those of `gantry plan`, without 3.";
 
 const LOGIN_HELP: &str = "\
 The key is asked for without being shown, or read from --key-file, or from standard input when that
@@ -109,8 +120,23 @@ pub struct Stacks {
 /// `gantry runs`
 #[derive(Debug, Args)]
 pub struct Runs {
-    /// The stack's slug.
-    pub(crate) stack: Slug,
+    /// The stack's slug; all stacks without one.
+    pub(crate) stack: Option<Slug>,
+    /// Only runs in this state: failed, unconfirmed, …; active for all that have not ended.
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Option<String>,
+    /// Only runs of this type: tracked, proposed or test.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// Only runs of this branch or tag.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) branch: Option<String>,
+    /// Only runs whose commit is by somebody of this name, or that they started.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) author: Option<String>,
+    /// Only runs since then: a date such as 2026-11-30, or a time.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<String>,
     /// How many runs to list.
     #[arg(
         long,
@@ -159,17 +185,54 @@ pub struct Plan {
     pub(crate) reach: Reach,
 }
 
+/// `gantry preview`
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// The stack's slug.
+    pub(crate) stack: Slug,
+    /// A folder of the work tree, or the folder to send.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// Only print the paths that would be sent.
+    #[arg(long, conflicts_with_all = ["json", "no_wait"])]
+    pub(crate) list: bool,
+    /// Do not ask whether to send what may hold secrets.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Print the API's JSON of the run instead of its log and change.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only start the run.
+    #[arg(long, visible_alias = "no-follow")]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
 /// `gantry confirm`
 #[derive(Debug, Args)]
 pub struct Confirm {
     #[command(flatten)]
     pub(crate) decide: Decide,
+    /// What you want to say about it: shown with the run and in the activity log.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
     /// Do not wait for the apply.
     #[arg(long)]
     pub(crate) no_wait: bool,
 }
 
-/// `gantry discard`, `gantry stop`
+/// `gantry discard`
+#[derive(Debug, Args)]
+pub struct Discard {
+    #[command(flatten)]
+    pub(crate) decide: Decide,
+    /// What you want to say about it: shown with the run and in the activity log.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+}
+
+/// `gantry stop`, and what all three of them have.
 #[derive(Debug, Args)]
 pub struct Decide {
     /// The run: network#6, its id, or the address of its page.
@@ -249,7 +312,10 @@ mod tests {
             "gantry stacks --search net --label live --json",
             "gantry runs network --limit 5",
             "gantry show network#6 --change",
-            "gantry confirm -y https://gantry.example.com/runs/r-1",
+            "gantry preview network --folder infra --json --no-follow -y",
+            "gantry preview network --list",
+            "gantry confirm -y https://gantry.example.com/runs/r-1 --comment go",
+            "gantry discard network#6 --comment wait",
             "gantry logs r-8c41d7 -f",
             "gantry state pull network",
             "gantry open",
@@ -261,6 +327,8 @@ mod tests {
         assert!(refused("gantry runs Network").contains("a stack's slug"));
         refused("gantry runs network --limit 0");
         refused("gantry logs r-1 --json --follow");
+        refused("gantry preview network --list --json");
+        refused("gantry stop network#6 --comment wait");
         refused("gantry login https://gantry.example.com a-key");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     answers::{Command, Run, State},
-    args::{Confirm, Decide, Plan},
+    args::{Confirm, Decide, Discard, Plan},
     ended::Ended,
     error::{About as _, Error, Refusal},
     follow::{Until, end_of_log, follow, outcome},
@@ -28,24 +28,38 @@ pub(crate) async fn plan(session: &mut Session, args: &Plan) -> Result<Ended, Er
     let command = session.post(&["stacks", slug, "runs"], &body).await;
     let command = decided(session, slug, command).await;
     let command = command.about(|| format!("start a run of {slug}"))?;
+    let Some(run) = started(session, slug, command, args.no_wait).await? else {
+        return Ok(Ended::Done);
+    };
+    let run = finish(session, &run, None, Until::Decision, true).await?;
+    Ok(ended(run))
+}
+
+/// The run that was started, which is said; none when that is all there is to say.
+pub(crate) async fn started(
+    session: &mut Session,
+    slug: &str,
+    command: Command,
+    no_wait: bool,
+) -> Result<Option<Run>, Error> {
     let Some(id) = command.run else {
         let message = command.message.unwrap_or_default();
         session.screen.result(&safe::line(&format!("{slug}: {message}")))?;
-        return Ok(Ended::Done);
+        return Ok(None);
     };
     let run: Run = session.get_as(&["runs", &id], &[]).await?;
     let name = run.summary.name();
     let started = format!("{name} was started: {}", page(session, &run));
-    if args.no_wait {
+    if no_wait {
         session.screen.result(&safe::line(&started))?;
-        return Ok(Ended::Done);
+        return Ok(None);
     }
     session.screen.note(&started);
     // Only what it has to wait for is news.
     if let Some(message) = command.message.filter(|message| message != "Queued") {
         session.screen.note(&format!("{name}: {message}"));
     }
-    finish(session, &run, None, Until::Decision).await
+    Ok(Some(run))
 }
 
 /// Applies the plan that a run waits with, and follows the apply.
@@ -62,28 +76,32 @@ pub(crate) async fn confirm(session: &mut Session, args: &Confirm) -> Result<End
         )));
     }
     describe(session, &run);
-    if !agreed(session, &args.decide, &format!("Apply the plan of {name}?"))? {
+    if !agreed(session, args.decide.yes, &format!("Apply the plan of {name}?"))? {
         return Ok(Ended::Failed);
     }
     let seen = end_of_log(session, &id).await?;
-    let command = give(session, &run, "confirm").await?;
+    let command = give(session, &run, "confirm", args.comment.as_deref()).await?;
     if args.no_wait {
         return tell(session, &name, &command, "confirmed");
     }
-    finish(session, &run, seen, Until::End).await
+    let run = finish(session, &run, seen, Until::End, true).await?;
+    Ok(ended(run))
 }
 
 /// Discards the plan that a run waits with.
-pub(crate) async fn discard(session: &mut Session, args: &Decide) -> Result<Ended, Error> {
+pub(crate) async fn discard(
+    session: &mut Session,
+    Discard { decide: args, comment }: &Discard,
+) -> Result<Ended, Error> {
     must_be_able_to_ask(session, args)?;
     let run = run_name::find(session, &args.run).await?;
     let name = run.summary.name();
     is_of_its_page(session, args, &run)?;
     describe(session, &run);
-    if !agreed(session, args, &format!("Discard the plan of {name}?"))? {
+    if !agreed(session, args.yes, &format!("Discard the plan of {name}?"))? {
         return Ok(Ended::Failed);
     }
-    let command = give(session, &run, "discard").await?;
+    let command = give(session, &run, "discard", comment.as_deref()).await?;
     tell(session, &name, &command, "discarded")
 }
 
@@ -99,10 +117,10 @@ pub(crate) async fn stop(session: &mut Session, args: &Decide) -> Result<Ended, 
              provisioners are killed at once; their resources are replaced by the next apply.",
         );
     }
-    if !agreed(session, args, &format!("Stop {name}?"))? {
+    if !agreed(session, args.yes, &format!("Stop {name}?"))? {
         return Ok(Ended::Failed);
     }
-    let command = give(session, &run, "stop").await?;
+    let command = give(session, &run, "stop", None).await?;
     tell(session, &name, &command, "stopped")
 }
 
@@ -136,8 +154,8 @@ fn is_of_its_page(session: &Session, args: &Decide, run: &Run) -> Result<(), Err
 }
 
 /// Asks where nobody has said yes already.
-fn agreed(session: &mut Session, args: &Decide, question: &str) -> Result<bool, Error> {
-    if args.yes {
+pub(crate) fn agreed(session: &mut Session, is_said: bool, question: &str) -> Result<bool, Error> {
+    if is_said {
         return Ok(true);
     }
     session.screen.ask(&format!("{question} [y/N]"));
@@ -162,14 +180,21 @@ fn must_be_able_to_ask(session: &Session, args: &Decide) -> Result<(), Error> {
 }
 
 /// Asks for something of a run; what became of it.
-async fn give(session: &mut Session, run: &Run, what: &str) -> Result<Command, Error> {
-    let command = session.post(&["runs", &run.summary.id, what], &json!({})).await;
+async fn give(
+    session: &mut Session,
+    run: &Run,
+    what: &str,
+    comment: Option<&str>,
+) -> Result<Command, Error> {
+    // An older Gantry takes none.
+    let body = comment.map_or_else(|| json!({}), |comment| json!({ "comment": comment }));
+    let command = session.post(&["runs", &run.summary.id, what], &body).await;
     let command = decided(session, &run.summary.stack, command).await;
     command.about(|| format!("{what} {}", run.summary.name()))
 }
 
 /// Waits until what was asked for is decided.
-async fn decided(
+pub(crate) async fn decided(
     session: &mut Session,
     slug: &str,
     answer: Result<serde_json::Value, Error>,
@@ -208,16 +233,21 @@ fn tell(
     Ok(Ended::Done)
 }
 
-/// Follows a run, and says what it came to.
-async fn finish(
+/// Follows a run, and says what it came to. None: a person pressed Ctrl-C.
+pub(crate) async fn finish(
     session: &mut Session,
     run: &Run,
     after: Option<String>,
     until: Until,
-) -> Result<Ended, Error> {
-    let Some(run) = follow(session, run, after, until).await? else {
-        return Ok(Ended::Interrupted);
-    };
-    session.screen.result(&safe::line(&outcome(&run)))?;
-    Ok(Ended::of(run.summary.state))
+    says_outcome: bool,
+) -> Result<Option<Run>, Error> {
+    let run = follow(session, run, after, until).await?;
+    if let Some(run) = run.as_ref().filter(|_| says_outcome) {
+        session.screen.result(&safe::line(&outcome(run)))?;
+    }
+    Ok(run)
+}
+
+fn ended(run: Option<Run>) -> Ended {
+    run.map_or(Ended::Interrupted, |run| Ended::of(run.summary.state))
 }

@@ -11,7 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Their folder, in the one for settings of the user.
+pub(crate) const FOLDER: &str = "gantry";
 const FILE: &str = "hosts.json";
+/// Held while the file is changed.
+const LOCK: &str = "hosts.lock";
 
 /// All of them, by address.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -56,6 +60,11 @@ pub(crate) struct Given {
     pub(crate) key: Option<SecretString>,
 }
 
+/// Whether the file that keys are in is called so, wherever it was copied to.
+pub(crate) fn is_key_file(path: &Path) -> bool {
+    path.ends_with(Path::new(FOLDER).join(FILE))
+}
+
 impl Hosts {
     /// Reads the file; nothing where there is none yet.
     pub(crate) fn load(folder: Option<&Path>) -> Result<Self, Error> {
@@ -96,6 +105,33 @@ impl Hosts {
             Ok(())
         });
         written.map_err(|error| Error::file("write", &path, &error))
+    }
+
+    /// Changes what is stored: one process after the other, each on top of what the one before it
+    /// wrote.
+    pub(crate) fn change<T>(
+        folder: Option<&Path>,
+        change: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let lock = match folder {
+            Some(folder) => {
+                let path = folder.join(LOCK);
+                let locked = make_private(folder).and_then(|()| {
+                    let file = fs::File::options();
+                    let file = file.clone().create(true).append(true).open(&path)?;
+                    file.lock()?;
+                    Ok(file)
+                });
+                Some(locked.map_err(|error| Error::file("lock", &path, &error))?)
+            }
+            None => None,
+        };
+        let mut hosts = Self::load(folder)?;
+        let changed = change(&mut hosts)?;
+        hosts.save(folder)?;
+        // Whoever waits may go on.
+        drop(lock);
+        Ok(changed)
     }
 
     /// Forgets one, the current one by default; which one that was.
@@ -283,6 +319,28 @@ mod tests {
              https://c.example`."
         );
         assert_eq!(choose("http://c.example", "x", None).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn logins_at_once_lose_no_key() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("gantry");
+        let names: Vec<String> = (0..8).map(|n| format!("https://{n}.example")).collect();
+        std::thread::scope(|scope| {
+            for name in &names {
+                scope.spawn(|| {
+                    let login = |hosts: &mut Hosts| {
+                        hosts.hosts.insert(name.clone(), host("key"));
+                        // Long enough for the others to come.
+                        std::thread::sleep(std::time::Duration::from_millis(5));
+                        Ok(())
+                    };
+                    Hosts::change(Some(&folder), login).unwrap();
+                });
+            }
+        });
+        let read = Hosts::load(Some(&folder)).unwrap();
+        assert_eq!(read.hosts.into_keys().collect::<Vec<_>>(), names);
     }
 
     #[test]

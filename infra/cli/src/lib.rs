@@ -14,6 +14,8 @@ mod list;
 mod log_text;
 mod login;
 mod open_page;
+mod pack;
+mod preview;
 mod run_name;
 mod safe;
 mod screen;
@@ -34,7 +36,9 @@ pub async fn run(command: Command, whole: clap::Command, around: Surroundings) -
     // What was only listed is done when nobody reads on; what was followed is not.
     let is_list = match &command {
         Command::Logs(logs) => !logs.follow,
-        Command::Plan(_) | Command::Confirm(_) | Command::Discard(_) | Command::Stop(_) => false,
+        Command::Plan(_) => false,
+        Command::Preview(preview) => preview.list,
+        Command::Confirm(_) | Command::Discard(_) | Command::Stop(_) => false,
         Command::State(_) => false,
         _ => true,
     };
@@ -70,6 +74,7 @@ async fn carry_out(command: Command, session: &mut Session) -> Result<Ended, Err
         Command::Runs(runs) => list::runs(session, &runs).await,
         Command::Show(show) => show::show(session, &show).await,
         Command::Plan(plan) => commands::plan(session, &plan).await,
+        Command::Preview(preview) => preview::preview(session, &preview).await,
         Command::Confirm(confirm) => commands::confirm(session, &confirm).await,
         Command::Discard(discard) => commands::discard(session, &discard).await,
         Command::Stop(stop) => commands::stop(session, &stop).await,
@@ -88,8 +93,10 @@ fn reach_of(command: &Command) -> &args::Reach {
         Command::Runs(runs) => &runs.reach,
         Command::Show(show) => &show.reach,
         Command::Plan(plan) => &plan.reach,
+        Command::Preview(preview) => &preview.reach,
         Command::Confirm(confirm) => &confirm.decide.reach,
-        Command::Discard(decide) | Command::Stop(decide) => &decide.reach,
+        Command::Discard(discard) => &discard.decide.reach,
+        Command::Stop(decide) => &decide.reach,
         Command::Logs(logs) => &logs.reach,
         Command::State(State::Pull(pull)) => &pull.reach,
         Command::Open(open) => &open.reach,
@@ -103,7 +110,8 @@ fn page_of(command: &Command) -> Option<String> {
         Command::Open(open) => base_of(&open.what.as_deref()?.parse().ok()?),
         Command::Show(show) => base_of(&show.run),
         Command::Confirm(confirm) => base_of(&confirm.decide.run),
-        Command::Discard(decide) | Command::Stop(decide) => base_of(&decide.run),
+        Command::Discard(discard) => base_of(&discard.decide.run),
+        Command::Stop(decide) => base_of(&decide.run),
         Command::Logs(logs) => base_of(&logs.run),
         _ => None,
     }

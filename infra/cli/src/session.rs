@@ -3,24 +3,34 @@
 
 use crate::{
     address::Base,
+    answers::UploadPlace,
     args::Reach,
-    error::{Error, Refusal, unreachable},
+    error::{Error, Refusal, may_pass, unreachable},
     hosts::{Chosen, Hosts},
     screen::Screen,
     surroundings::{Person, Surroundings},
 };
+use bytes::Bytes;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Without a byte. API Gateway answers within 30 s.
 const READ: Duration = Duration::from_secs(60);
+/// Until all of an archive is sent and was answered.
+const UPLOAD: Duration = Duration::from_secs(15 * 60);
 /// How often a busy Gantry is asked again, and how long all the waiting may take.
 const MOST_TRIES: u32 = 5;
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// How often what does no harm when it is repeated is sent again over another connection.
+const MOST_CONNECTIONS: u32 = 2;
 
 /// The conversation, and everything else that a command needs.
 pub(crate) struct Session {
@@ -28,10 +38,22 @@ pub(crate) struct Session {
     pub(crate) person: Box<dyn Person>,
     pub(crate) browser: fn(&str) -> io::Result<()>,
     pub(crate) look_every: Duration,
+    /// The user's home folder.
+    pub(crate) home: Option<PathBuf>,
     http: Client,
     base: Base,
     key: SecretString,
     key_is_given: bool,
+    ca_file: Option<PathBuf>,
+}
+
+/// What becomes of a request that is sent twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeated {
+    /// The same as of one.
+    Harmless,
+    /// Whoever asked has to look first.
+    MayMatter,
 }
 
 impl Session {
@@ -42,15 +64,28 @@ impl Session {
         page: Option<&str>,
     ) -> Result<Self, (Box<Screen>, Error)> {
         let given = around.given();
-        let Surroundings { folder, no_color, out, err, person, browser, look_every, .. } = around;
+        let Surroundings { folder, home, no_color, out, err, person, browser, look_every, .. } =
+            around;
         let screen = Screen::new(out, err, no_color);
         let chosen = Hosts::load(folder.as_deref())
             .and_then(|hosts| hosts.choose(&given, page, reach))
-            .and_then(|chosen| Ok((client(&chosen.base, chosen.ca_file.as_deref())?, chosen)));
+            .and_then(|chosen| {
+                let (base, ca_file) = (&chosen.base, chosen.ca_file.as_deref());
+                Ok((client(base.as_str(), base.is_local(), ca_file, READ)?, chosen))
+            });
         match chosen {
-            Ok((http, Chosen { base, key, key_is_given, .. })) => {
-                Ok(Self { screen, person, browser, look_every, http, base, key, key_is_given })
-            }
+            Ok((http, Chosen { base, key, key_is_given, ca_file })) => Ok(Self {
+                screen,
+                person,
+                browser,
+                look_every,
+                home,
+                http,
+                base,
+                key,
+                key_is_given,
+                ca_file,
+            }),
             Err(error) => Err((Box::new(screen), error)),
         }
     }
@@ -64,16 +99,18 @@ impl Session {
         look_every: Duration,
     ) -> Result<Self, (Box<Screen>, Error)> {
         let browser = |_: &str| Ok(());
-        match client(&base, ca_file) {
+        match client(base.as_str(), base.is_local(), ca_file, READ) {
             Ok(http) => Ok(Self {
                 screen,
                 person,
                 browser,
                 look_every,
+                home: None,
                 http,
                 base,
                 key,
                 key_is_given: false,
+                ca_file: ca_file.map(Path::to_owned),
             }),
             Err(error) => Err((Box::new(screen), error)),
         }
@@ -135,10 +172,30 @@ impl Session {
                 return Err(not_gantry(&self.base));
             };
             items.extend(found);
-            after = page["next"].as_str().map(str::to_owned);
+            let next = page["next"].as_str().map(str::to_owned);
+            if next.is_some() {
+                self.must_go_on(after.as_ref(), next.as_ref())?;
+            }
+            after = next;
             if after.is_none() || limit.is_some_and(|limit| items.len() >= limit) {
                 return Ok(serde_json::json!({ name: items, "next": after }));
             }
+        }
+    }
+
+    /// A list that leads to where it just was would never end.
+    pub(crate) fn must_go_on(
+        &self,
+        after: Option<&String>,
+        next: Option<&String>,
+    ) -> Result<(), Error> {
+        match after == next {
+            true => Err(Error::Failed(format!(
+                "{} answers with the same part of a list again and again. Is something in front \
+                 of it?",
+                self.base
+            ))),
+            false => Ok(()),
         }
     }
 
@@ -157,26 +214,96 @@ impl Session {
         body: Option<&Value>,
     ) -> Result<Response, Error> {
         let request_id = format!("cli-{:032x}", rand::random::<u128>());
-        let mut waited = Duration::ZERO;
-        let mut tries = 0;
-        loop {
-            let mut request = self.http.request(method.clone(), self.base.api(path, query));
-            if let Some(body) = body {
-                request = request.header("idempotency-key", &request_id).json(body);
+        let (http, url, key) = (self.http.clone(), self.base.api(path, query), self.key_header()?);
+        let make = || {
+            let request = http.request(method.clone(), &url);
+            let request = request.header(header::AUTHORIZATION, key.clone());
+            match body {
+                Some(body) => request.header("idempotency-key", &request_id).json(body),
+                None => request,
             }
-            let response = self.with_key(request)?.send().await;
-            let response = response.map_err(|problem| {
-                let error = unreachable(self.base.as_str(), &problem);
-                match body.is_some() && !problem.is_connect() {
-                    true => Error::Unreachable(format!(
-                        "{error} What was asked for may have arrived: look before you try again."
-                    )),
-                    false => error,
+        };
+        let repeated = if body.is_some() { Repeated::MayMatter } else { Repeated::Harmless };
+        let response = self.answered(self.base.to_string(), repeated, make).await?;
+        self.judged(response).await
+    }
+
+    /// Sends an archive to where it is wanted: to a signed address, which gets no key, or to the API.
+    pub(crate) async fn upload(
+        &mut self,
+        path: &[&str],
+        place: &UploadPlace,
+        archive: Vec<u8>,
+    ) -> Result<(), Error> {
+        let (url, archive) = (place.url.clone(), Bytes::from(archive));
+        let is_signed = url.is_some();
+        let url = url.unwrap_or_else(|| self.base.api(path, &[]));
+        if self.base.as_str().starts_with("https://") && !url.starts_with("https://") {
+            return Err(Error::Failed(
+                "The folder would be uploaded unencrypted, so nothing was sent.".to_owned(),
+            ));
+        }
+        let http = client(&url, self.base.is_local(), self.ca_file.as_deref(), UPLOAD)?;
+        let key = self.key_header()?;
+        let make = || {
+            let request = http.put(&url).body(archive.clone());
+            match is_signed {
+                true => place.headers.iter().fold(request, |request, (name, value)| {
+                    request.header(name.as_str(), value.as_str())
+                }),
+                false => request.header(header::AUTHORIZATION, key.clone()),
+            }
+        };
+        let name = match is_signed {
+            true => format!("The storage of {}", self.base),
+            false => self.base.to_string(),
+        };
+        let response = self.answered(name, Repeated::Harmless, make).await?;
+        if is_signed && !response.status().is_success() {
+            let status = response.status();
+            return Err(Error::Failed(format!(
+                "The storage of {} did not accept the packed folder ({status}). Try again.",
+                self.base
+            )));
+        }
+        self.judged(response).await.map(drop)
+    }
+
+    /// An answer that is not "busy". What does no harm is sent again where a connection breaks.
+    async fn answered(
+        &mut self,
+        name: String,
+        repeated: Repeated,
+        make: impl Fn() -> RequestBuilder,
+    ) -> Result<Response, Error> {
+        let (mut waited, mut tries, mut broken) = (Duration::ZERO, 0, 0);
+        loop {
+            let response = match make().send().await {
+                Ok(response) => response,
+                Err(problem)
+                    if repeated == Repeated::Harmless
+                        && broken < MOST_CONNECTIONS
+                        && may_pass(&problem) =>
+                {
+                    tokio::time::sleep(self.look_every * 2u32.pow(broken)).await;
+                    broken += 1;
+                    continue;
                 }
-            })?;
+                Err(problem) => {
+                    let error = unreachable(&name, &problem);
+                    let may_have_arrived = repeated == Repeated::MayMatter && !problem.is_connect();
+                    return Err(match may_have_arrived {
+                        true => Error::Unreachable(format!(
+                            "{error} What was asked for may have arrived: look before you try \
+                             again."
+                        )),
+                        false => error,
+                    });
+                }
+            };
             let status = response.status();
             if !is_busy(status) {
-                return self.judged(response).await;
+                return Ok(response);
             }
             let wait = retry_after(&response).unwrap_or(self.look_every * 2u32.pow(tries));
             tries += 1;
@@ -185,21 +312,20 @@ impl Session {
                 return Err(self.too_busy(response, wait).await);
             }
             self.screen.note(&format!(
-                "{} is busy ({status}): trying again in {} s.",
-                self.base,
+                "{name} is busy ({status}): trying again in {} s.",
                 wait.as_secs_f32().ceil()
             ));
             tokio::time::sleep(wait).await;
         }
     }
 
-    fn with_key(&self, request: RequestBuilder) -> Result<RequestBuilder, Error> {
+    fn key_header(&self) -> Result<header::HeaderValue, Error> {
         let value = format!("Bearer {}", self.key.expose_secret());
         let mut value = header::HeaderValue::from_str(&value).map_err(|_| {
             Error::Usage("The access key contains characters that no key has.".into())
         })?;
         value.set_sensitive(true);
-        Ok(request.header(header::AUTHORIZATION, value))
+        Ok(value)
     }
 
     async fn judged(&self, response: Response) -> Result<Response, Error> {
@@ -262,7 +388,12 @@ fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 /// A client that trusts the system's certificates and those in a file.
-fn client(base: &Base, ca_file: Option<&Path>) -> Result<Client, Error> {
+fn client(
+    to: &str,
+    is_local: bool,
+    ca_file: Option<&Path>,
+    read: Duration,
+) -> Result<Client, Error> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Fails only when somebody else was first, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -270,12 +401,12 @@ fn client(base: &Base, ca_file: Option<&Path>) -> Result<Client, Error> {
     let mut builder = Client::builder()
         .user_agent(concat!("gantry-cli/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
-        .read_timeout(READ)
+        .read_timeout(read)
         .redirect(redirects());
-    if base.is_local() {
+    if is_local {
         builder = builder.no_proxy();
     }
-    if base.as_str().starts_with("http://") {
+    if to.starts_with("http://") {
         // Reading the system's certificates takes time, and none will be asked for.
         builder = builder.tls_certs_only([]);
     } else if let Some(path) = ca_file {

@@ -1,7 +1,7 @@
 //! What a command uses of the process that it runs in: streams, the person at the terminal, the
 //! environment, the folder of settings, the browser.
 
-use crate::hosts::Given;
+use crate::hosts::{self, Given};
 use etcetera::BaseStrategy as _;
 use std::{
     fmt,
@@ -17,6 +17,8 @@ const LONGEST_KEY: u64 = 64 * 1024;
 pub struct Surroundings {
     /// The folder for this program's settings of the user; none where the user has no home.
     pub folder: Option<PathBuf>,
+    /// The user's home folder.
+    pub home: Option<PathBuf>,
     /// `GANTRY_URL`.
     pub url: Option<String>,
     /// `GANTRY_KEY`.
@@ -80,11 +82,12 @@ impl fmt::Debug for Stream {
 impl Surroundings {
     /// Those of this process.
     pub fn of_process() -> Self {
-        let folder = etcetera::base_strategy::choose_native_strategy().ok();
+        let folders = etcetera::base_strategy::choose_native_strategy().ok();
         let out = io::stdout();
         let err = io::stderr();
         Self {
-            folder: folder.map(|folders| folders.config_dir().join("gantry")),
+            folder: folders.as_ref().map(|folders| folders.config_dir().join(hosts::FOLDER)),
+            home: folders.map(|folders| folders.home_dir().to_owned()),
             url: variable("GANTRY_URL"),
             key: variable("GANTRY_KEY"),
             no_color: variable("NO_COLOR").is_some(),

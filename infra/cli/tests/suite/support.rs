@@ -56,6 +56,12 @@ pub(crate) struct Script {
     pub(crate) is_html: bool,
     /// Runs have no numbers.
     pub(crate) is_old: bool,
+    /// Where an archive goes instead.
+    pub(crate) upload_at: Option<String>,
+    /// The archives that came.
+    pub(crate) uploads: Vec<Vec<u8>>,
+    /// Every page of a list leads to the same one.
+    pub(crate) is_stuck: bool,
 }
 
 type Shared = Arc<Mutex<Script>>;
@@ -68,11 +74,21 @@ pub(crate) struct Gantry {
 
 impl Gantry {
     pub(crate) async fn start(script: Script) -> Self {
+        Self::start_after(script, 0).await
+    }
+
+    /// One whose first connections break.
+    pub(crate) async fn start_after(script: Script, broken: usize) -> Self {
         let script: Shared = Arc::new(Mutex::new(script));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(script.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        tokio::spawn(async move {
+            for _ in 0..broken {
+                drop(listener.accept().await.unwrap());
+            }
+            axum::serve(listener, router).await.unwrap();
+        });
         Self { url, script }
     }
 
@@ -108,8 +124,8 @@ impl Gantry {
 
 async fn answer(State(script): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let sent = to_bytes(body, usize::MAX).await.unwrap();
+    let body: Value = serde_json::from_slice(&sent).unwrap_or_default();
     let header = |name: &str| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
@@ -131,6 +147,13 @@ async fn answer(State(script): State<Shared>, request: Request) -> Response {
             false => problem(400, "A key was sent.").into_response(),
         };
     }
+    if parts.uri.path() == "/signed-upload" {
+        if !header("authorization").is_empty() || header("x-amz-checksum-sha256") != "sum" {
+            return problem(403, "That is not what was signed.").into_response();
+        }
+        script.uploads.push(sent.to_vec());
+        return StatusCode::OK.into_response();
+    }
     let is_post = parts.method == "POST";
     match header("authorization").strip_prefix("Bearer ") {
         Some(KEY) => {}
@@ -144,9 +167,24 @@ async fn answer(State(script): State<Shared>, request: Request) -> Response {
     let path: Vec<&str> = parts.uri.path().trim_start_matches("/api/v1/").split('/').collect();
     let query = parts.uri.query().unwrap_or_default();
     match (is_post, path.as_slice()) {
+        (false, ["stacks"]) if script.is_stuck => {
+            good(json!({ "stacks": [example("Stack")], "next": "2" }))
+        }
         (false, ["stacks"]) => stacks(query),
+        (true, ["stacks", "network", "previews"]) => good(json!({
+            "url": script.upload_at, "headers": { "x-amz-checksum-sha256": "sum" },
+        })),
+        (false, ["stacks", "network", "previews", _]) if parts.method == "PUT" => {
+            script.uploads.push(sent.to_vec());
+            StatusCode::NO_CONTENT.into_response()
+        }
         (false, ["stacks", "network"]) => good(example("Stack")),
         (false, ["stacks", "network", "runs"]) => runs(&script, query),
+        (false, ["runs"]) => match query.split('&').next().unwrap_or_default() {
+            "state=lost" => problem(422, "Check: state."),
+            "state=discarded" => good(json!({ "runs": [], "next": null })),
+            _ => runs(&script, query),
+        },
         (false, ["stacks", "network", "state", "current"]) => match &script.state_at {
             Some(at) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, at)]).into_response(),
             None => STATE.into_response(),
@@ -163,7 +201,12 @@ async fn answer(State(script): State<Shared>, request: Request) -> Response {
         (false, ["runs", RUN, "log"]) => log(&script, query),
         (false, ["runs", RUN, "change"]) => good(example("Change")),
         (false, ["commands", "network", _])
-        | (true, ["stacks", "network", "runs"] | ["runs", RUN, _]) => command(&mut script),
+        | (
+            true,
+            ["stacks", "network", "runs"]
+            | ["stacks", "network", "previews", _, "start"]
+            | ["runs", RUN, _],
+        ) => command(&mut script),
         _ => problem(404, "There is no such thing.").into_response(),
     }
 }
@@ -248,7 +291,7 @@ fn log(script: &Script, query: &str) -> Response {
         .map(|text| json!({ "phase": "plan", "attempt": 1, "offset": 0, "text": text }))
         .into_iter()
         .collect();
-    let more = at + 1 < there.len();
+    let more = at + 1 < there.len() || script.is_stuck;
     good(json!({ "pieces": pieces, "next": next, "more": more, "ended": false }))
 }
 
@@ -264,6 +307,7 @@ fn command(script: &mut Script) -> Response {
 #[derive(Default)]
 pub(crate) struct Terminal<'a> {
     pub(crate) folder: Option<&'a Path>,
+    pub(crate) home: Option<&'a Path>,
     pub(crate) url: Option<String>,
     pub(crate) key: Option<String>,
     /// Both streams are terminals, and somebody types this.
@@ -296,6 +340,7 @@ impl Terminal<'_> {
         let stream = |kept: &Kept| Stream { write: Box::new(kept.clone()), is_terminal };
         let around = Surroundings {
             folder: self.folder.map(Path::to_owned),
+            home: self.home.map(Path::to_owned),
             url: self.url.clone(),
             key: self.key.clone(),
             no_color: false,
