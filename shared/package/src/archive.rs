@@ -3,7 +3,7 @@
 //! An archive holds what anybody could push, or whoever stands between. Entries that Git does
 //! not make are refused wherever they are; what lies outside of the module is passed over.
 
-use crate::{Limits, PackageError, error};
+use crate::{Limits, MOST_PATH_BYTES, PackageError, error};
 use flate2::read::GzDecoder;
 use std::{
     collections::BTreeMap,
@@ -14,6 +14,12 @@ use tar::EntryType;
 
 /// How many links may follow each other to a file that is read for metadata.
 const HOPS: usize = 8;
+/// Bytes of a long name, or of a list of attributes, before an entry of an upload.
+const LONGEST_EXTENSION: u64 = 64 << 10;
+/// Bytes of a path, and of what a link leads to, in an upload.
+const LONGEST_PATH: usize = 4096;
+/// What an upload may have besides its files: the folder that they are in, and Git's header of all.
+const BESIDE_FILES: usize = 2;
 
 /// A module's files.
 #[derive(Debug)]
@@ -59,33 +65,98 @@ impl Module {
     }
 }
 
+/// What an archive is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To pack its files, whose bodies are read into memory.
+    Pack,
+    /// To know whether a runner may unpack all of it, as an upload. [`look_over`] comes first.
+    Check,
+}
+
 /// Reads the archive to its end and keeps what is below `root`.
 pub(crate) fn read(
     archive: impl Read,
     root: &Path,
     limits: Limits,
+    purpose: Purpose,
 ) -> Result<Module, PackageError> {
+    let entries = unpacked(archive, limits, |stream| collect(stream, root, limits, purpose))?;
+    keep_inside(entries)
+}
+
+/// Refuses what reading the entries would take into memory before it shows them, and what would let
+/// other entries be read than are looked at here.
+pub(crate) fn look_over(archive: impl Read, limits: Limits) -> Result<(), PackageError> {
+    unpacked(archive, limits, |stream| {
+        let mut archive = tar::Archive::new(stream);
+        let mut found = 0;
+        for entry in archive.entries()?.raw(true) {
+            let mut entry = entry?;
+            if entry.size() > limits.unpacked {
+                return Err(too_much(limits));
+            }
+            let kind = entry.header().entry_type();
+            let is_extension = matches!(
+                kind,
+                EntryType::GNULongName
+                    | EntryType::GNULongLink
+                    | EntryType::XHeader
+                    | EntryType::XGlobalHeader
+            );
+            if is_extension && entry.size() > LONGEST_EXTENSION {
+                let problem = "a long name or a list of attributes of more than 64 KiB";
+                return Err(refuse(&entry.path()?, problem));
+            }
+            if kind == EntryType::GNUSparse {
+                return Err(refuse(&entry.path()?, "neither a file, a folder nor a link"));
+            }
+            // The next header would be looked for elsewhere. Only files of 8 GiB need it.
+            let is_resized = match entry.pax_extensions()? {
+                Some(attributes) => attributes.flatten().any(|one| one.key_bytes() == b"size"),
+                None => false,
+            };
+            if is_resized {
+                return Err(refuse(&entry.path()?, "a list of attributes with a size"));
+            }
+            // An entry has at most one of each before it.
+            found += usize::from(!is_extension || kind == EntryType::XGlobalHeader);
+            if found > limits.files.saturating_add(BESIDE_FILES) {
+                return Err(too_many(limits));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What `with` makes of the archive's content, of which it gets no more than the limit.
+fn unpacked<R: Read, T>(
+    archive: R,
+    limits: Limits,
+    with: impl FnOnce(&mut Metered<GzDecoder<Source<R>>>) -> Result<T, PackageError>,
+) -> Result<T, PackageError> {
     let source = Source { inner: archive, failed: false };
     let mut stream =
         Metered { inner: GzDecoder::new(source), left: limits.unpacked, exceeded: false };
-    let entries = match collect(&mut stream, root, limits) {
-        Err(PackageError::Io(_)) if stream.exceeded => return Err(too_much(limits)),
+    match with(&mut stream) {
+        Err(PackageError::Io(_)) if stream.exceeded => Err(too_much(limits)),
         Err(PackageError::Io(error)) if !stream.inner.get_ref().failed => {
-            return Err(PackageError::Unreadable(error));
+            Err(PackageError::Unreadable(error))
         }
-        collected => collected?,
-    };
-    keep_inside(entries)
+        made => made,
+    }
 }
 
 fn collect(
     stream: &mut impl Read,
     root: &Path,
     limits: Limits,
+    purpose: Purpose,
 ) -> Result<BTreeMap<PathBuf, Entry>, PackageError> {
     let mut archive = tar::Archive::new(&mut *stream);
     let mut top = None;
     let mut found = root.as_os_str().is_empty();
+    let mut path_bytes = 0;
     let mut entries = BTreeMap::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
@@ -97,6 +168,14 @@ fn collect(
             return Err(too_much(limits));
         }
         let name = entry.path()?.into_owned();
+        if purpose == Purpose::Check {
+            let to = entry.link_name_bytes().map_or(0, |to| to.len());
+            path_bytes += measure(&name, to)?;
+            if path_bytes > MOST_PATH_BYTES {
+                let why = "its paths and links are too long, all together";
+                return Err(PackageError::TooLarge(why.to_owned()));
+            }
+        }
         let is_folder = kind == EntryType::Directory;
         let path =
             below_top(&name, is_folder, &mut top).map_err(|problem| refuse(&name, problem))?;
@@ -115,7 +194,10 @@ fn collect(
         }
         found = true;
         if path.components().any(|part| part.as_os_str() == ".git") {
-            continue;
+            match purpose {
+                Purpose::Pack => continue,
+                Purpose::Check => return Err(refuse(&name, "part of .git, which is not uploaded")),
+            }
         }
         let read = match kind {
             EntryType::Directory => Entry::Folder,
@@ -123,7 +205,9 @@ fn collect(
             _ => {
                 let executable = entry.header().mode()? & 0o111 != 0;
                 let mut body = Vec::new();
-                entry.read_to_end(&mut body)?;
+                if purpose == Purpose::Pack {
+                    entry.read_to_end(&mut body)?;
+                }
                 Entry::File { body, executable }
             }
         };
@@ -132,9 +216,7 @@ fn collect(
             return Err(refuse(&name, "included twice"));
         }
         if entries.len() > limits.files {
-            let most = limits.files;
-            let why = format!("the module has more than {most} files, folders and links");
-            return Err(PackageError::TooLarge(why));
+            return Err(too_many(limits));
         }
     }
     // What follows the last entry is padding and the checksum, which says whether all is well.
@@ -166,6 +248,15 @@ fn keep_inside(mut entries: BTreeMap<PathBuf, Entry>) -> Result<Module, PackageE
         _ => true,
     });
     Ok(Module { entries, left_out })
+}
+
+/// How many bytes a path and what it leads to have, if neither is too long.
+fn measure(name: &Path, to: usize) -> Result<usize, PackageError> {
+    let length = name.as_os_str().len();
+    if length.max(to) > LONGEST_PATH {
+        return Err(refuse(name, "a path, or a link to one, of more than 4,096 bytes"));
+    }
+    Ok(length + to)
 }
 
 /// An entry's path without the one folder that everything is below; or what is wrong with it.
@@ -211,6 +302,11 @@ fn leads_inside(path: &Path, to: &Path) -> bool {
 
 fn refuse(path: &Path, problem: &'static str) -> PackageError {
     PackageError::Unsafe { path: path.to_string_lossy().into_owned(), problem }
+}
+
+fn too_many(limits: Limits) -> PackageError {
+    let most = limits.files;
+    PackageError::TooLarge(format!("the module has more than {most} files, folders and links"))
 }
 
 fn too_much(limits: Limits) -> PackageError {

@@ -15,12 +15,16 @@ mod write;
 pub use error::PackageError;
 pub use metadata::{Declared, Input, Metadata, Output, ProviderRequirement};
 
+use archive::Purpose;
 use std::{
     io::{Read, Write},
     path::Path,
     sync::Arc,
     time::Duration,
 };
+
+/// Bytes of all paths together, and of what links lead to, that [`check`] takes.
+pub const MOST_PATH_BYTES: usize = 16_000_000;
 
 /// How much is taken from an archive that anybody could have made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +52,24 @@ pub struct Packed {
     pub metadata: Metadata,
 }
 
+/// Reads an uploaded archive to its end, twice, and refuses what [`pack`] refuses of a whole
+/// repository, and links that may lead out of it, `.git`, paths of more than 4,096 bytes or of more
+/// than [`MOST_PATH_BYTES`] together, and what would take much memory to read.
+///
+/// # Errors
+/// With what is wrong with it.
+pub fn check(archive: &[u8], limits: Limits) -> Result<(), PackageError> {
+    archive::look_over(archive, limits)?;
+    let read = archive::read(archive, Path::new(""), limits, Purpose::Check)?;
+    match read.left_out.first() {
+        None => Ok(()),
+        Some(link) => Err(PackageError::Unsafe {
+            path: link.to_string_lossy().into_owned(),
+            problem: "a link that leads outside of it",
+        }),
+    }
+}
+
 /// Packs the module in the folder `root` (without slashes around it; empty for the whole
 /// repository) of a commit's `archive`, a `tar.gz` with everything below one top folder.
 ///
@@ -61,7 +83,7 @@ pub fn pack(
     out: impl Write,
     limits: Limits,
 ) -> Result<Packed, PackageError> {
-    let module = Arc::new(archive::read(archive, Path::new(root), limits)?);
+    let module = Arc::new(archive::read(archive, Path::new(root), limits, Purpose::Pack)?);
     let metadata = metadata::read_in_time(&module, limits)
         .ok_or_else(|| PackageError::NoCode { root: root.to_owned() })?;
     let (digest, size) = write::write(&module, out)?;
