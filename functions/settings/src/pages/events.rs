@@ -1,6 +1,7 @@
 //! Why did, or didn't, this run? Each webhook and each difference that comparing found.
 
 use super::{
+    overview::RunRow,
     page,
     shell::{Frame, Shell},
     show::{Moment, short},
@@ -10,14 +11,18 @@ use crate::{
     events::{self, EventQuery, EventView},
     form::Params,
     refusal::Answer,
+    runs::{self, RunQuery},
     stacks,
 };
 use askama::Template;
-use axum::{extract::State, response::Response};
-use gantry_domain::{ProjectId, event::EventSource};
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use gantry_domain::{CommitSha, ProjectId, event::EventSource, run::Run};
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 #[derive(Template)]
 #[template(path = "events.html")]
@@ -27,6 +32,8 @@ struct Events {
     projects: Vec<ProjectOption>,
     project: Option<u64>,
     next: Option<String>,
+    /// The page is of one event alone.
+    is_one: bool,
 }
 
 struct ProjectOption {
@@ -39,6 +46,7 @@ struct EventRow {
     id: String,
     source: &'static str,
     project: String,
+    project_id: Option<u64>,
     what: String,
     at: Moment,
     outcome: String,
@@ -51,6 +59,8 @@ struct DecisionRow {
     runs: bool,
     reason: String,
     commit: String,
+    /// The runs of its stack and commit, on the page of one event.
+    runs_there: Vec<RunRow>,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +96,46 @@ pub(crate) async fn show(
     let now = app.clock.now();
     let events = found.events.into_iter().map(|event| row(event, &paths, now)).collect();
     let shell = frame.shell("events", "Events");
-    Ok(page(&Events { shell, events, projects, project, next: found.next }))
+    Ok(page(&Events { shell, events, projects, project, next: found.next, is_one: false }))
+}
+
+/// `GET /events/{id}`: one event, with the runs that came of it.
+pub(crate) async fn show_one(
+    State(app): State<App>,
+    frame: Frame,
+    Path(id): Path<String>,
+) -> Answer<Response> {
+    let event = events::find(&app, &id).await?;
+    let known = stacks::projects(&app).await?;
+    let paths = known.into_iter().map(|entry| (entry.project, entry.path)).collect();
+    let now = app.clock.now();
+    let commits: BTreeSet<CommitSha> =
+        event.decisions.iter().filter_map(|decision| decision.commit.clone()).collect();
+    let mut runs = Vec::new();
+    if let Some(project) = event.project {
+        for commit in commits {
+            let query = RunQuery {
+                project: Some(project.to_string()),
+                commit: Some(commit.to_string()),
+                limit: Some(100),
+                ..RunQuery::default()
+            };
+            runs.extend(runs::find_page(&app, &query).await?.runs);
+        }
+    }
+    let mut shown = row(event, &paths, now);
+    for decision in &mut shown.decisions {
+        let of_stack = |run: &&Run| {
+            run.upload.is_none()
+                && run.slug.as_str() == decision.stack
+                && run.commit.short() == decision.commit
+        };
+        decision.runs_there =
+            runs.iter().filter(of_stack).map(|run| RunRow::of(run, now)).collect();
+    }
+    let shell = frame.shell("events", "Event");
+    let (events, projects) = (vec![shown], Vec::new());
+    Ok(page(&Events { shell, events, projects, project: None, next: None, is_one: true }))
 }
 
 fn row(event: EventView, paths: &HashMap<ProjectId, String>, now: Timestamp) -> EventRow {
@@ -102,6 +151,7 @@ fn row(event: EventView, paths: &HashMap<ProjectId, String>, now: Timestamp) -> 
             runs: decision.runs,
             reason: short(&decision.reason, 400),
             commit: decision.commit.map(|c| c.short().to_owned()).unwrap_or_default(),
+            runs_there: Vec::new(),
         })
         .collect();
     EventRow {
@@ -112,6 +162,7 @@ fn row(event: EventView, paths: &HashMap<ProjectId, String>, now: Timestamp) -> 
             EventSource::Person => "by hand",
         },
         project: short(&project, 120),
+        project_id: event.project.map(|id| id.0),
         what: short(&event.what, 200),
         at: Moment::at(event.received_at, now),
         outcome: short(&event.outcome.unwrap_or_else(|| "received".to_owned()), 300),
