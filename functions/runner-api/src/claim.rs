@@ -78,6 +78,8 @@ pub(crate) async fn claim(
         run.id = %run.id, stack = %run.slug, phase = %run.phase, attempt = run.attempt,
         runner = claim.runner, "a runner claimed a phase"
     );
+    let upload = run.upload.map(|upload| (upload.by, upload.digest));
+    let (uploaded_by, upload_digest) = upload.unzip();
     Ok(Json(ClaimAnswer {
         run_token: run_token.expose_secret().to_owned(),
         run: run.id,
@@ -85,6 +87,8 @@ pub(crate) async fn claim(
         run_type: run.run_type,
         stack: run.slug,
         commit: run.commit,
+        uploaded_by,
+        upload_digest,
         branch: run.git_ref,
         project_root: place.root,
         var_files: place.var_files,

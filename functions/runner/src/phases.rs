@@ -165,7 +165,7 @@ pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
 async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
     let (archive, into) = (job.folders.archive(), job.folders.workspace());
     let (api, limits) = (job.api.clone(), job.config.limits);
-    let commit = job.claim.commit.clone();
+    let (commit, uploaded) = (job.claim.commit.clone(), job.claim.upload_digest.clone());
     let log = job.log.clone();
     job.or_stop(async {
         api.source(&archive, limits.bytes, |text| log.say(text))
@@ -174,13 +174,19 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
     })
     .await?;
     let left_out = spawn_blocking(move || {
-        let left_out = workspace::unpack_source(File::open(&archive)?, &into, limits)?;
+        let left_out = match uploaded {
+            Some(digest) => workspace::unpack_upload(&archive, &digest, &into, limits)?,
+            None => workspace::unpack_source(File::open(&archive)?, &into, limits)?,
+        };
         std::fs::remove_file(archive)?;
         Ok::<_, Failure>(left_out)
     })
     .await
     .map_err(std::io::Error::other)??;
-    job.log.say(&format!("fetched source at {}", commit.short()));
+    job.log.say(&match &job.claim.uploaded_by {
+        Some(who) => format!("fetched what {who} uploaded, based on {}", commit.short()),
+        None => format!("fetched source at {}", commit.short()),
+    });
     for link in left_out {
         job.log.say(&format!("left out a link that leads outside the source: {link}"));
     }

@@ -5,7 +5,7 @@
 //! | `POST claim` [`ClaimRequest`] → [`ClaimAnswer`] | claim | take a phase of a run, once |
 //! | `POST next` → [`NextAnswer`]; 204 when there is none | a worker's key | a run of the worker's pool |
 //! | `POST further` [`FurtherRequest`] → [`NextAnswer`]; 204 while there is none | run, which has ended | another run for the same machine |
-//! | `GET source` → the commit's `tar.gz`; 202 + `Retry-After` while it is fetched | run | 422 with a text for people: it cannot be had |
+//! | `GET source` → the commit's `tar.gz`, or the uploaded one; 202 + `Retry-After` while it is fetched | run | 422 with a text for people: it cannot be had |
 //! | `POST log` [`LogChunk`] | run | append to the log |
 //! | `POST beat` → [`BeatAnswer`] | run | a sign of life, at least every 10 s |
 //! | `POST upload` [`UploadRequest`] → [`UploadAnswer`] | run | where the body of a plan or state goes |
@@ -89,6 +89,12 @@ pub struct ClaimAnswer {
     pub stack: StackSlug,
     /// The commit whose source is run.
     pub commit: CommitSha,
+    /// Who uploaded the source, where it is not the commit's, but based on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_by: Option<String>,
+    /// The SHA-256 of what was uploaded, hex. The runner unpacks nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_digest: Option<String>,
     /// The branch (or tag) it was started for.
     pub branch: String,
     /// The folder in the source to run in.

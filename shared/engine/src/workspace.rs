@@ -63,6 +63,14 @@ pub enum ArchiveError {
         /// What was read.
         found: String,
     },
+    /// Not what was uploaded.
+    #[error("the archive is not the one that was uploaded (its digest is {found}, not {expected})")]
+    WrongUpload {
+        /// What the run says.
+        expected: String,
+        /// What was read.
+        found: String,
+    },
     /// It cannot be read, or its files cannot be written.
     #[error("the archive cannot be read")]
     Io(#[from] io::Error),
@@ -76,6 +84,20 @@ pub fn unpack_source(
     limits: Limits,
 ) -> Result<Vec<String>, ArchiveError> {
     unpack(archive, into, 1, limits)
+}
+
+/// The same for what somebody uploaded, if it is the archive with that digest.
+pub fn unpack_upload(
+    archive: &Path,
+    digest: &str,
+    into: &Path,
+    limits: Limits,
+) -> Result<Vec<String>, ArchiveError> {
+    let (found, _) = files::digest_of(File::open(archive)?)?;
+    if found != digest {
+        return Err(ArchiveError::WrongUpload { expected: digest.to_owned(), found });
+    }
+    unpack_source(File::open(archive)?, into, limits)
 }
 
 /// Unpacks a saved plan, [`PLAN`], [`MARKED`], [`WORKSPACE`] and [`CLI_CONFIG`], into the empty folder `into`, if it is the

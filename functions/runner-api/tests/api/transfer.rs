@@ -1,13 +1,12 @@
 //! Source, plan and change.
 
-use crate::support::{COMMIT, PROJECT, World, digest};
+use crate::support::{COMMIT, PROJECT, World, digest, stack};
 use axum::http::Method;
 use gantry_domain::{
     Repository,
     plan::Change,
-    protocol::Report,
-    protocol::ReportKind,
-    run::{Phase, RunState, RunType},
+    protocol::{ClaimAnswer, Report, ReportKind},
+    run::{Phase, Run, RunState, RunType, Uploaded},
     source::{SourceFailed, SourceWaits},
 };
 use gantry_objects::keys;
@@ -57,6 +56,38 @@ async fn source_that_cannot_be_had_says_why() {
     let run = world.run("r2", RunType::Proposed).await;
     let token = world.claimed(&run).await;
     world.get("source", &token).await.expect(202);
+}
+
+#[tokio::test]
+async fn a_run_of_an_upload_gets_that_and_never_the_commits_source() {
+    let world = World::new().await;
+    let uploaded = |run: &mut Run| {
+        run.upload = Some(Uploaded { digest: digest("mine"), by: "ada".to_owned() });
+    };
+    let run = world.run("r1", RunType::Proposed).await;
+    let token = world.claimed(&run).await;
+    world.edit(&run.id, uploaded).await;
+    world.objects.put(&keys::source(PROJECT, COMMIT), "the commit's".into()).await.unwrap();
+    let said = world.get("source", &token).await.expect(422).text();
+    assert!(said.contains("Upload the folder again"), "{said}");
+    let key = keys::upload(&run.stack, digest("mine"));
+    world.objects.put(&key, "mine".into()).await.unwrap();
+    assert_eq!(world.get("source", &token).await.expect(200).text(), "mine");
+    assert_eq!(world.messages(QueueName::Source).len(), 0);
+
+    // The stack does not allow it, or not any more: no runner gets it.
+    let run = world.run("r2", RunType::Proposed).await;
+    let run = world.edit(&run.id, uploaded).await;
+    let said = world.claim(&run, "n").await.expect(410).text();
+    assert!(said.contains("no longer allows previews of uploaded code"), "{said}");
+
+    // Its runner is told what it must get.
+    let mut allowing = stack();
+    allowing.settings.local_previews = true;
+    world.put(gantry_store::keys::stack_config(&run.stack), &allowing).await;
+    let answer: ClaimAnswer = world.claim(&run, "n").await.expect(200).json();
+    let told = (answer.uploaded_by.as_deref(), answer.upload_digest);
+    assert_eq!(told, (Some("ada"), Some(digest("mine"))));
 }
 
 #[tokio::test]

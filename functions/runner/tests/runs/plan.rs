@@ -109,6 +109,14 @@ on_each_tool! {
         assert!(!in_terraform);
 
         let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
+        w.claim.run_type = RunType::Proposed;
+        w.claim.uploaded_by = Some("ada".to_owned());
+        w.claim.upload_digest = Some("0".repeat(64));
+        let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
+        assert!(summary.contains("not the one that was uploaded"), "{summary}");
+        assert!(!in_terraform);
+
+        let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
         w.claim.hooks.before_init = vec!["true".into(), "exit 3".into()];
         let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
         assert_eq!(summary, "The before_init hook failed (exit status: 3): exit 3");

@@ -99,6 +99,22 @@ fn links_that_lead_outside_are_left_out() {
 }
 
 #[test]
+fn an_upload_that_is_another_one_is_not_even_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, into) = (folder.path().join("archive"), folder.path().join("into"));
+    fs::write(&path, archive(&[File("top/a", "12345")])).unwrap();
+    fs::create_dir(&into).unwrap();
+    let other = "0".repeat(64);
+    let error = workspace::unpack_upload(&path, &other, &into, Limits::default()).unwrap_err();
+    assert!(matches!(error, ArchiveError::WrongUpload { .. }), "{error}");
+    assert!(error.to_string().contains("not the one that was uploaded"), "{error}");
+    assert_eq!(fs::read_dir(&into).unwrap().count(), 0);
+    let digest = gantry_engine::files::digest(&fs::read(&path).unwrap());
+    workspace::unpack_upload(&path, &digest, &into, Limits::default()).unwrap();
+    assert_eq!(fs::read_to_string(into.join("a")).unwrap(), "12345");
+}
+
+#[test]
 fn a_file_below_a_link_is_not_written_through_it() {
     // The folder is made for the file; the link of the same name then has no place.
     refused(&[Link("top/x", "."), File("top/x/main.tf", "z")], "included twice");

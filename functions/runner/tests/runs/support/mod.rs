@@ -87,6 +87,8 @@ impl World {
                 run_type: RunType::Tracked,
                 stack: "net".parse().unwrap(),
                 commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+                uploaded_by: None,
+                upload_digest: None,
                 branch: "main".into(),
                 project_root: "infra".into(),
                 var_files: Vec::new(),
