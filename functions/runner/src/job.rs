@@ -370,7 +370,7 @@ impl Job {
     /// made, and what a plan that failed did not come to mark.
     pub(crate) async fn hide_marked_of_state(&mut self) -> std::io::Result<()> {
         match self.state.as_ref().and_then(StateServer::newest) {
-            Some(body) => self.hide(move || Marked::of_state(&body)).await,
+            Some(body) => self.hide(move || Marked::of_state(&body).unwrap_or_default().1).await,
             None => Ok(()),
         }
     }

@@ -7,12 +7,12 @@ use crate::{
     commands::{self, CommandView},
     events, integration, keys, modules,
     openapi::{
-        AnyObject, ConnectGitLab, HoldRunners, MakeKey, MakeVersion, ModuleChange, NewModule,
-        NewStack, Redrive, RotateSecret, StackChange,
+        AnyObject, BodyOf, ConnectGitLab, HoldRunners, MakeKey, MakeVersion, ModuleChange,
+        NewModule, NewStack, NewUpload, Redrive, RotateSecret, StackChange, StartPreview,
         Tag::{Events, Integration, Keys, Modules, Operations, Runs, Stacks},
         YankVersion,
     },
-    operations,
+    operations, previews,
     routes::{Route, delete, open, post, put, read},
     runs, stacks,
 };
@@ -26,7 +26,10 @@ use gantry_store::config::Role::{Admin, Deploy, Read};
 /// Where a list goes on, and how much of it is answered at once.
 const PAGING: &[&str] = &["after", "limit"];
 /// The same for lists that are searched.
-const SEARCHING: &[&str] = &["after", "limit", "search", "label"];
+const SEARCHING: &[&str] = &["after", "limit", "search", "label", "state"];
+
+/// The same for what is in a state.
+const LISTING: &[&str] = &["after", "limit", "search"];
 
 const IDEMPOTENCY_KEY: (&str, &str) =
     ("Idempotency-Key", "The request's ID. The same ID again stands for the same command.");
@@ -47,6 +50,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(of_modules());
     routes.extend(of_runs());
     routes.extend(of_commands());
+    routes.extend(of_previews());
     routes.extend(of_events());
     routes.extend(of_operations());
     routes
@@ -142,6 +146,20 @@ fn of_stacks() -> Vec<Route> {
             .taking::<stacks::RemoveQuery>(&["state"])
             .gives::<stacks::Deleted>("It is deleted. Its slug stays reserved.")
             .refuses(&[409]),
+        read("/api/v1/stacks/{slug}/resources", Read, stacks::resources)
+            .named(Stacks, "listResources", "The resources in a stack's state, by module and type")
+            .about(
+                "Each with the run that created it and the run that last changed it, found by \
+                 comparing up to 20 versions of the state. Attributes are not shown.",
+            )
+            .taking::<stacks::ResourceQuery>(LISTING)
+            .gives::<stacks::ResourceList>(A_PAGE)
+            .refuses(&[503]),
+        read("/api/v1/stacks/{slug}/outputs", Read, stacks::outputs)
+            .named(Stacks, "listOutputs", "The outputs in a stack's state")
+            .about("Sensitive values are not shown, and secrets are masked.")
+            .gives::<stacks::OutputList>("The outputs, by name.")
+            .refuses(&[503]),
         post(
             "/api/v1/stacks/{slug}/webhook",
             Admin,
@@ -205,7 +223,7 @@ fn of_modules() -> Vec<Route> {
             .header(IDEMPOTENCY_KEY)
             .sends::<MakeVersion>()
             .asks()
-            .refuses(&[409, 503]),
+            .refuses(&[409, 502, 503]),
         read("/api/v1/modules/{slug}/versions/{version}", Read, modules::version)
             .named(
                 Modules,
@@ -233,12 +251,21 @@ fn of_runs() -> Vec<Route> {
             .named(Runs, "listRuns", "A stack's runs, the newest first")
             .taking::<runs::ListQuery>(PAGING)
             .gives::<runs::RunList>(A_PAGE),
+        read("/api/v1/runs", Read, runs::search)
+            .named(Runs, "searchRuns", "Runs of all stacks and modules, the newest first")
+            .about(
+                "At most 2,000 runs are looked at for one page. It can have fewer runs than asked \
+                 for, or none; what follows is behind `next` until that is null.",
+            )
+            .taking::<runs::RunQuery>(runs::FILTERS)
+            .gives::<runs::RunList>(A_PAGE),
         read("/api/v1/waiting", Read, runs::waiting_list)
             .named(Runs, "listWaitingRuns", "Runs that need confirmation, the oldest first")
             .taking::<runs::ListQuery>(PAGING)
             .gives::<runs::RunList>(A_PAGE),
         read("/api/v1/runs/{id}", Read, runs::show)
             .named(Runs, "showRun", "A run")
+            .taking::<runs::ShowQuery>(&["wait"])
             .gives::<runs::RunView>("The run."),
         read("/api/v1/runs/{id}/log", Read, runs::log)
             .named(Runs, "showLog", "A run's log")
@@ -247,6 +274,14 @@ fn of_runs() -> Vec<Route> {
         read("/api/v1/runs/{id}/change", Read, runs::show_change)
             .named(Runs, "showChange", "What a run's plan found")
             .gives::<Change>("The change."),
+        read("/api/v1/runs/{id}/compare", Read, runs::compare)
+            .named(
+                Runs,
+                "compareRuns",
+                "How a run's plan differs from the previous one of the same stack",
+            )
+            .taking::<runs::CompareQuery>(&["with"])
+            .gives::<runs::CompareView>("The differences."),
         read("/api/v1/commands/{slug}/{request}", Read, commands::outcome)
             .named(Runs, "showCommand", "How a command ended")
             .gives::<CommandView>("It has been decided.")
@@ -266,8 +301,51 @@ fn of_commands() -> impl Iterator<Item = Route> {
             .body(row.body)
             .asks()
             // Each reads a body, also those that have no field.
-            .refuses(&[400, 409, 413])
+            .refuses(&[400, 409, 413, 502, 503])
     })
+}
+
+/// Previews of uploaded code.
+fn of_previews() -> Vec<Route> {
+    const ARCHIVE: &str = "A tar.gz of at most 50 MB, with everything below one top folder.";
+    vec![
+        post(
+            "/api/v1/stacks/{slug}/previews",
+            Deploy,
+            "upload code for a preview of the stack {slug}",
+            previews::place,
+        )
+        .named(Runs, "uploadPreview", "Ask where to upload code for a preview")
+        .about(
+            "The stack must allow it (`local_previews`). Upload the archive, then start the preview.",
+        )
+        .sends::<NewUpload>()
+        .gives::<previews::Place>("Where to upload it. The URL works for 15 minutes.")
+        .refuses(&[409]),
+        put(
+            "/api/v1/stacks/{slug}/previews/{digest}",
+            Deploy,
+            "upload code for a preview of the stack {slug}",
+            previews::take,
+        )
+        .named(Runs, "putPreview", "Upload code for a preview")
+        .about("Only needed if there is no other URL to upload it to.")
+        .body(Some(BodyOf::archive(ARCHIVE)))
+        .ends("It is stored for a few days.")
+        .refuses(&[409]),
+        post(
+            "/api/v1/stacks/{slug}/previews/{digest}/start",
+            Deploy,
+            "start a preview of uploaded code of the stack {slug}",
+            previews::start,
+        )
+        .named(Runs, "startPreview", "Start a preview of uploaded code")
+        .about("The run is never applied, and GitLab shows nothing of it.")
+        .header(IDEMPOTENCY_KEY)
+        .may_send::<StartPreview>()
+        .asks()
+        .refuses(&[409]),
+    ]
 }
 
 fn of_events() -> Vec<Route> {

@@ -11,7 +11,7 @@ use gantry_store::{Store, scheduler::ProjectVisibility};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::{collections::HashMap, fmt, ops::Deref, str::FromStr, sync::Arc, time::Duration};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use url::{Host, Url};
 
 /// What the API needs. `main`, the local host and the tests differ only in these values.
@@ -63,7 +63,12 @@ pub(crate) struct Inner {
     pub(crate) gitlab: Connector,
     /// Reads repositories that are not at GitLab.
     pub(crate) git: Git,
+    /// Who may read the state of a stack for people: it takes a lot of memory.
+    pub(crate) state_readers: Arc<Semaphore>,
 }
+
+/// States that are read for people at the same time.
+const STATE_READERS: usize = 2;
 
 impl App {
     pub(crate) fn new(deps: Deps) -> Self {
@@ -75,7 +80,8 @@ impl App {
             deps.ca_pem.clone(),
         );
         let git = Git::trusting(deps.ca_pem.clone());
-        Self(Arc::new(Inner { deps, visibility: Mutex::default(), gitlab, git }))
+        let state_readers = Arc::new(Semaphore::new(STATE_READERS));
+        Self(Arc::new(Inner { deps, visibility: Mutex::default(), gitlab, git, state_readers }))
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Refusal {
     problem: Box<Problem>,
     more: Map<String, Value>,
     retry_after: Option<u64>,
+    /// The detail holds something from the request.
+    quotes: bool,
 }
 
 /// What a handler answers.
@@ -53,6 +55,12 @@ impl Refusal {
     pub(crate) fn not_found(what: &str) -> Self {
         let detail = format!("There is no such {what}.");
         Self::new(StatusCode::NOT_FOUND, "Not found", detail)
+    }
+
+    /// 503: others are being served. In so many seconds it may go.
+    pub(crate) fn busy(title: &str, detail: impl Into<String>, retry_after: u64) -> Self {
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, title, detail);
+        Self { retry_after: Some(retry_after), ..refusal }
     }
 
     /// 422: everything that is wrong with the request's fields, at once.
@@ -77,6 +85,13 @@ impl Refusal {
         self
     }
 
+    /// The same, whose detail holds something from the request: only who asked is told it.
+    #[must_use]
+    pub(crate) fn quoting(mut self) -> Self {
+        self.quotes = true;
+        self
+    }
+
     /// What is wrong with single fields.
     pub(crate) fn errors(&self) -> &BTreeMap<String, String> {
         &self.problem.errors
@@ -90,7 +105,7 @@ impl Refusal {
     /// What is written to the list of activities. Holds nothing from the request, not even the
     /// names of its fields: a field that is none of ours may be anything.
     pub(crate) fn outcome(&self) -> String {
-        match self.problem.errors.is_empty() {
+        match self.problem.errors.is_empty() && !self.quotes {
             true => format!("refused: {}", self.words()),
             false => format!("refused: {}. Nothing was changed.", self.problem.title),
         }
@@ -99,7 +114,7 @@ impl Refusal {
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), more: Map::new(), retry_after: None }
+        Self { problem: Box::new(problem), more: Map::new(), retry_after: None, quotes: false }
     }
 }
 

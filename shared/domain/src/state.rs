@@ -1,4 +1,14 @@
-//! The forms of a state, and what is said of one.
+//! The forms of a state, what is listed of one, and what is said of it.
+
+mod instances;
+mod masker;
+mod origins;
+mod outputs;
+
+pub use instances::{Instance, instances};
+pub use masker::StateMasker;
+pub use origins::{Origin, Origins};
+pub use outputs::{Output, Outputs, outputs};
 
 use serde::{Deserialize, Serialize};
 

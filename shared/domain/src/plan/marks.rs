@@ -125,7 +125,7 @@ impl<'de> Deserialize<'de> for MarkedValues {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let values = Values::deserialize(deserializer)?;
         let mut texts = values.root_module.marked();
-        collect_outputs(&values.outputs, &mut texts);
+        collect_outputs(values.outputs, &mut texts);
         Ok(Self(texts))
     }
 }
@@ -140,19 +140,31 @@ struct Values {
 /// By name, as plans and states have them.
 pub(super) type Outputs = BTreeMap<String, Output>;
 
-#[derive(Deserialize)]
-pub(super) struct Output {
-    #[serde(default)]
-    sensitive: bool,
-    #[serde(default)]
-    value: Json,
+/// The marked texts of one output.
+pub(super) struct Output(BTreeSet<String>);
+
+impl<'de> Deserialize<'de> for Output {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Found<'a> {
+            #[serde(default)]
+            sensitive: bool,
+            #[serde(borrow)]
+            value: Option<&'a RawValue>,
+        }
+        let found = Found::deserialize(deserializer)?;
+        let mut texts = BTreeSet::new();
+        if let Some(value) = found.value.filter(|_| found.sensitive) {
+            let value: Json = serde_json::from_str(value.get()).map_err(D::Error::custom)?;
+            collect(&value, &TRUE, SHORTEST, &mut texts);
+        }
+        Ok(Self(texts))
+    }
 }
 
 /// Adds the texts of outputs that are marked.
-pub(super) fn collect_outputs(outputs: &Outputs, into: &mut BTreeSet<String>) {
-    for output in outputs.values().filter(|output| output.sensitive) {
-        collect(&output.value, &TRUE, SHORTEST, into);
-    }
+pub(super) fn collect_outputs(outputs: Outputs, into: &mut BTreeSet<String>) {
+    into.extend(outputs.into_values().flat_map(|output| output.0));
 }
 
 #[derive(Default, Deserialize)]

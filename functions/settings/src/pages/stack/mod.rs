@@ -1,7 +1,12 @@
 //! A stack: what runs for it, what waits, its state, its settings.
 
+mod contents;
+mod history;
+mod numbers;
 mod orders;
 
+pub(crate) use contents::{outputs, resources};
+pub(crate) use history::show as history;
 pub(crate) use orders::{remove, repair_webhook};
 
 use super::{
@@ -48,6 +53,8 @@ use std::collections::BTreeSet;
 
 /// Versions of the state that the page lists.
 const VERSIONS: i32 = 20;
+/// Bytes of a state whose outputs the page loads by itself.
+const LOADED: u64 = 5_000_000;
 
 #[derive(Template)]
 #[template(path = "stack.html")]
@@ -94,6 +101,8 @@ struct StateRow {
     /// Why its resources are not listed.
     unreadable: Option<&'static str>,
     size: String,
+    /// It is read only for those who ask.
+    is_large: bool,
     by: String,
     /// The run that wrote it, where one did.
     run: Option<String>,
@@ -285,6 +294,7 @@ async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
         contents: contents(version.form, version.resources),
         unreadable: unreadable(version.form),
         size: size(version.size),
+        is_large: version.size > LOADED,
         by: run_of(&version.by).map_or(version.by, |run| format!("#{}", run.number)),
         at: Moment::at(version.at, now),
         rescued: version.rescued,
