@@ -272,7 +272,8 @@ on_each_tool! {
         let mut apply = place.command(&["apply", "-no-color", "plan"]);
         let mut apply = apply.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(apply.stdout.take().unwrap()).lines();
-        let began = said.find(|line| line.as_ref().unwrap().contains("Creating..."));
+        // "Creating..." is said before the provider is asked.
+        let began = said.find(|line| line.as_ref().unwrap().contains("Still creating"));
         assert!(began.is_some());
         let pid = nix::unistd::Pid::from_raw(apply.id().try_into().unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
