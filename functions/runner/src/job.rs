@@ -8,6 +8,7 @@ use crate::{
     failure::Failure,
     log::Log,
     record::{Held, Record, Stage},
+    sources::{Sources, Unpacked},
     state::{Access, StateServer},
     warnings,
 };
@@ -63,6 +64,8 @@ pub(crate) struct Job {
     pub(crate) held: Option<(Held, Record)>,
     /// What it starts, which ends with it.
     pub(crate) processes: Processes,
+    /// The commit's files, where a later run on this machine may have them.
+    pub(crate) source: Option<(Sources, Unpacked)>,
     state_password: String,
     sequence: u32,
 }
@@ -192,6 +195,7 @@ impl Job {
             warned: Warned::default(),
             held: None,
             processes,
+            source: None,
             state_password,
             sequence: 0,
         }

@@ -19,6 +19,7 @@ mod record;
 pub mod rescue;
 mod root;
 mod size;
+mod sources;
 mod state;
 mod testing;
 mod warnings;
@@ -87,6 +88,7 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
     };
     if let Err(error) = job.processes.end().await {
         tracing::error!(%error, "background processes of the run keep running");
+        job.source = None;
     }
     finish(job, pump, result).await
 }
@@ -147,6 +149,11 @@ fn clean_up(job: Job, is_told: bool) -> anyhow::Result<()> {
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default();
     if left.is_empty() && is_told {
+        if let Some((sources, unpacked)) = &job.source
+            && let Err(error) = sources.give_back(&folders.run, &folders.workspace(), unpacked)
+        {
+            tracing::warn!(%error, "the source was not kept");
+        }
         if let Some((held, _)) = job.held {
             held.remove()?;
         }

@@ -6,6 +6,7 @@ use crate::{
     job::{Care, Job, Progress},
     log::Log,
     providers, rescue, root, size,
+    sources::{Sources, Unpacked},
     state::{self, Rescue},
     testing, warnings,
 };
@@ -23,6 +24,7 @@ use gantry_engine::{
     terraform::EXIT_CHANGED,
     workspace::{self, Packed},
 };
+use gantry_setup::Clock;
 use std::{
     fs::File,
     io::Read,
@@ -61,6 +63,10 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     let hooks = job.claim.hooks.clone();
     fetch_source(job).await?;
     let mut terraform = job.make_terraform().await?;
+    if let Some((_, unpacked)) = &job.source {
+        // Before the run's code begins.
+        tokio::time::sleep(unpacked.settles_in(Clock::system().now().into())).await;
+    }
 
     job.hooks("before_init", &hooks.before_init, &terraform).await?;
     cli_config::settle(job, &mut terraform).await?;
@@ -173,16 +179,35 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
             .map_err(|e| Failure::api("The source could not be fetched", e))
     })
     .await?;
-    let left_out = spawn_blocking(move || {
-        let left_out = match uploaded {
-            Some(digest) => workspace::unpack_upload(&archive, &digest, &into, limits)?,
-            None => workspace::unpack_source(File::open(&archive)?, &into, limits)?,
+    // Without confinement, what a run leaves behind can reach what is kept for others.
+    let keeps = job.config.confinement.is_some();
+    let (work, run) = (job.config.work.clone(), job.folders.run.clone());
+    let (run_type, user) = (job.claim.run_type, job.config.user);
+    let (left_out, source) = spawn_blocking(move || {
+        let digest = match &uploaded {
+            Some(digest) => digest.clone(),
+            None => files::digest_of(File::open(&archive)?)?.0,
+        };
+        let sources = Sources::new(&work, &digest, run_type);
+        let there = if keeps { sources.take(&run, &into)? } else { None };
+        let (left_out, unpacked) = match there {
+            Some(unpacked) => (unpacked.left_out.clone(), Some(unpacked)),
+            None => {
+                let left_out = match uploaded {
+                    Some(digest) => workspace::unpack_upload(&archive, &digest, &into, limits)?,
+                    None => workspace::unpack_source(File::open(&archive)?, &into, limits)?,
+                };
+                user.map_or(Ok(()), |user| files::give_to(&into, user))?;
+                let unpacked = if keeps { Unpacked::of(&into, left_out.clone())? } else { None };
+                (left_out, unpacked)
+            }
         };
         std::fs::remove_file(archive)?;
-        Ok::<_, Failure>(left_out)
+        Ok::<_, Failure>((left_out, unpacked.map(|unpacked| (sources, unpacked))))
     })
     .await
     .map_err(std::io::Error::other)??;
+    job.source = source;
     job.log.say(&match &job.claim.uploaded_by {
         Some(who) => format!("fetched what {who} uploaded, based on {}", commit.short()),
         None => format!("fetched source at {}", commit.short()),

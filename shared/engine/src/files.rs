@@ -16,7 +16,7 @@ use std::{
         fd::OwnedFd,
         unix::{
             ffi::OsStrExt,
-            fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+            fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
         },
     },
     path::{Component, Path, PathBuf},
@@ -220,14 +220,19 @@ pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a folder and all that is in it to `user`; links themselves, never what they lead to.
+/// Gives a folder and all that is in it to `user`; links themselves, never what they lead to. What is
+/// the user's already is not touched.
 ///
 /// The folder itself goes last. As long as it is closed to the user, nobody puts links in the way.
 pub fn give_to(path: &Path, user: Unprivileged) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_dir() {
         for entry in fs::read_dir(path)? {
             give_to(&entry?.path(), user)?;
         }
+    }
+    if (found.uid(), found.gid()) == (user.uid, user.gid) {
+        return Ok(());
     }
     std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
 }

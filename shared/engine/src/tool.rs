@@ -7,15 +7,20 @@ use crate::{
     stop::stop_channel,
 };
 use gantry_domain::stack::Tool;
+use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     env, fs,
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    io::{self, Read, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 use url::Url;
+
+/// What programs have said of their versions, in the folder of the releases.
+const VERSIONS: &str = "versions.json";
 
 /// A program that can be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +81,8 @@ pub enum ToolError {
 }
 
 /// Finds the program: the one on `PATH` if it has the wanted version or none is named, else the
-/// wanted version's release, downloaded into `cache` the first time.
+/// wanted version's release, downloaded into `cache` the first time. What a program on `PATH` says of
+/// its version is kept there too.
 pub async fn find(
     tool: Tool,
     version: Option<&str>,
@@ -89,16 +95,17 @@ pub async fn find(
     let on_path = on_path(tool, path);
     let Some(wanted) = version else {
         let program = on_path.ok_or(ToolError::NotInstalled(tool.command()))?;
-        let version = version_of(&program, path, confinement).await?;
+        let version = version_once(tool, &program, path, cache, confinement).await?;
         return Ok(Found { program, version });
     };
     if !is_version(wanted) {
         return Err(ToolError::NotAVersion(wanted.to_owned()));
     }
-    if let Some(program) = on_path
-        && version_of(&program, path, confinement).await.is_ok_and(|found| found == wanted)
-    {
-        return Ok(Found { program, version: wanted.to_owned() });
+    if let Some(program) = on_path {
+        let version = version_once(tool, &program, path, cache, confinement).await;
+        if version.is_ok_and(|found| found == wanted) {
+            return Ok(Found { program, version: wanted.to_owned() });
+        }
     }
     let program = cache.join(tool.command()).join(wanted).join(tool.command());
     if !program.is_file() {
@@ -133,6 +140,77 @@ fn is_version(text: &str) -> bool {
         && pre.is_none_or(|p| {
             !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
         })
+}
+
+/// A program that has said its version.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    inode: u64,
+    size: u64,
+    /// When it was changed last.
+    changed: (i64, i64),
+    version: String,
+}
+
+/// What a program says it is, which is asked once: starting it takes longer than all else that comes
+/// before a run's own work.
+async fn version_once(
+    tool: Tool,
+    program: &Path,
+    path: &str,
+    cache: &Path,
+    confinement: Option<&Confinement>,
+) -> io::Result<String> {
+    let kept = cache.join(VERSIONS);
+    let mut all: BTreeMap<PathBuf, Asked> =
+        fs::read(&kept).ok().and_then(|all| serde_json::from_slice(&all).ok()).unwrap_or_default();
+    let found = fs::metadata(program)?;
+    let asked = |version: String| Asked {
+        inode: found.ino(),
+        size: found.len(),
+        changed: (found.ctime(), found.ctime_nsec()),
+        version,
+    };
+    if let Some(known) = all.get(program)
+        && *known == asked(known.version.clone())
+    {
+        return Ok(known.version.clone());
+    }
+    let version = version_of(program, path, confinement).await?;
+    let file = program.to_owned();
+    let is_itself = tokio::task::spawn_blocking(move || is_itself(tool, &file));
+    if is_itself.await.map_err(io::Error::other)?? {
+        all.insert(program.to_owned(), asked(version.clone()));
+        files::make_folder(cache, 0o700)?;
+        let mut new = tempfile::NamedTempFile::new_in(cache)?;
+        serde_json::to_writer(&mut new, &all)?;
+        new.persist(kept)?;
+    }
+    Ok(version)
+}
+
+/// Whether the program is the tool: what starts one of several versions of it may say another one
+/// next time. Go programs name the package that they are made of
+/// (<https://pkg.go.dev/runtime/debug#BuildInfo>).
+fn is_itself(tool: Tool, program: &Path) -> io::Result<bool> {
+    let package = memchr::memmem::Finder::new(match tool {
+        Tool::Terraform => "path\tgithub.com/hashicorp/terraform\n",
+        Tool::OpenTofu => "path\tgithub.com/opentofu/opentofu/cmd/tofu\n",
+    });
+    let overlap = package.needle().len();
+    let (mut file, mut piece, mut kept) = (fs::File::open(program)?, vec![0; 1 << 20], 0);
+    loop {
+        let read = file.read(&mut piece[kept..])?;
+        if read == 0 {
+            return Ok(false);
+        }
+        let end = kept + read;
+        if package.find(&piece[..end]).is_some() {
+            return Ok(true);
+        }
+        kept = overlap.min(end);
+        piece.copy_within(end - kept..end, 0);
+    }
 }
 
 /// What `version -json` says.

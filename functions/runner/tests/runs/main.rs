@@ -17,4 +17,5 @@ mod plan;
 mod planted;
 mod providers;
 mod rescued;
+mod sources;
 mod support;

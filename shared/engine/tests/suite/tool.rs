@@ -130,6 +130,36 @@ async fn a_newer_tool_may_say_more_of_its_version() {
 }
 
 #[tokio::test]
+async fn a_program_is_asked_once_for_its_version_where_it_is_the_tool_itself() {
+    let world = World::new().await;
+    let asked = || fs::read_to_string(world.folder.path().join("asked")).unwrap_or_default();
+    let says = |version: &str, more: &str| {
+        let note = world.folder.path().join("asked");
+        let count = format!("echo {version} >> {}\n{more}", note.display());
+        script(version) + &count
+    };
+    // What starts another program, which may be another version tomorrow.
+    world.install_script("tofu", &says("1.9.0", ""));
+    for _ in 0..2 {
+        assert_eq!(world.find(Tool::OpenTofu, None).await.unwrap().version, "1.9.0");
+    }
+    assert_eq!(asked().lines().count(), 2);
+
+    // What a Go program of that package has in it, here at the end of a comment.
+    let package = "\n# path\tgithub.com/opentofu/opentofu/cmd/tofu\n";
+    world.install_script("tofu", &says("1.9.1", package));
+    for version in [None, Some("1.9.1"), None] {
+        assert_eq!(world.find(Tool::OpenTofu, version).await.unwrap().version, "1.9.1");
+    }
+    assert_eq!(asked().lines().count(), 3);
+    world.install_script("tofu", &says("1.9.2", package));
+    for _ in 0..2 {
+        assert_eq!(world.find(Tool::OpenTofu, None).await.unwrap().version, "1.9.2");
+    }
+    assert_eq!(asked().lines().count(), 4, "another program of the same name");
+}
+
+#[tokio::test]
 async fn another_version_is_downloaded_once() {
     let world = World::new().await;
     world.install("terraform", "1.9.0");
