@@ -13,8 +13,8 @@ mod remembered;
 mod status;
 
 use gantry_connection::{Connected, Connection, NotConnected};
-use gantry_domain::text::names::Prefix;
-use gantry_gitlab::Error as GitlabError;
+use gantry_domain::{ProjectId, text::names::Prefix};
+use gantry_gitlab::{Error as GitlabError, Project};
 use gantry_objects::Objects;
 use gantry_queue::{Context, Failure, FeedbackMessage, Handler, Message, Sender};
 use gantry_secrets::Signer;
@@ -23,6 +23,7 @@ use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, k
 use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::OnceCell;
 
 /// What the publisher works with.
 #[derive(Clone)]
@@ -77,7 +78,8 @@ impl Handler for Publisher {
         let target = message.target();
         let sender = self.deps.sender.following(context.hops);
         let was_interrupted = context.receive_count > 1;
-        let work = Work { deps: Deps { sender, ..self.deps.clone() }, target, was_interrupted };
+        let deps = Deps { sender, ..self.deps.clone() };
+        let work = Work { deps, target, was_interrupted, project: OnceCell::new() };
         for _ in 0..ROUNDS {
             let counters = work.deps.store.counters(&work.target).await?;
             let want = counters.want;
@@ -146,6 +148,8 @@ pub(crate) struct Work {
     pub(crate) target: String,
     /// It was begun before, and GitLab may know more than what is remembered.
     pub(crate) was_interrupted: bool,
+    /// The project's settings, once they were read.
+    project: OnceCell<Project>,
 }
 
 impl Work {
@@ -171,6 +175,15 @@ impl Work {
             self.deps.store.note_health("publisher", outage, self.deps.clock.now()).await?;
         }
         done
+    }
+
+    /// The target's project, which is read once.
+    pub(crate) async fn project(
+        &self,
+        gitlab: &Client,
+        project: ProjectId,
+    ) -> Result<&Project, Trouble> {
+        self.project.get_or_try_init(|| async { Ok(gitlab.project(project).await?) }).await
     }
 
     /// Trouble at GitLab is no poison: the item gets its next time, and the message is done.
@@ -232,7 +245,7 @@ impl Work {
         })
     }
 
-    /// Remembers at once, so that a crash costs one repeat at most.
+    /// Writes down what was done.
     pub(crate) async fn remember<T: Serialize>(
         &self,
         memory: &mut Memory<T>,

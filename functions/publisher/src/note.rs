@@ -4,6 +4,7 @@ use crate::{Client, Done, Memory, Trouble, Work, client, links::Links, refusal};
 use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
+    feedback::PASSING,
     plan::Change,
     run::{Run, RunState, RunType},
     stack::{CommentLevel, OnPush, Stack, StackHead},
@@ -13,10 +14,16 @@ use gantry_domain::{
     },
 };
 use gantry_gitlab::Error;
+use gantry_queue::FeedbackMessage;
 use gantry_store::{keys, scheduler::MergeRequestRecord};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+
+/// Between two edits while runs go on: the more runs, the longer.
+const BETWEEN_EDITS: SignedDuration = SignedDuration::from_secs(5);
+const STACKS_A_SECOND: i64 = 20;
 
 /// What was written for a merge request.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -24,6 +31,15 @@ pub(crate) struct NoteMemory {
     note: Option<u64>,
     /// SHA-256 of the body.
     body: Option<String>,
+    /// A comment was sent and not answered: GitLab may have it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unsure: bool,
+    /// When it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    written_at: Option<Timestamp>,
+    /// When a nudge comes that was sent for what goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    looks_at: Option<Timestamp>,
     /// The comment that mentions the author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mention: Option<u64>,
@@ -46,7 +62,7 @@ impl Work {
         };
         let record = record.value;
         let Some(head) = record.head.clone() else { return Ok(Done::default()) };
-        let live = gitlab.merge_request(project, iid).await?;
+        let live = gitlab.merge_request_lately(project, iid).await?;
         let author = live.as_ref().and_then(|mr| Some(mr.author.as_ref()?.username.clone()));
         let state = match record.state.as_str() {
             "merged" => MergeRequestState::Merged,
@@ -65,6 +81,7 @@ impl Work {
             commit: head.clone(),
             target_branch: record.target_branch.clone(),
             behind: live
+                .as_ref()
                 .and_then(|mr| mr.diverged_commits_count)
                 .filter(|_| state == MergeRequestState::Open)
                 .and_then(|count| u32::try_from(count).ok()),
@@ -72,7 +89,9 @@ impl Work {
             stacks: self.note_stacks(project, &head, &record, &links).await?,
             tracked,
         };
+        let is_first = live.is_some_and(|mr| mr.user_notes_count == Some(0));
         let mut memory: Memory<NoteMemory> = self.memory().await?;
+        let is_first = is_first && !self.was_interrupted && !memory.value.unsure;
         let is_wanted = memory.value.note.is_some() || note::is_wanted(&input);
         let mention = author.and_then(|author| note::mention(&input, &author));
         let mention = mention.filter(|_| memory.value.mention.is_none());
@@ -88,14 +107,32 @@ impl Work {
             }
         };
         let (place, before) = ((project, iid), memory.value.refusal.take());
+        let now = self.deps.clock.now();
+        let waits_until = waits_until(&input, &memory.value).filter(|until| *until > now);
         let body = note::render(&input);
         let digest = hex::encode(Sha256::digest(body.as_bytes()));
-        if is_wanted && memory.value.body.as_deref() != Some(&digest) {
+        let is_news = is_wanted && memory.value.body.as_deref() != Some(&digest);
+        if let Some(until) = waits_until.filter(|_| is_news) {
+            memory.value.refusal.clone_from(&before);
+            self.look_at_note_again((project, iid), until, &mut memory).await?;
+        } else if is_news {
             let (known, marker) = (memory.value.note, note::marker(installation, project, iid));
-            match self.write_note(gitlab, place, &body, known, is_ours(marker)).await {
+            let written = match known {
+                // Nobody has written any yet.
+                None if is_first => gitlab.create_note(project, iid, &body).await.map(|n| n.id),
+                known => self.write_note(gitlab, place, &body, known, is_ours(marker)).await,
+            };
+            match written {
                 Ok(id) => {
                     memory.value.note = Some(id);
                     memory.value.body = Some(digest);
+                    memory.value.written_at = Some(now);
+                    memory.value.unsure = false;
+                }
+                Err(error) if refusal(&error).is_none() => {
+                    memory.value.unsure = true;
+                    self.remember(&mut memory).await?;
+                    return Err(error.into());
                 }
                 Err(error) => memory.value.refusal = Some(refused(error, project, iid)?),
             }
@@ -113,6 +150,23 @@ impl Work {
             self.remember(&mut memory).await?;
         }
         Ok(Done { runs: 1, refused: memory.value.refusal })
+    }
+
+    /// Sends a nudge for that time, unless one comes before.
+    async fn look_at_note_again(
+        &self,
+        (project, iid): (ProjectId, MergeRequestIid),
+        at: Timestamp,
+        memory: &mut Memory<NoteMemory>,
+    ) -> Result<(), Trouble> {
+        let now = self.deps.clock.now();
+        if memory.value.looks_at.is_some_and(|next| next >= now && next <= at) {
+            return Ok(());
+        }
+        memory.value.looks_at = Some(at);
+        self.remember(memory).await?;
+        let nudge = FeedbackMessage::Note { project, iid, want: 0 };
+        Ok(self.deps.sender.send_later(nudge, at.duration_since(now).unsigned_abs()).await?)
     }
 
     /// Edits the note, or finds it again by its marker, or makes it. A note whose making timed out
@@ -224,6 +278,19 @@ impl Work {
         }
         Ok(tracked)
     }
+}
+
+/// While runs go on, the note says how they get on now and then only; it says at once how the last of
+/// them ends, or that one waits for a person.
+fn waits_until(input: &NoteInput, memory: &NoteMemory) -> Option<Timestamp> {
+    let runs = || input.stacks.iter().chain(&input.tracked).map(|stack| &stack.run);
+    if !runs().any(RunView::goes_on) {
+        return None;
+    }
+    let begun = runs().map(|run| run.created_at).min()? + PASSING;
+    let stacks = i64::try_from(runs().count()).unwrap_or(i64::MAX);
+    let pause = BETWEEN_EDITS.max(SignedDuration::from_secs(stacks / STACKS_A_SECOND));
+    Some(memory.written_at.map_or(begun, |at| begun.max(at + pause)))
 }
 
 /// What the stack does once something is merged into a branch of the project.

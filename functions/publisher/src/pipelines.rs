@@ -96,7 +96,7 @@ impl Work {
         project: ProjectId,
         commit: &CommitSha,
     ) -> Result<bool, Trouble> {
-        let settings = client.project(project).await?;
+        let settings = self.project(client, project).await?;
         if !settings.has_ci() {
             return Ok(false);
         }

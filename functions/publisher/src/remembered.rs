@@ -33,6 +33,26 @@ fn what_was_remembered_is_read() {
         "late_looks": 2,
         "refusals": {"gantry/network": "403 Forbidden"},
     }));
+    is_read_and_written_as::<StatusMemory>(&json!({
+        "posted": {"v": 1, "statuses": []},
+        "first_seen": "2026-01-02T03:04:05Z",
+        "own_ci": false,
+        "late_looks": 0,
+        "refusals": {},
+        "unsure": true,
+        "found": {
+            "at": "2026-01-02T03:04:05Z",
+            "subjects": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "pipelines": [{
+                "fork": null,
+                "id": 77,
+                "sha": "0123456789abcdef0123456789abcdef01234567",
+                "git_ref": null,
+                "shows": "everything",
+            }],
+        },
+        "looks_at": "2026-01-02T03:04:07Z",
+    }));
     is_read_and_written_as::<NoteMemory>(&json!({
         "note": 12,
         "body": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -42,6 +62,13 @@ fn what_was_remembered_is_read() {
         "note": 12,
         "body": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "mention": 13,
+        "refusal": null,
+    }));
+    is_read_and_written_as::<NoteMemory>(&json!({
+        "note": 12,
+        "body": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "written_at": "2026-01-02T03:04:05Z",
+        "looks_at": "2026-01-02T03:04:10Z",
         "refusal": null,
     }));
     is_read_and_written_as::<EnvironmentMemory>(&json!({

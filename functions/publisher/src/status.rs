@@ -1,10 +1,10 @@
 //! Statuses of one (project, commit), the gate among them.
 
-use crate::{Client, Done, Memory, Trouble, Work, client};
+use crate::{Client, Done, Memory, Trouble, Work, client, pipelines::Found};
 use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, ProjectId, StackId,
-    feedback::{CommitView, Pipeline, Posted, StatusPost, missing_statuses},
+    feedback::{CommitView, Pipeline, Posted, StatusPost, leave_out_passing, missing_statuses},
     run::{Run, RunType},
     stack::Stack,
     text::status::{CommitState, RunView},
@@ -19,6 +19,7 @@ use gantry_store::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -27,6 +28,11 @@ use std::{
 
 /// How long a project with CI of its own gets to make its pipeline before an external one is made.
 const CI_MAY_TAKE: SignedDuration = SignedDuration::from_secs(15);
+/// What was found so lately is not looked up again: less than until the first late look.
+const RECENT: SignedDuration = SignedDuration::from_secs(4);
+/// So many posts are remembered together. Of those that nobody remembers, because the process ended,
+/// the ends are looked up, and GitLab refuses all others as being there.
+const TOGETHER: usize = 10;
 /// After the first post, the pipelines of a project with CI of its own are looked up again: one
 /// that came later gets the present state too.
 const LATE_LOOKS: [Duration; 3] =
@@ -55,6 +61,50 @@ pub(crate) struct StatusMemory {
     /// A post had no answer: GitLab may have taken it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     unsure: bool,
+    /// The pipelines that were found last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    found: Option<Looked>,
+    /// When a nudge comes that was sent for what passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    looks_at: Option<Timestamp>,
+}
+
+/// The pipelines of a commit at a time.
+#[derive(Debug, Serialize, Deserialize)]
+struct Looked {
+    at: Timestamp,
+    /// What the commit was the head of.
+    subjects: String,
+    pipelines: Vec<Pipeline>,
+}
+
+impl StatusMemory {
+    /// The commit's pipelines, all of them there, where they were found lately.
+    fn found_lately(&self, subjects: &str, now: Timestamp) -> Option<Vec<Pipeline>> {
+        let found = self.found.as_ref()?;
+        let is_recent = now.duration_since(found.at) < RECENT && found.subjects == subjects;
+        let pipelines: Vec<_> =
+            found.pipelines.iter().map(|pipeline| self.posted.resolve(pipeline)).collect();
+        let are_there = !pipelines.is_empty() && pipelines.iter().all(|found| found.id.is_some());
+        (is_recent && are_there).then_some(pipelines)
+    }
+
+    fn keep_found(&mut self, subjects: String, pipelines: Vec<Pipeline>, now: Timestamp) {
+        let is_known = self.found_lately(&subjects, now).is_some();
+        if !is_known {
+            self.found = Some(Looked { at: now, subjects, pipelines });
+        }
+    }
+}
+
+/// What decides which pipelines are the commit's.
+fn heads(subjects: &[Subject]) -> Result<String, Trouble> {
+    let heads: Vec<_> = subjects
+        .iter()
+        .map(|s| (&s.branch, s.merge_request, s.fork_of, s.to_tracked, s.affected > 0))
+        .collect();
+    let heads = serde_json::to_vec(&heads).map_err(|error| Trouble::Own(error.into()))?;
+    Ok(hex::encode(Sha256::digest(heads)))
 }
 
 impl Work {
@@ -91,7 +141,11 @@ impl Work {
         };
         memory.value.own_ci = Some(own_ci);
         let may_make = !own_ci || now.duration_since(first_seen) >= CI_MAY_TAKE;
-        let found = self.pipelines(gitlab, project, commit, &subjects, may_make).await?;
+        let heads = heads(&subjects)?;
+        let found = match memory.value.found_lately(&heads, now) {
+            Some(pipelines) => Found { pipelines, may_come: false },
+            None => self.pipelines(gitlab, project, commit, &subjects, may_make).await?,
+        };
 
         let settings = self.deps.store.get::<ProjectEntry>(&keys::project(project)).await?;
         let links = self.links_in(gitlab, project).await?;
@@ -113,9 +167,14 @@ impl Work {
         let is_first = memory.value.posted.statuses.is_empty();
         let mut refused = None;
         let mut closed: Vec<Pipeline> = Vec::new();
-        for post in missing_statuses(&view, &memory.value.posted) {
+        let mut posts = missing_statuses(&view, &memory.value.posted);
+        let passing = leave_out_passing(&mut posts, &view, &memory.value.posted, now);
+        for (count, post) in posts.into_iter().enumerate() {
             if closed.contains(&post.pipeline) {
                 continue;
+            }
+            if count % TOGETHER == TOGETHER - 1 {
+                self.remember(&mut memory).await?;
             }
             let Some(error) = self.post(connected, project, &post, &mut memory).await? else {
                 continue;
@@ -133,15 +192,22 @@ impl Work {
         }
         let held = held.and_then(|since| next_look_for_runs(since, now));
         let wait = wait_for_pipelines(&mut memory.value, found.may_come, own_ci).or(held);
+        let passing =
+            passing.filter(|at| memory.value.looks_at.is_none_or(|next| next < now || next > *at));
+        memory.value.looks_at = passing.or(memory.value.looks_at);
+        if !found.may_come {
+            memory.value.keep_found(heads, found.pipelines, now);
+        }
         self.remember(&mut memory).await?;
-        if let Some(wait) = wait {
+        let passing = passing.map(|at| at.duration_since(now).unsigned_abs());
+        for wait in wait.into_iter().chain(passing) {
             let nudge = FeedbackMessage::Status { project, commit: commit.clone(), want: 0 };
             self.deps.sender.send_later(nudge, wait).await?;
         }
         Ok(Done { runs: runs.len(), refused })
     }
 
-    /// Posts one status and remembers it at once. Answers what GitLab refused.
+    /// Posts one status. Answers what GitLab refused.
     async fn post(
         &self,
         connected: &Connected,
@@ -180,7 +246,6 @@ impl Work {
             if let Some(there) = there {
                 memory.value.unsure = false;
                 memory.value.posted.record(post, there.pipeline_id.or(pipeline.id), by);
-                self.remember(memory).await?;
                 return Ok(None);
             }
         }
@@ -206,7 +271,6 @@ impl Work {
                 tracing::warn!(project.id = project.0, status = post.name, "{error}");
                 memory.value.unsure = false;
                 memory.value.refusals.insert(post.name.clone(), error.to_string());
-                self.remember(memory).await?;
                 return Ok(Some(error));
             }
             Err(error) => {
@@ -217,7 +281,6 @@ impl Work {
         };
         memory.value.unsure = false;
         memory.value.posted.record(post, answered, by);
-        self.remember(memory).await?;
         Ok(None)
     }
 
@@ -287,7 +350,7 @@ impl Work {
         if !is_candidate {
             return Ok(false);
         }
-        Ok(gitlab.project(project).await?.only_allow_merge_if_pipeline_succeeds)
+        Ok(self.project(gitlab, project).await?.only_allow_merge_if_pipeline_succeeds)
     }
 }
 

@@ -128,8 +128,7 @@ impl Unpacked {
         let mut unpacked = Self { left_out, bytes: 0, entries: BTreeMap::new() };
         let can_be_kept = unpacked.add(tree, "")?;
         // A file system that keeps whole seconds.
-        let coarse =
-            |entry: &Entry| matches!(entry, Entry::File { changed: (_, 0), .. });
+        let coarse = |entry: &Entry| matches!(entry, Entry::File { changed: (_, 0), .. });
         let can_be_kept = can_be_kept
             && unpacked.entries.len() >= WORTH_KEEPING
             && !unpacked.entries.values().all(|entry| coarse(entry) || is_folder(entry));
@@ -221,7 +220,8 @@ fn prune(all: &Path, largest: u64, most: usize) -> io::Result<()> {
         for copy in fs::read_dir(&place)? {
             let copy = copy?;
             is_empty = false;
-            let bytes = copy.file_name().to_str().and_then(|name| name.split_once('-')?.0.parse().ok());
+            let bytes =
+                copy.file_name().to_str().and_then(|name| name.split_once('-')?.0.parse().ok());
             // Another run may just have taken it.
             let Ok(given) = copy.metadata().and_then(|found| found.modified()) else { continue };
             copies.push((given, bytes.unwrap_or(0u64), copy.path()));
@@ -339,7 +339,8 @@ mod tests {
                 fs::set_permissions(tree.join("folder-1/1.tf"), permissions).unwrap();
             }),
             ("a folder that others may write to", |tree| {
-                fs::set_permissions(tree.join("folder-1"), PermissionsExt::from_mode(0o777)).unwrap();
+                fs::set_permissions(tree.join("folder-1"), PermissionsExt::from_mode(0o777))
+                    .unwrap();
             }),
             ("a file that is gone", |tree| fs::remove_file(tree.join("folder-1/1.tf")).unwrap()),
             ("a link in place of a folder", |tree| {

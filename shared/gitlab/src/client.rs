@@ -1,13 +1,15 @@
 //! The transport: one call in, one typed answer or [`Error`] out.
 
 use crate::{
-    ApiHost, Download, Error, RateLimits,
+    ApiHost, Compare, Download, Error, MergeRequest, RateLimits,
     absent::Named,
     call::Call,
     connect::{CALL_SECONDS, CONNECT_SECONDS, no_answer},
     limits::{Bucket, Limits, number, retry_after},
+    recent::Recent,
 };
 use bytes::{Bytes, BytesMut};
+use gantry_domain::{CommitSha, MergeRequestIid, ProjectId};
 use gantry_setup::{deadline, metrics};
 use http::{
     HeaderValue, Method, StatusCode,
@@ -77,6 +79,15 @@ struct Inner {
     token: HeaderValue,
     limits: Limits,
     clock: Clock,
+    recent: Answers,
+}
+
+/// Answers of the last seconds.
+#[derive(Default)]
+pub(crate) struct Answers {
+    /// By project, both sides, and whether it goes straight from one to the other.
+    pub(crate) compared: Recent<(ProjectId, String, CommitSha, bool), Compare>,
+    pub(crate) merge_requests: Recent<(ProjectId, MergeRequestIid), MergeRequest>,
 }
 
 impl Client {
@@ -120,6 +131,7 @@ impl Client {
             token,
             limits: Limits::default(),
             clock: config.clock,
+            recent: Answers::default(),
         };
         Ok(Self(Arc::new(inner), Arc::default()))
     }
@@ -143,6 +155,14 @@ impl Client {
     /// What the last answers said about GitLab's rate limit.
     pub fn rate_limits(&self) -> RateLimits {
         self.0.limits.read(Bucket::General)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0.clock)()
+    }
+
+    pub(crate) fn recent(&self) -> &Answers {
+        &self.0.recent
     }
 
     /// The answer as JSON.

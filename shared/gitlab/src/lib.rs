@@ -17,6 +17,7 @@ mod error;
 mod host;
 mod limits;
 mod reading;
+mod recent;
 pub mod webhook;
 
 pub use api::*;

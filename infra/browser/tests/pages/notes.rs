@@ -99,6 +99,7 @@ fn note_of(resources: usize) -> String {
         by: None,
         number: 12,
         created_at: "2026-11-22T10:00:00Z".parse().unwrap(),
+        since: "2026-11-22T10:00:02Z".parse().unwrap(),
         url: "https://gantry.example.com/runs/r1".to_owned(),
         module: false,
         suite: None,

@@ -122,6 +122,7 @@ impl State {
             "sha": mr.diff.head.to_string(),
             "merge_commit_sha": mr.merge_commit.map(|id| id.to_string()),
             "squash_commit_sha": mr.squash_commit.map(|id| id.to_string()),
+            "user_notes_count": mr.notes.iter().filter(|note| !note.system).count(),
             "web_url": self.merge_request_url(mr),
         })
     }

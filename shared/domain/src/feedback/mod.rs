@@ -1,9 +1,9 @@
 //! Which statuses GitLab lacks: what it should show for one commit, less what was posted.
 //!
 //! [`missing_statuses`] never repeats a post and never goes backwards, because GitLab refuses both;
-//! a repeat after its posts were [recorded](Posted::record) gives nothing. Whoever posts records
-//! each post before the next one, so that a crash costs one repeat at most, which GitLab answers
-//! with "Cannot transition" and which counts as done.
+//! a repeat after its posts were [recorded](Posted::record) gives nothing. Who was interrupted before
+//! a post was recorded makes it again, which GitLab answers with "Cannot transition", which counts as
+//! done; ends are looked up first.
 
 use crate::{
     CommitSha, PipelineId, ProjectId, RunId, UserId,
@@ -14,6 +14,7 @@ use crate::{
         status::{CommitState, RunView, Status, of_gate, of_run_to_its_end},
     },
 };
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -216,6 +217,46 @@ pub fn missing_statuses(view: &CommitView<'_>, posted: &Posted) -> Vec<StatusPos
         .into_iter()
         .flat_map(|(pipeline, is_present)| Target { view, posted, pipeline, is_present }.posts())
         .collect()
+}
+
+/// A step of a run that may be followed by another one this soon is not told.
+pub const PASSING: SignedDuration = SignedDuration::from_secs(2);
+
+/// Leaves out of `posts` what is about runs that may be a step further in a moment, as long as the
+/// gate shows that they go on. Answers when to look again, where something was left out.
+pub fn leave_out_passing(
+    posts: &mut Vec<StatusPost>,
+    view: &CommitView<'_>,
+    posted: &Posted,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let gate = view.prefix.gate();
+    let gated: Vec<Pipeline> = posts
+        .iter()
+        .filter(|post| post.name == gate && !post.state.is_final())
+        .map(|post| post.pipeline.clone())
+        .chain(
+            posted
+                .statuses
+                .iter()
+                .filter(|status| status.name == gate && !status.state.is_final())
+                .map(|status| status.pipeline.clone()),
+        )
+        .collect();
+    let mut look_at = None;
+    posts.retain(|post| {
+        let run = view.runs.iter().find(|run| Some(&run.id) == post.run.as_ref());
+        let Some(run) = run.filter(|run| run.goes_on() && !post.state.is_final()) else {
+            return true;
+        };
+        let settled_at = run.since + PASSING;
+        if settled_at <= now || !gated.iter().any(|gated| gated.is_same(&post.pipeline)) {
+            return true;
+        }
+        look_at = Some(look_at.map_or(settled_at, |at: Timestamp| at.min(settled_at)));
+        false
+    });
+    look_at
 }
 
 /// One pipeline to bring up to date.

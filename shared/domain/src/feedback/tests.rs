@@ -36,6 +36,7 @@ fn run(name: &str, number: i64, state: RunState) -> RunView {
         by: None,
         number: number.unsigned_abs(),
         created_at: Timestamp::from_second(number).unwrap(),
+        since: Timestamp::from_second(number).unwrap(),
         url: format!("https://gantry.example/runs/{name}-{number}"),
         module: false,
         suite: None,
@@ -211,6 +212,49 @@ fn the_gate_waits_for_runs_that_are_still_to_come() {
     1 gantry/b success: No changes
     1 gantry success: 2 stacks: no changes
     ");
+}
+
+/// What a run passes through within two seconds is never told; the gate says at once that it goes on.
+#[test]
+fn what_passes_is_not_told() {
+    use RunState::{Finished, Planning, Queued, Unconfirmed};
+    let told = |statuses, state, passed: i64, posted: &Posted| {
+        let prefix = Prefix::default();
+        let pipelines = [pipeline(1)];
+        let runs = [run("a", 1, state)];
+        let view = CommitView {
+            prefix: &prefix,
+            statuses,
+            runs: &runs,
+            stacks_touched: 1,
+            pipelines: &pipelines,
+            gate_url: None,
+            gate_without_runs: false,
+            gate_may_end: true,
+        };
+        let mut posts = missing_statuses(&view, posted);
+        let now = Timestamp::from_second(1).unwrap() + SignedDuration::from_millis(passed);
+        let again = leave_out_passing(&mut posts, &view, posted, now);
+        let names: Vec<_> =
+            posts.iter().map(|post| format!("{} {}", post.name, post.state)).collect();
+        (posts, names, again.map(|at| at.as_millisecond()))
+    };
+    let nothing = Posted::default();
+    let (posts, names, again) = told(Statuses::Both, Queued, 0, &nothing);
+    assert_eq!((names, again), (vec!["gantry pending".to_owned()], Some(3_000)));
+    let mut gated = Posted::default();
+    gated.record(&posts[0], None, UserId(1));
+    let (_, names, again) = told(Statuses::Both, Planning, 1_999, &gated);
+    assert_eq!((names, again), (vec![], Some(3_000)));
+    let (_, names, again) = told(Statuses::Both, Planning, 2_000, &gated);
+    assert_eq!((names, again), (vec!["gantry/a running".to_owned()], None));
+    let (_, names, again) = told(Statuses::Both, Finished, 0, &gated);
+    assert_eq!((names.len(), again), (2, None), "an end is told at once");
+    let (_, names, again) = told(Statuses::Both, Unconfirmed, 0, &gated);
+    assert_eq!((names.len(), again), (1, None), "and so is what waits for a person");
+    // Without a gate, nothing else says that something goes on.
+    let (_, names, again) = told(Statuses::Stacks, Queued, 0, &nothing);
+    assert_eq!((names, again), (vec!["gantry/a pending".to_owned()], None));
 }
 
 #[test]

@@ -91,6 +91,8 @@ pub struct RunView {
     pub number: u64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it came to its state.
+    pub since: Timestamp,
     /// The run's page, with whatever key a link in GitLab carries.
     pub url: String,
     /// A module's run, which is carried out by test runs.
@@ -123,6 +125,7 @@ impl RunView {
             by: last.and_then(|step| step.by.clone()),
             number: run.number,
             created_at: run.created_at,
+            since: run.since,
             url,
             module: run.module,
             suite: run.test.as_ref().map(|test| test.suite.clone()),
@@ -130,6 +133,11 @@ impl RunView {
             left_behind: run.left_behind,
             warnings: run.warnings.clone(),
         }
+    }
+
+    /// True while it goes on by itself: it neither has ended nor waits for a person.
+    pub fn goes_on(&self) -> bool {
+        !self.state.is_final() && self.state != RunState::Unconfirmed
     }
 
     /// The one-line reason of a failed run: `Plan failed: …`.
@@ -307,6 +315,7 @@ mod tests {
             by: None,
             number: 1,
             created_at: Timestamp::UNIX_EPOCH,
+            since: Timestamp::UNIX_EPOCH,
             url: "https://gantry.example/runs/r1".to_owned(),
             module: false,
             suite: None,

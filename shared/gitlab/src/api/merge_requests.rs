@@ -42,6 +42,8 @@ pub struct MergeRequest {
     pub diff_refs: Option<DiffRefs>,
     /// How many commits of the target the source lacks; only when asked for.
     pub diverged_commits_count: Option<u64>,
+    /// How many comments it has, GitLab's own not counted.
+    pub user_notes_count: Option<u64>,
     /// Its page.
     pub web_url: Option<String>,
     /// Who opened it; none when the user is gone.
@@ -131,7 +133,24 @@ impl Client {
     ) -> Result<Option<MergeRequest>, Error> {
         let call = Call::project(Method::GET, project, &["merge_requests", &iid.to_string()])
             .query("include_diverged_commits_count", true);
-        self.find(Thing::MergeRequest.named(project, &iid.to_string()), call).await
+        let found: Option<MergeRequest> =
+            self.find(Thing::MergeRequest.named(project, &iid.to_string()), call).await?;
+        if let Some(found) = &found {
+            self.recent().merge_requests.keep((project, iid), self.now(), found.clone());
+        }
+        Ok(found)
+    }
+
+    /// The same, which may be some seconds old: for what is shown, never for what is decided.
+    pub async fn merge_request_lately(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+    ) -> Result<Option<MergeRequest>, Error> {
+        match self.recent().merge_requests.find(&(project, iid), self.now()) {
+            Some(found) => Ok(Some(found)),
+            None => self.merge_request(project, iid).await,
+        }
     }
 
     /// Merge requests whose target is this project, the last changed first.

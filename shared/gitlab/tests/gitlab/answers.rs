@@ -30,7 +30,7 @@ async fn a_merge_request_is_read_whole() {
         "detailed_merge_status": "draft_status", "prepared_at": "2026-01-16T05:56:22.123Z",
         "updated_at": "2026-01-16T05:56:22.123Z", "web_url": "https://host/g/p/-/merge_requests/12",
         "diff_refs": {"base_sha": sha('1'), "head_sha": sha('2'), "start_sha": sha('1')},
-        "diverged_commits_count": 3,
+        "diverged_commits_count": 3, "user_notes_count": 2,
         "head_pipeline": {"id": 5, "iid": 1, "project_id": 7, "sha": sha('3'), "status": "running",
             "ref": "refs/merge-requests/12/merge", "source": "merge_request_event"},
     }))
@@ -41,6 +41,7 @@ async fn a_merge_request_is_read_whole() {
     let pipeline = mr.head_pipeline.unwrap();
     assert_eq!((pipeline.id, &pipeline.sha), (PipelineId(5), &sha('3')));
     assert_eq!(mr.diverged_commits_count, Some(3));
+    assert_eq!(mr.user_notes_count, Some(2));
     assert_eq!(server.seen()[0].query("include_diverged_commits_count"), "true");
 }
 

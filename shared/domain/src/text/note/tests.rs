@@ -28,6 +28,7 @@ fn run(name: &str, state: RunState) -> RunView {
         by: None,
         number: 1,
         created_at: Timestamp::UNIX_EPOCH,
+        since: Timestamp::UNIX_EPOCH,
         url: format!("https://gantry.example/runs/{name}"),
         module: false,
         suite: None,
