@@ -60,7 +60,7 @@ pub async fn run_all(mut config: Config, machine: Machine) -> anyhow::Result<Out
     };
     let mut runs = 1;
     loop {
-        let (outcome, ended) = one(config.clone()).await?;
+        let (outcome, ended) = Box::pin(one(config.clone())).await?;
         let (Some(cleaner), Some(ended)) = (&cleaner, ended) else { return Ok(outcome) };
         if runs >= machine.runs {
             return Ok(outcome);

@@ -53,7 +53,7 @@ pub enum Outcome {
 /// When the phase cannot be taken, when its end cannot be reported, or when a state is left on
 /// this machine.
 pub async fn run(config: Config) -> anyhow::Result<Outcome> {
-    Ok(one(config).await?.0)
+    Ok(Box::pin(one(config)).await?.0)
 }
 
 /// The same, and what it needs to go on if it has ended as it should.

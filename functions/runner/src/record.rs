@@ -59,6 +59,16 @@ pub(crate) struct Held {
     _lock: File,
 }
 
+/// Whose a folder is.
+pub(crate) enum Taken {
+    /// Ours from now on.
+    Ours(Held),
+    /// Somebody else's, who lives.
+    Others,
+    /// It is not a run's.
+    NoRuns,
+}
+
 impl Held {
     /// Makes the folder, and takes it.
     ///
@@ -80,10 +90,12 @@ impl Held {
     }
 
     /// Takes the folder if it is a run's and nobody has it.
-    pub(crate) fn take(folder: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn take(folder: &Path) -> io::Result<Taken> {
         match Self::lock(folder, false) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other,
+            Ok(Some(held)) => Ok(Taken::Ours(held)),
+            Ok(None) => Ok(Taken::Others),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Taken::NoRuns),
+            Err(error) => Err(error),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     api::{Api, ApiError},
     job::Folders,
     log::bring_rest,
-    record::{Held, Record, Stage},
+    record::{Held, Record, Stage, Taken},
     state::{self, Rescue},
 };
 use gantry_domain::{
@@ -46,12 +46,16 @@ pub struct Rescuer {
     later: BTreeMap<PathBuf, Instant>,
     /// Those with something that nobody took.
     refused: BTreeSet<PathBuf>,
+    /// A runner lived in one of them at the last look.
+    is_anybody_alive: bool,
 }
 
 /// What became of a folder.
 enum Seen {
-    /// It is gone, or belongs to a runner that lives.
+    /// It is gone, or is no run's.
     Done,
+    /// It belongs to a runner that lives.
+    Lives,
     /// Terraform still works in it, or the runner API is away.
     Waits,
     /// A state in it is wanted by nobody, or it cannot be cleaned up.
@@ -61,7 +65,13 @@ enum Seen {
 impl Rescuer {
     /// For the runs below `work`. `api` is asked instead of the address that the run knew.
     pub fn new(work: PathBuf, api: Option<Url>) -> Self {
-        Self { work, api, later: BTreeMap::new(), refused: BTreeSet::new() }
+        Self {
+            work,
+            api,
+            later: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            is_anybody_alive: false,
+        }
     }
 
     /// For the runs that a program with these settings executes.
@@ -69,11 +79,13 @@ impl Rescuer {
         Self::new(arguments.work(), None)
     }
 
-    /// Looks until nothing is left that may still be taken: before the machine goes away. True when
-    /// nothing is left at all.
+    /// Looks until nobody lives and nothing is left that may still be taken: before the machine goes
+    /// away. True when nothing is left at all.
     pub async fn finish(mut self) -> bool {
-        while !self.look().await {
-            if self.later.keys().all(|folder| self.refused.contains(folder)) {
+        while !self.look().await || self.is_anybody_alive {
+            if !self.is_anybody_alive
+                && self.later.keys().all(|folder| self.refused.contains(folder))
+            {
                 return false;
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -98,6 +110,7 @@ impl Rescuer {
         let now = Instant::now();
         self.later.retain(|folder, until| folders.contains(folder) && *until > now);
         let mut clean = true;
+        self.is_anybody_alive = false;
         for folder in folders {
             if self.later.contains_key(&folder) {
                 clean = false;
@@ -110,6 +123,10 @@ impl Rescuer {
             self.refused.remove(&folder);
             let wait = match seen {
                 Seen::Done => continue,
+                Seen::Lives => {
+                    self.is_anybody_alive = true;
+                    continue;
+                }
                 Seen::Waits => AGAIN_AFTER,
                 Seen::Refused => {
                     self.refused.insert(folder.clone());
@@ -123,7 +140,11 @@ impl Rescuer {
     }
 
     async fn visit(&self, folder: &Path) -> io::Result<Seen> {
-        let Some(held) = Held::take(folder)? else { return Ok(Seen::Done) };
+        let held = match Held::take(folder)? {
+            Taken::Ours(held) => held,
+            Taken::Others => return Ok(Seen::Lives),
+            Taken::NoRuns => return Ok(Seen::Done),
+        };
         let Some(mut record) = held.read()? else {
             held.remove()?;
             return Ok(Seen::Done);

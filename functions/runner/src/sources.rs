@@ -322,7 +322,8 @@ mod tests {
 
     #[test]
     fn nobody_gets_files_that_a_run_has_changed() {
-        let changes: [(&str, fn(&Path)); 7] = [
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 7] = [
             ("another content", |tree| fs::write(tree.join("folder-1/1.tf"), "not so").unwrap()),
             ("another content, with size and time as they were", |tree| {
                 let path = tree.join("folder-1/1.tf");

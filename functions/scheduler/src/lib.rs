@@ -69,11 +69,11 @@ async fn handle(deps: &Deps, message: Message) -> Result<(), Failure> {
     let stacks = Stacks { deps, runs };
     let projects = Projects { deps, stacks };
     match message {
-        Message::Project(message) => projects.handle(message).await,
-        Message::Stack(message) => stacks.handle(message).await,
+        Message::Project(message) => Box::pin(projects.handle(message)).await,
+        Message::Stack(message) => Box::pin(stacks.handle(message)).await,
         Message::Slots(SlotsMessage::Dispatch { .. }) => slots.on_dispatch().await,
         Message::Slots(SlotsMessage::Sweep { .. }) => {
-            Sweep { deps, slots, runs, projects }.on_sweep().await
+            Box::pin(Sweep { deps, slots, runs, projects }.on_sweep()).await
         }
         other => {
             Err(anyhow!("a message of the kind {} is not the scheduler's", other.kind()).into())

@@ -30,27 +30,29 @@ impl Stacks<'_> {
     pub(crate) async fn handle(&self, message: StackMessage) -> Result<(), Failure> {
         match message {
             StackMessage::Trigger { stack, event, trigger } => {
-                self.on_trigger(&stack, Some(&event), *trigger).await
+                Box::pin(self.on_trigger(&stack, Some(&event), *trigger)).await
             }
             StackMessage::Release { run, interest, because, .. } => {
-                self.on_release(&run, &interest, &because).await
+                Box::pin(self.on_release(&run, &interest, &because)).await
             }
             StackMessage::Command { stack, request, actor, command } => {
-                self.on_command(&stack, &request, &actor, command).await
+                Box::pin(self.on_command(&stack, &request, &actor, command)).await
             }
             StackMessage::Report { run, attempt, report, .. } => {
-                self.on_report(&run, attempt, report).await
+                Box::pin(self.on_report(&run, attempt, report)).await
             }
             StackMessage::NotStarted { run, attempt, why, words, .. } => {
-                self.on_not_started(&run, attempt, why, &words).await
+                Box::pin(self.on_not_started(&run, attempt, why, &words)).await
             }
-            StackMessage::Packaged { run, packed, .. } => self.on_packaged(&run, packed).await,
+            StackMessage::Packaged { run, packed, .. } => {
+                Box::pin(self.on_packaged(&run, packed)).await
+            }
             StackMessage::Fetched { run, is_there, .. } => {
-                self.runs.on_fetched(&run, is_there).await
+                Box::pin(self.runs.on_fetched(&run, is_there)).await
             }
-            StackMessage::Grant { run, .. } => self.on_grant(&run).await,
-            StackMessage::RunDue { run, .. } => self.on_run_due(&run).await,
-            StackMessage::StackDue { stack, .. } => self.on_stack_due(&stack).await,
+            StackMessage::Grant { run, .. } => Box::pin(self.on_grant(&run)).await,
+            StackMessage::RunDue { run, .. } => Box::pin(self.on_run_due(&run)).await,
+            StackMessage::StackDue { stack, .. } => Box::pin(self.on_stack_due(&stack)).await,
         }
     }
 

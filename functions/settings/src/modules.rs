@@ -87,7 +87,8 @@ pub(crate) async fn edit(
 ) -> Answer<impl IntoResponse> {
     let before = stacks::find_of(&app, Kind::Module, &slug).await?;
     let based_on = stacks::tag_of(&headers);
-    let (_, version, changed) = stacks::change(&app, before, body, based_on, Errors::new()).await?;
+    let (_, version, changed) =
+        Box::pin(stacks::change(&app, before, body, based_on, Errors::new())).await?;
     let module = stacks::find_of(&app, Kind::Module, &slug).await?;
     let done = Done::new(format!("changed {changed}"));
     let tag = [(header::ETAG, stacks::etag(version))];

@@ -11,6 +11,8 @@
 //! chance; a story that fails prints it, and with `GANTRY_SEED` it is told in the same way again
 //! (`seed`). Where only real Terraform shows what happens, a story has the real runner program.
 
+// The whole system is in the future that a story is.
+#![recursion_limit = "256"]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,

@@ -6,7 +6,7 @@ use crate::{
     seed::{SEED, random},
     stops,
 };
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::LocalBoxFuture};
 use gantry_domain::stack::Tool;
 use rand::seq::SliceRandom as _;
 use std::{future::Future, panic::AssertUnwindSafe, pin::Pin};
@@ -179,7 +179,7 @@ fn chosen<'a>(name: &str, others: usize, modes: &[&'a str]) -> Vec<&'a str> {
 /// were asked for: the end must be the same.
 pub async fn tell_with_stops(name: &str, story: Story) {
     if stops::wanted(name) > 0 {
-        told_with_stops(&[Mode::PLAIN], name, stops::wanted(name), story).await;
+        Box::pin(told_with_stops(&[Mode::PLAIN], name, stops::wanted(name), story)).await;
     }
 }
 
@@ -198,7 +198,7 @@ where
         world.tool = tool;
         story(world)
     };
-    told_with_stops(&[Mode::PLAIN], name, stops, story).await;
+    Box::pin(told_with_stops(&[Mode::PLAIN], name, stops, story)).await;
 }
 
 /// Tells the story in the given modes, and looks at the end whether anything is left. Then again
@@ -209,7 +209,7 @@ where
     Fut: Future<Output = World>,
 {
     let name = std::any::type_name::<F>();
-    told_with_stops(modes, name, stops::wanted(name), story).await;
+    Box::pin(told_with_stops(modes, name, stops::wanted(name), story)).await;
 }
 
 async fn told_with_stops<F, Fut>(modes: &[Mode], name: &str, wanted: usize, story: F)
@@ -292,7 +292,9 @@ where
     Fut: Future<Output = World>,
 {
     eprintln!("=== GANTRY_SEED={} make test: {mode:?}", *SEED);
-    let mut world = story(World::new(mode).await.unwrap()).await;
+    let world = Box::pin(World::new(mode)).await.unwrap();
+    let told: LocalBoxFuture<'_, World> = Box::pin(story(world));
+    let mut world = told.await;
     world.expect_nothing_left().await;
     world
 }

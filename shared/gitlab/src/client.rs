@@ -303,14 +303,14 @@ impl Client {
         limits.take(call.bucket(), clock())?;
         let longest = if call.download { DOWNLOAD } else { Duration::from_secs(CALL_SECONDS) };
         let mut most = deadline::at_most(longest);
-        let mut answer = self.request(call, url).timeout(most).send().await;
+        let mut answer = Box::pin(self.request(call, url).timeout(most).send()).await;
         if let Err(problem) = &answer
             && call.method == Method::GET
             && !problem.is_timeout()
             && !problem.is_connect()
         {
             most = deadline::at_most(longest);
-            answer = self.request(call, url).timeout(most).send().await;
+            answer = Box::pin(self.request(call, url).timeout(most).send()).await;
         }
         metrics::count("GitlabCalls", 1);
         self.1.fetch_add(1, Ordering::Relaxed);

@@ -70,7 +70,7 @@ impl Runs<'_> {
         );
         let stored =
             Stored { key: keys::run(&run.id), version: loaded.stored.version + 1, value: run };
-        self.perform(stored).await
+        Box::pin(self.perform(stored)).await
     }
 
     /// Writes a run that does not exist yet, with its entries in the lists, and performs its
@@ -109,7 +109,7 @@ impl Runs<'_> {
             Outcome::Stale => Ok(Outcome::Stale),
             Outcome::Written => {
                 let stored = Stored { key: keys::run(&run.id), version, value: run };
-                self.perform(stored).await?;
+                Box::pin(self.perform(stored)).await?;
                 Ok(Outcome::Written)
             }
         }

@@ -27,7 +27,7 @@ impl Stacks<'_> {
     pub(crate) async fn on_stack_due(&self, stack: &StackId) -> Result<(), Failure> {
         self.cancel_outdated(stack).await?;
         self.advance_tracked(stack).await?;
-        self.advance_tests(stack).await?;
+        Box::pin(self.advance_tests(stack)).await?;
         if self.runs.head(stack).await?.value.applying {
             return Ok(());
         }

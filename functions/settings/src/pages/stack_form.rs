@@ -135,7 +135,7 @@ pub(crate) async fn create_module(
     frame: Frame,
     Extension(fields): Extension<Fields>,
 ) -> Answer<Response> {
-    make(&app, &frame, Kind::Module, &fields).await
+    Box::pin(make(&app, &frame, Kind::Module, &fields)).await
 }
 
 /// `GET /modules/{slug}/edit`
@@ -163,7 +163,7 @@ pub(crate) async fn create(
     frame: Frame,
     Extension(fields): Extension<Fields>,
 ) -> Answer<Response> {
-    make(&app, &frame, Kind::Stack, &fields).await
+    Box::pin(make(&app, &frame, Kind::Stack, &fields)).await
 }
 
 async fn make(app: &App, frame: &Frame, kind: Kind, fields: &Fields) -> Answer<Response> {
@@ -244,7 +244,7 @@ async fn keep(
     let shown = stacks::definition(&before.value, is_attached);
     let wanted = changed_only(kind, &shown, values.clone());
     let based = Some(based_on.clone());
-    match stacks::change(app, before.clone(), wanted, based, wrong.clone()).await {
+    match Box::pin(stacks::change(app, before.clone(), wanted, based, wrong.clone())).await {
         Ok((_, _, changed)) => {
             let done = Done::new(format!("changed {changed}"));
             let to = format!("{}{}/{slug}?made=changed#check", frame.root, place(kind));

@@ -38,7 +38,8 @@ pub(crate) async fn edit(
 ) -> Answer<impl IntoResponse> {
     let before = find_of(&app, Kind::Stack, &slug).await?;
     let based_on = tag_of(&headers);
-    let (answer, version, changed) = change(&app, before, body, based_on, Errors::new()).await?;
+    let (answer, version, changed) =
+        Box::pin(change(&app, before, body, based_on, Errors::new())).await?;
     let done = Done::new(format!("changed {changed}"));
     Ok(([(header::ETAG, etag(version))], Extension(done), Json(answer)))
 }

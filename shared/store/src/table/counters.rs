@@ -7,6 +7,7 @@ use super::{
 };
 use crate::Key;
 use aws_sdk_dynamodb::types::ReturnValue;
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use std::collections::HashMap;
 
@@ -33,6 +34,7 @@ impl Store {
                 .expression_attribute_values(":due", number(due.as_millisecond()))
                 .return_values(ReturnValue::AllNew)
                 .send()
+                .boxed()
                 .await
         };
         let answer = patiently(raise).await.map_err(unavailable)?;
@@ -83,7 +85,7 @@ impl Store {
                 .expression_attribute_values(":c", number(value));
         }
         let update = update.update_expression(expression);
-        match patiently(|| update.clone().send()).await {
+        match patiently(|| update.clone().send().boxed()).await {
             Ok(answer) => Ok((Outcome::Written, numbers(&answer.attributes.unwrap_or_default()))),
             Err(error) if is_stale(&error) => Ok((Outcome::Stale, self.numbers(key).await?)),
             Err(error) => Err(unavailable(error)),
@@ -99,6 +101,7 @@ impl Store {
             .set_key(Some(key_attributes(key)))
             .consistent_read(true)
             .send()
+            .boxed()
             .await
             .map_err(unavailable)?;
         Ok(numbers(&answer.item.unwrap_or_default()))

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::{
         TransactWriteItem, WriteRequest,
     },
 };
+use futures::FutureExt as _;
 use item::{
     Item, condition, condition_parts, item_attributes, item_key, key_attributes, number, read_item,
     text,
@@ -138,6 +139,7 @@ impl Store {
             .table_name(&self.table)
             .set_key(Some(key_attributes(&crate::keys::integration())))
             .send()
+            .boxed()
             .await;
         match asked {
             Ok(_) => Ok(()),
@@ -164,6 +166,7 @@ impl Store {
             .set_key(Some(key_attributes(key)))
             .consistent_read(true)
             .send()
+            .boxed()
             .await
             .map_err(unavailable)?;
         answer.item.map(read_item).transpose()
@@ -196,7 +199,7 @@ impl Store {
                 .key_condition_expression("pk = :pk AND begins_with(sk, :sk)")
                 .expression_attribute_values(":sk", AttributeValue::S(prefix.to_owned()))
         };
-        let answer = query.send().await.map_err(unavailable)?;
+        let answer = query.send().boxed().await.map_err(unavailable)?;
         let next = answer.last_evaluated_key.as_ref().and_then(|key| text(key, "sk"));
         let items = answer
             .items
@@ -248,6 +251,7 @@ impl Store {
                 .batch_get_item()
                 .request_items(&self.table, ask)
                 .send()
+                .boxed()
                 .await
                 .map_err(unavailable)?;
             for item in answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default()
@@ -277,7 +281,14 @@ impl Store {
             .map(|write| self.transact_item(write))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        match self.client.transact_write_items().set_transact_items(Some(items)).send().await {
+        match self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .send()
+            .boxed()
+            .await
+        {
             Ok(_) => Ok(Outcome::Written),
             Err(error) if was_stale(&error) => Ok(Outcome::Stale),
             Err(error) => Err(unavailable(error)),
@@ -308,6 +319,7 @@ impl Store {
                     .batch_write_item()
                     .request_items(&self.table, open)
                     .send()
+                    .boxed()
                     .await
                     .map_err(unavailable)?;
                 open = answer
@@ -329,6 +341,7 @@ impl Store {
                 .set_expression_attribute_names(names)
                 .set_expression_attribute_values(values)
                 .send()
+                .boxed()
                 .await
         };
         outcome(patiently(put).await)
@@ -344,6 +357,7 @@ impl Store {
                 .set_expression_attribute_names(names)
                 .set_expression_attribute_values(values)
                 .send()
+                .boxed()
                 .await
         };
         outcome(patiently(delete).await)
@@ -412,6 +426,7 @@ impl Store {
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .limit(limit)
             .send()
+            .boxed()
             .await
             .map_err(unavailable)?;
         Ok(answer.items.unwrap_or_default().iter().filter_map(item_key).collect())
