@@ -78,8 +78,9 @@ impl Reader {
     fn status(&mut self, write: &Write, commit: &str) {
         let pipeline = write.answer.get("pipeline_id").and_then(Value::as_u64).unwrap_or(0);
         let name = text(&write.answer, "name");
-        let said =
-            format!("{}: {}", text(&write.answer, "status"), text(&write.answer, "description"));
+        // The address is that of a run: another one may end in the same way.
+        let said = ["status", "description", "target_url"].map(|name| text(&write.answer, name));
+        let said = said.join(" ");
         let before = self.statuses.entry((pipeline, name)).or_default();
         if before.last().is_some_and(|(_, last)| *last == said) {
             self.wrong.push(format!("said twice: {write}"));
