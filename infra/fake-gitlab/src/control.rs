@@ -1,5 +1,7 @@
 //! What a test or a demo sets up and steers: users, projects, faults, deliveries.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use jiff::civil::Date;
 
@@ -7,7 +9,7 @@ use crate::config::ProjectOptions;
 use crate::delivery::{Delivery, DeliveryResult};
 use crate::faults::{Fault, Matcher};
 use crate::git::parse_id;
-use crate::model::{ProjectId, State, UserId};
+use crate::model::{Hook, ProjectId, State, UserId};
 use crate::person::Person;
 use crate::server::FakeGitlab;
 
@@ -105,6 +107,16 @@ impl FakeGitlab {
             } else {
                 members.insert(user, level);
             }
+        });
+    }
+
+    /// A webhook for merge requests, as a maintainer adds one by hand, with its secret.
+    pub fn add_hook(&self, project: ProjectId, url: &str, secret: &str) {
+        self.with(|state| {
+            let mut hook = Hook::new(state.next_id("hook"), url.to_owned());
+            hook.events = BTreeSet::from(["merge_requests_events"]);
+            hook.token = Some(secret.to_owned());
+            state.project_mut(project).hooks.push(hook);
         });
     }
 

@@ -19,6 +19,7 @@ impl State {
             "id": project.id,
             "path_with_namespace": project.path,
             "web_url": self.project_url(project),
+            "git_http_url": format!("{}.git", self.project_url(project)),
         })
     }
 
@@ -114,6 +115,8 @@ impl State {
             "source_project_id": mr.source_project,
             "target_branch": mr.target_branch,
             "target_project_id": mr.target_project,
+            "source": source.map(|project| self.hook_project(project)),
+            "target": self.hook_project(self.project(mr.target_project)),
             "created_at": hook_time(mr.created_at),
             "updated_at": hook_time(mr.updated_at),
             "last_commit": last.map(|id| json!({ "id": id.to_string() })),

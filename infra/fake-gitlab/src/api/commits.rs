@@ -44,7 +44,11 @@ pub(crate) fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult 
 
 pub(crate) fn get(state: &State, call: &Call, project: ProjectId, name: &str) -> ApiResult {
     let commit = find(state, call, project, name)?;
-    Ok(Answer::ok(state.commit_json(state.project(project), &commit)))
+    let found = state.project(project);
+    let mut body = state.commit_json(found, &commit);
+    let last = found.pipelines.iter().rev().find(|pipeline| pipeline.sha == commit.id);
+    body["last_pipeline"] = json!(last.map(|pipeline| state.pipeline_json(found, pipeline)));
+    Ok(Answer::ok(body))
 }
 
 pub(crate) fn refs(state: &State, call: &Call, project: ProjectId, name: &str) -> ApiResult {

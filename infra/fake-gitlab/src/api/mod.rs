@@ -176,6 +176,7 @@ fn below_merge_requests(
         ("POST", [iid, "cancel_merge_when_pipeline_succeeds"]) => {
             merge_requests::cancel_auto_merge(state, call, project, iid)
         }
+        ("GET", [iid, "approvals"]) => merge_requests::approvals(state, call, project, iid),
         ("GET", [iid, "diffs"]) => merge_requests::diffs(state, call, project, iid),
         ("GET", [iid, "changes"]) => merge_requests::changes(state, call, project, iid),
         ("GET", [iid, "commits"]) => merge_requests::commits(state, call, project, iid),

@@ -7,6 +7,7 @@ use super::Call;
 use crate::git::diff::{Change, File};
 use crate::git::{Commit, Repo};
 use crate::model::{Job, MergeRequest, Note, Pipeline, Project, State, UserId};
+use crate::service::merge_requests::changes;
 
 /// `2026-01-16T05:56:22.123Z`.
 pub(crate) fn api_time(time: Timestamp) -> String {
@@ -139,10 +140,18 @@ impl State {
             "head_sha": mr.diff.head.to_string(),
             "start_sha": mr.diff.start.to_string(),
         });
+        body["changes_count"] = json!(self.changes_count(mr));
         if call.params.flag("include_diverged_commits_count").ok().flatten() == Some(true) {
             body["diverged_commits_count"] = json!(self.diverged(mr));
         }
         body
+    }
+
+    /// How many files it changes, in GitLab's words: `3000+` where not all are listed.
+    fn changes_count(&self, mr: &MergeRequest) -> String {
+        let count = changes(self.project(mr.target_project), mr).len();
+        let limit = self.config.limits.diff_files;
+        if count > limit { format!("{limit}+") } else { count.to_string() }
     }
 
     /// How many commits the target has that the source lacks.

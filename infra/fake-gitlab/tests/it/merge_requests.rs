@@ -57,6 +57,30 @@ async fn a_life() {
 }
 
 #[tokio::test]
+async fn what_atlantis_reads_of_one() {
+    let w = hooked(ProjectOptions::default()).await;
+    let ada = w.gitlab.person("ada");
+    let files = [("a.tf", Some("1")), ("b.tf", Some("2"))];
+    let head = ada.push_files(w.project, "topic", &files, "Two").unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let hook = actions(&w).remove(0).1;
+    let clone = w.gitlab.clone_url(w.project);
+    assert_eq!(hook["project"]["git_http_url"], clone);
+    assert_eq!(hook["object_attributes"]["source"]["git_http_url"], clone);
+
+    let path = w.path(&format!("/merge_requests/{iid}"));
+    assert_eq!(w.get(&path).await.expect(200).body["changes_count"], "2");
+    let approvals = w.get(&format!("{path}/approvals")).await.expect(200).body;
+    assert_eq!(approvals["approvals_left"], 0);
+
+    let path = w.path(&format!("/repository/commits/{head}"));
+    assert!(w.get(&path).await.expect(200).body["last_pipeline"].is_null());
+    let status = json!({ "state": "running", "name": "plan", "ref": "topic" });
+    w.post(&w.path(&format!("/statuses/{head}")), status).await.expect(201);
+    assert_eq!(w.get(&path).await.expect(200).body["last_pipeline"]["sha"], head);
+}
+
+#[tokio::test]
 async fn a_second_one_for_the_same_branches_is_409() {
     let w = world().await;
     let ada = w.gitlab.person("ada");
