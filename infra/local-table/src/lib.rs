@@ -12,14 +12,25 @@ use aws_smithy_runtime_api::{
 };
 use dynoxide::{Database, DynoxideError};
 use gantry_setup::aws::{self, SdkConfig};
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tokio::task::coop::consume_budget;
 
 const TARGET: &str = "DynamoDB_20120810.";
 
 /// Tables, in a file or in memory. Clones are the same one.
 #[derive(Clone)]
-pub struct LocalTable(Database);
+pub struct LocalTable {
+    database: Database,
+    /// Those that it has answered.
+    requests: Arc<AtomicU64>,
+}
 
 impl LocalTable {
     /// The tables in a file, which is made if it is missing, for this process alone.
@@ -29,7 +40,7 @@ impl LocalTable {
     pub fn in_file(file: &Path) -> anyhow::Result<Self> {
         let database = Database::new(&file.to_string_lossy()).map_err(|e| anyhow::anyhow!("{e}"));
         let name = || format!("the table {} cannot be opened", file.display());
-        database.map(Self).with_context(name)
+        database.map(Self::of).with_context(name)
     }
 
     /// Tables that are gone with this process.
@@ -37,7 +48,16 @@ impl LocalTable {
     /// # Errors
     /// When there is no memory for them.
     pub fn in_memory() -> anyhow::Result<Self> {
-        Database::memory().map(Self).map_err(|error| anyhow::anyhow!("{error}"))
+        Database::memory().map(Self::of).map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    fn of(database: Database) -> Self {
+        Self { database, requests: Arc::default() }
+    }
+
+    /// How many requests it has answered, refused ones too: what DynamoDB would be asked.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// With this the SDK's client calls these tables.
@@ -51,7 +71,8 @@ impl LocalTable {
     /// When dynoxide answers with a status that is none.
     pub fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let body = request.body().bytes().unwrap_or_default();
-        let (status, body) = match call(&self.0, operation(request), body) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let (status, body) = match call(&self.database, operation(request), body) {
             Ok(body) => (200, body),
             Err(error) => (error.status_code(), error.to_json()),
         };
@@ -128,12 +149,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_sdk_is_told_what_went_wrong_in_dynamodbs_words() {
-        let client = Client::new(&LocalTable::in_memory().unwrap().config());
+        let table = LocalTable::in_memory().unwrap();
+        let client = Client::new(&table.config());
         let error = client.describe_table().table_name("gantry").send().await.unwrap_err();
         assert_eq!(error.code(), Some("ResourceNotFoundException"));
         let error = client.list_backups().send().await.unwrap_err();
         assert_eq!(error.code(), Some("ValidationException"));
         assert!(error.message().unwrap().contains("ListBackups"), "{error:?}");
+        assert_eq!(table.requests(), 2);
     }
 
     #[tokio::test]
