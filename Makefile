@@ -66,5 +66,5 @@ deploy: ## Build, and deploy to AWS with your credentials. PARAMETERS="Runners=2
 destroy: ## Remove it from AWS. The records stay; DATA=yes removes them too.
 	"$$(infra/aws/setup.sh)/python" infra/aws/destroy.py $${STACK:+--stack "$$STACK"} $(if $(filter yes,$(DATA)),--data) $(ARGS)
 
-bench: ## Measure the numbers that we hold.
+bench: ## Measure the numbers that we hold. ARGS="--atlantis --baseline DIR" compares.
 	infra/bench/run.sh $(ARGS)

@@ -1,21 +1,25 @@
-//! What a process of a run costs more, since it is confined.
+//! What a process of a run costs more, since it is confined. It has no baseline: the launcher is
+//! spoken to as this build does.
 
-use crate::{median, ms, program, row};
+use crate::{
+    build::Build,
+    median, ms,
+    report::{Report, Target},
+};
 use gantry_engine::{
     Confinement, Environment, OnStop, Sink, Spec, confine::MachinePolicy, process,
     stop::stop_channel,
 };
 use nix::sys::resource::{UsageWho, getrusage};
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 const TIMES: usize = 200;
 
-pub(crate) async fn measure(programs: &Path) -> anyhow::Result<()> {
-    let launcher = program(programs, "gantry-runner")?;
+pub(crate) async fn measure(build: &Build, report: &mut Report) -> anyhow::Result<()> {
+    let launcher = build.program("gantry-runner")?;
     let folder = tempfile::tempdir()?;
     let policy = MachinePolicy::default().policy()?;
     let confinement = Confinement::new(&launcher, policy).writing(folder.path());
@@ -37,16 +41,19 @@ pub(crate) async fn measure(programs: &Path) -> anyhow::Result<()> {
         alone.once(&free).await?;
         with.once(&confined).await?;
     }
-    let (alone, with) = (alone.medians(), with.medians());
-    row("a confined process, more time", &ms(with.0.saturating_sub(alone.0)), "< 5 ms");
-    row("a confined process, more processor time", &ms(with.1.saturating_sub(alone.1)), "< 5 ms");
+    let time = median(with.time) - median(alone.time);
+    let processor = median(with.processor) - median(alone.processor);
+    let target = [Target::AtMost(5.0)];
+    report.add("a confined process, more time", "ms", &[time], &target);
+    report.add("a confined process, more processor time", "ms", &[processor], &target);
     Ok(())
 }
 
+/// Milliseconds.
 #[derive(Default)]
 struct Times {
-    time: Vec<Duration>,
-    processor: Vec<Duration>,
+    time: Vec<f64>,
+    processor: Vec<f64>,
 }
 
 impl Times {
@@ -56,14 +63,10 @@ impl Times {
         let on_stop = OnStop::Abandon { grace: Duration::from_secs(1) };
         let (before, began) = (used()?, Instant::now());
         let ended = process::run(spec, &nobody_listens, &mut stop, on_stop).await?;
-        self.time.push(began.elapsed());
-        self.processor.push(used()?.saturating_sub(before));
+        self.time.push(ms(began.elapsed()));
+        self.processor.push(ms(used()?.saturating_sub(before)));
         anyhow::ensure!(ended.status.success(), "/bin/true does not run: {ended:?}");
         Ok(())
-    }
-
-    fn medians(self) -> (Duration, Duration) {
-        (median(self.time), median(self.processor))
     }
 }
 

@@ -1,12 +1,21 @@
-//! The pages, with a table as a large installation has it.
+//! The pages, with a table as a large installation has it. They have no baseline: the records are
+//! written as this build has them.
 
-use crate::{gitlab::World, median, ms, row};
+use crate::{
+    build::Build,
+    local::Settings,
+    median, ms,
+    report::{Report, Target},
+    world::{Forge, World},
+};
 use anyhow::Context as _;
 use gantry_domain::{
     RunId, StackId,
     run::{Run, RunState},
     stack::{Stack, StackHead},
 };
+use gantry_fake_gitlab::Limits;
+use gantry_local_table::LocalTable;
 use gantry_store::{
     Expect, Write,
     config::SlugEntry,
@@ -14,18 +23,20 @@ use gantry_store::{
     scheduler::{FailedStack, ListedRun, RunEntry},
 };
 use jiff::{SignedDuration, Timestamp};
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 const STACKS: u64 = 2_000;
 const RUNS_EACH: u64 = 10;
 const LOOKS: usize = 20;
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-pub(crate) async fn measure() -> anyhow::Result<()> {
-    let world = World::new(1).await?;
-    world.stack(0).await?;
+pub(crate) async fn measure(build: &Build, report: &mut Report) -> anyhow::Result<()> {
+    let forge = Forge::new(Limits::default(), Vec::new()).await?;
+    let world = World::new(build, Settings { runners: 1, executes: false }, forge).await?;
+    world.stacks(1).await?;
+    // Nobody else writes to its table meanwhile.
+    let (world, run) = world.restart(build, async |data: &Path| fill(data).await).await?;
     world.quiet().await?;
-    let run = fill(&world).await?;
     let cookie = sign_in(&world).await?;
     for (name, path) in [
         ("overview", "/".to_owned()),
@@ -44,24 +55,23 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
     ] {
         let mut times = Vec::with_capacity(LOOKS);
         for _ in 0..LOOKS {
-            let url = format!("http://{}{path}", world.host.address);
             let started = Instant::now();
-            let answer = world.http.get(url).header("cookie", &cookie).send().await?;
+            let answer = world.http.get(world.url(&path)).header("cookie", &cookie).send().await?;
             let status = answer.status();
             let page = answer.bytes().await?;
-            times.push(started.elapsed());
+            times.push(ms(started.elapsed()));
             anyhow::ensure!(status.is_success() && page.len() > 500, "{path}: {status}");
         }
         let what = format!("page: {name} ({STACKS} stacks, {} runs)", STACKS * RUNS_EACH);
-        row(&what, &ms(median(times)), "< 50 ms");
+        report.add(&what, "ms", &[median(times)], &[Target::AtMost(50.0)]);
     }
-    world.host.stop().await;
     Ok(())
 }
 
 /// Writes stacks and runs as settings and the scheduler would. Answers a run.
-async fn fill(world: &World) -> anyhow::Result<RunId> {
-    let store = &world.host.system.store;
+async fn fill(data: &Path) -> anyhow::Result<RunId> {
+    let table = LocalTable::in_file(&data.join("table.db"))?;
+    let store = gantry_local::table::open(&table.config()).await?;
     let first = store.stack_by_slug(&"s0".parse()?).await?.context("there is no stack")?.value;
     let now = gantry_setup::Clock::system().now();
     let mut one = None;
@@ -130,13 +140,16 @@ fn run_of(stack: &Stack, number: u64, at: Timestamp) -> anyhow::Result<Run> {
 }
 
 async fn sign_in(world: &World) -> anyhow::Result<String> {
-    let url = format!("http://{}/sign-in", world.host.address);
     let http = reqwest::Client::builder()
         .timeout(std::time::Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build()?;
-    let answer = http.post(url).form(&[("key", world.key()), ("next", "")]).send().await?;
+    let answer = http
+        .post(world.url("/sign-in"))
+        .form(&[("key", world.key.as_str()), ("next", "")])
+        .send()
+        .await?;
     let cookie = answer.headers().get("set-cookie").context("the key was not taken")?;
     Ok(cookie.to_str()?.split(';').next().unwrap_or_default().to_owned())
 }

@@ -1,14 +1,13 @@
 //! The webhook's function against its floor: warm, and from a cold start.
 
 use crate::{
+    build::Build,
     lambda::{Function, aws, serve},
-    median, ms, program, row,
+    median, ms,
+    report::{Report, Target},
 };
 use serde_json::Value;
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Instant};
 
 const EVENT: &str = include_str!("../../events/webhook.json");
 /// Before measuring, so that connections are there.
@@ -18,13 +17,17 @@ const ROUNDS: usize = 20;
 const REQUESTS_A_ROUND: usize = 100;
 const STARTS: usize = 30;
 
-pub(crate) async fn measure(programs: &Path) -> anyhow::Result<()> {
+pub(crate) async fn measure(builds: &[Build], report: &mut Report) -> anyhow::Result<()> {
     let event: Value = serde_json::from_str(EVENT)?;
     let aws = serve(aws()).await?;
-    let names = ["gantry-webhook", "gantry-bench-floor", "gantry-bench-empty"];
+    let webhooks = builds.iter().map(|build| build.program("gantry-webhook"));
+    let beside = ["gantry-bench-floor", "gantry-bench-empty"];
+    let beside = beside.iter().map(|name| builds[0].program(name));
+    let programs: Vec<PathBuf> = webhooks.chain(beside).collect::<Result<_, _>>()?;
+
     let mut warm = Vec::new();
-    for name in names {
-        let mut function = Function::start(&program(programs, name)?, &aws).await?;
+    for program in &programs {
+        let mut function = Function::start(program, &aws).await?;
         for _ in 0..WARM_UP {
             function.invoke(&event).await?;
         }
@@ -33,32 +36,33 @@ pub(crate) async fn measure(programs: &Path) -> anyhow::Result<()> {
     for _ in 0..ROUNDS {
         for (function, times) in &mut warm {
             for _ in 0..REQUESTS_A_ROUND {
-                times.push(function.invoke(&event).await?);
+                times.push(ms(function.invoke(&event).await?));
             }
         }
     }
-    let medians: Vec<Duration> = warm.into_iter().map(|(_, times)| median(times)).collect();
-    report("webhook, warm, one request", &medians, 1.25);
+    let warm = warm.into_iter().map(|(_, times)| times).collect();
+    tell(report, "webhook, warm, one request", warm, 1.0);
 
-    let mut cold = vec![Vec::new(); names.len()];
+    let mut cold = vec![Vec::new(); programs.len()];
     for _ in 0..STARTS {
-        for (name, times) in names.iter().zip(&mut cold) {
+        for (program, times) in programs.iter().zip(&mut cold) {
             let started = Instant::now();
-            let mut function = Function::start(&program(programs, name)?, &aws).await?;
+            let mut function = Function::start(program, &aws).await?;
             function.invoke(&event).await?;
-            times.push(started.elapsed());
+            times.push(ms(started.elapsed()));
         }
     }
-    let medians: Vec<Duration> = cold.into_iter().map(median).collect();
-    report("webhook, start of the process to its first answer", &medians, 1.3);
+    tell(report, "webhook, start of the process to its first answer", cold, 1.15);
     Ok(())
 }
 
-fn report(what: &str, medians: &[Duration], target: f64) {
-    let [webhook, floor, empty] = medians else { return };
-    let ratio = webhook.as_secs_f64() / floor.as_secs_f64();
-    row(what, &ms(*webhook), "");
-    row("  floor: the raw body to SQS", &ms(*floor), "");
-    row("  a function that does nothing", &ms(*empty), "");
-    row("  webhook / floor", &format!("{ratio:.2}"), &format!("≤ {target}"));
+/// `times` are the builds', then the floor's, then the empty function's.
+fn tell(report: &mut Report, what: &str, times: Vec<Vec<f64>>, target: f64) {
+    let medians: Vec<f64> = times.into_iter().map(median).collect();
+    let [webhooks @ .., floor, empty] = medians.as_slice() else { return };
+    let ratios: Vec<f64> = webhooks.iter().map(|webhook| webhook / floor).collect();
+    report.add(what, "ms", webhooks, &[]);
+    report.add("  floor: the raw body to SQS", "ms", &[*floor], &[]);
+    report.add("  a function that does nothing", "ms", &[*empty], &[]);
+    report.add("  webhook / floor", "", &ratios, &[Target::AtMost(target)]);
 }
