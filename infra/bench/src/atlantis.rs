@@ -116,7 +116,7 @@ impl Row {
             let what = format!("{name}: {what}");
             report.beside("Atlantis", &what, unit, &[*own, *atlantis], &[target]);
             if !baseline.is_empty() {
-                report.add("  beside the baseline", unit, gantries, &[]);
+                report.add(&what, unit, gantries, &[]);
             }
         }
     }

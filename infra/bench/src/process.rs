@@ -9,7 +9,7 @@ use std::{collections::HashMap, fs};
 pub(crate) fn processor(root: u32) -> anyhow::Result<f64> {
     let ticks_a_second =
         sysconf(SysconfVar::CLK_TCK)?.context("nobody knows how long a tick is")?;
-    let mut all = HashMap::new();
+    let mut all: HashMap<u32, (u32, u64)> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(id) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };

@@ -59,7 +59,7 @@ pub(crate) async fn one(builds: &[Build], report: &mut Report) -> anyhow::Result
     report.add("push to first status at GitLab, idle", "ms", &times, &target);
     for (kind, counts) in reads {
         let each: Vec<f64> = counts.iter().map(|count| count / PUSHES as f64).collect();
-        report.add(&format!("  GitLab reads a push: GET {kind}"), "", &each, &[]);
+        report.add(&format!("GitLab reads a push: GET {kind}"), "", &each, &[]);
     }
     Ok(())
 }

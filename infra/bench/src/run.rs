@@ -54,18 +54,23 @@ pub(crate) async fn measure(builds: &[Build], report: &mut Report) -> anyhow::Re
     let name = format!("{RESOURCES} terraform_data");
     report.add(&format!("{name}, init, plan and show by hand"), "ms", &[by_hand], &[]);
     report.add(&format!("{name}, a preview, first to last state"), "ms", &own, &[]);
-    report.add("  more than by hand", "ms", &more, &[Target::AtMost(60.0)]);
+    report.add(
+        &format!("{name}, a preview, more than by hand"),
+        "ms",
+        &more,
+        &[Target::AtMost(60.0)],
+    );
     let target = [Target::AtMost(280.0)];
     report.add(&format!("{name}, merge request to complete comment"), "ms", &whole, &target);
     for (part, time) in medians(&alone) {
-        report.add(&format!("  by hand: {part}"), "ms", &[time], &[]);
+        report.add(&format!("{name}, by hand: {part}"), "ms", &[time], &[]);
     }
     let mut with = with.iter().map(|rounds| medians(rounds));
     let (own, baseline) = (with.next().unwrap_or_default(), with.next().unwrap_or_default());
     for (part, time) in own {
         let other = baseline.iter().find(|(name, _)| *name == part).map(|(_, time)| *time);
         let values: Vec<f64> = [time].into_iter().chain(other).collect();
-        report.add(&format!("  {part}"), "ms", &values, &[]);
+        report.add(&format!("{name}, a preview: {part}"), "ms", &values, &[]);
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ pub(crate) async fn measure(builds: &[Build], report: &mut Report) -> anyhow::Re
         }
     }
     let warm = warm.into_iter().map(|(_, times)| times).collect();
-    tell(report, "webhook, warm, one request", warm, 1.0);
+    tell(report, "webhook, warm", warm, 1.0);
 
     let mut cold = vec![Vec::new(); programs.len()];
     for _ in 0..STARTS {
@@ -52,7 +52,7 @@ pub(crate) async fn measure(builds: &[Build], report: &mut Report) -> anyhow::Re
             times.push(ms(started.elapsed()));
         }
     }
-    tell(report, "webhook, start of the process to its first answer", cold, 1.15);
+    tell(report, "webhook, cold", cold, 1.15);
     Ok(())
 }
 
@@ -62,7 +62,7 @@ fn tell(report: &mut Report, what: &str, times: Vec<Vec<f64>>, target: f64) {
     let [webhooks @ .., floor, empty] = medians.as_slice() else { return };
     let ratios: Vec<f64> = webhooks.iter().map(|webhook| webhook / floor).collect();
     report.add(what, "ms", webhooks, &[]);
-    report.add("  floor: the raw body to SQS", "ms", &[*floor], &[]);
-    report.add("  a function that does nothing", "ms", &[*empty], &[]);
-    report.add("  webhook / floor", "", &ratios, &[Target::AtMost(target)]);
+    report.add(&format!("{what}: its floor, the raw body to SQS"), "ms", &[*floor], &[]);
+    report.add(&format!("{what}: a function that does nothing"), "ms", &[*empty], &[]);
+    report.add(&format!("{what}: webhook / floor"), "", &ratios, &[Target::AtMost(target)]);
 }
