@@ -19,7 +19,8 @@ const STYLE: &str = "svg { font: 13px system-ui, sans-serif; fill: #333; backgro
 
 /// The picture as SVG.
 pub(crate) fn of(sizes: &[(usize, Touched)]) -> String {
-    let lines: [(&str, &str, fn(&Touched) -> f64); 3] = [
+    type Figure = fn(&Touched) -> f64;
+    let lines: [(&str, &str, Figure); 3] = [
         ("seconds", "#2f81f7", |touched| touched.seconds),
         ("GitLab calls", "#d9730d", |touched| touched.gitlab),
         ("table requests", "#2da44e", |touched| touched.table.unwrap_or_default()),

@@ -56,8 +56,9 @@ impl Forge {
     pub(crate) async fn pack(&self) -> anyhow::Result<()> {
         let repositories = self.folder.path().join("fake-gitlab/repositories");
         let repository = repositories.join(format!("{}.git", self.project));
-        let packed = Command::new("git").arg("-C").arg(repository).args(["repack", "-adq"]);
-        let packed = packed.status().await?;
+        let mut repack = Command::new("git");
+        repack.arg("-C").arg(repository).args(["repack", "-adq"]);
+        let packed = repack.status().await?;
         anyhow::ensure!(packed.success(), "git repack: {packed}");
         Ok(())
     }
