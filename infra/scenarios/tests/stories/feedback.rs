@@ -238,3 +238,49 @@ story!(the_gate_waits_for_every_affected_stack_as_long_as_it_takes, |mut w| asyn
     w.expect_status(project, &commit, "gantry", "success");
     w
 });
+
+/// What GitLab is asked and told for a preview that takes less than two seconds, from the push to the
+/// finished comment: nothing twice, and nothing that is another thing a moment later.
+#[tokio::test]
+async fn a_short_preview_takes_few_calls() {
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.gitlab.take_requests();
+        let commit = w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+        let iid = w.open(project, "change").await;
+        w.expect_status(project, &commit, "gantry", "success");
+        w.expect_status(project, &commit, "gantry/network", "success");
+        assert!(w.note(project, iid).contains("network"));
+        let calls: Vec<_> = w.gitlab.take_requests();
+        let calls: Vec<_> = calls.iter().map(|c| format!("{} {}", c.method, c.path)).collect();
+        // A process that ends does some of it again.
+        assert!(calls.len() <= 12 || w.ended() > 0, "{} calls: {calls:#?}", calls.len());
+        w
+    })
+    .await;
+}
+
+/// The gate says at once that something goes on; what else is a moment later another thing waits.
+#[tokio::test]
+async fn what_goes_on_is_told_once_it_lasts() {
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.hold("network");
+        let commit = w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
+        let iid = w.open(project, "change").await;
+        w.expect_status(project, &commit, "gantry/network", "running: Planning");
+        assert!(w.note(project, iid).contains("network"));
+        w.plans("network", gantry_scenarios::Planned::Clean);
+        w.release("network");
+        w.settle().await;
+        w.expect_status(project, &commit, "gantry", "success");
+        let told = |name: &str| {
+            w.gitlab.statuses(project, &commit).iter().filter(|s| s.name == name).count()
+        };
+        assert_eq!((told("gantry"), told("gantry/network")), (1, 1), "no second job");
+        w
+    })
+    .await;
+}
