@@ -13,8 +13,8 @@ mod remembered;
 mod status;
 
 use gantry_connection::{Connected, Connection, NotConnected};
-use gantry_domain::{ProjectId, text::names::Prefix};
-use gantry_gitlab::{Error as GitlabError, Project};
+use gantry_domain::text::names::Prefix;
+use gantry_gitlab::Error as GitlabError;
 use gantry_objects::Objects;
 use gantry_queue::{Context, Failure, FeedbackMessage, Handler, Message, Sender};
 use gantry_secrets::Signer;
@@ -23,7 +23,6 @@ use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, k
 use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::OnceCell;
 
 /// What the publisher works with.
 #[derive(Clone)]
@@ -79,7 +78,7 @@ impl Handler for Publisher {
         let sender = self.deps.sender.following(context.hops);
         let was_interrupted = context.receive_count > 1;
         let deps = Deps { sender, ..self.deps.clone() };
-        let work = Work { deps, target, was_interrupted, project: OnceCell::new() };
+        let work = Work { deps, target, was_interrupted };
         for _ in 0..ROUNDS {
             let counters = work.deps.store.counters(&work.target).await?;
             let want = counters.want;
@@ -148,8 +147,6 @@ pub(crate) struct Work {
     pub(crate) target: String,
     /// It was begun before, and GitLab may know more than what is remembered.
     pub(crate) was_interrupted: bool,
-    /// The project's settings, once they were read.
-    project: OnceCell<Project>,
 }
 
 impl Work {
@@ -175,15 +172,6 @@ impl Work {
             self.deps.store.note_health("publisher", outage, self.deps.clock.now()).await?;
         }
         done
-    }
-
-    /// The target's project, which is read once.
-    pub(crate) async fn project(
-        &self,
-        gitlab: &Client,
-        project: ProjectId,
-    ) -> Result<&Project, Trouble> {
-        self.project.get_or_try_init(|| async { Ok(gitlab.project(project).await?) }).await
     }
 
     /// Trouble at GitLab is no poison: the item gets its next time, and the message is done.

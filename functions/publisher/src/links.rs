@@ -35,7 +35,7 @@ impl Work {
         let is_public = match known.filter(|known| known.is_believed(now)) {
             Some(known) => known.is_public,
             None => {
-                let is_public = self.project(gitlab, project).await?.is_public();
+                let is_public = gitlab.project_lately(project).await?.is_public();
                 let seen = ProjectVisibility { project, is_public, asked_at: now };
                 let _written =
                     self.deps.store.write(vec![Write::put(key, Expect::Any, &seen)?]).await?;

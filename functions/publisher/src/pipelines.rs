@@ -11,7 +11,7 @@ use gantry_domain::{
 };
 use gantry_gitlab::Error;
 use gantry_store::scheduler::Subject;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The pipelines of a commit, as far as they are there.
 pub(crate) struct Found {
@@ -22,14 +22,15 @@ pub(crate) struct Found {
 
 impl Work {
     /// Looks up the pipelines for everything that the commit is the head of. `may_make` allows to
-    /// have GitLab make an external one where there is none.
+    /// have GitLab make an external one where there is none. Without `own_ci` nobody else makes one,
+    /// and what was read of a merge request some seconds ago still holds.
     pub(crate) async fn pipelines(
         &self,
         client: &Client,
         project: ProjectId,
         commit: &CommitSha,
         subjects: &[Subject],
-        may_make: bool,
+        (own_ci, may_make): (bool, bool),
     ) -> Result<Found, Trouble> {
         let mut found = Found { pipelines: Vec::new(), may_come: false };
         let has_tracked = subjects.iter().any(|s| s.to_tracked && s.merge_request.is_none());
@@ -41,7 +42,11 @@ impl Work {
         let mut of_merge_requests = BTreeSet::new();
         for subject in subjects.iter().filter(|s| is_shown(s)) {
             let Some(iid) = subject.merge_request else { continue };
-            let Some(live) = client.merge_request(project, iid).await? else { continue };
+            let live = match own_ci {
+                true => client.merge_request(project, iid).await?,
+                false => client.merge_request_lately(project, iid).await?,
+            };
+            let Some(live) = live else { continue };
             if live.sha.as_ref() != Some(commit) {
                 continue;
             }
@@ -59,6 +64,8 @@ impl Work {
                 shows: previews,
             });
         }
+        // The newest of each branch.
+        let mut newest = BTreeMap::new();
         for subject in subjects.iter().filter(|s| is_shown(s)) {
             let is_tracked = subject.to_tracked && subject.merge_request.is_none();
             let place = (subject.fork_of, subject.branch.clone());
@@ -67,20 +74,28 @@ impl Work {
             }
             let shows = if is_tracked { tracked } else { previews };
             let fork = subject.fork_of;
-            let there =
-                client.pipelines(fork.unwrap_or(project), commit, Some(&subject.branch)).await;
-            let newest = match there {
-                Ok(pipelines) => pipelines.into_iter().next(),
-                // A fork that the token does not reach: the note says it all.
-                Err(Error::Forbidden { .. } | Error::NotFound { .. }) if fork.is_some() => continue,
-                Err(error) => return Err(error.into()),
+            let newest = match newest.get(&place) {
+                Some(known) => *known,
+                None => {
+                    let there = client
+                        .pipelines(fork.unwrap_or(project), commit, Some(&subject.branch))
+                        .await;
+                    let there = match there {
+                        Ok(pipelines) => pipelines.first().map(|pipeline| pipeline.id),
+                        // A fork that the token does not reach: the note says it all.
+                        Err(Error::Forbidden { .. } | Error::NotFound { .. }) if fork.is_some() => {
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
+                    };
+                    newest.insert(place, there);
+                    there
+                }
             };
             let git_ref = Some(subject.branch.clone());
             let sha = commit.clone();
             match newest {
-                Some(newest) => {
-                    found.add(Pipeline { fork, id: Some(newest.id), sha, git_ref, shows });
-                }
+                Some(id) => found.add(Pipeline { fork, id: Some(id), sha, git_ref, shows }),
                 None if may_make => found.add(Pipeline { fork, id: None, sha, git_ref, shows }),
                 None => found.may_come = true,
             }
@@ -96,7 +111,7 @@ impl Work {
         project: ProjectId,
         commit: &CommitSha,
     ) -> Result<bool, Trouble> {
-        let settings = self.project(client, project).await?;
+        let settings = client.project_lately(project).await?;
         if !settings.has_ci() {
             return Ok(false);
         }

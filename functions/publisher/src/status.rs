@@ -144,7 +144,7 @@ impl Work {
         let heads = heads(&subjects)?;
         let found = match memory.value.found_lately(&heads, now) {
             Some(pipelines) => Found { pipelines, may_come: false },
-            None => self.pipelines(gitlab, project, commit, &subjects, may_make).await?,
+            None => self.pipelines(gitlab, project, commit, &subjects, (own_ci, may_make)).await?,
         };
 
         let settings = self.deps.store.get::<ProjectEntry>(&keys::project(project)).await?;
@@ -350,7 +350,7 @@ impl Work {
         if !is_candidate {
             return Ok(false);
         }
-        Ok(self.project(gitlab, project).await?.only_allow_merge_if_pipeline_succeeds)
+        Ok(gitlab.project_lately(project).await?.only_allow_merge_if_pipeline_succeeds)
     }
 }
 

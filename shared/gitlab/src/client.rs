@@ -1,7 +1,7 @@
 //! The transport: one call in, one typed answer or [`Error`] out.
 
 use crate::{
-    ApiHost, Compare, Download, Error, MergeRequest, RateLimits,
+    ApiHost, Compare, Download, Error, MergeRequest, Project, RateLimits,
     absent::Named,
     call::Call,
     connect::{CALL_SECONDS, CONNECT_SECONDS, no_answer},
@@ -88,6 +88,7 @@ pub(crate) struct Answers {
     /// By project, both sides, and whether it goes straight from one to the other.
     pub(crate) compared: Recent<(ProjectId, String, CommitSha, bool), Compare>,
     pub(crate) merge_requests: Recent<(ProjectId, MergeRequestIid), MergeRequest>,
+    pub(crate) projects: Recent<ProjectId, Project>,
 }
 
 impl Client {

@@ -116,7 +116,17 @@ struct Member {
 impl Client {
     /// A project by its id.
     pub async fn project(&self, project: ProjectId) -> Result<Project, Error> {
-        self.json(Call::project(Method::GET, project, &[])).await
+        let found: Project = self.json(Call::project(Method::GET, project, &[])).await?;
+        self.recent().projects.keep(project, self.now(), found.clone());
+        Ok(found)
+    }
+
+    /// The same, which may be some seconds old: for what is shown, never for what is decided.
+    pub async fn project_lately(&self, project: ProjectId) -> Result<Project, Error> {
+        match self.recent().projects.find(&project, self.now()) {
+            Some(found) => Ok(found),
+            None => self.project(project).await,
+        }
     }
 
     /// A project by its path (`group/sub/app`). Keep the id: paths change.
