@@ -20,7 +20,7 @@ use gantry_queue::{Context, Failure, FeedbackMessage, Handler, Message, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::Clock;
 use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, keys};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
 
@@ -258,6 +258,12 @@ impl Work {
 pub(crate) struct Memory<T> {
     expect: Expect,
     pub(crate) value: T,
+}
+
+/// Whether a nudge that was sent for `next` is still to come, and comes in time for `at`.
+pub(crate) fn comes_before(next: Option<Timestamp>, at: Timestamp, now: Timestamp) -> bool {
+    // One that comes a little too early, by another machine's clock, is not waited for again.
+    next.is_some_and(|next| next > now + SignedDuration::from_secs(1) && next <= at)
 }
 
 /// An answer that repeating will not change soon: GitLab's own words, kept for people.

@@ -1,6 +1,6 @@
 //! The one note of a merge request.
 
-use crate::{Client, Done, Memory, Trouble, Work, client, links::Links, refusal};
+use crate::{Client, Done, Memory, Trouble, Work, client, comes_before, links::Links, refusal};
 use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
@@ -108,7 +108,7 @@ impl Work {
         };
         let (place, before) = ((project, iid), memory.value.refusal.take());
         let now = self.deps.clock.now();
-        let waits_until = waits_until(&input, &memory.value).filter(|until| *until > now);
+        let waits_until = waits_until(&input, &memory.value, now).filter(|until| *until > now);
         let body = note::render(&input);
         let digest = hex::encode(Sha256::digest(body.as_bytes()));
         let is_news = is_wanted && memory.value.body.as_deref() != Some(&digest);
@@ -160,13 +160,13 @@ impl Work {
         memory: &mut Memory<NoteMemory>,
     ) -> Result<(), Trouble> {
         let now = self.deps.clock.now();
-        if memory.value.looks_at.is_some_and(|next| next >= now && next <= at) {
+        if comes_before(memory.value.looks_at, at, now) {
             return Ok(());
         }
-        memory.value.looks_at = Some(at);
-        self.remember(memory).await?;
         let nudge = FeedbackMessage::Note { project, iid, want: 0 };
-        Ok(self.deps.sender.send_later(nudge, at.duration_since(now).unsigned_abs()).await?)
+        self.deps.sender.send_later(nudge, at.duration_since(now).unsigned_abs()).await?;
+        memory.value.looks_at = Some(at);
+        self.remember(memory).await
     }
 
     /// Edits the note, or finds it again by its marker, or makes it. A note whose making timed out
@@ -280,9 +280,9 @@ impl Work {
     }
 }
 
-/// While runs go on, the note says how they get on now and then only; it says at once how the last of
-/// them ends, or that one waits for a person.
-fn waits_until(input: &NoteInput, memory: &NoteMemory) -> Option<Timestamp> {
+/// While runs go on, the note says how they get on now and then only; what the last of them comes to,
+/// it says at once.
+fn waits_until(input: &NoteInput, memory: &NoteMemory, now: Timestamp) -> Option<Timestamp> {
     let runs = || input.stacks.iter().chain(&input.tracked).map(|stack| &stack.run);
     if !runs().any(RunView::goes_on) {
         return None;
@@ -290,7 +290,9 @@ fn waits_until(input: &NoteInput, memory: &NoteMemory) -> Option<Timestamp> {
     let begun = runs().map(|run| run.created_at).min()? + PASSING;
     let stacks = i64::try_from(runs().count()).unwrap_or(i64::MAX);
     let pause = BETWEEN_EDITS.max(SignedDuration::from_secs(stacks / STACKS_A_SECOND));
-    Some(memory.written_at.map_or(begun, |at| begun.max(at + pause)))
+    let next = memory.written_at.map_or(begun, |at| begun.max(at + pause));
+    // A clock may be set back.
+    Some(next.min(now + pause))
 }
 
 /// What the stack does once something is merged into a branch of the project.

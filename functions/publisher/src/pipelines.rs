@@ -22,8 +22,9 @@ pub(crate) struct Found {
 
 impl Work {
     /// Looks up the pipelines for everything that the commit is the head of. `may_make` allows to
-    /// have GitLab make an external one where there is none. Without `own_ci` nobody else makes one,
-    /// and what was read of a merge request some seconds ago still holds.
+    /// have GitLab make an external one where there is none. Without `own_ci`, only a
+    /// fork's CI may make one for the merge request itself, and what was read of it some seconds ago
+    /// still holds.
     pub(crate) async fn pipelines(
         &self,
         client: &Client,
@@ -42,7 +43,7 @@ impl Work {
         let mut of_merge_requests = BTreeSet::new();
         for subject in subjects.iter().filter(|s| is_shown(s)) {
             let Some(iid) = subject.merge_request else { continue };
-            let live = match own_ci {
+            let live = match own_ci || subject.fork_of.is_some() {
                 true => client.merge_request(project, iid).await?,
                 false => client.merge_request_lately(project, iid).await?,
             };
@@ -111,7 +112,7 @@ impl Work {
         project: ProjectId,
         commit: &CommitSha,
     ) -> Result<bool, Trouble> {
-        let settings = client.project_lately(project).await?;
+        let settings = client.project(project).await?;
         if !settings.has_ci() {
             return Ok(false);
         }

@@ -1,6 +1,6 @@
 //! Statuses of one (project, commit), the gate among them.
 
-use crate::{Client, Done, Memory, Trouble, Work, client, pipelines::Found};
+use crate::{Client, Done, Memory, Trouble, Work, client, comes_before, pipelines::Found};
 use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, ProjectId, StackId,
@@ -30,8 +30,9 @@ use std::{
 const CI_MAY_TAKE: SignedDuration = SignedDuration::from_secs(15);
 /// What was found so lately is not looked up again: less than until the first late look.
 const RECENT: SignedDuration = SignedDuration::from_secs(4);
-/// So many posts are remembered together. Of those that nobody remembers, because the process ended,
-/// the ends are looked up, and GitLab refuses all others as being there.
+/// So many posts of stacks are remembered together. Of those that nobody remembers, because the
+/// process ended, the ends are looked up, and GitLab refuses all others as being there. That the gate
+/// waits is remembered at once: what follows may be its end.
 const TOGETHER: usize = 10;
 /// After the first post, the pipelines of a project with CI of its own are looked up again: one
 /// that came later gets the present state too.
@@ -82,7 +83,9 @@ impl StatusMemory {
     /// The commit's pipelines, all of them there, where they were found lately.
     fn found_lately(&self, subjects: &str, now: Timestamp) -> Option<Vec<Pipeline>> {
         let found = self.found.as_ref()?;
-        let is_recent = now.duration_since(found.at) < RECENT && found.subjects == subjects;
+        // A clock may be set back.
+        let is_recent = (SignedDuration::ZERO..RECENT).contains(&now.duration_since(found.at))
+            && found.subjects == subjects;
         let pipelines: Vec<_> =
             found.pipelines.iter().map(|pipeline| self.posted.resolve(pipeline)).collect();
         let are_there = !pipelines.is_empty() && pipelines.iter().all(|found| found.id.is_some());
@@ -173,12 +176,12 @@ impl Work {
             if closed.contains(&post.pipeline) {
                 continue;
             }
-            if count % TOGETHER == TOGETHER - 1 {
+            let is_begun_gate = post.run.is_none() && !post.state.is_final();
+            let posted = self.post(connected, project, &post, &mut memory).await;
+            if posted.is_err() || is_begun_gate || count % TOGETHER == TOGETHER - 1 {
                 self.remember(&mut memory).await?;
             }
-            let Some(error) = self.post(connected, project, &post, &mut memory).await? else {
-                continue;
-            };
+            let Some(error) = posted? else { continue };
             if error.is_of_all() {
                 closed.push(post.pipeline);
             }
@@ -192,18 +195,17 @@ impl Work {
         }
         let held = held.and_then(|since| next_look_for_runs(since, now));
         let wait = wait_for_pipelines(&mut memory.value, found.may_come, own_ci).or(held);
-        let passing =
-            passing.filter(|at| memory.value.looks_at.is_none_or(|next| next < now || next > *at));
-        memory.value.looks_at = passing.or(memory.value.looks_at);
         if !found.may_come {
             memory.value.keep_found(heads, found.pipelines, now);
         }
-        self.remember(&mut memory).await?;
-        let passing = passing.map(|at| at.duration_since(now).unsigned_abs());
-        for wait in wait.into_iter().chain(passing) {
+        let passing = passing.filter(|at| !comes_before(memory.value.looks_at, *at, now));
+        let in_a_moment = passing.map(|at| at.duration_since(now).unsigned_abs());
+        for wait in wait.into_iter().chain(in_a_moment) {
             let nudge = FeedbackMessage::Status { project, commit: commit.clone(), want: 0 };
             self.deps.sender.send_later(nudge, wait).await?;
         }
+        memory.value.looks_at = passing.or(memory.value.looks_at);
+        self.remember(&mut memory).await?;
         Ok(Done { runs: runs.len(), refused })
     }
 
@@ -275,7 +277,6 @@ impl Work {
             }
             Err(error) => {
                 memory.value.unsure = true;
-                self.remember(memory).await?;
                 return Err(error.into());
             }
         };
@@ -350,7 +351,7 @@ impl Work {
         if !is_candidate {
             return Ok(false);
         }
-        Ok(gitlab.project_lately(project).await?.only_allow_merge_if_pipeline_succeeds)
+        Ok(gitlab.project(project).await?.only_allow_merge_if_pipeline_succeeds)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     job::{Care, Job, Progress},
     log::Log,
     providers, rescue, root, size,
-    sources::{Sources, Unpacked},
+    sources::{self, Sources, Unpacked},
     state::{self, Rescue},
     testing, warnings,
 };
@@ -24,7 +24,6 @@ use gantry_engine::{
     terraform::EXIT_CHANGED,
     workspace::{self, Packed},
 };
-use gantry_setup::Clock;
 use std::{
     fs::File,
     io::Read,
@@ -63,10 +62,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     let hooks = job.claim.hooks.clone();
     fetch_source(job).await?;
     let mut terraform = job.make_terraform().await?;
-    if let Some((_, unpacked)) = &job.source {
-        // Before the run's code begins.
-        tokio::time::sleep(unpacked.settles_in(Clock::system().now().into())).await;
-    }
+    settle_source(job).await?;
 
     job.hooks("before_init", &hooks.before_init, &terraform).await?;
     cli_config::settle(job, &mut terraform).await?;
@@ -179,8 +175,10 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
             .map_err(|e| Failure::api("The source could not be fetched", e))
     })
     .await?;
-    // Without confinement, what a run leaves behind can reach what is kept for others.
-    let keeps = job.config.confinement.is_some();
+    // Nothing of a run may reach what is kept for others, nor go on with what it gives back.
+    let keeps = job.config.confinement.is_some()
+        && job.processes.are_known()
+        && sources::tells_changes(&job.config.work);
     let (work, run) = (job.config.work.clone(), job.folders.run.clone());
     let (run_type, user) = (job.claim.run_type, job.config.user);
     let (left_out, source) = spawn_blocking(move || {
@@ -189,7 +187,7 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
             None => files::digest_of(File::open(&archive)?)?.0,
         };
         let sources = Sources::new(&work, &digest, run_type);
-        let there = if keeps { sources.take(&run, &into)? } else { None };
+        let there = if keeps { sources.take(&run, &into) } else { None };
         let (left_out, unpacked) = match there {
             Some(unpacked) => (unpacked.left_out.clone(), Some(unpacked)),
             None => {
@@ -215,6 +213,19 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
     for link in left_out {
         job.log.say(&format!("left out a link that leads outside the source: {link}"));
     }
+    Ok(())
+}
+
+/// Before the run's code begins.
+async fn settle_source(job: &mut Job) -> Result<(), Failure> {
+    let Some((sources, unpacked)) = job.source.take() else { return Ok(()) };
+    let run = job.folders.run.clone();
+    let settled = spawn_blocking(move || {
+        unpacked.settle(&run).map(|()| (sources, unpacked)).inspect_err(|error| {
+            tracing::warn!(%error, "the source is not kept for other runs");
+        })
+    });
+    job.source = settled.await.map_err(std::io::Error::other)?.ok();
     Ok(())
 }
 

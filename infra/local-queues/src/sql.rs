@@ -17,7 +17,8 @@ CREATE TABLE IF NOT EXISTS messages (
     body TEXT NOT NULL,
     sent_at INTEGER NOT NULL,
     visible_at INTEGER NOT NULL,
-    receives INTEGER NOT NULL DEFAULT 0
+    receives INTEGER NOT NULL DEFAULT 0,
+    waits INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_queue ON messages (queue, seq);
 CREATE INDEX IF NOT EXISTS by_group ON messages (queue, grp, visible_at);
@@ -49,7 +50,14 @@ pub(super) fn prepare(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(32);
-    connection.execute_batch(SCHEMA)
+    connection.execute_batch(SCHEMA)?;
+    // A file of before.
+    let has_waits = "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'waits'";
+    if connection.query_row(has_waits, [], |row| row.get::<_, i64>(0))? == 0 {
+        connection
+            .execute_batch("ALTER TABLE messages ADD COLUMN waits INTEGER NOT NULL DEFAULT 0")?;
+    }
+    Ok(())
 }
 
 pub(super) fn forget_old_dedups(connection: &Connection, now: i64) -> Result<()> {
@@ -113,7 +121,7 @@ pub(super) fn receive(
         )?
         .collect::<Result<_>>()?;
     let mut update = connection.prepare_cached(
-        "UPDATE messages SET receives = receives + 1, visible_at = ?2 WHERE seq = ?1
+        "UPDATE messages SET receives = receives + 1, visible_at = ?2, waits = 0 WHERE seq = ?1
          RETURNING seq, grp, dedup, body, sent_at, receives",
     )?;
     seqs.into_iter()
@@ -152,15 +160,18 @@ pub(super) fn change_visibility(
     let (seq, receives) = parts(receipt);
     connection
         .prepare_cached(
-            "UPDATE messages SET visible_at = ?4 WHERE seq = ?1 AND receives = ?2 AND queue = ?3",
+            "UPDATE messages SET visible_at = ?4, waits = 1
+             WHERE seq = ?1 AND receives = ?2 AND queue = ?3",
         )?
         .execute(params![seq, receives, queue.as_str(), until])?;
     Ok(())
 }
 
-/// Ends the invisibility of what was received; what is only delayed stays so.
+/// Ends the invisibility of what was received and does not wait, as it was told to; what is only
+/// delayed stays so.
 pub(super) fn take_back(connection: &Connection, now: i64) -> Result<()> {
-    let sql = "UPDATE messages SET visible_at = ?1 WHERE receives > 0 AND visible_at > ?1";
+    let sql = "UPDATE messages SET visible_at = ?1
+               WHERE receives > 0 AND waits = 0 AND visible_at > ?1";
     connection.execute(sql, params![now])?;
     Ok(())
 }

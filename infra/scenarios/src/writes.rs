@@ -80,7 +80,8 @@ impl Reader {
         let name = text(&write.answer, "name");
         // The address is that of a run: another one may end in the same way.
         let said = ["status", "description", "target_url"].map(|name| text(&write.answer, name));
-        let said = said.join(" ");
+        // The address may carry a key.
+        let said = said.join(" ").split('?').next().unwrap_or_default().to_owned();
         let before = self.statuses.entry((pipeline, name)).or_default();
         if before.last().is_some_and(|(_, last)| *last == said) {
             self.wrong.push(format!("said twice: {write}"));

@@ -52,6 +52,11 @@ impl Processes {
         Self(Arc::new(Kind::Unknown))
     }
 
+    /// Whether [`end`](Self::end) ends all of them, whatever they have become.
+    pub fn are_known(&self) -> bool {
+        !matches!(*self.0, Kind::Unknown)
+    }
+
     pub(crate) fn spawn(&self, command: Command) -> io::Result<Child> {
         match &*self.0 {
             #[cfg(target_os = "linux")]

@@ -161,9 +161,9 @@ async fn version_once(
     cache: &Path,
     confinement: Option<&Confinement>,
 ) -> io::Result<String> {
-    let kept = cache.join(VERSIONS);
-    let mut all: BTreeMap<PathBuf, Asked> =
-        fs::read(&kept).ok().and_then(|all| serde_json::from_slice(&all).ok()).unwrap_or_default();
+    let all = fs::read(cache.join(VERSIONS)).ok();
+    let all = all.and_then(|all| serde_json::from_slice(&all).ok());
+    let mut all: BTreeMap<PathBuf, Asked> = all.unwrap_or_default();
     let found = fs::metadata(program)?;
     let asked = |version: String| Asked {
         inode: found.ino(),
@@ -177,16 +177,27 @@ async fn version_once(
         return Ok(known.version.clone());
     }
     let version = version_of(program, path, confinement).await?;
-    let file = program.to_owned();
-    let is_itself = tokio::task::spawn_blocking(move || is_itself(tool, &file));
-    if is_itself.await.map_err(io::Error::other)?? {
-        all.insert(program.to_owned(), asked(version.clone()));
-        files::make_folder(cache, 0o700)?;
-        let mut new = tempfile::NamedTempFile::new_in(cache)?;
-        serde_json::to_writer(&mut new, &all)?;
-        new.persist(kept)?;
+    all.insert(program.to_owned(), asked(version.clone()));
+    let (cache, program) = (cache.to_owned(), program.to_owned());
+    let keep = move || match is_itself(tool, &program)? {
+        true => keep(&cache, &all),
+        false => Ok(()),
+    };
+    let kept = tokio::task::spawn_blocking(keep).await.map_err(io::Error::other).flatten();
+    if let Err(error) = kept {
+        // It is asked again next time.
+        tracing::warn!(%error, "the version of a program could not be kept");
     }
     Ok(version)
+}
+
+fn keep(cache: &Path, all: &BTreeMap<PathBuf, Asked>) -> io::Result<()> {
+    // The programs in it are for the user that executes runs, too.
+    files::make_folder(cache, 0o755)?;
+    let mut new = tempfile::NamedTempFile::new_in(cache)?;
+    serde_json::to_writer(&mut new, all)?;
+    new.persist(cache.join(VERSIONS))?;
+    Ok(())
 }
 
 /// Whether the program is the tool: what starts one of several versions of it may say another one

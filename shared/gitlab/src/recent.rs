@@ -8,7 +8,7 @@ use std::{
 
 /// How long an answer is recent: a push and its merge request come together, and so does all that is
 /// then said of them.
-pub(crate) const RECENT: SignedDuration = SignedDuration::from_secs(4);
+const RECENT: SignedDuration = SignedDuration::from_secs(4);
 /// How many answers are kept.
 const KEPT: usize = 16;
 
@@ -28,7 +28,9 @@ impl<K: PartialEq, V: Clone> Recent<K, V> {
 
     pub(crate) fn find(&self, asked: &K, now: Timestamp) -> Option<V> {
         let mut all = self.all();
-        all.retain(|(_, at, _)| now.duration_since(*at) < RECENT);
+        // A clock may be set back.
+        let is_recent = |at| (SignedDuration::ZERO..RECENT).contains(&now.duration_since(at));
+        all.retain(|(_, at, _)| is_recent(*at));
         all.iter().find(|(known, ..)| known == asked).map(|(.., answer)| answer.clone())
     }
 
@@ -53,10 +55,14 @@ mod tests {
         assert_eq!(recent.find(&"a", second(5)), Some(2), "the newest");
         assert_eq!(recent.find(&"b", second(5)), None);
         assert_eq!(recent.find(&"a", second(6)), None);
+        recent.keep("a", second(9), 3);
+        assert_eq!(recent.find(&"a", second(8)), None, "the clock was set back");
+        let numbered = Recent::default();
         for n in 0..20 {
-            recent.keep("c", second(n), 3);
-            recent.keep("d", second(n), 4);
+            numbered.keep(n, second(1), n);
+            numbered.keep(n, second(1), n);
         }
-        assert_eq!(recent.all().len(), 2, "one of each");
+        assert_eq!(numbered.all().len(), KEPT, "one of each");
+        assert_eq!((numbered.find(&19, second(1)), numbered.find(&3, second(1))), (Some(19), None));
     }
 }

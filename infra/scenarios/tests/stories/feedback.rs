@@ -246,6 +246,8 @@ async fn a_short_preview_takes_few_calls() {
     run_test_in(&[Mode::PLAIN], |mut w| async move {
         let project = w.plain_project("acme/network");
         w.stack(project, "network", "infra", StackOptions::default()).await;
+        // What is read of a project is believed for hours.
+        w.push(project, "before", "infra/main.tf", "# before").await;
         w.gitlab.take_requests();
         let commit = w.dev.push(project, "change", "infra/main.tf", "# one").unwrap();
         let iid = w.open(project, "change").await;
@@ -255,7 +257,7 @@ async fn a_short_preview_takes_few_calls() {
         let calls: Vec<_> = w.gitlab.take_requests();
         let calls: Vec<_> = calls.iter().map(|c| format!("{} {}", c.method, c.path)).collect();
         // A process that ends does some of it again.
-        assert!(calls.len() <= 12 || w.ended() > 0, "{} calls: {calls:#?}", calls.len());
+        assert!(calls.len() <= 13 || w.ended() > 0, "{} calls: {calls:#?}", calls.len());
         w
     })
     .await;

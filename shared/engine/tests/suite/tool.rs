@@ -157,6 +157,14 @@ async fn a_program_is_asked_once_for_its_version_where_it_is_the_tool_itself() {
         assert_eq!(world.find(Tool::OpenTofu, None).await.unwrap().version, "1.9.2");
     }
     assert_eq!(asked().lines().count(), 4, "another program of the same name");
+
+    // What is downloaded beside it is for every user.
+    let found = world.find(Tool::OpenTofu, Some("1.2.3")).await.unwrap();
+    let folders = found.program.ancestors().skip(1).take(3);
+    for folder in folders {
+        let mode = fs::metadata(folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755, "{}", folder.display());
+    }
 }
 
 #[tokio::test]

@@ -73,8 +73,7 @@ impl Client {
     /// What changed from one commit to another; none when the repository lacks one of them.
     /// `straight` compares the two (a push); otherwise `from` is replaced by the merge base
     /// (what `to` would change if merged). `from` is a commit or a branch's name, which saves
-    /// asking for its head. One that was made in the last seconds is not made again: what `to` adds
-    /// stays the same whatever is pushed to a branch that is named, unless that is `to` itself.
+    /// asking for its head.
     pub async fn compare(
         &self,
         project: ProjectId,
@@ -86,13 +85,8 @@ impl Client {
             .query("from", from.as_ref())
             .query("to", to)
             .query("straight", straight);
-        let asked = (project, from.as_ref().to_owned(), to.clone(), straight);
-        if let Some(known) = self.recent().compared.find(&asked, self.now()) {
-            return Ok(Some(known));
-        }
         let what = Thing::Comparison.of(project);
-        let body =
-            self.unless_absent(what, self.bytes(call.clone()), self.bytes(call.clone())).await?;
+        let body = self.unless_absent(what, self.bytes(call.clone()), self.bytes(call)).await?;
         let Some(body) = body else { return Ok(None) };
         let Some(body) = body else {
             return Ok(Some(Compare {
@@ -102,9 +96,7 @@ impl Client {
                 line: CommitLine::default(),
             }));
         };
-        let compare: Compare = self.decode::<Answer>(Some(&body))?.into();
-        self.recent().compared.keep(asked, self.now(), compare.clone());
-        Ok(Some(compare))
+        self.decode::<Answer>(Some(&body)).map(|answer| Some(answer.into()))
     }
 
     /// The newest commit that two have in their histories; none when there is none, or the
