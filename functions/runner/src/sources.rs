@@ -294,6 +294,7 @@ mod tests {
     use std::{
         fs::File,
         os::unix::fs::{PermissionsExt, symlink},
+        time::SystemTime,
     };
 
     /// What somebody does to a folder.

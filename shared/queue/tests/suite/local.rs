@@ -234,6 +234,22 @@ async fn what_a_killed_process_had_received_is_taken_back_at_once() {
     assert_eq!(names(&queues.peek(Q).unwrap()), ["a-1", "a-2"]);
 }
 
+/// GitLab may have asked for the wait.
+#[tokio::test]
+async fn what_waits_goes_on_waiting_when_its_process_is_gone() {
+    let (queues, hand) = queues();
+    send(&queues, &hand, vec![nudge("a", 1)]).await;
+    let received = queues.receive(Q, 1, MINUTE).unwrap();
+    queues.change_visibility(Q, &received[0].receipt, 2 * MINUTE).await.unwrap();
+    queues.take_back().unwrap();
+    hand.advance(MINUTE);
+    assert!(queues.receive(Q, 10, MINUTE).unwrap().is_empty());
+    hand.advance(MINUTE);
+    assert_eq!(names(&queues.receive(Q, 10, MINUTE).unwrap()), ["a-1"]);
+    queues.take_back().unwrap();
+    assert_eq!(names(&queues.receive(Q, 10, MINUTE).unwrap()), ["a-1"], "in flight once more");
+}
+
 /// The same with a process that really dies.
 #[test]
 fn what_a_killed_process_was_told_is_there() {
