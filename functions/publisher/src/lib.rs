@@ -79,8 +79,12 @@ impl Handler for Publisher {
         let was_interrupted = context.receive_count > 1;
         let deps = Deps { sender, ..self.deps.clone() };
         let work = Work { deps, target, was_interrupted };
+        let mut counters = work.deps.store.counters(&work.target).await?;
+        if counters.has_done(message.number()) {
+            // An earlier nudge has shown it already.
+            return Ok(());
+        }
         for _ in 0..ROUNDS {
-            let counters = work.deps.store.counters(&work.target).await?;
             let want = counters.want;
             let done = match work.bring_up_to_date(&message).await {
                 Ok(done) => done,
@@ -99,6 +103,7 @@ impl Handler for Publisher {
             if done.runs > MANY_RUNS {
                 return work.nudge_later(&message, BETWEEN_LARGE_LOOKS).await;
             }
+            counters = work.deps.store.counters(&work.target).await?;
         }
         work.nudge_later(&message, Duration::from_secs(1)).await
     }
@@ -217,7 +222,9 @@ impl Work {
         self.deps.store.nudge_sent(&self.target, counters.want, now).await?;
         self.deps.store.look_again(&self.target, at + SignedDuration::from_secs(5)).await?;
         if wait <= LONGEST_DELAY {
-            self.deps.sender.send_later(message.clone(), wait).await?;
+            // Of a number that nothing has shown yet.
+            let message = message.clone().numbered(counters.want);
+            self.deps.sender.send_later(message, wait).await?;
         }
         Ok(())
     }

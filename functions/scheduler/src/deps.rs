@@ -129,12 +129,23 @@ impl Deps {
     /// Records that a target at GitLab is out of date, and nudges the publisher unless a nudge is
     /// on its way. `nudge` names the target; its own `want` does not matter.
     pub(crate) async fn raise(&self, nudge: FeedbackMessage) -> Result<(), Failure> {
+        self.raise_within(nudge, SignedDuration::ZERO).await
+    }
+
+    /// The same for what need not be shown before that time is over.
+    pub(crate) async fn raise_within(
+        &self,
+        nudge: FeedbackMessage,
+        wait: SignedDuration,
+    ) -> Result<(), Failure> {
         let target = nudge.target();
-        let now = self.now();
-        if let Some(number) = self.store.raise_want(&target, now).await? {
-            self.sender.send(nudge.numbered(number)).await?;
-            self.store.nudge_sent(&target, number, now).await?;
+        let at = self.now() + wait;
+        let Some(number) = self.store.raise_want(&target, at).await? else { return Ok(()) };
+        let nudge = nudge.numbered(number);
+        match wait.is_zero() {
+            true => self.sender.send(nudge).await?,
+            false => self.sender.send_later(nudge, wait.unsigned_abs()).await?,
         }
-        Ok(())
+        Ok(self.store.nudge_sent(&target, number, at).await?)
     }
 }

@@ -20,7 +20,8 @@ pub struct Counters {
     pub want: i64,
     /// The `want` that GitLab shows.
     pub done: i64,
-    /// The `want` that the last nudge was sent for, and when.
+    /// The `want` that the last nudge was sent for, and when it comes: one that was sent with a delay
+    /// is still to come.
     nudged: i64,
     nudged_at: i64,
     /// Since when GitLab refuses something of it, in milliseconds; 0 when it does not.
@@ -55,6 +56,11 @@ const LATEST: SignedDuration = SignedDuration::from_hours(1);
 const REFUSALS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 impl Counters {
+    /// Whether GitLab shows what a nudge of that number was sent for.
+    pub fn has_done(&self, number: Option<i64>) -> bool {
+        number.is_some_and(|number| self.done >= number)
+    }
+
     fn read(numbers: &HashMap<String, i64>) -> Self {
         let number = |name| numbers.get(name).copied().unwrap_or(0);
         Self {
@@ -93,23 +99,20 @@ pub enum Published {
 }
 
 impl Store {
-    /// Records that `target` is out of date. Answers the number of a nudge that must be sent now;
-    /// none when one is on its way.
-    pub async fn raise_want(
-        &self,
-        target: &str,
-        now: Timestamp,
-    ) -> Result<Option<i64>, StoreError> {
+    /// Records that `target` is out of date. Answers the number of a nudge that must be sent, to come
+    /// at `at` at the latest; none when one is on its way that does.
+    pub async fn raise_want(&self, target: &str, at: Timestamp) -> Result<Option<i64>, StoreError> {
         let key = keys::feedback(target);
-        let counters = Counters::read(&self.raise(&key, "want", now + NUDGE_LOST_AFTER).await?);
-        let is_recent =
-            now.as_millisecond() - counters.nudged_at < NUDGE_LOST_AFTER.as_millis() as i64;
+        let counters = Counters::read(&self.raise(&key, "want", at + NUDGE_LOST_AFTER).await?);
+        let late = at.as_millisecond() - counters.nudged_at;
+        let comes_in_time = (0..NUDGE_LOST_AFTER.as_millis() as i64).contains(&late);
         // A want whose nudge was never sent, because its sender died, is not one on its way.
-        let on_its_way = counters.nudged > counters.done && is_recent;
+        let on_its_way = counters.nudged > counters.done && comes_in_time;
         Ok((!on_its_way).then_some(counters.want))
     }
 
-    /// Remembers that a nudge for `target` was sent, with the number that it was asked for with.
+    /// Remembers that a nudge for `target` was sent that comes at `now`, with the number that it was
+    /// asked for with.
     pub async fn nudge_sent(
         &self,
         target: &str,

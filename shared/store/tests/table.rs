@@ -261,6 +261,21 @@ async fn feedback_is_nudged_once_and_never_forgotten() {
 }
 
 #[tokio::test]
+async fn what_is_to_be_shown_at_once_does_not_wait_for_a_nudge_that_comes_later() {
+    let store = store().await;
+    let target = "status:1:abc";
+    assert_eq!(store.raise_want(target, at(2)).await.unwrap(), Some(1));
+    store.nudge_sent(target, 1, at(2)).await.unwrap();
+    assert_eq!(store.raise_want(target, at(3)).await.unwrap(), None, "it comes in time");
+    assert_eq!(store.raise_want(target, at(1)).await.unwrap(), Some(3), "it comes too late");
+    store.nudge_sent(target, 3, at(1)).await.unwrap();
+    assert_eq!(store.published(target, 3, at(1)).await.unwrap(), Published::UpToDate);
+    let counters = store.counters(target).await.unwrap();
+    assert!(counters.has_done(Some(1)), "the later nudge finds nothing to do");
+    assert!(!counters.has_done(Some(4)) && !counters.has_done(None));
+}
+
+#[tokio::test]
 async fn failures_of_a_message_are_counted_until_it_is_handled() {
     use gantry_setup::failures::FailureCounts as _;
     let store = store().await;

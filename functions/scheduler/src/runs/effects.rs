@@ -4,6 +4,7 @@ use super::Runs;
 use crate::nudges::distinct;
 use gantry_domain::{
     MergeRequestIid, ProjectId, StackId,
+    feedback::PASSING,
     run::{
         Effect, Interest, Position, Run, RunState, RunType,
         recheck::{CLAIM_TIMEOUT, recheck_at},
@@ -158,11 +159,16 @@ impl Runs<'_> {
     async fn tell_gitlab(&self, run: &Run) -> Result<(), Failure> {
         // What was uploaded is no commit's: GitLab shows nothing of it.
         let Some(project) = run.project().filter(|_| run.upload.is_none()) else { return Ok(()) };
-        self.deps
-            .raise(FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 })
-            .await?;
+        let wait = match run.state {
+            // What lasts less is not shown.
+            RunState::Preparing | RunState::Initializing | RunState::Planning => PASSING,
+            _ => SignedDuration::ZERO,
+        };
+        let status = FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 };
+        self.deps.raise_within(status, wait).await?;
         for iid in self.merge_requests_of(project, run).await? {
-            self.deps.raise(FeedbackMessage::Note { project, iid, want: 0 }).await?;
+            let note = FeedbackMessage::Note { project, iid, want: 0 };
+            self.deps.raise_within(note, wait).await?;
         }
         if run.applied {
             for iid in self.previewed_before(run).await? {

@@ -65,6 +65,14 @@ impl FeedbackMessage {
         }
     }
 
+    /// The number of the counter that made it necessary; none where GitLab is to be looked at whatever
+    /// was shown.
+    pub fn number(&self) -> Option<i64> {
+        let (Self::Status { want, .. } | Self::Note { want, .. } | Self::Environment { want, .. }) =
+            self;
+        i64::try_from(*want).ok().filter(|want| *want > 0)
+    }
+
     /// The same with the number of the counter that made it necessary.
     #[must_use]
     pub fn numbered(mut self, number: i64) -> Self {
