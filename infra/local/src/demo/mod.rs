@@ -128,7 +128,8 @@ pub async fn run(
     tool: Option<Tool>,
     once: bool,
 ) -> anyhow::Result<bool> {
-    let tool = choose(tool, &config.path)?;
+    let path = config.path.clone();
+    let tool = choose(tool, &path)?;
     config.data_dir = config.data_dir.join("demo");
     let held = config.hold()?;
     held.empty()?;
@@ -149,6 +150,8 @@ pub async fn run(
     let secrets = FileSecrets::new(host.secrets_file.clone());
     let key =
         secrets.get(SecretName::AdminKey).await?.context("the first access key is missing")?;
+    let version = tool::version_on_path(tool, &path).await?;
+    say(&format!("{} {version}\n{}", tool.name(), access(&host)));
     let world = World::new(gitlab, format!("http://{}", host.address), key, tool)?;
     let world = world.with_outside(outside)?;
     let all_there = tokio::select! {
@@ -189,18 +192,28 @@ fn choose(wanted: Option<Tool>, path: &str) -> anyhow::Result<Tool> {
 
 fn afterwards(world: &World, host: &Host) -> String {
     let clone = world.gitlab.clone_url(world.network);
-    let (gitlab, gantry) = (world.gitlab.base_url(), &world.gantry);
+    let gitlab = world.gitlab.base_url();
     let path = world.gitlab.project_path(world.network);
     format!(
-        "\nNow it's your turn. Both servers stay up until you press Ctrl-C.\n\
+        "\nNow it's your turn. Both servers stay up until you press Ctrl-C; the next start begins \
+         anew.\n\
          \x20 GitLab     {gitlab}/{path}\n\
-         \x20 Gantry     {gantry}   (sign in with \"admin-key\" from {})\n\n\
+         {}\n\n\
          Try it:\n\
          \x20 git clone {clone} network && cd network\n\
          \x20 git switch -c wider && perl -pi -e 's/10.0/10.9/' network/main.tf\n\
          \x20 git commit -am 'Widen the network' && git push -u origin wider\n\
-         and open a merge request in GitLab.",
-        host.secrets_file.display()
+         Open a merge request in GitLab, merge it, and confirm the deploy in Gantry.",
+        access(host)
+    )
+}
+
+/// Where the pages are, and how to sign in.
+fn access(host: &Host) -> String {
+    let (address, secrets) = (host.address, host.secrets_file.display());
+    format!(
+        "\x20 Gantry     http://{address}   (sign in with the key that this prints:\n\
+         \x20   python3 -c 'import json; print(json.load(open(\"{secrets}\"))[\"admin-key\"])')"
     )
 }
 

@@ -162,15 +162,18 @@ pub fn render(input: &NoteInput) -> String {
     };
     note += &format!("### Gantry: {}{failing}\n\n", plain(&of_gate(&runs).description));
     note += &context(input, &stacks);
-    if !stacks.is_empty() {
-        let rows = stacks.iter().map(|s| (importance(&s.run), row(s))).collect();
-        note += "\n| Stack | Result | + | ~ | − | Run |\n|---|---|---:|---:|---:|---|\n";
-        note += &table(rows, BUDGET * 4 / 10, "stack");
-    }
     let is_merged = input.state == MergeRequestState::Merged;
     let started = input.tracked.iter().filter(|s| is_merged && s.level != CommentLevel::None);
     let started: Vec<&NoteStack> = started.collect();
     note += &tracked(&started);
+    if !stacks.is_empty() {
+        if is_merged {
+            note += "\nThe plan before the merge:\n";
+        }
+        let rows = stacks.iter().map(|s| (importance(&s.run), row(s))).collect();
+        note += "\n| Stack | Result | + | ~ | − | Run |\n|---|---|---:|---:|---:|---|\n";
+        note += &table(rows, BUDGET * 4 / 10, "stack");
+    }
     note += &next_step(input, &stacks, &started);
     // Where space is short, what failed and what changes keep their place.
     let mut sections: Vec<(u8, Section)> = stacks
@@ -198,7 +201,7 @@ fn context(input: &NoteInput, stacks: &[&NoteStack]) -> String {
         MergeRequestState::Merged if input.tracked.is_empty() => {
             out += "\n**Merged.** Runs started by the merge will be linked here.\n";
         }
-        MergeRequestState::Merged => out += "\n**Merged.** The merge started the runs below.\n",
+        MergeRequestState::Merged => out += "\n**Merged.**\n",
         MergeRequestState::Closed => {
             out += "\n**Closed without merging.** None of this will be applied.\n";
         }
@@ -398,7 +401,7 @@ fn tracked(stacks: &[&NoteStack]) -> String {
             (importance(run), row)
         })
         .collect();
-    "\nRuns after the merge:\n\n| Stack | Result | Run |\n|---|---|---|\n".to_owned()
+    "\nThe merge started:\n\n| Stack | Result | Run |\n|---|---|---|\n".to_owned()
         + &table(rows, BUDGET * 2 / 10, "run")
 }
 

@@ -201,19 +201,21 @@ fn after_the_merge_and_after_closing() {
 
     Plan for commit 01234567, 2 commits behind `main`.
 
-    **Merged.** The merge started the runs below.
+    **Merged.**
 
-    | Stack | Result | + | ~ | − | Run |
-    |---|---|---:|---:|---:|---|
-    | <code>network</code> | ✅ Planned | 0 | 1 | 0 | [run](https://gantry.example/runs/network) |
-
-    Runs after the merge:
+    The merge started:
 
     | Stack | Result | Run |
     |---|---|---|
     | <code>db</code> | ❌ Apply failed: No quota | [run](https://gantry.example/runs/db) |
     | <code>network</code> | ⏳ Needs confirmation: 1 to add, 0 to change, 0 to destroy | [run](https://gantry.example/runs/network) |
     | <code>web</code> | ✅ Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings | [run](https://gantry.example/runs/web) |
+
+    The plan before the merge:
+
+    | Stack | Result | + | ~ | − | Run |
+    |---|---|---:|---:|---:|---|
+    | <code>network</code> | ✅ Planned | 0 | 1 | 0 | [run](https://gantry.example/runs/network) |
 
     **Next:** to be confirmed: `network`. Somebody with the role “deploy” opens the run, and confirms or discards it.
 
