@@ -105,10 +105,25 @@ async fn look(page: &Page, name: &str, screen: Screen, wrong: &mut Vec<String>) 
     if size.as_f64().unwrap_or(f64::MAX) > LARGEST as f64 {
         wrong.push(format!("{name}: {size} bytes"));
     }
-    let overflow =
-        page.run("return document.documentElement.scrollWidth - window.innerWidth").await;
+    // A phone shows a page that is too wide as a whole, and is as wide as that for `window`.
+    let overflow = page
+        .run("const page = document.documentElement; return page.scrollWidth - page.clientWidth")
+        .await;
     if overflow.as_i64().unwrap_or(1) > 0 {
         wrong.push(format!("{name} {screen:?} is {overflow} pixels too wide"));
+    }
+    let broken = page
+        .run(
+            "return [...document.querySelectorAll('td code')].filter((code) => {
+               const range = document.createRange();
+               range.selectNodeContents(code);
+               const lines = new Set([...range.getClientRects()].map((line) => line.top));
+               return /^\\w{1,20}$/.test(code.textContent) && lines.size > 1;
+             }).map((code) => code.textContent)",
+        )
+        .await;
+    for word in broken.as_array().into_iter().flatten() {
+        wrong.push(format!("{name} {screen:?} breaks {word}"));
     }
     page.picture(name).await;
 }
