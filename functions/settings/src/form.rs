@@ -69,10 +69,11 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// What should have been there, by serde's words. They begin with what was, which may be a secret.
+/// What should have been there, by serde's words without their backticks. They begin with what was,
+/// which may be a secret.
 fn expected(words: &str) -> String {
     match words.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("Must be {expected}"),
+        Some((_, expected)) => format!("Must be {}", expected.replace('`', "")),
         None => words.to_owned(),
     }
 }

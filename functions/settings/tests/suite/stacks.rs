@@ -338,7 +338,7 @@ async fn everything_wrong_is_said_in_one_answer() {
     colour "Unknown field; allowed: name, slug, provider, project, branch, project_root, comment, description, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, timeouts, project_globs, apply_role, autodeploy, on_push, on_tag, tracked_queue, mention, local_previews, manage_state, hooks, variables, version"
     name "The name gives the slug network, which is already taken. Enter a slug as well."
     project "Not found at GITLAB, or not visible to the user project_1_bot_abc. Make it a member of the project."
-    tool "Must be `terraform` or `opentofu`"
+    tool "Must be terraform or opentofu"
     variables[0].runs "Choose which runs get the secret. all: previews get it too, and a plan executes the branch's code, so anyone who can push can read it. tracked: only runs of the tracked branch get it."
     variables[0].value "Enter a value. There is no secret value to keep."
     "#);
