@@ -236,12 +236,12 @@ async fn a_secret_that_cannot_be_masked_is_said_so() {
       {
         "level": "warning",
         "what": "The secret PIN cannot be masked",
-        "meaning": "The value has fewer than 6 characters, so it is not hidden in logs, plans and notes."
+        "meaning": "The value has fewer than 6 characters, so it is not hidden in logs, plans and comments."
       },
       {
         "level": "warning",
         "what": "The secret DB cannot be masked",
-        "meaning": "The value is a document in which no single value has 6 or more characters. Only the document as a whole is hidden in logs, plans and notes; the values inside it are not."
+        "meaning": "The value is a document in which no single value has 6 or more characters. Only the document as a whole is hidden in logs, plans and comments; the values inside it are not."
       }
     ]
     "#);

@@ -45,12 +45,12 @@ impl Weakness {
         match self {
             Self::TooShort => {
                 "The value has fewer than 6 characters, so it is not hidden in logs, plans and \
-                 notes."
+                 comments."
             }
             Self::NothingLongEnough => {
                 "The value is a document in which no single value has 6 or more characters. Only \
-                 the document as a whole is hidden in logs, plans and notes; the values inside it \
-                 are not."
+                 the document as a whole is hidden in logs, plans and comments; the values \
+                 inside it are not."
             }
         }
     }
