@@ -59,7 +59,7 @@ struct HookList {
 }
 
 /// The part of the addresses, and of the navigation, that pages of this kind have.
-fn place(kind: Kind) -> &'static str {
+pub(super) fn place(kind: Kind) -> &'static str {
     match kind {
         Kind::Stack => "stacks",
         Kind::Module => "modules",

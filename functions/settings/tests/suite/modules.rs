@@ -249,8 +249,11 @@ async fn an_address_that_no_tool_takes_is_not_offered() {
         let source = host.map(|host| format!("{host}/acme/network/aws"));
         assert_eq!(usage.contains("source"), source.is_some(), "{usage}");
         assert!(source.is_none_or(|source| usage.contains(&source)), "{usage}");
+        let credentials = host.map(|host| format!("credentials \"{host}\" {{"));
+        assert!(credentials.is_none_or(|block| usage.contains(&block)), "{usage}");
         let check = browser.get("/stacks/network/check").await.expect(200).text;
         assert_eq!(check.contains(&why), host.is_none(), "{check}");
+        assert!(check.contains("modules/network\">Back to the module</a>"), "{check}");
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     page,
     shell::{Frame, Shell},
     show::{Moment, short, size},
+    stack_form::place,
 };
 use crate::{
     app::App,
@@ -23,7 +24,7 @@ use crate::{
     gitlab::detached,
     refusal::{Answer, Refusal},
     runs::{self, ListQuery},
-    stacks,
+    stacks::{self, Kind},
 };
 use askama::Template;
 use axum::{
@@ -394,6 +395,9 @@ fn variables(stack: &Stack) -> Vec<(String, String, &'static str)> {
 #[template(path = "stack_check.html")]
 struct Check {
     shell: Shell,
+    /// The part of the address of the page that it belongs to.
+    place: &'static str,
+    word: &'static str,
     slug: String,
     findings: Vec<stacks::Finding>,
     /// None where the code is not at GitLab.
@@ -407,12 +411,14 @@ pub(crate) async fn check(
     Path(slug): Path<String>,
 ) -> Answer<Response> {
     let stack = stacks::find(&app, &slug).await?.value;
+    let kind = Kind::of(&stack);
+    let (place, word) = (place(kind), kind.word());
     let integration = app.store.integration().await?.map(|found| found.value);
     if let Some(why) = detached(&stack, integration.as_ref()) {
         let detail = format!("Nothing runs because {why}.");
-        return Err(Refusal::conflict("The stack is detached", detail));
+        return Err(Refusal::conflict(&format!("The {word} is detached"), detail));
     }
     let (findings, hook) = stacks::inspect(&app, &stack).await?;
-    let shell = frame.shell("stacks", format!("Checks for {}", stack.settings.name));
-    Ok(page(&Check { shell, slug, findings, hook }))
+    let shell = frame.shell(place, format!("Checks for {}", stack.settings.name));
+    Ok(page(&Check { shell, place, word, slug, findings, hook }))
 }
