@@ -76,6 +76,12 @@ fn draw(
     differences: Vec<(String, String, String)>,
 ) -> Response {
     let mut variables = form.variables();
+    for row in &mut variables {
+        // The API's words are none that the list offers.
+        if row.runs.is_empty() && row.runs_error.is_some() {
+            row.runs_error = Some(variables::choose_runs(kind).to_owned());
+        }
+    }
     let filled = variables.len();
     variables.extend((filled..filled + SPARE_ROWS).map(|at| VariableRow {
         at,

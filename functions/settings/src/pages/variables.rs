@@ -4,7 +4,7 @@ use super::{
     fields::{Fields, Row},
     kept::TYPE_AGAIN,
 };
-use crate::form::Errors;
+use crate::{form::Errors, stacks::Kind};
 use gantry_domain::stack::DotEnv;
 use serde_json::{Map, Value, json};
 
@@ -27,6 +27,22 @@ pub(super) fn lost(fields: &Fields) -> Errors {
     let is_lost = |(_, row): &(usize, Value)| row.get("kept").is_some();
     let error = |(place, _)| (format!("variables[{place}].value"), TYPE_AGAIN.to_owned());
     rows(fields).into_iter().enumerate().filter(is_lost).map(error).collect()
+}
+
+/// What is said where nobody chose which runs get a secret, in the words of the list beside it.
+pub(super) fn choose_runs(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Stack => {
+            "Choose which runs get the secret. With \"all runs\", previews get it too, and a plan \
+             executes the branch's code, so anyone who can push can read it. With \"deploys only\", \
+             previews do not get it."
+        }
+        Kind::Module => {
+            "Choose which runs get the secret. With \"all runs\", the tests of every branch get it, \
+             and they execute the branch's code, so anyone who can push can read it. With \"runs of \
+             the branch only\", the tests of merge requests and other branches do not get it."
+        }
+    }
 }
 
 /// The variables of the text that was pasted become rows like those that were typed; its other lines

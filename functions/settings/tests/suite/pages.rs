@@ -368,6 +368,7 @@ async fn the_first_steps_are_made_with_forms_alone() {
         "value=\"a..b\"",
         "Use only letters",
         "Choose which runs get the secret",
+        "deploys only&#34;, previews do not get it.",
         "value=\"1A\"",
     ] {
         assert!(wrong.contains(part), "{part}: {wrong}");
