@@ -314,7 +314,7 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
         None => format!("{}, the version on the runner", stack.settings.tool.command()),
     };
     let on_push = match stack.settings.on_push {
-        OnPush::Tracked => "deploys: plans, and applies once confirmed",
+        OnPush::Tracked => "deploys",
         OnPush::Proposed => "only shows a preview",
     };
     let applies = if stack.settings.autodeploy { "automatically" } else { "once confirmed" };
