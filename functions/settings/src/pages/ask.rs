@@ -101,15 +101,21 @@ pub(crate) async fn unlink(frame: Frame) -> Response {
 
 /// `GET /gitlab/rotate?end=&force=`
 pub(crate) async fn rotate(frame: Frame, Params(about): Params<About>) -> Response {
+    if about.end.is_some() {
+        let ends = "The previous secret stops working now. Webhooks that still use it are refused; \
+                    the current secret stays.";
+        return page(&Question {
+            shell: frame.shell("gitlab", "Revoke the webhook's previous secret?"),
+            words: vec![ends.to_owned()],
+            action: "gitlab/rotate".to_owned(),
+            fields: vec![("end", "on".to_owned())],
+            label: "Revoke",
+            back: "gitlab".to_owned(),
+        });
+    }
     let mut fields = Vec::new();
-    let words = if about.end.is_some() {
-        fields.push(("end", "on".to_owned()));
-        "The previous secret stops working now. Webhooks that still use it are refused; the \
-         current secret stays."
-    } else {
-        "Webhooks created by Gantry get the new secret at once; the others are listed, and must be \
-         updated by hand. The old secret works for seven more days."
-    };
+    let words = "Webhooks created by Gantry get the new secret at once; the others are listed, and \
+                 must be updated by hand. The old secret works for seven more days.";
     let mut words = vec![words.to_owned()];
     if about.force.is_some() {
         fields.push(("force", "on".to_owned()));

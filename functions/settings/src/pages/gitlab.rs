@@ -193,7 +193,7 @@ pub(crate) async fn rotate(
         shell: frame.shell("gitlab", "The webhook's secret"),
         said,
         back: "gitlab?show=secrets".to_owned(),
-        to: "Show the new secret".to_owned(),
+        to: "Show the current secret".to_owned(),
     };
     let mut response = self::page(&page);
     response.extensions_mut().insert(Done::new(outcome));

@@ -348,6 +348,7 @@ async fn the_first_steps_are_made_with_forms_alone() {
     let page = browser.get("/gitlab").await.expect(200).text;
     assert!(page.contains("/webhooks/gitlab") && page.contains("gitlab_project_hook"));
     assert!(!page.contains("id=\"secret\""), "the secret is shown when asked for");
+    assert!(page.contains("<dt>Signing token</dt>"), "{page}");
     let page = browser.get("/gitlab?show=secrets").await.expect(200).text;
     assert!(page.contains("id=\"secret\"") && !page.contains(&w.token));
 

@@ -31,12 +31,7 @@ async fn what_cannot_be_undone_is_asked_once_before_it_is_done() {
     for (form, fields, words, button) in [
         ("/keys/delete", format!("key={id}"), "Revoke the key read?", "Revoke"),
         ("/gitlab/unlink", String::new(), "waiting runs are canceled", "Unlink"),
-        (
-            "/gitlab/rotate",
-            "end=on".to_owned(),
-            "The previous secret stops working now.",
-            "Replace",
-        ),
+        ("/gitlab/rotate", "end=on".to_owned(), "The previous secret stops working now.", "Revoke"),
         ("/gitlab/rotate", String::new(), "works for seven more days", "Replace"),
         ("/operations/redrive", "queue=events".to_owned(), "Resend 1 message?", "Resend"),
         ("/stacks/network/catch-up", String::new(), "is discarded", "Catch up"),
