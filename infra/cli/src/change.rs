@@ -218,7 +218,7 @@ mod tests {
             url = …a -> …b…
         Outside of Terraform, aws_vpc.main is gone
         check.health failed: it is down
-        Plan: 1 to destroy, 2 to add, 1 to change.
+        Plan: 2 to add, 1 to change, 1 to destroy.
         "#);
         assert_eq!(text(&json!({})), "Plan: no changes.");
     }

@@ -270,10 +270,10 @@ mod tests {
         ];
         let said: Vec<_> = all.iter().map(outcome).collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        network#6 needs confirmation: 0 to destroy, 0 to add, 1 to change. To apply it: gantry confirm network#6. To discard it: gantry discard network#6.
-        network#6 is applied: 0 destroyed, 0 added, 1 changed.
+        network#6 needs confirmation: 0 to add, 1 to change, 0 to destroy. To apply it: gantry confirm network#6. To discard it: gantry discard network#6.
+        network#6 is applied: 0 added, 1 changed, 0 destroyed.
         network#6: no changes.
-        network#6 is previewed: 0 to destroy, 0 to add, 1 to change. To see all of it: gantry show network#6 --change.
+        network#6 is previewed: 0 to add, 1 to change, 0 to destroy. To see all of it: gantry show network#6 --change.
         network#6 is previewed: no changes.
         network#6 failed: Error: No such file. Fix the cause, then run `gantry plan network`.
         network#6 failed. Its apply was lost, and the stack is blocked: look at the state, then unblock the stack on its page.

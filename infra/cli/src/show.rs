@@ -171,7 +171,7 @@ mod tests {
         Type         Deploy
         Commit       4f1c2ab09d3e57f6a8b1c0d2e3f405162738495a (main)
         Reason       push to main, by ada
-        Plan         2 to destroy, 1 to add, 0 to change
+        Plan         1 to add, 0 to change, 2 to destroy
         Note         x is no longer sensitive
         Note         1 resource changed outside of OpenTofu.
         Note         1 warning while planning.

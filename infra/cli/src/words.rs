@@ -40,17 +40,17 @@ pub(crate) fn kind(kind: Kind) -> &'static str {
     }
 }
 
-/// What a plan would do, what is lost first: `2 to destroy, 1 to add, 0 to change`.
+/// What a plan would do, in Terraform's order: `1 to add, 0 to change, 2 to destroy`.
 pub(crate) fn to_do(delta: Delta) -> String {
     counts(
         delta,
-        ["to destroy", "to add", "to change", "to import", "to move", "to forget", "to invoke"],
+        ["to add", "to change", "to destroy", "to import", "to move", "to forget", "to invoke"],
     )
 }
 
-/// What an apply did: `2 destroyed, 1 added, 0 changed`.
+/// What an apply did: `1 added, 0 changed, 2 destroyed`.
 pub(crate) fn did(delta: Delta) -> String {
-    counts(delta, ["destroyed", "added", "changed", "imported", "moved", "forgotten", "invoked"])
+    counts(delta, ["added", "changed", "destroyed", "imported", "moved", "forgotten", "invoked"])
 }
 
 fn counts(delta: Delta, words: [&str; 7]) -> String {
@@ -58,9 +58,9 @@ fn counts(delta: Delta, words: [&str; 7]) -> String {
         return "no changes".to_owned();
     }
     let numbers = [
-        delta.destroy,
         delta.add,
         delta.change,
+        delta.destroy,
         delta.import,
         delta.moved,
         delta.forget,
@@ -128,10 +128,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_begin_with_what_is_lost() {
+    fn counts_come_in_terraforms_order() {
         let delta = Delta { add: 1, destroy: 2, import: 3, outputs: 1, ..Delta::default() };
-        assert_eq!(to_do(delta), "2 to destroy, 1 to add, 0 to change, 3 to import, 1 output");
-        assert_eq!(did(delta), "2 destroyed, 1 added, 0 changed, 3 imported, 1 output");
+        assert_eq!(to_do(delta), "1 to add, 0 to change, 2 to destroy, 3 to import, 1 output");
+        assert_eq!(did(delta), "1 added, 0 changed, 2 destroyed, 3 imported, 1 output");
         assert_eq!(to_do(Delta::default()), "no changes");
         assert_eq!([counted(1, "warning"), counted(2, "warning")], ["1 warning", "2 warnings"]);
     }

@@ -22,7 +22,7 @@ async fn a_plan_is_followed_until_a_person_has_to_decide() {
     let said = gantry.says("gantry plan network").await;
     assert_eq!(
         said.out,
-        "init\nplan: 1 to add\nnetwork#6 needs confirmation: 0 to destroy, 1 to add, 0 to change. To \
+        "init\nplan: 1 to add\nnetwork#6 needs confirmation: 1 to add, 0 to change, 0 to destroy. To \
          apply it: gantry confirm network#6. To discard it: gantry discard network#6.\n"
     );
     let begin = "network#6 was started: https://gantry.example.com/runs/r-8c41d7\n";
@@ -96,9 +96,9 @@ async fn a_confirmed_apply_is_followed_from_where_the_plan_ended() {
     let gantry = Gantry::start(Script { looks: applied(), log, ..Script::default() }).await;
     let said = gantry.says(&format!("gantry confirm {RUN} --yes")).await;
     assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(said.out, "the apply\nnetwork#6 is applied: 0 destroyed, 1 added, 0 changed.\n");
+    assert_eq!(said.out, "the apply\nnetwork#6 is applied: 1 added, 0 changed, 0 destroyed.\n");
     assert!(
-        said.err.starts_with("network#6 at 4f1c2ab0 (main): 0 to destroy, 1 to add, 0 to change\n"),
+        said.err.starts_with("network#6 at 4f1c2ab0 (main): 1 to add, 0 to change, 0 to destroy\n"),
         "{said:?}"
     );
     assert_eq!(gantry.posts(), ["POST /api/v1/runs/r-8c41d7/confirm"]);

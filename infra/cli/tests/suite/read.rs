@@ -28,7 +28,7 @@ async fn as_many_runs_are_listed_as_asked_for() {
     let lines: Vec<_> = said.out.lines().collect();
     assert_eq!(lines.len(), 3, "{said:?}");
     assert!(lines[1].starts_with("network#106  Needs confirmation  Deploy  4f1c2ab0  main"));
-    assert!(lines[1].contains("0 to destroy, 1 to add, 0 to change"), "{said:?}");
+    assert!(lines[1].contains("1 to add, 0 to change, 0 to destroy"), "{said:?}");
     let many = document(&gantry.says("gantry runs network --limit 101 --json").await.out);
     assert_eq!(many["runs"].as_array().unwrap().len(), 101);
     let said = gantry.says("gantry runs nothing").await;
@@ -112,7 +112,7 @@ async fn a_log_is_followed_until_the_run_has_ended() {
     assert_eq!(
         said.err,
         "network#6: planning\n\
-         network#6 needs confirmation: 0 to destroy, 1 to add, 0 to change. To apply it: gantry \
+         network#6 needs confirmation: 1 to add, 0 to change, 0 to destroy. To apply it: gantry \
          confirm network#6. To discard it: gantry discard network#6.\n\
          network#6: needs confirmation\n\
          network#6: applying\n\

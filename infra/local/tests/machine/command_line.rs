@@ -119,7 +119,7 @@ on_each_tool! {
         assert!(said.code == 2 && said.err.contains("--yes"), "{said:?}");
         let said = shell.says(&format!("confirm {run} --yes")).await;
         assert_eq!(said.code, 0, "{said:?}\n{}", w.told());
-        let end = "network#1 is applied: 0 destroyed, 1 added, 0 changed.\n";
+        let end = "network#1 is applied: 1 added, 0 changed, 0 destroyed.\n";
         assert!(said.out.ends_with(end), "{said:?}");
         let said = shell.says(&format!("confirm {run} --yes")).await;
         assert!(said.code == 1 && said.err.contains("does not wait for confirmation"), "{said:?}");
