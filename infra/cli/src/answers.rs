@@ -14,6 +14,9 @@ pub(crate) struct RunSummary {
     pub(crate) stack: String,
     #[serde(rename = "type")]
     pub(crate) kind: Kind,
+    /// It is a module's, which its tests carry out.
+    #[serde(default)]
+    pub(crate) module: bool,
     pub(crate) state: State,
     pub(crate) commit: String,
     pub(crate) git_ref: String,

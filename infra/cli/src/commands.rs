@@ -124,7 +124,7 @@ pub(crate) async fn stop(session: &mut Session, args: &Decide) -> Result<Ended, 
     tell(session, &name, &command, "stopped")
 }
 
-/// What is decided about.
+/// Says what is decided about.
 fn describe(session: &mut Session, run: &Run) {
     let of = &run.summary;
     let plan = of.delta.map_or("no plan yet".to_owned(), words::to_do);

@@ -209,11 +209,12 @@ pub(crate) fn outcome(run: &Run) -> String {
     match of.state {
         State::Unconfirmed => needs_confirmation(run),
         State::Finished => match of.kind {
+            _ if of.module => format!("{name} passed."),
             Kind::Proposed if of.delta.is_some_and(|delta| delta != Default::default()) => format!(
-                "{name} is previewed: {}. To see all of it: gantry show {name} --change.",
+                "{name} is planned: {}. To see all of it: gantry show {name} --change.",
                 words::to_do(delta)
             ),
-            Kind::Proposed => format!("{name} is previewed: no changes."),
+            Kind::Proposed => format!("{name} is planned: no changes."),
             Kind::Test => format!("{name} passed."),
             _ if of.applied => format!("{name} is applied: {}.", words::did(delta)),
             _ => format!("{name}: no changes."),
@@ -248,6 +249,11 @@ mod tests {
         .unwrap()
     }
 
+    fn module(mut run: Run) -> Run {
+        run.summary.module = true;
+        run
+    }
+
     fn uploaded(mut run: Run) -> Run {
         run.summary.uploaded_by = Some("ada".to_owned());
         run
@@ -261,6 +267,7 @@ mod tests {
             run("tracked", "finished", 0, false, ""),
             run("proposed", "finished", 1, false, ""),
             run("proposed", "finished", 0, false, ""),
+            module(run("tracked", "finished", 0, false, "")),
             run("tracked", "failed", 0, false, "Error: No such file."),
             Run { lost: true, ..run("tracked", "failed", 0, false, "") },
             uploaded(run("proposed", "failed", 0, false, "Error: No such file.")),
@@ -273,8 +280,9 @@ mod tests {
         network#6 needs confirmation: 0 to add, 1 to change, 0 to destroy. To apply it: gantry confirm network#6. To discard it: gantry discard network#6.
         network#6 is applied: 0 added, 1 changed, 0 destroyed.
         network#6: no changes.
-        network#6 is previewed: 0 to add, 1 to change, 0 to destroy. To see all of it: gantry show network#6 --change.
-        network#6 is previewed: no changes.
+        network#6 is planned: 0 to add, 1 to change, 0 to destroy. To see all of it: gantry show network#6 --change.
+        network#6 is planned: no changes.
+        network#6 passed.
         network#6 failed: Error: No such file. Fix the cause, then run `gantry plan network`.
         network#6 failed. Its apply was lost, and the stack is blocked: look at the state, then unblock the stack on its page.
         network#6 failed: Error: No such file. Fix the cause, then run `gantry preview network`.

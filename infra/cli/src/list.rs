@@ -110,7 +110,7 @@ pub(crate) async fn runs(session: &mut Session, args: &Runs) -> Result<Ended, Er
         vec![
             run.name(),
             words::state(run).to_owned(),
-            words::kind(run.kind).to_owned(),
+            words::kind(run).to_owned(),
             run.code(),
             // What was uploaded is on no branch.
             match &run.uploaded_by {

@@ -58,7 +58,7 @@ fn detail(run: &Run, page: &str) -> String {
         }
     };
     let by_itself = if run.autodeploy { ", applied without confirmation" } else { "" };
-    line("Type", &format!("{}{by_itself}", words::kind(of.kind)));
+    line("Type", &format!("{}{by_itself}", words::kind(of)));
     match &of.uploaded_by {
         Some(_) => line("Code", &format!("{} (not from a commit)", of.code())),
         None => line("Commit", &format!("{} ({})", of.commit, of.git_ref)),

@@ -16,7 +16,8 @@ pub(crate) fn state(run: &RunSummary) -> &'static str {
         State::Destroying => "Destroying",
         State::Testing => "Testing",
         State::Finished => match run.kind {
-            Kind::Proposed => "Previewed",
+            _ if run.module => "Passed",
+            Kind::Proposed => "Planned",
             Kind::Test => "Passed",
             _ if run.applied => "Applied",
             _ if run.delta.is_none_or(|delta| delta == Delta::default()) => "No changes",
@@ -31,8 +32,9 @@ pub(crate) fn state(run: &RunSummary) -> &'static str {
 }
 
 /// What a run is for.
-pub(crate) fn kind(kind: Kind) -> &'static str {
-    match kind {
+pub(crate) fn kind(run: &RunSummary) -> &'static str {
+    match run.kind {
+        _ if run.module => "Module tests",
         Kind::Proposed => "Preview",
         Kind::Tracked => "Deploy",
         Kind::Test => "Test",

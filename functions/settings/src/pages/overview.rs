@@ -3,7 +3,7 @@
 use super::{
     page,
     shell::{Frame, Shell},
-    show::{Chip, Moment, Trouble, at_most, encoded, short, span},
+    show::{Chip, Moment, Trouble, at_most, encoded, short, span, type_of},
 };
 use crate::{
     app::App,
@@ -91,7 +91,7 @@ impl RunRow {
             id: run.id.to_string(),
             stack: run.slug.to_string(),
             number: run.number,
-            run_type: run.run_type.label(),
+            run_type: type_of(run),
             chip: Chip::of(run.state, run),
             delta: delta.unwrap_or_default(),
             commit: run.code(),

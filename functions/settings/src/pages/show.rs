@@ -40,6 +40,11 @@ impl Chip {
     }
 }
 
+/// What a run is for, in a word or two.
+pub(super) fn type_of(run: &Run) -> &'static str {
+    if run.module { "Module tests" } else { run.run_type.label() }
+}
+
 /// How a run ended well, in a word or two.
 fn finished(run: &Run) -> &'static str {
     if run.module || run.run_type == RunType::Test {

@@ -25,6 +25,9 @@ pub(crate) struct RunSummary {
     /// Its type.
     #[serde(rename = "type")]
     run_type: RunType,
+    /// It is a module's run, which its tests carry out: each is a run of its own, of the type
+    /// `test`.
+    module: bool,
     /// Its state.
     state: RunState,
     /// The commit whose code it executes; for an upload, the one that the code is based on, which
@@ -170,6 +173,7 @@ pub(super) fn summary(app: &App, run: Run) -> RunSummary {
         number: run.number,
         stack: run.slug,
         run_type: run.run_type,
+        module: run.module,
         state: run.state,
         commit: run.commit,
         commit_title: Some(run.commit_line.title).filter(|title| !title.is_empty()),

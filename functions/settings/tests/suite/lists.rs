@@ -167,6 +167,20 @@ async fn the_page_of_runs_keeps_its_filters_and_shows_who_wrote_what() {
 }
 
 #[tokio::test]
+async fn a_modules_run_is_no_deploy() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "tests", RunState::Finished).await;
+    run.module = true;
+    w.save_run(&run).await;
+    let listed = w.get("/api/v1/runs").await.expect(200).body;
+    assert_eq!(listed["runs"][0]["module"], true);
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get("/runs").await.expect(200).text;
+    assert!(page.contains("<td>Module tests</td>") && page.contains("Passed"), "{page}");
+}
+
+#[tokio::test]
 async fn a_script_waits_for_a_run() {
     let w = connected().await;
     let [done, _, _, planning] = four_runs(&w).await;

@@ -32,7 +32,7 @@ async fn a_folder_is_sent_and_its_preview_followed_to_the_change() {
     let said = gantry.says(&line(folder.path(), "")).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.err.starts_with("Sending 1 file ("), "{said:?}");
-    assert!(said.out.starts_with("init\nplan: 1 to add\nnetwork#6 is previewed: "), "{said:?}");
+    assert!(said.out.starts_with("init\nplan: 1 to add\nnetwork#6 is planned: "), "{said:?}");
     assert!(said.out.contains("aws_subnet.a"), "{said:?}");
     let posts = gantry.posts();
     gantry.change(|script| {

@@ -134,7 +134,7 @@ on_each_tool! {
         assert_eq!(state["resources"][0]["name"], "one", "{state}");
 
         let said = shell.says(&format!("plan {SLUG} --preview")).await;
-        let end = "network#2 is previewed: no changes.\n";
+        let end = "network#2 is planned: no changes.\n";
         assert!(said.code == 0 && said.out.ends_with(end), "{said:?}");
 
         // A key that may only look.

@@ -15,7 +15,7 @@ use super::{
     changes::{ChangeView, Filter},
     overview, page, respond, session,
     shell::{self, Frame, Shell},
-    show::{Chip, Moment, short, span},
+    show::{Chip, Moment, short, span, type_of},
     stack,
 };
 use crate::{
@@ -362,12 +362,11 @@ async fn merge_requests(
 
 /// The run's type, with what it means.
 fn run_type(run: &Run) -> String {
-    let label = run.run_type.label();
+    let label = type_of(run);
     match run.run_type {
-        _ if run.module => "Module tests".to_owned(),
-        RunType::Tracked => label.to_owned(),
-        RunType::Proposed => format!("{label} (never applied)"),
+        RunType::Proposed if !run.module => format!("{label} (never applied)"),
         RunType::Test => format!("{label} (planned, applied and destroyed)"),
+        RunType::Tracked | RunType::Proposed => label.to_owned(),
     }
 }
 
