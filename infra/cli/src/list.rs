@@ -12,6 +12,7 @@ use crate::{
 };
 use reqwest::Method;
 use serde_json::Value;
+use std::collections::HashMap;
 
 /// Of a branch's or a person's name in a table.
 const LONGEST_NAME: usize = 40;
@@ -35,12 +36,13 @@ pub(crate) async fn stacks(session: &mut Session, args: &Stacks) -> Result<Ended
         });
         return Ok(Ended::Done);
     }
+    let unconfirmed = unconfirmed(session, &stacks).await?;
     let now = words::now();
     let row = |stack: &Stack| {
         let applied = stack.status.last_applied.as_ref();
         vec![
             stack.slug.clone(),
-            status(&stack.status).to_owned(),
+            status(&stack.status, &unconfirmed),
             applied.map_or("never".to_owned(), |applied| words::ago(applied.at, now)),
             stack.project_path.clone(),
             safe::cut(&stack.branch, LONGEST_NAME),
@@ -52,16 +54,34 @@ pub(crate) async fn stacks(session: &mut Session, args: &Stacks) -> Result<Ended
     Ok(Ended::Done)
 }
 
+/// The names of the runs that need confirmation, by their ids; none where no stack has a deploy.
+async fn unconfirmed(
+    session: &mut Session,
+    stacks: &[Stack],
+) -> Result<HashMap<String, String>, Error> {
+    if stacks.iter().all(|stack| stack.status.tracked_run.is_none()) {
+        return Ok(HashMap::new());
+    }
+    let found = session.list(&["waiting"], "runs", &[], None).await;
+    let mut found = found.about(|| "list the runs that need confirmation".into())?;
+    let runs: Vec<RunSummary> = session.read_as(found["runs"].take())?;
+    Ok(runs.into_iter().map(|run| (run.id.clone(), run.name())).collect())
+}
+
 /// What keeps it from running comes first.
-fn status(status: &StackStatus) -> &'static str {
-    match status {
+fn status(status: &StackStatus, unconfirmed: &HashMap<String, String>) -> String {
+    let word = match status {
         StackStatus { detached: Some(_), .. } => "Detached",
         StackStatus { blocked: Some(_), .. } => "Blocked",
         StackStatus { branch_missing: true, .. } => "Branch missing",
         StackStatus { applying: true, .. } => "Applying",
-        StackStatus { tracked_run: Some(_), .. } => "Deploy in progress",
+        StackStatus { tracked_run: Some(run), .. } => match unconfirmed.get(run) {
+            Some(name) => return format!("Needs confirmation ({name})"),
+            None => "Deploy in progress",
+        },
         _ => "Idle",
-    }
+    };
+    word.to_owned()
 }
 
 /// Lists runs: a stack's, or those that filters let through.

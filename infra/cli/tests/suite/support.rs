@@ -180,6 +180,7 @@ async fn answer(State(script): State<Shared>, request: Request) -> Response {
         }
         (false, ["stacks", "network"]) => good(example("Stack")),
         (false, ["stacks", "network", "runs"]) => runs(&script, query),
+        (false, ["waiting"]) => good(example("RunList")),
         (false, ["runs"]) => match query.split('&').next().unwrap_or_default() {
             "state=lost" => problem(422, "Check: state."),
             "state=discarded" => good(json!({ "runs": [], "next": null })),
@@ -236,15 +237,17 @@ fn run(script: &Script, look: usize) -> Value {
     run
 }
 
-/// Three stacks, on two pages.
+/// Three stacks, on two pages: two that are idle, and one whose deploy needs confirmation.
 fn stacks(query: &str) -> Response {
     let named = |slug: &str| {
         let mut stack = example("Stack");
         stack["slug"] = slug.into();
         stack
     };
+    let mut held = named("network");
+    held["status"]["tracked_run"] = RUN.into();
     good(match query {
-        query if query.contains("after=2") => json!({ "stacks": [named("network")], "next": null }),
+        query if query.contains("after=2") => json!({ "stacks": [held], "next": null }),
         query if query.contains("search=none") => json!({ "stacks": [], "next": null }),
         _ => json!({ "stacks": [named("dns"), named("mail")], "next": "2" }),
     })

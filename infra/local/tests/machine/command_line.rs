@@ -98,6 +98,9 @@ on_each_tool! {
         assert!(said.out.lines().next_back().unwrap().contains(&next), "{said:?}");
         let said = shell.says(&format!("runs {SLUG}")).await;
         assert!(said.out.contains("\nnetwork#1  Needs confirmation  Deploy "), "{said:?}");
+        let said = shell.says("stacks").await;
+        let waits = "\nnetwork  Needs confirmation (network#1) ";
+        assert!(said.code == 0 && said.out.contains(waits), "{said:?}");
         let said = shell.says(&format!("show {run} --change")).await;
         assert!(said.out.contains("+ terraform_data.one will be created"), "{said:?}");
 
