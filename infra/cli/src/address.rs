@@ -138,7 +138,7 @@ impl FromStr for Slug {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match is_id(text) && !text.starts_with('-') && !text.ends_with('-') {
             true => Ok(Self(text.to_owned())),
-            false => Err("not a stack's slug: lowercase letters, digits and dashes"),
+            false => Err("not a stack's slug (a-z, 0-9 and -): `gantry stacks` lists them"),
         }
     }
 }

@@ -64,7 +64,6 @@ pub(crate) async fn started(
 
 /// Applies the plan that a run waits with, and follows the apply.
 pub(crate) async fn confirm(session: &mut Session, args: &Confirm) -> Result<Ended, Error> {
-    must_be_able_to_ask(session, &args.decide)?;
     let run = run_name::find(session, &args.decide.run).await?;
     let (id, name) = (run.summary.id.clone(), run.summary.name());
     is_of_its_page(session, &args.decide, &run)?;
@@ -75,6 +74,7 @@ pub(crate) async fn confirm(session: &mut Session, args: &Confirm) -> Result<End
             words::state(&run.summary).to_lowercase()
         )));
     }
+    must_be_able_to_ask(session, &args.decide)?;
     describe(session, &run);
     if !agreed(session, args.decide.yes, &format!("Apply the plan of {name}?"))? {
         return Ok(Ended::Failed);
@@ -93,10 +93,10 @@ pub(crate) async fn discard(
     session: &mut Session,
     Discard { decide: args, comment }: &Discard,
 ) -> Result<Ended, Error> {
-    must_be_able_to_ask(session, args)?;
     let run = run_name::find(session, &args.run).await?;
     let name = run.summary.name();
     is_of_its_page(session, args, &run)?;
+    must_be_able_to_ask(session, args)?;
     describe(session, &run);
     if !agreed(session, args.yes, &format!("Discard the plan of {name}?"))? {
         return Ok(Ended::Failed);
@@ -107,10 +107,10 @@ pub(crate) async fn discard(
 
 /// Ends a run.
 pub(crate) async fn stop(session: &mut Session, args: &Decide) -> Result<Ended, Error> {
-    must_be_able_to_ask(session, args)?;
     let run = run_name::find(session, &args.run).await?;
     let name = run.summary.name();
     is_of_its_page(session, args, &run)?;
+    must_be_able_to_ask(session, args)?;
     if run.summary.state == State::Applying {
         session.screen.note(
             "It is applying: what is in flight is finished and the state is written. Commands of \

@@ -44,12 +44,6 @@ async fn address_of(session: &mut Session, what: &str) -> Result<String, Error> 
         }
     }
     let name = what.parse::<RunName>().map_err(|why| Error::Usage(format!("{what}: {why}.")))?;
-    let is_id = matches!(name, RunName::Id(_));
-    match run_name::find(session, &name).await {
-        Ok(run) => Ok(show::page(session, &run)),
-        Err(Error::Refused(refusal)) if is_id && refusal.status == 404 => Err(Error::Failed(
-            format!("There is no stack, module or run {what}. `gantry stacks` lists stacks."),
-        )),
-        Err(error) => Err(error),
-    }
+    let run = run_name::find(session, &name).await?;
+    Ok(show::page(session, &run))
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     address::{Slug, is_id, run_page},
-    answers::{Run, RunSummary},
+    answers::{Kind, Run, RunSummary},
     error::{About as _, Error},
     session::Session,
 };
@@ -33,7 +33,8 @@ impl FromStr for RunName {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = "should look like network#6, a run's id, or the address of a run's page";
+        let wrong = "should look like network#6, a run's id, or the address of a run's page; \
+                     `gantry runs` lists runs";
         if text.contains("://") {
             return run_page(text).map(|(base, id)| Self::Page { base, id }).ok_or(wrong);
         }
@@ -74,8 +75,33 @@ pub(crate) async fn find(session: &mut Session, name: &RunName) -> Result<Run, E
                 session.base()
             )))
         }
+        (Err(Error::Refused(refusal)), RunName::Id(id)) if refusal.status == 404 => {
+            Err(no_run(session, id).await)
+        }
         (found, _) => found.about(|| format!("show {name}")),
     }
+}
+
+/// Why there is no run of this id. It may be the slug of a stack or module.
+async fn no_run(session: &mut Session, id: &str) -> Error {
+    let newest = session.get_as::<Page>(&["stacks", id, "runs"], &[("limit", "1")]).await;
+    Error::Failed(match newest.map(|page| page.runs.into_iter().next()) {
+        Ok(Some(run)) => {
+            let is_of_module = run.module || run.kind == Kind::Test;
+            let what = if is_of_module { "module" } else { "stack" };
+            format!(
+                "{id} is a {what}, not a run: `gantry runs {id}` lists its runs, and the newest is \
+                 {}.",
+                run.name()
+            )
+        }
+        Ok(None) => format!("{id} has no runs yet. `gantry plan {id}` starts one."),
+        Err(Error::Refused(refusal)) if refusal.status == 404 => format!(
+            "There is no stack, module or run {id}. `gantry stacks` lists stacks, and `gantry \
+             runs` lists runs."
+        ),
+        Err(error) => return error,
+    })
 }
 
 /// Runs are listed newest first, and their numbers only fall.

@@ -141,8 +141,11 @@ async fn where_nobody_can_be_asked_it_has_to_be_said() {
     for what in ["confirm", "discard", "stop"] {
         let said = gantry.says(&format!("gantry {what} network#6")).await;
         assert!(said.code == 2 && said.err.contains("--yes"), "{said:?}");
+        // That there is such a run is looked at first.
+        let said = gantry.says(&format!("gantry {what} network")).await;
+        assert!(said.code == 1 && said.err.contains("network is a stack, not a run"), "{said:?}");
     }
-    gantry.change(|script| assert!(script.seen.is_empty()));
+    assert!(gantry.posts().is_empty(), "{:?}", gantry.posts());
 }
 
 #[tokio::test]

@@ -65,6 +65,12 @@ async fn a_run_is_found_by_number_id_and_page() {
     assert!(said.code == 1 && said.err.contains("network has no run #107"), "{said:?}");
     let said = gantry.says("gantry show network#5").await;
     assert!(said.code == 1 && said.err.contains("network has no run #5"), "{said:?}");
+    let said = gantry.says("gantry show network").await;
+    let why = "gantry: network is a stack, not a run: `gantry runs network` lists its runs, and \
+               the newest is network#106.\n";
+    assert_eq!((said.code, said.err.as_str()), (1, why));
+    let said = gantry.says("gantry show nothing").await;
+    assert!(said.code == 1 && said.err.contains("no stack, module or run nothing"), "{said:?}");
     let said = gantry.says("gantry show https://elsewhere.example/runs/r-1").await;
     assert!(said.err.contains("gantry login https://elsewhere.example"), "{said:?}");
 
