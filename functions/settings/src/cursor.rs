@@ -20,7 +20,7 @@ pub(crate) fn to_key(cursor: &str, field: &str) -> Answer<String> {
 
 /// Says that `field` is no cursor.
 pub(crate) fn strange(field: &str) -> Refusal {
-    Refusal::field(field, "Not a cursor from an earlier response")
+    Refusal::parameter(field, "Not a cursor from an earlier response")
 }
 
 /// Not a secret: who makes one up gets what that asks for.

@@ -65,17 +65,31 @@ impl Refusal {
 
     /// 422: everything that is wrong with the request's fields, at once.
     pub(crate) fn fields(errors: BTreeMap<String, String>) -> Self {
-        let names: Vec<_> = errors.keys().map(String::as_str).collect();
-        let detail = format!("Nothing was changed. Check: {}.", names.join(", "));
-        let mut problem =
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Some fields are invalid", detail);
-        problem.errors = errors;
-        problem.into()
+        Self::invalid("Nothing was changed. ", errors)
     }
 
     /// 422 for one field.
     pub(crate) fn field(name: &str, problem: impl Into<String>) -> Self {
         Self::fields(BTreeMap::from([(name.to_owned(), problem.into())]))
+    }
+
+    /// 422 for parameters of what only reads.
+    pub(crate) fn parameters(errors: BTreeMap<String, String>) -> Self {
+        Self::invalid("", errors)
+    }
+
+    /// 422 for one parameter of what only reads.
+    pub(crate) fn parameter(name: &str, problem: impl Into<String>) -> Self {
+        Self::parameters(BTreeMap::from([(name.to_owned(), problem.into())]))
+    }
+
+    fn invalid(consequence: &str, errors: BTreeMap<String, String>) -> Self {
+        let names: Vec<_> = errors.keys().map(String::as_str).collect();
+        let detail = format!("{consequence}Check: {}.", names.join(", "));
+        let mut problem =
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Some fields are invalid", detail);
+        problem.errors = errors;
+        problem.into()
     }
 
     /// The same with a member of its own.

@@ -83,7 +83,7 @@ pub(crate) async fn compared(
 
 /// A run of the same stack by its number.
 async fn numbered(app: &App, run: &Run, number: u64) -> Answer<Run> {
-    let missing = || Refusal::field("with", "This stack has no such run");
+    let missing = || Refusal::parameter("with", "This stack has no such run");
     let entry = app.store.get::<RunEntry>(&keys::stack_run(&run.stack, number)).await?;
     let entry = entry.ok_or_else(missing)?;
     let found = app.store.get::<Run>(&keys::run(&entry.value.run)).await?;

@@ -265,7 +265,7 @@ pub(crate) async fn part(app: &App, run: &Run, query: &LogQuery) -> Answer<LogPa
             let (pieces, last, more) = Reading::after(app, &run.id, after).take(usize::MAX).await?;
             Ok(LogPart { pieces, next: last, more, ..part })
         }
-        _ => Err(Refusal::field("before", "Cannot be combined with after or find")),
+        _ => Err(Refusal::parameter("before", "Cannot be combined with after or find")),
     }
 }
 
@@ -544,7 +544,7 @@ pub(crate) async fn find(
     let wanted = wanted.trim().to_lowercase();
     if wanted.is_empty() || wanted.chars().count() > LONGEST_WANTED {
         let problem = format!("Must be a text of 1 to {LONGEST_WANTED} characters");
-        return Err(Refusal::field("find", problem));
+        return Err(Refusal::parameter("find", problem));
     }
     let begin = match after {
         Some(after) => LogPlace::with_line(after, "after")?,

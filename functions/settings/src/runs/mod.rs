@@ -168,7 +168,7 @@ pub(crate) async fn show(
     let run = match query.wait {
         None => find(&app, &id).await?,
         Some(seconds @ 1..=25) => settled(&app, &id, Duration::from_secs(seconds)).await?,
-        Some(_) => return Err(Refusal::field("wait", "Must be from 1 to 25 seconds")),
+        Some(_) => return Err(Refusal::parameter("wait", "Must be from 1 to 25 seconds")),
     };
     let change = change(&app, &run).await?;
     let stack = stacks::of_run(&app, &run).await?;

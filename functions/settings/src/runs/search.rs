@@ -21,6 +21,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, HashMap};
+use strum::VariantArray as _;
 
 /// What the address of a list of runs takes.
 pub(crate) const FILTERS: &[&str] = &[
@@ -184,7 +185,9 @@ impl Filter {
         let states = filled(&query.state).and_then(|text| {
             let states = states(&text);
             if states.is_none() {
-                wrong("state", "Must be a run's state, several with commas between, or active");
+                let all: Vec<_> = RunState::VARIANTS.iter().map(ToString::to_string).collect();
+                let of = "Must be active, or one or several of these with commas between";
+                wrong("state", &format!("{of}: {}", all.join(", ")));
             }
             states
         });
@@ -220,7 +223,7 @@ impl Filter {
             wrong("sort", "Must be newest or oldest");
         }
         if !errors.is_empty() {
-            return Err(Refusal::fields(errors));
+            return Err(Refusal::parameters(errors));
         }
         let stack = match filled(&query.stack) {
             Some(slug) => Some(stack_id(app, &slug).await?),
@@ -403,7 +406,7 @@ impl Entry for RunEntry {
 }
 
 async fn stack_id(app: &App, slug: &str) -> Answer<StackId> {
-    let missing = || Refusal::field("stack", "No stack or module has this slug");
+    let missing = || Refusal::parameter("stack", "No stack or module has this slug");
     let slug: StackSlug = slug.parse().map_err(|_| missing())?;
     Ok(app.store.stack_by_slug(&slug).await?.ok_or_else(missing)?.value.id)
 }

@@ -46,7 +46,8 @@ impl Matter {
             return Ok(None);
         };
         let known = serde_json::from_value(word.into()).ok();
-        let unknown = || Refusal::field("state", "Must be unconfirmed, failed, blocked or running");
+        let unknown =
+            || Refusal::parameter("state", "Must be unconfirmed, failed, blocked or running");
         known.map(Some).ok_or_else(unknown)
     }
 

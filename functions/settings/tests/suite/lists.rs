@@ -93,6 +93,8 @@ async fn runs_of_all_stacks_are_found_by_what_they_are() {
     for field in ["state", "type", "commit"] {
         assert!(!refused.error(field).is_empty());
     }
+    assert!(refused.error("state").ends_with(", failed, stopped, canceled, discarded"));
+    assert_eq!(refused.detail(), "Check: commit, state, type.");
     let refused = w.get("/api/v1/runs?stack=nowhere").await.expect(422);
     assert_eq!(refused.error("stack"), "No stack or module has this slug");
     w.get("/api/v1/runs?status=failed").await.expect(422);
