@@ -28,7 +28,8 @@ pub enum Command {
     },
     /// List stacks.
     Stacks(Stacks),
-    /// List a stack's runs, newest first.
+    /// List runs, of all stacks or of one, newest first.
+    #[command(after_help = RUNS_HELP)]
     Runs(Runs),
     /// Show a run: its state, its plan in numbers, and what to do next.
     Show(Show),
@@ -61,6 +62,16 @@ pub enum Command {
         shell: Shell,
     },
 }
+
+/// By what runs can be listed: each state and type in the API's words, and in those of the list.
+pub(crate) const RUNS_HELP: &str = "\
+States, each by either of its words:
+  queued, preparing, initializing, planning, unconfirmed (needs confirmation), confirmed, applying,
+  destroying, testing, finished (applied, no changes, planned or passed: the API has one state for
+  all four), failed, stopped, canceled, discarded
+
+Types, each by either of its words:
+  tracked (deploy), proposed (preview), test. Module tests are tracked or proposed.";
 
 const PREVIEW_HELP: &str = "\
 In a Git work tree, all of it is sent; otherwise the folder itself.
@@ -122,10 +133,11 @@ pub struct Stacks {
 pub struct Runs {
     /// The stack's slug; all stacks without one.
     pub(crate) stack: Option<Slug>,
-    /// Only runs in this state: failed, unconfirmed, …; active for all that have not ended.
+    /// Only runs in this state, or in one of several with commas between; active for all that have
+    /// not ended.
     #[arg(long, value_name = "STATE")]
     pub(crate) state: Option<String>,
-    /// Only runs of this type: tracked, proposed or test.
+    /// Only runs of this type: deploy, preview or test.
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
     /// Only runs of this branch or tag.
@@ -311,6 +323,7 @@ mod tests {
         for good in [
             "gantry stacks --search net --label live --json",
             "gantry runs network --limit 5",
+            "gantry runs --type Deploy --state Applied",
             "gantry show network#6 --change",
             "gantry preview network --folder infra --json --no-follow -y",
             "gantry preview network --list",

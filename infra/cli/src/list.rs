@@ -88,9 +88,11 @@ fn status(status: &StackStatus, unconfirmed: &HashMap<String, String>) -> String
 pub(crate) async fn runs(session: &mut Session, args: &Runs) -> Result<Ended, Error> {
     let slug = args.stack.as_ref().map(|stack| stack.as_str());
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let state = args.state.as_deref().map(words::asked_states);
+    let kind = args.kind.as_deref().map(words::asked_kind);
     let filters = [
-        ("state", &args.state),
-        ("type", &args.kind),
+        ("state", &state),
+        ("type", &kind),
         ("branch", &args.branch),
         ("author", &args.author),
         ("since", &args.since),
@@ -111,6 +113,9 @@ pub(crate) async fn runs(session: &mut Session, args: &Runs) -> Result<Ended, Er
         Some(slug) => format!("list the runs of {slug}"),
         None => "list runs".to_owned(),
     })?;
+    if args.state.as_deref().is_some_and(words::is_asked_how_it_finished) {
+        session.screen.note("All finished runs are listed, however they finished.");
+    }
     if args.json {
         return json(session, &found);
     }

@@ -3,6 +3,9 @@
 use crate::answers::{Delta, Kind, RunSummary, State};
 use jiff::Timestamp;
 
+/// What the state of a run is called that has finished: the API has one word for all of them.
+const FINISHED: [&str; 4] = ["applied", "no changes", "planned", "passed"];
+
 /// Where a run is.
 pub(crate) fn state(run: &RunSummary) -> &'static str {
     match run.state {
@@ -39,6 +42,30 @@ pub(crate) fn kind(run: &RunSummary) -> &'static str {
         Kind::Tracked => "Deploy",
         Kind::Test => "Test",
         Kind::Other => "(unknown to this client)",
+    }
+}
+
+/// The API's words for states, by those or by what people read: `Needs confirmation, failed`.
+pub(crate) fn asked_states(text: &str) -> String {
+    let word = |word: &str| match word.trim().to_lowercase().as_str() {
+        "needs confirmation" => "unconfirmed".to_owned(),
+        word if FINISHED.contains(&word) => "finished".to_owned(),
+        word => word.to_owned(),
+    };
+    text.split(',').map(word).collect::<Vec<_>>().join(",")
+}
+
+/// How a run finished is asked for, which the API's words do not tell.
+pub(crate) fn is_asked_how_it_finished(text: &str) -> bool {
+    text.split(',').any(|word| FINISHED.contains(&word.trim().to_lowercase().as_str()))
+}
+
+/// The API's word for what a run is for, by that or by what people read.
+pub(crate) fn asked_kind(text: &str) -> String {
+    match text.trim().to_lowercase().as_str() {
+        "deploy" => "tracked".to_owned(),
+        "preview" => "proposed".to_owned(),
+        word => word.to_owned(),
     }
 }
 
@@ -128,6 +155,52 @@ pub(crate) fn now() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::RUNS_HELP;
+
+    #[test]
+    fn what_is_printed_can_be_asked_for() {
+        let run = |kind: &str, state: &str, applied: bool| -> RunSummary {
+            serde_json::from_value(serde_json::json!({
+                "id": "r-1", "number": 6, "stack": "network", "type": kind, "state": state,
+                "commit": "4f1c2ab09d3e57f6a8b1c0d2e3f405162738495a", "git_ref": "main",
+                "reason": "", "by": null, "delta": null, "applied": applied, "summary": null,
+                "created_at": "2026-03-02T09:30:00Z", "since": "2026-03-02T09:30:00Z", "page": null,
+            }))
+            .unwrap()
+        };
+        let states = [
+            "queued",
+            "preparing",
+            "initializing",
+            "planning",
+            "unconfirmed",
+            "confirmed",
+            "applying",
+            "destroying",
+            "testing",
+            "finished",
+            "failed",
+            "stopped",
+            "canceled",
+            "discarded",
+        ];
+        for word in states {
+            for (kind, applied) in
+                [("tracked", true), ("tracked", false), ("proposed", false), ("test", true)]
+            {
+                let shown = state(&run(kind, word, applied));
+                assert_eq!(asked_states(shown), word, "{shown}");
+                assert_eq!(is_asked_how_it_finished(shown), word == "finished", "{shown}");
+            }
+            assert_eq!(asked_states(word), word);
+            assert!(RUNS_HELP.contains(word), "{word} is not in the help");
+        }
+        assert_eq!(asked_states("Needs confirmation, active"), "unconfirmed,active");
+        for word in ["tracked", "proposed", "test"] {
+            let shown = kind(&run(word, "queued", false));
+            assert_eq!([asked_kind(shown), asked_kind(word)], [word, word]);
+        }
+    }
 
     #[test]
     fn counts_come_in_terraforms_order() {

@@ -45,8 +45,14 @@ async fn runs_of_all_stacks_are_listed_by_what_they_are() {
     assert!(said.out.contains("network#106"), "{said:?}");
     let said = gantry.says("gantry runs --state failed --type tracked --since 2026-11-30").await;
     assert!(said.code == 0 && said.out.contains("network#106"), "{said:?}");
-    let said = gantry.says("gantry runs network --state discarded").await;
+    let said = gantry.says("gantry runs network --state Discarded --type Deploy").await;
     assert_eq!((said.code, said.err.as_str()), (0, "No runs match.\n"));
+    gantry.change(|script| {
+        let (line, ..) = script.seen.last().unwrap();
+        assert!(line.contains("state=discarded&type=tracked&stack=network"), "{line}");
+    });
+    let said = gantry.says("gantry runs --state Applied").await;
+    assert!(said.code == 0 && said.err.contains("All finished runs are listed"), "{said:?}");
     let said = gantry.says("gantry runs --state lost").await;
     assert_eq!((said.code, said.err.as_str()), (1, "gantry: Could not list runs: Check: state.\n"));
 }
