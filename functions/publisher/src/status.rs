@@ -247,6 +247,7 @@ impl Work {
             let there = find_end(&connected.client, place, &pipeline, &status).await?;
             if let Some(there) = there {
                 memory.value.unsure = false;
+                memory.value.refusals.remove(&post.name);
                 memory.value.posted.record(post, there.pipeline_id.or(pipeline.id), by);
                 return Ok(None);
             }
