@@ -2,12 +2,12 @@
 
 use super::html::{commit_link, esc, layout, table, time, tree_url};
 use super::markdown::diff_lines;
-use crate::git::{NOTHING, parse_id};
+use crate::git::NOTHING;
 use crate::model::{Project, State};
 
 pub(super) fn commit(state: &State, project: &Project, sha: &str) -> Option<String> {
     let repo = &project.repo;
-    let commit = repo.commit(parse_id(sha)?)?;
+    let commit = project.resolve(sha)?;
     let parent = commit.parents.first().and_then(|id| repo.commit(*id));
     let before = parent.map_or(NOTHING, |parent| parent.tree);
     let changes: String = repo

@@ -85,7 +85,7 @@ fn sanitise(raw: &str) -> String {
     let mut clean = String::new();
     let mut rest = raw;
     while let Some(start) = rest.find('<') {
-        clean.push_str(&esc(&rest[..start]));
+        clean.push_str(&text(&rest[..start]));
         rest = &rest[start..];
         if let Some(comment) = rest.strip_prefix("<!--") {
             rest = comment.split_once("-->").map_or("", |(_, after)| after);
@@ -95,8 +95,26 @@ fn sanitise(raw: &str) -> String {
         clean.push_str(&tag(&rest[1..end]).unwrap_or_else(|| esc(&rest[..=end])));
         rest = &rest[end + 1..];
     }
-    clean.push_str(&esc(rest));
+    clean.push_str(&text(rest));
     clean
+}
+
+/// Text between elements: what it has written as `&#40;` or `&amp;` is what a browser makes of it.
+fn text(raw: &str) -> String {
+    let mut parts = raw.split('&');
+    let mut clean = esc(parts.next().unwrap_or_default());
+    for part in parts {
+        clean.push_str(if is_reference(part) { "&" } else { "&amp;" });
+        clean.push_str(&esc(part));
+    }
+    clean
+}
+
+/// Behind an ampersand: the rest of a character reference, such as `#40;` or `amp;`.
+fn is_reference(behind: &str) -> bool {
+    let Some((name, _)) = behind.split_once(';') else { return false };
+    let name = name.strip_prefix('#').unwrap_or(name);
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// An allowed tag without its attributes; `<details open>` keeps the one that matters.
@@ -125,6 +143,14 @@ mod tests {
         assert!(html.contains("<details>\n<summary>net</summary>"), "{html}");
         assert!(html.contains("<span class=\"add\">+ one</span>"), "{html}");
         assert!(html.contains("</details>"), "{html}");
+    }
+
+    #[test]
+    fn what_is_written_as_a_reference_is_read_as_the_character() {
+        let text = "<summary>a &#40;1 replacement&#41; &amp; &#x3C;b&#x3e; & &#; &lt</summary>";
+        let html = render(text);
+        let read = "a &#40;1 replacement&#41; &amp; &#x3C;b&#x3e; &amp; &amp;#; &amp;lt</summary>";
+        assert!(html.contains(read), "{html}");
     }
 
     #[test]

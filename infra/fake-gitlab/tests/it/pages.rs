@@ -51,7 +51,11 @@ async fn a_merge_request_is_opened_read_and_merged() {
     );
     let (status, _, text) = page(&w, &format!("{one}/merge"), Some(&[])).await;
     assert!(status == 422 && text.contains("GitLab refused: 405"), "{text}");
-    for path in [format!("/acme/network/-/commit/{sha}"), "/acme/network/-/tree/topic/1".into()] {
+    for path in [
+        format!("/acme/network/-/commit/{sha}"),
+        format!("/acme/network/-/commit/{}", &sha[..8]),
+        "/acme/network/-/tree/topic/1".into(),
+    ] {
         assert_eq!(page(&w, &path, None).await.0, 200, "{path}");
     }
     assert_eq!(page(&w, "/acme/none", None).await.0, 404);
