@@ -84,7 +84,7 @@ pub(crate) struct LogPart {
 #[schemars(rename = "LogPiece")]
 pub(crate) struct Piece {
     /// The phase that wrote it.
-    phase: Phase,
+    pub(crate) phase: Phase,
     /// The attempt that wrote it.
     attempt: u32,
     /// Bytes of this attempt's log before it.

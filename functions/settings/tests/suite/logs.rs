@@ -366,6 +366,15 @@ async fn the_parts_of_a_log_are_found_by_their_names() {
             "{page}"
         );
     }
+    put_pieces(&w, &run, 2, &init, 5_000).await;
+    let page = browser.get(&address).await.expect(200).text;
+    let title = "Init for the apply";
+    assert!(page.contains(&format!("href=\"#log-init-2\">{title}</a>")), "{page}");
+    assert!(page.contains(&format!("id=\"log-init-2\">{title}</span>")), "{page}");
+    let run = w.run(&stack, "b", RunState::Unconfirmed).await;
+    let run = Run { history: [RunState::Initializing, RunState::Planning].map(step).into(), ..run };
+    w.save_run(&run).await;
+    let address = format!("/runs/{}", run.id);
     let rest: String = (0..1000).map(|i| format!("reading {i}\n")).collect();
     put_pieces(&w, &run, 1, &format!("{init}{rest}{plan}{rest}"), 5_000).await;
     let page = browser.get(&address).await.expect(200).text;

@@ -5,7 +5,7 @@ use crate::{
     pages::ansi::Painter,
     runs::{LogPlace, Piece, Section},
 };
-use gantry_domain::RunId;
+use gantry_domain::{RunId, run::Phase};
 use jiff::Timestamp;
 
 /// Lines of one answer that get a link: more of them would make an answer too large that is made of
@@ -15,6 +15,7 @@ const LINKED: usize = 10_000;
 /// A line of a log, or the end of one that began before.
 pub(super) struct Line {
     place: LogPlace,
+    phase: Phase,
     at: Option<Timestamp>,
     text: String,
     /// It has its beginning.
@@ -31,6 +32,15 @@ impl Line {
     pub(super) fn section(&self) -> Option<Section> {
         Section::begun_by(&self.text).filter(|_| self.begins)
     }
+
+    /// What people call a section that it begins: the apply of a confirmed plan has an init of its
+    /// own.
+    fn title(&self, section: Section) -> &'static str {
+        match (section, self.phase) {
+            (Section::Init, Phase::Apply) => "Init for the apply",
+            _ => section.title(),
+        }
+    }
 }
 
 /// The lines of pieces that follow each other; whether the first one has its beginning.
@@ -43,7 +53,7 @@ pub(super) fn lines(pieces: &[Piece], mut begins: bool) -> Vec<Line> {
                 Some(line) => line.text.push_str(part),
                 None => {
                     let (place, text) = (piece.place(bytes), part.to_owned());
-                    lines.push(Line { place, at: piece.at, text, begins });
+                    lines.push(Line { place, phase: piece.phase, at: piece.at, text, begins });
                     begins = true;
                 }
             }
@@ -71,7 +81,7 @@ impl Drawing<'_> {
         let mut number = first;
         for (at, line) in lines.iter().enumerate() {
             if let Some(section) = line.section() {
-                html.push_str(&heading(section, line.place));
+                html.push_str(&heading(section, line));
             }
             if line.begins && at < LINKED {
                 self.gutter(&mut html, line, number);
@@ -107,11 +117,11 @@ impl Drawing<'_> {
     }
 }
 
-fn heading(section: Section, place: LogPlace) -> String {
+fn heading(section: Section, line: &Line) -> String {
     format!(
         "<span class=\"section\" role=\"heading\" aria-level=\"3\" id=\"{}\">{}</span>",
-        anchor(section, place),
-        section.title()
+        anchor(section, line.place),
+        line.title(section)
     )
 }
 
@@ -121,7 +131,7 @@ fn anchor(section: Section, place: LogPlace) -> String {
 }
 
 /// The headings among lines, with where they are on the page.
-pub(super) fn headings(lines: &[Line]) -> Vec<(Section, String)> {
-    let headings = lines.iter().filter_map(|line| Some((line.section()?, line.place)));
-    headings.map(|(section, place)| (section, anchor(section, place))).collect()
+pub(super) fn headings(lines: &[Line]) -> Vec<(&'static str, String)> {
+    let headings = lines.iter().filter_map(|line| Some((line.section()?, line)));
+    headings.map(|(section, line)| (line.title(section), anchor(section, line.place))).collect()
 }

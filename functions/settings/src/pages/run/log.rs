@@ -188,7 +188,7 @@ fn sections(
 ) -> Vec<(&'static str, String)> {
     if is_whole {
         let all = headings(shown).into_iter();
-        return all.map(|(section, anchor)| (section.title(), format!("#{anchor}"))).collect();
+        return all.map(|(title, anchor)| (title, format!("#{anchor}"))).collect();
     }
     let mut sections: Vec<Section> = Vec::new();
     for section in run.history.iter().filter_map(|step| Section::of(step.state)) {
