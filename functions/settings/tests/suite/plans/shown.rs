@@ -371,7 +371,7 @@ fn rows(part: &str, attributes: &[Json], what: &str) {
             continue;
         }
         for side in ["before", "after"] {
-            let shown = inside(row, &format!("<td class=\"{side}\">"));
+            let shown = inside(row, &format!("class=\"{side}\">"));
             let wanted = match &attribute[side] {
                 Json::String(word) if word == "absent" => "–".to_owned(),
                 Json::String(word) if word == "sensitive" => "(sensitive value)".to_owned(),
