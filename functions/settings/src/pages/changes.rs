@@ -29,7 +29,7 @@ pub(crate) struct Filter {
 
 /// A part of a change.
 pub(super) struct ChangeView {
-    /// `create`, its name, how many, whether it is the one that is chosen.
+    /// `create`, how many are to be added, whether it is the one that is chosen.
     pub(super) actions: Vec<ActionOption>,
     pub(super) text: String,
     /// The resources: all together, or those of each module.
@@ -90,18 +90,18 @@ pub(super) struct LineView {
     pub(super) text: String,
 }
 
-/// An action's word in addresses, its class, its sign, its name.
+/// An action's word in addresses, its class, its sign, and what is said behind a number.
 pub(super) fn action(action: Action) -> (&'static str, &'static str, &'static str, &'static str) {
     match action {
-        Action::Create => ("create", "add", "+", "create"),
-        Action::Update => ("update", "change", "~", "update"),
-        Action::Delete => ("delete", "destroy", "−", "destroy"),
-        Action::Replace { .. } => ("replace", "destroy", "±", "replace"),
-        Action::ReplaceAndForget => ("replace", "destroy", "±", "replace"),
-        Action::Read => ("read", "quiet", "←", "read"),
-        Action::Import => ("import", "add", "↓", "import"),
-        Action::Move => ("move", "quiet", "→", "move"),
-        Action::Forget => ("forget", "quiet", "·", "forget"),
+        Action::Create => ("create", "add", "+", "to add"),
+        Action::Update => ("update", "change", "~", "to change"),
+        Action::Delete => ("delete", "destroy", "−", "to destroy"),
+        Action::Replace { .. } => ("replace", "destroy", "±", "to replace"),
+        Action::ReplaceAndForget => ("replace", "destroy", "±", "to replace"),
+        Action::Read => ("read", "quiet", "←", "to read"),
+        Action::Import => ("import", "add", "↓", "to import"),
+        Action::Move => ("move", "quiet", "→", "to move"),
+        Action::Forget => ("forget", "quiet", "·", "to forget"),
         Action::Other => ("other", "quiet", "?", "other"),
     }
 }
@@ -143,8 +143,7 @@ impl ChangeView {
             remarks: remarks(change),
             warned: warned(change),
             warnings: warnings(change),
-            found: (!change.resources.is_empty())
-                .then(|| found(matches.len(), change.resources.len(), page)),
+            found: (!change.resources.is_empty()).then(|| found(&matches, &change.resources, page)),
             previous: page.checked_sub(1),
             next: (matches.len() > (page + 1) * A_PAGE).then_some(page + 1),
         }
@@ -224,7 +223,7 @@ fn value_holds(value: &Value, text: &str) -> bool {
     }
 }
 
-/// How many resources each action has: its word in addresses, its name.
+/// How many resources each action has: its word in addresses, what is said behind the number.
 fn counts<'a>(
     resources: impl Iterator<Item = &'a ResourceChange>,
 ) -> Vec<(&'static str, &'static str, usize)> {
@@ -244,19 +243,32 @@ fn actions(change: &Change, wanted: Option<&str>) -> Vec<ActionOption> {
         .into_iter()
         .map(|(value, name, count)| ActionOption {
             value,
-            name: format!("{name} ({count})"),
+            name: format!("{} {name}", grouped(count)),
             chosen: wanted == Some(value),
         })
         .collect()
 }
 
-fn found(matches: usize, all: usize, page: usize) -> String {
+fn found(matches: &[&ResourceChange], all: &[ResourceChange], page: usize) -> String {
     let from = page * A_PAGE + 1;
-    let to = (from + A_PAGE - 1).min(matches);
-    match matches {
-        0 => format!("No matches in {}.", counted(all, "resource")),
-        _ if matches <= A_PAGE => counted(matches, "resource"),
-        _ => format!("{from} to {to} of {}", counted(matches, "resource")),
+    let to = (from + A_PAGE - 1).min(matches.len());
+    match matches.len() {
+        0 => format!("No matches in {}.", how_many(all.iter())),
+        count if count <= A_PAGE => how_many(matches.iter().copied()),
+        _ => format!("{from} to {to} of {}", how_many(matches.iter().copied())),
+    }
+}
+
+/// `2 resources and 1 data source`: what is only read changes nothing.
+fn how_many<'a>(resources: impl Iterator<Item = &'a ResourceChange>) -> String {
+    let (read, changed): (Vec<_>, Vec<_>) =
+        resources.partition(|resource| resource.action == Action::Read);
+    match (changed.len(), read.len()) {
+        (changed, 0) => counted(changed, "resource"),
+        (0, read) => counted(read, "data source"),
+        (changed, read) => {
+            format!("{} and {}", counted(changed, "resource"), counted(read, "data source"))
+        }
     }
 }
 
@@ -297,7 +309,7 @@ fn remarks(change: &Change) -> Vec<String> {
 
 fn warned(change: &Change) -> Option<String> {
     let count = change.tool_warned() as usize;
-    (count > 0).then(|| format!("{} from {}", counted(count, "warning"), change.tool.name()))
+    (count > 0).then(|| format!("{} in the plan", counted(count, "warning")))
 }
 
 fn warnings(change: &Change) -> Vec<String> {
@@ -435,6 +447,22 @@ mod tests {
         let none = ChangeView::of(&change, &filter).found.unwrap();
         assert_eq!(none, "No matches in 5,000 resources.");
         assert_eq!(ChangeView::of(&Change::default(), &Filter::default()).found, None);
+        let actions: Vec<String> = first.actions.into_iter().map(|action| action.name).collect();
+        assert_eq!(actions, ["500 to destroy", "4,500 to add"]);
+    }
+
+    #[test]
+    fn what_is_only_read_is_no_resource_that_changes() {
+        let found = |actions: &[Action]| {
+            let like = change().resources.remove(0);
+            let resource = |action: &Action| ResourceChange { action: *action, ..like.clone() };
+            let resources = actions.iter().map(resource).collect();
+            ChangeView::of(&Change { resources, ..Change::default() }, &Filter::default()).found
+        };
+        let said = |words: &str| Some(words.to_owned());
+        let all = [Action::Update, Action::Read, Action::Create];
+        assert_eq!(found(&all), said("2 resources and 1 data source"));
+        assert_eq!(found(&[Action::Read, Action::Read]), said("2 data sources"));
     }
 
     fn of_modules() -> Change {
@@ -473,9 +501,9 @@ mod tests {
         let view = ChangeView::of(&change, &by_module);
         assert!(view.is_modular && view.is_grouped);
         insta::assert_snapshot!(told(&view), @r#"
-        module.dns["a.b"](1 destroy, 1 update): module.dns["a.b"].aws_zone.a module.dns["a.b"].aws_zone.b
-        module.net(1 destroy, 2 create): module.net.aws_subnet.b module.net.aws_subnet.a module.net.aws_subnet.c
-        Root module(1 create): aws_vpc.a
+        module.dns["a.b"](1 to destroy, 1 to change): module.dns["a.b"].aws_zone.a module.dns["a.b"].aws_zone.b
+        module.net(1 to destroy, 2 to add): module.net.aws_subnet.b module.net.aws_subnet.a module.net.aws_subnet.c
+        Root module(1 to add): aws_vpc.a
         "#);
         assert!(!ChangeView::of(&super::tests::change(), &by_module).is_modular);
     }
@@ -495,7 +523,8 @@ mod tests {
             let view = page(number);
             assert_eq!((view.groups.len(), view.groups[0].resources.len()), (1, 100));
             let counts = view.groups[0].module.clone().unwrap();
-            assert_eq!(counts, ("module.many".to_owned(), "500 destroy, 4,500 create".to_owned()));
+            let said = "500 to destroy, 4,500 to add";
+            assert_eq!(counts, ("module.many".to_owned(), said.to_owned()));
         }
     }
 

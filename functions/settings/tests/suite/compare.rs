@@ -190,8 +190,9 @@ async fn a_change_is_grouped_and_searched_by_its_address() {
     assert!(at(&page, "<code>module.net.aws_vpc.c") < at(&page, "<code>aws_vpc.a"));
     assert!(page.contains("Group by module") && !page.contains("<h3>"), "{page}");
     let page = browser.get(&format!("{address}?group=module")).await.expect(200).text;
-    let net = "<h3><code>module.net</code> <span class=\"dim\">1 destroy, 1 create</span></h3>";
-    assert!(at(&page, net) < at(&page, "<code>module.net.aws_vpc.c"));
+    let counts = "<span class=\"dim\">1 to destroy, 1 to add</span>";
+    let net = format!("<h3><code>module.net</code> {counts}</h3>");
+    assert!(at(&page, &net) < at(&page, "<code>module.net.aws_vpc.c"));
     assert!(at(&page, "<code>module.net.aws_vpc.b") < at(&page, "<code>Root module</code>"));
     let page = browser.get(&format!("{address}?text=10.1.")).await.expect(200).text;
     assert!(page.contains("<code>module.net.aws_vpc.b") && !page.contains("<code>aws_vpc.a"));
