@@ -175,7 +175,7 @@ pub(crate) async fn show(
     let integration = app.store.integration().await?.map(|found| found.value);
     let head = stacks::head(&app, &run.stack).await?.map(|head| head.value);
     let refused = refused_by_gitlab(&app, &run).await?;
-    let waits = waits_for(&app, &run).await?;
+    let waits = waits_for(&app, &run).await?.map(|waits| waits.text());
     let (stack, integration) = (stack.as_ref(), integration.as_ref());
     Ok(Json(view::of(&app, run, change.as_ref(), stack, integration, head, refused, waits)))
 }
@@ -194,14 +194,35 @@ async fn settled(app: &App, id: &str, time: Duration) -> Answer<Run> {
     }
 }
 
+/// What a run waits for, in words.
+#[derive(Default)]
+pub(crate) struct Waits {
+    pub(crate) before: String,
+    /// The run that is named between the words: its id, and `#12`.
+    pub(crate) behind: Option<(String, String)>,
+    pub(crate) after: String,
+}
+
+impl Waits {
+    fn new(text: impl Into<String>) -> Self {
+        Self { before: text.into(), ..Self::default() }
+    }
+
+    /// All of it.
+    pub(crate) fn text(&self) -> String {
+        let name = self.behind.as_ref().map_or("", |(_, name)| name);
+        format!("{}{name}{}", self.before, self.after)
+    }
+}
+
 /// What the run waits for before it can have a runner, and since when where that is known.
-pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<String>> {
+pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<Waits>> {
     Ok(match run.position {
         Position::Source => {
             let key = gantry_objects::keys::source_waits(run.repository.key());
             let waits = app.objects.get(&key).await?;
             let waits = waits.and_then(|body| SourceWaits::from_json(&body));
-            Some(SourceWaits::to_text(waits.as_ref(), app.clock.now()))
+            Some(Waits::new(SourceWaits::to_text(waits.as_ref(), app.clock.now())))
         }
         Position::StackQueue | Position::Waiting => {
             let head = stacks::head(app, &run.stack).await?.map(|head| head.value);
@@ -210,7 +231,7 @@ pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<String>> {
             holder.map(|holder| waits_behind(run, &holder.value))
         }
         Position::Queue if app.store.get::<Pause>(&keys::pause()).await?.is_some() => {
-            Some("Runs are paused. It starts when they are resumed.".to_owned())
+            Some(Waits::new("Runs are paused. It starts when they are resumed."))
         }
         _ => None,
     })
@@ -251,19 +272,20 @@ pub(crate) async fn is_of_public_project(app: &App, run: &RunId) -> Answer<bool>
     }
 }
 
+/// What comes before the run that holds the stack.
+const QUEUED: &str = "Queued behind ";
+
 /// In words: which run of its stack this one waits for, and what that one does.
-fn waits_behind(run: &Run, holder: &Run) -> String {
-    let number = holder.number;
-    let does = match holder.state {
-        _ if run.position == Position::Waiting => {
-            return format!("Waits until #{number} has been applied.");
-        }
-        RunState::Unconfirmed => "needs confirmation",
-        RunState::Confirmed | RunState::Applying => "is being applied",
-        RunState::Initializing | RunState::Planning => "is being planned",
-        _ => "is under way",
+fn waits_behind(run: &Run, holder: &Run) -> Waits {
+    let (before, after) = match holder.state {
+        _ if run.position == Position::Waiting => ("Waits until ", " has been applied."),
+        RunState::Unconfirmed => (QUEUED, ", which needs confirmation."),
+        RunState::Confirmed | RunState::Applying => (QUEUED, ", which is being applied."),
+        RunState::Initializing | RunState::Planning => (QUEUED, ", which is being planned."),
+        _ => (QUEUED, ", which is under way."),
     };
-    format!("Queued behind #{number}, which {does}.")
+    let behind = Some((holder.id.to_string(), format!("#{}", holder.number)));
+    Waits { before: before.to_owned(), behind, after: after.to_owned() }
 }
 
 /// GitLab's own words where it refused what the run should show there.

@@ -104,7 +104,7 @@ async fn what_the_tool_warned_of_is_on_the_page_and_counted() {
     assert_eq!(whole["tool_warnings"][0]["count"], 120);
     let browser = Browser::sign_in(&w, &w.admin).await;
     let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
-    assert!(page.contains("<summary>122 warnings from Terraform</summary>"), "{page}");
+    assert!(page.contains("<summary>122 warnings in the plan</summary>"), "{page}");
     let line = "Argument is deprecated (120×), with a.b[&#34;&#60;x&#62;&#34;], on main.tf line 3";
     assert!(page.contains(line), "{page}");
     assert!(page.contains("2 more warnings: see the log"), "{page}");
@@ -113,12 +113,18 @@ async fn what_the_tool_warned_of_is_on_the_page_and_counted() {
     let mut run = w.run(&stack, "b", RunState::Finished).await;
     let place = Some("on main.tf line 4".to_owned());
     run.warnings = vec![Warning { summary: "Old region".to_owned(), place, count: 2 }];
+    run.delta = Some(Delta { add: 1, ..Delta::default() });
     w.save_run(&run).await;
     let got = w.get(&format!("/api/v1/runs/{}", run.id)).await.expect(200).body;
     assert_eq!(got["warnings"][0]["summary"], "Old region");
     let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
-    assert!(page.contains("<summary>2 warnings</summary>"), "{page}");
+    assert!(page.contains("<summary>2 warnings while applying</summary>"), "{page}");
     assert!(page.contains("Old region (2×), on main.tf line 4"), "{page}");
+    // Where there is no plan, it is what came before it failed.
+    run.delta = None;
+    w.save_run(&run).await;
+    let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+    assert!(page.contains("<summary>2 warnings</summary>"), "{page}");
 }
 
 #[tokio::test]

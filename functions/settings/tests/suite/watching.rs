@@ -5,16 +5,17 @@ use crate::{
     support::{connected, signer},
 };
 use gantry_domain::{
-    EventId,
-    run::{Position, RunState, Step},
-    stack::StackHead,
+    EventId, MergeRequestIid,
+    run::{Ending, Interest, Position, Run, RunState, RunType, Step},
+    stack::{LastApplied, StackHead},
 };
 use gantry_fake_gitlab::Visibility;
 use gantry_secrets::links::read_link;
 use gantry_store::{
     keys,
-    scheduler::{CommandOutcome, ProjectVisibility},
+    scheduler::{CommandOutcome, ProjectVisibility, Subject},
 };
+use serde_json::json;
 use std::time::Duration;
 
 const PICK: &str = "project=acme/network&branch=&project_root=";
@@ -157,7 +158,12 @@ async fn a_run_that_waits_says_for_which_one() {
     let browser = Browser::sign_in(&w, &w.admin).await;
     let page = browser.get(&format!("/runs/{}", queued.id)).await.expect(200).text;
     let said = format!("Queued behind #{}, which needs confirmation.", holder.number);
-    assert!(page.contains(&said), "{page}");
+    let link = format!("<a href=\"../runs/{}\">#{}</a>", holder.id, holder.number);
+    let linked = format!("Queued behind {link}, which needs confirmation.");
+    assert!(page.contains(&linked), "{page}");
+    let by_link = w.ask("GET", &read_link(&signer(), "", &queued.id), None, &[], "").await;
+    let page = by_link.expect(200).text;
+    assert!(page.contains(&said), "who sees one run sees no other one: {page}");
     let api = w.get(&format!("/api/v1/runs/{}", queued.id)).await.expect(200).body;
     assert_eq!(api["waits_for"], said);
     let overview = browser.get("/").await.expect(200).text;
@@ -168,4 +174,124 @@ async fn a_run_that_waits_says_for_which_one() {
     let named = format!("confirm the run network #{}", holder.number);
     let done = w.activities().await;
     assert!(done.iter().any(|activity| activity.1 == named), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_deploy_leads_back_to_what_was_merged_and_an_old_run_to_the_newer_commit() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "a", RunState::Canceled).await;
+    run.ending = Some(Ending::new("Superseded by a4f1449d"));
+    w.save_run(&run).await;
+    let merged = Subject {
+        branch: "main".to_owned(),
+        merge_request: Some(MergeRequestIid(2)),
+        fork_of: None,
+        affected: 0,
+        stacks: Vec::new(),
+        to_tracked: true,
+        decided_at: None,
+    };
+    let of = |subject: &str| keys::commit_subject(stack.project().unwrap(), &run.commit, subject);
+    w.put(of("merged#2"), &merged).await;
+    w.put(of("mr#3"), &Subject { merge_request: Some(MergeRequestIid(3)), ..merged }).await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+    assert!(page.contains("/acme/network/-/merge_requests/2\">!2</a>"), "{page}");
+    assert!(!page.contains("!3"), "{page}");
+    let newer = "/acme/network/-/commit/a4f1449d\"><code>a4f1449d</code></a></strong>";
+    assert!(page.contains("<strong>Superseded by <a href=") && page.contains(newer), "{page}");
+    // What was merged later is of no preview.
+    run.run_type = RunType::Proposed;
+    run.ending = Some(Ending::new("Superseded by a newer run"));
+    w.save_run(&run).await;
+    let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+    assert!(!page.contains("<dt>Merge request"), "{page}");
+    assert!(page.contains("<strong>Superseded by a newer run</strong>"), "{page}");
+}
+
+#[tokio::test]
+async fn a_preview_says_that_it_is_old_while_somebody_is_interested_in_it() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "a", RunState::Finished).await;
+    run.run_type = RunType::Proposed;
+    let step = |state, at| Step { state, at, by: None, comment: None };
+    let planned = run.created_at;
+    run.history = [RunState::Planning, RunState::Finished].map(|to| step(to, planned)).into();
+    run.interests = [Interest::MergeRequest(MergeRequestIid(2))].into();
+    w.save_run(&run).await;
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let is_old = async || {
+        let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+        page.contains("Another run of this stack was applied after this plan was made.")
+    };
+    let applied = async |at| {
+        let last = LastApplied { run: run.id.clone(), commit: run.commit.clone(), at };
+        let head = StackHead { last_applied: Some(last), ..StackHead::default() };
+        w.set_head(&stack.id, head).await;
+    };
+    assert!(!is_old().await);
+    applied(planned).await;
+    assert!(!is_old().await, "it was planned with what that left");
+    applied(w.clock.now()).await;
+    assert!(is_old().await);
+    let merged = Run { interests: Default::default(), ..run.clone() };
+    w.save_run(&merged).await;
+    assert!(!is_old().await, "nobody asks what would change now");
+}
+
+#[tokio::test]
+async fn a_deploy_that_failed_while_it_was_applied_says_what_that_means() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "a", RunState::Failed).await;
+    run.ending = Some(Ending::new("no"));
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let begun = run.history.remove(0);
+    for (before, lost, is_in_part) in [
+        (RunState::Planning, false, false),
+        (RunState::Applying, false, true),
+        (RunState::Applying, true, false),
+    ] {
+        run.history =
+            [before, RunState::Failed].map(|to| Step { state: to, ..begun.clone() }).into();
+        run.lost = lost;
+        w.save_run(&run).await;
+        let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+        let said = "A part of this change may have been applied: see the log.";
+        assert_eq!(page.contains(said), is_in_part, "{before} {lost}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn the_link_to_a_modules_run_opens_its_tests_and_no_other_ones() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut suite = w.run(&stack, "suite", RunState::Finished).await;
+    suite.module = true;
+    w.save_run(&suite).await;
+    let other = w.run(&stack, "other", RunState::Finished).await;
+    let mut tests = Vec::new();
+    for (name, of) in [("basic", &suite), ("elsewhere", &other)] {
+        let mut test = w.run(&stack, name, RunState::Finished).await;
+        test.run_type = RunType::Test;
+        let case = json!({ "name": name, "project_root": "examples", "variables": {},
+            "negative": false, "depends_on": [], "tool": null, "tool_version": null });
+        let of = json!({ "suite": of.id, "case": case, "tracked": true });
+        test.test = Some(serde_json::from_value(of).unwrap());
+        w.save_run(&test).await;
+        tests.push(test);
+    }
+    let link = read_link(&signer(), "", &suite.id);
+    let page = w.ask("GET", &link, None, &[], "").await.expect(200).text;
+    let to_test = read_link(&signer(), "", &tests[0].id);
+    assert!(page.contains(&format!("<a href=\"..{to_test}\">basic</a>")), "{page}");
+    assert!(!page.contains("elsewhere"), "{page}");
+    w.ask("GET", &to_test, None, &[], "").await.expect(200);
+    // Who may see all of them needs no key.
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get(&format!("/runs/{}", suite.id)).await.expect(200).text;
+    assert!(page.contains(&format!("<a href=\"../runs/{}\">basic</a>", tests[0].id)), "{page}");
+    assert!(!page.contains("?key="), "{page}");
 }

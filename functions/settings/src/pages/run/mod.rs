@@ -1,7 +1,8 @@
 //! A run: where *Details* in GitLab leads, and where people confirm.
 //!
 //! With a session it shows everything and what may be done; with the read key of a link from
-//! GitLab it shows state, change and log of that one run, and leads nowhere else.
+//! GitLab it shows state, change and log of that one run, and leads nowhere else but from a module's
+//! run to its tests.
 
 mod compare;
 mod lines;
@@ -25,7 +26,7 @@ use crate::{
     gitlab::detached,
     modules,
     refusal::Answer,
-    runs::{self, Section},
+    runs::{self, Section, Waits},
     stacks,
 };
 use askama::Template;
@@ -35,7 +36,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use gantry_domain::{
-    RunId,
+    MergeRequestIid, RunId,
     plan::warned,
     run::{Interest, Position, Run, RunState, RunType},
     stack::Stack,
@@ -43,11 +44,12 @@ use gantry_domain::{
     text,
 };
 use gantry_queue::FeedbackMessage;
-use gantry_secrets::links::may_read;
+use gantry_secrets::links::{may_read, read_link};
 use gantry_setup::web::{bearer, check_names};
-use gantry_store::{config::Role, keys, runner::StateVersion};
+use gantry_store::{config::Role, keys, runner::StateVersion, scheduler::Subject};
 use jiff::Timestamp;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// A plan that is older than this is better made again.
 const OLD_PLAN: i64 = 24 * 60 * 60;
@@ -80,12 +82,16 @@ struct Page {
     /// The event that it was started for.
     event: Option<String>,
     /// What it waits for before it can have a runner.
-    waits_for: Option<String>,
+    waits_for: Option<Waits>,
     waits_for_source: bool,
     stop_asked: Option<String>,
     lost: bool,
     steps: Vec<Step>,
     ending: Option<Ending>,
+    /// The stack was applied after its plan was made.
+    is_outdated: bool,
+    /// It failed while its plan was applied.
+    is_applied_in_part: bool,
     /// What the tool warned of that the change does not tell: how often, and each once.
     warned: Option<String>,
     warnings: Vec<String>,
@@ -115,7 +121,8 @@ struct Page {
 }
 
 struct TestRow {
-    id: String,
+    /// The address of its run, for whom it opens.
+    link: Option<String>,
     name: String,
     negative: bool,
     chip: Chip,
@@ -132,6 +139,8 @@ struct Step {
 
 struct Ending {
     summary: String,
+    /// The commit that the summary ends with, and where it is.
+    newer: Option<(String, String)>,
     errors: Vec<String>,
 }
 
@@ -253,6 +262,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         page: query.page,
     };
     let link_key = query.key.as_deref().filter(|_| frame.viewer.is_none());
+    let is_by_link = link_key.is_some_and(|key| may_read(&app.signer, &run.id, key, now));
     let (change, log, refused) = tokio::try_join!(
         runs::change(app, &run),
         log::view(app, &run, query, link_key),
@@ -312,13 +322,10 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         stop_asked: run.stop_asked.clone().filter(|_| !run.state.is_final()),
         lost: run.lost,
         steps: steps(&run, now),
-        ending: run.ending.as_ref().map(|ending| Ending {
-            summary: text::clean_line(&ending.summary, 600),
-            errors: ending.errors.iter().map(|error| text::clean(error)).collect(),
-        }),
-        warned: Some(warned(&run.warnings) as usize)
-            .filter(|count| *count > 0)
-            .map(|count| text::counted(count, "warning")),
+        ending: ending(&run, project.as_deref()),
+        is_outdated: is_outdated(app, &run).await?,
+        is_applied_in_part: is_applied_in_part(&run),
+        warned: warned_of(&run),
         warnings: run.warnings.iter().map(|w| text::clean_line(&w.text(), 700)).collect(),
         actions,
         needs_confirmation: run.state == RunState::Unconfirmed,
@@ -331,7 +338,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         home: if run.module || run.test.is_some() { "modules" } else { "stacks" },
         has_log: !run.module,
         verdict: run.verdict.as_ref().map(|said| text::clean_line(said, 600)),
-        tests: tests(app, &run).await?,
+        tests: tests(app, &run, shell.who.is_some(), is_by_link).await?,
         of: run.test.as_ref().map(|of| (of.case.name.to_string(), of.suite.to_string())),
         left: left(app, &run).await?,
         request: format!("{:x}", rand::random::<u64>()),
@@ -340,8 +347,8 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
     }))
 }
 
-/// The merge requests that the run is for, each with where it is: at Gantry's comment, once there is
-/// one.
+/// The merge requests that the run is for, of a deploy those that became its commit. Each with where
+/// it is: at Gantry's comment, once there is one.
 async fn merge_requests(
     app: &App,
     run: &Run,
@@ -349,15 +356,76 @@ async fn merge_requests(
 ) -> Answer<Vec<(String, Option<String>)>> {
     let mut found = Vec::new();
     let Some(project) = run.project() else { return Ok(found) };
-    for interest in &run.interests {
-        let Interest::MergeRequest(iid) = interest else { continue };
-        let target = FeedbackMessage::Note { project, iid: *iid, want: 0 };
+    let of = run.interests.iter().filter_map(|interest| match interest {
+        Interest::MergeRequest(iid) => Some(*iid),
+        _ => None,
+    });
+    let mut iids: BTreeSet<MergeRequestIid> = of.collect();
+    if run.run_type == RunType::Tracked {
+        let partition = keys::commit_runs(project, &run.commit);
+        let merged = app.store.query_all::<Subject>(&partition, "subject#merged#").await?;
+        iids.extend(merged.into_iter().filter_map(|subject| subject.value.merge_request));
+    }
+    for iid in iids {
+        let target = FeedbackMessage::Note { project, iid, want: 0 };
         let note = app.store.note(&target.target()).await?;
         let note = note.map(|note| format!("#note_{note}")).unwrap_or_default();
         let url = page.map(|page| format!("{page}/-/merge_requests/{iid}{note}"));
         found.push((format!("!{iid}"), url));
     }
     Ok(found)
+}
+
+/// A later apply made the preview's plan old, and somebody is still interested in it.
+async fn is_outdated(app: &App, run: &Run) -> Answer<bool> {
+    let planned = run.history.iter().rev().find(|step| step.state == RunState::Planning);
+    let is_of_use = run.run_type == RunType::Proposed
+        && run.state == RunState::Finished
+        && !run.interests.is_empty();
+    let Some(planned) = planned.filter(|_| is_of_use) else { return Ok(false) };
+    let head = stacks::head(app, &run.stack).await?;
+    let last = head.and_then(|head| head.value.last_applied);
+    Ok(last.is_some_and(|last| last.at > planned.at))
+}
+
+/// It failed while its plan was applied. Where the result is not known, other words say so.
+fn is_applied_in_part(run: &Run) -> bool {
+    run.run_type == RunType::Tracked
+        && run.state == RunState::Failed
+        && run.doubt.is_none()
+        && !run.lost
+        && run.history.iter().any(|step| step.state == RunState::Applying)
+}
+
+/// How often the tool warned of what the change does not tell: before its plan failed, or after the
+/// plan.
+fn warned_of(run: &Run) -> Option<String> {
+    let count = Some(warned(&run.warnings) as usize).filter(|count| *count > 0)?;
+    let count = text::counted(count, "warning");
+    Some(match run.run_type {
+        _ if run.delta.is_none() => count,
+        RunType::Test => format!("{count} after the plan"),
+        _ => format!("{count} while applying"),
+    })
+}
+
+/// How the run ended. A commit that it made way for is a link.
+fn ending(run: &Run, project: Option<&str>) -> Option<Ending> {
+    const SUPERSEDED: &str = "Superseded by ";
+    let end = run.ending.as_ref()?;
+    let is_short =
+        |commit: &&str| commit.len() == 8 && commit.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let newer = end.summary.strip_prefix(SUPERSEDED).filter(is_short);
+    let newer = newer.zip(project.filter(|_| run.fork_of.is_none()));
+    Some(Ending {
+        summary: match newer {
+            Some(_) => SUPERSEDED.to_owned(),
+            None => text::clean_line(&end.summary, 600),
+        },
+        newer: newer
+            .map(|(commit, project)| (commit.to_owned(), format!("{project}/-/commit/{commit}"))),
+        errors: end.errors.iter().map(|error| text::clean(error)).collect(),
+    })
 }
 
 /// The run's type, with what it means.
@@ -370,12 +438,20 @@ fn run_type(run: &Run) -> String {
     }
 }
 
-async fn tests(app: &App, run: &Run) -> Answer<Vec<TestRow>> {
+/// The tests of a module's run. Who came by the run's link gets those of its tests.
+async fn tests(app: &App, run: &Run, is_signed_in: bool, is_by_link: bool) -> Answer<Vec<TestRow>> {
     if !run.module {
         return Ok(Vec::new());
     }
+    let link = |test: &Run| match (is_signed_in, is_by_link) {
+        (true, _) => Some(format!("runs/{}", test.id)),
+        (false, true) => {
+            Some(read_link(&app.signer, "", &test.id).trim_start_matches('/').to_owned())
+        }
+        (false, false) => None,
+    };
     let row = |test: &Run| TestRow {
-        id: test.id.to_string(),
+        link: link(test),
         name: test.test.as_ref().map(|of| of.case.name.to_string()).unwrap_or_default(),
         negative: test.test.as_ref().is_some_and(|of| of.case.negative),
         chip: Chip::of(test.state, test),
