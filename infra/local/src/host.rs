@@ -3,12 +3,14 @@
 use crate::{
     folder::{self, Held},
     reach::Reach,
-    starter::{Runners, Starter},
+    starter::{self, Runners, Starter},
     system::{Parts, System},
     table,
     tls::Tls,
 };
 use anyhow::Context as _;
+use gantry_domain::{integration::Integration, stack::Tool};
+use gantry_engine::tool;
 use gantry_local_queues::{LocalQueues, consume};
 use gantry_local_table::LocalTable;
 use gantry_objects::Objects;
@@ -126,6 +128,15 @@ impl Host {
                 files = closed,
                 "other users could read the folder {}; it is now closed to them",
                 data.display()
+            );
+        }
+        starter::check(&config.runner, &config.path).await?;
+        let is_missing = |tool: &Tool| tool::on_path(*tool, &config.path).is_none();
+        if [Tool::Terraform, Tool::OpenTofu].iter().all(is_missing) {
+            tracing::warn!(
+                "neither `terraform` nor `tofu` is on PATH ({}); only stacks that specify a \
+                 version can run, with a release that is downloaded",
+                config.path
             );
         }
         let reach = config.reach.checked(&config).await?;
@@ -337,18 +348,38 @@ fn how_it_is_reached(public_url: Option<&PublicUrl>) -> String {
     }
 }
 
-/// What the host says when it is up: where it is, where the key lies, what to do next.
-pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
+/// What the host says when it is up: where it is, where the key is, what to do next.
+pub fn welcome(
+    host: &Host,
+    public_url: Option<&PublicUrl>,
+    integration: Option<&Integration>,
+) -> String {
     let here = format!("http://{}", host.address);
     let key = host.secrets_file.display();
     let runs = &host.confinement.words;
     let reached = how_it_is_reached(public_url);
+    let next = match integration.filter(|known| known.linked) {
+        Some(Integration { api_host, bot, .. }) => {
+            let gitlab = api_host.split_once("://").map_or(api_host.as_str(), |(_, host)| host);
+            format!("Connected to {gitlab} as @{}.", bot.username)
+        }
+        None => first_steps(&here, &key.to_string()),
+    };
     format!(
         "Gantry is up at {here}\n\
          The first access key (role admin) is \"admin-key\" in {key}\n\
          {reached}\n\
          {runs}\n\n\
-         Next, sign in at {here} and connect your GitLab, or do the same through the API\n\
+         {next}\n\
+         API description: {here}/api/v1/openapi.json\n\
+         Press Ctrl-C to stop; everything is kept in the data folder."
+    )
+}
+
+/// What to do where no GitLab is connected.
+fn first_steps(here: &str, key: &str) -> String {
+    format!(
+        "Next, sign in at {here} and connect your GitLab, or do the same through the API\n\
          (with a token with scope api, preferably from a bot user):\n\
          \x20 KEY=$(python3 -c 'import json;print(json.load(open(\"{key}\"))[\"admin-key\"])')\n\
          \x20 curl -X PUT {here}/api/v1/integration -H \"Authorization: Bearer $KEY\" \\\n\
@@ -357,9 +388,7 @@ pub fn welcome(host: &Host, public_url: Option<&PublicUrl>) -> String {
          and then create a stack:\n\
          \x20 curl -X POST {here}/api/v1/stacks -H \"Authorization: Bearer $KEY\" \\\n\
          \x20   -H 'Content-Type: application/json' \\\n\
-         \x20   -d '{{\"name\":\"Network\",\"project\":\"group/project\",\"branch\":\"main\",\"project_root\":\"network\"}}'\n\
-         API description: {here}/api/v1/openapi.json\n\
-         Press Ctrl-C to stop; everything is kept in the data folder."
+         \x20   -d '{{\"name\":\"Network\",\"project\":\"group/project\",\"branch\":\"main\",\"project_root\":\"network\"}}'"
     )
 }
 

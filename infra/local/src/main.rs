@@ -150,7 +150,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let config = host_config(settings)?;
     let public_url = config.public_url.clone();
     let host = Host::start(config).await?;
-    demo::say(&gantry_local::host::welcome(&host, public_url.as_ref()));
+    let integration = host.system.store.integration().await?.map(|known| known.value);
+    demo::say(&gantry_local::host::welcome(&host, public_url.as_ref(), integration.as_ref()));
     gantry_local::host::asked_to_stop().await?;
     host.stop().await;
     Ok(())

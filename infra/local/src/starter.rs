@@ -1,18 +1,70 @@
 //! Starting runners on this machine: each is a child process that outlives a restart of the host.
 
 use crate::reach::Reach;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use gantry_domain::RunId;
 use gantry_queue::{ClaimToken, Context, Failure, Handler, Message, StartMessage};
 use nix::{
+    errno::Errno,
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
-use std::{collections::BTreeSet, env::join_paths, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeSet,
+    env::join_paths,
+    io,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
 use tokio::{
     process::{Child, Command},
     sync::watch,
 };
+
+/// What a runner's answer to `--version` begins with.
+const NAME: &str = "gantry-runner ";
+
+/// How long it may take to answer.
+const ANSWERS: Duration = Duration::from_secs(30);
+
+/// Asks the runner program what it is, before anything relies on it.
+///
+/// # Errors
+/// When it cannot be started, or is another program.
+pub(crate) async fn check(program: &Path, path: &str) -> anyhow::Result<()> {
+    let why = match tokio::time::timeout(ANSWERS, version(program, path)).await {
+        Ok(Ok(output)) if output.stdout.starts_with(NAME.as_bytes()) => return Ok(()),
+        Ok(Ok(output)) => {
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            let said = said.lines().next().unwrap_or_default();
+            format!("is not gantry-runner (it answers {said:?} to --version)")
+        }
+        Ok(Err(_)) if program.is_dir() => "cannot be started (it is a folder)".to_owned(),
+        Ok(Err(error)) => {
+            let words = |number| Errno::from_raw(number).desc().to_owned();
+            let why = error.raw_os_error().map_or_else(|| error.to_string(), words);
+            format!("cannot be started ({why})")
+        }
+        Err(_) => format!("does not answer to --version within {} s", ANSWERS.as_secs()),
+    };
+    bail!("the runner {} {why}: set --runner (GANTRY_RUNNER)", program.display())
+}
+
+async fn version(program: &Path, path: &str) -> io::Result<Output> {
+    loop {
+        let mut command = Command::new(program);
+        command.arg("--version").env_clear().env("PATH", path).stdin(Stdio::null());
+        match command.kill_on_drop(true).output().await {
+            // It is just being installed.
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            said => return said,
+        }
+    }
+}
 
 /// Starts the runner program for each start that the scheduler asks for.
 pub struct Starter {

@@ -14,6 +14,7 @@ mod logs;
 mod mirror;
 mod rescued;
 mod secrets;
+mod starts;
 mod state;
 mod support;
 mod upgrade;

@@ -172,7 +172,11 @@ impl Confinement {
         })?;
         serde_json::from_slice(&output.stdout).map_err(|_| {
             let said = String::from_utf8_lossy(&output.stderr);
-            Unconfinable(said.trim().trim_start_matches(REFUSED).to_owned())
+            Unconfinable(match said.trim().trim_start_matches(REFUSED) {
+                // Killed, by a filter of system calls for example.
+                "" => format!("the launcher ended with {}", output.status),
+                said => said.to_owned(),
+            })
         })
     }
 }

@@ -246,7 +246,10 @@ pub(crate) fn write_runner(folder: &Path) {
     let program = gantry_terraform::runner();
     let script = format!(
         "#!/bin/sh\n\
-         [ \"$1\" = --launch-confined ] || echo $$ >> \"$GANTRY_RUNNER_WORK.pids\"\n\
+         case \"$1\" in\n\
+         --launch-confined | --version) ;;\n\
+         *) echo $$ >> \"$GANTRY_RUNNER_WORK.pids\" ;;\n\
+         esac\n\
          exec {} \"$@\"\n",
         program.display()
     );
