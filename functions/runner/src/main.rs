@@ -3,7 +3,7 @@
 use clap::Parser;
 use gantry_engine::{confine, processes};
 use gantry_runner::{Arguments, Config, Outcome, further::Machine, poll::Worker, rescue::Rescuer};
-use gantry_setup::{Clock, identity::Prover};
+use gantry_setup::{Clock, identity::Prover, telemetry};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(telemetry::colors())
         .with_env_filter(EnvFilter::builder().parse_lossy("info"))
         .init();
     hide_memory();

@@ -22,6 +22,7 @@ enum Command {
     /// Start Gantry for your own GitLab.
     Run(Settings),
     /// Start Gantry together with a fake GitLab and show what it does.
+    #[command(mut_arg("data_dir", |arg| arg.help(DEMO_DATA)))]
     Demo {
         #[command(flatten)]
         settings: Settings,
@@ -38,6 +39,14 @@ enum Command {
     #[command(flatten)]
     Client(gantry_cli::Command),
 }
+
+/// The SDK misses a connection after each error of the table, which has none.
+const USUAL_LOG: &str = "warn,dynoxide=error,\
+                         aws_smithy_runtime::client::http::connection_poisoning=off,gantry=info";
+
+/// What the data folder is for the demo.
+const DEMO_DATA: &str = "The folder to work in; its subfolder demo is emptied whenever the demo \
+                         starts";
 
 #[derive(Args)]
 struct Settings {
@@ -84,7 +93,7 @@ struct Settings {
     #[arg(long, env = "GANTRY_COMPARE_CALLS", default_value_t = Intervals::default().compare_calls)]
     compare_calls: u32,
     /// What to log, in the syntax of RUST_LOG.
-    #[arg(long, env = "RUST_LOG", default_value = "warn,dynoxide=error,gantry=info")]
+    #[arg(long, env = "RUST_LOG", default_value = USUAL_LOG)]
     log: String,
 }
 

@@ -1,5 +1,7 @@
 //! Logs: JSON lines on AWS, readable lines on a terminal.
 
+use crate::Environment;
+use std::io::{IsTerminal as _, stderr};
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -16,12 +18,17 @@ pub enum LogFormat {
 pub fn start(format: LogFormat, filter: Option<&str>) {
     let filter =
         filter.and_then(|f| EnvFilter::try_new(f).ok()).unwrap_or_else(|| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Text => builder.with_target(false).with_ansi(colors()).try_init(),
     };
     if started.is_err() {
         tracing::debug!("logging had been started before");
     }
+}
+
+/// Whether log lines have colors: on a terminal, unless `NO_COLOR` is set. A file is searched.
+pub fn colors() -> bool {
+    stderr().is_terminal() && Environment.optional("NO_COLOR").is_none()
 }
