@@ -47,8 +47,10 @@ impl Health {
             let over = self.broken.map(|reason| Ended { reason, since: self.since, at: now });
             return Self { since: Some(now), ended: over.or(self.ended), ..Self::default() };
         };
-        // Trouble that is said in other words is the same trouble.
-        let since = self.since.filter(|_| self.broken.is_some()).or(Some(now));
+        // Trouble that is said in other words is the same trouble, but for what somebody must do.
+        let is_same = self.broken.is_some()
+            && (self.token_rejected, self.rate_limited) == (token_rejected, rate_limited);
+        let since = self.since.filter(|_| is_same).or(Some(now));
         Self { broken: Some(reason), token_rejected, rate_limited, since, ended: self.ended }
     }
 }
@@ -83,21 +85,29 @@ mod tests {
     fn trouble_is_known_since_when_and_when_it_was_over() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let outage = |reason: &str, rate_limited| {
-            Some(Outage { reason: reason.to_owned(), token_rejected: false, rate_limited })
+            let token_rejected = reason.starts_with("401");
+            Some(Outage { reason: reason.to_owned(), token_rejected, rate_limited })
         };
         let health = Health::default().after(outage("503", false), at(1));
         assert_eq!((health.since, health.rate_limited), (Some(at(1)), false));
-        let health = health.after(outage("429", true), at(2));
-        assert_eq!((health.since, health.rate_limited), (Some(at(1)), true), "it has not ended");
-        let health = health.after(None, at(3));
+        let health = health.after(outage("502", false), at(2));
+        assert_eq!(health.since, Some(at(1)), "it has not ended");
+        let health = health.after(outage("401 expired", false), at(2));
+        assert_eq!((health.since, health.token_rejected), (Some(at(2)), true), "another kind");
+        let health = health.after(outage("401 revoked", false), at(3));
+        assert_eq!(health.since, Some(at(2)));
+        let health = health.after(outage("429", true), at(3));
+        assert_eq!((health.since, health.rate_limited), (Some(at(3)), true));
+        assert_eq!(health.ended, None, "GitLab did not work in between");
+        let health = health.after(None, at(4));
         assert_eq!(
             (&health.broken, health.since, health.rate_limited),
-            (&None, Some(at(3)), false)
+            (&None, Some(at(4)), false)
         );
-        let ended = Ended { reason: "429".to_owned(), since: Some(at(1)), at: at(3) };
+        let ended = Ended { reason: "429".to_owned(), since: Some(at(3)), at: at(4) };
         assert_eq!(health.ended, Some(ended.clone()));
-        let health = health.after(outage("502", false), at(4));
-        assert_eq!((health.since, &health.ended), (Some(at(4)), &Some(ended)), "until this ends");
-        assert_eq!(health.after(None, at(5)).ended.unwrap().reason, "502");
+        let health = health.after(outage("502", false), at(5));
+        assert_eq!((health.since, &health.ended), (Some(at(5)), &Some(ended)), "until this ends");
+        assert_eq!(health.after(None, at(6)).ended.unwrap().reason, "502");
     }
 }
