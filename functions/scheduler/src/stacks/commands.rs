@@ -15,6 +15,7 @@ use gantry_domain::{
     stack::Stack,
     text::counted,
 };
+use gantry_gitlab::Error as GitlabError;
 use gantry_queue::{Command, Failure};
 use gantry_store::{
     Expect, Write, keys,
@@ -283,8 +284,15 @@ impl Stacks<'_> {
             Ok(Err(why)) => return self.refuse(order, why, None).await,
             // The command must not wait: behind it wait the reports of the stack's runners.
             Err(failure) if failure.retry_after.is_some() => {
-                let why =
-                    format!("GitLab is not available right now, try again: {:#}", failure.error);
+                let why = match failure.error.downcast_ref::<GitlabError>() {
+                    Some(GitlabError::TokenRejected { .. }) => {
+                        "GitLab rejected the token: an admin must replace it (GitLab settings)"
+                            .to_owned()
+                    }
+                    _ => {
+                        format!("GitLab is not available right now, try again: {:#}", failure.error)
+                    }
+                };
                 return self.refuse(order, why, None).await;
             }
             Err(failure) => return Err(failure),

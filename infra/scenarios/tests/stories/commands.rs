@@ -1,6 +1,7 @@
 //! What people do with runs.
 
-use gantry_scenarios::{Planned, StackOptions, World, story};
+use gantry_fake_gitlab::{Fault, Matcher};
+use gantry_scenarios::{Mode, Planned, StackOptions, World, run_test_in, story};
 use reqwest::Method;
 use serde_json::json;
 
@@ -87,6 +88,21 @@ story!(a_run_by_hand_does_not_wait_for_a_gitlab_that_is_down, |mut w| async move
     w.order("/stacks/network/runs", json!({})).await;
     w
 });
+
+#[tokio::test]
+async fn a_run_by_hand_is_refused_with_what_to_do_where_gitlab_rejects_the_token() {
+    run_test_in(&[Mode::PLAIN], |mut w| async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.gitlab.fail_always(Matcher::any(), Fault::status(401));
+        let (done, said) = w.command("/stacks/network/runs", json!({})).await;
+        let expected = "GitLab rejected the token: an admin must replace it (GitLab settings)";
+        assert!(!done && said.contains(expected), "{said}");
+        w.gitlab.clear_faults();
+        w
+    })
+    .await;
+}
 
 story!(a_preview_by_hand_is_of_any_branch_and_a_deploy_of_the_tracked_one, |mut w| async move {
     let project = w.plain_project("acme/network");
