@@ -22,6 +22,10 @@ use tokio::time::Instant;
 /// How long an answer may take. API Gateway waits for 30 s, and the functions live for 29.
 const ANSWER: Duration = Duration::from_secs(28);
 
+/// What SQLite says of a full disk, and the system. By the time an error is here it is only text.
+const FULL: [&str; 3] =
+    ["database or disk is full", "No space left on device", "Disk quota exceeded"];
+
 /// Middleware: calls that a request makes know how long they may take ([`crate::deadline`]).
 pub async fn in_time(request: Request, next: Next) -> Response {
     deadline::until(Instant::now() + ANSWER, next.run(request)).await
@@ -62,7 +66,8 @@ impl Problem {
         self
     }
 
-    /// Something failed that the caller cannot mend. The cause is logged, not told.
+    /// Something failed that the caller cannot mend. The cause is logged, and not told but for a
+    /// full disk.
     pub fn internal(error: &dyn std::error::Error) -> Self {
         let mut chain = error.to_string();
         let mut cause = error.source();
@@ -72,6 +77,13 @@ impl Problem {
             cause = error.source();
         }
         tracing::error!(error = chain, "a request failed");
+        if FULL.iter().any(|words| chain.contains(words)) {
+            return Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "The disk is full",
+                "The disk of the data folder is full: free some space, then try again.",
+            );
+        }
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "Something went wrong",
@@ -235,6 +247,21 @@ mod tests {
     enum Keep {
         Keep,
         Abandon,
+    }
+
+    #[test]
+    fn a_full_disk_is_said_and_nothing_else_of_what_failed() {
+        let of = |error: std::io::Error| Problem::internal(&error).detail;
+        let full = "The disk of the data folder is full: free some space, then try again.";
+        // ENOSPC.
+        assert_eq!(of(std::io::Error::from_raw_os_error(28)), full);
+        let table = "the table did not answer: unhandled error: database or disk is full";
+        assert_eq!(of(std::io::Error::other(table)), full);
+        let other = of(std::io::Error::other("a secret"));
+        assert_eq!(
+            other,
+            "The request was not completed. The log says why; it is safe to try again."
+        );
     }
 
     #[track_caller]
