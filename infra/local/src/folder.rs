@@ -1,7 +1,10 @@
 //! The data folder, closed to everybody but its owner: it holds secrets, states and records.
 
-use anyhow::{Context as _, bail};
-use nix::sys::stat::{Mode, umask};
+use anyhow::{Context as _, anyhow, bail};
+use nix::{
+    sys::stat::{Mode, umask},
+    unistd::{Uid, User, geteuid},
+};
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write as _},
@@ -43,7 +46,7 @@ impl Held {
         let file = data.join(LOCK);
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let opened = options.open(&file);
+        let opened = options.open(&file).map_err(|error| why(error, &file, data));
         let mut lock = opened.with_context(|| format!("{} cannot be opened", file.display()))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -76,14 +79,20 @@ impl Held {
         make_for(&runners, *passage)?;
         let closed = (|| {
             let mut closed = 0;
-            for path in self.entries()? {
+            for path in self.entries().map_err(|error| why(error, data, data))? {
+                if path.is_file() {
+                    // Those that open it later say less of why they cannot.
+                    File::open(&path).map_err(|error| why(error, &path, data))?;
+                }
                 if path != runners {
-                    closed += close(&path)?;
+                    closed += close(&path, data)?;
                 }
             }
-            Ok::<_, io::Error>(
-                closed + u64::from(set(data, *passage)?) + u64::from(set(&runners, *passage)?),
-            )
+            for folder in [data, &runners] {
+                let was_open = set(folder, *passage).map_err(|error| why(error, folder, data))?;
+                closed += u64::from(was_open);
+            }
+            Ok::<_, anyhow::Error>(closed)
         })();
         closed.with_context(|| format!("the folder {} cannot be closed to others", data.display()))
     }
@@ -112,7 +121,43 @@ impl Held {
 }
 
 fn make_for(folder: &Path, mode: u32) -> anyhow::Result<()> {
-    make(folder, mode).with_context(|| format!("the folder {} cannot be created", folder.display()))
+    make(folder, mode)
+        .map_err(|error| why(error, folder, folder))
+        .with_context(|| format!("the folder {} cannot be created", folder.display()))
+}
+
+/// Why something at `path` cannot be done: a folder that was put back may be another user's, or on
+/// a disk that is mounted read-only.
+fn why(error: io::Error, path: &Path, data: &Path) -> anyhow::Error {
+    why_for(geteuid(), error, path, data)
+}
+
+fn why_for(user: Uid, error: io::Error, path: &Path, data: &Path) -> anyhow::Error {
+    // Whose the files are is hidden in a folder that may not be entered.
+    let seen = path.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?.uid())));
+    let Some((seen, owner)) = seen.map(|(path, owner)| (path, Uid::from_raw(owner))) else {
+        return error.into();
+    };
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            anyhow!("{} is on a file system that is mounted read-only", seen.display())
+        }
+        io::ErrorKind::PermissionDenied if owner != user => {
+            let user = name(user);
+            let todo = match seen.starts_with(data) {
+                true => format!("chown -R {user} {}", data.display()),
+                false => "choose another folder with GANTRY_DATA_DIR".to_owned(),
+            };
+            let (seen, owner) = (seen.display(), name(owner));
+            anyhow!("{seen} belongs to {owner}, and Gantry runs as {user}: {todo}")
+        }
+        _ => error.into(),
+    }
+}
+
+fn name(user: Uid) -> String {
+    let known = User::from_uid(user).ok().flatten();
+    known.map_or_else(|| user.to_string(), |known| known.name)
 }
 
 /// Makes a folder and those above it that are missing, with a mode that no umask changes.
@@ -135,19 +180,20 @@ fn make(folder: &Path, mode: u32) -> io::Result<()> {
 
 /// Takes what the group and others may do from a file, or a folder with all that is in it. Links
 /// are passed over, and what they lead to with them.
-fn close(path: &Path) -> io::Result<u64> {
+fn close(path: &Path, data: &Path) -> anyhow::Result<u64> {
+    let at = |error| why(error, path, data);
     let found = match fs::symlink_metadata(path) {
         // A runner that outlived the last host may tidy up meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        other => other?,
+        other => other.map_err(at)?,
     };
     if !found.is_dir() && !found.is_file() {
         return Ok(0);
     }
-    let mut closed = u64::from(set(path, found.mode() & 0o700)?);
+    let mut closed = u64::from(set(path, found.mode() & 0o700).map_err(at)?);
     if found.is_dir() {
-        for entry in fs::read_dir(path)? {
-            closed += close(&entry?.path())?;
+        for entry in fs::read_dir(path).map_err(at)? {
+            closed += close(&entry.map_err(at)?.path(), data)?;
         }
     }
     Ok(closed)
@@ -211,6 +257,28 @@ mod tests {
             );
             assert_eq!(format!("{refused:#}"), expected);
         }
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_or_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, gone) = (folder.path(), folder.path().join("gone"));
+        let owner = name(geteuid());
+        let said = |kind: io::ErrorKind, path: &Path, data: &Path| {
+            // A user that no machine has.
+            why_for(Uid::from_raw(4_000_000_000), kind.into(), path, data).to_string()
+        };
+        let (lock, shown) = (data.join(LOCK), data.display().to_string());
+        let denied = io::ErrorKind::PermissionDenied;
+        let told = format!("{shown} belongs to {owner}, and Gantry runs as 4000000000: ");
+        let todo = format!("chown -R 4000000000 {shown}");
+        assert_eq!(said(denied, &lock, data), format!("{told}{todo}"));
+        let todo = "choose another folder with GANTRY_DATA_DIR";
+        assert_eq!(said(denied, &gone, &gone), format!("{told}{todo}"));
+        let expected = format!("{shown} is on a file system that is mounted read-only");
+        assert_eq!(said(io::ErrorKind::ReadOnlyFilesystem, &lock, data), expected);
+        let own = why(denied.into(), &lock, data).to_string();
+        assert!(!own.contains("belongs to"), "{own}");
     }
 
     #[test]
