@@ -5,7 +5,8 @@
 
     dead-letters      show the messages that were given up
     redrive [QUEUE]   send them again: of events, source, feedback, starts or later, or all
-    pause             start no runner from now on; webhooks are still taken and decided
+    pause             start no runner from now on, and say how many runs still execute; webhooks are
+                      still taken and decided
     resume            start runners again
     restore           after the table was restored to an earlier time: point each stack to the newest
                       state that object storage holds; only while paused
@@ -24,7 +25,7 @@ def api(method, path, body=None):
     url, key = os.environ.get("GANTRY_URL", "").rstrip("/"), os.environ.get("GANTRY_KEY")
     if not url or not key:
         sys.exit("Set GANTRY_URL (https://gantry.example.com) and GANTRY_KEY (an admin key).")
-    request = urllib.request.Request(f"{url}/api/v1/operations{path}", method=method)
+    request = urllib.request.Request(f"{url}/api/v1{path}", method=method)
     request.add_header("Authorization", f"Bearer {key}")
     if body is not None:
         request.add_header("Content-Type", "application/json")
@@ -39,13 +40,13 @@ def api(method, path, body=None):
             text = f"{problem['title']}: {problem['detail']}"
         except (ValueError, KeyError):
             pass
-        sys.exit(f"{method} {path or '/'} answered {error.code}. {text}")
+        sys.exit(f"{method} {path} answered {error.code}. {text}")
     except OSError as error:
         sys.exit(f"{url} cannot be reached: {error}")
 
 
 def dead_letters():
-    found = api("GET", "")
+    found = api("GET", "/operations")
     if found["pause"]:
         print(f"no runner is started: {found['pause']['by']} asked for it at {found['pause']['since']}")
     if found["fewer_runners"]:
@@ -60,7 +61,7 @@ def dead_letters():
 
 def redrive(queue=None):
     while True:
-        sent = api("POST", "/redrive", {"queue": queue} if queue else {})
+        sent = api("POST", "/operations/redrive", {"queue": queue} if queue else {})
         for name, count in sent.items():
             print(f"{name}: {count} sent again")
         # A call sends some hundreds; where there were as many there may be more.
@@ -68,11 +69,20 @@ def redrive(queue=None):
             return
 
 
+def pause():
+    api("PUT", "/operations/pause", {"paused": True})
+    states = "preparing,initializing,planning,applying,destroying"
+    found = api("GET", f"/runs?state={states}&limit=100")
+    count = len(found["runs"])
+    more = "at least " if found["next"] else ""
+    print(f"no runner is started from now on; {more}{count or 'no'} {'run executes' if count < 2 else 'runs execute'}")
+
+
 def restore():
     after, stacks, conflicts = "", 0, 0
     while after is not None:
         query = urllib.parse.urlencode({"after": after})
-        answer = api("POST", f"/restore-states?{query}")
+        answer = api("POST", f"/operations/restore-states?{query}")
         for stack in answer["stacks"]:
             stacks += 1
             print(f"{stack['stack']}: serial {stack['before']} -> {stack['current']}, {stack['found']} states found")
@@ -90,10 +100,9 @@ def main():
         case ["redrive", *queue] if len(queue) < 2:
             redrive(*queue)
         case ["pause"]:
-            api("PUT", "/pause", {"paused": True})
-            print("no runner is started from now on")
+            pause()
         case ["resume"]:
-            api("PUT", "/pause", {"paused": False})
+            api("PUT", "/operations/pause", {"paused": False})
             print("runners are started again")
         case ["restore"]:
             restore()

@@ -176,7 +176,8 @@ async fn states_are_found_again_after_the_table_was_restored() {
     let restore = "/operations/restore-states";
     let (refused, why) = world.ask(Method::POST, restore, Value::Null).await;
     assert_eq!(refused, StatusCode::CONFLICT, "{why}");
-    assert_eq!(world.operate(&["pause"]), "no runner is started from now on");
+    let paused = "no runner is started from now on; no run executes";
+    assert_eq!(world.operate(&["pause"]), paused);
     let waiting = world.push("while-paused", "a");
     let restored = world.api(Method::POST, restore, Value::Null).await;
     assert_eq!(
