@@ -6,7 +6,7 @@
 //! not begin with: Terraform puts the resource's address before that. Without (`-no-color` in
 //! `TF_CLI_ARGS`), a diagnostic begins with `Error: ` at the start of a line.
 
-use gantry_domain::plan::Warning;
+use gantry_domain::plan::{FAILED_CHECK, Warning};
 
 /// An error that Terraform reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +67,6 @@ const MOST_ERRORS: usize = 50;
 const MOST_WARNINGS: usize = 50;
 /// Lines kept of one error.
 const MOST_LINES: usize = 100;
-/// How the tools say that a check fails.
-const FAILED_CHECK: &str = "Check block assertion failed";
 
 impl Diagnostics {
     /// Takes the next line of output.
@@ -308,7 +306,7 @@ mod tests {
             warned.warnings.iter().map(Warning::text).collect()
         };
         let checks = texts(&reported.failed_checks);
-        assert_eq!(checks, ["Check block assertion failed: There must be two., on main.tf line 9"]);
+        assert_eq!(checks, ["Check block assertion failed: There must be two, on main.tf line 9"]);
         let texts = texts(&reported.warned);
         let first = "Argument is deprecated (6×), with module.a.test_object.x[0], \
                      on modules/a/main.tf line 3";

@@ -136,7 +136,7 @@ check "ids" {{
             "{late}"
         );
         assert!(
-            check.starts_with("Check block assertion failed: An object is called a-1., on main.tf"),
+            check.starts_with("Check block assertion failed: An object is called a-1, on main.tf"),
             "{check}"
         );
 

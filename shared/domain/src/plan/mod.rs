@@ -446,6 +446,9 @@ pub struct CheckFailure {
     pub problems: Vec<String>,
 }
 
+/// How the tools say that a check fails.
+pub const FAILED_CHECK: &str = "Check block assertion failed";
+
 /// What the tool warns of, once, however often it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
@@ -465,7 +468,17 @@ impl Warning {
         let times =
             if *count > 1 { format!(" ({}×)", grouped(*count as usize)) } else { String::new() };
         let place = place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
+        let summary = match times.is_empty() && place.is_empty() {
+            true => summary.as_str(),
+            // The sentence goes on.
+            false => summary.strip_suffix('.').unwrap_or(summary),
+        };
         format!("{summary}{times}{place}")
+    }
+
+    /// It is about a check that fails.
+    pub fn is_failed_check(&self) -> bool {
+        self.summary.starts_with(FAILED_CHECK)
     }
 }
 
