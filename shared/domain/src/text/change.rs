@@ -27,6 +27,8 @@ pub struct Part {
     pub head: Vec<String>,
     /// What is in it: attributes.
     pub rest: Vec<String>,
+    /// Something else begins with it: an empty line stands before it.
+    pub is_apart: bool,
 }
 
 /// The whole change, the most important first.
@@ -39,7 +41,7 @@ pub fn parts(change: &Change) -> Vec<Part> {
     parts.extend(outputs(change));
     parts.push(left_out(change.outputs_cut, "output"));
     for check in &change.checks {
-        let mut part = Part::default();
+        let mut part = Part { is_apart: true, ..Part::default() };
         add(&mut part.head, '!', &format!("{} failed", address(&check.address)));
         for problem in check.problems.iter().flat_map(|p| p.lines()) {
             add(&mut part.head, '!', &format!("  {}", visible_line(problem)));
@@ -93,6 +95,7 @@ fn warned(change: &Change) -> Part {
     }
     let from = change.tool.name();
     let mut part = Part::of('!', &format!("{} from {from}:", counted(count as usize, "warning")));
+    part.is_apart = true;
     for warning in &change.tool_warnings {
         add(&mut part.rest, ' ', &format!("  {}", visible(&warning.text())));
     }
@@ -119,6 +122,7 @@ fn drift(change: &Change) -> Part {
     let colon = if change.drifted.is_empty() { "" } else { ":" };
     let tool = change.tool.name();
     let mut part = Part::of(' ', &format!("{count} {were} changed outside {tool}{colon}"));
+    part.is_apart = true;
     for drifted in &change.drifted {
         add(&mut part.rest, ' ', &format!("  {}", visible(&drifted.text())));
     }
@@ -160,7 +164,7 @@ fn resources(change: &Change) -> Vec<Part> {
             for (one, _) in &group {
                 add(&mut head, sign, &format!("  {}", address(&one.title())));
             }
-            vec![Part { head, rest: part.rest.clone() }]
+            vec![Part { head, rest: part.rest.clone(), is_apart: false }]
         }
         _ => group.into_iter().map(|(_, part)| part).collect(),
     });
@@ -226,9 +230,11 @@ fn attributes(attributes: &[AttributeChange], cut: u32) -> Vec<String> {
 fn outputs(change: &Change) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for output in &change.outputs {
-        parts.push(Part { head: attribute(output), rest: difference(output) });
+        let (head, rest) = (attribute(output), difference(output));
+        parts.push(Part { head, rest, is_apart: false });
     }
     if let Some(first) = parts.first_mut() {
+        first.is_apart = true;
         first.head.insert(0, "  Changes to outputs:".to_owned());
     }
     parts

@@ -52,7 +52,11 @@ pub(super) fn of(stack: &NoteStack) -> Option<Section> {
     if let Some(change) = &stack.change {
         let clipped = |lines: &[String]| lines.iter().flat_map(|l| clipped(l)).collect();
         let parts = change::parts(change).into_iter();
-        let parts = parts.map(|p| Part { head: clipped(&p.head), rest: clipped(&p.rest) });
+        let parts = parts.map(|p| Part {
+            head: clipped(&p.head),
+            rest: clipped(&p.rest),
+            is_apart: p.is_apart,
+        });
         let parts = parts.collect();
         let heading = String::new();
         blocks.push(Block { heading, language: "diff", parts, keeps_end: false });
@@ -92,7 +96,7 @@ impl Block {
         Self {
             heading: heading.into(),
             language: "",
-            parts: vec![Part { head: lines, rest: Vec::new() }],
+            parts: vec![Part { head: lines, ..Part::default() }],
             keeps_end: false,
         }
     }
@@ -100,12 +104,16 @@ impl Block {
     /// The lines in the order in which they are wanted: of all parts the heads first.
     fn lines(&self) -> impl Iterator<Item = PartLine> {
         let parts = || self.parts.iter().enumerate();
-        let heads = parts().flat_map(|(part, Part { head, .. })| {
+        let heads = parts().flat_map(|(part, Part { head, is_apart, .. })| {
             let wanted = (0..head.len()).map(|at| match self.keeps_end {
                 true => &head[head.len() - 1 - at],
                 false => &head[at],
             });
-            wanted.map(move |line| PartLine { part, in_rest: false, bytes: line.len() + 1 })
+            wanted.enumerate().map(move |(at, line)| PartLine {
+                part,
+                in_rest: false,
+                bytes: line.len() + if at == 0 && *is_apart { 2 } else { 1 },
+            })
         });
         let rests = parts().flat_map(|(part, Part { rest, .. })| {
             rest.iter().enumerate().map(move |(at, line)| PartLine {
@@ -172,7 +180,7 @@ impl Section {
             out += &format!("\n```{}\n", block.language);
             let mut is_open = false;
             for (at, (part, (head, rest))) in block.parts.iter().zip(kept).enumerate() {
-                if at > 0 && head > 0 && (is_open || rest > 0) {
+                if at > 0 && head > 0 && (is_open || rest > 0 || part.is_apart) {
                     out.push('\n');
                 }
                 is_open = rest > 0;
