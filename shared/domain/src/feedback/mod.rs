@@ -9,9 +9,11 @@ use crate::{
     CommitSha, PipelineId, ProjectId, RunId, UserId,
     run::RunType,
     text::{
-        counted,
         names::Prefix,
-        status::{CommitState, RunView, Status, of_gate, of_run_to_its_end},
+        status::{
+            CommitState, RunView, Status, failed_of_gate, of_gate, of_run_to_its_end,
+            of_waiting_gate,
+        },
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -94,7 +96,7 @@ pub struct CommitView<'a> {
     pub stacks_touched: usize,
     /// The pipelines that belong to the commit now.
     pub pipelines: &'a [Pipeline],
-    /// The page that the gate links to, where it is about several runs.
+    /// The page that the gate links to, where it is about several runs and not one of them failed.
     pub gate_url: Option<&'a str>,
     /// Post a gate, "No stacks affected", when there is no run.
     pub gate_without_runs: bool,
@@ -289,33 +291,27 @@ impl Target<'_> {
             return posts;
         }
         let name = self.view.prefix.gate();
+        // GitLab keeps the text of a gate that waits: it counts the runs that are still to come.
         let gate = match of_gate(&shown) {
-            gate if gate.state.is_final() && !self.view.gate_may_end => {
-                let all = self.view.stacks_touched.max(shown.len());
-                let description = format!("Waiting for {}", counted(all, "stack"));
-                Status { state: CommitState::Pending, description }
-            }
-            gate => gate,
+            gate if gate.state.is_final() && self.view.gate_may_end => gate,
+            _ => of_waiting_gate(&shown, self.view.stacks_touched),
         };
         let repeats = |p: &PostedStatus| p.state == gate.state && p.description == gate.description;
         if !self.needs(name, &gate, shows_gate, repeats) {
             return posts;
         }
         // A single run says more than the page that leads to all of them.
-        let gate_url = match shown.as_slice() {
-            [only] => Some(&*only.url),
+        let gate_url = match (shown.as_slice(), failed_of_gate(&shown).as_slice()) {
+            ([only], _) => Some(&*only.url),
+            (_, [failed]) if gate.state == CommitState::Failed => Some(&*failed.url),
             _ => self.view.gate_url,
         };
         let is_open = self.posted.find(&self.pipeline, name).is_some_and(|p| !p.state.is_final());
         if !gate.state.is_final() || (!is_open && !posts.is_empty()) {
             // Before the first stack's status, so that the pipeline cannot look done between two.
-            let waiting = Status {
-                state: CommitState::Pending,
-                description: if gate.state.is_final() {
-                    format!("Waiting for {}", counted(shown.len(), "stack"))
-                } else {
-                    gate.description.clone()
-                },
+            let waiting = match gate.state.is_final() {
+                true => of_waiting_gate(&shown, 0),
+                false => gate.clone(),
             };
             posts.insert(0, self.post(name.to_owned(), waiting, gate_url, None));
         }

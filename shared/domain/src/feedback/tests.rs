@@ -310,6 +310,39 @@ fn a_gate_without_runs() {
 }
 
 #[test]
+fn the_gate_counts_what_is_still_to_come_and_leads_to_the_one_that_failed() {
+    use RunState::{Failed, Finished, Queued};
+    let prefix = Prefix::default();
+    let pipelines = [pipeline(1)];
+    let last = |runs: &[RunView]| {
+        let view = CommitView {
+            prefix: &prefix,
+            statuses: Statuses::Gate,
+            runs,
+            stacks_touched: 3,
+            pipelines: &pipelines,
+            gate_url: Some("https://gantry.example/events"),
+            gate_without_runs: false,
+            gate_may_end: true,
+        };
+        let post = missing_statuses(&view, &Posted::default()).pop().unwrap();
+        format!("{} ({})", post.description, post.target_url.unwrap())
+    };
+    let all = [
+        last(&[run("a", 1, Queued), run("b", 1, Finished)]),
+        last(&[run("a", 1, Failed), run("b", 1, Finished), run("c", 1, Finished)]),
+        last(&[run("a", 1, Failed), run("b", 1, Failed), run("c", 1, Finished)]),
+        last(&[run("a", 1, Failed), run("b", 1, Queued), run("c", 1, Finished)]),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @"
+    Waiting for 3 stacks (https://gantry.example/events)
+    1 of 3 stacks failed: a (https://gantry.example/runs/a-1)
+    2 of 3 stacks failed: a, b (https://gantry.example/events)
+    Waiting for 3 stacks (https://gantry.example/events)
+    ");
+}
+
+#[test]
 fn a_pipeline_shows_its_own_kind_of_runs() {
     let mut w = World::new(
         Statuses::Stacks,

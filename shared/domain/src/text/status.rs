@@ -1,6 +1,6 @@
 //! Statuses: GitLab's states and their descriptions.
 
-use super::{clean_line, counted};
+use super::{clean_line, counted, cut, grouped};
 use crate::{
     RunId,
     plan::{Delta, Warning, warned},
@@ -160,10 +160,24 @@ impl RunView {
         }
     }
 
-    /// How often the tool warned, in words, where it did.
+    /// How many checks fail that the change does not tell: those of the apply, or before a plan
+    /// failed.
+    pub fn failed_checks(&self) -> usize {
+        let failed = self.warnings.iter().filter(|warning| warning.is_failed_check());
+        failed.map(|warning| warning.count as usize).sum()
+    }
+
+    /// How often the tool warned of something else.
+    fn other_warnings(&self) -> usize {
+        (warned(&self.warnings) as usize).saturating_sub(self.failed_checks())
+    }
+
+    /// How often the tool warned, in words, where it did: `1 failed check, 2 warnings`.
     pub fn warned(&self) -> Option<String> {
-        let count = warned(&self.warnings) as usize;
-        (count > 0).then(|| counted(count, "warning"))
+        let counts = [(self.failed_checks(), "failed check"), (self.other_warnings(), "warning")];
+        let said = counts.into_iter().filter(|(count, _)| *count > 0);
+        let said: Vec<String> = said.map(|(count, word)| counted(count, word)).collect();
+        (!said.is_empty()).then(|| said.join(", "))
     }
 
     /// How a run ended that was stopped, canceled or discarded: `Stopped by …`.
@@ -213,8 +227,15 @@ pub fn of_run(run: &RunView) -> Status {
             Status::new(CommitState::Success, run.verdict.as_deref().unwrap_or("Passed"))
         }
         RunState::Finished if run.applied => {
-            let warned = run.warned().map_or(String::new(), |warned| format!(", with {warned}"));
-            Status::new(CommitState::Success, format!("Applied: {}{warned}", delta.done()))
+            let checks = match run.failed_checks() {
+                0 => String::new(),
+                count => format!(", {} failed", counted(count, "check")),
+            };
+            let warned = match run.other_warnings() {
+                0 => String::new(),
+                count => format!(", with {}", counted(count, "warning")),
+            };
+            Status::new(CommitState::Success, format!("Applied: {}{checks}{warned}", delta.done()))
         }
         RunState::Finished => Status::new(CommitState::Success, delta.to_string()),
         RunState::Failed => Status::new(CommitState::Failed, run.failure()),
@@ -252,19 +273,48 @@ fn noun(runs: &[&RunView]) -> &'static str {
     }
 }
 
+/// The runs that the gate counts as failed.
+pub fn failed_of_gate<'a>(runs: &[&'a RunView]) -> Vec<&'a RunView> {
+    let mut failed = told(runs);
+    failed.retain(|run| run.state == RunState::Failed);
+    failed
+}
+
+/// The gate while it waits for these runs, and for those of the other stacks that the event touched.
+pub fn of_waiting_gate(runs: &[&RunView], stacks_touched: usize) -> Status {
+    let runs = told(runs);
+    let count = match noun(&runs) {
+        "stack" => runs.len().max(stacks_touched),
+        _ => runs.len(),
+    };
+    let description = format!("Waiting for {}", counted(count, noun(&runs)));
+    Status::new(CommitState::Pending, description)
+}
+
+fn sum(runs: &[&RunView]) -> Delta {
+    runs.iter().filter_map(|run| run.delta).fold(Delta::default(), Delta::plus)
+}
+
 /// The gate over the newest runs of a commit. It stays pending until the last of them has ended,
 /// with a text that is true all the time: GitLab does not let it change on the way.
 pub fn of_gate(runs: &[&RunView]) -> Status {
-    let waits = runs.iter().any(|r| !r.state.is_final());
+    if runs.iter().any(|r| !r.state.is_final()) {
+        return of_waiting_gate(runs, 0);
+    }
     let runs = told(runs);
     let noun = noun(&runs);
     let all = counted(runs.len(), noun);
     if runs.is_empty() {
         return Status::new(CommitState::Success, "No stacks affected");
     }
-    if waits {
-        return Status::new(CommitState::Pending, format!("Waiting for {all}"));
-    }
+    // What tests make, they destroy.
+    let stays = || runs.iter().copied().filter(|run| run.run_type != RunType::Test);
+    let is_applied = |run: &&RunView| run.applied && run.state == RunState::Finished;
+    let applied: Vec<&RunView> = stays().filter(is_applied).collect();
+    let checks = match applied.iter().map(|run| run.failed_checks()).sum::<usize>() {
+        0 => String::new(),
+        count => format!(" · {} failed", counted(count, "check")),
+    };
     let with = |state: CommitState| {
         let mut names: Vec<&str> =
             runs.iter().filter(|r| of_run(r).state == state).map(|r| r.name.as_str()).collect();
@@ -275,29 +325,46 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
         let names = with(state);
         if !names.is_empty() {
             let list = names.join(", ");
-            let text = match runs.len() {
-                1 => format!("{list} {word}"),
-                _ => format!("{} of {all} {word}: {list}", names.len()),
+            if runs.len() == 1 {
+                return Status::new(state, format!("{list} {word}"));
+            }
+            let begin = format!("{} of {all} {word}: ", names.len());
+            let end = match applied.len() {
+                0 => String::new(),
+                count => {
+                    format!("; {} applied: {}{checks}", grouped(count), sum(&applied).short_done())
+                }
             };
-            return Status::new(state, text);
+            let room = DESCRIPTION_CHARS
+                .saturating_sub(begin.chars().count())
+                .saturating_sub(end.chars().count());
+            return Status::new(state, format!("{begin}{}{end}", cut(&list, room)));
         }
     }
-    // What tests make, they destroy.
-    let stays = runs.iter().filter(|r| r.run_type != RunType::Test);
-    let applied = runs.iter().any(|r| r.applied);
-    let sum = stays.filter_map(|r| r.delta).fold(Delta::default(), |sum, delta| sum.plus(delta));
+    let changing: Vec<&RunView> =
+        stays().filter(|run| run.delta.is_some_and(|delta| !delta.is_empty())).collect();
+    let total = sum(&changing);
     let text = match () {
         () if matches!(noun, "test" | "module") => format!("{all} passed"),
-        () if sum.is_empty() => format!("{all}: no changes"),
-        () if applied => format!("{all}: {}", sum.short_done()),
-        () => format!("{all}: {}", sum.short()),
+        () if changing.is_empty() => format!("{all}: no changes"),
+        () if noun == "stack" && changing.iter().all(is_applied) => {
+            let rest = match runs.len() - changing.len() {
+                0 => String::new(),
+                count => format!("; {} without changes", grouped(count)),
+            };
+            let those = counted(changing.len(), noun);
+            format!("{those} applied: {}{rest}", total.short_done())
+        }
+        () if !applied.is_empty() => format!("{all}: {}", total.short_done()),
+        () => format!("{all}: {}", total.short()),
     };
-    Status::new(CommitState::Success, text)
+    Status::new(CommitState::Success, text + &checks)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::FAILED_CHECK;
     use proptest::prelude::*;
     use strum::VariantArray as _;
 
@@ -395,6 +462,14 @@ mod tests {
                 warnings: vec![Warning { summary: "Old".to_owned(), place: None, count: 2 }],
                 ..tracked(RunState::Finished)
             },
+            RunView {
+                applied: true,
+                warnings: vec![
+                    Warning { summary: "Old".to_owned(), place: None, count: 2 },
+                    Warning { summary: format!("{FAILED_CHECK}: Down."), place: None, count: 1 },
+                ],
+                ..tracked(RunState::Finished)
+            },
             RunView { delta: None, ..tracked(RunState::Finished) },
             RunView { summary: summary.clone(), ..tracked(RunState::Failed) },
             RunView { summary, ended_in: Some(RunState::Applying), ..tracked(RunState::Failed) },
@@ -413,6 +488,7 @@ mod tests {
         insta::assert_snapshot!(all.iter().map(said).collect::<Vec<_>>().join("\n"), @"
         success Applied: 1 added, 0 changed, 0 destroyed
         success Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings
+        success Applied: 1 added, 0 changed, 0 destroyed, 1 check failed, with 2 warnings
         success No changes
         failed Plan failed: Invalid reference line 2
         failed Apply failed: Invalid reference line 2
@@ -478,6 +554,59 @@ mod tests {
         canceled s0 canceled
         failed 200 of 200 stacks failed: s0, s1, s10, s100, s101, s102, s103, s104, s105, s106, s107, s108, s109, s11, s110, s111, s112, s113, s114, s115, s116, s117, s118, s119, s12, s120, s121, s122, s123, s124, s125, s126, s127, s128, s129, s13, s130, s131, s132, s1…
         ");
+    }
+
+    #[test]
+    fn the_gate_says_what_was_applied() {
+        use RunState::{Discarded, Failed, Finished};
+        let deploy = |name: &str, state: RunState, add: u32| RunView {
+            name: name.to_owned(),
+            delta: Some(Delta { add, ..Delta::default() }),
+            applied: state == Finished && add > 0,
+            ..view(RunType::Tracked, state)
+        };
+        let gate = |runs: &[RunView]| {
+            let status = of_gate(&runs.iter().collect::<Vec<_>>());
+            format!("{} {}", status.state, status.description)
+        };
+        let (data, shop) = (deploy("data", Finished, 3), deploy("shop", Finished, 2));
+        let clean = deploy("clean", Finished, 0);
+        let down = Warning { summary: format!("{FAILED_CHECK}: Down."), place: None, count: 1 };
+        let checked = RunView { warnings: vec![down], ..shop.clone() };
+        let preview = RunView { run_type: RunType::Proposed, applied: false, ..shop.clone() };
+        let many = |at: usize| deploy(&format!("a-stack-with-a-long-name-{at}"), Discarded, 1);
+        let mut discarded: Vec<RunView> = (0..60).map(many).collect();
+        discarded.push(data.clone());
+        let all = [
+            gate(std::slice::from_ref(&data)),
+            gate(&[data.clone(), shop.clone()]),
+            gate(&[data.clone(), clean]),
+            gate(&[data.clone(), checked.clone()]),
+            gate(&[data.clone(), preview]),
+            gate(&[data.clone(), deploy("edge", Discarded, 1), shop]),
+            gate(&[data, deploy("edge", Failed, 1), checked]),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @"
+        success 1 stack applied: +3 ~0 −0
+        success 2 stacks applied: +5 ~0 −0
+        success 1 stack applied: +3 ~0 −0; 1 without changes
+        success 2 stacks applied: +5 ~0 −0 · 1 check failed
+        success 2 stacks: +5 ~0 −0
+        canceled 1 of 3 stacks canceled: edge; 2 applied: +5 ~0 −0
+        failed 1 of 3 stacks failed: edge; 2 applied: +5 ~0 −0 · 1 check failed
+        ");
+        let said = gate(&discarded);
+        assert!(said.ends_with("…; 1 applied: +3 ~0 −0"), "{said}");
+        assert!(said.chars().count() <= "canceled ".len() + DESCRIPTION_CHARS, "{said}");
+    }
+
+    #[test]
+    fn the_gate_waits_for_what_has_no_run_yet() {
+        let preview = view(RunType::Proposed, RunState::Queued);
+        assert_eq!(of_waiting_gate(&[&preview], 3).description, "Waiting for 3 stacks");
+        assert_eq!(of_waiting_gate(&[&preview], 0).description, "Waiting for 1 stack");
+        let test = view(RunType::Test, RunState::Queued);
+        assert_eq!(of_waiting_gate(&[&test], 3).description, "Waiting for 1 test");
     }
 
     proptest! {
