@@ -154,7 +154,7 @@ story!(the_author_is_mentioned_once_when_what_was_merged_needs_somebody, |mut w|
     assert_eq!(told.len(), 1, "{told:?}");
     let author = w.gitlab.mr(project, iid).unwrap();
     assert!(told[0].contains("needs confirmation"), "{author:?} {told:?}");
-    assert!(told[0].contains("\n@dev what was merged needs somebody:"), "{told:?}");
+    assert!(told[0].contains("\n@dev your merge needs attention:"), "{told:?}");
     let run = w.run_in("network", "unconfirmed").await;
     w.order(&format!("/runs/{run}/confirm"), json!({})).await;
     w.pass(Duration::from_secs(60)).await;

@@ -10,7 +10,7 @@ use super::{
     counted, cut, grouped,
     markdown::{code_cell, inline_code, link, plain, table_cell},
     more,
-    status::{CommitState, RunView, of_gate, of_run},
+    status::{CommitState, RunView, failed_of_gate, of_gate, of_run},
 };
 use crate::{
     CommitSha, MergeRequestIid, ProjectId,
@@ -19,7 +19,7 @@ use crate::{
     stack::CommentLevel,
 };
 use section::Section;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes that a note may take. GitLab's limit is ten times that, but long notes are slow to show.
 pub const BUDGET: usize = 100_000;
@@ -28,6 +28,8 @@ pub const BUDGET: usize = 100_000;
 const RESULT_CHARS: usize = 160;
 /// Names listed in a sentence.
 const NAMES: usize = 10;
+/// Who may do in Gantry what a note asks for.
+const DEPLOYER: &str = "somebody with a Gantry access key of the role “deploy”";
 
 /// What a note says.
 #[derive(Debug, Clone)]
@@ -139,7 +141,7 @@ pub fn mention(input: &NoteInput, author: &str) -> Option<String> {
         return None;
     }
     let marker = mention_marker(&input.installation, input.project, input.iid);
-    Some(format!("{marker}\n@{author} what was merged needs somebody:\n\n{}", lines.concat()))
+    Some(format!("{marker}\n@{author} your merge needs attention:\n\n{}", lines.concat()))
 }
 
 /// True when there is something to say. A note that exists is brought up to date even when not.
@@ -153,18 +155,14 @@ pub fn render(input: &NoteInput) -> String {
         input.stacks.iter().filter(|s| s.level != CommentLevel::None).collect();
     stacks.sort_by(|a, b| a.run.name.cmp(&b.run.name));
 
-    let mut note = marker(&input.installation, input.project, input.iid) + "\n";
-    let runs: Vec<&RunView> = stacks.iter().map(|s| &s.run).collect();
-    let failing: usize = stacks.iter().map(|stack| failed_checks(stack)).sum();
-    let failing = match failing {
-        0 => String::new(),
-        count => format!(", {} failed", counted(count, "check")),
-    };
-    note += &format!("### Gantry: {}{failing}\n\n", plain(&of_gate(&runs).description));
-    note += &context(input, &stacks);
     let is_merged = input.state == MergeRequestState::Merged;
     let started = input.tracked.iter().filter(|s| is_merged && s.level != CommentLevel::None);
     let started: Vec<&NoteStack> = started.collect();
+    let deploys = newest(&started);
+
+    let mut note = marker(&input.installation, input.project, input.iid) + "\n";
+    note += &headline(if deploys.is_empty() { &stacks } else { &deploys });
+    note += &context(input, &stacks);
     note += &tracked(&started);
     if !stacks.is_empty() {
         if is_merged {
@@ -174,11 +172,15 @@ pub fn render(input: &NoteInput) -> String {
         note += "\n| Stack | Result | + | ~ | − | Run |\n|---|---|---:|---:|---:|---|\n";
         note += &table(rows, BUDGET * 4 / 10, "stack");
     }
-    note += &next_step(input, &stacks, &started);
+    note += &next_step(input, &stacks, &deploys);
+    // A deploy that failed is the news: the plans before the merge come behind it.
+    let (failed, others): (Vec<&NoteStack>, Vec<&NoteStack>) =
+        started.into_iter().partition(|s| s.run.state == RunState::Failed);
     // Where space is short, what failed and what changes keep their place.
-    let mut sections: Vec<(u8, Section)> = stacks
+    let mut sections: Vec<(u8, Section)> = failed
         .into_iter()
-        .chain(started)
+        .chain(stacks)
+        .chain(others)
         .filter(|s| s.level == CommentLevel::Full)
         .filter_map(|s| Some((importance(&s.run), section::of(s)?)))
         .collect();
@@ -186,13 +188,44 @@ pub fn render(input: &NoteInput) -> String {
     note
 }
 
+/// Of a stack whose deploy was repeated, the last one.
+fn newest<'a>(started: &[&'a NoteStack]) -> Vec<&'a NoteStack> {
+    let mut newest: BTreeMap<&str, &NoteStack> = BTreeMap::new();
+    for &stack in started {
+        let kept = newest.entry(&stack.run.name).or_insert(stack);
+        if kept.run.number < stack.run.number {
+            *kept = stack;
+        }
+    }
+    newest.into_values().collect()
+}
+
+/// What became of these runs; what failed is told while others still go on.
+fn headline(stacks: &[&NoteStack]) -> String {
+    let runs: Vec<&RunView> = stacks.iter().map(|stack| &stack.run).collect();
+    let gate = of_gate(&runs);
+    let mut said = vec![plain(&gate.description)];
+    let failed: Vec<&str> =
+        failed_of_gate(&runs).into_iter().map(|run| run.name.as_str()).collect();
+    if gate.state == CommitState::Pending && !failed.is_empty() {
+        let names = format!("{} failed: {}", grouped(failed.len()), failed.join(", "));
+        said.push(plain(&cut(&names, RESULT_CHARS)));
+    }
+    let checks: usize = stacks.iter().map(|stack| failed_checks(stack)).sum();
+    if checks > 0 {
+        said.push(format!("{} failed", counted(checks, "check")));
+    }
+    format!("### Gantry: {}\n\n", said.join(" · "))
+}
+
 /// For which commit this is, and what has happened since.
 fn context(input: &NoteInput, stacks: &[&NoteStack]) -> String {
     let branch = inline_code(&input.target_branch);
     let behind = match input.behind {
         None => String::new(),
-        Some(0) => format!(", up to date with {branch}"),
-        Some(n) => format!(", {} behind {branch}", counted(n as usize, "commit")),
+        // Nobody writes the note anew when the branch moves.
+        Some(0) => format!(", up to date with {branch} at the time"),
+        Some(n) => format!(", {} behind {branch} at the time", counted(n as usize, "commit")),
     };
     // Without backticks GitLab makes it a link to the commit.
     let mut out = format!("Plan for commit {}{behind}.\n", input.commit.short());
@@ -219,67 +252,141 @@ fn context(input: &NoteInput, stacks: &[&NoteStack]) -> String {
         }
         let was = if applied.len() == 1 { "was" } else { "were" };
         out += &format!(
-            "\n⚠️ {} {was} applied after this plan. Plan again to see what would change now.\n",
+            "\n⚠️ {} {was} applied after this plan. Rebase or push to see what would change now \
+             (or ask for “Plan again” in Gantry).\n",
             names.join(", ")
         );
     }
     out
 }
 
-/// Who does what now, in a sentence.
-fn next_step(input: &NoteInput, stacks: &[&NoteStack], started: &[&NoteStack]) -> String {
-    let named = |stacks: &[&NoteStack], is: &dyn Fn(&NoteStack) -> bool| {
-        let found = stacks.iter().filter(|stack| is(stack));
-        let names: BTreeSet<&str> = found.map(|stack| &*stack.run.name).collect();
-        let mut names: Vec<String> = names.into_iter().map(inline_code).collect();
-        if names.len() > NAMES {
-            let rest = names.split_off(NAMES).len();
-            names.push(format!("{} more", grouped(rest)));
-        }
-        Some(names.join(", ")).filter(|names| !names.is_empty())
-    };
+/// Who does what now.
+fn next_step(input: &NoteInput, stacks: &[&NoteStack], deploys: &[&NoteStack]) -> String {
     let said = match input.state {
         MergeRequestState::Open if stacks.iter().any(|s| !s.run.state.is_final()) => None,
-        MergeRequestState::Open => {
-            let failed = |s: &NoteStack| s.run.state == RunState::Failed && s.run.in_terraform;
-            let broke = |s: &NoteStack| s.run.state == RunState::Failed && !s.run.in_terraform;
-            let changes = |s: &NoteStack| s.run.delta.is_some_and(|delta| !delta.is_empty());
-            let after = |wanted: AfterMerge| {
-                named(stacks, &|s: &NoteStack| s.after_merge == wanted && changes(s))
-            };
-            if let Some(names) = named(stacks, &failed) {
-                Some(format!("fix {names} and push again. A push plans everything anew."))
-            } else if let Some(names) = named(stacks, &broke) {
-                Some(format!("open the run of {names}, and choose “Plan again”."))
-            } else {
-                match (after(AfterMerge::Confirm), after(AfterMerge::Automatic)) {
-                    (None, None) => None,
-                    (Some(names), None) => Some(format!(
-                        "after the merge, Gantry plans {names} again, and applies once somebody \
-                         with the role “deploy” confirms."
-                    )),
-                    (None, Some(names)) => {
-                        Some(format!("the merge applies {names} without asking anybody."))
-                    }
-                    (Some(asks), Some(names)) => Some(format!(
-                        "the merge applies {names} without asking anybody. Gantry applies {asks} \
-                         once somebody with the role “deploy” confirms."
-                    )),
-                }
-            }
-        }
-        MergeRequestState::Merged => {
-            let waits = |s: &NoteStack| s.run.state == RunState::Unconfirmed;
-            named(started, &waits).map(|names| {
-                format!(
-                    "to be confirmed: {names}. Somebody with the role “deploy” opens the run, \
-                     and confirms or discards it."
-                )
-            })
-        }
+        MergeRequestState::Open => next_before_merge(stacks),
+        MergeRequestState::Merged => next_after_merge(deploys),
         MergeRequestState::Closed => None,
     };
     said.map(|said| format!("\n**Next:** {said}\n")).unwrap_or_default()
+}
+
+fn next_before_merge(stacks: &[&NoteStack]) -> Option<String> {
+    let failed = those(stacks, |s| s.run.state == RunState::Failed);
+    if let Some((names, _)) = named(&failed) {
+        // What the tool said may be of the code, or of a locked state and the like.
+        let again = again(&failed);
+        return Some(format!(
+            "fix the code of {names} and push: a push plans everything anew. If the code is not \
+             the reason (a lost runner, a time limit, a locked state), ask {DEPLOYER} to open the \
+             run and choose {again}."
+        ));
+    }
+    let changes = |s: &NoteStack| s.run.delta.is_some_and(|delta| !delta.is_empty());
+    let after = |wanted: AfterMerge| {
+        named(&those(stacks, |s| s.after_merge == wanted && changes(s))).map(|(names, _)| names)
+    };
+    match (after(AfterMerge::Confirm), after(AfterMerge::Automatic)) {
+        (None, None) => None,
+        (Some(names), None) => Some(format!(
+            "after the merge, Gantry plans {names} again, and applies once {DEPLOYER} confirms."
+        )),
+        (None, Some(names)) => Some(format!("the merge applies {names} without asking anybody.")),
+        (Some(asks), Some(names)) => Some(format!(
+            "the merge applies {names} without asking anybody. Gantry applies {asks} once \
+             {DEPLOYER} confirms."
+        )),
+    }
+}
+
+/// What went wrong first.
+fn next_after_merge(deploys: &[&NoteStack]) -> Option<String> {
+    let in_state = |state: RunState| those(deploys, |s| s.run.state == state);
+    let failed = in_state(RunState::Failed);
+    let how = |s: &NoteStack| match s.run.ended_in {
+        _ if s.run.module => Failed::Tests,
+        _ if s.run.summary.as_ref().is_some_and(|said| said.starts_with("Nothing was applied")) => {
+            Failed::BeforeApply
+        }
+        Some(RunState::Applying) => Failed::InApply,
+        _ => Failed::BeforeApply,
+    };
+    let mut said = Vec::new();
+    for (wanted, text) in [
+        (Failed::InApply, "failed while being applied; a part of the change may be done."),
+        (Failed::BeforeApply, "failed before anything was applied."),
+        (Failed::Tests, "failed."),
+    ] {
+        let names = named(&those(&failed, |s| how(s) == wanted));
+        said.extend(names.map(|(names, _)| format!("{names} {text}")));
+    }
+    if !failed.is_empty() {
+        let again = again(&failed);
+        said.push(format!("Fix the code and merge again, or ask {DEPLOYER} to choose {again}."));
+    }
+    if let Some((names, is_one)) = named(&in_state(RunState::Unconfirmed)) {
+        let need = if is_one { "needs" } else { "need" };
+        said.push(format!(
+            "{names} {need} confirmation: {DEPLOYER} opens the run, and confirms or discards it."
+        ));
+    }
+    said.extend(named(&in_state(RunState::Discarded)).map(|(names, is_one)| match is_one {
+        true => format!(
+            "{names} was discarded: its change is merged but not applied; the next deploy \
+             contains it."
+        ),
+        false => format!(
+            "{names} were discarded: their changes are merged but not applied; the next deploys \
+             contain them."
+        ),
+    }));
+    let queued = those(deploys, |s| s.run.state == RunState::Queued && !s.run.module);
+    if let Some((names, is_one)) = named(&queued) {
+        let is = if is_one { "is" } else { "are" };
+        said.push(format!(
+            "{names} {is} queued: earlier deploys of the same stack come first, and the run says \
+             what it waits for."
+        ));
+    }
+    Some(said.join(" ")).filter(|said| !said.is_empty())
+}
+
+/// How far a deploy came that failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    InApply,
+    BeforeApply,
+    /// A module's: tests destroy what they apply.
+    Tests,
+}
+
+fn those<'a>(stacks: &[&'a NoteStack], is: impl Fn(&NoteStack) -> bool) -> Vec<&'a NoteStack> {
+    stacks.iter().copied().filter(|stack| is(stack)).collect()
+}
+
+/// Their names for a sentence, and whether it is one.
+fn named(stacks: &[&NoteStack]) -> Option<(String, bool)> {
+    let names: BTreeSet<&str> = stacks.iter().map(|stack| &*stack.run.name).collect();
+    let mut names: Vec<String> = names.into_iter().map(inline_code).collect();
+    if names.len() > NAMES {
+        let rest = names.split_off(NAMES).len();
+        names.push(format!("{} more", grouped(rest)));
+    }
+    let last = names.pop()?;
+    Some(match names.is_empty() {
+        true => (last, true),
+        false => (format!("{} and {last}", names.join(", ")), false),
+    })
+}
+
+/// What the button is called that starts these runs again.
+fn again(stacks: &[&NoteStack]) -> &'static str {
+    let tests = stacks.iter().filter(|s| s.run.module || s.run.run_type == RunType::Test).count();
+    match tests {
+        0 => "“Plan again”",
+        _ if tests == stacks.len() => "“Test again”",
+        _ => "“Plan again” or “Test again”",
+    }
 }
 
 fn failed_checks(stack: &NoteStack) -> usize {
@@ -315,8 +422,10 @@ fn result(run: &RunView) -> String {
         }
         _ => {
             let status = of_run(run);
+            let is_applied = run.applied && run.run_type == RunType::Tracked;
             let sign = match status.state {
                 CommitState::Pending | CommitState::Running => "⏳",
+                CommitState::Success if is_applied && run.failed_checks() > 0 => "⚠️",
                 CommitState::Success => "✅",
                 CommitState::Failed => "❌",
                 CommitState::Canceled => "⚪",

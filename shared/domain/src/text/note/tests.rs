@@ -138,11 +138,11 @@ fn what_people_should_know_of_a_plan_is_told() {
 fn an_open_merge_request() {
     insta::assert_snapshot!(render(&story()).replace('\u{200b}', "¦"), @r#"
     <!-- gantry:i7:12:34 -->
-    ### Gantry: Waiting for 5 stacks
+    ### Gantry: Waiting for 5 stacks · 1 failed: database
 
-    Plan for commit 01234567, 2 commits behind `main`.
+    Plan for commit 01234567, 2 commits behind `main` at the time.
 
-    ⚠️ `network` was applied after this plan. Plan again to see what would change now.
+    ⚠️ `network` was applied after this plan. Rebase or push to see what would change now (or ask for “Plan again” in Gantry).
 
     | Stack | Result | + | ~ | − | Run |
     |---|---|---:|---:|---:|---|
@@ -186,7 +186,11 @@ fn after_the_merge_and_after_closing() {
     let mut done = tracked("web", RunState::Finished);
     done.run.applied = true;
     let (place, summary) = (Some("on main.tf line 3".to_owned()), "Old argument".to_owned());
-    done.run.warnings = vec![Warning { summary, place, count: 2 }];
+    let check = "Check block assertion failed: The site is down.".to_owned();
+    done.run.warnings = vec![
+        Warning { summary, place: place.clone(), count: 2 },
+        Warning { summary: check, place, count: 1 },
+    ];
     let mut failed = tracked("db", RunState::Failed);
     failed.run.ended_in = Some(RunState::Applying);
     failed.run.summary = Some("No quota".to_owned());
@@ -197,9 +201,9 @@ fn after_the_merge_and_after_closing() {
     merged.tracked = vec![tracked("network", RunState::Unconfirmed), done, failed];
     insta::assert_snapshot!(render(&merged), @r#"
     <!-- gantry:i7:12:34 -->
-    ### Gantry: 1 stack: &#43;&#8203;0 &#126;&#8203;1 −0
+    ### Gantry: Waiting for 3 stacks · 1 failed: db
 
-    Plan for commit 01234567, 2 commits behind `main`.
+    Plan for commit 01234567, 2 commits behind `main` at the time.
 
     **Merged.**
 
@@ -209,7 +213,7 @@ fn after_the_merge_and_after_closing() {
     |---|---|---|
     | <code>db</code> | ❌ Apply failed: No quota | [run](https://gantry.example/runs/db) |
     | <code>network</code> | ⏳ Needs confirmation: 1 to add, 0 to change, 0 to destroy | [run](https://gantry.example/runs/network) |
-    | <code>web</code> | ✅ Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings | [run](https://gantry.example/runs/web) |
+    | <code>web</code> | ⚠️ Applied: 1 added, 0 changed, 0 destroyed, 1 check failed, with 2 warnings | [run](https://gantry.example/runs/web) |
 
     The plan before the merge:
 
@@ -217,22 +221,7 @@ fn after_the_merge_and_after_closing() {
     |---|---|---:|---:|---:|---|
     | <code>network</code> | ✅ Planned | 0 | 1 | 0 | [run](https://gantry.example/runs/network) |
 
-    **Next:** to be confirmed: `network`. Somebody with the role “deploy” opens the run, and confirms or discards it.
-
-    <code>network</code>: 0 to add, 1 to change, 0 to destroy
-
-    ```diff
-    ! test.r[0] will be updated in place
-    !   a = 1 -> "x"
-    ```
-
-    <code>web</code>: Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings
-
-    2 warnings:
-
-    ```
-    Old argument (2×), on main.tf line 3
-    ```
+    **Next:** `db` failed while being applied; a part of the change may be done. Fix the code and merge again, or ask somebody with a Gantry access key of the role “deploy” to choose “Plan again”. `network` needs confirmation: somebody with a Gantry access key of the role “deploy” opens the run, and confirms or discards it.
 
     <code>db</code>: Apply failed: No quota
 
@@ -244,6 +233,22 @@ fn after_the_merge_and_after_closing() {
 
     ```
     aws_db_instance.main: Creating...
+    ```
+
+    <code>network</code>: 0 to add, 1 to change, 0 to destroy
+
+    ```diff
+    ! test.r[0] will be updated in place
+    !   a = 1 -> "x"
+    ```
+
+    <code>web</code>: Applied: 1 added, 0 changed, 0 destroyed, 1 check failed, with 2 warnings
+
+    1 failed check, 2 warnings:
+
+    ```
+    Old argument (2×), on main.tf line 3
+    Check block assertion failed: The site is down, on main.tf line 3
     ```
     "#);
 
@@ -273,7 +278,7 @@ fn no_stack_is_left() {
     <!-- gantry:i7:12:34 -->
     ### Gantry: No stacks affected
 
-    Plan for commit 01234567, up to date with `main`.
+    Plan for commit 01234567, up to date with `main` at the time.
     ");
 }
 
@@ -396,15 +401,15 @@ fn what_matters_is_in_the_title_and_what_is_short_is_open() {
     stack.after_merge = AfterMerge::Confirm;
     insta::assert_snapshot!(render(&input(vec![stack])).replace('\u{200b}', "¦"), @r#"
     <!-- gantry:i7:12:34 -->
-    ### Gantry: 1 stack: &#43;&#8203;1 &#126;&#8203;1 −1 &#40;1 replacement&#41;, 1 check failed
+    ### Gantry: 1 stack: &#43;&#8203;1 &#126;&#8203;1 −1 &#40;1 replacement&#41; · 1 check failed
 
-    Plan for commit 01234567, 2 commits behind `main`.
+    Plan for commit 01234567, 2 commits behind `main` at the time.
 
     | Stack | Result | + | ~ | − | Run |
     |---|---|---:|---:|---:|---|
     | <code>network</code> | ⚠️ Planned, 1 replacement, but check.health failed | 1 | 1 | 1 | [run](https://gantry.example/runs/network) |
 
-    **Next:** after the merge, Gantry plans `network` again, and applies once somebody with the role “deploy” confirms.
+    **Next:** after the merge, Gantry plans `network` again, and applies once somebody with a Gantry access key of the role “deploy” confirms.
 
     <code>network</code>: 1 to add, 1 to change, 1 to destroy &#40;1 replacement&#41;
 
@@ -435,17 +440,40 @@ fn it_says_what_comes_next_and_who_does_it() {
     let of = |stacks: &[&NoteStack]| next(&input(stacks.iter().map(|s| (*s).clone()).collect()));
     assert_eq!(of(&[&other]), None);
     assert_eq!(of(&[&asks, &stack("web", RunState::Planning)]), None, "it is not known yet");
-    insta::assert_snapshot!(of(&[&asks, &other]).unwrap(), @"after the merge, Gantry plans `network` again, and applies once somebody with the role “deploy” confirms.");
+    insta::assert_snapshot!(of(&[&asks, &other]).unwrap(), @"after the merge, Gantry plans `network` again, and applies once somebody with a Gantry access key of the role “deploy” confirms.");
     insta::assert_snapshot!(of(&[&applies]).unwrap(), @"the merge applies `dns` without asking anybody.");
-    insta::assert_snapshot!(of(&[&applies, &asks]).unwrap(), @"the merge applies `dns` without asking anybody. Gantry applies `network` once somebody with the role “deploy” confirms.");
-    insta::assert_snapshot!(of(&[&asks, &stack("db", RunState::Failed)]).unwrap(), @"fix `db` and push again. A push plans everything anew.");
+    insta::assert_snapshot!(of(&[&applies, &asks]).unwrap(), @"the merge applies `dns` without asking anybody. Gantry applies `network` once somebody with a Gantry access key of the role “deploy” confirms.");
+    insta::assert_snapshot!(of(&[&asks, &stack("db", RunState::Failed)]).unwrap(), @"fix the code of `db` and push: a push plans everything anew. If the code is not the reason (a lost runner, a time limit, a locked state), ask somebody with a Gantry access key of the role “deploy” to open the run and choose “Plan again”.");
+    let mut module = stack("base", RunState::Failed);
+    module.run.module = true;
+    assert!(of(&[&module]).unwrap().ends_with("choose “Test again”."));
+    assert!(of(&[&module, &stack("db", RunState::Failed)]).unwrap().contains("`base` and `db`"));
     let mut merged = input(vec![asks]);
     merged.state = MergeRequestState::Merged;
-    let mut waits = changed("network", 1, "x");
-    waits.run.run_type = RunType::Tracked;
-    waits.run.state = RunState::Unconfirmed;
-    merged.tracked = vec![waits];
-    insta::assert_snapshot!(next(&merged).unwrap(), @"to be confirmed: `network`. Somebody with the role “deploy” opens the run, and confirms or discards it.");
+    let deploy = |name: &str, state: RunState, ended_in: RunState| {
+        let mut deploy = changed(name, 1, "x");
+        deploy.run.run_type = RunType::Tracked;
+        (deploy.run.state, deploy.run.ended_in) = (state, Some(ended_in));
+        deploy
+    };
+    use RunState::{Applying, Discarded, Failed, Finished, Planning, Queued, Unconfirmed};
+    merged.tracked = vec![
+        deploy("data", Unconfirmed, Planning),
+        deploy("edge", Unconfirmed, Planning),
+        deploy("network", Unconfirmed, Planning),
+    ];
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`data`, `edge` and `network` need confirmation: somebody with a Gantry access key of the role “deploy” opens the run, and confirms or discards it.");
+    merged.tracked = vec![deploy("shop", Failed, Planning)];
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`shop` failed before anything was applied. Fix the code and merge again, or ask somebody with a Gantry access key of the role “deploy” to choose “Plan again”.");
+    let mut again = deploy("shop", Finished, Applying);
+    again.run.number = 2;
+    merged.tracked.push(again);
+    assert_eq!(next(&merged), None, "it was repeated");
+    merged.tracked[1] = deploy("web", Failed, Applying);
+    merged.tracked[1].run.summary = Some("Nothing was applied: stopped".to_owned());
+    assert!(next(&merged).unwrap().starts_with("`shop` and `web` failed before anything was"));
+    merged.tracked = vec![deploy("edge", Discarded, Unconfirmed), deploy("data", Queued, Queued)];
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`edge` was discarded: its change is merged but not applied; the next deploy contains it. `data` is queued: earlier deploys of the same stack come first, and the run says what it waits for.");
     merged.state = MergeRequestState::Closed;
     assert_eq!(next(&merged), None);
 }
@@ -467,7 +495,7 @@ fn the_author_is_mentioned_where_somebody_has_to_act() {
     ];
     insta::assert_snapshot!(mention(&merged, "ada.l-1").unwrap(), @"
     <!-- gantry-mention:i7:12:34 -->
-    @ada.l-1 what was merged needs somebody:
+    @ada.l-1 your merge needs attention:
 
     - <code>network</code>: needs confirmation, [see the run](https://gantry.example/runs/network)
     ");
@@ -487,6 +515,53 @@ fn the_author_is_mentioned_where_somebody_has_to_act() {
     assert_eq!(failed.matches('@').count(), 1, "{failed}");
     merged.tracked.clear();
     assert_eq!(mention(&merged, "ada"), None);
+}
+
+#[test]
+fn outputs_and_checks_stand_apart() {
+    let plan = serde_json::json!({
+        "format_version": "1.2",
+        "resource_changes": [{"address": "a.a", "change": {"actions": ["delete"]}}],
+        "output_changes": {
+            "o": {"actions": ["update"], "before": "1", "after": "2"},
+            "p": {"actions": ["update"], "before": "1", "after": "2"},
+        },
+        "checks": [{
+            "address": {"to_display": "check.health"}, "status": "fail",
+            "instances": [{"address": {"to_display": "check.health"}, "status": "fail",
+                           "problems": [{"message": "down"}]}],
+        }],
+    });
+    let note = render(&input(vec![planned("network", &plan)]));
+    let told = "- a.a will be destroyed\n\n  Changes to outputs:\n!   o = \"1\" -> \"2\"\n\
+                !   p = \"1\" -> \"2\"\n\n! check.health failed\n!   down\n```";
+    assert!(note.contains(told), "{note}");
+}
+
+#[test]
+fn after_the_merge_the_headline_is_of_the_deploys() {
+    let deploy = |name: &str, state: RunState| {
+        let mut deploy = changed(name, 1, "x");
+        deploy.run.run_type = RunType::Tracked;
+        (deploy.run.state, deploy.run.applied) = (state, state == RunState::Finished);
+        deploy.change = None;
+        deploy
+    };
+    let mut merged = input(vec![changed("data", 1, "x"), changed("edge", 1, "x")]);
+    merged.state = MergeRequestState::Merged;
+    let headline = |input: &NoteInput| {
+        let note = render(input);
+        read(note.lines().nth(1).unwrap()).trim().to_owned()
+    };
+    assert!(headline(&merged).contains("2 stacks: "), "the merge started nothing yet");
+    merged.tracked = vec![deploy("data", RunState::Finished), deploy("edge", RunState::Failed)];
+    let said = headline(&merged);
+    assert!(said.contains("1 of 2 stacks failed: edge; 1 applied: "), "{said}");
+    let mut again = deploy("edge", RunState::Finished);
+    again.run.number = 2;
+    merged.tracked.push(again);
+    let said = headline(&merged);
+    assert!(said.contains("2 stacks applied: "), "{said}");
 }
 
 #[test]
