@@ -64,7 +64,7 @@ pub(crate) async fn started(
 
 /// Applies the plan that a run waits with, and follows the apply.
 pub(crate) async fn confirm(session: &mut Session, args: &Confirm) -> Result<Ended, Error> {
-    let run = run_name::find(session, &args.decide.run).await?;
+    let run = run_name::find(session, &args.decide.run, "confirm").await?;
     let (id, name) = (run.summary.id.clone(), run.summary.name());
     is_of_its_page(session, &args.decide, &run)?;
     // A plan that comes later would be applied without having been seen.
@@ -93,7 +93,7 @@ pub(crate) async fn discard(
     session: &mut Session,
     Discard { decide: args, comment }: &Discard,
 ) -> Result<Ended, Error> {
-    let run = run_name::find(session, &args.run).await?;
+    let run = run_name::find(session, &args.run, "discard").await?;
     let name = run.summary.name();
     is_of_its_page(session, args, &run)?;
     must_be_able_to_ask(session, args)?;
@@ -107,7 +107,7 @@ pub(crate) async fn discard(
 
 /// Ends a run.
 pub(crate) async fn stop(session: &mut Session, args: &Decide) -> Result<Ended, Error> {
-    let run = run_name::find(session, &args.run).await?;
+    let run = run_name::find(session, &args.run, "stop").await?;
     let name = run.summary.name();
     is_of_its_page(session, args, &run)?;
     must_be_able_to_ask(session, args)?;

@@ -148,7 +148,7 @@ pub(crate) async fn end_of_log(session: &mut Session, id: &str) -> Result<Option
 
 /// `gantry logs`
 pub(crate) async fn logs(session: &mut Session, args: &Logs) -> Result<Ended, Error> {
-    let run = run_name::find(session, &args.run).await?;
+    let run = run_name::find(session, &args.run, "read the log of").await?;
     let (id, name) = (run.summary.id.as_str(), run.summary.name());
     if args.json {
         let log = whole_log(session, id).await.about(|| format!("read the log of {name}"))?;

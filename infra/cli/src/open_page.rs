@@ -44,6 +44,6 @@ async fn address_of(session: &mut Session, what: &str) -> Result<String, Error> 
         }
     }
     let name = what.parse::<RunName>().map_err(|why| Error::Usage(format!("{what}: {why}.")))?;
-    let run = run_name::find(session, &name).await?;
+    let run = run_name::find(session, &name, "open").await?;
     Ok(show::page(session, &run))
 }

@@ -58,10 +58,11 @@ impl fmt::Display for RunName {
     }
 }
 
-/// The run that is meant.
-pub(crate) async fn find(session: &mut Session, name: &RunName) -> Result<Run, Error> {
+/// The run that is meant. `verb` is what is to be done with it: `stop`.
+pub(crate) async fn find(session: &mut Session, name: &RunName, verb: &str) -> Result<Run, Error> {
+    let what = || format!("{verb} {name}");
     let id = match name {
-        RunName::Numbered { stack, number } => id_of(session, stack, *number).await?,
+        RunName::Numbered { stack, number } => id_of(session, stack, *number).await.about(what)?,
         RunName::Id(id) | RunName::Page { id, .. } => id.clone(),
     };
     let found = session.get_as::<Run>(&["runs", &id], &[]).await;
@@ -76,9 +77,9 @@ pub(crate) async fn find(session: &mut Session, name: &RunName) -> Result<Run, E
             )))
         }
         (Err(Error::Refused(refusal)), RunName::Id(id)) if refusal.status == 404 => {
-            Err(no_run(session, id).await)
+            Err(no_run(session, id).await).about(what)
         }
-        (found, _) => found.about(|| format!("show {name}")),
+        (found, _) => found.about(what),
     }
 }
 
@@ -111,8 +112,7 @@ async fn id_of(session: &mut Session, stack: &Slug, number: u64) -> Result<Strin
         let mut query = vec![("limit", "100")];
         query.extend(after.as_deref().map(|after| ("after", after)));
         let path = ["stacks", stack.as_str(), "runs"];
-        let page = session.get_as::<Page>(&path, &query).await;
-        let page = page.about(|| format!("list the runs of {}", stack.as_str()))?;
+        let page = session.get_as::<Page>(&path, &query).await?;
         for run in &page.runs {
             match run.number {
                 None => {

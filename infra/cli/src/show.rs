@@ -14,7 +14,7 @@ use crate::{
 
 /// Shows a run.
 pub(crate) async fn show(session: &mut Session, args: &Show) -> Result<Ended, Error> {
-    let run = run_name::find(session, &args.run).await?;
+    let run = run_name::find(session, &args.run, "show").await?;
     let id = run.summary.id.as_str();
     let change = match args.change {
         true => {
@@ -63,7 +63,9 @@ fn detail(run: &Run, page: &str) -> String {
         Some(_) => line("Code", &format!("{} (not from a commit)", of.code())),
         None => line("Commit", &format!("{} ({})", of.commit, of.git_ref)),
     }
-    let by = of.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+    // The reason of a run that was started by hand names who did.
+    let by = of.by.as_ref().filter(|by| !of.reason.ends_with(by.as_str()));
+    let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
     line("Reason", &format!("{}{by}", of.reason));
     line("Started", &words::ago(of.created_at, now));
     line("Waits for", run.waits_for.as_deref().unwrap_or_default());

@@ -75,6 +75,9 @@ async fn a_run_is_found_by_number_id_and_page() {
     let why = "gantry: network is a stack, not a run: `gantry runs network` lists its runs, and \
                the newest is network#106.\n";
     assert_eq!((said.code, said.err.as_str()), (1, why));
+    let said = gantry.says("gantry stop nothing#6 --yes").await;
+    let why = "gantry: Could not stop nothing#6: There is no such thing.\n";
+    assert_eq!((said.code, said.err.as_str()), (1, why));
     let said = gantry.says("gantry show nothing").await;
     assert!(said.code == 1 && said.err.contains("no stack, module or run nothing"), "{said:?}");
     let said = gantry.says("gantry show https://elsewhere.example/runs/r-1").await;
