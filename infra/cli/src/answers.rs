@@ -186,13 +186,22 @@ pub(crate) struct Stack {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct StackStatus {
     pub(crate) detached: Option<String>,
-    pub(crate) blocked: Option<serde_json::Value>,
+    pub(crate) blocked: Option<Blocked>,
     #[serde(default)]
     pub(crate) branch_missing: bool,
     pub(crate) tracked_run: Option<String>,
     #[serde(default)]
     pub(crate) applying: bool,
     pub(crate) last_applied: Option<LastApplied>,
+}
+
+/// Why no deploy of a stack starts.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Blocked {
+    /// The run whose result is unknown.
+    pub(crate) run: String,
+    pub(crate) reason: String,
+    pub(crate) since: Timestamp,
 }
 
 /// The last apply of a stack.

@@ -12,7 +12,7 @@ Exit codes:
   1    failed, refused, or not reachable
   2    wrong usage
   3    needs confirmation: a plan with changes is waiting
-  4    discarded, canceled or stopped
+  4    discarded, canceled or stopped; an apply that was stopped has failed (1)
   130  interrupted with Ctrl-C; the run goes on";
 
 /// The commands that talk to a Gantry elsewhere.
@@ -48,6 +48,8 @@ pub enum Command {
     /// Stop a run: a plan ends at once, an apply finishes what is in flight.
     #[command(after_help = EXIT_CODES)]
     Stop(Decide),
+    /// Unblock a stack after a lost apply, once you have looked. Needs an admin key.
+    Unblock(Unblock),
     /// Print a run's log.
     #[command(after_help = EXIT_CODES)]
     Logs(Logs),
@@ -256,6 +258,18 @@ pub struct Decide {
     pub(crate) reach: Reach,
 }
 
+/// `gantry unblock`
+#[derive(Debug, Args)]
+pub struct Unblock {
+    /// The stack's slug.
+    pub(crate) stack: Slug,
+    /// What you found: shown with the run. Asked for if omitted, which needs a terminal.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
 /// `gantry logs`
 #[derive(Debug, Args)]
 pub struct Logs {
@@ -329,6 +343,7 @@ mod tests {
             "gantry preview network --list",
             "gantry confirm -y https://gantry.example.com/runs/r-1 --comment go",
             "gantry discard network#6 --comment wait",
+            "gantry unblock network --reason looked",
             "gantry logs r-8c41d7 -f",
             "gantry state pull network",
             "gantry open",

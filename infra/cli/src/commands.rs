@@ -1,15 +1,15 @@
-//! `gantry plan`, `confirm`, `discard` and `stop`: what is asked of a stack or a run.
+//! `gantry plan`, `confirm`, `discard`, `stop` and `unblock`: what is asked of a stack or a run.
 
 use crate::{
     answers::{Command, Run, State},
-    args::{Confirm, Decide, Discard, Plan},
+    args::{Confirm, Decide, Discard, Plan, Unblock},
     ended::Ended,
     error::{About as _, Error, Refusal},
     follow::{Until, end_of_log, follow, outcome},
     run_name::{self, RunName},
     safe,
     session::Session,
-    show::{page, remarks},
+    show::{self, blocked_page, page, remarks},
     words,
 };
 use serde_json::json;
@@ -124,6 +124,44 @@ pub(crate) async fn stop(session: &mut Session, args: &Decide) -> Result<Ended, 
     tell(session, &name, &command, "stopped")
 }
 
+/// Lets deploys of a stack start again, once somebody has looked.
+pub(crate) async fn unblock(session: &mut Session, args: &Unblock) -> Result<Ended, Error> {
+    let slug = args.stack.as_str();
+    let what = || format!("unblock {slug}");
+    let (stack, page) = show::stack(session, slug).await.about(what)?;
+    let Some(blocked) = stack.status.blocked else {
+        return Err(Error::Failed(format!("Could not {}: it is not blocked.", what())));
+    };
+    let reason = match &args.reason {
+        Some(reason) => reason.clone(),
+        None if !session.person.is_there() => {
+            return Err(Error::Usage(
+                "Standard input is no terminal, so nobody can be asked: say what you found with \
+                 --reason."
+                    .into(),
+            ));
+        }
+        None => {
+            session.screen.note(&format!(
+                "{slug} is blocked ({}): {}. Check the run {}, the state, and the infrastructure \
+                 itself. If a state was rescued, restore it before you unblock the stack, because \
+                 the next run plans against the current one.\n  {page}",
+                words::ago(blocked.since, words::now()),
+                blocked.reason.trim_end_matches('.'),
+                blocked.run
+            ));
+            answer(session, "What did you find?")?
+        }
+    };
+    if reason.trim().is_empty() {
+        session.screen.note("Nothing was done: say what you found.");
+        return Ok(Ended::Failed);
+    }
+    let command = session.post(&["stacks", slug, "unblock"], &json!({ "reason": reason })).await;
+    let command = decided(session, slug, command).await.about(what)?;
+    tell(session, slug, &command, "unblocked")
+}
+
 /// Says what is decided about.
 fn describe(session: &mut Session, run: &Run) {
     let of = &run.summary;
@@ -158,15 +196,21 @@ pub(crate) fn agreed(session: &mut Session, is_said: bool, question: &str) -> Re
     if is_said {
         return Ok(true);
     }
-    session.screen.ask(&format!("{question} [y/N]"));
-    let answer = session.person.line();
-    let answer =
-        answer.map_err(|error| Error::Failed(format!("Could not read the answer: {error}.")))?;
-    let is_yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
+    let answer = answer(session, &format!("{question} [y/N]"))?;
+    let is_yes = matches!(answer.to_lowercase().as_str(), "y" | "yes");
     if !is_yes {
         session.screen.note("Nothing was done.");
     }
     Ok(is_yes)
+}
+
+/// What a person types behind a question.
+fn answer(session: &mut Session, question: &str) -> Result<String, Error> {
+    session.screen.ask(question);
+    let line = session.person.line();
+    let line =
+        line.map_err(|error| Error::Failed(format!("Could not read the answer: {error}.")))?;
+    Ok(line.trim().to_owned())
 }
 
 fn must_be_able_to_ask(session: &Session, args: &Decide) -> Result<(), Error> {
@@ -243,7 +287,8 @@ pub(crate) async fn finish(
 ) -> Result<Option<Run>, Error> {
     let run = follow(session, run, after, until).await?;
     if let Some(run) = run.as_ref().filter(|_| says_outcome) {
-        session.screen.result(&safe::line(&outcome(run)))?;
+        let blocked = blocked_page(session, run).await;
+        session.screen.result(&safe::line(&outcome(run, blocked.as_deref())))?;
     }
     Ok(run)
 }

@@ -13,7 +13,7 @@ pub enum Ended {
     Usage,
     /// The run's plan has changes and needs confirmation.
     NeedsConfirmation,
-    /// The run was discarded, canceled or stopped.
+    /// The run was discarded, canceled or stopped before it was applied.
     Dropped,
     /// A person pressed Ctrl-C; the run goes on.
     Interrupted,

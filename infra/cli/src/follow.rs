@@ -9,7 +9,7 @@ use crate::{
     list::json,
     run_name,
     session::Session,
-    words,
+    show, words,
 };
 use serde_json::{Value, json};
 use std::{cell::Cell, time::Instant};
@@ -164,7 +164,8 @@ pub(crate) async fn logs(session: &mut Session, args: &Logs) -> Result<Ended, Er
         return Ok(Ended::Interrupted);
     };
     session.screen.end_log()?;
-    session.screen.note(&outcome(&run));
+    let blocked = show::blocked_page(session, &run).await;
+    session.screen.note(&outcome(&run, blocked.as_deref()));
     Ok(Ended::of(run.summary.state))
 }
 
@@ -199,13 +200,20 @@ fn needs_confirmation(run: &Run) -> String {
     )
 }
 
-/// What a run came to, and what to do next.
-pub(crate) fn outcome(run: &Run) -> String {
+/// What a run came to, and what to do next. `blocked` is the page of the stack that it has blocked.
+pub(crate) fn outcome(run: &Run, blocked: Option<&str>) -> String {
     let of = &run.summary;
     let name = of.name();
     let why = of.summary.as_deref().unwrap_or_default().trim_end_matches('.');
     let why = if why.is_empty() { ".".to_owned() } else { format!(": {why}.") };
     let delta = of.delta.unwrap_or_default();
+    if let Some(page) = blocked {
+        return format!(
+            "{name} failed{why} The stack is blocked until somebody has looked and unblocks it \
+             (gantry unblock {}): {page}",
+            of.stack
+        );
+    }
     match of.state {
         State::Unconfirmed => needs_confirmation(run),
         State::Finished => match of.kind {
@@ -219,19 +227,28 @@ pub(crate) fn outcome(run: &Run) -> String {
             _ if of.applied => format!("{name} is applied: {}.", words::did(delta)),
             _ => format!("{name}: no changes."),
         },
-        State::Failed if run.lost => format!(
-            "{name} failed{why} Its apply was lost, and the stack is blocked: look at the state, \
-             then unblock the stack on its page."
-        ),
         State::Failed => {
             let again = if of.uploaded_by.is_some() { "preview" } else { "plan" };
-            format!("{name} failed{why} Fix the cause, then run `gantry {again} {}`.", of.stack)
+            let next = match was_stopped(run) {
+                true => format!("To plan again: gantry {again} {}.", of.stack),
+                false => format!("Fix the cause, then run `gantry {again} {}`.", of.stack),
+            };
+            format!("{name} failed{why} {next}")
         }
         State::Stopped => format!("{name} was stopped{why}"),
         State::Canceled => format!("{name} was canceled{why}"),
         State::Discarded => format!("{name} was discarded{why}"),
         _ => format!("{name} is {}.", words::state(of).to_lowercase()),
     }
+}
+
+/// A person stopped the apply, which then counts as failed. A time limit does that too.
+fn was_stopped(run: &Run) -> bool {
+    let Some(by) = run.stop_asked.as_deref().filter(|by| !by.starts_with("the time limit")) else {
+        return false;
+    };
+    let summary = run.summary.summary.as_deref();
+    summary.is_some_and(|summary| summary == format!("Interrupted by {by}"))
 }
 
 #[cfg(test)]
@@ -254,6 +271,11 @@ mod tests {
         run
     }
 
+    fn stopped(by: &str) -> Run {
+        let ended = run("tracked", "failed", 1, false, &format!("Interrupted by {by}"));
+        Run { stop_asked: Some(by.to_owned()), ..ended }
+    }
+
     fn uploaded(mut run: Run) -> Run {
         run.summary.uploaded_by = Some("ada".to_owned());
         run
@@ -269,13 +291,16 @@ mod tests {
             run("proposed", "finished", 0, false, ""),
             module(run("tracked", "finished", 0, false, "")),
             run("tracked", "failed", 0, false, "Error: No such file."),
-            Run { lost: true, ..run("tracked", "failed", 0, false, "") },
+            stopped("ada"),
+            stopped("the time limit of 2 h"),
             uploaded(run("proposed", "failed", 0, false, "Error: No such file.")),
             run("tracked", "stopped", 0, false, "Stopped by ada"),
             run("tracked", "canceled", 0, false, ""),
             run("tracked", "discarded", 1, false, "Superseded by a newer run"),
         ];
-        let said: Vec<_> = all.iter().map(outcome).collect();
+        let mut said: Vec<_> = all.iter().map(|run| outcome(run, None)).collect();
+        let lost = run("tracked", "failed", 0, false, "Result unknown");
+        said.push(outcome(&lost, Some("https://gantry.example.com/stacks/network")));
         insta::assert_snapshot!(said.join("\n"), @r"
         network#6 needs confirmation: 0 to add, 1 to change, 0 to destroy. To apply it: gantry confirm network#6. To discard it: gantry discard network#6.
         network#6 is applied: 0 added, 1 changed, 0 destroyed.
@@ -284,11 +309,13 @@ mod tests {
         network#6 is planned: no changes.
         network#6 passed.
         network#6 failed: Error: No such file. Fix the cause, then run `gantry plan network`.
-        network#6 failed. Its apply was lost, and the stack is blocked: look at the state, then unblock the stack on its page.
+        network#6 failed: Interrupted by ada. To plan again: gantry plan network.
+        network#6 failed: Interrupted by the time limit of 2 h. Fix the cause, then run `gantry plan network`.
         network#6 failed: Error: No such file. Fix the cause, then run `gantry preview network`.
         network#6 was stopped: Stopped by ada.
         network#6 was canceled.
         network#6 was discarded: Superseded by a newer run.
+        network#6 failed: Result unknown. The stack is blocked until somebody has looked and unblocks it (gantry unblock network): https://gantry.example.com/stacks/network
         ");
     }
 }

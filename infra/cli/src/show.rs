@@ -1,7 +1,7 @@
 //! `gantry show`: a run, and what its plan would change.
 
 use crate::{
-    answers::{ChangeSummary, Kind, Run, State, Warning},
+    answers::{ChangeSummary, Kind, Run, Stack, State, Warning},
     args::Show,
     change,
     ended::Ended,
@@ -30,7 +30,8 @@ pub(crate) async fn show(session: &mut Session, args: &Show) -> Result<Ended, Er
         };
         return json(session, &document);
     }
-    let mut text = detail(&run, &page(session, &run));
+    let blocked = blocked_page(session, &run).await;
+    let mut text = detail(&run, &page(session, &run), blocked.as_deref());
     if let Some(change) = change {
         text.push_str(&format!("\n\n{}", change::text(&change)));
     }
@@ -46,8 +47,32 @@ pub(crate) fn page(session: &Session, run: &Run) -> String {
     said.map_or_else(|| session.base().below(&["runs", &run.summary.id]), |page| page.to_string())
 }
 
-/// A run as a list of what is known of it.
-fn detail(run: &Run, page: &str) -> String {
+/// A stack, or a module, and its page.
+pub(crate) async fn stack(session: &mut Session, slug: &str) -> Result<(Stack, String), Error> {
+    let (stack, module) = (["stacks", slug], ["modules", slug]);
+    let no_stack = match session.get_as(&stack, &[]).await {
+        Err(Error::Refused(refusal)) if refusal.status == 404 => Error::Refused(refusal),
+        found => return Ok((found?, session.base().below(&stack))),
+    };
+    match session.get_as(&module, &[]).await {
+        Err(Error::Refused(refusal)) if refusal.status == 404 => Err(no_stack),
+        found => Ok((found?, session.base().below(&module))),
+    }
+}
+
+/// The page of the run's stack where the run has blocked it, and nobody has unblocked it since.
+pub(crate) async fn blocked_page(session: &mut Session, run: &Run) -> Option<String> {
+    if run.summary.state != State::Failed {
+        return None;
+    }
+    // How the run ended is worth saying also where this cannot be read.
+    let (stack, page) = stack(session, &run.summary.stack).await.ok()?;
+    let blocked = stack.status.blocked?;
+    (blocked.run == run.summary.id).then_some(page)
+}
+
+/// A run as a list of what is known of it. `blocked` is the page of the stack that it has blocked.
+fn detail(run: &Run, page: &str, blocked: Option<&str>) -> String {
     let of = &run.summary;
     let now = words::now();
     let name = safe::line(&of.name());
@@ -88,11 +113,14 @@ fn detail(run: &Run, page: &str) -> String {
     if run.lost {
         line("Lost", "its apply was lost: nobody knows what it did. Look at the state.");
     }
+    if let Some(page) = blocked {
+        line("Stack", &format!("blocked until somebody has looked: {page}"));
+    }
     for refused in &run.refused_by_gitlab {
         line("GitLab", &format!("refused what the run should show there: {refused}"));
     }
     line("Page", page);
-    line("Next", &next(run));
+    line("Next", &next(run, blocked.is_some()));
     text
 }
 
@@ -131,8 +159,11 @@ fn warned(warning: &Warning) -> String {
 }
 
 /// What a person can do with the run now.
-fn next(run: &Run) -> String {
+fn next(run: &Run, is_blocking: bool) -> String {
     let name = run.summary.name();
+    if is_blocking {
+        return format!("gantry logs {name}, then gantry unblock {}", run.summary.stack);
+    }
     if run.may("confirm") {
         return format!("gantry confirm {name}, or gantry discard {name}");
     }
@@ -165,7 +196,7 @@ mod tests {
             "actions": ["confirm", "discard"], "refused_by_gitlab": [],
         }))
         .unwrap();
-        let text = detail(&run, "https://gantry.example.com/runs/r-8c41d7");
+        let text = detail(&run, "https://gantry.example.com/runs/r-8c41d7", None);
         // All but how long ago it was.
         let lines = text.lines().filter(|line| !line.contains(" ago"));
         insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
@@ -182,5 +213,16 @@ mod tests {
         Next         gantry confirm network#6, or gantry discard network#6
         ");
         assert!(text.starts_with("network#6: Needs confirmation ("), "{text}");
+        let mut failed = Run { actions: Vec::new(), ..run };
+        failed.summary.state = State::Failed;
+        failed.summary.reason = "started by ada".to_owned();
+        let text = detail(&failed, "", Some("https://gantry.example.com/stacks/network"));
+        for line in [
+            "Reason       started by ada\n",
+            "Stack        blocked until somebody has looked: https://gantry.example.com/stacks",
+            "Next         gantry logs network#6, then gantry unblock network",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

@@ -175,6 +175,54 @@ async fn discarding_and_stopping_say_what_became_of_it() {
 }
 
 #[tokio::test]
+async fn a_stack_that_a_run_blocked_is_unblocked_by_who_has_looked() {
+    let gantry =
+        Gantry::with_run(&[json!({ "state": "failed", "summary": "Result unknown" })]).await;
+    let said = gantry.says("gantry unblock network --reason looked").await;
+    let why = "gantry: Could not unblock network: it is not blocked.\n";
+    assert_eq!((said.code, said.err.as_str()), (1, why));
+    gantry.change(|script| script.blocked_by = Some(RUN));
+    let page = format!("{}/stacks/network", gantry.url);
+    let said = gantry.says("gantry logs network#6 --follow").await;
+    let end = format!(
+        "network#6 failed: Result unknown. The stack is blocked until somebody has looked and \
+         unblocks it (gantry unblock network): {page}\n"
+    );
+    assert!(said.code == 1 && said.err.ends_with(&end), "{said:?}");
+    let said = gantry.says("gantry show network#6").await;
+    assert!(said.out.contains(&format!("blocked until somebody has looked: {page}\n")), "{said:?}");
+
+    let said = gantry.says("gantry unblock network").await;
+    assert!(said.code == 2 && said.err.contains("--reason"), "{said:?}");
+    let said = gantry.says_to("\n", "gantry unblock network").await;
+    assert!(
+        said.code == 1 && said.err.contains("the result is unknown. Check the run"),
+        "{said:?}"
+    );
+    assert!(said.err.contains("What did you find? ") && gantry.posts().is_empty(), "{said:?}");
+    for (typed, line) in
+        [("it is right\n", "gantry unblock network"), ("", "gantry unblock network --reason x")]
+    {
+        let mut answer = example("Command");
+        answer["message"] = "Unblocked".into();
+        gantry.change(|script| script.commands = vec![(200, answer)]);
+        let said = gantry.says_to(typed, line).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "network: Unblocked\n"), "{said:?}");
+    }
+    gantry.change(|script| {
+        let posts = script.seen.iter().filter(|(line, ..)| line.starts_with("POST "));
+        let posts: Vec<_> = posts.map(|(line, _, body)| (line.as_str(), body.clone())).collect();
+        let line = "POST /api/v1/stacks/network/unblock";
+        let sent = |reason: &str| (line, json!({ "reason": reason }));
+        assert_eq!(posts, [sent("it is right"), sent("x")]);
+    });
+    // What is done with a run that blocked its stack before is another matter.
+    gantry.change(|script| script.blocked_by = Some("r-1"));
+    let said = gantry.says("gantry logs network#6 --follow").await;
+    assert!(said.err.ends_with("Fix the cause, then run `gantry plan network`.\n"), "{said:?}");
+}
+
+#[tokio::test]
 async fn what_the_key_may_not_do_is_said_in_the_apis_words() {
     let gantry = Gantry::with_run(&looks(&["unconfirmed"])).await;
     let (url, key) = (Some(gantry.url.clone()), Some(READER.to_owned()));

@@ -60,6 +60,8 @@ pub(crate) struct Script {
     pub(crate) upload_at: Option<String>,
     /// The archives that came.
     pub(crate) uploads: Vec<Vec<u8>>,
+    /// The run whose result is unknown, which blocks the stack.
+    pub(crate) blocked_by: Option<&'static str>,
     /// Every page of a list leads to the same one.
     pub(crate) is_stuck: bool,
 }
@@ -178,7 +180,15 @@ async fn answer(State(script): State<Shared>, request: Request) -> Response {
             script.uploads.push(sent.to_vec());
             StatusCode::NO_CONTENT.into_response()
         }
-        (false, ["stacks", "network"]) => good(example("Stack")),
+        (false, ["stacks", "network"]) => {
+            let mut stack = example("Stack");
+            if let Some(run) = script.blocked_by {
+                stack["status"]["blocked"] = json!({
+                    "run": run, "reason": "the result is unknown", "since": "2026-03-02T09:31:40Z",
+                });
+            }
+            good(stack)
+        }
         (false, ["stacks", "network", "runs"]) => runs(&script, query),
         (false, ["waiting"]) => good(example("RunList")),
         (false, ["runs"]) => match query.split('&').next().unwrap_or_default() {
@@ -204,7 +214,7 @@ async fn answer(State(script): State<Shared>, request: Request) -> Response {
         (false, ["commands", "network", _])
         | (
             true,
-            ["stacks", "network", "runs"]
+            ["stacks", "network", "runs" | "unblock"]
             | ["stacks", "network", "previews", _, "start"]
             | ["runs", RUN, _],
         ) => command(&mut script),
