@@ -146,7 +146,8 @@ async fn view(app: &App, module: Stored<Stack>) -> Answer<ModuleView> {
     let head = stacks::head(app, &id).await?.map(|head| head.value).unwrap_or_default();
     let missing = stacks::tracked_branch(app, &module.value).await?.is_some_and(|b| b.missing);
     let integration = app.store.integration().await?.map(|found| found.value);
-    let module = stacks::view_of(module, head, missing, integration.as_ref());
+    let failed = stacks::failed(app, &id).await?;
+    let module = stacks::view_of(module, head, missing, failed, integration.as_ref());
     let current = current(app, &id).await?.map(|version| version.version);
     Ok(ModuleView { module, namespace, current, checked: None })
 }

@@ -192,6 +192,8 @@ pub(crate) struct StackStatus {
     pub(crate) tracked_run: Option<String>,
     #[serde(default)]
     pub(crate) applying: bool,
+    /// The deploy that failed, where none has succeeded since.
+    pub(crate) failed: Option<String>,
     pub(crate) last_applied: Option<LastApplied>,
 }
 

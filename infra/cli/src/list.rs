@@ -79,6 +79,7 @@ fn status(status: &StackStatus, unconfirmed: &HashMap<String, String>) -> String
             Some(name) => return format!("Needs confirmation ({name})"),
             None => "Deploy in progress",
         },
+        StackStatus { failed: Some(_), .. } => "Failed",
         _ => "Idle",
     };
     word.to_owned()

@@ -5,12 +5,12 @@ use crate::{
     refusal::{Answer, Refusal},
 };
 use gantry_domain::{
-    StackId,
+    RunId, StackId,
     stack::{Stack, StackHead},
 };
-use gantry_store::{Key, keys};
+use gantry_store::{Key, keys, scheduler::FailedStack};
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Entries of a list that are read: more of them count as many.
 const MOST: i32 = 100;
@@ -103,6 +103,12 @@ pub(crate) async fn wanting(
         .collect();
     let count = entries.iter().filter(|entry| wanting.contains(&entry.value.stack)).count();
     Ok((wanting, count))
+}
+
+/// The last deploys that succeeded or failed, of the stacks where they have failed.
+pub(super) async fn failed(app: &App) -> Answer<HashMap<StackId, RunId>> {
+    let all = app.store.query_all::<FailedStack>(keys::FAILED, "").await?;
+    Ok(all.into_iter().map(|failed| (failed.value.stack, failed.value.run)).collect())
 }
 
 /// How many runs need confirmation: at most 100.

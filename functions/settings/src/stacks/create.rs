@@ -128,7 +128,7 @@ pub(crate) async fn make(
         Seen::Repository(_) => (None, None),
     };
     let stored = Stored { key: keys::stack_config(&stack.id), version, value: stack };
-    let stack = view::of(stored, StackHead::default(), false, integration);
+    let stack = view::of(stored, StackHead::default(), false, None, integration);
     Ok(Checked { stack, findings, note })
 }
 

@@ -3,7 +3,7 @@
 use super::{
     changed_meanwhile, check, code,
     create::Checked,
-    etag, find_of, form,
+    etag, failed, find_of, form,
     form::{Kind, ProjectRef, Wanted},
     head, nothing_unfinished,
     place::{self, Place, Seen},
@@ -125,8 +125,9 @@ pub(crate) async fn change(
     let changed = changed(&before.value, &after);
     let head = head(app, &after.id).await?.map(|head| head.value).unwrap_or_default();
     let missing = tracked_branch(app, &after).await?.is_some_and(|known| known.missing);
+    let failed = failed(app, &after.id).await?;
     let stored = Stored { key: before.key, version, value: after };
-    let stack = view::of(stored, head, missing, integration.as_ref());
+    let stack = view::of(stored, head, missing, failed, integration.as_ref());
     Ok((Checked { stack, findings, note }, version, changed))
 }
 

@@ -75,9 +75,12 @@ pub(crate) async fn list(
     State(app): State<App>,
     Params(query): Params<ListQuery>,
 ) -> Answer<impl IntoResponse> {
-    let page = find_page(&app, &query).await?;
+    let (page, mut failed) = tokio::try_join!(find_page(&app, &query), attention::failed(&app))?;
     let integration = app.store.integration().await?.map(|found| found.value);
-    let view = |row: Row| view::of(row.stack, row.head, row.branch_missing, integration.as_ref());
+    let view = |row: Row| {
+        let failed = failed.remove(&row.stack.value.id);
+        view::of(row.stack, row.head, row.branch_missing, failed, integration.as_ref())
+    };
     let stacks = page.rows.into_iter().map(view).collect();
     Ok(Json(StackList { stacks, next: page.next }))
 }

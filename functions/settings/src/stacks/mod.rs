@@ -44,12 +44,15 @@ use axum::{
     response::IntoResponse,
 };
 use gantry_domain::{
-    ProjectId, StackId, StackSlug,
+    ProjectId, RunId, StackId, StackSlug,
     run::Run,
     stack::{Stack, StackHead},
 };
 use gantry_queue::{Message, ProjectMessage, StackMessage};
-use gantry_store::{Expect, Stored, Write, keys, scheduler::TrackedBranch};
+use gantry_store::{
+    Expect, Stored, Write, keys,
+    scheduler::{FailedStack, TrackedBranch},
+};
 
 /// `GET /api/v1/stacks/{slug}`
 pub(crate) async fn show(
@@ -61,7 +64,8 @@ pub(crate) async fn show(
     let head = head(&app, &stack.value.id).await?.map(|head| head.value).unwrap_or_default();
     let integration = app.store.integration().await?.map(|found| found.value);
     let missing = tracked_branch(&app, &stack.value).await?.is_some_and(|known| known.missing);
-    let view = view::of(stack, head, missing, integration.as_ref());
+    let failed = failed(&app, &stack.value.id).await?;
+    let view = view::of(stack, head, missing, failed, integration.as_ref());
     Ok(([(header::ETAG, tag)], Json(view)))
 }
 
@@ -118,6 +122,12 @@ pub(crate) async fn inspect(
 /// What the scheduler knows of the stack.
 pub(crate) async fn head(app: &App, stack: &StackId) -> Answer<Option<Stored<StackHead>>> {
     Ok(app.store.get::<StackHead>(&keys::stack_head(stack)).await?)
+}
+
+/// The stack's last deploy that succeeded or failed, if it failed.
+pub(crate) async fn failed(app: &App, stack: &StackId) -> Answer<Option<RunId>> {
+    let failed = app.store.get::<FailedStack>(&keys::failed(stack)).await?;
+    Ok(failed.map(|failed| failed.value.run))
 }
 
 /// What the scheduler knows of the stack's tracked branch.

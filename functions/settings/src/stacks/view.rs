@@ -90,6 +90,8 @@ struct Status {
     tracked_run: Option<RunId>,
     /// That deploy is applying.
     applying: bool,
+    /// The last deploy that succeeded or failed, if it failed.
+    failed: Option<RunId>,
     last_applied: Option<LastApplied>,
 }
 
@@ -180,6 +182,7 @@ pub(crate) fn of(
     stack: Stored<Stack>,
     head: StackHead,
     branch_missing: bool,
+    failed: Option<RunId>,
     integration: Option<&Integration>,
 ) -> StackView {
     let Stored { version, value: stack, .. } = stack;
@@ -199,6 +202,7 @@ pub(crate) fn of(
             branch_missing,
             tracked_run: head.tracked,
             applying: head.applying,
+            failed,
             last_applied: head.last_applied,
         },
     }

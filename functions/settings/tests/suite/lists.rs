@@ -227,6 +227,13 @@ async fn what_matters_is_counted_and_the_stacks_are_filtered_by_it() {
     w.put(keys::failed(&data.id), &failed).await;
     w.put(keys::blocked(&network.id), &BlockedStack { stack: network.id.clone() }).await;
     assert_eq!(counts().await, ["1", "1", "0", "1"], "the head says that nothing is blocked");
+    let all = w.get("/api/v1/stacks").await.expect(200).body;
+    let failed = |at: usize| all["stacks"][at]["status"]["failed"].as_str();
+    assert_eq!([failed(0), failed(1)], [Some(planning.id.as_str()), None]);
+    for (at, stack) in [(0, &data), (1, &network)] {
+        let shown = w.get(&format!("/api/v1/stacks/{}", stack.slug)).await.expect(200).body;
+        assert_eq!(shown["status"], all["stacks"][at]["status"]);
+    }
     let blocked =
         Blocked { run: unconfirmed.id.clone(), reason: "lost".to_owned(), since: w.clock.now() };
     w.set_head(&network.id, StackHead { blocked: Some(blocked), ..StackHead::default() }).await;

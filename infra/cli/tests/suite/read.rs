@@ -13,6 +13,7 @@ async fn stacks_of_all_pages_are_listed() {
     let said = gantry.says("gantry stacks").await;
     let slugs: Vec<_> = said.out.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(slugs, ["STACK", "dns", "mail", "network"]);
+    assert!(said.out.contains("\ndns      Failed "), "{said:?}");
     assert!(said.out.contains("\nmail     Idle "), "{said:?}");
     assert!(said.out.contains("\nnetwork  Needs confirmation (network#6)  "), "{said:?}");
     let all = document(&gantry.says("gantry stacks --json").await.out);

@@ -247,19 +247,22 @@ fn run(script: &Script, look: usize) -> Value {
     run
 }
 
-/// Three stacks, on two pages: two that are idle, and one whose deploy needs confirmation.
+/// Three stacks, on two pages: one whose last deploy failed, one that is idle, and one whose deploy
+/// needs confirmation.
 fn stacks(query: &str) -> Response {
     let named = |slug: &str| {
         let mut stack = example("Stack");
         stack["slug"] = slug.into();
         stack
     };
+    let mut failed = named("dns");
+    failed["status"]["failed"] = "r-105".into();
     let mut held = named("network");
     held["status"]["tracked_run"] = RUN.into();
     good(match query {
         query if query.contains("after=2") => json!({ "stacks": [held], "next": null }),
         query if query.contains("search=none") => json!({ "stacks": [], "next": null }),
-        _ => json!({ "stacks": [named("dns"), named("mail")], "next": "2" }),
+        _ => json!({ "stacks": [failed, named("mail")], "next": "2" }),
     })
 }
 
