@@ -9,7 +9,7 @@ use crate::{
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use futures::future::{try_join, try_join_all};
-use gantry_domain::text::counted;
+use gantry_domain::{RunId, StackId, text::counted};
 use gantry_queue::{Backlog, DeadLetter, QueueName, SlotsMessage};
 use gantry_store::{Expect, Write, config::Pause, keys, scheduler::SlotLimit};
 use jiff::Timestamp;
@@ -84,6 +84,10 @@ pub(crate) struct DeadMessage {
     pub(crate) kind: Option<&'static str>,
     /// Its group: messages of one group are processed in order.
     pub(crate) group: Option<String>,
+    /// The ID of the stack or module that it names.
+    pub(crate) stack: Option<StackId>,
+    /// The run that it names.
+    pub(crate) run: Option<RunId>,
     /// Why it failed.
     pub(crate) error: Option<String>,
     /// When it was sent.
@@ -104,8 +108,8 @@ pub(crate) struct Paused {
 
 impl From<DeadLetter> for DeadMessage {
     fn from(letter: DeadLetter) -> Self {
-        let DeadLetter { kind, group, error, sent_at, .. } = letter;
-        Self { kind, group, error, sent_at }
+        let DeadLetter { kind, group, stack, run, error, sent_at, .. } = letter;
+        Self { kind, group, stack, run, error, sent_at }
     }
 }
 

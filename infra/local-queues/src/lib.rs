@@ -260,13 +260,18 @@ impl DeadLetters for LocalQueues {
 
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
         let dead = self.with(|connection| sql::dead_letters(connection, queue))?;
-        let kind = |body: &str| Some(Envelope::from_body(body).ok()?.message.kind());
-        let letter = |(message, error): (Received, Option<String>)| DeadLetter {
-            kind: kind(&message.body),
-            id: message.message_id,
-            group: message.group,
-            sent_at: message.sent_at,
-            error,
+        let letter = |(message, error): (Received, Option<String>)| {
+            let envelope = Envelope::from_body(&message.body).ok();
+            let ids = envelope.as_ref().map(|envelope| envelope.message.ids()).unwrap_or_default();
+            DeadLetter {
+                kind: envelope.as_ref().map(|envelope| envelope.message.kind()),
+                stack: ids.stack.cloned(),
+                run: ids.run.cloned(),
+                id: message.message_id,
+                group: message.group,
+                sent_at: message.sent_at,
+                error,
+            }
         };
         Ok(dead.into_iter().map(letter).collect())
     }

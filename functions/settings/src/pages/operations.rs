@@ -62,16 +62,20 @@ struct QueueView {
 struct MessageRow {
     sent_at: Option<Moment>,
     kind: &'static str,
+    /// Its group, or the stack that it names where it has none.
     group: String,
+    run: Option<String>,
     error: String,
 }
 
 impl MessageRow {
     fn of(message: api::DeadMessage, now: Timestamp) -> Self {
+        let stack = message.stack.map(|stack| format!("stack:{stack}"));
         Self {
             sent_at: message.sent_at.map(|at| Moment::at(at, now)),
             kind: message.kind.unwrap_or("unreadable"),
-            group: short(&message.group.unwrap_or_default(), 80),
+            group: short(&message.group.or(stack).unwrap_or_default(), 80),
+            run: message.run.map(|run| run.to_string()),
             error: short(&message.error.unwrap_or_default(), 400),
         }
     }

@@ -26,6 +26,8 @@ async fn what_cannot_be_undone_is_asked_once_before_it_is_done() {
     w.give_up(gantry_queue::QueueName::Events, "no");
     let stop = format!("/runs/{}/stop", run.id);
     let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get("/operations").await.expect(200).text;
+    assert!(page.contains("<a href=\"runs/run-1\">run run-1</a>"), "{page}");
     let integration = w.store.integration().await.unwrap().unwrap().version;
     w.sent();
     for (form, fields, words, button) in [

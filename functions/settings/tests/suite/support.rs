@@ -319,6 +319,8 @@ impl World {
             id: "m".to_owned(),
             group: None,
             kind: Some("hook"),
+            stack: None,
+            run: Some("run-1".parse().unwrap()),
             error: Some(error.to_owned()),
             sent_at: None,
         };

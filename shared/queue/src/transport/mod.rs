@@ -4,6 +4,7 @@ pub mod sqs;
 
 use crate::QueueName;
 use async_trait::async_trait;
+use gantry_domain::{RunId, StackId};
 use jiff::Timestamp;
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -131,6 +132,10 @@ pub struct DeadLetter {
     pub group: Option<String>,
     /// The message's kind, where its body can be read.
     pub kind: Option<&'static str>,
+    /// The stack that it names.
+    pub stack: Option<StackId>,
+    /// The run that it names.
+    pub run: Option<RunId>,
     /// Why it was given up, when the driver did.
     pub error: Option<String>,
     /// When it was sent first.

@@ -140,10 +140,13 @@ fn dead_letter(message: &SqsMessage) -> DeadLetter {
         .and_then(|millis| millis.parse().ok())
         .and_then(|millis| Timestamp::from_millisecond(millis).ok());
     let envelope = Envelope::from_body(message.body().unwrap_or_default()).ok();
+    let ids = envelope.as_ref().map(|envelope| envelope.message.ids()).unwrap_or_default();
     DeadLetter {
         id: message.message_id().unwrap_or_default().to_owned(),
         group: group(message).map(str::to_owned),
         kind: envelope.as_ref().map(|envelope| envelope.message.kind()),
+        stack: ids.stack.cloned(),
+        run: ids.run.cloned(),
         error: message
             .message_attributes()
             .and_then(|all| all.get(ERROR)?.string_value())
