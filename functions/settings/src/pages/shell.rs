@@ -152,11 +152,12 @@ pub(super) fn refusal(root: &str, viewer: Option<&Viewer>, response: Response) -
     respond(problem.status, &page)
 }
 
-/// Where there is nothing, for who would look at a page.
+/// Where there is nothing: a page for a browser, and a line for everybody else.
 pub(crate) async fn nowhere(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
     if !accepts.is_some_and(|accepts| accepts.contains("text/html")) {
-        return StatusCode::NOT_FOUND.into_response();
+        let line = "There is no page at this address.\n";
+        return (StatusCode::NOT_FOUND, line).into_response();
     }
     let address = app.public_url.as_ref().and_then(|url| Url::parse(url.as_str()).ok());
     let prefix = address.as_ref().map_or("", |url| url.path().trim_end_matches('/'));

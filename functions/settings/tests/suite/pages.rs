@@ -212,7 +212,8 @@ async fn where_there_is_nothing_a_page_says_so() {
     assert!(got.contains("Page not found") && got.contains("../sign-in"), "{got}");
     let browser = Browser::sign_in(&w, &w.admin).await;
     browser.get("/nothing").await.expect(404);
-    w.ask("GET", "/nothing", None, &[], "").await.expect(404);
+    let got = w.ask("GET", "/nothing", None, &[], "").await.expect(404).text;
+    assert_eq!(got, "There is no page at this address.\n");
     w.ask("POST", "/nothing", None, &[], "").await.expect(404);
 }
 
