@@ -164,8 +164,8 @@ async fn dead_letters_are_listed_and_sent_again() {
     assert_eq!(dead[0].kind, Some("stack_due"));
     assert_eq!(dead[0].error.as_deref(), Some("it is still broken"));
     assert_eq!(dead[0].group.as_deref(), Some("stack:a"));
-    let names = (dead[0].stack.as_ref().map(ToString::to_string), dead[0].run.clone());
-    assert_eq!(names, (Some("a".to_owned()), None));
+    let about = (dead[0].stack.as_ref().map(ToString::to_string), dead[0].run.clone());
+    assert_eq!(about, (Some("a".to_owned()), None));
 
     assert_eq!(queues.redrive(Q).await.unwrap(), 2);
     let again = queues.receive(Q, 10, MINUTE).unwrap();
