@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -30,9 +30,10 @@ use std::{
 const CI_MAY_TAKE: SignedDuration = SignedDuration::from_secs(15);
 /// What was found so lately is not looked up again: less than until the first late look.
 const RECENT: SignedDuration = SignedDuration::from_secs(4);
-/// So many posts of stacks are remembered together. Of those that nobody remembers, because the
-/// process ended, the ends are looked up, and GitLab refuses all others as being there. That the gate
-/// waits is remembered at once: what follows may be its end.
+/// So many posts of stacks are remembered together. That ends are being posted is remembered before:
+/// of those that nobody remembers, because the process ended, the ends are looked up, and GitLab
+/// refuses all others as being there. That the gate waits is remembered at once: what follows may be
+/// its end.
 const TOGETHER: usize = 10;
 /// After the first post, the pipelines of a project with CI of its own are looked up again: one
 /// that came later gets the present state too.
@@ -59,7 +60,7 @@ pub(crate) struct StatusMemory {
     /// GitLab's own words where it refused, by status name.
     #[serde(default)]
     pub(crate) refusals: BTreeMap<String, String>,
-    /// A post had no answer: GitLab may have taken it.
+    /// Ends are being posted, or a post had no answer: GitLab may have what is not remembered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     unsure: bool,
     /// The pipelines that were found last.
@@ -69,6 +70,9 @@ pub(crate) struct StatusMemory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     looks_at: Option<Timestamp>,
 }
+
+/// The statuses that commits have, by project.
+type There = BTreeMap<(ProjectId, CommitSha), Vec<PostedStatus>>;
 
 /// The pipelines of a commit at a time.
 #[derive(Debug, Serialize, Deserialize)]
@@ -172,12 +176,18 @@ impl Work {
         let mut closed: Vec<Pipeline> = Vec::new();
         let mut posts = missing_statuses(&view, &memory.value.posted);
         let passing = leave_out_passing(&mut posts, &view, &memory.value.posted, now);
+        let mut there = (self.was_interrupted || memory.value.unsure).then(BTreeMap::new);
+        if posts.iter().any(|post| post.state.is_final()) && !memory.value.unsure {
+            // Whoever finds this looks before it repeats an end.
+            memory.value.unsure = true;
+            self.remember(&mut memory).await?;
+        }
         for (count, post) in posts.into_iter().enumerate() {
             if closed.contains(&post.pipeline) {
                 continue;
             }
             let is_begun_gate = post.run.is_none() && !post.state.is_final();
-            let posted = self.post(connected, project, &post, &mut memory).await;
+            let posted = self.post(connected, project, &post, &mut there, &mut memory).await;
             if posted.is_err() || is_begun_gate || count % TOGETHER == TOGETHER - 1 {
                 self.remember(&mut memory).await?;
             }
@@ -187,6 +197,7 @@ impl Work {
             }
             refused = Some(error.to_string());
         }
+        memory.value.unsure = false;
         let asked_at = runs.iter().filter_map(|run| run.asked_at).min();
         let posted = !memory.value.posted.statuses.is_empty();
         if let Some(asked_at) = asked_at.filter(|_| is_first && posted) {
@@ -209,12 +220,14 @@ impl Work {
         Ok(Done { runs: runs.len(), refused })
     }
 
-    /// Posts one status. Answers what GitLab refused.
+    /// Posts one status. Answers what GitLab refused. `there` is what GitLab has, as far as it was
+    /// asked; none where nothing can have been posted that is not remembered.
     async fn post(
         &self,
         connected: &Connected,
         project: ProjectId,
         post: &StatusPost,
+        there: &mut Option<There>,
         memory: &mut Memory<StatusMemory>,
     ) -> Result<Option<Error>, Trouble> {
         let pipeline = memory.value.posted.resolve(&post.pipeline);
@@ -243,12 +256,11 @@ impl Work {
                 (by, poster) = (began, previous);
             }
         }
-        if memory.value.unsure || self.was_interrupted {
-            let there = find_end(&connected.client, place, &pipeline, &status).await?;
-            if let Some(there) = there {
-                memory.value.unsure = false;
+        if let Some(there) = there {
+            let found = find_end(&connected.client, place, &pipeline, &status, there).await?;
+            if let Some(found) = found {
                 memory.value.refusals.remove(&post.name);
-                memory.value.posted.record(post, there.pipeline_id.or(pipeline.id), by);
+                memory.value.posted.record(post, found.pipeline_id.or(pipeline.id), by);
                 return Ok(None);
             }
         }
@@ -272,7 +284,6 @@ impl Work {
             }
             Err(error) if error.is_refusal() => {
                 tracing::warn!(project.id = project.0, status = post.name, "{error}");
-                memory.value.unsure = false;
                 memory.value.refusals.insert(post.name.clone(), error.to_string());
                 return Ok(Some(error));
             }
@@ -281,7 +292,6 @@ impl Work {
                 return Err(error.into());
             }
         };
-        memory.value.unsure = false;
         memory.value.posted.record(post, answered, by);
         Ok(None)
     }
@@ -363,16 +373,20 @@ async fn find_end(
     project: ProjectId,
     pipeline: &Pipeline,
     status: &NewStatus,
+    there: &mut There,
 ) -> Result<Option<PostedStatus>, Trouble> {
     if matches!(status.state, StatusState::Pending | StatusState::Running) {
         return Ok(None);
     }
-    let latest = match gitlab.statuses(project, &pipeline.sha).await {
-        // Posting says so too, and its refusal is kept for people.
-        Err(error) if error.is_refusal() => return Ok(None),
-        latest => latest?,
+    let latest = match there.entry((project, pipeline.sha.clone())) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => match gitlab.statuses(project, &pipeline.sha).await {
+            // Posting says so too, and its refusal is kept for people.
+            Err(error) if error.is_refusal() => return Ok(None),
+            latest => unknown.insert(latest?),
+        },
     };
-    let mut of_name = latest.into_iter().filter(|there| {
+    let mut of_name = latest.iter().filter(|there| {
         let is_here = match (there.pipeline_id, pipeline.id) {
             (Some(there), Some(here)) => there == here,
             // Rather one job too many than none that ends.
@@ -381,7 +395,7 @@ async fn find_end(
         there.name == status.name && is_here
     });
     // The newest, which may be of another run: its address tells.
-    Ok(of_name.next().filter(|there| {
+    Ok(of_name.next().cloned().filter(|there| {
         there.status == status.state.as_str()
             && there.description == status.description
             && there.target_url == status.target_url
