@@ -74,12 +74,15 @@ async fn its_steps_are_numbered_and_its_links_open() {
     let mut demo = demo(folder.path()).spawn().unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let (mut said, mut steps, mut links) = (String::new(), Vec::new(), Vec::new());
-    while let Some(line) = lines.next_line().await.unwrap() {
+    loop {
+        let next = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let Ok(next) = next else { panic!("nothing more is said after:\n{said}") };
+        let Some(line) = next.unwrap() else { break };
         said += &format!("{line}\n");
         let number = line.split_once(". ").and_then(|(number, _)| number.parse::<usize>().ok());
         steps.extend(number);
         links.extend(line.strip_prefix("   open: ").map(str::to_owned));
-        if line.starts_with("and open a merge request") {
+        if line.starts_with("Open a merge request") {
             break;
         }
     }
