@@ -75,7 +75,7 @@ async fn its_steps_are_numbered_and_its_links_open() {
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let (mut said, mut steps, mut links) = (String::new(), Vec::new(), Vec::new());
     loop {
-        let next = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let next = tokio::time::timeout(4 * PATIENCE, lines.next_line()).await;
         let Ok(next) = next else { panic!("nothing more is said after:\n{said}") };
         let Some(line) = next.unwrap() else { break };
         said += &format!("{line}\n");
