@@ -136,7 +136,7 @@ async fn a_new_key_needs_a_name_of_its_own_and_a_role() {
     let got = w.post("/api/v1/keys", json!({ "name": "first-admin-key", "role": "boss" })).await;
     let got = got.expect(422);
     assert_eq!(got.error("name"), "Another key already has this name");
-    assert!(got.error("role").contains("one of `worker`, `read`, `deploy`, `admin`"));
+    assert!(got.error("role").contains("one of worker, read, deploy, admin"));
 }
 
 #[tokio::test]

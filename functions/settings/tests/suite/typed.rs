@@ -156,7 +156,9 @@ async fn lines_that_cannot_be_pasted_are_told_and_the_others_are_not_lost() {
     // The first field that is wrong has the focus, without a script.
     assert_eq!(page.matches(" autofocus").count(), 1, "{page}");
     assert!(
-        page.contains(r#"<input name="name" value="" autocomplete="off" autofocus aria-invalid"#),
+        page.contains(
+            r#"<input name="name" value="" autocomplete="off" required autofocus aria-invalid"#
+        ),
         "{page}"
     );
     let stacks = w.get("/api/v1/stacks").await.expect(200).body;
