@@ -167,8 +167,7 @@ async fn everything_can_be_done_with_the_keyboard() {
     // The field has the focus already.
     type_keys(&page, w.key.as_str()).await;
     type_keys(&page, Key::Enter).await;
-    page.wait_for("Stacks").await;
-    page.wait_for("Needs confirmation").await;
+    page.wait_for("network #1").await;
     tab_to(&page, "network #1").await;
     type_keys(&page, Key::Enter).await;
     page.wait_for("Confirm and apply").await;
