@@ -98,17 +98,23 @@ impl Git {
             let (folder, stop) = (folder.path().to_owned(), Arc::clone(&stop));
             tokio::task::spawn_blocking(move || git.fetch(&url, &commit, &folder, &file, &stop))
         };
+        let objects = folder.path().join("objects");
+        let too_large = || size(&objects) > largest;
         let deadline = tokio::time::Instant::now() + FETCH;
         let mut given_up = None;
         loop {
             tokio::select! {
                 fetched = &mut fetch => {
                     let fetched = fetched?;
+                    // A quick one can be over before it was measured at all.
+                    if fetched.is_ok() && too_large() {
+                        return Err(GitError::TooLarge);
+                    }
                     // What was interrupted says no more than that.
                     return given_up.map_or(fetched, Err);
                 }
                 () = tokio::time::sleep(MEASURE_EVERY) => {
-                    if size(&folder.path().join("objects")) > largest {
+                    if too_large() {
                         given_up = Some(GitError::TooLarge);
                     } else if tokio::time::Instant::now() > deadline {
                         let why = "its commit did not arrive within 10 minutes";
