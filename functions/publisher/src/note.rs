@@ -237,9 +237,8 @@ impl Work {
                 .map(|step| step.at);
             let is_blocked = head.as_ref().is_some_and(|head| head.value.blocked.is_some());
             let applied_since = head
-                .and_then(|h| h.value.last_applied)
-                .is_some_and(|last| planned_at.is_some_and(|at| last.at > at));
-            let applied_since = applied_since && record.state == "opened";
+                .zip(planned_at.filter(|_| record.state == "opened"))
+                .and_then(|(head, at)| head.value.applied_since(at));
             let after_merge = match is_blocked {
                 true => AfterMerge::Nothing,
                 false => after_merge(&stack.value, project, &record.target_branch),
@@ -317,7 +316,7 @@ fn note_stack(run: &Run, level: CommentLevel, links: &Links<'_>) -> NoteStack {
         change: None,
         errors: end.map(|end| end.errors.clone()).unwrap_or_default(),
         log_tail: end.map(|end| end.log_tail.clone()).unwrap_or_default(),
-        applied_since: false,
+        applied_since: None,
         after_merge: AfterMerge::Nothing,
         mentions: false,
         run: RunView::of(run, links.to(&run.id)),

@@ -4,6 +4,7 @@ use crate::{api::ApiError, job::Progress};
 use gantry_domain::{
     masking::{CUT, Masker},
     protocol::ReportKind,
+    text::NOTHING_APPLIED,
 };
 use gantry_engine::{
     StopKind, StopReason,
@@ -101,7 +102,7 @@ impl Failure {
             }
             (Progress::Planning, _) => ReportKind::Stopped,
             (Progress::BeforeApply, _) => {
-                let summary = format!("Nothing was applied: {}", stop.text);
+                let summary = format!("{NOTHING_APPLIED}: {}", stop.text);
                 ReportKind::Interrupted { summary: line(&summary, masker) }
             }
             // Terraform's error is only the echo of a time limit, which nobody else tells of.

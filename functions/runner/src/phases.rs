@@ -15,7 +15,7 @@ use gantry_domain::{
     plan::{Change, Delta, LARGEST_CHANGE, Limits, planned_modules},
     protocol::{ReportKind, StateDoubt},
     run::RunType,
-    text,
+    text::{self, NOTHING_APPLIED},
 };
 use gantry_engine::{
     Terraform,
@@ -380,7 +380,7 @@ pub(crate) async fn run_apply(
     if let Some(state) = &job.state {
         state.reserve().map_err(|error| {
             Failure::other(format!(
-                "Nothing was applied because the runner's machine has no room for a state \
+                "{NOTHING_APPLIED} because the runner's machine has no room for a state \
                  ({error}). Free up 32 MiB in {}, then retry",
                 job.folders.run.display()
             ))

@@ -1,6 +1,7 @@
 //! How large a state may become, told from its plan: what Gantry will not take is not applied.
 
 use crate::{failure::Failure, job::Job};
+use gantry_domain::text::NOTHING_APPLIED;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -24,7 +25,7 @@ pub(crate) fn check(job: &Job, plan: &[u8]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::other(format!(
-        "Nothing was applied: the state would be about {}, but Gantry's limit is {}. Split the \
+        "{NOTHING_APPLIED}: the state would be about {}, but Gantry's limit is {}. Split the \
          stack, or store its state in your own backend",
         shown(estimate),
         shown(largest)

@@ -10,6 +10,7 @@ use crate::{
     plan::{Delta, Warning},
     protocol::StateDoubt,
     stack::Pool,
+    text,
 };
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -290,6 +291,13 @@ impl Ending {
             in_terraform: false,
         }
     }
+
+    /// Its runner said that the tool was never told to apply. Where a person stopped it, that stands
+    /// behind who did.
+    pub fn says_nothing_was_applied(&self) -> bool {
+        let mut said = std::iter::once(&self.summary).chain(&self.errors);
+        !self.in_terraform && said.any(|line| line.starts_with(text::NOTHING_APPLIED))
+    }
 }
 
 impl Run {
@@ -306,6 +314,19 @@ impl Run {
             RunState::Initializing | RunState::Planning => goes_on_after_plan,
             _ => false,
         }
+    }
+
+    /// A deploy whose apply began and is not known to have come to its end: a part of the change may
+    /// be done.
+    pub fn may_be_applied_in_part(&self) -> bool {
+        let begun = self.lost
+            || self.doubt.is_some()
+            || self.history.iter().any(|step| step.state == RunState::Applying);
+        self.run_type == RunType::Tracked
+            && self.state.is_final()
+            && !self.applied
+            && begun
+            && !self.ending.as_ref().is_some_and(Ending::says_nothing_was_applied)
     }
 
     /// Moves the run by one event: state, history and outstanding effects change together.

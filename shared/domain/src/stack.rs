@@ -14,7 +14,7 @@ mod timeouts;
 mod variable_names;
 
 pub use dot_env::DotEnv;
-pub use head::{Blocked, LastApplied, StackHead};
+pub use head::{AppliedSince, Blocked, LastApplied, StackHead};
 pub use paths::{InvalidRoot, InvalidVarFile, in_repository, normalize_root, normalize_var_file};
 pub use settings::Settings;
 pub use timeouts::{InvalidTimeLimit, TimeLimit, Timeouts};

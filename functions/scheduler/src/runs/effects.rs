@@ -170,7 +170,7 @@ impl Runs<'_> {
             let note = FeedbackMessage::Note { project, iid, want: 0 };
             self.deps.raise_within(note, wait).await?;
         }
-        if run.applied {
+        if run.applied || run.may_be_applied_in_part() {
             for iid in self.previewed_before(run).await? {
                 self.deps.raise(FeedbackMessage::Note { project, iid, want: 0 }).await?;
             }

@@ -222,13 +222,14 @@ async fn a_preview_says_that_it_is_old_while_somebody_is_interested_in_it() {
     run.interests = [Interest::MergeRequest(MergeRequestIid(2))].into();
     w.save_run(&run).await;
     let browser = Browser::sign_in(&w, &w.admin).await;
-    let is_old = async || {
+    let says = async |how: &str| {
         let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
-        page.contains("Another run of this stack was applied after this plan was made.")
+        page.contains(&format!("Another run of this stack {how} after this plan was made."))
     };
+    let is_old = async || says("was applied").await;
+    let last = |at| Some(LastApplied { run: run.id.clone(), commit: run.commit.clone(), at });
     let applied = async |at| {
-        let last = LastApplied { run: run.id.clone(), commit: run.commit.clone(), at };
-        let head = StackHead { last_applied: Some(last), ..StackHead::default() };
+        let head = StackHead { last_applied: last(at), ..StackHead::default() };
         w.set_head(&stack.id, head).await;
     };
     assert!(!is_old().await);
@@ -236,6 +237,14 @@ async fn a_preview_says_that_it_is_old_while_somebody_is_interested_in_it() {
     assert!(!is_old().await, "it was planned with what that left");
     applied(w.clock.now()).await;
     assert!(is_old().await);
+    let in_part = StackHead {
+        last_applied: last(planned),
+        last_applied_in_part: last(w.clock.now()),
+        ..StackHead::default()
+    };
+    w.set_head(&stack.id, in_part).await;
+    assert!(!is_old().await && says("may have been applied in part").await);
+    applied(w.clock.now()).await;
     let merged = Run { interests: Default::default(), ..run.clone() };
     w.save_run(&merged).await;
     assert!(!is_old().await, "nobody asks what would change now");

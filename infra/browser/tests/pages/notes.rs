@@ -113,7 +113,7 @@ fn note_of(resources: usize) -> String {
         change: Some(change),
         errors: Vec::new(),
         log_tail: Vec::new(),
-        applied_since: false,
+        applied_since: None,
         after_merge: AfterMerge::Confirm,
         mentions: false,
     };

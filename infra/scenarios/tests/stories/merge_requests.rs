@@ -67,6 +67,23 @@ story!(an_apply_is_said_in_the_notes_of_older_previews, |mut w| async move {
     w
 });
 
+story!(an_apply_that_failed_is_said_in_the_notes_of_older_previews, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.push(project, "change", "infra/main.tf", "# one").await;
+    let iid = w.open(project, "change").await;
+    w.pass(std::time::Duration::from_secs(10)).await;
+    w.push(project, "main", "infra/other.tf", "# two").await;
+    let run = w.run_in("network", "unconfirmed").await;
+    assert!(!w.note(project, iid).contains("outdated"));
+    w.plans("network", Planned::Fails("no quota left".to_owned()));
+    w.order(&format!("/runs/{run}/confirm"), serde_json::json!({})).await;
+    w.run_in("network", "failed").await;
+    let note = w.note(project, iid);
+    assert!(note.contains("possibly outdated by an incomplete apply"), "{note}");
+    w
+});
+
 story!(a_new_push_supersedes_the_old_one, |mut w| async move {
     let project = w.plain_project("acme/network");
     w.stack(project, "network", "infra", StackOptions::default()).await;

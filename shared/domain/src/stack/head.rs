@@ -24,8 +24,12 @@ pub struct StackHead {
     pub applying: bool,
     /// Why no tracked run may start, until a person unblocks the stack.
     pub blocked: Option<Blocked>,
-    /// The last run that applied something, for "applied since" in notes.
+    /// The last run whose plan was applied.
     pub last_applied: Option<LastApplied>,
+    /// The last run that may have applied a part of its plan: it failed, was stopped or was lost
+    /// meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_applied_in_part: Option<LastApplied>,
     /// The last run that applied a plan of the whole stack: values that were replaced before it was
     /// made are not in the state any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +58,28 @@ pub struct LastApplied {
     pub at: Timestamp,
 }
 
+/// How a stack was applied after a plan was made, which makes that plan old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppliedSince {
+    /// As planned.
+    Done,
+    /// Perhaps, and then only in part.
+    InPart,
+}
+
 impl StackHead {
+    /// Whether the stack was applied after this moment, when a plan began. Of several applies the
+    /// last one tells.
+    pub fn applied_since(&self, planned_at: Timestamp) -> Option<AppliedSince> {
+        let after =
+            |last: Option<&LastApplied>| last.map(|last| last.at).filter(|at| *at > planned_at);
+        match (after(self.last_applied.as_ref()), after(self.last_applied_in_part.as_ref())) {
+            (None, None) => None,
+            (done, in_part) if done >= in_part => Some(AppliedSince::Done),
+            _ => Some(AppliedSince::InPart),
+        }
+    }
+
     /// What it says once a run of the stack has moved.
     pub fn after(&self, before: &Run, after: &Run, now: Timestamp) -> Self {
         let mut head = self.clone();
@@ -74,10 +99,14 @@ impl StackHead {
         if goes(after) && !goes(before) {
             head.tracked = Some(after.id.clone());
         }
+        let last =
+            || Some(LastApplied { run: after.id.clone(), commit: after.commit.clone(), at: now });
+        if after.may_be_applied_in_part() && !before.may_be_applied_in_part() {
+            head.last_applied_in_part = last();
+        }
         // A lost runner can say so when the run holds the stack no more.
         if after.applied && !before.applied {
-            head.last_applied =
-                Some(LastApplied { run: after.id.clone(), commit: after.commit.clone(), at: now });
+            head.last_applied = last();
             if !after.partial {
                 head.last_whole = Some(after.id.clone());
             }
@@ -117,7 +146,10 @@ fn leaves_behind(before: &Run, after: &Run) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::StateDoubt;
+    use crate::{
+        protocol::StateDoubt,
+        run::{Ending, Step},
+    };
 
     fn run() -> Run {
         let golden = include_str!("../../../store/golden/v1/run.json");
@@ -147,6 +179,58 @@ mod tests {
         };
         assert_eq!(whole(false), Some(before.id.clone()));
         assert_eq!(whole(true), None);
+    }
+
+    #[test]
+    fn an_apply_that_began_makes_older_plans_old_however_it_ended() {
+        use RunState::{Applying, Failed, Finished, Planning};
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let through = |states: [RunState; 2], said: &str| {
+            let step = |state| Step { state, at: at(10), by: None, comment: None };
+            Run {
+                state: states[1],
+                history: states.map(step).into(),
+                ending: Some(Ending::new(said)),
+                ..run()
+            }
+        };
+        let failed = through([Applying, Failed], "no quota");
+        let nothing = "Nothing was applied: Stopped by ada";
+        let stopped = Ending { errors: vec![nothing.into()], ..Ending::new("Interrupted by ada") };
+        let lost = Run { lost: true, ..failed.clone() };
+        let cases = [
+            (Run { applied: true, ..through([Applying, Finished], "") }, Some(AppliedSince::Done)),
+            (failed.clone(), Some(AppliedSince::InPart)),
+            (through([Applying, Failed], "Interrupted by ada"), Some(AppliedSince::InPart)),
+            (lost.clone(), Some(AppliedSince::InPart)),
+            (
+                Run { doubt: Some(StateDoubt::KeptAside), ..failed.clone() },
+                Some(AppliedSince::InPart),
+            ),
+            (through([Planning, Failed], "no such zone"), None),
+            (through([Planning, Finished], ""), None),
+            (through([Applying, Failed], nothing), None),
+            (Run { ending: Some(stopped), ..failed.clone() }, None),
+            (Run { run_type: RunType::Test, ..failed.clone() }, None),
+        ];
+        for (ended, expected) in cases {
+            let before = through([Planning, ended.history[0].state], "");
+            let head = StackHead::default().after(&before, &ended, at(20));
+            assert_eq!(head.applied_since(at(10)), expected, "{ended:?}");
+            assert_eq!(head.applied_since(at(20)), None, "it was planned with what that left");
+        }
+        // What a lost runner says later is the news.
+        let before = through([Planning, Applying], "");
+        let head = StackHead::default().after(&before, &lost, at(20));
+        let late = Run { applied: true, ..lost.clone() };
+        assert_eq!(
+            head.after(&lost, &late, at(30)).applied_since(at(10)),
+            Some(AppliedSince::Done)
+        );
+        // And an apply that fails after one that was done.
+        let head = head.after(&lost, &late, at(30)).after(&before, &failed, at(40));
+        assert_eq!(head.applied_since(at(10)), Some(AppliedSince::InPart));
+        assert_eq!(head.last_applied.unwrap().at, at(30), "that is what was applied");
     }
 
     #[test]

@@ -106,6 +106,9 @@ pub fn stopped_by(who: &str) -> String {
     }
 }
 
+/// How a runner begins to say why its phase ended before the tool was told to apply.
+pub const NOTHING_APPLIED: &str = "Nothing was applied";
+
 /// Why a stack is blocked whose runner was not heard of any more.
 pub const LOST_WHILE_APPLYING: &str = "the runner was lost during an apply, so the result is \
                                        unknown";

@@ -74,6 +74,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<ListedRun>("listed-run");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");
+    golden.check::<StackHead>("stack-head-applied-in-part");
     golden.check::<RunEntry>("run-entry");
     golden.check::<Once>("once");
     golden.check::<Suite>("suite");

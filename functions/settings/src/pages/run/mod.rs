@@ -39,7 +39,7 @@ use gantry_domain::{
     MergeRequestIid, RunId,
     plan::warned,
     run::{Interest, Position, Run, RunState, RunType},
-    stack::Stack,
+    stack::{AppliedSince, Stack},
     state::{StateForm, contents},
     text,
 };
@@ -88,8 +88,8 @@ struct Page {
     lost: bool,
     steps: Vec<Step>,
     ending: Option<Ending>,
-    /// The stack was applied after its plan was made.
-    is_outdated: bool,
+    /// The stack was applied after its plan was made: how.
+    outdated: Option<&'static str>,
     /// It failed while its plan was applied.
     is_applied_in_part: bool,
     /// What the tool warned of that the change does not tell: how often, and each once.
@@ -323,7 +323,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         lost: run.lost,
         steps: steps(&run, now),
         ending: ending(&run, project.as_deref()),
-        is_outdated: is_outdated(app, &run).await?,
+        outdated: outdated(app, &run).await?,
         is_applied_in_part: is_applied_in_part(&run),
         warned: warned_of(&run),
         warnings: run.warnings.iter().map(|w| text::clean_line(&w.text(), 700)).collect(),
@@ -377,24 +377,26 @@ async fn merge_requests(
 }
 
 /// A later apply made the preview's plan old, and somebody is still interested in it.
-async fn is_outdated(app: &App, run: &Run) -> Answer<bool> {
+async fn outdated(app: &App, run: &Run) -> Answer<Option<&'static str>> {
     let planned = run.history.iter().rev().find(|step| step.state == RunState::Planning);
     let is_of_use = run.run_type == RunType::Proposed
         && run.state == RunState::Finished
         && !run.interests.is_empty();
-    let Some(planned) = planned.filter(|_| is_of_use) else { return Ok(false) };
+    let Some(planned) = planned.filter(|_| is_of_use) else { return Ok(None) };
     let head = stacks::head(app, &run.stack).await?;
-    let last = head.and_then(|head| head.value.last_applied);
-    Ok(last.is_some_and(|last| last.at > planned.at))
+    let since = head.and_then(|head| head.value.applied_since(planned.at));
+    Ok(since.map(|since| match since {
+        AppliedSince::Done => "was applied",
+        AppliedSince::InPart => "may have been applied in part",
+    }))
 }
 
 /// It failed while its plan was applied. Where the result is not known, other words say so.
 fn is_applied_in_part(run: &Run) -> bool {
-    run.run_type == RunType::Tracked
+    run.may_be_applied_in_part()
         && run.state == RunState::Failed
         && run.doubt.is_none()
         && !run.lost
-        && run.history.iter().any(|step| step.state == RunState::Applying)
 }
 
 /// How often the tool warned of what the change does not tell: before its plan failed, or after the

@@ -201,7 +201,7 @@ fn note(run: &Run, change: Change) -> String {
         change: Some(change),
         errors: Vec::new(),
         log_tail: Vec::new(),
-        applied_since: false,
+        applied_since: None,
         after_merge: AfterMerge::Nothing,
         mentions: false,
     };

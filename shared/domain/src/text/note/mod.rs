@@ -7,7 +7,7 @@ mod budget;
 mod section;
 
 use super::{
-    counted, cut, grouped,
+    NOTHING_APPLIED, counted, cut, grouped,
     markdown::{code_cell, inline_code, link, plain, table_cell},
     more,
     status::{CommitState, RunView, failed_of_gate, of_gate, of_run},
@@ -16,7 +16,7 @@ use crate::{
     CommitSha, MergeRequestIid, ProjectId,
     plan::Change,
     run::{RunState, RunType},
-    stack::CommentLevel,
+    stack::{AppliedSince, CommentLevel},
 };
 use section::Section;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,8 +78,8 @@ pub struct NoteStack {
     pub errors: Vec<String>,
     /// The last lines of the log, masked.
     pub log_tail: Vec<String>,
-    /// Another run of the stack was applied after this plan was made.
-    pub applied_since: bool,
+    /// How another run of the stack was applied after this plan was made, if one was.
+    pub applied_since: Option<AppliedSince>,
     /// What the stack does with a merge.
     pub after_merge: AfterMerge,
     /// Its deploys mention the merge request's author.
@@ -239,25 +239,30 @@ fn context(input: &NoteInput, stacks: &[&NoteStack]) -> String {
             out += "\n**Closed without merging.** None of this will be applied.\n";
         }
     }
-    let applied: Vec<&str> = stacks
-        .iter()
-        .filter(|s| s.applied_since && input.state == MergeRequestState::Open)
-        .map(|s| s.run.name.as_str())
-        .collect();
-    if !applied.is_empty() {
-        let mut names: Vec<String> =
-            applied.iter().take(NAMES).map(|name| inline_code(name)).collect();
-        if applied.len() > NAMES {
-            names.push(format!("{} more", grouped(applied.len() - NAMES)));
-        }
-        let was = if applied.len() == 1 { "was" } else { "were" };
-        out += &format!(
-            "\n⚠️ {} {was} applied after this plan. Rebase or push to see what would change now \
-             (or ask for “Plan again” in Gantry).\n",
-            names.join(", ")
-        );
+    if input.state == MergeRequestState::Open {
+        out += &applied_since(stacks);
     }
     out
+}
+
+/// Which of the plans are old.
+fn applied_since(stacks: &[&NoteStack]) -> String {
+    let since = |how: AppliedSince| named(&those(stacks, |s| s.applied_since == Some(how)));
+    let done = since(AppliedSince::Done).map(|(names, is_one)| {
+        let was = if is_one { "was" } else { "were" };
+        format!("{names} {was} applied after this plan.")
+    });
+    let in_part = since(AppliedSince::InPart)
+        .map(|(names, _)| format!("{names} may have been applied in part after this plan."));
+    let said: Vec<String> = done.into_iter().chain(in_part).collect();
+    if said.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\n⚠️ {} Rebase or push to see what would change now (or ask for “Plan again” in \
+         Gantry).\n",
+        said.join(" ")
+    )
 }
 
 /// Who does what now.
@@ -305,7 +310,7 @@ fn next_after_merge(deploys: &[&NoteStack]) -> Option<String> {
     let failed = in_state(RunState::Failed);
     let how = |s: &NoteStack| match s.run.ended_in {
         _ if s.run.module => Failed::Tests,
-        _ if s.run.summary.as_ref().is_some_and(|said| said.starts_with("Nothing was applied")) => {
+        _ if s.run.summary.as_ref().is_some_and(|said| said.starts_with(NOTHING_APPLIED)) => {
             Failed::BeforeApply
         }
         Some(RunState::Applying) => Failed::InApply,
@@ -443,7 +448,11 @@ fn row(stack: &NoteStack) -> String {
         Some(d) => [d.add, d.change, d.destroy].map(|n| grouped(n as usize)).join(" | "),
         None => " |  | ".to_owned(),
     };
-    let since = if stack.applied_since { ", outdated by a later apply" } else { "" };
+    let since = match stack.applied_since {
+        None => "",
+        Some(AppliedSince::Done) => ", outdated by a later apply",
+        Some(AppliedSince::InPart) => ", possibly outdated by an incomplete apply",
+    };
     let said = stack.change.as_ref().map_or(String::new(), |change| match change.tool_warned() {
         _ if change.partial => ", but only in part (see below)".to_owned(),
         _ if !change.warnings().is_empty() => ", with a remark (see below)".to_owned(),

@@ -45,7 +45,7 @@ fn stack(name: &str, state: RunState) -> NoteStack {
         change: None,
         errors: Vec::new(),
         log_tail: Vec::new(),
-        applied_since: false,
+        applied_since: None,
         after_merge: AfterMerge::Nothing,
         mentions: false,
     }
@@ -91,7 +91,7 @@ fn input(stacks: Vec<NoteStack>) -> NoteInput {
 
 fn story() -> NoteInput {
     let mut network = changed("network", 1, "x");
-    network.applied_since = true;
+    network.applied_since = Some(AppliedSince::Done);
     let mut database = stack("database", RunState::Failed);
     database.run.summary = Some("Reference to undeclared resource".to_owned());
     database.errors =
@@ -174,6 +174,26 @@ fn an_open_merge_request() {
     !   a = 1 -> "x"
     ```
     "#);
+}
+
+#[test]
+fn what_was_applied_since_is_told_as_what_it_was() {
+    let since = |name, how| NoteStack { applied_since: Some(how), ..changed(name, 1, "x") };
+    let done = since("dns", AppliedSince::Done);
+    let in_part = since("network", AppliedSince::InPart);
+    let mut input = input(vec![done, in_part]);
+    let note = render(&input);
+    let told = "\n⚠️ `dns` was applied after this plan. `network` may have been applied in part after \
+                this plan. Rebase or push to see what would change now (or ask for “Plan again” in \
+                Gantry).\n";
+    assert!(note.contains(told), "{note}");
+    assert!(note.contains("✅ Planned, outdated by a later apply |"), "{note}");
+    assert!(note.contains("✅ Planned, possibly outdated by an incomplete apply |"), "{note}");
+    input.stacks.push(since("web", AppliedSince::InPart));
+    let note = render(&input);
+    assert!(note.contains("`network` and `web` may have been applied in part after"), "{note}");
+    input.state = MergeRequestState::Closed;
+    assert!(!render(&input).contains("after this plan"));
 }
 
 #[test]
@@ -612,7 +632,7 @@ fn hostile() -> impl Strategy<Value = NoteInput> {
         stack.errors = vec![t[3].clone()];
         stack.log_tail = t[4].lines().map(str::to_owned).collect();
         stack.run.name = t[5].clone();
-        stack.applied_since = true;
+        stack.applied_since = Some([AppliedSince::Done, AppliedSince::InPart][mr % 2]);
         let change = stack.change.as_mut().unwrap();
         change.resources[0].address = t[6].clone();
         change.resources[0].previous_address = Some(t[0].clone());
