@@ -165,8 +165,8 @@ fn with_texts(report: Report, change: &dyn Fn(String) -> String) -> Report {
         ReportKind::Interrupted { summary } => ReportKind::Interrupted { summary: change(summary) },
         ReportKind::Claimed { runner } => ReportKind::Claimed { runner },
         ReportKind::Planning => ReportKind::Planning,
-        ReportKind::Planned { delta, plan_digest, partial } => {
-            ReportKind::Planned { delta, plan_digest, partial }
+        ReportKind::Planned { delta, plan_digest, partial, failed_checks } => {
+            ReportKind::Planned { delta, plan_digest, partial, failed_checks }
         }
         ReportKind::Applied { delta } => ReportKind::Applied { delta },
         ReportKind::Destroyed { left } => {

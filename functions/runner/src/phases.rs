@@ -133,6 +133,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         delta: change.delta,
         plan_digest: packed.as_ref().map(|packed| packed.digest.clone()),
         partial: change.partial,
+        failed_checks: change.failed_checks(),
     };
     if !(is_test || packed.is_some() && job.claim.autodeploy) {
         return Ok(planned);

@@ -25,6 +25,9 @@ pub(crate) struct RunSummary {
     /// Whoever uploaded its code, where that is no commit's.
     pub(crate) uploaded_by: Option<String>,
     pub(crate) delta: Option<Delta>,
+    /// Checks that failed when they were last looked at.
+    #[serde(default)]
+    pub(crate) failing_checks: u64,
     pub(crate) applied: bool,
     /// One line on how it ended other than well.
     pub(crate) summary: Option<String>,

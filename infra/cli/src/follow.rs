@@ -194,9 +194,10 @@ async fn whole_log(session: &mut Session, id: &str) -> Result<Value, Error> {
 fn needs_confirmation(run: &Run) -> String {
     let name = run.summary.name();
     let plan = run.summary.delta.map(words::to_do).unwrap_or_default();
+    let checks = words::and_failed_checks(&run.summary);
     format!(
-        "{name} needs confirmation: {plan}. To apply it: gantry confirm {name}. To discard it: \
-         gantry discard {name}."
+        "{name} needs confirmation: {plan}{checks}. To apply it: gantry confirm {name}. To discard \
+         it: gantry discard {name}."
     )
 }
 
@@ -207,6 +208,7 @@ pub(crate) fn outcome(run: &Run, blocked: Option<&str>) -> String {
     let why = of.summary.as_deref().unwrap_or_default().trim_end_matches('.');
     let why = if why.is_empty() { ".".to_owned() } else { format!(": {why}.") };
     let delta = of.delta.unwrap_or_default();
+    let checks = words::and_failed_checks(of);
     if let Some(page) = blocked {
         return format!(
             "{name} failed{why} The stack is blocked until somebody has looked and unblocks it \
@@ -219,13 +221,13 @@ pub(crate) fn outcome(run: &Run, blocked: Option<&str>) -> String {
         State::Finished => match of.kind {
             _ if of.module => format!("{name} passed."),
             Kind::Proposed if of.delta.is_some_and(|delta| delta != Default::default()) => format!(
-                "{name} is planned: {}. To see all of it: gantry show {name} --change.",
+                "{name} is planned: {}{checks}. To see all of it: gantry show {name} --change.",
                 words::to_do(delta)
             ),
-            Kind::Proposed => format!("{name} is planned: no changes."),
+            Kind::Proposed => format!("{name} is planned: no changes{checks}."),
             Kind::Test => format!("{name} passed."),
-            _ if of.applied => format!("{name} is applied: {}.", words::did(delta)),
-            _ => format!("{name}: no changes."),
+            _ if of.applied => format!("{name} is applied: {}{checks}.", words::did(delta)),
+            _ => format!("{name}: no changes{checks}."),
         },
         State::Failed => {
             let again = if of.uploaded_by.is_some() { "preview" } else { "plan" };
@@ -279,6 +281,30 @@ mod tests {
     fn uploaded(mut run: Run) -> Run {
         run.summary.uploaded_by = Some("ada".to_owned());
         run
+    }
+
+    fn checked(mut run: Run) -> Run {
+        run.summary.failing_checks = 1;
+        run
+    }
+
+    #[test]
+    fn checks_that_failed_are_said_behind_the_counts() {
+        let all = [
+            run("tracked", "unconfirmed", 1, false, ""),
+            run("tracked", "finished", 1, true, ""),
+            run("tracked", "finished", 0, false, ""),
+            run("proposed", "finished", 1, false, ""),
+            run("proposed", "finished", 0, false, ""),
+        ];
+        let said: Vec<_> = all.map(checked).iter().map(|run| outcome(run, None)).collect();
+        insta::assert_snapshot!(said.join("\n"), @r"
+        network#6 needs confirmation: 0 to add, 1 to change, 0 to destroy, 1 check failed. To apply it: gantry confirm network#6. To discard it: gantry discard network#6.
+        network#6 is applied: 0 added, 1 changed, 0 destroyed, 1 check failed.
+        network#6: no changes, 1 check failed.
+        network#6 is planned: 0 to add, 1 to change, 0 to destroy, 1 check failed. To see all of it: gantry show network#6 --change.
+        network#6 is planned: no changes, 1 check failed.
+        ");
     }
 
     #[test]

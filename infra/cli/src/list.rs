@@ -143,7 +143,9 @@ pub(crate) async fn runs(session: &mut Session, args: &Runs) -> Result<Ended, Er
                 Some(_) => "-".to_owned(),
                 None => safe::cut(&run.git_ref, LONGEST_NAME),
             },
-            run.delta.map_or("-".to_owned(), words::to_do),
+            run.delta.map_or("-".to_owned(), |delta| {
+                words::to_do(delta) + &words::and_failed_checks(run)
+            }),
             words::ago(run.created_at, now),
             safe::cut(run.by.as_deref().unwrap_or("-"), LONGEST_NAME),
         ]

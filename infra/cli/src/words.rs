@@ -82,6 +82,14 @@ pub(crate) fn did(delta: Delta) -> String {
     counts(delta, ["added", "changed", "destroyed", "imported", "moved", "forgotten", "invoked"])
 }
 
+/// What is said of checks behind these counts: `, 1 check failed`, and nothing where none did.
+pub(crate) fn and_failed_checks(run: &RunSummary) -> String {
+    match run.failing_checks {
+        0 => String::new(),
+        count => format!(", {} failed", counted(count, "check")),
+    }
+}
+
 fn counts(delta: Delta, words: [&str; 7]) -> String {
     if delta == Delta::default() {
         return "no changes".to_owned();

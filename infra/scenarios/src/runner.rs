@@ -25,6 +25,8 @@ pub enum Planned {
     Clean,
     /// This many resources to add.
     Adds(u32),
+    /// One resource to add, and a check that fails.
+    FailsCheck,
     /// Terraform says no.
     Fails(String),
 }
@@ -232,9 +234,10 @@ impl Runners {
             }
             Planned::Clean => Delta::default(),
             Planned::Adds(add) => Delta { add: *add, ..Delta::default() },
+            Planned::FailsCheck => Delta { add: 1, ..Delta::default() },
         };
         self.log(index, "planning\n").await;
-        let change = change(delta.add);
+        let change = change(delta.add, matches!(planned, Planned::FailsCheck));
         self.put(index, "change", serde_json::to_vec(&change).unwrap()).await;
         let plan_digest = match planned {
             Planned::Clean => None,
@@ -246,7 +249,9 @@ impl Runners {
                 Some(digest)
             }
         };
-        self.report(index, ReportKind::Planned { delta, plan_digest, partial: false }).await;
+        let failed_checks = change.failed_checks();
+        let what = ReportKind::Planned { delta, plan_digest, partial: false, failed_checks };
+        self.report(index, what).await;
         let active = &mut self.active[index];
         let goes_on = active.claim.autodeploy
             && (active.claim.run_type == RunType::Test || !delta.is_empty());
@@ -362,8 +367,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     })
 }
 
-/// A change of `add` resources, as real plans bring it.
-fn change(add: u32) -> Change {
+/// A change of `add` resources, as real plans bring it, perhaps with a check that fails.
+fn change(add: u32, fails_check: bool) -> Change {
     let resources: Vec<_> = (0..add)
         .map(|i| {
             json!({
@@ -383,10 +388,21 @@ fn change(add: u32) -> Change {
             })
         })
         .collect();
+    let check = json!({
+        "address": { "to_display": "check.health" },
+        "status": "fail",
+        "instances": [{
+            "address": { "to_display": "check.health" },
+            "status": "fail",
+            "problems": [{ "message": "it is down" }],
+        }],
+    });
+    let checks: Vec<_> = fails_check.then_some(check).into_iter().collect();
     let plan = json!({
         "format_version": "1.2",
         "terraform_version": "1.11.4",
         "resource_changes": resources,
+        "checks": checks,
     });
     let (limits, masker) = (Limits::default(), gantry_domain::masking::Masker::default());
     let plan = plan.to_string();

@@ -23,7 +23,7 @@
 
 use crate::{
     CommitSha, RunId, StackSlug,
-    plan::{Delta, Warning},
+    plan::{Delta, Warning, is_zero},
     run::{Phase, RunType},
     stack::{Hooks, Tool},
 };
@@ -268,6 +268,9 @@ pub enum ReportKind {
         /// It covers only a part of the stack: what it left aside stays as it is.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         partial: bool,
+        /// How many checks and conditions failed. Runners of earlier releases do not tell.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        failed_checks: u32,
     },
     /// The apply is done.
     Applied {

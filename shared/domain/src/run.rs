@@ -7,7 +7,7 @@ use crate::{
     CommitLine, CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId,
     StackSlug,
     module::TestCase,
-    plan::{Delta, Warning},
+    plan::{Delta, Warning, failed_checks, is_zero},
     protocol::StateDoubt,
     stack::Pool,
     text,
@@ -200,6 +200,9 @@ pub struct Run {
     /// Its plan covers only a part of the stack.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// How many checks failed in its plan. Those that failed in its apply are among the warnings.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_checks: u32,
     /// Set once an apply was done.
     pub applied: bool,
     /// SHA-256 of the saved plan and workspace: what may be applied.
@@ -327,6 +330,12 @@ impl Run {
             && !self.applied
             && begun
             && !self.ending.as_ref().is_some_and(Ending::says_nothing_was_applied)
+    }
+
+    /// How many checks failed when they were last looked at: in its apply once that is done, before
+    /// in its plan.
+    pub fn last_failed_checks(&self) -> u32 {
+        if self.applied { failed_checks(&self.warnings) } else { self.failed_checks }
     }
 
     /// Moves the run by one event: state, history and outstanding effects change together.

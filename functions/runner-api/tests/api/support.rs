@@ -367,6 +367,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         stop_asked: None,
         delta: None,
         partial: false,
+        failed_checks: 0,
         applied: false,
         plan_digest: None,
         ending: None,

@@ -17,7 +17,7 @@ use crate::{
 use askama::Template;
 use axum::{extract::State, response::Response};
 use futures::future::try_join_all;
-use gantry_domain::{integration::Integration, run::Run};
+use gantry_domain::{integration::Integration, run::Run, text::and_failed_checks};
 use gantry_store::{config::Pause, keys};
 use jiff::Timestamp;
 
@@ -87,6 +87,7 @@ impl RunRow {
             true => delta.short_done(),
             false => delta.short(),
         });
+        let delta = delta.map(|delta| delta + &and_failed_checks(run.last_failed_checks()));
         Self {
             id: run.id.to_string(),
             stack: run.slug.to_string(),

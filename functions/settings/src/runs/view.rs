@@ -49,6 +49,8 @@ pub(crate) struct RunSummary {
     uploaded_by: Option<String>,
     /// What its plan would do, in numbers; null until it is planned.
     delta: Option<Delta>,
+    /// Checks and conditions that failed: in its plan, or, once that is applied, in the apply.
+    failing_checks: u32,
     /// Its plan was applied.
     applied: bool,
     /// One line about how it ended, unless it ended well.
@@ -146,7 +148,7 @@ struct ChangeSummary {
     /// Resources deferred to a later plan.
     deferred: u32,
     /// Checks and conditions that failed.
-    failing_checks: usize,
+    failing_checks: u32,
     /// How many warnings the tool gave.
     tool_warnings: u32,
 }
@@ -167,6 +169,7 @@ struct Links {
 
 pub(super) fn summary(app: &App, run: Run) -> RunSummary {
     RunSummary {
+        failing_checks: run.last_failed_checks(),
         page: app.public_url.as_ref().map(|url| run_page(url.as_str(), &run.id)),
         summary: run.ending.map(|ending| ending.summary),
         id: run.id,
@@ -220,7 +223,7 @@ pub(super) fn of(
             invocations: change.invocations.len() + change.invocations_cut as usize,
             drift: change.drift,
             deferred: change.deferred,
-            failing_checks: change.checks.len() + change.checks_cut as usize,
+            failing_checks: change.failed_checks(),
             tool_warnings: change.tool_warned(),
         }),
         project_id: run.project(),

@@ -930,12 +930,17 @@ async fn what_was_applied_is_told_as_done() {
     let stack = w.stack().await;
     let mut run = w.run(&stack, "a", RunState::Finished).await;
     run.delta = Some(Delta { forget: 1, ..Delta::default() });
+    run.failed_checks = 2;
     let head = StackHead { latest: Some(run.id.clone()), ..StackHead::default() };
     w.set_head(&stack.id, head).await;
     let browser = Browser::sign_in(&w, &w.admin).await;
     for (applied, on_its_page, in_lists) in [
-        (false, "0 to add, 0 to change, 0 to destroy, 1 to forget", "1 to forget"),
-        (true, "0 added, 0 changed, 0 destroyed, 1 forgotten", "1 forgotten"),
+        (
+            false,
+            "0 to add, 0 to change, 0 to destroy, 1 to forget, 2 checks failed<",
+            "1 to forget, 2 checks failed",
+        ),
+        (true, "0 added, 0 changed, 0 destroyed, 1 forgotten<", "1 forgotten"),
     ] {
         run.applied = applied;
         w.save_run(&run).await;

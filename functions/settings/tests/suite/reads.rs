@@ -54,6 +54,7 @@ async fn a_run_shows_its_state_and_what_can_be_asked_of_it() {
     run.interests = [Interest::Branch("x".to_owned()), Interest::Person].into();
     run.event = Some("e1".parse().unwrap());
     run.attempt = 3;
+    run.failed_checks = 2;
     w.save_run(&run).await;
     put_change(&w, &run, 1, 7).await;
     put_change(&w, &run, 2, 1).await;
@@ -61,6 +62,7 @@ async fn a_run_shows_its_state_and_what_can_be_asked_of_it() {
     let got = w.get(&path).await.expect(200).body;
     assert_eq!(got["actions"], json!(["confirm", "discard"]));
     assert_eq!(got["change"]["delta"]["add"], 1, "the last attempt that planned counts");
+    assert_eq!(got["failing_checks"], 2);
     let page = format!("https://gantry.example.com/runs/{}", run.id);
     assert_eq!(got["page"], json!(page));
     let commit = got["links"]["commit"].as_str().unwrap();

@@ -106,6 +106,7 @@ fn note_of(resources: usize) -> String {
         verdict: None,
         left_behind: false,
         warnings: Vec::new(),
+        checks: 0,
     };
     let stack = NoteStack {
         run,

@@ -21,6 +21,24 @@ story!(a_push_and_its_merge_request_make_one_run_and_one_note, |mut w| async mov
     w
 });
 
+story!(a_check_that_failed_is_in_the_statuses_of_a_preview_and_in_its_note, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.plans("network", Planned::FailsCheck);
+    let commit = w.push(project, "change", "infra/main.tf", "# one").await;
+    let iid = w.open(project, "change").await;
+    w.expect_status(
+        project,
+        &commit,
+        "gantry/network",
+        "success: 1 to add, 0 to change, 0 to destroy, 1 check failed",
+    );
+    w.expect_status(project, &commit, "gantry", "success: 1 stack: +1 ~0 −0 · 1 check failed");
+    let note = w.note(project, iid);
+    assert!(note.contains("but check.health failed"), "{note}");
+    w
+});
+
 story!(a_merge_request_that_is_opened_before_its_push_is_seen_makes_one_run, |mut w| async move {
     let project = w.plain_project("acme/network");
     w.stack(project, "network", "infra", StackOptions::default()).await;

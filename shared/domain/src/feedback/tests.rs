@@ -43,6 +43,7 @@ fn run(name: &str, number: i64, state: RunState) -> RunView {
         verdict: None,
         left_behind: false,
         warnings: Vec::new(),
+        checks: 0,
     }
 }
 

@@ -20,6 +20,7 @@ mod written;
 
 pub use compare::{ComparedAttribute, ComparedResource, Comparison};
 pub use delta::Delta;
+pub(crate) use delta::is_zero;
 pub use fit::LARGEST_CHANGE;
 pub use left::left_by_destroy;
 pub use marks::Marked;
@@ -487,9 +488,20 @@ pub fn warned(warnings: &[Warning]) -> u32 {
     warnings.iter().map(|warning| warning.count).fold(0, u32::saturating_add)
 }
 
+/// How many checks failed by these warnings.
+pub fn failed_checks(warnings: &[Warning]) -> u32 {
+    let failed = warnings.iter().filter(|warning| warning.is_failed_check());
+    failed.map(|warning| warning.count).fold(0, u32::saturating_add)
+}
+
 impl Change {
     /// The version that this code writes.
     pub const VERSION: u32 = 1;
+
+    /// How many checks and conditions failed, also of those that are not listed.
+    pub fn failed_checks(&self) -> u32 {
+        u32::try_from(self.checks.len()).unwrap_or(u32::MAX).saturating_add(self.checks_cut)
+    }
 
     /// How often the tool warned while it planned.
     pub fn tool_warned(&self) -> u32 {

@@ -50,6 +50,7 @@ impl NewRun<'_> {
             stop_asked: None,
             delta: None,
             partial: false,
+            failed_checks: 0,
             applied: false,
             plan_digest: None,
             ending: None,

@@ -32,9 +32,10 @@ impl Run {
         }
         match report.what {
             ReportKind::Claimed { .. } | ReportKind::Planning => {}
-            ReportKind::Planned { delta, plan_digest, partial } => {
+            ReportKind::Planned { delta, plan_digest, partial, failed_checks } => {
                 run.delta = Some(delta);
                 run.partial = partial;
+                run.failed_checks = failed_checks;
                 run.plan_digest = plan_digest;
                 // With autodeploy the same runner goes on: its token stays good for its phase.
                 run.apply(planned(run, delta), now, None)?;
@@ -198,6 +199,29 @@ mod tests {
         run.stop_asked = None;
         run.test.as_mut().unwrap().case.negative = negative;
         run
+    }
+
+    #[test]
+    fn what_checks_failed_is_of_the_apply_once_that_is_done() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut run = Run { run_type: RunType::Tracked, ..test(RunState::Planning, false) };
+        (run.applied, run.autodeploy, run.failed_checks) = (false, true, 0);
+        run.warnings.clear();
+        let report = |text: &str| serde_json::from_str::<Report>(text).unwrap();
+        let planned = report(
+            r#"{"sequence": 1, "what": {"kind": "planned", "delta": {"add": 1}, "failed_checks": 2}}"#,
+        );
+        assert!(run.take_report(planned, now).unwrap());
+        assert_eq!((run.state, run.last_failed_checks()), (RunState::Applying, 2));
+        let applied = report(
+            r#"{"sequence": 2, "what": {"kind": "applied", "delta": {"add": 1}}, "warnings": [
+                {"summary": "Check block assertion failed: Down.", "count": 1},
+                {"summary": "Argument is deprecated", "count": 3}
+            ]}"#,
+        );
+        assert!(run.take_report(applied, now).unwrap());
+        assert_eq!((run.state, run.last_failed_checks()), (RunState::Finished, 1));
+        assert_eq!(run.failed_checks, 2, "that of the plan stays");
     }
 
     fn said(in_terraform: bool) -> Ending {

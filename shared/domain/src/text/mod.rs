@@ -152,6 +152,15 @@ pub fn counted(count: usize, word: &str) -> String {
     format!("{} {word}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
+/// What is said of checks behind the counts of a plan or an apply: `, 1 check failed`, and nothing
+/// where none did.
+pub fn and_failed_checks(count: u32) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(", {} failed", counted(count as usize, "check")),
+    }
+}
+
 /// `1 more line`, `2 more lines`.
 pub fn more(count: usize, word: &str) -> String {
     format!("{} more {word}{}", grouped(count), if count == 1 { "" } else { "s" })

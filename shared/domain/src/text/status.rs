@@ -1,9 +1,9 @@
 //! Statuses: GitLab's states and their descriptions.
 
-use super::{clean_line, counted, cut, grouped};
+use super::{and_failed_checks, clean_line, counted, cut, grouped};
 use crate::{
     RunId,
-    plan::{Delta, Warning, warned},
+    plan::{Delta, Warning, failed_checks, warned},
     run::{Run, RunState, RunType},
 };
 use jiff::Timestamp;
@@ -105,6 +105,8 @@ pub struct RunView {
     pub left_behind: bool,
     /// What the tool warned of that the change does not tell.
     pub warnings: Vec<Warning>,
+    /// How many checks failed when they were last looked at: see [`Run::last_failed_checks`].
+    pub checks: u32,
 }
 
 impl RunView {
@@ -132,6 +134,7 @@ impl RunView {
             verdict: run.verdict.clone(),
             left_behind: run.left_behind,
             warnings: run.warnings.clone(),
+            checks: run.last_failed_checks(),
         }
     }
 
@@ -160,21 +163,15 @@ impl RunView {
         }
     }
 
-    /// How many checks fail that the change does not tell: those of the apply, or before a plan
-    /// failed.
-    pub fn failed_checks(&self) -> usize {
-        let failed = self.warnings.iter().filter(|warning| warning.is_failed_check());
-        failed.map(|warning| warning.count as usize).sum()
-    }
-
-    /// How often the tool warned of something else.
+    /// How often the tool warned of something else than a check that failed.
     fn other_warnings(&self) -> usize {
-        (warned(&self.warnings) as usize).saturating_sub(self.failed_checks())
+        warned(&self.warnings).saturating_sub(failed_checks(&self.warnings)) as usize
     }
 
     /// How often the tool warned, in words, where it did: `1 failed check, 2 warnings`.
     pub fn warned(&self) -> Option<String> {
-        let counts = [(self.failed_checks(), "failed check"), (self.other_warnings(), "warning")];
+        let checks = failed_checks(&self.warnings) as usize;
+        let counts = [(checks, "failed check"), (self.other_warnings(), "warning")];
         let said = counts.into_iter().filter(|(count, _)| *count > 0);
         let said: Vec<String> = said.map(|(count, word)| counted(count, word)).collect();
         (!said.is_empty()).then(|| said.join(", "))
@@ -198,6 +195,7 @@ impl RunView {
 /// The status of one run.
 pub fn of_run(run: &RunView) -> Status {
     let delta = run.delta.unwrap_or_default();
+    let checks = and_failed_checks(run.checks);
     let tracked = run.run_type == RunType::Tracked && !run.module;
     match run.state {
         RunState::Testing => Status::new(CommitState::Running, "Testing"),
@@ -215,7 +213,7 @@ pub fn of_run(run: &RunView) -> Status {
             Status::new(CommitState::Pending, "Queued or planning")
         }
         RunState::Unconfirmed => {
-            Status::new(CommitState::Running, format!("Needs confirmation: {delta}"))
+            Status::new(CommitState::Running, format!("Needs confirmation: {delta}{checks}"))
         }
         RunState::Confirmed | RunState::Applying | RunState::Destroying if !tracked => {
             Status::new(CommitState::Running, "Testing")
@@ -227,17 +225,13 @@ pub fn of_run(run: &RunView) -> Status {
             Status::new(CommitState::Success, run.verdict.as_deref().unwrap_or("Passed"))
         }
         RunState::Finished if run.applied => {
-            let checks = match run.failed_checks() {
-                0 => String::new(),
-                count => format!(", {} failed", counted(count, "check")),
-            };
             let warned = match run.other_warnings() {
                 0 => String::new(),
                 count => format!(", with {}", counted(count, "warning")),
             };
             Status::new(CommitState::Success, format!("Applied: {}{checks}{warned}", delta.done()))
         }
-        RunState::Finished => Status::new(CommitState::Success, delta.to_string()),
+        RunState::Finished => Status::new(CommitState::Success, format!("{delta}{checks}")),
         RunState::Failed => Status::new(CommitState::Failed, run.failure()),
         RunState::Stopped | RunState::Canceled | RunState::Discarded => {
             Status::new(CommitState::Canceled, run.cancellation())
@@ -311,7 +305,8 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
     let stays = || runs.iter().copied().filter(|run| run.run_type != RunType::Test);
     let is_applied = |run: &&RunView| run.applied && run.state == RunState::Finished;
     let applied: Vec<&RunView> = stays().filter(is_applied).collect();
-    let checks = match applied.iter().map(|run| run.failed_checks()).sum::<usize>() {
+    let ended = stays().filter(|run| run.state == RunState::Finished);
+    let checks = match ended.map(|run| run.checks as usize).sum::<usize>() {
         0 => String::new(),
         count => format!(" · {} failed", counted(count, "check")),
     };
@@ -330,7 +325,7 @@ pub fn of_gate(runs: &[&RunView]) -> Status {
             }
             let begin = format!("{} of {all} {word}: ", names.len());
             let end = match applied.len() {
-                0 => String::new(),
+                0 => checks,
                 count => {
                     format!("; {} applied: {}{checks}", grouped(count), sum(&applied).short_done())
                 }
@@ -389,6 +384,7 @@ mod tests {
             verdict: None,
             left_behind: false,
             warnings: Vec::new(),
+            checks: 0,
         }
     }
 
@@ -468,9 +464,15 @@ mod tests {
                     Warning { summary: "Old".to_owned(), place: None, count: 2 },
                     Warning { summary: format!("{FAILED_CHECK}: Down."), place: None, count: 1 },
                 ],
+                checks: 1,
                 ..tracked(RunState::Finished)
             },
             RunView { delta: None, ..tracked(RunState::Finished) },
+            RunView { checks: 1, ..tracked(RunState::Unconfirmed) },
+            RunView { delta: None, checks: 1, ..tracked(RunState::Finished) },
+            RunView { checks: 1, ..view(RunType::Proposed, RunState::Finished) },
+            RunView { delta: None, checks: 2, ..view(RunType::Proposed, RunState::Finished) },
+            RunView { checks: 1, ..view(RunType::Test, RunState::Finished) },
             RunView { summary: summary.clone(), ..tracked(RunState::Failed) },
             RunView { summary, ended_in: Some(RunState::Applying), ..tracked(RunState::Failed) },
             RunView {
@@ -490,6 +492,11 @@ mod tests {
         success Applied: 1 added, 0 changed, 0 destroyed, with 2 warnings
         success Applied: 1 added, 0 changed, 0 destroyed, 1 check failed, with 2 warnings
         success No changes
+        running Needs confirmation: 1 to add, 0 to change, 0 to destroy, 1 check failed
+        success No changes, 1 check failed
+        success 1 to add, 0 to change, 0 to destroy, 1 check failed
+        success No changes, 2 checks failed
+        success Passed
         failed Plan failed: Invalid reference line 2
         failed Apply failed: Invalid reference line 2
         failed Result unknown, check the state
@@ -572,7 +579,7 @@ mod tests {
         let (data, shop) = (deploy("data", Finished, 3), deploy("shop", Finished, 2));
         let clean = deploy("clean", Finished, 0);
         let down = Warning { summary: format!("{FAILED_CHECK}: Down."), place: None, count: 1 };
-        let checked = RunView { warnings: vec![down], ..shop.clone() };
+        let checked = RunView { warnings: vec![down], checks: 1, ..shop.clone() };
         let preview = RunView { run_type: RunType::Proposed, applied: false, ..shop.clone() };
         let many = |at: usize| deploy(&format!("a-stack-with-a-long-name-{at}"), Discarded, 1);
         let mut discarded: Vec<RunView> = (0..60).map(many).collect();
@@ -598,6 +605,41 @@ mod tests {
         let said = gate(&discarded);
         assert!(said.ends_with("…; 1 applied: +3 ~0 −0"), "{said}");
         assert!(said.chars().count() <= "canceled ".len() + DESCRIPTION_CHARS, "{said}");
+    }
+
+    #[test]
+    fn the_gate_of_previews_says_how_many_checks_failed() {
+        use RunState::{Canceled, Failed, Finished, Planning};
+        let preview = |name: &str, state: RunState, add: u32, checks: u32| RunView {
+            name: name.to_owned(),
+            delta: Some(Delta { add, ..Delta::default() }),
+            checks,
+            ..view(RunType::Proposed, state)
+        };
+        let gate = |runs: &[RunView]| {
+            let status = of_gate(&runs.iter().collect::<Vec<_>>());
+            format!("{} {}", status.state, status.description)
+        };
+        let (data, shop) = (preview("data", Finished, 3, 1), preview("shop", Finished, 2, 2));
+        let test = RunView { checks: 4, ..view(RunType::Test, Finished) };
+        let all = [
+            gate(std::slice::from_ref(&data)),
+            gate(&[data.clone(), shop]),
+            gate(&[preview("clean", Finished, 0, 1)]),
+            gate(&[data.clone(), preview("edge", Failed, 0, 0)]),
+            gate(&[data.clone(), preview("edge", Canceled, 0, 1)]),
+            gate(&[data, preview("edge", Planning, 0, 0)]),
+            gate(&[test]),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @"
+        success 1 stack: +3 ~0 −0 · 1 check failed
+        success 2 stacks: +5 ~0 −0 · 3 checks failed
+        success 1 stack: no changes · 1 check failed
+        failed 1 of 2 stacks failed: edge · 1 check failed
+        canceled 1 of 2 stacks canceled: edge · 1 check failed
+        pending Waiting for 2 stacks
+        success 1 test passed
+        ");
     }
 
     #[test]

@@ -112,6 +112,7 @@ fn a_phase_is_followed() {
         json!({"kind": "planning"}),
         json!({"kind": "planned", "delta": delta, "plan_digest": "9f86d081"}),
         json!({"kind": "planned", "delta": delta, "plan_digest": null}),
+        json!({"kind": "planned", "delta": delta, "plan_digest": null, "failed_checks": 2}),
         json!({"kind": "applied", "delta": delta}),
         json!({
             "kind": "apply_failed", "summary": "no", "errors": ["no"], "log_tail": ["no"],

@@ -67,6 +67,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run");
     golden.check::<Run>("run-in-doubt");
     golden.check::<Run>("run-in-part");
+    golden.check::<Run>("run-checked");
     golden.check::<Run>("run-warned");
     golden.check::<Run>("run-uploaded");
     golden.check::<Run>("run-commented");

@@ -331,7 +331,10 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         needs_confirmation: run.state == RunState::Unconfirmed,
         change: change.as_ref().map(|change| ChangeView::of(change, &filter)),
         compare,
-        delta: run.delta.map(|delta| if run.applied { delta.done() } else { delta.to_string() }),
+        delta: run.delta.map(|delta| {
+            let counts = if run.applied { delta.done() } else { delta.to_string() };
+            counts + &text::and_failed_checks(run.last_failed_checks())
+        }),
         log,
         published: published(app, &run, project.as_deref()).await?,
         refused,

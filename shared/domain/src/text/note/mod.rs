@@ -211,7 +211,9 @@ fn headline(stacks: &[&NoteStack]) -> String {
         let names = format!("{} failed: {}", grouped(failed.len()), failed.join(", "));
         said.push(plain(&cut(&names, RESULT_CHARS)));
     }
-    let checks: usize = stacks.iter().map(|stack| failed_checks(stack)).sum();
+    // One that has ended says itself how many checks failed.
+    let counted_here = stacks.iter().filter(|_| gate.state == CommitState::Pending);
+    let checks: usize = counted_here.map(|stack| failed_checks(stack)).sum();
     if checks > 0 {
         said.push(format!("{} failed", counted(checks, "check")));
     }
@@ -395,8 +397,13 @@ fn again(stacks: &[&NoteStack]) -> &'static str {
 }
 
 fn failed_checks(stack: &NoteStack) -> usize {
-    let change = stack.change.as_ref();
-    change.map_or(0, |change| change.checks.len() + change.checks_cut as usize)
+    let count = match &stack.change {
+        Some(change) => change.failed_checks(),
+        // What it came to is its verdict.
+        None if stack.run.run_type == RunType::Test => 0,
+        None => stack.run.checks,
+    };
+    count as usize
 }
 
 /// Small is important: what failed, what would change something, what is not done, the rest.
@@ -427,10 +434,10 @@ fn result(run: &RunView) -> String {
         }
         _ => {
             let status = of_run(run);
-            let is_applied = run.applied && run.run_type == RunType::Tracked;
+            let is_deploy = run.run_type == RunType::Tracked;
             let sign = match status.state {
                 CommitState::Pending | CommitState::Running => "⏳",
-                CommitState::Success if is_applied && run.failed_checks() > 0 => "⚠️",
+                CommitState::Success if is_deploy && run.checks > 0 => "⚠️",
                 CommitState::Success => "✅",
                 CommitState::Failed => "❌",
                 CommitState::Canceled => "⚪",
@@ -459,11 +466,9 @@ fn row(stack: &NoteStack) -> String {
         0 => String::new(),
         count => format!(", with {} (see below)", counted(count as usize, "warning")),
     });
-    let checks = match (failed_checks(stack), &stack.change) {
-        (0, _) | (_, None) => String::new(),
-        (1, Some(change)) if change.checks_cut == 0 => {
-            format!(", but {} failed", table_cell(&change.checks[0].address, 100))
-        }
+    let checks = match (failed_checks(stack), stack.change.as_ref().map(|c| c.checks.as_slice())) {
+        (0, _) => String::new(),
+        (1, Some([check])) => format!(", but {} failed", table_cell(&check.address, 100)),
         (count, _) => format!(", but {} failed", counted(count, "check")),
     };
     let mut result = result(run);

@@ -35,6 +35,7 @@ fn run(name: &str, state: RunState) -> RunView {
         verdict: None,
         left_behind: false,
         warnings: Vec::new(),
+        checks: 0,
     }
 }
 
@@ -211,6 +212,7 @@ fn after_the_merge_and_after_closing() {
         Warning { summary, place: place.clone(), count: 2 },
         Warning { summary: check, place, count: 1 },
     ];
+    done.run.checks = 1;
     let mut failed = tracked("db", RunState::Failed);
     failed.run.ended_in = Some(RunState::Applying);
     failed.run.summary = Some("No quota".to_owned());
@@ -221,7 +223,7 @@ fn after_the_merge_and_after_closing() {
     merged.tracked = vec![tracked("network", RunState::Unconfirmed), done, failed];
     insta::assert_snapshot!(render(&merged), @r#"
     <!-- gantry:i7:12:34 -->
-    ### Gantry: Waiting for 3 stacks · 1 failed: db
+    ### Gantry: Waiting for 3 stacks · 1 failed: db · 1 check failed
 
     Plan for commit 01234567, 2 commits behind `main` at the time.
 
@@ -372,8 +374,32 @@ fn planned(name: &str, plan: &serde_json::Value) -> NoteStack {
             .unwrap();
     let mut stack = stack(name, RunState::Finished);
     stack.run.delta = Some(change.delta);
+    stack.run.checks = change.failed_checks();
     stack.change = Some(change);
     stack
+}
+
+#[test]
+fn a_check_that_failed_is_told_where_the_change_is_not() {
+    let mut brief = NoteStack { level: CommentLevel::Summary, ..changed("dns", 1, "x") };
+    (brief.change, brief.run.checks) = (None, 1);
+    let mut clean = stack("web", RunState::Finished);
+    (clean.run.delta, clean.run.run_type) = (Some(Delta::default()), RunType::Tracked);
+    clean.run.checks = 2;
+    let mut test = stack("base/one", RunState::Finished);
+    (test.run.run_type, test.run.checks) = (RunType::Test, 3);
+    let mut input = input(vec![brief, test]);
+    let note = render(&input);
+    assert!(note.contains(" · 1 check failed\n"), "{note}");
+    assert!(note.contains("⚠️ Planned, but 1 check failed | 0 | 1 | 0 |"), "{note}");
+    assert!(note.contains("✅ Passed |"), "{note}");
+    input.stacks.push(stack("edge", RunState::Planning));
+    let note = render(&input);
+    assert!(note.contains("Waiting for 3 runs · 1 check failed\n"), "{note}");
+    (input.state, input.tracked) = (MergeRequestState::Merged, vec![clean]);
+    let note = render(&input);
+    assert!(note.contains("1 stack: no changes · 2 checks failed\n"), "{note}");
+    assert!(note.contains("⚠️ No changes, 2 checks failed |"), "{note}");
 }
 
 #[test]
