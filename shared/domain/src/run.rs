@@ -290,6 +290,14 @@ impl Ending {
             in_terraform: false,
         }
     }
+
+    /// The runner said that nothing was applied. Where somebody stopped it, that is not the summary.
+    pub fn says_nothing_was_applied(&self) -> bool {
+        const BEGINNINGS: [&str; 2] =
+            ["Nothing was applied", "The runner died before anything was applied"];
+        let said = |text: &String| BEGINNINGS.iter().any(|begin| text.starts_with(begin));
+        !self.in_terraform && (said(&self.summary) || self.errors.iter().any(said))
+    }
 }
 
 impl Run {

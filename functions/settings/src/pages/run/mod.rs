@@ -395,6 +395,7 @@ fn is_applied_in_part(run: &Run) -> bool {
         && run.doubt.is_none()
         && !run.lost
         && run.history.iter().any(|step| step.state == RunState::Applying)
+        && !run.ending.as_ref().is_some_and(|end| end.says_nothing_was_applied())
 }
 
 /// How often the tool warned of what the change does not tell: before its plan failed, or after the
