@@ -80,8 +80,9 @@ impl Handler for Publisher {
         let deps = Deps { sender, ..self.deps.clone() };
         let work = Work { deps, target, was_interrupted };
         let mut counters = work.deps.store.counters(&work.target).await?;
-        if counters.has_done(message.number()) {
-            // An earlier nudge has shown it already.
+        // An earlier nudge has shown it already. Whoever was interrupted may have shown this one, and
+        // begun with what changed meanwhile, for which no other nudge is on its way.
+        if counters.has_done(message.number()) && !work.was_interrupted {
             return Ok(());
         }
         for _ in 0..ROUNDS {

@@ -271,10 +271,7 @@ impl Work {
             sent = connected.client.post_status(place, &pipeline.sha, &status).await;
         }
         let answered = match sent {
-            Ok(posted) => {
-                memory.value.refusals.remove(&post.name);
-                posted.pipeline_id
-            }
+            Ok(posted) => posted.pipeline_id,
             // There already, or beyond it.
             Err(error) if error.transition_refused_from().is_some() => {
                 if !error.already_there(state) {
@@ -292,6 +289,7 @@ impl Work {
                 return Err(error.into());
             }
         };
+        memory.value.refusals.remove(&post.name);
         memory.value.posted.record(post, answered, by);
         Ok(None)
     }

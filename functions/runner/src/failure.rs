@@ -95,7 +95,16 @@ impl Failure {
         masker: &Masker,
         log_tail: Vec<String>,
     ) -> ReportKind {
-        let Some(stop) = stop else { return self.failed(masker, log_tail) };
+        let Some(stop) = stop else {
+            return match (progress, self) {
+                (Progress::BeforeApply, Self::Other(text))
+                    if !text.starts_with(NOTHING_APPLIED) =>
+                {
+                    Self::Other(format!("{NOTHING_APPLIED}: {text}")).failed(masker, log_tail)
+                }
+                (_, failure) => failure.failed(masker, log_tail),
+            };
+        };
         match (progress, stop.kind) {
             (Progress::Planning, StopKind::TimedOut) => {
                 Self::Stopped(stop).failed(masker, log_tail)

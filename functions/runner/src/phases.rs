@@ -39,6 +39,8 @@ use tokio::task::spawn_blocking;
 const LOCAL_STATE: &str = "terraform.tfstate";
 /// The JSON of larger plans is not read.
 const LARGEST_PLAN_JSON: u64 = 512 << 20;
+/// What is logged where a commit's files cannot be kept.
+const NOT_KEPT: &str = "the source is not kept for other runs";
 
 /// What both tools print while they plan, after an address or alone.
 const PROGRESS: [&str; 13] = [
@@ -183,12 +185,15 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
     let (work, run) = (job.config.work.clone(), job.folders.run.clone());
     let (run_type, user) = (job.claim.run_type, job.config.user);
     let (left_out, source) = spawn_blocking(move || {
-        let digest = match &uploaded {
-            Some(digest) => digest.clone(),
-            None => files::digest_of(File::open(&archive)?)?.0,
+        let sources = match (keeps, &uploaded) {
+            (false, _) => None,
+            (true, Some(digest)) => Some(Sources::new(&work, digest, run_type)),
+            (true, None) => {
+                let (digest, _) = files::digest_of(File::open(&archive)?)?;
+                Some(Sources::new(&work, &digest, run_type))
+            }
         };
-        let sources = Sources::new(&work, &digest, run_type);
-        let there = if keeps { sources.take(&run, &into) } else { None };
+        let there = sources.as_ref().and_then(|sources| sources.take(&run, &into));
         let (left_out, unpacked) = match there {
             Some(unpacked) => (unpacked.left_out.clone(), Some(unpacked)),
             None => {
@@ -197,12 +202,17 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
                     None => workspace::unpack_source(File::open(&archive)?, &into, limits)?,
                 };
                 user.map_or(Ok(()), |user| files::give_to(&into, user))?;
-                let unpacked = if keeps { Unpacked::of(&into, left_out.clone())? } else { None };
-                (left_out, unpacked)
+                let unpacked = match &sources {
+                    Some(_) => Unpacked::of(&into, left_out.clone()),
+                    None => Ok(None),
+                };
+                // That it cannot be kept is no trouble of the run's.
+                let unpacked = unpacked.inspect_err(|error| tracing::warn!(%error, "{NOT_KEPT}"));
+                (left_out, unpacked.unwrap_or_default())
             }
         };
         std::fs::remove_file(archive)?;
-        Ok::<_, Failure>((left_out, unpacked.map(|unpacked| (sources, unpacked))))
+        Ok::<_, Failure>((left_out, sources.zip(unpacked)))
     })
     .await
     .map_err(std::io::Error::other)??;
@@ -223,7 +233,7 @@ async fn settle_source(job: &mut Job) -> Result<(), Failure> {
     let run = job.folders.run.clone();
     let settled = spawn_blocking(move || {
         unpacked.settle(&run).map(|()| (sources, unpacked)).inspect_err(|error| {
-            tracing::warn!(%error, "the source is not kept for other runs");
+            tracing::warn!(%error, "{NOT_KEPT}");
         })
     });
     job.source = settled.await.map_err(std::io::Error::other)?.ok();

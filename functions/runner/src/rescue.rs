@@ -16,6 +16,7 @@ use gantry_domain::{
     masking::Masker,
     plan::Marked,
     protocol::{BeatAnswer, Report, ReportKind, StateDoubt},
+    text::NOTHING_APPLIED,
 };
 use gantry_engine::{
     cli_config, files,
@@ -241,7 +242,7 @@ fn end_of(record: &Record, rescue: &Rescue) -> Report {
         };
     }
     if record.stage == Stage::Before {
-        let summary = "The runner died before anything was applied".to_owned();
+        let summary = format!("{NOTHING_APPLIED}: the runner died");
         let what = ReportKind::Failed {
             summary,
             errors: Vec::new(),

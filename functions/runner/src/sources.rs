@@ -85,7 +85,8 @@ impl Entry {
 }
 
 /// Whether the file system of that folder tells each change of a file. Others let programs exchange
-/// what files hold (XFS), or write through a mapping (tmpfs), without a new time of change.
+/// what files hold (XFS), or write through a mapping (tmpfs), without a new time of change. So does
+/// ext4, but with a call that no confined process may make (`EXT4_IOC_MOVE_EXT`).
 #[cfg(target_os = "linux")]
 pub(crate) fn tells_changes(folder: &Path) -> bool {
     use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, statfs};

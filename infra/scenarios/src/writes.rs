@@ -35,7 +35,7 @@ pub(crate) fn unnecessary(
 
 #[derive(Default)]
 struct Reader {
-    /// By pipeline and name: commit and state with description, in order.
+    /// By pipeline and name: commit, and state with description and address, in order.
     statuses: BTreeMap<(u64, String), Vec<(String, String)>>,
     notes: HashMap<String, String>,
     with_a_note: HashSet<String>,
@@ -78,10 +78,11 @@ impl Reader {
     fn status(&mut self, write: &Write, commit: &str) {
         let pipeline = write.answer.get("pipeline_id").and_then(Value::as_u64).unwrap_or(0);
         let name = text(&write.answer, "name");
-        // The address is that of a run: another one may end in the same way.
-        let said = ["status", "description", "target_url"].map(|name| text(&write.answer, name));
-        // The address may carry a key.
-        let said = said.join(" ").split('?').next().unwrap_or_default().to_owned();
+        // The address is that of a run: another one may end in the same way. It may carry a key.
+        let url = text(&write.answer, "target_url");
+        let page = url.split('?').next().unwrap_or_default();
+        let [status, description] = ["status", "description"].map(|name| text(&write.answer, name));
+        let said = format!("{status}: {description} {page}");
         let before = self.statuses.entry((pipeline, name)).or_default();
         if before.last().is_some_and(|(_, last)| *last == said) {
             self.wrong.push(format!("said twice: {write}"));

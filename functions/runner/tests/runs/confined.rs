@@ -324,6 +324,7 @@ const ATTACKS: &[&str] = &[
     "call socket 38 5 0",
     "call socket 40 1 0",
     "call ioctl 1 0x5412 =x",
+    "call ioctl 1 0xc028660f @",
     "unshare -U true",
     // Ways around.
     "cat /proc/self/root$DATA/secrets.json",
@@ -445,6 +446,7 @@ async fn the_attacks_work_where_nothing_confines_them() {
         "call io_uring_setup 1 @",
         "call userfaultfd 1",
         "call clone3 @ 0",
+        "call ioctl 1 0xc028660f @",
         "unshare -U true",
         "unshare -rm mount -t tmpfs none $HOME",
         "curl -s --max-time 5 --unix-socket $DATA/socket http://x/",

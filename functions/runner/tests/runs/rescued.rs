@@ -247,7 +247,7 @@ async fn killed_while_it_plans() {
     rescued(&w).await;
     assert!(!run.exists());
     let ReportKind::Failed { summary, .. } = w.api.reports().pop().unwrap() else { panic!() };
-    assert_eq!(summary, "The runner died before anything was applied");
+    assert_eq!(summary, "Nothing was applied: the runner died");
     assert_eq!(w.api.data().doubt, None);
 }
 

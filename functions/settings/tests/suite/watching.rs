@@ -258,6 +258,7 @@ async fn a_deploy_that_failed_while_it_was_applied_says_what_that_means() {
     run.ending = Some(Ending::new("no"));
     let browser = Browser::sign_in(&w, &w.admin).await;
     let begun = run.history.remove(0);
+    let said = "A part of this change may have been applied: see the log.";
     for (before, lost, is_in_part) in [
         (RunState::Planning, false, false),
         (RunState::Applying, false, true),
@@ -268,9 +269,15 @@ async fn a_deploy_that_failed_while_it_was_applied_says_what_that_means() {
         run.lost = lost;
         w.save_run(&run).await;
         let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
-        let said = "A part of this change may have been applied: see the log.";
         assert_eq!(page.contains(said), is_in_part, "{before} {lost}: {page}");
     }
+    // The runner knows better.
+    let errors = vec!["Nothing was applied: Stopped by ada".to_owned()];
+    run.lost = false;
+    run.ending = Some(Ending { errors, ..Ending::new("Interrupted by ada") });
+    w.save_run(&run).await;
+    let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+    assert!(!page.contains(said), "{page}");
 }
 
 #[tokio::test]

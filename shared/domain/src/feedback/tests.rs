@@ -33,6 +33,7 @@ fn run(name: &str, number: i64, state: RunState) -> RunView {
         summary: None,
         in_terraform: true,
         ended_in: None,
+        applied_in_part: false,
         by: None,
         number: number.unsigned_abs(),
         created_at: Timestamp::from_second(number).unwrap(),

@@ -85,6 +85,8 @@ pub struct RunView {
     pub in_terraform: bool,
     /// The state in which it failed, was stopped or discarded.
     pub ended_in: Option<RunState>,
+    /// See [`Run::may_be_applied_in_part`].
+    pub applied_in_part: bool,
     /// Who caused the last step, when a person did.
     pub by: Option<String>,
     /// Its number within its stack: the newest run of a name is shown.
@@ -124,6 +126,7 @@ impl RunView {
             summary: run.ending.as_ref().map(|e| e.summary.clone()).filter(|s| !s.is_empty()),
             in_terraform: run.ending.as_ref().is_some_and(|e| e.in_terraform),
             ended_in: before.filter(|_| run.state.is_final()),
+            applied_in_part: run.may_be_applied_in_part(),
             by: last.and_then(|step| step.by.clone()),
             number: run.number,
             created_at: run.created_at,
@@ -374,6 +377,7 @@ mod tests {
             summary: None,
             in_terraform: true,
             ended_in: Some(RunState::Planning),
+            applied_in_part: false,
             by: None,
             number: 1,
             created_at: Timestamp::UNIX_EPOCH,

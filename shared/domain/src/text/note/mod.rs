@@ -7,7 +7,7 @@ mod budget;
 mod section;
 
 use super::{
-    NOTHING_APPLIED, counted, cut, grouped,
+    counted, cut, grouped,
     markdown::{code_cell, inline_code, link, plain, table_cell},
     more,
     status::{CommitState, RunView, failed_of_gate, of_gate, of_run},
@@ -310,13 +310,10 @@ fn next_before_merge(stacks: &[&NoteStack]) -> Option<String> {
 fn next_after_merge(deploys: &[&NoteStack]) -> Option<String> {
     let in_state = |state: RunState| those(deploys, |s| s.run.state == state);
     let failed = in_state(RunState::Failed);
-    let how = |s: &NoteStack| match s.run.ended_in {
+    let how = |s: &NoteStack| match s.run.applied_in_part {
         _ if s.run.module => Failed::Tests,
-        _ if s.run.summary.as_ref().is_some_and(|said| said.starts_with(NOTHING_APPLIED)) => {
-            Failed::BeforeApply
-        }
-        Some(RunState::Applying) => Failed::InApply,
-        _ => Failed::BeforeApply,
+        true => Failed::InApply,
+        false => Failed::BeforeApply,
     };
     let mut said = Vec::new();
     for (wanted, text) in [

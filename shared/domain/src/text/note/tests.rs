@@ -25,6 +25,7 @@ fn run(name: &str, state: RunState) -> RunView {
         summary: None,
         in_terraform: true,
         ended_in: Some(RunState::Planning),
+        applied_in_part: false,
         by: None,
         number: 1,
         created_at: Timestamp::UNIX_EPOCH,
@@ -214,7 +215,7 @@ fn after_the_merge_and_after_closing() {
     ];
     done.run.checks = 1;
     let mut failed = tracked("db", RunState::Failed);
-    failed.run.ended_in = Some(RunState::Applying);
+    (failed.run.ended_in, failed.run.applied_in_part) = (Some(RunState::Applying), true);
     failed.run.summary = Some("No quota".to_owned());
     failed.errors = vec!["Error: No quota".to_owned()];
     failed.log_tail = vec!["aws_db_instance.main: Creating...".to_owned()];
@@ -516,8 +517,9 @@ fn it_says_what_comes_next_and_who_does_it() {
     merged.tracked.push(again);
     assert_eq!(next(&merged), None, "it was repeated");
     merged.tracked[1] = deploy("web", Failed, Applying);
-    merged.tracked[1].run.summary = Some("Nothing was applied: stopped".to_owned());
     assert!(next(&merged).unwrap().starts_with("`shop` and `web` failed before anything was"));
+    merged.tracked[1].run.applied_in_part = true;
+    assert!(next(&merged).unwrap().starts_with("`web` failed while being applied; a part"));
     merged.tracked = vec![deploy("edge", Discarded, Unconfirmed), deploy("data", Queued, Queued)];
     insta::assert_snapshot!(next(&merged).unwrap(), @"`edge` was discarded: its change is merged but not applied; the next deploy contains it. `data` is queued: earlier deploys of the same stack come first, and the run says what it waits for.");
     merged.state = MergeRequestState::Closed;
