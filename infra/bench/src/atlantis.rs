@@ -7,7 +7,7 @@ use crate::{
     local::Settings,
     median, process,
     report::{Report, Target},
-    world::{BOT, Forge, World, is_complete},
+    world::{BOT, Forge, UNTIL_SETTLED, World, is_complete},
 };
 use anyhow::Context as _;
 use gantry_fake_gitlab::Limits;
@@ -24,8 +24,6 @@ use tokio::process::{Child, Command};
 const ROUNDS: usize = 3;
 const OTHERS_IN_A_FOLDER: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Atlantis waits two seconds for a commit's pipeline.
-const PAUSE: Duration = Duration::from_secs(3);
 const SECRET: &str = "bench";
 
 /// A size, and what Gantry may take beside Atlantis.
@@ -159,12 +157,12 @@ impl Side<'_> {
         let iid = forge.open(&branch)?;
         forge.comment(iid, |comment| (self.is_finished)(comment, roots)).await?;
         let time = started.elapsed().as_secs_f64();
-        forge.quiet(PAUSE).await?;
+        forge.quiet(UNTIL_SETTLED).await?;
         let processor = process::processor(self.process)? - before;
         let calls = forge.gitlab.take_requests().len() as f64;
         // Atlantis locks what it has planned until then.
         forge.close(iid)?;
-        forge.quiet(PAUSE).await?;
+        forge.quiet(UNTIL_SETTLED).await?;
         let unknown = forge.gitlab.unknown_requests();
         anyhow::ensure!(unknown.is_empty(), "the fake GitLab does not know {unknown:?}");
         Ok(Cost { time, processor, calls })

@@ -6,7 +6,7 @@ use crate::{
     local::Settings,
     median, ms, process,
     report::{Report, Target},
-    world::{Forge, PATIENCE, World},
+    world::{Forge, PATIENCE, UNTIL_SETTLED, World},
 };
 use anyhow::Context as _;
 use gantry_fake_gitlab::Limits;
@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const PUSHES: usize = 20;
+const PUSHES: usize = 10;
 const STACKS: usize = 2_000;
 const ROUNDS: usize = 3;
 /// How long nothing happens where it is measured what that takes.
@@ -44,7 +44,7 @@ pub(crate) async fn one(builds: &[Build], report: &mut Report) -> anyhow::Result
             let commit = world.forge.push(&branch, &[("s0/main.tf".to_owned(), text)])?;
             world.forge.status(&commit).await?;
             times[at].push(ms(started.elapsed()));
-            world.quiet().await?;
+            world.forge.quiet(UNTIL_SETTLED).await?;
             for request in world.forge.gitlab.take_requests() {
                 if request.method == "GET" {
                     let kind: Vec<_> = request.path.split('/').skip(3).take(2).collect();
@@ -151,7 +151,7 @@ async fn touching(build: &Build, stacks: usize) -> anyhow::Result<Touched> {
     world.forge.status(&commit).await?;
     let first = started.elapsed().as_secs_f64();
     let (last, processor) = loop {
-        world.quiet().await?;
+        world.forge.quiet(UNTIL_SETTLED).await?;
         let processor = world.local.processor()? - before;
         // Looking takes time from those who work: they have stopped.
         if let Some(last) = last_queued(&world, stacks).await? {

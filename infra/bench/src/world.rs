@@ -21,6 +21,9 @@ use tokio::{process::Command, task::JoinSet};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1_800);
 /// How many stacks are made at the same time.
 const SIDE_BY_SIDE: usize = 4;
+/// Where calls are counted, nothing must be asked for as long: Gantry looks again at a new commit 5 s
+/// after its first status, and edits a comment every 5 s at most.
+pub(crate) const UNTIL_SETTLED: Duration = Duration::from_secs(6);
 /// The user of the token.
 pub(crate) const BOT: &str = "gantry-bot";
 
@@ -221,6 +224,7 @@ impl World {
         ))
     }
 
+    /// Waits until no call follows from another.
     pub(crate) async fn quiet(&self) -> anyhow::Result<()> {
         self.forge.quiet(Duration::from_millis(700)).await
     }
