@@ -215,7 +215,7 @@ impl Waits {
     }
 }
 
-/// What the run waits for before it can have a runner, and since when where that is known.
+/// What the run waits for before it can have a runner, or why none could be started.
 pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<Waits>> {
     Ok(match run.position {
         Position::Source => {
@@ -232,6 +232,10 @@ pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<Waits>> {
         }
         Position::Queue if app.store.get::<Pause>(&keys::pause()).await?.is_some() => {
             Some(Waits::new("Runs are paused. It starts when they are resumed."))
+        }
+        Position::Queue | Position::Slot => {
+            let why = run.not_started.as_ref();
+            why.map(|why| Waits::new(format!("{why}. Gantry keeps trying.")))
         }
         _ => None,
     })

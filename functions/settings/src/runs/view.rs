@@ -97,7 +97,7 @@ pub(crate) struct RunView {
     attempt: u32,
     /// The runner that executes or executed it.
     runner: Option<String>,
-    /// What it waits for before it can get a runner.
+    /// What it waits for before it can get a runner, or why none could be started.
     waits_for: Option<String>,
     /// Who or what requested to stop it.
     stop_asked: Option<String>,

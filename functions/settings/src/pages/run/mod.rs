@@ -81,7 +81,7 @@ struct Page {
     reason: String,
     /// The event that it was started for.
     event: Option<String>,
-    /// What it waits for before it can have a runner.
+    /// What it waits for before it can have a runner, or why none could be started.
     waits_for: Option<Waits>,
     waits_for_source: bool,
     stop_asked: Option<String>,
