@@ -311,6 +311,11 @@ impl Run {
         }
     }
 
+    /// It may have blocked its stack. Whether it still does, the stack's head says.
+    pub fn may_block(&self) -> bool {
+        self.lost || self.left_behind || self.doubt.is_some()
+    }
+
     /// Moves the run by one event: state, history and outstanding effects change together.
     pub fn apply(
         &mut self,
