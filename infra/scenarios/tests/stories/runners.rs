@@ -335,6 +335,39 @@ story!(a_runner_that_dies_is_missed_when_it_is_said, |mut w| async move {
     w
 });
 
+story!(a_deploy_whose_result_is_unknown_says_what_comes_next_until_it_is_unblocked, |mut w| {
+    async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "wider", "infra/main.tf", "# one").await;
+        let iid = w.open(project, "wider").await;
+        w.dev.merge(project, iid).unwrap();
+        w.catch_up().await;
+        let run = w.run_in("network", "unconfirmed").await;
+        w.hold("network");
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.pass(Duration::from_secs(30)).await;
+        w.run_in("network", "applying").await;
+        w.runners_die("network");
+        w.pass(Duration::from_secs(600)).await;
+        w.run_in("network", "failed").await;
+        let asked = "**Next:** `network` blocked its stack because the result of its apply is not";
+        let note = w.note(project, iid);
+        assert!(note.contains(asked) && !note.contains("choose “Plan again”"), "{note}");
+        let (_, shown) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+        let reason = "the runner was lost during an apply, so the result is unknown";
+        assert_eq!(shown["blocks_stack"]["reason"], reason, "{shown}");
+
+        w.release("network");
+        w.order("/stacks/network/unblock", json!({ "reason": "looked" })).await;
+        let note = w.note(project, iid);
+        assert!(!note.contains("blocked its stack") && note.contains("choose “Plan again”"));
+        let (_, shown) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+        assert!(shown["blocks_stack"].is_null(), "{shown}");
+        w
+    }
+});
+
 story!(while_nobody_can_be_heard_nobody_is_missed, |mut w| async move {
     two_at_work(&mut w).await;
     w.runner_api_is_away(true);
