@@ -273,9 +273,20 @@ impl Work {
             let settings = stack.map(|stack| stack.value.settings);
             let level = settings.as_ref().map_or(CommentLevel::Summary, |set| set.comment);
             let mentions = settings.is_some_and(|set| set.mention);
-            tracked.push(NoteStack { mentions, ..note_stack(&run, level, links) });
+            let blocks = self.blocks_stack(&run).await?;
+            tracked.push(NoteStack { mentions, blocks, ..note_stack(&run, level, links) });
         }
         Ok(tracked)
+    }
+
+    /// The run has blocked its stack, and nobody has unblocked it since.
+    async fn blocks_stack(&self, run: &Run) -> Result<bool, Trouble> {
+        if !run.may_block() {
+            return Ok(false);
+        }
+        let head = self.deps.store.get::<StackHead>(&keys::stack_head(&run.stack)).await?;
+        let blocked = head.and_then(|head| head.value.blocked);
+        Ok(blocked.is_some_and(|blocked| blocked.run == run.id))
     }
 }
 
@@ -319,6 +330,7 @@ fn note_stack(run: &Run, level: CommentLevel, links: &Links<'_>) -> NoteStack {
         applied_since: None,
         after_merge: AfterMerge::Nothing,
         mentions: false,
+        blocks: false,
         run: RunView::of(run, links.to(&run.id)),
     }
 }

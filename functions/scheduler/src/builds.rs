@@ -154,7 +154,15 @@ impl Handler for Starter {
             }
             Err(NotStarted::NoCapacity(words)) => (Why::NoCapacity, words),
             Err(NotStarted::Refused(words)) => (Why::Refused, words),
-            Err(error @ NotStarted::Unavailable(_)) => return Err(Failure::wait(error, OUTAGE)),
+            Err(error @ NotStarted::Unavailable(_)) => {
+                // The run says why it waits, as long as this is tried again.
+                let (why, words) = (Why::Delayed, error.to_string());
+                let told = StackMessage::NotStarted { stack, run, attempt, why, words };
+                if let Err(unsent) = self.sender.send(told).await {
+                    tracing::warn!(attempt, "the run does not say why it waits: {unsent}");
+                }
+                return Err(Failure::wait(error, OUTAGE));
+            }
         };
         tracing::error!(run.id = %run, attempt, words, "a build was not started");
         Ok(self.sender.send(StackMessage::NotStarted { stack, run, attempt, why, words }).await?)

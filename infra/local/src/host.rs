@@ -200,6 +200,7 @@ impl Host {
             path: config.path,
             terraform_config,
             user: config.runner_user,
+            sender: system.sender.clone(),
             runners: Runners::default(),
         };
         let runners = starter.runners.clone();

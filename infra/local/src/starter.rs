@@ -2,8 +2,10 @@
 
 use crate::reach::Reach;
 use anyhow::{Context as _, bail};
-use gantry_domain::RunId;
-use gantry_queue::{ClaimToken, Context, Failure, Handler, Message, StartMessage};
+use gantry_domain::{RunId, StackId};
+use gantry_queue::{
+    ClaimToken, Context, Failure, Handler, Message, NotStarted, Sender, StackMessage, StartMessage,
+};
 use nix::{
     errno::Errno,
     sys::signal::{Signal, kill, killpg},
@@ -86,6 +88,8 @@ pub struct Starter {
     pub terraform_config: Option<PathBuf>,
     /// The user that Terraform and hooks run as, where the host is root.
     pub user: Option<String>,
+    /// Tells the scheduler why a run has no runner.
+    pub sender: Sender,
     /// Those that it has started.
     pub runners: Runners,
 }
@@ -141,14 +145,44 @@ impl Starter {
     }
 }
 
+/// The attempt that a runner is started for.
+struct Attempt {
+    stack: StackId,
+    run: RunId,
+    attempt: u32,
+}
+
+impl Attempt {
+    /// Has the run say why it waits. Where a runner has it, that comes too late and changes nothing.
+    async fn tell_why(&self, sender: &Sender, words: String) {
+        let Self { stack, run, attempt } = self;
+        let (stack, run, attempt) = (stack.clone(), run.clone(), *attempt);
+        let why = NotStarted::Delayed;
+        let told = StackMessage::NotStarted { stack, run, attempt, why, words };
+        if let Err(error) = sender.send(told).await {
+            tracing::warn!(run.id = %self.run, "the run does not say why it waits: {error}");
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl Handler for Starter {
-    async fn handle(&self, _context: Context, message: Message) -> Result<(), Failure> {
-        let StartMessage::Start { run, phase, attempt, claim_token, .. } = message.try_into()?
+    async fn handle(&self, context: Context, message: Message) -> Result<(), Failure> {
+        let StartMessage::Start { run, stack, phase, attempt, claim_token, .. } =
+            message.try_into()?
         else {
             return Ok(());
         };
-        let mut child = self.start(&run, attempt, &claim_token)?;
+        let sender = self.sender.following(context.hops);
+        let wanted = Attempt { stack, run: run.clone(), attempt };
+        let mut child = match self.start(&run, attempt, &claim_token) {
+            Ok(child) => child,
+            Err(error) => {
+                // Where the program is, is in the log, and nothing for a page.
+                wanted.tell_why(&sender, error.root_cause().to_string()).await;
+                return Err(error.into());
+            }
+        };
         tracing::info!(run.id = %run, %phase, attempt, pid = child.id(), "runner started");
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let runners = self.runners.0.clone();
@@ -159,7 +193,11 @@ impl Handler for Starter {
             runners.send_modify(|running| running.retain(|other| Some(*other) != pid));
             match ended {
                 Ok(status) if status.success() => {}
-                Ok(status) => tracing::warn!(run.id = %run, "the runner ended with {status}"),
+                Ok(status) => {
+                    tracing::warn!(run.id = %run, "the runner ended with {status}");
+                    let words = format!("it ended with {status}; its log says why");
+                    wanted.tell_why(&sender, words).await;
+                }
                 Err(error) => {
                     tracing::warn!(run.id = %run, "the runner was not seen to end: {error}")
                 }

@@ -3,7 +3,7 @@
 use crate::installation::Installation;
 use gantry_domain::RunId;
 use gantry_local::{Reach, starter::Starter};
-use gantry_queue::ClaimToken;
+use gantry_queue::{ClaimToken, Sender};
 use gantry_terraform::{mirror_config, test_provider};
 use std::path::Path;
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    pub(crate) fn start_from_now_on(&mut self, installation: &Installation) {
+    pub(crate) fn start_from_now_on(&mut self, installation: &Installation, sender: &Sender) {
         let made = |name: &str| {
             let folder = installation.folder().join(name);
             std::fs::create_dir_all(&folder).unwrap();
@@ -43,6 +43,7 @@ impl Programs {
                 may_write: vec![outside.to_owned()],
                 ..Reach::default()
             },
+            sender: sender.clone(),
             runners: gantry_local::starter::Runners::default(),
         });
     }

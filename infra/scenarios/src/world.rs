@@ -148,7 +148,7 @@ impl World {
     /// From now on each phase is executed by the real runner program, on the real tool, which has
     /// no provider but the one for tests.
     pub fn with_real_runners(&mut self) {
-        self.programs.start_from_now_on(&self.installation);
+        self.programs.start_from_now_on(&self.installation, &self.system.sender);
     }
 
     /// Where the provider for tests has its objects, of a story with real runners.

@@ -236,6 +236,9 @@ pub struct Run {
     /// How often the phase was handed out and nobody claimed it.
     #[serde(default)]
     pub unclaimed: u32,
+    /// Why no runner could be started for it, in words, until one has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_started: Option<String>,
     /// Where it stands on its way to a runner.
     #[serde(rename = "place")]
     pub position: Position,
@@ -338,6 +341,11 @@ impl Run {
         if self.applied { failed_checks(&self.warnings) } else { self.failed_checks }
     }
 
+    /// It may have blocked its stack. Whether it still does, the stack's head says.
+    pub fn may_block(&self) -> bool {
+        self.lost || self.left_behind || self.doubt.is_some()
+    }
+
     /// Moves the run by one event: state, history and outstanding effects change together.
     pub fn apply(
         &mut self,
@@ -347,6 +355,9 @@ impl Run {
     ) -> Result<(), Refused> {
         let (state, effects) = next(self.state, event)?;
         self.state = state;
+        if !matches!(state, RunState::Queued | RunState::Preparing | RunState::Confirmed) {
+            self.not_started = None;
+        }
         self.since = now;
         self.outstanding.extend(effects);
         self.history.push(Step { state, at: now, by: by.map(str::to_owned), comment: None });
@@ -416,6 +427,33 @@ impl Run {
             RunState::Failed => self.ending.as_ref().is_some_and(|e| e.in_terraform),
             RunState::Finished => true,
             _ => self.stop_asked.is_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_no_runner_has_it_is_said_until_one_has_or_it_ends() {
+        let golden = include_str!("../../store/golden/v1/run-not-started.json");
+        let waits: Run = serde_json::from_str(golden).unwrap();
+        let said = |from: RunState, event: RunEvent| {
+            let mut run = Run { state: from, ..waits.clone() };
+            run.apply(event, Timestamp::UNIX_EPOCH, None).unwrap();
+            run.not_started
+        };
+        assert!(waits.not_started.is_some());
+        assert_eq!(said(RunState::Preparing, RunEvent::HandedBack), waits.not_started);
+        assert_eq!(said(RunState::Queued, RunEvent::Granted), waits.not_started);
+        for (from, event) in [
+            (RunState::Preparing, RunEvent::Claimed),
+            (RunState::Confirmed, RunEvent::Claimed),
+            (RunState::Preparing, RunEvent::Failed),
+            (RunState::Preparing, RunEvent::Canceled),
+        ] {
+            assert_eq!(said(from, event), None, "{from} {event:?}");
         }
     }
 }

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use aws_sdk_codebuild::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata as _},
+    error::ProvideErrorMetadata as _,
     types::{EnvironmentVariable, EnvironmentVariableType},
 };
+use std::error::Error;
 
 /// A build to start. The same values start one build, however often they are sent within five
 /// minutes.
@@ -85,7 +86,7 @@ impl Builds for CodeBuild {
             Err(error) => error,
         };
         let Some(refusal) = error.as_service_error() else {
-            return Err(NotStarted::Unavailable(DisplayErrorContext(&error).to_string()));
+            return Err(NotStarted::Unavailable(causes(&error)));
         };
         let code = refusal.code().unwrap_or_default();
         let words = format!("{code}: {}", refusal.message().unwrap_or_default());
@@ -97,6 +98,7 @@ impl Builds for CodeBuild {
             "InvalidInputException" | "ResourceNotFoundException" | "AccessDeniedException" => {
                 NotStarted::Refused(words)
             }
+            "" => NotStarted::Unavailable(causes(&error)),
             _ => NotStarted::Unavailable(words),
         })
     }
@@ -105,9 +107,16 @@ impl Builds for CodeBuild {
         let Err(error) = self.client.stop_build().id(id).send().await else { return Ok(()) };
         match error.as_service_error().and_then(|refusal| refusal.code()) {
             Some("ResourceNotFoundException" | "InvalidInputException") => Ok(()),
-            _ => Err(NotStarted::Unavailable(DisplayErrorContext(&error).to_string())),
+            _ => Err(NotStarted::Unavailable(causes(&error))),
         }
     }
+}
+
+/// An error with its causes. What AWS adds for its developers is left out: an answer's headers are
+/// other ones each time, and people read these words.
+fn causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
@@ -248,6 +257,17 @@ mod tests {
             assert!(matches!(started, Err(NotStarted::Unavailable(_))), "{started:?}");
             let stopped = failing.stop("gantry-runner:1").await;
             assert!(matches!(stopped, Err(NotStarted::Unavailable(_))), "{stopped:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn trouble_is_told_in_words_for_people_and_the_same_again_in_the_same_ones() {
+        for failing in [codebuild(503, "<html>Service Unavailable</html>").0, unreachable()] {
+            let first = failing.start(&build()).await;
+            assert_eq!(failing.start(&build()).await, first);
+            let Err(NotStarted::Unavailable(words)) = first else { panic!("{first:?}") };
+            assert!(words.len() > 5, "{words:?}");
+            assert!(!words.contains("DispatchFailure"), "{words}");
         }
     }
 

@@ -390,5 +390,6 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         warnings: Vec::new(),
         commit_line: Default::default(),
         upload: None,
+        not_started: None,
     }
 }

@@ -535,7 +535,8 @@ impl Stacks<'_> {
         if let Some(lost) = self.deps.store.get::<Run>(&keys::run(&blocked.run)).await? {
             let mut run = lost.value.clone();
             run.lost = false;
-            run.outstanding.insert(Effect::Advance);
+            // The comment no longer asks for somebody.
+            run.outstanding.extend([Effect::Advance, Effect::Feedback]);
             if let Some(end) = &mut run.ending {
                 end.errors.push(format!("{} unblocked the stack: {reason}", order.actor));
             }

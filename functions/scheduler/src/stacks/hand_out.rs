@@ -7,6 +7,7 @@ use gantry_domain::{
     run::{
         Effect, Ending, Phase, Position, Run, RunEvent, RunState, RunType, recheck::CLAIM_TIMEOUT,
     },
+    text,
 };
 use gantry_queue::{Failure, NotStarted};
 use gantry_setup::metrics;
@@ -105,7 +106,8 @@ impl Stacks<'_> {
     /// A runner was not started, or ended before it claimed the phase. Where the cloud has no room
     /// the run goes back to the queue, and fewer runs get a runner for a while; what ended goes back
     /// too, but not for ever. What the cloud refuses, or what ended again and again, fails the run with
-    /// the cloud's own words. A runner that has claimed it wins.
+    /// the cloud's own words. Where it is tried again, the run says why it waits, which is written when
+    /// that changes. A runner that has claimed it wins.
     pub(crate) async fn on_not_started(
         &self,
         run: &RunId,
@@ -127,13 +129,27 @@ impl Stacks<'_> {
         }
         let now = self.deps.now();
         let mut run = loaded.run().clone();
+        run.not_started = Some(text::not_started(
+            match why {
+                NotStarted::NoCapacity => "The cloud has no capacity for another runner",
+                NotStarted::Ended => "The last runner ended before starting the run",
+                NotStarted::Refused | NotStarted::Delayed => "A runner could not be started",
+            },
+            words,
+        ));
         let mut writes = vec![Write::Check { key: claim, expect: Expect::Absent }];
+        if why == NotStarted::Delayed {
+            return match run == *loaded.run() {
+                true => Ok(()),
+                false => self.runs.commit(loaded, run, writes).await,
+            };
+        }
         run.unclaimed += u32::from(why == NotStarted::Ended);
         let again = match why {
             NotStarted::NoCapacity => true,
             // It may have been the cloud's own trouble.
             NotStarted::Ended => run.unclaimed < HANDED_OUT_AT_MOST,
-            NotStarted::Refused => false,
+            NotStarted::Refused | NotStarted::Delayed => false,
         };
         if why == NotStarted::NoCapacity {
             writes.push(self.runs.slots.limited(words).await?);
@@ -194,11 +210,15 @@ impl Stacks<'_> {
         }
         run.unclaimed += 1;
         if run.unclaimed >= HANDED_OUT_AT_MOST {
+            let why = run.not_started.take();
             run.apply(RunEvent::Failed, now, None)?;
             let (times, minutes) = (run.unclaimed, CLAIM_TIMEOUT.as_mins());
-            run.ending = Some(Ending::new(format!(
-                "No runner picked it up (offered {times} times, {minutes} minutes each)"
-            )));
+            run.ending = Some(Ending {
+                errors: why.into_iter().collect(),
+                ..Ending::new(format!(
+                    "No runner picked it up (offered {times} times, {minutes} minutes each)"
+                ))
+            });
             tracing::error!(run.id = %run.id, stack = %run.slug, "no runner ever claimed the run");
             return self.runs.commit(loaded, run, vec![unclaimed]).await;
         }

@@ -119,7 +119,7 @@ struct Page {
     outcome: Option<stack::Said>,
     detached: Option<String>,
     branch_missing: bool,
-    blocked: Option<(String, String, Moment)>,
+    blocked: Option<stack::Blocked>,
     current: Option<String>,
     usage: String,
     /// Why the tools cannot ask for it, where they cannot.

@@ -215,7 +215,7 @@ impl Waits {
     }
 }
 
-/// What the run waits for before it can have a runner, and since when where that is known.
+/// What the run waits for before it can have a runner, or why none could be started.
 pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<Waits>> {
     Ok(match run.position {
         Position::Source => {
@@ -225,13 +225,25 @@ pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<Waits>> {
             Some(Waits::new(SourceWaits::to_text(waits.as_ref(), app.clock.now())))
         }
         Position::StackQueue | Position::Waiting => {
-            let head = stacks::head(app, &run.stack).await?.map(|head| head.value);
-            let Some(holder) = head.and_then(|head| head.tracked) else { return Ok(None) };
-            let holder = app.store.get::<Run>(&keys::run(&holder)).await?;
-            holder.map(|holder| waits_behind(run, &holder.value))
+            let Some(head) = stacks::head(app, &run.stack).await? else { return Ok(None) };
+            let blocked = head.value.blocked.filter(|_| run.position == Position::StackQueue);
+            let (other, is_blocked) = match (head.value.tracked, blocked) {
+                (Some(holder), _) => (holder, false),
+                (None, Some(blocked)) => (blocked.run, true),
+                (None, None) => return Ok(None),
+            };
+            let other = app.store.get::<Run>(&keys::run(&other)).await?;
+            other.map(|other| match is_blocked {
+                true => waits_until_unblocked(&other.value),
+                false => waits_behind(run, &other.value),
+            })
         }
         Position::Queue if app.store.get::<Pause>(&keys::pause()).await?.is_some() => {
             Some(Waits::new("Runs are paused. It starts when they are resumed."))
+        }
+        Position::Queue | Position::Slot => {
+            let why = run.not_started.as_ref();
+            why.map(|why| Waits::new(format!("{why}. Gantry keeps trying.")))
         }
         _ => None,
     })
@@ -286,6 +298,15 @@ fn waits_behind(run: &Run, holder: &Run) -> Waits {
     };
     let behind = Some((holder.id.to_string(), format!("#{}", holder.number)));
     Waits { before: before.to_owned(), behind, after: after.to_owned() }
+}
+
+/// In words: which run has blocked the stack.
+fn waits_until_unblocked(blocking: &Run) -> Waits {
+    Waits {
+        before: "Queued until an admin unblocks the stack, which was blocked by ".to_owned(),
+        behind: Some((blocking.id.to_string(), format!("#{}", blocking.number))),
+        after: ".".to_owned(),
+    }
 }
 
 /// GitLab's own words where it refused what the run should show there.

@@ -6,7 +6,7 @@ use gantry_domain::{
     integration::Integration,
     plan::{Change, Delta, Warning},
     run::{Ending, Interest, Phase, Run, RunState, RunType, Step},
-    stack::{Stack, StackHead, Tool},
+    stack::{Blocked, Stack, StackHead, Tool},
 };
 use gantry_secrets::links::run_page;
 use jiff::Timestamp;
@@ -99,7 +99,7 @@ pub(crate) struct RunView {
     attempt: u32,
     /// The runner that executes or executed it.
     runner: Option<String>,
-    /// What it waits for before it can get a runner.
+    /// What it waits for before it can get a runner, or why none could be started.
     waits_for: Option<String>,
     /// Who or what requested to stop it.
     stop_asked: Option<String>,
@@ -107,6 +107,8 @@ pub(crate) struct RunView {
     autodeploy: bool,
     /// Its apply was lost, and the result is unknown.
     lost: bool,
+    /// Why its stack, or module, is blocked by this run, until somebody unblocks it.
+    blocks_stack: Option<Blocked>,
     /// How it ended, unless it ended well.
     ending: Option<Ending>,
     /// The tool's warnings before the plan failed, and in the apply. Those of a successful plan are
@@ -204,7 +206,8 @@ pub(super) fn of(
     refused_by_gitlab: Vec<String>,
     waits_for: Option<String>,
 ) -> RunView {
-    let is_blocked = head.is_some_and(|head| head.blocked.is_some());
+    let blocked = head.and_then(|head| head.blocked);
+    let is_blocked = blocked.is_some();
     let is_live = stack
         .is_some_and(|stack| stack.deleted_at.is_none() && detached(stack, integration).is_none());
     RunView {
@@ -238,6 +241,7 @@ pub(super) fn of(
         stop_asked: run.stop_asked.clone(),
         autodeploy: run.autodeploy,
         lost: run.lost,
+        blocks_stack: blocked.filter(|blocked| blocked.run == run.id),
         ending: run.ending.clone(),
         warnings: run.warnings.clone(),
         summary: summary(app, run),

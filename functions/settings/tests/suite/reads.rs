@@ -47,6 +47,25 @@ async fn a_run_says_what_it_waits_for() {
 }
 
 #[tokio::test]
+async fn a_run_says_why_no_runner_could_be_started() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "one", RunState::Preparing).await;
+    run.position = Position::Slot;
+    w.save_run(&run).await;
+    let path = format!("/api/v1/runs/{}", run.id);
+    assert_eq!(w.get(&path).await.expect(200).body["waits_for"], Value::Null);
+    run.not_started = Some("A runner could not be started: <no> such file".to_owned());
+    w.save_run(&run).await;
+    let said = "A runner could not be started: <no> such file. Gantry keeps trying.";
+    assert_eq!(w.get(&path).await.expect(200).body["waits_for"], said);
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+    let shown = "A runner could not be started: &#60;no&#62; such file. Gantry keeps trying.";
+    assert!(page.contains(shown), "{page}");
+}
+
+#[tokio::test]
 async fn a_run_shows_its_state_and_what_can_be_asked_of_it() {
     let w = connected().await;
     let stack = w.stack().await;

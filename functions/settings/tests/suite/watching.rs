@@ -6,16 +6,20 @@ use crate::{
 };
 use gantry_domain::{
     EventId, MergeRequestIid,
+    protocol::StateDoubt,
     run::{Ending, Interest, Position, Run, RunState, RunType, Step},
-    stack::{LastApplied, StackHead},
+    stack::{Blocked, LastApplied, StackHead},
+    state::StateForm,
 };
 use gantry_fake_gitlab::Visibility;
 use gantry_secrets::links::read_link;
 use gantry_store::{
     keys,
+    runner::StateVersion,
     scheduler::{CommandOutcome, ProjectVisibility, Subject},
 };
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const PICK: &str = "project=acme/network&branch=&project_root=";
@@ -174,6 +178,96 @@ async fn a_run_that_waits_says_for_which_one() {
     let named = format!("confirm the run network #{}", holder.number);
     let done = w.activities().await;
     assert!(done.iter().any(|activity| activity.1 == named), "{done:?}");
+}
+
+/// What a run wrote of its stack's state that could not be made current.
+fn rescued(run: &Run, number: u64, at: Timestamp) -> StateVersion {
+    StateVersion {
+        number,
+        serial: number,
+        lineage: "l1".to_owned(),
+        digest: "0".repeat(64),
+        object: "o".to_owned(),
+        size: 100,
+        resources: Some(1),
+        form: StateForm::Plain,
+        run: Some(run.id.clone()),
+        by: run.id.to_string(),
+        rescued: true,
+        found: false,
+        at,
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_blocked_its_stack_says_so_and_what_to_do_until_it_is_unblocked() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let mut run = w.run(&stack, "a", RunState::Failed).await;
+    run.doubt = Some(StateDoubt::KeptAside);
+    w.save_run(&run).await;
+    let mut other = w.run(&stack, "b", RunState::Failed).await;
+    other.lost = true;
+    w.save_run(&other).await;
+    let mut next = w.run(&stack, "c", RunState::Queued).await;
+    next.position = Position::StackQueue;
+    w.save_run(&next).await;
+    let reason = "the newest state was set aside <b>".to_owned();
+    let blocked = Blocked { run: run.id.clone(), reason, since: w.clock.now() };
+    let head = StackHead { blocked: Some(blocked), ..StackHead::default() };
+    w.set_head(&stack.id, head).await;
+
+    let path = format!("/runs/{}", run.id);
+    let browser = Browser::sign_in(&w, &w.admin).await;
+    let page = browser.get(&path).await.expect(200).text;
+    for said in [
+        "<strong>This run blocked its stack</strong>",
+        ": the newest state was set aside &#60;b&#62;. Nothing is deployed until an admin unblocks",
+        "If a state was rescued, restore it before you unblock the stack",
+        "<a href=\"../stacks/network#blocked\">Unblock the stack</a>",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let stack_page = browser.get("/stacks/network").await.expect(200).text;
+    assert!(stack_page.contains("id=\"blocked\"><strong>Blocked</strong>"), "{stack_page}");
+    let api = w.get(&format!("/api/v1{path}")).await.expect(200).body;
+    assert_eq!(api["blocks_stack"]["run"], run.id.as_str(), "{api:#}");
+    assert_eq!(api["blocks_stack"]["reason"], "the newest state was set aside <b>");
+
+    // Both pages name the version that was kept.
+    let version = rescued(&run, 4, w.clock.now());
+    w.put(keys::state_version(&stack.id, 4), &version).await;
+    w.put(keys::state_version(&stack.id, 5), &rescued(&other, 5, w.clock.now())).await;
+    let said = "Version 4 of the state was rescued: if it is correct, restore it before you";
+    for path in [path.as_str(), "/stacks/network"] {
+        let page = browser.get(path).await.expect(200).text;
+        assert!(page.contains(said), "{path}: {page}");
+    }
+
+    // Whoever may not unblock it is told who may; whoever has the link alone is led nowhere.
+    let key = w.key("read").await;
+    let reader = Browser::sign_in(&w, &key).await.get(&path).await.expect(200).text;
+    assert!(reader.contains("#blocked\">Open the stack</a>"), "{reader}");
+    let by_link = w.ask("GET", &read_link(&signer(), "", &run.id), None, &[], "").await;
+    let by_link = by_link.expect(200).text;
+    assert!(by_link.contains("until an admin unblocks the stack"), "{by_link}");
+    assert!(!by_link.contains("#blocked"), "{by_link}");
+
+    // It is this run's news alone; one that queues says what for.
+    let page = browser.get(&format!("/runs/{}", other.id)).await.expect(200).text;
+    assert!(!page.contains("blocked its stack"), "{page}");
+    let api = w.get(&format!("/api/v1/runs/{}", other.id)).await.expect(200).body;
+    assert_eq!(api["blocks_stack"], Value::Null);
+    let api = w.get(&format!("/api/v1/runs/{}", next.id)).await.expect(200).body;
+    let name = format!("#{}", run.number);
+    let said = "Queued until an admin unblocks the stack, which was blocked by";
+    assert_eq!(api["waits_for"], format!("{said} {name}."));
+
+    w.set_head(&stack.id, StackHead::default()).await;
+    let page = browser.get(&path).await.expect(200).text;
+    assert!(!page.contains("blocked its stack"), "{page}");
+    let api = w.get(&format!("/api/v1{path}")).await.expect(200).body;
+    assert_eq!(api["blocks_stack"], Value::Null);
 }
 
 #[tokio::test]

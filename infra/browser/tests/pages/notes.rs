@@ -117,6 +117,7 @@ fn note_of(resources: usize) -> String {
         applied_since: None,
         after_merge: AfterMerge::Confirm,
         mentions: false,
+        blocks: false,
     };
     note::render(&NoteInput {
         installation: "i7".to_owned(),

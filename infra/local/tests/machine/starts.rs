@@ -1,6 +1,8 @@
 //! How the program starts: what it refuses to start with, and what it says when it is up.
 
-use crate::support::{BOT, Kind, World, free_address, program, write_runner};
+use crate::support::{BOT, Kind, World, free_address, program, text, write_runner};
+use gantry_local::Intervals;
+use serde_json::json;
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
@@ -80,4 +82,52 @@ async fn it_asks_for_a_gitlab_until_one_is_connected() {
     let host = w.gitlab.base_url().trim_start_matches("http://");
     said(&w, &format!("\nConnected to {host} as @{BOT}.\n")).await;
     assert_eq!(w.operator_logs().matches("connect your GitLab").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_says_why_its_runner_cannot_be_started_until_one_is() {
+    let w =
+        World::new(Kind::Inside(Intervals::default()), &[("main.tf", "# Nothing yet.\n")]).await;
+    w.stack(json!({})).await;
+    w.webhook().await;
+    let runner = w.data_dir().with_file_name("runner.sh");
+    let set_mode = |mode| fs::set_permissions(&runner, Permissions::from_mode(mode)).unwrap();
+    set_mode(0o644);
+    let commit = w.push("topic", "# Something.\n");
+    let waits_for = async || {
+        let run = w.runs_of(&commit).await.into_iter().next()?;
+        let run = w.api.get(&format!("/runs/{}", text(&run, "/id"))).await.good();
+        Some(text(&run, "/waits_for"))
+    };
+    let said = w
+        .eventually("the reason", async || {
+            waits_for().await.filter(|said| said.contains("could not be started"))
+        })
+        .await;
+    let why =
+        "A runner could not be started: Permission denied (os error 13). Gantry keeps trying.";
+    assert_eq!(said, why);
+    set_mode(0o755);
+    w.run_is(&commit, "finished").await;
+    assert_eq!(waits_for().await.unwrap(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_says_that_its_runner_ended_before_it_began() {
+    let w =
+        World::new(Kind::Inside(Intervals::default()), &[("main.tf", "# Nothing yet.\n")]).await;
+    w.stack(json!({})).await;
+    w.webhook().await;
+    let runner = w.data_dir().with_file_name("runner.sh");
+    fs::write(&runner, "#!/bin/sh\necho secret >&2\nexit 7\n").unwrap();
+    let commit = w.push("topic", "# Something.\n");
+    let said = w
+        .eventually("the reason", async || {
+            let run = w.runs_of(&commit).await.into_iter().next()?;
+            let run = w.api.get(&format!("/runs/{}", text(&run, "/id"))).await.good();
+            Some(text(&run, "/waits_for")).filter(|said| said.contains("could not be started"))
+        })
+        .await;
+    let why = "it ended with exit status: 7; its log says why. Gantry keeps trying.";
+    assert_eq!(said, format!("A runner could not be started: {why}"));
 }

@@ -316,6 +316,7 @@ resource "terraform_data" "broken" {
     let (_, told) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
     let steps = told["history"].as_array().unwrap();
     assert!(steps.iter().any(|step| step["state"] == "destroying"), "{told:#}");
+    assert_eq!(told["blocks_stack"], *blocked, "{told:#}");
 
     // The next tests wait.
     let fixed = "# Nothing.\n";

@@ -15,7 +15,12 @@ story!(where_the_cloud_has_no_room_runs_wait_and_are_tried_again, |mut w| async 
     let commit = w.push(project, "wider", "infra/main.tf", "# one").await;
     w.open(project, "wider").await;
     w.expect_status(project, &commit, "gantry/network", "pending");
-    w.run_in("network", "queued").await;
+    let runs = [w.run_in("network", "queued").await, w.run_in("cluster", "queued").await];
+    // One of them may not have been tried yet.
+    let said = [waits_for(&mut w, &runs[0]).await, waits_for(&mut w, &runs[1]).await];
+    let words = "AccountLimitExceededException: 0 builds. Gantry keeps trying.";
+    let why = format!("The cloud has no capacity for another runner: {words}");
+    assert!(said.contains(&why), "{said:?}");
     let (_, shown) = w.api(Method::GET, "/operations", None).await;
     let fewer = shown.get("fewer_runners").unwrap();
     assert_eq!(fewer["words"], "AccountLimitExceededException: 0 builds", "{shown}");
@@ -28,8 +33,46 @@ story!(where_the_cloud_has_no_room_runs_wait_and_are_tried_again, |mut w| async 
     w.expect_status(project, &commit, "gantry/network", "success: 1 to add");
     w.expect_status(project, &commit, "gantry/cluster", "success: 1 to add");
     assert_eq!(w.executed().len(), 2, "{:?}", w.executed());
+    for run in &runs {
+        assert_eq!(waits_for(&mut w, run).await, "");
+    }
     let (_, shown) = w.api(Method::GET, "/operations", None).await;
     assert!(shown["fewer_runners"].is_null(), "{shown}");
+    w
+});
+
+/// Why a run has no runner yet, as it says.
+async fn waits_for(w: &mut World, run: &str) -> String {
+    let (_, shown) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+    shown["waits_for"].as_str().unwrap_or_default().to_owned()
+}
+
+story!(a_runner_that_does_not_start_is_tried_again_and_the_run_says_why, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.cloud_refuses(Some((NotStarted::Delayed, "no such file")));
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    let run = w.run_in("network", "preparing").await;
+    let said = "A runner could not be started: no such file. Gantry keeps trying.";
+    assert_eq!(waits_for(&mut w, &run).await, said);
+    w.expect_status(project, &commit, "gantry/network", "pending");
+    w.cloud_refuses(None);
+    w.pass(Duration::from_secs(1200)).await;
+    assert_eq!(w.run_in("network", "unconfirmed").await, run);
+    assert_eq!(waits_for(&mut w, &run).await, "");
+
+    // The apply's runner is another one.
+    w.cloud_refuses(Some((NotStarted::Delayed, "no such file")));
+    w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+    w.run_in("network", "confirmed").await;
+    assert_eq!(waits_for(&mut w, &run).await, said);
+    w.pass(Duration::from_secs(45 * 60)).await;
+    w.run_in("network", "failed").await;
+    let (_, shown) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+    let told = json!(["A runner could not be started: no such file"]);
+    assert_eq!(shown["ending"]["errors"], told, "{shown}");
+    assert_eq!(waits_for(&mut w, &run).await, "");
+    w.cloud_refuses(None);
     w
 });
 
@@ -290,6 +333,39 @@ story!(a_runner_that_dies_is_missed_when_it_is_said, |mut w| async move {
     let looked = json!({ "reason": "looked" });
     w.order("/stacks/network/unblock", looked).await;
     w
+});
+
+story!(a_deploy_whose_result_is_unknown_says_what_comes_next_until_it_is_unblocked, |mut w| {
+    async move {
+        let project = w.plain_project("acme/network");
+        w.stack(project, "network", "infra", StackOptions::default()).await;
+        w.push(project, "wider", "infra/main.tf", "# one").await;
+        let iid = w.open(project, "wider").await;
+        w.dev.merge(project, iid).unwrap();
+        w.catch_up().await;
+        let run = w.run_in("network", "unconfirmed").await;
+        w.hold("network");
+        w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+        w.pass(Duration::from_secs(30)).await;
+        w.run_in("network", "applying").await;
+        w.runners_die("network");
+        w.pass(Duration::from_secs(600)).await;
+        w.run_in("network", "failed").await;
+        let asked = "**Next:** `network` blocked its stack because the result of its apply is not";
+        let note = w.note(project, iid);
+        assert!(note.contains(asked) && !note.contains("choose “Plan again”"), "{note}");
+        let (_, shown) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+        let reason = "the runner was lost during an apply, so the result is unknown";
+        assert_eq!(shown["blocks_stack"]["reason"], reason, "{shown}");
+
+        w.release("network");
+        w.order("/stacks/network/unblock", json!({ "reason": "looked" })).await;
+        let note = w.note(project, iid);
+        assert!(!note.contains("blocked its stack") && note.contains("choose “Plan again”"));
+        let (_, shown) = w.api(Method::GET, &format!("/runs/{run}"), None).await;
+        assert!(shown["blocks_stack"].is_null(), "{shown}");
+        w
+    }
 });
 
 story!(while_nobody_can_be_heard_nobody_is_missed, |mut w| async move {

@@ -70,6 +70,7 @@ impl NewRun<'_> {
             since: now,
             handed_out_at: None,
             unclaimed: 0,
+            not_started: None,
             role: None,
             position,
             module: stack.module.is_some(),

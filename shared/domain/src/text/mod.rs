@@ -130,6 +130,11 @@ pub fn why_blocked(doubt: StateDoubt) -> &'static str {
     }
 }
 
+/// Why no runner has a run yet: how that came, and what was said of it.
+pub fn not_started(how: &str, words: &str) -> String {
+    clean_line(&format!("{how}: {}", words.trim().trim_end_matches('.')), 300)
+}
+
 /// One clean line of at most `chars` characters: line breaks become spaces, runs of spaces one.
 pub fn clean_line(text: &str, chars: usize) -> String {
     let line = clean(text).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -279,6 +284,14 @@ mod tests {
         assert_eq!(clean_line(" a\n\n  b\tc ", 10), "a b c");
         assert_eq!(clean_line("abcdef", 6), "abcdef");
         assert_eq!(clean_line("abcdefg", 6), "abcde…");
+    }
+
+    #[test]
+    fn why_no_runner_has_a_run_is_one_short_line() {
+        let said =
+            not_started("A runner could not be started", " No \u{1b}[1mroom\u{1b}[0m\nhere. ");
+        assert_eq!(said, "A runner could not be started: No room here");
+        assert_eq!(not_started("No", &"x".repeat(1_000)).chars().count(), 300);
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub enum NotStarted {
     Refused,
     /// It was started and ended before it claimed the phase.
     Ended,
+    /// It did not start this time. The run keeps its slot, and it is tried again.
+    Delayed,
 }
 
 /// The secret with which a runner takes a phase. `Debug` shows nothing of it.

@@ -90,7 +90,7 @@ pub enum StackMessage {
         attempt: u32,
         /// How it came.
         why: NotStarted,
-        /// The cloud's own words.
+        /// What the cloud, or this machine, said.
         words: String,
     },
     /// The archive of a run's commit is there, or cannot be had.
@@ -169,6 +169,10 @@ impl Routing for StackMessage {
             }
             Self::Grant { run, grant, .. } => format!("grant.{run}.{grant}"),
             Self::RunDue { run, version, .. } => format!("due.{run}.{version}"),
+            // What is said of it may become another, while it is tried again.
+            Self::NotStarted { run, attempt, why: NotStarted::Delayed, words, .. } => {
+                format!("not-started.{run}.{attempt}.delayed.{}", short_digest(&[words.as_str()]))
+            }
             Self::NotStarted { run, attempt, why, .. } => {
                 format!("not-started.{run}.{attempt}.{}", <&str>::from(why))
             }

@@ -72,6 +72,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run-uploaded");
     golden.check::<Run>("run-commented");
     golden.check::<Run>("run-titled");
+    golden.check::<Run>("run-not-started");
     golden.check::<ListedRun>("listed-run");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");

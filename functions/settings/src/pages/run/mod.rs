@@ -39,7 +39,7 @@ use gantry_domain::{
     MergeRequestIid, RunId,
     plan::warned,
     run::{Interest, Position, Run, RunState, RunType},
-    stack::{AppliedSince, Stack},
+    stack::{AppliedSince, Stack, StackHead},
     state::{StateForm, contents},
     text,
 };
@@ -81,11 +81,12 @@ struct Page {
     reason: String,
     /// The event that it was started for.
     event: Option<String>,
-    /// What it waits for before it can have a runner.
+    /// What it waits for before it can have a runner, or why none could be started.
     waits_for: Option<Waits>,
     waits_for_source: bool,
     stop_asked: Option<String>,
-    lost: bool,
+    /// It blocks its stack, or module.
+    blocked: Option<stack::Blocked>,
     steps: Vec<Step>,
     ending: Option<Ending>,
     /// The stack was applied after its plan was made: how.
@@ -286,8 +287,15 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
     let is_detached = stack
         .as_ref()
         .is_none_or(|s| s.deleted_at.is_some() || detached(s, integration.as_ref()).is_some());
+    let head = match shell.may_deploy() || run.may_block() {
+        true => stacks::head(app, &run.stack).await?.map(|head| head.value),
+        false => None,
+    };
+    let head = head.unwrap_or_default();
     let actions = match &stack {
-        Some(stack) if shell.may_deploy() => actions(app, &run, stack, is_detached, now).await?,
+        Some(stack) if shell.may_deploy() => {
+            actions(app, &run, stack, &head, is_detached, now).await?
+        }
         _ => Actions::default(),
     };
     let outcome = match &stack {
@@ -320,7 +328,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         waits_for: runs::waits_for(app, &run).await?,
         waits_for_source: run.position == Position::Source,
         stop_asked: run.stop_asked.clone().filter(|_| !run.state.is_final()),
-        lost: run.lost,
+        blocked: stack::blocked_by(app, &run, &head, now).await?,
         steps: steps(&run, now),
         ending: ending(&run, project.as_deref()),
         outdated: outdated(app, &run).await?,
@@ -509,10 +517,10 @@ async fn actions(
     app: &App,
     run: &Run,
     stack: &Stack,
+    head: &StackHead,
     is_detached: bool,
     now: Timestamp,
 ) -> Answer<Actions> {
-    let head = stacks::head(app, &stack.id).await?.map(|head| head.value).unwrap_or_default();
     let may_start = !(is_detached || (head.blocked.is_some() && run.run_type == RunType::Tracked));
     let can = runs::actions(run, may_start);
     let mut actions = Actions {

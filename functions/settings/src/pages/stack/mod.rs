@@ -34,7 +34,7 @@ use axum::{
 use gantry_domain::{
     Repository, RunId,
     integration::Integration,
-    run::Run,
+    run::{Run, RunType},
     stack::{
         CommentLevel, OnPush, Stack, StackHead, Timeouts, TrackedQueue, VariableRuns, VariableValue,
     },
@@ -74,7 +74,7 @@ struct Page {
     /// What became of the last command.
     outcome: Option<Said>,
     detached: Option<String>,
-    blocked: Option<(String, String, Moment)>,
+    blocked: Option<Blocked>,
     branch_missing: bool,
     /// Nothing but a person starts its runs: the code is not at GitLab.
     by_hand: bool,
@@ -150,6 +150,8 @@ pub(crate) async fn show(
     };
     let missing = stacks::tracked_branch(&app, &stack).await?.is_some_and(|known| known.missing);
     let StateRows { current: state, versions, lock, remains } = state(&app, &stack, now).await?;
+    let blocked = blocked(&head, now)
+        .map(|blocked| Blocked { rescued: rescued(&versions, &blocked.run), ..blocked });
     let project_url = project_url(&stack, integration.as_ref());
     let can_catch_up = queue.len() > 1
         || (!queue.is_empty() && holds.as_ref().is_some_and(|run| run.chip.class == "wait"));
@@ -175,7 +177,7 @@ pub(crate) async fn show(
         made: query.made,
         outcome,
         detached: detached(&stack, integration.as_ref()),
-        blocked: blocked(&head, now),
+        blocked,
         branch_missing: missing,
         holds,
         queue: queue.iter().map(row).collect(),
@@ -193,9 +195,51 @@ pub(crate) async fn show(
     }))
 }
 
-pub(super) fn blocked(head: &StackHead, now: Timestamp) -> Option<(String, String, Moment)> {
+/// That a stack, or a module, is blocked.
+pub(super) struct Blocked {
+    /// The run that blocked it.
+    pub(super) run: String,
+    pub(super) reason: String,
+    pub(super) since: Moment,
+    /// The version of the stack's state that was rescued of that run.
+    pub(super) rescued: Option<u64>,
+}
+
+pub(super) fn blocked(head: &StackHead, now: Timestamp) -> Option<Blocked> {
     let blocked = head.blocked.as_ref()?;
-    Some((blocked.run.to_string(), blocked.reason.clone(), Moment::at(blocked.since, now)))
+    Some(Blocked {
+        run: blocked.run.to_string(),
+        reason: blocked.reason.clone(),
+        since: Moment::at(blocked.since, now),
+        rescued: None,
+    })
+}
+
+/// The same for the page of the run that blocked it. A test's state is its own: its page shows that.
+pub(super) async fn blocked_by(
+    app: &App,
+    run: &Run,
+    head: &StackHead,
+    now: Timestamp,
+) -> Answer<Option<Blocked>> {
+    let Some(blocked) = blocked(head, now).filter(|blocked| blocked.run == run.id.as_str()) else {
+        return Ok(None);
+    };
+    if run.run_type == RunType::Test {
+        return Ok(Some(blocked));
+    }
+    let (partition, prefix) = (keys::state_partition(&run.stack), keys::STATE_VERSIONS);
+    let versions =
+        app.store.query::<StateVersion>(&partition, prefix, None, true, VERSIONS).await?;
+    let mut versions = versions.items.iter().map(|version| &version.value);
+    let rescued = versions.find(|version| version.rescued && version.by == blocked.run);
+    Ok(Some(Blocked { rescued: rescued.map(|version| version.number), ..blocked }))
+}
+
+/// The newest version that was rescued of a run.
+fn rescued(versions: &[StateRow], run: &str) -> Option<u64> {
+    let is_of_it = |row: &&StateRow| row.rescued && row.run.as_deref() == Some(run);
+    versions.iter().find(is_of_it).map(|row| row.number)
 }
 
 pub(super) fn project_url(stack: &Stack, integration: Option<&Integration>) -> Option<String> {

@@ -204,6 +204,7 @@ fn note(run: &Run, change: Change) -> String {
         applied_since: None,
         after_merge: AfterMerge::Nothing,
         mentions: false,
+        blocks: false,
     };
     render(&NoteInput {
         installation: "i".to_owned(),

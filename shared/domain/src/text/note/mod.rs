@@ -30,6 +30,8 @@ const RESULT_CHARS: usize = 160;
 const NAMES: usize = 10;
 /// Who may do in Gantry what a note asks for.
 const DEPLOYER: &str = "somebody with a Gantry access key of the role “deploy”";
+/// Who may unblock a stack.
+const ADMIN: &str = "somebody with a Gantry access key of the role “admin”";
 
 /// What a note says.
 #[derive(Debug, Clone)]
@@ -84,6 +86,8 @@ pub struct NoteStack {
     pub after_merge: AfterMerge,
     /// Its deploys mention the merge request's author.
     pub mentions: bool,
+    /// The run has blocked the stack: what its apply did, or where its state is, is not certain.
+    pub blocks: bool,
 }
 
 /// What a stack does once its change is merged.
@@ -309,13 +313,26 @@ fn next_before_merge(stacks: &[&NoteStack]) -> Option<String> {
 /// What went wrong first.
 fn next_after_merge(deploys: &[&NoteStack]) -> Option<String> {
     let in_state = |state: RunState| those(deploys, |s| s.run.state == state);
-    let failed = in_state(RunState::Failed);
+    let (blocking, failed): (Vec<&NoteStack>, Vec<&NoteStack>) =
+        in_state(RunState::Failed).into_iter().partition(|s| s.blocks);
     let how = |s: &NoteStack| match s.run.applied_in_part {
         _ if s.run.module => Failed::Tests,
         true => Failed::InApply,
         false => Failed::BeforeApply,
     };
     let mut said = Vec::new();
+    said.extend(named(&blocking).map(|(names, is_one)| match is_one {
+        true => format!(
+            "{names} blocked its stack because the result of its apply is not certain: {ADMIN} \
+             opens the run, checks the state and the infrastructure, and unblocks the stack. \
+             Nothing is deployed there until then."
+        ),
+        false => format!(
+            "{names} blocked their stacks because the results of their applies are not certain: \
+             {ADMIN} opens each run, checks the state and the infrastructure, and unblocks the \
+             stack. Nothing is deployed there until then."
+        ),
+    }));
     for (wanted, text) in [
         (Failed::InApply, "failed while being applied; a part of the change may be done."),
         (Failed::BeforeApply, "failed before anything was applied."),

@@ -50,6 +50,7 @@ fn stack(name: &str, state: RunState) -> NoteStack {
         applied_since: None,
         after_merge: AfterMerge::Nothing,
         mentions: false,
+        blocks: false,
     }
 }
 
@@ -520,6 +521,13 @@ fn it_says_what_comes_next_and_who_does_it() {
     assert!(next(&merged).unwrap().starts_with("`shop` and `web` failed before anything was"));
     merged.tracked[1].run.applied_in_part = true;
     assert!(next(&merged).unwrap().starts_with("`web` failed while being applied; a part"));
+    let unknown = |name: &str| NoteStack { blocks: true, ..deploy(name, Failed, Applying) };
+    merged.tracked = vec![unknown("db")];
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`db` blocked its stack because the result of its apply is not certain: somebody with a Gantry access key of the role “admin” opens the run, checks the state and the infrastructure, and unblocks the stack. Nothing is deployed there until then.");
+    let mut in_part = deploy("shop", Failed, Applying);
+    in_part.run.applied_in_part = true;
+    merged.tracked = vec![unknown("db"), unknown("lb"), in_part];
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`db` and `lb` blocked their stacks because the results of their applies are not certain: somebody with a Gantry access key of the role “admin” opens each run, checks the state and the infrastructure, and unblocks the stack. Nothing is deployed there until then. `shop` failed while being applied; a part of the change may be done. Fix the code and merge again, or ask somebody with a Gantry access key of the role “deploy” to choose “Plan again”.");
     merged.tracked = vec![deploy("edge", Discarded, Unconfirmed), deploy("data", Queued, Queued)];
     insta::assert_snapshot!(next(&merged).unwrap(), @"`edge` was discarded: its change is merged but not applied; the next deploy contains it. `data` is queued: earlier deploys of the same stack come first, and the run says what it waits for.");
     merged.state = MergeRequestState::Closed;

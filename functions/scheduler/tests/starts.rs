@@ -1,0 +1,203 @@
+//! A runner that cannot be started for a while: its run says why.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use gantry_connection::Connection;
+use gantry_domain::run::{Phase, Position, Run, RunState, RunType};
+use gantry_local_table::LocalTable;
+use gantry_queue::{
+    ClaimToken, Context, Envelope, Handler, Message, Outgoing, QueueName, Received, SendError,
+    Sender, StartMessage, Transport,
+};
+use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler, Starter};
+use gantry_secrets::{FileSecrets, Signer, random_secret};
+use gantry_setup::{
+    Clock,
+    builds::{BuildStart, Builds, NotStarted},
+};
+use gantry_store::{Expect, Outcome, Store, Stored, Write, keys, scheduler::SlotEntry};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// Keeps what is sent; nobody receives it.
+#[derive(Default)]
+struct Sent(Mutex<Vec<Message>>);
+
+#[async_trait::async_trait]
+impl Transport for Sent {
+    async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<(), SendError>> {
+        let read = messages.iter().map(|m| Envelope::from_body(&m.body).unwrap().message);
+        self.0.lock().unwrap().extend(read);
+        messages.iter().map(|_| Ok(())).collect()
+    }
+
+    async fn change_visibility(&self, _: QueueName, _: &str, _: Duration) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn move_to_dead_letters(
+        &self,
+        _: QueueName,
+        _: &Received,
+        _: &str,
+    ) -> anyhow::Result<()> {
+        anyhow::bail!("nothing is given up here")
+    }
+}
+
+/// Nobody answers for CodeBuild, in these words.
+#[derive(Default)]
+struct Away(Mutex<String>);
+
+#[async_trait::async_trait]
+impl Builds for Away {
+    async fn start(&self, _: &BuildStart) -> Result<String, NotStarted> {
+        Err(NotStarted::Unavailable(self.0.lock().unwrap().clone()))
+    }
+
+    async fn stop(&self, _: &str) -> Result<(), NotStarted> {
+        Ok(())
+    }
+}
+
+struct World {
+    store: Store,
+    sent: Arc<Sent>,
+    away: Arc<Away>,
+    scheduler: Scheduler,
+    starter: Starter,
+    run: Run,
+    _folder: TempDir,
+}
+
+impl World {
+    /// A run that was handed out, and whose runner is to be started.
+    async fn new() -> Self {
+        let table = LocalTable::in_memory().unwrap();
+        let client = aws_sdk_dynamodb::Client::new(&table.config());
+        let store = Store::new(client, "gantry".to_owned());
+        store.create_table_if_missing().await.unwrap();
+        let (clock, _hand) = Clock::stopped_at("2026-03-02T09:00:00Z".parse().unwrap());
+        let at = clock.now();
+        let now = {
+            let clock = clock.clone();
+            Arc::new(move || clock.now())
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Arc::new(FileSecrets::new(folder.path().join("secrets.json")));
+        let (sent, away) = (Arc::new(Sent::default()), Arc::new(Away::default()));
+        let sender = Sender::new(Arc::clone(&sent) as _, now.clone());
+        let scheduler = Scheduler::new(Deps {
+            store: store.clone(),
+            sender: sender.clone(),
+            gitlab: Arc::new(Connection::new(store.clone(), secrets, now)),
+            signer: Signer::new(&random_secret()),
+            clock: clock.clone(),
+            limits: Limits::default(),
+            roles: None,
+            runner_api: RunnerApi::at("http://127.0.0.1:1").unwrap(),
+        });
+        let starter = Starter {
+            store: store.clone(),
+            sender,
+            builds: Arc::clone(&away) as _,
+            clock,
+            api: "http://127.0.0.1:1".to_owned(),
+        };
+        let run = handed_out(at);
+        let slot = SlotEntry {
+            run: run.id.clone(),
+            stack: run.stack.clone(),
+            pool: None,
+            taken: true,
+            started: 0,
+            at,
+        };
+        let writes = vec![
+            Write::put(keys::run(&run.id), Expect::Absent, &run).unwrap(),
+            Write::put(keys::slot(&run.id), Expect::Absent, &slot).unwrap(),
+        ];
+        assert_eq!(store.write(writes).await.unwrap(), Outcome::Written);
+        Self { store, sent, away, scheduler, starter, run, _folder: folder }
+    }
+
+    /// It is tried to start the runner, and the scheduler hears of it, twice. The run then.
+    async fn try_to_start(&self, words: &str) -> Stored<Run> {
+        *self.away.0.lock().unwrap() = words.to_owned();
+        let start = StartMessage::Start {
+            run: self.run.id.clone(),
+            stack: self.run.stack.clone(),
+            phase: self.run.phase,
+            attempt: self.run.attempt,
+            claim_token: ClaimToken::from("secret-token".to_owned()),
+            expires_at: self.run.since + SignedDuration::from_mins(10),
+            role: None,
+        };
+        let failed = self.starter.handle(context(QueueName::Starts), start.into()).await;
+        assert!(failed.unwrap_err().retry_after.is_some(), "it is tried again");
+        let sent = std::mem::take(&mut *self.sent.0.lock().unwrap());
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        for message in [&sent[0], &sent[0]] {
+            self.scheduler.handle(context(QueueName::Events), message.clone()).await.unwrap();
+        }
+        assert!(self.sent.0.lock().unwrap().is_empty(), "nobody else needs to know");
+        self.store.get::<Run>(&keys::run(&self.run.id)).await.unwrap().unwrap()
+    }
+}
+
+fn context(queue: QueueName) -> Context {
+    Context {
+        queue,
+        message_id: "m".to_owned(),
+        receive_count: 1,
+        hops: 0,
+        sent_at: None,
+        deadline: tokio::time::Instant::now() + Duration::from_secs(60),
+    }
+}
+
+fn handed_out(at: Timestamp) -> Run {
+    let golden = include_str!("../../../shared/store/golden/v1/run.json");
+    let run: Run = serde_json::from_str(golden).unwrap();
+    Run {
+        run_type: RunType::Proposed,
+        state: RunState::Preparing,
+        position: Position::Slot,
+        phase: Phase::Plan,
+        attempt: 1,
+        unclaimed: 0,
+        runner: None,
+        stop_asked: None,
+        ending: None,
+        applied: false,
+        lost: false,
+        left_behind: false,
+        outstanding: BTreeSet::new(),
+        pool: None,
+        module: false,
+        test: None,
+        since: at,
+        handed_out_at: Some(at),
+        ..run
+    }
+}
+
+#[tokio::test]
+async fn a_run_says_why_its_runner_cannot_be_started_and_is_written_when_that_changes() {
+    let w = World::new().await;
+    let first = w.try_to_start("dispatch failure:\nno route").await;
+    let said =
+        "A runner could not be started: CodeBuild cannot be reached: dispatch failure: no route";
+    assert_eq!(first.value.not_started.as_deref(), Some(said));
+    assert_eq!((first.value.state, first.value.position), (RunState::Preparing, Position::Slot));
+    let again = w.try_to_start("dispatch failure:\nno route").await;
+    assert_eq!(again.version, first.version, "nothing is written for the same words");
+    let other = w.try_to_start(&"x".repeat(2_000)).await;
+    assert_eq!(other.version, first.version + 1);
+    assert!(other.value.not_started.unwrap().chars().count() <= 300);
+}
