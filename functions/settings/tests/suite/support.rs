@@ -49,6 +49,10 @@ impl DeadLetters for Recorder {
         Ok(Backlog { waiting: self.0.lock().unwrap().len() as u64, ..Backlog::default() })
     }
 
+    async fn count_dead_letters(&self, queue: QueueName) -> anyhow::Result<u64> {
+        Ok(self.dead_letters(queue).await?.len() as u64)
+    }
+
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
         let dead = self.1.lock().unwrap();
         Ok(dead.iter().filter(|(of, _)| *of == queue).map(|(_, letter)| letter.clone()).collect())

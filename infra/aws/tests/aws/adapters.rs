@@ -129,6 +129,7 @@ async fn queues_take_order_refuse_and_give_back() {
     sqs.move_to_dead_letters(QueueName::Events, &again[0], "it always fails").await.unwrap();
     let dead = sqs.dead_letters(QueueName::Events).await.unwrap();
     assert_eq!(dead.len(), 1);
+    assert_eq!(sqs.count_dead_letters(QueueName::Events).await.unwrap(), 1);
     assert_eq!(dead[0].error.as_deref(), Some("it always fails"));
     assert_eq!(sqs.redrive(QueueName::Events).await.unwrap(), 1);
     assert_eq!(sqs.redrive(QueueName::Events).await.unwrap(), 0);
