@@ -133,7 +133,8 @@ pub(crate) struct World {
     pub(crate) admin: String,
     router: Router,
     sent: Arc<Recorder>,
-    _folder: tempfile::TempDir,
+    /// Where the objects are.
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// An answer.
@@ -207,7 +208,6 @@ pub(crate) async fn world_with(options: Options) -> World {
         confinement: options.confinement,
     });
     let admin = admin.expose_secret().to_owned();
-    let _folder = folder;
     World {
         gitlab,
         bot,
@@ -221,7 +221,7 @@ pub(crate) async fn world_with(options: Options) -> World {
         admin,
         router,
         sent,
-        _folder,
+        folder,
     }
 }
 

@@ -183,6 +183,10 @@ async fn objects_are_written_once_listed_signed_and_removed() {
     assert_eq!(objects.get("state/a/1").await.unwrap().unwrap(), "one");
     assert_eq!(objects.folders("state").await.unwrap(), ["a", "b"]);
     assert_eq!(objects.list("state/a").await.unwrap(), ["state/a/1"]);
+    let listed = objects.list_by_age("state").await.unwrap();
+    let mut sizes: Vec<_> = listed.iter().map(|one| (one.key.as_str(), one.size)).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [("state/a/1", 3), ("state/b/2", 3)]);
 
     // Larger than one part of an upload.
     let mut writing = objects.begin("source/large").await.unwrap();
