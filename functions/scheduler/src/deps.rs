@@ -8,7 +8,7 @@ use gantry_connection::Connection;
 use gantry_domain::integration::Outage;
 use gantry_domain::stack::Roles;
 use gantry_gitlab::{Client, Error};
-use gantry_queue::{Failure, FeedbackMessage, Sender};
+use gantry_queue::{DeadLetters, Failure, FeedbackMessage, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::{Clock, Environment, environment::EnvironmentError};
 use gantry_store::Store;
@@ -25,6 +25,8 @@ pub struct Deps {
     pub store: Store,
     /// The queues.
     pub sender: Sender,
+    /// Messages that were given up: they are counted.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// GitLab, read only.
     pub gitlab: Arc<Connection>,
     /// Signs claim tokens.

@@ -52,7 +52,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     let sender = Sender::new(Arc::clone(&queues) as _, now.clone());
     let ((), there) = tokio::join!(queues.connect(QueueName::Events), store.is_there());
     there?;
-    let driver = Driver::new(queues, Arc::new(store.clone()));
+    let driver = Driver::new(Arc::clone(&queues) as _, Arc::new(store.clone()));
     let signing = secrets.required(SecretName::SigningKeys).await?;
     let connection = Connection::new(store.clone(), secrets, now.clone()).trusting(gitlab_ca);
     let starter: Arc<dyn Handler> = Arc::new(Starter {
@@ -65,6 +65,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     let scheduler: Arc<dyn Handler> = Arc::new(Scheduler::new(Deps {
         store,
         sender: sender.clone(),
+        dead_letters: queues,
         gitlab: Arc::new(connection),
         signer: Signer::new(&signing),
         clock: clock.clone(),

@@ -1,6 +1,6 @@
 //! The sweep: what no message brought forward. It asks the index which items *might* be due, reads
 //! each of them, and nudges whoever owns it. It changes nothing itself but due times that say
-//! nothing any more.
+//! nothing any more, and what it counts for the pages.
 
 use crate::{
     deps::Deps,
@@ -9,19 +9,19 @@ use crate::{
     runs::{Runs, queue_key},
     slots::{Slots, count_own},
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all};
 use gantry_domain::{
     ProjectId, RunId,
     integration::days_left,
     run::{Position, Run, RunState},
 };
-use gantry_queue::{Failure, FeedbackMessage, SlotsMessage, StackMessage};
+use gantry_queue::{Failure, FeedbackMessage, QueueName, SlotsMessage, StackMessage};
 use gantry_setup::metrics;
 use gantry_store::{
     Expect, Key, Store, Stored, Write,
     health::Health,
     keys,
-    scheduler::{BlockedStack, FailedStack, Heard, QueueEntry, RunEntry, SlotEntry},
+    scheduler::{BlockedStack, FailedStack, GivenUp, Heard, QueueEntry, RunEntry, SlotEntry},
     table::ATTENTION_SHARDS,
 };
 use jiff::Timestamp;
@@ -48,6 +48,10 @@ pub(crate) struct Sweep<'a> {
 impl Sweep<'_> {
     pub(crate) async fn on_sweep(&self) -> Result<(), Failure> {
         let now = self.deps.now();
+        // First, because what messages are given up for may end the sweep too.
+        if let Err(failure) = self.note_given_up().await {
+            tracing::error!("the sweep could not count dead letters: {:#}", failure.error);
+        }
         let taken = self.slots.all().await?;
         if !taken.is_empty() {
             self.note_heard().await?;
@@ -73,6 +77,25 @@ impl Sweep<'_> {
         if let Err(failure) = self.measure(&queue.items, &taken, &runs).await {
             tracing::error!("the sweep could not measure: {:#}", failure.error);
         }
+        Ok(())
+    }
+
+    /// Writes down how many messages were given up, where that has changed.
+    async fn note_given_up(&self) -> Result<(), Failure> {
+        let counts = QueueName::ALL.map(|queue| self.deps.dead_letters.count_dead_letters(queue));
+        let count: u64 = try_join_all(counts).await?.into_iter().sum();
+        let key = keys::given_up();
+        let found = self.deps.store.get::<GivenUp>(&key).await?;
+        if found.as_ref().map_or(0, |found| found.value.count) == count {
+            return Ok(());
+        }
+        let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let since = found.map_or_else(|| self.deps.now(), |found| found.value.since);
+        let write = match count {
+            0 => Write::Delete { key, expect },
+            count => Write::put(key, expect, &GivenUp { count, since })?,
+        };
+        let _or_another_sweep_did = self.deps.store.write(vec![write]).await?;
         Ok(())
     }
 

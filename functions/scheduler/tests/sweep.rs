@@ -10,15 +10,19 @@ use gantry_domain::{
 };
 use gantry_local_table::LocalTable;
 use gantry_queue::{
-    Context, Envelope, Handler as _, LaterMessage, Message, Outgoing, ProjectMessage, QueueName,
-    Received, SendError, Sender, SlotsMessage, Transport,
+    Backlog, Context, DeadLetter, DeadLetters, Envelope, Handler as _, LaterMessage, Message,
+    Outgoing, ProjectMessage, QueueName, Received, SendError, Sender, SlotsMessage, Transport,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
 use gantry_setup::{Clock, clock::ClockHand};
 use gantry_store::{
-    Expect, Key, Outcome, Store, Write, config::ProjectEntry, feedback::Published, keys,
-    scheduler::Comparing, table::ATTENTION_SHARDS,
+    Expect, Key, Outcome, Store, Write,
+    config::ProjectEntry,
+    feedback::Published,
+    keys,
+    scheduler::{Comparing, GivenUp},
+    table::ATTENTION_SHARDS,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -39,6 +43,8 @@ struct Queue {
     sent: Mutex<Vec<Message>>,
     takes: Mutex<usize>,
     is_over: Notify,
+    /// How many dead letters each of two queues has; none when it does not answer.
+    dead: Mutex<Option<[u64; 2]>>,
 }
 
 #[async_trait::async_trait]
@@ -73,6 +79,32 @@ impl Transport for Queue {
     }
 }
 
+#[async_trait::async_trait]
+impl DeadLetters for Queue {
+    async fn backlog(&self, _: QueueName) -> anyhow::Result<Backlog> {
+        anyhow::bail!("nobody looks here")
+    }
+
+    async fn count_dead_letters(&self, queue: QueueName) -> anyhow::Result<u64> {
+        let Some([events, starts]) = *self.dead.lock().unwrap() else {
+            anyhow::bail!("the queues do not answer")
+        };
+        Ok(match queue {
+            QueueName::Events => events,
+            QueueName::Starts => starts,
+            _ => 0,
+        })
+    }
+
+    async fn dead_letters(&self, _: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
+        anyhow::bail!("counting is enough")
+    }
+
+    async fn redrive(&self, _: QueueName) -> anyhow::Result<usize> {
+        anyhow::bail!("nothing is sent again")
+    }
+}
+
 struct World {
     store: Store,
     queue: Arc<Queue>,
@@ -100,6 +132,7 @@ impl World {
         let scheduler = Scheduler::new(Deps {
             store: store.clone(),
             sender: Sender::new(Arc::clone(&queue) as _, now.clone()),
+            dead_letters: Arc::clone(&queue) as _,
             gitlab: Arc::new(Connection::new(store.clone(), secrets, now)),
             signer: Signer::new(&random_secret()),
             clock: clock.clone(),
@@ -289,4 +322,26 @@ async fn what_gitlab_refused_is_asked_again_within_the_budget_of_comparing() {
         all += asked;
         assert!(all <= most(minutes), "{repeats:?} repeats in a minute each");
     }
+}
+
+#[tokio::test]
+async fn how_many_messages_were_given_up_is_written_down_when_it_changes() {
+    let w = World::new().await;
+    let sweep = async |dead: Option<[u64; 2]>| {
+        *w.queue.dead.lock().unwrap() = dead;
+        w.sweep(usize::MAX).await;
+        w.store.get::<GivenUp>(&keys::given_up()).await.unwrap()
+    };
+    assert_eq!(sweep(Some([0, 0])).await, None);
+    let first = sweep(Some([2, 0])).await.unwrap();
+    let noticed = w.clock.now();
+    assert_eq!(first.value, GivenUp { count: 2, since: noticed });
+    assert_eq!(sweep(Some([2, 0])).await.as_ref(), Some(&first), "the same is not written again");
+    // What is not known changes nothing, and ends no sweep.
+    assert_eq!(sweep(None).await.as_ref(), Some(&first));
+    let more = sweep(Some([1, 2])).await.unwrap();
+    assert_eq!(more.value, GivenUp { count: 3, since: noticed });
+    assert_eq!(sweep(Some([0, 0])).await, None, "all were sent again");
+    let again = sweep(Some([0, 1])).await.unwrap();
+    assert_eq!(again.value, GivenUp { count: 1, since: w.clock.now() });
 }

@@ -317,7 +317,9 @@ fn of_previews() -> Vec<Route> {
         )
         .named(Runs, "uploadPreview", "Ask where to upload code for a preview")
         .about(
-            "The stack must allow it (`local_previews`). Upload the archive, then start the preview.",
+            "The stack must allow it (`local_previews`). Upload the archive, then start the preview. \
+             Refused with 409 while 50 uploads of the stack, or 1 GB of them, or 500 uploads of all \
+             stacks, or 5 GB, are still needed for previews.",
         )
         .sends::<NewUpload>()
         .gives::<previews::Place>("Where to upload it. The URL works for 15 minutes.")
@@ -331,7 +333,7 @@ fn of_previews() -> Vec<Route> {
         .named(Runs, "putPreview", "Upload code for a preview")
         .about("Only needed if there is no other URL to upload it to.")
         .body(Some(BodyOf::archive(ARCHIVE)))
-        .ends("It is stored for a few days.")
+        .ends("It is stored until its previews have ended; for 30 minutes if none is started.")
         .refuses(&[409]),
         post(
             "/api/v1/stacks/{slug}/previews/{digest}/start",

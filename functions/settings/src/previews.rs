@@ -1,6 +1,8 @@
 //! Previews of what somebody uploads: where the archive goes, the archive itself where storage signs
 //! no addresses, and the run. It is refused unless the stack allows it; the scheduler asks again.
 
+mod room;
+
 use crate::{
     access::Caller,
     app::App,
@@ -81,6 +83,7 @@ pub(crate) async fn place(
     if size > LARGEST {
         return Err(too_large(Some(size)));
     }
+    room::make(&app, &stack, &digest.hex, size as u64).await?;
     let key = keys::upload(&stack.id, &digest.hex);
     let signed = app.objects.sign_write(&key, digest.bytes, ADDRESS_GOOD_FOR).await?;
     let (url, headers) = signed.map(|signed| (signed.url, signed.headers)).unzip();
@@ -98,6 +101,7 @@ pub(crate) async fn take(
     let archive = body::to_bytes(request.into_body(), LARGEST).await;
     let archive = archive.map_err(|_| too_large(None))?;
     check_content(digest.clone(), archive.clone()).await?;
+    room::make(&app, &stack, &digest.hex, archive.len() as u64).await?;
     app.objects.put(&keys::upload(&stack.id, &digest.hex), archive).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -145,12 +149,13 @@ async fn allowed(app: &App, slug: &str) -> Answer<Stack> {
 /// Refuses what is not there, and what no runner should unpack: storage that signs addresses takes
 /// anything.
 async fn check_archive(app: &App, stack: &Stack, digest: Digest) -> Answer<()> {
-    let found = app.objects.read(&keys::upload(&stack.id, &digest.hex)).await?;
-    let Some(mut reading) = found else {
+    let key = keys::upload(&stack.id, &digest.hex);
+    let Some(mut reading) = app.objects.read(&key).await? else {
         return Err(refuse("The archive was not uploaded, or it has expired. Upload it again."));
     };
     let size = usize::try_from(reading.size).unwrap_or(usize::MAX);
     if size > LARGEST {
+        app.objects.delete(&key).await?;
         return Err(too_large(Some(size)));
     }
     let mut archive = Vec::with_capacity(size);

@@ -80,6 +80,8 @@ In a Git work tree, all of it is sent; otherwise the folder itself.
 Not sent: what .gitignore and .terraformignore exclude, .git, .terraform, *.tfstate*, *.tfplan,
 .ssh, .aws, .gnupg, .netrc and the file with the keys of `gantry login`. --list shows what is left.
 The stack must allow it: an admin sets that on its page. The key needs the role deploy.
+At most 50 MB can be sent, packed. While 50 folders or 1 GB of them wait or run for the stack, no
+other one is accepted: stop a preview, or wait until one has ended.
 
 The exit codes are those of `gantry plan`, without 3.";
 

@@ -258,6 +258,10 @@ impl DeadLetters for LocalQueues {
         Ok(self.with(|connection| sql::backlog(connection, queue, now))?)
     }
 
+    async fn count_dead_letters(&self, queue: QueueName) -> anyhow::Result<u64> {
+        Ok(self.with(|connection| sql::count_dead_letters(connection, queue))?)
+    }
+
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
         let dead = self.with(|connection| sql::dead_letters(connection, queue))?;
         let letter = |(message, error): (Received, Option<String>)| {

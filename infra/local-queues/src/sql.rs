@@ -223,6 +223,12 @@ pub(super) fn dead_letters(
         .collect()
 }
 
+pub(super) fn count_dead_letters(connection: &Connection, queue: QueueName) -> Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM dead WHERE queue = ?1")?
+        .query_row([queue.as_str()], |row| row.get(0))
+}
+
 /// Puts dead letters back as new messages. Their deduplication ids have served.
 pub(super) fn redrive(connection: &Connection, queue: QueueName, now: i64) -> Result<usize> {
     let count = connection.execute(

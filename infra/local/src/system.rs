@@ -91,6 +91,7 @@ impl System {
         let scheduler = Scheduler::new(gantry_scheduler::Deps {
             store: store.clone(),
             sender: sender.clone(),
+            dead_letters: Arc::clone(&queues) as _,
             gitlab: Arc::clone(&connection),
             signer: signer.clone(),
             clock: clock.clone(),

@@ -4,6 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use gantry_setup::deadline;
+use jiff::Timestamp;
 use object_store::{
     ClientConfigKey, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
@@ -54,6 +55,17 @@ pub struct Reading {
     pub size: u64,
     /// The content.
     pub stream: BoxStream<'static, Result<Bytes, ObjectError>>,
+}
+
+/// An object of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was written last, to the second at least.
+    pub written_at: Timestamp,
 }
 
 impl Objects {
@@ -196,6 +208,21 @@ impl Objects {
         Ok(keys)
     }
 
+    /// The objects below `folder`, the oldest first.
+    pub async fn list_by_age(&self, folder: &str) -> Result<Vec<Listed>, ObjectError> {
+        use futures::TryStreamExt as _;
+        let found = self.store.list(Some(&Path::from(folder)));
+        let listed = found.map_ok(|object| Listed {
+            key: String::from(object.location),
+            size: object.size,
+            written_at: Timestamp::from_millisecond(object.last_modified.timestamp_millis())
+                .unwrap_or(Timestamp::UNIX_EPOCH),
+        });
+        let mut listed: Vec<Listed> = in_time(listed.try_collect()).await.map_err(at(folder))?;
+        listed.sort_by_key(|object| object.written_at);
+        Ok(listed)
+    }
+
     /// Removes the object; one that is not there is as good as removed.
     pub async fn delete(&self, key: &str) -> Result<(), ObjectError> {
         match in_time(self.store.delete(&Path::from(key))).await {
@@ -274,8 +301,11 @@ pub mod keys {
 
     /// An archive that somebody uploaded for a preview of a stack. It is named by what it holds.
     pub fn upload(stack: impl Display, digest: impl Display) -> String {
-        format!("source/upload/{stack}/{digest}.tar.gz")
+        format!("{UPLOADS}/{stack}/{digest}.tar.gz")
     }
+
+    /// What the keys of such archives begin with; a folder for each stack is below.
+    pub const UPLOADS: &str = "source/upload";
 
     /// A version of a module as the registry hands it out. It is named by what it holds.
     pub fn module(module: impl Display, digest: impl Display) -> String {

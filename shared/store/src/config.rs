@@ -1,7 +1,7 @@
 //! Settings' records, besides [`gantry_domain::stack::Stack`] and
 //! [`gantry_domain::integration::Integration`].
 
-use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys};
+use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys, scheduler::GivenUp};
 use gantry_domain::{
     ProjectId, StackId, StackSlug,
     feedback::Statuses,
@@ -117,6 +117,14 @@ pub struct AdminKey {
     pub created_at: Timestamp,
 }
 
+/// A record that every page reads.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OfEveryPage {
+    Key(AdminKey),
+    GivenUp(GivenUp),
+}
+
 /// Something that the holder of a key did or tried to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Activity {
@@ -192,6 +200,23 @@ impl Store {
     /// The admin key with this digest, if there is one.
     pub async fn admin_key_by_digest(&self, digest: &str) -> Result<Option<AdminKey>, StoreError> {
         Ok(self.get::<AdminKey>(&keys::admin_key(digest)).await?.map(|found| found.value))
+    }
+
+    /// The admin key with this digest, if there is one, and how many messages were given up, if any
+    /// were: what every page reads, in one call.
+    pub async fn admin_key_and_given_up(
+        &self,
+        digest: &str,
+    ) -> Result<(Option<AdminKey>, Option<GivenUp>), StoreError> {
+        let wanted = [keys::admin_key(digest), keys::given_up()];
+        let (mut key, mut given_up) = (None, None);
+        for found in self.get_many::<OfEveryPage>(&wanted).await? {
+            match found.value {
+                OfEveryPage::Key(found) => key = Some(found),
+                OfEveryPage::GivenUp(found) => given_up = Some(found),
+            }
+        }
+        Ok((key, given_up))
     }
 
     /// How many wrong keys came from an address in the minute of `now`.

@@ -10,7 +10,7 @@
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue |
 //! | `once` | scheduler | which run a (stack, key) became |
 //! | `decision` | scheduler | how far branches are decided; what was decided for each event; what is known of two commits' trees |
-//! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there; where projects are that were renamed |
+//! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there; where projects are that were renamed; how many messages were given up |
 //! | `line`, `room` | scheduler | the queue for runners, and their slots: older versions read these words |
 //! | `feedback` | publisher (the scheduler raises `want`) | what GitLab was told |
 //! | `beat`, `claim`, `lock`, `state`, `log` | runner-api | what runners say |
@@ -282,6 +282,11 @@ pub fn budget() -> Key {
 pub fn health(function: &str) -> Key {
     let owner = if function == "publisher" { "feedback" } else { "event" };
     Key::new(format!("{owner}/health"), function)
+}
+
+/// How many messages were given up; there only while there are any.
+pub fn given_up() -> Key {
+    Key::new("event/given-up", HEAD)
 }
 
 /// The partition of targets of which GitLab refuses something.

@@ -21,6 +21,16 @@ pub struct BlockedStack {
     pub stack: StackId,
 }
 
+/// How many messages were given up ([`crate::keys::given_up`]), for the pages: they cannot ask five
+/// queues each time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// How many, of all queues; never 0.
+    pub count: u64,
+    /// When the first of them was noticed.
+    pub since: Timestamp,
+}
+
 /// That the last deploy of a stack that succeeded or failed has failed ([`crate::keys::failed`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedStack {

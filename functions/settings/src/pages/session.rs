@@ -1,5 +1,6 @@
 //! Who is signed in: the session's cookie, and what pages know of its key.
 
+use super::show::Moment;
 use crate::{
     access::{self, Caller},
     app::App,
@@ -7,8 +8,12 @@ use crate::{
     stacks,
 };
 use axum::http::{HeaderMap, HeaderValue, header};
+use gantry_domain::text::counted;
 use gantry_secrets::{SESSION_COOKIE, Session};
-use gantry_store::config::AdminKey;
+use gantry_store::{
+    config::{AdminKey, Role},
+    scheduler::GivenUp,
+};
 use secrecy::ExposeSecret as _;
 
 /// Somebody who is signed in, as pages need them.
@@ -18,11 +23,21 @@ pub(crate) struct Viewer {
     pub(super) form_token: String,
     /// How many runs need confirmation: at most 100.
     pub(super) unconfirmed: usize,
+    /// Messages that were given up, for those who can send them again.
+    pub(super) given_up: Option<GivenUpView>,
+}
+
+/// Messages that were given up.
+#[derive(Debug, Clone)]
+pub(super) struct GivenUpView {
+    /// `2 messages`.
+    pub(super) messages: String,
+    pub(super) since: Moment,
 }
 
 impl Viewer {
     /// Whoever has a session with this key.
-    pub(super) fn new(app: &App, key: AdminKey, session: &Session, unconfirmed: usize) -> Self {
+    pub(super) fn new(app: &App, key: AdminKey, session: &Session) -> Self {
         let caller = Caller {
             name: key.name,
             role: key.role,
@@ -30,7 +45,7 @@ impl Viewer {
             request: access::new_request(),
         };
         let form_token = session.form_token(&app.signer).expose_secret().to_owned();
-        Self { caller, form_token, unconfirmed }
+        Self { caller, form_token, unconfirmed: 0, given_up: None }
     }
 }
 
@@ -49,9 +64,14 @@ pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<Session> {
 /// Who is signed in; none when nobody is, or the key was deleted.
 pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<Viewer>, Refusal> {
     let Some(session) = session(app, headers) else { return Ok(None) };
-    let key = async { Ok(app.store.admin_key_by_digest(&session.key).await?) };
-    let (key, unconfirmed) = tokio::try_join!(key, stacks::unconfirmed(app))?;
-    Ok(key.map(|key| Viewer::new(app, key, &session, unconfirmed)))
+    let key = async { Ok(app.store.admin_key_and_given_up(&session.key).await?) };
+    let ((key, given_up), unconfirmed) = tokio::try_join!(key, stacks::unconfirmed(app))?;
+    let Some(key) = key else { return Ok(None) };
+    let given_up = given_up.filter(|_| key.role >= Role::Admin).map(|found| GivenUpView {
+        messages: counted(usize::try_from(found.count).unwrap_or(usize::MAX), "message"),
+        since: Moment::at(found.since, app.clock.now()),
+    });
+    Ok(Some(Viewer { unconfirmed, given_up, ..Viewer::new(app, key, &session) }))
 }
 
 /// A cookie that only this origin's requests carry, and no script reads.

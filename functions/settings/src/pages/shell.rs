@@ -2,7 +2,7 @@
 
 use super::{
     respond,
-    session::{Viewer, root_of, viewer},
+    session::{GivenUpView, Viewer, root_of, viewer},
     show::at_most,
     sign_in,
 };
@@ -42,6 +42,8 @@ pub(super) struct Who {
     pub(super) form_token: String,
     /// How many runs need confirmation; empty when none do.
     pub(super) unconfirmed: String,
+    /// Messages that were given up, for admins.
+    pub(super) given_up: Option<GivenUpView>,
 }
 
 impl Who {
@@ -54,6 +56,7 @@ impl Who {
                 0 => String::new(),
                 count => at_most(count),
             },
+            given_up: viewer.given_up.clone(),
         }
     }
 
@@ -73,6 +76,12 @@ impl Shell {
 
     pub(super) fn may_deploy(&self) -> bool {
         self.who.as_ref().is_some_and(Who::may_deploy)
+    }
+
+    /// Messages that were given up; none on the page that shows them.
+    pub(super) fn given_up(&self) -> Option<&GivenUpView> {
+        let who = self.who.as_ref().filter(|_| self.here != "operations")?;
+        who.given_up.as_ref()
     }
 
     /// The hidden field that every form carries.

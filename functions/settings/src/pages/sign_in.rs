@@ -204,7 +204,7 @@ async fn begin(
             go_to(&format!("{}{next}", if frame.root.is_empty() { "./" } else { &frame.root }))
         }
         Ok(typed) => {
-            let viewer = Viewer::new(app, key, &session, 0);
+            let viewer = Viewer::new(app, key, &session);
             let place = HandedBack::at(&app.sealer, &[&viewer.form_token, &next]);
             let kept = place.seal(AGAIN, typed.expose_secret(), now, SESSION_LASTS)?;
             let frame = Frame { viewer: Some(viewer), ..frame.clone() };

@@ -15,6 +15,7 @@ use gantry_store::{
     health::{Ended, Health},
     keys,
     runner::LogPiece,
+    scheduler::GivenUp,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -85,6 +86,42 @@ async fn a_key_signs_in_and_a_wrong_one_tells_nothing() {
     try_key(&w.admin).await.expect(429);
     w.hand.advance(Duration::from_secs(61));
     try_key(&w.admin).await.expect(303);
+}
+
+#[tokio::test]
+async fn every_page_tells_admins_of_messages_that_were_given_up() {
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Finished).await;
+    let of_run = format!("/runs/{}", run.id);
+    let deployer = w.key("deploy").await;
+    let admin = Browser::sign_in(&w, &w.admin).await;
+    let pages = [
+        ("/", ""),
+        ("/runs", ""),
+        ("/keys", ""),
+        ("/gitlab", ""),
+        ("/stacks/new", "../"),
+        ("/stacks/network", "../"),
+        (of_run.as_str(), "../"),
+    ];
+    let link = |root: &str| format!("<a href=\"{root}operations#dead\">View failed messages</a>");
+    for (page, root) in pages {
+        assert!(!admin.get(page).await.expect(200).text.contains(&link(root)), "{page}");
+    }
+    w.put(keys::given_up(), &GivenUp { count: 3, since: w.clock.now() }).await;
+    w.hand.advance(Duration::from_secs(2 * 60 * 60));
+    let deployer = Browser::sign_in(&w, &deployer).await;
+    for (page, root) in pages {
+        let text = admin.get(page).await.expect(200).text;
+        assert!(text.contains("<strong>3 messages failed</strong> (noticed <time"), "{text}");
+        assert!(text.contains(">2 h ago</time>)") && text.contains(&link(root)), "{text}");
+        // Who cannot send them again is not told.
+        assert!(!deployer.get(page).await.text.contains("messages failed"), "{page}");
+    }
+    // The page that shows them needs no banner.
+    let text = admin.get("/operations").await.expect(200).text;
+    assert!(text.contains("id=\"dead\"") && !text.contains("messages failed"), "{text}");
 }
 
 #[tokio::test]

@@ -6,10 +6,16 @@ use crate::{
 };
 use flate2::{Compression, write::GzEncoder};
 use gantry_domain::run::{Run, RunState, RunType, Uploaded};
+use gantry_objects::keys as objects;
 use gantry_queue::{Command, Message, StackMessage};
 use gantry_store::{keys, scheduler::CommandOutcome};
+use jiff::SignedDuration;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{self, File},
+    time::Duration,
+};
 
 const PREVIEWS: &str = "/api/v1/stacks/network/previews";
 
@@ -58,8 +64,23 @@ async fn put(w: &World, digest: &str, archive: &[u8]) -> Got {
 /// Where storage signs addresses, nothing looks at what is uploaded.
 async fn store(w: &World, archive: &[u8]) {
     let stack = w.stored_stack("network").await;
-    let key = gantry_objects::keys::upload(&stack.id, digest(archive));
+    let key = objects::upload(&stack.id, digest(archive));
     w.objects.put(&key, archive.to_vec().into()).await.unwrap();
+}
+
+/// An object of so many bytes, which take no room.
+fn make_file(w: &World, key: &str, size: u64) {
+    let path = w.folder.path().join("objects").join(key);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    File::create(path).unwrap().set_len(size).unwrap();
+    set_age(w, key, 0);
+}
+
+/// An object was written so many minutes ago.
+fn set_age(w: &World, key: &str, minutes: i64) {
+    let path = w.folder.path().join("objects").join(key);
+    let at = w.clock.now() - SignedDuration::from_mins(minutes);
+    File::options().write(true).open(path).unwrap().set_modified(at.into()).unwrap();
 }
 
 async fn start(w: &World, digest: &str) -> Got {
@@ -229,6 +250,12 @@ async fn a_folder_that_is_too_large_is_refused_with_what_to_do() {
     store(&w, &zeros).await;
     let got = start(&w, &digest(&zeros)).await.expect(422);
     assert!(got.detail().contains("at most 250 MB"), "{}", got.text);
+    // What storage took that looks at nothing.
+    let stack = w.stored_stack("network").await;
+    let key = objects::upload(&stack.id, digest(b"y"));
+    make_file(&w, &key, 50_000_001);
+    start(&w, &digest(b"y")).await.expect(413);
+    assert!(!w.objects.exists(&key).await.unwrap());
     let got = w.post(PREVIEWS, json!({ "digest": "X", "size": -1 })).await.expect(422);
     assert!(got.error("digest").contains("SHA-256") && got.error("size").len() > 5, "{}", got.text);
 }
@@ -281,4 +308,103 @@ async fn the_form_allows_it_and_forbids_it_again() {
     assert!(!box_of(&text) && text.contains("Allow previews of uploaded code"), "{text}");
     allow(&w, true).await;
     assert!(box_of(&browser.get("/stacks/network/edit").await.expect(200).text));
+}
+
+#[tokio::test]
+async fn an_archive_that_no_preview_needs_is_removed_when_the_next_comes() {
+    let w = allowing().await;
+    let stack = w.stored_stack("network").await;
+    let key = |name: &str| objects::upload(&stack.id, name);
+    let kept = async || -> Vec<String> {
+        let keys = w.objects.list(objects::UPLOADS).await.unwrap();
+        let names = ["ended", "open", "both", "again", "new", "old"].into_iter();
+        names.filter(|name| keys.contains(&key(name))).map(str::to_owned).collect()
+    };
+    let preview = async |name: &str, state: RunState| {
+        let run = w.run(&stack, &format!("{name} {state}"), state).await;
+        let upload = Some(Uploaded { digest: name.to_owned(), by: "ada".to_owned() });
+        w.save_run(&Run { run_type: RunType::Proposed, upload, ..run }).await;
+    };
+    for (name, minutes) in
+        [("ended", 20), ("open", 20), ("both", 20), ("again", 20), ("new", 20), ("old", 40)]
+    {
+        make_file(&w, &key(name), 1_000);
+        set_age(&w, &key(name), minutes);
+    }
+    for (name, state) in [
+        ("ended", RunState::Finished),
+        ("open", RunState::Queued),
+        ("both", RunState::Planning),
+        ("both", RunState::Stopped),
+        ("again", RunState::Failed),
+    ] {
+        preview(name, state).await;
+    }
+    // Uploaded once more, so that its next preview may be started soon.
+    set_age(&w, &key("again"), 0);
+    put(&w, &digest(&good()), &good()).await.expect(204);
+    assert_eq!(kept().await, ["open", "both", "again", "new"]);
+
+    w.hand.advance(Duration::from_secs(40 * 60));
+    let asked = json!({ "digest": digest(&good()), "size": 1 });
+    w.post(PREVIEWS, asked).await.expect(200);
+    assert_eq!(kept().await, ["open", "both"], "only what a preview executes or will");
+}
+
+#[tokio::test]
+async fn more_uploads_than_are_kept_are_refused_with_what_to_do() {
+    let w = allowing().await;
+    let stack = w.stored_stack("network").await;
+    let names: Vec<String> = (0..50).map(|number| format!("{number:064x}")).collect();
+    for name in &names {
+        make_file(&w, &objects::upload(&stack.id, name), 2_000_000);
+    }
+    let ask = async |digest: &str, size: u64| {
+        w.post(PREVIEWS, json!({ "digest": digest, "size": size })).await
+    };
+    let mine = digest(&good());
+    let got = ask(&mine, 12_000_000).await.expect(409);
+    assert_eq!(
+        got.detail(),
+        "50 uploads for the stack network (100.0 MB) are still needed for previews. At most 50 \
+         with 1 GB together are kept, and this one has 12.0 MB. Wait until one of these previews \
+         has ended, or stop one. An upload without a preview is removed after 30 minutes."
+    );
+    put(&w, &mine, &good()).await.expect(409);
+    // What is there already takes no more room.
+    ask(&names[7], 12_000_000).await.expect(200);
+    w.hand.advance(Duration::from_secs(30 * 60));
+    ask(&mine, 12_000_000).await.expect(200);
+    assert!(w.objects.list(objects::UPLOADS).await.unwrap().is_empty());
+
+    // By their size.
+    for name in &names[..20] {
+        make_file(&w, &objects::upload(&stack.id, name), 50_000_000);
+    }
+    let got = ask(&mine, 1).await.expect(409);
+    assert!(
+        got.detail().starts_with("20 uploads for the stack network (1000.0 MB)"),
+        "{}",
+        got.text
+    );
+    w.objects.delete(&objects::upload(&stack.id, &names[0])).await.unwrap();
+    ask(&mine, 50_000_000).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_uploads_of_all_stacks_together_have_a_limit() {
+    let w = allowing().await;
+    for stack in 0..5 {
+        for number in 0..20 {
+            let key = objects::upload(format!("other-{stack}"), format!("{number:064x}"));
+            make_file(&w, &key, 50_000_000);
+        }
+    }
+    let asked = json!({ "digest": digest(&good()), "size": 1 });
+    let got = w.post(PREVIEWS, asked.clone()).await.expect(409);
+    assert!(got.detail().starts_with("100 uploads for all stacks (5000.0 MB)"), "{}", got.text);
+    // As much is removed as there must be room.
+    w.hand.advance(Duration::from_secs(30 * 60));
+    w.post(PREVIEWS, asked).await.expect(200);
+    assert_eq!(w.objects.list(objects::UPLOADS).await.unwrap().len(), 80);
 }

@@ -49,6 +49,10 @@ impl DeadLetters for Recorder {
         Ok(Backlog { waiting: self.0.lock().unwrap().len() as u64, ..Backlog::default() })
     }
 
+    async fn count_dead_letters(&self, queue: QueueName) -> anyhow::Result<u64> {
+        Ok(self.dead_letters(queue).await?.len() as u64)
+    }
+
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
         let dead = self.1.lock().unwrap();
         Ok(dead.iter().filter(|(of, _)| *of == queue).map(|(_, letter)| letter.clone()).collect())
@@ -129,7 +133,8 @@ pub(crate) struct World {
     pub(crate) admin: String,
     router: Router,
     sent: Arc<Recorder>,
-    _folder: tempfile::TempDir,
+    /// Where the objects are.
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// An answer.
@@ -203,7 +208,6 @@ pub(crate) async fn world_with(options: Options) -> World {
         confinement: options.confinement,
     });
     let admin = admin.expose_secret().to_owned();
-    let _folder = folder;
     World {
         gitlab,
         bot,
@@ -217,7 +221,7 @@ pub(crate) async fn world_with(options: Options) -> World {
         admin,
         router,
         sent,
-        _folder,
+        folder,
     }
 }
 

@@ -129,6 +129,7 @@ async fn queues_take_order_refuse_and_give_back() {
     sqs.move_to_dead_letters(QueueName::Events, &again[0], "it always fails").await.unwrap();
     let dead = sqs.dead_letters(QueueName::Events).await.unwrap();
     assert_eq!(dead.len(), 1);
+    assert_eq!(sqs.count_dead_letters(QueueName::Events).await.unwrap(), 1);
     assert_eq!(dead[0].error.as_deref(), Some("it always fails"));
     assert_eq!(sqs.redrive(QueueName::Events).await.unwrap(), 1);
     assert_eq!(sqs.redrive(QueueName::Events).await.unwrap(), 0);
@@ -182,6 +183,10 @@ async fn objects_are_written_once_listed_signed_and_removed() {
     assert_eq!(objects.get("state/a/1").await.unwrap().unwrap(), "one");
     assert_eq!(objects.folders("state").await.unwrap(), ["a", "b"]);
     assert_eq!(objects.list("state/a").await.unwrap(), ["state/a/1"]);
+    let listed = objects.list_by_age("state").await.unwrap();
+    let mut sizes: Vec<_> = listed.iter().map(|one| (one.key.as_str(), one.size)).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [("state/a/1", 3), ("state/b/2", 3)]);
 
     // Larger than one part of an upload.
     let mut writing = objects.begin("source/large").await.unwrap();

@@ -161,6 +161,8 @@ async fn dead_letters_are_listed_and_sent_again() {
 
     let dead = queues.dead_letters(Q).await.unwrap();
     assert_eq!(dead.len(), 2, "moved twice is there once");
+    assert_eq!(queues.count_dead_letters(Q).await.unwrap(), 2);
+    assert_eq!(queues.count_dead_letters(QueueName::Later).await.unwrap(), 0);
     assert_eq!(dead[0].kind, Some("stack_due"));
     assert_eq!(dead[0].error.as_deref(), Some("it is still broken"));
     assert_eq!(dead[0].group.as_deref(), Some("stack:a"));

@@ -6,7 +6,9 @@ use aws_sdk_sqs::{
     config::{BehaviorVersion, Region},
 };
 use aws_smithy_http_client::test_util::infallible_client_fn;
-use gantry_queue::{Outgoing, QueueName, QueueUrls, Received, SendError, Sqs, Transport};
+use gantry_queue::{
+    DeadLetters as _, Outgoing, QueueName, QueueUrls, Received, SendError, Sqs, Transport,
+};
 use http::{Request, Response};
 use serde_json::{Value, json};
 use std::{
@@ -215,6 +217,23 @@ async fn a_dead_letter_has_its_error_with_it() {
     assert_eq!(body["MessageDeduplicationId"], "m-1");
     let text = body["MessageAttributes"]["error"]["StringValue"].as_str().unwrap();
     assert!(text.starts_with("line one line two x") && text.len() == 1000, "{text}");
+}
+
+#[tokio::test]
+async fn dead_letters_are_counted_with_those_that_somebody_looks_at() {
+    let (sqs, requests) = sqs(|_, _| {
+        let counts = json!({
+            "ApproximateNumberOfMessages": "4",
+            "ApproximateNumberOfMessagesNotVisible": "3",
+            "ApproximateNumberOfMessagesDelayed": "0",
+        });
+        (200, json!({ "Attributes": counts }))
+    });
+    assert_eq!(sqs.count_dead_letters(QueueName::Events).await.unwrap(), 7);
+    let requests = requests.lock().unwrap();
+    let [(operation, body)] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(operation, "GetQueueAttributes");
+    assert_eq!(body["QueueUrl"], "http://sqs.test/123456789012/gantry-events-dead.fifo");
 }
 
 #[test]

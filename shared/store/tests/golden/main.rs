@@ -28,9 +28,9 @@ use gantry_store::{
     },
     scheduler::{
         BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing, DecisionRecord,
-        FailedStack, FetchedSource, Heard, ListedRun, MergeRequestRecord, Once, ProjectPath,
-        ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry, SlotLimit,
-        StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
+        FailedStack, FetchedSource, GivenUp, Heard, ListedRun, MergeRequestRecord, Once,
+        ProjectPath, ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry,
+        SlotLimit, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
     },
 };
 use std::{collections::BTreeSet, fs, path::Path};
@@ -94,6 +94,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<SlotLimit>("room-limit");
     golden.check::<BlockedStack>("blocked-stack");
     golden.check::<FailedStack>("failed-stack");
+    golden.check::<GivenUp>("given-up");
     golden.check::<StartedBuild>("started-build");
     golden.check::<FetchedSource>("fetched-source");
     golden.check::<Heard>("heard");

@@ -18,26 +18,14 @@ const AT_ONCE: usize = 500;
 #[async_trait]
 impl DeadLetters for Sqs {
     async fn backlog(&self, queue: QueueName) -> anyhow::Result<Backlog> {
-        let [waiting, handled, delayed] = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        ];
-        let asked = self.client.get_queue_attributes().queue_url(self.urls.get(queue)?);
-        let asked = [&waiting, &handled, &delayed]
-            .into_iter()
-            .fold(asked, |asked, name| asked.attribute_names(name.clone()));
-        let answer = asked.send().await.map_err(|error| anyhow::anyhow!(describe(&error)))?;
-        let number = |name: &QueueAttributeName| -> u64 {
-            let found = answer.attributes().and_then(|all| all.get(name));
-            found.and_then(|number| number.parse().ok()).unwrap_or_default()
-        };
-        Ok(Backlog {
-            waiting: number(&waiting),
-            in_flight: number(&handled) + number(&delayed),
-            failing: None,
-            oldest: None,
-        })
+        let [waiting, handled, delayed] = self.numbers(self.urls.get(queue)?).await?;
+        Ok(Backlog { waiting, in_flight: handled + delayed, failing: None, oldest: None })
+    }
+
+    async fn count_dead_letters(&self, queue: QueueName) -> anyhow::Result<u64> {
+        let url = self.urls.dead_letters(queue)?;
+        // Those that somebody looks at are not visible for a moment.
+        Ok(self.numbers(&url).await?.iter().sum())
     }
 
     async fn dead_letters(&self, queue: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
@@ -83,6 +71,23 @@ impl DeadLetters for Sqs {
 }
 
 impl Sqs {
+    /// How many messages are in the queue at an address: visible, received, delayed.
+    async fn numbers(&self, url: &str) -> anyhow::Result<[u64; 3]> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let asked = self.client.get_queue_attributes().queue_url(url);
+        let asked = names.iter().fold(asked, |asked, name| asked.attribute_names(name.clone()));
+        let answer = asked.send().await.map_err(|error| anyhow::anyhow!(describe(&error)))?;
+        let number = |name: QueueAttributeName| -> u64 {
+            let found = answer.attributes().and_then(|all| all.get(&name));
+            found.and_then(|number| number.parse().ok()).unwrap_or_default()
+        };
+        Ok(names.map(number))
+    }
+
     /// Some dead letters, invisible to others for a while. None is none.
     async fn take_dead(&self, url: &str) -> anyhow::Result<Vec<SqsMessage>> {
         let answer = self
