@@ -47,9 +47,9 @@ impl Health {
             let over = self.broken.map(|reason| Ended { reason, since: self.since, at: now });
             return Self { since: Some(now), ended: over.or(self.ended), ..Self::default() };
         };
-        // Trouble that is said in other words is the same trouble, but for what somebody must do.
-        let is_same = self.broken.is_some()
-            && (self.token_rejected, self.rate_limited) == (token_rejected, rate_limited);
+        // Trouble that is said in other words, or is a limit meanwhile, is the same trouble, but for
+        // what somebody must do.
+        let is_same = self.broken.is_some() && self.token_rejected == token_rejected;
         let since = self.since.filter(|_| is_same).or(Some(now));
         Self { broken: Some(reason), token_rejected, rate_limited, since, ended: self.ended }
     }
@@ -98,6 +98,10 @@ mod tests {
         assert_eq!(health.since, Some(at(2)));
         let health = health.after(outage("429", true), at(3));
         assert_eq!((health.since, health.rate_limited), (Some(at(3)), true));
+        let health = health.after(outage("503", false), at(4));
+        assert_eq!((health.since, health.rate_limited), (Some(at(3)), false), "it goes on");
+        let health = health.after(outage("429", true), at(4));
+        assert_eq!(health.since, Some(at(3)));
         assert_eq!(health.ended, None, "GitLab did not work in between");
         let health = health.after(None, at(4));
         assert_eq!(
