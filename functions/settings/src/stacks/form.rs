@@ -489,7 +489,7 @@ mod tests {
                 {"name": "E", "value": "x", "secret": true, "runs": "some"},
             ],
             "hooks": {"before_all": [], "after_plan": ["", "true"]},
-        })), @r#"
+        })), @"
         allow_forks[0] Must be a project's path or ID, or a namespace; patterns are not supported
         autodeploy Must be true or false, not a string
         branch Not a valid branch name; patterns are not supported
@@ -505,7 +505,7 @@ mod tests {
         project Must be a path like group/project, or a project ID
         project_globs[0] Not a valid glob: unclosed character class; missing ']'
         project_globs[1] Globs are relative to the repository's root and cannot start with /. Use b instead.
-        project_root The project root must be a folder inside the repository, such as "infra/network", without ".."
+        project_root The project root must be a folder inside the repository, such as infra/network, without ..
         provider Must be gitlab or git
         slug not a valid slug: use 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
         timeouts.apply Must be between 1 minute and 7 hours, not 30 seconds
@@ -515,9 +515,9 @@ mod tests {
         tool Must be terraform or opentofu
         tool_version Must be a released version, such as 1.9.8
         tracked_queue Must be every or latest
-        var_files[0] A variable file must be a file inside the repository, given by its path from the project root, such as "prod.tfvars" or "../common.tfvars"
-        var_files[1] A variable file must be a file inside the repository, given by its path from the project root, such as "prod.tfvars" or "../common.tfvars"
-        var_files[2] A variable file must be a file inside the repository, given by its path from the project root, such as "prod.tfvars" or "../common.tfvars"
+        var_files[0] A variable file must be a file inside the repository, given by its path from the project root, such as prod.tfvars or ../common.tfvars
+        var_files[1] A variable file must be a file inside the repository, given by its path from the project root, such as prod.tfvars or ../common.tfvars
+        var_files[2] A variable file must be a file inside the repository, given by its path from the project root, such as prod.tfvars or ../common.tfvars
         variables[0].name Use only letters, digits and _, and do not start with a digit; after TF_VAR_, any valid name of a Terraform variable
         variables[1].name GANTRY_RUN_ID is set by Gantry or would change what a run executes
         variables[2].name TF_HTTP_ADDRESS is set by Gantry or would change what a run executes
@@ -527,7 +527,7 @@ mod tests {
         variables[7].name C is defined twice
         variables[8].value Enter a value.
         variables[9].runs Must be all or tracked
-        "#);
+        ");
     }
 
     #[test]

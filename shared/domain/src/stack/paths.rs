@@ -3,8 +3,7 @@
 /// Why a project root cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "The project root must be a folder inside the repository, such as \"infra/network\", without \
-     \"..\""
+    "The project root must be a folder inside the repository, such as infra/network, without .."
 )]
 pub struct InvalidRoot;
 
@@ -27,7 +26,7 @@ pub fn normalize_root(root: &str) -> Result<String, InvalidRoot> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "A variable file must be a file inside the repository, given by its path from the project \
-     root, such as \"prod.tfvars\" or \"../common.tfvars\""
+     root, such as prod.tfvars or ../common.tfvars"
 )]
 pub struct InvalidVarFile;
 
