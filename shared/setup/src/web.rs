@@ -22,7 +22,9 @@ use tokio::time::Instant;
 /// How long an answer may take. API Gateway waits for 30 s, and the functions live for 29.
 const ANSWER: Duration = Duration::from_secs(28);
 
-/// What SQLite says of a full disk, and the system. By the time an error is here it is only text.
+/// What SQLite says of a full disk, and the system. By the time an error is here it is only text:
+/// of the table, the objects, the queues or the secrets, which only on one machine lie on a disk.
+/// What GitLab says never comes here.
 const FULL: [&str; 3] =
     ["database or disk is full", "No space left on device", "Disk quota exceeded"];
 
