@@ -42,7 +42,7 @@ impl Held {
     /// When it cannot be made, or another process holds it.
     pub fn new(data: &Path, runs_have_user: bool) -> anyhow::Result<Self> {
         let passage = if runs_have_user { 0o711 } else { 0o700 };
-        make_for(data, passage)?;
+        make_for(data, passage, data)?;
         let file = data.join(LOCK);
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -76,7 +76,7 @@ impl Held {
     pub fn prepare(&self) -> anyhow::Result<u64> {
         let Self { data, passage, .. } = self;
         let runners = data.join(RUNNERS);
-        make_for(&runners, *passage)?;
+        make_for(&runners, *passage, data)?;
         let closed = (|| {
             let mut closed = 0;
             for path in self.entries().map_err(|error| why(error, data, data))? {
@@ -120,9 +120,10 @@ impl Held {
     }
 }
 
-fn make_for(folder: &Path, mode: u32) -> anyhow::Result<()> {
+/// Makes `data`, or a folder in it.
+fn make_for(folder: &Path, mode: u32, data: &Path) -> anyhow::Result<()> {
     make(folder, mode)
-        .map_err(|error| why(error, folder, folder))
+        .map_err(|error| why(error, folder, data))
         .with_context(|| format!("the folder {} cannot be created", folder.display()))
 }
 
@@ -273,6 +274,7 @@ mod tests {
         let told = format!("{shown} belongs to {owner}, and Gantry runs as 4000000000: ");
         let todo = format!("chown -R 4000000000 {shown}");
         assert_eq!(said(denied, &lock, data), format!("{told}{todo}"));
+        assert_eq!(said(denied, &data.join(RUNNERS), data), format!("{told}{todo}"));
         let todo = "choose another folder with GANTRY_DATA_DIR";
         assert_eq!(said(denied, &gone, &gone), format!("{told}{todo}"));
         let expected = format!("{shown} is on a file system that is mounted read-only");
