@@ -440,6 +440,8 @@ pub(crate) async fn ends_line(app: &App, run: &RunId, cursor: &str) -> Answer<bo
 pub(crate) enum Section {
     Init,
     Plan,
+    /// The apply of a confirmed plan has an init of its own.
+    ApplyInit,
     Apply,
     Destroy,
 }
@@ -450,6 +452,7 @@ impl Section {
         match self {
             Self::Init => "init",
             Self::Plan => "plan",
+            Self::ApplyInit => "apply_init",
             Self::Apply => "apply",
             Self::Destroy => "destroy",
         }
@@ -460,24 +463,27 @@ impl Section {
         match self {
             Self::Init => "Init",
             Self::Plan => "Plan",
+            Self::ApplyInit => "Init for the apply",
             Self::Apply => "Apply",
             Self::Destroy => "Destroy",
         }
     }
 
-    /// The section of what runs in a state.
-    pub(crate) fn of(state: RunState) -> Option<Self> {
-        Some(match state {
-            RunState::Initializing => Self::Init,
-            RunState::Planning => Self::Plan,
-            RunState::Applying => Self::Apply,
-            RunState::Destroying => Self::Destroy,
-            _ => return None,
-        })
+    /// The sections of what runs in a state, in the order in which they begin.
+    pub(crate) fn of(state: RunState, phase: Phase) -> &'static [Self] {
+        match (state, phase) {
+            (RunState::Initializing, _) => &[Self::Init],
+            (RunState::Planning, _) => &[Self::Plan],
+            (RunState::Applying, Phase::Plan) => &[Self::Apply],
+            (RunState::Applying, Phase::Apply) => &[Self::ApplyInit, Self::Apply],
+            (RunState::Destroying, _) => &[Self::Destroy],
+            _ => &[],
+        }
     }
 
-    /// The section that a line begins: the runner's own, before it starts a command of the tool.
-    pub(crate) fn begun_by(line: &str) -> Option<Self> {
+    /// The section that a line of a phase begins: the runner's own, before it starts a command of
+    /// the tool.
+    pub(crate) fn begun_by(line: &str, phase: Phase) -> Option<Self> {
         // Most lines are told from it by one look.
         if !line.contains(" $ ") {
             return None;
@@ -488,6 +494,7 @@ impl Section {
             return None;
         }
         Some(match words.next()? {
+            "init" if phase == Phase::Apply => Self::ApplyInit,
             "init" => Self::Init,
             "plan" if words.any(|word| word == "-destroy") => Self::Destroy,
             "plan" => Self::Plan,
@@ -517,11 +524,13 @@ enum Wanted {
 }
 
 impl Wanted {
-    /// Where it is in a line.
-    fn is_at(&self, line: &str) -> Option<usize> {
+    /// Where it is in a line of a phase.
+    fn is_at(&self, line: &str, phase: Phase) -> Option<usize> {
         match self {
             Self::Text(text) => line.to_lowercase().find(text),
-            Self::Section(section) => (Section::begun_by(line) == Some(*section)).then_some(0),
+            Self::Section(section) => {
+                (Section::begun_by(line, phase) == Some(*section)).then_some(0)
+            }
         }
     }
 }
@@ -625,7 +634,7 @@ impl Search {
     fn look(&mut self, run: &RunId) {
         let Some((place, phase)) = self.begin.filter(|_| !self.is_found) else { return };
         let line = text::clean(&self.line);
-        let Some(at) = self.wanted.is_at(&line) else { return };
+        let Some(at) = self.wanted.is_at(&line, phase) else { return };
         self.is_found = true;
         let at = line.get(..at).map_or(0, |before| before.chars().count());
         let from = at.saturating_sub(SHOWN_BEFORE);
@@ -663,13 +672,18 @@ mod tests {
 
     #[test]
     fn a_command_of_the_tool_begins_a_section() {
-        let begun = |line: &str| Section::begun_by(&format!("\u{1b}[36mgantry:\u{1b}[0m {line}\n"));
+        let of_phase = |line: &str, phase| {
+            Section::begun_by(&format!("\u{1b}[36mgantry:\u{1b}[0m {line}\n"), phase)
+        };
+        let begun = |line: &str| of_phase(line, Phase::Plan);
         assert_eq!(begun("$ terraform init -input=false"), Some(Section::Init));
+        let init = of_phase("$ terraform init -input=false", Phase::Apply);
+        assert_eq!(init, Some(Section::ApplyInit));
         assert_eq!(begun("$ tofu plan -out=plan"), Some(Section::Plan));
         assert_eq!(begun("$ tofu apply -input=false plan"), Some(Section::Apply));
         assert_eq!(begun("$ tofu plan -input=false -destroy -out=x"), Some(Section::Destroy));
         assert_eq!(begun("$ terraform show plan"), None);
         assert_eq!(begun("before_plan: echo $ terraform plan"), None);
-        assert_eq!(Section::begun_by("$ terraform plan"), None);
+        assert_eq!(Section::begun_by("$ terraform plan", Phase::Plan), None);
     }
 }

@@ -369,8 +369,8 @@ async fn the_parts_of_a_log_are_found_by_their_names() {
     put_pieces(&w, &run, 2, &init, 5_000).await;
     let page = browser.get(&address).await.expect(200).text;
     let title = "Init for the apply";
-    assert!(page.contains(&format!("href=\"#log-init-2\">{title}</a>")), "{page}");
-    assert!(page.contains(&format!("id=\"log-init-2\">{title}</span>")), "{page}");
+    assert!(page.contains(&format!("href=\"#log-apply_init-2\">{title}</a>")), "{page}");
+    assert!(page.contains(&format!("id=\"log-apply_init-2\">{title}</span>")), "{page}");
     let run = w.run(&stack, "b", RunState::Unconfirmed).await;
     let run = Run { history: [RunState::Initializing, RunState::Planning].map(step).into(), ..run };
     w.save_run(&run).await;
@@ -385,6 +385,16 @@ async fn the_parts_of_a_log_are_found_by_their_names() {
     let none = browser.get(&format!("{address}?section=apply")).await.expect(200).text;
     assert!(none.contains("The log has no section Apply yet."), "{none}");
     browser.get(&format!("{address}?section=x")).await.expect(422);
+
+    let states = [RunState::Initializing, RunState::Planning, RunState::Applying];
+    let run = Run { history: states.map(step).into(), phase: Phase::Apply, ..run };
+    w.save_run(&run).await;
+    put_pieces(&w, &run, 2, &format!("{init}{rest}"), 5_000).await;
+    let page = browser.get(&address).await.expect(200).text;
+    assert!(page.contains(&format!("?section=apply_init#at\">{title}</a>")), "{page}");
+    let there = browser.get(&format!("{address}?section=apply_init")).await.expect(200).text;
+    assert!(marked(&there).ends_with("$ terraform init -input=false"), "{}", marked(&there));
+    assert!(there.contains(&format!("id=\"log-apply_init-2\">{title}</span>")), "{there}");
 }
 
 #[tokio::test]

@@ -30,16 +30,7 @@ impl Line {
 
     /// The section that it begins.
     pub(super) fn section(&self) -> Option<Section> {
-        Section::begun_by(&self.text).filter(|_| self.begins)
-    }
-
-    /// What people call a section that it begins: the apply of a confirmed plan has an init of its
-    /// own.
-    fn title(&self, section: Section) -> &'static str {
-        match (section, self.phase) {
-            (Section::Init, Phase::Apply) => "Init for the apply",
-            _ => section.title(),
-        }
+        Section::begun_by(&self.text, self.phase).filter(|_| self.begins)
     }
 }
 
@@ -121,7 +112,7 @@ fn heading(section: Section, line: &Line) -> String {
     format!(
         "<span class=\"section\" role=\"heading\" aria-level=\"3\" id=\"{}\">{}</span>",
         anchor(section, line.place),
-        line.title(section)
+        section.title()
     )
 }
 
@@ -133,5 +124,5 @@ fn anchor(section: Section, place: LogPlace) -> String {
 /// The headings among lines, with where they are on the page.
 pub(super) fn headings(lines: &[Line]) -> Vec<(&'static str, String)> {
     let headings = lines.iter().filter_map(|line| Some((line.section()?, line)));
-    headings.map(|(section, line)| (line.title(section), anchor(section, line.place))).collect()
+    headings.map(|(section, line)| (section.title(), anchor(section, line.place))).collect()
 }

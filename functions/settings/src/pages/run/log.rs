@@ -191,9 +191,9 @@ fn sections(
         return all.map(|(title, anchor)| (title, format!("#{anchor}"))).collect();
     }
     let mut sections: Vec<Section> = Vec::new();
-    for section in run.history.iter().filter_map(|step| Section::of(step.state)) {
-        if !sections.contains(&section) {
-            sections.push(section);
+    for section in run.history.iter().flat_map(|step| Section::of(step.state, run.phase)) {
+        if !sections.contains(section) {
+            sections.push(*section);
         }
     }
     let link = drawing.link.replace("&amp;", "&");
