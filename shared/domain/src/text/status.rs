@@ -288,6 +288,17 @@ pub fn of_waiting_gate(runs: &[&RunView], stacks_touched: usize) -> Status {
     Status::new(CommitState::Pending, description)
 }
 
+/// What is still waited for among these runs, where the text may change on the way.
+pub fn still_waiting(runs: &[&RunView]) -> String {
+    let runs = told(runs);
+    let all = counted(runs.len(), noun(&runs));
+    match runs.iter().filter(|run| !run.state.is_final()).count() {
+        // A module's run may end after its tests.
+        open if open == 0 || open == runs.len() => format!("Waiting for {all}"),
+        open => format!("Waiting for {} of {all}", grouped(open)),
+    }
+}
+
 fn sum(runs: &[&RunView]) -> Delta {
     runs.iter().filter_map(|run| run.delta).fold(Delta::default(), Delta::plus)
 }
@@ -653,6 +664,14 @@ mod tests {
         assert_eq!(of_waiting_gate(&[&preview], 0).description, "Waiting for 1 stack");
         let test = view(RunType::Test, RunState::Queued);
         assert_eq!(of_waiting_gate(&[&test], 3).description, "Waiting for 1 test");
+    }
+
+    #[test]
+    fn what_has_ended_is_waited_for_no_more() {
+        let (ended, open) =
+            (view(RunType::Proposed, RunState::Failed), view(RunType::Proposed, RunState::Queued));
+        assert_eq!(still_waiting(&[&open, &open]), "Waiting for 2 stacks");
+        assert_eq!(still_waiting(&[&open, &ended, &open]), "Waiting for 2 of 3 stacks");
     }
 
     proptest! {

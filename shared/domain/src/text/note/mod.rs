@@ -10,7 +10,7 @@ use super::{
     counted, cut, grouped,
     markdown::{code_cell, inline_code, link, plain, table_cell},
     more,
-    status::{CommitState, RunView, failed_of_gate, of_gate, of_run},
+    status::{CommitState, RunView, failed_of_gate, of_gate, of_run, still_waiting},
 };
 use crate::{
     CommitSha, MergeRequestIid, ProjectId,
@@ -208,15 +208,16 @@ fn newest<'a>(started: &[&'a NoteStack]) -> Vec<&'a NoteStack> {
 fn headline(stacks: &[&NoteStack]) -> String {
     let runs: Vec<&RunView> = stacks.iter().map(|stack| &stack.run).collect();
     let gate = of_gate(&runs);
-    let mut said = vec![plain(&gate.description)];
+    let is_open = gate.state == CommitState::Pending;
+    let mut said = vec![plain(&if is_open { still_waiting(&runs) } else { gate.description })];
     let failed: Vec<&str> =
         failed_of_gate(&runs).into_iter().map(|run| run.name.as_str()).collect();
-    if gate.state == CommitState::Pending && !failed.is_empty() {
+    if is_open && !failed.is_empty() {
         let names = format!("{} failed: {}", grouped(failed.len()), failed.join(", "));
         said.push(plain(&cut(&names, RESULT_CHARS)));
     }
     // One that has ended says itself how many checks failed.
-    let counted_here = stacks.iter().filter(|_| gate.state == CommitState::Pending);
+    let counted_here = stacks.iter().filter(|_| is_open);
     let checks: usize = counted_here.map(|stack| failed_checks(stack)).sum();
     if checks > 0 {
         said.push(format!("{} failed", counted(checks, "check")));

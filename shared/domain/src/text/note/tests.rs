@@ -141,7 +141,7 @@ fn what_people_should_know_of_a_plan_is_told() {
 fn an_open_merge_request() {
     insta::assert_snapshot!(render(&story()).replace('\u{200b}', "¦"), @r#"
     <!-- gantry:i7:12:34 -->
-    ### Gantry: Waiting for 5 stacks · 1 failed: database
+    ### Gantry: Waiting for 1 of 5 stacks · 1 failed: database
 
     Plan for commit 01234567, 2 commits behind `main` at the time.
 
@@ -225,7 +225,7 @@ fn after_the_merge_and_after_closing() {
     merged.tracked = vec![tracked("network", RunState::Unconfirmed), done, failed];
     insta::assert_snapshot!(render(&merged), @r#"
     <!-- gantry:i7:12:34 -->
-    ### Gantry: Waiting for 3 stacks · 1 failed: db · 1 check failed
+    ### Gantry: Waiting for 1 of 3 stacks · 1 failed: db · 1 check failed
 
     Plan for commit 01234567, 2 commits behind `main` at the time.
 
@@ -397,7 +397,7 @@ fn a_check_that_failed_is_told_where_the_change_is_not() {
     assert!(note.contains("✅ Passed |"), "{note}");
     input.stacks.push(stack("edge", RunState::Planning));
     let note = render(&input);
-    assert!(note.contains("Waiting for 3 runs · 1 check failed\n"), "{note}");
+    assert!(note.contains("Waiting for 1 of 3 runs · 1 check failed\n"), "{note}");
     (input.state, input.tracked) = (MergeRequestState::Merged, vec![clean]);
     let note = render(&input);
     assert!(note.contains("1 stack: no changes · 2 checks failed\n"), "{note}");
