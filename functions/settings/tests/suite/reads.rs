@@ -9,7 +9,7 @@ use gantry_domain::{
     EventId,
     event::{EventRecord, EventSource},
     plan::{Change, Delta, Warning},
-    run::{Ending, Interest, Position, Run, RunState},
+    run::{Ending, Interest, Position, Run, RunState, RunType},
     source::SourceWaits,
 };
 use gantry_store::{keys, scheduler::DecisionRecord};
@@ -141,8 +141,13 @@ async fn what_the_tool_warned_of_is_on_the_page_and_counted() {
     let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
     assert!(page.contains("<summary>2 warnings while applying</summary>"), "{page}");
     assert!(page.contains("Old region (2×), on main.tf line 4"), "{page}");
+    // A preview applies nothing.
+    run.run_type = RunType::Proposed;
+    w.save_run(&run).await;
+    let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
+    assert!(page.contains("<summary>2 warnings</summary>"), "{page}");
     // Where there is no plan, it is what came before it failed.
-    run.delta = None;
+    (run.run_type, run.delta) = (RunType::Tracked, None);
     w.save_run(&run).await;
     let page = browser.get(&format!("/runs/{}", run.id)).await.expect(200).text;
     assert!(page.contains("<summary>2 warnings</summary>"), "{page}");

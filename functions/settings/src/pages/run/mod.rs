@@ -416,9 +416,9 @@ fn warned_of(run: &Run) -> Option<String> {
     let count = Some(warned(&run.warnings) as usize).filter(|count| *count > 0)?;
     let count = text::counted(count, "warning");
     Some(match run.run_type {
-        _ if run.delta.is_none() => count,
-        RunType::Test => format!("{count} after the plan"),
-        _ => format!("{count} while applying"),
+        RunType::Tracked if run.delta.is_some() => format!("{count} while applying"),
+        RunType::Test if run.delta.is_some() => format!("{count} after the plan"),
+        _ => count,
     })
 }
 
