@@ -269,7 +269,7 @@ fn prune(all: &Path, aside: &Path, largest: u64, most: usize) -> io::Result<()> 
             copies.push((given, bytes.unwrap_or(0u64), copy.path()));
         }
         if is_empty {
-            // Who is about to use it makes it again.
+            // A run that is about to put a copy there does not keep it.
             let _as_far_as_it_goes = fs::remove_dir(place.path());
         }
     }
