@@ -32,8 +32,8 @@ const CI_MAY_TAKE: SignedDuration = SignedDuration::from_secs(15);
 const RECENT: SignedDuration = SignedDuration::from_secs(4);
 /// So many posts of stacks are remembered together. That ends are being posted is remembered before:
 /// of those that nobody remembers, because the process ended, the ends are looked up, and GitLab
-/// refuses all others as being there. That the gate waits is remembered at once: what follows may be
-/// its end.
+/// refuses all others as being there. That the gate waits is remembered before anything follows, which
+/// may be its end. The last post is remembered with all that the look has found.
 const TOGETHER: usize = 10;
 /// After the first post, the pipelines of a project with CI of its own are looked up again: one
 /// that came later gets the present state too.
@@ -182,13 +182,15 @@ impl Work {
             memory.value.unsure = true;
             self.remember(&mut memory).await?;
         }
+        let last = posts.len().saturating_sub(1);
         for (count, post) in posts.into_iter().enumerate() {
             if closed.contains(&post.pipeline) {
                 continue;
             }
             let is_begun_gate = post.run.is_none() && !post.state.is_final();
             let posted = self.post(connected, project, &post, &mut there, &mut memory).await;
-            if posted.is_err() || is_begun_gate || count % TOGETHER == TOGETHER - 1 {
+            let is_time = is_begun_gate || count % TOGETHER == TOGETHER - 1;
+            if posted.is_err() || is_time && count < last {
                 self.remember(&mut memory).await?;
             }
             let Some(error) = posted? else { continue };
