@@ -19,9 +19,15 @@ use gantry_objects::Objects;
 use gantry_queue::{Context, Failure, FeedbackMessage, Handler, Message, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::Clock;
-use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, keys};
+use gantry_store::{
+    Expect, Outcome, Store, Stored, Write,
+    feedback::{Known, Published},
+    keys,
+};
 use jiff::{SignedDuration, Timestamp};
+use links::Visibility;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 
 /// What the publisher works with.
@@ -49,12 +55,13 @@ pub struct Deps {
 #[derive(Clone)]
 pub struct Publisher {
     deps: Deps,
+    visibility: Visibility,
 }
 
 impl Publisher {
     /// A publisher.
     pub fn new(deps: Deps) -> Self {
-        Self { deps }
+        Self { deps, visibility: Visibility::default() }
     }
 }
 
@@ -78,16 +85,17 @@ impl Handler for Publisher {
         let sender = self.deps.sender.following(context.hops);
         let was_interrupted = context.receive_count > 1;
         let deps = Deps { sender, ..self.deps.clone() };
-        let work = Work { deps, target, was_interrupted };
-        let mut counters = work.deps.store.counters(&work.target).await?;
+        let visibility = Arc::clone(&self.visibility);
+        let work = Work { deps, target, was_interrupted, visibility };
+        let mut known = work.deps.store.known_feedback(&work.target).await?;
         // An earlier nudge has shown it already. Whoever was interrupted may have shown this one, and
         // begun with what changed meanwhile, for which no other nudge is on its way.
-        if counters.has_done(message.number()) && !work.was_interrupted {
+        if known.counters.has_done(message.number()) && !work.was_interrupted {
             return Ok(());
         }
         for _ in 0..ROUNDS {
-            let want = counters.want;
-            let done = match work.bring_up_to_date(&message).await {
+            let Known { counters, memory } = known;
+            let done = match work.bring_up_to_date(&message, memory).await {
                 Ok(done) => done,
                 // Not even reading is allowed, or the whole project is not shown.
                 Err(Trouble::Gitlab(error)) if error.is_refusal() => {
@@ -95,7 +103,7 @@ impl Handler for Publisher {
                 }
                 Err(trouble) => return work.wait_for_gitlab(&message, trouble).await,
             };
-            let now = work.deps.clock.now();
+            let (now, want) = (work.deps.clock.now(), counters.want);
             // What was refused is asked again by and by: the sweep and comparisons see to it.
             work.deps.store.note_refusal(&work.target, counters, done.refused, now).await?;
             if work.deps.store.published(&work.target, want, now).await? == Published::UpToDate {
@@ -104,7 +112,7 @@ impl Handler for Publisher {
             if done.runs > MANY_RUNS {
                 return work.nudge_later(&message, BETWEEN_LARGE_LOOKS).await;
             }
-            counters = work.deps.store.counters(&work.target).await?;
+            known = work.deps.store.known_feedback(&work.target).await?;
         }
         work.nudge_later(&message, Duration::from_secs(1)).await
     }
@@ -153,20 +161,26 @@ pub(crate) struct Work {
     pub(crate) target: String,
     /// It was begun before, and GitLab may know more than what is remembered.
     pub(crate) was_interrupted: bool,
+    pub(crate) visibility: Visibility,
 }
 
 impl Work {
-    async fn bring_up_to_date(&self, message: &FeedbackMessage) -> Result<Done, Trouble> {
+    /// `memory` is what was remembered of the target.
+    async fn bring_up_to_date(
+        &self,
+        message: &FeedbackMessage,
+        memory: Option<Stored<Value>>,
+    ) -> Result<Done, Trouble> {
         let connected = self.deps.gitlab.connected().await.map_err(Trouble::NotConnected)?;
         let done = match message {
             FeedbackMessage::Status { project, commit, .. } => {
-                self.publish_statuses(&connected, *project, commit).await
+                self.publish_statuses(&connected, *project, commit, Memory::of(memory)?).await
             }
             FeedbackMessage::Note { project, iid, .. } => {
-                self.publish_note(&connected, *project, *iid).await
+                self.publish_note(&connected, *project, *iid, Memory::of(memory)?).await
             }
             FeedbackMessage::Environment { stack, .. } => {
-                self.publish_environment(&connected, stack).await
+                self.publish_environment(&connected, stack, Memory::of(memory)?).await
             }
         };
         let health = match &done {
@@ -230,17 +244,6 @@ impl Work {
         Ok(())
     }
 
-    /// What was remembered of the target.
-    pub(crate) async fn memory<T: DeserializeOwned + Default>(&self) -> Result<Memory<T>, Trouble> {
-        let key = keys::feedback_memory(&self.target);
-        Ok(match self.deps.store.get::<T>(&key).await? {
-            Some(Stored { version, value, .. }) => {
-                Memory { expect: Expect::Version(version), value }
-            }
-            None => Memory { expect: Expect::Absent, value: T::default() },
-        })
-    }
-
     /// Writes down what was done.
     pub(crate) async fn remember<T: Serialize>(
         &self,
@@ -266,6 +269,15 @@ impl Work {
 pub(crate) struct Memory<T> {
     expect: Expect,
     pub(crate) value: T,
+}
+
+impl<T: DeserializeOwned + Default> Memory<T> {
+    fn of(found: Option<Stored<Value>>) -> Result<Self, Trouble> {
+        Ok(match found.map(|found| found.parsed::<T>()).transpose()? {
+            Some(Stored { version, value, .. }) => Self { expect: Expect::Version(version), value },
+            None => Self { expect: Expect::Absent, value: T::default() },
+        })
+    }
 }
 
 /// Whether a nudge that was sent for `next` is still to come, and comes in time for `at`.

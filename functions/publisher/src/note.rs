@@ -54,6 +54,7 @@ impl Work {
         connected: &Connected,
         project: ProjectId,
         iid: MergeRequestIid,
+        mut memory: Memory<NoteMemory>,
     ) -> Result<Done, Trouble> {
         let gitlab = client(connected);
         let key = keys::merge_request(project, iid);
@@ -90,7 +91,6 @@ impl Work {
             tracked,
         };
         let is_first = live.is_some_and(|mr| mr.user_notes_count == Some(0));
-        let mut memory: Memory<NoteMemory> = self.memory().await?;
         let is_first = is_first && !self.was_interrupted && !memory.value.unsure;
         let is_wanted = memory.value.note.is_some() || note::is_wanted(&input);
         let mention = author.and_then(|author| note::mention(&input, &author));

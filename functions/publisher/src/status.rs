@@ -13,12 +13,14 @@ use gantry_gitlab::{Error, NewStatus, PostedStatus, StatusState};
 use gantry_queue::FeedbackMessage;
 use gantry_setup::metrics;
 use gantry_store::{
+    Stored,
     config::ProjectEntry,
     keys,
     scheduler::{RunEntry, Subject},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -120,26 +122,17 @@ impl Work {
         connected: &Connected,
         project: ProjectId,
         commit: &CommitSha,
+        mut memory: Memory<StatusMemory>,
     ) -> Result<Done, Trouble> {
         let gitlab = client(connected);
-        let runs = self.runs_of_commit(project, commit).await?;
-        let partition = keys::commit_runs(project, commit);
-        let subjects: Vec<Subject> = self
-            .deps
-            .store
-            .query_all::<Subject>(&partition, "subject#")
-            .await?
-            .into_iter()
-            .filter(|s| !s.key.sk.starts_with("subject#merged#"))
-            .map(|s| s.value)
-            .collect();
+        let (entries, subjects) = self.recorded_of_commit(project, commit).await?;
+        let runs = self.runs_of(&entries).await?;
         let subjects = with_refs_of_runs(subjects, &runs);
         let gate_without_runs =
             runs.is_empty() && self.wants_empty_gate(gitlab, project, &subjects).await?;
         if runs.is_empty() && !gate_without_runs {
             return Ok(Done::default());
         }
-        let mut memory: Memory<StatusMemory> = self.memory().await?;
         let now = self.deps.clock.now();
         let first_seen = *memory.value.first_seen.get_or_insert(now);
         let own_ci = match memory.value.own_ci {
@@ -159,7 +152,7 @@ impl Work {
         let views: Vec<RunView> =
             runs.iter().map(|run| RunView::of(run, links.to(&run.id))).collect();
         let touched = runs.iter().map(|r| r.stacks_touched).max().unwrap_or(0);
-        let held = self.waits_for_runs(project, &subjects, &runs).await?;
+        let held = self.waits_for_runs(connected, project, &subjects, &runs).await?;
         let why = format!("{}/events?project={project}", self.deps.public_url);
         let view = CommitView {
             prefix: &self.deps.prefix,
@@ -304,6 +297,30 @@ impl Work {
     ) -> Result<Vec<Run>, Trouble> {
         let partition = keys::commit_runs(project, commit);
         let entries = self.deps.store.query_all::<RunEntry>(&partition, "run#").await?;
+        self.runs_of(&entries).await
+    }
+
+    /// Which runs a commit has, and what it is the head of.
+    async fn recorded_of_commit(
+        &self,
+        project: ProjectId,
+        commit: &CommitSha,
+    ) -> Result<(Vec<Stored<RunEntry>>, Vec<Subject>), Trouble> {
+        let partition = keys::commit_runs(project, commit);
+        let (mut entries, mut subjects) = (Vec::new(), Vec::new());
+        for found in self.deps.store.query_all::<Value>(&partition, "").await? {
+            match found.key.sk.split_once('#') {
+                Some(("run", _)) => entries.push(found.parsed::<RunEntry>()?),
+                Some(("subject", subject)) if !subject.starts_with("merged#") => {
+                    subjects.push(found.parsed::<Subject>()?.value);
+                }
+                _ => {}
+            }
+        }
+        Ok((entries, subjects))
+    }
+
+    async fn runs_of(&self, entries: &[Stored<RunEntry>]) -> Result<Vec<Run>, Trouble> {
         let mut runs = Vec::with_capacity(entries.len());
         for chunk in entries.chunks(100) {
             let wanted: Vec<_> = chunk.iter().map(|e| keys::run(&e.value.run)).collect();
@@ -320,11 +337,12 @@ impl Work {
     /// was deleted, detached or moved never makes one.
     async fn waits_for_runs(
         &self,
+        connected: &Connected,
         project: ProjectId,
         subjects: &[Subject],
         runs: &[Run],
     ) -> Result<Option<Timestamp>, Trouble> {
-        let integration = self.deps.store.integration().await?.map(|found| found.value);
+        let integration = &connected.integration.value;
         let mut since = None;
         for subject in subjects {
             let Some(decided_at) = subject.decided_at else { continue };
@@ -339,7 +357,7 @@ impl Work {
                 waits |= found.iter().any(|stack| {
                     stack.value.deleted_at.is_none()
                         && stack.value.project() == Some(project)
-                        && stack.value.is_attached(integration.as_ref())
+                        && stack.value.is_attached(Some(integration))
                 });
             }
             if waits {

@@ -4,10 +4,11 @@
 //! looked. A nudge is sent when none is on its way, so that 2,000 runs of a commit do not cause
 //! 2,000 looks, and the last state always arrives.
 
-use crate::{Expect, Key, Outcome, Store, StoreError, Write, keys};
+use crate::{Expect, Key, Outcome, Store, StoreError, Stored, Write, keys};
 use gantry_domain::feedback::Posted;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
 /// A nudge that was not followed by `done` within this time is taken for lost.
@@ -73,6 +74,15 @@ impl Counters {
     }
 }
 
+/// What is known of a target.
+#[derive(Debug)]
+pub struct Known {
+    /// Its counters.
+    pub counters: Counters,
+    /// What the publisher remembers of it.
+    pub memory: Option<Stored<Value>>,
+}
+
 /// What every target's memory says of GitLab's refusals.
 #[derive(Deserialize)]
 struct Refused {
@@ -129,6 +139,13 @@ impl Store {
     /// The counters of a target.
     pub async fn counters(&self, target: &str) -> Result<Counters, StoreError> {
         Ok(Counters::read(&self.numbers(&keys::feedback(target)).await?))
+    }
+
+    /// The counters of a target, and what the publisher remembers of it.
+    pub async fn known_feedback(&self, target: &str) -> Result<Known, StoreError> {
+        let (key, memory) = (keys::feedback(target), keys::feedback_memory(target));
+        let (numbers, memory) = self.numbers_and(&key, &memory).await?;
+        Ok(Known { counters: Counters::read(&numbers), memory })
     }
 
     /// Records that GitLab shows what `want` asked for.

@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use axum::{body::Bytes, http::StatusCode};
+use gantry_domain::integration::Outage;
 use gantry_local_table::LocalTable;
 use gantry_setup::aws;
-use gantry_store::{Expect, Key, Outcome, Store, Write, feedback::Published};
+use gantry_store::{Expect, Key, Outcome, Store, Write, feedback::Published, health::Health, keys};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::{
@@ -273,6 +274,56 @@ async fn what_is_to_be_shown_at_once_does_not_wait_for_a_nudge_that_comes_later(
     let counters = store.counters(target).await.unwrap();
     assert!(counters.has_done(Some(1)), "the later nudge finds nothing to do");
     assert!(!counters.has_done(Some(4)) && !counters.has_done(None));
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_target_is_read_at_once() {
+    let store = store().await;
+    let target = "status:1:abc";
+    let known = store.known_feedback(target).await.unwrap();
+    assert_eq!((known.counters.want, known.memory), (0, None));
+    store.raise_want(target, at(0)).await.unwrap();
+    let key = keys::feedback_memory(target);
+    assert_eq!(
+        store.write(vec![put(&key, Expect::Absent, "posted")]).await.unwrap(),
+        Outcome::Written
+    );
+    let known = store.known_feedback(target).await.unwrap();
+    assert_eq!((known.counters.want, known.counters.done), (1, 0));
+    let (read, memory) = (store.get::<String>(&key).await.unwrap(), known.memory.unwrap());
+    assert_eq!(Some(memory.clone().parsed::<String>().unwrap()), read);
+    assert!(memory.parsed::<u64>().unwrap_err().to_string().contains("memory"));
+}
+
+#[tokio::test]
+async fn what_another_process_saw_of_gitlab_is_asked_a_minute_later() {
+    let client = aws_sdk_dynamodb::Client::new(&LocalTable::in_memory().unwrap().config());
+    let process = || Store::new(client.clone(), "gantry".to_owned());
+    let (one, other) = (process(), process());
+    one.create_table_if_missing().await.unwrap();
+    let outage = || {
+        let reason = "503".to_owned();
+        Some(Outage { reason, token_rejected: false, rate_limited: false })
+    };
+    let is_broken = async || {
+        let found = one.get::<Health>(&keys::health("publisher")).await.unwrap();
+        found.is_some_and(|health| health.value.broken.is_some())
+    };
+    one.note_health("publisher", None, at(0)).await.unwrap();
+    other.note_health("publisher", outage(), at(10)).await.unwrap();
+    one.note_health("publisher", None, at(59)).await.unwrap();
+    assert!(is_broken().await, "it is not asked each time");
+    one.note_health("publisher", None, at(60)).await.unwrap();
+    assert!(!is_broken().await);
+    // Who saw the trouble says at once that it is over.
+    for second in [61, 63] {
+        one.note_health("publisher", None, at(second)).await.unwrap();
+        assert!(!is_broken().await);
+        one.note_health("publisher", outage(), at(second + 1)).await.unwrap();
+        assert!(is_broken().await);
+    }
+    one.note_health("publisher", None, at(65)).await.unwrap();
+    assert!(!is_broken().await);
 }
 
 #[tokio::test]
