@@ -21,7 +21,7 @@ use gantry_secrets::Signer;
 use gantry_setup::Clock;
 use gantry_store::{
     Expect, Outcome, Store, Stored, Write,
-    feedback::{Known, Published},
+    feedback::{Counters, Known, Published},
     keys,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -90,7 +90,9 @@ impl Handler for Publisher {
         let mut known = work.deps.store.known_feedback(&work.target).await?;
         // An earlier nudge has shown it already. Whoever was interrupted may have shown this one, and
         // begun with what changed meanwhile, for which no other nudge is on its way.
-        if known.counters.has_done(message.number()) && !work.was_interrupted {
+        let is_shown = known.counters.has_done(message.number())
+            && !known.counters.look_is_due(work.deps.clock.now());
+        if is_shown && !work.was_interrupted {
             return Ok(());
         }
         for _ in 0..ROUNDS {
@@ -99,17 +101,15 @@ impl Handler for Publisher {
                 Ok(done) => done,
                 // Not even reading is allowed, or the whole project is not shown.
                 Err(Trouble::Gitlab(error)) if error.is_refusal() => {
-                    Done { runs: 0, refused: Some(error.to_string()) }
+                    Done { refused: Some(error.to_string()), ..Done::default() }
                 }
                 Err(trouble) => return work.wait_for_gitlab(&message, trouble).await,
             };
-            let (now, want) = (work.deps.clock.now(), counters.want);
-            // What was refused is asked again by and by: the sweep and comparisons see to it.
-            work.deps.store.note_refusal(&work.target, counters, done.refused, now).await?;
-            if work.deps.store.published(&work.target, want, now).await? == Published::UpToDate {
+            let runs = done.runs;
+            if work.note_done(&message, counters, done).await? == Published::UpToDate {
                 return Ok(());
             }
-            if done.runs > MANY_RUNS {
+            if runs > MANY_RUNS {
                 return work.nudge_later(&message, BETWEEN_LARGE_LOOKS).await;
             }
             known = work.deps.store.known_feedback(&work.target).await?;
@@ -125,6 +125,8 @@ pub(crate) struct Done {
     pub(crate) runs: usize,
     /// GitLab's own words where it refused something.
     pub(crate) refused: Option<String>,
+    /// When to look again, where something was left out for now.
+    pub(crate) look_at: Option<Timestamp>,
 }
 
 /// Why something was not published.
@@ -192,6 +194,32 @@ impl Work {
             self.deps.store.note_health("publisher", outage, self.deps.clock.now()).await?;
         }
         done
+    }
+
+    /// Writes down what was done for the `counters` of before, and has the target looked at again
+    /// where something was left out.
+    async fn note_done(
+        &self,
+        message: &FeedbackMessage,
+        counters: Counters,
+        done: Done,
+    ) -> Result<Published, Failure> {
+        let (store, now, want) = (&self.deps.store, self.deps.clock.now(), counters.want);
+        // What was refused is asked again by and by: the sweep and comparisons see to it.
+        store.note_refusal(&self.target, counters, done.refused, now).await?;
+        let Some(at) = done.look_at else {
+            return Ok(store.published(&self.target, want, now).await?);
+        };
+        // Whoever was interrupted may have written down a nudge that it did not come to send.
+        let sent = counters.looks_by(at, now).filter(|_| !self.was_interrupted);
+        let next = sent.unwrap_or(at);
+        let published = store.published_for_now(&self.target, want, next, now).await?;
+        if published == Published::UpToDate && sent.is_none() {
+            let wait = at.duration_since(now).max(SignedDuration::ZERO);
+            let nudge = message.clone().numbered(want + 1);
+            self.deps.sender.send_later(nudge, wait.unsigned_abs()).await?;
+        }
+        Ok(published)
     }
 
     /// Trouble at GitLab is no poison: the item gets its next time, and the message is done.
@@ -278,12 +306,6 @@ impl<T: DeserializeOwned + Default> Memory<T> {
             None => Self { expect: Expect::Absent, value: T::default() },
         })
     }
-}
-
-/// Whether a nudge that was sent for `next` is still to come, and comes in time for `at`.
-pub(crate) fn comes_before(next: Option<Timestamp>, at: Timestamp, now: Timestamp) -> bool {
-    // One that comes a little too early, by another machine's clock, is not waited for again.
-    next.is_some_and(|next| next > now + SignedDuration::from_secs(1) && next <= at)
 }
 
 /// An answer that repeating will not change soon: GitLab's own words, kept for people.

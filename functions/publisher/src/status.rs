@@ -1,6 +1,6 @@
 //! Statuses of one (project, commit), the gate among them.
 
-use crate::{Client, Done, Memory, Trouble, Work, client, comes_before, pipelines::Found};
+use crate::{Client, Done, Memory, Trouble, Work, client, pipelines::Found};
 use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, ProjectId, StackId,
@@ -68,9 +68,6 @@ pub(crate) struct StatusMemory {
     /// The pipelines that were found last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     found: Option<Looked>,
-    /// When a nudge comes that was sent for what passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    looks_at: Option<Timestamp>,
 }
 
 /// The statuses that commits have, by project.
@@ -204,15 +201,12 @@ impl Work {
         if !found.may_come {
             memory.value.keep_found(heads, found.pipelines, now);
         }
-        let passing = passing.filter(|at| !comes_before(memory.value.looks_at, *at, now));
-        let in_a_moment = passing.map(|at| at.duration_since(now).unsigned_abs());
-        for wait in wait.into_iter().chain(in_a_moment) {
+        if let Some(wait) = wait {
             let nudge = FeedbackMessage::Status { project, commit: commit.clone(), want: 0 };
             self.deps.sender.send_later(nudge, wait).await?;
         }
-        memory.value.looks_at = passing.or(memory.value.looks_at);
         self.remember(&mut memory).await?;
-        Ok(Done { runs: runs.len(), refused })
+        Ok(Done { runs: runs.len(), refused, look_at: passing })
     }
 
     /// Posts one status. Answers what GitLab refused. `there` is what GitLab has, as far as it was

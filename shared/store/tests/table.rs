@@ -277,6 +277,49 @@ async fn what_is_to_be_shown_at_once_does_not_wait_for_a_nudge_that_comes_later(
 }
 
 #[tokio::test]
+async fn a_later_look_is_a_nudge_on_its_way_and_is_found_where_that_is_lost() {
+    let (store, start) = (store().await, 1_000_000);
+    let (target, at) = ("status:1:abc", |second: i64| at(start + second));
+    assert_eq!(store.raise_want(target, at(0)).await.unwrap(), Some(1));
+    store.nudge_sent(target, 1, at(0)).await.unwrap();
+    let ended = store.published_for_now(target, 1, at(3), at(0)).await.unwrap();
+    assert_eq!(ended, Published::UpToDate);
+    let counters = store.counters(target).await.unwrap();
+    assert_eq!((counters.want, counters.done), (2, 1), "it is still to be done");
+    assert!(!counters.look_is_due(at(0)) && counters.look_is_due(at(3)));
+    assert_eq!(store.raise_want(target, at(3)).await.unwrap(), None, "it comes in time");
+
+    // What is shown at once does not wait, and leaves the later nudge an older number.
+    assert_eq!(store.raise_want(target, at(1)).await.unwrap(), Some(4));
+    store.nudge_sent(target, 4, at(1)).await.unwrap();
+    let counters = store.counters(target).await.unwrap();
+    assert_eq!(counters.looks_by(at(3), at(1)), Some(at(3)), "no other is needed");
+    assert_eq!(counters.looks_by(at(2), at(1)), None, "it comes too late");
+    assert_eq!(counters.looks_by(at(3), at(2)), None, "it may be this one, a little early");
+    let ended = store.published_for_now(target, 4, at(3), at(1)).await.unwrap();
+    assert_eq!(ended, Published::UpToDate);
+    let counters = store.counters(target).await.unwrap();
+    assert!(counters.has_done(Some(2)) && counters.look_is_due(at(3)), "it looks all the same");
+
+    let found = async |now: i64| {
+        let mut found = Vec::new();
+        for shard in 0..gantry_store::table::ATTENTION_SHARDS {
+            found.extend(store.maybe_due(shard, at(now), 10).await.unwrap());
+        }
+        found
+    };
+    assert!(found(122).await.is_empty());
+    assert_eq!(found(123).await, vec![keys::feedback(target)]);
+    assert_eq!(store.raise_want(target, at(124)).await.unwrap(), Some(6), "it was lost");
+    let ended = store.published_for_now(target, 5, at(130), at(124)).await.unwrap();
+    assert_eq!(ended, Published::Again, "something changed while it was published");
+    assert_eq!(store.counters(target).await.unwrap().looks_by(at(130), at(124)), None);
+    assert_eq!(store.published(target, 6, at(124)).await.unwrap(), Published::UpToDate);
+    assert!(!store.counters(target).await.unwrap().look_is_due(at(4)), "nothing is to be shown");
+    assert!(found(1000).await.is_empty());
+}
+
+#[tokio::test]
 async fn what_is_known_of_a_target_is_read_at_once() {
     let store = store().await;
     let target = "status:1:abc";
