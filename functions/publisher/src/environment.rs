@@ -49,6 +49,7 @@ impl Work {
         &self,
         connected: &Connected,
         stack: &StackId,
+        mut memory: Memory<EnvironmentMemory>,
     ) -> Result<Done, Trouble> {
         let gitlab = client(connected);
         let Some(found) = self.deps.store.stack(stack).await? else { return Ok(Done::default()) };
@@ -56,7 +57,6 @@ impl Work {
         if stack.generation != connected.integration.value.generation {
             return Ok(Done::default());
         }
-        let mut memory: Memory<EnvironmentMemory> = self.memory().await?;
         let refused = match self.bring_up(gitlab, &stack, &mut memory).await {
             Ok(refused) => refused,
             Err(Trouble::Gitlab(error)) if error.is_refusal() => Some(error),
@@ -70,7 +70,7 @@ impl Work {
             memory.value.refusal.clone_from(&refused);
             self.remember(&mut memory).await?;
         }
-        Ok(Done { runs: 1, refused })
+        Ok(Done { runs: 1, refused, look_at: None })
     }
 
     /// Answers what GitLab refused of a deployment, which does not keep the others.

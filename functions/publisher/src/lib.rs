@@ -19,9 +19,15 @@ use gantry_objects::Objects;
 use gantry_queue::{Context, Failure, FeedbackMessage, Handler, Message, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::Clock;
-use gantry_store::{Expect, Outcome, Store, Stored, Write, feedback::Published, keys};
+use gantry_store::{
+    Expect, Outcome, Store, Stored, Write,
+    feedback::{Counters, Known, Published},
+    keys,
+};
 use jiff::{SignedDuration, Timestamp};
+use links::Visibility;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 
 /// What the publisher works with.
@@ -49,12 +55,13 @@ pub struct Deps {
 #[derive(Clone)]
 pub struct Publisher {
     deps: Deps,
+    visibility: Visibility,
 }
 
 impl Publisher {
     /// A publisher.
     pub fn new(deps: Deps) -> Self {
-        Self { deps }
+        Self { deps, visibility: Visibility::default() }
     }
 }
 
@@ -78,33 +85,34 @@ impl Handler for Publisher {
         let sender = self.deps.sender.following(context.hops);
         let was_interrupted = context.receive_count > 1;
         let deps = Deps { sender, ..self.deps.clone() };
-        let work = Work { deps, target, was_interrupted };
-        let mut counters = work.deps.store.counters(&work.target).await?;
+        let visibility = Arc::clone(&self.visibility);
+        let work = Work { deps, target, was_interrupted, visibility };
+        let mut known = work.deps.store.known_feedback(&work.target).await?;
         // An earlier nudge has shown it already. Whoever was interrupted may have shown this one, and
         // begun with what changed meanwhile, for which no other nudge is on its way.
-        if counters.has_done(message.number()) && !work.was_interrupted {
+        let is_shown = known.counters.has_done(message.number())
+            && !known.counters.look_is_due(work.deps.clock.now());
+        if is_shown && !work.was_interrupted {
             return Ok(());
         }
         for _ in 0..ROUNDS {
-            let want = counters.want;
-            let done = match work.bring_up_to_date(&message).await {
+            let Known { counters, memory } = known;
+            let done = match work.bring_up_to_date(&message, memory).await {
                 Ok(done) => done,
                 // Not even reading is allowed, or the whole project is not shown.
                 Err(Trouble::Gitlab(error)) if error.is_refusal() => {
-                    Done { runs: 0, refused: Some(error.to_string()) }
+                    Done { refused: Some(error.to_string()), ..Done::default() }
                 }
                 Err(trouble) => return work.wait_for_gitlab(&message, trouble).await,
             };
-            let now = work.deps.clock.now();
-            // What was refused is asked again by and by: the sweep and comparisons see to it.
-            work.deps.store.note_refusal(&work.target, counters, done.refused, now).await?;
-            if work.deps.store.published(&work.target, want, now).await? == Published::UpToDate {
+            let runs = done.runs;
+            if work.note_done(&message, counters, done).await? == Published::UpToDate {
                 return Ok(());
             }
-            if done.runs > MANY_RUNS {
+            if runs > MANY_RUNS {
                 return work.nudge_later(&message, BETWEEN_LARGE_LOOKS).await;
             }
-            counters = work.deps.store.counters(&work.target).await?;
+            known = work.deps.store.known_feedback(&work.target).await?;
         }
         work.nudge_later(&message, Duration::from_secs(1)).await
     }
@@ -117,6 +125,8 @@ pub(crate) struct Done {
     pub(crate) runs: usize,
     /// GitLab's own words where it refused something.
     pub(crate) refused: Option<String>,
+    /// When to look again, where something was left out for now.
+    pub(crate) look_at: Option<Timestamp>,
 }
 
 /// Why something was not published.
@@ -153,20 +163,26 @@ pub(crate) struct Work {
     pub(crate) target: String,
     /// It was begun before, and GitLab may know more than what is remembered.
     pub(crate) was_interrupted: bool,
+    pub(crate) visibility: Visibility,
 }
 
 impl Work {
-    async fn bring_up_to_date(&self, message: &FeedbackMessage) -> Result<Done, Trouble> {
+    /// `memory` is what was remembered of the target.
+    async fn bring_up_to_date(
+        &self,
+        message: &FeedbackMessage,
+        memory: Option<Stored<Value>>,
+    ) -> Result<Done, Trouble> {
         let connected = self.deps.gitlab.connected().await.map_err(Trouble::NotConnected)?;
         let done = match message {
             FeedbackMessage::Status { project, commit, .. } => {
-                self.publish_statuses(&connected, *project, commit).await
+                self.publish_statuses(&connected, *project, commit, Memory::of(memory)?).await
             }
             FeedbackMessage::Note { project, iid, .. } => {
-                self.publish_note(&connected, *project, *iid).await
+                self.publish_note(&connected, *project, *iid, Memory::of(memory)?).await
             }
             FeedbackMessage::Environment { stack, .. } => {
-                self.publish_environment(&connected, stack).await
+                self.publish_environment(&connected, stack, Memory::of(memory)?).await
             }
         };
         let health = match &done {
@@ -178,6 +194,32 @@ impl Work {
             self.deps.store.note_health("publisher", outage, self.deps.clock.now()).await?;
         }
         done
+    }
+
+    /// Writes down what was done for the `counters` of before, and has the target looked at again
+    /// where something was left out.
+    async fn note_done(
+        &self,
+        message: &FeedbackMessage,
+        counters: Counters,
+        done: Done,
+    ) -> Result<Published, Failure> {
+        let (store, now, want) = (&self.deps.store, self.deps.clock.now(), counters.want);
+        // What was refused is asked again by and by: the sweep and comparisons see to it.
+        store.note_refusal(&self.target, counters, done.refused, now).await?;
+        let Some(at) = done.look_at else {
+            return Ok(store.published(&self.target, want, now).await?);
+        };
+        // Whoever was interrupted may have written down a nudge that it did not come to send.
+        let sent = counters.looks_by(at, now).filter(|_| !self.was_interrupted);
+        let next = sent.unwrap_or(at);
+        let published = store.published_for_now(&self.target, want, next, now).await?;
+        if published == Published::UpToDate && sent.is_none() {
+            let wait = at.duration_since(now).max(SignedDuration::ZERO);
+            let nudge = message.clone().numbered(want + 1);
+            self.deps.sender.send_later(nudge, wait.unsigned_abs()).await?;
+        }
+        Ok(published)
     }
 
     /// Trouble at GitLab is no poison: the item gets its next time, and the message is done.
@@ -230,17 +272,6 @@ impl Work {
         Ok(())
     }
 
-    /// What was remembered of the target.
-    pub(crate) async fn memory<T: DeserializeOwned + Default>(&self) -> Result<Memory<T>, Trouble> {
-        let key = keys::feedback_memory(&self.target);
-        Ok(match self.deps.store.get::<T>(&key).await? {
-            Some(Stored { version, value, .. }) => {
-                Memory { expect: Expect::Version(version), value }
-            }
-            None => Memory { expect: Expect::Absent, value: T::default() },
-        })
-    }
-
     /// Writes down what was done.
     pub(crate) async fn remember<T: Serialize>(
         &self,
@@ -268,10 +299,13 @@ pub(crate) struct Memory<T> {
     pub(crate) value: T,
 }
 
-/// Whether a nudge that was sent for `next` is still to come, and comes in time for `at`.
-pub(crate) fn comes_before(next: Option<Timestamp>, at: Timestamp, now: Timestamp) -> bool {
-    // One that comes a little too early, by another machine's clock, is not waited for again.
-    next.is_some_and(|next| next > now + SignedDuration::from_secs(1) && next <= at)
+impl<T: DeserializeOwned + Default> Memory<T> {
+    fn of(found: Option<Stored<Value>>) -> Result<Self, Trouble> {
+        Ok(match found.map(|found| found.parsed::<T>()).transpose()? {
+            Some(Stored { version, value, .. }) => Self { expect: Expect::Version(version), value },
+            None => Self { expect: Expect::Absent, value: T::default() },
+        })
+    }
 }
 
 /// An answer that repeating will not change soon: GitLab's own words, kept for people.

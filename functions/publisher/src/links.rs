@@ -4,6 +4,14 @@ use crate::{Client, Deps, Trouble, Work};
 use gantry_domain::{ProjectId, RunId};
 use gantry_secrets::links::{read_link, run_page};
 use gantry_store::{Expect, Write, keys, scheduler::ProjectVisibility};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Who can read projects, as this process has read it: each is believed as long as its record would
+/// be.
+pub(crate) type Visibility = Arc<Mutex<HashMap<ProjectId, ProjectVisibility>>>;
 
 /// The links to runs in one project.
 pub(crate) struct Links<'a> {
@@ -30,18 +38,36 @@ impl Work {
         project: ProjectId,
     ) -> Result<Links<'_>, Trouble> {
         let now = self.deps.clock.now();
-        let key = keys::project_visibility(project);
-        let known = self.deps.store.get::<ProjectVisibility>(&key).await?.map(|known| known.value);
-        let is_public = match known.filter(|known| known.is_believed(now)) {
-            Some(known) => known.is_public,
+        let known = self.known_visibility().get(&project).cloned();
+        let known = match known.filter(|known| known.is_believed(now)) {
+            Some(known) => known,
             None => {
-                let is_public = gitlab.project_lately(project).await?.is_public();
-                let seen = ProjectVisibility { project, is_public, asked_at: now };
-                let _written =
-                    self.deps.store.write(vec![Write::put(key, Expect::Any, &seen)?]).await?;
-                is_public
+                let known = self.visibility_of(gitlab, project).await?;
+                self.known_visibility().insert(project, known.clone());
+                known
             }
         };
-        Ok(Links { deps: &self.deps, is_public })
+        Ok(Links { deps: &self.deps, is_public: known.is_public })
+    }
+
+    fn known_visibility(&self) -> MutexGuard<'_, HashMap<ProjectId, ProjectVisibility>> {
+        self.visibility.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn visibility_of(
+        &self,
+        gitlab: &Client,
+        project: ProjectId,
+    ) -> Result<ProjectVisibility, Trouble> {
+        let now = self.deps.clock.now();
+        let key = keys::project_visibility(project);
+        let known = self.deps.store.get::<ProjectVisibility>(&key).await?.map(|known| known.value);
+        if let Some(known) = known.filter(|known| known.is_believed(now)) {
+            return Ok(known);
+        }
+        let is_public = gitlab.project_lately(project).await?.is_public();
+        let seen = ProjectVisibility { project, is_public, asked_at: now };
+        let _written = self.deps.store.write(vec![Write::put(key, Expect::Any, &seen)?]).await?;
+        Ok(seen)
     }
 }

@@ -1,6 +1,6 @@
 //! The one note of a merge request.
 
-use crate::{Client, Done, Memory, Trouble, Work, client, comes_before, links::Links, refusal};
+use crate::{Client, Done, Memory, Trouble, Work, client, links::Links, refusal};
 use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, StackId,
@@ -14,7 +14,6 @@ use gantry_domain::{
     },
 };
 use gantry_gitlab::Error;
-use gantry_queue::FeedbackMessage;
 use gantry_store::{keys, scheduler::MergeRequestRecord};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -37,9 +36,6 @@ pub(crate) struct NoteMemory {
     /// When it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     written_at: Option<Timestamp>,
-    /// When a nudge comes that was sent for what goes on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    looks_at: Option<Timestamp>,
     /// The comment that mentions the author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mention: Option<u64>,
@@ -54,6 +50,7 @@ impl Work {
         connected: &Connected,
         project: ProjectId,
         iid: MergeRequestIid,
+        mut memory: Memory<NoteMemory>,
     ) -> Result<Done, Trouble> {
         let gitlab = client(connected);
         let key = keys::merge_request(project, iid);
@@ -90,7 +87,6 @@ impl Work {
             tracked,
         };
         let is_first = live.is_some_and(|mr| mr.user_notes_count == Some(0));
-        let mut memory: Memory<NoteMemory> = self.memory().await?;
         let is_first = is_first && !self.was_interrupted && !memory.value.unsure;
         let is_wanted = memory.value.note.is_some() || note::is_wanted(&input);
         let mention = author.and_then(|author| note::mention(&input, &author));
@@ -109,12 +105,13 @@ impl Work {
         let (place, before) = ((project, iid), memory.value.refusal.take());
         let now = self.deps.clock.now();
         let waits_until = waits_until(&input, &memory.value, now).filter(|until| *until > now);
+        let mut look_at = None;
         let body = note::render(&input);
         let digest = hex::encode(Sha256::digest(body.as_bytes()));
         let is_news = is_wanted && memory.value.body.as_deref() != Some(&digest);
         if let Some(until) = waits_until.filter(|_| is_news) {
             memory.value.refusal.clone_from(&before);
-            self.look_at_note_again((project, iid), until, &mut memory).await?;
+            look_at = Some(until);
         } else if is_news {
             let (known, marker) = (memory.value.note, note::marker(installation, project, iid));
             let written = match known {
@@ -149,24 +146,7 @@ impl Work {
         if before.is_some() && memory.value.refusal.is_none() {
             self.remember(&mut memory).await?;
         }
-        Ok(Done { runs: 1, refused: memory.value.refusal })
-    }
-
-    /// Sends a nudge for that time, unless one comes before.
-    async fn look_at_note_again(
-        &self,
-        (project, iid): (ProjectId, MergeRequestIid),
-        at: Timestamp,
-        memory: &mut Memory<NoteMemory>,
-    ) -> Result<(), Trouble> {
-        let now = self.deps.clock.now();
-        if comes_before(memory.value.looks_at, at, now) {
-            return Ok(());
-        }
-        let nudge = FeedbackMessage::Note { project, iid, want: 0 };
-        self.deps.sender.send_later(nudge, at.duration_since(now).unsigned_abs()).await?;
-        memory.value.looks_at = Some(at);
-        self.remember(memory).await
+        Ok(Done { runs: 1, refused: memory.value.refusal, look_at })
     }
 
     /// Edits the note, or finds it again by its marker, or makes it. A note whose making timed out

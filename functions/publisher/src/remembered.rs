@@ -51,7 +51,6 @@ fn what_was_remembered_is_read() {
                 "shows": "everything",
             }],
         },
-        "looks_at": "2026-01-02T03:04:07Z",
     }));
     is_read_and_written_as::<NoteMemory>(&json!({
         "note": 12,
@@ -68,7 +67,6 @@ fn what_was_remembered_is_read() {
         "note": 12,
         "body": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "written_at": "2026-01-02T03:04:05Z",
-        "looks_at": "2026-01-02T03:04:10Z",
         "refusal": null,
     }));
     is_read_and_written_as::<EnvironmentMemory>(&json!({
@@ -79,4 +77,20 @@ fn what_was_remembered_is_read() {
         "deployments": {"run-1": {"id": 9, "state": "success"}},
         "refusal": "403 Forbidden",
     }));
+}
+
+/// When a later look comes is among the counters now.
+#[test]
+fn what_an_earlier_version_remembered_besides_is_passed_over() {
+    let status = json!({
+        "posted": {"v": 1, "statuses": []},
+        "first_seen": null,
+        "own_ci": false,
+        "late_looks": 0,
+        "refusals": {},
+        "looks_at": "2026-01-02T03:04:07Z",
+    });
+    let note = json!({"note": 12, "body": null, "looks_at": "2026-01-02T03:04:10Z"});
+    serde_json::from_value::<StatusMemory>(status).unwrap();
+    serde_json::from_value::<NoteMemory>(note).unwrap();
 }

@@ -1,6 +1,6 @@
 //! Statuses of one (project, commit), the gate among them.
 
-use crate::{Client, Done, Memory, Trouble, Work, client, comes_before, pipelines::Found};
+use crate::{Client, Done, Memory, Trouble, Work, client, pipelines::Found};
 use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, ProjectId, StackId,
@@ -13,12 +13,14 @@ use gantry_gitlab::{Error, NewStatus, PostedStatus, StatusState};
 use gantry_queue::FeedbackMessage;
 use gantry_setup::metrics;
 use gantry_store::{
+    Stored,
     config::ProjectEntry,
     keys,
     scheduler::{RunEntry, Subject},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -32,8 +34,8 @@ const CI_MAY_TAKE: SignedDuration = SignedDuration::from_secs(15);
 const RECENT: SignedDuration = SignedDuration::from_secs(4);
 /// So many posts of stacks are remembered together. That ends are being posted is remembered before:
 /// of those that nobody remembers, because the process ended, the ends are looked up, and GitLab
-/// refuses all others as being there. That the gate waits is remembered at once: what follows may be
-/// its end.
+/// refuses all others as being there. That the gate waits is remembered before anything follows, which
+/// may be its end. The last post is remembered with all that the look has found.
 const TOGETHER: usize = 10;
 /// After the first post, the pipelines of a project with CI of its own are looked up again: one
 /// that came later gets the present state too.
@@ -66,9 +68,6 @@ pub(crate) struct StatusMemory {
     /// The pipelines that were found last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     found: Option<Looked>,
-    /// When a nudge comes that was sent for what passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    looks_at: Option<Timestamp>,
 }
 
 /// The statuses that commits have, by project.
@@ -120,26 +119,17 @@ impl Work {
         connected: &Connected,
         project: ProjectId,
         commit: &CommitSha,
+        mut memory: Memory<StatusMemory>,
     ) -> Result<Done, Trouble> {
         let gitlab = client(connected);
-        let runs = self.runs_of_commit(project, commit).await?;
-        let partition = keys::commit_runs(project, commit);
-        let subjects: Vec<Subject> = self
-            .deps
-            .store
-            .query_all::<Subject>(&partition, "subject#")
-            .await?
-            .into_iter()
-            .filter(|s| !s.key.sk.starts_with("subject#merged#"))
-            .map(|s| s.value)
-            .collect();
+        let (entries, subjects) = self.recorded_of_commit(project, commit).await?;
+        let runs = self.runs_of(&entries).await?;
         let subjects = with_refs_of_runs(subjects, &runs);
         let gate_without_runs =
             runs.is_empty() && self.wants_empty_gate(gitlab, project, &subjects).await?;
         if runs.is_empty() && !gate_without_runs {
             return Ok(Done::default());
         }
-        let mut memory: Memory<StatusMemory> = self.memory().await?;
         let now = self.deps.clock.now();
         let first_seen = *memory.value.first_seen.get_or_insert(now);
         let own_ci = match memory.value.own_ci {
@@ -159,7 +149,7 @@ impl Work {
         let views: Vec<RunView> =
             runs.iter().map(|run| RunView::of(run, links.to(&run.id))).collect();
         let touched = runs.iter().map(|r| r.stacks_touched).max().unwrap_or(0);
-        let held = self.waits_for_runs(project, &subjects, &runs).await?;
+        let held = self.waits_for_runs(connected, project, &subjects, &runs).await?;
         let why = format!("{}/events?project={project}", self.deps.public_url);
         let view = CommitView {
             prefix: &self.deps.prefix,
@@ -182,13 +172,15 @@ impl Work {
             memory.value.unsure = true;
             self.remember(&mut memory).await?;
         }
+        let last = posts.len().saturating_sub(1);
         for (count, post) in posts.into_iter().enumerate() {
             if closed.contains(&post.pipeline) {
                 continue;
             }
             let is_begun_gate = post.run.is_none() && !post.state.is_final();
             let posted = self.post(connected, project, &post, &mut there, &mut memory).await;
-            if posted.is_err() || is_begun_gate || count % TOGETHER == TOGETHER - 1 {
+            let is_time = is_begun_gate || count % TOGETHER == TOGETHER - 1;
+            if posted.is_err() || is_time && count < last {
                 self.remember(&mut memory).await?;
             }
             let Some(error) = posted? else { continue };
@@ -209,15 +201,12 @@ impl Work {
         if !found.may_come {
             memory.value.keep_found(heads, found.pipelines, now);
         }
-        let passing = passing.filter(|at| !comes_before(memory.value.looks_at, *at, now));
-        let in_a_moment = passing.map(|at| at.duration_since(now).unsigned_abs());
-        for wait in wait.into_iter().chain(in_a_moment) {
+        if let Some(wait) = wait {
             let nudge = FeedbackMessage::Status { project, commit: commit.clone(), want: 0 };
             self.deps.sender.send_later(nudge, wait).await?;
         }
-        memory.value.looks_at = passing.or(memory.value.looks_at);
         self.remember(&mut memory).await?;
-        Ok(Done { runs: runs.len(), refused })
+        Ok(Done { runs: runs.len(), refused, look_at: passing })
     }
 
     /// Posts one status. Answers what GitLab refused. `there` is what GitLab has, as far as it was
@@ -302,6 +291,30 @@ impl Work {
     ) -> Result<Vec<Run>, Trouble> {
         let partition = keys::commit_runs(project, commit);
         let entries = self.deps.store.query_all::<RunEntry>(&partition, "run#").await?;
+        self.runs_of(&entries).await
+    }
+
+    /// Which runs a commit has, and what it is the head of.
+    async fn recorded_of_commit(
+        &self,
+        project: ProjectId,
+        commit: &CommitSha,
+    ) -> Result<(Vec<Stored<RunEntry>>, Vec<Subject>), Trouble> {
+        let partition = keys::commit_runs(project, commit);
+        let (mut entries, mut subjects) = (Vec::new(), Vec::new());
+        for found in self.deps.store.query_all::<Value>(&partition, "").await? {
+            match found.key.sk.split_once('#') {
+                Some(("run", _)) => entries.push(found.parsed::<RunEntry>()?),
+                Some(("subject", subject)) if !subject.starts_with("merged#") => {
+                    subjects.push(found.parsed::<Subject>()?.value);
+                }
+                _ => {}
+            }
+        }
+        Ok((entries, subjects))
+    }
+
+    async fn runs_of(&self, entries: &[Stored<RunEntry>]) -> Result<Vec<Run>, Trouble> {
         let mut runs = Vec::with_capacity(entries.len());
         for chunk in entries.chunks(100) {
             let wanted: Vec<_> = chunk.iter().map(|e| keys::run(&e.value.run)).collect();
@@ -318,11 +331,12 @@ impl Work {
     /// was deleted, detached or moved never makes one.
     async fn waits_for_runs(
         &self,
+        connected: &Connected,
         project: ProjectId,
         subjects: &[Subject],
         runs: &[Run],
     ) -> Result<Option<Timestamp>, Trouble> {
-        let integration = self.deps.store.integration().await?.map(|found| found.value);
+        let integration = &connected.integration.value;
         let mut since = None;
         for subject in subjects {
             let Some(decided_at) = subject.decided_at else { continue };
@@ -337,7 +351,7 @@ impl Work {
                 waits |= found.iter().any(|stack| {
                     stack.value.deleted_at.is_none()
                         && stack.value.project() == Some(project)
-                        && stack.value.is_attached(integration.as_ref())
+                        && stack.value.is_attached(Some(integration))
                 });
             }
             if waits {

@@ -45,10 +45,9 @@ pub(crate) async fn claim(
 ) -> Result<Json<ClaimAnswer>, Refusal> {
     let token = deps.token(TokenKind::Claim, &headers).await?;
     let proven = proven_role(&deps, &headers, &request).await?;
-    let (run, claim) = take(&deps, &token, &request, proven.as_deref()).await?;
-    let stack = deps.store.stack(&run.value.stack).await?;
+    let Taken { run, claim, stack } = take(&deps, &token, &request, proven.as_deref()).await?;
     let stored = stack.ok_or_else(|| Refusal::gone("the stack no longer exists"))?;
-    let (stack, run) = (&stored.value, run.value);
+    let stack = &stored.value;
 
     let said = ReportKind::Claimed { runner: claim.runner.clone() };
     tell(&deps, &run, Report::new(0, said)).await?;
@@ -144,15 +143,22 @@ fn from_below(below: &str, paths: &[String]) -> Vec<String> {
     paths.iter().map(|path| format!("{up}{path}")).collect()
 }
 
+/// A phase that was claimed, with its stack.
+struct Taken {
+    run: Run,
+    claim: Claim,
+    stack: Option<Stored<Stack>>,
+}
+
 /// Records the claim on condition that the run is as it was read and nobody has claimed the
-/// attempt. A claim that is repeated finds itself.
+/// attempt. A claim that is repeated finds itself: that is looked for where this one cannot be
+/// recorded.
 async fn take(
     deps: &Deps,
     token: &TokenFor,
     request: &ClaimRequest,
     proven: Option<&str>,
-) -> Result<(Stored<Run>, Claim), Refusal> {
-    let place = keys::claim(&token.run, token.attempt);
+) -> Result<Taken, Refusal> {
     for _ in 0..TRIES {
         let run = matching_run(&deps.store, token).await?;
         let run = run.filter(|run| !run.value.state.is_final());
@@ -167,33 +173,22 @@ async fn take(
             );
             return Err(Refusal::forbidden(WRONG_ROLE));
         }
-        if let Some(claim) = deps.store.get::<Claim>(&place).await? {
-            if !request.nonce.is_empty() && claim.value.nonce == request.nonce {
-                return Ok((run, claim.value));
-            }
-            // Workers of a pool race for its runs.
-            if run.value.pool.is_some() {
-                return Err(Refusal::gone(TAKEN));
-            }
-            metrics::count("ClaimsRefused", 1);
-            tracing::error!(
-                run.id = %run.value.id, attempt = token.attempt, first = claim.value.runner,
-                second = readable(&request.runner), security = true,
-                "a claim was refused because the attempt was claimed before"
-            );
-            return Err(Refusal::gone(TAKEN));
-        }
         let waits = match run.value.phase {
             Phase::Plan => run.value.state == RunState::Preparing,
             Phase::Apply => run.value.state == RunState::Confirmed,
         };
-        if !waits {
-            return Err(Refusal::gone(NOT_WANTED));
-        }
         let stack = deps.store.stack(&run.value.stack).await?;
+        if !waits {
+            let claim = claimed_before(deps, token, request, &run.value).await?;
+            let claim = claim.ok_or_else(|| Refusal::gone(NOT_WANTED))?;
+            return Ok(Taken { run: run.value, claim, stack });
+        }
         let integration = deps.store.integration().await?.map(|found| found.value);
         let now_is = stack.as_ref().map(|stack| &stack.value);
         if let Some(why) = outdated(&run.value, now_is, integration.as_ref()) {
+            if let Some(claim) = claimed_before(deps, token, request, &run.value).await? {
+                return Ok(Taken { run: run.value, claim, stack });
+            }
             let (stack, run, version) = (run.value.stack, run.value.id, run.version);
             tracing::info!(run.id = %run, why, "a claim was refused because the run is outdated");
             deps.sender.send(StackMessage::RunDue { stack, run, version }).await?;
@@ -206,16 +201,47 @@ async fn take(
             at: deps.clock.now(),
         };
         let stack_is = stack.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let place = keys::claim(&token.run, token.attempt);
         let writes = vec![
             Write::Check { key: run.key.clone(), expect: run.unchanged() },
             Write::Check { key: keys::stack_config(&run.value.stack), expect: stack_is },
-            Write::put(place.clone(), Expect::Absent, &claim)?,
+            Write::put(place, Expect::Absent, &claim)?,
         ];
         if deps.store.write(writes).await? == Outcome::Written {
-            return Ok((run, claim));
+            return Ok(Taken { run: run.value, claim, stack });
+        }
+        if let Some(claim) = claimed_before(deps, token, request, &run.value).await? {
+            return Ok(Taken { run: run.value, claim, stack });
         }
     }
     Err(Refusal::busy())
+}
+
+/// The claim of the attempt that the same request has recorded before. None where nobody has claimed
+/// it; refused where somebody else has.
+async fn claimed_before(
+    deps: &Deps,
+    token: &TokenFor,
+    request: &ClaimRequest,
+    run: &Run,
+) -> Result<Option<Claim>, Refusal> {
+    let place = keys::claim(&token.run, token.attempt);
+    let Some(Stored { value: claim, .. }) = deps.store.get::<Claim>(&place).await? else {
+        return Ok(None);
+    };
+    if !request.nonce.is_empty() && claim.nonce == request.nonce {
+        return Ok(Some(claim));
+    }
+    // Workers of a pool race for its runs.
+    if run.pool.is_none() {
+        metrics::count("ClaimsRefused", 1);
+        tracing::error!(
+            run.id = %run.id, attempt = token.attempt, first = claim.runner,
+            second = readable(&request.runner), security = true,
+            "a claim was refused because the attempt was claimed before"
+        );
+    }
+    Err(Refusal::gone(TAKEN))
 }
 
 /// The session that the request proves, where it proves one.

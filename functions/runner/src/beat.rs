@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
-    time,
+    time::{self, Instant},
 };
 
 /// A task that ends with its owner.
@@ -25,10 +25,11 @@ impl Drop for Guard {
     }
 }
 
-/// Beats at once and then every `interval`.
+/// Beats every `interval`. The claim was a sign of life too: a run that takes less time needs no
+/// other.
 pub(crate) fn start(api: Api, stopper: Stopper, interval: Duration) -> Guard {
     Guard(tokio::spawn(async move {
-        let mut ticks = time::interval(interval);
+        let mut ticks = time::interval_at(Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

@@ -7,7 +7,7 @@
 //! | `POST further` [`FurtherRequest`] → [`NextAnswer`]; 204 while there is none | run, which has ended | another run for the same machine |
 //! | `GET source` → the commit's `tar.gz`, or the uploaded one; 202 + `Retry-After` while it is fetched | run | 422 with a text for people: it cannot be had |
 //! | `POST log` [`LogChunk`] | run | append to the log |
-//! | `POST beat` → [`BeatAnswer`] | run | a sign of life, at least every 10 s |
+//! | `POST beat` → [`BeatAnswer`] | run | a sign of life, at least every 10 s; the claim is the first |
 //! | `POST upload` [`UploadRequest`] → [`UploadAnswer`] | run | where the body of a plan or state goes |
 //! | `PUT plan?digest=` / `GET plan`: a `tar.gz` of workspace and plan | run | saved by plan, read by apply |
 //! | `PUT change` [`crate::plan::Change`] | run | what the plan found, masked |

@@ -2,21 +2,25 @@
 //!
 //! The scheduler raises `want`, the publisher sets `done` to the `want` that it read before it
 //! looked. A nudge is sent when none is on its way, so that 2,000 runs of a commit do not cause
-//! 2,000 looks, and the last state always arrives.
+//! 2,000 looks, and the last state always arrives. Where the publisher puts a part off, it raises
+//! `want` itself, and the nudge that it sends for later counts as one on its way.
 
-use crate::{Expect, Key, Outcome, Store, StoreError, Write, keys};
+use crate::{Expect, Key, Outcome, Store, StoreError, Stored, Write, keys};
 use gantry_domain::feedback::Posted;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
 /// A nudge that was not followed by `done` within this time is taken for lost.
 pub const NUDGE_LOST_AFTER: SignedDuration = SignedDuration::from_secs(120);
+/// By another machine's clock a nudge may come this much before its time.
+const EARLY: SignedDuration = SignedDuration::from_secs(1);
 
 /// The counters of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
-    /// How often something changed.
+    /// How often something changed, or was put off.
     pub want: i64,
     /// The `want` that GitLab shows.
     pub done: i64,
@@ -24,6 +28,9 @@ pub struct Counters {
     /// is still to come.
     nudged: i64,
     nudged_at: i64,
+    /// When the nudge comes that the publisher sent last for a later look, in milliseconds. Another
+    /// look may come before, which leaves the same to it: then its number is done already.
+    looks_at: i64,
     /// Since when GitLab refuses something of it, in milliseconds; 0 when it does not.
     refused: i64,
 }
@@ -61,6 +68,21 @@ impl Counters {
         number.is_some_and(|number| self.done >= number)
     }
 
+    /// Whether a later look is due: whichever nudge comes now is the one that was sent for it.
+    pub fn look_is_due(&self, now: Timestamp) -> bool {
+        let late = now.as_millisecond() - self.looks_at;
+        let is_time = (-millis(EARLY)..millis(NUDGE_LOST_AFTER)).contains(&late);
+        self.want > self.done && is_time
+    }
+
+    /// When a nudge comes that was sent for a later look, if one is still to come, and comes in time
+    /// for `at`.
+    pub fn looks_by(&self, at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let next = Timestamp::from_millisecond(self.looks_at).ok()?;
+        // One that comes a little too early is not waited for again.
+        (next > now + EARLY && next <= at).then_some(next)
+    }
+
     fn read(numbers: &HashMap<String, i64>) -> Self {
         let number = |name| numbers.get(name).copied().unwrap_or(0);
         Self {
@@ -68,9 +90,23 @@ impl Counters {
             done: number("done"),
             nudged: number("nudged"),
             nudged_at: number("nudged_at"),
+            looks_at: number("looks_at"),
             refused: number("refused"),
         }
     }
+}
+
+fn millis(time: SignedDuration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What is known of a target.
+#[derive(Debug)]
+pub struct Known {
+    /// Its counters.
+    pub counters: Counters,
+    /// What the publisher remembers of it.
+    pub memory: Option<Stored<Value>>,
 }
 
 /// What every target's memory says of GitLab's refusals.
@@ -92,7 +128,7 @@ struct Remembered {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Published {
-    /// GitLab shows everything.
+    /// GitLab shows everything that it is to show now.
     UpToDate,
     /// Something changed meanwhile: look again.
     Again,
@@ -105,7 +141,7 @@ impl Store {
         let key = keys::feedback(target);
         let counters = Counters::read(&self.raise(&key, "want", at + NUDGE_LOST_AFTER).await?);
         let late = at.as_millisecond() - counters.nudged_at;
-        let comes_in_time = (0..NUDGE_LOST_AFTER.as_millis() as i64).contains(&late);
+        let comes_in_time = (0..millis(NUDGE_LOST_AFTER)).contains(&late);
         // A want whose nudge was never sent, because its sender died, is not one on its way.
         let on_its_way = counters.nudged > counters.done && comes_in_time;
         Ok((!on_its_way).then_some(counters.want))
@@ -131,6 +167,13 @@ impl Store {
         Ok(Counters::read(&self.numbers(&keys::feedback(target)).await?))
     }
 
+    /// The counters of a target, and what the publisher remembers of it.
+    pub async fn known_feedback(&self, target: &str) -> Result<Known, StoreError> {
+        let (key, memory) = (keys::feedback(target), keys::feedback_memory(target));
+        let (numbers, memory) = self.numbers_and(&key, &memory).await?;
+        Ok(Known { counters: Counters::read(&numbers), memory })
+    }
+
     /// Records that GitLab shows what `want` asked for.
     pub async fn published(
         &self,
@@ -138,9 +181,41 @@ impl Store {
         want: i64,
         now: Timestamp,
     ) -> Result<Published, StoreError> {
+        self.note_published(target, want, &[("done", want)], None, now).await
+    }
+
+    /// The same where GitLab shows it for now: a nudge comes at `next` for a later look, with the
+    /// number after `want`. It is sent after this, so that whoever is interrupted before looks again;
+    /// should it be lost, the sweep finds it.
+    pub async fn published_for_now(
+        &self,
+        target: &str,
+        want: i64,
+        next: Timestamp,
+        now: Timestamp,
+    ) -> Result<Published, StoreError> {
+        let comes_at = next.as_millisecond();
+        let set = [
+            ("done", want),
+            ("want", want + 1),
+            ("nudged", want + 1),
+            ("nudged_at", comes_at),
+            ("looks_at", comes_at),
+        ];
+        self.note_published(target, want, &set, Some(next + NUDGE_LOST_AFTER), now).await
+    }
+
+    async fn note_published(
+        &self,
+        target: &str,
+        want: i64,
+        set: &[(&str, i64)],
+        due: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Published, StoreError> {
         let key = keys::feedback(target);
         let unchanged = Some(("want", want));
-        match self.set_numbers(&key, &[("done", want)], None, unchanged).await? {
+        match self.set_numbers(&key, set, due, unchanged).await? {
             (Outcome::Written, _) => Ok(Published::UpToDate),
             (Outcome::Stale, found) => {
                 // Who publishes looks again by itself: that counts as a nudge on its way.

@@ -2,9 +2,13 @@
 
 use crate::{Expect, Store, StoreError, Stored, Write, keys};
 use gantry_domain::integration::Outage;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::ops::Not;
+use std::{
+    collections::HashMap,
+    ops::Not,
+    sync::{MutexGuard, PoisonError},
+};
 
 /// Whether GitLab works for us, as one function saw it ([`keys::health`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,25 +59,48 @@ impl Health {
     }
 }
 
+/// A function that sees GitLab work asks its record again after this time: another process of it may
+/// have seen trouble since.
+const ASKED_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
 impl Store {
     /// Marks the connection to GitLab as broken or working, as `function` sees it; written only
-    /// when that changes.
+    /// when that changes. That it still works, where the record said so lately, costs no read.
     pub async fn note_health(
         &self,
         function: &str,
         outage: Option<Outage>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let works = outage.is_none();
+        if works && self.was_seen_working(function, now) {
+            return Ok(());
+        }
+        if !works {
+            self.seen_working().remove(function);
+        }
         let key = keys::health(function);
         let found = self.get::<Health>(&key).await?;
         let expect = found.as_ref().map_or(Expect::Absent, Stored::unchanged);
         let known = found.map(|health| health.value).unwrap_or_default();
-        if known.outage() == outage {
-            return Ok(());
+        if known.outage() != outage {
+            let write = Write::put(key, expect, &known.after(outage, now))?;
+            let _either_way = self.write(vec![write]).await?;
+        } else if works {
+            self.seen_working().insert(function.to_owned(), now);
         }
-        let write = Write::put(key, expect, &known.after(outage, now))?;
-        let _either_way = self.write(vec![write]).await?;
         Ok(())
+    }
+
+    fn was_seen_working(&self, function: &str, now: Timestamp) -> bool {
+        let seen = self.seen_working().get(function).copied();
+        // A clock may be set back.
+        let lately = SignedDuration::ZERO..ASKED_AGAIN_AFTER;
+        seen.is_some_and(|at| lately.contains(&now.duration_since(at)))
+    }
+
+    fn seen_working(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+        self.seen_working.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use axum::{body::Bytes, http::StatusCode};
+use gantry_domain::integration::Outage;
 use gantry_local_table::LocalTable;
 use gantry_setup::aws;
-use gantry_store::{Expect, Key, Outcome, Store, Write, feedback::Published};
+use gantry_store::{Expect, Key, Outcome, Store, Write, feedback::Published, health::Health, keys};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::{
@@ -273,6 +274,99 @@ async fn what_is_to_be_shown_at_once_does_not_wait_for_a_nudge_that_comes_later(
     let counters = store.counters(target).await.unwrap();
     assert!(counters.has_done(Some(1)), "the later nudge finds nothing to do");
     assert!(!counters.has_done(Some(4)) && !counters.has_done(None));
+}
+
+#[tokio::test]
+async fn a_later_look_is_a_nudge_on_its_way_and_is_found_where_that_is_lost() {
+    let (store, start) = (store().await, 1_000_000);
+    let (target, at) = ("status:1:abc", |second: i64| at(start + second));
+    assert_eq!(store.raise_want(target, at(0)).await.unwrap(), Some(1));
+    store.nudge_sent(target, 1, at(0)).await.unwrap();
+    let ended = store.published_for_now(target, 1, at(3), at(0)).await.unwrap();
+    assert_eq!(ended, Published::UpToDate);
+    let counters = store.counters(target).await.unwrap();
+    assert_eq!((counters.want, counters.done), (2, 1), "it is still to be done");
+    assert!(!counters.look_is_due(at(0)) && counters.look_is_due(at(3)));
+    assert_eq!(store.raise_want(target, at(3)).await.unwrap(), None, "it comes in time");
+
+    // What is shown at once does not wait, and leaves the later nudge an older number.
+    assert_eq!(store.raise_want(target, at(1)).await.unwrap(), Some(4));
+    store.nudge_sent(target, 4, at(1)).await.unwrap();
+    let counters = store.counters(target).await.unwrap();
+    assert_eq!(counters.looks_by(at(3), at(1)), Some(at(3)), "no other is needed");
+    assert_eq!(counters.looks_by(at(2), at(1)), None, "it comes too late");
+    assert_eq!(counters.looks_by(at(3), at(2)), None, "it may be this one, a little early");
+    let ended = store.published_for_now(target, 4, at(3), at(1)).await.unwrap();
+    assert_eq!(ended, Published::UpToDate);
+    let counters = store.counters(target).await.unwrap();
+    assert!(counters.has_done(Some(2)) && counters.look_is_due(at(3)), "it looks all the same");
+
+    let found = async |now: i64| {
+        let mut found = Vec::new();
+        for shard in 0..gantry_store::table::ATTENTION_SHARDS {
+            found.extend(store.maybe_due(shard, at(now), 10).await.unwrap());
+        }
+        found
+    };
+    assert!(found(122).await.is_empty());
+    assert_eq!(found(123).await, vec![keys::feedback(target)]);
+    assert_eq!(store.raise_want(target, at(124)).await.unwrap(), Some(6), "it was lost");
+    let ended = store.published_for_now(target, 5, at(130), at(124)).await.unwrap();
+    assert_eq!(ended, Published::Again, "something changed while it was published");
+    assert_eq!(store.counters(target).await.unwrap().looks_by(at(130), at(124)), None);
+    assert_eq!(store.published(target, 6, at(124)).await.unwrap(), Published::UpToDate);
+    assert!(!store.counters(target).await.unwrap().look_is_due(at(4)), "nothing is to be shown");
+    assert!(found(1000).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_target_is_read_at_once() {
+    let store = store().await;
+    let target = "status:1:abc";
+    let known = store.known_feedback(target).await.unwrap();
+    assert_eq!((known.counters.want, known.memory), (0, None));
+    store.raise_want(target, at(0)).await.unwrap();
+    let key = keys::feedback_memory(target);
+    assert_eq!(
+        store.write(vec![put(&key, Expect::Absent, "posted")]).await.unwrap(),
+        Outcome::Written
+    );
+    let known = store.known_feedback(target).await.unwrap();
+    assert_eq!((known.counters.want, known.counters.done), (1, 0));
+    let (read, memory) = (store.get::<String>(&key).await.unwrap(), known.memory.unwrap());
+    assert_eq!(Some(memory.clone().parsed::<String>().unwrap()), read);
+    assert!(memory.parsed::<u64>().unwrap_err().to_string().contains("memory"));
+}
+
+#[tokio::test]
+async fn what_another_process_saw_of_gitlab_is_asked_a_minute_later() {
+    let client = aws_sdk_dynamodb::Client::new(&LocalTable::in_memory().unwrap().config());
+    let process = || Store::new(client.clone(), "gantry".to_owned());
+    let (one, other) = (process(), process());
+    one.create_table_if_missing().await.unwrap();
+    let outage = || {
+        let reason = "503".to_owned();
+        Some(Outage { reason, token_rejected: false, rate_limited: false })
+    };
+    let is_broken = async || {
+        let found = one.get::<Health>(&keys::health("publisher")).await.unwrap();
+        found.is_some_and(|health| health.value.broken.is_some())
+    };
+    one.note_health("publisher", None, at(0)).await.unwrap();
+    other.note_health("publisher", outage(), at(10)).await.unwrap();
+    one.note_health("publisher", None, at(59)).await.unwrap();
+    assert!(is_broken().await, "it is not asked each time");
+    one.note_health("publisher", None, at(60)).await.unwrap();
+    assert!(!is_broken().await);
+    // Who saw the trouble says at once that it is over.
+    for second in [61, 63] {
+        one.note_health("publisher", None, at(second)).await.unwrap();
+        assert!(!is_broken().await);
+        one.note_health("publisher", outage(), at(second + 1)).await.unwrap();
+        assert!(is_broken().await);
+    }
+    one.note_health("publisher", None, at(65)).await.unwrap();
+    assert!(!is_broken().await);
 }
 
 #[tokio::test]

@@ -9,7 +9,11 @@ use gantry_domain::{
 use gantry_engine::Unprivileged;
 use gantry_runner::Outcome;
 use gantry_terraform::on_each_tool;
-use std::{collections::BTreeMap, process::Command, time::Instant};
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 const ONE: &str = r#"
 resource "terraform_data" "one" {
@@ -24,6 +28,7 @@ on_each_tool! {
     async fn a_proposed_run_shows_what_would_change_and_saves_nothing(tool) {
         let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
         w.claim.run_type = RunType::Proposed;
+        w.timings.heartbeat = Duration::from_secs(300);
         w.api.data().source_waits = 2;
         let report = w.run().await;
         let delta = Delta { add: 1, outputs: 1, ..Delta::default() };
@@ -35,6 +40,7 @@ on_each_tool! {
         let data = w.api.data();
         assert!(data.plan.is_none() && data.lock.is_none() && data.states.is_empty());
         assert_eq!(data.state_reads, 1, "one version for its whole life");
+        assert_eq!(data.beats, 0, "the claim was its sign of life");
         // Which version the tool is, and nothing of the run.
         let left = std::fs::read_dir(w.work()).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(left.collect::<Vec<_>>(), ["tools"], "files are left");

@@ -2,13 +2,14 @@
 
 use super::{
     Outcome, Store, StoreError, is_stale,
-    item::{Item, key_attributes, number, shard},
+    item::{Item, Stored, item_key, key_attributes, number, read_item, shard},
     patiently, unavailable,
 };
 use crate::Key;
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use futures::FutureExt as _;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
 impl Store {
@@ -105,6 +106,35 @@ impl Store {
             .await
             .map_err(unavailable)?;
         Ok(numbers(&answer.item.unwrap_or_default()))
+    }
+
+    /// The same with the item `beside` of the same partition, in one read. Nothing large may be there
+    /// but the two.
+    pub async fn numbers_and<T: DeserializeOwned>(
+        &self,
+        key: &Key,
+        beside: &Key,
+    ) -> Result<(HashMap<String, i64>, Option<Stored<T>>), StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(key.pk.clone()))
+            .send()
+            .boxed()
+            .await
+            .map_err(unavailable)?;
+        let (mut counted, mut found) = (HashMap::new(), None);
+        for item in answer.items.unwrap_or_default() {
+            match item_key(&item) {
+                Some(at) if at == *key => counted = numbers(&item),
+                Some(at) if at == *beside => found = Some(read_item(item)?),
+                _ => {}
+            }
+        }
+        Ok((counted, found))
     }
 }
 

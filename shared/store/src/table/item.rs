@@ -4,6 +4,7 @@ use super::{ATTENTION_SHARDS, StoreError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::{
     collections::HashMap,
     fmt,
@@ -52,6 +53,17 @@ impl<T> Stored<T> {
     /// What a write that is based on this read expects.
     pub fn unchanged(&self) -> Expect {
         Expect::Version(self.version)
+    }
+}
+
+impl Stored<Value> {
+    /// The same as what its key says that it is, where one read brings items of several kinds.
+    pub fn parsed<T: DeserializeOwned>(self) -> Result<Stored<T>, StoreError> {
+        let Self { key, version, value } = self;
+        match serde_json::from_value(value) {
+            Ok(value) => Ok(Stored { key, version, value }),
+            Err(error) => Err(StoreError::Unreadable { key, problem: error.to_string() }),
+        }
     }
 }
 

@@ -23,7 +23,11 @@ use item::{
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// The sparse index of items with something due: shard, then time in milliseconds.
 pub const ATTENTION_INDEX: &str = "attention";
@@ -123,12 +127,14 @@ pub struct Page<T> {
 pub struct Store {
     client: Client,
     table: String,
+    /// Who saw GitLab work, as its record said, and when.
+    pub(crate) seen_working: Arc<Mutex<HashMap<String, Timestamp>>>,
 }
 
 impl Store {
     /// The table `table`, spoken to with `client`.
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self { client, table, seen_working: Arc::default() }
     }
 
     /// Makes sure that the table is there and may be read, so that a program fails at its start.

@@ -45,6 +45,8 @@ pub(crate) struct Data {
     pub(crate) plan: Option<Vec<u8>>,
     change: Option<Change>,
     pub(crate) stop: Option<String>,
+    /// How many signs of life there were.
+    pub(crate) beats: u32,
     /// Every token is refused.
     pub(crate) gone: bool,
     pub(crate) uploads: HashMap<String, Bytes>,
@@ -303,7 +305,9 @@ async fn log(State(shared): State<Shared>, Json(chunk): Json<LogChunk>) -> Statu
 }
 
 async fn beat(State(shared): State<Shared>) -> Json<BeatAnswer> {
-    Json(BeatAnswer { stop: shared.data().stop.clone() })
+    let mut data = shared.data();
+    data.beats += 1;
+    Json(BeatAnswer { stop: data.stop.clone() })
 }
 
 async fn read_own(State(shared): State<Shared>) -> Response {
