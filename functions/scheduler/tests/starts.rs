@@ -6,8 +6,8 @@ use gantry_connection::Connection;
 use gantry_domain::run::{Phase, Position, Run, RunState, RunType};
 use gantry_local_table::LocalTable;
 use gantry_queue::{
-    ClaimToken, Context, Envelope, Handler, Message, Outgoing, QueueName, Received, SendError,
-    Sender, StartMessage, Transport,
+    Backlog, ClaimToken, Context, DeadLetter, DeadLetters, Envelope, Handler, Message, Outgoing,
+    QueueName, Received, SendError, Sender, StartMessage, Transport,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler, Starter};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
@@ -47,6 +47,25 @@ impl Transport for Sent {
         _: &str,
     ) -> anyhow::Result<()> {
         anyhow::bail!("nothing is given up here")
+    }
+}
+
+#[async_trait::async_trait]
+impl DeadLetters for Sent {
+    async fn backlog(&self, _: QueueName) -> anyhow::Result<Backlog> {
+        anyhow::bail!("nobody looks here")
+    }
+
+    async fn count_dead_letters(&self, _: QueueName) -> anyhow::Result<u64> {
+        anyhow::bail!("nobody sweeps here")
+    }
+
+    async fn dead_letters(&self, _: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
+        anyhow::bail!("nobody looks here")
+    }
+
+    async fn redrive(&self, _: QueueName) -> anyhow::Result<usize> {
+        anyhow::bail!("nothing is sent again")
     }
 }
 
@@ -95,6 +114,7 @@ impl World {
         let scheduler = Scheduler::new(Deps {
             store: store.clone(),
             sender: sender.clone(),
+            dead_letters: Arc::clone(&sent) as _,
             gitlab: Arc::new(Connection::new(store.clone(), secrets, now)),
             signer: Signer::new(&random_secret()),
             clock: clock.clone(),
