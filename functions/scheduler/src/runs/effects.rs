@@ -43,6 +43,8 @@ impl Runs<'_> {
                 Effect::Fetch => self.fetch(&stored).await?,
                 Effect::Start => self.start(run).await?,
                 Effect::Dispatch => self.ask_for_slot(&stored).await?,
+                // It held neither the stack nor a module's tests: nothing goes on because of its end.
+                Effect::Advance if run.only_plans() && run.state.is_final() => {}
                 Effect::Advance => self.nudge_stack(&run.stack, &stored).await?,
                 Effect::Feedback => self.tell_gitlab(run).await?,
                 Effect::EndRunner => self.end_runner(run).await?,
