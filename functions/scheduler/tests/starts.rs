@@ -1,4 +1,4 @@
-//! A runner that cannot be started for a while: its run says why.
+//! Runners that cannot be started: a run says why it waits, and one that ends asks nobody in vain.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -6,8 +6,9 @@ use gantry_connection::Connection;
 use gantry_domain::run::{Phase, Position, Run, RunState, RunType};
 use gantry_local_table::LocalTable;
 use gantry_queue::{
-    Backlog, ClaimToken, Context, DeadLetter, DeadLetters, Envelope, Handler, Message, Outgoing,
-    QueueName, Received, SendError, Sender, StartMessage, Transport,
+    Backlog, ClaimToken, Context, DeadLetter, DeadLetters, Envelope, Handler, Message,
+    NotStarted as Why, Outgoing, QueueName, Received, SendError, Sender, SlotsMessage,
+    StackMessage, StartMessage, Transport,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler, Starter};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
@@ -15,7 +16,10 @@ use gantry_setup::{
     Clock,
     builds::{BuildStart, Builds, NotStarted},
 };
-use gantry_store::{Expect, Outcome, Store, Stored, Write, keys, scheduler::SlotEntry};
+use gantry_store::{
+    Expect, Outcome, Store, Stored, Write, keys,
+    scheduler::{QueueEntry, SlotEntry},
+};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::BTreeSet,
@@ -168,6 +172,24 @@ impl World {
         assert!(self.sent.0.lock().unwrap().is_empty(), "nobody else needs to know");
         self.store.get::<Run>(&keys::run(&self.run.id)).await.unwrap().unwrap()
     }
+
+    /// The run ends, because its runner is refused. What is said to the dispatcher and to stacks.
+    async fn end(&self) -> Vec<Message> {
+        let refused = StackMessage::NotStarted {
+            stack: self.run.stack.clone(),
+            run: self.run.id.clone(),
+            attempt: self.run.attempt,
+            why: Why::Refused,
+            words: "no".to_owned(),
+        };
+        self.scheduler.handle(context(QueueName::Events), refused.into()).await.unwrap();
+        let found = self.store.get::<Run>(&keys::run(&self.run.id)).await.unwrap().unwrap();
+        assert_eq!(found.value.state, RunState::Failed);
+        assert!(found.value.outstanding.is_empty(), "{:?}", found.value.outstanding);
+        let mut sent = std::mem::take(&mut *self.sent.0.lock().unwrap());
+        sent.retain(|message| matches!(message, Message::Slots(_) | Message::Stack(_)));
+        sent
+    }
 }
 
 fn context(queue: QueueName) -> Context {
@@ -220,4 +242,26 @@ async fn a_run_says_why_its_runner_cannot_be_started_and_is_written_when_that_ch
     let other = w.try_to_start(&"x".repeat(2_000)).await;
     assert_eq!(other.version, first.version + 1);
     assert!(other.value.not_started.unwrap().chars().count() <= 300);
+}
+
+#[tokio::test]
+async fn a_preview_that_ends_asks_for_nobody_but_those_who_stand_in_the_queue() {
+    let w = World::new().await;
+    let sent = w.end().await;
+    assert!(sent.is_empty(), "{sent:?}");
+
+    let w = World::new().await;
+    let entry = QueueEntry {
+        run: "run-2".parse().unwrap(),
+        stack: "other".parse().unwrap(),
+        phase: Phase::Plan,
+        attempt: 0,
+        since: None,
+        pool: None,
+    };
+    let key = keys::queued(1, w.run.created_at, 1, &entry.run);
+    let waits = Write::put(key, Expect::Absent, &entry).unwrap();
+    assert_eq!(w.store.write(vec![waits]).await.unwrap(), Outcome::Written);
+    let sent = w.end().await;
+    assert!(matches!(sent[..], [Message::Slots(SlotsMessage::Dispatch { .. })]), "{sent:?}");
 }

@@ -131,8 +131,12 @@ impl Runs<'_> {
         Ok(self.deps.sender.send(StartMessage::EndRunner { run, runner }).await?)
     }
 
-    /// Nudges the dispatcher, unless every slot is taken: whoever leaves one nudges it then. A run
-    /// of a pool needs none: it is handed to whichever worker comes.
+    /// Nudges the dispatcher, unless there is nothing to give: every slot is taken, or nobody stands
+    /// in the queue. Who enters has written that before it looks at the slots, and who leaves a slot
+    /// before it looks at the queue; both read what is written. So of two at the same moment one sees
+    /// the other, and nudges.
+    ///
+    /// A run of a pool needs none: it is handed to whichever worker comes.
     async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
         if stored.value.pool.is_some() {
             let Run { stack, id: run, position, .. } = stored.value.clone();
@@ -144,7 +148,11 @@ impl Runs<'_> {
                 _ => Ok(()),
             };
         }
-        if stored.value.position == Position::Queue && self.slots.are_full().await? {
+        let in_vain = match stored.value.position {
+            Position::Queue => self.slots.are_full().await?,
+            _ => !self.slots.are_wanted().await?,
+        };
+        if in_vain {
             return Ok(());
         }
         let cause = format!("{}.{}", stored.value.id, stored.version);
