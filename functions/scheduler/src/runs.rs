@@ -35,7 +35,9 @@ pub(crate) struct Head {
 /// A run with its stack's head: what a transition is based on.
 pub(crate) struct Loaded {
     pub(crate) stored: Stored<Run>,
-    pub(crate) head: Head,
+    /// None for a preview: only whether it gets a runner depends on the head, and who decides that
+    /// reads it.
+    pub(crate) head: Option<Head>,
     /// The last sign of life of the run's runner, where that was looked for.
     pub(crate) alive_at: Option<Timestamp>,
 }
@@ -68,17 +70,23 @@ impl Runs<'_> {
                 None => return Ok(None),
             };
         }
-        let head = self.head(&stored.value.stack).await?;
-        Ok(Some(Loaded { stored, head, alive_at: None }))
+        Ok(Some(self.with_head(stored).await?))
     }
 
     /// Reads a run as it is, also when something is still outstanding.
     pub(crate) async fn peek(&self, run: &RunId) -> Result<Option<Loaded>, Failure> {
-        let Some(stored) = self.deps.store.get::<Run>(&keys::run(run)).await? else {
-            return Ok(None);
+        match self.deps.store.get::<Run>(&keys::run(run)).await? {
+            Some(stored) => Ok(Some(self.with_head(stored).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn with_head(&self, stored: Stored<Run>) -> Result<Loaded, StoreError> {
+        let head = match stored.value.only_plans() {
+            true => None,
+            false => Some(self.head(&stored.value.stack).await?),
         };
-        let head = self.head(&stored.value.stack).await?;
-        Ok(Some(Loaded { stored, head, alive_at: None }))
+        Ok(Loaded { stored, head, alive_at: None })
     }
 
     async fn timeouts(&self, run: &Run) -> Result<Timeouts, StoreError> {

@@ -47,13 +47,19 @@ impl Stacks<'_> {
     }
 
     /// Hands a run of the queue out to who takes it at `position`.
-    async fn hand_out(&self, loaded: Loaded, position: Position) -> Result<(), Failure> {
+    async fn hand_out(&self, mut loaded: Loaded, position: Position) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
         if let Some(why) = self.outdated(&run).await? {
             return self.end_unclaimed(loaded, &why, Vec::new()).await;
         }
         let now = self.deps.now();
-        if run.run_type == RunType::Proposed && loaded.head.value.applying {
+        // That no apply begins or ends meanwhile is part of the transaction: a preview that waits is
+        // woken by the end of the apply that it waits for.
+        if loaded.head.is_none() {
+            loaded.head = Some(self.runs.head(&run.stack).await?);
+        }
+        let is_applying = loaded.head.as_ref().is_some_and(|head| head.value.applying);
+        if run.run_type == RunType::Proposed && is_applying {
             run.position = Position::Waiting;
             run.outstanding.insert(Effect::Dispatch);
             return self.runs.commit(loaded, run, Vec::new()).await;
