@@ -12,7 +12,7 @@ pub(crate) use write::written;
 use crate::{deps::Deps, slots::Slots};
 use gantry_domain::{
     RunId, StackId,
-    run::{Run, RunState},
+    run::{Run, recheck::timeouts_unread},
     stack::{Stack, StackHead, Timeouts},
 };
 use gantry_queue::Failure;
@@ -40,6 +40,8 @@ pub(crate) struct Loaded {
     pub(crate) head: Option<Head>,
     /// The last sign of life of the run's runner, where that was looked for.
     pub(crate) alive_at: Option<Timestamp>,
+    /// The time limits of its stack, where they were read.
+    pub(crate) timeouts: Option<Timeouts>,
 }
 
 impl Loaded {
@@ -86,13 +88,13 @@ impl Runs<'_> {
             true => None,
             false => Some(self.head(&stored.value.stack).await?),
         };
-        Ok(Loaded { stored, head, alive_at: None })
+        Ok(Loaded { stored, head, alive_at: None, timeouts: None })
     }
 
+    /// The time limits that say when the run must be looked at again.
     async fn timeouts(&self, run: &Run) -> Result<Timeouts, StoreError> {
-        // No time limit of the stack's own counts then.
-        if run.state.is_final() || run.state == RunState::Queued {
-            return Ok(Timeouts::default());
+        if let Some(unread) = timeouts_unread(run, self.deps.now()) {
+            return Ok(unread);
         }
         let stack = self.deps.store.stack(&run.stack).await?;
         Ok(stack.map(|s: Stored<Stack>| s.value.settings.timeouts).unwrap_or_default())

@@ -52,7 +52,7 @@ impl Runs<'_> {
         }
         let mut done = run.clone();
         done.outstanding.clear();
-        let timeouts = self.timeouts(run).await?;
+        let timeouts = self.timeouts(&done).await?;
         let write = Write::put(stored.key.clone(), stored.unchanged(), &done)?.due(recheck_at(
             &done,
             &timeouts,

@@ -31,7 +31,10 @@ impl Runs<'_> {
         if before.is_unclaimed() && run.state.is_final() && run.role.is_some() {
             run.outstanding.insert(Effect::EndRunner);
         }
-        let timeouts = self.timeouts(&run).await?;
+        let timeouts = match loaded.timeouts {
+            Some(known) => known,
+            None => self.timeouts(&run).await?,
+        };
         let mut writes =
             vec![Write::put(keys::run(&run.id), loaded.stored.unchanged(), &run)?.due(recheck_at(
                 &run,
