@@ -49,9 +49,10 @@ impl Stacks<'_> {
     /// Hands a run of the queue out to who takes it at `position`.
     async fn hand_out(&self, mut loaded: Loaded, position: Position) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
-        if let Some(why) = self.outdated(&run).await? {
-            return self.end_unclaimed(loaded, &why, Vec::new()).await;
-        }
+        let role = match self.role_for(&run).await? {
+            Ok(role) => role,
+            Err(why) => return self.end_unclaimed(loaded, &why, Vec::new()).await,
+        };
         let now = self.deps.now();
         // That no apply begins or ends meanwhile is part of the transaction: a preview that waits is
         // woken by the end of the apply that it waits for.
@@ -77,7 +78,7 @@ impl Stacks<'_> {
         run.last_report = 0;
         run.runner = None;
         run.handed_out_at = Some(now);
-        run.role = self.role_of(&run).await?;
+        run.role = role;
         self.runs.commit(loaded, run, Vec::new()).await
     }
 
@@ -98,15 +99,18 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, checks).await
     }
 
-    /// The cloud role that the run's runner gets.
-    async fn role_of(&self, run: &Run) -> Result<Option<String>, Failure> {
+    /// The cloud role that the run's runner gets, or why it gets no runner any more.
+    async fn role_for(&self, run: &Run) -> Result<Result<Option<String>, String>, Failure> {
+        let stack = self.deps.store.stack(&run.stack).await?.map(|found| found.value);
+        if let Some(why) = self.outdated_for(run, stack.as_ref()).await? {
+            return Ok(Err(why));
+        }
         // A worker is what its machine is.
-        let Some(roles) = self.deps.roles.as_ref().filter(|_| run.pool.is_none()) else {
-            return Ok(None);
-        };
-        let stack = self.deps.store.stack(&run.stack).await?;
-        let own = stack.and_then(|stack| stack.value.settings.roles.of(run.run_type).cloned());
-        Ok(own.or_else(|| roles.of(run.run_type).cloned()))
+        let roles = self.deps.roles.as_ref().filter(|_| run.pool.is_none());
+        Ok(Ok(roles.and_then(|roles| {
+            let own = stack.and_then(|stack| stack.settings.roles.of(run.run_type).cloned());
+            own.or_else(|| roles.of(run.run_type).cloned())
+        })))
     }
 
     /// A runner was not started, or ended before it claimed the phase. Where the cloud has no room
