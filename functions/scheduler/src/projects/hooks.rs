@@ -66,23 +66,29 @@ impl Projects<'_> {
     }
 
     async fn deal(&self, event: &Event, hook: &Hook) -> Result<Dealt, Failure> {
-        let stacks = self.stacks_of(event.project).await?;
+        let none = || Dealt::Done("this installation has no stack in the project".to_owned());
+        let Some(integration) = self.linked().await? else { return Ok(none()) };
+        let stacks = self.stacks_at(&integration.value, event.project).await?;
         if stacks.is_empty() {
-            return Ok(Dealt::Done("this installation has no stack in the project".to_owned()));
+            return Ok(none());
         }
+        // By the settings that the stacks were looked up with.
+        let client = || self.deps.gitlab_by(&integration);
         let dealt = match hook {
             Hook::Push { branch, .. } if stacks.iter().any(|s| &s.branch == branch) => {
-                let tracked = self.decide_tracked(event, branch, &stacks).await?;
+                let tracked = self.decide_tracked(event, &client().await?, branch, &stacks).await?;
                 // The branch may be a merge request's source as well; its own hook tells.
                 Dealt::Done(tracked)
             }
             Hook::Push { branch, .. } => {
-                Dealt::Done(self.decide_branch(event, branch, &stacks).await?)
+                Dealt::Done(self.decide_branch(event, &client().await?, branch, &stacks).await?)
             }
             Hook::MergeRequest { iid, .. } => {
-                self.decide_merge_request(event, *iid, &stacks).await?
+                self.decide_merge_request(event, &client().await?, *iid, &stacks).await?
             }
-            Hook::Tag { tag, .. } => Dealt::Done(self.decide_tag(event, tag, &stacks).await?),
+            Hook::Tag { tag, .. } => {
+                Dealt::Done(self.decide_tag(event, &client().await?, tag, &stacks).await?)
+            }
             Hook::Note { .. } | Hook::Other { .. } => {
                 return Ok(Dealt::Done("events of this kind do not start anything".to_owned()));
             }
