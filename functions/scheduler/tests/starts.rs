@@ -1,4 +1,4 @@
-//! Runners that cannot be started: a run says why it waits, and one that ends asks nobody in vain.
+//! Runs on their way to a runner, and back: what they say, and whom they ask.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -101,6 +101,11 @@ struct World {
 impl World {
     /// A run that was handed out, and whose runner is to be started.
     async fn new() -> Self {
+        Self::with(handed_out).await
+    }
+
+    /// With this run.
+    async fn with(run: fn(Timestamp) -> Run) -> Self {
         let table = LocalTable::in_memory().unwrap();
         let client = aws_sdk_dynamodb::Client::new(&table.config());
         let store = Store::new(client, "gantry".to_owned());
@@ -133,7 +138,7 @@ impl World {
             clock,
             api: "http://127.0.0.1:1".to_owned(),
         };
-        let run = handed_out(at);
+        let run = run(at);
         let slot = SlotEntry {
             run: run.id.clone(),
             stack: run.stack.clone(),
@@ -142,10 +147,10 @@ impl World {
             started: 0,
             at,
         };
-        let writes = vec![
-            Write::put(keys::run(&run.id), Expect::Absent, &run).unwrap(),
-            Write::put(keys::slot(&run.id), Expect::Absent, &slot).unwrap(),
-        ];
+        let mut writes = vec![Write::put(keys::run(&run.id), Expect::Absent, &run).unwrap()];
+        if run.position == Position::Slot {
+            writes.push(Write::put(keys::slot(&run.id), Expect::Absent, &slot).unwrap());
+        }
         assert_eq!(store.write(writes).await.unwrap(), Outcome::Written);
         Self { store, sent, away, scheduler, starter, run, _folder: folder }
     }
@@ -170,6 +175,11 @@ impl World {
             self.scheduler.handle(context(QueueName::Events), message.clone()).await.unwrap();
         }
         assert!(self.sent.0.lock().unwrap().is_empty(), "nobody else needs to know");
+        self.now().await
+    }
+
+    /// The run as it is now.
+    async fn now(&self) -> Stored<Run> {
         self.store.get::<Run>(&keys::run(&self.run.id)).await.unwrap().unwrap()
     }
 
@@ -183,7 +193,7 @@ impl World {
             words: "no".to_owned(),
         };
         self.scheduler.handle(context(QueueName::Events), refused.into()).await.unwrap();
-        let found = self.store.get::<Run>(&keys::run(&self.run.id)).await.unwrap().unwrap();
+        let found = self.now().await;
         assert_eq!(found.value.state, RunState::Failed);
         assert!(found.value.outstanding.is_empty(), "{:?}", found.value.outstanding);
         let mut sent = std::mem::take(&mut *self.sent.0.lock().unwrap());
@@ -229,6 +239,17 @@ fn handed_out(at: Timestamp) -> Run {
     }
 }
 
+/// A run whose commit's archive is being fetched.
+fn waits_for_source(at: Timestamp) -> Run {
+    Run {
+        state: RunState::Queued,
+        position: Position::Source,
+        attempt: 0,
+        handed_out_at: None,
+        ..handed_out(at)
+    }
+}
+
 #[tokio::test]
 async fn a_run_says_why_its_runner_cannot_be_started_and_is_written_when_that_changes() {
     let w = World::new().await;
@@ -264,4 +285,25 @@ async fn a_preview_that_ends_asks_for_nobody_but_those_who_stand_in_the_queue() 
     assert_eq!(w.store.write(vec![waits]).await.unwrap(), Outcome::Written);
     let sent = w.end().await;
     assert!(matches!(sent[..], [Message::Slots(SlotsMessage::Dispatch { .. })]), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_run_whose_source_is_there_asks_for_a_slot_and_is_written_once() {
+    let w = World::with(waits_for_source).await;
+    let before = w.now().await;
+    let fetched = StackMessage::Fetched {
+        stack: w.run.stack.clone(),
+        run: w.run.id.clone(),
+        is_there: true,
+        cause: "c".to_owned(),
+    };
+    // Again where whoever was first may have ended before it asked.
+    for _ in 0..2 {
+        w.scheduler.handle(context(QueueName::Events), fetched.clone().into()).await.unwrap();
+        let sent = std::mem::take(&mut *w.sent.0.lock().unwrap());
+        assert!(matches!(sent[..], [Message::Slots(SlotsMessage::Dispatch { .. })]), "{sent:?}");
+    }
+    let run = w.now().await;
+    assert_eq!(run.version, before.version + 1);
+    assert_eq!((run.value.position, run.value.outstanding), (Position::Queue, BTreeSet::new()));
 }

@@ -137,7 +137,7 @@ impl Runs<'_> {
     /// the other, and nudges.
     ///
     /// A run of a pool needs none: it is handed to whichever worker comes.
-    async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+    pub(super) async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
         if stored.value.pool.is_some() {
             let Run { stack, id: run, position, .. } = stored.value.clone();
             let grant = distinct(&(&run, stored.version));

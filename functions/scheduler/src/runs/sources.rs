@@ -7,7 +7,7 @@ use gantry_domain::{
     run::{Effect, Phase, Position, Run},
 };
 use gantry_queue::Failure;
-use gantry_store::{Expect, StoreError, Write, keys, scheduler::FetchedSource};
+use gantry_store::{Expect, StoreError, Stored, Write, keys, scheduler::FetchedSource};
 use jiff::SignedDuration;
 
 /// How long an archive counts as there: object storage keeps it for eight days.
@@ -42,8 +42,13 @@ impl Runs<'_> {
     pub(crate) async fn on_fetched(&self, run: &RunId, is_there: bool) -> Result<(), Failure> {
         let Some(loaded) = self.load(run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
-        if run.position != Position::Source {
-            return Ok(());
+        match run.position {
+            Position::Source => {}
+            // It may not have asked: whoever brought it here may have ended before.
+            Position::Queue if run.pool.is_none() => {
+                return self.ask_for_slot(&loaded.stored).await;
+            }
+            _ => return Ok(()),
         }
         if is_there && !self.is_fetched(&run).await? {
             let now = self.deps.now();
@@ -52,7 +57,14 @@ impl Runs<'_> {
             let _either_way = self.deps.store.write(vec![write.expires(now + KEPT)]).await?;
         }
         run.position = Position::Queue;
-        run.outstanding.insert(Effect::Dispatch);
-        self.commit(loaded, run, Vec::new()).await
+        if run.pool.is_some() {
+            run.outstanding.insert(Effect::Dispatch);
+            return self.commit(loaded, run, Vec::new()).await;
+        }
+        // That it stands in the queue says what is to be done: the sweep nudges the dispatcher as long
+        // as anybody does. So nothing is written down as outstanding, nor as done after that.
+        let (key, version) = (loaded.stored.key.clone(), loaded.stored.version + 1);
+        self.commit(loaded, run.clone(), Vec::new()).await?;
+        self.ask_for_slot(&Stored { key, version, value: run }).await
     }
 }
