@@ -47,8 +47,8 @@ impl Stacks<'_> {
             StackMessage::Packaged { run, packed, .. } => {
                 Box::pin(self.on_packaged(&run, packed)).await
             }
-            StackMessage::Fetched { run, is_there, .. } => {
-                Box::pin(self.runs.on_fetched(&run, is_there)).await
+            StackMessage::Fetched { run, is_there, is_new, .. } => {
+                Box::pin(self.runs.on_fetched(&run, is_there, is_new)).await
             }
             StackMessage::Grant { run, .. } => Box::pin(self.on_grant(&run)).await,
             StackMessage::RunDue { run, .. } => Box::pin(self.on_run_due(&run)).await,

@@ -39,7 +39,12 @@ impl Runs<'_> {
     }
 
     /// The run goes to the queue: its source is there, or cannot be had, which its runner is told.
-    pub(crate) async fn on_fetched(&self, run: &RunId, is_there: bool) -> Result<(), Failure> {
+    pub(crate) async fn on_fetched(
+        &self,
+        run: &RunId,
+        is_there: bool,
+        is_new: bool,
+    ) -> Result<(), Failure> {
         let Some(loaded) = self.load(run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
         match run.position {
@@ -50,7 +55,9 @@ impl Runs<'_> {
             }
             _ => return Ok(()),
         }
-        if is_there && !self.is_fetched(&run).await? {
+        // Of what is new nobody has written down that it is there; of anything else somebody has, as
+        // a rule, and many runs can wait for the same.
+        if is_there && (is_new || !self.is_fetched(&run).await?) {
             let now = self.deps.now();
             let key = keys::fetched_source(&run.repository, &run.commit);
             let write = Write::put(key, Expect::Any, &FetchedSource { at: now })?;
