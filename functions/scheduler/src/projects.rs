@@ -8,7 +8,7 @@ mod hooks;
 mod paths;
 mod turns;
 
-use crate::{deps::Deps, stacks::Stacks};
+use crate::{deps::Deps, remembered::Remembered, stacks::Stacks};
 use gantry_domain::{
     EventId, ProjectId, event::EventSource, integration::Integration, stack::Stack,
 };
@@ -39,6 +39,7 @@ pub(crate) enum Dealt {
 pub(crate) struct Projects<'a> {
     pub(crate) deps: &'a Deps,
     pub(crate) stacks: Stacks<'a>,
+    pub(crate) remembered: &'a Remembered,
 }
 
 impl Projects<'_> {

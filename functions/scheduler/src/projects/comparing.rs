@@ -48,6 +48,7 @@ impl Projects<'_> {
             }
             let write = Write::Delete { key, expect: found.unchanged() };
             let _either_way = self.deps.store.write(vec![write]).await?;
+            self.remembered.forget_webhooks(project);
             return Ok(());
         }
         match self.compare_project(project, &stacks, &found.value).await {

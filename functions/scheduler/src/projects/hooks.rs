@@ -9,11 +9,13 @@ use gantry_domain::{
 };
 use gantry_queue::{Failure, FeedbackMessage, ProjectMessage, StackMessage};
 use gantry_store::{
-    Expect, Write, keys,
+    Expect, Outcome, Write, keys,
     scheduler::{Comparing, TrackedBranch},
 };
 use jiff::{SignedDuration, Timestamp};
 
+/// That webhooks come is written down again after this time.
+const NEWS_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// GitLab prepares a new merge request within seconds.
 const NOT_READY: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -99,14 +101,15 @@ impl Projects<'_> {
     }
 
     async fn webhook_seen(&self, project: ProjectId) -> Result<(), Failure> {
+        let now = self.deps.now();
+        if self.remembered.has_webhooks(project, now) {
+            return Ok(());
+        }
         let key = keys::comparing(project);
         let Some(found) = self.deps.store.get::<Comparing>(&key).await? else { return Ok(()) };
-        let now = self.deps.now();
-        let is_news = found
-            .value
-            .webhook_at
-            .is_none_or(|at| now.duration_since(at) > SignedDuration::from_hours(1));
-        if !is_news {
+        let since = found.value.webhook_at.map(|at| now.duration_since(at));
+        if let Some(since) = since.filter(|since| *since <= NEWS_AFTER) {
+            self.remembered.keep_webhooks(project, now, NEWS_AFTER - since);
             return Ok(());
         }
         let seen = Comparing {
@@ -117,7 +120,9 @@ impl Projects<'_> {
         };
         let write = Write::put(key, found.unchanged(), &seen)?;
         // Losing against a comparison is no loss: the next webhook says it again.
-        let _either_way = self.deps.store.write(vec![write]).await?;
+        if self.deps.store.write(vec![write]).await? == Outcome::Written {
+            self.remembered.keep_webhooks(project, now, NEWS_AFTER);
+        }
         Ok(())
     }
 
@@ -161,6 +166,7 @@ impl Projects<'_> {
             };
             let write = Write::put(key, Expect::Absent, &begin)?;
             let _either_way = self.deps.store.write(vec![write]).await?;
+            self.remembered.forget_webhooks(project);
         }
         self.leave_branches(project, own.as_ref().map(|stack| stack.branch.as_str())).await?;
         if let Some(stack) = &own {
