@@ -4,14 +4,16 @@ use crate::{
     heard::RunnerApi,
     trouble::{REFUSALS_WAIT, refusal},
 };
-use gantry_connection::Connection;
-use gantry_domain::integration::Outage;
-use gantry_domain::stack::Roles;
+use gantry_connection::{Connection, NotConnected};
+use gantry_domain::{
+    integration::{Integration, Outage},
+    stack::Roles,
+};
 use gantry_gitlab::{Client, Error};
 use gantry_queue::{DeadLetters, Failure, FeedbackMessage, Sender};
 use gantry_secrets::Signer;
 use gantry_setup::{Clock, Environment, environment::EnvironmentError};
-use gantry_store::Store;
+use gantry_store::{Store, Stored};
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 
@@ -122,10 +124,16 @@ impl Deps {
 
     /// The client for GitLab, or a wait: events are not lost while GitLab is not set up.
     pub(crate) async fn gitlab(&self) -> Result<Arc<Client>, Failure> {
-        match self.gitlab.current().await {
-            Ok(client) => Ok(client),
-            Err(error) => Err(Failure::wait(error, Duration::from_secs(30))),
-        }
+        self.gitlab.current().await.map_err(no_client)
+    }
+
+    /// The same, by settings that were just read.
+    pub(crate) async fn gitlab_by(
+        &self,
+        integration: &Stored<Integration>,
+    ) -> Result<Arc<Client>, Failure> {
+        let connected = self.gitlab.connected_by(integration.clone()).await.map_err(no_client)?;
+        Ok(connected.client)
     }
 
     /// Records that a target at GitLab is out of date, and nudges the publisher unless a nudge is
@@ -150,4 +158,8 @@ impl Deps {
         }
         Ok(self.store.nudge_sent(&target, number, at).await?)
     }
+}
+
+fn no_client(error: NotConnected) -> Failure {
+    Failure::wait(error, Duration::from_secs(30))
 }

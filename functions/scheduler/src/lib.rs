@@ -16,6 +16,7 @@ mod deps;
 mod heard;
 mod nudges;
 mod projects;
+mod remembered;
 mod runs;
 mod slots;
 mod stacks;
@@ -29,9 +30,11 @@ pub use heard::RunnerApi;
 use anyhow::anyhow;
 use gantry_queue::{Context, Failure, Handler, Message, SlotsMessage};
 use projects::Projects;
+use remembered::Remembered;
 use runs::Runs;
 use slots::Slots;
 use stacks::Stacks;
+use std::sync::Arc;
 use sweep::Sweep;
 use trouble::REFUSED;
 
@@ -39,12 +42,13 @@ use trouble::REFUSED;
 #[derive(Clone)]
 pub struct Scheduler {
     deps: Deps,
+    remembered: Arc<Remembered>,
 }
 
 impl Scheduler {
     /// A scheduler.
     pub fn new(deps: Deps) -> Self {
-        Self { deps }
+        Self { deps, remembered: Arc::default() }
     }
 }
 
@@ -54,7 +58,7 @@ impl Handler for Scheduler {
         let sender = self.deps.sender.following(context.hops);
         // Everything that is sent now counts as following this message.
         let deps = Deps { sender, ..self.deps.clone() };
-        match handle(&deps, message).await {
+        match handle(&deps, &self.remembered, message).await {
             Err(failure) if deps.waits_for_allowance(&failure, context.sent_at) => {
                 Err(Failure { retry_after: Some(REFUSED), ..failure })
             }
@@ -63,11 +67,11 @@ impl Handler for Scheduler {
     }
 }
 
-async fn handle(deps: &Deps, message: Message) -> Result<(), Failure> {
+async fn handle(deps: &Deps, remembered: &Remembered, message: Message) -> Result<(), Failure> {
     let slots = Slots { deps };
     let runs = Runs { deps, slots };
     let stacks = Stacks { deps, runs };
-    let projects = Projects { deps, stacks };
+    let projects = Projects { deps, stacks, remembered };
     match message {
         Message::Project(message) => Box::pin(projects.handle(message)).await,
         Message::Stack(message) => Box::pin(stacks.handle(message)).await,

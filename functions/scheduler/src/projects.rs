@@ -8,9 +8,12 @@ mod hooks;
 mod paths;
 mod turns;
 
-use crate::{deps::Deps, stacks::Stacks};
-use gantry_domain::{EventId, ProjectId, event::EventSource, stack::Stack};
+use crate::{deps::Deps, remembered::Remembered, stacks::Stacks};
+use gantry_domain::{
+    EventId, ProjectId, event::EventSource, integration::Integration, stack::Stack,
+};
 use gantry_queue::{Failure, ProjectMessage};
+use gantry_store::Stored;
 use jiff::Timestamp;
 
 /// An event being decided.
@@ -36,6 +39,7 @@ pub(crate) enum Dealt {
 pub(crate) struct Projects<'a> {
     pub(crate) deps: &'a Deps,
     pub(crate) stacks: Stacks<'a>,
+    pub(crate) remembered: &'a Remembered,
 }
 
 impl Projects<'_> {
@@ -53,14 +57,25 @@ impl Projects<'_> {
 
     /// The project's stacks that may run: not deleted, of the GitLab server that is linked.
     async fn stacks_of(&self, project: ProjectId) -> Result<Vec<Stack>, Failure> {
-        let Some(integration) = self.deps.store.integration().await? else {
-            return Ok(Vec::new());
-        };
-        if !integration.value.linked {
-            return Ok(Vec::new());
+        match self.linked().await? {
+            Some(integration) => self.stacks_at(&integration.value, project).await,
+            None => Ok(Vec::new()),
         }
+    }
+
+    /// The GitLab server, if it is linked.
+    async fn linked(&self) -> Result<Option<Stored<Integration>>, Failure> {
+        let integration = self.deps.store.integration().await?;
+        Ok(integration.filter(|found| found.value.linked))
+    }
+
+    async fn stacks_at(
+        &self,
+        integration: &Integration,
+        project: ProjectId,
+    ) -> Result<Vec<Stack>, Failure> {
         let mut stacks = self.deps.store.stacks_of_project(project).await?;
-        stacks.retain(|s| s.generation == integration.value.generation);
+        stacks.retain(|s| s.generation == integration.generation);
         stacks.sort_by(|a, b| a.slug.cmp(&b.slug));
         Ok(stacks)
     }

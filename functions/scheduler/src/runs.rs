@@ -12,7 +12,7 @@ pub(crate) use write::written;
 use crate::{deps::Deps, slots::Slots};
 use gantry_domain::{
     RunId, StackId,
-    run::{Run, RunState},
+    run::{Run, recheck::timeouts_unread},
     stack::{Stack, StackHead, Timeouts},
 };
 use gantry_queue::Failure;
@@ -35,9 +35,13 @@ pub(crate) struct Head {
 /// A run with its stack's head: what a transition is based on.
 pub(crate) struct Loaded {
     pub(crate) stored: Stored<Run>,
-    pub(crate) head: Head,
+    /// None for a preview: only whether it gets a runner depends on the head, and who decides that
+    /// reads it.
+    pub(crate) head: Option<Head>,
     /// The last sign of life of the run's runner, where that was looked for.
     pub(crate) alive_at: Option<Timestamp>,
+    /// The time limits of its stack, where they were read.
+    pub(crate) timeouts: Option<Timeouts>,
 }
 
 impl Loaded {
@@ -68,23 +72,29 @@ impl Runs<'_> {
                 None => return Ok(None),
             };
         }
-        let head = self.head(&stored.value.stack).await?;
-        Ok(Some(Loaded { stored, head, alive_at: None }))
+        Ok(Some(self.with_head(stored).await?))
     }
 
     /// Reads a run as it is, also when something is still outstanding.
     pub(crate) async fn peek(&self, run: &RunId) -> Result<Option<Loaded>, Failure> {
-        let Some(stored) = self.deps.store.get::<Run>(&keys::run(run)).await? else {
-            return Ok(None);
-        };
-        let head = self.head(&stored.value.stack).await?;
-        Ok(Some(Loaded { stored, head, alive_at: None }))
+        match self.deps.store.get::<Run>(&keys::run(run)).await? {
+            Some(stored) => Ok(Some(self.with_head(stored).await?)),
+            None => Ok(None),
+        }
     }
 
+    async fn with_head(&self, stored: Stored<Run>) -> Result<Loaded, StoreError> {
+        let head = match stored.value.only_plans() {
+            true => None,
+            false => Some(self.head(&stored.value.stack).await?),
+        };
+        Ok(Loaded { stored, head, alive_at: None, timeouts: None })
+    }
+
+    /// The time limits that say when the run must be looked at again.
     async fn timeouts(&self, run: &Run) -> Result<Timeouts, StoreError> {
-        // No time limit of the stack's own counts then.
-        if run.state.is_final() || run.state == RunState::Queued {
-            return Ok(Timeouts::default());
+        if let Some(unread) = timeouts_unread(run, self.deps.now()) {
+            return Ok(unread);
         }
         let stack = self.deps.store.stack(&run.stack).await?;
         Ok(stack.map(|s: Stored<Stack>| s.value.settings.timeouts).unwrap_or_default())

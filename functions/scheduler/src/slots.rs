@@ -100,6 +100,12 @@ impl Slots<'_> {
         Ok(count_own(&self.all().await?) >= self.deps.limits.runners as usize)
     }
 
+    /// True when a run stands in the queue.
+    pub(crate) async fn are_wanted(&self) -> Result<bool, Failure> {
+        let first = self.deps.store.query::<QueueEntry>(keys::QUEUE, "", None, false, 1).await?;
+        Ok(!first.items.is_empty())
+    }
+
     /// That the cloud, in its own `words`, takes no more runners than it has now.
     pub(crate) async fn limited(&self, words: &str) -> Result<Write, Failure> {
         let taken = count_own(&self.all().await?);

@@ -47,8 +47,8 @@ impl Stacks<'_> {
             StackMessage::Packaged { run, packed, .. } => {
                 Box::pin(self.on_packaged(&run, packed)).await
             }
-            StackMessage::Fetched { run, is_there, .. } => {
-                Box::pin(self.runs.on_fetched(&run, is_there)).await
+            StackMessage::Fetched { run, is_there, is_new, .. } => {
+                Box::pin(self.runs.on_fetched(&run, is_there, is_new)).await
             }
             StackMessage::Grant { run, .. } => Box::pin(self.on_grant(&run)).await,
             StackMessage::RunDue { run, .. } => Box::pin(self.on_run_due(&run)).await,
@@ -68,8 +68,17 @@ impl Stacks<'_> {
     /// Why the run gets no runner any more, if its stack is not what it was made for.
     pub(super) async fn outdated(&self, run: &Run) -> Result<Option<String>, Failure> {
         let stack = self.deps.store.stack(&run.stack).await?.map(|found| found.value);
+        self.outdated_for(run, stack.as_ref()).await
+    }
+
+    /// The same for a stack that was just read.
+    pub(super) async fn outdated_for(
+        &self,
+        run: &Run,
+        stack: Option<&Stack>,
+    ) -> Result<Option<String>, Failure> {
         let integration = self.deps.store.integration().await?.map(|found| found.value);
-        Ok(outdated(run, stack.as_ref(), integration.as_ref()))
+        Ok(outdated(run, stack, integration.as_ref()))
     }
 
     /// Ends a run as far as that can be done now: canceled while no runner has it, otherwise its

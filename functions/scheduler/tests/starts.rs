@@ -1,4 +1,4 @@
-//! A runner that cannot be started for a while: its run says why.
+//! Runs on their way to a runner, and back: what they say, and whom they ask.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -6,8 +6,9 @@ use gantry_connection::Connection;
 use gantry_domain::run::{Phase, Position, Run, RunState, RunType};
 use gantry_local_table::LocalTable;
 use gantry_queue::{
-    ClaimToken, Context, Envelope, Handler, Message, Outgoing, QueueName, Received, SendError,
-    Sender, StartMessage, Transport,
+    Backlog, ClaimToken, Context, DeadLetter, DeadLetters, Envelope, Handler, Message,
+    NotStarted as Why, Outgoing, QueueName, Received, SendError, Sender, SlotsMessage,
+    StackMessage, StartMessage, Transport,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler, Starter};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
@@ -15,7 +16,10 @@ use gantry_setup::{
     Clock,
     builds::{BuildStart, Builds, NotStarted},
 };
-use gantry_store::{Expect, Outcome, Store, Stored, Write, keys, scheduler::SlotEntry};
+use gantry_store::{
+    Expect, Outcome, Store, Stored, Write, keys,
+    scheduler::{QueueEntry, SlotEntry},
+};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::BTreeSet,
@@ -50,6 +54,25 @@ impl Transport for Sent {
     }
 }
 
+#[async_trait::async_trait]
+impl DeadLetters for Sent {
+    async fn backlog(&self, _: QueueName) -> anyhow::Result<Backlog> {
+        anyhow::bail!("nobody looks here")
+    }
+
+    async fn count_dead_letters(&self, _: QueueName) -> anyhow::Result<u64> {
+        anyhow::bail!("nobody sweeps here")
+    }
+
+    async fn dead_letters(&self, _: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
+        anyhow::bail!("nobody looks here")
+    }
+
+    async fn redrive(&self, _: QueueName) -> anyhow::Result<usize> {
+        anyhow::bail!("nothing is sent again")
+    }
+}
+
 /// Nobody answers for CodeBuild, in these words.
 #[derive(Default)]
 struct Away(Mutex<String>);
@@ -78,6 +101,11 @@ struct World {
 impl World {
     /// A run that was handed out, and whose runner is to be started.
     async fn new() -> Self {
+        Self::with(handed_out).await
+    }
+
+    /// With this run.
+    async fn with(run: fn(Timestamp) -> Run) -> Self {
         let table = LocalTable::in_memory().unwrap();
         let client = aws_sdk_dynamodb::Client::new(&table.config());
         let store = Store::new(client, "gantry".to_owned());
@@ -95,6 +123,7 @@ impl World {
         let scheduler = Scheduler::new(Deps {
             store: store.clone(),
             sender: sender.clone(),
+            dead_letters: Arc::clone(&sent) as _,
             gitlab: Arc::new(Connection::new(store.clone(), secrets, now)),
             signer: Signer::new(&random_secret()),
             clock: clock.clone(),
@@ -109,7 +138,7 @@ impl World {
             clock,
             api: "http://127.0.0.1:1".to_owned(),
         };
-        let run = handed_out(at);
+        let run = run(at);
         let slot = SlotEntry {
             run: run.id.clone(),
             stack: run.stack.clone(),
@@ -118,10 +147,10 @@ impl World {
             started: 0,
             at,
         };
-        let writes = vec![
-            Write::put(keys::run(&run.id), Expect::Absent, &run).unwrap(),
-            Write::put(keys::slot(&run.id), Expect::Absent, &slot).unwrap(),
-        ];
+        let mut writes = vec![Write::put(keys::run(&run.id), Expect::Absent, &run).unwrap()];
+        if run.position == Position::Slot {
+            writes.push(Write::put(keys::slot(&run.id), Expect::Absent, &slot).unwrap());
+        }
         assert_eq!(store.write(writes).await.unwrap(), Outcome::Written);
         Self { store, sent, away, scheduler, starter, run, _folder: folder }
     }
@@ -146,7 +175,30 @@ impl World {
             self.scheduler.handle(context(QueueName::Events), message.clone()).await.unwrap();
         }
         assert!(self.sent.0.lock().unwrap().is_empty(), "nobody else needs to know");
+        self.now().await
+    }
+
+    /// The run as it is now.
+    async fn now(&self) -> Stored<Run> {
         self.store.get::<Run>(&keys::run(&self.run.id)).await.unwrap().unwrap()
+    }
+
+    /// The run ends, because its runner is refused. What is said to the dispatcher and to stacks.
+    async fn end(&self) -> Vec<Message> {
+        let refused = StackMessage::NotStarted {
+            stack: self.run.stack.clone(),
+            run: self.run.id.clone(),
+            attempt: self.run.attempt,
+            why: Why::Refused,
+            words: "no".to_owned(),
+        };
+        self.scheduler.handle(context(QueueName::Events), refused.into()).await.unwrap();
+        let found = self.now().await;
+        assert_eq!(found.value.state, RunState::Failed);
+        assert!(found.value.outstanding.is_empty(), "{:?}", found.value.outstanding);
+        let mut sent = std::mem::take(&mut *self.sent.0.lock().unwrap());
+        sent.retain(|message| matches!(message, Message::Slots(_) | Message::Stack(_)));
+        sent
     }
 }
 
@@ -187,6 +239,17 @@ fn handed_out(at: Timestamp) -> Run {
     }
 }
 
+/// A run whose commit's archive is being fetched.
+fn waits_for_source(at: Timestamp) -> Run {
+    Run {
+        state: RunState::Queued,
+        position: Position::Source,
+        attempt: 0,
+        handed_out_at: None,
+        ..handed_out(at)
+    }
+}
+
 #[tokio::test]
 async fn a_run_says_why_its_runner_cannot_be_started_and_is_written_when_that_changes() {
     let w = World::new().await;
@@ -200,4 +263,48 @@ async fn a_run_says_why_its_runner_cannot_be_started_and_is_written_when_that_ch
     let other = w.try_to_start(&"x".repeat(2_000)).await;
     assert_eq!(other.version, first.version + 1);
     assert!(other.value.not_started.unwrap().chars().count() <= 300);
+}
+
+#[tokio::test]
+async fn a_preview_that_ends_asks_for_nobody_but_those_who_stand_in_the_queue() {
+    let w = World::new().await;
+    let sent = w.end().await;
+    assert!(sent.is_empty(), "{sent:?}");
+
+    let w = World::new().await;
+    let entry = QueueEntry {
+        run: "run-2".parse().unwrap(),
+        stack: "other".parse().unwrap(),
+        phase: Phase::Plan,
+        attempt: 0,
+        since: None,
+        pool: None,
+    };
+    let key = keys::queued(1, w.run.created_at, 1, &entry.run);
+    let waits = Write::put(key, Expect::Absent, &entry).unwrap();
+    assert_eq!(w.store.write(vec![waits]).await.unwrap(), Outcome::Written);
+    let sent = w.end().await;
+    assert!(matches!(sent[..], [Message::Slots(SlotsMessage::Dispatch { .. })]), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_run_whose_source_is_there_asks_for_a_slot_and_is_written_once() {
+    let w = World::with(waits_for_source).await;
+    let before = w.now().await;
+    let fetched = StackMessage::Fetched {
+        stack: w.run.stack.clone(),
+        run: w.run.id.clone(),
+        is_there: true,
+        is_new: true,
+        cause: "c".to_owned(),
+    };
+    // Again where whoever was first may have ended before it asked.
+    for _ in 0..2 {
+        w.scheduler.handle(context(QueueName::Events), fetched.clone().into()).await.unwrap();
+        let sent = std::mem::take(&mut *w.sent.0.lock().unwrap());
+        assert!(matches!(sent[..], [Message::Slots(SlotsMessage::Dispatch { .. })]), "{sent:?}");
+    }
+    let run = w.now().await;
+    assert_eq!(run.version, before.version + 1);
+    assert_eq!((run.value.position, run.value.outstanding), (Position::Queue, BTreeSet::new()));
 }

@@ -67,9 +67,10 @@ impl Handler for Fetcher {
         let asked_at = context.sent_at;
         match message.try_into()? {
             SourceMessage::Fetch { repository, commit, cause, waits } => {
-                let is_there = self.fetch(&repository, &commit, asked_at).await?;
+                let archive = self.fetch(&repository, &commit, asked_at).await?;
                 let Some((stack, run)) = waits else { return Ok(()) };
-                let fetched = StackMessage::Fetched { stack, run, is_there, cause };
+                let (is_there, is_new) = (archive != Archive::Never, archive == Archive::New);
+                let fetched = StackMessage::Fetched { stack, run, is_there, is_new, cause };
                 Ok(self.0.sender.send(fetched).await?)
             }
             SourceMessage::Package { stack, run, repository, commit, root } => {
@@ -81,6 +82,17 @@ impl Handler for Fetcher {
     }
 }
 
+/// What there is of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Archive {
+    /// It was fetched just now.
+    New,
+    /// It was there.
+    Kept,
+    /// It cannot be had.
+    Never,
+}
+
 /// How a download ended.
 enum Fetched {
     /// It is there.
@@ -90,22 +102,22 @@ enum Fetched {
 }
 
 impl Fetcher {
-    /// True when the archive is there, false when it cannot be had.
+    /// Has the archive there, if it can be had.
     async fn fetch(
         &self,
         repository: &Repository,
         commit: &CommitSha,
         asked_at: Option<Timestamp>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Archive, Failure> {
         let Deps { objects, clock, .. } = &self.0;
         let (archive, marker) =
             (keys::source(repository.key(), commit), keys::source_failed(repository.key(), commit));
         if objects.exists(&archive).await? {
-            return Ok(true);
+            return Ok(Archive::Kept);
         }
         let failed = objects.get(&marker).await?.and_then(|kept| SourceFailed::from_json(&kept));
         if failed.is_some_and(|failed| failed.counts_at(clock.now())) {
-            return Ok(false);
+            return Ok(Archive::Never);
         }
         let fetched = match repository {
             Repository::Gitlab(project) => {
@@ -117,12 +129,12 @@ impl Fetcher {
             Ok(Fetched::Whole(size)) => {
                 tracing::info!(size, "fetched an archive");
                 objects.delete(&marker).await?;
-                Ok(true)
+                Ok(Archive::New)
             }
             Ok(Fetched::Never(failed)) => {
                 tracing::warn!(reason = failed.reason, "an archive cannot be downloaded");
                 objects.put(&marker, failed.to_json().into()).await?;
-                Ok(false)
+                Ok(Archive::Never)
             }
             Err(failure) => {
                 self.say_why_it_waits(repository, &failure).await;

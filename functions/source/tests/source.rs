@@ -312,11 +312,11 @@ async fn waits(w: &World) -> Option<String> {
 #[tokio::test]
 async fn a_run_is_told_when_its_source_is_there_and_until_then_what_it_waits_for() {
     let w = World::new().await;
-    let ask = || SourceMessage::Fetch {
+    let ask = |stack: &str, run: &str| SourceMessage::Fetch {
         repository: Repository::Gitlab(PROJECT),
         commit: COMMIT.parse().unwrap(),
-        cause: "r1.1".to_owned(),
-        waits: Some(("s1".parse().unwrap(), "r1".parse().unwrap())),
+        cause: format!("{run}.1"),
+        waits: Some((stack.parse().unwrap(), run.parse().unwrap())),
     };
     let told = || -> Vec<Message> {
         let sent = w.queues.peek(QueueName::Events).unwrap();
@@ -327,16 +327,26 @@ async fn a_run_is_told_when_its_source_is_there_and_until_then_what_it_waits_for
         (503, "503"),
     ] {
         w.answers(Reply::Status(status, r#"{"message":"no"}"#));
-        w.handle(ask()).await.unwrap_err();
+        w.handle(ask("s1", "r1")).await.unwrap_err();
         let said = waits(&w).await.unwrap();
         assert!(said.contains(words), "{said}");
         assert!(told().is_empty());
         w.hand.advance(Duration::from_secs(60));
     }
     w.answers(Reply::Archive(gzip(b"whole")));
-    w.handle(ask()).await.unwrap();
+    w.handle(ask("s1", "r1")).await.unwrap();
     assert!(
-        matches!(&told()[..], [Message::Stack(StackMessage::Fetched { run, is_there: true, .. })] if run.as_str() == "r1")
+        matches!(&told()[..], [Message::Stack(StackMessage::Fetched { run, is_there: true, is_new: true, .. })] if run.as_str() == "r1")
+    );
+    // Another run of the commit.
+    w.handle(ask("s2", "r2")).await.unwrap();
+    let told = told();
+    assert!(
+        matches!(
+            &told[1..],
+            [Message::Stack(StackMessage::Fetched { is_there: true, is_new: false, .. })]
+        ),
+        "{told:?}"
     );
 }
 

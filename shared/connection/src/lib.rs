@@ -82,6 +82,14 @@ impl Connection {
     /// The client with the settings behind it: the bot user, the generation of project ids.
     pub async fn connected(&self) -> Result<Connected, NotConnected> {
         let integration = self.store.integration().await?.ok_or(NotConnected::NotSetUp)?;
+        self.connected_by(integration).await
+    }
+
+    /// The same for whoever has just read the settings.
+    pub async fn connected_by(
+        &self,
+        integration: Stored<Integration>,
+    ) -> Result<Connected, NotConnected> {
         if !integration.value.linked {
             return Err(NotConnected::Unlinked);
         }

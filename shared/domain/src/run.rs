@@ -389,6 +389,12 @@ impl Run {
         }
     }
 
+    /// It plans a stack, and nothing else: no other run waits for it, and what is known of its stack
+    /// as a whole does not change with it.
+    pub fn only_plans(&self) -> bool {
+        self.run_type == RunType::Proposed && !self.module
+    }
+
     /// The GitLab project; none where the code lies elsewhere.
     pub fn project(&self) -> Option<ProjectId> {
         self.repository.project()

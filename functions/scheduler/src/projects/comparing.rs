@@ -48,6 +48,7 @@ impl Projects<'_> {
             }
             let write = Write::Delete { key, expect: found.unchanged() };
             let _either_way = self.deps.store.write(vec![write]).await?;
+            self.remembered.forget_webhooks(project);
             return Ok(());
         }
         match self.compare_project(project, &stacks, &found.value).await {
@@ -172,7 +173,7 @@ impl Projects<'_> {
                 // A branch can go there and back: where it was tells the times apart.
                 let was = before.flatten().map(|head| head.to_string()).unwrap_or_default();
                 let event = self.found(project, &hook, &[&name, &head, &was]);
-                let outcome = self.decide_branch(&event, &name, stacks).await?;
+                let outcome = self.decide_branch(&event, &deciding(client), &name, stacks).await?;
                 self.write_outcome(&event, outcome).await?;
             }
             moved |= is_news;
@@ -230,7 +231,8 @@ impl Projects<'_> {
                     let hook =
                         Hook::Push { project, branch: name.clone(), claimed_head: head.clone() };
                     let event = self.found(project, &hook, &parts);
-                    let outcome = self.decide_branch(&event, &name, stacks).await?;
+                    let outcome =
+                        self.decide_branch(&event, &deciding(client), &name, stacks).await?;
                     self.write_outcome(&event, outcome).await?;
                 }
             }
@@ -279,7 +281,7 @@ impl Projects<'_> {
             let decided = known.as_ref().map_or(0, |k| k.value.number).to_string();
             let parts = [branch, head.as_deref().unwrap_or(""), &decided];
             let event = self.found(project, &hook, &parts);
-            let outcome = self.decide_tracked(&event, branch, stacks).await?;
+            let outcome = self.decide_tracked(&event, &deciding(client), branch, stacks).await?;
             self.write_outcome(&event, outcome).await?;
             moved = true;
         }
@@ -334,7 +336,7 @@ impl Projects<'_> {
                     &changed_at,
                 ];
                 let event = self.found(project, &hook, &parts);
-                match self.decide_merge_request(&event, mr.iid, stacks).await? {
+                match self.decide_merge_request(&event, &deciding(client), mr.iid, stacks).await? {
                     Dealt::Done(outcome) => self.write_outcome(&event, outcome).await?,
                     Dealt::Later(_) => all_ready = false,
                 }
@@ -373,7 +375,7 @@ impl Projects<'_> {
                     claimed_commit: Some(tag.sha.to_string()),
                 };
                 let event = self.found(project, &hook, &[&tag.name, tag.sha.as_str()]);
-                let outcome = self.decide_tag(&event, &tag.name, stacks).await?;
+                let outcome = self.decide_tag(&event, &deciding(client), &tag.name, stacks).await?;
                 self.write_outcome(&event, outcome).await?;
             }
             if !is_news || !more {
@@ -412,6 +414,11 @@ impl Projects<'_> {
     ) -> Result<(), Failure> {
         Ok(self.deps.sender.send(ProjectMessage::Compare { project, cause }).await?)
     }
+}
+
+/// The client for deciding what was found: those calls do not count as the comparison's.
+fn deciding(client: &Client) -> Client {
+    client.counting()
 }
 
 fn tracked_of(stacks: &[Stack]) -> BTreeSet<&str> {

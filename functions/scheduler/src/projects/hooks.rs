@@ -9,11 +9,13 @@ use gantry_domain::{
 };
 use gantry_queue::{Failure, FeedbackMessage, ProjectMessage, StackMessage};
 use gantry_store::{
-    Expect, Write, keys,
+    Expect, Outcome, Write, keys,
     scheduler::{Comparing, TrackedBranch},
 };
 use jiff::{SignedDuration, Timestamp};
 
+/// That webhooks come is written down again after this time.
+const NEWS_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// GitLab prepares a new merge request within seconds.
 const NOT_READY: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -66,23 +68,29 @@ impl Projects<'_> {
     }
 
     async fn deal(&self, event: &Event, hook: &Hook) -> Result<Dealt, Failure> {
-        let stacks = self.stacks_of(event.project).await?;
+        let none = || Dealt::Done("this installation has no stack in the project".to_owned());
+        let Some(integration) = self.linked().await? else { return Ok(none()) };
+        let stacks = self.stacks_at(&integration.value, event.project).await?;
         if stacks.is_empty() {
-            return Ok(Dealt::Done("this installation has no stack in the project".to_owned()));
+            return Ok(none());
         }
+        // By the settings that the stacks were looked up with.
+        let client = || self.deps.gitlab_by(&integration);
         let dealt = match hook {
             Hook::Push { branch, .. } if stacks.iter().any(|s| &s.branch == branch) => {
-                let tracked = self.decide_tracked(event, branch, &stacks).await?;
+                let tracked = self.decide_tracked(event, &client().await?, branch, &stacks).await?;
                 // The branch may be a merge request's source as well; its own hook tells.
                 Dealt::Done(tracked)
             }
             Hook::Push { branch, .. } => {
-                Dealt::Done(self.decide_branch(event, branch, &stacks).await?)
+                Dealt::Done(self.decide_branch(event, &client().await?, branch, &stacks).await?)
             }
             Hook::MergeRequest { iid, .. } => {
-                self.decide_merge_request(event, *iid, &stacks).await?
+                self.decide_merge_request(event, &client().await?, *iid, &stacks).await?
             }
-            Hook::Tag { tag, .. } => Dealt::Done(self.decide_tag(event, tag, &stacks).await?),
+            Hook::Tag { tag, .. } => {
+                Dealt::Done(self.decide_tag(event, &client().await?, tag, &stacks).await?)
+            }
             Hook::Note { .. } | Hook::Other { .. } => {
                 return Ok(Dealt::Done("events of this kind do not start anything".to_owned()));
             }
@@ -93,14 +101,15 @@ impl Projects<'_> {
     }
 
     async fn webhook_seen(&self, project: ProjectId) -> Result<(), Failure> {
+        let now = self.deps.now();
+        if self.remembered.has_webhooks(project, now) {
+            return Ok(());
+        }
         let key = keys::comparing(project);
         let Some(found) = self.deps.store.get::<Comparing>(&key).await? else { return Ok(()) };
-        let now = self.deps.now();
-        let is_news = found
-            .value
-            .webhook_at
-            .is_none_or(|at| now.duration_since(at) > SignedDuration::from_hours(1));
-        if !is_news {
+        let since = found.value.webhook_at.map(|at| now.duration_since(at));
+        if let Some(since) = since.filter(|since| *since <= NEWS_AFTER) {
+            self.remembered.keep_webhooks(project, now, NEWS_AFTER - since);
             return Ok(());
         }
         let seen = Comparing {
@@ -111,7 +120,9 @@ impl Projects<'_> {
         };
         let write = Write::put(key, found.unchanged(), &seen)?;
         // Losing against a comparison is no loss: the next webhook says it again.
-        let _either_way = self.deps.store.write(vec![write]).await?;
+        if self.deps.store.write(vec![write]).await? == Outcome::Written {
+            self.remembered.keep_webhooks(project, now, NEWS_AFTER);
+        }
         Ok(())
     }
 
@@ -155,6 +166,7 @@ impl Projects<'_> {
             };
             let write = Write::put(key, Expect::Absent, &begin)?;
             let _either_way = self.deps.store.write(vec![write]).await?;
+            self.remembered.forget_webhooks(project);
         }
         self.leave_branches(project, own.as_ref().map(|stack| stack.branch.as_str())).await?;
         if let Some(stack) = &own {

@@ -36,13 +36,23 @@ impl Projects<'_> {
         said: &str,
     ) -> Result<(), Failure> {
         let Some(generation) = stacks.first().map(|stack| stack.generation) else { return Ok(()) };
-        let known = self.deps.store.get::<ProjectPath>(&keys::project_path(project)).await?;
-        let known = known.map(|known| known.value).filter(|known| known.generation == generation);
-        let is_known = |path: &str| match &known {
-            Some(known) => known.path == path,
-            None => stacks.iter().all(|stack| stack.project_path == path),
+        let is_known = |known: Option<&ProjectPath>, path: &str| {
+            let at_server = known.filter(|known| known.generation == generation);
+            match at_server {
+                Some(known) => known.path == path,
+                None => stacks.iter().all(|stack| stack.project_path == path),
+            }
         };
-        if is_known(said) {
+        // What is remembered does not fit where the project was renamed since. Only where it has got
+        // its old path back that another process had seen go, an event some minutes later corrects it.
+        let now = self.deps.now();
+        if self.remembered.path(project, now).is_some_and(|known| is_known(known.as_ref(), said)) {
+            return Ok(());
+        }
+        let known = self.deps.store.get::<ProjectPath>(&keys::project_path(project)).await?;
+        let known = known.map(|known| known.value);
+        self.remembered.keep_path(project, now, known.clone());
+        if is_known(known.as_ref(), said) {
             return Ok(());
         }
         let found = match self.deps.gitlab().await {
@@ -60,12 +70,14 @@ impl Projects<'_> {
                 return Ok(());
             }
         };
-        if is_known(&path) {
+        if is_known(known.as_ref(), &path) {
             return Ok(());
         }
         tracing::info!(project.id = project.0, "the project is now at {path}");
-        let now = ProjectPath { project, generation, path };
-        let write = Write::put(keys::project_path(project), Expect::Any, &now)?;
-        Ok(self.deps.store.put_all(&[write]).await?)
+        let there = ProjectPath { project, generation, path };
+        let write = Write::put(keys::project_path(project), Expect::Any, &there)?;
+        self.deps.store.put_all(&[write]).await?;
+        self.remembered.keep_path(project, now, Some(there));
+        Ok(())
     }
 }

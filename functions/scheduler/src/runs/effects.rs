@@ -43,6 +43,8 @@ impl Runs<'_> {
                 Effect::Fetch => self.fetch(&stored).await?,
                 Effect::Start => self.start(run).await?,
                 Effect::Dispatch => self.ask_for_slot(&stored).await?,
+                // It held neither the stack nor a module's tests: nothing goes on because of its end.
+                Effect::Advance if run.only_plans() && run.state.is_final() => {}
                 Effect::Advance => self.nudge_stack(&run.stack, &stored).await?,
                 Effect::Feedback => self.tell_gitlab(run).await?,
                 Effect::EndRunner => self.end_runner(run).await?,
@@ -50,7 +52,7 @@ impl Runs<'_> {
         }
         let mut done = run.clone();
         done.outstanding.clear();
-        let timeouts = self.timeouts(run).await?;
+        let timeouts = self.timeouts(&done).await?;
         let write = Write::put(stored.key.clone(), stored.unchanged(), &done)?.due(recheck_at(
             &done,
             &timeouts,
@@ -129,9 +131,13 @@ impl Runs<'_> {
         Ok(self.deps.sender.send(StartMessage::EndRunner { run, runner }).await?)
     }
 
-    /// Nudges the dispatcher, unless every slot is taken: whoever leaves one nudges it then. A run
-    /// of a pool needs none: it is handed to whichever worker comes.
-    async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+    /// Nudges the dispatcher, unless there is nothing to give: every slot is taken, or nobody stands
+    /// in the queue. Who enters has written that before it looks at the slots, and who leaves a slot
+    /// before it looks at the queue; both read what is written. So of two at the same moment one sees
+    /// the other, and nudges.
+    ///
+    /// A run of a pool needs none: it is handed to whichever worker comes.
+    pub(super) async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
         if stored.value.pool.is_some() {
             let Run { stack, id: run, position, .. } = stored.value.clone();
             let grant = distinct(&(&run, stored.version));
@@ -142,7 +148,11 @@ impl Runs<'_> {
                 _ => Ok(()),
             };
         }
-        if stored.value.position == Position::Queue && self.slots.are_full().await? {
+        let in_vain = match stored.value.position {
+            Position::Queue => self.slots.are_full().await?,
+            _ => !self.slots.are_wanted().await?,
+        };
+        if in_vain {
             return Ok(());
         }
         let cause = format!("{}.{}", stored.value.id, stored.version);

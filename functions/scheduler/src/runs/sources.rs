@@ -7,7 +7,7 @@ use gantry_domain::{
     run::{Effect, Phase, Position, Run},
 };
 use gantry_queue::Failure;
-use gantry_store::{Expect, StoreError, Write, keys, scheduler::FetchedSource};
+use gantry_store::{Expect, StoreError, Stored, Write, keys, scheduler::FetchedSource};
 use jiff::SignedDuration;
 
 /// How long an archive counts as there: object storage keeps it for eight days.
@@ -39,20 +39,39 @@ impl Runs<'_> {
     }
 
     /// The run goes to the queue: its source is there, or cannot be had, which its runner is told.
-    pub(crate) async fn on_fetched(&self, run: &RunId, is_there: bool) -> Result<(), Failure> {
+    pub(crate) async fn on_fetched(
+        &self,
+        run: &RunId,
+        is_there: bool,
+        is_new: bool,
+    ) -> Result<(), Failure> {
         let Some(loaded) = self.load(run).await? else { return Ok(()) };
         let mut run = loaded.run().clone();
-        if run.position != Position::Source {
-            return Ok(());
+        match run.position {
+            Position::Source => {}
+            // It may not have asked: whoever brought it here may have ended before.
+            Position::Queue if run.pool.is_none() => {
+                return self.ask_for_slot(&loaded.stored).await;
+            }
+            _ => return Ok(()),
         }
-        if is_there && !self.is_fetched(&run).await? {
+        // Of what is new nobody has written down that it is there; of anything else somebody has, as
+        // a rule, and many runs can wait for the same.
+        if is_there && (is_new || !self.is_fetched(&run).await?) {
             let now = self.deps.now();
             let key = keys::fetched_source(&run.repository, &run.commit);
             let write = Write::put(key, Expect::Any, &FetchedSource { at: now })?;
             let _either_way = self.deps.store.write(vec![write.expires(now + KEPT)]).await?;
         }
         run.position = Position::Queue;
-        run.outstanding.insert(Effect::Dispatch);
-        self.commit(loaded, run, Vec::new()).await
+        if run.pool.is_some() {
+            run.outstanding.insert(Effect::Dispatch);
+            return self.commit(loaded, run, Vec::new()).await;
+        }
+        // That it stands in the queue says what is to be done: the sweep nudges the dispatcher as long
+        // as anybody does. So nothing is written down as outstanding, nor as done after that.
+        let (key, version) = (loaded.stored.key.clone(), loaded.stored.version + 1);
+        self.commit(loaded, run.clone(), Vec::new()).await?;
+        self.ask_for_slot(&Stored { key, version, value: run }).await
     }
 }

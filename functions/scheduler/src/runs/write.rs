@@ -11,12 +11,13 @@ use gantry_store::{
     Expect, Outcome, StoreError, Stored, Write, keys,
     scheduler::{BlockedStack, FailedStack, ListedRun, RunEntry},
 };
+use jiff::Timestamp;
 use std::time::Duration;
 
 impl Runs<'_> {
-    /// Writes a changed run in one transaction with its position, its stack's head and `extra`, and
-    /// then performs its effects. Stale means that somebody was first and nothing was written:
-    /// the message is delivered again, and reads again.
+    /// Writes a changed run in one transaction with its position, its stack's head, where that was
+    /// read, and `extra`, and then performs its effects. Stale means that somebody was first and
+    /// nothing was written: the message is delivered again, and reads again.
     pub(crate) async fn commit(
         &self,
         loaded: Loaded,
@@ -30,7 +31,10 @@ impl Runs<'_> {
         if before.is_unclaimed() && run.state.is_final() && run.role.is_some() {
             run.outstanding.insert(Effect::EndRunner);
         }
-        let timeouts = self.timeouts(&run).await?;
+        let timeouts = match loaded.timeouts {
+            Some(known) => known,
+            None => self.timeouts(&run).await?,
+        };
         let mut writes =
             vec![Write::put(keys::run(&run.id), loaded.stored.unchanged(), &run)?.due(recheck_at(
                 &run,
@@ -42,22 +46,8 @@ impl Runs<'_> {
         if run.state.is_final() && !before.state.is_final() {
             writes.extend(end_writes(&run)?);
         }
-        let head = loaded.head.value.after(loaded.run(), &run, self.deps.now());
-        if head != loaded.head.value {
-            let key = keys::stack_head(&run.stack);
-            writes.push(Write::put(key, loaded.head.expect, &head)?);
-        } else if run.position != loaded.run().position {
-            writes.push(Write::Check {
-                key: keys::stack_head(&run.stack),
-                expect: loaded.head.expect,
-            });
-        }
-        if head.blocked.is_some() && head.blocked != loaded.head.value.blocked {
-            writes.push(Write::put(
-                keys::blocked(&run.stack),
-                Expect::Any,
-                &BlockedStack { stack: run.stack.clone() },
-            )?);
+        if let Some(head) = &loaded.head {
+            writes.extend(head_writes(head, before, &run, self.deps.now())?);
         }
         writes.extend(extra);
         written(self.deps.store.write(writes).await?, &run.id)?;
@@ -114,6 +104,28 @@ impl Runs<'_> {
             }
         }
     }
+}
+
+/// What changes in a stack's head when one of its runs moves. Where a run stands may depend on what the
+/// head says, also where nothing changes there.
+fn head_writes(
+    head: &Head,
+    before: &Run,
+    run: &Run,
+    now: Timestamp,
+) -> Result<Vec<Write>, StoreError> {
+    let (mut writes, key) = (Vec::new(), keys::stack_head(&run.stack));
+    let after = head.value.after(before, run, now);
+    if after != head.value {
+        writes.push(Write::put(key, head.expect, &after)?);
+    } else if run.position != before.position {
+        writes.push(Write::Check { key, expect: head.expect });
+    }
+    if after.blocked.is_some() && after.blocked != head.value.blocked {
+        let blocked = BlockedStack { stack: run.stack.clone() };
+        writes.push(Write::put(keys::blocked(&run.stack), Expect::Any, &blocked)?);
+    }
+    Ok(writes)
 }
 
 /// The run's entry in the list of all.

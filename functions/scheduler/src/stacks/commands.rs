@@ -141,7 +141,8 @@ impl Stacks<'_> {
             let why = "The stack is detached from its GitLab project, so nothing is applied";
             return self.refuse(order, why, Some(&run.id)).await;
         }
-        if let Some(blocked) = &loaded.head.value.blocked {
+        let blocked = loaded.head.as_ref().and_then(|head| head.value.blocked.as_ref());
+        if let Some(blocked) = blocked {
             let why = format!("The stack is blocked: {}. Unblock it first.", blocked.reason);
             return self.refuse(order, why, Some(&run.id)).await;
         }

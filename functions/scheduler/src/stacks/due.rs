@@ -109,7 +109,7 @@ impl Stacks<'_> {
 
     /// Looks at a run whose time has come. What happened meanwhile counts, not the message.
     pub(crate) async fn on_run_due(&self, run: &RunId) -> Result<(), Failure> {
-        let Some(loaded) = self.runs.load(run).await? else { return Ok(()) };
+        let Some(mut loaded) = self.runs.load(run).await? else { return Ok(()) };
         let timeouts = self
             .deps
             .store
@@ -117,6 +117,7 @@ impl Stacks<'_> {
             .await?
             .map(|s| s.value.settings.timeouts)
             .unwrap_or_default();
+        loaded.timeouts = Some(timeouts);
         let now = self.deps.now();
         match loaded.run().state {
             RunState::Queued | RunState::Confirmed

@@ -47,13 +47,20 @@ impl Stacks<'_> {
     }
 
     /// Hands a run of the queue out to who takes it at `position`.
-    async fn hand_out(&self, loaded: Loaded, position: Position) -> Result<(), Failure> {
+    async fn hand_out(&self, mut loaded: Loaded, position: Position) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
-        if let Some(why) = self.outdated(&run).await? {
-            return self.end_unclaimed(loaded, &why, Vec::new()).await;
-        }
+        let role = match self.role_for(&run).await? {
+            Ok(role) => role,
+            Err(why) => return self.end_unclaimed(loaded, &why, Vec::new()).await,
+        };
         let now = self.deps.now();
-        if run.run_type == RunType::Proposed && loaded.head.value.applying {
+        // That no apply begins or ends meanwhile is part of the transaction: a preview that waits is
+        // woken by the end of the apply that it waits for.
+        if loaded.head.is_none() {
+            loaded.head = Some(self.runs.head(&run.stack).await?);
+        }
+        let is_applying = loaded.head.as_ref().is_some_and(|head| head.value.applying);
+        if run.run_type == RunType::Proposed && is_applying {
             run.position = Position::Waiting;
             run.outstanding.insert(Effect::Dispatch);
             return self.runs.commit(loaded, run, Vec::new()).await;
@@ -71,7 +78,7 @@ impl Stacks<'_> {
         run.last_report = 0;
         run.runner = None;
         run.handed_out_at = Some(now);
-        run.role = self.role_of(&run).await?;
+        run.role = role;
         self.runs.commit(loaded, run, Vec::new()).await
     }
 
@@ -92,15 +99,18 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, checks).await
     }
 
-    /// The cloud role that the run's runner gets.
-    async fn role_of(&self, run: &Run) -> Result<Option<String>, Failure> {
+    /// The cloud role that the run's runner gets, or why it gets no runner any more.
+    async fn role_for(&self, run: &Run) -> Result<Result<Option<String>, String>, Failure> {
+        let stack = self.deps.store.stack(&run.stack).await?.map(|found| found.value);
+        if let Some(why) = self.outdated_for(run, stack.as_ref()).await? {
+            return Ok(Err(why));
+        }
         // A worker is what its machine is.
-        let Some(roles) = self.deps.roles.as_ref().filter(|_| run.pool.is_none()) else {
-            return Ok(None);
-        };
-        let stack = self.deps.store.stack(&run.stack).await?;
-        let own = stack.and_then(|stack| stack.value.settings.roles.of(run.run_type).cloned());
-        Ok(own.or_else(|| roles.of(run.run_type).cloned()))
+        let roles = self.deps.roles.as_ref().filter(|_| run.pool.is_none());
+        Ok(Ok(roles.and_then(|roles| {
+            let own = stack.and_then(|stack| stack.settings.roles.of(run.run_type).cloned());
+            own.or_else(|| roles.of(run.run_type).cloned())
+        })))
     }
 
     /// A runner was not started, or ended before it claimed the phase. Where the cloud has no room

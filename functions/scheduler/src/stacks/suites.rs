@@ -46,7 +46,7 @@ impl Stacks<'_> {
 
     /// Reads what the commit says is to be tested, once.
     async fn read_config(&self, loaded: Loaded) -> Result<(), Failure> {
-        if loaded.head.value.blocked.is_some() {
+        if loaded.head.as_ref().is_some_and(|head| head.value.blocked.is_some()) {
             return Ok(());
         }
         let mut run = loaded.run().clone();

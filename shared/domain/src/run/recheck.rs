@@ -1,7 +1,7 @@
 //! When somebody must look at a run again even if no message comes.
 
 use super::{Position, Run, RunState};
-use crate::stack::Timeouts;
+use crate::stack::{TimeLimit, Timeouts};
 use jiff::{SignedDuration, Timestamp};
 
 /// An executing run without a sign of life for this long is lost, before it applies.
@@ -17,6 +17,11 @@ const EFFECTS_LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// A run that waits is looked at this often.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(10);
+
+/// The shortest limit that a stack can have.
+const SHORTEST_LIMIT: TimeLimit = TimeLimit::of_minutes(1);
+/// A phase that has lasted so long may be near to the limit of its stack.
+const JUST_BEGUN: SignedDuration = SignedDuration::from_secs(30);
 
 /// A module's run whose configuration is not read yet is looked at this often.
 const SOON: SignedDuration = SignedDuration::from_secs(30);
@@ -56,6 +61,23 @@ pub fn recheck_at(
     }
 }
 
+/// Time limits that do as well as the stack's own for [`recheck_at`], to be spared reading them: none
+/// counts now, or the phase has just begun and is looked at when the shortest that a stack can have is
+/// over. None where it takes the stack's own.
+pub fn timeouts_unread(run: &Run, now: Timestamp) -> Option<Timeouts> {
+    if !run.outstanding.is_empty() {
+        return Some(Timeouts::default());
+    }
+    match run.state {
+        RunState::Unconfirmed | RunState::Applying | RunState::Destroying => None,
+        RunState::Initializing | RunState::Planning => {
+            let shortest = Timeouts { plan: SHORTEST_LIMIT, ..Timeouts::default() };
+            (now < phase_began(run) + JUST_BEGUN).then_some(shortest)
+        }
+        _ => Some(Timeouts::default()),
+    }
+}
+
 /// When the runner took the phase that is being executed.
 pub fn phase_began(run: &Run) -> Timestamp {
     let first = match run.state {
@@ -69,7 +91,56 @@ pub fn phase_began(run: &Run) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Step;
+    use crate::run::{Effect, Step};
+    use strum::VariantArray as _;
+
+    /// A run in this state since 100 s, with nothing outstanding.
+    fn run_in(state: RunState) -> Run {
+        let golden = include_str!("../../../store/golden/v1/run.json");
+        let run: Run = serde_json::from_str(golden).unwrap();
+        let since = Timestamp::from_second(100).unwrap();
+        Run {
+            state,
+            history: vec![Step { state, at: since, by: None, comment: None }],
+            since,
+            outstanding: Default::default(),
+            ..run
+        }
+    }
+
+    #[test]
+    fn whoever_has_not_read_the_limits_looks_in_time_all_the_same() {
+        let limit = TimeLimit::of_minutes;
+        let all = [(1, 1, 60), (2, 5, 90), (60, 120, 7 * 24 * 60)]
+            .map(|(plan, apply, wait)| (limit(plan), limit(apply), limit(wait)))
+            .map(|(plan, apply, unconfirmed)| Timeouts { plan, apply, unconfirmed });
+        for state in RunState::VARIANTS.iter().copied() {
+            let run = run_in(state);
+            for second in [100, 110, 129, 130, 155, 200] {
+                let now = Timestamp::from_second(second).unwrap();
+                let Some(unread) = timeouts_unread(&run, now) else { continue };
+                let look = recheck_at(&run, &unread, None, now);
+                for own in &all {
+                    let in_time = recheck_at(&run, own, None, now);
+                    let is_plan = matches!(state, RunState::Initializing | RunState::Planning);
+                    match (look, in_time) {
+                        (Some(look), Some(in_time)) if is_plan => {
+                            // Not at once either: that would be one look more.
+                            assert!(look <= in_time && look > now + JUST_BEGUN, "{state} {second}");
+                        }
+                        _ => assert_eq!(look, in_time, "{state} {second}"),
+                    }
+                }
+            }
+        }
+        let near = Timestamp::from_second(155).unwrap();
+        for state in [RunState::Planning, RunState::Applying, RunState::Unconfirmed] {
+            let mut run = run_in(state);
+            assert_eq!(timeouts_unread(&run, near), None, "{state}");
+            run.outstanding.insert(Effect::Feedback);
+            assert!(timeouts_unread(&run, near).is_some(), "what is outstanding comes first");
+        }
+    }
 
     #[test]
     fn each_phase_has_its_own_time() {

@@ -150,6 +150,7 @@ mod tests {
         protocol::StateDoubt,
         run::{Ending, Step},
     };
+    use strum::VariantArray as _;
 
     fn run() -> Run {
         let golden = include_str!("../../../store/golden/v1/run.json");
@@ -250,6 +251,35 @@ mod tests {
         }
         let proposed = Run { run_type: RunType::Proposed, ..at(RunState::Queued, Position::Queue) };
         assert_eq!(after(&StackHead::default(), &queued, &proposed), StackHead::default());
+    }
+
+    #[test]
+    fn a_preview_changes_nothing_whatever_becomes_of_it() {
+        let known = StackHead {
+            tracked: Some(run().id),
+            applying: true,
+            last_number: 7,
+            ..StackHead::default()
+        };
+        let preview = |state, position| {
+            let ending = Some(Ending::new("no"));
+            let doubt = Some(StateDoubt::KeptAside);
+            let proposed = Run { run_type: RunType::Proposed, module: false, ..run() };
+            Run { state, position, ending, doubt, lost: true, applied: true, ..proposed }
+        };
+        let begun = Run {
+            doubt: None,
+            lost: false,
+            applied: false,
+            ..preview(RunState::Queued, Position::Source)
+        };
+        assert!(begun.only_plans());
+        for state in RunState::VARIANTS.iter().copied() {
+            for position in [Position::Waiting, Position::Queue, Position::Slot, Position::Nowhere]
+            {
+                assert_eq!(after(&known, &begun, &preview(state, position)), known, "{state:?}");
+            }
+        }
     }
 
     #[test]

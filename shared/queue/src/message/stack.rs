@@ -101,6 +101,9 @@ pub enum StackMessage {
         run: RunId,
         /// It is there.
         is_there: bool,
+        /// And was not, before this run asked for it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_new: bool,
         /// What made the fetch necessary.
         cause: String,
     },

@@ -11,7 +11,7 @@ use gantry_domain::{
     run::Interest,
     stack::Stack,
 };
-use gantry_gitlab::MergeRequestFilter;
+use gantry_gitlab::{Client, MergeRequestFilter};
 use gantry_queue::Failure;
 use gantry_store::scheduler::RefRecord;
 use gantry_store::{Expect, Stored, Write, keys};
@@ -22,16 +22,16 @@ impl Projects<'_> {
     pub(crate) async fn decide_branch(
         &self,
         event: &Event,
+        client: &Client,
         branch: &str,
         stacks: &[Stack],
     ) -> Result<String, Failure> {
-        let client = self.deps.gitlab().await?;
         let project = event.project;
         let key = keys::branch(project, branch);
         let known = self.deps.store.get::<RefRecord>(&key).await?;
         let live = client.branch(project, branch).await.map_err(gitlab_failure)?;
         let page = live.as_ref().and_then(|live| live.web_url.as_deref());
-        self.note_page(&client, project, stacks, page).await?;
+        self.note_page(client, project, stacks, page).await?;
         let (live, commit_line) = live.map(|live| (live.sha, live.line)).unzip();
         let before = known.as_ref().and_then(|k| k.value.head.clone());
         if known.is_some() && before == live {
@@ -53,7 +53,7 @@ impl Projects<'_> {
             None => (format!("{branch} was deleted"), Vec::new()),
             Some(head) => {
                 let commit_line = commit_line.unwrap_or_default();
-                self.propose_branch(event, branch, (head, commit_line), stacks).await?
+                self.propose_branch(event, client, branch, (head, commit_line), stacks).await?
             }
         };
         let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
@@ -64,11 +64,11 @@ impl Projects<'_> {
     async fn propose_branch(
         &self,
         event: &Event,
+        client: &Client,
         branch: &str,
         (head, commit_line): (&CommitSha, CommitLine),
         stacks: &[Stack],
     ) -> Result<(String, Vec<StackId>), Failure> {
-        let client = self.deps.gitlab().await?;
         let filter = MergeRequestFilter {
             source_branch: Some(branch.to_owned()),
             ..MergeRequestFilter::default()
@@ -102,7 +102,7 @@ impl Projects<'_> {
         }
         for (tracked, tracking) in by_branch {
             let between = Between { from: tracked, base: None, to: head, straight: false };
-            let (changes, _) = self.changes(&client, event.project, &between, &tracking).await?;
+            let (changes, _) = self.changes(client, event.project, &between, &tracking).await?;
             let facts = Facts::Branch { branch: branch.to_owned(), changes, is_tracked: false };
             decided.each.extend(tracking.into_iter().map(|s| (s, decide(&facts, s))));
         }

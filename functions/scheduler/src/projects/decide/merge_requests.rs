@@ -12,7 +12,7 @@ use gantry_domain::{
     run::Interest,
     stack::Stack,
 };
-use gantry_gitlab::MergeRequest;
+use gantry_gitlab::{Client, MergeRequest};
 use gantry_queue::{Failure, FeedbackMessage};
 use gantry_store::scheduler::{MergeRequestRecord, Subject};
 use gantry_store::{Expect, Stored, Write, keys};
@@ -23,10 +23,10 @@ impl Projects<'_> {
     pub(crate) async fn decide_merge_request(
         &self,
         event: &Event,
+        client: &Client,
         iid: MergeRequestIid,
         stacks: &[Stack],
     ) -> Result<Dealt, Failure> {
-        let client = self.deps.gitlab().await?;
         let live = client.merge_request(event.project, iid).await.map_err(gitlab_failure)?;
         let key = keys::merge_request(event.project, iid);
         let known = self.deps.store.get::<MergeRequestRecord>(&key).await?;
@@ -36,7 +36,7 @@ impl Projects<'_> {
             }
             return Ok(Dealt::Done(format!("merge request !{iid} does not exist")));
         };
-        self.note_page(&client, event.project, stacks, live.web_url.as_deref()).await?;
+        self.note_page(client, event.project, stacks, live.web_url.as_deref()).await?;
         let is_open = live.state == "opened";
         if is_open && live.sha.is_none() {
             return Ok(Dealt::Later("GitLab is still preparing the merge request".to_owned()));
@@ -74,7 +74,7 @@ impl Projects<'_> {
         let outcome = match &live.sha {
             Some(head) if is_open => {
                 let (outcome, affected) =
-                    self.propose_merge_request(event, &live, head, stacks).await?;
+                    self.propose_merge_request(event, client, &live, head, stacks).await?;
                 record.affected = affected;
                 outcome
             }
@@ -99,11 +99,11 @@ impl Projects<'_> {
     async fn propose_merge_request(
         &self,
         event: &Event,
+        client: &Client,
         live: &MergeRequest,
         head: &CommitSha,
         stacks: &[Stack],
     ) -> Result<(String, Vec<StackId>), Failure> {
-        let client = self.deps.gitlab().await?;
         let project = event.project;
         let tracking: Vec<&Stack> =
             stacks.iter().filter(|s| s.branch == live.target_branch).collect();
@@ -112,7 +112,7 @@ impl Projects<'_> {
         } else {
             let base = live.diff_refs.as_ref().and_then(|refs| refs.base_sha.as_ref());
             let between = Between { from: &live.target_branch, base, to: head, straight: false };
-            self.changes(&client, project, &between, &tracking).await?
+            self.changes(client, project, &between, &tracking).await?
         };
         let fork = match live.source_project_id {
             Some(source) if source != project => {

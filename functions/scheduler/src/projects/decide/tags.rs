@@ -28,10 +28,10 @@ impl Projects<'_> {
     pub(crate) async fn decide_tag(
         &self,
         event: &Event,
+        client: &Client,
         tag: &str,
         stacks: &[Stack],
     ) -> Result<String, Failure> {
-        let client = self.deps.gitlab().await?;
         let project = event.project;
         let key = keys::tag(project, tag);
         let known = self.deps.store.get::<RefRecord>(&key).await?;

@@ -12,6 +12,7 @@ use gantry_domain::{
     run::Interest,
     stack::{OnPush, Stack},
 };
+use gantry_gitlab::Client;
 use gantry_queue::Failure;
 use gantry_store::scheduler::{OpenDecision, TrackedBranch};
 use gantry_store::{Expect, Stored, Write, keys};
@@ -22,17 +23,17 @@ impl Projects<'_> {
     pub(crate) async fn decide_tracked(
         &self,
         event: &Event,
+        client: &Client,
         branch: &str,
         stacks: &[Stack],
     ) -> Result<String, Failure> {
-        let client = self.deps.gitlab().await?;
         let key = keys::tracked_branch(event.project, branch);
         let mut stored = match self.deps.store.get::<TrackedBranch>(&key).await? {
             Some(found) if !found.value.left => found,
             before => self.begin_branch(event.project, branch, stacks, before).await?,
         };
         if let Some(open) = stored.value.open.clone() {
-            self.carry_out(event, branch, &stored, &open, stacks).await?;
+            self.carry_out(event, client, branch, &stored, &open, stacks).await?;
             match self.deps.store.get::<TrackedBranch>(&key).await? {
                 Some(again) => stored = again,
                 None => return Ok(format!("{branch} is no longer tracked")),
@@ -40,7 +41,7 @@ impl Projects<'_> {
         }
         let live = client.branch(event.project, branch).await.map_err(gitlab_failure)?;
         let page = live.as_ref().and_then(|live| live.web_url.as_deref());
-        self.note_page(&client, event.project, stacks, page).await?;
+        self.note_page(client, event.project, stacks, page).await?;
         let Some(live) = live else {
             if let Some(old) = &stored.value.decided {
                 let interest = Interest::Branch(branch.to_owned());
@@ -70,26 +71,26 @@ impl Projects<'_> {
         let due = Some(self.deps.now() + jiff::SignedDuration::from_secs(60));
         self.replace(Write::put(key.clone(), stored.unchanged(), &opened)?.due(due)).await?;
         let stored = Stored { key, version: stored.version + 1, value: opened };
-        self.carry_out(event, branch, &stored, &open, stacks).await
+        self.carry_out(event, client, branch, &stored, &open, stacks).await
     }
 
     /// Carries out a recorded decision: what changed, one trigger a stack, then it is closed.
     async fn carry_out(
         &self,
         event: &Event,
+        client: &Client,
         branch: &str,
         stored: &Stored<TrackedBranch>,
         open: &OpenDecision,
         stacks: &[Stack],
     ) -> Result<String, Failure> {
-        let client = self.deps.gitlab().await?;
         let tracking: Vec<&Stack> = stacks.iter().filter(|s| s.branch == branch).collect();
         let changes = match &open.from {
             None => None,
             Some(from) => {
                 let between =
                     Between { from: from.as_str(), base: Some(from), to: &open.to, straight: true };
-                Some(self.changes(&client, event.project, &between, &tracking).await?.0)
+                Some(self.changes(client, event.project, &between, &tracking).await?.0)
             }
         };
         let facts = Facts::TrackedBranch { head: open.to.clone(), changes };
