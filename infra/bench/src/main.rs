@@ -2,8 +2,8 @@
 //! run on the machine meanwhile.
 //!
 //! `make bench` builds what it needs with the release profile. Words after it choose parts:
-//! `masking`, `plan`, `webhook`, `functions`, `start`, `confined`, `push`, `many`, `pages`, `run`;
-//! and, which take long and are measured only when they are named, `atlantis` and `growth`.
+//! `masking`, `plan`, `webhook`, `functions`, `start`, `confined`, `push`, `many`, `cut`, `pages`,
+//! `run`; and, which take long and are measured only when they are named, `atlantis` and `growth`.
 //! `--atlantis` is the part of that name. `--baseline FOLDER` measures the programs of another build
 //! in the same run, in turn with these, and prints the ratio. `--write-docs` writes the figures and
 //! the picture of growth into `docs/`.
@@ -14,6 +14,7 @@
 mod atlantis;
 mod build;
 mod confined;
+mod cut;
 mod examples;
 mod functions;
 mod lambda;
@@ -40,7 +41,7 @@ use std::{
 };
 
 /// What is measured when nothing is named.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "masking",
     "plan",
     "webhook",
@@ -49,6 +50,7 @@ const PARTS: [&str; 10] = [
     "confined",
     "push",
     "many",
+    "cut",
     "pages",
     "run",
 ];
@@ -83,6 +85,7 @@ async fn measure() -> anyhow::Result<ExitCode> {
             "confined" => confined::measure(&builds[0], &mut report).await,
             "push" => push::one(&builds, &mut report).await,
             "many" => push::many(&builds, &mut report).await,
+            "cut" => cut::measure(&builds, &mut report).await,
             "pages" => pages::measure(&builds[0], &mut report).await,
             "run" => run::measure(&builds, &mut report).await,
             "atlantis" => atlantis::measure(&builds, &mut report).await,
