@@ -2,7 +2,7 @@
 
 use super::{
     Outcome, Store, StoreError, is_stale,
-    item::{Item, key_attributes, number, shard},
+    item::{Item, item_key, key_attributes, number, shard},
     patiently, unavailable,
 };
 use crate::Key;
@@ -105,6 +105,15 @@ impl Store {
             .await
             .map_err(unavailable)?;
         Ok(numbers(&answer.item.unwrap_or_default()))
+    }
+
+    /// The numbers of up to 100 such items, by their keys; missing ones are left out.
+    pub async fn numbers_of(
+        &self,
+        keys: &[Key],
+    ) -> Result<HashMap<Key, HashMap<String, i64>>, StoreError> {
+        let items = self.items(keys).await?;
+        Ok(items.iter().filter_map(|item| Some((item_key(item)?, numbers(item)))).collect())
     }
 }
 

@@ -233,6 +233,11 @@ impl Store {
         &self,
         keys: &[Key],
     ) -> Result<Vec<Stored<T>>, StoreError> {
+        self.items(keys).await?.into_iter().map(read_item).collect()
+    }
+
+    /// The same, as DynamoDB has them.
+    async fn items(&self, keys: &[Key]) -> Result<Vec<Item>, StoreError> {
         let wanted = |keys: Vec<Item>| {
             KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build()
         };
@@ -254,10 +259,9 @@ impl Store {
                 .boxed()
                 .await
                 .map_err(unavailable)?;
-            for item in answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default()
-            {
-                found.push(read_item(item)?);
-            }
+            found.extend(
+                answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default(),
+            );
             open = answer
                 .unprocessed_keys
                 .unwrap_or_default()
