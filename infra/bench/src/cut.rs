@@ -69,7 +69,8 @@ impl Shape {
         let limits = Limits { diff_files: LISTED, ..Limits::default() };
         let forge = Forge::new(limits, files("# one\n")).await?;
         forge.pack().await?;
-        let world = World::new(build, Settings { runners: 1, executes: false }, forge).await?;
+        let settings = Settings { runners: 1, executes: false, tells: false };
+        let world = World::new(build, settings, forge).await?;
         world.stacks_in(ROOTS, self.root, &[]).await?;
 
         world.forge.takes(A_CALL);

@@ -2,8 +2,9 @@
 //! run on the machine meanwhile.
 //!
 //! `make bench` builds what it needs with the release profile. Words after it choose parts:
-//! `masking`, `plan`, `webhook`, `functions`, `start`, `confined`, `push`, `many`, `cut`, `pages`,
-//! `run`; and, which take long and are measured only when they are named, `atlantis` and `growth`.
+//! `masking`, `plan`, `webhook`, `functions`, `start`, `confined`, `push`, `many`, `cut`, `sweep`,
+//! `pages`, `run`; and, which take long and are measured only when they are named, `atlantis` and
+//! `growth`.
 //! `--atlantis` is the part of that name. `--baseline FOLDER` measures the programs of another build
 //! in the same run, in turn with these, and prints the ratio. `--write-docs` writes the figures and
 //! the picture of growth into `docs/`.
@@ -26,6 +27,7 @@ mod push;
 mod report;
 mod run;
 mod start;
+mod sweep;
 mod webhook;
 mod world;
 
@@ -41,7 +43,7 @@ use std::{
 };
 
 /// What is measured when nothing is named.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "masking",
     "plan",
     "webhook",
@@ -51,6 +53,7 @@ const PARTS: [&str; 11] = [
     "push",
     "many",
     "cut",
+    "sweep",
     "pages",
     "run",
 ];
@@ -86,6 +89,7 @@ async fn measure() -> anyhow::Result<ExitCode> {
             "push" => push::one(&builds, &mut report).await,
             "many" => push::many(&builds, &mut report).await,
             "cut" => cut::measure(&builds, &mut report).await,
+            "sweep" => sweep::measure(&builds[0], &mut report).await,
             "pages" => pages::measure(&builds[0], &mut report).await,
             "run" => run::measure(&builds, &mut report).await,
             "atlantis" => atlantis::measure(&builds, &mut report).await,
