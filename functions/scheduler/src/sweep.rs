@@ -11,9 +11,10 @@ use crate::{
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
-    ProjectId, RunId,
+    ProjectId, RunId, StackId,
     integration::days_left,
     run::{Position, Run, RunState},
+    stack::Stack,
 };
 use gantry_queue::{Failure, FeedbackMessage, LaterMessage, Message, SlotsMessage, StackMessage};
 use gantry_setup::metrics;
@@ -25,7 +26,10 @@ use gantry_store::{
     table::ATTENTION_SHARDS,
 };
 use jiff::Timestamp;
-use std::{collections::BTreeMap, slice};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice,
+};
 
 /// Items of one shard that one sweep looks at; the rest is left to the next.
 const AT_ONCE: i32 = 1000;
@@ -217,9 +221,14 @@ impl Sweep<'_> {
 
     /// Takes stacks that were deleted from the list of those that failed.
     async fn forget_failed(&self) -> Result<(), Failure> {
-        for listed in self.deps.store.query_all::<FailedStack>(keys::FAILED, "").await? {
-            let stack = self.deps.store.stack(&listed.value.stack).await?;
-            if stack.is_none_or(|stack| stack.value.deleted_at.is_some()) {
+        let failed = self.deps.store.query_all::<FailedStack>(keys::FAILED, "").await?;
+        for failed in failed.chunks(100) {
+            let wanted: Vec<Key> =
+                failed.iter().map(|listed| keys::stack_config(&listed.value.stack)).collect();
+            let mut stacks = self.deps.store.get_many::<Stack>(&wanted).await?;
+            stacks.retain(|stack| stack.value.deleted_at.is_none());
+            let there: BTreeSet<&StackId> = stacks.iter().map(|stack| &stack.value.id).collect();
+            for listed in failed.iter().filter(|listed| !there.contains(&listed.value.stack)) {
                 let gone = Write::Delete { key: listed.key.clone(), expect: listed.unchanged() };
                 let _or_written_again = self.deps.store.write(vec![gone]).await?;
             }
