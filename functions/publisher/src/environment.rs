@@ -70,7 +70,7 @@ impl Work {
             memory.value.refusal.clone_from(&refused);
             self.remember(&mut memory).await?;
         }
-        Ok(Done { runs: 1, refused })
+        Ok(Done { runs: 1, refused, waits: false })
     }
 
     /// Answers what GitLab refused of a deployment, which does not keep the others.

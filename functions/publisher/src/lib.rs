@@ -61,14 +61,18 @@ impl Publisher {
 /// A change that comes while another is published is published in the same go, this often; then
 /// it is left to the next nudge.
 const ROUNDS: usize = 3;
-/// A commit of more runs than this is looked at again after a pause, however much changes
-/// meanwhile: each look reads all of them.
-const MANY_RUNS: usize = 50;
-const BETWEEN_LARGE_LOOKS: Duration = Duration::from_secs(3);
+/// More runs than this are looked at again after a pause, however much changes meanwhile: each look
+/// reads all of them.
+pub(crate) const MANY_RUNS: usize = 50;
 /// Looked at again when GitLab does not say when.
 const TROUBLE: Duration = Duration::from_secs(15);
 /// Longer waits are left to the sweep.
 const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
+
+/// How long so many runs are not looked at again.
+fn between_large_looks(runs: usize) -> Duration {
+    Duration::from_secs((runs as u64 / 100).clamp(3, 15))
+}
 
 #[async_trait::async_trait]
 impl Handler for Publisher {
@@ -90,22 +94,29 @@ impl Handler for Publisher {
                 Ok(done) => done,
                 // Not even reading is allowed, or the whole project is not shown.
                 Err(Trouble::Gitlab(error)) if error.is_refusal() => {
-                    Done { runs: 0, refused: Some(error.to_string()) }
+                    Done { refused: Some(error.to_string()), ..Done::default() }
                 }
                 Err(trouble) => return work.wait_for_gitlab(&message, trouble).await,
             };
             let now = work.deps.clock.now();
             // What was refused is asked again by and by: the sweep and comparisons see to it.
             work.deps.store.note_refusal(&work.target, counters, done.refused, now).await?;
+            // What changes meanwhile makes the next look necessary, not this message.
+            let sender = &self.deps.sender;
+            if done.waits {
+                let wait = between_large_looks(done.runs);
+                return work.nudge_later(sender, &message, wait).await;
+            }
             if work.deps.store.published(&work.target, want, now).await? == Published::UpToDate {
                 return Ok(());
             }
             if done.runs > MANY_RUNS {
-                return work.nudge_later(&message, BETWEEN_LARGE_LOOKS).await;
+                let wait = between_large_looks(done.runs);
+                return work.nudge_later(sender, &message, wait).await;
             }
             counters = work.deps.store.counters(&work.target).await?;
         }
-        work.nudge_later(&message, Duration::from_secs(1)).await
+        work.nudge_later(&self.deps.sender, &message, Duration::from_secs(1)).await
     }
 }
 
@@ -116,6 +127,8 @@ pub(crate) struct Done {
     pub(crate) runs: usize,
     /// GitLab's own words where it refused something.
     pub(crate) refused: Option<String>,
+    /// Nothing was brought up to date: it is not time yet, and others go on.
+    pub(crate) waits: bool,
 }
 
 /// Why something was not published.
@@ -201,11 +214,12 @@ impl Work {
         };
         tracing::warn!(target_of_feedback = %self.target, "GitLab could not be brought up to date \
                                                            yet: {why}");
-        self.nudge_later(message, wait).await
+        self.nudge_later(&self.deps.sender, message, wait).await
     }
 
-    pub(crate) async fn nudge_later(
+    async fn nudge_later(
         &self,
+        sender: &Sender,
         message: &FeedbackMessage,
         wait: Duration,
     ) -> Result<(), Failure> {
@@ -224,7 +238,7 @@ impl Work {
         if wait <= LONGEST_DELAY {
             // Of a number that nothing has shown yet.
             let message = message.clone().numbered(counters.want);
-            self.deps.sender.send_later(message, wait).await?;
+            sender.send_later(message, wait).await?;
         }
         Ok(())
     }

@@ -217,7 +217,7 @@ impl Work {
         }
         memory.value.looks_at = passing.or(memory.value.looks_at);
         self.remember(&mut memory).await?;
-        Ok(Done { runs: runs.len(), refused })
+        Ok(Done { runs: runs.len(), refused, waits: false })
     }
 
     /// Posts one status. Answers what GitLab refused. `there` is what GitLab has, as far as it was
@@ -304,13 +304,9 @@ impl Work {
     ) -> Result<Vec<Run>, Trouble> {
         let partition = keys::commit_runs(project, commit);
         let entries = self.deps.store.query_all::<RunEntry>(&partition, "run#").await?;
-        let mut runs = Vec::with_capacity(entries.len());
-        for chunk in entries.chunks(100) {
-            let wanted: Vec<_> = chunk.iter().map(|e| keys::run(&e.value.run)).collect();
-            runs.extend(
-                self.deps.store.get_many::<Run>(&wanted).await?.into_iter().map(|r| r.value),
-            );
-        }
+        let wanted: Vec<_> = entries.iter().map(|entry| keys::run(&entry.value.run)).collect();
+        let found = self.deps.store.get_all::<Run>(&wanted).await?;
+        let mut runs: Vec<Run> = found.into_iter().map(|run| run.value).collect();
         runs.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
         Ok(runs)
     }
