@@ -3,8 +3,8 @@
 //!
 //! `make bench` builds what it needs with the release profile. Words after it choose parts:
 //! `masking`, `plan`, `webhook`, `functions`, `start`, `confined`, `push`, `many`, `cut`, `sweep`,
-//! `pages`, `run`; and, which take long and are measured only when they are named, `atlantis` and
-//! `growth`.
+//! `pages`, `run`; and, which take long and are measured only when they are named, `atlantis`,
+//! `growth` and `note`.
 //! `--atlantis` is the part of that name. `--baseline FOLDER` measures the programs of another build
 //! in the same run, in turn with these, and prints the ratio. `--write-docs` writes the figures and
 //! the picture of growth into `docs/`.
@@ -20,6 +20,7 @@ mod examples;
 mod functions;
 mod lambda;
 mod local;
+mod note;
 mod pages;
 mod picture;
 mod process;
@@ -58,7 +59,7 @@ const PARTS: [&str; 12] = [
     "run",
 ];
 /// What is measured only when it is named.
-const LONG: [&str; 2] = ["atlantis", "growth"];
+const LONG: [&str; 3] = ["atlantis", "growth", "note"];
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
 #[tokio::main]
@@ -93,6 +94,7 @@ async fn measure() -> anyhow::Result<ExitCode> {
             "pages" => pages::measure(&builds[0], &mut report).await,
             "run" => run::measure(&builds, &mut report).await,
             "atlantis" => atlantis::measure(&builds, &mut report).await,
+            "note" => note::measure(&builds, &mut report).await,
             "growth" => push::growth(&builds[0], &mut report).await.map(|sizes| {
                 growth = Some(sizes);
             }),

@@ -5,6 +5,7 @@ use crate::{
     free_address,
     local::{Local, Settings},
 };
+use gantry_domain::text::grouped;
 use gantry_fake_gitlab::{
     Config, FakeGitlab, Gate, Limits, MergeRequestIid, MergeRequestSpec, Person, ProjectId,
     ProjectOptions, Refusal,
@@ -157,7 +158,7 @@ pub(crate) fn is_complete(note: &str, stacks: usize) -> anyhow::Result<bool> {
     let heading = heading.unwrap_or_default();
     let wrong = [" failed", " canceled"].iter().any(|word| heading.contains(word));
     anyhow::ensure!(!wrong, "Gantry says: {heading}");
-    Ok(heading.starts_with(&format!("{stacks} stack")))
+    Ok(heading.starts_with(&format!("{} stack", grouped(stacks))))
 }
 
 fn accepted<T>(done: Result<T, Refusal>) -> anyhow::Result<T> {
