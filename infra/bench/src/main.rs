@@ -4,7 +4,7 @@
 //! `make bench` builds what it needs with the release profile. Words after it choose parts:
 //! `masking`, `plan`, `webhook`, `functions`, `start`, `confined`, `push`, `many`, `cut`, `sweep`,
 //! `pages`, `run`; and, which take long and are measured only when they are named, `atlantis`,
-//! `growth` and `note`.
+//! `growth`, `note` and `large`.
 //! `--atlantis` is the part of that name. `--baseline FOLDER` measures the programs of another build
 //! in the same run, in turn with these, and prints the ratio. `--write-docs` writes the figures and
 //! the picture of growth into `docs/`.
@@ -19,6 +19,7 @@ mod cut;
 mod examples;
 mod functions;
 mod lambda;
+mod large;
 mod local;
 mod note;
 mod pages;
@@ -59,7 +60,7 @@ const PARTS: [&str; 12] = [
     "run",
 ];
 /// What is measured only when it is named.
-const LONG: [&str; 3] = ["atlantis", "growth", "note"];
+const LONG: [&str; 4] = ["atlantis", "growth", "note", "large"];
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
 #[tokio::main]
@@ -95,6 +96,7 @@ async fn measure() -> anyhow::Result<ExitCode> {
             "run" => run::measure(&builds, &mut report).await,
             "atlantis" => atlantis::measure(&builds, &mut report).await,
             "note" => note::measure(&builds, &mut report).await,
+            "large" => large::measure(&builds[0], &mut report).await,
             "growth" => push::growth(&builds[0], &mut report).await.map(|sizes| {
                 growth = Some(sizes);
             }),

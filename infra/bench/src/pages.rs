@@ -140,7 +140,7 @@ fn run_of(stack: &Stack, number: u64, at: Timestamp) -> anyhow::Result<Run> {
     }))?)
 }
 
-async fn sign_in(world: &World) -> anyhow::Result<String> {
+pub(crate) async fn sign_in(world: &World) -> anyhow::Result<String> {
     let http = reqwest::Client::builder()
         .timeout(std::time::Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
