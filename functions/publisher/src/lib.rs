@@ -68,14 +68,18 @@ impl Publisher {
 /// A change that comes while another is published is published in the same go, this often; then
 /// it is left to the next nudge.
 const ROUNDS: usize = 3;
-/// A commit of more runs than this is looked at again after a pause, however much changes
-/// meanwhile: each look reads all of them.
-const MANY_RUNS: usize = 50;
-const BETWEEN_LARGE_LOOKS: Duration = Duration::from_secs(3);
+/// More runs than this are looked at again after a pause, however much changes meanwhile: each look
+/// reads all of them.
+pub(crate) const MANY_RUNS: usize = 50;
 /// Looked at again when GitLab does not say when.
 const TROUBLE: Duration = Duration::from_secs(15);
 /// Longer waits are left to the sweep.
 const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
+
+/// How long so many runs are not looked at again.
+pub(crate) fn between_large_looks(runs: usize) -> Duration {
+    Duration::from_secs((runs as u64 / 100).clamp(3, 15))
+}
 
 #[async_trait::async_trait]
 impl Handler for Publisher {
@@ -106,15 +110,17 @@ impl Handler for Publisher {
                 Err(trouble) => return work.wait_for_gitlab(&message, trouble).await,
             };
             let runs = done.runs;
-            if work.note_done(&message, counters, done).await? == Published::UpToDate {
+            // What changes meanwhile makes the next look necessary, not this message.
+            let sender = &self.deps.sender;
+            if work.note_done(sender, &message, counters, done).await? == Published::UpToDate {
                 return Ok(());
             }
             if runs > MANY_RUNS {
-                return work.nudge_later(&message, BETWEEN_LARGE_LOOKS).await;
+                return work.nudge_later(sender, &message, between_large_looks(runs)).await;
             }
             known = work.deps.store.known_feedback(&work.target).await?;
         }
-        work.nudge_later(&message, Duration::from_secs(1)).await
+        work.nudge_later(&self.deps.sender, &message, Duration::from_secs(1)).await
     }
 }
 
@@ -200,6 +206,7 @@ impl Work {
     /// where something was left out.
     async fn note_done(
         &self,
+        sender: &Sender,
         message: &FeedbackMessage,
         counters: Counters,
         done: Done,
@@ -217,7 +224,7 @@ impl Work {
         if published == Published::UpToDate && sent.is_none() {
             let wait = at.duration_since(now).max(SignedDuration::ZERO);
             let nudge = message.clone().numbered(want + 1);
-            self.deps.sender.send_later(nudge, wait.unsigned_abs()).await?;
+            sender.send_later(nudge, wait.unsigned_abs()).await?;
         }
         Ok(published)
     }
@@ -244,11 +251,12 @@ impl Work {
         };
         tracing::warn!(target_of_feedback = %self.target, "GitLab could not be brought up to date \
                                                            yet: {why}");
-        self.nudge_later(message, wait).await
+        self.nudge_later(&self.deps.sender, message, wait).await
     }
 
-    pub(crate) async fn nudge_later(
+    async fn nudge_later(
         &self,
+        sender: &Sender,
         message: &FeedbackMessage,
         wait: Duration,
     ) -> Result<(), Failure> {
@@ -267,7 +275,7 @@ impl Work {
         if wait <= LONGEST_DELAY {
             // Of a number that nothing has shown yet.
             let message = message.clone().numbered(counters.want);
-            self.deps.sender.send_later(message, wait).await?;
+            sender.send_later(message, wait).await?;
         }
         Ok(())
     }

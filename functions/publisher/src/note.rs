@@ -1,9 +1,13 @@
 //! The one note of a merge request.
 
-use crate::{Client, Done, Memory, Trouble, Work, client, links::Links, refusal};
+use crate::{
+    Client, Done, MANY_RUNS, Memory, Trouble, Work, between_large_looks, client, links::Links,
+    refusal,
+};
+use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_connection::Connected;
 use gantry_domain::{
-    CommitSha, MergeRequestIid, ProjectId, StackId,
+    CommitSha, MergeRequestIid, ProjectId, RunId, StackId,
     feedback::PASSING,
     plan::Change,
     run::{Run, RunState, RunType},
@@ -14,15 +18,26 @@ use gantry_domain::{
     },
 };
 use gantry_gitlab::Error;
-use gantry_store::{keys, scheduler::MergeRequestRecord};
+use gantry_store::{Key, keys, scheduler::MergeRequestRecord};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Between two edits while runs go on: the more runs, the longer.
 const BETWEEN_EDITS: SignedDuration = SignedDuration::from_secs(5);
 const STACKS_A_SECOND: i64 = 20;
+/// Between two edits of many runs, which part of the time that they have gone on for, and at most
+/// how long: few edits have shown as much as anybody reads, however long all of it takes.
+const PART_OF_THE_TIME: i32 = 5;
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How many changes are read side by side.
+const CHANGES_AT_ONCE: usize = 32;
+/// Bytes of JSON that all changes of a note may have together, and one of very many: far more than
+/// the note has room for.
+const ALL_CHANGES: usize = 20 * note::BUDGET;
+const ONE_OF_MANY: usize = 8_000;
 
 /// What was written for a merge request.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -36,12 +51,47 @@ pub(crate) struct NoteMemory {
     /// When it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     written_at: Option<Timestamp>,
+    /// What went on at the last look at many runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waits_for: Option<WaitsFor>,
     /// The comment that mentions the author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mention: Option<u64>,
     /// GitLab's own words where it refused.
     #[serde(default)]
     pub(crate) refusal: Option<String>,
+}
+
+/// One of many runs that went on, likely the last to end. As long as it goes on, nobody has to look
+/// at the others before it is time for an edit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct WaitsFor {
+    run: RunId,
+    /// How many they are.
+    runs: usize,
+    /// When that is.
+    until: Timestamp,
+}
+
+/// The runs that a note shows.
+struct Runs {
+    /// The newest of each stack that the head affects, and the tests of modules.
+    stacks: Vec<Run>,
+    /// Those that the merge started.
+    tracked: Vec<Run>,
+}
+
+impl Runs {
+    fn all(&self) -> impl Iterator<Item = &Run> {
+        self.stacks.iter().chain(&self.tracked)
+    }
+
+    /// What to remember when all of them are looked at later.
+    fn wait(&self, until: Timestamp) -> Option<WaitsFor> {
+        let latest = |run: &Run| (run.state == RunState::Queued, run.created_at, run.id.clone());
+        let last = self.all().filter(|run| goes_on(run)).max_by_key(|&run| latest(run))?;
+        Some(WaitsFor { run: last.id.clone(), runs: self.all().count(), until })
+    }
 }
 
 impl Work {
@@ -59,6 +109,28 @@ impl Work {
         };
         let record = record.value;
         let Some(head) = record.head.clone() else { return Ok(Done::default()) };
+        let now = self.deps.clock.now();
+        let later = |runs, until: Timestamp, refused| {
+            let look_at = Some(until.min(now + between_large_looks(runs)));
+            Done { runs, refused, look_at }
+        };
+        if let Some((runs, until)) = self.still_waits(&memory.value, &record, now).await? {
+            return Ok(later(runs, until, memory.value.refusal));
+        }
+        let runs = self.runs_of_note(project, &head, &record).await?;
+        let count = runs.all().count();
+        let until = waits_until(&runs, memory.value.written_at, now).filter(|until| *until > now);
+        // A comment that mentions the author is not put off.
+        let may_mention = memory.value.mention.is_none()
+            && runs.tracked.iter().any(|run| needs_somebody(run.state));
+        if let Some(until) = until.filter(|_| count > MANY_RUNS && !may_mention) {
+            let waits_for = runs.wait(until);
+            if memory.value.waits_for != waits_for {
+                memory.value.waits_for = waits_for;
+                self.remember(&mut memory).await?;
+            }
+            return Ok(later(count, until, memory.value.refusal));
+        }
         let live = gitlab.merge_request_lately(project, iid).await?;
         let author = live.as_ref().and_then(|mr| Some(mr.author.as_ref()?.username.clone()));
         let state = match record.state.as_str() {
@@ -67,10 +139,6 @@ impl Work {
             _ => MergeRequestState::Open,
         };
         let links = self.links_in(gitlab, project).await?;
-        let tracked = match &record.merged_as {
-            Some(commit) => self.tracked_runs(project, commit, &links).await?,
-            None => Vec::new(),
-        };
         let input = NoteInput {
             installation: connected.integration.value.installation.clone(),
             project,
@@ -83,8 +151,8 @@ impl Work {
                 .filter(|_| state == MergeRequestState::Open)
                 .and_then(|count| u32::try_from(count).ok()),
             state,
-            stacks: self.note_stacks(project, &head, &record, &links).await?,
-            tracked,
+            stacks: self.note_stacks(project, &runs.stacks, &record, &links).await?,
+            tracked: self.tracked_stacks(&runs.tracked, &links).await?,
         };
         let is_first = live.is_some_and(|mr| mr.user_notes_count == Some(0));
         let is_first = is_first && !self.was_interrupted && !memory.value.unsure;
@@ -103,13 +171,11 @@ impl Work {
             }
         };
         let (place, before) = ((project, iid), memory.value.refusal.take());
-        let now = self.deps.clock.now();
-        let waits_until = waits_until(&input, &memory.value, now).filter(|until| *until > now);
         let mut look_at = None;
         let body = note::render(&input);
         let digest = hex::encode(Sha256::digest(body.as_bytes()));
         let is_news = is_wanted && memory.value.body.as_deref() != Some(&digest);
-        if let Some(until) = waits_until.filter(|_| is_news) {
+        if let Some(until) = until.filter(|_| is_news) {
             memory.value.refusal.clone_from(&before);
             look_at = Some(until);
         } else if is_news {
@@ -146,7 +212,26 @@ impl Work {
         if before.is_some() && memory.value.refusal.is_none() {
             self.remember(&mut memory).await?;
         }
-        Ok(Done { runs: 1, refused: memory.value.refusal, look_at })
+        Ok(Done { runs: count, refused: memory.value.refusal, look_at })
+    }
+
+    /// Until when an open merge request waits, and for how many runs, without a look at all of them:
+    /// one is known to go on.
+    async fn still_waits(
+        &self,
+        memory: &NoteMemory,
+        record: &MergeRequestRecord,
+        now: Timestamp,
+    ) -> Result<Option<(usize, Timestamp)>, Trouble> {
+        let Some(WaitsFor { run, runs, until }) = &memory.waits_for else { return Ok(None) };
+        if *until <= now || record.state != "opened" {
+            return Ok(None);
+        }
+        let run = self.deps.store.get::<Run>(&keys::run(run)).await?;
+        let waits = run.is_some_and(|run| {
+            goes_on(&run.value) && record.head.as_ref() == Some(&run.value.commit)
+        });
+        Ok(waits.then_some((*runs, *until)))
     }
 
     /// Edits the note, or finds it again by its marker, or makes it. A note whose making timed out
@@ -172,19 +257,19 @@ impl Work {
         Ok(gitlab.create_note(project, iid, body).await?.id)
     }
 
-    /// The newest run of each stack that the head affects.
-    async fn note_stacks(
+    /// The newest run of each stack that the head affects, and the deploys of a merge.
+    async fn runs_of_note(
         &self,
         project: ProjectId,
         head: &CommitSha,
         record: &MergeRequestRecord,
-        links: &Links<'_>,
-    ) -> Result<Vec<NoteStack>, Trouble> {
+    ) -> Result<Runs, Trouble> {
+        let affected: BTreeSet<&StackId> = record.affected.iter().collect();
         let mut newest: BTreeMap<StackId, Run> = BTreeMap::new();
         let mut tests = Vec::new();
         for run in self.runs_of_commit(project, head).await? {
             // Not by the run's wants: they are taken away some time after the record says so.
-            let is_shown = record.affected.contains(&run.stack);
+            let is_shown = affected.contains(&run.stack);
             match run.run_type {
                 RunType::Proposed if is_shown => drop(newest.insert(run.stack.clone(), run)),
                 RunType::Test if is_shown => tests.push(run),
@@ -196,67 +281,106 @@ impl Work {
             let suite = newest.get(&test.stack).map(|suite| &suite.id);
             test.test.as_ref().is_some_and(|of| Some(&of.suite) == suite)
         });
-        let shown = newest.into_values().chain(tests);
-        let mut stacks = Vec::new();
-        for run in shown {
-            let id = run.stack.clone();
-            let Some(stack) = self.deps.store.stack(&id).await? else { continue };
-            let level = stack.value.settings.comment;
-            let change = match level {
-                CommentLevel::Full if run.delta.is_some() && run.test.is_none() => {
-                    self.change(&run).await?
-                }
-                _ => None,
-            };
-            let head = self.deps.store.get::<StackHead>(&keys::stack_head(&id)).await?;
+        let mut tracked = match &record.merged_as {
+            Some(commit) => self.runs_of_commit(project, commit).await?,
+            None => Vec::new(),
+        };
+        tracked.retain(|run| run.run_type == RunType::Tracked);
+        Ok(Runs { stacks: newest.into_values().chain(tests).collect(), tracked })
+    }
+
+    /// The runs of these stacks, with all that is shown of them.
+    async fn note_stacks(
+        &self,
+        project: ProjectId,
+        runs: &[Run],
+        record: &MergeRequestRecord,
+        links: &Links<'_>,
+    ) -> Result<Vec<NoteStack>, Trouble> {
+        let stacks = self.stacks_of(runs).await?;
+        let heads: Vec<Key> = stacks.keys().map(keys::stack_head).collect();
+        let heads: HashMap<Key, StackHead> = self
+            .deps
+            .store
+            .get_all::<StackHead>(&heads)
+            .await?
+            .into_iter()
+            .map(|head| (head.key, head.value))
+            .collect();
+        let is_full = |run: &&Run| {
+            let stack = stacks.get(&run.stack);
+            let level = stack.map(|stack| stack.settings.comment);
+            level == Some(CommentLevel::Full) && run.delta.is_some() && run.test.is_none()
+        };
+        let most = (ALL_CHANGES / runs.len().max(1)).max(ONE_OF_MANY);
+        let reads: Vec<_> = runs.iter().filter(is_full).map(|run| self.change(run, most)).collect();
+        let changes: Vec<Option<(RunId, Change)>> =
+            futures::stream::iter(reads).buffered(CHANGES_AT_ONCE).try_collect().await?;
+        let mut changes: HashMap<RunId, Change> = changes.into_iter().flatten().collect();
+        let mut shown = Vec::with_capacity(runs.len());
+        for run in runs {
+            let Some(stack) = stacks.get(&run.stack) else { continue };
+            let head = heads.get(&keys::stack_head(&run.stack));
             let planned_at = run
                 .history
                 .iter()
                 .rev()
                 .find(|step| step.state == RunState::Planning)
                 .map(|step| step.at);
-            let is_blocked = head.as_ref().is_some_and(|head| head.value.blocked.is_some());
+            let is_blocked = head.is_some_and(|head| head.blocked.is_some());
             let applied_since = head
                 .zip(planned_at.filter(|_| record.state == "opened"))
                 .and_then(|(head, at)| head.value.applied_since(at));
             let after_merge = match is_blocked {
                 true => AfterMerge::Nothing,
-                false => after_merge(&stack.value, project, &record.target_branch),
+                false => after_merge(stack, project, &record.target_branch),
             };
-            let shown = note_stack(&run, level, links);
-            stacks.push(NoteStack { change, applied_since, after_merge, ..shown });
+            let change = changes.remove(&run.id);
+            let of_run = note_stack(run, stack.settings.comment, links);
+            shown.push(NoteStack { change, applied_since, after_merge, ..of_run });
         }
-        Ok(stacks)
+        Ok(shown)
     }
 
-    /// What the run's plan found; none when it cannot be read, which only leaves out the details.
-    async fn change(&self, run: &Run) -> Result<Option<Change>, Trouble> {
+    /// The stacks of runs, those that there are.
+    async fn stacks_of(&self, runs: &[Run]) -> Result<BTreeMap<StackId, Stack>, Trouble> {
+        let ids: BTreeSet<&StackId> = runs.iter().map(|run| &run.stack).collect();
+        let wanted: Vec<Key> = ids.into_iter().map(keys::stack_config).collect();
+        let found = self.deps.store.get_all::<Stack>(&wanted).await?;
+        Ok(found.into_iter().map(|stack| (stack.value.id.clone(), stack.value)).collect())
+    }
+
+    /// What the run's plan found, in at most so many bytes of JSON; none when it cannot be read,
+    /// which only leaves out the details.
+    async fn change(&self, run: &Run, most: usize) -> Result<Option<(RunId, Change)>, Trouble> {
         let key = gantry_objects::keys::change(&run.id, run.attempt);
         let Some(bytes) = self.deps.objects.get(&key).await? else { return Ok(None) };
-        Ok(serde_json::from_slice(&bytes)
+        let change = serde_json::from_slice::<Change>(&bytes)
             .inspect_err(|error| tracing::error!(run.id = %run.id, "{key} cannot be read: {error}"))
-            .ok())
+            .ok();
+        Ok(change.map(|mut change| {
+            if bytes.len() > most {
+                change.fit(most);
+            }
+            (run.id.clone(), change)
+        }))
     }
 
-    async fn tracked_runs(
+    async fn tracked_stacks(
         &self,
-        project: ProjectId,
-        commit: &CommitSha,
+        runs: &[Run],
         links: &Links<'_>,
     ) -> Result<Vec<NoteStack>, Trouble> {
-        let mut tracked = Vec::new();
-        for run in self.runs_of_commit(project, commit).await? {
-            if run.run_type != RunType::Tracked {
-                continue;
-            }
-            let stack = self.deps.store.stack(&run.stack).await?;
-            let settings = stack.map(|stack| stack.value.settings);
-            let level = settings.as_ref().map_or(CommentLevel::Summary, |set| set.comment);
+        let stacks = self.stacks_of(runs).await?;
+        let mut shown = Vec::with_capacity(runs.len());
+        for run in runs {
+            let settings = stacks.get(&run.stack).map(|stack| &stack.settings);
+            let level = settings.map_or(CommentLevel::Summary, |set| set.comment);
             let mentions = settings.is_some_and(|set| set.mention);
-            let blocks = self.blocks_stack(&run).await?;
-            tracked.push(NoteStack { mentions, blocks, ..note_stack(&run, level, links) });
+            let blocks = self.blocks_stack(run).await?;
+            shown.push(NoteStack { mentions, blocks, ..note_stack(run, level, links) });
         }
-        Ok(tracked)
+        Ok(shown)
     }
 
     /// The run has blocked its stack, and nobody has unblocked it since.
@@ -270,19 +394,38 @@ impl Work {
     }
 }
 
+/// True while it goes on by itself, as [`RunView::goes_on`] has it.
+fn goes_on(run: &Run) -> bool {
+    !run.state.is_final() && run.state != RunState::Unconfirmed
+}
+
+/// A deploy in this state may be why its author is mentioned.
+fn needs_somebody(state: RunState) -> bool {
+    matches!(state, RunState::Unconfirmed | RunState::Failed)
+}
+
 /// While runs go on, the note says how they get on now and then only; what the last of them comes to,
 /// it says at once.
-fn waits_until(input: &NoteInput, memory: &NoteMemory, now: Timestamp) -> Option<Timestamp> {
-    let runs = || input.stacks.iter().chain(&input.tracked).map(|stack| &stack.run);
-    if !runs().any(RunView::goes_on) {
+fn waits_until(runs: &Runs, written_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    if !runs.all().any(goes_on) {
         return None;
     }
-    let begun = runs().map(|run| run.created_at).min()? + PASSING;
-    let stacks = i64::try_from(runs().count()).unwrap_or(i64::MAX);
-    let pause = BETWEEN_EDITS.max(SignedDuration::from_secs(stacks / STACKS_A_SECOND));
-    let next = memory.written_at.map_or(begun, |at| begun.max(at + pause));
+    let begun = runs.all().map(|run| run.created_at).min()? + PASSING;
+    let lasted = written_at.map(|at| at.duration_since(begun)).unwrap_or_default();
+    let pause = between_edits(runs.all().count(), lasted);
+    let next = written_at.map_or(begun, |at| begun.max(at + pause));
     // A clock may be set back.
     Some(next.min(now + pause))
+}
+
+/// The pause after an edit that was made when so many runs had gone on for so long.
+fn between_edits(runs: usize, lasted: SignedDuration) -> SignedDuration {
+    let of_runs = i64::try_from(runs).unwrap_or(i64::MAX) / STACKS_A_SECOND;
+    let pause = BETWEEN_EDITS.max(SignedDuration::from_secs(of_runs));
+    match runs > MANY_RUNS {
+        true => pause.max(LONGEST_PAUSE.min(lasted / PART_OF_THE_TIME)),
+        false => pause,
+    }
 }
 
 /// What the stack does once something is merged into a branch of the project.
@@ -323,5 +466,32 @@ fn refused(error: Error, project: ProjectId, iid: MergeRequestIid) -> Result<Str
             Ok(words)
         }
         None => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Edits of a note while so many runs go on for so long, and end all the time.
+    fn edits(runs: usize, lasts: SignedDuration) -> usize {
+        let mut at = SignedDuration::ZERO;
+        let mut edits = 0;
+        while at < lasts {
+            edits += 1;
+            at += between_edits(runs, at);
+        }
+        edits
+    }
+
+    #[test]
+    fn many_runs_make_few_edits_however_long_they_take() {
+        let minutes = SignedDuration::from_mins;
+        assert!(edits(1000, minutes(5)) >= 5, "how it gets on is shown");
+        for (runs, lasts) in [(51, 10), (100, 20), (1000, 10), (1000, 100), (5000, 200)] {
+            let edits = edits(runs, minutes(lasts));
+            assert!(edits <= 30, "{edits} edits of {runs} runs in {lasts} minutes");
+        }
+        assert_eq!(edits(10, minutes(10)), 120, "few runs are told of as they get on");
     }
 }

@@ -69,6 +69,12 @@ fn what_was_remembered_is_read() {
         "written_at": "2026-01-02T03:04:05Z",
         "refusal": null,
     }));
+    is_read_and_written_as::<NoteMemory>(&json!({
+        "note": 12,
+        "body": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "waits_for": {"run": "run-1", "runs": 1000, "until": "2026-01-02T03:04:55Z"},
+        "refusal": null,
+    }));
     is_read_and_written_as::<EnvironmentMemory>(&json!({
         "project": 5,
         "environment": 31,

@@ -315,13 +315,9 @@ impl Work {
     }
 
     async fn runs_of(&self, entries: &[Stored<RunEntry>]) -> Result<Vec<Run>, Trouble> {
-        let mut runs = Vec::with_capacity(entries.len());
-        for chunk in entries.chunks(100) {
-            let wanted: Vec<_> = chunk.iter().map(|e| keys::run(&e.value.run)).collect();
-            runs.extend(
-                self.deps.store.get_many::<Run>(&wanted).await?.into_iter().map(|r| r.value),
-            );
-        }
+        let wanted: Vec<_> = entries.iter().map(|entry| keys::run(&entry.value.run)).collect();
+        let found = self.deps.store.get_all::<Run>(&wanted).await?;
+        let mut runs: Vec<Run> = found.into_iter().map(|run| run.value).collect();
         runs.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
         Ok(runs)
     }

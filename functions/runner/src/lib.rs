@@ -20,6 +20,7 @@ pub mod rescue;
 mod root;
 mod size;
 mod sources;
+mod spool;
 mod state;
 mod testing;
 mod warnings;
@@ -78,7 +79,8 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
     let masker = Arc::new(Masker::new(secrets.chain(in_config.iter().map(String::as_str))));
     let _beats = beat::start(api.clone(), stopper.clone(), timings.heartbeat);
     let _signals = beat::signals(stopper.clone())?;
-    let (log, pump) = Log::open(api.clone(), Arc::clone(&masker), timings.log);
+    let folder = config.work.join(claim.run.as_str());
+    let (log, pump) = Log::open(api.clone(), Arc::clone(&masker), timings.log, folder);
 
     let mut job = Job::new(config, api, claim, log, masker, state_password, stopper);
     job.installations = installations;

@@ -3,6 +3,7 @@
 use crate::{
     api::{Api, ApiError},
     failure::cut,
+    spool::{Spool, Text},
 };
 use gantry_domain::{
     masking::{MaskStream, Masker, PrintedStates, hide_import_id},
@@ -11,7 +12,7 @@ use gantry_domain::{
 use gantry_engine::{Piece, Sink, diagnostics::strip_ansi, kept};
 use std::{
     collections::VecDeque,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,31 +26,37 @@ use tokio::{
 };
 
 /// A chunk goes out when it has this many bytes, or the interval has passed.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 256 * 1024;
 /// Beyond this a log helps nobody; what runs may print for ever.
-const LARGEST: u64 = 32 << 20;
+const LARGEST: u64 = 128 << 20;
+/// The same for what a runner did not come to send, which is read whole.
+const LARGEST_REST: u64 = 32 << 20;
 /// Lines that a failure shows.
 const TAIL: usize = 30;
 /// Characters of each of them.
 const LONGEST_TAIL_LINE: usize = 2000;
-/// Where in the log the rest of an output goes: after everything that its runner may have said.
-const REST: u64 = 2 * LARGEST;
+/// Where in the log the rest of an output goes: after everything that its runner may have said, which
+/// is longer once it is masked. `runner-api` takes 256 MiB.
+const REST: u64 = 192 << 20;
 /// In place of what still waited for a masker at the end.
 const LEFT_OUT: &str = "the rest of the tool's output is left out because the run ended before \
                         Gantry knew which parts are secret";
+/// In place of what waited in a file that cannot be read any more.
+const LOST: &str = "a part of the tool's output is lost because the runner could not keep it";
 /// How long the end of the log may take.
-const LAST_FLUSH: Duration = Duration::from_secs(30);
+const LAST_FLUSH: Duration = Duration::from_secs(120);
 
 /// Takes lines. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Log {
     lines: UnboundedSender<Event>,
     taken: Arc<AtomicU64>,
+    spool: Arc<Spool>,
 }
 
 enum Event {
     /// Text, with its line end where it has one.
-    Text(String),
+    Text(Text),
     /// Nothing of what comes after this is wanted: the text that says so.
     Cut(String),
     /// So many bytes of an output end here.
@@ -69,12 +76,27 @@ pub(crate) struct Pump {
 }
 
 impl Log {
-    /// Opens the log of one attempt.
-    pub(crate) fn open(api: Api, masker: Arc<Masker>, interval: Duration) -> (Self, Pump) {
+    /// Opens the log of one attempt. What is not sent yet waits in this folder, where it is much.
+    pub(crate) fn open(
+        api: Api,
+        masker: Arc<Masker>,
+        interval: Duration,
+        folder: PathBuf,
+    ) -> (Self, Pump) {
         let (lines, receiver) = unbounded_channel();
         let tail = Arc::<Mutex<Tail>>::default();
-        let task = tokio::spawn(pump(api, masker, interval, receiver, Arc::clone(&tail)));
-        (Self { lines: lines.clone(), taken: Arc::default() }, Pump { lines, tail, task })
+        let spool = Arc::new(Spool::new(folder));
+        let out = Out {
+            masked: masker.stream(),
+            masker,
+            held: None,
+            ready: VecDeque::new(),
+            spool: Arc::clone(&spool),
+            sender: Sender::new(api, 0),
+            tail: Arc::clone(&tail),
+        };
+        let task = tokio::spawn(pump(out, interval, receiver));
+        (Self { lines: lines.clone(), taken: Arc::default(), spool }, Pump { lines, tail, task })
     }
 
     /// Appends a line. Ids of imports are left out: nobody knows yet which are secrets.
@@ -90,7 +112,8 @@ impl Log {
         let before = self.taken.fetch_add(length, Ordering::Relaxed);
         // After its end nobody listens any more.
         if before + length <= LARGEST {
-            let _ = self.lines.send(Event::Text(format!("{text}{end}")));
+            let text = self.spool.put(format!("{text}{end}"));
+            let _ = self.lines.send(Event::Text(text));
         } else if before <= LARGEST {
             let cut = format!("The log is cut off here, after {} MiB\n", LARGEST >> 20);
             let _ = self.lines.send(Event::Cut(cut));
@@ -140,7 +163,7 @@ pub(crate) async fn bring_rest(api: &Api, output: &Path, masker: &Masker) -> Res
     let mut states = PrintedStates::default();
     let read = kept::pass_rest(output, |piece| {
         let shown = states.shown(piece.text, piece.begins, piece.ends);
-        if let Some(shown) = shown.filter(|_| rest.len() as u64 <= LARGEST) {
+        if let Some(shown) = shown.filter(|_| rest.len() as u64 <= LARGEST_REST) {
             rest.push_str(&hide_import_id(shown));
             rest.push_str(if piece.ends { "\n" } else { "" });
         }
@@ -175,18 +198,10 @@ fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
     tail.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn pump(
-    api: Api,
-    masker: Arc<Masker>,
-    interval: Duration,
-    mut lines: UnboundedReceiver<Event>,
-    tail: Arc<Mutex<Tail>>,
-) {
-    let masked = masker.stream();
-    let mut out = Out { masker, masked, held: None, sender: Sender::new(api, 0), tail };
+async fn pump(mut out: Out, interval: Duration, mut lines: UnboundedReceiver<Event>) {
     let mut open = true;
     while open {
-        let mut event = lines.recv().await.unwrap_or(Event::End);
+        let mut event = out.next(&mut lines).await;
         let due = Instant::now() + interval;
         loop {
             open &= !matches!(event, Event::End);
@@ -194,8 +209,8 @@ async fn pump(
             if !open || out.sender.pending.len() >= CHUNK {
                 break;
             }
-            match timeout_at(due, lines.recv()).await {
-                Ok(next) => event = next.unwrap_or(Event::End),
+            match timeout_at(due, out.next(&mut lines)).await {
+                Ok(next) => event = next,
                 Err(_) => break,
             }
         }
@@ -209,11 +224,21 @@ struct Out {
     masked: MaskStream,
     /// What waits for a masker.
     held: Option<Vec<Event>>,
+    /// What waits no more, and comes before anything else.
+    ready: VecDeque<Event>,
+    spool: Arc<Spool>,
     sender: Sender,
     tail: Arc<Mutex<Tail>>,
 }
 
 impl Out {
+    async fn next(&mut self, lines: &mut UnboundedReceiver<Event>) -> Event {
+        match self.ready.pop_front() {
+            Some(event) => event,
+            None => lines.recv().await.unwrap_or(Event::End),
+        }
+    }
+
     fn take(&mut self, event: Event) {
         match (event, &mut self.held) {
             (Event::Hold, held) => *held = Some(held.take().unwrap_or_default()),
@@ -222,7 +247,7 @@ impl Out {
                 let before = std::mem::replace(&mut self.masked, better.stream());
                 self.masked = MaskStream::resume(Masker::clone(&better), before.suspend());
                 self.masker = better;
-                held.into_iter().for_each(|event| self.take(event));
+                self.ready.extend(held);
             }
             (Event::End, held) => {
                 if held.take().is_some_and(|held| !held.is_empty()) {
@@ -230,8 +255,9 @@ impl Out {
                 }
                 self.cut();
             }
+            (Event::Text(text), Some(held)) => hold(held, text),
             (event, Some(held)) => held.push(event),
-            (Event::Text(text), None) => self.push(&text),
+            (Event::Text(text), None) => self.pass(text),
             (Event::Cut(text), None) => {
                 self.cut();
                 self.push(&format!("\n{text}"));
@@ -241,6 +267,23 @@ impl Out {
                 self.sender.mark(bytes, taken)
             }
             (Event::Mark(..), None) => {}
+        }
+    }
+
+    /// Passes on a text that waits no more. Of a long one the rest comes next.
+    fn pass(&mut self, text: Text) {
+        match self.spool.take(text) {
+            Ok((text, rest)) => {
+                self.push(&text);
+                if let Some(rest) = rest {
+                    self.ready.push_front(Event::Text(rest));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a part of the log is lost");
+                self.cut();
+                self.push(&format!("\n{}\n", of_the_runner(LOST)));
+            }
         }
     }
 
@@ -258,6 +301,17 @@ impl Out {
     fn send(&mut self, text: String) {
         lock(&self.tail).push(&text);
         self.sender.pending.push_str(&text);
+    }
+}
+
+/// Puts a text behind what is held.
+fn hold(held: &mut Vec<Event>, text: Text) {
+    let is_joined = match held.last_mut() {
+        Some(Event::Text(last)) => last.join(&text),
+        _ => false,
+    };
+    if !is_joined {
+        held.push(Event::Text(text));
     }
 }
 
@@ -357,7 +411,9 @@ mod tests {
     async fn of(said: impl FnOnce(&Log)) -> Vec<String> {
         let nobody = "http://127.0.0.1:9".parse().unwrap();
         let api = Api::new(&nobody, "token".into(), Duration::ZERO).unwrap();
-        let (log, pump) = Log::open(api, Arc::new(Masker::new(["declared"])), Duration::ZERO);
+        let masker = Arc::new(Masker::new(["declared"]));
+        let folder = tempfile::tempdir().unwrap();
+        let (log, pump) = Log::open(api, masker, Duration::ZERO, folder.path().to_owned());
         said(&log);
         pump.finish().await
     }
@@ -391,10 +447,29 @@ mod tests {
     async fn what_is_held_ends_where_the_log_is_cut() {
         let log = of(|log| {
             log.hold();
-            let _ = log.lines.send(Event::Text("half of a secr".to_owned()));
+            let _ = log.lines.send(Event::Text(log.spool.put("half of a secr".to_owned())));
             let _ = log.lines.send(Event::Cut("It is cut\n".to_owned()));
             log.mask_with(&Arc::new(Masker::new(["secret"])));
         });
         assert_eq!(log.await, ["half of a (secret)", "It is cut"].map(str::to_owned));
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_masked_in_its_order_however_much_it_is() {
+        let marked = Arc::new(Masker::new(["declared", "marked-by-a-plan"]));
+        let long = "x".repeat(1 << 20);
+        let log = of(|log| {
+            log.hold();
+            for number in 0..20 {
+                log.line(&long);
+                log.line(&format!("{number} marked-by-a-plan"));
+            }
+            log.mask_with(&marked);
+            log.line("and on");
+        });
+        let log = log.await;
+        let numbered: Vec<&str> = log.iter().map(String::as_str).filter(|l| l.len() < 20).collect();
+        let of_tail: Vec<String> = (6..20).map(|number| format!("{number} (secret)")).collect();
+        assert_eq!(numbered[numbered.len() - 15..], [of_tail, vec!["and on".to_owned()]].concat());
     }
 }

@@ -11,11 +11,14 @@ use crate::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all};
 use gantry_domain::{
-    ProjectId, RunId,
+    ProjectId, RunId, StackId,
     integration::days_left,
     run::{Position, Run, RunState},
+    stack::Stack,
 };
-use gantry_queue::{Failure, FeedbackMessage, QueueName, SlotsMessage, StackMessage};
+use gantry_queue::{
+    Failure, FeedbackMessage, LaterMessage, Message, QueueName, SlotsMessage, StackMessage,
+};
 use gantry_setup::metrics;
 use gantry_store::{
     Expect, Key, Store, Stored, Write,
@@ -25,13 +28,17 @@ use gantry_store::{
     table::ATTENTION_SHARDS,
 };
 use jiff::Timestamp;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice,
+};
 
 /// Items of one shard that one sweep looks at; the rest is left to the next.
-const AT_ONCE: i32 = 100;
-/// How many shards, and items of each, are looked at side by side: the sweep has 30 s on AWS.
+const AT_ONCE: i32 = 1000;
+/// How many shards are looked at side by side, and how many items of each are read, and nudged,
+/// together: the sweep has 30 s on AWS.
 const SHARDS_AT_ONCE: usize = 4;
-const ITEMS_AT_ONCE: usize = 8;
+const TOGETHER: usize = 50;
 
 fn waits_for_runner(state: &RunState) -> bool {
     matches!(state, RunState::Preparing | RunState::Confirmed)
@@ -127,14 +134,17 @@ impl Sweep<'_> {
 
     async fn sweep_shard(&self, shard: u16, now: Timestamp) -> Result<(), Failure> {
         let due = self.deps.store.maybe_due(shard, now, AT_ONCE).await?;
-        futures::stream::iter(due)
-            .for_each_concurrent(ITEMS_AT_ONCE, |key| async move {
-                if let Err(failure) = self.bring_forward(&key).await {
+        for together in due.chunks(TOGETHER) {
+            if self.bring_forward(together).await.is_ok() {
+                continue;
+            }
+            for key in together {
+                if let Err(failure) = self.bring_forward(slice::from_ref(key)).await {
                     // One item must not hide the others.
                     tracing::error!(item = %key, "the sweep skipped an item: {:#}", failure.error);
                 }
-            })
-            .await;
+            }
+        }
         Ok(())
     }
 
@@ -236,9 +246,14 @@ impl Sweep<'_> {
 
     /// Takes stacks that were deleted from the list of those that failed.
     async fn forget_failed(&self) -> Result<(), Failure> {
-        for listed in self.deps.store.query_all::<FailedStack>(keys::FAILED, "").await? {
-            let stack = self.deps.store.stack(&listed.value.stack).await?;
-            if stack.is_none_or(|stack| stack.value.deleted_at.is_some()) {
+        let failed = self.deps.store.query_all::<FailedStack>(keys::FAILED, "").await?;
+        for failed in failed.chunks(100) {
+            let wanted: Vec<Key> =
+                failed.iter().map(|listed| keys::stack_config(&listed.value.stack)).collect();
+            let mut stacks = self.deps.store.get_many::<Stack>(&wanted).await?;
+            stacks.retain(|stack| stack.value.deleted_at.is_none());
+            let there: BTreeSet<&StackId> = stacks.iter().map(|stack| &stack.value.id).collect();
+            for listed in failed.iter().filter(|listed| !there.contains(&listed.value.stack)) {
                 let gone = Write::Delete { key: listed.key.clone(), expect: listed.unchanged() };
                 let _or_written_again = self.deps.store.write(vec![gone]).await?;
             }
@@ -260,46 +275,59 @@ impl Sweep<'_> {
         Ok(states)
     }
 
-    async fn bring_forward(&self, key: &Key) -> Result<(), Failure> {
+    /// Reads these items, and nudges whoever owns them.
+    async fn bring_forward(&self, keys: &[Key]) -> Result<(), Failure> {
+        let store = &self.deps.store;
         let cause = self.deps.now().as_millisecond();
-        if let Some(target) = Store::feedback_target(key) {
-            let counters = self.deps.store.counters(target).await?;
+        let (mut targets, mut runs, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
+            if let Some(target) = Store::feedback_target(key) {
+                targets.push(target);
+                continue;
+            }
+            match key.pk.split('/').collect::<Vec<_>>().as_slice() {
+                ["run", _] => runs.push(key.clone()),
+                ["room", _] => slots.push(key.clone()),
+                // A comparison is due so only where a version before wrote it.
+                ["event", "project", project] | ["decision", "project", project] => {
+                    if let Ok(project) = project.parse() {
+                        let project = ProjectId(project);
+                        self.projects.compare_soon(project, cause.to_string()).await?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut messages: Vec<Message> = Vec::new();
+        for run in store.get_many::<Run>(&runs).await? {
+            let version = distinct(&(run.version, cause / 60_000));
+            let (stack, run) = (run.value.stack, run.value.id);
+            messages.push(StackMessage::RunDue { stack, run, version }.into());
+        }
+        for slot in store.get_many::<SlotEntry>(&slots).await? {
+            if !slot.value.taken {
+                let grant = distinct(&cause);
+                let SlotEntry { stack, run, .. } = slot.value;
+                messages.push(StackMessage::Grant { stack, run, grant }.into());
+            }
+        }
+        for (target, counters) in store.counters_of(&targets).await? {
             if counters.want <= counters.done {
                 // Left by a nudge that was done before it was noted as sent. Items that need
                 // nothing must not stand before those that do.
-                return Ok(self.deps.store.no_longer_due(target, counters).await?);
+                store.no_longer_due(target, counters).await?;
+            } else if let Some(nudge) = FeedbackMessage::for_target(target) {
+                // The same number may have been sent within the queue's five minutes: `later` gives
+                // the nudge an id of its own, a new one each minute. Sweeps that come by more often
+                // than what they nudge is done do not pile it up.
+                let message = Box::new(nudge.numbered(counters.want).into());
+                let cause = format!("sweep.{}", cause / 60_000);
+                messages.push(LaterMessage::Resend { message, cause }.into());
             }
-            let Some(nudge) = FeedbackMessage::for_target(target) else { return Ok(()) };
-            // The same number may have been sent within the queue's five minutes: `later` gives
-            // the nudge an id of its own.
-            let nudge = nudge.numbered(counters.want);
-            return Ok(self.deps.sender.send_later(nudge, Duration::ZERO).await?);
         }
-        let message = match key.pk.split('/').collect::<Vec<_>>().as_slice() {
-            ["run", _] => {
-                let Some(run) = self.deps.store.get::<Run>(key).await? else { return Ok(()) };
-                let version = distinct(&(run.version, cause / 60_000));
-                let (stack, run) = (run.value.stack, run.value.id);
-                StackMessage::RunDue { stack, run, version }
-            }
-            ["room", _] => {
-                let Some(room) = self.deps.store.get::<SlotEntry>(key).await? else {
-                    return Ok(());
-                };
-                if room.value.taken {
-                    return Ok(());
-                }
-                let grant = distinct(&cause);
-                StackMessage::Grant { stack: room.value.stack, run: room.value.run, grant }
-            }
-            // A comparison is due so only where a version before wrote it.
-            ["event", "project", project] | ["decision", "project", project] => {
-                let Ok(project) = project.parse() else { return Ok(()) };
-                let project = ProjectId(project);
-                return self.projects.compare_soon(project, cause.to_string()).await;
-            }
-            _ => return Ok(()),
-        };
-        Ok(self.deps.sender.send(message).await?)
+        match messages.is_empty() {
+            true => Ok(()),
+            false => Ok(self.deps.sender.send_all(messages).await?),
+        }
     }
 }

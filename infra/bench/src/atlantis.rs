@@ -49,7 +49,7 @@ pub(crate) async fn measure(builds: &[Build], report: &mut Report) -> anyhow::Re
     for row in &ROWS {
         let mut worlds = Vec::new();
         for build in builds {
-            let settings = Settings { runners: 2, executes: true };
+            let settings = Settings { runners: 2, executes: true, tells: false };
             let world = World::new(build, settings, row.forge().await?).await?;
             world.stacks(row.roots).await?;
             worlds.push(world);

@@ -21,6 +21,8 @@ use tokio::process::{Child, Command};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How it says at its end what its table was asked.
 const REQUESTS: &str = "the table has answered ";
+/// How it says that it has handled a message, and in how many milliseconds.
+const HANDLED: &str = "the handler has ended duration_ms=";
 
 /// How it is started.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,8 @@ pub(crate) struct Settings {
     /// Runs execute on the tools of this machine. Otherwise their runner is a program that ends at
     /// once: what is measured then is Gantry, not Terraform.
     pub(crate) executes: bool,
+    /// It says of each message how long that took.
+    pub(crate) tells: bool,
 }
 
 /// A program that is up.
@@ -53,12 +57,13 @@ impl Local {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
         let page = format!("http://{address}/api/v1/openapi.json");
         let log = File::create(log(data))?;
+        let messages = if settings.tells { ",gantry_queue=debug" } else { "" };
         let mut command = Command::new(build.program("gantry")?);
         command
             .arg("run")
             .env_clear()
             .envs(Environment.optional("PATH").map(|path| ("PATH", path)))
-            .env("RUST_LOG", "warn,dynoxide=error,gantry_local=debug")
+            .env("RUST_LOG", format!("warn,dynoxide=error,gantry_local=debug{messages}"))
             .env("GANTRY_ADDR", address.to_string())
             .env("GANTRY_DATA_DIR", data)
             .env("GANTRY_RUNNERS", settings.runners.to_string())
@@ -98,6 +103,14 @@ impl Local {
         let said = fs::read_to_string(log(&self.data))?;
         let said = said.rsplit_once(REQUESTS).and_then(|(_, said)| said.split_once(' '));
         Ok(said.map(|(requests, _)| requests.parse()).transpose()?)
+    }
+
+    /// How many milliseconds each message took whose line in the log has this text in it. Nothing,
+    /// unless it tells that.
+    pub(crate) fn handled(&self, which: &str) -> anyhow::Result<Vec<f64>> {
+        let said = fs::read_to_string(log(&self.data))?;
+        let time = |line: &str| line.split_once(HANDLED)?.1.trim().parse::<f64>().ok();
+        Ok(said.lines().filter(|line| line.contains(which)).filter_map(time).collect())
     }
 
     /// Its process, which all others that it starts are below.

@@ -2,8 +2,9 @@
 //! run on the machine meanwhile.
 //!
 //! `make bench` builds what it needs with the release profile. Words after it choose parts:
-//! `masking`, `plan`, `webhook`, `functions`, `start`, `confined`, `push`, `many`, `pages`, `run`;
-//! and, which take long and are measured only when they are named, `atlantis` and `growth`.
+//! `masking`, `plan`, `webhook`, `functions`, `start`, `confined`, `push`, `many`, `cut`, `sweep`,
+//! `pages`, `run`; and, which take long and are measured only when they are named, `atlantis`,
+//! `growth`, `note` and `large`.
 //! `--atlantis` is the part of that name. `--baseline FOLDER` measures the programs of another build
 //! in the same run, in turn with these, and prints the ratio. `--write-docs` writes the figures and
 //! the picture of growth into `docs/`.
@@ -14,10 +15,13 @@
 mod atlantis;
 mod build;
 mod confined;
+mod cut;
 mod examples;
 mod functions;
 mod lambda;
+mod large;
 mod local;
+mod note;
 mod pages;
 mod picture;
 mod process;
@@ -25,6 +29,7 @@ mod push;
 mod report;
 mod run;
 mod start;
+mod sweep;
 mod webhook;
 mod world;
 
@@ -40,7 +45,7 @@ use std::{
 };
 
 /// What is measured when nothing is named.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 12] = [
     "masking",
     "plan",
     "webhook",
@@ -49,11 +54,13 @@ const PARTS: [&str; 10] = [
     "confined",
     "push",
     "many",
+    "cut",
+    "sweep",
     "pages",
     "run",
 ];
 /// What is measured only when it is named.
-const LONG: [&str; 2] = ["atlantis", "growth"];
+const LONG: [&str; 4] = ["atlantis", "growth", "note", "large"];
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
 #[tokio::main]
@@ -83,9 +90,13 @@ async fn measure() -> anyhow::Result<ExitCode> {
             "confined" => confined::measure(&builds[0], &mut report).await,
             "push" => push::one(&builds, &mut report).await,
             "many" => push::many(&builds, &mut report).await,
+            "cut" => cut::measure(&builds, &mut report).await,
+            "sweep" => sweep::measure(&builds[0], &mut report).await,
             "pages" => pages::measure(&builds[0], &mut report).await,
             "run" => run::measure(&builds, &mut report).await,
             "atlantis" => atlantis::measure(&builds, &mut report).await,
+            "note" => note::measure(&builds, &mut report).await,
+            "large" => large::measure(&builds[0], &mut report).await,
             "growth" => push::growth(&builds[0], &mut report).await.map(|sizes| {
                 growth = Some(sizes);
             }),

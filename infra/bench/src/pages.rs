@@ -25,14 +25,15 @@ use gantry_store::{
 use jiff::{SignedDuration, Timestamp};
 use std::{path::Path, time::Instant};
 
-const STACKS: u64 = 2_000;
-const RUNS_EACH: u64 = 10;
+pub(crate) const STACKS: u64 = 2_000;
+pub(crate) const RUNS_EACH: u64 = 50;
 const LOOKS: usize = 20;
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 pub(crate) async fn measure(build: &Build, report: &mut Report) -> anyhow::Result<()> {
     let forge = Forge::new(Limits::default(), Vec::new()).await?;
-    let world = World::new(build, Settings { runners: 1, executes: false }, forge).await?;
+    let settings = Settings { runners: 1, executes: false, tells: false };
+    let world = World::new(build, settings, forge).await?;
     world.stacks(1).await?;
     // Nobody else writes to its table meanwhile.
     let (world, run) = world.restart(build, async |data: &Path| fill(data).await).await?;
@@ -69,7 +70,7 @@ pub(crate) async fn measure(build: &Build, report: &mut Report) -> anyhow::Resul
 }
 
 /// Writes stacks and runs as settings and the scheduler would. Answers a run.
-async fn fill(data: &Path) -> anyhow::Result<RunId> {
+pub(crate) async fn fill(data: &Path) -> anyhow::Result<RunId> {
     let table = LocalTable::in_file(&data.join("table.db"))?;
     let store = gantry_local::table::open(&table.config()).await?;
     let first = store.stack_by_slug(&"s0".parse()?).await?.context("there is no stack")?.value;
@@ -139,7 +140,7 @@ fn run_of(stack: &Stack, number: u64, at: Timestamp) -> anyhow::Result<Run> {
     }))?)
 }
 
-async fn sign_in(world: &World) -> anyhow::Result<String> {
+pub(crate) async fn sign_in(world: &World) -> anyhow::Result<String> {
     let http = reqwest::Client::builder()
         .timeout(std::time::Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())

@@ -49,3 +49,21 @@ pub(crate) fn memory(id: u32, which: &str) -> anyhow::Result<f64> {
     let kilobytes = found.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
     Ok(kilobytes.context("its memory is not in /proc")? * 1024.0 / 1e6)
 }
+
+/// The most megabytes that a process of this name has had which is there now; 0 where there is none.
+pub(crate) fn most_memory_of(name: &str) -> f64 {
+    let mut most = 0.0;
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let file_name = entry.file_name();
+        let Some(id) = file_name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let is_it = fs::read_to_string(entry.path().join("comm"))
+            .is_ok_and(|found| found.trim_end() == name);
+        // It may have ended just now.
+        if is_it && let Ok(memory) = memory(id, "VmHWM") {
+            most = f64::max(most, memory);
+        }
+    }
+    most
+}

@@ -178,7 +178,7 @@ async fn last_queued(world: &World, stacks: usize) -> anyhow::Result<Option<Time
 
 async fn world(build: &Build, runners: u32) -> anyhow::Result<World> {
     let forge = Forge::new(Limits::default(), Vec::new()).await?;
-    World::new(build, Settings { runners, executes: false }, forge).await
+    World::new(build, Settings { runners, executes: false, tells: false }, forge).await
 }
 
 fn now() -> Timestamp {

@@ -17,7 +17,7 @@ pub(crate) async fn measure(builds: &[Build], report: &mut Report) -> anyhow::Re
     for _ in 0..STARTS {
         for (at, build) in builds.iter().enumerate() {
             let data = tempfile::tempdir()?;
-            let settings = Settings { runners: 2, executes: true };
+            let settings = Settings { runners: 2, executes: true, tells: false };
             let folder = data.path().join("gantry");
             let local = Local::start(build, &folder, free_address()?, settings).await?;
             times[at].push(local.took);

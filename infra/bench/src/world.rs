@@ -5,13 +5,18 @@ use crate::{
     free_address,
     local::{Local, Settings},
 };
+use gantry_domain::text::grouped;
 use gantry_fake_gitlab::{
-    Config, FakeGitlab, Limits, MergeRequestIid, MergeRequestSpec, Person, ProjectId,
+    Config, FakeGitlab, Gate, Limits, MergeRequestIid, MergeRequestSpec, Person, ProjectId,
     ProjectOptions, Refusal,
 };
 use serde_json::{Value, json};
 use std::{
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -35,6 +40,8 @@ pub(crate) struct Forge {
     pub(crate) token: String,
     you: Person,
     folder: TempDir,
+    /// Milliseconds that GitLab takes for each call besides its work.
+    slowness: Arc<AtomicU64>,
 }
 
 impl Forge {
@@ -42,7 +49,10 @@ impl Forge {
     pub(crate) async fn new(limits: Limits, files: Vec<(String, String)>) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let data_dir = Some(folder.path().to_owned());
-        let gitlab = FakeGitlab::start(Config { data_dir, limits, ..Config::default() }).await?;
+        let slowness = Arc::<AtomicU64>::default();
+        let gate = Some(after(&slowness));
+        let config = Config { data_dir, limits, gate, ..Config::default() };
+        let gitlab = FakeGitlab::start(config).await?;
         let bot = gitlab.create_bot(BOT);
         let token = gitlab.create_token(bot, &["api"], None);
         let mut options = ProjectOptions::default();
@@ -51,7 +61,13 @@ impl Forge {
         let you = gitlab.person("you");
         gitlab.set_member(project, bot, 40);
         gitlab.set_member(project, you.id(), 40);
-        Ok(Self { gitlab, project, token, you, folder })
+        Ok(Self { gitlab, project, token, you, folder, slowness })
+    }
+
+    /// From now on each call takes GitLab this much longer.
+    pub(crate) fn takes(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.slowness.store(millis, Ordering::Relaxed);
     }
 
     /// Packs the repository, as GitLab does after a while: reading thousands of files that lie
@@ -126,13 +142,26 @@ impl Forge {
     }
 }
 
+/// Lets each call wait for so many milliseconds.
+fn after(slowness: &Arc<AtomicU64>) -> Gate {
+    let slowness = Arc::clone(slowness);
+    Arc::new(move |_, _| {
+        let wait = Duration::from_millis(slowness.load(Ordering::Relaxed));
+        Box::pin(async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        })
+    })
+}
+
 /// The note of a merge request has the result of so many stacks.
 pub(crate) fn is_complete(note: &str, stacks: usize) -> anyhow::Result<bool> {
     let heading = note.lines().find_map(|line| line.strip_prefix("### Gantry: "));
     let heading = heading.unwrap_or_default();
     let wrong = [" failed", " canceled"].iter().any(|word| heading.contains(word));
     anyhow::ensure!(!wrong, "Gantry says: {heading}");
-    Ok(heading.starts_with(&format!("{stacks} stack")))
+    Ok(heading.starts_with(&format!("{} stack", grouped(stacks))))
 }
 
 fn accepted<T>(done: Result<T, Refusal>) -> anyhow::Result<T> {
@@ -200,9 +229,20 @@ impl World {
     /// Makes stacks, `s0` and so on, each of the folder with its name, and the project's webhook,
     /// and waits until all of it is at GitLab.
     pub(crate) async fn stacks(&self, stacks: usize) -> anyhow::Result<()> {
+        self.stacks_in(stacks, |number| format!("s{number}"), &["shared/**"]).await
+    }
+
+    /// The same with other folders and globs.
+    pub(crate) async fn stacks_in(
+        &self,
+        stacks: usize,
+        root: impl Fn(usize) -> String,
+        globs: &[&str],
+    ) -> anyhow::Result<()> {
         for from in (0..stacks).step_by(SIDE_BY_SIDE) {
             let some = from..(from + SIDE_BY_SIDE).min(stacks);
-            let mut some: JoinSet<_> = some.map(|number| self.stack(number)).collect();
+            let some = some.map(|number| self.stack(number, &root(number), globs));
+            let mut some: JoinSet<_> = some.collect();
             while let Some(made) = some.join_next().await {
                 made??;
             }
@@ -211,15 +251,20 @@ impl World {
         self.quiet().await
     }
 
-    fn stack(&self, number: usize) -> impl Future<Output = anyhow::Result<Value>> + Send + use<> {
+    fn stack(
+        &self,
+        number: usize,
+        root: &str,
+        globs: &[&str],
+    ) -> impl Future<Output = anyhow::Result<Value>> + Send + use<> {
         answered(self.tell(
             "/stacks",
             &json!({
                 "name": format!("s{number}"),
                 "project": self.forge.gitlab.project_path(self.forge.project),
                 "branch": "main",
-                "project_root": format!("s{number}"),
-                "project_globs": ["shared/**"],
+                "project_root": root,
+                "project_globs": globs,
             }),
         ))
     }

@@ -164,6 +164,7 @@ impl Driver {
             commit = Empty,
         );
         let work = async {
+            let begun = Instant::now();
             let result = match Envelope::from_body(&message.body) {
                 Ok(envelope) => {
                     record_ids(&Span::current(), &envelope);
@@ -171,6 +172,9 @@ impl Driver {
                 }
                 Err(error) => Err(error.into()),
             };
+            // `make bench` reads it.
+            let duration_ms = begun.elapsed().as_secs_f64() * 1e3;
+            tracing::debug!(duration_ms, "the handler has ended");
             match result {
                 Ok(()) => {
                     // Only what was delivered before can have failed before.

@@ -174,6 +174,18 @@ impl Store {
         Ok(Known { counters: Counters::read(&numbers), memory })
     }
 
+    /// The counters of up to 100 targets, each with its target.
+    pub async fn counters_of<'t>(
+        &self,
+        targets: &[&'t str],
+    ) -> Result<Vec<(&'t str, Counters)>, StoreError> {
+        let keys: Vec<Key> = targets.iter().map(|target| keys::feedback(target)).collect();
+        let found = self.numbers_of(&keys).await?;
+        let none = HashMap::new();
+        let counters = keys.iter().map(|key| Counters::read(found.get(key).unwrap_or(&none)));
+        Ok(targets.iter().copied().zip(counters).collect())
+    }
+
     /// Records that GitLab shows what `want` asked for.
     pub async fn published(
         &self,

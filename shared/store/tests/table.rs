@@ -249,6 +249,9 @@ async fn feedback_is_nudged_once_and_never_forgotten() {
     assert_eq!(store.raise_want(target, at(1)).await.unwrap(), None, "one is on its way");
     let counters = store.counters(target).await.unwrap();
     assert_eq!((counters.want, counters.done), (2, 0));
+    let both = store.counters_of(&["note:1:2", target]).await.unwrap();
+    let of_none = store.counters("note:1:2").await.unwrap();
+    assert_eq!(both, [("note:1:2", of_none), (target, counters)]);
     assert_eq!(store.raise_want(target, at(2)).await.unwrap(), None);
     let ended = store.published(target, counters.want, at(3)).await.unwrap();
     assert_eq!(ended, Published::Again, "something changed while it was published");

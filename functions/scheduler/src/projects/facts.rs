@@ -5,7 +5,7 @@ use crate::trouble::gitlab_failure;
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
     CommitLine, CommitSha, ProjectId,
-    decision::{Changes, TreeChange},
+    decision::{Changes, TreeChange, is_below},
     stack::Stack,
 };
 use gantry_gitlab::{Client, Compare};
@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many folders are compared side by side: each takes two calls.
-const FOLDERS_AT_ONCE: usize = 4;
+const FOLDERS_AT_ONCE: usize = 8;
 /// How long what was read is kept: longer than a message is tried.
 const TREES_KEPT: SignedDuration = SignedDuration::from_hours(48);
 
@@ -36,7 +36,8 @@ pub(crate) struct Between<'a> {
 
 impl Projects<'_> {
     /// One comparison, whatever the number of stacks; where it is cut off, the trees of each
-    /// project root. And the line of the commit that it leads to, where the comparison told it.
+    /// project root that nothing of it is listed of. And the line of the commit that it leads to,
+    /// where the comparison told it.
     pub(crate) async fn changes(
         &self,
         client: &Client,
@@ -48,29 +49,35 @@ impl Projects<'_> {
             .compare(project, between.from, between.to, between.straight)
             .await
             .map_err(gitlab_failure)?;
-        let (why, line) = match compared {
+        let (listed, why, line) = match compared {
             Some(Compare { paths, why_incomplete: None, line, .. }) => {
                 return Ok((Changes::Paths(paths), line));
             }
-            Some(Compare { why_incomplete: Some(why), line, .. }) => (why, line),
+            Some(Compare { paths, why_incomplete: Some(why), line, .. }) => (paths, why, line),
             None => {
                 let why = "GitLab does not have one of the two commits".to_owned();
-                (why, CommitLine::default())
+                (BTreeSet::new(), why, CommitLine::default())
             }
         };
         let wanted: BTreeSet<&str> =
             stacks.iter().map(|s| s.settings.project_root.as_str()).collect();
-        let base = match between.base {
-            Some(base) => Some(base.clone()),
-            None => client
-                .merge_base(project, between.from, between.to)
-                .await
-                .map_err(gitlab_failure)?,
-        };
-        let roots = match base {
-            Some(base) => self.tree_changes(client, project, &base, between.to, &wanted).await?,
-            None => all(&wanted, TreeChange::Unknown),
-        };
+        // What is listed has changed, whatever is missing: nobody has to look at that.
+        let (changed, open): (BTreeSet<&str>, BTreeSet<&str>) =
+            wanted.into_iter().partition(|root| listed.iter().any(|path| is_below(path, root)));
+        let mut roots = all(&changed, TreeChange::Different);
+        if !open.is_empty() {
+            let base = match between.base {
+                Some(base) => Some(base.clone()),
+                None => client
+                    .merge_base(project, between.from, between.to)
+                    .await
+                    .map_err(gitlab_failure)?,
+            };
+            roots.extend(match base {
+                Some(base) => self.tree_changes(client, project, &base, between.to, &open).await?,
+                None => all(&open, TreeChange::Unknown),
+            });
+        }
         Ok((Changes::Unlisted { why, roots }, line))
     }
 

@@ -136,6 +136,15 @@ impl Store {
         }
         Ok((counted, found))
     }
+
+    /// The numbers of up to 100 such items, by their keys; missing ones are left out.
+    pub async fn numbers_of(
+        &self,
+        keys: &[Key],
+    ) -> Result<HashMap<Key, HashMap<String, i64>>, StoreError> {
+        let items = self.items(keys).await?;
+        Ok(items.iter().filter_map(|item| Some((item_key(item)?, numbers(item)))).collect())
+    }
 }
 
 fn numbers(item: &Item) -> HashMap<String, i64> {

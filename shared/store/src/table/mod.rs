@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::{
         TransactWriteItem, WriteRequest,
     },
 };
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use item::{
     Item, condition, condition_parts, item_attributes, item_key, key_attributes, number, read_item,
     text,
@@ -112,6 +112,10 @@ async fn pause(times: u32) {
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The most items that one request reads, and how many such requests are made side by side.
+const AT_ONCE: usize = 100;
+const SIDE_BY_SIDE: usize = 4;
 
 /// Part of a list, with where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,6 +243,22 @@ impl Store {
         &self,
         keys: &[Key],
     ) -> Result<Vec<Stored<T>>, StoreError> {
+        self.items(keys).await?.into_iter().map(read_item).collect()
+    }
+
+    /// The same for any number of items, some hundreds of them side by side.
+    pub async fn get_all<T: DeserializeOwned>(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<Stored<T>>, StoreError> {
+        let reads: Vec<_> = keys.chunks(AT_ONCE).map(|keys| self.get_many::<T>(keys)).collect();
+        let found: Vec<Vec<Stored<T>>> =
+            futures::stream::iter(reads).buffered(SIDE_BY_SIDE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The same, as DynamoDB has them.
+    async fn items(&self, keys: &[Key]) -> Result<Vec<Item>, StoreError> {
         let wanted = |keys: Vec<Item>| {
             KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build()
         };
@@ -260,10 +280,9 @@ impl Store {
                 .boxed()
                 .await
                 .map_err(unavailable)?;
-            for item in answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default()
-            {
-                found.push(read_item(item)?);
-            }
+            found.extend(
+                answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default(),
+            );
             open = answer
                 .unprocessed_keys
                 .unwrap_or_default()
