@@ -78,18 +78,19 @@ impl Projects<'_> {
         let client = || self.deps.gitlab_by(&integration);
         let dealt = match hook {
             Hook::Push { branch, .. } if stacks.iter().any(|s| &s.branch == branch) => {
-                let tracked = self.decide_tracked(event, &client().await?, branch, &stacks).await?;
+                let tracked =
+                    self.decide_tracked(event, &*client().await?, branch, &stacks).await?;
                 // The branch may be a merge request's source as well; its own hook tells.
                 Dealt::Done(tracked)
             }
             Hook::Push { branch, .. } => {
-                Dealt::Done(self.decide_branch(event, &client().await?, branch, &stacks).await?)
+                Dealt::Done(self.decide_branch(event, &*client().await?, branch, &stacks).await?)
             }
             Hook::MergeRequest { iid, .. } => {
-                self.decide_merge_request(event, &client().await?, *iid, &stacks).await?
+                self.decide_merge_request(event, &*client().await?, *iid, &stacks).await?
             }
             Hook::Tag { tag, .. } => {
-                Dealt::Done(self.decide_tag(event, &client().await?, tag, &stacks).await?)
+                Dealt::Done(self.decide_tag(event, &*client().await?, tag, &stacks).await?)
             }
             Hook::Note { .. } | Hook::Other { .. } => {
                 return Ok(Dealt::Done("events of this kind do not start anything".to_owned()));
