@@ -330,7 +330,7 @@ impl Work {
             let is_blocked = head.is_some_and(|head| head.blocked.is_some());
             let applied_since = head
                 .zip(planned_at.filter(|_| record.state == "opened"))
-                .and_then(|(head, at)| head.value.applied_since(at));
+                .and_then(|(head, at)| head.applied_since(at));
             let after_merge = match is_blocked {
                 true => AfterMerge::Nothing,
                 false => after_merge(stack, project, &record.target_branch),

@@ -10,10 +10,7 @@ use crate::{
 use axum::http::{HeaderMap, HeaderValue, header};
 use gantry_domain::text::counted;
 use gantry_secrets::{SESSION_COOKIE, Session};
-use gantry_store::{
-    config::{AdminKey, Role},
-    scheduler::GivenUp,
-};
+use gantry_store::config::{AdminKey, Role};
 use secrecy::ExposeSecret as _;
 
 /// Somebody who is signed in, as pages need them.
