@@ -96,6 +96,7 @@ fn note_of(resources: usize) -> String {
         summary: None,
         in_terraform: true,
         ended_in: None,
+        applied_in_part: false,
         by: None,
         number: 12,
         created_at: "2026-11-22T10:00:00Z".parse().unwrap(),
