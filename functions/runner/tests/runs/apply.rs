@@ -306,12 +306,17 @@ on_each_tool! {
         w.confirm(&planned);
         w.api.data().plan.as_mut().unwrap().push(0);
         let ReportKind::Failed { summary, in_terraform, .. } = w.run().await else { panic!() };
-        assert!(summary.starts_with("the saved plan is not the one that was shown"), "{summary}");
+        assert!(
+            summary.starts_with(
+                "Nothing was applied: the saved plan is not the one that was shown"
+            ),
+            "{summary}"
+        );
         assert!(!in_terraform && !w.api.log().contains("init"), "{}", w.api.log());
 
         w.claim.plan_digest = None;
         let ReportKind::Failed { summary, .. } = w.run().await else { panic!() };
-        assert_eq!(summary, "The run has no saved plan");
+        assert_eq!(summary, "Nothing was applied: The run has no saved plan");
         assert!(w.api.data().states.is_empty());
     }
 }
@@ -388,7 +393,7 @@ on_each_tool! {
         w.claim.phase = gantry_domain::run::Phase::Apply;
         w.claim.plan_digest = Some("00".repeat(32));
         let ReportKind::Failed { summary, .. } = w.run().await else { panic!() };
-        assert_eq!(summary, "A preview is never applied");
+        assert_eq!(summary, "Nothing was applied: A preview is never applied");
     }
 }
 
