@@ -13,9 +13,13 @@ use gantry_store::{
     scheduler::{QueueEntry, SlotEntry, SlotLimit},
 };
 use jiff::SignedDuration;
+use std::time::Duration;
 
 /// A granted slot that nobody took by then is looked at.
 const TAKEN_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// How often the queue is looked at where others write its entries meanwhile.
+const LOOKS: usize = 5;
 
 /// How many of the slots are for the installation's own runners, not for workers of pools.
 pub(crate) fn count_own(slots: &[Stored<SlotEntry>]) -> usize {
@@ -29,10 +33,22 @@ pub(crate) struct Slots<'a> {
 }
 
 impl Slots<'_> {
-    /// Gives free slots to the first of the queue.
+    /// Gives free slots to the first of the queue. Where somebody else writes an entry just then, it is
+    /// looked again: the run may still wait.
     pub(crate) async fn on_dispatch(&self) -> Result<(), Failure> {
+        for _ in 0..LOOKS {
+            if self.give_free().await? {
+                return Ok(());
+            }
+        }
+        let why = anyhow::anyhow!("others write the entries of the queue right now");
+        Err(Failure::wait(why, Duration::from_secs(1)))
+    }
+
+    /// False where it met another write.
+    async fn give_free(&self) -> Result<bool, Failure> {
         if self.deps.store.get::<Pause>(&keys::pause()).await?.is_some() {
-            return Ok(());
+            return Ok(true);
         }
         let limit = self.limit().await? as usize;
         let taken_slots = self.all().await?;
@@ -42,7 +58,7 @@ impl Slots<'_> {
         let taken = count_own(&taken_slots);
         let mut free = limit.saturating_sub(taken);
         if free == 0 {
-            return Ok(());
+            return Ok(true);
         }
         // Runs that were granted a slot are still in the queue until they take it.
         let look_at = i32::try_from(free + taken).unwrap_or(i32::MAX);
@@ -52,11 +68,12 @@ impl Slots<'_> {
             if free == 0 || entry.key.sk.starts_with(keys::POOLS_BEFORE) {
                 break;
             }
-            if self.grant(entry).await? {
-                free -= 1;
+            if !self.grant(entry).await? {
+                return Ok(false);
             }
+            free -= 1;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Gives the run a slot, unless it left the queue meanwhile.
