@@ -12,8 +12,9 @@ use gantry_domain::{
 use gantry_setup::identity::Prover;
 use rand::RngExt;
 use reqwest::{
-    Client, Method, RequestBuilder, Response, StatusCode,
+    Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode,
     header::{CONTENT_LENGTH, LOCATION, RETRY_AFTER},
+    redirect::Policy,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -50,16 +51,25 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Of a refusal's text.
 const LONGEST_MESSAGE: usize = 1000;
 
-/// A client without redirects: they are followed by hand, without the token.
-pub(crate) fn http_client(redirects: bool) -> anyhow::Result<Client> {
+/// A client that trusts the machine's authorities, which it reads now: that takes milliseconds.
+pub(crate) fn http_client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+/// The same without redirects: they are followed by hand, without the token.
+fn client_of_api() -> reqwest::Result<Client> {
+    builder().redirect(Policy::none()).build()
+}
+
+/// The same for addresses without TLS.
+fn plain_client() -> reqwest::Result<Client> {
+    builder().redirect(Policy::none()).tls_certs_only([]).build()
+}
+
+fn builder() -> ClientBuilder {
     // The first one stays; a second call changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let policy = match redirects {
-        true => reqwest::redirect::Policy::default(),
-        false => reqwest::redirect::Policy::none(),
-    };
-    let builder = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
-    Ok(builder.redirect(policy).build()?)
+    Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT)
 }
 
 /// Speaks for one run. Cheap to clone.
@@ -82,7 +92,11 @@ impl Api {
             .map_err(|()| anyhow::anyhow!("{api} is not the address of a runner API"))?
             .pop_if_empty()
             .extend(["runner", "v1", ""]);
-        Ok(Self { http: http_client(false)?, base, token: claim_token, patience })
+        let http = match base.scheme() {
+            "http" => plain_client()?,
+            _ => client_of_api()?,
+        };
+        Ok(Self { http, base, token: claim_token, patience })
     }
 
     /// The same with another patience.
@@ -255,10 +269,13 @@ impl Api {
             let target: UploadAnswer = answer.json().await.map_err(unreadable)?;
             let request = match target.url {
                 None => self.request(Method::PUT, path),
-                Some(url) => target
-                    .headers
-                    .iter()
-                    .fold(self.http.put(url), |request, (name, value)| request.header(name, value)),
+                Some(url) => {
+                    let request = self.elsewhere(Method::PUT, &url)?;
+                    target
+                        .headers
+                        .iter()
+                        .fold(request, |request, (name, value)| request.header(name, value))
+                }
             };
             let request = request.header(CONTENT_LENGTH, what.size).body(body()?);
             match attempt(request).await {
@@ -284,7 +301,7 @@ impl Api {
         loop {
             let answer = self.send(|| self.request(Method::GET, path)).await?;
             let Some(location) = redirect_of(&answer) else { return Ok(answer) };
-            match attempt(self.http.get(location)).await {
+            match attempt(self.elsewhere(Method::GET, location.as_str())?).await {
                 Err(error) => retry.after(error).await?,
                 Ok(answer) => return Ok(answer),
             }
@@ -302,6 +319,16 @@ impl Api {
                 Ok(()) => return Ok(downloaded),
             }
         }
+    }
+
+    /// A request to where the runner API sends us: storage, without the token.
+    fn elsewhere(&self, method: Method, address: &str) -> Result<RequestBuilder, ApiError> {
+        let is_plain = self.base.scheme() == "http";
+        let http = match is_plain && !address.starts_with("http://") {
+            true => client_of_api().map_err(unavailable)?,
+            false => self.http.clone(),
+        };
+        Ok(http.request(method, address))
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     job::{Care, Job},
 };
-use gantry_engine::{Terraform, cli_config, process, workspace::CLI_CONFIG};
+use gantry_engine::{Terraform, cli_config, files, process, workspace::CLI_CONFIG};
 use std::ffi::OsString;
 
 /// The installation's, if it has one that can be read. That it cannot is told by [`write`].
@@ -39,6 +39,14 @@ pub(crate) fn write(job: &Job) -> Result<(), Failure> {
 /// Gathers the run's own in its home, once the hooks before init have run, and keeps it for the
 /// apply.
 pub(crate) async fn settle(job: &mut Job, terraform: &mut Terraform) -> Result<(), Failure> {
+    // No process of the run was there yet: its home is as it was written.
+    if job.claim.hooks.before_init.is_empty()
+        && cli_config::is_only_of(&terraform.environment, &job.folders.home)
+    {
+        // The apply is to read nothing else either.
+        files::make_folder(&job.folders.job.join(CLI_CONFIG), 0o700)?;
+        return Ok(());
+    }
     let changed = cli_config::is_changed(&job.folders.home, job.installations.as_deref());
     let changed = if changed { "changed" } else { "" };
     let arguments =

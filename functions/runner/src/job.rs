@@ -202,17 +202,22 @@ impl Job {
     }
 
     /// Nothing is started where it cannot be confined, unless an admin has said that it need not be.
-    pub(crate) async fn check_confinement(&self) -> Result<(), Failure> {
-        let Some(confinement) = &self.config.confinement else {
-            tracing::warn!("runs are not confined and can read whatever their user can");
-            return Ok(());
-        };
-        match confinement.check(self.config.user).await {
-            Ok(strength) => {
-                tracing::info!("{strength}");
-                Ok(())
+    pub(crate) fn check_confinement(
+        &self,
+    ) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+        let (confinement, user) = (self.config.confinement.clone(), self.config.user);
+        async move {
+            let Some(confinement) = confinement else {
+                tracing::warn!("runs are not confined and can read whatever their user can");
+                return Ok(());
+            };
+            match confinement.check(user).await {
+                Ok(strength) => {
+                    tracing::info!("{strength}");
+                    Ok(())
+                }
+                Err(error) => Err(Failure::other(error.to_string())),
             }
-            Err(error) => Err(Failure::other(error.to_string())),
         }
     }
 
@@ -293,7 +298,6 @@ impl Job {
     pub(crate) async fn make_terraform(&mut self) -> Result<Terraform, Failure> {
         let folder = self.project_root()?;
         let path = self.config.environment.get("PATH").unwrap_or_default().to_owned();
-        let http = http_client(true)?;
         let named = self.claim.tool_version.as_deref().filter(|version| !version.is_empty());
         let default = self.config.terraform_version.as_deref();
         let default = default.filter(|_| self.claim.tool == Tool::Terraform);
@@ -301,11 +305,12 @@ impl Job {
         let confined = self.config.confinement.as_ref();
         let releases = &self.config.releases;
         let found =
-            match tool::find(self.claim.tool, named, &path, tools, releases, &http, confined).await
+            match tool::find(self.claim.tool, named, &path, tools, releases, http_client, confined)
+                .await
             {
                 Err(ToolError::NotInstalled(_)) if default.is_some() => {
                     let tool = self.claim.tool;
-                    tool::find(tool, default, &path, tools, releases, &http, confined).await?
+                    tool::find(tool, default, &path, tools, releases, http_client, confined).await?
                 }
                 found => found?,
             };

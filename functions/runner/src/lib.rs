@@ -96,7 +96,6 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
 }
 
 async fn execute(job: &mut Job) -> Result<ReportKind, Failure> {
-    job.check_confinement().await?;
     let deadline = |what| beat::deadline(job.stopper.clone(), job.claim.timeout, what);
     match job.claim.phase {
         Phase::Plan => {
@@ -105,6 +104,7 @@ async fn execute(job: &mut Job) -> Result<ReportKind, Failure> {
         }
         Phase::Apply => {
             let _deadline = deadline("apply");
+            job.check_confinement().await?;
             phases::apply(job).await
         }
     }

@@ -62,7 +62,10 @@ const PROGRESS: [&str; 13] = [
 /// Init and plan; with autodeploy the apply too. Returns what is reported last.
 pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportKind, Failure> {
     let hooks = job.claim.hooks.clone();
-    fetch_source(job).await?;
+    let check = job.check_confinement();
+    let (confined, fetched) = tokio::join!(check, fetch_source(job));
+    confined?;
+    fetched?;
     let mut terraform = job.make_terraform().await?;
     settle_source(job).await?;
 

@@ -21,6 +21,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gantry_domain::protocol::{LockInfo, StateCommit};
 use gantry_engine::{backend::HttpBackend, files};
+use gantry_setup::web;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{
@@ -178,7 +179,7 @@ impl StateServer {
         });
         let router = router(Arc::clone(&shared));
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            if let Err(error) = axum::serve(web::at_once(listener), router).await {
                 tracing::error!(%error, "the state is no longer served");
             }
         });

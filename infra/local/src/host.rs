@@ -19,7 +19,7 @@ use gantry_runner::rescue::Rescuer;
 use gantry_scheduler::Limits;
 use gantry_secrets::FileSecrets;
 use gantry_settings::{PublicUrl, RunsConfinement};
-use gantry_setup::Clock;
+use gantry_setup::{Clock, web};
 use gantry_store::{keys, scheduler::SlotEntry};
 use jiff::SignedDuration;
 use std::{
@@ -222,8 +222,8 @@ impl Host {
         }
         tasks.spawn(async move {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let served =
-                axum::serve(listener, service).with_graceful_shutdown(until_stopped(stopped));
+            let served = axum::serve(web::at_once(listener), service)
+                .with_graceful_shutdown(until_stopped(stopped));
             if let Err(error) = served.await {
                 tracing::error!("the listener failed: {error}");
             }

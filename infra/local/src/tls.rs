@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use axum::Router;
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::{Handle, accept::NoDelayAcceptor, tls_rustls::RustlsConfig};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -105,7 +105,10 @@ impl Listening {
         let Self { tls, config, listener } = self;
         let handle = Handle::new();
         let server = match axum_server::from_tcp_rustls(listener, config.clone()) {
-            Ok(server) => server.handle(handle.clone()),
+            // Answers leave at once.
+            Ok(server) => server
+                .handle(handle.clone())
+                .map(|acceptor| acceptor.acceptor(NoDelayAcceptor::new())),
             Err(error) => return tracing::error!("the listener for HTTPS failed: {error}"),
         };
         let service = router.into_make_service_with_connect_info::<SocketAddr>();

@@ -93,6 +93,13 @@ pub fn is_named(environment: &Environment) -> bool {
     VARIABLES.iter().any(|name| environment.get(name).is_some_and(|file| !file.is_empty()))
 }
 
+/// Whether the tools read nothing but what lies in `home`.
+pub fn is_only_of(environment: &Environment, home: &Path) -> bool {
+    let has_another = environment.get("XDG_CONFIG_HOME").is_some_and(|folder| !folder.is_empty());
+    let is_home = environment.get("HOME").is_some_and(|folder| Path::new(folder) == home);
+    is_home && !has_another && !is_named(environment)
+}
+
 /// Lets the tools read the home.
 pub fn name_none(environment: &mut Environment) {
     for name in VARIABLES {

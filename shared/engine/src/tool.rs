@@ -89,7 +89,7 @@ pub async fn find(
     path: &str,
     cache: &Path,
     releases: &Releases,
-    http: &reqwest::Client,
+    http: impl FnOnce() -> reqwest::Result<reqwest::Client>,
     confinement: Option<&Confinement>,
 ) -> Result<Found, ToolError> {
     let on_path = on_path(tool, path);
@@ -110,7 +110,7 @@ pub async fn find(
     let program = cache.join(tool.command()).join(wanted).join(tool.command());
     if !program.is_file() {
         tracing::info!(tool = tool.command(), version = wanted, "downloading a release");
-        download(tool, wanted, &program, releases, http).await?;
+        download(tool, wanted, &program, releases, &http()?).await?;
     }
     Ok(Found { program, version: wanted.to_owned() })
 }

@@ -99,7 +99,7 @@ impl World {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
         let path = format!("relative:{}:/usr/bin:/bin", self.folder.path().display());
         let cache = self.folder.path().join("cache");
-        tool::find(tool, version, &path, &cache, &self.releases, &http, None).await
+        tool::find(tool, version, &path, &cache, &self.releases, || Ok(http), None).await
     }
 }
 
