@@ -96,13 +96,9 @@ impl Failure {
         log_tail: Vec<String>,
     ) -> ReportKind {
         let Some(stop) = stop else {
-            return match (progress, self) {
-                (Progress::BeforeApply, Self::Other(text))
-                    if !text.starts_with(NOTHING_APPLIED) =>
-                {
-                    Self::Other(format!("{NOTHING_APPLIED}: {text}")).failed(masker, log_tail)
-                }
-                (_, failure) => failure.failed(masker, log_tail),
+            return match progress {
+                Progress::BeforeApply => self.nothing_applied(masker, log_tail),
+                _ => self.failed(masker, log_tail),
             };
         };
         match (progress, stop.kind) {
@@ -126,24 +122,41 @@ impl Failure {
         }
     }
 
+    fn told_errors(&self, masker: &Masker) -> Vec<String> {
+        let errors = self.errors().into_iter().take(MOST_ERRORS);
+        errors.map(|text| cut(&masker.mask(text), LONGEST_ERROR)).collect()
+    }
+
     /// What is told of a test's apply, before what it made is destroyed.
     pub(crate) fn of_apply(&self, masker: &Masker) -> ReportKind {
         ReportKind::ApplyFailed {
             summary: line(&self.summary(), masker),
-            errors: (self.errors().into_iter().take(MOST_ERRORS))
-                .map(|text| cut(&masker.mask(text), LONGEST_ERROR))
-                .collect(),
+            errors: self.told_errors(masker),
             log_tail: Vec::new(),
             in_terraform: matches!(self, Self::Terraform { .. }),
         }
     }
 
+    /// The same where the tool was not told to apply yet. People need to know that first, also where
+    /// it is the tool that failed, in the init before an apply.
+    fn nothing_applied(self, masker: &Masker, log_tail: Vec<String>) -> ReportKind {
+        let text = match self.summary() {
+            text if text.starts_with(NOTHING_APPLIED) => text,
+            text => format!("{NOTHING_APPLIED}: {text}"),
+        };
+        let told = Self::Other(text);
+        let errors = match self {
+            Self::Terraform { .. } => self.told_errors(masker),
+            _ => told.told_errors(masker),
+        };
+        let summary = line(&told.summary(), masker);
+        ReportKind::Failed { summary, errors, log_tail, in_terraform: false }
+    }
+
     fn failed(self, masker: &Masker, log_tail: Vec<String>) -> ReportKind {
         ReportKind::Failed {
             summary: line(&self.summary(), masker),
-            errors: (self.errors().into_iter().take(MOST_ERRORS))
-                .map(|text| cut(&masker.mask(text), LONGEST_ERROR))
-                .collect(),
+            errors: self.told_errors(masker),
             log_tail,
             in_terraform: matches!(self, Self::Terraform { .. }),
         }
@@ -210,6 +223,38 @@ mod tests {
         let line = line(&text, &masker);
         assert!(line.ends_with("x (secret)"), "{line}");
         assert_eq!(super::line(&"y".repeat(300), &masker).chars().count(), 200);
+    }
+
+    #[test]
+    fn what_fails_before_the_apply_says_that_nothing_was_applied() {
+        let masker = Masker::new(["hunter22"]);
+        let said = |failure: Failure, progress| {
+            let told = failure.report(progress, None, &masker, Vec::new());
+            let ReportKind::Failed { summary, errors, in_terraform, .. } = told else {
+                panic!("{told:?}")
+            };
+            (summary, errors, in_terraform)
+        };
+        let tool = || {
+            let (summary, text) = ("no hunter22".to_owned(), "Error: no hunter22".to_owned());
+            Failure::Terraform {
+                fallback: String::new(),
+                errors: vec![Diagnostic { summary, text }],
+            }
+        };
+        let errors = vec!["Error: no (secret)".to_owned()];
+        let nothing = "Nothing was applied: no (secret)".to_owned();
+        assert_eq!(said(tool(), Progress::BeforeApply), (nothing, errors.clone(), false));
+        let applying = ("no (secret)".to_owned(), errors, true);
+        assert_eq!(said(tool(), Progress::Applying), applying);
+
+        // It is said once, and what does not fit into one line is not lost.
+        let known = "Nothing was applied because the disk is full";
+        let told = (known.to_owned(), Vec::new(), false);
+        assert_eq!(said(Failure::other(known), Progress::BeforeApply), told);
+        let long = "x".repeat(LONGEST_SUMMARY);
+        let (_, errors, _) = said(Failure::other(&long), Progress::BeforeApply);
+        assert_eq!(errors, [format!("Nothing was applied: {long}")]);
     }
 
     #[test]
