@@ -224,17 +224,21 @@ pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<Waits>> {
             let waits = waits.and_then(|body| SourceWaits::from_json(&body));
             Some(Waits::new(SourceWaits::to_text(waits.as_ref(), app.clock.now())))
         }
-        Position::StackQueue | Position::Waiting => {
+        // A module's run begins no tests while the module is blocked.
+        Position::StackQueue | Position::Waiting | Position::Tests
+            if run.state == RunState::Queued =>
+        {
             let Some(head) = stacks::head(app, &run.stack).await? else { return Ok(None) };
-            let blocked = head.value.blocked.filter(|_| run.position == Position::StackQueue);
-            let (other, is_blocked) = match (head.value.tracked, blocked) {
+            let holder = head.value.tracked.filter(|_| run.position != Position::Tests);
+            let blocked = head.value.blocked.filter(|_| run.position != Position::Waiting);
+            let (other, is_blocked) = match (holder, blocked) {
                 (Some(holder), _) => (holder, false),
                 (None, Some(blocked)) => (blocked.run, true),
                 (None, None) => return Ok(None),
             };
             let other = app.store.get::<Run>(&keys::run(&other)).await?;
             other.map(|other| match is_blocked {
-                true => waits_until_unblocked(&other.value),
+                true => waits_until_unblocked(run, &other.value),
                 false => waits_behind(run, &other.value),
             })
         }
@@ -300,10 +304,11 @@ fn waits_behind(run: &Run, holder: &Run) -> Waits {
     Waits { before: before.to_owned(), behind, after: after.to_owned() }
 }
 
-/// In words: which run has blocked the stack.
-fn waits_until_unblocked(blocking: &Run) -> Waits {
+/// In words: which run has blocked the stack, or the module.
+fn waits_until_unblocked(run: &Run, blocking: &Run) -> Waits {
+    let what = if run.module { "module" } else { "stack" };
     Waits {
-        before: "Queued until an admin unblocks the stack, which was blocked by ".to_owned(),
+        before: format!("Queued until an admin unblocks the {what}, which was blocked by "),
         behind: Some((blocking.id.to_string(), format!("#{}", blocking.number))),
         after: ".".to_owned(),
     }

@@ -262,6 +262,14 @@ async fn a_run_that_blocked_its_stack_says_so_and_what_to_do_until_it_is_unblock
     let name = format!("#{}", run.number);
     let said = "Queued until an admin unblocks the stack, which was blocked by";
     assert_eq!(api["waits_for"], format!("{said} {name}."));
+    // A module's run waits too, also where it is the first to read what is to be tested.
+    for position in [Position::StackQueue, Position::Tests] {
+        (next.module, next.position) = (true, position);
+        w.save_run(&next).await;
+        let api = w.get(&format!("/api/v1/runs/{}", next.id)).await.expect(200).body;
+        let said = said.replace("stack", "module");
+        assert_eq!(api["waits_for"], format!("{said} {name}."), "{position:?}");
+    }
 
     w.set_head(&stack.id, StackHead::default()).await;
     let page = browser.get(&path).await.expect(200).text;
