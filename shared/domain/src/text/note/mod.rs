@@ -314,8 +314,9 @@ fn next_before_merge(stacks: &[&NoteStack]) -> Option<String> {
 /// What went wrong first.
 fn next_after_merge(deploys: &[&NoteStack]) -> Option<String> {
     let in_state = |state: RunState| those(deploys, |s| s.run.state == state);
-    let (blocking, failed): (Vec<&NoteStack>, Vec<&NoteStack>) =
-        in_state(RunState::Failed).into_iter().partition(|s| s.blocks);
+    // Also one whose change is applied, when its state was set aside.
+    let blocking = those(deploys, |s| s.blocks);
+    let failed = those(deploys, |s| s.run.state == RunState::Failed && !s.blocks);
     let how = |s: &NoteStack| match s.run.applied_in_part {
         _ if s.run.module => Failed::Tests,
         true => Failed::InApply,

@@ -524,6 +524,8 @@ fn it_says_what_comes_next_and_who_does_it() {
     let unknown = |name: &str| NoteStack { blocks: true, ..deploy(name, Failed, Applying) };
     merged.tracked = vec![unknown("db")];
     insta::assert_snapshot!(next(&merged).unwrap(), @"`db` blocked its stack because the result of its apply is not certain: somebody with a Gantry access key of the role “admin” opens the run, checks the state and the infrastructure, and unblocks the stack. Nothing is deployed there until then.");
+    merged.tracked[0].run.state = Finished;
+    assert!(next(&merged).unwrap().starts_with("`db` blocked its stack because"), "it is applied");
     let mut in_part = deploy("shop", Failed, Applying);
     in_part.run.applied_in_part = true;
     merged.tracked = vec![unknown("db"), unknown("lb"), in_part];
