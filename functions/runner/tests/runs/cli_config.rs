@@ -180,6 +180,20 @@ on_each_tool! {
 }
 
 on_each_tool! {
+    async fn an_apply_reads_nothing_that_its_plan_did_not(tool) {
+        let code = "resource \"terraform_data\" \"one\" {}\n";
+        let mut w = World::on(tool, &[("infra/main.tf", code)]).await;
+        let planned = w.run().await;
+        w.confirm(&planned);
+        // The stack has it since then.
+        w.variable("TF_CLI_CONFIG_FILE", "/nowhere/own.rc", false);
+        let applied = w.run().await;
+        assert!(matches!(applied, ReportKind::Applied { .. }), "{applied:?} {}", w.api.log());
+        assert!(!w.api.log().contains("/nowhere/own.rc"), "{}", w.api.log());
+    }
+}
+
+on_each_tool! {
     async fn what_is_not_there_is_told(tool) {
         let mut w = world(tool).await;
         w.terraform_config = Some("/nowhere/terraform.rc".into());
