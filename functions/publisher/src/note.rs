@@ -73,6 +73,15 @@ struct WaitsFor {
     until: Timestamp,
 }
 
+impl WaitsFor {
+    /// It is not yet time for an edit.
+    fn is_early(&self, now: Timestamp) -> bool {
+        // A clock may be set back.
+        let longest = between_edits(self.runs, SignedDuration::MAX);
+        now < self.until && self.until <= now + longest
+    }
+}
+
 /// The runs that a note shows.
 struct Runs {
     /// The newest of each stack that the head affects, and the tests of modules.
@@ -121,9 +130,10 @@ impl Work {
         let count = runs.all().count();
         let until = waits_until(&runs, memory.value.written_at, now).filter(|until| *until > now);
         // A comment that mentions the author is not put off.
-        let may_mention = memory.value.mention.is_none()
-            && runs.tracked.iter().any(|run| needs_somebody(run.state));
-        if let Some(until) = until.filter(|_| count > MANY_RUNS && !may_mention) {
+        let is_put_off = until.is_some()
+            && count > MANY_RUNS
+            && !self.may_mention(&runs.tracked, &memory.value).await?;
+        if let Some(until) = until.filter(|_| is_put_off) {
             let waits_for = runs.wait(until);
             if memory.value.waits_for != waits_for {
                 memory.value.waits_for = waits_for;
@@ -223,15 +233,26 @@ impl Work {
         record: &MergeRequestRecord,
         now: Timestamp,
     ) -> Result<Option<(usize, Timestamp)>, Trouble> {
-        let Some(WaitsFor { run, runs, until }) = &memory.waits_for else { return Ok(None) };
-        if *until <= now || record.state != "opened" {
+        let waits_for = memory.waits_for.as_ref().filter(|waits| waits.is_early(now));
+        let Some(WaitsFor { run, runs, until }) = waits_for.filter(|_| record.state == "opened")
+        else {
             return Ok(None);
-        }
+        };
         let run = self.deps.store.get::<Run>(&keys::run(run)).await?;
         let waits = run.is_some_and(|run| {
             goes_on(&run.value) && record.head.as_ref() == Some(&run.value.commit)
         });
         Ok(waits.then_some((*runs, *until)))
+    }
+
+    /// A deploy may be why the author is mentioned, which its stack asks for.
+    async fn may_mention(&self, tracked: &[Run], memory: &NoteMemory) -> Result<bool, Trouble> {
+        if memory.mention.is_some() {
+            return Ok(false);
+        }
+        let needing = tracked.iter().filter(|run| needs_somebody(run.state));
+        let stacks = self.stacks_of(stacks_in(needing)).await?;
+        Ok(stacks.values().any(|stack| stack.settings.mention))
     }
 
     /// Edits the note, or finds it again by its marker, or makes it. A note whose making timed out
@@ -297,7 +318,7 @@ impl Work {
         record: &MergeRequestRecord,
         links: &Links<'_>,
     ) -> Result<Vec<NoteStack>, Trouble> {
-        let stacks = self.stacks_of(runs).await?;
+        let stacks = self.stacks_of(stacks_in(runs)).await?;
         let heads: Vec<Key> = stacks.keys().map(keys::stack_head).collect();
         let heads: HashMap<Key, StackHead> = self
             .deps
@@ -342,9 +363,11 @@ impl Work {
         Ok(shown)
     }
 
-    /// The stacks of runs, those that there are.
-    async fn stacks_of(&self, runs: &[Run]) -> Result<BTreeMap<StackId, Stack>, Trouble> {
-        let ids: BTreeSet<&StackId> = runs.iter().map(|run| &run.stack).collect();
+    /// Those of the stacks that there are.
+    async fn stacks_of(
+        &self,
+        ids: BTreeSet<&StackId>,
+    ) -> Result<BTreeMap<StackId, Stack>, Trouble> {
         let wanted: Vec<Key> = ids.into_iter().map(keys::stack_config).collect();
         let found = self.deps.store.get_all::<Stack>(&wanted).await?;
         Ok(found.into_iter().map(|stack| (stack.value.id.clone(), stack.value)).collect())
@@ -371,7 +394,7 @@ impl Work {
         runs: &[Run],
         links: &Links<'_>,
     ) -> Result<Vec<NoteStack>, Trouble> {
-        let stacks = self.stacks_of(runs).await?;
+        let stacks = self.stacks_of(stacks_in(runs)).await?;
         let mut shown = Vec::with_capacity(runs.len());
         for run in runs {
             let settings = stacks.get(&run.stack).map(|stack| &stack.settings);
@@ -399,6 +422,11 @@ fn goes_on(run: &Run) -> bool {
     !run.state.is_final() && run.state != RunState::Unconfirmed
 }
 
+/// The stacks of these runs.
+fn stacks_in<'r>(runs: impl IntoIterator<Item = &'r Run>) -> BTreeSet<&'r StackId> {
+    runs.into_iter().map(|run| &run.stack).collect()
+}
+
 /// A deploy in this state may be why its author is mentioned.
 fn needs_somebody(state: RunState) -> bool {
     matches!(state, RunState::Unconfirmed | RunState::Failed)
@@ -407,11 +435,10 @@ fn needs_somebody(state: RunState) -> bool {
 /// While runs go on, the note says how they get on now and then only; what the last of them comes to,
 /// it says at once.
 fn waits_until(runs: &Runs, written_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    if !runs.all().any(goes_on) {
-        return None;
-    }
+    // After a merge these are the deploys, however long ago their previews were made.
+    let since = runs.all().filter(|run| goes_on(run)).map(|run| run.created_at).min()?;
     let begun = runs.all().map(|run| run.created_at).min()? + PASSING;
-    let lasted = written_at.map(|at| at.duration_since(begun)).unwrap_or_default();
+    let lasted = written_at.map(|at| at.duration_since(since)).unwrap_or_default();
     let pause = between_edits(runs.all().count(), lasted);
     let next = written_at.map_or(begun, |at| begun.max(at + pause));
     // A clock may be set back.
@@ -493,5 +520,33 @@ mod tests {
             assert!(edits <= 30, "{edits} edits of {runs} runs in {lasts} minutes");
         }
         assert_eq!(edits(10, minutes(10)), 120, "few runs are told of as they get on");
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn the_deploys_of_many_stacks_are_told_of_however_old_their_previews_are() {
+        const DAY: i64 = 24 * 60 * 60;
+        let runs = |state, created| {
+            let golden = include_str!("../../../shared/store/golden/v1/run.json");
+            let run: Run = serde_json::from_str(golden).unwrap();
+            vec![Run { state, created_at: at(created), ..run }; 50]
+        };
+        let merged =
+            |state| Runs { stacks: runs(RunState::Finished, 0), tracked: runs(state, DAY) };
+        let next = |state, written| waits_until(&merged(state), Some(at(written)), at(written));
+        assert_eq!(next(RunState::Applying, DAY + 10), Some(at(DAY + 15)));
+        assert_eq!(next(RunState::Applying, DAY + 300), Some(at(DAY + 360)));
+        assert_eq!(next(RunState::Applying, 2 * DAY), Some(at(2 * DAY + 600)));
+        assert_eq!(next(RunState::Unconfirmed, DAY + 10), None);
+    }
+
+    #[test]
+    fn no_edit_waits_longer_because_a_clock_is_set_back() {
+        let waits = WaitsFor { run: "run-1".parse().unwrap(), runs: 100, until: at(1000) };
+        let early = [1000, 999, 400, 399, 0].map(|second| waits.is_early(at(second)));
+        assert_eq!(early, [false, true, true, false, false]);
     }
 }

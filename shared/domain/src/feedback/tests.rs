@@ -250,6 +250,11 @@ fn what_passes_is_not_told() {
     assert_eq!((names, again), (vec![], Some(3_000)));
     let (_, names, again) = told(Statuses::Both, Planning, 2_000, &gated);
     assert_eq!((names, again), (vec!["gantry/a running".to_owned()], None));
+    // The clock was set back by a minute, and not by one that is a little behind.
+    let (_, names, again) = told(Statuses::Both, Planning, -60_000, &gated);
+    assert_eq!((names, again), (vec!["gantry/a running".to_owned()], None));
+    let (_, names, again) = told(Statuses::Both, Planning, -500, &gated);
+    assert_eq!((names, again), (vec![], Some(3_000)));
     let (_, names, again) = told(Statuses::Both, Finished, 0, &gated);
     assert_eq!((names.len(), again), (2, None), "an end is told at once");
     let (_, names, again) = told(Statuses::Both, Unconfirmed, 0, &gated);
