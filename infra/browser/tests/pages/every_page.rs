@@ -1,6 +1,11 @@
 //! What holds on every page.
 
 use crate::support::{Page, Screen, World};
+use gantry_domain::{
+    run::Run,
+    stack::{Blocked, StackHead},
+};
+use gantry_store::{Expect, Write, keys, scheduler::GivenUp};
 use thirtyfour::{TypingData, prelude::*};
 
 /// What a page may make a browser download, everything together.
@@ -46,6 +51,13 @@ async fn pages(page: &Page) -> Vec<(&'static str, String)> {
     .chain([("run", run), ("module-run", tests), ("sign-in", "/sign-in".to_owned())])
     .collect()
 }
+
+const SCREENS: [Screen; 4] = [
+    Screen { dark: false, narrow: false, without_scripts: false },
+    Screen { dark: true, narrow: false, without_scripts: false },
+    Screen { dark: false, narrow: true, without_scripts: false },
+    Screen { dark: true, narrow: true, without_scripts: false },
+];
 
 /// What is typed into fields, by their names.
 type Typed<'a> = &'a [(&'a str, &'a str)];
@@ -137,12 +149,7 @@ async fn every_page_is_accessible_small_and_fits_the_screen() {
     page.close().await;
     w.push("main", "two");
     let mut wrong = Vec::new();
-    for screen in [
-        Screen::default(),
-        Screen { dark: true, ..Screen::default() },
-        Screen { narrow: true, ..Screen::default() },
-        Screen { dark: true, narrow: true, ..Screen::default() },
-    ] {
+    for screen in SCREENS {
         let page = w.browser(screen).await;
         page.sign_in(&w.key).await;
         for (name, path) in pages(&page).await {
@@ -151,6 +158,57 @@ async fn every_page_is_accessible_small_and_fits_the_screen() {
         }
         for (name, path, fields) in REFUSED {
             refuse(&page, path, fields).await;
+            look(&page, name, screen, &mut wrong).await;
+        }
+        page.close().await;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Messages that were given up are told on every page, and a block on the page of the run whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_an_admin_is_told_where_people_look() {
+    let w = World::with_a_stack().await;
+    w.push("main", "two");
+    let page = w.browser(Screen::default()).await;
+    page.sign_in(&w.key).await;
+    page.go("/stacks/network").await;
+    page.wait_for("Needs confirmation").await;
+    page.click("#live tbody a").await;
+    page.press("Confirm and apply").await;
+    page.wait_for("Applied: 1 added").await;
+    let address = page.driver.current_url().await.unwrap();
+    let path = address.path().to_owned();
+    page.close().await;
+
+    let store = &w.host.system.store;
+    let (run, since) =
+        (path.trim_start_matches("/runs/").parse().unwrap(), w.host.system.clock.now());
+    let stack = store.get::<Run>(&keys::run(&run)).await.unwrap().unwrap().value.stack;
+    let found = store.get::<StackHead>(&keys::stack_head(&stack)).await.unwrap().unwrap();
+    let reason = "the result is unknown: the runner was lost while it applied".to_owned();
+    let head = StackHead { blocked: Some(Blocked { run, reason, since }), ..found.value.clone() };
+    let block = Write::put(keys::stack_head(&stack), found.unchanged(), &head).unwrap();
+    let _written = store.write(vec![block]).await.unwrap();
+
+    let mut wrong = Vec::new();
+    for screen in SCREENS {
+        let page = w.browser(screen).await;
+        page.sign_in(&w.key).await;
+        for (name, path) in [("overview-given-up", "/"), ("run-blocked", path.as_str())] {
+            // The next sweep finds that there is none.
+            for _ in 0..5 {
+                let given_up = GivenUp { count: 2, since };
+                let told = Write::put(keys::given_up(), Expect::Any, &given_up).unwrap();
+                let _written = store.write(vec![told]).await.unwrap();
+                page.go(path).await;
+                if page.text().await.contains("2 messages failed") {
+                    break;
+                }
+            }
+            let text = page.text().await;
+            assert!(text.contains("2 messages failed"), "{text}");
+            assert!(name != "run-blocked" || text.contains("Unblock the stack"), "{text}");
             look(&page, name, screen, &mut wrong).await;
         }
         page.close().await;
