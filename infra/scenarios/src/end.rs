@@ -35,6 +35,7 @@ impl World {
                 for note in self.gitlab.notes(project, iid) {
                     // Its marker names the installation.
                     let text = note.body.split_once("-->").map_or(&*note.body, |(_, text)| text);
+                    let text = without_moments(text);
                     lines.push(format!("{path}!{} {}: {text}", iid.0, note.author));
                 }
             }
@@ -106,6 +107,15 @@ fn without_ids(text: &str) -> String {
     let is_in_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let ids: Vec<&str> = text.split(|c| !is_in_word(c)).filter(is_id).collect();
     ids.iter().fold(text.to_owned(), |text, id| text.replace(id, "<an id>"))
+}
+
+/// Without what was so when a comment was written last, which says so: how far behind a branch was.
+fn without_moments(text: &str) -> String {
+    let said = text.split_once(" at the time.").and_then(|(before, rest)| {
+        let (before, moment) = before.rsplit_once(", ")?;
+        moment.contains(" behind ").then(|| format!("{before}.{rest}"))
+    });
+    said.unwrap_or_else(|| text.to_owned())
 }
 
 fn without_addresses(text: &str) -> String {

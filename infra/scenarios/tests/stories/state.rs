@@ -4,7 +4,7 @@ use gantry_fake_gitlab::{ProjectOptions, Visibility};
 use gantry_scenarios::{StackOptions, World, story_on_each_tool, with_files};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 const ONE: &str = "resource \"terraform_data\" \"one\" {\n  input = \"one\"\n}\n";
 const TWO: &str = "resource \"terraform_data\" \"two\" {\n  input = \"two\"\n}\n";
@@ -84,6 +84,8 @@ story_on_each_tool!(
         let first = w.push(project, "main", "infra/main.tf", &code).await;
         let run = w.run_in("network", "unconfirmed").await;
         let shown = body_of(&mut w, &format!("/runs/{run}/change")).await;
+        // Plans of the same second have the same time.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
         // Waits in line: what is confirmed is the plan that was shown, not the newest commit.
         let second = w.push(project, "main", "infra/main.tf", &format!("{code}{TWO}")).await;
         w.order(&format!("/runs/{run}/confirm"), json!({})).await;
