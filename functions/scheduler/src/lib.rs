@@ -31,7 +31,7 @@ use anyhow::anyhow;
 use gantry_queue::{Context, Failure, Handler, Message, SlotsMessage};
 use projects::Projects;
 use remembered::Remembered;
-use runs::Runs;
+use runs::{Runs, Shared};
 use slots::Slots;
 use stacks::Stacks;
 use std::sync::Arc;
@@ -43,12 +43,13 @@ use trouble::REFUSED;
 pub struct Scheduler {
     deps: Deps,
     remembered: Arc<Remembered>,
+    shared: Arc<Shared>,
 }
 
 impl Scheduler {
     /// A scheduler.
     pub fn new(deps: Deps) -> Self {
-        Self { deps, remembered: Arc::default() }
+        Self { deps, remembered: Arc::default(), shared: Arc::default() }
     }
 }
 
@@ -58,7 +59,7 @@ impl Handler for Scheduler {
         let sender = self.deps.sender.following(context.hops);
         // Everything that is sent now counts as following this message.
         let deps = Deps { sender, ..self.deps.clone() };
-        match handle(&deps, &self.remembered, message).await {
+        match handle(&deps, &self.remembered, &self.shared, message).await {
             Err(failure) if deps.waits_for_allowance(&failure, context.sent_at) => {
                 Err(Failure { retry_after: Some(REFUSED), ..failure })
             }
@@ -67,9 +68,14 @@ impl Handler for Scheduler {
     }
 }
 
-async fn handle(deps: &Deps, remembered: &Remembered, message: Message) -> Result<(), Failure> {
+async fn handle(
+    deps: &Deps,
+    remembered: &Remembered,
+    shared: &Shared,
+    message: Message,
+) -> Result<(), Failure> {
     let slots = Slots { deps };
-    let runs = Runs { deps, slots };
+    let runs = Runs { deps, slots, shared };
     let stacks = Stacks { deps, runs };
     let projects = Projects { deps, stacks, remembered };
     match message {

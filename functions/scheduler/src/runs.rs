@@ -3,10 +3,12 @@
 
 mod effects;
 mod lists;
+mod shared;
 mod sources;
 mod write;
 
 pub(crate) use lists::queue_key;
+pub(crate) use shared::Shared;
 pub(crate) use write::written;
 
 use crate::{deps::Deps, slots::Slots};
@@ -24,12 +26,22 @@ use jiff::Timestamp;
 pub(crate) struct Runs<'a> {
     pub(crate) deps: &'a Deps,
     pub(crate) slots: Slots<'a>,
+    pub(crate) shared: &'a Shared,
 }
 
 /// A stack's head as it was read; a stack that never ran has none.
 pub(crate) struct Head {
     pub(crate) expect: Expect,
     pub(crate) value: StackHead,
+}
+
+impl Head {
+    pub(crate) fn of(found: Option<Stored<StackHead>>) -> Self {
+        match found {
+            Some(stored) => Self { expect: stored.unchanged(), value: stored.value },
+            None => Self { expect: Expect::Absent, value: StackHead::default() },
+        }
+    }
 }
 
 /// A run with its stack's head: what a transition is based on.
@@ -53,10 +65,7 @@ impl Loaded {
 impl Runs<'_> {
     pub(crate) async fn head(&self, stack: &StackId) -> Result<Head, StoreError> {
         let found = self.deps.store.get::<StackHead>(&keys::stack_head(stack)).await?;
-        Ok(match found {
-            Some(stored) => Head { expect: stored.unchanged(), value: stored.value },
-            None => Head { expect: Expect::Absent, value: StackHead::default() },
-        })
+        Ok(Head::of(found))
     }
 
     /// Loads a run, having done what was left to do for its last transition.

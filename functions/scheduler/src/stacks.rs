@@ -11,13 +11,20 @@ pub(crate) use triggers::first_proposed;
 
 use crate::{deps::Deps, nudges::distinct, runs::Runs};
 use gantry_domain::{
-    RunId, StackId, outdated,
+    RunId, StackId,
+    integration::Integration,
+    outdated,
     run::{Effect, Ending, Run, RunEvent, RunState},
     stack::Stack,
     text,
 };
 use gantry_queue::{Failure, StackMessage};
 use gantry_store::{Expect, Write, keys, runner::Claim};
+
+/// True for a stack that is not deleted, of the GitLab server that is linked.
+fn may_run(stack: &Stack, integration: Option<&Integration>) -> bool {
+    stack.is_attached(integration) && stack.deleted_at.is_none()
+}
 
 /// The stacks.
 #[derive(Clone, Copy)]
@@ -47,8 +54,9 @@ impl Stacks<'_> {
             StackMessage::Packaged { run, packed, .. } => {
                 Box::pin(self.on_packaged(&run, packed)).await
             }
-            StackMessage::Fetched { run, is_there, is_new, .. } => {
-                Box::pin(self.runs.on_fetched(&run, is_there, is_new)).await
+            StackMessage::Fetched { stack, run, is_there, is_new, commit, .. } => {
+                let ahead = commit.as_ref().map(|commit| (&stack, commit));
+                Box::pin(self.runs.on_fetched(&run, is_there, is_new, ahead)).await
             }
             StackMessage::Grant { run, .. } => Box::pin(self.on_grant(&run)).await,
             StackMessage::RunDue { run, .. } => Box::pin(self.on_run_due(&run)).await,
@@ -61,8 +69,7 @@ impl Stacks<'_> {
         let Some(found) = self.deps.store.stack(stack).await? else { return Ok(None) };
         let stack = found.value;
         let integration = self.deps.store.integration().await?.map(|found| found.value);
-        let runs = stack.is_attached(integration.as_ref()) && stack.deleted_at.is_none();
-        Ok(runs.then_some(stack))
+        Ok(may_run(&stack, integration.as_ref()).then_some(stack))
     }
 
     /// Why the run gets no runner any more, if its stack is not what it was made for.

@@ -296,6 +296,7 @@ async fn a_run_whose_source_is_there_asks_for_a_slot_and_is_written_once() {
         run: w.run.id.clone(),
         is_there: true,
         is_new: true,
+        commit: None,
         cause: "c".to_owned(),
     };
     // Again where whoever was first may have ended before it asked.

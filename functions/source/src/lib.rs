@@ -70,7 +70,8 @@ impl Handler for Fetcher {
                 let archive = self.fetch(&repository, &commit, asked_at).await?;
                 let Some((stack, run)) = waits else { return Ok(()) };
                 let (is_there, is_new) = (archive != Archive::Never, archive == Archive::New);
-                let fetched = StackMessage::Fetched { stack, run, is_there, is_new, cause };
+                let commit = Some(commit);
+                let fetched = StackMessage::Fetched { stack, run, is_there, is_new, commit, cause };
                 Ok(self.0.sender.send(fetched).await?)
             }
             SourceMessage::Package { stack, run, repository, commit, root } => {

@@ -336,7 +336,7 @@ async fn a_run_is_told_when_its_source_is_there_and_until_then_what_it_waits_for
     w.answers(Reply::Archive(gzip(b"whole")));
     w.handle(ask("s1", "r1")).await.unwrap();
     assert!(
-        matches!(&told()[..], [Message::Stack(StackMessage::Fetched { run, is_there: true, is_new: true, .. })] if run.as_str() == "r1")
+        matches!(&told()[..], [Message::Stack(StackMessage::Fetched { run, is_there: true, is_new: true, commit: Some(commit), .. })] if run.as_str() == "r1" && commit.as_str() == COMMIT)
     );
     // Another run of the commit.
     w.handle(ask("s2", "r2")).await.unwrap();

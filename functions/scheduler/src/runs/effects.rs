@@ -3,7 +3,7 @@
 use super::Runs;
 use crate::nudges::distinct;
 use gantry_domain::{
-    MergeRequestIid, ProjectId, StackId,
+    CommitSha, MergeRequestIid, ProjectId, StackId,
     feedback::PASSING,
     run::{
         Effect, Interest, Position, Run, RunState, RunType,
@@ -39,16 +39,7 @@ impl Runs<'_> {
             return Ok(());
         }
         for effect in &run.outstanding {
-            match effect {
-                Effect::Fetch => self.fetch(&stored).await?,
-                Effect::Start => self.start(run).await?,
-                Effect::Dispatch => self.ask_for_slot(&stored).await?,
-                // It held neither the stack nor a module's tests: nothing goes on because of its end.
-                Effect::Advance if run.only_plans() && run.state.is_final() => {}
-                Effect::Advance => self.nudge_stack(&run.stack, &stored).await?,
-                Effect::Feedback => self.tell_gitlab(run).await?,
-                Effect::EndRunner => self.end_runner(run).await?,
-            }
+            self.perform_one(*effect, &stored).await?;
         }
         let mut done = run.clone();
         done.outstanding.clear();
@@ -61,6 +52,37 @@ impl Runs<'_> {
         ));
         match self.deps.store.write(vec![write]).await? {
             Outcome::Written | Outcome::Stale => Ok(()),
+        }
+    }
+
+    async fn perform_one(&self, effect: Effect, stored: &Stored<Run>) -> Result<(), Failure> {
+        let run = &stored.value;
+        match effect {
+            Effect::Fetch => self.fetch(stored).await,
+            Effect::Start => self.start(run).await,
+            Effect::Dispatch => self.ask_for_slot(stored).await,
+            // It held neither the stack nor a module's tests: nothing goes on because of its end.
+            Effect::Advance if run.only_plans() && run.state.is_final() => Ok(()),
+            Effect::Advance => self.nudge_stack(&run.stack, stored).await,
+            Effect::Feedback => self.tell_gitlab(run).await,
+            Effect::EndRunner => self.end_runner(run).await,
+        }
+    }
+
+    /// Shows a run that a trigger has made, and brings it on from where it is, unless somebody has
+    /// brought it further.
+    pub(crate) async fn begin(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+        if stored.value.state != RunState::Queued {
+            return Ok(());
+        }
+        self.tell_gitlab(&stored.value).await?;
+        match stored.value.position {
+            Position::Queue => self.ask_for_slot(stored).await,
+            Position::Source => self.fetch(stored).await,
+            Position::StackQueue | Position::Tests => {
+                self.nudge_stack(&stored.value.stack, stored).await
+            }
+            _ => Ok(()),
         }
     }
 
@@ -149,7 +171,7 @@ impl Runs<'_> {
             };
         }
         let in_vain = match stored.value.position {
-            Position::Queue => self.slots.are_full().await?,
+            Position::Queue => self.shared.full.once("", self.slots.are_full()).await?,
             _ => !self.slots.are_wanted().await?,
         };
         if in_vain {
@@ -175,10 +197,10 @@ impl Runs<'_> {
             _ => SignedDuration::ZERO,
         };
         let status = FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 };
-        self.deps.raise_within(status, wait).await?;
+        self.raise_within(status, wait).await?;
         for iid in self.merge_requests_of(project, run).await? {
             let note = FeedbackMessage::Note { project, iid, want: 0 };
-            self.deps.raise_within(note, wait).await?;
+            self.raise_within(note, wait).await?;
         }
         if run.applied || run.may_be_applied_in_part() {
             for iid in self.previewed_before(run).await? {
@@ -191,6 +213,16 @@ impl Runs<'_> {
                 .await?;
         }
         Ok(())
+    }
+
+    /// The same for runs of a commit that come to it at the same moment is raised once.
+    async fn raise_within(
+        &self,
+        nudge: FeedbackMessage,
+        wait: SignedDuration,
+    ) -> Result<(), Failure> {
+        let what = format!("{}.{}", nudge.target(), wait.as_secs());
+        self.shared.raised.once(&what, self.deps.raise_within(nudge, wait)).await
     }
 
     async fn merge_requests_of(
@@ -214,11 +246,22 @@ impl Runs<'_> {
             _ => None,
         };
         if let Some(listed) = listed {
-            let partition = keys::commit_runs(project, &run.commit);
-            let subjects = self.deps.store.query_all::<Subject>(&partition, listed).await?;
-            found.extend(subjects.into_iter().filter_map(|s| s.value.merge_request));
+            let what = format!("{project}.{}.{listed}", run.commit);
+            let read = self.listed_merge_requests(project, &run.commit, listed);
+            found.extend(self.shared.listed.once(&what, read).await?);
         }
         Ok(found)
+    }
+
+    async fn listed_merge_requests(
+        &self,
+        project: ProjectId,
+        commit: &CommitSha,
+        listed: &str,
+    ) -> Result<Vec<MergeRequestIid>, Failure> {
+        let partition = keys::commit_runs(project, commit);
+        let subjects = self.deps.store.query_all::<Subject>(&partition, listed).await?;
+        Ok(subjects.into_iter().filter_map(|subject| subject.value.merge_request).collect())
     }
 
     /// Merge requests whose previews are older than this apply: their notes say so.

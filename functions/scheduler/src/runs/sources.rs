@@ -3,11 +3,11 @@
 
 use super::Runs;
 use gantry_domain::{
-    RunId,
+    CommitSha, Repository, RunId, StackId,
     run::{Effect, Phase, Position, Run},
 };
 use gantry_queue::Failure;
-use gantry_store::{Expect, StoreError, Stored, Write, keys, scheduler::FetchedSource};
+use gantry_store::{Expect, Outcome, StoreError, Stored, Write, keys, scheduler::FetchedSource};
 use jiff::SignedDuration;
 
 /// How long an archive counts as there: object storage keeps it for eight days.
@@ -24,7 +24,10 @@ impl Runs<'_> {
         let comes = run.upload.is_none()
             && run.position == Position::Queue
             && matches!(before, Position::Nowhere | Position::StackQueue | Position::Waiting);
-        if comes && run.phase == Phase::Plan && !self.is_fetched(run).await? {
+        if comes
+            && run.phase == Phase::Plan
+            && !self.is_fetched(&run.repository, &run.commit).await?
+        {
             run.position = Position::Source;
             run.outstanding.remove(&Effect::Dispatch);
             run.outstanding.insert(Effect::Fetch);
@@ -32,10 +35,38 @@ impl Runs<'_> {
         Ok(())
     }
 
-    async fn is_fetched(&self, run: &Run) -> Result<bool, StoreError> {
-        let key = keys::fetched_source(&run.repository, &run.commit);
-        let found = self.deps.store.get::<FetchedSource>(&key).await?;
-        Ok(found.is_some_and(|found| self.deps.now().duration_since(found.value.at) < KEPT))
+    /// Whether a commit's archive is known to be there.
+    pub(crate) async fn is_fetched(
+        &self,
+        repository: &Repository,
+        commit: &CommitSha,
+    ) -> Result<bool, StoreError> {
+        let (key, now) = (keys::fetched_source(repository, commit), self.deps.now());
+        if self.shared.has_source(&key, now) {
+            return Ok(true);
+        }
+        let Some(found) = self.deps.store.get::<FetchedSource>(&key).await? else {
+            return Ok(false);
+        };
+        let is_kept = now.duration_since(found.value.at) < KEPT;
+        if is_kept {
+            self.shared.keep_source(key, now, found.value.at + KEPT);
+        }
+        Ok(is_kept)
+    }
+
+    /// Writes down that a commit's archive is there.
+    async fn note_fetched(
+        &self,
+        repository: &Repository,
+        commit: &CommitSha,
+    ) -> Result<(), StoreError> {
+        let (key, now) = (keys::fetched_source(repository, commit), self.deps.now());
+        let write = Write::put(key.clone(), Expect::Any, &FetchedSource { at: now })?;
+        if self.deps.store.write(vec![write.expires(now + KEPT)]).await? == Outcome::Written {
+            self.shared.keep_source(key, now, now + KEPT);
+        }
+        Ok(())
     }
 
     /// The run goes to the queue: its source is there, or cannot be had, which its runner is told.
@@ -44,8 +75,14 @@ impl Runs<'_> {
         run: &RunId,
         is_there: bool,
         is_new: bool,
+        ahead: Option<(&StackId, &CommitSha)>,
     ) -> Result<(), Failure> {
-        let Some(loaded) = self.load(run).await? else { return Ok(()) };
+        let Some(loaded) = self.load(run).await? else {
+            return match ahead.filter(|_| is_there) {
+                Some((stack, commit)) => self.on_fetched_ahead(stack, commit).await,
+                None => Ok(()),
+            };
+        };
         let mut run = loaded.run().clone();
         match run.position {
             Position::Source => {}
@@ -57,11 +94,8 @@ impl Runs<'_> {
         }
         // Of what is new nobody has written down that it is there; of anything else somebody has, as
         // a rule, and many runs can wait for the same.
-        if is_there && (is_new || !self.is_fetched(&run).await?) {
-            let now = self.deps.now();
-            let key = keys::fetched_source(&run.repository, &run.commit);
-            let write = Write::put(key, Expect::Any, &FetchedSource { at: now })?;
-            let _either_way = self.deps.store.write(vec![write.expires(now + KEPT)]).await?;
+        if is_there && (is_new || !self.is_fetched(&run.repository, &run.commit).await?) {
+            self.note_fetched(&run.repository, &run.commit).await?;
         }
         run.position = Position::Queue;
         if run.pool.is_some() {
@@ -73,5 +107,13 @@ impl Runs<'_> {
         let (key, version) = (loaded.stored.key.clone(), loaded.stored.version + 1);
         self.commit(loaded, run.clone(), Vec::new()).await?;
         self.ask_for_slot(&Stored { key, version, value: run }).await
+    }
+
+    /// A commit's source was asked for before the first of its runs was made.
+    async fn on_fetched_ahead(&self, stack: &StackId, commit: &CommitSha) -> Result<(), Failure> {
+        match self.deps.store.stack(stack).await? {
+            Some(stack) => Ok(self.note_fetched(&stack.value.repository, commit).await?),
+            None => Ok(()),
+        }
     }
 }

@@ -73,6 +73,43 @@ impl Runs<'_> {
     ) -> Result<Outcome, Failure> {
         run.settle_position();
         self.settle_source(Position::Nowhere, &mut run).await?;
+        match self.record(head, run, extra).await? {
+            None => Ok(Outcome::Stale),
+            Some(stored) => {
+                Box::pin(self.perform(stored)).await?;
+                Ok(Outcome::Written)
+            }
+        }
+    }
+
+    /// The same for a trigger, which is delivered until it is done, and finds the run then: that is
+    /// enough to have its effects performed. So they are not written down as outstanding, nor as done
+    /// after that.
+    pub(crate) async fn create_triggered(
+        &self,
+        head: Head,
+        mut run: Run,
+        extra: Vec<Write>,
+    ) -> Result<Outcome, Failure> {
+        run.settle_position();
+        self.settle_source(Position::Nowhere, &mut run).await?;
+        run.outstanding.clear();
+        match self.record(head, run, extra).await? {
+            None => Ok(Outcome::Stale),
+            Some(stored) => {
+                Box::pin(self.begin(&stored)).await?;
+                Ok(Outcome::Written)
+            }
+        }
+    }
+
+    /// None where the run exists.
+    async fn record(
+        &self,
+        head: Head,
+        mut run: Run,
+        extra: Vec<Write>,
+    ) -> Result<Option<Stored<Run>>, Failure> {
         run.number = head.value.last_number + 1;
         let entry = RunEntry::from(&run);
         let now = self.deps.now();
@@ -95,14 +132,10 @@ impl Runs<'_> {
         }
         writes.push(Write::put(keys::stack_head(&run.stack), head.expect, &after)?);
         writes.extend(extra);
-        match self.deps.store.write(writes).await? {
-            Outcome::Stale => Ok(Outcome::Stale),
-            Outcome::Written => {
-                let stored = Stored { key: keys::run(&run.id), version, value: run };
-                Box::pin(self.perform(stored)).await?;
-                Ok(Outcome::Written)
-            }
-        }
+        Ok(match self.deps.store.write(writes).await? {
+            Outcome::Stale => None,
+            Outcome::Written => Some(Stored { key: keys::run(&run.id), version, value: run }),
+        })
     }
 }
 

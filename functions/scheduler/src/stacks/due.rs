@@ -16,10 +16,12 @@ use gantry_store::{
     runner::Beat,
     scheduler::{Heard, RunEntry},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Waiting runs that one message brings to the queue; the rest is left to the next.
 const WOKEN_AT_ONCE: i32 = 50;
+/// A run that is brought to mind for the first time is younger.
+const NEW: SignedDuration = SignedDuration::from_mins(15);
 
 impl Stacks<'_> {
     /// Lets the stack's next runs go: the first of the tracked queue when nothing holds the stack,
@@ -152,6 +154,11 @@ impl Stacks<'_> {
             _ => Some(Effect::Advance),
         };
         run.outstanding.extend(effect);
+        // What should show its begin may have been given up.
+        let is_new = self.deps.now().duration_since(run.created_at) < NEW;
+        if is_new && run.state == RunState::Queued {
+            run.outstanding.insert(Effect::Feedback);
+        }
         // Written also when nothing changed: that sets the time of the next look.
         self.runs.commit(loaded, run, Vec::new()).await
     }

@@ -1,17 +1,30 @@
 //! Making runs, and ending those that nobody wants any more.
 
-use super::Stacks;
+use super::{Stacks, may_run};
 use crate::runs::{Head, Loaded, written};
 use gantry_domain::{
     CommitSha, EventId, RunId, StackId,
+    integration::Integration,
     run::{Effect, Interest, NewRun, Position, Run, RunType, Trigger},
-    stack::Stack,
+    stack::{Stack, StackHead},
 };
 use gantry_queue::Failure;
 use gantry_store::{
-    Expect, Stored, Write, keys,
+    Expect, Key, StoreError, Stored, Write, keys,
     scheduler::{Once, RunEntry},
 };
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What a trigger depends on, in one read.
+struct Known {
+    stack: Stack,
+    head: Head,
+    /// Where the run is named that the trigger asks for, and what is there.
+    once: Key,
+    made: Option<Stored<Once>>,
+}
 
 impl Stacks<'_> {
     /// Makes the run that the trigger names, or adds what the trigger knows to the run that is
@@ -22,31 +35,53 @@ impl Stacks<'_> {
         event: Option<&EventId>,
         trigger: Trigger,
     ) -> Result<(), Failure> {
-        let Some(stack) = self.runnable(stack).await? else { return Ok(()) };
+        let once = match trigger.run_type {
+            RunType::Proposed => keys::once(stack, &format!("proposed#{}", trigger.commit)),
+            RunType::Tracked | RunType::Test => keys::once(stack, &trigger.key),
+        };
+        let Some(known) = self.known(stack, once).await? else { return Ok(()) };
         match trigger.run_type {
-            RunType::Proposed => self.propose(&stack, event, trigger).await,
-            RunType::Tracked | RunType::Test => self.track(&stack, event, trigger).await,
+            RunType::Proposed => Box::pin(self.propose(known, event, trigger)).await,
+            RunType::Tracked | RunType::Test => Box::pin(self.track(known, event, trigger)).await,
         }
+    }
+
+    /// None where the stack takes no runs.
+    async fn known(&self, stack: &StackId, once: Key) -> Result<Option<Known>, Failure> {
+        let (definition, server) = (keys::stack_config(stack), keys::integration());
+        let head = keys::stack_head(stack);
+        let wanted = [definition.clone(), server.clone(), head.clone(), once.clone()];
+        let found = self.deps.store.get_many::<Value>(&wanted).await?;
+        let mut found: Found = found.into_iter().map(|item| (item.key.clone(), item)).collect();
+        let Some(stack) = taken::<Stack>(&mut found, &definition)? else { return Ok(None) };
+        let integration = taken::<Integration>(&mut found, &server)?;
+        if !may_run(&stack.value, integration.map(|found| found.value).as_ref()) {
+            return Ok(None);
+        }
+        let head = Head::of(taken::<StackHead>(&mut found, &head)?);
+        let made = taken::<Once>(&mut found, &once)?;
+        Ok(Some(Known { stack: stack.value, head, once, made }))
     }
 
     async fn track(
         &self,
-        stack: &Stack,
+        known: Known,
         event: Option<&EventId>,
         trigger: Trigger,
     ) -> Result<(), Failure> {
-        let once = keys::once(&stack.id, &trigger.key);
-        if let Some(found) = self.deps.store.get::<Once>(&once).await? {
-            self.runs.load(&found.value.run).await?;
-            return Ok(());
+        let Known { stack, head, once, made } = known;
+        if let Some(made) = made {
+            return match self.runs.load(&made.value.run).await? {
+                Some(loaded) => Box::pin(self.runs.begin(&loaded.stored)).await,
+                None => Ok(()),
+            };
         }
-        let head = self.runs.head(&stack.id).await?;
         let position = self.tracked_position(&stack.id, &head).await?;
-        let key = trigger.key.clone();
-        let run = NewRun { stack, trigger, event, key, position, now: self.deps.now() }.build();
+        let (key, now) = (trigger.key.clone(), self.deps.now());
+        let run = NewRun { stack: &stack, trigger, event, key, position, now }.build();
         let mark = Once { run: run.id.clone(), generation: 0 };
         let mark = Write::put(once, Expect::Absent, &mark)?;
-        written(self.runs.create(head, run, vec![mark]).await?, &stack.slug)
+        written(self.runs.create_triggered(head, run, vec![mark]).await?, &stack.slug)
     }
 
     /// Where a new tracked run begins. A stack that is free while older runs still queue is about
@@ -59,6 +94,10 @@ impl Stacks<'_> {
         if head.value.tracked.is_some() || head.value.blocked.is_some() {
             return Ok(Position::StackQueue);
         }
+        // Nothing queues where nothing ever ran.
+        if head.expect == Expect::Absent {
+            return Ok(Position::Queue);
+        }
         let partition = keys::stack_partition(stack);
         let queue = self.deps.store.query::<RunEntry>(&partition, "queue#", None, false, 1).await?;
         Ok(if queue.items.is_empty() { Position::Queue } else { Position::StackQueue })
@@ -66,13 +105,12 @@ impl Stacks<'_> {
 
     async fn propose(
         &self,
-        stack: &Stack,
+        known: Known,
         event: Option<&EventId>,
         trigger: Trigger,
     ) -> Result<(), Failure> {
-        let once = keys::once(&stack.id, &format!("proposed#{}", trigger.commit));
-        let found = self.deps.store.get::<Once>(&once).await?;
-        let (expect, generation) = match &found {
+        let Known { stack, head, once, made } = known;
+        let (expect, generation) = match &made {
             None => (Expect::Absent, 0),
             Some(Stored { value, .. }) => {
                 let loaded = self.runs.load(&value.run).await?;
@@ -83,15 +121,14 @@ impl Stacks<'_> {
                 {
                     return self.enrich(loaded, &trigger).await;
                 }
-                (found.as_ref().map_or(Expect::Absent, Stored::unchanged), value.generation + 1)
+                (made.as_ref().map_or(Expect::Absent, Stored::unchanged), value.generation + 1)
             }
         };
-        let head = self.runs.head(&stack.id).await?;
         let position = if head.value.applying { Position::Waiting } else { Position::Queue };
-        let key = proposed_key(&trigger.commit, generation);
-        let run = NewRun { stack, trigger, event, key, position, now: self.deps.now() }.build();
+        let (key, now) = (proposed_key(&trigger.commit, generation), self.deps.now());
+        let run = NewRun { stack: &stack, trigger, event, key, position, now }.build();
         let mark = Write::put(once, expect, &Once { run: run.id.clone(), generation })?;
-        written(self.runs.create(head, run, vec![mark]).await?, &stack.slug)
+        written(self.runs.create_triggered(head, run, vec![mark]).await?, &stack.slug)
     }
 
     /// The same commit came another way: that is interested in the run too, and shown there.
@@ -101,7 +138,7 @@ impl Stacks<'_> {
             trigger.interest.clone().is_some_and(|interest| run.interests.insert(interest));
         run.stacks_touched = run.stacks_touched.max(trigger.stacks_touched);
         if !is_new && run == *loaded.run() {
-            return Ok(());
+            return Box::pin(self.runs.begin(&loaded.stored)).await;
         }
         run.outstanding.insert(Effect::Feedback);
         self.runs.commit(loaded, run, Vec::new()).await
@@ -126,6 +163,16 @@ impl Stacks<'_> {
         }
         self.runs.commit(loaded, run, extra).await
     }
+}
+
+/// Items of several kinds, by their keys.
+type Found = BTreeMap<Key, Stored<Value>>;
+
+fn taken<T: DeserializeOwned>(
+    found: &mut Found,
+    key: &Key,
+) -> Result<Option<Stored<T>>, StoreError> {
+    found.remove(key).map(|item| item.parsed::<T>()).transpose()
 }
 
 /// The key of the `generation`th proposed run of a commit.

@@ -18,7 +18,7 @@ pub enum SourceMessage {
         commit: CommitSha,
         /// What made it necessary: an archive that expired is asked for again.
         cause: String,
-        /// The run that waits for it, with its stack, and is told.
+        /// The run that waits for it, or will, with its stack, and is told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         waits: Option<(StackId, RunId)>,
     },

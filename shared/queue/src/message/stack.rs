@@ -3,7 +3,7 @@
 use super::{Command, MessageIds, NotStarted, Routing, json};
 use crate::QueueName;
 use gantry_domain::{
-    EventId, RunId, StackId,
+    CommitSha, EventId, RunId, StackId,
     ids::short_digest,
     module::Packed,
     protocol::Report,
@@ -97,13 +97,16 @@ pub enum StackMessage {
     Fetched {
         /// The run's stack.
         stack: StackId,
-        /// The run that waits for it.
+        /// The run that waits for it, or will.
         run: RunId,
         /// It is there.
         is_there: bool,
         /// And was not, before this run asked for it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_new: bool,
+        /// The commit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<CommitSha>,
         /// What made the fetch necessary.
         cause: String,
     },
