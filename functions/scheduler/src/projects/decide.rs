@@ -20,12 +20,15 @@ use gantry_domain::{
     run::{Interest, RunType, Trigger},
     stack::Stack,
 };
-use gantry_queue::{Failure, StackMessage};
+use gantry_queue::{Failure, SourceMessage, StackMessage};
 use gantry_setup::metrics;
 use gantry_store::scheduler::{DecisionRecord, RunEntry, Subject};
 use gantry_store::{Expect, Outcome, Write, keys};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
+
+/// Where a commit has more runs than these, its source is fetched before they are made.
+const MANY: usize = 10;
 
 /// What was decided for the stacks of a project, on the way to their triggers.
 struct Decided<'a> {
@@ -38,6 +41,14 @@ struct Decided<'a> {
 }
 
 impl Decided<'_> {
+    /// What names the run of a stack, besides the stack.
+    fn key(&self, run_type: RunType) -> String {
+        match run_type {
+            RunType::Proposed => format!("proposed#{}", self.commit),
+            _ => self.tracked_key.clone(),
+        }
+    }
+
     fn affected(&self) -> Vec<StackId> {
         self.each.iter().filter(|(_, d)| d.runs()).map(|(s, _)| s.id.clone()).collect()
     }
@@ -75,6 +86,7 @@ impl Projects<'_> {
         subject_name: &str,
         subject: &Subject,
     ) -> Result<(), Failure> {
+        self.fetch_ahead(event, decided).await?;
         let now = self.deps.now();
         let key = keys::commit_subject(event.project, decided.commit, subject_name);
         let mut writes = vec![Write::put(key, Expect::Any, subject)?.expires(now + HISTORY_KEPT)];
@@ -98,10 +110,7 @@ impl Projects<'_> {
             let Decision::Run { run_type, interest, fork_of, version, reason } = decision else {
                 return None;
             };
-            let key = match run_type {
-                RunType::Proposed => format!("proposed#{}", decided.commit),
-                _ => decided.tracked_key.clone(),
-            };
+            let key = decided.key(*run_type);
             let trigger = Trigger {
                 run_type: *run_type,
                 key,
@@ -121,6 +130,32 @@ impl Projects<'_> {
             Some(StackMessage::Trigger { stack, event, trigger: Box::new(trigger) })
         });
         Ok(self.deps.sender.send_all(triggers.collect()).await?)
+    }
+
+    /// Has the source of many runs fetched before they are made: those that find it there go to the
+    /// queue at once, and are written once. Any that comes before waits for it, as a run of few does.
+    async fn fetch_ahead(&self, event: &Event, decided: &Decided<'_>) -> Result<(), Failure> {
+        // A module's own run takes no runner.
+        let run = |(stack, decision): &(&Stack, Decision)| match decision {
+            Decision::Run { run_type, .. } if stack.module.is_none() => {
+                let run = match run_type {
+                    RunType::Proposed => first_proposed(&stack.id, decided.commit),
+                    _ => RunId::derive(&stack.id, &decided.key(*run_type)),
+                };
+                Some((stack.repository.clone(), (stack.id.clone(), run)))
+            }
+            _ => None,
+        };
+        // One of the last is told: its own trigger keeps that back the least.
+        let Some((repository, last)) = decided.each.iter().rev().filter_map(run).nth(MANY) else {
+            return Ok(());
+        };
+        let commit = decided.commit.clone();
+        if self.stacks.runs.is_fetched(&repository, &commit).await? {
+            return Ok(());
+        }
+        let (cause, waits) = (event.id.to_string(), Some(last));
+        Ok(self.deps.sender.send(SourceMessage::Fetch { repository, commit, cause, waits }).await?)
     }
 
     /// Takes an interest from the proposed runs of a commit whose stack `applies_to`. `asked` are the
