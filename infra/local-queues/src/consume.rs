@@ -1,4 +1,5 @@
-//! Consumes local queues as Lambda's event source mapping consumes SQS.
+//! Consumes local queues as Lambda's event source mapping consumes SQS. What was handled meanwhile is
+//! deleted with each look for more.
 
 use crate::LocalQueues;
 use futures::FutureExt as _;
@@ -22,23 +23,25 @@ pub async fn consume(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
-    let mut running = JoinSet::new();
+    let mut running: JoinSet<Vec<String>> = JoinSet::new();
+    // The receipts of what was handled and is still in the file.
+    let mut done = Vec::new();
     while (&mut shutdown).now_or_never().is_none() {
-        while running.try_join_next().is_some() {}
+        while let Some(ended) = running.try_join_next() {
+            done.extend(ended.unwrap_or_default());
+        }
         let mut changed = std::pin::pin!(queues.changed(queue));
         // From here on no change is missed.
         changed.as_mut().enable();
         let room = side_by_side.max(1).saturating_sub(running.len());
-        match look(&queues, queue, room) {
+        match look(&queues, queue, &mut done, room) {
             Ok(Found::Messages(batch)) => {
                 // Groups end on their own, so that a slow one does not hold back the others.
                 for group in by_group(batch) {
-                    let (queues, driver, handler) =
-                        (Arc::clone(&queues), driver.clone(), Arc::clone(&handler));
+                    let (driver, handler) = (driver.clone(), Arc::clone(&handler));
                     let deadline = Instant::now() + queue.handling_time();
-                    running.spawn(async move {
-                        run(&queues, queue, &driver, group, deadline, &handler).await;
-                    });
+                    running
+                        .spawn(async move { run(queue, &driver, group, deadline, &handler).await });
                 }
                 // Others get their turn between two batches.
                 tokio::task::yield_now().await;
@@ -48,7 +51,7 @@ pub async fn consume(
                 tokio::select! {
                     () = &mut shutdown => break,
                     () = changed => {}
-                    Some(_) = running.join_next() => {}
+                    Some(ended) = running.join_next() => done.extend(ended.unwrap_or_default()),
                     () = tokio::time::sleep(wait) => {}
                 }
             }
@@ -61,7 +64,10 @@ pub async fn consume(
             }
         }
     }
-    while running.join_next().await.is_some() {}
+    delete(&queues, queue, &done);
+    while let Some(ended) = running.join_next().await {
+        delete(&queues, queue, &ended.unwrap_or_default());
+    }
 }
 
 enum Found {
@@ -69,9 +75,16 @@ enum Found {
     NothingFor(Option<Duration>),
 }
 
-fn look(queues: &LocalQueues, queue: QueueName, room: usize) -> rusqlite::Result<Found> {
+/// Deletes what is done, together with the look for more.
+fn look(
+    queues: &LocalQueues,
+    queue: QueueName,
+    done: &mut Vec<String>,
+    room: usize,
+) -> rusqlite::Result<Found> {
     if room > 0 {
-        let batch = queues.receive(queue, room, queue.handling_time() + SPARE)?;
+        let batch = queues.exchange(queue, done, room, queue.handling_time() + SPARE)?;
+        done.clear();
         if !batch.is_empty() {
             return Ok(Found::Messages(batch));
         }
@@ -80,23 +93,28 @@ fn look(queues: &LocalQueues, queue: QueueName, room: usize) -> rusqlite::Result
     Ok(Found::NothingFor(next.map(|at| queues.until(at) + Duration::from_millis(1))))
 }
 
+/// The receipts of what is done.
 async fn run(
-    queues: &LocalQueues,
     queue: QueueName,
     driver: &Driver,
     group: Vec<Received>,
     deadline: Instant,
     handler: &Arc<dyn Handler>,
-) {
+) -> Vec<String> {
     let receipts: Vec<(String, String)> =
         group.iter().map(|m| (m.message_id.clone(), m.receipt.clone())).collect();
     let outcome = driver.run_batch(queue, group, deadline, handler).await;
-    let done: Vec<&str> = receipts
-        .iter()
-        .filter(|(id, _)| !outcome.failed.contains(id))
-        .map(|(_, receipt)| receipt.as_str())
-        .collect();
-    if let Err(error) = queues.delete(queue, &done) {
+    let mut done = receipts;
+    done.retain(|(id, _)| !outcome.failed.contains(id));
+    done.into_iter().map(|(_, receipt)| receipt).collect()
+}
+
+fn delete(queues: &LocalQueues, queue: QueueName, done: &[String]) {
+    if done.is_empty() {
+        return;
+    }
+    let receipts: Vec<&str> = done.iter().map(String::as_str).collect();
+    if let Err(error) = queues.delete(queue, &receipts) {
         // They are delivered again, which does no harm.
         tracing::error!(%queue, "handled messages cannot be deleted: {error}");
     }

@@ -75,7 +75,18 @@ impl LocalQueues {
         max: usize,
         visibility: Duration,
     ) -> rusqlite::Result<Vec<Received>> {
-        self.take(queue, &Pick::default(), max, visibility)
+        self.exchange(queue, &[], max, visibility)
+    }
+
+    /// Ends received messages and receives others, in one transaction.
+    pub(crate) fn exchange(
+        &self,
+        queue: QueueName,
+        ended: &[String],
+        max: usize,
+        visibility: Duration,
+    ) -> rusqlite::Result<Vec<Received>> {
+        self.take(queue, ended, &Pick::default(), max, visibility)
     }
 
     /// Like [`Self::receive`], from one group alone.
@@ -86,7 +97,7 @@ impl LocalQueues {
         max: usize,
         visibility: Duration,
     ) -> rusqlite::Result<Vec<Received>> {
-        self.take(queue, &Pick { group: Some(group), ..Pick::default() }, max, visibility)
+        self.take(queue, &[], &Pick { group: Some(group), ..Pick::default() }, max, visibility)
     }
 
     /// Receives one message, also when earlier ones of its group are still waiting: for tests
@@ -98,7 +109,7 @@ impl LocalQueues {
         visibility: Duration,
     ) -> rusqlite::Result<Option<Received>> {
         let pick = Pick { message_id: Some(message_id), ..Pick::default() };
-        Ok(self.take(queue, &pick, 1, visibility)?.pop())
+        Ok(self.take(queue, &[], &pick, 1, visibility)?.pop())
     }
 
     /// Everything in a queue, in order and without receiving it: `receipt` is empty.
@@ -156,6 +167,7 @@ impl LocalQueues {
     fn take(
         &self,
         queue: QueueName,
+        ended: &[String],
         pick: &Pick<'_>,
         max: usize,
         visibility: Duration,
@@ -165,6 +177,9 @@ impl LocalQueues {
         self.with(|connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for receipt in ended {
+                sql::delete(&transaction, queue, receipt)?;
+            }
             sql::bury_worn_out(&transaction, queue, now)?;
             let received = sql::receive(&transaction, queue, pick, max.min(MAX_BATCH), now, until)?;
             transaction.commit()?;
