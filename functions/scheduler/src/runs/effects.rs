@@ -221,7 +221,7 @@ impl Runs<'_> {
         nudge: FeedbackMessage,
         wait: SignedDuration,
     ) -> Result<(), Failure> {
-        let what = format!("{}.{}", nudge.target(), wait.as_secs());
+        let what = format!("{}.{}", nudge.target(), wait.as_millis());
         self.shared.raised.once(&what, self.deps.raise_within(nudge, wait)).await
     }
 

@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn who_asks_before_it_begins_shares_it_and_who_comes_later_does_not() {
         let (together, done) = (Together::default(), AtomicU32::new(0));
-        let work = || async { Ok(done.fetch_add(1, Ordering::SeqCst)) };
+        let work = || async { Ok::<u32, Failure>(done.fetch_add(1, Ordering::SeqCst)) };
         let ask = || together.once("a", work());
         let all = futures::join!(ask(), ask(), ask());
         assert_eq!([all.0.unwrap(), all.1.unwrap(), all.2.unwrap()], [0; 3]);
@@ -111,7 +111,7 @@ mod tests {
     #[tokio::test]
     async fn where_one_fails_or_is_interrupted_the_next_does_it() {
         let together = Together::default();
-        let fails = together.once("a", async { Err(anyhow::anyhow!("no").into()) });
+        let fails = together.once("a", async { Err::<u32, Failure>(anyhow::anyhow!("no").into()) });
         let works = together.once("a", async { Ok(7) });
         let both = futures::join!(fails, works);
         assert!(both.0.is_err());

@@ -72,7 +72,7 @@ impl Stacks<'_> {
         let Known { stack, head, once, made } = known;
         if let Some(made) = made {
             return match self.runs.load(&made.value.run).await? {
-                Some(loaded) => Box::pin(self.runs.begin(&loaded.stored)).await,
+                Some(loaded) => self.begin_again(&loaded, event).await,
                 None => Ok(()),
             };
         }
@@ -119,7 +119,7 @@ impl Stacks<'_> {
                     && loaded.run().answers_for_its_commit()
                     && (loaded.run().fork_of.is_none() || trigger.fork_of.is_some())
                 {
-                    return self.enrich(loaded, &trigger).await;
+                    return self.enrich(loaded, event, &trigger).await;
                 }
                 (made.as_ref().map_or(Expect::Absent, Stored::unchanged), value.generation + 1)
             }
@@ -132,16 +132,29 @@ impl Stacks<'_> {
     }
 
     /// The same commit came another way: that is interested in the run too, and shown there.
-    async fn enrich(&self, loaded: Loaded, trigger: &Trigger) -> Result<(), Failure> {
+    async fn enrich(
+        &self,
+        loaded: Loaded,
+        event: Option<&EventId>,
+        trigger: &Trigger,
+    ) -> Result<(), Failure> {
         let mut run: Run = loaded.run().clone();
         let is_new =
             trigger.interest.clone().is_some_and(|interest| run.interests.insert(interest));
         run.stacks_touched = run.stacks_touched.max(trigger.stacks_touched);
         if !is_new && run == *loaded.run() {
-            return Box::pin(self.runs.begin(&loaded.stored)).await;
+            return self.begin_again(&loaded, event).await;
         }
         run.outstanding.insert(Effect::Feedback);
         self.runs.commit(loaded, run, Vec::new()).await
+    }
+
+    /// The trigger has come again that made the run: whoever handled it before may have ended then.
+    async fn begin_again(&self, loaded: &Loaded, event: Option<&EventId>) -> Result<(), Failure> {
+        match loaded.run().event.as_ref() == event {
+            true => Box::pin(self.runs.begin(&loaded.stored)).await,
+            false => Ok(()),
+        }
     }
 
     /// Takes an interest away from a run. When it was the last one, a queued run is canceled and a
