@@ -40,8 +40,7 @@ pub async fn consume(
                 for group in by_group(batch) {
                     let (driver, handler) = (driver.clone(), Arc::clone(&handler));
                     let deadline = Instant::now() + queue.handling_time();
-                    running
-                        .spawn(async move { run(queue, &driver, group, deadline, &handler).await });
+                    running.spawn(run(queue, driver, group, deadline, handler));
                 }
                 // Others get their turn between two batches.
                 tokio::task::yield_now().await;
@@ -96,14 +95,14 @@ fn look(
 /// The receipts of what is done.
 async fn run(
     queue: QueueName,
-    driver: &Driver,
+    driver: Driver,
     group: Vec<Received>,
     deadline: Instant,
-    handler: &Arc<dyn Handler>,
+    handler: Arc<dyn Handler>,
 ) -> Vec<String> {
     let receipts: Vec<(String, String)> =
         group.iter().map(|m| (m.message_id.clone(), m.receipt.clone())).collect();
-    let outcome = driver.run_batch(queue, group, deadline, handler).await;
+    let outcome = driver.run_batch(queue, group, deadline, &handler).await;
     let mut done = receipts;
     done.retain(|(id, _)| !outcome.failed.contains(id));
     done.into_iter().map(|(_, receipt)| receipt).collect()
