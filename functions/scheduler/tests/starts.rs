@@ -3,7 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use gantry_connection::Connection;
-use gantry_domain::run::{Phase, Position, Run, RunState, RunType};
+use gantry_domain::{
+    StackId,
+    integration::Integration,
+    run::{Phase, Position, Run, RunState, RunType},
+    stack::Stack,
+};
 use gantry_local_table::LocalTable;
 use gantry_queue::{
     Backlog, ClaimToken, Context, DeadLetter, DeadLetters, Envelope, Handler, Message,
@@ -18,7 +23,7 @@ use gantry_setup::{
 };
 use gantry_store::{
     Expect, Outcome, Store, Stored, Write, keys,
-    scheduler::{QueueEntry, SlotEntry},
+    scheduler::{FetchedSource, QueueEntry, RunEntry, SlotEntry},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -89,6 +94,7 @@ impl Builds for Away {
 }
 
 struct World {
+    table: LocalTable,
     store: Store,
     sent: Arc<Sent>,
     away: Arc<Away>,
@@ -152,7 +158,7 @@ impl World {
             writes.push(Write::put(keys::slot(&run.id), Expect::Absent, &slot).unwrap());
         }
         assert_eq!(store.write(writes).await.unwrap(), Outcome::Written);
-        Self { store, sent, away, scheduler, starter, run, _folder: folder }
+        Self { table, store, sent, away, scheduler, starter, run, _folder: folder }
     }
 
     /// It is tried to start the runner, and the scheduler hears of it, twice. The run then.
@@ -308,4 +314,68 @@ async fn a_run_whose_source_is_there_asks_for_a_slot_and_is_written_once() {
     let run = w.now().await;
     assert_eq!(run.version, before.version + 1);
     assert_eq!((run.value.position, run.value.outstanding), (Position::Queue, BTreeSet::new()));
+}
+
+/// Each takes one read and one write, and all of them together what they have in common. Whoever is
+/// interrupted before a run is shown does that when the trigger comes again, and writes no run.
+#[tokio::test]
+async fn runs_that_are_made_at_the_same_moment_ask_the_table_little() {
+    const RUNS: u64 = 8;
+    let w = World::new().await;
+    let trigger = include_str!("../../../shared/queue/golden/v1/trigger-tracked.json");
+    let message = Envelope::from_body(trigger).unwrap().message;
+    let Message::Stack(StackMessage::Trigger { event, trigger, .. }) = message else {
+        panic!("it is another message");
+    };
+    let stack = include_str!("../../../shared/store/golden/v1/stack.json");
+    let mut stack: Stack = serde_json::from_str(stack).unwrap();
+    (stack.deleted_at, stack.module, stack.settings.pool) = (None, None, None);
+    let gitlab = include_str!("../../../shared/store/golden/v1/integration.json");
+    let gitlab: Integration = serde_json::from_str(gitlab).unwrap();
+    let source = keys::fetched_source(&stack.repository, &trigger.commit);
+    let there = FetchedSource { at: w.run.since };
+    let mut writes = vec![
+        Write::put(keys::integration(), Expect::Any, &gitlab).unwrap(),
+        Write::put(source, Expect::Any, &there).unwrap(),
+    ];
+    let stacks: Vec<StackId> = (0..RUNS).map(|n| format!("s{n}").parse().unwrap()).collect();
+    for id in &stacks {
+        let stack = Stack { id: id.clone(), ..stack.clone() };
+        writes.push(Write::put(keys::stack_config(id), Expect::Any, &stack).unwrap());
+    }
+    w.store.put_all(&writes).await.unwrap();
+
+    let made = async |id: &StackId| -> Stored<Run> {
+        let partition = keys::stack_partition(id);
+        let entries = w.store.query_all::<RunEntry>(&partition, "run#").await.unwrap();
+        assert_eq!(entries.len(), 1, "one run each");
+        w.store.get::<Run>(&keys::run(&entries[0].value.run)).await.unwrap().unwrap()
+    };
+    let triggers = || {
+        let handled = stacks.iter().map(|stack| {
+            let (stack, event, trigger) = (stack.clone(), event.clone(), trigger.clone());
+            let message = StackMessage::Trigger { stack, event, trigger };
+            w.scheduler.handle(context(QueueName::Events), message.into())
+        });
+        futures::future::try_join_all(handled)
+    };
+    let before = w.table.requests();
+    triggers().await.unwrap();
+    let asked = w.table.requests() - before;
+    assert!(asked <= 4 * RUNS, "{asked} requests for {RUNS} runs");
+    let mut versions = Vec::new();
+    for id in &stacks {
+        let run = made(id).await;
+        assert_eq!((run.value.position, run.value.outstanding), (Position::Queue, BTreeSet::new()));
+        versions.push(run.version);
+    }
+
+    w.sent.0.lock().unwrap().clear();
+    triggers().await.unwrap();
+    let nudges = std::mem::take(&mut *w.sent.0.lock().unwrap());
+    let ask = |sent: &&Message| matches!(sent, Message::Slots(SlotsMessage::Dispatch { .. }));
+    assert_eq!(nudges.iter().filter(ask).count(), stacks.len(), "{nudges:?}");
+    for (id, version) in stacks.iter().zip(versions) {
+        assert_eq!(made(id).await.version, version);
+    }
 }
