@@ -260,20 +260,26 @@ pub(crate) async fn is_of_public_project(app: &App, run: &RunId) -> Answer<bool>
     let Some(run) = app.store.get::<Run>(&keys::run(run)).await? else { return Ok(false) };
     let Some(project) = run.value.project() else { return Ok(true) };
     let now = app.clock.now();
+    // Project ids belong to their server: what another one said of the same id is about another.
+    let server = app.store.integration().await?.map(|linked| linked.value.api_host);
+    let server = server.unwrap_or_default();
     let known = app.visibility.lock().await.get(&project).cloned();
-    if let Some(known) = known.filter(|known| known.is_believed(now)) {
+    if let Some(known) = known.filter(|known| known.is_believed(&server, now)) {
         return Ok(known.is_public);
     }
     let seen = app.store.get::<ProjectVisibility>(&keys::project_visibility(project)).await?;
-    if let Some(seen) = seen.filter(|seen| seen.value.is_believed(now)) {
+    if let Some(seen) = seen.filter(|seen| seen.value.is_believed(&server, now)) {
         return Ok(seen.value.is_public);
     }
-    let asked =
-        async { Ok::<_, Refusal>(app.gitlab.linked().await?.client.project(project).await?) };
+    let asked = async {
+        let client = app.gitlab.linked().await?.client;
+        let found = client.project(project).await?;
+        Ok::<_, Refusal>((client.host().to_string(), found))
+    };
     match asked.await {
-        Ok(found) => {
+        Ok((server, found)) => {
             let is_public = found.is_public();
-            let seen = ProjectVisibility { project, is_public, asked_at: now };
+            let seen = ProjectVisibility { project, server, is_public, asked_at: now };
             app.visibility.lock().await.insert(project, seen);
             Ok(is_public)
         }
