@@ -1,14 +1,12 @@
 //! Runs on their way to a runner, and back: what they say, and whom they ask.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
+use crate::queue::Queue;
 use gantry_connection::Connection;
 use gantry_domain::run::{Phase, Position, Run, RunState, RunType};
 use gantry_local_table::LocalTable;
 use gantry_queue::{
-    Backlog, ClaimToken, Context, DeadLetter, DeadLetters, Envelope, Handler, Message,
-    NotStarted as Why, Outgoing, QueueName, Received, SendError, Sender, SlotsMessage,
-    StackMessage, StartMessage, Transport,
+    ClaimToken, Context, Handler, Message, NotStarted as Why, QueueName, Sender, SlotsMessage,
+    StackMessage, StartMessage,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler, Starter};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
@@ -28,51 +26,6 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Keeps what is sent; nobody receives it.
-#[derive(Default)]
-struct Sent(Mutex<Vec<Message>>);
-
-#[async_trait::async_trait]
-impl Transport for Sent {
-    async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<(), SendError>> {
-        let read = messages.iter().map(|m| Envelope::from_body(&m.body).unwrap().message);
-        self.0.lock().unwrap().extend(read);
-        messages.iter().map(|_| Ok(())).collect()
-    }
-
-    async fn change_visibility(&self, _: QueueName, _: &str, _: Duration) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    async fn move_to_dead_letters(
-        &self,
-        _: QueueName,
-        _: &Received,
-        _: &str,
-    ) -> anyhow::Result<()> {
-        anyhow::bail!("nothing is given up here")
-    }
-}
-
-#[async_trait::async_trait]
-impl DeadLetters for Sent {
-    async fn backlog(&self, _: QueueName) -> anyhow::Result<Backlog> {
-        anyhow::bail!("nobody looks here")
-    }
-
-    async fn count_dead_letters(&self, _: QueueName) -> anyhow::Result<u64> {
-        anyhow::bail!("nobody sweeps here")
-    }
-
-    async fn dead_letters(&self, _: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
-        anyhow::bail!("nobody looks here")
-    }
-
-    async fn redrive(&self, _: QueueName) -> anyhow::Result<usize> {
-        anyhow::bail!("nothing is sent again")
-    }
-}
-
 /// Nobody answers for CodeBuild, in these words.
 #[derive(Default)]
 struct Away(Mutex<String>);
@@ -90,7 +43,7 @@ impl Builds for Away {
 
 struct World {
     store: Store,
-    sent: Arc<Sent>,
+    queue: Arc<Queue>,
     away: Arc<Away>,
     scheduler: Scheduler,
     starter: Starter,
@@ -118,12 +71,12 @@ impl World {
         };
         let folder = tempfile::tempdir().unwrap();
         let secrets = Arc::new(FileSecrets::new(folder.path().join("secrets.json")));
-        let (sent, away) = (Arc::new(Sent::default()), Arc::new(Away::default()));
-        let sender = Sender::new(Arc::clone(&sent) as _, now.clone());
+        let (queue, away) = (Arc::new(Queue::default()), Arc::new(Away::default()));
+        let sender = Sender::new(Arc::clone(&queue) as _, now.clone());
         let scheduler = Scheduler::new(Deps {
             store: store.clone(),
             sender: sender.clone(),
-            dead_letters: Arc::clone(&sent) as _,
+            dead_letters: Arc::clone(&queue) as _,
             gitlab: Arc::new(Connection::new(store.clone(), secrets, now)),
             signer: Signer::new(&random_secret()),
             clock: clock.clone(),
@@ -152,7 +105,7 @@ impl World {
             writes.push(Write::put(keys::slot(&run.id), Expect::Absent, &slot).unwrap());
         }
         assert_eq!(store.write(writes).await.unwrap(), Outcome::Written);
-        Self { store, sent, away, scheduler, starter, run, _folder: folder }
+        Self { store, queue, away, scheduler, starter, run, _folder: folder }
     }
 
     /// It is tried to start the runner, and the scheduler hears of it, twice. The run then.
@@ -169,12 +122,12 @@ impl World {
         };
         let failed = self.starter.handle(context(QueueName::Starts), start.into()).await;
         assert!(failed.unwrap_err().retry_after.is_some(), "it is tried again");
-        let sent = std::mem::take(&mut *self.sent.0.lock().unwrap());
+        let sent = self.queue.take_sent();
         assert_eq!(sent.len(), 1, "{sent:?}");
         for message in [&sent[0], &sent[0]] {
             self.scheduler.handle(context(QueueName::Events), message.clone()).await.unwrap();
         }
-        assert!(self.sent.0.lock().unwrap().is_empty(), "nobody else needs to know");
+        assert!(self.queue.take_sent().is_empty(), "nobody else needs to know");
         self.now().await
     }
 
@@ -196,7 +149,7 @@ impl World {
         let found = self.now().await;
         assert_eq!(found.value.state, RunState::Failed);
         assert!(found.value.outstanding.is_empty(), "{:?}", found.value.outstanding);
-        let mut sent = std::mem::take(&mut *self.sent.0.lock().unwrap());
+        let mut sent = self.queue.take_sent();
         sent.retain(|message| matches!(message, Message::Slots(_) | Message::Stack(_)));
         sent
     }
@@ -214,7 +167,7 @@ fn context(queue: QueueName) -> Context {
 }
 
 fn handed_out(at: Timestamp) -> Run {
-    let golden = include_str!("../../../shared/store/golden/v1/run.json");
+    let golden = include_str!("../../../../shared/store/golden/v1/run.json");
     let run: Run = serde_json::from_str(golden).unwrap();
     Run {
         run_type: RunType::Proposed,
@@ -301,7 +254,7 @@ async fn a_run_whose_source_is_there_asks_for_a_slot_and_is_written_once() {
     // Again where whoever was first may have ended before it asked.
     for _ in 0..2 {
         w.scheduler.handle(context(QueueName::Events), fetched.clone().into()).await.unwrap();
-        let sent = std::mem::take(&mut *w.sent.0.lock().unwrap());
+        let sent = w.queue.take_sent();
         assert!(matches!(sent[..], [Message::Slots(SlotsMessage::Dispatch { .. })]), "{sent:?}");
     }
     let run = w.now().await;
