@@ -188,6 +188,30 @@ async fn one_sweep_with_time_enough_brings_10000_items_forward_in_few_requests()
     assert!(requests < 400, "{requests} requests of the table");
 }
 
+#[tokio::test]
+async fn what_needs_nothing_is_not_looked_at_again_and_what_was_raised_meanwhile_is() {
+    const ITEMS: usize = 120;
+    let w = World::new().await;
+    w.are_due(ITEMS).await;
+    let (now, due) = (w.clock.now(), w.due().await);
+    for (number, target) in due.keys().enumerate() {
+        w.publish(target).await;
+        // Noted as sent after it was done: due, and nothing is to be done.
+        let want = w.store.counters(target).await.unwrap().want;
+        w.store.nudge_sent(target, want, now - SignedDuration::from_mins(5)).await.unwrap();
+        if number % 3 == 0 {
+            let before = w.store.counters(target).await.unwrap();
+            w.store.raise_want(target, now - SignedDuration::from_mins(5)).await.unwrap();
+            // As a sweep that has read it before.
+            w.store.no_longer_due(target, before).await.unwrap();
+        }
+    }
+    assert_eq!(w.due().await.len(), ITEMS);
+    let brought = brought(w.sweep(usize::MAX).await);
+    assert_eq!(brought.len(), ITEMS / 3);
+    assert_eq!(w.due().await.len(), ITEMS / 3, "the others are not due any more");
+}
+
 /// A project with its comparison, which is due or comes much later.
 async fn add_project(w: &World, project: u64, is_due: bool) {
     let project = ProjectId(project);
