@@ -521,7 +521,7 @@ pub struct ProjectVisibility {
     pub project: ProjectId,
     /// The address of the server that said so, to which the project belongs. Older records do not
     /// name it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub server: String,
     /// Everybody can.
     pub is_public: bool,

@@ -73,6 +73,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run-commented");
     golden.check::<Run>("run-titled");
     golden.check::<Run>("run-not-started");
+    golden.check::<Run>("run-interrupted");
     golden.check::<ListedRun>("listed-run");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");
@@ -104,6 +105,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<ComparedFolder>("compared-folder");
     golden.check::<ProjectPath>("project-path");
     golden.check::<ProjectVisibility>("project-visibility");
+    golden.check::<ProjectVisibility>("project-visibility-of-a-server");
     golden.check::<BudgetUsed>("budget-used");
     golden.check::<Receipt>("receipt");
     golden.check::<Refusal>("refusal");
