@@ -19,6 +19,7 @@ use gantry_golden::Golden;
 use gantry_store::{
     config::{
         Activity, AdminKey, Pause, ProjectEntry, ProjectStack, RegistryEntry, Role, SlugEntry,
+        UploadUse,
     },
     feedback::Refusal,
     health::Health,
@@ -61,6 +62,7 @@ fn of_settings(golden: &mut Golden) {
     golden.check::<AdminKey>("admin-key");
     golden.check::<Activity>("activity");
     golden.check::<Pause>("pause");
+    golden.check::<UploadUse>("upload-use");
 }
 
 fn of_the_scheduler(golden: &mut Golden) {
