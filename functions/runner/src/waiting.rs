@@ -105,12 +105,6 @@ impl Lines {
         // Where there is no room, whoever takes is woken already.
         let _or_is_woken = self.wake.try_send(());
     }
-
-    /// How many events wait.
-    #[cfg(test)]
-    pub(crate) fn how_many(&self) -> usize {
-        lock(&self.waiting).0.len()
-    }
 }
 
 impl Events {
@@ -153,7 +147,7 @@ mod tests {
             lines.push(Event::Text(spool.put(line(number))));
             lines.push(Event::Mark(number, Arc::clone(&taken)));
         }
-        let waiting = lines.how_many();
+        let waiting = lock(&lines.waiting).0.len();
         assert!(waiting < 300, "{waiting}");
         drop(lines);
         let (mut all, mut last) = (String::new(), 0);
@@ -201,6 +195,6 @@ mod tests {
         let (lines, events) = lines();
         drop(events);
         lines.push(Event::Hold);
-        assert_eq!(lines.how_many(), 0);
+        assert!(lock(&lines.waiting).is_empty());
     }
 }
