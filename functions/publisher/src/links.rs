@@ -37,9 +37,9 @@ impl Work {
         gitlab: &Client,
         project: ProjectId,
     ) -> Result<Links<'_>, Trouble> {
-        let now = self.deps.clock.now();
+        let (server, now) = (gitlab.host().as_str(), self.deps.clock.now());
         let known = self.known_visibility().get(&project).cloned();
-        let known = match known.filter(|known| known.is_believed(now)) {
+        let known = match known.filter(|known| known.is_believed(server, now)) {
             Some(known) => known,
             None => {
                 let known = self.visibility_of(gitlab, project).await?;
@@ -59,14 +59,15 @@ impl Work {
         gitlab: &Client,
         project: ProjectId,
     ) -> Result<ProjectVisibility, Trouble> {
-        let now = self.deps.clock.now();
+        let (server, now) = (gitlab.host().as_str(), self.deps.clock.now());
         let key = keys::project_visibility(project);
         let known = self.deps.store.get::<ProjectVisibility>(&key).await?.map(|known| known.value);
-        if let Some(known) = known.filter(|known| known.is_believed(now)) {
+        if let Some(known) = known.filter(|known| known.is_believed(server, now)) {
             return Ok(known);
         }
         let is_public = gitlab.project_lately(project).await?.is_public();
-        let seen = ProjectVisibility { project, is_public, asked_at: now };
+        let seen =
+            ProjectVisibility { project, server: server.to_owned(), is_public, asked_at: now };
         let _written = self.deps.store.write(vec![Write::put(key, Expect::Any, &seen)?]).await?;
         Ok(seen)
     }

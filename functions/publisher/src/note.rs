@@ -48,7 +48,7 @@ pub(crate) struct NoteMemory {
     /// A comment was sent and not answered: GitLab may have it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     unsure: bool,
-    /// When it was written.
+    /// When it was written, or GitLab refused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     written_at: Option<Timestamp>,
     /// What went on at the last look at many runs.
@@ -60,6 +60,14 @@ pub(crate) struct NoteMemory {
     /// GitLab's own words where it refused.
     #[serde(default)]
     pub(crate) refusal: Option<String>,
+}
+
+impl NoteMemory {
+    /// GitLab refused a comment: it is tried again when it would be time for an edit.
+    fn was_refused(&mut self, words: String, now: Timestamp) {
+        self.refusal = Some(words);
+        self.written_at = Some(now);
+    }
 }
 
 /// One of many runs that went on, likely the last to end. As long as it goes on, nobody has to look
@@ -129,10 +137,11 @@ impl Work {
         let runs = self.runs_of_note(project, &head, &record).await?;
         let count = runs.all().count();
         let until = waits_until(&runs, memory.value.written_at, now).filter(|until| *until > now);
-        // A comment that mentions the author is not put off.
+        // A comment that mentions the author is not put off, unless GitLab has refused one.
         let is_put_off = until.is_some()
             && count > MANY_RUNS
-            && !self.may_mention(&runs.tracked, &memory.value).await?;
+            && (memory.value.refusal.is_some()
+                || !self.may_mention(&runs.tracked, &memory.value).await?);
         if let Some(until) = until.filter(|_| is_put_off) {
             let waits_for = runs.wait(until);
             if memory.value.waits_for != waits_for {
@@ -169,7 +178,9 @@ impl Work {
         let is_wanted = memory.value.note.is_some() || note::is_wanted(&input);
         let mention = author.and_then(|author| note::mention(&input, &author));
         let mention = mention.filter(|_| memory.value.mention.is_none());
-        if !is_wanted && mention.is_none() {
+        let mention_waits = until.filter(|_| mention.is_some() && memory.value.refusal.is_some());
+        let mention = mention.filter(|_| mention_waits.is_none());
+        if !is_wanted && mention.is_none() && mention_waits.is_none() {
             return Ok(Done::default());
         }
         let (installation, bot) =
@@ -181,7 +192,10 @@ impl Work {
             }
         };
         let (place, before) = ((project, iid), memory.value.refusal.take());
-        let mut look_at = None;
+        let mut look_at = mention_waits;
+        if look_at.is_some() {
+            memory.value.refusal.clone_from(&before);
+        }
         let body = note::render(&input);
         let digest = hex::encode(Sha256::digest(body.as_bytes()));
         let is_news = is_wanted && memory.value.body.as_deref() != Some(&digest);
@@ -207,7 +221,7 @@ impl Work {
                     self.remember(&mut memory).await?;
                     return Err(error.into());
                 }
-                Err(error) => memory.value.refusal = Some(refused(error, project, iid)?),
+                Err(error) => memory.value.was_refused(refused(error, project, iid)?, now),
             }
             self.remember(&mut memory).await?;
         }
@@ -215,7 +229,7 @@ impl Work {
             let marker = note::mention_marker(installation, project, iid);
             match self.write_note(gitlab, place, &body, None, is_ours(marker)).await {
                 Ok(id) => memory.value.mention = Some(id),
-                Err(error) => memory.value.refusal = Some(refused(error, project, iid)?),
+                Err(error) => memory.value.was_refused(refused(error, project, iid)?, now),
             }
             self.remember(&mut memory).await?;
         }
@@ -541,6 +555,21 @@ mod tests {
         assert_eq!(next(RunState::Applying, DAY + 300), Some(at(DAY + 360)));
         assert_eq!(next(RunState::Applying, 2 * DAY), Some(at(2 * DAY + 600)));
         assert_eq!(next(RunState::Unconfirmed, DAY + 10), None);
+    }
+
+    #[test]
+    fn what_gitlab_refused_of_many_runs_is_tried_again_when_an_edit_would_be_due() {
+        let golden = include_str!("../../../shared/store/golden/v1/run.json");
+        let run: Run = serde_json::from_str(golden).unwrap();
+        let run = Run { state: RunState::Planning, created_at: at(0), ..run };
+        let runs = Runs { stacks: vec![run; 100], tracked: Vec::new() };
+        let mut memory = NoteMemory::default();
+        let until = |memory: &NoteMemory, now| waits_until(&runs, memory.written_at, at(now));
+        assert!(until(&memory, 60).is_some_and(|until| until <= at(60)), "it is time");
+        memory.was_refused("403 Forbidden".to_owned(), at(60));
+        assert_eq!(until(&memory, 61), Some(at(72)));
+        memory.was_refused("403 Forbidden".to_owned(), at(6_000));
+        assert_eq!(until(&memory, 6_001), Some(at(6_600)));
     }
 
     #[test]

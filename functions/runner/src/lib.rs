@@ -23,6 +23,7 @@ mod sources;
 mod spool;
 mod state;
 mod testing;
+mod waiting;
 mod warnings;
 
 pub use config::{Arguments, CLAIM_TOKEN, Config, Timings};

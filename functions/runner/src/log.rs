@@ -4,6 +4,7 @@ use crate::{
     api::{Api, ApiError},
     failure::cut,
     spool::{Spool, Text},
+    waiting::{Event, Events, Lines, Waiting, lines},
 };
 use gantry_domain::{
     masking::{MaskStream, Masker, PrintedStates, hide_import_id},
@@ -20,7 +21,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
@@ -49,28 +49,14 @@ const LAST_FLUSH: Duration = Duration::from_secs(120);
 /// Takes lines. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Log {
-    lines: UnboundedSender<Event>,
+    lines: Lines,
     taken: Arc<AtomicU64>,
     spool: Arc<Spool>,
 }
 
-enum Event {
-    /// Text, with its line end where it has one.
-    Text(Text),
-    /// Nothing of what comes after this is wanted: the text that says so.
-    Cut(String),
-    /// So many bytes of an output end here.
-    Mark(u64, Arc<AtomicU64>),
-    /// Nothing of what comes after this goes out before a masker comes.
-    Hold,
-    /// What is to be taken out of all that comes, and of what was held.
-    Masker(Arc<Masker>),
-    End,
-}
-
 /// What carries the lines out.
 pub(crate) struct Pump {
-    lines: UnboundedSender<Event>,
+    lines: Lines,
     tail: Arc<Mutex<Tail>>,
     task: JoinHandle<()>,
 }
@@ -83,7 +69,7 @@ impl Log {
         interval: Duration,
         folder: PathBuf,
     ) -> (Self, Pump) {
-        let (lines, receiver) = unbounded_channel();
+        let (lines, events) = lines();
         let tail = Arc::<Mutex<Tail>>::default();
         let spool = Arc::new(Spool::new(folder));
         let out = Out {
@@ -95,7 +81,7 @@ impl Log {
             sender: Sender::new(api, 0),
             tail: Arc::clone(&tail),
         };
-        let task = tokio::spawn(pump(out, interval, receiver));
+        let task = tokio::spawn(pump(out, interval, events));
         (Self { lines: lines.clone(), taken: Arc::default(), spool }, Pump { lines, tail, task })
     }
 
@@ -113,27 +99,27 @@ impl Log {
         // After its end nobody listens any more.
         if before + length <= LARGEST {
             let text = self.spool.put(format!("{text}{end}"));
-            let _ = self.lines.send(Event::Text(text));
+            self.lines.push(Event::Text(text));
         } else if before <= LARGEST {
             let cut = format!("The log is cut off here, after {} MiB\n", LARGEST >> 20);
-            let _ = self.lines.send(Event::Cut(cut));
+            self.lines.push(Event::Cut(cut));
         }
     }
 
     /// Tells `taken` that this many bytes of an output were taken, once the runner API has everything
     /// that came until now.
     pub(crate) fn mark(&self, bytes: u64, taken: &Arc<AtomicU64>) {
-        let _ = self.lines.send(Event::Mark(bytes, Arc::clone(taken)));
+        self.lines.push(Event::Mark(bytes, Arc::clone(taken)));
     }
 
     /// What comes after this waits for a masker. What waits when the log ends is left out of it.
     pub(crate) fn hold(&self) {
-        let _ = self.lines.send(Event::Hold);
+        self.lines.push(Event::Hold);
     }
 
     /// From here on this is what is taken out.
     pub(crate) fn mask_with(&self, masker: &Arc<Masker>) {
-        let _ = self.lines.send(Event::Masker(Arc::clone(masker)));
+        self.lines.push(Event::Masker(Arc::clone(masker)));
     }
 
     /// Appends a line of the runner itself.
@@ -186,7 +172,7 @@ pub(crate) async fn bring_rest(api: &Api, output: &Path, masker: &Masker) -> Res
 impl Pump {
     /// Sends what is left and gives the last lines, masked.
     pub(crate) async fn finish(self) -> Vec<String> {
-        let _ = self.lines.send(Event::End);
+        self.lines.push(Event::End);
         if timeout(LAST_FLUSH, self.task).await.is_err() {
             tracing::warn!("the end of the log was not accepted");
         }
@@ -198,10 +184,10 @@ fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
     tail.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn pump(mut out: Out, interval: Duration, mut lines: UnboundedReceiver<Event>) {
+async fn pump(mut out: Out, interval: Duration, mut events: Events) {
     let mut open = true;
     while open {
-        let mut event = out.next(&mut lines).await;
+        let mut event = out.next(&mut events).await;
         let due = Instant::now() + interval;
         loop {
             open &= !matches!(event, Event::End);
@@ -209,7 +195,7 @@ async fn pump(mut out: Out, interval: Duration, mut lines: UnboundedReceiver<Eve
             if !open || out.sender.pending.len() >= CHUNK {
                 break;
             }
-            match timeout_at(due, out.next(&mut lines)).await {
+            match timeout_at(due, out.next(&mut events)).await {
                 Ok(next) => event = next,
                 Err(_) => break,
             }
@@ -223,7 +209,7 @@ struct Out {
     masker: Arc<Masker>,
     masked: MaskStream,
     /// What waits for a masker.
-    held: Option<Vec<Event>>,
+    held: Option<Waiting>,
     /// What waits no more, and comes before anything else.
     ready: VecDeque<Event>,
     spool: Arc<Spool>,
@@ -232,10 +218,10 @@ struct Out {
 }
 
 impl Out {
-    async fn next(&mut self, lines: &mut UnboundedReceiver<Event>) -> Event {
+    async fn next(&mut self, events: &mut Events) -> Event {
         match self.ready.pop_front() {
             Some(event) => event,
-            None => lines.recv().await.unwrap_or(Event::End),
+            None => events.next().await,
         }
     }
 
@@ -247,7 +233,7 @@ impl Out {
                 let before = std::mem::replace(&mut self.masked, better.stream());
                 self.masked = MaskStream::resume(Masker::clone(&better), before.suspend());
                 self.masker = better;
-                self.ready.extend(held);
+                self.ready.extend(held.into_events());
             }
             (Event::End, held) => {
                 if held.take().is_some_and(|held| !held.is_empty()) {
@@ -255,7 +241,6 @@ impl Out {
                 }
                 self.cut();
             }
-            (Event::Text(text), Some(held)) => hold(held, text),
             (event, Some(held)) => held.push(event),
             (Event::Text(text), None) => self.pass(text),
             (Event::Cut(text), None) => {
@@ -301,17 +286,6 @@ impl Out {
     fn send(&mut self, text: String) {
         lock(&self.tail).push(&text);
         self.sender.pending.push_str(&text);
-    }
-}
-
-/// Puts a text behind what is held.
-fn hold(held: &mut Vec<Event>, text: Text) {
-    let is_joined = match held.last_mut() {
-        Some(Event::Text(last)) => last.join(&text),
-        _ => false,
-    };
-    if !is_joined {
-        held.push(Event::Text(text));
     }
 }
 
@@ -447,8 +421,8 @@ mod tests {
     async fn what_is_held_ends_where_the_log_is_cut() {
         let log = of(|log| {
             log.hold();
-            let _ = log.lines.send(Event::Text(log.spool.put("half of a secr".to_owned())));
-            let _ = log.lines.send(Event::Cut("It is cut\n".to_owned()));
+            log.lines.push(Event::Text(log.spool.put("half of a secr".to_owned())));
+            log.lines.push(Event::Cut("It is cut\n".to_owned()));
             log.mask_with(&Arc::new(Masker::new(["secret"])));
         });
         assert_eq!(log.await, ["half of a (secret)", "It is cut"].map(str::to_owned));

@@ -39,16 +39,22 @@ pub(crate) enum Text {
 }
 
 impl Text {
-    /// Takes in `next`, where that is in the file and directly behind it. True when it did.
-    pub(crate) fn join(&mut self, next: &Self) -> bool {
+    /// Takes in the next text, or gives it back: only what is directly behind it, and not too much.
+    pub(crate) fn join(&mut self, next: Self) -> Option<Self> {
         match (self, next) {
+            (Self::InMemory(text), Self::InMemory(next))
+                if (text.len() + next.len()) as u64 <= AT_ONCE =>
+            {
+                text.push_str(&next);
+                None
+            }
             (Self::InFile { at, length }, Self::InFile { at: next, length: more })
-                if *at + *length == *next =>
+                if *at + *length == next && *length + more <= AT_ONCE =>
             {
                 *length += more;
-                true
+                None
             }
-            _ => false,
+            (_, next) => Some(next),
         }
     }
 }
@@ -152,13 +158,18 @@ mod tests {
         let mut much = spool.put(format!("ab{}", "€".repeat(100_000)));
         assert!(matches!(much, Text::InFile { .. }));
         let more = spool.put("and more".to_owned());
-        assert!(much.join(&more), "it lies behind it");
-        assert!(!much.join(&more), "once");
+        let mut more = much.join(more).expect("it would be too much");
+        let behind = spool.put(", and on".to_owned());
+        assert!(more.join(behind).is_none(), "it lies behind it");
+        let _between = spool.put("between".to_owned());
+        let last = spool.put("last".to_owned());
+        assert!(more.join(last).is_some(), "it does not lie behind it");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         for text in little {
             assert_eq!(whole(&spool, text), mebibyte);
         }
-        assert_eq!(whole(&spool, much), format!("ab{}and more", "€".repeat(100_000)));
+        assert_eq!(whole(&spool, much), format!("ab{}", "€".repeat(100_000)));
+        assert_eq!(whole(&spool, more), "and more, and on");
         assert!(matches!(spool.put(mebibyte), Text::InMemory(_)), "there is room again");
     }
 

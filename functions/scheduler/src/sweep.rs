@@ -39,6 +39,8 @@ const AT_ONCE: i32 = 1000;
 /// together: the sweep has 30 s on AWS.
 const SHARDS_AT_ONCE: usize = 4;
 const TOGETHER: usize = 50;
+/// How many due times of one shard are taken away side by side.
+const TAKEN_AWAY_AT_ONCE: usize = 10;
 
 fn waits_for_runner(state: &RunState) -> bool {
     matches!(state, RunState::Preparing | RunState::Confirmed)
@@ -311,11 +313,10 @@ impl Sweep<'_> {
                 messages.push(StackMessage::Grant { stack, run, grant }.into());
             }
         }
+        let mut done = Vec::new();
         for (target, counters) in store.counters_of(&targets).await? {
             if counters.want <= counters.done {
-                // Left by a nudge that was done before it was noted as sent. Items that need
-                // nothing must not stand before those that do.
-                store.no_longer_due(target, counters).await?;
+                done.push((target.to_owned(), counters));
             } else if let Some(nudge) = FeedbackMessage::for_target(target) {
                 // The same number may have been sent within the queue's five minutes: `later` gives
                 // the nudge an id of its own, a new one each minute. Sweeps that come by more often
@@ -325,6 +326,14 @@ impl Sweep<'_> {
                 messages.push(LaterMessage::Resend { message, cause }.into());
             }
         }
+        // Left by nudges that were done before they were noted as sent. Items that need nothing must
+        // not stand before those that do. Each is written on condition that nobody has raised its want
+        // meanwhile, which no batch of DynamoDB can ask item by item: so they are many at a time.
+        futures::stream::iter(done)
+            .map(|(target, counters)| async move { store.no_longer_due(&target, counters).await })
+            .buffer_unordered(TAKEN_AWAY_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         match messages.is_empty() {
             true => Ok(()),
             false => Ok(self.deps.sender.send_all(messages).await?),

@@ -149,6 +149,7 @@ async fn allowed(app: &App, slug: &str) -> Answer<Stack> {
 /// Refuses what is not there, and what no runner should unpack: storage that signs addresses takes
 /// anything.
 async fn check_archive(app: &App, stack: &Stack, digest: Digest) -> Answer<()> {
+    room::keep(app, &stack.id, &digest.hex).await?;
     let key = keys::upload(&stack.id, &digest.hex);
     let Some(mut reading) = app.objects.read(&key).await? else {
         return Err(refuse("The archive was not uploaded, or it has expired. Upload it again."));

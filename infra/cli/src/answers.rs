@@ -165,6 +165,9 @@ pub(crate) struct Ending {
     pub(crate) summary: String,
     #[serde(default)]
     pub(crate) errors: Vec<String>,
+    /// Somebody stopped its apply. An older Gantry does not tell it.
+    #[serde(default)]
+    pub(crate) interrupted: bool,
 }
 
 /// What the tool warns of.

@@ -244,13 +244,9 @@ pub(crate) fn outcome(run: &Run, blocked: Option<&str>) -> String {
     }
 }
 
-/// A person stopped the apply, which then counts as failed. A time limit does that too.
+/// A person stopped the apply, which then counts as failed. Of a time limit the cause is to be fixed.
 fn was_stopped(run: &Run) -> bool {
-    let Some(by) = run.stop_asked.as_deref().filter(|by| !by.starts_with("the time limit")) else {
-        return false;
-    };
-    let summary = run.summary.summary.as_deref();
-    summary.is_some_and(|summary| summary == format!("Interrupted by {by}"))
+    run.ending.as_ref().is_some_and(|ending| ending.interrupted)
 }
 
 #[cfg(test)]
@@ -273,9 +269,12 @@ mod tests {
         run
     }
 
-    fn stopped(by: &str) -> Run {
-        let ended = run("tracked", "failed", 1, false, &format!("Interrupted by {by}"));
-        Run { stop_asked: Some(by.to_owned()), ..ended }
+    fn stopped(by: &str, interrupted: bool) -> Run {
+        let summary = format!("Interrupted by {by}");
+        let ended = run("tracked", "failed", 1, false, &summary);
+        let ending =
+            serde_json::from_value(json!({ "summary": summary, "interrupted": interrupted }));
+        Run { stop_asked: Some(by.to_owned()), ending: Some(ending.unwrap()), ..ended }
     }
 
     fn uploaded(mut run: Run) -> Run {
@@ -317,8 +316,8 @@ mod tests {
             run("proposed", "finished", 0, false, ""),
             module(run("tracked", "finished", 0, false, "")),
             run("tracked", "failed", 0, false, "Error: No such file."),
-            stopped("ada"),
-            stopped("the time limit of 2 h"),
+            stopped("ada", true),
+            stopped("the time limit of 2 h", false),
             uploaded(run("proposed", "failed", 0, false, "Error: No such file.")),
             run("tracked", "stopped", 0, false, "Stopped by ada"),
             run("tracked", "canceled", 0, false, ""),

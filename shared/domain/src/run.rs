@@ -139,6 +139,9 @@ pub struct Ending {
     /// commit and may be planned again.
     #[serde(default)]
     pub in_terraform: bool,
+    /// Somebody stopped its apply, so there may be nothing to fix.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
 }
 
 /// One execution of a stack for one commit, as the scheduler keeps it.
@@ -195,6 +198,9 @@ pub struct Run {
     pub runner: Option<String>,
     /// Set while somebody wants a running phase to end: who or what.
     pub stop_asked: Option<String>,
+    /// Its time limit is what wants that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_time: bool,
     /// What the plan found.
     pub delta: Option<Delta>,
     /// Its plan covers only a part of the stack.
@@ -295,6 +301,7 @@ impl Ending {
             errors: Vec::new(),
             log_tail: Vec::new(),
             in_terraform: false,
+            interrupted: false,
         }
     }
 

@@ -147,6 +147,16 @@ pub struct Pause {
     pub since: Timestamp,
 }
 
+/// What is done with an uploaded archive ([`crate::keys::upload_use`]). Who starts a preview with it
+/// and who removes it each write this on condition of what they have read, so that one of them wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadUse {
+    /// When it began.
+    pub at: Timestamp,
+    /// It is removed. Otherwise a preview is started with it.
+    pub is_removed: bool,
+}
+
 /// What is stored of an admin key: its SHA-256 in hexadecimal digits. The keys themselves are
 /// 256 random bits, so a plain digest keeps them.
 pub fn admin_key_digest(secret: &str) -> String {

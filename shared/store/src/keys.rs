@@ -5,7 +5,7 @@
 //!
 //! | first word | written by | holds |
 //! |---|---|---|
-//! | `config` | settings | integration, stacks, slugs, projects, admin keys, activity |
+//! | `config` | settings | integration, stacks, slugs, projects, admin keys, activity, what is done with uploads |
 //! | `run` | scheduler | runs, the list of all, and which runs a commit has |
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue |
 //! | `once` | scheduler | which run a (stack, key) became |
@@ -86,6 +86,16 @@ pub const ACTIVITY: &str = "config/activity";
 /// One thing that an admin did.
 pub fn activity(at: Timestamp, request: &EventId) -> Key {
     Key::new(ACTIVITY, format!("{}#{request}", millis(at)))
+}
+
+/// The partition of what is done with a stack's uploaded archives.
+pub fn upload_uses(stack: &StackId) -> String {
+    format!("config/upload/{stack}")
+}
+
+/// What is done with an uploaded archive, by its SHA-256 in hexadecimal digits.
+pub fn upload_use(stack: &StackId, digest: &str) -> Key {
+    Key::new(upload_uses(stack), digest)
 }
 
 /// That no runner is started, by an operator's wish.

@@ -519,6 +519,10 @@ pub struct ProjectPath {
 pub struct ProjectVisibility {
     /// The project.
     pub project: ProjectId,
+    /// The address of the server that said so, to which the project belongs. Older records do not
+    /// name it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub server: String,
     /// Everybody can.
     pub is_public: bool,
     /// When GitLab said so.
@@ -526,9 +530,10 @@ pub struct ProjectVisibility {
 }
 
 impl ProjectVisibility {
-    /// GitLab said so lately enough: within ten minutes.
-    pub fn is_believed(&self, now: Timestamp) -> bool {
-        now.duration_since(self.asked_at) < SignedDuration::from_mins(10)
+    /// This server said so lately enough: within ten minutes.
+    pub fn is_believed(&self, server: &str, now: Timestamp) -> bool {
+        let is_recent = now.duration_since(self.asked_at) < SignedDuration::from_mins(10);
+        is_recent && self.server == server
     }
 }
 

@@ -149,6 +149,7 @@ impl Stacks<'_> {
         run.comment(comment);
         // A stop, or a time limit, that the plan outran is not meant for its apply.
         run.stop_asked = None;
+        run.over_time = false;
         run.phase = Phase::Apply;
         run.handed_out_at = None;
         run.runner = None;
@@ -209,6 +210,7 @@ impl Stacks<'_> {
         let mut extra = self.end(&mut run, &format!("Stopped by {}", order.actor)).await?;
         if run.stop_asked.is_some() {
             run.stop_asked = Some(order.actor.to_owned());
+            run.over_time = false;
         }
         let message = match (run.state.is_final(), applying) {
             (true, _) => "Canceled before it started",

@@ -201,6 +201,7 @@ impl Stacks<'_> {
         let limit = if is_applying { timeouts.apply } else { timeouts.plan };
         if now >= phase_began(&run) + limit.duration() && run.stop_asked.is_none() {
             run.stop_asked = Some(format!("the time limit of {limit}"));
+            run.over_time = true;
         }
         // Written also when nothing changed: that sets the time of the next look.
         self.runs.commit(loaded, run, Vec::new()).await

@@ -1,9 +1,13 @@
 //! Room for what people upload: what no preview needs any more is removed when the next archive comes,
 //! and one that would be too much is refused.
+//!
+//! Whoever starts a preview and whoever removes its archive write both to one record, on condition of
+//! what they have read there: either the archive stays, or the start is refused.
 
 use super::{LARGEST, MEGABYTE};
 use crate::{
     app::App,
+    commands::refuse,
     refusal::{Answer, Refusal},
 };
 use futures::{StreamExt as _, stream};
@@ -13,9 +17,11 @@ use gantry_domain::{
     stack::Stack,
 };
 use gantry_objects::{Listed, keys as objects};
-use gantry_store::{Key, keys, scheduler::RunEntry};
+use gantry_store::{
+    Expect, Key, Outcome, Stored, Write, config::UploadUse, keys, scheduler::RunEntry,
+};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How much is kept at a time.
 struct Limit {
@@ -30,6 +36,12 @@ const OF_A_STACK: Limit = Limit { archives: 50, bytes: GIGABYTE };
 const OF_ALL: Limit = Limit { archives: 500, bytes: 5 * GIGABYTE };
 /// How long an archive is kept that no preview was started with.
 const UNSTARTED: SignedDuration = SignedDuration::from_mins(30);
+/// How long a removal may take.
+const REMOVAL: SignedDuration = SignedDuration::from_mins(1);
+/// How long it is known what was done with an archive: longer than it counts.
+const USE_KEPT: SignedDuration = SignedDuration::from_hours(2);
+/// How often somebody else may have begun the same at the same time.
+const MOST_TRIES: usize = 3;
 /// What the sort keys of a stack's runs begin with.
 const RUNS: &str = "run#";
 /// Runs that one read brings.
@@ -118,21 +130,82 @@ pub(super) async fn make(app: &App, stack: &Stack, digest: &str, size: u64) -> A
     }
 }
 
+/// Keeps an archive for the preview that is started with it now, until its run is there.
+pub(super) async fn keep(app: &App, stack: &StackId, digest: &str) -> Answer<()> {
+    let (key, now) = (keys::upload_use(stack, digest), app.clock.now());
+    for _ in 0..MOST_TRIES {
+        let known = app.store.get::<UploadUse>(&key).await?;
+        let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let is_removed = known.is_some_and(|known| {
+            known.value.is_removed && now.duration_since(known.value.at) < REMOVAL
+        });
+        if is_removed {
+            break;
+        }
+        let starts = UploadUse { at: now, is_removed: false };
+        let write = Write::put(key.clone(), expect, &starts)?.expires(now + USE_KEPT);
+        if app.store.write(vec![write]).await? == Outcome::Written {
+            return Ok(());
+        }
+    }
+    Err(refuse("The archive is being removed, because no preview needed it. Upload it again."))
+}
+
+/// An archive that nobody needs.
+struct Removal {
+    object: String,
+    /// What is done with it, and what is known of that.
+    key: Key,
+    known: Expect,
+}
+
+impl Removal {
+    /// Removes it, unless somebody starts a preview with it; says whether it did.
+    async fn carry_out(&self, app: &App) -> Answer<bool> {
+        let now = app.clock.now();
+        let removes = UploadUse { at: now, is_removed: true };
+        let begins = Write::put(self.key.clone(), self.known, &removes)?.expires(now + USE_KEPT);
+        let ends = Write::Delete {
+            key: self.key.clone(),
+            expect: begins.version().map_or(Expect::Absent, Expect::Version),
+        };
+        if app.store.write(vec![begins]).await? == Outcome::Stale {
+            return Ok(false);
+        }
+        app.objects.delete(&self.object).await?;
+        let _or_another_removes_it_too = app.store.write(vec![ends]).await?;
+        Ok(true)
+    }
+}
+
 /// Removes what no preview of a stack needs any more. What cannot be removed is kept for the next.
 async fn clear(app: &App, kept: &mut Vec<Archive>, stack: &StackId) -> Answer<()> {
     let of_stack: Vec<&Archive> = kept.iter().filter(|archive| archive.stack == *stack).collect();
     let Some(oldest) = of_stack.first() else { return Ok(()) };
+    // Before the runs: who starts one has written there.
+    let uses = app.store.query_all::<UploadUse>(&keys::upload_uses(stack), "").await?;
+    let uses: BTreeMap<String, Stored<UploadUse>> =
+        uses.into_iter().map(|found| (found.key.sk.clone(), found)).collect();
     let previews = Previews::since(app, stack, oldest.written_at).await?;
     let now = app.clock.now();
-    let unneeded = of_stack.into_iter().filter(|archive| !previews.need(archive, now));
-    let unneeded: Vec<String> =
-        unneeded.take(MOST_REMOVED).map(|archive| archive.key.clone()).collect();
+    let is_unneeded = |archive: &&Archive| {
+        let used = uses.get(&archive.digest).map(|found| &found.value);
+        !previews.need(archive, used, now)
+    };
+    let removal = |archive: &Archive| Removal {
+        object: archive.key.clone(),
+        key: keys::upload_use(stack, &archive.digest),
+        known: uses.get(&archive.digest).map_or(Expect::Absent, Stored::unchanged),
+    };
+    let unneeded: Vec<Removal> =
+        of_stack.into_iter().filter(is_unneeded).take(MOST_REMOVED).map(removal).collect();
     let removed: BTreeSet<String> = stream::iter(unneeded)
-        .map(|key| async move {
-            match app.objects.delete(&key).await {
-                Ok(()) => Some(key),
-                Err(error) => {
-                    tracing::warn!(%error, "an upload that is not needed was not removed");
+        .map(|removal| async move {
+            match removal.carry_out(app).await {
+                Ok(is_removed) => is_removed.then_some(removal.object),
+                Err(refusal) => {
+                    let why = refusal.words();
+                    tracing::warn!("an upload that is not needed was not removed: {why}");
                     None
                 }
             }
@@ -181,7 +254,7 @@ impl Previews {
     }
 
     /// One of them executes the archive or will, or may still be started with it.
-    fn need(&self, archive: &Archive, now: Timestamp) -> bool {
+    fn need(&self, archive: &Archive, used: Option<&UploadUse>, now: Timestamp) -> bool {
         // Storage that signs addresses takes what nothing is started with.
         if archive.size > LARGEST as u64 {
             return false;
@@ -189,8 +262,11 @@ impl Previews {
         let executes =
             |run: &&Run| run.upload.as_ref().is_some_and(|upload| upload.digest == archive.digest);
         let of_it: Vec<&Run> = self.runs.iter().filter(executes).collect();
-        let is_started = of_it.iter().any(|run| run.created_at >= archive.written_at);
-        let is_new = now.duration_since(archive.written_at) < UNSTARTED;
+        // Also the start of a preview is older than its run.
+        let started_at = used.filter(|used| !used.is_removed).map(|used| used.at);
+        let wanted_at = started_at.map_or(archive.written_at, |at| at.max(archive.written_at));
+        let is_started = of_it.iter().any(|run| run.created_at >= wanted_at);
+        let is_new = now.duration_since(wanted_at) < UNSTARTED;
         // What is older than what was looked through may have a preview that nobody saw.
         (is_new && !is_started)
             || archive.written_at < self.since

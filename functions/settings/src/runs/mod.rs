@@ -31,7 +31,7 @@ use gantry_domain::{
     plan::Change,
     run::{Interest, Position, Run, RunState, RunType},
     source::SourceWaits,
-    stack::Stack,
+    stack::{Stack, StackHead},
 };
 use gantry_queue::FeedbackMessage;
 use gantry_setup::web::{Problem, page_size};
@@ -175,7 +175,7 @@ pub(crate) async fn show(
     let integration = app.store.integration().await?.map(|found| found.value);
     let head = stacks::head(&app, &run.stack).await?.map(|head| head.value);
     let refused = refused_by_gitlab(&app, &run).await?;
-    let waits = waits_for(&app, &run).await?.map(|waits| waits.text());
+    let waits = waits_for(&app, &run, head.as_ref()).await?.map(|waits| waits.text());
     let (stack, integration) = (stack.as_ref(), integration.as_ref());
     Ok(Json(view::of(&app, run, change.as_ref(), stack, integration, head, refused, waits)))
 }
@@ -215,8 +215,13 @@ impl Waits {
     }
 }
 
-/// What the run waits for before it can have a runner, or why none could be started.
-pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<Waits>> {
+/// What the run waits for before it can have a runner, or why none could be started. `head` is its
+/// stack's.
+pub(crate) async fn waits_for(
+    app: &App,
+    run: &Run,
+    head: Option<&StackHead>,
+) -> Answer<Option<Waits>> {
     Ok(match run.position {
         Position::Source => {
             let key = gantry_objects::keys::source_waits(run.repository.key());
@@ -228,9 +233,9 @@ pub(crate) async fn waits_for(app: &App, run: &Run) -> Answer<Option<Waits>> {
         Position::StackQueue | Position::Waiting | Position::Tests
             if run.state == RunState::Queued =>
         {
-            let Some(head) = stacks::head(app, &run.stack).await? else { return Ok(None) };
-            let holder = head.value.tracked.filter(|_| run.position != Position::Tests);
-            let blocked = head.value.blocked.filter(|_| run.position != Position::Waiting);
+            let Some(head) = head else { return Ok(None) };
+            let holder = head.tracked.clone().filter(|_| run.position != Position::Tests);
+            let blocked = head.blocked.clone().filter(|_| run.position != Position::Waiting);
             let (other, is_blocked) = match (holder, blocked) {
                 (Some(holder), _) => (holder, false),
                 (None, Some(blocked)) => (blocked.run, true),
@@ -260,20 +265,26 @@ pub(crate) async fn is_of_public_project(app: &App, run: &RunId) -> Answer<bool>
     let Some(run) = app.store.get::<Run>(&keys::run(run)).await? else { return Ok(false) };
     let Some(project) = run.value.project() else { return Ok(true) };
     let now = app.clock.now();
+    // Project ids belong to their server: what another one said of the same id is about another.
+    let server = app.store.integration().await?.map(|linked| linked.value.api_host);
+    let server = server.unwrap_or_default();
     let known = app.visibility.lock().await.get(&project).cloned();
-    if let Some(known) = known.filter(|known| known.is_believed(now)) {
+    if let Some(known) = known.filter(|known| known.is_believed(&server, now)) {
         return Ok(known.is_public);
     }
     let seen = app.store.get::<ProjectVisibility>(&keys::project_visibility(project)).await?;
-    if let Some(seen) = seen.filter(|seen| seen.value.is_believed(now)) {
+    if let Some(seen) = seen.filter(|seen| seen.value.is_believed(&server, now)) {
         return Ok(seen.value.is_public);
     }
-    let asked =
-        async { Ok::<_, Refusal>(app.gitlab.linked().await?.client.project(project).await?) };
+    let asked = async {
+        let client = app.gitlab.linked().await?.client;
+        let found = client.project(project).await?;
+        Ok::<_, Refusal>((client.host().to_string(), found))
+    };
     match asked.await {
-        Ok(found) => {
+        Ok((server, found)) => {
             let is_public = found.is_public();
-            let seen = ProjectVisibility { project, is_public, asked_at: now };
+            let seen = ProjectVisibility { project, server, is_public, asked_at: now };
             app.visibility.lock().await.insert(project, seen);
             Ok(is_public)
         }

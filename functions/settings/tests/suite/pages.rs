@@ -882,6 +882,7 @@ async fn what_comes_from_outside_stays_text() {
         errors: vec![evil()],
         log_tail: vec![evil()],
         in_terraform: true,
+        interrupted: false,
     });
     w.save_run(&run).await;
     let head = StackHead { latest: Some(run.id.clone()), ..StackHead::default() };

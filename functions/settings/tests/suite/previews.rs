@@ -8,7 +8,7 @@ use flate2::{Compression, write::GzEncoder};
 use gantry_domain::run::{Run, RunState, RunType, Uploaded};
 use gantry_objects::keys as objects;
 use gantry_queue::{Command, Message, StackMessage};
-use gantry_store::{keys, scheduler::CommandOutcome};
+use gantry_store::{config::UploadUse, keys, scheduler::CommandOutcome};
 use jiff::SignedDuration;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -349,6 +349,43 @@ async fn an_archive_that_no_preview_needs_is_removed_when_the_next_comes() {
     let asked = json!({ "digest": digest(&good()), "size": 1 });
     w.post(PREVIEWS, asked).await.expect(200);
     assert_eq!(kept().await, ["open", "both"], "only what a preview executes or will");
+}
+
+/// The scheduler has not come to the command yet, so that no run needs the archive.
+#[tokio::test]
+async fn an_archive_stays_while_a_preview_is_started_with_it() {
+    let w = allowing().await;
+    let stack = w.stored_stack("network").await;
+    let key = objects::upload(&stack.id, digest(&good()));
+    put(&w, &digest(&good()), &good()).await.expect(204);
+    set_age(&w, &key, 29);
+    start(&w, &digest(&good())).await.expect(202);
+    w.hand.advance(Duration::from_secs(2 * 60));
+    let other = archive("folder/other.tf", tar::EntryType::Regular, "");
+    put(&w, &digest(&other), &other).await.expect(204);
+    assert!(w.objects.exists(&key).await.unwrap());
+    // Nothing came of it.
+    w.hand.advance(Duration::from_secs(30 * 60));
+    put(&w, &digest(&other), &other).await.expect(204);
+    assert!(!w.objects.exists(&key).await.unwrap());
+    let used = w.store.get::<UploadUse>(&keys::upload_use(&stack.id, &digest(&good()))).await;
+    assert_eq!(used.unwrap(), None, "the removal is over");
+}
+
+#[tokio::test]
+async fn nothing_is_started_with_an_archive_that_is_being_removed() {
+    let w = allowing().await;
+    let stack = w.stored_stack("network").await;
+    put(&w, &digest(&good()), &good()).await.expect(204);
+    w.sent();
+    let removes = UploadUse { at: w.clock.now(), is_removed: true };
+    w.put(keys::upload_use(&stack.id, &digest(&good())), &removes).await;
+    let got = start(&w, &digest(&good())).await.expect(409);
+    assert!(got.detail().contains("being removed") && got.detail().contains("Upload it again"));
+    assert!(w.sent().is_empty());
+    // Whoever removed it has not come to it.
+    w.hand.advance(Duration::from_secs(60));
+    start(&w, &digest(&good())).await.expect(202);
 }
 
 #[tokio::test]

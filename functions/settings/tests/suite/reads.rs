@@ -91,10 +91,9 @@ async fn a_run_shows_its_state_and_what_can_be_asked_of_it() {
     run.delta = None;
     run.state = RunState::Failed;
     run.ending = Some(Ending {
-        summary: "no".to_owned(),
         errors: vec!["Error: no".to_owned()],
-        log_tail: vec![],
         in_terraform: true,
+        ..Ending::new("no")
     });
     w.save_run(&run).await;
     let got = w.get(&path).await.expect(200).body;

@@ -116,11 +116,13 @@ async fn a_key_opens_no_run_of_a_project_that_has_become_public() {
     let link = read_link(&signer(), "", &run.id);
     let log = link.replace("?key", "/log.txt?key");
     w.ask("GET", &link, None, &[], "").await.expect(200);
-    let seen = async |is_public| {
+    let server = w.store.integration().await.unwrap().unwrap().value.api_host;
+    let seen_by = async |server: &str, is_public| {
         let (project, asked_at) = (stack.project().unwrap(), w.clock.now());
-        let seen = ProjectVisibility { project, is_public, asked_at };
+        let seen = ProjectVisibility { project, server: server.to_owned(), is_public, asked_at };
         w.put(keys::project_visibility(project), &seen).await;
     };
+    let seen = async |is_public| seen_by(&server, is_public).await;
     let opens = async |status| {
         w.ask("GET", &link, None, &[], "").await.expect(status);
         w.ask("GET", &log, None, &[], "").await.expect(status);
@@ -138,6 +140,10 @@ async fn a_key_opens_no_run_of_a_project_that_has_become_public() {
     opens(401).await;
     w.hand.advance(Duration::from_secs(10 * 60));
     w.gitlab.configure(w.project, |options| options.visibility = Visibility::Private);
+    opens(200).await;
+    // Another server had another project with the same id.
+    w.hand.advance(Duration::from_secs(10 * 60));
+    seen_by("https://before.example.com", true).await;
     opens(200).await;
     w.hand.advance(Duration::from_secs(10 * 60));
     w.gitlab.set_down(true);

@@ -48,6 +48,7 @@ impl NewRun<'_> {
             last_report: 0,
             runner: None,
             stop_asked: None,
+            over_time: false,
             delta: None,
             partial: false,
             failed_checks: 0,
@@ -96,6 +97,7 @@ impl NewRun<'_> {
             history: vec![Step { state: RunState::Queued, at: now, by: None, comment: None }],
             interests: Default::default(),
             stop_asked: None,
+            over_time: false,
             ending: None,
             doubt: None,
             outstanding: match position {

@@ -50,13 +50,13 @@ impl Run {
                 run.apply(event, now, None)?;
             }
             ReportKind::Failed { summary, errors, log_tail, in_terraform } => {
-                let end = Ending { summary, errors, log_tail, in_terraform };
+                let end = Ending { errors, log_tail, in_terraform, ..Ending::new(summary) };
                 fail(run, end, now)?;
             }
             ReportKind::ApplyFailed { summary, errors, log_tail, in_terraform } => {
                 run.ending = Some(match &run.stop_asked {
-                    Some(by) => Ending { errors, ..Ending::new(format!("Interrupted by {by}")) },
-                    None => Ending { summary, errors, log_tail, in_terraform },
+                    Some(by) => Ending { errors, ..interrupted(run, by) },
+                    None => Ending { errors, log_tail, in_terraform, ..Ending::new(summary) },
                 });
                 run.apply(RunEvent::TestFailed, now, None)?;
             }
@@ -70,7 +70,7 @@ impl Run {
             ReportKind::Interrupted { summary } => {
                 run.ending = Some(match run.stop_asked.clone() {
                     Some(by) => {
-                        let mut end = Ending::new(format!("Interrupted by {by}"));
+                        let mut end = interrupted(run, &by);
                         end.errors.extend(Some(summary).filter(|s| !s.is_empty()));
                         end
                     }
@@ -87,6 +87,11 @@ impl Run {
         }
         Ok(true)
     }
+}
+
+/// The end of an apply that was asked to stop.
+fn interrupted(run: &Run, by: &str) -> Ending {
+    Ending { interrupted: !run.over_time, ..Ending::new(format!("Interrupted by {by}")) }
 }
 
 /// A phase went wrong. A test that was to fail in its plan has passed by that; one whose resources
@@ -226,6 +231,19 @@ mod tests {
 
     fn said(in_terraform: bool) -> Ending {
         Ending { in_terraform, ..Ending::new("no") }
+    }
+
+    #[test]
+    fn an_apply_that_somebody_stopped_is_told_from_one_that_took_too_long() {
+        for over_time in [false, true] {
+            let mut run = Run { run_type: RunType::Tracked, ..test(RunState::Applying, false) };
+            (run.applied, run.stop_asked, run.over_time) = (false, Some("ada".into()), over_time);
+            let report = r#"{"sequence": 9, "what": {"kind": "interrupted", "summary": ""}}"#;
+            let report = serde_json::from_str(report).unwrap();
+            assert!(run.take_report(report, Timestamp::UNIX_EPOCH).unwrap());
+            let end = run.ending.unwrap();
+            assert_eq!((run.state, end.interrupted), (RunState::Failed, !over_time));
+        }
     }
 
     #[test]

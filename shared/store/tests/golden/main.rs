@@ -19,6 +19,7 @@ use gantry_golden::Golden;
 use gantry_store::{
     config::{
         Activity, AdminKey, Pause, ProjectEntry, ProjectStack, RegistryEntry, Role, SlugEntry,
+        UploadUse,
     },
     feedback::Refusal,
     health::Health,
@@ -61,6 +62,7 @@ fn of_settings(golden: &mut Golden) {
     golden.check::<AdminKey>("admin-key");
     golden.check::<Activity>("activity");
     golden.check::<Pause>("pause");
+    golden.check::<UploadUse>("upload-use");
 }
 
 fn of_the_scheduler(golden: &mut Golden) {
@@ -73,6 +75,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run-commented");
     golden.check::<Run>("run-titled");
     golden.check::<Run>("run-not-started");
+    golden.check::<Run>("run-interrupted");
     golden.check::<ListedRun>("listed-run");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");
@@ -104,6 +107,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<ComparedFolder>("compared-folder");
     golden.check::<ProjectPath>("project-path");
     golden.check::<ProjectVisibility>("project-visibility");
+    golden.check::<ProjectVisibility>("project-visibility-of-a-server");
     golden.check::<BudgetUsed>("budget-used");
     golden.check::<Receipt>("receipt");
     golden.check::<Refusal>("refusal");

@@ -287,11 +287,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
     let is_detached = stack
         .as_ref()
         .is_none_or(|s| s.deleted_at.is_some() || detached(s, integration.as_ref()).is_some());
-    let head = match shell.may_deploy() || run.may_block() {
-        true => stacks::head(app, &run.stack).await?.map(|head| head.value),
-        false => None,
-    };
-    let head = head.unwrap_or_default();
+    let head = stacks::head(app, &run.stack).await?.map(|head| head.value).unwrap_or_default();
     let actions = match &stack {
         Some(stack) if shell.may_deploy() => {
             actions(app, &run, stack, &head, is_detached, now).await?
@@ -325,13 +321,13 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         git_ref: short(&run.git_ref, 120),
         reason: short(&run.reason, 400),
         event: run.event.as_ref().map(ToString::to_string).filter(|_| shell.who.is_some()),
-        waits_for: runs::waits_for(app, &run).await?,
+        waits_for: runs::waits_for(app, &run, Some(&head)).await?,
         waits_for_source: run.position == Position::Source,
         stop_asked: run.stop_asked.clone().filter(|_| !run.state.is_final()),
         blocked: stack::blocked_by(app, &run, &head, now).await?,
         steps: steps(&run, now),
         ending: ending(&run, project.as_deref()),
-        outdated: outdated(app, &run).await?,
+        outdated: outdated(&run, &head),
         is_applied_in_part: is_applied_in_part(&run),
         warned: warned_of(&run),
         warnings: run.warnings.iter().map(|w| text::clean_line(&w.text(), 700)).collect(),
@@ -388,18 +384,16 @@ async fn merge_requests(
 }
 
 /// A later apply made the preview's plan old, and somebody is still interested in it.
-async fn outdated(app: &App, run: &Run) -> Answer<Option<&'static str>> {
+fn outdated(run: &Run, head: &StackHead) -> Option<&'static str> {
     let planned = run.history.iter().rev().find(|step| step.state == RunState::Planning);
     let is_of_use = run.run_type == RunType::Proposed
         && run.state == RunState::Finished
         && !run.interests.is_empty();
-    let Some(planned) = planned.filter(|_| is_of_use) else { return Ok(None) };
-    let head = stacks::head(app, &run.stack).await?;
-    let since = head.and_then(|head| head.value.applied_since(planned.at));
-    Ok(since.map(|since| match since {
+    let since = head.applied_since(planned.filter(|_| is_of_use)?.at)?;
+    Some(match since {
         AppliedSince::Done => "was applied",
         AppliedSince::InPart => "may have been applied in part",
-    }))
+    })
 }
 
 /// It failed while its plan was applied. Where the result is not known, other words say so.

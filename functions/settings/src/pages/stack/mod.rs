@@ -32,7 +32,7 @@ use axum::{
     response::Response,
 };
 use gantry_domain::{
-    Repository, RunId,
+    Repository, RunId, StackId,
     integration::Integration,
     run::{Run, RunType},
     stack::{
@@ -149,9 +149,11 @@ pub(crate) async fn show(
         None => None,
     };
     let missing = stacks::tracked_branch(&app, &stack).await?.is_some_and(|known| known.missing);
-    let StateRows { current: state, versions, lock, remains } = state(&app, &stack, now).await?;
+    let versions = newest_versions(&app, &stack.id).await?;
     let blocked = blocked(&head, now)
         .map(|blocked| Blocked { rescued: rescued(&versions, &blocked.run), ..blocked });
+    let StateRows { current: state, versions, lock, remains } =
+        state(&app, &stack, versions, now).await?;
     let project_url = project_url(&stack, integration.as_ref());
     let can_catch_up = queue.len() > 1
         || (!queue.is_empty() && holds.as_ref().is_some_and(|run| run.chip.class == "wait"));
@@ -228,18 +230,21 @@ pub(super) async fn blocked_by(
     if run.run_type == RunType::Test {
         return Ok(Some(blocked));
     }
-    let (partition, prefix) = (keys::state_partition(&run.stack), keys::STATE_VERSIONS);
-    let versions =
-        app.store.query::<StateVersion>(&partition, prefix, None, true, VERSIONS).await?;
-    let mut versions = versions.items.iter().map(|version| &version.value);
-    let rescued = versions.find(|version| version.rescued && version.by == blocked.run);
-    Ok(Some(Blocked { rescued: rescued.map(|version| version.number), ..blocked }))
+    let versions = newest_versions(app, &run.stack).await?;
+    Ok(Some(Blocked { rescued: rescued(&versions, &blocked.run), ..blocked }))
+}
+
+/// The newest versions of a stack's state, the newest first.
+async fn newest_versions(app: &App, stack: &StackId) -> Answer<Vec<StateVersion>> {
+    let (partition, prefix) = (keys::state_partition(stack), keys::STATE_VERSIONS);
+    let found = app.store.query::<StateVersion>(&partition, prefix, None, true, VERSIONS).await?;
+    Ok(found.items.into_iter().map(|version| version.value).collect())
 }
 
 /// The newest version that was rescued of a run.
-fn rescued(versions: &[StateRow], run: &str) -> Option<u64> {
-    let is_of_it = |row: &&StateRow| row.rescued && row.run.as_deref() == Some(run);
-    versions.iter().find(is_of_it).map(|row| row.number)
+fn rescued(versions: &[StateVersion], run: &str) -> Option<u64> {
+    let is_of_it = |version: &&StateVersion| version.rescued && version.by == run;
+    versions.iter().find(is_of_it).map(|version| version.number)
 }
 
 pub(super) fn project_url(stack: &Stack, integration: Option<&Integration>) -> Option<String> {
@@ -318,16 +323,18 @@ struct StateRows {
     remains: Option<String>,
 }
 
-async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
+async fn state(
+    app: &App,
+    stack: &Stack,
+    versions: Vec<StateVersion>,
+    now: Timestamp,
+) -> Answer<StateRows> {
     let current = app.store.get::<StateVersion>(&keys::state(&stack.id)).await?;
-    let partition = keys::state_partition(&stack.id);
-    let prefix = keys::STATE_VERSIONS;
-    let versions =
-        app.store.query::<StateVersion>(&partition, prefix, None, true, VERSIONS).await?;
+    let current = current.map(|current| current.value);
     let lock = app.store.get::<StateLock>(&keys::lock(&stack.id)).await?;
-    let number = current.as_ref().map(|current| current.value.number);
+    let number = current.as_ref().map(|current| current.number);
     let wrote = |version: &StateVersion| version.by.parse::<RunId>().ok();
-    let shown = versions.items.iter().chain(&current).filter_map(|version| wrote(&version.value));
+    let shown = versions.iter().chain(&current).filter_map(wrote);
     let runs: BTreeSet<_> = shown.map(|run| keys::run(&run)).collect();
     let runs = app.store.get_many::<Run>(&runs.into_iter().collect::<Vec<_>>()).await?;
     let run_of = |by: &str| runs.iter().map(|run| &run.value).find(|run| run.id.as_str() == by);
@@ -347,9 +354,9 @@ async fn state(app: &App, stack: &Stack, now: Timestamp) -> Answer<StateRows> {
     let lock = lock.map(|lock| {
         (lock.value.run.to_string(), lock.value.info.operation, Moment::at(lock.value.at, now))
     });
-    let versions = versions.items.into_iter().map(|version| row(version.value)).collect();
-    let remains = current.as_ref().and_then(|current| stacks::holds(&current.value));
-    Ok(StateRows { current: current.map(|current| row(current.value)), versions, lock, remains })
+    let versions = versions.into_iter().map(row).collect();
+    let remains = current.as_ref().and_then(stacks::holds);
+    Ok(StateRows { current: current.map(row), versions, lock, remains })
 }
 
 fn facts(stack: &Stack) -> Vec<(&'static str, String)> {

@@ -1,7 +1,6 @@
 //! Runs on their way to a runner, and back: what they say, and whom they ask.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
+use crate::queue::Queue;
 use gantry_connection::Connection;
 use gantry_domain::{
     StackId,
@@ -11,9 +10,8 @@ use gantry_domain::{
 };
 use gantry_local_table::LocalTable;
 use gantry_queue::{
-    Backlog, ClaimToken, Context, DeadLetter, DeadLetters, Envelope, Handler, Message,
-    NotStarted as Why, Outgoing, QueueName, Received, SendError, Sender, SlotsMessage,
-    StackMessage, StartMessage, Transport,
+    ClaimToken, Context, Handler, Message, NotStarted as Why, QueueName, Sender, SlotsMessage,
+    StackMessage, StartMessage,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler, Starter};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
@@ -33,51 +31,6 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Keeps what is sent; nobody receives it.
-#[derive(Default)]
-struct Sent(Mutex<Vec<Message>>);
-
-#[async_trait::async_trait]
-impl Transport for Sent {
-    async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<(), SendError>> {
-        let read = messages.iter().map(|m| Envelope::from_body(&m.body).unwrap().message);
-        self.0.lock().unwrap().extend(read);
-        messages.iter().map(|_| Ok(())).collect()
-    }
-
-    async fn change_visibility(&self, _: QueueName, _: &str, _: Duration) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    async fn move_to_dead_letters(
-        &self,
-        _: QueueName,
-        _: &Received,
-        _: &str,
-    ) -> anyhow::Result<()> {
-        anyhow::bail!("nothing is given up here")
-    }
-}
-
-#[async_trait::async_trait]
-impl DeadLetters for Sent {
-    async fn backlog(&self, _: QueueName) -> anyhow::Result<Backlog> {
-        anyhow::bail!("nobody looks here")
-    }
-
-    async fn count_dead_letters(&self, _: QueueName) -> anyhow::Result<u64> {
-        anyhow::bail!("nobody sweeps here")
-    }
-
-    async fn dead_letters(&self, _: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
-        anyhow::bail!("nobody looks here")
-    }
-
-    async fn redrive(&self, _: QueueName) -> anyhow::Result<usize> {
-        anyhow::bail!("nothing is sent again")
-    }
-}
-
 /// Nobody answers for CodeBuild, in these words.
 #[derive(Default)]
 struct Away(Mutex<String>);
@@ -96,7 +49,7 @@ impl Builds for Away {
 struct World {
     table: LocalTable,
     store: Store,
-    sent: Arc<Sent>,
+    queue: Arc<Queue>,
     away: Arc<Away>,
     scheduler: Scheduler,
     starter: Starter,
@@ -124,12 +77,12 @@ impl World {
         };
         let folder = tempfile::tempdir().unwrap();
         let secrets = Arc::new(FileSecrets::new(folder.path().join("secrets.json")));
-        let (sent, away) = (Arc::new(Sent::default()), Arc::new(Away::default()));
-        let sender = Sender::new(Arc::clone(&sent) as _, now.clone());
+        let (queue, away) = (Arc::new(Queue::default()), Arc::new(Away::default()));
+        let sender = Sender::new(Arc::clone(&queue) as _, now.clone());
         let scheduler = Scheduler::new(Deps {
             store: store.clone(),
             sender: sender.clone(),
-            dead_letters: Arc::clone(&sent) as _,
+            dead_letters: Arc::clone(&queue) as _,
             gitlab: Arc::new(Connection::new(store.clone(), secrets, now)),
             signer: Signer::new(&random_secret()),
             clock: clock.clone(),
@@ -158,7 +111,7 @@ impl World {
             writes.push(Write::put(keys::slot(&run.id), Expect::Absent, &slot).unwrap());
         }
         assert_eq!(store.write(writes).await.unwrap(), Outcome::Written);
-        Self { table, store, sent, away, scheduler, starter, run, _folder: folder }
+        Self { table, store, queue, away, scheduler, starter, run, _folder: folder }
     }
 
     /// It is tried to start the runner, and the scheduler hears of it, twice. The run then.
@@ -175,12 +128,12 @@ impl World {
         };
         let failed = self.starter.handle(context(QueueName::Starts), start.into()).await;
         assert!(failed.unwrap_err().retry_after.is_some(), "it is tried again");
-        let sent = std::mem::take(&mut *self.sent.0.lock().unwrap());
+        let sent = self.queue.take_sent();
         assert_eq!(sent.len(), 1, "{sent:?}");
         for message in [&sent[0], &sent[0]] {
             self.scheduler.handle(context(QueueName::Events), message.clone()).await.unwrap();
         }
-        assert!(self.sent.0.lock().unwrap().is_empty(), "nobody else needs to know");
+        assert!(self.queue.take_sent().is_empty(), "nobody else needs to know");
         self.now().await
     }
 
@@ -202,7 +155,7 @@ impl World {
         let found = self.now().await;
         assert_eq!(found.value.state, RunState::Failed);
         assert!(found.value.outstanding.is_empty(), "{:?}", found.value.outstanding);
-        let mut sent = std::mem::take(&mut *self.sent.0.lock().unwrap());
+        let mut sent = self.queue.take_sent();
         sent.retain(|message| matches!(message, Message::Slots(_) | Message::Stack(_)));
         sent
     }
@@ -220,7 +173,7 @@ fn context(queue: QueueName) -> Context {
 }
 
 fn handed_out(at: Timestamp) -> Run {
-    let golden = include_str!("../../../shared/store/golden/v1/run.json");
+    let golden = include_str!("../../../../shared/store/golden/v1/run.json");
     let run: Run = serde_json::from_str(golden).unwrap();
     Run {
         run_type: RunType::Proposed,
@@ -308,7 +261,7 @@ async fn a_run_whose_source_is_there_asks_for_a_slot_and_is_written_once() {
     // Again where whoever was first may have ended before it asked.
     for _ in 0..2 {
         w.scheduler.handle(context(QueueName::Events), fetched.clone().into()).await.unwrap();
-        let sent = std::mem::take(&mut *w.sent.0.lock().unwrap());
+        let sent = w.queue.take_sent();
         assert!(matches!(sent[..], [Message::Slots(SlotsMessage::Dispatch { .. })]), "{sent:?}");
     }
     let run = w.now().await;
@@ -370,9 +323,9 @@ async fn runs_that_are_made_at_the_same_moment_ask_the_table_little() {
         versions.push(run.version);
     }
 
-    w.sent.0.lock().unwrap().clear();
+    let _made = w.queue.take_sent();
     triggers().await.unwrap();
-    let nudges = std::mem::take(&mut *w.sent.0.lock().unwrap());
+    let nudges = w.queue.take_sent();
     let ask = |sent: &&Message| matches!(sent, Message::Slots(SlotsMessage::Dispatch { .. }));
     assert_eq!(nudges.iter().filter(ask).count(), stacks.len(), "{nudges:?}");
     for (id, version) in stacks.iter().zip(versions) {

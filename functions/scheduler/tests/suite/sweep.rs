@@ -1,7 +1,6 @@
 //! A sweep that has more to bring forward than it can at once, and never all the time that it needs.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
+use crate::queue::Queue;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use gantry_connection::Connection;
 use gantry_domain::{
@@ -10,8 +9,7 @@ use gantry_domain::{
 };
 use gantry_local_table::LocalTable;
 use gantry_queue::{
-    Backlog, Context, DeadLetter, DeadLetters, Envelope, Handler as _, LaterMessage, Message,
-    Outgoing, ProjectMessage, QueueName, Received, SendError, Sender, SlotsMessage, Transport,
+    Context, Handler as _, LaterMessage, Message, ProjectMessage, QueueName, Sender, SlotsMessage,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
@@ -27,83 +25,14 @@ use gantry_store::{
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
 /// More than a sweep brings forward that ends early.
 const DUE: usize = 2400;
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Takes messages until the time is over, and hangs then.
-#[derive(Default)]
-struct Queue {
-    sent: Mutex<Vec<Message>>,
-    takes: Mutex<usize>,
-    is_over: Notify,
-    /// How many dead letters each of two queues has; none when it does not answer.
-    dead: Mutex<Option<[u64; 2]>>,
-}
-
-#[async_trait::async_trait]
-impl Transport for Queue {
-    async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<(), SendError>> {
-        let takes = {
-            let mut takes = self.takes.lock().unwrap();
-            let left = *takes;
-            *takes = left.saturating_sub(messages.len());
-            left >= messages.len()
-        };
-        if !takes {
-            self.is_over.notify_one();
-            std::future::pending::<()>().await;
-        }
-        let read = messages.iter().map(|m| Envelope::from_body(&m.body).unwrap().message);
-        self.sent.lock().unwrap().extend(read);
-        messages.iter().map(|_| Ok(())).collect()
-    }
-
-    async fn change_visibility(&self, _: QueueName, _: &str, _: Duration) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    async fn move_to_dead_letters(
-        &self,
-        _: QueueName,
-        _: &Received,
-        _: &str,
-    ) -> anyhow::Result<()> {
-        anyhow::bail!("nothing is given up here")
-    }
-}
-
-#[async_trait::async_trait]
-impl DeadLetters for Queue {
-    async fn backlog(&self, _: QueueName) -> anyhow::Result<Backlog> {
-        anyhow::bail!("nobody looks here")
-    }
-
-    async fn count_dead_letters(&self, queue: QueueName) -> anyhow::Result<u64> {
-        let Some([events, starts]) = *self.dead.lock().unwrap() else {
-            anyhow::bail!("the queues do not answer")
-        };
-        Ok(match queue {
-            QueueName::Events => events,
-            QueueName::Starts => starts,
-            _ => 0,
-        })
-    }
-
-    async fn dead_letters(&self, _: QueueName) -> anyhow::Result<Vec<DeadLetter>> {
-        anyhow::bail!("counting is enough")
-    }
-
-    async fn redrive(&self, _: QueueName) -> anyhow::Result<usize> {
-        anyhow::bail!("nothing is sent again")
-    }
-}
 
 struct World {
     table: LocalTable,
@@ -163,7 +92,7 @@ impl World {
             () = self.queue.is_over.notified() => {}
             done = self.scheduler.handle(context, sweep.into()) => done.unwrap(),
         }
-        std::mem::take(&mut *self.queue.sent.lock().unwrap())
+        self.queue.take_sent()
     }
 
     async fn write(&self, write: Write) {
@@ -257,6 +186,30 @@ async fn one_sweep_with_time_enough_brings_10000_items_forward_in_few_requests()
     // Items are read together, and nothing else of the sweep goes by how many they are.
     let requests = w.table.requests() - before;
     assert!(requests < 400, "{requests} requests of the table");
+}
+
+#[tokio::test]
+async fn what_needs_nothing_is_not_looked_at_again_and_what_was_raised_meanwhile_is() {
+    const ITEMS: usize = 120;
+    let w = World::new().await;
+    w.are_due(ITEMS).await;
+    let (now, due) = (w.clock.now(), w.due().await);
+    for (number, target) in due.keys().enumerate() {
+        w.publish(target).await;
+        // Noted as sent after it was done: due, and nothing is to be done.
+        let want = w.store.counters(target).await.unwrap().want;
+        w.store.nudge_sent(target, want, now - SignedDuration::from_mins(5)).await.unwrap();
+        if number % 3 == 0 {
+            let before = w.store.counters(target).await.unwrap();
+            w.store.raise_want(target, now - SignedDuration::from_mins(5)).await.unwrap();
+            // As a sweep that has read it before.
+            w.store.no_longer_due(target, before).await.unwrap();
+        }
+    }
+    assert_eq!(w.due().await.len(), ITEMS);
+    let brought = brought(w.sweep(usize::MAX).await);
+    assert_eq!(brought.len(), ITEMS / 3);
+    assert_eq!(w.due().await.len(), ITEMS / 3, "the others are not due any more");
 }
 
 /// A project with its comparison, which is due or comes much later.
