@@ -6,7 +6,7 @@
 
 use crate::{Client, Trouble, Work};
 use gantry_domain::{
-    CommitSha, ProjectId,
+    CommitSha, PipelineId, ProjectId,
     feedback::{Pipeline, Shows},
 };
 use gantry_gitlab::Error;
@@ -20,11 +20,14 @@ pub(crate) struct Found {
     pub(crate) may_come: bool,
 }
 
+/// The newest pipeline of each branch, by its fork, where it is one's, and its name.
+pub(crate) type OfBranches = BTreeMap<(Option<ProjectId>, String), Option<PipelineId>>;
+
 impl Work {
     /// Looks up the pipelines for everything that the commit is the head of. `may_make` allows to
     /// have GitLab make an external one where there is none. Without `own_ci`, only a
     /// fork's CI may make one for the merge request itself, and what was read of it some seconds ago
-    /// still holds.
+    /// still holds. The branches of `newest` are not looked up.
     pub(crate) async fn pipelines(
         &self,
         client: &Client,
@@ -32,6 +35,7 @@ impl Work {
         commit: &CommitSha,
         subjects: &[Subject],
         (own_ci, may_make): (bool, bool),
+        mut newest: OfBranches,
     ) -> Result<Found, Trouble> {
         let mut found = Found { pipelines: Vec::new(), may_come: false };
         let has_tracked = subjects.iter().any(|s| s.to_tracked && s.merge_request.is_none());
@@ -65,8 +69,6 @@ impl Work {
                 shows: previews,
             });
         }
-        // The newest of each branch.
-        let mut newest = BTreeMap::new();
         for subject in subjects.iter().filter(|s| is_shown(s)) {
             let is_tracked = subject.to_tracked && subject.merge_request.is_none();
             let place = (subject.fork_of, subject.branch.clone());

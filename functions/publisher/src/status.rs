@@ -1,6 +1,9 @@
 //! Statuses of one (project, commit), the gate among them.
 
-use crate::{Client, Done, Memory, Trouble, Work, client, pipelines::Found};
+use crate::{
+    Client, Done, Memory, Trouble, Work, client,
+    pipelines::{Found, OfBranches},
+};
 use gantry_connection::Connected;
 use gantry_domain::{
     CommitSha, ProjectId, StackId,
@@ -85,14 +88,31 @@ struct Looked {
 impl StatusMemory {
     /// The commit's pipelines, all of them there, where they were found lately.
     fn found_lately(&self, subjects: &str, now: Timestamp) -> Option<Vec<Pipeline>> {
-        let found = self.found.as_ref()?;
-        // A clock may be set back.
-        let is_recent = (SignedDuration::ZERO..RECENT).contains(&now.duration_since(found.at))
-            && found.subjects == subjects;
+        let found = self.looked_lately(now).filter(|found| found.subjects == subjects)?;
         let pipelines: Vec<_> =
             found.pipelines.iter().map(|pipeline| self.posted.resolve(pipeline)).collect();
         let are_there = !pipelines.is_empty() && pipelines.iter().all(|found| found.id.is_some());
-        (is_recent && are_there).then_some(pipelines)
+        are_there.then_some(pipelines)
+    }
+
+    /// The pipelines of the project's own branches that were found lately, or made by a status since,
+    /// whatever else the commit is the head of by now.
+    fn of_branches_lately(&self, commit: &CommitSha, now: Timestamp) -> OfBranches {
+        let found = self.looked_lately(now).map(|found| &*found.pipelines).unwrap_or_default();
+        found
+            .iter()
+            .filter(|pipeline| pipeline.fork.is_none() && pipeline.sha == *commit)
+            .filter_map(|pipeline| {
+                let id = self.posted.resolve(pipeline).id?;
+                Some(((None, pipeline.git_ref.clone()?), Some(id)))
+            })
+            .collect()
+    }
+
+    fn looked_lately(&self, now: Timestamp) -> Option<&Looked> {
+        // A clock may be set back.
+        let is_recent = |at| (SignedDuration::ZERO..RECENT).contains(&now.duration_since(at));
+        self.found.as_ref().filter(|found| is_recent(found.at))
     }
 
     fn keep_found(&mut self, subjects: String, pipelines: Vec<Pipeline>, now: Timestamp) {
@@ -141,7 +161,15 @@ impl Work {
         let heads = heads(&subjects)?;
         let found = match memory.value.found_lately(&heads, now) {
             Some(pipelines) => Found { pipelines, may_come: false },
-            None => self.pipelines(gitlab, project, commit, &subjects, (own_ci, may_make)).await?,
+            None => {
+                // A merge request that comes after its push makes no pipeline where there is no CI.
+                let known = match own_ci {
+                    true => OfBranches::new(),
+                    false => memory.value.of_branches_lately(commit, now),
+                };
+                let how = (own_ci, may_make);
+                self.pipelines(gitlab, project, commit, &subjects, how, known).await?
+            }
         };
 
         let settings = self.deps.store.get::<ProjectEntry>(&keys::project(project)).await?;
@@ -458,4 +486,39 @@ fn with_refs_of_runs(mut subjects: Vec<Subject>, runs: &[Run]) -> Vec<Subject> {
         }
     }
     subjects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_domain::{PipelineId, UserId, feedback::Shows};
+
+    #[test]
+    fn a_branch_is_not_looked_up_again_because_its_merge_request_comes() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let commit: CommitSha = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+        let pipeline = Pipeline {
+            fork: None,
+            id: None,
+            sha: commit.clone(),
+            git_ref: Some("change".to_owned()),
+            shows: Shows::Everything,
+        };
+        let mut memory = StatusMemory::default();
+        memory.keep_found("the branch".to_owned(), vec![pipeline.clone()], at(10));
+        assert!(memory.of_branches_lately(&commit, at(11)).is_empty(), "it has none yet");
+        let post = StatusPost {
+            pipeline,
+            name: "gantry".to_owned(),
+            state: CommitState::Pending,
+            description: "Waiting for 1 stack".to_owned(),
+            target_url: None,
+            run: None,
+        };
+        memory.posted.record(&post, Some(PipelineId(7)), UserId(1));
+        let known = OfBranches::from([((None, "change".to_owned()), Some(PipelineId(7)))]);
+        assert_eq!(memory.of_branches_lately(&commit, at(13)), known);
+        assert_eq!(memory.found_lately("and its merge request", at(13)), None);
+        assert!(memory.of_branches_lately(&commit, at(14)).is_empty(), "CI may be there by now");
+    }
 }

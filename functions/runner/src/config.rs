@@ -191,6 +191,8 @@ pub struct Config {
     pub program: PathBuf,
     /// This process executes nothing but runs, one after the other.
     pub own_process: bool,
+    /// This process has mounts of its own (`gantry_engine::overlay`).
+    pub own_mounts: bool,
     /// How large archives may be.
     pub limits: Limits,
     /// How long things take.
@@ -273,6 +275,7 @@ impl Config {
             confinement,
             program: PathBuf::from("/proc/self/exe"),
             own_process: true,
+            own_mounts: false,
             limits: Limits::default(),
             timings: Timings::default(),
         })

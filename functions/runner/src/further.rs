@@ -1,6 +1,6 @@
 //! A machine that was started for one run takes further ones, one after the other, while it has
 //! time left and somebody waits. Between two runs nothing of the first is left on it but what
-//! [providers](crate::providers) and [sources](crate::sources) keep.
+//! [providers](crate::providers), [sources](crate::sources) and [layers](crate::layers) keep.
 
 use crate::{Arguments, Config, Outcome, api::ApiError, one};
 use anyhow::Context as _;

@@ -6,6 +6,7 @@ use crate::{
     cli_config,
     config::Config,
     failure::Failure,
+    layers::Layer,
     log::Log,
     record::{Held, Record, Stage},
     sources::{Sources, Unpacked},
@@ -32,7 +33,7 @@ use std::{
     fs::{OpenOptions, Permissions},
     future::Future,
     io::BufReader,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown, lchown},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -66,6 +67,8 @@ pub(crate) struct Job {
     pub(crate) processes: Processes,
     /// The commit's files, where a later run on this machine may have them.
     pub(crate) source: Option<(Sources, Unpacked)>,
+    /// The same where many runs see them in place.
+    pub(crate) layer: Option<Layer>,
     state_password: String,
     sequence: u32,
 }
@@ -196,6 +199,7 @@ impl Job {
             held: None,
             processes,
             source: None,
+            layer: None,
             state_password,
             sequence: 0,
         }
@@ -332,7 +336,12 @@ impl Job {
         cli_config::write(self)?;
         if let Some(user) = self.config.user {
             let Folders { job, home, temporary, providers, .. } = &self.folders;
-            for folder in [job, home, temporary, providers] {
+            match self.layer {
+                // All that is in there are files that are the user's already.
+                Some(_) => lchown(job, Some(user.uid), Some(user.gid))?,
+                None => files::give_to(job, user)?,
+            }
+            for folder in [home, temporary, providers] {
                 files::give_to(folder, user)?;
             }
         }

@@ -11,6 +11,7 @@ mod config;
 mod failure;
 pub mod further;
 mod job;
+mod layers;
 mod log;
 mod phases;
 pub mod poll;
@@ -146,7 +147,9 @@ async fn finish(
 }
 
 /// Removes the run's files, but no state that is only here, and no end that nobody was told.
-fn clean_up(job: Job, is_told: bool) -> anyhow::Result<()> {
+fn clean_up(mut job: Job, is_told: bool) -> anyhow::Result<()> {
+    // What is removed is the run's own, not what it was shown.
+    drop(job.layer.take());
     let folders = &job.folders;
     let left: Vec<PathBuf> = std::fs::read_dir(&folders.states)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())

@@ -1,7 +1,7 @@
 //! The runner program: one phase of one run, and further ones where it may.
 
 use clap::Parser;
-use gantry_engine::{confine, processes};
+use gantry_engine::{confine, overlay, processes};
 use gantry_runner::{Arguments, Config, Outcome, further::Machine, poll::Worker, rescue::Rescuer};
 use gantry_setup::{Clock, identity::Prover, telemetry};
 use std::collections::BTreeMap;
@@ -16,15 +16,17 @@ fn main() -> ExitCode {
     confine::launch_if_asked().or_else(processes::keep_if_asked).unwrap_or_else(|| {
         let arguments = Arguments::parse();
         // There, programs that change their user do not: an admin may want those.
-        if !arguments.is_worker() && !arguments.unconfined_runs() {
+        let is_confined = !arguments.is_worker() && !arguments.unconfined_runs();
+        if is_confined {
             processes::gain_namespaces();
         }
-        run(arguments)
+        let own_mounts = is_confined && overlay::gain_mounts();
+        run(arguments, own_mounts)
     })
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn run(arguments: Arguments) -> ExitCode {
+async fn run(arguments: Arguments, own_mounts: bool) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(telemetry::colors())
@@ -50,6 +52,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         let proves = variables.get(IDENTITY).is_some_and(|value| value == "aws");
         let machine = Machine::new(&arguments);
         let mut config = Config::new(arguments, variables)?;
+        config.own_mounts = own_mounts;
         if proves {
             config.identity = Some(Prover::from_environment(Clock::system()).await?);
         }

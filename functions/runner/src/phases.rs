@@ -4,6 +4,7 @@ use crate::{
     beat, cli_config,
     failure::Failure,
     job::{Care, Job, Progress},
+    layers::Layers,
     log::Log,
     providers, rescue, root, size,
     sources::{self, Sources, Unpacked},
@@ -187,24 +188,35 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
         && sources::tells_changes(&job.config.work);
     let (work, run) = (job.config.work.clone(), job.folders.run.clone());
     let (run_type, user) = (job.claim.run_type, job.config.user);
-    let (left_out, source) = spawn_blocking(move || {
-        let sources = match (keeps, &uploaded) {
-            (false, _) => None,
-            (true, Some(digest)) => Some(Sources::new(&work, digest, run_type)),
-            (true, None) => {
-                let (digest, _) = files::digest_of(File::open(&archive)?)?;
-                Some(Sources::new(&work, &digest, run_type))
-            }
+    // Whoever looks into the folder of an apply that goes on without its runner sees none.
+    let shows = keeps && job.config.own_mounts && run_type == RunType::Proposed;
+    let (left_out, source, layer) = spawn_blocking(move || {
+        let unpack = |into: &Path| {
+            let left_out = match &uploaded {
+                Some(digest) => workspace::unpack_upload(&archive, digest, into, limits)?,
+                None => workspace::unpack_source(File::open(&archive)?, into, limits)?,
+            };
+            user.map_or(Ok(()), |user| files::give_to(into, user))?;
+            Ok::<_, Failure>(left_out)
         };
+        let digest = match (keeps, &uploaded) {
+            (false, _) => None,
+            (true, Some(digest)) => Some(digest.clone()),
+            (true, None) => Some(files::digest_of(File::open(&archive)?)?.0),
+        };
+        let layers = digest.as_deref().filter(|_| shows);
+        let layers = layers.and_then(|digest| Layers::new(&work, digest, user));
+        let shown = layers.map(|layers| layers.show(&run, &into, unpack)).transpose()?;
+        if let Some((left_out, layer)) = shown.flatten() {
+            std::fs::remove_file(&archive)?;
+            return Ok((left_out, None, layer));
+        }
+        let sources = digest.map(|digest| Sources::new(&work, &digest, run_type));
         let there = sources.as_ref().and_then(|sources| sources.take(&run, &into));
         let (left_out, unpacked) = match there {
             Some(unpacked) => (unpacked.left_out.clone(), Some(unpacked)),
             None => {
-                let left_out = match uploaded {
-                    Some(digest) => workspace::unpack_upload(&archive, &digest, &into, limits)?,
-                    None => workspace::unpack_source(File::open(&archive)?, &into, limits)?,
-                };
-                user.map_or(Ok(()), |user| files::give_to(&into, user))?;
+                let left_out = unpack(&into)?;
                 let unpacked = match &sources {
                     Some(_) => Unpacked::of(&into, left_out.clone()),
                     None => Ok(None),
@@ -214,12 +226,12 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
                 (left_out, unpacked.unwrap_or_default())
             }
         };
-        std::fs::remove_file(archive)?;
-        Ok::<_, Failure>((left_out, sources.zip(unpacked)))
+        std::fs::remove_file(&archive)?;
+        Ok::<_, Failure>((left_out, sources.zip(unpacked), None))
     })
     .await
     .map_err(std::io::Error::other)??;
-    job.source = source;
+    (job.source, job.layer) = (source, layer);
     job.log.say(&match &job.claim.uploaded_by {
         Some(who) => format!("fetched what {who} uploaded, based on {}", commit.short()),
         None => format!("fetched source at {}", commit.short()),

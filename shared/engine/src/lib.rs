@@ -13,6 +13,7 @@ pub mod files;
 pub mod kept;
 pub mod leftovers;
 mod lines;
+pub mod overlay;
 pub mod process;
 pub mod processes;
 pub mod stop;

@@ -236,6 +236,8 @@ fn unpack(
     let mut budget = Budget { left: limits, limits };
     // Links are made when everything else is there: nothing can be written through one.
     let mut links = BTreeMap::new();
+    // Where the last file is: the next one is likely there too.
+    let mut folder = PathBuf::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
         let kind = entry.header().entry_type();
@@ -258,6 +260,10 @@ fn unpack(
             EntryType::Directory => fs::create_dir_all(target)?,
             EntryType::Regular | EntryType::Continuous => {
                 let executable = entry.header().mode()? & 0o111 != 0;
+                if let Some(own) = target.parent().filter(|own| *own != folder) {
+                    fs::create_dir_all(own)?;
+                    folder = own.to_owned();
+                }
                 write_file(&mut entry, &target, if executable { 0o755 } else { 0o644 })?;
             }
             EntryType::Symlink => {
@@ -272,9 +278,6 @@ fn unpack(
 }
 
 fn write_file(body: &mut impl Read, target: &Path, mode: u32) -> io::Result<()> {
-    if let Some(folder) = target.parent() {
-        fs::create_dir_all(folder)?;
-    }
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(target)?;
     io::copy(body, &mut file)?;

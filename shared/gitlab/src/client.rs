@@ -1,7 +1,7 @@
 //! The transport: one call in, one typed answer or [`Error`] out.
 
 use crate::{
-    ApiHost, Download, Error, MergeRequest, Project, RateLimits,
+    ApiHost, Compare, Download, Error, MergeRequest, Project, RateLimits,
     absent::Named,
     call::Call,
     connect::{CALL_SECONDS, CONNECT_SECONDS, no_answer},
@@ -9,7 +9,7 @@ use crate::{
     recent::Recent,
 };
 use bytes::{Bytes, BytesMut};
-use gantry_domain::{MergeRequestIid, ProjectId};
+use gantry_domain::{CommitSha, MergeRequestIid, ProjectId};
 use gantry_setup::{deadline, metrics};
 use http::{
     HeaderValue, Method, StatusCode,
@@ -87,6 +87,8 @@ struct Inner {
 pub(crate) struct Answers {
     pub(crate) merge_requests: Recent<(ProjectId, MergeRequestIid), MergeRequest>,
     pub(crate) projects: Recent<ProjectId, Project>,
+    /// By project, both sides, and whether it is straight.
+    pub(crate) comparisons: Recent<(ProjectId, String, CommitSha, bool), Compare>,
 }
 
 impl Client {

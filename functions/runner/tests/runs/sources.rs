@@ -1,6 +1,6 @@
 //! A commit's files that stay on a machine between runs.
 
-use crate::support::World;
+use crate::support::{World, until};
 use gantry_domain::{protocol::ReportKind, run::RunType};
 use gantry_engine::Unprivileged;
 use gantry_terraform::on_each_tool;
@@ -106,5 +106,39 @@ on_each_tool! {
         let log = w.api.log();
         let (_, last) = log.rsplit_once("fetched source").unwrap();
         assert!(last.contains("as committed"), "{log}");
+    }
+
+    /// Each of them changes them as it likes, and none sees what another one has changed.
+    async fn previews_share_a_commits_files(tool) {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = folder.path().join("machine");
+        let names: Vec<_> = (1..=120).map(|n| format!("data/{n}.txt")).collect();
+        let mut files = vec![("infra/main.tf", CODE)];
+        files.extend(names.iter().map(|name| (name.as_str(), "as committed\n")));
+        let mut w = World::on(tool, &files).await;
+        w.claim.run_type = RunType::Proposed;
+        w.claim.hooks.before_init = vec![
+            "echo there: $(cat ../data/*.txt | sort -u), $(ls ../data | wc -l)".to_owned(),
+            "echo changed > ../data/1.txt; rm ../data/2.txt; chmod 700 ../data; mkdir ../data/new; \
+             mv ../data/3.txt ../data/new; ln -s /etc ../data/elsewhere; mv ../data ../moved; \
+             mv ../moved ../data"
+                .to_owned(),
+        ];
+        for times in 1..=2 {
+            let mut program = w.program();
+            let mut runner = program.env("GANTRY_RUNNER_WORK", &machine).spawn().unwrap();
+            until("the end of the run", || runner.try_wait().unwrap().is_some()).await;
+            let (reports, log) = (w.api.reports(), w.api.log());
+            assert!(matches!(reports.last(), Some(ReportKind::Planned { .. })), "{log}");
+            assert_eq!(log.matches("there: as committed, 120").count(), times, "{log}");
+            assert!(!machine.join("run-1").exists(), "nothing of the run is left");
+        }
+        // Not every machine can show them.
+        let kept = fs::read_dir(machine.join("layers")).into_iter().flatten();
+        let mut trees = kept.map(|kept| kept.unwrap().path().join("tree"));
+        let Some(tree) = trees.find(|tree| tree.exists()) else { return };
+        assert_eq!(fs::read_dir(tree.join("data")).unwrap().count(), 120);
+        assert_eq!(fs::read_to_string(tree.join("data/1.txt")).unwrap(), "as committed\n");
+        assert_eq!(fs::read_dir(tree.join("infra")).unwrap().count(), 1, "as it was unpacked");
     }
 }

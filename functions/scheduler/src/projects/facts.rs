@@ -46,7 +46,7 @@ impl Projects<'_> {
         stacks: &[&Stack],
     ) -> Result<(Changes, CommitLine), Failure> {
         let compared = client
-            .compare(project, between.from, between.to, between.straight)
+            .compare_lately(project, between.from, between.to, between.straight)
             .await
             .map_err(gitlab_failure)?;
         let (listed, why, line) = match compared {

@@ -99,6 +99,27 @@ impl Client {
         self.decode::<Answer>(Some(&body)).map(|answer| Some(answer.into()))
     }
 
+    /// The same, which may be some seconds old: a push and its merge request ask for it one after the
+    /// other. Where `from` is a branch, that may have moved meanwhile, as it may after any decision.
+    pub async fn compare_lately(
+        &self,
+        project: ProjectId,
+        from: &str,
+        to: &CommitSha,
+        straight: bool,
+    ) -> Result<Option<Compare>, Error> {
+        let asked = (project, from.to_owned(), to.clone(), straight);
+        if let Some(found) = self.recent().comparisons.find(&asked, self.now()) {
+            return Ok(Some(found));
+        }
+        let found = self.compare(project, from, to, straight).await?;
+        // GitLab may list more the next time.
+        if let Some(found) = found.as_ref().filter(|found| found.why_incomplete.is_none()) {
+            self.recent().comparisons.keep(asked, self.now(), found.clone());
+        }
+        Ok(found)
+    }
+
     /// The newest commit that two have in their histories; none when there is none, or the
     /// repository lacks one of them. `from` is a commit or a branch's name.
     pub async fn merge_base(

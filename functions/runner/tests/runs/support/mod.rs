@@ -160,6 +160,7 @@ impl World {
             user: None,
             program: env!("CARGO_BIN_EXE_gantry-runner").into(),
             own_process: false,
+            own_mounts: false,
             limits: Limits::default(),
             timings: self.timings,
         }
