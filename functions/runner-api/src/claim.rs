@@ -150,9 +150,9 @@ struct Taken {
     stack: Option<Stored<Stack>>,
 }
 
-/// Records the claim on condition that the run is as it was read and nobody has claimed the
-/// attempt. A claim that is repeated finds itself: that is looked for where this one cannot be
-/// recorded.
+/// Records the claim on condition that nobody has claimed the attempt, and looks behind that whether
+/// the run still waits. A claim that is repeated finds itself: that is looked for where this one cannot
+/// be recorded.
 async fn take(
     deps: &Deps,
     token: &TokenFor,
@@ -173,12 +173,8 @@ async fn take(
             );
             return Err(Refusal::forbidden(WRONG_ROLE));
         }
-        let waits = match run.value.phase {
-            Phase::Plan => run.value.state == RunState::Preparing,
-            Phase::Apply => run.value.state == RunState::Confirmed,
-        };
         let stack = deps.store.stack(&run.value.stack).await?;
-        if !waits {
+        if !waits_for(&run.value) {
             let claim = claimed_before(deps, token, request, &run.value).await?;
             let claim = claim.ok_or_else(|| Refusal::gone(NOT_WANTED))?;
             return Ok(Taken { run: run.value, claim, stack });
@@ -200,14 +196,13 @@ async fn take(
             nonce: request.nonce.clone(),
             at: deps.clock.now(),
         };
-        let stack_is = stack.as_ref().map_or(Expect::Absent, Stored::unchanged);
         let place = keys::claim(&token.run, token.attempt);
-        let writes = vec![
-            Write::Check { key: run.key.clone(), expect: run.unchanged() },
-            Write::Check { key: keys::stack_config(&run.value.stack), expect: stack_is },
-            Write::put(place, Expect::Absent, &claim)?,
-        ];
-        if deps.store.write(writes).await? == Outcome::Written {
+        let write = Write::put(place, Expect::Absent, &claim)?;
+        if deps.store.write(vec![write]).await? == Outcome::Written {
+            // Whoever ends an unclaimed attempt does that on condition that there is no claim. So who
+            // still finds it waiting behind the claim has it.
+            let run = matching_run(&deps.store, token).await?.filter(|run| waits_for(&run.value));
+            let run = run.ok_or_else(|| Refusal::gone(NOT_WANTED))?;
             return Ok(Taken { run: run.value, claim, stack });
         }
         if let Some(claim) = claimed_before(deps, token, request, &run.value).await? {
@@ -215,6 +210,14 @@ async fn take(
         }
     }
     Err(Refusal::busy())
+}
+
+/// The run waits for somebody to take its phase.
+fn waits_for(run: &Run) -> bool {
+    match run.phase {
+        Phase::Plan => run.state == RunState::Preparing,
+        Phase::Apply => run.state == RunState::Confirmed,
+    }
 }
 
 /// The claim of the attempt that the same request has recorded before. None where nobody has claimed
