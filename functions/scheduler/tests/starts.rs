@@ -183,6 +183,19 @@ impl World {
         self.store.get::<Run>(&keys::run(&self.run.id)).await.unwrap().unwrap()
     }
 
+    /// The run hears that its source is there. What is sent then.
+    async fn fetched(&self) -> Vec<Message> {
+        let fetched = StackMessage::Fetched {
+            stack: self.run.stack.clone(),
+            run: self.run.id.clone(),
+            is_there: true,
+            is_new: true,
+            cause: "c".to_owned(),
+        };
+        self.scheduler.handle(context(QueueName::Events), fetched.into()).await.unwrap();
+        std::mem::take(&mut *self.sent.0.lock().unwrap())
+    }
+
     /// The run ends, because its runner is refused. What is said to the dispatcher and to stacks.
     async fn end(&self) -> Vec<Message> {
         let refused = StackMessage::NotStarted {
@@ -288,23 +301,39 @@ async fn a_preview_that_ends_asks_for_nobody_but_those_who_stand_in_the_queue() 
 }
 
 #[tokio::test]
-async fn a_run_whose_source_is_there_asks_for_a_slot_and_is_written_once() {
+async fn a_run_whose_source_is_there_is_given_a_free_slot_and_written_once() {
     let w = World::with(waits_for_source).await;
     let before = w.now().await;
-    let fetched = StackMessage::Fetched {
-        stack: w.run.stack.clone(),
-        run: w.run.id.clone(),
-        is_there: true,
-        is_new: true,
-        cause: "c".to_owned(),
-    };
-    // Again where whoever was first may have ended before it asked.
-    for _ in 0..2 {
-        w.scheduler.handle(context(QueueName::Events), fetched.clone().into()).await.unwrap();
-        let sent = std::mem::take(&mut *w.sent.0.lock().unwrap());
-        assert!(matches!(sent[..], [Message::Slots(SlotsMessage::Dispatch { .. })]), "{sent:?}");
+    // Again where whoever was first may have ended before it looked for a slot.
+    for grants in [1, 0] {
+        let sent = w.fetched().await;
+        let is_grant = |message: &Message| matches!(message, Message::Stack(StackMessage::Grant { run, .. }) if *run == w.run.id);
+        assert!(sent.len() == grants && sent.iter().all(is_grant), "{sent:?}");
     }
     let run = w.now().await;
     assert_eq!(run.version, before.version + 1);
     assert_eq!((run.value.position, run.value.outstanding), (Position::Queue, BTreeSet::new()));
+    let slot = w.store.get::<SlotEntry>(&keys::slot(&w.run.id)).await.unwrap().unwrap();
+    assert!(!slot.value.taken, "the stack takes it, or gives it back");
+}
+
+#[tokio::test]
+async fn a_run_that_finds_every_slot_taken_waits_in_the_queue() {
+    let w = World::with(waits_for_source).await;
+    for number in 0..Limits::default().runners {
+        let slot = SlotEntry {
+            run: format!("run-{number}").parse().unwrap(),
+            stack: w.run.stack.clone(),
+            pool: None,
+            taken: true,
+            started: 0,
+            at: w.run.since,
+        };
+        let write = Write::put(keys::slot(&slot.run), Expect::Absent, &slot).unwrap();
+        assert_eq!(w.store.write(vec![write]).await.unwrap(), Outcome::Written);
+    }
+    let sent = w.fetched().await;
+    assert!(sent.is_empty(), "{sent:?}");
+    assert_eq!(w.now().await.value.position, Position::Queue);
+    assert!(w.store.get::<SlotEntry>(&keys::slot(&w.run.id)).await.unwrap().is_none());
 }

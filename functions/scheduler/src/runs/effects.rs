@@ -131,10 +131,10 @@ impl Runs<'_> {
         Ok(self.deps.sender.send(StartMessage::EndRunner { run, runner }).await?)
     }
 
-    /// Nudges the dispatcher, unless there is nothing to give: every slot is taken, or nobody stands
-    /// in the queue. Who enters has written that before it looks at the slots, and who leaves a slot
-    /// before it looks at the queue; both read what is written. So of two at the same moment one sees
-    /// the other, and nudges.
+    /// Gives the slots that are free where a run has entered the queue, and nudges the dispatcher where
+    /// others do so too, or where a slot became free and somebody stands in the queue. Who enters has
+    /// written that before it looks at the slots, and who leaves a slot before it looks at the queue;
+    /// both read what is written. So of two at the same moment one sees the other.
     ///
     /// A run of a pool needs none: it is handed to whichever worker comes.
     pub(super) async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
@@ -148,11 +148,11 @@ impl Runs<'_> {
                 _ => Ok(()),
             };
         }
-        let in_vain = match stored.value.position {
-            Position::Queue => self.slots.are_full().await?,
+        let is_done = match stored.value.position {
+            Position::Queue => Box::pin(self.slots.give_free()).await?,
             _ => !self.slots.are_wanted().await?,
         };
-        if in_vain {
+        if is_done {
             return Ok(());
         }
         let cause = format!("{}.{}", stored.value.id, stored.version);

@@ -54,13 +54,15 @@ impl Stacks<'_> {
             Err(why) => return self.end_unclaimed(loaded, &why, Vec::new()).await,
         };
         let now = self.deps.now();
-        // That no apply begins or ends meanwhile is part of the transaction: a preview that waits is
-        // woken by the end of the apply that it waits for.
-        if loaded.head.is_none() {
-            loaded.head = Some(self.runs.head(&run.stack).await?);
-        }
-        let is_applying = loaded.head.as_ref().is_some_and(|head| head.value.applying);
-        if run.run_type == RunType::Proposed && is_applying {
+        let head = match loaded.head.take() {
+            Some(head) => head,
+            None => self.runs.head(&run.stack).await?,
+        };
+        let waits = run.run_type == RunType::Proposed && head.value.applying;
+        // That the apply does not end meanwhile is part of the transaction: a preview that waits is
+        // woken by that end. One that does not wait is as one that was handed out before an apply began.
+        loaded.head = Some(head).filter(|_| waits || !run.only_plans());
+        if waits {
             run.position = Position::Waiting;
             run.outstanding.insert(Effect::Dispatch);
             return self.runs.commit(loaded, run, Vec::new()).await;
