@@ -204,6 +204,8 @@ pub struct Timings {
     pub heartbeat: Duration,
     /// Between a line of output and its way to the runner API.
     pub log: Duration,
+    /// How long a preview's plan lasts before somebody is told that it began; at once where this is 0.
+    pub passing: Duration,
     /// Between asking a plan to end and ending it.
     pub grace: Duration,
     /// How long the runner API is asked again before the run fails.
@@ -219,6 +221,7 @@ impl Default for Timings {
         Self {
             heartbeat: Duration::from_secs(5),
             log: Duration::from_secs(1),
+            passing: Duration::from_secs(5),
             grace: Duration::from_secs(30),
             patience: Duration::from_secs(3 * 60),
             state_patience: Duration::from_secs(5 * 60),

@@ -76,7 +76,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     job.hide_marked_of_state().await?;
     job.hooks("after_init", &hooks.after_init, &terraform).await?;
 
-    job.report(ReportKind::Planning).await?;
+    job.report_planning().await?;
     job.hooks("before_plan", &hooks.before_plan, &terraform).await?;
     root::check_backend(job, &terraform)?;
     let tracked = job.claim.run_type == RunType::Tracked;

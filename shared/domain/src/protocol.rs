@@ -226,12 +226,16 @@ pub struct Report {
     /// in an apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// For how many milliseconds it has been planned, where that may not have been told when it began
+    /// ([`ReportKind::Planning`]): a preview's plan that lasts a moment is told with its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planning_for: Option<u32>,
 }
 
 impl Report {
     /// A report that leaves no doubt.
     pub fn new(sequence: u32, what: ReportKind) -> Self {
-        Self { sequence, what, doubt: None, warnings: Vec::new() }
+        Self { sequence, what, doubt: None, warnings: Vec::new(), planning_for: None }
     }
 }
 

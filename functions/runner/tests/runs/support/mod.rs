@@ -108,6 +108,7 @@ impl World {
             timings: Timings {
                 heartbeat: Duration::from_millis(100),
                 log: Duration::from_millis(200),
+                passing: Duration::ZERO,
                 grace: 10 * second,
                 patience: 5 * second,
                 state_patience: second,
