@@ -1,5 +1,6 @@
-//! Starting runners as builds. It takes what the scheduler has decided to start, and tells the
-//! scheduler only when that came to nothing: everything else the runner says itself.
+//! Starting runners as builds. It takes what the scheduler has decided to start, from the scheduler
+//! itself or from `starts`, and tells the scheduler only when that came to nothing: everything else the
+//! runner says itself.
 
 use async_trait::async_trait;
 use gantry_domain::{
@@ -30,6 +31,9 @@ const ATTEMPT: &str = "GANTRY_ATTEMPT";
 
 /// How long a message waits when CodeBuild cannot be asked. That is not its fault.
 const OUTAGE: Duration = Duration::from_secs(10);
+
+/// How long somebody waits for CodeBuild who can send a message instead.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// How long a build's id is kept: no build lasts longer.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -123,7 +127,25 @@ impl Starter {
 #[async_trait]
 impl Handler for Starter {
     async fn handle(&self, _context: Context, message: Message) -> Result<(), Failure> {
-        let (run, stack, attempt, build) = match message.try_into()? {
+        self.take(message.try_into()?).await
+    }
+}
+
+impl Starter {
+    /// Takes a message at once, by whoever would send it. False where it has to be sent: `starts` tries
+    /// again what cannot be done now.
+    pub(crate) async fn take_at_once(&self, message: StartMessage) -> bool {
+        let why = match tokio::time::timeout(AT_ONCE, self.take(message)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(failure)) => format!("{:#}", failure.error),
+            Err(_) => format!("CodeBuild does not answer within {} seconds", AT_ONCE.as_secs()),
+        };
+        tracing::warn!("a build is started later: {why}");
+        false
+    }
+
+    async fn take(&self, message: StartMessage) -> Result<(), Failure> {
+        let (run, stack, attempt, build) = match message {
             StartMessage::Start { run, stack, attempt, claim_token, expires_at, role, .. } => {
                 // Late: the sweep hands it out again.
                 if self.clock.now() >= expires_at

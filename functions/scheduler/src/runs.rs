@@ -42,6 +42,8 @@ pub(crate) struct Loaded {
     pub(crate) alive_at: Option<Timestamp>,
     /// The time limits of its stack, where they were read.
     pub(crate) timeouts: Option<Timeouts>,
+    /// Who moves it to a slot starts a runner for it, whoever is free meanwhile.
+    pub(crate) is_started: bool,
 }
 
 impl Loaded {
@@ -88,7 +90,7 @@ impl Runs<'_> {
             true => None,
             false => Some(self.head(&stored.value.stack).await?),
         };
-        Ok(Loaded { stored, head, alive_at: None, timeouts: None })
+        Ok(Loaded { stored, head, alive_at: None, timeouts: None, is_started: false })
     }
 
     /// The time limits that say when the run must be looked at again.

@@ -130,6 +130,7 @@ impl World {
             limits: Limits::default(),
             roles: None,
             runner_api: RunnerApi::at("http://127.0.0.1:1").unwrap(),
+            starter: None,
         });
         let starter = Starter {
             store: store.clone(),

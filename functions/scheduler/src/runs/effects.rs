@@ -105,15 +105,22 @@ impl Runs<'_> {
             expires_at,
             role: run.role.clone(),
         };
-        match self.is_runner_free(run).await? {
-            true => Ok(self.deps.sender.send_later(start, HELD_BACK).await?),
+        if self.is_runner_free(run).await? {
+            return Ok(self.deps.sender.send_later(start, HELD_BACK).await?);
+        }
+        let is_started = match &self.deps.starter {
+            Some(starter) => Box::pin(starter.take_at_once(start.clone())).await,
+            None => false,
+        };
+        match is_started {
+            true => Ok(()),
             false => Ok(self.deps.sender.send(start).await?),
         }
     }
 
     /// True when a runner that has ended its run asks for one like this. It may be that somebody
     /// else gets it: a runner of its own is started all the same, a little later.
-    async fn is_runner_free(&self, run: &Run) -> Result<bool, Failure> {
+    pub(crate) async fn is_runner_free(&self, run: &Run) -> Result<bool, Failure> {
         let Some(role) = &run.role else { return Ok(false) };
         let now = keys::free_at(self.deps.now());
         let free =

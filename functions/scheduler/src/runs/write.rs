@@ -42,7 +42,7 @@ impl Runs<'_> {
                 loaded.alive_at,
                 self.deps.now(),
             ))];
-        writes.extend(list_writes(loaded.run(), &run, self.deps.now())?);
+        writes.extend(list_writes(before, &run, loaded.is_started, self.deps.now())?);
         if run.state.is_final() && !before.state.is_final() {
             writes.extend(end_writes(&run)?);
         }
@@ -87,7 +87,7 @@ impl Runs<'_> {
             writes.push(Write::put(in_commit, Expect::Any, &entry)?);
         }
         let nowhere = Run { position: Position::Nowhere, ..run.clone() };
-        writes.extend(list_writes(&nowhere, &run, now)?);
+        writes.extend(list_writes(&nowhere, &run, false, now)?);
         let mut after = head.value.after(&nowhere, &run, now);
         after.last_number = run.number;
         if run.run_type == RunType::Tracked {

@@ -81,6 +81,8 @@ impl Stacks<'_> {
         run.runner = None;
         run.handed_out_at = Some(now);
         run.role = role;
+        // Where one is free that may take it, whoever is first says so in the slot.
+        loaded.is_started = position == Position::Slot && !self.runs.is_runner_free(&run).await?;
         self.runs.commit(loaded, run, Vec::new()).await
     }
 
