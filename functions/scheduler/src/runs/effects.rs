@@ -109,7 +109,7 @@ impl Runs<'_> {
             return Ok(self.deps.sender.send_later(start, HELD_BACK).await?);
         }
         let is_started = match &self.deps.starter {
-            Some(starter) => Box::pin(starter.take_at_once(start.clone())).await,
+            Some(starter) => Box::pin(starter.start_at_once(&start)).await,
             None => false,
         };
         match is_started {
