@@ -1,6 +1,8 @@
 //! Taking a phase: once, by one runner.
 
-use crate::{deps::Deps, refusal::Refusal, token::matching_run, variables};
+use crate::{
+    deps::Deps, refusal::Refusal, token::matching_run, transfer::source_address, variables,
+};
 use axum::{
     Json,
     extract::State,
@@ -77,6 +79,7 @@ pub(crate) async fn claim(
         run.id = %run.id, stack = %run.slug, phase = %run.phase, attempt = run.attempt,
         runner = claim.runner, "a runner claimed a phase"
     );
+    let source_url = source_address(&deps, &run).await?;
     let upload = run.upload.map(|upload| (upload.by, upload.digest));
     let (uploaded_by, upload_digest) = upload.unzip();
     Ok(Json(ClaimAnswer {
@@ -88,6 +91,7 @@ pub(crate) async fn claim(
         commit: run.commit,
         uploaded_by,
         upload_digest,
+        source_url,
         branch: run.git_ref,
         project_root: place.root,
         var_files: place.var_files,

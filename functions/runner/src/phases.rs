@@ -174,9 +174,9 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
     let (archive, into) = (job.folders.archive(), job.folders.workspace());
     let (api, limits) = (job.api.clone(), job.config.limits);
     let (commit, uploaded) = (job.claim.commit.clone(), job.claim.upload_digest.clone());
-    let log = job.log.clone();
+    let (log, address) = (job.log.clone(), job.claim.source_url.clone());
     job.or_stop(async {
-        api.source(&archive, limits.bytes, |text| log.say(text))
+        api.source(address.as_deref(), &archive, limits.bytes, |text| log.say(text))
             .await
             .map_err(|e| Failure::api("The source could not be fetched", e))
     })

@@ -95,6 +95,11 @@ pub struct ClaimAnswer {
     /// The SHA-256 of what was uploaded, hex. The runner unpacks nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_digest: Option<String>,
+    /// A signed address of the storage, good for a few minutes, where the source is if it was fetched:
+    /// `GET` it there without a token. Where it is not there, and where the storage cannot sign, there
+    /// is `GET source`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_url: Option<String>,
     /// The branch (or tag) it was started for.
     pub branch: String,
     /// The folder in the source to run in.

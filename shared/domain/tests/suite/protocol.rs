@@ -43,6 +43,7 @@ fn claim_answer() -> Value {
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "uploaded_by": "ada",
         "upload_digest": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+        "source_url": "https://storage.example.com/source.tar.gz?signature=x",
         "branch": "main",
         "project_root": "infra/network",
         "var_files": ["../eu.tfvars"],
@@ -91,7 +92,7 @@ fn what_the_first_runners_did_not_say_has_a_meaning() {
         before.as_object_mut().unwrap().remove(field);
         same[field] = Value::Null;
     }
-    for field in ["uploaded_by", "upload_digest"] {
+    for field in ["uploaded_by", "upload_digest", "source_url"] {
         before.as_object_mut().unwrap().remove(field);
         same.as_object_mut().unwrap().remove(field);
     }
