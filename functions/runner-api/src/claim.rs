@@ -51,7 +51,8 @@ pub(crate) async fn claim(
     let stored = stack.ok_or_else(|| Refusal::gone("the stack no longer exists"))?;
     let stack = &stored.value;
 
-    let said = ReportKind::Claimed { runner: claim.runner.clone() };
+    let (runner, tells_again) = (claim.runner.clone(), request.tells_again);
+    let said = ReportKind::Claimed { runner, tells_again };
     tell(&deps, &run, Report::new(0, said)).await?;
     let token = run_token(&run, stack, &claim);
     let variables = match variables::of_run(stack, &run, deps.sealer().await?.as_ref()) {

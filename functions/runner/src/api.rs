@@ -109,9 +109,11 @@ impl Api {
         &mut self,
         runner: &str,
         prover: Option<&Prover>,
+        tells_again: bool,
     ) -> Result<ClaimAnswer, ApiError> {
         let nonce = hex::encode(rand::random::<[u8; 16]>());
-        let mut request = ClaimRequest { runner: runner.to_owned(), nonce, identity: None };
+        let runner = runner.to_owned();
+        let mut request = ClaimRequest { runner, nonce, identity: None, tells_again };
         let purpose = claim_purpose(self.token.expose_secret());
         let mut retry = Retry::new(self.patience);
         let answer = loop {

@@ -564,6 +564,23 @@ impl Job {
         self.reporter().send(&report).await
     }
 
+    /// Tells, as the claim has promised, that the runner still has a preview that lasts longer than a
+    /// moment.
+    pub(crate) fn tell_again(&mut self) -> Option<Guard> {
+        let moment = self.config.timings.passing;
+        if self.claim.run_type != RunType::Proposed || moment.is_zero() {
+            return None;
+        }
+        let what = ReportKind::Claimed { runner: self.config.name.clone(), tells_again: false };
+        let (report, reporter) = (self.next_report(what), self.reporter());
+        Some(Guard::of(async move {
+            tokio::time::sleep(moment).await;
+            if reporter.send(&report).await.is_err() {
+                tracing::warn!("that the run goes on was not accepted");
+            }
+        }))
+    }
+
     /// Tells that the plan begins. That of a preview is told when it has lasted for a moment, and else
     /// with its end: nobody looks at it before.
     pub(crate) async fn report_planning(&mut self) -> Result<(), Failure> {

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use gantry_connection::Connection;
-use gantry_domain::run::{Phase, Position, Run, RunState, RunType};
+use gantry_domain::{
+    protocol::{Report, ReportKind},
+    run::{Phase, Position, Run, RunState, RunType},
+};
 use gantry_local_table::LocalTable;
 use gantry_queue::{
     Backlog, ClaimToken, Context, DeadLetter, DeadLetters, Envelope, Handler, Message,
@@ -197,6 +200,14 @@ impl World {
         std::mem::take(&mut *self.sent.0.lock().unwrap())
     }
 
+    /// The runner says this. What is sent then.
+    async fn report(&self, report: Report) -> Vec<Message> {
+        let (stack, run, attempt) = (self.run.stack.clone(), self.run.id.clone(), self.run.attempt);
+        let said = StackMessage::Report { stack, run, attempt, report };
+        self.scheduler.handle(context(QueueName::Events), said.into()).await.unwrap();
+        std::mem::take(&mut *self.sent.0.lock().unwrap())
+    }
+
     /// The run ends, because its runner is refused. What is said to the dispatcher and to stacks.
     async fn end(&self) -> Vec<Message> {
         let refused = StackMessage::NotStarted {
@@ -337,4 +348,27 @@ async fn a_run_that_finds_every_slot_taken_waits_in_the_queue() {
     assert!(sent.is_empty(), "{sent:?}");
     assert_eq!(w.now().await.value.position, Position::Queue);
     assert!(w.store.get::<SlotEntry>(&keys::slot(&w.run.id)).await.unwrap().is_none());
+}
+
+/// A preview that a runner has claimed, and of which GitLab shows nothing yet.
+fn handed_out_of_a_commit(at: Timestamp) -> Run {
+    Run { upload: None, last_report: 0, ..handed_out(at) }
+}
+
+#[tokio::test]
+async fn a_preview_whose_runner_tells_again_is_shown_once_it_does() {
+    for tells_again in [true, false] {
+        let w = World::with(handed_out_of_a_commit).await;
+        let said = |tells_again| ReportKind::Claimed { runner: "local-1".to_owned(), tells_again };
+        let sent = w.report(Report::new(0, said(tells_again))).await;
+        assert_eq!(sent.is_empty(), tells_again, "{sent:?}");
+        let run = w.now().await.value;
+        assert_eq!((run.state, run.outstanding), (RunState::Initializing, BTreeSet::new()));
+        assert_eq!(run.runner.as_deref(), Some("local-1"));
+        if tells_again {
+            let again = Report::new(1, said(false));
+            assert!(!w.report(again.clone()).await.is_empty());
+            assert!(w.report(again).await.is_empty(), "it was told");
+        }
+    }
 }

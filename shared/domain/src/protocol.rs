@@ -46,6 +46,10 @@ pub struct ClaimRequest {
     /// among them, can be read by whoever sees the cloud's console.
     #[serde(default)]
     pub identity: Option<String>,
+    /// A preview that lasts longer than a moment is told again ([`ReportKind::Claimed`]), so that
+    /// nobody need show it before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_again: bool,
 }
 
 /// What a runner sends that has ended its phase and takes another one, of a run with the same role
@@ -260,10 +264,14 @@ pub enum StateDoubt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ReportKind {
-    /// A runner took the phase. Made by `runner-api`, not by runners.
+    /// A runner took the phase. `runner-api` says so with the number 0; with a later one the runner
+    /// itself says that it still has the phase, after a moment.
     Claimed {
-        /// The runner's name.
+        /// The runner's name, where `runner-api` says it.
         runner: String,
+        /// The runner will say so itself, if the phase lasts so long.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        tells_again: bool,
     },
     /// Init is done, the plan begins.
     Planning,

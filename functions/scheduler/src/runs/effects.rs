@@ -178,7 +178,11 @@ impl Runs<'_> {
         let Some(project) = run.project().filter(|_| run.upload.is_none()) else { return Ok(()) };
         let wait = match run.state {
             // What lasts less is not shown.
-            RunState::Preparing | RunState::Initializing | RunState::Planning => PASSING,
+            RunState::Preparing | RunState::Initializing | RunState::Planning
+                if self.deps.now() < run.since + PASSING =>
+            {
+                PASSING
+            }
             _ => SignedDuration::ZERO,
         };
         let status = FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 };

@@ -136,7 +136,7 @@ impl Stacks<'_> {
         }
         let claim = keys::claim(run, attempt);
         if let Some(found) = self.deps.store.get::<Claim>(&claim).await? {
-            return self.take_claim(loaded, &found.value.runner).await;
+            return self.take_claim(loaded, &found.value.runner, false).await;
         }
         if why == NotStarted::NoCapacity {
             metrics::count("StartsRefused", 1);
@@ -207,7 +207,7 @@ impl Stacks<'_> {
         let claim = keys::claim(&run.id, run.attempt);
         if let Some(found) = self.deps.store.get::<Claim>(&claim).await? {
             // The runner has it; only the message that says so is missing.
-            return self.take_claim(loaded, &found.value.runner).await;
+            return self.take_claim(loaded, &found.value.runner, false).await;
         }
         let unclaimed = Write::Check { key: claim, expect: Expect::Absent };
         if let Some(why) = outdated {
@@ -248,10 +248,19 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, vec![unclaimed]).await
     }
 
-    /// Records that a runner has the phase.
-    pub(super) async fn take_claim(&self, loaded: Loaded, runner: &str) -> Result<(), Failure> {
+    /// Records that a runner has the phase. A preview whose runner tells so again, if it lasts longer
+    /// than a moment, is shown then.
+    pub(super) async fn take_claim(
+        &self,
+        loaded: Loaded,
+        runner: &str,
+        tells_again: bool,
+    ) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
         run.apply(RunEvent::Claimed, self.deps.now(), None)?;
+        if tells_again && run.only_plans() {
+            run.outstanding.remove(&Effect::Feedback);
+        }
         run.runner = Some(runner.to_owned());
         run.unclaimed = 0;
         if run.phase == Phase::Apply || run.pool.is_some() {

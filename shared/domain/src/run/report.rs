@@ -33,7 +33,11 @@ impl Run {
             run.apply(RunEvent::Initialized, (now - lasted).max(run.since), None)?;
         }
         match report.what {
-            ReportKind::Claimed { .. } | ReportKind::Planning => {}
+            // It lasts: GitLab shows that.
+            ReportKind::Claimed { .. } => {
+                run.outstanding.insert(Effect::Feedback);
+            }
+            ReportKind::Planning => {}
             ReportKind::Planned { delta, plan_digest, partial, failed_checks } => {
                 run.delta = Some(delta);
                 run.partial = partial;

@@ -74,6 +74,9 @@ fn a_phase_is_taken() {
     is_read_and_written_as::<ClaimRequest>(
         &json!({"runner": "local-4711", "nonce": "n", "identity": "https://sts.example.com/?x"}),
     );
+    is_read_and_written_as::<ClaimRequest>(
+        &json!({"runner": "local-4711", "nonce": "n", "identity": null, "tells_again": true}),
+    );
     is_read_and_written_as::<ClaimAnswer>(&claim_answer());
     is_read_and_written_as::<NextAnswer>(&json!({"run": "run-1", "claim_token": "token"}));
     is_read_and_written_as::<FurtherRequest>(&json!({"last_report": 4, "seconds_left": 900}));
@@ -110,6 +113,8 @@ fn a_phase_is_followed() {
     is_read_and_written_as::<BeatAnswer>(&json!({"stop": null}));
     let delta = delta();
     for what in [
+        json!({"kind": "claimed", "runner": "local-4711"}),
+        json!({"kind": "claimed", "runner": "local-4711", "tells_again": true}),
         json!({"kind": "planning"}),
         json!({"kind": "planned", "delta": delta, "plan_digest": "9f86d081"}),
         json!({"kind": "planned", "delta": delta, "plan_digest": null}),
