@@ -1,8 +1,9 @@
 //! Slots for runners: who gets the next one.
 //!
 //! Whoever brings a run to the queue gives the slots that are free, and so does the dispatcher, which
-//! looks again where two did so at once. A slot is granted by a message to the stack's group, which
-//! takes it in one transaction with the run, or gives it back: neither of them writes a run.
+//! looks again where two did so at once. Nobody here writes a run: its slot is granted by a message to
+//! its stack's group, which takes it in one transaction with the run, or gives it back. Only where a
+//! message of that run is being handled there, whoever handles it goes on with the grant.
 
 use crate::{deps::Deps, nudges::distinct};
 use gantry_domain::RunId;
@@ -46,7 +47,7 @@ impl Slots<'_> {
     /// again: a run may still wait.
     pub(crate) async fn on_dispatch(&self) -> Result<(), Failure> {
         for _ in 0..LOOKS {
-            if self.give_free().await? {
+            if self.give_free(None).await? {
                 return Ok(());
             }
         }
@@ -55,8 +56,9 @@ impl Slots<'_> {
     }
 
     /// Gives free slots to the first of the queue, once. False where somebody else does just then:
-    /// the dispatcher must look again.
-    pub(crate) async fn give_free(&self) -> Result<bool, Failure> {
+    /// the dispatcher must look again. Nobody is told of the slot of a run that is the caller's `own`,
+    /// who takes it next; should the caller end before, the sweep finds it.
+    pub(crate) async fn give_free(&self, own: Option<&RunId>) -> Result<bool, Failure> {
         let taken_slots = self.all().await?;
         let taken = count_own(&taken_slots);
         if taken >= self.deps.limits.runners as usize
@@ -102,6 +104,9 @@ impl Slots<'_> {
         }
         for Granted { slot, attempt, .. } in granted {
             let SlotEntry { run, stack, at, .. } = slot;
+            if own == Some(&run) {
+                continue;
+            }
             let grant = distinct(&(&run, attempt, at.as_millisecond()));
             self.deps.sender.send(StackMessage::Grant { stack, run, grant }).await?;
         }

@@ -48,7 +48,9 @@ impl Stacks<'_> {
                 Box::pin(self.on_packaged(&run, packed)).await
             }
             StackMessage::Fetched { run, is_there, is_new, .. } => {
-                Box::pin(self.runs.on_fetched(&run, is_there, is_new)).await
+                Box::pin(self.runs.on_fetched(&run, is_there, is_new)).await?;
+                // It may have got a slot, of which nobody else was told.
+                Box::pin(self.on_grant(&run)).await
             }
             StackMessage::Grant { run, .. } => Box::pin(self.on_grant(&run)).await,
             StackMessage::RunDue { run, .. } => Box::pin(self.on_run_due(&run)).await,

@@ -4,8 +4,10 @@
 
 use gantry_connection::Connection;
 use gantry_domain::{
+    integration::Integration,
     protocol::{Report, ReportKind},
     run::{Phase, Position, Run, RunState, RunType},
+    stack::Stack,
 };
 use gantry_local_table::LocalTable;
 use gantry_queue::{
@@ -187,6 +189,20 @@ impl World {
         self.store.get::<Run>(&keys::run(&self.run.id)).await.unwrap().unwrap()
     }
 
+    /// The run's stack, which may run.
+    async fn add_stack(&self) {
+        let stack = include_str!("../../../shared/store/golden/v1/stack.json");
+        let stack: Stack = serde_json::from_str(stack).unwrap();
+        let stack = Stack { deleted_at: None, ..stack };
+        let integration = include_str!("../../../shared/store/golden/v1/integration.json");
+        let integration: Integration = serde_json::from_str(integration).unwrap();
+        let settings = vec![
+            Write::put(keys::stack_config(&self.run.stack), Expect::Absent, &stack).unwrap(),
+            Write::put(keys::integration(), Expect::Absent, &integration).unwrap(),
+        ];
+        assert_eq!(self.store.write(settings).await.unwrap(), Outcome::Written);
+    }
+
     /// The run hears that its source is there. What is sent then.
     async fn fetched(&self) -> Vec<Message> {
         let fetched = StackMessage::Fetched {
@@ -313,20 +329,52 @@ async fn a_preview_that_ends_asks_for_nobody_but_those_who_stand_in_the_queue() 
 }
 
 #[tokio::test]
-async fn a_run_whose_source_is_there_is_given_a_free_slot_and_written_once() {
+async fn a_run_whose_source_is_there_takes_a_free_slot_at_once() {
     let w = World::with(waits_for_source).await;
+    w.add_stack().await;
     let before = w.now().await;
-    // Again where whoever was first may have ended before it looked for a slot.
-    for grants in [1, 0] {
+    for starts in [1, 0] {
         let sent = w.fetched().await;
-        let is_grant = |message: &Message| matches!(message, Message::Stack(StackMessage::Grant { run, .. }) if *run == w.run.id);
-        assert!(sent.len() == grants && sent.iter().all(is_grant), "{sent:?}");
+        let is_start =
+            |message: &Message| matches!(message, Message::Start(StartMessage::Start { .. }));
+        assert!(sent.len() == starts && sent.iter().all(is_start), "{sent:?}");
     }
     let run = w.now().await;
-    assert_eq!(run.version, before.version + 1);
-    assert_eq!((run.value.position, run.value.outstanding), (Position::Queue, BTreeSet::new()));
+    assert_eq!(run.version, before.version + 3, "in the queue, handed out, started");
+    assert_eq!((run.value.position, run.value.outstanding), (Position::Slot, BTreeSet::new()));
     let slot = w.store.get::<SlotEntry>(&keys::slot(&w.run.id)).await.unwrap().unwrap();
-    assert!(!slot.value.taken, "the stack takes it, or gives it back");
+    assert_eq!((slot.value.taken, slot.value.started), (true, 1), "for no other runner");
+}
+
+#[tokio::test]
+async fn a_slot_that_was_given_and_not_taken_is_taken_by_who_comes_again() {
+    let w = World::with(|at| Run { position: Position::Queue, ..waits_for_source(at) }).await;
+    w.add_stack().await;
+    let entry = QueueEntry {
+        run: w.run.id.clone(),
+        stack: w.run.stack.clone(),
+        phase: w.run.phase,
+        attempt: 0,
+        since: None,
+        pool: None,
+    };
+    let slot = SlotEntry {
+        run: w.run.id.clone(),
+        stack: w.run.stack.clone(),
+        pool: None,
+        taken: false,
+        started: 0,
+        at: w.run.since,
+    };
+    let key = keys::queued(w.run.queue_class(), w.run.created_at, w.run.number, &w.run.id);
+    let there = vec![
+        Write::put(key, Expect::Absent, &entry).unwrap(),
+        Write::put(keys::slot(&w.run.id), Expect::Absent, &slot).unwrap(),
+    ];
+    assert_eq!(w.store.write(there).await.unwrap(), Outcome::Written);
+    let sent = w.fetched().await;
+    assert!(matches!(sent[..], [Message::Start(StartMessage::Start { .. })]), "{sent:?}");
+    assert_eq!(w.now().await.value.position, Position::Slot);
 }
 
 #[tokio::test]

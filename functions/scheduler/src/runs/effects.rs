@@ -3,7 +3,7 @@
 use super::Runs;
 use crate::nudges::distinct;
 use gantry_domain::{
-    MergeRequestIid, ProjectId, StackId,
+    MergeRequestIid, ProjectId, RunId, StackId,
     feedback::PASSING,
     run::{
         Effect, Interest, Position, Run, RunState, RunType,
@@ -42,7 +42,7 @@ impl Runs<'_> {
             match effect {
                 Effect::Fetch => self.fetch(&stored).await?,
                 Effect::Start => self.start(run).await?,
-                Effect::Dispatch => self.ask_for_slot(&stored).await?,
+                Effect::Dispatch => self.give_slots(&stored, None).await?,
                 // It held neither the stack nor a module's tests: nothing goes on because of its end.
                 Effect::Advance if run.only_plans() && run.state.is_final() => {}
                 Effect::Advance => self.nudge_stack(&run.stack, &stored).await?,
@@ -138,13 +138,20 @@ impl Runs<'_> {
         Ok(self.deps.sender.send(StartMessage::EndRunner { run, runner }).await?)
     }
 
+    /// Gives slots where this run has entered the queue. Who calls it looks next whether the run got
+    /// one: nobody else is told.
+    pub(super) async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+        self.give_slots(stored, Some(&stored.value.id)).await
+    }
+
     /// Gives the slots that are free where a run has entered the queue, and nudges the dispatcher where
-    /// others do so too, or where a slot became free and somebody stands in the queue. Who enters has
-    /// written that before it looks at the slots, and who leaves a slot before it looks at the queue;
-    /// both read what is written. So of two at the same moment one sees the other.
+    /// others do so too, or where a slot became free and somebody stands in the queue. Nobody is told of
+    /// the slot of a run that is the caller's `own`. Who enters has written that before it looks at the
+    /// slots, and who leaves a slot before it looks at the queue; both read what is written. So of two
+    /// at the same moment one sees the other.
     ///
     /// A run of a pool needs none: it is handed to whichever worker comes.
-    pub(super) async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+    async fn give_slots(&self, stored: &Stored<Run>, own: Option<&RunId>) -> Result<(), Failure> {
         if stored.value.pool.is_some() {
             let Run { stack, id: run, position, .. } = stored.value.clone();
             let grant = distinct(&(&run, stored.version));
@@ -156,7 +163,7 @@ impl Runs<'_> {
             };
         }
         let is_done = match stored.value.position {
-            Position::Queue => Box::pin(self.slots.give_free()).await?,
+            Position::Queue => Box::pin(self.slots.give_free(own)).await?,
             _ => !self.slots.are_wanted().await?,
         };
         if is_done {
