@@ -68,7 +68,7 @@ impl Runs<'_> {
             None => return Ok(None),
         };
         if !stored.value.outstanding.is_empty() {
-            self.perform(stored).await?;
+            self.perform(stored, false).await?;
             stored = match self.deps.store.get::<Run>(&keys::run(run)).await? {
                 Some(stored) => stored,
                 None => return Ok(None),

@@ -33,7 +33,13 @@ const CLAIMABLE: SignedDuration = SignedDuration::from_hours(24);
 impl Runs<'_> {
     /// Performs what is outstanding, then says so in the run. Losing the race for that last write
     /// does no harm: whoever won it performs the effects again.
-    pub(super) async fn perform(&self, stored: Stored<Run>) -> Result<(), Failure> {
+    ///
+    /// With `is_started` it was just found out that no free runner can take the run.
+    pub(super) async fn perform(
+        &self,
+        stored: Stored<Run>,
+        is_started: bool,
+    ) -> Result<(), Failure> {
         let run = &stored.value;
         if run.outstanding.is_empty() {
             return Ok(());
@@ -41,7 +47,7 @@ impl Runs<'_> {
         for effect in &run.outstanding {
             match effect {
                 Effect::Fetch => self.fetch(&stored).await?,
-                Effect::Start => self.start(run).await?,
+                Effect::Start => self.start(run, is_started).await?,
                 Effect::Dispatch => self.give_slots(&stored, None).await?,
                 // It held neither the stack nor a module's tests: nothing goes on because of its end.
                 Effect::Advance if run.only_plans() && run.state.is_final() => {}
@@ -80,7 +86,7 @@ impl Runs<'_> {
 
     /// Has a runner started. Everything in the message derives from the run, so that a repeated
     /// start is the same start.
-    async fn start(&self, run: &Run) -> Result<(), Failure> {
+    async fn start(&self, run: &Run, is_started: bool) -> Result<(), Failure> {
         let Some(handed_out_at) = run.handed_out_at else { return Ok(()) };
         // A worker asks for a run of its pool, and gets its token then.
         if run.position != Position::Slot || run.runner.is_some() || run.pool.is_some() {
@@ -105,7 +111,7 @@ impl Runs<'_> {
             expires_at,
             role: run.role.clone(),
         };
-        if self.is_runner_free(run).await? {
+        if !is_started && self.is_runner_free(run).await? {
             return Ok(self.deps.sender.send_later(start, HELD_BACK).await?);
         }
         let is_started = match &self.deps.starter {

@@ -60,7 +60,7 @@ impl Runs<'_> {
         );
         let stored =
             Stored { key: keys::run(&run.id), version: loaded.stored.version + 1, value: run };
-        Box::pin(self.perform(stored)).await
+        Box::pin(self.perform(stored, loaded.is_started)).await
     }
 
     /// Writes a run that does not exist yet, with its entries in the lists, and performs its
@@ -99,7 +99,7 @@ impl Runs<'_> {
             Outcome::Stale => Ok(Outcome::Stale),
             Outcome::Written => {
                 let stored = Stored { key: keys::run(&run.id), version, value: run };
-                Box::pin(self.perform(stored)).await?;
+                Box::pin(self.perform(stored, false)).await?;
                 Ok(Outcome::Written)
             }
         }
