@@ -205,8 +205,10 @@ async fn take(
         let write = Write::put(place, Expect::Absent, &claim)?;
         if deps.store.write(vec![write]).await? == Outcome::Written {
             // Whoever ends an unclaimed attempt does that on condition that there is no claim. So who
-            // still finds it waiting behind the claim has it.
-            let run = matching_run(&deps.store, token).await?.filter(|run| waits_for(&run.value));
+            // finds it waiting behind the claim has it, or going on, where the claim was seen already.
+            let run = matching_run(&deps.store, token).await?;
+            let goes_on = |run: &Run| waits_for(run) || run.state.is_executing();
+            let run = run.filter(|run| goes_on(&run.value));
             let run = run.ok_or_else(|| Refusal::gone(NOT_WANTED))?;
             return Ok(Taken { run: run.value, claim, stack });
         }
