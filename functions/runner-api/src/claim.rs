@@ -1,6 +1,8 @@
 //! Taking a phase: once, by one runner.
 
-use crate::{deps::Deps, refusal::Refusal, token::matching_run, variables};
+use crate::{
+    deps::Deps, refusal::Refusal, token::matching_run, transfer::source_address, variables,
+};
 use axum::{
     Json,
     extract::State,
@@ -49,7 +51,8 @@ pub(crate) async fn claim(
     let stored = stack.ok_or_else(|| Refusal::gone("the stack no longer exists"))?;
     let stack = &stored.value;
 
-    let said = ReportKind::Claimed { runner: claim.runner.clone() };
+    let (runner, tells_again) = (claim.runner.clone(), request.tells_again);
+    let said = ReportKind::Claimed { runner, tells_again };
     tell(&deps, &run, Report::new(0, said)).await?;
     let token = run_token(&run, stack, &claim);
     let variables = match variables::of_run(stack, &run, deps.sealer().await?.as_ref()) {
@@ -77,6 +80,7 @@ pub(crate) async fn claim(
         run.id = %run.id, stack = %run.slug, phase = %run.phase, attempt = run.attempt,
         runner = claim.runner, "a runner claimed a phase"
     );
+    let source_url = source_address(&deps, &run).await?;
     let upload = run.upload.map(|upload| (upload.by, upload.digest));
     let (uploaded_by, upload_digest) = upload.unzip();
     Ok(Json(ClaimAnswer {
@@ -88,6 +92,7 @@ pub(crate) async fn claim(
         commit: run.commit,
         uploaded_by,
         upload_digest,
+        source_url,
         branch: run.git_ref,
         project_root: place.root,
         var_files: place.var_files,
@@ -150,9 +155,9 @@ struct Taken {
     stack: Option<Stored<Stack>>,
 }
 
-/// Records the claim on condition that the run is as it was read and nobody has claimed the
-/// attempt. A claim that is repeated finds itself: that is looked for where this one cannot be
-/// recorded.
+/// Records the claim on condition that nobody has claimed the attempt, and looks behind that whether
+/// the run still waits. A claim that is repeated finds itself: that is looked for where this one cannot
+/// be recorded.
 async fn take(
     deps: &Deps,
     token: &TokenFor,
@@ -173,12 +178,8 @@ async fn take(
             );
             return Err(Refusal::forbidden(WRONG_ROLE));
         }
-        let waits = match run.value.phase {
-            Phase::Plan => run.value.state == RunState::Preparing,
-            Phase::Apply => run.value.state == RunState::Confirmed,
-        };
         let stack = deps.store.stack(&run.value.stack).await?;
-        if !waits {
+        if !waits_for(&run.value) {
             let claim = claimed_before(deps, token, request, &run.value).await?;
             let claim = claim.ok_or_else(|| Refusal::gone(NOT_WANTED))?;
             return Ok(Taken { run: run.value, claim, stack });
@@ -200,14 +201,15 @@ async fn take(
             nonce: request.nonce.clone(),
             at: deps.clock.now(),
         };
-        let stack_is = stack.as_ref().map_or(Expect::Absent, Stored::unchanged);
         let place = keys::claim(&token.run, token.attempt);
-        let writes = vec![
-            Write::Check { key: run.key.clone(), expect: run.unchanged() },
-            Write::Check { key: keys::stack_config(&run.value.stack), expect: stack_is },
-            Write::put(place, Expect::Absent, &claim)?,
-        ];
-        if deps.store.write(writes).await? == Outcome::Written {
+        let write = Write::put(place, Expect::Absent, &claim)?;
+        if deps.store.write(vec![write]).await? == Outcome::Written {
+            // Whoever ends an unclaimed attempt does that on condition that there is no claim. So who
+            // finds it waiting behind the claim has it, or going on, where the claim was seen already.
+            let run = matching_run(&deps.store, token).await?;
+            let goes_on = |run: &Run| waits_for(run) || run.state.is_executing();
+            let run = run.filter(|run| goes_on(&run.value));
+            let run = run.ok_or_else(|| Refusal::gone(NOT_WANTED))?;
             return Ok(Taken { run: run.value, claim, stack });
         }
         if let Some(claim) = claimed_before(deps, token, request, &run.value).await? {
@@ -215,6 +217,14 @@ async fn take(
         }
     }
     Err(Refusal::busy())
+}
+
+/// The run waits for somebody to take its phase.
+fn waits_for(run: &Run) -> bool {
+    match run.phase {
+        Phase::Plan => run.state == RunState::Preparing,
+        Phase::Apply => run.state == RunState::Confirmed,
+    }
 }
 
 /// The claim of the attempt that the same request has recorded before. None where nobody has claimed

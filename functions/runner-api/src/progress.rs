@@ -46,9 +46,6 @@ pub(crate) async fn report(
     let unprocessable = |text: &str| Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, text);
     let run = &holder.run.value;
     match &report.what {
-        ReportKind::Claimed { .. } => {
-            return Err(unprocessable("a claim cannot be reported; it has to be made"));
-        }
         _ if report.sequence == 0 => return Err(unprocessable("report numbers start at 1")),
         ReportKind::Applied { .. } | ReportKind::Interrupted { .. }
             if run.run_type == RunType::Proposed =>
@@ -97,6 +94,10 @@ fn bounded(report: Report) -> Report {
         lines.into_iter().skip(skipped).map(|l| cut(l, LONGEST_LINE)).collect()
     };
     let what = match report.what {
+        // Whose the phase is was said with the claim.
+        ReportKind::Claimed { .. } => {
+            ReportKind::Claimed { runner: String::new(), tells_again: false }
+        }
         ReportKind::Failed { summary, errors, log_tail, in_terraform } => ReportKind::Failed {
             summary: cut(summary, 200),
             errors: texts(errors),

@@ -2,7 +2,7 @@
 
 use crate::{
     deps::Deps,
-    objects::{BodyDigest, Named, address, check_size, receive, send},
+    objects::{ADDRESS_GOOD_FOR, BodyDigest, Named, address, check_size, receive, send},
     refusal::Refusal,
     state_routes,
     token::Holder,
@@ -19,7 +19,7 @@ use gantry_domain::source::{SourceFailed, SourceWaits};
 use gantry_domain::{
     plan::Change,
     protocol::{Upload, UploadAnswer, UploadRequest},
-    run::{Phase, RunType},
+    run::{Phase, Run, RunType},
 };
 use gantry_objects::keys as objects;
 use gantry_queue::SourceMessage;
@@ -31,13 +31,12 @@ const GZIP: &str = "application/gzip";
 /// had.
 pub(crate) async fn source(State(deps): State<Deps>, holder: Holder) -> Result<Response, Refusal> {
     let run = &holder.run.value;
-    if let Some(upload) = &run.upload {
-        let key = objects::upload(&run.stack, &upload.digest);
+    let key = source_key(run);
+    if run.upload.is_some() {
         let gone = "What was uploaded is no longer stored. Upload the folder again.";
         let gone = || Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, gone);
         return send(&deps.objects, &key, GZIP).await?.ok_or_else(gone);
     }
-    let key = objects::source(run.repository.key(), &run.commit);
     if let Some(archive) = send(&deps.objects, &key, GZIP).await? {
         return Ok(archive);
     }
@@ -59,6 +58,23 @@ pub(crate) async fn source(State(deps): State<Deps>, holder: Holder) -> Result<R
     let waits = waits.and_then(|body| SourceWaits::from_json(&body));
     let text = SourceWaits::to_text(waits.as_ref(), deps.clock.now());
     Ok((StatusCode::ACCEPTED, wait, text).into_response())
+}
+
+/// The archive that the run executes, whether it is there or not.
+fn source_key(run: &Run) -> String {
+    match &run.upload {
+        Some(upload) => objects::upload(&run.stack, &upload.digest),
+        None => objects::source(run.repository.key(), &run.commit),
+    }
+}
+
+/// Where the archive is, as a rule, for who has just claimed the run; none for an apply, which reads no
+/// source, and where the storage cannot sign.
+pub(crate) async fn source_address(deps: &Deps, run: &Run) -> Result<Option<String>, Refusal> {
+    match run.phase {
+        Phase::Plan => Ok(deps.objects.sign_read(&source_key(run), ADDRESS_GOOD_FOR).await?),
+        Phase::Apply => Ok(None),
+    }
 }
 
 /// `POST upload`: where a body goes.

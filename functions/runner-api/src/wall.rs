@@ -163,7 +163,7 @@ fn with_texts(report: Report, change: &dyn Fn(String) -> String) -> Report {
             }
         }
         ReportKind::Interrupted { summary } => ReportKind::Interrupted { summary: change(summary) },
-        ReportKind::Claimed { runner } => ReportKind::Claimed { runner },
+        ReportKind::Claimed { runner, tells_again } => ReportKind::Claimed { runner, tells_again },
         ReportKind::Planning => ReportKind::Planning,
         ReportKind::Planned { delta, plan_digest, partial, failed_checks } => {
             ReportKind::Planned { delta, plan_digest, partial, failed_checks }

@@ -109,9 +109,11 @@ impl Api {
         &mut self,
         runner: &str,
         prover: Option<&Prover>,
+        tells_again: bool,
     ) -> Result<ClaimAnswer, ApiError> {
         let nonce = hex::encode(rand::random::<[u8; 16]>());
-        let mut request = ClaimRequest { runner: runner.to_owned(), nonce, identity: None };
+        let runner = runner.to_owned();
+        let mut request = ClaimRequest { runner, nonce, identity: None, tells_again };
         let purpose = claim_purpose(self.token.expose_secret());
         let mut retry = Retry::new(self.patience);
         let answer = loop {
@@ -130,14 +132,23 @@ impl Api {
         Ok(claim)
     }
 
-    /// Downloads the commit's archive, for as long as it takes to be fetched. What is waited for is
-    /// said once.
+    /// Downloads the commit's archive from this address of the storage, or else by the runner API, for
+    /// as long as it takes to be fetched. What is waited for is said once.
     pub(crate) async fn source(
         &self,
+        address: Option<&str>,
         to: &Path,
         limit: u64,
         say: impl Fn(&str),
     ) -> Result<(), ApiError> {
+        if let Some(address) = address {
+            match self.save_from(address, to, limit).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::info!(%error, "the source is not there yet, or not to be had")
+                }
+            }
+        }
         let mut is_said = false;
         loop {
             let answer = self.download("source", to, limit).await?;
@@ -318,6 +329,16 @@ impl Api {
                 Err(error) => retry.after(error.into()).await?,
                 Ok(()) => return Ok(downloaded),
             }
+        }
+    }
+
+    /// What is at an address of the storage, in a file.
+    async fn save_from(&self, address: &str, to: &Path, limit: u64) -> Result<(), ApiError> {
+        let asked = attempt(self.elsewhere(Method::GET, address)?).await;
+        let answer = asked.map_err(|failed| failed.error)?;
+        match answer.status() {
+            StatusCode::OK => save(answer, to, limit).await,
+            other => Err(ApiError::Unavailable(format!("it answered {other}"))),
         }
     }
 

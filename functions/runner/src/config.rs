@@ -206,6 +206,9 @@ pub struct Timings {
     pub heartbeat: Duration,
     /// Between a line of output and its way to the runner API.
     pub log: Duration,
+    /// How long a preview lasts, and then its plan, before somebody is told that it goes on. Where this
+    /// is 0, that it began is enough.
+    pub passing: Duration,
     /// Between asking a plan to end and ending it.
     pub grace: Duration,
     /// How long the runner API is asked again before the run fails.
@@ -221,6 +224,7 @@ impl Default for Timings {
         Self {
             heartbeat: Duration::from_secs(5),
             log: Duration::from_secs(1),
+            passing: Duration::from_secs(3),
             grace: Duration::from_secs(30),
             patience: Duration::from_secs(3 * 60),
             state_patience: Duration::from_secs(5 * 60),

@@ -3,6 +3,7 @@
 
 use crate::{
     api::{Api, http_client},
+    beat::Guard,
     cli_config,
     config::Config,
     failure::Failure,
@@ -36,6 +37,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown, lchown},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 use tokio::task::spawn_blocking;
 
@@ -69,8 +71,22 @@ pub(crate) struct Job {
     pub(crate) source: Option<(Sources, Unpacked)>,
     /// The same where many runs see them in place.
     pub(crate) layer: Option<Layer>,
+    /// Its plan, once that has begun, where it is told later.
+    planning: Option<Planning>,
     state_password: String,
     sequence: u32,
+}
+
+/// A plan whose beginning is told when it has lasted for a moment.
+struct Planning {
+    since: Instant,
+    told: Guard,
+}
+
+impl Planning {
+    fn milliseconds(since: Instant) -> u32 {
+        u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX)
+    }
 }
 
 /// How far a phase came, which decides what its end is called.
@@ -200,6 +216,7 @@ impl Job {
             processes,
             source: None,
             layer: None,
+            planning: None,
             state_password,
             sequence: 0,
         }
@@ -556,6 +573,44 @@ impl Job {
         self.reporter().send(&report).await
     }
 
+    /// Tells, as the claim has promised, that the runner still has a preview that lasts longer than a
+    /// moment.
+    pub(crate) fn tell_again(&mut self) -> Option<Guard> {
+        let moment = self.config.timings.passing;
+        if self.claim.run_type != RunType::Proposed || moment.is_zero() {
+            return None;
+        }
+        let what = ReportKind::Claimed { runner: self.config.name.clone(), tells_again: false };
+        let (report, reporter) = (self.next_report(what), self.reporter());
+        Some(Guard::of(async move {
+            tokio::time::sleep(moment).await;
+            if reporter.send(&report).await.is_err() {
+                tracing::warn!("that the run goes on was not accepted");
+            }
+        }))
+    }
+
+    /// Tells that the plan begins. That of a preview is told when it has lasted for a moment, and else
+    /// with its end: nobody looks at it before.
+    pub(crate) async fn report_planning(&mut self) -> Result<(), Failure> {
+        let moment = self.config.timings.passing;
+        if self.claim.run_type != RunType::Proposed || moment.is_zero() {
+            return self.report(ReportKind::Planning).await;
+        }
+        let (report, reporter) = (self.next_report(ReportKind::Planning), self.reporter());
+        let since = Instant::now();
+        let told = Guard::of(async move {
+            tokio::time::sleep(moment).await;
+            let planning_for = Some(Planning::milliseconds(since));
+            // It is told with the end, too.
+            if reporter.send(&Report { planning_for, ..report }).await.is_err() {
+                tracing::warn!("the beginning of the plan was not accepted");
+            }
+        });
+        self.planning = Some(Planning { since, told });
+        Ok(())
+    }
+
     /// The next report, for whoever sends it.
     pub(crate) fn next_report(&mut self, what: ReportKind) -> Report {
         self.sequence += 1;
@@ -567,8 +622,13 @@ impl Job {
     /// Tells the end. Should the runner die before it is accepted, somebody else tells it.
     pub(crate) async fn report_end(&mut self, what: ReportKind) -> Result<(), Failure> {
         self.sequence += 1;
+        let planning_for = self.planning.take().map(|Planning { since, told }| {
+            drop(told);
+            Planning::milliseconds(since)
+        });
         let warnings = warnings::of_report(std::mem::take(&mut self.warned), &self.masker);
-        let report = Report { doubt: self.doubt, warnings, ..Report::new(self.sequence, what) };
+        let (doubt, report) = (self.doubt, Report::new(self.sequence, what));
+        let report = Report { doubt, warnings, planning_for, ..report };
         let (sequence, end) = (report.sequence, report.clone());
         self.note_if_possible(|record| (record.sequence, record.end) = (sequence, Some(end)));
         self.reporter().send(&report).await

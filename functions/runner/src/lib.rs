@@ -63,7 +63,8 @@ pub async fn run(config: Config) -> anyhow::Result<Outcome> {
 async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
     let timings = config.timings;
     let mut api = Api::new(&config.api, config.claim_token.clone(), timings.patience)?;
-    let claim = match api.claim(&config.name, config.identity.as_ref()).await {
+    let tells_again = !timings.passing.is_zero();
+    let claim = match api.claim(&config.name, config.identity.as_ref(), tells_again).await {
         Ok(claim) => claim,
         Err(ApiError::Gone) => return Ok((Outcome::NothingToDo, None)),
         Err(error) => return Err(error).context("the phase could not be claimed"),
@@ -98,6 +99,7 @@ async fn one(config: Config) -> anyhow::Result<(Outcome, Option<EndedRun>)> {
 }
 
 async fn execute(job: &mut Job) -> Result<ReportKind, Failure> {
+    let _told_again = job.tell_again();
     let deadline = |what| beat::deadline(job.stopper.clone(), job.claim.timeout, what);
     match job.claim.phase {
         Phase::Plan => {

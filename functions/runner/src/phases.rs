@@ -77,7 +77,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     job.hide_marked_of_state().await?;
     job.hooks("after_init", &hooks.after_init, &terraform).await?;
 
-    job.report(ReportKind::Planning).await?;
+    job.report_planning().await?;
     job.hooks("before_plan", &hooks.before_plan, &terraform).await?;
     root::check_backend(job, &terraform)?;
     let tracked = job.claim.run_type == RunType::Tracked;
@@ -175,9 +175,9 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
     let (archive, into) = (job.folders.archive(), job.folders.workspace());
     let (api, limits) = (job.api.clone(), job.config.limits);
     let (commit, uploaded) = (job.claim.commit.clone(), job.claim.upload_digest.clone());
-    let log = job.log.clone();
+    let (log, address) = (job.log.clone(), job.claim.source_url.clone());
     job.or_stop(async {
-        api.source(&archive, limits.bytes, |text| log.say(text))
+        api.source(address.as_deref(), &archive, limits.bytes, |text| log.say(text))
             .await
             .map_err(|e| Failure::api("The source could not be fetched", e))
     })

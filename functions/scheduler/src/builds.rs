@@ -1,5 +1,6 @@
-//! Starting runners as builds. It takes what the scheduler has decided to start, and tells the
-//! scheduler only when that came to nothing: everything else the runner says itself.
+//! Starting runners as builds. It takes what the scheduler has decided to start, from the scheduler
+//! itself or from `starts`, and tells the scheduler only when that came to nothing: everything else the
+//! runner says itself.
 
 use async_trait::async_trait;
 use gantry_domain::{
@@ -30,6 +31,9 @@ const ATTEMPT: &str = "GANTRY_ATTEMPT";
 
 /// How long a message waits when CodeBuild cannot be asked. That is not its fault.
 const OUTAGE: Duration = Duration::from_secs(10);
+
+/// How long somebody waits for CodeBuild who can send a message instead.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// How long a build's id is kept: no build lasts longer.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -103,6 +107,45 @@ impl Starter {
         Ok((started.value.attempt == run.value.attempt).then_some(started.value.id))
     }
 
+    /// Starts a build for who would send this message. False where it has to be sent: what `starts` has
+    /// is tried again, a few at once, and why it comes to nothing is told.
+    pub(crate) async fn start_at_once(&self, start: &StartMessage) -> bool {
+        let why = match tokio::time::timeout(AT_ONCE, self.try_to_start(start)).await {
+            Ok(Ok(Ok(()))) => return true,
+            Ok(Ok(Err(why))) => why.to_string(),
+            Ok(Err(failure)) => format!("{:#}", failure.error),
+            Err(_) => format!("CodeBuild does not answer within {} seconds", AT_ONCE.as_secs()),
+        };
+        tracing::warn!("a build is started by a message: {why}");
+        false
+    }
+
+    /// Starts the build that the message asks for, unless nobody needs it any more.
+    async fn try_to_start(&self, start: &StartMessage) -> Result<Result<(), NotStarted>, Failure> {
+        let StartMessage::Start { run, stack, attempt, claim_token, expires_at, role, .. } = start
+        else {
+            return Ok(Ok(()));
+        };
+        let attempt = *attempt;
+        // Late: the sweep hands it out again.
+        if self.clock.now() >= *expires_at
+            || !self.is_wanted(run, attempt).await?
+            || !self.is_ours(run, attempt).await?
+        {
+            return Ok(Ok(()));
+        }
+        let role = role.clone();
+        let build = BuildStart { role, ..self.build(run, stack, attempt, claim_token) };
+        let id = match self.builds.start(&build).await {
+            Ok(id) => id,
+            Err(why) => return Ok(Err(why)),
+        };
+        tracing::info!(run.id = %run, attempt, build = id, "a build was started");
+        let write = Write::put(keys::build(run), Expect::Any, &StartedBuild { id, attempt })?;
+        let _ = self.store.write(vec![write.expires(self.clock.now() + KEPT)]).await?;
+        Ok(Ok(()))
+    }
+
     /// Everything in it derives from the message, so that a repeated start is the same start.
     fn build(&self, run: &RunId, stack: &StackId, attempt: u32, token: &ClaimToken) -> BuildStart {
         let variables = [
@@ -123,35 +166,21 @@ impl Starter {
 #[async_trait]
 impl Handler for Starter {
     async fn handle(&self, _context: Context, message: Message) -> Result<(), Failure> {
-        let (run, stack, attempt, build) = match message.try_into()? {
-            StartMessage::Start { run, stack, attempt, claim_token, expires_at, role, .. } => {
-                // Late: the sweep hands it out again.
-                if self.clock.now() >= expires_at
-                    || !self.is_wanted(&run, attempt).await?
-                    || !self.is_ours(&run, attempt).await?
-                {
-                    return Ok(());
-                }
-                let build = BuildStart { role, ..self.build(&run, &stack, attempt, &claim_token) };
-                (run, stack, attempt, build)
+        let message: StartMessage = message.try_into()?;
+        let (run, stack, attempt) = match &message {
+            StartMessage::Start { run, stack, attempt, .. } => {
+                (run.clone(), stack.clone(), *attempt)
             }
             StartMessage::EndRunner { run, runner } => {
-                let Some(build) = self.build_of(&run, runner).await? else { return Ok(()) };
+                let Some(build) = self.build_of(run, runner.clone()).await? else { return Ok(()) };
                 tracing::warn!(run.id = %run, build, "ending a build that is lost or no longer \
                                                       needed");
                 let stopped = self.builds.stop(&build).await;
                 return stopped.map_err(|error| Failure::wait(error, OUTAGE));
             }
         };
-        let (why, words) = match self.builds.start(&build).await {
-            Ok(id) => {
-                tracing::info!(run.id = %run, attempt, build = id, "a build was started");
-                let write =
-                    Write::put(keys::build(&run), Expect::Any, &StartedBuild { id, attempt })?;
-                let until = self.clock.now() + KEPT;
-                let _ = self.store.write(vec![write.expires(until)]).await?;
-                return Ok(());
-            }
+        let (why, words) = match self.try_to_start(&message).await? {
+            Ok(()) => return Ok(()),
             Err(NotStarted::NoCapacity(words)) => (Why::NoCapacity, words),
             Err(NotStarted::Refused(words)) => (Why::Refused, words),
             Err(error @ NotStarted::Unavailable(_)) => {

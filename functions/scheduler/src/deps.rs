@@ -1,6 +1,7 @@
 //! What the whole scheduler works with: its connections, limits and intervals.
 
 use crate::{
+    builds::Starter,
     heard::RunnerApi,
     trouble::{REFUSALS_WAIT, refusal},
 };
@@ -41,6 +42,8 @@ pub struct Deps {
     pub roles: Option<Roles>,
     /// Where runners send their signs of life.
     pub runner_api: RunnerApi,
+    /// Starts builds at once; none where whoever takes messages of `starts` starts something else.
+    pub starter: Option<Arc<Starter>>,
 }
 
 /// Numbers that an operator may turn.

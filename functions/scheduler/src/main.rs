@@ -1,9 +1,10 @@
 //! The scheduler as a Lambda function behind `events.fifo`, `starts`, `later` and EventBridge.
 //!
-//! Messages of `events.fifo` are the scheduler's own, those of `starts` become builds. Messages of
-//! `later`, which are nudges whose time has come, are sent again to where they belong: this function
-//! knows every queue. EventBridge tells of builds that ended badly; any other event is its timer's,
-//! once a minute, and sends one sweep to `events.fifo`.
+//! Messages of `events.fifo` are the scheduler's own, those of `starts` become builds: what could not
+//! be started at once, or waits for a runner that is free. Messages of `later`, which are nudges whose
+//! time has come, are sent again to where they belong: this function knows every queue. EventBridge
+//! tells of builds that ended badly; any other event is its timer's, once a minute, and sends one sweep
+//! to `events.fifo`.
 //!
 //! Settings: `GANTRY_TABLE`, `GANTRY_SECRETS_PREFIX`, `GANTRY_QUEUE_<NAME>_URL` of all five queues,
 //! `GANTRY_PUBLIC_URL`, `GANTRY_GITLAB_CA`, `RUST_LOG` ([`gantry_setup::deployment`]), and
@@ -55,7 +56,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     let driver = Driver::new(Arc::clone(&queues) as _, Arc::new(store.clone()));
     let signing = secrets.required(SecretName::SigningKeys).await?;
     let connection = Connection::new(store.clone(), secrets, now.clone()).trusting(gitlab_ca);
-    let starter: Arc<dyn Handler> = Arc::new(Starter {
+    let starter = Arc::new(Starter {
         store: store.clone(),
         sender: sender.clone(),
         builds: Arc::new(CodeBuild::new(&sdk, project)),
@@ -72,10 +73,11 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
         limits,
         roles: Some(roles),
         runner_api: RunnerApi::at(&deployment.public_url()?)?,
+        starter: Some(Arc::clone(&starter)),
     }));
     let handlers = [
         (QueueName::Events, scheduler),
-        (QueueName::Starts, starter),
+        (QueueName::Starts, starter as Arc<dyn Handler>),
         (QueueName::Later, Arc::new(Resender::new(sender.clone())) as Arc<dyn Handler>),
     ];
     lambda::serve(driver, now, &handlers, Some((sender, gantry_scheduler::from_event))).await

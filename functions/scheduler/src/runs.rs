@@ -54,6 +54,8 @@ pub(crate) struct Loaded {
     pub(crate) alive_at: Option<Timestamp>,
     /// The time limits of its stack, where they were read.
     pub(crate) timeouts: Option<Timeouts>,
+    /// Who moves it to a slot starts a runner for it, whoever is free meanwhile.
+    pub(crate) is_started: bool,
 }
 
 impl Loaded {
@@ -75,7 +77,7 @@ impl Runs<'_> {
             None => return Ok(None),
         };
         if !stored.value.outstanding.is_empty() {
-            self.perform(stored).await?;
+            self.perform(stored, false).await?;
             stored = match self.deps.store.get::<Run>(&keys::run(run)).await? {
                 Some(stored) => stored,
                 None => return Ok(None),
@@ -97,7 +99,7 @@ impl Runs<'_> {
             true => None,
             false => Some(self.head(&stored.value.stack).await?),
         };
-        Ok(Loaded { stored, head, alive_at: None, timeouts: None })
+        Ok(Loaded { stored, head, alive_at: None, timeouts: None, is_started: false })
     }
 
     /// The time limits that say when the run must be looked at again.

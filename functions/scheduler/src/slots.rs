@@ -1,7 +1,9 @@
 //! Slots for runners: who gets the next one.
 //!
-//! The dispatcher writes no run. It grants a slot by a message to the stack's group, which takes
-//! it in one transaction with the run, or gives it back.
+//! Whoever brings a run to the queue gives the slots that are free, and so does the dispatcher, which
+//! looks again where two did so at once. Nobody here writes a run: its slot is granted by a message to
+//! its stack's group, which takes it in one transaction with the run, or gives it back. Only where a
+//! message of that run is being handled there, whoever handles it goes on with the grant.
 
 use crate::{deps::Deps, nudges::distinct};
 use gantry_domain::RunId;
@@ -18,12 +20,20 @@ use std::time::Duration;
 /// A granted slot that nobody took by then is looked at.
 const TAKEN_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// How often the queue is looked at where others write its entries meanwhile.
+/// How often the queue is looked at where others give slots meanwhile.
 const LOOKS: usize = 5;
 
 /// How many of the slots are for the installation's own runners, not for workers of pools.
 pub(crate) fn count_own(slots: &[Stored<SlotEntry>]) -> usize {
     slots.iter().filter(|slot| slot.value.pool.is_none()).count()
+}
+
+/// A slot that was given, and as what it is to be found.
+struct Granted {
+    slot: SlotEntry,
+    expect: Expect,
+    /// How often the run was handed out before.
+    attempt: u32,
 }
 
 /// The slots for runners.
@@ -33,30 +43,31 @@ pub(crate) struct Slots<'a> {
 }
 
 impl Slots<'_> {
-    /// Gives free slots to the first of the queue. Where somebody else writes an entry just then, it is
-    /// looked again: the run may still wait.
+    /// Gives free slots to the first of the queue. Where somebody else does just then, it is looked
+    /// again: a run may still wait.
     pub(crate) async fn on_dispatch(&self) -> Result<(), Failure> {
         for _ in 0..LOOKS {
-            if self.give_free().await? {
+            if self.give_free(None).await? {
                 return Ok(());
             }
         }
-        let why = anyhow::anyhow!("others write the entries of the queue right now");
+        let why = anyhow::anyhow!("others give slots to runs of the queue right now");
         Err(Failure::wait(why, Duration::from_secs(1)))
     }
 
-    /// False where it met another write.
-    async fn give_free(&self) -> Result<bool, Failure> {
-        if self.deps.store.get::<Pause>(&keys::pause()).await?.is_some() {
+    /// Gives free slots to the first of the queue, once. False where somebody else does just then:
+    /// the dispatcher must look again. Nobody is told of the slot of a run that is the caller's `own`,
+    /// who takes it next; should the caller end before, the sweep finds it.
+    pub(crate) async fn give_free(&self, own: Option<&RunId>) -> Result<bool, Failure> {
+        let taken_slots = self.all().await?;
+        let taken = count_own(&taken_slots);
+        if taken >= self.deps.limits.runners as usize
+            || self.deps.store.get::<Pause>(&keys::pause()).await?.is_some()
+        {
             return Ok(true);
         }
         let limit = self.limit().await? as usize;
-        let taken_slots = self.all().await?;
-        let is_granted = |entry: &Stored<QueueEntry>| {
-            taken_slots.iter().any(|slot| slot.value.run == entry.value.run)
-        };
-        let taken = count_own(&taken_slots);
-        let mut free = limit.saturating_sub(taken);
+        let free = limit.saturating_sub(taken);
         if free == 0 {
             return Ok(true);
         }
@@ -64,40 +75,66 @@ impl Slots<'_> {
         let look_at = i32::try_from(free + taken).unwrap_or(i32::MAX);
         let queue =
             self.deps.store.query::<QueueEntry>(keys::QUEUE, "", None, false, look_at).await?;
-        for entry in queue.items.into_iter().filter(|entry| !is_granted(entry)) {
-            if free == 0 || entry.key.sk.starts_with(keys::POOLS_BEFORE) {
-                break;
-            }
-            if !self.grant(entry).await? {
-                return Ok(false);
-            }
-            free -= 1;
-        }
-        Ok(true)
-    }
-
-    /// Gives the run a slot, unless it left the queue meanwhile.
-    async fn grant(&self, entry: Stored<QueueEntry>) -> Result<bool, Failure> {
-        let QueueEntry { run, stack, attempt, pool, .. } = entry.value;
-        let now = self.deps.now();
-        let slot = SlotEntry {
-            run: run.clone(),
-            stack: stack.clone(),
-            pool,
-            taken: false,
-            started: 0,
-            at: now,
+        let waits = |entry: &Stored<QueueEntry>| {
+            !taken_slots.iter().any(|slot| slot.value.run == entry.value.run)
         };
-        let granted = vec![
-            Write::put(keys::slot(&run), Expect::Absent, &slot)?.due(Some(now + TAKEN_WITHIN)),
-            Write::Check { key: entry.key, expect: Expect::Present },
-        ];
-        if self.deps.store.write(granted).await? != Outcome::Written {
+        let first: Vec<QueueEntry> = queue
+            .items
+            .into_iter()
+            .filter(waits)
+            .take_while(|entry| !entry.key.sk.starts_with(keys::POOLS_BEFORE))
+            .take(free)
+            .map(|entry| entry.value)
+            .collect();
+        let (mut granted, mut is_alone) = (Vec::new(), true);
+        for entry in first {
+            match self.grant(entry).await? {
+                Some(grant) => granted.push(grant),
+                None => {
+                    is_alone = false;
+                    break;
+                }
+            }
+        }
+        // Of those who give the last slots at the same moment each has written its own before it
+        // looks here, so that one of them sees both.
+        if !granted.is_empty() && count_own(&self.all().await?) > limit {
+            self.take_back(&granted).await?;
             return Ok(false);
         }
-        let grant = distinct(&(&run, attempt, now.as_millisecond()));
-        self.deps.sender.send(StackMessage::Grant { stack, run, grant }).await?;
-        Ok(true)
+        for Granted { slot, attempt, .. } in granted {
+            let SlotEntry { run, stack, at, .. } = slot;
+            if own == Some(&run) {
+                continue;
+            }
+            let grant = distinct(&(&run, attempt, at.as_millisecond()));
+            self.deps.sender.send(StackMessage::Grant { stack, run, grant }).await?;
+        }
+        Ok(is_alone)
+    }
+
+    /// Gives the run a slot; none where it has one already. A run that left the queue meanwhile gives
+    /// it back.
+    async fn grant(&self, entry: QueueEntry) -> Result<Option<Granted>, Failure> {
+        let QueueEntry { run, stack, attempt, pool, .. } = entry;
+        let now = self.deps.now();
+        let slot = SlotEntry { run, stack, pool, taken: false, started: 0, at: now };
+        let write = Write::put(keys::slot(&slot.run), Expect::Absent, &slot)?;
+        let expect = write.version().map_or(Expect::Any, Expect::Version);
+        match self.deps.store.write(vec![write.due(Some(now + TAKEN_WITHIN))]).await? {
+            Outcome::Written => Ok(Some(Granted { slot, expect, attempt })),
+            Outcome::Stale => Ok(None),
+        }
+    }
+
+    /// Frees slots of which nobody was told. Who does this must look again, or have it looked: others
+    /// may have seen no slot free.
+    async fn take_back(&self, granted: &[Granted]) -> Result<(), Failure> {
+        for Granted { slot, expect, .. } in granted {
+            let delete = Write::Delete { key: keys::slot(&slot.run), expect: *expect };
+            let _or_it_was_taken = self.deps.store.write(vec![delete]).await?;
+        }
+        Ok(())
     }
 
     /// How many runs may have a runner now.
@@ -112,7 +149,7 @@ impl Slots<'_> {
         Ok(self.deps.store.query_all::<SlotEntry>(keys::SLOTS, "").await?)
     }
 
-    /// True when every slot is taken.
+    /// True when no slot is free, whatever the cloud allows now. A run of a pool takes none.
     pub(crate) async fn are_full(&self) -> Result<bool, Failure> {
         Ok(count_own(&self.all().await?) >= self.deps.limits.runners as usize)
     }

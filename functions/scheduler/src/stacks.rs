@@ -56,7 +56,9 @@ impl Stacks<'_> {
             }
             StackMessage::Fetched { stack, run, is_there, is_new, commit, .. } => {
                 let ahead = commit.as_ref().map(|commit| (&stack, commit));
-                Box::pin(self.runs.on_fetched(&run, is_there, is_new, ahead)).await
+                Box::pin(self.runs.on_fetched(&run, is_there, is_new, ahead)).await?;
+                // It may have got a slot, of which nobody else was told.
+                Box::pin(self.on_grant(&run)).await
             }
             StackMessage::Grant { run, .. } => Box::pin(self.on_grant(&run)).await,
             StackMessage::RunDue { run, .. } => Box::pin(self.on_run_due(&run)).await,

@@ -98,6 +98,7 @@ impl System {
             limits: parts.limits,
             roles: None,
             runner_api: heard_at,
+            starter: None,
         });
         let publisher = Publisher::new(gantry_publisher::Deps {
             store: store.clone(),

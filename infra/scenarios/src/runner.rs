@@ -96,6 +96,7 @@ impl Runners {
             runner: format!("scenario-{run}-{attempt}"),
             nonce: format!("{run}-{attempt}"),
             identity: None,
+            tells_again: false,
         };
         let claim = self
             .http

@@ -46,6 +46,10 @@ pub struct ClaimRequest {
     /// among them, can be read by whoever sees the cloud's console.
     #[serde(default)]
     pub identity: Option<String>,
+    /// A preview that lasts longer than a moment is told again ([`ReportKind::Claimed`]), so that
+    /// nobody need show it before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_again: bool,
 }
 
 /// What a runner sends that has ended its phase and takes another one, of a run with the same role
@@ -95,6 +99,11 @@ pub struct ClaimAnswer {
     /// The SHA-256 of what was uploaded, hex. The runner unpacks nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_digest: Option<String>,
+    /// A signed address of the storage, good for a few minutes, where the source is if it was fetched:
+    /// `GET` it there without a token. Where it is not there, and where the storage cannot sign, there
+    /// is `GET source`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_url: Option<String>,
     /// The branch (or tag) it was started for.
     pub branch: String,
     /// The folder in the source to run in.
@@ -226,12 +235,16 @@ pub struct Report {
     /// in an apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// For how many milliseconds it has been planned, where that may not have been told when it began
+    /// ([`ReportKind::Planning`]): a preview's plan that lasts a moment is told with its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planning_for: Option<u32>,
 }
 
 impl Report {
     /// A report that leaves no doubt.
     pub fn new(sequence: u32, what: ReportKind) -> Self {
-        Self { sequence, what, doubt: None, warnings: Vec::new() }
+        Self { sequence, what, doubt: None, warnings: Vec::new(), planning_for: None }
     }
 }
 
@@ -251,10 +264,14 @@ pub enum StateDoubt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ReportKind {
-    /// A runner took the phase. Made by `runner-api`, not by runners.
+    /// A runner took the phase. `runner-api` says so with the number 0; with a later one the runner
+    /// itself says that it still has the phase, after a moment.
     Claimed {
-        /// The runner's name.
+        /// The runner's name, where `runner-api` says it.
         runner: String,
+        /// The runner will say so itself, if the phase lasts so long.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        tells_again: bool,
     },
     /// Init is done, the plan begins.
     Planning,

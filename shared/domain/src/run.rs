@@ -144,7 +144,8 @@ pub struct Ending {
     pub interrupted: bool,
 }
 
-/// One execution of a stack for one commit, as the scheduler keeps it.
+/// One execution of a stack for one commit, as the scheduler keeps it. What is not set is left out: it
+/// is written some ten times, and each KB is paid for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Derived from stack and key.
@@ -172,14 +173,17 @@ pub struct Run {
     /// The stack's tracked branch when the run was made.
     pub tracked_branch: String,
     /// Set when the code comes from another project than the stack's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork_of: Option<ProjectId>,
     /// How many stacks the event touched: above 50 only the gate is shown.
     pub stacks_touched: u32,
     /// What happened that it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
     /// Why it was made, in one line.
     pub reason: String,
     /// Who asked for it, when a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Where it is.
     pub state: RunState,
@@ -195,13 +199,16 @@ pub struct Run {
     /// The last report taken from this attempt.
     pub last_report: u32,
     /// The runner that claimed the current attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<String>,
     /// Set while somebody wants a running phase to end: who or what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_asked: Option<String>,
     /// Its time limit is what wants that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_time: bool,
     /// What the plan found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delta: Option<Delta>,
     /// Its plan covers only a part of the stack.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -212,8 +219,10 @@ pub struct Run {
     /// Set once an apply was done.
     pub applied: bool,
     /// SHA-256 of the saved plan and workspace: what may be applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<String>,
     /// Why it ended other than well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
     /// Set when an apply was lost: late writes are still taken until a person unblocks the stack.
     pub lost: bool,
@@ -227,20 +236,21 @@ pub struct Run {
     /// When it was made.
     pub created_at: Timestamp,
     /// The pool whose workers take it; the installation's own runners when none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
     /// When the webhook came that asked for it, or whatever else did.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Timestamp>,
     /// When it entered the present state.
     pub since: Timestamp,
     /// When the present attempt was handed to a runner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handed_out_at: Option<Timestamp>,
     /// The cloud role that its runner has to prove (an ARN); none where runners have none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// How often the phase was handed out and nobody claimed it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub unclaimed: u32,
     /// Why no runner could be started for it, in words, until one has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -249,19 +259,19 @@ pub struct Run {
     #[serde(rename = "place")]
     pub position: Position,
     /// A run of a module: it is carried out by test runs, and no runner takes it itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub module: bool,
     /// For a test run: which test of which run of the module it is.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<TestOf>,
     /// The version that a tag or a person asked for.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
     /// How a module's run, or a test run, ended well, in one line.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
     /// A test run's resources are still there: what it made could not be destroyed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub left_behind: bool,
     /// What the tool warned of that its change does not tell: before its plan failed, and in the
     /// apply.

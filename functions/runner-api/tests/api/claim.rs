@@ -41,7 +41,7 @@ async fn a_phase_is_taken_once() {
     let first: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
     assert_eq!((first.phase, first.project_root.as_str()), (Phase::Plan, "infra"));
     assert_eq!((first.timeout, first.apply_timeout), (3600, 7200));
-    let claimed = ReportKind::Claimed { runner: "local-1".to_owned() };
+    let claimed = ReportKind::Claimed { runner: "local-1".to_owned(), tells_again: false };
     assert_eq!(reports(&world), [(0, claimed)]);
 
     world.hand.advance(Duration::from_secs(30));

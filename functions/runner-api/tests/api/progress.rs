@@ -96,7 +96,15 @@ async fn reports_go_to_the_stacks_queue() {
     assert_eq!(log_tail[29], "98");
 
     send(0, ReportKind::Planning).await.expect(422);
-    send(3, ReportKind::Claimed { runner: "x".to_owned() }).await.expect(422);
+    let claimed = || ReportKind::Claimed { runner: "x".to_owned(), tells_again: true };
+    send(0, claimed()).await.expect(422);
+    send(3, claimed()).await.expect(204);
+    let Some(Message::Stack(StackMessage::Report { report, .. })) =
+        world.messages(QueueName::Events).pop()
+    else {
+        panic!("it was not told")
+    };
+    assert_eq!(report.what, ReportKind::Claimed { runner: String::new(), tells_again: false });
     send(3, ReportKind::Applied { delta: Default::default() }).await.expect(403);
 }
 

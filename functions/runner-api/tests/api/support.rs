@@ -163,8 +163,12 @@ impl World {
     }
 
     pub(crate) async fn claim(&self, run: &Run, nonce: &str) -> Answer {
-        let request =
-            ClaimRequest { runner: "local-1".to_owned(), nonce: nonce.to_owned(), identity: None };
+        let request = ClaimRequest {
+            runner: "local-1".to_owned(),
+            nonce: nonce.to_owned(),
+            identity: None,
+            tells_again: false,
+        };
         self.json(Method::POST, "claim", &self.claim_token(run), &request).await
     }
 

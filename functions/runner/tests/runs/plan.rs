@@ -29,6 +29,8 @@ on_each_tool! {
         let mut w = World::on(tool, &[("infra/main.tf", ONE)]).await;
         w.claim.run_type = RunType::Proposed;
         w.timings.heartbeat = Duration::from_secs(300);
+        // It is not there: the runner API says what is waited for.
+        w.claim.source_url = Some("http://127.0.0.1:1/source.tar.gz".to_owned());
         w.api.data().source_waits = 2;
         let report = w.run().await;
         let delta = Delta { add: 1, outputs: 1, ..Delta::default() };

@@ -3,7 +3,7 @@
 use super::Runs;
 use crate::nudges::distinct;
 use gantry_domain::{
-    CommitSha, MergeRequestIid, ProjectId, StackId,
+    CommitSha, MergeRequestIid, ProjectId, RunId, StackId,
     feedback::PASSING,
     run::{
         Effect, Interest, Position, Run, RunState, RunType,
@@ -33,13 +33,19 @@ const CLAIMABLE: SignedDuration = SignedDuration::from_hours(24);
 impl Runs<'_> {
     /// Performs what is outstanding, then says so in the run. Losing the race for that last write
     /// does no harm: whoever won it performs the effects again.
-    pub(super) async fn perform(&self, stored: Stored<Run>) -> Result<(), Failure> {
+    ///
+    /// With `is_started` it was just found out that no free runner can take the run.
+    pub(super) async fn perform(
+        &self,
+        stored: Stored<Run>,
+        is_started: bool,
+    ) -> Result<(), Failure> {
         let run = &stored.value;
         if run.outstanding.is_empty() {
             return Ok(());
         }
         for effect in &run.outstanding {
-            self.perform_one(*effect, &stored).await?;
+            self.perform_one(*effect, &stored, is_started).await?;
         }
         let mut done = run.clone();
         done.outstanding.clear();
@@ -55,12 +61,17 @@ impl Runs<'_> {
         }
     }
 
-    async fn perform_one(&self, effect: Effect, stored: &Stored<Run>) -> Result<(), Failure> {
+    async fn perform_one(
+        &self,
+        effect: Effect,
+        stored: &Stored<Run>,
+        is_started: bool,
+    ) -> Result<(), Failure> {
         let run = &stored.value;
         match effect {
             Effect::Fetch => self.fetch(stored).await,
-            Effect::Start => self.start(run).await,
-            Effect::Dispatch => self.ask_for_slot(stored).await,
+            Effect::Start => self.start(run, is_started).await,
+            Effect::Dispatch => self.give_slots(stored, None).await,
             // It held neither the stack nor a module's tests: nothing goes on because of its end.
             Effect::Advance if run.only_plans() && run.state.is_final() => Ok(()),
             Effect::Advance => self.nudge_stack(&run.stack, stored).await,
@@ -77,7 +88,9 @@ impl Runs<'_> {
         }
         self.tell_gitlab(&stored.value).await?;
         match stored.value.position {
-            Position::Queue => self.ask_for_slot(stored).await,
+            // Of thousands that are made at the same moment, most find every slot taken.
+            Position::Queue if self.shared.full.once("", self.slots.are_full()).await? => Ok(()),
+            Position::Queue => self.give_slots(stored, None).await,
             Position::Source => self.fetch(stored).await,
             Position::StackQueue | Position::Tests => {
                 self.nudge_stack(&stored.value.stack, stored).await
@@ -102,7 +115,7 @@ impl Runs<'_> {
 
     /// Has a runner started. Everything in the message derives from the run, so that a repeated
     /// start is the same start.
-    async fn start(&self, run: &Run) -> Result<(), Failure> {
+    async fn start(&self, run: &Run, is_started: bool) -> Result<(), Failure> {
         let Some(handed_out_at) = run.handed_out_at else { return Ok(()) };
         // A worker asks for a run of its pool, and gets its token then.
         if run.position != Position::Slot || run.runner.is_some() || run.pool.is_some() {
@@ -127,15 +140,22 @@ impl Runs<'_> {
             expires_at,
             role: run.role.clone(),
         };
-        match self.is_runner_free(run).await? {
-            true => Ok(self.deps.sender.send_later(start, HELD_BACK).await?),
+        if !is_started && self.is_runner_free(run).await? {
+            return Ok(self.deps.sender.send_later(start, HELD_BACK).await?);
+        }
+        let is_started = match &self.deps.starter {
+            Some(starter) => Box::pin(starter.start_at_once(&start)).await,
+            None => false,
+        };
+        match is_started {
+            true => Ok(()),
             false => Ok(self.deps.sender.send(start).await?),
         }
     }
 
     /// True when a runner that has ended its run asks for one like this. It may be that somebody
     /// else gets it: a runner of its own is started all the same, a little later.
-    async fn is_runner_free(&self, run: &Run) -> Result<bool, Failure> {
+    pub(crate) async fn is_runner_free(&self, run: &Run) -> Result<bool, Failure> {
         let Some(role) = &run.role else { return Ok(false) };
         let now = keys::free_at(self.deps.now());
         let free =
@@ -153,13 +173,20 @@ impl Runs<'_> {
         Ok(self.deps.sender.send(StartMessage::EndRunner { run, runner }).await?)
     }
 
-    /// Nudges the dispatcher, unless there is nothing to give: every slot is taken, or nobody stands
-    /// in the queue. Who enters has written that before it looks at the slots, and who leaves a slot
-    /// before it looks at the queue; both read what is written. So of two at the same moment one sees
-    /// the other, and nudges.
+    /// Gives slots where this run has entered the queue. Who calls it looks next whether the run got
+    /// one: nobody else is told.
+    pub(super) async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+        self.give_slots(stored, Some(&stored.value.id)).await
+    }
+
+    /// Gives the slots that are free where a run has entered the queue, and nudges the dispatcher where
+    /// others do so too, or where a slot became free and somebody stands in the queue. Nobody is told of
+    /// the slot of a run that is the caller's `own`. Who enters has written that before it looks at the
+    /// slots, and who leaves a slot before it looks at the queue; both read what is written. So of two
+    /// at the same moment one sees the other.
     ///
     /// A run of a pool needs none: it is handed to whichever worker comes.
-    pub(super) async fn ask_for_slot(&self, stored: &Stored<Run>) -> Result<(), Failure> {
+    async fn give_slots(&self, stored: &Stored<Run>, own: Option<&RunId>) -> Result<(), Failure> {
         if stored.value.pool.is_some() {
             let Run { stack, id: run, position, .. } = stored.value.clone();
             let grant = distinct(&(&run, stored.version));
@@ -170,11 +197,11 @@ impl Runs<'_> {
                 _ => Ok(()),
             };
         }
-        let in_vain = match stored.value.position {
-            Position::Queue => self.shared.full.once("", self.slots.are_full()).await?,
+        let is_done = match stored.value.position {
+            Position::Queue => Box::pin(self.slots.give_free(own)).await?,
             _ => !self.slots.are_wanted().await?,
         };
-        if in_vain {
+        if is_done {
             return Ok(());
         }
         let cause = format!("{}.{}", stored.value.id, stored.version);
@@ -193,7 +220,11 @@ impl Runs<'_> {
         let Some(project) = run.project().filter(|_| run.upload.is_none()) else { return Ok(()) };
         let wait = match run.state {
             // What lasts less is not shown.
-            RunState::Preparing | RunState::Initializing | RunState::Planning => PASSING,
+            RunState::Preparing | RunState::Initializing | RunState::Planning
+                if self.deps.now() < run.since + PASSING =>
+            {
+                PASSING
+            }
             _ => SignedDuration::ZERO,
         };
         let status = FeedbackMessage::Status { project, commit: run.commit.clone(), want: 0 };

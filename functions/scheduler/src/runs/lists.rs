@@ -7,10 +7,12 @@ use gantry_store::{
 };
 use jiff::Timestamp;
 
-/// The list entries that change when a run goes from one position to another.
+/// The list entries that change when a run goes from one position to another. With `is_started` a
+/// runner is started for it, and none that is free may take it.
 pub(super) fn list_writes(
     before: &Run,
     after: &Run,
+    is_started: bool,
     now: Timestamp,
 ) -> Result<Vec<Write>, StoreError> {
     if before.position == after.position {
@@ -52,7 +54,7 @@ pub(super) fn list_writes(
                     stack: after.stack.clone(),
                     pool: after.pool.clone(),
                     taken: true,
-                    started: 0,
+                    started: if is_started { after.attempt } else { 0 },
                     at: now,
                 };
                 Write::put(key, Expect::Any, &room)?

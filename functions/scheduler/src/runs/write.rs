@@ -42,7 +42,7 @@ impl Runs<'_> {
                 loaded.alive_at,
                 self.deps.now(),
             ))];
-        writes.extend(list_writes(loaded.run(), &run, self.deps.now())?);
+        writes.extend(list_writes(before, &run, loaded.is_started, self.deps.now())?);
         if run.state.is_final() && !before.state.is_final() {
             writes.extend(end_writes(&run)?);
         }
@@ -60,7 +60,7 @@ impl Runs<'_> {
         );
         let stored =
             Stored { key: keys::run(&run.id), version: loaded.stored.version + 1, value: run };
-        Box::pin(self.perform(stored)).await
+        Box::pin(self.perform(stored, loaded.is_started)).await
     }
 
     /// Writes a run that does not exist yet, with its entries in the lists, and performs its
@@ -76,7 +76,7 @@ impl Runs<'_> {
         match self.record(head, run, extra).await? {
             None => Ok(Outcome::Stale),
             Some(stored) => {
-                Box::pin(self.perform(stored)).await?;
+                Box::pin(self.perform(stored, false)).await?;
                 Ok(Outcome::Written)
             }
         }
@@ -124,7 +124,7 @@ impl Runs<'_> {
             writes.push(Write::put(in_commit, Expect::Any, &entry)?);
         }
         let nowhere = Run { position: Position::Nowhere, ..run.clone() };
-        writes.extend(list_writes(&nowhere, &run, now)?);
+        writes.extend(list_writes(&nowhere, &run, false, now)?);
         let mut after = head.value.after(&nowhere, &run, now);
         after.last_number = run.number;
         if run.run_type == RunType::Tracked {

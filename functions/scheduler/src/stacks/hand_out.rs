@@ -54,13 +54,15 @@ impl Stacks<'_> {
             Err(why) => return self.end_unclaimed(loaded, &why, Vec::new()).await,
         };
         let now = self.deps.now();
-        // That no apply begins or ends meanwhile is part of the transaction: a preview that waits is
-        // woken by the end of the apply that it waits for.
-        if loaded.head.is_none() {
-            loaded.head = Some(self.runs.head(&run.stack).await?);
-        }
-        let is_applying = loaded.head.as_ref().is_some_and(|head| head.value.applying);
-        if run.run_type == RunType::Proposed && is_applying {
+        let head = match loaded.head.take() {
+            Some(head) => head,
+            None => self.runs.head(&run.stack).await?,
+        };
+        let waits = run.run_type == RunType::Proposed && head.value.applying;
+        // That the apply does not end meanwhile is part of the transaction: a preview that waits is
+        // woken by that end. One that does not wait is as one that was handed out before an apply began.
+        loaded.head = Some(head).filter(|_| waits || !run.only_plans());
+        if waits {
             run.position = Position::Waiting;
             run.outstanding.insert(Effect::Dispatch);
             return self.runs.commit(loaded, run, Vec::new()).await;
@@ -79,6 +81,8 @@ impl Stacks<'_> {
         run.runner = None;
         run.handed_out_at = Some(now);
         run.role = role;
+        // Where one is free that may take it, whoever is first says so in the slot.
+        loaded.is_started = position == Position::Slot && !self.runs.is_runner_free(&run).await?;
         self.runs.commit(loaded, run, Vec::new()).await
     }
 
@@ -132,7 +136,7 @@ impl Stacks<'_> {
         }
         let claim = keys::claim(run, attempt);
         if let Some(found) = self.deps.store.get::<Claim>(&claim).await? {
-            return self.take_claim(loaded, &found.value.runner).await;
+            return self.take_claim(loaded, &found.value.runner, false).await;
         }
         if why == NotStarted::NoCapacity {
             metrics::count("StartsRefused", 1);
@@ -203,7 +207,7 @@ impl Stacks<'_> {
         let claim = keys::claim(&run.id, run.attempt);
         if let Some(found) = self.deps.store.get::<Claim>(&claim).await? {
             // The runner has it; only the message that says so is missing.
-            return self.take_claim(loaded, &found.value.runner).await;
+            return self.take_claim(loaded, &found.value.runner, false).await;
         }
         let unclaimed = Write::Check { key: claim, expect: Expect::Absent };
         if let Some(why) = outdated {
@@ -244,10 +248,19 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, vec![unclaimed]).await
     }
 
-    /// Records that a runner has the phase.
-    pub(super) async fn take_claim(&self, loaded: Loaded, runner: &str) -> Result<(), Failure> {
+    /// Records that a runner has the phase. A preview whose runner tells so again, if it lasts longer
+    /// than a moment, is shown then.
+    pub(super) async fn take_claim(
+        &self,
+        loaded: Loaded,
+        runner: &str,
+        tells_again: bool,
+    ) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
         run.apply(RunEvent::Claimed, self.deps.now(), None)?;
+        if tells_again && run.only_plans() {
+            run.outstanding.remove(&Effect::Feedback);
+        }
         run.runner = Some(runner.to_owned());
         run.unclaimed = 0;
         if run.phase == Phase::Apply || run.pool.is_some() {

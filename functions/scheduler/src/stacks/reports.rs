@@ -20,9 +20,11 @@ impl Stacks<'_> {
         if loaded.run().attempt != attempt {
             return Ok(());
         }
-        if let ReportKind::Claimed { runner } = &report.what {
+        if let (0, ReportKind::Claimed { runner, tells_again }) = (report.sequence, &report.what) {
             return match loaded.run().state {
-                RunState::Preparing | RunState::Confirmed => self.take_claim(loaded, runner).await,
+                RunState::Preparing | RunState::Confirmed => {
+                    self.take_claim(loaded, runner, *tells_again).await
+                }
                 _ => Ok(()),
             };
         }
@@ -31,7 +33,7 @@ impl Stacks<'_> {
         }
         if matches!(loaded.run().state, RunState::Preparing | RunState::Confirmed) {
             // The claim's own message is late; what the runner says proves the claim.
-            self.take_claim(loaded, "a runner").await?;
+            self.take_claim(loaded, "a runner", false).await?;
             match self.runs.load(run).await? {
                 Some(again) => loaded = again,
                 None => return Ok(()),

@@ -5,13 +5,14 @@ use gantry_connection::Connection;
 use gantry_domain::{
     StackId,
     integration::Integration,
+    protocol::{Report, ReportKind},
     run::{Phase, Position, Run, RunState, RunType},
     stack::Stack,
 };
 use gantry_local_table::LocalTable;
 use gantry_queue::{
-    ClaimToken, Context, Handler, Message, NotStarted as Why, QueueName, Sender, SlotsMessage,
-    StackMessage, StartMessage,
+    ClaimToken, Context, Envelope, Handler, Message, NotStarted as Why, QueueName, Sender,
+    SlotsMessage, StackMessage, StartMessage,
 };
 use gantry_scheduler::{Deps, Limits, RunnerApi, Scheduler, Starter};
 use gantry_secrets::{FileSecrets, Signer, random_secret};
@@ -89,6 +90,7 @@ impl World {
             limits: Limits::default(),
             roles: None,
             runner_api: RunnerApi::at("http://127.0.0.1:1").unwrap(),
+            starter: None,
         });
         let starter = Starter {
             store: store.clone(),
@@ -137,9 +139,61 @@ impl World {
         self.now().await
     }
 
+    /// Every slot is taken, by other runs.
+    async fn fill_slots(&self) {
+        for number in 0..Limits::default().runners {
+            let slot = SlotEntry {
+                run: format!("run-{number}").parse().unwrap(),
+                stack: self.run.stack.clone(),
+                pool: None,
+                taken: true,
+                started: 0,
+                at: self.run.since,
+            };
+            let write = Write::put(keys::slot(&slot.run), Expect::Absent, &slot).unwrap();
+            assert_eq!(self.store.write(vec![write]).await.unwrap(), Outcome::Written);
+        }
+    }
+
     /// The run as it is now.
     async fn now(&self) -> Stored<Run> {
         self.store.get::<Run>(&keys::run(&self.run.id)).await.unwrap().unwrap()
+    }
+
+    /// The run's stack, which may run.
+    async fn add_stack(&self) {
+        let stack = include_str!("../../../../shared/store/golden/v1/stack.json");
+        let stack: Stack = serde_json::from_str(stack).unwrap();
+        let stack = Stack { deleted_at: None, ..stack };
+        let integration = include_str!("../../../../shared/store/golden/v1/integration.json");
+        let integration: Integration = serde_json::from_str(integration).unwrap();
+        let settings = vec![
+            Write::put(keys::stack_config(&self.run.stack), Expect::Absent, &stack).unwrap(),
+            Write::put(keys::integration(), Expect::Absent, &integration).unwrap(),
+        ];
+        assert_eq!(self.store.write(settings).await.unwrap(), Outcome::Written);
+    }
+
+    /// The run hears that its source is there. What is sent then.
+    async fn fetched(&self) -> Vec<Message> {
+        let fetched = StackMessage::Fetched {
+            stack: self.run.stack.clone(),
+            run: self.run.id.clone(),
+            is_there: true,
+            is_new: true,
+            commit: None,
+            cause: "c".to_owned(),
+        };
+        self.scheduler.handle(context(QueueName::Events), fetched.into()).await.unwrap();
+        self.queue.take_sent()
+    }
+
+    /// The runner says this. What is sent then.
+    async fn report(&self, report: Report) -> Vec<Message> {
+        let (stack, run, attempt) = (self.run.stack.clone(), self.run.id.clone(), self.run.attempt);
+        let said = StackMessage::Report { stack, run, attempt, report };
+        self.scheduler.handle(context(QueueName::Events), said.into()).await.unwrap();
+        self.queue.take_sent()
     }
 
     /// The run ends, because its runner is refused. What is said to the dispatcher and to stacks.
@@ -247,26 +301,85 @@ async fn a_preview_that_ends_asks_for_nobody_but_those_who_stand_in_the_queue() 
 }
 
 #[tokio::test]
-async fn a_run_whose_source_is_there_asks_for_a_slot_and_is_written_once() {
+async fn a_run_whose_source_is_there_takes_a_free_slot_at_once() {
     let w = World::with(waits_for_source).await;
+    w.add_stack().await;
     let before = w.now().await;
-    let fetched = StackMessage::Fetched {
-        stack: w.run.stack.clone(),
-        run: w.run.id.clone(),
-        is_there: true,
-        is_new: true,
-        commit: None,
-        cause: "c".to_owned(),
-    };
-    // Again where whoever was first may have ended before it asked.
-    for _ in 0..2 {
-        w.scheduler.handle(context(QueueName::Events), fetched.clone().into()).await.unwrap();
-        let sent = w.queue.take_sent();
-        assert!(matches!(sent[..], [Message::Slots(SlotsMessage::Dispatch { .. })]), "{sent:?}");
+    for starts in [1, 0] {
+        let sent = w.fetched().await;
+        let is_start =
+            |message: &Message| matches!(message, Message::Start(StartMessage::Start { .. }));
+        assert!(sent.len() == starts && sent.iter().all(is_start), "{sent:?}");
     }
     let run = w.now().await;
-    assert_eq!(run.version, before.version + 1);
-    assert_eq!((run.value.position, run.value.outstanding), (Position::Queue, BTreeSet::new()));
+    assert_eq!(run.version, before.version + 3, "in the queue, handed out, started");
+    assert_eq!((run.value.position, run.value.outstanding), (Position::Slot, BTreeSet::new()));
+    let slot = w.store.get::<SlotEntry>(&keys::slot(&w.run.id)).await.unwrap().unwrap();
+    assert_eq!((slot.value.taken, slot.value.started), (true, 1), "for no other runner");
+}
+
+#[tokio::test]
+async fn a_slot_that_was_given_and_not_taken_is_taken_by_who_comes_again() {
+    let w = World::with(|at| Run { position: Position::Queue, ..waits_for_source(at) }).await;
+    w.add_stack().await;
+    let entry = QueueEntry {
+        run: w.run.id.clone(),
+        stack: w.run.stack.clone(),
+        phase: w.run.phase,
+        attempt: 0,
+        since: None,
+        pool: None,
+    };
+    let slot = SlotEntry {
+        run: w.run.id.clone(),
+        stack: w.run.stack.clone(),
+        pool: None,
+        taken: false,
+        started: 0,
+        at: w.run.since,
+    };
+    let key = keys::queued(w.run.queue_class(), w.run.created_at, w.run.number, &w.run.id);
+    let there = vec![
+        Write::put(key, Expect::Absent, &entry).unwrap(),
+        Write::put(keys::slot(&w.run.id), Expect::Absent, &slot).unwrap(),
+    ];
+    assert_eq!(w.store.write(there).await.unwrap(), Outcome::Written);
+    let sent = w.fetched().await;
+    assert!(matches!(sent[..], [Message::Start(StartMessage::Start { .. })]), "{sent:?}");
+    assert_eq!(w.now().await.value.position, Position::Slot);
+}
+
+#[tokio::test]
+async fn a_run_that_finds_every_slot_taken_waits_in_the_queue() {
+    let w = World::with(waits_for_source).await;
+    w.fill_slots().await;
+    let sent = w.fetched().await;
+    assert!(sent.is_empty(), "{sent:?}");
+    assert_eq!(w.now().await.value.position, Position::Queue);
+    assert!(w.store.get::<SlotEntry>(&keys::slot(&w.run.id)).await.unwrap().is_none());
+}
+
+/// A preview that a runner has claimed, and of which GitLab shows nothing yet.
+fn handed_out_of_a_commit(at: Timestamp) -> Run {
+    Run { upload: None, last_report: 0, ..handed_out(at) }
+}
+
+#[tokio::test]
+async fn a_preview_whose_runner_tells_again_is_shown_once_it_does() {
+    for tells_again in [true, false] {
+        let w = World::with(handed_out_of_a_commit).await;
+        let said = |tells_again| ReportKind::Claimed { runner: "local-1".to_owned(), tells_again };
+        let sent = w.report(Report::new(0, said(tells_again))).await;
+        assert_eq!(sent.is_empty(), tells_again, "{sent:?}");
+        let run = w.now().await.value;
+        assert_eq!((run.state, run.outstanding), (RunState::Initializing, BTreeSet::new()));
+        assert_eq!(run.runner.as_deref(), Some("local-1"));
+        if tells_again {
+            let again = Report::new(1, said(false));
+            assert!(!w.report(again.clone()).await.is_empty());
+            assert!(w.report(again).await.is_empty(), "it was told");
+        }
+    }
 }
 
 /// Each takes one read and one write, and all of them together what they have in common. Whoever is
@@ -275,15 +388,15 @@ async fn a_run_whose_source_is_there_asks_for_a_slot_and_is_written_once() {
 async fn runs_that_are_made_at_the_same_moment_ask_the_table_little() {
     const RUNS: u64 = 8;
     let w = World::new().await;
-    let trigger = include_str!("../../../shared/queue/golden/v1/trigger-tracked.json");
+    let trigger = include_str!("../../../../shared/queue/golden/v1/trigger-tracked.json");
     let message = Envelope::from_body(trigger).unwrap().message;
     let Message::Stack(StackMessage::Trigger { event, trigger, .. }) = message else {
         panic!("it is another message");
     };
-    let stack = include_str!("../../../shared/store/golden/v1/stack.json");
+    let stack = include_str!("../../../../shared/store/golden/v1/stack.json");
     let mut stack: Stack = serde_json::from_str(stack).unwrap();
     (stack.deleted_at, stack.module, stack.settings.pool) = (None, None, None);
-    let gitlab = include_str!("../../../shared/store/golden/v1/integration.json");
+    let gitlab = include_str!("../../../../shared/store/golden/v1/integration.json");
     let gitlab: Integration = serde_json::from_str(gitlab).unwrap();
     let source = keys::fetched_source(&stack.repository, &trigger.commit);
     let there = FetchedSource { at: w.run.since };
@@ -304,6 +417,7 @@ async fn runs_that_are_made_at_the_same_moment_ask_the_table_little() {
         assert_eq!(entries.len(), 1, "one run each");
         w.store.get::<Run>(&keys::run(&entries[0].value.run)).await.unwrap().unwrap()
     };
+    w.fill_slots().await;
     let triggers = || {
         let handled = stacks.iter().map(|stack| {
             let (stack, event, trigger) = (stack.clone(), event.clone(), trigger.clone());
@@ -325,9 +439,9 @@ async fn runs_that_are_made_at_the_same_moment_ask_the_table_little() {
 
     let _made = w.queue.take_sent();
     triggers().await.unwrap();
-    let nudges = w.queue.take_sent();
-    let ask = |sent: &&Message| matches!(sent, Message::Slots(SlotsMessage::Dispatch { .. }));
-    assert_eq!(nudges.iter().filter(ask).count(), stacks.len(), "{nudges:?}");
+    let again = w.queue.take_sent();
+    let shown = |sent: &Message| matches!(sent, Message::Feedback(_));
+    assert!(!again.is_empty() && again.iter().all(shown), "they wait for a slot: {again:?}");
     for (id, version) in stacks.iter().zip(versions) {
         assert_eq!(made(id).await.version, version);
     }

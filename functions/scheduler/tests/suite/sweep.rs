@@ -69,6 +69,7 @@ impl World {
             limits: Limits::default(),
             roles: None,
             runner_api: RunnerApi::at("http://127.0.0.1:1").unwrap(),
+            starter: None,
         });
         Self { table, store, queue, clock, hand, scheduler, _folder: folder }
     }

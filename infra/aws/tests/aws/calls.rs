@@ -50,11 +50,11 @@ async fn a_run_costs_what_the_guide_says() {
     let bill = bill(&calls[before.0..], world.cloud.lambda.invocations() - before.1);
     println!("{bill:#?}");
     for (what, said) in [
-        ("Lambda invocations", 22),
-        ("DynamoDB read units", 57),
-        ("DynamoDB write units", 70),
-        ("SQS requests", 14),
-        ("S3 reads", 4),
+        ("Lambda invocations", 14),
+        ("DynamoDB read units", 53),
+        ("DynamoDB write units", 53),
+        ("SQS requests", 8),
+        ("S3 reads", 3),
         ("S3 writes", 5),
         ("Secrets Manager calls", 0),
     ] {

@@ -6,7 +6,7 @@ use crate::{
     protocol::{LeftBehind, Report, ReportKind, StateDoubt},
     text,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 impl Run {
     /// Takes a report of its present attempt. False when it says nothing that matters any more.
@@ -25,13 +25,19 @@ impl Run {
             }
             return Ok(run.lost);
         }
-        if matches!(report.what, ReportKind::Planning | ReportKind::Planned { .. })
-            && run.state == RunState::Initializing
-        {
-            run.apply(RunEvent::Initialized, now, None)?;
+        let is_planned = matches!(report.what, ReportKind::Planning | ReportKind::Planned { .. })
+            || report.planning_for.is_some();
+        if is_planned && run.state == RunState::Initializing {
+            // What is applied meanwhile makes a plan old from its beginning on.
+            let lasted = SignedDuration::from_millis(report.planning_for.unwrap_or(0).into());
+            run.apply(RunEvent::Initialized, (now - lasted).max(run.since), None)?;
         }
         match report.what {
-            ReportKind::Claimed { .. } | ReportKind::Planning => {}
+            // It lasts: GitLab shows that.
+            ReportKind::Claimed { .. } => {
+                run.outstanding.insert(Effect::Feedback);
+            }
+            ReportKind::Planning => {}
             ReportKind::Planned { delta, plan_digest, partial, failed_checks } => {
                 run.delta = Some(delta);
                 run.partial = partial;
@@ -227,6 +233,32 @@ mod tests {
         assert!(run.take_report(applied, now).unwrap());
         assert_eq!((run.state, run.last_failed_checks()), (RunState::Finished, 1));
         assert_eq!(run.failed_checks, 2, "that of the plan stays");
+    }
+
+    #[test]
+    fn a_plan_that_is_told_with_its_end_began_when_it_began() {
+        use RunState::{Failed, Finished, Initializing, Planning};
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let ends = [
+            (r#"{"kind": "planned", "delta": {"add": 1}}"#, Finished),
+            (
+                r#"{"kind": "failed", "summary": "no", "errors": [], "log_tail": [], "in_terraform": true}"#,
+                Failed,
+            ),
+        ];
+        for (what, end) in ends {
+            // Not before the runner had it, whatever the clocks say.
+            for (planning_for, began) in [(2_000, 98), (9_000, 95)] {
+                let mut run = Run { run_type: RunType::Proposed, ..test(Initializing, false) };
+                (run.since, run.history) = (at(95), Vec::new());
+                let text =
+                    format!(r#"{{"sequence": 2, "what": {what}, "planning_for": {planning_for}}}"#);
+                let report = serde_json::from_str(&text).unwrap();
+                assert!(run.take_report(report, at(100)).unwrap());
+                let steps: Vec<_> = run.history.iter().map(|step| (step.state, step.at)).collect();
+                assert_eq!(steps, [(Planning, at(began)), (end, at(100))]);
+            }
+        }
     }
 
     fn said(in_terraform: bool) -> Ending {

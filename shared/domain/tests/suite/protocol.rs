@@ -43,6 +43,7 @@ fn claim_answer() -> Value {
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "uploaded_by": "ada",
         "upload_digest": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+        "source_url": "https://storage.example.com/source.tar.gz?signature=x",
         "branch": "main",
         "project_root": "infra/network",
         "var_files": ["../eu.tfvars"],
@@ -73,6 +74,9 @@ fn a_phase_is_taken() {
     is_read_and_written_as::<ClaimRequest>(
         &json!({"runner": "local-4711", "nonce": "n", "identity": "https://sts.example.com/?x"}),
     );
+    is_read_and_written_as::<ClaimRequest>(
+        &json!({"runner": "local-4711", "nonce": "n", "identity": null, "tells_again": true}),
+    );
     is_read_and_written_as::<ClaimAnswer>(&claim_answer());
     is_read_and_written_as::<NextAnswer>(&json!({"run": "run-1", "claim_token": "token"}));
     is_read_and_written_as::<FurtherRequest>(&json!({"last_report": 4, "seconds_left": 900}));
@@ -91,7 +95,7 @@ fn what_the_first_runners_did_not_say_has_a_meaning() {
         before.as_object_mut().unwrap().remove(field);
         same[field] = Value::Null;
     }
-    for field in ["uploaded_by", "upload_digest"] {
+    for field in ["uploaded_by", "upload_digest", "source_url"] {
         before.as_object_mut().unwrap().remove(field);
         same.as_object_mut().unwrap().remove(field);
     }
@@ -109,6 +113,8 @@ fn a_phase_is_followed() {
     is_read_and_written_as::<BeatAnswer>(&json!({"stop": null}));
     let delta = delta();
     for what in [
+        json!({"kind": "claimed", "runner": "local-4711"}),
+        json!({"kind": "claimed", "runner": "local-4711", "tells_again": true}),
         json!({"kind": "planning"}),
         json!({"kind": "planned", "delta": delta, "plan_digest": "9f86d081"}),
         json!({"kind": "planned", "delta": delta, "plan_digest": null}),

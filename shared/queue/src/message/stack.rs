@@ -62,7 +62,7 @@ pub enum StackMessage {
         /// What happened.
         report: Report,
     },
-    /// The dispatcher gives a run a slot.
+    /// The run was given a slot.
     Grant {
         /// The run's stack.
         stack: StackId,

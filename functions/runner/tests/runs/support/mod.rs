@@ -89,6 +89,7 @@ impl World {
                 commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
                 uploaded_by: None,
                 upload_digest: None,
+                source_url: None,
                 branch: "main".into(),
                 project_root: "infra".into(),
                 var_files: Vec::new(),
@@ -108,6 +109,7 @@ impl World {
             timings: Timings {
                 heartbeat: Duration::from_millis(100),
                 log: Duration::from_millis(200),
+                passing: Duration::ZERO,
                 grace: 10 * second,
                 patience: 5 * second,
                 state_patience: second,
