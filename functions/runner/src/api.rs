@@ -193,8 +193,20 @@ impl Api {
         self.send_json(Method::POST, "log", chunk).await
     }
 
-    pub(crate) async fn report(&self, report: &Report) -> Result<(), ApiError> {
-        self.send_json(Method::POST, "report", report).await
+    ///
+    /// Each try says anew how long ago the plan began that the report is about, if it is.
+    pub(crate) async fn report(
+        &self,
+        report: &Report,
+        plans_since: Option<Instant>,
+    ) -> Result<(), ApiError> {
+        let told = || Report {
+            planning_for: plans_since
+                .map_or(report.planning_for, |since| Some(milliseconds(since))),
+            ..report.clone()
+        };
+        self.send(|| self.request(Method::POST, "report").json(&told())).await?;
+        Ok(())
     }
 
     /// Another run, when there is one now: `next` for a worker, `further` for a machine whose run
@@ -474,4 +486,9 @@ impl Retry {
         tokio::time::sleep(wait).await;
         Ok(())
     }
+}
+
+/// How long ago that was.
+pub(crate) fn milliseconds(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX)
 }

@@ -2,7 +2,7 @@
 //! that both phases are made of.
 
 use crate::{
-    api::{Api, http_client},
+    api::{Api, http_client, milliseconds},
     beat::Guard,
     cli_config,
     config::Config,
@@ -81,12 +81,6 @@ pub(crate) struct Job {
 struct Planning {
     since: Instant,
     told: Guard,
-}
-
-impl Planning {
-    fn milliseconds(since: Instant) -> u32 {
-        u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX)
-    }
 }
 
 /// How far a phase came, which decides what its end is called.
@@ -570,7 +564,7 @@ impl Job {
     /// Tells what happened, until it is taken.
     pub(crate) async fn report(&mut self, what: ReportKind) -> Result<(), Failure> {
         let report = self.next_report(what);
-        self.reporter().send(&report).await
+        self.reporter().send(&report, None).await
     }
 
     /// Tells, as the claim has promised, that the runner still has a preview that lasts longer than a
@@ -584,7 +578,7 @@ impl Job {
         let (report, reporter) = (self.next_report(what), self.reporter());
         Some(Guard::of(async move {
             tokio::time::sleep(moment).await;
-            if reporter.send(&report).await.is_err() {
+            if reporter.send(&report, None).await.is_err() {
                 tracing::warn!("that the run goes on was not accepted");
             }
         }))
@@ -601,9 +595,8 @@ impl Job {
         let since = Instant::now();
         let told = Guard::of(async move {
             tokio::time::sleep(moment).await;
-            let planning_for = Some(Planning::milliseconds(since));
             // It is told with the end, too.
-            if reporter.send(&Report { planning_for, ..report }).await.is_err() {
+            if reporter.send(&report, Some(since)).await.is_err() {
                 tracing::warn!("the beginning of the plan was not accepted");
             }
         });
@@ -622,16 +615,17 @@ impl Job {
     /// Tells the end. Should the runner die before it is accepted, somebody else tells it.
     pub(crate) async fn report_end(&mut self, what: ReportKind) -> Result<(), Failure> {
         self.sequence += 1;
-        let planning_for = self.planning.take().map(|Planning { since, told }| {
+        let since = self.planning.take().map(|Planning { since, told }| {
             drop(told);
-            Planning::milliseconds(since)
+            since
         });
+        let planning_for = since.map(milliseconds);
         let warnings = warnings::of_report(std::mem::take(&mut self.warned), &self.masker);
         let (doubt, report) = (self.doubt, Report::new(self.sequence, what));
         let report = Report { doubt, warnings, planning_for, ..report };
         let (sequence, end) = (report.sequence, report.clone());
         self.note_if_possible(|record| (record.sequence, record.end) = (sequence, Some(end)));
-        self.reporter().send(&report).await
+        self.reporter().send(&report, since).await
     }
 
     /// Who sends reports.
@@ -644,8 +638,14 @@ impl Job {
 pub(crate) struct Reporter(Api);
 
 impl Reporter {
-    /// Tells what happened, until it is accepted.
-    pub(crate) async fn send(&self, report: &Report) -> Result<(), Failure> {
-        self.0.report(report).await.map_err(|e| Failure::api("The report was not accepted", e))
+    /// Tells what happened, until it is accepted; with how long ago the plan began, where that is
+    /// told with it.
+    pub(crate) async fn send(
+        &self,
+        report: &Report,
+        plans_since: Option<Instant>,
+    ) -> Result<(), Failure> {
+        let sent = self.0.report(report, plans_since).await;
+        sent.map_err(|e| Failure::api("The report was not accepted", e))
     }
 }

@@ -177,7 +177,7 @@ impl Rescuer {
         if bring_rest(&api, &output, &masker(folder)).await.is_err() {
             return Ok(Seen::Waits);
         }
-        match api.report(&end).await {
+        match api.report(&end, None).await {
             Ok(()) | Err(ApiError::Gone) => {}
             Err(ApiError::Unavailable(_)) => return Ok(Seen::Waits),
             Err(error) => {
@@ -236,9 +236,12 @@ fn end_of(record: &Record, rescue: &Rescue) -> Report {
             Some(StateDoubt::NotDelivered) if was_delivered => kept_aside,
             doubt => doubt.or(found),
         };
+        // When its plan began is not known any more: with the run itself, at the earliest.
+        let planning_for = end.planning_for.map(|_| u32::MAX);
+        let end = Report { planning_for, ..end.clone() };
         return match doubt == end.doubt {
-            true => end.clone(),
-            false => Report { sequence, doubt, ..end.clone() },
+            true => end,
+            false => Report { sequence, doubt, ..end },
         };
     }
     if record.stage == Stage::Before {

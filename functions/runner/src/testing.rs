@@ -39,7 +39,7 @@ pub(crate) async fn apply_and_destroy(
     // What was created is destroyed whether or not anybody hears of it.
     let reporter = job.reporter();
     let sent = tokio::spawn(async move {
-        let sent = reporter.send(&report).await;
+        let sent = reporter.send(&report, None).await;
         (report, sent)
     });
     // Who asked the test to stop does not want that its resources stay.
@@ -50,7 +50,7 @@ pub(crate) async fn apply_and_destroy(
     job.stop = asked;
     let (report, sent) = sent.await.map_err(std::io::Error::other)?;
     if sent.is_err() {
-        job.reporter().send(&report).await?;
+        job.reporter().send(&report, None).await?;
     }
     Ok(ReportKind::Destroyed { left: destroyed? })
 }

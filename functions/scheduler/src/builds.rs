@@ -23,6 +23,7 @@ use gantry_store::{
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 /// The variables that tell a build which attempt it was started for.
 const RUN: &str = "GANTRY_RUN";
@@ -34,6 +35,8 @@ const OUTAGE: Duration = Duration::from_secs(10);
 
 /// How long somebody waits for CodeBuild who can send a message instead.
 const AT_ONCE: Duration = Duration::from_secs(5);
+/// CodeBuild takes few starts at the same moment: more of them would look as if it had no capacity.
+static STARTING: Semaphore = Semaphore::const_new(2);
 
 /// How long a build's id is kept: no build lasts longer.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -110,7 +113,11 @@ impl Starter {
     /// Starts a build for who would send this message. False where it has to be sent: what `starts` has
     /// is tried again, a few at once, and why it comes to nothing is told.
     pub(crate) async fn start_at_once(&self, start: &StartMessage) -> bool {
-        let why = match tokio::time::timeout(AT_ONCE, self.try_to_start(start)).await {
+        let start_it = async {
+            let _few = STARTING.acquire().await;
+            self.try_to_start(start).await
+        };
+        let why = match tokio::time::timeout(AT_ONCE, start_it).await {
             Ok(Ok(Ok(()))) => return true,
             Ok(Ok(Err(why))) => why.to_string(),
             Ok(Err(failure)) => format!("{:#}", failure.error),

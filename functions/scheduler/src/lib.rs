@@ -29,6 +29,7 @@ pub use heard::RunnerApi;
 
 use anyhow::anyhow;
 use gantry_queue::{Context, Failure, Handler, Message, SlotsMessage};
+use jiff::Timestamp;
 use projects::Projects;
 use remembered::Remembered;
 use runs::{Runs, Shared};
@@ -59,7 +60,7 @@ impl Handler for Scheduler {
         let sender = self.deps.sender.following(context.hops);
         // Everything that is sent now counts as following this message.
         let deps = Deps { sender, ..self.deps.clone() };
-        match handle(&deps, &self.remembered, &self.shared, message).await {
+        match handle(&deps, &self.remembered, &self.shared, message, context.sent_at).await {
             Err(failure) if deps.waits_for_allowance(&failure, context.sent_at) => {
                 Err(Failure { retry_after: Some(REFUSED), ..failure })
             }
@@ -73,6 +74,7 @@ async fn handle(
     remembered: &Remembered,
     shared: &Shared,
     message: Message,
+    sent_at: Option<Timestamp>,
 ) -> Result<(), Failure> {
     let slots = Slots { deps };
     let runs = Runs { deps, slots, shared };
@@ -80,7 +82,7 @@ async fn handle(
     let projects = Projects { deps, stacks, remembered };
     match message {
         Message::Project(message) => Box::pin(projects.handle(message)).await,
-        Message::Stack(message) => Box::pin(stacks.handle(message)).await,
+        Message::Stack(message) => Box::pin(stacks.handle(message, sent_at)).await,
         Message::Slots(SlotsMessage::Dispatch { .. }) => slots.on_dispatch().await,
         Message::Slots(SlotsMessage::Sweep { .. }) => {
             Box::pin(Sweep { deps, slots, runs, projects }.on_sweep()).await

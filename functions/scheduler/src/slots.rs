@@ -123,7 +123,12 @@ impl Slots<'_> {
         let expect = write.version().map_or(Expect::Any, Expect::Version);
         match self.deps.store.write(vec![write.due(Some(now + TAKEN_WITHIN))]).await? {
             Outcome::Written => Ok(Some(Granted { slot, expect, attempt })),
-            Outcome::Stale => Ok(None),
+            // An answer that was lost makes a second try find the first.
+            Outcome::Stale => {
+                let found = self.deps.store.get::<SlotEntry>(&keys::slot(&slot.run)).await?;
+                let is_ours = found.is_some_and(|found| found.unchanged() == expect);
+                Ok(is_ours.then_some(Granted { slot, expect, attempt }))
+            }
         }
     }
 

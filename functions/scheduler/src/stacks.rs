@@ -20,6 +20,7 @@ use gantry_domain::{
 };
 use gantry_queue::{Failure, StackMessage};
 use gantry_store::{Expect, Write, keys, runner::Claim};
+use jiff::Timestamp;
 
 /// True for a stack that is not deleted, of the GitLab server that is linked.
 fn may_run(stack: &Stack, integration: Option<&Integration>) -> bool {
@@ -34,7 +35,12 @@ pub(crate) struct Stacks<'a> {
 }
 
 impl Stacks<'_> {
-    pub(crate) async fn handle(&self, message: StackMessage) -> Result<(), Failure> {
+    /// Handles a message that was sent then, if that is known.
+    pub(crate) async fn handle(
+        &self,
+        message: StackMessage,
+        sent_at: Option<Timestamp>,
+    ) -> Result<(), Failure> {
         match message {
             StackMessage::Trigger { stack, event, trigger } => {
                 Box::pin(self.on_trigger(&stack, Some(&event), *trigger)).await
@@ -46,7 +52,7 @@ impl Stacks<'_> {
                 Box::pin(self.on_command(&stack, &request, &actor, command)).await
             }
             StackMessage::Report { run, attempt, report, .. } => {
-                Box::pin(self.on_report(&run, attempt, report)).await
+                Box::pin(self.on_report(&run, attempt, report, sent_at)).await
             }
             StackMessage::NotStarted { run, attempt, why, words, .. } => {
                 Box::pin(self.on_not_started(&run, attempt, why, &words)).await

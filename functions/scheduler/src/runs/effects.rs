@@ -89,7 +89,13 @@ impl Runs<'_> {
         self.tell_gitlab(&stored.value).await?;
         match stored.value.position {
             // Of thousands that are made at the same moment, most find every slot taken.
-            Position::Queue if self.shared.full.once("", self.slots.are_full()).await? => Ok(()),
+            // Runs of a pool take no slot.
+            Position::Queue
+                if stored.value.pool.is_none()
+                    && self.shared.full.once("", self.slots.are_full()).await? =>
+            {
+                Ok(())
+            }
             Position::Queue => self.give_slots(stored, None).await,
             Position::Source => self.fetch(stored).await,
             Position::StackQueue | Position::Tests => {

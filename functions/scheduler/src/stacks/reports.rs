@@ -7,6 +7,7 @@ use gantry_domain::{
     run::RunState,
 };
 use gantry_queue::Failure;
+use jiff::Timestamp;
 
 impl Stacks<'_> {
     /// Takes a report of the present attempt, once. Reports of a superseded attempt say nothing.
@@ -15,6 +16,7 @@ impl Stacks<'_> {
         run: &RunId,
         attempt: u32,
         report: Report,
+        sent_at: Option<Timestamp>,
     ) -> Result<(), Failure> {
         let Some(mut loaded) = self.runs.load(run).await? else { return Ok(()) };
         if loaded.run().attempt != attempt {
@@ -40,7 +42,8 @@ impl Stacks<'_> {
             }
         }
         let mut run = loaded.run().clone();
-        if !run.take_report(report, self.deps.now())? {
+        let now = self.deps.now();
+        if !run.take_report(report, sent_at.unwrap_or(now), now)? {
             return Ok(());
         }
         self.runs.commit(loaded, run, Vec::new()).await

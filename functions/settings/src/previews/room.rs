@@ -36,6 +36,8 @@ const OF_A_STACK: Limit = Limit { archives: 50, bytes: GIGABYTE };
 const OF_ALL: Limit = Limit { archives: 500, bytes: 5 * GIGABYTE };
 /// How long an archive is kept that no preview was started with.
 const UNSTARTED: SignedDuration = SignedDuration::from_mins(30);
+/// How long a start may take until its run is there.
+const STARTING: SignedDuration = SignedDuration::from_mins(1);
 /// How long a removal may take.
 const REMOVAL: SignedDuration = SignedDuration::from_mins(1);
 /// How long it is known what was done with an archive: longer than it counts.
@@ -265,8 +267,10 @@ impl Previews {
         // Also the start of a preview is older than its run.
         let started_at = used.filter(|used| !used.is_removed).map(|used| used.at);
         let wanted_at = started_at.map_or(archive.written_at, |at| at.max(archive.written_at));
-        let is_started = of_it.iter().any(|run| run.created_at >= wanted_at);
         let is_new = now.duration_since(wanted_at) < UNSTARTED;
+        // Another start of the same archive may be on its way to its own run.
+        let is_starting = started_at.is_some_and(|at| now.duration_since(at) < STARTING);
+        let is_started = !is_starting && of_it.iter().any(|run| run.created_at >= wanted_at);
         // What is older than what was looked through may have a preview that nobody saw.
         (is_new && !is_started)
             || archive.written_at < self.since

@@ -8,12 +8,21 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 
+/// How long a report may take from its runner to the queue.
+const ON_THE_WAY: SignedDuration = SignedDuration::from_secs(1);
+
 impl Run {
-    /// Takes a report of its present attempt. False when it says nothing that matters any more.
+    /// Takes a report of its present attempt, which was sent at `sent_at`. False when it says nothing
+    /// that matters any more.
     ///
     /// # Errors
     /// When the run cannot be where the report says it is.
-    pub fn take_report(&mut self, report: Report, now: Timestamp) -> Result<bool, Refused> {
+    pub fn take_report(
+        &mut self,
+        report: Report,
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, Refused> {
         let run = self;
         run.last_report = report.sequence;
         doubt(run, report.doubt);
@@ -28,13 +37,23 @@ impl Run {
         let is_planned = matches!(report.what, ReportKind::Planning | ReportKind::Planned { .. })
             || report.planning_for.is_some();
         if is_planned && run.state == RunState::Initializing {
-            // What is applied meanwhile makes a plan old from its beginning on.
-            let lasted = SignedDuration::from_millis(report.planning_for.unwrap_or(0).into());
-            run.apply(RunEvent::Initialized, (now - lasted).max(run.since), None)?;
+            // What is applied meanwhile makes a plan old from its beginning on, however late this is
+            // handled. A second too early makes it old too soon at most.
+            let began = match report.planning_for {
+                Some(lasted) => {
+                    sent_at.min(now) - SignedDuration::from_millis(lasted.into()) - ON_THE_WAY
+                }
+                None => now,
+            };
+            run.apply(RunEvent::Initialized, began.max(run.since), None)?;
         }
         match report.what {
             // It lasts: GitLab shows that.
             ReportKind::Claimed { .. } => {
+                run.outstanding.insert(Effect::Feedback);
+            }
+            // So does this, and what said so before may have been overtaken.
+            ReportKind::Planning if report.planning_for.is_some() => {
                 run.outstanding.insert(Effect::Feedback);
             }
             ReportKind::Planning => {}
@@ -222,7 +241,7 @@ mod tests {
         let planned = report(
             r#"{"sequence": 1, "what": {"kind": "planned", "delta": {"add": 1}, "failed_checks": 2}}"#,
         );
-        assert!(run.take_report(planned, now).unwrap());
+        assert!(run.take_report(planned, now, now).unwrap());
         assert_eq!((run.state, run.last_failed_checks()), (RunState::Applying, 2));
         let applied = report(
             r#"{"sequence": 2, "what": {"kind": "applied", "delta": {"add": 1}}, "warnings": [
@@ -230,7 +249,7 @@ mod tests {
                 {"summary": "Argument is deprecated", "count": 3}
             ]}"#,
         );
-        assert!(run.take_report(applied, now).unwrap());
+        assert!(run.take_report(applied, now, now).unwrap());
         assert_eq!((run.state, run.last_failed_checks()), (RunState::Finished, 1));
         assert_eq!(run.failed_checks, 2, "that of the plan stays");
     }
@@ -248,13 +267,13 @@ mod tests {
         ];
         for (what, end) in ends {
             // Not before the runner had it, whatever the clocks say.
-            for (planning_for, began) in [(2_000, 98), (9_000, 95)] {
+            for (planning_for, sent, began) in [(2_000, 99, 96), (9_000, 99, 95), (0, 200, 99)] {
                 let mut run = Run { run_type: RunType::Proposed, ..test(Initializing, false) };
                 (run.since, run.history) = (at(95), Vec::new());
                 let text =
                     format!(r#"{{"sequence": 2, "what": {what}, "planning_for": {planning_for}}}"#);
                 let report = serde_json::from_str(&text).unwrap();
-                assert!(run.take_report(report, at(100)).unwrap());
+                assert!(run.take_report(report, at(sent), at(100)).unwrap());
                 let steps: Vec<_> = run.history.iter().map(|step| (step.state, step.at)).collect();
                 assert_eq!(steps, [(Planning, at(began)), (end, at(100))]);
             }
@@ -272,7 +291,7 @@ mod tests {
             (run.applied, run.stop_asked, run.over_time) = (false, Some("ada".into()), over_time);
             let report = r#"{"sequence": 9, "what": {"kind": "interrupted", "summary": ""}}"#;
             let report = serde_json::from_str(report).unwrap();
-            assert!(run.take_report(report, Timestamp::UNIX_EPOCH).unwrap());
+            assert!(run.take_report(report, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH).unwrap());
             let end = run.ending.unwrap();
             assert_eq!((run.state, end.interrupted), (RunState::Failed, !over_time));
         }
