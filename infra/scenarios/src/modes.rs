@@ -272,6 +272,8 @@ where
 {
     let told = AssertUnwindSafe(async {
         let mut world = tell(mode, story).await;
+        let told = world.end().await;
+        // What is counted goes on until the end was looked at.
         if let Some(number) = mode.stops_before
             && !world.stops.ends_by_calls()
             // How often real programs call differs from one telling to the next.
@@ -280,7 +282,7 @@ where
             let ended = world.stops.ended();
             assert_eq!(ended, 1, "one process was to end, before side effect {number}");
         }
-        let differ = end::differences(end, &world.end().await);
+        let differ = end::differences(end, &told);
         assert!(differ.is_empty(), "{}\n{}", differ.join("\n"), world.history());
     });
     told.catch_unwind().await.is_ok()
