@@ -45,7 +45,7 @@ impl Runs<'_> {
             return Ok(());
         }
         for effect in &run.outstanding {
-            self.perform_one(*effect, &stored, is_started).await?;
+            Box::pin(self.perform_one(*effect, &stored, is_started)).await?;
         }
         let mut done = run.clone();
         done.outstanding.clear();
