@@ -224,7 +224,7 @@ async fn a_newer_run_never_goes_before_one_that_queues() {
         w.api(Method::POST, &format!("/runs/{first}/discard"), Some(json!({}))).await;
         let three = w.push(project, "main", "infra/main.tf", "# three").await;
         // A process that ends before it has itself called again leaves that to the sweep.
-        w.pass(minutes(3)).await;
+        w.pass(Duration::from_secs(180)).await;
         w.expect_status(project, &two, "gantry/network", "running: 1 to add");
         w.expect_status(project, &three, "gantry/network", "pending");
         w
