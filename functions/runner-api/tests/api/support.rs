@@ -369,6 +369,7 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         last_report: 0,
         runner: None,
         stop_asked: None,
+        over_time: false,
         delta: None,
         partial: false,
         failed_checks: 0,
