@@ -143,7 +143,7 @@ impl World {
     async fn fill_slots(&self) {
         for number in 0..Limits::default().runners {
             let slot = SlotEntry {
-                run: format!("run-{number}").parse().unwrap(),
+                run: format!("other-{number}").parse().unwrap(),
                 stack: self.run.stack.clone(),
                 pool: None,
                 taken: true,
