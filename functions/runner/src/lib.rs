@@ -108,7 +108,8 @@ async fn execute(job: &mut Job) -> Result<ReportKind, Failure> {
         }
         Phase::Apply => {
             let _deadline = deadline("apply");
-            job.check_confinement().await?;
+            let strength = job.check_confinement().await?;
+            job.keep_to(strength);
             phases::apply(job).await
         }
     }
