@@ -194,7 +194,7 @@ async fn unpack_source(job: &mut Job, strength: Option<Strength>) -> Result<(), 
         && job.processes.are_known()
         && sources::tells_changes(&job.config.work);
     let (work, run) = (job.config.work.clone(), job.folders.run.clone());
-    let (run_type, user) = (job.claim.run_type, job.config.user);
+    let (run_type, user, stop) = (job.claim.run_type, job.config.user, job.stop.clone());
     // Landlock alone does not keep a run of our own user from changing modes, times and attributes.
     let is_apart = strength.is_some_and(|strength| strength.own_view) || user.is_some();
     // Whoever looks into the folder of an apply that goes on without its runner sees none.
@@ -214,11 +214,11 @@ async fn unpack_source(job: &mut Job, strength: Option<Strength>) -> Result<(), 
             (true, None) => Some(files::digest_of(File::open(&archive)?)?.0),
         };
         let layers = digest.as_deref().filter(|_| shows);
-        let layers = layers.and_then(|digest| Layers::new(&work, digest, user));
+        let layers = layers.and_then(|digest| Layers::new(&work, digest, user, stop));
         let shown = layers.map(|layers| layers.show(&run, &into, unpack)).transpose()?;
-        if let Some((left_out, layer)) = shown.flatten() {
+        if let Some(shown) = shown.flatten() {
             std::fs::remove_file(&archive)?;
-            return Ok((left_out, None, layer));
+            return Ok((shown.left_out, None, shown.layer));
         }
         let sources = digest.map(|digest| Sources::new(&work, &digest, run_type));
         let there = sources.as_ref().and_then(|sources| sources.take(&run, &into));
