@@ -170,6 +170,7 @@ fn clean_up(mut job: Job, is_told: bool) -> anyhow::Result<()> {
     }
     // Whoever looks after the machine tries to deliver them again.
     files::remove_folder(&folders.job)?;
+    layers::clear(&folders.run)?;
     if left.is_empty() {
         return Ok(());
     }
