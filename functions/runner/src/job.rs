@@ -22,7 +22,8 @@ use gantry_domain::{
     stack::Tool,
 };
 use gantry_engine::{
-    Confinement, Ended, Environment, OnStop, Processes, Sink, Spec, StopSignal, Stopper, Terraform,
+    Confinement, Ended, Environment, OnStop, Processes, Sink, Spec, StopSignal, Stopper, Strength,
+    Terraform,
     diagnostics::{Diagnostics, Reported, Warned},
     files,
     kept::KeptOutput,
@@ -216,23 +217,32 @@ impl Job {
         }
     }
 
-    /// Nothing is started where it cannot be confined, unless an admin has said that it need not be.
+    /// Nothing is started where it cannot be confined, unless an admin has said that it need not be:
+    /// then there is no strength.
     pub(crate) fn check_confinement(
         &self,
-    ) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+    ) -> impl Future<Output = Result<Option<Strength>, Failure>> + Send + use<> {
         let (confinement, user) = (self.config.confinement.clone(), self.config.user);
         async move {
             let Some(confinement) = confinement else {
                 tracing::warn!("runs are not confined and can read whatever their user can");
-                return Ok(());
+                return Ok(None);
             };
             match confinement.check(user).await {
                 Ok(strength) => {
                     tracing::info!("{strength}");
-                    Ok(())
+                    Ok(Some(strength))
                 }
                 Err(error) => Err(Failure::other(error.to_string())),
             }
+        }
+    }
+
+    /// Starts nothing from here on without a view of its own if the check had one: others rely on it.
+    pub(crate) fn keep_to(&mut self, strength: Option<Strength>) {
+        if strength.is_some_and(|strength| strength.own_view) {
+            let confinement = self.config.confinement.take();
+            self.config.confinement = confinement.map(Confinement::needing_view);
         }
     }
 

@@ -8,16 +8,20 @@
 //! in its folder must be found by whoever looks there when the runner has died.
 
 use crate::{failure::Failure, sources::boot};
-use gantry_engine::{Unprivileged, files, overlay::Overlay};
+use gantry_engine::{
+    StopSignal, Unprivileged, files,
+    overlay::{self, Overlay},
+};
 use gantry_setup::Clock;
 use nix::unistd::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File, TryLockError},
-    io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    fs::{self, File, FileType, Permissions, TryLockError},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// The folder of what is kept, among those of the runs.
@@ -28,6 +32,8 @@ const TREE: &str = "tree";
 const RECORD: &str = "layer.json";
 /// Beside all of them: the start of the machine since which it is known to have no such folders.
 const IMPOSSIBLE: &str = "impossible";
+/// The end of a lock's name, beside what it is for.
+const LOCK: &str = "lock";
 /// Where a run unpacks what is to be kept, and removes what is not kept any more, in its folder.
 const IN_RUN: &str = "layer";
 /// Where the changes of a run lie, in its folder.
@@ -47,6 +53,15 @@ pub(crate) struct Layers {
     all: PathBuf,
     name: String,
     user: Option<Unprivileged>,
+    stop: StopSignal,
+}
+
+/// What a run has of a commit's files.
+pub(crate) struct Shown {
+    /// The links that were left out of the archive because they lead outside.
+    pub(crate) left_out: Vec<String>,
+    /// None where the files are the run's own.
+    pub(crate) layer: Option<Layer>,
 }
 
 /// The files as a run sees them, as long as this is there.
@@ -69,109 +84,179 @@ struct Kept {
 enum Held {
     /// They are kept, and nobody removes them as long as the file is open.
     Kept(Kept, File),
-    /// They are not worth it, or cannot be kept, and the run has them for itself.
+    /// They are not worth it, and the run has them for itself.
     Own(Vec<String>),
-    /// Another run unpacks them for ever.
+    /// The run has none: another one unpacks them for ever, or they would be somebody's whom the
+    /// kernel may not know.
     Nowhere,
+}
+
+/// Why a run has none of them.
+enum Trouble {
+    /// Its own: it ends with that.
+    Ending(Failure),
+    /// They are not shown as they should be.
+    Showing(io::Error),
+    /// They cannot be kept.
+    Keeping(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Keeping(error)
+    }
 }
 
 impl Layers {
     /// For the archive with that digest, among the runs of a machine, as files of `user`. None where
-    /// the machine is known to have no such folders.
-    pub(crate) fn new(work: &Path, digest: &str, user: Option<Unprivileged>) -> Option<Self> {
+    /// the machine is known to have no such folders. What waits for another run ends with `stop`.
+    pub(crate) fn new(
+        work: &Path,
+        digest: &str,
+        user: Option<Unprivileged>,
+        stop: StopSignal,
+    ) -> Option<Self> {
         let all = work.join(KEPT);
         let known = fs::read_to_string(all.join(IMPOSSIBLE)).ok();
         if known.is_some_and(|known| boot().is_ok_and(|boot| boot == known)) {
+            tracing::info!("runs do not share the files of a commit, as an earlier one has found");
             return None;
         }
         let of_user = user.map(|user| format!("-{}-{}", user.uid, user.gid)).unwrap_or_default();
-        Some(Self { all, name: format!("{digest}{of_user}"), user })
+        Some(Self { all, name: format!("{digest}{of_user}"), user, stop })
     }
 
-    /// Shows the files in the empty folder `into`, or puts them there; with the links that were left
-    /// out. None where neither can be done. Where nobody has unpacked them yet, `unpack` does, into an
-    /// empty folder. `run` is the folder of the run.
+    /// Shows the files in the empty folder `into`, or puts them there. None where neither can be done:
+    /// then `into` is empty still. Where nobody has unpacked them yet, `unpack` does, into an empty
+    /// folder; nothing but its errors, and the wish to stop, is a failure of the run. `run` is the
+    /// folder of the run.
     pub(crate) fn show(
         &self,
         run: &Path,
         into: &Path,
         unpack: impl Fn(&Path) -> Result<Vec<String>, Failure>,
-    ) -> Result<Option<(Vec<String>, Option<Layer>)>, Failure> {
-        let (kept, used) = match self.hold(run, into, unpack)? {
-            Held::Kept(kept, used) => (kept, used),
-            Held::Own(left_out) => return Ok(Some((left_out, None))),
-            Held::Nowhere => return Ok(None),
+    ) -> Result<Option<Shown>, Failure> {
+        let trouble = match self.try_to_show(run, into, unpack) {
+            Ok(Some(shown)) => return Ok(Some(shown)),
+            Ok(None) => None,
+            Err(Trouble::Ending(failure)) => return Err(failure),
+            Err(trouble) => Some(trouble),
         };
-        match self.show_in(run, into) {
-            Ok(shown) => Ok(Some((kept.left_out, Some(Layer { _shown: shown, _used: used })))),
-            Err(error) => {
-                tracing::info!(%error, "runs do not share the files of a commit");
-                fs::write(self.all.join(IMPOSSIBLE), boot()?)?;
-                files::remove_folder(&run.join(CHANGES))?;
-                Ok(None)
-            }
+        if let Err(error) = clear(run) {
+            tracing::warn!(%error, "a part of the files of a commit is left in the run's folder");
         }
+        files::make_fresh_folder(into, 0o700)?;
+        match trouble {
+            Some(Trouble::Showing(error)) => self.give_up(run, &error),
+            Some(Trouble::Keeping(error)) => {
+                tracing::warn!(%error, "the files of a commit are not kept for other runs");
+            }
+            _ => {}
+        }
+        Ok(None)
     }
 
+    fn try_to_show(
+        &self,
+        run: &Path,
+        into: &Path,
+        unpack: impl Fn(&Path) -> Result<Vec<String>, Failure>,
+    ) -> Result<Option<Shown>, Trouble> {
+        let try_out = |tree: &Path| self.try_out(run, tree, into);
+        Ok(match self.hold(run, into, unpack, try_out)? {
+            Held::Kept(Kept { left_out, .. }, used) => {
+                let shown = self.overlay(run, &self.place().join(TREE), into)?;
+                Some(Shown { left_out, layer: Some(Layer { _shown: shown, _used: used }) })
+            }
+            Held::Own(left_out) => Some(Shown { left_out, layer: None }),
+            Held::Nowhere => None,
+        })
+    }
+
+    /// `try_out` tells whether unpacked files can be shown.
     fn hold(
         &self,
         run: &Path,
         into: &Path,
         unpack: impl Fn(&Path) -> Result<Vec<String>, Failure>,
-    ) -> Result<Held, Failure> {
+        try_out: impl Fn(&Path) -> Result<(), Trouble>,
+    ) -> Result<Held, Trouble> {
         files::make_folder(&self.all, 0o700)?;
+        let until = Instant::now() + LONGEST_WAIT;
         loop {
-            let used = open_lock(&self.lock())?;
-            if !waits(|| used.try_lock_shared())? {
-                return Ok(Held::Nowhere);
+            let lock = open_lock(&self.lock())?;
+            let is_there = self.kept().is_some();
+            let locked = match is_there {
+                true => lock.try_lock_shared(),
+                // One at a time: all others wait for what it makes.
+                false => lock.try_lock(),
+            };
+            match locked {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    self.pause()?;
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => return Ok(Held::Nowhere),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
             }
-            if is_at(&used, &self.lock())?
-                && let Some(kept) = self.kept()
-            {
-                let now = Clock::system().now().into();
-                let _touched = File::open(self.place()).and_then(|place| place.set_modified(now));
-                return Ok(Held::Kept(kept, used));
+            if !is_at(&lock, &self.lock())? {
+                continue;
             }
-            drop(used);
-            // One at a time: all others wait for what it makes.
-            let making = open_lock(&self.lock())?;
-            if !waits(|| making.try_lock())? {
-                return Ok(Held::Nowhere);
-            }
-            if is_at(&making, &self.lock())?
-                && self.kept().is_none()
-                && let Some(left_out) = self.make(run, into, &unpack)?
-            {
-                return Ok(Held::Own(left_out));
+            match (is_there, self.kept()) {
+                (true, Some(kept)) => {
+                    let now = Clock::system().now().into();
+                    let _touched =
+                        File::open(self.place()).and_then(|place| place.set_modified(now));
+                    return Ok(Held::Kept(kept, lock));
+                }
+                (false, None) => {
+                    let made = self.make(run, into, &unpack, &try_out).transpose();
+                    if let Some(not_kept) = made {
+                        self.remove_lock();
+                        return not_kept;
+                    }
+                }
+                // It was made, or removed, just now.
+                _ => {}
             }
         }
     }
 
-    /// Unpacks the files, and keeps them; else they are in `into`, with the links that were left out.
+    fn pause(&self) -> Result<(), Trouble> {
+        if let Some(reason) = self.stop.asked() {
+            return Err(Trouble::Ending(Failure::Stopped(reason)));
+        }
+        thread::sleep(LOOK_EVERY);
+        Ok(())
+    }
+
+    /// Unpacks the files, and keeps them; else what became of them.
     fn make(
         &self,
         run: &Path,
         into: &Path,
         unpack: impl Fn(&Path) -> Result<Vec<String>, Failure>,
-    ) -> Result<Option<Vec<String>>, Failure> {
+        try_out: impl Fn(&Path) -> Result<(), Trouble>,
+    ) -> Result<Option<Held>, Trouble> {
         let made = run.join(IN_RUN);
         let tree = made.join(TREE);
         files::make_fresh_folder(&made, 0o700)?;
         files::make_folder(&tree, 0o700)?;
-        let left_out = unpack(&tree)?;
-        let (count, bytes) = size_of(&tree)?;
-        // The kernel makes copies of what is changed for whoever owns it, and in a user namespace it
-        // knows nobody but us: a folder may hand down another group.
-        let found = fs::metadata(&tree)?;
-        let us = (geteuid().as_raw(), getegid().as_raw());
-        let owner = self.user.map_or(us, |user| (user.uid, user.gid));
-        let is_owners = (found.uid(), found.gid()) == owner;
-        if count < WORTH_KEEPING || bytes > LARGEST || !is_owners {
-            fs::rename(&tree, into)?;
-            files::remove_folder(&made)?;
-            fs::remove_file(self.lock())?;
-            return Ok(Some(left_out));
+        if !self.will_own(&tree)? {
+            return Ok(Some(Held::Nowhere));
         }
+        let left_out = unpack(&tree).map_err(Trouble::Ending)?;
+        let (count, bytes) = size_of(&tree)?;
+        if count < WORTH_KEEPING || bytes > LARGEST {
+            fs::rename(&tree, into)?;
+            // The run has them: what else goes wrong does not matter to it.
+            if let Err(error) = files::remove_folder(&made) {
+                tracing::warn!(%error, "an empty folder is left in the run's folder");
+            }
+            return Ok(Some(Held::Own(left_out)));
+        }
+        try_out(&tree)?;
         let kept = Kept { left_out, boot: boot()?, bytes };
         fs::write(made.join(RECORD), serde_json::to_vec(&kept).map_err(io::Error::from)?)?;
         // Of before the machine started.
@@ -183,14 +268,51 @@ impl Layers {
         Ok(None)
     }
 
-    fn show_in(&self, run: &Path, into: &Path) -> io::Result<Overlay> {
+    /// Whether what is unpacked into that folder is the run's user's: the kernel makes copies of what
+    /// is changed for whoever owns it, and in a user namespace it knows nobody but us. A file system
+    /// may hand down the group of a folder. To another user, `unpack` gives all of it.
+    fn will_own(&self, tree: &Path) -> io::Result<bool> {
+        let found = fs::metadata(tree)?;
+        let us = (geteuid().as_raw(), getegid().as_raw());
+        Ok(self.user.is_some() || (found.uid(), found.gid()) == us)
+    }
+
+    /// Shows unpacked files in the empty folder `into` for a moment, and does with them what a run
+    /// may do: that they can be mounted says nothing of that.
+    fn try_out(&self, run: &Path, tree: &Path, into: &Path) -> Result<(), Trouble> {
+        let _shown = self.overlay(run, tree, into)?;
+        change_some(into).map_err(Trouble::Showing)
+    }
+
+    fn overlay(&self, run: &Path, tree: &Path, into: &Path) -> Result<Overlay, Trouble> {
         let changes = run.join(CHANGES);
         let (changed, own) = (changes.join("changed"), changes.join("own"));
         files::make_fresh_folder(&changes, 0o700)?;
         files::make_folder(&changed, 0o700)?;
         files::make_folder(&own, 0o700)?;
         self.user.map_or(Ok(()), |user| files::give_to(&changed, user))?;
-        Overlay::new(&self.place().join(TREE), &changed, &own, into)
+        Overlay::new(tree, &changed, &own, into).map_err(Trouble::Showing)
+    }
+
+    /// The run has a copy. If the machine answers so each time, nobody asks it again before it starts
+    /// anew, and what is kept is of use to nobody.
+    fn give_up(&self, run: &Path, error: &io::Error) {
+        tracing::info!(%error, "runs do not share the files of a commit");
+        if !overlay::is_lasting(error) {
+            return;
+        }
+        let noted = boot().and_then(|boot| fs::write(self.all.join(IMPOSSIBLE), boot));
+        let removed = noted.and_then(|()| prune(&self.all, &run.join(IN_RUN), 0, 0));
+        if let Err(error) = removed {
+            tracing::warn!(%error, "files that no run can share are left on this machine");
+        }
+    }
+
+    /// By whoever has all of it, where nothing is there that it would be for.
+    fn remove_lock(&self) {
+        if let Err(error) = fs::remove_file(self.lock()) {
+            tracing::warn!(%error, "the lock of files that are not kept is left");
+        }
     }
 
     fn kept(&self) -> Option<Kept> {
@@ -209,7 +331,7 @@ impl Layers {
 }
 
 fn lock_of(place: &Path) -> PathBuf {
-    place.with_extension("lock")
+    place.with_extension(LOCK)
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
@@ -225,20 +347,49 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok((mine.dev(), mine.ino()) == (there.dev(), there.ino()))
 }
 
-/// Tries it until it has the lock; false where that takes too long.
-fn waits(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<bool> {
-    for _ in 0..LONGEST_WAIT.as_millis() / LOOK_EVERY.as_millis() {
-        match lock() {
-            Ok(()) => return Ok(true),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_EVERY),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-    }
-    Ok(false)
-}
-
 fn read(place: &Path) -> Option<Kept> {
     serde_json::from_slice(&fs::read(place.join(RECORD)).ok()?).ok()
+}
+
+/// Removes what a run has left of its own beside what it was shown. Nothing may be shown any more.
+pub(crate) fn clear(run: &Path) -> io::Result<()> {
+    files::remove_folder(&run.join(IN_RUN)).and(files::remove_folder(&run.join(CHANGES)))
+}
+
+/// Changes a folder and a file, and removes the file.
+fn change_some(at: &Path) -> io::Result<()> {
+    if let Some(folder) = find(at, FileType::is_dir)? {
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    let Some(file) = find(at, FileType::is_file)? else { return Ok(()) };
+    File::options().append(true).open(&file)?.write_all(b"\n")?;
+    fs::remove_file(&file)?;
+    match fs::symlink_metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a file that was removed is still there",
+        )),
+    }
+}
+
+/// Something of a kind, anywhere in that folder.
+fn find(at: &Path, is_wanted: fn(&FileType) -> bool) -> io::Result<Option<PathBuf>> {
+    let mut folders = vec![at.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if is_wanted(&kind) {
+                return Ok(Some(entry.path()));
+            }
+            if kind.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// How many files, folders and links there are, and what they take of the disk.
@@ -256,10 +407,10 @@ fn size_of(folder: &Path) -> io::Result<(usize, u64)> {
     Ok((count, bytes))
 }
 
-/// Removes what was used least recently, and is not in use, until the rest is few and small enough.
-/// `aside` is where only this run reaches.
+/// Removes what was used least recently, and is not in use, until the rest is few and small enough,
+/// and locks of nothing. `aside` is where only this run reaches.
 fn prune(all: &Path, aside: &Path, largest: u64, most: usize) -> io::Result<()> {
-    let mut kept = Vec::new();
+    let (mut kept, mut locks) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(all)? {
         let place = entry?.path();
         // Others remove too.
@@ -267,6 +418,18 @@ fn prune(all: &Path, aside: &Path, largest: u64, most: usize) -> io::Result<()> 
         if found.is_dir() {
             let bytes = read(&place).map_or(0, |kept| kept.bytes);
             kept.push((found.modified()?, bytes, place));
+        } else if place.extension().is_some_and(|extension| extension == LOCK) {
+            locks.push(place);
+        }
+    }
+    for path in locks {
+        let place = path.with_extension("");
+        if place.exists() {
+            continue;
+        }
+        let lock = open_lock(&path)?;
+        if lock.try_lock().is_ok() && is_at(&lock, &path)? && !place.exists() {
+            fs::remove_file(&path)?;
         }
     }
     kept.sort();
@@ -292,7 +455,16 @@ fn prune(all: &Path, aside: &Path, largest: u64, most: usize) -> io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{cell::Cell, time::SystemTime};
+    use gantry_engine::{StopKind, stop::stop_channel};
+    use nix::errno::Errno;
+    use std::{
+        cell::Cell,
+        sync::{
+            Barrier,
+            atomic::{AtomicU32, Ordering},
+        },
+        time::SystemTime,
+    };
 
     struct Machine(tempfile::TempDir);
 
@@ -308,23 +480,41 @@ mod tests {
         }
 
         fn layers(&self) -> Layers {
-            Layers::new(self.0.path(), "abc", None).unwrap()
+            self.known().unwrap()
         }
+
+        /// None where it is known to have none.
+        fn known(&self) -> Option<Layers> {
+            Layers::new(self.0.path(), "abc", None, stop_channel().1)
+        }
+    }
+
+    fn write_files(into: &Path, files: usize) -> Result<Vec<String>, Failure> {
+        for n in 0..files {
+            fs::write(into.join(format!("{n}.tf")), "as it was")?;
+        }
+        Ok(vec!["out -> ../..".to_owned()])
     }
 
     /// Unpacks so many files, and counts how often.
     fn unpack(files: usize, times: &Cell<u32>) -> impl Fn(&Path) -> Result<Vec<String>, Failure> {
         move |into| {
             times.set(times.get() + 1);
-            for n in 0..files {
-                fs::write(into.join(format!("{n}.tf")), "as it was")?;
-            }
-            Ok(vec!["out -> ../..".to_owned()])
+            write_files(into, files)
         }
     }
 
+    fn workspace(run: &Path) -> PathBuf {
+        run.join("job/workspace")
+    }
+
+    fn is_empty(folder: &Path) -> bool {
+        fs::read_dir(folder).unwrap().next().is_none()
+    }
+
+    /// On a machine that shows whatever it is asked to.
     fn hold(layers: &Layers, run: &Path, files: usize, times: &Cell<u32>) -> Held {
-        let held = layers.hold(run, &run.join("job/workspace"), unpack(files, times));
+        let held = layers.hold(run, &workspace(run), unpack(files, times), |_| Ok(()));
         held.unwrap_or_else(|_| panic!("it was not unpacked"))
     }
 
@@ -342,7 +532,7 @@ mod tests {
             assert!(!run.join("job/workspace/1.tf").exists(), "the overlay shows it");
         }
         assert!(layers.place().join("tree/119.tf").exists());
-        assert!(Layers::new(machine.0.path(), "abc", None).unwrap().kept().is_some());
+        assert!(machine.layers().kept().is_some());
 
         // What was there before the machine started may lack something.
         let kept = Kept { boot: "another".to_owned(), ..read(&layers.place()).unwrap() };
@@ -371,9 +561,155 @@ mod tests {
         let layers = machine.layers();
         fs::create_dir(&layers.all).unwrap();
         fs::write(layers.all.join(IMPOSSIBLE), "another start").unwrap();
-        assert!(Layers::new(machine.0.path(), "abc", None).is_some());
+        assert!(machine.known().is_some());
         fs::write(layers.all.join(IMPOSSIBLE), boot().unwrap()).unwrap();
-        assert!(Layers::new(machine.0.path(), "abc", None).is_none());
+        assert!(machine.known().is_none());
+    }
+
+    #[test]
+    fn who_waits_has_the_files_as_soon_as_they_are_there() {
+        const RUNS: usize = 8;
+        let (machine, times) = (Machine::new(), AtomicU32::new(0));
+        let (all_begin, all_have) = (Barrier::new(RUNS), Barrier::new(RUNS));
+        let runs: Vec<_> = (1..=RUNS).map(|n| machine.run(&format!("run-{n}"))).collect();
+        let began = Instant::now();
+        let one = |run: &Path| {
+            let slow = |into: &Path| {
+                times.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(100));
+                write_files(into, 120)
+            };
+            let layers = machine.layers();
+            all_begin.wait();
+            let held = layers.hold(run, &workspace(run), slow, |_| Ok(()));
+            // Nobody lets go of them before all have them.
+            all_have.wait();
+            assert!(matches!(held, Ok(Held::Kept(..))), "{}", run.display());
+        };
+        thread::scope(|scope| {
+            for run in &runs {
+                scope.spawn(move || one(run));
+            }
+        });
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert_eq!(times.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn who_waits_ends_when_it_is_asked_to() {
+        let (machine, (stopper, stop)) = (Machine::new(), stop_channel());
+        let layers = Layers::new(machine.0.path(), "abc", None, stop).unwrap();
+        let run = machine.run("run-1");
+        fs::create_dir(&layers.all).unwrap();
+        let in_the_making = open_lock(&layers.lock()).unwrap();
+        in_the_making.lock().unwrap();
+        stopper.stop(StopKind::Asked, "nobody needs it");
+        let shown = layers.show(&run, &workspace(&run), |_| panic!("another run has the lock"));
+        let Err(Failure::Stopped(reason)) = shown else { panic!("it goes on") };
+        assert_eq!(reason.text, "nobody needs it");
+    }
+
+    #[test]
+    fn trouble_with_keeping_files_is_no_trouble_of_a_run() {
+        // Something else lies where their folder would be, their lock, and what the run unpacks.
+        let spoils: [fn(&Layers, &Path); 3] = [
+            |layers, _| fs::write(&layers.all, "").unwrap(),
+            |layers, _| fs::create_dir_all(layers.lock()).unwrap(),
+            |_, run| fs::write(run.join(IN_RUN), "").unwrap(),
+        ];
+        for spoil in spoils {
+            let (machine, times) = (Machine::new(), Cell::new(0));
+            let (layers, run) = (machine.layers(), machine.run("run-1"));
+            spoil(&layers, &run);
+            let shown = layers.show(&run, &workspace(&run), unpack(120, &times));
+            assert!(matches!(shown, Ok(None)));
+            assert_eq!(times.get(), 0);
+            assert!(is_empty(&workspace(&run)) && !run.join(CHANGES).exists());
+            assert!(machine.known().is_some(), "that says nothing of the next one");
+        }
+
+        // They are unpacked, and cannot be put in their place.
+        let (machine, times) = (Machine::new(), Cell::new(0));
+        let (layers, run) = (machine.layers(), machine.run("run-1"));
+        fs::create_dir(&layers.all).unwrap();
+        fs::write(layers.place(), "").unwrap();
+        let held = layers.hold(&run, &workspace(&run), unpack(120, &times), |_| Ok(()));
+        assert!(matches!(held, Err(Trouble::Keeping(_))));
+        assert!(run.join(IN_RUN).exists() && !layers.lock().exists());
+        clear(&run).unwrap();
+        assert!(!run.join(IN_RUN).exists() && is_empty(&workspace(&run)));
+
+        let refused = |_: &Path| Err(Failure::other("it is too large"));
+        let shown = layers.show(&run, &workspace(&run), refused);
+        assert!(matches!(shown, Err(Failure::Other(text)) if text == "it is too large"));
+    }
+
+    #[test]
+    fn what_a_machine_never_shows_is_not_kept() {
+        let (machine, times) = (Machine::new(), Cell::new(0));
+        let (layers, run) = (machine.layers(), machine.run("run-1"));
+        let held = layers.hold(&run, &workspace(&run), unpack(120, &times), |_| {
+            Err(Trouble::Showing(Errno::EINVAL.into()))
+        });
+        assert!(matches!(held, Err(Trouble::Showing(_))));
+        assert!(is_empty(&layers.all), "what cannot be shown is not kept");
+        clear(&run).unwrap();
+
+        let used = hold(&layers, &run, 120, &times);
+        layers.give_up(&run, &Errno::ENOMEM.into());
+        assert!(machine.known().is_some(), "it may be able to next time");
+        layers.give_up(&run, &Errno::EINVAL.into());
+        assert!(machine.known().is_none());
+        assert!(layers.kept().is_some(), "somebody uses it");
+        drop(used);
+        layers.give_up(&run, &Errno::EINVAL.into());
+        let left: Vec<_> =
+            fs::read_dir(&layers.all).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, [IMPOSSIBLE]);
+        assert!(!run.join(IN_RUN).exists());
+    }
+
+    #[test]
+    fn a_run_sees_them_through_an_overlay_or_has_nothing_of_them() {
+        if gantry_terraform::is_root("mounts of a thread") {
+            // A thread can have mounts of its own, and the other tests of this process see none of them.
+            thread::spawn(shows).join().unwrap();
+        }
+    }
+
+    fn shows() {
+        if overlay::gain_mounts().is_err() {
+            return;
+        }
+        let (machine, times) = (Machine::new(), Cell::new(0));
+        let (layers, run) = (machine.layers(), machine.run("run-1"));
+        let into = workspace(&run);
+        let unpack = |into: &Path| {
+            times.set(times.get() + 1);
+            fs::create_dir(into.join("deep"))?;
+            write_files(&into.join("deep"), 120)
+        };
+        for is_kept in [false, true] {
+            let Ok(shown) = layers.show(&run, &into, unpack) else { panic!("it was not unpacked") };
+            let Some(shown) = shown else {
+                // Not every file system can: that of a container is an overlay itself.
+                assert!(!is_kept && machine.known().is_none());
+                assert!(
+                    is_empty(&into) && !run.join(IN_RUN).exists() && !run.join(CHANGES).exists()
+                );
+                return;
+            };
+            assert!(shown.layer.is_some());
+            assert_eq!(fs::read_dir(into.join("deep")).unwrap().count(), 120, "as it was unpacked");
+            assert_eq!(fs::read(into.join("deep/1.tf")).unwrap(), b"as it was");
+            assert!(is_empty(&run.join("changes/changed")), "what was tried out is gone");
+            fs::write(into.join("deep/1.tf"), "changed").unwrap();
+            fs::remove_file(into.join("deep/2.tf")).unwrap();
+            drop(shown);
+            assert!(is_empty(&into), "nothing is shown any more");
+            clear(&run).unwrap();
+        }
+        assert_eq!(times.get(), 1);
     }
 
     #[test]
@@ -390,8 +726,12 @@ mod tests {
             File::open(place).unwrap().set_modified(used).unwrap();
         }
         let left = || ["a", "b", "c"].map(|name| all.join(name).exists());
+        let of_nothing = ["d", "e"].map(|name| lock_of(&all.join(name)));
+        let [mine, _others] = of_nothing.each_ref().map(|path| open_lock(path).unwrap());
+        mine.try_lock().unwrap();
         prune(&all, &aside, 300, 3).unwrap();
         assert_eq!(left(), [true, true, true]);
+        assert_eq!(of_nothing.each_ref().map(|path| path.exists()), [true, false]);
         let in_use = open_lock(&lock_of(&all.join("a"))).unwrap();
         in_use.lock_shared().unwrap();
         prune(&all, &aside, 299, 3).unwrap();

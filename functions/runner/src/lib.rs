@@ -108,7 +108,8 @@ async fn execute(job: &mut Job) -> Result<ReportKind, Failure> {
         }
         Phase::Apply => {
             let _deadline = deadline("apply");
-            job.check_confinement().await?;
+            let strength = job.check_confinement().await?;
+            job.keep_to(strength);
             phases::apply(job).await
         }
     }
@@ -169,6 +170,7 @@ fn clean_up(mut job: Job, is_told: bool) -> anyhow::Result<()> {
     }
     // Whoever looks after the machine tries to deliver them again.
     files::remove_folder(&folders.job)?;
+    layers::clear(&folders.run)?;
     if left.is_empty() {
         return Ok(());
     }

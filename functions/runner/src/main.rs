@@ -4,8 +4,7 @@ use clap::Parser;
 use gantry_engine::{confine, overlay, processes};
 use gantry_runner::{Arguments, Config, Outcome, further::Machine, poll::Worker, rescue::Rescuer};
 use gantry_setup::{Clock, identity::Prover, telemetry};
-use std::collections::BTreeMap;
-use std::process::ExitCode;
+use std::{collections::BTreeMap, io, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 /// `aws`: the runner proves its role with its AWS credentials.
@@ -20,13 +19,13 @@ fn main() -> ExitCode {
         if is_confined {
             processes::gain_namespaces();
         }
-        let own_mounts = is_confined && overlay::gain_mounts();
+        let own_mounts = is_confined.then(overlay::gain_mounts);
         run(arguments, own_mounts)
     })
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn run(arguments: Arguments, own_mounts: bool) -> ExitCode {
+async fn run(arguments: Arguments, own_mounts: Option<io::Result<()>>) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(telemetry::colors())
@@ -52,7 +51,22 @@ async fn run(arguments: Arguments, own_mounts: bool) -> ExitCode {
         let proves = variables.get(IDENTITY).is_some_and(|value| value == "aws");
         let machine = Machine::new(&arguments);
         let mut config = Config::new(arguments, variables)?;
-        config.own_mounts = own_mounts;
+        match &own_mounts {
+            Some(Ok(())) => {
+                tracing::info!(
+                    "previews see a commit's files through overlays if the file system has them"
+                );
+            }
+            Some(Err(error)) => {
+                tracing::info!(
+                    %error,
+                    "previews get copies of a commit's files because the runner has no mount \
+                     namespace"
+                );
+            }
+            None => {}
+        }
+        config.own_mounts = own_mounts.is_some_and(|gained| gained.is_ok());
         if proves {
             config.identity = Some(Prover::from_environment(Clock::system()).await?);
         }

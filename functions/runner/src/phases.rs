@@ -19,7 +19,7 @@ use gantry_domain::{
     text::{self, NOTHING_APPLIED},
 };
 use gantry_engine::{
-    Terraform,
+    Strength, Terraform,
     diagnostics::{Warned, strip_ansi},
     files, process,
     terraform::EXIT_CHANGED,
@@ -64,9 +64,11 @@ const PROGRESS: [&str; 13] = [
 pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportKind, Failure> {
     let hooks = job.claim.hooks.clone();
     let check = job.check_confinement();
-    let (confined, fetched) = tokio::join!(check, fetch_source(job));
-    confined?;
+    let (checked, fetched) = tokio::join!(check, fetch_source(job));
+    let strength = checked?;
     fetched?;
+    job.keep_to(strength);
+    unpack_source(job, strength).await?;
     let mut terraform = job.make_terraform().await?;
     settle_source(job).await?;
 
@@ -172,24 +174,31 @@ pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
 }
 
 async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
-    let (archive, into) = (job.folders.archive(), job.folders.workspace());
-    let (api, limits) = (job.api.clone(), job.config.limits);
-    let (commit, uploaded) = (job.claim.commit.clone(), job.claim.upload_digest.clone());
-    let (log, address) = (job.log.clone(), job.claim.source_url.clone());
+    let (archive, limits) = (job.folders.archive(), job.config.limits);
+    let (api, log, address) = (job.api.clone(), job.log.clone(), job.claim.source_url.clone());
     job.or_stop(async {
         api.source(address.as_deref(), &archive, limits.bytes, |text| log.say(text))
             .await
             .map_err(|e| Failure::api("The source could not be fetched", e))
     })
-    .await?;
+    .await
+}
+
+/// Puts the files of what was fetched into the workspace, or shows them there.
+async fn unpack_source(job: &mut Job, strength: Option<Strength>) -> Result<(), Failure> {
+    let (archive, into) = (job.folders.archive(), job.folders.workspace());
+    let (limits, commit) = (job.config.limits, job.claim.commit.clone());
+    let uploaded = job.claim.upload_digest.clone();
     // Nothing of a run may reach what is kept for others, nor go on with what it gives back.
     let keeps = job.config.confinement.is_some()
         && job.processes.are_known()
         && sources::tells_changes(&job.config.work);
     let (work, run) = (job.config.work.clone(), job.folders.run.clone());
-    let (run_type, user) = (job.claim.run_type, job.config.user);
+    let (run_type, user, stop) = (job.claim.run_type, job.config.user, job.stop.clone());
+    // Landlock alone does not keep a run of our own user from changing modes, times and attributes.
+    let is_apart = strength.is_some_and(|strength| strength.own_view) || user.is_some();
     // Whoever looks into the folder of an apply that goes on without its runner sees none.
-    let shows = keeps && job.config.own_mounts && run_type == RunType::Proposed;
+    let shows = keeps && is_apart && job.config.own_mounts && run_type == RunType::Proposed;
     let (left_out, source, layer) = spawn_blocking(move || {
         let unpack = |into: &Path| {
             let left_out = match &uploaded {
@@ -205,11 +214,11 @@ async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
             (true, None) => Some(files::digest_of(File::open(&archive)?)?.0),
         };
         let layers = digest.as_deref().filter(|_| shows);
-        let layers = layers.and_then(|digest| Layers::new(&work, digest, user));
+        let layers = layers.and_then(|digest| Layers::new(&work, digest, user, stop));
         let shown = layers.map(|layers| layers.show(&run, &into, unpack)).transpose()?;
-        if let Some((left_out, layer)) = shown.flatten() {
+        if let Some(shown) = shown.flatten() {
             std::fs::remove_file(&archive)?;
-            return Ok((left_out, None, layer));
+            return Ok((shown.left_out, None, shown.layer));
         }
         let sources = digest.map(|digest| Sources::new(&work, &digest, run_type));
         let there = sources.as_ref().and_then(|sources| sources.take(&run, &into));

@@ -2,6 +2,7 @@
 //! apart, and nothing costs time but what is looked at and changed
 //! (<https://docs.kernel.org/filesystems/overlayfs.html>).
 
+use nix::errno::Errno;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -14,27 +15,37 @@ const LONGEST_OPTIONS: usize = 4000;
 /// Gives this process mounts of its own, where it may have them: nobody else sees what it mounts from
 /// then on, but what it starts, and all of them end with it. To be called before there is another
 /// thread.
+///
+/// # Errors
+/// When the machine does not let it.
 #[cfg(target_os = "linux")]
-pub fn gain_mounts() -> bool {
+pub fn gain_mounts() -> io::Result<()> {
     use nix::{
         mount::{MsFlags, mount},
         sched::{CloneFlags, unshare},
     };
     let none: Option<&str> = None;
-    let gained = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
-        // What the machine mounts later is seen here too, and not the other way round.
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)
-    });
-    if let Err(error) = &gained {
-        tracing::debug!(%error, "it has no mounts of its own");
-    }
-    gained.is_ok()
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    // What the machine mounts later is seen here too, and not the other way round.
+    Ok(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?)
 }
 
 /// Gives this process mounts of its own, which only Linux can.
+///
+/// # Errors
+/// Always.
 #[cfg(not(target_os = "linux"))]
-pub fn gain_mounts() -> bool {
-    false
+pub fn gain_mounts() -> io::Result<()> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}
+
+/// Whether an error says that the machine can never show a folder like that, not only this time.
+pub fn is_lasting(error: &io::Error) -> bool {
+    let known = [Errno::EPERM, Errno::EINVAL, Errno::ENODEV, Errno::EOPNOTSUPP];
+    match error.raw_os_error() {
+        Some(number) => known.contains(&Errno::from_raw(number)),
+        None => [io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported].contains(&error.kind()),
+    }
 }
 
 /// A folder that shows another one, as long as this is there.
@@ -54,13 +65,14 @@ impl Overlay {
     /// waits for the disk.
     ///
     /// # Errors
-    /// When the machine does not let it, or a path has characters that no option can hold.
+    /// When the machine does not let it, or no option can hold a path.
     #[cfg(target_os = "linux")]
     pub fn new(files: &Path, changed: &Path, own: &Path, at: &Path) -> io::Result<Self> {
         use nix::mount::{MsFlags, mount};
+        let no_option = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);
         let option = |path: &Path| {
             let path = path.to_str().filter(|path| !path.contains([',', ':', '\\', '"']));
-            path.map(str::to_owned).ok_or_else(|| io::Error::other("no option can hold the path"))
+            path.map(str::to_owned).ok_or_else(|| no_option("no option can hold the path"))
         };
         let options = format!(
             "lowerdir={},upperdir={},workdir={},userxattr,index=off,volatile",
@@ -69,7 +81,7 @@ impl Overlay {
             option(own)?
         );
         if options.len() > LONGEST_OPTIONS {
-            return Err(io::Error::other("the paths are too long"));
+            return Err(no_option("the paths are too long"));
         }
         let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("overlay"), at, Some("overlay"), safe, Some(options.as_str()))?;
@@ -116,6 +128,21 @@ mod tests {
         thread::spawn(changes).join().unwrap();
     }
 
+    #[test]
+    fn what_the_machine_never_shows_is_told_from_trouble() {
+        for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENODEV, Errno::EOPNOTSUPP] {
+            assert!(is_lasting(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::ENOMEM, Errno::ENOSPC, Errno::EBUSY, Errno::ENOENT, Errno::EIO] {
+            assert!(!is_lasting(&errno.into()), "{errno}");
+        }
+        assert!(!is_lasting(&io::Error::other("trouble")));
+        let (long, empty) = ("x".repeat(LONGEST_OPTIONS), Path::new(""));
+        for files in ["a,b", "a:b", "a\\b", "a\"b", long.as_str()] {
+            assert!(is_lasting(&Overlay::new(files.as_ref(), empty, empty, empty).unwrap_err()));
+        }
+    }
+
     fn changes() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -130,7 +157,7 @@ mod tests {
             let path = |part: &str| path(name).join(part);
             Overlay::new(&folder.path().join("files"), &path("changed"), &path("own"), &path("at"))
         };
-        if !gain_mounts() {
+        if gain_mounts().is_err() {
             return;
         }
         // Not on every file system: that of a container is one of these itself.

@@ -21,6 +21,9 @@ use std::{
 };
 
 const SECRET: &str = "what-no-run-may-see";
+/// A file that previews share, and one that another preview has changed.
+const LAYER: &str = "machine-1/layers/abc/tree/x";
+const CHANGES: &str = "machine-1/run-2/changes/changed/x";
 
 /// Who runs the runner, and who runs what it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +73,13 @@ impl Machine {
         w.claim.tool = tool;
         let config = w.offer();
         let data = config.work.parent().unwrap().to_owned();
-        for file in ["secrets.json", "machine-1/run-2/job/workspace/x", "machine-1/run-1/states/x"]
-        {
+        for file in [
+            "secrets.json",
+            "machine-1/run-2/job/workspace/x",
+            "machine-1/run-1/states/x",
+            LAYER,
+            CHANGES,
+        ] {
             let file = data.join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(&file, SECRET).unwrap();
@@ -111,13 +119,17 @@ impl Machine {
     /// The variables that attacks name their targets with.
     fn targets(&self) -> String {
         format!(
-            "DATA={} RUNNER={} NEIGHBOUR={} ABSTRACT={} MEMORY={}\ncall() {{ /usr/bin/python3 -c '{CALL}' \"$@\"; }}\n",
-            self.data.display(),
+            "DATA={data} RUNNER={} NEIGHBOUR={} ABSTRACT={} MEMORY={}\n\
+             LAYER={data}/{LAYER} CHANGES={data}/{CHANGES}\n\
+             call() {{ /usr/bin/python3 -c '{CALL}' \"$@\"; }}\n\
+             shorten() {{ /usr/bin/python3 -c 'import os, sys; os.truncate(sys.argv[1], 0)' $1; }}\n\
+             mark() {{ /usr/bin/python3 -c '{MARK}' $1; }}\n",
             // By its number on the machine: in a namespace a hook's parent has none.
             std::process::id(),
             self.neighbour.id(),
             self.abstract_name,
-            self.shared_memory
+            self.shared_memory,
+            data = self.data.display(),
         )
     }
 
@@ -222,6 +234,9 @@ refusals = (1, 13, 22, 38) if sys.argv[1] == "shmat" else (1, 13, 38)
 sys.exit(result == -1 and ctypes.get_errno() in refusals)
 "#;
 
+/// Gives a file an attribute.
+const MARK: &str = r#"import os, sys; os.setxattr(sys.argv[1], "user.gantry", b"x")"#;
+
 fn give_all(path: &Path, uid: u32) {
     if fs::symlink_metadata(path).unwrap().is_dir() {
         fs::read_dir(path).unwrap().for_each(|entry| give_all(&entry.unwrap().path(), uid));
@@ -269,6 +284,14 @@ const ATTACKS: &[&str] = &[
     "touch /usr/bin/gantry-was-here",
     "touch /etc/gantry-was-here",
     "truncate -s 0 $DATA/secrets.json",
+    "chmod 777 $LAYER",
+    "touch -d 2020-01-01 $LAYER",
+    "shorten $LAYER",
+    "mark $LAYER",
+    "chmod 777 $CHANGES",
+    "touch -d 2020-01-01 $CHANGES",
+    "shorten $CHANGES",
+    "mark $CHANGES",
     // Other processes.
     "kill -0 $RUNNER",
     "kill -0 $NEIGHBOUR",
@@ -380,11 +403,18 @@ const ATTACKS: &[&str] = &[
     "systemd-run --user true",
 ];
 
-/// What Landlock alone does not restrict, and other runs of the same user could do to each other.
+/// What Landlock alone does not restrict, and other runs of the same user could do to each other: so
+/// without a view they share no commit's files, unless they have a user of their own.
 const WEAKER: &[&str] = &[
     "chmod 777 $DATA/secrets.json",
     "chown nobody $DATA/secrets.json",
     "touch -d 2020-01-01 $DATA/secrets.json",
+    "chmod 777 $LAYER",
+    "touch -d 2020-01-01 $LAYER",
+    "mark $LAYER",
+    "chmod 777 $CHANGES",
+    "touch -d 2020-01-01 $CHANGES",
+    "mark $CHANGES",
     "curl -s --max-time 5 --unix-socket $DATA/socket http://x/",
 ];
 
@@ -415,6 +445,14 @@ async fn the_attacks_work_where_nothing_confines_them() {
         "ln -s ../../../../../secrets.json far && cat far",
         "ls /etc | grep shadow",
         "touch $DATA/new",
+        "chmod 777 $LAYER",
+        "touch -d 2020-01-01 $LAYER",
+        "shorten $LAYER",
+        "mark $LAYER",
+        "chmod 777 $CHANGES",
+        "touch -d 2020-01-01 $CHANGES",
+        "shorten $CHANGES",
+        "mark $CHANGES",
         "kill -CONT $NEIGHBOUR",
         "cat /proc/$NEIGHBOUR/environ",
         // It has another user here.

@@ -1,10 +1,10 @@
-//! A kernel without Landlock: one whose call for a set of rules is refused with the error of a call
-//! that does not exist.
+//! A kernel without Landlock, or one that lets nobody have a view of the file system: one whose call
+//! for it is refused with the error of a call that does not exist.
 
 use crate::support::{World, path};
 use gantry_domain::protocol::ReportKind;
-use gantry_engine::{Confinement, Unprivileged, confine::MachinePolicy};
-use nix::libc;
+use gantry_engine::{Confinement, Strength, Unprivileged, confine::MachinePolicy};
+use nix::libc::{self, c_long};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use std::{collections::BTreeMap, env::consts::ARCH};
 
@@ -27,7 +27,7 @@ fn run_without_landlock(user: Option<Unprivileged>) -> (ReportKind, String) {
             let launcher = env!("CARGO_BIN_EXE_gantry-runner").as_ref();
             config.confinement = Some(Confinement::new(launcher, machine.policy().unwrap()));
             config.user = user;
-            refuse_landlock();
+            refuse(libc::SYS_landlock_create_ruleset);
             gantry_runner::run(config).await.unwrap();
             (w.api.reports().last().unwrap().clone(), w.api.log())
         })
@@ -35,8 +35,22 @@ fn run_without_landlock(user: Option<Unprivileged>) -> (ReportKind, String) {
     thread.join().unwrap()
 }
 
-fn refuse_landlock() {
-    let rules = BTreeMap::from([(libc::SYS_landlock_create_ruleset, Vec::new())]);
+/// Tries a launcher out, in a thread that can make no namespaces.
+fn check_without_views(demand: fn(Confinement) -> Confinement) -> Result<Strength, String> {
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let confinement = demand(crate::support::confinement(folder.path()));
+            refuse(libc::SYS_unshare);
+            confinement.check(None).await.map_err(|error| error.to_string())
+        })
+    });
+    thread.join().unwrap()
+}
+
+fn refuse(call: c_long) {
+    let rules = BTreeMap::from([(call, Vec::new())]);
     let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let filter =
         SeccompFilter::new(rules, SeccompAction::Allow, missing, ARCH.try_into().unwrap()).unwrap();
@@ -57,6 +71,18 @@ fn no_run_starts_without_landlock() {
         assert!(errors[0].contains(said), "{said}: {errors:?}");
     }
     assert!(log.contains(&errors[0]) && !log.contains("the hook ran"), "{log}");
+}
+
+#[test]
+fn no_process_starts_without_a_view_where_the_check_had_one() {
+    assert!(!check_without_views(|as_it_is| as_it_is).unwrap().own_view);
+    let refused = check_without_views(Confinement::needing_view).unwrap_err();
+    for said in ["cannot create a separate file system view", "there was one when the run began"] {
+        assert!(refused.contains(said), "{said}: {refused}");
+    }
+    // Scripts of ours have none anywhere.
+    let of_script = check_without_views(|demanding| demanding.needing_view().seeing_machine());
+    assert!(!of_script.unwrap().own_view);
 }
 
 #[test]

@@ -268,8 +268,16 @@ async fn given_up(cut: Option<Cut>, tool: Tool) {
     (w.timings.patience, w.timings.report_patience) = (2 * short, short);
     w.timings.state_patience = short;
     (w.api.data().cut, w.api.data().refuses_states) = (cut, cut.is_none());
-    let ended = gantry_runner::run(w.offer()).await;
+    let config = w.offer();
     let run = w.work().join("run-1");
+    // As a preview has them.
+    for folder in ["layer/tree", "changes/changed"] {
+        std::fs::create_dir_all(run.join(folder)).unwrap();
+    }
+    let ended = gantry_runner::run(config).await;
+    for folder in ["job", "layer", "changes"] {
+        assert!(!run.join(folder).exists(), "{folder}");
+    }
     let made = || std::fs::read_to_string(run.join("tmp/made")).unwrap_or_default();
     assert_eq!(made(), "made\n");
     let error = ended.unwrap_err().to_string();

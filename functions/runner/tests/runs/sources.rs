@@ -123,6 +123,13 @@ on_each_tool! {
              mv ../data/3.txt ../data/new; ln -s /etc ../data/elsewhere; mv ../data ../moved; \
              mv ../moved ../data"
                 .to_owned(),
+            // What is shared, and where its own changes lie, it does not even see.
+            format!(
+                "for at in {0}/layers {0}/layers/* {0}/run-1/changes {0}/run-1/changes/changed; do \
+                 chmod 700 $at || touch -d 2020-01-01 $at || ls $at; test $? != 0 || echo reached: \
+                 $at; done",
+                machine.display()
+            ),
         ];
         for times in 1..=2 {
             let mut program = w.program();
@@ -131,6 +138,7 @@ on_each_tool! {
             let (reports, log) = (w.api.reports(), w.api.log());
             assert!(matches!(reports.last(), Some(ReportKind::Planned { .. })), "{log}");
             assert_eq!(log.matches("there: as committed, 120").count(), times, "{log}");
+            assert!(!log.contains("\nreached: "), "{log}");
             assert!(!machine.join("run-1").exists(), "nothing of the run is left");
         }
         // Not every machine can show them.

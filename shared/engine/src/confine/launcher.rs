@@ -3,6 +3,7 @@
 use super::{Order, Strength, calls, landlock, view::View};
 use crate::Unprivileged;
 use nix::{
+    errno::Errno,
     sched::{CloneFlags, unshare},
     sys::{
         prctl,
@@ -78,6 +79,10 @@ fn make_view(order: &Order, user: &mut Option<Unprivileged>) -> io::Result<Optio
     if order.policy.sees_machine {
         return Ok(None);
     }
+    let none = |error: Errno| match order.policy.needs_view {
+        true => Err(io::Error::other(format!("{error}; there was one when the run began"))),
+        false => Ok(None),
+    };
     let spaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
     if unshare(spaces).is_err() {
         if let Some(user) = user.take() {
@@ -85,8 +90,8 @@ fn make_view(order: &Order, user: &mut Option<Unprivileged>) -> io::Result<Optio
             become_user(user)?;
         }
         let (uid, gid) = (unistd::geteuid(), unistd::getegid());
-        if unshare(CloneFlags::CLONE_NEWUSER | spaces).is_err() {
-            return Ok(None);
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWUSER | spaces) {
+            return none(error);
         }
         // Otherwise it would be nobody, to itself and to whoever asks.
         fs::write("/proc/self/setgroups", "deny")?;
@@ -94,7 +99,10 @@ fn make_view(order: &Order, user: &mut Option<Unprivileged>) -> io::Result<Optio
         fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
     }
     let view = View::of(&order.policy);
-    Ok(view.enter()?.then_some(view))
+    match view.enter()? {
+        Ok(()) => Ok(Some(view)),
+        Err(error) => none(error),
+    }
 }
 
 fn drop_rights(user: Option<Unprivileged>) -> io::Result<()> {

@@ -59,6 +59,8 @@ pub struct Policy {
     /// It sees the file system as the machine does, and Landlock alone restricts it: hard links do
     /// not lead from one mount to another. For scripts of ours.
     pub sees_machine: bool,
+    /// It is not started where it cannot have a view of its own, unless it is to see the machine.
+    pub needs_view: bool,
     /// Whether Landlock may be missing: something else keeps the process from what is not its own.
     pub landlock_may_be_missing: bool,
 }
@@ -144,6 +146,14 @@ impl Confinement {
     #[cfg(not(target_os = "linux"))]
     pub fn with_settings(self, _folder: &Path) -> io::Result<Self> {
         Ok(self)
+    }
+
+    /// The same, and nothing is started without a view of its own: the machine has been seen to let
+    /// processes have one, and others rely on it.
+    #[must_use]
+    pub fn needing_view(mut self) -> Self {
+        self.policy.needs_view = true;
+        self
     }
 
     /// The same for a script of ours that makes hard links.

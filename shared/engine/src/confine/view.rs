@@ -163,15 +163,15 @@ impl View {
         path.ancestors().find_map(|folder| self.mounts.get(folder))
     }
 
-    /// Makes it this process's root. False when the machine does not let it.
-    pub(super) fn enter(&self) -> io::Result<bool> {
+    /// Makes it this process's root. The inner error is why the machine does not let it.
+    pub(super) fn enter(&self) -> io::Result<nix::Result<()>> {
         let none: Option<&str> = None;
         let own = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         let first = mount(none, "/", none, own, none)
             .and_then(|()| mount(Some("tmpfs"), "/tmp", Some("tmpfs"), safe, Some("mode=755")));
         if first.is_err() {
-            return Ok(false);
+            return Ok(first);
         }
         fs::create_dir(Path::new("/tmp").join(&OLD[1..]))?;
         chdir("/tmp")?;
@@ -181,7 +181,7 @@ impl View {
         umount2(OLD, MntFlags::MNT_DETACH)?;
         fs::remove_dir(OLD)?;
         self.close()?;
-        Ok(true)
+        Ok(Ok(()))
     }
 
     fn furnish(&self) -> io::Result<()> {
