@@ -131,13 +131,13 @@ on_each_tool! {
                 machine.display()
             ),
         ];
-        for times in 1..=2 {
+        for _ in 0..2 {
             let mut program = w.program();
             let mut runner = program.env("GANTRY_RUNNER_WORK", &machine).spawn().unwrap();
             until("the end of the run", || runner.try_wait().unwrap().is_some()).await;
             let (reports, log) = (w.api.reports(), w.api.log());
             assert!(matches!(reports.last(), Some(ReportKind::Planned { .. })), "{log}");
-            assert_eq!(log.matches("there: as committed, 120").count(), times, "{log}");
+            assert_eq!(log.matches("there: as committed, 120").count(), 1, "{log}");
             assert!(!log.contains("\nreached: "), "{log}");
             assert!(!machine.join("run-1").exists(), "nothing of the run is left");
         }
