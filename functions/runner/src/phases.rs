@@ -190,15 +190,14 @@ async fn unpack_source(job: &mut Job, strength: Option<Strength>) -> Result<(), 
     let (limits, commit) = (job.config.limits, job.claim.commit.clone());
     let uploaded = job.claim.upload_digest.clone();
     // Nothing of a run may reach what is kept for others, nor go on with what it gives back.
-    let keeps = job.config.confinement.is_some()
-        && job.processes.are_known()
-        && sources::tells_changes(&job.config.work);
+    let is_alone = job.config.confinement.is_some() && job.processes.are_known();
+    let keeps = is_alone && sources::tells_changes(&job.config.work);
     let (work, run) = (job.config.work.clone(), job.folders.run.clone());
     let (run_type, user, stop) = (job.claim.run_type, job.config.user, job.stop.clone());
     // Landlock alone does not keep a run of our own user from changing modes, times and attributes.
     let is_apart = strength.is_some_and(|strength| strength.own_view) || user.is_some();
     // Whoever looks into the folder of an apply that goes on without its runner sees none.
-    let shows = keeps && is_apart && job.config.own_mounts && run_type == RunType::Proposed;
+    let shows = is_alone && is_apart && job.config.own_mounts && run_type == RunType::Proposed;
     let (left_out, source, layer) = spawn_blocking(move || {
         let unpack = |into: &Path| {
             let left_out = match &uploaded {
@@ -208,7 +207,7 @@ async fn unpack_source(job: &mut Job, strength: Option<Strength>) -> Result<(), 
             user.map_or(Ok(()), |user| files::give_to(into, user))?;
             Ok::<_, Failure>(left_out)
         };
-        let digest = match (keeps, &uploaded) {
+        let digest = match (keeps || shows, &uploaded) {
             (false, _) => None,
             (true, Some(digest)) => Some(digest.clone()),
             (true, None) => Some(files::digest_of(File::open(&archive)?)?.0),
@@ -220,7 +219,8 @@ async fn unpack_source(job: &mut Job, strength: Option<Strength>) -> Result<(), 
             std::fs::remove_file(&archive)?;
             return Ok((shown.left_out, None, shown.layer));
         }
-        let sources = digest.map(|digest| Sources::new(&work, &digest, run_type));
+        let sources = digest.filter(|_| keeps);
+        let sources = sources.map(|digest| Sources::new(&work, &digest, run_type));
         let there = sources.as_ref().and_then(|sources| sources.take(&run, &into));
         let (left_out, unpacked) = match there {
             Some(unpacked) => (unpacked.left_out.clone(), Some(unpacked)),
