@@ -280,7 +280,11 @@ where
             && world.programs.ids.is_empty()
         {
             let ended = world.stops.ended();
-            assert_eq!(ended, 1, "one process was to end, before side effect {number}");
+            let count = world.stops.places().len();
+            assert_eq!(
+                ended, 1,
+                "one process was to end, before effect {number}; there were {count}"
+            );
         }
         let differ = end::differences(end, &told);
         assert!(differ.is_empty(), "{}\n{}", differ.join("\n"), world.history());

@@ -101,9 +101,13 @@ impl World {
                 self.timer_comes_by().await;
             }
             let moved = self.do_one().await;
-            if !moved && !self.wait_for_programs().await && !self.wait_for_delayed().await {
+            if moved || self.wait_for_programs().await || self.wait_for_delayed().await {
+                continue;
+            }
+            if !std::mem::take(&mut self.recovers) {
                 break;
             }
+            self.timer_comes_by().await;
         }
         panic!("no run of {slug} becomes {state}:\n{}", self.history());
     }
