@@ -12,10 +12,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use gantry_domain::{EventId, StackId, run::Run};
-use gantry_setup::web::bearer;
+use gantry_domain::{EventId, RunId, StackId, StackSlug, run::Run};
+use gantry_setup::web::{ClientAddress, bearer};
 use gantry_store::{
-    Expect, Write,
     config::{Activity, Role, SlugEntry},
     keys,
     scheduler::VersionRecord,
@@ -70,16 +69,16 @@ pub(crate) async fn guard(
         Err(refusal) => return refusal.into_response(),
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let what =
-        if changes { describe(&guard.app, guard.what, &mut request).await } else { String::new() };
+    let asked =
+        if changes { Some(describe(&guard.app, guard.what, &mut request).await) } else { None };
     let response = if caller.role < guard.needs {
         too_low(&caller, guard.needs).into_response()
     } else {
         request.extensions_mut().insert(caller.clone());
         next.run(request).await
     };
-    if changes {
-        record(&guard.app, caller.name, what, outcome(&response)).await;
+    if let Some(asked) = asked {
+        record(&guard.app, &caller, asked, ending(&response)).await;
     }
     response
 }
@@ -111,63 +110,75 @@ pub(crate) fn new_request() -> EventId {
 }
 
 pub(crate) fn too_low(caller: &Caller, needs: Role) -> Refusal {
-    let word = |role| match role {
-        Role::Worker => "worker",
-        Role::Read => "read",
-        Role::Deploy => "deploy",
-        Role::Admin => "admin",
-    };
     Refusal::new(
         StatusCode::FORBIDDEN,
         "You don't have permission",
         format!(
             "Your key {:?} has the role {}; this requires {}.",
             caller.name,
-            word(caller.role),
-            word(needs)
+            caller.role.as_str(),
+            needs.as_str()
         ),
     )
 }
 
-/// The route's words with the names in them that the request's path has. A part of a path is
-/// written down only where it names something that is there: anything else may be a secret in the
-/// wrong place.
-pub(crate) async fn describe(app: &App, what: &'static str, request: &mut Request) -> String {
-    let mut text = what.to_owned();
-    if !text.contains('{') {
-        return text;
+/// What a request for a change asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// In words.
+    pub(crate) what: String,
+    /// Where it comes from.
+    pub(crate) address: String,
+    /// The stack or module that its path names, or that the run is of.
+    pub(crate) stack: Option<StackSlug>,
+    /// The run that its path names, with its number.
+    pub(crate) run: Option<(RunId, u64)>,
+}
+
+/// What a request asks for: the route's words with the names in them that the request's path has. A
+/// part of a path is written down only where it names something that is there: anything else may be
+/// a secret in the wrong place.
+pub(crate) async fn describe(app: &App, what: &'static str, request: &mut Request) -> Asked {
+    let Ok(ClientAddress(address)) = request.extract_parts::<ClientAddress>().await;
+    let mut asked = Asked { what: what.to_owned(), address, ..Asked::default() };
+    if !what.contains('{') {
+        return asked;
     }
     if let Ok(params) = request.extract_parts::<RawPathParams>().await {
         let mut module = None;
         for (name, value) in &params {
             let known = match name {
                 "slug" => {
-                    module = entry_of(app, value).await;
-                    module.as_ref().map(|_| value.to_owned())
+                    (asked.stack, module) = entry_of(app, value).await.unzip();
+                    asked.stack.as_ref().map(StackSlug::to_string)
                 }
-                "id" => run_of(app, value).await,
+                "id" => run_of(app, value).await.map(|run| {
+                    let words = format!("{} #{}", run.slug, run.number);
+                    asked.stack = Some(run.slug);
+                    asked.run = Some((run.id, run.number));
+                    words
+                }),
                 "version" if is_version(app, module.as_ref(), value).await => {
                     Some(value.to_owned())
                 }
                 _ => None,
             };
             let shown = known.as_deref().unwrap_or("(not found)");
-            text = text.replace(&format!("{{{name}}}"), shown);
+            asked.what = asked.what.replace(&format!("{{{name}}}"), shown);
         }
     }
-    text
+    asked
 }
 
 /// Trouble counts as not known: the handler meets it too, and says so.
-async fn entry_of(app: &App, slug: &str) -> Option<StackId> {
-    let found = app.store.get::<SlugEntry>(&keys::slug(&slug.parse().ok()?)).await;
-    Some(found.ok()??.value.stack)
+async fn entry_of(app: &App, slug: &str) -> Option<(StackSlug, StackId)> {
+    let slug: StackSlug = slug.parse().ok()?;
+    let found = app.store.get::<SlugEntry>(&keys::slug(&slug)).await.ok()??;
+    Some((slug, found.value.stack))
 }
 
-/// A run as people call it: `network #6`.
-async fn run_of(app: &App, id: &str) -> Option<String> {
-    let run = app.store.get::<Run>(&keys::run(&id.parse().ok()?)).await.ok()??.value;
-    Some(format!("{} #{}", run.slug, run.number))
+async fn run_of(app: &App, id: &str) -> Option<Run> {
+    Some(app.store.get::<Run>(&keys::run(&id.parse().ok()?)).await.ok()??.value)
 }
 
 async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool {
@@ -176,27 +187,52 @@ async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool 
     matches!(app.store.get::<VersionRecord>(&key).await, Ok(Some(_)))
 }
 
+/// How a request ended.
+pub(crate) struct Ending {
+    /// In words.
+    words: String,
+    status: StatusCode,
+    /// The stack or module that it made.
+    made: Option<StackSlug>,
+}
+
 /// How a request ended, as its answer says.
-pub(crate) fn outcome(response: &Response) -> String {
+pub(crate) fn ending(response: &Response) -> Ending {
+    let status = response.status();
     match response.extensions().get::<Done>() {
-        Some(done) => done.words().to_owned(),
-        None if response.status().is_success() => "done".to_owned(),
-        None => format!("refused with status {}", response.status().as_u16()),
+        Some(done) => Ending { words: done.words().to_owned(), status, made: done.made().cloned() },
+        None if is_refusal(status) => {
+            let words = format!("refused with status {}", status.as_u16());
+            Ending { words, status, made: None }
+        }
+        None => Ending { words: "done".to_owned(), status, made: None },
     }
 }
 
+fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
 /// Writes the line. A line that cannot be written is logged: what it tells of has happened.
-pub(crate) async fn record(app: &App, actor: String, what: String, outcome: String) {
-    tracing::info!(actor, what, outcome, "a change was requested");
-    let at = app.clock.now();
-    let activity = Activity { actor, what, outcome, at };
-    // The request's own id may repeat; each try is a line of its own.
-    let key = keys::activity(at, &new_request());
-    let written = match Write::put(key, Expect::Absent, &activity) {
-        Ok(write) => app.store.write(vec![write]).await.map(drop),
-        Err(error) => Err(error),
+pub(crate) async fn record(app: &App, caller: &Caller, asked: Asked, ending: Ending) {
+    let Asked { what, address, stack, run } = asked;
+    let Ending { words, status, made } = ending;
+    let (run, run_number) = run.unzip();
+    let activity = Activity {
+        actor: caller.name.clone(),
+        role: Some(caller.role),
+        what,
+        stack: stack.or(made),
+        run,
+        run_number,
+        outcome: words,
+        refused: is_refusal(status),
+        status: Some(status.as_u16()),
+        address: Some(address),
+        request: Some(caller.request.clone()),
+        at: app.clock.now(),
     };
-    if let Err(error) = written {
+    if let Err(error) = app.store.record_activity(&activity).await {
         tracing::error!(%error, actor = activity.actor, "an activity could not be recorded");
     }
 }

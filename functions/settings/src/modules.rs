@@ -59,7 +59,7 @@ pub(crate) async fn list(
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
     let made = stacks::make(&app, Kind::Module, body, Errors::new()).await?;
     let slug = made.stack.slug().clone();
-    let done = Done::new(format!("created the module {slug}"));
+    let done = Done::new(format!("created the module {slug}")).making(&slug);
     let module = stacks::find_of(&app, Kind::Module, slug.as_str()).await?;
     let checked = Checked { findings: made.findings, note: made.note };
     let answer = ModuleView { checked: Some(checked), ..view(&app, module).await? };

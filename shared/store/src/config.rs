@@ -3,7 +3,7 @@
 
 use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys, scheduler::GivenUp};
 use gantry_domain::{
-    ProjectId, StackId, StackSlug,
+    EventId, ProjectId, RunId, StackId, StackSlug,
     feedback::Statuses,
     integration::Integration,
     run::Run,
@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::ops::Not;
 
 /// A slug and whose it is ([`crate::keys::slug`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,18 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Read => "read",
+            Self::Deploy => "deploy",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// An admin key; the key itself is nowhere ([`crate::keys::admin_key`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminKey {
@@ -125,17 +138,77 @@ enum OfEveryPage {
     GivenUp(GivenUp),
 }
 
-/// Something that the holder of a key did or tried to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Something that the holder of a key did or tried to do ([`crate::keys::activity`]).
+///
+/// Records of older versions have only `actor`, `what`, `outcome` and `at`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Activity {
     /// The key's name.
     pub actor: String,
+    /// What the key could do then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// What, in words.
     pub what: String,
+    /// The stack or module that it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<StackSlug>,
+    /// The run that it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// That run's number among those of `stack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_number: Option<u64>,
     /// How it ended, in words.
     pub outcome: String,
+    /// It was refused, or failed.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub refused: bool,
+    /// The answer's HTTP status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Where the request came from: the address of the client's connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The request's id: that of its command, where it gave one. One that is sent again keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<EventId>,
     /// When.
     pub at: Timestamp,
+}
+
+impl Activity {
+    /// It was refused, or failed. Records of older versions say it in words alone.
+    pub fn is_refused(&self) -> bool {
+        self.refused || (self.status.is_none() && self.outcome.starts_with("refused"))
+    }
+
+    /// What it was about, as people call it: `network`, or a run of it, `network #6`.
+    pub fn about(&self) -> Option<String> {
+        let stack = self.stack.as_ref()?;
+        Some(match self.run_number {
+            Some(number) => format!("{stack} #{number}"),
+            None => stack.to_string(),
+        })
+    }
+
+    /// Tells it to those who collect logs: the names of the fields stay as they are
+    /// (`docs/operator.md`).
+    fn log(&self) {
+        tracing::info!(
+            target: "gantry::activity",
+            actor = self.actor,
+            role = self.role.map(Role::as_str),
+            what = self.what,
+            about = self.about(),
+            outcome = self.outcome,
+            refused = self.refused,
+            status = self.status,
+            address = self.address.as_deref(),
+            request = self.request.as_ref().map(EventId::as_str),
+            "an access key was used"
+        );
+    }
 }
 
 /// Runners are held back: none is started while this is there.
@@ -239,6 +312,18 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Writes down, and logs, something that the holder of a key did.
+    ///
+    /// # Errors
+    /// When the table does not take it. It is logged even so.
+    pub async fn record_activity(&self, activity: &Activity) -> Result<(), StoreError> {
+        activity.log();
+        // The request's own id may repeat; each try is a line of its own.
+        let line = EventId::derive("activity", &[&rand::random::<u128>().to_string()]);
+        let key = keys::activity(activity.at, &line);
+        self.write(vec![Write::put(key, Expect::Absent, activity)?]).await.map(drop)
     }
 
     /// The definitions of a project's stacks, deleted ones left out.

@@ -84,8 +84,13 @@ pub fn admin_key(digest: &str) -> Key {
 pub const ACTIVITY: &str = "config/activity";
 
 /// One thing that an admin did.
-pub fn activity(at: Timestamp, request: &EventId) -> Key {
-    Key::new(ACTIVITY, format!("{}#{request}", millis(at)))
+pub fn activity(at: Timestamp, line: &EventId) -> Key {
+    Key::new(ACTIVITY, format!("{}#{line}", millis(at)))
+}
+
+/// What comes before the sort keys of everything that admins did then or later.
+pub fn activities_at(then: Timestamp) -> String {
+    millis(then)
 }
 
 /// That no runner is started, by an operator's wish.

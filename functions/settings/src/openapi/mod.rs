@@ -22,7 +22,6 @@ pub(crate) use operation::{AnyObject, BodyOf, Operation, Tag, schema_of};
 use self::schemas::Schemas;
 use crate::{access::Access, routes::Route};
 use gantry_setup::web::Problem;
-use gantry_store::config::Role;
 use serde_json::{Map, Value, json};
 
 const ABOUT: &str = "Runs Terraform and OpenTofu for pushes, tags and merge requests in GitLab. Every request \
@@ -73,11 +72,6 @@ pub(crate) fn document(routes: Vec<Route>) -> Value {
 fn role(access: Access) -> Option<&'static str> {
     match access {
         Access::Open => None,
-        Access::Key(role) | Access::Page(role) => Some(match role {
-            Role::Worker => "worker",
-            Role::Read => "read",
-            Role::Deploy => "deploy",
-            Role::Admin => "admin",
-        }),
+        Access::Key(role) | Access::Page(role) => Some(role.as_str()),
     }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     let root = root_of(path.as_str());
-    let viewer = match viewer(&guard.app, request.headers()).await {
+    let mut viewer = match viewer(&guard.app, request.headers()).await {
         Ok(Some(viewer)) => viewer,
         Ok(None) if request.method() == Method::POST => {
             return sign_in::instead(&guard.app, &root, guard.is_form, request).await;
@@ -42,30 +42,29 @@ pub(crate) async fn guard(
         Err(refusal) => return shell::refusal(&root, None, refusal.into_response()),
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let what = if changes {
-        access::describe(&guard.app, guard.what, &mut request).await
+    let asked = if changes {
+        Some(access::describe(&guard.app, guard.what, &mut request).await)
     } else {
-        String::new()
+        None
     };
     let response = if viewer.caller.role < guard.needs {
         access::too_low(&viewer.caller, guard.needs).into_response()
     } else if changes {
-        change(&guard, &viewer, &root, request, next).await
+        change(&guard, &mut viewer, &root, request, next).await
     } else {
         request.extensions_mut().insert(viewer.clone());
         request.extensions_mut().insert(viewer.caller.clone());
         next.run(request).await
     };
-    if changes {
-        access::record(&guard.app, viewer.caller.name.clone(), what, access::outcome(&response))
-            .await;
+    if let Some(asked) = asked {
+        access::record(&guard.app, &viewer.caller, asked, access::ending(&response)).await;
     }
     shell::refusal(&root, Some(&viewer), response)
 }
 
 async fn change(
     guard: &Guard,
-    viewer: &Viewer,
+    viewer: &mut Viewer,
     root: &str,
     request: Request,
     next: Next,
@@ -100,13 +99,12 @@ async fn change(
         let to = fields.as_query(parts.uri.path().rsplit('/').next().unwrap_or_default());
         return (Extension(Done::new("asked for confirmation first")), go_to(&to)).into_response();
     }
-    let mut caller = viewer.caller.clone();
     // The same form sent twice is one request.
     if let Some(request) = Some(fields.text("_request")).filter(|text| !text.is_empty()) {
-        caller.request = EventId::derive("form", &[&caller.digest, request]);
+        viewer.caller.request = EventId::derive("form", &[&viewer.caller.digest, request]);
     }
-    parts.extensions.insert(Viewer { caller: caller.clone(), ..viewer.clone() });
-    parts.extensions.insert(caller);
+    parts.extensions.insert(viewer.clone());
+    parts.extensions.insert(viewer.caller.clone());
     parts.extensions.insert(fields);
     next.run(Request::from_parts(parts, Body::empty())).await
 }

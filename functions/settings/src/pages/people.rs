@@ -22,7 +22,6 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use gantry_store::config::Role;
 use serde_json::Map;
 
 #[derive(Template)]
@@ -45,15 +44,6 @@ struct KeyRow {
     own: bool,
 }
 
-fn word(role: Role) -> &'static str {
-    match role {
-        Role::Worker => "worker",
-        Role::Read => "read",
-        Role::Deploy => "deploy",
-        Role::Admin => "admin",
-    }
-}
-
 async fn draw(
     app: &App,
     frame: &Frame,
@@ -65,7 +55,7 @@ async fn draw(
     let own = frame.viewer.as_ref().and_then(|viewer| viewer.caller.digest.get(..16));
     let row = |key: KeyView| KeyRow {
         own: own == Some(key.id.as_str()),
-        role: word(key.role),
+        role: key.role.as_str(),
         pool: key.pool.map(|pool| pool.to_string()).unwrap_or_default(),
         made: Moment::at(key.created_at, now),
         id: key.id,

@@ -10,7 +10,7 @@ use super::{
     show::encoded,
 };
 use crate::{
-    access,
+    access::{self, Asked},
     app::App,
     form::Params,
     refusal::{Answer, Refusal},
@@ -198,13 +198,13 @@ async fn begin(
     };
     let session = Session::begin(admin_key_digest(secret), now);
     let value = session.to_cookie(&app.signer);
-    access::record(app, key.name.clone(), "sign in".to_owned(), "done".to_owned()).await;
+    let viewer = Viewer::new(app, key, &session);
+    let caller = viewer.caller.clone();
     let mut response = match before_the_session(app, &next).open(AGAIN, kept, now) {
         Err(_) => {
             go_to(&format!("{}{next}", if frame.root.is_empty() { "./" } else { &frame.root }))
         }
         Ok(typed) => {
-            let viewer = Viewer::new(app, key, &session);
             let place = HandedBack::at(&app.sealer, &[&viewer.form_token, &next]);
             let kept = place.seal(AGAIN, typed.expose_secret(), now, SESSION_LASTS)?;
             let frame = Frame { viewer: Some(viewer), ..frame.clone() };
@@ -212,6 +212,9 @@ async fn begin(
             respond(StatusCode::OK, &SendAgain { shell, next, kept })
         }
     };
+    let (what, address) = ("sign in".to_owned(), address.0.clone());
+    let asked = Asked { what, address, ..Asked::default() };
+    access::record(app, &caller, asked, access::ending(&response)).await;
     let cookie = cookie(app, value.expose_secret(), SESSION_LASTS.as_secs());
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)

@@ -194,7 +194,8 @@ async fn make(app: &App, frame: &Frame, kind: Kind, fields: &Fields) -> Answer<R
                 }
             }
             let to = format!("{}{}/{slug}?made={hint}#check", frame.root, place(kind));
-            Ok((Extension(Done::new(outcome)), go_to(&to)).into_response())
+            let done = Done::new(outcome).making(&slug);
+            Ok((Extension(done), go_to(&to)).into_response())
         }
         Err(refusal) => {
             let form = FormView::refused(values, &refusal).telling(wrong).keeping_secrets(&keeper);

@@ -60,6 +60,7 @@ fn of_settings(golden: &mut Golden) {
     golden.check::<ProjectEntry>("project-entry");
     golden.check::<AdminKey>("admin-key");
     golden.check::<Activity>("activity");
+    golden.check::<Activity>("activity-of-a-run");
     golden.check::<Pause>("pause");
 }
 
