@@ -4,6 +4,7 @@
 //! it is; a row tells what else it may refuse.
 
 use crate::{
+    activities,
     commands::{self, CommandView},
     events, integration, keys, modules,
     openapi::{
@@ -363,10 +364,28 @@ fn of_events() -> Vec<Route> {
         read("/api/v1/events/{id}", Read, events::decisions)
             .named(Events, "showEvent", "Everything that was decided for an event")
             .gives::<events::EventDecisions>("The decisions."),
-        read("/api/v1/activity", Read, events::activity)
+        read("/api/v1/activity", Read, activities::list)
             .named(Events, "listActivities", "What people did or tried to do, the newest first")
-            .taking::<events::ActivityQuery>(PAGING)
-            .gives::<events::ActivityList>(A_PAGE),
+            .about(
+                "At most 2,000 activities are looked at for one page. It can have fewer than asked \
+                 for, or none; what follows is behind `next` until that is null.",
+            )
+            .taking::<activities::ActivityQuery>(activities::FILTERS)
+            .gives::<activities::ActivityList>(A_PAGE),
+        read("/api/v1/activity/export", Read, activities::export)
+            .named(
+                Events,
+                "exportActivities",
+                "What people did or tried to do as lines of JSON, the newest first",
+            )
+            .about(
+                "One JSON object per line. The last line has only `next`: null if there is nothing \
+                 more, otherwise the `after` of the request for the rest. A response has at most \
+                 4 MB, and some 20,000 activities are looked at for it; without a last line, it is \
+                 incomplete.",
+            )
+            .taking::<activities::ExportQuery>(activities::EXPORT_FILTERS)
+            .gives_as::<activities::ActivityExportLine>("application/x-ndjson", "The lines."),
     ]
 }
 

@@ -1,5 +1,4 @@
-//! Why did, or didn't, this run? Every event with what was decided for each stack; and what
-//! admins did.
+//! Why did, or didn't, this run? Every event with what was decided for each stack.
 
 use crate::{
     app::App,
@@ -19,9 +18,7 @@ use gantry_domain::{
 };
 use gantry_setup::web::page_size;
 use gantry_store::{
-    Stored,
-    config::Activity,
-    keys,
+    Stored, keys,
     scheduler::{DecisionRecord, Receipt},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -205,44 +202,4 @@ async fn with_decisions(app: &App, event: EventRecord) -> Answer<EventView> {
 fn view(record: DecisionRecord) -> DecisionView {
     let DecisionRecord { stack, slug, runs, reason, commit, at } = record;
     DecisionView { stack_id: stack, stack: slug, runs, reason, commit, at }
-}
-
-/// Which activities are asked for.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-pub(crate) struct ActivityQuery {
-    // Links of earlier pages say `before`.
-    /// The `next` of the previous page.
-    #[serde(alias = "before")]
-    pub(crate) after: Option<String>,
-    /// Items per page: 1 to 100.
-    #[schemars(range(min = 1, max = 100))]
-    pub(crate) limit: Option<u32>,
-}
-
-/// A page of what people did or tried to do, the newest first.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct ActivityList {
-    /// The newest first.
-    pub(crate) activities: Vec<Activity>,
-    /// The `after` of the next page; null at the end.
-    pub(crate) next: Option<String>,
-}
-
-/// `GET /api/v1/activity?after=&limit=`: the newest first.
-pub(crate) async fn activity(
-    State(app): State<App>,
-    Params(query): Params<ActivityQuery>,
-) -> Answer<impl IntoResponse> {
-    activities(&app, &query).await.map(Json)
-}
-
-/// A page of activities, the newest first.
-pub(crate) async fn activities(app: &App, query: &ActivityQuery) -> Answer<ActivityList> {
-    let after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
-    let limit = page_size(query.limit, 50)?;
-    let page =
-        app.store.query::<Activity>(keys::ACTIVITY, "", after.as_deref(), true, limit).await?;
-    let next = page.next.as_deref().map(cursor::from_key);
-    let activities = page.items.into_iter().map(|found| found.value).collect();
-    Ok(ActivityList { activities, next })
 }

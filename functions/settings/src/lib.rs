@@ -9,6 +9,7 @@
 //! the types that it names (`openapi`).
 
 mod access;
+mod activities;
 mod api;
 mod app;
 mod commands;

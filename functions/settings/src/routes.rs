@@ -3,7 +3,7 @@
 
 use crate::{
     access::{Access, Guard, guard},
-    api,
+    activities, api,
     app::{App, Deps},
     commands,
     openapi::{self, BodyOf, Operation, Tag, schema_of},
@@ -282,7 +282,8 @@ fn pages() -> Vec<Route> {
         see("/runs/{id}/stop", Deploy, page::ask_stop),
         list("/events", &["after", "before", "done", "project"], page::events),
         see("/events/{id}", Read, page::event),
-        list("/activity", &["after", "done", "limit"], page::activity),
+        list("/activity", activities::PAGE_FILTERS, page::activity),
+        list("/activity/export", activities::EXPORT_FILTERS, activities::export),
         see("/keys", Admin, page::keys),
         send("/keys", Admin, "create a key", page::make_key),
         see("/keys/delete", Admin, page::ask_revoke),

@@ -141,7 +141,7 @@ enum OfEveryPage {
 /// Something that the holder of a key did or tried to do ([`crate::keys::activity`]).
 ///
 /// Records of older versions have only `actor`, `what`, `outcome` and `at`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
     /// The key's name.
     pub actor: String,

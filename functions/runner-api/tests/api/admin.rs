@@ -97,6 +97,13 @@ async fn states_are_imported_shown_and_restored() {
     assert!(lines.contains(&"Admin downloaded version 2 of the state of network: done".to_owned()));
     assert!(lines.iter().any(|line| line.contains("refused: the state has a different lineage")));
     assert!(!lines.iter().any(|line| line.contains("other,")), "{lines:?}");
+    let all = world.store.query_all::<Activity>(keys::ACTIVITY, "").await.unwrap();
+    assert!(all.iter().all(|one| one.value.about().as_deref() == Some("network")), "{all:?}");
+    assert!(all.iter().all(|one| one.value.role == Some(Role::Admin)), "{all:?}");
+    let refused = all.iter().filter(|one| one.value.refused);
+    let mut statuses: Vec<_> = refused.filter_map(|one| one.value.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [404, 409, 409, 422]);
 }
 
 #[tokio::test]

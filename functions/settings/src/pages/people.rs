@@ -1,17 +1,15 @@
-//! Keys, and what was done with them.
+//! Keys.
 
 use super::{
     fields::Fields,
     forms::FormView,
-    go_to, page, respond,
+    go_to, respond,
     shell::{Frame, Shell},
     show::Moment,
 };
 use crate::{
     access::Caller,
     app::App,
-    events::{self, ActivityQuery},
-    form::Params,
     keys::{self as api, KeyView, NewKey},
     refusal::{Answer, Done},
 };
@@ -106,43 +104,4 @@ pub(crate) async fn delete_key(
     let name = api::revoke(&app, &caller, fields.text("key")).await?;
     let done = Done::new(format!("deleted the key {name:?}"));
     Ok((Extension(done), go_to(&format!("{}keys?done=revoked", frame.root))).into_response())
-}
-
-#[derive(Template)]
-#[template(path = "activity.html")]
-struct ActivityPage {
-    shell: Shell,
-    rows: Vec<ActivityRow>,
-    next: Option<String>,
-}
-
-struct ActivityRow {
-    at: Moment,
-    actor: String,
-    what: String,
-    outcome: String,
-    refused: bool,
-}
-
-/// `GET /activity?after=`
-pub(crate) async fn activity(
-    State(app): State<App>,
-    frame: Frame,
-    Params(query): Params<ActivityQuery>,
-) -> Answer<Response> {
-    let found = events::activities(&app, &query).await?;
-    let now = app.clock.now();
-    let rows = found
-        .activities
-        .into_iter()
-        .map(|activity| ActivityRow {
-            at: Moment::at(activity.at, now),
-            refused: activity.outcome.starts_with("refused"),
-            actor: activity.actor,
-            what: activity.what,
-            outcome: activity.outcome,
-        })
-        .collect();
-    let shell = frame.shell("activity", "Activity");
-    Ok(page(&ActivityPage { shell, rows, next: found.next }))
 }

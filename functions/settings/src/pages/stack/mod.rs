@@ -18,8 +18,8 @@ use super::{
     stack_form::place,
 };
 use crate::{
+    activities::{self, ActivityQuery},
     app::App,
-    events::{self, ActivityQuery},
     form::Params,
     gitlab::detached,
     refusal::{Answer, Refusal},
@@ -303,9 +303,11 @@ pub(super) async fn outcome(
 
 /// What became of a change of the state: runner-api made it, and wrote down how it ended.
 async fn state_outcome(app: &App, stack: &Stack, word: &str) -> Answer<Option<Said>> {
-    let found = events::activities(app, &ActivityQuery::default()).await?;
+    let query = ActivityQuery { about: Some(stack.slug.to_string()), ..ActivityQuery::default() };
+    let found = activities::find_page(app, &query).await?.activities;
     let about = format!("the state of {}", stack.slug);
-    let last = found.activities.into_iter().find(|activity| activity.what.ends_with(&about));
+    let mut all = found.into_iter().map(|found| found.value);
+    let last = all.find(|activity| activity.what.ends_with(&about));
     let text = |activity: &Activity| format!("{}: {}", activity.what, activity.outcome);
     Ok(last.map(|activity| Said::known(word == "done", text(&activity))))
 }
