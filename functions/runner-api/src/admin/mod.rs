@@ -187,7 +187,7 @@ async fn send_of_stack(
     slug: &str,
     version: &str,
 ) -> Result<Response, Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(deps, key, "download", slug).await?;
     let stack = stack_or_remains(deps, slug).await?;
     let about = Activity { stack: Some(stack.slug), ..Activity::default() };
     send_version(deps, key, &stack.id, slug, version, about).await
@@ -200,7 +200,7 @@ async fn send_of_test(
     run: &str,
     version: &str,
 ) -> Result<Response, Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(deps, key, "download", "").await?;
     let no_test = || missing("There is no test run with this id.");
     let id: RunId = run.parse().map_err(|_| no_test())?;
     let found = deps.store.get::<Run>(&keys::run(&id)).await;
@@ -265,7 +265,7 @@ async fn replace(
     body: Bytes,
 ) -> Result<Json<VersionView>, Problem> {
     // Before anything is unpacked.
-    key.must_be(Role::Admin)?;
+    only_admins(&deps, &key, "replace", &slug).await?;
     let body = unpacked(body, deps.limits.state).await?;
     replace_state(&deps, &key, &slug, body, query.force).await.map(Json)
 }
@@ -299,7 +299,7 @@ async fn replace_state(
     body: Bytes,
     force: bool,
 ) -> Result<VersionView, Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(deps, key, "replace", slug).await?;
     let stack = stack(deps, slug).await?;
     if !stack.settings.manage_state {
         return Err(Problem::new(
@@ -340,7 +340,7 @@ async fn unlock(
 }
 
 async fn break_lock(deps: &Deps, key: &Caller, slug: &str) -> Result<(), Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(deps, key, "unlock", slug).await?;
     let stack = stack(deps, slug).await?;
     let done = deps.states().break_lock(&stack.id).await;
     let outcome = match &done {
@@ -375,7 +375,7 @@ async fn restore_states(
     key: Caller,
     Params(query): Params<RestoreQuery>,
 ) -> Result<Json<RestoredStates>, Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(&deps, &key, "restore", "").await?;
     let pause = deps.store.get::<Pause>(&keys::pause()).await;
     if pause.map_err(|error| Problem::internal(&error))?.is_none() {
         return Err(Problem::new(
@@ -472,6 +472,24 @@ impl FromRequestParts<Deps> for Caller {
         let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, deps).await;
         Ok(Self { key, address })
     }
+}
+
+/// Lets admins do something with a state; that somebody else tried is kept, with the name of the
+/// stack if there is one.
+async fn only_admins(deps: &Deps, key: &Caller, verb: &str, slug: &str) -> Result<(), Problem> {
+    let Err(problem) = key.must_be(Role::Admin) else { return Ok(()) };
+    let stack = match slug.parse::<StackSlug>() {
+        Ok(slug) => deps.store.stack_ever(&slug).await.ok().flatten().map(|found| found.value.slug),
+        Err(_) => None,
+    };
+    let what = match &stack {
+        Some(slug) => format!("{verb} the state of {slug}"),
+        None => format!("{verb} a state"),
+    };
+    let outcome = format!("refused: {}. {}", problem.title, problem.detail);
+    let refused = Activity { what, outcome, stack, ..Activity::default() };
+    record(deps, key, refused, problem.status).await?;
+    Err(problem)
 }
 
 /// Keeps who did what to a state, and how it ended: `done` has the words, and what it was about.

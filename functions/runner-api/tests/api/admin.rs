@@ -117,6 +117,19 @@ async fn keys_do_what_their_role_allows() {
         world.send(Method::POST, STATE, key, state_body(1, "l").into()).await.expect(403);
         world.send(Method::DELETE, &format!("{STATE}/lock"), key, vec![]).await.expect(403);
     }
+    world.get("/api/v1/stacks/glpat-5ecret/state/1", &read).await.expect(403);
+    let lines = activity(&world).await;
+    let said = "refused: You don't have permission. States contain secrets";
+    for what in [
+        "Read download the state of network",
+        "Read replace the state of network",
+        "Deploy unlock the state of network",
+        "Read download a state",
+    ] {
+        let line = format!("{what}: {said}");
+        assert!(lines.iter().any(|one| one.starts_with(&line)), "{what}: {lines:?}");
+    }
+    assert!(lines.len() == 7 && !format!("{lines:?}").contains("glpat"), "{lines:?}");
 }
 
 #[tokio::test]

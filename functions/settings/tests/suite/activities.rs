@@ -8,7 +8,11 @@ use gantry_domain::{EventId, run::RunState};
 use gantry_store::{Expect, Write, config::Activity, keys};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// What the list has, sorted: some of it was done in the same millisecond.
 async fn whats(w: &World, query: &str) -> Vec<String> {
@@ -129,6 +133,63 @@ async fn activities_are_filtered_by_who_what_how_and_when() {
     let done = of("deploy").await;
     let said = [&done["request"], &done["status"], &done["refused"]];
     assert_eq!(said, [&json!("mine"), &json!(202), &json!(false)]);
+}
+
+/// Log lines of one thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Those who collect logs find what was done by these names, which `docs/operator.md` has.
+#[tokio::test]
+async fn each_activity_is_a_line_of_the_log() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_writer(move || writer.clone())
+        .finish();
+    let w = connected().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Unconfirmed).await;
+    let read = w.key("read").await;
+    let guard = tracing::subscriber::set_default(subscriber);
+    let path = format!("/api/v1/runs/{}/confirm", run.id);
+    let mine = [("idempotency-key", "mine")];
+    w.ask("POST", &path, Some(&read), &mine, "").await.expect(403);
+    drop(guard);
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let all = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let all: Vec<Value> = all.filter(|line| line["target"] == "gantry::activity").collect();
+    let [line] = all.as_slice() else { panic!("{log}") };
+    let about = format!("network #{}", run.number);
+    for (name, value) in [
+        ("level", json!("INFO")),
+        ("message", json!("an access key was used")),
+        ("actor", json!("read")),
+        ("role", json!("read")),
+        ("what", json!(format!("confirm the run {about}"))),
+        ("about", json!(about)),
+        ("refused", json!(true)),
+        ("status", json!(403)),
+        ("address", json!(ADDRESS)),
+        ("request", json!("mine")),
+    ] {
+        assert_eq!(line[name], value, "{name}: {line}");
+    }
+    let outcome = line["outcome"].as_str().unwrap();
+    assert!(outcome.starts_with("refused: You don't have permission."), "{outcome}");
 }
 
 #[tokio::test]
