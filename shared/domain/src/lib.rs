@@ -5,6 +5,7 @@
 //! Everything else in the workspace fetches facts, asks this crate what they mean, and carries
 //! the answer out.
 
+mod access_level;
 pub mod code;
 mod commit;
 pub mod comparing;
@@ -26,6 +27,7 @@ pub mod stack;
 pub mod state;
 pub mod text;
 
+pub use access_level::AccessLevel;
 pub use commit::CommitLine;
 pub use ids::*;
 pub use outdated::outdated;
