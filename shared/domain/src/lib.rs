@@ -6,6 +6,7 @@
 //! the answer out.
 
 mod access_level;
+pub mod approval;
 pub mod code;
 mod commit;
 pub mod comparing;
