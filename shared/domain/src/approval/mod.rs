@@ -35,8 +35,11 @@
 //!   here it counts where there are no rules, because the other mistake would be the worse one.
 
 mod assign;
+mod settings;
 #[cfg(test)]
 mod tests;
+
+pub use settings::{Approvals, Approver, Approvers, RequiredApprovals};
 
 use crate::{AccessLevel, GroupId, MergeRequestIid, UserId};
 use jiff::Timestamp;
