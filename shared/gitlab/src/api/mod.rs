@@ -1,5 +1,6 @@
 //! The calls, by subject. Each answer has only the fields that Gantry uses.
 
+mod approvals;
 mod commits;
 mod compare;
 mod deployments;
@@ -17,6 +18,7 @@ mod server;
 mod statuses;
 mod tree;
 
+pub use approvals::MergeRequestApprovals;
 pub use commits::Commit;
 pub use compare::Compare;
 pub use deployments::{Deployment, DeploymentState, NewDeployment};
