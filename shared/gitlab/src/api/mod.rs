@@ -30,7 +30,7 @@ pub use notes::{Author, Note};
 pub use people::Group;
 pub use pipelines::Pipeline;
 pub use projects::{ForkedFrom, Namespace, Project};
-pub use protection::{AccessRule, ProtectedBranch, ProtectedEnvironment};
+pub use protection::{AccessRule, ApprovalRule, ProtectedBranch, ProtectedEnvironment};
 pub use refs::{Branch, Tag, TagOrder};
 pub use server::{CurrentUser, TokenSelf, Version};
 pub use statuses::{NewStatus, PostedStatus, StatusState};
