@@ -215,7 +215,7 @@ pub enum Asker<'a> {
     Person(&'a Person, &'a Standing),
     /// A key that is no person's: GitLab does not know it.
     Key,
-    /// An admin's key, past the rules.
+    /// An admin's key, past the rules. Without a reason it is a key like any other.
     Override(&'a Override),
 }
 
@@ -333,7 +333,9 @@ pub enum NotReviewer {
 /// approvals, and then whether the person may deploy. So who may not deploy still reads that their
 /// approval is missing.
 pub fn verdict(asked: &Question<'_>) -> Verdict {
-    if let Asker::Override(by) = asked.asker {
+    if let Asker::Override(by) = asked.asker
+        && !by.reason.trim().is_empty()
+    {
         return Verdict::Overridden(by.clone());
     }
     let (protected, brought_in) = match (asked.gitlab, asked.brought_in) {
@@ -484,11 +486,11 @@ fn refusal(protected: &Protected, asker: Asker<'_>) -> Option<NotAllowed> {
             let who = refused.may_deploy.clone();
             Some(NotAllowed::MayNotDeploy { environment: environment(), who })
         }
-        Asker::Key => {
+        Asker::Key | Asker::Override(_) => {
             let who = protected.protections.first()?.may_deploy.clone();
             Some(NotAllowed::NoPerson { environment: environment(), who })
         }
-        Asker::Anyone | Asker::Override(_) => None,
+        Asker::Anyone => None,
     }
 }
 

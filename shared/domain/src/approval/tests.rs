@@ -309,6 +309,7 @@ fn what_comes_first_is_said() {
         ..free(Asker::Person(&ada, &by))
     };
     let by_key = Override { key: "ops".to_owned(), reason: "fire".to_owned() };
+    let for_nothing = Override { reason: " ".to_owned(), ..by_key.clone() };
     let without = Ok(BroughtIn::WithoutMergeRequest);
     let merged = Ok(BroughtIn::Approved(MergeRequestIid(12)));
     for (asked, said) in [
@@ -320,6 +321,15 @@ fn what_comes_first_is_said() {
         (Question { reviews: &[], brought_in: without, ..all }, "no merge request"),
         (Question { reviews: &[], brought_in: merged, ..all }, "needs 0/1 []"),
         (Question { reviews: &given, brought_in: merged, ..all }, "may not deploy"),
+        (
+            Question {
+                reviews: &given,
+                brought_in: merged,
+                asker: Asker::Override(&for_nothing),
+                ..all
+            },
+            "no person",
+        ),
     ] {
         assert_eq!(in_short(&verdict(&asked)), said);
     }
