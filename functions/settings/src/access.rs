@@ -1,55 +1,221 @@
-//! Who may do what: the bearer key, its role, and a line in the list of activities for whatever
-//! changes something, also when it was refused.
+//! Who may do what: the bearer key or the person, their rights, and a line in the list of activities
+//! for whatever changes something, also when it was refused.
 
 use crate::{
     app::App,
-    refusal::{Done, Refusal},
+    people::Someone,
+    refusal::{Answer, Done, Refusal},
 };
 use axum::{
     RequestExt as _,
-    extract::{RawPathParams, Request, State},
+    extract::{MatchedPath, RawPathParams, Request, State},
     http::{HeaderMap, Method, StatusCode},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use gantry_domain::{EventId, StackId, run::Run};
-use gantry_setup::web::bearer;
+use gantry_domain::{
+    EventId, ProjectId, RunId, StackId, StackSlug,
+    rights::{self, Decision, Lacks, Levels, Of, Right, Who},
+    run::{Run, RunType},
+    stack::Stack,
+};
+use gantry_secrets::Session;
+use gantry_setup::web::{ClientAddress, bearer};
 use gantry_store::{
-    Expect, Write,
-    config::{Activity, Role, SlugEntry},
+    config::{Activity, AdminKey, Role, SlugEntry, admin_key_digest},
     keys,
     scheduler::VersionRecord,
 };
+use std::sync::Arc;
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Nothing, or the handler looks itself.
     Open,
-    /// An admin key with at least this role.
-    Key(Role),
-    /// A page: a session of a key with at least this role.
-    Page(Role),
+    /// An access key with this right.
+    Key(Right),
+    /// A page: a session of a key, or of a person, with this right.
+    Page(Right),
 }
 
-/// Who is asking. Handlers behind [`Access::Key`] get it as an extension.
+/// Who is asking. Handlers behind a guard get it as an extension.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// The key's name.
+    /// The key's name, or the person's.
     pub(crate) name: String,
-    /// What it may do.
-    pub(crate) role: Role,
-    /// The key's digest: what it is stored under.
+    /// Whose rights count.
+    pub(crate) holder: Holder,
+    /// What the key, or the person's session, is stored under.
     pub(crate) digest: String,
     /// The request's id: from `Idempotency-Key`, or random.
     pub(crate) request: EventId,
+}
+
+/// Whose rights count.
+#[derive(Debug, Clone)]
+pub(crate) enum Holder {
+    /// An access key's.
+    Key(Role),
+    /// A person's.
+    Person(Arc<Someone>),
+}
+
+/// What a request is about, as far as its path says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The installation as a whole, or a list of what the caller may see.
+    Installation,
+    /// Something that is not there.
+    Nothing(&'static str),
+    /// A stack or module, or something of it.
+    Of {
+        /// What the path names: a stack, a module, a run.
+        what: &'static str,
+        /// Its project; none where its code is not in GitLab.
+        project: Option<ProjectId>,
+        /// A run that is never applied.
+        is_preview: bool,
+    },
+}
+
+impl About {
+    /// This stack or module.
+    pub(crate) fn stack(stack: &Stack) -> Self {
+        let what = if stack.module.is_some() { "module" } else { "stack" };
+        Self::Of { what, project: stack.project(), is_preview: false }
+    }
+}
+
+impl Caller {
+    /// Whoever has this key, which is stored under this digest.
+    pub(crate) fn of_key(key: AdminKey, digest: String) -> Self {
+        Self { name: key.name, holder: Holder::Key(key.role), digest, request: new_request() }
+    }
+
+    /// A person in their session.
+    pub(crate) fn of_person(someone: Someone, session: &Session) -> Self {
+        Self {
+            name: someone.label(),
+            holder: Holder::Person(Arc::new(someone)),
+            digest: session.key.clone(),
+            request: new_request(),
+        }
+    }
+
+    fn decide(&self, right: Right, of: Of, project: Option<ProjectId>) -> Decision {
+        match &self.holder {
+            Holder::Key(role) => {
+                rights::decide(Who::Key(role.most()), right, of, &Levels::default())
+            }
+            Holder::Person(someone) => {
+                let person = &someone.person;
+                let level =
+                    project.and_then(|project| person.levels.get(&project.to_string()).copied());
+                let who = Who::Person { admin: person.admin, level };
+                rights::decide(who, right, of, &someone.levels)
+            }
+        }
+    }
+
+    /// Whether the caller may do something with the installation.
+    pub(crate) fn may(&self, right: Right) -> bool {
+        self.decide(right, Of::Installation, None) == Decision::Allowed
+    }
+
+    /// Whether the caller may do something with what belongs to a project, or to none in GitLab.
+    pub(crate) fn may_with(&self, right: Right, project: Option<ProjectId>) -> bool {
+        let of = if project.is_some() { Of::Project } else { Of::Elsewhere };
+        self.decide(right, of, project) == Decision::Allowed
+    }
+
+    /// Whether the caller may know of what belongs to a project, or to none in GitLab.
+    pub(crate) fn sees(&self, project: Option<ProjectId>) -> bool {
+        self.may_with(Right::Read, project)
+    }
+
+    /// Nothing is kept from the caller.
+    pub(crate) fn sees_all(&self) -> bool {
+        match &self.holder {
+            Holder::Key(role) => role.most().is_some(),
+            Holder::Person(someone) => someone.person.admin,
+        }
+    }
+
+    /// The key's role; none of a person.
+    pub(crate) fn role(&self) -> Option<Role> {
+        match &self.holder {
+            Holder::Key(role) => Some(*role),
+            Holder::Person(_) => None,
+        }
+    }
+
+    /// Refuses what the caller may not do, and what is not known while GitLab is away.
+    pub(crate) fn check(&self, right: Right, about: About) -> Answer<()> {
+        let (of, what, project) = match about {
+            About::Installation => (Of::Installation, "page", None),
+            // Where there is nothing, a key meets the handler, which says so; a person is told no
+            // more than of what they may not see.
+            About::Nothing(_) if self.role().is_some() => (Of::Elsewhere, "", None),
+            About::Nothing(what) => return Err(Refusal::not_found(what)),
+            About::Of { what, project: Some(project), .. } => (Of::Project, what, Some(project)),
+            About::Of { what, project: None, .. } => (Of::Elsewhere, what, None),
+        };
+        let right = match about {
+            About::Of { is_preview: true, .. } if right == Right::Deploy => Right::Preview,
+            _ => right,
+        };
+        match self.decide(right, of, project) {
+            Decision::Hidden => Err(Refusal::not_found(what)),
+            Decision::Denied(lacks) => Err(self.lacks(right, lacks)),
+            Decision::Allowed => match &self.holder {
+                Holder::Person(someone) if right > Right::Read => away(someone),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn lacks(&self, right: Right, lacks: Lacks) -> Refusal {
+        let detail = match lacks {
+            Lacks::Role(_) => format!(
+                "Your key {:?} has the role {}; this requires {}.",
+                self.name,
+                self.role().map_or("none", Role::as_str),
+                Role::with(right).as_str()
+            ),
+            Lacks::Level { needs, has } => format!(
+                "In GitLab you are {has} in this project; this requires {needs}. Somebody who is \
+                 can do it, or give you that role there."
+            ),
+            Lacks::Admin => "Only admins of this Gantry can do this: people in one of its admin \
+                             groups, and access keys with the role admin."
+                .to_owned(),
+        };
+        Refusal::new(StatusCode::FORBIDDEN, "You don't have permission", detail)
+    }
+}
+
+/// Nobody acts while it is not known whether they still may.
+fn away(someone: &Someone) -> Answer<()> {
+    match &someone.away {
+        None => Ok(()),
+        Some(why) => Err(Refusal::busy(
+            "GitLab cannot be asked for your rights",
+            format!(
+                "{why}. Nothing was done: GitLab said last at {} what you may do, and that is too \
+                 long ago. You can go on reading. Try again later, or use an access key.",
+                someone.person.read_at.strftime("%Y-%m-%d %H:%M UTC")
+            ),
+            30,
+        )),
+    }
 }
 
 /// What a route's guard knows.
 #[derive(Clone)]
 pub(crate) struct Guard {
     pub(crate) app: App,
-    pub(crate) needs: Role,
+    pub(crate) needs: Right,
     /// What the route does, in words: `delete the stack {slug}`.
     pub(crate) what: &'static str,
     /// A form without the answer to the address's question leads to it.
@@ -70,22 +236,74 @@ pub(crate) async fn guard(
         Err(refusal) => return refusal.into_response(),
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let what =
-        if changes { describe(&guard.app, guard.what, &mut request).await } else { String::new() };
-    let response = if caller.role < guard.needs {
-        too_low(&caller, guard.needs).into_response()
-    } else {
-        request.extensions_mut().insert(caller.clone());
-        next.run(request).await
+    let asked =
+        if changes { Some(describe(&guard.app, guard.what, &mut request).await) } else { None };
+    let response = match allow(&guard, &caller, &mut request).await {
+        Err(refusal) => refusal.into_response(),
+        Ok(()) => {
+            request.extensions_mut().insert(caller.clone());
+            next.run(request).await
+        }
     };
-    if changes {
-        record(&guard.app, caller.name, what, outcome(&response)).await;
+    if let Some(asked) = asked {
+        record(&guard.app, &caller, asked, ending(&response)).await;
     }
     response
 }
 
+/// Refuses what the caller may not do with what the request is about.
+pub(crate) async fn allow(guard: &Guard, caller: &Caller, request: &mut Request) -> Answer<()> {
+    let about = match caller.role() {
+        // Of a key, its role says everything.
+        Some(_) => About::Installation,
+        None => about(&guard.app, request).await?,
+    };
+    caller.check(guard.needs, about)
+}
+
+/// What a request is about.
+async fn about(app: &App, request: &mut Request) -> Answer<About> {
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let path = path.unwrap_or_default();
+    let Ok(params) = request.extract_parts::<RawPathParams>().await else {
+        return Ok(About::Installation);
+    };
+    let named = |name| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+    let of_run = path.contains("/runs/{id}");
+    let (what, stack, is_preview) = match (named("slug"), named("id")) {
+        (Some(slug), _) => {
+            let what = if path.contains("/modules/{slug}") { "module" } else { "stack" };
+            let slug = slug.parse().ok();
+            let entry = match slug {
+                Some(slug) => app.store.get::<SlugEntry>(&keys::slug(&slug)).await?,
+                None => None,
+            };
+            (what, entry.map(|entry| entry.value.stack), false)
+        }
+        (None, Some(id)) if of_run => {
+            let run = match id.parse().ok() {
+                Some(id) => app.store.get::<Run>(&keys::run(&id)).await?,
+                None => None,
+            };
+            let is_preview =
+                run.as_ref().is_some_and(|run| run.value.run_type == RunType::Proposed);
+            ("run", run.map(|run| run.value.stack), is_preview)
+        }
+        _ => return Ok(About::Installation),
+    };
+    // What is not there takes as many reads as what may not be seen.
+    let found = match stack {
+        Some(stack) => app.store.stack(&stack).await?,
+        None => app.store.integration().await?.and(None),
+    };
+    Ok(match found {
+        Some(found) => About::Of { what, project: found.value.project(), is_preview },
+        None => About::Nothing(what),
+    })
+}
+
 /// The key that a request carries.
-pub(crate) async fn find_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refusal> {
+pub(crate) async fn find_caller(app: &App, headers: &HeaderMap) -> Answer<Caller> {
     let unauthorized =
         |detail: &str| Refusal::new(StatusCode::UNAUTHORIZED, "An access key is required", detail);
     let secret = bearer(headers).ok_or_else(|| {
@@ -97,77 +315,84 @@ pub(crate) async fn find_caller(app: &App, headers: &HeaderMap) -> Result<Caller
         tracing::warn!("a request carried an invalid key");
         unauthorized("The key is not one of this installation's keys, or it was deleted.")
     })?;
-    let digest = gantry_store::config::admin_key_digest(secret);
+    let caller = Caller::of_key(key, admin_key_digest(secret));
     let request = headers
         .get("idempotency-key")
         .and_then(|value| value.to_str().ok())
         .filter(|value| !value.trim().is_empty())
-        .map_or_else(new_request, |value| EventId::from_untrusted(value.trim()));
-    Ok(Caller { name: key.name, role: key.role, digest, request })
+        .map(|value| EventId::from_untrusted(value.trim()));
+    Ok(match request {
+        Some(request) => Caller { request, ..caller },
+        None => caller,
+    })
 }
 
 pub(crate) fn new_request() -> EventId {
     EventId::derive("request", &[&rand::random::<u128>().to_string()])
 }
 
-pub(crate) fn too_low(caller: &Caller, needs: Role) -> Refusal {
-    let word = |role| match role {
-        Role::Worker => "worker",
-        Role::Read => "read",
-        Role::Deploy => "deploy",
-        Role::Admin => "admin",
-    };
-    Refusal::new(
-        StatusCode::FORBIDDEN,
-        "You don't have permission",
-        format!(
-            "Your key {:?} has the role {}; this requires {}.",
-            caller.name,
-            word(caller.role),
-            word(needs)
-        ),
-    )
+/// What a request for a change asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// In words.
+    pub(crate) what: String,
+    /// Where it comes from.
+    pub(crate) address: String,
+    /// The stack or module that its path names, or that the run is of.
+    pub(crate) stack: Option<StackSlug>,
+    /// The run that its path names, with its number.
+    pub(crate) run: Option<(RunId, u64)>,
+    /// The project of what its path names.
+    pub(crate) project: Option<ProjectId>,
 }
 
-/// The route's words with the names in them that the request's path has. A part of a path is
-/// written down only where it names something that is there: anything else may be a secret in the
-/// wrong place.
-pub(crate) async fn describe(app: &App, what: &'static str, request: &mut Request) -> String {
-    let mut text = what.to_owned();
-    if !text.contains('{') {
-        return text;
+/// What a request asks for: the route's words with the names in them that the request's path has. A
+/// part of a path is written down only where it names something that is there: anything else may be
+/// a secret in the wrong place.
+pub(crate) async fn describe(app: &App, what: &'static str, request: &mut Request) -> Asked {
+    let Ok(ClientAddress(address)) = request.extract_parts::<ClientAddress>().await;
+    let mut asked = Asked { what: what.to_owned(), address, ..Asked::default() };
+    if !what.contains('{') {
+        return asked;
     }
     if let Ok(params) = request.extract_parts::<RawPathParams>().await {
         let mut module = None;
         for (name, value) in &params {
             let known = match name {
                 "slug" => {
-                    module = entry_of(app, value).await;
-                    module.as_ref().map(|_| value.to_owned())
+                    let entry = entry_of(app, value).await;
+                    asked.project = entry.as_ref().and_then(|(_, entry)| entry.found_by.project_id);
+                    (asked.stack, module) = entry.map(|(slug, entry)| (slug, entry.stack)).unzip();
+                    asked.stack.as_ref().map(StackSlug::to_string)
                 }
-                "id" => run_of(app, value).await,
+                "id" => run_of(app, value).await.map(|run| {
+                    let words = format!("{} #{}", run.slug, run.number);
+                    asked.project = run.project();
+                    asked.stack = Some(run.slug);
+                    asked.run = Some((run.id, run.number));
+                    words
+                }),
                 "version" if is_version(app, module.as_ref(), value).await => {
                     Some(value.to_owned())
                 }
                 _ => None,
             };
             let shown = known.as_deref().unwrap_or("(not found)");
-            text = text.replace(&format!("{{{name}}}"), shown);
+            asked.what = asked.what.replace(&format!("{{{name}}}"), shown);
         }
     }
-    text
+    asked
 }
 
 /// Trouble counts as not known: the handler meets it too, and says so.
-async fn entry_of(app: &App, slug: &str) -> Option<StackId> {
-    let found = app.store.get::<SlugEntry>(&keys::slug(&slug.parse().ok()?)).await;
-    Some(found.ok()??.value.stack)
+async fn entry_of(app: &App, slug: &str) -> Option<(StackSlug, SlugEntry)> {
+    let slug: StackSlug = slug.parse().ok()?;
+    let found = app.store.get::<SlugEntry>(&keys::slug(&slug)).await.ok()??;
+    Some((slug, found.value))
 }
 
-/// A run as people call it: `network #6`.
-async fn run_of(app: &App, id: &str) -> Option<String> {
-    let run = app.store.get::<Run>(&keys::run(&id.parse().ok()?)).await.ok()??.value;
-    Some(format!("{} #{}", run.slug, run.number))
+async fn run_of(app: &App, id: &str) -> Option<Run> {
+    Some(app.store.get::<Run>(&keys::run(&id.parse().ok()?)).await.ok()??.value)
 }
 
 async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool {
@@ -176,27 +401,53 @@ async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool 
     matches!(app.store.get::<VersionRecord>(&key).await, Ok(Some(_)))
 }
 
+/// How a request ended.
+pub(crate) struct Ending {
+    /// In words.
+    words: String,
+    status: StatusCode,
+    /// The stack or module that it made.
+    made: Option<StackSlug>,
+}
+
 /// How a request ended, as its answer says.
-pub(crate) fn outcome(response: &Response) -> String {
+pub(crate) fn ending(response: &Response) -> Ending {
+    let status = response.status();
     match response.extensions().get::<Done>() {
-        Some(done) => done.words().to_owned(),
-        None if response.status().is_success() => "done".to_owned(),
-        None => format!("refused with status {}", response.status().as_u16()),
+        Some(done) => Ending { words: done.words().to_owned(), status, made: done.made().cloned() },
+        None if is_refusal(status) => {
+            let words = format!("refused with status {}", status.as_u16());
+            Ending { words, status, made: None }
+        }
+        None => Ending { words: "done".to_owned(), status, made: None },
     }
 }
 
+fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
 /// Writes the line. A line that cannot be written is logged: what it tells of has happened.
-pub(crate) async fn record(app: &App, actor: String, what: String, outcome: String) {
-    tracing::info!(actor, what, outcome, "a change was requested");
-    let at = app.clock.now();
-    let activity = Activity { actor, what, outcome, at };
-    // The request's own id may repeat; each try is a line of its own.
-    let key = keys::activity(at, &new_request());
-    let written = match Write::put(key, Expect::Absent, &activity) {
-        Ok(write) => app.store.write(vec![write]).await.map(drop),
-        Err(error) => Err(error),
+pub(crate) async fn record(app: &App, caller: &Caller, asked: Asked, ending: Ending) {
+    let Asked { what, address, stack, run, project } = asked;
+    let Ending { words, status, made } = ending;
+    let (run, run_number) = run.unzip();
+    let activity = Activity {
+        actor: caller.name.clone(),
+        role: caller.role(),
+        what,
+        stack: stack.or(made),
+        run,
+        run_number,
+        project,
+        outcome: words,
+        refused: is_refusal(status),
+        status: Some(status.as_u16()),
+        address: Some(address),
+        request: Some(caller.request.clone()),
+        at: app.clock.now(),
     };
-    if let Err(error) = written {
+    if let Err(error) = app.store.record_activity(&activity).await {
         tracing::error!(%error, actor = activity.actor, "an activity could not be recorded");
     }
 }

@@ -4,15 +4,17 @@
 //! it is; a row tells what else it may refuse.
 
 use crate::{
+    activities,
     commands::{self, CommandView},
     events, integration, keys, modules,
     openapi::{
         AnyObject, BodyOf, ConnectGitLab, HoldRunners, MakeKey, MakeVersion, ModuleChange,
-        NewModule, NewStack, NewUpload, Redrive, RotateSecret, StackChange, StartPreview,
+        NewModule, NewStack, NewUpload, Redrive, RotateSecret, SetUpSignIn, StackChange,
+        StartPreview,
         Tag::{Events, Integration, Keys, Modules, Operations, Runs, Stacks},
         YankVersion,
     },
-    operations, previews,
+    operations, people, previews,
     routes::{Route, delete, open, post, put, read},
     runs, stacks,
 };
@@ -21,7 +23,7 @@ use axum::{
     response::IntoResponse,
 };
 use gantry_domain::plan::Change;
-use gantry_store::config::Role::{Admin, Deploy, Read};
+use gantry_domain::rights::Right::{Admin, Deploy, Edit, Preview, Read};
 
 /// Where a list goes on, and how much of it is answered at once.
 const PAGING: &[&str] = &["after", "limit"];
@@ -58,6 +60,7 @@ pub(crate) fn routes() -> Vec<Route> {
 
 fn of_integration() -> Vec<Route> {
     const INTEGRATION: &str = "/api/v1/integration";
+    const SIGN_IN: &str = "/api/v1/sign-in";
     vec![
         read(INTEGRATION, Read, integration::show)
             .named(Integration, "showIntegration", "The GitLab server")
@@ -92,6 +95,21 @@ fn of_integration() -> Vec<Route> {
         .may_send::<RotateSecret>()
         .gives::<integration::Rotated>("The previous one keeps working for 7 days.")
         .refuses(&[409]),
+        read(SIGN_IN, Admin, people::show_settings)
+            .named(Integration, "showSignIn", "How people sign in with GitLab")
+            .gives::<people::SignInView>("The application's secret is never shown."),
+        put(SIGN_IN, Admin, "set up signing in with GitLab", people::save_settings)
+            .named(Integration, "setUpSignIn", "Let people sign in with GitLab")
+            .about(
+                "GitLab is asked whether it knows the application's ID and secret; nothing is saved \
+                 if not. Whether it has the redirect URI shows only when somebody signs in.",
+            )
+            .sends::<SetUpSignIn>()
+            .gives::<people::SignInView>("It is set up.")
+            .refuses(&[409, 502, 503]),
+        delete(SIGN_IN, Admin, "end signing in with GitLab", people::remove_settings)
+            .named(Integration, "endSignIn", "End signing in with GitLab")
+            .ends("Nobody can sign in with GitLab, and sessions that were begun so have ended."),
     ]
 }
 
@@ -129,7 +147,7 @@ fn of_stacks() -> Vec<Route> {
         read(STACK, Read, stacks::show)
             .named(Stacks, "showStack", "A stack")
             .gives::<stacks::StackView>("The stack."),
-        put(STACK, Admin, "change the stack {slug}", stacks::edit)
+        put(STACK, Edit, "change the stack {slug}", stacks::edit)
             .named(Stacks, "changeStack", "Change a stack")
             .about(
                 "Project, branch, root and manage_state can be changed only while no deploy is in \
@@ -141,7 +159,7 @@ fn of_stacks() -> Vec<Route> {
                 "The stack, with findings if its project, branch or root changed.",
             )
             .refuses(&[409, 502, 503]),
-        delete(STACK, Admin, "delete the stack {slug}", stacks::remove)
+        delete(STACK, Edit, "delete the stack {slug}", stacks::remove)
             .named(Stacks, "deleteStack", "Delete a stack")
             .taking::<stacks::RemoveQuery>(&["state"])
             .gives::<stacks::Deleted>("It is deleted. Its slug stays reserved.")
@@ -162,7 +180,7 @@ fn of_stacks() -> Vec<Route> {
             .refuses(&[503]),
         post(
             "/api/v1/stacks/{slug}/webhook",
-            Admin,
+            Edit,
             "create or repair the webhook of the stack {slug}",
             stacks::make_webhook,
         )
@@ -200,13 +218,13 @@ fn of_modules() -> Vec<Route> {
         read(MODULE, Read, modules::show)
             .named(Modules, "showModule", "A module")
             .gives::<modules::ModuleView>("The module."),
-        put(MODULE, Admin, "change the module {slug}", modules::edit)
+        put(MODULE, Edit, "change the module {slug}", modules::edit)
             .named(Modules, "changeModule", "Change a module")
             .header(IF_MATCH)
             .sends::<ModuleChange>()
             .gives::<modules::ModuleView>("The module.")
             .refuses(&[409, 502, 503]),
-        delete(MODULE, Admin, "delete the module {slug}", modules::remove)
+        delete(MODULE, Edit, "delete the module {slug}", modules::remove)
             .named(Modules, "deleteModule", "Delete a module")
             .gives::<stacks::Deleted>("It is deleted. Its slug stays reserved.")
             .refuses(&[409]),
@@ -233,7 +251,7 @@ fn of_modules() -> Vec<Route> {
             .gives::<modules::TestedVersion>("The version."),
         post(
             "/api/v1/modules/{slug}/versions/{version}/yank",
-            Admin,
+            Edit,
             "yank the version {version} of the module {slug}, or undo that",
             modules::yank,
         )
@@ -311,7 +329,7 @@ fn of_previews() -> Vec<Route> {
     vec![
         post(
             "/api/v1/stacks/{slug}/previews",
-            Deploy,
+            Preview,
             "upload code for a preview of the stack {slug}",
             previews::place,
         )
@@ -326,7 +344,7 @@ fn of_previews() -> Vec<Route> {
         .refuses(&[409]),
         put(
             "/api/v1/stacks/{slug}/previews/{digest}",
-            Deploy,
+            Preview,
             "upload code for a preview of the stack {slug}",
             previews::take,
         )
@@ -337,7 +355,7 @@ fn of_previews() -> Vec<Route> {
         .refuses(&[409]),
         post(
             "/api/v1/stacks/{slug}/previews/{digest}/start",
-            Deploy,
+            Preview,
             "start a preview of uploaded code of the stack {slug}",
             previews::start,
         )
@@ -363,10 +381,28 @@ fn of_events() -> Vec<Route> {
         read("/api/v1/events/{id}", Read, events::decisions)
             .named(Events, "showEvent", "Everything that was decided for an event")
             .gives::<events::EventDecisions>("The decisions."),
-        read("/api/v1/activity", Read, events::activity)
+        read("/api/v1/activity", Read, activities::list)
             .named(Events, "listActivities", "What people did or tried to do, the newest first")
-            .taking::<events::ActivityQuery>(PAGING)
-            .gives::<events::ActivityList>(A_PAGE),
+            .about(
+                "At most 2,000 activities are looked at for one page. It can have fewer than asked \
+                 for, or none; what follows is behind `next` until that is null.",
+            )
+            .taking::<activities::ActivityQuery>(activities::FILTERS)
+            .gives::<activities::ActivityList>(A_PAGE),
+        read("/api/v1/activity/export", Read, activities::export)
+            .named(
+                Events,
+                "exportActivities",
+                "What people did or tried to do as lines of JSON, the newest first",
+            )
+            .about(
+                "One JSON object per line. The last line has only `next`: null if there is nothing \
+                 more, otherwise the `after` of the request for the rest. A response has at most \
+                 4 MB, and some 20,000 activities are looked at for it; without a last line, it is \
+                 incomplete.",
+            )
+            .taking::<activities::ExportQuery>(activities::EXPORT_FILTERS)
+            .gives_as::<activities::ActivityExportLine>("application/x-ndjson", "The lines."),
     ]
 }
 

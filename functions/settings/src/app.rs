@@ -1,6 +1,6 @@
 //! What the API works with.
 
-use crate::gitlab::Connector;
+use crate::{gitlab::Connector, people::LastProvider};
 use gantry_domain::{ProjectId, module::registry_host};
 use gantry_git::Git;
 use gantry_objects::Objects;
@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     /// What GitLab said of projects whose records are too old.
     pub(crate) visibility: Mutex<HashMap<ProjectId, ProjectVisibility>>,
     pub(crate) gitlab: Connector,
+    /// Signs people in.
+    pub(crate) provider: LastProvider,
     /// Reads repositories that are not at GitLab.
     pub(crate) git: Git,
     /// Who may read the state of a stack for people: it takes a lot of memory.
@@ -81,7 +83,14 @@ impl App {
         );
         let git = Git::trusting(deps.ca_pem.clone());
         let state_readers = Arc::new(Semaphore::new(STATE_READERS));
-        Self(Arc::new(Inner { deps, visibility: Mutex::default(), gitlab, git, state_readers }))
+        Self(Arc::new(Inner {
+            deps,
+            visibility: Mutex::default(),
+            gitlab,
+            provider: LastProvider::default(),
+            git,
+            state_readers,
+        }))
     }
 }
 

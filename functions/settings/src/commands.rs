@@ -2,7 +2,7 @@
 //! alone decides; what is certain to be refused is said at once.
 
 use crate::{
-    access::Caller,
+    access::{About, Caller},
     app::App,
     form::{Body, Form},
     gitlab::detached,
@@ -18,13 +18,13 @@ use axum::{
 };
 use gantry_domain::{
     CommitSha, EventId, Repository, RunId,
+    rights::Right,
     run::{Run, RunState, RunType},
     stack::Stack,
     text::{clean, clean_line},
 };
 use gantry_queue::{Command, StackMessage};
 use gantry_store::{
-    config::Role,
     keys,
     scheduler::{CommandOutcome, RunEntry, TrackedBranch},
 };
@@ -111,7 +111,7 @@ pub(crate) struct Row {
     /// Where the pages' form goes.
     pub(crate) page: &'static str,
     /// The role that it needs.
-    pub(crate) needs: Role,
+    pub(crate) needs: Right,
     /// What it does, for the list of activities.
     pub(crate) what: &'static str,
     /// The fields of the form, which are texts.
@@ -140,7 +140,7 @@ macro_rules! row {
             ask: Ask::$ask,
             api: concat!("/api/v1", $path),
             page: $path,
-            needs: Role::$needs,
+            needs: Right::$needs,
             what: $what,
             texts: &[],
             boxes: &[],
@@ -194,7 +194,7 @@ pub(crate) static TABLE: [Row; 7] = [
         id: "startRun",
         summary: "Start a run",
         body: Some(BodyOf::optional::<StartRun>()),
-        ..row!(Run, Deploy, "/stacks/{slug}/runs", "start a run of the stack {slug}")
+        ..row!(Run, Preview, "/stacks/{slug}/runs", "start a run of the stack {slug}")
     },
     Row {
         texts: &["reason"],
@@ -202,7 +202,7 @@ pub(crate) static TABLE: [Row; 7] = [
         id: "unblockStack",
         summary: "Unblock a stack after a lost apply",
         body: Some(BodyOf::required::<UnblockStack>()),
-        ..row!(Unblock, Admin, "/stacks/{slug}/unblock", "unblock the stack {slug}")
+        ..row!(Unblock, Unblock, "/stacks/{slug}/unblock", "unblock the stack {slug}")
     },
     Row {
         sure: true,
@@ -342,6 +342,10 @@ async fn run(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<C
     let named = form.text("commit");
     form.check()?;
     let stack = stacks::find(app, slug).await?.value;
+    if run_type == RunType::Tracked {
+        // The route lets whoever may start a preview of the stack through.
+        caller.check(Right::Deploy, About::stack(&stack))?;
+    }
     let commit = match &stack.repository {
         Repository::Git(url) => {
             let head = stacks::head_of(app, url, &stack.branch).await?;

@@ -1,14 +1,14 @@
-//! Why did, or didn't, this run? Every event with what was decided for each stack; and what
-//! admins did.
+//! Why did, or didn't, this run? Every event with what was decided for each stack.
 
 use crate::{
+    access::Caller,
     app::App,
     cursor,
     form::Params,
     refusal::{Answer, Refusal},
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     response::IntoResponse,
 };
@@ -19,9 +19,7 @@ use gantry_domain::{
 };
 use gantry_setup::web::page_size;
 use gantry_store::{
-    Stored,
-    config::Activity,
-    keys,
+    Stored, keys,
     scheduler::{DecisionRecord, Receipt},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -107,13 +105,14 @@ pub(crate) struct EventDecisions {
 /// `GET /api/v1/events?project=&after=&limit=`: the newest first.
 pub(crate) async fn list(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<EventQuery>,
 ) -> Answer<impl IntoResponse> {
-    find_page(&app, &query).await.map(Json)
+    find_page(&app, &caller, &query).await.map(Json)
 }
 
-/// A page of events, the newest first.
-pub(crate) async fn find_page(app: &App, query: &EventQuery) -> Answer<EventList> {
+/// A page of events that the caller may see, the newest first.
+pub(crate) async fn find_page(app: &App, caller: &Caller, query: &EventQuery) -> Answer<EventList> {
     let limit = page_size(query.limit, 25)?;
     let wanted = usize::try_from(limit).unwrap_or_default();
     let last = query.after.as_deref().map(read_cursor).transpose()?;
@@ -133,6 +132,7 @@ pub(crate) async fn find_page(app: &App, query: &EventQuery) -> Answer<EventList
         last_seen = page.items.last().map(|event| event.key.sk.clone()).or(last_seen);
         let asked = |event: &Stored<EventRecord>| {
             query.project.is_none_or(|project| event.value.project == Some(ProjectId(project)))
+                && caller.sees(event.value.project)
         };
         found.extend(page.items.into_iter().filter(asked));
         after = page.next;
@@ -168,21 +168,26 @@ fn read_cursor(cursor: &str) -> Answer<(Timestamp, String)> {
 /// `GET /api/v1/events/{id}`: what was decided for one event, however many stacks.
 pub(crate) async fn decisions(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Answer<impl IntoResponse> {
     let id: EventId = id.parse().map_err(|_| Refusal::not_found("event"))?;
+    if !caller.sees_all() {
+        find(&app, &caller, id.as_str()).await?;
+    }
     let found = app.store.query_all::<DecisionRecord>(&keys::event_decisions(&id), "").await?;
     let decisions = found.into_iter().map(|found| view(found.value)).collect();
     Ok(Json(EventDecisions { id, decisions }))
 }
 
 /// An event by its id, with what was decided; as many stacks as a list has of it.
-pub(crate) async fn find(app: &App, id: &str) -> Answer<EventView> {
+pub(crate) async fn find(app: &App, caller: &Caller, id: &str) -> Answer<EventView> {
     let missing = || Refusal::not_found("event");
     let id: EventId = id.parse().map_err(|_| missing())?;
     let receipt = app.store.get::<Receipt>(&keys::receipt(&id)).await?.ok_or_else(missing)?;
     let event = app.store.get::<EventRecord>(&keys::event(receipt.value.at, &id)).await?;
-    with_decisions(app, event.ok_or_else(missing)?.value).await
+    let event = event.map(|event| event.value).filter(|event| caller.sees(event.project));
+    with_decisions(app, event.ok_or_else(missing)?).await
 }
 
 async fn with_decisions(app: &App, event: EventRecord) -> Answer<EventView> {
@@ -205,44 +210,4 @@ async fn with_decisions(app: &App, event: EventRecord) -> Answer<EventView> {
 fn view(record: DecisionRecord) -> DecisionView {
     let DecisionRecord { stack, slug, runs, reason, commit, at } = record;
     DecisionView { stack_id: stack, stack: slug, runs, reason, commit, at }
-}
-
-/// Which activities are asked for.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-pub(crate) struct ActivityQuery {
-    // Links of earlier pages say `before`.
-    /// The `next` of the previous page.
-    #[serde(alias = "before")]
-    pub(crate) after: Option<String>,
-    /// Items per page: 1 to 100.
-    #[schemars(range(min = 1, max = 100))]
-    pub(crate) limit: Option<u32>,
-}
-
-/// A page of what people did or tried to do, the newest first.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct ActivityList {
-    /// The newest first.
-    pub(crate) activities: Vec<Activity>,
-    /// The `after` of the next page; null at the end.
-    pub(crate) next: Option<String>,
-}
-
-/// `GET /api/v1/activity?after=&limit=`: the newest first.
-pub(crate) async fn activity(
-    State(app): State<App>,
-    Params(query): Params<ActivityQuery>,
-) -> Answer<impl IntoResponse> {
-    activities(&app, &query).await.map(Json)
-}
-
-/// A page of activities, the newest first.
-pub(crate) async fn activities(app: &App, query: &ActivityQuery) -> Answer<ActivityList> {
-    let after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
-    let limit = page_size(query.limit, 50)?;
-    let page =
-        app.store.query::<Activity>(keys::ACTIVITY, "", after.as_deref(), true, limit).await?;
-    let next = page.next.as_deref().map(cursor::from_key);
-    let activities = page.items.into_iter().map(|found| found.value).collect();
-    Ok(ActivityList { activities, next })
 }

@@ -9,6 +9,7 @@
 //! the types that it names (`openapi`).
 
 mod access;
+mod activities;
 mod api;
 mod app;
 mod commands;
@@ -23,6 +24,7 @@ mod modules;
 mod openapi;
 mod operations;
 mod pages;
+mod people;
 mod previews;
 mod refusal;
 mod registry;

@@ -45,9 +45,10 @@ pub(crate) async fn schema() -> impl IntoResponse {
 /// `GET /api/v1/modules?after=&limit=&search=&label=`
 pub(crate) async fn list(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<ListQuery>,
 ) -> Answer<impl IntoResponse> {
-    let page = stacks::find_page(&app, &ListQuery { modules: true, ..query }).await?;
+    let page = stacks::find_page(&app, &caller, &ListQuery { modules: true, ..query }).await?;
     let mut modules = Vec::with_capacity(page.rows.len());
     for row in page.rows {
         modules.push(view(&app, row.stack).await?);
@@ -59,7 +60,7 @@ pub(crate) async fn list(
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
     let made = stacks::make(&app, Kind::Module, body, Errors::new()).await?;
     let slug = made.stack.slug().clone();
-    let done = Done::new(format!("created the module {slug}"));
+    let done = Done::new(format!("created the module {slug}")).making(&slug);
     let module = stacks::find_of(&app, Kind::Module, slug.as_str()).await?;
     let checked = Checked { findings: made.findings, note: made.note };
     let answer = ModuleView { checked: Some(checked), ..view(&app, module).await? };
@@ -81,6 +82,7 @@ pub(crate) async fn show(
 /// `PUT /api/v1/modules/{slug}`
 pub(crate) async fn edit(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path(slug): Path<String>,
     headers: HeaderMap,
     Body(body): Body,
@@ -88,7 +90,7 @@ pub(crate) async fn edit(
     let before = stacks::find_of(&app, Kind::Module, &slug).await?;
     let based_on = stacks::tag_of(&headers);
     let (_, version, changed) =
-        Box::pin(stacks::change(&app, before, body, based_on, Errors::new())).await?;
+        Box::pin(stacks::change(&app, &caller, before, body, based_on, Errors::new())).await?;
     let module = stacks::find_of(&app, Kind::Module, &slug).await?;
     let done = Done::new(format!("changed {changed}"));
     let tag = [(header::ETAG, stacks::etag(version))];

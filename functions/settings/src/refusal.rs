@@ -4,6 +4,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use gantry_domain::StackSlug;
 use gantry_objects::ObjectError;
 use gantry_queue::transport::SendError;
 use gantry_secrets::{SealError, SecretError};
@@ -14,16 +15,30 @@ use std::collections::BTreeMap;
 
 /// How a request ended, in words; handlers that change something put it into their answer.
 #[derive(Debug, Clone)]
-pub(crate) struct Done(String);
+pub(crate) struct Done {
+    words: String,
+    made: Option<StackSlug>,
+}
 
 impl Done {
     pub(crate) fn new(outcome: impl Into<String>) -> Self {
-        Self(outcome.into())
+        Self { words: outcome.into(), made: None }
+    }
+
+    /// The same, with the stack or module that was made.
+    #[must_use]
+    pub(crate) fn making(self, slug: &StackSlug) -> Self {
+        Self { made: Some(slug.clone()), ..self }
     }
 
     /// What it says.
     pub(crate) fn words(&self) -> &str {
-        &self.0
+        &self.words
+    }
+
+    /// The stack or module that was made.
+    pub(crate) fn made(&self) -> Option<&StackSlug> {
+        self.made.as_ref()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     access::{Access, Guard, guard},
-    api,
+    activities, api,
     app::{App, Deps},
     commands,
     openapi::{self, BodyOf, Operation, Tag, schema_of},
@@ -18,8 +18,8 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::{MethodFilter, MethodRouter, on},
 };
+use gantry_domain::rights::Right::{self, Admin, Deploy, Edit, Read};
 use gantry_setup::web::{in_time, taking};
-use gantry_store::config::Role::{self, Admin, Deploy, Read};
 use schemars::JsonSchema;
 
 /// A route.
@@ -128,7 +128,7 @@ pub(crate) fn open<H: Handler<T, App>, T: 'static>(path: &'static str, handler: 
 /// A route that changes nothing.
 pub(crate) fn read<H: Handler<T, App>, T: 'static>(
     path: &'static str,
-    needs: Role,
+    needs: Right,
     handler: H,
 ) -> Route {
     route(Method::GET, path, Access::Key(needs), handler)
@@ -138,7 +138,7 @@ pub(crate) fn read<H: Handler<T, App>, T: 'static>(
 fn change<H: Handler<T, App>, T: 'static>(
     method: Method,
     path: &'static str,
-    needs: Role,
+    needs: Right,
     what: &'static str,
     handler: H,
 ) -> Route {
@@ -147,7 +147,7 @@ fn change<H: Handler<T, App>, T: 'static>(
 
 pub(crate) fn post<H: Handler<T, App>, T: 'static>(
     path: &'static str,
-    needs: Role,
+    needs: Right,
     what: &'static str,
     handler: H,
 ) -> Route {
@@ -156,7 +156,7 @@ pub(crate) fn post<H: Handler<T, App>, T: 'static>(
 
 pub(crate) fn delete<H: Handler<T, App>, T: 'static>(
     path: &'static str,
-    needs: Role,
+    needs: Right,
     what: &'static str,
     handler: H,
 ) -> Route {
@@ -165,7 +165,7 @@ pub(crate) fn delete<H: Handler<T, App>, T: 'static>(
 
 pub(crate) fn put<H: Handler<T, App>, T: 'static>(
     path: &'static str,
-    needs: Role,
+    needs: Right,
     what: &'static str,
     handler: H,
 ) -> Route {
@@ -173,7 +173,7 @@ pub(crate) fn put<H: Handler<T, App>, T: 'static>(
 }
 
 /// A page that shows something.
-fn see<H: Handler<T, App>, T: 'static>(path: &'static str, needs: Role, handler: H) -> Route {
+fn see<H: Handler<T, App>, T: 'static>(path: &'static str, needs: Right, handler: H) -> Route {
     route(Method::GET, path, Access::Page(needs), handler)
 }
 
@@ -200,7 +200,7 @@ fn part_of_run<H: Handler<T, App>, T: 'static>(
 /// A page's form that changes something.
 fn send<H: Handler<T, App>, T: 'static>(
     path: &'static str,
-    needs: Role,
+    needs: Right,
     what: &'static str,
     handler: H,
 ) -> Route {
@@ -210,7 +210,7 @@ fn send<H: Handler<T, App>, T: 'static>(
 /// The same, which is done only once its question is answered: what the same address shows.
 fn sure<H: Handler<T, App>, T: 'static>(
     path: &'static str,
-    needs: Role,
+    needs: Right,
     what: &'static str,
     handler: H,
 ) -> Route {
@@ -233,12 +233,17 @@ fn pages() -> Vec<Route> {
         open("/registry/v1/archives/{module}/{file}", registry::archive),
         open("/sign-in", page::sign_in),
         route(Method::POST, "/sign-in", Access::Open, page::try_key),
+        open("/sign-in/gitlab", page::to_gitlab),
+        open("/sign-in/gitlab/callback", page::from_gitlab),
         list("/", &["after", "done", "label", "limit", "search", "state"], page::overview),
         send("/sign-out", Read, "sign out", page::sign_out),
         see("/gitlab", Read, page::gitlab),
         send("/gitlab", Admin, "connect GitLab", page::connect_gitlab),
         see("/gitlab/rotate", Admin, page::ask_rotate),
         sure("/gitlab/rotate", Admin, "replace the webhook secret", page::rotate_secret),
+        see("/gitlab/sign-in", Admin, page::sign_in_settings),
+        send("/gitlab/sign-in", Admin, "set up signing in with GitLab", page::save_sign_in),
+        send("/gitlab/sign-in/remove", Admin, "end signing in with GitLab", page::remove_sign_in),
         see("/gitlab/unlink", Admin, page::ask_unlink),
         sure("/gitlab/unlink", Admin, "unlink GitLab", page::unlink_gitlab),
         see("/stacks/new", Admin, page::new_stack),
@@ -247,33 +252,33 @@ fn pages() -> Vec<Route> {
         list("/stacks/{slug}/history", &[], page::history),
         list("/stacks/{slug}/outputs", &[], page::outputs),
         list("/stacks/{slug}/resources", &["after", "search"], page::resources),
-        see("/stacks/{slug}/edit", Admin, page::edit_stack),
-        send("/stacks/{slug}/edit", Admin, "change the stack {slug}", page::save_stack),
-        see("/stacks/{slug}/check", Admin, page::check_stack),
+        see("/stacks/{slug}/edit", Edit, page::edit_stack),
+        send("/stacks/{slug}/edit", Edit, "change the stack {slug}", page::save_stack),
+        see("/stacks/{slug}/check", Edit, page::check_stack),
         send(
             "/stacks/{slug}/webhook",
-            Admin,
+            Edit,
             "create or repair the webhook of the stack {slug}",
             page::repair_webhook,
         ),
         see("/stacks/{slug}/catch-up", Deploy, page::ask_catch_up),
-        see("/stacks/{slug}/restore", Admin, page::ask_restore),
-        see("/stacks/{slug}/unlock", Admin, page::ask_unlock),
-        send("/stacks/{slug}/delete", Admin, "delete the stack {slug}", page::delete_stack),
+        see("/stacks/{slug}/restore", Edit, page::ask_restore),
+        see("/stacks/{slug}/unlock", Edit, page::ask_unlock),
+        send("/stacks/{slug}/delete", Edit, "delete the stack {slug}", page::delete_stack),
         list("/modules", &["after", "done", "label", "limit", "search"], page::modules),
         see("/modules/new", Admin, page::new_module),
         send("/modules/new", Admin, "create a module", page::create_module),
         list("/modules/{slug}", &["asked", "done", "made"], page::module),
-        see("/modules/{slug}/edit", Admin, page::edit_module),
-        send("/modules/{slug}/edit", Admin, "change the module {slug}", page::save_module),
+        see("/modules/{slug}/edit", Edit, page::edit_module),
+        send("/modules/{slug}/edit", Edit, "change the module {slug}", page::save_module),
         send(
             "/modules/{slug}/versions",
             Deploy,
             "create a version of the module {slug}",
             page::make_version,
         ),
-        send("/modules/{slug}/yank", Admin, "yank a version of the module {slug}", page::yank),
-        send("/modules/{slug}/delete", Admin, "delete the module {slug}", page::delete_module),
+        send("/modules/{slug}/yank", Edit, "yank a version of the module {slug}", page::yank),
+        send("/modules/{slug}/delete", Edit, "delete the module {slug}", page::delete_module),
         list("/runs", runs::FILTERS, page::runs),
         open("/runs/{id}", page::run),
         part_of_run("/runs/{id}/log", &["after", "before", "key", "times"], page::log),
@@ -282,7 +287,8 @@ fn pages() -> Vec<Route> {
         see("/runs/{id}/stop", Deploy, page::ask_stop),
         list("/events", &["after", "before", "done", "project"], page::events),
         see("/events/{id}", Read, page::event),
-        list("/activity", &["after", "done", "limit"], page::activity),
+        list("/activity", activities::PAGE_FILTERS, page::activity),
+        list("/activity/export", activities::EXPORT_FILTERS, activities::export),
         see("/keys", Admin, page::keys),
         send("/keys", Admin, "create a key", page::make_key),
         see("/keys/delete", Admin, page::ask_revoke),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::{GroupId, UserId};
 use crate::version::ServerVersion;
 
 /// Where the time comes from.
@@ -187,15 +188,40 @@ impl Protection {
     }
 }
 
-/// A protected environment: who may deploy to it.
+/// One way of being allowed to deploy, or to approve a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// From this access level in the project: 30, 40, or 60 for administrators; 0 is nobody.
+    Role(u8),
+    /// This user, whatever its level.
+    User(UserId),
+    /// The members of a group.
+    Group {
+        /// The group.
+        id: GroupId,
+        /// Whether members of the groups that it lies in count too.
+        inherited: bool,
+    },
+}
+
+/// A protected environment: who may deploy to it, and who approves that.
 #[derive(Clone, Debug)]
 pub struct ProtectedEnvironment {
     /// The name of the environment.
     pub name: String,
-    /// The access level that may deploy; `None` is nobody.
-    pub level: Option<u8>,
-    /// User names that may deploy whatever their level.
-    pub users: Vec<String>,
+    /// Who may deploy: one of these is enough.
+    pub deploy: Vec<Allowed>,
+    /// `required_approval_count`. Nobody has to approve a deployment here.
+    pub required_approvals: u64,
+    /// Who has to approve, and how many of them.
+    pub approval_rules: Vec<(Allowed, u64)>,
+}
+
+impl ProtectedEnvironment {
+    /// Only these may deploy, and nobody has to approve that.
+    pub fn new(name: impl Into<String>, deploy: Vec<Allowed>) -> Self {
+        Self { name: name.into(), deploy, required_approvals: 0, approval_rules: Vec::new() }
+    }
 }
 
 /// Matches GitLab's branch patterns, in which `*` stands for anything.
@@ -226,6 +252,10 @@ pub struct ProjectOptions {
     pub protected_branches: Vec<Protection>,
     /// Protected environments (Premium).
     pub protected_environments: Vec<ProtectedEnvironment>,
+    /// How many have to approve a merge request before it can be merged (Premium).
+    pub approvals_required: usize,
+    /// Whether it is archived; writing to it goes on working.
+    pub archived: bool,
 }
 
 impl Default for ProjectOptions {
@@ -240,6 +270,8 @@ impl Default for ProjectOptions {
             builds_enabled: true,
             protected_branches: vec![Protection::maintainers("main")],
             protected_environments: Vec::new(),
+            approvals_required: 0,
+            archived: false,
         }
     }
 }

@@ -1,15 +1,16 @@
 //! What a test or a demo sets up and steers: users, projects, faults, deliveries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use jiff::civil::Date;
 
+use crate::api::answer::Refusal;
 use crate::config::ProjectOptions;
 use crate::delivery::{Delivery, DeliveryResult};
 use crate::faults::{Fault, Matcher};
 use crate::git::parse_id;
-use crate::model::{Hook, ProjectId, State, UserId};
+use crate::model::{Application, GroupId, Hook, ProjectId, State, UserId};
 use crate::person::Person;
 use crate::server::FakeGitlab;
 
@@ -53,6 +54,58 @@ impl FakeGitlab {
     /// Takes a token that a client was given before, by a server that is no more.
     pub fn keep_token(&self, user: UserId, scopes: &[&str], token: &str) {
         self.with(|state| state.add_token(user, scopes, None, token.to_owned()));
+    }
+
+    /// Blocks a user, or ends that: nothing that is theirs opens anything while they are blocked.
+    pub fn set_blocked(&self, user: UserId, blocked: bool) {
+        self.with(|state| {
+            if let Some(user) = state.users.get_mut(&user) {
+                user.blocked = blocked;
+            }
+        });
+    }
+
+    /// Gives a user another user name; projects stay where they are.
+    pub fn rename_user(&self, user: UserId, username: &str) {
+        self.with(|state| {
+            if let Some(user) = state.users.get_mut(&user) {
+                username.clone_into(&mut user.username);
+            }
+        });
+    }
+
+    /// A group at a path such as `acme/platform`, with the groups that it lies in; the one that is
+    /// there already, if so. Its members have their role in all projects below it.
+    pub fn create_group(&self, path: &str) -> GroupId {
+        self.with(|state| state.create_group(path))
+    }
+
+    /// Gives a user an access level in a group (10 to 50); 0 takes the membership away.
+    pub fn set_group_member(&self, group: GroupId, user: UserId, level: u8) {
+        self.with(|state| {
+            if let Some(group) = state.groups.get_mut(&group) {
+                set_level(&mut group.members, user, level);
+            }
+        });
+    }
+
+    /// An OAuth application. Addresses and scopes have blanks between them.
+    ///
+    /// # Errors
+    /// When an address or a scope cannot be.
+    pub fn create_application(
+        &self,
+        name: &str,
+        redirect_uri: &str,
+        scopes: &str,
+        confidential: bool,
+    ) -> Result<Application, Refusal> {
+        self.with(|state| state.create_application(name, redirect_uri, scopes, confidential))
+    }
+
+    /// Signs id tokens with another key from now on, and no longer publishes the one of before.
+    pub fn rotate_signing_key(&self) {
+        self.with(|state| state.oauth.signing_key += 1);
     }
 
     /// Makes a project at `namespace/name`, owned by the user `root`.
@@ -100,14 +153,7 @@ impl FakeGitlab {
 
     /// Gives a user an access level in a project (10 to 50); 0 takes the membership away.
     pub fn set_member(&self, project: ProjectId, user: UserId, level: u8) {
-        self.with(|state| {
-            let members = &mut state.project_mut(project).members;
-            if level == 0 {
-                members.remove(&user);
-            } else {
-                members.insert(user, level);
-            }
-        });
+        self.with(|state| set_level(&mut state.project_mut(project).members, user, level));
     }
 
     /// A webhook for merge requests, as a maintainer adds one by hand, with its secret.
@@ -193,5 +239,13 @@ impl FakeGitlab {
             let Some(delivery) = next else { return results };
             results.push(self.deliver(delivery).await);
         }
+    }
+}
+
+fn set_level(members: &mut BTreeMap<UserId, u8>, user: UserId, level: u8) {
+    if level == 0 {
+        members.remove(&user);
+    } else {
+        members.insert(user, level);
     }
 }

@@ -25,12 +25,12 @@ mod version;
 
 pub use api::answer::Refusal;
 pub use config::{
-    Ci, CiMode, Clock, Config, DeliveryMode, Gate, Limits, ProjectOptions, ProtectedEnvironment,
-    Protection, Visibility,
+    Allowed, Ci, CiMode, Clock, Config, DeliveryMode, Gate, Limits, ProjectOptions,
+    ProtectedEnvironment, Protection, Visibility,
 };
 pub use delivery::{Delivery, DeliveryResult};
 pub use faults::{Fault, Matcher};
-pub use model::{MergeRequestIid, NoteId, PipelineId, ProjectId, UserId};
+pub use model::{Application, GroupId, MergeRequestIid, NoteId, PipelineId, ProjectId, UserId};
 pub use observe::{RequestRecord, Write};
 pub use person::{MergeRequestSpec, Person};
 pub use server::FakeGitlab;

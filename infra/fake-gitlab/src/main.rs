@@ -30,6 +30,9 @@ struct Arguments {
     /// Give that project its own CI: a pipeline for each push that takes five seconds
     #[arg(long)]
     with_ci: bool,
+    /// Create an OAuth application that sends people back to this address
+    #[arg(long, value_name = "ADDRESS")]
+    application: Option<String>,
     /// Only allow pushes with a token
     #[arg(long)]
     require_token: bool,
@@ -70,6 +73,11 @@ async fn main() -> Result<()> {
     println!("Token     {}", gitlab.create_token(bot, &["api"], None));
     println!("Project   {} (id {project})", arguments.demo_project);
     println!("Clone     git clone {}", gitlab.clone_url(project));
+    if let Some(address) = &arguments.application {
+        let scopes = "openid profile email read_api";
+        let made = gitlab.create_application("Demo", address, scopes, true)?;
+        println!("Client    {} (secret {})", made.application_id, made.secret);
+    }
     println!("Stop      Ctrl-C");
     tokio::select! {
         _ = terminate.recv() => {}

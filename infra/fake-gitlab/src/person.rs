@@ -3,10 +3,11 @@
 //! A person's actions are not checked for rights, only for what makes no sense.
 
 use crate::api::answer::Refusal;
+use crate::api::params::Params;
 use crate::git::NOTHING;
 use crate::git::Oid;
 use crate::git::repo::FileChanges;
-use crate::model::{MergeRequestIid, NoteId, ProjectId, State, UserId};
+use crate::model::{Application, MergeRequestIid, NoteId, ProjectId, State, UserId};
 use crate::server::FakeGitlab;
 use crate::service::commits::NewCommit;
 use crate::service::merge_requests::{MergeRequestUpdate, NewMergeRequest};
@@ -61,6 +62,13 @@ pub struct Person {
 }
 
 type Done<T> = Result<T, Refusal>;
+
+/// The parameters of an address.
+fn asked_at(url: &str) -> Params {
+    let mut params = Params::default();
+    params.add_form(url.split_once('?').map_or("", |(_, query)| query));
+    params
+}
 
 impl Person {
     pub(crate) fn new(gitlab: FakeGitlab, user: UserId) -> Self {
@@ -282,6 +290,41 @@ impl Person {
     /// What the merge button would say.
     pub fn auto_merge(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
         self.with(|state, user| state.set_auto_merge(project, iid.0, user, None))
+    }
+
+    /// Approves a merge request.
+    ///
+    /// # Errors
+    /// When it is not there, and for whoever may not: its author, who has approved it already, and
+    /// who is no developer.
+    pub fn approve(&self, project: ProjectId, iid: MergeRequestIid) -> Done<()> {
+        self.with(|state, user| state.approve(project, iid.0, user))
+    }
+
+    /// Presses *Authorize* on the page at an address of `/oauth/authorize`; gives the address that
+    /// the browser is sent to.
+    ///
+    /// # Errors
+    /// When that page has no such button, and for somebody who is blocked.
+    pub fn authorize(&self, url: &str) -> Done<String> {
+        self.with(|state, user| {
+            let asked = state.ask(&asked_at(url))?;
+            state.authorize(asked, user)
+        })
+    }
+
+    /// Presses *Deny* there; see [`Self::authorize`].
+    ///
+    /// # Errors
+    /// When that page has no such button.
+    pub fn deny(&self, url: &str) -> Done<String> {
+        let asked = self.with(|state, _| state.ask(&asked_at(url)));
+        asked.map(|asked| asked.denied()).map_err(Refusal::from)
+    }
+
+    /// Takes back what this person let an application do: its tokens are dead.
+    pub fn revoke_application(&self, application: &Application) {
+        self.with(|state, user| state.oauth.revoke_application(application.id, user));
     }
 
     /// Comments; quick actions in the text are executed. `None` when nothing else was in it.

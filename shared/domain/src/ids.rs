@@ -53,6 +53,10 @@ number_id!(
     /// GitLab's user id.
     UserId
 );
+number_id!(
+    /// GitLab's group id: stable when a group is renamed or moved.
+    GroupId
+);
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $pattern:literal, $check:expr) => {

@@ -5,6 +5,8 @@
 //! Everything else in the workspace fetches facts, asks this crate what they mean, and carries
 //! the answer out.
 
+mod access_level;
+pub mod approval;
 pub mod code;
 mod commit;
 pub mod comparing;
@@ -19,6 +21,7 @@ mod outdated;
 pub mod plan;
 pub mod protocol;
 pub mod repository;
+pub mod rights;
 pub mod root;
 pub mod run;
 pub mod source;
@@ -26,6 +29,7 @@ pub mod stack;
 pub mod state;
 pub mod text;
 
+pub use access_level::AccessLevel;
 pub use commit::CommitLine;
 pub use ids::*;
 pub use outdated::outdated;

@@ -7,7 +7,7 @@
 //! the table for people.
 
 use crate::{Client, Error, call::Call};
-use gantry_domain::ProjectId;
+use gantry_domain::{GroupId, ProjectId};
 use http::Method;
 use serde_json::Value;
 
@@ -27,6 +27,7 @@ pub(crate) enum Thing {
     Environment,
     Webhook,
     Member,
+    GroupMember,
     ProtectedEnvironments,
 }
 
@@ -37,6 +38,8 @@ enum SecondLook {
     List { path: &'static [&'static str], narrowed_by: &'static str, field: &'static str },
     /// The project, then the thing once more.
     Project,
+    /// The group, then the thing once more.
+    Group,
 }
 
 /// What is known of a kind of thing.
@@ -49,7 +52,7 @@ struct Row {
     means: &'static str,
 }
 
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 15] = [
     Row {
         thing: Thing::Branch,
         words: &["Branch"],
@@ -141,6 +144,12 @@ const TABLE: [Row; 14] = [
         means: "the user is no member of the project",
     },
     Row {
+        thing: Thing::GroupMember,
+        words: &["Member"],
+        second_look: SecondLook::Group,
+        means: "the user is no member of the group",
+    },
+    Row {
         thing: Thing::ProtectedEnvironments,
         words: &[],
         second_look: SecondLook::Project,
@@ -152,9 +161,26 @@ const TABLE: [Row; 14] = [
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) thing: Thing,
-    pub(crate) project: ProjectId,
+    pub(crate) within: Within,
     /// What the list of the second look calls it.
     pub(crate) name: &'a str,
+}
+
+/// Where a thing belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Within {
+    Project(ProjectId),
+    Group(GroupId),
+}
+
+impl Within {
+    /// A read below it.
+    fn call(self, path: &[&str]) -> Call {
+        match self {
+            Self::Project(project) => Call::project(Method::GET, project, path),
+            Self::Group(group) => Call::group(group, path),
+        }
+    }
 }
 
 impl Thing {
@@ -168,7 +194,11 @@ impl Thing {
     }
 
     pub(crate) fn named(self, project: ProjectId, name: &str) -> Named<'_> {
-        Named { thing: self, project, name }
+        Named { thing: self, within: Within::Project(project), name }
+    }
+
+    pub(crate) fn of_group(self, group: GroupId) -> Named<'static> {
+        Named { thing: self, within: Within::Group(group), name: "" }
     }
 
     fn is_named_by(self, message: &str) -> bool {
@@ -199,7 +229,7 @@ impl Client {
                     "search" => format!("^{}", what.name),
                     _ => what.name.to_owned(),
                 };
-                let call = Call::project(Method::GET, what.project, path).query(narrowed_by, name);
+                let call = what.within.call(path).query(narrowed_by, name);
                 let is_it = |entry: &Value| match entry.get(field) {
                     Some(Value::String(name)) => name == what.name,
                     Some(Value::Number(id)) => id.as_u64() == what.name.parse().ok(),
@@ -218,8 +248,11 @@ impl Client {
                     found => found.map(Some),
                 }
             }
-            SecondLook::Project => {
-                self.project(what.project).await?;
+            SecondLook::Project | SecondLook::Group => {
+                match what.within {
+                    Within::Project(project) => drop(self.project(project).await?),
+                    Within::Group(group) => drop(self.group(group).await?),
+                }
                 match again.await {
                     Err(Error::NotFound { .. }) => Ok(None),
                     found => found.map(Some),
@@ -246,6 +279,7 @@ mod tests {
                 format!("`GET …/{}?{narrowed_by}=…` lists it", path.join("/"))
             }
             SecondLook::Project => "`GET /projects/:id`, then the same once more".to_owned(),
+            SecondLook::Group => "`GET /groups/:id`, then the same once more".to_owned(),
         };
         format!("| {} | {words} | {second} | {} |", thing.trim(), row.means)
     }

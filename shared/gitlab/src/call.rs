@@ -1,7 +1,7 @@
 //! One call, before it is sent.
 
 use crate::limits::Bucket;
-use gantry_domain::ProjectId;
+use gantry_domain::{GroupId, ProjectId};
 use http::Method;
 use serde_json::Value;
 
@@ -29,6 +29,12 @@ impl Call {
     pub(crate) fn project(method: Method, project: ProjectId, segments: &[&str]) -> Self {
         let id = project.to_string();
         Self::new(method, &[&["projects", &id], segments].concat())
+    }
+
+    /// A read below `/groups/:id`.
+    pub(crate) fn group(group: GroupId, segments: &[&str]) -> Self {
+        let id = group.to_string();
+        Self::get(&[&["groups", &id], segments].concat())
     }
 
     pub(crate) fn query(mut self, name: &'static str, value: impl ToString) -> Self {

@@ -12,8 +12,8 @@ use bytes::{Bytes, BytesMut};
 use gantry_domain::{CommitSha, MergeRequestIid, ProjectId};
 use gantry_setup::{deadline, metrics};
 use http::{
-    HeaderValue, Method, StatusCode,
-    header::{CONTENT_TYPE, LOCATION},
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, LINK, LOCATION},
 };
 use jiff::Timestamp;
 use reqwest::Response;
@@ -76,7 +76,8 @@ pub struct Client(Arc<Inner>, Arc<AtomicU32>);
 struct Inner {
     http: reqwest::Client,
     host: ApiHost,
-    token: HeaderValue,
+    /// The header that carries the token, and what is in it.
+    token: (HeaderName, HeaderValue),
     limits: Limits,
     clock: Clock,
     recent: Answers,
@@ -91,47 +92,65 @@ pub(crate) struct Answers {
     pub(crate) comparisons: Recent<(ProjectId, String, CommitSha, bool), Compare>,
 }
 
+/// The HTTP client for a server, trusting these authorities (PEM) besides the machine's own. It follows
+/// no redirect.
+pub fn transport(host: &ApiHost, ca_pem: Option<&str>) -> Result<reqwest::Client, InvalidClient> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Fails only when somebody else was first, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")))
+        .read_timeout(Duration::from_secs(CALL_SECONDS))
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
+        // A Lambda sleeps between invocations, and its old connections die meanwhile.
+        .pool_idle_timeout(Duration::from_secs(20))
+        .redirect(reqwest::redirect::Policy::none());
+    if host.is_loopback() {
+        builder = builder.no_proxy();
+    }
+    if host.as_str().starts_with("http://") {
+        // Reading the machine's certificates takes time, and none will be asked for.
+        builder = builder.tls_certs_only([]);
+    } else if let Some(pem) = ca_pem {
+        let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+            .map_err(|_| InvalidClient::Certificate)?;
+        if certificates.is_empty() {
+            return Err(InvalidClient::Certificate);
+        }
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(|problem| InvalidClient::Tls(chain(&problem)))
+}
+
 impl Client {
     /// Makes a client. No call is made.
     pub fn new(config: ClientConfig) -> Result<Self, InvalidClient> {
-        let mut token = HeaderValue::from_str(config.token.expose_secret().trim())
-            .map_err(|_| InvalidClient::Token)?;
-        if token.is_empty() {
-            return Err(InvalidClient::Token);
-        }
-        token.set_sensitive(true);
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Fails only when somebody else was first, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")))
-            .read_timeout(Duration::from_secs(CALL_SECONDS))
-            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
-            // A Lambda sleeps between invocations, and its old connections die meanwhile.
-            .pool_idle_timeout(Duration::from_secs(20))
-            .redirect(reqwest::redirect::Policy::none());
-        if config.host.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        if config.host.as_str().starts_with("http://") {
-            // Reading the machine's certificates takes time, and none will be asked for.
-            builder = builder.tls_certs_only([]);
-        } else if let Some(pem) = &config.ca_pem {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
-                .map_err(|_| InvalidClient::Certificate)?;
-            if certificates.is_empty() {
-                return Err(InvalidClient::Certificate);
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        let http = builder.build().map_err(|problem| InvalidClient::Tls(chain(&problem)))?;
+        let token = secret("", &config.token)?;
+        let http = transport(&config.host, config.ca_pem.as_deref())?;
         let inner = Inner {
             http,
             host: config.host,
-            token,
+            token: (HeaderName::from_static("private-token"), token),
             limits: Limits::default(),
             clock: config.clock,
+            recent: Answers::default(),
+        };
+        Ok(Self(Arc::new(inner), Arc::default()))
+    }
+
+    /// A client of the same server for a person who has signed in there, by their OAuth token. It
+    /// shares connections with this one, but neither rate limits nor answers. No call is made.
+    ///
+    /// GitLab takes such a token as `Authorization: Bearer` only. It would take tokens of users,
+    /// projects and groups there too.
+    pub fn for_person(&self, token: &SecretString) -> Result<Self, InvalidClient> {
+        let inner = Inner {
+            http: self.0.http.clone(),
+            host: self.0.host.clone(),
+            token: (AUTHORIZATION, secret("Bearer ", token)?),
+            limits: Limits::default(),
+            clock: Arc::clone(&self.0.clock),
             recent: Answers::default(),
         };
         Ok(Self(Arc::new(inner), Arc::default()))
@@ -239,6 +258,37 @@ impl Client {
         Err(Error::not_gitlabs(format!("the list has more than {MOST_PAGES} pages")))
     }
 
+    /// Every item of a list that goes on from an item and not from a number: it misses none where
+    /// others come and go meanwhile. GitLab gives only a few lists so.
+    pub(crate) async fn list_by_id<T: DeserializeOwned>(
+        &self,
+        call: Call,
+    ) -> Result<Vec<T>, Error> {
+        let begin = call
+            .query("pagination", "keyset")
+            .query("order_by", "id")
+            .query("sort", "asc")
+            .query("per_page", PAGE);
+        let (mut call, mut last) = (begin.clone(), None);
+        let mut items = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let response = self.send(&call).await?;
+            let next = self.next_by_id(response.headers())?;
+            let read: Vec<T> = self.decode(self.read(response).await?.as_deref())?;
+            // GitLab names a next page after each that has an item, also after the last.
+            let ends = read.is_empty();
+            items.extend(read);
+            let Some((name, value)) = next.filter(|_| !ends) else { return Ok(items) };
+            if last.as_ref() == Some(&value) {
+                let host = self.0.host.authority();
+                return Err(Error::not_gitlabs(format!("{host} sent the same page twice")));
+            }
+            call = begin.clone().query(name, &value);
+            last = Some(value);
+        }
+        Err(Error::not_gitlabs(format!("the list has more than {MOST_PAGES} pages")))
+    }
+
     /// One page of a list, counted from 1, and whether more follow. The last parameter of the call
     /// is the page.
     pub(crate) async fn list_page<T: DeserializeOwned>(
@@ -253,6 +303,26 @@ impl Client {
         // A page may hold fewer items than asked for, even none: only this says "the end".
         let more = number(response.headers(), "x-next-page").is_some_and(|next| next > page);
         Ok((self.decode(self.read(response).await?.as_deref())?, more))
+    }
+
+    /// From which item a list goes on, as the answer's `Link` has it. Only the parameter is taken of
+    /// the address: a server may think that it is called otherwise than it is.
+    fn next_by_id(&self, headers: &HeaderMap) -> Result<Option<(&'static str, String)>, Error> {
+        let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+        let mut links = links.flat_map(|value| value.split(','));
+        let Some(next) = links.find(|link| link.contains("rel=\"next\"")) else {
+            return Ok(None);
+        };
+        let (_, after) = next.split_once('?').unwrap_or_default();
+        let (query, _) = after.split_once('>').unwrap_or_default();
+        let key = url::form_urlencoded::parse(query.as_bytes()).find_map(|(name, value)| {
+            let name = ["id_after", "cursor"].into_iter().find(|known| *known == name)?;
+            Some((name, value.into_owned()))
+        });
+        key.map(Some).ok_or_else(|| {
+            let host = self.0.host.authority();
+            Error::not_gitlabs(format!("{host} does not say from which item a list goes on"))
+        })
     }
 
     /// The answer as a stream of bytes, which is a gzip file.
@@ -329,11 +399,12 @@ impl Client {
     }
 
     fn request(&self, call: &Call, url: &Url) -> reqwest::RequestBuilder {
+        let (header, token) = &self.0.token;
         let mut request = self
             .0
             .http
             .request(call.method.clone(), url.clone())
-            .header("PRIVATE-TOKEN", self.0.token.clone());
+            .header(header.clone(), token.clone());
         if let Some(body) = &call.body {
             request = request.json(body);
         }
@@ -421,6 +492,18 @@ struct Thing {
 pub(crate) fn is_page(response: &Response) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("text/html"))
+}
+
+/// A token as a header's value, behind what the header wants before it.
+fn secret(before: &str, token: &SecretString) -> Result<HeaderValue, InvalidClient> {
+    let token = token.expose_secret().trim();
+    if token.is_empty() {
+        return Err(InvalidClient::Token);
+    }
+    let value = HeaderValue::from_str(&format!("{before}{token}"));
+    let mut value = value.map_err(|_| InvalidClient::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn chain(problem: &dyn std::error::Error) -> String {

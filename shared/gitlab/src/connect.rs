@@ -7,6 +7,11 @@ use std::{error::Error as StdError, io, time::Duration};
 pub(crate) const CALL_SECONDS: u64 = 30;
 pub(crate) const CONNECT_SECONDS: u64 = 10;
 
+/// Why there is no answer from a server, for people.
+pub fn explain(problem: &reqwest::Error, host: &ApiHost) -> String {
+    no_answer(problem, host, Duration::from_secs(CALL_SECONDS)).to_string()
+}
+
 /// The error for a request without an answer, or with half of one, that might take `most`.
 pub(crate) fn no_answer(problem: &reqwest::Error, host: &ApiHost, most: Duration) -> Error {
     let name = host.authority();

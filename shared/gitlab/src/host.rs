@@ -113,7 +113,8 @@ impl ApiHost {
         Some(project.trim_start_matches('/').to_owned()).filter(|path| !path.is_empty())
     }
 
-    pub(crate) fn has_same_origin(&self, other: &Url) -> bool {
+    /// True when the address is on this server.
+    pub fn has_same_origin(&self, other: &Url) -> bool {
         self.url.origin() == other.origin()
     }
 }

@@ -21,7 +21,8 @@ mod recent;
 pub mod webhook;
 
 pub use api::*;
-pub use client::{Client, ClientConfig, Clock, InvalidClient};
+pub use client::{Client, ClientConfig, Clock, InvalidClient, transport};
+pub use connect::explain;
 pub use download::Download;
 pub use error::Error;
 pub use host::{ApiHost, InvalidHost};

@@ -1,8 +1,7 @@
-//! Sessions of people at the pages: a signed value in a cookie that names an admin key by its
-//! digest, and the token that every form of the session carries.
+//! Sessions at the pages: a signed value in a cookie that names an admin key by its digest, or the
+//! record of a person's session, and the token that every form of the session carries.
 //!
-//! Nothing of a session is stored. It ends with its time, and with its key: whoever reads one
-//! looks the key up.
+//! A session ends with its time, and with what it names: whoever reads one looks that up.
 
 use crate::{Signer, TokenRefused};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -24,7 +23,7 @@ const FORM: &str = "form";
 /// A person who signed in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// The digest of the admin key.
+    /// The digest of the admin key, or the sort key of the record of a person's session.
     pub key: String,
     /// Unix seconds at which it ends.
     expires: i64,
@@ -33,12 +32,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// A new session for the admin key with this digest.
+    /// A new session for the admin key with this digest, or for a record with this sort key.
     pub fn begin(key: String, now: Timestamp) -> Self {
-        let mut nonce = [0u8; 16];
-        rand::rng().fill_bytes(&mut nonce);
         let expires = (now + SESSION_LASTS).as_second();
-        Self { key, expires, nonce: URL_SAFE_NO_PAD.encode(nonce) }
+        Self { key, expires, nonce: Self::new_id() }
+    }
+
+    /// 128 random bits, as text.
+    pub fn new_id() -> String {
+        let mut id = [0u8; 16];
+        rand::rng().fill_bytes(&mut id);
+        URL_SAFE_NO_PAD.encode(id)
     }
 
     /// The cookie's value.

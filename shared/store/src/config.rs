@@ -3,9 +3,10 @@
 
 use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys, scheduler::GivenUp};
 use gantry_domain::{
-    ProjectId, StackId, StackSlug,
+    EventId, ProjectId, RunId, StackId, StackSlug, UserId,
     feedback::Statuses,
     integration::Integration,
+    rights::{Level, Levels, Right},
     run::Run,
     stack::{Pool, Stack, StackHead},
 };
@@ -13,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::{collections::BTreeMap, ops::Not};
 
 /// A slug and whose it is ([`crate::keys::slug`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct FoundBy {
     pub name: String,
     /// The project's path.
     pub project: String,
+    /// The project, where the code is in GitLab. Older versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<ProjectId>,
     /// Its labels.
     pub labels: Vec<String>,
 }
@@ -51,6 +56,7 @@ impl SlugEntry {
             found_by: FoundBy {
                 name: stack.settings.name.clone(),
                 project: stack.project_path.clone(),
+                project_id: stack.project(),
                 labels: stack.settings.labels.clone(),
             },
         }
@@ -103,6 +109,37 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// The most that a key of this role may do, whichever the stack; none for a worker's.
+    pub fn most(self) -> Option<Right> {
+        match self {
+            Self::Worker => None,
+            Self::Read => Some(Right::Read),
+            Self::Deploy => Some(Right::Deploy),
+            Self::Admin => Some(Right::Admin),
+        }
+    }
+
+    /// The least role whose keys have a right.
+    pub fn with(right: Right) -> Self {
+        match right {
+            Right::Read => Self::Read,
+            Right::Preview | Right::Deploy => Self::Deploy,
+            Right::Unblock | Right::Edit | Right::Admin => Self::Admin,
+        }
+    }
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Read => "read",
+            Self::Deploy => "deploy",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// An admin key; the key itself is nowhere ([`crate::keys::admin_key`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminKey {
@@ -117,6 +154,77 @@ pub struct AdminKey {
     pub created_at: Timestamp,
 }
 
+/// How people sign in with GitLab ([`crate::keys::sign_in`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignIn {
+    /// The ID of the OAuth application.
+    pub application: String,
+    /// Its secret, sealed.
+    pub secret: String,
+    /// The link that it is of ([`Integration::generation`]): on another server nobody signs in
+    /// with it.
+    pub generation: u32,
+    /// Full paths of groups: who is at least Maintainer in one of them is an admin here.
+    #[serde(default)]
+    pub admin_groups: Vec<String>,
+    /// Which level of a stack's project gives which right.
+    #[serde(default)]
+    pub levels: Levels,
+    /// When it was saved.
+    pub saved_at: Timestamp,
+    /// When somebody first signed in with it: until then, nobody knows whether GitLab has the
+    /// redirect URL.
+    #[serde(default)]
+    pub works_since: Option<Timestamp>,
+}
+
+/// Somebody who has signed in ([`crate::keys::person`]), and their rights as GitLab last told them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// GitLab's ID.
+    pub id: UserId,
+    /// The link that the ID is of.
+    pub generation: u32,
+    /// The user name, which can change.
+    pub username: String,
+    /// The name, for people.
+    pub name: String,
+    /// An admin of the installation.
+    pub admin: bool,
+    /// Their level in each project that has stacks or modules, by the project's ID.
+    pub levels: BTreeMap<String, Level>,
+    /// When GitLab was asked.
+    pub read_at: Timestamp,
+}
+
+/// A person's session ([`crate::keys::session`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonSession {
+    /// Whose it is.
+    pub person: UserId,
+    /// The link that the ID is of.
+    pub generation: u32,
+    /// When they signed in.
+    pub begun_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Their tokens at GitLab, sealed.
+    pub tokens: String,
+    /// The browser, as it calls itself.
+    #[serde(default)]
+    pub browser: String,
+    /// The address that they came from.
+    #[serde(default)]
+    pub address: String,
+    /// Somebody asks GitLab about the person until then at most, or nobody does, because it did not
+    /// answer.
+    #[serde(default)]
+    pub asking_until: Option<Timestamp>,
+    /// Why GitLab did not answer when it was asked last.
+    #[serde(default)]
+    pub away: Option<String>,
+}
+
 /// A record that every page reads.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -125,17 +233,80 @@ enum OfEveryPage {
     GivenUp(GivenUp),
 }
 
-/// Something that the holder of a key did or tried to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Something that the holder of a key did or tried to do ([`crate::keys::activity`]).
+///
+/// Records of older versions have only `actor`, `what`, `outcome` and `at`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
     /// The key's name.
     pub actor: String,
+    /// What the key could do then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// What, in words.
     pub what: String,
+    /// The stack or module that it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<StackSlug>,
+    /// The run that it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// That run's number among those of `stack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_number: Option<u64>,
+    /// The project of that stack or module, where its code is in GitLab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectId>,
     /// How it ended, in words.
     pub outcome: String,
+    /// It was refused, or failed.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub refused: bool,
+    /// The answer's HTTP status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Where the request came from: the address of the client's connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The request's id: that of its command, where it gave one. One that is sent again keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<EventId>,
     /// When.
     pub at: Timestamp,
+}
+
+impl Activity {
+    /// It was refused, or failed. Records of older versions say it in words alone.
+    pub fn is_refused(&self) -> bool {
+        self.refused || (self.status.is_none() && self.outcome.starts_with("refused"))
+    }
+
+    /// What it was about, as people call it: `network`, or a run of it, `network #6`.
+    pub fn about(&self) -> Option<String> {
+        let stack = self.stack.as_ref()?;
+        Some(match self.run_number {
+            Some(number) => format!("{stack} #{number}"),
+            None => stack.to_string(),
+        })
+    }
+
+    /// Tells it to those who collect logs: the names of the fields stay as they are
+    /// (`docs/operator.md`).
+    fn log(&self) {
+        tracing::info!(
+            target: "gantry::activity",
+            actor = self.actor,
+            role = self.role.map(Role::as_str),
+            what = self.what,
+            about = self.about(),
+            outcome = self.outcome,
+            refused = self.refused,
+            status = self.status,
+            address = self.address.as_deref(),
+            request = self.request.as_ref().map(EventId::as_str),
+            "an access key was used"
+        );
+    }
 }
 
 /// Runners are held back: none is started while this is there.
@@ -249,6 +420,18 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Writes down, and logs, something that the holder of a key did.
+    ///
+    /// # Errors
+    /// When the table does not take it. It is logged even so.
+    pub async fn record_activity(&self, activity: &Activity) -> Result<(), StoreError> {
+        activity.log();
+        // The request's own id may repeat; each try is a line of its own.
+        let line = EventId::derive("activity", &[&rand::random::<u128>().to_string()]);
+        let key = keys::activity(activity.at, &line);
+        self.write(vec![Write::put(key, Expect::Absent, activity)?]).await.map(drop)
     }
 
     /// The definitions of a project's stacks, deleted ones left out.

@@ -5,7 +5,7 @@
 //!
 //! | first word | written by | holds |
 //! |---|---|---|
-//! | `config` | settings | integration, stacks, slugs, projects, admin keys, activity, what is done with uploads |
+//! | `config` | settings | integration, stacks, slugs, projects, admin keys, people and their sessions, activity, what is done with uploads |
 //! | `run` | scheduler | runs, the list of all, and which runs a commit has |
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue |
 //! | `once` | scheduler | which run a (stack, key) became |
@@ -18,7 +18,7 @@
 
 use crate::Key;
 use gantry_domain::{
-    CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
+    CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug, UserId,
     module::sort_key, stack::Pool,
 };
 use jiff::Timestamp;
@@ -80,12 +80,43 @@ pub fn admin_key(digest: &str) -> Key {
     Key::new(ADMIN_KEYS, digest)
 }
 
+/// How people sign in with GitLab.
+pub fn sign_in() -> Key {
+    Key::new("config/sign-in", HEAD)
+}
+
+/// The partition of people who have signed in.
+pub const PEOPLE: &str = "config/people";
+
+/// What is known of a person.
+pub fn person(person: UserId) -> Key {
+    Key::new(PEOPLE, person.to_string())
+}
+
+/// The partition of the sessions of people.
+pub const SESSIONS: &str = "config/sessions";
+
+/// A person's session.
+pub fn session(person: UserId, id: &str) -> Key {
+    Key::new(SESSIONS, format!("{}{id}", sessions_of(person)))
+}
+
+/// What the sort keys of a person's sessions begin with.
+pub fn sessions_of(person: UserId) -> String {
+    format!("{person}#")
+}
+
 /// The partition of what admins did, newest last.
 pub const ACTIVITY: &str = "config/activity";
 
 /// One thing that an admin did.
-pub fn activity(at: Timestamp, request: &EventId) -> Key {
-    Key::new(ACTIVITY, format!("{}#{request}", millis(at)))
+pub fn activity(at: Timestamp, line: &EventId) -> Key {
+    Key::new(ACTIVITY, format!("{}#{line}", millis(at)))
+}
+
+/// What comes before the sort keys of everything that admins did then or later.
+pub fn activities_at(then: Timestamp) -> String {
+    millis(then)
 }
 
 /// The partition of what is done with a stack's uploaded archives.

@@ -24,9 +24,8 @@ use gantry_domain::{
     stack::Stack,
     state::StateForm,
 };
-use gantry_setup::web::{Params, Problem, bearer, in_time, page_size, taking};
+use gantry_setup::web::{ClientAddress, Params, Problem, bearer, in_time, page_size, taking};
 use gantry_store::{
-    Expect, Write,
     config::{Activity, AdminKey, Pause, Role},
     keys,
     runner::{StateLock, StateVersion},
@@ -188,9 +187,10 @@ async fn send_of_stack(
     slug: &str,
     version: &str,
 ) -> Result<Response, Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(deps, key, "download", slug).await?;
     let stack = stack_or_remains(deps, slug).await?;
-    send_version(deps, key, &stack.id, slug, version).await
+    let about = Activity { stack: Some(stack.slug), ..Activity::default() };
+    send_version(deps, key, &stack.id, slug, version, about).await
 }
 
 /// The state that a test run keeps: what it made and could not destroy.
@@ -200,14 +200,21 @@ async fn send_of_test(
     run: &str,
     version: &str,
 ) -> Result<Response, Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(deps, key, "download", "").await?;
     let no_test = || missing("There is no test run with this id.");
     let id: RunId = run.parse().map_err(|_| no_test())?;
     let found = deps.store.get::<Run>(&keys::run(&id)).await;
     let found = found.map_err(|error| Problem::internal(&error))?;
     let found = found.map(|found| found.value).filter(|run| run.run_type == RunType::Test);
-    let owner = found.ok_or_else(no_test)?.state_owner();
-    send_version(deps, key, &owner, &format!("the test run {run}"), version).await
+    let found = found.ok_or_else(no_test)?;
+    let owner = found.state_owner();
+    let about = Activity {
+        stack: Some(found.slug),
+        run: Some(found.id),
+        run_number: Some(found.number),
+        ..Activity::default()
+    };
+    send_version(deps, key, &owner, &format!("the test run {run}"), version, about).await
 }
 
 async fn send_version(
@@ -216,6 +223,7 @@ async fn send_version(
     owner: &StackId,
     name: &str,
     version: &str,
+    about: Activity,
 ) -> Result<Response, Problem> {
     let states = deps.states();
     let version = match version.parse() {
@@ -232,7 +240,8 @@ async fn send_version(
         trouble()
     })?;
     let what = format!("downloaded version {} of the state of {name}", version.number);
-    record(deps, key, what, "done".to_owned()).await?;
+    let done = Activity { what, outcome: "done".to_owned(), ..about };
+    record(deps, key, done, StatusCode::OK).await?;
     Ok(body)
 }
 
@@ -256,7 +265,7 @@ async fn replace(
     body: Bytes,
 ) -> Result<Json<VersionView>, Problem> {
     // Before anything is unpacked.
-    key.must_be(Role::Admin)?;
+    only_admins(&deps, &key, "replace", &slug).await?;
     let body = unpacked(body, deps.limits.state).await?;
     replace_state(&deps, &key, &slug, body, query.force).await.map(Json)
 }
@@ -290,7 +299,7 @@ async fn replace_state(
     body: Bytes,
     force: bool,
 ) -> Result<VersionView, Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(deps, key, "replace", slug).await?;
     let stack = stack(deps, slug).await?;
     if !stack.settings.manage_state {
         return Err(Problem::new(
@@ -309,12 +318,15 @@ async fn replace_state(
             format!("imported a state for {slug}{}", if force { " by force" } else { "" }),
         ),
     };
-    let done = deps.states().replace(&stack.id, replacement, &key.0.name).await;
+    let done = deps.states().replace(&stack.id, replacement, &key.key.name).await;
     let outcome = match &done {
         Ok(version) => format!("now version {} (serial {})", version.number, version.serial),
         Err(error) => format!("refused: {error}"),
     };
-    record(deps, key, what, outcome).await?;
+    let done = done.map_err(Problem::from);
+    let status = done.as_ref().map_or_else(|problem| problem.status, |_| StatusCode::OK);
+    let about = Activity { what, outcome, stack: Some(stack.slug), ..Activity::default() };
+    record(deps, key, about, status).await?;
     Ok(done?.into())
 }
 
@@ -328,7 +340,7 @@ async fn unlock(
 }
 
 async fn break_lock(deps: &Deps, key: &Caller, slug: &str) -> Result<(), Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(deps, key, "unlock", slug).await?;
     let stack = stack(deps, slug).await?;
     let done = deps.states().break_lock(&stack.id).await;
     let outcome = match &done {
@@ -336,9 +348,12 @@ async fn break_lock(deps: &Deps, key: &Caller, slug: &str) -> Result<(), Problem
         Ok(false) => "it was not locked".to_owned(),
         Err(error) => format!("refused: {error}"),
     };
-    record(deps, key, format!("unlocked the state of {slug}"), outcome).await?;
-    done?;
-    Ok(())
+    let done = done.map_err(Problem::from);
+    let status = done.as_ref().map_or_else(|problem| problem.status, |_| StatusCode::NO_CONTENT);
+    let what = format!("unlocked the state of {slug}");
+    let about = Activity { what, outcome, stack: Some(stack.slug), ..Activity::default() };
+    record(deps, key, about, status).await?;
+    done.map(drop)
 }
 
 #[derive(Deserialize)]
@@ -360,7 +375,7 @@ async fn restore_states(
     key: Caller,
     Params(query): Params<RestoreQuery>,
 ) -> Result<Json<RestoredStates>, Problem> {
-    key.must_be(Role::Admin)?;
+    only_admins(&deps, &key, "restore", "").await?;
     let pause = deps.store.get::<Pause>(&keys::pause()).await;
     if pause.map_err(|error| Problem::internal(&error))?.is_none() {
         return Err(Problem::new(
@@ -373,7 +388,7 @@ async fn restore_states(
     let (states, until) = (deps.states(), Instant::now() + RESTORE_FOR);
     let (mut stacks, mut next, mut done) = (Vec::new(), None, query.after.clone());
     for owner in states.in_storage(&query.after).await? {
-        let result = states.restore_from_storage(&owner, &key.0.name, until).await;
+        let result = states.restore_from_storage(&owner, &key.key.name, until).await;
         let (restored, unfinished) = result.unwrap_or_else(|error| {
             // The others are not to wait for it.
             tracing::error!(%owner, %error, "a stack's states were not restored");
@@ -393,7 +408,8 @@ async fn restore_states(
     }
     let found: usize = stacks.iter().map(|stack| stack.found).sum();
     let outcome = format!("found {found} unrecorded states of {} stacks", stacks.len());
-    record(&deps, &key, "restored states from object storage".to_owned(), outcome).await?;
+    let what = "restored states from object storage".to_owned();
+    record(&deps, &key, Activity { what, outcome, ..Activity::default() }, StatusCode::OK).await?;
     Ok(Json(RestoredStates { stacks, next }))
 }
 
@@ -423,12 +439,15 @@ async fn stack_or_remains(deps: &Deps, slug: &str) -> Result<Stack, Problem> {
     }
 }
 
-/// The admin key that a request came with.
-struct Caller(AdminKey);
+/// The admin key that a request came with, and from where.
+struct Caller {
+    key: AdminKey,
+    address: String,
+}
 
 impl Caller {
     fn must_be(&self, role: Role) -> Result<(), Problem> {
-        if self.0.role >= role {
+        if self.key.role >= role {
             return Ok(());
         }
         Err(Problem::new(
@@ -449,20 +468,50 @@ impl FromRequestParts<Deps> for Caller {
         };
         let secret = bearer(&parts.headers).ok_or_else(refused)?;
         let key = deps.store.admin_key(secret).await.map_err(|e| Problem::internal(&e))?;
-        key.map(Self).ok_or_else(refused)
+        let key = key.ok_or_else(refused)?;
+        let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, deps).await;
+        Ok(Self { key, address })
     }
 }
 
-/// Keeps who did what to a state, and how it ended.
-async fn record(deps: &Deps, key: &Caller, what: String, outcome: String) -> Result<(), Problem> {
-    let at = deps.clock.now();
-    let request = EventId::derive("state", &[&hex::encode(rand::random::<[u8; 16]>())]);
-    let activity = Activity { actor: key.0.name.clone(), what, outcome, at };
-    let kept = async {
-        let write = Write::put(keys::activity(at, &request), Expect::Absent, &activity)?;
-        deps.store.write(vec![write]).await
+/// Lets admins do something with a state; that somebody else tried is kept, with the name of the
+/// stack if there is one.
+async fn only_admins(deps: &Deps, key: &Caller, verb: &str, slug: &str) -> Result<(), Problem> {
+    let Err(problem) = key.must_be(Role::Admin) else { return Ok(()) };
+    let stack = match slug.parse::<StackSlug>() {
+        Ok(slug) => deps.store.stack_ever(&slug).await.ok().flatten().map(|found| found.value.slug),
+        Err(_) => None,
     };
-    kept.await.map(drop).map_err(|error| Problem::internal(&error))
+    let what = match &stack {
+        Some(slug) => format!("{verb} the state of {slug}"),
+        None => format!("{verb} a state"),
+    };
+    let outcome = format!("refused: {}. {}", problem.title, problem.detail);
+    let refused = Activity { what, outcome, stack, ..Activity::default() };
+    record(deps, key, refused, problem.status).await?;
+    Err(problem)
+}
+
+/// Keeps who did what to a state, and how it ended: `done` has the words, and what it was about.
+async fn record(
+    deps: &Deps,
+    key: &Caller,
+    done: Activity,
+    status: StatusCode,
+) -> Result<(), Problem> {
+    let request = EventId::derive("state", &[&hex::encode(rand::random::<[u8; 16]>())]);
+    let activity = Activity {
+        actor: key.key.name.clone(),
+        role: Some(key.key.role),
+        refused: status.is_client_error() || status.is_server_error(),
+        status: Some(status.as_u16()),
+        address: Some(key.address.clone()),
+        request: Some(request),
+        at: deps.clock.now(),
+        ..done
+    };
+    let kept = deps.store.record_activity(&activity).await;
+    kept.map_err(|error| Problem::internal(&error))
 }
 
 fn missing(detail: &str) -> Problem {

@@ -9,26 +9,28 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use gantry_secrets::{SecretName, Session, Signer};
-use gantry_setup::web::Problem;
+use gantry_setup::web::{ClientAddress, Problem};
 use serde::Deserialize;
 use serde_json::json;
 
 pub(super) async fn download(
     State(deps): State<Deps>,
+    address: ClientAddress,
     headers: HeaderMap,
     Path((slug, version)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let (_, key) = session(&deps, &headers).await?;
+    let (_, key) = session(&deps, &headers, address).await?;
     let body = send_of_stack(&deps, &key, &slug, &version).await?;
     Ok(as_file(body, &slug, &version))
 }
 
 pub(super) async fn download_of_test(
     State(deps): State<Deps>,
+    address: ClientAddress,
     headers: HeaderMap,
     Path((run, version)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let (_, key) = session(&deps, &headers).await?;
+    let (_, key) = session(&deps, &headers, address).await?;
     let body = send_of_test(&deps, &key, &run, &version).await?;
     Ok(as_file(body, &run, &version))
 }
@@ -43,11 +45,12 @@ fn as_file(mut body: Response, name: &str, version: &str) -> Response {
 
 pub(super) async fn restore(
     State(deps): State<Deps>,
+    address: ClientAddress,
     headers: HeaderMap,
     Path(slug): Path<String>,
     Form(form): Form<PageForm>,
 ) -> Result<Response, Problem> {
-    let key = form_of(&deps, &headers, &form).await?;
+    let key = form_of(&deps, &headers, address, &form).await?;
     if form.sure.is_none() {
         let version = form.version.unwrap_or_default();
         return Ok(see_other(format!("../restore?version={version}")));
@@ -59,11 +62,12 @@ pub(super) async fn restore(
 
 pub(super) async fn unlock(
     State(deps): State<Deps>,
+    address: ClientAddress,
     headers: HeaderMap,
     Path(slug): Path<String>,
     Form(form): Form<PageForm>,
 ) -> Result<Response, Problem> {
-    let key = form_of(&deps, &headers, &form).await?;
+    let key = form_of(&deps, &headers, address, &form).await?;
     if form.sure.is_none() {
         return Ok(see_other("../unlock".to_owned()));
     }
@@ -82,8 +86,13 @@ pub(super) struct PageForm {
 }
 
 /// Who sent a form of a page, when it is one of their own session.
-async fn form_of(deps: &Deps, headers: &HeaderMap, form: &PageForm) -> Result<Caller, Problem> {
-    let (session, key) = session(deps, headers).await?;
+async fn form_of(
+    deps: &Deps,
+    headers: &HeaderMap,
+    address: ClientAddress,
+    form: &PageForm,
+) -> Result<Caller, Problem> {
+    let (session, key) = session(deps, headers, address).await?;
     let signer = signer(deps).await?;
     let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     let is_from_here = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
@@ -97,14 +106,18 @@ async fn form_of(deps: &Deps, headers: &HeaderMap, form: &PageForm) -> Result<Ca
     ))
 }
 
-async fn session(deps: &Deps, headers: &HeaderMap) -> Result<(Session, Caller), Problem> {
+async fn session(
+    deps: &Deps,
+    headers: &HeaderMap,
+    ClientAddress(address): ClientAddress,
+) -> Result<(Session, Caller), Problem> {
     let signer = signer(deps).await?;
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let refused = || Problem::new(StatusCode::UNAUTHORIZED, "Not signed in", "Sign in to do this.");
     let session = Session::among(&signer, cookies, deps.clock.now()).ok_or_else(refused)?;
     let key = deps.store.admin_key_by_digest(&session.key).await;
     let key = key.map_err(|error| Problem::internal(&error))?.ok_or_else(refused)?;
-    Ok((session, Caller(key)))
+    Ok((session, Caller { key, address }))
 }
 
 async fn signer(deps: &Deps) -> Result<Signer, Problem> {

@@ -97,6 +97,13 @@ async fn states_are_imported_shown_and_restored() {
     assert!(lines.contains(&"Admin downloaded version 2 of the state of network: done".to_owned()));
     assert!(lines.iter().any(|line| line.contains("refused: the state has a different lineage")));
     assert!(!lines.iter().any(|line| line.contains("other,")), "{lines:?}");
+    let all = world.store.query_all::<Activity>(keys::ACTIVITY, "").await.unwrap();
+    assert!(all.iter().all(|one| one.value.about().as_deref() == Some("network")), "{all:?}");
+    assert!(all.iter().all(|one| one.value.role == Some(Role::Admin)), "{all:?}");
+    let refused = all.iter().filter(|one| one.value.refused);
+    let mut statuses: Vec<_> = refused.filter_map(|one| one.value.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [404, 409, 409, 422]);
 }
 
 #[tokio::test]
@@ -110,6 +117,19 @@ async fn keys_do_what_their_role_allows() {
         world.send(Method::POST, STATE, key, state_body(1, "l").into()).await.expect(403);
         world.send(Method::DELETE, &format!("{STATE}/lock"), key, vec![]).await.expect(403);
     }
+    world.get("/api/v1/stacks/glpat-5ecret/state/1", &read).await.expect(403);
+    let lines = activity(&world).await;
+    let said = "refused: You don't have permission. States contain secrets";
+    for what in [
+        "Read download the state of network",
+        "Read replace the state of network",
+        "Deploy unlock the state of network",
+        "Read download a state",
+    ] {
+        let line = format!("{what}: {said}");
+        assert!(lines.iter().any(|one| one.starts_with(&line)), "{what}: {lines:?}");
+    }
+    assert!(lines.len() == 7 && !format!("{lines:?}").contains("glpat"), "{lines:?}");
 }
 
 #[tokio::test]

@@ -111,4 +111,6 @@ async fn a_form_that_nobody_here_sent_changes_nothing() {
         assert!(refused, "{key}");
     }
     assert_eq!(current(&world, &admin).await, 5);
+    let lines = said(&world).await;
+    assert!(lines.iter().any(|line| line.starts_with("replace the state of network: refused: ")));
 }

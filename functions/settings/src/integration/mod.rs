@@ -17,15 +17,11 @@ use crate::{
     refusal::{Answer, Done, Refusal},
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
-use gantry_domain::integration::Integration;
+use gantry_domain::{integration::Integration, rights::Right};
 use gantry_gitlab::{ApiHost, InvalidClient, webhook::WebhookSecrets};
 use gantry_queue::SlotsMessage;
 use gantry_secrets::SecretName;
-use gantry_store::{
-    Expect, Outcome, Stored, Write,
-    config::{ProjectEntry, Role},
-    keys,
-};
+use gantry_store::{Expect, Outcome, Stored, Write, config::ProjectEntry, keys};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -37,7 +33,7 @@ pub(crate) async fn show(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<impl IntoResponse> {
-    present(&app, caller.role >= Role::Admin).await.map(Json)
+    present(&app, caller.may(Right::Admin)).await.map(Json)
 }
 
 /// The connection as it is now; its secrets are for admins.

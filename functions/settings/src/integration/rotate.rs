@@ -112,7 +112,7 @@ async fn renew_hooks(
     secrets: &WebhookSecrets,
     endpoint: Option<&str>,
 ) -> Answer<Vec<RenewedHook>> {
-    let projects = stacks::projects(app).await?;
+    let projects = stacks::all_projects(app).await?;
     // Unlinked: hooks are listed as they are, and renewed one by one when a server is linked.
     let linked = app.gitlab.linked().await.ok();
     let mut results: Vec<RenewedHook> = stream::iter(projects)

@@ -3,7 +3,7 @@
 
 #![expect(dead_code, reason = "they describe what is read field by field")]
 
-use gantry_domain::{CommitSha, stack::Pool};
+use gantry_domain::{CommitSha, rights::Levels, stack::Pool};
 use gantry_store::config::Role;
 use schemars::JsonSchema;
 use semver::Version;
@@ -15,6 +15,21 @@ pub(crate) struct ConnectGitLab {
     api_host: String,
     /// An access token with the scope `api`.
     token: String,
+}
+
+/// An OAuth application of GitLab, and what people may do who sign in with it.
+#[derive(JsonSchema)]
+pub(crate) struct SetUpSignIn {
+    /// The application's ID, as GitLab shows it.
+    application_id: String,
+    /// The application's secret. It can be left out where the ID stays.
+    secret: Option<String>,
+    /// Full paths of groups: whoever is at least Maintainer in one of them is an admin here.
+    #[schemars(length(max = 10))]
+    admin_groups: Option<Vec<String>>,
+    /// Which level of a stack's project gives which right. Each needs at least the level of the one
+    /// before.
+    levels: Option<Levels>,
 }
 
 /// How to replace the webhook secret.

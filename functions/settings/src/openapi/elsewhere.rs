@@ -10,7 +10,7 @@ use super::{
 };
 use crate::routes::{Route, delete, post, read};
 use axum::http::StatusCode;
-use gantry_store::config::Role::{Admin, Read};
+use gantry_domain::rights::Right::{Admin, Read};
 use schemars::JsonSchema;
 
 #[derive(JsonSchema)]

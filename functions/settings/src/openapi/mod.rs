@@ -12,7 +12,7 @@ mod schemas;
 
 pub(crate) use bodies::{
     ConnectGitLab, DecideRun, HoldRunners, MakeKey, MakeVersion, NewUpload, Redrive, RetryRun,
-    RotateSecret, StartPreview, StartRun, UnblockStack, YankVersion,
+    RotateSecret, SetUpSignIn, StartPreview, StartRun, UnblockStack, YankVersion,
 };
 pub(crate) use definition::{
     ModuleChange, NewModule, NewStack, StackChange, of_answered_module, of_stack,
@@ -73,11 +73,6 @@ pub(crate) fn document(routes: Vec<Route>) -> Value {
 fn role(access: Access) -> Option<&'static str> {
     match access {
         Access::Open => None,
-        Access::Key(role) | Access::Page(role) => Some(match role {
-            Role::Worker => "worker",
-            Role::Read => "read",
-            Role::Deploy => "deploy",
-            Role::Admin => "admin",
-        }),
+        Access::Key(right) | Access::Page(right) => Some(Role::with(right).as_str()),
     }
 }

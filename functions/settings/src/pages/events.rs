@@ -80,8 +80,8 @@ pub(crate) async fn show(
 ) -> Answer<Response> {
     let project = query.project.as_deref().and_then(|id| id.trim().parse().ok());
     let asked = EventQuery { project, after: query.after, limit: None };
-    let found = events::find_page(&app, &asked).await?;
-    let known = stacks::projects(&app).await?;
+    let found = events::find_page(&app, frame.caller()?, &asked).await?;
+    let known = stacks::projects(&app, frame.caller()?).await?;
     let paths: HashMap<ProjectId, String> =
         known.into_iter().map(|entry| (entry.project, entry.path)).collect();
     let mut projects: Vec<ProjectOption> = paths
@@ -105,8 +105,8 @@ pub(crate) async fn show_one(
     frame: Frame,
     Path(id): Path<String>,
 ) -> Answer<Response> {
-    let event = events::find(&app, &id).await?;
-    let known = stacks::projects(&app).await?;
+    let event = events::find(&app, frame.caller()?, &id).await?;
+    let known = stacks::projects(&app, frame.caller()?).await?;
     let paths = known.into_iter().map(|entry| (entry.project, entry.path)).collect();
     let now = app.clock.now();
     let commits: BTreeSet<CommitSha> =
@@ -120,7 +120,7 @@ pub(crate) async fn show_one(
                 limit: Some(100),
                 ..RunQuery::default()
             };
-            runs.extend(runs::find_page(&app, &query).await?.runs);
+            runs.extend(runs::find_page(&app, frame.caller()?, &query).await?.runs);
         }
     }
     let mut shown = row(event, &paths, now);

@@ -10,9 +10,11 @@ use super::{
     show::{PastTrouble, Trouble},
 };
 use crate::{
+    access::{About, Caller},
     app::App,
     form::Params,
     integration::{self, IntegrationView},
+    people,
     refusal::{Answer, Done, Refusal},
     stacks,
 };
@@ -23,6 +25,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
+use gantry_domain::rights::Right;
 use gantry_gitlab::ApiHost;
 use serde::Deserialize;
 use serde_json::Map;
@@ -45,6 +48,8 @@ struct Page {
     token_page: String,
     token_path: &'static str,
     has_no_stacks: bool,
+    /// People can sign in with this server.
+    signs_in: bool,
 }
 
 /// GitLab's page for a new token, with name and scope filled in.
@@ -68,14 +73,19 @@ pub(crate) async fn show(
     frame: Frame,
     Params(query): Params<Shown>,
 ) -> Answer<Response> {
+    // What is wrong there names projects.
+    if !frame.caller()?.sees_all() {
+        frame.caller()?.check(Right::Admin, About::Installation)?;
+    }
     let shell = frame.shell("gitlab", "GitLab");
     let with_secrets = query.show.as_deref() == Some("secrets") && shell.is_admin();
     let form = query.replace.is_some().then(FormView::default);
-    draw(&app, shell, StatusCode::OK, form, with_secrets, Vec::new()).await
+    draw(&app, frame.caller()?, shell, StatusCode::OK, form, with_secrets, Vec::new()).await
 }
 
 async fn draw(
     app: &App,
+    caller: &Caller,
     shell: Shell,
     status: StatusCode,
     form: Option<FormView>,
@@ -111,7 +121,8 @@ async fn draw(
     let host = host.unwrap_or_else(|_| "https://gitlab.com".to_owned());
     let token_page = format!("{host}{TOKEN_PAGE}");
     let page = Page {
-        has_no_stacks: !said.is_empty() && stacks::none_is_there(app).await?,
+        signs_in: people::present(app).await?.offered,
+        has_no_stacks: !said.is_empty() && stacks::none_is_there(app, caller).await?,
         shell,
         view,
         troubles,
@@ -155,7 +166,8 @@ pub(crate) async fn connect(
             let shell = frame.shell("gitlab", "GitLab");
             let mut said = vec![format!("Saved: {outcome}.")];
             said.extend(found.warnings);
-            let mut response = draw(&app, shell, StatusCode::OK, None, false, said).await?;
+            let mut response =
+                draw(&app, frame.caller()?, shell, StatusCode::OK, None, false, said).await?;
             response.extensions_mut().insert(Done::new(outcome));
             Ok(response)
         }
@@ -166,7 +178,8 @@ pub(crate) async fn connect(
             let form = form.keeping(&keeper, "token", token.as_str().unwrap_or_default());
             let shell = frame.shell("gitlab", "GitLab");
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            let mut response = draw(&app, shell, status, Some(form), false, Vec::new()).await?;
+            let mut response =
+                draw(&app, frame.caller()?, shell, status, Some(form), false, Vec::new()).await?;
             response.extensions_mut().insert(Done::new(refusal.outcome()));
             Ok(response)
         }

@@ -1,4 +1,4 @@
-//! Who sees a page, and which forms are taken: the session's cookie, the key's role, the form's
+//! Who sees a page, and which forms are taken: the session's cookie, the caller's rights, the form's
 //! token. What changes something becomes a line in the list of activities, also when refused.
 
 use super::{
@@ -25,7 +25,7 @@ use gantry_domain::EventId;
 /// The largest form.
 pub(super) const LARGEST: usize = 300 * 1024;
 
-/// Lets somebody with a session, and the role that the route needs, see a page.
+/// Lets somebody with a session, and the right that the route needs, see a page.
 pub(crate) async fn guard(
     State(guard): State<Guard>,
     path: MatchedPath,
@@ -33,7 +33,7 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     let root = root_of(path.as_str());
-    let viewer = match viewer(&guard.app, request.headers()).await {
+    let mut viewer = match viewer(&guard.app, request.headers()).await {
         Ok(Some(viewer)) => viewer,
         Ok(None) if request.method() == Method::POST => {
             return sign_in::instead(&guard.app, &root, guard.is_form, request).await;
@@ -42,30 +42,29 @@ pub(crate) async fn guard(
         Err(refusal) => return shell::refusal(&root, None, refusal.into_response()),
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let what = if changes {
-        access::describe(&guard.app, guard.what, &mut request).await
+    let asked = if changes {
+        Some(access::describe(&guard.app, guard.what, &mut request).await)
     } else {
-        String::new()
+        None
     };
-    let response = if viewer.caller.role < guard.needs {
-        access::too_low(&viewer.caller, guard.needs).into_response()
+    let response = if let Err(refusal) = access::allow(&guard, &viewer.caller, &mut request).await {
+        refusal.into_response()
     } else if changes {
-        change(&guard, &viewer, &root, request, next).await
+        change(&guard, &mut viewer, &root, request, next).await
     } else {
         request.extensions_mut().insert(viewer.clone());
         request.extensions_mut().insert(viewer.caller.clone());
         next.run(request).await
     };
-    if changes {
-        access::record(&guard.app, viewer.caller.name.clone(), what, access::outcome(&response))
-            .await;
+    if let Some(asked) = asked {
+        access::record(&guard.app, &viewer.caller, asked, access::ending(&response)).await;
     }
     shell::refusal(&root, Some(&viewer), response)
 }
 
 async fn change(
     guard: &Guard,
-    viewer: &Viewer,
+    viewer: &mut Viewer,
     root: &str,
     request: Request,
     next: Next,
@@ -100,13 +99,12 @@ async fn change(
         let to = fields.as_query(parts.uri.path().rsplit('/').next().unwrap_or_default());
         return (Extension(Done::new("asked for confirmation first")), go_to(&to)).into_response();
     }
-    let mut caller = viewer.caller.clone();
     // The same form sent twice is one request.
     if let Some(request) = Some(fields.text("_request")).filter(|text| !text.is_empty()) {
-        caller.request = EventId::derive("form", &[&caller.digest, request]);
+        viewer.caller.request = EventId::derive("form", &[&viewer.caller.digest, request]);
     }
-    parts.extensions.insert(Viewer { caller: caller.clone(), ..viewer.clone() });
-    parts.extensions.insert(caller);
+    parts.extensions.insert(viewer.clone());
+    parts.extensions.insert(viewer.caller.clone());
     parts.extensions.insert(fields);
     next.run(Request::from_parts(parts, Body::empty())).await
 }

@@ -3,6 +3,7 @@
 //! Pages are rendered here and work without scripts, but for a log that follows; scripts and styles
 //! come from here alone. Everything from outside is escaped by the templates.
 
+mod activity;
 mod ansi;
 mod ask;
 mod assets;
@@ -27,6 +28,7 @@ mod session;
 mod shell;
 mod show;
 mod sign_in;
+mod sign_in_settings;
 mod stack;
 mod stack_form;
 mod variables;
@@ -100,6 +102,7 @@ pub(crate) async fn health() -> impl IntoResponse {
 /// The handlers of the routes.
 pub(crate) mod handlers {
     pub(crate) use super::{
+        activity::show as activity,
         ask::{
             catch_up as ask_catch_up, redrive as ask_redrive, restore as ask_restore,
             revoke as ask_revoke, rotate as ask_rotate, stop as ask_stop, unlink as ask_unlink,
@@ -115,14 +118,17 @@ pub(crate) mod handlers {
         module::{list as modules, make_version, remove as delete_module, show as module, yank},
         operations::{pause, redrive, show as operations},
         overview::show as overview,
-        people::{activity, delete_key, keys, make_key},
+        people::{delete_key, keys, make_key},
         pick::{
             branches as pick_branches, folders as pick_folders, project as pick_project,
             projects as pick_projects, root as pick_root,
         },
         run::{compare as compare_runs, log, log_text, show as run},
         runs::show as runs,
-        sign_in::{leave as sign_out, show as sign_in, try_key},
+        sign_in::{from_gitlab, leave as sign_out, show as sign_in, to_gitlab, try_key},
+        sign_in_settings::{
+            remove as remove_sign_in, save as save_sign_in, show as sign_in_settings,
+        },
         stack::{
             check as check_stack, history, outputs, remove as delete_stack, repair_webhook,
             resources, show as stack,

@@ -74,7 +74,7 @@ pub(crate) async fn list(
     let (search, label) = (filled(&query.search), filled(&query.label));
     let query = ListQuery { search: search.clone(), label: label.clone(), modules: true, ..query };
     let integration = app.store.integration().await?.map(|found| found.value);
-    let found = stacks::find_page(&app, &query).await?;
+    let found = stacks::find_page(&app, frame.caller()?, &query).await?;
     let now = app.clock.now();
     let mut rows = Vec::with_capacity(found.rows.len());
     for row in &found.rows {
@@ -225,7 +225,7 @@ pub(crate) async fn show(
     let versions = all.iter().rev().take(VERSIONS);
     let row = |version: &VersionRecord| version_row(version, current.as_ref(), now);
     Ok(page(&Page {
-        shell: frame.shell("modules", module.settings.name.clone()),
+        shell: frame.shell("modules", module.settings.name.clone()).of(module.project()),
         slug: module.slug.to_string(),
         name: module.settings.name.clone(),
         description: module.settings.description.as_deref().map(|text| markdown::html(text, 1)),

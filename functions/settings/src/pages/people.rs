@@ -1,17 +1,15 @@
-//! Keys, and what was done with them.
+//! Keys.
 
 use super::{
     fields::Fields,
     forms::FormView,
-    go_to, page, respond,
+    go_to, respond,
     shell::{Frame, Shell},
     show::Moment,
 };
 use crate::{
     access::Caller,
     app::App,
-    events::{self, ActivityQuery},
-    form::Params,
     keys::{self as api, KeyView, NewKey},
     refusal::{Answer, Done},
 };
@@ -22,7 +20,6 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use gantry_store::config::Role;
 use serde_json::Map;
 
 #[derive(Template)]
@@ -45,15 +42,6 @@ struct KeyRow {
     own: bool,
 }
 
-fn word(role: Role) -> &'static str {
-    match role {
-        Role::Worker => "worker",
-        Role::Read => "read",
-        Role::Deploy => "deploy",
-        Role::Admin => "admin",
-    }
-}
-
 async fn draw(
     app: &App,
     frame: &Frame,
@@ -65,7 +53,7 @@ async fn draw(
     let own = frame.viewer.as_ref().and_then(|viewer| viewer.caller.digest.get(..16));
     let row = |key: KeyView| KeyRow {
         own: own == Some(key.id.as_str()),
-        role: word(key.role),
+        role: key.role.as_str(),
         pool: key.pool.map(|pool| pool.to_string()).unwrap_or_default(),
         made: Moment::at(key.created_at, now),
         id: key.id,
@@ -116,43 +104,4 @@ pub(crate) async fn delete_key(
     let name = api::revoke(&app, &caller, fields.text("key")).await?;
     let done = Done::new(format!("deleted the key {name:?}"));
     Ok((Extension(done), go_to(&format!("{}keys?done=revoked", frame.root))).into_response())
-}
-
-#[derive(Template)]
-#[template(path = "activity.html")]
-struct ActivityPage {
-    shell: Shell,
-    rows: Vec<ActivityRow>,
-    next: Option<String>,
-}
-
-struct ActivityRow {
-    at: Moment,
-    actor: String,
-    what: String,
-    outcome: String,
-    refused: bool,
-}
-
-/// `GET /activity?after=`
-pub(crate) async fn activity(
-    State(app): State<App>,
-    frame: Frame,
-    Params(query): Params<ActivityQuery>,
-) -> Answer<Response> {
-    let found = events::activities(&app, &query).await?;
-    let now = app.clock.now();
-    let rows = found
-        .activities
-        .into_iter()
-        .map(|activity| ActivityRow {
-            at: Moment::at(activity.at, now),
-            refused: activity.outcome.starts_with("refused"),
-            actor: activity.actor,
-            what: activity.what,
-            outcome: activity.outcome,
-        })
-        .collect();
-    let shell = frame.shell("activity", "Activity");
-    Ok(page(&ActivityPage { shell, rows, next: found.next }))
 }

@@ -72,8 +72,9 @@ pub(crate) async fn show(
     frame: Frame,
     Params(query): Params<RunQuery>,
 ) -> Answer<Response> {
-    let known = stacks::projects(&app).await?;
-    let (found, problems) = match runs::find_page(&app, &query).await {
+    let caller = frame.caller()?;
+    let known = stacks::projects(&app, caller).await?;
+    let (found, problems) = match runs::find_page(&app, caller, &query).await {
         Ok(found) => (found, Vec::new()),
         Err(refusal) if refusal.errors().is_empty() => return Err(refusal),
         Err(refusal) => (Found::default(), refusal.errors().clone().into_iter().collect()),

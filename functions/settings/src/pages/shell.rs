@@ -6,15 +6,19 @@ use super::{
     show::at_most,
     sign_in,
 };
-use crate::{app::App, refusal::Refusal};
+use crate::{
+    access::Caller,
+    app::App,
+    refusal::{Answer, Refusal},
+};
 use askama::Template;
 use axum::{
     extract::{FromRequestParts, MatchedPath, State},
     http::{HeaderMap, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
+use gantry_domain::{ProjectId, rights::Right};
 use gantry_setup::web::Problem;
-use gantry_store::config::Role;
 use std::convert::Infallible;
 use url::Url;
 
@@ -32,13 +36,16 @@ pub(super) struct Shell {
     pub(super) sign_in: Option<String>,
     /// What was just done.
     pub(super) done: Option<&'static str>,
+    /// The project whose stack or module the page is about; none in it where its code is not in
+    /// GitLab.
+    project: Option<Option<ProjectId>>,
 }
 
 /// Who is signed in.
 #[derive(Debug, Clone)]
 pub(super) struct Who {
     pub(super) name: String,
-    pub(super) role: Role,
+    caller: Caller,
     pub(super) form_token: String,
     /// How many runs need confirmation; empty when none do.
     pub(super) unconfirmed: String,
@@ -50,7 +57,7 @@ impl Who {
     pub(super) fn of(viewer: &Viewer) -> Self {
         Self {
             name: viewer.caller.name.clone(),
-            role: viewer.caller.role,
+            caller: viewer.caller.clone(),
             form_token: viewer.form_token.clone(),
             unconfirmed: match viewer.unconfirmed {
                 0 => String::new(),
@@ -61,21 +68,52 @@ impl Who {
     }
 
     pub(super) fn is_admin(&self) -> bool {
-        self.role >= Role::Admin
+        self.caller.may(Right::Admin)
     }
 
-    pub(super) fn may_deploy(&self) -> bool {
-        self.role >= Role::Deploy
+    /// Nothing is kept from them.
+    pub(super) fn sees_all(&self) -> bool {
+        self.caller.sees_all()
+    }
+
+    /// It is a person, and no key.
+    pub(super) fn is_person(&self) -> bool {
+        self.caller.role().is_none()
     }
 }
 
 impl Shell {
+    /// The same around a page of a stack or module of this project, or of none in GitLab.
+    pub(super) fn of(self, project: Option<ProjectId>) -> Self {
+        Self { project: Some(project), ..self }
+    }
+
+    fn may(&self, right: Right) -> bool {
+        self.who.as_ref().is_some_and(|who| match self.project {
+            Some(project) => who.caller.may_with(right, project),
+            None => who.caller.may(right),
+        })
+    }
+
+    /// An admin of the installation.
     pub(super) fn is_admin(&self) -> bool {
         self.who.as_ref().is_some_and(Who::is_admin)
     }
 
+    pub(super) fn may_preview(&self) -> bool {
+        self.may(Right::Preview)
+    }
+
     pub(super) fn may_deploy(&self) -> bool {
-        self.who.as_ref().is_some_and(Who::may_deploy)
+        self.may(Right::Deploy)
+    }
+
+    pub(super) fn may_unblock(&self) -> bool {
+        self.may(Right::Unblock)
+    }
+
+    pub(super) fn may_edit(&self) -> bool {
+        self.may(Right::Edit)
     }
 
     /// Messages that were given up; none on the page that shows them.
@@ -110,7 +148,15 @@ impl Frame {
             who: self.viewer.as_ref().map(Who::of),
             sign_in: self.here.as_ref().map(|here| sign_in::address(&self.root, here)),
             done: self.done,
+            project: None,
         }
+    }
+
+    /// Who is signed in: the guard has let nobody else here.
+    pub(super) fn caller(&self) -> Answer<&Caller> {
+        let nobody =
+            || Refusal::new(StatusCode::UNAUTHORIZED, "Authentication required", "Sign in first.");
+        self.viewer.as_ref().map(|viewer| &viewer.caller).ok_or_else(nobody)
     }
 }
 
@@ -119,6 +165,10 @@ fn said(query: Option<&str>) -> Option<&'static str> {
     let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
     Some(match pairs.find(|(name, _)| name == "done")?.1.as_ref() {
         "revoked" => "Key revoked. It no longer works, and its sessions have ended.",
+        "sign-in" => "Saved. GitLab accepts the application's ID and secret.",
+        "no-sign-in" => {
+            "Nobody can sign in with GitLab any more, and sessions that were begun so have ended."
+        }
         "unlinked" => "GitLab unlinked. Nothing runs until a server is connected again.",
         "stack-deleted" => "Stack deleted. It no longer runs.",
         "module-deleted" => "Module deleted. Its tests no longer run.",

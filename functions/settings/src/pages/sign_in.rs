@@ -1,18 +1,19 @@
-//! Signing in with an admin key, and out again.
+//! Signing in with GitLab or with an admin key, and out again.
 
 use super::{
     fields::Fields,
     go_to,
     guard::{LARGEST, is_from_here},
     respond,
-    session::{Viewer, cookie},
+    session::{Viewer, cookie, session},
     shell::{self, Frame, Shell},
     show::encoded,
 };
 use crate::{
-    access,
+    access::{self, Asked, Caller},
     app::App,
     form::Params,
+    people,
     refusal::{Answer, Refusal},
 };
 use askama::Template;
@@ -22,7 +23,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
-use gantry_secrets::{HandedBack, SESSION_LASTS, Session};
+use gantry_secrets::{HandedBack, SESSION_COOKIE, SESSION_LASTS, Session};
 use gantry_setup::web::ClientAddress;
 use gantry_store::config::admin_key_digest;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -38,6 +39,8 @@ struct SignIn {
     /// Where to go afterwards, relative to `/`.
     next: String,
     problem: Option<String>,
+    /// The server that people can sign in with.
+    gitlab: Option<String>,
     /// Something was sent, and was not done.
     unsent: bool,
     /// The fields that were sent, sealed.
@@ -132,17 +135,92 @@ pub(super) async fn instead(app: &App, root: &str, is_form: bool, request: Reque
     };
     let kept = if sent.is_empty() { String::new() } else { seal().unwrap_or_default() };
     let frame = Frame { root: root.to_owned(), viewer: None, here: None, done: None };
-    let page =
-        SignIn { shell: frame.shell("", "Sign in"), next, problem: None, unsent: true, kept };
+    let gitlab = offered(app).await;
+    let shell = frame.shell("", "Sign in");
+    let page = SignIn { shell, next, problem: None, gitlab, unsent: true, kept };
     respond(StatusCode::UNAUTHORIZED, &page)
 }
 
 /// `GET /sign-in`
-pub(crate) async fn show(frame: Frame, Params(query): Params<NextQuery>) -> Response {
+pub(crate) async fn show(
+    State(app): State<App>,
+    frame: Frame,
+    Params(query): Params<NextQuery>,
+) -> Response {
     let next = safe(query.next.as_deref().unwrap_or_default());
     let shell = frame.shell("", "Sign in");
-    let (problem, unsent, kept) = (None, false, String::new());
-    respond(StatusCode::OK, &SignIn { shell, next, problem, unsent, kept })
+    let (problem, gitlab) = (None, offered(&app).await);
+    let page = SignIn { shell, next, problem, gitlab, unsent: false, kept: String::new() };
+    respond(StatusCode::OK, &page)
+}
+
+/// The server that people can sign in with. Trouble counts as none: keys work without it.
+async fn offered(app: &App) -> Option<String> {
+    let is_offered = people::present(app).await.is_ok_and(|view| view.offered);
+    let known = app.store.integration().await.ok().flatten().filter(|_| is_offered)?;
+    let host = known.value.api_host;
+    Some(host.trim_start_matches("https://").trim_start_matches("http://").to_owned())
+}
+
+/// The cookie in which a browser keeps a sign-in that is on its way.
+const ON_THE_WAY: &str = "gantry_sign_in";
+
+/// `GET /sign-in/gitlab?next=`
+pub(crate) async fn to_gitlab(
+    State(app): State<App>,
+    frame: Frame,
+    Params(query): Params<NextQuery>,
+) -> Response {
+    let next = safe(query.next.as_deref().unwrap_or_default());
+    let gone = async {
+        let set_out = people::set_out(&app, &next).await?;
+        let mut response = go_to(set_out.url.as_str());
+        let seconds = people::ON_THE_WAY.as_secs();
+        let cookie = cookie(&app, ON_THE_WAY, &set_out.kept, seconds);
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+        Answer::Ok(response)
+    };
+    gone.await.unwrap_or_else(|refusal| shell::refusal(&frame.root, None, refusal.into_response()))
+}
+
+/// `GET /sign-in/gitlab/callback?code=&state=`
+pub(crate) async fn from_gitlab(
+    State(app): State<App>,
+    frame: Frame,
+    address: ClientAddress,
+    headers: HeaderMap,
+    Params(arrival): Params<people::Arrival>,
+) -> Response {
+    let kept = cookies(&headers).find(|(name, _)| *name == ON_THE_WAY).map(|(_, kept)| kept);
+    let browser = headers.get(header::USER_AGENT).and_then(|browser| browser.to_str().ok());
+    let browser = browser.unwrap_or_default();
+    let mut response = match people::arrive(&app, kept, arrival, browser, &address.0).await {
+        Ok(arrived) => {
+            let caller = Caller::of_person(arrived.someone, &arrived.session);
+            let value = arrived.session.to_cookie(&app.signer);
+            let mut response = go_to(&format!("{}{}", frame.root, arrived.next));
+            let session =
+                cookie(&app, SESSION_COOKIE, value.expose_secret(), SESSION_LASTS.as_secs());
+            response.headers_mut().append(header::SET_COOKIE, session);
+            let what = "sign in with GitLab".to_owned();
+            let asked = Asked { what, address: address.0.clone(), ..Asked::default() };
+            access::record(&app, &caller, asked, access::ending(&response)).await;
+            response
+        }
+        Err(refusal) => {
+            tracing::warn!(client = address.0, outcome = refusal.outcome(), "nobody signed in");
+            shell::refusal(&frame.root, None, refusal.into_response())
+        }
+    };
+    // What was kept is good once.
+    response.headers_mut().append(header::SET_COOKIE, cookie(&app, ON_THE_WAY, "", 0));
+    response
+}
+
+/// Names and values of a request's cookies.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='))
 }
 
 /// `POST /sign-in`
@@ -171,11 +249,13 @@ async fn begin(
     // Another site could have something of its own sent in somebody's name.
     let kept = Some(fields.text("kept")).filter(|_| is_from_here && !next.is_empty());
     let kept = kept.unwrap_or_default();
+    let gitlab = offered(app).await;
     let again = |status, problem: &str| {
         let page = SignIn {
             shell: frame.shell("", "Sign in"),
             next: next.clone(),
             problem: Some(problem.to_owned()),
+            gitlab: gitlab.clone(),
             unsent: false,
             kept: kept.to_owned(),
         };
@@ -198,13 +278,13 @@ async fn begin(
     };
     let session = Session::begin(admin_key_digest(secret), now);
     let value = session.to_cookie(&app.signer);
-    access::record(app, key.name.clone(), "sign in".to_owned(), "done".to_owned()).await;
+    let caller = Caller::of_key(key, session.key.clone());
+    let viewer = Viewer::new(app, caller.clone(), &session);
     let mut response = match before_the_session(app, &next).open(AGAIN, kept, now) {
         Err(_) => {
             go_to(&format!("{}{next}", if frame.root.is_empty() { "./" } else { &frame.root }))
         }
         Ok(typed) => {
-            let viewer = Viewer::new(app, key, &session);
             let place = HandedBack::at(&app.sealer, &[&viewer.form_token, &next]);
             let kept = place.seal(AGAIN, typed.expose_secret(), now, SESSION_LASTS)?;
             let frame = Frame { viewer: Some(viewer), ..frame.clone() };
@@ -212,16 +292,26 @@ async fn begin(
             respond(StatusCode::OK, &SendAgain { shell, next, kept })
         }
     };
-    let cookie = cookie(app, value.expose_secret(), SESSION_LASTS.as_secs());
+    let (what, address) = ("sign in".to_owned(), address.0.clone());
+    let asked = Asked { what, address, ..Asked::default() };
+    access::record(app, &caller, asked, access::ending(&response)).await;
+    let cookie = cookie(app, SESSION_COOKIE, value.expose_secret(), SESSION_LASTS.as_secs());
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
 }
 
 /// `POST /sign-out`
-pub(crate) async fn leave(State(app): State<App>, frame: Frame) -> Response {
+pub(crate) async fn leave(
+    State(app): State<App>,
+    frame: Frame,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    if let Some(session) = session(&app, &headers).filter(people::is_persons) {
+        people::leave(&app, &session).await?;
+    }
     let mut response = go_to(&format!("{}sign-in", frame.root));
-    response.headers_mut().insert(header::SET_COOKIE, cookie(&app, "", 0));
-    response
+    response.headers_mut().insert(header::SET_COOKIE, cookie(&app, SESSION_COOKIE, "", 0));
+    Ok(response)
 }
 
 /// A way below `/` that stays below it; the overview when it would lead elsewhere.

@@ -194,7 +194,8 @@ async fn make(app: &App, frame: &Frame, kind: Kind, fields: &Fields) -> Answer<R
                 }
             }
             let to = format!("{}{}/{slug}?made={hint}#check", frame.root, place(kind));
-            Ok((Extension(Done::new(outcome)), go_to(&to)).into_response())
+            let done = Done::new(outcome).making(&slug);
+            Ok((Extension(done), go_to(&to)).into_response())
         }
         Err(refusal) => {
             let form = FormView::refused(values, &refusal).telling(wrong).keeping_secrets(&keeper);
@@ -240,6 +241,7 @@ async fn keep(
     slug: &str,
     fields: &Fields,
 ) -> Answer<Response> {
+    let caller = frame.caller()?;
     let before = stacks::find_of(app, kind, slug).await?;
     let keeper = Keeper::of(app, frame, &format!("{}/{slug}/edit", place(kind)));
     let (mut values, wrong) = typed(kind, fields, &keeper);
@@ -250,7 +252,8 @@ async fn keep(
     let shown = stacks::definition(&before.value, is_attached);
     let wanted = changed_only(kind, &shown, values.clone());
     let based = Some(based_on.clone());
-    match Box::pin(stacks::change(app, before.clone(), wanted, based, wrong.clone())).await {
+    match Box::pin(stacks::change(app, caller, before.clone(), wanted, based, wrong.clone())).await
+    {
         Ok((_, _, changed)) => {
             let done = Done::new(format!("changed {changed}"));
             let to = format!("{}{}/{slug}?made=changed#check", frame.root, place(kind));

@@ -14,6 +14,7 @@ pub(crate) use search::{FILTERS, Found, RunQuery, find_page, search};
 pub(crate) use view::{RunView, actions, project_page};
 
 use crate::{
+    access::Caller,
     app::App,
     cursor,
     form::Params,
@@ -21,7 +22,7 @@ use crate::{
     stacks,
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     response::IntoResponse,
 };
@@ -122,21 +123,28 @@ async fn by_id(app: &App, keys: &[Key]) -> Answer<Vec<Run>> {
 /// `GET /api/v1/waiting?after=&limit=`: runs that wait for a person, the oldest first.
 pub(crate) async fn waiting_list(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<ListQuery>,
 ) -> Answer<impl IntoResponse> {
-    let (runs, next) = waiting(&app, &query).await?;
+    let (runs, next) = waiting(&app, &caller, &query).await?;
     let runs = runs.into_iter().map(|run| view::summary(&app, run)).collect();
     Ok(Json(RunList { runs, next }))
 }
 
-/// Runs that wait for a person, the oldest first, and the `after` of the next page.
-pub(crate) async fn waiting(app: &App, query: &ListQuery) -> Answer<(Vec<Run>, Option<String>)> {
+/// Runs that wait for a person and that the caller may see, the oldest first, and the `after` of the
+/// next page.
+pub(crate) async fn waiting(
+    app: &App,
+    caller: &Caller,
+    query: &ListQuery,
+) -> Answer<(Vec<Run>, Option<String>)> {
     let after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
     let limit = page_size(query.limit, 100)?;
     let page =
         app.store.query::<RunEntry>(keys::WAITING, "", after.as_deref(), false, limit).await?;
     let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
     let mut runs = by_id(app, &wanted).await?;
+    runs.retain(|run| caller.sees(run.project()));
     runs.sort_by_key(|run| run.since);
     Ok((runs, page.next.as_deref().map(cursor::from_key)))
 }
@@ -361,6 +369,17 @@ pub(crate) async fn show_change(
         )
     })?;
     Ok(Json(change))
+}
+
+/// Refuses a run that the caller may not see, as one that is not there.
+pub(crate) async fn check_seen(app: &App, caller: &Caller, id: &str) -> Answer<()> {
+    if caller.sees_all() {
+        return Ok(());
+    }
+    let run = find(app, id).await?;
+    let stack = app.store.stack(&run.stack).await?.map(|found| found.value);
+    let project = stack.map_or(run.project(), |stack| stack.project());
+    caller.sees(project).then_some(()).ok_or_else(|| Refusal::not_found("run"))
 }
 
 /// A run by its id.

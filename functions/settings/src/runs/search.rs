@@ -2,12 +2,13 @@
 
 use super::{PREFIX as RUNS, RunList, view};
 use crate::{
+    access::Caller,
     app::App,
     cursor,
     form::Params,
     refusal::{Answer, Refusal},
 };
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Extension, Json, extract::State, response::IntoResponse};
 use gantry_domain::{
     CommitSha, ProjectId, RunId, StackId, StackSlug,
     run::{Run, RunState, RunType},
@@ -80,17 +81,18 @@ pub(crate) struct Found {
 /// `GET /api/v1/runs`
 pub(crate) async fn search(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<RunQuery>,
 ) -> Answer<impl IntoResponse> {
-    let Found { runs, next, .. } = find_page(&app, &query).await?;
+    let Found { runs, next, .. } = find_page(&app, &caller, &query).await?;
     let runs = runs.into_iter().map(|run| view::summary(&app, run)).collect();
     Ok(Json(RunList { runs, next }))
 }
 
-/// A page of the runs that the query lets through.
-pub(crate) async fn find_page(app: &App, query: &RunQuery) -> Answer<Found> {
+/// A page of the runs that the query lets through, and that the caller may see.
+pub(crate) async fn find_page(app: &App, caller: &Caller, query: &RunQuery) -> Answer<Found> {
     let limit = usize::try_from(page_size(query.limit, 50)?).unwrap_or_default();
-    let filter = Filter::read(app, query).await?;
+    let filter = Filter::read(app, caller, query).await?;
     let mut after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
     let mut found = Found { runs: Vec::new(), next: None, looked_to: None };
     let mut looked_at = 0;
@@ -127,6 +129,8 @@ pub(crate) async fn find_page(app: &App, query: &RunQuery) -> Answer<Found> {
 /// What a query asks for, read.
 #[derive(Debug, Default)]
 struct Filter {
+    /// Who sees only some runs; none who sees all.
+    sees: Option<Caller>,
     /// None for all.
     states: Option<States>,
     run_type: Option<RunType>,
@@ -174,7 +178,7 @@ struct Candidate {
 }
 
 impl Filter {
-    async fn read(app: &App, query: &RunQuery) -> Answer<Self> {
+    async fn read(app: &App, caller: &Caller, query: &RunQuery) -> Answer<Self> {
         let mut errors = BTreeMap::new();
         let filled = |text: &Option<String>| {
             text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
@@ -226,10 +230,11 @@ impl Filter {
             return Err(Refusal::parameters(errors));
         }
         let stack = match filled(&query.stack) {
-            Some(slug) => Some(stack_id(app, &slug).await?),
+            Some(slug) => Some(stack_id(app, caller, &slug).await?),
             None => None,
         };
         Ok(Self {
+            sees: Some(caller.clone()).filter(|caller| !caller.sees_all()),
             states,
             run_type,
             stack,
@@ -332,9 +337,12 @@ impl Filter {
 
     /// Nothing is asked for that an entry of the list that is read could lack.
     fn lets_all(&self) -> bool {
-        let Self { states, run_type, stack: _, project, branch, author, commit, since, .. } = self;
+        let Self {
+            sees, states, run_type, stack: _, project, branch, author, commit, since, ..
+        } = self;
         let texts = [branch, author, commit];
-        states.is_none()
+        sees.is_none()
+            && states.is_none()
             && run_type.is_none()
             && project.is_none()
             && since.is_none()
@@ -357,7 +365,8 @@ impl Filter {
             Some(state) => states.has(state),
             None => states.has_any_before_the_end(),
         };
-        self.states.as_ref().is_none_or(may_be_in)
+        self.sees.as_ref().is_none_or(|caller| caller.sees(run.project))
+            && self.states.as_ref().is_none_or(may_be_in)
             && self.run_type.is_none_or(|wanted| wanted == run.run_type)
             && self.stack.as_ref().is_none_or(|wanted| *wanted == run.stack)
             && self.project.is_none_or(|wanted| Some(wanted) == run.project)
@@ -405,10 +414,11 @@ impl Entry for RunEntry {
     }
 }
 
-async fn stack_id(app: &App, slug: &str) -> Answer<StackId> {
+async fn stack_id(app: &App, caller: &Caller, slug: &str) -> Answer<StackId> {
     let missing = || Refusal::parameter("stack", "No stack or module has this slug");
     let slug: StackSlug = slug.parse().map_err(|_| missing())?;
-    Ok(app.store.stack_by_slug(&slug).await?.ok_or_else(missing)?.value.id)
+    let found = app.store.stack_by_slug(&slug).await?.map(|found| found.value);
+    Ok(found.filter(|stack| caller.sees(stack.project())).ok_or_else(missing)?.id)
 }
 
 /// The states that a parameter names; none when a word of it is none.

@@ -1,6 +1,7 @@
 //! What wants somebody's attention, of all stacks: each in a list that the scheduler keeps.
 
 use crate::{
+    access::Caller,
     app::App,
     refusal::{Answer, Refusal},
 };
@@ -8,7 +9,7 @@ use gantry_domain::{
     RunId, StackId,
     stack::{Stack, StackHead},
 };
-use gantry_store::{Key, keys, scheduler::FailedStack};
+use gantry_store::{Key, Stored, keys, scheduler::FailedStack};
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap};
 
@@ -72,13 +73,14 @@ impl Matter {
 }
 
 /// The stacks, or modules, that want attention for this, and how many entries its list has of them: of
-/// the first 100.
+/// the first 100. Of those that the caller may see, where that is not all.
 pub(crate) async fn wanting(
     app: &App,
+    caller: &Caller,
     matter: Matter,
     modules: bool,
 ) -> Answer<(BTreeSet<StackId>, usize)> {
-    let entries = app.store.query::<Entry>(matter.list(), "", None, false, MOST).await?.items;
+    let entries = entries(app, caller, matter).await?;
     let listed: BTreeSet<&StackId> = entries.iter().map(|entry| &entry.value.stack).collect();
     let configs: Vec<Key> = listed.iter().map(|stack| keys::stack_config(stack)).collect();
     let heads: Vec<Key> = match matter {
@@ -98,6 +100,7 @@ pub(crate) async fn wanting(
         .into_iter()
         .map(|stack| stack.value)
         .filter(|stack| stack.deleted_at.is_none() && stack.module.is_some() == modules)
+        .filter(|stack| caller.sees(stack.project()))
         .map(|stack| stack.id)
         .filter(|stack| matter != Matter::Blocked || is_blocked(stack))
         .collect();
@@ -112,8 +115,29 @@ pub(super) async fn failed(app: &App) -> Answer<HashMap<StackId, RunId>> {
     Ok(all.into_iter().map(|failed| (failed.value.stack, failed.value.run)).collect())
 }
 
-/// How many runs need confirmation: at most 100.
-pub(crate) async fn unconfirmed(app: &App) -> Answer<usize> {
-    let list = Matter::Unconfirmed.list();
-    Ok(app.store.query::<Entry>(list, "", None, false, MOST).await?.items.len())
+/// The entries of a list that are looked at: whoever may not see each of them may see none of the
+/// first.
+async fn entries(app: &App, caller: &Caller, matter: Matter) -> Answer<Vec<Stored<Entry>>> {
+    Ok(match caller.sees_all() {
+        true => app.store.query::<Entry>(matter.list(), "", None, false, MOST).await?.items,
+        false => app.store.query_all::<Entry>(matter.list(), "").await?,
+    })
+}
+
+/// How many runs need confirmation that the caller may see: at most 100.
+pub(crate) async fn unconfirmed(app: &App, caller: &Caller) -> Answer<usize> {
+    let entries = entries(app, caller, Matter::Unconfirmed).await?;
+    if caller.sees_all() {
+        return Ok(entries.len());
+    }
+    let listed: BTreeSet<&StackId> = entries.iter().map(|entry| &entry.value.stack).collect();
+    let configs: Vec<Key> = listed.into_iter().map(keys::stack_config).collect();
+    let configs = app.store.get_many::<Stack>(&configs).await?;
+    let seen: BTreeSet<StackId> = configs
+        .into_iter()
+        .filter(|stack| caller.sees(stack.value.project()))
+        .map(|stack| stack.value.id)
+        .collect();
+    let count = entries.iter().filter(|entry| seen.contains(&entry.value.stack)).count();
+    Ok(count.min(usize::try_from(MOST).unwrap_or_default()))
 }

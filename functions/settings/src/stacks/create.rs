@@ -49,7 +49,7 @@ pub(crate) struct Checked {
 pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
     let made = make(&app, Kind::Stack, body, Errors::new()).await?;
     let slug = made.stack.slug();
-    let done = Done::new(format!("created the stack {slug}"));
+    let done = Done::new(format!("created the stack {slug}")).making(slug);
     let headers = [(header::LOCATION, format!("/api/v1/stacks/{slug}")), (header::ETAG, etag(1))];
     Ok((StatusCode::CREATED, headers, Extension(done), Json(made)))
 }

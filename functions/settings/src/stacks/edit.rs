@@ -10,6 +10,7 @@ use super::{
     tell, tracked_branch, variables, view,
 };
 use crate::{
+    access::Caller,
     app::App,
     form::{Body, Errors},
     integration::cannot_call,
@@ -21,7 +22,7 @@ use axum::{
     http::{HeaderMap, header},
     response::IntoResponse,
 };
-use gantry_domain::{Repository, stack::Stack};
+use gantry_domain::{Repository, rights::Right, stack::Stack};
 use gantry_store::{
     Expect, Outcome, Stored, Write,
     config::{ProjectStack, SlugEntry},
@@ -32,6 +33,7 @@ use serde_json::{Map, Value};
 /// `PUT /api/v1/stacks/{slug}`
 pub(crate) async fn edit(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path(slug): Path<String>,
     headers: HeaderMap,
     Body(body): Body,
@@ -39,7 +41,7 @@ pub(crate) async fn edit(
     let before = find_of(&app, Kind::Stack, &slug).await?;
     let based_on = tag_of(&headers);
     let (answer, version, changed) =
-        Box::pin(change(&app, before, body, based_on, Errors::new())).await?;
+        Box::pin(change(&app, &caller, before, body, based_on, Errors::new())).await?;
     let done = Done::new(format!("changed {changed}"));
     Ok(([(header::ETAG, etag(version))], Extension(done), Json(answer)))
 }
@@ -48,6 +50,7 @@ pub(crate) async fn edit(
 /// the stack, its version, and which fields changed. What is wrong already is told with the rest.
 pub(crate) async fn change(
     app: &App,
+    caller: &Caller,
     before: Stored<Stack>,
     body: Map<String, Value>,
     based_on: Option<String>,
@@ -74,6 +77,9 @@ pub(crate) async fn change(
     }
     let is_same =
         wanted.project.as_ref().is_none_or(|project| is_attached && names(project, &before.value));
+    if !caller.may(Right::Admin) {
+        refuse_for_others(&before.value, &wanted, is_same, &mut errors);
+    }
     let found = if is_same || errors.contains_key("project") {
         None
     } else {
@@ -129,6 +135,22 @@ pub(crate) async fn change(
     let stored = Stored { key: before.key, version, value: after };
     let stack = view::of(stored, head, missing, failed, integration.as_ref());
     Ok((Checked { stack, findings, note }, version, changed))
+}
+
+/// What only admins of the installation change: what it lends to a stack, and whose code it runs.
+fn refuse_for_others(before: &Stack, wanted: &Wanted, same_project: bool, errors: &mut Errors) {
+    const ADMINS: &str = "Only admins of this Gantry can change it";
+    let (old, new) = (&before.settings, &wanted.settings);
+    for (name, stays) in [
+        ("project", same_project),
+        ("plan_role", old.roles.plan == new.roles.plan),
+        ("apply_role", old.roles.apply == new.roles.apply),
+        ("pool", old.pool == new.pool),
+    ] {
+        if !stays {
+            errors.insert(name.to_owned(), ADMINS.to_owned());
+        }
+    }
 }
 
 /// The version that a request says it is based on.

@@ -4,8 +4,8 @@ use super::{
     attention::{self, Matter},
     view,
 };
-use crate::{app::App, cursor, form::Params, refusal::Answer};
-use axum::{Json, extract::State, response::IntoResponse};
+use crate::{access::Caller, app::App, cursor, form::Params, refusal::Answer};
+use axum::{Extension, Json, extract::State, response::IntoResponse};
 use gantry_domain::{
     StackId,
     run::Run,
@@ -73,9 +73,11 @@ pub(crate) struct StackList {
 /// `GET /api/v1/stacks?after=&limit=&search=&label=&state=`
 pub(crate) async fn list(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<ListQuery>,
 ) -> Answer<impl IntoResponse> {
-    let (page, mut failed) = tokio::try_join!(find_page(&app, &query), attention::failed(&app))?;
+    let (page, mut failed) =
+        tokio::try_join!(find_page(&app, &caller, &query), attention::failed(&app))?;
     let integration = app.store.integration().await?.map(|found| found.value);
     let view = |row: Row| {
         let failed = failed.remove(&row.stack.value.id);
@@ -86,21 +88,22 @@ pub(crate) async fn list(
 }
 
 /// No stack was created yet, or each was deleted.
-pub(crate) async fn none_is_there(app: &App) -> Answer<bool> {
+pub(crate) async fn none_is_there(app: &App, caller: &Caller) -> Answer<bool> {
     let first = ListQuery { limit: Some(1), ..ListQuery::default() };
-    Ok(find_page(app, &first).await?.rows.is_empty())
+    Ok(find_page(app, caller, &first).await?.rows.is_empty())
 }
 
-/// The stacks of a page, by slug.
-pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage> {
+/// The stacks of a page that the caller may see, by slug.
+pub(crate) async fn find_page(app: &App, caller: &Caller, query: &ListQuery) -> Answer<StackPage> {
     let limit = page_size(query.limit, 50)?;
     let wanted = usize::try_from(limit).unwrap_or_default();
     let mut after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
     let wanting = match Matter::read(query.state.as_deref())? {
-        Some(matter) => Some(attention::wanting(app, matter, query.modules).await?.0),
+        Some(matter) => Some(attention::wanting(app, caller, matter, query.modules).await?.0),
         None => None,
     };
-    let is_search = query.search.is_some() || query.label.is_some() || wanting.is_some();
+    let is_search =
+        query.search.is_some() || query.label.is_some() || wanting.is_some() || !caller.sees_all();
     let paths = app.store.project_paths().await?;
     let moved = match &query.search {
         Some(search) => moved(app, search, &paths).await?,
@@ -118,6 +121,7 @@ pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage>
             if entry.value.deleted
                 || entry.value.module != query.modules
                 || wanting.as_ref().is_some_and(|some| !some.contains(&entry.value.stack))
+                || !sees(app, caller, &entry.value).await?
                 || !matches(query, &entry, moved.get(&entry.value.stack))
             {
                 continue;
@@ -138,6 +142,19 @@ pub(crate) async fn find_page(app: &App, query: &ListQuery) -> Answer<StackPage>
         paths.set_in(&mut row.stack.value);
     }
     Ok(StackPage { rows, next })
+}
+
+/// Whether the caller may know of a stack or module.
+async fn sees(app: &App, caller: &Caller, entry: &SlugEntry) -> Answer<bool> {
+    if caller.sees_all() {
+        return Ok(true);
+    }
+    if let Some(project) = entry.found_by.project_id {
+        return Ok(caller.sees(Some(project)));
+    }
+    // Older versions did not write it down, nor do stacks outside of GitLab have one.
+    let stack = app.store.stack(&entry.stack).await?;
+    Ok(stack.is_some_and(|stack| caller.sees(stack.value.project())))
 }
 
 struct SlugEntryAt {

@@ -27,7 +27,7 @@ pub(crate) use edit::{change, edit, tag_of};
 pub(crate) use form::{Kind, Provider, pool};
 pub(crate) use list::{ListQuery, Row, StackList, find_page, list, none_is_there};
 pub(crate) use origins::StateWriter;
-pub(crate) use place::{head_of, projects};
+pub(crate) use place::{all_projects, head_of, projects};
 pub(crate) use remove::{Deleted, Keep, RemoveQuery, delete, holds, remove};
 pub(crate) use view::{StackView, blank, definition, is_there, of as view_of};
 pub(crate) use webhook::{HookHealth, Made as MadeWebhook, ensure_hook, make as make_webhook};

@@ -2,6 +2,7 @@
 
 use super::form::ProjectRef;
 use crate::{
+    access::Caller,
     app::App,
     form::Errors,
     gitlab::Linked,
@@ -132,8 +133,16 @@ fn strip_host<'a>(path: &'a str, api_host: &str) -> &'a str {
     path.split("/-/").next().unwrap_or(path)
 }
 
-/// The projects that have, or had, stacks, each with its path as it is now.
-pub(crate) async fn projects(app: &App) -> Answer<Vec<ProjectEntry>> {
+/// The projects that have, or had, stacks and that the caller may see, each with its path as it is
+/// now.
+pub(crate) async fn projects(app: &App, caller: &Caller) -> Answer<Vec<ProjectEntry>> {
+    let mut all = all_projects(app).await?;
+    all.retain(|entry| caller.sees(Some(entry.project)));
+    Ok(all)
+}
+
+/// All projects that have, or had, stacks.
+pub(crate) async fn all_projects(app: &App) -> Answer<Vec<ProjectEntry>> {
     let (known, paths, integration) = tokio::try_join!(
         app.store.query_all::<ProjectEntry>(keys::PROJECTS, ""),
         app.store.project_paths(),

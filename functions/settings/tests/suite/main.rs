@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod access;
+mod activities;
 mod browser;
 mod commands;
 mod compare;
@@ -13,6 +14,7 @@ mod lists;
 mod logs;
 mod modules;
 mod pages;
+mod people;
 mod plans;
 mod previews;
 mod questions;

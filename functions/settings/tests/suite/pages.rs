@@ -21,7 +21,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Every page that needs a session, and the least role that sees it.
-const PAGES: [(&str, &str); 17] = [
+const PAGES: [(&str, &str); 18] = [
     ("/modules", "read"),
     ("/modules/new", "admin"),
     ("/", "read"),
@@ -32,6 +32,7 @@ const PAGES: [(&str, &str); 17] = [
     ("/stacks/network/resources", "read"),
     ("/events", "read"),
     ("/activity", "read"),
+    ("/activity/export", "read"),
     ("/stacks/new", "admin"),
     ("/stacks/network/edit", "admin"),
     ("/stacks/network/check", "admin"),

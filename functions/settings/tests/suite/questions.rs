@@ -145,8 +145,15 @@ async fn a_page_says_what_became_of_a_change_of_its_state() {
     let browser = Browser::sign_in(&w, &w.admin).await;
     let write = async |number: i64, what: &str, outcome: &str| {
         let at = w.clock.now() + jiff::SignedDuration::from_secs(number);
-        let (what, outcome) = (what.to_owned(), outcome.to_owned());
-        let activity = Activity { actor: "Ada".to_owned(), what, outcome, at };
+        let slug = what.rsplit(' ').next().unwrap().parse().unwrap();
+        let activity = Activity {
+            actor: "Ada".to_owned(),
+            what: what.to_owned(),
+            stack: Some(slug),
+            outcome: outcome.to_owned(),
+            at,
+            ..Activity::default()
+        };
         let id = format!("request-{number}");
         let id = gantry_domain::EventId::derive("request", &[&id]);
         w.put(keys::activity(at, &id), &activity).await;

@@ -1,4 +1,4 @@
-//! Runs, logs, events, activities.
+//! Runs, logs, events.
 
 use crate::{
     browser::Browser,
@@ -221,20 +221,4 @@ async fn events_tell_why_something_ran_or_did_not() {
     let got = w.get("/api/v1/events/e.3").await.expect(200).body;
     assert_eq!(got["decisions"][0]["stack"], "network");
     w.get("/api/v1/events?after=soon").await.expect(422);
-}
-
-#[tokio::test]
-async fn activities_come_newest_first_in_pages() {
-    let w = connected().await;
-    for name in ["one", "two", "three"] {
-        w.hand.advance(Duration::from_secs(1));
-        w.post("/api/v1/keys", json!({ "name": name, "role": "read" })).await.expect(201);
-    }
-    let page = w.get("/api/v1/activity?limit=2").await.expect(200).body;
-    assert_eq!(page["activities"][0]["outcome"], "created the key \"three\"");
-    let next = page["next"].as_str().unwrap();
-    let page = w.get(&format!("/api/v1/activity?after={next}")).await.expect(200).body;
-    let left: Vec<_> = page["activities"].as_array().unwrap().iter().collect();
-    assert_eq!(left.len(), 2);
-    assert_eq!(left[1]["what"], "connect GitLab");
 }

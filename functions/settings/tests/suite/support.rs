@@ -21,7 +21,7 @@ use gantry_queue::{
 };
 use gantry_secrets::{FileSecrets, Sealer, SecretName, Secrets, Signer};
 use gantry_settings::{Deps, RunsConfinement, ensure_first_admin_key, router};
-use gantry_setup::{Clock, clock::ClockHand};
+use gantry_setup::{Clock, clock::ClockHand, web::ClientAddress};
 use gantry_store::{
     Expect, Key, Store, Write, keys,
     scheduler::{ListedRun, RunEntry},
@@ -37,6 +37,8 @@ use std::{
 use tower::ServiceExt as _;
 
 pub(crate) const START: &str = "2026-11-22T10:00:00Z";
+/// Where all requests come from.
+pub(crate) const ADDRESS: &str = "192.0.2.7";
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// Keeps what is sent; nobody receives it.
@@ -252,7 +254,8 @@ impl World {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Got {
-        let mut request = Request::builder().method(method).uri(path);
+        let from = ClientAddress(ADDRESS.to_owned());
+        let mut request = Request::builder().method(method).uri(path).extension(from);
         if let Some(key) = key {
             request = request.header("authorization", format!("Bearer {key}"));
         }

@@ -40,6 +40,7 @@ async fn pages(page: &Page) -> Vec<(&'static str, String)> {
         ("events", "/events"),
         ("keys", "/keys"),
         ("activity", "/activity"),
+        ("activity-filtered", "/activity?outcome=refused&from=2026-01-01"),
         ("operations", "/operations"),
         ("question", "/gitlab/unlink"),
         ("question-catch-up", "/stacks/network/catch-up"),

@@ -66,6 +66,13 @@ async fn from_the_first_sign_in_to_an_apply_and_to_the_end_of_the_stack() {
     page.wait_for("Last change").await;
     page.go("/activity").await;
     page.wait_for("deleted the stack open").await;
+    page.fill("about", "open").await;
+    choose(&page, "outcome", "refused").await;
+    page.press("Filter").await;
+    page.wait_for("Nothing matches.").await;
+    choose(&page, "outcome", "done").await;
+    page.press("Filter").await;
+    page.wait_for("deleted the stack open").await;
     page.close().await;
 }
 

@@ -72,19 +72,52 @@ pub(crate) fn find_project(state: &State, call: &Call, id: &str) -> Result<Proje
     Err(Refusal { status: 301, body: body.to_string() })
 }
 
+const EXPIRED: &str = "Token is expired. You can either do re-authorization or token refresh.";
+const REVOKED: &str = "Token was revoked. You have to re-authorize from the user.";
+
+fn invalid_token(text: &str) -> Refusal {
+    let body = json!({ "error": "invalid_token", "error_description": text });
+    Refusal { status: 401, body: body.to_string() }
+}
+
 impl State {
-    /// Checks a token; no token at all is an anonymous request.
+    /// Checks a personal access token; no token at all is an anonymous request.
     pub(crate) fn authenticate(&self, token: Option<&str>) -> Result<Option<Token>, Refusal> {
         let Some(value) = token else { return Ok(None) };
         let today = self.now().to_zoned(TimeZone::UTC).date();
         let token = self.tokens.iter().find(|token| token.value == value);
         let token = token.ok_or_else(Refusal::unauthorized)?;
         if token.expires_at.is_some_and(|day| day <= today) {
-            let text = "Token is expired. You can either do re-authorization or token refresh.";
-            let body = json!({ "error": "invalid_token", "error_description": text });
-            return Err(Refusal { status: 401, body: body.to_string() });
+            return Err(invalid_token(EXPIRED));
         }
-        Ok(Some(token.clone()))
+        self.admit(token.clone())
+    }
+
+    /// The same where the token of an application is as good: as a bearer's, and in git.
+    pub(crate) fn authenticate_bearer(
+        &self,
+        token: Option<&str>,
+    ) -> Result<Option<Token>, Refusal> {
+        let found = token.and_then(|token| self.oauth.by_access_token(token));
+        let Some(found) = found else { return self.authenticate(token) };
+        match () {
+            () if found.is_expired(self.now()) => Err(invalid_token(EXPIRED)),
+            () if found.revoked => Err(invalid_token(REVOKED)),
+            () => self.admit(Token {
+                user: found.user,
+                value: found.access_token.clone(),
+                scopes: found.scopes.clone(),
+                expires_at: None,
+            }),
+        }
+    }
+
+    /// Whoever is blocked is turned away, whatever their token is good for.
+    fn admit(&self, token: Token) -> Result<Option<Token>, Refusal> {
+        match self.user(token.user).blocked {
+            true => Err(Refusal::blocked()),
+            false => Ok(Some(token)),
+        }
     }
 
     /// Whether somebody can see that a project exists.
@@ -92,13 +125,13 @@ impl State {
         match project.options.visibility {
             Visibility::Public => true,
             Visibility::Internal => user.is_some(),
-            Visibility::Private => user.is_some_and(|user| project.level(self.user(user)) > 0),
+            Visibility::Private => user.is_some_and(|user| self.role(project, self.user(user)) > 0),
         }
     }
 
     /// The caller's access level in a project.
     pub(crate) fn level(&self, project: ProjectId, call: &Call) -> u8 {
-        call.caller().map_or(0, |user| self.project(project).level(self.user(user)))
+        call.caller().map_or(0, |user| self.role(self.project(project), self.user(user)))
     }
 
     /// Refuses callers below an access level: 401 for nobody, 403 for members and visitors.
@@ -123,7 +156,7 @@ impl State {
         branch: &str,
     ) -> Result<UserId, Refusal> {
         let user = self.require(call, project, DEVELOPER)?;
-        if !self.project(project).branch_rights(self.user(user), branch).push {
+        if !self.branch_rights(self.project(project), self.user(user), branch).push {
             return Err(Refusal::message(403, "You are not allowed to push into this branch"));
         }
         Ok(user)

@@ -95,6 +95,10 @@ impl Refusal {
         Self::message(403, "403 Forbidden")
     }
 
+    pub(crate) fn blocked() -> Self {
+        Self::message(403, "403 Forbidden - Your account has been blocked.")
+    }
+
     pub(crate) fn not_found(what: &str) -> Self {
         let space = if what.is_empty() { "" } else { " " };
         Self::message(404, format!("404 {what}{space}Not Found"))

@@ -15,7 +15,7 @@ fn branch_json(state: &State, call: &Call, project: &Project, name: &str, head: 
         "name": name,
         "commit": commit.map(|commit| state.commit_json(project, &commit)),
         "protected": project.is_protected(name),
-        "can_push": user.is_some_and(|user| project.branch_rights(user, name).push),
+        "can_push": user.is_some_and(|user| state.branch_rights(project, user, name).push),
         "default": name == project.default_branch(),
         "web_url": format!("{}/-/tree/{name}", state.project_url(project)),
     })

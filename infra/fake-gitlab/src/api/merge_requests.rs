@@ -1,9 +1,10 @@
 //! Merge requests: list, read, open, change, merge, and what belongs to one.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::access::DEVELOPER;
 use super::answer::{Answer, ApiResult, Refusal};
+use super::shapes::api_time;
 use super::{Call, paging};
 use crate::model::{MergeRequest, Pipeline, ProjectId, State, UserId};
 use crate::service::merge_requests as parts;
@@ -75,7 +76,7 @@ pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId) -> ApiR
 }
 
 /// A merge request as it is after a write.
-fn shown(state: &mut State, call: &Call, project: ProjectId, iid: u64) -> serde_json::Value {
+fn shown(state: &mut State, call: &Call, project: ProjectId, iid: u64) -> Value {
     let mr = state.merge_request_mut(project, iid).clone();
     state.whole_merge_request_json(&mr, call)
 }
@@ -121,14 +122,14 @@ pub(crate) fn merge(state: &mut State, call: &Call, project: ProjectId, iid: &st
     let user = call.user()?;
     let mr = find(state, call, project, iid)?;
     let (iid, head) = (mr.iid, mr.diff.head.to_string());
-    let rights = state.project(project).branch_rights(state.user(user), &mr.target_branch);
+    let found = state.project(project);
+    let rights = state.branch_rights(found, state.user(user), &mr.target_branch);
     if !rights.merge {
         return Err(Refusal::unauthorized());
     }
     let params = &call.params;
     if params.filled("sha").is_some_and(|sha| sha != head) {
-        let text = format!("SHA does not match HEAD of source branch: {head}");
-        return Err(Refusal::message(409, text));
+        return Err(wrong_head(&head));
     }
     let auto = [params.flag("merge_when_pipeline_succeeds")?, params.flag("auto_merge")?];
     let (squash, remove) = (params.flag("squash")?, params.flag("should_remove_source_branch")?);
@@ -157,18 +158,50 @@ pub(crate) fn cancel_auto_merge(
     Ok(Answer::created(body).wrote(format!("canceled the auto-merge of !{iid}")))
 }
 
-/// Nobody has to approve anything here, and nobody does.
 pub(crate) fn approvals(state: &State, call: &Call, project: ProjectId, iid: &str) -> ApiResult {
+    Ok(Answer::ok(approvals_json(state, call, find(state, call, project, iid)?)))
+}
+
+/// The Enterprise Edition counts those that it wants; the other one is content with anybody's.
+fn approvals_json(state: &State, call: &Call, mr: &MergeRequest) -> Value {
+    let given = mr
+        .approvals
+        .iter()
+        .map(|(user, at)| json!({ "user": state.user_json(*user), "approved_at": api_time(*at) }));
+    let user = call.caller();
+    let mut body = json!({
+        "approved": !mr.approvals.is_empty(),
+        "approved_by": given.collect::<Value>(),
+        "user_has_approved": mr.approvals.iter().any(|(who, _)| Some(*who) == user),
+        "user_can_approve": user.is_some_and(|user| state.may_approve(mr, user)),
+    });
+    if state.config.version.is_enterprise() {
+        let required = state.project(mr.target_project).options.approvals_required;
+        let left = required.saturating_sub(mr.approvals.len());
+        body["id"] = json!(mr.id);
+        body["iid"] = json!(mr.iid);
+        body["project_id"] = json!(mr.target_project);
+        body["approved"] = json!(left == 0);
+        body["approvals_required"] = json!(required);
+        body["approvals_left"] = json!(left);
+    }
+    body
+}
+
+pub(crate) fn approve(state: &mut State, call: &Call, project: ProjectId, iid: &str) -> ApiResult {
+    let user = state.require(call, project, DEVELOPER)?;
     let mr = find(state, call, project, iid)?;
-    Ok(Answer::ok(json!({
-        "id": mr.id,
-        "iid": mr.iid,
-        "project_id": mr.target_project,
-        "approved": true,
-        "approvals_required": 0,
-        "approvals_left": 0,
-        "approved_by": [],
-    })))
+    let (iid, head) = (mr.iid, mr.diff.head.to_string());
+    if call.params.filled("sha").is_some_and(|sha| sha != head) {
+        return Err(wrong_head(&head));
+    }
+    state.approve(project, iid, user)?;
+    let body = approvals_json(state, call, state.merge_request(project, iid)?);
+    Ok(Answer::created(body).wrote(format!("approved !{iid}")))
+}
+
+fn wrong_head(head: &str) -> Refusal {
+    Refusal::message(409, format!("SHA does not match HEAD of source branch: {head}"))
 }
 
 /// The changed files, without those over the limit: they are simply not there.

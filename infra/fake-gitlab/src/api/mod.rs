@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod answer;
+mod applications;
 mod branches;
 mod code;
 mod commits;
@@ -9,6 +10,7 @@ mod comparing;
 mod deployments;
 mod environments;
 mod files;
+mod groups;
 mod hooks;
 mod merge_requests;
 mod notes;
@@ -71,6 +73,13 @@ pub(crate) fn dispatch(state: &mut State, call: &Call) -> Option<ApiResult> {
         ("GET", ["personal_access_tokens", "self"]) => users::own_token(state, call),
         ("GET", ["projects"]) => projects::list(state, call),
         ("POST", ["projects"]) => projects::create(state, call),
+        ("GET", ["groups"]) => groups::list(state, call),
+        ("GET", ["groups", id]) => groups::get(state, call, id),
+        ("GET", ["groups", id, "members", "all", user]) => {
+            groups::member(state, call, id, user, true)
+        }
+        ("GET", ["groups", id, "members", user]) => groups::member(state, call, id, user, false),
+        ("POST", ["applications"]) => applications::create(state, call),
         (_, ["projects", id, rest @ ..]) => match access::find_project(state, call, id) {
             Ok(project) => return below_project(state, call, project, rest),
             Err(refusal) => Err(refusal),
@@ -90,13 +99,20 @@ fn below_project(
         ("GET", []) => projects::get(state, call, project),
         ("PUT", []) => projects::update(state, call, project),
         ("POST", ["fork"]) => projects::fork(state, call, project),
-        ("GET", ["members"] | ["members", "all"]) => projects::members(state, call, project),
+        ("GET", ["members"]) => projects::members(state, call, project, false),
+        ("GET", ["members", "all"]) => projects::members(state, call, project, true),
         ("POST", ["members"]) => projects::add_member(state, call, project),
-        ("GET", ["members", user] | ["members", "all", user]) => {
-            projects::member(state, call, project, user)
-        }
+        ("GET", ["members", user]) => projects::member(state, call, project, user, false),
+        ("GET", ["members", "all", user]) => projects::member(state, call, project, user, true),
         ("GET", ["protected_branches"]) => protections::branches(state, call, project),
         ("GET", ["protected_environments"]) => protections::environments(state, call, project),
+        ("POST", ["protected_environments"]) => protections::protect(state, call, project),
+        ("GET", ["protected_environments", name]) => {
+            protections::environment(state, call, project, name)
+        }
+        ("DELETE", ["protected_environments", name]) => {
+            protections::unprotect(state, call, project, name)
+        }
         ("GET", ["repository", "branches"]) => branches::list(state, call, project),
         ("POST", ["repository", "branches"]) => branches::create(state, call, project),
         ("GET", ["repository", "branches", name]) => branches::get(state, call, project, name),
@@ -177,6 +193,7 @@ fn below_merge_requests(
             merge_requests::cancel_auto_merge(state, call, project, iid)
         }
         ("GET", [iid, "approvals"]) => merge_requests::approvals(state, call, project, iid),
+        ("POST", [iid, "approve"]) => merge_requests::approve(state, call, project, iid),
         ("GET", [iid, "diffs"]) => merge_requests::diffs(state, call, project, iid),
         ("GET", [iid, "changes"]) => merge_requests::changes(state, call, project, iid),
         ("GET", [iid, "commits"]) => merge_requests::commits(state, call, project, iid),

@@ -87,10 +87,37 @@ pub(crate) fn keyset<T>(
     let taken: Vec<T> = items.into_iter().skip(start).take(size).collect();
     let last = taken.last().map(&key);
     let answer = Answer::ok(taken.into_iter().map(shape).collect());
-    let Some(last) = last.filter(|_| more) else { return Ok(answer) };
-    let mut query = without(&call.query, &["page_token"]);
-    query.push(format!("page_token={}", super::params::encode(&last)));
-    Ok(answer.header("link", format!("<{}?{}>; rel=\"next\"", call.url, query.join("&"))))
+    Ok(match last.filter(|_| more) {
+        Some(last) => answer.header("link", next(call, "page_token", &last)),
+        None => answer,
+    })
+}
+
+/// A page of a list in the order of its numbers, which goes on behind its last one. Every page has
+/// a link to the next one, except an empty one: that is how GitLab says that there are no more.
+pub(crate) fn by_id<T>(
+    call: &Call,
+    items: Vec<T>,
+    id: impl Fn(&T) -> u64,
+    shape: impl Fn(T) -> Value,
+) -> ApiResult {
+    let size = per_page(call)? as usize;
+    let taken: Vec<T> = items.into_iter().take(size).collect();
+    let last = taken.last().map(id);
+    let answer = Answer::ok(taken.into_iter().map(shape).collect());
+    let descending = call.params.text("sort").as_deref() != Some("asc");
+    let key = if descending { "id_before" } else { "id_after" };
+    Ok(match last {
+        Some(last) => answer.header("link", next(call, key, &last.to_string())),
+        None => answer,
+    })
+}
+
+/// The link to a next page that begins behind a key.
+fn next(call: &Call, parameter: &str, key: &str) -> String {
+    let mut query = without(&call.query, &[parameter]);
+    query.push(format!("{parameter}={}", super::params::encode(key)));
+    format!("<{}?{}>; rel=\"next\"", call.url, query.join("&"))
 }
 
 fn per_page(call: &Call) -> Result<u64, Refusal> {

@@ -17,7 +17,9 @@ pub(crate) fn list(state: &State, call: &Call) -> ApiResult {
     let params = &call.params;
     let search = params.filled("search").map(|text| text.to_lowercase());
     let membership = params.flag("membership")?.unwrap_or(false);
-    let level = params.number("min_access_level")?.unwrap_or(0);
+    let level = min_access_level(params)?;
+    let archived = params.flag("archived")?;
+    let (after, before) = (params.number("id_after")?, params.number("id_before")?);
     let namespaces = params.flag("search_namespaces")?.unwrap_or(false);
     let mut found: Vec<&Project> = state
         .projects
@@ -28,12 +30,16 @@ pub(crate) fn list(state: &State, call: &Call) -> ApiResult {
             search.as_deref().is_none_or(|wanted| text.to_lowercase().contains(wanted))
         })
         .filter(|project| {
-            let own = call.caller().and_then(|user| project.members.get(&user)).copied();
-            (!membership || own.is_some()) && u64::from(own.unwrap_or(0)) >= level
+            let own = call.caller().map_or(0, |user| state.membership(project, user));
+            (!membership || own > 0) && own >= level
         })
+        .filter(|project| archived.is_none_or(|archived| archived == project.options.archived))
+        .filter(|project| after.is_none_or(|after| project.id.0 > after))
+        .filter(|project| before.is_none_or(|before| project.id.0 < before))
         .collect();
     let orders = ["id", "name", "path", "created_at", "updated_at", "last_activity_at"];
-    match params.choice("order_by", &orders)? {
+    let order = params.choice("order_by", &orders)?;
+    match order {
         Some("name" | "path") => found.sort_by_key(|project| &project.path),
         Some("last_activity_at" | "updated_at") => {
             found.sort_by_key(|project| project.last_activity_at);
@@ -41,15 +47,34 @@ pub(crate) fn list(state: &State, call: &Call) -> ApiResult {
         _ => {}
     }
     paging::sort(call, &mut found, "desc")?;
-    let shape = |project: &Project| project_json(state, call, project);
+    let simple = params.flag("simple")?.unwrap_or(false);
+    let shape = |project: &Project| match simple {
+        true => simple_json(state, project),
+        // A list knows the role in the group itself, and none from those that it lies in.
+        false => project_json(state, call, project, |user| {
+            let group = state.group_at(project.namespace())?;
+            group.members.get(&user).copied()
+        }),
+    };
     if params.text("pagination").as_deref() == Some("keyset") {
-        return paging::keyset(call, found, |project| project.id.to_string(), shape);
+        if order != Some("id") {
+            let text = "Keyset pagination is not yet available for this type of request";
+            return Err(Refusal::error(405, text));
+        }
+        return paging::by_id(call, found, |project| project.id.0, shape);
     }
     paging::page(call, found, shape)
 }
 
 pub(crate) fn get(state: &State, call: &Call, project: ProjectId) -> ApiResult {
-    Ok(Answer::ok(project_json(state, call, state.project(project))))
+    Ok(Answer::ok(whole_json(state, call, state.project(project))))
+}
+
+/// The lowest access level of a filter; 0 is none.
+pub(super) fn min_access_level(params: &Params) -> Result<u8, Refusal> {
+    let Some(level) = params.number("min_access_level")? else { return Ok(0) };
+    let level = u8::try_from(level).ok().filter(|level| ROLES.contains(level));
+    level.ok_or_else(|| Refusal::bad_value("min_access_level"))
 }
 
 fn visibility(params: &Params) -> Result<Option<Visibility>, Refusal> {
@@ -99,7 +124,7 @@ pub(crate) fn create(state: &mut State, call: &Call) -> ApiResult {
     }
     let path = format!("{}/{name}", state.user(user).username);
     let id = state.create_project(&path, options, user).map_err(|_| taken(400))?;
-    let body = project_json(state, call, state.project(id));
+    let body = whole_json(state, call, state.project(id));
     Ok(Answer::created(body).wrote(format!("project {path}")))
 }
 
@@ -110,7 +135,7 @@ pub(crate) fn fork(state: &mut State, call: &Call, project: ProjectId) -> ApiRes
     let namespace = call.params.filled("namespace_path").unwrap_or_else(own);
     let path = format!("{namespace}/{}", state.project(project).name());
     let id = state.fork_project(project, &path, user).map_err(|_| taken(409))?;
-    let body = project_json(state, call, state.project(id));
+    let body = whole_json(state, call, state.project(id));
     Ok(Answer::created(body).wrote(format!("fork {path}")))
 }
 
@@ -146,34 +171,54 @@ pub(crate) fn update(state: &mut State, call: &Call, project: ProjectId) -> ApiR
     let options = &mut found.options;
     options.pipelines_must_succeed = must_succeed.unwrap_or(options.pipelines_must_succeed);
     options.visibility = visibility.unwrap_or(options.visibility);
-    let body = project_json(state, call, state.project(project));
+    let body = whole_json(state, call, state.project(project));
     Ok(Answer::ok(body).wrote("project settings"))
 }
 
-fn project_json(state: &State, call: &Call, project: &Project) -> Value {
-    let options = &project.options;
-    let level = call.caller().and_then(|user| project.members.get(&user));
-    let mut body = json!({
+/// What everybody sees who sees the project.
+fn simple_json(state: &State, project: &Project) -> Value {
+    json!({
         "id": project.id,
         "name": project.name(),
         "path": project.name(),
         "path_with_namespace": project.path,
         "default_branch": project.repo.branch(project.default_branch())
             .map(|_| project.default_branch()),
-        "empty_repo": project.repo.refs_below("refs/heads/").next().is_none(),
         "last_activity_at": api_time(project.last_activity_at),
         "http_url_to_repo": format!("{}.git", state.project_url(project)),
         "web_url": state.project_url(project),
-        "visibility": options.visibility.name(),
         "namespace": { "kind": "group", "full_path": project.namespace() },
-        "builds_access_level": if options.builds_enabled { "enabled" } else { "disabled" },
-        "ci_config_path": options.ci_config_path,
-        "only_allow_merge_if_pipeline_succeeds": options.pipelines_must_succeed,
-        "merge_pipelines_enabled": options.ci.mode == CiMode::MergedResults,
-        "permissions": {
-            "project_access": level.map(|level| json!({ "access_level": level })),
-            "group_access": null,
-        },
+    })
+}
+
+/// A project by itself, with the highest role that the caller has in its groups.
+fn whole_json(state: &State, call: &Call, project: &Project) -> Value {
+    project_json(state, call, project, |user| {
+        Some(state.inherited(project.namespace(), user)).filter(|level| *level > 0)
+    })
+}
+
+fn project_json(
+    state: &State,
+    call: &Call,
+    project: &Project,
+    in_group: impl Fn(UserId) -> Option<u8>,
+) -> Value {
+    let options = &project.options;
+    let access = |level: Option<u8>| level.map(|level| json!({ "access_level": level }));
+    let own = call.caller().and_then(|user| project.members.get(&user)).copied();
+    let mut body = simple_json(state, project);
+    body["empty_repo"] = json!(project.repo.refs_below("refs/heads/").next().is_none());
+    body["visibility"] = json!(options.visibility.name());
+    body["archived"] = json!(options.archived);
+    body["builds_access_level"] =
+        json!(if options.builds_enabled { "enabled" } else { "disabled" });
+    body["ci_config_path"] = json!(options.ci_config_path);
+    body["only_allow_merge_if_pipeline_succeeds"] = json!(options.pipelines_must_succeed);
+    body["merge_pipelines_enabled"] = json!(options.ci.mode == CiMode::MergedResults);
+    body["permissions"] = json!({
+        "project_access": access(own),
+        "group_access": access(call.caller().and_then(in_group)),
     });
     if let Some(parent) = project.forked_from.and_then(|id| state.projects.get(&id)) {
         body["forked_from_project"] =
@@ -182,11 +227,33 @@ fn project_json(state: &State, call: &Call, project: &Project) -> Value {
     body
 }
 
-pub(crate) fn member(state: &State, call: &Call, project: ProjectId, user: &str) -> ApiResult {
+/// A member's role: its own, or (`all`) the highest that it has, also from groups; 0 is none.
+fn level_of(state: &State, project: ProjectId, user: UserId, all: bool) -> u8 {
+    let project = state.project(project);
+    match all {
+        true => state.membership(project, user),
+        false => project.members.get(&user).copied().unwrap_or(0),
+    }
+}
+
+pub(crate) fn member(
+    state: &State,
+    call: &Call,
+    project: ProjectId,
+    user: &str,
+    all: bool,
+) -> ApiResult {
     call.user()?;
+    one_member(state, user, |user| level_of(state, project, user, all))
+}
+
+/// The answer about somebody who has a role, which is above 0.
+pub(super) fn one_member(state: &State, user: &str, level: impl Fn(UserId) -> u8) -> ApiResult {
     let id = user.parse().map(UserId).map_err(|_| Refusal::invalid("user_id"))?;
-    let level = state.project(project).members.get(&id).ok_or_else(|| Refusal::not_found(""))?;
-    Ok(Answer::ok(member_json(state, id, *level)))
+    match level(id) {
+        0 => Err(Refusal::not_found("")),
+        level => Ok(Answer::ok(member_json(state, id, level))),
+    }
 }
 
 fn member_json(state: &State, user: UserId, level: u8) -> Value {
@@ -195,9 +262,10 @@ fn member_json(state: &State, user: UserId, level: u8) -> Value {
     body
 }
 
-pub(crate) fn members(state: &State, call: &Call, project: ProjectId) -> ApiResult {
-    let members = state.project(project).members.iter();
-    paging::page(call, members.collect(), |(user, level)| member_json(state, *user, *level))
+pub(crate) fn members(state: &State, call: &Call, project: ProjectId, all: bool) -> ApiResult {
+    let members = state.users.keys().map(|user| (*user, level_of(state, project, *user, all)));
+    let members = members.filter(|(_, level)| *level > 0).collect();
+    paging::page(call, members, |(user, level)| member_json(state, user, level))
 }
 
 pub(crate) fn add_member(state: &mut State, call: &Call, project: ProjectId) -> ApiResult {

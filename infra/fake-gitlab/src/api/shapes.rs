@@ -40,7 +40,7 @@ impl State {
             "id": user.id,
             "username": user.username,
             "name": user.name,
-            "state": "active",
+            "state": if user.blocked { "blocked" } else { "active" },
         })
     }
 

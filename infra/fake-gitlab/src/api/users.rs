@@ -51,7 +51,10 @@ pub(crate) fn get(state: &State, call: &Call, id: &str) -> ApiResult {
 
 pub(crate) fn own_token(state: &State, call: &Call) -> ApiResult {
     state.since(15, 5)?;
-    let token = call.token.as_ref().ok_or_else(Refusal::unauthorized)?;
+    // The token of an application is none of these.
+    let personal = |value: &str| state.tokens.iter().any(|token| token.value == value);
+    let token = call.token.as_ref().filter(|token| personal(&token.value));
+    let token = token.ok_or_else(Refusal::unauthorized)?;
     Ok(Answer::ok(json!({
         "name": "token",
         "scopes": token.scopes,

@@ -31,6 +31,10 @@ id!(
     UserId
 );
 id!(
+    /// A group's id.
+    GroupId
+);
+id!(
     /// A merge request's number within its project.
     MergeRequestIid
 );

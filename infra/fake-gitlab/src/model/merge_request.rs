@@ -66,6 +66,8 @@ pub(crate) struct MergeRequest {
     pub(crate) squash: bool,
     /// Whether its source branch goes by merging.
     pub(crate) remove_source_branch: bool,
+    /// Who approved it, and when.
+    pub(crate) approvals: Vec<(UserId, Timestamp)>,
     pub(crate) merge_commit: Option<Oid>,
     pub(crate) squash_commit: Option<Oid>,
     pub(crate) created_at: Timestamp,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Deployment, Environment, Hook, MergeRequest, Pipeline, ProjectId, User, UserId};
+use super::{Deployment, Environment, Hook, MergeRequest, Pipeline, ProjectId, UserId};
 use crate::config::{Ci, ProjectOptions};
 use crate::git::{Commit, Oid, Repo};
 
@@ -78,37 +78,9 @@ impl Project {
         newest.find(|known| known.environment == environment && known.status == "success")
     }
 
-    /// A member's access level; administrators own everything.
-    pub(crate) fn level(&self, user: &User) -> u8 {
-        if user.admin { 50 } else { self.members.get(&user.id).copied().unwrap_or(0) }
-    }
-
     /// Whether a branch is protected, by its name or a pattern.
     pub(crate) fn is_protected(&self, branch: &str) -> bool {
         self.options.protected_branches.iter().any(|rule| rule.covers(branch))
-    }
-
-    /// Whether a user may push to, or merge into, a branch.
-    pub(crate) fn branch_rights(&self, user: &User, branch: &str) -> BranchRights {
-        let level = self.level(user);
-        if !self.is_protected(branch) {
-            return BranchRights { push: level >= 30, merge: level >= 30 };
-        }
-        let rules = || self.options.protected_branches.iter().filter(|rule| rule.covers(branch));
-        let allowed = |needed: Option<u8>| needed.is_some_and(|needed| level >= needed);
-        BranchRights {
-            push: rules().any(|rule| allowed(rule.push)),
-            merge: rules().any(|rule| allowed(rule.merge)),
-        }
-    }
-
-    /// Whether a user may deploy to an environment.
-    pub(crate) fn may_deploy(&self, user: &User, environment: &str) -> bool {
-        let rule = self.options.protected_environments.iter().find(|rule| rule.name == environment);
-        rule.is_none_or(|rule| {
-            rule.level.is_some_and(|needed| self.level(user) >= needed)
-                || rule.users.contains(&user.username)
-        })
     }
 
     pub(crate) fn merge_request(&self, iid: u64) -> Option<&MergeRequest> {
@@ -122,11 +94,4 @@ impl Project {
     pub(crate) fn pipeline(&self, id: u64) -> Option<&Pipeline> {
         self.pipelines.iter().find(|pipeline| pipeline.id == id)
     }
-}
-
-/// What a user may do with a branch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BranchRights {
-    pub(crate) push: bool,
-    pub(crate) merge: bool,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Project, ProjectId, Token, User, UserId};
+use super::{Group, GroupId, Oauth, Project, ProjectId, Token, User, UserId};
 use crate::api::answer::Refusal;
 use crate::config::Config;
 use crate::delivery::Delivery;
@@ -19,6 +19,8 @@ pub(crate) struct State {
     pub(crate) data: PathBuf,
     pub(crate) users: BTreeMap<UserId, User>,
     pub(crate) tokens: Vec<Token>,
+    pub(crate) oauth: Oauth,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
     pub(crate) projects: BTreeMap<ProjectId, Project>,
     pub(crate) outbox: VecDeque<Delivery>,
     pub(crate) observed: Observed,
@@ -35,6 +37,8 @@ impl State {
             data,
             users: BTreeMap::new(),
             tokens: Vec::new(),
+            oauth: Oauth::default(),
+            groups: BTreeMap::new(),
             projects: BTreeMap::new(),
             outbox: VecDeque::new(),
             observed: Observed::default(),
@@ -53,6 +57,7 @@ impl State {
     pub(crate) fn next_id(&mut self, kind: &'static str) -> u64 {
         let start = match kind {
             "project" => 10,
+            "group" => 80,
             "merge_request" => 900,
             "pipeline" => 3_000,
             "job" => 50_000,

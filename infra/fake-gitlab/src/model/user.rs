@@ -13,6 +13,8 @@ pub(crate) struct User {
     /// Writes by bots are kept for tests to read.
     pub(crate) bot: bool,
     pub(crate) admin: bool,
+    /// Blocked: nothing of it opens anything.
+    pub(crate) blocked: bool,
 }
 
 impl User {

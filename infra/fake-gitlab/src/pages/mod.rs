@@ -1,12 +1,14 @@
 //! Pages for people who have no GitLab: enough to look, open, comment and merge.
 //!
-//! There is no signing in: whoever can reach the server acts as `Config::anonymous_user`.
+//! There is no signing in: whoever can reach the server acts as `Config::anonymous_user`, and says
+//! on the page that signs in elsewhere who they are.
 
 mod code;
 mod home;
 mod html;
 mod markdown;
 mod merge_request;
+pub(crate) mod oauth;
 mod pipeline;
 mod project;
 

@@ -29,7 +29,11 @@ pub(super) async fn handle(shared: &Arc<Shared>, read: &Read) -> Handled {
 fn answer(state: &mut State, read: &Read) -> (Option<ApiResult>, Option<String>) {
     let Some(path) = read.path.strip_prefix("/api/v4/") else { return (None, None) };
     let bearer = read.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    let token = match state.authenticate(read.header("private-token").or(bearer)) {
+    let token = match read.header("private-token") {
+        Some(token) => state.authenticate(Some(token)),
+        None => state.authenticate_bearer(bearer),
+    };
+    let token = match token {
         Ok(token) => token,
         Err(refusal) => return (Some(Err(refusal)), None),
     };

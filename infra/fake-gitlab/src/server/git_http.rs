@@ -109,7 +109,7 @@ fn grant(state: &State, service: &Service, read: &Read) -> Result<Granted, Refus
     let who = user.map(|user| state.user(user));
     if service.push {
         let Some(who) = who else { return Err(challenge()) };
-        if project.level(who) < DEVELOPER {
+        if state.role(project, who) < DEVELOPER {
             let text = "You are not allowed to push code to this project.\n";
             return Err(Refusal { status: 403, body: text.to_owned() });
         }
@@ -130,7 +130,7 @@ fn authenticate(state: &State, read: &Read) -> Result<Option<Token>, Refusal> {
     let Some(basic) = basic else { return Ok(None) };
     let decoded = STANDARD.decode(basic).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let token = decoded.and_then(|text| text.split_once(':').map(|(_, token)| token.to_owned()));
-    state.authenticate(Some(&token.unwrap_or_default())).map_err(|_| challenge())
+    state.authenticate_bearer(Some(&token.unwrap_or_default())).map_err(|_| challenge())
 }
 
 /// For the scripts in `git/hooks`.
@@ -139,7 +139,8 @@ fn environment(
     project: &Project,
     user: Option<&User>,
 ) -> Vec<(&'static str, String)> {
-    let may_push = |branch: &str| user.is_some_and(|user| project.branch_rights(user, branch).push);
+    let may_push =
+        |branch: &str| user.is_some_and(|user| state.branch_rights(project, user, branch).push);
     let rules = project.options.protected_branches.iter();
     let all: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
     let closed: Vec<&str> = all.iter().copied().filter(|name| !may_push(name)).collect();

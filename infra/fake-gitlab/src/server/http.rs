@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 
-use super::{Shared, api_http, git_http};
+use super::{Shared, api_http, git_http, oauth_http};
 use crate::faults::Fault;
 use crate::observe::RequestRecord;
 use crate::pages::{self, Page};
@@ -39,6 +39,12 @@ pub(super) struct Read {
 impl Read {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether a page elsewhere made a browser send it: that must not press our buttons.
+    pub(super) fn is_foreign(&self) -> bool {
+        let site = self.header("sec-fetch-site");
+        site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
     }
 }
 
@@ -120,6 +126,9 @@ async fn route(shared: &Arc<Shared>, read: Read) -> Handled {
     if read.path.starts_with("/api/") {
         return api_http::handle(shared, &read).await;
     }
+    if oauth_http::serves(&read.path) {
+        return oauth_http::handle(shared, &read);
+    }
     match git_http::Service::of(&read) {
         Some(service) => git_http::handle(shared, service, read).await,
         None => page(shared, &read),
@@ -128,21 +137,13 @@ async fn route(shared: &Arc<Shared>, read: Read) -> Handled {
 
 /// The pages for people; an address that is none of theirs is no gap of the API.
 fn page(shared: &Arc<Shared>, read: &Read) -> Handled {
-    // A page elsewhere must not press our buttons.
-    let foreign =
-        read.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
     let page = shared.with(|state| match read.method.as_str() {
         "GET" | "HEAD" => pages::get(state, &read.path, &read.query),
-        "POST" if !foreign => pages::post(state, &read.path, &String::from_utf8_lossy(&read.body)),
+        "POST" if !read.is_foreign() => {
+            pages::post(state, &read.path, &String::from_utf8_lossy(&read.body))
+        }
         _ => Page::Missing,
     });
-    let html = |code: u16, text: String| {
-        let mut response = plain(code, "", &[]);
-        let kind = HeaderValue::from_static("text/html; charset=utf-8");
-        response.headers_mut().insert("content-type", kind);
-        *response.body_mut() = Bytes::from(text);
-        response
-    };
     let response = match page {
         Page::Html(text) => html(200, text),
         Page::Refused(text) => html(422, text),
@@ -150,6 +151,15 @@ fn page(shared: &Arc<Shared>, read: &Read) -> Handled {
         Page::Missing => plain(404, "This page does not exist.\n", &[]),
     };
     Handled::new(response, None)
+}
+
+/// A page.
+pub(super) fn html(code: u16, text: String) -> Response<Bytes> {
+    let mut response = plain(code, "", &[]);
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert("content-type", kind);
+    *response.body_mut() = Bytes::from(text);
+    response
 }
 
 /// An answer that is not the API's own.

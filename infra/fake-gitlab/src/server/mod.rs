@@ -3,6 +3,7 @@
 mod api_http;
 mod git_http;
 mod http;
+mod oauth_http;
 mod send;
 
 use std::net::SocketAddr;

@@ -1,7 +1,8 @@
 //! Environments and deployments: names, addresses, transitions.
 
 use crate::api::answer::Refusal;
-use crate::model::{Environment, ProjectId, State, UserId};
+use crate::config::Allowed;
+use crate::model::{Environment, Project, ProjectId, State, UserId};
 
 /// The names that GitLab takes for environments.
 pub(crate) fn is_valid_name(name: &str) -> bool {
@@ -52,8 +53,27 @@ impl State {
         user: UserId,
         environment: &str,
     ) -> Result<(), Refusal> {
-        let allowed = self.project(project).may_deploy(self.user(user), environment);
-        if allowed { Ok(()) } else { Err(Refusal::forbidden()) }
+        let project = self.project(project);
+        let rules = &project.options.protected_environments;
+        let rule = rules.iter().find(|rule| rule.name == environment);
+        let allows = |allowed: &Allowed| self.allows(project, user, *allowed);
+        match rule.is_none_or(|rule| rule.deploy.iter().any(allows)) {
+            true => Ok(()),
+            false => Err(Refusal::forbidden()),
+        }
+    }
+
+    fn allows(&self, project: &Project, user: UserId, allowed: Allowed) -> bool {
+        match allowed {
+            Allowed::Role(0) => false,
+            Allowed::Role(60) => self.user(user).admin,
+            Allowed::Role(level) => self.role(project, self.user(user)) >= level,
+            Allowed::User(only) => only == user,
+            Allowed::Group { id, inherited } => self.groups.get(&id).is_some_and(|group| {
+                let above = inherited && self.inherited(&group.path, user) > 0;
+                above || group.members.contains_key(&user)
+            }),
+        }
     }
 }
 

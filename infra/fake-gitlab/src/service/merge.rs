@@ -21,6 +21,10 @@ impl State {
         if self.merged_tree(mr).is_none() {
             return "conflict";
         }
+        let counted = self.config.version.is_enterprise();
+        if counted && mr.approvals.len() < project.options.approvals_required {
+            return "not_approved";
+        }
         if !project.options.pipelines_must_succeed {
             return "mergeable";
         }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::api::access::DEVELOPER;
 use crate::api::answer::Refusal;
 use crate::git::diff::Change;
 use crate::git::{NOTHING, Oid};
@@ -80,6 +81,7 @@ impl State {
             auto_merge: None,
             squash: new.squash,
             remove_source_branch: new.remove_source_branch,
+            approvals: Vec::new(),
             merge_commit: None,
             squash_commit: None,
             created_at: now,
@@ -90,6 +92,41 @@ impl State {
         self.fire_merge_request(project, iid, user, "open", None);
         self.plan_merge_request_pipeline(project, iid, user);
         Ok(iid)
+    }
+
+    pub(crate) fn merge_request(
+        &self,
+        project: ProjectId,
+        iid: u64,
+    ) -> Result<&MergeRequest, Refusal> {
+        self.project(project).merge_request(iid).ok_or_else(|| Refusal::not_found(""))
+    }
+
+    /// Nobody approves twice, and where approvals count (Premium) no author does.
+    pub(crate) fn may_approve(&self, mr: &MergeRequest, user: UserId) -> bool {
+        let author = mr.author == user && self.config.version.is_enterprise();
+        let role = self.role(self.project(mr.target_project), self.user(user));
+        role >= DEVELOPER && !author && mr.approvals.iter().all(|(who, _)| *who != user)
+    }
+
+    pub(crate) fn approve(
+        &mut self,
+        project: ProjectId,
+        iid: u64,
+        user: UserId,
+    ) -> Result<(), Refusal> {
+        if !self.may_approve(self.merge_request(project, iid)?, user) {
+            return Err(Refusal::unauthorized());
+        }
+        let now = self.now();
+        let required = self.project(project).options.approvals_required;
+        let mr = self.merge_request_mut(project, iid);
+        mr.approvals.push((user, now));
+        mr.updated_at = now;
+        let enough = mr.approvals.len() >= required;
+        let action = if enough { "approved" } else { "approval" };
+        self.fire_merge_request(project, iid, user, action, None);
+        Ok(())
     }
 
     pub(crate) fn merge_request_mut(&mut self, project: ProjectId, iid: u64) -> &mut MergeRequest {

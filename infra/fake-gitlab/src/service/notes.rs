@@ -108,9 +108,9 @@ impl State {
         let (found, who) = (self.project(project), self.user(user));
         let mr = found.merge_request(iid).ok_or_else(|| Refusal::not_found(""))?;
         let allowed = match command {
-            "merge" => found.branch_rights(who, &mr.target_branch).merge,
-            "approve" => found.level(who) >= DEVELOPER,
-            _ => mr.author == user || found.level(who) >= DEVELOPER,
+            "merge" => self.branch_rights(found, who, &mr.target_branch).merge,
+            "approve" => self.role(found, who) >= DEVELOPER,
+            _ => mr.author == user || self.role(found, who) >= DEVELOPER,
         };
         match command {
             _ if !allowed => Err(Refusal::forbidden()),

@@ -19,7 +19,8 @@ impl State {
         if let Some(first) = name.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        let user = User { id, username: username.to_owned(), name, bot, admin: false };
+        let user =
+            User { id, username: username.to_owned(), name, bot, admin: false, blocked: false };
         self.users.insert(id, user);
         id
     }

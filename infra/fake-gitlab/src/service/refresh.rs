@@ -28,11 +28,14 @@ impl State {
         for (target, iid) in moved {
             self.read_source_head(target, iid);
             self.add_system_note(target, iid, user, self.push_note(project, branch, change));
-            let now = self.now();
+            let (now, enterprise) = (self.now(), self.config.version.is_enterprise());
             let mr = self.merge_request_mut(target, iid);
             mr.updated_at = now;
-            // New commits take an auto-merge back.
+            // New commits take an auto-merge back, and approvals (Premium).
             mr.auto_merge = None;
+            if enterprise {
+                mr.approvals.clear();
+            }
             self.fire_merge_request(target, iid, user, "update", Some(change.before));
             if !change.after.is_null() {
                 self.plan_merge_request_pipeline(target, iid, user);

@@ -121,7 +121,7 @@ impl State {
         ref_name: &str,
     ) -> Result<(), Refusal> {
         let (project, user) = (self.project(project), self.user(user));
-        let rights = project.branch_rights(user, ref_name);
+        let rights = self.branch_rights(project, user, ref_name);
         let is_branch = !ref_name.starts_with("refs/") && !is_tag(project, ref_name);
         let is_free = !is_branch || !project.is_protected(ref_name);
         if is_free || rights.push || rights.merge { Ok(()) } else { Err(Refusal::forbidden()) }

@@ -1,9 +1,9 @@
 //! Environments and deployments.
 
-use gantry_fake_gitlab::{ProjectOptions, ProtectedEnvironment};
+use gantry_fake_gitlab::{Allowed, ProtectedEnvironment};
 use serde_json::json;
 
-use crate::support::{world, world_with};
+use crate::support::world;
 
 #[tokio::test]
 async fn environments_have_names_addresses_and_an_end() {
@@ -76,14 +76,12 @@ async fn deployments_move_once() {
 
 #[tokio::test]
 async fn protected_environments_refuse() {
-    let rule = ProtectedEnvironment {
-        name: "gantry/network".to_owned(),
-        level: None,
-        users: vec!["ada".to_owned()],
-    };
-    let options =
-        ProjectOptions { protected_environments: vec![rule], ..ProjectOptions::default() };
-    let w = world_with(|_| (), options).await;
+    let w = world().await;
+    let ada = w.gitlab.create_user("ada");
+    w.gitlab.configure(w.project, |options| {
+        let rule = ProtectedEnvironment::new("gantry/network", vec![Allowed::User(ada)]);
+        options.protected_environments.push(rule);
+    });
     let sha = w.gitlab.head(w.project, "main").unwrap();
     let body = json!({
         "environment": "gantry/network", "sha": sha, "ref": "main", "tag": false,

@@ -46,6 +46,13 @@ pub(crate) struct Got {
 }
 
 impl Got {
+    pub(crate) async fn of(response: reqwest::Response) -> Result<Self, reqwest::Error> {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Ok(Self { status, headers, body, text })
+    }
+
     pub(crate) fn header(&self, name: &str) -> String {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
     }
@@ -116,16 +123,12 @@ impl World {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request.send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Got { status, headers, body, text })
+        Got::of(request.send().await?).await
     }
 }
 
 /// One client for all tests: making one reads the machine's certificates.
-fn client() -> &'static reqwest::Client {
+pub(crate) fn client() -> &'static reqwest::Client {
     static CLIENT: std::sync::OnceLock<reqwest::Client> = std::sync::OnceLock::new();
     CLIENT.get_or_init(|| {
         reqwest::Client::builder()

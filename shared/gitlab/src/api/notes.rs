@@ -21,7 +21,7 @@ pub struct Note {
     pub system: bool,
 }
 
-/// Who wrote a comment, or opened a merge request.
+/// A user, such as the one who wrote a comment or opened a merge request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Author {
     /// GitLab's id.

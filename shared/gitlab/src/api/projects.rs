@@ -42,6 +42,9 @@ pub struct Project {
     /// Read-only.
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     pub archived: bool,
+    /// *Allow pipeline triggerer to approve deployment*. GitLab says it since 15.8, and only where
+    /// its edition has protected environments (Premium).
+    pub allow_pipeline_trigger_approve_deployment: Option<bool>,
     /// The project that this one is a fork of.
     #[serde(rename = "forked_from_project")]
     pub forked_from: Option<ForkedFrom>,

@@ -3,5 +3,6 @@
 mod answers;
 mod client;
 mod connecting;
+mod people;
 mod server;
 mod webhooks;

@@ -18,8 +18,8 @@ use gantry_domain::{
 use gantry_golden::Golden;
 use gantry_store::{
     config::{
-        Activity, AdminKey, Pause, ProjectEntry, ProjectStack, RegistryEntry, Role, SlugEntry,
-        UploadUse,
+        Activity, AdminKey, Pause, Person, PersonSession, ProjectEntry, ProjectStack,
+        RegistryEntry, Role, SignIn, SlugEntry, UploadUse,
     },
     feedback::Refusal,
     health::Health,
@@ -56,12 +56,17 @@ fn of_settings(golden: &mut Golden) {
     golden.check_part::<Roles>("stack", "/roles");
     golden.check::<Integration>("integration");
     golden.check::<SlugEntry>("slug-entry");
+    golden.check::<SlugEntry>("slug-entry-in-gitlab");
     golden.check::<ProjectStack>("project-stack");
     golden.check::<RegistryEntry>("registry-entry");
     golden.check::<ProjectEntry>("project-entry");
     golden.check::<AdminKey>("admin-key");
     golden.check::<Activity>("activity");
+    golden.check::<Activity>("activity-of-a-run");
     golden.check::<Pause>("pause");
+    golden.check::<SignIn>("sign-in");
+    golden.check::<Person>("person");
+    golden.check::<PersonSession>("person-session");
     golden.check::<UploadUse>("upload-use");
 }
 

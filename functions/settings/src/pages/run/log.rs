@@ -316,8 +316,11 @@ fn add(text: &mut String, piece: &Piece, times: bool) {
 }
 
 async fn may_look(app: &App, id: &str, query: &Query, headers: &HeaderMap) -> Answer<()> {
-    let is_signed_in = session::viewer(app, headers).await?.is_some();
-    if is_signed_in || may_read_with(app, id, query.key.as_deref(), headers).await? {
+    let viewer = session::viewer(app, headers).await?;
+    if let Some(viewer) = &viewer {
+        runs::check_seen(app, &viewer.caller, id).await?;
+    }
+    if viewer.is_some() || may_read_with(app, id, query.key.as_deref(), headers).await? {
         return Ok(());
     }
     Err(Refusal::new(

@@ -46,7 +46,7 @@ use gantry_domain::{
 use gantry_queue::FeedbackMessage;
 use gantry_secrets::links::{may_read, read_link};
 use gantry_setup::web::{bearer, check_names};
-use gantry_store::{config::Role, keys, runner::StateVersion, scheduler::Subject};
+use gantry_store::{keys, runner::StateVersion, scheduler::Subject};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -209,7 +209,11 @@ pub(crate) async fn show(
         check_names(&uri, &TAKES)?;
         let Params(query) = query?;
         let key = query.key.as_deref();
-        match frame.viewer.is_some() || may_read_with(&app, &id, key, &headers).await? {
+        if let Some(viewer) = &frame.viewer {
+            runs::check_seen(&app, &viewer.caller, &id).await?;
+            return draw(&app, &frame, &id, &query).await;
+        }
+        match may_read_with(&app, &id, key, &headers).await? {
             true => draw(&app, &frame, &id, &query).await,
             false => Ok(no_access(&frame)),
         }
@@ -238,7 +242,7 @@ async fn may_read_with(
         Some(_) => crate::access::find_caller(app, headers).await.ok(),
         None => None,
     };
-    Ok(caller.is_some_and(|caller| caller.role >= Role::Read))
+    Ok(caller.is_some_and(|caller| caller.sees_all()))
 }
 
 #[derive(Template)]
@@ -284,14 +288,17 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         if run.module || run.test.is_some() { "modules" } else { "stacks" },
         format!("{} · {} #{}", chip.text, run.slug, run.number),
     );
+    let shell = shell.of(stack.as_ref().and_then(Stack::project));
     let is_detached = stack
         .as_ref()
         .is_none_or(|s| s.deleted_at.is_some() || detached(s, integration.as_ref()).is_some());
+    let may_act = match run.run_type {
+        RunType::Proposed => shell.may_preview(),
+        RunType::Tracked | RunType::Test => shell.may_deploy(),
+    };
     let head = stacks::head(app, &run.stack).await?.map(|head| head.value).unwrap_or_default();
     let actions = match &stack {
-        Some(stack) if shell.may_deploy() => {
-            actions(app, &run, stack, &head, is_detached, now).await?
-        }
+        Some(stack) if may_act => actions(app, &run, stack, &head, is_detached, now).await?,
         _ => Actions::default(),
     };
     let outcome = match &stack {

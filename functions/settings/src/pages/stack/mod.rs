@@ -18,8 +18,8 @@ use super::{
     stack_form::place,
 };
 use crate::{
+    activities::{self, ActivityQuery},
     app::App,
-    events::{self, ActivityQuery},
     form::Params,
     gitlab::detached,
     refusal::{Answer, Refusal},
@@ -162,7 +162,7 @@ pub(crate) async fn show(
         None => outcome(&app, &stack, query.asked.as_deref(), None).await?,
     };
     Ok(page(&Page {
-        shell: frame.shell("stacks", stack.settings.name.clone()),
+        shell: frame.shell("stacks", stack.settings.name.clone()).of(stack.project()),
         slug: stack.slug.to_string(),
         name: stack.settings.name.clone(),
         description: stack.settings.description.as_deref().map(|text| markdown::html(text, 1)),
@@ -308,9 +308,11 @@ pub(super) async fn outcome(
 
 /// What became of a change of the state: runner-api made it, and wrote down how it ended.
 async fn state_outcome(app: &App, stack: &Stack, word: &str) -> Answer<Option<Said>> {
-    let found = events::activities(app, &ActivityQuery::default()).await?;
+    let query = ActivityQuery { about: Some(stack.slug.to_string()), ..ActivityQuery::default() };
+    let found = activities::find_page(app, None, &query).await?.activities;
     let about = format!("the state of {}", stack.slug);
-    let last = found.activities.into_iter().find(|activity| activity.what.ends_with(&about));
+    let mut all = found.into_iter().map(|found| found.value);
+    let last = all.find(|activity| activity.what.ends_with(&about));
     let text = |activity: &Activity| format!("{}: {}", activity.what, activity.outcome);
     Ok(last.map(|activity| Said::known(word == "done", text(&activity))))
 }
@@ -470,6 +472,7 @@ pub(crate) async fn check(
         return Err(Refusal::conflict(&format!("The {word} is detached"), detail));
     }
     let (findings, hook) = stacks::inspect(&app, &stack).await?;
-    let shell = frame.shell(place, format!("Checks for {}", stack.settings.name));
+    let title = format!("Checks for {}", stack.settings.name);
+    let shell = frame.shell(place, title).of(stack.project());
     Ok(page(&Check { shell, place, word, slug, findings, hook }))
 }

@@ -1,0 +1,322 @@
+//! Keeping what is known of a person fresh: whoever needs it after a few minutes asks GitLab again.
+
+use super::{Someone, provider, record_key};
+use crate::{
+    app::App,
+    refusal::{Answer, Refusal},
+};
+use gantry_domain::{
+    AccessLevel, ProjectId, UserId,
+    approval::GroupReach,
+    integration::Integration,
+    rights::{Level, Levels},
+};
+use gantry_gitlab::{Client, Error, InvalidClient};
+use gantry_secrets::{PersonTokens, Session};
+use gantry_sign_in::SignInError;
+use gantry_store::{
+    Expect, Key, Outcome, Stored, Write,
+    config::{Person, PersonSession, ProjectEntry, SignIn},
+    keys,
+};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// A right that is lost in GitLab is lost here after this at the latest.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_mins(5);
+/// GitLab is asked again after this, so that whoever comes meanwhile need not wait.
+const ASK_AFTER: SignedDuration = SignedDuration::from_mins(4);
+/// Reading goes on for so long while GitLab cannot be asked.
+const READING_GOES_ON: SignedDuration = SignedDuration::from_hours(1);
+/// One request asks, and the others wait for it, for so long at most.
+const ASKING: SignedDuration = SignedDuration::from_secs(30);
+/// An access token with less time left is renewed first.
+const SOON: SignedDuration = SignedDuration::from_secs(60);
+
+/// What asking GitLab again came to.
+enum Asked {
+    /// This is what GitLab says now.
+    Known(Person),
+    /// GitLab takes the person's token no more: they have signed out there, lost the application,
+    /// or were blocked.
+    Ended,
+    /// GitLab did not answer.
+    Away(String),
+}
+
+/// Who has the session; none when it has ended.
+pub(crate) async fn someone(app: &App, session: &Session) -> Answer<Option<Someone>> {
+    let key = record_key(session);
+    let Some(found) = app.store.get::<PersonSession>(&key).await? else { return Ok(None) };
+    let now = app.clock.now();
+    let Some((settings, integration)) = settings_of(app, &found.value, now).await? else {
+        return Ok(None);
+    };
+    let levels = settings.value.levels;
+    let person = app.store.get::<Person>(&keys::person(found.value.person)).await?;
+    let person = person.map(|person| person.value);
+    let Some(person) = person.filter(|person| person.generation == integration.generation) else {
+        return Ok(None);
+    };
+    let age = now.duration_since(person.read_at);
+    if age < ASK_AFTER {
+        return Ok(Some(Someone { person, levels, away: None }));
+    }
+    if !begins_to_ask(app, &found, now).await? {
+        // Somebody else asks just now, or has, and GitLab did not answer.
+        return match (age < KNOWN_FOR, found.value.away) {
+            (true, _) => Ok(Some(Someone { person, levels, away: None })),
+            (false, Some(_)) if age >= READING_GOES_ON => Err(too_long_away()),
+            (false, Some(why)) => Ok(Some(Someone { person, levels, away: Some(why) })),
+            (false, None) => Ok(Some(wait(app, person, levels, now).await?)),
+        };
+    }
+    match ask(app, session, &settings.value, person.clone()).await? {
+        Asked::Known(person) => Ok(Some(Someone { person, levels, away: None })),
+        Asked::Ended => {
+            end(app, &found).await?;
+            Ok(None)
+        }
+        Asked::Away(why) => {
+            note_away(app, &key, &why).await?;
+            match age {
+                age if age >= READING_GOES_ON => Err(too_long_away()),
+                age if age < KNOWN_FOR => Ok(Some(Someone { person, levels, away: None })),
+                _ => Ok(Some(Someone { person, levels, away: Some(why) })),
+            }
+        }
+    }
+}
+
+fn too_long_away() -> Refusal {
+    Refusal::busy(
+        "GitLab cannot be reached",
+        "GitLab has not said for more than an hour what you may see. Try again later, or sign in \
+         with an access key.",
+        60,
+    )
+}
+
+/// The settings that the session was begun with, and the server, while both still hold.
+async fn settings_of(
+    app: &App,
+    session: &PersonSession,
+    now: Timestamp,
+) -> Answer<Option<(Stored<SignIn>, Integration)>> {
+    let key = keys::sign_in();
+    let (settings, integration) =
+        tokio::try_join!(app.store.get::<SignIn>(&key), app.store.integration())?;
+    let Some(settings) = settings else { return Ok(None) };
+    let linked = integration.map(|found| found.value).filter(|known| known.linked);
+    Ok(linked
+        .filter(|linked| {
+            now < session.expires_at
+                && linked.generation == session.generation
+                && settings.value.generation == session.generation
+        })
+        .map(|linked| (settings, linked)))
+}
+
+/// Whoever comes within the next seconds need not wait for an answer that does not come.
+async fn note_away(app: &App, key: &Key, why: &str) -> Answer<()> {
+    if let Some(found) = app.store.get::<PersonSession>(key).await? {
+        let away = PersonSession { away: Some(why.to_owned()), ..found.value.clone() };
+        let _either_way = put(app, &found, &away).await?;
+    }
+    Ok(())
+}
+
+/// Takes it upon this request to ask; false where another one has done so just now.
+async fn begins_to_ask(app: &App, session: &Stored<PersonSession>, now: Timestamp) -> Answer<bool> {
+    if session.value.asking_until.is_some_and(|until| now < until) {
+        return Ok(false);
+    }
+    let asking =
+        PersonSession { asking_until: Some(now + ASKING), away: None, ..session.value.clone() };
+    Ok(put(app, session, &asking).await? == Outcome::Written)
+}
+
+async fn put(
+    app: &App,
+    before: &Stored<PersonSession>,
+    session: &PersonSession,
+) -> Answer<Outcome> {
+    let write = Write::put(before.key.clone(), before.unchanged(), session)?;
+    Ok(app.store.write(vec![write.expires(session.expires_at)]).await?)
+}
+
+/// Waits for what another request learns.
+async fn wait(app: &App, old: Person, levels: Levels, now: Timestamp) -> Answer<Someone> {
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let found = app.store.get::<Person>(&keys::person(old.id)).await?;
+        if let Some(found) = found.filter(|found| found.value.read_at > old.read_at) {
+            return Ok(Someone { person: found.value, levels, away: None });
+        }
+    }
+    if now.duration_since(old.read_at) >= READING_GOES_ON {
+        return Err(too_long_away());
+    }
+    let why = "GitLab has not answered yet".to_owned();
+    Ok(Someone { person: old, levels, away: Some(why) })
+}
+
+/// Asks GitLab again what the person may do, and remembers it.
+async fn ask(app: &App, session: &Session, settings: &SignIn, person: Person) -> Answer<Asked> {
+    // Read again: what was found before may lack what was renewed meanwhile.
+    let Some(found) = app.store.get::<PersonSession>(&record_key(session)).await? else {
+        return Ok(Asked::Ended);
+    };
+    let Ok(mut tokens) = PersonTokens::open(&app.sealer, &session.key, &found.value.tokens) else {
+        return Ok(Asked::Ended);
+    };
+    let mut found = found;
+    if tokens.expires_at <= app.clock.now() + SOON {
+        match renew(app, session, &mut found, &tokens).await? {
+            Ok(renewed) => tokens = renewed,
+            Err(ended_or_away) => return Ok(ended_or_away),
+        }
+    }
+    let mut read = read(app, settings, &tokens.access).await?;
+    if matches!(read, Err(Error::TokenRejected { .. })) {
+        // Its time may be over by GitLab's clock.
+        match renew(app, session, &mut found, &tokens).await? {
+            Ok(renewed) => tokens = renewed,
+            Err(ended_or_away) => return Ok(ended_or_away),
+        }
+        read = self::read(app, settings, &tokens.access).await?;
+    }
+    let told = match read {
+        Ok(told) => told,
+        Err(Error::TokenRejected { .. }) => return Ok(Asked::Ended),
+        Err(error) => return Ok(Asked::Away(error.to_string())),
+    };
+    let person = Person {
+        username: told.username,
+        name: told.name,
+        admin: told.admin,
+        levels: told.levels,
+        read_at: told.at,
+        ..person
+    };
+    remember(app, &person).await?;
+    let done = PersonSession { asking_until: None, ..found.value.clone() };
+    // Whoever wrote it meanwhile knows as much.
+    let _either_way = put(app, &found, &done).await?;
+    Ok(Asked::Known(person))
+}
+
+/// New tokens, which are kept before they are used: the old ones are not good any more.
+async fn renew(
+    app: &App,
+    session: &Session,
+    found: &mut Stored<PersonSession>,
+    tokens: &PersonTokens,
+) -> Answer<Result<PersonTokens, Asked>> {
+    let Some(provider) = provider(app).await? else { return Ok(Err(Asked::Ended)) };
+    let renewed = match provider.renew(&tokens.refresh).await {
+        Ok(renewed) => renewed,
+        Err(SignInError::Refused(_) | SignInError::WrongSecret) => return Ok(Err(Asked::Ended)),
+        Err(error) => return Ok(Err(Asked::Away(error.to_string()))),
+    };
+    let sealed = renewed.seal(&app.sealer, &session.key)?;
+    let kept = PersonSession { tokens: sealed, ..found.value.clone() };
+    match put(app, found, &kept).await? {
+        Outcome::Written => {
+            found.version += 1;
+            found.value = kept;
+            Ok(Ok(renewed))
+        }
+        // It was ended meanwhile, or another request renewed it: both know better.
+        Outcome::Stale => Ok(Err(Asked::Away("the session was changed meanwhile".to_owned()))),
+    }
+}
+
+/// What GitLab says of a person.
+pub(super) struct Told {
+    username: String,
+    name: String,
+    pub(super) admin: bool,
+    pub(super) levels: BTreeMap<String, Level>,
+    /// When it was asked: what was changed after that is not in it.
+    pub(super) at: Timestamp,
+}
+
+/// Asks GitLab with the person's own token who they are and what they may do.
+pub(super) async fn read(
+    app: &App,
+    settings: &SignIn,
+    access: &SecretString,
+) -> Answer<Result<Told, Error>> {
+    let at = app.clock.now();
+    let linked = app.gitlab.linked().await?;
+    if linked.integration.generation != settings.generation {
+        return Err(Refusal::conflict(
+            "GitLab was connected anew",
+            "Another server was connected meanwhile. Sign in again.",
+        ));
+    }
+    let unusable = |why: InvalidClient| {
+        Refusal::conflict("GitLab cannot be asked", format!("GitLab's token is unusable: {why}"))
+    };
+    let client = linked.client.for_person(access).map_err(unusable)?;
+    let projects = app.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
+    let here: BTreeSet<ProjectId> = projects.into_iter().map(|entry| entry.value.project).collect();
+    Ok(async {
+        let user = client.current_user().await?;
+        let (admin, levels) =
+            tokio::try_join!(is_admin(&client, settings, user.id), client.project_levels())?;
+        let levels = levels
+            .into_iter()
+            .filter(|known| here.contains(&known.id))
+            .filter_map(|known| Some((known.id.to_string(), Level::reached_by(known.level.0)?)))
+            .collect();
+        let name = user.name.unwrap_or_else(|| user.username.clone());
+        Ok(Told { username: user.username, name, admin, levels, at })
+    }
+    .await)
+}
+
+/// Maintainers of one of the groups that an admin named.
+async fn is_admin(client: &Client, settings: &SignIn, person: UserId) -> Result<bool, Error> {
+    for path in &settings.admin_groups {
+        // A group that they cannot see is none that they are in.
+        let Some(group) = client.group_by_path(path).await? else { continue };
+        let level = client.group_member_level(group.id, person, GroupReach::Inherited).await?;
+        if level.is_some_and(|level| level >= AccessLevel::MAINTAINER) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Keeps what GitLab said, unless something newer is there.
+pub(super) async fn remember(app: &App, person: &Person) -> Answer<()> {
+    let key = keys::person(person.id);
+    for _ in 0..3 {
+        let before = app.store.get::<Person>(&key).await?;
+        if before.as_ref().is_some_and(|before| {
+            before.value.generation == person.generation && before.value.read_at > person.read_at
+        }) {
+            return Ok(());
+        }
+        let expect = before.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        if app.store.write(vec![Write::put(key.clone(), expect, person)?]).await?
+            == Outcome::Written
+        {
+            return Ok(());
+        }
+    }
+    Err(Refusal::busy("Try again", "Others signed in as you at the same time.", 1))
+}
+
+/// The session is over: nothing of it stays here.
+async fn end(app: &App, session: &Stored<PersonSession>) -> Answer<()> {
+    let delete = Write::Delete { key: session.key.clone(), expect: Expect::Any };
+    let _gone_either_way = app.store.write(vec![delete]).await?;
+    Ok(())
+}

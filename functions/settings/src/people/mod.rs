@@ -1,0 +1,60 @@
+//! People who sign in with GitLab: who they are, and what GitLab lets them do.
+//!
+//! A person's rights are their levels in GitLab projects. They are read with the person's own token
+//! when they sign in, and again every few minutes while they use a session; the token is used for
+//! nothing else, and goes with the session.
+
+mod fresh;
+mod settings;
+mod sign_in;
+
+pub(crate) use fresh::someone;
+pub(crate) use settings::{
+    SignInView, present, provider, remove, remove_settings, save, save_settings, show_settings,
+};
+pub(crate) use sign_in::{Arrival, ON_THE_WAY, arrive, leave, set_out};
+
+use crate::app::App;
+use gantry_domain::rights::Levels;
+use gantry_secrets::Session;
+use gantry_sign_in::Provider;
+use gantry_store::config::Person;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// A person, as a request has them.
+#[derive(Debug, Clone)]
+pub(crate) struct Someone {
+    /// Who they are, and their levels as GitLab last told them.
+    pub(crate) person: Person,
+    /// Which level gives which right.
+    pub(crate) levels: Levels,
+    /// Why GitLab could not be asked again in time; none where it was.
+    pub(crate) away: Option<String>,
+}
+
+impl Someone {
+    /// `Ada Lovelace @ada`: what stands beside everything that they do.
+    pub(crate) fn label(&self) -> String {
+        format!("{} @{}", self.person.name, self.person.username)
+    }
+}
+
+/// The provider of the settings that were read last.
+#[derive(Default)]
+pub(crate) struct LastProvider(Mutex<Option<(u64, u64, Arc<Provider>)>>);
+
+/// Whether a session is a person's, and not that of a key.
+pub(crate) fn is_persons(session: &Session) -> bool {
+    session.key.contains('#')
+}
+
+/// What the session's record stands under.
+fn record_key(session: &Session) -> gantry_store::Key {
+    gantry_store::Key::new(gantry_store::keys::SESSIONS, session.key.clone())
+}
+
+/// Where GitLab sends people back to, as its application must have it; none without a public URL.
+pub(crate) fn callback(app: &App) -> Option<String> {
+    app.public_url.as_ref().map(|url| format!("{}/sign-in/gitlab/callback", url.as_str()))
+}

@@ -1,0 +1,263 @@
+//! What is said of approvals, of who may confirm a run, and why somebody may not.
+//!
+//! Names, comments and reasons come from outside: each is one clean line. In a comment at GitLab all
+//! of it passes through [`super::markdown`] besides, where `@ops` would notify a group.
+
+use super::clean_line;
+use crate::approval::{NotAllowed, NotReviewer, Override, Person, Progress, Review, Verdict, Who};
+
+/// Names listed in a sentence.
+const NAMES: usize = 5;
+/// How long a name may be, and how long what somebody wrote, in characters.
+const NAME_CHARS: usize = 100;
+const WORDS_CHARS: usize = 300;
+
+/// For everybody, such as in a status: `waits for 1 of 2 approvals, by @ops`.
+pub fn of_run(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::MayConfirm { approvals, .. } if approvals.is_empty() => {
+            "no approvals are needed".to_owned()
+        }
+        Verdict::MayConfirm { approvals, .. } => given(approvals),
+        Verdict::Overridden(Override { key, reason }) => {
+            let key = clean_line(key, NAME_CHARS);
+            format!("the rules are overridden by the key {key}: {}", words(reason))
+        }
+        Verdict::NeedsApprovals { approvals } => waits(approvals),
+        Verdict::NotAllowed(why) => not_allowed(why),
+        Verdict::NotYet { why } => not_yet(why),
+        Verdict::Rejected(review) => rejected(review),
+    }
+}
+
+/// For the person who asks: `2 of 2 approvals by @ops; you may confirm`.
+pub fn for_you(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::MayConfirm { approvals, .. } if approvals.is_empty() => "you may confirm".into(),
+        Verdict::MayConfirm { approvals, .. } => format!("{}; you may confirm", given(approvals)),
+        other => of_run(other),
+    }
+}
+
+/// Why somebody may not approve or reject a run.
+pub fn not_reviewer(why: &NotReviewer) -> String {
+    match why {
+        NotReviewer::NotAsked => "this run needs no approvals".to_owned(),
+        NotReviewer::NotMeant { who } => {
+            format!("only {} may approve or reject this run", listed(who, "and"))
+        }
+        NotReviewer::OwnRun => {
+            "you started this run or merged its change, so somebody else must approve it".to_owned()
+        }
+        NotReviewer::NotYet { why } => not_yet(why),
+    }
+}
+
+/// A person, as everything that they do shows them: `Ada Lovelace @ada`.
+pub fn person(person: &Person) -> String {
+    let username = clean_line(&person.username, NAME_CHARS);
+    match clean_line(&person.name, NAME_CHARS) {
+        name if name.is_empty() || name == username => format!("@{username}"),
+        name => format!("{name} @{username}"),
+    }
+}
+
+fn given(approvals: &[Progress]) -> String {
+    let each = approvals.iter().map(|progress| {
+        let (given, required) = (progress.given.len(), progress.required);
+        let word = noun(required);
+        format!("{given} of {required} {word} by {}", listed(&progress.who, "or"))
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn waits(approvals: &[Progress]) -> String {
+    let open = approvals.iter().filter(|progress| progress.missing() > 0).map(|progress| {
+        let (missing, required) = (progress.missing(), progress.required);
+        let by = listed(&progress.who, "or");
+        match missing == required {
+            true => format!("{required} {}, by {by}", noun(required)),
+            false => format!("{missing} of {required} {}, by {by}", noun(required)),
+        }
+    });
+    format!("waits for {}", open.collect::<Vec<_>>().join(", and "))
+}
+
+fn noun(count: u32) -> &'static str {
+    if count == 1 { "approval" } else { "approvals" }
+}
+
+fn not_allowed(why: &NotAllowed) -> String {
+    match why {
+        NotAllowed::MayNotDeploy { environment, who } => may_deploy(environment, who),
+        NotAllowed::NoPerson { environment, who } => {
+            format!("{}, and a key is not a person there", may_deploy(environment, who))
+        }
+        NotAllowed::MergeRequestNotApproved(iid) => {
+            format!("merge request !{iid}, which this commit came with, was not approved")
+        }
+        NotAllowed::WithoutMergeRequest => {
+            "this commit did not come with a merge request that was approved".to_owned()
+        }
+    }
+}
+
+fn may_deploy(environment: &str, who: &[Who]) -> String {
+    let environment = clean_line(environment, NAME_CHARS);
+    match who {
+        [] => format!("nobody may deploy to {environment} in GitLab"),
+        who => format!("only {} may deploy to {environment} in GitLab", listed(who, "and")),
+    }
+}
+
+fn not_yet(why: &str) -> String {
+    format!("GitLab could not be asked who may confirm: {}", words(why))
+}
+
+fn rejected(review: &Review) -> String {
+    let by = person(&review.by);
+    match review.comment.as_deref().map(words) {
+        Some(comment) if !comment.is_empty() => format!("rejected by {by}: {comment}"),
+        _ => format!("rejected by {by}"),
+    }
+}
+
+fn words(text: &str) -> String {
+    clean_line(text, WORDS_CHARS)
+}
+
+/// `Maintainers, @ada and @ops`, with this word before the last.
+fn listed(who: &[Who], word: &str) -> String {
+    let mut names: Vec<String> = who.iter().take(NAMES).map(name).collect();
+    if let Some(more) = who.len().checked_sub(NAMES).filter(|more| *more > 0) {
+        names.push(format!("{more} more"));
+    }
+    match names.pop() {
+        None => "nobody".to_owned(),
+        Some(last) if names.is_empty() => last,
+        Some(last) => format!("{} {word} {last}", names.join(", ")),
+    }
+}
+
+fn name(who: &Who) -> String {
+    match who {
+        Who::Role(level) => level.to_string(),
+        Who::User { shown, .. } | Who::Group { shown, .. } => clean_line(shown, NAME_CHARS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        AccessLevel, GroupId, MergeRequestIid, UserId,
+        approval::{Decision, GroupReach, Origin},
+    };
+
+    fn someone(id: u64, username: &str, name: &str) -> Person {
+        Person { id: UserId(id), username: username.to_owned(), name: name.to_owned() }
+    }
+
+    fn ops() -> Who {
+        Who::Group { id: GroupId(7), reach: GroupReach::Direct, shown: "@ops".to_owned() }
+    }
+
+    fn ada() -> Who {
+        Who::User { id: UserId(1), shown: "@ada".to_owned() }
+    }
+
+    fn progress(who: &[Who], required: u32, given: u64) -> Progress {
+        let given = (0..given).map(|id| someone(id, "somebody", "")).collect();
+        Progress { origin: Origin::Project, who: who.to_vec(), required, given }
+    }
+
+    fn review(comment: Option<&str>) -> Review {
+        Review {
+            by: someone(1, "ada", "Ada Lovelace"),
+            decision: Decision::Reject,
+            comment: comment.map(str::to_owned),
+            at: "2026-01-02T03:04:05Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn everybody_reads_why() {
+        let maintainers = Who::Role(AccessLevel::MAINTAINER);
+        let environment = || "gantry/network".to_owned();
+        let may = |approvals: Vec<Progress>| Verdict::MayConfirm { approvals, merge_request: None };
+        let needs = |approvals: Vec<Progress>| Verdict::NeedsApprovals { approvals };
+        let not = Verdict::NotAllowed;
+        let many: Vec<Who> =
+            (0..8).map(|id| Who::User { id: UserId(id), shown: format!("@user{id}") }).collect();
+        let verdicts = [
+            may(vec![]),
+            may(vec![progress(&[ops()], 2, 2)]),
+            may(vec![progress(&[ops()], 1, 1), progress(&[maintainers.clone(), ada()], 2, 2)]),
+            needs(vec![progress(&[ops()], 2, 1)]),
+            needs(vec![progress(&[ops()], 1, 1), progress(&[ada()], 1, 0)]),
+            needs(vec![progress(&[ops()], 3, 1), progress(&many, 2, 0)]),
+            not(NotAllowed::MayNotDeploy {
+                environment: environment(),
+                who: vec![maintainers.clone(), ada()],
+            }),
+            not(NotAllowed::MayNotDeploy { environment: environment(), who: vec![] }),
+            not(NotAllowed::NoPerson { environment: environment(), who: vec![maintainers] }),
+            not(NotAllowed::MergeRequestNotApproved(MergeRequestIid(12))),
+            not(NotAllowed::WithoutMergeRequest),
+            Verdict::NotYet { why: "gitlab.example did not answer within 30 s".to_owned() },
+            Verdict::Rejected(review(None)),
+            Verdict::Rejected(review(Some("not on\na \u{1b}[1mFriday"))),
+            Verdict::Overridden(Override {
+                key: "night shift".to_owned(),
+                reason: "GitLab is down".to_owned(),
+            }),
+        ];
+        let said: Vec<String> = verdicts.iter().map(of_run).collect();
+        insta::assert_snapshot!(said.join("\n"), @"
+        no approvals are needed
+        2 of 2 approvals by @ops
+        1 of 1 approval by @ops, 2 of 2 approvals by Maintainers or @ada
+        waits for 1 of 2 approvals, by @ops
+        waits for 1 approval, by @ada
+        waits for 2 of 3 approvals, by @ops, and 2 approvals, by @user0, @user1, @user2, @user3, @user4 or 3 more
+        only Maintainers and @ada may deploy to gantry/network in GitLab
+        nobody may deploy to gantry/network in GitLab
+        only Maintainers may deploy to gantry/network in GitLab, and a key is not a person there
+        merge request !12, which this commit came with, was not approved
+        this commit did not come with a merge request that was approved
+        GitLab could not be asked who may confirm: gitlab.example did not answer within 30 s
+        rejected by Ada Lovelace @ada
+        rejected by Ada Lovelace @ada: not on a Friday
+        the rules are overridden by the key night shift: GitLab is down
+        ");
+        assert_eq!(for_you(&verdicts[0]), "you may confirm");
+        assert_eq!(for_you(&verdicts[1]), "2 of 2 approvals by @ops; you may confirm");
+        assert_eq!(for_you(&verdicts[3]), "waits for 1 of 2 approvals, by @ops");
+    }
+
+    #[test]
+    fn who_may_not_review_reads_why() {
+        let said: Vec<String> = [
+            NotReviewer::NotAsked,
+            NotReviewer::NotMeant { who: vec![ops(), Who::Role(AccessLevel::OWNER), ada()] },
+            NotReviewer::OwnRun,
+            NotReviewer::NotYet { why: "no answer".to_owned() },
+        ]
+        .iter()
+        .map(not_reviewer)
+        .collect();
+        insta::assert_snapshot!(said.join("\n"), @"
+        this run needs no approvals
+        only @ops, Owners and @ada may approve or reject this run
+        you started this run or merged its change, so somebody else must approve it
+        GitLab could not be asked who may confirm: no answer
+        ");
+    }
+
+    #[test]
+    fn a_person_has_both_names() {
+        assert_eq!(person(&someone(1, "ada", "Ada Lovelace")), "Ada Lovelace @ada");
+        assert_eq!(person(&someone(1, "ada", "")), "@ada");
+        assert_eq!(person(&someone(1, "ada", "ada")), "@ada");
+    }
+}
