@@ -154,9 +154,7 @@ impl Caller {
     pub(crate) fn check(&self, right: Right, about: About) -> Answer<()> {
         let (of, what, project) = match about {
             About::Installation => (Of::Installation, "page", None),
-            // Where there is nothing, a key meets the handler, which says so; a person is told no
-            // more than of what they may not see.
-            About::Nothing(_) if self.role().is_some() => (Of::Elsewhere, "", None),
+            // Told as what they may not see.
             About::Nothing(what) => return Err(Refusal::not_found(what)),
             About::Of { what, project: Some(project), .. } => (Of::Project, what, Some(project)),
             About::Of { what, project: None, .. } => (Of::Elsewhere, what, None),

@@ -83,11 +83,11 @@ pub(crate) async fn someone(app: &App, session: &Session) -> Answer<Option<Someo
         }
         Asked::Away(why) => {
             note_away(app, &key, &why).await?;
-            match age {
-                age if age >= READING_GOES_ON => Err(too_long_away()),
-                age if age < KNOWN_FOR => Ok(Some(Someone { person, levels, away: None })),
-                _ => Ok(Some(Someone { person, levels, away: Some(why) })),
+            if age >= READING_GOES_ON {
+                return Err(too_long_away());
             }
+            let away = Some(why).filter(|_| age >= KNOWN_FOR);
+            Ok(Some(Someone { person, levels, away }))
         }
     }
 }
