@@ -98,7 +98,7 @@ pub(crate) async fn claim(
         var_files: place.var_files,
         tool: place.tool,
         tool_version: place.tool_version,
-        autodeploy: run.autodeploy && run.run_type != RunType::Proposed,
+        autodeploy: run.applies_at_once() && run.run_type != RunType::Proposed,
         manage_state: stack.settings.manage_state,
         hooks: stack.settings.hooks.clone(),
         variables,

@@ -192,7 +192,7 @@ pub(crate) fn is_last(report: &Report, run: &Run) -> bool {
         ReportKind::Claimed { .. } | ReportKind::Planning | ReportKind::ApplyFailed { .. } => false,
         ReportKind::Planned { plan_digest, .. } => match run.run_type {
             RunType::Proposed => true,
-            RunType::Tracked => plan_digest.is_none() || !run.autodeploy,
+            RunType::Tracked => plan_digest.is_none() || !run.applies_at_once(),
             RunType::Test => false,
         },
         ReportKind::Applied { .. } => run.run_type != RunType::Test,

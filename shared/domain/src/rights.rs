@@ -114,6 +114,36 @@ impl Levels {
     }
 }
 
+/// What a stack asks for where that is more than the installation does. Who sees it, it does not
+/// say: that is the same for all stacks of a project.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct StackLevels {
+    /// Start, repeat and stop previews.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Level>,
+    /// Confirm, discard, start and stop deploys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<Level>,
+    /// Change the stack or module itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Level>,
+}
+
+impl StackLevels {
+    /// The installation's levels, raised to those of the stack.
+    pub fn over(&self, all: &Levels) -> Levels {
+        let raised = |level: Level, own: Option<Level>| own.map_or(level, |own| own.max(level));
+        Levels {
+            read: all.read,
+            preview: raised(all.preview, self.preview),
+            deploy: raised(all.deploy, self.deploy),
+            edit: raised(all.edit, self.edit),
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {

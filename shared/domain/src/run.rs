@@ -5,7 +5,8 @@
 
 use crate::{
     CommitLine, CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId,
-    StackSlug,
+    StackSlug, UserId,
+    approval::{LastVerdict, Review},
     module::TestCase,
     plan::{Delta, Warning, failed_checks, is_zero},
     protocol::StateDoubt,
@@ -281,6 +282,20 @@ pub struct Run {
     /// GitLab may not have, and nothing of it is shown there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Uploaded>,
+    /// The person who started it, where one did: their own approval may not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<UserId>,
+    /// What people decided about it, the earliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reviews: Vec<Review>,
+    /// What the rules about who confirms came to when they were last read; none where nothing asks
+    /// for anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<LastVerdict>,
+    /// Its stack applies by itself, but rules may ask for people first: its plan is not followed by
+    /// its apply at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// Code that somebody uploaded, in place of a commit's.
@@ -329,7 +344,7 @@ impl Run {
     pub fn may_be_applying(&self) -> bool {
         let goes_on_after_plan = match self.run_type {
             RunType::Proposed => false,
-            RunType::Tracked => self.autodeploy,
+            RunType::Tracked => self.applies_at_once(),
             RunType::Test => true,
         };
         match self.state {
@@ -337,6 +352,11 @@ impl Run {
             RunState::Initializing | RunState::Planning => goes_on_after_plan,
             _ => false,
         }
+    }
+
+    /// A deploy or a test whose plan is followed by its apply at once, by the same runner.
+    pub fn applies_at_once(&self) -> bool {
+        self.autodeploy && !self.held
     }
 
     /// A deploy whose apply began and is not known to have come to its end: a part of the change may

@@ -41,12 +41,14 @@ mod tests;
 
 pub use settings::{Approvals, Approver, Approvers, RequiredApprovals};
 
-use crate::{AccessLevel, GroupId, MergeRequestIid, UserId};
+use crate::{AccessLevel, GroupId, MergeRequestIid, UserId, text};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A person at GitLab. Their names may change, their id never does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Reviewer")]
 pub struct Person {
     /// GitLab's id.
     pub id: UserId,
@@ -57,8 +59,10 @@ pub struct Person {
 }
 
 /// What a person decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[schemars(rename = "ReviewDecision")]
 pub enum Decision {
     /// The run may be applied.
     Approve,
@@ -67,7 +71,8 @@ pub enum Decision {
 }
 
 /// A review of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunReview")]
 pub struct Review {
     /// Who gave it.
     pub by: Person,
@@ -306,6 +311,57 @@ pub enum Verdict {
     },
     /// Somebody has rejected it.
     Rejected(Review),
+}
+
+/// What the rules came to when they were last read, kept with the run for people: who confirms is
+/// decided again at that moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunApproval")]
+pub struct LastVerdict {
+    /// What they came to.
+    pub state: VerdictState,
+    /// The same in words, with who has approved and who can: `waits for 1 of 2 approvals, by @ops`.
+    pub message: String,
+    /// When the rules were read.
+    pub at: Timestamp,
+}
+
+/// A [`Verdict`] without what it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[schemars(inline)]
+pub enum VerdictState {
+    /// All that was asked for was given.
+    MayConfirm,
+    /// An admin's key overrode the rules.
+    Overridden,
+    /// Approvals are missing.
+    NeedsApprovals,
+    /// It may not be confirmed, however many approve it.
+    NotAllowed,
+    /// GitLab could not be asked.
+    NotYet,
+    /// Somebody has rejected it.
+    Rejected,
+}
+
+impl LastVerdict {
+    /// What is kept of a verdict for anyone; none where nothing was asked for.
+    pub fn of(verdict: &Verdict, at: Timestamp) -> Option<Self> {
+        let state = match verdict {
+            Verdict::MayConfirm { approvals, merge_request: None } if approvals.is_empty() => {
+                return None;
+            }
+            Verdict::MayConfirm { .. } => VerdictState::MayConfirm,
+            Verdict::Overridden(_) => VerdictState::Overridden,
+            Verdict::NeedsApprovals { .. } => VerdictState::NeedsApprovals,
+            Verdict::NotAllowed(_) => VerdictState::NotAllowed,
+            Verdict::NotYet { .. } => VerdictState::NotYet,
+            Verdict::Rejected(_) => VerdictState::Rejected,
+        };
+        Some(Self { state, message: text::approval::of_run(verdict), at })
+    }
 }
 
 /// Why somebody may not give a review.

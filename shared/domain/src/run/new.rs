@@ -81,6 +81,10 @@ impl NewRun<'_> {
             left_behind: false,
             warnings: Vec::new(),
             upload: None,
+            started_by: None,
+            reviews: Vec::new(),
+            approval: None,
+            held: false,
         }
     }
 
@@ -112,6 +116,7 @@ impl NewRun<'_> {
             test: Some(test),
             version: None,
             verdict: None,
+            held: false,
             ..suite.clone()
         }
     }

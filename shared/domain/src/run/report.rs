@@ -175,7 +175,7 @@ fn planned(run: &Run, delta: Delta) -> RunEvent {
         RunEvent::PlanClean
     } else if run.run_type != RunType::Tracked {
         RunEvent::PlanPreviewed
-    } else if run.autodeploy {
+    } else if run.applies_at_once() {
         // Also when a stop was asked: its runner, which may not have heard of it, goes on, and
         // what it applies must find a run that may write its state. It hears of the stop itself.
         RunEvent::PlanAutodeployed

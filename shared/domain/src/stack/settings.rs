@@ -2,6 +2,7 @@
 //! description.
 
 use super::{CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Timeouts, Tool, TrackedQueue};
+use crate::{approval::Approvals, rights::StackLevels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,15 @@ pub struct Settings {
     pub roles: Roles,
     /// Apply deploys automatically, without confirmation.
     pub autodeploy: bool,
+    /// Approvals that a deploy needs before it is applied, besides those that GitLab asks for.
+    #[serde(default)]
+    pub approvals: Option<Approvals>,
+    /// Apply only what came into the branch with a merge request that was approved.
+    #[serde(default)]
+    pub require_merge_request_approval: bool,
+    /// What people need to be in the project, where that is more than the installation asks for.
+    #[serde(default)]
+    pub levels: StackLevels,
     /// Projects (path or id) or namespaces whose merge requests may run here.
     pub allow_forks: Vec<String>,
     /// What a push to the tracked branch starts.
@@ -72,6 +82,8 @@ impl Settings {
         "project_globs",
         "apply_role",
         "autodeploy",
+        "approvals",
+        "require_merge_request_approval",
         "on_push",
         "on_tag",
         "tracked_queue",
@@ -89,7 +101,17 @@ mod tests {
 
     #[test]
     fn only_what_came_later_may_be_missing_in_a_record() {
-        let later = ["description", "var_files", "pool", "roles", "mention", "local_previews"];
+        let later = [
+            "description",
+            "var_files",
+            "pool",
+            "roles",
+            "approvals",
+            "require_merge_request_approval",
+            "levels",
+            "mention",
+            "local_previews",
+        ];
         let Value::Object(all) = json!(Settings::default()) else { panic!() };
         for name in all.keys() {
             let mut record = all.clone();

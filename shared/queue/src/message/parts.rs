@@ -1,6 +1,6 @@
 //! What messages are made of.
 
-use gantry_domain::{CommitSha, RunId, run::RunType};
+use gantry_domain::{CommitSha, RunId, approval::Decision, run::RunType};
 use secrecy::{ExposeSecret, SecretString};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,19 @@ pub enum Command {
         /// The run.
         run: RunId,
         /// What the person said about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
+        /// The reason with which an admin's key goes past the rules about who confirms.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        override_reason: Option<String>,
+    },
+    /// Approve the plan that was shown, or reject it.
+    Review {
+        /// The run.
+        run: RunId,
+        /// What the person decided.
+        decision: Decision,
+        /// What they said about it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comment: Option<String>,
     },

@@ -4,6 +4,7 @@ use super::{Command, MessageIds, NotStarted, Routing, json};
 use crate::QueueName;
 use gantry_domain::{
     CommitSha, EventId, RunId, StackId,
+    approval::Person,
     ids::short_digest,
     module::Packed,
     protocol::Report,
@@ -46,8 +47,11 @@ pub enum StackMessage {
         stack: StackId,
         /// The request: the same one twice is one command.
         request: EventId,
-        /// The name of the key that was used.
+        /// The name of the key that was used, or the person, as people read it.
         actor: String,
+        /// The person at GitLab, where one asks: signed in, or with a key that they made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        person: Option<Person>,
         /// What is asked.
         command: Command,
     },
