@@ -23,8 +23,9 @@
 
 use crate::{
     CommitSha, RunId, StackSlug,
+    drift::Tolerated,
     plan::{Delta, Warning, is_zero},
-    run::{Phase, RunType},
+    run::{Phase, PlanOptions, RunType},
     stack::{Hooks, Tool},
 };
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,15 @@ pub struct ClaimAnswer {
     /// The most bytes that a state may have: what may become larger is not applied.
     #[serde(default = "default_largest_state")]
     pub largest_state: u64,
+    /// How it plans, where that is not the usual way. Its variables are among `variables`.
+    #[serde(default, skip_serializing_if = "PlanOptions::is_usual")]
+    pub options: PlanOptions,
+    /// It looks for drift: what may differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerate: Option<Vec<Tolerated>>,
+    /// The command that is executed instead of a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// For an apply: the digest that [`ReportKind::Planned`] brought. The runner applies nothing
     /// else.
     #[serde(default)]
@@ -288,6 +298,9 @@ pub enum ReportKind {
         /// How many checks and conditions failed. Runners of earlier releases do not tell.
         #[serde(default, skip_serializing_if = "is_zero")]
         failed_checks: u32,
+        /// Of a look for drift: resources that differ and may.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        tolerated: u32,
     },
     /// The apply is done.
     Applied {

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 mod new;
+mod options;
 mod position;
 pub mod recheck;
 mod report;
@@ -27,6 +28,7 @@ mod table;
 mod trigger;
 
 pub use new::NewRun;
+pub use options::{Address, OneOff, PlanMode, PlanOptions, Unpushed};
 pub use position::Position;
 pub use table::{Effect, Refused, Row, RunEvent, RunState, TABLE, next};
 pub use trigger::Trigger;
@@ -296,6 +298,15 @@ pub struct Run {
     /// its apply at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
+    /// What it is for, where nobody pushed anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpushed: Option<Unpushed>,
+    /// How it plans, where that is not the usual way.
+    #[serde(default, skip_serializing_if = "PlanOptions::is_usual")]
+    pub options: PlanOptions,
+    /// Of a look for drift: resources that differ and may.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tolerated: u32,
 }
 
 /// Code that somebody uploaded, in place of a commit's.
@@ -429,7 +440,26 @@ impl Run {
     /// It plans a stack, and nothing else: no other run waits for it, and what is known of its stack
     /// as a whole does not change with it.
     pub fn only_plans(&self) -> bool {
-        self.run_type == RunType::Proposed && !self.module
+        self.run_type == RunType::Proposed && !self.module && !self.is_drift()
+    }
+
+    /// It looks for drift.
+    pub fn is_drift(&self) -> bool {
+        matches!(self.unpushed, Some(Unpushed::Drift))
+    }
+
+    /// The one command that it executes instead of a plan.
+    pub fn task(&self) -> Option<&str> {
+        match &self.unpushed {
+            Some(Unpushed::Task { command, .. }) => Some(command),
+            _ => None,
+        }
+    }
+
+    /// GitLab shows it at its commit. What was uploaded, looks for drift or executes a task is of no
+    /// commit.
+    pub fn is_of_commit(&self) -> bool {
+        self.upload.is_none() && !self.is_drift() && self.task().is_none()
     }
 
     /// The GitLab project; none where the code lies elsewhere.
@@ -453,10 +483,13 @@ impl Run {
         }
     }
 
-    /// The order in the line: tracked and confirmed runs first, then proposed ones, then tests.
+    /// The order in the queue: tracked and confirmed runs first, then proposed ones, then tests and
+    /// what is planned again after an apply, and what looks for drift last.
     pub fn queue_class(&self) -> u8 {
         match self.run_type {
             RunType::Tracked => 0,
+            RunType::Proposed if self.is_drift() => 3,
+            RunType::Proposed if matches!(self.unpushed, Some(Unpushed::Replan)) => 2,
             RunType::Proposed => 1,
             RunType::Test => 2,
         }

@@ -16,7 +16,7 @@ mod variable_names;
 pub use dot_env::DotEnv;
 pub use head::{AppliedSince, Blocked, LastApplied, StackHead};
 pub use paths::{InvalidRoot, InvalidVarFile, in_repository, normalize_root, normalize_var_file};
-pub use settings::Settings;
+pub use settings::{Replan, Scheduled, Settings};
 pub use timeouts::{InvalidTimeLimit, TimeLimit, Timeouts};
 pub use variable_names::{VARIABLE_NAMES, is_variable_name};
 

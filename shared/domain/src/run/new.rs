@@ -1,6 +1,6 @@
 //! Runs as they begin.
 
-use super::{Effect, Phase, Position, Run, RunState, RunType, Step, TestOf, Trigger};
+use super::{Effect, Phase, PlanOptions, Position, Run, RunState, RunType, Step, TestOf, Trigger};
 use crate::{EventId, RunId, TestName, stack::Stack};
 use jiff::Timestamp;
 
@@ -85,6 +85,9 @@ impl NewRun<'_> {
             reviews: Vec::new(),
             approval: None,
             held: false,
+            unpushed: None,
+            options: PlanOptions::default(),
+            tolerated: 0,
         }
     }
 

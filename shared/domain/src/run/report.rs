@@ -57,10 +57,11 @@ impl Run {
                 run.outstanding.insert(Effect::Feedback);
             }
             ReportKind::Planning => {}
-            ReportKind::Planned { delta, plan_digest, partial, failed_checks } => {
+            ReportKind::Planned { delta, plan_digest, partial, failed_checks, tolerated } => {
                 run.delta = Some(delta);
                 run.partial = partial;
                 run.failed_checks = failed_checks;
+                run.tolerated = tolerated;
                 run.plan_digest = plan_digest;
                 // With autodeploy the same runner goes on: its token stays good for its phase.
                 run.apply(planned(run, delta), now, None)?;
@@ -168,7 +169,7 @@ fn is_negative(run: &Run) -> bool {
 }
 
 fn planned(run: &Run, delta: Delta) -> RunEvent {
-    if run.run_type == RunType::Test {
+    if run.run_type == RunType::Test || run.task().is_some() {
         // Also without changes: what it checks may be checked in apply.
         RunEvent::PlanAutodeployed
     } else if delta == Delta::default() {

@@ -2,6 +2,7 @@
 
 use crate::{
     CommitSha, RunId,
+    drift::{self, Drift},
     run::{Position, Run, RunState, RunType},
     text,
 };
@@ -34,6 +35,9 @@ pub struct StackHead {
     /// made are not in the state any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_whole: Option<RunId>,
+    /// What is known of what was changed elsewhere; none where nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }
 
 /// Why a stack is blocked.
@@ -83,6 +87,7 @@ impl StackHead {
     /// What it says once a run of the stack has moved.
     pub fn after(&self, before: &Run, after: &Run, now: Timestamp) -> Self {
         let mut head = self.clone();
+        head.drift = drift::after(self.drift.as_ref(), before, after, now);
         if let Some(test) = after.test.as_ref().filter(|_| leaves_behind(before, after)) {
             head.blocked = Some(Blocked {
                 run: after.id.clone(),

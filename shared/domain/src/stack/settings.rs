@@ -2,7 +2,7 @@
 //! description.
 
 use super::{CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Timeouts, Tool, TrackedQueue};
-use crate::{approval::Approvals, rights::StackLevels};
+use crate::{approval::Approvals, drift::DriftSettings, rights::StackLevels, schedule::Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,10 +70,45 @@ pub struct Settings {
     pub manage_state: bool,
     /// Free labels for searching.
     pub labels: Vec<String>,
+    /// How it is looked at for drift.
+    #[serde(default)]
+    pub drift: DriftSettings,
+    /// What runs at times of its own.
+    #[serde(default)]
+    pub schedules: Vec<Scheduled>,
+    /// Which previews of open merge requests are made again when a deploy was applied.
+    #[serde(default)]
+    pub replan: Replan,
     /// Shell commands around the phases.
     pub hooks: Hooks,
     /// How long phases may take.
     pub timeouts: Timeouts,
+}
+
+/// A run that begins at times of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Scheduled {
+    /// Its name, unique in the stack.
+    pub name: String,
+    /// When.
+    pub when: Schedule,
+    /// The command of a task; a deploy of the branch's head, where there is none.
+    #[serde(default)]
+    pub task: Option<String>,
+}
+
+/// Which previews of open merge requests are made again when a deploy was applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Replan {
+    /// All of them.
+    All,
+    /// Those of merge requests that could be merged.
+    #[default]
+    Mergeable,
+    /// None: they say that they are old.
+    None,
 }
 
 impl Settings {
@@ -90,6 +125,9 @@ impl Settings {
         "mention",
         "local_previews",
         "manage_state",
+        "drift",
+        "schedules",
+        "replan",
         "hooks",
     ];
 }
@@ -111,6 +149,9 @@ mod tests {
             "levels",
             "mention",
             "local_previews",
+            "drift",
+            "schedules",
+            "replan",
         ];
         let Value::Object(all) = json!(Settings::default()) else { panic!() };
         for name in all.keys() {

@@ -1,6 +1,10 @@
 //! What messages are made of.
 
-use gantry_domain::{CommitSha, RunId, approval::Decision, run::RunType};
+use gantry_domain::{
+    CommitSha, RunId,
+    approval::Decision,
+    run::{PlanOptions, RunType},
+};
 use secrecy::{ExposeSecret, SecretString};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -67,6 +71,16 @@ pub enum Command {
         /// What the person named, where that may be a branch that has the commit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         branch: Option<String>,
+        /// How it plans, where that is not the usual way.
+        #[serde(default, skip_serializing_if = "PlanOptions::is_usual")]
+        options: PlanOptions,
+    },
+    /// Look for what was changed elsewhere.
+    LookForDrift,
+    /// Execute one command in the stack's workspace.
+    Task {
+        /// What the shell is given.
+        command: String,
     },
     /// Start a preview of an archive that was uploaded.
     Preview {
