@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use gantry_domain::{
-    EventId, ProjectId, RunId, StackId, StackSlug,
+    EventId, ProjectId, RunId, StackId, StackSlug, approval,
     rights::{self, Decision, Lacks, Levels, Of, Right, Who},
     run::{Run, RunType},
     stack::Stack,
@@ -147,6 +147,26 @@ impl Caller {
         match &self.holder {
             Holder::Key(role) => Some(*role),
             Holder::Person(_) => None,
+        }
+    }
+
+    /// The person at GitLab; none of a key, which GitLab does not know.
+    pub(crate) fn person(&self) -> Option<approval::Person> {
+        match &self.holder {
+            Holder::Key(_) => None,
+            Holder::Person(someone) => Some(approval::Person {
+                id: someone.person.id,
+                username: someone.person.username.clone(),
+                name: someone.person.name.clone(),
+            }),
+        }
+    }
+
+    /// Refuses a person while it is not known what they may do.
+    pub(crate) fn check_known(&self) -> Answer<()> {
+        match &self.holder {
+            Holder::Key(_) => Ok(()),
+            Holder::Person(someone) => away(someone),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod activities;
+mod approvals;
 mod browser;
 mod commands;
 mod compare;

@@ -43,7 +43,7 @@ const PAGES: [(&str, &str); 18] = [
 ];
 
 /// Every form, and the least role that may send it.
-const FORMS: [(&str, &str); 20] = [
+const FORMS: [(&str, &str); 21] = [
     ("/modules/new", "admin"),
     ("/modules/network/edit", "admin"),
     ("/modules/network/versions", "deploy"),
@@ -63,6 +63,7 @@ const FORMS: [(&str, &str); 20] = [
     ("/stacks/network/runs", "deploy"),
     ("/runs/{run}/confirm", "deploy"),
     ("/runs/{run}/discard", "deploy"),
+    ("/runs/{run}/review", "read"),
     ("/runs/{run}/retry", "deploy"),
 ];
 

@@ -29,7 +29,7 @@ async fn offer(w: &World, application: &Application, more: Value) -> Got {
 }
 
 /// A world in which people can sign in.
-async fn offered() -> (World, Application) {
+pub(crate) async fn offered() -> (World, Application) {
     let w = connected().await;
     let application = application(&w);
     offer(&w, &application, json!({})).await.expect(200);
@@ -37,7 +37,7 @@ async fn offered() -> (World, Application) {
 }
 
 /// Somebody with this level in the project `acme/network`.
-fn member(w: &World, name: &str, level: u8) -> Person {
+pub(crate) fn member(w: &World, name: &str, level: u8) -> Person {
     let person = w.gitlab.person(name);
     w.gitlab.set_member(w.project, person.id(), level);
     person
@@ -72,7 +72,8 @@ fn cookie_of(got: &Got) -> String {
     session.split(';').next().unwrap().to_owned()
 }
 
-async fn sign_in<'a>(w: &'a World, person: &Person) -> Browser<'a> {
+/// Signs in with GitLab.
+pub(crate) async fn sign_in<'a>(w: &'a World, person: &Person) -> Browser<'a> {
     let (url, kept) = set_out(w, "").await;
     let back = person.authorize(&url).unwrap();
     let got = come_back(w, &back, &kept).await.expect(303);
