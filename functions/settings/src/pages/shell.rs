@@ -171,6 +171,7 @@ fn said(query: Option<&str>) -> Option<&'static str> {
     let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
     Some(match pairs.find(|(name, _)| name == "done")?.1.as_ref() {
         "revoked" => "Key revoked. It no longer works, and its sessions have ended.",
+        "ended" => "Ended. What was ended no longer works.",
         "sign-in" => "Saved. GitLab accepts the application's ID and secret.",
         "no-sign-in" => {
             "Nobody can sign in with GitLab any more, and sessions that were begun so have ended."

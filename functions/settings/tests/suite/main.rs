@@ -20,6 +20,7 @@ mod plans;
 mod previews;
 mod questions;
 mod reads;
+mod sessions;
 mod stacks;
 mod support;
 mod typed;
