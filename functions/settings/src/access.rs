@@ -3,7 +3,7 @@
 
 use crate::{
     app::App,
-    people::Someone,
+    people::{self, Someone},
     refusal::{Answer, Done, Refusal},
 };
 use axum::{
@@ -14,12 +14,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use gantry_domain::{
-    EventId, ProjectId, RunId, StackId, StackSlug,
+    EventId, ProjectId, RunId, StackId, StackSlug, approval,
     rights::{self, Decision, Lacks, Levels, Of, Right, Who},
     run::{Run, RunType},
     stack::Stack,
 };
-use gantry_secrets::Session;
 use gantry_setup::web::{ClientAddress, bearer};
 use gantry_store::{
     config::{Activity, AdminKey, Role, SlugEntry, admin_key_digest},
@@ -46,7 +45,7 @@ pub(crate) struct Caller {
     pub(crate) name: String,
     /// Whose rights count.
     pub(crate) holder: Holder,
-    /// What the key, or the person's session, is stored under.
+    /// What the key, or the person's session or key, is stored under.
     pub(crate) digest: String,
     /// The request's id: from `Idempotency-Key`, or random.
     pub(crate) request: EventId,
@@ -93,12 +92,13 @@ impl Caller {
         Self { name: key.name, holder: Holder::Key(key.role), digest, request: new_request() }
     }
 
-    /// A person in their session.
-    pub(crate) fn of_person(someone: Someone, session: &Session) -> Self {
+    /// A person, in their session at the pages or with a key of theirs: the record of either is
+    /// stored under this.
+    pub(crate) fn of_person(someone: Someone, record: String) -> Self {
         Self {
             name: someone.label(),
             holder: Holder::Person(Arc::new(someone)),
-            digest: session.key.clone(),
+            digest: record,
             request: new_request(),
         }
     }
@@ -147,6 +147,26 @@ impl Caller {
         match &self.holder {
             Holder::Key(role) => Some(*role),
             Holder::Person(_) => None,
+        }
+    }
+
+    /// The person at GitLab; none of a key, which GitLab does not know.
+    pub(crate) fn person(&self) -> Option<approval::Person> {
+        match &self.holder {
+            Holder::Key(_) => None,
+            Holder::Person(someone) => Some(approval::Person {
+                id: someone.person.id,
+                username: someone.person.username.clone(),
+                name: someone.person.name.clone(),
+            }),
+        }
+    }
+
+    /// Refuses a person while it is not known what they may do.
+    pub(crate) fn check_known(&self) -> Answer<()> {
+        match &self.holder {
+            Holder::Key(_) => Ok(()),
+            Holder::Person(someone) => away(someone),
         }
     }
 
@@ -309,11 +329,16 @@ pub(crate) async fn find_caller(app: &App, headers: &HeaderMap) -> Answer<Caller
             "Send it as `Authorization: Bearer <key>`. The sign-in page says where to find it.",
         )
     })?;
-    let key = app.store.admin_key(secret).await?.ok_or_else(|| {
-        tracing::warn!("a request carried an invalid key");
-        unauthorized("The key is not one of this installation's keys, or it was deleted.")
-    })?;
-    let caller = Caller::of_key(key, admin_key_digest(secret));
+    let caller = match people::by_key(app, secret).await? {
+        Some((someone, record)) => Caller::of_person(someone, record),
+        None => {
+            let key = app.store.admin_key(secret).await?.ok_or_else(|| {
+                tracing::warn!("a request carried an invalid key");
+                unauthorized("The key is not one of this installation's keys, or it was deleted.")
+            })?;
+            Caller::of_key(key, admin_key_digest(secret))
+        }
+    };
     let request = headers
         .get("idempotency-key")
         .and_then(|value| value.to_str().ok())

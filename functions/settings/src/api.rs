@@ -48,6 +48,7 @@ pub(crate) fn routes() -> Vec<Route> {
     ];
     routes.extend(of_integration());
     routes.extend(of_keys());
+    routes.extend(of_sessions());
     routes.extend(of_stacks());
     routes.extend(of_modules());
     routes.extend(of_runs());
@@ -128,6 +129,29 @@ fn of_keys() -> Vec<Route> {
             .named(Keys, "deleteKey", "Delete a key by its ID, its name, or the key itself")
             .ends("The key is deleted, and its sessions have ended.")
             .refuses(&[409]),
+    ]
+}
+
+/// People's sessions, and the keys that they have made for themselves.
+fn of_sessions() -> Vec<Route> {
+    const SESSIONS: &str = "/api/v1/sessions";
+    vec![
+        read(SESSIONS, Read, people::list_sessions)
+            .named(Keys, "listSessions", "Sessions and keys of people")
+            .about(
+                "Of people who sign in with GitLab: your own, and to admins everybody's. A key that \
+                 a person has created is a session with a name.",
+            )
+            .gives::<people::SessionList>("All that are still good."),
+        delete(SESSIONS, Read, "end sessions and keys", people::end_sessions)
+            .named(Keys, "endSessions", "End all your other sessions and keys, or all of a person")
+            .taking::<people::EndQuery>(&["person"])
+            .gives::<people::EndedSessions>("They have ended.")
+            .refuses(&[404, 409]),
+        delete("/api/v1/sessions/{id}", Read, "end a session or key", people::end_session)
+            .named(Keys, "endSession", "End a session or key of a person")
+            .about("Your own; as an admin, anybody's. Its tokens at GitLab are revoked.")
+            .ends("It has ended."),
     ]
 }
 

@@ -1,12 +1,15 @@
 //! What people ask of stacks and runs. Each request becomes a message to the scheduler, which
 //! alone decides; what is certain to be refused is said at once.
 
+mod decide;
+
+use self::decide::{Said, confirm, discard, review};
 use crate::{
     access::{About, Caller},
     app::App,
     form::{Body, Form},
     gitlab::detached,
-    openapi::{BodyOf, DecideRun, RetryRun, StartRun, Tag, UnblockStack},
+    openapi::{BodyOf, ConfirmRun, DecideRun, RetryRun, ReviewRun, StartRun, Tag, UnblockStack},
     refusal::{Answer, Done, Refusal},
     runs, stacks,
 };
@@ -21,7 +24,6 @@ use gantry_domain::{
     rights::Right,
     run::{Run, RunState, RunType},
     stack::Stack,
-    text::{clean, clean_line},
 };
 use gantry_queue::{Command, StackMessage};
 use gantry_store::{
@@ -54,26 +56,15 @@ pub(crate) struct CommandView {
     outcome: String,
     /// What was said about it.
     #[serde(skip)]
-    comment: Option<String>,
+    said: Said,
 }
 
 impl CommandView {
     /// What it came to, for the list of activities, with what was said about it.
     pub(crate) fn done(&self) -> Done {
-        let message = self.message.as_deref().unwrap_or("requested");
-        Done::new(match &self.comment {
-            Some(comment) => {
-                let dot = if message.ends_with('.') { "" } else { "." };
-                let comment = clean_line(comment, LONGEST_COMMENT);
-                format!("{message}{dot} Comment: {comment}")
-            }
-            None => message.to_owned(),
-        })
+        Done::new(self.said.behind(self.message.as_deref()))
     }
 }
-
-/// Characters of what somebody says about a decision.
-const LONGEST_COMMENT: usize = 1_000;
 
 fn has_ended(state: RunState) -> Refusal {
     refuse(format!("The run has already ended ({state})."))
@@ -90,6 +81,8 @@ pub(crate) enum Ask {
     Confirm,
     /// Do not apply it.
     Discard,
+    /// Approve it, or reject it.
+    Review,
     /// End the run.
     Stop,
     /// Run the same commit again.
@@ -156,12 +149,15 @@ macro_rules! row {
 }
 
 /// Every command.
-pub(crate) static TABLE: [Row; 7] = [
+pub(crate) static TABLE: [Row; 8] = [
     Row {
         id: "confirmRun",
         summary: "Apply the plan that was shown",
-        texts: &["comment"],
-        body: Some(BodyOf::optional::<DecideRun>()),
+        about: "Rules of GitLab and of the stack may ask for approvals first, and say who confirms: \
+                they are read again at this moment. An access key with the role `admin` overrides \
+                them with `override_reason`, which is refused to all others.",
+        texts: &["comment", "override_reason"],
+        body: Some(BodyOf::optional::<ConfirmRun>()),
         ..row!(Confirm, Deploy, "/runs/{id}/confirm", "confirm the run {id}")
     },
     Row {
@@ -170,6 +166,16 @@ pub(crate) static TABLE: [Row; 7] = [
         texts: &["comment"],
         body: Some(BodyOf::optional::<DecideRun>()),
         ..row!(Discard, Deploy, "/runs/{id}/discard", "discard the run {id}")
+    },
+    Row {
+        id: "reviewRun",
+        summary: "Approve or reject the plan that was shown",
+        about: "For people who sign in with GitLab; access keys are refused. It counts if a rule of \
+                GitLab or of the stack asks for that person's approval. The last decision of a \
+                person is the one that counts.",
+        texts: &["decision", "comment"],
+        body: Some(BodyOf::required::<ReviewRun>()),
+        ..row!(Review, Read, "/runs/{id}/review", "review the run {id}")
     },
     Row {
         sure: true,
@@ -236,62 +242,13 @@ pub(crate) async fn ask(
     match asked {
         Ask::Confirm => confirm(app, caller, of, form).await,
         Ask::Discard => discard(app, caller, of, form).await,
+        Ask::Review => review(app, caller, of, form).await,
         Ask::Stop => stop(app, caller, of, form).await,
         Ask::Retry => retry(app, caller, of, form).await,
         Ask::Run => run(app, caller, of, form).await,
         Ask::Unblock => unblock(app, caller, of, form).await,
         Ask::CatchUp => catch_up(app, caller, of, form).await,
     }
-}
-
-/// What somebody says about a decision, if they do.
-fn comment(form: &mut Form) -> Option<String> {
-    let comment = clean(&form.raw_text("comment")?).trim().to_owned();
-    let length = comment.chars().count();
-    if length > LONGEST_COMMENT {
-        form.wrong("comment", format!("Has {length} characters; at most 1,000 are allowed"));
-    }
-    Some(comment).filter(|comment| !comment.is_empty())
-}
-
-async fn confirm(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<CommandView> {
-    let comment = comment(&mut form);
-    form.check()?;
-    let (run, stack) = run_and_stack(app, id).await?;
-    let check = async {
-        if run.state != RunState::Unconfirmed {
-            return Err(match run.state {
-                state if state.is_final() => has_ended(state),
-                state => refuse(format!("The run is {state}, so there is nothing to confirm.")),
-            });
-        }
-        may_start(app, &stack, RunType::Tracked).await
-    };
-    // The same request again keeps what was said first.
-    let key = keys::command(&stack.id, &caller.request);
-    let is_new = app.store.get::<CommandOutcome>(&key).await?.is_none();
-    let command = Command::Confirm { run: run.id.clone(), comment: comment.clone() };
-    let view = give(app, caller, &stack, command, check).await?;
-    Ok(CommandView { comment: comment.filter(|_| is_new), ..view })
-}
-
-async fn discard(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<CommandView> {
-    let comment = comment(&mut form);
-    form.check()?;
-    let (run, stack) = run_and_stack(app, id).await?;
-    let check = async {
-        match run.state {
-            RunState::Unconfirmed | RunState::Confirmed => Ok(()),
-            state if state.is_final() => Err(has_ended(state)),
-            state => Err(refuse(format!("The run is {state}. Stop it instead."))),
-        }
-    };
-    // The same request again keeps what was said first.
-    let key = keys::command(&stack.id, &caller.request);
-    let is_new = app.store.get::<CommandOutcome>(&key).await?.is_none();
-    let command = Command::Discard { run: run.id.clone(), comment: comment.clone() };
-    let view = give(app, caller, &stack, command, check).await?;
-    Ok(CommandView { comment: comment.filter(|_| is_new), ..view })
 }
 
 async fn stop(app: &App, caller: &Caller, id: &str, form: Form) -> Answer<CommandView> {
@@ -483,9 +440,13 @@ pub(crate) async fn give(
         return decided(stack, request, Some(known.value));
     }
     check.await?;
-    let (stack_id, actor) = (stack.id.clone(), caller.name.clone());
-    let message =
-        StackMessage::Command { stack: stack_id, request: request.clone(), actor, command };
+    let message = StackMessage::Command {
+        stack: stack.id.clone(),
+        request: request.clone(),
+        actor: caller.name.clone(),
+        person: caller.person(),
+        command,
+    };
     app.sender.send(message).await?;
     let until = tokio::time::Instant::now() + app.command_wait;
     let mut pause = Duration::from_millis(20);
@@ -530,7 +491,7 @@ fn view(stack: &Stack, request: EventId, outcome: Option<CommandOutcome>) -> Com
         run: outcome.as_ref().and_then(|known| known.run.clone()),
         actor: outcome.as_ref().map(|known| known.actor.clone()),
         at: outcome.map(|known| known.at),
-        comment: None,
+        said: Said::default(),
     }
 }
 

@@ -105,9 +105,11 @@ impl Form {
         self.errors.entry(path).or_insert_with(|| problem.into());
     }
 
-    /// Something was said against the field.
+    /// Something was said against the field, or a part of it.
     pub(crate) fn is_wrong(&self, name: &str) -> bool {
-        self.errors.contains_key(&self.path(name))
+        let path = self.path(name);
+        let is_part = |rest: &str| rest.is_empty() || rest.starts_with(['[', '.']);
+        self.errors.keys().any(|field| field.strip_prefix(&path).is_some_and(is_part))
     }
 
     /// A field's value, whatever it is.

@@ -5,6 +5,7 @@ use crate::{
     app::App,
     first_key,
     form::{Body, Form},
+    people,
     refusal::{Answer, Done, Refusal},
     stacks::pool,
 };
@@ -81,7 +82,12 @@ pub(crate) async fn listed(app: &App) -> Answer<Vec<KeyView>> {
 }
 
 /// `POST /api/v1/keys {"name", "role", "pool"?}`
-pub(crate) async fn create(State(app): State<App>, Body(body): Body) -> Answer<impl IntoResponse> {
+pub(crate) async fn create(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(body): Body,
+) -> Answer<impl IntoResponse> {
+    people::not_with_a_key(&caller)?;
     let made = make(&app, body).await?;
     let done = Done::new(format!("created the key {:?}", made.view.name));
     Ok((StatusCode::CREATED, Extension(done), Json(made)))

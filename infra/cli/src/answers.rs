@@ -45,6 +45,10 @@ pub(crate) struct Run {
     pub(crate) stop_asked: Option<String>,
     #[serde(default)]
     pub(crate) autodeploy: bool,
+    /// None where no rule asks for anything.
+    pub(crate) approval: Option<Approval>,
+    #[serde(default)]
+    pub(crate) reviews: Vec<Review>,
     #[serde(default)]
     pub(crate) lost: bool,
     pub(crate) ending: Option<Ending>,
@@ -85,6 +89,26 @@ impl Run {
     pub(crate) fn may(&self, action: &str) -> bool {
         self.actions.iter().any(|known| known == action)
     }
+}
+
+/// What the rules about who confirms came to when they were last read.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Approval {
+    pub(crate) message: String,
+}
+
+/// What somebody decided about a plan.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Review {
+    pub(crate) by: Reviewer,
+    pub(crate) decision: String,
+    pub(crate) comment: Option<String>,
+}
+
+/// Somebody who decided.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Reviewer {
+    pub(crate) username: String,
 }
 
 /// What a run is for.

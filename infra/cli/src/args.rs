@@ -45,6 +45,9 @@ pub enum Command {
     /// Discard the plan of a run that needs confirmation.
     #[command(after_help = EXIT_CODES)]
     Discard(Discard),
+    /// Approve or reject the plan of a run that needs confirmation. Needs a key of your own.
+    #[command(after_help = EXIT_CODES)]
+    Review(Review),
     /// Stop a run: a plan ends at once, an apply finishes what is in flight.
     #[command(after_help = EXIT_CODES)]
     Stop(Decide),
@@ -233,6 +236,9 @@ pub struct Confirm {
     /// What you want to say about it: shown with the run and in the activity log.
     #[arg(long, value_name = "TEXT")]
     pub(crate) comment: Option<String>,
+    /// Why the rules about who confirms do not count for once. Needs an admin key.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) override_reason: Option<String>,
     /// Do not wait for the apply.
     #[arg(long)]
     pub(crate) no_wait: bool,
@@ -246,6 +252,32 @@ pub struct Discard {
     /// What you want to say about it: shown with the run and in the activity log.
     #[arg(long, value_name = "TEXT")]
     pub(crate) comment: Option<String>,
+}
+
+/// `gantry review`
+#[derive(Debug, Args)]
+pub struct Review {
+    /// The run: network#6, its id, or the address of its page.
+    pub(crate) run: RunName,
+    #[command(flatten)]
+    pub(crate) decision: Decision,
+    /// What you want to say about it: shown with the run and in the activity log.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// One of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Decision {
+    /// Approve the plan.
+    #[arg(long)]
+    pub(crate) approve: bool,
+    /// Reject it: it is not applied until you decide otherwise.
+    #[arg(long)]
+    pub(crate) reject: bool,
 }
 
 /// `gantry stop`, and what all three of them have.
@@ -344,7 +376,10 @@ mod tests {
             "gantry preview network --folder infra --json --no-follow -y",
             "gantry preview network --list",
             "gantry confirm -y https://gantry.example.com/runs/r-1 --comment go",
+            "gantry confirm network#6 --override-reason fire",
             "gantry discard network#6 --comment wait",
+            "gantry review network#6 --approve --comment fine",
+            "gantry review --reject r-8c41d7",
             "gantry unblock network --reason looked",
             "gantry logs r-8c41d7 -f",
             "gantry state pull network",
@@ -359,6 +394,8 @@ mod tests {
         refused("gantry logs r-1 --json --follow");
         refused("gantry preview network --list --json");
         refused("gantry stop network#6 --comment wait");
+        refused("gantry review network#6");
+        refused("gantry review network#6 --approve --reject");
         refused("gantry login https://gantry.example.com a-key");
     }
 }

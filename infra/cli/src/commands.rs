@@ -1,8 +1,9 @@
-//! `gantry plan`, `confirm`, `discard`, `stop` and `unblock`: what is asked of a stack or a run.
+//! `gantry plan`, `confirm`, `discard`, `review`, `stop` and `unblock`: what is asked of a stack or a
+//! run.
 
 use crate::{
     answers::{Command, Run, State},
-    args::{Confirm, Decide, Discard, Plan, Unblock},
+    args::{Confirm, Decide, Discard, Plan, Review, Unblock},
     ended::Ended,
     error::{About as _, Error, Refusal},
     follow::{Until, end_of_log, follow, outcome},
@@ -12,7 +13,7 @@ use crate::{
     show::{self, blocked_page, page, remarks},
     words,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// How long a decision may take that the API does not know at once.
@@ -66,7 +67,7 @@ pub(crate) async fn started(
 pub(crate) async fn confirm(session: &mut Session, args: &Confirm) -> Result<Ended, Error> {
     let run = run_name::find(session, &args.decide.run, "confirm").await?;
     let (id, name) = (run.summary.id.clone(), run.summary.name());
-    is_of_its_page(session, &args.decide, &run)?;
+    is_of_its_page(session, &args.decide.run, &run)?;
     // A plan that comes later would be applied without having been seen.
     if run.summary.state != State::Unconfirmed {
         return Err(Error::Failed(format!(
@@ -80,7 +81,11 @@ pub(crate) async fn confirm(session: &mut Session, args: &Confirm) -> Result<End
         return Ok(Ended::Failed);
     }
     let seen = end_of_log(session, &id).await?;
-    let command = give(session, &run, "confirm", args.comment.as_deref()).await?;
+    let mut body = said(args.comment.as_deref());
+    if let Some(reason) = &args.override_reason {
+        body["override_reason"] = reason.as_str().into();
+    }
+    let command = give(session, &run, "confirm", &body).await?;
     if args.no_wait {
         return tell(session, &name, &command, "confirmed");
     }
@@ -95,21 +100,34 @@ pub(crate) async fn discard(
 ) -> Result<Ended, Error> {
     let run = run_name::find(session, &args.run, "discard").await?;
     let name = run.summary.name();
-    is_of_its_page(session, args, &run)?;
+    is_of_its_page(session, &args.run, &run)?;
     must_be_able_to_ask(session, args)?;
     describe(session, &run);
     if !agreed(session, args.yes, &format!("Discard the plan of {name}?"))? {
         return Ok(Ended::Failed);
     }
-    let command = give(session, &run, "discard", comment.as_deref()).await?;
+    let command = give(session, &run, "discard", &said(comment.as_deref())).await?;
     tell(session, &name, &command, "discarded")
+}
+
+/// Approves or rejects the plan that a run waits with.
+pub(crate) async fn review(session: &mut Session, args: &Review) -> Result<Ended, Error> {
+    let run = run_name::find(session, &args.run, "review").await?;
+    is_of_its_page(session, &args.run, &run)?;
+    let is_approved = args.decision.approve && !args.decision.reject;
+    let (decision, decided) =
+        if is_approved { ("approve", "approved") } else { ("reject", "rejected") };
+    let mut body = said(args.comment.as_deref());
+    body["decision"] = decision.into();
+    let command = give(session, &run, "review", &body).await?;
+    tell(session, &run.summary.name(), &command, decided)
 }
 
 /// Ends a run.
 pub(crate) async fn stop(session: &mut Session, args: &Decide) -> Result<Ended, Error> {
     let run = run_name::find(session, &args.run, "stop").await?;
     let name = run.summary.name();
-    is_of_its_page(session, args, &run)?;
+    is_of_its_page(session, &args.run, &run)?;
     must_be_able_to_ask(session, args)?;
     if run.summary.state == State::Applying {
         session.screen.note(
@@ -120,7 +138,7 @@ pub(crate) async fn stop(session: &mut Session, args: &Decide) -> Result<Ended, 
     if !agreed(session, args.yes, &format!("Stop {name}?"))? {
         return Ok(Ended::Failed);
     }
-    let command = give(session, &run, "stop", None).await?;
+    let command = give(session, &run, "stop", &json!({})).await?;
     tell(session, &name, &command, "stopped")
 }
 
@@ -171,14 +189,17 @@ fn describe(session: &mut Session, run: &Run) {
     for remark in run.change.iter().flat_map(remarks) {
         text.push_str(&format!("\n  {}", safe::line(&remark)));
     }
+    if let Some(approval) = &run.approval {
+        text.push_str(&format!("\n  Approvals: {}", safe::line(&approval.message)));
+    }
     text.push_str(&format!("\n  {}", page(session, run)));
     session.screen.note(&text);
 }
 
 /// The page of another Gantry says nothing of a run here, even where both have one of its id: one
 /// may be a copy of the other.
-fn is_of_its_page(session: &Session, args: &Decide, run: &Run) -> Result<(), Error> {
-    let RunName::Page { base: page, .. } = &args.run else { return Ok(()) };
+fn is_of_its_page(session: &Session, name: &RunName, run: &Run) -> Result<(), Error> {
+    let RunName::Page { base: page, .. } = name else { return Ok(()) };
     let page = page.to_string();
     let own = run.summary.page.as_deref().unwrap_or_default();
     if session.base().as_str() == page || own.starts_with(&page) {
@@ -223,16 +244,19 @@ fn must_be_able_to_ask(session: &Session, args: &Decide) -> Result<(), Error> {
     }
 }
 
+/// What is said about a decision, which an older Gantry does not take.
+fn said(comment: Option<&str>) -> Value {
+    comment.map_or_else(|| json!({}), |comment| json!({ "comment": comment }))
+}
+
 /// Asks for something of a run; what became of it.
 async fn give(
     session: &mut Session,
     run: &Run,
     what: &str,
-    comment: Option<&str>,
+    body: &Value,
 ) -> Result<Command, Error> {
-    // An older Gantry takes none.
-    let body = comment.map_or_else(|| json!({}), |comment| json!({ "comment": comment }));
-    let command = session.post(&["runs", &run.summary.id, what], &body).await;
+    let command = session.post(&["runs", &run.summary.id, what], body).await;
     let command = decided(session, &run.summary.stack, command).await;
     command.about(|| format!("{what} {}", run.summary.name()))
 }
@@ -241,7 +265,7 @@ async fn give(
 pub(crate) async fn decided(
     session: &mut Session,
     slug: &str,
-    answer: Result<serde_json::Value, Error>,
+    answer: Result<Value, Error>,
 ) -> Result<Command, Error> {
     let mut command: Command = session.read_as(answer?)?;
     let began = Instant::now();

@@ -1,7 +1,7 @@
 //! `gantry show`: a run, and what its plan would change.
 
 use crate::{
-    answers::{ChangeSummary, Kind, Run, Stack, State, Warning},
+    answers::{ChangeSummary, Kind, Review, Run, Stack, State, Warning},
     args::Show,
     change,
     ended::Ended,
@@ -102,6 +102,12 @@ fn detail(run: &Run, page: &str, blocked: Option<&str>) -> String {
     for warning in &run.warnings {
         line("Warning", &warned(warning));
     }
+    if let Some(approval) = &run.approval {
+        line("Approvals", &approval.message);
+    }
+    for review in &run.reviews {
+        line("Review", &reviewed(review));
+    }
     if let Some(ending) = &run.ending {
         line("Ended", &ending.summary);
         for error in &ending.errors {
@@ -158,6 +164,16 @@ fn warned(warning: &Warning) -> String {
     format!("{}{place}{often}", warning.summary)
 }
 
+fn reviewed(review: &Review) -> String {
+    let comment = review.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+    let decision = match review.decision.as_str() {
+        "approve" => "approved",
+        "reject" => "rejected",
+        other => other,
+    };
+    format!("{decision} by @{}{comment}", review.by.username)
+}
+
 /// What a person can do with the run now.
 fn next(run: &Run, is_blocking: bool) -> String {
     let name = run.summary.name();
@@ -192,6 +208,8 @@ mod tests {
             "created_at": "2026-03-02T09:30:00Z", "since": "2026-03-02T09:31:40Z", "page": null,
             "waits_for": null, "autodeploy": false, "lost": false, "ending": null,
             "warnings": [{ "summary": "Old argument\u{1b}[2J", "place": "on main.tf line 3", "count": 2 }],
+            "approval": { "state": "needs_approvals", "message": "waits for 1 of 2 approvals, by @ops", "at": "2026-03-02T09:32:00Z" },
+            "reviews": [{ "by": { "id": 7, "username": "grace", "name": "Grace" }, "decision": "approve", "comment": "fine\u{1b}[2J", "at": "2026-03-02T09:32:00Z" }],
             "change": { "remarks": ["x is no longer sensitive"], "drift": 1, "tool_warnings": 1, "tool": "opentofu" },
             "actions": ["confirm", "discard"], "refused_by_gitlab": [],
         }))
@@ -209,6 +227,8 @@ mod tests {
         Note         1 resource changed outside of OpenTofu.
         Note         1 warning while planning.
         Warning      Old argument\u001b[2J, on main.tf line 3 (2 times)
+        Approvals    waits for 1 of 2 approvals, by @ops
+        Review       approved by @grace: fine\u001b[2J
         Page         https://gantry.example.com/runs/r-8c41d7
         Next         gantry confirm network#6, or gantry discard network#6
         ");

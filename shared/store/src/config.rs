@@ -1,7 +1,7 @@
 //! Settings' records, besides [`gantry_domain::stack::Stack`] and
 //! [`gantry_domain::integration::Integration`].
 
-use crate::{Expect, Outcome, Store, StoreError, Stored, Write, keys, scheduler::GivenUp};
+use crate::{Expect, Key, Outcome, Store, StoreError, Stored, Write, keys, scheduler::GivenUp};
 use gantry_domain::{
     EventId, ProjectId, RunId, StackId, StackSlug, UserId,
     feedback::Statuses,
@@ -197,7 +197,7 @@ pub struct Person {
     pub read_at: Timestamp,
 }
 
-/// A person's session ([`crate::keys::session`]).
+/// A person's session ([`crate::keys::session`]): at the pages, or one that is used with a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonSession {
     /// Whose it is.
@@ -223,6 +223,20 @@ pub struct PersonSession {
     /// Why GitLab did not answer when it was asked last.
     #[serde(default)]
     pub away: Option<String>,
+    /// The name of the key that it is used with; none of a session at the pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// When GitLab last took its own token; none until then, and in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
+}
+
+impl PersonSession {
+    /// When it last proved to GitLab that it is good: with its own token, whatever other sessions
+    /// its person has. It was in use then.
+    pub fn proven_at(&self) -> Timestamp {
+        self.asked_at.unwrap_or(self.begun_at)
+    }
 }
 
 /// A record that every page reads.
@@ -326,6 +340,23 @@ pub struct UploadUse {
     pub at: Timestamp,
     /// It is removed. Otherwise a preview is started with it.
     pub is_removed: bool,
+}
+
+/// What the keys of people begin with. GitLab's ID of the person follows, by which the record is
+/// found, and then what is secret.
+const OF_PERSON: &str = "gantry_person_";
+
+/// A key of a person, made of 256 random bits as text.
+pub fn persons_key(person: UserId, random: &str) -> String {
+    format!("{OF_PERSON}{person}_{random}")
+}
+
+/// Where the record of a person's key is ([`PersonSession`]), whether or not there is one; none
+/// for what is not the key of a person.
+pub fn place_of_persons_key(secret: &str) -> Option<Key> {
+    let (person, _) = secret.strip_prefix(OF_PERSON)?.split_once('_')?;
+    let person = person.parse().map(UserId).ok()?;
+    Some(keys::session(person, &admin_key_digest(secret)))
 }
 
 /// What is stored of an admin key: its SHA-256 in hexadecimal digits. The keys themselves are
@@ -447,5 +478,26 @@ impl Store {
             .map(|s| s.value)
             .filter(|s| s.deleted_at.is_none() && s.project() == Some(project))
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persons_key_says_where_its_record_is_and_not_what_opens_it() {
+        let key = persons_key(UserId(7), "5ecret-with_more");
+        let place = place_of_persons_key(&key);
+        let digest = admin_key_digest(&key);
+        assert_eq!(place, Some(keys::session(UserId(7), &digest)));
+        assert!(!digest.contains("5ecret"), "{digest}");
+        assert_ne!(place, place_of_persons_key(&persons_key(UserId(8), "5ecret-with_more")));
+        // Only as it was written: another way to write the ID is another key.
+        assert_ne!(place, place_of_persons_key("gantry_person_07_5ecret-with_more"));
+        for other in ["", "gantry_5ecret", "gantry_person_", "gantry_person_7", "gantry_person_x_y"]
+        {
+            assert_eq!(place_of_persons_key(other), None, "{other}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | first word | written by | holds |
 //! |---|---|---|
-//! | `config` | settings | integration, stacks, slugs, projects, admin keys, people and their sessions, activity, what is done with uploads |
+//! | `config` | settings | integration, stacks, slugs, projects, admin keys, people with their sessions and keys, activity, what is done with uploads |
 //! | `run` | scheduler | runs, the list of all, and which runs a commit has |
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue |
 //! | `once` | scheduler | which run a (stack, key) became |
@@ -93,10 +93,10 @@ pub fn person(person: UserId) -> Key {
     Key::new(PEOPLE, person.to_string())
 }
 
-/// The partition of the sessions of people.
+/// The partition of the sessions of people, at the pages and with keys.
 pub const SESSIONS: &str = "config/sessions";
 
-/// A person's session.
+/// A person's session: `id` is random, or the digest of the key that it is used with.
 pub fn session(person: UserId, id: &str) -> Key {
     Key::new(SESSIONS, format!("{}{id}", sessions_of(person)))
 }

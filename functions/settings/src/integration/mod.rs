@@ -14,6 +14,7 @@ use crate::{
     access::Caller,
     app::App,
     form::{Body, Form},
+    people,
     refusal::{Answer, Done, Refusal},
 };
 use axum::{Extension, Json, extract::State, response::IntoResponse};
@@ -124,6 +125,8 @@ async fn save(
     let mut expect = before.as_ref().map_or(Expect::Absent, Stored::unchanged);
     let before = before.map(|stored| stored.value);
     let same_host = before.as_ref().is_some_and(|known| known.api_host == host.as_str());
+    // Whoever signed in with the server that is left: asked first, as nobody can be later.
+    let left = if same_host { None } else { people::provider(app).await.ok().flatten() };
     if let Some(known) = before.as_ref().filter(|known| known.linked && !same_host) {
         put(app, expect, &Integration { linked: false, saved_at: now, ..known.clone() }).await?;
         if let Expect::Version(version) = &mut expect {
@@ -164,6 +167,7 @@ async fn save(
     put(app, expect, &integration).await?;
     if !same_host {
         forget_hooks(app).await?;
+        people::end_all(app, left.as_deref()).await?;
     }
     Ok(integration)
 }
@@ -228,6 +232,8 @@ pub(crate) async fn end(app: &App) -> Answer<Integration> {
         return Err(Refusal::conflict("GitLab is not connected", "There is nothing to unlink."));
     };
     let expect = before.unchanged();
+    // Asked first: nobody signs in with a server that is not linked, or out again.
+    let left = people::provider(app).await.ok().flatten();
     let unlinked = Integration {
         linked: false,
         previous_bot: None,
@@ -240,5 +246,7 @@ pub(crate) async fn end(app: &App) -> Answer<Integration> {
         app.secrets.put(token, &SecretString::from("unlinked")).await?;
     }
     nudge(app, &unlinked).await;
+    // The same server may be connected again, and nobody comes back with it unasked.
+    people::end_all(app, left.as_deref()).await?;
     Ok(unlinked)
 }

@@ -3,7 +3,7 @@
 
 #![expect(dead_code, reason = "they describe what is read field by field")]
 
-use gantry_domain::{CommitSha, rights::Levels, stack::Pool};
+use gantry_domain::{CommitSha, approval::Decision, rights::Levels, stack::Pool};
 use gantry_store::config::Role;
 use schemars::JsonSchema;
 use semver::Version;
@@ -95,6 +95,28 @@ pub(crate) struct NewUpload {
 pub(crate) struct StartPreview {
     /// The full ID of the commit that the code is based on; the tracked branch's head if omitted.
     commit: Option<CommitSha>,
+}
+
+/// A confirmation.
+#[derive(JsonSchema)]
+pub(crate) struct ConfirmRun {
+    /// What you want to say about it. Shown with the run and in the list of activities.
+    #[schemars(length(max = 1000))]
+    comment: Option<String>,
+    /// Why the rules about who confirms do not count for once. Only for access keys with the role
+    /// `admin`. Shown with the run and in the list of activities.
+    #[schemars(length(max = 500))]
+    override_reason: Option<String>,
+}
+
+/// A review of a plan.
+#[derive(JsonSchema)]
+pub(crate) struct ReviewRun {
+    /// What you decide.
+    decision: Decision,
+    /// What you want to say about it. Shown with the run and in the list of activities.
+    #[schemars(length(max = 1000))]
+    comment: Option<String>,
 }
 
 /// A decision about a plan.

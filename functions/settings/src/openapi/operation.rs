@@ -74,7 +74,7 @@ impl Tag {
             Self::Modules => "Modules for Terraform and OpenTofu, their tests and their versions.",
             Self::Runs => "Plans and applies, and the commands for them.",
             Self::Events => "What happened in GitLab, what was decided, and what people did.",
-            Self::Keys => "The access keys for this API.",
+            Self::Keys => "The access keys for this API, and the sessions of people.",
             Self::Operations => "For operators of the installation.",
         }
     }
@@ -235,11 +235,12 @@ impl Operation {
     }
 
     /// A parameter or a field that is none is refused everywhere; where there is a key, it may be
-    /// missing or too low; a body may be broken or too large; and what the path names may be missing.
+    /// missing or too low, or GitLab may be away for so long that nobody knows what its person may
+    /// do; a body may be broken or too large; and what the path names may be missing.
     fn all_refusals(&self, path: &str, has_key: bool) -> BTreeSet<u16> {
         let mut all: BTreeSet<u16> = self.refusals.iter().copied().chain([422]).collect();
         if has_key {
-            all.extend([401, 403]);
+            all.extend([401, 403, 503]);
         }
         if let Some(body) = &self.body {
             all.insert(413);
@@ -292,6 +293,7 @@ fn in_path(path: &str, name: &str) -> &'static str {
         "slug" => "The stack's slug.",
         "id" if below("keys") => "The key's ID, its name, or the key itself.",
         "id" if below("events") => "The event's ID.",
+        "id" if below("sessions") => "The ID of the session or key, as the list has it.",
         "id" => "The run's ID.",
         "digest" => "The archive's SHA-256, in lower-case hexadecimal digits.",
         "request" => "The request's ID: `request` in its response.",

@@ -3,7 +3,7 @@
 //! leads to the question.
 
 use super::{
-    page,
+    page, sessions,
     shell::{Frame, Shell},
     show::{Moment, short},
 };
@@ -12,6 +12,7 @@ use crate::{
     app::App,
     form::Params,
     keys as admin_keys, operations,
+    people::{self, SessionView, Whose},
     refusal::{Answer, Refusal},
     runs, stacks,
 };
@@ -53,6 +54,10 @@ pub(crate) struct About {
     key: String,
     #[serde(default)]
     queue: String,
+    #[serde(default)]
+    session: String,
+    person: Option<String>,
+    others: Option<String>,
     version: Option<u64>,
     end: Option<String>,
     force: Option<String>,
@@ -78,6 +83,76 @@ pub(crate) async fn revoke(
         label: "Revoke",
         back: "keys".to_owned(),
     }))
+}
+
+/// `GET /account/end?session=`, or `?others=`
+pub(crate) async fn end_own(
+    State(app): State<App>,
+    frame: Frame,
+    Params(about): Params<About>,
+) -> Answer<Response> {
+    if about.others.is_some() {
+        let words = "Whoever uses another session has to sign in again. Keys stop working at once, \
+                     and what uses them will need new ones. This session stays.";
+        return Ok(page(&Question {
+            shell: frame.shell("account", "End all other sessions, and all your keys?"),
+            words: vec![words.to_owned()],
+            action: "account/end".to_owned(),
+            fields: vec![("others", "on".to_owned())],
+            label: "End all",
+            back: "account".to_owned(),
+        }));
+    }
+    let found = people::find(&app, frame.caller()?, Whose::Own, &about.session).await?;
+    Ok(of_session(&frame, "account", found))
+}
+
+/// `GET /people/end?session=`, or `?person=`
+pub(crate) async fn end_of_others(
+    State(app): State<App>,
+    frame: Frame,
+    Params(about): Params<About>,
+) -> Answer<Response> {
+    let Some(id) = about.person else {
+        let found = people::find(&app, frame.caller()?, Whose::Everybodys, &about.session).await?;
+        return Ok(of_session(&frame, "people", found));
+    };
+    let all = people::everybody(&app).await?;
+    let person = all.into_iter().find(|person| person.id.to_string() == id);
+    let person = person.ok_or_else(|| Refusal::not_found("person"))?;
+    Ok(page(&Question {
+        shell: frame.shell("keys", format!("End everything of {}?", short(&person.name, 64))),
+        words: vec![
+            format!(
+                "All sessions of @{} end, and all keys: they stop working at once, and what uses \
+                 them will need new ones.",
+                person.username
+            ),
+            "Who still has a role in GitLab can sign in again.".to_owned(),
+        ],
+        action: "people/end".to_owned(),
+        fields: vec![("person", id)],
+        label: "End all",
+        back: "people".to_owned(),
+    }))
+}
+
+fn of_session(frame: &Frame, page_of: &'static str, found: SessionView) -> Response {
+    let words = match found.key {
+        Some(_) => "It stops working at once. This cannot be undone: what uses it needs a new key.",
+        None => "Whoever uses it has to sign in again.",
+    };
+    let title = format!("End {}?", sessions::what(&found));
+    let of = format!("It is of {} @{}.", found.person.name, found.person.username);
+    let here = if page_of == "account" { "account" } else { "keys" };
+    page(&Question {
+        shell: frame.shell(here, title),
+        words: vec![of, words.to_owned()],
+        action: format!("{page_of}/end"),
+        fields: vec![("session", found.id)],
+        label: "End",
+        back: page_of.to_owned(),
+    })
 }
 
 /// `GET /gitlab/unlink`

@@ -32,6 +32,14 @@ pub(crate) async fn take(
     for name in row.boxes {
         body.insert((*name).to_owned(), Value::from(fields.has(name)));
     }
+    let caller = match row.ask {
+        // A form with two buttons: each of them is a request of its own.
+        Ask::Review => {
+            let parts = [caller.request.as_str(), fields.text("decision")];
+            Caller { request: EventId::derive("review", &parts), ..caller }
+        }
+        _ => caller,
+    };
     let view = commands::ask(&app, &caller, row.ask, &of, body).await?;
     if row.ask == Ask::Discard && fields.has("again") {
         // "Plan again": the old plan makes way for one of the branch as it is now.

@@ -131,7 +131,8 @@ fn add(fields: &mut Vec<(String, String)>, name: &str, value: &Value) {
                 add(fields, &format!("{name}.{part}"), value);
             }
         }
-        Value::Array(items) if name.contains('.') || items.iter().any(Value::is_object) => {
+        // Commands have several lines: each has a field of its own.
+        Value::Array(items) if name.starts_with("hooks.") || items.iter().any(Value::is_object) => {
             for (place, item) in items.iter().enumerate() {
                 add(fields, &format!("{name}[{place}]"), item);
             }
@@ -140,15 +141,16 @@ fn add(fields: &mut Vec<(String, String)>, name: &str, value: &Value) {
             let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
             fields.push((name.to_owned(), clean(&lines.join("\n"))));
         }
-        Value::Number(seconds) => fields.push((name.to_owned(), as_time(seconds))),
+        Value::Number(number) => fields.push((name.to_owned(), number_of(name, number))),
         Value::Null | Value::Bool(false) => {}
     }
 }
 
-/// The only numbers of a definition are times, in seconds: how a form shows one.
-pub(super) fn as_time(seconds: &Number) -> String {
-    let limit = seconds.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
-    limit.map_or_else(|| seconds.to_string(), |limit| TimeLimit::of_seconds(limit).to_string())
+/// How a form shows a number of a definition: time limits, which are in seconds, as times.
+pub(super) fn number_of(name: &str, number: &Number) -> String {
+    let seconds = number.as_u64().filter(|_| name.starts_with("timeouts."));
+    let limit = seconds.and_then(|seconds| u32::try_from(seconds).ok());
+    limit.map_or_else(|| number.to_string(), |limit| TimeLimit::of_seconds(limit).to_string())
 }
 
 /// One row of a table of fields.
@@ -192,6 +194,20 @@ mod tests {
         assert!(form.has("on") && !form.has("off"));
         let rows = form.rows("v", |row| !row.text("name").is_empty());
         assert_eq!(rows, [json!({"name": "A", "value": "1"}), json!({"name": "B"})]);
+    }
+
+    #[test]
+    fn a_form_shows_times_numbers_lines_and_commands() {
+        let Value::Object(values) = json!({
+            "timeouts": { "plan": 3600 }, "hooks": { "after_plan": ["one\ntwo", "three"] },
+            "approvals": { "required": 2, "from": ["@ada", "@acme/ops"] }, "levels": {},
+        }) else {
+            panic!()
+        };
+        let shown = Fields::of(&values);
+        let texts = ["timeouts.plan", "approvals.required", "approvals.from"];
+        assert_eq!(texts.map(|name| shown.text(name)), ["1 hour", "2", "@ada\n@acme/ops"]);
+        assert_eq!(shown.items("hooks.after_plan"), json!(["one\ntwo", "three"]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A form as it is shown: what was typed, or what is there, and what is wrong with it.
 
-use super::{fields::as_time, kept::Keeper};
+use super::{fields::number_of, kept::Keeper};
 use crate::{form::Errors, refusal::Refusal};
 use gantry_domain::masking::Weakness;
 use serde_json::{Map, Value};
@@ -85,7 +85,7 @@ impl FormView {
     pub(super) fn text(&self, name: &str) -> String {
         match self.value(name) {
             Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(seconds)) => as_time(seconds),
+            Some(Value::Number(number)) => number_of(name, number),
             Some(Value::Array(lines)) => {
                 lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
             }

@@ -3,6 +3,7 @@
 //! Pages are rendered here and work without scripts, but for a log that follows; scripts and styles
 //! come from here alone. Everything from outside is escaped by the templates.
 
+mod account;
 mod activity;
 mod ansi;
 mod ask;
@@ -25,6 +26,7 @@ mod pick;
 mod run;
 mod runs;
 mod session;
+mod sessions;
 mod shell;
 mod show;
 mod sign_in;
@@ -102,11 +104,12 @@ pub(crate) async fn health() -> impl IntoResponse {
 /// The handlers of the routes.
 pub(crate) mod handlers {
     pub(crate) use super::{
+        account::{begin_key, end as end_own, show as account},
         activity::show as activity,
         ask::{
-            catch_up as ask_catch_up, redrive as ask_redrive, restore as ask_restore,
-            revoke as ask_revoke, rotate as ask_rotate, stop as ask_stop, unlink as ask_unlink,
-            unlock as ask_unlock,
+            catch_up as ask_catch_up, end_of_others as ask_end, end_own as ask_end_own,
+            redrive as ask_redrive, restore as ask_restore, revoke as ask_revoke,
+            rotate as ask_rotate, stop as ask_stop, unlink as ask_unlink, unlock as ask_unlock,
         },
         commands::take as command,
         events::{show as events, show_one as event},
@@ -125,7 +128,10 @@ pub(crate) mod handlers {
         },
         run::{compare as compare_runs, log, log_text, show as run},
         runs::show as runs,
-        sign_in::{from_gitlab, leave as sign_out, show as sign_in, to_gitlab, try_key},
+        sessions::{end as end_of_others, show as everybody},
+        sign_in::{
+            from_gitlab, go_on, leave as sign_out, show as sign_in, signed_in, to_gitlab, try_key,
+        },
         sign_in_settings::{
             remove as remove_sign_in, save as save_sign_in, show as sign_in_settings,
         },

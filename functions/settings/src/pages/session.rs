@@ -56,7 +56,7 @@ pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<View
             true => app.store.get::<GivenUp>(&keys::given_up()).await?.map(|found| found.value),
             false => None,
         };
-        (someone.map(|someone| Caller::of_person(someone, &session)), given_up)
+        (someone.map(|someone| Caller::of_person(someone, session.key.clone())), given_up)
     } else {
         let (key, given_up) = app.store.admin_key_and_given_up(&session.key).await?;
         (key.map(|key| Caller::of_key(key, session.key.clone())), given_up)

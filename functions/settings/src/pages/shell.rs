@@ -19,6 +19,7 @@ use axum::{
 };
 use gantry_domain::{ProjectId, rights::Right};
 use gantry_setup::web::Problem;
+use gantry_store::config::Role;
 use std::convert::Infallible;
 use url::Url;
 
@@ -79,6 +80,11 @@ impl Who {
     /// It is a person, and no key.
     pub(super) fn is_person(&self) -> bool {
         self.caller.role().is_none()
+    }
+
+    /// Their key goes past the rules about who confirms.
+    pub(super) fn may_override(&self) -> bool {
+        self.caller.role() == Some(Role::Admin)
     }
 }
 
@@ -165,6 +171,7 @@ fn said(query: Option<&str>) -> Option<&'static str> {
     let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
     Some(match pairs.find(|(name, _)| name == "done")?.1.as_ref() {
         "revoked" => "Key revoked. It no longer works, and its sessions have ended.",
+        "ended" => "Ended. What was ended no longer works.",
         "sign-in" => "Saved. GitLab accepts the application's ID and secret.",
         "no-sign-in" => {
             "Nobody can sign in with GitLab any more, and sessions that were begun so have ended."

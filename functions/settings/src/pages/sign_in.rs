@@ -1,11 +1,12 @@
 //! Signing in with GitLab or with an admin key, and out again.
 
 use super::{
+    account,
     fields::Fields,
     go_to,
     guard::{LARGEST, is_from_here},
     respond,
-    session::{Viewer, cookie, session},
+    session::{Viewer, cookie, session, viewer},
     shell::{self, Frame, Shell},
     show::encoded,
 };
@@ -13,7 +14,7 @@ use crate::{
     access::{self, Asked, Caller},
     app::App,
     form::Params,
-    people,
+    people::{self, Arrived, Begun, Here},
     refusal::{Answer, Refusal},
 };
 use askama::Template;
@@ -45,6 +46,13 @@ struct SignIn {
     unsent: bool,
     /// The fields that were sent, sealed.
     kept: String,
+}
+
+/// For a tab that was opened to sign in, while what was typed waits in another one.
+#[derive(Template)]
+#[template(path = "signed_in.html")]
+struct SignedIn {
+    shell: Shell,
 }
 
 /// What was sent before, to be sent again.
@@ -163,7 +171,7 @@ async fn offered(app: &App) -> Option<String> {
 }
 
 /// The cookie in which a browser keeps a sign-in that is on its way.
-const ON_THE_WAY: &str = "gantry_sign_in";
+pub(super) const ON_THE_WAY: &str = "gantry_sign_in";
 
 /// `GET /sign-in/gitlab?next=`
 pub(crate) async fn to_gitlab(
@@ -193,20 +201,11 @@ pub(crate) async fn from_gitlab(
 ) -> Response {
     let kept = cookies(&headers).find(|(name, _)| *name == ON_THE_WAY).map(|(_, kept)| kept);
     let browser = headers.get(header::USER_AGENT).and_then(|browser| browser.to_str().ok());
-    let browser = browser.unwrap_or_default();
-    let mut response = match people::arrive(&app, kept, arrival, browser, &address.0).await {
-        Ok(arrived) => {
-            let caller = Caller::of_person(arrived.someone, &arrived.session);
-            let value = arrived.session.to_cookie(&app.signer);
-            let mut response = go_to(&format!("{}{}", frame.root, arrived.next));
-            let session =
-                cookie(&app, SESSION_COOKIE, value.expose_secret(), SESSION_LASTS.as_secs());
-            response.headers_mut().append(header::SET_COOKIE, session);
-            let what = "sign in with GitLab".to_owned();
-            let asked = Asked { what, address: address.0.clone(), ..Asked::default() };
-            access::record(&app, &caller, asked, access::ending(&response)).await;
-            response
-        }
+    let own = session(&app, &headers);
+    let here =
+        Here { browser: browser.unwrap_or_default(), address: &address.0, session: own.as_ref() };
+    let mut response = match Box::pin(people::arrive(&app, kept, arrival, here)).await {
+        Ok(arrived) => welcome(&app, &frame, &headers, &address, arrived).await,
         Err(refusal) => {
             tracing::warn!(client = address.0, outcome = refusal.outcome(), "nobody signed in");
             shell::refusal(&frame.root, None, refusal.into_response())
@@ -214,6 +213,35 @@ pub(crate) async fn from_gitlab(
     };
     // What was kept is good once.
     response.headers_mut().append(header::SET_COOKIE, cookie(&app, ON_THE_WAY, "", 0));
+    response
+}
+
+/// What somebody came back from GitLab for, with its line in the list of activities.
+async fn welcome(
+    app: &App,
+    frame: &Frame,
+    headers: &HeaderMap,
+    address: &ClientAddress,
+    Arrived { someone, begun }: Arrived,
+) -> Response {
+    let (what, record, response) = match begun {
+        Begun::Session { session, next } => {
+            let value = session.to_cookie(&app.signer);
+            let mut response = go_to(&format!("{}{next}", frame.root));
+            let cookie =
+                cookie(app, SESSION_COOKIE, value.expose_secret(), SESSION_LASTS.as_secs());
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+            ("sign in with GitLab", session.key, response)
+        }
+        Begun::Key(made) => {
+            let own = session(app, headers).map(|session| session.key);
+            let response = account::made(app, frame, headers, made).await;
+            ("create a key", own.unwrap_or_default(), response)
+        }
+    };
+    let caller = Caller::of_person(someone, record);
+    let asked = Asked { what: what.to_owned(), address: address.0.clone(), ..Asked::default() };
+    access::record(app, &caller, asked, access::ending(&response)).await;
     response
 }
 
@@ -245,10 +273,7 @@ async fn begin(
     fields: &Fields,
     is_from_here: bool,
 ) -> Answer<Response> {
-    let next = safe(fields.text("next"));
-    // Another site could have something of its own sent in somebody's name.
-    let kept = Some(fields.text("kept")).filter(|_| is_from_here && !next.is_empty());
-    let kept = kept.unwrap_or_default();
+    let (next, kept) = handed_over(fields, is_from_here);
     let gitlab = offered(app).await;
     let again = |status, problem: &str| {
         let page = SignIn {
@@ -280,24 +305,64 @@ async fn begin(
     let value = session.to_cookie(&app.signer);
     let caller = Caller::of_key(key, session.key.clone());
     let viewer = Viewer::new(app, caller.clone(), &session);
-    let mut response = match before_the_session(app, &next).open(AGAIN, kept, now) {
-        Err(_) => {
-            go_to(&format!("{}{next}", if frame.root.is_empty() { "./" } else { &frame.root }))
-        }
-        Ok(typed) => {
-            let place = HandedBack::at(&app.sealer, &[&viewer.form_token, &next]);
-            let kept = place.seal(AGAIN, typed.expose_secret(), now, SESSION_LASTS)?;
-            let frame = Frame { viewer: Some(viewer), ..frame.clone() };
-            let shell = frame.shell("", "Signed in");
-            respond(StatusCode::OK, &SendAgain { shell, next, kept })
-        }
-    };
+    let mut response = lead_on(app, frame, viewer, next, kept)?;
     let (what, address) = ("sign in".to_owned(), address.0.clone());
     let asked = Asked { what, address, ..Asked::default() };
     access::record(app, &caller, asked, access::ending(&response)).await;
     let cookie = cookie(app, SESSION_COOKIE, value.expose_secret(), SESSION_LASTS.as_secs());
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
+}
+
+/// Where somebody wanted to go, and what they typed, if that is theirs: another site could have
+/// something of its own sent in somebody's name.
+fn handed_over(fields: &Fields, is_from_here: bool) -> (String, &str) {
+    let next = safe(fields.text("next"));
+    let kept = Some(fields.text("kept")).filter(|_| is_from_here && !next.is_empty());
+    (next, kept.unwrap_or_default())
+}
+
+/// Leads somebody who has signed in to where they wanted to go; what they typed is sent again.
+fn lead_on(app: &App, frame: &Frame, viewer: Viewer, next: String, kept: &str) -> Answer<Response> {
+    let now = app.clock.now();
+    let Ok(typed) = before_the_session(app, &next).open(AGAIN, kept, now) else {
+        let root = if frame.root.is_empty() { "./" } else { &frame.root };
+        return Ok(go_to(&format!("{root}{next}")));
+    };
+    let place = HandedBack::at(&app.sealer, &[&viewer.form_token, &next]);
+    let kept = place.seal(AGAIN, typed.expose_secret(), now, SESSION_LASTS)?;
+    let frame = Frame { viewer: Some(viewer), ..frame.clone() };
+    let shell = frame.shell("", "Signed in");
+    Ok(respond(StatusCode::OK, &SendAgain { shell, next, kept }))
+}
+
+/// `GET /sign-in/back`
+pub(crate) async fn signed_in(frame: Frame) -> Response {
+    respond(StatusCode::OK, &SignedIn { shell: frame.shell("", "Signed in") })
+}
+
+/// `POST /sign-in/again`: goes on with what was typed, in the session that was begun in another tab.
+pub(crate) async fn go_on(
+    State(app): State<App>,
+    frame: Frame,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let fields = Fields::read(body.get(..4 * LARGEST).unwrap_or(&body));
+    let (next, kept) = handed_over(&fields, is_from_here(&headers));
+    // Nobody comes back to this address.
+    let frame = Frame { here: None, ..frame };
+    let gone_on = async {
+        let Some(viewer) = viewer(&app, &headers).await? else {
+            let (shell, gitlab) = (frame.shell("", "Sign in"), offered(&app).await);
+            let kept = kept.to_owned();
+            let page = SignIn { shell, next, problem: None, gitlab, unsent: true, kept };
+            return Answer::Ok(respond(StatusCode::UNAUTHORIZED, &page));
+        };
+        lead_on(&app, &frame, viewer, next, kept)
+    };
+    let gone_on = gone_on.await;
+    gone_on.unwrap_or_else(|refusal| shell::refusal(&frame.root, None, refusal.into_response()))
 }
 
 /// `POST /sign-out`

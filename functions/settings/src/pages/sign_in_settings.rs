@@ -42,14 +42,15 @@ struct Place {
     way: &'static str,
 }
 
-/// What the form calls the rights, and GitLab the levels.
+/// What the form calls the rights.
 const RIGHTS: [(&str, &str); 4] = [
     ("levels.read", "See stacks, runs and modules"),
     ("levels.preview", "Start, repeat and stop previews"),
     ("levels.deploy", "Confirm, discard, start and stop deploys, and unblock"),
     ("levels.edit", "Change and delete stacks and modules"),
 ];
-const LEVELS: [(&str, &str); 4] = [
+/// What GitLab calls the levels.
+pub(super) const LEVELS: [(&str, &str); 4] = [
     ("reporter", "Reporter"),
     ("developer", "Developer"),
     ("maintainer", "Maintainer"),

@@ -7,6 +7,7 @@ use super::{
     kept::Keeper,
     respond,
     shell::{Frame, Shell},
+    sign_in_settings::LEVELS,
     variables,
 };
 use crate::{
@@ -350,6 +351,14 @@ fn read(kind: Kind, fields: &Fields) -> Map<String, Value> {
                 let list = |name: &str| (name.to_owned(), fields.items(&format!("hooks.{name}")));
                 HOOKS.iter().map(|(name, _)| list(name)).collect()
             }
+            ("approvals", _) => approvals(fields),
+            ("levels", _) => STACK_LEVELS
+                .iter()
+                .map(|(name, _)| {
+                    (name.trim_start_matches("levels.").to_owned(), fields.value(name))
+                })
+                .filter(|(_, level)| !level.is_null())
+                .collect(),
             ("timeouts", Value::Object(limits)) => {
                 let limit = |name: String| {
                     let typed = fields.value(&format!("timeouts.{name}"));
@@ -364,6 +373,16 @@ fn read(kind: Kind, fields: &Fields) -> Map<String, Value> {
         (name, value)
     };
     stacks::blank(kind).into_iter().map(read).collect()
+}
+
+/// The approvals that were typed: none where neither how many nor whose was.
+fn approvals(fields: &Fields) -> Value {
+    let (required, from) = (fields.value("approvals.required"), fields.lines("approvals.from"));
+    if required.is_null() && from.as_array().is_some_and(Vec::is_empty) {
+        return Value::Null;
+    }
+    let number = required.as_str().and_then(|typed| typed.parse::<u32>().ok());
+    json!({ "required": number.map_or(required, Value::from), "from": from })
 }
 
 /// What was typed as a time, in seconds; as it is where it is none, for the refusal to name it.
@@ -410,6 +429,13 @@ fn keep_unchanged(typed: &mut Value, shown: &Value, there: &Value) {
     }
 }
 
+/// What a stack may ask people to be in its project.
+const STACK_LEVELS: [(&str, &str); 3] = [
+    ("levels.preview", "Start, repeat and stop previews"),
+    ("levels.deploy", "Confirm, discard, start and stop deploys, and unblock"),
+    ("levels.edit", "Change and delete it"),
+];
+
 /// The lists of hooks, in the order in which they run.
 const HOOKS: [(&str, &str); 6] = [
     ("before_init", "Before init"),
@@ -432,7 +458,8 @@ mod tests {
               &variables[0].runs=&variables[1].name=S&variables[1].value=&variables[1].secret=on\
               &variables[1].runs=&variables[2].name=&variables[2].value=\
               &hooks.after_plan[1]=true&hooks.after_plan[0]=if+x%0D%0Athen+y%0D%0Afi&\
-              hooks.after_plan[2]=+%0D%0A",
+              hooks.after_plan[2]=+%0D%0A&approvals.required=+2+&approvals.from=@ada%0D%0A%0D%0A@a/b\
+              &levels.preview=&levels.deploy=owner",
         );
         let values = Value::Object(read(Kind::Stack, &fields));
         assert_eq!(values["slug"], Value::Null);
@@ -447,6 +474,16 @@ mod tests {
             ])
         );
         assert_eq!(values["hooks"]["after_plan"], json!(["if x\nthen y\nfi", "true"]));
+        assert_eq!(values["approvals"], json!({ "required": 2, "from": ["@ada", "@a/b"] }));
+        assert_eq!(values["levels"], json!({ "deploy": "owner" }));
+        for (typed, expected) in [
+            ("approvals.required=&approvals.from=+%0D%0A", json!(null)),
+            ("approvals.required=two", json!({ "required": "two", "from": [] })),
+            ("approvals.from=@ada", json!({ "required": null, "from": ["@ada"] })),
+        ] {
+            let values = read(Kind::Stack, &Fields::read(typed.as_bytes()));
+            assert_eq!(values["approvals"], expected, "{typed}");
+        }
     }
 
     fn object(value: Value) -> Map<String, Value> {
@@ -461,6 +498,8 @@ mod tests {
             "project_globs": ["a/**"], "var_files": ["eu.tfvars"], "labels": ["x", "y"],
             "allow_forks": [], "autodeploy": false, "manage_state": true, "comment": "full",
             "on_tag": { "pattern": "v*", "run": "tracked" }, "tool": "terraform",
+            "approvals": { "required": 2, "from": ["@ada", "@acme/ops"] },
+            "require_merge_request_approval": true, "levels": { "deploy": "owner" },
             "variables": [
                 { "name": "PEM", "value": "-----\r\nabc\r\n-----\r\n", "secret": false, "runs": "all" },
                 { "name": "LINES", "value": "\none\ntwo\n", "secret": false, "runs": "all" },

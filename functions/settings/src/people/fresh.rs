@@ -1,16 +1,13 @@
-//! Keeping what is known of a person fresh: whoever needs it after a few minutes asks GitLab again.
+//! Keeping what is known of a person fresh: whoever needs it after a few minutes asks GitLab again,
+//! each session with its own token, so that one whose token is good no more ends whatever others
+//! its person has.
 
-use super::{Someone, provider, record_key};
+use super::{Someone, provider, record_key, sessions};
 use crate::{
     app::App,
     refusal::{Answer, Refusal},
 };
-use gantry_domain::{
-    AccessLevel, ProjectId, UserId,
-    approval::GroupReach,
-    integration::Integration,
-    rights::{Level, Levels},
-};
+use gantry_domain::{AccessLevel, ProjectId, UserId, approval::GroupReach, rights::Level};
 use gantry_gitlab::{Client, Error, InvalidClient};
 use gantry_secrets::{PersonTokens, Session};
 use gantry_sign_in::SignInError;
@@ -48,46 +45,78 @@ enum Asked {
     Away(String),
 }
 
-/// Who has the session; none when it has ended.
+/// Why a session is good no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// There is no such session, or not any more.
+    Unknown,
+    /// Its time is over.
+    Expired,
+    /// People cannot sign in with GitLab any more, or another server is connected.
+    NotOffered,
+    /// GitLab takes its token no more.
+    Refused,
+}
+
+/// Who has the session at the pages; none when it has ended.
 pub(crate) async fn someone(app: &App, session: &Session) -> Answer<Option<Someone>> {
-    let key = record_key(session);
-    let Some(found) = app.store.get::<PersonSession>(&key).await? else { return Ok(None) };
-    let now = app.clock.now();
-    let Some((settings, integration)) = settings_of(app, &found.value, now).await? else {
-        return Ok(None);
+    let known = look(app, &record_key(session)).await?;
+    Ok(known.ok().filter(|someone| someone.key.is_none()))
+}
+
+/// Who has the session whose record is there, or why nobody has.
+pub(super) async fn look(app: &App, place: &Key) -> Answer<Result<Someone, Gone>> {
+    let Some(found) = app.store.get::<PersonSession>(place).await? else {
+        return Ok(Err(Gone::Unknown));
     };
-    let levels = settings.value.levels;
+    let now = app.clock.now();
+    let settings = in_force(app).await?;
+    let settings = match (over(&found.value, settings.as_ref(), now), settings) {
+        (None, Some(settings)) => settings,
+        (gone, _) => {
+            // Nothing of it stays here until its record would vanish by itself.
+            sessions::end(app, vec![found]).await?;
+            return Ok(Err(gone.unwrap_or(Gone::NotOffered)));
+        }
+    };
+    let levels = settings.levels;
     let person = app.store.get::<Person>(&keys::person(found.value.person)).await?;
     let person = person.map(|person| person.value);
-    let Some(person) = person.filter(|person| person.generation == integration.generation) else {
-        return Ok(None);
+    let Some(person) = person.filter(|person| person.generation == settings.generation) else {
+        return Ok(Err(Gone::NotOffered));
     };
-    let age = now.duration_since(person.read_at);
+    let someone = |person: Person, away: Option<String>| Someone {
+        person,
+        levels,
+        away,
+        key: found.value.key.clone(),
+    };
+    let age = now.duration_since(found.value.proven_at());
     if age < ASK_AFTER {
-        return Ok(Some(Someone { person, levels, away: None }));
+        return Ok(Ok(someone(person, None)));
     }
     if !begins_to_ask(app, &found, now).await? {
         // Somebody else asks just now, or has, and GitLab did not answer.
-        return match (age < KNOWN_FOR, found.value.away) {
-            (true, _) => Ok(Some(Someone { person, levels, away: None })),
+        return match (age < KNOWN_FOR, &found.value.away) {
+            (true, _) => Ok(Ok(someone(person, None))),
             (false, Some(_)) if age >= READING_GOES_ON => Err(too_long_away()),
-            (false, Some(why)) => Ok(Some(Someone { person, levels, away: Some(why) })),
-            (false, None) => Ok(Some(wait(app, person, levels, now).await?)),
+            (false, Some(why)) => Ok(Ok(someone(person, Some(why.clone())))),
+            (false, None) => wait(app, &found, someone(person, None), age).await,
         };
     }
-    match ask(app, session, &settings.value, person.clone()).await? {
-        Asked::Known(person) => Ok(Some(Someone { person, levels, away: None })),
+    match ask(app, place, &settings, person.clone()).await? {
+        Asked::Known(person) => Ok(Ok(someone(person, None))),
         Asked::Ended => {
-            end(app, &found).await?;
-            Ok(None)
+            sessions::forget(app, place).await?;
+            Ok(Err(Gone::Refused))
         }
         Asked::Away(why) => {
-            note_away(app, &key, &why).await?;
+            note_away(app, place, &why).await?;
             if age >= READING_GOES_ON {
                 return Err(too_long_away());
             }
             let away = Some(why).filter(|_| age >= KNOWN_FOR);
-            Ok(Some(Someone { person, levels, away }))
+            Ok(Ok(someone(person, away)))
         }
     }
 }
@@ -101,24 +130,29 @@ fn too_long_away() -> Refusal {
     )
 }
 
-/// The settings that the session was begun with, and the server, while both still hold.
-async fn settings_of(
-    app: &App,
-    session: &PersonSession,
-    now: Timestamp,
-) -> Answer<Option<(Stored<SignIn>, Integration)>> {
+/// How people sign in, while the server that they do so with is connected; none where nobody can.
+pub(super) async fn in_force(app: &App) -> Answer<Option<SignIn>> {
     let key = keys::sign_in();
     let (settings, integration) =
         tokio::try_join!(app.store.get::<SignIn>(&key), app.store.integration())?;
-    let Some(settings) = settings else { return Ok(None) };
     let linked = integration.map(|found| found.value).filter(|known| known.linked);
-    Ok(linked
-        .filter(|linked| {
-            now < session.expires_at
-                && linked.generation == session.generation
-                && settings.value.generation == session.generation
-        })
-        .map(|linked| (settings, linked)))
+    let both = settings.map(|found| found.value).zip(linked);
+    Ok(both
+        .filter(|(settings, linked)| settings.generation == linked.generation)
+        .map(|(settings, _)| settings))
+}
+
+/// Why a session is over, whatever GitLab would say of it; none where it is not.
+pub(super) fn over(
+    session: &PersonSession,
+    in_force: Option<&SignIn>,
+    now: Timestamp,
+) -> Option<Gone> {
+    match in_force {
+        _ if now >= session.expires_at => Some(Gone::Expired),
+        Some(settings) if settings.generation == session.generation => None,
+        _ => Some(Gone::NotOffered),
+    }
 }
 
 /// Whoever comes within the next seconds need not wait for an answer that does not come.
@@ -149,34 +183,41 @@ async fn put(
     Ok(app.store.write(vec![write.expires(session.expires_at)]).await?)
 }
 
-/// Waits for what another request learns.
-async fn wait(app: &App, old: Person, levels: Levels, now: Timestamp) -> Answer<Someone> {
+/// Waits for what another request of the same session learns.
+async fn wait(
+    app: &App,
+    session: &Stored<PersonSession>,
+    old: Someone,
+    age: SignedDuration,
+) -> Answer<Result<Someone, Gone>> {
     for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let found = app.store.get::<Person>(&keys::person(old.id)).await?;
-        if let Some(found) = found.filter(|found| found.value.read_at > old.read_at) {
-            return Ok(Someone { person: found.value, levels, away: None });
+        let Some(found) = app.store.get::<PersonSession>(&session.key).await? else {
+            return Ok(Err(Gone::Refused));
+        };
+        if found.value.proven_at() > session.value.proven_at() {
+            let known = app.store.get::<Person>(&keys::person(old.person.id)).await?;
+            let person = known.map_or_else(|| old.person.clone(), |known| known.value);
+            return Ok(Ok(Someone { person, ..old }));
         }
     }
-    if now.duration_since(old.read_at) >= READING_GOES_ON {
+    if age >= READING_GOES_ON {
         return Err(too_long_away());
     }
-    let why = "GitLab has not answered yet".to_owned();
-    Ok(Someone { person: old, levels, away: Some(why) })
+    Ok(Ok(Someone { away: Some("GitLab has not answered yet".to_owned()), ..old }))
 }
 
 /// Asks GitLab again what the person may do, and remembers it.
-async fn ask(app: &App, session: &Session, settings: &SignIn, person: Person) -> Answer<Asked> {
+async fn ask(app: &App, place: &Key, settings: &SignIn, person: Person) -> Answer<Asked> {
     // Read again: what was found before may lack what was renewed meanwhile.
-    let Some(found) = app.store.get::<PersonSession>(&record_key(session)).await? else {
+    let Some(mut found) = app.store.get::<PersonSession>(place).await? else {
         return Ok(Asked::Ended);
     };
-    let Ok(mut tokens) = PersonTokens::open(&app.sealer, &session.key, &found.value.tokens) else {
+    let Ok(mut tokens) = PersonTokens::open(&app.sealer, &place.sk, &found.value.tokens) else {
         return Ok(Asked::Ended);
     };
-    let mut found = found;
     if tokens.expires_at <= app.clock.now() + SOON {
-        match renew(app, session, &mut found, &tokens).await? {
+        match renew(app, &mut found, &tokens).await? {
             Ok(renewed) => tokens = renewed,
             Err(ended_or_away) => return Ok(ended_or_away),
         }
@@ -184,7 +225,7 @@ async fn ask(app: &App, session: &Session, settings: &SignIn, person: Person) ->
     let mut read = read(app, settings, &tokens.access).await?;
     if matches!(read, Err(Error::TokenRejected { .. })) {
         // Its time may be over by GitLab's clock.
-        match renew(app, session, &mut found, &tokens).await? {
+        match renew(app, &mut found, &tokens).await? {
             Ok(renewed) => tokens = renewed,
             Err(ended_or_away) => return Ok(ended_or_away),
         }
@@ -204,8 +245,8 @@ async fn ask(app: &App, session: &Session, settings: &SignIn, person: Person) ->
         ..person
     };
     remember(app, &person).await?;
-    let done = PersonSession { asking_until: None, ..found.value.clone() };
-    // Whoever wrote it meanwhile knows as much.
+    let done = PersonSession { asking_until: None, asked_at: Some(told.at), ..found.value.clone() };
+    // Whoever wrote it meanwhile knows as much, or has ended it.
     let _either_way = put(app, &found, &done).await?;
     Ok(Asked::Known(person))
 }
@@ -213,7 +254,6 @@ async fn ask(app: &App, session: &Session, settings: &SignIn, person: Person) ->
 /// New tokens, which are kept before they are used: the old ones are not good any more.
 async fn renew(
     app: &App,
-    session: &Session,
     found: &mut Stored<PersonSession>,
     tokens: &PersonTokens,
 ) -> Answer<Result<PersonTokens, Asked>> {
@@ -223,17 +263,23 @@ async fn renew(
         Err(SignInError::Refused(_) | SignInError::WrongSecret) => return Ok(Err(Asked::Ended)),
         Err(error) => return Ok(Err(Asked::Away(error.to_string()))),
     };
-    let sealed = renewed.seal(&app.sealer, &session.key)?;
-    let kept = PersonSession { tokens: sealed, ..found.value.clone() };
-    match put(app, found, &kept).await? {
-        Outcome::Written => {
+    let sealed = renewed.seal(&app.sealer, &found.key.sk)?;
+    // Others note in the record that GitLab is away; nobody else has these tokens.
+    for _ in 0..5 {
+        let kept = PersonSession { tokens: sealed.clone(), ..found.value.clone() };
+        if put(app, found, &kept).await? == Outcome::Written {
             found.version += 1;
             found.value = kept;
-            Ok(Ok(renewed))
+            return Ok(Ok(renewed));
         }
-        // It was ended meanwhile, or another request renewed it: both know better.
-        Outcome::Stale => Ok(Err(Asked::Away("the session was changed meanwhile".to_owned()))),
+        match app.store.get::<PersonSession>(&found.key).await? {
+            Some(now) => *found = now,
+            None => break,
+        }
     }
+    // It was ended meanwhile, and these end with it.
+    sessions::revoke(&provider, &[renewed]).await;
+    Ok(Err(Asked::Ended))
 }
 
 /// What GitLab says of a person.
@@ -267,7 +313,11 @@ pub(super) async fn read(
     let projects = app.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
     let here: BTreeSet<ProjectId> = projects.into_iter().map(|entry| entry.value.project).collect();
     Ok(async {
-        let user = client.current_user().await?;
+        let user = match client.current_user().await {
+            // They are blocked, or kept out in another way: their token is good for nothing.
+            Err(Error::Forbidden { message }) => return Err(Error::TokenRejected { message }),
+            answer => answer?,
+        };
         let (admin, levels) =
             tokio::try_join!(is_admin(&client, settings, user.id), client.project_levels())?;
         let levels = levels
@@ -312,11 +362,4 @@ pub(super) async fn remember(app: &App, person: &Person) -> Answer<()> {
         }
     }
     Err(Refusal::busy("Try again", "Others signed in as you at the same time.", 1))
-}
-
-/// The session is over: nothing of it stays here.
-async fn end(app: &App, session: &Stored<PersonSession>) -> Answer<()> {
-    let delete = Write::Delete { key: session.key.clone(), expect: Expect::Any };
-    let _gone_either_way = app.store.write(vec![delete]).await?;
-    Ok(())
 }

@@ -2,17 +2,27 @@
 //!
 //! A person's rights are their levels in GitLab projects. They are read with the person's own token
 //! when they sign in, and again every few minutes while they use a session; the token is used for
-//! nothing else, and goes with the session.
+//! nothing else, and goes with the session. A key that a person makes is a session too, with a token
+//! of its own.
 
 mod fresh;
+mod key;
+mod sessions;
 mod settings;
 mod sign_in;
 
 pub(crate) use fresh::someone;
+pub(crate) use key::{MadeKey, by_key, not_with_a_key};
+pub(crate) use sessions::{
+    EndQuery, EndedSessions, SessionList, SessionView, Whose, end_all, end_everything_of, end_one,
+    end_others, end_session, end_sessions, everybody, find, leave, list_sessions, listed,
+};
 pub(crate) use settings::{
     SignInView, present, provider, remove, remove_settings, save, save_settings, show_settings,
 };
-pub(crate) use sign_in::{Arrival, ON_THE_WAY, arrive, leave, set_out};
+pub(crate) use sign_in::{
+    Arrival, Arrived, Begun, Here, ON_THE_WAY, arrive, set_out, set_out_for_key,
+};
 
 use crate::app::App;
 use gantry_domain::rights::Levels;
@@ -31,13 +41,24 @@ pub(crate) struct Someone {
     pub(crate) levels: Levels,
     /// Why GitLab could not be asked again in time; none where it was.
     pub(crate) away: Option<String>,
+    /// The name of the key that they use; none at the pages.
+    pub(crate) key: Option<String>,
 }
 
 impl Someone {
-    /// `Ada Lovelace @ada`: what stands beside everything that they do.
+    /// `Ada Lovelace @ada`, with the key if they use one: what stands beside everything that they
+    /// do.
     pub(crate) fn label(&self) -> String {
-        format!("{} @{}", self.person.name, self.person.username)
+        match &self.key {
+            None => label(&self.person),
+            Some(key) => format!("{} (key {key})", label(&self.person)),
+        }
     }
+}
+
+/// `Ada Lovelace @ada`.
+pub(crate) fn label(person: &Person) -> String {
+    format!("{} @{}", person.name, person.username)
 }
 
 /// The provider of the settings that were read last.

@@ -1,7 +1,7 @@
 //! How people sign in with GitLab: the OAuth application, who is an admin, which level gives which
 //! right.
 
-use super::{LastProvider, callback};
+use super::{LastProvider, callback, sessions};
 use crate::{
     app::App,
     form::{Body, Form},
@@ -196,11 +196,13 @@ pub(crate) async fn remove_settings(State(app): State<App>) -> Answer<impl IntoR
     Ok((StatusCode::NO_CONTENT, Extension(Done::new("people cannot sign in with GitLab any more"))))
 }
 
-/// Ends signing in with GitLab, and every session that was begun so.
+/// Ends signing in with GitLab, and every session and key of a person.
 pub(crate) async fn remove(app: &App) -> Answer<()> {
+    // Without the settings there is none to ask.
+    let provider = provider(app).await.ok().flatten();
     let delete = Write::Delete { key: keys::sign_in(), expect: Expect::Any };
     let _gone_either_way = app.store.write(vec![delete]).await?;
-    Ok(())
+    sessions::end_all(app, provider.as_deref()).await
 }
 
 async fn put(app: &App, before: Option<&Stored<SignIn>>, settings: &SignIn) -> Answer<()> {

@@ -1,25 +1,29 @@
-//! Signing in with GitLab, and out again.
+//! Signing in with GitLab, for a session at the pages or for a key.
 
 use super::{
     Someone, fresh,
+    key::{self, MadeKey, Wanted},
+    sessions,
     settings::{provider_and_settings, seen_working},
 };
 use crate::{
+    access::Caller,
     app::App,
     refusal::{Answer, Refusal},
 };
 use axum::http::StatusCode;
 use gantry_gitlab::Error;
 use gantry_secrets::{HandedBack, PersonTokens, SESSION_LASTS, Session};
-use gantry_sign_in::SignInError;
+use gantry_sign_in::{SignInError, SignedIn};
 use gantry_store::{
-    Expect, Outcome, Write,
-    config::{Person, PersonSession},
+    Expect, Key, Outcome, Stored, Write,
+    config::{Person, PersonSession, SignIn},
     keys,
 };
 use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
 use url::Url;
 
@@ -40,6 +44,9 @@ struct OnTheWay {
     next: String,
     /// The link that it is of: an answer of another server is none.
     generation: u32,
+    /// The key that they asked for; none where they sign in.
+    #[serde(default)]
+    key: Option<Wanted>,
 }
 
 /// Somebody is on the way.
@@ -50,8 +57,22 @@ pub(crate) struct SetOut {
     pub(crate) kept: String,
 }
 
-/// Sends somebody to GitLab.
+/// Sends somebody to GitLab, to sign in.
 pub(crate) async fn set_out(app: &App, next: &str) -> Answer<SetOut> {
+    send(app, next.to_owned(), None).await
+}
+
+/// Sends somebody who is signed in to GitLab, for a key.
+pub(crate) async fn set_out_for_key(
+    app: &App,
+    caller: &Caller,
+    body: Map<String, Value>,
+) -> Answer<SetOut> {
+    let wanted = key::read(app, caller, body).await?;
+    send(app, String::new(), Some(wanted)).await
+}
+
+async fn send(app: &App, next: String, key: Option<Wanted>) -> Answer<SetOut> {
     let Some((settings, provider)) = provider_and_settings(app).await? else {
         return Err(not_offered());
     };
@@ -60,8 +81,9 @@ pub(crate) async fn set_out(app: &App, next: &str) -> Answer<SetOut> {
         state: begun.state.expose_secret().to_owned(),
         nonce: begun.nonce.expose_secret().to_owned(),
         verifier: begun.verifier.expose_secret().to_owned(),
-        next: next.to_owned(),
+        next,
         generation: settings.value.generation,
+        key,
     };
     let text = serde_json::to_string(&on_the_way).unwrap_or_default();
     let place = HandedBack::at(&app.sealer, PLACE);
@@ -78,21 +100,40 @@ pub(crate) struct Arrival {
     pub(crate) error_description: Option<String>,
 }
 
-/// Somebody has signed in.
-pub(crate) struct Arrived {
-    pub(crate) session: Session,
-    pub(crate) someone: Someone,
-    /// Where they wanted to go, below `/`.
-    pub(crate) next: String,
+/// The browser that somebody comes back to.
+pub(crate) struct Here<'a> {
+    /// As it calls itself.
+    pub(crate) browser: &'a str,
+    pub(crate) address: &'a str,
+    /// The session that it has already.
+    pub(crate) session: Option<&'a Session>,
 }
 
-/// Lets somebody in who comes back from GitLab, in the browser that set out.
+/// Somebody came back from GitLab.
+pub(crate) struct Arrived {
+    pub(crate) someone: Someone,
+    pub(crate) begun: Begun,
+}
+
+/// What somebody came back for.
+pub(crate) enum Begun {
+    /// They have signed in.
+    Session {
+        session: Session,
+        /// Where they wanted to go, below `/`.
+        next: String,
+    },
+    /// They have a key.
+    Key(MadeKey),
+}
+
+/// Lets somebody in who comes back from GitLab, in the browser that set out; who set out for a key
+/// gets it in the session that they asked for it in.
 pub(crate) async fn arrive(
     app: &App,
     kept: Option<&str>,
     arrival: Arrival,
-    browser: &str,
-    address: &str,
+    here: Here<'_>,
 ) -> Answer<Arrived> {
     let now = app.clock.now();
     let place = HandedBack::at(&app.sealer, PLACE);
@@ -110,29 +151,81 @@ pub(crate) async fn arrive(
     let Some((settings, provider)) = provider_and_settings(app).await? else {
         return Err(not_offered());
     };
-    if settings.value.generation != on_the_way.generation {
+    let OnTheWay { nonce, verifier, next, generation, key, .. } = on_the_way;
+    if settings.value.generation != generation {
         return Err(not_from_here());
     }
+    if let Some(wanted) = &key {
+        is_still_here(app, wanted, here.session).await?;
+    }
     let code = arrival.code.unwrap_or_default();
-    let (nonce, verifier) =
-        (SecretString::from(on_the_way.nonce), SecretString::from(on_the_way.verifier));
+    let (nonce, verifier) = (SecretString::from(nonce), SecretString::from(verifier));
     let signed_in = provider.finish(&code, &nonce, &verifier).await.map_err(refusal)?;
+    let arrived = let_in(app, &settings, &signed_in, next, key, &here).await;
+    if arrived.is_err() {
+        // Nothing of them is kept, so nobody has them.
+        sessions::revoke(&provider, &[signed_in.tokens]).await;
+    }
+    arrived
+}
+
+/// A key is made for whoever asked for it, in a session that they still have.
+async fn is_still_here(app: &App, wanted: &Wanted, session: Option<&Session>) -> Answer<()> {
+    let someone = match session.filter(|session| super::is_persons(session)) {
+        Some(session) => fresh::someone(app, session).await?,
+        None => None,
+    };
+    match someone.is_some_and(|someone| someone.person.id == wanted.person) {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "You are no longer signed in here",
+            "The session in which you asked for a key has ended, or it is somebody else's. No key \
+             was created. Sign in and begin again.",
+        )),
+    }
+}
+
+/// Keeps what somebody came back for, if they are whom it is for.
+async fn let_in(
+    app: &App,
+    settings: &Stored<SignIn>,
+    signed_in: &SignedIn,
+    next: String,
+    key: Option<Wanted>,
+    here: &Here<'_>,
+) -> Answer<Arrived> {
+    if key.as_ref().is_some_and(|wanted| wanted.person != signed_in.id) {
+        let detail = format!(
+            "At GitLab you are signed in as @{}, and here as somebody else. No key was created. \
+             Sign in at GitLab as who you are here, and begin again.",
+            signed_in.username
+        );
+        let title = "GitLab knows you as somebody else";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, title, detail).quoting());
+    }
     let told = fresh::read(app, &settings.value, &signed_in.tokens.access).await?;
     let told = told.map_err(|error| unread(&error))?;
     let person = Person {
         id: signed_in.id,
         generation: settings.value.generation,
-        username: signed_in.username,
-        name: signed_in.name,
+        username: signed_in.username.clone(),
+        name: signed_in.name.clone(),
         admin: told.admin,
         levels: told.levels,
         read_at: told.at,
     };
     fresh::remember(app, &person).await?;
-    let session = begin(app, &person, &signed_in.tokens, browser, address).await?;
-    seen_working(app, &settings).await?;
-    let someone = Someone { person, levels: settings.value.levels, away: None };
-    Ok(Arrived { session, someone, next: on_the_way.next })
+    let begun = match key {
+        Some(wanted) => Begun::Key(key::make(app, &person, &signed_in.tokens, wanted, here).await?),
+        None => {
+            let session = begin(app, &person, &signed_in.tokens, here).await?;
+            Begun::Session { session, next }
+        }
+    };
+    seen_working(app, settings).await?;
+    let levels = settings.value.levels;
+    Ok(Arrived { someone: Someone { person, levels, away: None, key: None }, begun })
 }
 
 /// Keeps a new session: never one that was there before.
@@ -140,46 +233,45 @@ async fn begin(
     app: &App,
     person: &Person,
     tokens: &PersonTokens,
-    browser: &str,
-    address: &str,
+    here: &Here<'_>,
 ) -> Answer<Session> {
+    // Those whose time is over go now: nobody may look at their records again.
+    sessions::good(app, Some(person.id)).await?;
+    let place = keys::session(person.id, &Session::new_id());
+    let session = Session::begin(place.sk.clone(), app.clock.now());
+    keep(app, place, person, tokens, SESSION_LASTS, None, here).await?;
+    Ok(session)
+}
+
+/// Keeps a new session of a person, at the pages or with the key of this name.
+pub(super) async fn keep(
+    app: &App,
+    place: Key,
+    person: &Person,
+    tokens: &PersonTokens,
+    lasts: SignedDuration,
+    key: Option<String>,
+    here: &Here<'_>,
+) -> Answer<PersonSession> {
     let now = app.clock.now();
-    let key = keys::session(person.id, &Session::new_id());
-    let session = Session::begin(key.sk.clone(), now);
     let record = PersonSession {
         person: person.id,
         generation: person.generation,
         begun_at: now,
-        expires_at: now + SESSION_LASTS,
-        tokens: tokens.seal(&app.sealer, &key.sk)?,
-        browser: gantry_domain::text::clean_line(browser, 120),
-        address: address.to_owned(),
+        expires_at: now + lasts,
+        tokens: tokens.seal(&app.sealer, &place.sk)?,
+        browser: gantry_domain::text::clean_line(here.browser, 120),
+        address: here.address.to_owned(),
         asking_until: None,
         away: None,
+        key,
+        asked_at: Some(person.read_at),
     };
-    let write = Write::put(key, Expect::Absent, &record)?.expires(record.expires_at);
+    let write = Write::put(place, Expect::Absent, &record)?.expires(record.expires_at);
     match app.store.write(vec![write]).await? {
-        Outcome::Written => Ok(session),
+        Outcome::Written => Ok(record),
         Outcome::Stale => Err(Refusal::busy("Try again", "The session was not begun.", 1)),
     }
-}
-
-/// Ends a person's session, here and at GitLab. What GitLab says of it does not matter: the token
-/// ends by itself within two hours, and nobody has it any more.
-pub(crate) async fn leave(app: &App, session: &Session) -> Answer<()> {
-    let key = super::record_key(session);
-    let Some(found) = app.store.get::<PersonSession>(&key).await? else { return Ok(()) };
-    let delete = Write::Delete { key, expect: Expect::Any };
-    let _gone_either_way = app.store.write(vec![delete]).await?;
-    let tokens = PersonTokens::open(&app.sealer, &session.key, &found.value.tokens);
-    if let (Ok(tokens), Ok(Some((_, provider)))) = (tokens, provider_and_settings(app).await) {
-        for token in [&tokens.access, &tokens.refresh] {
-            if let Err(error) = provider.revoke(token).await {
-                tracing::warn!(%error, "a token of a session that has ended was not revoked");
-            }
-        }
-    }
-    Ok(())
 }
 
 fn not_offered() -> Refusal {
@@ -195,7 +287,7 @@ fn not_from_here() -> Refusal {
         StatusCode::BAD_REQUEST,
         "This sign-in was not begun here",
         "It was begun in another browser, more than ten minutes ago, or before the settings \
-         changed. Nobody was signed in. Begin again.",
+         changed. Nobody was signed in, and no key was created. Begin again.",
     )
 }
 

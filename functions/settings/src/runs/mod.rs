@@ -11,7 +11,7 @@ pub(crate) use log::{
     find as find_in_log, find_section, line_number, log, part,
 };
 pub(crate) use search::{FILTERS, Found, RunQuery, find_page, search};
-pub(crate) use view::{RunView, actions, project_page};
+pub(crate) use view::{RunView, actions, can_be_reviewed, project_page};
 
 use crate::{
     access::Caller,
@@ -170,6 +170,7 @@ pub(crate) struct ShowQuery {
 /// `GET /api/v1/runs/{id}?wait=`
 pub(crate) async fn show(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Params(query): Params<ShowQuery>,
 ) -> Answer<impl IntoResponse> {
@@ -185,7 +186,8 @@ pub(crate) async fn show(
     let refused = refused_by_gitlab(&app, &run).await?;
     let waits = waits_for(&app, &run, head.as_ref()).await?.map(|waits| waits.text());
     let (stack, integration) = (stack.as_ref(), integration.as_ref());
-    Ok(Json(view::of(&app, run, change.as_ref(), stack, integration, head, refused, waits)))
+    let change = change.as_ref();
+    Ok(Json(view::of(&app, &caller, run, change, stack, integration, head, refused, waits)))
 }
 
 /// The run, once it has ended or needs confirmation; or as it is when the time is over.

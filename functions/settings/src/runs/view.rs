@@ -1,8 +1,9 @@
 //! A run as it is answered.
 
-use crate::{app::App, gitlab::detached};
+use crate::{access::Caller, app::App, gitlab::detached};
 use gantry_domain::{
     CommitSha, EventId, ProjectId, RunId, StackSlug,
+    approval::{LastVerdict, Review},
     integration::Integration,
     plan::{Change, Delta, Warning},
     run::{Ending, Interest, Phase, Run, RunState, RunType, Step},
@@ -103,8 +104,13 @@ pub(crate) struct RunView {
     waits_for: Option<String>,
     /// Who or what requested to stop it.
     stop_asked: Option<String>,
-    /// Its plan is applied without confirmation.
+    /// Its plan is applied without confirmation, once the rules about who confirms let it.
     autodeploy: bool,
+    /// What the rules about who confirms came to when they were last read; null where nothing asks
+    /// for anything.
+    approval: Option<LastVerdict>,
+    /// What people decided about its plan, the earliest first.
+    reviews: Vec<Review>,
     /// Its apply was lost, and the result is unknown.
     lost: bool,
     /// Why its stack, or module, is blocked by this run, until somebody unblocks it.
@@ -118,7 +124,7 @@ pub(crate) struct RunView {
     change: Option<ChangeSummary>,
     /// What can be done with it now.
     #[schemars(extend("items" = {
-        "type": "string", "enum": ["confirm", "discard", "stop", "retry"]
+        "type": "string", "enum": ["confirm", "discard", "review", "stop", "retry"]
     }))]
     actions: Vec<&'static str>,
     /// GitLab's own messages where it refused a status, the comment or a deployment.
@@ -198,6 +204,7 @@ pub(super) fn summary(app: &App, run: Run) -> RunSummary {
 #[expect(clippy::too_many_arguments, reason = "each is read from another place")]
 pub(super) fn of(
     app: &App,
+    caller: &Caller,
     run: Run,
     change: Option<&Change>,
     stack: Option<&Stack>,
@@ -210,11 +217,13 @@ pub(super) fn of(
     let is_blocked = blocked.is_some();
     let is_live = stack
         .is_some_and(|stack| stack.deleted_at.is_none() && detached(stack, integration).is_none());
+    let mut actions = actions(&run, is_live && !(is_blocked && run.run_type == RunType::Tracked));
+    actions.extend((caller.person().is_some() && can_be_reviewed(&run)).then_some("review"));
     RunView {
         refused_by_gitlab,
         waits_for,
         links: links(&run, change.is_some(), stack, integration),
-        actions: actions(&run, is_live && !(is_blocked && run.run_type == RunType::Tracked)),
+        actions,
         change: change.map(|change| ChangeSummary {
             tool: change.tool,
             terraform_version: change.terraform_version.clone(),
@@ -240,6 +249,8 @@ pub(super) fn of(
         runner: run.runner.clone(),
         stop_asked: run.stop_asked.clone(),
         autodeploy: run.autodeploy,
+        approval: run.approval.clone(),
+        reviews: run.reviews.clone(),
         lost: run.lost,
         blocks_stack: blocked.filter(|blocked| blocked.run == run.id),
         ending: run.ending.clone(),
@@ -294,4 +305,9 @@ pub(crate) fn actions(run: &Run, may_start: bool) -> Vec<&'static str> {
         }
         _ => vec!["stop"],
     }
+}
+
+/// People can approve or reject the run: rules ask for something, and it waits for a decision.
+pub(crate) fn can_be_reviewed(run: &Run) -> bool {
+    run.run_type == RunType::Tracked && run.state == RunState::Unconfirmed && run.approval.is_some()
 }

@@ -4,6 +4,7 @@
 use super::{
     code,
     place::{Place, Seen},
+    rules,
     watched::{self, At},
 };
 use crate::{app::App, gitlab::Linked};
@@ -102,17 +103,15 @@ async fn project(linked: &Linked, project: &Project, stack: &Stack) -> Vec<Findi
         Ok(role) => role.or_else(|| project.own_access_level()),
         Err(_) => project.own_access_level(),
     };
-    let (branch, environment) = tokio::join!(
+    let (branch, rules) = tokio::join!(
         branch_and_root(client, project.id, stack, user, role),
-        protected_environment(client, project.id, stack, user, role)
+        Box::pin(rules::findings(client, project, stack, user, role))
     );
     let mut findings = vec![role_of(&integration.bot.username, role)];
     findings.extend(webhook_rights(role));
     findings.extend(project_settings(project));
     findings.extend(branch);
-    if stack.module.is_none() {
-        findings.push(environment);
-    }
+    findings.extend(rules);
     findings.extend(visibility(project, stack));
     findings.extend(exposed_secrets(stack));
     findings
@@ -269,36 +268,6 @@ async fn protected_branch(
             format!("{what}; Gantry's user may neither push nor merge"),
             "GitLab refuses statuses on this branch. Allow the user to merge.",
         )
-    }
-}
-
-async fn protected_environment(
-    client: &Client,
-    project: ProjectId,
-    stack: &Stack,
-    user: UserId,
-    role: Option<u32>,
-) -> Finding {
-    let name = format!("gantry/{}", stack.slug);
-    let named = format!("Environment {name}");
-    let rules = match client.protected_environments(project).await {
-        Ok(environments) => environments.into_iter().find(|protected| protected.name == name),
-        // Servers without the feature, and roles that may not look.
-        Err(Error::Forbidden { .. } | Error::NotFound { .. }) => None,
-        Err(error) => return Finding::unknown(&format!("environment {name}"), &error),
-    };
-    let Some(rules) = rules else {
-        return Finding::ok(format!("{named} is not protected"), "Deployments can be written.");
-    };
-    match AccessRule::any_allows(&rules.deploy_access_levels, user, role) {
-        Some(true) => Finding::ok(
-            format!("{named} is protected; Gantry's user may deploy to it"),
-            "Deployments can be written.",
-        ),
-        _ => Finding::warning(
-            format!("{named} is protected"),
-            "GitLab refuses deployments unless Gantry's user is allowed to deploy.",
-        ),
     }
 }
 

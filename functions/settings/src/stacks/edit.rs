@@ -137,18 +137,26 @@ pub(crate) async fn change(
     Ok((Checked { stack, findings, note }, version, changed))
 }
 
-/// What only admins of the installation change: what it lends to a stack, and whose code it runs.
+/// What only admins of the installation change: what it lends to a stack, whose code it runs, and the
+/// rules that hold those back who could change them.
 fn refuse_for_others(before: &Stack, wanted: &Wanted, same_project: bool, errors: &mut Errors) {
     const ADMINS: &str = "Only admins of this Gantry can change it";
+    const RULES: &str = "Only admins of this Gantry can change it: otherwise whoever may change the \
+                         stack could lift the rule for a deploy of their own";
     let (old, new) = (&before.settings, &wanted.settings);
-    for (name, stays) in [
-        ("project", same_project),
-        ("plan_role", old.roles.plan == new.roles.plan),
-        ("apply_role", old.roles.apply == new.roles.apply),
-        ("pool", old.pool == new.pool),
+    let same_merge_requests =
+        old.require_merge_request_approval == new.require_merge_request_approval;
+    for (name, stays, why) in [
+        ("project", same_project, ADMINS),
+        ("plan_role", old.roles.plan == new.roles.plan, ADMINS),
+        ("apply_role", old.roles.apply == new.roles.apply, ADMINS),
+        ("pool", old.pool == new.pool, ADMINS),
+        ("approvals", old.approvals == new.approvals, RULES),
+        ("require_merge_request_approval", same_merge_requests, RULES),
+        ("levels", old.levels == new.levels, RULES),
     ] {
         if !stays {
-            errors.insert(name.to_owned(), ADMINS.to_owned());
+            errors.insert(name.to_owned(), why.to_owned());
         }
     }
 }

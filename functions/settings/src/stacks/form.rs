@@ -1,6 +1,9 @@
 //! A stack as a person defines it: every field checked, everything wrong said at once.
 
-use super::variables::{self, WantedVariable};
+use super::{
+    control,
+    variables::{self, WantedVariable},
+};
 use crate::form::{Errors, Form};
 use gantry_domain::{
     GitUrl, ProjectId, StackSlug,
@@ -118,9 +121,12 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
         comment: comment.unwrap_or_default(),
         labels: labels(&mut form),
         timeouts: timeouts(&mut form, kind),
+        levels: control::levels(&mut form),
         project_root,
         project_globs: Vec::new(),
         autodeploy: false,
+        approvals: None,
+        require_merge_request_approval: false,
         on_push: OnPush::Tracked,
         on_tag: None,
         tracked_queue: TrackedQueue::Every,
@@ -136,6 +142,9 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
         }
         Kind::Module => Some(of_modules_alone(&mut form)),
     };
+    if provider == Provider::Git {
+        control::refuse_elsewhere(&mut form, &settings);
+    }
     let variables = variables::read(&mut form);
     if settings.manage_state {
         variables::check_workspace(&mut form, &variables);
@@ -154,6 +163,9 @@ fn of_stacks_alone(form: &mut Form, settings: &mut Settings) {
     settings.project_globs = globs(form, &settings.project_root);
     settings.roles.apply = role(form, "apply_role");
     settings.autodeploy = form.flag("autodeploy").unwrap_or(false);
+    settings.approvals = control::approvals(form);
+    settings.require_merge_request_approval =
+        form.flag("require_merge_request_approval").unwrap_or(false);
     settings.on_push = form.choice("on_push").unwrap_or_default();
     settings.on_tag = on_tag(form);
     settings.tracked_queue = form.choice("tracked_queue").unwrap_or_default();
@@ -489,14 +501,23 @@ mod tests {
                 {"name": "E", "value": "x", "secret": true, "runs": "some"},
             ],
             "hooks": {"before_all": [], "after_plan": ["", "true"]},
+            "approvals": {"required": 0, "from": ["@ada", "ada", "Owner"], "form": 1},
+            "require_merge_request_approval": "yes",
+            "levels": {"read": "owner", "deploy": "boss"},
         })), @"
         allow_forks[0] Must be a project's path or ID, or a namespace; patterns are not supported
+        approvals.form Unknown field; allowed: required, from
+        approvals.from[1] Not a valid approver: use @name for a user or group of GitLab, or one of reporter, developer, maintainer and owner
+        approvals.from[2] Not a valid approver: use @name for a user or group of GitLab, or one of reporter, developer, maintainer and owner
+        approvals.required Use a number from 1 to 10
         autodeploy Must be true or false, not a string
         branch Not a valid branch name; patterns are not supported
         comment Must be one of full, summary, none
         hooks.after_plan[0] Must not be empty
         hooks.before_all Unknown field; allowed: before_init, after_init, before_plan, after_plan, before_apply, after_apply
         labels[0] Must have 1 to 64 characters
+        levels.deploy Must be one of reporter, developer, maintainer, owner
+        levels.read Unknown field; allowed: preview, deploy, edit
         manage_state Must be true or false, not a number
         name Enter a name.
         on_push Must be tracked or proposed
@@ -507,6 +528,7 @@ mod tests {
         project_globs[1] Globs are relative to the repository's root and cannot start with /. Use b instead.
         project_root The project root must be a folder inside the repository, such as infra/network, without ..
         provider Must be gitlab or git
+        require_merge_request_approval Must be true or false, not a string
         slug not a valid slug: use 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
         timeouts.apply Must be between 1 minute and 7 hours, not 30 seconds
         timeouts.claim Unknown field; allowed: plan, apply, unconfirmed
@@ -563,6 +585,8 @@ mod tests {
                 "timeouts": {"plan": "90m", "apply": 14400},
                 "variables": [{"name": "A", "value": "x", "secret": true, "runs": "tracked"}],
                 "hooks": {"after_plan": ["true"]}, "version": 3, "id": "x", "status": {},
+                "approvals": {"required": 2, "from": ["@ada", " @acme/ops", "maintainer"]},
+                "require_merge_request_approval": true, "levels": {"deploy": "owner"},
             })),
             ""
         );

@@ -36,12 +36,15 @@ async fn a_command_becomes_a_message_and_its_outcome_can_be_asked_for() {
     let outcome = got.headers["location"].to_str().unwrap().to_owned();
     assert_eq!(outcome, "/api/v1/commands/network/mine-1");
     let sent = w.sent();
-    let [Message::Stack(StackMessage::Command { stack: to, request, actor, command })] = &sent[..]
+    let [Message::Stack(StackMessage::Command { stack: to, request, actor, person, command })] =
+        &sent[..]
     else {
         panic!()
     };
+    assert_eq!(*person, None, "a key is not a person");
     assert_eq!((to, request.as_str(), actor.as_str()), (&stack.id, "mine-1", "first-admin-key"));
-    assert_eq!(*command, Command::Confirm { run: run.id.clone(), comment: None });
+    let confirm = Command::Confirm { run: run.id.clone(), comment: None, override_reason: None };
+    assert_eq!(*command, confirm);
     assert_eq!(w.get(&outcome).await.expect(202).body["done"], json!(null));
     let known = CommandOutcome {
         actor: "first-admin-key".to_owned(),
@@ -258,7 +261,9 @@ async fn what_is_said_about_a_decision_goes_with_it() {
         .await
         .expect(202);
     let comment = Some(said.to_owned());
-    assert_eq!(command(&w), Command::Confirm { run: run.id.clone(), comment: comment.clone() });
+    let confirmed =
+        Command::Confirm { run: run.id.clone(), comment: comment.clone(), override_reason: None };
+    assert_eq!(command(&w), confirmed);
     let last = w.activities().await.remove(0);
     assert_eq!(last.2, "requested. Comment: Agreed with <ops>: go on");
     w.post(&path("discard"), json!({ "comment": said })).await.expect(202);

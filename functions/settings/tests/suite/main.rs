@@ -4,6 +4,7 @@
 
 mod access;
 mod activities;
+mod approvals;
 mod browser;
 mod commands;
 mod compare;
@@ -19,6 +20,7 @@ mod plans;
 mod previews;
 mod questions;
 mod reads;
+mod sessions;
 mod stacks;
 mod support;
 mod typed;

@@ -21,7 +21,10 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Every page that needs a session, and the least role that sees it.
-const PAGES: [(&str, &str); 18] = [
+const PAGES: [(&str, &str); 21] = [
+    ("/account", "read"),
+    ("/people", "admin"),
+    ("/sign-in/back", "read"),
     ("/modules", "read"),
     ("/modules/new", "admin"),
     ("/", "read"),
@@ -43,7 +46,10 @@ const PAGES: [(&str, &str); 18] = [
 ];
 
 /// Every form, and the least role that may send it.
-const FORMS: [(&str, &str); 20] = [
+const FORMS: [(&str, &str); 24] = [
+    ("/account/keys", "read"),
+    ("/account/end", "read"),
+    ("/people/end", "admin"),
     ("/modules/new", "admin"),
     ("/modules/network/edit", "admin"),
     ("/modules/network/versions", "deploy"),
@@ -63,6 +69,7 @@ const FORMS: [(&str, &str); 20] = [
     ("/stacks/network/runs", "deploy"),
     ("/runs/{run}/confirm", "deploy"),
     ("/runs/{run}/discard", "deploy"),
+    ("/runs/{run}/review", "read"),
     ("/runs/{run}/retry", "deploy"),
 ];
 

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 const CALLBACK: &str = "https://gantry.example.com/sign-in/gitlab/callback";
 const SCOPES: &str = "openid profile read_api";
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// The application that Gantry needs.
-fn application(w: &World) -> Application {
+pub(crate) fn application(w: &World) -> Application {
     w.gitlab.create_application("Gantry", CALLBACK, SCOPES, true).unwrap()
 }
 
 /// Lets people sign in.
-async fn offer(w: &World, application: &Application, more: Value) -> Got {
+pub(crate) async fn offer(w: &World, application: &Application, more: Value) -> Got {
     let mut body = json!({
         "application_id": application.application_id, "secret": application.secret,
     });
@@ -29,7 +29,7 @@ async fn offer(w: &World, application: &Application, more: Value) -> Got {
 }
 
 /// A world in which people can sign in.
-async fn offered() -> (World, Application) {
+pub(crate) async fn offered() -> (World, Application) {
     let w = connected().await;
     let application = application(&w);
     offer(&w, &application, json!({})).await.expect(200);
@@ -37,14 +37,14 @@ async fn offered() -> (World, Application) {
 }
 
 /// Somebody with this level in the project `acme/network`.
-fn member(w: &World, name: &str, level: u8) -> Person {
+pub(crate) fn member(w: &World, name: &str, level: u8) -> Person {
     let person = w.gitlab.person(name);
     w.gitlab.set_member(w.project, person.id(), level);
     person
 }
 
 /// Sets out for GitLab: its address, and what the browser keeps.
-async fn set_out(w: &World, next: &str) -> (String, String) {
+pub(crate) async fn set_out(w: &World, next: &str) -> (String, String) {
     let got = w.ask("GET", &format!("/sign-in/gitlab?next={next}"), None, &[], "").await;
     let got = got.expect(303);
     let kept = got.headers["set-cookie"].to_str().unwrap();
@@ -56,12 +56,12 @@ async fn set_out(w: &World, next: &str) -> (String, String) {
 }
 
 /// Comes back from GitLab.
-async fn come_back(w: &World, to: &str, kept: &str) -> Got {
+pub(crate) async fn come_back(w: &World, to: &str, kept: &str) -> Got {
     let way = to.strip_prefix("https://gantry.example.com").unwrap();
     w.ask("GET", way, None, &[("cookie", kept)], "").await
 }
 
-fn cookie_of(got: &Got) -> String {
+pub(crate) fn cookie_of(got: &Got) -> String {
     let cookies = got.headers.get_all("set-cookie").iter();
     let cookies: Vec<&str> = cookies.map(|cookie| cookie.to_str().unwrap()).collect();
     let session = cookies.iter().find(|cookie| cookie.starts_with("gantry_session=")).unwrap();
@@ -72,7 +72,8 @@ fn cookie_of(got: &Got) -> String {
     session.split(';').next().unwrap().to_owned()
 }
 
-async fn sign_in<'a>(w: &'a World, person: &Person) -> Browser<'a> {
+/// Signs in with GitLab.
+pub(crate) async fn sign_in<'a>(w: &'a World, person: &Person) -> Browser<'a> {
     let (url, kept) = set_out(w, "").await;
     let back = person.authorize(&url).unwrap();
     let got = come_back(w, &back, &kept).await.expect(303);

@@ -145,7 +145,7 @@ async fn an_uploaded_preview_is_one_command_however_often_it_is_asked_for() {
     let ask = || w.ask("POST", &path, Some(&admin), &[("idempotency-key", "mine")], body.clone());
     ask().await.expect(202);
     let sent = w.sent();
-    let [Message::Stack(StackMessage::Command { stack, request, actor, command })] = &sent[..]
+    let [Message::Stack(StackMessage::Command { stack, request, actor, command, .. })] = &sent[..]
     else {
         panic!("{sent:?}")
     };

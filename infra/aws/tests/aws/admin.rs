@@ -24,6 +24,7 @@ async fn the_functions_may_do_whatever_admins_ask_for() {
         "/integration",
         "/operations",
         "/keys",
+        "/sessions",
         "/stacks",
         "/stacks/network",
         "/stacks/network/runs",

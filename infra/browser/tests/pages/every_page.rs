@@ -39,6 +39,8 @@ async fn pages(page: &Page) -> Vec<(&'static str, String)> {
         ("runs", "/runs?state=unconfirmed"),
         ("events", "/events"),
         ("keys", "/keys"),
+        ("account", "/account"),
+        ("people", "/people"),
         ("activity", "/activity"),
         ("activity-filtered", "/activity?outcome=refused&from=2026-01-01"),
         ("operations", "/operations"),

@@ -120,6 +120,54 @@ async fn what_is_said_about_a_decision_goes_with_it() {
 }
 
 #[tokio::test]
+async fn a_plan_is_approved_or_rejected_without_being_asked_again() {
+    for (what, decision, otherwise) in
+        [("--approve --comment fine", "approve", "approved"), ("--reject", "reject", "rejected")]
+    {
+        let gantry = Gantry::with_run(&looks(&["unconfirmed"])).await;
+        let mut answer = example("Command");
+        answer["message"] = json!(null);
+        gantry.change(|script| script.commands = vec![(200, answer)]);
+        let told = gantry.says(&format!("gantry review network#6 {what}")).await;
+        assert_eq!((told.code, told.out), (0, format!("network#6: {otherwise}\n")));
+        assert_eq!(gantry.posts(), ["POST /api/v1/runs/r-8c41d7/review"]);
+        gantry.change(|script| {
+            let mut posts = script.seen.iter().filter(|(line, ..)| line.starts_with("POST "));
+            let body = &posts.next().unwrap().2;
+            assert_eq!(body["decision"], decision);
+            assert_eq!(body["comment"].as_str(), what.contains("fine").then_some("fine"));
+        });
+    }
+    // Why the API does not take it is said.
+    let gantry = Gantry::with_run(&looks(&["unconfirmed"])).await;
+    let detail = "A key is not a person: sign in with GitLab to review.";
+    let refused = json!({ "status": 403, "title": "No", "detail": detail });
+    gantry.change(|script| script.commands = vec![(403, refused)]);
+    let said = gantry.says("gantry review network#6 --approve").await;
+    assert!(said.code == 1 && said.err.contains(detail), "{said:?}");
+}
+
+#[tokio::test]
+async fn an_admin_goes_past_the_rules_with_a_reason() {
+    let approval = json!({
+        "state": "needs_approvals", "message": "waits for 1 approval, by @ops\u{1b}[2J",
+        "at": "2026-03-02T09:32:00Z",
+    });
+    let gantry = Gantry::with_run(&[json!({ "state": "unconfirmed", "approval": approval })]).await;
+    let line = "gantry confirm network#6 --yes --no-wait --override-reason fire";
+    let said = gantry.says(line).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(
+        said.err.contains("  Approvals: waits for 1 approval, by @ops\\u001b[2J\n"),
+        "{said:?}"
+    );
+    gantry.change(|script| {
+        let mut posts = script.seen.iter().filter(|(line, ..)| line.starts_with("POST "));
+        assert_eq!(posts.next().unwrap().2, json!({ "override_reason": "fire" }));
+    });
+}
+
+#[tokio::test]
 async fn a_person_is_asked_and_only_yes_is_yes() {
     for typed in ["", "n\n", "sure\n"] {
         let gantry = Gantry::with_run(&applied()).await;

@@ -167,12 +167,14 @@ impl Things {
 
 /// Questions that are refused where there is nothing to ask, lists for what was typed, what needs
 /// a second run to compare with, and the way to GitLab and back where nobody signs in with it.
-const MAY_BE_REFUSED: [&str; 12] = [
+const MAY_BE_REFUSED: [&str; 14] = [
     "/sign-in/gitlab",
     "/sign-in/gitlab/callback",
     "/stacks/{slug}/catch-up",
     "/stacks/{slug}/restore",
     "/stacks/{slug}/unlock",
+    "/account/end",
+    "/people/end",
     "/keys/delete",
     "/operations/redrive",
     "/pick/projects",

@@ -67,6 +67,7 @@ fn of_settings(golden: &mut Golden) {
     golden.check::<SignIn>("sign-in");
     golden.check::<Person>("person");
     golden.check::<PersonSession>("person-session");
+    golden.check::<PersonSession>("person-key");
     golden.check::<UploadUse>("upload-use");
 }
 

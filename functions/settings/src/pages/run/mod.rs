@@ -4,6 +4,7 @@
 //! GitLab it shows state, change and log of that one run, and leads nowhere else but from a module's
 //! run to its tests.
 
+mod approvals;
 mod compare;
 mod lines;
 mod log;
@@ -11,7 +12,7 @@ mod log;
 pub(crate) use compare::compare;
 pub(crate) use log::{log, log_text};
 
-use self::log::LogView;
+use self::{approvals::Approvals, log::LogView};
 use super::{
     changes::{ChangeView, Filter},
     overview, page, respond, session,
@@ -98,6 +99,9 @@ struct Page {
     warnings: Vec<String>,
     actions: Actions,
     needs_confirmation: bool,
+    approvals: Option<Approvals>,
+    /// Whoever looks can go past the rules about who confirms.
+    may_override: bool,
     change: Option<ChangeView>,
     /// The number of the run whose plan this one can be compared with.
     compare: Option<u64>,
@@ -308,6 +312,10 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         }
         _ => None,
     };
+    let is_refused = outcome.as_ref().is_some_and(|said| said.class == "bad");
+    let who = shell.who.as_ref();
+    let may_override = actions.confirm && approvals::may_override(&run, who, is_refused);
+    let approvals = Approvals::of(&run, who, now);
     let asked = query.asked.as_deref().filter(|_| outcome.is_some());
     let times = query.times.as_deref();
     Ok(page(&Page {
@@ -340,6 +348,8 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         warnings: run.warnings.iter().map(|w| text::clean_line(&w.text(), 700)).collect(),
         actions,
         needs_confirmation: run.state == RunState::Unconfirmed,
+        approvals,
+        may_override,
         change: change.as_ref().map(|change| ChangeView::of(change, &filter)),
         compare,
         delta: run.delta.map(|delta| {
