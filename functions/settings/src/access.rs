@@ -15,13 +15,14 @@ use axum::{
 };
 use gantry_domain::{
     EventId, ProjectId, RunId, StackId, StackSlug,
-    rights::{self, Decision, Lacks, Levels, Of, Right, Who},
+    rights::{self, Decision, Lacks, Level, Levels, Of, Right, StackLevels, Who},
     run::{Run, RunType},
     stack::Stack,
 };
 use gantry_secrets::Session;
 use gantry_setup::web::{ClientAddress, bearer};
 use gantry_store::{
+    Stored,
     config::{Activity, AdminKey, Role, SlugEntry, admin_key_digest},
     keys,
     scheduler::VersionRecord,
@@ -74,6 +75,8 @@ pub(crate) enum About {
         what: &'static str,
         /// Its project; none where its code is not in GitLab.
         project: Option<ProjectId>,
+        /// What the stack or module asks for, where that is more than the installation does.
+        asks: StackLevels,
         /// A run that is never applied.
         is_preview: bool,
     },
@@ -83,7 +86,16 @@ impl About {
     /// This stack or module.
     pub(crate) fn stack(stack: &Stack) -> Self {
         let what = if stack.module.is_some() { "module" } else { "stack" };
-        Self::Of { what, project: stack.project(), is_preview: false }
+        let asks = stack.settings.levels;
+        Self::Of { what, project: stack.project(), asks, is_preview: false }
+    }
+
+    /// What a refusal calls it.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Installation => "page",
+            Self::Nothing(what) | Self::Of { what, .. } => what,
+        }
     }
 }
 
@@ -103,7 +115,14 @@ impl Caller {
         }
     }
 
-    fn decide(&self, right: Right, of: Of, project: Option<ProjectId>) -> Decision {
+    fn decide(&self, right: Right, about: About) -> Decision {
+        let (of, project, asks) = match about {
+            // Told as what they may not see.
+            About::Nothing(_) => return Decision::Hidden,
+            About::Installation => (Of::Installation, None, StackLevels::default()),
+            About::Of { project: None, asks, .. } => (Of::Elsewhere, None, asks),
+            About::Of { project, asks, .. } => (Of::Project, project, asks),
+        };
         match &self.holder {
             Holder::Key(role) => {
                 rights::decide(Who::Key(role.most()), right, of, &Levels::default())
@@ -113,25 +132,26 @@ impl Caller {
                 let level =
                     project.and_then(|project| person.levels.get(&project.to_string()).copied());
                 let who = Who::Person { admin: person.admin, level };
-                rights::decide(who, right, of, &someone.levels)
+                rights::decide(who, right, of, &asks.over(&someone.levels))
             }
         }
     }
 
     /// Whether the caller may do something with the installation.
     pub(crate) fn may(&self, right: Right) -> bool {
-        self.decide(right, Of::Installation, None) == Decision::Allowed
+        self.may_with(right, About::Installation)
     }
 
-    /// Whether the caller may do something with what belongs to a project, or to none in GitLab.
-    pub(crate) fn may_with(&self, right: Right, project: Option<ProjectId>) -> bool {
-        let of = if project.is_some() { Of::Project } else { Of::Elsewhere };
-        self.decide(right, of, project) == Decision::Allowed
+    /// Whether the caller may do something with this.
+    pub(crate) fn may_with(&self, right: Right, about: About) -> bool {
+        self.decide(right, about) == Decision::Allowed
     }
 
-    /// Whether the caller may know of what belongs to a project, or to none in GitLab.
+    /// Whether the caller may know of what belongs to a project, or to none in GitLab: of all its
+    /// stacks, whatever they ask for besides.
     pub(crate) fn sees(&self, project: Option<ProjectId>) -> bool {
-        self.may_with(Right::Read, project)
+        let asks = StackLevels::default();
+        self.may_with(Right::Read, About::Of { what: "stack", project, asks, is_preview: false })
     }
 
     /// Nothing is kept from the caller.
@@ -152,20 +172,13 @@ impl Caller {
 
     /// Refuses what the caller may not do, and what is not known while GitLab is away.
     pub(crate) fn check(&self, right: Right, about: About) -> Answer<()> {
-        let (of, what, project) = match about {
-            About::Installation => (Of::Installation, "page", None),
-            // Told as what they may not see.
-            About::Nothing(what) => return Err(Refusal::not_found(what)),
-            About::Of { what, project: Some(project), .. } => (Of::Project, what, Some(project)),
-            About::Of { what, project: None, .. } => (Of::Elsewhere, what, None),
-        };
         let right = match about {
             About::Of { is_preview: true, .. } if right == Right::Deploy => Right::Preview,
             _ => right,
         };
-        match self.decide(right, of, project) {
-            Decision::Hidden => Err(Refusal::not_found(what)),
-            Decision::Denied(lacks) => Err(self.lacks(right, lacks)),
+        match self.decide(right, about) {
+            Decision::Hidden => Err(Refusal::not_found(about.what())),
+            Decision::Denied(lacks) => Err(self.lacks(right, lacks, about)),
             Decision::Allowed => match &self.holder {
                 Holder::Person(someone) if right > Right::Read => away(someone),
                 _ => Ok(()),
@@ -173,7 +186,7 @@ impl Caller {
         }
     }
 
-    fn lacks(&self, right: Right, lacks: Lacks) -> Refusal {
+    fn lacks(&self, right: Right, lacks: Lacks, about: About) -> Refusal {
         let detail = match lacks {
             Lacks::Role(_) => format!(
                 "Your key {:?} has the role {}; this requires {}.",
@@ -182,14 +195,28 @@ impl Caller {
                 Role::with(right).as_str()
             ),
             Lacks::Level { needs, has } => format!(
-                "In GitLab you are {has} in this project; this requires {needs}. Somebody who is \
-                 can do it, or give you that role there."
+                "In GitLab you are {has} in this project; this requires {needs}{}. Somebody who is \
+                 can do it, or give you that role there.",
+                self.why(right, needs, about)
             ),
             Lacks::Admin => "Only admins of this Gantry can do this: people in one of its admin \
                              groups, and access keys with the role admin."
                 .to_owned(),
         };
         Refusal::new(StatusCode::FORBIDDEN, "You don't have permission", detail)
+    }
+
+    /// Why it takes this level; nothing where it does everywhere here.
+    fn why(&self, right: Right, needs: Level, about: About) -> &'static str {
+        match &self.holder {
+            Holder::Person(someone) if someone.levels.of(right) < Some(needs) => {
+                match about.what() {
+                    "module" => ", because the module asks for it",
+                    _ => ", because the stack asks for it",
+                }
+            }
+            _ => "",
+        }
     }
 }
 
@@ -289,14 +316,24 @@ async fn about(app: &App, request: &mut Request) -> Answer<About> {
         }
         _ => return Ok(About::Installation),
     };
-    // What is not there takes as many reads as what may not be seen.
-    let found = match stack {
+    Ok(match stack_or_in_vain(app, stack).await? {
+        Some(Stored { value: stack, .. }) => {
+            let asks = stack.settings.levels;
+            About::Of { what, project: stack.project(), asks, is_preview }
+        }
+        None => About::Nothing(what),
+    })
+}
+
+/// A stack that a name led to. A name that led nowhere takes as many reads, so that nobody learns from
+/// the time of a refusal whether there is something that they may not see.
+pub(crate) async fn stack_or_in_vain(
+    app: &App,
+    stack: Option<StackId>,
+) -> Answer<Option<Stored<Stack>>> {
+    Ok(match stack {
         Some(stack) => app.store.stack(&stack).await?,
         None => app.store.integration().await?.and(None),
-    };
-    Ok(match found {
-        Some(found) => About::Of { what, project: found.value.project(), is_preview },
-        None => About::Nothing(what),
     })
 }
 

@@ -262,8 +262,9 @@ fn pages() -> Vec<Route> {
             page::repair_webhook,
         ),
         see("/stacks/{slug}/catch-up", Deploy, page::ask_catch_up),
-        see("/stacks/{slug}/restore", Edit, page::ask_restore),
-        see("/stacks/{slug}/unlock", Edit, page::ask_unlock),
+        // What they ask about, only an admin's key does.
+        see("/stacks/{slug}/restore", Admin, page::ask_restore),
+        see("/stacks/{slug}/unlock", Admin, page::ask_unlock),
         send("/stacks/{slug}/delete", Edit, "delete the stack {slug}", page::delete_stack),
         list("/modules", &["after", "done", "label", "limit", "search"], page::modules),
         see("/modules/new", Admin, page::new_module),

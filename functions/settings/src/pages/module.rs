@@ -225,7 +225,7 @@ pub(crate) async fn show(
     let versions = all.iter().rev().take(VERSIONS);
     let row = |version: &VersionRecord| version_row(version, current.as_ref(), now);
     Ok(page(&Page {
-        shell: frame.shell("modules", module.settings.name.clone()).of(module.project()),
+        shell: frame.shell("modules", module.settings.name.clone()).of(&module),
         slug: module.slug.to_string(),
         name: module.settings.name.clone(),
         description: module.settings.description.as_deref().map(|text| markdown::html(text, 1)),

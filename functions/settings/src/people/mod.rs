@@ -46,7 +46,7 @@ pub(crate) struct LastProvider(Mutex<Option<(u64, u64, Arc<Provider>)>>);
 
 /// Whether a session is a person's, and not that of a key.
 pub(crate) fn is_persons(session: &Session) -> bool {
-    session.key.contains('#')
+    gantry_store::keys::is_of_person(&session.key)
 }
 
 /// What the session's record stands under.

@@ -288,7 +288,10 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         if run.module || run.test.is_some() { "modules" } else { "stacks" },
         format!("{} · {} #{}", chip.text, run.slug, run.number),
     );
-    let shell = shell.of(stack.as_ref().and_then(Stack::project));
+    let shell = match &stack {
+        Some(stack) => shell.of(stack),
+        None => shell,
+    };
     let is_detached = stack
         .as_ref()
         .is_none_or(|s| s.deleted_at.is_some() || detached(s, integration.as_ref()).is_some());

@@ -162,7 +162,7 @@ pub(crate) async fn show(
         None => outcome(&app, &stack, query.asked.as_deref(), None).await?,
     };
     Ok(page(&Page {
-        shell: frame.shell("stacks", stack.settings.name.clone()).of(stack.project()),
+        shell: frame.shell("stacks", stack.settings.name.clone()).of(&stack),
         slug: stack.slug.to_string(),
         name: stack.settings.name.clone(),
         description: stack.settings.description.as_deref().map(|text| markdown::html(text, 1)),
@@ -473,6 +473,6 @@ pub(crate) async fn check(
     }
     let (findings, hook) = stacks::inspect(&app, &stack).await?;
     let title = format!("Checks for {}", stack.settings.name);
-    let shell = frame.shell(place, title).of(stack.project());
+    let shell = frame.shell(place, title).of(&stack);
     Ok(page(&Check { shell, place, word, slug, findings, hook }))
 }
