@@ -281,13 +281,13 @@ pub(crate) async fn allow(guard: &Guard, caller: &Caller, request: &mut Request)
     let about = match caller.role() {
         // Of a key, its role says everything.
         Some(_) => About::Installation,
-        None => about(&guard.app, request).await?,
+        None => about(&guard.app, caller, request).await?,
     };
     caller.check(guard.needs, about)
 }
 
-/// What a request is about.
-async fn about(app: &App, request: &mut Request) -> Answer<About> {
+/// What a request of somebody is about.
+async fn about(app: &App, caller: &Caller, request: &mut Request) -> Answer<About> {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let path = path.unwrap_or_default();
     let Ok(params) = request.extract_parts::<RawPathParams>().await else {
@@ -295,6 +295,7 @@ async fn about(app: &App, request: &mut Request) -> Answer<About> {
     };
     let named = |name| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
     let of_run = path.contains("/runs/{id}");
+    let mut is_hidden = false;
     let (what, stack, is_preview) = match (named("slug"), named("id")) {
         (Some(slug), _) => {
             let what = if path.contains("/modules/{slug}") { "module" } else { "stack" };
@@ -310,18 +311,20 @@ async fn about(app: &App, request: &mut Request) -> Answer<About> {
                 Some(id) => app.store.get::<Run>(&keys::run(&id)).await?,
                 None => None,
             };
-            let is_preview =
-                run.as_ref().is_some_and(|run| run.value.run_type == RunType::Proposed);
-            ("run", run.map(|run| run.value.stack), is_preview)
+            let run = run.map(|run| run.value);
+            let is_preview = run.as_ref().is_some_and(|run| run.run_type == RunType::Proposed);
+            // Its code may be of a project that its stack was moved from.
+            is_hidden = run.as_ref().is_some_and(|run| !caller.sees(run.project()));
+            ("run", run.map(|run| run.stack), is_preview)
         }
         _ => return Ok(About::Installation),
     };
     Ok(match stack_or_in_vain(app, stack).await? {
-        Some(Stored { value: stack, .. }) => {
+        Some(Stored { value: stack, .. }) if !is_hidden => {
             let asks = stack.settings.levels;
             About::Of { what, project: stack.project(), asks, is_preview }
         }
-        None => About::Nothing(what),
+        _ => About::Nothing(what),
     })
 }
 
@@ -431,7 +434,12 @@ async fn run_of(app: &App, id: &str) -> Option<Run> {
 }
 
 async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool {
-    let (Some(module), Ok(version)) = (module, version.parse()) else { return false };
+    let Ok(version) = version.parse() else { return false };
+    let Some(module) = module else {
+        // As many reads as of a module that may not be seen.
+        let _in_vain = app.store.integration().await;
+        return false;
+    };
     let key = keys::version(module, &version);
     matches!(app.store.get::<VersionRecord>(&key).await, Ok(Some(_)))
 }

@@ -364,6 +364,26 @@ pub fn addresses() -> Vec<&'static str> {
     all.filter(|route| route.method == Method::GET).map(|route| route.path).collect()
 }
 
+/// A route, for the test that compares who may use it with the documentation.
+pub struct ServedRoute {
+    /// Its method.
+    pub method: Method,
+    /// Its path, with names in braces for the parts that vary.
+    pub path: &'static str,
+    /// What it does, in words; empty for a page that shows something.
+    pub what: &'static str,
+}
+
+/// Every route of the API and of the pages.
+pub fn served() -> Vec<ServedRoute> {
+    let all = api::routes().into_iter().chain(pages());
+    all.map(|Route { method, path, what, operation, .. }| {
+        let what = operation.map_or(what, |operation| operation.summary());
+        ServedRoute { method, path, what }
+    })
+    .collect()
+}
+
 /// The routes that the description has.
 pub(crate) fn documented() -> Vec<(Method, &'static str)> {
     api::routes().into_iter().map(|route| (route.method, route.path)).collect()

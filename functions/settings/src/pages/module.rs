@@ -212,7 +212,7 @@ pub(crate) async fn show(
     let inputs =
         code.as_ref().map(|code| inputs_of(code, module.settings.tool)).unwrap_or_default();
     let asked = runs::ListQuery { after: None, limit: Some(100) };
-    let found = runs::page(&app, &module, &asked).await?.0;
+    let found = runs::page(&app, frame.caller()?, &module, &asked).await?.0;
     // The tests stand on the page of the run that they belong to.
     let own = |run: &&Run| run.run_type != RunType::Test;
     let runs: Vec<RunRow> =

@@ -10,7 +10,8 @@ mod sign_in;
 
 pub(crate) use fresh::someone;
 pub(crate) use settings::{
-    SignInView, present, provider, remove, remove_settings, save, save_settings, show_settings,
+    SignInView, present, provider, remove, remove_settings, run_links, save, save_settings,
+    show_settings,
 };
 pub(crate) use sign_in::{Arrival, ON_THE_WAY, arrive, leave, set_out};
 

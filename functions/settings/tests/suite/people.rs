@@ -2,11 +2,17 @@
 
 use crate::{
     browser::{Browser, FORM},
-    support::{Got, Options, World, connected, world_with},
+    support::{Got, Options, World, connected, signer, world_with},
 };
-use gantry_domain::run::RunState;
+use gantry_domain::{UserId, run::RunState};
 use gantry_fake_gitlab::{Application, Fault, Matcher, Person};
 use gantry_queue::{Command, Message, StackMessage};
+use gantry_secrets::Session;
+use gantry_store::{
+    Key,
+    config::{persons_key, place_of_persons_key},
+    keys,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -20,7 +26,7 @@ fn application(w: &World) -> Application {
 }
 
 /// Lets people sign in.
-async fn offer(w: &World, application: &Application, more: Value) -> Got {
+pub(crate) async fn offer(w: &World, application: &Application, more: Value) -> Got {
     let mut body = json!({
         "application_id": application.application_id, "secret": application.secret,
     });
@@ -29,7 +35,7 @@ async fn offer(w: &World, application: &Application, more: Value) -> Got {
 }
 
 /// A world in which people can sign in.
-async fn offered() -> (World, Application) {
+pub(crate) async fn offered() -> (World, Application) {
     let w = connected().await;
     let application = application(&w);
     offer(&w, &application, json!({})).await.expect(200);
@@ -37,7 +43,7 @@ async fn offered() -> (World, Application) {
 }
 
 /// Somebody with this level in the project `acme/network`.
-fn member(w: &World, name: &str, level: u8) -> Person {
+pub(crate) fn member(w: &World, name: &str, level: u8) -> Person {
     let person = w.gitlab.person(name);
     w.gitlab.set_member(w.project, person.id(), level);
     person
@@ -72,11 +78,26 @@ fn cookie_of(got: &Got) -> String {
     session.split(';').next().unwrap().to_owned()
 }
 
-async fn sign_in<'a>(w: &'a World, person: &Person) -> Browser<'a> {
+/// Signs in with GitLab.
+pub(crate) async fn sign_in<'a>(w: &'a World, person: &Person) -> Browser<'a> {
     let (url, kept) = set_out(w, "").await;
     let back = person.authorize(&url).unwrap();
     let got = come_back(w, &back, &kept).await.expect(303);
     Browser { w, cookie: cookie_of(&got) }
+}
+
+/// A key of somebody who has signed in: good until GitLab is asked about them again.
+pub(crate) async fn key_of(browser: &Browser<'_>) -> String {
+    let w = browser.w;
+    let (_, value) = browser.cookie.split_once('=').unwrap();
+    let session = Session::from_cookie(&signer(), value, w.clock.now()).unwrap().key;
+    let (person, id) = session.split_once('#').unwrap();
+    let key = persons_key(UserId(person.parse().unwrap()), id);
+    let record = w.store.get::<Value>(&Key::new(keys::SESSIONS, session.as_str())).await.unwrap();
+    let mut record = record.unwrap().value;
+    record["key"] = "test".into();
+    w.put(place_of_persons_key(&key).unwrap(), &record).await;
+    key
 }
 
 /// The rows of the overview.

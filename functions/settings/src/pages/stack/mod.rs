@@ -138,8 +138,9 @@ pub(crate) async fn show(
     let integration = app.store.integration().await?.map(|found| found.value);
     let head = stacks::head(&app, &stack.id).await?.map(|head| head.value).unwrap_or_default();
     let list = ListQuery { after: query.after.clone(), limit: None };
+    let caller = frame.caller()?;
     let (found, queue, waiting) = tokio::try_join!(
-        runs::page(&app, &stack, &list),
+        runs::page(&app, caller, &stack, &list),
         runs::listed(&app, &stack, "queue#"),
         runs::listed(&app, &stack, "waiting#"),
     )?;
