@@ -88,16 +88,25 @@ pub(crate) async fn sign_in<'a>(w: &'a World, person: &Person) -> Browser<'a> {
 
 /// A key of somebody who has signed in: good until GitLab is asked about them again.
 pub(crate) async fn key_of(browser: &Browser<'_>) -> String {
-    let w = browser.w;
-    let (_, value) = browser.cookie.split_once('=').unwrap();
-    let session = Session::from_cookie(&signer(), value, w.clock.now()).unwrap().key;
+    key_named(browser, "test").await
+}
+
+/// The same with this name.
+pub(crate) async fn key_named(browser: &Browser<'_>, name: &str) -> String {
+    let (w, session) = (browser.w, session_of(browser));
     let (person, id) = session.split_once('#').unwrap();
-    let key = persons_key(UserId(person.parse().unwrap()), id);
+    let key = persons_key(UserId(person.parse().unwrap()), &format!("{id}-{name}"));
     let record = w.store.get::<Value>(&Key::new(keys::SESSIONS, session.as_str())).await.unwrap();
     let mut record = record.unwrap().value;
-    record["key"] = "test".into();
+    record["key"] = name.into();
     w.put(place_of_persons_key(&key).unwrap(), &record).await;
     key
+}
+
+/// What the session of somebody who has signed in is kept under: it begins with GitLab's ID of them.
+pub(crate) fn session_of(browser: &Browser<'_>) -> String {
+    let (_, value) = browser.cookie.split_once('=').unwrap();
+    Session::from_cookie(&signer(), value, browser.w.clock.now()).unwrap().key
 }
 
 /// The rows of the overview.

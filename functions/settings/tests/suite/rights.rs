@@ -3,7 +3,7 @@
 
 use crate::{
     browser::{Browser, FORM, hidden},
-    people::{key_of, member, offer, offered, sign_in},
+    people::{key_named, key_of, member, offer, offered, session_of, sign_in},
     plans::asked,
     support::{COMMIT, Got, World},
 };
@@ -79,8 +79,11 @@ struct Things {
     module: Stack,
     deploy: Run,
     preview: Run,
-    /// The name of a key that nobody uses.
+    /// The ID of a key that nobody uses.
     key: String,
+    /// The IDs of somebody else, and of a session of theirs.
+    person: String,
+    session: String,
 }
 
 /// A world with all who ask.
@@ -88,6 +91,8 @@ struct Everybody {
     w: World,
     all: Vec<Somebody>,
     things: Things,
+    /// The session of somebody who does not ask.
+    other: String,
     /// How often there are the same things.
     copies: u32,
 }
@@ -125,7 +130,10 @@ impl Everybody {
             let browser = Browser::sign_in(&w, &key).await;
             all.push(Somebody::of(role, browser, key).await);
         }
-        Self { w, all, things, copies: 0 }
+        let other = sign_in(&w, &w.gitlab.person("zoe")).await;
+        let person = session_of(&other).split('#').next().unwrap().to_owned();
+        let (other, things) = (other.cookie, Things { person, ..things });
+        Self { w, all, things, other, copies: 0 }
     }
 
     /// What each of them gets, in a row of the table.
@@ -136,12 +144,12 @@ impl Everybody {
         }
         for place in 0..self.all.len() {
             let changes = route.method != Method::GET;
-            let own = if changes { Some(self.another().await) } else { None };
+            let own = if changes { Some(self.another(route.path).await) } else { None };
             let things = own.as_ref().unwrap_or(&self.things);
             let address = address(route.path, things, way);
             let mut fields: Vec<(&str, &str)> = way.fields.clone();
             if address == "/sign-in" {
-                fields.push(("key", &self.w.admin));
+                fields.push(("key", self.w.admin.as_str()));
             }
             let got = self.all[place].ask(&self.w, &route.method, &address, &fields).await;
             assert_ne!(got.status, 500, "{} {address}: {}", route.method, got.text);
@@ -153,12 +161,12 @@ impl Everybody {
         };
         let what = [route.what, way.of].into_iter().filter(|words| !words.is_empty());
         let what = what.collect::<Vec<_>>().join(": ");
-        let cells: Vec<String> = COLUMNS.iter().map(|(name, _)| of(name)).collect();
+        let cells = COLUMNS.map(|(name, _)| of(name));
         format!("| `{} {}` | {what} | {} |", route.method, route.path, cells.join(" | "))
     }
 
     /// The same things once more, for a request that may change them.
-    async fn another(&mut self) -> Things {
+    async fn another(&mut self, path: &str) -> Things {
         self.copies += 1;
         let (w, of, number) = (&self.w, &self.things, self.copies);
         let stack = copy_of_stack(w, &of.stack, number).await;
@@ -168,9 +176,24 @@ impl Everybody {
             deploy: copy_of_run(w, &of.deploy, &stack).await,
             preview: copy_of_run(w, &of.preview, &stack).await,
             key: spare_key(w, number).await,
+            person: of.person.clone(),
+            session: match path.contains("/sessions/") {
+                true => self.spare_session(number).await,
+                false => String::new(),
+            },
             stack,
             module,
         }
+    }
+
+    /// A key of somebody who does not ask, as lists name it.
+    async fn spare_session(&self, number: u32) -> String {
+        let name = format!("spare-{number}");
+        key_named(&Browser { w: &self.w, cookie: self.other.clone() }, &name).await;
+        let list = self.w.get("/api/v1/sessions").await.expect(200).body;
+        let mut all = list["sessions"].as_array().unwrap().iter();
+        let found = all.find(|session| session["key"] == name.as_str()).unwrap();
+        found["id"].as_str().unwrap().to_owned()
     }
 
     /// Everybody can still do what they could: what was asked has ended nobody's session or key.
@@ -229,7 +252,15 @@ async fn things(w: &World) -> Things {
         "resources": 1, "run": null, "by": "Ada", "rescued": false, "at": now,
     });
     w.put(keys::state_version(&stack.id, 1), &state).await;
-    Things { key: spare_key(w, 0).await, stack, module, deploy, preview }
+    Things {
+        key: spare_key(w, 0).await,
+        person: String::new(),
+        session: String::new(),
+        stack,
+        module,
+        deploy,
+        preview,
+    }
 }
 
 async fn make_version(w: &World, module: &Stack, run: &RunId) {
@@ -304,6 +335,7 @@ fn address(path: &str, things: &Things, way: &Way) -> String {
         "id" if path.contains("/runs/") => run.id.to_string(),
         "id" if path.contains("/events/") => EVENT.to_owned(),
         "id" if path.contains("/keys/") => things.key.clone(),
+        "id" if path.contains("/sessions/") => things.session.clone(),
         "name" if path.contains("/assets/") => "gantry.css".to_owned(),
         "namespace" => things.module.module.as_ref().unwrap().namespace.clone(),
         "name" => things.module.settings.name.clone(),
@@ -324,6 +356,8 @@ fn address(path: &str, things: &Things, way: &Way) -> String {
         "/stacks/{slug}/restore" => "?version=1".to_owned(),
         "/operations/redrive" => "?queue=events".to_owned(),
         "/keys/delete" => format!("?key={}", things.key),
+        "/account/end" => "?others=on".to_owned(),
+        "/people/end" => format!("?person={}", things.person),
         _ => String::new(),
     };
     filled + &query
@@ -361,7 +395,7 @@ async fn tables() -> String {
     let mut everybody = Everybody::new().await;
     let mut text = String::new();
     for (title, of_programs) in [("With a key", true), ("In a browser", false)] {
-        let heads: Vec<_> = COLUMNS.iter().map(|(_, head)| *head).collect();
+        let heads = COLUMNS.map(|(_, head)| head);
         let lines = "|---".repeat(COLUMNS.len() + 2);
         let head = format!("| request | what | {} |\n{lines}|", heads.join(" | "));
         writeln!(text, "### {title}\n\n{head}").unwrap();
