@@ -323,7 +323,11 @@ fn ways(route: &ServedRoute) -> Vec<Way> {
         let preview = Way { of: "a preview", is_preview: true, ..Way::default() };
         return vec![preview, Way { of: "a deploy", ..Way::default() }];
     }
-    vec![Way::default()]
+    let fields = match route.path {
+        "/modules/{slug}/yank" => vec![("version", VERSION)],
+        _ => Vec::new(),
+    };
+    vec![Way { fields, ..Way::default() }]
 }
 
 /// A route's address: what it names is there, so that nothing but a right is missing.
