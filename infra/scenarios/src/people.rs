@@ -29,6 +29,7 @@ impl World {
             levels: Levels::default(),
             saved_at: self.now(),
             works_since: None,
+            run_links_off: false,
         };
         self.write(Write::put(keys::sign_in(), Expect::Any, &settings).unwrap()).await;
     }

@@ -69,6 +69,7 @@ fn of_settings(golden: &mut Golden) {
     golden.check::<Activity>("activity-of-a-run");
     golden.check::<Pause>("pause");
     golden.check::<SignIn>("sign-in");
+    golden.check::<SignIn>("sign-in-without-links");
     golden.check::<Person>("person");
     golden.check::<PersonSession>("person-session");
     golden.check::<PersonSession>("person-key");
