@@ -419,6 +419,10 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         warnings: Vec::new(),
         commit_line: Default::default(),
         upload: None,
+        started_by: None,
+        reviews: Vec::new(),
+        approval: None,
+        held: false,
         not_started: None,
     }
 }

@@ -27,7 +27,7 @@ impl Stacks<'_> {
             Some(loaded) if loaded.run().pool.is_some() => {
                 let run = loaded.run();
                 return match run.position == Position::Queue && !run.waits_for_worker() {
-                    true => self.hand_out(loaded, Position::Queue).await,
+                    true => Box::pin(self.hand_out(loaded, Position::Queue)).await,
                     false => Ok(()),
                 };
             }
@@ -42,7 +42,7 @@ impl Stacks<'_> {
         };
         match loaded.run().position {
             Position::Slot => Ok(()),
-            Position::Queue => self.hand_out(loaded, Position::Slot).await,
+            Position::Queue => Box::pin(self.hand_out(loaded, Position::Slot)).await,
             _ => self.runs.slots.give_back(run, granted.unchanged()).await,
         }
     }

@@ -418,7 +418,7 @@ async fn tables() -> String {
 
 #[tokio::test]
 async fn everybody_may_what_the_documentation_says() {
-    let tables = tables().await;
+    let tables = Box::pin(tables()).await;
     let docs = fs::read_to_string(DOCS).unwrap();
     let (before, rest) = docs.split_once(BEGIN).unwrap();
     let (documented, after) = rest.split_once(END).unwrap();
