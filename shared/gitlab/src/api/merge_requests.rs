@@ -236,7 +236,7 @@ mod tests {
     /// A merge request into `main` that was merged in this minute, with these fields besides.
     fn merged(iid: u64, minute: u32, fields: Value) -> MergeRequest {
         let mut body = json!({
-            "iid": iid, "state": "merged", "sha": sha('0'), "source_project_id": 7,
+            "iid": iid, "state": "merged", "sha": sha('f'), "source_project_id": 7,
             "target_project_id": 7, "source_branch": "change", "target_branch": "main",
             "merged_at": format!("2026-01-02T03:{minute:02}:00.000Z"),
         });
