@@ -476,8 +476,10 @@ fn after_merge(stack: &Stack, project: ProjectId, branch: &str) -> AfterMerge {
         && stack.project() == Some(project)
         && stack.branch == branch
         && settings.on_push == OnPush::Tracked;
+    let asks = settings.approvals.is_some() || settings.require_merge_request_approval;
     match deploys {
         false => AfterMerge::Nothing,
+        true if settings.autodeploy && asks => AfterMerge::Approved,
         true if settings.autodeploy => AfterMerge::Automatic,
         true => AfterMerge::Confirm,
     }
@@ -570,6 +572,21 @@ mod tests {
         assert_eq!(until(&memory, 61), Some(at(72)));
         memory.was_refused("403 Forbidden".to_owned(), at(6_000));
         assert_eq!(until(&memory, 6_001), Some(at(6_600)));
+    }
+
+    #[test]
+    fn a_merge_is_applied_by_itself_at_once_unless_its_stack_asks_for_approvals() {
+        let golden = include_str!("../../../shared/store/golden/v1/stack.json");
+        let mut stack: Stack = serde_json::from_str(golden).unwrap();
+        (stack.module, stack.settings.on_push) = (None, OnPush::Tracked);
+        let after = |stack: &Stack| after_merge(stack, ProjectId(42), "main");
+        assert_eq!(after(&stack), AfterMerge::Approved);
+        stack.settings.approvals = None;
+        assert_eq!(after(&stack), AfterMerge::Approved, "of its merge request");
+        stack.settings.require_merge_request_approval = false;
+        assert_eq!(after(&stack), AfterMerge::Automatic);
+        stack.settings.autodeploy = false;
+        assert_eq!(after(&stack), AfterMerge::Confirm);
     }
 
     #[test]

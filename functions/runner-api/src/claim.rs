@@ -81,6 +81,7 @@ pub(crate) async fn claim(
         runner = claim.runner, "a runner claimed a phase"
     );
     let source_url = source_address(&deps, &run).await?;
+    let autodeploy = run.applies_at_once() && run.run_type != RunType::Proposed;
     let upload = run.upload.map(|upload| (upload.by, upload.digest));
     let (uploaded_by, upload_digest) = upload.unzip();
     Ok(Json(ClaimAnswer {
@@ -98,7 +99,7 @@ pub(crate) async fn claim(
         var_files: place.var_files,
         tool: place.tool,
         tool_version: place.tool_version,
-        autodeploy: run.applies_at_once() && run.run_type != RunType::Proposed,
+        autodeploy,
         manage_state: stack.settings.manage_state,
         hooks: stack.settings.hooks.clone(),
         variables,

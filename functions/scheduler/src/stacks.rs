@@ -1,9 +1,12 @@
 //! Stacks: what moves their runs. One message of a stack is handled at a time.
 
+mod approvals;
 mod commands;
+mod decisions;
 mod due;
 mod hand_out;
 mod reports;
+mod rights;
 mod suites;
 mod triggers;
 
@@ -48,8 +51,8 @@ impl Stacks<'_> {
             StackMessage::Release { run, interest, because, .. } => {
                 Box::pin(self.on_release(&run, &interest, &because)).await
             }
-            StackMessage::Command { stack, request, actor, command } => {
-                Box::pin(self.on_command(&stack, &request, &actor, command)).await
+            StackMessage::Command { stack, request, actor, person, command } => {
+                Box::pin(self.on_command(&stack, &request, &actor, person.as_ref(), command)).await
             }
             StackMessage::Report { run, attempt, report, .. } => {
                 Box::pin(self.on_report(&run, attempt, report, sent_at)).await

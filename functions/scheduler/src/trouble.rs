@@ -15,6 +15,16 @@ pub(crate) fn refusal(failure: &Failure) -> Option<&Error> {
     failure.error.downcast_ref::<Error>().filter(|error| error.is_refusal())
 }
 
+/// Why GitLab could not be asked, for people.
+pub(crate) fn in_words(failure: &Failure) -> String {
+    match failure.error.downcast_ref() {
+        Some(Error::TokenRejected { .. }) => {
+            "GitLab rejected the token: an admin must replace it (GitLab settings)".to_owned()
+        }
+        _ => format!("{:#}", failure.error),
+    }
+}
+
 /// Trouble at GitLab is no fault of the message: it waits. Everything else counts against it.
 pub(crate) fn gitlab_failure(error: Error) -> Failure {
     let wait = match &error {

@@ -15,12 +15,13 @@ use axum::{
 };
 use gantry_domain::{
     EventId, ProjectId, RunId, StackId, StackSlug, approval,
-    rights::{self, Decision, Lacks, Levels, Of, Right, Who},
+    rights::{self, Decision, Lacks, Level, Levels, Of, Right, StackLevels, Who},
     run::{Run, RunType},
     stack::Stack,
 };
 use gantry_setup::web::{ClientAddress, bearer};
 use gantry_store::{
+    Stored,
     config::{Activity, AdminKey, Role, SlugEntry, admin_key_digest},
     keys,
     scheduler::VersionRecord,
@@ -73,6 +74,8 @@ pub(crate) enum About {
         what: &'static str,
         /// Its project; none where its code is not in GitLab.
         project: Option<ProjectId>,
+        /// What the stack or module asks for, where that is more than the installation does.
+        asks: StackLevels,
         /// A run that is never applied.
         is_preview: bool,
     },
@@ -82,7 +85,16 @@ impl About {
     /// This stack or module.
     pub(crate) fn stack(stack: &Stack) -> Self {
         let what = if stack.module.is_some() { "module" } else { "stack" };
-        Self::Of { what, project: stack.project(), is_preview: false }
+        let asks = stack.settings.levels;
+        Self::Of { what, project: stack.project(), asks, is_preview: false }
+    }
+
+    /// What a refusal calls it.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Installation => "page",
+            Self::Nothing(what) | Self::Of { what, .. } => what,
+        }
     }
 }
 
@@ -103,7 +115,14 @@ impl Caller {
         }
     }
 
-    fn decide(&self, right: Right, of: Of, project: Option<ProjectId>) -> Decision {
+    fn decide(&self, right: Right, about: About) -> Decision {
+        let (of, project, asks) = match about {
+            // Told as what they may not see.
+            About::Nothing(_) => return Decision::Hidden,
+            About::Installation => (Of::Installation, None, StackLevels::default()),
+            About::Of { project: None, asks, .. } => (Of::Elsewhere, None, asks),
+            About::Of { project, asks, .. } => (Of::Project, project, asks),
+        };
         match &self.holder {
             Holder::Key(role) => {
                 rights::decide(Who::Key(role.most()), right, of, &Levels::default())
@@ -113,25 +132,26 @@ impl Caller {
                 let level =
                     project.and_then(|project| person.levels.get(&project.to_string()).copied());
                 let who = Who::Person { admin: person.admin, level };
-                rights::decide(who, right, of, &someone.levels)
+                rights::decide(who, right, of, &asks.over(&someone.levels))
             }
         }
     }
 
     /// Whether the caller may do something with the installation.
     pub(crate) fn may(&self, right: Right) -> bool {
-        self.decide(right, Of::Installation, None) == Decision::Allowed
+        self.may_with(right, About::Installation)
     }
 
-    /// Whether the caller may do something with what belongs to a project, or to none in GitLab.
-    pub(crate) fn may_with(&self, right: Right, project: Option<ProjectId>) -> bool {
-        let of = if project.is_some() { Of::Project } else { Of::Elsewhere };
-        self.decide(right, of, project) == Decision::Allowed
+    /// Whether the caller may do something with this.
+    pub(crate) fn may_with(&self, right: Right, about: About) -> bool {
+        self.decide(right, about) == Decision::Allowed
     }
 
-    /// Whether the caller may know of what belongs to a project, or to none in GitLab.
+    /// Whether the caller may know of what belongs to a project, or to none in GitLab: of all its
+    /// stacks, whatever they ask for besides.
     pub(crate) fn sees(&self, project: Option<ProjectId>) -> bool {
-        self.may_with(Right::Read, project)
+        let asks = StackLevels::default();
+        self.may_with(Right::Read, About::Of { what: "stack", project, asks, is_preview: false })
     }
 
     /// Nothing is kept from the caller.
@@ -172,20 +192,13 @@ impl Caller {
 
     /// Refuses what the caller may not do, and what is not known while GitLab is away.
     pub(crate) fn check(&self, right: Right, about: About) -> Answer<()> {
-        let (of, what, project) = match about {
-            About::Installation => (Of::Installation, "page", None),
-            // Told as what they may not see.
-            About::Nothing(what) => return Err(Refusal::not_found(what)),
-            About::Of { what, project: Some(project), .. } => (Of::Project, what, Some(project)),
-            About::Of { what, project: None, .. } => (Of::Elsewhere, what, None),
-        };
         let right = match about {
             About::Of { is_preview: true, .. } if right == Right::Deploy => Right::Preview,
             _ => right,
         };
-        match self.decide(right, of, project) {
-            Decision::Hidden => Err(Refusal::not_found(what)),
-            Decision::Denied(lacks) => Err(self.lacks(right, lacks)),
+        match self.decide(right, about) {
+            Decision::Hidden => Err(Refusal::not_found(about.what())),
+            Decision::Denied(lacks) => Err(self.lacks(right, lacks, about)),
             Decision::Allowed => match &self.holder {
                 Holder::Person(someone) if right > Right::Read => away(someone),
                 _ => Ok(()),
@@ -193,7 +206,7 @@ impl Caller {
         }
     }
 
-    fn lacks(&self, right: Right, lacks: Lacks) -> Refusal {
+    fn lacks(&self, right: Right, lacks: Lacks, about: About) -> Refusal {
         let detail = match lacks {
             Lacks::Role(_) => format!(
                 "Your key {:?} has the role {}; this requires {}.",
@@ -202,14 +215,28 @@ impl Caller {
                 Role::with(right).as_str()
             ),
             Lacks::Level { needs, has } => format!(
-                "In GitLab you are {has} in this project; this requires {needs}. Somebody who is \
-                 can do it, or give you that role there."
+                "In GitLab you are {has} in this project; this requires {needs}{}. Somebody who is \
+                 can do it, or give you that role there.",
+                self.why(right, needs, about)
             ),
             Lacks::Admin => "Only admins of this Gantry can do this: people in one of its admin \
                              groups, and access keys with the role admin."
                 .to_owned(),
         };
         Refusal::new(StatusCode::FORBIDDEN, "You don't have permission", detail)
+    }
+
+    /// Why it takes this level; nothing where it does everywhere here.
+    fn why(&self, right: Right, needs: Level, about: About) -> &'static str {
+        match &self.holder {
+            Holder::Person(someone) if someone.levels.of(right) < Some(needs) => {
+                match about.what() {
+                    "module" => ", because the module asks for it",
+                    _ => ", because the stack asks for it",
+                }
+            }
+            _ => "",
+        }
     }
 }
 
@@ -274,13 +301,13 @@ pub(crate) async fn allow(guard: &Guard, caller: &Caller, request: &mut Request)
     let about = match caller.role() {
         // Of a key, its role says everything.
         Some(_) => About::Installation,
-        None => about(&guard.app, request).await?,
+        None => about(&guard.app, caller, request).await?,
     };
     caller.check(guard.needs, about)
 }
 
-/// What a request is about.
-async fn about(app: &App, request: &mut Request) -> Answer<About> {
+/// What a request of somebody is about.
+async fn about(app: &App, caller: &Caller, request: &mut Request) -> Answer<About> {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let path = path.unwrap_or_default();
     let Ok(params) = request.extract_parts::<RawPathParams>().await else {
@@ -288,6 +315,7 @@ async fn about(app: &App, request: &mut Request) -> Answer<About> {
     };
     let named = |name| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
     let of_run = path.contains("/runs/{id}");
+    let mut is_hidden = false;
     let (what, stack, is_preview) = match (named("slug"), named("id")) {
         (Some(slug), _) => {
             let what = if path.contains("/modules/{slug}") { "module" } else { "stack" };
@@ -303,20 +331,32 @@ async fn about(app: &App, request: &mut Request) -> Answer<About> {
                 Some(id) => app.store.get::<Run>(&keys::run(&id)).await?,
                 None => None,
             };
-            let is_preview =
-                run.as_ref().is_some_and(|run| run.value.run_type == RunType::Proposed);
-            ("run", run.map(|run| run.value.stack), is_preview)
+            let run = run.map(|run| run.value);
+            let is_preview = run.as_ref().is_some_and(|run| run.run_type == RunType::Proposed);
+            // Its code may be of a project that its stack was moved from.
+            is_hidden = run.as_ref().is_some_and(|run| !caller.sees(run.project()));
+            ("run", run.map(|run| run.stack), is_preview)
         }
         _ => return Ok(About::Installation),
     };
-    // What is not there takes as many reads as what may not be seen.
-    let found = match stack {
+    Ok(match stack_or_in_vain(app, stack).await? {
+        Some(Stored { value: stack, .. }) if !is_hidden => {
+            let asks = stack.settings.levels;
+            About::Of { what, project: stack.project(), asks, is_preview }
+        }
+        _ => About::Nothing(what),
+    })
+}
+
+/// A stack that a name led to. A name that led nowhere takes as many reads, so that nobody learns from
+/// the time of a refusal whether there is something that they may not see.
+pub(crate) async fn stack_or_in_vain(
+    app: &App,
+    stack: Option<StackId>,
+) -> Answer<Option<Stored<Stack>>> {
+    Ok(match stack {
         Some(stack) => app.store.stack(&stack).await?,
         None => app.store.integration().await?.and(None),
-    };
-    Ok(match found {
-        Some(found) => About::Of { what, project: found.value.project(), is_preview },
-        None => About::Nothing(what),
     })
 }
 
@@ -419,7 +459,12 @@ async fn run_of(app: &App, id: &str) -> Option<Run> {
 }
 
 async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool {
-    let (Some(module), Ok(version)) = (module, version.parse()) else { return false };
+    let Ok(version) = version.parse() else { return false };
+    let Some(module) = module else {
+        // As many reads as of a module that may not be seen.
+        let _in_vain = app.store.integration().await;
+        return false;
+    };
     let key = keys::version(module, &version);
     matches!(app.store.get::<VersionRecord>(&key).await, Ok(Some(_)))
 }

@@ -34,7 +34,7 @@ mod stacks;
 
 pub use app::{Deps, InvalidPublicUrl, PublicUrl, RunsConfinement};
 pub use first_key::{FirstKeyError, ensure_first_admin_key};
-pub use routes::{addresses, router};
+pub use routes::{ServedRoute, addresses, router, served};
 
 /// The description of the API, as it is served at `/api/v1/openapi.json`.
 pub const OPENAPI: &str = include_str!("../openapi.json");

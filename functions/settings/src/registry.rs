@@ -2,9 +2,11 @@
 //! `source = "<host>/<namespace>/<name>/<provider>"`.
 //! <https://developer.hashicorp.com/terraform/internals/module-registry-protocol>
 //!
-//! Whoever has a key of this installation may read it, and every run, with a token of its own.
+//! Whoever has a key of this installation may read it, a person what they see of it, and every run all
+//! of it, with a token of its own.
 
 use crate::{
+    access::{self, About, Caller},
     app::App,
     form::Params,
     refusal::{Answer, Refusal},
@@ -16,13 +18,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use gantry_domain::{RunId, StackId, run::Phase, stack::Stack};
+use gantry_domain::{RunId, StackId, rights::Right, run::Phase, stack::Stack};
 use gantry_objects::keys as objects;
 use gantry_secrets::{TokenFor, TokenKind};
 use gantry_setup::web::{Problem, bearer};
 use gantry_store::{
     Stored,
-    config::{RegistryEntry, Role},
+    config::RegistryEntry,
     keys,
     scheduler::{VersionRecord, VersionState},
 };
@@ -34,6 +36,8 @@ use std::time::Duration;
 
 /// How long the address of an archive is good, in seconds.
 const GOOD_FOR: i64 = 15 * 60;
+/// The attempt that a key of an archive names: no run has it when it is executed.
+const OF_ARCHIVES: u32 = 0;
 
 /// `GET /.well-known/terraform.json`: where the registry is.
 pub(crate) async fn discovery() -> Json<Value> {
@@ -54,8 +58,8 @@ pub(crate) async fn versions(
     headers: HeaderMap,
     Path(address): Path<Address>,
 ) -> Answer<Json<Value>> {
-    authorize(&app, &headers).await?;
-    let module = find(&app, &address).await?;
+    let reader = authorize(&app, &headers).await?;
+    let module = find(&app, &reader, &address).await?;
     let partition = keys::stack_partition(&module.id);
     let all = app.store.query_all::<VersionRecord>(&partition, keys::VERSIONS).await?;
     let versions: Vec<Value> = all
@@ -72,8 +76,8 @@ pub(crate) async fn download(
     headers: HeaderMap,
     Path((namespace, name, provider, version)): Path<(String, String, String, String)>,
 ) -> Answer<Response> {
-    authorize(&app, &headers).await?;
-    let module = find(&app, &Address { namespace, name, provider }).await?;
+    let reader = authorize(&app, &headers).await?;
+    let module = find(&app, &reader, &Address { namespace, name, provider }).await?;
     let missing = || Refusal::not_found("version");
     let number: Version = version.parse().map_err(|_| missing())?;
     let found = app.store.get::<VersionRecord>(&keys::version(&module.id, &number)).await?;
@@ -141,32 +145,51 @@ fn is_offered(version: &VersionRecord) -> bool {
     version.state == VersionState::Active && version.yanked.is_none() && version.digest.is_some()
 }
 
-/// The module at an address.
-async fn find(app: &App, address: &Address) -> Answer<Stack> {
+/// The module at an address, where the reader may know of it.
+async fn find(app: &App, reader: &Reader, address: &Address) -> Answer<Stack> {
     let Address { namespace, name, provider } = address;
     let missing = || Refusal::not_found("module");
     let key = keys::registry(namespace, name, provider);
     let entry: Option<Stored<RegistryEntry>> = app.store.get(&key).await?;
-    let module = app.store.stack(&entry.ok_or_else(missing)?.value.module).await?;
+    let module = access::stack_or_in_vain(app, entry.map(|entry| entry.value.module)).await?;
     let module = module.map(|module| module.value).filter(|module| module.deleted_at.is_none());
-    module.ok_or_else(missing)
+    module.filter(|module| reader.sees(module)).ok_or_else(missing)
+}
+
+/// Who reads.
+enum Reader {
+    /// A run, which downloads what its code names.
+    Run,
+    /// Somebody with a key.
+    Caller(Caller),
+}
+
+impl Reader {
+    fn sees(&self, module: &Stack) -> bool {
+        match self {
+            Self::Run => true,
+            Self::Caller(caller) => caller.sees(module.project()),
+        }
+    }
 }
 
 /// Any key of this installation that may read, or the token of a run.
-async fn authorize(app: &App, headers: &HeaderMap) -> Answer<()> {
+async fn authorize(app: &App, headers: &HeaderMap) -> Answer<Reader> {
     let sent = bearer(headers).unwrap_or_default();
-    let known = match app.signer.verify(TokenKind::Registry, sent, app.clock.now()) {
-        Ok(_) => true,
-        Err(_) if sent.is_empty() => false,
-        Err(_) => app.store.admin_key(sent).await?.is_some_and(|key| key.role >= Role::Read),
-    };
-    if known {
-        return Ok(());
+    let token = app.signer.verify(TokenKind::Registry, sent, app.clock.now());
+    // A run has been handed out once at least; what opens an archive opens nothing else.
+    if token.is_ok_and(|token| token.attempt > OF_ARCHIVES) {
+        return Ok(Reader::Run);
     }
-    Err(unauthorized(
-        "The registry requires an access key for this installation. Set TF_TOKEN_<host> to one \
-         with the role read, with every dot in the host replaced by an underscore.",
-    ))
+    if sent.is_empty() {
+        return Err(unauthorized(
+            "The registry requires an access key for this installation. Set TF_TOKEN_<host> to \
+             one with the role read, with every dot in the host replaced by an underscore.",
+        ));
+    }
+    let caller = access::find_caller(app, headers).await?;
+    caller.check(Right::Read, About::Installation)?;
+    Ok(Reader::Caller(caller))
 }
 
 fn unauthorized(why: &str) -> Refusal {
@@ -179,5 +202,6 @@ fn archive_id(module: &StackId, digest: &str) -> RunId {
 }
 
 fn token_for(run: RunId, expires: Option<i64>) -> TokenFor {
-    TokenFor { kind: TokenKind::Registry, run, phase: Phase::Plan, attempt: 0, expires }
+    let kind = TokenKind::Registry;
+    TokenFor { kind, run, phase: Phase::Plan, attempt: OF_ARCHIVES, expires }
 }

@@ -271,8 +271,9 @@ fn pages() -> Vec<Route> {
             page::repair_webhook,
         ),
         see("/stacks/{slug}/catch-up", Deploy, page::ask_catch_up),
-        see("/stacks/{slug}/restore", Edit, page::ask_restore),
-        see("/stacks/{slug}/unlock", Edit, page::ask_unlock),
+        // What they ask about, only an admin's key does.
+        see("/stacks/{slug}/restore", Admin, page::ask_restore),
+        see("/stacks/{slug}/unlock", Admin, page::ask_unlock),
         send("/stacks/{slug}/delete", Edit, "delete the stack {slug}", page::delete_stack),
         list("/modules", &["after", "done", "label", "limit", "search"], page::modules),
         see("/modules/new", Admin, page::new_module),
@@ -370,6 +371,26 @@ pub fn router(deps: Deps) -> Router {
 pub fn addresses() -> Vec<&'static str> {
     let all = api::routes().into_iter().chain(pages());
     all.filter(|route| route.method == Method::GET).map(|route| route.path).collect()
+}
+
+/// A route, for the test that compares who may use it with the documentation.
+pub struct ServedRoute {
+    /// Its method.
+    pub method: Method,
+    /// Its path, with names in braces for the parts that vary.
+    pub path: &'static str,
+    /// What it does, in words; empty for a page that shows something.
+    pub what: &'static str,
+}
+
+/// Every route of the API and of the pages.
+pub fn served() -> Vec<ServedRoute> {
+    let all = api::routes().into_iter().chain(pages());
+    all.map(|Route { method, path, what, operation, .. }| {
+        let what = operation.map_or(what, |operation| operation.summary());
+        ServedRoute { method, path, what }
+    })
+    .collect()
 }
 
 /// The routes that the description has.

@@ -40,7 +40,7 @@ async fn sweep(build: &Build, has_old_runs: bool) -> anyhow::Result<(f64, f64)> 
     let (world, ()) = world
         .restart(build, async |data: &Path| {
             if has_old_runs {
-                pages::fill(data).await?;
+                pages::fill(data, 1).await?;
             }
             fall_due(data, project).await
         })

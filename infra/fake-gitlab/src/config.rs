@@ -252,6 +252,8 @@ pub struct ProjectOptions {
     pub protected_branches: Vec<Protection>,
     /// Protected environments (Premium).
     pub protected_environments: Vec<ProtectedEnvironment>,
+    /// Whether who triggered a deployment may approve it (Premium).
+    pub allows_own_approval: bool,
     /// How many have to approve a merge request before it can be merged (Premium).
     pub approvals_required: usize,
     /// Whether it is archived; writing to it goes on working.
@@ -270,6 +272,7 @@ impl Default for ProjectOptions {
             builds_enabled: true,
             protected_branches: vec![Protection::maintainers("main")],
             protected_environments: Vec::new(),
+            allows_own_approval: false,
             approvals_required: 0,
             archived: false,
         }

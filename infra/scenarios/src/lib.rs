@@ -24,6 +24,7 @@ mod end;
 mod installation;
 mod modes;
 mod moods;
+mod people;
 mod programs;
 mod proxy;
 mod pump;

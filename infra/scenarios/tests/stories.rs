@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on should stop where it is")]
 
 mod stories {
+    mod approvals;
     mod branches;
     mod commands;
     mod comparing;

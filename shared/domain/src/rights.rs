@@ -312,6 +312,25 @@ mod tests {
     }
 
     #[test]
+    fn a_stack_asks_for_more_and_never_for_less() {
+        let all = Levels::default();
+        assert_eq!(StackLevels::default().over(&all), all);
+        let own = StackLevels {
+            preview: Some(Level::Maintainer),
+            deploy: Some(Level::Reporter),
+            edit: Some(Level::Owner),
+        };
+        let over = own.over(&all);
+        assert_eq!(over, Levels { preview: Level::Maintainer, ..all });
+        // Who sees it is the same for all stacks of a project.
+        assert_eq!(over.of(Right::Read), Some(Level::Reporter));
+        let developer = person(Some(Level::Developer));
+        let lacks = Lacks::Level { needs: Level::Maintainer, has: Level::Developer };
+        let decision = decide(developer, Right::Preview, Of::Project, &over);
+        assert_eq!(decision, Decision::Denied(lacks));
+    }
+
+    #[test]
     fn gitlab_has_levels_between_ours() {
         // Guest, Planner, Security Manager, and numbers that are not there yet.
         let read = [0, 5, 10, 15, 20, 25, 30, 40, 50, 60].map(Level::reached_by);

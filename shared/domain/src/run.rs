@@ -1,7 +1,8 @@
 //! A run: one execution of a stack for one commit.
 //!
 //! [`table`] says how it moves, [`position`] where it stands on its way to a runner, [`recheck`] when
-//! somebody must look at it again, [`report`] what a runner's report makes of it.
+//! somebody must look at it again, [`report`] what a runner's report makes of it, [`confirmation`]
+//! what is decided about its plan.
 
 use crate::{
     CommitLine, CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId,
@@ -19,6 +20,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+mod confirmation;
 mod new;
 mod options;
 mod position;

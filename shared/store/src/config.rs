@@ -170,6 +170,9 @@ pub struct SignIn {
     /// Which level of a stack's project gives which right.
     #[serde(default)]
     pub levels: Levels,
+    /// The links to runs that GitLab shows do not open without signing in.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub run_links_off: bool,
     /// When it was saved.
     pub saved_at: Timestamp,
     /// When somebody first signed in with it: until then, nobody knows whether GitLab has the

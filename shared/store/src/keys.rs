@@ -106,6 +106,12 @@ pub fn sessions_of(person: UserId) -> String {
     format!("{person}#")
 }
 
+/// Whether what a session names is the record of a person's session, and not the digest of an admin
+/// key.
+pub fn is_of_person(session: &str) -> bool {
+    session.contains('#')
+}
+
 /// The partition of what admins did, newest last.
 pub const ACTIVITY: &str = "config/activity";
 

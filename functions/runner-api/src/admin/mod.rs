@@ -1,7 +1,9 @@
 //! The admin API's part on Terraform's states: look, download, import, restore, unlock.
 
+mod caller;
 mod pages;
 
+use self::caller::Caller;
 use crate::{
     deps::Deps,
     objects::send,
@@ -11,22 +13,22 @@ use crate::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRequestParts, Path, State},
-    http::{StatusCode, request::Parts},
+    extract::{DefaultBodyLimit, Path, State},
+    http::StatusCode,
     middleware::from_fn,
     response::Response,
     routing::{delete, get, post},
 };
 use flate2::read::GzDecoder;
 use gantry_domain::{
-    EventId, RunId, StackId, StackSlug,
+    EventId, ProjectId, RunId, StackId, StackSlug,
     run::{Run, RunType},
     stack::Stack,
     state::StateForm,
 };
-use gantry_setup::web::{ClientAddress, Params, Problem, bearer, in_time, page_size, taking};
+use gantry_setup::web::{Params, Problem, in_time, page_size, taking};
 use gantry_store::{
-    config::{Activity, AdminKey, Pause, Role},
+    config::{Activity, Pause, Role},
     keys,
     runner::{StateLock, StateVersion},
 };
@@ -53,6 +55,9 @@ const RESTORE_FOR: Duration = Duration::from_secs(15);
 /// | `DELETE state/lock` | admin | takes the lock from whoever has it |
 ///
 /// `GET /api/v1/runs/{run}/state/{version}` is the state that a test run keeps, for admins.
+///
+/// People are refused, with a key of their own as in a session: what they may is read from GitLab,
+/// which nobody does here.
 ///
 /// The same for the stack's page, with a session instead of a key, below `/stacks/{slug}/state`:
 /// `GET {version}`, and the forms `restore` and `unlock`.
@@ -189,7 +194,7 @@ async fn send_of_stack(
 ) -> Result<Response, Problem> {
     only_admins(deps, key, "download", slug).await?;
     let stack = stack_or_remains(deps, slug).await?;
-    let about = Activity { stack: Some(stack.slug), ..Activity::default() };
+    let about = about(stack.project(), stack.slug);
     send_version(deps, key, &stack.id, slug, version, about).await
 }
 
@@ -209,10 +214,9 @@ async fn send_of_test(
     let found = found.ok_or_else(no_test)?;
     let owner = found.state_owner();
     let about = Activity {
-        stack: Some(found.slug),
-        run: Some(found.id),
+        run: Some(found.id.clone()),
         run_number: Some(found.number),
-        ..Activity::default()
+        ..about(found.project(), found.slug)
     };
     send_version(deps, key, &owner, &format!("the test run {run}"), version, about).await
 }
@@ -318,14 +322,14 @@ async fn replace_state(
             format!("imported a state for {slug}{}", if force { " by force" } else { "" }),
         ),
     };
-    let done = deps.states().replace(&stack.id, replacement, &key.key.name).await;
+    let done = deps.states().replace(&stack.id, replacement, &key.name).await;
     let outcome = match &done {
         Ok(version) => format!("now version {} (serial {})", version.number, version.serial),
         Err(error) => format!("refused: {error}"),
     };
     let done = done.map_err(Problem::from);
     let status = done.as_ref().map_or_else(|problem| problem.status, |_| StatusCode::OK);
-    let about = Activity { what, outcome, stack: Some(stack.slug), ..Activity::default() };
+    let about = Activity { what, outcome, ..about(stack.project(), stack.slug) };
     record(deps, key, about, status).await?;
     Ok(done?.into())
 }
@@ -351,7 +355,7 @@ async fn break_lock(deps: &Deps, key: &Caller, slug: &str) -> Result<(), Problem
     let done = done.map_err(Problem::from);
     let status = done.as_ref().map_or_else(|problem| problem.status, |_| StatusCode::NO_CONTENT);
     let what = format!("unlocked the state of {slug}");
-    let about = Activity { what, outcome, stack: Some(stack.slug), ..Activity::default() };
+    let about = Activity { what, outcome, ..about(stack.project(), stack.slug) };
     record(deps, key, about, status).await?;
     done.map(drop)
 }
@@ -388,7 +392,7 @@ async fn restore_states(
     let (states, until) = (deps.states(), Instant::now() + RESTORE_FOR);
     let (mut stacks, mut next, mut done) = (Vec::new(), None, query.after.clone());
     for owner in states.in_storage(&query.after).await? {
-        let result = states.restore_from_storage(&owner, &key.key.name, until).await;
+        let result = states.restore_from_storage(&owner, &key.name, until).await;
         let (restored, unfinished) = result.unwrap_or_else(|error| {
             // The others are not to wait for it.
             tracing::error!(%owner, %error, "a stack's states were not restored");
@@ -439,57 +443,28 @@ async fn stack_or_remains(deps: &Deps, slug: &str) -> Result<Stack, Problem> {
     }
 }
 
-/// The admin key that a request came with, and from where.
-struct Caller {
-    key: AdminKey,
-    address: String,
-}
-
-impl Caller {
-    fn must_be(&self, role: Role) -> Result<(), Problem> {
-        if self.key.role >= role {
-            return Ok(());
-        }
-        Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "You don't have permission",
-            "States contain secrets, so only a key with the role admin can read or change them.",
-        ))
-    }
-}
-
-impl FromRequestParts<Deps> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, deps: &Deps) -> Result<Self, Problem> {
-        let refused = || {
-            let detail = "Send an access key as the bearer token.";
-            Problem::new(StatusCode::UNAUTHORIZED, "Authentication required", detail)
-        };
-        let secret = bearer(&parts.headers).ok_or_else(refused)?;
-        let key = deps.store.admin_key(secret).await.map_err(|e| Problem::internal(&e))?;
-        let key = key.ok_or_else(refused)?;
-        let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, deps).await;
-        Ok(Self { key, address })
-    }
-}
-
 /// Lets admins do something with a state; that somebody else tried is kept, with the name of the
 /// stack if there is one.
 async fn only_admins(deps: &Deps, key: &Caller, verb: &str, slug: &str) -> Result<(), Problem> {
     let Err(problem) = key.must_be(Role::Admin) else { return Ok(()) };
     let stack = match slug.parse::<StackSlug>() {
-        Ok(slug) => deps.store.stack_ever(&slug).await.ok().flatten().map(|found| found.value.slug),
+        Ok(slug) => deps.store.stack_ever(&slug).await.ok().flatten().map(|found| found.value),
         Err(_) => None,
     };
     let what = match &stack {
-        Some(slug) => format!("{verb} the state of {slug}"),
+        Some(stack) => format!("{verb} the state of {}", stack.slug),
         None => format!("{verb} a state"),
     };
     let outcome = format!("refused: {}. {}", problem.title, problem.detail);
-    let refused = Activity { what, outcome, stack, ..Activity::default() };
+    let about = stack.map(|stack| about(stack.project(), stack.slug)).unwrap_or_default();
+    let refused = Activity { what, outcome, ..about };
     record(deps, key, refused, problem.status).await?;
     Err(problem)
+}
+
+/// What an activity is about: whoever sees the project sees the line.
+fn about(project: Option<ProjectId>, stack: StackSlug) -> Activity {
+    Activity { project, stack: Some(stack), ..Activity::default() }
 }
 
 /// Keeps who did what to a state, and how it ended: `done` has the words, and what it was about.
@@ -501,8 +476,8 @@ async fn record(
 ) -> Result<(), Problem> {
     let request = EventId::derive("state", &[&hex::encode(rand::random::<[u8; 16]>())]);
     let activity = Activity {
-        actor: key.key.name.clone(),
-        role: Some(key.key.role),
+        actor: key.name.clone(),
+        role: key.role(),
         refused: status.is_client_error() || status.is_server_error(),
         status: Some(status.as_u16()),
         address: Some(key.address.clone()),

@@ -1,6 +1,10 @@
 //! The same for a stack's page: a session instead of a key, and forms that carry its token.
 
-use super::{Caller, break_lock, replace_state, send_of_stack, send_of_test, trouble};
+use super::{
+    break_lock,
+    caller::{Caller, Holder},
+    replace_state, send_of_stack, send_of_test, trouble,
+};
 use crate::deps::Deps;
 use axum::{
     Form,
@@ -10,6 +14,10 @@ use axum::{
 };
 use gantry_secrets::{SecretName, Session, Signer};
 use gantry_setup::web::{ClientAddress, Problem};
+use gantry_store::{
+    Key,
+    keys::{SESSIONS, is_of_person},
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -115,9 +123,14 @@ async fn session(
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let refused = || Problem::new(StatusCode::UNAUTHORIZED, "Not signed in", "Sign in to do this.");
     let session = Session::among(&signer, cookies, deps.clock.now()).ok_or_else(refused)?;
+    if is_of_person(&session.key) {
+        let place = Key::new(SESSIONS, session.key.clone());
+        let caller = Caller::of_person(deps, &place, Holder::Person, address).await?;
+        return Ok((session, caller.ok_or_else(refused)?));
+    }
     let key = deps.store.admin_key_by_digest(&session.key).await;
     let key = key.map_err(|error| Problem::internal(&error))?.ok_or_else(refused)?;
-    Ok((session, Caller { key, address }))
+    Ok((session, Caller::of_key(key, address)))
 }
 
 async fn signer(deps: &Deps) -> Result<Signer, Problem> {

@@ -1,6 +1,6 @@
 //! States by hand.
 
-use crate::support::{World, digest, lock_info, stack_id, state_body};
+use crate::support::{PROJECT, World, digest, lock_info, stack_id, state_body};
 use axum::http::Method;
 use gantry_domain::{
     run::RunType,
@@ -130,6 +130,50 @@ async fn keys_do_what_their_role_allows() {
         assert!(lines.iter().any(|one| one.starts_with(&line)), "{what}: {lines:?}");
     }
     assert!(lines.len() == 7 && !format!("{lines:?}").contains("glpat"), "{lines:?}");
+}
+
+/// What they may is read from GitLab, which nobody does here.
+#[tokio::test]
+async fn people_are_refused_also_those_who_are_admins() {
+    let world = World::new().await;
+    let admin = world.admin(Role::Admin).await;
+    world.send(Method::POST, STATE, &admin, state_body(1, "l").into()).await.expect(200);
+    let (session, key) = world.ada().await;
+    for (method, path) in [
+        (Method::GET, STATE.to_owned()),
+        (Method::GET, format!("{STATE}/current")),
+        (Method::GET, "/api/v1/runs/r1/state/current".to_owned()),
+        (Method::POST, STATE.to_owned()),
+        (Method::DELETE, format!("{STATE}/lock")),
+        (Method::POST, "/api/v1/operations/restore-states".to_owned()),
+    ] {
+        let got = world.send(method, &path, &key, state_body(2, "l").into()).await.expect(403);
+        let said = got.json::<Value>()["detail"].as_str().unwrap().to_owned();
+        let expected = "This key belongs to a person. Use an access key of an admin";
+        assert!(said.starts_with(expected), "{path}: {said}");
+    }
+    world.get(STATE, &format!("{key}x")).await.expect(401);
+    // Nor does a session take anybody further than a key.
+    let form = async |path: &str, session: &str| {
+        world.form_of(path, session.to_owned(), "sure=yes&version=1").await
+    };
+    for path in ["/stacks/network/state/restore", "/stacks/network/state/unlock"] {
+        let refused = form(path, &session).await.expect(303);
+        assert_eq!(refused.headers["location"], "../../network?state=refused#state");
+        form(path, "7#gone").await.expect(401);
+    }
+    world.send(Method::POST, "next", &key, Vec::new()).await.expect(401);
+
+    let shown: Value = world.get(STATE, &admin).await.expect(200).json();
+    assert_eq!(shown["current"]["version"], 1);
+    let all = world.store.query_all::<Activity>(keys::ACTIVITY, "").await.unwrap();
+    let of_ada = all.iter().map(|one| &one.value).filter(|one| one.actor == "Ada Lovelace @ada");
+    let of_ada: Vec<_> = of_ada.collect();
+    assert!(of_ada.len() == 7, "{of_ada:?}");
+    assert!(of_ada.iter().all(|one| one.refused && one.role.is_none()), "{of_ada:?}");
+    let by_hand = of_ada.iter().filter(|one| one.outcome.contains("You are signed in with GitLab"));
+    assert_eq!(by_hand.count(), 2, "{of_ada:?}");
+    assert!(of_ada.iter().any(|one| one.project == Some(PROJECT)), "{of_ada:?}");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use gantry_secrets::{
 use gantry_setup::{Clock, clock::ClockHand};
 use gantry_store::{
     Expect, Outcome, Store, Stored, Write,
-    config::{AdminKey, Role, SlugEntry, admin_key_digest},
+    config::{AdminKey, Role, SlugEntry, admin_key_digest, persons_key, place_of_persons_key},
     keys,
 };
 use http_body_util::BodyExt as _;
@@ -231,7 +231,12 @@ impl World {
 
     /// A form of a page, from a session of this admin key.
     pub(crate) async fn form(&self, path: &str, key: &str, fields: &str) -> Answer {
-        let session = Session::begin(admin_key_digest(key), self.clock.now());
+        self.form_of(path, admin_key_digest(key), fields).await
+    }
+
+    /// A form of a page, from a session of this key's digest, or of a person.
+    pub(crate) async fn form_of(&self, path: &str, session: String, fields: &str) -> Answer {
+        let session = Session::begin(session, self.clock.now());
         let (cookie, token) = (session.to_cookie(&self.signer), session.form_token(&self.signer));
         let request = Request::post(path)
             .header(header::COOKIE, format!("{SESSION_COOKIE}={}", cookie.expose_secret()))
@@ -273,6 +278,25 @@ impl World {
             AdminKey { name: format!("{role:?}"), role, pool: None, created_at: self.clock.now() };
         self.put(keys::admin_key(&admin_key_digest(&secret)), &key).await;
         secret
+    }
+
+    /// Ada, an admin who signed in with GitLab: her session, and a key of hers.
+    pub(crate) async fn ada(&self) -> (String, String) {
+        let (id, now) = (UserId(7), self.clock.now());
+        let person = json!({
+            "id": id, "generation": 1, "username": "ada", "name": "Ada Lovelace", "admin": true,
+            "levels": {}, "read_at": now,
+        });
+        self.put(keys::person(id), &person).await;
+        let session = json!({
+            "person": id, "generation": 1, "begun_at": now, "tokens": "",
+            "expires_at": now + jiff::SignedDuration::from_hours(12),
+        });
+        let (at_pages, key) = (keys::session(id, "browser"), persons_key(id, "5ecret"));
+        for place in [at_pages.clone(), place_of_persons_key(&key).unwrap()] {
+            self.put(place, &session).await;
+        }
+        (at_pages.sk, key)
     }
 }
 
@@ -395,6 +419,10 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         warnings: Vec::new(),
         commit_line: Default::default(),
         upload: None,
+        started_by: None,
+        reviews: Vec::new(),
+        approval: None,
+        held: false,
         not_started: None,
     }
 }

@@ -4,13 +4,14 @@ use super::Stacks;
 use crate::{
     deps::HISTORY_KEPT,
     runs::{Head, Loaded, written},
-    trouble::gitlab_failure,
+    trouble::{gitlab_failure, in_words},
 };
 use gantry_domain::{
     CommitLine, CommitSha, EventId, RunId, StackId,
+    approval::Person,
     run::{
-        Effect, Ending, Interest, NewRun, Phase, Position, Run, RunEvent, RunState, RunType,
-        Trigger, Uploaded,
+        Effect, Ending, Interest, NewRun, Position, Run, RunEvent, RunState, RunType, Trigger,
+        Uploaded,
     },
     stack::Stack,
     text::counted,
@@ -19,16 +20,17 @@ use gantry_gitlab::Error as GitlabError;
 use gantry_queue::{Command, Failure};
 use gantry_store::{
     Expect, Write, keys,
-    runner::Claim,
     scheduler::{CommandOutcome, RunEntry, TrackedBranch, VersionRecord, Yanked},
 };
 use semver::Version;
 
-/// One command of one person.
-struct Order<'a> {
-    stack: &'a StackId,
-    request: &'a EventId,
-    actor: &'a str,
+/// One command of one person, or of a key.
+pub(super) struct Order<'a> {
+    pub(super) stack: &'a StackId,
+    pub(super) request: &'a EventId,
+    pub(super) actor: &'a str,
+    /// None where a key asks that is nobody's.
+    pub(super) person: Option<&'a Person>,
 }
 
 /// What somebody asks a stack to run.
@@ -52,15 +54,21 @@ impl Stacks<'_> {
         stack: &StackId,
         request: &EventId,
         actor: &str,
+        person: Option<&Person>,
         command: Command,
     ) -> Result<(), Failure> {
         let key = keys::command(stack, request);
         if self.deps.store.get::<CommandOutcome>(&key).await?.is_some() {
             return Ok(());
         }
-        let order = Order { stack, request, actor };
+        let order = Order { stack, request, actor, person };
         match command {
-            Command::Confirm { run, comment } => self.confirm(&order, &run, comment).await,
+            Command::Confirm { run, comment, override_reason } => {
+                Box::pin(self.confirm(&order, &run, comment, override_reason)).await
+            }
+            Command::Review { run, decision, comment } => {
+                Box::pin(self.review(&order, &run, decision, comment)).await
+            }
             Command::Discard { run, comment } => self.discard(&order, &run, comment).await,
             Command::Stop { run } => self.stop(&order, &run).await,
             Command::Retry { run, force } => self.retry(&order, &run, force).await,
@@ -82,7 +90,7 @@ impl Stacks<'_> {
         }
     }
 
-    fn outcome(
+    pub(super) fn outcome(
         &self,
         order: &Order<'_>,
         done: bool,
@@ -100,7 +108,7 @@ impl Stacks<'_> {
         Ok(Write::put(key, Expect::Absent, &outcome)?.expires(self.deps.now() + HISTORY_KEPT))
     }
 
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
         order: &Order<'_>,
         message: impl Into<String>,
@@ -112,7 +120,11 @@ impl Stacks<'_> {
     }
 
     /// The run, if it is one of the order's stack.
-    async fn ordered_run(&self, order: &Order<'_>, run: &RunId) -> Result<Option<Loaded>, Failure> {
+    pub(super) async fn ordered_run(
+        &self,
+        order: &Order<'_>,
+        run: &RunId,
+    ) -> Result<Option<Loaded>, Failure> {
         match self.runs.load(run).await? {
             Some(loaded) if &loaded.run().stack == order.stack => Ok(Some(loaded)),
             _ => {
@@ -120,72 +132,6 @@ impl Stacks<'_> {
                 Ok(None)
             }
         }
-    }
-
-    async fn confirm(
-        &self,
-        order: &Order<'_>,
-        run: &RunId,
-        comment: Option<String>,
-    ) -> Result<(), Failure> {
-        let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
-        let mut run = loaded.run().clone();
-        if run.apply(RunEvent::Confirmed, self.deps.now(), Some(order.actor)).is_err() {
-            let why = format!(
-                "Only a run that needs confirmation can be confirmed (state: {})",
-                run.state
-            );
-            return self.refuse(order, why, Some(&run.id)).await;
-        }
-        if self.runnable(order.stack).await?.is_none() {
-            let why = "The stack is detached from its GitLab project, so nothing is applied";
-            return self.refuse(order, why, Some(&run.id)).await;
-        }
-        let blocked = loaded.head.as_ref().and_then(|head| head.value.blocked.as_ref());
-        if let Some(blocked) = blocked {
-            let why = format!("The stack is blocked: {}. Unblock it first.", blocked.reason);
-            return self.refuse(order, why, Some(&run.id)).await;
-        }
-        run.comment(comment);
-        // A stop, or a time limit, that the plan outran is not meant for its apply.
-        run.stop_asked = None;
-        run.over_time = false;
-        run.phase = Phase::Apply;
-        run.handed_out_at = None;
-        run.runner = None;
-        let said = self.outcome(order, true, "Confirmed. Applying next.", Some(&run.id))?;
-        self.runs.commit(loaded, run, vec![said]).await
-    }
-
-    async fn discard(
-        &self,
-        order: &Order<'_>,
-        run: &RunId,
-        comment: Option<String>,
-    ) -> Result<(), Failure> {
-        let Some(loaded) = self.ordered_run(order, run).await? else { return Ok(()) };
-        let mut run = loaded.run().clone();
-        let mut extra = Vec::new();
-        let is_handed_out = run.position == Position::Slot || run.waits_for_worker();
-        if run.state == RunState::Confirmed && is_handed_out {
-            let claim = keys::claim(&run.id, run.attempt);
-            if self.deps.store.get::<Claim>(&claim).await?.is_some() {
-                let why = "A runner is about to apply the run. Stop it instead.";
-                return self.refuse(order, why, Some(&run.id)).await;
-            }
-            extra.push(Write::Check { key: claim, expect: Expect::Absent });
-        }
-        if run.apply(RunEvent::Discarded, self.deps.now(), Some(order.actor)).is_err() {
-            let why = format!(
-                "Only a run that needs confirmation or was confirmed can be discarded (state: {})",
-                run.state
-            );
-            return self.refuse(order, why, Some(&run.id)).await;
-        }
-        run.comment(comment);
-        run.ending = Some(Ending::new(format!("Discarded by {}", order.actor)));
-        extra.push(self.outcome(order, true, "Discarded", Some(&run.id))?);
-        self.runs.commit(loaded, run, extra).await
     }
 
     async fn stop(&self, order: &Order<'_>, run: &RunId) -> Result<(), Failure> {
@@ -287,11 +233,8 @@ impl Stacks<'_> {
             Ok(Err(why)) => return self.refuse(order, why, None).await,
             // The command must not wait: behind it wait the reports of the stack's runners.
             Err(failure) if failure.retry_after.is_some() => {
-                let why = match failure.error.downcast_ref::<GitlabError>() {
-                    Some(GitlabError::TokenRejected { .. }) => {
-                        "GitLab rejected the token: an admin must replace it (GitLab settings)"
-                            .to_owned()
-                    }
+                let why = match failure.error.downcast_ref() {
+                    Some(GitlabError::TokenRejected { .. }) => in_words(&failure),
                     _ => {
                         format!("GitLab is not available right now, try again: {:#}", failure.error)
                     }
@@ -429,6 +372,7 @@ impl Stacks<'_> {
         let mut run = NewRun { stack, trigger, event: None, key, position, now }.build();
         run.interests.extend(interests);
         run.upload = upload;
+        run.started_by = order.person.map(|person| person.id);
         let message = match position {
             Position::StackQueue => self.queued_behind(&head).await?,
             Position::Waiting => "Waiting for the stack's apply to end".to_owned(),

@@ -133,7 +133,7 @@ impl Stacks<'_> {
             | RunState::Planning
             | RunState::Applying
             | RunState::Destroying => self.check_alive(loaded, &timeouts, now).await,
-            RunState::Unconfirmed => self.discard_when_old(loaded, &timeouts, now).await,
+            RunState::Unconfirmed => Box::pin(self.look_at_plan(loaded, &timeouts, now)).await,
             _ => Ok(()),
         }
     }
@@ -207,15 +207,21 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, Vec::new()).await
     }
 
-    async fn discard_when_old(
+    /// A plan that nobody confirms is discarded when its time is over. Until then the rules about who
+    /// confirms it are read again, where they ask for something: people change things at GitLab.
+    async fn look_at_plan(
         &self,
-        loaded: Loaded,
+        mut loaded: Loaded,
         timeouts: &Timeouts,
         now: Timestamp,
     ) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
         if now < run.since + timeouts.unconfirmed.duration() {
-            // The limit was raised meanwhile: written all the same, that sets the next look.
+            if run.held || run.approval.is_some() {
+                self.ask_rules(&mut loaded, &mut run).await?;
+            }
+            // Written also when nothing changed: that sets the next look, also where the limit was
+            // raised meanwhile.
             return self.runs.commit(loaded, run, Vec::new()).await;
         }
         run.apply(RunEvent::Discarded, now, None)?;

@@ -7,6 +7,7 @@ use gantry_domain::{
     run::{
         Effect, Ending, Phase, Position, Run, RunEvent, RunState, RunType, recheck::CLAIM_TIMEOUT,
     },
+    stack::Stack,
     text,
 };
 use gantry_queue::{Failure, NotStarted};
@@ -26,7 +27,7 @@ impl Stacks<'_> {
             Some(loaded) if loaded.run().pool.is_some() => {
                 let run = loaded.run();
                 return match run.position == Position::Queue && !run.waits_for_worker() {
-                    true => self.hand_out(loaded, Position::Queue).await,
+                    true => Box::pin(self.hand_out(loaded, Position::Queue)).await,
                     false => Ok(()),
                 };
             }
@@ -41,7 +42,7 @@ impl Stacks<'_> {
         };
         match loaded.run().position {
             Position::Slot => Ok(()),
-            Position::Queue => self.hand_out(loaded, Position::Slot).await,
+            Position::Queue => Box::pin(self.hand_out(loaded, Position::Slot)).await,
             _ => self.runs.slots.give_back(run, granted.unchanged()).await,
         }
     }
@@ -49,10 +50,14 @@ impl Stacks<'_> {
     /// Hands a run of the queue out to who takes it at `position`.
     async fn hand_out(&self, mut loaded: Loaded, position: Position) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
-        let role = match self.role_for(&run).await? {
-            Ok(role) => role,
-            Err(why) => return self.end_unclaimed(loaded, &why, Vec::new()).await,
-        };
+        let stack = self.deps.store.stack(&run.stack).await?.map(|found| found.value);
+        if let Some(why) = self.outdated_for(&run, stack.as_ref()).await? {
+            return self.end_unclaimed(loaded, &why, Vec::new()).await;
+        }
+        let role = self.role_for(&run, stack.as_ref());
+        if let Some(stack) = stack.as_ref().filter(|_| run.asks_rules_first()) {
+            run.held = self.holds(stack, &run).await?;
+        }
         let now = self.deps.now();
         let head = match loaded.head.take() {
             Some(head) => head,
@@ -103,18 +108,12 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, checks).await
     }
 
-    /// The cloud role that the run's runner gets, or why it gets no runner any more.
-    async fn role_for(&self, run: &Run) -> Result<Result<Option<String>, String>, Failure> {
-        let stack = self.deps.store.stack(&run.stack).await?.map(|found| found.value);
-        if let Some(why) = self.outdated_for(run, stack.as_ref()).await? {
-            return Ok(Err(why));
-        }
+    /// The cloud role that the run's runner gets, where runners have any.
+    fn role_for(&self, run: &Run, stack: Option<&Stack>) -> Option<String> {
         // A worker is what its machine is.
-        let roles = self.deps.roles.as_ref().filter(|_| run.pool.is_none());
-        Ok(Ok(roles.and_then(|roles| {
-            let own = stack.and_then(|stack| stack.settings.roles.of(run.run_type).cloned());
-            own.or_else(|| roles.of(run.run_type).cloned())
-        })))
+        let roles = self.deps.roles.as_ref().filter(|_| run.pool.is_none())?;
+        let own = stack.and_then(|stack| stack.settings.roles.of(run.run_type).cloned());
+        own.or_else(|| roles.of(run.run_type).cloned())
     }
 
     /// A runner was not started, or ended before it claimed the phase. Where the cloud has no room

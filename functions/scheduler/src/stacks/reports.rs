@@ -46,6 +46,9 @@ impl Stacks<'_> {
         if !run.take_report(report, sent_at.unwrap_or(now), now)? {
             return Ok(());
         }
+        if loaded.run().state != run.state {
+            self.ask_rules(&mut loaded, &mut run).await?;
+        }
         self.runs.commit(loaded, run, Vec::new()).await
     }
 }

@@ -37,7 +37,7 @@ impl Stacks<'_> {
             let Some(loaded) = self.runs.peek(&entry.value.run).await? else { continue };
             match loaded.run().state {
                 RunState::Queued => self.read_config(loaded).await?,
-                RunState::Testing => self.run_tests(loaded).await?,
+                RunState::Testing => Box::pin(self.run_tests(loaded)).await?,
                 _ => {}
             }
         }
@@ -303,7 +303,9 @@ impl Stacks<'_> {
             written(self.deps.store.write(vec![write]).await?, run)?;
         }
         match self.runs.peek(run).await? {
-            Some(loaded) if loaded.run().state == RunState::Testing => self.run_tests(loaded).await,
+            Some(loaded) if loaded.run().state == RunState::Testing => {
+                Box::pin(self.run_tests(loaded)).await
+            }
             _ => Ok(()),
         }
     }

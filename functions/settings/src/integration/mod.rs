@@ -11,7 +11,7 @@ pub(crate) use view::{Broken, IntegrationView, LastTrouble, broken};
 pub(crate) use webhook::{Addresses, HookSecrets, by_hand, cannot_call, kept_secrets};
 
 use crate::{
-    access::Caller,
+    access::{About, Caller},
     app::App,
     form::{Body, Form},
     people,
@@ -34,6 +34,10 @@ pub(crate) async fn show(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<impl IntoResponse> {
+    // What is wrong there names projects.
+    if !caller.sees_all() {
+        caller.check(Right::Admin, About::Installation)?;
+    }
     present(&app, caller.may(Right::Admin)).await.map(Json)
 }
 

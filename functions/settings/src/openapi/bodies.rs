@@ -30,6 +30,9 @@ pub(crate) struct SetUpSignIn {
     /// Which level of a stack's project gives which right. Each needs at least the level of the one
     /// before.
     levels: Option<Levels>,
+    /// Whether the links to runs in GitLab open without signing in, where they carry a key; true if
+    /// it was never set.
+    run_links: Option<bool>,
 }
 
 /// How to replace the webhook secret.

@@ -148,6 +148,11 @@ impl Operation {
         }
     }
 
+    /// What it does, in a few words.
+    pub(crate) fn summary(&self) -> &'static str {
+        self.summary
+    }
+
     /// More than the summary says.
     pub(crate) fn about(self, about: &'static str) -> Self {
         Self { about, ..self }

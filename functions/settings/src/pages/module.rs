@@ -212,7 +212,7 @@ pub(crate) async fn show(
     let inputs =
         code.as_ref().map(|code| inputs_of(code, module.settings.tool)).unwrap_or_default();
     let asked = runs::ListQuery { after: None, limit: Some(100) };
-    let found = runs::page(&app, &module, &asked).await?.0;
+    let found = runs::page(&app, frame.caller()?, &module, &asked).await?.0;
     // The tests stand on the page of the run that they belong to.
     let own = |run: &&Run| run.run_type != RunType::Test;
     let runs: Vec<RunRow> =
@@ -225,7 +225,7 @@ pub(crate) async fn show(
     let versions = all.iter().rev().take(VERSIONS);
     let row = |version: &VersionRecord| version_row(version, current.as_ref(), now);
     Ok(page(&Page {
-        shell: frame.shell("modules", module.settings.name.clone()).of(module.project()),
+        shell: frame.shell("modules", module.settings.name.clone()).of(&module),
         slug: module.slug.to_string(),
         name: module.settings.name.clone(),
         description: module.settings.description.as_deref().map(|text| markdown::html(text, 1)),

@@ -7,7 +7,7 @@ use super::{
     sign_in,
 };
 use crate::{
-    access::Caller,
+    access::{About, Caller},
     app::App,
     refusal::{Answer, Refusal},
 };
@@ -17,7 +17,7 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
-use gantry_domain::{ProjectId, rights::Right};
+use gantry_domain::{rights::Right, stack::Stack};
 use gantry_setup::web::Problem;
 use gantry_store::config::Role;
 use std::convert::Infallible;
@@ -37,9 +37,8 @@ pub(super) struct Shell {
     pub(super) sign_in: Option<String>,
     /// What was just done.
     pub(super) done: Option<&'static str>,
-    /// The project whose stack or module the page is about; none in it where its code is not in
-    /// GitLab.
-    project: Option<Option<ProjectId>>,
+    /// What the page is about.
+    about: About,
 }
 
 /// Who is signed in.
@@ -89,16 +88,13 @@ impl Who {
 }
 
 impl Shell {
-    /// The same around a page of a stack or module of this project, or of none in GitLab.
-    pub(super) fn of(self, project: Option<ProjectId>) -> Self {
-        Self { project: Some(project), ..self }
+    /// The same around a page of a stack or module, or of something of it.
+    pub(super) fn of(self, stack: &Stack) -> Self {
+        Self { about: About::stack(stack), ..self }
     }
 
     fn may(&self, right: Right) -> bool {
-        self.who.as_ref().is_some_and(|who| match self.project {
-            Some(project) => who.caller.may_with(right, project),
-            None => who.caller.may(right),
-        })
+        self.who.as_ref().is_some_and(|who| who.caller.may_with(right, self.about))
     }
 
     /// An admin of the installation.
@@ -120,6 +116,12 @@ impl Shell {
 
     pub(super) fn may_edit(&self) -> bool {
         self.may(Right::Edit)
+    }
+
+    /// Whether they can download states, and change them: with an admin's key alone, because
+    /// runner-api, which does it, does not know what people may.
+    pub(super) fn may_change_states(&self) -> bool {
+        self.who.as_ref().is_some_and(|who| who.is_admin() && !who.is_person())
     }
 
     /// Messages that were given up; none on the page that shows them.
@@ -154,7 +156,7 @@ impl Frame {
             who: self.viewer.as_ref().map(Who::of),
             sign_in: self.here.as_ref().map(|here| sign_in::address(&self.root, here)),
             done: self.done,
-            project: None,
+            about: About::Installation,
         }
     }
 

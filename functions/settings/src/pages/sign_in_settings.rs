@@ -87,6 +87,7 @@ fn values(view: &SignInView) -> Map<String, Value> {
     values.insert("application_id".to_owned(), json!(view.application_id));
     values.insert("admin_groups".to_owned(), json!(view.admin_groups));
     values.insert("levels".to_owned(), json!(view.levels));
+    values.insert("run_links".to_owned(), json!(view.run_links));
     values
 }
 
@@ -138,6 +139,7 @@ pub(crate) async fn save(
     let levels: Map<String, Value> =
         ["read", "preview", "deploy", "edit"].map(level).into_iter().collect();
     values.insert("levels".to_owned(), Value::Object(levels));
+    values.insert("run_links".to_owned(), fields.has("run_links").into());
     let keeper = Keeper::of(&app, &frame, "gitlab/sign-in");
     let kept = Some(fields.text("secret.kept")).filter(|kept| !kept.is_empty());
     let kept = kept.filter(|_| fields.value("secret").is_null());

@@ -18,7 +18,8 @@ pub(crate) use sessions::{
     end_others, end_session, end_sessions, everybody, find, leave, list_sessions, listed,
 };
 pub(crate) use settings::{
-    SignInView, present, provider, remove, remove_settings, save, save_settings, show_settings,
+    SignInView, present, provider, remove, remove_settings, run_links, save, save_settings,
+    show_settings,
 };
 pub(crate) use sign_in::{
     Arrival, Arrived, Begun, Here, ON_THE_WAY, arrive, set_out, set_out_for_key,
@@ -67,7 +68,7 @@ pub(crate) struct LastProvider(Mutex<Option<(u64, u64, Arc<Provider>)>>);
 
 /// Whether a session is a person's, and not that of a key.
 pub(crate) fn is_persons(session: &Session) -> bool {
-    session.key.contains('#')
+    gantry_store::keys::is_of_person(&session.key)
 }
 
 /// What the session's record stands under.

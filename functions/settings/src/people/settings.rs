@@ -36,6 +36,8 @@ pub(crate) struct SignInView {
     pub(crate) admin_groups: Vec<String>,
     /// Which level of a stack's project gives which right.
     pub(crate) levels: Levels,
+    /// The links to runs that GitLab shows, where they carry a key, open without signing in.
+    pub(crate) run_links: bool,
     /// When somebody first signed in with this application. Until then, GitLab may not have its
     /// redirect URI.
     pub(crate) works_since: Option<Timestamp>,
@@ -71,12 +73,19 @@ pub(crate) async fn present(app: &App) -> Answer<SignInView> {
         scopes: SCOPES.map(str::to_owned).to_vec(),
         admin_groups: settings.as_ref().map(|s| s.admin_groups.clone()).unwrap_or_default(),
         levels: settings.as_ref().map(|known| known.levels).unwrap_or_default(),
+        run_links: settings.as_ref().is_none_or(|known| !known.run_links_off),
         works_since: settings.and_then(|known| known.works_since),
         problem: problem.map(str::to_owned),
     })
 }
 
-/// `PUT /api/v1/sign-in {"application_id", "secret"?, "admin_groups"?, "levels"?}`
+/// Whether the links to runs open without signing in. Where nobody signs in with GitLab, they do.
+pub(crate) async fn run_links(app: &App) -> Answer<bool> {
+    let settings = app.store.get::<SignIn>(&keys::sign_in()).await?;
+    Ok(settings.is_none_or(|settings| !settings.value.run_links_off))
+}
+
+/// `PUT /api/v1/sign-in {"application_id", "secret"?, "admin_groups"?, "levels"?, "run_links"?}`
 pub(crate) async fn save_settings(
     State(app): State<App>,
     Body(body): Body,
@@ -113,6 +122,7 @@ pub(crate) async fn save(app: &App, body: Map<String, Value>) -> Answer<()> {
     }
     let groups = form.texts("admin_groups", MOST_GROUPS, is_group);
     let levels = levels(&mut form, known.map(|known| known.levels).unwrap_or_default());
+    let run_links = form.flag("run_links");
     form.check()?;
     let missing = || Refusal::field("application_id", asks);
     let (application, secret) = application.zip(secret.or(kept)).ok_or_else(missing)?;
@@ -128,6 +138,8 @@ pub(crate) async fn save(app: &App, body: Map<String, Value>) -> Answer<()> {
         admin_groups: groups
             .unwrap_or_else(|| known.map(|known| known.admin_groups.clone()).unwrap_or_default()),
         levels,
+        run_links_off: run_links
+            .map_or_else(|| known.is_some_and(|known| known.run_links_off), |links| !links),
         saved_at: app.clock.now(),
         works_since: known.filter(|_| same).and_then(|known| known.works_since),
     };

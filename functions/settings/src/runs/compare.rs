@@ -2,12 +2,13 @@
 
 use super::{PREFIX, by_id, change, find, view};
 use crate::{
+    access::Caller,
     app::App,
     form::Params,
     refusal::{Answer, Refusal},
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::StatusCode,
     response::IntoResponse,
@@ -49,11 +50,12 @@ pub(crate) struct CompareView {
 /// `GET /api/v1/runs/{id}/compare?with=`
 pub(crate) async fn compare(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Params(query): Params<CompareQuery>,
 ) -> Answer<impl IntoResponse> {
     let run = find(&app, &id).await?;
-    let (with, comparison) = compared(&app, &run, &query).await?;
+    let (with, comparison) = compared(&app, &caller, &run, &query).await?;
     let (run, with) = (view::summary(&app, run), view::summary(&app, with));
     Ok(Json(CompareView { run, with, comparison }))
 }
@@ -61,6 +63,7 @@ pub(crate) async fn compare(
 /// The run that one is compared with, and how their plans differ.
 pub(crate) async fn compared(
     app: &App,
+    caller: &Caller,
     run: &Run,
     query: &CompareQuery,
 ) -> Answer<(Run, Comparison)> {
@@ -75,6 +78,9 @@ pub(crate) async fn compared(
             missing(format!("There is no earlier {kind} with a plan. Name another run's number."))
         })?,
     };
+    if !caller.sees(with.project()) {
+        return Err(no_such_run());
+    }
     let earlier = change(app, &with).await?.ok_or_else(|| {
         missing(format!("#{} has no plan, or its plan is no longer kept.", with.number))
     })?;
@@ -83,11 +89,14 @@ pub(crate) async fn compared(
 
 /// A run of the same stack by its number.
 async fn numbered(app: &App, run: &Run, number: u64) -> Answer<Run> {
-    let missing = || Refusal::parameter("with", "This stack has no such run");
     let entry = app.store.get::<RunEntry>(&keys::stack_run(&run.stack, number)).await?;
-    let entry = entry.ok_or_else(missing)?;
+    let entry = entry.ok_or_else(no_such_run)?;
     let found = app.store.get::<Run>(&keys::run(&entry.value.run)).await?;
-    found.map(|found| found.value).ok_or_else(missing)
+    found.map(|found| found.value).ok_or_else(no_such_run)
+}
+
+fn no_such_run() -> Refusal {
+    Refusal::parameter("with", "This stack has no such run")
 }
 
 /// The newest run before one that has planned the same: of its stack and its type; of a preview,

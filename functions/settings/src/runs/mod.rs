@@ -14,7 +14,7 @@ pub(crate) use search::{FILTERS, Found, RunQuery, find_page, search};
 pub(crate) use view::{RunView, actions, can_be_reviewed, project_page};
 
 use crate::{
-    access::Caller,
+    access::{self, Caller},
     app::App,
     cursor,
     form::Params,
@@ -28,7 +28,7 @@ use axum::{
 };
 use futures::future::try_join_all;
 use gantry_domain::{
-    RunId,
+    RunId, StackId,
     plan::Change,
     run::{Interest, Position, Run, RunState, RunType},
     source::SourceWaits,
@@ -44,7 +44,10 @@ use gantry_store::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// What a stack's runs have before their sort key's time.
@@ -73,18 +76,20 @@ pub(crate) struct RunList {
 /// `GET /api/v1/stacks/{slug}/runs?after=&limit=`: the newest first.
 pub(crate) async fn list(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path(slug): Path<String>,
     Params(query): Params<ListQuery>,
 ) -> Answer<impl IntoResponse> {
     let stack = stacks::find(&app, &slug).await?.value;
-    let (runs, next) = page(&app, &stack, &query).await?;
+    let (runs, next) = page(&app, &caller, &stack, &query).await?;
     let runs = runs.into_iter().map(|run| view::summary(&app, run)).collect();
     Ok(Json(RunList { runs, next }))
 }
 
-/// A stack's runs, the newest first, and the `after` of the next page.
+/// A stack's runs that the caller may see, the newest first, and the `after` of the next page.
 pub(crate) async fn page(
     app: &App,
+    caller: &Caller,
     stack: &Stack,
     query: &ListQuery,
 ) -> Answer<(Vec<Run>, Option<String>)> {
@@ -98,7 +103,8 @@ pub(crate) async fn page(
         .query::<RunEntry>(&keys::stack_partition(&stack.id), PREFIX, after.as_deref(), true, limit)
         .await?;
     let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
-    let runs = by_id(app, &wanted).await?;
+    let mut runs = by_id(app, &wanted).await?;
+    runs.retain(|run| caller.sees(run.project()));
     let next = page.next.map(|sk| cursor::from_key(sk.strip_prefix(PREFIX).unwrap_or(&sk)));
     Ok((runs, next))
 }
@@ -140,13 +146,77 @@ pub(crate) async fn waiting(
 ) -> Answer<(Vec<Run>, Option<String>)> {
     let after = query.after.as_deref().map(|at| cursor::to_key(at, "after")).transpose()?;
     let limit = page_size(query.limit, 100)?;
-    let page =
-        app.store.query::<RunEntry>(keys::WAITING, "", after.as_deref(), false, limit).await?;
-    let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
-    let mut runs = by_id(app, &wanted).await?;
-    runs.retain(|run| caller.sees(run.project()));
+    let (mut runs, next) = match caller.sees_all() {
+        true => {
+            let page = app
+                .store
+                .query::<RunEntry>(keys::WAITING, "", after.as_deref(), false, limit)
+                .await?;
+            let wanted = page.items.iter().map(key_of).collect::<Vec<_>>();
+            (by_id(app, &wanted).await?, page.next)
+        }
+        false => {
+            let limit = usize::try_from(limit).unwrap_or_default();
+            waiting_and_seen(app, caller, after.as_deref(), limit).await?
+        }
+    };
     runs.sort_by_key(|run| run.since);
-    Ok((runs, page.next.as_deref().map(cursor::from_key)))
+    Ok((runs, next.as_deref().map(cursor::from_key)))
+}
+
+fn key_of(entry: &Stored<RunEntry>) -> Key {
+    keys::run(&entry.value.run)
+}
+
+/// The first runs behind `after` that wait for a person and that the caller may see, and the sort key
+/// of the last of them, if there are more. Whoever sees few of them would have to turn pages
+/// otherwise, and would learn how many there are of others.
+async fn waiting_and_seen(
+    app: &App,
+    caller: &Caller,
+    after: Option<&str>,
+    limit: usize,
+) -> Answer<(Vec<Run>, Option<String>)> {
+    let mut all = app.store.query_all::<RunEntry>(keys::WAITING, "").await?;
+    all.retain(|entry| after.is_none_or(|after| entry.key.sk.as_str() > after));
+    let mut found: Vec<(String, Run)> = Vec::new();
+    for some in all.chunks(AT_ONCE) {
+        let wanted: Vec<_> = some.iter().map(key_of).collect();
+        let mut read: HashMap<RunId, Run> = seen(app, caller, by_id(app, &wanted).await?)
+            .await?
+            .into_iter()
+            .map(|run| (run.id.clone(), run))
+            .collect();
+        for entry in some {
+            let Some(run) = read.remove(&entry.value.run) else { continue };
+            if found.len() == limit {
+                let next = found.last().map(|(at, _)| at.clone());
+                return Ok((found.into_iter().map(|(_, run)| run).collect(), next));
+            }
+            found.push((entry.key.sk.clone(), run));
+        }
+    }
+    Ok((found.into_iter().map(|(_, run)| run).collect(), None))
+}
+
+/// Those of the runs that the caller may see. A stack can have runs of a project that it was moved
+/// from: of both, they must know.
+async fn seen(app: &App, caller: &Caller, mut runs: Vec<Run>) -> Answer<Vec<Run>> {
+    if caller.sees_all() {
+        return Ok(runs);
+    }
+    runs.retain(|run| caller.sees(run.project()));
+    let stacks: BTreeSet<&StackId> = runs.iter().map(|run| &run.stack).collect();
+    let stacks: Vec<Key> = stacks.into_iter().map(keys::stack_config).collect();
+    let stacks = app.store.get_many::<Stack>(&stacks).await?;
+    let hidden: BTreeSet<StackId> = stacks
+        .into_iter()
+        .map(|stack| stack.value)
+        .filter(|stack| !caller.sees(stack.project()))
+        .map(|stack| stack.id)
+        .collect();
+    runs.retain(|run| !hidden.contains(&run.stack));
+    Ok(runs)
 }
 
 /// A stack's runs in a list of its partition: those that queue, or wait for its apply.
@@ -378,10 +448,15 @@ pub(crate) async fn check_seen(app: &App, caller: &Caller, id: &str) -> Answer<(
     if caller.sees_all() {
         return Ok(());
     }
-    let run = find(app, id).await?;
-    let stack = app.store.stack(&run.stack).await?.map(|found| found.value);
-    let project = stack.map_or(run.project(), |stack| stack.project());
-    caller.sees(project).then_some(()).ok_or_else(|| Refusal::not_found("run"))
+    let run = match id.parse() {
+        Ok(id) => app.store.get::<Run>(&keys::run(&id)).await?.map(|found| found.value),
+        Err(_) => None,
+    };
+    let stack = run.as_ref().map(|run| run.stack.clone());
+    let stack = access::stack_or_in_vain(app, stack).await?;
+    let is_seen = run.is_some_and(|run| caller.sees(run.project()))
+        && stack.is_none_or(|stack| caller.sees(stack.value.project()));
+    is_seen.then_some(()).ok_or_else(|| Refusal::not_found("run"))
 }
 
 /// A run by its id.

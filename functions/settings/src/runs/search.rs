@@ -1,8 +1,8 @@
 //! Runs of all stacks: those that a filter lets through.
 
-use super::{PREFIX as RUNS, RunList, view};
+use super::{PREFIX as RUNS, RunList, seen, view};
 use crate::{
-    access::Caller,
+    access::{self, Caller},
     app::App,
     cursor,
     form::Params,
@@ -15,7 +15,9 @@ use gantry_domain::{
 };
 use gantry_setup::web::page_size;
 use gantry_store::{
-    Stored, keys,
+    Stored,
+    config::SlugEntry,
+    keys,
     scheduler::{ListedRun, RunEntry},
 };
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -102,8 +104,9 @@ pub(crate) async fn find_page(app: &App, caller: &Caller, query: &RunQuery) -> A
         for some in page.candidates.chunks(AT_ONCE.min(limit)) {
             let wanted: Vec<_> = some.iter().map(|entry| keys::run(&entry.run)).collect();
             let read = app.store.get_many::<Run>(&wanted).await?;
-            let mut read: HashMap<RunId, Run> =
-                read.into_iter().map(|run| (run.value.id.clone(), run.value)).collect();
+            let read = read.into_iter().map(|run| run.value).collect();
+            let read = seen(app, caller, read).await?.into_iter();
+            let mut read: HashMap<RunId, Run> = read.map(|run| (run.id.clone(), run)).collect();
             for entry in some {
                 let Some(run) = read.remove(&entry.run).filter(|run| filter.lets(run)) else {
                     continue;
@@ -417,7 +420,9 @@ impl Entry for RunEntry {
 async fn stack_id(app: &App, caller: &Caller, slug: &str) -> Answer<StackId> {
     let missing = || Refusal::parameter("stack", "No stack or module has this slug");
     let slug: StackSlug = slug.parse().map_err(|_| missing())?;
-    let found = app.store.stack_by_slug(&slug).await?.map(|found| found.value);
+    let entry = app.store.get::<SlugEntry>(&keys::slug(&slug)).await?;
+    let found = access::stack_or_in_vain(app, entry.map(|entry| entry.value.stack)).await?;
+    let found = found.map(|found| found.value).filter(|stack| stack.deleted_at.is_none());
     Ok(found.filter(|stack| caller.sees(stack.project())).ok_or_else(missing)?.id)
 }
 

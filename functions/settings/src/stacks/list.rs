@@ -117,15 +117,14 @@ pub(crate) async fn find_page(app: &App, caller: &Caller, query: &ListQuery) -> 
         let page =
             app.store.query::<SlugEntry>(keys::SLUGS, "", after.as_deref(), false, a_read).await?;
         after = page.next;
-        for entry in page.items {
-            if entry.value.deleted
-                || entry.value.module != query.modules
-                || wanting.as_ref().is_some_and(|some| !some.contains(&entry.value.stack))
-                || !sees(app, caller, &entry.value).await?
-                || !matches(query, &entry, moved.get(&entry.value.stack))
-            {
-                continue;
-            }
+        let is_asked_for = |entry: &Stored<SlugEntry>| {
+            !entry.value.deleted
+                && entry.value.module == query.modules
+                && wanting.as_ref().is_none_or(|some| some.contains(&entry.value.stack))
+                && matches(query, entry, moved.get(&entry.value.stack))
+        };
+        let asked_for = page.items.into_iter().filter(is_asked_for).collect();
+        for entry in seen(app, caller, asked_for).await? {
             if found.len() == wanted {
                 next = found.last().map(|last: &SlugEntryAt| cursor::from_key(&last.slug));
                 break;
@@ -144,17 +143,28 @@ pub(crate) async fn find_page(app: &App, caller: &Caller, query: &ListQuery) -> 
     Ok(StackPage { rows, next })
 }
 
-/// Whether the caller may know of a stack or module.
-async fn sees(app: &App, caller: &Caller, entry: &SlugEntry) -> Answer<bool> {
+/// The entries of stacks and modules that the caller may know of.
+async fn seen(
+    app: &App,
+    caller: &Caller,
+    mut entries: Vec<Stored<SlugEntry>>,
+) -> Answer<Vec<Stored<SlugEntry>>> {
     if caller.sees_all() {
-        return Ok(true);
+        return Ok(entries);
     }
-    if let Some(project) = entry.found_by.project_id {
-        return Ok(caller.sees(Some(project)));
-    }
-    // Older versions did not write it down, nor do stacks outside of GitLab have one.
-    let stack = app.store.stack(&entry.stack).await?;
-    Ok(stack.is_some_and(|stack| caller.sees(stack.value.project())))
+    // Older versions did not write the project down, nor do stacks outside of GitLab have one.
+    let lacks_it = |entry: &&Stored<SlugEntry>| entry.value.found_by.project_id.is_none();
+    let unknown = entries.iter().filter(lacks_it);
+    let unknown: Vec<Key> = unknown.map(|entry| keys::stack_config(&entry.value.stack)).collect();
+    let read = app.store.get_many::<Stack>(&unknown).await?;
+    let read = read.into_iter().map(|stack| stack.value);
+    let seen: HashSet<StackId> =
+        read.filter(|stack| caller.sees(stack.project())).map(|stack| stack.id).collect();
+    entries.retain(|entry| match entry.value.found_by.project_id {
+        Some(project) => caller.sees(Some(project)),
+        None => seen.contains(&entry.value.stack),
+    });
+    Ok(entries)
 }
 
 struct SlugEntryAt {

@@ -32,6 +32,11 @@ fn asked(w: &World) -> Vec<(String, Option<Person>, Command)> {
     w.sent().into_iter().filter_map(asked).collect()
 }
 
+/// How each thing ended that was done.
+async fn outcomes(w: &World) -> Vec<String> {
+    w.activities().await.into_iter().map(|(_, _, outcome)| outcome).collect()
+}
+
 /// The run as the scheduler keeps it where rules ask for something.
 async fn with_rules(w: &World, run: &Run, state: VerdictState, message: &str) -> Run {
     let at = w.clock.now();
@@ -83,9 +88,13 @@ async fn a_review_carries_the_person_and_each_button_is_a_request_of_its_own() {
     };
     assert_eq!(*approved, review(Decision::Approve, Some("Looks\nright")));
     assert_eq!(*rejected, review(Decision::Reject, None));
-    let (actor, what, outcome) = w.activities().await.remove(0);
-    assert!(actor.ends_with("@ada") && what.starts_with("review the run network #"), "{what}");
-    assert_eq!(outcome, "requested. Decision: reject");
+    let activities = w.activities().await;
+    let is_said = |(actor, what, outcome): &(String, String, String)| {
+        actor.ends_with("@ada")
+            && what.starts_with("review the run network #")
+            && outcome == "requested. Decision: reject"
+    };
+    assert!(activities.iter().any(is_said), "{activities:?}");
 
     let long = format!("decision=approve&comment={}", "x".repeat(1_001));
     for wrong in ["decision=maybe", "comment=yes", &long] {
@@ -188,7 +197,7 @@ async fn only_an_admins_key_goes_past_the_rules_and_says_why() {
     let sent = asked(&w).remove(0);
     assert_eq!((sent.1, sent.2), (None, confirmed(Some("go"), Some("GitLab is down"))));
     let said = "requested. Rules overridden: GitLab is down. Comment: go";
-    assert_eq!(w.activities().await.remove(0).2, said);
+    assert!(outcomes(&w).await.iter().any(|outcome| outcome == said));
     // Nothing is no reason.
     w.post(&api, json!({ "override_reason": " \n" })).await.expect(202);
     assert_eq!(asked(&w).remove(0).2, confirmed(None, None));
@@ -324,7 +333,7 @@ async fn what_a_stack_asks_for_is_kept_and_taken_back() {
     assert_eq!((kept.levels.preview, kept.levels.deploy), (None, Some(Level::Owner)));
     // What was answered can be sent back.
     w.send("PUT", STACK, got).await.expect(200);
-    assert_eq!(w.activities().await.remove(0).2, "changed nothing");
+    assert!(outcomes(&w).await.iter().any(|outcome| outcome == "changed nothing"));
 
     let wrong = json!({
         "approvals": { "required": 11, "from": ["@ada", "ops"] }, "levels": { "edit": "king" },
@@ -341,7 +350,7 @@ async fn what_a_stack_asks_for_is_kept_and_taken_back() {
     assert_eq!((&got["approvals"], &got["levels"]), (&Value::Null, &json!({})));
     assert_eq!(got["require_merge_request_approval"], false);
     let said = "changed approvals, levels, require_merge_request_approval";
-    assert_eq!(w.activities().await.remove(0).2, said);
+    assert!(outcomes(&w).await.iter().any(|outcome| outcome == said));
 
     // Elsewhere nobody has a role, and nothing has a merge request.
     let mut elsewhere = asks.clone();
@@ -387,7 +396,7 @@ async fn the_form_of_a_stack_has_what_it_asks_for() {
         assert!(page.contains(part), "{part}: {page}");
     }
     admin.send(edit, &saved.replace("version=1", "version=2")).await.expect(303);
-    assert_eq!(w.activities().await.remove(0).2, "changed nothing");
+    assert!(outcomes(&w).await.iter().any(|outcome| outcome == "changed nothing"));
 
     let wrong = format!(
         "version=3&name=Network&{FORM}&approvals.required=two&approvals.from=@ada%0D%0Aada\

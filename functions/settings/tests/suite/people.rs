@@ -2,11 +2,17 @@
 
 use crate::{
     browser::{Browser, FORM},
-    support::{Got, Options, World, connected, world_with},
+    support::{Got, Options, World, connected, signer, world_with},
 };
-use gantry_domain::run::RunState;
+use gantry_domain::{UserId, run::RunState};
 use gantry_fake_gitlab::{Application, Fault, Matcher, Person};
 use gantry_queue::{Command, Message, StackMessage};
+use gantry_secrets::Session;
+use gantry_store::{
+    Key,
+    config::{persons_key, place_of_persons_key},
+    keys,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -78,6 +84,29 @@ pub(crate) async fn sign_in<'a>(w: &'a World, person: &Person) -> Browser<'a> {
     let back = person.authorize(&url).unwrap();
     let got = come_back(w, &back, &kept).await.expect(303);
     Browser { w, cookie: cookie_of(&got) }
+}
+
+/// A key of somebody who has signed in: good until GitLab is asked about them again.
+pub(crate) async fn key_of(browser: &Browser<'_>) -> String {
+    key_named(browser, "test").await
+}
+
+/// The same with this name.
+pub(crate) async fn key_named(browser: &Browser<'_>, name: &str) -> String {
+    let (w, session) = (browser.w, session_of(browser));
+    let (person, id) = session.split_once('#').unwrap();
+    let key = persons_key(UserId(person.parse().unwrap()), &format!("{id}-{name}"));
+    let record = w.store.get::<Value>(&Key::new(keys::SESSIONS, session.as_str())).await.unwrap();
+    let mut record = record.unwrap().value;
+    record["key"] = name.into();
+    w.put(place_of_persons_key(&key).unwrap(), &record).await;
+    key
+}
+
+/// What the session of somebody who has signed in is kept under: it begins with GitLab's ID of them.
+pub(crate) fn session_of(browser: &Browser<'_>) -> String {
+    let (_, value) = browser.cookie.split_once('=').unwrap();
+    Session::from_cookie(&signer(), value, browser.w.clock.now()).unwrap().key
 }
 
 /// The rows of the overview.

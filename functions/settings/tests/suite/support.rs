@@ -128,6 +128,8 @@ pub(crate) struct World {
     pub(crate) token: String,
     pub(crate) project: ProjectId,
     pub(crate) store: Store,
+    /// Where its records are: it counts what it is asked.
+    pub(crate) table: LocalTable,
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) objects: Objects,
     pub(crate) hand: ClockHand,
@@ -189,7 +191,8 @@ pub(crate) async fn world_with(options: Options) -> World {
     let folder = tempfile::tempdir().unwrap();
     let secrets: Arc<dyn Secrets> = Arc::new(FileSecrets::new(folder.path().join("secrets.json")));
     let objects = Objects::in_folder(&folder.path().join("objects")).unwrap();
-    let store = store().await;
+    let table = LocalTable::in_memory().unwrap();
+    let store = store(&table).await;
     ensure_first_admin_key(&store, secrets.as_ref(), &clock).await.unwrap();
     ensure_first_admin_key(&store, secrets.as_ref(), &clock).await.unwrap();
     let admin = secrets.get(SecretName::AdminKey).await.unwrap().unwrap();
@@ -216,6 +219,7 @@ pub(crate) async fn world_with(options: Options) -> World {
         token,
         project,
         store,
+        table,
         secrets,
         objects,
         hand,
@@ -232,8 +236,7 @@ fn fake_config(clock: &Clock) -> Config {
     Config::for_tests(move || clock.now())
 }
 
-async fn store() -> Store {
-    let table = LocalTable::in_memory().unwrap();
+async fn store(table: &LocalTable) -> Store {
     let client = aws_sdk_dynamodb::Client::new(&table.config());
     let store = Store::new(client, "gantry".to_owned());
     store.create_table_if_missing().await.unwrap();

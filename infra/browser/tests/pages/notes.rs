@@ -108,6 +108,8 @@ fn note_of(resources: usize) -> String {
         left_behind: false,
         warnings: Vec::new(),
         checks: 0,
+        approval: None,
+        held: false,
     };
     let stack = NoteStack {
         run,

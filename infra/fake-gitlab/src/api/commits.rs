@@ -89,7 +89,7 @@ pub(crate) fn merge_requests(
     let commit = find(state, call, project, name)?;
     let found = state.project(project);
     let contains = |mr: &&MergeRequest| {
-        mr.merge_commit == Some(commit.id)
+        [mr.merge_commit, mr.squash_commit].contains(&Some(commit.id))
             || mr.heads.contains(&commit.id)
             || commits_of(found, mr).iter().any(|known| known.id == commit.id)
     };

@@ -216,6 +216,10 @@ fn project_json(
     body["ci_config_path"] = json!(options.ci_config_path);
     body["only_allow_merge_if_pipeline_succeeds"] = json!(options.pipelines_must_succeed);
     body["merge_pipelines_enabled"] = json!(options.ci.mode == CiMode::MergedResults);
+    // The edition that has protected environments says it, since this version.
+    if state.config.version.is_enterprise() && state.config.version.at_least(15, 8) {
+        body["allow_pipeline_trigger_approve_deployment"] = json!(options.allows_own_approval);
+    }
     body["permissions"] = json!({
         "project_access": access(own),
         "group_access": access(call.caller().and_then(in_group)),

@@ -121,6 +121,10 @@ impl State {
             "squash": mr.squash,
             "force_remove_source_branch": mr.remove_source_branch,
             "sha": mr.diff.head.to_string(),
+            // Two words for the same: the older one stays for older clients.
+            "merge_user": mr.merged.map(|(user, _)| self.user_json(user)),
+            "merged_by": mr.merged.map(|(user, _)| self.user_json(user)),
+            "merged_at": mr.merged.map(|(_, at)| api_time(at)),
             "merge_commit_sha": mr.merge_commit.map(|id| id.to_string()),
             "squash_commit_sha": mr.squash_commit.map(|id| id.to_string()),
             "user_notes_count": mr.notes.iter().filter(|note| !note.system).count(),

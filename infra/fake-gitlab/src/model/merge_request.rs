@@ -68,6 +68,8 @@ pub(crate) struct MergeRequest {
     pub(crate) remove_source_branch: bool,
     /// Who approved it, and when.
     pub(crate) approvals: Vec<(UserId, Timestamp)>,
+    /// Who merged it, and when.
+    pub(crate) merged: Option<(UserId, Timestamp)>,
     pub(crate) merge_commit: Option<Oid>,
     pub(crate) squash_commit: Option<Oid>,
     pub(crate) created_at: Timestamp,

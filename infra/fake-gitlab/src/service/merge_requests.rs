@@ -82,6 +82,7 @@ impl State {
             squash: new.squash,
             remove_source_branch: new.remove_source_branch,
             approvals: Vec::new(),
+            merged: None,
             merge_commit: None,
             squash_commit: None,
             created_at: now,
@@ -173,6 +174,7 @@ impl State {
         mr.state = MrState::Merged;
         mr.updated_at = now;
         mr.auto_merge = None;
+        mr.merged = Some((user, now));
         mr.merge_commit = merge_commit;
         self.fire_merge_request(project, iid, user, "merge", None);
     }

@@ -143,6 +143,15 @@ async fn merging_over_the_api() {
     let body = json!({ "sha": head, "squash": true, "should_remove_source_branch": true });
     let merged = w.put(&path, body).await.expect(200).body;
     assert_eq!(merged["state"], "merged");
+    for who in ["merge_user", "merged_by"] {
+        assert_eq!(merged[who]["id"], w.bot.0, "{who}");
+    }
+    assert!(merged["merged_at"].is_string());
+    for sha in ["merge_commit_sha", "squash_commit_sha", "sha"] {
+        let sha = merged[sha].as_str().unwrap();
+        let of = w.path(&format!("/repository/commits/{sha}/merge_requests"));
+        assert_eq!(w.get(&of).await.expect(200).body[0]["iid"], merged["iid"], "{sha}");
+    }
     let commit = merged["merge_commit_sha"].as_str().unwrap();
     assert_eq!(w.gitlab.head(w.project, "main").unwrap(), commit);
     let commit = w.get(&w.path(&format!("/repository/commits/{commit}"))).await.body;

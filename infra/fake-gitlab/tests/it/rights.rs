@@ -166,9 +166,17 @@ async fn environments_are_protected_and_freed() {
     w.send("GET", &one, Some(&token), None).await.expect(403);
     w.delete(&one).await.expect(204);
     w.delete(&one).await.expect(404);
+    let own_approval = async |w: &World| {
+        let project = w.get(&w.path("")).await.expect(200).body;
+        project["allow_pipeline_trigger_approve_deployment"].clone()
+    };
+    assert_eq!(own_approval(&w).await, false);
+    w.gitlab.configure(w.project, |options| options.allows_own_approval = true);
+    assert_eq!(own_approval(&w).await, true);
     let free = world_with(|config| config.version = "18.0.0".parse().unwrap(), Default::default());
     let free = free.await;
     free.get(&free.path("/protected_environments/x")).await.expect(404);
+    assert!(own_approval(&free).await.is_null(), "only the edition that has them says it");
 }
 
 #[tokio::test]

@@ -35,13 +35,15 @@
 //!   here it counts where there are no rules, because the other mistake would be the worse one.
 
 mod assign;
+mod last;
 mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use last::{LastVerdict, VerdictState};
 pub use settings::{Approvals, Approver, Approvers, RequiredApprovals};
 
-use crate::{AccessLevel, GroupId, MergeRequestIid, UserId, text};
+use crate::{AccessLevel, GroupId, MergeRequestIid, UserId};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -311,57 +313,6 @@ pub enum Verdict {
     },
     /// Somebody has rejected it.
     Rejected(Review),
-}
-
-/// What the rules came to when they were last read, kept with the run for people: who confirms is
-/// decided again at that moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "RunApproval")]
-pub struct LastVerdict {
-    /// What they came to.
-    pub state: VerdictState,
-    /// The same in words, with who has approved and who can: `waits for 1 of 2 approvals, by @ops`.
-    pub message: String,
-    /// When the rules were read.
-    pub at: Timestamp,
-}
-
-/// A [`Verdict`] without what it is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[schemars(inline)]
-pub enum VerdictState {
-    /// All that was asked for was given.
-    MayConfirm,
-    /// An admin's key overrode the rules.
-    Overridden,
-    /// Approvals are missing.
-    NeedsApprovals,
-    /// It may not be confirmed, however many approve it.
-    NotAllowed,
-    /// GitLab could not be asked.
-    NotYet,
-    /// Somebody has rejected it.
-    Rejected,
-}
-
-impl LastVerdict {
-    /// What is kept of a verdict for anyone; none where nothing was asked for.
-    pub fn of(verdict: &Verdict, at: Timestamp) -> Option<Self> {
-        let state = match verdict {
-            Verdict::MayConfirm { approvals, merge_request: None } if approvals.is_empty() => {
-                return None;
-            }
-            Verdict::MayConfirm { .. } => VerdictState::MayConfirm,
-            Verdict::Overridden(_) => VerdictState::Overridden,
-            Verdict::NeedsApprovals { .. } => VerdictState::NeedsApprovals,
-            Verdict::NotAllowed(_) => VerdictState::NotAllowed,
-            Verdict::NotYet { .. } => VerdictState::NotYet,
-            Verdict::Rejected(_) => VerdictState::Rejected,
-        };
-        Some(Self { state, message: text::approval::of_run(verdict), at })
-    }
 }
 
 /// Why somebody may not give a review.

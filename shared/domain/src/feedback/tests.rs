@@ -45,6 +45,8 @@ fn run(name: &str, number: i64, state: RunState) -> RunView {
         left_behind: false,
         warnings: Vec::new(),
         checks: 0,
+        approval: None,
+        held: false,
     }
 }
 

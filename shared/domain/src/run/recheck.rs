@@ -1,7 +1,10 @@
 //! When somebody must look at a run again even if no message comes.
 
 use super::{Position, Run, RunState};
-use crate::stack::{TimeLimit, Timeouts};
+use crate::{
+    approval::VerdictState,
+    stack::{TimeLimit, Timeouts},
+};
 use jiff::{SignedDuration, Timestamp};
 
 /// An executing run without a sign of life for this long is lost, before it applies.
@@ -22,6 +25,11 @@ const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(10);
 const SHORTEST_LIMIT: TimeLimit = TimeLimit::of_minutes(1);
 /// A phase that has lasted so long may be near to the limit of its stack.
 const JUST_BEGUN: SignedDuration = SignedDuration::from_secs(30);
+
+/// The rules about who confirms are read again this soon where GitLab could not be asked, and this
+/// often in any case, as long as a run waits for what they ask for.
+const RULES_SOON: SignedDuration = SignedDuration::from_mins(1);
+const RULES_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// A module's run whose configuration is not read yet is looked at this often.
 const SOON: SignedDuration = SignedDuration::from_secs(30);
@@ -51,13 +59,29 @@ pub fn recheck_at(
             let ends = phase_began(run) + timeouts.apply.duration();
             Some(ends.min(alive_at.unwrap_or(now) + APPLY_LOST_AFTER).max(soon))
         }
-        RunState::Unconfirmed => Some(run.since + timeouts.unconfirmed.duration()),
+        RunState::Unconfirmed => {
+            let ends = run.since + timeouts.unconfirmed.duration();
+            Some(rules_after(run, now).map_or(ends, |wait| ends.min(now + wait)))
+        }
         // GitLab may have been in trouble when its configuration was to be read.
         RunState::Queued if run.position == Position::Tests => Some(now + SOON),
         // Should every nudge be lost, the sweep still comes by.
         RunState::Testing => Some(now + FORGOTTEN_AFTER),
         RunState::Queued => Some(now + FORGOTTEN_AFTER),
         _ => None,
+    }
+}
+
+/// After which time the rules about who confirms the run are read again: what GitLab protects, or
+/// who somebody is there, may change without a word. None where nothing was asked for.
+fn rules_after(run: &Run, now: Timestamp) -> Option<SignedDuration> {
+    match &run.approval {
+        // The longer it could not be asked, the less often it is.
+        Some(last) if last.state == VerdictState::NotYet => {
+            Some(now.duration_since(run.since).clamp(RULES_SOON, RULES_AGAIN))
+        }
+        Some(_) => Some(RULES_AGAIN),
+        None => run.held.then_some(RULES_AGAIN),
     }
 }
 
@@ -91,7 +115,10 @@ pub fn phase_began(run: &Run) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{Effect, Step};
+    use crate::{
+        approval::LastVerdict,
+        run::{Effect, Step},
+    };
     use strum::VariantArray as _;
 
     /// A run in this state since 100 s, with nothing outstanding.
@@ -165,5 +192,29 @@ mod tests {
             run.state = state;
             assert_eq!(phase_began(&run), at(began), "{state:?}");
         }
+    }
+
+    #[test]
+    fn rules_are_read_again_as_long_as_they_ask_for_something_and_the_wait_still_ends() {
+        let hour = Timeouts { unconfirmed: TimeLimit::of_hours(1), ..Timeouts::default() };
+        let waits = run_in(RunState::Unconfirmed);
+        let at = |seconds| waits.since + SignedDuration::from_secs(seconds);
+        let look = |run: &Run, seconds| {
+            let look = recheck_at(run, &hour, None, at(seconds)).unwrap();
+            look.duration_since(waits.since).as_secs()
+        };
+        let with = |state| Run {
+            approval: Some(LastVerdict { state, message: String::new(), at: waits.since }),
+            ..waits.clone()
+        };
+        for seconds in [0, 30, 3_590] {
+            assert_eq!(look(&waits, seconds), 3_600, "nothing is asked for");
+        }
+        let needs = with(VerdictState::NeedsApprovals);
+        assert_eq!([0, 30, 2_999, 3_590].map(|now| look(&needs, now)), [600, 630, 3_599, 3_600]);
+        assert_eq!(look(&Run { held: true, ..waits.clone() }, 30), 630);
+        // Soon, then after twice as long as it has waited, then as often as any other.
+        let away = with(VerdictState::NotYet);
+        assert_eq!([0, 30, 60, 200, 900].map(|now| look(&away, now)), [60, 90, 120, 400, 1_500]);
     }
 }

@@ -3,22 +3,41 @@
 //! Names, comments and reasons come from outside: each is one clean line. In a comment at GitLab all
 //! of it passes through [`super::markdown`] besides, where `@ops` would notify a group.
 
-use super::clean_line;
-use crate::approval::{NotAllowed, NotReviewer, Override, Person, Progress, Review, Verdict, Who};
+use super::{clean, clean_line, cut};
+use crate::{
+    MergeRequestIid,
+    approval::{
+        Decision, NotAllowed, NotReviewer, Override, Person, Progress, Review, Verdict, Who,
+    },
+    rights::Level,
+};
 
 /// Names listed in a sentence.
 const NAMES: usize = 5;
 /// How long a name may be, and how long what somebody wrote, in characters.
 const NAME_CHARS: usize = 100;
 const WORDS_CHARS: usize = 300;
+/// How long a whole comment may be, in characters.
+const COMMENT_CHARS: usize = 1_000;
+
+const NOTHING_NEEDED: &str = "no approvals are needed";
+/// Why a key of nobody's may not approve or reject a run.
+pub const NOT_A_PERSON: &str = "Only a person can approve or reject a run: sign in with GitLab, or \
+                                use an access key that you created yourself";
+/// Why nobody who has signed in may go past the rules.
+pub const NOT_AN_ADMINS_KEY: &str = "Only an access key with the role admin can override the rules";
+/// Why nobody who has signed in may confirm a run, where nobody can sign in any more.
+pub const NOBODY_SIGNS_IN: &str =
+    "People can no longer sign in with GitLab, so only an access key can confirm this run";
+/// Why a person may not confirm a run whose code is not in GitLab.
+pub const ONLY_ADMINS: &str = "Only admins of this Gantry can confirm runs of code outside GitLab";
 
 /// For everybody, such as in a status: `waits for 1 of 2 approvals, by @ops`.
 pub fn of_run(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::MayConfirm { approvals, .. } if approvals.is_empty() => {
-            "no approvals are needed".to_owned()
+        Verdict::MayConfirm { approvals, merge_request } => {
+            fulfilled(approvals, *merge_request).unwrap_or_else(|| NOTHING_NEEDED.to_owned())
         }
-        Verdict::MayConfirm { approvals, .. } => given(approvals),
         Verdict::Overridden(Override { key, reason }) => {
             let key = clean_line(key, NAME_CHARS);
             format!("the rules are overridden by the key {key}: {}", words(reason))
@@ -33,10 +52,19 @@ pub fn of_run(verdict: &Verdict) -> String {
 /// For the person who asks: `2 of 2 approvals by @ops; you may confirm`.
 pub fn for_you(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::MayConfirm { approvals, .. } if approvals.is_empty() => "you may confirm".into(),
-        Verdict::MayConfirm { approvals, .. } => format!("{}; you may confirm", given(approvals)),
+        Verdict::MayConfirm { approvals, merge_request } => {
+            match fulfilled(approvals, *merge_request) {
+                Some(said) => format!("{said}; you may confirm"),
+                None => "you may confirm".to_owned(),
+            }
+        }
         other => of_run(other),
     }
+}
+
+/// The same as a sentence, for whoever wanted to confirm it and may not.
+pub fn not_confirmed(verdict: &Verdict) -> String {
+    capitalized(&for_you(verdict))
 }
 
 /// Why somebody may not approve or reject a run.
@@ -53,6 +81,75 @@ pub fn not_reviewer(why: &NotReviewer) -> String {
     }
 }
 
+/// The same as a sentence, for whoever wanted to.
+pub fn not_reviewed(why: &NotReviewer) -> String {
+    capitalized(&not_reviewer(why))
+}
+
+/// What is said of the step of a run that nobody had to confirm.
+pub fn by_itself(verdict: &Verdict) -> String {
+    format!("Confirmed by itself: {}", of_run(verdict))
+}
+
+/// What whoever confirmed a run is told.
+pub fn confirmed(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Overridden(Override { reason, .. }) => {
+            let reason = words(reason);
+            format!("Confirmed, overriding the rules: {}. Applying next.", unended(&reason))
+        }
+        _ => "Confirmed. Applying next.".to_owned(),
+    }
+}
+
+/// What is said of the step of a run whose rules were overridden, with what was said besides.
+pub fn overriding(reason: &str, comment: Option<&str>) -> String {
+    let said = format!("Overrides the rules: {}", words(reason));
+    match comment {
+        Some(comment) => format!("{said}\n{comment}"),
+        None => said,
+    }
+}
+
+/// What whoever approved or rejected a run is told; with `applies` the run goes on by itself.
+pub fn reviewed(decision: Decision, verdict: &Verdict, applies: bool) -> String {
+    let then = match (decision, verdict) {
+        (Decision::Reject, _) => "Nobody can confirm it until you approve it.".to_owned(),
+        (_, Verdict::MayConfirm { .. }) if applies => {
+            format!("{}. Applying next.", capitalized(&of_run(verdict)))
+        }
+        (_, Verdict::NeedsApprovals { .. }) => format!("It {}.", of_run(verdict)),
+        (_, verdict) => format!("{}.", capitalized(unended(&of_run(verdict)))),
+    };
+    match decision {
+        Decision::Approve => format!("Approved. {then}"),
+        Decision::Reject => format!("Rejected. {then}"),
+    }
+}
+
+/// What somebody says about their decision, as it is kept.
+pub fn comment(said: &str) -> Option<String> {
+    let said = cut(clean(said).trim(), COMMENT_CHARS);
+    (!said.is_empty()).then_some(said)
+}
+
+/// Why a person may not confirm a run any more, although they could a moment ago.
+pub fn lost_right(has: Option<Level>, needs: Level) -> String {
+    let has = match has {
+        Some(level) => format!("you are {level} in this project"),
+        None => "you have no role in this project that shows you its code".to_owned(),
+    };
+    format!("In GitLab {has}, and this requires {needs}")
+}
+
+/// Why it is not known whether a person may still confirm a run.
+pub fn right_unknown(why: &str) -> String {
+    format!(
+        "GitLab could not be asked for your rights: {}. Nothing was applied.",
+        unended(&words(why))
+    )
+}
+
 /// A person, as everything that they do shows them: `Ada Lovelace @ada`.
 pub fn person(person: &Person) -> String {
     let username = clean_line(&person.username, NAME_CHARS);
@@ -60,6 +157,14 @@ pub fn person(person: &Person) -> String {
         name if name.is_empty() || name == username => format!("@{username}"),
         name => format!("{name} @{username}"),
     }
+}
+
+/// What was asked for, and is there; none where nothing was asked for.
+fn fulfilled(approvals: &[Progress], merge_request: Option<MergeRequestIid>) -> Option<String> {
+    let approvals = (!approvals.is_empty()).then(|| given(approvals));
+    let merge_request = merge_request.map(|iid| format!("merge request !{iid} was approved"));
+    let said: Vec<String> = approvals.into_iter().chain(merge_request).collect();
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 fn given(approvals: &[Progress]) -> String {
@@ -122,6 +227,16 @@ fn rejected(review: &Review) -> String {
     }
 }
 
+/// Without the full stop that what comes next brings.
+fn unended(text: &str) -> &str {
+    text.trim_end_matches('.')
+}
+
+fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}
+
 fn words(text: &str) -> String {
     clean_line(text, WORDS_CHARS)
 }
@@ -150,8 +265,8 @@ fn name(who: &Who) -> String {
 mod tests {
     use super::*;
     use crate::{
-        AccessLevel, GroupId, MergeRequestIid, UserId,
-        approval::{Decision, GroupReach, Origin},
+        AccessLevel, GroupId, UserId,
+        approval::{GroupReach, Origin},
     };
 
     fn someone(id: u64, username: &str, name: &str) -> Person {
@@ -193,6 +308,11 @@ mod tests {
             may(vec![]),
             may(vec![progress(&[ops()], 2, 2)]),
             may(vec![progress(&[ops()], 1, 1), progress(&[maintainers.clone(), ada()], 2, 2)]),
+            Verdict::MayConfirm { approvals: vec![], merge_request: Some(MergeRequestIid(12)) },
+            Verdict::MayConfirm {
+                approvals: vec![progress(&[ops()], 2, 2)],
+                merge_request: Some(MergeRequestIid(12)),
+            },
             needs(vec![progress(&[ops()], 2, 1)]),
             needs(vec![progress(&[ops()], 1, 1), progress(&[ada()], 1, 0)]),
             needs(vec![progress(&[ops()], 3, 1), progress(&many, 2, 0)]),
@@ -217,6 +337,8 @@ mod tests {
         no approvals are needed
         2 of 2 approvals by @ops
         1 of 1 approval by @ops, 2 of 2 approvals by Maintainers or @ada
+        merge request !12 was approved
+        2 of 2 approvals by @ops, merge request !12 was approved
         waits for 1 of 2 approvals, by @ops
         waits for 1 approval, by @ada
         waits for 2 of 3 approvals, by @ops, and 2 approvals, by @user0, @user1, @user2, @user3, @user4 or 3 more
@@ -232,7 +354,8 @@ mod tests {
         ");
         assert_eq!(for_you(&verdicts[0]), "you may confirm");
         assert_eq!(for_you(&verdicts[1]), "2 of 2 approvals by @ops; you may confirm");
-        assert_eq!(for_you(&verdicts[3]), "waits for 1 of 2 approvals, by @ops");
+        assert_eq!(for_you(&verdicts[3]), "merge request !12 was approved; you may confirm");
+        assert_eq!(for_you(&verdicts[5]), "waits for 1 of 2 approvals, by @ops");
     }
 
     #[test]
@@ -259,5 +382,67 @@ mod tests {
         assert_eq!(person(&someone(1, "ada", "Ada Lovelace")), "Ada Lovelace @ada");
         assert_eq!(person(&someone(1, "ada", "")), "@ada");
         assert_eq!(person(&someone(1, "ada", "ada")), "@ada");
+    }
+
+    #[test]
+    fn whoever_decides_reads_what_comes_of_it() {
+        let may = |approvals: Vec<Progress>| Verdict::MayConfirm { approvals, merge_request: None };
+        let waits = Verdict::NeedsApprovals { approvals: vec![progress(&[ops()], 2, 1)] };
+        let given = may(vec![progress(&[ops()], 2, 2)]);
+        let rejected = Verdict::Rejected(review(Some("Not now.")));
+        let away = Verdict::NotYet { why: "no answer.".to_owned() };
+        let by = |reason: &str| {
+            let (key, reason) = ("night shift".to_owned(), reason.to_owned());
+            Verdict::Overridden(Override { key, reason })
+        };
+        let said = [
+            not_confirmed(&waits),
+            not_reviewed(&NotReviewer::NotAsked),
+            reviewed(Decision::Approve, &waits, false),
+            reviewed(Decision::Approve, &given, false),
+            reviewed(Decision::Approve, &given, true),
+            reviewed(Decision::Approve, &rejected, false),
+            reviewed(Decision::Reject, &rejected, false),
+            confirmed(&may(vec![])),
+            confirmed(&given),
+            confirmed(&by("GitLab is\ndown.")),
+            overriding("GitLab is down", None),
+            overriding("GitLab is down", Some("Agreed with @ops.")),
+            by_itself(&given),
+            by_itself(&may(vec![])),
+            reviewed(Decision::Approve, &away, false),
+            lost_right(Some(Level::Developer), Level::Maintainer),
+            lost_right(None, Level::Maintainer),
+            right_unknown("gitlab.example did not answer within 30 s."),
+        ];
+        insta::assert_snapshot!(said.join("\n"), @"
+        Waits for 1 of 2 approvals, by @ops
+        This run needs no approvals
+        Approved. It waits for 1 of 2 approvals, by @ops.
+        Approved. 2 of 2 approvals by @ops.
+        Approved. 2 of 2 approvals by @ops. Applying next.
+        Approved. Rejected by Ada Lovelace @ada: Not now.
+        Rejected. Nobody can confirm it until you approve it.
+        Confirmed. Applying next.
+        Confirmed. Applying next.
+        Confirmed, overriding the rules: GitLab is down. Applying next.
+        Overrides the rules: GitLab is down
+        Overrides the rules: GitLab is down
+        Agreed with @ops.
+        Confirmed by itself: 2 of 2 approvals by @ops
+        Confirmed by itself: no approvals are needed
+        Approved. GitLab could not be asked who may confirm: no answer.
+        In GitLab you are Developer in this project, and this requires Maintainer
+        In GitLab you have no role in this project that shows you its code, and this requires Maintainer
+        GitLab could not be asked for your rights: gitlab.example did not answer within 30 s. Nothing was applied.
+        ");
+    }
+
+    #[test]
+    fn a_comment_is_clean_and_not_too_long() {
+        assert_eq!(comment(" yes,\r\n\u{1b}[1mgo\u{202e} "), Some("yes,\ngo".to_owned()));
+        assert_eq!(comment(" \u{200b}\n"), None);
+        let long = comment(&"x".repeat(5_000)).unwrap();
+        assert_eq!(long.chars().count(), COMMENT_CHARS);
     }
 }

@@ -3,6 +3,7 @@
 use super::{and_failed_checks, clean_line, counted, cut, grouped};
 use crate::{
     RunId,
+    approval::{LastVerdict, VerdictState},
     plan::{Delta, Warning, failed_checks, warned},
     run::{Run, RunState, RunType},
 };
@@ -109,6 +110,10 @@ pub struct RunView {
     pub warnings: Vec<Warning>,
     /// How many checks failed when they were last looked at: see [`Run::last_failed_checks`].
     pub checks: u32,
+    /// What the rules about who confirms came to, while somebody must.
+    pub approval: Option<LastVerdict>,
+    /// It goes on by itself once the rules let it.
+    pub held: bool,
 }
 
 impl RunView {
@@ -138,12 +143,19 @@ impl RunView {
             left_behind: run.left_behind,
             warnings: run.warnings.clone(),
             checks: run.last_failed_checks(),
+            approval: run.approval.clone().filter(|_| run.state == RunState::Unconfirmed),
+            held: run.held,
         }
     }
 
     /// True while it goes on by itself: it neither has ended nor waits for a person.
     pub fn goes_on(&self) -> bool {
         !self.state.is_final() && self.state != RunState::Unconfirmed
+    }
+
+    /// Approvals are missing before it may be confirmed.
+    pub fn needs_approvals(&self) -> bool {
+        self.approval.as_ref().is_some_and(|last| last.state == VerdictState::NeedsApprovals)
     }
 
     /// The one-line reason of a failed run: `Plan failed: …`.
@@ -216,7 +228,10 @@ pub fn of_run(run: &RunView) -> Status {
             Status::new(CommitState::Pending, "Queued or planning")
         }
         RunState::Unconfirmed => {
-            Status::new(CommitState::Running, format!("Needs confirmation: {delta}{checks}"))
+            let rules = run.approval.as_ref().map(|last| format!(" · {}", last.message));
+            let rules = rules.unwrap_or_default();
+            let description = format!("Needs confirmation: {delta}{checks}{rules}");
+            Status::new(CommitState::Running, description)
         }
         RunState::Confirmed | RunState::Applying | RunState::Destroying if !tracked => {
             Status::new(CommitState::Running, "Testing")
@@ -243,12 +258,21 @@ pub fn of_run(run: &RunView) -> Status {
 }
 
 /// The status of one run as GitLab is told. GitLab lets nobody change the text of a status that runs:
-/// what waits for a person says what is true until the end of the apply.
+/// what waits for a person says what is true until the end of the apply. Who has approved it by now
+/// is said elsewhere.
 pub fn of_run_to_its_end(run: &RunView) -> Status {
     match run.state {
         RunState::Unconfirmed => {
             let delta = run.delta.unwrap_or_default();
-            Status::new(CommitState::Running, format!("{delta}, applied once confirmed"))
+            let is_unread =
+                run.approval.as_ref().is_some_and(|last| last.state == VerdictState::NotYet);
+            let once = match run.held {
+                true if run.needs_approvals() => "approved",
+                true if is_unread => "GitLab's rules allow it",
+                false if run.needs_approvals() => "approved and confirmed",
+                _ => "confirmed",
+            };
+            Status::new(CommitState::Running, format!("{delta}, applied once {once}"))
         }
         _ => of_run(run),
     }
@@ -400,7 +424,16 @@ mod tests {
             left_behind: false,
             warnings: Vec::new(),
             checks: 0,
+            approval: None,
+            held: false,
         }
+    }
+
+    /// A deploy of which the rules say this.
+    fn waits(state: VerdictState, message: &str) -> RunView {
+        let at = Timestamp::UNIX_EPOCH;
+        let approval = Some(LastVerdict { state, message: message.to_owned(), at });
+        RunView { approval, ..view(RunType::Tracked, RunState::Unconfirmed) }
     }
 
     fn said(run: &RunView) -> String {
@@ -518,6 +551,49 @@ mod tests {
         canceled Discarded by alice
         canceled Superseded by 0123abcd
         ");
+    }
+
+    #[test]
+    fn what_a_deploy_waits_for_is_said_and_what_stays_is_what_gitlab_keeps() {
+        let (needs, away) = (VerdictState::NeedsApprovals, VerdictState::NotYet);
+        let waits_for = "waits for 1 of 2 approvals, by @ops";
+        let all = [
+            waits(needs, waits_for),
+            RunView { held: true, ..waits(needs, waits_for) },
+            RunView { checks: 1, ..waits(VerdictState::MayConfirm, "2 of 2 approvals by @ops") },
+            RunView { held: true, ..waits(away, "GitLab could not be asked") },
+            waits(away, "GitLab could not be asked"),
+            waits(VerdictState::Rejected, "rejected by Ada Lovelace @ada: not\nnow"),
+        ];
+        let both =
+            |run: &RunView| format!("{}\n  {}", said(run), of_run_to_its_end(run).description);
+        insta::assert_snapshot!(all.iter().map(both).collect::<Vec<_>>().join("\n"), @"
+        running Needs confirmation: 1 to add, 0 to change, 0 to destroy · waits for 1 of 2 approvals, by @ops
+          1 to add, 0 to change, 0 to destroy, applied once approved and confirmed
+        running Needs confirmation: 1 to add, 0 to change, 0 to destroy · waits for 1 of 2 approvals, by @ops
+          1 to add, 0 to change, 0 to destroy, applied once approved
+        running Needs confirmation: 1 to add, 0 to change, 0 to destroy, 1 check failed · 2 of 2 approvals by @ops
+          1 to add, 0 to change, 0 to destroy, applied once confirmed
+        running Needs confirmation: 1 to add, 0 to change, 0 to destroy · GitLab could not be asked
+          1 to add, 0 to change, 0 to destroy, applied once GitLab's rules allow it
+        running Needs confirmation: 1 to add, 0 to change, 0 to destroy · GitLab could not be asked
+          1 to add, 0 to change, 0 to destroy, applied once confirmed
+        running Needs confirmation: 1 to add, 0 to change, 0 to destroy · rejected by Ada Lovelace @ada: not now
+          1 to add, 0 to change, 0 to destroy, applied once confirmed
+        ");
+        let long = waits(needs, &"x".repeat(400));
+        assert_eq!(of_run(&long).description.chars().count(), DESCRIPTION_CHARS);
+        assert_eq!(of_run(&RunView { state: RunState::Applying, ..long }).description.len(), 45);
+    }
+
+    #[test]
+    fn rules_are_told_of_only_while_somebody_must_confirm() {
+        let golden = include_str!("../../../store/golden/v1/run-reviewed.json");
+        let run: Run = serde_json::from_str(golden).unwrap();
+        let shown = |state| RunView::of(&Run { state, ..run.clone() }, String::new()).approval;
+        assert_eq!(shown(RunState::Unconfirmed), run.approval);
+        assert!(run.approval.is_some());
+        assert_eq!(shown(RunState::Finished), None);
     }
 
     #[test]

@@ -48,6 +48,12 @@ pub struct MergeRequest {
     pub web_url: Option<String>,
     /// Who opened it; none when the user is gone.
     pub author: Option<Author>,
+    /// When it was merged.
+    #[serde(default, deserialize_with = "crate::reading::time")]
+    pub merged_at: Option<Timestamp>,
+    /// Who merged it; servers before 14.7 have only the older word.
+    merge_user: Option<Author>,
+    merged_by: Option<Author>,
     prepared_at: Option<String>,
     merge_status: Option<String>,
     detailed_merge_status: Option<String>,
@@ -109,6 +115,36 @@ impl MergeRequest {
     pub fn is_from_fork(&self) -> bool {
         self.source_project_id != Some(self.target_project_id)
     }
+
+    /// Who merged it; none where nobody has, and when the user is gone.
+    pub fn merger(&self) -> Option<&Author> {
+        self.merge_user.as_ref().or(self.merged_by.as_ref())
+    }
+
+    /// The commit is what its merge made, or the head that was merged without one.
+    fn became(&self, commit: &CommitSha) -> bool {
+        [&self.merge_commit_sha, &self.squash_commit_sha, &self.sha]
+            .into_iter()
+            .any(|made| made.as_ref() == Some(commit))
+    }
+}
+
+/// Of the merge requests that have a commit, the one that brought it into the branch: whose merge it
+/// is, or else the first that was merged there.
+fn bringing(
+    found: Vec<MergeRequest>,
+    project: ProjectId,
+    commit: &CommitSha,
+    branch: &str,
+) -> Option<MergeRequest> {
+    let is_merged_there = |found: &MergeRequest| {
+        found.state == "merged"
+            && found.target_project_id == project
+            && found.target_branch == branch
+    };
+    found.into_iter().filter(is_merged_there).min_by_key(|found| {
+        (!found.became(commit), found.merged_at.is_none(), found.merged_at, found.iid)
+    })
 }
 
 /// Which merge requests of a project to list.
@@ -167,5 +203,78 @@ impl Client {
             .maybe("source_branch", filter.source_branch.as_ref())
             .maybe("target_branch", filter.target_branch.as_ref());
         self.list(call).await
+    }
+
+    /// The merge request that brought a commit into a branch of the project; none where it came
+    /// without one, or the commit is gone.
+    pub async fn merge_request_of_commit(
+        &self,
+        project: ProjectId,
+        commit: &CommitSha,
+        branch: &str,
+    ) -> Result<Option<MergeRequest>, Error> {
+        let path = ["repository", "commits", commit.as_str(), "merge_requests"];
+        let call = Call::project(Method::GET, project, &path);
+        let what = Thing::Commit.of(project);
+        let found: Option<Vec<MergeRequest>> =
+            self.unless_absent(what, self.list(call.clone()), self.list(call)).await?;
+        Ok(bringing(found.unwrap_or_default(), project, commit, branch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const PROJECT: ProjectId = ProjectId(7);
+
+    fn sha(digit: char) -> CommitSha {
+        digit.to_string().repeat(40).parse().unwrap()
+    }
+
+    /// A merge request into `main` that was merged in this minute, with these fields besides.
+    fn merged(iid: u64, minute: u32, fields: Value) -> MergeRequest {
+        let mut body = json!({
+            "iid": iid, "state": "merged", "sha": sha('f'), "source_project_id": 7,
+            "target_project_id": 7, "source_branch": "change", "target_branch": "main",
+            "merged_at": format!("2026-01-02T03:{minute:02}:00.000Z"),
+        });
+        for (name, value) in fields.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        serde_json::from_value(body).unwrap()
+    }
+
+    fn brought(found: &[MergeRequest]) -> Option<u64> {
+        bringing(found.to_vec(), PROJECT, &sha('1'), "main").map(|found| found.iid.0)
+    }
+
+    #[test]
+    fn a_commit_came_with_the_merge_request_whose_merge_it_is() {
+        let earlier = merged(4, 1, json!({}));
+        for field in ["merge_commit_sha", "squash_commit_sha", "sha"] {
+            let its_own = merged(9, 5, json!({ field: sha('1') }));
+            assert_eq!(brought(&[earlier.clone(), its_own]), Some(9), "{field}");
+        }
+        let others = [
+            merged(1, 0, json!({ "state": "opened" })),
+            merged(2, 0, json!({ "state": "closed", "merge_commit_sha": sha('1') })),
+            merged(3, 0, json!({ "target_branch": "stable" })),
+            merged(5, 0, json!({ "target_project_id": 8 })),
+        ];
+        assert_eq!(brought(&others), None);
+        let later = merged(2, 9, json!({}));
+        let unknown = merged(1, 0, json!({ "merged_at": null }));
+        assert_eq!(brought(&[later, unknown, earlier]), Some(4), "the first to be merged");
+    }
+
+    #[test]
+    fn who_merged_it_is_told_in_either_word() {
+        let user = |id: u64| json!({ "id": id, "username": "ada" });
+        let merger = |fields: Value| merged(1, 0, fields).merger().map(|user| user.id.0);
+        assert_eq!(merger(json!({ "merge_user": user(3), "merged_by": null })), Some(3));
+        assert_eq!(merger(json!({ "merged_by": user(4) })), Some(4));
+        assert_eq!(merger(json!({ "merge_user": null, "merged_by": null })), None);
     }
 }

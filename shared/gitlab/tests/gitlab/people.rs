@@ -1,7 +1,7 @@
-//! What GitLab says of people: in which projects they have which role, whom a rule means, and who
-//! may see the rules.
+//! What GitLab says of people: in which projects they have which role, whom a rule means, who may see
+//! the rules, and who merged what.
 
-use crate::server::{Answer, Seen, Server};
+use crate::server::{Answer, Seen, Server, sha};
 use gantry_domain::{AccessLevel, GroupId, ProjectId, UserId, approval::GroupReach};
 use gantry_gitlab::{Client, Error, InvalidClient};
 use serde_json::{Value, json};
@@ -199,4 +199,37 @@ async fn not_to_see_the_rules_is_not_to_have_none() {
         let refused = protection(forbidden, own_approval, version).await;
         assert!(matches!(refused, Err(Error::Forbidden { .. })), "{version}: {refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_commit_came_with_its_merge_request_without_one_or_is_gone() {
+    let server = Server::start(|seen| match seen.path().rsplit('/').nth(1) {
+        Some(commit) if commit.starts_with('1') => ok(&json!([
+            {"iid": 3, "state": "opened", "target_project_id": 7, "source_branch": "a",
+                "target_branch": "main"},
+            {"iid": 4, "state": "merged", "target_project_id": 7, "source_branch": "b",
+                "target_branch": "main", "merge_user": {"id": 9, "username": "ada"},
+                "author": {"id": 8, "username": "bob"}},
+        ])),
+        Some(commit) if commit.starts_with('2') => ok(&json!([])),
+        Some(commit) if commit.starts_with('3') => message(404, "404 Commit Not Found"),
+        _ => message(404, "404 Project Not Found"),
+    })
+    .await;
+    let client = server.client("");
+    let of = |digit| {
+        let (client, commit) = (client.clone(), sha(digit));
+        async move { client.merge_request_of_commit(PROJECT, &commit, "main").await }
+    };
+    let found = of('1').await.unwrap().unwrap();
+    assert_eq!((found.iid.0, found.merger().map(|user| user.id)), (4, Some(ADA)));
+    let path = format!("/api/v4/projects/7/repository/commits/{}/merge_requests", sha('1'));
+    assert_eq!(server.seen()[0].line, format!("GET {path}"));
+    assert_eq!(of('2').await.map(|found| found.is_some()), Ok(false));
+    assert_eq!(of('3').await.map(|found| found.is_some()), Ok(false));
+    let hidden = of('4').await;
+    assert!(
+        matches!(hidden, Err(Error::NotFound { .. })),
+        "no project is not no merge: {hidden:?}"
+    );
 }

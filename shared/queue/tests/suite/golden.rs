@@ -3,6 +3,7 @@
 
 use gantry_domain::{
     EventId, ProjectId,
+    approval::Person,
     module::Packed,
     plan::Warning,
     protocol::{LeftBehind, Report, ReportKind},
@@ -56,6 +57,9 @@ fn every_message_is_read_and_written_as_it_was_and_has_a_meaning_without_its_new
         }
         if has("packed") {
             golden.check_part::<Packed>(&name, "/message/packed");
+        }
+        if has("person") {
+            golden.check_part::<Person>(&name, "/message/person");
         }
         if has("why") {
             golden.check_part::<NotStarted>(&name, "/message/why");
@@ -152,6 +156,7 @@ fn groups_and_deduplication_ids_fit_however_long_the_ids_are() {
         stack: id(&"s".repeat(64)),
         request: long.clone(),
         actor: "ops".into(),
+        person: None,
         command: Command::CatchUp,
     }
     .into();
@@ -173,6 +178,7 @@ fn groups_and_deduplication_ids_fit_however_long_the_ids_are() {
         stack: id("s"),
         request: format!("{}f", "e".repeat(127)).parse().unwrap(),
         actor: "ops".into(),
+        person: None,
         command: Command::CatchUp,
     }
     .into();

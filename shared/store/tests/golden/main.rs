@@ -5,11 +5,13 @@
 
 use gantry_domain::{
     Repository,
+    approval::{Approvals, VerdictState},
     event::{EventRecord, EventSource},
     feedback::{Posted, Shows, Statuses},
     integration::Integration,
     module::Packed,
     protocol::StateDoubt,
+    rights::StackLevels,
     run::{Effect, Phase, Position, Run, RunState, RunType},
     stack::{CommentLevel, Hooks, OnPush, OnTag, Roles, Stack, StackHead, Tool, TrackedQueue},
     state::StateForm,
@@ -54,6 +56,8 @@ fn of_settings(golden: &mut Golden) {
     golden.check_part::<Hooks>("stack", "/hooks");
     golden.check_part::<OnTag>("stack", "/on_tag");
     golden.check_part::<Roles>("stack", "/roles");
+    golden.check_part::<Approvals>("stack", "/approvals");
+    golden.check_part::<StackLevels>("stack", "/levels");
     golden.check::<Integration>("integration");
     golden.check::<SlugEntry>("slug-entry");
     golden.check::<SlugEntry>("slug-entry-in-gitlab");
@@ -65,6 +69,7 @@ fn of_settings(golden: &mut Golden) {
     golden.check::<Activity>("activity-of-a-run");
     golden.check::<Pause>("pause");
     golden.check::<SignIn>("sign-in");
+    golden.check::<SignIn>("sign-in-without-links");
     golden.check::<Person>("person");
     golden.check::<PersonSession>("person-session");
     golden.check::<PersonSession>("person-key");
@@ -82,6 +87,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run-titled");
     golden.check::<Run>("run-not-started");
     golden.check::<Run>("run-interrupted");
+    golden.check::<Run>("run-reviewed");
     golden.check::<ListedRun>("listed-run");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");
@@ -159,6 +165,7 @@ fn words(golden: &mut Golden) {
     golden.check::<Vec<VersionState>>("version-states");
     golden.check::<Vec<StateForm>>("state-forms");
     golden.check::<Vec<StateDoubt>>("state-doubts");
+    golden.check::<Vec<VerdictState>>("verdict-states");
 }
 
 /// What a record without a field means is what it meant when the field came: a line here that

@@ -80,7 +80,7 @@ pub(crate) async fn compare(
     Params(query): Params<CompareQuery>,
 ) -> Answer<Response> {
     let run = runs::find(&app, &id).await?;
-    let (with, comparison) = runs::compared(&app, &run, &query).await?;
+    let (with, comparison) = runs::compared(&app, frame.caller()?, &run, &query).await?;
     let now = app.clock.now();
     let title = format!("{} #{} compared with #{}", run.slug, run.number, with.number);
     let here = if run.test.is_some() { "modules" } else { "stacks" };

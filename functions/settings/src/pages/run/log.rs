@@ -9,6 +9,7 @@ use crate::{
     app::App,
     form::Params,
     pages::session,
+    people,
     refusal::{Answer, Refusal},
     runs::{self, LogPlace, LogQuery, Piece, Reading, Section},
 };
@@ -323,9 +324,10 @@ async fn may_look(app: &App, id: &str, query: &Query, headers: &HeaderMap) -> An
     if viewer.is_some() || may_read_with(app, id, query.key.as_deref(), headers).await? {
         return Ok(());
     }
-    Err(Refusal::new(
-        StatusCode::UNAUTHORIZED,
-        "Sign in to see this",
-        "A run's log is shown to people who are signed in or follow a link from GitLab.",
-    ))
+    let who = match people::run_links(app).await? {
+        true => "people who are signed in or follow a link from GitLab",
+        false => "people who are signed in",
+    };
+    let detail = format!("A run's log is shown to {who}.");
+    Err(Refusal::new(StatusCode::UNAUTHORIZED, "Sign in to see this", detail))
 }

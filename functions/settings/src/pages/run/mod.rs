@@ -25,7 +25,7 @@ use crate::{
     commands,
     form::Params,
     gitlab::detached,
-    modules,
+    modules, people,
     refusal::Answer,
     runs::{self, Section, Waits},
     stacks,
@@ -219,7 +219,7 @@ pub(crate) async fn show(
         }
         match may_read_with(&app, &id, key, &headers).await? {
             true => draw(&app, &frame, &id, &query).await,
-            false => Ok(no_access(&frame)),
+            false => no_access(&app, &frame).await,
         }
     };
     let drawn: Answer<Response> = drawn.await;
@@ -238,6 +238,7 @@ async fn may_read_with(
 ) -> Answer<bool> {
     let Ok(run) = id.parse::<RunId>() else { return Ok(false) };
     if key.is_some_and(|key| may_read(&app.signer, &run, key, app.clock.now()))
+        && people::run_links(app).await?
         && !runs::is_of_public_project(app, &run).await?
     {
         return Ok(true);
@@ -253,10 +254,14 @@ async fn may_read_with(
 #[template(path = "no_access.html")]
 struct NoAccess {
     shell: Shell,
+    /// A link from GitLab can open it.
+    has_links: bool,
 }
 
-fn no_access(frame: &Frame) -> Response {
-    respond(StatusCode::UNAUTHORIZED, &NoAccess { shell: frame.shell("", "Gantry run") })
+async fn no_access(app: &App, frame: &Frame) -> Answer<Response> {
+    let has_links = people::run_links(app).await?;
+    let page = NoAccess { shell: frame.shell("", "Gantry run"), has_links };
+    Ok(respond(StatusCode::UNAUTHORIZED, &page))
 }
 
 async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Response> {
@@ -292,7 +297,10 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         if run.module || run.test.is_some() { "modules" } else { "stacks" },
         format!("{} · {} #{}", chip.text, run.slug, run.number),
     );
-    let shell = shell.of(stack.as_ref().and_then(Stack::project));
+    let shell = match &stack {
+        Some(stack) => shell.of(stack),
+        None => shell,
+    };
     let is_detached = stack
         .as_ref()
         .is_none_or(|s| s.deleted_at.is_some() || detached(s, integration.as_ref()).is_some());

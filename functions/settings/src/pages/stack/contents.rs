@@ -89,9 +89,7 @@ pub(crate) async fn resources(
     let name = |module: &str| if module.is_empty() { "Root module" } else { module }.to_owned();
     let index = list.modules.iter().filter(|_| is_part && list.modules.len() > 1).take(NAMED);
     Ok(page(&ResourcePage {
-        shell: frame
-            .shell("stacks", format!("Resources of {}", stack.settings.name))
-            .of(stack.project()),
+        shell: frame.shell("stacks", format!("Resources of {}", stack.settings.name)).of(&stack),
         slug: stack.slug.to_string(),
         name: stack.settings.name.clone(),
         found: found(&list, !search.is_empty()),
@@ -212,9 +210,7 @@ pub(crate) async fn outputs(
         value: output.value,
     };
     Ok(page(&OutputPage {
-        shell: frame
-            .shell("stacks", format!("Outputs of {}", stack.settings.name))
-            .of(stack.project()),
+        shell: frame.shell("stacks", format!("Outputs of {}", stack.settings.name)).of(&stack),
         slug: stack.slug.to_string(),
         name: stack.settings.name.clone(),
         unavailable,

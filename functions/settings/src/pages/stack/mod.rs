@@ -138,8 +138,9 @@ pub(crate) async fn show(
     let integration = app.store.integration().await?.map(|found| found.value);
     let head = stacks::head(&app, &stack.id).await?.map(|head| head.value).unwrap_or_default();
     let list = ListQuery { after: query.after.clone(), limit: None };
+    let caller = frame.caller()?;
     let (found, queue, waiting) = tokio::try_join!(
-        runs::page(&app, &stack, &list),
+        runs::page(&app, caller, &stack, &list),
         runs::listed(&app, &stack, "queue#"),
         runs::listed(&app, &stack, "waiting#"),
     )?;
@@ -162,7 +163,7 @@ pub(crate) async fn show(
         None => outcome(&app, &stack, query.asked.as_deref(), None).await?,
     };
     Ok(page(&Page {
-        shell: frame.shell("stacks", stack.settings.name.clone()).of(stack.project()),
+        shell: frame.shell("stacks", stack.settings.name.clone()).of(&stack),
         slug: stack.slug.to_string(),
         name: stack.settings.name.clone(),
         description: stack.settings.description.as_deref().map(|text| markdown::html(text, 1)),
@@ -473,6 +474,6 @@ pub(crate) async fn check(
     }
     let (findings, hook) = stacks::inspect(&app, &stack).await?;
     let title = format!("Checks for {}", stack.settings.name);
-    let shell = frame.shell(place, title).of(stack.project());
+    let shell = frame.shell(place, title).of(&stack);
     Ok(page(&Check { shell, place, word, slug, findings, hook }))
 }

@@ -98,6 +98,8 @@ pub enum AfterMerge {
     Nothing,
     /// A deploy begins, which somebody confirms.
     Confirm,
+    /// A deploy begins, and is applied by itself once the stack has the approvals that it asks for.
+    Approved,
     /// A deploy begins, and is applied by itself.
     Automatic,
 }
@@ -298,7 +300,7 @@ fn next_before_merge(stacks: &[&NoteStack]) -> Option<String> {
     let after = |wanted: AfterMerge| {
         named(&those(stacks, |s| s.after_merge == wanted && changes(s))).map(|(names, _)| names)
     };
-    match (after(AfterMerge::Confirm), after(AfterMerge::Automatic)) {
+    let said = match (after(AfterMerge::Confirm), after(AfterMerge::Automatic)) {
         (None, None) => None,
         (Some(names), None) => Some(format!(
             "after the merge, Gantry plans {names} again, and applies once {DEPLOYER} confirms."
@@ -308,6 +310,16 @@ fn next_before_merge(stacks: &[&NoteStack]) -> Option<String> {
             "the merge applies {names} without asking anybody. Gantry applies {asks} once \
              {DEPLOYER} confirms."
         )),
+    };
+    let approved = after(AfterMerge::Approved).map(|names| {
+        format!("{names} as soon as the approvals are given that the stack asks for.")
+    });
+    match (said, approved) {
+        (said, None) => said,
+        (None, Some(names)) => {
+            Some(format!("after the merge, Gantry plans again, and applies {names}"))
+        }
+        (Some(said), Some(names)) => Some(format!("{said} Gantry applies {names}")),
     }
 }
 
@@ -347,7 +359,17 @@ fn next_after_merge(deploys: &[&NoteStack]) -> Option<String> {
         let again = again(&failed);
         said.push(format!("Fix the code and merge again, or ask {DEPLOYER} to choose {again}."));
     }
-    if let Some((names, is_one)) = named(&in_state(RunState::Unconfirmed)) {
+    let unconfirmed = in_state(RunState::Unconfirmed);
+    let (approved_first, ready): (Vec<&NoteStack>, Vec<&NoteStack>) =
+        unconfirmed.into_iter().partition(|s| s.run.needs_approvals());
+    if let Some((names, is_one)) = named(&approved_first) {
+        let need = if is_one { "needs" } else { "need" };
+        said.push(format!(
+            "{names} {need} approvals first: whoever may give them opens the run, and approves or \
+             rejects it."
+        ));
+    }
+    if let Some((names, is_one)) = named(&ready) {
         let need = if is_one { "needs" } else { "need" };
         said.push(format!(
             "{names} {need} confirmation: {DEPLOYER} opens the run, and confirms or discards it."

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    approval::{LastVerdict, VerdictState},
     masking::Masker,
     plan::{Action, CheckFailure, Delta, Limits, ResourceChange, Warning},
     stack::Tool,
@@ -37,6 +38,8 @@ fn run(name: &str, state: RunState) -> RunView {
         left_behind: false,
         warnings: Vec::new(),
         checks: 0,
+        approval: None,
+        held: false,
     }
 }
 
@@ -491,6 +494,9 @@ fn it_says_what_comes_next_and_who_does_it() {
     insta::assert_snapshot!(of(&[&asks, &other]).unwrap(), @"after the merge, Gantry plans `network` again, and applies once somebody with a Gantry access key of the role “deploy” confirms.");
     insta::assert_snapshot!(of(&[&applies]).unwrap(), @"the merge applies `dns` without asking anybody.");
     insta::assert_snapshot!(of(&[&applies, &asks]).unwrap(), @"the merge applies `dns` without asking anybody. Gantry applies `network` once somebody with a Gantry access key of the role “deploy” confirms.");
+    let approved = NoteStack { after_merge: AfterMerge::Approved, ..changed("edge", 1, "x") };
+    insta::assert_snapshot!(of(&[&approved]).unwrap(), @"after the merge, Gantry plans again, and applies `edge` as soon as the approvals are given that the stack asks for.");
+    insta::assert_snapshot!(of(&[&applies, &approved]).unwrap(), @"the merge applies `dns` without asking anybody. Gantry applies `edge` as soon as the approvals are given that the stack asks for.");
     insta::assert_snapshot!(of(&[&asks, &stack("db", RunState::Failed)]).unwrap(), @"fix the code of `db` and push: a push plans everything anew. If the code is not the reason (a lost runner, a time limit, a locked state), ask somebody with a Gantry access key of the role “deploy” to open the run and choose “Plan again”.");
     let mut module = stack("base", RunState::Failed);
     module.run.module = true;
@@ -511,6 +517,15 @@ fn it_says_what_comes_next_and_who_does_it() {
         deploy("network", Unconfirmed, Planning),
     ];
     insta::assert_snapshot!(next(&merged).unwrap(), @"`data`, `edge` and `network` need confirmation: somebody with a Gantry access key of the role “deploy” opens the run, and confirms or discards it.");
+    merged.tracked[0].run.approval = Some(LastVerdict {
+        state: VerdictState::NeedsApprovals,
+        message: "waits for 1 of 2 approvals, by @ops".to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+    });
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`data` needs approvals first: whoever may give them opens the run, and approves or rejects it. `edge` and `network` need confirmation: somebody with a Gantry access key of the role “deploy” opens the run, and confirms or discards it.");
+    // A name in a comment would notify all of its group.
+    let row = render(&merged).lines().find(|line| line.contains("waits for")).map(str::to_owned);
+    assert!(row.as_ref().is_some_and(|row| row.contains("by &#64;&#8203;ops")), "{row:?}");
     merged.tracked = vec![deploy("shop", Failed, Planning)];
     insta::assert_snapshot!(next(&merged).unwrap(), @"`shop` failed before anything was applied. Fix the code and merge again, or ask somebody with a Gantry access key of the role “deploy” to choose “Plan again”.");
     let mut again = deploy("shop", Finished, Applying);
