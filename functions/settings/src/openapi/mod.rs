@@ -11,8 +11,9 @@ mod operation;
 mod schemas;
 
 pub(crate) use bodies::{
-    ConnectGitLab, DecideRun, HoldRunners, MakeKey, MakeVersion, NewUpload, Redrive, RetryRun,
-    RotateSecret, SetUpSignIn, StartPreview, StartRun, UnblockStack, YankVersion,
+    ConnectGitLab, DecideRun, HoldRunners, MakeKey, MakeVersion, NewNotificationTarget, NewUpload,
+    NotificationTargetChange, Redrive, RetryRun, RotateSecret, SetUpSignIn, StartPreview, StartRun,
+    UnblockStack, YankVersion,
 };
 pub(crate) use definition::{
     ModuleChange, NewModule, NewStack, StackChange, of_answered_module, of_stack,

@@ -11,7 +11,7 @@ use crate::{
     access,
     app::App,
     form::Params,
-    keys as admin_keys, operations,
+    keys as admin_keys, notifications, operations,
     refusal::{Answer, Refusal},
     runs, stacks,
 };
@@ -77,6 +77,27 @@ pub(crate) async fn revoke(
         fields: vec![("key", key.id)],
         label: "Revoke",
         back: "keys".to_owned(),
+    }))
+}
+
+/// `GET /notifications/{target}/delete`
+pub(crate) async fn delete_target(
+    State(app): State<App>,
+    frame: Frame,
+    Path(name): Path<String>,
+) -> Answer<Response> {
+    let name = notifications::find(&app, &name).await?.value.name;
+    let back = format!("notifications/{name}");
+    Ok(page(&Question {
+        shell: frame.shell("operations", format!("Delete the notification target {name}?")),
+        words: vec![
+            "Nothing is sent to it any more, and what waits for it is dropped.".to_owned(),
+            "Its URL and its secret are removed and cannot be shown or restored.".to_owned(),
+        ],
+        action: format!("{back}/delete"),
+        fields: Vec::new(),
+        label: "Delete",
+        back,
     }))
 }
 
