@@ -6,6 +6,8 @@ use crate::{
 };
 use gantry_domain::notification::Occasion;
 use gantry_queue::{FeedbackMessage, Message};
+use gantry_secrets::{new_target_secret, sign_webhook};
+use gantry_setup::Clock;
 use gantry_store::{
     keys,
     notifications::{
@@ -13,8 +15,14 @@ use gantry_store::{
     },
 };
 use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 const TARGETS: &str = "/api/v1/notifications";
 const OPS: &str = "/api/v1/notifications/ops";
@@ -284,4 +292,63 @@ async fn the_pages_make_try_and_delete_a_target() {
     assert!(question.contains("Delete the notification target ops?"), "{question}");
     browser.send("/notifications/ops/delete", "sure=yes").await.expect(303);
     w.get(OPS).await.expect(404);
+}
+
+/// The block of code in a language that the documentation has.
+fn documented(language: &str) -> String {
+    let text = include_str!("../../../../docs/notifications.md");
+    let (_, rest) = text.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+/// Whether a documented program takes a message for Gantry's.
+fn takes(
+    program: &str,
+    file: &Path,
+    secret: &str,
+    id: &str,
+    at: i64,
+    signed: &str,
+    body: &str,
+) -> bool {
+    let mut child = Command::new(program)
+        .arg(file)
+        .env("WEBHOOK_SECRET", secret)
+        .env("WEBHOOK_ID", id)
+        .env("WEBHOOK_TIMESTAMP", at.to_string())
+        .env("WEBHOOK_SIGNATURE", signed)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("the tests need {program}: {error}"));
+    // A program that refuses by the time alone need not read it.
+    let _not_read = child.stdin.take().unwrap().write_all(body.as_bytes());
+    child.wait().unwrap().success()
+}
+
+#[test]
+fn the_documented_programs_take_what_gantry_signs_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Clock::system().now();
+    let (old, new) = (new_target_secret(), new_target_secret());
+    let (id, body) = ("ops.failed.r-1", r#"{ "title": "Größe", "n": 1 }"#);
+    let signed = sign_webhook(&[new.clone(), old.clone()], id, now, body);
+    let long_ago = now - jiff::SignedDuration::from_mins(20);
+    let late = sign_webhook(std::slice::from_ref(&new), id, long_ago, body);
+    for (language, program) in [("python", "python3"), ("javascript", "node"), ("sh", "sh")] {
+        let file = folder.path().join(format!("verify-{language}.cjs"));
+        std::fs::write(&file, documented(language)).unwrap();
+        let takes = |secret: &SecretString, id: &str, at: Timestamp, signed: &str, body: &str| {
+            takes(program, &file, secret.expose_secret(), id, at.as_second(), signed, body)
+        };
+        assert!(takes(&new, id, now, &signed, body), "{language}");
+        assert!(takes(&old, id, now, &signed, body), "{language}: the secret before");
+        assert!(!takes(&new_target_secret(), id, now, &signed, body), "{language}: another secret");
+        assert!(!takes(&new, "ops.failed.r-2", now, &signed, body), "{language}: another ID");
+        assert!(
+            !takes(&new, id, now, &signed, &body.replace('1', "2")),
+            "{language}: another body"
+        );
+        assert!(!takes(&new, id, now, "", body), "{language}: no signature");
+        assert!(!takes(&new, id, long_ago, &late, body), "{language}: too old");
+    }
 }
