@@ -46,8 +46,9 @@ const EARLY: SignedDuration = SignedDuration::from_secs(1);
 const SPREAD: u64 = 30;
 /// How long one message may take to find out whether a target is back: a call, and what is around it.
 const PROBE: SignedDuration = SignedDuration::from_secs(15);
-/// At the latest after this time another message finds out whether a target is back.
-const LONGEST_QUIET: SignedDuration = SignedDuration::from_mins(10);
+/// More failures in a row count as so many: another message finds out after ten minutes at the latest
+/// whether a target is back, unless that has asked for a longer pause.
+const MOST_FAILURES: usize = 4;
 
 impl Work {
     pub(crate) async fn notify(
@@ -153,12 +154,7 @@ impl Work {
             "a notification was sent: {}", attempt.answer
         );
         delivery.tried(attempt);
-        let well = TargetHealth {
-            saved_at: target.saved_at,
-            disabled: None,
-            failing_since: None,
-            quiet_until: None,
-        };
+        let well = TargetHealth::well(target);
         let failing_since = known.and_then(|known| known.failing_since).or(Some(now));
         let (delivery, health) = match status.map_or(Verdict::Later, verdict) {
             Verdict::Delivered => {
@@ -178,9 +174,12 @@ impl Work {
                 let failed = delivery.failed.saturating_add(1);
                 let nth = usize::try_from(failed).unwrap_or(usize::MAX);
                 let next_at = next_attempt(nth, delivery.begun_at, now, retry_after);
-                let pause = next_attempt(nth, now, now, retry_after);
-                let quiet_until = pause.map(|at| at.min(now + LONGEST_QUIET));
-                let health = TargetHealth { failing_since, quiet_until, ..well };
+                // The others wait as a message would that failed as often as the target did.
+                let failures = known.map_or(0, |known| known.failures).saturating_add(1);
+                let in_a_row = usize::try_from(failures).unwrap_or(MOST_FAILURES);
+                let in_a_row = in_a_row.min(MOST_FAILURES);
+                let quiet_until = next_attempt(in_a_row, now, now, retry_after);
+                let health = TargetHealth { failing_since, failures, quiet_until, ..well };
                 let delivery = Delivery { failed, next_at, ..delivery };
                 let delivery = match next_at {
                     Some(_) => delivery,

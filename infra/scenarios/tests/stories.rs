@@ -10,6 +10,7 @@ mod stories {
     mod merge_requests;
     mod modules;
     mod moods;
+    mod notifications;
     mod outside;
     mod previews;
     mod refusals;

@@ -162,9 +162,25 @@ pub struct TargetHealth {
     /// Since when nothing was accepted.
     #[serde(default)]
     pub failing_since: Option<Timestamp>,
+    /// How many messages in a row it did not accept.
+    #[serde(default)]
+    pub failures: u32,
     /// Until then nothing else is sent: one message at a time finds out whether it is back.
     #[serde(default)]
     pub quiet_until: Option<Timestamp>,
+}
+
+impl TargetHealth {
+    /// Nothing is known to be wrong.
+    pub fn well(target: &NotificationTarget) -> Self {
+        Self {
+            saved_at: target.saved_at,
+            disabled: None,
+            failing_since: None,
+            failures: 0,
+            quiet_until: None,
+        }
+    }
 }
 
 /// That a person wants a message sent again ([`keys::send_again`]).

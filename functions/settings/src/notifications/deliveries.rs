@@ -27,6 +27,7 @@ use gantry_store::{
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Which messages are asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -158,7 +159,8 @@ pub(crate) async fn send_again(app: &App, name: &str, delivery: &str) -> Answer<
     let asked =
         Write::put(keys::send_again(&to, &about), Expect::Any, &SendAgain { asked_at: now })?;
     let _unconditional = app.store.write(vec![asked.expires(now + DELIVERIES_KEPT)]).await?;
-    app.sender.send(nudge).await?;
+    // With a deduplication ID of its own: somebody may ask again soon.
+    app.sender.send_later(nudge, Duration::ZERO).await?;
     let done = Done::new(format!("a notification was sent to {to} again"));
     Ok((Requested { id: about.to_string() }, done))
 }

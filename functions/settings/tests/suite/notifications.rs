@@ -5,7 +5,7 @@ use crate::{
     support::{START, World, world},
 };
 use gantry_domain::notification::Occasion;
-use gantry_queue::{FeedbackMessage, Message};
+use gantry_queue::{FeedbackMessage, LaterMessage, Message};
 use gantry_secrets::{new_target_secret, sign_webhook};
 use gantry_setup::Clock;
 use gantry_store::{
@@ -197,10 +197,10 @@ async fn messages_are_listed_page_by_page_and_sent_again() {
     let again = format!("{list}/failed.r-1/send");
     w.post(&again, json!({})).await.expect(202);
     let sent = w.sent();
-    assert!(
-        matches!(&sent[..], [Message::Feedback(sent)] if sent.target() == "notify:ops:failed.r-1"),
-        "{sent:?}"
-    );
+    let [Message::Later(LaterMessage::Resend { message, .. })] = sent.as_slice() else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(message.group().unwrap(), "notify:ops:failed.r-1");
     let about = "failed.r-1".parse().unwrap();
     let asked = keys::send_again(&"ops".parse().unwrap(), &about);
     let asked = w.store.get::<SendAgain>(&asked).await.unwrap().unwrap();
@@ -215,12 +215,11 @@ async fn messages_are_listed_page_by_page_and_sent_again() {
 async fn a_target_that_is_gone_says_so_until_it_is_saved() {
     let w = world().await;
     target(&w, json!({})).await;
-    let saved_at = stored(&w).await.saved_at;
+    let target = stored(&w).await;
     let gone = TargetHealth {
-        saved_at,
         disabled: Some("The target answered 410 Gone".to_owned()),
-        failing_since: Some(saved_at),
-        quiet_until: None,
+        failing_since: Some(target.saved_at),
+        ..TargetHealth::well(&target)
     };
     w.put(keys::target_health(&"ops".parse().unwrap()), &gone).await;
     assert_eq!(w.get(OPS).await.expect(200).body["disabled"], "The target answered 410 Gone");
