@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use url::{Host, Url};
 
 /// How long a call may take.
-pub(crate) const CALL: Duration = Duration::from_secs(10);
+const CALL: Duration = Duration::from_secs(10);
 /// How much of an answer is read, in bytes, and shown, in characters.
 const READ: usize = 2_000;
 const SHOWN: usize = 200;

@@ -173,7 +173,7 @@ fn read(text: &str) -> Option<Occasion> {
 
 /// Milliseconds.
 fn moment(text: &str) -> Option<i64> {
-    text.parse().ok().filter(|millis| *millis >= 0)
+    text.parse::<i64>().ok().filter(|millis| *millis >= 0)
 }
 
 impl TryFrom<String> for Occasion {
