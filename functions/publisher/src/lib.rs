@@ -1,4 +1,4 @@
-//! The publisher: the only writer of feedback to GitLab.
+//! The publisher: the only writer of feedback to GitLab, and who notifies people elsewhere.
 //!
 //! It is level-triggered: a message names what to bring up to date, never what to write. It reads
 //! the records, computes what GitLab should show, compares with what it last wrote, and writes the
@@ -7,6 +7,8 @@
 mod environment;
 mod links;
 mod note;
+mod notify;
+mod outside;
 mod pipelines;
 #[cfg(test)]
 mod remembered;
@@ -26,6 +28,7 @@ use gantry_store::{
 };
 use jiff::{SignedDuration, Timestamp};
 use links::Visibility;
+pub use outside::Outside;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
@@ -49,6 +52,8 @@ pub struct Deps {
     pub signer: Signer,
     /// The installation's own address, for stack pages.
     pub public_url: String,
+    /// Who is notified elsewhere.
+    pub outside: Outside,
 }
 
 /// Handles the messages of `feedback.fifo`.
@@ -161,7 +166,7 @@ macro_rules! own {
         }
     )*};
 }
-own!(gantry_store::StoreError, gantry_queue::SendError, gantry_objects::ObjectError);
+own!(gantry_store::StoreError, gantry_queue::SendError, gantry_objects::ObjectError, anyhow::Error);
 
 /// The handling of one target.
 pub(crate) struct Work {
@@ -179,6 +184,10 @@ impl Work {
         message: &FeedbackMessage,
         memory: Option<Stored<Value>>,
     ) -> Result<Done, Trouble> {
+        // It needs no GitLab, and may be about that.
+        if let FeedbackMessage::Notify { to, about, .. } = message {
+            return Box::pin(self.notify(to, about, Memory::of(memory)?)).await;
+        }
         let connected = self.deps.gitlab.connected().await.map_err(Trouble::NotConnected)?;
         let done = match message {
             FeedbackMessage::Status { project, commit, .. } => {
@@ -190,6 +199,7 @@ impl Work {
             FeedbackMessage::Environment { stack, .. } => {
                 self.publish_environment(&connected, stack, Memory::of(memory)?).await
             }
+            FeedbackMessage::Notify { .. } => Ok(Done::default()),
         };
         let health = match &done {
             Ok(_) => Some(None),

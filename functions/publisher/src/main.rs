@@ -7,7 +7,7 @@
 use gantry_connection::Connection;
 use gantry_domain::text::names::Prefix;
 use gantry_objects::Objects;
-use gantry_publisher::{Deps, Publisher};
+use gantry_publisher::{Deps, Outside, Publisher};
 use gantry_queue::{Driver, Handler, QueueName, QueueUrls, Sender, Sqs, lambda};
 use gantry_secrets::{ManagedSecrets, SecretName, Secrets, Signer};
 use gantry_setup::{Clock, Deployment, aws};
@@ -43,6 +43,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
     let signer = Signer::new(&secrets.required(SecretName::SigningKeys).await?);
     let ((), there) = tokio::join!(queues.connect(QueueName::Feedback), store.is_there());
     there?;
+    let outside = Outside::new(Arc::clone(&secrets), gitlab_ca.clone());
     let publisher: Arc<dyn Handler> = Arc::new(Publisher::new(Deps {
         sender: Sender::new(queues, now.clone()),
         gitlab: Arc::new(Connection::new(store.clone(), secrets, now.clone()).trusting(gitlab_ca)),
@@ -52,6 +53,7 @@ async fn run(deployment: Deployment) -> Result<(), Error> {
         prefix: Prefix::default(),
         signer,
         public_url,
+        outside,
     }));
     lambda::serve(driver, now, &[(QueueName::Feedback, publisher)], None).await
 }

@@ -14,6 +14,7 @@
 mod builds;
 mod deps;
 mod heard;
+mod notifying;
 mod nudges;
 mod projects;
 mod remembered;

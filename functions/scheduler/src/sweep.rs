@@ -4,6 +4,7 @@
 
 use crate::{
     deps::Deps,
+    notifying::Notifying,
     nudges::distinct,
     projects::Projects,
     runs::{Runs, queue_key},
@@ -85,6 +86,9 @@ impl Sweep<'_> {
         self.move_pools_over(&taken, &runs).await?;
         if let Err(failure) = self.measure(&queue.items, &taken, &runs).await {
             tracing::error!("the sweep could not measure: {:#}", failure.error);
+        }
+        if let Err(failure) = Box::pin(Notifying::of_what_lasts(self.deps)).await {
+            tracing::error!("the sweep could not have anybody notified: {:#}", failure.error);
         }
         Ok(())
     }

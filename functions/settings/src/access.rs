@@ -438,6 +438,7 @@ pub(crate) async fn describe(app: &App, what: &'static str, request: &mut Reques
                 "version" if is_version(app, module.as_ref(), value).await => {
                     Some(value.to_owned())
                 }
+                "target" if is_target(app, value).await => Some(value.to_owned()),
                 _ => None,
             };
             let shown = known.as_deref().unwrap_or("(not found)");
@@ -467,6 +468,11 @@ async fn is_version(app: &App, module: Option<&StackId>, version: &str) -> bool 
     };
     let key = keys::version(module, &version);
     matches!(app.store.get::<VersionRecord>(&key).await, Ok(Some(_)))
+}
+
+async fn is_target(app: &App, name: &str) -> bool {
+    let Ok(name) = name.parse() else { return false };
+    matches!(app.store.notification_target(&name).await, Ok(Some(_)))
 }
 
 /// How a request ended.

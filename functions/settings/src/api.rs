@@ -6,12 +6,12 @@
 use crate::{
     activities,
     commands::{self, CommandView},
-    events, integration, keys, modules,
+    events, integration, keys, modules, notifications,
     openapi::{
         AnyObject, BodyOf, ConnectGitLab, HoldRunners, MakeKey, MakeVersion, ModuleChange,
-        NewModule, NewStack, NewUpload, Redrive, RotateSecret, SetUpSignIn, StackChange,
-        StartPreview,
-        Tag::{Events, Integration, Keys, Modules, Operations, Runs, Stacks},
+        NewModule, NewNotificationTarget, NewStack, NewUpload, NotificationTargetChange, Redrive,
+        RotateSecret, SetUpSignIn, StackChange, StartPreview,
+        Tag::{Events, Integration, Keys, Modules, Notifications, Operations, Runs, Stacks},
         YankVersion,
     },
     operations, people, previews,
@@ -55,6 +55,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(of_commands());
     routes.extend(of_previews());
     routes.extend(of_events());
+    routes.extend(of_notifications());
     routes.extend(of_operations());
     routes
 }
@@ -427,6 +428,56 @@ fn of_events() -> Vec<Route> {
             )
             .taking::<activities::ExportQuery>(activities::EXPORT_FILTERS)
             .gives_as::<activities::ActivityExportLine>("application/x-ndjson", "The lines."),
+    ]
+}
+
+fn of_notifications() -> Vec<Route> {
+    const TARGETS: &str = "/api/v1/notifications";
+    const TARGET: &str = "/api/v1/notifications/{target}";
+    vec![
+        read(TARGETS, Admin, notifications::list)
+            .named(Notifications, "listNotificationTargets", "Who is notified")
+            .gives::<notifications::TargetList>("All targets."),
+        post(TARGETS, Admin, "create a notification target", notifications::create)
+            .named(Notifications, "makeNotificationTarget", "Create a notification target")
+            .sends::<NewNotificationTarget>()
+            .makes::<notifications::SavedTarget>("The secret is shown only this once.")
+            .refuses(&[409]),
+        read(TARGET, Admin, notifications::show)
+            .named(Notifications, "showNotificationTarget", "A notification target")
+            .gives::<notifications::TargetView>("The target."),
+        put(TARGET, Admin, "change the notification target {target}", notifications::edit)
+            .named(Notifications, "changeNotificationTarget", "Change a notification target")
+            .about("A target that was disabled because it answered 410 is used again.")
+            .sends::<NotificationTargetChange>()
+            .gives::<notifications::SavedTarget>("The target, with its secret if that is new.")
+            .refuses(&[409]),
+        delete(TARGET, Admin, "delete the notification target {target}", notifications::delete)
+            .named(Notifications, "deleteNotificationTarget", "Delete a notification target")
+            .ends("It is deleted. What waits for it is not sent."),
+        post(
+            "/api/v1/notifications/{target}/test",
+            Admin,
+            "test the notification target {target}",
+            notifications::try_target,
+        )
+        .named(Notifications, "testNotificationTarget", "Send a test message")
+        .about("It is tried once. The list of messages shows how the target answered.")
+        .header(IDEMPOTENCY_KEY)
+        .or_later::<notifications::Requested>("It is sent shortly."),
+        read("/api/v1/notifications/{target}/deliveries", Admin, notifications::list_deliveries)
+            .named(Notifications, "listDeliveries", "The messages to a target, the newest first")
+            .taking::<notifications::DeliveryQuery>(PAGING)
+            .gives::<notifications::DeliveryList>(A_PAGE),
+        post(
+            "/api/v1/notifications/{target}/deliveries/{delivery}/send",
+            Admin,
+            "resend a notification to {target}",
+            notifications::send_delivery,
+        )
+        .named(Notifications, "sendDelivery", "Send a message again")
+        .about("It keeps its ID, so that a target can recognize it.")
+        .or_later::<notifications::Requested>("It is sent shortly."),
     ]
 }
 

@@ -21,6 +21,7 @@ mod gitlab;
 mod integration;
 mod keys;
 mod modules;
+mod notifications;
 mod openapi;
 mod operations;
 mod pages;

@@ -8,7 +8,7 @@ use gantry_domain::text::names::Prefix;
 use gantry_git::Git;
 use gantry_local_queues::LocalQueues;
 use gantry_objects::Objects;
-use gantry_publisher::Publisher;
+use gantry_publisher::{Outside, Publisher};
 use gantry_queue::{Driver, Handler, QueueName, Resender, Sender, Transport};
 use gantry_scheduler::{Limits, RunnerApi, Scheduler};
 use gantry_secrets::{Sealer, SecretName, Secrets, Signer, random_secret};
@@ -109,6 +109,7 @@ impl System {
             prefix: Prefix::default(),
             signer: signer.clone(),
             public_url: base.clone(),
+            outside: Outside::new(Arc::clone(&secrets), parts.ca_pem.clone()),
         });
         let source = gantry_source::handler(gantry_source::Deps {
             connection,

@@ -31,6 +31,7 @@ mod pump;
 mod runner;
 mod seed;
 mod stops;
+mod target;
 mod tls;
 mod world;
 mod writes;
@@ -43,5 +44,6 @@ pub use modes::{
 };
 pub use moods::Trouble;
 pub use runner::Planned;
+pub use target::{Answer, Message, Target};
 pub use tls::Secure;
 pub use world::{StackOptions, World, with_files};

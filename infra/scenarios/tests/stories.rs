@@ -11,6 +11,7 @@ mod stories {
     mod merge_requests;
     mod modules;
     mod moods;
+    mod notifications;
     mod outside;
     mod previews;
     mod refusals;

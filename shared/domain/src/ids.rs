@@ -118,7 +118,7 @@ fn is_lower_hex(value: &str) -> bool {
     value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-fn is_key(value: &str) -> bool {
+pub(crate) fn is_key(value: &str) -> bool {
     !value.is_empty()
         && value.len() <= 64
         && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -177,6 +177,15 @@ text_id!(
     |v| v.len() <= 64
         && v.starts_with(|c: char| c.is_ascii_alphanumeric())
         && v.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+);
+
+text_id!(
+    /// The unique name of somebody who is notified.
+    TargetName,
+    "target name",
+    "use 1 to 40 of a-z, 0-9 and -, starting and ending with a letter or digit",
+    "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+    |v| v.len() <= 40 && is_key(v) && !v.starts_with('-') && !v.ends_with('-')
 );
 
 impl CommitSha {

@@ -18,6 +18,7 @@ pub mod ids;
 pub mod integration;
 pub mod masking;
 pub mod module;
+pub mod notification;
 mod outdated;
 pub mod plan;
 pub mod protocol;

@@ -59,11 +59,34 @@ impl Health {
     }
 }
 
+/// Since when GitLab does not work for us, as one function after the other saw it; none when it works.
+/// Trouble that another function saw begin, and has seen end meanwhile, is the same trouble.
+pub fn broken_since(seen: &[Health]) -> Option<Timestamp> {
+    let broken = seen.iter().filter(|health| health.broken.is_some());
+    let first = broken.filter_map(|health| health.since).min()?;
+    let ended = seen.iter().filter_map(|health| health.ended.as_ref());
+    let same = ended.filter(|ended| ended.at > first).filter_map(|ended| ended.since);
+    same.chain([first]).min()
+}
+
+/// The functions that call GitLab.
+const SEEN_BY: [&str; 2] = ["scheduler", "publisher"];
+
 /// A function that sees GitLab work asks its record again after this time: another process of it may
 /// have seen trouble since.
 const ASKED_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 impl Store {
+    /// Whether GitLab works for us, as each function saw it.
+    pub async fn seen_health(&self) -> Result<Vec<Health>, StoreError> {
+        let mut seen = Vec::with_capacity(SEEN_BY.len());
+        for function in SEEN_BY {
+            let found = self.get::<Health>(&keys::health(function)).await?;
+            seen.extend(found.map(|health| health.value));
+        }
+        Ok(seen)
+    }
+
     /// Marks the connection to GitLab as broken or working, as `function` sees it; written only
     /// when that changes. That it still works, where the record said so lately, costs no read.
     pub async fn note_health(
@@ -140,5 +163,24 @@ mod tests {
         let health = health.after(outage("502", false), at(5));
         assert_eq!((health.since, &health.ended), (Some(at(5)), &Some(ended)), "until this ends");
         assert_eq!(health.after(None, at(6)).ended.unwrap().reason, "502");
+    }
+
+    #[test]
+    fn trouble_that_several_functions_see_is_one() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let outage = || {
+            let reason = "503".to_owned();
+            Some(Outage { reason, token_rejected: false, rate_limited: false })
+        };
+        let works = Health::default();
+        assert_eq!(broken_since(&[works.clone(), works.clone()]), None);
+        let first = works.clone().after(outage(), at(1));
+        let second = works.clone().after(outage(), at(3));
+        assert_eq!(broken_since(&[second.clone(), first.clone()]), Some(at(1)));
+        let over = first.after(None, at(5));
+        assert_eq!(broken_since(&[over.clone(), second.clone()]), Some(at(1)), "the same goes on");
+        assert_eq!(broken_since(&[over.clone(), second.after(None, at(6))]), None);
+        let later = works.after(outage(), at(9));
+        assert_eq!(broken_since(&[over, later]), Some(at(9)), "that was over before");
     }
 }

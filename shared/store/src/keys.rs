@@ -5,21 +5,21 @@
 //!
 //! | first word | written by | holds |
 //! |---|---|---|
-//! | `config` | settings | integration, stacks, slugs, projects, admin keys, people with their sessions and keys, activity, what is done with uploads |
+//! | `config` | settings | integration, stacks, slugs, projects, admin keys, people with their sessions and keys, activity, what is done with uploads, who is notified |
 //! | `run` | scheduler | runs, the list of all, and which runs a commit has |
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue |
 //! | `once` | scheduler | which run a (stack, key) became |
 //! | `decision` | scheduler | how far branches are decided; what was decided for each event; what is known of two commits' trees |
 //! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there; where projects are that were renamed; how many messages were given up |
 //! | `line`, `room` | scheduler | the queue for runners, and their slots: older versions read these words |
-//! | `feedback` | publisher (the scheduler raises `want`) | what GitLab was told |
+//! | `feedback` | publisher (the scheduler raises `want`) | what GitLab was told, and what became of notifications |
 //! | `beat`, `claim`, `lock`, `state`, `log` | runner-api | what runners say |
 //! | `poison` | the queue driver of each function | how often a message failed |
 
 use crate::Key;
 use gantry_domain::{
-    CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug, UserId,
-    module::sort_key, stack::Pool,
+    CommitSha, EventId, MergeRequestIid, ProjectId, Repository, RunId, StackId, StackSlug,
+    TargetName, UserId, module::sort_key, notification::Occasion, stack::Pool,
 };
 use jiff::Timestamp;
 use semver::Version;
@@ -433,6 +433,37 @@ pub fn feedback(target: &str) -> Key {
 /// What the publisher remembers of a target.
 pub fn feedback_memory(target: &str) -> Key {
     Key::new(format!("feedback/{target}"), "memory")
+}
+
+/// The partition of who is notified, by name.
+pub const NOTIFICATION_TARGETS: &str = "config/notify";
+
+/// Somebody who is notified.
+pub fn notification_target(name: &TargetName) -> Key {
+    Key::new(NOTIFICATION_TARGETS, name.as_str())
+}
+
+/// That a person wants a notification sent again.
+pub fn send_again(name: &TargetName, about: &Occasion) -> Key {
+    Key::new(format!("config/notify/{name}"), about.to_string())
+}
+
+/// The partition of what became of a target's notifications, the newest last.
+pub fn deliveries(name: &TargetName) -> String {
+    format!("feedback/deliveries/{name}")
+}
+
+/// What became of a notification.
+pub fn delivery(name: &TargetName, raised_at: Timestamp, about: &Occasion) -> Key {
+    Key::new(deliveries(name), format!("{}#{about}", millis(raised_at)))
+}
+
+/// The partition of how targets of notifications do.
+pub const TARGETS_HEALTH: &str = "feedback/notify-health";
+
+/// How a target of notifications does.
+pub fn target_health(name: &TargetName) -> Key {
+    Key::new(TARGETS_HEALTH, name.as_str())
 }
 
 /// A runner's last sign of life.

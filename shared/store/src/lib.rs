@@ -9,6 +9,7 @@ mod failures;
 pub mod feedback;
 pub mod health;
 pub mod keys;
+pub mod notifications;
 pub mod runner;
 pub mod scheduler;
 pub mod table;

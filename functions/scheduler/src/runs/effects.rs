@@ -1,7 +1,7 @@
 //! What a transition leaves to be done. Each effect can be performed any number of times.
 
 use super::Runs;
-use crate::nudges::distinct;
+use crate::{notifying::Notifying, nudges::distinct};
 use gantry_domain::{
     CommitSha, MergeRequestIid, ProjectId, RunId, StackId,
     feedback::PASSING,
@@ -75,7 +75,10 @@ impl Runs<'_> {
             // It held neither the stack nor a module's tests: nothing goes on because of its end.
             Effect::Advance if run.only_plans() && run.state.is_final() => Ok(()),
             Effect::Advance => self.nudge_stack(&run.stack, stored).await,
-            Effect::Feedback => self.tell_gitlab(run).await,
+            Effect::Feedback => {
+                Box::pin(Notifying::of_run(self.deps, run)).await?;
+                self.tell_gitlab(run).await
+            }
             Effect::EndRunner => self.end_runner(run).await,
         }
     }

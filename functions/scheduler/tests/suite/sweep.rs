@@ -34,18 +34,18 @@ use tempfile::TempDir;
 const DUE: usize = 2400;
 const MINUTE: Duration = Duration::from_secs(60);
 
-struct World {
+pub(crate) struct World {
     table: LocalTable,
-    store: Store,
-    queue: Arc<Queue>,
-    clock: Clock,
-    hand: ClockHand,
+    pub(crate) store: Store,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) clock: Clock,
+    pub(crate) hand: ClockHand,
     scheduler: Scheduler,
     _folder: TempDir,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let table = LocalTable::in_memory().unwrap();
         let client = aws_sdk_dynamodb::Client::new(&table.config());
         let store = Store::new(client, "gantry".to_owned());
@@ -80,6 +80,16 @@ impl World {
         *self.queue.takes.lock().unwrap() = messages;
         // Several messages may have met the end of the sweep before.
         let _of_before = self.queue.is_over.notified().now_or_never();
+        let sweep = SlotsMessage::Sweep { cause: "test".to_owned() };
+        tokio::select! {
+            () = self.queue.is_over.notified() => {}
+            () = self.handle(sweep) => {}
+        }
+        self.queue.take_sent()
+    }
+
+    /// A message is handled.
+    pub(crate) async fn handle(&self, message: impl Into<Message>) {
         let context = Context {
             queue: QueueName::Events,
             message_id: "m".to_owned(),
@@ -88,15 +98,10 @@ impl World {
             sent_at: None,
             deadline: tokio::time::Instant::now() + MINUTE,
         };
-        let sweep = SlotsMessage::Sweep { cause: "test".to_owned() };
-        tokio::select! {
-            () = self.queue.is_over.notified() => {}
-            done = self.scheduler.handle(context, sweep.into()) => done.unwrap(),
-        }
-        self.queue.take_sent()
+        self.scheduler.handle(context, message.into()).await.unwrap();
     }
 
-    async fn write(&self, write: Write) {
+    pub(crate) async fn write(&self, write: Write) {
         assert_eq!(self.store.write(vec![write]).await.unwrap(), Outcome::Written);
     }
 

@@ -3,10 +3,17 @@
 
 #![expect(dead_code, reason = "they describe what is read field by field")]
 
-use gantry_domain::{CommitSha, approval::Decision, rights::Levels, stack::Pool};
+use gantry_domain::{
+    CommitSha, TargetName,
+    approval::Decision,
+    notification::{NotificationEvent, TargetKind},
+    rights::Levels,
+    stack::Pool,
+};
 use gantry_store::config::Role;
 use schemars::JsonSchema;
 use semver::Version;
+use std::collections::BTreeSet;
 
 /// A server, and a token for it.
 #[derive(JsonSchema)]
@@ -54,6 +61,39 @@ pub(crate) struct MakeKey {
     role: Role,
     /// Required for worker keys, and only for them: the pool to take runs from.
     pool: Option<Pool>,
+}
+
+/// A notification target to create.
+#[derive(JsonSchema)]
+pub(crate) struct NewNotificationTarget {
+    /// A unique name, such as that of the channel.
+    name: TargetName,
+    /// What understands its messages.
+    kind: TargetKind,
+    /// The URL that messages are sent to. It is kept encrypted, and never shown again.
+    #[schemars(length(max = 2000))]
+    url: String,
+    /// What it is notified of; everything if omitted.
+    events: Option<BTreeSet<NotificationEvent>>,
+    /// Only of stacks that have one of these labels; of all stacks if omitted.
+    #[schemars(length(max = 50))]
+    labels: Option<Vec<String>>,
+}
+
+/// What to change of a notification target. What is omitted stays.
+#[derive(JsonSchema)]
+pub(crate) struct NotificationTargetChange {
+    /// The URL that messages are sent to.
+    #[schemars(length(max = 2000))]
+    url: Option<String>,
+    /// What it is notified of.
+    events: Option<BTreeSet<NotificationEvent>>,
+    /// Only of stacks that have one of these labels; of all stacks if empty.
+    #[schemars(length(max = 50))]
+    labels: Option<Vec<String>>,
+    /// Replace the secret that a webhook's messages are signed with. For 24 hours, messages are
+    /// signed with both.
+    new_secret: Option<bool>,
 }
 
 /// Which messages to resend.

@@ -11,9 +11,9 @@ mod operation;
 mod schemas;
 
 pub(crate) use bodies::{
-    ConfirmRun, ConnectGitLab, DecideRun, HoldRunners, MakeKey, MakeVersion, NewUpload, Redrive,
-    RetryRun, ReviewRun, RotateSecret, SetUpSignIn, StartPreview, StartRun, UnblockStack,
-    YankVersion,
+    ConfirmRun, ConnectGitLab, DecideRun, HoldRunners, MakeKey, MakeVersion, NewNotificationTarget,
+    NewUpload, NotificationTargetChange, Redrive, RetryRun, ReviewRun, RotateSecret, SetUpSignIn,
+    StartPreview, StartRun, UnblockStack, YankVersion,
 };
 pub(crate) use definition::{
     ModuleChange, NewModule, NewStack, StackChange, of_answered_module, of_stack,

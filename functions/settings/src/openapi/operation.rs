@@ -40,18 +40,20 @@ pub(crate) enum Tag {
     Runs,
     Events,
     Keys,
+    Notifications,
     Operations,
 }
 
 impl Tag {
     /// In the description's order.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Integration,
         Self::Stacks,
         Self::Modules,
         Self::Runs,
         Self::Events,
         Self::Keys,
+        Self::Notifications,
         Self::Operations,
     ];
 
@@ -63,6 +65,7 @@ impl Tag {
             Self::Runs => "Runs",
             Self::Events => "Events",
             Self::Keys => "Keys",
+            Self::Notifications => "Notifications",
             Self::Operations => "Operations",
         }
     }
@@ -75,6 +78,9 @@ impl Tag {
             Self::Runs => "Plans and applies, and the commands for them.",
             Self::Events => "What happened in GitLab, what was decided, and what people did.",
             Self::Keys => "The access keys for this API, and the sessions of people.",
+            Self::Notifications => {
+                "Who is told outside of GitLab, and what became of each message."
+            }
             Self::Operations => "For operators of the installation.",
         }
     }
@@ -300,6 +306,8 @@ fn in_path(path: &str, name: &str) -> &'static str {
         "id" if below("events") => "The event's ID.",
         "id" if below("sessions") => "The ID of the session or key, as the list has it.",
         "id" => "The run's ID.",
+        "target" => "The notification target's name.",
+        "delivery" => "The message's ID, from the list of messages.",
         "digest" => "The archive's SHA-256, in lower-case hexadecimal digits.",
         "request" => "The request's ID: `request` in its response.",
         "version" if below("modules") => "The version number.",

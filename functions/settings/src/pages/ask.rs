@@ -11,7 +11,7 @@ use crate::{
     access,
     app::App,
     form::Params,
-    keys as admin_keys, operations,
+    keys as admin_keys, notifications, operations,
     people::{self, SessionView, Whose},
     refusal::{Answer, Refusal},
     runs, stacks,
@@ -153,6 +153,27 @@ fn of_session(frame: &Frame, page_of: &'static str, found: SessionView) -> Respo
         label: "End",
         back: page_of.to_owned(),
     })
+}
+
+/// `GET /notifications/{target}/delete`
+pub(crate) async fn delete_target(
+    State(app): State<App>,
+    frame: Frame,
+    Path(name): Path<String>,
+) -> Answer<Response> {
+    let name = notifications::find(&app, &name).await?.value.name;
+    let back = format!("notifications/{name}");
+    Ok(page(&Question {
+        shell: frame.shell("operations", format!("Delete the notification target {name}?")),
+        words: vec![
+            "Nothing is sent to it any more, and what waits for it is dropped.".to_owned(),
+            "Its URL and its secret are removed and cannot be shown or restored.".to_owned(),
+        ],
+        action: format!("{back}/delete"),
+        fields: Vec::new(),
+        label: "Delete",
+        back,
+    }))
 }
 
 /// `GET /gitlab/unlink`

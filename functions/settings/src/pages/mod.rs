@@ -19,6 +19,7 @@ mod guard;
 mod kept;
 mod markdown;
 mod module;
+mod notifications;
 mod operations;
 mod overview;
 mod people;
@@ -107,9 +108,10 @@ pub(crate) mod handlers {
         account::{begin_key, end as end_own, show as account},
         activity::show as activity,
         ask::{
-            catch_up as ask_catch_up, end_of_others as ask_end, end_own as ask_end_own,
-            redrive as ask_redrive, restore as ask_restore, revoke as ask_revoke,
-            rotate as ask_rotate, stop as ask_stop, unlink as ask_unlink, unlock as ask_unlock,
+            catch_up as ask_catch_up, delete_target as ask_delete_target, end_of_others as ask_end,
+            end_own as ask_end_own, redrive as ask_redrive, restore as ask_restore,
+            revoke as ask_revoke, rotate as ask_rotate, stop as ask_stop, unlink as ask_unlink,
+            unlock as ask_unlock,
         },
         commands::take as command,
         events::{show as events, show_one as event},
@@ -119,6 +121,11 @@ pub(crate) mod handlers {
         },
         health,
         module::{list as modules, make_version, remove as delete_module, show as module, yank},
+        notifications::{
+            list as notifications, make as make_target, remove as delete_target,
+            save as save_target, send_again as send_notification, show as notification_target,
+            test as test_target,
+        },
         operations::{pause, redrive, show as operations},
         overview::show as overview,
         people::{delete_key, keys, make_key},

@@ -182,6 +182,10 @@ fn said(query: Option<&str>) -> Option<&'static str> {
         "stack-deleted" => "Stack deleted. It no longer runs.",
         "module-deleted" => "Module deleted. Its tests no longer run.",
         "sent" => "Messages resent. Those that fail again return to this list.",
+        "target-saved" => "Target saved.",
+        "target-deleted" => "Target deleted. Nothing is sent to it any more.",
+        "target-tested" => "A test is on its way. Reload the page to see the answer.",
+        "notification-sent" => "It is sent again. Reload the page to see the answer.",
         _ => return None,
     })
 }

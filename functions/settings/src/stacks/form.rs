@@ -395,14 +395,15 @@ fn on_tag(form: &mut Form) -> Option<OnTag> {
     Some(OnTag { pattern: pattern?, run: run? })
 }
 
+/// A label, or what is wrong with it.
+pub(crate) fn label(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let usable =
+        !text.is_empty() && text.chars().count() <= 64 && !text.contains(|c: char| c.is_control());
+    if usable { Ok(text.to_owned()) } else { Err("Must have 1 to 64 characters".to_owned()) }
+}
+
 fn labels(form: &mut Form) -> Vec<String> {
-    let label = |text: &str| {
-        let text = text.trim();
-        let usable = !text.is_empty()
-            && text.chars().count() <= 64
-            && !text.contains(|c: char| c.is_control());
-        if usable { Ok(text.to_owned()) } else { Err("Must have 1 to 64 characters".to_owned()) }
-    };
     let mut labels = form.texts("labels", 50, label).unwrap_or_default();
     labels.sort();
     labels.dedup();

@@ -26,7 +26,7 @@ pub(crate) use contents::{
 };
 pub(crate) use create::{Checked, create, make};
 pub(crate) use edit::{change, edit, tag_of};
-pub(crate) use form::{Kind, Provider, pool};
+pub(crate) use form::{Kind, Provider, label, pool};
 pub(crate) use list::{ListQuery, Row, StackList, find_page, list, none_is_there};
 pub(crate) use origins::StateWriter;
 pub(crate) use place::{all_projects, head_of, projects};

@@ -14,6 +14,7 @@ mod integration;
 mod lists;
 mod logs;
 mod modules;
+mod notifications;
 mod pages;
 mod people;
 mod plans;

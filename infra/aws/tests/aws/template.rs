@@ -661,6 +661,8 @@ fn secrets_are_for_whom_they_are_for() {
     assert_eq!(secrets("RunnerApiRole", read), names(&["SigningKeys", "SealingKey"]));
     assert_eq!(secrets("SchedulerRole", read), names(&["ApiToken", "SigningKeys"]));
     assert_eq!(secrets("SourceRole", read), names(&["ApiToken"]));
+    let of_publisher = ["ApiToken", "PreviousApiToken", "SigningKeys", "SealingKey"];
+    assert_eq!(secrets("PublisherRole", read), names(&of_publisher));
     let write = "secretsmanager:PutSecretValue";
     for role in ["WebhookRole", "RunnerApiRole", "SchedulerRole", "SourceRole", "PublisherRole"] {
         assert_eq!(secrets(role, write), names(&[]), "{role}");

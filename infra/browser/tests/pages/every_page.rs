@@ -44,6 +44,7 @@ async fn pages(page: &Page) -> Vec<(&'static str, String)> {
         ("activity", "/activity"),
         ("activity-filtered", "/activity?outcome=refused&from=2026-01-01"),
         ("operations", "/operations"),
+        ("notifications", "/notifications"),
         ("question", "/gitlab/unlink"),
         ("question-catch-up", "/stacks/network/catch-up"),
         ("parameter", "/events?nobody=knows"),
@@ -66,7 +67,7 @@ const SCREENS: [Screen; 4] = [
 type Typed<'a> = &'a [(&'a str, &'a str)];
 
 /// Forms as they come back: what each is called, where it is, and what is typed there.
-const REFUSED: [(&str, &str, Typed<'_>); 6] = [
+const REFUSED: [(&str, &str, Typed<'_>); 7] = [
     (
         "stack-new-refused",
         "/stacks/new",
@@ -82,6 +83,7 @@ const REFUSED: [(&str, &str, Typed<'_>); 6] = [
     ("stack-edit-refused", "/stacks/network/edit", &[("branch", "a..b"), ("on_tag.pattern", "v[")]),
     ("module-new-refused", "/modules/new", &[("project", "acme/nowhere"), ("tag_prefix", "v*")]),
     ("keys-refused", "/keys", &[("name", "first-admin-key")]),
+    ("notifications-refused", "/notifications", &[("name", "Ops"), ("url", "chat.example.com")]),
     (
         "gitlab-refused",
         "/gitlab?replace=1",

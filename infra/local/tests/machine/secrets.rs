@@ -150,6 +150,8 @@ impl Things {
             // Terraform's, with tokens of its own, and what belongs to no record.
             _ if route.starts_with("/registry/") || route.starts_with("/assets/") => return vec![],
             "/api/v1/modules/{slug}/versions/{version}" => return vec![],
+            // Nobody is notified here.
+            _ if route.contains("/notifications/{target}") => return vec![],
             // For who has asked for it.
             "/api/v1/commands/{slug}/{request}" => return vec![],
             _ if route.contains("/modules/{slug}") => &self.modules,

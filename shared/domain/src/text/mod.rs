@@ -9,6 +9,7 @@ pub mod markdown;
 pub mod module;
 pub mod names;
 pub mod note;
+pub mod notification;
 pub mod status;
 
 use crate::protocol::StateDoubt;

@@ -1,8 +1,10 @@
-//! Messages about what GitLab shows.
+//! Messages about what GitLab shows, and about who is notified.
 
 use super::{MessageIds, Routing};
 use crate::QueueName;
-use gantry_domain::{CommitSha, MergeRequestIid, ProjectId, StackId};
+use gantry_domain::{
+    CommitSha, MergeRequestIid, ProjectId, StackId, TargetName, notification::Occasion,
+};
 use serde::{Deserialize, Serialize};
 
 /// A message of `feedback.fifo`. Its group names what to bring up to date.
@@ -35,6 +37,15 @@ pub enum FeedbackMessage {
         /// The record's counter when this was sent.
         want: u64,
     },
+    /// Have somebody notified.
+    Notify {
+        /// Whom.
+        to: TargetName,
+        /// Of what.
+        about: Occasion,
+        /// The record's counter when this was sent.
+        want: u64,
+    },
 }
 
 impl FeedbackMessage {
@@ -44,6 +55,7 @@ impl FeedbackMessage {
             Self::Status { project, commit, .. } => format!("status:{project}:{commit}"),
             Self::Note { project, iid, .. } => format!("note:{project}:{iid}"),
             Self::Environment { stack, .. } => format!("env:{stack}"),
+            Self::Notify { to, about, .. } => format!("notify:{to}:{about}"),
         }
     }
 
@@ -61,6 +73,10 @@ impl FeedbackMessage {
                 want: 0,
             }),
             ["env", stack] => Some(Self::Environment { stack: stack.parse().ok()?, want: 0 }),
+            ["notify", to, about] => {
+                let (to, about) = (to.parse().ok()?, about.parse().ok()?);
+                Some(Self::Notify { to, about, want: 0 })
+            }
             _ => None,
         }
     }
@@ -68,16 +84,20 @@ impl FeedbackMessage {
     /// The number of the counter that made it necessary; none where GitLab is to be looked at whatever
     /// was shown.
     pub fn number(&self) -> Option<i64> {
-        let (Self::Status { want, .. } | Self::Note { want, .. } | Self::Environment { want, .. }) =
-            self;
+        let (Self::Status { want, .. }
+        | Self::Note { want, .. }
+        | Self::Environment { want, .. }
+        | Self::Notify { want, .. }) = self;
         i64::try_from(*want).ok().filter(|want| *want > 0)
     }
 
     /// The same with the number of the counter that made it necessary.
     #[must_use]
     pub fn numbered(mut self, number: i64) -> Self {
-        let (Self::Status { want, .. } | Self::Note { want, .. } | Self::Environment { want, .. }) =
-            &mut self;
+        let (Self::Status { want, .. }
+        | Self::Note { want, .. }
+        | Self::Environment { want, .. }
+        | Self::Notify { want, .. }) = &mut self;
         *want = number.unsigned_abs();
         self
     }
@@ -101,6 +121,7 @@ impl Routing for FeedbackMessage {
             Self::Status { project, commit, want } => format!("status.{project}.{commit}.{want}"),
             Self::Note { project, iid, want } => format!("note.{project}.{iid}.{want}"),
             Self::Environment { stack, want } => format!("env.{stack}.{want}"),
+            Self::Notify { to, about, want } => format!("notify.{to}.{about}.{want}"),
         }
     }
 
@@ -112,6 +133,7 @@ impl Routing for FeedbackMessage {
             }
             Self::Note { project, .. } => MessageIds { project: Some(*project), ..none },
             Self::Environment { stack, .. } => MessageIds { stack: Some(stack), ..none },
+            Self::Notify { about, .. } => MessageIds { run: about.run(), ..none },
         }
     }
 }
@@ -123,12 +145,20 @@ mod tests {
     #[test]
     fn a_target_names_its_message() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
-        for target in [format!("status:7:{commit}"), "note:7:12".into(), "env:network".into()] {
+        for target in [
+            format!("status:7:{commit}"),
+            "note:7:12".into(),
+            "env:network".into(),
+            "notify:ops:failed.run-1".into(),
+            "notify:ops:token_expires.2027-01-31.7".into(),
+        ] {
             let message = FeedbackMessage::for_target(&target).unwrap().numbered(3);
             assert_eq!(message.target(), target);
             assert!(message.occasion().ends_with(".3"));
         }
-        for other in ["", "status:7", "status:x:1", "note:7:x", "stack:network"] {
+        for other in
+            ["", "status:7", "status:x:1", "note:7:x", "stack:network", "notify:ops:failed"]
+        {
             assert_eq!(FeedbackMessage::for_target(other), None, "{other}");
         }
     }

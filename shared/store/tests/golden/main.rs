@@ -10,6 +10,7 @@ use gantry_domain::{
     feedback::{Posted, Shows, Statuses},
     integration::Integration,
     module::Packed,
+    notification::{NotificationEvent, TargetKind},
     protocol::StateDoubt,
     rights::StackLevels,
     run::{Effect, Phase, Position, Run, RunState, RunType},
@@ -25,6 +26,7 @@ use gantry_store::{
     },
     feedback::Refusal,
     health::Health,
+    notifications::{Delivery, DeliveryState, NotificationTarget, SendAgain, TargetHealth},
     runner::{
         Beat, Claim, FreeRunner, HandedOn, LogHeld, LogPiece, StateLock, StatePin, StateUpload,
         StateVersion,
@@ -46,6 +48,8 @@ fn samples() -> Golden {
     of_the_scheduler(&mut golden);
     of_runners(&mut golden);
     golden.check::<Posted>("posted");
+    golden.check::<Delivery>("delivery");
+    golden.check::<TargetHealth>("target-health");
     words(&mut golden);
     golden
 }
@@ -74,6 +78,8 @@ fn of_settings(golden: &mut Golden) {
     golden.check::<PersonSession>("person-session");
     golden.check::<PersonSession>("person-key");
     golden.check::<UploadUse>("upload-use");
+    golden.check::<NotificationTarget>("notification-target");
+    golden.check::<SendAgain>("send-again");
 }
 
 fn of_the_scheduler(golden: &mut Golden) {
@@ -166,6 +172,9 @@ fn words(golden: &mut Golden) {
     golden.check::<Vec<StateForm>>("state-forms");
     golden.check::<Vec<StateDoubt>>("state-doubts");
     golden.check::<Vec<VerdictState>>("verdict-states");
+    golden.check::<Vec<NotificationEvent>>("notification-events");
+    golden.check::<Vec<TargetKind>>("target-kinds");
+    golden.check::<Vec<DeliveryState>>("delivery-states");
 }
 
 /// What a record without a field means is what it meant when the field came: a line here that
