@@ -24,8 +24,8 @@ pub(crate) enum Sealed {
     Retired(String),
 }
 
-/// The variables that `run` gets, opened. Tracked-only ones go to tracked runs alone; code from a
-/// fork gets no secret ones at all, whatever they say.
+/// The variables that `run` gets, opened. Tracked-only ones go to tracked runs, and to looks for drift
+/// of what those have applied; code from a fork gets no secret ones at all, whatever they say.
 pub(crate) fn of_run(
     stack: &Stack,
     run: &Run,
@@ -82,7 +82,8 @@ fn may_have(run: &Run, variable: &Variable) -> bool {
         VariableRuns::All => true,
         VariableRuns::Tracked => match &run.test {
             Some(test) => test.tracked,
-            None => run.run_type == RunType::Tracked,
+            // It executes what was deployed with them.
+            None => run.run_type == RunType::Tracked || run.is_drift(),
         },
     };
     let secret = matches!(variable.value, VariableValue::Sealed(_));

@@ -5,7 +5,7 @@ use axum::http::Method;
 use gantry_domain::{
     ProjectId, Repository,
     protocol::{ClaimAnswer, ReportKind},
-    run::{Phase, RunState, RunType, TestOf},
+    run::{Phase, RunState, RunType, TestOf, Unpushed},
     stack::{Stack, Variable, VariableRuns, VariableValue},
 };
 use gantry_queue::{Message, QueueName, StackMessage};
@@ -214,6 +214,12 @@ async fn runs_get_the_variables_that_are_for_them() {
         let answer: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
         assert_eq!(names(&answer), ["ALL=shown", "SECRET=hush"]);
     }
+
+    // What was deployed with them is looked at with them.
+    let look = world.run("r5", RunType::Proposed).await;
+    let look = world.edit(&look.id, |run| run.unpushed = Some(Unpushed::Drift)).await;
+    let answer: ClaimAnswer = world.claim(&look, "a").await.expect(200).json();
+    assert_eq!(names(&answer), ["ALL=shown", "SECRET=hush", "TRACKED=shown", "DEPLOY=hush"]);
 
     let fork = world.run("r4", RunType::Proposed).await;
     let fork = world.edit(&fork.id, |run| run.fork_of = Some(ProjectId(8))).await;
