@@ -15,7 +15,7 @@ use gantry_domain::{
     integration::days_left,
     run::{Position, Run, RunState},
     stack::Stack,
-    timer::StackTimer,
+    timer::{StackTimer, Times},
 };
 use gantry_queue::{
     Failure, FeedbackMessage, LaterMessage, Message, QueueName, SlotsMessage, StackMessage,
@@ -313,7 +313,7 @@ impl Sweep<'_> {
         let installation = defaults.and_then(|defaults| defaults.value.schedule);
         let is_another = |stack: &Stack| {
             let known = timers.get(&stack.id);
-            StackTimer::of(stack, installation.as_ref(), known, now).as_ref() != known
+            Times::of(stack, installation.as_ref()).timer(known, now).as_ref() != known
         };
         let nudge = |stack: StackId| {
             let version = distinct(&(&stack, now.as_millisecond()));

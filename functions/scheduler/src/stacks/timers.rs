@@ -9,7 +9,7 @@ use crate::runs::written;
 use gantry_domain::{
     RunId, StackId,
     stack::Stack,
-    timer::{Became, StackTimer, Work},
+    timer::{Became, StackTimer, Times, Work},
 };
 use gantry_queue::Failure;
 use gantry_store::{Expect, Stored, Write, config::DriftDefaults, keys};
@@ -30,21 +30,22 @@ impl Stacks<'_> {
         let defaults = taken::<DriftDefaults>(&mut found, &defaults)?;
         let installation = defaults.and_then(|defaults| defaults.value.schedule);
         let now = self.deps.now();
-        let asked = definition.as_ref().and_then(|stack| {
+        let times = definition.as_ref().map(|stack| Times::of(stack, installation.as_ref()));
+        let asked = times.and_then(|times| {
             let known = known.as_ref().map(|known| &known.value);
-            StackTimer::of(stack, installation.as_ref(), known, now)
+            Some((times, times.timer(known, now)?))
         });
         let expect = known.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        let write = match (definition, asked) {
-            (Some(definition), Some(mut timer)) => {
+        let write = match (&definition, asked) {
+            (Some(definition), Some((times, mut timer))) => {
                 for (work, at) in timer.due(now) {
                     let before = timer.get(&work).and_then(|timed| timed.run.clone());
                     let became =
-                        Box::pin(self.begin_timed(&definition, &work, at, before.as_ref())).await?;
+                        Box::pin(self.begin_timed(definition, &work, at, before.as_ref())).await?;
                     if let Became::Skipped(why) = &became {
                         tracing::info!(stack = %definition.slug, ?work, "nothing begins: {why}");
                     }
-                    timer.passed(&work, became, now);
+                    timer.passed(&times, &work, became, now);
                 }
                 if known.is_some_and(|known| known.value == timer) {
                     return Ok(());

@@ -123,7 +123,7 @@ async fn times_that_have_come_are_nudged_all_together_and_others_are_not() {
         let next_at = now + SignedDuration::from_hours(if number % 10 == 0 { 9 } else { 0 });
         let timer = json!({
             "stack": stack,
-            "drift": { "of": { "cron": "0 3 * * *" }, "next_at": next_at },
+            "drift": { "of": "0 3 * * * UTC", "next_at": next_at },
         });
         Write::put(keys::stack_timer(&stack), Expect::Any, &timer).unwrap().due(Some(now))
     };
