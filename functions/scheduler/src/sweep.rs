@@ -89,7 +89,7 @@ impl Sweep<'_> {
             self.deps.sender.send(SlotsMessage::Dispatch { cause }).await?;
         }
         self.projects.call_in_turn(now).await?;
-        if let Err(failure) = self.look_at_timers(now).await {
+        if let Err(failure) = Box::pin(self.look_at_timers(now)).await {
             tracing::error!("the sweep could not look at timers: {:#}", failure.error);
         }
         let runs = self.runs_of(&taken).await?;
