@@ -5,10 +5,13 @@ mod commands;
 mod decisions;
 mod due;
 mod hand_out;
+mod replan;
 mod reports;
 mod rights;
 mod suites;
+mod timers;
 mod triggers;
+mod unpushed;
 
 pub(crate) use triggers::first_proposed;
 
@@ -72,6 +75,10 @@ impl Stacks<'_> {
             StackMessage::Grant { run, .. } => Box::pin(self.on_grant(&run)).await,
             StackMessage::RunDue { run, .. } => Box::pin(self.on_run_due(&run)).await,
             StackMessage::StackDue { stack, .. } => Box::pin(self.on_stack_due(&stack)).await,
+            StackMessage::TimerDue { stack, .. } => Box::pin(self.on_timer_due(&stack)).await,
+            StackMessage::Replan { run, after, round, .. } => {
+                Box::pin(self.on_replan(&run, after, round)).await
+            }
         }
     }
 

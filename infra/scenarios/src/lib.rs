@@ -33,6 +33,7 @@ mod seed;
 mod stops;
 mod target;
 mod tls;
+mod unpushed;
 mod world;
 mod writes;
 

@@ -22,4 +22,5 @@ mod stories {
     mod sources;
     mod state;
     mod tracked;
+    mod unpushed;
 }

@@ -37,6 +37,13 @@ pub enum FeedbackMessage {
         /// The record's counter when this was sent.
         want: u64,
     },
+    /// Bring the issue of a stack's drift up to date.
+    Issue {
+        /// The stack.
+        stack: StackId,
+        /// The record's counter when this was sent.
+        want: u64,
+    },
     /// Have somebody notified.
     Notify {
         /// Whom.
@@ -55,6 +62,7 @@ impl FeedbackMessage {
             Self::Status { project, commit, .. } => format!("status:{project}:{commit}"),
             Self::Note { project, iid, .. } => format!("note:{project}:{iid}"),
             Self::Environment { stack, .. } => format!("env:{stack}"),
+            Self::Issue { stack, .. } => format!("issue:{stack}"),
             Self::Notify { to, about, .. } => format!("notify:{to}:{about}"),
         }
     }
@@ -73,6 +81,7 @@ impl FeedbackMessage {
                 want: 0,
             }),
             ["env", stack] => Some(Self::Environment { stack: stack.parse().ok()?, want: 0 }),
+            ["issue", stack] => Some(Self::Issue { stack: stack.parse().ok()?, want: 0 }),
             ["notify", to, about] => {
                 let (to, about) = (to.parse().ok()?, about.parse().ok()?);
                 Some(Self::Notify { to, about, want: 0 })
@@ -87,6 +96,7 @@ impl FeedbackMessage {
         let (Self::Status { want, .. }
         | Self::Note { want, .. }
         | Self::Environment { want, .. }
+        | Self::Issue { want, .. }
         | Self::Notify { want, .. }) = self;
         i64::try_from(*want).ok().filter(|want| *want > 0)
     }
@@ -97,6 +107,7 @@ impl FeedbackMessage {
         let (Self::Status { want, .. }
         | Self::Note { want, .. }
         | Self::Environment { want, .. }
+        | Self::Issue { want, .. }
         | Self::Notify { want, .. }) = &mut self;
         *want = number.unsigned_abs();
         self
@@ -121,6 +132,7 @@ impl Routing for FeedbackMessage {
             Self::Status { project, commit, want } => format!("status.{project}.{commit}.{want}"),
             Self::Note { project, iid, want } => format!("note.{project}.{iid}.{want}"),
             Self::Environment { stack, want } => format!("env.{stack}.{want}"),
+            Self::Issue { stack, want } => format!("issue.{stack}.{want}"),
             Self::Notify { to, about, want } => format!("notify.{to}.{about}.{want}"),
         }
     }
@@ -132,7 +144,9 @@ impl Routing for FeedbackMessage {
                 MessageIds { project: Some(*project), commit: Some(commit), ..none }
             }
             Self::Note { project, .. } => MessageIds { project: Some(*project), ..none },
-            Self::Environment { stack, .. } => MessageIds { stack: Some(stack), ..none },
+            Self::Environment { stack, .. } | Self::Issue { stack, .. } => {
+                MessageIds { stack: Some(stack), ..none }
+            }
             Self::Notify { about, .. } => MessageIds { run: about.run(), ..none },
         }
     }
@@ -149,6 +163,7 @@ mod tests {
             format!("status:7:{commit}"),
             "note:7:12".into(),
             "env:network".into(),
+            "issue:network".into(),
             "notify:ops:failed.run-1".into(),
             "notify:ops:token_expires.2027-01-31.7".into(),
         ] {

@@ -6,6 +6,7 @@
 use gantry_domain::{
     Repository,
     approval::{Approvals, VerdictState},
+    drift::{DriftPlan, DriftSchedule, DriftSettings},
     event::{EventRecord, EventSource},
     feedback::{Posted, Shows, Statuses},
     integration::Integration,
@@ -13,16 +14,20 @@ use gantry_domain::{
     notification::{NotificationEvent, TargetKind},
     protocol::StateDoubt,
     rights::StackLevels,
-    run::{Effect, Phase, Position, Run, RunState, RunType},
-    stack::{CommentLevel, Hooks, OnPush, OnTag, Roles, Stack, StackHead, Tool, TrackedQueue},
+    run::{Effect, Phase, PlanMode, Position, Run, RunState, RunType},
+    stack::{
+        CommentLevel, Hooks, OnPush, OnTag, Replan, Roles, Scheduled, Stack, StackHead, Tool,
+        TrackedQueue,
+    },
     state::StateForm,
     text::status::CommitState,
+    timer::StackTimer,
 };
 use gantry_golden::Golden;
 use gantry_store::{
     config::{
-        Activity, AdminKey, Pause, Person, PersonSession, ProjectEntry, ProjectStack,
-        RegistryEntry, Role, SignIn, SlugEntry, UploadUse,
+        Activity, AdminKey, DriftDefaults, Pause, Person, PersonSession, ProjectEntry,
+        ProjectStack, RegistryEntry, Role, SignIn, SlugEntry, UploadUse,
     },
     feedback::Refusal,
     health::Health,
@@ -33,9 +38,10 @@ use gantry_store::{
     },
     scheduler::{
         BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing, DecisionRecord,
-        FailedStack, FetchedSource, GivenUp, Heard, ListedRun, MergeRequestRecord, Once,
-        ProjectPath, ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry,
-        SlotLimit, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
+        DriftedStack, FailedStack, FetchedSource, GivenUp, Heard, ListedRun, MergeRequestRecord,
+        Once, ProjectPath, ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry,
+        SlotLimit, StartedBuild, Subject, Suite, TimersLook, TrackedBranch, VersionRecord,
+        VersionState,
     },
 };
 use std::{collections::BTreeSet, fs, path::Path};
@@ -62,6 +68,8 @@ fn of_settings(golden: &mut Golden) {
     golden.check_part::<Roles>("stack", "/roles");
     golden.check_part::<Approvals>("stack", "/approvals");
     golden.check_part::<StackLevels>("stack", "/levels");
+    golden.check_part::<DriftSettings>("stack", "/drift");
+    golden.check_part::<Vec<Scheduled>>("stack", "/schedules");
     golden.check::<Integration>("integration");
     golden.check::<SlugEntry>("slug-entry");
     golden.check::<SlugEntry>("slug-entry-in-gitlab");
@@ -72,6 +80,7 @@ fn of_settings(golden: &mut Golden) {
     golden.check::<Activity>("activity");
     golden.check::<Activity>("activity-of-a-run");
     golden.check::<Pause>("pause");
+    golden.check::<DriftDefaults>("drift-defaults");
     golden.check::<SignIn>("sign-in");
     golden.check::<SignIn>("sign-in-without-links");
     golden.check::<Person>("person");
@@ -94,10 +103,15 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run-not-started");
     golden.check::<Run>("run-interrupted");
     golden.check::<Run>("run-reviewed");
+    golden.check::<Run>("run-unpushed");
     golden.check::<ListedRun>("listed-run");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");
     golden.check::<StackHead>("stack-head-applied-in-part");
+    golden.check::<StackHead>("stack-head-drifted");
+    golden.check::<StackTimer>("stack-timer");
+    golden.check::<TimersLook>("timers-look");
+    golden.check::<DriftedStack>("drifted-stack");
     golden.check::<RunEntry>("run-entry");
     golden.check::<Once>("once");
     golden.check::<Suite>("suite");
@@ -175,6 +189,10 @@ fn words(golden: &mut Golden) {
     golden.check::<Vec<NotificationEvent>>("notification-events");
     golden.check::<Vec<TargetKind>>("target-kinds");
     golden.check::<Vec<DeliveryState>>("delivery-states");
+    golden.check::<Vec<PlanMode>>("plan-modes");
+    golden.check::<Vec<DriftPlan>>("drift-plans");
+    golden.check::<Vec<DriftSchedule>>("drift-schedules");
+    golden.check::<Vec<Replan>>("replans");
 }
 
 /// What a record without a field means is what it meant when the field came: a line here that
