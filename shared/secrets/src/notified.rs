@@ -105,7 +105,8 @@ mod tests {
         let (old, new) = (new_target_secret(), new_target_secret());
         assert_ne!(old.expose_secret(), new.expose_secret());
         let at = Timestamp::UNIX_EPOCH;
-        let one = |secret: &SecretString| sign_webhook(&[secret.clone()], "id", at, "{}");
+        let one =
+            |secret: &SecretString| sign_webhook(std::slice::from_ref(secret), "id", at, "{}");
         let both = sign_webhook(&[new.clone(), old.clone()], "id", at, "{}");
         assert_eq!(both, format!("{} {}", one(&new), one(&old)));
     }

@@ -137,6 +137,8 @@ impl Projects<'_> {
                 FeedbackMessage::Status { project, .. } | FeedbackMessage::Note { project, .. } => {
                     Some(*project)
                 }
+                // GitLab has no part in it.
+                FeedbackMessage::Notify { .. } => None,
             };
             if let Some(project) = project {
                 by_project.entry(project).or_default().push((refusal, nudge));

@@ -3,7 +3,7 @@
 use crate::{
     CommitSha, RunId,
     drift::{self, Drift},
-    run::{PlanMode, Position, Run, RunState, RunType},
+    run::{Position, Run, RunState, RunType},
     text,
 };
 use jiff::Timestamp;

@@ -210,10 +210,10 @@ mod tests {
         ");
         let drift = |found, tolerated| {
             let run = "r-1".parse().unwrap();
-            let since = Some(since);
+
             drifted(
                 &slug,
-                &Drift { run, at: since.unwrap(), found, tolerated, since, failed: None },
+                &Drift { run, at: since, found, tolerated, since: Some(since), failed: None },
             )
         };
         insta::assert_snapshot!(said(drift(2, 0)), @"
