@@ -29,6 +29,8 @@ pub(crate) enum Thing {
     Member,
     GroupMember,
     ProtectedEnvironments,
+    Note,
+    Discussion,
 }
 
 /// What is asked before a 404 is believed that does not name the thing.
@@ -52,7 +54,7 @@ struct Row {
     means: &'static str,
 }
 
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 17] = [
     Row {
         thing: Thing::Branch,
         words: &["Branch"],
@@ -154,6 +156,18 @@ const TABLE: [Row; 15] = [
         words: &[],
         second_look: SecondLook::Project,
         means: "the server's edition has no protected environments: none is protected",
+    },
+    Row {
+        thing: Thing::Note,
+        words: &["Note"],
+        second_look: SecondLook::Project,
+        means: "somebody deleted the comment: nothing is done for it",
+    },
+    Row {
+        thing: Thing::Discussion,
+        words: &["Discussion"],
+        second_look: SecondLook::Project,
+        means: "somebody deleted the comment: nothing is answered",
     },
 ];
 
