@@ -133,9 +133,9 @@ impl Projects<'_> {
                     let stack = self.deps.store.stack(stack).await?;
                     stack.and_then(|stack| stack.value.project())
                 }
-                FeedbackMessage::Status { project, .. } | FeedbackMessage::Note { project, .. } => {
-                    Some(*project)
-                }
+                FeedbackMessage::Status { project, .. }
+                | FeedbackMessage::Note { project, .. }
+                | FeedbackMessage::Answer { project, .. } => Some(*project),
             };
             if let Some(project) = project {
                 by_project.entry(project).or_default().push((refusal, nudge));

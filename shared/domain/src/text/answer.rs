@@ -97,6 +97,11 @@ pub fn unblock_reason(reason: &str, iid: MergeRequestIid) -> String {
     format!("{} (comment on !{iid})", clean_line(reason, WORDS_CHARS))
 }
 
+/// What a run keeps of who confirmed or discarded it with a comment.
+pub fn said_on(iid: MergeRequestIid) -> String {
+    format!("In a comment on !{iid}")
+}
+
 /// A person, as runs and activities name them: `Ada Lovelace @ada`.
 pub fn person(person: &Person) -> String {
     let username = clean_line(&person.username, NAME_CHARS);

@@ -35,6 +35,17 @@ pub enum FeedbackMessage {
         /// The record's counter when this was sent.
         want: u64,
     },
+    /// Bring the reply to a comment with commands up to date.
+    Answer {
+        /// The merge request's project.
+        project: ProjectId,
+        /// The merge request.
+        iid: MergeRequestIid,
+        /// GitLab's id of the comment.
+        note: u64,
+        /// The record's counter when this was sent.
+        want: u64,
+    },
 }
 
 impl FeedbackMessage {
@@ -44,6 +55,7 @@ impl FeedbackMessage {
             Self::Status { project, commit, .. } => format!("status:{project}:{commit}"),
             Self::Note { project, iid, .. } => format!("note:{project}:{iid}"),
             Self::Environment { stack, .. } => format!("env:{stack}"),
+            Self::Answer { project, iid, note, .. } => format!("answer:{project}:{iid}:{note}"),
         }
     }
 
@@ -61,6 +73,12 @@ impl FeedbackMessage {
                 want: 0,
             }),
             ["env", stack] => Some(Self::Environment { stack: stack.parse().ok()?, want: 0 }),
+            ["answer", project, iid, note] => Some(Self::Answer {
+                project: ProjectId(project.parse().ok()?),
+                iid: MergeRequestIid(iid.parse().ok()?),
+                note: note.parse().ok()?,
+                want: 0,
+            }),
             _ => None,
         }
     }
@@ -68,16 +86,20 @@ impl FeedbackMessage {
     /// The number of the counter that made it necessary; none where GitLab is to be looked at whatever
     /// was shown.
     pub fn number(&self) -> Option<i64> {
-        let (Self::Status { want, .. } | Self::Note { want, .. } | Self::Environment { want, .. }) =
-            self;
+        let (Self::Status { want, .. }
+        | Self::Note { want, .. }
+        | Self::Environment { want, .. }
+        | Self::Answer { want, .. }) = self;
         i64::try_from(*want).ok().filter(|want| *want > 0)
     }
 
     /// The same with the number of the counter that made it necessary.
     #[must_use]
     pub fn numbered(mut self, number: i64) -> Self {
-        let (Self::Status { want, .. } | Self::Note { want, .. } | Self::Environment { want, .. }) =
-            &mut self;
+        let (Self::Status { want, .. }
+        | Self::Note { want, .. }
+        | Self::Environment { want, .. }
+        | Self::Answer { want, .. }) = &mut self;
         *want = number.unsigned_abs();
         self
     }
@@ -101,6 +123,9 @@ impl Routing for FeedbackMessage {
             Self::Status { project, commit, want } => format!("status.{project}.{commit}.{want}"),
             Self::Note { project, iid, want } => format!("note.{project}.{iid}.{want}"),
             Self::Environment { stack, want } => format!("env.{stack}.{want}"),
+            Self::Answer { project, iid, note, want } => {
+                format!("answer.{project}.{iid}.{note}.{want}")
+            }
         }
     }
 
@@ -110,7 +135,9 @@ impl Routing for FeedbackMessage {
             Self::Status { project, commit, .. } => {
                 MessageIds { project: Some(*project), commit: Some(commit), ..none }
             }
-            Self::Note { project, .. } => MessageIds { project: Some(*project), ..none },
+            Self::Note { project, .. } | Self::Answer { project, .. } => {
+                MessageIds { project: Some(*project), ..none }
+            }
             Self::Environment { stack, .. } => MessageIds { stack: Some(stack), ..none },
         }
     }
@@ -123,12 +150,13 @@ mod tests {
     #[test]
     fn a_target_names_its_message() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
-        for target in [format!("status:7:{commit}"), "note:7:12".into(), "env:network".into()] {
+        let others = ["note:7:12", "env:network", "answer:7:12:345"].map(str::to_owned);
+        for target in others.into_iter().chain([format!("status:7:{commit}")]) {
             let message = FeedbackMessage::for_target(&target).unwrap().numbered(3);
             assert_eq!(message.target(), target);
             assert!(message.occasion().ends_with(".3"));
         }
-        for other in ["", "status:7", "status:x:1", "note:7:x", "stack:network"] {
+        for other in ["", "status:7", "status:x:1", "note:7:x", "answer:7:12", "stack:network"] {
             assert_eq!(FeedbackMessage::for_target(other), None, "{other}");
         }
     }

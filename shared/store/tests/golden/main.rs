@@ -28,9 +28,9 @@ use gantry_store::{
         StateVersion,
     },
     scheduler::{
-        BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing, DecisionRecord,
-        FailedStack, FetchedSource, GivenUp, Heard, ListedRun, MergeRequestRecord, Once,
-        ProjectPath, ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry,
+        BlockedStack, BudgetUsed, CommandOutcome, CommentRecord, ComparedFolder, Comparing,
+        DecisionRecord, FailedStack, FetchedSource, GivenUp, Heard, ListedRun, MergeRequestRecord,
+        Once, ProjectPath, ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry,
         SlotLimit, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
     },
 };
@@ -94,6 +94,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<TrackedBranch>("tracked-branch-titled");
     golden.check::<DecisionRecord>("decision-record");
     golden.check::<MergeRequestRecord>("merge-request-record");
+    golden.check::<CommentRecord>("comment-record");
     golden.check::<RefRecord>("ref-record");
     golden.check::<EventRecord>("event-record");
     golden.check::<CommandOutcome>("command-outcome");
@@ -109,6 +110,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Comparing>("comparing");
     golden.check::<Comparing>("comparing-in-turn");
     golden.check::<Comparing>("comparing-other-branches");
+    golden.check::<Comparing>("comparing-comments");
     golden.check::<ComparedFolder>("compared-folder");
     golden.check::<ProjectPath>("project-path");
     golden.check::<ProjectVisibility>("project-visibility");
