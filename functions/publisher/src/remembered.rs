@@ -1,7 +1,9 @@
 //! What the publisher remembers between versions, as it is written now. A change here must still
 //! read what was written before.
 
-use crate::{environment::EnvironmentMemory, note::NoteMemory, status::StatusMemory};
+use crate::{
+    answer::AnswerMemory, environment::EnvironmentMemory, note::NoteMemory, status::StatusMemory,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -82,6 +84,19 @@ fn what_was_remembered_is_read() {
         "is_stopped": false,
         "deployments": {"run-1": {"id": 9, "state": "success"}},
         "refusal": "403 Forbidden",
+    }));
+    is_read_and_written_as::<AnswerMemory>(&json!({
+        "answer": 346,
+        "body": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "seen": true,
+        "resolves": true,
+        "gone": true,
+        "refusal": "403 Forbidden",
+    }));
+    is_read_and_written_as::<AnswerMemory>(&json!({
+        "answer": null,
+        "body": null,
+        "refusal": null,
     }));
 }
 
