@@ -4,6 +4,7 @@
 mod stories {
     mod branches;
     mod commands;
+    mod comments;
     mod comparing;
     mod feedback;
     mod hints;

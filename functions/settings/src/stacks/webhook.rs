@@ -139,7 +139,8 @@ pub(super) async fn add_comments(app: &App, before: Option<&Stack>, after: &Stac
 /// A stack of the project takes commands from comments.
 async fn takes_commands(app: &App, project: ProjectId) -> Answer<bool> {
     let stacks = app.store.stacks_of_project(project).await?;
-    Ok(stacks.iter().any(|stack| stack.settings.comment_commands))
+    let takes = |stack: &Stack| stack.deleted_at.is_none() && stack.settings.comment_commands;
+    Ok(stacks.iter().any(takes))
 }
 
 /// How the project's webhook is, without changing anything.
