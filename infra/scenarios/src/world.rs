@@ -415,6 +415,11 @@ impl World {
         }
     }
 
+    /// Lets time pass in which nothing happens.
+    pub fn skip(&self, time: Duration) {
+        self.hand.advance(time);
+    }
+
     /// The time in this world.
     pub fn now(&self) -> Timestamp {
         self.system.clock.now()

@@ -88,7 +88,8 @@ impl Hook {
     }
 }
 
-/// A new comment on a merge request that may hold a command.
+/// A new comment on a merge request that may hold a command. What it says, by whom and whether it was
+/// edited is read from GitLab: bodies can be made by whoever may change the webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoteHint {
     /// The merge request.
@@ -98,10 +99,6 @@ pub struct NoteHint {
     /// The discussion that it is in, where the body says that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discussion: Option<String>,
-    /// A digest of the text in the body ([`crate::comment::digest`]): a comment that has another text
-    /// now was edited since, perhaps by somebody else than its author.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
 }
 
 /// Where an event came from.

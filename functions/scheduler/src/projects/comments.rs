@@ -8,7 +8,7 @@ use gantry_domain::{
     approval::Person,
     comment::{
         Action, Answered, Command as Asked, Facts, Found, Place, RunFacts, StackFacts, Why,
-        commands, decide, digest,
+        commands, decide,
     },
     event::{Hook, NoteHint},
     integration::Integration,
@@ -71,13 +71,13 @@ impl Projects<'_> {
         let place = Place { project, iid: hint.iid, note: hint.note };
         let key = keys::comment(project, hint.note);
         if let Some(known) = self.deps.store.get::<CommentRecord>(&key).await? {
-            return self.hand_over_comment(place, known).await;
+            return self.hand_over_comment(project, known).await;
         }
         let Some(integration) = self.linked().await? else { return done("GitLab is unlinked") };
         let integration = integration.value;
         let note = client.note(project, hint.iid, hint.note).await.map_err(gitlab_failure)?;
         let Some(note) = note else { return done("the comment is gone") };
-        let (author, written_at) = match may_count(&note, hint, integration.bot.id) {
+        let (author, written_at) = match may_count(&note, integration.bot.id) {
             Ok(found) => found,
             Err(why) => return done(why),
         };
@@ -103,7 +103,7 @@ impl Projects<'_> {
         };
         if late {
             let kept = self.keep_comment(&comment, Vec::new(), false).await?;
-            return self.hand_over_comment(place, kept).await;
+            return self.hand_over_comment(project, kept).await;
         }
         match Box::pin(self.decide_merge_request(event, client, hint.iid, stacks)).await? {
             Dealt::Done(_) => {}
@@ -120,7 +120,7 @@ impl Projects<'_> {
             answered.push(of_line);
         }
         let kept = self.keep_comment(&comment, answered, false).await?;
-        self.hand_over_comment(place, kept).await
+        self.hand_over_comment(project, kept).await
     }
 
     /// What the author is in the project, where that is enough to see its stacks.
@@ -174,13 +174,14 @@ impl Projects<'_> {
     /// decided, and each request is one command however often it is sent.
     async fn hand_over_comment(
         &self,
-        place: Place,
+        project: ProjectId,
         known: Stored<CommentRecord>,
     ) -> Result<Dealt, Failure> {
         let record = &known.value;
         if record.handed_over {
             return Ok(Dealt::Done("already processed".to_owned()));
         }
+        let place = Place { project, iid: record.iid, note: record.note };
         let actor = answer::person(&record.by);
         let asked = record.commands.iter().flat_map(|command| &command.asked);
         let messages = asked.map(|asked| StackMessage::Command {
@@ -191,7 +192,7 @@ impl Projects<'_> {
             command: as_command(&asked.action, place),
         });
         self.deps.sender.send_all(messages.collect()).await?;
-        let Place { project, iid, note } = place;
+        let Place { iid, note, .. } = place;
         self.deps.raise(FeedbackMessage::Answer { project, iid, note, want: 0 }).await?;
         let done = CommentRecord { handed_over: true, ..record.clone() };
         let write = Write::put(known.key.clone(), known.unchanged(), &done)?;
@@ -325,7 +326,7 @@ impl Projects<'_> {
         let mut all_decided = true;
         // The oldest first.
         for note in notes.iter().rev() {
-            if note.system || is_edited(note) || commands(&note.body).lines.is_empty() {
+            if note.system || is_changed(note) || commands(&note.body).lines.is_empty() {
                 continue;
             }
             let known = self.deps.store.get::<CommentRecord>(&keys::comment(project, note.id));
@@ -333,7 +334,7 @@ impl Projects<'_> {
             if !is_news {
                 continue;
             }
-            let hint = NoteHint { iid: listed.iid, note: note.id, discussion: None, text: None };
+            let hint = NoteHint { iid: listed.iid, note: note.id, discussion: None };
             let hook = Hook::Note { project, note: Some(hint.clone()) };
             let parts = [listed.iid.to_string(), note.id.to_string()];
             let event = self.found(project, &hook, &parts.each_ref().map(String::as_str));
@@ -348,11 +349,7 @@ impl Projects<'_> {
 }
 
 /// Who wrote a comment that may count, and when; otherwise why it does not.
-fn may_count(
-    note: &Note,
-    hint: &NoteHint,
-    bot: UserId,
-) -> Result<(UserId, Timestamp), &'static str> {
+fn may_count(note: &Note, bot: UserId) -> Result<(UserId, Timestamp), &'static str> {
     let Some(author) = note.author.as_ref() else { return Err("its author is gone") };
     if note.system || note.internal {
         return Err("comments of GitLab's own and internal ones do nothing");
@@ -360,20 +357,16 @@ fn may_count(
     if author.id == bot {
         return Err("Gantry wrote it itself");
     }
-    let was_edited = match &hint.text {
-        Some(text) => digest(&note.body) != *text,
-        None => is_edited(note),
-    };
-    if was_edited {
-        return Err("it was edited before it was read, so it does nothing");
+    if is_changed(note) {
+        return Err("it has changed since it was written, so it does nothing");
     }
     let written_at = note.created_at.ok_or("GitLab does not say when it was written")?;
     Ok((author.id, written_at))
 }
 
-/// It has changed since it was written: by an edit, or something else that GitLab does not tell
-/// apart from one.
-fn is_edited(note: &Note) -> bool {
+/// It has changed since it was written: by an edit, perhaps of somebody else than its author, or by an
+/// emoji or a first reply, which GitLab does not tell apart from one.
+fn is_changed(note: &Note) -> bool {
     note.created_at != note.updated_at
 }
 

@@ -65,7 +65,9 @@ impl State {
                 note.discussion.clone_from(id);
                 note.threaded = true;
                 for other in mr.notes.iter_mut().filter(|other| other.discussion == *id) {
-                    other.threaded = true;
+                    if !std::mem::replace(&mut other.threaded, true) {
+                        other.updated_at = now;
+                    }
                     note.internal = other.internal;
                 }
             }

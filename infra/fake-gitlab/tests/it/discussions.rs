@@ -29,9 +29,12 @@ async fn a_reply_makes_a_thread_of_a_comment() {
     assert_eq!(alone["notes"][0]["type"], Value::Null);
     let id = alone["id"].as_str().unwrap();
     let one = format!("{path}/discussions/{id}");
+    w.advance(SignedDuration::from_secs(1));
     let reply = w.post(&format!("{one}/notes"), json!({ "body": "Hi" })).await.expect(201).body;
     assert_eq!(reply["type"], "DiscussionNote");
     let thread = w.get(&one).await.expect(200).body;
+    let first = &thread["notes"][0];
+    assert_ne!(first["updated_at"], first["created_at"], "as if it was edited");
     assert_eq!(thread["individual_note"], false);
     let bodies: Vec<_> = thread["notes"].as_array().unwrap().iter().map(|n| &n["body"]).collect();
     assert_eq!(bodies, ["Hello", "Hi"]);

@@ -10,7 +10,7 @@ mod parse;
 mod tests;
 
 pub use decide::{Facts, RunFacts, StackFacts, decide};
-pub use parse::{Command, Found, Line, commands, digest, may_hold_command};
+pub use parse::{Command, Found, Line, commands, may_hold_command};
 
 use crate::{
     CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug, rights::Level,

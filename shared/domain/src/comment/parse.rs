@@ -3,7 +3,6 @@
 //! answers by e-mail is no command.
 
 use super::{MOST_COMMANDS, WORD};
-use crate::ids::short_digest;
 use comrak::{Arena, Node, Options, nodes::NodeValue, parse_document};
 
 /// Characters of a command that are kept.
@@ -58,11 +57,6 @@ pub enum Command {
 /// Whether a text may hold a command: cheap, and true too often.
 pub fn may_hold_command(text: &str) -> bool {
     text.split(['\n', '\r']).any(begins)
-}
-
-/// A digest of a comment's text: another one tells that it was edited.
-pub fn digest(text: &str) -> String {
-    short_digest(&[text])
 }
 
 fn begins(line: &str) -> bool {

@@ -147,7 +147,6 @@ fn the_cheap_look_misses_nothing() {
     for text in ["", "gantry", "/gantryx", "see /gantry why", "/approve"] {
         assert!(!may_hold_command(text), "{text:?}");
     }
-    assert_ne!(digest("/gantry why"), digest("/gantry why "));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{body::Body, header};
 use gantry_domain::{
-    comment::{digest, may_hold_command},
+    comment::may_hold_command,
     event::{Hook, NoteHint},
 };
 use http::HeaderMap;
@@ -77,12 +77,11 @@ fn merge_request(body: &Body<'_>) -> Option<Hook> {
 fn note(body: &Body<'_>) -> Option<Hook> {
     let attributes = body.attributes();
     let hint = || {
-        let text = attributes.note().filter(|text| may_hold_command(text))?;
+        attributes.note().filter(|text| may_hold_command(text))?;
         Some(NoteHint {
             iid: body.commented()?,
             note: attributes.id()?,
             discussion: attributes.discussion().map(clean),
-            text: Some(digest(&text)),
         })
     };
     let note = attributes.is_new_comment().then(hint).flatten();

@@ -132,7 +132,6 @@ fn a_new_comment_that_may_hold_a_command_says_where_it_is() {
     };
     assert_eq!((hint.iid, hint.note), (MergeRequestIid(1), 1244));
     assert_eq!(hint.discussion.as_deref(), Some("6a9c1750b37d513a43987b574953fceb50b03ce7"));
-    assert_eq!(hint.text, Some(gantry_domain::comment::digest("One.\r\n/gantry plan network")));
     // Before 16.11 nothing said that it is new: then only new ones came.
     let old = comment(|body| {
         body["object_attributes"].as_object_mut().expect("an object").remove("action");
