@@ -4,6 +4,7 @@
 //! the records, computes what GitLab should show, compares with what it last wrote, and writes the
 //! difference. Run twice, it writes nothing.
 
+mod answer;
 mod environment;
 mod issue;
 mod links;
@@ -16,7 +17,7 @@ mod remembered;
 mod status;
 
 use gantry_connection::{Connected, Connection, NotConnected};
-use gantry_domain::text::names::Prefix;
+use gantry_domain::{comment::Place, text::names::Prefix};
 use gantry_gitlab::Error as GitlabError;
 use gantry_objects::Objects;
 use gantry_queue::{Context, Failure, FeedbackMessage, Handler, Message, Sender};
@@ -199,6 +200,10 @@ impl Work {
             }
             FeedbackMessage::Environment { stack, .. } => {
                 self.publish_environment(&connected, stack, Memory::of(memory)?).await
+            }
+            FeedbackMessage::Answer { project, iid, note, .. } => {
+                let place = Place { project: *project, iid: *iid, note: *note };
+                self.publish_answer(&connected, place, Memory::of(memory)?).await
             }
             FeedbackMessage::Issue { stack, .. } => {
                 self.publish_issue(&connected, stack, Memory::of(memory)?).await

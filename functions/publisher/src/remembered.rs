@@ -2,7 +2,8 @@
 //! read what was written before.
 
 use crate::{
-    environment::EnvironmentMemory, issue::IssueMemory, note::NoteMemory, status::StatusMemory,
+    answer::AnswerMemory, environment::EnvironmentMemory, issue::IssueMemory, note::NoteMemory,
+    status::StatusMemory,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -94,6 +95,19 @@ fn what_was_remembered_is_read() {
         "labels": ["drift"],
         "assignees": ["ada"],
         "refusal": "403 Forbidden",
+    }));
+    is_read_and_written_as::<AnswerMemory>(&json!({
+        "answer": 346,
+        "body": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "seen": true,
+        "resolves": true,
+        "gone": true,
+        "refusal": "403 Forbidden",
+    }));
+    is_read_and_written_as::<AnswerMemory>(&json!({
+        "answer": null,
+        "body": null,
+        "refusal": null,
     }));
 }
 

@@ -29,7 +29,10 @@ pub use deps::{Deps, Limits};
 pub use heard::RunnerApi;
 
 use anyhow::anyhow;
-use gantry_queue::{Context, Failure, Handler, Message, SlotsMessage};
+use gantry_domain::comment::Place;
+use gantry_queue::{
+    Context, Failure, FeedbackMessage, Handler, Message, SlotsMessage, StackMessage,
+};
 use jiff::Timestamp;
 use projects::Projects;
 use remembered::Remembered;
@@ -83,7 +86,13 @@ async fn handle(
     let projects = Projects { deps, stacks, remembered };
     match message {
         Message::Project(message) => Box::pin(projects.handle(message)).await,
-        Message::Stack(message) => Box::pin(stacks.handle(message, sent_at)).await,
+        Message::Stack(message) => {
+            let comment = asked_in(&message);
+            Box::pin(stacks.handle(message, sent_at)).await?;
+            let Some(Place { project, iid, note }) = comment else { return Ok(()) };
+            // What became of it is told where it was asked.
+            deps.raise(FeedbackMessage::Answer { project, iid, note, want: 0 }).await
+        }
         Message::Slots(SlotsMessage::Dispatch { .. }) => slots.on_dispatch().await,
         Message::Slots(SlotsMessage::Sweep { .. }) => {
             Box::pin(Sweep { deps, slots, runs, projects }.on_sweep()).await
@@ -91,5 +100,13 @@ async fn handle(
         other => {
             Err(anyhow!("a message of the kind {} is not the scheduler's", other.kind()).into())
         }
+    }
+}
+
+/// The comment that asks a stack for something, if one does.
+fn asked_in(message: &StackMessage) -> Option<Place> {
+    match message {
+        StackMessage::Command { request, .. } => Place::of_request(request),
+        _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Projects: what GitLab says of them is looked up, decided, and handed to their stacks.
 
+mod comments;
 mod comparing;
 mod decide;
 mod events;

@@ -246,6 +246,8 @@ pub struct ProjectOptions {
     pub ci_config_path: String,
     /// "Pipelines must succeed".
     pub pipelines_must_succeed: bool,
+    /// "All threads must be resolved".
+    pub threads_must_be_resolved: bool,
     /// Whether CI/CD is enabled for the project.
     pub builds_enabled: bool,
     /// Protected branches; GitLab protects the default branch of a new project.
@@ -269,6 +271,7 @@ impl Default for ProjectOptions {
             ci: Ci::default(),
             ci_config_path: String::new(),
             pipelines_must_succeed: false,
+            threads_must_be_resolved: false,
             builds_enabled: true,
             protected_branches: vec![Protection::maintainers("main")],
             protected_environments: Vec::new(),

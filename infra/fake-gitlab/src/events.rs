@@ -132,7 +132,17 @@ impl State {
         user: UserId,
         action: &'static str,
     ) {
-        let body = self.note_event(mr, note, user, action);
+        // Before 16.11 edits told nobody, and nothing said that a comment is new.
+        let says_action = self.config.version.at_least(16, 11);
+        if !says_action && action != "create" {
+            return;
+        }
+        let mut body = self.note_event(mr, note, user, action);
+        if let Some(attributes) = body["object_attributes"].as_object_mut()
+            && !says_action
+        {
+            attributes.remove("action");
+        }
         let trigger = if note.internal { "confidential_note_events" } else { "note_events" };
         self.queue_hooks(mr.target_project, trigger, None, &body);
     }
@@ -155,7 +165,13 @@ impl State {
             "object_attributes": {
                 "id": note.id,
                 "note": note.body,
+                "description": note.body,
+                "type": note.threaded.then_some("DiscussionNote"),
+                "discussion_id": note.discussion,
+                "system": note.system,
+                "internal": note.internal,
                 "noteable_type": "MergeRequest",
+                "noteable_id": mr.id,
                 "author_id": note.author,
                 "created_at": hook_time(note.created_at),
                 "updated_at": hook_time(note.updated_at),

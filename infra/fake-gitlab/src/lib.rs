@@ -30,11 +30,14 @@ pub use config::{
 };
 pub use delivery::{Delivery, DeliveryResult};
 pub use faults::{Fault, Matcher};
-pub use model::{Application, GroupId, MergeRequestIid, NoteId, PipelineId, ProjectId, UserId};
+pub use model::{
+    Application, GroupId, IssueIid, MergeRequestIid, NoteId, PipelineId, ProjectId, UserId,
+};
 pub use observe::{RequestRecord, Write};
 pub use person::{MergeRequestSpec, Person};
 pub use server::FakeGitlab;
 pub use snapshot::{
-    DeploymentView, EnvironmentView, HookView, MergeRequestView, NoteView, PipelineView, StatusView,
+    DeploymentView, EnvironmentView, HookView, IssueView, MergeRequestView, NoteView, PipelineView,
+    StatusView,
 };
 pub use version::ServerVersion;

@@ -7,11 +7,12 @@ use crate::api::params::Params;
 use crate::git::NOTHING;
 use crate::git::Oid;
 use crate::git::repo::FileChanges;
-use crate::model::{Application, MergeRequestIid, NoteId, ProjectId, State, UserId};
+use crate::model::{Application, IssueIid, MergeRequestIid, NoteId, ProjectId, State, UserId};
 use crate::server::FakeGitlab;
 use crate::service::commits::NewCommit;
+use crate::service::issues::NewIssue;
 use crate::service::merge_requests::{MergeRequestUpdate, NewMergeRequest};
-use crate::service::notes::NoteOutcome;
+use crate::service::notes::{NoteOutcome, NotePlace};
 
 /// What a merge request is opened with.
 #[derive(Clone, Debug, Default)]
@@ -337,11 +338,163 @@ impl Person {
         iid: MergeRequestIid,
         text: &str,
     ) -> Done<Option<NoteId>> {
+        self.write_note(project, iid, text, &NotePlace::Alone { internal: false })
+    }
+
+    /// Comments for members from Reporter on alone; see [`Self::comment`].
+    ///
+    /// # Errors
+    /// When the text is empty or too long.
+    pub fn comment_internally(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        text: &str,
+    ) -> Done<Option<NoteId>> {
+        self.write_note(project, iid, text, &NotePlace::Alone { internal: true })
+    }
+
+    /// Replies to a comment, in its discussion.
+    ///
+    /// # Errors
+    /// When the comment is not there, or is GitLab's own.
+    pub fn reply(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        note: NoteId,
+        text: &str,
+    ) -> Done<Option<NoteId>> {
+        let discussion = self.with(|state, _| {
+            let mr = state.merge_request(project, iid.0)?;
+            let note = mr.notes.iter().find(|known| known.id == note.0);
+            note.map(|note| note.discussion.clone()).ok_or_else(|| Refusal::not_found("Note"))
+        })?;
+        self.write_note(project, iid, text, &NotePlace::Discussion(discussion))
+    }
+
+    /// Replies to a comment by e-mail, with the whole of it quoted below, as mail programs do.
+    ///
+    /// # Errors
+    /// When the comment is not there, or is GitLab's own.
+    pub fn reply_by_mail(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        note: NoteId,
+        text: &str,
+    ) -> Done<Option<NoteId>> {
+        let quoted: Done<String> = self.with(|state, _| {
+            let mr = state.merge_request(project, iid.0)?;
+            let note = mr.notes.iter().find(|known| known.id == note.0);
+            let note = note.ok_or_else(|| Refusal::not_found("Note"))?;
+            let name = &state.user(note.author).name;
+            let lines: Vec<String> = note.body.lines().map(|line| format!("> {line}")).collect();
+            Ok(format!("On Tue, 3 Mar 2026 at 10:01, {name} wrote:\n\n{}", lines.join("\n")))
+        });
+        self.reply(project, iid, note, &format!("{text}\n\n{}\n", quoted?))
+    }
+
+    fn write_note(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        text: &str,
+        into: &NotePlace,
+    ) -> Done<Option<NoteId>> {
         let outcome =
-            self.with(|state, user| state.create_note(project, iid.0, user, text, false))?;
+            self.with(|state, user| state.create_note(project, iid.0, user, text, into))?;
         Ok(match outcome {
             NoteOutcome::Kept(note) => Some(NoteId(note.id)),
             NoteOutcome::OnlyCommands(_) => None,
         })
+    }
+
+    /// Edits a comment, whoever wrote it.
+    ///
+    /// # Errors
+    /// When it is not there, or the text is empty or too long.
+    pub fn edit_comment(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        note: NoteId,
+        text: &str,
+    ) -> Done<()> {
+        self.with(|state, user| state.edit_note(project, iid.0, user, note.0, text)).map(drop)
+    }
+
+    /// Deletes a comment, whoever wrote it.
+    ///
+    /// # Errors
+    /// When there is no such merge request.
+    pub fn delete_comment(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        note: NoteId,
+    ) -> Done<()> {
+        self.with(|state, _| {
+            state.merge_request(project, iid.0)?;
+            state.delete_note(project, iid.0, note.0);
+            Ok(())
+        })
+    }
+
+    /// Gives a comment an emoji.
+    ///
+    /// # Errors
+    /// When it is not there, or this person has given it before.
+    pub fn react(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        note: NoteId,
+        emoji: &str,
+    ) -> Done<()> {
+        self.with(|state, user| {
+            state.merge_request(project, iid.0)?;
+            state.award(project, iid.0, user, note.0, emoji).map(drop)
+        })
+    }
+
+    /// Opens an issue.
+    ///
+    /// # Errors
+    /// When the title is empty.
+    pub fn open_issue(&self, project: ProjectId, title: &str, text: &str) -> Done<IssueIid> {
+        self.with(|state, user| {
+            let new = NewIssue {
+                title: title.to_owned(),
+                description: text.to_owned(),
+                ..NewIssue::default()
+            };
+            state.open_issue(project, user, new).map(IssueIid)
+        })
+    }
+
+    /// Closes an issue, or opens it again.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn set_issue_open(&self, project: ProjectId, iid: IssueIid, open: bool) -> Done<()> {
+        let event = if open { "reopen" } else { "close" };
+        self.with(|state, _| state.change_issue_state(project, iid.0, event))
+    }
+
+    /// Deletes an issue.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn delete_issue(&self, project: ProjectId, iid: IssueIid) -> Done<()> {
+        self.with(|state, _| state.delete_issue(project, iid.0))
+    }
+
+    /// Moves an issue into another project: it is closed, and a copy is there. Gives the copy's number.
+    ///
+    /// # Errors
+    /// When it, or the project, is not there.
+    pub fn move_issue(&self, project: ProjectId, iid: IssueIid, to: ProjectId) -> Done<IssueIid> {
+        self.with(|state, _| state.move_issue(project, iid.0, to)).map(IssueIid)
     }
 }

@@ -1,6 +1,8 @@
 //! Looking at the state, for tests.
 
-use crate::model::{Job, JobKind, MergeRequestIid, NoteId, Pipeline, PipelineId, ProjectId, State};
+use crate::model::{
+    IssueIid, Job, JobKind, MergeRequestIid, NoteId, Pipeline, PipelineId, ProjectId, State, UserId,
+};
 use crate::observe::{RequestRecord, Write};
 use crate::server::FakeGitlab;
 
@@ -59,6 +61,35 @@ pub struct NoteView {
     pub body: String,
     /// Whether GitLab wrote it by itself.
     pub system: bool,
+    /// The discussion that it is in.
+    pub discussion: String,
+    /// Whether its thread is resolved.
+    pub resolved: bool,
+    /// The emoji that it was given, each as `eyes by ada`.
+    pub awards: Vec<String>,
+}
+
+/// An issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssueView {
+    /// Its number in the project.
+    pub iid: IssueIid,
+    /// The user name of its author.
+    pub author: String,
+    /// Its title.
+    pub title: String,
+    /// Its text, Markdown.
+    pub description: String,
+    /// `opened` or `closed`.
+    pub state: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// The user names of those that it is assigned to.
+    pub assignees: Vec<String>,
+    /// Whether only members from Reporter on, its author and its assignees see it.
+    pub confidential: bool,
+    /// The number that only its copy has, where it was moved.
+    pub moved_to: Option<u64>,
 }
 
 /// An environment.
@@ -234,6 +265,37 @@ impl FakeGitlab {
                     author: state.user(note.author).username.clone(),
                     body: note.body.clone(),
                     system: note.system,
+                    discussion: note.discussion.clone(),
+                    resolved: note.resolved_by.is_some(),
+                    awards: note
+                        .awards
+                        .iter()
+                        .map(|award| {
+                            format!("{} by {}", award.name, state.user(award.user).username)
+                        })
+                        .collect(),
+                })
+                .collect()
+        })
+    }
+
+    /// The issues of a project, oldest first.
+    #[must_use]
+    pub fn issues(&self, project: ProjectId) -> Vec<IssueView> {
+        let name = |state: &State, user: UserId| state.user(user).username.clone();
+        self.with(|state| {
+            let issues = state.project(project).issues.iter();
+            issues
+                .map(|issue| IssueView {
+                    iid: IssueIid(issue.iid),
+                    author: name(state, issue.author),
+                    title: issue.title.clone(),
+                    description: issue.description.clone(),
+                    state: issue.state.name().to_owned(),
+                    labels: issue.labels.clone(),
+                    assignees: issue.assignees.iter().map(|user| name(state, *user)).collect(),
+                    confidential: issue.confidential,
+                    moved_to: issue.moved_to,
                 })
                 .collect()
         })

@@ -39,6 +39,8 @@ struct Reader {
     statuses: BTreeMap<(u64, String), Vec<(String, String)>>,
     notes: HashMap<String, String>,
     with_a_note: HashSet<String>,
+    /// Paths of emoji, and of threads that were resolved.
+    said_once: HashSet<String>,
     environments: HashSet<String>,
     deployments: HashMap<String, String>,
     /// By project and title, how each was opened last; by project and number, what it says.
@@ -62,6 +64,22 @@ impl Reader {
                 self.note(write);
             }
             ("PUT", ["projects", _, "merge_requests", _, "notes", _]) => self.note(write),
+            ("POST", ["projects", project, "merge_requests", iid, "discussions", _, "notes"]) => {
+                // A comment with commands has one reply, which names it.
+                let body = text(&write.answer, "body");
+                let first = body.lines().next().unwrap_or_default();
+                if !is_answer(first) || !self.with_a_note.insert(format!("{project}!{iid} {first}"))
+                {
+                    self.wrong.push(format!("a second reply: {write}"));
+                }
+                self.note(write);
+            }
+            ("POST", ["projects", _, "merge_requests", _, "notes", _, "award_emoji"])
+            | ("PUT", ["projects", _, "merge_requests", _, "discussions", _]) => {
+                if !self.said_once.insert(write.path.clone()) {
+                    self.repeated(format!("done again: {write}"));
+                }
+            }
             ("POST", ["projects", project, "environments"]) => {
                 let name = format!("{project} {}", text(&write.answer, "name"));
                 if !self.environments.insert(name) {
@@ -148,6 +166,11 @@ impl Reader {
     }
 }
 
+/// Whether a note is the reply to a comment with commands.
+pub(crate) fn is_answer(body: &str) -> bool {
+    body.starts_with("<!-- gantry-answer:")
+}
+
 fn text(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
@@ -182,6 +205,20 @@ mod tests {
         };
         assert_eq!(wrong(&[note("a"), note("b")]), 0);
         assert_eq!(wrong(&[note("a"), note("a")]), 1);
+
+        let reply = |discussion: &str, body: &str| {
+            let path = format!("/projects/1/merge_requests/2/discussions/{discussion}/notes");
+            write("POST", &path, json!({ "id": 5, "body": body }))
+        };
+        let to = |note: u64, said: &str| format!("<!-- gantry-answer:i:1:2:{note} -->\n{said}");
+        assert_eq!(wrong(&[reply("d", &to(3, "a")), reply("d", &to(4, "a"))]), 0);
+        assert_eq!(wrong(&[reply("d", &to(3, "a")), reply("e", &to(3, "b"))]), 1);
+        assert_eq!(wrong(&[reply("d", "a")]), 1, "nobody would find it again");
+
+        let path = "/projects/1/merge_requests/2/discussions/d";
+        let resolved = || write("PUT", path, json!({}));
+        assert_eq!(wrong(&[resolved()]), 0);
+        assert_eq!(wrong(&[resolved(), resolved()]), 1);
 
         let deployment = |status: &str| {
             write("PUT", "/projects/1/deployments/4", json!({ "id": 4, "status": status }))

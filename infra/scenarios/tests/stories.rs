@@ -5,6 +5,7 @@ mod stories {
     mod approvals;
     mod branches;
     mod commands;
+    mod comments;
     mod comparing;
     mod feedback;
     mod hints;

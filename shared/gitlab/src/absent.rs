@@ -30,6 +30,8 @@ pub(crate) enum Thing {
     Member,
     GroupMember,
     ProtectedEnvironments,
+    Note,
+    Discussion,
 }
 
 /// What is asked before a 404 is believed that does not name the thing.
@@ -53,7 +55,7 @@ struct Row {
     means: &'static str,
 }
 
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 18] = [
     Row {
         thing: Thing::Branch,
         words: &["Branch"],
@@ -161,6 +163,18 @@ const TABLE: [Row; 16] = [
         words: &[],
         second_look: SecondLook::Project,
         means: "the server's edition has no protected environments: none is protected",
+    },
+    Row {
+        thing: Thing::Note,
+        words: &["Note"],
+        second_look: SecondLook::Project,
+        means: "somebody deleted the comment: nothing is done for it",
+    },
+    Row {
+        thing: Thing::Discussion,
+        words: &["Discussion"],
+        second_look: SecondLook::Project,
+        means: "somebody deleted the comment: nothing is answered",
     },
 ];
 

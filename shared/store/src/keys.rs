@@ -10,7 +10,7 @@
 //! | `stack` | scheduler | a stack's head, its list of runs, its queue, its times; which stacks have drifted |
 //! | `once` | scheduler | which run a (stack, key) became |
 //! | `decision` | scheduler | how far branches are decided; what was decided for each event; what is known of two commits' trees |
-//! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there; where projects are that were renamed; how many messages were given up |
+//! | `event` | scheduler | events, merge requests and branches as they were last decided; comments with commands; which commits' sources are there; where projects are that were renamed; how many messages were given up |
 //! | `line`, `room` | scheduler | the queue for runners, and their slots: older versions read these words |
 //! | `feedback` | publisher (the scheduler raises `want`) | what GitLab was told, and what became of notifications |
 //! | `beat`, `claim`, `lock`, `state`, `log` | runner-api | what runners say |
@@ -308,6 +308,11 @@ pub fn merge_requests(project: ProjectId) -> String {
 /// A merge request as it was last decided.
 pub fn merge_request(project: ProjectId, iid: MergeRequestIid) -> Key {
     Key::new(merge_requests(project), format!("mr#{:012}", iid.0))
+}
+
+/// A comment with commands.
+pub fn comment(project: ProjectId, note: u64) -> Key {
+    Key::new(format!("event/comments/{project}"), format!("{note:012}"))
 }
 
 /// A branch that is not tracked, as it was last decided.

@@ -3,6 +3,8 @@
 use crate::{Store, StoreError, keys};
 use gantry_domain::{
     CommitLine, CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
+    approval::Person,
+    comment::Answered,
     module::{ModuleConfig, Packed},
     run::{Phase, Run, RunState, RunType},
     stack::{Pool, Stack},
@@ -297,6 +299,36 @@ pub struct MergeRequestRecord {
     /// The event that was decided last.
     #[serde(default)]
     pub event: Option<EventId>,
+    /// The event by which it was decided what the head affects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<EventId>,
+}
+
+/// A comment with commands ([`crate::keys::comment`]). What they ask for is decided once; a retry
+/// carries it out from here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommentRecord {
+    /// The merge request.
+    pub iid: MergeRequestIid,
+    /// GitLab's id of the comment.
+    pub note: u64,
+    /// The discussion that it is in, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discussion: Option<String>,
+    /// Who wrote it.
+    pub by: Person,
+    /// What became of each command.
+    pub commands: Vec<Answered>,
+    /// It has more commands, which do nothing.
+    #[serde(default)]
+    pub more: bool,
+    /// It was found too late: its commands do nothing.
+    #[serde(default)]
+    pub late: bool,
+    /// All that it asks for was handed to the stacks.
+    pub handed_over: bool,
+    /// When that was decided.
+    pub at: Timestamp,
 }
 
 /// A branch that is not tracked, or a tag, as it was last decided.
@@ -519,6 +551,10 @@ pub struct Comparing {
     /// newest commits. None when the next look begins with the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branches_after: Option<String>,
+    /// Comments may hold commands that are not older than this: when a stack of the project began to
+    /// take them. None while none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comments_from: Option<Timestamp>,
     /// How many calls of GitLab the last comparison took.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub calls: u32,

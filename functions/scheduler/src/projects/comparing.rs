@@ -1,7 +1,10 @@
 //! Comparing what is decided with what GitLab has: what no webhook told is found here, and goes
 //! through the same decisions.
 
-use super::{Dealt, Event, Projects};
+use super::{
+    Dealt, Event, Projects,
+    comments::{UNSAID, take_commands},
+};
 use crate::trouble::{gitlab_failure, refusal};
 use gantry_domain::{
     CommitSha, EventId, ProjectId,
@@ -109,7 +112,10 @@ impl Projects<'_> {
             self.compare_other_branches(&client, project, stacks, &heads, are_all, before).await?;
         let moved = newest || tracked || others;
         after.branches_after = next;
-        let seen = self.compare_merge_requests(&client, project, stacks, before).await?;
+        after.comments_from = take_commands(stacks).then(|| before.comments_from.unwrap_or(now));
+        let seen =
+            self.compare_merge_requests(&client, project, stacks, before, after.comments_from);
+        let seen = seen.await?;
         after.updated_after = seen.or_else(|| before.updated_after.clone());
         if !stacks.iter().any(runs_on_tags) {
             // Whoever asks for tags again begins with those that are there then.
@@ -295,6 +301,7 @@ impl Projects<'_> {
         project: ProjectId,
         stacks: &[Stack],
         before: &Comparing,
+        comments_from: Option<Timestamp>,
     ) -> Result<Option<String>, Failure> {
         let since: Option<Timestamp> =
             before.updated_after.as_ref().and_then(|text| text.parse().ok());
@@ -341,14 +348,23 @@ impl Projects<'_> {
                     Dealt::Later(_) => all_ready = false,
                 }
             }
+            if let Some(from) = comments_from {
+                let compared = self.compare_comments(client, project, stacks, mr, from);
+                all_ready &= Box::pin(compared).await?;
+            }
             newest = newest.max(mr.updated_at);
         }
         if !all_ready {
             // What was not ready is listed again next time.
             return Ok(before.updated_after.clone());
         }
-        // GitLab's times have fractions that the filter may drop: one second is seen twice.
-        let seen = newest.map(|at| at - SignedDuration::from_secs(1)).max(since);
+        // GitLab's times have fractions that the filter may drop: one second is seen twice. A comment
+        // within a minute of another change changes no time.
+        let mut twice = SignedDuration::from_secs(1);
+        if comments_from.is_some() {
+            twice += UNSAID;
+        }
+        let seen = newest.map(|at| at - twice).max(since);
         Ok(seen.map(|at| at.to_string()))
     }
 
@@ -392,7 +408,7 @@ impl Projects<'_> {
     }
 
     /// A difference as an event. What was found names it, so that finding it again is the same.
-    fn found(&self, project: ProjectId, hook: &Hook, parts: &[&str]) -> Event {
+    pub(super) fn found(&self, project: ProjectId, hook: &Hook, parts: &[&str]) -> Event {
         metrics::count("FoundByComparing", 1);
         let project_text = project.to_string();
         let mut all = vec![project_text.as_str()];

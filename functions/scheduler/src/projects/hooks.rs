@@ -1,11 +1,12 @@
 //! Taking in an event: it is written down, then whatever it hints at is looked up and decided.
 
-use super::{Dealt, Event, Projects};
+use super::{Dealt, Event, Projects, comments::take_commands};
 use crate::{nudges::distinct, trouble::refusal};
 use gantry_domain::{
     EventId, ProjectId, StackId,
     decision::runs_on_tags,
     event::{EventRecord, EventSource, Hook},
+    stack::Stack,
 };
 use gantry_queue::{Failure, FeedbackMessage, ProjectMessage, StackMessage};
 use gantry_store::{
@@ -92,6 +93,9 @@ impl Projects<'_> {
             Hook::Tag { tag, .. } => {
                 Dealt::Done(self.decide_tag(event, &*client().await?, tag, &stacks).await?)
             }
+            Hook::Note { note: Some(hint), .. } if take_commands(&stacks) => {
+                Box::pin(self.decide_comment(event, &*client().await?, hint, &stacks)).await?
+            }
             Hook::Note { .. } | Hook::Other { .. } => {
                 return Ok(Dealt::Done("events of this kind do not start anything".to_owned()));
             }
@@ -127,6 +131,20 @@ impl Projects<'_> {
         Ok(())
     }
 
+    /// Comments that are there when the first stack takes commands do nothing; later ones do.
+    async fn begin_with_comments(&self, project: ProjectId) -> Result<(), Failure> {
+        let key = keys::comparing(project);
+        let Some(found) = self.deps.store.get::<Comparing>(&key).await? else { return Ok(()) };
+        if found.value.comments_from.is_some() {
+            return Ok(());
+        }
+        let known = Comparing { comments_from: Some(self.deps.now()), ..found.value.clone() };
+        let write = Write::put(key, found.unchanged(), &known)?;
+        // Losing against a comparison is no loss: it begins with them itself.
+        let _either_way = self.deps.store.write(vec![write]).await?;
+        Ok(())
+    }
+
     /// Tags that are there when the first stack asks for them start nothing; later ones do.
     async fn begin_with_tags(&self, project: ProjectId) -> Result<(), Failure> {
         let key = keys::comparing(project);
@@ -153,6 +171,7 @@ impl Projects<'_> {
         // The stack alone is looked at, where that is enough: a project may have thousands.
         let own =
             self.stacks.runnable(stack).await?.filter(|stack| stack.project() == Some(project));
+        let takes = |stack: &&Stack| stack.settings.comment_commands;
         let key = keys::comparing(project);
         if own.is_some() && self.deps.store.get::<Comparing>(&key).await?.is_none() {
             let now = self.deps.now();
@@ -162,12 +181,15 @@ impl Projects<'_> {
                 branches_from: Some(before),
                 asked_at: Some(now),
                 changed_at: Some(now),
+                comments_from: own.as_ref().filter(takes).map(|_| now),
                 next_at: Some(now + self.deps.limits.compare_unseen_every),
                 ..Comparing::default()
             };
             let write = Write::put(key, Expect::Absent, &begin)?;
             let _either_way = self.deps.store.write(vec![write]).await?;
             self.remembered.forget_webhooks(project);
+        } else if own.as_ref().is_some_and(|stack| takes(&stack)) {
+            self.begin_with_comments(project).await?;
         }
         self.leave_branches(project, own.as_ref().map(|stack| stack.branch.as_str())).await?;
         if let Some(stack) = &own {

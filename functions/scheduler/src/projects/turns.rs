@@ -134,9 +134,9 @@ impl Projects<'_> {
                     let stack = self.deps.store.stack(stack).await?;
                     stack.and_then(|stack| stack.value.project())
                 }
-                FeedbackMessage::Status { project, .. } | FeedbackMessage::Note { project, .. } => {
-                    Some(*project)
-                }
+                FeedbackMessage::Status { project, .. }
+                | FeedbackMessage::Note { project, .. }
+                | FeedbackMessage::Answer { project, .. } => Some(*project),
                 // GitLab has no part in it.
                 FeedbackMessage::Notify { .. } => None,
             };

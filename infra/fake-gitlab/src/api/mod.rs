@@ -8,10 +8,12 @@ mod code;
 mod commits;
 mod comparing;
 mod deployments;
+mod discussions;
 mod environments;
 mod files;
 mod groups;
 mod hooks;
+mod issues;
 mod merge_requests;
 mod notes;
 pub(crate) mod paging;
@@ -151,6 +153,12 @@ fn below_project(
         (_, ["merge_requests", rest @ ..]) => {
             return below_merge_requests(state, call, project, rest);
         }
+        ("GET", ["issues"]) => issues::list(state, call, project),
+        ("POST", ["issues"]) => issues::create(state, call, project),
+        ("GET", ["issues", iid]) => issues::get(state, call, project, iid),
+        ("PUT", ["issues", iid]) => issues::update(state, call, project, iid),
+        ("DELETE", ["issues", iid]) => issues::delete(state, call, project, iid),
+        ("POST", ["issues", iid, "move"]) => issues::move_to(state, call, project, iid),
         ("GET", ["environments"]) => environments::list(state, call, project),
         ("POST", ["environments"]) => environments::create(state, call, project),
         ("PUT", ["environments", id]) => environments::update(state, call, project, id),
@@ -203,6 +211,33 @@ fn below_merge_requests(
         ("GET", [iid, "notes", id]) => notes::get(state, call, project, iid, id),
         ("PUT", [iid, "notes", id]) => notes::edit(state, call, project, iid, id),
         ("DELETE", [iid, "notes", id]) => notes::delete(state, call, project, iid, id),
+        ("GET", [iid, "notes", id, "award_emoji"]) => notes::awards(state, call, project, iid, id),
+        ("POST", [iid, "notes", id, "award_emoji"]) => notes::award(state, call, project, iid, id),
+        (_, [iid, "discussions", rest @ ..]) => {
+            return below_discussions(state, call, project, iid, rest);
+        }
+        _ => return None,
+    })
+}
+
+/// The endpoints below a merge request's discussions.
+fn below_discussions(
+    state: &mut State,
+    call: &Call,
+    project: ProjectId,
+    iid: &str,
+    path: &[&str],
+) -> Option<ApiResult> {
+    Some(match (call.method.as_str(), path) {
+        ("GET", []) => discussions::list(state, call, project, iid),
+        ("POST", []) => discussions::create(state, call, project, iid),
+        ("GET", [id]) => discussions::get(state, call, project, iid, id),
+        ("PUT", [id]) => discussions::update(state, call, project, iid, id),
+        ("GET", [id, "notes"]) => discussions::notes(state, call, project, iid, id),
+        ("POST", [id, "notes"]) => discussions::reply(state, call, project, iid, id),
+        ("GET", [_, "notes", note]) => notes::get(state, call, project, iid, note),
+        ("PUT", [id, "notes", note]) => discussions::edit_note(state, call, project, iid, id, note),
+        ("DELETE", [_, "notes", note]) => notes::delete(state, call, project, iid, note),
         _ => return None,
     })
 }

@@ -7,10 +7,10 @@ use super::answer::{Answer, ApiResult, Body, Refusal};
 use super::merge_requests::find;
 use super::{Call, paging};
 use crate::model::{MergeRequest, Note, ProjectId, State, UserId};
-use crate::service::notes::NoteOutcome;
+use crate::service::notes::{NoteOutcome, NotePlace};
 
 /// Internal notes are for members from Reporter on.
-fn may_read(state: &State, call: &Call, project: ProjectId, note: &Note) -> bool {
+pub(super) fn may_read(state: &State, call: &Call, project: ProjectId, note: &Note) -> bool {
     !note.internal || state.level(project, call) >= REPORTER
 }
 
@@ -39,7 +39,8 @@ pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId, iid: &s
     let internal = call.params.flag("internal")?.or(call.params.flag("confidential")?);
     let limit = state.config.limits.notes_per_minute;
     state.take(format!("notes {user}"), limit)?;
-    Ok(match state.create_note(project, iid, user, &body, internal.unwrap_or(false))? {
+    let into = NotePlace::Alone { internal: internal.unwrap_or(false) };
+    Ok(match state.create_note(project, iid, user, &body, &into)? {
         NoteOutcome::Kept(note) => Answer::created(state.note_json(&note))
             .wrote(format!("note !{iid} {:?}", first_line(&body))),
         NoteOutcome::OnlyCommands(names) => {
@@ -48,7 +49,7 @@ pub(crate) fn create(state: &mut State, call: &Call, project: ProjectId, iid: &s
     })
 }
 
-fn find_note<'a>(
+pub(super) fn find_note<'a>(
     state: &'a State,
     call: &Call,
     project: ProjectId,
@@ -97,7 +98,7 @@ pub(crate) fn delete(
     id: &str,
 ) -> ApiResult {
     let (_, iid, id) = may_write(state, call, project, iid, id)?;
-    state.merge_request_mut(project, iid).notes.retain(|note| note.id != id);
+    state.delete_note(project, iid, id);
     Ok(Answer::no_content().wrote(format!("deleted note !{iid}")))
 }
 
@@ -120,14 +121,43 @@ pub(crate) fn edit(
     })
 }
 
+/// The emoji of a note.
+pub(crate) fn awards(
+    state: &State,
+    call: &Call,
+    project: ProjectId,
+    iid: &str,
+    id: &str,
+) -> ApiResult {
+    let (_, note) = find_note(state, call, project, iid, id)?;
+    paging::page(call, note.awards.iter().collect(), |award| state.award_json(award, note.id))
+}
+
+/// Whoever reads a note may give it an emoji.
+pub(crate) fn award(
+    state: &mut State,
+    call: &Call,
+    project: ProjectId,
+    iid: &str,
+    id: &str,
+) -> ApiResult {
+    let user = call.user()?;
+    let name = call.params.required("name")?;
+    let (mr, note) = find_note(state, call, project, iid, id)?;
+    let (iid, id) = (mr.iid, note.id);
+    let award = state.award(project, iid, user, id, &name)?;
+    let body = state.award_json(&award, id);
+    Ok(Answer::created(body).wrote(format!("emoji {name} on a note of !{iid}")))
+}
+
 /// There is no note; as an edit, there is none any more.
-fn only_commands(names: &[String]) -> Answer {
+pub(super) fn only_commands(names: &[String]) -> Answer {
     let summary = format!("Applied {}.", names.join(", "));
     Answer::new(202, Body::Json(json!({ "commands_changes": {}, "summary": [summary] })))
 }
 
 /// The first line that says something: no marker, no blank line.
-fn first_line(body: &str) -> String {
+pub(super) fn first_line(body: &str) -> String {
     let line = body.lines().find(|line| {
         let line = line.trim();
         !line.is_empty() && !line.starts_with("<!--")

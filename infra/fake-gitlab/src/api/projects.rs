@@ -215,6 +215,8 @@ fn project_json(
         json!(if options.builds_enabled { "enabled" } else { "disabled" });
     body["ci_config_path"] = json!(options.ci_config_path);
     body["only_allow_merge_if_pipeline_succeeds"] = json!(options.pipelines_must_succeed);
+    body["only_allow_merge_if_all_discussions_are_resolved"] =
+        json!(options.threads_must_be_resolved);
     body["merge_pipelines_enabled"] = json!(options.ci.mode == CiMode::MergedResults);
     // The edition that has protected environments says it, since this version.
     if state.config.version.is_enterprise() && state.config.version.at_least(15, 8) {

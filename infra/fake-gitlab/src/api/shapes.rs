@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Call;
 use crate::git::diff::{Change, File};
 use crate::git::{Commit, Repo};
-use crate::model::{Job, MergeRequest, Note, Pipeline, Project, State, UserId};
+use crate::model::{Award, Job, MergeRequest, Note, Pipeline, Project, State, UserId};
 use crate::service::merge_requests::changes;
 
 /// `2026-01-16T05:56:22.123Z`.
@@ -87,14 +87,40 @@ impl State {
     }
 
     pub(crate) fn note_json(&self, note: &Note) -> Value {
-        json!({
+        let mut body = json!({
             "id": note.id,
+            "type": note.threaded.then_some("DiscussionNote"),
             "body": note.body,
             "author": self.user_json(note.author),
             "created_at": api_time(note.created_at),
             "updated_at": api_time(note.updated_at),
             "system": note.system,
             "internal": note.internal,
+            "resolvable": note.threaded,
+        });
+        if note.threaded {
+            body["resolved"] = json!(note.resolved_by.is_some());
+            body["resolved_by"] = json!(note.resolved_by.map(|user| self.user_json(user)));
+        }
+        body
+    }
+
+    /// A discussion with those of its comments that are shown.
+    pub(crate) fn discussion_json(&self, id: &str, notes: &[&Note]) -> Value {
+        json!({
+            "id": id,
+            "individual_note": notes.iter().all(|note| !note.threaded),
+            "notes": notes.iter().map(|note| self.note_json(note)).collect::<Vec<_>>(),
+        })
+    }
+
+    pub(crate) fn award_json(&self, award: &Award, note: u64) -> Value {
+        json!({
+            "id": award.id,
+            "name": award.name,
+            "user": self.user_json(award.user),
+            "awardable_id": note,
+            "awardable_type": "Note",
         })
     }
 

@@ -46,7 +46,9 @@ pub(crate) fn get(state: &State, call: &Call, id: &str) -> ApiResult {
     call.user()?;
     let id = id.parse().map(UserId).map_err(|_| Refusal::invalid("id"))?;
     let user = state.users.get(&id).ok_or_else(|| Refusal::not_found("User"))?;
-    Ok(Answer::ok(state.user_json(user.id)))
+    let mut body = state.user_json(user.id);
+    body["bot"] = json!(user.bot);
+    Ok(Answer::ok(body))
 }
 
 pub(crate) fn own_token(state: &State, call: &Call) -> ApiResult {

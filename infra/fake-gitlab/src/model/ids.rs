@@ -39,6 +39,10 @@ id!(
     MergeRequestIid
 );
 id!(
+    /// An issue's number within its project.
+    IssueIid
+);
+id!(
     /// A pipeline's id, unique on the server.
     PipelineId
 );

@@ -40,7 +40,41 @@ pub(crate) struct Note {
     pub(crate) system: bool,
     pub(crate) internal: bool,
     pub(crate) created_at: Timestamp,
+    /// Edits, emoji and resolving change it alike.
     pub(crate) updated_at: Timestamp,
+    /// The discussion that it is in; a comment that nobody has replied to is alone in one.
+    pub(crate) discussion: String,
+    /// Part of a thread, which can be resolved.
+    pub(crate) threaded: bool,
+    pub(crate) resolved_by: Option<UserId>,
+    pub(crate) awards: Vec<Award>,
+}
+
+/// An emoji that somebody gave a comment.
+#[derive(Clone, Debug)]
+pub(crate) struct Award {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) user: UserId,
+}
+
+impl Note {
+    /// One in a discussion of its own.
+    pub(crate) fn new(id: u64, author: UserId, body: String, at: Timestamp) -> Self {
+        Self {
+            id,
+            author,
+            body,
+            system: false,
+            internal: false,
+            created_at: at,
+            updated_at: at,
+            discussion: hex::encode(rand::random::<[u8; 20]>()),
+            threaded: false,
+            resolved_by: None,
+            awards: Vec::new(),
+        }
+    }
 }
 
 /// A merge request; it belongs to its target project.
@@ -95,6 +129,16 @@ impl MergeRequest {
     /// The ref of merged results pipelines.
     pub(crate) fn merge_ref(&self) -> String {
         format!("refs/merge-requests/{}/merge", self.iid)
+    }
+
+    /// The comments of a discussion, oldest first.
+    pub(crate) fn discussion<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Note> {
+        self.notes.iter().filter(move |note| note.discussion == id)
+    }
+
+    /// Every thread is resolved.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.notes.iter().all(|note| !note.threaded || note.resolved_by.is_some())
     }
 
     pub(crate) fn is_from_fork(&self) -> bool {

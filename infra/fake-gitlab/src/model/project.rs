@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Deployment, Environment, Hook, MergeRequest, Pipeline, ProjectId, UserId};
+use super::{Deployment, Environment, Hook, Issue, MergeRequest, Pipeline, ProjectId, UserId};
 use crate::config::{Ci, ProjectOptions};
 use crate::git::{Commit, Oid, Repo};
 
@@ -38,6 +38,9 @@ pub(crate) struct Project {
     pub(crate) repo: Repo,
     pub(crate) hooks: Vec<Hook>,
     pub(crate) merge_requests: Vec<MergeRequest>,
+    pub(crate) issues: Vec<Issue>,
+    /// How many issues there ever were: the number of one that was deleted is not used again.
+    pub(crate) last_issue: u64,
     pub(crate) pipelines: Vec<Pipeline>,
     pub(crate) environments: Vec<Environment>,
     pub(crate) deployments: Vec<Deployment>,
@@ -89,6 +92,10 @@ impl Project {
 
     pub(crate) fn merge_request_mut(&mut self, iid: u64) -> Option<&mut MergeRequest> {
         self.merge_requests.iter_mut().find(|mr| mr.iid == iid)
+    }
+
+    pub(crate) fn issue(&self, iid: u64) -> Option<&Issue> {
+        self.issues.iter().find(|issue| issue.iid == iid)
     }
 
     pub(crate) fn pipeline(&self, id: u64) -> Option<&Pipeline> {

@@ -62,6 +62,8 @@ impl State {
             "pipeline" => 3_000,
             "job" => 50_000,
             "note" => 7_000,
+            "award" => 8_000,
+            "issue" => 1_200,
             "hook" => 400,
             "environment" => 200,
             "deployment" => 600,

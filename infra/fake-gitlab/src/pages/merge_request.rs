@@ -1,11 +1,14 @@
 //! Merge requests: the list, one of them, the forms.
 
+use std::collections::BTreeSet;
+
 use super::html::{badge, commit_row, esc, layout, pipeline_card, table, time};
 use super::markdown::{diff_lines, render};
 use crate::api::answer::Refusal;
 use crate::api::params::Params;
-use crate::model::{MergeRequest, Note, Pipeline, Project, ProjectId, State, UserId};
+use crate::model::{Award, MergeRequest, Note, Pipeline, Project, ProjectId, State, UserId};
 use crate::service::merge_requests::{NewMergeRequest, changes, commits};
+use crate::service::notes::NotePlace;
 
 pub(super) fn row(state: &State, mr: &MergeRequest) -> String {
     format!(
@@ -92,13 +95,21 @@ pub(super) fn act(
     Some(match action {
         "merge" => state.merge_now(project, iid, user, None),
         "auto_merge" => state.set_auto_merge(project, iid, user, None),
+        "resolve" => {
+            let discussion = params.text("discussion").unwrap_or_default();
+            state.resolve(project, iid, user, &discussion, true)
+        }
         "close" | "reopen" => {
             state.change_state(project, iid, user, action);
             Ok(())
         }
         "comment" => {
             let text = params.text("body").unwrap_or_default();
-            state.create_note(project, iid, user, &text, false).map(|_| ())
+            let place = match params.filled("discussion") {
+                Some(discussion) => NotePlace::Discussion(discussion),
+                None => NotePlace::Alone { internal: false },
+            };
+            state.create_note(project, iid, user, &text, &place).map(|_| ())
         }
         _ => return None,
     })
@@ -117,7 +128,7 @@ pub(super) fn page(
         state.candidates(mr).filter(|pipeline| pipeline.is_of(&mr.heads)).collect();
     let cards: String =
         pipelines.iter().map(|pipeline| pipeline_card(state, project, pipeline)).collect();
-    let notes: String = mr.notes.iter().map(|note| note_card(state, note)).collect();
+    let notes = discussions(state, mr);
     let changes: String = changes(project, mr)
         .iter()
         .map(|change| {
@@ -185,6 +196,43 @@ fn buttons(state: &State, mr: &MergeRequest) -> String {
     format!("<p>{state} {waits} {buttons}</p>")
 }
 
+/// The comments, each with the replies to it.
+fn discussions(state: &State, mr: &MergeRequest) -> String {
+    let url = esc(&state.merge_request_url(mr));
+    let mut seen = BTreeSet::new();
+    let firsts = mr.notes.iter().filter(|note| seen.insert(note.discussion.as_str()));
+    let card = |first: &Note| {
+        let notes: Vec<String> =
+            mr.discussion(&first.discussion).map(|note| note_card(state, note)).collect();
+        if first.system {
+            return notes.concat();
+        }
+        let hidden =
+            format!("<input type=\"hidden\" name=\"discussion\" value=\"{}\">", first.discussion);
+        let thread = match (first.threaded, first.resolved_by) {
+            (false, _) => String::new(),
+            (true, Some(user)) => {
+                format!("<span class=\"soft\">resolved by {}</span>", esc(&state.user(user).name))
+            }
+            (true, None) => format!(
+                "<form method=\"post\" action=\"{url}/resolve\">{hidden}\
+                 <button>Resolve thread</button></form>"
+            ),
+        };
+        let (first, replies) =
+            notes.split_first().map_or(("", &notes[..]), |(one, all)| (one.as_str(), all));
+        format!(
+            "<section class=\"thread\">{first}<div class=\"replies\">{}</div>\
+             <details class=\"reply\"><summary>Reply</summary>\
+             <form class=\"block\" method=\"post\" action=\"{url}/comment\">{hidden}\
+             <label>Reply <textarea name=\"body\" rows=\"2\" required></textarea></label>\
+             <button>Reply</button></form></details>{thread}</section>",
+            replies.concat(),
+        )
+    };
+    firsts.map(card).collect()
+}
+
 fn note_card(state: &State, note: &Note) -> String {
     let author = esc(&state.user(note.author).name);
     if note.system {
@@ -199,11 +247,28 @@ fn note_card(state: &State, note: &Note) -> String {
     };
     format!(
         "<div class=\"card\" id=\"note_{}\"><p class=\"meta\"><b>{author}</b> {}{edited}</p>\
-         <div class=\"markdown\">{}</div></div>",
+         <div class=\"markdown\">{}</div>{}</div>",
         note.id,
         time(note.created_at),
         render(&note.body),
+        awards(state, note),
     )
+}
+
+/// The emoji of a comment, with who gave them.
+fn awards(state: &State, note: &Note) -> String {
+    if note.awards.is_empty() {
+        return String::new();
+    }
+    let award = |award: &Award| {
+        format!(
+            ":{}: <span class=\"soft\">{}</span>",
+            award.name,
+            esc(&state.user(award.user).name)
+        )
+    };
+    let all: Vec<String> = note.awards.iter().map(award).collect();
+    format!("<p class=\"meta\">{}</p>", all.join(" "))
 }
 
 fn comment_form(url: &str) -> String {

@@ -6,6 +6,7 @@
 mod code;
 mod home;
 mod html;
+mod issue;
 mod markdown;
 mod merge_request;
 pub(crate) mod oauth;
@@ -44,6 +45,8 @@ pub(crate) fn get(state: &State, path: &str, query: &str) -> Page {
             Some(merge_request::form(state, project, source.unwrap_or_default(), None))
         }
         ["merge_requests", iid] => merge_request::page(state, project, iid, None),
+        ["issues"] => Some(issue::list(state, project, None)),
+        ["issues", iid] => issue::page(state, project, iid, None),
         ["environments", ..] => Some(project::page(state, project)),
         ["pipelines", id] => pipeline::page(state, project, id),
         ["commit", sha] => code::commit(state, project, sha),
@@ -74,6 +77,22 @@ pub(crate) fn post(state: &mut State, path: &str, body: &str) -> Page {
                 let problem = Some(said(&refusal));
                 Page::Refused(merge_request::form(state, found, &branch, problem.as_deref()))
             }
+        },
+        ["issues"] => match issue::open(state, project, user, &params) {
+            Ok(iid) => back(state, project, &format!("issues/{iid}")),
+            Err(refusal) => {
+                let found = state.project(project);
+                Page::Refused(issue::list(state, found, Some(&said(&refusal))))
+            }
+        },
+        ["issues", iid, action] => match issue::act(state, project, iid, action, &params) {
+            Some(Ok((project, place))) => back(state, project, &place),
+            Some(Err(refusal)) => {
+                let problem = said(&refusal);
+                issue::page(state, state.project(project), iid, Some(&problem))
+                    .map_or(Page::Missing, Page::Refused)
+            }
+            None => Page::Missing,
         },
         ["merge_requests", iid, action] => {
             match merge_request::act(state, project, user, iid, action, &params) {

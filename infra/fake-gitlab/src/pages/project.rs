@@ -22,6 +22,7 @@ pub(super) fn page(state: &State, project: &Project) -> String {
          &nbsp; project id <code>{}</code></p>\n\
          <h2>Branches</h2><div class=\"card\">{}</div>\n\
          <h2>Merge requests</h2><div class=\"card\">{}</div>\n\
+         <p><a href=\"{}/-/issues\">Issues ({})</a></p>\n\
          <h2>Pipelines</h2>{}\n<h2>Environments</h2><div class=\"card\">{}</div>\n\
          <h2>Webhooks</h2><div class=\"card\">{}</div>",
         esc(&project.path),
@@ -29,6 +30,8 @@ pub(super) fn page(state: &State, project: &Project) -> String {
         project.id,
         branches(state, project),
         table(&head, &requests, "No merge requests yet. Push a branch, then open one."),
+        esc(&url),
+        project.issues.len(),
         if pipelines.is_empty() {
             "<p class=\"soft\">None yet.</p>".into()
         } else {

@@ -25,6 +25,9 @@ impl State {
         if counted && mr.approvals.len() < project.options.approvals_required {
             return "not_approved";
         }
+        if project.options.threads_must_be_resolved && !mr.is_resolved() {
+            return "discussions_not_resolved";
+        }
         if !project.options.pipelines_must_succeed {
             return "mergeable";
         }

@@ -187,15 +187,8 @@ impl State {
         body: String,
     ) {
         let (id, now) = (self.next_id("note"), self.now());
-        self.merge_request_mut(project, iid).notes.push(Note {
-            id,
-            author,
-            body,
-            system: true,
-            internal: false,
-            created_at: now,
-            updated_at: now,
-        });
+        let note = Note { system: true, ..Note::new(id, author, body, now) };
+        self.merge_request_mut(project, iid).notes.push(note);
     }
 
     /// Changes the title, the description or the target of a merge request.

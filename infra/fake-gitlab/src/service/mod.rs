@@ -3,6 +3,7 @@
 pub(crate) mod ci;
 pub(crate) mod commits;
 pub(crate) mod deployments;
+pub(crate) mod issues;
 pub(crate) mod merge;
 pub(crate) mod merge_requests;
 pub(crate) mod notes;

@@ -1,9 +1,28 @@
-//! Comments on merge requests.
+//! Comments on merge requests, their threads and their emoji.
+
+use jiff::SignedDuration;
 
 use super::quick_actions::{Extracted, extract};
 use crate::api::access::DEVELOPER;
 use crate::api::answer::Refusal;
-use crate::model::{Note, ProjectId, State, UserId};
+use crate::model::{Award, Note, ProjectId, State, UserId};
+
+/// A comment changes its merge request's time only where that is older than this.
+const TOUCH_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+
+/// Where a comment goes.
+#[derive(Clone, Debug)]
+pub(crate) enum NotePlace {
+    /// It stands alone, until somebody replies.
+    Alone {
+        /// For members from Reporter on.
+        internal: bool,
+    },
+    /// It begins a thread.
+    Thread,
+    /// It is a reply, which makes a thread of what stood alone.
+    Discussion(String),
+}
 
 /// What became of a note.
 #[derive(Clone, Debug)]
@@ -22,21 +41,102 @@ impl State {
         iid: u64,
         author: UserId,
         body: &str,
-        internal: bool,
+        into: &NotePlace,
     ) -> Result<NoteOutcome, Refusal> {
+        if let NotePlace::Discussion(id) = into {
+            let mr = self.merge_request(project, iid)?;
+            let first = mr.discussion(id).next();
+            let first = first.ok_or_else(|| Refusal::not_found("Discussion"))?;
+            if first.system {
+                return Err(Refusal::bad_request("Discussion can not be replied to."));
+            }
+        }
         let (body, commands) = self.take_commands(project, iid, author, body)?;
         if body.is_empty() {
             return Ok(NoteOutcome::OnlyCommands(commands));
         }
-        let (id, created_at) = (self.next_id("note"), self.now());
-        let updated_at = created_at;
-        let note = Note { id, author, body, system: false, internal, created_at, updated_at };
+        let (id, now) = (self.next_id("note"), self.now());
+        let mut note = Note::new(id, author, body, now);
         let mr = self.merge_request_mut(project, iid);
+        match into {
+            NotePlace::Alone { internal } => note.internal = *internal,
+            NotePlace::Thread => note.threaded = true,
+            NotePlace::Discussion(id) => {
+                note.discussion.clone_from(id);
+                note.threaded = true;
+                for other in mr.notes.iter_mut().filter(|other| other.discussion == *id) {
+                    if !std::mem::replace(&mut other.threaded, true) {
+                        other.updated_at = now;
+                    }
+                    note.internal = other.internal;
+                }
+            }
+        }
         mr.notes.push(note.clone());
-        mr.updated_at = updated_at;
+        if now.duration_since(mr.updated_at) > TOUCH_INTERVAL {
+            mr.updated_at = now;
+        }
         let mr = mr.clone();
         self.fire_note(&mr, &note, author, "create");
         Ok(NoteOutcome::Kept(note))
+    }
+
+    /// Resolves all of a thread, or opens it again.
+    pub(crate) fn resolve(
+        &mut self,
+        project: ProjectId,
+        iid: u64,
+        user: UserId,
+        discussion: &str,
+        resolved: bool,
+    ) -> Result<(), Refusal> {
+        let mr = self.merge_request(project, iid)?;
+        let threaded = mr.discussion(discussion).any(|note| note.threaded);
+        let role = self.role(self.project(project), self.user(user));
+        if mr.discussion(discussion).next().is_none() {
+            return Err(Refusal::not_found("Discussion"));
+        }
+        if !threaded || (role < DEVELOPER && mr.author != user) {
+            return Err(Refusal::forbidden());
+        }
+        let now = self.now();
+        let mr = self.merge_request_mut(project, iid);
+        for note in mr.notes.iter_mut().filter(|note| note.discussion == discussion) {
+            note.resolved_by = resolved.then_some(user);
+            note.updated_at = now;
+        }
+        Ok(())
+    }
+
+    /// Gives a comment an emoji, each user each one once.
+    pub(crate) fn award(
+        &mut self,
+        project: ProjectId,
+        iid: u64,
+        user: UserId,
+        id: u64,
+        name: &str,
+    ) -> Result<Award, Refusal> {
+        let (award, now) = (self.next_id("award"), self.now());
+        let mr = self.merge_request_mut(project, iid);
+        let note = mr.notes.iter_mut().find(|note| note.id == id && !note.system);
+        let note = note.ok_or_else(|| Refusal::not_found("Award Emoji"))?;
+        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_+-".contains(c);
+        if name.is_empty() || !name.chars().all(known) {
+            return Err(Refusal::not_found("Award Emoji Name is not a valid emoji name"));
+        }
+        if note.awards.iter().any(|award| award.user == user && award.name == name) {
+            return Err(Refusal::not_found("Award Emoji Name has already been taken"));
+        }
+        let award = Award { id: award, name: name.to_owned(), user };
+        note.awards.push(award.clone());
+        note.updated_at = now;
+        Ok(award)
+    }
+
+    /// Deletes a comment.
+    pub(crate) fn delete_note(&mut self, project: ProjectId, iid: u64, id: u64) {
+        self.merge_request_mut(project, iid).notes.retain(|note| note.id != id);
     }
 
     /// Edits a comment; one that is left with nothing but commands is deleted.

@@ -118,6 +118,8 @@ impl State {
             repo,
             hooks: Vec::new(),
             merge_requests: Vec::new(),
+            issues: Vec::new(),
+            last_issue: 0,
             pipelines: Vec::new(),
             environments: Vec::new(),
             deployments: Vec::new(),

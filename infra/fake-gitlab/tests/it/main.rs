@@ -4,8 +4,10 @@
 
 mod access;
 mod deployments;
+mod discussions;
 mod git;
 mod hooks;
+mod issues;
 mod merge_requests;
 mod notes;
 mod oauth;

@@ -72,3 +72,53 @@ async fn a_refused_form_says_why() {
     assert_eq!(status, 422);
     assert!(text.contains("Another open merge request already exists"), "{text}");
 }
+
+#[tokio::test]
+async fn replies_stand_below_what_they_reply_to() {
+    let w = world().await;
+    let ada = w.gitlab.person("ada");
+    ada.push(w.project, "topic", "a.tf", "1").unwrap();
+    let iid = ada.open_merge_request(w.project, MergeRequestSpec::from("topic")).unwrap();
+    let first = ada.comment(w.project, iid, "First").unwrap().unwrap();
+    ada.comment(w.project, iid, "Second").unwrap();
+    ada.react(w.project, iid, first, "eyes").unwrap();
+    let discussion = w.gitlab.notes(w.project, iid)[0].discussion.clone();
+    let one = format!("/acme/network/-/merge_requests/{iid}");
+    let form = [("body", "Reply"), ("discussion", discussion.as_str())];
+    assert_eq!(page(&w, &format!("{one}/comment"), Some(&form)).await.0, 303);
+    let (_, _, text) = page(&w, &one, None).await;
+    let at = |word: &str| text.find(&format!("<p>{word}</p>")).unwrap();
+    assert!(at("First") < at("Reply") && at("Reply") < at("Second"), "{text}");
+    assert!(text.contains(":eyes:") && text.contains("Resolve thread"), "{text}");
+    let form = [("discussion", discussion.as_str())];
+    assert_eq!(page(&w, &format!("{one}/resolve"), Some(&form)).await.0, 303);
+    let (_, _, text) = page(&w, &one, None).await;
+    assert!(text.contains("resolved by Root"), "{text}");
+}
+
+#[tokio::test]
+async fn issues_are_opened_closed_moved_and_deleted() {
+    let w = world().await;
+    w.gitlab.create_project("acme/other", gantry_fake_gitlab::ProjectOptions::default()).unwrap();
+    let all = "/acme/network/-/issues";
+    let (status, place, _) =
+        page(&w, all, Some(&[("title", "A <i>"), ("description", "**x**")])).await;
+    assert!(status == 303 && place.ends_with("/acme/network/-/issues/1"), "{place}");
+    assert_eq!(page(&w, all, Some(&[("title", "")])).await.0, 422);
+    let (_, _, text) = page(&w, all, None).await;
+    assert!(text.contains("A &lt;i&gt;"), "{text}");
+    let (_, _, text) = page(&w, &format!("{all}/1"), None).await;
+    assert!(text.contains("<strong>x</strong>") && text.contains("Close issue"), "{text}");
+    for (action, state) in [("close", "closed"), ("reopen", "opened")] {
+        assert_eq!(page(&w, &format!("{all}/1/{action}"), Some(&[])).await.0, 303);
+        assert_eq!(w.gitlab.issues(w.project)[0].state, state);
+    }
+    let to = [("project", "acme/other")];
+    let (status, place, _) = page(&w, &format!("{all}/1/move"), Some(&to)).await;
+    assert!(status == 303 && place.ends_with("/acme/other/-/issues/1"), "{place}");
+    let (status, _, text) = page(&w, &format!("{all}/1/move"), Some(&[("project", "no")])).await;
+    assert!(status == 422 && text.contains("Project Not Found"), "{text}");
+    let (status, place, _) = page(&w, &format!("{all}/1/delete"), Some(&[])).await;
+    assert!(status == 303 && place.ends_with(all), "{place}");
+    assert_eq!(page(&w, &format!("{all}/1"), None).await.0, 404);
+}

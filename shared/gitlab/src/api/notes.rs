@@ -1,13 +1,14 @@
 //! Comments on merge requests.
 
-use crate::{Client, Error, call::Call};
+use crate::{Client, Error, absent::Thing, call::Call};
 use gantry_domain::{MergeRequestIid, ProjectId, UserId};
 use http::Method;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
 /// A comment.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Note {
     /// GitLab's id.
     pub id: u64,
@@ -19,6 +20,15 @@ pub struct Note {
     /// True for GitLab's own remarks ("added 2 commits").
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     pub system: bool,
+    /// Only members from Reporter on read it.
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    pub internal: bool,
+    /// When it was written.
+    #[serde(default, deserialize_with = "crate::reading::time")]
+    pub created_at: Option<Timestamp>,
+    /// When it was edited, awarded or resolved last: GitLab does not tell these apart.
+    #[serde(default, deserialize_with = "crate::reading::time")]
+    pub updated_at: Option<Timestamp>,
 }
 
 /// A user, such as the one who wrote a comment or opened a merge request.
@@ -29,6 +39,13 @@ pub struct Author {
     /// The user name, without `@`.
     #[serde(default)]
     pub username: String,
+}
+
+/// An emoji that somebody gave a comment.
+#[derive(Deserialize)]
+struct Award {
+    #[serde(rename = "id")]
+    _id: u64,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +92,53 @@ impl Client {
         self.list_until(call, usize::MAX, is_last).await
     }
 
+    /// A comment, or none.
+    pub async fn note(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        note: u64,
+    ) -> Result<Option<Note>, Error> {
+        let (iid, note) = (iid.to_string(), note.to_string());
+        let call = Call::project(Method::GET, project, &path(&iid, &[&note]));
+        self.find(Thing::Note.of(project), call).await
+    }
+
+    /// The comments of a merge request that were written then or later, the newest first, reading no
+    /// further than needed.
+    pub async fn notes_since(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        since: Timestamp,
+    ) -> Result<Vec<Note>, Error> {
+        let is_before = |note: &Note| note.created_at.is_some_and(|at| at < since);
+        let call = Call::project(Method::GET, project, &path(&iid.to_string(), &[]))
+            .query("order_by", "created_at")
+            .query("sort", "desc");
+        let mut notes = self.list_until(call, usize::MAX, is_before).await?;
+        notes.retain(|note| !is_before(note));
+        Ok(notes)
+    }
+
+    /// Gives a comment an emoji. One that the user has given before is no error, and neither is a
+    /// comment that is gone.
+    pub async fn award(
+        &self,
+        project: ProjectId,
+        iid: MergeRequestIid,
+        note: u64,
+        emoji: &str,
+    ) -> Result<(), Error> {
+        let (iid, note) = (iid.to_string(), note.to_string());
+        let call = Call::project(Method::POST, project, &path(&iid, &[&note, "award_emoji"]));
+        // "404 Award Emoji Name has already been taken Not Found"
+        match self.json::<Award>(call.body(json!({ "name": emoji }))).await {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes a comment. GitLab *executes* lines that begin with `/` and a quick action's name:
     /// `body` must have been made inert.
     pub async fn create_note(
@@ -101,11 +165,11 @@ impl Client {
         self.write_note(call, body).await
     }
 
-    async fn write_note(&self, call: Call, body: &str) -> Result<Note, Error> {
+    pub(super) async fn write_note(&self, call: Call, body: &str) -> Result<Note, Error> {
         let written: MaybeNote = self.json(call.body(json!({ "body": body }))).await?;
         let MaybeNote { id, body, author } = written;
         match id {
-            Some(id) => Ok(Note { id, body: body.unwrap_or_default(), author, system: false }),
+            Some(id) => Ok(Note { id, body: body.unwrap_or_default(), author, ..Note::default() }),
             None => Err(Error::Refused {
                 status: 202,
                 message: "GitLab interpreted the comment as commands and did not keep it"

@@ -13,6 +13,29 @@ pub struct Group {
     pub full_path: String,
 }
 
+/// Who a user is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Account {
+    /// GitLab's id.
+    pub id: UserId,
+    /// The user name, without `@`.
+    pub username: String,
+    /// The name that people see.
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    pub name: String,
+    /// A user that no person is: of an access token, a service account, GitLab's own.
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    pub bot: bool,
+    state: Option<String>,
+}
+
+impl Account {
+    /// False for somebody who is blocked.
+    pub fn is_active(&self) -> bool {
+        self.state.as_deref().is_none_or(|state| state == "active")
+    }
+}
+
 #[derive(Deserialize)]
 struct Member {
     access_level: AccessLevel,
@@ -34,6 +57,12 @@ impl Client {
 
     /// A user by their id, or none when they are gone.
     pub async fn user(&self, user: UserId) -> Result<Option<Author>, Error> {
+        let call = Call::get(&["users", &user.to_string()]);
+        unless_named(self.json(call).await, "404 User Not Found")
+    }
+
+    /// Who a user is, or none when they are gone.
+    pub async fn account(&self, user: UserId) -> Result<Option<Account>, Error> {
         let call = Call::get(&["users", &user.to_string()]);
         unless_named(self.json(call).await, "404 User Not Found")
     }

@@ -30,6 +30,9 @@ pub struct Project {
     /// *Pipelines must succeed* before a merge.
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     pub only_allow_merge_if_pipeline_succeeds: bool,
+    /// *All threads must be resolved* before a merge.
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    pub only_allow_merge_if_all_discussions_are_resolved: bool,
     /// Skipped pipelines count as success there.
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     pub allow_merge_on_skipped_pipeline: bool,

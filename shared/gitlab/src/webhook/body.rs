@@ -30,6 +30,8 @@ pub(super) struct Body<'a> {
     #[serde(borrow)]
     object_attributes: Raw<'a>,
     #[serde(borrow)]
+    merge_request: Raw<'a>,
+    #[serde(borrow)]
     external_approval_rule: Raw<'a>,
     #[serde(borrow)]
     external_status_check: Raw<'a>,
@@ -57,6 +59,22 @@ pub(super) struct Attributes<'a> {
     target_project_id: Raw<'a>,
     #[serde(borrow)]
     project_id: Raw<'a>,
+    #[serde(borrow)]
+    note: Raw<'a>,
+    #[serde(borrow)]
+    noteable_type: Raw<'a>,
+    #[serde(borrow)]
+    discussion_id: Raw<'a>,
+    #[serde(borrow)]
+    system: Raw<'a>,
+    #[serde(borrow)]
+    internal: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct WithIid<'a> {
+    #[serde(borrow)]
+    iid: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +117,12 @@ impl<'a> Body<'a> {
         self.external_approval_rule.is_some() || self.external_status_check.is_some()
     }
 
+    /// The merge request that a comment is on.
+    pub(super) fn commented(&self) -> Option<MergeRequestIid> {
+        let of = object::<WithIid<'_>>(self.merge_request)?;
+        number(of.iid).map(MergeRequestIid)
+    }
+
     pub(super) fn attributes(&self) -> Attributes<'a> {
         object(self.object_attributes).unwrap_or_default()
     }
@@ -129,6 +153,24 @@ impl Attributes<'_> {
 
     pub(super) fn action(&self) -> Option<String> {
         text(self.action)
+    }
+
+    pub(super) fn note(&self) -> Option<String> {
+        text(self.note)
+    }
+
+    pub(super) fn discussion(&self) -> Option<String> {
+        text(self.discussion_id)
+    }
+
+    /// A person's comment on a merge request, which everybody can read who can read that, and that
+    /// was just written. Before 16.11 bodies did not say so, and came only then.
+    pub(super) fn is_new_comment(&self) -> bool {
+        let is = |flag| read::<bool>(flag).unwrap_or(false);
+        text(self.noteable_type).as_deref() == Some("MergeRequest")
+            && self.action().is_none_or(|action| action == "create")
+            && !is(self.system)
+            && !is(self.internal)
     }
 
     pub(super) fn updated_at(&self) -> Option<String> {

@@ -35,7 +35,7 @@ fn id_of_content(hook: &Hook, bytes: &[u8]) -> EventId {
                 &or_empty(attributes.oldrev()),
             ],
         ),
-        Hook::Note { project } if attributes.id().is_some() => EventId::derive(
+        Hook::Note { project, .. } if attributes.id().is_some() => EventId::derive(
             "note",
             &[
                 &project.to_string(),

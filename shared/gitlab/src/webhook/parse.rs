@@ -1,7 +1,10 @@
 //! A webhook's body, translated into what it may mean for us.
 
 use super::{body::Body, header};
-use gantry_domain::event::Hook;
+use gantry_domain::{
+    comment::may_hold_command,
+    event::{Hook, NoteHint},
+};
 use http::HeaderMap;
 
 /// The longest name or word that is kept of a body, in characters. Git allows no longer refs.
@@ -22,7 +25,10 @@ pub fn parse(headers: &HeaderMap, body: &[u8]) -> Hook {
             return other(&body, "external status check");
         }
         Some("merge_request") => merge_request(&body),
-        Some("note" | "confidential_note") => body.project().map(|project| Hook::Note { project }),
+        Some("note") => note(&body),
+        Some("confidential_note") => {
+            body.project().map(|project| Hook::Note { project, note: None })
+        }
         Some(kind) => return other(&body, kind),
         None => return other(&body, event.unwrap_or("a body without an event type")),
     };
@@ -66,6 +72,20 @@ fn merge_request(body: &Body<'_>) -> Option<Hook> {
         iid: attributes.iid()?,
         action: attributes.action().map(clean),
     })
+}
+
+fn note(body: &Body<'_>) -> Option<Hook> {
+    let attributes = body.attributes();
+    let hint = || {
+        attributes.note().filter(|text| may_hold_command(text))?;
+        Some(NoteHint {
+            iid: body.commented()?,
+            note: attributes.id()?,
+            discussion: attributes.discussion().map(clean),
+        })
+    };
+    let note = attributes.is_new_comment().then(hint).flatten();
+    Some(Hook::Note { project: body.project()?, note })
 }
 
 fn other(body: &Body<'_>, what: &str) -> Hook {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod client;
+mod comments;
 mod connecting;
 mod issues;
 mod people;

@@ -115,6 +115,58 @@ fn deleting_claims_no_head() {
     assert_eq!(hook.describe(), "branch v1 deleted");
 }
 
+/// A new comment as GitLab 19 sends it, with other fields.
+fn comment(change: impl FnOnce(&mut serde_json::Value)) -> Hook {
+    let sample = read("note__gitlabdocs-19__merge_request_create.json");
+    let mut body: serde_json::Value = serde_json::from_slice(&sample).expect("a sample");
+    body["object_attributes"]["note"] = "One.\r\n/gantry plan network".into();
+    body["object_attributes"]["discussion_id"] = "6a9c1750b37d513a43987b574953fceb50b03ce7".into();
+    change(&mut body);
+    parse(&headers(&[("x-gitlab-event", "Note Hook")]), body.to_string().as_bytes())
+}
+
+#[test]
+fn a_new_comment_that_may_hold_a_command_says_where_it_is() {
+    let Hook::Note { project: ProjectId(5), note: Some(hint) } = comment(|_| ()) else {
+        panic!("{:?}", comment(|_| ()))
+    };
+    assert_eq!((hint.iid, hint.note), (MergeRequestIid(1), 1244));
+    assert_eq!(hint.discussion.as_deref(), Some("6a9c1750b37d513a43987b574953fceb50b03ce7"));
+    // Before 16.11 nothing said that it is new: then only new ones came.
+    let old = comment(|body| {
+        body["object_attributes"].as_object_mut().expect("an object").remove("action");
+        body["object_attributes"].as_object_mut().expect("an object").remove("discussion_id");
+    });
+    let Hook::Note { note: Some(hint), .. } = old else { panic!("{old:?}") };
+    assert_eq!(hint.discussion, None);
+}
+
+#[test]
+fn no_other_comment_does() {
+    let with = |name: &'static str, value: serde_json::Value| {
+        comment(move |body| body["object_attributes"][name] = value)
+    };
+    for hook in [
+        with("note", "see /gantry plan".into()),
+        with("note", "LGTM".into()),
+        with("action", "update".into()),
+        with("noteable_type", "Issue".into()),
+        with("system", true.into()),
+        with("internal", true.into()),
+        with("id", serde_json::Value::Null),
+        comment(|body| body["merge_request"] = serde_json::Value::Null),
+    ] {
+        assert_eq!(hook, Hook::Note { project: ProjectId(5), note: None });
+    }
+    let none = comment(|body| {
+        for name in ["project", "project_id"] {
+            body[name] = serde_json::Value::Null;
+        }
+        body["object_attributes"]["project_id"] = serde_json::Value::Null;
+    });
+    assert!(matches!(none, Hook::Other { project: None, .. }), "{none:?}");
+}
+
 #[test]
 fn the_project_is_found_wherever_it_is_named() {
     for body in [

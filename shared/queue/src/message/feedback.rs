@@ -37,6 +37,17 @@ pub enum FeedbackMessage {
         /// The record's counter when this was sent.
         want: u64,
     },
+    /// Bring the reply to a comment with commands up to date.
+    Answer {
+        /// The merge request's project.
+        project: ProjectId,
+        /// The merge request.
+        iid: MergeRequestIid,
+        /// GitLab's id of the comment.
+        note: u64,
+        /// The record's counter when this was sent.
+        want: u64,
+    },
     /// Bring the issue of a stack's drift up to date.
     Issue {
         /// The stack.
@@ -64,6 +75,7 @@ impl FeedbackMessage {
             Self::Environment { stack, .. } => format!("env:{stack}"),
             Self::Issue { stack, .. } => format!("issue:{stack}"),
             Self::Notify { to, about, .. } => format!("notify:{to}:{about}"),
+            Self::Answer { project, iid, note, .. } => format!("answer:{project}:{iid}:{note}"),
         }
     }
 
@@ -86,6 +98,12 @@ impl FeedbackMessage {
                 let (to, about) = (to.parse().ok()?, about.parse().ok()?);
                 Some(Self::Notify { to, about, want: 0 })
             }
+            ["answer", project, iid, note] => Some(Self::Answer {
+                project: ProjectId(project.parse().ok()?),
+                iid: MergeRequestIid(iid.parse().ok()?),
+                note: note.parse().ok()?,
+                want: 0,
+            }),
             _ => None,
         }
     }
@@ -97,7 +115,8 @@ impl FeedbackMessage {
         | Self::Note { want, .. }
         | Self::Environment { want, .. }
         | Self::Issue { want, .. }
-        | Self::Notify { want, .. }) = self;
+        | Self::Notify { want, .. }
+        | Self::Answer { want, .. }) = self;
         i64::try_from(*want).ok().filter(|want| *want > 0)
     }
 
@@ -108,7 +127,8 @@ impl FeedbackMessage {
         | Self::Note { want, .. }
         | Self::Environment { want, .. }
         | Self::Issue { want, .. }
-        | Self::Notify { want, .. }) = &mut self;
+        | Self::Notify { want, .. }
+        | Self::Answer { want, .. }) = &mut self;
         *want = number.unsigned_abs();
         self
     }
@@ -134,6 +154,9 @@ impl Routing for FeedbackMessage {
             Self::Environment { stack, want } => format!("env.{stack}.{want}"),
             Self::Issue { stack, want } => format!("issue.{stack}.{want}"),
             Self::Notify { to, about, want } => format!("notify.{to}.{about}.{want}"),
+            Self::Answer { project, iid, note, want } => {
+                format!("answer.{project}.{iid}.{note}.{want}")
+            }
         }
     }
 
@@ -143,7 +166,9 @@ impl Routing for FeedbackMessage {
             Self::Status { project, commit, .. } => {
                 MessageIds { project: Some(*project), commit: Some(commit), ..none }
             }
-            Self::Note { project, .. } => MessageIds { project: Some(*project), ..none },
+            Self::Note { project, .. } | Self::Answer { project, .. } => {
+                MessageIds { project: Some(*project), ..none }
+            }
             Self::Environment { stack, .. } | Self::Issue { stack, .. } => {
                 MessageIds { stack: Some(stack), ..none }
             }
@@ -164,6 +189,7 @@ mod tests {
             "note:7:12".into(),
             "env:network".into(),
             "issue:network".into(),
+            "answer:7:12:345".into(),
             "notify:ops:failed.run-1".into(),
             "notify:ops:token_expires.2027-01-31.7".into(),
         ] {
@@ -171,9 +197,15 @@ mod tests {
             assert_eq!(message.target(), target);
             assert!(message.occasion().ends_with(".3"));
         }
-        for other in
-            ["", "status:7", "status:x:1", "note:7:x", "stack:network", "notify:ops:failed"]
-        {
+        for other in [
+            "",
+            "status:7",
+            "status:x:1",
+            "note:7:x",
+            "answer:7:12",
+            "stack:network",
+            "notify:ops:failed",
+        ] {
             assert_eq!(FeedbackMessage::for_target(other), None, "{other}");
         }
     }

@@ -4,6 +4,7 @@
 use gantry_domain::{
     EventId, ProjectId,
     approval::Person,
+    event::NoteHint,
     module::Packed,
     plan::Warning,
     protocol::{LeftBehind, Report, ReportKind},
@@ -63,6 +64,9 @@ fn every_message_is_read_and_written_as_it_was_and_has_a_meaning_without_its_new
         }
         if has("why") {
             golden.check_part::<NotStarted>(&name, "/message/why");
+        }
+        if sample.pointer("/message/hook/note").is_some() {
+            golden.check_part::<NoteHint>(&name, "/message/hook/note");
         }
     }
     golden.check_part::<Vec<LeftBehind>>("report-left-behind", "/message/report/what/left");

@@ -37,11 +37,11 @@ use gantry_store::{
         StateVersion,
     },
     scheduler::{
-        BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing, DecisionRecord,
-        DriftedStack, FailedStack, FetchedSource, GivenUp, Heard, ListedRun, MergeRequestRecord,
-        Once, ProjectPath, ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry,
-        SlotLimit, StartedBuild, Subject, Suite, TimersLook, TrackedBranch, VersionRecord,
-        VersionState,
+        BlockedStack, BudgetUsed, CommandOutcome, CommentRecord, ComparedFolder, Comparing,
+        DecisionRecord, DriftedStack, FailedStack, FetchedSource, GivenUp, Heard, ListedRun,
+        MergeRequestRecord, Once, ProjectPath, ProjectVisibility, QueueEntry, Receipt, RefRecord,
+        RunEntry, SlotEntry, SlotLimit, StartedBuild, Subject, Suite, TimersLook, TrackedBranch,
+        VersionRecord, VersionState,
     },
 };
 use std::{collections::BTreeSet, fs, path::Path};
@@ -121,6 +121,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<TrackedBranch>("tracked-branch-titled");
     golden.check::<DecisionRecord>("decision-record");
     golden.check::<MergeRequestRecord>("merge-request-record");
+    golden.check::<CommentRecord>("comment-record");
     golden.check::<RefRecord>("ref-record");
     golden.check::<EventRecord>("event-record");
     golden.check::<CommandOutcome>("command-outcome");
@@ -136,6 +137,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Comparing>("comparing");
     golden.check::<Comparing>("comparing-in-turn");
     golden.check::<Comparing>("comparing-other-branches");
+    golden.check::<Comparing>("comparing-comments");
     golden.check::<ComparedFolder>("compared-folder");
     golden.check::<ProjectPath>("project-path");
     golden.check::<ProjectVisibility>("project-visibility");

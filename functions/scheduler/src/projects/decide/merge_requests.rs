@@ -70,12 +70,14 @@ impl Projects<'_> {
             merged_as: merged_as.clone(),
             updated_at: live.updated_at.map(|at| at.to_string()),
             event: Some(event.id.clone()),
+            decided_by: known.as_ref().and_then(|known| known.value.decided_by.clone()),
         };
         let outcome = match &live.sha {
             Some(head) if is_open => {
                 let (outcome, affected) =
                     self.propose_merge_request(event, client, &live, head, stacks).await?;
                 record.affected = affected;
+                record.decided_by = Some(event.id.clone());
                 outcome
             }
             _ => {
