@@ -329,8 +329,9 @@ impl Projects<'_> {
             if note.system || is_changed(note) || commands(&note.body).lines.is_empty() {
                 continue;
             }
-            let known = self.deps.store.get::<CommentRecord>(&keys::comment(project, note.id));
-            let is_news = known.await?.is_none_or(|known| !known.value.handed_over);
+            let key = keys::comment(project, note.id);
+            let known = self.deps.store.get::<CommentRecord>(&key).await?;
+            let is_news = known.is_none_or(|known| !known.value.handed_over);
             if !is_news {
                 continue;
             }
