@@ -5,7 +5,7 @@
 
 use crate::{
     RunId,
-    plan::{Action, Change, ResourceChange},
+    plan::{Action, Change, Delta, ResourceChange},
     run::{Run, RunState, RunType, Unpushed},
     schedule::Schedule,
 };
@@ -63,7 +63,7 @@ pub enum DriftPlan {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Tolerated {
-    /// A glob over addresses: `module.asg.*`, `aws_instance.web[*]`.
+    /// A glob over addresses: `module.asg.*`, `aws_instance.web[*]`, `output.url`.
     pub address: AddressGlob,
     /// Globs over attributes (`tags.*`); everything of the resource, where there are none.
     #[serde(default)]
@@ -118,7 +118,11 @@ impl From<AddressGlob> for String {
     }
 }
 
-/// Takes out of a change what may differ, and says how many resources that is.
+/// What may differ, and is named in a change.
+const NAMED: usize = 100;
+
+/// Takes out of a change what may differ, names it there, and says how many resources and outputs
+/// that is. An output is addressed as `output.NAME`.
 pub fn take_tolerated(change: &mut Change, tolerated: &[Tolerated]) -> u32 {
     let rules: Vec<(GlobMatcher, Vec<GlobMatcher>)> = tolerated
         .iter()
@@ -140,21 +144,44 @@ pub fn take_tolerated(change: &mut Change, tolerated: &[Tolerated]) -> u32 {
             address.is_match(&resource.address) && (all_of_it || only_these)
         })
     };
+    let may_give_out = |output: &str| {
+        let address = format!("output.{output}");
+        rules.iter().any(|(rule, attributes)| attributes.is_empty() && rule.is_match(&address))
+    };
     let (taken, kept): (Vec<_>, Vec<_>) =
         std::mem::take(&mut change.resources).into_iter().partition(|found| may_differ(found));
     change.resources = kept;
     for resource in &taken {
-        uncount(change, resource.action);
+        uncount(&mut change.delta, resource);
     }
-    u32::try_from(taken.len()).unwrap_or(u32::MAX)
+    let (taken_outputs, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut change.outputs)
+        .into_iter()
+        .partition(|found| may_give_out(output_of(&found.path)));
+    change.outputs = kept;
+    // A part of an output each, those of one output together.
+    let mut outputs: Vec<&str> = taken_outputs.iter().map(|part| output_of(&part.path)).collect();
+    outputs.dedup();
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    change.delta.outputs = change.delta.outputs.saturating_sub(count(outputs.len()));
+    let addresses = taken.iter().map(|resource| resource.title().into_owned());
+    let addresses = addresses.chain(outputs.iter().map(|output| format!("output.{output}")));
+    change.tolerated = addresses.take(NAMED).collect();
+    let all = count(taken.len() + outputs.len());
+    change.tolerated_cut = all.saturating_sub(count(change.tolerated.len()));
+    all
 }
 
-fn uncount(change: &mut Change, action: Action) {
-    let delta = &mut change.delta;
+/// The output that a path begins with.
+fn output_of(path: &str) -> &str {
+    path.split(['[', '.']).next().unwrap_or(path)
+}
+
+/// The opposite of how a plan's changes are counted.
+fn uncount(delta: &mut Delta, resource: &ResourceChange) {
     let less = |count: &mut u32| *count = count.saturating_sub(1);
-    match action {
+    match resource.action {
         Action::Create => less(&mut delta.add),
-        Action::Update => less(&mut delta.change),
+        Action::Update | Action::Other => less(&mut delta.change),
         Action::Delete => less(&mut delta.destroy),
         Action::Replace { .. } => {
             less(&mut delta.add);
@@ -166,10 +193,14 @@ fn uncount(change: &mut Change, action: Action) {
             less(&mut delta.forget);
             less(&mut delta.replace);
         }
-        Action::Import => less(&mut delta.import),
-        Action::Move => less(&mut delta.moved),
         Action::Forget => less(&mut delta.forget),
-        Action::Read | Action::Other => {}
+        Action::Read | Action::Import | Action::Move => {}
+    }
+    if resource.import_id.is_some() {
+        less(&mut delta.import);
+    }
+    if resource.previous_address.is_some() && resource.action != Action::Delete {
+        less(&mut delta.moved);
     }
 }
 
@@ -252,19 +283,22 @@ pub fn after(known: Option<&Drift>, before: &Run, now_is: &Run, now: Timestamp) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{AttributeChange, Delta, Value};
+    use crate::plan::{AttributeChange, Value};
     use serde_json::json;
 
-    fn changed(address: &str, paths: &[&str]) -> ResourceChange {
-        let attribute = |path: &&str| AttributeChange {
-            path: (*path).to_owned(),
+    fn attribute(path: &str) -> AttributeChange {
+        AttributeChange {
+            path: path.to_owned(),
             before: Value::Absent,
             after: Value::Absent,
             forces_replacement: false,
             mark: None,
             lines: vec![],
-        };
-        let attributes = paths.iter().map(attribute).collect();
+        }
+    }
+
+    fn changed(address: &str, paths: &[&str]) -> ResourceChange {
+        let attributes = paths.iter().map(|path| attribute(path)).collect();
         ResourceChange { attributes, ..ResourceChange::of(Action::Update, address) }
     }
 
@@ -293,7 +327,70 @@ mod tests {
         let left: Vec<_> = change.resources.iter().map(|r| r.address.as_str()).collect();
         assert_eq!(left, ["aws_instance.web[1]", "aws_instance.web[2]", "aws_instance_web.z"]);
         assert_eq!(change.delta, Delta { change: 2, destroy: 1, ..Delta::default() });
+        let named = ["aws_instance.web[0]", "module.asg[\"eu\"].aws_x.y"];
+        assert_eq!(
+            (&change.tolerated[..], change.tolerated_cut),
+            (&named.map(str::to_owned)[..], 0)
+        );
         assert_eq!(take_tolerated(&mut change, &[]), 0);
+        assert!(change.tolerated.is_empty());
+    }
+
+    #[test]
+    fn an_output_may_differ_by_its_own_address_alone() {
+        let outputs = ["url", "sizes[\"a\"]", "sizes[\"b\"]", "sizes_of_all"].map(attribute).into();
+        let delta = Delta { outputs: 3, ..Delta::default() };
+        let mut change = Change { outputs, delta, ..Change::default() };
+        let rules = rules(json!([
+            { "address": "output.sizes" },
+            { "address": "url" },
+            { "address": "output.url", "attributes": ["*"] },
+        ]));
+        assert_eq!(take_tolerated(&mut change, &rules), 1);
+        let left: Vec<_> = change.outputs.iter().map(|output| output.path.as_str()).collect();
+        assert_eq!((left, change.delta.outputs), (vec!["url", "sizes_of_all"], 2));
+        assert_eq!(change.tolerated, ["output.sizes"]);
+    }
+
+    #[test]
+    fn what_is_not_named_is_counted() {
+        let resources = (0..150).map(|number| changed(&format!("a.b[{number}]"), &["x"])).collect();
+        let delta = Delta { change: 150, ..Delta::default() };
+        let mut change = Change { resources, delta, ..Change::default() };
+        assert_eq!(take_tolerated(&mut change, &rules(json!([{ "address": "a.*" }]))), 150);
+        assert_eq!((change.tolerated.len(), change.tolerated_cut), (100, 50));
+        assert!(change.delta.is_empty());
+    }
+
+    #[test]
+    fn each_kind_of_change_is_taken_out_of_the_counts() {
+        let of = |action| ResourceChange::of(action, "a.b");
+        let moved =
+            |action| ResourceChange { previous_address: Some("a.before".to_owned()), ..of(action) };
+        let add = Delta { add: 1, ..Delta::default() };
+        let moves = Delta { moved: 1, ..Delta::default() };
+        for (resource, delta) in [
+            (of(Action::Create), add),
+            (moved(Action::Move), moves),
+            (moved(Action::Update), Delta { change: 1, ..moves }),
+            (moved(Action::Delete), Delta { destroy: 1, ..Delta::default() }),
+            (of(Action::Other), Delta { change: 1, ..Delta::default() }),
+            (of(Action::Forget), Delta { forget: 1, ..Delta::default() }),
+            (of(Action::Read), Delta::default()),
+            (
+                ResourceChange { import_id: Some(String::new()), ..of(Action::Import) },
+                Delta { import: 1, ..Delta::default() },
+            ),
+            (
+                of(Action::Replace { create_before_destroy: true }),
+                Delta { destroy: 1, replace: 1, ..add },
+            ),
+            (of(Action::ReplaceAndForget), Delta { forget: 1, replace: 1, ..add }),
+        ] {
+            let mut change = Change { resources: vec![resource], delta, ..Change::default() };
+            assert_eq!(take_tolerated(&mut change, &rules(json!([{ "address": "*" }]))), 1);
+            assert_eq!(change.delta, Delta::default(), "{:?}", change.tolerated);
+        }
     }
 
     #[test]

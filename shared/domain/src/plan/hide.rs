@@ -46,6 +46,7 @@ impl Change {
             delta: _,
             errored: _,
             partial: _,
+            refresh_only: _,
             remarks,
             resources,
             resources_cut: _,
@@ -56,6 +57,8 @@ impl Change {
             unmarked: _,
             drift: _,
             drifted,
+            tolerated,
+            tolerated_cut: _,
             deferred: _,
             checks,
             checks_cut: _,
@@ -64,7 +67,7 @@ impl Change {
             modules,
         } = self;
         on(terraform_version);
-        remarks.iter_mut().for_each(on);
+        remarks.iter_mut().chain(tolerated).for_each(on);
         resources.iter_mut().for_each(|resource| resource.mask(mask));
         for Invocation { address, resource, event, config, config_cut: _ } in invocations {
             on(address);

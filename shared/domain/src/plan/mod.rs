@@ -82,6 +82,10 @@ pub struct Change {
     pub errored: bool,
     /// The plan does not cover the whole configuration: arguments leave something out.
     pub partial: bool,
+    /// The plan only refreshes: its changes were made outside of the tool, and an apply takes them
+    /// into the state.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refresh_only: bool,
     /// What people should know before they confirm it, masked, one line each.
     pub remarks: Vec<String>,
     /// What would happen to resources: what is destroyed first, and else in the tool's order.
@@ -103,6 +107,12 @@ pub struct Change {
     pub drift: u32,
     /// The first of them.
     pub drifted: Vec<Drifted>,
+    /// Of a look for drift: what differs and may, the first of it by address. It is not counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tolerated: Vec<String>,
+    /// Those beyond the limit.
+    #[serde(skip_serializing_if = "delta::is_zero")]
+    pub tolerated_cut: u32,
     /// Resources put off to a later plan.
     pub deferred: u32,
     /// Checks and conditions that fail.
@@ -506,6 +516,19 @@ impl Change {
     /// How often the tool warned while it planned.
     pub fn tool_warned(&self) -> u32 {
         warned(&self.tool_warnings).saturating_add(self.tool_warnings_cut)
+    }
+
+    /// What happens to one of its resources, in words: what would be done to it (`will be created`),
+    /// or what somebody has done, where the plan only refreshes.
+    pub fn what_happens(&self, action: Action) -> Cow<'static, str> {
+        let outside = |what: &str| -> Cow<'static, str> {
+            format!("{what} outside of {}", self.tool.name()).into()
+        };
+        match action {
+            Action::Update if self.refresh_only => outside("was changed"),
+            Action::Delete if self.refresh_only => outside("was deleted"),
+            action => action.text().into(),
+        }
     }
 
     /// What people should know before they confirm it, one line each: the remarks, and what will not

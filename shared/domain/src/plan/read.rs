@@ -153,6 +153,25 @@ impl Change {
         let plan: RawPlan = serde_json::from_slice(plan).map_err(PlanError::NotAPlan)?;
         plan.read(tool, limits, masker)
     }
+
+    /// The same of a plan that was made with `-refresh-only`, which the JSON does not tell: what was
+    /// changed outside of the tool is its change.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn from_refresh_only_plan(
+        plan: &[u8],
+        tool: Tool,
+        limits: Limits,
+        masker: &Masker,
+    ) -> Result<(Self, Marked), PlanError> {
+        let mut plan: RawPlan = serde_json::from_slice(plan).map_err(PlanError::NotAPlan)?;
+        // Both tools plan nothing besides.
+        let outside = plan.resource_drift.take().unwrap_or_default();
+        plan.resource_changes.get_or_insert_default().extend(outside);
+        let (change, marked) = plan.read(tool, limits, masker)?;
+        Ok((Self { refresh_only: true, ..change }, marked))
+    }
 }
 
 impl RawPlan<'_> {

@@ -385,6 +385,99 @@ fn what_has_only_moved_is_no_drift() {
     assert_eq!((change.drift, drifted), (1, vec!["t.other".to_owned()]));
 }
 
+/// As both tools write it: what is planned is empty, and an output follows what was changed.
+fn refreshed() -> Json {
+    let named = |name: &str| {
+        json!({
+            "address": format!("test_object.{name}"), "mode": "managed", "type": "test_object",
+            "name": name, "provider_name": "gantry.test/gantry/test",
+        })
+    };
+    let entry = |name: &str, change: Json| {
+        let mut entry = named(name);
+        entry["change"] = change;
+        entry
+    };
+    let mut moved = entry(
+        "new",
+        json!({
+            "actions": ["no-op"], "before": {"id": "m-1"}, "after": {"id": "m-1"}, "after_unknown": {},
+            "before_sensitive": {}, "after_sensitive": {},
+        }),
+    );
+    moved["previous_address"] = json!("test_object.old");
+    json!({
+        "format_version": "1.2",
+        "terraform_version": "1.11.4",
+        "planned_values": {"outputs": {"text": {"sensitive": false, "value": "by hand"}}, "root_module": {}},
+        "resource_drift": [
+            entry("a", json!({
+                "actions": ["update"],
+                "before": {"id": "a-1", "secret": "first-secret", "text": "hello", "tags": null},
+                "after": {"id": "a-1", "secret": "other-secret", "text": "by hand", "tags": {"k": "other-secret"}},
+                "after_unknown": {},
+                "before_sensitive": {"secret": true},
+                "after_sensitive": {"secret": true, "tags": {}},
+            })),
+            entry("gone", json!({
+                "actions": ["delete"], "before": {"id": "g-1", "text": "x"}, "after": null,
+                "after_unknown": {}, "before_sensitive": {}, "after_sensitive": false,
+            })),
+            moved,
+        ],
+        "output_changes": {
+            "same": {
+                "actions": ["no-op"], "before": 1, "after": 1, "after_unknown": false,
+                "before_sensitive": false, "after_sensitive": false,
+            },
+            "text": {
+                "actions": ["update"], "before": "hello", "after": "by hand", "after_unknown": false,
+                "before_sensitive": false, "after_sensitive": false,
+            },
+        },
+        "configuration": {"root_module": {"outputs": {"same": {}, "text": {}}}},
+        "applyable": true,
+        "complete": true,
+        "errored": false,
+    })
+}
+
+fn read_refreshed(tool: Tool, limits: Limits) -> Change {
+    let (plan, masker) = (refreshed().to_string(), Masker::default());
+    Change::from_refresh_only_plan(plan.as_bytes(), tool, limits, &masker).unwrap().0
+}
+
+#[test]
+fn what_was_changed_outside_is_the_change_of_a_plan_that_only_refreshes() {
+    for tool in [Tool::Terraform, Tool::OpenTofu] {
+        let change = read_refreshed(tool, Limits::default());
+        let counts = Delta { change: 1, destroy: 1, moved: 1, outputs: 1, ..Delta::default() };
+        assert_eq!(change.delta, counts);
+        assert!(change.refresh_only && !change.partial);
+        assert_eq!((change.drift, change.drifted.len()), (0, 0), "it is said once");
+        let happens = |action| change.what_happens(action).into_owned();
+        let outside = format!("outside of {}", tool.name());
+        assert_eq!(happens(Action::Update), format!("was changed {outside}"));
+        assert_eq!(happens(Action::Delete), format!("was deleted {outside}"));
+        assert_eq!(happens(Action::Move), "will be moved");
+        let shown = show_all(&change);
+        assert!(shown.contains("text: \"hello\" -> \"by hand\""), "{shown}");
+        assert!(!shown.contains("-secret"), "{shown}");
+    }
+    let some = read_refreshed(Tool::Terraform, Limits { resources: 1, ..Limits::default() });
+    assert_eq!((some.resources[0].address.as_str(), some.resources_cut), ("test_object.gone", 2));
+    assert_eq!(some.delta.change, 1, "what is not listed is counted");
+}
+
+/// Nothing in the JSON tells how it was planned.
+#[test]
+fn the_same_plan_has_no_change_where_it_was_to_plan_everything() {
+    let change = read(&refreshed());
+    assert_eq!(change.delta, Delta { outputs: 1, ..Delta::default() });
+    assert_eq!((change.drift, change.refresh_only), (2, false));
+    assert_eq!(change.what_happens(Action::Update), "will be updated in place");
+}
+
 #[test]
 fn reads_alone_are_clean() {
     let mut plan = one(json!({"actions": ["read"], "after": {"a": 1}}));

@@ -50,6 +50,7 @@ pub fn parts(change: &Change) -> Vec<Part> {
     }
     parts.push(left_out(change.checks_cut, "failed check"));
     parts.push(drift(change));
+    parts.push(tolerated(change));
     if change.deferred > 0 {
         let count = counted(change.deferred as usize, "change");
         parts.push(Part::of(' ', &format!("{count} deferred to a later plan")));
@@ -133,6 +134,24 @@ fn drift(change: &Change) -> Part {
     part
 }
 
+/// What differs and may.
+fn tolerated(change: &Change) -> Part {
+    let count = change.tolerated.len().saturating_add(change.tolerated_cut as usize);
+    if count == 0 {
+        return Part::default();
+    }
+    let mut part = Part::of(' ', &format!("{} tolerated:", counted(count, "difference")));
+    part.is_apart = true;
+    for one in &change.tolerated {
+        add(&mut part.rest, ' ', &format!("  {}", address(one)));
+    }
+    if change.tolerated_cut > 0 {
+        let rest = more(change.tolerated_cut as usize, "difference");
+        add(&mut part.rest, ' ', &format!("  … {rest}"));
+    }
+    part
+}
+
 /// Resource by resource, those that change in the same way together.
 fn resources(change: &Change) -> Vec<Part> {
     let mut sorted: Vec<&ResourceChange> = change.resources.iter().collect();
@@ -140,13 +159,13 @@ fn resources(change: &Change) -> Vec<Part> {
     let mut groups: Vec<Vec<(&ResourceChange, Part)>> = Vec::new();
     let mut alike: HashMap<(&'static str, String, Vec<String>), usize> = HashMap::new();
     for one in sorted {
-        let part = resource(one);
+        let part = resource(change, one);
         // What is moved or imported has a line of its own.
         if part.rest.is_empty() || part.head.len() > 1 {
             groups.push(vec![(one, part)]);
             continue;
         }
-        let key = (sign(one.action), what_happens(one), part.rest.clone());
+        let key = (sign(one.action), what_happens(change, one), part.rest.clone());
         match alike.get(&key) {
             Some(group) => groups[*group].push((one, part)),
             None => {
@@ -160,7 +179,8 @@ fn resources(change: &Change) -> Vec<Part> {
             let sign = sign(first.action);
             let count = counted(group.len(), "resource");
             let mut head = Vec::new();
-            add(&mut head, sign, &format!("{count}, each of which {}:", what_happens(first)));
+            let happens = what_happens(change, first);
+            add(&mut head, sign, &format!("{count}, each of which {happens}:"));
             for (one, _) in &group {
                 add(&mut head, sign, &format!("  {}", address(&one.title())));
             }
@@ -182,15 +202,15 @@ fn sign(action: Action) -> &'static str {
 }
 
 /// `will be updated in place (its provisioner failed)`
-fn what_happens(resource: &ResourceChange) -> String {
+fn what_happens(change: &Change, resource: &ResourceChange) -> String {
     let reason = resource.reason_text().map(|r| format!(" ({r})")).unwrap_or_default();
-    format!("{}{reason}", resource.action.text())
+    format!("{}{reason}", change.what_happens(resource.action))
 }
 
-fn resource(resource: &ResourceChange) -> Part {
+fn resource(change: &Change, resource: &ResourceChange) -> Part {
     let mut part = Part::default();
     let title = resource.title();
-    let happens = format!("{} {}", address(&title), what_happens(resource));
+    let happens = format!("{} {}", address(&title), what_happens(change, resource));
     add(&mut part.head, sign(resource.action), &happens);
     if let Some(previous) = &resource.previous_address {
         add(&mut part.head, '!', &format!("  moved from {}", address(previous)));
@@ -376,6 +396,50 @@ mod tests {
         ! check.c failed
         !   never
         "#);
+    }
+
+    #[test]
+    fn what_somebody_did_outside_is_not_told_as_what_will_be_done() {
+        let resource = |address: &str, actions: [&str; 1]| {
+            serde_json::json!({"address": address, "change": {
+                "actions": actions, "before": {"text": "hello"}, "after": {"text": "by hand"},
+            }})
+        };
+        let plan = serde_json::json!({
+            "format_version": "1.2",
+            "resource_drift": [
+                resource("a.changed", ["update"]),
+                {"address": "a.deleted", "change": {"actions": ["delete"], "before": {"text": "x"}}},
+            ],
+        })
+        .to_string();
+        let (limits, masker) = (Limits::default(), Masker::default());
+        let read = Change::from_refresh_only_plan(plan.as_bytes(), Tool::OpenTofu, limits, &masker);
+        let mut change = read.unwrap().0;
+        change.tolerated = vec!["a.b\u{200b}[0]".to_owned(), "output.url".to_owned()];
+        change.tolerated_cut = 7;
+        insta::assert_snapshot!(lines(&change).join("\n"), @r#"
+        - a.deleted was deleted outside of OpenTofu
+        -   text = "x"
+
+        ! a.changed was changed outside of OpenTofu
+        !   text = "hello" -> "by hand"
+
+          9 differences tolerated:
+            a.b\u200b[0]
+            output.url
+            … 7 more differences
+        "#);
+        change.resources = (0..4)
+            .map(|number| {
+                let mut one = change.resources[0].clone();
+                one.address = format!("a.x[{number}]");
+                one
+            })
+            .collect();
+        let told = lines(&change);
+        let which = told[0].split_once(", each of which ").map(|(_, which)| which);
+        assert!(which.is_some_and(|which| which.contains("outside of OpenTofu:")), "{told:?}");
     }
 
     #[test]
