@@ -30,6 +30,7 @@ pub mod source;
 pub mod stack;
 pub mod state;
 pub mod text;
+pub mod timer;
 
 pub use access_level::AccessLevel;
 pub use commit::CommitLine;

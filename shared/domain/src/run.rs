@@ -365,9 +365,10 @@ impl Run {
         }
     }
 
-    /// A deploy or a test whose plan is followed by its apply at once, by the same runner.
+    /// A deploy or a test whose plan is followed by its apply at once, by the same runner. A task has
+    /// no plan that anybody could look at.
     pub fn applies_at_once(&self) -> bool {
-        self.autodeploy && !self.held
+        self.task().is_some() || self.autodeploy && !self.held
     }
 
     /// A deploy whose apply began and is not known to have come to its end: a part of the change may
@@ -457,9 +458,36 @@ impl Run {
     }
 
     /// GitLab shows it at its commit. What was uploaded, looks for drift or executes a task is of no
-    /// commit.
+    /// commit, and neither is a preview that was not planned as usual, nor a deploy that does not
+    /// bring the stack to what the commit says.
     pub fn is_of_commit(&self) -> bool {
-        self.upload.is_none() && !self.is_drift() && self.task().is_none()
+        let is_planned_so = match self.run_type {
+            RunType::Proposed => self.options.is_usual(),
+            RunType::Tracked | RunType::Test => self.options.mode.is_normal(),
+        };
+        is_planned_so && self.upload.is_none() && !self.is_drift() && self.task().is_none()
+    }
+
+    /// A deploy of what its commit says, or of its end: no task, and nothing that only takes over
+    /// what there is.
+    pub fn applies_code(&self) -> bool {
+        self.run_type == RunType::Tracked
+            && self.task().is_none()
+            && self.options.mode != PlanMode::RefreshOnly
+    }
+
+    /// An apply of it leaves nothing of its stack.
+    pub fn destroys_all(&self) -> bool {
+        self.run_type == RunType::Tracked
+            && self.options.mode == PlanMode::Destroy
+            && self.options.targets.is_empty()
+            && !self.partial
+    }
+
+    /// When its plan began, which is how old what it found is; none before that.
+    pub fn planned_at(&self) -> Option<Timestamp> {
+        let planning = |step: &&Step| step.state == RunState::Planning;
+        self.history.iter().rev().find(planning).map(|step| step.at)
     }
 
     /// The GitLab project; none where the code lies elsewhere.
@@ -510,6 +538,37 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_brings_the_stack_to_its_commit_is_shown_there() {
+        let golden = include_str!("../../store/golden/v1/run.json");
+        let run: Run = serde_json::from_str(golden).unwrap();
+        let run = Run { unpushed: None, options: PlanOptions::default(), upload: None, ..run };
+        let planned = |run_type, options: serde_json::Value| {
+            let options = serde_json::from_value(options).unwrap();
+            let run = Run { run_type, options, ..run.clone() };
+            (run.is_of_commit(), run.applies_code(), run.destroys_all())
+        };
+        let target = serde_json::json!({ "targets": ["a.b"] });
+        let destroy = serde_json::json!({ "mode": "destroy" });
+        let accept = serde_json::json!({ "mode": "refresh_only" });
+        let usual = || serde_json::json!({});
+        assert_eq!(planned(RunType::Tracked, usual()), (true, true, false));
+        assert_eq!(planned(RunType::Tracked, target.clone()), (true, true, false));
+        assert_eq!(planned(RunType::Tracked, destroy.clone()), (false, true, true));
+        assert_eq!(planned(RunType::Tracked, accept), (false, false, false));
+        assert_eq!(planned(RunType::Proposed, usual()), (true, false, false));
+        assert_eq!(planned(RunType::Proposed, target), (false, false, false));
+        assert_eq!(planned(RunType::Proposed, destroy), (false, false, false));
+        let task = Unpushed::Task { command: "terraform state list".to_owned(), schedule: None };
+        let nightly = Unpushed::Schedule { name: "nightly".to_owned() };
+        for (unpushed, is_shown) in
+            [(task, false), (nightly, true), (Unpushed::Drift, false), (Unpushed::Replan, true)]
+        {
+            let run = Run { run_type: RunType::Tracked, unpushed: Some(unpushed), ..run.clone() };
+            assert_eq!(run.is_of_commit(), is_shown, "{:?}", run.unpushed);
+        }
+    }
 
     #[test]
     fn why_no_runner_has_it_is_said_until_one_has_or_it_ends() {

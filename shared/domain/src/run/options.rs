@@ -1,5 +1,6 @@
 //! Runs that are not the usual ones: what they are for, and how they plan.
 
+use super::{Run, RunType};
 use crate::stack::Variable;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,12 @@ impl PlanOptions {
         *self == Self::default()
     }
 
+    /// Its plan is looked at by a person, also where its stack applies by itself: it does not bring
+    /// the whole stack to what the code says.
+    pub fn need_confirmation(&self) -> bool {
+        !self.mode.is_normal() || !self.targets.is_empty() || !self.replace.is_empty()
+    }
+
     /// The arguments of the tool's `plan`.
     pub fn arguments(&self) -> Vec<String> {
         let mode = match self.mode {
@@ -88,6 +95,16 @@ impl PlanOptions {
         let targets = self.targets.iter().map(|target| format!("-target={}", target.as_str()));
         let replace = self.replace.iter().map(|address| format!("-replace={}", address.as_str()));
         mode.into_iter().chain(targets).chain(replace).collect()
+    }
+}
+
+impl Run {
+    /// A run that was just made, for something that is not the usual: what it is for, where nobody
+    /// pushed it, and how it plans.
+    #[must_use]
+    pub fn meant_for(self, unpushed: Option<Unpushed>, options: PlanOptions) -> Self {
+        let asks = options.need_confirmation() && self.run_type == RunType::Tracked;
+        Self { autodeploy: self.autodeploy && !asks, unpushed, options, ..self }
     }
 }
 
@@ -153,6 +170,32 @@ mod tests {
         );
         assert!(!options.is_usual() && PlanOptions::default().arguments().is_empty());
         assert_eq!(json!(PlanOptions::default()), json!({}));
+    }
+
+    #[test]
+    fn only_a_usual_deploy_is_applied_without_asking() {
+        let golden = include_str!("../../../store/golden/v1/run.json");
+        let run: Run = serde_json::from_str(golden).unwrap();
+        let run = Run { run_type: RunType::Tracked, autodeploy: true, held: false, ..run };
+        let applies = |options: serde_json::Value| {
+            let options = serde_json::from_value(options).unwrap();
+            run.clone().meant_for(None, options).applies_at_once()
+        };
+        assert!(applies(json!({})));
+        let variable = json!({ "name": "TF_VAR_a", "value": { "plain": "b" }, "runs": "all" });
+        assert!(applies(json!({ "variables": [variable] })));
+        for asks in [
+            json!({ "mode": "destroy" }),
+            json!({ "mode": "refresh_only" }),
+            json!({ "targets": ["a.b"] }),
+            json!({ "replace": ["a.b"] }),
+        ] {
+            assert!(!applies(asks.clone()), "{asks}");
+        }
+        // Nobody could look at a task before it is executed.
+        let task = Unpushed::Task { command: "true".to_owned(), schedule: None };
+        let task = Run { autodeploy: false, ..run }.meant_for(Some(task), PlanOptions::default());
+        assert!(task.applies_at_once() && task.task() == Some("true"));
     }
 
     #[test]

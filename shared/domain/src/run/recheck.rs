@@ -18,6 +18,10 @@ const EFFECTS_LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
 /// A run that waits is looked at this often.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
+/// One that looks for drift waits behind all others, and there may be thousands of it: that it stands
+/// in the queue is seen at each sweep.
+const DRIFT_FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(6);
+
 /// The shortest limit that a stack can have.
 const SHORTEST_LIMIT: TimeLimit = TimeLimit::of_minutes(1);
 /// A phase that has lasted so long may be near to the limit of its stack.
@@ -56,6 +60,9 @@ pub fn recheck_at(
         RunState::Queued if run.position == Position::Tests => Some(now + SOON),
         // Should every nudge be lost, the sweep still comes by.
         RunState::Testing => Some(now + FORGOTTEN_AFTER),
+        RunState::Queued if run.is_drift() && run.position == Position::Queue => {
+            Some(now + DRIFT_FORGOTTEN_AFTER)
+        }
         RunState::Queued => Some(now + FORGOTTEN_AFTER),
         _ => None,
     }
@@ -140,6 +147,21 @@ mod tests {
             run.outstanding.insert(Effect::Feedback);
             assert!(timeouts_unread(&run, near).is_some(), "what is outstanding comes first");
         }
+    }
+
+    #[test]
+    fn thousands_that_look_for_drift_are_not_brought_to_mind_again_and_again() {
+        let now = Timestamp::from_second(100).unwrap();
+        let look = |position, unpushed| {
+            let run = Run { position, unpushed, ..run_in(RunState::Queued) };
+            recheck_at(&run, &Timeouts::default(), None, now).unwrap().duration_since(now)
+        };
+        let drift = Some(crate::run::Unpushed::Drift);
+        assert_eq!(look(Position::Queue, drift.clone()), DRIFT_FORGOTTEN_AFTER);
+        // Its source's message, or the end of an apply, may have been lost.
+        assert_eq!(look(Position::Source, drift.clone()), FORGOTTEN_AFTER);
+        assert_eq!(look(Position::Waiting, drift), FORGOTTEN_AFTER);
+        assert_eq!(look(Position::Queue, None), FORGOTTEN_AFTER);
     }
 
     #[test]

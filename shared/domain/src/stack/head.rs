@@ -38,6 +38,9 @@ pub struct StackHead {
     /// What is known of what was changed elsewhere; none where nobody has looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// The run that destroyed everything of it, until something is applied again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroyed: Option<LastApplied>,
 }
 
 /// Why a stack is blocked.
@@ -87,7 +90,9 @@ impl StackHead {
     /// What it says once a run of the stack has moved.
     pub fn after(&self, before: &Run, after: &Run, now: Timestamp) -> Self {
         let mut head = self.clone();
-        head.drift = drift::after(self.drift.as_ref(), before, after, now);
+        if !self.says_nothing_of_drift(after) {
+            head.drift = drift::after(self.drift.as_ref(), before, after, now);
+        }
         if let Some(test) = after.test.as_ref().filter(|_| leaves_behind(before, after)) {
             head.blocked = Some(Blocked {
                 run: after.id.clone(),
@@ -104,17 +109,18 @@ impl StackHead {
         if goes(after) && !goes(before) {
             head.tracked = Some(after.id.clone());
         }
-        let last =
-            || Some(LastApplied { run: after.id.clone(), commit: after.commit.clone(), at: now });
-        if after.may_be_applied_in_part() && !before.may_be_applied_in_part() {
-            head.last_applied_in_part = last();
+        let last = |commit: &CommitSha| LastApplied {
+            run: after.id.clone(),
+            commit: commit.clone(),
+            at: now,
+        };
+        let is_plan = after.task().is_none();
+        if is_plan && after.may_be_applied_in_part() && !before.may_be_applied_in_part() {
+            head.last_applied_in_part = Some(last(&after.commit));
         }
         // A lost runner can say so when the run holds the stack no more.
-        if after.applied && !before.applied {
-            head.last_applied = last();
-            if !after.partial {
-                head.last_whole = Some(after.id.clone());
-            }
+        if is_plan && after.applied && !before.applied {
+            head.applied(after, last);
         }
         // Where its state is may become known when it has ended.
         if let (Some(blocked), Some(doubt)) = (&mut head.blocked, after.doubt)
@@ -143,6 +149,30 @@ impl StackHead {
     }
 }
 
+impl StackHead {
+    /// The run is none that tells what differs now: a task applies nothing, and what was looked at
+    /// before an apply came to its end is old.
+    fn says_nothing_of_drift(&self, run: &Run) -> bool {
+        let is_old = || run.planned_at().and_then(|at| self.applied_since(at)).is_some();
+        run.task().is_some() || (run.is_drift() && is_old())
+    }
+
+    /// A plan was applied.
+    fn applied(&mut self, run: &Run, last: impl Fn(&CommitSha) -> LastApplied) {
+        if !run.applies_code() {
+            // What there is was taken over: the code is the one of before.
+            let code = self.last_applied.as_ref().map(|before| before.commit.clone());
+            self.last_applied = code.map(|code| last(&code));
+            return;
+        }
+        self.last_applied = Some(last(&run.commit));
+        self.destroyed = run.destroys_all().then(|| last(&run.commit));
+        if !run.partial {
+            self.last_whole = Some(run.id.clone());
+        }
+    }
+}
+
 /// The test run ends now, and what it made is not known to be gone.
 fn leaves_behind(before: &Run, after: &Run) -> bool {
     (after.lost && !before.lost) || (after.left_behind && !before.left_behind)
@@ -152,8 +182,9 @@ fn leaves_behind(before: &Run, after: &Run) -> bool {
 mod tests {
     use super::*;
     use crate::{
+        plan::Delta,
         protocol::StateDoubt,
-        run::{Ending, Step},
+        run::{Ending, PlanMode, PlanOptions, Step, Unpushed},
     };
     use strum::VariantArray as _;
 
@@ -237,6 +268,88 @@ mod tests {
         let head = head.after(&lost, &late, at(30)).after(&before, &failed, at(40));
         assert_eq!(head.applied_since(at(10)), Some(AppliedSince::InPart));
         assert_eq!(head.last_applied.unwrap().at, at(30), "that is what was applied");
+    }
+
+    fn with(mode: PlanMode) -> PlanOptions {
+        PlanOptions { mode, ..PlanOptions::default() }
+    }
+
+    #[test]
+    fn a_destroy_is_known_until_something_is_applied_and_what_only_takes_over_is_of_no_commit() {
+        let commit = |digit: &str| digit.repeat(40).parse::<CommitSha>().unwrap();
+        let apply = |head: &StackHead, id: &str, run: Run| {
+            let before = Run { id: id.parse().unwrap(), ..run };
+            let applied = Run { applied: true, ..before.clone() };
+            after(head, &before, &applied)
+        };
+        let of = |digit, mode| Run { commit: commit(digit), options: with(mode), ..run() };
+        let accepted = apply(&StackHead::default(), "a", of("1", PlanMode::RefreshOnly));
+        assert_eq!(accepted, StackHead::default(), "no code was ever applied");
+
+        let head = apply(&StackHead::default(), "b", of("2", PlanMode::Normal));
+        let accepted = apply(&head, "c", of("3", PlanMode::RefreshOnly));
+        let last = accepted.last_applied.as_ref().unwrap();
+        assert_eq!((last.run.as_str(), &last.commit), ("c", &commit("2")));
+        assert_eq!(accepted.last_whole, head.last_whole, "old values may be in the state still");
+
+        let destroyed = apply(&accepted, "d", of("2", PlanMode::Destroy));
+        assert_eq!(destroyed.destroyed, destroyed.last_applied);
+        assert_eq!(destroyed.destroyed.as_ref().unwrap().run.as_str(), "d");
+        let in_part = Run { partial: true, ..of("2", PlanMode::Destroy) };
+        assert_eq!(apply(&accepted, "e", in_part).destroyed, None);
+        let again = apply(&destroyed, "f", of("4", PlanMode::RefreshOnly));
+        assert!(again.destroyed.is_some(), "nothing is there that could be taken over");
+        assert_eq!(apply(&again, "g", of("4", PlanMode::Normal)).destroyed, None);
+    }
+
+    #[test]
+    fn a_task_applies_nothing_however_it_ends() {
+        let task = Unpushed::Task { command: "true".to_owned(), schedule: None };
+        let before = Run {
+            unpushed: Some(task),
+            state: RunState::Applying,
+            history: vec![Step {
+                state: RunState::Applying,
+                at: Timestamp::UNIX_EPOCH,
+                by: None,
+                comment: None,
+            }],
+            ..run()
+        };
+        let drifted = StackHead { drift: Some(drift(3)), ..StackHead::default() };
+        let done = Run { applied: true, state: RunState::Finished, ..before.clone() };
+        let failed = Run { state: RunState::Failed, ..before.clone() };
+        for ended in [done, failed] {
+            assert_eq!(after(&drifted, &before, &ended), drifted);
+        }
+    }
+
+    fn drift(found: u32) -> Drift {
+        let (run, at) = ("look".parse().unwrap(), Timestamp::UNIX_EPOCH);
+        Drift { run, at, found, tolerated: 0, since: Some(at), failed: None }
+    }
+
+    #[test]
+    fn what_was_looked_at_before_an_apply_ended_tells_nothing() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let applied = LastApplied { run: run().id, commit: run().commit, at: at(20) };
+        let known = StackHead { last_applied: Some(applied), ..StackHead::default() };
+        let looked = |second| {
+            let step = Step { state: RunState::Planning, at: at(second), by: None, comment: None };
+            let looks = Run {
+                run_type: RunType::Proposed,
+                module: false,
+                unpushed: Some(Unpushed::Drift),
+                state: RunState::Planning,
+                history: vec![step],
+                ..run()
+            };
+            let delta = Some(Delta { change: 1, ..Delta::default() });
+            let ended = Run { state: RunState::Finished, delta, ..looks.clone() };
+            known.after(&looks, &ended, at(30)).drift.map(|drift| drift.found)
+        };
+        assert_eq!(looked(19), None);
+        assert_eq!(looked(20), Some(1));
     }
 
     #[test]

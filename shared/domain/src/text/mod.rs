@@ -5,6 +5,7 @@
 
 pub mod approval;
 pub mod change;
+pub mod drift;
 pub mod markdown;
 pub mod module;
 pub mod names;
