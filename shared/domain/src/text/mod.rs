@@ -11,6 +11,7 @@ pub mod module;
 pub mod names;
 pub mod note;
 pub mod status;
+pub mod unpushed;
 
 use crate::protocol::StateDoubt;
 use std::borrow::Cow;
