@@ -83,6 +83,7 @@ impl World {
                 taken: true,
                 started: 0,
                 at: run.since,
+                drift: false,
             };
             writes.push(Write::put(keys::slot(&run.id), Expect::Absent, &place).unwrap());
         } else {

@@ -8,6 +8,7 @@ use gantry_domain::{
     integration::Integration,
     rights::{Level, Levels, Right},
     run::Run,
+    schedule::Schedule,
     stack::{Pool, Stack, StackHead},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -330,6 +331,27 @@ pub struct Pause {
     pub by: String,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// How stacks are looked at for drift that say nothing else ([`crate::keys::drift_defaults`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DriftDefaults {
+    /// When; never, where there is none.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
+    /// How many of the installation's own runners look for drift at once.
+    #[serde(default = "looks_at_once")]
+    pub at_most: u32,
+}
+
+fn looks_at_once() -> u32 {
+    2
+}
+
+impl Default for DriftDefaults {
+    fn default() -> Self {
+        Self { schedule: None, at_most: looks_at_once() }
+    }
 }
 
 /// What is done with an uploaded archive ([`crate::keys::upload_use`]). Who starts a preview with it

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `config` | settings | integration, stacks, slugs, projects, admin keys, people with their sessions and keys, activity, what is done with uploads |
 //! | `run` | scheduler | runs, the list of all, and which runs a commit has |
-//! | `stack` | scheduler | a stack's head, its list of runs, its queue |
+//! | `stack` | scheduler | a stack's head, its list of runs, its queue, its times; which stacks have drifted |
 //! | `once` | scheduler | which run a (stack, key) became |
 //! | `decision` | scheduler | how far branches are decided; what was decided for each event; what is known of two commits' trees |
 //! | `event` | scheduler | events, merge requests and branches as they were last decided; which commits' sources are there; where projects are that were renamed; how many messages were given up |
@@ -134,6 +134,11 @@ pub fn pause() -> Key {
     Key::new("config/pause", HEAD)
 }
 
+/// How stacks are looked at for drift that say nothing else.
+pub fn drift_defaults() -> Key {
+    Key::new("config/drift", HEAD)
+}
+
 /// A run.
 pub fn run(run: &RunId) -> Key {
     Key::new(format!("run/{run}"), HEAD)
@@ -175,6 +180,27 @@ pub fn stack_partition(stack: &StackId) -> String {
 /// What the scheduler knows of a stack as a whole.
 pub fn stack_head(stack: &StackId) -> Key {
     Key::new(stack_partition(stack), HEAD)
+}
+
+/// When a stack's work begins that nobody pushes.
+pub fn stack_timer(stack: &StackId) -> Key {
+    Key::new(stack_partition(stack), TIMER)
+}
+
+/// The sort key of a stack's timer.
+pub const TIMER: &str = "timer";
+
+/// The partition of stacks that differ from what was applied.
+pub const DRIFTED: &str = "stack/drifted";
+
+/// A stack that differs from what was applied.
+pub fn drifted(stack: &StackId) -> Key {
+    Key::new(DRIFTED, stack.as_str())
+}
+
+/// How far it was looked whether all timers are what their stacks ask for.
+pub fn timers_look() -> Key {
+    Key::new("stack/timers", HEAD)
 }
 
 /// A run's place in its stack's list of runs, by its number within the stack.
@@ -341,7 +367,8 @@ pub fn refused(target: &str) -> Key {
 /// The partition of runs that wait for a runner, in the order in which they get one.
 pub const QUEUE: &str = "line/all";
 
-/// A run's position in the queue. Lower classes go first: 0 tracked and confirmed, 1 proposed, 2 tests.
+/// A run's position in the queue. Lower classes go first: 0 tracked and confirmed, 1 proposed, 2 tests
+/// and what is planned again after an apply, 3 looks for drift.
 pub fn queued(class: u8, created_at: Timestamp, number: u64, run: &RunId) -> Key {
     Key::new(QUEUE, format!("{class}#{}#{number:012}#{run}", millis(created_at)))
 }

@@ -40,6 +40,27 @@ pub struct FailedStack {
     pub run: RunId,
 }
 
+/// That a stack differs from what was applied ([`crate::keys::drifted`]). Its head says in what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftedStack {
+    /// The stack.
+    pub stack: StackId,
+}
+
+/// How far it was looked whether all timers are what their stacks ask for
+/// ([`crate::keys::timers_look`]): a message that should have set one may have been lost, and what
+/// the installation asks of all stacks may have become another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimersLook {
+    /// The version of the installation's own settings that this look goes by; 0 where there are none.
+    pub defaults: u64,
+    /// The last slug that was looked at; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// When the next look begins.
+    pub next_at: Timestamp,
+}
+
 /// A run's entry in the list of all runs ([`crate::keys::listed`]): what lists are filtered by. It is
 /// written with the run, and again with its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -345,6 +366,9 @@ pub struct QueueEntry {
     /// The pool whose workers take it.
     #[serde(default)]
     pub pool: Option<Pool>,
+    /// It looks for drift.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drift: bool,
 }
 
 /// A run that has a runner, or was granted one ([`crate::keys::slot`]).
@@ -365,6 +389,9 @@ pub struct SlotEntry {
     pub started: u32,
     /// When it was granted.
     pub at: Timestamp,
+    /// It looks for drift.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drift: bool,
 }
 
 /// The build that was started for a run, to end it if it is not needed any more

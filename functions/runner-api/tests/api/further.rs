@@ -18,6 +18,7 @@ async fn place(world: &World, run: &Run, started: u32) {
         taken: true,
         started,
         at: world.clock.now(),
+        drift: false,
     };
     world.put(keys::slot(&run.id), &place).await;
 }

@@ -107,6 +107,7 @@ impl World {
             taken: true,
             started: 0,
             at,
+            drift: false,
         };
         let mut writes = vec![Write::put(keys::run(&run.id), Expect::Absent, &run).unwrap()];
         if run.position == Position::Slot {
@@ -149,6 +150,7 @@ impl World {
                 taken: true,
                 started: 0,
                 at: self.run.since,
+                drift: false,
             };
             let write = Write::put(keys::slot(&slot.run), Expect::Absent, &slot).unwrap();
             assert_eq!(self.store.write(vec![write]).await.unwrap(), Outcome::Written);
@@ -292,6 +294,7 @@ async fn a_preview_that_ends_asks_for_nobody_but_those_who_stand_in_the_queue() 
         attempt: 0,
         since: None,
         pool: None,
+        drift: false,
     };
     let key = keys::queued(1, w.run.created_at, 1, &entry.run);
     let waits = Write::put(key, Expect::Absent, &entry).unwrap();
@@ -329,6 +332,7 @@ async fn a_slot_that_was_given_and_not_taken_is_taken_by_who_comes_again() {
         attempt: 0,
         since: None,
         pool: None,
+        drift: false,
     };
     let slot = SlotEntry {
         run: w.run.id.clone(),
@@ -337,6 +341,7 @@ async fn a_slot_that_was_given_and_not_taken_is_taken_by_who_comes_again() {
         taken: false,
         started: 0,
         at: w.run.since,
+        drift: false,
     };
     let key = keys::queued(w.run.queue_class(), w.run.created_at, w.run.number, &w.run.id);
     let there = vec![

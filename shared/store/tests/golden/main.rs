@@ -5,21 +5,26 @@
 
 use gantry_domain::{
     Repository,
+    drift::{DriftPlan, DriftSchedule, DriftSettings},
     event::{EventRecord, EventSource},
     feedback::{Posted, Shows, Statuses},
     integration::Integration,
     module::Packed,
     protocol::StateDoubt,
-    run::{Effect, Phase, Position, Run, RunState, RunType},
-    stack::{CommentLevel, Hooks, OnPush, OnTag, Roles, Stack, StackHead, Tool, TrackedQueue},
+    run::{Effect, Phase, PlanMode, Position, Run, RunState, RunType},
+    stack::{
+        CommentLevel, Hooks, OnPush, OnTag, Replan, Roles, Scheduled, Stack, StackHead, Tool,
+        TrackedQueue,
+    },
     state::StateForm,
     text::status::CommitState,
+    timer::StackTimer,
 };
 use gantry_golden::Golden;
 use gantry_store::{
     config::{
-        Activity, AdminKey, Pause, Person, PersonSession, ProjectEntry, ProjectStack,
-        RegistryEntry, Role, SignIn, SlugEntry, UploadUse,
+        Activity, AdminKey, DriftDefaults, Pause, Person, PersonSession, ProjectEntry,
+        ProjectStack, RegistryEntry, Role, SignIn, SlugEntry, UploadUse,
     },
     feedback::Refusal,
     health::Health,
@@ -29,9 +34,10 @@ use gantry_store::{
     },
     scheduler::{
         BlockedStack, BudgetUsed, CommandOutcome, ComparedFolder, Comparing, DecisionRecord,
-        FailedStack, FetchedSource, GivenUp, Heard, ListedRun, MergeRequestRecord, Once,
-        ProjectPath, ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry,
-        SlotLimit, StartedBuild, Subject, Suite, TrackedBranch, VersionRecord, VersionState,
+        DriftedStack, FailedStack, FetchedSource, GivenUp, Heard, ListedRun, MergeRequestRecord,
+        Once, ProjectPath, ProjectVisibility, QueueEntry, Receipt, RefRecord, RunEntry, SlotEntry,
+        SlotLimit, StartedBuild, Subject, Suite, TimersLook, TrackedBranch, VersionRecord,
+        VersionState,
     },
 };
 use std::{collections::BTreeSet, fs, path::Path};
@@ -54,6 +60,8 @@ fn of_settings(golden: &mut Golden) {
     golden.check_part::<Hooks>("stack", "/hooks");
     golden.check_part::<OnTag>("stack", "/on_tag");
     golden.check_part::<Roles>("stack", "/roles");
+    golden.check_part::<DriftSettings>("stack", "/drift");
+    golden.check_part::<Vec<Scheduled>>("stack", "/schedules");
     golden.check::<Integration>("integration");
     golden.check::<SlugEntry>("slug-entry");
     golden.check::<SlugEntry>("slug-entry-in-gitlab");
@@ -64,6 +72,7 @@ fn of_settings(golden: &mut Golden) {
     golden.check::<Activity>("activity");
     golden.check::<Activity>("activity-of-a-run");
     golden.check::<Pause>("pause");
+    golden.check::<DriftDefaults>("drift-defaults");
     golden.check::<SignIn>("sign-in");
     golden.check::<Person>("person");
     golden.check::<PersonSession>("person-session");
@@ -82,10 +91,15 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run-titled");
     golden.check::<Run>("run-not-started");
     golden.check::<Run>("run-interrupted");
+    golden.check::<Run>("run-unpushed");
     golden.check::<ListedRun>("listed-run");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");
     golden.check::<StackHead>("stack-head-applied-in-part");
+    golden.check::<StackHead>("stack-head-drifted");
+    golden.check::<StackTimer>("stack-timer");
+    golden.check::<TimersLook>("timers-look");
+    golden.check::<DriftedStack>("drifted-stack");
     golden.check::<RunEntry>("run-entry");
     golden.check::<Once>("once");
     golden.check::<Suite>("suite");
@@ -159,6 +173,10 @@ fn words(golden: &mut Golden) {
     golden.check::<Vec<VersionState>>("version-states");
     golden.check::<Vec<StateForm>>("state-forms");
     golden.check::<Vec<StateDoubt>>("state-doubts");
+    golden.check::<Vec<PlanMode>>("plan-modes");
+    golden.check::<Vec<DriftPlan>>("drift-plans");
+    golden.check::<Vec<DriftSchedule>>("drift-schedules");
+    golden.check::<Vec<Replan>>("replans");
 }
 
 /// What a record without a field means is what it meant when the field came: a line here that
