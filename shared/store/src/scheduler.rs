@@ -4,7 +4,7 @@ use crate::{Store, StoreError, keys};
 use gantry_domain::{
     CommitLine, CommitSha, EventId, MergeRequestIid, ProjectId, RunId, StackId, StackSlug,
     module::{ModuleConfig, Packed},
-    run::{Phase, Run, RunState, RunType},
+    run::{Phase, Purpose, Run, RunState, RunType, Unpushed},
     stack::{Pool, Stack},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -89,6 +89,9 @@ pub struct ListedRun {
     /// The state in which it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<RunState>,
+    /// What it is for, where nobody pushed anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
 }
 
 impl From<&Run> for ListedRun {
@@ -105,6 +108,7 @@ impl From<&Run> for ListedRun {
             by: run.by.clone(),
             created_at: run.created_at,
             ended: Some(run.state).filter(|state| state.is_final()),
+            purpose: run.unpushed.as_ref().map(Unpushed::purpose),
         }
     }
 }

@@ -11,7 +11,7 @@ use gantry_domain::{
     integration::Integration,
     module::Packed,
     protocol::StateDoubt,
-    run::{Effect, Phase, PlanMode, Position, Run, RunState, RunType},
+    run::{Effect, Phase, PlanMode, Position, Purpose, Run, RunState, RunType},
     stack::{
         CommentLevel, Hooks, OnPush, OnTag, Replan, Roles, Scheduled, Stack, StackHead, Tool,
         TrackedQueue,
@@ -93,6 +93,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run-interrupted");
     golden.check::<Run>("run-unpushed");
     golden.check::<ListedRun>("listed-run");
+    golden.check::<ListedRun>("listed-run-unpushed");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");
     golden.check::<StackHead>("stack-head-applied-in-part");
@@ -156,6 +157,7 @@ fn of_runners(golden: &mut Golden) {
 fn words(golden: &mut Golden) {
     golden.check::<Vec<RunState>>("run-states");
     golden.check::<Vec<RunType>>("run-types");
+    golden.check::<Vec<Purpose>>("purposes");
     golden.check::<Vec<Phase>>("phases");
     golden.check::<Vec<Effect>>("effects");
     golden.check::<Vec<Position>>("places");
