@@ -28,7 +28,8 @@ pub fn options(options: &PlanOptions) -> Vec<(&'static str, String)> {
         PlanMode::RefreshOnly => "refresh only: what there is becomes the state",
         PlanMode::Destroy => "destroys everything that the stack holds",
     };
-    let addresses = |all: &[Address]| all.iter().map(Address::as_str).collect::<Vec<_>>().join(", ");
+    let addresses =
+        |all: &[Address]| all.iter().map(Address::as_str).collect::<Vec<_>>().join(", ");
     let variable = |variable: &Variable| match variable.value {
         VariableValue::Plain(_) => variable.name.clone(),
         VariableValue::Sealed(_) => format!("{} (secret)", variable.name),
