@@ -6,10 +6,10 @@
 use crate::{
     activities,
     commands::{self, CommandView},
-    events, integration, keys, modules,
+    drift, events, integration, keys, modules,
     openapi::{
         AnyObject, BodyOf, ConnectGitLab, HoldRunners, MakeKey, MakeVersion, ModuleChange,
-        NewModule, NewStack, NewUpload, Redrive, RotateSecret, SetUpSignIn, StackChange,
+        NewModule, NewStack, NewUpload, Redrive, RotateSecret, SetDrift, SetUpSignIn, StackChange,
         StartPreview,
         Tag::{Events, Integration, Keys, Modules, Operations, Runs, Stacks},
         YankVersion,
@@ -24,6 +24,7 @@ use axum::{
 };
 use gantry_domain::plan::Change;
 use gantry_domain::rights::Right::{Admin, Deploy, Edit, Preview, Read};
+use gantry_store::config::DriftDefaults;
 
 /// Where a list goes on, and how much of it is answered at once.
 const PAGING: &[&str] = &["after", "limit"];
@@ -431,6 +432,7 @@ fn of_events() -> Vec<Route> {
 }
 
 fn of_operations() -> Vec<Route> {
+    const DRIFT: &str = "/api/v1/drift";
     vec![
         read("/api/v1/operations", Admin, operations::show)
             .named(
@@ -453,6 +455,25 @@ fn of_operations() -> Vec<Route> {
             .sends::<HoldRunners>()
             .gives::<operations::Paused>("Whether runs are paused now.")
             .refuses(&[503]),
+        read(DRIFT, Read, drift::show)
+            .named(
+                Operations,
+                "showDriftDefaults",
+                "When stacks are looked at for drift that say nothing else",
+            )
+            .gives::<DriftDefaults>("What is set."),
+        put(DRIFT, Admin, "set when stacks are looked at for drift", drift::save)
+            .named(
+                Operations,
+                "setDriftDefaults",
+                "Set when stacks are looked at for drift that say nothing else",
+            )
+            .about(
+                "Each stack is looked at some time after the schedule's time, so that not all are \
+                 at once.",
+            )
+            .sends::<SetDrift>()
+            .gives::<DriftDefaults>("It is set."),
     ]
 }
 

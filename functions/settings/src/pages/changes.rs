@@ -68,6 +68,8 @@ pub(super) struct ActionOption {
 
 pub(super) struct ResourceView {
     pub(super) address: String,
+    /// The address as the tool takes it.
+    pub(super) target: String,
     pub(super) class: &'static str,
     pub(super) glyph: &'static str,
     pub(super) what: String,
@@ -132,8 +134,8 @@ impl ChangeView {
             actions: actions(change, wanted_action),
             text: filter.text.clone().unwrap_or_default(),
             groups: match is_grouped {
-                true => groups(&shown, &matches),
-                false => vec![Group { module: None, resources: views(&shown) }],
+                true => groups(change, &shown, &matches),
+                false => vec![Group { module: None, resources: views(change, &shown) }],
             },
             is_many: change.resources.len() > 1,
             is_modular: is_modular(change),
@@ -162,7 +164,7 @@ fn by_module(mut resources: Vec<&ResourceChange>) -> Vec<&ResourceChange> {
 }
 
 /// The resources of a page by their modules, each with what happens in all of it.
-fn groups(shown: &[&ResourceChange], all: &[&ResourceChange]) -> Vec<Group> {
+fn groups(of: &Change, shown: &[&ResourceChange], all: &[&ResourceChange]) -> Vec<Group> {
     let module = |resource: &&ResourceChange| module_of(&resource.address).to_owned();
     let group = |resources: &[&ResourceChange]| {
         let name = resources.first().map(module).unwrap_or_default();
@@ -173,7 +175,7 @@ fn groups(shown: &[&ResourceChange], all: &[&ResourceChange]) -> Vec<Group> {
             "" => "Root module".to_owned(),
             name => clean(&change::address(name)),
         };
-        Group { module: Some((title, counts.join(", "))), resources: views(resources) }
+        Group { module: Some((title, counts.join(", "))), resources: views(of, resources) }
     };
     shown
         .chunk_by(|one, next| module_of(&one.address) == module_of(&next.address))
@@ -181,8 +183,8 @@ fn groups(shown: &[&ResourceChange], all: &[&ResourceChange]) -> Vec<Group> {
         .collect()
 }
 
-fn views(resources: &[&ResourceChange]) -> Vec<ResourceView> {
-    resources.iter().map(|resource| resource_view(resource)).collect()
+fn views(of: &Change, resources: &[&ResourceChange]) -> Vec<ResourceView> {
+    resources.iter().map(|resource| resource_view(of, resource)).collect()
 }
 
 fn is_modular(change: &Change) -> bool {
@@ -339,6 +341,7 @@ fn invocation_view(invocation: &Invocation) -> ResourceView {
     let trigger = invocation.trigger().map(|trigger| format!(" {trigger}")).unwrap_or_default();
     ResourceView {
         address: clean(&change::address(&invocation.address)),
+        target: invocation.address.clone(),
         class: "change",
         glyph: "!",
         what: clean_line(&format!("will be invoked{trigger}"), 400),
@@ -347,9 +350,9 @@ fn invocation_view(invocation: &Invocation) -> ResourceView {
     }
 }
 
-fn resource_view(resource: &ResourceChange) -> ResourceView {
+fn resource_view(of: &Change, resource: &ResourceChange) -> ResourceView {
     let (_, class, glyph, _) = action(resource.action);
-    let mut what = resource.action.text().to_owned();
+    let mut what = of.what_happens(resource.action).into_owned();
     if let Some(reason) = resource.reason_text() {
         what.push_str(&format!(" ({reason})"));
     }
@@ -364,6 +367,7 @@ fn resource_view(resource: &ResourceChange) -> ResourceView {
     }
     ResourceView {
         address: clean(&change::address(&resource.title())),
+        target: resource.address.clone(),
         class,
         glyph,
         what,

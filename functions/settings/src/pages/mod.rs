@@ -33,6 +33,7 @@ mod sign_in;
 mod sign_in_settings;
 mod stack;
 mod stack_form;
+mod unpushed_form;
 mod variables;
 
 pub(crate) use assets::asset;
@@ -119,7 +120,7 @@ pub(crate) mod handlers {
         },
         health,
         module::{list as modules, make_version, remove as delete_module, show as module, yank},
-        operations::{pause, redrive, show as operations},
+        operations::{pause, redrive, save_drift, show as operations},
         overview::show as overview,
         people::{delete_key, keys, make_key},
         pick::{

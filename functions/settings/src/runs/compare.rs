@@ -105,7 +105,8 @@ pub(crate) async fn previous(app: &App, run: &Run) -> Answer<Option<Run>> {
     let mut newest = None;
     for some in wanted.chunks(AT_ONCE) {
         for other in by_id(app, some).await? {
-            if other.delta.is_none() || !is_of_same_test(run, &other) {
+            if other.delta.is_none() || !is_of_same_test(run, &other) || !is_planned_so(run, &other)
+            {
                 continue;
             }
             if run.run_type != RunType::Proposed || is_of_same_work(run, &other) {
@@ -120,6 +121,13 @@ pub(crate) async fn previous(app: &App, run: &Run) -> Answer<Option<Run>> {
 fn is_of_same_test(run: &Run, other: &Run) -> bool {
     let name = |run: &Run| run.test.as_ref().map(|of| of.case.name.to_string());
     name(run) == name(other)
+}
+
+/// Both planned what the code changes, looked for drift, and so on. A task has no plan.
+fn is_planned_so(run: &Run, other: &Run) -> bool {
+    other.task().is_none()
+        && run.is_drift() == other.is_drift()
+        && run.options.mode == other.options.mode
 }
 
 /// Both are, or were, previews of one merge request or branch.

@@ -337,7 +337,7 @@ fn waits_until_unblocked(run: &Run, blocking: &Run) -> Waits {
 
 /// GitLab's own words where it refused what the run should show there.
 pub(crate) async fn refused_by_gitlab(app: &App, run: &Run) -> Answer<Vec<String>> {
-    let Some(project) = run.project().filter(|_| run.upload.is_none()) else {
+    let Some(project) = run.project().filter(|_| run.is_of_commit()) else {
         return Ok(Vec::new());
     };
     let mut targets =
