@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use gantry_domain::{
-    EventId, ProjectId, RunId, StackId, StackSlug, approval,
+    EventId, ProjectId, RunId, StackId, StackSlug, approval, comment,
     rights::{self, Decision, Lacks, Levels, Of, Right, Who},
     run::{Run, RunType},
     stack::Stack,
@@ -343,7 +343,7 @@ pub(crate) async fn find_caller(app: &App, headers: &HeaderMap) -> Answer<Caller
         .get("idempotency-key")
         .and_then(|value| value.to_str().ok())
         .filter(|value| !value.trim().is_empty())
-        .map(|value| EventId::from_untrusted(value.trim()));
+        .map(|value| comment::chosen_request(value.trim()));
     Ok(match request {
         Some(request) => Caller { request, ..caller },
         None => caller,

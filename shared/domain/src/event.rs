@@ -38,10 +38,13 @@ pub enum Hook {
         /// GitLab's word for what happened (`open`, `update`, …). Shown to people.
         action: Option<String>,
     },
-    /// Somebody wrote a comment. Nothing runs for it today.
+    /// Somebody wrote a comment.
     Note {
         /// The project of the commented object.
         project: ProjectId,
+        /// Where to look, when it may hold a command.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<NoteHint>,
     },
     /// An authentic request that Gantry has no use for.
     Other {
@@ -59,7 +62,7 @@ impl Hook {
             Self::Push { project, .. }
             | Self::Tag { project, .. }
             | Self::MergeRequest { project, .. }
-            | Self::Note { project } => Some(*project),
+            | Self::Note { project, .. } => Some(*project),
             Self::Other { project, .. } => *project,
         }
     }
@@ -76,10 +79,29 @@ impl Hook {
             Self::MergeRequest { iid, action, .. } => {
                 format!("merge request !{iid}: {}", action.as_deref().unwrap_or("changed"))
             }
-            Self::Note { .. } => "comment".to_owned(),
+            Self::Note { note: Some(hint), .. } => {
+                format!("comment on merge request !{}", hint.iid)
+            }
+            Self::Note { note: None, .. } => "comment".to_owned(),
             Self::Other { what, .. } => what.clone(),
         }
     }
+}
+
+/// A new comment on a merge request that may hold a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoteHint {
+    /// The merge request.
+    pub iid: MergeRequestIid,
+    /// GitLab's id of the comment.
+    pub note: u64,
+    /// The discussion that it is in, where the body says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discussion: Option<String>,
+    /// A digest of the text in the body ([`crate::comment::digest`]): a comment that has another text
+    /// now was edited since, perhaps by somebody else than its author.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// Where an event came from.

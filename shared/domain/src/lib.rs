@@ -8,6 +8,7 @@
 mod access_level;
 pub mod approval;
 pub mod code;
+pub mod comment;
 mod commit;
 pub mod comparing;
 pub mod decision;

@@ -94,7 +94,7 @@ pub(crate) async fn rotate_secret(
     let endpoint = addresses.endpoint.as_deref();
     let hooks = if end { Vec::new() } else { renew_hooks(app, &secrets, endpoint).await? };
     let old: Vec<RenewedHook> = hooks.iter().filter(|hook| !hook.renewed).cloned().collect();
-    let mut shown = webhook::by_hand(endpoint, None, true);
+    let mut shown = webhook::by_hand(endpoint, None, true, false);
     shown.secrets = Some(HookSecrets::at(&secrets, now));
     let outcome = if end {
         "revoked the previous webhook secret".to_owned()
@@ -153,6 +153,7 @@ async fn renew(
                 token: secrets.token.clone(),
                 signing_token: secrets.signing_token.clone(),
                 verify_tls,
+                note_events: false,
             };
             rewrite(&linked.client, &project, hook, endpoint, settings).await.err()
         }

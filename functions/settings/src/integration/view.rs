@@ -96,7 +96,7 @@ pub(super) async fn integration(
     let host = integration.as_ref().map_or("", |known| known.api_host.as_str());
     let addresses = Addresses::of(app.public_url.as_ref(), host);
     let signs = found.as_ref().is_some_and(Found::signs);
-    let mut hook = webhook::by_hand(addresses.endpoint.as_deref(), None, signs);
+    let mut hook = webhook::by_hand(addresses.endpoint.as_deref(), None, signs, false);
     if with_secrets
         && let Some(kept) = app.secrets.get(SecretName::WebhookSecrets).await?
         && let Ok(secrets) = WebhookSecrets::from_json(&kept)

@@ -16,7 +16,10 @@ use serde::Serialize;
 const PATH: &str = "/webhooks/gitlab";
 
 /// The events that a webhook has to be made for, as GitLab's API names them.
-const EVENTS: [&str; 3] = ["push_events", "tag_push_events", "merge_requests_events"];
+static EVENTS: [&str; 4] =
+    ["push_events", "tag_push_events", "merge_requests_events", COMMENT_EVENTS];
+/// Only where a stack of the project takes commands from comments.
+const COMMENT_EVENTS: &str = "note_events";
 
 /// Where GitLab is to call, and whether it can.
 pub(crate) struct Addresses {
@@ -113,31 +116,38 @@ impl HookSecrets {
 }
 
 /// What somebody needs to make the webhook by hand, without its secrets.
-pub(crate) fn by_hand(endpoint: Option<&str>, project: Option<ProjectId>, signs: bool) -> Webhook {
+pub(crate) fn by_hand(
+    endpoint: Option<&str>,
+    project: Option<ProjectId>,
+    signs: bool,
+    comments: bool,
+) -> Webhook {
+    let events = EVENTS.split_last().map(|(_, others)| others).filter(|_| !comments);
     Webhook {
         endpoint: endpoint.map(str::to_owned),
-        events: &EVENTS,
-        terraform: terraform(endpoint, project, signs),
+        events: events.unwrap_or(&EVENTS),
+        terraform: terraform(endpoint, project, signs, comments),
         secrets: None,
     }
 }
 
 /// A `gitlab_project_hook` for GitLab's Terraform provider.
-fn terraform(endpoint: Option<&str>, project: Option<ProjectId>, signs: bool) -> String {
+fn terraform(
+    endpoint: Option<&str>,
+    project: Option<ProjectId>,
+    signs: bool,
+    comments: bool,
+) -> String {
     let project = project.map_or_else(
         || "\"group/project\" # the project's path or ID".to_owned(),
         |project| project.to_string(),
     );
     let endpoint = endpoint.unwrap_or("https://<Gantry's address>/webhooks/gitlab");
     let mut names = vec!["gantry_webhook_secret"];
-    let mut fields = vec![
-        ("project", project),
-        ("url", quoted(endpoint)),
-        ("push_events", "true".to_owned()),
-        ("tag_push_events", "true".to_owned()),
-        ("merge_requests_events", "true".to_owned()),
-        ("token", "var.gantry_webhook_secret".to_owned()),
-    ];
+    let mut fields = vec![("project", project), ("url", quoted(endpoint))];
+    let events = EVENTS.iter().copied().filter(|event| comments || *event != COMMENT_EVENTS);
+    fields.extend(events.map(|event| (event, "true".to_owned())));
+    fields.push(("token", "var.gantry_webhook_secret".to_owned()));
     if signs {
         names.push("gantry_signing_token");
         fields.push(("signing_token", "var.gantry_signing_token".to_owned()));
@@ -168,7 +178,8 @@ mod tests {
 
     #[test]
     fn the_terraform_block_is_ready() {
-        let text = terraform(Some("https://g.example/webhooks/gitlab"), Some(ProjectId(7)), true);
+        let text =
+            terraform(Some("https://g.example/webhooks/gitlab"), Some(ProjectId(7)), true, false);
         insta::assert_snapshot!(text, @r#"
         variable "gantry_webhook_secret" {
           type      = string
@@ -190,6 +201,8 @@ mod tests {
           signing_token         = var.gantry_signing_token
         }
         "#);
+        let with_comments = terraform(None, None, false, true);
+        assert!(with_comments.contains("  note_events           = true\n"), "{with_comments}");
         assert_eq!(quoted("a\"${b}"), "\"a\\\"$${b}\"");
     }
 

@@ -4,7 +4,7 @@ use super::{
     changed_meanwhile, check, etag, form,
     form::{Kind, Wanted},
     place::{self, Place, Seen},
-    tell, timer, variables, view,
+    tell, timer, variables, view, webhook,
 };
 use crate::{
     app::App,
@@ -118,6 +118,7 @@ pub(crate) async fn make(
     };
     let version = save(app, &stack, named_by).await?;
     tell(app, stack.project(), &stack.id, "made".to_owned()).await;
+    webhook::add_comments(app, None, &stack).await;
     let mut findings = check::of_variables(&stack, &app.sealer);
     findings.extend(check::check(&place, &stack).await);
     findings.extend(check::of_registry(app, &stack));

@@ -7,7 +7,7 @@ use super::{
     form::{Kind, ProjectRef, Wanted},
     head, nothing_unfinished,
     place::{self, Place, Seen},
-    tell, timer, tracked_branch, variables, view,
+    tell, timer, tracked_branch, variables, view, webhook,
 };
 use crate::{
     access::Caller,
@@ -118,6 +118,7 @@ pub(crate) async fn change(
         tell(app, before.value.project(), &after.id, format!("v{version}.left")).await;
     }
     tell(app, after.project(), &after.id, format!("v{version}")).await;
+    webhook::add_comments(app, Some(&before.value), &after).await;
 
     let mut findings = check::of_variables(&after, sealer);
     let note = match &seen {

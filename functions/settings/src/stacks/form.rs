@@ -132,6 +132,7 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
         on_tag: None,
         tracked_queue: TrackedQueue::Every,
         mention: false,
+        comment_commands: false,
         local_previews: false,
         manage_state: true,
         drift: DriftSettings::default(),
@@ -175,6 +176,7 @@ fn of_stacks_alone(form: &mut Form, settings: &mut Settings) {
     settings.on_tag = on_tag(form);
     settings.tracked_queue = form.choice("tracked_queue").unwrap_or_default();
     settings.mention = form.flag("mention").unwrap_or(false);
+    settings.comment_commands = form.flag("comment_commands").unwrap_or(false);
     settings.local_previews = form.flag("local_previews").unwrap_or(false);
     settings.manage_state = form.flag("manage_state").unwrap_or(true);
     settings.drift = unpushed::drift(form);

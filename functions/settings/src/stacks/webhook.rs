@@ -71,8 +71,9 @@ pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
     let secrets = kept_secrets(app).await?;
     let Addresses { endpoint, note } =
         Addresses::of(app.public_url.as_ref(), &linked.integration.api_host);
+    let note_events = takes_commands(app, project).await?;
     let manual = |refusal: Refusal, endpoint: Option<&str>| {
-        let mut manual = by_hand(endpoint, Some(project), true);
+        let mut manual = by_hand(endpoint, Some(project), true, note_events);
         manual.secrets = Some(HookSecrets::of_new(&secrets));
         refusal.with("webhook", json!(manual))
     };
@@ -86,6 +87,7 @@ pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
         token: secrets.token.clone(),
         signing_token: secrets.signing_token.clone(),
         verify_tls: true,
+        note_events,
     };
     let remembered = entry(app, project).await?;
     let hook = remembered.as_ref().and_then(|entry| entry.value.hook);
@@ -111,6 +113,33 @@ pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
         warnings,
         note: None,
     })
+}
+
+/// Has the project's webhook call for comments too, now that a stack takes commands from them, where
+/// Gantry has made the webhook. Where that cannot be done, the stack's page says what is missing.
+pub(super) async fn add_comments(app: &App, before: Option<&Stack>, after: &Stack) {
+    let Some(project) = after.project().filter(|_| after.settings.comment_commands) else { return };
+    let did = before.is_some_and(|before| {
+        before.settings.comment_commands && before.project() == Some(project)
+    });
+    if did {
+        return;
+    }
+    let repaired = async {
+        match entry(app, project).await?.and_then(|entry| entry.value.hook) {
+            Some(_) => Box::pin(ensure_hook(app, after)).await.map(drop),
+            None => Ok(()),
+        }
+    };
+    if repaired.await.is_err() {
+        tracing::warn!(project.id = project.0, "the webhook does not call for comments yet");
+    }
+}
+
+/// A stack of the project takes commands from comments.
+async fn takes_commands(app: &App, project: ProjectId) -> Answer<bool> {
+    let stacks = app.store.stacks_of_project(project).await?;
+    Ok(stacks.iter().any(|stack| stack.settings.comment_commands))
 }
 
 /// How the project's webhook is, without changing anything.
@@ -141,7 +170,7 @@ pub(crate) async fn health(app: &App, linked: &Linked, project: ProjectId) -> An
         let problems = vec!["The project has no webhook that calls Gantry".to_owned()];
         return Ok(HookHealth { problems, is_there: false, note });
     };
-    let mut problems = faults(hook, &url);
+    let mut problems = faults(hook, &url, takes_commands(app, project).await?);
     let same = hooks.iter().filter(|other| other.id != hook.id && is_same(&other.url, &url));
     let same: Vec<String> = same.map(|other| other.id.to_string()).collect();
     if !same.is_empty() {
@@ -218,12 +247,12 @@ async fn repair(
         .filter(|other| other.id != hook.id && is_same(&other.url, &settings.url))
         .map(|other| other.id)
         .collect();
-    let repaired = faults(hook, &settings.url);
+    let repaired = faults(hook, &settings.url, settings.note_events);
     let hook = client.update_hook(project, hook.id, &settings).await?;
     Ok(Ensured { hook, created: false, repaired, duplicates })
 }
 
-fn faults(hook: &ProjectHook, url: &str) -> Vec<String> {
+fn faults(hook: &ProjectHook, url: &str, note_events: bool) -> Vec<String> {
     let mut faults = Vec::new();
     if !is_same(&hook.url, url) {
         faults.push(format!("Wrong URL: {}", hook.url));
@@ -232,6 +261,7 @@ fn faults(hook: &ProjectHook, url: &str) -> Vec<String> {
         (hook.push_events, "Push"),
         (hook.tag_push_events, "Tag push"),
         (hook.merge_requests_events, "Merge request"),
+        (hook.note_events || !note_events, "Comment"),
     ] {
         if !on {
             faults.push(format!("{events} events not enabled"));

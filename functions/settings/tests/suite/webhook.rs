@@ -28,6 +28,38 @@ async fn it_is_made_once_and_repaired_after_that() {
 }
 
 #[tokio::test]
+async fn it_calls_for_comments_once_a_stack_takes_commands_from_them() {
+    let w = connected().await;
+    w.stack().await;
+    w.post(PATH, json!({})).await.expect(200);
+    let calls = || w.gitlab.hooks(w.project)[0].events.contains(&"note_events");
+    assert!(!calls());
+    let stack = "/api/v1/stacks/network";
+    w.send("PUT", stack, json!({ "comment_commands": true })).await.expect(200);
+    assert!(calls(), "saving has repaired the webhook");
+    let again = w.post(PATH, json!({})).await.expect(200).body;
+    assert_eq!(again["repaired"], json!([]));
+    // Whoever wants comments for another reason keeps them.
+    w.send("PUT", stack, json!({ "comment_commands": false })).await.expect(200);
+    w.post(PATH, json!({})).await.expect(200);
+    assert!(calls());
+}
+
+#[tokio::test]
+async fn a_webhook_that_lacks_comments_is_named_and_repaired() {
+    let w = connected().await;
+    w.stack().await;
+    by_hand(&w).create(&w, "https://gantry.example.com/webhooks/gitlab").await;
+    let stack = "/api/v1/stacks/network";
+    w.send("PUT", stack, json!({ "comment_commands": true })).await.expect(200);
+    let events = || w.gitlab.hooks(w.project)[0].events.clone();
+    assert!(!events().contains(&"note_events"), "nobody asked Gantry to change that webhook");
+    let repaired = w.post(PATH, json!({})).await.expect(200).body;
+    assert_eq!(repaired["repaired"], json!(["Comment events not enabled"]));
+    assert!(events().contains(&"note_events"));
+}
+
+#[tokio::test]
 async fn two_people_at_once_make_one() {
     let w = connected().await;
     w.stack().await;
@@ -85,6 +117,7 @@ impl ByHand {
             token: "by hand".into(),
             signing_token: None,
             verify_tls: true,
+            note_events: false,
         };
         let project = gantry_domain::ProjectId(w.project.0);
         self.0.create_hook(project, &settings).await.unwrap();
@@ -104,6 +137,12 @@ async fn where_it_cannot_be_made_all_is_said_to_make_it_by_hand() {
     assert!(hook["secret"].is_string());
     let id = format!("project               = {}", w.project.0);
     assert!(hook["terraform"].as_str().unwrap().contains(&id), "{}", hook["terraform"]);
+    let takes = json!({ "comment_commands": true });
+    w.send("PUT", "/api/v1/stacks/network", takes).await.expect(200);
+    let got = w.post(PATH, json!({})).await.expect(409);
+    let hook = &got.body["webhook"];
+    assert_eq!(hook["events"][3], "note_events");
+    assert!(hook["terraform"].as_str().unwrap().contains("  note_events           = true\n"));
     w.gitlab.set_down(true);
     w.post(PATH, json!({})).await.expect(503);
 }

@@ -62,6 +62,10 @@ pub struct Settings {
     /// confirmation or has failed.
     #[serde(default)]
     pub mention: bool,
+    /// Take commands from comments on merge requests (`/gantry plan`): whoever writes one needs the
+    /// role in the project that the same takes on the pages.
+    #[serde(default)]
+    pub comment_commands: bool,
     /// Allow previews of uploaded code: whoever has a key with the role deploy can then run any code
     /// with what the stack's previews get.
     #[serde(default)]
@@ -123,6 +127,7 @@ impl Settings {
         "on_tag",
         "tracked_queue",
         "mention",
+        "comment_commands",
         "local_previews",
         "manage_state",
         "drift",
@@ -148,6 +153,7 @@ mod tests {
             "require_merge_request_approval",
             "levels",
             "mention",
+            "comment_commands",
             "local_previews",
             "drift",
             "schedules",

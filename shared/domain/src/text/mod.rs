@@ -3,6 +3,7 @@
 //! What comes from outside (branch names, addresses, values, errors, logs) is untrusted.
 //! It passes through [`clean_line`] or [`markdown`] before it stands in any text.
 
+pub mod answer;
 pub mod approval;
 pub mod change;
 pub mod drift;

@@ -23,6 +23,9 @@ pub struct ProjectHook {
     /// Calls for merge requests.
     #[serde(default, deserialize_with = "crate::reading::or_default")]
     pub merge_requests_events: bool,
+    /// Calls for comments.
+    #[serde(default, deserialize_with = "crate::reading::or_default")]
+    pub note_events: bool,
     /// Pushes only of branches like this; none or empty means all.
     #[serde(default, deserialize_with = "crate::reading::filled")]
     pub push_events_branch_filter: Option<String>,
@@ -44,7 +47,7 @@ impl ProjectHook {
         matches!(self.alert_status.as_deref(), Some("disabled" | "temporarily_disabled"))
     }
 
-    /// True when it calls for everything that Gantry acts upon.
+    /// True when it calls for everything that Gantry acts upon in every project.
     pub fn has_all_events(&self) -> bool {
         self.push_events
             && self.tag_push_events
@@ -64,6 +67,8 @@ pub struct HookSettings {
     pub signing_token: Option<SecretString>,
     /// False only for a receiver whose certificate GitLab cannot check.
     pub verify_tls: bool,
+    /// Call for comments too. False leaves that as it is.
+    pub note_events: bool,
 }
 
 impl HookSettings {
@@ -77,6 +82,9 @@ impl HookSettings {
             "push_events_branch_filter": "",
             "enable_ssl_verification": self.verify_tls,
         });
+        if self.note_events {
+            body["note_events"] = json!(true);
+        }
         if let Some(signing) = &self.signing_token {
             body["signing_token"] = json!(signing.expose_secret());
         }

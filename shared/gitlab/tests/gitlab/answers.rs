@@ -193,12 +193,18 @@ async fn a_hook_tells_its_health_but_not_its_secrets() {
         token: "t".into(),
         signing_token: None,
         verify_tls: true,
+        note_events: false,
     };
     let (client, server) = answering(hook.clone()).await;
     let made = client.create_hook(PROJECT, &settings).await.unwrap();
-    assert!(made.has_all_events() && !made.is_disabled());
+    assert!(made.has_all_events() && !made.is_disabled() && !made.note_events);
     assert_eq!(made.signing_token_present, Some(true));
     assert_eq!(body(&server).get("signing_token"), None);
+    assert_eq!(body(&server).get("note_events"), None, "what is not asked for stays as it is");
+    let with_comments = HookSettings { note_events: true, ..settings };
+    let (client, server) = answering(hook.clone()).await;
+    client.create_hook(PROJECT, &with_comments).await.unwrap();
+    assert_eq!(body(&server)["note_events"], true);
     let mut changed = hook.clone();
     changed["push_events_branch_filter"] = json!("release/*");
     changed["alert_status"] = json!("temporarily_disabled");

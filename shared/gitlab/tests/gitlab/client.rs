@@ -437,6 +437,7 @@ async fn no_secret_is_shown() {
         token: "hook-secret".into(),
         signing_token: Some("whsec_secret".into()),
         verify_tls: true,
+        note_events: false,
     };
     let client = server.client("");
     let error = client.create_hook(PROJECT, &settings).await.unwrap_err();
