@@ -12,7 +12,7 @@ use gantry_domain::{
     module::registry_host,
     outdated,
     protocol::{ClaimAnswer, ClaimRequest, Registry, Report, ReportKind, claim_purpose},
-    run::{Phase, Run, RunState, RunType, TestOf},
+    run::{Phase, PlanOptions, Run, RunState, RunType, TestOf},
     stack::{Stack, Tool},
 };
 use gantry_queue::StackMessage;
@@ -38,6 +38,8 @@ const MARGIN_OF_APPLY: i64 = 24 * 60 * 60;
 const WRONG_ROLE: &str = "the runner does not have the role that the run was started with";
 const TAKEN: &str = "another runner has claimed this phase";
 const NOT_WANTED: &str = "this phase is no longer needed";
+const TOO_OLD: &str = "The runner's release is too old for this kind of run. Update it, then start the \
+                       run again";
 
 /// `POST claim`.
 pub(crate) async fn claim(
@@ -56,6 +58,9 @@ pub(crate) async fn claim(
     tell(&deps, &run, Report::new(0, said)).await?;
     let token = run_token(&run, stack, &claim);
     let variables = match variables::of_run(stack, &run, deps.sealer().await?.as_ref()) {
+        _ if is_unusual(&run) && !request.heeds_options => {
+            Err(Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, TOO_OLD))
+        }
         // What the run says must be masked with all the others too.
         Ok(variables) => deps.wall_of(&stored, &run, &token).await.map(|_| variables),
         Err(sealed) => Err(Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, sealed.to_string())),
@@ -81,6 +86,11 @@ pub(crate) async fn claim(
         runner = claim.runner, "a runner claimed a phase"
     );
     let source_url = source_address(&deps, &run).await?;
+    let autodeploy = run.applies_at_once() && run.run_type != RunType::Proposed;
+    let task = run.task().map(str::to_owned);
+    let tolerate = run.is_drift().then(|| stack.settings.drift.tolerate.clone());
+    // The runner gets them opened, with the others.
+    let options = PlanOptions { variables: Vec::new(), ..run.options };
     let upload = run.upload.map(|upload| (upload.by, upload.digest));
     let (uploaded_by, upload_digest) = upload.unzip();
     Ok(Json(ClaimAnswer {
@@ -98,7 +108,7 @@ pub(crate) async fn claim(
         var_files: place.var_files,
         tool: place.tool,
         tool_version: place.tool_version,
-        autodeploy: run.applies_at_once() && run.run_type != RunType::Proposed,
+        autodeploy,
         manage_state: stack.settings.manage_state,
         hooks: stack.settings.hooks.clone(),
         variables,
@@ -109,9 +119,17 @@ pub(crate) async fn claim(
         apply_timeout: stack.settings.timeouts.apply.seconds(),
         registry,
         largest_state: deps.limits.state,
+        options,
+        tolerate,
+        task,
         plan_digest: run.plan_digest.filter(|_| run.phase == Phase::Apply),
         planned: run.delta.filter(|_| run.phase == Phase::Apply),
     }))
+}
+
+/// A runner of an earlier release would do something else.
+fn is_unusual(run: &Run) -> bool {
+    run.phase == Phase::Plan && (!run.options.is_usual() || run.is_drift() || run.task().is_some())
 }
 
 /// Where and with what a run is executed: a test has its own folder and versions.

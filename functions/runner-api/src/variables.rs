@@ -25,7 +25,8 @@ pub(crate) enum Sealed {
 }
 
 /// The variables that `run` gets, opened. Tracked-only ones go to tracked runs alone; code from a
-/// fork gets no secret ones at all, whatever they say.
+/// fork gets no secret ones at all, whatever they say. Those of this run alone come in place of the
+/// stack's.
 pub(crate) fn of_run(
     stack: &Stack,
     run: &Run,
@@ -37,6 +38,11 @@ pub(crate) fn of_run(
         .filter(|variable| may_have(run, variable))
         .map(|v| open(stack, v, sealer))
         .collect::<Result<Vec<_>, Sealed>>()?;
+    let of_run = run.options.variables.iter().filter(|variable| !is_kept_from_fork(run, variable));
+    for variable in of_run {
+        variables.retain(|known| known.name != variable.name);
+        variables.push(open(stack, variable, sealer)?);
+    }
     let of_test = run.test.iter().flat_map(|test| &test.case.variables);
     for (name, value) in of_test {
         variables.retain(|variable| variable.name != *name);
@@ -46,16 +52,17 @@ pub(crate) fn of_run(
     Ok(variables)
 }
 
-/// Every secret that the stack's runs may show: those of all audiences, and those that the state
-/// may still hold.
+/// Every secret that a run of the stack may show: those of all audiences, those that the state may
+/// still hold, and its own.
 pub(crate) fn all_secrets(
     stack: &Stack,
+    run: &Run,
     retired: &[&Retired],
     sealer: Option<&Sealer>,
 ) -> Result<Vec<SecretString>, Sealed> {
     let open = |name: &str, sealed: &str| sealer?.open(&stack.id, name, sealed).ok();
     let mut secrets = Vec::new();
-    for variable in &stack.variables {
+    for variable in stack.variables.iter().chain(&run.options.variables) {
         if let VariableValue::Sealed(sealed) = &variable.value {
             let opened = open(&variable.name, sealed);
             secrets.push(opened.ok_or_else(|| Sealed::Present(variable.name.clone()))?);
@@ -85,8 +92,11 @@ fn may_have(run: &Run, variable: &Variable) -> bool {
             None => run.run_type == RunType::Tracked,
         },
     };
-    let secret = matches!(variable.value, VariableValue::Sealed(_));
-    for_its_type && !(secret && run.fork_of.is_some())
+    for_its_type && !is_kept_from_fork(run, variable)
+}
+
+fn is_kept_from_fork(run: &Run, variable: &Variable) -> bool {
+    run.fork_of.is_some() && matches!(variable.value, VariableValue::Sealed(_))
 }
 
 fn open(

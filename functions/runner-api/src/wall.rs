@@ -80,7 +80,7 @@ impl Deps {
         let (retired, replaced): (Vec<&Retired>, Vec<_>) =
             retired.partition(|retired| retired.counts(applied));
         let sealer = self.sealer().await?;
-        let secrets = variables::all_secrets(&stack.value, &retired, sealer.as_ref());
+        let secrets = variables::all_secrets(&stack.value, run, &retired, sealer.as_ref());
         let mut secrets = secrets.map_err(|sealed| {
             Refusal::text(StatusCode::UNPROCESSABLE_ENTITY, sealed.to_string())
         })?;
@@ -165,8 +165,8 @@ fn with_texts(report: Report, change: &dyn Fn(String) -> String) -> Report {
         ReportKind::Interrupted { summary } => ReportKind::Interrupted { summary: change(summary) },
         ReportKind::Claimed { runner, tells_again } => ReportKind::Claimed { runner, tells_again },
         ReportKind::Planning => ReportKind::Planning,
-        ReportKind::Planned { delta, plan_digest, partial, failed_checks } => {
-            ReportKind::Planned { delta, plan_digest, partial, failed_checks }
+        ReportKind::Planned { delta, plan_digest, partial, failed_checks, tolerated } => {
+            ReportKind::Planned { delta, plan_digest, partial, failed_checks, tolerated }
         }
         ReportKind::Applied { delta } => ReportKind::Applied { delta },
         ReportKind::Destroyed { left } => {
@@ -190,6 +190,8 @@ fn with_texts(report: Report, change: &dyn Fn(String) -> String) -> Report {
 pub(crate) fn is_last(report: &Report, run: &Run) -> bool {
     match &report.what {
         ReportKind::Claimed { .. } | ReportKind::Planning | ReportKind::ApplyFailed { .. } => false,
+        // Its command is still to come.
+        ReportKind::Planned { .. } if run.task().is_some() => false,
         ReportKind::Planned { plan_digest, .. } => match run.run_type {
             RunType::Proposed => true,
             RunType::Tracked => plan_digest.is_none() || !run.applies_at_once(),

@@ -113,7 +113,8 @@ impl Api {
     ) -> Result<ClaimAnswer, ApiError> {
         let nonce = hex::encode(rand::random::<[u8; 16]>());
         let runner = runner.to_owned();
-        let mut request = ClaimRequest { runner, nonce, identity: None, tells_again };
+        let mut request =
+            ClaimRequest { runner, nonce, identity: None, tells_again, heeds_options: true };
         let purpose = claim_purpose(self.token.expose_secret());
         let mut retry = Retry::new(self.patience);
         let answer = loop {

@@ -174,7 +174,13 @@ pub(crate) enum Care {
     Hook,
     /// It is never ended, only asked once.
     Apply,
+    /// It is a shell command that may change the state: it gets time to end with all that it started.
+    Task,
 }
+
+/// How many times longer than a plan a task gets between asking it to end and ending it: a tool in it
+/// may have to finish what is in flight and to write its state.
+const PATIENCE_WITH_TASK: u32 = 10;
 
 impl Job {
     pub(crate) fn new(
@@ -486,6 +492,16 @@ impl Job {
     ) -> Result<(Ended, Reported), Failure> {
         let shown: Vec<_> = spec.arguments.iter().map(|a| a.to_string_lossy()).collect();
         self.log.say(&format!("$ {} {}", self.claim.tool.command(), shown.join(" ")));
+        self.execute(spec, care, watch).await
+    }
+
+    /// The same without a word of what it is.
+    pub(crate) async fn execute(
+        &mut self,
+        spec: &Spec,
+        care: Care,
+        watch: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<(Ended, Reported), Failure> {
         let diagnostics = Arc::new(Mutex::new(Diagnostics::default()));
         let (to_log, heard) = (self.log.sink(), Arc::clone(&diagnostics));
         let sink: Sink = Arc::new(move |piece| {
@@ -500,7 +516,7 @@ impl Job {
         });
         let on_stop = self.on_stop(care);
         let ended = match care {
-            Care::Apply => {
+            Care::Apply | Care::Task => {
                 let output = KeptOutput::create(&self.folders.output())?;
                 let (log, taken) = (self.log.clone(), output.taken());
                 let passed = move |bytes| log.mark(bytes, &taken);
@@ -563,6 +579,7 @@ impl Job {
             Care::Plan => OnStop::Abandon { grace },
             Care::Hook => OnStop::AbandonGroup { grace },
             Care::Apply => OnStop::Interrupt,
+            Care::Task => OnStop::InterruptGroup { grace: grace * PATIENCE_WITH_TASK },
         }
     }
 

@@ -4,22 +4,22 @@ use crate::{
     beat, cli_config,
     failure::Failure,
     job::{Care, Job, Progress},
-    layers::Layers,
     log::Log,
+    prepare::Prepared,
     providers, rescue, root, size,
-    sources::{self, Sources, Unpacked},
     state::{self, Rescue},
-    testing, warnings,
+    task, testing, warnings,
 };
 use axum::body::Bytes;
 use gantry_domain::{
+    drift,
     plan::{Change, Delta, LARGEST_CHANGE, Limits, planned_modules},
     protocol::{ReportKind, StateDoubt},
-    run::RunType,
+    run::{PlanMode, RunType},
     text::{self, NOTHING_APPLIED},
 };
 use gantry_engine::{
-    Strength, Terraform,
+    Terraform,
     diagnostics::{Warned, strip_ansi},
     files, process,
     terraform::EXIT_CHANGED,
@@ -40,8 +40,6 @@ use tokio::task::spawn_blocking;
 const LOCAL_STATE: &str = "terraform.tfstate";
 /// The JSON of larger plans is not read.
 const LARGEST_PLAN_JSON: u64 = 512 << 20;
-/// What is logged where a commit's files cannot be kept.
-const NOT_KEPT: &str = "the source is not kept for other runs";
 
 /// What both tools print while they plan, after an address or alone.
 const PROGRESS: [&str; 13] = [
@@ -60,32 +58,25 @@ const PROGRESS: [&str; 13] = [
     "Releasing state lock.",
 ];
 
-/// Init and plan; with autodeploy the apply too. Returns what is reported last.
+/// Init and plan; with autodeploy the apply too. Of a task, init and its command. Returns what is
+/// reported last.
 pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportKind, Failure> {
     let hooks = job.claim.hooks.clone();
-    let check = job.check_confinement();
-    let (checked, fetched) = tokio::join!(check, fetch_source(job));
-    let strength = checked?;
-    fetched?;
-    job.keep_to(strength);
-    unpack_source(job, strength).await?;
-    let mut terraform = job.make_terraform().await?;
-    settle_source(job).await?;
-
-    job.hooks("before_init", &hooks.before_init, &terraform).await?;
-    cli_config::settle(job, &mut terraform).await?;
-    let admitted = root::admit(job, &mut terraform)?;
-    providers::init(job, &terraform, false).await?;
-    job.hide_marked_of_state().await?;
-    job.hooks("after_init", &hooks.after_init, &terraform).await?;
+    let Prepared { terraform, admitted } = Prepared::of(job).await?;
+    if let Some(command) = job.claim.task.clone() {
+        return task::execute(job, &terraform, &command, deadline).await;
+    }
 
     job.report_planning().await?;
     job.hooks("before_plan", &hooks.before_plan, &terraform).await?;
     root::check_backend(job, &terraform)?;
     let tracked = job.claim.run_type == RunType::Tracked;
     let is_test = job.claim.run_type == RunType::Test;
-    let spec = terraform.plan(&job.folders.made_plan(), tracked || is_test);
-    let targeted = Arc::new(AtomicBool::new(admitted.partial));
+    let options = job.claim.options.arguments();
+    let spec = terraform.plan(&job.folders.made_plan(), tracked || is_test, &options);
+    // Terraform says so itself, and both tools warn of it.
+    let targeted = admitted.partial || !job.claim.options.targets.is_empty();
+    let targeted = Arc::new(AtomicBool::new(targeted));
     let (heard, log) = (Arc::clone(&targeted), job.log.clone());
     let watch = move |line: &str| {
         if is_targeting(line) {
@@ -109,6 +100,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         let fallback = "The plan is incomplete because of an error".to_owned();
         return Err(Failure::Terraform { fallback, errors: Vec::new() });
     }
+    let tolerated = take_tolerated(job, &mut change);
     change.partial |= targeted.load(Ordering::Relaxed);
     change.remarks = admitted.remarks.iter().map(|remark| job.masker.mask(remark)).collect();
     let warned = std::mem::take(&mut job.warned);
@@ -128,7 +120,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
     .await?;
     // The counts decide, here and for who is told of them, so that both see the same run.
     let clean = change.delta.is_empty();
-    if clean && exit == EXIT_CHANGED && !is_test {
+    if clean && exit == EXIT_CHANGED && !is_test && tolerated == 0 {
         let tool = job.claim.tool.name();
         job.log.say(&format!("{tool} reports work that is not a change; it is not applied"));
     }
@@ -142,6 +134,7 @@ pub(crate) async fn plan(job: &mut Job, deadline: beat::Guard) -> Result<ReportK
         plan_digest: packed.as_ref().map(|packed| packed.digest.clone()),
         partial: change.partial,
         failed_checks: change.failed_checks(),
+        tolerated,
     };
     if !(is_test || packed.is_some() && job.claim.autodeploy) {
         return Ok(planned);
@@ -173,97 +166,6 @@ pub(crate) async fn apply(job: &mut Job) -> Result<ReportKind, Failure> {
     run_apply(job, &terraform, planned).await
 }
 
-async fn fetch_source(job: &mut Job) -> Result<(), Failure> {
-    let (archive, limits) = (job.folders.archive(), job.config.limits);
-    let (api, log, address) = (job.api.clone(), job.log.clone(), job.claim.source_url.clone());
-    job.or_stop(async {
-        api.source(address.as_deref(), &archive, limits.bytes, |text| log.say(text))
-            .await
-            .map_err(|e| Failure::api("The source could not be fetched", e))
-    })
-    .await
-}
-
-/// Puts the files of what was fetched into the workspace, or shows them there.
-async fn unpack_source(job: &mut Job, strength: Option<Strength>) -> Result<(), Failure> {
-    let (archive, into) = (job.folders.archive(), job.folders.workspace());
-    let (limits, commit) = (job.config.limits, job.claim.commit.clone());
-    let uploaded = job.claim.upload_digest.clone();
-    // Nothing of a run may reach what is kept for others, nor go on with what it gives back.
-    let is_alone = job.config.confinement.is_some() && job.processes.are_known();
-    let keeps = is_alone && sources::tells_changes(&job.config.work);
-    let (work, run) = (job.config.work.clone(), job.folders.run.clone());
-    let (run_type, user, stop) = (job.claim.run_type, job.config.user, job.stop.clone());
-    // Landlock alone does not keep a run of our own user from changing modes, times and attributes.
-    let is_apart = strength.is_some_and(|strength| strength.own_view) || user.is_some();
-    // Whoever looks into the folder of an apply that goes on without its runner sees none.
-    let shows = is_alone && is_apart && job.config.own_mounts && run_type == RunType::Proposed;
-    let (left_out, source, layer) = spawn_blocking(move || {
-        let unpack = |into: &Path| {
-            let left_out = match &uploaded {
-                Some(digest) => workspace::unpack_upload(&archive, digest, into, limits)?,
-                None => workspace::unpack_source(File::open(&archive)?, into, limits)?,
-            };
-            user.map_or(Ok(()), |user| files::give_to(into, user))?;
-            Ok::<_, Failure>(left_out)
-        };
-        let digest = match (keeps || shows, &uploaded) {
-            (false, _) => None,
-            (true, Some(digest)) => Some(digest.clone()),
-            (true, None) => Some(files::digest_of(File::open(&archive)?)?.0),
-        };
-        let layers = digest.as_deref().filter(|_| shows);
-        let layers = layers.and_then(|digest| Layers::new(&work, digest, user, stop));
-        let shown = layers.map(|layers| layers.show(&run, &into, unpack)).transpose()?;
-        if let Some(shown) = shown.flatten() {
-            std::fs::remove_file(&archive)?;
-            return Ok((shown.left_out, None, shown.layer));
-        }
-        let sources = digest.filter(|_| keeps);
-        let sources = sources.map(|digest| Sources::new(&work, &digest, run_type));
-        let there = sources.as_ref().and_then(|sources| sources.take(&run, &into));
-        let (left_out, unpacked) = match there {
-            Some(unpacked) => (unpacked.left_out.clone(), Some(unpacked)),
-            None => {
-                let left_out = unpack(&into)?;
-                let unpacked = match &sources {
-                    Some(_) => Unpacked::of(&into, left_out.clone()),
-                    None => Ok(None),
-                };
-                // That it cannot be kept is no trouble of the run's.
-                let unpacked = unpacked.inspect_err(|error| tracing::warn!(%error, "{NOT_KEPT}"));
-                (left_out, unpacked.unwrap_or_default())
-            }
-        };
-        std::fs::remove_file(&archive)?;
-        Ok::<_, Failure>((left_out, sources.zip(unpacked), None))
-    })
-    .await
-    .map_err(std::io::Error::other)??;
-    (job.source, job.layer) = (source, layer);
-    job.log.say(&match &job.claim.uploaded_by {
-        Some(who) => format!("fetched what {who} uploaded, based on {}", commit.short()),
-        None => format!("fetched source at {}", commit.short()),
-    });
-    for link in left_out {
-        job.log.say(&format!("left out a link that leads outside the source: {link}"));
-    }
-    Ok(())
-}
-
-/// Before the run's code begins.
-async fn settle_source(job: &mut Job) -> Result<(), Failure> {
-    let Some((sources, unpacked)) = job.source.take() else { return Ok(()) };
-    let run = job.folders.run.clone();
-    let settled = spawn_blocking(move || {
-        unpacked.settle(&run).map(|()| (sources, unpacked)).inspect_err(|error| {
-            tracing::warn!(%error, "{NOT_KEPT}");
-        })
-    });
-    job.source = settled.await.map_err(std::io::Error::other)?.ok();
-    Ok(())
-}
-
 async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
     let Some(digest) = job.claim.plan_digest.clone() else {
         return Err(Failure::other("The run has no saved plan"));
@@ -289,6 +191,17 @@ async fn fetch_plan(job: &mut Job) -> Result<(), Failure> {
     Ok(job.take_plan()?)
 }
 
+/// Takes out of what a look for drift has found what may differ, and says how much that is.
+fn take_tolerated(job: &Job, change: &mut Change) -> u32 {
+    let Some(rules) = &job.claim.tolerate else { return 0 };
+    let tolerated = drift::take_tolerated(change, rules);
+    if tolerated > 0 {
+        let count = text::counted(tolerated as usize, "difference");
+        job.log.say(&format!("{count} tolerated, as the stack's settings say"));
+    }
+    tolerated
+}
+
 async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Failure> {
     let plan = job.folders.plan();
     let json = show(job, terraform, &plan).await?;
@@ -308,8 +221,13 @@ async fn read_change(job: &mut Job, terraform: &Terraform) -> Result<Change, Fai
 /// What a plan would change. From here on what it marks is hidden.
 pub(crate) async fn read_plan(job: &mut Job, json: Vec<u8>) -> Result<(Vec<u8>, Change), Failure> {
     let (masker, tool) = (Arc::clone(&job.masker), job.claim.tool);
+    let refreshes = job.claim.options.mode == PlanMode::RefreshOnly;
     let (json, read) = spawn_blocking(move || {
-        let read = Change::from_plan(&json, tool, Limits::default(), &masker);
+        let limits = Limits::default();
+        let read = match refreshes {
+            true => Change::from_refresh_only_plan(&json, tool, limits, &masker),
+            false => Change::from_plan(&json, tool, limits, &masker),
+        };
         (json, read)
     })
     .await
@@ -408,20 +326,7 @@ pub(crate) async fn run_apply(
 ) -> Result<ReportKind, Failure> {
     let hooks = job.claim.hooks.clone();
     job.hooks("before_apply", &hooks.before_apply, terraform).await?;
-    // The last moment in which a wish to stop costs nothing.
-    beat::once(&job.api, &job.stopper).await;
-    job.go_on()?;
-
-    if let Some(state) = &job.state {
-        state.reserve().map_err(|error| {
-            Failure::other(format!(
-                "{NOTHING_APPLIED} because the runner's machine has no room for a state \
-                 ({error}). Free up 32 MiB in {}, then retry",
-                job.folders.run.display()
-            ))
-        })?;
-    }
-    job.enter(Progress::Applying)?;
+    begin_applying(job).await?;
     // Those of init were told with the plan.
     job.warned = Warned::default();
     let terraform = &root::for_apply(job, terraform)?;
@@ -435,7 +340,10 @@ pub(crate) async fn run_apply(
     if let Err(error) = job.hide_marked_of_state().await {
         tracing::error!(%error, "what the state marks as sensitive is unknown");
     }
-    if !ended.status.success() {
+    // OpenTofu has destroyed all that is to be destroyed, and says so with an error.
+    let destroys = job.claim.options.mode == PlanMode::Destroy;
+    let is_done = ended.status.success() || destroys && testing::only_forgot(&reported.errors);
+    if !is_done {
         let fallback = format!("apply: {}", ended.status);
         return Err(Failure::Terraform { fallback, errors: reported.errors });
     }
@@ -461,6 +369,23 @@ pub(crate) async fn run_apply(
         return Err(Failure::other(format!("Applied ({}). {text}", delta.done())));
     }
     Ok(ReportKind::Applied { delta })
+}
+
+/// From here on the state may change.
+pub(crate) async fn begin_applying(job: &mut Job) -> Result<(), Failure> {
+    // The last moment in which a wish to stop costs nothing.
+    beat::once(&job.api, &job.stopper).await;
+    job.go_on()?;
+    if let Some(state) = &job.state {
+        state.reserve().map_err(|error| {
+            Failure::other(format!(
+                "{NOTHING_APPLIED} because the runner's machine has no room for a state \
+                 ({error}). Free up 32 MiB in {}, then retry",
+                job.folders.run.display()
+            ))
+        })?;
+    }
+    job.enter(Progress::Applying)
 }
 
 /// Leaves with the runner API what it has not accepted.

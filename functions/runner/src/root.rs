@@ -99,7 +99,7 @@ pub(crate) async fn remark_on_destroyed(
     terraform: &Terraform,
     change: &mut Change,
 ) -> Result<(), Failure> {
-    if job.claim.tool != Tool::Terraform || change.delta.destroy == 0 {
+    if job.claim.tool != Tool::Terraform || change.delta.destroy == 0 || change.refresh_only {
         return Ok(());
     }
     let files = configuration(job, &terraform.folder)?;

@@ -95,7 +95,8 @@ async fn destroy(job: &mut Job, terraform: &Terraform) -> Result<Vec<LeftBehind>
     }
 }
 
-fn only_forgot(errors: &[Diagnostic]) -> bool {
+/// All that the tool finds wrong with its destroy is that something was to stay.
+pub(crate) fn only_forgot(errors: &[Diagnostic]) -> bool {
     !errors.is_empty() && errors.iter().all(|error| error.summary.starts_with(FORGOTTEN))
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 pub(crate) fn text(change: &Value) -> String {
     let mut out = Vec::new();
     for resource in list(&change["resources"]) {
-        out.push(resource_heading(resource));
+        out.push(resource_heading(resource, change));
         attributes(&resource["attributes"], &mut out);
         cut(&resource["attributes_cut"], "further attribute", &mut out);
     }
@@ -28,6 +28,10 @@ pub(crate) fn text(change: &Value) -> String {
         let tool = words::tool(change["tool"].as_str());
         out.push(format!("Outside of {tool}, {} {how}", line(&drifted["address"])));
     }
+    for tolerated in list(&change["tolerated"]) {
+        out.push(format!("Tolerated: {}", line(tolerated)));
+    }
+    cut(&change["tolerated_cut"], "further difference", &mut out);
     for check in list(&change["checks"]) {
         let problems: Vec<String> = list(&check["problems"]).iter().map(line).collect();
         out.push(format!("{} failed: {}", line(&check["address"]), problems.join("; ")));
@@ -37,9 +41,17 @@ pub(crate) fn text(change: &Value) -> String {
     out.join("\n")
 }
 
-fn resource_heading(resource: &Value) -> String {
+fn resource_heading(resource: &Value, change: &Value) -> String {
     let action = &resource["action"];
     let word = action.as_str().or_else(|| action.as_object()?.keys().next().map(String::as_str));
+    // What a plan that only refreshes finds was done by somebody.
+    let found = match word.filter(|_| change["refresh_only"] == true) {
+        Some("update") => Some(("~", "was changed")),
+        Some("delete") => Some(("-", "was deleted")),
+        _ => None,
+    };
+    let outside = format!(" outside of {}", words::tool(change["tool"].as_str()));
+    let outside = if found.is_some() { outside.as_str() } else { "" };
     let (sign, what) = match word.unwrap_or_default() {
         "create" => ("+", "will be created"),
         "update" => ("~", "will be changed in place"),
@@ -57,11 +69,12 @@ fn resource_heading(resource: &Value) -> String {
         "forget" => (".", "will be forgotten, not destroyed"),
         _ => ("?", "will be changed in a way that this client does not know"),
     };
+    let (sign, what) = found.unwrap_or((sign, what));
     let mut text = format!("{sign} {}", line(&resource["address"]));
     if let Some(key) = resource["deposed"].as_str() {
         text.push_str(&format!(" (deposed {})", safe::line(key)));
     }
-    text.push_str(&format!(" {what}"));
+    text.push_str(&format!(" {what}{outside}"));
     if let Some(before) = resource["previous_address"].as_str() {
         text.push_str(&format!(", was {}", safe::line(before)));
     }
@@ -221,5 +234,27 @@ mod tests {
         Plan: 2 to add, 1 to change, 1 to destroy.
         "#);
         assert_eq!(text(&json!({})), "Plan: no changes.");
+    }
+
+    #[test]
+    fn what_was_done_outside_is_not_told_as_what_will_be_done() {
+        let resource = |address: &str, action: &str| json!({ "address": address, "action": action, "attributes": [], "attributes_cut": 0 });
+        let mut change = json!({
+            "tool": "opentofu", "refresh_only": true, "delta": { "change": 1, "destroy": 1 },
+            "resources": [resource("a.b", "update"), resource("a.c", "delete"), resource("a.d", "move")],
+            "tolerated": ["a.e"], "tolerated_cut": 2,
+        });
+        insta::assert_snapshot!(text(&change), @r"
+        ~ a.b was changed outside of OpenTofu
+        - a.c was deleted outside of OpenTofu
+        -> a.d will be moved
+        Tolerated: a.e
+        … and 2 further differences: not listed
+        Plan: 0 to add, 1 to change, 1 to destroy.
+        ");
+        change["refresh_only"] = json!(false);
+        assert!(
+            text(&change).starts_with("~ a.b will be changed in place\n- a.c will be destroyed\n")
+        );
     }
 }

@@ -97,6 +97,7 @@ impl Runners {
             nonce: format!("{run}-{attempt}"),
             identity: None,
             tells_again: false,
+            heeds_options: true,
         };
         let claim = self
             .http

@@ -51,6 +51,10 @@ pub struct ClaimRequest {
     /// nobody need show it before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tells_again: bool,
+    /// It plans as it is told, and executes tasks. A runner of an earlier release would plan, and
+    /// apply, something else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub heeds_options: bool,
 }
 
 /// What a runner sends that has ended its phase and takes another one, of a run with the same role

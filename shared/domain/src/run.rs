@@ -365,19 +365,21 @@ impl Run {
         }
     }
 
-    /// A deploy or a test whose plan is followed by its apply at once, by the same runner. A task has
-    /// no plan that anybody could look at.
+    /// A deploy or a test whose plan is followed by its apply at once, by the same runner: also a
+    /// task, which has no plan. What destroys everything is always shown first.
     pub fn applies_at_once(&self) -> bool {
-        self.task().is_some() || self.autodeploy && !self.held
+        let is_destroy = self.options.mode == PlanMode::Destroy;
+        self.task().is_some() || self.autodeploy && !self.held && !is_destroy
     }
 
     /// A deploy whose apply began and is not known to have come to its end: a part of the change may
-    /// be done.
+    /// be done. A task applies nothing that was planned.
     pub fn may_be_applied_in_part(&self) -> bool {
         let begun = self.lost
             || self.doubt.is_some()
             || self.history.iter().any(|step| step.state == RunState::Applying);
         self.run_type == RunType::Tracked
+            && self.task().is_none()
             && self.state.is_final()
             && !self.applied
             && begun

@@ -84,11 +84,13 @@ impl ProcessFile {
         Self(output.with_extension("process"))
     }
 
-    /// That it cannot be written costs only that nobody else can ask the process to end.
-    pub(crate) fn write(&self, process: Option<u32>) {
+    /// That it cannot be written costs only that nobody else can ask the process to end, or its whole
+    /// group, which has a minus as in `kill`.
+    pub(crate) fn write(&self, process: Option<u32>, is_group: bool) {
         let Some(process) = process else { return };
         let next = self.0.with_extension("process.next");
-        let written = fs::write(&next, process.to_string());
+        let sign = if is_group { "-" } else { "" };
+        let written = fs::write(&next, format!("{sign}{process}"));
         if let Err(error) = written.and_then(|()| fs::rename(&next, &self.0)) {
             tracing::warn!(%error, "there is no record of which process applies");
         }
@@ -123,7 +125,8 @@ fn writes(process: Pid, path: &Path) -> io::Result<bool> {
     if !cfg!(target_os = "linux") {
         return Ok(true);
     }
-    let (its, file) = (fs::metadata(format!("/proc/{process}/fd/1")), fs::metadata(path)?);
+    let leader = process.as_raw().unsigned_abs();
+    let (its, file) = (fs::metadata(format!("/proc/{leader}/fd/1")), fs::metadata(path)?);
     Ok(its.is_ok_and(|its| (its.dev(), its.ino()) == (file.dev(), file.ino())))
 }
 

@@ -81,6 +81,12 @@ pub enum OnStop {
         /// How long it may take to end by itself.
         grace: Duration,
     },
+    /// One SIGINT to the whole group, as a terminal sends it, and after the grace SIGKILL to what is
+    /// left of it: for a shell that ends after what it has started.
+    InterruptGroup {
+        /// How long it may take to end by itself.
+        grace: Duration,
+    },
     /// Exactly one SIGINT to the process alone, then wait as long as it takes. A second one, or
     /// one to its plugins, would lose what is in flight.
     Interrupt,
@@ -135,7 +141,7 @@ pub async fn run_kept(
     if let Some(processes) = &spec.processes {
         processes.let_outlive(&child);
     }
-    process.write(child.id());
+    process.write(child.id(), matches!(on_stop, OnStop::InterruptGroup { .. }));
     let to = Taker { sink: &**sink, passed };
     let ended = tokio::select! {
         ended = wait(&mut child, stop, on_stop, Some(&process)) => ended?,
@@ -218,6 +224,10 @@ async fn end(child: &mut Child, on_stop: OnStop) -> io::Result<ExitStatus> {
         }
         OnStop::AbandonGroup { grace } => {
             let _ = killpg(pid, Signal::SIGTERM);
+            grace
+        }
+        OnStop::InterruptGroup { grace } => {
+            let _ = killpg(pid, Signal::SIGINT);
             grace
         }
     };

@@ -40,10 +40,13 @@ impl Terraform {
         self.spec(arguments.into_iter().map(OsString::from).chain(named(var_files)).collect())
     }
 
-    /// `plan` into `file`; exits with [`EXIT_CHANGED`] when there is something to apply.
-    pub fn plan(&self, file: &Path, lock: bool) -> Spec {
+    /// `plan` into `file`, with the arguments of the run; exits with [`EXIT_CHANGED`] when there is
+    /// something to apply.
+    pub fn plan(&self, file: &Path, lock: bool, options: &[String]) -> Spec {
         let lock = if lock { "-lock=true" } else { "-lock=false" };
-        self.plan_with(&["-detailed-exitcode", lock], file)
+        let fixed = ["-detailed-exitcode", lock].into_iter();
+        let arguments: Vec<&str> = fixed.chain(options.iter().map(String::as_str)).collect();
+        self.plan_with(&arguments, file)
     }
 
     /// `plan` into `file` of how everything in the state is destroyed.
@@ -76,6 +79,14 @@ impl Terraform {
     /// A shell command of the stack's own, in the same place and with the same environment.
     pub fn hook(&self, command: &str) -> Spec {
         Spec { program: "/bin/sh".into(), ..self.spec(vec!["-c".into(), command.into()]) }
+    }
+
+    /// A task of the stack's own, as a hook. Asked to end together with what it has started, the
+    /// shell waits for that, and starts nothing more.
+    pub fn task(&self, command: &str) -> Spec {
+        let script = "trap 'exit 130' INT; eval \"$1\"";
+        let arguments = ["-c", script, "sh", command].map(OsString::from);
+        Spec { program: "/bin/sh".into(), ..self.spec(arguments.into()) }
     }
 
     fn spec(&self, arguments: Vec<OsString>) -> Spec {

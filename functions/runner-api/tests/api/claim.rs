@@ -5,7 +5,7 @@ use axum::http::Method;
 use gantry_domain::{
     ProjectId, Repository,
     protocol::{ClaimAnswer, ReportKind},
-    run::{Phase, RunState, RunType, TestOf},
+    run::{Phase, PlanMode, PlanOptions, Run, RunState, RunType, TestOf, Unpushed},
     stack::{Stack, Variable, VariableRuns, VariableValue},
 };
 use gantry_queue::{Message, QueueName, StackMessage};
@@ -219,6 +219,100 @@ async fn runs_get_the_variables_that_are_for_them() {
     let fork = world.edit(&fork.id, |run| run.fork_of = Some(ProjectId(8))).await;
     let answer: ClaimAnswer = world.claim(&fork, "a").await.expect(200).json();
     assert_eq!(names(&answer), ["ALL=shown"]);
+}
+
+#[tokio::test]
+async fn a_run_gets_its_own_variables_in_place_of_the_stacks() {
+    let world = World::new().await;
+    let all = VariableRuns::All;
+    world.set_variables(vec![plain("A", all), secret("B", all)]).await;
+    let value = |text: &str| VariableValue::Plain(text.to_owned());
+    let own = vec![
+        Variable { value: value("own"), ..plain("B", all) },
+        secret("HUSH", all),
+        Variable { value: value("last"), ..plain("A", all) },
+    ];
+    let options = PlanOptions { variables: own, ..PlanOptions::default() };
+    let run = world.run("r1", RunType::Tracked).await;
+    let run = world.edit(&run.id, |run| run.options = options.clone()).await;
+    let answer: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+    assert_eq!(names(&answer), ["B=own", "HUSH=hush", "A=last"]);
+    let secrets: Vec<bool> = answer.variables.iter().map(|variable| variable.secret).collect();
+    assert_eq!(secrets, [false, true, false]);
+    assert!(answer.options.variables.is_empty(), "they are not told twice");
+
+    let fork = world.run("r2", RunType::Proposed).await;
+    let fork = world
+        .edit(&fork.id, |run| (run.options, run.fork_of) = (options, Some(ProjectId(8))))
+        .await;
+    let answer: ClaimAnswer = world.claim(&fork, "a").await.expect(200).json();
+    assert_eq!(names(&answer), ["B=own", "A=last"]);
+}
+
+#[tokio::test]
+async fn a_runner_is_told_how_to_plan_what_may_differ_and_what_to_execute() {
+    let world = World::new().await;
+    let mut stack = stack();
+    let tolerate = serde_json::json!([{ "address": "module.asg.*", "attributes": ["tags.*"] }]);
+    stack.settings.drift.tolerate = serde_json::from_value(tolerate).unwrap();
+    world.put(keys::stack_config(&stack.id), &stack).await;
+    let options: PlanOptions = serde_json::from_value(serde_json::json!({
+        "mode": "refresh_only", "targets": ["module.net"], "replace": ["a.b"],
+    }))
+    .unwrap();
+    let run = world.run("r1", RunType::Proposed).await;
+    let edit = |run: &mut Run| (run.options, run.unpushed) = (options, Some(Unpushed::Drift));
+    let run = world.edit(&run.id, edit).await;
+    let answer: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+    assert_eq!(answer.options, run.options);
+    assert_eq!(answer.tolerate, Some(stack.settings.drift.tolerate));
+    assert_eq!((answer.task, answer.autodeploy), (None, false));
+
+    let run = world.run("r2", RunType::Tracked).await;
+    let command = "terraform state list".to_owned();
+    let task = Unpushed::Task { command: command.clone(), schedule: None };
+    let run = world.edit(&run.id, |run| run.unpushed = Some(task)).await;
+    let answer: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+    assert_eq!((answer.task, answer.autodeploy), (Some(command), true));
+    assert!(answer.options.is_usual() && answer.tolerate.is_none());
+
+    // What is usual is told as it was to earlier runners.
+    let run = world.run("r3", RunType::Tracked).await;
+    let answer: serde_json::Value = world.claim(&run, "a").await.expect(200).json();
+    for field in ["options", "tolerate", "task"] {
+        assert!(answer.get(field).is_none(), "{answer}");
+    }
+}
+
+/// It would plan, and apply, the branch as it is.
+#[tokio::test]
+async fn an_earlier_runner_gets_nothing_that_it_would_do_otherwise() {
+    let world = World::new().await;
+    let destroy = PlanOptions { mode: PlanMode::Destroy, ..PlanOptions::default() };
+    let task = Unpushed::Task { command: "true".to_owned(), schedule: None };
+    let unusual = [
+        (destroy, None),
+        (PlanOptions::default(), Some(task)),
+        (PlanOptions::default(), Some(Unpushed::Drift)),
+    ];
+    let claim = serde_json::json!({ "runner": "old", "nonce": "n" });
+    for (number, (options, unpushed)) in unusual.into_iter().enumerate() {
+        let run = world.run(&format!("r{number}"), RunType::Tracked).await;
+        let edit = |run: &mut Run| (run.options, run.unpushed) = (options, unpushed);
+        let run = world.edit(&run.id, edit).await;
+        let token = world.claim_token(&run);
+        let answer = world.json(Method::POST, "claim", &token, &claim).await.expect(422);
+        assert!(answer.text().contains("too old"), "{}", answer.text());
+        let Some((1, ReportKind::Failed { summary, .. })) = reports(&world).pop() else {
+            panic!("{:?}", reports(&world))
+        };
+        assert_eq!(summary, answer.text());
+    }
+    let run = world.run("usual", RunType::Tracked).await;
+    let scheduled = Some(Unpushed::Schedule { name: "nightly".to_owned() });
+    let run = world.edit(&run.id, |run| run.unpushed = scheduled).await;
+    let token = world.claim_token(&run);
+    world.json(Method::POST, "claim", &token, &claim).await.expect(200);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use gantry_domain::{
     ProjectId, Repository, RunId, StackId, UserId,
     integration::{BotUser, Integration},
     protocol::{ClaimAnswer, ClaimRequest, LockInfo, StateCommit},
-    run::{Phase, Position, Run, RunState, RunType},
+    run::{Phase, PlanOptions, Position, Run, RunState, RunType},
     stack::{Settings, Stack, Variable},
 };
 use gantry_local_queues::LocalQueues;
@@ -168,6 +168,7 @@ impl World {
             nonce: nonce.to_owned(),
             identity: None,
             tells_again: false,
+            heeds_options: true,
         };
         self.json(Method::POST, "claim", &self.claim_token(run), &request).await
     }
@@ -396,5 +397,12 @@ fn run(id: &str, run_type: RunType, now: Timestamp) -> Run {
         commit_line: Default::default(),
         upload: None,
         not_started: None,
+        started_by: None,
+        reviews: Vec::new(),
+        approval: None,
+        held: false,
+        unpushed: None,
+        options: PlanOptions::default(),
+        tolerated: 0,
     }
 }

@@ -103,6 +103,7 @@ async fn the_plan_that_was_shown_is_the_plan_that_is_read() {
         plan_digest: Some(digest("plan")),
         partial: false,
         failed_checks: 0,
+        tolerated: 0,
     };
     let planned = Report::new(1, what);
     world.json(Method::POST, "report", &token, &planned).await.expect(422);

@@ -6,7 +6,7 @@ use gantry_domain::{
     masking::Masker,
     plan::{Change, Limits, PlannedModule, PlannedValue},
     protocol::{LogChunk, Report, ReportKind},
-    run::{Run, RunType},
+    run::{Run, RunType, Unpushed},
     stack::{Retired, Stack, StackHead, Tool, Variable, VariableRuns, VariableValue},
     state::StateForm,
 };
@@ -278,6 +278,57 @@ async fn what_cannot_be_masked_is_not_begun() {
     world.json(Method::POST, "report", &token, &Report::new(1, what)).await.expect(204);
     let last = format!("{:?}", world.messages(QueueName::Events).last());
     assert!(!last.contains("what it says") && last.contains("TF_VAR_q"), "{last}");
+}
+
+#[tokio::test]
+async fn a_secret_of_one_run_alone_is_hidden_in_that_run_and_in_no_other() {
+    let world = World::new().await;
+    let own = Variable { runs: VariableRuns::All, ..secret(SECRET) };
+    let said = format!("p = {SECRET}\n");
+    for (id, variables, shown) in
+        [("r1", vec![own], "p = (secret)\n"), ("r2", vec![], said.as_str())]
+    {
+        let run = world.run(id, RunType::Tracked).await;
+        let run = world.edit(&run.id, |run| run.options.variables = variables).await;
+        let token = world.claimed(&run).await;
+        world.send_log(&token, 0, &said).await;
+        assert_eq!(world.shown_log(&run).await, shown);
+    }
+    let value = VariableValue::Sealed("nonsense".to_owned());
+    let broken = Variable { value, ..secret(SECRET) };
+    let run = world.run("r3", RunType::Tracked).await;
+    let run = world.edit(&run.id, |run| run.options.variables = vec![broken]).await;
+    let refused = world.claim(&run, "n").await.expect(422).text();
+    assert!(refused.contains("TF_VAR_p"), "{refused}");
+}
+
+/// What was held back of its log comes when the command has ended, and not before it has begun.
+#[tokio::test]
+async fn the_log_of_a_task_goes_on_after_its_init() {
+    let world = World::new().await;
+    world.set_secret(vec![secret(SECRET)], vec![]).await;
+    let planned = ReportKind::Planned {
+        delta: Default::default(),
+        plan_digest: None,
+        partial: false,
+        failed_checks: 0,
+        tolerated: 0,
+    };
+    let task = Unpushed::Task { command: "true".to_owned(), schedule: None };
+    let (begin, end) = SECRET.split_at(8);
+    for (id, unpushed, shown) in [("r1", Some(task), "a (secret)\n"), ("r2", None, "a (secret)")] {
+        let run = world.run(id, RunType::Tracked).await;
+        let run = world.edit(&run.id, |run| run.unpushed = unpushed).await;
+        let token = world.claimed(&run).await;
+        world.send_log(&token, 0, &format!("a {begin}")).await;
+        let report = Report::new(1, planned.clone());
+        world.json(Method::POST, "report", &token, &report).await.expect(204);
+        if run.task().is_some() {
+            assert_eq!(world.shown_log(&run).await, "a ", "more may come");
+            world.send_log(&token, 2 + begin.len() as u64, &format!("{end}\n")).await;
+        }
+        assert_eq!(world.shown_log(&run).await, shown);
+    }
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ on_each_tool! {
             w.claim.phase = gantry_domain::run::Phase::Plan;
             w.claim.plan_digest = None;
             let again = w.run().await;
-            assert_eq!(again, ReportKind::Planned { delta: Delta::default(), plan_digest: None, partial: false, failed_checks: 0 });
+            assert_eq!(again, ReportKind::Planned { delta: Delta::default(), plan_digest: None, partial: false, failed_checks: 0, tolerated: 0 });
         }
     }
 }

@@ -13,10 +13,15 @@ use gantry_terraform::{
 };
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-const OBJECT: &str = "resource \"test_object\" \"a\" {\n  name = \"web\"\n  text = \"hello\"\n}\n";
+pub(crate) const OBJECT: &str =
+    "resource \"test_object\" \"a\" {\n  name = \"web\"\n  text = \"hello\"\n}\n";
 
 /// A world with a folder outside.
-async fn world(tool: Tool, folder: &tempfile::TempDir, objects: &str) -> (World, PathBuf) {
+pub(crate) async fn world(
+    tool: Tool,
+    folder: &tempfile::TempDir,
+    objects: &str,
+) -> (World, PathBuf) {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let outside = folder.path().join("outside");
     fs::create_dir(&outside).unwrap();

@@ -34,7 +34,7 @@ on_each_tool! {
         w.api.data().source_waits = 2;
         let report = w.run().await;
         let delta = Delta { add: 1, outputs: 1, ..Delta::default() };
-        assert_eq!(report, ReportKind::Planned { delta, plan_digest: None, partial: false, failed_checks: 0 });
+        assert_eq!(report, ReportKind::Planned { delta, plan_digest: None, partial: false, failed_checks: 0, tolerated: 0 });
         assert_eq!(w.api.reports(), [ReportKind::Planning, report]);
         assert_eq!(w.api.change().resources[0].address, "terraform_data.one");
         assert!(w.api.log().contains("# terraform_data.one"), "{}", w.api.log());
@@ -81,7 +81,7 @@ on_each_tool! {
         let marks: Vec<_> = w.api.change().outputs.into_iter().map(|output| output.mark).collect();
         assert_eq!(marks, [Some(MarkChange::AddedOrType), Some(MarkChange::TypeAlone)]);
         w.claim.autodeploy = false;
-        let clean = ReportKind::Planned { delta: Delta::default(), plan_digest: None, partial: false, failed_checks: 0 };
+        let clean = ReportKind::Planned { delta: Delta::default(), plan_digest: None, partial: false, failed_checks: 0, tolerated: 0 };
         assert_eq!(w.run().await, clean);
     }
 }
@@ -91,7 +91,7 @@ on_each_tool! {
         let mut w = World::on(tool, &[("infra/main.tf", "locals {\n  a = 1\n}\n")]).await;
         w.claim.autodeploy = true;
         let report = w.run().await;
-        assert_eq!(report, ReportKind::Planned { delta: Delta::default(), plan_digest: None, partial: false, failed_checks: 0 });
+        assert_eq!(report, ReportKind::Planned { delta: Delta::default(), plan_digest: None, partial: false, failed_checks: 0, tolerated: 0 });
         assert!(w.api.data().plan.is_none() && w.api.data().lock.is_none());
         assert!(w.api.change().delta.is_empty());
     }

@@ -164,18 +164,19 @@ fn by_module(mut resources: Vec<&ResourceChange>) -> Vec<&ResourceChange> {
 }
 
 /// The resources of a page by their modules, each with what happens in all of it.
-fn groups(of: &Change, shown: &[&ResourceChange], all: &[&ResourceChange]) -> Vec<Group> {
+fn groups(change: &Change, shown: &[&ResourceChange], all: &[&ResourceChange]) -> Vec<Group> {
     let module = |resource: &&ResourceChange| module_of(&resource.address).to_owned();
     let group = |resources: &[&ResourceChange]| {
         let name = resources.first().map(module).unwrap_or_default();
-        let counts = counts(all.iter().copied().filter(|one| module_of(&one.address) == name));
+        let of_module = all.iter().copied().filter(|one| module_of(&one.address) == name);
+        let counts = counts(change, of_module);
         let counts: Vec<String> =
             counts.iter().map(|(_, what, count)| format!("{} {what}", grouped(*count))).collect();
         let title = match name.as_str() {
             "" => "Root module".to_owned(),
             name => clean(&change::address(name)),
         };
-        Group { module: Some((title, counts.join(", "))), resources: views(of, resources) }
+        Group { module: Some((title, counts.join(", "))), resources: views(change, resources) }
     };
     shown
         .chunk_by(|one, next| module_of(&one.address) == module_of(&next.address))
@@ -183,8 +184,8 @@ fn groups(of: &Change, shown: &[&ResourceChange], all: &[&ResourceChange]) -> Ve
         .collect()
 }
 
-fn views(of: &Change, resources: &[&ResourceChange]) -> Vec<ResourceView> {
-    resources.iter().map(|resource| resource_view(of, resource)).collect()
+fn views(change: &Change, resources: &[&ResourceChange]) -> Vec<ResourceView> {
+    resources.iter().map(|resource| resource_view(change, resource)).collect()
 }
 
 fn is_modular(change: &Change) -> bool {
@@ -227,11 +228,18 @@ fn value_holds(value: &Value, text: &str) -> bool {
 
 /// How many resources each action has: its word in addresses, what is said behind the number.
 fn counts<'a>(
+    change: &Change,
     resources: impl Iterator<Item = &'a ResourceChange>,
 ) -> Vec<(&'static str, &'static str, usize)> {
     let mut counts: Vec<(&'static str, &'static str, usize)> = Vec::new();
     for resource in resources {
         let (value, _, _, name) = action(resource.action);
+        // What a plan that only refreshes finds was done by somebody.
+        let name = match resource.action {
+            Action::Update if change.refresh_only => "changed",
+            Action::Delete if change.refresh_only => "deleted",
+            _ => name,
+        };
         match counts.iter_mut().find(|(known, ..)| *known == value) {
             Some((.., count)) => *count += 1,
             None => counts.push((value, name, 1)),
@@ -241,7 +249,7 @@ fn counts<'a>(
 }
 
 fn actions(change: &Change, wanted: Option<&str>) -> Vec<ActionOption> {
-    counts(change.resources.iter())
+    counts(change, change.resources.iter())
         .into_iter()
         .map(|(value, name, count)| ActionOption {
             value,
@@ -288,6 +296,9 @@ fn remarks(change: &Change) -> Vec<String> {
     }
     if change.drift > 0 {
         remarks.push(drift(change));
+    }
+    if !change.tolerated.is_empty() {
+        remarks.push(tolerated(change));
     }
     let cut = [
         (change.invocations_cut, "invoked action"),
@@ -337,6 +348,16 @@ fn drift(change: &Change) -> String {
     format!("{count} changed outside {}{names}.", change.tool.name())
 }
 
+/// What differs and may, the first by name.
+fn tolerated(change: &Change) -> String {
+    let all = change.tolerated.len().saturating_add(change.tolerated_cut as usize);
+    let named = change.tolerated.iter().take(NAMED_DRIFT);
+    let mut names: Vec<String> = named.map(|name| clean(&change::address(name))).collect();
+    let rest = all.saturating_sub(names.len());
+    names.extend((rest > 0).then(|| format!("{} more", grouped(rest))));
+    format!("{} tolerated: {}.", counted(all, "difference"), names.join(", "))
+}
+
 fn invocation_view(invocation: &Invocation) -> ResourceView {
     let trigger = invocation.trigger().map(|trigger| format!(" {trigger}")).unwrap_or_default();
     ResourceView {
@@ -350,9 +371,9 @@ fn invocation_view(invocation: &Invocation) -> ResourceView {
     }
 }
 
-fn resource_view(of: &Change, resource: &ResourceChange) -> ResourceView {
+fn resource_view(change: &Change, resource: &ResourceChange) -> ResourceView {
     let (_, class, glyph, _) = action(resource.action);
-    let mut what = of.what_happens(resource.action).into_owned();
+    let mut what = change.what_happens(resource.action).into_owned();
     if let Some(reason) = resource.reason_text() {
         what.push_str(&format!(" ({reason})"));
     }
@@ -467,6 +488,32 @@ mod tests {
         let all = [Action::Update, Action::Read, Action::Create];
         assert_eq!(found(&all), said("2 resources and 1 data source"));
         assert_eq!(found(&[Action::Read, Action::Read]), said("2 data sources"));
+    }
+
+    #[test]
+    fn what_was_done_outside_is_not_counted_as_what_is_to_be_done() {
+        let one = |action, address: &str| ResourceChange {
+            action,
+            address: address.to_owned(),
+            ..change().resources.remove(0)
+        };
+        let resources = vec![one(Action::Update, "aws_vpc.a"), one(Action::Delete, "aws_vpc.b")];
+        let change = Change {
+            resources,
+            refresh_only: true,
+            tolerated: (0..30).map(|number| format!("aws_vpc.x[{number}]")).collect(),
+            tolerated_cut: 5,
+            ..Change::default()
+        };
+        let view = ChangeView::of(&change, &Filter::default());
+        let names: Vec<&str> = view.actions.iter().map(|action| action.name.as_str()).collect();
+        assert_eq!(names, ["1 changed", "1 deleted"]);
+        let resources = view.groups.iter().flat_map(|group| &group.resources);
+        let what: Vec<&str> = resources.map(|resource| resource.what.as_str()).collect();
+        assert_eq!(what, ["was deleted outside of Terraform", "was changed outside of Terraform"]);
+        let tolerated = view.remarks.iter().find(|remark| remark.contains("tolerated")).unwrap();
+        assert!(tolerated.starts_with("35 differences tolerated: aws_vpc.x[0], "), "{tolerated}");
+        assert!(tolerated.ends_with("aws_vpc.x[19], 15 more."), "{tolerated}");
     }
 
     fn of_modules() -> Change {

@@ -105,8 +105,8 @@ pub(crate) async fn previous(app: &App, run: &Run) -> Answer<Option<Run>> {
     let mut newest = None;
     for some in wanted.chunks(AT_ONCE) {
         for other in by_id(app, some).await? {
-            if other.delta.is_none() || !is_of_same_test(run, &other) || !is_planned_so(run, &other)
-            {
+            let is_like = plans_alike(run, &other) && is_of_same_test(run, &other);
+            if other.delta.is_none() || !is_like {
                 continue;
             }
             if run.run_type != RunType::Proposed || is_of_same_work(run, &other) {
@@ -118,16 +118,17 @@ pub(crate) async fn previous(app: &App, run: &Run) -> Answer<Option<Run>> {
     Ok(newest)
 }
 
+/// What one finds is said in the same words as what the other does. A task plans nothing.
+fn plans_alike(run: &Run, other: &Run) -> bool {
+    run.task().is_none()
+        && other.task().is_none()
+        && run.is_drift() == other.is_drift()
+        && run.options.mode == other.options.mode
+}
+
 fn is_of_same_test(run: &Run, other: &Run) -> bool {
     let name = |run: &Run| run.test.as_ref().map(|of| of.case.name.to_string());
     name(run) == name(other)
-}
-
-/// Both planned what the code changes, looked for drift, and so on. A task has no plan.
-fn is_planned_so(run: &Run, other: &Run) -> bool {
-    other.task().is_none()
-        && run.is_drift() == other.is_drift()
-        && run.options.mode == other.options.mode
 }
 
 /// Both are, or were, previews of one merge request or branch.

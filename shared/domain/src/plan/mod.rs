@@ -220,6 +220,16 @@ impl Action {
         }
     }
 
+    /// What somebody has done, in words, where a plan that only refreshes finds it: `was changed
+    /// outside`.
+    pub fn found(self) -> Option<&'static str> {
+        match self {
+            Self::Update => Some("was changed outside"),
+            Self::Delete => Some("was deleted outside"),
+            _ => None,
+        }
+    }
+
     /// Where it belongs in a list: what is destroyed comes first, then what is dropped or not
     /// known, then what is made or changed, and what is only read last.
     pub fn rank(self) -> u8 {
@@ -521,13 +531,9 @@ impl Change {
     /// What happens to one of its resources, in words: what would be done to it (`will be created`),
     /// or what somebody has done, where the plan only refreshes.
     pub fn what_happens(&self, action: Action) -> Cow<'static, str> {
-        let outside = |what: &str| -> Cow<'static, str> {
-            format!("{what} outside of {}", self.tool.name()).into()
-        };
-        match action {
-            Action::Update if self.refresh_only => outside("was changed"),
-            Action::Delete if self.refresh_only => outside("was deleted"),
-            action => action.text().into(),
+        match action.found().filter(|_| self.refresh_only) {
+            Some(found) => format!("{found} of {}", self.tool.name()).into(),
+            None => action.text().into(),
         }
     }
 

@@ -68,7 +68,7 @@ impl Run {
             }
             ReportKind::Applied { delta } => {
                 run.delta = run.delta.or(Some(delta));
-                run.applied = true;
+                run.applied = run.task().is_none();
                 let event = match run.run_type {
                     RunType::Test => RunEvent::TestApplied,
                     _ => RunEvent::Applied,
@@ -204,13 +204,17 @@ fn note_late_report(run: &mut Run, report: &Report) {
     }
     let what = &report.what;
     let said = match what {
+        ReportKind::Applied { .. } if run.task().is_some() => "the command succeeded",
         ReportKind::Applied { .. } => "the apply succeeded",
+        ReportKind::Failed { .. } | ReportKind::Interrupted { .. } if run.task().is_some() => {
+            "the command failed"
+        }
         ReportKind::Failed { .. } | ReportKind::Interrupted { .. } => "the apply failed",
         _ => return,
     };
     if let ReportKind::Applied { delta } = what {
         run.delta = run.delta.or(Some(*delta));
-        run.applied = true;
+        run.applied = run.task().is_none();
     }
     if let Some(end) = &mut run.ending {
         end.errors.push(format!("The lost runner reported later: {said}."));
@@ -220,6 +224,7 @@ fn note_late_report(run: &mut Run, report: &Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::{PlanMode, PlanOptions, Unpushed};
 
     /// A test of a module, while it is in `state`.
     fn test(state: RunState, negative: bool) -> Run {
@@ -253,6 +258,70 @@ mod tests {
         assert!(run.take_report(applied, now, now).unwrap());
         assert_eq!((run.state, run.last_failed_checks()), (RunState::Finished, 1));
         assert_eq!(run.failed_checks, 2, "that of the plan stays");
+    }
+
+    fn of_task() -> Run {
+        let command = "terraform state list".to_owned();
+        let task = Unpushed::Task { command, schedule: None };
+        let run = Run { run_type: RunType::Tracked, ..test(RunState::Initializing, false) };
+        Run {
+            unpushed: Some(task),
+            test: None,
+            applied: false,
+            autodeploy: false,
+            held: true,
+            history: Vec::new(),
+            ..run
+        }
+    }
+
+    #[test]
+    fn a_task_goes_on_without_a_plan_and_applies_nothing_whatever_it_comes_to() {
+        let now = Timestamp::UNIX_EPOCH;
+        let applied = r#"{"kind": "applied", "delta": {}}"#;
+        let failed = r#"{"kind": "failed", "summary": "The command ended with exit code 3",
+            "errors": [], "log_tail": [], "in_terraform": false}"#;
+        for (end, state) in [(applied, RunState::Finished), (failed, RunState::Failed)] {
+            let mut run = of_task();
+            assert!(run.may_be_applying(), "nothing may end its runner");
+            let mut say = |sequence: u32, what: &str| {
+                let report = format!(r#"{{"sequence": {sequence}, "what": {what}}}"#);
+                let report = serde_json::from_str(&report).unwrap();
+                assert!(run.take_report(report, now, now).unwrap());
+                run.state
+            };
+            let planned = r#"{"kind": "planned", "delta": {}, "plan_digest": null}"#;
+            assert_eq!(say(1, planned), RunState::Applying);
+            assert_eq!(say(2, end), state);
+            assert!(!run.applied && !run.may_be_applied_in_part());
+        }
+        let mut lost = Run { lost: true, state: RunState::Failed, ..of_task() };
+        lost.ending = Some(Ending::new("lost"));
+        let late = format!(r#"{{"sequence": 9, "what": {applied}}}"#);
+        assert!(lost.take_report(serde_json::from_str(&late).unwrap(), now, now).unwrap());
+        let said = lost.ending.unwrap().errors;
+        assert_eq!(said, ["The lost runner reported later: the command succeeded."]);
+        assert!(!lost.applied);
+    }
+
+    #[test]
+    fn what_destroys_everything_waits_for_a_person_also_where_the_stack_applies_by_itself() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (mode, state) in [
+            (PlanMode::Normal, RunState::Applying),
+            (PlanMode::RefreshOnly, RunState::Applying),
+            (PlanMode::Destroy, RunState::Unconfirmed),
+        ] {
+            let run = Run { run_type: RunType::Tracked, ..test(RunState::Planning, false) };
+            let options = PlanOptions { mode, ..PlanOptions::default() };
+            let mut run = Run { options, autodeploy: true, held: false, ..run };
+            let planned = r#"{"sequence": 1, "what": {
+                "kind": "planned", "delta": {"destroy": 1}, "plan_digest": "d"
+            }}"#;
+            let report = serde_json::from_str(planned).unwrap();
+            assert!(run.take_report(report, now, now).unwrap());
+            assert_eq!(run.state, state, "{mode}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct StackHead {
     /// meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_applied_in_part: Option<LastApplied>,
-    /// The last run that applied a plan of the whole stack: values that were replaced before it was
+    /// The last run that applied a plan of the whole code: values that were replaced before it was
     /// made are not in the state any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_whole: Option<RunId>,
@@ -216,6 +216,35 @@ mod tests {
         };
         assert_eq!(whole(false), Some(before.id.clone()));
         assert_eq!(whole(true), None);
+    }
+
+    #[test]
+    fn what_was_accepted_is_no_apply_of_the_code_and_a_task_is_none_at_all() {
+        let before = run();
+        let code = LastApplied {
+            run: "earlier".parse().unwrap(),
+            commit: "f".repeat(40).parse().unwrap(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let known = StackHead { last_applied: Some(code.clone()), ..StackHead::default() };
+        let options = PlanOptions { mode: PlanMode::RefreshOnly, ..PlanOptions::default() };
+        let refreshing = Run { options, ..before.clone() };
+        let accepted = Run { applied: true, ..refreshing.clone() };
+        let head = after(&known, &refreshing, &accepted);
+        let last = head.last_applied.unwrap();
+        assert_eq!((last.run, last.commit), (accepted.id, code.commit.clone()));
+        assert_eq!(head.last_whole, None, "what the code replaced may still be in the state");
+
+        let command = "true".to_owned();
+        let task = Some(Unpushed::Task { command, schedule: None });
+        let begun = Run { unpushed: task, state: RunState::Applying, ..before };
+        let step = Step { state: RunState::Applying, at: code.at, by: None, comment: None };
+        for state in [RunState::Finished, RunState::Failed] {
+            let ended = Run { state, history: vec![step.clone()], ..begun.clone() };
+            let head = after(&known, &begun, &ended);
+            assert_eq!(head.last_applied.as_ref(), Some(&code), "{state}");
+            assert_eq!((head.last_applied_in_part, head.last_whole), (None, None), "{state}");
+        }
     }
 
     #[test]

@@ -77,7 +77,17 @@ fn a_phase_is_taken() {
     is_read_and_written_as::<ClaimRequest>(
         &json!({"runner": "local-4711", "nonce": "n", "identity": null, "tells_again": true}),
     );
+    is_read_and_written_as::<ClaimRequest>(
+        &json!({"runner": "local-4711", "nonce": "n", "identity": null, "heeds_options": true}),
+    );
     is_read_and_written_as::<ClaimAnswer>(&claim_answer());
+    let mut unusual = claim_answer();
+    unusual["options"] = json!({
+        "mode": "refresh_only", "targets": ["module.net"], "replace": ["aws_instance.web[0]"],
+    });
+    unusual["tolerate"] = json!([{"address": "module.asg.*", "attributes": ["tags.*"]}]);
+    unusual["task"] = json!("terraform state list");
+    is_read_and_written_as::<ClaimAnswer>(&unusual);
     is_read_and_written_as::<NextAnswer>(&json!({"run": "run-1", "claim_token": "token"}));
     is_read_and_written_as::<FurtherRequest>(&json!({"last_report": 4, "seconds_left": 900}));
 }
@@ -119,6 +129,7 @@ fn a_phase_is_followed() {
         json!({"kind": "planned", "delta": delta, "plan_digest": "9f86d081"}),
         json!({"kind": "planned", "delta": delta, "plan_digest": null}),
         json!({"kind": "planned", "delta": delta, "plan_digest": null, "failed_checks": 2}),
+        json!({"kind": "planned", "delta": delta, "plan_digest": null, "tolerated": 2}),
         json!({"kind": "applied", "delta": delta}),
         json!({
             "kind": "apply_failed", "summary": "no", "errors": ["no"], "log_tail": ["no"],
@@ -219,6 +230,11 @@ fn a_change_is_shown() {
         "deferred": 4,
         "checks": [{"address": "check.health", "problems": ["it is not healthy"]}],
     }));
+    let mut refreshed = serde_json::to_value(Change::default()).unwrap();
+    refreshed["refresh_only"] = json!(true);
+    refreshed["tolerated"] = json!(["aws_instance.web[0]", "output.url"]);
+    refreshed["tolerated_cut"] = json!(3);
+    is_read_and_written_as::<Change>(&refreshed);
     is_read_as::<Change>(&json!({}), &serde_json::to_value(Change::default()).unwrap());
     // As it was before there were actions to invoke.
     let before = json!({"v": 1, "delta": delta(), "drift": 3, "resources": [], "outputs": []});

@@ -1,7 +1,7 @@
 //! Child processes: what they see, how their output comes, how they end.
 
 use gantry_engine::{
-    Ended, Environment, OnStop, Sink, Spec, StopKind,
+    Ended, Environment, OnStop, Sink, Spec, StopKind, Terraform,
     kept::{KeptOutput, interrupt, is_being_written, pass_rest},
     process,
     stop::stop_channel,
@@ -50,10 +50,27 @@ fn shell(script: &str) -> Spec {
     }
 }
 
+fn terraform() -> Terraform {
+    let Spec { program, folder, environment, .. } = shell("");
+    Terraform {
+        program,
+        folder,
+        var_files: Vec::new(),
+        environment,
+        user: None,
+        confinement: None,
+        processes: None,
+    }
+}
+
 async fn stop_after_ready(script: &str, on_stop: OnStop) -> (Ended, Lines) {
+    stop_spec_after_ready(shell(script), on_stop).await
+}
+
+async fn stop_spec_after_ready(spec: Spec, on_stop: OnStop) -> (Ended, Lines) {
     let (stopper, mut stop) = stop_channel();
     let lines = Lines::default();
-    let (spec, sink) = (shell(script), lines.sink());
+    let sink = lines.sink();
     let running = tokio::spawn(async move { process::run(&spec, &sink, &mut stop, on_stop).await });
     lines.has("ready").await;
     stopper.stop(StopKind::Asked, "Stopped by alice");
@@ -113,6 +130,46 @@ async fn interrupting_is_one_signal_to_one_process_and_then_patience() {
     let (ended, lines) = stop_after_ready(script, OnStop::Interrupt).await;
     assert!(ended.stopped && ended.status.success());
     assert_eq!(lines.all(), ["ready", "caught", "finished"]);
+}
+
+/// A task as [`Terraform::task`] starts it: what it has begun ends first, and nothing more begins.
+#[tokio::test]
+async fn a_task_ends_after_what_it_has_started() {
+    let tool = "/bin/sh -c 'trap \"sleep 1; echo state written; exit 1\" INT; echo ready; \
+                while :; do sleep 0.05; done'; echo never";
+    let task = terraform().task(tool);
+    let grace = Duration::from_secs(60);
+    let (ended, lines) = stop_spec_after_ready(task, OnStop::InterruptGroup { grace }).await;
+    assert_eq!((ended.stopped, ended.status.code()), (true, Some(130)));
+    assert_eq!(lines.all(), ["ready", "state written"]);
+}
+
+#[tokio::test]
+async fn a_task_that_does_not_end_is_ended_after_the_grace() {
+    let tool = "/bin/sh -c 'trap \"\" INT; echo ready; while :; do sleep 0.05; done'";
+    let started = Instant::now();
+    let grace = Duration::from_millis(300);
+    let task = terraform().task(tool);
+    let (ended, _) = stop_spec_after_ready(task, OnStop::InterruptGroup { grace }).await;
+    assert!(ended.stopped && ended.status.code().is_none(), "{ended:?}");
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn a_task_ends_as_its_command_does_whatever_stands_in_it() {
+    let (_stopper, mut stop) = stop_channel();
+    for (command, code, said) in [
+        ("echo \"it's $ONLY\"; exit 3", 3, "it's this"),
+        ("false\necho 'a  b' # and no more", 0, "a  b"),
+        ("cat <<END\n$((1 + 1))\nEND", 0, "2"),
+    ] {
+        let lines = Lines::default();
+        let (task, grace) = (terraform().task(command), Duration::from_secs(1));
+        let on_stop = OnStop::InterruptGroup { grace };
+        let ended = process::run(&task, &lines.sink(), &mut stop, on_stop).await.unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{command}");
+        assert_eq!(lines.all(), [said], "{command}");
+    }
 }
 
 #[tokio::test]
@@ -198,6 +255,27 @@ async fn kept_output_outlives_its_reader() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("it is still there");
+}
+
+/// Of a task all that it has started is asked, also where nobody who started it is there.
+#[tokio::test]
+async fn a_kept_group_is_interrupted_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("output");
+    let (_stopper, mut stop) = stop_channel();
+    let lines = Lines::default();
+    let tool = "/bin/sh -c 'trap \"echo caught; exit 1\" INT; echo ready; \
+                while :; do sleep 0.05; done'";
+    let (task, sink, grace) = (terraform().task(tool), lines.sink(), Duration::from_secs(60));
+    let output = KeptOutput::create(&path).unwrap();
+    let running = tokio::spawn(async move {
+        let on_stop = OnStop::InterruptGroup { grace };
+        process::run_kept(&task, output, &sink, &|_| (), &mut stop, on_stop).await
+    });
+    lines.has("ready").await;
+    assert!(interrupt(&path).unwrap());
+    assert_eq!(running.await.unwrap().unwrap().status.code(), Some(130));
+    assert_eq!(lines.all(), ["ready", "caught"]);
 }
 
 /// Whoever asks the process to end: it is asked once.

@@ -244,6 +244,7 @@ async fn door(
 async fn claim(State(shared): State<Shared>, Json(request): Json<ClaimRequest>) -> Response {
     let mut data = shared.data();
     assert_eq!(request.nonce.len(), 32);
+    assert!(request.heeds_options);
     if data.nonce.as_ref().is_some_and(|nonce| *nonce != request.nonce) {
         return StatusCode::GONE.into_response();
     }

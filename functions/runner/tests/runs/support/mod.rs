@@ -8,7 +8,7 @@ pub(crate) use api::{Api, Cut, Hang, LOG_SECRET};
 use flate2::{Compression, write::GzEncoder};
 use gantry_domain::{
     protocol::{ClaimAnswer, ReportKind, RunVariable},
-    run::{Phase, RunType},
+    run::{Phase, PlanOptions, RunType},
     stack::{Hooks, Tool},
 };
 use gantry_engine::{
@@ -105,6 +105,9 @@ impl World {
                 planned: None,
                 registry: None,
                 largest_state: 256 << 20,
+                options: PlanOptions::default(),
+                tolerate: None,
+                task: None,
             },
             timings: Timings {
                 heartbeat: Duration::from_millis(100),
@@ -211,6 +214,11 @@ impl World {
         self.claim.phase = Phase::Apply;
         self.claim.plan_digest = Some(digest.clone());
         self.claim.planned = Some(*delta);
+    }
+
+    /// The next run of the stack, which begins with its plan.
+    pub(crate) fn next_run(&mut self) {
+        (self.claim.phase, self.claim.plan_digest, self.claim.planned) = (Phase::Plan, None, None);
     }
 }
 

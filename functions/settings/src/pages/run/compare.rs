@@ -19,7 +19,7 @@ use axum::{
 };
 use gantry_domain::{
     plan::{Action, ComparedAttribute, ComparedResource, Comparison},
-    run::Run,
+    run::{PlanMode, Run},
     text::{change, clean, counted, more},
 };
 use jiff::Timestamp;
@@ -88,7 +88,7 @@ pub(crate) async fn compare(
     let part = |id, title, resources: &[ComparedResource], cut: u32| Part {
         id,
         title,
-        resources: resources.iter().map(|one| resource(one, with.number)).collect(),
+        resources: resources.iter().map(|one| resource(one, &run, &with)).collect(),
         cut: (cut > 0).then(|| format!("{}, not listed.", more(cut as usize, "resource"))),
     };
     let mut parts = vec![
@@ -147,15 +147,22 @@ fn remarks(comparison: &Comparison, with: &Run) -> Vec<String> {
     remarks
 }
 
-fn resource(resource: &ComparedResource, with: u64) -> ResourceView {
+/// What a run's plan would do to a resource, or what it has found that somebody did.
+fn happens(action: Action, in_plan_of: &Run) -> &'static str {
+    let refreshes = in_plan_of.options.mode == PlanMode::RefreshOnly;
+    action.found().filter(|_| refreshes).unwrap_or_else(|| action.text())
+}
+
+fn resource(resource: &ComparedResource, run: &Run, with: &Run) -> ResourceView {
     let shown = resource.now.or(resource.earlier).unwrap_or(Action::Other);
     let (_, class, glyph, _) = action(shown);
+    let number = with.number;
     let what = match (resource.earlier, resource.now) {
         (Some(earlier), Some(now)) if earlier != now => {
-            format!("{}; in #{with}: {}", now.text(), earlier.text())
+            format!("{}; in #{number}: {}", happens(now, run), happens(earlier, with))
         }
-        (Some(earlier), None) => format!("in #{with}: {}", earlier.text()),
-        _ => shown.text().to_owned(),
+        (Some(earlier), None) => format!("in #{number}: {}", happens(earlier, with)),
+        _ => happens(shown, run).to_owned(),
     };
     ResourceView {
         address: clean(&change::address(&resource.address)),

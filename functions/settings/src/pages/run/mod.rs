@@ -16,7 +16,7 @@ pub(crate) use log::{log, log_text};
 use self::{
     approvals::Approvals,
     log::LogView,
-    purpose::{Again, Purpose, ToleratedView},
+    purpose::{Again, Purpose},
 };
 use super::{
     changes::{ChangeView, Filter},
@@ -86,8 +86,6 @@ struct Page {
     git_ref: String,
     reason: String,
     purpose: Purpose,
-    /// What differs and may.
-    tolerated: Option<ToleratedView>,
     /// Some of its resources can be planned again.
     again: Option<Again>,
     /// The event that it was started for.
@@ -363,7 +361,6 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         needs_confirmation: run.state == RunState::Unconfirmed,
         approvals,
         may_override,
-        tolerated: ToleratedView::of(&run, change.as_ref()),
         again,
         change: shown_change,
         compare,

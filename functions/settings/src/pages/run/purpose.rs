@@ -4,10 +4,9 @@
 use super::ChangeView;
 use crate::pages::shell::Shell;
 use gantry_domain::{
-    plan::Change,
     run::{Address, PlanMode, Run, RunState, RunType},
     stack::Stack,
-    text::{clean, clean_line, more, unpushed},
+    text::{clean, unpushed},
 };
 
 /// What the page says besides.
@@ -47,27 +46,6 @@ fn destroys(run: &Run) -> String {
         RunType::Tracked if run.state.is_final() => format!("This run was to destroy {what}."),
         RunType::Tracked => format!("Once it is confirmed, this run destroys {what}."),
         _ => format!("This shows what destroying {what} would do. It is never applied."),
-    }
-}
-
-/// Differences of a look for drift that the stack tolerates.
-pub(super) struct ToleratedView {
-    pub(super) count: u32,
-    pub(super) addresses: Vec<String>,
-    /// How many are not listed.
-    pub(super) rest: Option<String>,
-}
-
-impl ToleratedView {
-    pub(super) fn of(run: &Run, change: Option<&Change>) -> Option<Self> {
-        if run.tolerated == 0 {
-            return None;
-        }
-        let listed = change.map(|change| &change.tolerated[..]).unwrap_or_default();
-        let addresses: Vec<String> = listed.iter().map(|one| clean_line(one, 1_000)).collect();
-        let rest = (run.tolerated as usize).saturating_sub(addresses.len());
-        let rest = (rest > 0).then(|| more(rest, "difference"));
-        Some(Self { count: run.tolerated, addresses, rest })
     }
 }
 
