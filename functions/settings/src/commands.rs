@@ -497,7 +497,7 @@ pub(crate) fn no_retry(run: &Run) -> Option<&'static str> {
     if run.task().is_some() {
         return Some("Run the task again on the stack's page.");
     }
-    let is_destroy = run.run_type == RunType::Tracked && run.options.mode == PlanMode::Destroy;
+    let is_destroy = run.options.mode == PlanMode::Destroy;
     is_destroy.then_some("Start it again on the stack's page, which asks for the stack's slug.")
 }
 

@@ -160,10 +160,11 @@ pub(super) async fn look_for_drift(
     form.check()?;
     let stack = stacks::find_of(app, Kind::Stack, slug).await?.value;
     let check = async {
-        may_start(app, &stack, RunType::Proposed).await?;
-        let head = stacks::head(app, &stack.id).await?;
-        match head.and_then(|head| head.value.last_applied) {
-            Some(_) => Ok(()),
+        may_start(app, &stack, RunType::Tracked).await?;
+        let head = stacks::head(app, &stack.id).await?.map(|head| head.value);
+        match head.and_then(|head| head.last_applied.map(|_| head.destroyed.is_some())) {
+            Some(false) => Ok(()),
+            Some(true) => Err(refuse("Everything of the stack was destroyed.")),
             None => Err(refuse("Nothing was applied yet, so nothing can have drifted from it.")),
         }
     };

@@ -154,20 +154,11 @@ fn scheduled(form: &mut Form) -> Option<(String, Option<Schedule>, Option<String
     Some((name, when.flatten(), task))
 }
 
-/// Says of each of these why it cannot be where the code is not in GitLab.
+/// Says why an issue cannot be had where the code is not in GitLab.
 pub(super) fn refuse_elsewhere(form: &mut Form, settings: &Settings) {
     if settings.drift.issue {
         let problem = "Not possible for code outside of GitLab, because it has no issues there";
         form.wrong("drift.issue", problem);
-    }
-    for (place, scheduled) in settings.schedules.iter().enumerate() {
-        if scheduled.task.is_none() {
-            form.wrong(
-                &format!("schedules[{place}].task"),
-                "Enter a command. Deploys of code outside of GitLab are started by hand, because \
-                 Gantry does not follow its branch.",
-            );
-        }
     }
 }
 
@@ -273,17 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn code_elsewhere_has_no_issues_and_no_branch_that_is_followed() {
+    fn code_elsewhere_has_no_issues() {
         let (drift, schedules, _) = read(json!({
             "drift": { "issue": true },
-            "schedules": [
-                { "name": "a", "when": { "cron": "0 3 * * *" }, "task": "true" },
-                { "name": "b", "when": { "cron": "0 3 * * *" } },
-            ],
+            "schedules": [{ "name": "b", "when": { "cron": "0 3 * * *" } }],
         }));
+        assert_eq!((drift.issue, schedules.len()), (true, 1));
         let mut form = Form::new(serde_json::Map::new());
         refuse_elsewhere(&mut form, &Settings { drift, schedules, ..Settings::default() });
         let fields: Vec<String> = form.finish().into_keys().collect();
-        assert_eq!(fields, ["drift.issue", "schedules[1].task"]);
+        assert_eq!(fields, ["drift.issue"]);
     }
 }
