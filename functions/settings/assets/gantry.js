@@ -90,10 +90,7 @@ document.addEventListener("DOMContentLoaded", () => {
       setTimeout(() => { button.textContent = before; }, 1500);
     });
   }
-  for (const button of document.querySelectorAll("[data-add-row]")) {
-    button.hidden = false;
-    button.addEventListener("click", () => addRow(document.getElementById(button.dataset.addRow)));
-  }
+  offerRows();
   const log = document.getElementById("log");
   if (log) follow(log);
   if (log && sessionStorage.getItem("finding")) {
@@ -110,6 +107,16 @@ document.addEventListener("DOMContentLoaded", () => {
   });
 });
 
+// Also in parts that have brought themselves up to date.
+function offerRows() {
+  for (const button of document.querySelectorAll("[data-add-row]")) button.hidden = false;
+}
+document.addEventListener("htmx:afterSwap", offerRows);
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-add-row]");
+  if (button) addRow(document.getElementById(button.dataset.addRow));
+});
+
 function addRow(body) {
   const number = body.children.length;
   const row = body.lastElementChild.cloneNode(true);
@@ -120,7 +127,7 @@ function addRow(body) {
     if (field.type === "checkbox") field.checked = false; else field.value = "";
     if (field.rows) { field.rows = 1; field.placeholder = ""; }
   }
-  for (const problem of row.querySelectorAll(".problem")) problem.remove();
+  for (const said of row.querySelectorAll(".problem, .said")) said.remove();
   body.append(row);
   row.querySelector("input, textarea").focus();
 }

@@ -6,11 +6,11 @@
 use crate::{
     activities,
     commands::{self, CommandView},
-    events, integration, keys, modules, notifications,
+    drift, events, integration, keys, modules, notifications,
     openapi::{
         AnyObject, BodyOf, ConnectGitLab, HoldRunners, MakeKey, MakeVersion, ModuleChange,
         NewModule, NewNotificationTarget, NewStack, NewUpload, NotificationTargetChange, Redrive,
-        RotateSecret, SetUpSignIn, StackChange, StartPreview,
+        RotateSecret, SetDrift, SetUpSignIn, StackChange, StartPreview,
         Tag::{Events, Integration, Keys, Modules, Notifications, Operations, Runs, Stacks},
         YankVersion,
     },
@@ -24,6 +24,7 @@ use axum::{
 };
 use gantry_domain::plan::Change;
 use gantry_domain::rights::Right::{Admin, Deploy, Edit, Preview, Read};
+use gantry_store::config::DriftDefaults;
 
 /// Where a list goes on, and how much of it is answered at once.
 const PAGING: &[&str] = &["after", "limit"];
@@ -482,6 +483,7 @@ fn of_notifications() -> Vec<Route> {
 }
 
 fn of_operations() -> Vec<Route> {
+    const DRIFT: &str = "/api/v1/drift";
     vec![
         read("/api/v1/operations", Admin, operations::show)
             .named(
@@ -504,6 +506,25 @@ fn of_operations() -> Vec<Route> {
             .sends::<HoldRunners>()
             .gives::<operations::Paused>("Whether runs are paused now.")
             .refuses(&[503]),
+        read(DRIFT, Read, drift::show)
+            .named(
+                Operations,
+                "showDriftDefaults",
+                "When stacks are looked at for drift that say nothing else",
+            )
+            .gives::<DriftDefaults>("What is set."),
+        put(DRIFT, Admin, "set when stacks are looked at for drift", drift::save)
+            .named(
+                Operations,
+                "setDriftDefaults",
+                "Set when stacks are looked at for drift that say nothing else",
+            )
+            .about(
+                "Each stack is looked at some time after the schedule's time, so that not all are \
+                 at once.",
+            )
+            .sends::<SetDrift>()
+            .gives::<DriftDefaults>("It is set."),
     ]
 }
 

@@ -2,14 +2,22 @@
 //! alone decides; what is certain to be refused is said at once.
 
 mod decide;
+mod start;
 
-use self::decide::{Said, confirm, discard, review};
+pub(crate) use self::start::find_commit;
+
+use self::{
+    decide::{Said, confirm, discard, review},
+    start::{look_for_drift, run, task},
+};
 use crate::{
-    access::{About, Caller},
+    access::Caller,
     app::App,
     form::{Body, Form},
     gitlab::detached,
-    openapi::{BodyOf, ConfirmRun, DecideRun, RetryRun, ReviewRun, StartRun, Tag, UnblockStack},
+    openapi::{
+        BodyOf, ConfirmRun, DecideRun, RetryRun, ReviewRun, StartRun, StartTask, Tag, UnblockStack,
+    },
     refusal::{Answer, Done, Refusal},
     runs, stacks,
 };
@@ -20,9 +28,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use gantry_domain::{
-    CommitSha, EventId, Repository, RunId,
+    CommitSha, EventId, RunId,
     rights::Right,
-    run::{Run, RunState, RunType},
+    run::{PlanMode, Run, RunState, RunType},
     stack::Stack,
 };
 use gantry_queue::{Command, StackMessage};
@@ -89,6 +97,10 @@ pub(crate) enum Ask {
     Retry,
     /// Start a run of a stack.
     Run,
+    /// Look for what was changed elsewhere.
+    Drift,
+    /// Execute one command in a stack's workspace.
+    Task,
     /// Take a stack back from a lost run.
     Unblock,
     /// Leave out all that queues but the newest.
@@ -109,6 +121,8 @@ pub(crate) struct Row {
     pub(crate) what: &'static str,
     /// The fields of the form, which are texts.
     pub(crate) texts: &'static [&'static str],
+    /// The fields of the form, which are texts with an item a line.
+    pub(crate) lists: &'static [&'static str],
     /// The fields of the form, which are boxes to tick.
     pub(crate) boxes: &'static [&'static str],
     /// The page asks first whether it is meant.
@@ -136,6 +150,7 @@ macro_rules! row {
             needs: Right::$needs,
             what: $what,
             texts: &[],
+            lists: &[],
             boxes: &[],
             sure: false,
             makes_run: false,
@@ -149,7 +164,7 @@ macro_rules! row {
 }
 
 /// Every command.
-pub(crate) static TABLE: [Row; 8] = [
+pub(crate) static TABLE: [Row; 10] = [
     Row {
         id: "confirmRun",
         summary: "Apply the plan that was shown",
@@ -195,12 +210,35 @@ pub(crate) static TABLE: [Row; 8] = [
         ..row!(Retry, Deploy, "/runs/{id}/retry", "retry the run {id}")
     },
     Row {
-        texts: &["type", "commit"],
+        texts: &["type", "commit", "mode", "confirm_slug"],
+        lists: &["targets", "replace"],
         makes_run: true,
         id: "startRun",
         summary: "Start a run",
+        about: "A deploy that destroys everything needs the role `admin`, and the stack's slug in \
+                `confirm_slug`. To undo drift, deploy the commit that was applied last; to accept \
+                it, deploy that commit with the mode `refresh_only`. A deploy with another mode \
+                than `normal`, with targets or with replacements always waits for a confirmation.",
         body: Some(BodyOf::optional::<StartRun>()),
         ..row!(Run, Preview, "/stacks/{slug}/runs", "start a run of the stack {slug}")
+    },
+    Row {
+        makes_run: true,
+        id: "lookForDrift",
+        summary: "Look for what was changed outside of the tool",
+        about: "A preview of the commit that was applied last. What it finds is in `drift` of the \
+                stack's status.",
+        ..row!(Drift, Preview, "/stacks/{slug}/drift", "look for drift of the stack {slug}")
+    },
+    Row {
+        texts: &["command"],
+        makes_run: true,
+        id: "startTask",
+        summary: "Run a command in the stack's workspace",
+        about: "It gets what deploys get, and waits for them as they do for each other. Nothing is \
+                planned or confirmed, and the log is kept.",
+        body: Some(BodyOf::required::<StartTask>()),
+        ..row!(Task, Edit, "/stacks/{slug}/tasks", "run a task of the stack {slug}")
     },
     Row {
         texts: &["reason"],
@@ -245,7 +283,9 @@ pub(crate) async fn ask(
         Ask::Review => review(app, caller, of, form).await,
         Ask::Stop => stop(app, caller, of, form).await,
         Ask::Retry => retry(app, caller, of, form).await,
-        Ask::Run => run(app, caller, of, form).await,
+        Ask::Run => Box::pin(run(app, caller, of, form)).await,
+        Ask::Drift => look_for_drift(app, caller, of, form).await,
+        Ask::Task => task(app, caller, of, form).await,
         Ask::Unblock => unblock(app, caller, of, form).await,
         Ask::CatchUp => catch_up(app, caller, of, form).await,
     }
@@ -277,10 +317,8 @@ async fn retry(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<C
         if !run.state.is_final() {
             return Err(refuse(format!("The run is {} and has not ended yet.", run.state)));
         }
-        if run.upload.is_some() {
-            return Err(refuse(
-                "Uploaded code cannot be planned again from here. Upload the folder again.",
-            ));
+        if let Some(why) = no_retry(&run) {
+            return Err(refuse(why));
         }
         may_start(app, &stack, run.run_type).await?;
         if run.run_type == RunType::Tracked && !force {
@@ -289,70 +327,6 @@ async fn retry(app: &App, caller: &Caller, id: &str, mut form: Form) -> Answer<C
         Ok(())
     };
     give(app, caller, &stack, Command::Retry { run: run.id.clone(), force }, check).await
-}
-
-async fn run(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<CommandView> {
-    let run_type = form.choice::<RunType>("type").unwrap_or(RunType::Tracked);
-    if run_type == RunType::Test {
-        form.wrong("type", "Must be tracked or proposed");
-    }
-    let named = form.text("commit");
-    form.check()?;
-    let stack = stacks::find(app, slug).await?.value;
-    if run_type == RunType::Tracked {
-        // The route lets whoever may start a preview of the stack through.
-        caller.check(Right::Deploy, About::stack(&stack))?;
-    }
-    let commit = match &stack.repository {
-        Repository::Git(url) => {
-            let head = stacks::head_of(app, url, &stack.branch).await?;
-            if named.as_ref().is_some_and(|text| *text != stack.branch && !begins(&head, text)) {
-                return Err(refuse(format!(
-                    "{} is at {}. Only that commit can be run, because the code is not in GitLab.",
-                    stack.branch,
-                    head.short()
-                )));
-            }
-            Some(head)
-        }
-        Repository::Gitlab(_) => find_commit(app, &stack, named.as_deref()).await?,
-    };
-    let check = async {
-        may_start(app, &stack, run_type).await?;
-        let known = stacks::tracked_branch(app, &stack).await?;
-        if commit.is_none() && known.is_some_and(|known| known.missing) {
-            return Err(refuse(format!("The branch {} does not exist.", stack.branch)));
-        }
-        Ok(())
-    };
-    let branch = named.filter(|text| commit.as_ref().is_some_and(|sha| !begins(sha, text)));
-    let command = Command::Trigger { run_type, commit: commit.clone(), branch };
-    give(app, caller, &stack, command, check).await
-}
-
-/// The text is the SHA of the commit, or at least 7 digits of its beginning.
-fn begins(commit: &CommitSha, text: &str) -> bool {
-    text.len() >= 7 && commit.as_str().starts_with(text)
-}
-
-/// The commit that somebody names in the stack's project: by its SHA or the beginning of it, by a
-/// branch or by a tag; none if nobody names any.
-pub(crate) async fn find_commit(
-    app: &App,
-    stack: &Stack,
-    text: Option<&str>,
-) -> Answer<Option<CommitSha>> {
-    let (Some(project), Some(text)) = (stack.project(), text) else { return Ok(None) };
-    if let Ok(whole) = text.parse() {
-        return Ok(Some(whole));
-    }
-    let found = app.gitlab.linked().await?.client.commit(project, text).await?;
-    let missing = || {
-        let project = &stack.project_path;
-        let problem = format!("{project} has no commit, branch or tag with this name");
-        Refusal::field("commit", problem)
-    };
-    found.map(|found| Some(found.id)).ok_or_else(missing)
 }
 
 async fn unblock(app: &App, caller: &Caller, slug: &str, mut form: Form) -> Answer<CommandView> {
@@ -509,6 +483,22 @@ pub(crate) async fn may_start(app: &App, stack: &Stack, run_type: RunType) -> An
         ))),
         _ => Ok(()),
     }
+}
+
+/// Why a run cannot be repeated; none where it can. What takes more than the right to repeat is started
+/// anew.
+pub(crate) fn no_retry(run: &Run) -> Option<&'static str> {
+    if run.upload.is_some() {
+        return Some("Uploaded code cannot be planned again from here. Upload the folder again.");
+    }
+    if run.is_drift() {
+        return Some("Look for drift again on the stack's page.");
+    }
+    if run.task().is_some() {
+        return Some("Run the task again on the stack's page.");
+    }
+    let is_destroy = run.options.mode == PlanMode::Destroy;
+    is_destroy.then_some("Start it again on the stack's page, which asks for the stack's slug.")
 }
 
 /// Repeating an older commit would undo newer ones: that has to be said with `force`.

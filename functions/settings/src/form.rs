@@ -254,6 +254,11 @@ impl Form {
         }
     }
 
+    /// The field's value is an object.
+    pub(crate) fn has_object(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(Value::is_object)
+    }
+
     /// Fields that an answer has and a request may send back: they change nothing.
     pub(crate) fn ignore(&mut self, names: &[&str]) {
         self.fields.retain(|name, _| !names.contains(&name.as_str()));

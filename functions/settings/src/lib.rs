@@ -14,6 +14,7 @@ mod api;
 mod app;
 mod commands;
 mod cursor;
+mod drift;
 mod events;
 mod first_key;
 mod form;

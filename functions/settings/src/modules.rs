@@ -149,7 +149,7 @@ async fn view(app: &App, module: Stored<Stack>) -> Answer<ModuleView> {
     let missing = stacks::tracked_branch(app, &module.value).await?.is_some_and(|b| b.missing);
     let integration = app.store.integration().await?.map(|found| found.value);
     let failed = stacks::failed(app, &id).await?;
-    let module = stacks::view_of(module, head, missing, failed, integration.as_ref());
+    let module = stacks::view_of(module, head, missing, failed, integration.as_ref(), None);
     let current = current(app, &id).await?.map(|version| version.version);
     Ok(ModuleView { module, namespace, current, checked: None })
 }

@@ -335,6 +335,12 @@ fn pages() -> Vec<Route> {
         see("/operations/redrive", Admin, page::ask_redrive),
         sure("/operations/redrive", Admin, "resend failed messages", page::redrive),
         send("/operations/pause", Admin, "pause or resume runs", page::pause),
+        send(
+            "/operations/drift",
+            Admin,
+            "set when stacks are looked at for drift",
+            page::save_drift,
+        ),
         see("/pick/projects", Admin, page::pick_projects),
         see("/pick/project", Admin, page::pick_project),
         see("/pick/branches", Admin, page::pick_branches),

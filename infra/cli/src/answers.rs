@@ -22,6 +22,8 @@ pub(crate) struct RunSummary {
     pub(crate) git_ref: String,
     pub(crate) reason: String,
     pub(crate) by: Option<String>,
+    /// None where somebody pushed something, or started a usual run.
+    pub(crate) purpose: Option<Purpose>,
     /// Whoever uploaded its code, where that is no commit's.
     pub(crate) uploaded_by: Option<String>,
     pub(crate) delta: Option<Delta>,
@@ -43,6 +45,11 @@ pub(crate) struct Run {
     pub(crate) summary: RunSummary,
     pub(crate) waits_for: Option<String>,
     pub(crate) stop_asked: Option<String>,
+    #[serde(default)]
+    pub(crate) options: Options,
+    /// What differs and may.
+    #[serde(default)]
+    pub(crate) tolerated: u64,
     #[serde(default)]
     pub(crate) autodeploy: bool,
     /// None where no rule asks for anything.
@@ -79,6 +86,21 @@ impl RunSummary {
         }
     }
 
+    /// It looks for what was changed elsewhere.
+    pub(crate) fn is_drift(&self) -> bool {
+        self.purpose == Some(Purpose::Drift)
+    }
+
+    /// Such a look has found something.
+    pub(crate) fn has_drifted(&self) -> bool {
+        self.is_drift() && self.delta.is_some_and(|delta| delta != Delta::default())
+    }
+
+    /// It executes a command, and plans nothing.
+    pub(crate) fn is_task(&self) -> bool {
+        matches!(self.purpose, Some(Purpose::Task { .. }))
+    }
+
     /// The first digits of its commit.
     pub(crate) fn short_commit(&self) -> &str {
         self.commit.get(..8).unwrap_or(&self.commit)
@@ -89,6 +111,41 @@ impl Run {
     pub(crate) fn may(&self, action: &str) -> bool {
         self.actions.iter().any(|known| known == action)
     }
+}
+
+/// What a run is for that nobody pushed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Purpose {
+    Drift,
+    Schedule {
+        name: String,
+    },
+    Task {
+        command: String,
+        schedule: Option<String>,
+    },
+    Replan,
+    #[serde(other)]
+    Other,
+}
+
+/// How a run plans.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Options {
+    pub(crate) mode: String,
+    pub(crate) targets: Vec<String>,
+    pub(crate) replace: Vec<String>,
+    pub(crate) variables: Vec<OneOff>,
+}
+
+/// A variable of one run.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct OneOff {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) secret: bool,
 }
 
 /// What the rules about who confirms came to when they were last read.
@@ -225,6 +282,16 @@ pub(crate) struct StackStatus {
     /// The deploy that failed, where none has succeeded since.
     pub(crate) failed: Option<String>,
     pub(crate) last_applied: Option<LastApplied>,
+    /// None where nobody has looked.
+    pub(crate) drift: Option<StackDrift>,
+}
+
+/// What was changed elsewhere.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct StackDrift {
+    /// How much differs.
+    #[serde(default)]
+    pub(crate) found: u64,
 }
 
 /// Why no deploy of a stack starts.
@@ -291,6 +358,10 @@ mod tests {
         }))
         .unwrap();
         assert_eq!((run.kind, run.state), (Kind::Other, State::Other));
+        assert_eq!(run.purpose, None);
+        let purpose = serde_json::json!({ "kind": "audit", "of": { "x": [1] } });
+        let purpose: Purpose = serde_json::from_value(purpose).unwrap();
+        assert_eq!(purpose, Purpose::Other);
         assert!(!run.state.is_final());
         assert_eq!((run.name().as_str(), run.short_commit()), ("network#6", "4f1c2ab0"));
         assert_eq!(run.code(), "4f1c2ab0");

@@ -13,6 +13,7 @@ Exit codes:
   2    wrong usage
   3    needs confirmation: a plan with changes is waiting
   4    discarded, canceled or stopped; an apply that was stopped has failed (1)
+  5    drifted: `gantry drift` found what was changed elsewhere
   130  interrupted with Ctrl-C; the run goes on";
 
 /// The commands that talk to a Gantry elsewhere.
@@ -36,6 +37,12 @@ pub enum Command {
     /// Start a run, follow its log, and end when it needs confirmation or has ended.
     #[command(after_help = EXIT_CODES)]
     Plan(Plan),
+    /// Look for what was changed outside of the code since the last apply. Never applied.
+    #[command(after_help = EXIT_CODES)]
+    Drift(Drift),
+    /// Run a command in a stack's workspace, with what its deploys get.
+    #[command(after_help = EXIT_CODES)]
+    Task(Task),
     /// Preview the working folder, uncommitted changes included. Never applied.
     #[command(after_help = PREVIEW_HELP)]
     Preview(Preview),
@@ -72,11 +79,14 @@ pub enum Command {
 pub(crate) const RUNS_HELP: &str = "\
 States, each by either of its words:
   queued, preparing, initializing, planning, unconfirmed (needs confirmation), confirmed, applying,
-  destroying, testing, finished (applied, no changes, planned or passed: the API has one state for
-  all four), failed, stopped, canceled, discarded
+  destroying, testing, finished (applied, no changes, planned, passed, drifted, no drift or done: the
+  API has one state for all of them), failed, stopped, canceled, discarded
 
 Types, each by either of its words:
-  tracked (deploy), proposed (preview), test. Module tests are tracked or proposed.";
+  tracked (deploy), proposed (preview), test. Module tests are tracked or proposed.
+
+What runs are for that nobody pushed:
+  drift (drift check), schedule, task, replan (previews that were planned again after an apply)";
 
 const PREVIEW_HELP: &str = "\
 In a Git work tree, all of it is sent; otherwise the folder itself.
@@ -128,6 +138,9 @@ pub struct Stacks {
     /// Only stacks with this label.
     #[arg(long)]
     pub(crate) label: Option<String>,
+    /// Only stacks that want attention for this: unconfirmed, failed, blocked, drifted or running.
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Option<String>,
     /// Print the API's JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -147,6 +160,9 @@ pub struct Runs {
     /// Only runs of this type: deploy, preview or test.
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
+    /// Only runs that nobody pushed, for this: drift, schedule, task or replan.
+    #[arg(long, value_name = "WORD")]
+    pub(crate) purpose: Option<String>,
     /// Only runs of this branch or tag.
     #[arg(long, value_name = "NAME")]
     pub(crate) branch: Option<String>,
@@ -200,6 +216,69 @@ pub struct Plan {
     /// Only start the run.
     #[arg(long)]
     pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) unusual: Unusual,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What is unusual about a plan.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Plan in another way")]
+pub(crate) struct Unusual {
+    /// Destroy everything that the stack holds. Asks for the stack's slug. Needs an admin key, or the
+    /// right to edit the stack.
+    #[arg(long, conflicts_with_all = ["refresh_only", "replace"])]
+    pub(crate) destroy: bool,
+    /// The stack's slug, where no terminal is there to ask on.
+    #[arg(long, value_name = "STACK", requires = "destroy")]
+    pub(crate) confirm_slug: Option<String>,
+    /// Only take over into the state what was changed elsewhere.
+    #[arg(long, conflicts_with = "replace")]
+    pub(crate) refresh_only: bool,
+    /// Plan only this resource or module, and what it depends on. Can be repeated.
+    #[arg(long = "target", value_name = "ADDRESS")]
+    pub(crate) targets: Vec<String>,
+    /// Replace this resource whether it changed or not. Can be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) replace: Vec<String>,
+    /// An environment variable of this run alone, such as TF_VAR_size=3. Can be repeated.
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(crate) variables: Vec<(String, String)>,
+    /// The same with a value that is encrypted and hidden: that of your own environment variable of
+    /// this name. Can be repeated.
+    #[arg(long = "secret", value_name = "NAME")]
+    pub(crate) secrets: Vec<String>,
+}
+
+fn assignment(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("should look like TF_VAR_size=3")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `gantry drift`
+#[derive(Debug, Args)]
+pub struct Drift {
+    /// The stack's slug.
+    pub(crate) stack: Slug,
+    /// Only start the run.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `gantry task`
+#[derive(Debug, Args)]
+pub struct Task {
+    /// The stack's slug.
+    pub(crate) stack: Slug,
+    /// Only start it.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// What is run, behind --: a command with its arguments, or one text for the shell.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
@@ -372,6 +451,13 @@ mod tests {
             "gantry stacks --search net --label live --json",
             "gantry runs network --limit 5",
             "gantry runs --type Deploy --state Applied",
+            "gantry stacks --state drifted",
+            "gantry runs --purpose drift",
+            "gantry plan network --target module.a --target b.c --replace d.e --var A=b=c",
+            "gantry plan network --destroy --confirm-slug network --target module.a --secret TOKEN",
+            "gantry plan network --preview --refresh-only",
+            "gantry drift network --no-wait",
+            "gantry task network -- terraform state list --help",
             "gantry show network#6 --change",
             "gantry preview network --folder infra --json --no-follow -y",
             "gantry preview network --list",
@@ -391,6 +477,12 @@ mod tests {
         assert!(refused("gantry show network#six").contains("network#6"));
         assert!(refused("gantry runs Network").contains("a stack's slug"));
         refused("gantry runs network --limit 0");
+        refused("gantry plan network --destroy --refresh-only");
+        refused("gantry plan network --destroy --replace a.b");
+        refused("gantry plan network --confirm-slug network");
+        assert!(refused("gantry plan network --var size").contains("TF_VAR_size=3"));
+        refused("gantry task network");
+        refused("gantry task network true");
         refused("gantry logs r-1 --json --follow");
         refused("gantry preview network --list --json");
         refused("gantry stop network#6 --comment wait");

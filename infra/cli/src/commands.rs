@@ -11,7 +11,7 @@ use crate::{
     safe,
     session::Session,
     show::{self, blocked_page, page, remarks},
-    words,
+    unpushed, words,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ pub(crate) async fn plan(session: &mut Session, args: &Plan) -> Result<Ended, Er
     let mut body = json!({ "type": if args.preview { "proposed" } else { "tracked" } });
     if let Some(commit) = &args.commit {
         body["commit"] = commit.as_str().into();
+    }
+    if !unpushed::add_unusual(session, args, &mut body)? {
+        return Ok(Ended::Failed);
     }
     let command = session.post(&["stacks", slug, "runs"], &body).await;
     let command = decided(session, slug, command).await;
@@ -186,6 +189,9 @@ fn describe(session: &mut Session, run: &Run) {
     let plan = of.delta.map_or("no plan yet".to_owned(), words::to_do);
     let mut text =
         format!("{} at {} ({}): {plan}", of.name(), of.short_commit(), safe::line(&of.git_ref));
+    for (name, value) in show::options(run) {
+        text.push_str(&format!("\n  {name}: {}", safe::line(&value)));
+    }
     for remark in run.change.iter().flat_map(remarks) {
         text.push_str(&format!("\n  {}", safe::line(&remark)));
     }
@@ -226,7 +232,7 @@ pub(crate) fn agreed(session: &mut Session, is_said: bool, question: &str) -> Re
 }
 
 /// What a person types behind a question.
-fn answer(session: &mut Session, question: &str) -> Result<String, Error> {
+pub(crate) fn answer(session: &mut Session, question: &str) -> Result<String, Error> {
     session.screen.ask(question);
     let line = session.person.line();
     let line =
@@ -317,6 +323,6 @@ pub(crate) async fn finish(
     Ok(run)
 }
 
-fn ended(run: Option<Run>) -> Ended {
+pub(crate) fn ended(run: Option<Run>) -> Ended {
     run.map_or(Ended::Interrupted, |run| Ended::of(run.summary.state))
 }

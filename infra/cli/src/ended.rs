@@ -15,6 +15,8 @@ pub enum Ended {
     NeedsConfirmation,
     /// The run was discarded, canceled or stopped before it was applied.
     Dropped,
+    /// Something was changed elsewhere.
+    Drifted,
     /// A person pressed Ctrl-C; the run goes on.
     Interrupted,
 }
@@ -28,6 +30,7 @@ impl Ended {
             Self::Usage => 2,
             Self::NeedsConfirmation => 3,
             Self::Dropped => 4,
+            Self::Drifted => 5,
             // As shells count it: 128 and the number of the signal.
             Self::Interrupted => 130,
         }
@@ -64,6 +67,7 @@ mod tests {
             Ended::Usage,
             Ended::NeedsConfirmation,
             Ended::Dropped,
+            Ended::Drifted,
             Ended::Interrupted,
         ];
         for ended in all {

@@ -220,6 +220,16 @@ pub(crate) fn outcome(run: &Run, blocked: Option<&str>) -> String {
         State::Unconfirmed => needs_confirmation(run),
         State::Finished => match of.kind {
             _ if of.module => format!("{name} passed."),
+            _ if of.has_drifted() => format!(
+                "{name} found drift: {}. To see all of it: gantry show {name} --change. To bring it \
+                 back: gantry plan {stack} --commit {commit}. To accept it: gantry plan {stack} \
+                 --commit {commit} --refresh-only.",
+                words::to_do(delta),
+                stack = of.stack,
+                commit = of.commit,
+            ),
+            _ if of.is_drift() => format!("{name} found no drift."),
+            _ if of.is_task() => format!("{name} is done."),
             Kind::Proposed if of.delta.is_some_and(|delta| delta != Default::default()) => format!(
                 "{name} is planned: {}{checks}. To see all of it: gantry show {name} --change.",
                 words::to_do(delta)
@@ -230,8 +240,15 @@ pub(crate) fn outcome(run: &Run, blocked: Option<&str>) -> String {
             _ => format!("{name}: no changes{checks}."),
         },
         State::Failed => {
-            let again = if of.uploaded_by.is_some() { "preview" } else { "plan" };
+            let again = match of.uploaded_by {
+                Some(_) => "preview",
+                None if of.is_drift() => "drift",
+                None => "plan",
+            };
             let next = match was_stopped(run) {
+                // Its command is not known here.
+                _ if of.is_task() => "Fix the cause, then run it again.".to_owned(),
+                true if of.is_drift() => format!("To look again: gantry drift {}.", of.stack),
                 true => format!("To plan again: gantry {again} {}.", of.stack),
                 false => format!("Fix the cause, then run `gantry {again} {}`.", of.stack),
             };
@@ -280,6 +297,37 @@ mod tests {
     fn uploaded(mut run: Run) -> Run {
         run.summary.uploaded_by = Some("ada".to_owned());
         run
+    }
+
+    fn meant_for(purpose: Value, mut run: Run) -> Run {
+        run.summary.purpose = Some(serde_json::from_value(purpose).unwrap());
+        run
+    }
+
+    #[test]
+    fn what_nobody_pushed_ends_in_its_own_words() {
+        let drift = |state: &str, change: u64| {
+            meant_for(json!({ "kind": "drift" }), run("proposed", state, change, false, ""))
+        };
+        let task = |state: &str| {
+            let purpose = json!({ "kind": "task", "command": "true" });
+            meant_for(purpose, run("tracked", state, 0, false, ""))
+        };
+        let all = [
+            drift("finished", 2),
+            drift("finished", 0),
+            drift("failed", 0),
+            task("finished"),
+            task("failed"),
+        ];
+        let said: Vec<_> = all.iter().map(|run| outcome(run, None)).collect();
+        insta::assert_snapshot!(said.join("\n"), @r"
+        network#6 found drift: 0 to add, 2 to change, 0 to destroy. To see all of it: gantry show network#6 --change. To bring it back: gantry plan network --commit 4f1c2ab09d3e57f6a8b1c0d2e3f405162738495a. To accept it: gantry plan network --commit 4f1c2ab09d3e57f6a8b1c0d2e3f405162738495a --refresh-only.
+        network#6 found no drift.
+        network#6 failed. Fix the cause, then run `gantry drift network`.
+        network#6 is done.
+        network#6 failed. Fix the cause, then run it again.
+        ");
     }
 
     fn checked(mut run: Run) -> Run {

@@ -22,6 +22,7 @@ mod screen;
 mod session;
 mod show;
 mod surroundings;
+mod unpushed;
 mod words;
 
 pub use args::{Command, EXIT_CODES};
@@ -36,7 +37,7 @@ pub async fn run(command: Command, whole: clap::Command, around: Surroundings) -
     // What was only listed is done when nobody reads on; what was followed is not.
     let is_list = match &command {
         Command::Logs(logs) => !logs.follow,
-        Command::Plan(_) => false,
+        Command::Plan(_) | Command::Drift(_) | Command::Task(_) => false,
         Command::Preview(preview) => preview.list,
         Command::Confirm(_) | Command::Discard(_) | Command::Review(_) => false,
         Command::Stop(_) | Command::Unblock(_) => false,
@@ -75,6 +76,8 @@ async fn carry_out(command: Command, session: &mut Session) -> Result<Ended, Err
         Command::Runs(runs) => list::runs(session, &runs).await,
         Command::Show(show) => show::show(session, &show).await,
         Command::Plan(plan) => commands::plan(session, &plan).await,
+        Command::Drift(drift) => unpushed::drift(session, &drift).await,
+        Command::Task(task) => unpushed::task(session, &task).await,
         Command::Preview(preview) => preview::preview(session, &preview).await,
         Command::Confirm(confirm) => commands::confirm(session, &confirm).await,
         Command::Discard(discard) => commands::discard(session, &discard).await,
@@ -96,6 +99,8 @@ fn reach_of(command: &Command) -> &args::Reach {
         Command::Runs(runs) => &runs.reach,
         Command::Show(show) => &show.reach,
         Command::Plan(plan) => &plan.reach,
+        Command::Drift(drift) => &drift.reach,
+        Command::Task(task) => &task.reach,
         Command::Preview(preview) => &preview.reach,
         Command::Confirm(confirm) => &confirm.decide.reach,
         Command::Discard(discard) => &discard.decide.reach,

@@ -1,7 +1,7 @@
 //! `gantry stacks`, `gantry runs` and `gantry state pull`.
 
 use crate::{
-    answers::{RunSummary, Stack, StackStatus},
+    answers::{RunSummary, Stack, StackDrift, StackStatus},
     args::{Pull, Runs, Stacks},
     ended::Ended,
     error::{About as _, Error},
@@ -21,7 +21,9 @@ const LONGEST_NAME: usize = 40;
 pub(crate) async fn stacks(session: &mut Session, args: &Stacks) -> Result<Ended, Error> {
     let search = args.search.as_deref().map(|text| ("search", text));
     let label = args.label.as_deref().map(|label| ("label", label));
-    let query: Vec<(&str, &str)> = search.into_iter().chain(label).collect();
+    let state = args.state.as_deref().map(words::asked_matter);
+    let state = state.as_deref().map(|word| ("state", word));
+    let query: Vec<(&str, &str)> = search.into_iter().chain(label).chain(state).collect();
     let mut found = session.list(&["stacks"], "stacks", &query, None).await;
     found = found.about(|| "list stacks".into());
     let mut found = found?;
@@ -80,6 +82,7 @@ fn status(status: &StackStatus, unconfirmed: &HashMap<String, String>) -> String
             None => "Deploy in progress",
         },
         StackStatus { failed: Some(_), .. } => "Failed",
+        StackStatus { drift: Some(StackDrift { found: 1.. }), .. } => "Drifted",
         _ => "Idle",
     };
     word.to_owned()
@@ -91,9 +94,11 @@ pub(crate) async fn runs(session: &mut Session, args: &Runs) -> Result<Ended, Er
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let state = args.state.as_deref().map(words::asked_states);
     let kind = args.kind.as_deref().map(words::asked_kind);
+    let purpose = args.purpose.as_deref().map(words::asked_purpose);
     let filters = [
         ("state", &state),
         ("type", &kind),
+        ("purpose", &purpose),
         ("branch", &args.branch),
         ("author", &args.author),
         ("since", &args.since),

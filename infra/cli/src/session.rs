@@ -38,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) person: Box<dyn Person>,
     pub(crate) browser: fn(&str) -> io::Result<()>,
     pub(crate) look_every: Duration,
+    /// A variable of the environment.
+    pub(crate) variable: fn(&str) -> Option<String>,
     /// The user's home folder.
     pub(crate) home: Option<PathBuf>,
     http: Client,
@@ -64,8 +66,18 @@ impl Session {
         page: Option<&str>,
     ) -> Result<Self, (Box<Screen>, Error)> {
         let given = around.given();
-        let Surroundings { folder, home, no_color, out, err, person, browser, look_every, .. } =
-            around;
+        let Surroundings {
+            folder,
+            home,
+            no_color,
+            variable,
+            out,
+            err,
+            person,
+            browser,
+            look_every,
+            ..
+        } = around;
         let screen = Screen::new(out, err, no_color);
         let chosen = Hosts::load(folder.as_deref())
             .and_then(|hosts| hosts.choose(&given, page, reach))
@@ -79,6 +91,7 @@ impl Session {
                 person,
                 browser,
                 look_every,
+                variable,
                 home,
                 http,
                 base,
@@ -105,6 +118,7 @@ impl Session {
                 person,
                 browser,
                 look_every,
+                variable: |_| None,
                 home: None,
                 http,
                 base,

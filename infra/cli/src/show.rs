@@ -1,7 +1,7 @@
 //! `gantry show`: a run, and what its plan would change.
 
 use crate::{
-    answers::{ChangeSummary, Kind, Review, Run, Stack, State, Warning},
+    answers::{ChangeSummary, Kind, OneOff, Purpose, Review, Run, Stack, State, Warning},
     args::Show,
     change,
     ended::Ended,
@@ -92,6 +92,15 @@ fn detail(run: &Run, page: &str, blocked: Option<&str>) -> String {
     let by = of.by.as_ref().filter(|by| !of.reason.ends_with(by.as_str()));
     let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
     line("Reason", &format!("{}{by}", of.reason));
+    line("For", &of.purpose.as_ref().map(words::purpose).unwrap_or_default());
+    if let Some(Purpose::Task { command, .. }) = &of.purpose {
+        for (at, part) in command.lines().enumerate() {
+            line(if at == 0 { "Command" } else { "" }, part);
+        }
+    }
+    for (name, value) in options(run) {
+        line(name, &value);
+    }
     line("Started", &words::ago(of.created_at, now));
     line("Waits for", run.waits_for.as_deref().unwrap_or_default());
     line("Stop asked", run.stop_asked.as_deref().unwrap_or_default());
@@ -128,6 +137,37 @@ fn detail(run: &Run, page: &str, blocked: Option<&str>) -> String {
     line("Page", page);
     line("Next", &next(run, blocked.is_some()));
     text
+}
+
+/// What is unusual about how it plans.
+pub(crate) fn options(run: &Run) -> Vec<(&'static str, String)> {
+    let options = &run.options;
+    let (destroys, refresh) = match options.mode.as_str() {
+        "destroy" if options.targets.is_empty() => ("everything that the stack holds", ""),
+        "destroy" => ("its targets", ""),
+        "refresh_only" => ("", "only: what there is becomes the state"),
+        _ => ("", ""),
+    };
+    let variable = |of: &OneOff| match of.secret {
+        true => format!("{} (secret)", of.name),
+        false => of.name.clone(),
+    };
+    let variables: Vec<String> = options.variables.iter().map(variable).collect();
+    let tolerated = match run.tolerated {
+        0 => String::new(),
+        count => words::counted(count, "difference"),
+    };
+    [
+        ("Destroys", destroys.to_owned()),
+        ("Refresh", refresh.to_owned()),
+        ("Targets", options.targets.join(", ")),
+        ("Replaces", options.replace.join(", ")),
+        ("Variables", variables.join(", ")),
+        ("Tolerated", tolerated),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .collect()
 }
 
 /// What people should know of a plan.
@@ -233,6 +273,27 @@ mod tests {
         Next         gantry confirm network#6, or gantry discard network#6
         ");
         assert!(text.starts_with("network#6: Needs confirmation ("), "{text}");
+        let mut unusual = run.clone();
+        unusual.summary.purpose = serde_json::from_value(json!({
+            "kind": "task", "command": "one\ntwo\u{1b}[2J", "schedule": "nightly",
+        }))
+        .unwrap();
+        unusual.options = serde_json::from_value(json!({
+            "mode": "destroy", "targets": ["module.a", "b.c"],
+            "variables": [{ "name": "A", "value": "b" }, { "name": "TOKEN", "secret": true }],
+        }))
+        .unwrap();
+        let text = detail(&unusual, "", None);
+        for line in [
+            "Type         Task\n",
+            "For          task of the schedule nightly\n",
+            "Command      one\n             two\\u001b[2J\n",
+            "Destroys     its targets\n",
+            "Targets      module.a, b.c\n",
+            "Variables    A, TOKEN (secret)\n",
+        ] {
+            assert!(text.contains(line), "{line:?}: {text}");
+        }
         let mut failed = Run { actions: Vec::new(), ..run };
         failed.summary.state = State::Failed;
         failed.summary.reason = "started by ada".to_owned();

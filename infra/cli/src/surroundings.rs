@@ -25,6 +25,8 @@ pub struct Surroundings {
     pub key: Option<String>,
     /// `NO_COLOR`.
     pub no_color: bool,
+    /// A variable of the environment; none where it is empty.
+    pub variable: fn(&str) -> Option<String>,
     /// Standard output.
     pub out: Stream,
     /// Standard error.
@@ -91,6 +93,7 @@ impl Surroundings {
             url: variable("GANTRY_URL"),
             key: variable("GANTRY_KEY"),
             no_color: variable("NO_COLOR").is_some(),
+            variable,
             out: Stream { is_terminal: out.is_terminal(), write: Box::new(out) },
             err: Stream { is_terminal: err.is_terminal(), write: Box::new(err) },
             person: Box::new(Terminal),

@@ -1,10 +1,11 @@
 //! What states, kinds, counts and times are called for people.
 
-use crate::answers::{Delta, Kind, RunSummary, State};
+use crate::answers::{Delta, Kind, Purpose, RunSummary, State};
 use jiff::Timestamp;
 
 /// What the state of a run is called that has finished: the API has one word for all of them.
-const FINISHED: [&str; 4] = ["applied", "no changes", "planned", "passed"];
+const FINISHED: [&str; 7] =
+    ["applied", "no changes", "planned", "passed", "drifted", "no drift", "done"];
 
 /// Where a run is.
 pub(crate) fn state(run: &RunSummary) -> &'static str {
@@ -15,11 +16,15 @@ pub(crate) fn state(run: &RunSummary) -> &'static str {
         State::Planning => "Planning",
         State::Unconfirmed => "Needs confirmation",
         State::Confirmed => "Confirmed",
+        State::Applying if run.is_task() => "Running",
         State::Applying => "Applying",
         State::Destroying => "Destroying",
         State::Testing => "Testing",
         State::Finished => match run.kind {
             _ if run.module => "Passed",
+            _ if run.has_drifted() => "Drifted",
+            _ if run.is_drift() => "No drift",
+            _ if run.is_task() => "Done",
             Kind::Proposed => "Planned",
             Kind::Test => "Passed",
             _ if run.applied => "Applied",
@@ -38,6 +43,8 @@ pub(crate) fn state(run: &RunSummary) -> &'static str {
 pub(crate) fn kind(run: &RunSummary) -> &'static str {
     match run.kind {
         _ if run.module => "Module tests",
+        _ if run.is_drift() => "Drift check",
+        _ if run.is_task() => "Task",
         Kind::Proposed => "Preview",
         Kind::Tracked => "Deploy",
         Kind::Test => "Test",
@@ -49,10 +56,40 @@ pub(crate) fn kind(run: &RunSummary) -> &'static str {
 pub(crate) fn asked_states(text: &str) -> String {
     let word = |word: &str| match word.trim().to_lowercase().as_str() {
         "needs confirmation" => "unconfirmed".to_owned(),
+        "running" => "applying".to_owned(),
         word if FINISHED.contains(&word) => "finished".to_owned(),
         word => word.to_owned(),
     };
     text.split(',').map(word).collect::<Vec<_>>().join(",")
+}
+
+/// The API's word for why stacks want attention, by that or by what the list of stacks says.
+pub(crate) fn asked_matter(text: &str) -> String {
+    match text.trim().to_lowercase().as_str() {
+        "needs confirmation" => "unconfirmed".to_owned(),
+        "deploy in progress" | "applying" => "running".to_owned(),
+        word => word.to_owned(),
+    }
+}
+
+/// What a run is for that nobody pushed.
+pub(crate) fn purpose(purpose: &Purpose) -> String {
+    match purpose {
+        Purpose::Drift => "looks for drift".to_owned(),
+        Purpose::Schedule { name } => format!("schedule {name}"),
+        Purpose::Task { schedule: Some(name), .. } => format!("task of the schedule {name}"),
+        Purpose::Task { schedule: None, .. } => "task".to_owned(),
+        Purpose::Replan => "planned again after an apply".to_owned(),
+        Purpose::Other => "(unknown to this client)".to_owned(),
+    }
+}
+
+/// The API's word for it, by that or by what people read.
+pub(crate) fn asked_purpose(text: &str) -> String {
+    match text.trim().to_lowercase().as_str() {
+        "drift check" => "drift".to_owned(),
+        word => word.to_owned(),
+    }
 }
 
 /// How a run finished is asked for, which the API's words do not tell.
@@ -207,6 +244,23 @@ mod tests {
         for word in ["tracked", "proposed", "test"] {
             let shown = kind(&run(word, "queued", false));
             assert_eq!([asked_kind(shown), asked_kind(word)], [word, word]);
+        }
+        let look =
+            RunSummary { purpose: Some(Purpose::Drift), ..run("proposed", "finished", false) };
+        let command = "true".to_owned();
+        let task = Purpose::Task { command, schedule: None };
+        let task = RunSummary { purpose: Some(task), ..run("tracked", "finished", false) };
+        let delta = Some(Delta { change: 1, ..Delta::default() });
+        let drifted = RunSummary { delta, ..look.clone() };
+        for (run, said) in [(&look, "No drift"), (&drifted, "Drifted"), (&task, "Done")] {
+            assert_eq!(state(run), said);
+            assert_eq!(asked_states(said), "finished");
+            assert!(RUNS_HELP.contains(&said.to_lowercase()), "{said} is not in the help");
+        }
+        let running = RunSummary { state: State::Applying, ..task.clone() };
+        assert_eq!(asked_states(state(&running)), "applying");
+        for (run, word) in [(&look, "drift"), (&task, "task")] {
+            assert_eq!([asked_purpose(kind(run)), asked_purpose(word)], [word, word]);
         }
     }
 

@@ -30,7 +30,7 @@ mod table;
 mod trigger;
 
 pub use new::NewRun;
-pub use options::{Address, OneOff, PlanMode, PlanOptions, Unpushed};
+pub use options::{Address, OneOff, PlanMode, PlanOptions, Purpose, Unpushed};
 pub use position::Position;
 pub use table::{Effect, Refused, Row, RunEvent, RunState, TABLE, next};
 pub use trigger::Trigger;

@@ -336,7 +336,7 @@ pub struct Pause {
     pub since: Timestamp,
 }
 
-/// How stacks are looked at for drift that say nothing else ([`crate::keys::drift_defaults`]).
+/// How stacks are looked at for drift that say nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DriftDefaults {
     /// When; never, where there is none.

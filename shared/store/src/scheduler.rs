@@ -6,7 +6,7 @@ use gantry_domain::{
     approval::Person,
     comment::Answered,
     module::{ModuleConfig, Packed},
-    run::{Phase, Run, RunState, RunType},
+    run::{Phase, Purpose, Run, RunState, RunType, Unpushed},
     stack::{Pool, Stack},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -91,6 +91,9 @@ pub struct ListedRun {
     /// The state in which it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<RunState>,
+    /// What it is for, where nobody pushed anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
 }
 
 impl From<&Run> for ListedRun {
@@ -107,6 +110,7 @@ impl From<&Run> for ListedRun {
             by: run.by.clone(),
             created_at: run.created_at,
             ended: Some(run.state).filter(|state| state.is_final()),
+            purpose: run.unpushed.as_ref().map(Unpushed::purpose),
         }
     }
 }

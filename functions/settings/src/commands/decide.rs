@@ -24,15 +24,22 @@ const LONGEST_REASON: usize = 500;
 
 const CHOOSE: &str = "Choose approve or reject.";
 
-/// What somebody said about a decision.
+/// What somebody asked for or said about a decision, besides what the list of activities has of it.
 #[derive(Default)]
 pub(super) struct Said {
+    /// `Targets: module.network`.
+    asked: Option<String>,
     decision: Option<Decision>,
     override_reason: Option<String>,
     comment: Option<String>,
 }
 
 impl Said {
+    /// What was asked for, in a line.
+    pub(super) fn asking(asked: Option<String>) -> Self {
+        Self { asked, ..Self::default() }
+    }
+
     /// The outcome of a command, as far as it is known, with this behind it: for the list of
     /// activities.
     pub(super) fn behind(&self, outcome: Option<&str>) -> String {
@@ -49,6 +56,10 @@ impl Said {
                 let dot = if words.ends_with('.') { "" } else { "." };
                 words.push_str(&format!("{dot} {what}: {}", clean_line(said, LONGEST_COMMENT)));
             }
+        }
+        if let Some(asked) = &self.asked {
+            let dot = if words.ends_with('.') { "" } else { "." };
+            words.push_str(&format!("{dot} {asked}"));
         }
         words
     }
@@ -139,7 +150,7 @@ pub(super) async fn review(
 }
 
 /// Asks for it. The same request again keeps what was said first.
-async fn decide(
+pub(super) async fn decide(
     app: &App,
     caller: &Caller,
     stack: &Stack,
@@ -209,6 +220,7 @@ mod tests {
             overrides
                 .behind(Some("Confirmed, overriding the rules: GitLab is down. Applying next.")),
             Said::default().behind(None),
+            Said::asking(text("Targets: a.b")).behind(Some("Queued behind #6.")),
         ];
         insta::assert_snapshot!(said.join("\n"), @"
         requested. Decision: reject. Comment: not on a Friday
@@ -217,6 +229,7 @@ mod tests {
         Confirmed. Applying next. Rules overridden: GitLab is down
         Confirmed, overriding the rules: GitLab is down. Applying next.
         requested
+        Queued behind #6. Targets: a.b
         ");
     }
 }

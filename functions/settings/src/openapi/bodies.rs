@@ -8,6 +8,7 @@ use gantry_domain::{
     approval::Decision,
     notification::{NotificationEvent, TargetKind},
     rights::Levels,
+    schedule::Schedule,
     stack::Pool,
 };
 use gantry_store::config::Role;
@@ -120,6 +121,54 @@ pub(crate) struct StartRun {
     /// A commit's SHA or the beginning of it, a branch, or a tag; the tracked branch's head if
     /// omitted. A deploy is of a commit on the tracked branch, a preview of one on any branch.
     commit: Option<String>,
+    /// What is planned: `normal` (the default), `refresh_only` (the state becomes what there is) or
+    /// `destroy` (nothing remains).
+    #[schemars(extend("enum" = ["normal", "refresh_only", "destroy", null]))]
+    mode: Option<String>,
+    /// Addresses of resources or modules: only these are planned, and what they depend on
+    /// (`-target`).
+    #[schemars(length(max = 100))]
+    targets: Option<Vec<String>>,
+    /// Addresses of resources that are replaced whether they changed or not (`-replace`); only with
+    /// the mode `normal`.
+    #[schemars(length(max = 100))]
+    replace: Option<Vec<String>>,
+    /// Environment variables of this run, instead of the stack's where they have the same name.
+    #[schemars(length(max = 50))]
+    variables: Option<Vec<RunVariable>>,
+    /// The stack's slug. Required for a deploy that destroys everything.
+    confirm_slug: Option<String>,
+}
+
+/// A variable of one run.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct RunVariable {
+    /// The environment variable; `TF_VAR_name` sets the input variable `name`.
+    name: String,
+    /// Its value. A secret must have at least 6 characters, because a shorter one cannot be masked.
+    value: String,
+    /// It is encrypted and never shown.
+    secret: Option<bool>,
+}
+
+/// A command for a stack.
+#[derive(JsonSchema)]
+pub(crate) struct StartTask {
+    /// What `sh -c` is given, in the project root, after init.
+    #[schemars(length(min = 1, max = 8192))]
+    command: String,
+}
+
+/// When stacks are looked at for drift that say nothing else.
+#[derive(JsonSchema)]
+#[schemars(rename = "SetDriftDefaults")]
+pub(crate) struct SetDrift {
+    /// When; never by themselves if omitted or null.
+    schedule: Option<Schedule>,
+    /// How many looks for drift may have one of the built-in runners at once: 2 if omitted.
+    #[schemars(range(min = 1, max = 100))]
+    at_most: Option<u32>,
 }
 
 /// An archive to upload: a `tar.gz` with everything below one top folder.

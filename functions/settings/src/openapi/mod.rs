@@ -12,8 +12,8 @@ mod schemas;
 
 pub(crate) use bodies::{
     ConfirmRun, ConnectGitLab, DecideRun, HoldRunners, MakeKey, MakeVersion, NewNotificationTarget,
-    NewUpload, NotificationTargetChange, Redrive, RetryRun, ReviewRun, RotateSecret, SetUpSignIn,
-    StartPreview, StartRun, UnblockStack, YankVersion,
+    NewUpload, NotificationTargetChange, Redrive, RetryRun, ReviewRun, RotateSecret, SetDrift,
+    SetUpSignIn, StartPreview, StartRun, StartTask, UnblockStack, YankVersion,
 };
 pub(crate) use definition::{
     ModuleChange, NewModule, NewStack, StackChange, of_answered_module, of_stack,

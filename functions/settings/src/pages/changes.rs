@@ -68,6 +68,8 @@ pub(super) struct ActionOption {
 
 pub(super) struct ResourceView {
     pub(super) address: String,
+    /// The address as the tool takes it.
+    pub(super) target: String,
     pub(super) class: &'static str,
     pub(super) glyph: &'static str,
     pub(super) what: String,
@@ -360,6 +362,7 @@ fn invocation_view(invocation: &Invocation) -> ResourceView {
     let trigger = invocation.trigger().map(|trigger| format!(" {trigger}")).unwrap_or_default();
     ResourceView {
         address: clean(&change::address(&invocation.address)),
+        target: invocation.address.clone(),
         class: "change",
         glyph: "!",
         what: clean_line(&format!("will be invoked{trigger}"), 400),
@@ -385,6 +388,7 @@ fn resource_view(change: &Change, resource: &ResourceChange) -> ResourceView {
     }
     ResourceView {
         address: clean(&change::address(&resource.title())),
+        target: resource.address.clone(),
         class,
         glyph,
         what,

@@ -1,6 +1,6 @@
 //! Commands: the forms with which people ask something of a stack or of a run.
 
-use super::{fields::Fields, go_to, shell::Frame};
+use super::{fields::Fields, go_to, shell::Frame, variables};
 use crate::{
     access::Caller,
     app::App,
@@ -29,8 +29,15 @@ pub(crate) async fn take(
     for name in row.texts {
         body.insert((*name).to_owned(), fields.value(name));
     }
+    for name in row.lists {
+        body.insert((*name).to_owned(), fields.lines(name));
+    }
     for name in row.boxes {
         body.insert((*name).to_owned(), Value::from(fields.has(name)));
+    }
+    if row.ask == Ask::Run {
+        body.insert("variables".to_owned(), variables::of_one_run(&fields).into());
+        add_chosen(&mut body, &fields);
     }
     let caller = match row.ask {
         // A form with two buttons: each of them is a request of its own.
@@ -51,6 +58,14 @@ pub(crate) async fn take(
         return Ok(asked(&frame, &shown_next(true, row.page, &of, &view), view));
     }
     Ok(asked(&frame, &shown_next(row.makes_run, row.page, &of, &view), view))
+}
+
+/// Resources that were chosen on a run's page are planned alone, or replaced.
+fn add_chosen(body: &mut Map<String, Value>, fields: &Fields) {
+    let list = if fields.text("chosen_are") == "replace" { "replace" } else { "targets" };
+    if let Some(Value::Array(addresses)) = body.get_mut(list) {
+        addresses.extend(fields.all("chosen").map(Value::from));
+    }
 }
 
 /// The page that shows what became of a command: the new run's, or the one with the form.

@@ -126,7 +126,7 @@ pub(crate) async fn show_one(
     let mut shown = row(event, &paths, now);
     for decision in &mut shown.decisions {
         let of_stack = |run: &&Run| {
-            run.upload.is_none()
+            run.is_of_commit()
                 && run.slug.as_str() == decision.stack
                 && run.commit.short() == decision.commit
         };

@@ -75,7 +75,8 @@ impl FormView {
         self.kept.get(field).map(String::as_str)
     }
 
-    fn value(&self, name: &str) -> Option<&Value> {
+    /// A field's value, whatever it is.
+    pub(super) fn value(&self, name: &str) -> Option<&Value> {
         let mut parts = name.split('.');
         let first = self.values.get(parts.next()?)?;
         parts.try_fold(first, |value, part| value.get(part))
@@ -91,6 +92,11 @@ impl FormView {
             }
             _ => String::new(),
         }
+    }
+
+    /// Something is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.value(name).is_some_and(|value| !value.is_null())
     }
 
     pub(super) fn flag(&self, name: &str) -> bool {

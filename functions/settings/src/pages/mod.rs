@@ -34,6 +34,7 @@ mod sign_in;
 mod sign_in_settings;
 mod stack;
 mod stack_form;
+mod unpushed_form;
 mod variables;
 
 pub(crate) use assets::asset;
@@ -126,7 +127,7 @@ pub(crate) mod handlers {
             save as save_target, send_again as send_notification, show as notification_target,
             test as test_target,
         },
-        operations::{pause, redrive, show as operations},
+        operations::{pause, redrive, save_drift, show as operations},
         overview::show as overview,
         people::{delete_key, keys, make_key},
         pick::{

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     access::Caller,
     app::{App, RunsConfinement},
-    operations as api,
+    drift, operations as api,
     refusal::Answer,
 };
 use askama::Template;
@@ -18,8 +18,10 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
+use gantry_domain::schedule::Schedule;
+use gantry_store::config::DriftDefaults;
 use jiff::Timestamp;
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 #[derive(Template)]
 #[template(path = "operations.html")]
@@ -28,11 +30,33 @@ struct OperationsPage {
     pause: Option<PauseView>,
     fewer_runners: Option<FewerView>,
     runs: Option<RunsConfinement>,
+    drift: DriftView,
     backlog: Vec<BacklogRow>,
     /// Whether the queues tell how old their messages are, and which of them fail.
     tells_age: bool,
     /// Those with messages that were given up.
     queues: Vec<QueueView>,
+}
+
+/// When stacks are looked at for drift that say nothing else.
+struct DriftView {
+    cron: String,
+    time_zone: String,
+    at_most: u32,
+    /// The same in words.
+    words: Option<String>,
+}
+
+impl DriftView {
+    fn of(defaults: &DriftDefaults) -> Self {
+        let schedule = defaults.schedule.as_ref();
+        Self {
+            cron: schedule.map(|of| of.cron.to_string()).unwrap_or_default(),
+            time_zone: schedule.map(|of| of.time_zone.to_string()).unwrap_or_default(),
+            at_most: defaults.at_most,
+            words: schedule.map(Schedule::describe),
+        }
+    }
 }
 
 struct PauseView {
@@ -83,7 +107,7 @@ impl MessageRow {
 
 /// `GET /operations`
 pub(crate) async fn show(State(app): State<App>, frame: Frame) -> Answer<Response> {
-    let found = api::look(&app).await?;
+    let (found, drift) = tokio::try_join!(api::look(&app), drift::defaults(&app))?;
     let now = app.clock.now();
     let queues = found.dead_letters.into_iter().filter(|queue| !queue.messages.is_empty());
     let queues = queues.map(|queue| QueueView {
@@ -109,6 +133,7 @@ pub(crate) async fn show(State(app): State<App>, frame: Frame) -> Answer<Respons
             words: short(&fewer.words, 300),
         }),
         runs: found.runs,
+        drift: DriftView::of(&drift),
         backlog: backlog.collect(),
         tells_age,
         queues: queues.collect(),
@@ -135,4 +160,25 @@ pub(crate) async fn pause(
 ) -> Answer<Response> {
     let done = api::set_pause(&app, &caller, fields.text("paused") == "true").await?;
     Ok((Extension(done), go_to(&format!("{}operations", frame.root))).into_response())
+}
+
+/// `POST /operations/drift`
+pub(crate) async fn save_drift(
+    State(app): State<App>,
+    frame: Frame,
+    Extension(fields): Extension<Fields>,
+) -> Answer<Response> {
+    let schedule = match fields.value("cron") {
+        Value::Null => Value::Null,
+        cron => json!({ "cron": cron, "time_zone": fields.value("time_zone") }),
+    };
+    let number =
+        |typed: &str| typed.parse::<u32>().map_or_else(|_| Value::from(typed), Value::from);
+    let at_most = match fields.value("at_most") {
+        Value::Null => Value::Null,
+        typed => number(typed.as_str().unwrap_or_default()),
+    };
+    let body = [("schedule".to_owned(), schedule), ("at_most".to_owned(), at_most)];
+    let (_, done) = drift::set(&app, Map::from_iter(body)).await?;
+    Ok((Extension(done), go_to(&format!("{}operations?done=drift", frame.root))).into_response())
 }

@@ -17,7 +17,11 @@ use crate::{
 use askama::Template;
 use axum::{extract::State, response::Response};
 use futures::future::try_join_all;
-use gantry_domain::{integration::Integration, run::Run, text::and_failed_checks};
+use gantry_domain::{
+    integration::Integration,
+    run::Run,
+    text::{and_failed_checks, counted},
+};
 use gantry_store::{config::Pause, keys};
 use jiff::Timestamp;
 
@@ -55,6 +59,7 @@ impl MatterLink {
             Matter::Unconfirmed => Chip::new("wait", "‖", "Needs confirmation"),
             Matter::Failed => Chip::new("bad", "✕", "Failed"),
             Matter::Blocked => Chip::new("bad", "!", "Blocked"),
+            Matter::Drifted => Chip::new("wait", "≠", "Drifted"),
             Matter::Running => Chip::new("busy", "▶", "Running"),
         };
         let chip = if count == 0 { Chip { class: "quiet", ..chip } } else { chip };
@@ -121,6 +126,8 @@ struct StackRow {
     labels: Vec<Label>,
     /// Why nothing runs.
     trouble: Option<String>,
+    /// How much of it was changed elsewhere.
+    drifted: Option<String>,
     latest: Option<RunRow>,
     /// It has runs, and none of them could be applied.
     only_previews: bool,
@@ -188,6 +195,10 @@ fn stack_row(row: &Row, integration: Option<&Integration>, now: Timestamp) -> St
         project: short(&stack.project_path, 80),
         branch: short(&stack.branch, 40),
         labels: stack.settings.labels.iter().map(label).collect(),
+        drifted: row.head.drift.as_ref().filter(|drift| drift.found > 0).map(|drift| {
+            let differences = counted(drift.found as usize, "difference");
+            format!("Drifted: {differences}")
+        }),
         trouble: blocked.or(is_detached.then(|| "Detached".to_owned())).or(missing),
         latest: row.latest.as_ref().map(|run| RunRow::of(run, now)),
         only_previews: row.latest.is_none() && row.head.last_number > 0,

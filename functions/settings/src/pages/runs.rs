@@ -24,6 +24,7 @@ struct Runs {
     query: Typed,
     states: Vec<Choice>,
     types: Vec<Choice>,
+    purposes: Vec<Choice>,
     projects: Vec<Choice>,
     is_filtered: bool,
     /// What is wrong with the filters, by their names.
@@ -64,6 +65,15 @@ const STATES: [(&str, &str); 8] = [
     ("finished", "Finished"),
     ("failed", "Failed"),
     ("stopped,canceled,discarded", "Stopped, canceled or discarded"),
+];
+
+/// What nobody pushed.
+const PURPOSES: [(&str, &str); 5] = [
+    ("", "Whatever started them"),
+    ("drift", "Looks for drift"),
+    ("schedule", "Scheduled deploys"),
+    ("task", "Tasks"),
+    ("replan", "Planned again after an apply"),
 ];
 
 /// `GET /runs`
@@ -109,6 +119,7 @@ pub(crate) async fn show(
         looked_to: found.looked_to.map(|at| Moment::at(at, now)),
         states: choose(&query.state, STATES.into_iter().map(owned).collect()),
         types: choose(&query.run_type, first("All types").chain(types).collect()),
+        purposes: choose(&query.purpose, PURPOSES.into_iter().map(owned).collect()),
         projects: choose(&query.project, first("All projects").chain(projects).collect()),
         query: Typed {
             stack: typed(&query.stack),
@@ -127,11 +138,23 @@ pub(crate) async fn show(
 
 /// The filters as an address has them, and where the list goes on.
 fn filters(query: &RunQuery, after: Option<&str>) -> String {
-    let RunQuery { state, run_type, stack, project, branch, author, commit, since, sort, .. } =
-        query;
+    let RunQuery {
+        state,
+        run_type,
+        purpose,
+        stack,
+        project,
+        branch,
+        author,
+        commit,
+        since,
+        sort,
+        ..
+    } = query;
     let all = [
         ("state", state),
         ("type", run_type),
+        ("purpose", purpose),
         ("stack", stack),
         ("project", project),
         ("branch", branch),

@@ -181,6 +181,7 @@ fn said(query: Option<&str>) -> Option<&'static str> {
         "unlinked" => "GitLab unlinked. Nothing runs until a server is connected again.",
         "stack-deleted" => "Stack deleted. It no longer runs.",
         "module-deleted" => "Module deleted. Its tests no longer run.",
+        "drift" => "Saved. It counts within a few minutes.",
         "sent" => "Messages resent. Those that fail again return to this list.",
         "target-saved" => "Target saved.",
         "target-deleted" => "Target deleted. Nothing is sent to it any more.",

@@ -1,7 +1,7 @@
 //! What states are called on pages, and how times and numbers look.
 
 use crate::integration::{Broken, LastTrouble};
-use gantry_domain::run::{Run, RunState, RunType};
+use gantry_domain::run::{PlanMode, Run, RunState, RunType};
 use jiff::Timestamp;
 
 /// A state as a small sign: never by its colour alone.
@@ -27,9 +27,11 @@ impl Chip {
             RunState::Planning => ("busy", "◑", "Planning"),
             RunState::Unconfirmed => ("wait", "‖", "Needs confirmation"),
             RunState::Confirmed => ("busy", "◕", "Confirmed"),
+            RunState::Applying if run.task().is_some() => ("busy", "▶", "Running"),
             RunState::Applying => ("busy", "▶", "Applying"),
             RunState::Destroying => ("busy", "▶", "Destroying"),
             RunState::Testing => ("busy", "▶", "Testing"),
+            RunState::Finished if has_drifted(run) => ("wait", "≠", "Drifted"),
             RunState::Finished => ("ok", "✓", finished(run)),
             RunState::Failed => ("bad", "✕", "Failed"),
             RunState::Stopped => ("quiet", "■", "Stopped"),
@@ -42,13 +44,29 @@ impl Chip {
 
 /// What a run is for, in a word or two.
 pub(super) fn type_of(run: &Run) -> &'static str {
-    if run.module { "Module tests" } else { run.run_type.label() }
+    match run.run_type {
+        _ if run.module => "Module tests",
+        _ if run.is_drift() => "Drift check",
+        _ if run.task().is_some() => "Task",
+        RunType::Tracked if run.options.mode == PlanMode::Destroy => "Destroy",
+        RunType::Tracked if run.options.mode == PlanMode::RefreshOnly => "Refresh",
+        other => other.label(),
+    }
+}
+
+/// A look for drift has found some.
+fn has_drifted(run: &Run) -> bool {
+    run.is_drift() && run.delta.is_some_and(|delta| !delta.is_empty())
 }
 
 /// How a run ended well, in a word or two.
 fn finished(run: &Run) -> &'static str {
     if run.module || run.run_type == RunType::Test {
         "Passed"
+    } else if run.task().is_some() {
+        "Done"
+    } else if run.is_drift() {
+        "No drift"
     } else if run.run_type == RunType::Proposed {
         "Planned"
     } else if run.applied {

@@ -8,6 +8,7 @@ use super::{
     respond,
     shell::{Frame, Shell},
     sign_in_settings::LEVELS,
+    unpushed_form::{self, UnpushedFields},
     variables,
 };
 use crate::{
@@ -41,6 +42,7 @@ struct Page {
     form: FormView,
     variables: Vec<VariableRow>,
     hooks: Vec<HookList>,
+    unpushed: UnpushedFields,
     /// The slug of the stack that is changed; none for a new one.
     slug: Option<String>,
     /// The version that the change is based on.
@@ -97,6 +99,7 @@ fn draw(
         let rows = form.commands(&format!("hooks.{name}"));
         HookList { name, label, rows }
     });
+    let unpushed = UnpushedFields::of(&form);
     let place = place(kind);
     let back = match (&slug, kind) {
         (Some(slug), _) => format!("{place}/{slug}"),
@@ -111,6 +114,7 @@ fn draw(
         form,
         variables,
         hooks: hooks.into(),
+        unpushed,
         slug,
         version,
         hook,
@@ -352,6 +356,8 @@ fn read(kind: Kind, fields: &Fields) -> Map<String, Value> {
                 HOOKS.iter().map(|(name, _)| list(name)).collect()
             }
             ("approvals", _) => approvals(fields),
+            ("drift", _) => unpushed_form::drift(fields),
+            ("schedules", _) => unpushed_form::schedules(fields),
             ("levels", _) => STACK_LEVELS
                 .iter()
                 .map(|(name, _)| {
@@ -403,7 +409,7 @@ fn changed_only(
     for (name, value) in &mut typed {
         let (Some(there), Some(shown)) = (there.get(name), shown.get(name)) else { continue };
         match name.as_str() {
-            "variables" => keep_unchanged(value, shown, there),
+            "variables" | "schedules" => keep_unchanged(value, shown, there),
             "hooks" => {
                 for (list, value) in value.as_object_mut().into_iter().flatten() {
                     keep_unchanged(value, &shown[list], &there[list]);
@@ -511,6 +517,19 @@ mod tests {
                 "before_plan": ["one\n\ntwo"], "after_plan": [], "before_apply": [],
                 "after_apply": [],
             },
+            "drift": {
+                "schedule": { "own": { "cron": "0 3 * * *", "time_zone": "Europe/Berlin" } },
+                "plan": "full", "issue": true, "labels": ["drift"], "assignees": [],
+                "tolerate": [{ "address": "module.asg.*", "attributes": ["tags.*", "size"] }],
+            },
+            "schedules": [
+                { "name": "nightly", "when": { "cron": "0 3 * * *", "time_zone": "UTC" }, "task": null },
+                {
+                    "name": "keys", "when": { "cron": "0 4 * * *", "time_zone": "UTC" },
+                    "task": "set -e\r\nmake\rx\r\n",
+                },
+            ],
+            "replan": "none",
         }))
     }
 
@@ -536,6 +555,7 @@ mod tests {
         let mut changed = there.clone();
         changed["variables"][2]["value"] = "y".into();
         changed["hooks"]["before_init"][1] = "false".into();
+        changed["schedules"][0]["name"] = "daily".into();
         let sent = changed_only(Kind::Stack, &there, read(Kind::Stack, &Fields::of(&changed)));
         assert_eq!(sent["variables"][0], there["variables"][0]);
         assert_eq!(sent["variables"][1], there["variables"][1]);
@@ -544,6 +564,8 @@ mod tests {
         assert_eq!(sent["hooks"]["before_init"][0], there["hooks"]["before_init"][0]);
         assert_eq!(sent["hooks"]["before_init"][1], "false");
         assert_eq!(sent["hooks"]["before_plan"], there["hooks"]["before_plan"]);
-        assert!(!sent.contains_key("labels"));
+        assert_eq!(sent["schedules"][0]["name"], "daily");
+        assert_eq!(sent["schedules"][1], there["schedules"][1]);
+        assert!(!sent.contains_key("labels") && !sent.contains_key("drift"));
     }
 }

@@ -16,6 +16,15 @@ pub(super) fn read(fields: &Fields) -> Vec<Value> {
     rows(fields).into_iter().map(variable).collect()
 }
 
+/// The rows of one run, whose variables are for that run.
+pub(super) fn of_one_run(fields: &Fields) -> Vec<Value> {
+    let mut rows = read(fields);
+    for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+        row.remove("runs");
+    }
+    rows
+}
+
 fn rows(fields: &Fields) -> Vec<Value> {
     let keep = |row: &Row<'_>| !row.text("name").trim().is_empty() || !row.text("value").is_empty();
     fields.rows("variables", keep)
@@ -125,6 +134,22 @@ mod tests {
         let plain = json!({ "name": "A", "secret": false, "value": "", "runs": "all" });
         assert_eq!(rows, [plain]);
         assert_eq!(pasted(" \n", secret), (Vec::new(), Errors::new()));
+    }
+
+    #[test]
+    fn the_rows_of_one_run_say_nothing_of_others() {
+        let fields = Fields::read(
+            b"variables[0].name=TF_VAR_a&variables[0].value=1&variables[1].name=&variables[1].value=\
+              &variables[2].name=B&variables[2].value=hush-hush&variables[2].secret=on",
+        );
+        assert_eq!(
+            of_one_run(&fields),
+            [
+                json!({ "name": "TF_VAR_a", "secret": false, "value": "1" }),
+                json!({ "name": "B", "secret": true, "value": "hush-hush" }),
+            ]
+        );
+        assert!(of_one_run(&Fields::read(b"type=tracked")).is_empty());
     }
 
     #[test]

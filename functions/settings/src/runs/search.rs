@@ -11,7 +11,7 @@ use crate::{
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use gantry_domain::{
     CommitSha, ProjectId, RunId, StackId, StackSlug,
-    run::{Run, RunState, RunType},
+    run::{Purpose, Run, RunState, RunType},
 };
 use gantry_setup::web::page_size;
 use gantry_store::{
@@ -28,8 +28,8 @@ use strum::VariantArray as _;
 
 /// What the address of a list of runs takes.
 pub(crate) const FILTERS: &[&str] = &[
-    "after", "author", "branch", "commit", "limit", "project", "since", "sort", "stack", "state",
-    "type",
+    "after", "author", "branch", "commit", "limit", "project", "purpose", "since", "sort", "stack",
+    "state", "type",
 ];
 /// Entries that one read brings when only some of them are wanted.
 const A_READ: i32 = 500;
@@ -54,6 +54,8 @@ pub(crate) struct RunQuery {
     /// `tracked`, `proposed` or `test`.
     #[serde(rename = "type")]
     pub(crate) run_type: Option<String>,
+    /// What nobody pushed: `drift`, `schedule`, `task` or `replan`.
+    pub(crate) purpose: Option<String>,
     /// The slug of a stack or module.
     pub(crate) stack: Option<String>,
     /// A project's ID in GitLab.
@@ -137,6 +139,7 @@ struct Filter {
     /// None for all.
     states: Option<States>,
     run_type: Option<RunType>,
+    purpose: Option<Purpose>,
     stack: Option<StackId>,
     project: Option<ProjectId>,
     branch: Option<String>,
@@ -205,6 +208,13 @@ impl Filter {
             }
             run_type
         });
+        let purpose = filled(&query.purpose).and_then(|text| {
+            let purpose = named(&text);
+            if purpose.is_none() {
+                wrong("purpose", "Must be drift, schedule, task or replan");
+            }
+            purpose
+        });
         let project = filled(&query.project).and_then(|text| {
             let id = text.parse().ok();
             if id.is_none() {
@@ -240,6 +250,7 @@ impl Filter {
             sees: Some(caller.clone()).filter(|caller| !caller.sees_all()),
             states,
             run_type,
+            purpose,
             stack,
             project,
             branch: filled(&query.branch),
@@ -341,12 +352,23 @@ impl Filter {
     /// Nothing is asked for that an entry of the list that is read could lack.
     fn lets_all(&self) -> bool {
         let Self {
-            sees, states, run_type, stack: _, project, branch, author, commit, since, ..
+            sees,
+            states,
+            run_type,
+            purpose,
+            stack: _,
+            project,
+            branch,
+            author,
+            commit,
+            since,
+            ..
         } = self;
         let texts = [branch, author, commit];
         sees.is_none()
             && states.is_none()
             && run_type.is_none()
+            && purpose.is_none()
             && project.is_none()
             && since.is_none()
             && texts.iter().all(|text| text.is_none())
@@ -371,6 +393,7 @@ impl Filter {
         self.sees.as_ref().is_none_or(|caller| caller.sees(run.project))
             && self.states.as_ref().is_none_or(may_be_in)
             && self.run_type.is_none_or(|wanted| wanted == run.run_type)
+            && self.purpose.is_none_or(|wanted| run.purpose == Some(wanted))
             && self.stack.as_ref().is_none_or(|wanted| *wanted == run.stack)
             && self.project.is_none_or(|wanted| Some(wanted) == run.project)
             && self.branch.as_ref().is_none_or(|wanted| *wanted == run.git_ref)

@@ -1,13 +1,16 @@
 //! A run as it is answered.
 
-use crate::{access::Caller, app::App, gitlab::detached};
+use crate::{access::Caller, app::App, commands::no_retry, gitlab::detached};
 use gantry_domain::{
     CommitSha, EventId, ProjectId, RunId, StackSlug,
     approval::{LastVerdict, Review},
     integration::Integration,
     plan::{Change, Delta, Warning},
-    run::{Ending, Interest, Phase, Run, RunState, RunType, Step},
-    stack::{Blocked, Stack, StackHead, Tool},
+    run::{
+        Address, Ending, Interest, Phase, PlanMode, PlanOptions, Run, RunState, RunType, Step,
+        Unpushed,
+    },
+    stack::{Blocked, Stack, StackHead, Tool, Variable, VariableValue},
 };
 use gantry_secrets::links::run_page;
 use jiff::Timestamp;
@@ -44,6 +47,8 @@ pub(crate) struct RunSummary {
     reason: String,
     /// Who asked for it, if somebody did.
     by: Option<String>,
+    /// What it is for, if nobody pushed anything; null otherwise.
+    purpose: Option<Unpushed>,
     /// Where its code comes from. What was uploaded is never applied, and GitLab shows nothing of it.
     source: RunSource,
     /// The name of the key that uploaded the code, if it was uploaded.
@@ -104,6 +109,10 @@ pub(crate) struct RunView {
     waits_for: Option<String>,
     /// Who or what requested to stop it.
     stop_asked: Option<String>,
+    /// How it plans.
+    options: OptionsView,
+    /// Of a look for drift: resources and outputs that differ and may. They are listed in the change.
+    tolerated: u32,
     /// Its plan is applied without confirmation, once the rules about who confirms let it.
     autodeploy: bool,
     /// What the rules about who confirms came to when they were last read; null where nothing asks
@@ -130,6 +139,46 @@ pub(crate) struct RunView {
     /// GitLab's own messages where it refused a status, the comment or a deployment.
     refused_by_gitlab: Vec<String>,
     links: Links,
+}
+
+/// How a run plans, and the environment variables that it alone has.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct OptionsView {
+    /// What is planned.
+    mode: PlanMode,
+    /// Only these resources or modules, and what they depend on.
+    targets: Vec<Address>,
+    /// Resources that are replaced whether they changed or not.
+    replace: Vec<Address>,
+    /// Environment variables of this run alone.
+    variables: Vec<OneOffView>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct OneOffView {
+    /// The environment variable.
+    name: String,
+    /// Absent for secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    /// It is encrypted.
+    secret: bool,
+}
+
+impl OptionsView {
+    fn of(options: PlanOptions) -> Self {
+        let PlanOptions { mode, targets, replace, variables } = options;
+        let view = |Variable { name, value, .. }: Variable| {
+            let value = match value {
+                VariableValue::Plain(value) => Some(value),
+                VariableValue::Sealed(_) => None,
+            };
+            OneOffView { name, secret: value.is_none(), value }
+        };
+        Self { mode, targets, replace, variables: variables.into_iter().map(view).collect() }
+    }
 }
 
 /// What the plan found, in numbers. The full change is at `links.change`.
@@ -192,6 +241,7 @@ pub(super) fn summary(app: &App, run: Run) -> RunSummary {
         git_ref: run.git_ref,
         reason: run.reason,
         by: run.by,
+        purpose: run.unpushed,
         source: if run.upload.is_some() { RunSource::Upload } else { RunSource::Commit },
         uploaded_by: run.upload.map(|upload| upload.by),
         delta: run.delta,
@@ -248,6 +298,8 @@ pub(super) fn of(
         attempt: run.attempt,
         runner: run.runner.clone(),
         stop_asked: run.stop_asked.clone(),
+        options: OptionsView::of(run.options.clone()),
+        tolerated: run.tolerated,
         autodeploy: run.autodeploy,
         approval: run.approval.clone(),
         reviews: run.reviews.clone(),
@@ -297,7 +349,7 @@ pub(crate) fn actions(run: &Run, may_start: bool) -> Vec<&'static str> {
         RunState::Unconfirmed | RunState::Confirmed => vec!["discard"],
         RunState::Destroying => Vec::new(),
         state if state.is_final() => {
-            if may_start && run.run_type != RunType::Test && run.upload.is_none() {
+            if may_start && run.run_type != RunType::Test && no_retry(run).is_none() {
                 vec!["retry"]
             } else {
                 Vec::new()

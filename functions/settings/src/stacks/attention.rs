@@ -26,13 +26,15 @@ pub(crate) enum Matter {
     Failed,
     /// Nothing is deployed until a person has looked.
     Blocked,
+    /// Something of it was changed elsewhere.
+    Drifted,
     /// A runner is at work for it, or about to be.
     Running,
 }
 
 /// All of them, in the order in which people read them.
-pub(crate) const MATTERS: [Matter; 4] =
-    [Matter::Unconfirmed, Matter::Failed, Matter::Blocked, Matter::Running];
+pub(crate) const MATTERS: [Matter; 5] =
+    [Matter::Unconfirmed, Matter::Failed, Matter::Blocked, Matter::Drifted, Matter::Running];
 
 /// An entry of any of the lists.
 #[derive(Deserialize)]
@@ -47,8 +49,9 @@ impl Matter {
             return Ok(None);
         };
         let known = serde_json::from_value(word.into()).ok();
-        let unknown =
-            || Refusal::parameter("state", "Must be unconfirmed, failed, blocked or running");
+        let unknown = || {
+            Refusal::parameter("state", "Must be unconfirmed, failed, blocked, drifted or running")
+        };
         known.map(Some).ok_or_else(unknown)
     }
 
@@ -58,7 +61,18 @@ impl Matter {
             Self::Unconfirmed => "unconfirmed",
             Self::Failed => "failed",
             Self::Blocked => "blocked",
+            Self::Drifted => "drifted",
             Self::Running => "running",
+        }
+    }
+
+    /// Whether a stack is one of them, its head says: the list keeps those that are no more. None
+    /// where the list is exact.
+    fn of_head(self) -> Option<fn(&StackHead) -> bool> {
+        match self {
+            Self::Blocked => Some(|head| head.blocked.is_some()),
+            Self::Drifted => Some(|head| head.drift.as_ref().is_some_and(|drift| drift.found > 0)),
+            Self::Unconfirmed | Self::Failed | Self::Running => None,
         }
     }
 
@@ -67,6 +81,7 @@ impl Matter {
             Self::Unconfirmed => keys::WAITING,
             Self::Failed => keys::FAILED,
             Self::Blocked => keys::BLOCKED,
+            Self::Drifted => keys::DRIFTED,
             Self::Running => keys::SLOTS,
         }
     }
@@ -83,18 +98,20 @@ pub(crate) async fn wanting(
     let entries = entries(app, caller, matter).await?;
     let listed: BTreeSet<&StackId> = entries.iter().map(|entry| &entry.value.stack).collect();
     let configs: Vec<Key> = listed.iter().map(|stack| keys::stack_config(stack)).collect();
-    let heads: Vec<Key> = match matter {
-        Matter::Blocked => listed.iter().map(|stack| keys::stack_head(stack)).collect(),
-        _ => Vec::new(),
+    let of_head = matter.of_head();
+    let heads: Vec<Key> = match of_head {
+        Some(_) => listed.iter().map(|stack| keys::stack_head(stack)).collect(),
+        None => Vec::new(),
     };
     let (configs, heads) = tokio::try_join!(
         app.store.get_many::<Stack>(&configs),
         app.store.get_many::<StackHead>(&heads)
     )?;
-    // The list keeps stacks that are blocked no more.
-    let is_blocked = |stack: &StackId| {
+    let is_still = |stack: &StackId| {
         let partition = keys::stack_partition(stack);
-        heads.iter().any(|head| head.key.pk == partition && head.value.blocked.is_some())
+        of_head.is_none_or(|is_so| {
+            heads.iter().any(|head| head.key.pk == partition && is_so(&head.value))
+        })
     };
     let wanting: BTreeSet<StackId> = configs
         .into_iter()
@@ -102,7 +119,7 @@ pub(crate) async fn wanting(
         .filter(|stack| stack.deleted_at.is_none() && stack.module.is_some() == modules)
         .filter(|stack| caller.sees(stack.project()))
         .map(|stack| stack.id)
-        .filter(|stack| matter != Matter::Blocked || is_blocked(stack))
+        .filter(is_still)
         .collect();
     let count = entries.iter().filter(|entry| wanting.contains(&entry.value.stack)).count();
     Ok((wanting, count))

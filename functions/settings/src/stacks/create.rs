@@ -4,7 +4,7 @@ use super::{
     changed_meanwhile, check, etag, form,
     form::{Kind, Wanted},
     place::{self, Place, Seen},
-    tell, variables, view, webhook,
+    tell, timer, variables, view, webhook,
 };
 use crate::{
     app::App,
@@ -128,8 +128,10 @@ pub(crate) async fn make(
         }
         Seen::Repository(_) => (None, None),
     };
+    let timer = timer(app, &stack).await?;
     let stored = Stored { key: keys::stack_config(&stack.id), version, value: stack };
-    let stack = view::of(stored, StackHead::default(), false, None, integration);
+    let head = StackHead::default();
+    let stack = view::of(stored, head, false, None, integration, timer.as_ref());
     Ok(Checked { stack, findings, note })
 }
 

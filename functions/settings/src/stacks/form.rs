@@ -1,16 +1,17 @@
 //! A stack as a person defines it: every field checked, everything wrong said at once.
 
 use super::{
-    control,
+    control, unpushed,
     variables::{self, WantedVariable},
 };
 use crate::form::{Errors, Form};
 use gantry_domain::{
     GitUrl, ProjectId, StackSlug,
     decision::globs,
+    drift::DriftSettings,
     stack::{
-        CommentLevel, Hooks, OnPush, OnTag, Pool, Roles, Settings, Stack, TimeLimit, Timeouts,
-        TrackedQueue, normalize_root, normalize_var_file,
+        CommentLevel, Hooks, OnPush, OnTag, Pool, Replan, Roles, Settings, Stack, TimeLimit,
+        Timeouts, TrackedQueue, normalize_root, normalize_var_file,
     },
 };
 use schemars::JsonSchema;
@@ -134,6 +135,9 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
         comment_commands: false,
         local_previews: false,
         manage_state: true,
+        drift: DriftSettings::default(),
+        schedules: Vec::new(),
+        replan: Replan::default(),
         hooks: Hooks::default(),
     };
     let module = match kind {
@@ -145,6 +149,7 @@ pub(super) fn read(kind: Kind, fields: Map<String, Value>) -> (Wanted, Errors) {
     };
     if provider == Provider::Git {
         control::refuse_elsewhere(&mut form, &settings);
+        unpushed::refuse_elsewhere(&mut form, &settings);
     }
     let variables = variables::read(&mut form);
     if settings.manage_state {
@@ -174,6 +179,9 @@ fn of_stacks_alone(form: &mut Form, settings: &mut Settings) {
     settings.comment_commands = form.flag("comment_commands").unwrap_or(false);
     settings.local_previews = form.flag("local_previews").unwrap_or(false);
     settings.manage_state = form.flag("manage_state").unwrap_or(true);
+    settings.drift = unpushed::drift(form);
+    settings.schedules = unpushed::schedules(form);
+    settings.replan = form.choice("replan").unwrap_or_default();
     settings.hooks = hooks(form);
 }
 
@@ -453,14 +461,8 @@ fn timeouts(form: &mut Form, kind: Kind) -> Timeouts {
 }
 
 fn hooks(form: &mut Form) -> Hooks {
-    let command = |text: &str| match text {
-        _ if text.trim().is_empty() => Err("Must not be empty".to_owned()),
-        _ if text.len() > 8192 => Err("Must be at most 8 kB; move it into a script".to_owned()),
-        _ if text.contains('\0') => Err("Must not contain a zero character".to_owned()),
-        _ => Ok(text.to_owned()),
-    };
     form.object("hooks", |form| {
-        let mut list = |name| form.texts(name, 20, command).unwrap_or_default();
+        let mut list = |name| form.texts(name, 20, unpushed::command).unwrap_or_default();
         Hooks {
             before_init: list("before_init"),
             after_init: list("after_init"),
@@ -507,6 +509,8 @@ mod tests {
             "approvals": {"required": 0, "from": ["@ada", "ada", "Owner"], "form": 1},
             "require_merge_request_approval": "yes",
             "levels": {"read": "owner", "deploy": "boss"},
+            "drift": {"schedule": "sometimes"}, "schedules": [{"name": "a", "when": {"cron": "* * *"}}],
+            "replan": "some",
         })), @"
         allow_forks[0] Must be a project's path or ID, or a namespace; patterns are not supported
         approvals.form Unknown field; allowed: required, from
@@ -516,6 +520,7 @@ mod tests {
         autodeploy Must be true or false, not a string
         branch Not a valid branch name; patterns are not supported
         comment Must be one of full, summary, none
+        drift.schedule Must be installation, never, or an object with own
         hooks.after_plan[0] Must not be empty
         hooks.before_all Unknown field; allowed: before_init, after_init, before_plan, after_plan, before_apply, after_apply
         labels[0] Must have 1 to 64 characters
@@ -531,7 +536,9 @@ mod tests {
         project_globs[1] Globs are relative to the repository's root and cannot start with /. Use b instead.
         project_root The project root must be a folder inside the repository, such as infra/network, without ..
         provider Must be gitlab or git
+        replan Must be one of all, mergeable, none
         require_merge_request_approval Must be true or false, not a string
+        schedules[0].when.cron Not a cron pattern: use minute, hour, day of the month, month and day of the week, such as 30 6 * * 1-5
         slug not a valid slug: use 1 to 64 of a-z, 0-9 and -, starting and ending with a letter or digit
         timeouts.apply Must be between 1 minute and 7 hours, not 30 seconds
         timeouts.claim Unknown field; allowed: plan, apply, unconfirmed
@@ -590,6 +597,8 @@ mod tests {
                 "hooks": {"after_plan": ["true"]}, "version": 3, "id": "x", "status": {},
                 "approvals": {"required": 2, "from": ["@ada", " @acme/ops", "maintainer"]},
                 "require_merge_request_approval": true, "levels": {"deploy": "owner"},
+                "drift": {"schedule": "never", "issue": true}, "replan": "none",
+                "schedules": [{"name": "nightly", "when": {"cron": "0 3 * * *"}, "task": null}],
             })),
             ""
         );

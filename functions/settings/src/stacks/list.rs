@@ -2,7 +2,7 @@
 
 use super::{
     attention::{self, Matter},
-    view,
+    times, view,
 };
 use crate::{access::Caller, app::App, cursor, form::Params, refusal::Answer};
 use axum::{Extension, Json, extract::State, response::IntoResponse};
@@ -38,7 +38,8 @@ pub(crate) struct ListQuery {
     /// A label that must be set.
     pub(crate) label: Option<String>,
     /// Only stacks with a run that needs confirmation (`unconfirmed`), whose last deploy that
-    /// succeeded or failed has `failed`, that are `blocked`, or that are `running`: of the first 100.
+    /// succeeded or failed has `failed`, that are `blocked`, that have `drifted`, or that are
+    /// `running`: of the first 100.
     pub(crate) state: Option<String>,
     /// Modules instead of stacks.
     #[serde(skip)]
@@ -79,9 +80,11 @@ pub(crate) async fn list(
     let (page, mut failed) =
         tokio::try_join!(find_page(&app, &caller, &query), attention::failed(&app))?;
     let integration = app.store.integration().await?.map(|found| found.value);
+    let timers = times::timers(&app, &page.rows).await?;
     let view = |row: Row| {
         let failed = failed.remove(&row.stack.value.id);
-        view::of(row.stack, row.head, row.branch_missing, failed, integration.as_ref())
+        let timer = timers.get(&row.stack.value.id);
+        view::of(row.stack, row.head, row.branch_missing, failed, integration.as_ref(), timer)
     };
     let stacks = page.rows.into_iter().map(view).collect();
     Ok(Json(StackList { stacks, next: page.next }))

@@ -13,6 +13,8 @@ mod origins;
 mod place;
 mod remove;
 mod rules;
+mod times;
+mod unpushed;
 mod variables;
 mod view;
 mod watched;
@@ -31,6 +33,9 @@ pub(crate) use list::{ListQuery, Row, StackList, find_page, list, none_is_there}
 pub(crate) use origins::StateWriter;
 pub(crate) use place::{all_projects, head_of, projects};
 pub(crate) use remove::{Deleted, Keep, RemoveQuery, delete, holds, remove};
+pub(crate) use times::timer;
+pub(crate) use unpushed::{command, schedule};
+pub(crate) use variables::OneOffs;
 pub(crate) use view::{StackView, blank, definition, is_there, of as view_of};
 pub(crate) use webhook::{HookHealth, Made as MadeWebhook, ensure_hook, make as make_webhook};
 
@@ -67,7 +72,8 @@ pub(crate) async fn show(
     let integration = app.store.integration().await?.map(|found| found.value);
     let missing = tracked_branch(&app, &stack.value).await?.is_some_and(|known| known.missing);
     let failed = failed(&app, &stack.value.id).await?;
-    let view = view::of(stack, head, missing, failed, integration.as_ref());
+    let timer = timer(&app, &stack.value).await?;
+    let view = view::of(stack, head, missing, failed, integration.as_ref(), timer.as_ref());
     Ok(([(header::ETAG, tag)], Json(view)))
 }
 

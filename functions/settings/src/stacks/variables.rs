@@ -6,6 +6,7 @@ use crate::{
 };
 use gantry_domain::{
     StackId,
+    masking::Weakness,
     stack::{
         Retired, Stack, VARIABLE_NAMES, Variable, VariableRuns, VariableValue, is_variable_name,
     },
@@ -19,6 +20,11 @@ const LARGEST: usize = 128 * 1024;
 
 /// The same of the sealed values that the state may still hold.
 const LARGEST_RETIRED: usize = 96 * 1024;
+
+/// The most variables of one run, and bytes of all their values: they are in its record, which is
+/// written some ten times.
+const MOST_OF_A_RUN: usize = 50;
+const LARGEST_OF_A_RUN: usize = 16 * 1024;
 
 /// How long the values that a module had before are masked.
 const MODULES_KEEP: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -55,6 +61,12 @@ pub(super) struct WantedVariable {
 /// Reads `variables`.
 pub(super) fn read(form: &mut Form) -> Vec<WantedVariable> {
     let variables = form.objects("variables", 200, variable).unwrap_or_default();
+    check_together(form, &variables, LARGEST);
+    variables
+}
+
+/// Says that a name is there twice, and that the values are too large.
+fn check_together(form: &mut Form, variables: &[WantedVariable], most: usize) {
     let mut names = HashSet::new();
     for (place, variable) in variables.iter().enumerate() {
         if !names.insert(variable.name.as_str()) && !variable.name.is_empty() {
@@ -63,15 +75,52 @@ pub(super) fn read(form: &mut Form) -> Vec<WantedVariable> {
         }
     }
     let size: usize = variables.iter().filter_map(|v| v.value.as_ref()).map(String::len).sum();
-    if size > LARGEST {
-        let problem = format!("The values have {} kB; at most 128 kB are allowed", size / 1024);
+    if size > most {
+        let (size, most) = (size.div_ceil(1024), most / 1024);
+        let problem = format!("The values have {size} kB; at most {most} kB are allowed");
         form.wrong("variables", problem);
     }
-    variables
 }
 
-/// One of them; a wrong one too, so that the others keep their places.
-fn variable(form: &mut Form) -> Option<WantedVariable> {
+/// Variables of one run, as they were sent.
+pub(crate) struct OneOffs(Vec<WantedVariable>);
+
+impl OneOffs {
+    /// Reads `variables`: each has its value.
+    pub(crate) fn read(form: &mut Form) -> Self {
+        let variables = form.objects("variables", MOST_OF_A_RUN, one_off).unwrap_or_default();
+        check_together(form, &variables, LARGEST_OF_A_RUN);
+        Self(variables)
+    }
+
+    /// The variables as the run keeps them: secret ones sealed for its stack.
+    pub(crate) fn seal(self, sealer: &Sealer, stack: &Stack) -> Answer<Vec<Variable>> {
+        let mut errors = Errors::new();
+        if stack.settings.manage_state {
+            errors.extend(other_workspaces(&self.0));
+        }
+        let kept = keep(sealer, &stack.id, self.0, None, &mut errors)?;
+        if errors.is_empty() { Ok(kept) } else { Err(Refusal::fields(errors)) }
+    }
+}
+
+/// One of them. What could not be masked is not taken: nobody looks at findings of a run.
+fn one_off(form: &mut Form) -> Option<WantedVariable> {
+    let (name, value) = name_and_value(form);
+    let secret = form.flag("secret").unwrap_or(false);
+    match &value {
+        None => form.wrong("value", "Enter a value."),
+        Some(value) if secret => {
+            if let Some(weakness) = Weakness::of(value) {
+                form.wrong("value", weakness.text());
+            }
+        }
+        Some(_) => {}
+    }
+    Some(WantedVariable { name, value, secret, runs: VariableRuns::All })
+}
+
+fn name_and_value(form: &mut Form) -> (String, Option<String>) {
     let name = form.required_text("name", "Enter the variable's name.").unwrap_or_default();
     if let Err(problem) = check_name(&name) {
         form.wrong("name", problem);
@@ -80,6 +129,12 @@ fn variable(form: &mut Form) -> Option<WantedVariable> {
     if value.as_ref().is_some_and(|value| value.contains('\0')) {
         form.wrong("value", "Must not contain a zero character");
     }
+    (name, value)
+}
+
+/// One of them; a wrong one too, so that the others keep their places.
+fn variable(form: &mut Form) -> Option<WantedVariable> {
+    let (name, value) = name_and_value(form);
     let secret = form.flag("secret").unwrap_or(false);
     if !secret && value.is_none() {
         form.wrong("value", "Enter a value.");
@@ -158,15 +213,18 @@ fn check_name(name: &str) -> Result<(), String> {
 /// A workspace of Terraform's is a state of its own in the backend, and the one with which Gantry
 /// keeps a state has one: the run would fail before its plan.
 pub(super) fn check_workspace(form: &mut Form, variables: &[WantedVariable]) {
-    let places = variables.iter().enumerate();
-    for (place, _) in places.filter(|(_, variable)| names_another_workspace(variable)) {
-        form.wrong(
-            &format!("variables[{place}].name"),
-            "TF_WORKSPACE requires a backend in the code, because Gantry stores one state per \
-             stack, without workspaces. Create a stack for each workspace, or set manage_state to \
-             false.",
-        );
+    for (name, problem) in other_workspaces(variables) {
+        form.wrong(&name, problem);
     }
+}
+
+fn other_workspaces(variables: &[WantedVariable]) -> impl Iterator<Item = (String, String)> {
+    const PROBLEM: &str = "TF_WORKSPACE requires a backend in the code, because Gantry stores one \
+                           state per stack, without workspaces. Create a stack for each workspace, \
+                           or set manage_state to false.";
+    let places = variables.iter().enumerate();
+    let others = places.filter(|(_, variable)| names_another_workspace(variable));
+    others.map(|(place, _)| (format!("variables[{place}].name"), PROBLEM.to_owned()))
 }
 
 fn names_another_workspace(variable: &WantedVariable) -> bool {

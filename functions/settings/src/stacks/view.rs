@@ -1,13 +1,18 @@
 //! A stack as it is answered: its definition, which may be sent back as it is, and its status.
 
-use super::form::{self, Kind, Provider};
+use super::{
+    form::{self, Kind, Provider},
+    times::ScheduleStatus,
+};
 use crate::{gitlab::detached, openapi};
 use gantry_domain::{
     ProjectId, Repository, RunId, StackId, StackSlug,
+    drift::Drift,
     integration::Integration,
     stack::{
         Blocked, LastApplied, Settings, Stack, StackHead, Variable, VariableRuns, VariableValue,
     },
+    timer::StackTimer,
 };
 use gantry_store::Stored;
 use jiff::Timestamp;
@@ -93,6 +98,14 @@ struct Status {
     /// The last deploy that succeeded or failed, if it failed.
     failed: Option<RunId>,
     last_applied: Option<LastApplied>,
+    /// The deploy that destroyed everything that the stack held, if nothing was applied since.
+    destroyed: Option<LastApplied>,
+    /// What was changed outside of the tool; null if nobody has looked.
+    drift: Option<Drift>,
+    /// When it is looked at for drift next; null if it is not by itself.
+    drift_next_at: Option<Timestamp>,
+    /// Its schedules, by name.
+    schedules: Vec<ScheduleStatus>,
 }
 
 impl StackView {
@@ -184,6 +197,7 @@ pub(crate) fn of(
     branch_missing: bool,
     failed: Option<RunId>,
     integration: Option<&Integration>,
+    timer: Option<&StackTimer>,
 ) -> StackView {
     let Stored { version, value: stack, .. } = stack;
     let detached = detached(&stack, integration);
@@ -204,6 +218,12 @@ pub(crate) fn of(
             applying: head.applying,
             failed,
             last_applied: head.last_applied,
+            destroyed: head.destroyed,
+            drift: head.drift,
+            drift_next_at: timer
+                .and_then(|timer| timer.drift.as_ref())
+                .and_then(|timed| timed.next_at),
+            schedules: timer.map(ScheduleStatus::all).unwrap_or_default(),
         },
     }
 }

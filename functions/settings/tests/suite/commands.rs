@@ -5,7 +5,7 @@ use crate::{
     support::{COMMIT, Options, World, connected, world_with},
 };
 use gantry_domain::{
-    run::{RunState, RunType},
+    run::{PlanOptions, RunState, RunType},
     stack::{Blocked, StackHead},
 };
 use gantry_queue::{Command, Message, StackMessage};
@@ -145,14 +145,16 @@ async fn a_run_is_started_at_the_head_or_at_a_commit() {
     let stack = w.stack().await;
     let start = async |body: Value| w.post("/api/v1/stacks/network/runs", body).await;
     start(json!({})).await.expect(202);
-    assert_eq!(
-        command(&w),
-        Command::Trigger { run_type: RunType::Tracked, commit: None, branch: None }
-    );
+    let wanted = |run_type, commit| Command::Trigger {
+        run_type,
+        commit,
+        branch: None,
+        options: PlanOptions::default(),
+    };
+    assert_eq!(command(&w), wanted(RunType::Tracked, None));
     start(json!({ "type": "proposed", "commit": COMMIT })).await.expect(202);
     let commit = Some(COMMIT.parse().unwrap());
-    let wanted = Command::Trigger { run_type: RunType::Proposed, commit, branch: None };
-    assert_eq!(command(&w), wanted);
+    assert_eq!(command(&w), wanted(RunType::Proposed, commit));
     let got = start(json!({ "type": "test", "commit": "abc", "now": true })).await.expect(422);
     assert_eq!(got.body["errors"].as_object().unwrap().len(), 2);
     let missing =
@@ -177,7 +179,9 @@ async fn a_commit_can_be_named_by_a_branch_a_tag_or_its_first_digits() {
         w.post("/api/v1/stacks/network/runs", body).await.expect(202);
         let commit = Some(sha.parse().unwrap());
         let branch = (name == "feature/x").then(|| name.to_owned());
-        assert_eq!(command(&w), Command::Trigger { run_type: RunType::Proposed, commit, branch });
+        let options = PlanOptions::default();
+        let wanted = Command::Trigger { run_type: RunType::Proposed, commit, branch, options };
+        assert_eq!(command(&w), wanted);
     }
     let body = json!({ "commit": "nothing/like-this" });
     let refused = w.post("/api/v1/stacks/network/runs", body).await.expect(422);

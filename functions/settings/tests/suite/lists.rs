@@ -6,13 +6,14 @@ use crate::{
 };
 use gantry_domain::{
     CommitLine,
+    drift::Drift,
     event::{EventRecord, EventSource},
-    run::{Interest, Run, RunState, RunType, Uploaded},
+    run::{Interest, Run, RunState, RunType, Unpushed, Uploaded},
     stack::{Blocked, Stack, StackHead},
 };
 use gantry_store::{
     keys,
-    scheduler::{BlockedStack, DecisionRecord, FailedStack, Receipt, RunEntry},
+    scheduler::{BlockedStack, DecisionRecord, DriftedStack, FailedStack, Receipt, RunEntry},
 };
 use serde_json::json;
 
@@ -50,6 +51,8 @@ async fn four_runs(w: &World) -> [Run; 4] {
     runs[1].commit_line = CommitLine::new("two", "Grace <b>Hopper</b>");
     runs[3].commit = OTHER.parse().unwrap();
     runs[3].by = Some("Linus".to_owned());
+    runs[1].unpushed = Some(Unpushed::Drift);
+    runs[0].unpushed = Some(Unpushed::Schedule { name: "nightly".to_owned() });
     for run in &runs {
         w.save_run(run).await;
     }
@@ -75,6 +78,11 @@ async fn runs_of_all_stacks_are_found_by_what_they_are() {
         ("stack=network", &[all[1], all[3]]),
         ("stack=network&state=unconfirmed", &all[1..2]),
         ("branch=feature%2Fx", &all[2..3]),
+        ("purpose=drift", &all[2..3]),
+        ("purpose=schedule", &all[3..]),
+        ("purpose=task", &[]),
+        ("purpose=drift&stack=data-base", &all[2..3]),
+        ("purpose=drift&stack=network", &[]),
         ("author=hopper", &all[2..3]),
         ("author=linus", &all[..1]),
         ("commit=89abcde", &all[..1]),
@@ -88,13 +96,14 @@ async fn runs_of_all_stacks_are_found_by_what_they_are() {
     ] {
         assert_eq!(found(&w, query).await, wanted, "{query}");
     }
-    let refused = w.get("/api/v1/runs?state=lost&type=x&stack=nowhere&commit=abc").await;
+    let refused =
+        w.get("/api/v1/runs?state=lost&type=x&stack=nowhere&commit=abc&purpose=push").await;
     let refused = refused.expect(422);
-    for field in ["state", "type", "commit"] {
+    for field in ["state", "type", "commit", "purpose"] {
         assert!(!refused.error(field).is_empty());
     }
     assert!(refused.error("state").ends_with(", failed, stopped, canceled, discarded"));
-    assert_eq!(refused.detail(), "Check: commit, state, type.");
+    assert_eq!(refused.detail(), "Check: commit, purpose, state, type.");
     let refused = w.get("/api/v1/runs?stack=nowhere").await.expect(422);
     assert_eq!(refused.error("stack"), "No stack or module has this slug");
     w.get("/api/v1/runs?status=failed").await.expect(422);
@@ -162,6 +171,9 @@ async fn the_page_of_runs_keeps_its_filters_and_shows_who_wrote_what() {
     assert!(page.contains("two · Grace &#60;b&#62;Hopper&#60;/b&#62;"), "{page}");
     assert!(page.contains("value=\"feature/x\"") && page.contains("value=\"Hopper\""), "{page}");
     assert!(page.contains("Remove filters") && !page.contains(">network #"), "{page}");
+    let page = browser.get("/runs?purpose=drift").await.expect(200).text;
+    assert!(page.contains("value=\"drift\" selected") && page.contains("Drift check"), "{page}");
+    assert!(page.contains(">data-base #") && !page.contains(">network #"), "{page}");
     let none = browser.get("/runs?state=discarded").await.expect(200).text;
     assert!(none.contains("No runs match.") && none.contains("value=\"discarded\" selected"));
     browser.get("/runs?state=lost").await.expect(422);
@@ -214,19 +226,21 @@ async fn what_matters_is_counted_and_the_stacks_are_filtered_by_it() {
     assert!(page.contains("<title>Stacks · Gantry</title>"), "{page}");
     let counts = async || {
         let page = browser.get("/").await.expect(200).text;
-        ["Needs confirmation", "Failed", "Blocked", "Running"].map(|text| {
+        ["Needs confirmation", "Failed", "Blocked", "Drifted", "Running"].map(|text| {
             let (_, rest) = page.split_once(&format!("</span> {text} ")).expect(text);
             rest.split('<').next().unwrap().to_owned()
         })
     };
-    assert_eq!(counts().await, ["0", "0", "0", "0"]);
+    assert_eq!(counts().await, ["0", "0", "0", "0", "0"]);
     let key = keys::waiting(unconfirmed.created_at, &unconfirmed.id);
     w.put(key, &RunEntry::from(&unconfirmed)).await;
     w.put(keys::slot(&planning.id), &RunEntry::from(&planning)).await;
     let failed = FailedStack { stack: data.id.clone(), run: planning.id.clone() };
     w.put(keys::failed(&data.id), &failed).await;
     w.put(keys::blocked(&network.id), &BlockedStack { stack: network.id.clone() }).await;
-    assert_eq!(counts().await, ["1", "1", "0", "1"], "the head says that nothing is blocked");
+    w.put(keys::drifted(&data.id), &DriftedStack { stack: data.id.clone() }).await;
+    let said = "the heads say that nothing is blocked, and nothing differs";
+    assert_eq!(counts().await, ["1", "1", "0", "0", "1"], "{said}");
     let all = w.get("/api/v1/stacks").await.expect(200).body;
     let failed = |at: usize| all["stacks"][at]["status"]["failed"].as_str();
     assert_eq!([failed(0), failed(1)], [Some(planning.id.as_str()), None]);
@@ -237,7 +251,17 @@ async fn what_matters_is_counted_and_the_stacks_are_filtered_by_it() {
     let blocked =
         Blocked { run: unconfirmed.id.clone(), reason: "lost".to_owned(), since: w.clock.now() };
     w.set_head(&network.id, StackHead { blocked: Some(blocked), ..StackHead::default() }).await;
-    assert_eq!(counts().await, ["1", "1", "1", "1"]);
+    let now = w.clock.now();
+    let drift = Drift {
+        run: planning.id.clone(),
+        at: now,
+        found: 2,
+        tolerated: 0,
+        since: Some(now),
+        failed: None,
+    };
+    w.set_head(&data.id, StackHead { drift: Some(drift), ..StackHead::default() }).await;
+    assert_eq!(counts().await, ["1", "1", "1", "1", "1"]);
 
     let shown = async |query: &str| {
         let api = w.get(&format!("/api/v1/stacks?{query}")).await.expect(200).body;
@@ -254,6 +278,7 @@ async fn what_matters_is_counted_and_the_stacks_are_filtered_by_it() {
     assert_eq!(shown("state=unconfirmed").await, "network");
     assert_eq!(shown("state=failed").await, "data-base");
     assert_eq!(shown("state=blocked").await, "network");
+    assert_eq!(shown("state=drifted").await, "data-base");
     assert_eq!(shown("state=running").await, "data-base");
     assert_eq!(shown("state=failed&search=network+x").await, "");
     assert_eq!(shown("state=").await, "data-base network");

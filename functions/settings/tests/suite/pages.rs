@@ -46,7 +46,7 @@ const PAGES: [(&str, &str); 21] = [
 ];
 
 /// Every form, and the least role that may send it.
-const FORMS: [(&str, &str); 24] = [
+const FORMS: [(&str, &str); 27] = [
     ("/account/keys", "read"),
     ("/account/end", "read"),
     ("/people/end", "admin"),
@@ -67,6 +67,9 @@ const FORMS: [(&str, &str); 24] = [
     ("/keys/delete", "admin"),
     ("/stacks/network/catch-up", "deploy"),
     ("/stacks/network/runs", "deploy"),
+    ("/stacks/network/drift", "deploy"),
+    ("/stacks/network/tasks", "admin"),
+    ("/operations/drift", "admin"),
     ("/runs/{run}/confirm", "deploy"),
     ("/runs/{run}/discard", "deploy"),
     ("/runs/{run}/review", "read"),

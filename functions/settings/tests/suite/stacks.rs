@@ -335,7 +335,7 @@ async fn everything_wrong_is_said_in_one_answer() {
     let said = said.join("\n").replace(w.gitlab.base_url(), "GITLAB");
     insta::assert_snapshot!(said, @r#"
     branch "Not a valid branch name; patterns are not supported"
-    colour "Unknown field; allowed: name, slug, provider, project, branch, project_root, comment, description, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, timeouts, levels, project_globs, apply_role, autodeploy, approvals, require_merge_request_approval, on_push, on_tag, tracked_queue, mention, local_previews, manage_state, hooks, variables, version"
+    colour "Unknown field; allowed: name, slug, provider, project, branch, project_root, comment, description, var_files, tool, tool_version, pool, plan_role, allow_forks, labels, timeouts, levels, project_globs, apply_role, autodeploy, approvals, require_merge_request_approval, on_push, on_tag, tracked_queue, mention, comment_commands, local_previews, manage_state, drift, schedules, replan, hooks, variables, version"
     name "The name gives the slug network, which is already taken. Enter a slug as well."
     project "Not found at GITLAB, or not visible to the user project_1_bot_abc. Make it a member of the project."
     tool "Must be terraform or opentofu"

@@ -1,6 +1,6 @@
 //! What is asked of stacks and runs.
 
-use crate::support::{Gantry, READER, RUN, Script, Terminal, example};
+use crate::support::{Gantry, READER, RUN, SECRET, Script, Terminal, example};
 use serde_json::{Value, json};
 
 fn looks(states: &[&str]) -> Vec<Value> {
@@ -68,6 +68,123 @@ async fn a_preview_of_a_commit_is_started_and_not_waited_for() {
     gantry.change(|script| {
         assert_eq!(script.seen[0].2, json!({ "type": "proposed", "commit": commit }));
     });
+}
+
+/// The path and the body of what was asked for last.
+fn asked(gantry: &Gantry) -> (String, Value) {
+    let mut last = None;
+    gantry.change(|script| {
+        let post = script.seen.iter().rfind(|(line, ..)| line.starts_with("POST "));
+        last = post.map(|(line, _, body)| (line.clone(), body.clone()));
+    });
+    last.expect("nothing was asked for")
+}
+
+#[tokio::test]
+async fn what_is_unusual_about_a_plan_goes_with_it() {
+    let gantry = Gantry::with_run(&looks(&["unconfirmed"])).await;
+    let line = "gantry plan network --target module.a --target b.c --replace d.e --var A=b=c \
+                --secret TF_VAR_token";
+    let said = gantry.says(line).await;
+    assert_eq!(said.code, 3, "{said:?}");
+    let sent = json!({
+        "type": "tracked", "targets": ["module.a", "b.c"], "replace": ["d.e"],
+        "variables": [
+            { "name": "A", "value": "b=c", "secret": false },
+            { "name": "TF_VAR_token", "value": SECRET, "secret": true },
+        ],
+    });
+    assert_eq!(asked(&gantry), ("POST /api/v1/stacks/network/runs".to_owned(), sent));
+    gantry.says("gantry plan network --refresh-only").await;
+    assert_eq!(asked(&gantry).1, json!({ "type": "tracked", "mode": "refresh_only" }));
+    let before = gantry.posts().len();
+    let said = gantry.says("gantry plan network --secret OTHER").await;
+    assert!(said.code == 2 && said.err.contains("OTHER is not set"), "{said:?}");
+    assert_eq!(gantry.posts().len(), before);
+}
+
+#[tokio::test]
+async fn what_destroys_everything_needs_the_slug() {
+    let gantry = Gantry::with_run(&looks(&["unconfirmed"])).await;
+    let said = gantry.says("gantry plan network --destroy").await;
+    assert!(said.code == 2 && said.err.contains("--confirm-slug"), "{said:?}");
+    let said = gantry.says("gantry plan network --destroy --confirm-slug netwrok").await;
+    assert!(said.code == 1 && said.err.contains("that is not network"), "{said:?}");
+    let said = gantry.says_to("yes\n", "gantry plan network --destroy").await;
+    assert!(said.code == 1 && said.err.contains("Type network to go on:"), "{said:?}");
+    assert!(said.err.contains("destroys everything that it holds"), "{said:?}");
+    assert!(gantry.posts().is_empty(), "{:?}", gantry.posts());
+    let sent = json!({ "type": "tracked", "mode": "destroy", "confirm_slug": "network" });
+    for (typed, line) in [
+        ("network\n", "gantry plan network --destroy"),
+        ("", "gantry plan network --destroy --confirm-slug network"),
+    ] {
+        let said = gantry.says_to(typed, line).await;
+        assert_eq!((said.code, asked(&gantry).1), (3, sent.clone()), "{said:?}");
+    }
+    // A preview destroys nothing, so nobody is asked.
+    let said = gantry.says("gantry plan network --destroy --preview --no-wait").await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(asked(&gantry).1, json!({ "type": "proposed", "mode": "destroy" }));
+}
+
+#[tokio::test]
+async fn what_a_plan_destroys_is_said_before_it_is_confirmed() {
+    let options = json!({ "mode": "destroy", "targets": [], "replace": [], "variables": [] });
+    let gantry = Gantry::with_run(&[json!({ "state": "unconfirmed", "options": options })]).await;
+    let said = gantry.says_to("n\n", "gantry confirm network#6").await;
+    assert!(said.err.contains("\n  Destroys: everything that the stack holds\n"), "{said:?}");
+    assert!(gantry.posts().is_empty());
+}
+
+#[tokio::test]
+async fn a_look_for_drift_tells_by_its_exit_code_what_it_found() {
+    let look = |more: Value| {
+        let mut look = json!({
+            "type": "proposed", "state": "finished", "purpose": { "kind": "drift" }, "delta": {},
+        });
+        look.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        look
+    };
+    for (end, code, words) in [
+        (
+            look(json!({ "delta": { "change": 1 } })),
+            5,
+            "network#6 found drift: 0 to add, 1 to change",
+        ),
+        (look(json!({})), 0, "network#6 found no drift.\n"),
+        (look(json!({ "state": "failed", "summary": "No" })), 1, "network#6 failed: No."),
+    ] {
+        let gantry = Gantry::with_run(&[look(json!({ "state": "planning" })), end]).await;
+        let said = gantry.says("gantry drift network").await;
+        assert!(said.code == code && said.out.starts_with(words), "{said:?}");
+        assert_eq!(asked(&gantry), ("POST /api/v1/stacks/network/drift".to_owned(), json!({})));
+    }
+    let gantry = Gantry::with_run(&looks(&["queued"])).await;
+    let said = gantry.says("gantry drift network --no-wait").await;
+    assert!(said.code == 0 && said.out.starts_with("network#6 was started: "), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_task_is_followed_to_its_end() {
+    let task = |state: &str| {
+        let purpose = json!({ "kind": "task", "command": "true" });
+        json!({ "state": state, "purpose": purpose, "delta": null })
+    };
+    for (end, code, words) in [
+        ("finished", 0, "a.b\nnetwork#6 is done.\n"),
+        ("failed", 1, "a.b\nnetwork#6 failed"),
+        ("stopped", 4, "a.b\nnetwork#6 was stopped"),
+    ] {
+        let looks = vec![task("applying"), task("applying"), task(end)];
+        let gantry =
+            Gantry::start(Script { looks, log: vec![(0, "a.b\n")], ..Script::default() }).await;
+        let said = gantry.says("gantry task network -- terraform state rm a.b[0]").await;
+        assert!(said.code == code && said.out.starts_with(words), "{said:?}");
+        assert!(said.err.contains("network#6: running\n"), "{said:?}");
+        let sent = json!({ "command": "terraform state rm 'a.b[0]'" });
+        assert_eq!(asked(&gantry), ("POST /api/v1/stacks/network/tasks".to_owned(), sent));
+    }
 }
 
 #[tokio::test]

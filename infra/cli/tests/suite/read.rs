@@ -12,12 +12,19 @@ async fn stacks_of_all_pages_are_listed() {
     let gantry = Gantry::start(Script::default()).await;
     let said = gantry.says("gantry stacks").await;
     let slugs: Vec<_> = said.out.lines().map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!(slugs, ["STACK", "dns", "mail", "network"]);
+    assert_eq!(slugs, ["STACK", "dns", "mail", "network", "web"]);
     assert!(said.out.contains("\ndns      Failed "), "{said:?}");
     assert!(said.out.contains("\nmail     Idle "), "{said:?}");
     assert!(said.out.contains("\nnetwork  Needs confirmation (network#6)  "), "{said:?}");
+    assert!(said.out.contains("\nweb      Drifted "), "{said:?}");
     let all = document(&gantry.says("gantry stacks --json").await.out);
-    assert_eq!(all["stacks"].as_array().unwrap().len(), 3);
+    assert_eq!(all["stacks"].as_array().unwrap().len(), 4);
+    gantry.says("gantry stacks --label live --state Drifted").await;
+    gantry.change(|script| {
+        let asked = script.seen.iter().map(|(line, ..)| line.as_str());
+        let asked: Vec<_> = asked.filter(|line| line.contains("label=live")).collect();
+        assert!(asked[0].contains("label=live&state=drifted"), "{asked:?}");
+    });
     assert_eq!(all["next"], Value::Null);
     let none = gantry.says("gantry stacks --search none").await;
     assert_eq!((none.code, none.out.as_str()), (0, ""));
@@ -51,6 +58,11 @@ async fn runs_of_all_stacks_are_listed_by_what_they_are() {
     gantry.change(|script| {
         let (line, ..) = script.seen.last().unwrap();
         assert!(line.contains("state=discarded&type=tracked&stack=network"), "{line}");
+    });
+    gantry.says("gantry runs --purpose Drift").await;
+    gantry.change(|script| {
+        let (line, ..) = script.seen.last().unwrap();
+        assert!(line.contains("purpose=drift"), "{line}");
     });
     let said = gantry.says("gantry runs --state Applied").await;
     assert!(said.code == 0 && said.err.contains("All finished runs are listed"), "{said:?}");

@@ -23,6 +23,8 @@ const DESCRIPTION: &str = include_str!("../../../../functions/settings/openapi.j
 pub(crate) const KEY: &str = "good-key-4711";
 /// May look and nothing else.
 pub(crate) const READER: &str = "reader-key-4711";
+/// The value of the environment variable `TF_VAR_token`.
+pub(crate) const SECRET: &str = "hush-hush-4711";
 pub(crate) const RUN: &str = "r-8c41d7";
 /// As the tool writes it, to the byte.
 pub(crate) const STATE: &[u8] = b"{\n  \"version\": 4,\n\t\"serial\": 12 }";
@@ -214,7 +216,7 @@ async fn answer(State(script): State<Shared>, request: Request) -> Response {
         (false, ["commands", "network", _])
         | (
             true,
-            ["stacks", "network", "runs" | "unblock"]
+            ["stacks", "network", "runs" | "unblock" | "drift" | "tasks"]
             | ["stacks", "network", "previews", _, "start"]
             | ["runs", RUN, _],
         ) => command(&mut script),
@@ -247,20 +249,23 @@ fn run(script: &Script, look: usize) -> Value {
     run
 }
 
-/// Three stacks, on two pages: one whose last deploy failed, one that is idle, and one whose deploy
-/// needs confirmation.
+/// Four stacks, on two pages: one whose last deploy failed, one that is idle, one whose deploy needs
+/// confirmation, and one that differs from what was applied.
 fn stacks(query: &str) -> Response {
     let named = |slug: &str| {
         let mut stack = example("Stack");
         stack["slug"] = slug.into();
+        stack["status"]["drift"] = Value::Null;
         stack
     };
+    let mut drifted = named("web");
+    drifted["status"]["drift"] = json!({ "found": 2 });
     let mut failed = named("dns");
     failed["status"]["failed"] = "r-105".into();
     let mut held = named("network");
     held["status"]["tracked_run"] = RUN.into();
     good(match query {
-        query if query.contains("after=2") => json!({ "stacks": [held], "next": null }),
+        query if query.contains("after=2") => json!({ "stacks": [held, drifted], "next": null }),
         query if query.contains("search=none") => json!({ "stacks": [], "next": null }),
         _ => json!({ "stacks": [failed, named("mail")], "next": "2" }),
     })
@@ -360,6 +365,7 @@ impl Terminal<'_> {
             url: self.url.clone(),
             key: self.key.clone(),
             no_color: false,
+            variable: |name| (name == "TF_VAR_token").then(|| SECRET.to_owned()),
             out: stream(&out),
             err: stream(&err),
             person: Box::new(Typing { typed: self.typed, input: self.input }),
@@ -373,7 +379,7 @@ impl Terminal<'_> {
         let ended = gantry_cli::run(command, Cli::command(), around).await;
         let said = Said { code: ended.code(), out: out.text(), err: err.text() };
         // Whatever is said, no key is in it.
-        for key in [KEY, READER, "wrong-key"] {
+        for key in [KEY, READER, SECRET, "wrong-key"] {
             assert!(!said.out.contains(key) && !said.err.contains(key), "{said:?}");
         }
         said

@@ -29,6 +29,35 @@ pub enum Unpushed {
     Replan,
 }
 
+/// The same in one word.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Purpose {
+    /// A look for drift.
+    Drift,
+    /// A deploy whose time has come.
+    Schedule,
+    /// A task.
+    Task,
+    /// A preview that is made again after an apply.
+    Replan,
+}
+
+impl Unpushed {
+    /// It in one word.
+    pub fn purpose(&self) -> Purpose {
+        match self {
+            Self::Drift => Purpose::Drift,
+            Self::Schedule { .. } => Purpose::Schedule,
+            Self::Task { .. } => Purpose::Task,
+            Self::Replan => Purpose::Replan,
+        }
+    }
+}
+
 /// How a run plans.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -150,6 +179,20 @@ impl From<Address> for String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn each_purpose_has_the_word_of_its_kind() {
+        for kind in [
+            json!({ "kind": "drift" }),
+            json!({ "kind": "schedule", "name": "nightly" }),
+            json!({ "kind": "task", "command": "true" }),
+            json!({ "kind": "replan" }),
+        ] {
+            let unpushed: Unpushed = serde_json::from_value(kind.clone()).unwrap();
+            assert_eq!(json!(unpushed.purpose()), kind["kind"]);
+            assert_eq!(kind["kind"], unpushed.purpose().to_string());
+        }
+    }
 
     #[test]
     fn what_was_asked_for_becomes_arguments() {

@@ -111,7 +111,7 @@ pub enum Replan {
     /// Those of merge requests that could be merged.
     #[default]
     Mergeable,
-    /// None: they say that they are old.
+    /// Not one of them: they say that they are old.
     None,
 }
 

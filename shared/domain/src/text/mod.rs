@@ -13,6 +13,7 @@ pub mod names;
 pub mod note;
 pub mod notification;
 pub mod status;
+pub mod unpushed;
 
 use crate::protocol::StateDoubt;
 use std::borrow::Cow;

@@ -14,7 +14,7 @@ use gantry_domain::{
     notification::{NotificationEvent, TargetKind},
     protocol::StateDoubt,
     rights::StackLevels,
-    run::{Effect, Phase, PlanMode, Position, Run, RunState, RunType},
+    run::{Effect, Phase, PlanMode, Position, Purpose, Run, RunState, RunType},
     stack::{
         CommentLevel, Hooks, OnPush, OnTag, Replan, Roles, Scheduled, Stack, StackHead, Tool,
         TrackedQueue,
@@ -105,6 +105,7 @@ fn of_the_scheduler(golden: &mut Golden) {
     golden.check::<Run>("run-reviewed");
     golden.check::<Run>("run-unpushed");
     golden.check::<ListedRun>("listed-run");
+    golden.check::<ListedRun>("listed-run-unpushed");
     golden.check::<StackHead>("stack-head");
     golden.check::<StackHead>("stack-head-applied");
     golden.check::<StackHead>("stack-head-applied-in-part");
@@ -170,6 +171,7 @@ fn of_runners(golden: &mut Golden) {
 fn words(golden: &mut Golden) {
     golden.check::<Vec<RunState>>("run-states");
     golden.check::<Vec<RunType>>("run-types");
+    golden.check::<Vec<Purpose>>("purposes");
     golden.check::<Vec<Phase>>("phases");
     golden.check::<Vec<Effect>>("effects");
     golden.check::<Vec<Position>>("places");

@@ -8,11 +8,16 @@ mod approvals;
 mod compare;
 mod lines;
 mod log;
+mod purpose;
 
 pub(crate) use compare::compare;
 pub(crate) use log::{log, log_text};
 
-use self::{approvals::Approvals, log::LogView};
+use self::{
+    approvals::Approvals,
+    log::LogView,
+    purpose::{Again, Purpose},
+};
 use super::{
     changes::{ChangeView, Filter},
     overview, page, respond, session,
@@ -80,6 +85,9 @@ struct Page {
     merge_requests: Vec<(String, Option<String>)>,
     git_ref: String,
     reason: String,
+    purpose: Purpose,
+    /// Some of its resources can be planned again.
+    again: Option<Again>,
     /// The event that it was started for.
     event: Option<String>,
     /// What it waits for before it can have a runner, or why none could be started.
@@ -324,6 +332,8 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
     let who = shell.who.as_ref();
     let may_override = actions.confirm && approvals::may_override(&run, who, is_refused);
     let approvals = Approvals::of(&run, who, now);
+    let shown_change = change.as_ref().map(|change| ChangeView::of(change, &filter));
+    let again = Again::of(&run, stack.as_ref(), is_detached, &shell, shown_change.as_ref());
     let asked = query.asked.as_deref().filter(|_| outcome.is_some());
     let times = query.times.as_deref();
     Ok(page(&Page {
@@ -343,6 +353,7 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         merge_requests,
         git_ref: short(&run.git_ref, 120),
         reason: short(&run.reason, 400),
+        purpose: Purpose::of(&run),
         event: run.event.as_ref().map(ToString::to_string).filter(|_| shell.who.is_some()),
         waits_for: runs::waits_for(app, &run, Some(&head)).await?,
         waits_for_source: run.position == Position::Source,
@@ -358,7 +369,8 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
         needs_confirmation: run.state == RunState::Unconfirmed,
         approvals,
         may_override,
-        change: change.as_ref().map(|change| ChangeView::of(change, &filter)),
+        again,
+        change: shown_change,
         compare,
         delta: run.delta.map(|delta| {
             let counts = if run.applied { delta.done() } else { delta.to_string() };
@@ -464,6 +476,7 @@ fn ending(run: &Run, project: Option<&str>) -> Option<Ending> {
 fn run_type(run: &Run) -> String {
     let label = type_of(run);
     match run.run_type {
+        _ if run.task().is_some() => format!("{label} (one command, nothing is planned)"),
         RunType::Proposed if !run.module => format!("{label} (never applied)"),
         RunType::Test => format!("{label} (planned, applied and destroyed)"),
         RunType::Tracked | RunType::Proposed => label.to_owned(),
@@ -569,7 +582,7 @@ async fn published(
     run: &Run,
     project: Option<&str>,
 ) -> Answer<Vec<(String, Option<String>)>> {
-    let Some(at) = run.project().filter(|_| run.upload.is_none()) else { return Ok(Vec::new()) };
+    let Some(at) = run.project().filter(|_| run.is_of_commit()) else { return Ok(Vec::new()) };
     let target = FeedbackMessage::Status { project: at, commit: run.commit.clone(), want: 0 };
     let posted = app.store.posted(&target.target()).await?;
     Ok(posted

@@ -4,11 +4,13 @@ mod contents;
 mod history;
 mod numbers;
 mod orders;
+mod unpushed;
 
 pub(crate) use contents::{outputs, resources};
 pub(crate) use history::show as history;
 pub(crate) use orders::{remove, repair_webhook};
 
+use self::unpushed::Unpushed;
 use super::{
     markdown,
     overview::RunRow,
@@ -36,7 +38,8 @@ use gantry_domain::{
     integration::Integration,
     run::{Run, RunType},
     stack::{
-        CommentLevel, OnPush, Stack, StackHead, Timeouts, TrackedQueue, VariableRuns, VariableValue,
+        CommentLevel, OnPush, Replan, Stack, StackHead, Timeouts, TrackedQueue, VariableRuns,
+        VariableValue,
     },
     state::{contents, unreadable},
     text::counted,
@@ -78,6 +81,10 @@ struct Page {
     branch_missing: bool,
     /// Nothing but a person starts its runs: the code is not at GitLab.
     by_hand: bool,
+    /// Drift and schedules.
+    unpushed: Unpushed,
+    /// When everything that it held was destroyed, if nothing was applied since, and by which run.
+    destroyed: Option<(String, Moment)>,
     /// The run that holds the stack.
     holds: Option<RunRow>,
     queue: Vec<RunRow>,
@@ -182,6 +189,11 @@ pub(crate) async fn show(
         detached: detached(&stack, integration.as_ref()),
         blocked,
         branch_missing: missing,
+        unpushed: Unpushed::of(&app, &stack, &head).await?,
+        destroyed: head
+            .destroyed
+            .as_ref()
+            .map(|destroyed| (destroyed.run.to_string(), Moment::at(destroyed.at, now))),
         holds,
         queue: queue.iter().map(row).collect(),
         waiting: waiting.iter().map(row).collect(),
@@ -403,6 +415,9 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
     let Timeouts { plan, apply, unconfirmed } = stack.settings.timeouts;
     let limits = format!("{plan} for a plan, {apply} for an apply, {unconfirmed} to confirm");
     facts.push(("Time limits", limits));
+    if stack.project().is_some() {
+        facts.push(("Previews that an apply makes old", replan(stack.settings.replan).to_owned()));
+    }
     let lists = [
         ("Additional paths", &stack.settings.project_globs),
         ("Variable files", &stack.settings.var_files),
@@ -428,6 +443,14 @@ fn facts(stack: &Stack) -> Vec<(&'static str, String)> {
         count => facts.push(("Hooks", counted(count, "command"))),
     }
     facts
+}
+
+fn replan(replan: Replan) -> &'static str {
+    match replan {
+        Replan::All => "planned again",
+        Replan::Mergeable => "planned again if they could be merged",
+        Replan::None => "not planned again",
+    }
 }
 
 fn variables(stack: &Stack) -> Vec<(String, String, &'static str)> {
