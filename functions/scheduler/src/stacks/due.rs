@@ -128,7 +128,9 @@ impl Stacks<'_> {
                 self.remind(loaded).await
             }
             RunState::Testing => self.remind(loaded).await,
-            RunState::Preparing | RunState::Confirmed => self.hand_out_again(loaded, now).await,
+            RunState::Preparing | RunState::Confirmed => {
+                Box::pin(self.hand_out_again(loaded, now)).await
+            }
             RunState::Initializing
             | RunState::Planning
             | RunState::Applying

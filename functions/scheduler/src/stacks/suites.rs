@@ -36,7 +36,7 @@ impl Stacks<'_> {
         for entry in open {
             let Some(loaded) = self.runs.peek(&entry.value.run).await? else { continue };
             match loaded.run().state {
-                RunState::Queued => self.read_config(loaded).await?,
+                RunState::Queued => Box::pin(self.read_config(loaded)).await?,
                 RunState::Testing => Box::pin(self.run_tests(loaded)).await?,
                 _ => {}
             }

@@ -120,7 +120,8 @@ async fn times_that_have_come_are_nudged_all_together_and_others_are_not() {
     let timer = |number: u64| {
         let stack: StackId = format!("stack-{number}").parse().unwrap();
         // Every tenth is not due, whatever the index says.
-        let next_at = now + SignedDuration::from_hours(if number % 10 == 0 { 9 } else { 0 });
+        let next_at =
+            now + SignedDuration::from_hours(if number.is_multiple_of(10) { 9 } else { 0 });
         let timer = json!({
             "stack": stack,
             "drift": { "of": "0 3 * * * UTC", "next_at": next_at },

@@ -5,7 +5,7 @@ use crate::{app::App, drift, refusal::Answer};
 use gantry_domain::{
     RunId, StackId,
     stack::Stack,
-    timer::{StackTimer, Timed},
+    timer::{StackTimer, Timed, Times},
 };
 use gantry_store::{Key, keys};
 use jiff::Timestamp;
@@ -45,7 +45,8 @@ pub(crate) async fn timer(app: &App, stack: &Stack) -> Answer<Option<StackTimer>
     let key = keys::stack_timer(&stack.id);
     let known = app.store.get::<StackTimer>(&key).await?.map(|known| known.value);
     let defaults = drift::defaults(app).await?;
-    Ok(StackTimer::of(stack, defaults.schedule.as_ref(), known.as_ref(), app.clock.now()))
+    let times = Times::of(stack, defaults.schedule.as_ref());
+    Ok(times.timer(known.as_ref(), app.clock.now()))
 }
 
 /// The same of the stacks of a page.
@@ -58,7 +59,7 @@ pub(super) async fn timers(app: &App, rows: &[Row]) -> Answer<HashMap<StackId, S
     let timer = |row: &Row| {
         let stack = &row.stack.value;
         let known = known.get(&stack.id);
-        let timer = StackTimer::of(stack, defaults.schedule.as_ref(), known, now)?;
+        let timer = Times::of(stack, defaults.schedule.as_ref()).timer(known, now)?;
         Some((stack.id.clone(), timer))
     };
     Ok(rows.iter().filter_map(timer).collect())

@@ -6,7 +6,6 @@ use gantry_domain::{
     schedule::{CronPattern, Schedule, TimeZoneName},
     stack::{Scheduled, Settings},
 };
-use serde_json::Value;
 use std::collections::HashSet;
 
 /// Labels, or assignees, of an issue.
@@ -165,7 +164,7 @@ pub(super) fn refuse_elsewhere(form: &mut Form, settings: &Settings) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// What is read, and what is wrong, a line each.
     fn read(body: Value) -> (DriftSettings, Vec<Scheduled>, String) {

@@ -4,7 +4,7 @@
 use gantry_domain::{
     approval::{Approvals, Decision, VerdictState},
     rights::{Level, StackLevels},
-    run::RunType,
+    run::{PlanOptions, RunType},
 };
 use gantry_fake_gitlab::{Allowed, Fault, Matcher, ProjectId, ProtectedEnvironment};
 use gantry_queue::Command;
@@ -274,7 +274,12 @@ story!(
     what_applies_by_itself_waits_for_a_person_where_whoever_started_it_may_not,
     |mut w| async move {
         let project = guarded(&mut w, json!({ "autodeploy": true })).await;
-        let start = Command::Trigger { run_type: RunType::Tracked, commit: None, branch: None };
+        let start = Command::Trigger {
+            run_type: RunType::Tracked,
+            commit: None,
+            branch: None,
+            options: PlanOptions::default(),
+        };
         done(&mut w, "bob", start.clone(), "Queued").await;
         let run = w.run_in("network", "unconfirmed").await;
         let own = "You started this run or merged its change, so somebody else must approve it";
@@ -394,7 +399,12 @@ story!(a_stack_asks_for_approvals_by_itself, |mut w| async move {
     w.order(&format!("/runs/{run}/confirm"), json!({})).await;
     w.run_in("network", "finished").await;
 
-    let start = Command::Trigger { run_type: RunType::Tracked, commit: None, branch: None };
+    let start = Command::Trigger {
+        run_type: RunType::Tracked,
+        commit: None,
+        branch: None,
+        options: PlanOptions::default(),
+    };
     done(&mut w, "bob", start, "Queued").await;
     let run = w.run_in("network", "unconfirmed").await;
     let own = "You started this run or merged its change, so somebody else must approve it";

@@ -56,7 +56,7 @@ fn answer(w: &World, project: ProjectId, iid: MergeRequestIid, comment: NoteId) 
 }
 
 /// Somebody comments, and everything happens: the reply.
-async fn told(
+async fn tell(
     w: &mut World,
     by: &Person,
     project: ProjectId,
@@ -71,7 +71,7 @@ async fn told(
 /// The developer of the story does.
 async fn ask(w: &mut World, project: ProjectId, iid: MergeRequestIid, text: &str) -> String {
     let dev = w.dev.clone();
-    told(w, &dev, project, iid, text).await
+    tell(w, &dev, project, iid, text).await
 }
 
 /// The list of events, as text.
@@ -221,14 +221,14 @@ story!(each_may_do_what_their_role_in_the_project_gives, |mut w| async move {
     let events = events(&mut w).await;
     assert!(events.contains("its author has no role in the project"), "{events}");
 
-    let said = told(&mut w, &reporter, project, iid, "/gantry plan").await;
+    let said = tell(&mut w, &reporter, project, iid, "/gantry plan").await;
     let denied = "this takes the role Developer in the project, and you are Reporter";
     assert!(said.contains(&format!("- network: Not done: {denied}")), "{said}");
     assert_eq!(w.runs("network").await.len(), 1);
-    told(&mut w, &developer, project, iid, "/gantry plan").await;
+    tell(&mut w, &developer, project, iid, "/gantry plan").await;
     assert_eq!(w.runs("network").await.len(), 2);
     let run = merged(&mut w, project, iid).await;
-    let said = told(&mut w, &developer, project, iid, "/gantry apply network").await;
+    let said = tell(&mut w, &developer, project, iid, "/gantry apply network").await;
     let denied = "this takes the role Maintainer in the project, and you are Developer";
     assert!(said.contains(denied), "{said}");
     assert_eq!(w.run_in("network", "unconfirmed").await, run);

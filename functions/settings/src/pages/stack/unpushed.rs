@@ -1,9 +1,10 @@
 //! What a stack's page shows of work that nobody pushed: drift, and schedules.
 
 use super::Moment;
-use crate::{app::App, refusal::Answer, stacks};
+use crate::{app::App, drift, refusal::Answer, stacks};
 use gantry_domain::{
     drift::DriftSchedule,
+    schedule::Schedule,
     stack::{Scheduled, Stack, StackHead},
     text::{clean_line, counted},
     timer::Timed,
@@ -51,7 +52,9 @@ impl Unpushed {
     pub(super) async fn of(app: &App, stack: &Stack, head: &StackHead) -> Answer<Self> {
         let timer = stacks::timer(app, stack).await?;
         let (timer, now) = (timer.as_ref(), app.clock.now());
-        let drift = DriftBox::of(stack, head, timer.and_then(|timer| timer.drift.as_ref()), now);
+        let times = timer.and_then(|timer| timer.drift.as_ref());
+        let installation = drift::defaults(app).await?.schedule;
+        let drift = DriftBox::of(stack, head, times, installation.as_ref(), now);
         let schedule = |of: &Scheduled| {
             let timed = timer.and_then(|timer| timer.schedules.get(&of.name));
             ScheduleRow::of(of, timed, now)
@@ -63,17 +66,25 @@ impl Unpushed {
 
 impl DriftBox {
     /// None where there is nothing to compare with, and nothing that would be looked at.
-    fn of(stack: &Stack, head: &StackHead, timed: Option<&Timed>, now: Timestamp) -> Option<Self> {
+    fn of(
+        stack: &Stack,
+        head: &StackHead,
+        timed: Option<&Timed>,
+        installation: Option<&Schedule>,
+        now: Timestamp,
+    ) -> Option<Self> {
         let known = head.drift.as_ref();
         let commit = head.last_applied.as_ref().map(|applied| applied.commit.to_string());
         if known.is_none() && timed.is_none() && commit.is_none() {
             return None;
         }
-        let when = match (&stack.settings.drift.schedule, timed) {
-            (DriftSchedule::Never, _) | (_, None) => "Not looked at by itself".to_owned(),
-            (DriftSchedule::Own(schedule), _) => schedule.describe(),
-            (DriftSchedule::Installation, Some(timed)) => timed.of.describe(),
+        let schedule = match &stack.settings.drift.schedule {
+            DriftSchedule::Never => None,
+            DriftSchedule::Own(schedule) => Some(schedule),
+            DriftSchedule::Installation => installation,
         };
+        let when = schedule.filter(|_| timed.is_some()).map(Schedule::describe);
+        let when = when.unwrap_or_else(|| "Not looked at by itself".to_owned());
         let at = |at: Timestamp| Moment::at(at, now);
         // A failed look that is the only one has found nothing out.
         let looked = known.filter(|drift| drift.failed.as_ref() != Some(&drift.run));
